@@ -1,0 +1,313 @@
+//! Where events are kept: the trait every store implements, and its words.
+//!
+//! A store takes batches of operations in order, says by a rising
+//! [`Watermark`] how far they are kept, and gives blocks back for reading. It
+//! never waits in a call: what takes time is answered through [`Completions`].
+//! A store knows nothing above it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use meshwire_proto::{ErrorKind, EventRun, GroupName, TopicName, UnixMillis};
+
+pub mod log;
+pub mod memory;
+
+/// A topic inside this gateway. Never reused in a data directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicId(pub u32);
+
+/// A group inside this gateway. Never reused in a data directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupId(pub u32);
+
+/// Place of an event in its topic: from 1, without gaps, never reused.
+pub type Position = u64;
+
+/// What an acknowledgement of a topic says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Durability {
+    /// Gone on restart.
+    Memory,
+    /// In the kernel: survives the process.
+    Written,
+    /// On disk: survives power loss.
+    Synced,
+}
+
+/// Consecutive stored events of one topic: the bytes that the log wrote are the
+/// bytes that a delivery sends. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// Position of the first event.
+    pub first: Position,
+    /// When the block was stored; never goes back within a topic.
+    pub stored: UnixMillis,
+    /// The events, each framed as `repeated bytes events = 15`.
+    pub bytes: Bytes,
+    /// One entry an event. Formula: entry `n` ends where entry `n + 1` begins,
+    /// the last ends at `bytes.len()`.
+    pub index: Arc<[Entry]>,
+}
+
+/// Where an event ends in its block, and its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Offset behind the event.
+    pub end: u32,
+    /// [`key_hash`] of the event's `partitionkey`; 0 when it has none.
+    pub key: u64,
+}
+
+/// The hash by which a group keeps the order of a key: 64-bit FNV-1a, never 0.
+/// Two keys with one hash share an order, which is harmless.
+#[must_use]
+pub fn key_hash(key: &str) -> u64 {
+    key.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)).max(1)
+}
+
+impl Block {
+    /// How many events.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.index.len() as u32
+    }
+
+    /// Position behind the last event.
+    #[must_use]
+    pub fn next(&self) -> Position {
+        self.first + self.index.len() as u64
+    }
+
+    /// The index entry of a position, `None` outside the block.
+    #[must_use]
+    pub fn entry(&self, position: Position) -> Option<Entry> {
+        self.index.get(usize::try_from(position.checked_sub(self.first)?).ok()?).copied()
+    }
+
+    /// Offset of a position's first byte; of the position behind the last, the length.
+    #[must_use]
+    pub fn start_of(&self, position: Position) -> Option<usize> {
+        match position.checked_sub(self.first)? {
+            0 => Some(0),
+            n => self.index.get(usize::try_from(n).ok()? - 1).map(|e| e.end as usize),
+        }
+    }
+
+    /// `count` events from `position` on as a run that shares this block's bytes.
+    #[must_use]
+    pub fn run(&self, position: Position, count: u32) -> Option<EventRun> {
+        let (from, to) = (self.start_of(position)?, self.start_of(position + u64::from(count))?);
+        (from <= to).then(|| EventRun::from_parts(self.bytes.slice(from..to), count))
+    }
+}
+
+/// What a producer's sequence says of the events of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerMark {
+    /// Which producer.
+    pub producer: [u8; 16],
+    /// Its epoch.
+    pub epoch: u32,
+    /// Sequence of the first event; the others follow it.
+    pub first_sequence: u64,
+    /// Nothing up to this sequence is ever replayed.
+    pub answered_through: u64,
+}
+
+/// Events to append, in position order.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Which topic.
+    pub topic: TopicId,
+    /// Position of the first; follows the topic's last one.
+    pub first: Position,
+    /// When they came.
+    pub stored: UnixMillis,
+    /// The framed events.
+    pub bytes: Bytes,
+    /// One entry an event.
+    pub index: Vec<Entry>,
+    /// By whom, for our own clients.
+    pub producer: Option<ProducerMark>,
+}
+
+/// What has become of leased events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done: never delivered to the group again.
+    Acked,
+    /// One more failure: nacked, lease ended, or member lost.
+    Failed,
+}
+
+/// One operation. A batch of them is kept whole or not at all.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// A new topic.
+    Topic {
+        /// Its id.
+        topic: TopicId,
+        /// Its name.
+        name: TopicName,
+        /// Its level.
+        durability: Durability,
+        /// How long its events stay at least readable, in milliseconds.
+        retention_ms: u64,
+    },
+    /// A new group.
+    Group {
+        /// Its topic.
+        topic: TopicId,
+        /// Its id.
+        group: GroupId,
+        /// Its name, unique in the topic.
+        name: GroupName,
+        /// First position it gets.
+        start: Position,
+        /// Its ack wait in milliseconds.
+        ack_wait_ms: u32,
+    },
+    /// New events.
+    Append(Append),
+    /// Settlements of one group.
+    Settle {
+        /// The group's topic.
+        topic: TopicId,
+        /// The group.
+        group: GroupId,
+        /// `(first position, count, outcome)`.
+        ranges: Vec<(Position, u32, Outcome)>,
+    },
+}
+
+/// How far a store has kept what it took. Both numbers only rise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watermark {
+    /// Batches up to this number survive the process.
+    pub written: u64,
+    /// Batches up to this number survive power loss.
+    pub synced: u64,
+    /// Nothing beyond these numbers will be kept any more.
+    pub failed: bool,
+}
+
+/// When a batch counts as kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Number of the batch.
+    pub batch: u64,
+    /// The level it must reach.
+    pub level: Durability,
+}
+
+impl Ticket {
+    /// Kept from the start.
+    pub const KEPT: Self = Self { batch: 0, level: Durability::Memory };
+
+    /// The ticket that is kept last.
+    #[must_use]
+    pub fn later(self, other: Self) -> Self {
+        Self { batch: self.batch.max(other.batch), level: self.level.max(other.level) }
+    }
+}
+
+impl Watermark {
+    /// Whether a ticket's batch has reached its level.
+    #[must_use]
+    pub const fn covers(&self, ticket: Ticket) -> bool {
+        match ticket.level {
+            Durability::Memory => true,
+            Durability::Written => ticket.batch <= self.written,
+            Durability::Synced => ticket.batch <= self.synced,
+        }
+    }
+}
+
+/// What a store can promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capability {
+    /// The strongest level.
+    pub durability: Durability,
+    /// All operations of a batch are kept or none.
+    pub atomic_commit: bool,
+    /// The store has groups of its own.
+    pub native_groups: bool,
+}
+
+/// Answer to a read.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// A block that holds the position.
+    Ready(Block),
+    /// Being fetched; [`Completions::fetched`] brings it.
+    Pending,
+    /// Nothing is kept there yet.
+    Ahead,
+    /// Retention took it; the first readable position is named.
+    Gone(Position),
+}
+
+/// Why a store refuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// No space for what is asked; nothing was taken.
+    #[error("{0}")]
+    Full(String),
+    /// A write or sync failed: nothing more is kept.
+    #[error("the store failed: {0}")]
+    Failed(String),
+    /// Damage at a named place.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    /// The store cannot do that.
+    #[error("{0}")]
+    Unsupported(&'static str),
+}
+
+impl StoreError {
+    /// The kind a caller sees.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Full(_) => ErrorKind::DiskFull,
+            Self::Failed(_) | Self::Damaged(_) => ErrorKind::StoreFailed,
+            Self::Unsupported(_) => ErrorKind::Unsupported,
+        }
+    }
+}
+
+/// Where a store reports what took time. Called from the store's own threads,
+/// never from inside a call to the store.
+pub trait Completions: Send + Sync {
+    /// The watermark rose (or failed). `heads`: topics whose events up to
+    /// before that position may now be shown to consumers.
+    fn kept(&self, watermark: Watermark, heads: &[(TopicId, Position)]);
+
+    /// A read that was pending has ended.
+    fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>);
+}
+
+/// Keeps events.
+pub trait Store: Send + Sync + 'static {
+    /// What this store promises.
+    fn capability(&self) -> Capability;
+
+    /// Whether `bytes` more can be taken; on `Ok` the next commit of at most so
+    /// many bytes will not be refused for space.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] naming what holds the space, or [`StoreError::Failed`].
+    fn reserve(&self, bytes: u64) -> Result<(), StoreError>;
+
+    /// Takes a batch, whole, in the order of the calls, without waiting. The
+    /// number says when it is kept.
+    fn commit(&self, ops: Vec<Op>) -> u64;
+
+    /// A block that holds `from`. Never waits.
+    fn read(&self, topic: TopicId, from: Position) -> Lookup;
+
+    /// Ends: what was taken is kept, then files are closed. Waits.
+    fn close(&self);
+}

@@ -1,0 +1,220 @@
+//! CloudEvents JSON: one object an event.
+//!
+//! Source: CloudEvents 1.0.2, JSON Event Format. JSON data is kept as its exact
+//! text, in `text_data`.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::str::FromStr as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use prost_types::Timestamp;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::{AttributeValue, Data, Event, EventError, EventView};
+
+/// The members of an object in their order, none twice.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
+                while let Some((Name(name), value)) =
+                    map.next_entry::<Name<'de>, &'de RawValue>()?
+                {
+                    if members.iter().any(|(n, _)| *n == name) {
+                        return Err(serde::de::Error::custom(format!(
+                            "member {name:?} occurs twice"
+                        )));
+                    }
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Reads one event.
+///
+/// # Errors
+/// [`EventError`]: what is wrong and where. Required attributes may be absent
+/// here; [`Event::encode`] asks for them.
+pub fn parse(text: &str) -> Result<Event, EventError> {
+    let Members(members) =
+        serde_json::from_str(text).map_err(|e| EventError::Json(e.to_string()))?;
+    let mut event = Event::default();
+    let (mut data, mut base64, mut content_type) = (None, None, None);
+    for (name, raw) in members {
+        if raw.get() == "null" && name != "data" {
+            continue;
+        }
+        match &*name {
+            "specversion" => match string(&name, raw)?.as_str() {
+                "1.0" => {}
+                other => return Err(EventError::Version(other.chars().take(20).collect())),
+            },
+            "id" => event = event.id(string(&name, raw)?),
+            "source" => event = event.source(string(&name, raw)?),
+            "type" => event = event.kind(string(&name, raw)?),
+            "data" => data = Some(raw.get()),
+            "data_base64" => base64 = Some(string(&name, raw)?),
+            "time" => {
+                let text = string(&name, raw)?;
+                let time = Timestamp::from_str(&text).map_err(|_| {
+                    EventError::value("time", format!("{text:?} is not an RFC 3339 time"))
+                })?;
+                event = event.attribute("time", AttributeValue::Timestamp(time));
+            }
+            "dataschema" => {
+                event = event.attribute(
+                    "dataschema",
+                    AttributeValue::Uri(string(&name, raw)?.into()),
+                )
+            }
+            "datacontenttype" => {
+                let text = string(&name, raw)?;
+                event = event.data_content_type(&text);
+                content_type = Some(text);
+            }
+            _ => event = event.attribute(name.clone().into_owned(), extension(&name, raw)?),
+        }
+    }
+    match (data, base64) {
+        (Some(_), Some(_)) => Err(EventError::Json(
+            "data and data_base64 exclude each other".to_owned(),
+        )),
+        (Some(raw), None) => with_data(event, raw, content_type.as_deref()),
+        (None, Some(text)) => STANDARD
+            .decode(text)
+            .map(|bytes| event.binary_data(bytes))
+            .map_err(|e| EventError::Json(format!("data_base64: {e}"))),
+        (None, None) => Ok(event),
+    }
+}
+
+/// JSON content keeps its exact text; any other type must be a string.
+fn with_data(event: Event, raw: &str, content_type: Option<&str>) -> Result<Event, EventError> {
+    match content_type {
+        None => Ok(event.data_content_type("application/json").text_data(raw)),
+        Some(kind) if is_json(kind) => Ok(event.text_data(raw)),
+        Some(kind) => serde_json::from_str::<String>(raw)
+            .map(|text| event.text_data(text))
+            .map_err(|_| {
+                EventError::Json(format!(
+                    "data of type {kind:?} must be a string, or data_base64"
+                ))
+            }),
+    }
+}
+
+fn string(name: &str, raw: &RawValue) -> Result<String, EventError> {
+    serde_json::from_str(raw.get()).map_err(|_| EventError::value(name, "must be a string"))
+}
+
+fn extension(name: &str, raw: &RawValue) -> Result<AttributeValue<'static>, EventError> {
+    let text = raw.get();
+    Ok(match text.as_bytes().first() {
+        Some(b'"') => AttributeValue::String(string(name, raw)?.into()),
+        Some(b't' | b'f') => AttributeValue::Boolean(text == "true"),
+        Some(b'-' | b'0'..=b'9') => AttributeValue::Integer(text.parse().map_err(|_| {
+            EventError::value(name, format!("{text} is not an integer of 32 bits"))
+        })?),
+        _ => {
+            return Err(EventError::value(
+                name,
+                "must be a string, an integer or a boolean",
+            ));
+        }
+    })
+}
+
+/// Whether a media type says JSON: CloudEvents 1.0.2, JSON Event Format, section 3.1.
+#[must_use]
+pub fn is_json(content_type: &str) -> bool {
+    let essence = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    essence.ends_with("/json") || essence.ends_with("+json")
+}
+
+/// Appends one event as an object on one line. JSON data goes out as its exact
+/// text, but for line breaks between tokens, which become blanks.
+///
+/// # Errors
+/// [`EventError::Unsupported`] for `proto_data`: it has no form in JSON.
+pub fn write(event: &EventView<'_>, out: &mut String) -> Result<(), EventError> {
+    out.push_str("{\"specversion\":\"1.0\"");
+    for (name, value) in [
+        ("id", event.id()),
+        ("source", event.source()),
+        ("type", event.kind()),
+    ] {
+        member(out, name, value);
+    }
+    for (name, value) in event.attributes() {
+        match value {
+            AttributeValue::Boolean(v) => drop(write!(out, ",\"{name}\":{v}")),
+            AttributeValue::Integer(v) => drop(write!(out, ",\"{name}\":{v}")),
+            other => member(out, name, &other.to_string()),
+        }
+    }
+    match event.data() {
+        Data::Absent => {}
+        Data::Proto(_) => {
+            return Err(EventError::Unsupported(
+                "proto_data cannot be written as JSON; receive it as protobuf",
+            ));
+        }
+        data => write_data(
+            out,
+            data,
+            event.data_content_type().is_none_or(|t| is_json(&t)),
+        ),
+    }
+    out.push('}');
+    Ok(())
+}
+
+fn write_data(out: &mut String, data: Data<'_>, json: bool) {
+    let text = std::str::from_utf8(data.bytes()).ok();
+    match (text, data) {
+        (Some(text), _) if json && serde_json::from_str::<&RawValue>(text).is_ok() => {
+            out.push_str(",\"data\":");
+            // A line break inside a JSON string is always escaped, so any raw one stands between tokens.
+            out.extend(
+                text.trim()
+                    .chars()
+                    .map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }),
+            );
+        }
+        (Some(text), Data::Text(_)) if !json => member(out, "data", text),
+        _ => member(out, "data_base64", &STANDARD.encode(data.bytes())),
+    }
+}
+
+fn member(out: &mut String, name: &str, value: &str) {
+    let _ = write!(out, ",\"{name}\":");
+    out.push_str(&serde_json::Value::from(value).to_string());
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! Formats an event is written in, other than its own protobuf bytes.
+
+pub mod json;

@@ -1,0 +1,145 @@
+//! Runs: many encoded events in one buffer, framed as the wire frames them.
+
+use bytes::{Bytes, BytesMut};
+
+use super::scan::{Field, Scanner};
+use crate::frame::put_head;
+
+/// Consecutive encoded events as protobuf's `repeated bytes events = 15`: what a
+/// publisher sends, the log stores and a consumer receives, the same bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventRun {
+    bytes: Bytes,
+    count: u32,
+}
+
+impl EventRun {
+    /// The field number that frames each event.
+    pub const FIELD: u32 = 15;
+
+    /// Takes bytes from the wire; `count` is what their header said.
+    ///
+    /// # Errors
+    /// What is wrong with them: another field in between, cut short, another count.
+    pub fn from_wire(bytes: Bytes, count: u32) -> Result<Self, &'static str> {
+        let mut scan = Scanner::new(&bytes);
+        let mut found = 0;
+        loop {
+            match scan.next() {
+                Ok(None) => break,
+                Ok(Some((15, Field::Bytes(_)))) => found += 1,
+                Ok(Some(_)) => return Err("a field stands behind the events"),
+                Err(_) => return Err("the events are cut short"),
+            }
+        }
+        if found == count {
+            Ok(Self { bytes, count })
+        } else {
+            Err("the run's count is not that of its events")
+        }
+    }
+
+    /// Takes bytes that are known to hold `count` framed events, as a slice at
+    /// event borders does.
+    #[must_use]
+    pub const fn from_parts(bytes: Bytes, count: u32) -> Self {
+        Self { bytes, count }
+    }
+
+    /// How many events.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The framed events.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Each event with its frame's bytes: `(framed, event)`.
+    pub fn framed(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut scan = Scanner::new(&self.bytes);
+        let mut start = 0;
+        std::iter::from_fn(move || match scan.next() {
+            Ok(Some((_, Field::Bytes(event)))) => {
+                let end = event.as_ptr() as usize - self.bytes.as_ptr() as usize + event.len();
+                let framed = self.bytes.get(start..end)?;
+                start = end;
+                Some((framed, event))
+            }
+            _ => None,
+        })
+    }
+
+    /// Each event, a slice of the run's buffer.
+    pub fn iter(&self) -> impl Iterator<Item = Bytes> {
+        self.framed().map(|(_, event)| self.bytes.slice_ref(event))
+    }
+}
+
+/// Builds a run event by event.
+#[derive(Debug, Default)]
+pub struct EventRunBuilder {
+    bytes: BytesMut,
+    count: u32,
+}
+
+impl EventRunBuilder {
+    /// Appends one encoded event.
+    pub fn push(&mut self, event: &[u8]) {
+        put_head(&mut self.bytes, EventRun::FIELD, event.len());
+        self.bytes.extend_from_slice(event);
+        self.count += 1;
+    }
+
+    /// Appends an event that already carries its frame.
+    pub fn push_framed(&mut self, framed: &[u8]) {
+        self.bytes.extend_from_slice(framed);
+        self.count += 1;
+    }
+
+    /// How many events.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Takes what was built; the builder goes on in the rest of its buffer.
+    pub fn take(&mut self) -> EventRun {
+        let count = std::mem::take(&mut self.count);
+        EventRun {
+            bytes: self.bytes.split().freeze(),
+            count,
+        }
+    }
+}
+
+impl FromIterator<Bytes> for EventRun {
+    fn from_iter<I: IntoIterator<Item = Bytes>>(events: I) -> Self {
+        let mut builder = EventRunBuilder::default();
+        for event in events {
+            builder.push(&event);
+        }
+        builder.take()
+    }
+}

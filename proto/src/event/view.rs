@@ -1,0 +1,255 @@
+//! Reading an event in place.
+
+use super::attribute::{check, check_text, entry, value};
+use super::scan::{Field, Scanner, utf8};
+use super::{AttributeValue, Attributes, EventError, EventLimits};
+
+/// An event read in place: one validating scan found the offsets, nothing was copied.
+#[derive(Clone, Copy)]
+pub struct EventView<'a> {
+    bytes: &'a [u8],
+    id: &'a str,
+    source: &'a str,
+    kind: &'a str,
+    key: Option<&'a str>,
+    data: Data<'a>,
+}
+
+/// An event's data as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data<'a> {
+    /// None.
+    Absent,
+    /// `binary_data`.
+    Binary(&'a [u8]),
+    /// `text_data`.
+    Text(&'a str),
+    /// `proto_data`: a `google.protobuf.Any`, opaque here.
+    Proto(&'a [u8]),
+}
+
+impl<'a> Data<'a> {
+    /// The bytes; of `proto_data` the encoded `Any`.
+    #[must_use]
+    pub const fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Absent => &[],
+            Self::Binary(bytes) | Self::Proto(bytes) => bytes,
+            Self::Text(text) => text.as_bytes(),
+        }
+    }
+}
+
+/// Attribute names seen so far; a short event needs no allocation.
+struct Names<'a> {
+    few: [&'a str; 12],
+    count: usize,
+    many: Vec<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    const fn new() -> Self {
+        Self {
+            few: [""; 12],
+            count: 0,
+            many: Vec::new(),
+        }
+    }
+
+    fn insert(&mut self, name: &'a str) -> bool {
+        let few = self.few.get(..self.count).unwrap_or_default();
+        if few.contains(&name) {
+            return false;
+        }
+        if let Some(slot) = self.few.get_mut(self.count) {
+            *slot = name;
+            self.count += 1;
+            return true;
+        }
+        match self.many.binary_search(&name) {
+            Ok(_) => false,
+            Err(at) => {
+                self.many.insert(at, name);
+                true
+            }
+        }
+    }
+}
+
+fn once<T>(slot: &mut Option<T>, value: T, what: &str) -> Result<(), EventError> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(EventError::Repeated(what.to_owned())),
+    }
+}
+
+fn required<'a>(value: Option<&'a str>, name: &'static str) -> Result<&'a str, EventError> {
+    let value = value
+        .filter(|v| !v.is_empty())
+        .ok_or(EventError::Missing(name))?;
+    check_text(name, value)?;
+    Ok(value)
+}
+
+impl<'a> EventView<'a> {
+    /// Validates one encoded event.
+    ///
+    /// # Errors
+    /// [`EventError`]: what is wrong and where. Unknown protobuf fields are kept.
+    pub fn parse(bytes: &'a [u8], limits: EventLimits) -> Result<Self, EventError> {
+        let (mut id, mut source, mut version, mut kind, mut key, mut data) =
+            (None, None, None, None, None, None);
+        let mut names = Names::new();
+        let mut attribute_bytes = 0;
+        let mut scan = Scanner::new(bytes);
+        while let Some((number, field)) = scan.next()? {
+            let body = match field {
+                Field::Bytes(body) => body,
+                Field::Varint(_) | Field::Fixed if number <= 8 => {
+                    return Err(EventError::Malformed(
+                        "a field of CloudEvent has a wrong wire type",
+                    ));
+                }
+                _ => continue,
+            };
+            match number {
+                1 => once(&mut id, utf8(body, "id")?, "id")?,
+                2 => once(&mut source, utf8(body, "source")?, "source")?,
+                3 => once(&mut version, utf8(body, "specversion")?, "specversion")?,
+                4 => once(&mut kind, utf8(body, "type")?, "type")?,
+                5 => {
+                    let (name, body) = entry(body)?;
+                    let value = value(name, body)?;
+                    check(name, &value)?;
+                    if !names.insert(name) {
+                        return Err(EventError::Repeated(name.to_owned()));
+                    }
+                    if let (
+                        "partitionkey",
+                        AttributeValue::String(std::borrow::Cow::Borrowed(text)),
+                    ) = (name, &value)
+                    {
+                        key = Some(*text);
+                    }
+                }
+                6 => once(&mut data, Data::Binary(body), "data")?,
+                7 => once(&mut data, Data::Text(utf8(body, "text_data")?), "data")?,
+                8 => once(&mut data, Data::Proto(body), "data")?,
+                _ => continue,
+            }
+            if number <= 5 {
+                attribute_bytes += body.len() as u64;
+            }
+        }
+        let version = required(version, "specversion")?;
+        if version != "1.0" {
+            return Err(EventError::Version(version.chars().take(20).collect()));
+        }
+        let view = Self {
+            bytes,
+            id: required(id, "id")?,
+            source: required(source, "source")?,
+            kind: required(kind, "type")?,
+            key,
+            data: data.unwrap_or(Data::Absent),
+        };
+        view.check_size(attribute_bytes, limits)
+    }
+
+    fn check_size(self, attributes: u64, limits: EventLimits) -> Result<Self, EventError> {
+        let size = self.data.bytes().len() as u64;
+        for (what, size, limit, option) in [
+            (
+                "data",
+                size,
+                limits.max_event_bytes,
+                crate::options::MAX_EVENT_BYTES.name,
+            ),
+            (
+                "attributes",
+                attributes,
+                limits.max_attribute_bytes,
+                crate::options::MAX_ATTRIBUTE_BYTES.name,
+            ),
+        ] {
+            if size > u64::from(limit) {
+                return Err(EventError::TooLarge {
+                    what,
+                    size,
+                    limit: u64::from(limit),
+                    option,
+                });
+            }
+        }
+        Ok(self)
+    }
+
+    /// The encoded event.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// CloudEvents attribute `id`.
+    #[must_use]
+    pub const fn id(&self) -> &'a str {
+        self.id
+    }
+
+    /// CloudEvents attribute `source`.
+    #[must_use]
+    pub const fn source(&self) -> &'a str {
+        self.source
+    }
+
+    /// CloudEvents attribute `type`.
+    #[must_use]
+    pub const fn kind(&self) -> &'a str {
+        self.kind
+    }
+
+    /// Extension attribute `partitionkey`: events of one key keep their order.
+    #[must_use]
+    pub const fn key(&self) -> Option<&'a str> {
+        self.key
+    }
+
+    /// The data.
+    #[must_use]
+    pub const fn data(&self) -> Data<'a> {
+        self.data
+    }
+
+    /// Every attribute but the four required ones, in stored order.
+    #[must_use]
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes {
+            scan: Scanner::new(self.bytes),
+        }
+    }
+
+    /// One attribute, `None` when absent. For the required four use their methods.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<AttributeValue<'a>> {
+        self.attributes()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| value)
+    }
+
+    /// CloudEvents attribute `datacontenttype`.
+    #[must_use]
+    pub fn data_content_type(&self) -> Option<String> {
+        self.attribute("datacontenttype").map(|v| v.to_string())
+    }
+}
+
+impl std::fmt::Debug for EventView<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventView")
+            .field("id", &self.id)
+            .field("source", &self.source)
+            .field("type", &self.kind)
+            .field("data_bytes", &self.data.bytes().len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,30 @@
+//! Meshwire's shared language.
+//!
+//! - [`EventView`] and [`Event`]: a CloudEvent as its CNCF protobuf bytes, read in
+//!   place or built once at the edge;
+//! - [`TopicName`], [`GroupName`]: names that are valid once parsed;
+//! - [`frame`]: the native session protocol, version 1;
+//! - [`codec`]: CloudEvents JSON;
+//! - [`ErrorKind`], [`options`]: the tables every language shares;
+//! - [`wire`]: generated protobuf types, for control frames and for other
+//!   people's stubs.
+//!
+//! *Invariant:* nothing here opens a socket or a file, starts a thread, or reads
+//! a clock. Time comes in as a [`Moment`] or as Unix milliseconds.
+
+pub mod codec;
+mod error;
+mod event;
+pub mod frame;
+mod moment;
+mod names;
+pub mod options;
+pub mod wire;
+
+pub use error::{ErrorKind, Retry};
+pub use event::{
+    AttributeValue, Attributes, Data, Event, EventError, EventLimits, EventRun, EventRunBuilder,
+    EventView,
+};
+pub use moment::{Moment, UnixMillis};
+pub use names::{GroupName, NameError, TopicName};

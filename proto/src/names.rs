@@ -1,0 +1,131 @@
+//! Names of topics and groups: parsed once, valid ever after.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+/// Longest name in bytes.
+pub const MAX_NAME_BYTES: usize = 120;
+
+/// Why a name was refused; the text states the whole rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{what} name {name:?} {problem}; a name has 1 to 120 bytes of A-Z a-z 0-9 . _ - ~ % : and does not begin with $ (the gateway's own)"
+)]
+pub struct NameError {
+    what: &'static str,
+    name: String,
+    problem: String,
+}
+
+fn check(what: &'static str, name: &str) -> Result<Arc<str>, NameError> {
+    let problem = if name.is_empty() {
+        "is empty".to_owned()
+    } else if name.len() > MAX_NAME_BYTES {
+        format!("has {} bytes", name.len())
+    } else if let Some(c) = name
+        .chars()
+        .find(|c| !(c.is_ascii_alphanumeric() || "._-~%:".contains(*c)))
+    {
+        format!("holds {c:?}")
+    } else {
+        return Ok(name.into());
+    };
+    let shown: String = name.chars().take(40).collect();
+    Err(NameError {
+        what,
+        name: shown,
+        problem,
+    })
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $type(Arc<str>);
+
+        impl $type {
+            /// Parses a name.
+            ///
+            /// # Errors
+            /// [`NameError`], stating the rule.
+            pub fn parse(name: &str) -> Result<Self, NameError> {
+                check($what, name).map(Self)
+            }
+
+            /// The name.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a topic.
+    TopicName,
+    "topic"
+);
+name!(
+    /// The name of a consumer group.
+    GroupName,
+    "group"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_name_says_what_is_wrong_and_the_whole_rule() {
+        let long = "a".repeat(121);
+        for (name, problem) in [
+            ("", "is empty"),
+            ("a b", "holds ' '"),
+            ("a/b", "holds '/'"),
+            ("a*", "holds '*'"),
+            ("$sys", "holds '$'"),
+            ("prix€", "holds '€'"),
+            (long.as_str(), "has 121 bytes"),
+        ] {
+            let refused = TopicName::parse(name)
+                .err()
+                .map(|e| e.to_string())
+                .unwrap_or_default();
+            assert!(
+                refused.contains(problem) && refused.contains("1 to 120 bytes"),
+                "{name}: {refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_allowed_byte_is_accepted() {
+        let name = "Az09._-~%:";
+        assert_eq!(
+            TopicName::parse(name).map(|n| n.to_string()),
+            Ok(name.to_owned())
+        );
+        assert!(GroupName::parse(&"g".repeat(120)).is_ok());
+    }
+}

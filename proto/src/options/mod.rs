@@ -1,0 +1,71 @@
+//! Defaults and bounds of every option, from `options.toml`.
+
+use std::time::Duration;
+
+#[rustfmt::skip]
+mod table;
+
+pub use table::*;
+
+/// An option that is a number: milliseconds, bytes or a count.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounded {
+    /// As in files, environment (`MESHWIRE_` and upper case) and flags (with `-`).
+    pub name: &'static str,
+    /// What holds when nothing is said.
+    pub default: u64,
+    /// Least accepted value.
+    pub min: u64,
+    /// Greatest accepted value.
+    pub max: u64,
+}
+
+impl Bounded {
+    /// The default of a duration option.
+    #[must_use]
+    pub const fn default_duration(&self) -> Duration {
+        Duration::from_millis(self.default)
+    }
+
+    /// The value if it is within bounds, else a sentence naming option, value and bounds.
+    ///
+    /// # Errors
+    /// The sentence, ready for an error message.
+    pub fn check(&self, value: u64) -> Result<u64, String> {
+        if (self.min..=self.max).contains(&value) {
+            Ok(value)
+        } else {
+            Err(format!(
+                "{} is {value}; from {} to {} is accepted",
+                self.name, self.min, self.max
+            ))
+        }
+    }
+
+    /// [`Bounded::check`] for a duration, in whole milliseconds.
+    ///
+    /// # Errors
+    /// As [`Bounded::check`].
+    pub fn check_duration(&self, value: Duration) -> Result<Duration, String> {
+        self.check(u64::try_from(value.as_millis()).unwrap_or(u64::MAX))
+            .map(|_| value)
+    }
+}
+
+/// An option that is on or off.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// As in files, environment and flags.
+    pub name: &'static str,
+    /// What holds when nothing is said.
+    pub default: bool,
+}
+
+/// An option that is text.
+#[derive(Clone, Copy, Debug)]
+pub struct Text {
+    /// As in files, environment and flags.
+    pub name: &'static str,
+    /// What holds when nothing is said.
+    pub default: &'static str,
+}
