@@ -1,0 +1,20 @@
+//! The Meshwire gateway.
+//!
+//! ```text
+//! ingress ─▶ mesh ─▶ engine ─▶ store
+//!               ◀── sinks ◀──────┘
+//! ```
+//!
+//! - [`ingress`]: bytes in, calls to the mesh, answers back;
+//! - [`mesh`]: the narrow waist, and who may do what;
+//! - [`engine`]: groups, leases, duplicates, timers, as a state machine;
+//! - [`store`]: where events are kept;
+//! - [`delivery`]: what a subscriber's end must offer;
+//! - [`clock`]: the only reader of clocks.
+
+pub mod clock;
+pub mod delivery;
+pub mod engine;
+pub mod ingress;
+pub mod mesh;
+pub mod store;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Longest name in bytes.
-pub const MAX_NAME_BYTES: usize = 120;
+const MAX_NAME_BYTES: usize = 120;
 
 /// Why a name was refused; the text states the whole rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -17,6 +17,23 @@ pub mod memory;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicId(pub u32);
 
+impl TopicId {
+    const MEMORY: u32 = 1 << 31;
+
+    /// An id for a topic of durability `memory`: such topics are never logged,
+    /// and their ids tell them apart without a look-up.
+    #[must_use]
+    pub const fn memory(number: u32) -> Self {
+        Self(number | Self::MEMORY)
+    }
+
+    /// Whether the topic is one of durability `memory`.
+    #[must_use]
+    pub const fn is_memory(self) -> bool {
+        self.0 & Self::MEMORY != 0
+    }
+}
+
 /// A group inside this gateway. Never reused in a data directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupId(pub u32);
@@ -63,7 +80,11 @@ pub struct Entry {
 /// Two keys with one hash share an order, which is harmless.
 #[must_use]
 pub fn key_hash(key: &str) -> u64 {
-    key.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)).max(1)
+    key.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |h, b| {
+            (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+        })
+        .max(1)
 }
 
 impl Block {
@@ -82,7 +103,9 @@ impl Block {
     /// The index entry of a position, `None` outside the block.
     #[must_use]
     pub fn entry(&self, position: Position) -> Option<Entry> {
-        self.index.get(usize::try_from(position.checked_sub(self.first)?).ok()?).copied()
+        self.index
+            .get(usize::try_from(position.checked_sub(self.first)?).ok()?)
+            .copied()
     }
 
     /// Offset of a position's first byte; of the position behind the last, the length.
@@ -90,14 +113,20 @@ impl Block {
     pub fn start_of(&self, position: Position) -> Option<usize> {
         match position.checked_sub(self.first)? {
             0 => Some(0),
-            n => self.index.get(usize::try_from(n).ok()? - 1).map(|e| e.end as usize),
+            n => self
+                .index
+                .get(usize::try_from(n).ok()? - 1)
+                .map(|e| e.end as usize),
         }
     }
 
     /// `count` events from `position` on as a run that shares this block's bytes.
     #[must_use]
     pub fn run(&self, position: Position, count: u32) -> Option<EventRun> {
-        let (from, to) = (self.start_of(position)?, self.start_of(position + u64::from(count))?);
+        let (from, to) = (
+            self.start_of(position)?,
+            self.start_of(position + u64::from(count))?,
+        );
         (from <= to).then(|| EventRun::from_parts(self.bytes.slice(from..to), count))
     }
 }
@@ -181,6 +210,28 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// The topic it is about.
+    #[must_use]
+    pub const fn topic(&self) -> TopicId {
+        match self {
+            Self::Topic { topic, .. } | Self::Group { topic, .. } | Self::Settle { topic, .. } => {
+                *topic
+            }
+            Self::Append(append) => append.topic,
+        }
+    }
+
+    /// Bytes of events in it.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        match self {
+            Self::Append(append) => append.bytes.len() as u64,
+            _ => 0,
+        }
+    }
+}
+
 /// How far a store has kept what it took. Both numbers only rise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Watermark {
@@ -203,12 +254,18 @@ pub struct Ticket {
 
 impl Ticket {
     /// Kept from the start.
-    pub const KEPT: Self = Self { batch: 0, level: Durability::Memory };
+    pub const KEPT: Self = Self {
+        batch: 0,
+        level: Durability::Memory,
+    };
 
     /// The ticket that is kept last.
     #[must_use]
     pub fn later(self, other: Self) -> Self {
-        Self { batch: self.batch.max(other.batch), level: self.level.max(other.level) }
+        Self {
+            batch: self.batch.max(other.batch),
+            level: self.level.max(other.level),
+        }
     }
 }
 
@@ -307,6 +364,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// A block that holds `from`. Never waits.
     fn read(&self, topic: TopicId, from: Position) -> Lookup;
+
+    /// Bytes of a topic that can be read.
+    fn topic_bytes(&self, topic: TopicId) -> u64;
 
     /// Ends: what was taken is kept, then files are closed. Waits.
     fn close(&self);

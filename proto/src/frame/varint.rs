@@ -38,7 +38,7 @@ pub(crate) fn read_varint(bytes: &[u8]) -> Option<(u64, usize)> {
 
 /// Bytes that [`put_varint`] writes.
 pub(crate) const fn varint_len(value: u64) -> usize {
-    ((64 - (value | 1).leading_zeros() as usize) + 6) / 7
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
 pub(crate) fn put_varint(out: &mut BytesMut, mut value: u64) {

@@ -1,0 +1,376 @@
+//! The engine: topics, groups, leases, retries, de-duplication, producers and
+//! timers of one shard, as a state machine.
+//!
+//! *Invariant:* no I/O, no clock, no task, no randomness. Time comes in as
+//! [`Now`], blocks through [`Source`], and what is to happen goes out as
+//! operations for the store ([`Engine::take_ops`]) and as [`Output`]s. No
+//! iteration order of a hash map reaches an output.
+//!
+//! - [`publish`]: new, duplicate or refused;
+//! - [`group`]: consumer groups; [`solo`]: subscriptions without one;
+//! - [`deliveries`]: delivery numbers, credit, first settle wins;
+//! - [`dedup`], [`producers`]: the two ways to know a duplicate.
+
+mod dedup;
+mod deliveries;
+mod group;
+mod keys;
+mod producers;
+mod publish;
+mod settle;
+mod solo;
+mod subscribe;
+mod subscriber;
+mod topic;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use meshwire_proto::{EventRun, Moment, UnixMillis};
+
+use crate::store::{GroupId, Lookup, Op, Position, Ticket, TopicId};
+
+pub use dedup::IdHasher;
+pub use deliveries::Credit;
+pub use group::GroupState;
+pub use producers::Producer;
+pub use publish::{Judged, Scanned, Verdict, scan};
+pub use settle::SettleAnswer;
+pub use subscribe::{GroupSpec, Leaving, SubscribeError, SubscribeSpec, Subscribed};
+pub use topic::TopicSettings;
+
+/// Both clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// For deadlines.
+    pub mono: Moment,
+    /// For what is stored.
+    pub wall: UnixMillis,
+}
+
+/// One subscription of one session of this gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriptionKey {
+    /// The gateway's number of the session.
+    pub session: u64,
+    /// The session's number of the subscription.
+    pub subscription: u32,
+}
+
+/// Consecutive deliveries to one subscription.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Number of the first.
+    pub first_delivery: u64,
+    /// 1 for a first delivery.
+    pub attempt: u32,
+    /// Position of the first.
+    pub first_position: Position,
+    /// Events that retention took just before.
+    pub gap: u64,
+    /// When they were stored.
+    pub stored: UnixMillis,
+    /// The events, a slice of their block.
+    pub events: EventRun,
+}
+
+/// What is to happen.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Hand this to a subscription's sink.
+    Deliver {
+        /// Whose.
+        subscription: SubscriptionKey,
+        /// What.
+        run: Run,
+    },
+}
+
+/// Where the engine looks for blocks. It must not wait: a block that takes time
+/// is [`Lookup::Pending`], and [`Engine::wake`] is called when it is there.
+pub trait Source {
+    /// A block that holds `from`.
+    fn block(&mut self, topic: TopicId, from: Position) -> Lookup;
+}
+
+/// Bounds of one shard.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Most identities remembered.
+    pub dedup_ids: usize,
+    /// How long they are.
+    pub dedup_window: Duration,
+    /// Longest wait of a settlement for a commit to ride in.
+    pub settle_delay: Duration,
+}
+
+/// One shard.
+pub struct Engine {
+    topics: BTreeMap<TopicId, topic::Topic>,
+    dedup: dedup::DedupWindow,
+    producers: producers::Producers,
+    ops: Vec<Op>,
+    /// Topics to look at in the next [`Engine::dispatch`].
+    woken: BTreeSet<TopicId>,
+    /// Lease deadlines of groups.
+    timers: BTreeSet<(Moment, TopicId, GroupId)>,
+    /// Topics with settlements that no commit carries yet, and since when they wait.
+    unlogged: BTreeSet<TopicId>,
+    settles_due: Option<Moment>,
+    settings: Settings,
+}
+
+impl Engine {
+    /// An empty shard.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            topics: BTreeMap::new(),
+            dedup: dedup::DedupWindow::new(settings.dedup_ids, settings.dedup_window),
+            producers: producers::Producers::default(),
+            ops: Vec::new(),
+            woken: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            unlogged: BTreeSet::new(),
+            settles_due: None,
+            settings,
+        }
+    }
+
+    /// Adds a topic: a new one, or one from the log with its next position.
+    pub fn add_topic(
+        &mut self,
+        id: TopicId,
+        settings: TopicSettings,
+        next: Position,
+        stored: UnixMillis,
+    ) {
+        self.topics
+            .insert(id, topic::Topic::new(id, settings, next, stored));
+    }
+
+    /// Adds a group from the log.
+    pub fn restore_group(
+        &mut self,
+        topic: TopicId,
+        name: meshwire_proto::GroupName,
+        id: GroupId,
+        ack_wait: Duration,
+        state: GroupState,
+    ) {
+        if let Some(topic) = self.topics.get_mut(&topic) {
+            topic
+                .groups
+                .insert(name, group::Group::new(id, ack_wait, state, false));
+        }
+    }
+
+    /// Remembers an identity from the log.
+    pub fn restore_identity(
+        &mut self,
+        topic: TopicId,
+        id: dedup::IdHash,
+        position: Position,
+        stored: UnixMillis,
+    ) {
+        let second = u64::try_from(stored.0 / 1000).unwrap_or(0);
+        let before = self.dedup.len(topic);
+        self.dedup.insert(topic, id, position, second);
+        self.dedup.trim(topic, before, second);
+    }
+
+    /// Adds a producer from the log.
+    pub fn restore_producer(&mut self, id: [u8; 16], producer: Producer) {
+        self.producers.restore(id, producer);
+    }
+
+    /// What this shard knows of a producer.
+    #[must_use]
+    pub fn producer(&self, id: &[u8; 16]) -> Option<&Producer> {
+        self.producers.get(id)
+    }
+
+    /// What a topic is, and its next position.
+    #[must_use]
+    pub fn topic(&self, id: TopicId) -> Option<(&TopicSettings, Position)> {
+        self.topics.get(&id).map(|t| (&t.settings, t.next))
+    }
+
+    /// When the last commit of a topic is kept.
+    #[must_use]
+    pub fn ticket(&self, id: TopicId) -> Ticket {
+        self.topics.get(&id).map_or(Ticket::KEPT, |t| t.ticket)
+    }
+
+    /// Groups of a topic: name, floor, members, in flight, lag.
+    #[must_use]
+    pub fn groups(&self, id: TopicId) -> Vec<GroupSummary> {
+        let Some(topic) = self.topics.get(&id) else {
+            return Vec::new();
+        };
+        let summary = |(name, group): (&meshwire_proto::GroupName, &group::Group)| GroupSummary {
+            name: name.clone(),
+            floor: group.window.floor(),
+            members: group.members.len() as u32,
+            in_flight: group.in_flight(),
+            lag: topic.next.saturating_sub(group.window.floor()),
+        };
+        topic.groups.iter().map(summary).collect()
+    }
+
+    /// Positions of a topic below `head` are kept and may be shown.
+    pub fn kept(&mut self, id: TopicId, head: Position) {
+        if let Some(topic) = self.topics.get_mut(&id).filter(|t| head > t.head) {
+            topic.head = head;
+            self.woken.insert(id);
+        }
+    }
+
+    /// Looks at a topic again: a block that was pending is there.
+    pub fn wake(&mut self, id: TopicId) {
+        self.woken.insert(id);
+    }
+
+    /// Delivers what credit, leases and blocks allow.
+    pub fn dispatch(&mut self, now: Now, source: &mut dyn Source, out: &mut Vec<Output>) {
+        while let Some(id) = self.woken.pop_first() {
+            if let Some(topic) = self.topics.get_mut(&id) {
+                topic.dispatch(now.mono, source, out);
+                self.set_timers(id);
+            }
+        }
+    }
+
+    /// Operations for the store, appends before the settlements that may be
+    /// about them. Settlements that wait ride along when anything is committed,
+    /// when they are due, or when `settle_now` asks.
+    pub fn take_ops(&mut self, now: Now, settle_now: bool) -> Vec<Op> {
+        let due = self.settles_due.is_some_and(|d| d <= now.mono);
+        if settle_now || due || !self.ops.is_empty() {
+            self.take_settles();
+        }
+        std::mem::take(&mut self.ops)
+    }
+
+    fn take_settles(&mut self) {
+        self.settles_due = None;
+        while let Some(id) = self.unlogged.pop_first() {
+            let Some(topic) = self.topics.get_mut(&id) else {
+                continue;
+            };
+            for group in topic.groups.values_mut().filter(|g| g.has_unlogged()) {
+                let ranges = group.take_unlogged();
+                self.ops.push(Op::Settle {
+                    topic: id,
+                    group: group.id,
+                    ranges,
+                });
+            }
+        }
+    }
+
+    /// Operations about these topics and producers went into this batch.
+    pub fn committed(&mut self, batch: u64, touched: &[(TopicId, Option<[u8; 16]>)]) {
+        for (topic, producer) in touched {
+            let Some(topic) = self.topics.get_mut(topic) else {
+                continue;
+            };
+            topic.ticket = Ticket {
+                batch,
+                level: topic.settings.durability,
+            };
+            if let Some(id) = producer {
+                self.producers.committed(id, topic.ticket);
+            }
+        }
+    }
+
+    /// Adds an operation of the caller's own to the next commit.
+    pub fn push_op(&mut self, op: Op) {
+        self.ops.push(op);
+    }
+
+    /// When [`Engine::tick`] has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        let lease = self.timers.first().map(|(at, _, _)| *at);
+        lease.into_iter().chain(self.settles_due).min()
+    }
+
+    /// Ends what is due. [`Engine::take_ops`] and [`Engine::dispatch`] follow.
+    pub fn tick(&mut self, now: Now) {
+        while let Some((_, topic_id, group_id)) = self
+            .timers
+            .first()
+            .copied()
+            .filter(|(at, _, _)| *at <= now.mono)
+        {
+            self.timers.pop_first();
+            let Some(topic) = self.topics.get_mut(&topic_id) else {
+                continue;
+            };
+            let Some(group) = topic.groups.values_mut().find(|g| g.id == group_id) else {
+                continue;
+            };
+            group.timer = None;
+            if group.expire(now.mono) {
+                self.woken.insert(topic_id);
+                self.note_unlogged(now, topic_id);
+            }
+            self.set_timers(topic_id);
+        }
+    }
+
+    /// Settlements of a topic wait for a commit.
+    fn note_unlogged(&mut self, now: Now, id: TopicId) {
+        let Some(topic) = self.topics.get_mut(&id) else {
+            return;
+        };
+        if id.is_memory() {
+            // Nothing of a memory topic is logged.
+            for group in topic.groups.values_mut() {
+                group.take_unlogged();
+            }
+        } else if topic.groups.values().any(group::Group::has_unlogged) {
+            self.unlogged.insert(id);
+            self.settles_due
+                .get_or_insert(now.mono + self.settings.settle_delay);
+        }
+    }
+
+    fn set_timers(&mut self, id: TopicId) {
+        let Some(topic) = self.topics.get_mut(&id) else {
+            return;
+        };
+        for group in topic.groups.values_mut() {
+            let deadline = group.deadline();
+            if deadline != group.timer {
+                if let Some(old) = group.timer {
+                    self.timers.remove(&(old, id, group.id));
+                }
+                if let Some(new) = deadline {
+                    self.timers.insert((new, id, group.id));
+                }
+                group.timer = deadline;
+            }
+        }
+    }
+}
+
+/// A line of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSummary {
+    /// Its name.
+    pub name: meshwire_proto::GroupName,
+    /// Everything below is settled.
+    pub floor: Position,
+    /// Members now.
+    pub members: u32,
+    /// Deliveries that are not settled.
+    pub in_flight: u64,
+    /// Events that are not settled and may still be delivered.
+    pub lag: u64,
+}

@@ -1,0 +1,191 @@
+//! Accepting events: each is new, a duplicate, or refused.
+
+use bytes::Bytes;
+use meshwire_proto::{EventError, EventLimits, EventRun, EventView};
+
+use super::dedup::{IdHash, IdHasher};
+use super::{Engine, Now};
+use crate::store::{Append, Entry, Op, Position, ProducerMark, TopicId, key_hash};
+
+/// One event of a run after its validating scan.
+#[derive(Clone, Debug)]
+pub struct Scanned {
+    /// Offset in the run behind the framed event.
+    end: u32,
+    key: u64,
+    id: IdHash,
+}
+
+/// Scans every event of a run: no lock is needed for it.
+pub fn scan(
+    run: &EventRun,
+    limits: EventLimits,
+    hasher: &IdHasher,
+) -> Vec<Result<Scanned, EventError>> {
+    let mut end = 0;
+    let scan = |(framed, event): (&[u8], &[u8])| {
+        end += framed.len() as u32;
+        let view = EventView::parse(event, limits)?;
+        Ok(Scanned {
+            end,
+            key: view.key().map_or(0, key_hash),
+            id: hasher.hash(view.source(), view.id()),
+        })
+    };
+    run.framed().map(scan).collect()
+}
+
+/// What became of consecutive events of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// New; the first has this position, the others follow.
+    New(Position),
+    /// Here already; the position is 0 when it is not known.
+    Duplicate(Position),
+    /// Not acceptable.
+    Refused(EventError),
+    /// No space: nothing was taken.
+    NoRoom,
+}
+
+/// `count` events with one verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// How many.
+    pub count: u32,
+    /// What became of them.
+    pub verdict: Verdict,
+}
+
+fn judge(judged: &mut Vec<Judged>, verdict: Verdict) {
+    if let Some(last) = judged.last_mut() {
+        let follows = match (&last.verdict, &verdict) {
+            (Verdict::New(first), Verdict::New(next)) => *first + u64::from(last.count) == *next,
+            (Verdict::Duplicate(0), Verdict::Duplicate(0)) | (Verdict::NoRoom, Verdict::NoRoom) => {
+                true
+            }
+            (Verdict::Duplicate(first), Verdict::Duplicate(next)) => {
+                *first != 0 && *first + u64::from(last.count) == *next
+            }
+            _ => false,
+        };
+        if follows {
+            last.count += 1;
+            return;
+        }
+    }
+    judged.push(Judged { count: 1, verdict });
+}
+
+/// New events that stand side by side in their run.
+struct Stretch {
+    from: u32,
+    first: Position,
+    first_sequence: u64,
+    index: Vec<Entry>,
+}
+
+impl Engine {
+    /// Accepts a run. What is new becomes an append that the next
+    /// [`Engine::take_ops`] gives; the caller commits it before it lets go of the
+    /// engine, then calls [`Engine::committed`].
+    pub fn publish(
+        &mut self,
+        now: Now,
+        topic: TopicId,
+        run: &EventRun,
+        scanned: Vec<Result<Scanned, EventError>>,
+        producer: Option<ProducerMark>,
+        room: bool,
+    ) -> Vec<Judged> {
+        let mut judged = Vec::with_capacity(1);
+        let Some(state) = self.topics.get_mut(&topic) else {
+            return judged;
+        };
+        state.stored = state.stored.max(now.wall);
+        let stored = state.stored;
+        let second = u64::try_from(stored.0 / 1000).unwrap_or(0);
+        let remembered = self.dedup.len(topic);
+        let mut stretch: Option<Stretch> = None;
+        let mut start = 0;
+        let mut appends = Vec::new();
+        for (n, event) in (0..).zip(scanned) {
+            let sequence = producer.map_or(0, |p| p.first_sequence + n);
+            let (end, verdict) = match event {
+                Err(error) => (None, Verdict::Refused(error)),
+                Ok(event) => {
+                    let verdict = if producer.is_some_and(|p| self.producers.has(&p, sequence)) {
+                        Verdict::Duplicate(0)
+                    } else if let Some(position) = self.dedup.find(topic, event.id, second) {
+                        Verdict::Duplicate(position)
+                    } else if !room {
+                        Verdict::NoRoom
+                    } else {
+                        let position = state.next;
+                        state.next += 1;
+                        self.dedup.insert(topic, event.id, position, second);
+                        let stretch = stretch.get_or_insert_with(|| Stretch {
+                            from: start,
+                            first: position,
+                            first_sequence: sequence,
+                            index: Vec::new(),
+                        });
+                        stretch.index.push(Entry {
+                            end: event.end - stretch.from,
+                            key: event.key,
+                        });
+                        Verdict::New(position)
+                    };
+                    (Some(event.end), verdict)
+                }
+            };
+            if !matches!(verdict, Verdict::New(_)) {
+                appends.extend(stretch.take());
+            }
+            start = end.unwrap_or_else(|| framed_end(run, n));
+            judge(&mut judged, verdict);
+        }
+        appends.extend(stretch);
+        self.dedup.trim(topic, remembered, second);
+        for stretch in appends {
+            self.append(topic, stored, run.as_bytes(), stretch, producer);
+        }
+        judged
+    }
+
+    fn append(
+        &mut self,
+        topic: TopicId,
+        stored: meshwire_proto::UnixMillis,
+        run: &Bytes,
+        stretch: Stretch,
+        producer: Option<ProducerMark>,
+    ) {
+        let len = stretch.index.last().map_or(0, |e| e.end);
+        let producer = producer.map(|p| ProducerMark {
+            first_sequence: stretch.first_sequence,
+            ..p
+        });
+        if let Some(mark) = &producer {
+            let next = mark.first_sequence + stretch.index.len() as u64;
+            self.producers.add(mark, mark.first_sequence, next, stored);
+        }
+        self.ops.push(Op::Append(Append {
+            topic,
+            first: stretch.first,
+            stored,
+            bytes: run.slice(stretch.from as usize..(stretch.from + len) as usize),
+            index: stretch.index,
+            producer,
+        }));
+    }
+}
+
+/// Where the framed event `n` of a run ends: only asked for a refused one.
+fn framed_end(run: &EventRun, n: u64) -> u32 {
+    let n = usize::try_from(n).unwrap_or(usize::MAX);
+    run.framed()
+        .take(n.saturating_add(1))
+        .map(|(framed, _)| framed.len() as u32)
+        .sum()
+}

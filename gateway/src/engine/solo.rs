@@ -1,0 +1,61 @@
+//! A subscription without a group: its own position, nothing durable. A settle
+//! only returns credit.
+
+use super::subscriber::Subscriber;
+use super::{Output, Source};
+use crate::store::{Lookup, Position, TopicId};
+
+pub(super) struct Solo {
+    pub(super) subscriber: Subscriber,
+    /// Next position to deliver.
+    pub(super) next: Position,
+    /// Nothing was delivered yet: what retention took before is no gap.
+    pub(super) fresh: bool,
+}
+
+impl Solo {
+    /// Delivers what credit and blocks allow.
+    pub(super) fn dispatch(
+        &mut self,
+        topic: TopicId,
+        head: Position,
+        source: &mut dyn Source,
+        out: &mut Vec<Output>,
+    ) {
+        while self.next < head && self.subscriber.is_available() {
+            match source.block(topic, self.next) {
+                Lookup::Ready(block) => {
+                    let end = block.next().min(head);
+                    if end <= self.next {
+                        break;
+                    }
+                    while self.next < end && self.subscriber.deliveries.has_room() {
+                        self.subscriber.deliver(&block, self.next, 1, out);
+                        self.next += 1;
+                    }
+                    self.fresh = false;
+                }
+                Lookup::Gone(first) if first > self.next => {
+                    if !self.fresh {
+                        self.subscriber.flush(out);
+                        self.subscriber.gap += first - self.next;
+                    }
+                    self.next = first;
+                }
+                _ => break,
+            }
+        }
+        self.subscriber.flush(out);
+    }
+
+    /// Continues behind the last delivery that arrived.
+    pub(super) fn rewind(&mut self, next_delivery: u64) -> bool {
+        let Some(undone) = self.subscriber.deliveries.rewind(next_delivery) else {
+            return false;
+        };
+        if let Some((_, position)) = undone.first() {
+            self.next = *position;
+        }
+        true
+    }
+}

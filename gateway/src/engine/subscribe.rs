@@ -1,0 +1,220 @@
+//! Joining and leaving.
+
+use std::time::Duration;
+
+use meshwire_proto::GroupName;
+
+use super::group::{Group, GroupState};
+use super::solo::Solo;
+use super::subscriber::Subscriber;
+use super::{Credit, Engine, Now, SubscriptionKey};
+use crate::store::{GroupId, Op, Position, TopicId};
+
+/// What a subscriber asks for.
+#[derive(Clone, Debug)]
+pub struct SubscribeSpec {
+    /// `None`: a broadcast subscription of one's own.
+    pub group: Option<GroupSpec>,
+    /// First position: for a group only when it is created here. `None`: behind
+    /// the last event of now.
+    pub start: Option<Position>,
+    /// Most unsettled.
+    pub credit: Credit,
+}
+
+/// The group part of it.
+#[derive(Clone, Debug)]
+pub struct GroupSpec {
+    /// Its name.
+    pub name: GroupName,
+    /// Its id if it is new.
+    pub new_id: GroupId,
+    /// `None`: what the group has, or the default if it is new.
+    pub ack_wait: Option<Duration>,
+    /// For a new group.
+    pub default_ack_wait: Duration,
+}
+
+/// The subscription stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscribed {
+    /// Number of the first delivery to come.
+    pub next_delivery: u64,
+    /// The next position never delivered.
+    pub next_position: Position,
+    /// How long a delivery may be held. Zero without a group: for ever.
+    pub ack_wait: Duration,
+}
+
+/// Why it does not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeError {
+    /// The topic is not of this shard.
+    #[error("the topic does not exist")]
+    NoTopic,
+    /// The group has other settings.
+    #[error(
+        "group {group} has ack_wait {has:?}, not {asked:?}; leave ack_wait out to take the group's"
+    )]
+    Conflict {
+        /// The group.
+        group: GroupName,
+        /// What it has.
+        has: Duration,
+        /// What was asked.
+        asked: Duration,
+    },
+    /// The session has a subscription of this number.
+    #[error("subscription number {0} is in use")]
+    InUse(u32),
+}
+
+/// How a subscriber leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// On purpose: what it held comes again at once, without a failure.
+    Clean,
+    /// Its connection was lost and did not come back: that is a failure.
+    Lost,
+}
+
+impl Engine {
+    /// Starts a subscription. A new group becomes an operation for the store.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn subscribe(
+        &mut self,
+        topic_id: TopicId,
+        key: SubscriptionKey,
+        spec: SubscribeSpec,
+    ) -> Result<Subscribed, SubscribeError> {
+        let topic = self
+            .topics
+            .get_mut(&topic_id)
+            .ok_or(SubscribeError::NoTopic)?;
+        if topic.solos.contains_key(&key) || topic.group_of(key).is_some() {
+            return Err(SubscribeError::InUse(key.subscription));
+        }
+        let start = spec.start.unwrap_or(topic.next).clamp(1, topic.next);
+        let Some(asked) = spec.group else {
+            let subscriber = Subscriber::new(key, spec.credit);
+            topic.solos.insert(
+                key,
+                Solo {
+                    subscriber,
+                    next: start,
+                    fresh: true,
+                },
+            );
+            self.woken.insert(topic_id);
+            return Ok(Subscribed {
+                next_delivery: 1,
+                next_position: start,
+                ack_wait: Duration::ZERO,
+            });
+        };
+        if let Some(group) = topic.groups.get(&asked.name)
+            && let Some(wait) = asked.ack_wait.filter(|w| *w != group.ack_wait)
+        {
+            return Err(SubscribeError::Conflict {
+                group: asked.name,
+                has: group.ack_wait,
+                asked: wait,
+            });
+        }
+        let ops = &mut self.ops;
+        let group = topic.groups.entry(asked.name.clone()).or_insert_with(|| {
+            let ack_wait = asked.ack_wait.unwrap_or(asked.default_ack_wait);
+            let ack_wait_ms = u32::try_from(ack_wait.as_millis()).unwrap_or(u32::MAX);
+            if !topic_id.is_memory() {
+                ops.push(Op::Group {
+                    topic: topic_id,
+                    group: asked.new_id,
+                    name: asked.name,
+                    start,
+                    ack_wait_ms,
+                });
+            }
+            Group::new(
+                asked.new_id,
+                ack_wait,
+                GroupState {
+                    floor: start,
+                    ..GroupState::default()
+                },
+                true,
+            )
+        });
+        group.join(key, spec.credit);
+        self.woken.insert(topic_id);
+        Ok(Subscribed {
+            next_delivery: 1,
+            next_position: group.window.next(),
+            ack_wait: group.ack_wait,
+        })
+    }
+
+    fn subscriber(&mut self, topic: TopicId, key: SubscriptionKey) -> Option<&mut Subscriber> {
+        let topic = self.topics.get_mut(&topic)?;
+        if let Some(solo) = topic.solos.get_mut(&key) {
+            return Some(&mut solo.subscriber);
+        }
+        topic
+            .groups
+            .values_mut()
+            .find_map(|g| g.members.get_mut(&key))
+    }
+
+    /// Sets a subscription's credit anew; `false` when there is none of this key.
+    pub fn credit(&mut self, topic: TopicId, key: SubscriptionKey, credit: Credit) -> bool {
+        let Some(subscriber) = self.subscriber(topic, key) else {
+            return false;
+        };
+        subscriber.deliveries.set_credit(credit);
+        self.woken.insert(topic);
+        true
+    }
+
+    /// Delivers nothing until [`Engine::resume`]; leases go on.
+    pub fn suspend(&mut self, topic: TopicId, key: SubscriptionKey) {
+        if let Some(subscriber) = self.subscriber(topic, key) {
+            subscriber.suspended = true;
+        }
+    }
+
+    /// Delivers again, from the number that the subscriber expects next.
+    /// `false` when that number cannot be.
+    pub fn resume(&mut self, topic_id: TopicId, key: SubscriptionKey, next_delivery: u64) -> bool {
+        let Some(topic) = self.topics.get_mut(&topic_id) else {
+            return false;
+        };
+        let rewound = match topic.solos.get_mut(&key) {
+            Some(solo) => solo.rewind(next_delivery),
+            None => topic
+                .group_of(key)
+                .is_some_and(|g| g.rewind(key, next_delivery)),
+        };
+        if rewound && let Some(subscriber) = self.subscriber(topic_id, key) {
+            subscriber.suspended = false;
+            self.woken.insert(topic_id);
+            self.set_timers(topic_id);
+        }
+        rewound
+    }
+
+    /// Ends a subscription.
+    pub fn leave(&mut self, now: Now, topic_id: TopicId, key: SubscriptionKey, how: Leaving) {
+        let Some(topic) = self.topics.get_mut(&topic_id) else {
+            return;
+        };
+        if topic.solos.remove(&key).is_none()
+            && let Some(group) = topic.group_of(key)
+        {
+            group.leave(key, how);
+            self.woken.insert(topic_id);
+            self.note_unlogged(now, topic_id);
+            self.set_timers(topic_id);
+        }
+    }
+}

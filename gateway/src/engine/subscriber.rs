@@ -1,0 +1,106 @@
+//! One subscriber's end of a topic: its numbers, its credit, and the runs that
+//! are being put together for it.
+
+use meshwire_proto::EventRun;
+
+use super::deliveries::{Credit, Deliveries};
+use super::{Output, Run, SubscriptionKey};
+use crate::store::{Block, Position};
+
+/// A run ends at this size, so that no frame grows past what a peer accepts.
+const MAX_RUN_BYTES: u64 = 256 * 1024;
+
+/// Consecutive positions of one block, consecutive numbers, one attempt.
+struct Open {
+    block: Block,
+    first_position: Position,
+    first_delivery: u64,
+    count: u32,
+    attempt: u32,
+    bytes: u64,
+}
+
+pub(super) struct Subscriber {
+    pub(super) key: SubscriptionKey,
+    pub(super) deliveries: Deliveries,
+    /// Its connection is gone and may come back: nothing is delivered.
+    pub(super) suspended: bool,
+    /// Events that retention took, to be told with the next delivery.
+    pub(super) gap: u64,
+    open: Option<Open>,
+}
+
+impl Subscriber {
+    pub(super) const fn new(key: SubscriptionKey, credit: Credit) -> Self {
+        Self {
+            key,
+            deliveries: Deliveries::new(credit),
+            suspended: false,
+            gap: 0,
+            open: None,
+        }
+    }
+
+    pub(super) const fn is_available(&self) -> bool {
+        !self.suspended && self.deliveries.has_room()
+    }
+
+    /// Delivers one event; runs go to `out` when they end. Gives the number.
+    pub(super) fn deliver(
+        &mut self,
+        block: &Block,
+        position: Position,
+        attempt: u32,
+        out: &mut Vec<Output>,
+    ) -> u64 {
+        let size = match (block.start_of(position), block.entry(position)) {
+            (Some(start), Some(entry)) => entry.end - start as u32,
+            _ => 0,
+        };
+        let number = self.deliveries.hold(position, size);
+        match &mut self.open {
+            Some(open)
+                if open.first_position + u64::from(open.count) == position
+                    && open.attempt == attempt
+                    && position < open.block.next()
+                    && open.bytes < MAX_RUN_BYTES =>
+            {
+                open.count += 1;
+                open.bytes += u64::from(size);
+            }
+            _ => {
+                self.flush(out);
+                self.open = Some(Open {
+                    block: block.clone(),
+                    first_position: position,
+                    first_delivery: number,
+                    count: 1,
+                    attempt,
+                    bytes: u64::from(size),
+                });
+            }
+        }
+        number
+    }
+
+    /// Ends the open run.
+    pub(super) fn flush(&mut self, out: &mut Vec<Output>) {
+        let Some(open) = self.open.take() else { return };
+        let events = open
+            .block
+            .run(open.first_position, open.count)
+            .unwrap_or_else(EventRun::default);
+        let run = Run {
+            first_delivery: open.first_delivery,
+            attempt: open.attempt,
+            first_position: open.first_position,
+            gap: std::mem::take(&mut self.gap),
+            stored: open.block.stored,
+            events,
+        };
+        out.push(Output::Deliver {
+            subscription: self.key,
+            run,
+        });
+    }
+}

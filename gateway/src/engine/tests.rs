@@ -1,0 +1,508 @@
+//! The engine against promises, in virtual time, over blocks in memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+use std::collections::BTreeMap;
+
+use meshwire_proto::frame::SettleKind::{self, Ack, Nack};
+use meshwire_proto::{Event, EventLimits, GroupName, TopicName};
+
+use super::*;
+use crate::store::{Append, Block, Durability, ProducerMark};
+
+const TOPIC: TopicId = TopicId(1);
+const WAIT: Duration = Duration::from_secs(30);
+const MANY: Credit = Credit {
+    events: 1000,
+    bytes: 1 << 30,
+};
+
+const fn sub(n: u64) -> SubscriptionKey {
+    SubscriptionKey {
+        session: n,
+        subscription: 1,
+    }
+}
+
+/// What a subscription got: `(number, position, attempt)`.
+type Got = BTreeMap<SubscriptionKey, Vec<(u64, Position, u32)>>;
+
+#[derive(Default)]
+struct Blocks {
+    blocks: Vec<Block>,
+    gone_before: Position,
+}
+
+impl Source for Blocks {
+    fn block(&mut self, _: TopicId, from: Position) -> Lookup {
+        if from < self.gone_before {
+            return Lookup::Gone(self.gone_before);
+        }
+        let found = self
+            .blocks
+            .iter()
+            .find(|b| (b.first..b.next()).contains(&from));
+        found.cloned().map_or(Lookup::Ahead, Lookup::Ready)
+    }
+}
+
+struct Rig {
+    engine: Engine,
+    blocks: Blocks,
+    now: Now,
+    got: Got,
+    settled: Vec<(Position, u32, crate::store::Outcome)>,
+    next_id: u64,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let settings = Settings {
+            dedup_ids: 1000,
+            dedup_window: Duration::from_secs(120),
+            settle_delay: Duration::from_millis(10),
+        };
+        let mut engine = Engine::new(settings);
+        let topic = TopicSettings {
+            name: TopicName::parse("t").unwrap(),
+            durability: Durability::Synced,
+            retention_ms: 1,
+        };
+        engine.add_topic(TOPIC, topic, 1, UnixMillis(0));
+        Self {
+            engine,
+            blocks: Blocks::default(),
+            now: Now::default(),
+            got: Got::new(),
+            settled: Vec::new(),
+            next_id: 1,
+        }
+    }
+
+    fn run(ids: &[String], key: Option<&str>) -> EventRun {
+        let event = |id: &String| {
+            let event = Event::text("t", "x").id(id).source("/s");
+            key.map_or(event.clone(), |k| event.key(k))
+                .encode()
+                .unwrap()
+        };
+        ids.iter().map(event).collect()
+    }
+
+    fn publish_run(&mut self, run: &EventRun, mark: Option<ProducerMark>) -> Vec<Judged> {
+        let scanned = scan(run, EventLimits::default(), &IdHasher::new([0; 16]));
+        let judged = self
+            .engine
+            .publish(self.now, TOPIC, run, scanned, mark, true);
+        self.commit();
+        judged
+    }
+
+    fn commit(&mut self) {
+        for op in self.engine.take_ops(self.now, false) {
+            match op {
+                Op::Append(Append {
+                    first,
+                    stored,
+                    bytes,
+                    index,
+                    ..
+                }) => {
+                    let block = Block {
+                        first,
+                        stored,
+                        bytes,
+                        index: index.into(),
+                    };
+                    self.engine.kept(TOPIC, block.next());
+                    self.blocks.blocks.push(block);
+                }
+                Op::Settle { ranges, .. } => self.settled.extend(ranges),
+                _ => {}
+            }
+        }
+        let mut out = Vec::new();
+        self.engine.dispatch(self.now, &mut self.blocks, &mut out);
+        for Output::Deliver { subscription, run } in out {
+            let got = self.got.entry(subscription).or_default();
+            for n in 0..u64::from(run.events.count()) {
+                got.push((run.first_delivery + n, run.first_position + n, run.attempt));
+            }
+        }
+    }
+
+    fn publish(&mut self, count: u64, key: Option<&str>) {
+        let ids: Vec<String> = (self.next_id..self.next_id + count)
+            .map(|n| n.to_string())
+            .collect();
+        self.next_id += count;
+        self.publish_run(&Self::run(&ids, key), None);
+    }
+
+    fn join(&mut self, n: u64, credit: Credit) {
+        let group = GroupSpec {
+            name: GroupName::parse("g").unwrap(),
+            new_id: GroupId(1),
+            ack_wait: Some(WAIT),
+            default_ack_wait: WAIT,
+        };
+        let spec = SubscribeSpec {
+            group: Some(group),
+            start: Some(1),
+            credit,
+        };
+        self.engine.subscribe(TOPIC, sub(n), spec).unwrap();
+        self.commit();
+    }
+
+    fn settle(&mut self, n: u64, first: u64, count: u32, kind: SettleKind) -> Vec<bool> {
+        let answers = self
+            .engine
+            .settle(self.now, TOPIC, sub(n), first, count, kind);
+        self.commit();
+        answers
+            .into_iter()
+            .flat_map(|a| std::iter::repeat_n(a.settled, a.count as usize))
+            .collect()
+    }
+
+    fn advance(&mut self, by: Duration) {
+        self.now.mono = self.now.mono + by;
+        self.engine.tick(self.now);
+        self.commit();
+    }
+
+    fn take(&mut self, n: u64) -> Vec<(u64, Position, u32)> {
+        self.got.remove(&sub(n)).unwrap_or_default()
+    }
+}
+
+#[test]
+fn an_acked_event_is_never_delivered_again_and_an_unacked_one_is_after_its_lease() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(3, None);
+    assert_eq!(rig.take(1), [(1, 1, 1), (2, 2, 1), (3, 3, 1)]);
+    assert_eq!(rig.settle(1, 1, 2, Ack), [true, true]);
+    rig.advance(WAIT - Duration::from_millis(1));
+    assert_eq!(rig.take(1), []);
+    rig.advance(Duration::from_millis(1));
+    assert_eq!(rig.take(1), [(4, 3, 2)]);
+    assert_eq!(rig.settle(1, 3, 1, Ack), [false], "its lease ended");
+    assert_eq!(rig.settle(1, 4, 1, Ack), [true]);
+    rig.advance(WAIT * 2);
+    assert_eq!(rig.take(1), []);
+    assert_eq!(rig.engine.deadline(), None, "nothing is left to end");
+}
+
+#[test]
+fn credit_bounds_what_a_subscriber_holds() {
+    let mut rig = Rig::new();
+    rig.join(
+        1,
+        Credit {
+            events: 4,
+            bytes: 1 << 30,
+        },
+    );
+    rig.publish(10, None);
+    assert_eq!(rig.take(1).len(), 4);
+    rig.settle(1, 1, 3, Ack);
+    assert_eq!(rig.take(1), [(5, 5, 1), (6, 6, 1), (7, 7, 1)]);
+}
+
+#[test]
+fn members_share_the_events_and_a_lost_ones_come_again_elsewhere() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.join(2, MANY);
+    rig.publish(100, None);
+    let (first, second) = (rig.take(1), rig.take(2));
+    assert_eq!(first.len() + second.len(), 100);
+    assert!(
+        first.len() >= 32 && second.len() >= 32,
+        "{} {}",
+        first.len(),
+        second.len()
+    );
+    rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Lost);
+    rig.commit();
+    let again = rig.take(2);
+    assert_eq!(again.len(), first.len());
+    assert!(again.iter().all(|(_, _, attempt)| *attempt == 2));
+}
+
+#[test]
+fn a_key_goes_to_one_member_at_a_time_and_a_nack_takes_back_what_follows() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.join(2, MANY);
+    rig.publish(5, Some("k"));
+    let (member, got) = if rig.got.contains_key(&sub(1)) {
+        (1, rig.take(1))
+    } else {
+        (2, rig.take(2))
+    };
+    assert_eq!(got.iter().map(|g| g.1).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    rig.settle(member, 1, 1, Ack);
+    rig.settle(member, 3, 1, Nack);
+    // 2 is still in flight there, so 3, 4 and 5 come again to the same member, in order.
+    let again = rig.take(member);
+    assert_eq!(
+        again.iter().map(|g| (g.1, g.2)).collect::<Vec<_>>(),
+        [(3, 2), (4, 2), (5, 2)]
+    );
+    assert_eq!(
+        rig.settle(member, 4, 2, Ack),
+        [false, false],
+        "they were taken back"
+    );
+    assert_eq!(rig.take(3 - member), []);
+    rig.advance(Duration::from_millis(10));
+    let failed: Vec<_> = rig
+        .settled
+        .iter()
+        .filter(|s| s.2 == crate::store::Outcome::Failed)
+        .collect();
+    assert_eq!(
+        failed,
+        [&(3, 1, crate::store::Outcome::Failed)],
+        "only the nacked one gains a failure"
+    );
+}
+
+#[test]
+fn a_key_whose_member_has_no_room_waits_and_others_go_on() {
+    let mut rig = Rig::new();
+    rig.join(
+        1,
+        Credit {
+            events: 1,
+            bytes: 1 << 30,
+        },
+    );
+    rig.publish(2, Some("a"));
+    assert_eq!(rig.take(1), [(1, 1, 1)]);
+    rig.join(2, MANY);
+    rig.publish(1, Some("b"));
+    assert_eq!(
+        rig.take(2).iter().map(|g| g.1).collect::<Vec<_>>(),
+        [3],
+        "2 waits behind 1"
+    );
+    rig.settle(1, 1, 1, Ack);
+    let second = [rig.take(1), rig.take(2)].concat();
+    assert_eq!(second.iter().map(|g| g.1).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn a_clean_leave_gives_back_at_once_without_a_failure() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(3, None);
+    rig.take(1);
+    rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Clean);
+    rig.commit();
+    rig.join(2, MANY);
+    assert_eq!(
+        rig.take(2).iter().map(|g| g.1).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    rig.advance(Duration::from_millis(10));
+    assert_eq!(rig.settled, []);
+}
+
+#[test]
+fn a_resumed_subscriber_gets_again_what_never_arrived_under_the_same_numbers() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(4, None);
+    rig.take(1);
+    rig.engine.suspend(TOPIC, sub(1));
+    rig.publish(1, None);
+    assert_eq!(rig.take(1), [], "nothing is delivered to a suspended one");
+    assert!(rig.engine.resume(TOPIC, sub(1), 3));
+    rig.commit();
+    assert_eq!(rig.take(1), [(3, 3, 1), (4, 4, 1), (5, 5, 1)]);
+    assert_eq!(rig.settle(1, 1, 5, Ack), [true; 5]);
+    assert!(
+        !rig.engine.resume(TOPIC, sub(1), 9),
+        "it cannot have seen what was not sent"
+    );
+}
+
+#[test]
+fn every_unnamed_subscriber_gets_every_event_from_its_start() {
+    let mut rig = Rig::new();
+    rig.publish(2, None);
+    for (n, start) in [(1, Some(1)), (2, None)] {
+        rig.engine
+            .subscribe(
+                TOPIC,
+                sub(n),
+                SubscribeSpec {
+                    group: None,
+                    start,
+                    credit: MANY,
+                },
+            )
+            .unwrap();
+    }
+    rig.publish(2, None);
+    assert_eq!(
+        rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(),
+        [1, 2, 3, 4]
+    );
+    assert_eq!(rig.take(2).iter().map(|g| g.1).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(
+        rig.settle(1, 2, 1, Nack),
+        [true],
+        "without a group a settle only returns credit"
+    );
+    assert_eq!(rig.take(1), []);
+}
+
+#[test]
+fn what_retention_took_is_told_as_a_gap() {
+    let mut rig = Rig::new();
+    let one = Credit {
+        events: 1,
+        bytes: 1 << 30,
+    };
+    rig.engine
+        .subscribe(
+            TOPIC,
+            sub(1),
+            SubscribeSpec {
+                group: None,
+                start: Some(1),
+                credit: one,
+            },
+        )
+        .unwrap();
+    rig.publish(10, None);
+    rig.take(1);
+    rig.blocks.gone_before = 8;
+    rig.engine.settle(rig.now, TOPIC, sub(1), 1, 1, Ack);
+    let mut out = Vec::new();
+    rig.engine.dispatch(rig.now, &mut rig.blocks, &mut out);
+    let Some(Output::Deliver { run, .. }) = out.first() else {
+        panic!("a delivery")
+    };
+    assert_eq!((run.first_position, run.gap), (8, 6));
+}
+
+#[test]
+fn duplicates_are_found_by_id_and_by_sequence_and_bad_events_by_index() {
+    let mut rig = Rig::new();
+    let mark = ProducerMark {
+        producer: [9; 16],
+        epoch: 1,
+        first_sequence: 1,
+        answered_through: 0,
+    };
+    let ids = ["a", "b"].map(str::to_owned);
+    assert_eq!(
+        rig.publish_run(&Rig::run(&ids, None), Some(mark))[0],
+        Judged {
+            count: 2,
+            verdict: Verdict::New(1)
+        }
+    );
+    assert_eq!(
+        rig.publish_run(&Rig::run(&ids, None), Some(mark))[0].verdict,
+        Verdict::Duplicate(0),
+        "a replay"
+    );
+    let mixed: EventRun = [
+        Event::text("t", "x").id("b").source("/s").encode().unwrap(),
+        bytes::Bytes::from_static(b"\x0a\x01c"),
+        Event::text("t", "x").id("d").source("/s").encode().unwrap(),
+    ]
+    .into_iter()
+    .collect();
+    let judged = rig.publish_run(&mixed, None);
+    assert_eq!(judged[0].verdict, Verdict::Duplicate(2));
+    assert!(matches!(judged[1].verdict, Verdict::Refused(_)));
+    assert_eq!(
+        judged[2],
+        Judged {
+            count: 1,
+            verdict: Verdict::New(3)
+        }
+    );
+    let stored = rig.blocks.blocks.last().unwrap();
+    let run = stored.run(3, 1).unwrap();
+    assert_eq!(
+        run.iter().next().unwrap(),
+        mixed.iter().nth(2).unwrap(),
+        "bytes as they came"
+    );
+}
+
+#[test]
+fn a_group_is_refused_other_settings_by_name() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    let group = GroupSpec {
+        name: GroupName::parse("g").unwrap(),
+        new_id: GroupId(2),
+        ack_wait: Some(Duration::from_secs(5)),
+        default_ack_wait: WAIT,
+    };
+    let refused = rig.engine.subscribe(
+        TOPIC,
+        sub(2),
+        SubscribeSpec {
+            group: Some(group),
+            start: None,
+            credit: MANY,
+        },
+    );
+    assert!(refused.unwrap_err().to_string().contains("ack_wait"));
+}
+
+#[test]
+fn settles_ride_in_a_commit_or_start_their_own_within_ten_milliseconds() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(3, None);
+    rig.settle(1, 1, 1, Ack);
+    assert_eq!(rig.settled, []);
+    assert_eq!(rig.engine.deadline(), Some(Moment(10_000)));
+    rig.publish(1, None);
+    assert_eq!(
+        rig.settled,
+        [(1, 1, crate::store::Outcome::Acked)],
+        "rode along"
+    );
+    rig.settle(1, 2, 2, Ack);
+    rig.advance(Duration::from_millis(10));
+    assert_eq!(
+        rig.settled.last(),
+        Some(&(2, 2, crate::store::Outcome::Acked))
+    );
+}
+
+#[test]
+fn a_restored_group_skips_what_was_settled_and_counts_failures_on() {
+    let mut rig = Rig::new();
+    rig.publish(6, None);
+    let state = GroupState {
+        floor: 2,
+        settled: vec![(3, 5)],
+        failures: BTreeMap::from([(2, 2)]),
+    };
+    rig.engine.restore_group(
+        TOPIC,
+        GroupName::parse("g").unwrap(),
+        GroupId(1),
+        WAIT,
+        state,
+    );
+    rig.join(1, MANY);
+    assert_eq!(rig.take(1), [(1, 2, 3), (2, 5, 1), (3, 6, 1)]);
+}

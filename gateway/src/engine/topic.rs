@@ -1,0 +1,78 @@
+//! One topic of a shard: where it stands and who reads it.
+
+use std::collections::BTreeMap;
+
+use meshwire_proto::{GroupName, TopicName, UnixMillis};
+
+use super::group::Group;
+use super::solo::Solo;
+use super::{Output, Source, SubscriptionKey};
+use crate::store::{Durability, Position, Ticket, TopicId};
+
+/// What a topic is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// Its name.
+    pub name: TopicName,
+    /// What an acknowledgement says.
+    pub durability: Durability,
+    /// How long events stay at least readable, in milliseconds.
+    pub retention_ms: u64,
+}
+
+pub(super) struct Topic {
+    pub(super) id: TopicId,
+    pub(super) settings: TopicSettings,
+    /// Position of the next append.
+    pub(super) next: Position,
+    /// Positions below may be shown: they are kept.
+    pub(super) head: Position,
+    /// When the last commit of this topic is kept.
+    pub(super) ticket: Ticket,
+    /// Stored time never goes back.
+    pub(super) stored: UnixMillis,
+    pub(super) groups: BTreeMap<GroupName, Group>,
+    pub(super) solos: BTreeMap<SubscriptionKey, Solo>,
+}
+
+impl Topic {
+    pub(super) fn new(
+        id: TopicId,
+        settings: TopicSettings,
+        next: Position,
+        stored: UnixMillis,
+    ) -> Self {
+        Self {
+            id,
+            settings,
+            next,
+            head: next,
+            ticket: Ticket::KEPT,
+            stored,
+            groups: BTreeMap::new(),
+            solos: BTreeMap::new(),
+        }
+    }
+
+    /// Delivers to everyone what credit allows.
+    pub(super) fn dispatch(
+        &mut self,
+        now: meshwire_proto::Moment,
+        source: &mut dyn Source,
+        out: &mut Vec<Output>,
+    ) {
+        for solo in self.solos.values_mut() {
+            solo.dispatch(self.id, self.head, source, out);
+        }
+        for group in self.groups.values_mut() {
+            group.dispatch(now, self.id, self.head, source, out);
+        }
+    }
+
+    /// The group a subscription is a member of.
+    pub(super) fn group_of(&mut self, key: SubscriptionKey) -> Option<&mut Group> {
+        self.groups
+            .values_mut()
+            .find(|g| g.members.contains_key(&key))
+    }
+}

@@ -1,0 +1,65 @@
+//! Bytes in, calls to the mesh, answers back.
+//!
+//! One listener serves every protocol: what a connection begins with is read
+//! into a prefix, each ingress says whether that is its own, and the one that
+//! says yes gets the connection with the prefix as the head of its stream.
+
+mod listener;
+pub mod native;
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use bytes::BytesMut;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+pub use listener::{Listener, ListenerConfig};
+
+/// What an ingress says of a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sniff {
+    /// Not this protocol.
+    No,
+    /// Cannot tell yet.
+    NeedMore,
+    /// This protocol.
+    Yes,
+}
+
+/// A connection whose protocol is known.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The socket.
+    pub stream: TcpStream,
+    /// What was read of it already.
+    pub prefix: BytesMut,
+    /// The other end.
+    pub peer: SocketAddr,
+}
+
+/// How far shutdown is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shutdown {
+    /// Serve.
+    Running,
+    /// Tell peers, finish what is in flight, close.
+    Draining,
+}
+
+/// One protocol.
+pub trait Ingress: Send + Sync + 'static {
+    /// Short stable name for logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Whether a connection that begins so is of this protocol.
+    fn sniff(&self, prefix: &[u8]) -> Sniff;
+
+    /// Serves one connection to its end. A login takes place within the
+    /// listener's deadline, which counts from accept.
+    fn serve(
+        &self,
+        accepted: Accepted,
+        shutdown: watch::Receiver<Shutdown>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}

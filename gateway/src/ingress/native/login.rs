@@ -1,0 +1,156 @@
+//! Hello and Welcome.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use meshwire_proto::ErrorKind;
+use meshwire_proto::frame::VERSION;
+use meshwire_proto::wire::session as wire;
+
+use super::protocol::Protocol;
+use super::session::Session;
+use super::sessions::lock;
+use crate::mesh::{Action, Refusal};
+
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::new(ErrorKind::Invalid, message)
+}
+
+/// Checks a Hello; gives the session, new or resumed, and the Welcome.
+pub(super) fn login(
+    protocol: &Protocol,
+    hello: &wire::Hello,
+) -> Result<(Arc<Mutex<Session>>, wire::Welcome), Refusal> {
+    let native = &protocol.native;
+    if !(hello.min_version..=hello.max_version).contains(&VERSION) {
+        let text = format!(
+            "the client speaks protocol versions {} to {}, this gateway {VERSION}; update the older of both",
+            hello.min_version, hello.max_version
+        );
+        return Err(Refusal::new(ErrorKind::Unsupported, text));
+    }
+    if !hello.auth_scheme.is_empty() {
+        let text = "this gateway verifies no credentials; connect without them";
+        return Err(Refusal::new(ErrorKind::Unauthenticated, text));
+    }
+    if !matches!(hello.tenant.as_str(), "" | "default") {
+        return Err(Refusal::new(
+            ErrorKind::Denied,
+            format!("there is no tenant {:?}", hello.tenant),
+        ));
+    }
+    let producer: [u8; 16] = hello
+        .producer_id
+        .as_ref()
+        .try_into()
+        .map_err(|_| invalid("Hello.producer_id must have 16 bytes"))?;
+    native
+        .mesh
+        .authorize(&protocol.caller, Action::Connect, "")?;
+    let first = hello.first_unanswered.max(1);
+    let (kept_through, known) = native
+        .mesh
+        .kept_through(&producer, hello.producer_epoch, first)?;
+
+    let (session, resumed) = match resume(protocol, hello, &producer) {
+        Some(session) => (session, true),
+        None => (create(protocol, producer, hello.producer_epoch)?, false),
+    };
+    let state = lock(&session);
+    let config = &native.config;
+    let limits = native.mesh.limits();
+    let millis = |d: std::time::Duration| u32::try_from(d.as_millis()).unwrap_or(u32::MAX);
+    let welcome = wire::Welcome {
+        resumed,
+        kept_through,
+        version: VERSION,
+        features: Vec::new(),
+        session: Bytes::copy_from_slice(&state.id),
+        secret: Bytes::copy_from_slice(&state.secret),
+        resume_window_ms: millis(config.resume_window),
+        gateway_id: config.gateway_id.clone(),
+        max_event_bytes: limits.max_event_bytes,
+        max_attribute_bytes: limits.max_attribute_bytes,
+        max_frame_bytes: config.max_frame_bytes,
+        publish_window_events: config.publish_window.0,
+        publish_window_bytes: config.publish_window.1,
+        heartbeat_ms: millis(config.heartbeat),
+        gateway_time_unix_ms: native.mesh.now().wall.0,
+        gateway_version: env!("CARGO_PKG_VERSION").to_owned(),
+        settled_through: state.settled_through,
+        producer_known: known || hello.first_unanswered <= 1,
+    };
+    drop(state);
+    Ok((session, welcome))
+}
+
+fn create(
+    protocol: &Protocol,
+    producer: [u8; 16],
+    epoch: u32,
+) -> Result<Arc<Mutex<Session>>, Refusal> {
+    let mut random = [0; 32];
+    let failed =
+        |e: getrandom::Error| Refusal::new(ErrorKind::Internal, format!("no random numbers: {e}"));
+    getrandom::fill(&mut random).map_err(failed)?;
+    let (mut id, mut secret) = ([0; 16], [0; 16]);
+    for (to, from) in id.iter_mut().chain(&mut secret).zip(random) {
+        *to = from;
+    }
+    let session = Session {
+        number: protocol.number,
+        id,
+        secret,
+        caller: protocol.caller.clone(),
+        producer,
+        epoch,
+        aliases: BTreeMap::new(),
+        subscriptions: BTreeMap::new(),
+        settled_through: 0,
+        owner: protocol.number,
+    };
+    Ok(protocol
+        .native
+        .sessions
+        .add(session, protocol.outbox.clone()))
+}
+
+/// Takes the session over if it is there, the secret right and every
+/// subscription can go on from where the client stands.
+fn resume(
+    protocol: &Protocol,
+    hello: &wire::Hello,
+    producer: &[u8; 16],
+) -> Option<Arc<Mutex<Session>>> {
+    let id: [u8; 16] = hello.resume_session.as_ref().try_into().ok()?;
+    let native = &protocol.native;
+    let session = native
+        .sessions
+        .take_over(&id, &hello.resume_secret, protocol.outbox.clone())?;
+    let mut state = lock(&session);
+    state.owner = protocol.number;
+    let held: BTreeMap<u32, u64> = hello
+        .held
+        .iter()
+        .map(|h| (h.subscription, h.next_delivery))
+        .collect();
+    let same_producer = state.producer == *producer && state.epoch == hello.producer_epoch;
+    let goes_on = same_producer
+        && state.subscriptions.iter().all(|(number, subscription)| {
+            let key = state.key(*number);
+            native.mesh.suspend(subscription.topic, key);
+            let next = held.get(number).copied().unwrap_or(1);
+            native
+                .mesh
+                .resume(subscription.topic, key, next, protocol.outbox.clone())
+        });
+    if !goes_on {
+        super::sessions::leave_all(&native.mesh, &mut state, crate::engine::Leaving::Lost);
+        native.sessions.remove(&id);
+        drop(state);
+        return None;
+    }
+    drop(state);
+    Some(session)
+}

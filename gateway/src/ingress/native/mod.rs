@@ -1,0 +1,129 @@
+//! The native session protocol over TCP.
+//!
+//! - [`Protocol`]: one connection as a state machine: frames in, calls to the
+//!   mesh, frames out; no socket and no clock of its own;
+//! - [`Sessions`]: sessions outlive their connections for the resume window;
+//! - [`connection`]: the task that moves bytes and time.
+
+mod connection;
+mod frames;
+mod login;
+mod outbox;
+mod pending;
+mod protocol;
+mod publish;
+mod session;
+mod sessions;
+mod subscribe;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meshwire_proto::frame::PREFACE;
+use tokio::sync::watch;
+
+use super::{Accepted, Ingress, Shutdown, Sniff};
+use crate::mesh::Mesh;
+
+pub use frames::WriteQueue;
+pub use protocol::Protocol;
+pub use sessions::Sessions;
+
+/// Limits and times of native sessions.
+#[derive(Clone, Debug)]
+pub struct NativeConfig {
+    /// Names this process to clients.
+    pub gateway_id: String,
+    /// Most bytes before login.
+    pub login_frame_bytes: u32,
+    /// How long a login may take.
+    pub login_timeout: Duration,
+    /// Largest frame after login.
+    pub max_frame_bytes: u32,
+    /// Silence after which a ping is sent.
+    pub heartbeat: Duration,
+    /// How long a session outlives its connection.
+    pub resume_window: Duration,
+    /// Most unsettled bytes of one session.
+    pub session_bytes: u64,
+    /// Most publishes of one session without a receipt.
+    pub publish_window: (u32, u64),
+}
+
+/// The native protocol.
+pub struct Native {
+    pub(super) mesh: Mesh,
+    pub(super) config: NativeConfig,
+    pub(super) sessions: Sessions,
+}
+
+impl Native {
+    /// The protocol over this mesh.
+    #[must_use]
+    pub fn new(mesh: Mesh, config: NativeConfig) -> Arc<Self> {
+        Arc::new(Self {
+            mesh,
+            config,
+            sessions: Sessions::default(),
+        })
+    }
+
+    /// Ends sessions whose resume window is over. Call it when
+    /// [`Sessions::deadline`] says so.
+    pub fn tick(&self) {
+        self.sessions.expire(&self.mesh, self.mesh.now().mono);
+    }
+
+    /// Sessions of this gateway.
+    #[must_use]
+    pub const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Calls [`Native::tick`] when it is time, for ever.
+    pub async fn keep_time(&self) {
+        loop {
+            let now = self.mesh.now().mono;
+            let changed = self.sessions.changed();
+            match self.sessions.deadline() {
+                None => changed.await,
+                Some(at) => tokio::select! {
+                    biased;
+                    () = tokio::time::sleep(at.since(now)) => self.tick(),
+                    () = changed => {}
+                },
+            }
+        }
+    }
+}
+
+/// The ingress: [`Native`] behind the listener.
+pub struct NativeIngress(pub Arc<Native>);
+
+impl Ingress for NativeIngress {
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    fn sniff(&self, prefix: &[u8]) -> Sniff {
+        let seen = prefix.len().min(PREFACE.len());
+        match (
+            prefix.get(..seen) == PREFACE.get(..seen),
+            seen == PREFACE.len(),
+        ) {
+            (true, true) => Sniff::Yes,
+            (true, false) => Sniff::NeedMore,
+            _ => Sniff::No,
+        }
+    }
+
+    fn serve(
+        &self,
+        accepted: Accepted,
+        shutdown: watch::Receiver<Shutdown>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let native = self.0.clone();
+        Box::pin(connection::serve(native, accepted, shutdown))
+    }
+}

@@ -1,0 +1,116 @@
+//! Answers that wait until what they answer is kept.
+
+use meshwire_proto::frame::{Receipt, Receipts, ServerFrame, SettleResult, Settled};
+
+use crate::store::{Ticket, Watermark};
+
+#[derive(Debug)]
+enum Answer {
+    Receipt(Receipt),
+    Settle(SettleResult),
+    Frame(ServerFrame),
+}
+
+/// Answers of one connection, in order of asking. Those with one ticket and
+/// neighbouring numbers are one.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    answers: Vec<(Ticket, Answer)>,
+}
+
+impl Pending {
+    pub(super) fn receipt(&mut self, ticket: Ticket, receipt: Receipt) {
+        if let Some((last, Answer::Receipt(before))) = self.answers.last_mut()
+            && *last == ticket
+            && follows(before, &receipt)
+        {
+            before.count += receipt.count;
+            return;
+        }
+        self.answers.push((ticket, Answer::Receipt(receipt)));
+    }
+
+    pub(super) fn settle(&mut self, ticket: Ticket, result: SettleResult) {
+        self.answers.push((ticket, Answer::Settle(result)));
+    }
+
+    pub(super) fn frame(&mut self, ticket: Ticket, frame: ServerFrame) {
+        self.answers.push((ticket, Answer::Frame(frame)));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.answers.is_empty()
+    }
+
+    /// Takes out what is kept. `settled_through` goes with settle results.
+    pub(super) fn kept(&mut self, watermark: Watermark, settled_through: u64) -> Vec<ServerFrame> {
+        let (mut receipts, mut settled, mut frames) = (Vec::new(), Vec::new(), Vec::new());
+        let kept = self
+            .answers
+            .extract_if(.., |(ticket, _)| watermark.covers(*ticket));
+        for (_, answer) in kept {
+            match answer {
+                Answer::Receipt(receipt) => match receipts.last_mut() {
+                    Some(last) if follows(last, &receipt) => last.count += receipt.count,
+                    _ => receipts.push(receipt),
+                },
+                Answer::Settle(result) => settled.push(result),
+                Answer::Frame(frame) => frames.push(frame),
+            }
+        }
+        if !receipts.is_empty() {
+            frames.push(ServerFrame::Receipts(Receipts { receipts }));
+        }
+        if !settled.is_empty() {
+            frames.push(ServerFrame::Settled(Settled {
+                through: settled_through,
+                results: settled,
+            }));
+        }
+        frames
+    }
+
+    /// Everything that waits has failed with this code and text.
+    pub(super) fn failed(&mut self, code: u32, message: &str) -> Vec<ServerFrame> {
+        let (mut receipts, mut settled) = (Vec::new(), Vec::new());
+        for (_, answer) in self.answers.drain(..) {
+            match answer {
+                Answer::Receipt(receipt) => {
+                    let message = message.to_owned();
+                    receipts.push(Receipt {
+                        code,
+                        message,
+                        first_position: 0,
+                        duplicate: false,
+                        ..receipt
+                    });
+                }
+                Answer::Settle(result) => settled.push(SettleResult { code, ..result }),
+                Answer::Frame(_) => {}
+            }
+        }
+        let mut frames = vec![ServerFrame::Receipts(Receipts { receipts })];
+        if !settled.is_empty() {
+            frames.push(ServerFrame::Settled(Settled {
+                through: 0,
+                results: settled,
+            }));
+        }
+        frames
+    }
+}
+
+/// Whether a receipt goes on where another ends.
+fn follows(before: &Receipt, next: &Receipt) -> bool {
+    let count = u64::from(before.count);
+    let positions = match (before.first_position, next.first_position) {
+        (0, 0) => true,
+        (0, _) | (_, 0) => false,
+        (first, second) => first + count == second,
+    };
+    before.code == 0
+        && next.code == 0
+        && before.duplicate == next.duplicate
+        && before.first_sequence + count == next.first_sequence
+        && positions
+}

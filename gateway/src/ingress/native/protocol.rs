@@ -1,0 +1,377 @@
+//! One native connection as a state machine.
+//!
+//! Bytes and time come in, calls go to the mesh, bytes go out. It holds no
+//! socket, no task and no clock: the connection task and the simulation drive it.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::{Bytes, BytesMut};
+use meshwire_proto::frame::{ClientFrame, FrameError, FrameParser, ServerFrame, Settled};
+use meshwire_proto::wire::session as wire;
+use meshwire_proto::{ErrorKind, Moment, options};
+
+use super::frames::WriteQueue;
+use super::outbox::Outbox;
+use super::pending::Pending;
+use super::session::Session;
+use super::sessions::{leave_all, lock};
+use super::{Native, login};
+use crate::delivery::Delivery;
+use crate::engine::Leaving;
+use crate::mesh::{Caller, Refusal};
+
+enum State {
+    /// No Hello yet.
+    Login { until: Moment },
+    /// Logged in.
+    Open(Arc<Mutex<Session>>),
+    /// Nothing more is read; what is queued is written, then the connection ends.
+    Closing,
+}
+
+/// One connection.
+pub struct Protocol {
+    pub(super) native: Arc<Native>,
+    pub(super) caller: Caller,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) pending: Pending,
+    pub(super) number: u64,
+    state: State,
+    parser: FrameParser,
+    control: Vec<ServerFrame>,
+    deliveries: Vec<Delivery>,
+    /// A Settle frame was processed since the last Settled went out.
+    pub(super) unconfirmed: bool,
+    heard: Moment,
+    next_check: Moment,
+    asked: bool,
+}
+
+impl Protocol {
+    /// A connection that was just accepted; its preface was read already.
+    #[must_use]
+    pub fn new(native: Arc<Native>, caller: Caller) -> Self {
+        let now = native.mesh.now().mono;
+        let until = now + native.config.login_timeout;
+        let parser = FrameParser::new(
+            native.config.login_frame_bytes,
+            options::LOGIN_FRAME_BYTES.name,
+        );
+        let number = native.mesh.new_session();
+        Self {
+            caller,
+            outbox: Arc::default(),
+            pending: Pending::default(),
+            number,
+            state: State::Login { until },
+            parser,
+            control: Vec::new(),
+            deliveries: Vec::new(),
+            unconfirmed: false,
+            heard: now,
+            next_check: until,
+            asked: false,
+            native,
+        }
+    }
+
+    /// Takes every whole frame off `buffer`.
+    pub fn received(&mut self, buffer: &mut BytesMut) {
+        self.heard = self.native.mesh.now().mono;
+        self.asked = false;
+        loop {
+            if matches!(self.state, State::Closing) {
+                buffer.clear();
+                return;
+            }
+            match self.parser.next(buffer) {
+                Ok(None) => return,
+                Ok(Some(frame)) => self.frame(frame),
+                Err(error) => self.broken(&error),
+            }
+        }
+    }
+
+    fn frame(&mut self, frame: Bytes) {
+        let frame = match ClientFrame::decode(frame) {
+            Ok(frame) => frame,
+            Err(error @ FrameError::Unknown(_)) if matches!(self.state, State::Open(_)) => {
+                return self.refuse(ErrorKind::Unsupported, &error.to_string(), "frame");
+            }
+            Err(error) => return self.broken(&error),
+        };
+        match (&self.state, frame) {
+            (State::Login { .. }, ClientFrame::Hello(hello)) => self.hello(&hello),
+            (State::Login { .. }, _) => {
+                self.fail(ErrorKind::Invalid, "the first frame must be Hello")
+            }
+            (State::Open(session), frame) => {
+                let session = session.clone();
+                let mut session = lock(&session);
+                if session.owner == self.number {
+                    self.open_frame(&mut session, frame);
+                } else {
+                    self.lost_session();
+                }
+            }
+            (State::Closing, _) => {}
+        }
+    }
+
+    fn hello(&mut self, hello: &wire::Hello) {
+        match login::login(self, hello) {
+            Ok((session, welcome)) => {
+                let config = &self.native.config;
+                self.parser
+                    .set_limit(config.max_frame_bytes, options::MAX_FRAME_BYTES.name);
+                self.next_check = self.heard + config.heartbeat;
+                self.state = State::Open(session);
+                self.send(ServerFrame::Welcome(welcome));
+            }
+            Err(refusal) => self.fail(refusal.kind, &refusal.message),
+        }
+    }
+
+    fn open_frame(&mut self, session: &mut Session, frame: ClientFrame) {
+        let unsupported = |operation: &'static str| {
+            (
+                ErrorKind::Unsupported,
+                "this version does not do that",
+                operation,
+            )
+        };
+        let (kind, text, operation) = match frame {
+            ClientFrame::Publish(publish) => return self.publish(session, publish),
+            ClientFrame::Settle(settle) => return self.settle(session, &settle),
+            ClientFrame::Subscribe(subscribe) => return self.subscribe(session, &subscribe),
+            ClientFrame::Unsubscribe(frame) => {
+                return self.unsubscribe(session, frame.subscription);
+            }
+            ClientFrame::Credit(credit) => return self.credit(session, credit),
+            ClientFrame::Admin(admin) => return self.admin(session, admin),
+            ClientFrame::Ping(ping) if !ping.answer => {
+                return self.send(ServerFrame::Ping(wire::Ping {
+                    nonce: ping.nonce,
+                    answer: true,
+                }));
+            }
+            ClientFrame::Ping(_) | ClientFrame::Optional(_) => return,
+            ClientFrame::Goodbye(_) => return self.goodbye(session),
+            ClientFrame::Hello(_) => (ErrorKind::Invalid, "a second Hello", "hello"),
+            ClientFrame::Seek(_) => unsupported("seek"),
+            ClientFrame::Request(_) => unsupported("request"),
+            ClientFrame::Reply(_) => unsupported("reply"),
+            ClientFrame::Cancel(_) => unsupported("cancel"),
+            ClientFrame::Auth(_) => unsupported("auth"),
+            _ => unsupported("frame"),
+        };
+        self.refuse(kind, text, operation);
+    }
+
+    fn admin(&mut self, session: &Session, admin: wire::Admin) {
+        use prost::Message as _;
+        let command = meshwire_proto::wire::admin::Command::decode(admin.command);
+        let result = command
+            .map_err(|e| Refusal::new(ErrorKind::Invalid, format!("the command is malformed: {e}")))
+            .and_then(|command| self.native.mesh.admin(&session.caller, command));
+        match result {
+            Ok((answer, ticket)) => {
+                let answer = answer.encode_to_vec().into();
+                let frame = wire::AdminAnswer {
+                    number: admin.number,
+                    answer,
+                    ..wire::AdminAnswer::default()
+                };
+                self.pending.frame(ticket, ServerFrame::Admin(frame));
+                self.kept();
+            }
+            Err(refusal) => self.send(ServerFrame::Admin(wire::AdminAnswer {
+                number: admin.number,
+                code: refusal.kind.number(),
+                message: refusal.message,
+                ..wire::AdminAnswer::default()
+            })),
+        }
+    }
+
+    fn goodbye(&mut self, session: &mut Session) {
+        leave_all(&self.native.mesh, session, Leaving::Clean);
+        self.native.sessions.remove(&session.id);
+        self.state = State::Closing;
+    }
+
+    /// Looks at what waited for the watermark.
+    pub fn kept(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let watermark = *self.native.mesh.watermark().borrow();
+        let through = match &self.state {
+            State::Open(session) => lock(session).settled_through,
+            _ => 0,
+        };
+        self.control.extend(self.pending.kept(watermark, through));
+        if watermark.failed && !self.pending.is_empty() {
+            let text =
+                "a write or sync of the gateway's log failed; whether this was kept is not known";
+            self.control
+                .extend(self.pending.failed(ErrorKind::StoreFailed.number(), text));
+        }
+    }
+
+    /// When [`Protocol::tick`] has something to do.
+    #[must_use]
+    pub const fn deadline(&self) -> Moment {
+        self.next_check
+    }
+
+    /// Ends a login that takes too long, and a connection that is silent too long.
+    pub fn tick(&mut self) {
+        let now = self.native.mesh.now().mono;
+        let heartbeat = self.native.config.heartbeat;
+        match &self.state {
+            State::Login { until } if now >= *until => {
+                let text = format!(
+                    "no Hello within {:?} (option login_timeout)",
+                    self.native.config.login_timeout
+                );
+                self.fail(ErrorKind::Timeout, &text);
+            }
+            State::Open(_) if now.since(self.heard) >= heartbeat * 5 / 2 => {
+                self.state = State::Closing
+            }
+            State::Open(_) if now.since(self.heard) >= heartbeat && !self.asked => {
+                self.asked = true;
+                self.send(ServerFrame::Ping(wire::Ping {
+                    nonce: 1,
+                    answer: false,
+                }));
+            }
+            _ => {}
+        }
+        if now >= self.next_check {
+            self.next_check = now + heartbeat / 2;
+        }
+    }
+
+    /// Tells the peer that the gateway is about to stop.
+    pub fn drain(&mut self, reason: &str) {
+        if matches!(self.state, State::Open(_)) {
+            self.send(ServerFrame::Drain(wire::Drain {
+                deadline_ms: 0,
+                reason: reason.to_owned(),
+            }));
+        }
+    }
+
+    /// Whether answers still wait for the log.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Moves what is to be written to `queue`.
+    pub fn take_output(&mut self, queue: &mut WriteQueue) {
+        if std::mem::take(&mut self.unconfirmed)
+            && let State::Open(session) = &self.state
+        {
+            let through = lock(session).settled_through;
+            self.control.push(ServerFrame::Settled(Settled {
+                through,
+                results: Vec::new(),
+            }));
+        }
+        for frame in self.control.drain(..) {
+            queue.frame(&frame);
+        }
+        self.outbox.take(&mut self.deliveries);
+        for delivery in self.deliveries.drain(..) {
+            queue.delivery(delivery);
+        }
+        if self.outbox.is_closed() && !matches!(self.state, State::Closing) {
+            self.lost_session();
+            for frame in self.control.drain(..) {
+                queue.frame(&frame);
+            }
+        }
+        queue.seal();
+    }
+
+    /// Whether the connection ends once the queue is written.
+    #[must_use]
+    pub const fn is_closing(&self) -> bool {
+        matches!(self.state, State::Closing)
+    }
+
+    /// The connection is gone: its session waits to be resumed.
+    pub fn disconnected(&mut self) {
+        let State::Open(session) = std::mem::replace(&mut self.state, State::Closing) else {
+            return;
+        };
+        let session = lock(&session);
+        if session.owner != self.number {
+            return;
+        }
+        for (number, subscription) in &session.subscriptions {
+            self.native
+                .mesh
+                .suspend(subscription.topic, session.key(*number));
+        }
+        let window = session.resume_window(self.native.config.resume_window);
+        let id = session.id;
+        drop(session);
+        self.native
+            .sessions
+            .suspend(id, self.native.mesh.now().mono + window);
+    }
+
+    /// Waits until deliveries are queued.
+    pub(super) fn outbox(&self) -> Arc<Outbox> {
+        self.outbox.clone()
+    }
+
+    pub(super) fn send(&mut self, frame: ServerFrame) {
+        self.control.push(frame);
+    }
+
+    /// An error that the connection survives.
+    pub(super) fn refuse(&mut self, kind: ErrorKind, message: &str, operation: &str) {
+        self.send(ServerFrame::Error(wire::Error {
+            code: kind.number(),
+            message: message.to_owned(),
+            operation: operation.to_owned(),
+            ..wire::Error::default()
+        }));
+    }
+
+    /// An error that ends the connection. A session stays to be resumed.
+    pub(super) fn fail(&mut self, kind: ErrorKind, message: &str) {
+        tracing::info!(peer = ?self.caller.peer, code = kind.code(), message, "connection refused");
+        self.send(ServerFrame::Error(wire::Error {
+            code: kind.number(),
+            message: message.to_owned(),
+            fatal: true,
+            ..wire::Error::default()
+        }));
+        self.disconnected();
+        self.state = State::Closing;
+    }
+
+    fn broken(&mut self, error: &FrameError) {
+        let kind = match error {
+            FrameError::TooLong { .. } => ErrorKind::TooLarge,
+            FrameError::Unknown(_) => ErrorKind::Unsupported,
+            _ => ErrorKind::Invalid,
+        };
+        self.fail(kind, &error.to_string());
+    }
+
+    fn lost_session(&mut self) {
+        self.state = State::Closing;
+        self.refuse(
+            ErrorKind::Closed,
+            "another connection has resumed this session",
+            "session",
+        );
+    }
+}

@@ -1,0 +1,63 @@
+//! What a session is, whatever connection carries it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use meshwire_proto::TopicName;
+
+use crate::engine::SubscriptionKey;
+use crate::mesh::{Caller, TopicRef};
+
+/// A topic under its alias. The name is kept until the topic can be opened.
+#[derive(Clone, Debug)]
+pub(super) struct Alias {
+    pub(super) name: String,
+    pub(super) topic: Option<TopicRef>,
+}
+
+/// One subscription.
+#[derive(Clone, Debug)]
+pub(super) struct Subscription {
+    pub(super) topic: TopicRef,
+    pub(super) name: TopicName,
+    /// Zero without a group.
+    pub(super) ack_wait: Duration,
+    /// Bytes of credit.
+    pub(super) bytes: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    /// The gateway's number of it.
+    pub(super) number: u64,
+    pub(super) id: [u8; 16],
+    pub(super) secret: [u8; 16],
+    pub(super) caller: Caller,
+    pub(super) producer: [u8; 16],
+    pub(super) epoch: u32,
+    pub(super) aliases: BTreeMap<u32, Alias>,
+    pub(super) subscriptions: BTreeMap<u32, Subscription>,
+    /// The last Settle frame that was processed.
+    pub(super) settled_through: u64,
+    /// The connection that has it; another one may not act for it.
+    pub(super) owner: u64,
+}
+
+impl Session {
+    pub(super) const fn key(&self, subscription: u32) -> SubscriptionKey {
+        SubscriptionKey {
+            session: self.number,
+            subscription,
+        }
+    }
+
+    /// How long it may be without a connection: no longer than the shortest lease.
+    pub(super) fn resume_window(&self, most: Duration) -> Duration {
+        let waits = self
+            .subscriptions
+            .values()
+            .map(|s| s.ack_wait)
+            .filter(|w| !w.is_zero());
+        waits.min().map_or(most, |w| w.min(most))
+    }
+}

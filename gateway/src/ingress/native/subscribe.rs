@@ -1,0 +1,264 @@
+//! Subscribe, settle, credit and unsubscribe frames.
+
+use std::time::Duration;
+
+use meshwire_proto::frame::{ServerFrame, Settle, SettleKind, SettleRange, SettleResult};
+use meshwire_proto::wire::session as wire;
+use meshwire_proto::{ErrorKind, GroupName, options};
+
+use super::protocol::Protocol;
+use super::session::{Session, Subscription};
+use crate::engine::{Credit, Leaving};
+use crate::mesh::{Action, Refusal, SubscribeRequest};
+use crate::store::Ticket;
+
+/// A subscription always gets this much byte credit: a single event passes.
+const LEAST_BYTES: u64 = 64 * 1024;
+
+fn unsupported(what: &str) -> Refusal {
+    Refusal::new(
+        ErrorKind::Unsupported,
+        format!("this version has no {what}"),
+    )
+}
+
+fn request(frame: &wire::Subscribe, credit: Credit) -> Result<SubscribeRequest, Refusal> {
+    let invalid = |e: String| Refusal::new(ErrorKind::Invalid, e);
+    let asked = [
+        (
+            !frame.more_topics.is_empty(),
+            "subscription to several topics",
+        ),
+        (!frame.pattern.is_empty(), "subscription by pattern"),
+        (!frame.filters.is_empty(), "filter"),
+        (frame.attributes_only, "attributes-only view"),
+        (frame.serve, "request-reply"),
+        (!frame.member.is_empty(), "named member"),
+        (
+            frame.mode() == wire::GroupMode::Broadcast && !frame.group.is_empty(),
+            "broadcast group",
+        ),
+    ];
+    if let Some((_, what)) = asked.iter().find(|(asked, _)| *asked) {
+        return Err(unsupported(what));
+    }
+    let group = match frame.group.as_str() {
+        "" => None,
+        name => Some(GroupName::parse(name).map_err(|e| invalid(e.to_string()))?),
+    };
+    let start = match frame.start.and_then(|s| s.at) {
+        None if group.is_some() => Some(1),
+        None | Some(wire::start::At::Latest(_)) => None,
+        Some(wire::start::At::Earliest(_)) => Some(1),
+        Some(wire::start::At::Position(position)) => Some(position),
+        Some(wire::start::At::TimeUnixMs(_)) => return Err(unsupported("start at a time")),
+    };
+    let ack_wait = match frame.ack_wait_ms {
+        0 => None,
+        ms => Some(Duration::from_millis(
+            options::ACK_WAIT.check(u64::from(ms)).map_err(invalid)?,
+        )),
+    };
+    Ok(SubscribeRequest {
+        group,
+        start,
+        ack_wait,
+        credit,
+    })
+}
+
+impl Protocol {
+    pub(super) fn subscribe(&mut self, session: &mut Session, frame: &wire::Subscribe) {
+        if let Err(refusal) = self.try_subscribe(session, frame) {
+            self.send(ServerFrame::Error(wire::Error {
+                code: refusal.kind.number(),
+                message: refusal.message,
+                subscription: frame.subscription,
+                operation: "subscribe".to_owned(),
+                retry_after_ms: refusal.retry_after_ms,
+                fatal: false,
+            }));
+        }
+    }
+
+    fn try_subscribe(
+        &mut self,
+        session: &mut Session,
+        frame: &wire::Subscribe,
+    ) -> Result<(), Refusal> {
+        if frame.subscription == 0 || session.subscriptions.contains_key(&frame.subscription) {
+            let text = format!("subscription number {} is 0 or in use", frame.subscription);
+            return Err(Refusal::new(ErrorKind::Invalid, text));
+        }
+        let credit = self.grant(
+            session,
+            frame.subscription,
+            frame.max_events,
+            frame.max_bytes,
+        );
+        let request = request(frame, credit)?;
+        let mesh = &self.native.mesh;
+        let topic = mesh.open_topic(&session.caller, &frame.topic, Action::Subscribe)?;
+        let key = session.key(frame.subscription);
+        let of = (topic, frame.topic.as_str());
+        let (subscribed, ticket) =
+            mesh.subscribe(&session.caller, of, key, request, self.outbox.clone())?;
+        let name = meshwire_proto::TopicName::parse(&frame.topic)
+            .map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
+        let ack_wait = subscribed.ack_wait;
+        session.subscriptions.insert(
+            frame.subscription,
+            Subscription {
+                topic,
+                name,
+                ack_wait,
+                bytes: credit.bytes,
+            },
+        );
+        // Deliveries may overtake an answer that waits for the log; so the answer
+        // goes first and the group's own durability is that of its first settle.
+        let _ = ticket;
+        self.send(ServerFrame::Subscribed(wire::Subscribed {
+            subscription: frame.subscription,
+            next_delivery: subscribed.next_delivery,
+            next_position: subscribed.next_position,
+            ack_wait_ms: u32::try_from(ack_wait.as_millis()).unwrap_or(u32::MAX),
+        }));
+        Ok(())
+    }
+
+    /// Credit within what the session has left.
+    fn grant(&self, session: &Session, subscription: u32, events: u32, bytes: u64) -> Credit {
+        let others = session
+            .subscriptions
+            .iter()
+            .filter(|(n, _)| **n != subscription);
+        let used: u64 = others.map(|(_, s)| s.bytes).sum();
+        let left = self
+            .native
+            .config
+            .session_bytes
+            .saturating_sub(used)
+            .max(LEAST_BYTES);
+        let most = u32::try_from(options::PREFETCH_EVENTS.max).unwrap_or(u32::MAX);
+        Credit {
+            events: events.min(most),
+            bytes: bytes.min(left),
+        }
+    }
+
+    pub(super) fn credit(&mut self, session: &mut Session, frame: wire::Credit) {
+        let credit = self.grant(
+            session,
+            frame.subscription,
+            frame.max_events,
+            frame.max_bytes,
+        );
+        let key = session.key(frame.subscription);
+        let result = match session.subscriptions.get_mut(&frame.subscription) {
+            None => Err(Refusal::new(
+                ErrorKind::NotFound,
+                format!("there is no subscription {}", frame.subscription),
+            )),
+            Some(s) => {
+                s.bytes = credit.bytes;
+                self.native
+                    .mesh
+                    .credit(&session.caller, (s.topic, s.name.as_str()), key, credit)
+            }
+        };
+        if let Err(refusal) = result {
+            self.refuse(refusal.kind, &refusal.message, "credit");
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, session: &mut Session, number: u32) {
+        let Some(subscription) = session.subscriptions.remove(&number) else {
+            return self.refuse(
+                ErrorKind::NotFound,
+                &format!("there is no subscription {number}"),
+                "unsubscribe",
+            );
+        };
+        self.native
+            .mesh
+            .leave(subscription.topic, session.key(number), Leaving::Clean);
+        self.send(ServerFrame::Unsubscribed(wire::Unsubscribed {
+            subscription: number,
+            ..wire::Unsubscribed::default()
+        }));
+    }
+
+    pub(super) fn settle(&mut self, session: &mut Session, frame: &Settle) {
+        if frame.sequence > session.settled_through + 1 {
+            let text = format!(
+                "Settle frame {} came after {}",
+                frame.sequence, session.settled_through
+            );
+            return self.fail(ErrorKind::Invalid, &text);
+        }
+        // A frame that was processed before its connection was lost comes again
+        // only for its answer; settling the same again changes nothing.
+        if frame.sequence <= session.settled_through && !frame.confirm {
+            return;
+        }
+        session.settled_through = session.settled_through.max(frame.sequence);
+        for range in &frame.ranges {
+            let results = self.settle_range(session, frame, range);
+            if frame.confirm {
+                for (ticket, result) in results {
+                    self.pending.settle(ticket, result);
+                }
+            }
+        }
+        self.unconfirmed = true;
+        self.kept();
+    }
+
+    fn settle_range(
+        &self,
+        session: &Session,
+        frame: &Settle,
+        range: &SettleRange,
+    ) -> Vec<(Ticket, SettleResult)> {
+        let result = |first_delivery, count, code| SettleResult {
+            sequence: frame.sequence,
+            subscription: range.subscription,
+            first_delivery,
+            count,
+            code,
+        };
+        let all = |kind: ErrorKind| {
+            vec![(
+                Ticket::KEPT,
+                result(range.first_delivery, range.count, kind.number()),
+            )]
+        };
+        if !matches!(range.kind, SettleKind::Ack | SettleKind::Nack) || range.delay_ms != 0 {
+            return all(ErrorKind::Unsupported);
+        }
+        let Some(subscription) = session.subscriptions.get(&range.subscription) else {
+            return all(ErrorKind::LeaseLost);
+        };
+        let of = (subscription.topic, subscription.name.as_str());
+        let numbers = (range.first_delivery, range.count);
+        let key = session.key(range.subscription);
+        match self
+            .native
+            .mesh
+            .settle(&session.caller, of, key, numbers, range.kind, frame.confirm)
+        {
+            Err(refusal) => all(refusal.kind),
+            Ok(settled) => {
+                let code = |ok: bool| if ok { 0 } else { ErrorKind::LeaseLost.number() };
+                let one = |a: crate::engine::SettleAnswer| {
+                    (
+                        settled.ticket,
+                        result(a.first_delivery, a.count, code(a.settled)),
+                    )
+                };
+                settled.answers.into_iter().map(one).collect()
+            }
+        }
+    }
+}

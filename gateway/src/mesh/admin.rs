@@ -1,0 +1,195 @@
+//! Administration: one command in, one answer out, the same on every protocol.
+
+use meshwire_proto::wire::admin::{self, answer, command};
+use meshwire_proto::{ErrorKind, TopicName, options};
+
+use super::topics::NewTopic;
+use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
+use crate::store::{Durability, Lookup, Ticket};
+
+impl Mesh {
+    /// Carries out one command. The answer holds once the ticket is kept.
+    ///
+    /// # Errors
+    /// As the command says; `UNSUPPORTED` for one that this version does not know.
+    pub fn admin(
+        &self,
+        caller: &Caller,
+        command: admin::Command,
+    ) -> Result<(admin::Answer, Ticket), Refusal> {
+        match command.command {
+            Some(command::Command::CreateTopic(create)) => self.create_topic(caller, &create),
+            Some(command::Command::ListTopics(list)) => self.list_topics(caller, &list),
+            None => Err(Refusal::new(
+                ErrorKind::Unsupported,
+                "this gateway does not know the command",
+            )),
+        }
+    }
+
+    fn create_topic(
+        &self,
+        caller: &Caller,
+        create: &admin::CreateTopic,
+    ) -> Result<(admin::Answer, Ticket), Refusal> {
+        let invalid = |e: String| Refusal::new(ErrorKind::Invalid, e);
+        let name = TopicName::parse(&create.name).map_err(|e| invalid(e.to_string()))?;
+        self.authorize(caller, Action::CreateTopic, name.as_str())?;
+        let durability = match create.durability() {
+            admin::Durability::Unspecified => None,
+            admin::Durability::Memory => Some(Durability::Memory),
+            admin::Durability::Written => Some(Durability::Written),
+            admin::Durability::Synced => Some(Durability::Synced),
+        };
+        let retention_ms = Some(create.retention_ms).filter(|r| *r != 0);
+        if let Some(retention) = retention_ms {
+            options::RETENTION.check(retention).map_err(invalid)?;
+        }
+        let mut topics = self.inner.topics();
+        if let Some(topic) = topics.names.get(&name).copied() {
+            drop(topics);
+            return self.same_topic(topic, &name, durability, retention_ms);
+        }
+        let (topic, ticket) = self.inner.create(
+            &mut topics,
+            &name,
+            NewTopic {
+                durability,
+                retention_ms,
+            },
+        )?;
+        drop(topics);
+        // Topics survive power loss before they are answered, whatever their own level.
+        let ticket = Ticket {
+            level: if topic.id.is_memory() {
+                Durability::Memory
+            } else {
+                Durability::Synced
+            },
+            ..ticket
+        };
+        Ok((
+            admin::Answer {
+                answer: Some(answer::Answer::Topic(self.describe(topic))),
+            },
+            ticket,
+        ))
+    }
+
+    /// Creating what is there already is fine if it is the same.
+    fn same_topic(
+        &self,
+        topic: TopicRef,
+        name: &TopicName,
+        durability: Option<Durability>,
+        retention_ms: Option<u64>,
+    ) -> Result<(admin::Answer, Ticket), Refusal> {
+        let described = self.describe(topic);
+        let differs = if durability.is_some_and(|d| d != topic.durability) {
+            Some(format!("durability {:?}", topic.durability))
+        } else if retention_ms.is_some_and(|r| r != described.retention_ms) {
+            Some(format!("a retention of {} ms", described.retention_ms))
+        } else {
+            None
+        };
+        match differs {
+            Some(has) => Err(Refusal::new(
+                ErrorKind::AlreadyExists,
+                format!("topic {name} exists with {has}"),
+            )),
+            None => Ok((
+                admin::Answer {
+                    answer: Some(answer::Answer::Topic(described)),
+                },
+                Ticket::KEPT,
+            )),
+        }
+    }
+
+    fn list_topics(
+        &self,
+        caller: &Caller,
+        list: &admin::ListTopics,
+    ) -> Result<(admin::Answer, Ticket), Refusal> {
+        self.authorize(caller, Action::ListTopics, "")?;
+        let limit = match list.limit {
+            0 => 100,
+            limit @ 1..=1000 => limit as usize,
+            other => {
+                return Err(Refusal::new(
+                    ErrorKind::Invalid,
+                    format!("limit is {other}; from 1 to 1000 is accepted"),
+                ));
+            }
+        };
+        let mut page: Vec<(TopicName, TopicRef)> = {
+            let topics = self.inner.topics();
+            let after = topics
+                .names
+                .iter()
+                .filter(|(name, _)| name.as_str() > list.cursor.as_str());
+            after
+                .take(limit + 1)
+                .map(|(name, topic)| (name.clone(), *topic))
+                .collect()
+        };
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let next = page
+            .last()
+            .filter(|_| more)
+            .map(|(name, _)| name.to_string())
+            .unwrap_or_default();
+        let topics = page
+            .into_iter()
+            .map(|(_, topic)| self.describe(topic))
+            .collect();
+        Ok((
+            admin::Answer {
+                answer: Some(answer::Answer::Topics(admin::TopicList { topics, next })),
+            },
+            Ticket::KEPT,
+        ))
+    }
+
+    fn describe(&self, topic: TopicRef) -> admin::Topic {
+        let Some(mutex) = self.inner.shards.get(topic.shard) else {
+            return admin::Topic::default();
+        };
+        let shard = shard::lock(mutex);
+        let Some((settings, next)) = shard.engine.topic(topic.id) else {
+            return admin::Topic::default();
+        };
+        let store = self.inner.stores.of(topic.id);
+        let first_position = match store.read(topic.id, 1) {
+            Lookup::Gone(first) => first,
+            _ => 1,
+        };
+        let group = |g: crate::engine::GroupSummary| admin::GroupSummary {
+            name: g.name.to_string(),
+            settled_through: g.floor.saturating_sub(1),
+            members: g.members,
+            in_flight: g.in_flight,
+            lag: g.lag,
+        };
+        let durability = match settings.durability {
+            Durability::Memory => admin::Durability::Memory,
+            Durability::Written => admin::Durability::Written,
+            Durability::Synced => admin::Durability::Synced,
+        };
+        admin::Topic {
+            name: settings.name.to_string(),
+            durability: durability.into(),
+            retention_ms: settings.retention_ms,
+            first_position,
+            next_position: next,
+            bytes: store.topic_bytes(topic.id),
+            groups: shard
+                .engine
+                .groups(topic.id)
+                .into_iter()
+                .map(group)
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The narrow waist: what every protocol calls and every store serves.
+//!
+//! No call waits: what takes time is answered by a [`Ticket`] that the
+//! [`Watermark`] covers later, and deliveries come through a
+//! [`Sink`](crate::delivery::Sink). Every call authorises its
+//! [`Caller`] first.
+
+mod admin;
+mod budget;
+mod caller;
+mod open;
+mod publish;
+mod shard;
+mod subscribe;
+mod topics;
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use meshwire_proto::{ErrorKind, EventLimits, Moment};
+use tokio::sync::{Notify, watch};
+
+pub use caller::{Action, AllowAll, Authorize, Caller, Refusal};
+pub use open::{Recovered, RecoveredGroup, RecoveredTopic, Stores};
+pub use publish::{Answer, Published};
+pub use subscribe::{SettleAnswers, SubscribeRequest};
+pub use topics::TopicRef;
+
+use crate::clock::Clock;
+use crate::engine::{IdHasher, Now};
+use crate::store::{Ticket, Watermark};
+use budget::Budget;
+use shard::Shard;
+use topics::Topics;
+
+/// Bounds and defaults of the mesh.
+#[derive(Clone, Debug)]
+pub struct MeshConfig {
+    /// Independent parts by topic; as many as there are cores.
+    pub shards: usize,
+    /// The first publish or subscribe creates a topic.
+    pub auto_create: bool,
+    /// Most topics.
+    pub max_topics: usize,
+    /// Retention of topics that do not say, in milliseconds.
+    pub retention_ms: u64,
+    /// Sizes an event must keep to.
+    pub limits: EventLimits,
+    /// Most identities remembered, over all shards.
+    pub dedup_ids: usize,
+    /// How long they are.
+    pub dedup_window: std::time::Duration,
+    /// Bytes accepted and not yet kept, over all connections.
+    pub publish_budget_bytes: u64,
+    /// Key of the identity hash: random per process.
+    pub hash_key: [u8; 16],
+}
+
+/// A handle on the mesh. Cheap to clone.
+#[derive(Clone)]
+pub struct Mesh {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: MeshConfig,
+    clock: Arc<dyn Clock>,
+    authorize: Arc<dyn Authorize>,
+    stores: Stores,
+    shards: Vec<Mutex<Shard>>,
+    topics: Mutex<Topics>,
+    next_group: AtomicU32,
+    next_session: AtomicU64,
+    hasher: IdHasher,
+    budget: Budget,
+    watermark: watch::Sender<Watermark>,
+    /// The moment the timer task sleeps to, and its alarm for an earlier one.
+    alarm: AtomicU64,
+    alarm_set: Notify,
+}
+
+impl Mesh {
+    /// Now, by the mesh's clock.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.inner.clock.now()
+    }
+
+    /// Sizes an event must keep to.
+    #[must_use]
+    pub fn limits(&self) -> EventLimits {
+        self.inner.config.limits
+    }
+
+    /// Refuses what the caller may not do.
+    ///
+    /// # Errors
+    /// `DENIED`, naming action and object.
+    pub fn authorize(&self, caller: &Caller, action: Action, object: &str) -> Result<(), Refusal> {
+        if self.inner.authorize.allows(caller, action, object) {
+            return Ok(());
+        }
+        let about = if object.is_empty() {
+            String::new()
+        } else {
+            format!(" {object}")
+        };
+        Err(Refusal::new(
+            ErrorKind::Denied,
+            format!("{} may not {action:?}{about}", caller.principal),
+        ))
+    }
+
+    /// A number for a new session, unique in this process.
+    #[must_use]
+    pub fn new_session(&self) -> u64 {
+        self.inner.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How far things are kept, as a value to watch: one change a commit.
+    #[must_use]
+    pub fn watermark(&self) -> watch::Receiver<Watermark> {
+        self.inner.watermark.subscribe()
+    }
+
+    /// Whether a ticket is kept.
+    #[must_use]
+    pub fn is_kept(&self, ticket: Ticket) -> bool {
+        self.inner.watermark.borrow().covers(ticket)
+    }
+
+    /// When [`Mesh::tick`] has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        self.inner
+            .shards
+            .iter()
+            .filter_map(|s| shard::lock(s).engine.deadline())
+            .min()
+    }
+
+    /// Ends leases that are due and commits settlements that waited long enough.
+    pub fn tick(&self) {
+        for shard in &self.inner.shards {
+            self.inner.with(shard, |engine, now| engine.tick(now));
+        }
+    }
+
+    /// Calls [`Mesh::tick`] when it is time, for ever.
+    pub async fn keep_time(&self) {
+        loop {
+            let deadline = self.deadline();
+            self.inner
+                .alarm
+                .store(deadline.map_or(u64::MAX, |d| d.0), Ordering::Relaxed);
+            let set = self.inner.alarm_set.notified();
+            match deadline {
+                None => set.await,
+                Some(at) => {
+                    let wait = at.since(self.now().mono);
+                    tokio::select! {
+                        biased;
+                        () = tokio::time::sleep(wait) => self.tick(),
+                        () = set => {}
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Putting a mesh together from its stores and what they recovered; and what
+//! the stores report.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use meshwire_proto::{EventLimits, EventRun, EventView, GroupName, UnixMillis};
+use tokio::sync::{Notify, watch};
+
+use super::shard::{Shard, lock};
+use super::topics::{TopicRef, Topics};
+use super::{Authorize, Budget, IdHasher, Inner, Mesh, MeshConfig};
+use crate::clock::Clock;
+use crate::engine::{Engine, GroupState, Producer, Settings, TopicSettings};
+use crate::store::{Block, Completions, GroupId, Position, Store, StoreError, TopicId, Watermark};
+
+/// The stores of a gateway.
+#[derive(Clone)]
+pub struct Stores {
+    /// For topics of durability `memory`.
+    pub memory: Arc<dyn Store>,
+    /// For all others; `None` with the option `memory`.
+    pub log: Option<Arc<dyn Store>>,
+}
+
+impl Stores {
+    pub(super) fn of(&self, topic: TopicId) -> &dyn Store {
+        match &self.log {
+            Some(log) if !topic.is_memory() => &**log,
+            _ => &*self.memory,
+        }
+    }
+}
+
+/// A group as the log knows it.
+#[derive(Clone, Debug)]
+pub struct RecoveredGroup {
+    /// Its id.
+    pub id: GroupId,
+    /// Its name.
+    pub name: GroupName,
+    /// Its ack wait.
+    pub ack_wait: Duration,
+    /// What is settled.
+    pub state: GroupState,
+}
+
+/// A topic as the log knows it.
+#[derive(Clone, Debug)]
+pub struct RecoveredTopic {
+    /// Its id.
+    pub id: TopicId,
+    /// What it is.
+    pub settings: TopicSettings,
+    /// Position of the next append.
+    pub next: Position,
+    /// When the last append was stored.
+    pub stored: UnixMillis,
+    /// Its groups.
+    pub groups: Vec<RecoveredGroup>,
+}
+
+/// What a log gives back at opening.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// Topics by id.
+    pub topics: Vec<RecoveredTopic>,
+    /// Producers; given to every shard, which tells duplicates of its own topics.
+    pub producers: Vec<([u8; 16], Producer)>,
+    /// Blocks inside the dedup window, in log order: topic, first position, stored time, framed events.
+    pub recent: Vec<(TopicId, Position, UnixMillis, Bytes)>,
+    /// The next id of a topic and of a group.
+    pub next_ids: (u32, u32),
+    /// Batches that are kept already.
+    pub watermark: Watermark,
+}
+
+impl Mesh {
+    /// A mesh over these stores.
+    #[must_use]
+    pub fn open(
+        config: MeshConfig,
+        clock: Arc<dyn Clock>,
+        authorize: Arc<dyn Authorize>,
+        stores: Stores,
+        recovered: Recovered,
+    ) -> Self {
+        let count = config.shards.max(1);
+        let settings = Settings {
+            dedup_ids: config.dedup_ids.div_ceil(count),
+            dedup_window: config.dedup_window,
+            settle_delay: Duration::from_millis(10),
+        };
+        let hasher = IdHasher::new(config.hash_key);
+        let mut engines: Vec<Engine> = (0..count).map(|_| Engine::new(settings)).collect();
+        let names = restore(&mut engines, &hasher, &recovered);
+        let inner = Inner {
+            budget: Budget::new(config.publish_budget_bytes),
+            hasher,
+            config,
+            clock,
+            authorize,
+            stores,
+            shards: engines
+                .into_iter()
+                .map(|e| Mutex::new(Shard::new(e)))
+                .collect(),
+            topics: Mutex::new(Topics {
+                names,
+                next: recovered.next_ids.0.max(1),
+            }),
+            next_group: AtomicU32::new(recovered.next_ids.1.max(1)),
+            next_session: AtomicU64::new(1),
+            watermark: watch::Sender::new(recovered.watermark),
+            alarm: AtomicU64::new(u64::MAX),
+            alarm_set: Notify::new(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Where the log reports to.
+    #[must_use]
+    pub fn completions(&self) -> Arc<dyn Completions> {
+        self.inner.clone()
+    }
+}
+
+fn restore(
+    engines: &mut [Engine],
+    hasher: &IdHasher,
+    recovered: &Recovered,
+) -> BTreeMap<meshwire_proto::TopicName, TopicRef> {
+    let count = engines.len();
+    let mut names = BTreeMap::new();
+    for topic in &recovered.topics {
+        let shard = topic.id.0 as usize % count;
+        let Some(engine) = engines.get_mut(shard) else {
+            continue;
+        };
+        engine.add_topic(topic.id, topic.settings.clone(), topic.next, topic.stored);
+        for group in &topic.groups {
+            engine.restore_group(
+                topic.id,
+                group.name.clone(),
+                group.id,
+                group.ack_wait,
+                group.state.clone(),
+            );
+        }
+        let reference = TopicRef {
+            id: topic.id,
+            durability: topic.settings.durability,
+            shard,
+        };
+        names.insert(topic.settings.name.clone(), reference);
+    }
+    // What was stored once passed the limits of then: take it whatever they are now.
+    let limits = EventLimits {
+        max_event_bytes: u32::MAX,
+        max_attribute_bytes: u32::MAX,
+    };
+    for (topic, first, stored, bytes) in &recovered.recent {
+        let Some(engine) = engines.get_mut(topic.0 as usize % count) else {
+            continue;
+        };
+        for (position, (_, event)) in
+            (*first..).zip(EventRun::from_parts(bytes.clone(), 0).framed())
+        {
+            if let Ok(view) = EventView::parse(event, limits) {
+                engine.restore_identity(
+                    *topic,
+                    hasher.hash(view.source(), view.id()),
+                    position,
+                    *stored,
+                );
+            }
+        }
+    }
+    for (id, producer) in &recovered.producers {
+        for engine in engines.iter_mut() {
+            engine.restore_producer(*id, producer.clone());
+        }
+    }
+    names
+}
+
+impl Completions for Inner {
+    fn kept(&self, watermark: Watermark, heads: &[(TopicId, Position)]) {
+        for (topic, head) in heads {
+            if let Some(shard) = self.shards.get(self.shard_of(*topic)) {
+                self.with(shard, |engine, _| engine.kept(*topic, *head));
+            }
+        }
+        self.budget.kept(watermark);
+        self.watermark.send_replace(watermark);
+    }
+
+    fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {
+        let block = match result {
+            Ok(block) => block,
+            Err(error) => {
+                tracing::error!(topic = topic.0, position = from, %error, "a block cannot be read; its subscribers wait");
+                return;
+            }
+        };
+        if let Some(mutex) = self.shards.get(self.shard_of(topic)) {
+            let mut shard = lock(mutex);
+            let now = self.clock.now();
+            shard.engine.wake(topic);
+            self.deliver(&mut shard, now, Some((topic, block)));
+        }
+    }
+}

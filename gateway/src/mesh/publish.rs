@@ -1,0 +1,140 @@
+//! Publishing through the waist.
+
+use meshwire_proto::{ErrorKind, EventRun};
+
+use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
+use crate::engine::{Verdict, scan};
+use crate::store::{Position, ProducerMark, StoreError, Ticket, Watermark};
+
+/// What became of consecutive events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Taken; the first has this position.
+    New(Position),
+    /// Here already; 0 when the position is not known.
+    Duplicate(Position),
+    /// Refused.
+    Refused(Refusal),
+}
+
+/// The answer to a run: `(count, answer)` in order of the events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// What became of each.
+    pub answers: Vec<(u32, Answer)>,
+    /// When all that is taken or duplicate is kept.
+    pub ticket: Ticket,
+}
+
+/// When a publisher should try again: the disk may have space, the budget room.
+const RETRY_FULL_MS: u32 = 1000;
+const RETRY_BUSY_MS: u32 = 50;
+
+impl Mesh {
+    /// Publishes a run to a topic. The answers hold once the ticket is kept.
+    ///
+    /// # Errors
+    /// `DENIED`. What is wrong with single events is in their answers.
+    pub fn publish(
+        &self,
+        caller: &Caller,
+        topic: TopicRef,
+        name: &str,
+        run: &EventRun,
+        producer: Option<ProducerMark>,
+    ) -> Result<Published, Refusal> {
+        self.authorize(caller, Action::Publish, name)?;
+        let inner = &*self.inner;
+        let scanned = scan(run, inner.config.limits, &inner.hasher);
+        let Some(mutex) = inner.shards.get(topic.shard) else {
+            return Err(Refusal::new(ErrorKind::Internal, "a topic without a shard"));
+        };
+        let mut shard = shard::lock(mutex);
+        let now = self.now();
+        let no_room = self.no_room(topic, run.as_bytes().len() as u64);
+        let judged = shard
+            .engine
+            .publish(now, topic.id, run, scanned, producer, no_room.is_none());
+        inner.commit(&mut shard, now, false);
+        let ticket = shard.engine.ticket(topic.id);
+        inner.deliver(&mut shard, now, None);
+        drop(shard);
+        let answer = |verdict| match verdict {
+            Verdict::New(position) => Answer::New(position),
+            Verdict::Duplicate(position) => Answer::Duplicate(position),
+            Verdict::Refused(error) => {
+                Answer::Refused(Refusal::new(error.kind(), error.to_string()))
+            }
+            Verdict::NoRoom => {
+                let full = || Refusal::new(ErrorKind::Busy, "the gateway is out of room");
+                Answer::Refused(no_room.clone().unwrap_or_else(full))
+            }
+        };
+        let answers = judged
+            .into_iter()
+            .map(|j| (j.count, answer(j.verdict)))
+            .collect();
+        Ok(Published { answers, ticket })
+    }
+
+    /// Why `bytes` more cannot be taken, if they cannot.
+    fn no_room(&self, topic: TopicRef, bytes: u64) -> Option<Refusal> {
+        let log = self
+            .inner
+            .stores
+            .log
+            .as_ref()
+            .filter(|_| !topic.id.is_memory())?;
+        if !self.inner.budget.has_room() {
+            let text = "too many accepted bytes wait to be kept (option publish_budget_bytes)";
+            return Some(Refusal::new(ErrorKind::Busy, text).after(RETRY_BUSY_MS));
+        }
+        match log.reserve(bytes) {
+            Ok(()) => None,
+            Err(e @ StoreError::Full(_)) => {
+                Some(Refusal::new(e.kind(), e.to_string()).after(RETRY_FULL_MS))
+            }
+            Err(e) => Some(Refusal::new(e.kind(), e.to_string())),
+        }
+    }
+
+    /// The last sequence, from `first` on without gaps, that is kept for a
+    /// producer; `first - 1` when none is. Also whether the producer is known.
+    ///
+    /// # Errors
+    /// `PRODUCER_FENCED`: it was opened again with a higher epoch.
+    pub fn kept_through(
+        &self,
+        producer: &[u8; 16],
+        epoch: u32,
+        first: u64,
+    ) -> Result<(u64, bool), Refusal> {
+        let watermark: Watermark = *self.inner.watermark.borrow();
+        let (mut ranges, mut known) = (Vec::new(), false);
+        for mutex in &self.inner.shards {
+            let shard = shard::lock(mutex);
+            let Some(found) = shard.engine.producer(producer) else {
+                continue;
+            };
+            if found.epoch > epoch {
+                let text = format!(
+                    "this producer was opened again with epoch {}; this one has {epoch}",
+                    found.epoch
+                );
+                return Err(Refusal::new(ErrorKind::ProducerFenced, text));
+            }
+            known |= found.epoch == epoch;
+            if found.epoch == epoch && found.ticket.is_none_or(|t| watermark.covers(t)) {
+                ranges.extend(found.ranges.iter().copied());
+            }
+        }
+        ranges.sort_unstable();
+        let mut next = first;
+        for (from, to) in ranges {
+            if from <= next {
+                next = next.max(to);
+            }
+        }
+        Ok((next.saturating_sub(1), known))
+    }
+}

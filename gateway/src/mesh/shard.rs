@@ -1,0 +1,142 @@
+//! One shard: an engine behind a lock, and the sinks of its subscriptions.
+//!
+//! The lock is taken once per batch and never held across an await. Under it:
+//! change the engine, commit its operations (the order of locks is the order of
+//! the log), deliver.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Inner;
+use super::open::Stores;
+use crate::delivery::{Delivery, Sink};
+use crate::engine::{Engine, Now, Output, Source, SubscriptionKey};
+use crate::store::{Block, Lookup, Op, Position, TopicId};
+
+pub(super) struct Shard {
+    pub(super) engine: Engine,
+    pub(super) sinks: BTreeMap<SubscriptionKey, Arc<dyn Sink>>,
+    out: Vec<Output>,
+}
+
+impl Shard {
+    pub(super) const fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            sinks: BTreeMap::new(),
+            out: Vec::new(),
+        }
+    }
+}
+
+pub(super) fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    // A panic under the lock is a defect of ours; refusing everything from then
+    // on would turn it into an outage.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The stores as the engine sees them, and a block that has just been fetched.
+struct Blocks<'a> {
+    stores: &'a Stores,
+    fetched: Option<(TopicId, Block)>,
+}
+
+impl Source for Blocks<'_> {
+    fn block(&mut self, topic: TopicId, from: Position) -> Lookup {
+        if let Some((_, block)) = self
+            .fetched
+            .as_ref()
+            .filter(|(t, b)| *t == topic && (b.first..b.next()).contains(&from))
+        {
+            return Lookup::Ready(block.clone());
+        }
+        self.stores.of(topic).read(topic, from)
+    }
+}
+
+impl Inner {
+    /// Changes a shard, then carries out what follows from it.
+    pub(super) fn with<R>(
+        &self,
+        shard: &Mutex<Shard>,
+        change: impl FnOnce(&mut Engine, Now) -> R,
+    ) -> R {
+        let mut shard = lock(shard);
+        let now = self.clock.now();
+        let result = change(&mut shard.engine, now);
+        self.commit(&mut shard, now, false);
+        self.deliver(&mut shard, now, None);
+        result
+    }
+
+    /// Commits what the engine wants kept. Gives the number of the batch, 0 if
+    /// there was nothing for the log.
+    pub(super) fn commit(&self, shard: &mut Shard, now: Now, settle_now: bool) -> u64 {
+        let ops = shard.engine.take_ops(now, settle_now);
+        if ops.is_empty() {
+            return 0;
+        }
+        let (memory, logged): (Vec<Op>, Vec<Op>) =
+            ops.into_iter().partition(|op| op.topic().is_memory());
+        if !memory.is_empty() {
+            let heads: Vec<(TopicId, Position)> = memory.iter().filter_map(head).collect();
+            self.stores.memory.commit(memory);
+            for (topic, head) in heads {
+                shard.engine.kept(topic, head);
+            }
+        }
+        if logged.is_empty() {
+            return 0;
+        }
+        let touched: Vec<_> = logged.iter().map(touched).collect();
+        let bytes = logged.iter().map(Op::bytes).sum();
+        let batch = self.stores.log.as_ref().map_or(0, |log| log.commit(logged));
+        self.budget.take(batch, bytes);
+        shard.engine.committed(batch, &touched);
+        batch
+    }
+
+    /// Hands out what can be delivered.
+    pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<(TopicId, Block)>) {
+        let Shard { engine, sinks, out } = shard;
+        engine.dispatch(
+            now,
+            &mut Blocks {
+                stores: &self.stores,
+                fetched,
+            },
+            out,
+        );
+        for Output::Deliver { subscription, run } in out.drain(..) {
+            if let Some(sink) = sinks.get(&subscription) {
+                sink.deliver(Delivery {
+                    subscription: subscription.subscription,
+                    run,
+                });
+            }
+        }
+        if let Some(deadline) = engine.deadline()
+            && deadline.0 < self.alarm.load(Ordering::Relaxed)
+        {
+            self.alarm.store(deadline.0, Ordering::Relaxed);
+            self.alarm_set.notify_one();
+        }
+    }
+}
+
+/// What an append makes readable once it is kept.
+fn head(op: &Op) -> Option<(TopicId, Position)> {
+    match op {
+        Op::Append(append) => Some((append.topic, append.first + append.index.len() as u64)),
+        _ => None,
+    }
+}
+
+/// Whose ticket an operation moves.
+fn touched(op: &Op) -> (TopicId, Option<[u8; 16]>) {
+    match op {
+        Op::Append(append) => (append.topic, append.producer.map(|p| p.producer)),
+        other => (other.topic(), None),
+    }
+}

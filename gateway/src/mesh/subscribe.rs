@@ -1,0 +1,174 @@
+//! Subscribing, settling and credit through the waist.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use meshwire_proto::frame::SettleKind;
+use meshwire_proto::{ErrorKind, GroupName};
+
+use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
+use crate::delivery::Sink;
+use crate::engine::{
+    Credit, GroupSpec, Leaving, SettleAnswer, SubscribeError, SubscribeSpec, Subscribed,
+    SubscriptionKey,
+};
+use crate::store::{GroupId, Position, Ticket};
+
+/// What a subscriber asks for.
+#[derive(Clone, Debug)]
+pub struct SubscribeRequest {
+    /// `None`: a broadcast subscription of one's own.
+    pub group: Option<GroupName>,
+    /// First position; `None` for behind the last event of now.
+    pub start: Option<Position>,
+    /// `None`: what the group has, or the default.
+    pub ack_wait: Option<Duration>,
+    /// Most unsettled.
+    pub credit: Credit,
+}
+
+/// Answers to a settle, and when they are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettleAnswers {
+    /// In order of the numbers.
+    pub answers: Vec<SettleAnswer>,
+    /// Only of meaning for a confirmed settle.
+    pub ticket: Ticket,
+}
+
+impl Mesh {
+    /// Starts a subscription; deliveries come to `sink`, maybe before this returns.
+    ///
+    /// # Errors
+    /// `DENIED`, `GROUP_CONFLICT`, `INVALID`.
+    pub fn subscribe(
+        &self,
+        caller: &Caller,
+        (topic, name): (TopicRef, &str),
+        key: SubscriptionKey,
+        request: SubscribeRequest,
+        sink: Arc<dyn Sink>,
+    ) -> Result<(Subscribed, Ticket), Refusal> {
+        self.authorize(caller, Action::Subscribe, name)?;
+        let group = request.group.map(|name| GroupSpec {
+            name,
+            new_id: GroupId(self.inner.next_group.fetch_add(1, Ordering::Relaxed)),
+            ack_wait: request.ack_wait,
+            default_ack_wait: meshwire_proto::options::ACK_WAIT.default_duration(),
+        });
+        let spec = SubscribeSpec {
+            group,
+            start: request.start,
+            credit: request.credit,
+        };
+        let mut shard = shard::lock(self.shard(topic)?);
+        let now = self.now();
+        let subscribed = shard.engine.subscribe(topic.id, key, spec).map_err(|e| {
+            let kind = match e {
+                SubscribeError::NoTopic => ErrorKind::TopicNotFound,
+                SubscribeError::Conflict { .. } => ErrorKind::GroupConflict,
+                SubscribeError::InUse(_) => ErrorKind::Invalid,
+            };
+            Refusal::new(kind, e.to_string())
+        })?;
+        shard.sinks.insert(key, sink);
+        self.inner.commit(&mut shard, now, false);
+        let ticket = shard.engine.ticket(topic.id);
+        self.inner.deliver(&mut shard, now, None);
+        Ok((subscribed, ticket))
+    }
+
+    fn shard(&self, topic: TopicRef) -> Result<&std::sync::Mutex<shard::Shard>, Refusal> {
+        self.inner
+            .shards
+            .get(topic.shard)
+            .ok_or_else(|| Refusal::new(ErrorKind::Internal, "a topic without a shard"))
+    }
+
+    /// Settles `count` deliveries from `first` on. A confirmed settle starts a
+    /// commit of its own and holds once the ticket is kept.
+    ///
+    /// # Errors
+    /// `DENIED`. A lost lease is in the answers.
+    pub fn settle(
+        &self,
+        caller: &Caller,
+        (topic, name): (TopicRef, &str),
+        key: SubscriptionKey,
+        (first, count): (u64, u32),
+        kind: SettleKind,
+        confirm: bool,
+    ) -> Result<SettleAnswers, Refusal> {
+        self.authorize(caller, Action::Subscribe, name)?;
+        let mut shard = shard::lock(self.shard(topic)?);
+        let now = self.now();
+        let answers = shard.engine.settle(now, topic.id, key, first, count, kind);
+        self.inner.commit(&mut shard, now, confirm);
+        let ticket = shard.engine.ticket(topic.id);
+        self.inner.deliver(&mut shard, now, None);
+        Ok(SettleAnswers { answers, ticket })
+    }
+
+    /// Sets a subscription's credit anew.
+    ///
+    /// # Errors
+    /// `DENIED`, `NOT_FOUND`.
+    pub fn credit(
+        &self,
+        caller: &Caller,
+        (topic, name): (TopicRef, &str),
+        key: SubscriptionKey,
+        credit: Credit,
+    ) -> Result<(), Refusal> {
+        self.authorize(caller, Action::Subscribe, name)?;
+        let known = self.inner.with(self.shard(topic)?, |engine, _| {
+            engine.credit(topic.id, key, credit)
+        });
+        let text = || format!("there is no subscription {}", key.subscription);
+        if known {
+            Ok(())
+        } else {
+            Err(Refusal::new(ErrorKind::NotFound, text()))
+        }
+    }
+
+    /// Delivers nothing to a subscription until [`Mesh::resume`]; its leases go on.
+    pub fn suspend(&self, topic: TopicRef, key: SubscriptionKey) {
+        if let Ok(mutex) = self.shard(topic) {
+            self.inner
+                .with(mutex, |engine, _| engine.suspend(topic.id, key));
+        }
+    }
+
+    /// Delivers to a subscription again, through this sink, from the number that
+    /// it expects next. `false` when that number cannot be.
+    #[must_use]
+    pub fn resume(
+        &self,
+        topic: TopicRef,
+        key: SubscriptionKey,
+        next_delivery: u64,
+        sink: Arc<dyn Sink>,
+    ) -> bool {
+        let Ok(mutex) = self.shard(topic) else {
+            return false;
+        };
+        let mut shard = shard::lock(mutex);
+        let now = self.now();
+        if !shard.engine.resume(topic.id, key, next_delivery) {
+            return false;
+        }
+        shard.sinks.insert(key, sink);
+        self.inner.deliver(&mut shard, now, None);
+        true
+    }
+
+    /// Ends a subscription.
+    pub fn leave(&self, topic: TopicRef, key: SubscriptionKey, how: Leaving) {
+        let Ok(mutex) = self.shard(topic) else { return };
+        shard::lock(mutex).sinks.remove(&key);
+        self.inner
+            .with(mutex, |engine, now| engine.leave(now, topic.id, key, how));
+    }
+}

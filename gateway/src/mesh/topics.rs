@@ -1,0 +1,145 @@
+//! The directory of topics: names to ids, and creation.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use meshwire_proto::{ErrorKind, TopicName};
+
+use super::{Action, Caller, Inner, Mesh, Refusal};
+use crate::engine::TopicSettings;
+use crate::store::{Durability, Op, Ticket, TopicId};
+
+/// A topic that exists. Kept by those who use it, so that no name is looked up twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicRef {
+    /// Its id.
+    pub id: TopicId,
+    /// What an acknowledgement of it says.
+    pub durability: Durability,
+    pub(super) shard: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    pub(super) names: BTreeMap<TopicName, TopicRef>,
+    pub(super) next: u32,
+}
+
+/// What a new topic is to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct NewTopic {
+    pub(super) durability: Option<Durability>,
+    pub(super) retention_ms: Option<u64>,
+}
+
+impl Inner {
+    pub(super) fn topics(&self) -> std::sync::MutexGuard<'_, Topics> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which shard a topic is of.
+    pub(super) fn shard_of(&self, id: TopicId) -> usize {
+        id.0 as usize % self.shards.len().max(1)
+    }
+
+    /// Creates a topic; the caller holds the directory and has seen that it is new.
+    pub(super) fn create(
+        &self,
+        topics: &mut Topics,
+        name: &TopicName,
+        asked: NewTopic,
+    ) -> Result<(TopicRef, Ticket), Refusal> {
+        if topics.names.len() >= self.config.max_topics {
+            let text = format!(
+                "there are {} topics already (option max_topics); topic {name} was not created",
+                topics.names.len()
+            );
+            return Err(Refusal::new(ErrorKind::Busy, text));
+        }
+        let strongest = self
+            .stores
+            .log
+            .as_ref()
+            .map_or(Durability::Memory, |log| log.capability().durability);
+        let durability = asked.durability.unwrap_or(strongest);
+        if durability > strongest {
+            let text = format!(
+                "topic {name} cannot be {durability:?}: this gateway keeps nothing on disk (option memory)"
+            );
+            return Err(Refusal::new(ErrorKind::Unsupported, text));
+        }
+        if durability > Durability::Memory
+            && let Some(log) = &self.stores.log
+        {
+            log.reserve(0)
+                .map_err(|e| Refusal::new(e.kind(), e.to_string()).after(1000))?;
+        }
+        let number = topics.next;
+        topics.next += 1;
+        let id = if durability == Durability::Memory {
+            TopicId::memory(number)
+        } else {
+            TopicId(number)
+        };
+        let retention_ms = asked.retention_ms.unwrap_or(self.config.retention_ms);
+        let topic = TopicRef {
+            id,
+            durability,
+            shard: self.shard_of(id),
+        };
+        let ticket = self.shards.get(topic.shard).map_or(Ticket::KEPT, |shard| {
+            let settings = TopicSettings {
+                name: name.clone(),
+                durability,
+                retention_ms,
+            };
+            self.with(shard, |engine, now| {
+                engine.add_topic(id, settings, 1, now.wall);
+                if !id.is_memory() {
+                    engine.push_op(Op::Topic {
+                        topic: id,
+                        name: name.clone(),
+                        durability,
+                        retention_ms,
+                    });
+                }
+            });
+            super::shard::lock(shard).engine.ticket(id)
+        });
+        topics.names.insert(name.clone(), topic);
+        Ok((topic, ticket))
+    }
+}
+
+impl Mesh {
+    /// The topic of this name, for this action; created if it is new and
+    /// `auto_create` is on.
+    ///
+    /// # Errors
+    /// `INVALID` (the name), `DENIED`, `TOPIC_NOT_FOUND`, `BUSY` (too many
+    /// topics), `DISK_FULL`.
+    pub fn open_topic(
+        &self,
+        caller: &Caller,
+        name: &str,
+        action: Action,
+    ) -> Result<TopicRef, Refusal> {
+        let name =
+            TopicName::parse(name).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
+        self.authorize(caller, action, name.as_str())?;
+        let mut topics = self.inner.topics();
+        if let Some(topic) = topics.names.get(&name) {
+            return Ok(*topic);
+        }
+        if !self.inner.config.auto_create {
+            let text = format!(
+                "topic {name} does not exist; create it with: meshwire topics create {name}"
+            );
+            return Err(Refusal::new(ErrorKind::TopicNotFound, text));
+        }
+        self.authorize(caller, Action::CreateTopic, name.as_str())?;
+        self.inner
+            .create(&mut topics, &name, NewTopic::default())
+            .map(|(topic, _)| topic)
+    }
+}
