@@ -1,6 +1,6 @@
 //! Runs: many encoded events in one buffer, framed as the wire frames them.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::scan::{Field, Scanner};
 use crate::frame::put_head;
@@ -77,6 +77,18 @@ impl EventRun {
             }
             _ => None,
         })
+    }
+
+    /// Takes the first event off, a slice of the run's buffer.
+    pub fn pop_front(&mut self) -> Option<Bytes> {
+        let (framed, event) = self
+            .framed()
+            .next()
+            .map(|(framed, event)| (framed.len(), event.len()))?;
+        let mut first = self.bytes.split_to(framed);
+        first.advance(framed - event);
+        self.count = self.count.saturating_sub(1);
+        Some(first)
     }
 
     /// Each event, a slice of the run's buffer.

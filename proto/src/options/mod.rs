@@ -18,6 +18,8 @@ pub struct Bounded {
     pub min: u64,
     /// Greatest accepted value.
     pub max: u64,
+    /// One line for people.
+    pub meaning: &'static str,
 }
 
 impl Bounded {
@@ -59,6 +61,8 @@ pub struct Flag {
     pub name: &'static str,
     /// What holds when nothing is said.
     pub default: bool,
+    /// One line for people.
+    pub meaning: &'static str,
 }
 
 /// An option that is text.
@@ -68,4 +72,6 @@ pub struct Text {
     pub name: &'static str,
     /// What holds when nothing is said.
     pub default: &'static str,
+    /// One line for people.
+    pub meaning: &'static str,
 }

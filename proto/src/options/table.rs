@@ -3,109 +3,109 @@
 use super::{Bounded, Flag, Text};
 
 /// Where the gateway is. Argument, else MESHWIRE_URL, else this.
-pub const URL: Text = Text { name: "url", default: "mesh://127.0.0.1:7400" };
+pub const URL: Text = Text { name: "url", default: "mesh://127.0.0.1:7400", meaning: "Where the gateway is. Argument, else MESHWIRE_URL, else this." };
 
 /// How long connect waits for a gateway that is reachable and silent. When every address is refused it fails at once.
-pub const CONNECT_TIMEOUT: Bounded = Bounded { name: "connect_timeout", default: 5000, min: 10, max: 600000 };
+pub const CONNECT_TIMEOUT: Bounded = Bounded { name: "connect_timeout", default: 5000, min: 10, max: 600000, meaning: "How long connect waits for a gateway that is reachable and silent. When every address is refused it fails at once." };
 
 /// Most publishes without a receipt; over it a pipelined publish waits for room.
-pub const PUBLISH_WINDOW_EVENTS: Bounded = Bounded { name: "publish_window_events", default: 16384, min: 1, max: 1048576 };
+pub const PUBLISH_WINDOW_EVENTS: Bounded = Bounded { name: "publish_window_events", default: 16384, min: 1, max: 1048576, meaning: "Most publishes without a receipt; over it a pipelined publish waits for room." };
 
 /// Most bytes of publishes without a receipt.
-pub const PUBLISH_WINDOW_BYTES: Bounded = Bounded { name: "publish_window_bytes", default: 67108864, min: 65536, max: 1073741824 };
+pub const PUBLISH_WINDOW_BYTES: Bounded = Bounded { name: "publish_window_bytes", default: 67108864, min: 65536, max: 1073741824, meaning: "Most bytes of publishes without a receipt." };
 
 /// Credit of a subscription: most unsettled events.
-pub const PREFETCH_EVENTS: Bounded = Bounded { name: "prefetch_events", default: 256, min: 1, max: 65536 };
+pub const PREFETCH_EVENTS: Bounded = Bounded { name: "prefetch_events", default: 256, min: 1, max: 65536, meaning: "Credit of a subscription: most unsettled events." };
 
 /// Credit of a subscription: most unsettled bytes; one event may pass over it.
-pub const PREFETCH_BYTES: Bounded = Bounded { name: "prefetch_bytes", default: 8388608, min: 1, max: 67108864 };
+pub const PREFETCH_BYTES: Bounded = Bounded { name: "prefetch_bytes", default: 8388608, min: 1, max: 67108864, meaning: "Credit of a subscription: most unsettled bytes; one event may pass over it." };
 
 /// Most unsettled bytes of all subscriptions of one session.
-pub const SESSION_BYTES: Bounded = Bounded { name: "session_bytes", default: 67108864, min: 65536, max: 1073741824 };
+pub const SESSION_BYTES: Bounded = Bounded { name: "session_bytes", default: 67108864, min: 65536, max: 1073741824, meaning: "Most unsettled bytes of all subscriptions of one session." };
 
 /// How long a consumer may hold a delivery before it comes again.
-pub const ACK_WAIT: Bounded = Bounded { name: "ack_wait", default: 30000, min: 1000, max: 43200000 };
+pub const ACK_WAIT: Bounded = Bounded { name: "ack_wait", default: 30000, min: 1000, max: 43200000, meaning: "How long a consumer may hold a delivery before it comes again." };
 
 /// Handlers of one consume call that run at once; events of one key never do.
-pub const HANDLER_CONCURRENCY: Bounded = Bounded { name: "handler_concurrency", default: 1, min: 1, max: 65536 };
+pub const HANDLER_CONCURRENCY: Bounded = Bounded { name: "handler_concurrency", default: 1, min: 1, max: 65536, meaning: "Handlers of one consume call that run at once; events of one key never do." };
 
 /// How long drain lets what is in flight finish.
-pub const DRAIN_TIMEOUT: Bounded = Bounded { name: "drain_timeout", default: 30000, min: 0, max: 3600000 };
+pub const DRAIN_TIMEOUT: Bounded = Bounded { name: "drain_timeout", default: 30000, min: 0, max: 3600000, meaning: "How long drain lets what is in flight finish." };
 
 /// First wait before a reconnect; doubles with full jitter.
-pub const RECONNECT_MIN: Bounded = Bounded { name: "reconnect_min", default: 50, min: 1, max: 60000 };
+pub const RECONNECT_MIN: Bounded = Bounded { name: "reconnect_min", default: 50, min: 1, max: 60000, meaning: "First wait before a reconnect; doubles with full jitter." };
 
 /// Longest wait before a reconnect. Reconnects go on for ever.
-pub const RECONNECT_MAX: Bounded = Bounded { name: "reconnect_max", default: 5000, min: 1, max: 600000 };
+pub const RECONNECT_MAX: Bounded = Bounded { name: "reconnect_max", default: 5000, min: 1, max: 600000, meaning: "Longest wait before a reconnect. Reconnects go on for ever." };
 
 /// Address and port of the one listener. Port 0 takes a free one. Anything but loopback needs allow_anonymous.
-pub const LISTEN: Text = Text { name: "listen", default: "127.0.0.1:7400" };
+pub const LISTEN: Text = Text { name: "listen", default: "127.0.0.1:7400", meaning: "Address and port of the one listener. Port 0 takes a free one. Anything but loopback needs allow_anonymous." };
 
 /// Serve callers without credentials on addresses that are not loopback.
-pub const ALLOW_ANONYMOUS: Flag = Flag { name: "allow_anonymous", default: false };
+pub const ALLOW_ANONYMOUS: Flag = Flag { name: "allow_anonymous", default: false, meaning: "Serve callers without credentials on addresses that are not loopback." };
 
 /// Directory of the log. One process at a time.
-pub const DATA_DIR: Text = Text { name: "data_dir", default: "./meshwire-data" };
+pub const DATA_DIR: Text = Text { name: "data_dir", default: "./meshwire-data", meaning: "Directory of the log. One process at a time." };
 
 /// Keep nothing on disk: every topic is a ring in memory.
-pub const MEMORY: Flag = Flag { name: "memory", default: false };
+pub const MEMORY: Flag = Flag { name: "memory", default: false, meaning: "Keep nothing on disk: every topic is a ring in memory." };
 
 /// The first publish or subscribe creates a topic.
-pub const AUTO_CREATE: Flag = Flag { name: "auto_create", default: true };
+pub const AUTO_CREATE: Flag = Flag { name: "auto_create", default: true, meaning: "The first publish or subscribe creates a topic." };
 
 /// Most topics of a gateway.
-pub const MAX_TOPICS: Bounded = Bounded { name: "max_topics", default: 10000, min: 1, max: 1000000 };
+pub const MAX_TOPICS: Bounded = Bounded { name: "max_topics", default: 10000, min: 1, max: 1000000, meaning: "Most topics of a gateway." };
 
 /// Age after which a topic's events may be removed.
-pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, min: 1000, max: 315360000000 };
+pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, min: 1000, max: 315360000000, meaning: "Age after which a topic's events may be removed." };
 
 /// Most bytes of the data directory. 0: 80 % of the space that was free at first start.
-pub const MAX_DISK: Bounded = Bounded { name: "max_disk", default: 0, min: 0, max: 1152921504606846976 };
+pub const MAX_DISK: Bounded = Bounded { name: "max_disk", default: 0, min: 0, max: 1152921504606846976, meaning: "Most bytes of the data directory. 0: 80 % of the space that was free at first start." };
 
 /// exit: drain sessions and exit with code 74. stay: keep serving reads.
-pub const ON_STORE_FAILURE: Text = Text { name: "on_store_failure", default: "exit" };
+pub const ON_STORE_FAILURE: Text = Text { name: "on_store_failure", default: "exit", meaning: "exit: drain sessions and exit with code 74. stay: keep serving reads." };
 
 /// Largest data of one event.
-pub const MAX_EVENT_BYTES: Bounded = Bounded { name: "max_event_bytes", default: 4194304, min: 1024, max: 67108864 };
+pub const MAX_EVENT_BYTES: Bounded = Bounded { name: "max_event_bytes", default: 4194304, min: 1024, max: 67108864, meaning: "Largest data of one event." };
 
 /// Largest sum of one event's attributes.
-pub const MAX_ATTRIBUTE_BYTES: Bounded = Bounded { name: "max_attribute_bytes", default: 65536, min: 256, max: 1048576 };
+pub const MAX_ATTRIBUTE_BYTES: Bounded = Bounded { name: "max_attribute_bytes", default: 65536, min: 256, max: 1048576, meaning: "Largest sum of one event's attributes." };
 
 /// Largest frame after login.
-pub const MAX_FRAME_BYTES: Bounded = Bounded { name: "max_frame_bytes", default: 8388608, min: 131072, max: 134217728 };
+pub const MAX_FRAME_BYTES: Bounded = Bounded { name: "max_frame_bytes", default: 8388608, min: 131072, max: 134217728, meaning: "Largest frame after login." };
 
 /// Most bytes a connection may send before login.
-pub const LOGIN_FRAME_BYTES: Bounded = Bounded { name: "login_frame_bytes", default: 65536, min: 1024, max: 262144 };
+pub const LOGIN_FRAME_BYTES: Bounded = Bounded { name: "login_frame_bytes", default: 65536, min: 1024, max: 262144, meaning: "Most bytes a connection may send before login." };
 
 /// How long a connection may take to log in.
-pub const LOGIN_TIMEOUT: Bounded = Bounded { name: "login_timeout", default: 5000, min: 100, max: 60000 };
+pub const LOGIN_TIMEOUT: Bounded = Bounded { name: "login_timeout", default: 5000, min: 100, max: 60000, meaning: "How long a connection may take to log in." };
 
 /// Silence after which a ping is sent; dead after two and a half of them without a byte.
-pub const HEARTBEAT: Bounded = Bounded { name: "heartbeat", default: 10000, min: 100, max: 600000 };
+pub const HEARTBEAT: Bounded = Bounded { name: "heartbeat", default: 10000, min: 100, max: 600000, meaning: "Silence after which a ping is sent; dead after two and a half of them without a byte." };
 
 /// How long a session outlives its connection. At most the shortest ack wait of its subscriptions.
-pub const RESUME_WINDOW: Bounded = Bounded { name: "resume_window", default: 10000, min: 0, max: 600000 };
+pub const RESUME_WINDOW: Bounded = Bounded { name: "resume_window", default: 10000, min: 0, max: 600000, meaning: "How long a session outlives its connection. At most the shortest ack wait of its subscriptions." };
 
 /// Most open connections; further ones are answered BUSY.
-pub const MAX_CONNECTIONS: Bounded = Bounded { name: "max_connections", default: 10000, min: 1, max: 1000000 };
+pub const MAX_CONNECTIONS: Bounded = Bounded { name: "max_connections", default: 10000, min: 1, max: 1000000, meaning: "Most open connections; further ones are answered BUSY." };
 
 /// How long source and id of an event are remembered. 0 turns de-duplication by source and id off.
-pub const DEDUP_WINDOW: Bounded = Bounded { name: "dedup_window", default: 120000, min: 0, max: 86400000 };
+pub const DEDUP_WINDOW: Bounded = Bounded { name: "dedup_window", default: 120000, min: 0, max: 86400000, meaning: "How long source and id of an event are remembered. 0 turns de-duplication by source and id off." };
 
 /// Most ids remembered by a gateway; about 32 bytes each.
-pub const DEDUP_IDS: Bounded = Bounded { name: "dedup_ids", default: 500000, min: 0, max: 100000000 };
+pub const DEDUP_IDS: Bounded = Bounded { name: "dedup_ids", default: 500000, min: 0, max: 100000000, meaning: "Most ids remembered by a gateway; about 32 bytes each." };
 
 /// Ring of one memory topic.
-pub const MEMORY_RING_BYTES: Bounded = Bounded { name: "memory_ring_bytes", default: 16777216, min: 65536, max: 17179869184 };
+pub const MEMORY_RING_BYTES: Bounded = Bounded { name: "memory_ring_bytes", default: 16777216, min: 65536, max: 17179869184, meaning: "Ring of one memory topic." };
 
 /// Rings of all memory topics together.
-pub const MEMORY_TOTAL_BYTES: Bounded = Bounded { name: "memory_total_bytes", default: 67108864, min: 65536, max: 17179869184 };
+pub const MEMORY_TOTAL_BYTES: Bounded = Bounded { name: "memory_total_bytes", default: 67108864, min: 65536, max: 17179869184, meaning: "Rings of all memory topics together." };
 
 /// Cache of log blocks, shared by all topics.
-pub const CACHE_BYTES: Bounded = Bounded { name: "cache_bytes", default: 16777216, min: 1048576, max: 17179869184 };
+pub const CACHE_BYTES: Bounded = Bounded { name: "cache_bytes", default: 16777216, min: 1048576, max: 17179869184, meaning: "Cache of log blocks, shared by all topics." };
 
 /// Bytes accepted and not yet kept, over all connections; above it publishes are answered BUSY.
-pub const PUBLISH_BUDGET_BYTES: Bounded = Bounded { name: "publish_budget_bytes", default: 67108864, min: 1048576, max: 17179869184 };
+pub const PUBLISH_BUDGET_BYTES: Bounded = Bounded { name: "publish_budget_bytes", default: 67108864, min: 1048576, max: 17179869184, meaning: "Bytes accepted and not yet kept, over all connections; above it publishes are answered BUSY." };
 
 /// error, warn, info, debug or trace; logs go to stderr.
-pub const LOG_LEVEL: Text = Text { name: "log_level", default: "info" };
+pub const LOG_LEVEL: Text = Text { name: "log_level", default: "info", meaning: "error, warn, info, debug or trace; logs go to stderr." };

@@ -7,4 +7,6 @@
     reason = "tests fail by panicking"
 )]
 
+mod events;
+mod frames;
 mod generated;

@@ -117,20 +117,20 @@ pub(super) fn option_table(source: &str) -> String {
     let mut out = HEAD.to_owned();
     out += "\nuse super::{Bounded, Flag, Text};\n\n";
     for r in rows(source, "option") {
-        let name = text(&r, "name");
-        let _ = writeln!(out, "/// {}", text(&r, "meaning"));
+        let (name, meaning) = (text(&r, "name"), text(&r, "meaning"));
+        let _ = writeln!(out, "/// {meaning}");
         let (kind, body) = match text(&r, "kind") {
             "text" => (
                 "Text",
                 format!(
-                    "Text {{ name: {name:?}, default: {:?} }}",
+                    "Text {{ name: {name:?}, default: {:?}, meaning: {meaning:?} }}",
                     text(&r, "default")
                 ),
             ),
             "bool" => (
                 "Flag",
                 format!(
-                    "Flag {{ name: {name:?}, default: {} }}",
+                    "Flag {{ name: {name:?}, default: {}, meaning: {meaning:?} }}",
                     r["default"].as_bool().unwrap()
                 ),
             ),
@@ -139,7 +139,7 @@ pub(super) fn option_table(source: &str) -> String {
                 (
                     "Bounded",
                     format!(
-                        "Bounded {{ name: {name:?}, default: {}, min: {min}, max: {max} }}",
+                        "Bounded {{ name: {name:?}, default: {}, min: {min}, max: {max}, meaning: {meaning:?} }}",
                         number(&r, "default")
                     ),
                 )

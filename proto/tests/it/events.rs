@@ -1,0 +1,301 @@
+//! Events: the view, the builder and the generated type agree; bad bytes get a typed error.
+
+use std::collections::BTreeMap;
+
+use meshwire_proto::codec::json;
+use meshwire_proto::wire::cloudevents::CloudEvent;
+use meshwire_proto::wire::cloudevents::cloud_event::{
+    CloudEventAttributeValue, Data as WireData, cloud_event_attribute_value::Attr,
+};
+use meshwire_proto::{AttributeValue, Data, Event, EventError, EventLimits, EventRun, EventView};
+use proptest::prelude::*;
+use prost::Message as _;
+
+fn value() -> impl Strategy<Value = AttributeValue<'static>> {
+    prop_oneof![
+        any::<bool>().prop_map(AttributeValue::Boolean),
+        any::<i32>().prop_map(AttributeValue::Integer),
+        "[ -~é€]{0,20}".prop_map(|s| AttributeValue::String(s.into())),
+        proptest::collection::vec(any::<u8>(), 0..20)
+            .prop_map(|b| AttributeValue::Binary(b.into())),
+        "[a-z:/]{0,20}".prop_map(|s| AttributeValue::Uri(s.into())),
+        "[a-z:/]{0,20}".prop_map(|s| AttributeValue::UriReference(s.into())),
+        (-62_135_596_800i64..253_402_300_799, 0i32..1_000_000_000).prop_map(|(seconds, nanos)| {
+            AttributeValue::Timestamp(prost_types::Timestamp { seconds, nanos })
+        }),
+    ]
+}
+
+fn event() -> impl Strategy<Value = (Event, BTreeMap<String, AttributeValue<'static>>)> {
+    let data = prop_oneof![
+        Just(None),
+        proptest::collection::vec(any::<u8>(), 0..300).prop_map(|b| Some(Ok(b))),
+        "\\PC{0,100}".prop_map(|s| Some(Err(s))),
+    ];
+    let names = "x[a-z0-9]{1,19}";
+    (
+        "[!-~]{1,30}",
+        "[!-~]{1,30}",
+        "[!-~]{1,30}",
+        proptest::collection::btree_map(names, value(), 0..20),
+        data,
+    )
+        .prop_map(|(id, source, kind, attributes, data)| {
+            let mut event = Event::new(kind).id(id).source(source);
+            for (name, value) in &attributes {
+                event = event.attribute(name.clone(), value.clone());
+            }
+            event = match data {
+                None => event,
+                Some(Ok(bytes)) => event.binary_data(bytes),
+                Some(Err(text)) => event.text_data(text),
+            };
+            (event, attributes)
+        })
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_is_what_the_view_and_the_generated_type_read((event, attributes) in event()) {
+        let bytes = event.encode().unwrap();
+        let view = EventView::parse(&bytes, EventLimits::default()).unwrap();
+        let read: BTreeMap<String, AttributeValue<'_>> = view.attributes().map(|(n, v)| (n.to_owned(), v)).collect();
+        prop_assert_eq!(&read, &attributes);
+        let other = CloudEvent::decode(bytes.clone()).unwrap();
+        prop_assert_eq!((view.id(), view.source(), view.kind()), (&*other.id, &*other.source, &*other.r#type));
+        prop_assert_eq!(other.spec_version, "1.0");
+        prop_assert_eq!(other.attributes.len(), attributes.len());
+        let data = match &other.data {
+            None => Data::Absent,
+            Some(WireData::BinaryData(b)) => Data::Binary(b),
+            Some(WireData::TextData(t)) => Data::Text(t),
+            Some(WireData::ProtoData(_)) => panic!("never written here"),
+        };
+        prop_assert_eq!(view.data(), data);
+        prop_assert_eq!(Event::from_view(&view).encode().unwrap(), bytes.clone());
+    }
+
+    #[test]
+    fn what_another_encoder_writes_is_read_alike((event, _) in event()) {
+        let ours = event.encode().unwrap();
+        let theirs = CloudEvent::decode(ours.clone()).unwrap().encode_to_vec();
+        let (ours, theirs) = (EventView::parse(&ours, EventLimits::default()).unwrap(), EventView::parse(&theirs, EventLimits::default()).unwrap());
+        let strings = |v: &EventView<'_>| v.attributes().map(|(n, v)| (n.to_owned(), v.to_string())).collect::<BTreeMap<_, _>>();
+        prop_assert_eq!(strings(&ours), strings(&theirs));
+        prop_assert_eq!(ours.data(), theirs.data());
+    }
+
+    #[test]
+    fn json_and_back_keeps_every_canonical_string_and_the_data((event, _) in event()) {
+        let bytes = event.encode().unwrap();
+        let view = EventView::parse(&bytes, EventLimits::default()).unwrap();
+        let mut text = String::new();
+        json::write(&view, &mut text).unwrap();
+        prop_assert!(!text.contains('\n'));
+        let again = json::parse(&text).unwrap().encode().unwrap();
+        let back = EventView::parse(&again, EventLimits::default()).unwrap();
+        prop_assert_eq!((view.id(), view.source(), view.kind()), (back.id(), back.source(), back.kind()));
+        for (name, value) in view.attributes() {
+            prop_assert_eq!(Some(value.to_string()), back.attribute(name).map(|v| v.to_string()), "{}", name);
+        }
+        let is_json = serde_json::from_slice::<&serde_json::value::RawValue>(view.data().bytes()).is_ok();
+        if !is_json {
+            prop_assert_eq!(view.data().bytes(), back.data().bytes());
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_an_event_or_a_typed_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = EventView::parse(&bytes, EventLimits::default());
+        let _ = EventRun::from_wire(bytes.into(), 3);
+    }
+
+    #[test]
+    fn a_damaged_event_never_panics((event, _) in event(), at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let mut bytes = event.encode().unwrap().to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        if let Ok(view) = EventView::parse(&bytes, EventLimits::default()) {
+            view.attributes().for_each(drop);
+        }
+        bytes.truncate(at);
+        let _ = EventView::parse(&bytes, EventLimits::default());
+    }
+
+    #[test]
+    fn any_text_is_an_event_or_a_typed_error(text in "\\PC{0,200}") {
+        let _ = json::parse(&text);
+    }
+}
+
+fn wire() -> CloudEvent {
+    CloudEvent {
+        id: "1".into(),
+        source: "/s".into(),
+        spec_version: "1.0".into(),
+        r#type: "t".into(),
+        ..CloudEvent::default()
+    }
+}
+
+fn with(name: &str, attr: Attr) -> CloudEvent {
+    let mut event = wire();
+    event
+        .attributes
+        .insert(name.into(), CloudEventAttributeValue { attr: Some(attr) });
+    event
+}
+
+fn refused(bytes: &[u8]) -> EventError {
+    EventView::parse(
+        bytes,
+        EventLimits {
+            max_event_bytes: 1000,
+            max_attribute_bytes: 500,
+        },
+    )
+    .unwrap_err()
+}
+
+#[test]
+fn each_broken_rule_is_named() {
+    let string = |s: &str| Attr::CeString(s.into());
+    let doubled = [wire().encode_to_vec(), vec![0x0a, 1, b'2']].concat();
+    let twice_name = {
+        let one = with("a", string("x")).encode_to_vec();
+        let mut entry = one[wire().encoded_len()..].to_vec();
+        entry.splice(0..0, one.clone());
+        entry
+    };
+    let two_data = [wire().encode_to_vec(), vec![0x32, 1, 0, 0x3a, 1, b'x']].concat();
+    for (bytes, expected) in [
+        (
+            CloudEvent {
+                id: String::new(),
+                ..wire()
+            }
+            .encode_to_vec(),
+            "has no id",
+        ),
+        (
+            CloudEvent {
+                source: String::new(),
+                ..wire()
+            }
+            .encode_to_vec(),
+            "has no source",
+        ),
+        (
+            CloudEvent {
+                r#type: String::new(),
+                ..wire()
+            }
+            .encode_to_vec(),
+            "has no type",
+        ),
+        (
+            CloudEvent {
+                spec_version: String::new(),
+                ..wire()
+            }
+            .encode_to_vec(),
+            "has no specversion",
+        ),
+        (
+            CloudEvent {
+                spec_version: "0.3".into(),
+                ..wire()
+            }
+            .encode_to_vec(),
+            "specversion is \"0.3\"",
+        ),
+        (
+            CloudEvent {
+                id: "a\u{1}".into(),
+                ..wire()
+            }
+            .encode_to_vec(),
+            "control character",
+        ),
+        (doubled, "id more than once"),
+        (twice_name, "a more than once"),
+        (two_data, "data more than once"),
+        (
+            with("Bad", string("x")).encode_to_vec(),
+            "\"Bad\" is not an attribute name",
+        ),
+        (
+            with("a-b", string("x")).encode_to_vec(),
+            "not an attribute name",
+        ),
+        (
+            with("data", string("x")).encode_to_vec(),
+            "not an attribute name",
+        ),
+        (
+            with("time", string("now")).encode_to_vec(),
+            "time is of type String; it must be Timestamp",
+        ),
+        (
+            with("subject", Attr::CeInteger(1)).encode_to_vec(),
+            "subject is of type Integer",
+        ),
+        (
+            with("partitionkey", Attr::CeBoolean(true)).encode_to_vec(),
+            "partitionkey is of type Boolean",
+        ),
+        (
+            with("subject", string("")).encode_to_vec(),
+            "subject is empty",
+        ),
+        (
+            with("a", string("x\ny")).encode_to_vec(),
+            "control character",
+        ),
+        (
+            with("a", string(&"x".repeat(600))).encode_to_vec(),
+            "max_attribute_bytes",
+        ),
+        (
+            CloudEvent {
+                data: Some(WireData::BinaryData(vec![0; 1001].into())),
+                ..wire()
+            }
+            .encode_to_vec(),
+            "max_event_bytes",
+        ),
+        (vec![0x0a, 2, 0xff, 0xfe], "id is not UTF-8"),
+        (vec![0x08, 1], "wrong wire type"),
+        (vec![0x0a, 200], "cut short"),
+        (vec![], "has no specversion"),
+    ] {
+        let text = refused(&bytes).to_string();
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+}
+
+#[test]
+fn unknown_fields_pass_and_are_kept() {
+    let mut bytes = wire().encode_to_vec();
+    bytes.extend([0xf8, 0x3f, 7]);
+    let view = EventView::parse(&bytes, EventLimits::default()).unwrap();
+    assert_eq!(view.as_bytes(), bytes);
+}
+
+#[test]
+fn proto_data_has_no_form_in_json_and_says_so() {
+    let any = prost_types::Any {
+        type_url: "type.example/x".into(),
+        value: vec![1],
+    };
+    let bytes = CloudEvent {
+        data: Some(WireData::ProtoData(any)),
+        ..wire()
+    }
+    .encode_to_vec();
+    let view = EventView::parse(&bytes, EventLimits::default()).unwrap();
+    assert_eq!(
+        json::write(&view, &mut String::new()).unwrap_err().kind(),
+        meshwire_proto::ErrorKind::Unsupported
+    );
+}
