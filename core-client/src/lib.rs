@@ -1,0 +1,78 @@
+//! Meshwire's client.
+//!
+//! Publish CloudEvents to topics of a gateway and consume them from it:
+//!
+//! ```no_run
+//! use meshwire::Event;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mesh = meshwire::connect("mesh://127.0.0.1:7400").await?;
+//!
+//! // One event, kept when the call returns.
+//! let receipt = mesh.publish("orders", Event::json("order.created", &[1, 2, 3])?.key("customer-7")).await?;
+//! println!("kept at {:?}", receipt.position);
+//!
+//! // Many events: started one after the other, all on their way at once.
+//! for n in 0..10_000 {
+//!     drop(mesh.publish_start("orders", Event::json("order.counted", &n)?).await?);
+//! }
+//! mesh.flush().await?;
+//!
+//! // Consume as a member of a group: what is not acked comes again.
+//! let mut orders = mesh.subscribe("orders").group("billing").await?;
+//! while let Some(delivery) = orders.try_next().await? {
+//!     println!("{} {}", delivery.event().kind(), delivery.text()?);
+//!     delivery.ack();
+//! }
+//! mesh.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`connect`] and [`Connect`] make a [`Mesh`], which lives on the caller's tokio
+//!   runtime (I/O and time enabled) and reconnects by itself;
+//! - [`Mesh::publish`] answers with the [`Receipt`]; [`Mesh::publish_start`] is the
+//!   pipelined form, with [`PendingReceipt`] and [`Mesh::flush`];
+//! - [`Mesh::subscribe`] gives a [`Subscription`], a stream of [`Delivery`];
+//!   [`Mesh::consume`] calls a handler instead;
+//! - every failure is an [`Error`]: kind, retry class, operation, context;
+//! - [`testing::Gateway`] starts a gateway for a test.
+//!
+//! The [`session`] module is the state machine behind all of it.
+
+mod address;
+mod client;
+mod connect;
+mod consume;
+mod delivery;
+mod driver;
+mod error;
+mod identity;
+mod inbox;
+mod outbox;
+mod receipt;
+mod receipts;
+pub mod session;
+mod stats;
+mod subscription;
+pub mod testing;
+mod topics;
+mod transport;
+
+pub use bytes::Bytes;
+pub use client::Mesh;
+pub use connect::{Connect, connect};
+pub use consume::Consume;
+pub use delivery::Delivery;
+pub use error::{Error, Result};
+pub use meshwire_proto::{
+    AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, UnixMillis,
+    codec,
+};
+pub use receipt::{PendingReceipt, Receipt};
+pub use session::{Position, Start, State};
+pub use stats::Stats;
+pub use subscription::{Subscribe, Subscription};
+pub use topics::{Durability, Group, Topic, Topics};
+pub use transport::{MemoryListener, MemoryTransport};

@@ -1,0 +1,24 @@
+//! The whole system in one thread, in virtual time, from a seed.
+//!
+//! Real parts: client sessions ([`meshwire::session`]), the native protocol, the
+//! mesh, the engine and the log. Simulated: time, the wires between them
+//! ([`wire`]), the disk, and what programs do ([`client`]). Nothing is random but
+//! the seed.
+//!
+//! - [`world`]: the queue of what happens when;
+//! - [`gateway`]: one gateway process, its kill and its restart;
+//! - [`history`]: what was seen from outside; [`verdict`]: what must hold of it;
+//! - [`defects`]: mistakes planted on purpose, to see that they are caught.
+
+mod client;
+mod clock;
+pub mod defects;
+mod gateway;
+mod history;
+mod script;
+mod verdict;
+mod wire;
+mod world;
+
+pub use history::Totals;
+pub use world::{Outcome, run};

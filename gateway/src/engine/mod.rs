@@ -15,6 +15,8 @@ mod dedup;
 mod deliveries;
 mod group;
 mod keys;
+#[cfg(feature = "testing")]
+pub mod planted;
 mod producers;
 mod publish;
 mod settle;

@@ -57,6 +57,10 @@ impl Subscriber {
             (Some(start), Some(entry)) => entry.end - start as u32,
             _ => 0,
         };
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::DeliveryGap) && self.deliveries.next() % 40 == 39 {
+            self.deliveries.hold(position, size);
+        }
         let number = self.deliveries.hold(position, size);
         match &mut self.open {
             Some(open)

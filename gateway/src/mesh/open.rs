@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use meshwire_proto::{EventLimits, EventRun, EventView, GroupName, UnixMillis};
 use tokio::sync::{Notify, watch};
 
@@ -70,8 +69,6 @@ pub struct Recovered {
     pub topics: Vec<RecoveredTopic>,
     /// Producers; given to every shard, which tells duplicates of its own topics.
     pub producers: Vec<([u8; 16], Producer)>,
-    /// Blocks inside the dedup window, in log order: topic, first position, stored time, framed events.
-    pub recent: Vec<(TopicId, Position, UnixMillis, Bytes)>,
     /// The next id of a topic and of a group.
     pub next_ids: (u32, u32),
     /// Batches that are kept already.
@@ -86,7 +83,7 @@ impl Mesh {
         clock: Arc<dyn Clock>,
         authorize: Arc<dyn Authorize>,
         stores: Stores,
-        recovered: Recovered,
+        recovered: &Recovered,
     ) -> Self {
         let count = config.shards.max(1);
         let settings = Settings {
@@ -96,7 +93,7 @@ impl Mesh {
         };
         let hasher = IdHasher::new(config.hash_key);
         let mut engines: Vec<Engine> = (0..count).map(|_| Engine::new(settings)).collect();
-        let names = restore(&mut engines, &hasher, &recovered);
+        let names = restore(&mut engines, recovered);
         let inner = Inner {
             budget: Budget::new(config.publish_budget_bytes),
             hasher,
@@ -123,6 +120,21 @@ impl Mesh {
         }
     }
 
+    /// Remembers the identities of stored events, framed as in a block: before
+    /// anything is served, in the order of the log.
+    pub fn remember(&self, topic: TopicId, first: Position, stored: UnixMillis, bytes: &[u8]) {
+        // What was stored once passed the limits of then: take it whatever they are now.
+        let limits = EventLimits { max_event_bytes: u32::MAX, max_attribute_bytes: u32::MAX };
+        let Some(mutex) = self.inner.shards.get(self.inner.shard_of(topic)) else { return };
+        let mut shard = lock(mutex);
+        for (position, (_, event)) in (first..).zip(EventRun::framed_in(bytes)) {
+            if let Ok(view) = EventView::parse(event, limits) {
+                let id = self.inner.hasher.hash(view.source(), view.id());
+                shard.engine.restore_identity(topic, id, position, stored);
+            }
+        }
+    }
+
     /// Where the log reports to.
     #[must_use]
     pub fn completions(&self) -> Arc<dyn Completions> {
@@ -130,11 +142,7 @@ impl Mesh {
     }
 }
 
-fn restore(
-    engines: &mut [Engine],
-    hasher: &IdHasher,
-    recovered: &Recovered,
-) -> BTreeMap<meshwire_proto::TopicName, TopicRef> {
+fn restore(engines: &mut [Engine], recovered: &Recovered) -> BTreeMap<meshwire_proto::TopicName, TopicRef> {
     let count = engines.len();
     let mut names = BTreeMap::new();
     for topic in &recovered.topics {
@@ -158,28 +166,6 @@ fn restore(
             shard,
         };
         names.insert(topic.settings.name.clone(), reference);
-    }
-    // What was stored once passed the limits of then: take it whatever they are now.
-    let limits = EventLimits {
-        max_event_bytes: u32::MAX,
-        max_attribute_bytes: u32::MAX,
-    };
-    for (topic, first, stored, bytes) in &recovered.recent {
-        let Some(engine) = engines.get_mut(topic.0 as usize % count) else {
-            continue;
-        };
-        for (position, (_, event)) in
-            (*first..).zip(EventRun::from_parts(bytes.clone(), 0).framed())
-        {
-            if let Ok(view) = EventView::parse(event, limits) {
-                engine.restore_identity(
-                    *topic,
-                    hasher.hash(view.source(), view.id()),
-                    position,
-                    *stored,
-                );
-            }
-        }
     }
     for (id, producer) in &recovered.producers {
         for engine in engines.iter_mut() {

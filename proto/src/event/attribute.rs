@@ -82,13 +82,16 @@ pub(super) fn check_name(name: &str) -> Result<(), EventError> {
 
 /// Text that the type system's String can hold.
 pub(super) fn check_text(name: &str, value: &str) -> Result<(), EventError> {
-    match value.bytes().find(|b| *b < 0x20 || *b == 0x7F) {
-        None => Ok(()),
-        Some(byte) => Err(EventError::value(
-            name,
-            format!("holds the control character {byte:#04x}"),
-        )),
+    let forbidden = |b: u8| b < 0x20 || b == 0x7F;
+    // Without an early end it takes many bytes at once; as a rule all are fine.
+    if !value.bytes().fold(false, |found, b| found | forbidden(b)) {
+        return Ok(());
     }
+    let byte = value.bytes().find(|b| forbidden(*b)).unwrap_or_default();
+    Err(EventError::value(
+        name,
+        format!("holds the control character {byte:#04x}"),
+    ))
 }
 
 /// The rules for one attribute.

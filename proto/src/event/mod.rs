@@ -4,12 +4,14 @@
 
 mod attribute;
 mod builder;
+mod layout;
 mod run;
 mod scan;
 mod view;
 
 pub use attribute::{AttributeValue, Attributes};
 pub use builder::Event;
+pub use layout::EventLayout;
 pub use run::{EventRun, EventRunBuilder};
 pub use view::{Data, EventView};
 

@@ -66,12 +66,17 @@ impl EventRun {
 
     /// Each event with its frame's bytes: `(framed, event)`.
     pub fn framed(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut scan = Scanner::new(&self.bytes);
+        Self::framed_in(&self.bytes)
+    }
+
+    /// [`EventRun::framed`] of bytes that are no run's own.
+    pub fn framed_in(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut scan = Scanner::new(bytes);
         let mut start = 0;
         std::iter::from_fn(move || match scan.next() {
             Ok(Some((_, Field::Bytes(event)))) => {
-                let end = event.as_ptr() as usize - self.bytes.as_ptr() as usize + event.len();
-                let framed = self.bytes.get(start..end)?;
+                let end = event.as_ptr() as usize - bytes.as_ptr() as usize + event.len();
+                let framed = bytes.get(start..end)?;
                 start = end;
                 Some((framed, event))
             }
@@ -79,16 +84,16 @@ impl EventRun {
         })
     }
 
-    /// Takes the first event off, a slice of the run's buffer.
+    /// Takes the first event off the run, a slice of its buffer.
     pub fn pop_front(&mut self) -> Option<Bytes> {
-        let (framed, event) = self
+        let (framed, len) = self
             .framed()
             .next()
             .map(|(framed, event)| (framed.len(), event.len()))?;
-        let mut first = self.bytes.split_to(framed);
-        first.advance(framed - event);
+        let mut event = self.bytes.split_to(framed);
+        event.advance(framed - len);
         self.count = self.count.saturating_sub(1);
-        Some(first)
+        Some(event)
     }
 
     /// Each event, a slice of the run's buffer.
@@ -105,6 +110,14 @@ pub struct EventRunBuilder {
 }
 
 impl EventRunBuilder {
+    /// Makes room for `bytes` more, by a new buffer of at least `block` bytes when
+    /// there is none: many runs then share one buffer.
+    pub fn reserve(&mut self, bytes: usize, block: usize) {
+        if self.bytes.capacity() - self.bytes.len() < bytes {
+            self.bytes.reserve(bytes.max(block));
+        }
+    }
+
     /// Appends one encoded event.
     pub fn push(&mut self, event: &[u8]) {
         put_head(&mut self.bytes, EventRun::FIELD, event.len());

@@ -16,14 +16,27 @@ pub(super) struct Scanner<'a> {
     rest: &'a [u8],
 }
 
-const CUT: EventError = EventError::Malformed("a field is cut short");
+/// What is wrong with a message. Two words: it is returned for every field, and
+/// becomes an [`EventError`] only when it is one.
+#[derive(Clone, Copy)]
+pub(super) struct Broken(&'static str);
+
+impl From<Broken> for EventError {
+    #[cold]
+    fn from(Broken(problem): Broken) -> Self {
+        Self::Malformed(problem)
+    }
+}
+
+const CUT: Broken = Broken("a field is cut short");
 
 impl<'a> Scanner<'a> {
     pub(super) const fn new(message: &'a [u8]) -> Self {
         Self { rest: message }
     }
 
-    fn varint(&mut self) -> Result<u64, EventError> {
+    #[inline]
+    fn varint(&mut self) -> Result<u64, Broken> {
         // One byte is by far the most frequent.
         if let Some((&byte, rest)) = self.rest.split_first().filter(|(b, _)| **b < 0x80) {
             self.rest = rest;
@@ -34,7 +47,8 @@ impl<'a> Scanner<'a> {
         Ok(value)
     }
 
-    fn take(&mut self, len: u64) -> Result<&'a [u8], EventError> {
+    #[inline]
+    fn take(&mut self, len: u64) -> Result<&'a [u8], Broken> {
         let (taken, rest) = usize::try_from(len)
             .ok()
             .and_then(|len| self.rest.split_at_checked(len))
@@ -43,27 +57,25 @@ impl<'a> Scanner<'a> {
         Ok(taken)
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<(u64, Field<'a>)>, EventError> {
+    #[inline]
+    pub(super) fn next(&mut self) -> Result<Option<(u64, Field<'a>)>, Broken> {
         if self.rest.is_empty() {
             return Ok(None);
         }
         let tag = self.varint()?;
         if tag >> 3 == 0 || tag >> 3 >= 1 << 29 {
-            return Err(EventError::Malformed("a field number is 0 or too large"));
+            return Err(Broken("a field number is 0 or too large"));
+        }
+        // Nearly every field of an event is a byte string; the others may take a jump.
+        if tag & 7 == 2 {
+            let len = self.varint()?;
+            return Ok(Some((tag >> 3, Field::Bytes(self.take(len)?))));
         }
         let field = match tag & 7 {
             0 => Field::Varint(self.varint()?),
             1 => self.take(8).map(|_| Field::Fixed)?,
-            2 => {
-                let len = self.varint()?;
-                Field::Bytes(self.take(len)?)
-            }
             5 => self.take(4).map(|_| Field::Fixed)?,
-            _ => {
-                return Err(EventError::Malformed(
-                    "a wire type that proto3 does not have",
-                ));
-            }
+            _ => return Err(Broken("a wire type that proto3 does not have")),
         };
         Ok(Some((tag >> 3, field)))
     }

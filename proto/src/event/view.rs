@@ -2,17 +2,17 @@
 
 use super::attribute::{check, check_text, entry, value};
 use super::scan::{Field, Scanner, utf8};
-use super::{AttributeValue, Attributes, EventError, EventLimits};
+use super::{AttributeValue, Attributes, EventError, EventLayout, EventLimits};
 
 /// An event read in place: one validating scan found the offsets, nothing was copied.
 #[derive(Clone, Copy)]
 pub struct EventView<'a> {
-    bytes: &'a [u8],
-    id: &'a str,
-    source: &'a str,
-    kind: &'a str,
-    key: Option<&'a str>,
-    data: Data<'a>,
+    pub(super) bytes: &'a [u8],
+    pub(super) id: &'a str,
+    pub(super) source: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) key: Option<&'a str>,
+    pub(super) data: Data<'a>,
 }
 
 /// An event's data as it is stored.
@@ -182,6 +182,12 @@ impl<'a> EventView<'a> {
             }
         }
         Ok(self)
+    }
+
+    /// Where its parts are, so that it can be read again without another scan.
+    #[must_use]
+    pub fn layout(&self) -> EventLayout {
+        EventLayout::of(self)
     }
 
     /// The encoded event.

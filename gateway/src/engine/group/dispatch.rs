@@ -244,6 +244,10 @@ impl Group {
             slot.state = State::Leased(member, number);
             slot.deliveries = deliveries + 1;
         }
+        #[cfg(feature = "testing")]
+        if crate::engine::planted::is(crate::engine::planted::Defect::LeaseGivenTwice) && key == 0 && position % 10 == 0 {
+            self.waiting.insert(position);
+        }
         if key != 0 {
             self.keys.add(key, member, position);
         }

@@ -91,9 +91,8 @@ fn create(
     epoch: u32,
 ) -> Result<Arc<Mutex<Session>>, Refusal> {
     let mut random = [0; 32];
-    let failed =
-        |e: getrandom::Error| Refusal::new(ErrorKind::Internal, format!("no random numbers: {e}"));
-    getrandom::fill(&mut random).map_err(failed)?;
+    let failed = |e| Refusal::new(ErrorKind::Internal, format!("no random numbers: {e}"));
+    protocol.native.random.fill(&mut random).map_err(failed)?;
     let (mut id, mut secret) = ([0; 16], [0; 16]);
     for (to, from) in id.iter_mut().chain(&mut secret).zip(random) {
         *to = from;

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 
 use super::{Accepted, Ingress, Shutdown, Sniff};
 use crate::mesh::Mesh;
+use crate::random::Random;
 
 pub use frames::WriteQueue;
 pub use protocol::Protocol;
@@ -56,17 +57,14 @@ pub struct Native {
     pub(super) mesh: Mesh,
     pub(super) config: NativeConfig,
     pub(super) sessions: Sessions,
+    pub(super) random: Arc<dyn Random>,
 }
 
 impl Native {
     /// The protocol over this mesh.
     #[must_use]
-    pub fn new(mesh: Mesh, config: NativeConfig) -> Arc<Self> {
-        Arc::new(Self {
-            mesh,
-            config,
-            sessions: Sessions::default(),
-        })
+    pub fn new(mesh: Mesh, config: NativeConfig, random: Arc<dyn Random>) -> Arc<Self> {
+        Arc::new(Self { mesh, config, sessions: Sessions::default(), random })
     }
 
     /// Ends sessions whose resume window is over. Call it when

@@ -25,8 +25,8 @@ enum State {
     Login { until: Moment },
     /// Logged in.
     Open(Arc<Mutex<Session>>),
-    /// Nothing more is read; what is queued is written, then the connection ends.
-    Closing,
+    /// The session is gone, or another connection's.
+    Ended,
 }
 
 /// One connection.
@@ -37,6 +37,10 @@ pub struct Protocol {
     pub(super) pending: Pending,
     pub(super) number: u64,
     state: State,
+    /// Nothing more is read; what is queued is written, then the connection ends.
+    closing: bool,
+    /// The last Settle frame that was processed.
+    pub(super) settled_through: u64,
     parser: FrameParser,
     control: Vec<ServerFrame>,
     deliveries: Vec<Delivery>,
@@ -64,6 +68,8 @@ impl Protocol {
             pending: Pending::default(),
             number,
             state: State::Login { until },
+            closing: false,
+            settled_through: 0,
             parser,
             control: Vec::new(),
             deliveries: Vec::new(),
@@ -80,7 +86,7 @@ impl Protocol {
         self.heard = self.native.mesh.now().mono;
         self.asked = false;
         loop {
-            if matches!(self.state, State::Closing) {
+            if self.closing {
                 buffer.clear();
                 return;
             }
@@ -114,7 +120,7 @@ impl Protocol {
                     self.lost_session();
                 }
             }
-            (State::Closing, _) => {}
+            (State::Ended, _) => {}
         }
     }
 
@@ -125,6 +131,7 @@ impl Protocol {
                 self.parser
                     .set_limit(config.max_frame_bytes, options::MAX_FRAME_BYTES.name);
                 self.next_check = self.heard + config.heartbeat;
+                self.settled_through = welcome.settled_through;
                 self.state = State::Open(session);
                 self.send(ServerFrame::Welcome(welcome));
             }
@@ -197,7 +204,8 @@ impl Protocol {
     fn goodbye(&mut self, session: &mut Session) {
         leave_all(&self.native.mesh, session, Leaving::Clean);
         self.native.sessions.remove(&session.id);
-        self.state = State::Closing;
+        self.state = State::Ended;
+        self.closing = true;
     }
 
     /// Looks at what waited for the watermark.
@@ -206,11 +214,7 @@ impl Protocol {
             return;
         }
         let watermark = *self.native.mesh.watermark().borrow();
-        let through = match &self.state {
-            State::Open(session) => lock(session).settled_through,
-            _ => 0,
-        };
-        self.control.extend(self.pending.kept(watermark, through));
+        self.control.extend(self.pending.kept(watermark, self.settled_through));
         if watermark.failed && !self.pending.is_empty() {
             let text =
                 "a write or sync of the gateway's log failed; whether this was kept is not known";
@@ -238,7 +242,7 @@ impl Protocol {
                 self.fail(ErrorKind::Timeout, &text);
             }
             State::Open(_) if now.since(self.heard) >= heartbeat * 5 / 2 => {
-                self.state = State::Closing
+                self.closing = true;
             }
             State::Open(_) if now.since(self.heard) >= heartbeat && !self.asked => {
                 self.asked = true;
@@ -272,14 +276,8 @@ impl Protocol {
 
     /// Moves what is to be written to `queue`.
     pub fn take_output(&mut self, queue: &mut WriteQueue) {
-        if std::mem::take(&mut self.unconfirmed)
-            && let State::Open(session) = &self.state
-        {
-            let through = lock(session).settled_through;
-            self.control.push(ServerFrame::Settled(Settled {
-                through,
-                results: Vec::new(),
-            }));
+        if std::mem::take(&mut self.unconfirmed) {
+            self.control.push(ServerFrame::Settled(Settled { through: self.settled_through, results: Vec::new() }));
         }
         for frame in self.control.drain(..) {
             queue.frame(&frame);
@@ -288,7 +286,7 @@ impl Protocol {
         for delivery in self.deliveries.drain(..) {
             queue.delivery(delivery);
         }
-        if self.outbox.is_closed() && !matches!(self.state, State::Closing) {
+        if self.outbox.is_closed() && !self.closing {
             self.lost_session();
             for frame in self.control.drain(..) {
                 queue.frame(&frame);
@@ -300,12 +298,12 @@ impl Protocol {
     /// Whether the connection ends once the queue is written.
     #[must_use]
     pub const fn is_closing(&self) -> bool {
-        matches!(self.state, State::Closing)
+        self.closing
     }
 
     /// The connection is gone: its session waits to be resumed.
     pub fn disconnected(&mut self) {
-        let State::Open(session) = std::mem::replace(&mut self.state, State::Closing) else {
+        let State::Open(session) = std::mem::replace(&mut self.state, State::Ended) else {
             return;
         };
         let session = lock(&session);
@@ -353,8 +351,7 @@ impl Protocol {
             fatal: true,
             ..wire::Error::default()
         }));
-        self.disconnected();
-        self.state = State::Closing;
+        self.closing = true;
     }
 
     fn broken(&mut self, error: &FrameError) {
@@ -367,7 +364,7 @@ impl Protocol {
     }
 
     fn lost_session(&mut self) {
-        self.state = State::Closing;
+        self.closing = true;
         self.refuse(
             ErrorKind::Closed,
             "another connection has resumed this session",

@@ -203,6 +203,7 @@ impl Protocol {
             return;
         }
         session.settled_through = session.settled_through.max(frame.sequence);
+        self.settled_through = session.settled_through;
         for range in &frame.ranges {
             let results = self.settle_range(session, frame, range);
             if frame.confirm {

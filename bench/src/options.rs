@@ -1,0 +1,93 @@
+//! What the bench is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+/// Measures Meshwire side by side with NATS and Redis, and prints ratios.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  meshwire-bench smoke\n  meshwire-bench p1 --pairs 3 --seconds 2\n\nThe gateway is MESHWIRE_BIN, else `meshwire` beside this program, else on PATH."
+)]
+pub(crate) struct Arguments {
+    /// What to measure.
+    #[command(subcommand)]
+    pub(crate) row: Row,
+    /// How to measure it.
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum Row {
+    /// Every row below.
+    Smoke,
+    /// Not durable, one publisher to one subscriber, against NATS core.
+    P1,
+    /// Synced, 50 publishers with one event in flight each, against Redis.
+    P2,
+    /// Idle memory, time to ready, size of the program.
+    Footprint,
+    /// Memory after a million events, with 200 connections open.
+    Memory,
+    /// Time to ready on 512 MiB of events after `kill -9`.
+    Recovery,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// Pairs of slices, ours and the peer's; the result is the median of their ratios.
+    #[arg(long, global = true, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) pairs: u32,
+    /// Seconds counted in each slice.
+    #[arg(long, global = true, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Seconds before counting begins.
+    #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=60))]
+    warm_up: u64,
+    /// Events sent ahead to our subscriber in P1. The client's default is 256; NATS' client buffers 65,536.
+    #[arg(long, global = true, default_value_t = 8192, value_parser = clap::value_parser!(u64).range(1..=65536))]
+    pub(crate) prefetch: u64,
+    /// Where data directories are made: a folder on the disk to measure. Default: the system's temporary folder.
+    #[arg(long, global = true)]
+    dir: Option<PathBuf>,
+}
+
+impl Options {
+    pub(crate) const fn counted(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    pub(crate) const fn warm_up(&self) -> Duration {
+        Duration::from_secs(self.warm_up)
+    }
+
+    /// A fresh folder on the disk to measure, removed when dropped.
+    pub(crate) fn folder(&self) -> anyhow::Result<tempfile::TempDir> {
+        let parent = self.dir.clone().unwrap_or_else(std::env::temp_dir);
+        tempfile::Builder::new()
+            .prefix("meshwire-bench-")
+            .tempdir_in(&parent)
+            .with_context(|| {
+                format!(
+                    "{} cannot hold the data; choose another folder with --dir",
+                    parent.display()
+                )
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

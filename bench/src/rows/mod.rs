@@ -1,0 +1,30 @@
+//! The rows: what is measured, and its bars.
+
+use crate::options::{Arguments, Row};
+use crate::report::Report;
+
+mod footprint;
+mod memory;
+mod p1;
+mod p2;
+mod recovery;
+
+/// Runs one row, or all.
+pub(crate) async fn run(arguments: &Arguments, report: &mut Report) {
+    let (row, options) = (arguments.row, &arguments.options);
+    if matches!(row, Row::Smoke | Row::Footprint) {
+        footprint::run(options, report).await;
+    }
+    if matches!(row, Row::Smoke | Row::P1) {
+        p1::run(options, report).await;
+    }
+    if matches!(row, Row::Smoke | Row::P2) {
+        p2::run(options, report).await;
+    }
+    if matches!(row, Row::Smoke | Row::Memory) {
+        memory::run(options, report).await;
+    }
+    if matches!(row, Row::Smoke | Row::Recovery) {
+        recovery::run(options, report).await;
+    }
+}

@@ -1,0 +1,54 @@
+//! What can be typed.
+
+use clap::{Parser, Subcommand};
+use meshwire_proto::{GroupName, TopicName};
+
+use crate::publish::Publish;
+use crate::serve::Serve;
+use crate::subscribe::Subscribe;
+use crate::topics::Topics;
+
+/// Keep CloudEvents in one small gateway, publish and consume them.
+#[derive(Parser)]
+#[command(name = "meshwire", version, propagate_version = true, after_help = PROGRAM)]
+pub(crate) struct Program {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const PROGRAM: &str = "\
+Examples:
+  meshwire serve --memory
+  meshwire pub orders --data '{\"id\": 1}' --type order.created
+  meshwire sub orders --group billing
+
+Exit codes: 0 done, 1 some failed, 2 usage, 3 gateway unreachable, 4 refused by the gateway";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Serve(Serve),
+    Pub(Publish),
+    Sub(Subscribe),
+    Topics(Topics),
+}
+
+/// A valid topic name, else the rule.
+pub(crate) fn topic(text: &str) -> Result<TopicName, String> {
+    TopicName::parse(text).map_err(|e| e.to_string())
+}
+
+/// A valid group name, else the rule.
+pub(crate) fn group(text: &str) -> Result<GroupName, String> {
+    GroupName::parse(text).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_of_the_arguments_holds_together() {
+        Program::command().debug_assert();
+    }
+}

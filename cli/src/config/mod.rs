@@ -1,0 +1,154 @@
+//! What a gateway is told. Three layers, the later over the earlier: a TOML file,
+//! the environment (`MESHWIRE_*`), flags. All share one table of options.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+
+use meshwire_gateway::config::Config;
+use meshwire_proto::options;
+use tracing::Level;
+
+mod raw;
+mod table;
+mod value;
+
+pub(crate) use table::{SETTINGS, Setting, parse_level};
+pub(crate) use value::{parse_duration, show_duration, show_size};
+
+/// A gateway's configuration and what only this program asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) gateway: Config,
+    pub(crate) log_level: Level,
+}
+
+/// One option's value as it was written, and where.
+pub(crate) struct Given {
+    pub(crate) setting: &'static Setting,
+    pub(crate) text: String,
+    pub(crate) origin: String,
+}
+
+/// What is wrong, and where: `file:line`, variable or flag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    place: String,
+    what: String,
+}
+
+impl Problem {
+    fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
+        Self {
+            place: place.into(),
+            what: what.into(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+impl Settings {
+    /// The table's defaults under the layers.
+    ///
+    /// # Errors
+    /// Every problem of every layer, in order.
+    pub(crate) fn load(
+        file: Option<&Path>,
+        environment: impl Fn(&str) -> Option<OsString>,
+        flags: Vec<Given>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut settings = Self {
+            gateway: Config::default(),
+            log_level: Level::INFO,
+        };
+        let (given, mut problems) = file.map(raw::read).unwrap_or_default();
+        let (variables, unreadable) = from_environment(environment);
+        settings.apply(given, &mut problems);
+        problems.extend(unreadable);
+        settings.apply(variables, &mut problems);
+        settings.apply(flags, &mut problems);
+        problems.extend(settings.contradiction());
+        if problems.is_empty() {
+            Ok(settings)
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn apply(&mut self, layer: Vec<Given>, problems: &mut Vec<Problem>) {
+        let below = std::mem::replace(&mut self.gateway.memory, false);
+        let (mut directory, mut memory) = (None, false);
+        for Given {
+            setting,
+            text,
+            origin,
+        } in layer
+        {
+            if let Err(what) = setting.set(self, &text) {
+                problems.push(Problem::new(origin, format!("{}: {what}", setting.name())));
+                continue;
+            }
+            if setting.name() == options::DATA_DIR.name {
+                directory = Some(origin);
+            } else if setting.name() == options::MEMORY.name {
+                memory = true;
+            }
+        }
+        match directory {
+            Some(origin) if self.gateway.memory => {
+                problems.push(Problem::new(
+                    origin,
+                    "data_dir and memory exclude each other",
+                ));
+            }
+            // A directory asked for here is over a `memory` from further down.
+            Some(_) => {}
+            None if !memory => self.gateway.memory = below,
+            None => {}
+        }
+    }
+
+    /// Values that are fine by themselves and not together.
+    fn contradiction(&self) -> Option<Problem> {
+        let limits = self.gateway.limits;
+        let largest = u64::from(limits.max_event_bytes) + u64::from(limits.max_attribute_bytes);
+        let frame = u64::from(self.gateway.max_frame_bytes);
+        // What a frame holds beside its events: far less than this.
+        let needed = largest + 4096;
+        (frame < needed).then(|| {
+            let what = format!(
+                "a frame of {} cannot carry an event of max_event_bytes and max_attribute_bytes; at least {needed} is needed",
+                show_size(frame)
+            );
+            Problem::new(options::MAX_FRAME_BYTES.name, what)
+        })
+    }
+}
+
+/// An empty variable counts as absent.
+fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> (Vec<Given>, Vec<Problem>) {
+    let (mut given, mut problems) = (Vec::new(), Vec::new());
+    for setting in SETTINGS {
+        let origin = setting.variable();
+        let Some(value) = variable(&origin).filter(|v| !v.is_empty()) else {
+            continue;
+        };
+        match value.into_string() {
+            Ok(text) => given.push(Given {
+                setting,
+                text,
+                origin,
+            }),
+            Err(_) => problems.push(Problem::new(origin, "is not UTF-8")),
+        }
+    }
+    (given, problems)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! What a configuration file says: keys and values with their lines.
+
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use super::table::{SETTINGS, Setting};
+use super::{Given, Problem};
+
+/// Most single-letter edits between a wrong key and the one that is proposed.
+/// A guess: more, and the proposal has little to do with what was meant.
+const MAX_EDITS: usize = 4;
+
+/// Reads a file: what it gives, and everything that is wrong with its form.
+pub(super) fn read(path: &Path) -> (Vec<Given>, Vec<Problem>) {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&name, &text),
+        Err(cause) => {
+            let problem = format!("the configuration file cannot be read: {cause}");
+            (Vec::new(), vec![Problem::new(name, problem)])
+        }
+    }
+}
+
+/// [`read`] for text that is there already.
+pub(super) fn parse(file: &str, text: &str) -> (Vec<Given>, Vec<Problem>) {
+    let place = |offset: usize| {
+        let line = text.get(..offset).unwrap_or(text).matches('\n').count() + 1;
+        format!("{file}:{line}")
+    };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let problem =
+            |e: &toml::de::Error| Problem::new(place(e.span().map_or(0, |s| s.start)), e.message());
+        return (Vec::new(), errors.iter().map(problem).collect());
+    }
+    let (mut given, mut problems) = (Vec::new(), Vec::new());
+    for (key, value) in table.into_inner() {
+        let origin = place(key.span().start);
+        let key = key.into_inner();
+        let Some(setting) = SETTINGS.iter().find(|s| s.name() == key) else {
+            problems.push(Problem::new(origin, unknown(&key)));
+            continue;
+        };
+        match scalar(value.get_ref()) {
+            Ok(text) => given.push(Given {
+                setting,
+                text,
+                origin,
+            }),
+            Err(kind) => {
+                let wanted = setting.placeholder();
+                problems.push(Problem::new(
+                    origin,
+                    format!("{key} is {kind}; {wanted} is accepted"),
+                ));
+            }
+        }
+    }
+    (given, problems)
+}
+
+/// A value as text, for the one reader of all layers; else what it is.
+fn scalar(value: &DeValue<'_>) -> Result<String, &'static str> {
+    match value {
+        DeValue::String(text) => Ok(text.to_string()),
+        DeValue::Boolean(on) => Ok(on.to_string()),
+        DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
+            .map(|n| n.to_string())
+            .map_err(|_| "a number without end"),
+        DeValue::Float(_) => Err("a fraction"),
+        DeValue::Datetime(_) => Err("a date"),
+        DeValue::Array(_) => Err("an array"),
+        DeValue::Table(_) => Err("a table"),
+    }
+}
+
+fn unknown(key: &str) -> String {
+    let known = SETTINGS.iter().map(Setting::name);
+    match known.map(|name| (edits(key, name), name)).min() {
+        Some((distance, name)) if distance <= MAX_EDITS => {
+            format!("{key:?} is not an option; did you mean {name:?}?")
+        }
+        _ => format!("{key:?} is not an option; `meshwire serve --help` lists them, with - for _"),
+    }
+}
+
+/// Least number of single-letter insertions, removals and replacements.
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let (mut corner, mut left) = (i, i + 1);
+        for (y, cell) in b.chars().zip(row.iter_mut().skip(1)) {
+            let above = *cell;
+            *cell = (above + 1).min(left + 1).min(corner + usize::from(x != y));
+            (corner, left) = (above, *cell);
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}

@@ -1,0 +1,182 @@
+//! Every option of a gateway: where its value goes. Names, defaults, bounds and
+//! meanings come from the table that all languages share.
+
+use std::time::Duration;
+
+use meshwire_gateway::config::OnStoreFailure;
+use meshwire_proto::options::{self, Bounded, Flag, Text};
+use tracing::Level;
+
+use super::Settings;
+use super::value::{parse_count, parse_duration, parse_size, show_duration, show_size};
+
+/// What an option's value is, and where it goes.
+pub(crate) enum Setting {
+    Duration(&'static Bounded, fn(&mut Settings, Duration)),
+    Bytes(&'static Bounded, fn(&mut Settings, u64)),
+    Count(&'static Bounded, fn(&mut Settings, u64)),
+    Switch(&'static Flag, fn(&mut Settings, bool)),
+    Text(&'static Text, &'static str, Assign),
+}
+
+/// Takes text, or says what would be accepted.
+type Assign = fn(&mut Settings, &str) -> Result<(), String>;
+
+/// Bounds of the options that are narrower than 64 bits keep them from being cut.
+fn narrow(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+/// In the order of the help page.
+#[rustfmt::skip]
+pub(crate) const SETTINGS: &[Setting] = &[
+    Setting::Text(&options::LISTEN, "ADDRESS:PORT", set_listen),
+    Setting::Text(&options::DATA_DIR, "DIR", |s, v| { s.gateway.data_dir = v.into(); Ok(()) }),
+    Setting::Switch(&options::MEMORY, |s, v| s.gateway.memory = v),
+    Setting::Text(&options::LOG_LEVEL, "LEVEL", |s, v| { s.log_level = parse_level(v)?; Ok(()) }),
+    Setting::Switch(&options::ALLOW_ANONYMOUS, |s, v| s.gateway.allow_anonymous = v),
+    Setting::Switch(&options::AUTO_CREATE, |s, v| s.gateway.auto_create = v),
+    Setting::Count(&options::MAX_TOPICS, |s, v| s.gateway.max_topics = size(v)),
+    Setting::Duration(&options::RETENTION, |s, v| s.gateway.retention = v),
+    Setting::Bytes(&options::MAX_DISK, |s, v| s.gateway.max_disk = v),
+    Setting::Text(&options::ON_STORE_FAILURE, "exit|stay", set_on_store_failure),
+    Setting::Bytes(&options::MAX_EVENT_BYTES, |s, v| s.gateway.limits.max_event_bytes = narrow(v)),
+    Setting::Bytes(&options::MAX_ATTRIBUTE_BYTES, |s, v| s.gateway.limits.max_attribute_bytes = narrow(v)),
+    Setting::Bytes(&options::MAX_FRAME_BYTES, |s, v| s.gateway.max_frame_bytes = narrow(v)),
+    Setting::Bytes(&options::LOGIN_FRAME_BYTES, |s, v| s.gateway.login_frame_bytes = narrow(v)),
+    Setting::Duration(&options::LOGIN_TIMEOUT, |s, v| s.gateway.login_timeout = v),
+    Setting::Duration(&options::HEARTBEAT, |s, v| s.gateway.heartbeat = v),
+    Setting::Duration(&options::RESUME_WINDOW, |s, v| s.gateway.resume_window = v),
+    Setting::Bytes(&options::SESSION_BYTES, |s, v| s.gateway.session_bytes = v),
+    Setting::Count(&options::MAX_CONNECTIONS, |s, v| s.gateway.max_connections = size(v)),
+    Setting::Duration(&options::DEDUP_WINDOW, |s, v| s.gateway.dedup_window = v),
+    Setting::Count(&options::DEDUP_IDS, |s, v| s.gateway.dedup_ids = size(v)),
+    Setting::Bytes(&options::MEMORY_RING_BYTES, |s, v| s.gateway.memory_ring_bytes = size(v)),
+    Setting::Bytes(&options::MEMORY_TOTAL_BYTES, |s, v| s.gateway.memory_total_bytes = size(v)),
+    Setting::Bytes(&options::CACHE_BYTES, |s, v| s.gateway.cache_bytes = size(v)),
+    Setting::Bytes(&options::PUBLISH_BUDGET_BYTES, |s, v| s.gateway.publish_budget_bytes = v),
+];
+
+fn set_listen(settings: &mut Settings, text: &str) -> Result<(), String> {
+    settings.gateway.listen = text.parse().map_err(|_| {
+        format!(
+            "{text:?} is not an address with a port; write one such as 127.0.0.1:7400 or [::1]:0"
+        )
+    })?;
+    Ok(())
+}
+
+fn set_on_store_failure(settings: &mut Settings, text: &str) -> Result<(), String> {
+    settings.gateway.on_store_failure = match text {
+        "exit" => OnStoreFailure::Exit,
+        "stay" => OnStoreFailure::Stay,
+        _ => return Err(format!("{text:?} is neither exit nor stay")),
+    };
+    Ok(())
+}
+
+/// Reads a log level.
+///
+/// # Errors
+/// What is accepted.
+pub(crate) fn parse_level(text: &str) -> Result<Level, String> {
+    [
+        Level::ERROR,
+        Level::WARN,
+        Level::INFO,
+        Level::DEBUG,
+        Level::TRACE,
+    ]
+    .into_iter()
+    .find(|level| level.as_str().eq_ignore_ascii_case(text))
+    .ok_or_else(|| format!("{text:?} is none of error, warn, info, debug and trace"))
+}
+
+impl Setting {
+    /// As in files; flags and environment are made from it.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Duration(option, _) | Self::Bytes(option, _) | Self::Count(option, _) => {
+                option.name
+            }
+            Self::Switch(option, _) => option.name,
+            Self::Text(option, ..) => option.name,
+        }
+    }
+
+    /// As a flag, without the dashes in front.
+    pub(crate) fn flag(&self) -> String {
+        self.name().replace('_', "-")
+    }
+
+    /// As a variable of the environment.
+    pub(crate) fn variable(&self) -> String {
+        format!("MESHWIRE_{}", self.name().to_ascii_uppercase())
+    }
+
+    /// What to write in place of the value, for the help page.
+    pub(crate) const fn placeholder(&self) -> &'static str {
+        match self {
+            Self::Duration(..) => "DURATION",
+            Self::Bytes(..) => "SIZE",
+            Self::Count(..) => "N",
+            Self::Switch(..) => "true|false",
+            Self::Text(_, placeholder, _) => placeholder,
+        }
+    }
+
+    /// Meaning and default, for the help page.
+    pub(crate) fn help(&self) -> String {
+        let (meaning, default) = match self {
+            Self::Duration(option, _) => (option.meaning, show_duration(option.default)),
+            Self::Bytes(option, _) => (option.meaning, show_size(option.default)),
+            Self::Count(option, _) => (option.meaning, option.default.to_string()),
+            Self::Switch(option, _) => (option.meaning, option.default.to_string()),
+            Self::Text(option, ..) => (option.meaning, option.default.to_owned()),
+        };
+        format!("{meaning} [default: {default}]")
+    }
+
+    /// Reads a value and puts it in its place.
+    ///
+    /// # Errors
+    /// What is wrong with the value, without the option's name.
+    pub(crate) fn set(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
+        match self {
+            Self::Duration(option, assign) => {
+                let value = parse_duration(text)?;
+                let millis = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
+                within(option, millis, show_duration)?;
+                assign(settings, value);
+            }
+            Self::Bytes(option, assign) => {
+                assign(settings, within(option, parse_size(text)?, show_size)?)
+            }
+            Self::Count(option, assign) => {
+                assign(
+                    settings,
+                    within(option, parse_count(text)?, |n| n.to_string())?,
+                );
+            }
+            Self::Switch(_, assign) => match text {
+                "true" => assign(settings, true),
+                "false" => assign(settings, false),
+                _ => return Err(format!("{text:?} is neither true nor false")),
+            },
+            Self::Text(.., assign) => assign(settings, text)?,
+        }
+        Ok(())
+    }
+}
+
+/// A number within its option's bounds, else a sentence that shows them as people write them.
+fn within(option: &Bounded, value: u64, show: impl Fn(u64) -> String) -> Result<u64, String> {
+    option.check(value).map_err(|_| {
+        let [value, min, max] = [value, option.min, option.max].map(show);
+        format!("{value} is out of bounds; from {min} to {max} is accepted")
+    })
+}

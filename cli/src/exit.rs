@@ -1,0 +1,75 @@
+//! How the program ends: a code for scripts, a line for people.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use meshwire_proto::ErrorKind;
+
+/// An exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All was done.
+    Done = 0,
+    /// Something failed that fits no other code, or a part of many.
+    Failed = 1,
+    /// Arguments, environment or configuration are wrong. Also clap's own code.
+    Usage = 2,
+    /// No gateway could be reached.
+    Unreachable = 3,
+    /// The gateway said no.
+    Refused = 4,
+    /// The gateway's log failed: `EX_IOERR` of sysexits.h.
+    StoreFailed = 74,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why the program ends early.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<meshwire::Error> for Failure {
+    fn from(error: meshwire::Error) -> Self {
+        // Only a URL that cannot be used is refused with itself as context.
+        let exit = if error.context().iter().any(|(key, _)| *key == "url") {
+            Exit::Usage
+        } else {
+            of(error.kind())
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+/// The code of a call that failed as a whole.
+pub(crate) const fn of(kind: ErrorKind) -> Exit {
+    match kind {
+        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::ProxyRefused => Exit::Unreachable,
+        // What became of the call is not known, or it was ended from our side.
+        ErrorKind::StoreFailed | ErrorKind::Internal | ErrorKind::Closed | ErrorKind::Cancelled => {
+            Exit::Failed
+        }
+        _ => Exit::Refused,
+    }
+}

@@ -1,0 +1,357 @@
+//! `meshwire pub`: events from a file, or one from the command line.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use clap::{ArgGroup, Args};
+use meshwire::{Event, Mesh, PendingReceipt, Receipt};
+use meshwire_proto::TopicName;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::args;
+use crate::events::{Batch, Item, Place, read_in_background};
+use crate::exit::{self, Exit, Failure};
+use crate::server::{GRACE, Server, leave};
+use crate::stop::Stop;
+use crate::{logs, output};
+
+/// Most failures told one by one.
+const TOLD_FAILURES: u64 = 20;
+
+/// Publish events to a topic and wait for their receipts.
+#[derive(Args)]
+#[command(group = ArgGroup::new("source").required(true).args(["file", "data"]), after_help = "\
+Examples:
+  meshwire pub orders --file events.ndjson
+  generate | meshwire pub orders --file - --json
+  meshwire pub orders --data '{\"id\": 1}' --type order.created --key customer-7
+
+A file holds CloudEvents in JSON: one object a line, or an array. A bad one is told
+with its place and the others are published, in their order. What is absent of id,
+source, type and time is filled in. Interrupted, it says how many are acknowledged.")]
+pub(crate) struct Publish {
+    /// The topic.
+    #[arg(value_parser = args::topic)]
+    topic: TopicName,
+    /// Publish the CloudEvents of this file; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Publish one event with this data: JSON if it is an object or an array, else text.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    data: Option<String>,
+    /// The one event's type. Default: the topic's name.
+    #[arg(long = "type", value_name = "TYPE", requires = "data")]
+    kind: Option<String>,
+    /// The one event's partitionkey: events of one key are delivered in order.
+    #[arg(long, requires = "data")]
+    key: Option<String>,
+    /// The one event's id. Default: a new one.
+    #[arg(long, requires = "data")]
+    id: Option<String>,
+    /// Print each receipt, one JSON object a line, in the order of the events.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: Server,
+}
+
+impl Publish {
+    pub(crate) async fn run(self, mut stop: Stop) -> Result<Exit, Failure> {
+        logs::start_from_environment()?;
+        let mut source = self.source()?;
+        let Some(mesh) = self.server.connect(&mut stop).await? else {
+            output::note("interrupted before a gateway was reached: 0 events acknowledged");
+            return Ok(Exit::Failed);
+        };
+        let topic = self.topic.as_str();
+        let mut publisher = Publisher {
+            mesh: &mesh,
+            topic,
+            pending: VecDeque::new(),
+            tally: Tally::new(self.json),
+        };
+        let interrupted = publisher.feed(&mut source, &mut stop).await;
+        drop(source);
+        let finished = if interrupted {
+            let waiting = timeout(GRACE, publisher.finish());
+            tokio::select! { done = waiting => done.is_ok(), () = stop.requested() => false }
+        } else {
+            tokio::select! { () = publisher.finish() => true, () = stop.requested() => false }
+        };
+        let Publisher {
+            pending, mut tally, ..
+        } = publisher;
+        tally.interrupted = interrupted || !finished;
+        tally.unanswered = pending.len() as u64;
+        drop(pending);
+        let exit = tally.tell();
+        leave(&mesh, &mut stop).await;
+        Ok(exit)
+    }
+
+    fn source(&self) -> Result<mpsc::Receiver<Batch>, Failure> {
+        if let Some(path) = &self.file {
+            return read_in_background(path).map_err(|cause| {
+                Failure::new(
+                    Exit::Usage,
+                    format!("{} cannot be read: {cause}", path.display()),
+                )
+            });
+        }
+        let place = Place {
+            number: 1,
+            line: None,
+            by_line: false,
+        };
+        let (sender, source) = mpsc::channel(1);
+        // The channel has room for the one event.
+        let _ = sender.try_send(Ok(vec![Item {
+            place,
+            event: Ok(self.event()),
+        }]));
+        Ok(source)
+    }
+
+    fn event(&self) -> Event {
+        let data = self.data.as_deref().unwrap_or_default();
+        let kind = self.kind.clone().unwrap_or_default();
+        let is_json = data.trim_start().starts_with(['{', '['])
+            && serde_json::from_str::<&serde_json::value::RawValue>(data).is_ok();
+        let mut event = if is_json {
+            Event::new(kind)
+                .data_content_type("application/json")
+                .text_data(data)
+        } else {
+            Event::text(kind, data)
+        };
+        if let Some(key) = &self.key {
+            event = event.key(key);
+        }
+        if let Some(id) = &self.id {
+            event = event.id(id);
+        }
+        event
+    }
+}
+
+/// Keeps many publishes on their way and takes their receipts in order.
+struct Publisher<'a> {
+    mesh: &'a Mesh,
+    topic: &'a str,
+    pending: VecDeque<(Place, PendingReceipt)>,
+    tally: Tally,
+}
+
+impl Publisher<'_> {
+    /// Publishes until the source ends; whether a signal or the client's end came first.
+    async fn feed(&mut self, source: &mut mpsc::Receiver<Batch>, stop: &mut Stop) -> bool {
+        loop {
+            self.take_ready();
+            self.tally.flush();
+            let batch = tokio::select! {
+                biased;
+                () = stop.requested() => return true,
+                () = self.take_next(), if !self.pending.is_empty() => continue,
+                batch = source.recv() => batch,
+            };
+            let items = match batch {
+                None => return false,
+                Some(Err(cause)) => {
+                    self.tally
+                        .failed(&"the source", &format!("cannot be read further: {cause}"));
+                    return false;
+                }
+                Some(Ok(items)) => items,
+            };
+            tokio::select! {
+                biased;
+                () = stop.requested() => return true,
+                closed = self.publish(items) => if closed { return false },
+            }
+        }
+    }
+
+    /// Starts to publish; whether the client has ended, so that more is no use.
+    async fn publish(&mut self, items: Vec<Item>) -> bool {
+        for Item { place, event } in items {
+            let event = match event {
+                Ok(event) => event,
+                Err(problem) => {
+                    self.tally.failed(&place, &problem);
+                    continue;
+                }
+            };
+            match self.mesh.publish_start(self.topic, event).await {
+                Ok(receipt) => self.pending.push_back((place, receipt)),
+                Err(error) => {
+                    self.tally.refused(place, &error);
+                    if error.kind() == meshwire::ErrorKind::Closed {
+                        return true;
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    /// Takes every receipt that is there.
+    fn take_ready(&mut self) {
+        while let Some((place, receipt)) = self.pending.front_mut() {
+            let place = *place;
+            match Pin::new(receipt).poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Pending => return,
+                Poll::Ready(result) => self.answered(place, result),
+            }
+        }
+    }
+
+    /// Waits for the oldest receipt.
+    async fn take_next(&mut self) {
+        if let Some((place, receipt)) = self.pending.front_mut() {
+            let place = *place;
+            let result = receipt.await;
+            self.answered(place, result);
+        }
+    }
+
+    fn answered(&mut self, place: Place, result: meshwire::Result<Receipt>) {
+        self.pending.pop_front();
+        match result {
+            Ok(receipt) => self.tally.published(place, &receipt),
+            Err(error) => self.tally.refused(place, &error),
+        }
+    }
+
+    /// Waits for all receipts.
+    async fn finish(&mut self) {
+        while !self.pending.is_empty() {
+            self.take_next().await;
+            self.take_ready();
+            self.tally.flush();
+        }
+    }
+}
+
+/// A receipt as it is printed with `--json`. Positions are strings: they are
+/// opaque, and numbers of JSON end at 2^53.
+#[derive(Serialize)]
+struct ReceiptLine {
+    /// Which event of the source, from 1.
+    event: u64,
+    line: Option<u64>,
+    /// `null` when it became known by a reconnect only that the event is kept.
+    position: Option<String>,
+    duplicate: bool,
+}
+
+/// What became of the events, for the last line and the exit code.
+struct Tally {
+    json: bool,
+    lines: String,
+    published: u64,
+    duplicates: u64,
+    failed: u64,
+    /// Of the failed: those that the gateway said no to.
+    refused: u64,
+    unanswered: u64,
+    interrupted: bool,
+}
+
+impl Tally {
+    const fn new(json: bool) -> Self {
+        let lines = String::new();
+        Self {
+            json,
+            lines,
+            published: 0,
+            duplicates: 0,
+            failed: 0,
+            refused: 0,
+            unanswered: 0,
+            interrupted: false,
+        }
+    }
+
+    fn published(&mut self, place: Place, receipt: &Receipt) {
+        self.published += 1;
+        self.duplicates += u64::from(receipt.duplicate);
+        if self.json {
+            let line = ReceiptLine {
+                event: place.number,
+                line: place.line,
+                position: receipt.position.map(|p| p.to_string()),
+                duplicate: receipt.duplicate,
+            };
+            output::object(&line, &mut self.lines);
+        }
+    }
+
+    fn failed(&mut self, place: &dyn std::fmt::Display, problem: &str) {
+        self.failed += 1;
+        if self.failed <= TOLD_FAILURES {
+            output::note(format_args!("{place}: {problem}"));
+        }
+    }
+
+    fn refused(&mut self, place: Place, error: &meshwire::Error) {
+        self.refused += u64::from(exit::of(error.kind()) == Exit::Refused);
+        self.failed(&place, &error.to_string());
+    }
+
+    /// Prints the receipts so far. A reader that is gone does not stop the publishing.
+    fn flush(&mut self) {
+        if !self.lines.is_empty() && output::write(&self.lines).is_err() {
+            self.json = false;
+        }
+        self.lines.clear();
+    }
+
+    /// Prints the last lines; the exit code.
+    fn tell(mut self) -> Exit {
+        self.flush();
+        if self.failed > TOLD_FAILURES {
+            output::note(format_args!(
+                "and {} more failures",
+                self.failed - TOLD_FAILURES
+            ));
+        }
+        let mut line = format!("published {}", self.published);
+        if self.duplicates > 0 {
+            line += &format!(" ({} were there already)", self.duplicates);
+        }
+        if self.failed > 0 {
+            line += &format!(", failed {}", self.failed);
+        }
+        if self.interrupted {
+            output::note(format_args!(
+                "interrupted: {} events acknowledged, {} without an answer; those may be kept or not",
+                self.published, self.unanswered
+            ));
+        }
+        // Receipts own standard output when they are asked for.
+        if self.json {
+            output::note(line);
+        } else if let Err(cause) = output::write(&format!("{line}\n")) {
+            output::note(format_args!("standard output: {cause}; {line}"));
+        }
+        self.exit()
+    }
+
+    const fn exit(&self) -> Exit {
+        if self.failed == 0 && !self.interrupted {
+            Exit::Done
+        } else if self.published == 0
+            && self.refused > 0
+            && self.refused == self.failed
+            && !self.interrupted
+        {
+            Exit::Refused
+        } else {
+            Exit::Failed
+        }
+    }
+}

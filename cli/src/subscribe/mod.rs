@@ -1,0 +1,254 @@
+//! `meshwire sub`: events to standard output, acknowledged once they are out.
+
+use std::io;
+use std::time::Duration;
+
+use clap::Args;
+use meshwire::{Delivery, ErrorKind, Mesh, Position, Start, Subscription};
+use meshwire_proto::{GroupName, TopicName, options};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::args;
+use crate::config::parse_duration;
+use crate::exit::{Exit, Failure};
+use crate::server::{GRACE, Server, leave};
+use crate::stop::Stop;
+use crate::{logs, output};
+
+mod idle;
+mod show;
+
+use idle::Idle;
+
+/// Most bytes written before they are flushed and acknowledged. One event may
+/// pass over it.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Receive a topic's events and print them.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  meshwire sub orders                                    from now on, until it is stopped
+  meshwire sub orders --start earliest --until-idle 2s   all there is
+  meshwire sub orders --group billing --json | bill      each event once for the group
+  meshwire sub orders --group billing --count 10
+
+An event is acknowledged once it is written. What is not comes again to the group, also
+when the reader of a pipe ends first.")]
+pub(crate) struct Subscribe {
+    /// The topic.
+    #[arg(value_parser = args::topic)]
+    topic: TopicName,
+    /// Share the events with the other members of this group, and go on where it was.
+    #[arg(long, value_parser = args::group)]
+    group: Option<GroupName>,
+    /// Where a new group or a subscription without one begins: earliest, latest or a
+    /// position. Default: earliest for a group, else latest.
+    #[arg(long, value_name = "PLACE", value_parser = start)]
+    start: Option<Start>,
+    /// Print CloudEvents in JSON, one a line.
+    #[arg(long)]
+    json: bool,
+    /// End after so many events.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// End when no event came for so long while connected, such as 2s.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    until_idle: Option<Duration>,
+    #[command(flatten)]
+    server: Server,
+}
+
+fn start(text: &str) -> Result<Start, String> {
+    match text {
+        "earliest" => Ok(Start::Earliest),
+        "latest" => Ok(Start::Latest),
+        _ => text
+            .parse()
+            .map(|n| Start::Position(Position::from_number(n)))
+            .map_err(|_| "write earliest, latest or a position, which is a number".to_owned()),
+    }
+}
+
+impl Subscribe {
+    pub(crate) async fn run(self, mut stop: Stop) -> Result<Exit, Failure> {
+        logs::start_from_environment()?;
+        let Some(mesh) = self.server.connect(&mut stop).await? else {
+            return Ok(Exit::Done);
+        };
+        let exit = self.receive(&mesh, &mut stop).await;
+        leave(&mesh, &mut stop).await;
+        exit
+    }
+
+    async fn receive(&self, mesh: &Mesh, stop: &mut Stop) -> Result<Exit, Failure> {
+        let subscription = tokio::select! {
+            subscription = self.subscribe(mesh) => subscription?,
+            () = stop.requested() => return Ok(Exit::Done),
+        };
+        let idle = Idle::new(self.until_idle, mesh.state());
+        // Dropped at the end, it gives back what is unsettled.
+        let mut printer = Printer {
+            options: self,
+            subscription,
+            left: self.count,
+            unprintable: 0,
+        };
+        printer.run(idle, stop).await?;
+        Ok(if printer.unprintable == 0 {
+            Exit::Done
+        } else {
+            Exit::Failed
+        })
+    }
+
+    async fn subscribe(&self, mesh: &Mesh) -> meshwire::Result<Subscription> {
+        let mut subscribe = mesh.subscribe(self.topic.as_str());
+        if let Some(group) = &self.group {
+            subscribe = subscribe.group(group.as_str());
+        }
+        if let Some(start) = self.start {
+            subscribe = subscribe.start(start);
+        }
+        if let Some(count) = self.count {
+            // Other members of the group get what will not be printed here.
+            let events = options::PREFETCH_EVENTS.default.min(count);
+            subscribe = subscribe.prefetch(events, options::PREFETCH_BYTES.default);
+        }
+        subscribe.await
+    }
+}
+
+struct Printer<'a> {
+    options: &'a Subscribe,
+    subscription: Subscription,
+    /// Events still to print; `None`: all.
+    left: Option<u64>,
+    /// Events that could not be printed.
+    unprintable: u64,
+}
+
+impl Printer<'_> {
+    /// Prints until told to stop, idle, at the count, or at a closed pipe.
+    async fn run(&mut self, mut idle: Idle, stop: &mut Stop) -> Result<(), Failure> {
+        while self.left != Some(0) {
+            let first = tokio::select! {
+                biased;
+                () = stop.requested() => return Ok(()),
+                first = self.subscription.next() => first,
+                () = idle.passed() => return Ok(()),
+            };
+            let Some(first) = first else { return Ok(()) };
+            idle.heard();
+            let Some(first) = self.readable(first)? else {
+                continue;
+            };
+            let (text, written) = self.gather(first)?;
+            let printed = print(text, stop).await?;
+            if printed != Printed::Unknown {
+                written.into_iter().for_each(Delivery::ack);
+            }
+            if printed != Printed::Out {
+                return Ok(());
+            }
+            // Time spent writing is the reader's, not the gateway's.
+            idle.heard();
+        }
+        Ok(())
+    }
+
+    /// Writes what is at hand into one text; with it, what is to ack once it is out.
+    fn gather(&mut self, first: Delivery) -> Result<(String, Vec<Delivery>), Failure> {
+        let (mut text, mut written) = (String::new(), Vec::new());
+        let mut next = Some(first);
+        while let Some(delivery) = next {
+            if delivery.gap() > 0 {
+                output::note(format_args!(
+                    "retention removed {} events before position {}",
+                    delivery.gap(),
+                    delivery.position()
+                ));
+            }
+            self.show(delivery, &mut text, &mut written);
+            next = if text.len() < BATCH_BYTES && self.left != Some(0) {
+                self.at_hand()?
+            } else {
+                None
+            };
+        }
+        Ok((text, written))
+    }
+
+    fn at_hand(&mut self) -> Result<Option<Delivery>, Failure> {
+        loop {
+            match self.subscription.next_now() {
+                Ok(delivery) => return Ok(delivery),
+                Err(error) => drop(self.readable(Err(error))?),
+            }
+        }
+    }
+
+    fn show(&mut self, delivery: Delivery, text: &mut String, written: &mut Vec<Delivery>) {
+        if !self.options.json {
+            show::line(&delivery, text);
+        } else if let Err(problem) = show::json(&delivery, text) {
+            self.unprintable += 1;
+            output::note(format_args!("position {}: {problem}", delivery.position()));
+            if self.options.group.is_some() {
+                // Its lease ends by itself, or with this subscription; another member may know the format.
+                return drop(delivery);
+            }
+        }
+        if let Some(left) = &mut self.left {
+            *left -= 1;
+        }
+        written.push(delivery);
+    }
+
+    /// An event that cannot be read is told and passed over; any other error is the end.
+    fn readable(
+        &mut self,
+        delivery: meshwire::Result<Delivery>,
+    ) -> Result<Option<Delivery>, Failure> {
+        match delivery {
+            Ok(delivery) => Ok(Some(delivery)),
+            Err(error) if error.kind() == ErrorKind::Internal => {
+                self.unprintable += 1;
+                output::note(error);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// How far a batch came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Printed {
+    /// It is out.
+    Out,
+    /// It is out, and a signal came meanwhile.
+    OutThenStop,
+    /// The reader is gone, or was too slow when a signal came.
+    Unknown,
+}
+
+/// Writes and flushes, on a thread that may block.
+async fn print(text: String, stop: &mut Stop) -> Result<Printed, Failure> {
+    let mut writing = spawn_blocking(move || output::write(&text));
+    let (written, printed) = tokio::select! {
+        written = &mut writing => (Some(written), Printed::Out),
+        // What a slow reader takes within the grace is still acknowledged.
+        () = stop.requested() => (timeout(GRACE, &mut writing).await.ok(), Printed::OutThenStop),
+    };
+    match written.map(|joined| joined.unwrap_or_else(|e| Err(io::Error::other(e)))) {
+        Some(Ok(())) => Ok(printed),
+        None => Ok(Printed::Unknown),
+        Some(Err(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(Printed::Unknown),
+        Some(Err(cause)) => Err(Failure::new(
+            Exit::Failed,
+            format!("standard output cannot be written: {cause}"),
+        )),
+    }
+}

@@ -1,0 +1,252 @@
+//! `meshwire topics`: what topics there are, and new ones.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use meshwire::{Durability, Group, Mesh, Topic};
+use meshwire_proto::{TopicName, options};
+use serde::Serialize;
+
+use crate::args;
+use crate::config::{parse_duration, show_duration, show_size};
+use crate::exit::{Exit, Failure};
+use crate::server::{Server, leave};
+use crate::stop::Stop;
+use crate::{logs, output};
+
+/// List topics and create them.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  meshwire topics list
+  meshwire topics list --json
+  meshwire topics create orders --durability written --retention 30d")]
+pub(crate) struct Topics {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Every topic with its events and groups.
+    #[command(after_help = "\
+Examples:
+  meshwire topics list
+  meshwire topics list --json --server mesh://127.0.0.1:7400")]
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Create a topic. One that is there with the same settings is left as it is.
+    #[command(after_help = "\
+Examples:
+  meshwire topics create orders
+  meshwire topics create clicks --durability memory --retention 1h")]
+    Create {
+        /// Its name.
+        #[arg(value_parser = args::topic)]
+        topic: TopicName,
+        /// When a publish is answered. Default: synced, with `serve --memory` memory.
+        #[arg(long, value_enum)]
+        durability: Option<Level>,
+        /// How long events are kept, such as 7d. Default: the gateway's option.
+        #[arg(long, value_name = "DURATION", value_parser = retention)]
+        retention: Option<Duration>,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Level {
+    /// At once; events are gone when the gateway restarts.
+    Memory,
+    /// When the event survives the gateway's process.
+    Written,
+    /// When the event survives power loss.
+    Synced,
+}
+
+impl From<Level> for Durability {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Memory => Self::Memory,
+            Level::Written => Self::Written,
+            Level::Synced => Self::Synced,
+        }
+    }
+}
+
+fn retention(text: &str) -> Result<Duration, String> {
+    let option = options::RETENTION;
+    option.check_duration(parse_duration(text)?).map_err(|_| {
+        format!(
+            "from {} to {} is accepted",
+            show_duration(option.min),
+            show_duration(option.max)
+        )
+    })
+}
+
+impl Topics {
+    pub(crate) async fn run(self, mut stop: Stop) -> Result<Exit, Failure> {
+        logs::start_from_environment()?;
+        let server = match &self.command {
+            Command::List { server, .. } | Command::Create { server, .. } => server,
+        };
+        let Some(mesh) = server.connect(&mut stop).await? else {
+            return Ok(Exit::Failed);
+        };
+        let answer = tokio::select! {
+            answer = self.command.ask(&mesh) => answer.map_err(Failure::from),
+            () = stop.requested() => Err(Failure::new(Exit::Failed, "interrupted; a topic may be created or not")),
+        };
+        leave(&mesh, &mut stop).await;
+        output::write(&answer?).map_or(Ok(Exit::Failed), |()| Ok(Exit::Done))
+    }
+}
+
+impl Command {
+    /// The text to print.
+    async fn ask(&self, mesh: &Mesh) -> meshwire::Result<String> {
+        let mut text = String::new();
+        match self {
+            Self::List { json, .. } => {
+                let topics = mesh.topics().list().await?;
+                if !json {
+                    return Ok(table(&topics));
+                }
+                topics.iter().for_each(|topic| object(topic, &mut text));
+            }
+            Self::Create {
+                topic,
+                durability,
+                retention,
+                json,
+                ..
+            } => {
+                let durability = durability.map(Durability::from);
+                let topic = mesh
+                    .topics()
+                    .create(topic.as_str(), durability, *retention)
+                    .await?;
+                if !json {
+                    return Ok(format!("topic {}: {}\n", topic.name, settings(&topic)));
+                }
+                object(&topic, &mut text);
+            }
+        }
+        Ok(text)
+    }
+}
+
+const fn level(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Memory => "memory",
+        Durability::Written => "written",
+        Durability::Synced => "synced",
+        _ => "other",
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn settings(topic: &Topic) -> String {
+    format!(
+        "durability {}, retention {}",
+        level(topic.durability),
+        show_duration(millis(topic.retention))
+    )
+}
+
+const fn events(topic: &Topic) -> u64 {
+    topic.next.number().saturating_sub(topic.first.number())
+}
+
+/// A topic as it is printed with `--json`. Positions are strings: they are
+/// opaque, and numbers of JSON end at 2^53.
+#[derive(Serialize)]
+struct TopicLine<'a> {
+    name: &'a str,
+    durability: &'static str,
+    retention_ms: u64,
+    first: String,
+    next: String,
+    events: u64,
+    bytes: u64,
+    groups: Vec<GroupLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct GroupLine<'a> {
+    name: &'a str,
+    settled_through: String,
+    members: u32,
+    in_flight: u64,
+    lag: u64,
+}
+
+fn object<'a>(topic: &'a Topic, out: &mut String) {
+    let group = |g: &'a Group| GroupLine {
+        name: &g.name,
+        settled_through: g.settled_through.to_string(),
+        members: g.members,
+        in_flight: g.in_flight,
+        lag: g.lag,
+    };
+    let line = TopicLine {
+        name: &topic.name,
+        durability: level(topic.durability),
+        retention_ms: millis(topic.retention),
+        first: topic.first.to_string(),
+        next: topic.next.to_string(),
+        events: events(topic),
+        bytes: topic.bytes,
+        groups: topic.groups.iter().map(group).collect(),
+    };
+    output::object(&line, out);
+}
+
+fn table(topics: &[Topic]) -> String {
+    if topics.is_empty() {
+        return "no topics\n".to_owned();
+    }
+    let width = topics
+        .iter()
+        .map(|t| t.name.len())
+        .max()
+        .unwrap_or_default()
+        .max(5);
+    let mut text = format!(
+        "{:width$}  {:10}  {:9}  {:>10}  {:>12}\n",
+        "topic", "durability", "retention", "events", "bytes"
+    );
+    for t in topics {
+        let (durability, kept) = (level(t.durability), show_duration(millis(t.retention)));
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "{:width$}  {durability:10}  {kept:9}  {:>10}  {:>12}",
+            t.name,
+            events(t),
+            show_size(t.bytes)
+        );
+        for g in &t.groups {
+            let _ = writeln!(
+                text,
+                "  group {}: {} members, {} in flight, {} waiting",
+                g.name, g.members, g.in_flight, g.lag
+            );
+        }
+    }
+    text
+}

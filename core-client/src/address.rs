@@ -1,0 +1,116 @@
+//! Where the gateway is: URLs.
+
+use meshwire_proto::{ErrorKind, options};
+
+use crate::{Error, Result};
+
+/// `host:port` of a URL; an empty one means `MESHWIRE_URL`, else the default.
+pub(crate) fn resolve(url: &str) -> Result<String> {
+    let from_environment = if url.is_empty() {
+        std::env::var("MESHWIRE_URL").unwrap_or_default()
+    } else {
+        String::new()
+    };
+    let url = [url, &from_environment, options::URL.default]
+        .into_iter()
+        .find(|u| !u.is_empty())
+        .unwrap_or_default();
+    host_and_port(url)
+}
+
+fn refuse(kind: ErrorKind, url: &str, problem: &str) -> Error {
+    Error::new(
+        kind,
+        "connect",
+        format!("{problem}; write it as mesh://HOST:PORT"),
+    )
+    .with("url", url)
+}
+
+fn host_and_port(url: &str) -> Result<String> {
+    let invalid = |problem| refuse(ErrorKind::Invalid, url, problem);
+    let later = |problem| refuse(ErrorKind::Unsupported, url, problem);
+    let rest = match url.split_once("://") {
+        None | Some(("mesh" | "tcp", _)) => url.split_once("://").map_or(url, |(_, rest)| rest),
+        Some((
+            "grpc" | "grpcs" | "ws" | "wss" | "http" | "https" | "mesh+tls" | "tcp+tls" | "tls",
+            _,
+        )) => {
+            return Err(later(
+                "this transport comes with a later version of meshwire",
+            ));
+        }
+        Some(_) => return Err(invalid("the URL's scheme is not known")),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains(',') {
+        return Err(later(
+            "several addresses come with a later version of meshwire",
+        ));
+    }
+    if rest.is_empty() || rest.contains(['/', '@', '?', '#', ' ']) {
+        return Err(invalid("the URL is not a host and a port"));
+    }
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port))
+            if !port.contains(']') && (!host.contains(':') || host.starts_with('[')) =>
+        {
+            (host, Some(port))
+        }
+        _ => (rest, None),
+    };
+    let bracketed = host.starts_with('[') == host.ends_with(']');
+    if host.is_empty() || !bracketed || (host.contains(':') && !host.starts_with('[')) {
+        return Err(invalid(
+            "the URL's host is not a name, an IPv4 address or an IPv6 address in brackets",
+        ));
+    }
+    match port {
+        None => Ok(format!("{host}:{}", DEFAULT_PORT)),
+        Some(port) if port.parse::<u16>().is_ok_and(|p| p > 0) => Ok(format!("{host}:{port}")),
+        Some(_) => Err(invalid("the URL's port is not a number from 1 to 65535")),
+    }
+}
+
+/// As in the default of the option `url`.
+const DEFAULT_PORT: u16 = 7400;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    #[test]
+    fn the_forms_of_a_url_come_to_host_and_port() {
+        for (url, expected) in [
+            ("mesh://127.0.0.1:7401", "127.0.0.1:7401"),
+            ("tcp://gateway:1/", "gateway:1"),
+            ("gateway", "gateway:7400"),
+            ("gateway:80", "gateway:80"),
+            ("mesh://[::1]:9", "[::1]:9"),
+            ("mesh://[::1]", "[::1]:7400"),
+            (options::URL.default, "127.0.0.1:7400"),
+        ] {
+            assert_eq!(host_and_port(url).unwrap(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_used_says_why_and_what_would_be() {
+        for (url, kind) in [
+            ("ws://gateway:1", ErrorKind::Unsupported),
+            ("mesh://a:1,b:2", ErrorKind::Unsupported),
+            ("ftp://gateway", ErrorKind::Invalid),
+            ("mesh://", ErrorKind::Invalid),
+            ("mesh://gateway:0", ErrorKind::Invalid),
+            ("mesh://gateway:70000", ErrorKind::Invalid),
+            ("mesh://user@gateway:1", ErrorKind::Invalid),
+            ("mesh://gateway:1/path", ErrorKind::Invalid),
+            ("mesh://::1:7400", ErrorKind::Invalid),
+        ] {
+            let error = host_and_port(url).unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().contains("mesh://HOST:PORT"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The handle to a client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use meshwire_proto::{ErrorKind, Event, options};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use crate::consume::Consume;
+use crate::identity::{self, Identity};
+use crate::outbox::{Admission, Command, Outbox};
+use crate::receipt::{PendingReceipt, Receipt};
+use crate::session::State;
+use crate::stats::Stats;
+use crate::subscription::Subscribe;
+use crate::topics::Topics;
+use crate::{Error, Result};
+
+/// A client of one gateway: publishes, subscribes, and stays connected. Clones
+/// are cheap and share everything; use it from any number of tasks.
+///
+/// It reconnects by itself, for ever: publishes without a receipt are replayed
+/// exactly, subscriptions go on. When the last clone is dropped, unanswered
+/// publishes are given 2 s more, and a log line says how many there were;
+/// [`Mesh::close`] waits for them instead.
+#[derive(Clone, Debug)]
+pub struct Mesh(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    outbox: Arc<Outbox>,
+    identity: Identity,
+}
+
+/// How long publishes without a receipt live on after the last handle is gone.
+const LINGER: Duration = Duration::from_secs(2);
+
+impl Mesh {
+    pub(crate) fn new(outbox: Arc<Outbox>, identity: Identity) -> Self {
+        Self(Arc::new(Handle { outbox, identity }))
+    }
+
+    pub(crate) fn outbox(&self) -> &Arc<Outbox> {
+        &self.0.outbox
+    }
+
+    fn encode(&self, topic: &str, mut event: Event) -> Result<Bytes> {
+        let now = identity::now();
+        event.fill(
+            || self.0.identity.id(now),
+            self.0.identity.source(),
+            topic,
+            now,
+        );
+        event
+            .encode()
+            .map_err(|e| Error::event("publish", &e).with("topic", topic))
+    }
+
+    fn pending(&self, alias: u32, sequence: u64) -> PendingReceipt {
+        PendingReceipt::new(Arc::clone(&self.0.outbox), alias, sequence)
+    }
+
+    /// Publishes an event and waits for the receipt: the event is kept to the
+    /// topic's level of durability. Absent attributes are filled in: `id` with a
+    /// UUIDv7, `source` with `//<host>/<client name>`, `type` with the topic's
+    /// name, `time` with now.
+    ///
+    /// One after the other this takes a round trip and a sync each; for
+    /// throughput use [`publish_start`](Self::publish_start) or many tasks.
+    /// While the client is reconnecting it waits.
+    ///
+    /// ```no_run
+    /// # async fn example(mesh: meshwire::Mesh) -> Result<(), Box<dyn std::error::Error>> {
+    /// use meshwire::Event;
+    /// let receipt = mesh.publish("orders", Event::json("order.created", &[1, 2])?.key("customer-7")).await?;
+    /// println!("kept at {:?}", receipt.position);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `INVALID` or `TOO_LARGE` for the topic's name or the event; `BUSY`,
+    /// `DISK_FULL`, `TOPIC_FULL` with a time to try again after; `STORE_FAILED` and
+    /// `CLOSED` with unknown outcome when the event had been sent.
+    ///
+    /// # Cancel safety
+    /// Once admitted the event is published whether the receipt is awaited or not.
+    pub async fn publish(&self, topic: &str, event: Event) -> Result<Receipt> {
+        self.publish_start(topic, event).await?.await
+    }
+
+    /// Publishes an event, waiting only for room in the window of unanswered
+    /// publishes. The [`PendingReceipt`] is awaited whenever it suits.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish) for what is wrong before the event is sent.
+    ///
+    /// # Cancel safety
+    /// Dropped before it resolves, nothing was published.
+    pub async fn publish_start(&self, topic: &str, event: Event) -> Result<PendingReceipt> {
+        let event = self.encode(topic, event)?;
+        self.start_encoded(topic, &event).await
+    }
+
+    async fn start_encoded(&self, topic: &str, event: &Bytes) -> Result<PendingReceipt> {
+        // A loop of publishes must let the driver have its turn on this thread.
+        tokio::task::coop::consume_budget().await;
+        let (alias, sequence) = match self.0.outbox.admit(topic, event)? {
+            Admission::Admitted { alias, sequence } => (alias, sequence),
+            Admission::Full => self.0.outbox.admit_when_room(topic, event).await?,
+        };
+        Ok(self.pending(alias, sequence))
+    }
+
+    /// As [`publish_start`](Self::publish_start), but never waits.
+    ///
+    /// # Errors
+    /// `BUFFER_FULL` when the window is full, naming its option; else as
+    /// [`publish_start`](Self::publish_start).
+    pub fn try_publish(&self, topic: &str, event: Event) -> Result<PendingReceipt> {
+        let event = self.encode(topic, event)?;
+        match self.0.outbox.admit(topic, &event)? {
+            Admission::Admitted { alias, sequence } => Ok(self.pending(alias, sequence)),
+            Admission::Full => {
+                let limits = self.0.outbox.limits();
+                let message = format!(
+                    "{} events or {} bytes wait for their receipts (option publish_window)",
+                    limits.events, limits.bytes
+                );
+                Err(Error::new(ErrorKind::BufferFull, "publish", message).with("topic", topic))
+            }
+        }
+    }
+
+    /// Publishes many events; gives one result an event, in their order. One bad
+    /// event fails alone.
+    ///
+    /// # Cancel safety
+    /// Events admitted so far are published.
+    pub async fn publish_batch(&self, topic: &str, events: Vec<Event>) -> Vec<Result<Receipt>> {
+        let mut pending = Vec::with_capacity(events.len());
+        for event in events {
+            pending.push(self.publish_start(topic, event).await);
+        }
+        let mut results = Vec::with_capacity(pending.len());
+        for (index, started) in pending.into_iter().enumerate() {
+            let result = match started {
+                Ok(pending) => pending.await,
+                Err(error) => Err(error),
+            };
+            results.push(result.map_err(|e| e.with("index", index.to_string())));
+        }
+        results
+    }
+
+    /// Waits until every event published so far has its answer.
+    ///
+    /// # Errors
+    /// The first failure of a publish whose [`PendingReceipt`] was dropped, with
+    /// their number; failures that somebody awaits are told there.
+    ///
+    /// # Cancel safety
+    /// It may be called again.
+    pub async fn flush(&self) -> Result<()> {
+        if let Some(done) = self.0.outbox.flushed() {
+            // An error means that the client ended: all is answered.
+            let _ = done.await;
+        }
+        match self.0.outbox.lock().receipts.take_unwatched() {
+            None => Ok(()),
+            Some(failed) => {
+                let error = Error::from_failure("flush", &failed.first);
+                Err(error.with("failed_publishes", failed.count.to_string()))
+            }
+        }
+    }
+
+    /// Begins to receive a topic's events one by one; await the result for the
+    /// [`Subscription`](crate::Subscription).
+    pub fn subscribe(&self, topic: &str) -> Subscribe {
+        Subscribe::new(self.clone(), topic)
+    }
+
+    /// Begins to handle a topic's events with a function; see [`Consume::run`].
+    pub fn consume(&self, topic: &str) -> Consume {
+        Consume::new(self.subscribe(topic))
+    }
+
+    /// Topics: create and list.
+    #[must_use]
+    pub fn topics(&self) -> Topics {
+        Topics::new(self.clone())
+    }
+
+    /// Asks and waits for one answer: comes with a later version.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED`.
+    pub fn request(&self, topic: &str, _event: Event) -> Result<std::convert::Infallible> {
+        Err(Error::later("request").with("topic", topic))
+    }
+
+    /// Asks and waits for many answers: comes with a later version.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED`.
+    pub fn request_stream(&self, topic: &str, _event: Event) -> Result<std::convert::Infallible> {
+        Err(Error::later("request_stream").with("topic", topic))
+    }
+
+    /// Answers requests: comes with a later version.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED`.
+    pub fn serve(&self, topic: &str) -> Result<std::convert::Infallible> {
+        Err(Error::later("serve").with("topic", topic))
+    }
+
+    /// The client's state, now and whenever it changes.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.0.outbox.state.subscribe()
+    }
+
+    /// Counts: pending publishes, reconnects, replays and more.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.outbox.stats()
+    }
+
+    /// Ends the client gently: streams end and hand out nothing more, new publishes
+    /// are refused, what is in flight gets `deadline` to finish. Then everything
+    /// still unsettled is given back and the connection is closed.
+    ///
+    /// # Errors
+    /// `TIMEOUT` when publishes or deliveries were left at the deadline; the client
+    /// is closed all the same.
+    ///
+    /// # Cancel safety
+    /// The drain goes on.
+    pub async fn drain(&self, deadline: Duration) -> Result<()> {
+        let (reply, done) = oneshot::channel();
+        let until = Instant::now() + deadline;
+        if self
+            .0
+            .outbox
+            .drain(Command::Drain {
+                until,
+                reply: Some(reply),
+            })
+            .is_err()
+        {
+            return Ok(());
+        }
+        done.await.unwrap_or(Ok(()))
+    }
+
+    /// [`drain`](Self::drain) with the default deadline of 30 s. Closing a closed client is nothing.
+    ///
+    /// # Errors
+    /// As [`drain`](Self::drain).
+    ///
+    /// # Cancel safety
+    /// As [`drain`](Self::drain).
+    pub async fn close(&self) -> Result<()> {
+        self.drain(options::DRAIN_TIMEOUT.default_duration()).await
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let unanswered = self.outbox.unanswered().events;
+        let reply = None;
+        let until = Instant::now() + LINGER;
+        if self.outbox.drain(Command::Drain { until, reply }).is_ok() && unanswered > 0 {
+            tracing::warn!(
+                unanswered,
+                "a client was dropped with publishes that have no receipt; they get 2 s more. Call flush or close before dropping it"
+            );
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Becoming a client of a gateway.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_core::future::BoxFuture;
+use meshwire_proto::{ErrorKind, options};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::client::Mesh;
+use crate::driver::{Driver, Startup, unreachable};
+use crate::identity::{self, Identity};
+use crate::outbox::{Limits, Outbox};
+use crate::session::{Config, Session};
+use crate::transport::{Dial, MemoryTransport, Tcp};
+use crate::{Error, Result, address};
+
+/// Connects to the gateway at `url`, with every default; [`Connect`] has the options.
+///
+/// An empty `url` means the environment variable `MESHWIRE_URL`, else
+/// `mesh://127.0.0.1:7400`.
+///
+/// ```no_run
+/// # async fn example() -> meshwire::Result<()> {
+/// let mesh = meshwire::connect("mesh://127.0.0.1:7400").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// `UNAVAILABLE` naming every address tried: at once when all refuse, after 5 s
+/// when one is silent. `UNAUTHENTICATED`, `DENIED` or `UNSUPPORTED` as the gateway
+/// answers. `INVALID` for a URL that is none, or outside a tokio runtime.
+///
+/// # Cancel safety
+/// Dropping the future abandons the connection.
+pub async fn connect(url: &str) -> Result<Mesh> {
+    Connect::new(url).await
+}
+
+/// How to connect, until it is awaited for the [`Mesh`].
+///
+/// ```no_run
+/// # async fn example() -> meshwire::Result<()> {
+/// use std::time::Duration;
+/// let mesh = meshwire::Connect::new("").name("billing").wait(Duration::from_secs(60)).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is connected until it is awaited"]
+pub struct Connect {
+    url: String,
+    name: Option<String>,
+    timeout: Duration,
+    wait: Option<Duration>,
+    window: (u64, u64),
+    reconnect: (Duration, Duration),
+    memory: Option<MemoryTransport>,
+}
+
+impl Connect {
+    /// A connection to `url`, as [`connect`] takes it.
+    pub fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            name: None,
+            timeout: options::CONNECT_TIMEOUT.default_duration(),
+            wait: None,
+            window: (
+                options::PUBLISH_WINDOW_EVENTS.default,
+                options::PUBLISH_WINDOW_BYTES.default,
+            ),
+            reconnect: (
+                options::RECONNECT_MIN.default_duration(),
+                options::RECONNECT_MAX.default_duration(),
+            ),
+            memory: None,
+        }
+    }
+
+    /// A connection without sockets, to whatever takes it off the listener.
+    pub fn memory(transport: MemoryTransport) -> Self {
+        Self {
+            memory: Some(transport),
+            ..Self::new("")
+        }
+    }
+
+    /// Name of this program in the gateway's logs, and in the `source` of events
+    /// that have none. Default: the name of the executable.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How long to wait for an address that does not answer. Default 5 s; from
+    /// 10 ms to 10 min.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Keeps trying for so long, also while every address refuses: for programs
+    /// that start before their gateway. It takes the place of the timeout.
+    pub const fn wait(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
+    /// Most publishes without a receipt, and most bytes of them. Default 16,384
+    /// and 64 MiB; from 1 and 64 KiB to 1,048,576 and 1 GiB. It is the memory
+    /// that publishes may take, and what is replayed after a reconnect.
+    pub const fn publish_window(mut self, events: u64, bytes: u64) -> Self {
+        self.window = (events, bytes);
+        self
+    }
+
+    /// Waits between reconnects: the ceiling of the first and of the longest, each
+    /// with full jitter. Default 50 ms and 5 s; from 1 ms to 1 min and 10 min.
+    pub const fn reconnect(mut self, min: Duration, max: Duration) -> Self {
+        self.reconnect = (min, max);
+        self
+    }
+
+    fn config(&self, producer_id: [u8; 16]) -> Result<Config> {
+        let invalid = |problem: String| Error::new(ErrorKind::Invalid, "connect", problem);
+        options::CONNECT_TIMEOUT
+            .check_duration(self.timeout)
+            .map_err(invalid)?;
+        let defaults = Config::default();
+        Ok(Config {
+            producer_id,
+            producer_epoch: 1,
+            client_name: self.name.clone().unwrap_or_else(identity::program),
+            window_events: options::PUBLISH_WINDOW_EVENTS
+                .check(self.window.0)
+                .map_err(invalid)?,
+            window_bytes: options::PUBLISH_WINDOW_BYTES
+                .check(self.window.1)
+                .map_err(invalid)?,
+            reconnect_min: options::RECONNECT_MIN
+                .check_duration(self.reconnect.0)
+                .map_err(invalid)?,
+            reconnect_max: options::RECONNECT_MAX
+                .check_duration(self.reconnect.1)
+                .map_err(invalid)?,
+            login_timeout: defaults.login_timeout,
+        })
+    }
+
+    fn dialer(&self) -> Result<Arc<dyn Dial>> {
+        Ok(match &self.memory {
+            Some(transport) => Arc::new(transport.clone()),
+            None => Arc::new(Tcp::new(&address::resolve(&self.url)?)),
+        })
+    }
+
+    async fn begin(self) -> Result<Mesh> {
+        let dialer = self.dialer()?;
+        let [producer, jitter, ids @ ..] = random()?;
+        let [producer_high, low, high] = ids;
+        let mut producer_id = [0; 16];
+        let (left, right) = producer_id.split_at_mut(8);
+        left.copy_from_slice(&producer.to_le_bytes());
+        right.copy_from_slice(&producer_high.to_le_bytes());
+        let config = self.config(producer_id)?;
+        let runtime = Handle::try_current().map_err(|cause| {
+            let message = "there is no tokio runtime here; call it inside #[tokio::main] or Runtime::block_on, with I/O and time enabled";
+            Error::new(ErrorKind::Invalid, "connect", message).with_source(cause)
+        })?;
+        let outbox = Arc::new(Outbox::new(Limits {
+            events: config.window_events,
+            bytes: config.window_bytes,
+        }));
+        let identity = Identity::new(&config.client_name, [low, high]);
+        let session = Session::new(config, jitter);
+        let (reply, connected) = oneshot::channel();
+        let startup = Startup {
+            reply,
+            keep_trying: self.wait.is_some(),
+        };
+        runtime.spawn(Driver::new(Arc::clone(&outbox), session, dialer, startup).run());
+        // Dropped on every way out but success, it ends the driver.
+        let mesh = Mesh::new(Arc::clone(&outbox), identity);
+        match timeout(self.wait.unwrap_or(self.timeout), connected).await {
+            Ok(Ok(Ok(()))) => Ok(mesh),
+            Ok(Ok(Err(error))) => Err(error),
+            Ok(Err(_)) => Err(Error::closed("connect")),
+            Err(_) => {
+                let attempt = outbox.lock().last_attempt.take();
+                Err(unreachable(&attempt.unwrap_or_else(|| {
+                    "the connection was made, the login was not answered".to_owned()
+                })))
+            }
+        }
+    }
+}
+
+impl IntoFuture for Connect {
+    type Output = Result<Mesh>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    /// Connects; see [`connect`].
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.begin())
+    }
+}
+
+/// Five random numbers from the system.
+fn random() -> Result<[u64; 5]> {
+    let mut bytes = [0; 40];
+    getrandom::fill(&mut bytes).map_err(|cause| {
+        Error::new(
+            ErrorKind::Internal,
+            "connect",
+            format!("the system gives no random bytes: {cause}"),
+        )
+    })?;
+    let mut numbers = [0; 5];
+    for (number, chunk) in numbers.iter_mut().zip(bytes.as_chunks().0) {
+        *number = u64::from_le_bytes(*chunk);
+    }
+    Ok(numbers)
+}

@@ -1,0 +1,280 @@
+//! One event in the hands of a consumer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use meshwire_proto::frame::SettleKind;
+use meshwire_proto::{ErrorKind, EventLayout, EventLimits, EventView, UnixMillis};
+use serde::de::DeserializeOwned;
+
+use crate::inbox::{Inbox, Settled};
+use crate::{Error, Position, Result};
+
+/// One event handed to a consumer, which says what becomes of it: [`ack`](Self::ack)
+/// (done) or [`nack`](Self::nack) (again). Either takes the delivery, so it is settled once.
+///
+/// Dropped without a word it stays leased to this consumer and comes again after
+/// the ack wait; that is logged once for each subscription.
+#[derive(Debug)]
+#[must_use = "settle the delivery: ack it when it is done, nack it to get it again"]
+pub struct Delivery {
+    event: Bytes,
+    layout: EventLayout,
+    inbox: Arc<Inbox>,
+    place: Place,
+    settled: bool,
+}
+
+/// Place of one event in a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) number: u64,
+    pub(crate) position: u64,
+    pub(crate) gap: u64,
+    pub(crate) stored: i64,
+    pub(crate) attempt: u32,
+    pub(crate) generation: u32,
+}
+
+/// The gateway holds events to its limits; a client reads whatever it was given.
+const ANY_SIZE: EventLimits = EventLimits {
+    max_event_bytes: u32::MAX,
+    max_attribute_bytes: u32::MAX,
+};
+
+impl Delivery {
+    /// Checks the event once, so that it can be read without a result later.
+    pub(crate) fn new(event: Bytes, inbox: &Arc<Inbox>, place: Place) -> Result<Self> {
+        let layout = match EventView::parse(&event, ANY_SIZE) {
+            Ok(view) => view.layout(),
+            Err(problem) => {
+                inbox.give_up(1);
+                let message = format!("the gateway delivered what is not an event: {problem}");
+                return Err(Error::new(ErrorKind::Internal, "receive", message)
+                    .with("topic", inbox.topic.as_str())
+                    .with("position", place.position.to_string()));
+            }
+        };
+        Ok(Self {
+            event,
+            layout,
+            inbox: Arc::clone(inbox),
+            place,
+            settled: false,
+        })
+    }
+
+    /// The event, read in place: attributes and data are slices of what was received.
+    #[must_use]
+    #[expect(clippy::unreachable, reason = "the layout is that of these bytes")]
+    pub fn event(&self) -> EventView<'_> {
+        match self.layout.view(&self.event) {
+            Some(view) => view,
+            None => unreachable!("the layout of an event is not that of its bytes"),
+        }
+    }
+
+    /// The event as its CNCF protobuf bytes, `io.cloudevents.v1.CloudEvent`. A
+    /// copy of the handle keeps the whole network buffer alive, about 128 KiB.
+    #[must_use]
+    pub const fn raw(&self) -> &Bytes {
+        &self.event
+    }
+
+    /// CloudEvents attribute `id`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.event().id()
+    }
+
+    /// The data as JSON.
+    ///
+    /// # Errors
+    /// `INVALID` with the reader's sentence, which names line and column.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(self.event().data().bytes()).map_err(|cause| {
+            self.unreadable(&format!(
+                "the data is not the JSON that was asked for: {cause}"
+            ))
+            .with_source(cause)
+        })
+    }
+
+    /// The data as text.
+    ///
+    /// # Errors
+    /// `INVALID` when the data is not UTF-8.
+    pub fn text(&self) -> Result<&str> {
+        std::str::from_utf8(self.event().data().bytes()).map_err(|cause| {
+            self.unreadable("the data is not UTF-8 text")
+                .with_source(cause)
+        })
+    }
+
+    fn unreadable(&self, problem: &str) -> Error {
+        Error::new(ErrorKind::Invalid, "read", problem)
+            .with("topic", self.topic())
+            .with("position", self.position().to_string())
+    }
+
+    /// How often the event was handed to a consumer of this group: 1 the first
+    /// time. Without a group always 1.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.place.attempt
+    }
+
+    /// Where the event is in its topic.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        Position::from_number(self.place.position)
+    }
+
+    /// Events that retention removed before this subscription saw them, just
+    /// before this one. As a rule 0.
+    #[must_use]
+    pub const fn gap(&self) -> u64 {
+        self.place.gap
+    }
+
+    /// When the gateway stored the event, or one a little before it.
+    #[must_use]
+    pub const fn stored(&self) -> UnixMillis {
+        UnixMillis(self.place.stored)
+    }
+
+    /// The topic it came from.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        self.inbox.topic.as_str()
+    }
+
+    /// Done: the event does not come again. Handed to the session, which sends it
+    /// within 5 ms and never fails; a lost one shows as a redelivery.
+    pub fn ack(self) {
+        self.settle(SettleKind::Ack);
+    }
+
+    /// Not done: the event comes again, to any member of the group, and later
+    /// events of its key after it. Sent as [`ack`](Self::ack) is.
+    pub fn nack(self) {
+        self.settle(SettleKind::Nack);
+    }
+
+    /// As [`ack`](Self::ack), and waits for the gateway's word, given at the
+    /// topic's level of durability.
+    ///
+    /// # Errors
+    /// `LEASE_LOST` when the event was leased again or settled otherwise, or the
+    /// session was lost: it may come again.
+    ///
+    /// # Cancel safety
+    /// The ack is sent whether the answer is awaited or not.
+    pub async fn ack_confirmed(self) -> Result<()> {
+        self.settle_confirmed(SettleKind::Ack, "ack_confirmed")
+            .await
+            .map(drop)
+    }
+
+    /// As [`nack`](Self::nack), and waits for the gateway's word.
+    ///
+    /// # Errors
+    /// As [`ack_confirmed`](Self::ack_confirmed).
+    ///
+    /// # Cancel safety
+    /// The nack is sent whether the answer is awaited or not.
+    pub async fn nack_confirmed(self) -> Result<()> {
+        self.nack_boundary().await.map(drop)
+    }
+
+    /// Not done, again after `delay`: comes with a later version.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED`. The delivery is still to be settled.
+    pub fn nack_after(&self, _delay: Duration) -> Result<()> {
+        Err(Error::later("nack with a delay").with("topic", self.topic()))
+    }
+
+    /// Never again, into the dead letter topic: comes with a later version.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED`. The delivery is still to be settled.
+    pub fn reject(&self, _reason: impl std::fmt::Display) -> Result<()> {
+        Err(Error::later("reject").with("topic", self.topic()))
+    }
+
+    /// Still working, the lease begins anew: comes with a later version.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED`.
+    pub fn extend(&self) -> Result<()> {
+        Err(Error::later("extend").with("topic", self.topic()))
+    }
+
+    const fn range(&self, kind: SettleKind) -> Settled {
+        Settled {
+            generation: self.place.generation,
+            first: self.place.number,
+            count: 1,
+            kind,
+        }
+    }
+
+    fn settle(mut self, kind: SettleKind) {
+        self.settled = true;
+        self.inbox.settle(self.range(kind), self.event.len());
+    }
+
+    /// Settles at once; the future only waits for the answer, the subscription's
+    /// next delivery number as of then.
+    fn settle_confirmed(
+        mut self,
+        kind: SettleKind,
+        operation: &'static str,
+    ) -> impl Future<Output = Result<u64>> + Send + use<> {
+        self.settled = true;
+        let answer = self.inbox.settle_confirmed(self.range(kind));
+        async move {
+            let error = match answer.await {
+                Ok(Ok(boundary)) => return Ok(boundary),
+                Ok(Err(failure)) => Error::from_failure(operation, &failure),
+                Err(_) => Error::closed(operation),
+            };
+            Err(error
+                .with("topic", self.topic())
+                .with("position", self.position().to_string()))
+        }
+    }
+
+    pub(crate) fn nack_boundary(self) -> impl Future<Output = Result<u64>> + Send + use<> {
+        self.settle_confirmed(SettleKind::Nack, "nack_confirmed")
+    }
+
+    pub(crate) const fn number(&self) -> u64 {
+        self.place.number
+    }
+
+    /// Lets go without a word, because the event is known to come again.
+    pub(crate) fn forget(mut self) {
+        self.settled = true;
+        self.inbox.give_up(1);
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        self.inbox.give_up(1);
+        if !self.inbox.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                topic = self.inbox.topic.as_str(),
+                position = self.place.position,
+                "a delivery was dropped without ack or nack: it comes again after the ack wait; call ack() when it is done, nack() to get it again (logged once for each subscription)"
+            );
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The connection as the driver sees it: none, one in the making, or one in use.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::AsyncReadExt;
+
+use crate::transport::{DialError, Dialing, Stream};
+
+/// A read buffer below this much room gets a new one. Frames are slices of it,
+/// so it is large enough to be shared by many.
+const READ_ROOM: usize = 16 * 1024;
+const READ_BYTES: usize = 128 * 1024;
+
+pub(super) enum Carrier {
+    None,
+    Dialing(Dialing),
+    Link(Box<dyn Stream>),
+}
+
+pub(super) enum Event {
+    Dialed(Result<Box<dyn Stream>, DialError>),
+    Wrote,
+    Read,
+    /// The connection is gone, and why.
+    Lost(String),
+}
+
+impl Carrier {
+    /// What happens next. Reading never waits for writing.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: bytes are in the buffers or were not taken.
+    pub(super) async fn next(&mut self, read: &mut BytesMut, write: &mut BytesMut) -> Event {
+        match self {
+            Self::None => std::future::pending().await,
+            Self::Dialing(dialing) => Event::Dialed(dialing.await),
+            Self::Link(stream) => poll_fn(|cx| turn(&mut **stream, read, write, cx)).await,
+        }
+    }
+}
+
+fn turn(
+    stream: &mut dyn Stream,
+    read: &mut BytesMut,
+    write: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<Event> {
+    let wrote = match write_some(stream, write, cx) {
+        Ok(wrote) => wrote,
+        Err(error) => return Poll::Ready(Event::Lost(error.to_string())),
+    };
+    match read_some(stream, read, cx) {
+        Poll::Ready(Ok(0)) => Poll::Ready(Event::Lost("the gateway closed it".to_owned())),
+        Poll::Ready(Ok(_)) => Poll::Ready(Event::Read),
+        Poll::Ready(Err(error)) => Poll::Ready(Event::Lost(error.to_string())),
+        Poll::Pending if wrote => Poll::Ready(Event::Wrote),
+        Poll::Pending => Poll::Pending,
+    }
+}
+
+/// Writes until all is written or the peer takes no more; says whether any was.
+fn write_some(
+    stream: &mut dyn Stream,
+    write: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> io::Result<bool> {
+    let mut wrote = false;
+    while !write.is_empty() {
+        match Pin::new(&mut *stream).poll_write(cx, write) {
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(count)) => write.advance(count),
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => break,
+        }
+        wrote = true;
+    }
+    Ok(wrote)
+}
+
+fn read_some(
+    stream: &mut dyn Stream,
+    read: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    if read.capacity() - read.len() < READ_ROOM {
+        read.reserve(READ_BYTES);
+    }
+    // This future keeps nothing between polls, so it may be made anew each time.
+    pin!(stream.read_buf(read)).poll(cx)
+}

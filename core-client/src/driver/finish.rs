@@ -1,0 +1,140 @@
+//! How a client ends: refused, drained, closed, or dropped with its runtime.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use meshwire_proto::ErrorKind;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+
+use super::Driver;
+use super::carrier::Carrier;
+use crate::inbox::End;
+use crate::outbox::Command;
+use crate::session::{Failure, State};
+use crate::transport::DialError;
+use crate::{Error, Result};
+
+/// How long the last bytes may take to leave, and the gateway to hang up. A guess.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+pub(crate) fn unreachable(attempts: &str) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "connect",
+        format!("no gateway could be reached: {attempts}; start one with: meshwire serve"),
+    )
+}
+
+impl Driver {
+    /// No connection could be made.
+    pub(super) fn dial_failed(&mut self, error: &DialError) {
+        tracing::debug!(%error, "no connection");
+        self.outbox.lock().last_attempt = Some(error.to_string());
+        let hopeless = self.startup.take_if(|s| !s.keep_trying && error.is_plain());
+        if let Some(startup) = hopeless {
+            let _ = startup.reply.send(Err(unreachable(&error.to_string())));
+            self.over = Some(Error::closed("connect"));
+        }
+    }
+
+    /// The gateway refused the session for good.
+    pub(super) fn fail(&mut self, failure: &Failure) {
+        let error = Error::from_failure("connect", failure);
+        if let Some(startup) = self.startup.take() {
+            let _ = startup.reply.send(Err(error.clone()));
+        } else {
+            tracing::error!(%error, "the gateway refused this client; it is closed");
+        }
+        self.over = Some(error);
+    }
+
+    /// Closes once nothing is in flight any more, or the deadline has come.
+    pub(super) fn finish_drain(&mut self) {
+        let Some(draining) = &self.draining else {
+            return;
+        };
+        let unfinished = self.session.unfinished();
+        let held = self.inlets.values().filter(|i| !i.inbox.is_done()).count();
+        let late = Instant::now() >= draining.until;
+        if !late && (unfinished > 0 || held > 0) {
+            return;
+        }
+        let reply = self.draining.take().and_then(|d| d.reply);
+        let (events, _) = self.session.unanswered();
+        if events > 0 {
+            tracing::warn!(
+                unanswered = events,
+                "closing with publishes that have no receipt; they may or may not be kept"
+            );
+        }
+        for inlet in self.inlets.values() {
+            inlet.inbox.end(End::Quiet);
+        }
+        self.session.close();
+        self.carry_out();
+        if let Some(reply) = reply {
+            let _ = reply.send(drained(events, held));
+        }
+    }
+
+    /// Sends what is left, then waits for the gateway to hang up, so that no
+    /// reset overtakes it.
+    pub(super) async fn say_goodbye(&mut self) {
+        while self.session.transmit(&mut self.write) {}
+        let Carrier::Link(stream) = &mut self.carrier else {
+            return;
+        };
+        let (write, mut rest) = (&mut self.write, BytesMut::new());
+        let leaving = async {
+            stream.write_all_buf(write).await?;
+            stream.shutdown().await?;
+            while stream.read_buf(&mut rest).await? > 0 {
+                rest.clear();
+            }
+            std::io::Result::Ok(())
+        };
+        // Whether it hears us or not: everybody who waited has an answer.
+        let _ = timeout(GOODBYE, leaving).await;
+    }
+}
+
+fn drained(events: u64, held: usize) -> Result<()> {
+    if events == 0 && held == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "the deadline came with {events} publishes without a receipt and unsettled deliveries of {held} subscriptions"
+    );
+    Err(Error::new(ErrorKind::Timeout, "drain", message))
+}
+
+/// Also when the runtime drops the task: nobody may wait for a driver that is gone.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let error = self.over.take().unwrap_or_else(|| {
+            Error::new(
+                ErrorKind::Closed,
+                "run",
+                "the tokio runtime that the client lived on was shut down",
+            )
+        });
+        let failure = Failure::new(ErrorKind::Closed, error.message());
+        for command in self.outbox.close(error.clone()) {
+            match command {
+                Command::Subscribe { reply, .. } => drop(reply.send(Err(error.clone()))),
+                Command::Admin { reply, .. } => drop(reply.send(Err(failure.clone()))),
+                Command::Drain {
+                    reply: Some(reply), ..
+                } => drop(reply.send(Ok(()))),
+                Command::Drain { reply: None, .. } | Command::Unsubscribe(_) => {}
+            }
+        }
+        self.outbox.abandon(&failure);
+        for inlet in std::mem::take(&mut self.inlets).into_values() {
+            inlet.inbox.end(End::Error(error.clone()));
+        }
+        self.outbox.lock().stats = self.session.stats();
+        self.outbox.state.send_replace(State::Closed);
+    }
+}

@@ -1,0 +1,224 @@
+//! The one task of a client: it moves bytes and time between session, transport
+//! and handles. All decisions are the session's.
+
+mod carrier;
+mod finish;
+mod work;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use meshwire_proto::Moment;
+use meshwire_proto::frame::{FrameParser, PREFACE};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::inbox::{Confirm, Inbox, Settled};
+use crate::outbox::{Outbox, Taken};
+use crate::session::{Answer, Failure, Session, SubscriptionId};
+use crate::transport::Dial;
+use crate::{Error, Result};
+use carrier::{Carrier, Event};
+pub(crate) use finish::unreachable;
+
+/// Bytes waiting to be written at which no more are encoded.
+const WRITE_BYTES: usize = 256 * 1024;
+/// Longest that a settle waits for others. With the timer's own step of 1 ms it
+/// leaves within 2 to 3 ms.
+const SETTLE_DELAY: Duration = Duration::from_millis(1);
+/// Far enough to mean never, near enough for every clock.
+const NEVER: Duration = Duration::from_secs(86_400);
+
+/// Who waits for the first connection, and whether a refusal ends the wait.
+#[derive(Debug)]
+pub(crate) struct Startup {
+    pub(crate) reply: oneshot::Sender<Result<()>>,
+    pub(crate) keep_trying: bool,
+}
+
+struct Inlet {
+    inbox: Arc<Inbox>,
+    reply: Option<oneshot::Sender<Result<()>>>,
+}
+
+/// The program ends its client: by then, at the latest.
+struct Draining {
+    until: Instant,
+    reply: Option<oneshot::Sender<Result<()>>>,
+}
+
+pub(crate) struct Driver {
+    outbox: Arc<Outbox>,
+    session: Session,
+    dialer: Arc<dyn Dial>,
+    carrier: Carrier,
+    origin: Instant,
+    parser: FrameParser,
+    /// Whether the gateway's preface is still to be read.
+    prefaced: bool,
+    read: BytesMut,
+    write: BytesMut,
+    startup: Option<Startup>,
+    inlets: BTreeMap<SubscriptionId, Inlet>,
+    confirms: BTreeMap<u64, oneshot::Sender<Result<u64, Failure>>>,
+    next_token: u64,
+    admins: BTreeMap<u64, oneshot::Sender<Result<bytes::Bytes, Failure>>>,
+    draining: Option<Draining>,
+    /// When settles that wait must leave.
+    settle_at: Option<Instant>,
+    over: Option<Error>,
+    taken: Taken,
+    answers: Vec<Answer>,
+    wakers: Vec<Waker>,
+    settles: (Vec<Settled>, Vec<Confirm>),
+}
+
+impl Driver {
+    pub(crate) fn new(
+        outbox: Arc<Outbox>,
+        session: Session,
+        dialer: Arc<dyn Dial>,
+        startup: Startup,
+    ) -> Self {
+        Self {
+            parser: parser(),
+            outbox,
+            session,
+            dialer,
+            carrier: Carrier::None,
+            origin: Instant::now(),
+            prefaced: false,
+            read: BytesMut::new(),
+            write: BytesMut::new(),
+            startup: Some(startup),
+            inlets: BTreeMap::new(),
+            confirms: BTreeMap::new(),
+            next_token: 1,
+            admins: BTreeMap::new(),
+            draining: None,
+            settle_at: None,
+            over: None,
+            taken: Taken::default(),
+            answers: Vec::new(),
+            wakers: Vec::new(),
+            settles: (Vec::new(), Vec::new()),
+        }
+    }
+
+    /// Runs until the client is closed.
+    pub(crate) async fn run(mut self) {
+        let timer = sleep_until(self.origin + NEVER);
+        tokio::pin!(timer);
+        loop {
+            self.take();
+            self.session.tick(self.now());
+            self.carry_out();
+            self.finish_drain();
+            if self.over.is_some() {
+                break;
+            }
+            while self.write.len() < WRITE_BYTES && self.session.transmit(&mut self.write) {}
+            let deadline = self.deadline();
+            // A timer that is early costs one turn; setting it each turn costs more.
+            if deadline < timer.deadline() || timer.is_elapsed() {
+                Sleep::reset(timer.as_mut(), deadline);
+            }
+            tokio::select! {
+                event = self.carrier.next(&mut self.read, &mut self.write) => self.happened(event),
+                () = self.outbox.wake.notified() => {}
+                () = &mut timer => {}
+            }
+        }
+        self.say_goodbye().await;
+    }
+
+    fn now(&self) -> Moment {
+        Moment(0) + self.origin.elapsed()
+    }
+
+    fn deadline(&self) -> Instant {
+        let session = self
+            .session
+            .deadline()
+            .map(|at| self.origin + Duration::from_micros(at.0));
+        let drain = self.draining.as_ref().map(|d| d.until);
+        [session, drain, self.settle_at]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| Instant::now() + NEVER)
+    }
+
+    fn happened(&mut self, event: Event) {
+        let now = self.now();
+        match event {
+            Event::Dialed(Ok(stream)) => {
+                self.carrier = Carrier::Link(stream);
+                self.parser = parser();
+                self.prefaced = false;
+                self.read.clear();
+                self.write.clear();
+                self.write.extend_from_slice(&PREFACE);
+                self.session.connected(now);
+            }
+            Event::Dialed(Err(error)) => {
+                self.carrier = Carrier::None;
+                self.dial_failed(&error);
+                self.session.disconnected(now);
+            }
+            Event::Wrote => {}
+            Event::Read => {
+                self.session.heard(now);
+                self.parse(now);
+            }
+            Event::Lost(cause) => {
+                tracing::info!(cause, "the connection to the gateway ended");
+                self.drop_link();
+                self.session.disconnected(now);
+            }
+        }
+    }
+
+    fn drop_link(&mut self) {
+        self.carrier = Carrier::None;
+        self.read.clear();
+        self.write.clear();
+    }
+
+    fn parse(&mut self, now: Moment) {
+        if !self.prefaced {
+            match self.read.first_chunk::<8>() {
+                None => return,
+                // A frame cannot begin like this: it would be 1.9 GB long.
+                Some(head) if *head == PREFACE => drop(self.read.split_to(PREFACE.len())),
+                Some(_) => {}
+            }
+            self.prefaced = true;
+        }
+        loop {
+            match self.parser.next(&mut self.read) {
+                Ok(None) => return,
+                Ok(Some(frame)) => {
+                    self.session.received(now, frame);
+                    self.carry_out();
+                    if matches!(self.carrier, Carrier::None) {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the gateway sent what is not a frame; reconnecting");
+                    self.drop_link();
+                    return self.session.disconnected(now);
+                }
+            }
+        }
+    }
+}
+
+fn parser() -> FrameParser {
+    let limit = meshwire_proto::options::MAX_FRAME_BYTES;
+    FrameParser::new(u32::try_from(limit.max).unwrap_or(u32::MAX), limit.name)
+}

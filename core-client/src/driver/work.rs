@@ -1,0 +1,209 @@
+//! Between handles and session: what programs ask for goes in, what the session
+//! found out goes back.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::carrier::Carrier;
+use super::{Draining, Driver, Inlet, SETTLE_DELAY};
+use crate::Error;
+use crate::inbox::{Batch, End, Settled};
+use crate::outbox::Command;
+use crate::session::{Failure, Output, SettleInput, State, SubscriptionId};
+
+impl Driver {
+    /// Takes what handles left since the last turn.
+    pub(super) fn take(&mut self) {
+        let outbox = Arc::clone(&self.outbox);
+        outbox.take(&mut self.taken, self.session.stats());
+        for topic in self.taken.topics.drain(..) {
+            self.session.alias(&topic);
+        }
+        for (alias, run) in self.taken.runs.drain(..) {
+            self.session.publish_run(alias, run);
+        }
+        self.take_settles();
+        for command in std::mem::take(&mut self.taken.commands) {
+            self.command(command);
+        }
+    }
+
+    /// Gives settles to the session once they waited long enough for others.
+    fn take_settles(&mut self) {
+        if self.taken.settling.is_empty() {
+            self.taken.settle_now = false;
+            return;
+        }
+        let now = Instant::now();
+        let due = *self.settle_at.get_or_insert(now + SETTLE_DELAY);
+        if !std::mem::take(&mut self.taken.settle_now) && now < due {
+            return;
+        }
+        self.settle_at = None;
+        for inbox in std::mem::take(&mut self.taken.settling) {
+            if let Some(id) = inbox.id.get().copied() {
+                self.settle(id, &inbox);
+            }
+        }
+    }
+
+    fn settle(&mut self, subscription: SubscriptionId, inbox: &crate::inbox::Inbox) {
+        let (mut settles, mut confirms) = std::mem::take(&mut self.settles);
+        inbox.collect(&mut settles, &mut confirms);
+        let input = |settled: &Settled, confirm| SettleInput {
+            subscription,
+            generation: settled.generation,
+            first: settled.first,
+            count: settled.count,
+            kind: settled.kind,
+            delay_ms: 0,
+            confirm,
+        };
+        for settled in settles.drain(..) {
+            // Only what the session supports is ever put into an inbox.
+            let _ = self.session.settle(input(&settled, None));
+        }
+        for (settled, reply) in confirms.drain(..) {
+            let token = self.next_token;
+            self.next_token += 1;
+            match self.session.settle(input(&settled, Some(token))) {
+                Ok(()) => drop(self.confirms.insert(token, reply)),
+                Err(failure) => drop(reply.send(Err(failure))),
+            }
+        }
+        self.settles = (settles, confirms);
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Subscribe { spec, inbox, reply } => {
+                let id = self.session.subscribe(spec);
+                // A fresh inbox has no id yet.
+                let _ = inbox.id.set(id);
+                self.inlets.insert(
+                    id,
+                    Inlet {
+                        inbox,
+                        reply: Some(reply),
+                    },
+                );
+            }
+            Command::Unsubscribe(inbox) => {
+                if let Some(id) = inbox.id.get().copied() {
+                    self.settle(id, &inbox);
+                    self.session.unsubscribe(id);
+                    self.inlets.remove(&id);
+                }
+            }
+            Command::Admin { command, reply } => {
+                let number = self.session.admin(command);
+                self.admins.insert(number, reply);
+            }
+            Command::Drain { until, reply } => {
+                for inlet in self.inlets.values() {
+                    inlet.inbox.end(End::Quiet);
+                }
+                self.session.drain();
+                self.draining = Some(Draining { until, reply });
+            }
+        }
+    }
+
+    /// Does what the session wants done.
+    pub(super) fn carry_out(&mut self) {
+        while let Some(output) = self.session.poll() {
+            match output {
+                Output::Answered(answer) => self.answers.push(answer),
+                Output::Deliver {
+                    subscription,
+                    generation,
+                    run,
+                } => {
+                    if let Some(inlet) = self.inlets.get(&subscription) {
+                        inlet.inbox.deliver(Batch { generation, run });
+                    }
+                }
+                Output::Connect => self.carrier = Carrier::Dialing(self.dialer.dial()),
+                Output::Disconnect { reason } => {
+                    tracing::info!(reason, "dropping the connection to the gateway");
+                    self.drop_link();
+                }
+                Output::State(state) => self.state(state),
+                other => self.tell(other),
+            }
+        }
+        if !self.answers.is_empty() {
+            let unanswered = self.session.unanswered();
+            let through = self.session.answered_through();
+            self.outbox
+                .answered(&mut self.answers, unanswered, through, &mut self.wakers);
+        }
+    }
+
+    /// Passes on what one handle waits for.
+    fn tell(&mut self, output: Output) {
+        match output {
+            Output::Subscribed { subscription, .. } => {
+                if let Some(reply) = self
+                    .inlets
+                    .get_mut(&subscription)
+                    .and_then(|i| i.reply.take())
+                {
+                    let _ = reply.send(Ok(()));
+                }
+            }
+            Output::Reset {
+                subscription,
+                generation,
+                again,
+            } => {
+                if let Some(inlet) = self.inlets.get(&subscription).filter(|_| again) {
+                    inlet.inbox.reset(generation);
+                }
+            }
+            Output::Ended {
+                subscription,
+                failure,
+            } => self.ended(subscription, &failure),
+            Output::Settled { token, result } => {
+                if let Some(reply) = self.confirms.remove(&token) {
+                    let _ = reply.send(result);
+                }
+            }
+            Output::Admin { number, result } => {
+                if let Some(reply) = self.admins.remove(&number) {
+                    let _ = reply.send(result);
+                }
+            }
+            Output::Failed(failure) => self.fail(&failure),
+            Output::Closed => self.over = Some(Error::closed("run")),
+            _ => {}
+        }
+    }
+
+    fn ended(&mut self, subscription: SubscriptionId, failure: &Failure) {
+        let Some(inlet) = self.inlets.remove(&subscription) else {
+            return;
+        };
+        let error = Error::from_failure("receive", failure);
+        if let Some(reply) = inlet.reply {
+            let _ = reply.send(Err(error.clone()));
+        }
+        inlet.inbox.end(if self.draining.is_some() {
+            End::Quiet
+        } else {
+            End::Error(error)
+        });
+    }
+
+    fn state(&mut self, state: State) {
+        self.outbox
+            .set_max_frame_bytes(self.session.max_frame_bytes());
+        tracing::debug!(?state, "the session's state changed");
+        self.outbox.state.send_replace(state);
+        if let Some(startup) = self.startup.take_if(|_| state == State::Connected) {
+            let _ = startup.reply.send(Ok(()));
+        }
+    }
+}

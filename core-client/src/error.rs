@@ -1,0 +1,204 @@
+//! The one error type of the client.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meshwire_proto::{ErrorKind, EventError, NameError, Retry};
+
+use crate::session::Failure;
+
+type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// What went wrong, where, and what may be done about it. Cheap to clone.
+///
+/// Code that tries again reads [`Error::retry`] and nothing else.
+#[derive(Clone)]
+pub struct Error(Arc<Parts>);
+
+#[derive(Clone)]
+struct Parts {
+    kind: ErrorKind,
+    retry: Retry,
+    retry_after: Option<Duration>,
+    operation: &'static str,
+    message: String,
+    context: Vec<(&'static str, String)>,
+    source: Option<Cause>,
+}
+
+/// The result of a call of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn new(
+        kind: ErrorKind,
+        operation: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self(Arc::new(Parts {
+            kind,
+            retry: kind.retry(),
+            retry_after: None,
+            operation,
+            message: message.into(),
+            context: Vec::new(),
+            source: None,
+        }))
+    }
+
+    pub(crate) fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.0).context.push((key, value.into()));
+        self
+    }
+
+    pub(crate) fn with_retry(mut self, retry: Retry, after: Option<Duration>) -> Self {
+        let parts = Arc::make_mut(&mut self.0);
+        (parts.retry, parts.retry_after) = (retry, after);
+        self
+    }
+
+    pub(crate) fn with_source(
+        mut self,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
+        Arc::make_mut(&mut self.0).source = Some(Arc::new(source));
+        self
+    }
+
+    pub(crate) fn during(mut self, operation: &'static str) -> Self {
+        Arc::make_mut(&mut self.0).operation = operation;
+        self
+    }
+
+    pub(crate) fn from_failure(operation: &'static str, failure: &Failure) -> Self {
+        Self::new(failure.kind, operation, failure.message.clone())
+            .with_retry(failure.retry, failure.retry_after)
+    }
+
+    pub(crate) fn closed(operation: &'static str) -> Self {
+        Self::new(
+            ErrorKind::Closed,
+            operation,
+            "the client was closed; connect a new one",
+        )
+    }
+
+    /// A verb whose frames exist and whose behaviour does not yet.
+    pub(crate) fn later(operation: &'static str) -> Self {
+        let message = format!("{operation} comes with a later version of meshwire");
+        Self::new(ErrorKind::Unsupported, operation, message)
+    }
+
+    pub(crate) fn name(operation: &'static str, cause: &NameError) -> Self {
+        Self::new(ErrorKind::Invalid, operation, cause.to_string())
+    }
+
+    pub(crate) fn event(operation: &'static str, cause: &EventError) -> Self {
+        Self::new(cause.kind(), operation, cause.to_string())
+    }
+
+    /// What went wrong, as a stable name and number.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What the caller may do about it. As a rule the retry class of the kind;
+    /// [`Retry::UnknownOutcome`] whenever bytes may have left.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        self.0.retry
+    }
+
+    /// Whether the same call may succeed later without risk of happening twice.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        matches!(self.0.retry, Retry::Now | Retry::After)
+    }
+
+    /// How long the gateway asks to wait before the same call, where it said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// The call that failed, such as `publish`.
+    #[must_use]
+    pub fn operation(&self) -> &'static str {
+        self.0.operation
+    }
+
+    /// What happened, without operation and context.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What it was about: topic, subscription, address and the like.
+    #[must_use]
+    pub fn context(&self) -> &[(&'static str, String)] {
+        &self.0.context
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} ({}",
+            self.0.operation, self.0.message, self.0.kind
+        )?;
+        for (key, value) in &self.0.context {
+            write!(f, ", {key} {value}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}; retry: {:?}", self.0.retry)?;
+        if let Some(after) = self.0.retry_after {
+            write!(f, " after {after:?}")?;
+        }
+        match &self.0.source {
+            Some(source) => write!(f, "; cause: {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|s| s as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_with_operation_code_and_context() {
+        let error = Error::new(ErrorKind::Busy, "publish", "the gateway is out of budget")
+            .with("topic", "orders")
+            .with_retry(Retry::After, Some(Duration::from_millis(20)));
+        assert_eq!(
+            error.to_string(),
+            "publish: the gateway is out of budget (BUSY, topic orders)"
+        );
+        assert!(error.retryable() && error.retry_after() == Some(Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn a_verb_of_a_later_version_says_so() {
+        let error = Error::later("request");
+        assert_eq!(
+            (error.kind(), error.retry()),
+            (ErrorKind::Unsupported, Retry::Never)
+        );
+        assert!(error.message().contains("a later version"), "{error}");
+    }
+}

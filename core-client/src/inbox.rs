@@ -1,0 +1,245 @@
+//! One subscription's meeting point: runs come in from the driver, settles go
+//! back out in ranges.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use meshwire_proto::TopicName;
+use meshwire_proto::frame::{DeliverRun, SettleKind};
+use tokio::sync::oneshot;
+
+use crate::outbox::Outbox;
+use crate::session::{Failure, SubscriptionId};
+use crate::{Error, Result};
+
+/// A run and the generation that its settles must name.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) generation: u32,
+    pub(crate) run: DeliverRun,
+}
+
+/// Consecutive deliveries settled alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) generation: u32,
+    pub(crate) first: u64,
+    pub(crate) count: u32,
+    pub(crate) kind: SettleKind,
+}
+
+/// A settle whose answer is awaited: the subscription's next delivery number
+/// when it was answered.
+pub(crate) type Confirm = (Settled, oneshot::Sender<Result<u64, Failure>>);
+
+/// How a stream ends.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// The program drains or closes.
+    Quiet,
+    /// The gateway ended it, or the client failed.
+    Error(Error),
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    runs: VecDeque<Batch>,
+    waker: Option<Waker>,
+    end: Option<End>,
+    settles: Vec<Settled>,
+    confirms: Vec<Confirm>,
+    settled_events: u32,
+    settled_bytes: u64,
+    /// Whether the driver knows that there are settles to send.
+    announced: bool,
+    /// Deliveries that were handed over and neither settled nor given up.
+    held: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(crate) topic: TopicName,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) id: OnceLock<SubscriptionId>,
+    /// Settled so much, the credit is worth returning at once.
+    half: (u32, u64),
+    /// Deliveries below it come again; see [`Inbox::is_stale`].
+    valid_from: AtomicU32,
+    stopped: AtomicBool,
+    pub(crate) warned: AtomicBool,
+    contents: Mutex<Contents>,
+}
+
+impl Inbox {
+    pub(crate) fn new(
+        topic: TopicName,
+        outbox: Arc<Outbox>,
+        max_events: u32,
+        max_bytes: u64,
+    ) -> Self {
+        Self {
+            topic,
+            outbox,
+            id: OnceLock::new(),
+            half: ((max_events / 2).max(1), (max_bytes / 2).max(1)),
+            valid_from: AtomicU32::new(0),
+            stopped: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
+            contents: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether deliveries of this generation will come again, so that handling
+    /// them now would be once too often.
+    pub(crate) fn is_stale(&self, generation: u32) -> bool {
+        generation < self.valid_from.load(Ordering::Relaxed)
+    }
+
+    /// Whether the program drains: nothing more is handed out.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// The driver brings events.
+    pub(crate) fn deliver(&self, batch: Batch) {
+        let mut contents = self.lock();
+        contents.runs.push_back(batch);
+        let waker = contents.waker.take();
+        drop(contents);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Leases of earlier generations are gone and their events come again.
+    pub(crate) fn reset(&self, generation: u32) {
+        self.valid_from.store(generation, Ordering::Relaxed);
+        self.lock()
+            .runs
+            .retain(|batch| batch.generation >= generation);
+    }
+
+    /// No more events come. The first end counts.
+    pub(crate) fn end(&self, end: End) {
+        let mut contents = self.lock();
+        if matches!(end, End::Quiet) {
+            self.stopped.store(true, Ordering::Relaxed);
+            contents.runs.clear();
+        }
+        contents.end.get_or_insert(end);
+        let waker = contents.waker.take();
+        drop(contents);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The stream takes all runs at once; `Ready(None)` at the end.
+    pub(crate) fn poll_take(
+        &self,
+        into: &mut VecDeque<Batch>,
+        cx: &Context<'_>,
+    ) -> Poll<Option<End>> {
+        let mut contents = self.lock();
+        if !contents.runs.is_empty() {
+            std::mem::swap(&mut contents.runs, into);
+            contents.held += into
+                .iter()
+                .map(|b| u64::from(b.run.events.count()))
+                .sum::<u64>();
+            return Poll::Ready(None);
+        }
+        if let Some(end) = &contents.end {
+            return Poll::Ready(Some(end.clone()));
+        }
+        if !contents
+            .waker
+            .as_ref()
+            .is_some_and(|w| w.will_wake(cx.waker()))
+        {
+            contents.waker = Some(cx.waker().clone());
+        }
+        // Nothing to read: the consumer may be waiting for the credit it gave back.
+        let flush = contents.announced && contents.settled_events > 0;
+        contents.settled_events = 0;
+        drop(contents);
+        if flush {
+            self.outbox.settling(None, true);
+        }
+        Poll::Pending
+    }
+
+    /// The consumer settles one delivery.
+    pub(crate) fn settle(self: &Arc<Self>, settled: Settled, bytes: usize) {
+        let mut contents = self.lock();
+        contents.held = contents.held.saturating_sub(1);
+        contents.settled_events += 1;
+        contents.settled_bytes += bytes as u64;
+        match contents.settles.last_mut() {
+            Some(last)
+                if last.kind == settled.kind
+                    && last.generation == settled.generation
+                    && last.first.saturating_add(u64::from(last.count)) == settled.first =>
+            {
+                last.count += settled.count;
+            }
+            _ => contents.settles.push(settled),
+        }
+        let half = contents.settled_events >= self.half.0 || contents.settled_bytes >= self.half.1;
+        let first = !std::mem::replace(&mut contents.announced, true);
+        if half {
+            (contents.settled_events, contents.settled_bytes) = (0, 0);
+        }
+        drop(contents);
+        if first || half {
+            self.outbox.settling(first.then_some(self), half);
+        }
+    }
+
+    /// The consumer settles one delivery and waits for the answer.
+    pub(crate) fn settle_confirmed(
+        self: &Arc<Self>,
+        settled: Settled,
+    ) -> oneshot::Receiver<Result<u64, Failure>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut contents = self.lock();
+        contents.held = contents.held.saturating_sub(1);
+        contents.confirms.push((settled, sender));
+        let first = !std::mem::replace(&mut contents.announced, true);
+        drop(contents);
+        self.outbox.settling(first.then_some(self), true);
+        receiver
+    }
+
+    /// Deliveries will not be settled: their stream or handle is gone.
+    pub(crate) fn give_up(&self, count: u64) {
+        let mut contents = self.lock();
+        contents.held = contents.held.saturating_sub(count);
+        drop(contents);
+        if self.is_stopped() {
+            // A drain may have waited for just this.
+            self.outbox.wake.notify_one();
+        }
+    }
+
+    /// The driver collects what was settled.
+    pub(crate) fn collect(&self, settles: &mut Vec<Settled>, confirms: &mut Vec<Confirm>) {
+        let mut contents = self.lock();
+        contents.announced = false;
+        (contents.settled_events, contents.settled_bytes) = (0, 0);
+        settles.append(&mut contents.settles);
+        confirms.append(&mut contents.confirms);
+    }
+
+    /// Whether every delivery that was handed over is settled, and that sent.
+    pub(crate) fn is_done(&self) -> bool {
+        let contents = self.lock();
+        contents.held == 0 && !contents.announced
+    }
+}

@@ -1,0 +1,418 @@
+//! What handles and driver share: publishes on their way in, receipts on their
+//! way out, commands, and which subscriptions have settles to send.
+//!
+//! A handle encodes outside the lock, then holds it for one copy; the driver
+//! takes everything in one go and is woken once for it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use bytes::Bytes;
+use meshwire_proto::{ErrorKind, EventRun, TopicName};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::inbox::Inbox;
+use crate::receipts::Receipts;
+use crate::session::{Answer, Failure, RunQueue, State, Stats, SubscribeSpec};
+use crate::{Error, Result};
+
+/// Something for the driver to do, with where to answer.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Subscribe {
+        spec: SubscribeSpec,
+        inbox: Arc<Inbox>,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    Unsubscribe(Arc<Inbox>),
+    Admin {
+        command: Bytes,
+        reply: oneshot::Sender<Result<Bytes, Failure>>,
+    },
+    /// Finish what is in flight, at the latest at `until`, then close.
+    Drain {
+        until: Instant,
+        reply: Option<oneshot::Sender<Result<()>>>,
+    },
+}
+
+/// The client's window of unanswered publishes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Everything behind the one lock.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    names: Vec<TopicName>,
+    aliases: HashMap<TopicName, u32>,
+    /// Topics that the session does not know yet are those behind this index.
+    told_topics: usize,
+    runs: RunQueue,
+    queued: Limits,
+    in_session: Limits,
+    pub(crate) receipts: Receipts,
+    commands: Vec<Command>,
+    settling: Vec<Arc<Inbox>>,
+    settle_now: bool,
+    woken: bool,
+    waiting: usize,
+    flushes: Vec<(u64, oneshot::Sender<()>)>,
+    answered_through: u64,
+    last_sequence: u64,
+    closed: Option<Error>,
+    pub(crate) stats: Stats,
+    /// Why the last connection could not be made.
+    pub(crate) last_attempt: Option<String>,
+}
+
+/// What the driver takes in one go. Its buffers are reused.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) topics: Vec<TopicName>,
+    pub(crate) runs: Vec<(u32, EventRun)>,
+    pub(crate) commands: Vec<Command>,
+    pub(crate) settling: Vec<Arc<Inbox>>,
+    pub(crate) settle_now: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    pending: Mutex<Pending>,
+    limits: Limits,
+    max_frame_bytes: AtomicU32,
+    /// Wakes the driver.
+    pub(crate) wake: Notify,
+    /// Wakes publishers when there is room again.
+    pub(crate) room: Notify,
+    pub(crate) state: watch::Sender<State>,
+}
+
+/// Whether an event was taken.
+pub(crate) enum Admission {
+    Admitted {
+        alias: u32,
+        sequence: u64,
+    },
+    /// The window is full.
+    Full,
+}
+
+impl Pending {
+    fn alias(&mut self, topic: &str) -> Result<u32> {
+        if let Some(alias) = self.aliases.get(topic) {
+            return Ok(*alias);
+        }
+        let name = TopicName::parse(topic).map_err(|e| Error::name("publish", &e))?;
+        self.names.push(name.clone());
+        let alias = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.aliases.insert(name, alias);
+        Ok(alias)
+    }
+
+    const fn unanswered(&self) -> Limits {
+        Limits {
+            events: self.queued.events + self.in_session.events,
+            bytes: self.queued.bytes + self.in_session.bytes,
+        }
+    }
+
+    fn has_room(&self, limits: Limits, bytes: u64) -> bool {
+        let open = self.unanswered();
+        open.events < limits.events && (open.events == 0 || open.bytes + bytes <= limits.bytes)
+    }
+
+    fn admit(&mut self, topic: &str, event: &[u8], limits: Limits) -> Result<Admission> {
+        if let Some(closed) = &self.closed {
+            return Err(closed.clone().during("publish").with("topic", topic));
+        }
+        let alias = self.alias(topic)?;
+        let bytes = event.len() as u64;
+        if !self.has_room(limits, bytes) {
+            return Ok(Admission::Full);
+        }
+        self.runs.push(alias, event);
+        self.queued.events += 1;
+        self.queued.bytes += bytes;
+        self.last_sequence = self.receipts.push();
+        Ok(Admission::Admitted {
+            alias,
+            sequence: self.last_sequence,
+        })
+    }
+}
+
+impl Outbox {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let nothing = Limits {
+            events: 0,
+            bytes: 0,
+        };
+        let ring = usize::try_from(limits.events)
+            .unwrap_or(usize::MAX)
+            .saturating_add(1024);
+        let pending = Pending {
+            names: Vec::new(),
+            aliases: HashMap::new(),
+            told_topics: 0,
+            runs: RunQueue::default(),
+            queued: nothing,
+            in_session: nothing,
+            receipts: Receipts::new(ring),
+            commands: Vec::new(),
+            settling: Vec::new(),
+            settle_now: false,
+            woken: false,
+            waiting: 0,
+            flushes: Vec::new(),
+            answered_through: 0,
+            last_sequence: 0,
+            closed: None,
+            stats: Stats::default(),
+            last_attempt: None,
+        };
+        Self {
+            pending: Mutex::new(pending),
+            limits,
+            max_frame_bytes: AtomicU32::new(u32::MAX),
+            wake: Notify::new(),
+            room: Notify::new(),
+            state: watch::Sender::new(State::Disconnected),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Pending> {
+        // A panic under the lock leaves counters at worst; the data stays whole.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the driver unless it was woken since it last took everything.
+    fn wake(&self, mut pending: MutexGuard<'_, Pending>) {
+        let woken = std::mem::replace(&mut pending.woken, true);
+        drop(pending);
+        if !woken {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Takes one encoded event if there is room.
+    pub(crate) fn admit(&self, topic: &str, event: &[u8]) -> Result<Admission> {
+        let limit = self.max_frame_bytes.load(Ordering::Relaxed);
+        // The frame's own head takes less than 256 bytes.
+        if event.len() as u64 + 256 > u64::from(limit) {
+            let message = format!(
+                "the event has {} bytes, over what fits a frame of {limit} (option max_frame_bytes of the gateway)",
+                event.len()
+            );
+            return Err(Error::new(ErrorKind::TooLarge, "publish", message).with("topic", topic));
+        }
+        let mut pending = self.lock();
+        let admission = pending.admit(topic, event, self.limits)?;
+        if matches!(admission, Admission::Admitted { .. }) {
+            self.wake(pending);
+        }
+        Ok(admission)
+    }
+
+    /// As [`Outbox::admit`], but waits for room.
+    pub(crate) async fn admit_when_room(&self, topic: &str, event: &[u8]) -> Result<(u32, u64)> {
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            // Registered before the look at the window, so that no wake is missed.
+            room.as_mut().enable();
+            self.lock().waiting += 1;
+            let waiting = Waiting(self);
+            if let Admission::Admitted { alias, sequence } = self.admit(topic, event)? {
+                return Ok((alias, sequence));
+            }
+            room.await;
+            drop(waiting);
+        }
+    }
+
+    pub(crate) fn command(&self, command: Command) -> Result<()> {
+        let mut pending = self.lock();
+        if let Some(closed) = &pending.closed {
+            return Err(closed.clone());
+        }
+        pending.commands.push(command);
+        self.wake(pending);
+        Ok(())
+    }
+
+    /// [`Outbox::command`] for the end of the client: publishes and subscribes are
+    /// refused from here on.
+    pub(crate) fn drain(&self, command: Command) -> Result<()> {
+        self.command(command)?;
+        self.lock().closed.get_or_insert(Error::closed("run"));
+        self.room.notify_waiters();
+        Ok(())
+    }
+
+    /// A subscription has settles to send: soon, or at once.
+    pub(crate) fn settling(&self, inbox: Option<&Arc<Inbox>>, now: bool) {
+        let mut pending = self.lock();
+        pending.settling.extend(inbox.cloned());
+        pending.settle_now |= now;
+        self.wake(pending);
+    }
+
+    /// The driver's turn: takes everything.
+    pub(crate) fn take(&self, taken: &mut Taken, stats: Stats) {
+        let mut pending = self.lock();
+        let pending = &mut *pending;
+        pending.woken = false;
+        pending.stats = stats;
+        taken.topics.clear();
+        taken
+            .topics
+            .extend(pending.names.iter().skip(pending.told_topics).cloned());
+        pending.told_topics = pending.names.len();
+        pending.runs.take(&mut taken.runs);
+        pending.in_session = pending.unanswered();
+        pending.queued = Limits {
+            events: 0,
+            bytes: 0,
+        };
+        taken.commands.append(&mut pending.commands);
+        taken.settling.append(&mut pending.settling);
+        taken.settle_now |= std::mem::take(&mut pending.settle_now);
+    }
+
+    /// Hands out answers, and the room that they make.
+    pub(crate) fn answered(
+        &self,
+        answers: &mut Vec<Answer>,
+        unanswered: (u64, u64),
+        through: u64,
+        wakers: &mut Vec<Waker>,
+    ) {
+        let freed: u64 = answers
+            .iter()
+            .map(|a| a.sequences.end - a.sequences.start)
+            .sum();
+        let mut pending = self.lock();
+        for answer in answers.drain(..) {
+            pending.receipts.complete(answer, wakers);
+        }
+        (pending.in_session.events, pending.in_session.bytes) = unanswered;
+        pending.answered_through = through;
+        let (done, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut pending.flushes)
+            .into_iter()
+            .partition(|(sequence, _)| *sequence <= through);
+        pending.flushes = waiting;
+        let room = pending
+            .waiting
+            .min(usize::try_from(freed).unwrap_or(usize::MAX));
+        drop(pending);
+        for _ in 0..room {
+            self.room.notify_one();
+        }
+        wakers.drain(..).for_each(Waker::wake);
+        for (_, reply) in done {
+            let _ = reply.send(());
+        }
+    }
+
+    /// Resolves when everything published so far is answered.
+    pub(crate) fn flushed(&self) -> Option<oneshot::Receiver<()>> {
+        let mut pending = self.lock();
+        let last = pending.last_sequence;
+        if pending.answered_through >= last || pending.closed.is_some() {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        pending.flushes.push((last, sender));
+        Some(receiver)
+    }
+
+    /// From now on every call fails with `error`; gives what was not taken yet.
+    pub(crate) fn close(&self, error: Error) -> Vec<Command> {
+        let mut pending = self.lock();
+        pending.closed.get_or_insert(error);
+        let commands = std::mem::take(&mut pending.commands);
+        drop(pending);
+        self.room.notify_waiters();
+        commands
+    }
+
+    /// Nobody drives any more: everything that waits is answered.
+    pub(crate) fn abandon(&self, failure: &Failure) {
+        let mut pending = self.lock();
+        let sequences = pending.answered_through + 1..pending.last_sequence + 1;
+        let mut wakers = Vec::new();
+        if !sequences.is_empty() {
+            pending.receipts.complete(
+                Answer {
+                    sequences,
+                    result: Err(failure.clone()),
+                },
+                &mut wakers,
+            );
+        }
+        pending.answered_through = pending.last_sequence;
+        let nothing = Limits {
+            events: 0,
+            bytes: 0,
+        };
+        (pending.queued, pending.in_session) = (nothing, nothing);
+        let flushes = std::mem::take(&mut pending.flushes);
+        drop(pending);
+        self.room.notify_waiters();
+        wakers.into_iter().for_each(Waker::wake);
+        drop(flushes);
+    }
+
+    /// Publishes without a receipt.
+    pub(crate) fn unanswered(&self) -> Limits {
+        self.lock().unanswered()
+    }
+
+    pub(crate) fn stats(&self) -> crate::Stats {
+        let pending = self.lock();
+        let (open, session) = (pending.unanswered(), pending.stats);
+        crate::Stats {
+            pending: open.events,
+            pending_bytes: open.bytes,
+            published: pending.last_sequence,
+            reconnects: session.reconnects,
+            resumes: session.resumes,
+            replays: session.replays,
+            protocol_errors: session.protocol_errors,
+            silences: session.silences,
+            settles_dropped: session.settles_dropped,
+            leases_lost: session.leases_lost,
+        }
+    }
+
+    pub(crate) fn topic(&self, alias: u32) -> String {
+        let pending = self.lock();
+        let name = usize::try_from(alias)
+            .ok()
+            .and_then(|a| pending.names.get(a.checked_sub(1)?));
+        name.map(ToString::to_string).unwrap_or_default()
+    }
+
+    pub(crate) fn set_max_frame_bytes(&self, bytes: u32) {
+        self.max_frame_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) const fn limits(&self) -> Limits {
+        self.limits
+    }
+}
+
+/// Counts one publisher that waits for room.
+struct Waiting<'a>(&'a Outbox);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+    }
+}

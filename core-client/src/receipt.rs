@@ -1,0 +1,90 @@
+//! What a publish comes to.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::outbox::Outbox;
+use crate::receipts::Outcome;
+use crate::{Error, Position, Result};
+
+/// The gateway's word that an event is kept to its topic's level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// Where the event is in its topic; `None` when the gateway was known to have
+    /// the event only after a reconnect.
+    pub position: Option<Position>,
+    /// The topic had an event of the same `source` and `id`, so this one was not
+    /// kept again; the position is that of the first.
+    pub duplicate: bool,
+}
+
+/// A publish on its way: await it for its [`Receipt`].
+///
+/// The event is in the client's window and is sent, and sent again after a
+/// reconnect, whether this is awaited or not. Dropping it lets go of the answer
+/// only; [`Mesh::flush`](crate::Mesh::flush) reports failures nobody awaited.
+///
+/// # Cancel safety
+/// Awaiting may stop and begin again. Once it has given its answer, it is done.
+#[derive(Debug)]
+#[must_use = "a pending receipt tells whether the event was kept; await it, or flush and drop it"]
+pub struct PendingReceipt {
+    outbox: Arc<Outbox>,
+    alias: u32,
+    sequence: u64,
+    done: bool,
+}
+
+impl PendingReceipt {
+    pub(crate) fn new(outbox: Arc<Outbox>, alias: u32, sequence: u64) -> Self {
+        Self {
+            outbox,
+            alias,
+            sequence,
+            done: false,
+        }
+    }
+}
+
+impl Future for PendingReceipt {
+    type Output = Result<Receipt>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.done {
+            return Poll::Ready(Err(
+                Error::closed("publish").with("reason", "the receipt was taken before")
+            ));
+        }
+        let Poll::Ready(outcome) = self.outbox.lock().receipts.poll(self.sequence, cx) else {
+            return Poll::Pending;
+        };
+        self.done = true;
+        Poll::Ready(match outcome {
+            Outcome::Kept {
+                position,
+                duplicate,
+            } => {
+                let position = (position > 0).then(|| Position::from_number(position));
+                Ok(Receipt {
+                    position,
+                    duplicate,
+                })
+            }
+            Outcome::Failed(failure) => {
+                let topic = self.outbox.topic(self.alias);
+                Err(Error::from_failure("publish", &failure).with("topic", topic))
+            }
+        })
+    }
+}
+
+impl Drop for PendingReceipt {
+    fn drop(&mut self) {
+        if !self.done {
+            self.outbox.lock().receipts.forget(self.sequence);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Who waits for which receipt: a ring of slots by sequence, so that a range of
+//! receipts is handed out under one lock and an event costs no allocation.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use crate::session::{Answer, Failure};
+
+#[derive(Debug)]
+enum Slot {
+    Waiting(Option<Waker>),
+    Answered(Outcome),
+    /// Its [`PendingReceipt`](crate::PendingReceipt) was dropped before the answer.
+    Unwatched,
+    Taken,
+}
+
+/// The answer to one publish.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    /// Kept; the position is 0 when not known.
+    Kept { position: u64, duplicate: bool },
+    /// Not kept, or not known.
+    Failed(Arc<Failure>),
+}
+
+/// Failures that nobody waited for.
+#[derive(Clone, Debug)]
+pub(crate) struct Unwatched {
+    pub(crate) count: u64,
+    pub(crate) first: Arc<Failure>,
+}
+
+/// Invariant: slot `n` belongs to sequence `base + n`; `late` holds answers below
+/// `base` that nobody took yet.
+#[derive(Debug)]
+pub(crate) struct Receipts {
+    base: u64,
+    slots: VecDeque<Slot>,
+    late: BTreeMap<u64, Outcome>,
+    /// Slots kept in the ring; answers over it that nobody takes move to `late`.
+    room: usize,
+    unwatched: Option<Unwatched>,
+}
+
+impl Receipts {
+    pub(crate) const fn new(room: usize) -> Self {
+        Self {
+            base: 1,
+            slots: VecDeque::new(),
+            late: BTreeMap::new(),
+            room,
+            unwatched: None,
+        }
+    }
+
+    /// A slot for the next sequence.
+    pub(crate) fn push(&mut self) -> u64 {
+        self.slots.push_back(Slot::Waiting(None));
+        self.base + self.slots.len() as u64 - 1
+    }
+
+    fn slot(&mut self, sequence: u64) -> Option<&mut Slot> {
+        self.slots
+            .get_mut(usize::try_from(sequence.checked_sub(self.base)?).ok()?)
+    }
+
+    /// Hands an answer to all it is for; collects who must be woken.
+    pub(crate) fn complete(&mut self, answer: Answer, wakers: &mut Vec<Waker>) {
+        let first = answer.sequences.start;
+        let count = usize::try_from(answer.sequences.end - first).unwrap_or(usize::MAX);
+        let from = usize::try_from(first.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        let outcome = answer.result.map_err(Arc::new);
+        for (nth, slot) in self.slots.iter_mut().skip(from).take(count).enumerate() {
+            let outcome = match &outcome {
+                Ok(kept) => {
+                    let position = if kept.first_position == 0 {
+                        0
+                    } else {
+                        kept.first_position.saturating_add(nth as u64)
+                    };
+                    Outcome::Kept {
+                        position,
+                        duplicate: kept.duplicate,
+                    }
+                }
+                Err(failure) => Outcome::Failed(Arc::clone(failure)),
+            };
+            match slot {
+                Slot::Waiting(waker) => {
+                    wakers.extend(waker.take());
+                    *slot = Slot::Answered(outcome);
+                }
+                Slot::Unwatched => {
+                    *slot = Slot::Taken;
+                    if let Outcome::Failed(failure) = outcome {
+                        self.unwatched
+                            .get_or_insert(Unwatched {
+                                count: 0,
+                                first: failure,
+                            })
+                            .count += 1;
+                    }
+                }
+                // The first answer counts.
+                Slot::Answered(_) | Slot::Taken => {}
+            }
+        }
+        self.shrink();
+    }
+
+    /// The answer of a sequence, once.
+    pub(crate) fn poll(&mut self, sequence: u64, cx: &Context<'_>) -> Poll<Outcome> {
+        if let Some(outcome) = self.late.remove(&sequence) {
+            return Poll::Ready(outcome);
+        }
+        let gone = || {
+            Outcome::Failed(Arc::new(Failure::new(
+                meshwire_proto::ErrorKind::Closed,
+                "the receipt is gone",
+            )))
+        };
+        let Some(slot) = self.slot(sequence) else {
+            return Poll::Ready(gone());
+        };
+        match slot {
+            Slot::Waiting(Some(waker)) if waker.will_wake(cx.waker()) => Poll::Pending,
+            Slot::Waiting(waker) => {
+                *waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Slot::Answered(_) => {
+                let taken = std::mem::replace(slot, Slot::Taken);
+                self.shrink();
+                Poll::Ready(if let Slot::Answered(outcome) = taken {
+                    outcome
+                } else {
+                    gone()
+                })
+            }
+            Slot::Unwatched | Slot::Taken => Poll::Ready(gone()),
+        }
+    }
+
+    /// Nobody will ask for this sequence any more.
+    pub(crate) fn forget(&mut self, sequence: u64) {
+        if self.late.remove(&sequence).is_some() {
+            return;
+        }
+        if let Some(slot) = self.slot(sequence) {
+            *slot = if matches!(slot, Slot::Waiting(_)) {
+                Slot::Unwatched
+            } else {
+                Slot::Taken
+            };
+            self.shrink();
+        }
+    }
+
+    /// Failures that nobody waited for since the last call.
+    pub(crate) fn take_unwatched(&mut self) -> Option<Unwatched> {
+        self.unwatched.take()
+    }
+
+    fn shrink(&mut self) {
+        loop {
+            match self.slots.front() {
+                Some(Slot::Taken) => {}
+                Some(Slot::Answered(_)) if self.slots.len() > self.room => {}
+                _ => return,
+            }
+            if let Some(Slot::Answered(outcome)) = self.slots.pop_front() {
+                self.late.insert(self.base, outcome);
+            }
+            self.base += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+    use std::task::Waker;
+
+    use super::*;
+    use crate::session::Kept;
+
+    fn kept(sequences: std::ops::Range<u64>, first_position: u64) -> Answer {
+        Answer {
+            sequences,
+            result: Ok(Kept {
+                first_position,
+                duplicate: false,
+            }),
+        }
+    }
+
+    fn position(receipts: &mut Receipts, sequence: u64) -> Option<u64> {
+        match receipts.poll(sequence, &Context::from_waker(Waker::noop())) {
+            Poll::Ready(Outcome::Kept { position, .. }) => Some(position),
+            Poll::Ready(Outcome::Failed(failure)) => panic!("{failure:?}"),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn a_range_answers_each_sequence_with_its_own_position() {
+        let mut receipts = Receipts::new(16);
+        for expected in 1..=4 {
+            assert_eq!(receipts.push(), expected);
+        }
+        receipts.complete(kept(2..4, 70), &mut Vec::new());
+        assert_eq!(
+            (1..=4)
+                .map(|s| position(&mut receipts, s))
+                .collect::<Vec<_>>(),
+            [None, Some(70), Some(71), None]
+        );
+    }
+
+    #[test]
+    fn answers_that_nobody_takes_do_not_hold_up_the_ring() {
+        let mut receipts = Receipts::new(4);
+        for sequence in 1..=100 {
+            receipts.push();
+            receipts.complete(kept(sequence..sequence + 1, sequence), &mut Vec::new());
+            if sequence > 1 {
+                assert_eq!(position(&mut receipts, sequence), Some(sequence));
+            }
+        }
+        assert!(receipts.slots.len() <= 4, "{}", receipts.slots.len());
+        assert_eq!(position(&mut receipts, 1), Some(1));
+    }
+
+    #[test]
+    fn a_failure_of_a_dropped_receipt_is_counted_and_one_of_a_kept_receipt_is_not() {
+        let mut receipts = Receipts::new(16);
+        receipts.push();
+        receipts.push();
+        receipts.forget(1);
+        let failure = Failure::new(meshwire_proto::ErrorKind::DiskFull, "full");
+        receipts.complete(
+            Answer {
+                sequences: 1..3,
+                result: Err(failure),
+            },
+            &mut Vec::new(),
+        );
+        assert_eq!(receipts.take_unwatched().unwrap().count, 1);
+        assert!(receipts.take_unwatched().is_none());
+    }
+}

@@ -1,0 +1,378 @@
+//! The session: everything the client decides, as a state machine.
+//!
+//! It has no I/O, clock, task or randomness of its own. What happened goes in
+//! with the [`Moment`] it happened at; what is to be done comes out of
+//! [`Session::poll`], bytes to send out of [`Session::transmit`]. After each
+//! input call both until they give nothing, and [`Session::tick`] when
+//! [`Session::deadline`] is reached. The crate's driver does so over a transport;
+//! the simulation does so in virtual time.
+//!
+//! - [`publish`](Session::publish): sequences rise from 1; events stay until
+//!   their receipt and are replayed with their old sequence (`publish.rs`);
+//! - [`subscribe`](Session::subscribe): survives reconnects, resumed or not
+//!   (`subscribe.rs`);
+//! - [`settle`](Session::settle): ranges, repeated until processed (`settle.rs`);
+//! - connecting, login, resume, heartbeats and back-off (`link.rs`).
+
+mod backoff;
+#[cfg(feature = "testing")]
+pub mod defect;
+mod failure;
+mod link;
+mod output;
+mod position;
+mod publish;
+mod receive;
+mod runs;
+mod settle;
+mod subscribe;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use meshwire_proto::frame::{ClientFrame, SettleKind, begin_frame, end_frame};
+use meshwire_proto::wire::session as wire;
+use meshwire_proto::{EventRun, Moment, TopicName, options};
+
+use backoff::Backoff;
+pub use failure::Failure;
+use link::{Link, Resume};
+pub use output::{Answer, Kept, Output, State, Stats};
+pub use position::Position;
+use publish::{Publishes, Window};
+pub(crate) use runs::RunQueue;
+use settle::Settles;
+use subscribe::Subscriptions;
+pub use subscribe::{Start, SubscribeSpec, SubscriptionId};
+
+/// What a session is told once.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// 128 random bits: who publishes.
+    pub producer_id: [u8; 16],
+    /// Rises when the same producer id is opened again.
+    pub producer_epoch: u32,
+    /// Name of the program, for the gateway's logs and listings.
+    pub client_name: String,
+    /// Most publishes sent without a receipt. The gateway may ask for less.
+    pub window_events: u64,
+    /// Most bytes of them.
+    pub window_bytes: u64,
+    /// First wait before a reconnect.
+    pub reconnect_min: Duration,
+    /// Longest wait before a reconnect.
+    pub reconnect_max: Duration,
+    /// How long a login may take.
+    pub login_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            producer_id: [0; 16],
+            producer_epoch: 0,
+            client_name: "meshwire".to_owned(),
+            window_events: options::PUBLISH_WINDOW_EVENTS.default,
+            window_bytes: options::PUBLISH_WINDOW_BYTES.default,
+            reconnect_min: options::RECONNECT_MIN.default_duration(),
+            reconnect_max: options::RECONNECT_MAX.default_duration(),
+            login_timeout: options::LOGIN_TIMEOUT.default_duration(),
+        }
+    }
+}
+
+/// One client's session, over as many connections as it takes.
+#[derive(Debug)]
+pub struct Session {
+    config: Config,
+    link: Link,
+    backoff: Backoff,
+    state: State,
+    resume: Option<Resume>,
+    /// Connections in a row that ended by a protocol error soon after login.
+    strikes: u32,
+    draining: bool,
+    window: Window,
+    heartbeat: Duration,
+    max_frame_bytes: u32,
+    publishes: Publishes,
+    subscriptions: Subscriptions,
+    settles: Settles,
+    admins: BTreeMap<u64, Bytes>,
+    next_admin: u64,
+    control: BytesMut,
+    output: VecDeque<Output>,
+    stats: Stats,
+}
+
+/// A settle as the caller means it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettleInput {
+    /// Whose deliveries.
+    pub subscription: SubscriptionId,
+    /// The generation they came with.
+    pub generation: u32,
+    /// First delivery number.
+    pub first: u64,
+    /// How many.
+    pub count: u32,
+    /// What happens to them.
+    pub kind: SettleKind,
+    /// For a nack: when to deliver again. This version accepts only 0.
+    pub delay_ms: u32,
+    /// Asks for [`Output::Settled`] with this token.
+    pub confirm: Option<u64>,
+}
+
+impl Session {
+    /// A session that connects at its first tick. `seed` makes its jitter.
+    #[must_use]
+    pub fn new(config: Config, seed: u64) -> Self {
+        Self {
+            link: Link::Waiting { until: Moment(0) },
+            backoff: Backoff::new(config.reconnect_min, config.reconnect_max, seed),
+            state: State::Disconnected,
+            resume: None,
+            strikes: 0,
+            draining: false,
+            window: Window {
+                events: config.window_events,
+                bytes: config.window_bytes,
+            },
+            heartbeat: options::HEARTBEAT.default_duration(),
+            max_frame_bytes: u32::try_from(options::MAX_FRAME_BYTES.default).unwrap_or(u32::MAX),
+            publishes: Publishes::new(),
+            subscriptions: Subscriptions::default(),
+            settles: Settles::default(),
+            admins: BTreeMap::new(),
+            next_admin: 1,
+            control: BytesMut::new(),
+            output: VecDeque::new(),
+            stats: Stats::default(),
+            config,
+        }
+    }
+
+    /// Whether one more publish of so many bytes is inside the client's window.
+    /// [`Session::publish`] takes more all the same: who calls it keeps the window.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let open = self.publishes.unanswered();
+        open.events < self.config.window_events
+            && (open.events == 0 || open.bytes + bytes as u64 <= self.config.window_bytes)
+    }
+
+    /// Takes one encoded event; gives its sequence. [`Output::Answered`] tells
+    /// what became of it.
+    pub fn publish(&mut self, topic: &TopicName, event: &[u8]) -> u64 {
+        let alias = self.publishes.alias(topic);
+        self.publishes.push(alias, event)
+    }
+
+    /// The number that [`Session::publish_run`] takes for a topic: from 1, in
+    /// order of first use.
+    pub fn alias(&mut self, topic: &TopicName) -> u32 {
+        self.publishes.alias(topic)
+    }
+
+    /// Takes many encoded events of one topic; gives the sequence of the first.
+    pub fn publish_run(&mut self, alias: u32, events: EventRun) -> u64 {
+        self.publishes.push_run(alias, events)
+    }
+
+    /// Publishes without a receipt: events and bytes.
+    #[must_use]
+    pub const fn unanswered(&self) -> (u64, u64) {
+        let open = self.publishes.unanswered();
+        (open.events, open.bytes)
+    }
+
+    /// Every sequence up to this one has its answer.
+    #[must_use]
+    pub fn answered_through(&self) -> u64 {
+        self.publishes.answered_through()
+    }
+
+    /// Begins a subscription, which lasts until [`Session::unsubscribe`] or [`Output::Ended`].
+    pub fn subscribe(&mut self, spec: SubscribeSpec) -> SubscriptionId {
+        let id = self.subscriptions.add(spec);
+        let ask = if self.is_up() {
+            self.subscriptions.ask(id)
+        } else {
+            None
+        };
+        if let Some(frame) = ask {
+            self.send(&ClientFrame::Subscribe(frame));
+        }
+        id
+    }
+
+    /// Ends a subscription; what is unsettled comes again elsewhere at once.
+    /// Settles given before count.
+    pub fn unsubscribe(&mut self, subscription: SubscriptionId) {
+        let Some(frame) = self.subscriptions.leave(subscription) else {
+            return;
+        };
+        if self.is_up() {
+            self.send_settles();
+            self.send(&ClientFrame::Unsubscribe(frame));
+        }
+    }
+
+    /// Settles deliveries. Those of a session that is gone are dropped and
+    /// counted, or answered `LEASE_LOST` where an answer is asked for.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED` for what this version does not do: a nack with a delay,
+    /// reject and extend.
+    pub fn settle(&mut self, input: SettleInput) -> Result<(), Failure> {
+        let later = match input.kind {
+            SettleKind::Ack => None,
+            SettleKind::Nack => (input.delay_ms > 0).then_some("a nack with a delay"),
+            SettleKind::Reject => Some("reject"),
+            _ => Some("extend"),
+        };
+        if let Some(what) = later {
+            return Err(Failure::later(what));
+        }
+        let found = self.subscriptions.get(input.subscription);
+        let Some(wire) = found
+            .filter(|s| s.generation == input.generation && s.wire > 0)
+            .map(|s| s.wire)
+        else {
+            match input.confirm {
+                Some(token) => self.output.push_back(Output::Settled {
+                    token,
+                    result: Err(Failure::lease_lost()),
+                }),
+                None => self.stats.settles_dropped += u64::from(input.count),
+            }
+            return Ok(());
+        };
+        let range = settle::range(wire, input.first, input.count, input.kind);
+        match input.confirm {
+            Some(token) => self.settles.push_confirmed(range, token),
+            None => self.settles.push(range),
+        }
+        Ok(())
+    }
+
+    /// Sends an administrative command, `meshwire.admin.v1.Command`; gives the
+    /// number that [`Output::Admin`] answers. It is sent again on a new
+    /// connection until it is answered: commands are safe to repeat.
+    pub fn admin(&mut self, command: Bytes) -> u64 {
+        let number = self.next_admin;
+        self.next_admin += 1;
+        if self.is_up() {
+            self.send(&ClientFrame::Admin(wire::Admin {
+                number,
+                command: command.clone(),
+            }));
+        }
+        self.admins.insert(number, command);
+        number
+    }
+
+    /// Takes no more deliveries; everything else goes on until [`Session::close`].
+    pub fn drain(&mut self) {
+        self.draining = true;
+        let wires: Vec<u32> = self.subscriptions.active().map(|s| s.wire).collect();
+        if self.is_up() {
+            for subscription in wires {
+                self.send(&ClientFrame::Credit(wire::Credit {
+                    subscription,
+                    max_events: 0,
+                    max_bytes: 0,
+                }));
+            }
+        }
+        self.set_state(State::Draining);
+    }
+
+    /// Publishes without a receipt, and settles that the gateway did not confirm.
+    #[must_use]
+    pub fn unfinished(&self) -> u64 {
+        self.publishes.unanswered().events + self.settles.unfinished() as u64
+    }
+
+    /// Ends the session: says goodbye where it can, and answers all that waits
+    /// with `CLOSED`. [`Output::Closed`] is the last output.
+    pub fn close(&mut self) {
+        if self.is_up() {
+            self.send_settles();
+            self.send(&ClientFrame::Goodbye(wire::Goodbye {
+                reason: "closed by the program".to_owned(),
+            }));
+        }
+        self.finish(&Failure::closed());
+        self.output.push_back(Output::Closed);
+    }
+
+    /// What is to be done next, in order.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.output.pop_front()
+    }
+
+    /// Appends what is to be sent, whole frames of at most about 64 KiB of
+    /// publishes; call again for more. Says whether anything was appended.
+    pub fn transmit(&mut self, out: &mut BytesMut) -> bool {
+        if self.is_up() {
+            self.send_settles();
+        }
+        let before = out.len();
+        out.extend_from_slice(&self.control);
+        self.control.clear();
+        let may_publish = self.is_up() && !self.is_leaving();
+        if let Some(publish) = may_publish
+            .then(|| self.publishes.next_frame(self.window))
+            .flatten()
+        {
+            put(out, &ClientFrame::Publish(publish));
+        }
+        out.len() > before
+    }
+
+    /// Counts since the session began.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Where the session stands.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Largest frame that the gateway accepts.
+    #[must_use]
+    pub const fn max_frame_bytes(&self) -> u32 {
+        self.max_frame_bytes
+    }
+
+    fn send(&mut self, frame: &ClientFrame) {
+        put(&mut self.control, frame);
+    }
+
+    fn send_settles(&mut self) {
+        while let Some(settle) = self.settles.next_frame() {
+            put(&mut self.control, &ClientFrame::Settle(settle));
+        }
+    }
+
+    fn set_state(&mut self, state: State) {
+        if self.state != state && self.state != State::Closed {
+            self.state = state;
+            self.output.push_back(Output::State(state));
+        }
+    }
+}
+
+fn put(out: &mut BytesMut, frame: &ClientFrame) {
+    let start = begin_frame(out);
+    frame.encode(out);
+    end_frame(out, start, 0);
+}

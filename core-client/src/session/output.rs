@@ -1,0 +1,136 @@
+//! What a session tells its owner.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use meshwire_proto::frame::DeliverRun;
+
+use super::{Failure, SubscriptionId};
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// Not connected, and not trying yet.
+    #[default]
+    Disconnected,
+    /// Trying for the first time.
+    Connecting,
+    /// Logged in.
+    Connected,
+    /// Was connected, and is trying again.
+    Reconnecting,
+    /// The gateway is about to stop, or the client is draining.
+    Draining,
+    /// Ended for good.
+    Closed,
+}
+
+/// What became of consecutive publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Their sequences.
+    pub sequences: Range<u64>,
+    /// Kept, or why not.
+    pub result: Result<Kept, Failure>,
+}
+
+/// Events are kept to their topic's level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Position of the first, the others follow; 0 when not known, after a replay.
+    pub first_position: u64,
+    /// The events were there already.
+    pub duplicate: bool,
+}
+
+/// What is to be done, or was found out.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Output {
+    /// Make a connection, then call [`connected`](super::Session::connected), or
+    /// [`disconnected`](super::Session::disconnected) if there is none.
+    Connect,
+    /// Drop the connection: nothing of it may be given to the session any more.
+    Disconnect {
+        /// Why, for a log line.
+        reason: String,
+    },
+    /// The state changed.
+    State(State),
+    /// Publishes were answered.
+    Answered(Answer),
+    /// A subscription runs, for the first time or again.
+    Subscribed {
+        /// Which.
+        subscription: SubscriptionId,
+        /// How long a delivery may stay unsettled, in milliseconds.
+        ack_wait_ms: u32,
+        /// Position of the next event that was never delivered.
+        next_position: u64,
+    },
+    /// Events for a subscription.
+    Deliver {
+        /// Which.
+        subscription: SubscriptionId,
+        /// Settles must name it.
+        generation: u32,
+        /// The events.
+        run: DeliverRun,
+    },
+    /// Deliveries of earlier generations can no longer be settled.
+    Reset {
+        /// Whose.
+        subscription: SubscriptionId,
+        /// The new generation.
+        generation: u32,
+        /// Whether they come again, so that what was not handled yet must be dropped.
+        again: bool,
+    },
+    /// The gateway ended a subscription, or refused it.
+    Ended {
+        /// Which.
+        subscription: SubscriptionId,
+        /// Why.
+        failure: Failure,
+    },
+    /// The answer to a confirmed settle.
+    Settled {
+        /// Its token.
+        token: u64,
+        /// The number of the subscription's next delivery, as of this answer.
+        result: Result<u64, Failure>,
+    },
+    /// The answer to an administrative command, `meshwire.admin.v1.Answer`.
+    Admin {
+        /// The command's number.
+        number: u64,
+        /// The answer.
+        result: Result<Bytes, Failure>,
+    },
+    /// The gateway refused the session in a way that trying again cannot help.
+    /// The session is closed.
+    Failed(Failure),
+    /// The session ended as asked: transmit what is left, then drop the connection.
+    Closed,
+}
+
+/// Counts since a session began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Logins after the first.
+    pub reconnects: u64,
+    /// Reconnects that went on with the same session.
+    pub resumes: u64,
+    /// Events sent again on a new connection.
+    pub replays: u64,
+    /// Connections dropped because the gateway broke the protocol.
+    pub protocol_errors: u64,
+    /// Connections dropped after silence.
+    pub silences: u64,
+    /// Settles of deliveries whose lease was gone already.
+    pub settles_dropped: u64,
+    /// Confirmed settles answered `LEASE_LOST`.
+    pub leases_lost: u64,
+}

@@ -1,0 +1,210 @@
+//! What the gateway says, frame by frame.
+
+use bytes::Bytes;
+use meshwire_proto::frame::{ClientFrame, Deliver, Receipts, ServerFrame, Settled};
+use meshwire_proto::wire::session as wire;
+use meshwire_proto::{ErrorKind, Moment};
+
+use super::link::Link;
+use super::subscribe::Phase;
+use super::{Answer, Failure, Kept, Output, Session};
+
+impl Session {
+    /// Takes one frame, without its length. Whatever the bytes are, the worst
+    /// that happens is [`Output::Disconnect`].
+    pub fn received(&mut self, now: Moment, frame: Bytes) {
+        self.heard(now);
+        let frame = match ServerFrame::decode(frame) {
+            Ok(frame) => frame,
+            Err(error) => return self.protocol_error(now, &error.to_string()),
+        };
+        let done = match (&self.link, frame) {
+            (Link::LoggingIn { .. }, ServerFrame::Welcome(welcome)) => {
+                self.welcome(now, welcome);
+                Ok(())
+            }
+            (Link::LoggingIn { .. } | Link::Up(_), ServerFrame::Error(error)) => {
+                self.error(now, &error);
+                Ok(())
+            }
+            (Link::LoggingIn { .. }, ServerFrame::Optional(_)) => Ok(()),
+            (Link::LoggingIn { .. }, _) => {
+                Err("the first frame is neither Welcome nor Error".to_owned())
+            }
+            (Link::Up(_), frame) => self.up_frame(now, frame),
+            _ => Ok(()),
+        };
+        if let Err(reason) = done {
+            self.protocol_error(now, &reason);
+        }
+    }
+
+    fn up_frame(&mut self, now: Moment, frame: ServerFrame) -> Result<(), String> {
+        match frame {
+            ServerFrame::Receipts(receipts) => return self.receipts(receipts),
+            ServerFrame::Deliver(deliver) => return self.deliver(deliver),
+            ServerFrame::Settled(settled) => return self.settled(&settled),
+            ServerFrame::Subscribed(subscribed) => self.subscribed(&subscribed),
+            ServerFrame::Unsubscribed(ended) => {
+                let failure = if ended.code == 0 {
+                    Failure::new(ErrorKind::Closed, "the gateway ended the subscription")
+                } else {
+                    Failure::from_wire(ended.code, &ended.message, 0)
+                };
+                self.subscription_ended(ended.subscription, failure);
+            }
+            ServerFrame::Admin(answer) => self.admin_answered(answer),
+            ServerFrame::Ping(ping) if !ping.answer => {
+                self.send(&ClientFrame::Ping(wire::Ping {
+                    nonce: ping.nonce,
+                    answer: true,
+                }));
+            }
+            ServerFrame::Drain(drain) => self.drain_announced(now, drain.deadline_ms),
+            ServerFrame::Welcome(_) => return Err("a second Welcome".to_owned()),
+            // Answers to what this version never asks for, and frames that may be skipped.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn receipts(&mut self, receipts: Receipts) -> Result<(), String> {
+        for receipt in receipts.receipts {
+            for sequences in self.publishes.receipt(&receipt)? {
+                let result = if receipt.code == 0 {
+                    let offset = sequences.start - receipt.first_sequence;
+                    let known = receipt.first_position > 0;
+                    let first_position = if known {
+                        receipt.first_position.saturating_add(offset)
+                    } else {
+                        0
+                    };
+                    Ok(Kept {
+                        first_position,
+                        duplicate: receipt.duplicate,
+                    })
+                } else {
+                    Err(Failure::from_wire(
+                        receipt.code,
+                        &receipt.message,
+                        receipt.retry_after_ms,
+                    ))
+                };
+                self.output
+                    .push_back(Output::Answered(Answer { sequences, result }));
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, deliver: Deliver) -> Result<(), String> {
+        for run in deliver.runs {
+            let wire = run.subscription;
+            let Some((id, subscription)) = self.subscriptions.by_wire(wire) else {
+                // After a resume the gateway may serve a number that was given up
+                // meanwhile, until it hears of that.
+                if self.subscriptions.was_used(wire) {
+                    continue;
+                }
+                return Err(format!(
+                    "a delivery for subscription {wire}, which does not exist"
+                ));
+            };
+            match subscription.phase {
+                Phase::Active => {}
+                Phase::Leaving => continue,
+                Phase::New | Phase::Asked => {
+                    return Err(format!(
+                        "a delivery for subscription {wire} before it was confirmed"
+                    ));
+                }
+            }
+            let generation = subscription.generation;
+            let noted = subscription.delivered(&run);
+            #[cfg(feature = "testing")]
+            let noted = if super::defect::is_set(super::defect::Defect::DeliveryGapsPass) {
+                Ok(())
+            } else {
+                noted
+            };
+            noted?;
+            self.output.push_back(Output::Deliver {
+                subscription: id,
+                generation,
+                run,
+            });
+        }
+        Ok(())
+    }
+
+    fn settled(&mut self, settled: &Settled) -> Result<(), String> {
+        for done in self.settles.settled(settled)? {
+            let boundary = self
+                .subscriptions
+                .by_wire(done.wire)
+                .map_or(0, |(_, s)| s.next_delivery);
+            let result = if done.code == 0 {
+                Ok(boundary)
+            } else {
+                Err(Failure::from_wire(done.code, "", 0))
+            };
+            self.stats.leases_lost += u64::from(done.code == ErrorKind::LeaseLost.number());
+            self.output.push_back(Output::Settled {
+                token: done.token,
+                result,
+            });
+        }
+        Ok(())
+    }
+
+    fn subscribed(&mut self, subscribed: &wire::Subscribed) {
+        let Some((id, subscription)) = self.subscriptions.by_wire(subscribed.subscription) else {
+            return;
+        };
+        if subscription.phase == Phase::Asked {
+            subscription.phase = Phase::Active;
+            subscription.next_delivery = subscribed.next_delivery;
+            let (ack_wait_ms, next_position) = (subscribed.ack_wait_ms, subscribed.next_position);
+            self.output.push_back(Output::Subscribed {
+                subscription: id,
+                ack_wait_ms,
+                next_position,
+            });
+        }
+    }
+
+    fn subscription_ended(&mut self, wire: u32, failure: Failure) {
+        match self.subscriptions.remove(wire) {
+            Some((subscription, gone)) if gone.phase != Phase::Leaving => {
+                self.output.push_back(Output::Ended {
+                    subscription,
+                    failure,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn admin_answered(&mut self, answer: wire::AdminAnswer) {
+        if self.admins.remove(&answer.number).is_some() {
+            let result = if answer.code == 0 {
+                Ok(answer.answer)
+            } else {
+                Err(Failure::from_wire(answer.code, &answer.message, 0))
+            };
+            self.output.push_back(Output::Admin {
+                number: answer.number,
+                result,
+            });
+        }
+    }
+
+    fn error(&mut self, now: Moment, error: &wire::Error) {
+        let failure = Failure::from_wire(error.code, &error.message, error.retry_after_ms);
+        if error.fatal || !self.is_up() {
+            self.refused(now, failure);
+        } else if error.subscription > 0 {
+            self.subscription_ended(error.subscription, failure);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Settles on their way out, and the answers to those that asked for one.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use meshwire_proto::frame::{Settle, SettleKind, SettleRange, SettleResult, Settled};
+
+/// Most ranges of one frame: about 64 KiB.
+const FRAME_RANGES: usize = 4096;
+
+/// A settle whose answer somebody waits for.
+#[derive(Clone, Debug)]
+pub(super) struct Confirm {
+    pub(super) token: u64,
+    range: SettleRange,
+    left: u32,
+    code: u32,
+}
+
+/// A settle that was answered: its token and 0, or the number of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Confirmed {
+    pub(super) token: u64,
+    pub(super) wire: u32,
+    pub(super) code: u32,
+}
+
+/// Invariant: every frame that the gateway may not have processed is in `sent`,
+/// every confirmed settle without its answer in `confirms` or `awaiting`.
+#[derive(Debug, Default)]
+pub(super) struct Settles {
+    sequence: u64,
+    plain: Vec<SettleRange>,
+    confirms: Vec<Confirm>,
+    sent: VecDeque<Settle>,
+    awaiting: BTreeMap<u64, Vec<Confirm>>,
+    /// Index in `sent` of the first frame to send again.
+    resend: usize,
+}
+
+/// Whether `next` goes on where `last` ends.
+fn extends(last: &SettleRange, next: &SettleRange) -> bool {
+    last.subscription == next.subscription
+        && last.kind == next.kind
+        && last.first_delivery.saturating_add(u64::from(last.count)) == next.first_delivery
+        && last.count.checked_add(next.count).is_some()
+}
+
+fn merge_into(ranges: &mut Vec<SettleRange>, next: SettleRange) {
+    match ranges.last_mut() {
+        Some(last) if extends(last, &next) => last.count += next.count,
+        _ => ranges.push(next),
+    }
+}
+
+/// Sorts and joins, but never moves an ack past a nack: a nack takes back later
+/// events of its key, so their order is part of what the consumer said.
+fn merge(ranges: Vec<SettleRange>) -> Vec<SettleRange> {
+    if ranges.len() < 2 {
+        return ranges;
+    }
+    let mut merged = Vec::with_capacity(ranges.len());
+    let mut rest = ranges;
+    while let Some(kind) = rest.first().map(|r| r.kind) {
+        let end = rest
+            .iter()
+            .position(|r| r.kind != kind)
+            .unwrap_or(rest.len());
+        let tail = rest.split_off(end);
+        rest.sort_unstable_by_key(|r| (r.subscription, r.first_delivery));
+        rest.drain(..).for_each(|r| merge_into(&mut merged, r));
+        rest = tail;
+    }
+    merged
+}
+
+impl Settles {
+    pub(super) fn push(&mut self, range: SettleRange) {
+        merge_into(&mut self.plain, range);
+    }
+
+    pub(super) fn push_confirmed(&mut self, range: SettleRange, token: u64) {
+        self.confirms.push(Confirm {
+            token,
+            left: range.count,
+            code: 0,
+            range,
+        });
+    }
+
+    /// How many frames and confirmations are not through.
+    pub(super) fn unfinished(&self) -> usize {
+        let awaiting: usize = self.awaiting.values().map(Vec::len).sum();
+        self.plain.len() + self.confirms.len() + self.sent.len() + awaiting
+    }
+
+    /// The next frame to send.
+    pub(super) fn next_frame(&mut self) -> Option<Settle> {
+        if let Some(frame) = self.sent.get(self.resend) {
+            self.resend += 1;
+            return Some(frame.clone());
+        }
+        let (ranges, confirm) = if self.plain.is_empty() {
+            let count = self.confirms.len().min(FRAME_RANGES);
+            let mut confirms: Vec<Confirm> = self.confirms.drain(..count).collect();
+            let mut ranges = Vec::with_capacity(confirms.len());
+            confirms
+                .iter()
+                .for_each(|c| merge_into(&mut ranges, c.range.clone()));
+            confirms.sort_by_key(|c| (c.range.subscription, c.range.first_delivery));
+            if !confirms.is_empty() {
+                self.awaiting.insert(self.sequence + 1, confirms);
+            }
+            (ranges, true)
+        } else {
+            let mut ranges = merge(std::mem::take(&mut self.plain));
+            if ranges.len() > FRAME_RANGES {
+                self.plain = ranges.split_off(FRAME_RANGES);
+            }
+            (ranges, false)
+        };
+        if ranges.is_empty() {
+            return None;
+        }
+        self.sequence += 1;
+        let frame = Settle {
+            sequence: self.sequence,
+            ranges,
+            confirm,
+        };
+        self.sent.push_back(frame.clone());
+        self.resend = self.sent.len();
+        Some(frame)
+    }
+
+    fn processed(&mut self, through: u64) {
+        while self.sent.front().is_some_and(|f| f.sequence <= through) {
+            self.sent.pop_front();
+            self.resend = self.resend.saturating_sub(1);
+        }
+    }
+
+    /// Takes the gateway's word.
+    ///
+    /// # Errors
+    /// The sentence about a frame that was never sent.
+    pub(super) fn settled(&mut self, settled: &Settled) -> Result<Vec<Confirmed>, String> {
+        if settled.through > self.sequence {
+            return Err(format!(
+                "settle frame {} is confirmed, the last one sent is {}",
+                settled.through, self.sequence
+            ));
+        }
+        self.processed(settled.through);
+        let mut done = Vec::new();
+        for result in &settled.results {
+            self.result(result, &mut done);
+        }
+        Ok(done)
+    }
+
+    fn result(&mut self, result: &SettleResult, done: &mut Vec<Confirmed>) {
+        let Some(confirms) = self.awaiting.get_mut(&result.sequence) else {
+            return;
+        };
+        let (from, to) = (
+            result.first_delivery,
+            result
+                .first_delivery
+                .saturating_add(u64::from(result.count)),
+        );
+        confirms.retain_mut(|confirm| {
+            let range = &confirm.range;
+            let (first, end) = (
+                range.first_delivery,
+                range.first_delivery.saturating_add(u64::from(range.count)),
+            );
+            if range.subscription != result.subscription || end <= from || first >= to {
+                return true;
+            }
+            let answered = u32::try_from(end.min(to) - first.max(from)).unwrap_or(u32::MAX);
+            confirm.left = confirm.left.saturating_sub(answered);
+            if result.code != 0 {
+                confirm.code = result.code;
+            }
+            if confirm.left > 0 {
+                return true;
+            }
+            done.push(Confirmed {
+                token: confirm.token,
+                wire: range.subscription,
+                code: confirm.code,
+            });
+            false
+        });
+        if confirms.is_empty() {
+            self.awaiting.remove(&result.sequence);
+        }
+    }
+
+    /// The session goes on and has processed the frames up to `through`: the
+    /// others are sent again unchanged. An answer that was lost on the way is
+    /// asked for anew; the same settle again is answered as the first was.
+    pub(super) fn resumed(&mut self, through: u64) {
+        self.processed(through);
+        self.resend = 0;
+        let lost = self
+            .awaiting
+            .range(..=through)
+            .map(|(s, _)| *s)
+            .collect::<Vec<_>>();
+        for sequence in lost {
+            for mut confirm in self.awaiting.remove(&sequence).unwrap_or_default() {
+                confirm.left = confirm.range.count;
+                self.confirms.push(confirm);
+            }
+        }
+    }
+
+    /// The session is gone: gives the tokens nobody will answer and how many
+    /// plain settles were dropped.
+    pub(super) fn lost(&mut self) -> (Vec<u64>, u64) {
+        let gone = std::mem::take(self);
+        let confirms = gone
+            .confirms
+            .into_iter()
+            .chain(gone.awaiting.into_values().flatten());
+        let unsent = gone.plain.iter().chain(
+            gone.sent
+                .iter()
+                .filter(|f| !f.confirm)
+                .flat_map(|f| &f.ranges),
+        );
+        let dropped = unsent.map(|r| u64::from(r.count)).sum();
+        (confirms.map(|c| c.token).collect(), dropped)
+    }
+}
+
+/// The range of one delivery or of several.
+pub(super) fn range(wire: u32, first: u64, count: u32, kind: SettleKind) -> SettleRange {
+    SettleRange {
+        subscription: wire,
+        first_delivery: first,
+        count,
+        kind,
+        ..SettleRange::default()
+    }
+}

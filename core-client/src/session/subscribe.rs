@@ -1,0 +1,267 @@
+//! Subscriptions of one session, by the numbers that both ends use.
+
+use std::collections::BTreeMap;
+
+use meshwire_proto::frame::DeliverRun;
+use meshwire_proto::wire::session as wire;
+use meshwire_proto::{GroupName, TopicName, UnixMillis};
+
+use super::Position;
+
+/// Names a subscription to this session's owner; survives reconnects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriptionId(pub u32);
+
+/// Where a new group or an unnamed subscription begins. An existing group goes
+/// on where it was, whatever is said here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Start {
+    /// At the oldest event that is kept. Default of a named group.
+    Earliest,
+    /// Behind the newest event. Default without a group.
+    Latest,
+    /// At the first event stored at this time or later.
+    Time(UnixMillis),
+    /// At this position.
+    Position(Position),
+}
+
+/// What to subscribe to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscribeSpec {
+    /// Which topic.
+    pub topic: TopicName,
+    /// Members of a group share its events; `None` sees all events by itself.
+    pub group: Option<GroupName>,
+    /// `None`: the default, see [`Start`].
+    pub start: Option<Start>,
+    /// Milliseconds to settle a delivery before it comes again; 0: as the group has it.
+    pub ack_wait_ms: u32,
+    /// Most unsettled events.
+    pub max_events: u32,
+    /// Most unsettled bytes; one event may pass over it.
+    pub max_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// To be asked for once the session is up.
+    New,
+    /// Asked for, not answered.
+    Asked,
+    Active,
+    /// Told to end, not answered.
+    Leaving,
+}
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) spec: SubscribeSpec,
+    pub(super) phase: Phase,
+    pub(super) wire: u32,
+    /// Counts the sessions this subscription lived in.
+    pub(super) generation: u32,
+    pub(super) next_delivery: u64,
+    /// Position behind the last one delivered; 0 when none was.
+    next_position: u64,
+}
+
+/// Invariant: `by_wire` holds every subscription that the gateway may know of.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    all: BTreeMap<SubscriptionId, Subscription>,
+    by_wire: BTreeMap<u32, SubscriptionId>,
+    last_id: u32,
+    last_wire: u32,
+}
+
+impl Subscription {
+    fn start(&self) -> Start {
+        let named = self.spec.group.is_some();
+        let start = self.spec.start.unwrap_or(if named {
+            Start::Earliest
+        } else {
+            Start::Latest
+        });
+        // What a position holds is only known to go on where deliveries came in order from it.
+        if !named && start != Start::Latest && self.next_position > 0 {
+            Start::Position(Position::from_number(self.next_position))
+        } else {
+            start
+        }
+    }
+
+    fn frame(&self) -> wire::Subscribe {
+        let at = match self.start() {
+            Start::Earliest => wire::start::At::Earliest(true),
+            Start::Latest => wire::start::At::Latest(true),
+            Start::Time(time) => wire::start::At::TimeUnixMs(time.0),
+            Start::Position(position) => wire::start::At::Position(position.number()),
+        };
+        let group = self.spec.group.as_ref();
+        let mode = if group.is_some() {
+            wire::GroupMode::Cluster
+        } else {
+            wire::GroupMode::Broadcast
+        };
+        wire::Subscribe {
+            subscription: self.wire,
+            topic: self.spec.topic.to_string(),
+            group: group.map(ToString::to_string).unwrap_or_default(),
+            mode: mode.into(),
+            start: Some(wire::Start { at: Some(at) }),
+            ack_wait_ms: self.spec.ack_wait_ms,
+            max_events: self.spec.max_events,
+            max_bytes: self.spec.max_bytes,
+            ..wire::Subscribe::default()
+        }
+    }
+}
+
+impl Subscriptions {
+    pub(super) fn add(&mut self, spec: SubscribeSpec) -> SubscriptionId {
+        self.last_id += 1;
+        let id = SubscriptionId(self.last_id);
+        let new = Subscription {
+            spec,
+            phase: Phase::New,
+            wire: 0,
+            generation: 0,
+            next_delivery: 0,
+            next_position: 0,
+        };
+        self.all.insert(id, new);
+        id
+    }
+
+    pub(super) fn get(&self, id: SubscriptionId) -> Option<&Subscription> {
+        self.all.get(&id)
+    }
+
+    pub(super) fn by_wire(&mut self, wire: u32) -> Option<(SubscriptionId, &mut Subscription)> {
+        let id = *self.by_wire.get(&wire)?;
+        Some((id, self.all.get_mut(&id)?))
+    }
+
+    /// Whether this number was ever given to a subscription.
+    pub(super) const fn was_used(&self, wire: u32) -> bool {
+        wire > 0 && wire <= self.last_wire
+    }
+
+    /// Gives a subscription a number of its own and the frame that asks for it.
+    pub(super) fn ask(&mut self, id: SubscriptionId) -> Option<wire::Subscribe> {
+        let subscription = self.all.get_mut(&id)?;
+        self.last_wire += 1;
+        subscription.wire = self.last_wire;
+        subscription.phase = Phase::Asked;
+        self.by_wire.insert(self.last_wire, id);
+        Some(subscription.frame())
+    }
+
+    /// Begins to end one; the frame to send if the gateway may know of it.
+    pub(super) fn leave(&mut self, id: SubscriptionId) -> Option<wire::Unsubscribe> {
+        let subscription = self.all.get_mut(&id)?;
+        if subscription.phase == Phase::New {
+            self.all.remove(&id);
+            return None;
+        }
+        subscription.phase = Phase::Leaving;
+        Some(wire::Unsubscribe {
+            subscription: subscription.wire,
+        })
+    }
+
+    pub(super) fn remove(&mut self, wire: u32) -> Option<(SubscriptionId, Subscription)> {
+        let id = self.by_wire.remove(&wire)?;
+        Some((id, self.all.remove(&id)?))
+    }
+
+    pub(super) fn ids(&self) -> Vec<SubscriptionId> {
+        self.all.keys().copied().collect()
+    }
+
+    pub(super) fn active(&self) -> impl Iterator<Item = &Subscription> {
+        self.all.values().filter(|s| s.phase == Phase::Active)
+    }
+
+    /// What a resumed session goes on with.
+    pub(super) fn held(&self) -> Vec<wire::HeldSubscription> {
+        let held = |s: &Subscription| wire::HeldSubscription {
+            subscription: s.wire,
+            next_delivery: s.next_delivery,
+        };
+        self.all
+            .values()
+            .filter(|s| matches!(s.phase, Phase::Active | Phase::Leaving) && s.next_delivery > 0)
+            .map(held)
+            .collect()
+    }
+
+    /// The session goes on. Frames that end or ask for a subscription may have
+    /// been lost, so they are sent again, the latter under new numbers.
+    pub(super) fn resumed(&mut self) -> (Vec<wire::Unsubscribe>, Vec<wire::Subscribe>) {
+        let (mut leave, mut ask) = (Vec::new(), Vec::new());
+        for id in self.ids() {
+            let Some(subscription) = self.all.get(&id) else {
+                continue;
+            };
+            let (phase, wire) = (subscription.phase, subscription.wire);
+            if matches!(phase, Phase::Asked | Phase::Leaving) {
+                leave.push(wire::Unsubscribe { subscription: wire });
+            }
+            if phase == Phase::Asked {
+                self.by_wire.remove(&wire);
+            }
+            if matches!(phase, Phase::New | Phase::Asked) {
+                ask.extend(self.ask(id));
+            }
+        }
+        (leave, ask)
+    }
+
+    /// The session is gone: every subscription begins a new generation. Gives the
+    /// frames to send and who lost leases.
+    pub(super) fn lost(&mut self) -> (Vec<wire::Subscribe>, Vec<(SubscriptionId, u32, bool)>) {
+        self.by_wire.clear();
+        self.all.retain(|_, s| s.phase != Phase::Leaving);
+        let (mut ask, mut reset) = (Vec::new(), Vec::new());
+        for id in self.ids() {
+            if let Some(s) = self.all.get_mut(&id).filter(|s| s.phase == Phase::Active) {
+                s.generation += 1;
+                s.next_delivery = 0;
+                reset.push((id, s.generation, s.spec.group.is_some()));
+            }
+            ask.extend(self.ask(id));
+        }
+        (ask, reset)
+    }
+}
+
+impl Subscription {
+    /// Takes note of a run.
+    ///
+    /// # Errors
+    /// The sentence about a gap or an overlap of delivery numbers.
+    pub(super) fn delivered(&mut self, run: &DeliverRun) -> Result<(), String> {
+        if run.events.is_empty() {
+            return Err(format!(
+                "an empty delivery for subscription {}",
+                run.subscription
+            ));
+        }
+        if run.first_delivery != self.next_delivery {
+            let (wire, first, next) = (run.subscription, run.first_delivery, self.next_delivery);
+            return Err(format!(
+                "delivery {first} of subscription {wire} where {next} was due"
+            ));
+        }
+        let count = u64::from(run.events.count());
+        // Numbers come from the peer: they may be at their end.
+        self.next_delivery = self.next_delivery.saturating_add(count);
+        self.next_position = self
+            .next_position
+            .max(run.first_position.saturating_add(count));
+        Ok(())
+    }
+}

@@ -1,0 +1,27 @@
+//! Counts, for a look from outside.
+
+/// What a client did since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Publishes without a receipt, now.
+    pub pending: u64,
+    /// Bytes of them.
+    pub pending_bytes: u64,
+    /// Publishes admitted.
+    pub published: u64,
+    /// Logins after the first.
+    pub reconnects: u64,
+    /// Reconnects that went on with the same session, leases and all.
+    pub resumes: u64,
+    /// Events sent again after a reconnect, exactly: none is kept twice.
+    pub replays: u64,
+    /// Connections dropped because the gateway broke the protocol.
+    pub protocol_errors: u64,
+    /// Connections dropped because nothing was heard for 2.5 heartbeats.
+    pub silences: u64,
+    /// Plain settles that came too late to be sent: their lease was gone.
+    pub settles_dropped: u64,
+    /// Confirmed settles that were answered `LEASE_LOST`.
+    pub leases_lost: u64,
+}

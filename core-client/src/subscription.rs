@@ -1,0 +1,300 @@
+//! Receiving events one by one.
+
+use std::collections::VecDeque;
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use futures_core::future::BoxFuture;
+use meshwire_proto::{ErrorKind, GroupName, TopicName, options};
+use tokio::sync::oneshot;
+
+use crate::client::Mesh;
+use crate::delivery::{Delivery, Place};
+use crate::inbox::{Batch, End, Inbox};
+use crate::outbox::Command;
+use crate::session::{Start, SubscribeSpec};
+use crate::{Error, Result};
+
+/// What to receive, until it is awaited for the [`Subscription`].
+///
+/// ```no_run
+/// # async fn example(mesh: meshwire::Mesh) -> meshwire::Result<()> {
+/// let mut orders = mesh.subscribe("orders").group("billing").await?;
+/// while let Some(delivery) = orders.try_next().await? {
+///     println!("{}", delivery.text()?);
+///     delivery.ack();
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is received until it is awaited"]
+pub struct Subscribe {
+    mesh: Mesh,
+    topic: String,
+    group: Option<String>,
+    start: Option<Start>,
+    prefetch: (u64, u64),
+    ack_wait: Option<Duration>,
+}
+
+impl Subscribe {
+    pub(crate) fn new(mesh: Mesh, topic: &str) -> Self {
+        let prefetch = (
+            options::PREFETCH_EVENTS.default,
+            options::PREFETCH_BYTES.default,
+        );
+        Self {
+            mesh,
+            topic: topic.to_owned(),
+            group: None,
+            start: None,
+            prefetch,
+            ack_wait: None,
+        }
+    }
+
+    /// Joins a consumer group: its members share the topic's events, and it goes
+    /// on where it was after a restart. Without a group the subscription sees
+    /// every event from now on, as long as its session lasts.
+    pub fn group(mut self, name: impl Into<String>) -> Self {
+        self.group = Some(name.into());
+        self
+    }
+
+    /// Where a new group, or a subscription without one, begins. A group that
+    /// exists goes on where it was.
+    pub const fn start(mut self, start: Start) -> Self {
+        self.start = Some(start);
+        self
+    }
+
+    /// Most unsettled events and bytes sent ahead. Default 256 and 8 MiB; from 1
+    /// and 1 to 65,536 and 64 MiB. It bounds the memory that waiting events take;
+    /// one event may pass over the bytes.
+    pub const fn prefetch(mut self, events: u64, bytes: u64) -> Self {
+        self.prefetch = (events, bytes);
+        self
+    }
+
+    /// How long a delivery may stay unsettled before it comes again. Default
+    /// 30 s, or what the group has; from 1 s to 12 h.
+    pub const fn ack_wait(mut self, wait: Duration) -> Self {
+        self.ack_wait = Some(wait);
+        self
+    }
+
+    fn spec(&self) -> Result<SubscribeSpec> {
+        let invalid = |problem: String| Error::new(ErrorKind::Invalid, "subscribe", problem);
+        let named = |e| Error::name("subscribe", &e);
+        let (events, bytes) = self.prefetch;
+        let events = options::PREFETCH_EVENTS.check(events).map_err(invalid)?;
+        let wait = self
+            .ack_wait
+            .map(|w| options::ACK_WAIT.check_duration(w))
+            .transpose()
+            .map_err(invalid)?;
+        Ok(SubscribeSpec {
+            topic: TopicName::parse(&self.topic).map_err(named)?,
+            group: self
+                .group
+                .as_deref()
+                .map(GroupName::parse)
+                .transpose()
+                .map_err(named)?,
+            start: self.start,
+            ack_wait_ms: wait.map_or(0, |w| u32::try_from(w.as_millis()).unwrap_or(u32::MAX)),
+            max_events: u32::try_from(events).unwrap_or(u32::MAX),
+            max_bytes: options::PREFETCH_BYTES.check(bytes).map_err(invalid)?,
+        })
+    }
+
+    async fn begin(self) -> Result<Subscription> {
+        let context = |error: Error| error.during("subscribe").with("topic", self.topic.clone());
+        let spec = self.spec().map_err(context)?;
+        if spec.group.is_none() {
+            let start = spec.start.unwrap_or(Start::Latest);
+            tracing::info!(topic = %spec.topic, ?start, "subscribing without a group: this program sees every event, from its start on, and keeps no place; name a group to go on after a restart");
+        }
+        let outbox = Arc::clone(self.mesh.outbox());
+        let inbox = Arc::new(Inbox::new(
+            spec.topic.clone(),
+            Arc::clone(&outbox),
+            spec.max_events,
+            spec.max_bytes,
+        ));
+        let (reply, answer) = oneshot::channel();
+        outbox
+            .command(Command::Subscribe {
+                spec,
+                inbox: Arc::clone(&inbox),
+                reply,
+            })
+            .map_err(context)?;
+        // From here on dropping the subscription ends it, also before the answer.
+        let subscription = Subscription {
+            mesh: self.mesh.clone(),
+            inbox,
+            taken: VecDeque::new(),
+            over: false,
+        };
+        match answer.await {
+            Ok(Ok(())) => Ok(subscription),
+            Ok(Err(error)) => Err(context(error)),
+            Err(_) => Err(context(Error::closed("subscribe"))),
+        }
+    }
+}
+
+impl IntoFuture for Subscribe {
+    type Output = Result<Subscription>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    /// Subscribes, and resolves when the gateway has confirmed it. While the
+    /// client is reconnecting it waits.
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.begin())
+    }
+}
+
+/// A stream of deliveries. Dropping it ends the subscription, and what is
+/// unsettled comes again at once.
+///
+/// It ends (`None`) when the client drains or closes. An error other than an
+/// unreadable event is its last item.
+#[derive(Debug)]
+pub struct Subscription {
+    mesh: Mesh,
+    inbox: Arc<Inbox>,
+    taken: VecDeque<Batch>,
+    over: bool,
+}
+
+impl Subscription {
+    /// The next delivery; `None` at the end.
+    ///
+    /// # Cancel safety
+    /// No delivery is lost.
+    pub async fn next(&mut self) -> Option<Result<Delivery>> {
+        std::future::poll_fn(|cx| self.poll_delivery(cx)).await
+    }
+
+    /// The next delivery; `Ok(None)` at the end.
+    ///
+    /// # Errors
+    /// Why the subscription ended, as [`Subscription`] says.
+    ///
+    /// # Cancel safety
+    /// No delivery is lost.
+    pub async fn try_next(&mut self) -> Result<Option<Delivery>> {
+        self.next().await.transpose()
+    }
+
+    /// The next delivery if one is here already.
+    ///
+    /// # Errors
+    /// As [`Subscription::try_next`].
+    pub fn next_now(&mut self) -> Result<Option<Delivery>> {
+        match self.poll_delivery(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(delivery) => delivery.transpose(),
+            Poll::Pending => Ok(None),
+        }
+    }
+
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        self.inbox.topic.as_str()
+    }
+
+    /// The client that it belongs to.
+    #[must_use]
+    pub const fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
+    /// Whether the last item was the last.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        loop {
+            if let Some(delivery) = self.split() {
+                return Poll::Ready(Some(delivery));
+            }
+            match self.inbox.poll_take(&mut self.taken, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => {}
+                Poll::Ready(Some(end)) => {
+                    self.over = true;
+                    return Poll::Ready(match end {
+                        End::Quiet => None,
+                        End::Error(error) => Some(Err(error.with("topic", self.topic()))),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Splits the next delivery off the runs that were taken.
+    fn split(&mut self) -> Option<Result<Delivery>> {
+        loop {
+            let batch = self.taken.front_mut()?;
+            let left = batch.run.events.count();
+            let event = if self.inbox.is_stopped() || self.inbox.is_stale(batch.generation) {
+                self.inbox.give_up(u64::from(left));
+                None
+            } else {
+                batch.run.events.pop_front()
+            };
+            let Some(event) = event else {
+                self.taken.pop_front();
+                continue;
+            };
+            let run = &mut batch.run;
+            let place = Place {
+                number: run.first_delivery,
+                position: run.first_position,
+                gap: std::mem::take(&mut run.gap),
+                stored: run.stored_unix_ms,
+                attempt: run.attempt,
+                generation: batch.generation,
+            };
+            run.first_delivery = run.first_delivery.saturating_add(1);
+            run.first_position = run.first_position.saturating_add(1);
+            return Some(Delivery::new(event, &self.inbox, place));
+        }
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Result<Delivery>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_delivery(cx)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let left: u64 = self
+            .taken
+            .iter()
+            .map(|b| u64::from(b.run.events.count()))
+            .sum();
+        self.inbox.give_up(left);
+        // A client that is closed has nothing to be told.
+        let _ = self
+            .inbox
+            .outbox
+            .command(Command::Unsubscribe(Arc::clone(&self.inbox)));
+    }
+}

@@ -1,0 +1,210 @@
+//! Administration of topics.
+
+use std::time::Duration;
+
+use meshwire_proto::wire::admin as wire;
+use meshwire_proto::{ErrorKind, TopicName, options};
+use prost::Message;
+use tokio::sync::oneshot;
+
+use crate::client::Mesh;
+use crate::outbox::Command;
+use crate::{Error, Position, Result};
+
+/// Creates and lists topics; from [`Mesh::topics`].
+#[derive(Clone, Debug)]
+pub struct Topics {
+    mesh: Mesh,
+}
+
+/// What a receipt of a topic says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Durability {
+    /// The event is gone when the gateway restarts.
+    Memory,
+    /// The event is in the kernel: it survives the gateway's process.
+    Written,
+    /// The event is on disk: it survives a power loss.
+    Synced,
+}
+
+/// A topic as the gateway lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// What a receipt says.
+    pub durability: Durability,
+    /// How long events are kept.
+    pub retention: Duration,
+    /// The oldest event that can be read.
+    pub first: Position,
+    /// Where the next event will be. Formula: `next - first` events can be read.
+    pub next: Position,
+    /// Bytes of the events that can be read.
+    pub bytes: u64,
+    /// Its groups, by name.
+    pub groups: Vec<Group>,
+}
+
+/// A consumer group as the gateway lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Every event up to here is settled.
+    pub settled_through: Position,
+    /// Subscriptions that share it.
+    pub members: u32,
+    /// Deliveries that are out and unsettled.
+    pub in_flight: u64,
+    /// Events that are neither settled nor out.
+    pub lag: u64,
+}
+
+impl Durability {
+    const fn to_wire(self) -> wire::Durability {
+        match self {
+            Self::Memory => wire::Durability::Memory,
+            Self::Written => wire::Durability::Written,
+            Self::Synced => wire::Durability::Synced,
+        }
+    }
+
+    fn from_wire(durability: wire::Durability) -> Result<Self> {
+        match durability {
+            wire::Durability::Memory => Ok(Self::Memory),
+            wire::Durability::Written => Ok(Self::Written),
+            wire::Durability::Synced => Ok(Self::Synced),
+            wire::Durability::Unspecified => Err(unexpected("a topic without durability")),
+        }
+    }
+}
+
+fn unexpected(what: &str) -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        "topics",
+        format!("the gateway answered with {what}"),
+    )
+}
+
+impl TryFrom<wire::Topic> for Topic {
+    type Error = Error;
+
+    fn try_from(topic: wire::Topic) -> Result<Self> {
+        Ok(Self {
+            durability: Durability::from_wire(topic.durability())?,
+            retention: Duration::from_millis(topic.retention_ms),
+            first: Position::from_number(topic.first_position),
+            next: Position::from_number(topic.next_position),
+            bytes: topic.bytes,
+            groups: topic.groups.into_iter().map(Group::from).collect(),
+            name: topic.name,
+        })
+    }
+}
+
+impl From<wire::GroupSummary> for Group {
+    fn from(group: wire::GroupSummary) -> Self {
+        Self {
+            name: group.name,
+            settled_through: Position::from_number(group.settled_through),
+            members: group.members,
+            in_flight: group.in_flight,
+            lag: group.lag,
+        }
+    }
+}
+
+impl Topics {
+    pub(crate) const fn new(mesh: Mesh) -> Self {
+        Self { mesh }
+    }
+
+    /// Creates a topic. One of that name with the same settings is left as it is.
+    /// Without a durability or a retention (from 1 s to 10 years) the gateway's
+    /// default holds.
+    ///
+    /// # Errors
+    /// `ALREADY_EXISTS` with other settings; `UNSUPPORTED` for a durability that
+    /// the gateway's store has not; `INVALID` for name or retention.
+    ///
+    /// # Cancel safety
+    /// The topic may be created or not.
+    pub async fn create(
+        &self,
+        name: &str,
+        durability: Option<Durability>,
+        retention: Option<Duration>,
+    ) -> Result<Topic> {
+        let context = |error: Error| error.during("create topic").with("topic", name);
+        let name = TopicName::parse(name).map_err(|e| context(Error::name("create topic", &e)))?;
+        let retention = retention
+            .map(|r| options::RETENTION.check_duration(r))
+            .transpose();
+        let retention =
+            retention.map_err(|p| context(Error::new(ErrorKind::Invalid, "create topic", p)))?;
+        let command = wire::command::Command::CreateTopic(wire::CreateTopic {
+            name: name.to_string(),
+            durability: durability
+                .map_or(wire::Durability::Unspecified, Durability::to_wire)
+                .into(),
+            retention_ms: retention.map_or(0, |r| u64::try_from(r.as_millis()).unwrap_or(u64::MAX)),
+        });
+        match self.ask(command).await.map_err(context)? {
+            wire::answer::Answer::Topic(topic) => Topic::try_from(topic).map_err(context),
+            wire::answer::Answer::Topics(_) => Err(context(unexpected("a list"))),
+        }
+    }
+
+    /// Every topic, by name.
+    ///
+    /// # Errors
+    /// As the gateway answers.
+    ///
+    /// # Cancel safety
+    /// It may be called again.
+    pub async fn list(&self) -> Result<Vec<Topic>> {
+        let mut topics = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let command = wire::command::Command::ListTopics(wire::ListTopics { cursor, limit: 0 });
+            let page = match self
+                .ask(command)
+                .await
+                .map_err(|e| e.during("list topics"))?
+            {
+                wire::answer::Answer::Topics(page) => page,
+                wire::answer::Answer::Topic(_) => return Err(unexpected("one topic")),
+            };
+            for topic in page.topics {
+                topics.push(Topic::try_from(topic)?);
+            }
+            cursor = page.next;
+            if cursor.is_empty() {
+                return Ok(topics);
+            }
+        }
+    }
+
+    async fn ask(&self, command: wire::command::Command) -> Result<wire::answer::Answer> {
+        let command = wire::Command {
+            command: Some(command),
+        }
+        .encode_to_vec()
+        .into();
+        let (reply, answer) = oneshot::channel();
+        self.mesh
+            .outbox()
+            .command(Command::Admin { command, reply })?;
+        let answer = answer.await.map_err(|_| Error::closed("topics"))?;
+        let answer = answer.map_err(|failure| Error::from_failure("topics", &failure))?;
+        let answer = wire::Answer::decode(answer)
+            .map_err(|e| unexpected("what cannot be read").with_source(e))?;
+        answer.answer.ok_or_else(|| unexpected("nothing"))
+    }
+}

@@ -1,0 +1,16 @@
+//! The client as programs use it, against a scripted gateway in memory. Time is
+//! virtual: tokio's clock is paused and moves on when nothing else can.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod connect;
+mod consume;
+mod end;
+mod publish;
+mod script;
+mod subscribe;

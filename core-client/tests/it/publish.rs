@@ -1,0 +1,295 @@
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use meshwire::{ErrorKind, Event, Position, Receipt};
+use meshwire_proto::frame::Receipt as Range;
+use meshwire_proto::{EventLimits, EventView};
+use tokio::time::timeout;
+
+use crate::script::{Gateway, connected, connected_with, welcome};
+
+fn events(count: usize) -> impl Iterator<Item = Event> {
+    (0..count).map(|n| Event::text("test", format!("event {n}")))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_answers_with_the_position_of_its_receipt() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let publish = mesh.publish("orders", Event::text("order.created", "hello"));
+    let (receipt, ()) = tokio::join!(publish, async {
+        let publish = gateway.publish().await;
+        assert_eq!(
+            (
+                publish.runs[0].topic.as_str(),
+                publish.runs[0].first_sequence
+            ),
+            ("orders", 1)
+        );
+        gateway.keep(1, 1, 77).await;
+    });
+    let receipt: Receipt = receipt.unwrap();
+    assert_eq!(
+        (receipt.position, receipt.duplicate),
+        (Some(Position::from_number(77)), false)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn absent_attributes_are_filled_in_and_given_ones_kept() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let absent = mesh
+        .publish_start("orders", Event::default())
+        .await
+        .unwrap();
+    let given = Event::new("order.created")
+        .id("1")
+        .source("//me")
+        .time(meshwire::UnixMillis(5));
+    let given = mesh.publish_start("orders", given).await.unwrap();
+    let publish = gateway.publish().await;
+    let events: Vec<_> = publish
+        .runs
+        .iter()
+        .flat_map(|r| r.events.iter().collect::<Vec<_>>())
+        .collect();
+    let view = EventView::parse(&events[0], EventLimits::default()).unwrap();
+    assert_eq!((view.kind(), view.id().len()), ("orders", 36));
+    assert!(
+        view.source().starts_with("//") && view.source().ends_with("/test"),
+        "{}",
+        view.source()
+    );
+    assert!(view.attribute("time").is_some());
+    let view = EventView::parse(&events[1], EventLimits::default()).unwrap();
+    assert_eq!(
+        (view.kind(), view.id(), view.source()),
+        ("order.created", "1", "//me")
+    );
+    assert_eq!(
+        view.attribute("time").unwrap().to_string(),
+        "1970-01-01T00:00:00.005Z"
+    );
+    drop((absent, given));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_concurrent_publishes_travel_as_few_frames() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let tasks: Vec<_> = events(1000)
+        .map(|event| {
+            let mesh = mesh.clone();
+            tokio::spawn(async move { mesh.publish("orders", event).await })
+        })
+        .collect();
+    let frames = gateway.publishes(1000).await;
+    assert!(frames <= 20, "{frames} frames");
+    gateway.keep(1, 1000, 1).await;
+    let mut positions = Vec::new();
+    for task in tasks {
+        positions.push(task.await.unwrap().unwrap().position.unwrap().number());
+    }
+    positions.sort_unstable();
+    assert_eq!(positions, (1..=1000).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_window_is_an_error_for_one_form_and_a_wait_for_the_other() {
+    let (mesh, mut gateway, _listener) = connected_with(|c| c.publish_window(3, 1 << 20)).await;
+    let mut pending = Vec::new();
+    for event in events(3) {
+        pending.push(mesh.try_publish("orders", event).unwrap());
+    }
+    let error = mesh.try_publish("orders", Event::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BufferFull);
+    assert!(
+        error.message().contains("publish_window") && error.retryable(),
+        "{error}"
+    );
+    let waiting = mesh.publish_start("orders", Event::default());
+    tokio::pin!(waiting);
+    assert!(timeout(Duration::from_secs(5), &mut waiting).await.is_err());
+    gateway.publishes(3).await;
+    gateway.keep(1, 1, 1).await;
+    drop(waiting.await.unwrap());
+    assert_eq!(mesh.stats().pending, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_wait_for_room_passes_the_room_on() {
+    let (mesh, mut gateway, _listener) = connected_with(|c| c.publish_window(1, 1 << 20)).await;
+    let first = mesh.try_publish("orders", Event::default()).unwrap();
+    let spawn = |mesh: meshwire::Mesh| {
+        tokio::spawn(async move { mesh.publish_start("orders", Event::default()).await })
+    };
+    let (cancelled, waiting) = (spawn(mesh.clone()), spawn(mesh.clone()));
+    gateway.publishes(1).await;
+    cancelled.abort();
+    gateway.keep(1, 1, 1).await;
+    first.await.unwrap();
+    let second = waiting.await.unwrap().unwrap();
+    gateway.publishes(1).await;
+    gateway.keep(2, 1, 2).await;
+    second.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_gives_one_result_an_event_and_one_bad_event_fails_alone() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let bad = Event::default().attribute("UPPER", "case");
+    let batch = vec![Event::default(), bad, Event::default(), Event::default()];
+    let (results, ()) = tokio::join!(mesh.publish_batch("orders", batch), async {
+        gateway.publishes(3).await;
+        gateway.keep(1, 2, 1).await;
+        let full = Range {
+            first_sequence: 3,
+            count: 1,
+            code: ErrorKind::DiskFull.number(),
+            message: "topic old holds the oldest segment".to_owned(),
+            ..Range::default()
+        };
+        gateway.receipt(full).await;
+    });
+    let kinds: Vec<_> = results
+        .iter()
+        .map(|r| r.as_ref().map_err(|e| e.kind()).map(|_| ()))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            Ok(()),
+            Err(ErrorKind::Invalid),
+            Ok(()),
+            Err(ErrorKind::DiskFull)
+        ]
+    );
+    let full = results[3].as_ref().unwrap_err();
+    assert_eq!(
+        full.context(),
+        [("topic", "orders".to_owned()), ("index", "3".to_owned())]
+    );
+    assert!(full.message().contains("topic old"), "{full}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn flush_waits_for_every_answer_and_tells_failures_that_nobody_awaits() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    mesh.flush().await.unwrap();
+    for event in events(10) {
+        drop(mesh.publish_start("orders", event).await.unwrap());
+    }
+    let flush = mesh.flush();
+    tokio::pin!(flush);
+    gateway.publishes(10).await;
+    assert!(timeout(Duration::from_secs(1), &mut flush).await.is_err());
+    gateway.keep(1, 8, 1).await;
+    assert!(timeout(Duration::from_secs(1), &mut flush).await.is_err());
+    gateway
+        .receipt(Range {
+            first_sequence: 9,
+            count: 2,
+            code: ErrorKind::Busy.number(),
+            ..Range::default()
+        })
+        .await;
+    let error = flush.await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.operation()),
+        (ErrorKind::Busy, "flush")
+    );
+    assert_eq!(error.context(), [("failed_publishes", "2".to_owned())]);
+    mesh.flush().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_topics_and_too_large_events_are_refused_before_they_are_sent() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let error = mesh
+        .publish("no topic", Event::default())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.message().contains("1 to 120 bytes"), "{error}");
+    let huge = Event::bytes("test", vec![0; 9 << 20]);
+    let error = mesh.publish("orders", huge).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    assert!(error.message().contains("max_frame_bytes"), "{error}");
+    let good = mesh
+        .publish_start("orders", Event::default())
+        .await
+        .unwrap();
+    assert_eq!(gateway.publish().await.runs[0].first_sequence, 1);
+    drop(good);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unanswered_publishes_are_replayed_on_the_next_connection_and_answered_there() {
+    let (mesh, mut gateway, mut listener) = connected().await;
+    let mut pending = Vec::new();
+    for event in events(100) {
+        pending.push(mesh.publish_start("orders", event).await.unwrap());
+    }
+    gateway.publishes(100).await;
+    gateway.keep(1, 40, 1).await;
+    for receipt in pending.drain(..40) {
+        receipt.await.unwrap();
+    }
+    drop(gateway);
+    let welcome = meshwire_proto::wire::session::Welcome {
+        kept_through: 70,
+        ..welcome()
+    };
+    let (mut gateway, hello) = Gateway::log_in(&mut listener, welcome).await;
+    assert_eq!(hello.first_unanswered, 41);
+    let publish = gateway.publish().await;
+    assert_eq!(
+        (
+            publish.runs[0].first_sequence,
+            publish.runs[0].events.count()
+        ),
+        (71, 30)
+    );
+    gateway.keep(71, 30, 71).await;
+    for (index, receipt) in pending.into_iter().enumerate() {
+        assert_eq!(receipt.await.unwrap().position.is_some(), index >= 30);
+    }
+    assert_eq!((mesh.stats().replays, mesh.stats().pending), (30, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_does_not_read_cannot_stop_the_client_from_reading() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let (subscription, subscribe) =
+        tokio::join!(mesh.subscribe("orders").into_future(), gateway.subscribe());
+    let mut subscription = subscription.unwrap();
+    // More than the pipe and the client's write buffer hold.
+    let pending: Vec<_> = (0..64)
+        .map(|_| {
+            mesh.try_publish("orders", Event::bytes("test", vec![0; 64 << 10]))
+                .unwrap()
+        })
+        .collect();
+    for number in 1..=100 {
+        gateway
+            .deliver(
+                subscribe.subscription,
+                number,
+                [crate::script::event("1", None, "data")],
+            )
+            .await;
+        subscription.try_next().await.unwrap().unwrap().ack();
+    }
+    drop(pending);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_with_a_later_version_is_unsupported_by_name() {
+    let (mesh, _gateway, _listener) = connected().await;
+    for error in [
+        mesh.request("quote", Event::default()).unwrap_err(),
+        mesh.request_stream("quote", Event::default()).unwrap_err(),
+        mesh.serve("quote").unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.message().contains("a later version"), "{error}");
+    }
+}

@@ -1,0 +1,54 @@
+//! Runs the examples against a real gateway and compares what they print.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, and say what they lack"
+)]
+
+use std::process::Command;
+
+use meshwire::ErrorKind;
+use meshwire::testing::Gateway;
+
+/// A gateway, `None` where the program is not built: `cargo xtask test` builds it first.
+fn gateway() -> Option<Gateway> {
+    match Gateway::start() {
+        Ok(gateway) => Some(gateway),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            println!("skipped: needs MESHWIRE_BIN");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn printed(program: &str, gateway: &Gateway) -> String {
+    let output = Command::new(program).arg(gateway.url()).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn what_the_publisher_publishes_the_consumer_bills() {
+    let Some(gateway) = gateway() else { return };
+    assert_eq!(
+        printed(env!("CARGO_BIN_EXE_publisher"), &gateway),
+        "order 1 is kept\norder 2 is kept\norder 3 is kept\norder 4 is kept\norder 5 is kept\n"
+    );
+    assert_eq!(
+        printed(env!("CARGO_BIN_EXE_consumer"), &gateway),
+        "bill ada for item 1\nbill ben for item 2\nbill ada for item 3\nbill cy for item 4\nbill ben for item 5\n"
+    );
+}
+
+#[test]
+fn without_a_gateway_an_example_says_how_to_start_one() {
+    let output = Command::new(env!("CARGO_BIN_EXE_publisher"))
+        .arg("mesh://127.0.0.1:1")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("meshwire serve"), "{errors}");
+}

@@ -1,0 +1,82 @@
+//! What a gateway is told: valid by construction. The binary makes it from file,
+//! environment and flags.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use meshwire_proto::{EventLimits, options};
+
+/// What happens when the log fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStoreFailure {
+    /// End sessions, exit with code 74.
+    Exit,
+    /// Go on serving reads.
+    Stay,
+}
+
+/// Every option of a gateway. [`Config::default`] is the table of options.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "docs/options.md documents each; names are the same")]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub allow_anonymous: bool,
+    pub data_dir: PathBuf,
+    pub memory: bool,
+    pub auto_create: bool,
+    pub max_topics: usize,
+    pub retention: Duration,
+    /// 0: 80 % of what was free at first start.
+    pub max_disk: u64,
+    pub on_store_failure: OnStoreFailure,
+    pub limits: EventLimits,
+    pub max_frame_bytes: u32,
+    pub login_frame_bytes: u32,
+    pub login_timeout: Duration,
+    pub heartbeat: Duration,
+    pub resume_window: Duration,
+    pub session_bytes: u64,
+    pub max_connections: usize,
+    pub dedup_window: Duration,
+    pub dedup_ids: usize,
+    pub memory_ring_bytes: usize,
+    pub memory_total_bytes: usize,
+    pub cache_bytes: usize,
+    pub publish_budget_bytes: u64,
+}
+
+const fn size(option: &options::Bounded) -> usize {
+    option.default as usize
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            allow_anonymous: options::ALLOW_ANONYMOUS.default,
+            data_dir: options::DATA_DIR.default.into(),
+            memory: options::MEMORY.default,
+            auto_create: options::AUTO_CREATE.default,
+            max_topics: size(&options::MAX_TOPICS),
+            retention: options::RETENTION.default_duration(),
+            max_disk: options::MAX_DISK.default,
+            on_store_failure: OnStoreFailure::Exit,
+            limits: EventLimits::default(),
+            max_frame_bytes: options::MAX_FRAME_BYTES.default as u32,
+            login_frame_bytes: options::LOGIN_FRAME_BYTES.default as u32,
+            login_timeout: options::LOGIN_TIMEOUT.default_duration(),
+            heartbeat: options::HEARTBEAT.default_duration(),
+            resume_window: options::RESUME_WINDOW.default_duration(),
+            session_bytes: options::SESSION_BYTES.default,
+            max_connections: size(&options::MAX_CONNECTIONS),
+            dedup_window: options::DEDUP_WINDOW.default_duration(),
+            dedup_ids: size(&options::DEDUP_IDS),
+            memory_ring_bytes: size(&options::MEMORY_RING_BYTES),
+            memory_total_bytes: size(&options::MEMORY_TOTAL_BYTES),
+            cache_bytes: size(&options::CACHE_BYTES),
+            publish_budget_bytes: options::PUBLISH_BUDGET_BYTES.default,
+        }
+    }
+}

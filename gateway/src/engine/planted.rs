@@ -1,0 +1,27 @@
+//! Planted defects: each must be caught by the simulation. Never in a release.
+
+use std::cell::Cell;
+
+/// A mistake that the engine makes while it is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// Some events without a key are leased to a second member at once.
+    LeaseGivenTwice,
+    /// Some delivery numbers are left out.
+    DeliveryGap,
+    /// A nack does not take back what follows of its key.
+    NoTakeBack,
+}
+
+thread_local! {
+    static PLANTED: Cell<Option<Defect>> = const { Cell::new(None) };
+}
+
+/// Plants a defect in every engine of this thread; `None` takes it out.
+pub fn plant(defect: Option<Defect>) {
+    PLANTED.set(defect);
+}
+
+pub(super) fn is(defect: Defect) -> bool {
+    PLANTED.get() == Some(defect)
+}

@@ -1,0 +1,71 @@
+//! From what a log found at opening to a mesh that goes on where it stopped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::engine::{GroupState, Producer, TopicSettings};
+use crate::mesh::{Authorize, Mesh, MeshConfig, Recovered, RecoveredGroup, RecoveredTopic, Stores};
+use crate::store::log::{self, DiskError};
+
+fn recovered(found: &log::Recovered) -> Recovered {
+    let fold = &found.fold;
+    let (next_topic, next_group) = fold.next_ids();
+    let mut topics: Vec<RecoveredTopic> = Vec::new();
+    for (id, topic) in &fold.topics {
+        let settings = TopicSettings {
+            name: topic.name.clone(),
+            durability: topic.durability,
+            retention_ms: topic.retention_ms,
+        };
+        let of_topic = fold.groups.iter().filter(|(_, group)| group.topic == *id);
+        let groups = of_topic.map(|(group_id, group)| RecoveredGroup {
+            id: *group_id,
+            name: group.name.clone(),
+            ack_wait: Duration::from_millis(u64::from(group.ack_wait_ms)),
+            state: GroupState {
+                floor: group.floor,
+                settled: group.acked.iter().collect(),
+                failures: group.failures.clone(),
+            },
+        });
+        topics.push(RecoveredTopic {
+            id: *id,
+            settings,
+            next: topic.next,
+            stored: topic.stored,
+            groups: groups.collect(),
+        });
+    }
+    let producer = |p: &log::ProducerState| Producer {
+        epoch: p.epoch,
+        ranges: p.kept.iter().collect(),
+        seen: p.seen,
+        ticket: None,
+    };
+    Recovered {
+        topics,
+        producers: fold.producers.iter().map(|(id, p)| (*id, producer(p))).collect(),
+        next_ids: (next_topic.0, next_group.0),
+        watermark: found.watermark,
+    }
+}
+
+/// A mesh over these stores that knows what the log found.
+///
+/// # Errors
+/// Events of the de-duplication window cannot be read.
+pub fn open_mesh(
+    config: MeshConfig,
+    clock: Arc<dyn Clock>,
+    authorize: Arc<dyn Authorize>,
+    stores: Stores,
+    found: Option<log::Recovered>,
+) -> Result<Mesh, DiskError> {
+    let state = found.as_ref().map(recovered).unwrap_or_default();
+    let mesh = Mesh::open(config, clock, authorize, stores, &state);
+    if let Some(found) = found {
+        found.recent.for_each(|block| mesh.remember(block.topic, block.first, block.stored, block.bytes))?;
+    }
+    Ok(mesh)
+}

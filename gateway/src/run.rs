@@ -1,0 +1,214 @@
+//! A whole gateway: the only place that names concrete parts and wires them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use meshwire_proto::options;
+use tokio::sync::watch;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, OnStoreFailure};
+use crate::ingress::native::{Native, NativeConfig, NativeIngress};
+use crate::ingress::{Ingress, Listener, ListenerConfig, Shutdown};
+use crate::mesh::{AllowAll, Authorize, Mesh, MeshConfig, Stores};
+use crate::random::{Random as _, SystemRandom};
+use crate::recover::open_mesh;
+use crate::store::Store;
+use crate::store::log::{self, LogClock, LogOptions, LogStore, OpenError};
+use crate::store::memory::{MemoryConfig, MemoryStore};
+
+/// Why a gateway did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another with --listen, port 0 takes a free one")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Anybody could reach a gateway that asks nobody who they are.
+    #[error(
+        "{0} is not a loopback address, and callers are not authenticated; listen on 127.0.0.1, or say allow_anonymous"
+    )]
+    Open(SocketAddr),
+    /// No random numbers.
+    #[error("the system gives no random numbers: {0}")]
+    Random(String),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// The log got no thread.
+    #[error("the system gives no thread: {0}")]
+    Thread(std::io::Error),
+    /// The log failed while running (option `on_store_failure`).
+    #[error("a write or sync of the log failed; nothing unanswered is known to be kept")]
+    StoreFailed,
+}
+
+/// A gateway that is bound and recovered, and serves once [`Gateway::serve`] is called.
+pub struct Gateway {
+    listener: Listener,
+    address: SocketAddr,
+    mesh: Mesh,
+    native: Arc<Native>,
+    stores: Stores,
+    on_store_failure: OnStoreFailure,
+    report: Option<Report>,
+}
+
+/// What recovery found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Events that can be read.
+    pub events: u64,
+    /// Bytes of a torn tail that were cut.
+    pub torn_bytes: u64,
+    /// How long it took, in milliseconds.
+    pub millis: u64,
+    /// Damage, each with its place.
+    pub damage: Vec<String>,
+}
+
+impl Gateway {
+    /// Binds the listener and recovers the log.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn open(config: Config) -> Result<Self, RunError> {
+        Self::open_with(config, Arc::new(AllowAll)).await
+    }
+
+    /// [`Gateway::open`] with another judge of who may do what.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn open_with(config: Config, authorize: Arc<dyn Authorize>) -> Result<Self, RunError> {
+        if !config.listen.ip().is_loopback() && !config.allow_anonymous {
+            return Err(RunError::Open(config.listen));
+        }
+        let limits = ListenerConfig { max_connections: config.max_connections, sniff_timeout: config.login_timeout };
+        let refused = |source| RunError::Listen { address: config.listen, source };
+        let listener = Listener::bind(config.listen, limits).await.map_err(refused)?;
+        let address = listener.address().map_err(refused)?;
+        let mut random = [0; 32];
+        SystemRandom.fill(&mut random).map_err(RunError::Random)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let began = clock.now();
+        let memory = MemoryConfig { ring_bytes: config.memory_ring_bytes, total_bytes: config.memory_total_bytes };
+        let memory: Arc<dyn Store> = Arc::new(MemoryStore::new(memory));
+        let (log, found) = if config.memory { (None, None) } else { open_log(&config, clock.clone(), random)? };
+        let report = found.as_ref().map(|found| Report {
+            events: found.events,
+            torn_bytes: found.torn_bytes,
+            damage: found.damage.clone(),
+            ..Report::default()
+        });
+        let stores = Stores { memory, log: log.clone().map(|l| l as Arc<dyn Store>) };
+        let mesh = open_mesh(mesh_config(&config, random), clock.clone(), authorize, stores.clone(), found);
+        let mesh = mesh.map_err(OpenError::from)?;
+        if let Some(log) = &log {
+            log.start(mesh.completions()).map_err(RunError::Thread)?;
+        }
+        let millis = u64::try_from(clock.now().mono.since(began.mono).as_millis()).unwrap_or(u64::MAX);
+        let report = report.map(|r| Report { millis, ..r });
+        let native = Native::new(mesh.clone(), native_config(&config, random), Arc::new(SystemRandom));
+        Ok(Self { listener, address, mesh, native, stores, on_store_failure: config.on_store_failure, report })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What recovery found; `None` without a log.
+    #[must_use]
+    pub const fn report(&self) -> Option<&Report> {
+        self.report.as_ref()
+    }
+
+    /// Serves until `stop` ends, then drains sessions and closes the log.
+    ///
+    /// # Errors
+    /// [`RunError::StoreFailed`] with `on_store_failure = exit`.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        let (shutdown, watched) = watch::channel(Shutdown::Running);
+        let (mesh, native) = (self.mesh.clone(), self.native.clone());
+        let mut failed = mesh.watermark();
+        let exit = self.on_store_failure == OnStoreFailure::Exit;
+        let ingresses: Vec<Arc<dyn Ingress>> = vec![Arc::new(NativeIngress(self.native.clone()))];
+        let serving = self.listener.serve(ingresses, watched);
+        let mut serving = std::pin::pin!(serving);
+        let mut stop = std::pin::pin!(stop);
+        let result = tokio::select! {
+            biased;
+            () = &mut stop => Ok(()),
+            Ok(_) = failed.wait_for(|w| w.failed), if exit => Err(RunError::StoreFailed),
+            () = mesh.keep_time() => Ok(()),
+            () = native.keep_time() => Ok(()),
+            () = &mut serving => Ok(()),
+        };
+        shutdown.send_replace(Shutdown::Draining);
+        serving.await;
+        if let Some(log) = self.stores.log {
+            // Closing waits for the disk; nothing else runs by now.
+            log.close();
+        }
+        result
+    }
+}
+
+type OpenedLog = (Option<Arc<LogStore>>, Option<log::Recovered>);
+
+fn open_log(config: &Config, clock: Arc<dyn Clock>, random: [u8; 32]) -> Result<OpenedLog, OpenError> {
+    let salt = random.iter().skip(24).fold(0, |salt: u64, byte| salt << 8 | u64::from(*byte));
+    let options = LogOptions {
+        max_disk: config.max_disk,
+        cache_bytes: config.cache_bytes,
+        dedup_window_ms: u64::try_from(config.dedup_window.as_millis()).unwrap_or(u64::MAX),
+        dedup_ids: config.dedup_ids as u64,
+        salt,
+        ..LogOptions::default()
+    };
+    let time: LogClock = Arc::new(move || {
+        let now = clock.now();
+        (now.mono, now.wall)
+    });
+    let (log, found) = LogStore::open(&config.data_dir, &options, time)?;
+    Ok((Some(log), Some(found)))
+}
+
+fn mesh_config(config: &Config, random: [u8; 32]) -> MeshConfig {
+    let mut hash_key = [0; 16];
+    hash_key.iter_mut().zip(random).for_each(|(to, from)| *to = from);
+    MeshConfig {
+        shards: available_parallelism().map_or(1, Into::into),
+        auto_create: config.auto_create,
+        max_topics: config.max_topics,
+        retention_ms: u64::try_from(config.retention.as_millis()).unwrap_or(u64::MAX),
+        limits: config.limits,
+        dedup_ids: config.dedup_ids,
+        dedup_window: config.dedup_window,
+        publish_budget_bytes: config.publish_budget_bytes,
+        hash_key,
+    }
+}
+
+fn native_config(config: &Config, random: [u8; 32]) -> NativeConfig {
+    let id: String = random.iter().skip(16).take(8).map(|b| format!("{b:02x}")).collect();
+    NativeConfig {
+        gateway_id: id,
+        login_frame_bytes: config.login_frame_bytes,
+        login_timeout: config.login_timeout,
+        max_frame_bytes: config.max_frame_bytes,
+        heartbeat: config.heartbeat,
+        resume_window: config.resume_window,
+        session_bytes: config.session_bytes,
+        publish_window: (options::PUBLISH_WINDOW_EVENTS.default as u32, options::PUBLISH_WINDOW_BYTES.default),
+    }
+}

@@ -1,0 +1,295 @@
+//! The fold as a file. Layout: docs/log-format.md.
+
+use std::collections::BTreeMap;
+
+use bytes::{Buf, BufMut as _, Bytes, BytesMut};
+use meshwire_proto::{GroupName, TopicName, UnixMillis};
+
+use super::fold::{Fold, GroupState, TopicState};
+use super::format::{FormatError, VERSION};
+use super::producers::{ProducerState, Producers};
+use super::ranges::RangeSet;
+use super::segment::{Sealed, Span};
+use crate::store::{Durability, GroupId, TopicId};
+
+const MAGIC: &[u8; 8] = b"MESHWCKP";
+const HEADER: usize = 24;
+
+/// What a checkpoint says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Checkpoint {
+    pub(super) epoch: u64,
+    pub(super) fold: Fold,
+    /// Number of the first segment that was not sealed.
+    pub(super) open_segment: u64,
+    pub(super) sealed: BTreeMap<u64, Sealed>,
+}
+
+pub(super) fn encode(fold: &Fold, epoch: u64, open_segment: u64, sealed: &BTreeMap<u64, Sealed>) -> Bytes {
+    let mut out = BytesMut::with_capacity(1024);
+    out.put_slice(MAGIC);
+    out.put_u32_le(VERSION);
+    // Checksum and length are set when the payload is there.
+    out.put_bytes(0, 12);
+    for value in [fold.batch, epoch, open_segment] {
+        out.put_u64_le(value);
+    }
+    put_fold(&mut out, fold);
+    out.put_u32_le(sealed.len() as u32);
+    for segment in sealed.values() {
+        put_sealed(&mut out, segment);
+    }
+    let payload = out.split_off(HEADER);
+    out.truncate(12);
+    out.put_u32_le(crc32c::crc32c(&payload));
+    out.put_u64_le(payload.len() as u64);
+    out.unsplit(payload);
+    out.freeze()
+}
+
+fn put_name(out: &mut BytesMut, name: &str) {
+    out.put_u8(name.len() as u8);
+    out.put_slice(name.as_bytes());
+}
+
+fn put_ranges(out: &mut BytesMut, ranges: &RangeSet) {
+    out.put_u32_le(ranges.len() as u32);
+    for (first, next) in ranges.iter() {
+        out.put_u64_le(first);
+        out.put_u64_le(next);
+    }
+}
+
+fn put_fold(out: &mut BytesMut, fold: &Fold) {
+    out.put_u32_le(fold.topics.len() as u32);
+    for (id, topic) in &fold.topics {
+        out.put_u32_le(id.0);
+        out.put_u8(topic.durability as u8);
+        for value in [topic.retention_ms, topic.first, topic.next, topic.stored.0 as u64] {
+            out.put_u64_le(value);
+        }
+        put_name(out, topic.name.as_str());
+    }
+    out.put_u32_le(fold.groups.len() as u32);
+    for (id, group) in &fold.groups {
+        for value in [id.0, group.topic.0, group.ack_wait_ms] {
+            out.put_u32_le(value);
+        }
+        out.put_u64_le(group.floor);
+        put_name(out, group.name.as_str());
+        put_ranges(out, &group.acked);
+        out.put_u32_le(group.failures.len() as u32);
+        for (position, failures) in &group.failures {
+            out.put_u64_le(*position);
+            out.put_u32_le(*failures);
+        }
+    }
+    out.put_i64_le(fold.producers.next_sweep.0);
+    out.put_u32_le(fold.producers.known.len() as u32);
+    for (id, producer) in &fold.producers.known {
+        out.put_slice(id);
+        out.put_u32_le(producer.epoch);
+        out.put_u64_le(producer.answered_through);
+        out.put_i64_le(producer.seen.0);
+        put_ranges(out, &producer.kept);
+    }
+}
+
+fn put_sealed(out: &mut BytesMut, s: &Sealed) {
+    for value in [s.number, s.generation, s.first_batch, s.next_batch, s.len, s.used, s.events] {
+        out.put_u64_le(value);
+    }
+    out.put_u32_le(s.spans.len() as u32);
+    for span in &s.spans {
+        out.put_u32_le(span.topic.0);
+        for value in [span.first, span.next, span.stored.0 as u64, span.bytes] {
+            out.put_u64_le(value);
+        }
+    }
+}
+
+/// Reads fields; what is missing is damage.
+struct Fields<'a>(&'a [u8]);
+
+const CUT: FormatError = FormatError::Damaged("checkpoint is cut short");
+
+impl<'a> Fields<'a> {
+    fn u8(&mut self) -> Result<u8, FormatError> {
+        self.0.try_get_u8().map_err(|_| CUT)
+    }
+
+    fn u32(&mut self) -> Result<u32, FormatError> {
+        self.0.try_get_u32_le().map_err(|_| CUT)
+    }
+
+    fn u64(&mut self) -> Result<u64, FormatError> {
+        self.0.try_get_u64_le().map_err(|_| CUT)
+    }
+
+    fn time(&mut self) -> Result<UnixMillis, FormatError> {
+        self.0.try_get_i64_le().map(UnixMillis).map_err(|_| CUT)
+    }
+
+    fn name(&mut self) -> Result<&'a str, FormatError> {
+        let len = usize::from(self.u8()?);
+        let (name, rest) = self.0.split_at_checked(len).ok_or(CUT)?;
+        self.0 = rest;
+        std::str::from_utf8(name).map_err(|_| FormatError::Damaged("a name in the checkpoint is not UTF-8"))
+    }
+
+    fn ranges(&mut self) -> Result<RangeSet, FormatError> {
+        let mut set = RangeSet::default();
+        for _ in 0..self.u32()? {
+            set.insert(self.u64()?, self.u64()?);
+        }
+        Ok(set)
+    }
+
+    fn topic(&mut self) -> Result<(TopicId, TopicState), FormatError> {
+        let id = TopicId(self.u32()?);
+        let durability = match self.u8()? {
+            0 => Durability::Memory,
+            1 => Durability::Written,
+            2 => Durability::Synced,
+            other => return Err(FormatError::Newer(format!("durability {other}"))),
+        };
+        let (retention_ms, first, next, stored) = (self.u64()?, self.u64()?, self.u64()?, self.time()?);
+        let name = TopicName::parse(self.name()?).map_err(|_| FormatError::Damaged("a topic name in the checkpoint"))?;
+        Ok((id, TopicState { name, durability, retention_ms, first, next, stored }))
+    }
+
+    fn group(&mut self) -> Result<(GroupId, GroupState), FormatError> {
+        let (id, topic, ack_wait_ms) = (GroupId(self.u32()?), TopicId(self.u32()?), self.u32()?);
+        let floor = self.u64()?;
+        let name = GroupName::parse(self.name()?).map_err(|_| FormatError::Damaged("a group name in the checkpoint"))?;
+        let acked = self.ranges()?;
+        let mut failures = BTreeMap::new();
+        for _ in 0..self.u32()? {
+            failures.insert(self.u64()?, self.u32()?);
+        }
+        Ok((id, GroupState { topic, name, ack_wait_ms, floor, acked, failures }))
+    }
+
+    fn producers(&mut self) -> Result<Producers, FormatError> {
+        let mut producers = Producers { next_sweep: self.time()?, ..Producers::default() };
+        for _ in 0..self.u32()? {
+            let mut id = [0; 16];
+            self.0.try_copy_to_slice(&mut id).map_err(|_| CUT)?;
+            let (epoch, answered_through, seen) = (self.u32()?, self.u64()?, self.time()?);
+            producers.known.insert(id, ProducerState { epoch, answered_through, seen, kept: self.ranges()? });
+        }
+        Ok(producers)
+    }
+
+    fn fold(&mut self, batch: u64) -> Result<Fold, FormatError> {
+        let mut fold = Fold { batch, ..Fold::default() };
+        for _ in 0..self.u32()? {
+            fold.topics.extend([self.topic()?]);
+        }
+        for _ in 0..self.u32()? {
+            fold.groups.extend([self.group()?]);
+        }
+        fold.producers = self.producers()?;
+        Ok(fold)
+    }
+
+    fn sealed(&mut self) -> Result<Sealed, FormatError> {
+        let mut segment = Sealed {
+            number: self.u64()?,
+            generation: self.u64()?,
+            first_batch: self.u64()?,
+            next_batch: self.u64()?,
+            len: self.u64()?,
+            used: self.u64()?,
+            events: self.u64()?,
+            spans: Vec::new(),
+        };
+        for _ in 0..self.u32()? {
+            segment.spans.push(Span {
+                topic: TopicId(self.u32()?),
+                first: self.u64()?,
+                next: self.u64()?,
+                stored: self.time()?,
+                bytes: self.u64()?,
+            });
+        }
+        Ok(segment)
+    }
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, FormatError> {
+    let mut head = Fields(bytes);
+    let magic = head.u64()?;
+    let (version, crc, len) = (head.u32()?, head.u32()?, head.u64()?);
+    if magic.to_le_bytes() != *MAGIC {
+        return Err(FormatError::Damaged("no checkpoint"));
+    }
+    if version > VERSION {
+        return Err(FormatError::Newer(format!("checkpoint format {version}")));
+    }
+    let payload = usize::try_from(len).ok().and_then(|len| head.0.get(..len)).ok_or(CUT)?;
+    if version != VERSION || crc != crc32c::crc32c(payload) {
+        return Err(FormatError::Damaged("checksum of the checkpoint"));
+    }
+    let mut fields = Fields(payload);
+    let (batch, epoch, open_segment) = (fields.u64()?, fields.u64()?, fields.u64()?);
+    let fold = fields.fold(batch)?;
+    let mut sealed = BTreeMap::new();
+    for _ in 0..fields.u32()? {
+        let segment = fields.sealed()?;
+        sealed.insert(segment.number, segment);
+    }
+    Ok(Checkpoint { epoch, fold, open_segment, sealed })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+    use super::*;
+    use crate::store::log::ops::Mark;
+
+    fn checkpoint() -> Checkpoint {
+        let mut fold = Fold { batch: 77, ..Fold::default() };
+        let name = TopicName::parse("orders").unwrap();
+        let topic = TopicState {
+            name,
+            durability: Durability::Synced,
+            retention_ms: 5,
+            first: 3,
+            next: 10,
+            stored: UnixMillis(99),
+        };
+        fold.topics.insert(TopicId(2), topic);
+        let mut acked = RangeSet::default();
+        acked.insert(6, 8);
+        let name = GroupName::parse("billing").unwrap();
+        let failures = BTreeMap::from([(5, 2)]);
+        fold.groups.insert(GroupId(1), GroupState { topic: TopicId(2), name, ack_wait_ms: 9, floor: 4, acked, failures });
+        let mark = Mark { producer: [7; 16], epoch: 1, count: 2, first_sequence: 5, answered_through: 2 };
+        fold.producers.add(&mark, UnixMillis(99));
+        let span = Span { topic: TopicId(2), first: 3, next: 10, stored: UnixMillis(99), bytes: 700 };
+        let sealed =
+            Sealed { number: 1, generation: 8, first_batch: 1, next_batch: 70, len: 4096, used: 4000, events: 7, spans: vec![span] };
+        Checkpoint { epoch: 3, fold, open_segment: 2, sealed: BTreeMap::from([(1, sealed)]) }
+    }
+
+    #[test]
+    fn a_checkpoint_is_read_as_it_was_written() {
+        let c = checkpoint();
+        assert_eq!(decode(&encode(&c.fold, c.epoch, c.open_segment, &c.sealed)), Ok(c));
+    }
+
+    #[test]
+    fn no_cut_and_no_flipped_bit_of_a_checkpoint_passes() {
+        let c = checkpoint();
+        let bytes = encode(&c.fold, c.epoch, c.open_segment, &c.sealed);
+        for len in 0..bytes.len() {
+            assert!(decode(&bytes[..len]).is_err(), "cut at {len}");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut bytes = bytes.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&bytes).is_err(), "bit {bit}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What goes on in the background, one job at a time, reads first.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use meshwire_proto::Moment;
+
+use super::{FULL_RETRY, LogMachine, Next, OpId};
+use crate::store::log::checkpoint;
+use crate::store::log::disk::{DiskError, DiskFault, FileName, Part};
+use crate::store::log::fold::Fold;
+use crate::store::log::index::SegmentIndex;
+use crate::store::log::job::{Job, JobResult, Outcome, Work};
+use crate::store::{Position, TopicId};
+
+/// How long to wait before trying again what failed and nobody waits for.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A checkpoint that waits for its batch to be synced.
+#[derive(Debug)]
+struct Snapshot {
+    batch: u64,
+    bytes: Bytes,
+    /// Retired segments up to this one are not in it.
+    retired: u64,
+}
+
+/// What a job under way must be told of when it ends.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Allocate(u64),
+    Zero,
+    Checkpoint { batch: u64, retired: u64 },
+    Index,
+    Free,
+    Read(TopicId, Position, u64),
+}
+
+/// Jobs to do.
+#[derive(Debug)]
+pub(super) struct Jobs {
+    under_way: Option<(OpId, Kind)>,
+    indexes: VecDeque<(u64, Arc<SegmentIndex>)>,
+    checkpoint_wanted: bool,
+    snapshot: Option<Snapshot>,
+    /// The slot the next checkpoint goes to, and the batch of the last.
+    slot: u8,
+    checkpointed: u64,
+    /// Nothing is tried before, after a failure.
+    not_before: Moment,
+    /// Indexes of retired segments.
+    stale: Vec<u64>,
+}
+
+impl Jobs {
+    pub(super) fn new(indexes: Vec<(u64, Arc<SegmentIndex>)>, (slot, checkpointed): (u8, u64)) -> Self {
+        Self {
+            under_way: None,
+            indexes: indexes.into(),
+            checkpoint_wanted: false,
+            snapshot: None,
+            slot,
+            checkpointed,
+            not_before: Moment(0),
+            stale: Vec::new(),
+        }
+    }
+
+    /// A segment was sealed: its index is written and a checkpoint made.
+    pub(super) fn sealed(&mut self, sealed: (u64, Arc<SegmentIndex>)) {
+        self.indexes.push_back(sealed);
+        self.checkpoint_wanted = true;
+    }
+
+    pub(super) const fn is_idle(&self) -> bool {
+        self.under_way.is_none()
+    }
+
+    /// Whether the last checkpoint is older than the fold.
+    pub(super) const fn checkpoint_due(&self, fold: &Fold) -> bool {
+        self.checkpointed < fold.batch
+    }
+}
+
+impl LogMachine {
+    /// The next job, one at a time. Its end is told by [`super::Input::JobDone`].
+    pub fn poll_job(&mut self, now: Moment) -> Option<(OpId, Job)> {
+        if self.jobs.under_way.is_some() {
+            return None;
+        }
+        let (kind, work) = self.next_job(now)?;
+        let id = self.id();
+        self.jobs.under_way = Some((id, kind));
+        Some((id, Job(work)))
+    }
+
+    /// Whether [`LogMachine::poll_job`] has something that should not wait for a tick.
+    #[must_use]
+    pub fn wants_worker(&self) -> bool {
+        self.jobs.under_way.is_none() && (self.has_reads() || matches!(self.space.next, Next::Wanted))
+    }
+
+    fn next_job(&mut self, now: Moment) -> Option<(Kind, Work)> {
+        if let Some(Work::Read(read)) = self.next_read() {
+            return Some((Kind::Read(read.topic, read.from, read.segment), Work::Read(read)));
+        }
+        if self.failed.is_some() {
+            return None;
+        }
+        if let Some((segment, len)) = self.space.allocate(now) {
+            return Some((Kind::Allocate(len), Work::Allocate { segment, len }));
+        }
+        if now < self.jobs.not_before {
+            return None;
+        }
+        let files = self.free_files();
+        if !files.is_empty() {
+            return Some((Kind::Free, Work::Free { files }));
+        }
+        if let Some((segment, index)) = self.jobs.indexes.pop_front() {
+            if let Some(sealed) = self.space.sealed.get(&segment) {
+                let bytes = index.encode(sealed.generation);
+                self.reads.keep(segment, index);
+                return Some((Kind::Index, Work::Index { segment, bytes }));
+            }
+        }
+        if let Some(job) = self.next_checkpoint() {
+            return Some(job);
+        }
+        let (segment, offset, len) = self.space.zero().filter(|_| !self.closing)?;
+        Some((Kind::Zero, Work::Zero { segment, offset, len }))
+    }
+
+    /// Files that may go: segments that two checkpoints do without, and indexes
+    /// of retired segments at once, so that even a full disk has room for a checkpoint.
+    fn free_files(&mut self) -> Vec<FileName> {
+        let stale = std::mem::take(&mut self.jobs.stale).into_iter().map(Part::Index);
+        stale.chain(self.space.take_free().into_iter().map(Part::Segment)).map(FileName::of).collect()
+    }
+
+    fn next_checkpoint(&mut self) -> Option<(Kind, Work)> {
+        let jobs = &mut self.jobs;
+        let last = self.closing && self.ready.is_empty() && self.pending.is_empty() && jobs.checkpoint_due(&self.fold);
+        let wanted = jobs.checkpoint_wanted || self.space.wants_checkpoint() || last;
+        if jobs.snapshot.is_none() && wanted {
+            jobs.checkpoint_wanted = false;
+            let bytes = checkpoint::encode(&self.fold, self.space.epoch, self.space.active.number, &self.space.sealed);
+            let retired = self.space.retired_so_far();
+            jobs.snapshot = Some(Snapshot { batch: self.fold.batch, bytes, retired });
+        }
+        // It must not be true before the log is: a cursor would be ahead of its events.
+        let synced = self.watermark.synced;
+        let Snapshot { batch, bytes, retired } = jobs.snapshot.take_if(|s| s.batch <= synced)?;
+        Some((Kind::Checkpoint { batch, retired }, Work::Checkpoint { slot: jobs.slot, bytes }))
+    }
+
+    pub(super) fn job_done(&mut self, now: Moment, id: OpId, result: JobResult) {
+        let Some((_, kind)) = self.jobs.under_way.take_if(|(expected, _)| *expected == id) else { return };
+        match (kind, result.0) {
+            (Kind::Read(topic, from, segment), Outcome::Read { index, blocks }) => {
+                self.read_done((topic, from, segment), index, blocks);
+            }
+            (kind, Outcome::Ended(Ok(()))) => self.job_succeeded(kind),
+            (kind, Outcome::Ended(Err(error))) => self.job_failed(now, kind, error),
+            (_, Outcome::Read { .. }) => {}
+        }
+    }
+
+    fn job_succeeded(&mut self, kind: Kind) {
+        match kind {
+            Kind::Allocate(len) => self.space.allocated(len),
+            Kind::Zero => self.space.zeroed(),
+            Kind::Checkpoint { batch, retired } => {
+                self.jobs.checkpointed = batch;
+                self.jobs.slot ^= 1;
+                self.space.checkpointed(retired);
+            }
+            Kind::Index | Kind::Free | Kind::Read(..) => {}
+        }
+    }
+
+    fn job_failed(&mut self, now: Moment, kind: Kind, error: DiskError) {
+        match kind {
+            Kind::Allocate(_) => {
+                tracing::warn!(%error, "the log's next segment cannot be allocated");
+                self.space.next = Next::Refused { limit: false, cause: error.message, again: now + FULL_RETRY };
+                return;
+            }
+            // Zeros are only for speed, but a sync of this file has failed: what it says later cannot be trusted.
+            Kind::Zero if error.fault != DiskFault::NoSpace => {
+                self.space.zeroed();
+                self.space.next = Next::Wanted;
+            }
+            Kind::Zero => self.space.zeroed(),
+            Kind::Checkpoint { .. } => {
+                self.jobs.checkpoint_wanted = true;
+                // At the end there is no later: what it would have saved is only time.
+                if self.closing {
+                    self.jobs.checkpointed = self.fold.batch;
+                    self.jobs.checkpoint_wanted = false;
+                }
+            }
+            Kind::Index | Kind::Free | Kind::Read(..) => {}
+        }
+        tracing::warn!(%error, "a background job of the log failed");
+        self.jobs.not_before = now + AGAIN;
+    }
+
+    /// Gives up segments whose events are all past their retention.
+    pub(super) fn retire(&mut self) {
+        if self.failed.is_some() {
+            return;
+        }
+        for segment in self.space.retire(self.wall, &self.fold.topics) {
+            for span in &segment.spans {
+                self.fold.retain_from(span.topic, span.next);
+            }
+            self.places.remove(&segment);
+            self.jobs.stale.push(segment.number);
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! The log writer as a state machine.
+//!
+//! *Invariant:* no I/O, no clock, no thread, no randomness. Batches come in
+//! through [`LogMachine::commit`], what ended through [`LogMachine::handle`];
+//! what is to be done goes out through the `poll` methods.
+//!
+//! - [`batch`]: the batch being gathered, and the record made of it;
+//! - [`gather`]: when it may be written; [`write`](mod@write): writing and syncing, where
+//!   an event becomes kept;
+//! - [`space`]: segments, and the promise that what is accepted fits;
+//! - [`read`]: cache, index, fetches; [`jobs`]: everything in the background.
+
+mod batch;
+mod gather;
+mod jobs;
+mod places;
+mod read;
+mod space;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use meshwire_proto::{Moment, UnixMillis};
+
+use super::cache::BlockCache;
+use super::disk::DiskError;
+use super::fold::Fold;
+use super::format::record_len;
+use super::index::SegmentIndex;
+use super::job::JobResult;
+use crate::store::{Block, Op, Position, StoreError, TopicId, Watermark};
+use batch::{Cut, NewBlock, Pending};
+use gather::Gather;
+use jobs::Jobs;
+use places::Places;
+use read::Reads;
+pub(super) use space::{Active, Next, Space};
+
+/// A batch is closed before its body is longer than this.
+const CUT_BYTES: usize = 8 << 20;
+
+/// Bytes that the heads of one commit's operations may take.
+const OVERHEAD: usize = 4 << 10;
+
+/// Room left for settlements when publishes are refused for space.
+const SLACK: u64 = 1 << 20;
+
+/// Number of an operation or job that a driver carries out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OpId(pub u64);
+
+/// What the log is told.
+#[derive(Debug)]
+pub enum Input {
+    /// A disk operation of [`LogMachine::poll_write`] has ended.
+    Done {
+        /// Which.
+        id: OpId,
+        /// How.
+        result: Result<(), DiskError>,
+    },
+    /// A job of [`LogMachine::poll_job`] has ended.
+    JobDone {
+        /// Which.
+        id: OpId,
+        /// How.
+        result: JobResult,
+    },
+    /// Time has passed: retention and refused space are looked at. At least once a second.
+    Tick {
+        /// The wall clock.
+        wall: UnixMillis,
+    },
+    /// Keep what was taken, then stop.
+    Close,
+}
+
+/// How far the log has kept what it took, and what may be shown since the last time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The watermark.
+    pub watermark: Watermark,
+    /// Topics whose events up to before that position may be shown.
+    pub heads: Vec<(TopicId, Position)>,
+}
+
+/// A fetch that has ended.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The topic that was read.
+    pub topic: TopicId,
+    /// The position that was asked for.
+    pub from: Position,
+    /// The block, or why there is none.
+    pub result: Result<Block, StoreError>,
+}
+
+/// Bytes of one topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopicBytes {
+    /// Of events that are not past their retention.
+    pub live: u64,
+    /// Of all its events on disk.
+    pub physical: u64,
+}
+
+/// What the log starts from.
+pub(super) struct Start {
+    pub(super) fold: Fold,
+    pub(super) space: Space,
+    /// Indexes of sealed segments that have no file.
+    pub(super) indexes: Vec<(u64, Arc<SegmentIndex>)>,
+    /// The last batch; everything up to it is synced.
+    pub(super) last_batch: u64,
+    /// The highest mark of any record.
+    pub(super) marked: u64,
+    /// The slot the next checkpoint goes to, and the batch of the last one.
+    pub(super) checkpoint: (u8, u64),
+    pub(super) cache_bytes: usize,
+    pub(super) now: Moment,
+    pub(super) wall: UnixMillis,
+}
+
+/// The log writer. See the module's text.
+pub struct LogMachine {
+    pub(super) fold: Fold,
+    pub(super) space: Space,
+    pending: Pending,
+    /// Batches that are closed and not written.
+    ready: VecDeque<Cut>,
+    last_cut: u64,
+    /// The last written batch that has operations, and the highest mark written. A mark record is due while
+    /// `marked < last_op_batch`.
+    last_op_batch: u64,
+    marked: u64,
+    watermark: Watermark,
+    gather: Gather,
+    writing: Option<(OpId, write::Writing)>,
+    /// The disk was full: when to try again, and its words.
+    full: Option<(Moment, String)>,
+    /// A written batch waits for a sync.
+    sync_wanted: bool,
+    /// Since when some written batch is not synced, and bytes of such.
+    unsynced: Option<(Moment, u64)>,
+    /// The active segment has writes that no sync covers.
+    dirty: bool,
+    idle_since: Moment,
+    unshown: Vec<(u64, NewBlock)>,
+    places: Places,
+    cache: BlockCache,
+    reads: Reads,
+    jobs: Jobs,
+    kept_changed: bool,
+    heads: BTreeMap<TopicId, Position>,
+    fetched: VecDeque<Fetched>,
+    wall: UnixMillis,
+    failed: Option<String>,
+    closing: bool,
+    next_id: u64,
+}
+
+impl LogMachine {
+    pub(super) fn new(start: Start) -> Self {
+        let mut places = Places::default();
+        for segment in start.space.sealed.values() {
+            for span in &segment.spans {
+                places.add(span.topic, span.first, segment.number);
+            }
+        }
+        for span in start.space.active.index.spans() {
+            places.add(span.topic, span.first, start.space.active.number);
+        }
+        for (id, topic) in &start.fold.topics {
+            places.show(*id, topic.next);
+        }
+        Self {
+            last_op_batch: start.fold.batch,
+            fold: start.fold,
+            space: start.space,
+            pending: Pending::default(),
+            ready: VecDeque::new(),
+            last_cut: start.last_batch,
+            marked: start.marked,
+            watermark: Watermark { written: start.last_batch, synced: start.last_batch, failed: false },
+            gather: Gather::default(),
+            writing: None,
+            full: None,
+            sync_wanted: false,
+            unsynced: None,
+            dirty: false,
+            idle_since: start.now,
+            unshown: Vec::new(),
+            places,
+            cache: BlockCache::new(start.cache_bytes),
+            reads: Reads::default(),
+            jobs: Jobs::new(start.indexes, start.checkpoint),
+            kept_changed: false,
+            heads: BTreeMap::new(),
+            fetched: VecDeque::new(),
+            wall: start.wall,
+            failed: None,
+            closing: false,
+            next_id: 0,
+        }
+    }
+
+    /// How far batches are kept.
+    #[must_use]
+    pub const fn watermark(&self) -> Watermark {
+        self.watermark
+    }
+
+    /// Takes a batch of operations; the number says when it is kept. Nothing is kept after a failure.
+    pub fn commit(&mut self, ops: Vec<Op>) -> u64 {
+        let len: usize = ops.iter().map(op_len).sum();
+        if !self.pending.is_empty() && self.pending.body_len() + len > CUT_BYTES {
+            self.cut();
+        }
+        if self.failed.is_none() {
+            for op in ops {
+                self.pending.push(op);
+            }
+        }
+        self.last_cut + 1
+    }
+
+    /// Whether `bytes` more can be taken.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] naming what holds the space, [`StoreError::Failed`].
+    pub fn reserve(&self, bytes: u64) -> Result<(), StoreError> {
+        if let Some(cause) = &self.failed {
+            return Err(StoreError::Failed(cause.clone()));
+        }
+        if let Some((_, cause)) = &self.full {
+            return Err(StoreError::Full(cause.clone()));
+        }
+        let (open, new) = (self.pending.body_len() as u64, bytes + OVERHEAD as u64);
+        let alone = open > 0 && open + new > CUT_BYTES as u64;
+        let records = std::iter::once(self.writing_len()).chain(self.ready.iter().map(Cut::len));
+        let slack = SLACK.min(self.space.segment_len / 16);
+        let open = if alone { [record_len(open), record_len(new), slack] } else { [0, record_len(open + new), slack] };
+        if self.space.fits(records.chain(open)) { Ok(()) } else { Err(StoreError::Full(self.full_cause())) }
+    }
+
+    fn full_cause(&self) -> String {
+        let Next::Refused { limit, cause, .. } = &self.space.next else {
+            return "the log is allocating its next segment; try again".to_owned();
+        };
+        if !limit {
+            return format!("no space for the next segment of the log: {cause}");
+        }
+        let oldest = self.space.sealed.values().next();
+        let largest = oldest.and_then(|s| s.spans.iter().max_by_key(|span| span.bytes));
+        match largest.and_then(|span| self.fold.topics.get(&span.topic)) {
+            Some(topic) => format!(
+                "{cause}; its oldest segment holds events of topic {} until their retention of {} s ends; \
+                 raise max_disk or lower that retention",
+                topic.name,
+                topic.retention_ms / 1000
+            ),
+            None => format!("{cause}; raise max_disk"),
+        }
+    }
+
+    /// Takes in what has happened.
+    pub fn handle(&mut self, now: Moment, input: Input) {
+        match input {
+            Input::Done { id, result } => self.write_done(now, id, result),
+            Input::JobDone { id, result } => self.job_done(now, id, result),
+            Input::Tick { wall } => {
+                self.wall = self.wall.max(wall);
+                self.space.ask_again(now);
+                self.retire();
+            }
+            Input::Close => self.closing = true,
+        }
+    }
+
+    /// News about what is kept, if there is any.
+    pub fn poll_kept(&mut self) -> Option<Kept> {
+        if !std::mem::take(&mut self.kept_changed) {
+            return None;
+        }
+        let heads = std::mem::take(&mut self.heads).into_iter().collect();
+        Some(Kept { watermark: self.watermark, heads })
+    }
+
+    /// A fetch that has ended, if there is one.
+    pub fn poll_fetched(&mut self) -> Option<Fetched> {
+        self.fetched.pop_front()
+    }
+
+    /// After [`Input::Close`]: everything that can be kept is, and nothing is under way.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        let idle = self.writing.is_none() && self.jobs.is_idle();
+        let stuck = self.full.is_some() || matches!(self.space.next, Next::Refused { .. });
+        let kept = self.pending.is_empty() && self.ready.is_empty() && !self.dirty && !self.mark_due(None);
+        let finished = stuck && !self.ready.is_empty() || kept && !self.jobs.checkpoint_due(&self.fold);
+        self.closing && idle && (self.failed.is_some() || finished)
+    }
+
+    /// Bytes of one topic.
+    #[must_use]
+    pub fn topic_bytes(&self, topic: TopicId) -> TopicBytes {
+        let keep = self.fold.topics.get(&topic).map_or(0, |t| i64::try_from(t.retention_ms).unwrap_or(i64::MAX));
+        let active = self.space.active.index.spans();
+        let all = self.space.sealed.values().flat_map(|s| &s.spans).chain(&active).filter(|s| s.topic == topic);
+        all.fold(TopicBytes::default(), |sum, span| {
+            let live = span.stored.0.saturating_add(keep) > self.wall.0;
+            TopicBytes { live: sum.live + if live { span.bytes } else { 0 }, physical: sum.physical + span.bytes }
+        })
+    }
+
+    fn id(&mut self) -> OpId {
+        self.next_id += 1;
+        OpId(self.next_id)
+    }
+
+    fn fail(&mut self, cause: String) {
+        tracing::error!(%cause, "the log failed; nothing more is kept");
+        self.failed = Some(cause);
+        self.watermark.failed = true;
+        self.kept_changed = true;
+        self.pending = Pending::default();
+        self.ready.clear();
+        self.unshown.clear();
+    }
+}
+
+/// Bytes of a record's body that an operation takes, roughly.
+fn op_len(op: &Op) -> usize {
+    match op {
+        Op::Append(append) => append.bytes.len() + 128,
+        Op::Settle { ranges, .. } => 16 + ranges.len() * 13,
+        Op::Topic { .. } | Op::Group { .. } => 160,
+    }
+}
+
+/// A batch that only needs `written` is synced at the latest so long after it was written.
+const LAZY_SYNC: Duration = Duration::from_secs(1);
+
+/// How long nothing must happen before a mark record is written.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// How long to wait before trying a full disk again.
+const FULL_RETRY: Duration = Duration::from_millis(250);

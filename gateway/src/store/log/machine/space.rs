@@ -1,0 +1,327 @@
+//! Segments and the space they take: what is accepted always fits what is allocated.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use meshwire_proto::{Moment, UnixMillis};
+
+use crate::store::TopicId;
+use crate::store::log::fold::TopicState;
+use crate::store::log::format::{SEGMENT_HEADER, SegmentHeader, generation};
+use crate::store::log::index::SegmentIndex;
+use crate::store::log::segment::Sealed;
+
+/// Bytes written with zeros at a time, ahead of the writer.
+const ZERO_STEP: u64 = 1 << 20;
+
+/// The segment that takes records. Formula: `used <= len`.
+#[derive(Debug)]
+pub(in crate::store::log) struct Active {
+    pub(in crate::store::log) number: u64,
+    pub(in crate::store::log) generation: u64,
+    pub(in crate::store::log) len: u64,
+    /// Bytes up to behind the last record; 0 while its header is not written.
+    pub(in crate::store::log) used: u64,
+    pub(in crate::store::log) first_batch: u64,
+    pub(in crate::store::log) next_batch: u64,
+    pub(in crate::store::log) index: SegmentIndex,
+}
+
+/// The segment behind the active one.
+#[derive(Debug)]
+pub(in crate::store::log) enum Next {
+    /// To be allocated.
+    Wanted,
+    /// A job is at it.
+    Allocating,
+    /// Here; zeros are written up to `zeroed`.
+    Ready { len: u64, zeroed: u64, zeroing: bool },
+    /// There was no space; asked again on the next tick from then on.
+    Refused { limit: bool, cause: String, again: Moment },
+}
+
+/// Where a record goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Into the active segment.
+    Here { offset: u64, header: bool },
+    /// The next segment must become the active one first.
+    Roll,
+    /// There is no room until a job is done.
+    Stalled,
+}
+
+/// A sealed segment whose events are past their retention.
+#[derive(Debug)]
+struct Retired {
+    segment: Sealed,
+    /// Checkpoints begun since.
+    checkpoints: u8,
+}
+
+#[derive(Debug)]
+pub(in crate::store::log) struct Space {
+    pub(in crate::store::log) active: Active,
+    pub(in crate::store::log) next: Next,
+    pub(in crate::store::log) sealed: BTreeMap<u64, Sealed>,
+    pub(in crate::store::log) segment_len: u64,
+    pub(in crate::store::log) max_disk: u64,
+    pub(in crate::store::log) salt: u64,
+    pub(in crate::store::log) epoch: u64,
+    /// Segments begun in this epoch.
+    pub(in crate::store::log) begun: u64,
+    retired: Vec<Retired>,
+    /// Longest record that waits for a segment that can hold it.
+    wanted_len: u64,
+    /// Segments whose files may go.
+    free: Vec<u64>,
+}
+
+impl Space {
+    pub(in crate::store::log) fn new(
+        active: Active,
+        sealed: BTreeMap<u64, Sealed>,
+        (segment_len, max_disk): (u64, u64),
+        (salt, epoch, begun): (u64, u64, u64),
+    ) -> Self {
+        Self {
+            active,
+            next: Next::Wanted,
+            sealed,
+            segment_len,
+            max_disk,
+            salt,
+            epoch,
+            begun,
+            retired: Vec::new(),
+            wanted_len: 0,
+            free: Vec::new(),
+        }
+    }
+
+    /// Bytes of all segment files.
+    pub(super) fn total(&self) -> u64 {
+        let next = if let Next::Ready { len, .. } = self.next { len } else { 0 };
+        let sealed: u64 = self.sealed.values().chain(self.retired.iter().map(|r| &r.segment)).map(|s| s.len).sum();
+        sealed + self.active.len + next
+    }
+
+    fn header_len(&self) -> u64 {
+        if self.active.used == 0 { SEGMENT_HEADER as u64 } else { 0 }
+    }
+
+    /// Where a record of so many bytes goes.
+    pub(super) fn place(&mut self, len: u64) -> Place {
+        let header = self.header_len();
+        if self.active.used + header + len <= self.active.len {
+            return Place::Here { offset: self.active.used, header: header > 0 };
+        }
+        match self.next {
+            Next::Ready { len: room, zeroing: false, .. } if SEGMENT_HEADER as u64 + len <= room => Place::Roll,
+            Next::Ready { zeroing: false, .. } | Next::Wanted => {
+                self.wanted_len = self.wanted_len.max(SEGMENT_HEADER as u64 + len);
+                self.next = Next::Wanted;
+                Place::Stalled
+            }
+            _ => Place::Stalled,
+        }
+    }
+
+    /// Whether records of these lengths, in this order, fit what is allocated.
+    pub(super) fn fits(&self, records: impl Iterator<Item = u64>) -> bool {
+        let mut room = self.active.len.saturating_sub(self.active.used + self.header_len());
+        let mut next = match self.next {
+            Next::Ready { len, .. } => Some(len - SEGMENT_HEADER as u64),
+            _ => None,
+        };
+        for len in records {
+            if len > room {
+                let Some(fresh) = next.take().filter(|n| *n >= len) else { return false };
+                room = fresh;
+            }
+            room -= len;
+        }
+        true
+    }
+
+    /// Makes the next segment the active one; gives back the sealed one's number and index.
+    pub(super) fn roll(&mut self) -> Option<(u64, Arc<SegmentIndex>)> {
+        let Next::Ready { len, .. } = self.next else { return None };
+        self.begun += 1;
+        let fresh = Active {
+            number: self.active.number + 1,
+            generation: generation(self.salt, self.epoch, self.begun),
+            len,
+            used: 0,
+            first_batch: self.active.next_batch,
+            next_batch: self.active.next_batch,
+            index: SegmentIndex::default(),
+        };
+        let old = std::mem::replace(&mut self.active, fresh);
+        self.next = Next::Wanted;
+        if old.used == 0 {
+            self.free.push(old.number);
+            return None;
+        }
+        let sealed = Sealed {
+            number: old.number,
+            generation: old.generation,
+            first_batch: old.first_batch,
+            next_batch: old.next_batch,
+            len: old.len,
+            used: old.used,
+            events: old.index.events(),
+            spans: old.index.spans(),
+        };
+        self.sealed.insert(old.number, sealed);
+        Some((old.number, Arc::new(old.index)))
+    }
+
+    pub(super) fn segment_header(&self, batch: u64) -> SegmentHeader {
+        let Active { number, generation, .. } = self.active;
+        SegmentHeader { number, generation, first_batch: batch, epoch: self.epoch }
+    }
+
+    /// The segment to allocate now, if any.
+    pub(super) fn allocate(&mut self, now: Moment) -> Option<(u64, u64)> {
+        if !matches!(self.next, Next::Wanted) {
+            return None;
+        }
+        let len = self.segment_len.max(self.wanted_len.next_multiple_of(4096));
+        if self.total() + len > self.max_disk {
+            let cause = format!("the data directory is at max_disk ({} bytes)", self.max_disk);
+            self.next = Next::Refused { limit: true, cause, again: now };
+            return None;
+        }
+        self.next = Next::Allocating;
+        Some((self.active.number + 1, len))
+    }
+
+    pub(super) fn allocated(&mut self, len: u64) {
+        self.wanted_len = 0;
+        self.next = Next::Ready { len, zeroed: 0, zeroing: false };
+    }
+
+    /// Asks again for what was refused.
+    pub(super) fn ask_again(&mut self, now: Moment) {
+        if matches!(self.next, Next::Refused { again, .. } if again <= now) {
+            self.next = Next::Wanted;
+        }
+    }
+
+    /// The next piece of the next segment to write zeros to. An idle log writes none.
+    pub(super) fn zero(&mut self) -> Option<(u64, u64, u64)> {
+        let in_use = self.active.used > 0;
+        let Next::Ready { len, zeroed, zeroing } = &mut self.next else { return None };
+        let step = ZERO_STEP.min(*len - *zeroed);
+        if !in_use || *zeroing || step == 0 {
+            return None;
+        }
+        let from = *zeroed;
+        *zeroing = true;
+        *zeroed += step;
+        Some((self.active.number + 1, from, step))
+    }
+
+    pub(super) fn zeroed(&mut self) {
+        if let Next::Ready { zeroing, .. } = &mut self.next {
+            *zeroing = false;
+        }
+    }
+
+    /// Takes the oldest segments out whose events are all past retention.
+    pub(super) fn retire(&mut self, wall: UnixMillis, topics: &BTreeMap<TopicId, TopicState>) -> Vec<Sealed> {
+        let mut out = Vec::new();
+        while let Some(entry) = self.sealed.first_entry() {
+            let is_past = |s: &crate::store::log::segment::Span| {
+                topics.get(&s.topic).is_none_or(|t| {
+                    let keep = i64::try_from(t.retention_ms).unwrap_or(i64::MAX);
+                    s.stored.0.saturating_add(keep) <= wall.0
+                })
+            };
+            if !entry.get().spans.iter().all(is_past) {
+                break;
+            }
+            let segment = entry.remove();
+            out.push(segment.clone());
+            self.retired.push(Retired { segment, checkpoints: 0 });
+        }
+        out
+    }
+
+    /// Whether a segment can only go after another checkpoint.
+    pub(super) fn wants_checkpoint(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
+    /// A checkpoint was begun: it no longer needs what was retired before.
+    pub(super) fn retired_so_far(&self) -> u64 {
+        self.retired.last().map_or(0, |r| r.segment.number)
+    }
+
+    /// A checkpoint that does not need segments up to `through` is durable. Both slots must be such.
+    pub(super) fn checkpointed(&mut self, through: u64) {
+        for retired in self.retired.iter_mut().filter(|r| r.segment.number <= through) {
+            retired.checkpoints += 1;
+        }
+        self.free.extend(self.retired.extract_if(.., |r| r.checkpoints >= 2).map(|r| r.segment.number));
+    }
+
+    /// Segments whose files may go now.
+    pub(super) fn take_free(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.free)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn space(active_len: u64, segment_len: u64, max_disk: u64) -> Space {
+        let active = Active {
+            number: 1,
+            generation: 1,
+            len: active_len,
+            used: 0,
+            first_batch: 1,
+            next_batch: 1,
+            index: SegmentIndex::default(),
+        };
+        Space::new(active, BTreeMap::new(), (segment_len, max_disk), (0, 1, 1))
+    }
+
+    #[test]
+    fn only_what_fits_allocated_segments_is_accepted() {
+        let mut space = space(1064, 2064, 100_000);
+        assert!(space.fits([1000].into_iter()) && !space.fits([1001].into_iter()));
+        assert_eq!(space.allocate(Moment(0)), Some((2, 2064)));
+        assert!(!space.fits([1001].into_iter()));
+        space.allocated(2064);
+        assert!(space.fits([600, 600, 1400].into_iter()));
+        assert!(!space.fits([600, 600, 1401].into_iter()) && !space.fits([2001].into_iter()));
+    }
+
+    #[test]
+    fn max_disk_refuses_the_next_segment_until_it_is_asked_again() {
+        let mut space = space(1064, 2064, 3000);
+        assert_eq!(space.allocate(Moment(0)), None);
+        assert!(matches!(space.next, Next::Refused { limit: true, .. }));
+        space.max_disk = 4000;
+        space.ask_again(Moment(1));
+        assert_eq!(space.allocate(Moment(1)), Some((2, 2064)));
+    }
+
+    #[test]
+    fn a_record_longer_than_a_segment_gets_a_segment_of_its_own_length() {
+        let mut space = space(1064, 2064, 100_000);
+        space.allocate(Moment(0));
+        space.allocated(2064);
+        assert_eq!(space.place(5000), Place::Stalled);
+        assert_eq!(space.allocate(Moment(0)), Some((2, 8192)));
+        space.allocated(8192);
+        assert_eq!(space.place(5000), Place::Roll);
+        assert!(space.roll().is_none(), "an unused segment is not sealed");
+        assert_eq!(space.take_free(), [1]);
+        assert_eq!(space.place(5000), Place::Here { offset: 0, header: true });
+    }
+}

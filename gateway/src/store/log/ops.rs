@@ -1,0 +1,341 @@
+//! Operations as bytes. Layouts: docs/log-format.md.
+
+use bytes::{Buf, BufMut as _, BytesMut};
+use meshwire_proto::{GroupName, TopicName, UnixMillis};
+
+use super::format::FormatError;
+use crate::store::{Durability, GroupId, Outcome, Position, TopicId};
+
+const TOPIC: u8 = 1;
+const GROUP: u8 = 2;
+const APPEND: u8 = 3;
+const SETTLE: u8 = 4;
+
+const MARK: usize = 40;
+const RANGE: usize = 13;
+
+/// Which sequences of a producer an append holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) producer: [u8; 16],
+    pub(super) epoch: u32,
+    pub(super) count: u32,
+    pub(super) first_sequence: u64,
+    pub(super) answered_through: u64,
+}
+
+/// The fields of an append but its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AppendHead {
+    pub(super) topic: TopicId,
+    pub(super) first: Position,
+    pub(super) stored: UnixMillis,
+    pub(super) count: u32,
+    pub(super) len: u32,
+    pub(super) crc: u32,
+}
+
+/// An operation read in place.
+#[derive(Clone, Debug)]
+pub(super) enum OpView<'a> {
+    Topic { topic: TopicId, name: TopicName, durability: Durability, retention_ms: u64 },
+    Group { topic: TopicId, group: GroupId, name: GroupName, start: Position, ack_wait_ms: u32 },
+    Append { head: AppendHead, marks: Marks<'a> },
+    Settle { topic: TopicId, group: GroupId, ranges: Ranges<'a> },
+}
+
+/// Marks read one by one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Marks<'a>(&'a [u8]);
+
+impl Iterator for Marks<'_> {
+    type Item = Mark;
+
+    fn next(&mut self) -> Option<Mark> {
+        let mut producer = [0; 16];
+        self.0.try_copy_to_slice(&mut producer).ok()?;
+        Some(Mark {
+            producer,
+            epoch: self.0.try_get_u32_le().ok()?,
+            count: self.0.try_get_u32_le().ok()?,
+            first_sequence: self.0.try_get_u64_le().ok()?,
+            answered_through: self.0.try_get_u64_le().ok()?,
+        })
+    }
+}
+
+/// Settled ranges read one by one; their outcomes were checked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ranges<'a>(&'a [u8]);
+
+impl Iterator for Ranges<'_> {
+    type Item = (Position, u32, Outcome);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let first = self.0.try_get_u64_le().ok()?;
+        let count = self.0.try_get_u32_le().ok()?;
+        let outcome = if self.0.try_get_u8().ok()? == 0 { Outcome::Acked } else { Outcome::Failed };
+        Some((first, count, outcome))
+    }
+}
+
+pub(super) fn put_topic(out: &mut BytesMut, topic: TopicId, name: &TopicName, level: Durability, retention_ms: u64) {
+    out.put_slice(&[TOPIC, 0]);
+    out.put_u32_le(topic.0);
+    out.put_u8(match level {
+        Durability::Memory => 0,
+        Durability::Written => 1,
+        Durability::Synced => 2,
+    });
+    out.put_u64_le(retention_ms);
+    put_name(out, name.as_str());
+}
+
+pub(super) fn put_group(
+    out: &mut BytesMut,
+    (topic, group): (TopicId, GroupId),
+    name: &GroupName,
+    start: Position,
+    ack_wait_ms: u32,
+) {
+    out.put_slice(&[GROUP, 0]);
+    out.put_u32_le(topic.0);
+    out.put_u32_le(group.0);
+    out.put_u64_le(start);
+    out.put_u32_le(ack_wait_ms);
+    put_name(out, name.as_str());
+}
+
+/// A name has at most 120 bytes.
+fn put_name(out: &mut BytesMut, name: &str) {
+    out.put_u8(name.len() as u8);
+    out.put_slice(name.as_bytes());
+}
+
+/// Everything of an append but the bytes that must follow. At most 65,535 marks.
+pub(super) fn put_append(out: &mut BytesMut, head: &AppendHead, marks: &[Mark]) {
+    out.reserve(append_head_len(marks.len()));
+    out.put_slice(&[APPEND, 0]);
+    out.put_u16_le(marks.len() as u16);
+    out.put_u32_le(head.topic.0);
+    out.put_u64_le(head.first);
+    out.put_i64_le(head.stored.0);
+    for value in [head.count, 0, head.len, head.crc] {
+        out.put_u32_le(value);
+    }
+    for mark in marks {
+        out.put_slice(&mark.producer);
+        out.put_u32_le(mark.epoch);
+        out.put_u32_le(mark.count);
+        out.put_u64_le(mark.first_sequence);
+        out.put_u64_le(mark.answered_through);
+    }
+}
+
+/// Bytes that [`put_append`] writes.
+pub(super) const fn append_head_len(marks: usize) -> usize {
+    40 + marks * MARK
+}
+
+pub(super) fn put_settle(out: &mut BytesMut, topic: TopicId, group: GroupId, ranges: &[(Position, u32, Outcome)]) {
+    out.reserve(14 + ranges.len() * RANGE);
+    out.put_slice(&[SETTLE, 0]);
+    out.put_u32_le(topic.0);
+    out.put_u32_le(group.0);
+    out.put_u32_le(ranges.len() as u32);
+    for (first, count, outcome) in ranges {
+        out.put_u64_le(*first);
+        out.put_u32_le(*count);
+        out.put_u8(u8::from(*outcome == Outcome::Failed));
+    }
+}
+
+const CUT: FormatError = FormatError::Damaged("an operation is cut short");
+
+fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], FormatError> {
+    let (taken, behind) = rest.split_at_checked(len).ok_or(CUT)?;
+    *rest = behind;
+    Ok(taken)
+}
+
+fn name<'a>(rest: &mut &'a [u8]) -> Result<&'a str, FormatError> {
+    let len = rest.try_get_u8().map_err(|_| CUT)?;
+    let bytes = take(rest, usize::from(len))?;
+    std::str::from_utf8(bytes).map_err(|_| FormatError::Damaged("a name is not UTF-8"))
+}
+
+impl<'a> OpView<'a> {
+    /// Reads one operation and moves `rest` behind it; behind an append's head its events follow.
+    pub(super) fn decode(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
+        let (kind, flags) = (rest.try_get_u8().map_err(|_| CUT)?, rest.try_get_u8().map_err(|_| CUT)?);
+        if flags != 0 {
+            return Err(FormatError::Newer(format!("flags {flags:#x} of operation kind {kind}")));
+        }
+        match kind {
+            TOPIC => Self::read_topic(rest),
+            GROUP => Self::read_group(rest),
+            APPEND => Self::read_append(rest),
+            SETTLE => Self::read_settle(rest),
+            _ => Err(FormatError::Newer(format!("operation kind {kind}"))),
+        }
+    }
+
+    fn read_topic(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
+        let mut fixed = take(rest, 13)?;
+        let topic = TopicId(fixed.get_u32_le());
+        let durability = match fixed.get_u8() {
+            0 => Durability::Memory,
+            1 => Durability::Written,
+            2 => Durability::Synced,
+            other => return Err(FormatError::Newer(format!("durability {other}"))),
+        };
+        let retention_ms = fixed.get_u64_le();
+        let name = TopicName::parse(name(rest)?).map_err(|_| FormatError::Damaged("a topic name breaks the rule"))?;
+        Ok(Self::Topic { topic, name, durability, retention_ms })
+    }
+
+    fn read_group(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
+        let mut fixed = take(rest, 20)?;
+        let (topic, group) = (TopicId(fixed.get_u32_le()), GroupId(fixed.get_u32_le()));
+        let (start, ack_wait_ms) = (fixed.get_u64_le(), fixed.get_u32_le());
+        let name = GroupName::parse(name(rest)?).map_err(|_| FormatError::Damaged("a group name breaks the rule"))?;
+        Ok(Self::Group { topic, group, name, start, ack_wait_ms })
+    }
+
+    fn read_append(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
+        let mut fixed = take(rest, 38)?;
+        let marks = usize::from(fixed.get_u16_le());
+        let (topic, first) = (TopicId(fixed.get_u32_le()), fixed.get_u64_le());
+        let (stored, count) = (UnixMillis(fixed.get_i64_le()), fixed.get_u32_le());
+        let meta = fixed.get_u32_le();
+        if meta != 0 {
+            return Err(FormatError::Newer("meta of an append".to_owned()));
+        }
+        let head = AppendHead { topic, first, stored, count, len: fixed.get_u32_le(), crc: fixed.get_u32_le() };
+        if first.checked_add(u64::from(count)).is_none() {
+            return Err(FormatError::Damaged("a position is out of range"));
+        }
+        Ok(Self::Append { head, marks: Marks(take(rest, marks * MARK)?) })
+    }
+
+    fn read_settle(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
+        let mut fixed = take(rest, 12)?;
+        let (topic, group) = (TopicId(fixed.get_u32_le()), GroupId(fixed.get_u32_le()));
+        let bytes = take(rest, (fixed.get_u32_le() as usize).checked_mul(RANGE).ok_or(CUT)?)?;
+        for range in bytes.chunks_exact(RANGE) {
+            match range.last() {
+                Some(0 | 1) => {}
+                other => return Err(FormatError::Newer(format!("outcome {other:?} of a settlement"))),
+            }
+        }
+        Ok(Self::Settle { topic, group, ranges: Ranges(bytes) })
+    }
+
+    /// The topic it is about.
+    pub(super) const fn topic(&self) -> TopicId {
+        match self {
+            Self::Topic { topic, .. } | Self::Group { topic, .. } | Self::Settle { topic, .. } => *topic,
+            Self::Append { head, .. } => head.topic,
+        }
+    }
+
+    /// Bytes of events that follow it.
+    pub(super) const fn events_len(&self) -> usize {
+        match self {
+            Self::Append { head, .. } => head.len as usize,
+            _ => 0,
+        }
+    }
+}
+
+/// The operations of a body in order, each with the offset of the events behind it.
+pub(super) struct Ops<'a> {
+    body_len: usize,
+    rest: &'a [u8],
+}
+
+impl<'a> Ops<'a> {
+    pub(super) const fn of(body: &'a [u8]) -> Self {
+        Self { body_len: body.len(), rest: body }
+    }
+
+    fn one(&mut self) -> Result<(OpView<'a>, usize), FormatError> {
+        let op = OpView::decode(&mut self.rest)?;
+        let at = self.body_len - self.rest.len();
+        take(&mut self.rest, op.events_len())?;
+        Ok((op, at))
+    }
+}
+
+impl<'a> Iterator for Ops<'a> {
+    type Item = Result<(OpView<'a>, usize), FormatError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let one = self.one();
+        if one.is_err() {
+            self.rest = &[];
+        }
+        Some(one)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+    use super::*;
+
+    fn body() -> BytesMut {
+        let mut out = BytesMut::new();
+        let name = TopicName::parse("orders").unwrap();
+        put_topic(&mut out, TopicId(4), &name, Durability::Written, 60_000);
+        put_group(&mut out, (TopicId(4), GroupId(2)), &GroupName::parse("billing").unwrap(), 1, 30_000);
+        let head =
+            AppendHead { topic: TopicId(4), first: 10, stored: UnixMillis(-5), count: 2, len: 6, crc: 99 };
+        let mark = Mark { producer: [9; 16], epoch: 1, count: 2, first_sequence: 7, answered_through: 3 };
+        put_append(&mut out, &head, &[mark, mark]);
+        out.put_slice(b"events");
+        put_settle(&mut out, TopicId(4), GroupId(2), &[(10, 1, Outcome::Acked), (11, 1, Outcome::Failed)]);
+        out
+    }
+
+    #[test]
+    fn operations_are_read_as_they_were_written() {
+        let body = body();
+        let ops: Vec<_> = Ops::of(&body).map(Result::unwrap).collect();
+        assert_eq!(ops.len(), 4);
+        let OpView::Topic { topic, name, durability, retention_ms } = &ops[0].0 else { panic!() };
+        assert_eq!((topic.0, name.as_str(), *durability, *retention_ms), (4, "orders", Durability::Written, 60_000));
+        let OpView::Group { group, name, start, ack_wait_ms, .. } = &ops[1].0 else { panic!() };
+        assert_eq!((group.0, name.as_str(), *start, *ack_wait_ms), (2, "billing", 1, 30_000));
+        let OpView::Append { head, marks } = &ops[2].0 else { panic!() };
+        assert_eq!((head.first, head.stored.0, head.count, head.len, head.crc), (10, -5, 2, 6, 99));
+        assert_eq!(marks.clone().map(|m| (m.first_sequence, m.answered_through)).collect::<Vec<_>>(), [(7, 3); 2]);
+        assert_eq!(&body[ops[2].1..ops[2].1 + 6], b"events");
+        let OpView::Settle { ranges, .. } = &ops[3].0 else { panic!() };
+        assert_eq!(ranges.clone().collect::<Vec<_>>(), [(10, 1, Outcome::Acked), (11, 1, Outcome::Failed)]);
+    }
+
+    #[test]
+    fn any_cut_or_flip_ends_in_an_error_or_in_other_values_never_in_a_panic() {
+        let body = body();
+        for len in 0..body.len() {
+            Ops::of(&body[..len]).for_each(drop);
+        }
+        for bit in 0..body.len() * 8 {
+            let mut bytes = body.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            Ops::of(&bytes).for_each(drop);
+        }
+    }
+
+    #[test]
+    fn what_this_version_does_not_know_is_refused_by_name() {
+        for (bytes, what) in [(&[9, 0][..], "operation kind 9"), (&[1, 4][..], "flags 0x4 of operation kind 1")] {
+            let error = OpView::decode(&mut &bytes[..]).unwrap_err();
+            assert_eq!(error, FormatError::Newer(what.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Opening a data directory: from what is on disk to a machine that goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use meshwire_proto::{Moment, UnixMillis};
+
+use super::LogOptions;
+use super::checkpoint::{self, Checkpoint};
+use super::disk::{Disk, DiskError, DiskOp, FileName, Part, read_whole, replace};
+use super::fold::Fold;
+use super::format::{Directory, EPOCH_SLOT, FormatError, SEGMENT_HEADER, VERSION, decode_epoch, encode_epoch, generation};
+use super::index::SegmentIndex;
+use super::job;
+use super::machine::{Active, LogMachine, Space, Start};
+use super::recent::RecentEvents;
+use super::segment::Sealed;
+use super::walk::{End, Scanned, SegmentFile, Walk};
+use crate::store::Watermark;
+
+/// What a log found at opening.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// Topics, groups and producers.
+    pub fold: Fold,
+    /// How often the directory was opened, this time included.
+    pub epoch: u64,
+    /// Events that can be read.
+    pub events: u64,
+    /// Bytes of records that went through recovery.
+    pub scanned_bytes: u64,
+    /// Bytes that were cut: of batches that were never acknowledged as synced.
+    pub torn_bytes: u64,
+    /// Events of the de-duplication window.
+    pub recent: RecentEvents,
+    /// Each place that is not what was written: file, offset, batch, topics if readable.
+    pub damage: Vec<String>,
+    /// Everything found is kept.
+    pub watermark: Watermark,
+}
+
+/// Why a data directory cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory cannot be made, read or written.
+    #[error("the data directory {path} cannot be used: {cause}; check that it exists and may be written, or name another with --data-dir")]
+    Unusable {
+        /// The directory.
+        path: String,
+        /// The system's words.
+        cause: String,
+    },
+    /// Another process has it open.
+    #[error("the data directory {path} is in use by {holder}; stop that process or name another directory with --data-dir")]
+    Locked {
+        /// The directory.
+        path: String,
+        /// The process, if it is known.
+        holder: String,
+    },
+    /// A newer program wrote it.
+    #[error("{what} is newer than format {VERSION}, which this program writes and reads; use the newer program")]
+    NewerFormat {
+        /// File, place, and what is newer.
+        what: String,
+    },
+    /// Without what is damaged, the rest cannot be trusted.
+    #[error("{0}")]
+    Damaged(String),
+    /// An operation failed.
+    #[error("opening the log failed: {0}")]
+    Disk(#[from] DiskError),
+}
+
+impl OpenError {
+    pub(super) fn newer(segment: u64, offset: u64, what: String) -> Self {
+        Self::NewerFormat { what: format!("{} at {offset}: {what}", FileName::of(Part::Segment(segment))) }
+    }
+}
+
+/// Opens the log on a disk that is ours alone.
+pub(super) fn open(
+    disk: &Arc<dyn Disk>,
+    options: &LogOptions,
+    (now, wall): (Moment, UnixMillis),
+) -> Result<(LogMachine, Recovered), OpenError> {
+    let listing = disk.list()?;
+    let names: BTreeSet<FileName> = listing.iter().map(|(name, _)| *name).collect();
+    let files: Vec<SegmentFile> = segment_files(&listing);
+    let directory = open_directory(&**disk, options, &files)?;
+    let (checkpoint, slot) = newest_checkpoint(&**disk)?;
+    let mut damage = missing_segments(&checkpoint, &files);
+    let since = UnixMillis(wall.0.saturating_sub(i64::try_from(options.dedup_window_ms).unwrap_or(i64::MAX)));
+    let start = first_to_read(&checkpoint, options, since);
+    let to_read: Vec<SegmentFile> = files.iter().copied().filter(|f| f.number >= start).collect();
+    let covered = checkpoint.fold.batch;
+    let mut walk = Walk {
+        disk: &**disk,
+        files: &to_read,
+        fold: checkpoint.fold,
+        covered,
+        known_synced: covered,
+        marked: 0,
+        expected: match checkpoint.sealed.get(&start) {
+            Some(sealed) => Some(sealed.first_batch),
+            None => checkpoint.sealed.values().next_back().map(|s| s.next_batch),
+        },
+        epoch: 0,
+        recent: RecentEvents::new(disk, if options.dedup_window_ms == 0 { 0 } else { options.dedup_ids }, since),
+        scanned: Vec::new(),
+        scanned_bytes: 0,
+        damage: Vec::new(),
+    };
+    let end = walk.run()?;
+    check_start(&walk, covered)?;
+    let last_batch = walk.expected.map_or(covered, |e| e - 1);
+    if last_batch < covered {
+        walk.damage.push(format!("the log ends at batch {last_batch}, a checkpoint says {covered}: the batches between are lost"));
+    }
+    damage.append(&mut walk.damage);
+    let Walk { mut fold, recent, scanned, scanned_bytes, marked, epoch, .. } = walk;
+    fold.close_gaps();
+    let last_batch = last_batch.max(covered);
+    let epoch = next_epoch(&**disk, epoch.max(checkpoint.epoch), names.contains(&FileName::of(Part::Epoch)))?;
+    let mut parts = Parts { sealed: checkpoint.sealed, ..Parts::default() };
+    parts.sealed.retain(|number, _| to_read.iter().chain(&files).any(|f| f.number == *number));
+    parts.sort(scanned, end, &to_read, &names);
+    let torn_bytes = parts.cut(&**disk, end, &to_read)?;
+    parts.remove_strays(&**disk, &names)?;
+    let max_disk = if options.max_disk == 0 { directory.max_disk } else { options.max_disk };
+    let numbers = names.iter().filter_map(|n| if let Part::Segment(s) = n.part { Some(s) } else { None });
+    let highest = numbers.chain(parts.sealed.keys().copied()).max().unwrap_or(0);
+    let mut begun = 0;
+    let active = match parts.active.take() {
+        Some(active) => {
+            // After a killed process it may be in the kernel only.
+            disk.run(&DiskOp::Sync { file: FileName::of(Part::Segment(active.number)) })?;
+            active
+        }
+        None => {
+            begun = 1;
+            let generation = generation(directory.salt, epoch, begun);
+            new_segment(&**disk, options, (highest + 1, generation, last_batch + 1), parts.sealed.is_empty())?
+        }
+    };
+    let events = parts.sealed.values().map(|s| s.events).sum::<u64>() + active.index.events();
+    let space = Space::new(active, parts.sealed, (options.segment_len(max_disk), max_disk), (directory.salt, epoch, begun));
+    let machine = LogMachine::new(Start {
+        fold: fold.clone(),
+        space,
+        indexes: parts.indexes,
+        last_batch,
+        marked,
+        checkpoint: (slot, covered),
+        cache_bytes: options.cache_bytes,
+        now,
+        wall,
+    });
+    let watermark = machine.watermark();
+    let mut recovered = Recovered { fold, epoch, events, scanned_bytes, torn_bytes, recent, damage, watermark };
+    #[cfg(feature = "testing")]
+    if super::planted::is(super::planted::Defect::DedupForgotten) {
+        recovered.fold.producers = super::producers::Producers::default();
+        recovered.recent.forget();
+    }
+    recovered.log();
+    Ok((machine, recovered))
+}
+
+impl Recovered {
+    fn log(&mut self) {
+        for place in &self.damage {
+            tracing::error!(%place, "damage in the log");
+        }
+        if self.torn_bytes > 0 {
+            tracing::warn!(bytes = self.torn_bytes, "cut the torn end of the log: no batch in it was acknowledged as synced");
+        }
+    }
+}
+
+fn segment_files(listing: &[(FileName, u64)]) -> Vec<SegmentFile> {
+    let segment = |(name, len): &(FileName, u64)| match name {
+        FileName { part: Part::Segment(number), draft: false } => Some(SegmentFile { number: *number, len: *len }),
+        _ => None,
+    };
+    let mut files: Vec<_> = listing.iter().filter_map(segment).collect();
+    files.sort_unstable_by_key(|f| f.number);
+    files
+}
+
+/// Reads FORMAT, or writes it in a new directory.
+fn open_directory(disk: &dyn Disk, options: &LogOptions, files: &[SegmentFile]) -> Result<Directory, OpenError> {
+    match read_whole(disk, FileName::of(Part::Format), 64 << 10)? {
+        Some(bytes) => Directory::decode(&bytes).map_err(|e| match e {
+            FormatError::Newer(what) => OpenError::NewerFormat { what: format!("FORMAT: {what}") },
+            FormatError::Damaged(what) => OpenError::Damaged(format!(
+                "FORMAT is damaged ({what}); put back its text (see docs/log-format.md) or name another directory"
+            )),
+        }),
+        None if !files.is_empty() => Err(OpenError::Damaged(
+            "the directory has segments in log/ but no FORMAT file; put it back (see docs/log-format.md)".to_owned(),
+        )),
+        None => {
+            let directory = Directory { max_disk: disk.free_space()? / 5 * 4, salt: options.salt };
+            replace(disk, Part::Format, Bytes::from(directory.encode()))?;
+            Ok(directory)
+        }
+    }
+}
+
+/// The valid checkpoint with the higher batch, and the slot for the next one.
+fn newest_checkpoint(disk: &dyn Disk) -> Result<(Checkpoint, u8), OpenError> {
+    let mut newest: Option<(Checkpoint, u8)> = None;
+    for slot in [0, 1] {
+        // The fold of 100,000 producers and 10,000 topics has some 10 MB.
+        let Some(bytes) = read_whole(disk, FileName::of(Part::Checkpoint(slot)), 1 << 30)? else { continue };
+        match checkpoint::decode(&bytes) {
+            Ok(found) if newest.as_ref().is_none_or(|(c, _)| c.fold.batch <= found.fold.batch) => {
+                newest = Some((found, slot ^ 1));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(slot, ?error, "a checkpoint cannot be used; more of the log is read instead"),
+        }
+    }
+    let none = || (Checkpoint { epoch: 0, fold: Fold::default(), open_segment: 0, sealed: BTreeMap::new() }, 0);
+    Ok(newest.unwrap_or_else(none))
+}
+
+fn missing_segments(checkpoint: &Checkpoint, files: &[SegmentFile]) -> Vec<String> {
+    let is_missing = |s: &&Sealed| files.binary_search_by_key(&s.number, |f| f.number).is_err();
+    let line = |s: &Sealed| format!("{} is missing: batches {} to {} are lost", s.file(), s.first_batch, s.next_batch - 1);
+    checkpoint.sealed.values().filter(is_missing).map(line).collect()
+}
+
+/// The first segment to read: what the checkpoint does not cover, and the de-duplication window.
+fn first_to_read(checkpoint: &Checkpoint, options: &LogOptions, since: UnixMillis) -> u64 {
+    let mut start = checkpoint.open_segment;
+    let mut events = 0;
+    for segment in checkpoint.sealed.values().rev() {
+        if options.dedup_window_ms == 0 || segment.stored() < since || events >= options.dedup_ids {
+            break;
+        }
+        events += segment.events;
+        start = start.min(segment.number);
+    }
+    start
+}
+
+/// The log must begin where the checkpoint ends, or before.
+fn check_start(walk: &Walk<'_>, covered: u64) -> Result<(), OpenError> {
+    let Some(first) = walk.scanned.first().filter(|s| s.first_batch > covered + 1) else { return Ok(()) };
+    Err(OpenError::Damaged(format!(
+        "log/ begins at batch {}, and no readable checkpoint says what was before (the newest says up to batch {covered}); \
+         put back checkpoint.0 or checkpoint.1, or the segments before number {}",
+        first.first_batch, first.file.number
+    )))
+}
+
+/// Raises the epoch durably, in place: a full disk can be opened too.
+fn next_epoch(disk: &dyn Disk, seen: u64, exists: bool) -> Result<u64, OpenError> {
+    let file = FileName::of(Part::Epoch);
+    let stored = read_whole(disk, file, 2 * EPOCH_SLOT)?.and_then(|bytes| decode_epoch(&bytes));
+    let epoch = stored.unwrap_or(0).max(seen) + 1;
+    if !exists {
+        disk.run(&DiskOp::Create { file, len: 2 * EPOCH_SLOT as u64 })?;
+    }
+    let offset = epoch % 2 * EPOCH_SLOT as u64;
+    disk.run(&DiskOp::Write { file, offset, parts: vec![encode_epoch(epoch).freeze()] })?;
+    disk.run(&DiskOp::Sync { file })?;
+    if !exists {
+        disk.run(&DiskOp::SyncDirectory { of: file })?;
+    }
+    Ok(epoch)
+}
+
+/// An empty segment to go on with.
+fn new_segment(
+    disk: &dyn Disk,
+    options: &LogOptions,
+    (number, generation, batch): (u64, u64, u64),
+    is_first: bool,
+) -> Result<Active, OpenError> {
+    let len = if is_first { options.first_segment_bytes } else { options.segment_bytes };
+    job::allocate(disk, number, len)?;
+    Ok(Active { number, generation, len, used: 0, first_batch: batch, next_batch: batch, index: SegmentIndex::default() })
+}
+
+/// The segments, told apart.
+#[derive(Default)]
+struct Parts {
+    sealed: BTreeMap<u64, Sealed>,
+    active: Option<Active>,
+    indexes: Vec<(u64, Arc<SegmentIndex>)>,
+}
+
+impl Parts {
+    /// Tells what was read apart: the last segment goes on, those before it are full.
+    fn sort(&mut self, scanned: Vec<Scanned>, end: Option<End>, files: &[SegmentFile], names: &BTreeSet<FileName>) {
+        let last = end.and_then(|e| files.get(e.file)).map(|f| f.number);
+        for segment in scanned {
+            let Scanned { file, generation, first_batch, next_batch, used, index, can_grow } = segment;
+            let (number, len) = (file.number, file.len);
+            if Some(number) == last && can_grow && !self.sealed.contains_key(&number) {
+                self.active = Some(Active { number, generation, len, used, first_batch, next_batch, index });
+                continue;
+            }
+            if !names.contains(&FileName::of(Part::Index(number))) {
+                self.indexes.push((number, Arc::new(index.clone())));
+            }
+            let (events, spans) = (index.events(), index.spans());
+            let sealed = Sealed { number, generation, first_batch, next_batch, len, used, events, spans };
+            self.sealed.entry(number).or_insert(sealed);
+        }
+    }
+
+    /// Cuts everything behind the end, so that it can never come back; how many bytes that were.
+    fn cut(&self, disk: &dyn Disk, end: Option<End>, files: &[SegmentFile]) -> Result<u64, OpenError> {
+        let mut torn = 0;
+        let Some(end) = end else { return Ok(0) };
+        for (at, file) in files.iter().enumerate().skip(end.file) {
+            let is_active = self.active.as_ref().is_some_and(|a| a.number == file.number);
+            if self.sealed.contains_key(&file.number) {
+                continue;
+            }
+            let from = if at == end.file { end.offset } else { 0 };
+            let until = super::scan::Scanner::new(disk, file.number, file.len).end_of_data(from)?;
+            torn += until - from;
+            if is_active && until > from {
+                tracing::warn!(file = %FileName::of(Part::Segment(file.number)), from, until, "cutting a torn tail");
+                job::zero(disk, file.number, from, until - from)?;
+            }
+        }
+        Ok(torn)
+    }
+
+    /// Removes what a crash left over: drafts, unused segments, those that retention has given up.
+    fn remove_strays(&self, disk: &dyn Disk, names: &BTreeSet<FileName>) -> Result<(), OpenError> {
+        let active = self.active.as_ref().map(|a| a.number);
+        let is_stray = |name: &&FileName| match name.part {
+            _ if name.draft => true,
+            Part::Segment(number) => Some(number) != active && !self.sealed.contains_key(&number),
+            Part::Index(number) => !self.sealed.contains_key(&number),
+            _ => false,
+        };
+        let (in_log, outside): (Vec<_>, Vec<_>) = names.iter().filter(is_stray).partition(|name| name.is_in_log());
+        job::free(disk, &in_log)?;
+        job::free(disk, &outside)?;
+        Ok(())
+    }
+}
+
+/// A first segment has at least its header and a small record.
+pub(super) const LEAST_SEGMENT: u64 = SEGMENT_HEADER as u64 + 4096;
+

@@ -1,0 +1,157 @@
+use std::sync::Arc;
+
+use super::rig::{Rig, append_at, small};
+use crate::store::log::{LogOptions, SimDisk, SimFault};
+use crate::store::{Durability, Op, Store, StoreError, TopicId};
+
+fn refusal(rig: &Rig, bytes: u64) -> Option<String> {
+    match rig.store.reserve(bytes) {
+        Ok(()) => None,
+        Err(StoreError::Full(text)) => Some(text),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// Publishes until it is refused; the last batch and the refusal.
+fn fill(rig: &mut Rig, topic: TopicId) -> (u64, String) {
+    let mut last = 0;
+    for _ in 0..10_000 {
+        if let Some(text) = refusal(rig, 350) {
+            return (last, text);
+        }
+        last = rig.publish(topic, &[200]);
+        rig.settle();
+        rig.advance_ms(2);
+    }
+    panic!("never full");
+}
+
+#[test]
+fn a_full_disk_refuses_publishes_keeps_what_it_took_and_goes_on_when_space_returns() {
+    let disk = Arc::new(SimDisk::new());
+    disk.set_capacity(Some(100 << 10));
+    let mut rig = Rig::open(disk.clone(), small(), Arc::default()).unwrap();
+    let topic = rig.topic(1, Durability::Synced);
+    let group = rig.group(topic, 1);
+    let (last, text) = fill(&mut rig, topic);
+    assert!(text.contains("no space for the next segment") && text.contains("log/"), "{text}");
+    rig.idle();
+    assert!(rig.watermark().synced >= last && !rig.watermark().failed);
+    // Consumers go on: settlements still fit.
+    let settled = rig.ack(topic, group, 1, 10);
+    rig.idle();
+    assert!(rig.watermark().synced >= settled);
+    let next = rig.next[&topic];
+    let mut rig = rig.restart();
+    assert_eq!(rig.recovered.fold.topics[&topic].next, next, "a full disk can be opened");
+    rig.settle();
+    assert!(refusal(&rig, 350).is_some());
+    disk.set_capacity(None);
+    rig.advance_ms(500);
+    rig.store.tick();
+    rig.settle();
+    assert_eq!(refusal(&rig, 350), None, "within a second of space returning");
+    let batch = rig.publish(topic, &[200]);
+    rig.settle();
+    assert!(rig.watermark().synced >= batch);
+    let next = rig.next[&topic];
+    assert_eq!(rig.read_all(topic, 1, next).len() as u64, next - 1);
+}
+
+#[test]
+fn max_disk_names_the_topic_that_holds_the_oldest_segment_and_retention_ends_it() {
+    let options = LogOptions { max_disk: 100 << 10, ..small() };
+    let mut rig = Rig::open(Arc::new(SimDisk::new()), options, Arc::default()).unwrap();
+    let topic = TopicId(1);
+    let name = meshwire_proto::TopicName::parse("orders").unwrap();
+    rig.store.commit(vec![Op::Topic { topic, name, durability: Durability::Synced, retention_ms: 20_000 }]);
+    rig.next.insert(topic, 1);
+    let (_, text) = fill(&mut rig, topic);
+    assert!(text.contains("max_disk (102400 bytes)") && text.contains("topic orders"), "{text}");
+    rig.advance_ms(30_000);
+    rig.idle();
+    assert_eq!(refusal(&rig, 350), None);
+    let batch = rig.publish(topic, &[200]);
+    rig.settle();
+    assert!(rig.watermark().synced >= batch);
+}
+
+#[test]
+fn what_was_accepted_is_kept_even_if_the_file_system_has_no_space_for_the_write() {
+    let mut rig = Rig::new();
+    let topic = rig.topic(1, Durability::Synced);
+    rig.idle();
+    let batch = rig.publish(topic, &[300]);
+    for n in 0..3 {
+        rig.disk.plan(rig.disk.counts().ops + n, SimFault::NoSpace);
+    }
+    rig.settle();
+    assert!(rig.watermark().written < batch && !rig.watermark().failed);
+    assert!(refusal(&rig, 10).is_some());
+    let later = rig.publish(topic, &[300]);
+    rig.idle();
+    assert!(rig.watermark().synced >= later, "written again when there is space");
+    assert_eq!(refusal(&rig, 10), None);
+    let next = rig.next[&topic];
+    let mut rig = rig.restart();
+    assert_eq!((rig.recovered.torn_bytes, rig.read_all(topic, 1, next).len()), (0, 2));
+}
+
+#[test]
+fn a_kill_while_the_disk_is_full_leaves_a_torn_tail_and_no_damage() {
+    let mut rig = Rig::new();
+    let topic = rig.topic(1, Durability::Synced);
+    rig.publish(topic, &[300]);
+    rig.idle();
+    let lost = rig.publish(topic, &[300]);
+    rig.disk.plan(rig.disk.counts().ops, SimFault::NoSpace);
+    rig.settle();
+    assert!(rig.watermark().written < lost);
+    let rig = rig.restart();
+    assert_eq!(rig.recovered.damage, [""; 0]);
+    assert_eq!(rig.recovered.fold.topics[&topic].next, 2);
+}
+
+#[test]
+fn a_batch_longer_than_a_segment_is_kept() {
+    let mut rig = Rig::new();
+    let topic = rig.topic(1, Durability::Synced);
+    rig.settle();
+    assert!(rig.store.reserve(100_000).is_err(), "not without a segment that holds it");
+    let batch = rig.publish(topic, &[100_000]);
+    rig.settle();
+    assert!(rig.watermark().synced >= batch);
+    rig.publish(topic, &[10]);
+    rig.settle();
+    let mut rig = rig.restart();
+    assert_eq!(rig.read_all(topic, 1, 3), [1, 2]);
+}
+
+#[test]
+fn many_failing_operations_never_acknowledge_what_a_restart_does_not_find() {
+    for fault in [SimFault::Error, SimFault::NoSpace, SimFault::PowerOff] {
+        for nth in 0..80 {
+            let mut rig = Rig::new();
+            let topic = rig.topic(1, Durability::Synced);
+            rig.disk.plan(rig.disk.counts().ops + nth, fault);
+            for n in 0..60 {
+                if rig.store.reserve(400).is_ok() {
+                    rig.store.commit(vec![append_at(topic, rig.next[&topic], &[300], rig.wall())]);
+                    *rig.next.get_mut(&topic).unwrap() += 1;
+                }
+                rig.settle();
+                rig.advance_ms(if n % 10 == 0 { 300 } else { 1 });
+                rig.store.tick();
+            }
+            let head = rig.reports.heads.lock().unwrap().get(&topic).copied().unwrap_or(1);
+            let (disk, micros) = (rig.disk.clone(), rig.micros.clone());
+            drop(rig);
+            disk.power_loss(nth);
+            let mut rig = Rig::open(disk, small(), micros).unwrap();
+            assert_eq!(rig.recovered.damage, [""; 0], "{fault:?} at {nth}");
+            let found = rig.recovered.fold.topics.get(&topic).map_or(1, |t| t.next);
+            assert!(found >= head, "{fault:?} at {nth}: acknowledged up to {head}, found up to {found}");
+            assert_eq!(rig.read_all(topic, 1, found).len() as u64, found - 1);
+        }
+    }
+}

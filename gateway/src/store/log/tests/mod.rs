@@ -1,0 +1,15 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+//! The log on simulated and real disks.
+
+mod crash;
+mod damage;
+mod full;
+mod os;
+mod recover;
+mod rig;
+mod threaded;

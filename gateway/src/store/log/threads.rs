@@ -1,0 +1,105 @@
+//! The log's two threads: one writes and syncs, one does everything else.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use meshwire_proto::Moment;
+
+use super::machine::{Input, LogMachine};
+use super::store::{Shared, carry_out};
+use crate::store::Completions;
+
+/// How often retention, refused space and checkpoints are looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+pub(super) fn spawn(shared: &Arc<Shared>, completions: Arc<dyn Completions>) -> std::io::Result<[JoinHandle<()>; 2]> {
+    let (first, second) = (shared.clone(), shared.clone());
+    let reports = completions.clone();
+    let writer = Builder::new().name("log-writer".to_owned()).spawn(move || write(&first, &*reports))?;
+    let worker = Builder::new().name("log-worker".to_owned()).spawn(move || work(&second, &*completions))?;
+    Ok([writer, worker])
+}
+
+/// The moment of waking is not exact; both loops look again at what is to be done.
+fn wait<'a>(
+    shared: &Shared,
+    condition: &std::sync::Condvar,
+    machine: MutexGuard<'a, LogMachine>,
+    until: Option<Moment>,
+) -> MutexGuard<'a, LogMachine> {
+    let Some(until) = until else { return condition.wait(machine).unwrap_or_else(PoisonError::into_inner) };
+    let (now, _) = shared.now();
+    let timeout = until.since(now);
+    if timeout.is_zero() {
+        return machine;
+    }
+    condition.wait_timeout(machine, timeout).unwrap_or_else(PoisonError::into_inner).0
+}
+
+fn write(shared: &Shared, completions: &dyn Completions) {
+    let mut machine = shared.lock();
+    loop {
+        let (now, _) = shared.now();
+        let op = machine.poll_write(now);
+        let kept = machine.poll_kept();
+        if op.is_none() && kept.is_none() {
+            if machine.is_closed() {
+                shared.worker.notify_one();
+                return;
+            }
+            let until = machine.writer_deadline();
+            machine = wait(shared, &shared.writer, machine, until);
+            continue;
+        }
+        let wake = machine.wants_worker();
+        drop(machine);
+        if wake {
+            shared.worker.notify_one();
+        }
+        // Who waits is answered before the next batch is written.
+        if let Some(kept) = kept {
+            completions.kept(kept.watermark, &kept.heads);
+        }
+        let ended = op.map(|(id, op)| Input::Done { id, result: carry_out(&*shared.disk, &op) });
+        machine = shared.lock();
+        if let Some(ended) = ended {
+            let (now, _) = shared.now();
+            machine.handle(now, ended);
+        }
+    }
+}
+
+fn work(shared: &Shared, completions: &dyn Completions) {
+    let (mut next_tick, _) = shared.now();
+    let mut machine = shared.lock();
+    loop {
+        let (now, wall) = shared.now();
+        if now >= next_tick {
+            machine.handle(now, Input::Tick { wall });
+            next_tick = now + TICK;
+        }
+        let job = machine.poll_job(now);
+        let fetched = machine.poll_fetched();
+        if job.is_none() && fetched.is_none() {
+            if machine.is_closed() {
+                shared.writer.notify_one();
+                return;
+            }
+            machine = wait(shared, &shared.worker, machine, Some(next_tick));
+            continue;
+        }
+        drop(machine);
+        if let Some(fetched) = fetched {
+            completions.fetched(fetched.topic, fetched.from, fetched.result);
+        }
+        let ended = job.map(|(id, job)| Input::JobDone { id, result: job.run(&*shared.disk) });
+        machine = shared.lock();
+        if let Some(ended) = ended {
+            let (now, _) = shared.now();
+            machine.handle(now, ended);
+            // A batch may have waited for the segment that is there now.
+            shared.writer.notify_one();
+        }
+    }
+}

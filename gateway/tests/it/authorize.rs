@@ -1,0 +1,75 @@
+//! A gateway that denies everything: every operation is refused.
+
+use std::sync::Arc;
+
+use meshwire_gateway::mesh::{Action, Authorize, Caller};
+use meshwire_proto::ErrorKind;
+use meshwire_proto::frame::{ClientFrame, ServerFrame};
+use meshwire_proto::wire::admin::{Command, CreateTopic, ListTopics, command};
+use meshwire_proto::wire::session as wire;
+use prost::Message as _;
+
+use crate::rig::{Peer, Rig, earliest, event, hello, memory, run_of};
+
+/// Denies all but these.
+struct Only(&'static [Action]);
+
+impl Authorize for Only {
+    fn allows(&self, _: &Caller, action: Action, _: &str) -> bool {
+        self.0.contains(&action)
+    }
+}
+
+const DENIED: u32 = ErrorKind::Denied.number();
+
+async fn admin(peer: &mut Peer, command: command::Command) -> u32 {
+    let command = Command { command: Some(command) }.encode_to_vec().into();
+    peer.send(ClientFrame::Admin(wire::Admin { number: 1, command })).await;
+    peer.find(|f| if let ServerFrame::Admin(a) = f { Some(a.code) } else { None }).await
+}
+
+#[tokio::test]
+async fn every_operation_is_refused_to_who_may_nothing() {
+    let rig = Rig::with(memory(), Arc::new(Only(&[]))).await;
+    let mut peer = rig.peer().await;
+    peer.send(ClientFrame::Hello(hello())).await;
+    assert_eq!(peer.error().await.code, DENIED);
+
+    let rig = Rig::with(memory(), Arc::new(Only(&[Action::Connect]))).await;
+    let mut peer = rig.session().await;
+    assert_eq!(peer.publish("t", run_of(&[event("1")])).await[0].code, DENIED);
+    peer.send(ClientFrame::Subscribe(earliest(1, "t", "g"))).await;
+    assert_eq!(peer.error().await.code, DENIED);
+    assert_eq!(admin(&mut peer, command::Command::CreateTopic(CreateTopic { name: "t".into(), ..CreateTopic::default() })).await, DENIED);
+    assert_eq!(admin(&mut peer, command::Command::ListTopics(ListTopics::default())).await, DENIED);
+}
+
+#[tokio::test]
+async fn creating_a_topic_by_its_first_use_needs_leave_to_create() {
+    let rig = Rig::with(memory(), Arc::new(Only(&[Action::Connect, Action::Publish, Action::Subscribe]))).await;
+    let mut peer = rig.session().await;
+    assert_eq!(peer.publish("t", run_of(&[event("1")])).await[0].code, DENIED);
+    peer.send(ClientFrame::Subscribe(earliest(1, "t", "g"))).await;
+    assert_eq!(peer.error().await.code, DENIED);
+}
+
+#[tokio::test]
+async fn settling_and_credit_need_leave_to_subscribe() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    struct Until(AtomicBool);
+    impl Authorize for Until {
+        fn allows(&self, _: &Caller, action: Action, _: &str) -> bool {
+            action != Action::Subscribe || self.0.load(Ordering::Relaxed)
+        }
+    }
+    let judge = Arc::new(Until(AtomicBool::new(true)));
+    let rig = Rig::with(memory(), judge.clone()).await;
+    let mut peer = rig.session().await;
+    peer.subscribe(earliest(1, "t", "g")).await;
+    peer.publish("t", run_of(&[event("1")])).await;
+    judge.0.store(false, Ordering::Relaxed);
+    let results = peer.settle(1, 1, 1, meshwire_proto::frame::SettleKind::Ack).await;
+    assert_eq!(results, [(1, 1, DENIED)]);
+    peer.send(ClientFrame::Credit(wire::Credit { subscription: 1, max_events: 1, max_bytes: 1 })).await;
+    assert_eq!(peer.error().await.code, DENIED);
+}

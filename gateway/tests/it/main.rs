@@ -1,0 +1,15 @@
+//! The gateway from outside: a real listener on a free port, real sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests fail by panicking"
+)]
+
+mod authorize;
+mod hostile;
+mod publish;
+mod rig;
+mod sessions;
+mod subscribe;

@@ -1,0 +1,66 @@
+//! Sessions outlive their connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meshwire_gateway::mesh::AllowAll;
+use meshwire_proto::frame::SettleKind;
+use meshwire_proto::wire::session as wire;
+
+use crate::rig::{Rig, earliest, event, hello, memory, run_of};
+
+#[tokio::test]
+async fn a_resumed_session_keeps_its_leases_and_gets_what_never_arrived() {
+    let rig = Rig::start().await;
+    let hello = hello();
+    let (mut peer, welcome) = rig.login(hello.clone()).await;
+    peer.subscribe(earliest(1, "t", "g")).await;
+    peer.publish("t", run_of(&[event("1"), event("2"), event("3")])).await;
+    drop(peer);
+    let resume = wire::Hello {
+        resume_session: welcome.session.clone(),
+        resume_secret: welcome.secret.clone(),
+        held: vec![wire::HeldSubscription { subscription: 1, next_delivery: 2 }],
+        first_unanswered: 4,
+        ..hello.clone()
+    };
+    let (mut peer, again) = rig.login(resume.clone()).await;
+    assert!(again.resumed);
+    assert_eq!(again.session, welcome.session);
+    let runs = peer.deliveries(2).await;
+    assert_eq!((runs[0].first_delivery, runs[0].first_position, runs[0].attempt), (2, 2, 1));
+    assert_eq!(peer.settle(1, 1, 3, SettleKind::Ack).await, [(1, 3, 0)], "the lease of the first went on");
+    // A second connection takes the session from the first, which may be half open.
+    let (_taken, third) = rig.login(wire::Hello { held: vec![wire::HeldSubscription { subscription: 1, next_delivery: 4 }], ..resume.clone() }).await;
+    assert!(third.resumed);
+    assert!(peer.error().await.message.contains("another connection"));
+    let (_, wrong) = rig.login(wire::Hello { resume_secret: vec![0; 16].into(), ..resume }).await;
+    assert!(!wrong.resumed, "the secret decides");
+}
+
+#[tokio::test]
+async fn a_member_that_does_not_come_back_is_lost_when_its_window_ends() {
+    let mut config = memory();
+    config.resume_window = Duration::from_millis(100);
+    let rig = Rig::with(config, Arc::new(AllowAll)).await;
+    let (mut first, mut second) = (rig.session().await, rig.session().await);
+    first.subscribe(earliest(1, "t", "g")).await;
+    first.publish("t", run_of(&[event("1")])).await;
+    first.deliveries(1).await;
+    second.subscribe(earliest(1, "t", "g")).await;
+    drop(first);
+    let again = second.deliveries(1).await;
+    assert_eq!((again[0].first_position, again[0].attempt), (1, 2));
+}
+
+#[tokio::test]
+async fn an_older_epoch_of_a_producer_is_fenced() {
+    let rig = Rig::start().await;
+    let hello = hello();
+    let (mut newer, _) = rig.login(wire::Hello { producer_epoch: 2, ..hello.clone() }).await;
+    newer.publish("t", run_of(&[event("1")])).await;
+    let mut older = rig.peer().await;
+    older.send(meshwire_proto::frame::ClientFrame::Hello(hello)).await;
+    let error = older.error().await;
+    assert_eq!(error.code, meshwire_proto::ErrorKind::ProducerFenced.number());
+}

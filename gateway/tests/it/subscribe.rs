@@ -1,0 +1,103 @@
+//! Subscribing and settling over the wire.
+
+use meshwire_proto::ErrorKind;
+use meshwire_proto::frame::{ClientFrame, ServerFrame, SettleKind};
+use meshwire_proto::wire::session as wire;
+
+use crate::rig::{Rig, earliest, event, run_of};
+
+const LOST: u32 = 8;
+
+#[tokio::test]
+async fn a_nacked_event_comes_again_and_an_acked_one_does_not() {
+    let rig = Rig::start().await;
+    let mut peer = rig.session().await;
+    peer.subscribe(earliest(1, "t", "g")).await;
+    peer.publish("t", run_of(&[event("1"), event("2")])).await;
+    let mut other = rig.session().await;
+    let _ = peer.deliveries(0).await;
+    assert_eq!(peer.settle(1, 1, 1, SettleKind::Ack).await, [(1, 1, 0)]);
+    peer.send(ClientFrame::Settle(meshwire_proto::frame::Settle {
+        sequence: 2,
+        ranges: vec![meshwire_proto::frame::SettleRange { subscription: 1, first_delivery: 2, count: 1, kind: SettleKind::Nack, ..Default::default() }],
+        confirm: false,
+    }))
+    .await;
+    let again = peer.find(|f| match f {
+        ServerFrame::Deliver(d) => d.runs.into_iter().find(|r| r.attempt == 2),
+        _ => None,
+    });
+    let again = again.await;
+    assert_eq!((again.first_delivery, again.first_position), (3, 2));
+    other.subscribe(earliest(1, "t", "g")).await;
+}
+
+#[tokio::test]
+async fn settling_what_was_never_leased_or_twice_in_two_ways_answers_lease_lost() {
+    assert_eq!(LOST, ErrorKind::LeaseLost.number());
+    let rig = Rig::start().await;
+    let mut peer = rig.session().await;
+    peer.subscribe(earliest(1, "t", "g")).await;
+    peer.publish("t", run_of(&[event("1"), event("2")])).await;
+    assert_eq!(peer.settle(1, 1, 5, SettleKind::Ack).await, [(1, 2, 0), (3, 3, LOST)]);
+    assert_eq!(peer.settle(1, 1, 2, SettleKind::Ack).await, [(1, 2, 0)], "the same again is ok");
+    assert_eq!(peer.settle(1, 2, 1, SettleKind::Nack).await, [(2, 1, LOST)]);
+    assert_eq!(peer.settle(7, 1, 1, SettleKind::Ack).await, [(1, 1, LOST)], "no such subscription");
+    assert_eq!(peer.settle(1, 1, u32::MAX, SettleKind::Ack).await.len(), 2, "a huge count costs nothing");
+    for kind in [SettleKind::Reject, SettleKind::Extend] {
+        assert_eq!(peer.settle(1, 1, 1, kind).await[0].2, ErrorKind::Unsupported.number());
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_that_cannot_be_is_refused_by_name() {
+    let rig = Rig::start().await;
+    let mut peer = rig.session().await;
+    peer.subscribe(wire::Subscribe { ack_wait_ms: 5000, ..earliest(1, "t", "g") }).await;
+    let at_time = Some(wire::Start { at: Some(wire::start::At::TimeUnixMs(1)) });
+    for (frame, kind, text) in [
+        (earliest(1, "t", ""), ErrorKind::Invalid, "in use"),
+        (earliest(0, "t", ""), ErrorKind::Invalid, "0 or in use"),
+        (earliest(2, "a*", ""), ErrorKind::Invalid, "topic name"),
+        (earliest(2, "t", "a b"), ErrorKind::Invalid, "group name"),
+        (wire::Subscribe { ack_wait_ms: 5, ..earliest(2, "t", "h") }, ErrorKind::Invalid, "ack_wait is 5"),
+        (wire::Subscribe { ack_wait_ms: 6000, ..earliest(2, "t", "g") }, ErrorKind::GroupConflict, "ack_wait 5s"),
+        (wire::Subscribe { start: at_time, ..earliest(2, "t", "") }, ErrorKind::Unsupported, "start at a time"),
+        (wire::Subscribe { pattern: "a".into(), ..earliest(2, "t", "") }, ErrorKind::Unsupported, "pattern"),
+        (wire::Subscribe { serve: true, ..earliest(2, "t", "") }, ErrorKind::Unsupported, "request-reply"),
+    ] {
+        let number = frame.subscription;
+        peer.send(ClientFrame::Subscribe(frame)).await;
+        let error = peer.error().await;
+        assert_eq!((error.code, error.subscription, error.fatal), (kind.number(), number, false));
+        assert!(error.message.contains(text), "{text}: {}", error.message);
+    }
+}
+
+#[tokio::test]
+async fn leaving_gives_back_at_once_and_three_readers_at_three_speeds_each_get_all() {
+    let rig = Rig::start().await;
+    let mut publisher = rig.session().await;
+    let events: Vec<_> = (0..100).map(|n| event(&n.to_string())).collect();
+    publisher.publish("t", run_of(&events)).await;
+    let mut first = rig.session().await;
+    first.subscribe(earliest(1, "t", "g")).await;
+    first.deliveries(100).await;
+    first.send(ClientFrame::Unsubscribe(wire::Unsubscribe { subscription: 1 })).await;
+    let mut second = rig.session().await;
+    second.subscribe(earliest(1, "t", "g")).await;
+    assert_eq!(second.deliveries(100).await.iter().map(|r| r.events.count()).sum::<u32>(), 100);
+    for credit in [1, 7, 256] {
+        let mut reader = rig.session().await;
+        reader.subscribe(wire::Subscribe { max_events: credit, ..earliest(1, "t", "") }).await;
+        let mut next = 1;
+        while next <= 100 {
+            let runs = reader.deliveries(1).await;
+            let count: u32 = runs.iter().map(|r| r.events.count()).sum();
+            assert_eq!(runs[0].first_position, next);
+            assert!(count <= credit);
+            reader.settle(1, next, count, SettleKind::Ack).await;
+            next += u64::from(count);
+        }
+    }
+}

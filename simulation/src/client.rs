@@ -1,0 +1,328 @@
+//! One client program: a real session, and what its program does with it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use meshwire::session::{Config, Output, Session, SettleInput, Start, State, SubscribeSpec, SubscriptionId};
+use meshwire_proto::frame::{FrameParser, SettleKind};
+use meshwire_proto::{ErrorKind, Event, EventLimits, EventView, GroupName, Moment, TopicName};
+
+use crate::history::{Delivered, Given, History, Published, Topic};
+use crate::script::{ACK_WAIT, Role};
+
+/// Keys that events may have.
+const KEYS: u8 = 6;
+
+/// How a gateway may answer a publish when its disk is full or fails.
+const REFUSALS: [ErrorKind; 2] = [ErrorKind::DiskFull, ErrorKind::StoreFailed];
+
+/// A delivery that its program has not settled yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    pub(crate) life: u32,
+    subscription: SubscriptionId,
+    generation: u32,
+    number: u64,
+    group: u8,
+    id: u32,
+    delivered: Moment,
+    kind: SettleKind,
+    confirm: bool,
+}
+
+/// What the world has to carry out for a client.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) connect: bool,
+    pub(crate) disconnect: bool,
+    /// Bytes for the gateway.
+    pub(crate) bytes: BytesMut,
+    /// To be settled then.
+    pub(crate) work: Vec<(Moment, Work)>,
+}
+
+pub(crate) struct Client {
+    pub(crate) index: usize,
+    pub(crate) role: Role,
+    /// Counts its processes.
+    pub(crate) life: u32,
+    pub(crate) session: Session,
+    pub(crate) wire: Option<usize>,
+    pub(crate) buffer: BytesMut,
+    /// When its next tick is in the queue.
+    pub(crate) tick: Option<Moment>,
+    parser: FrameParser,
+    open: BTreeMap<u64, u32>,
+    subscriptions: BTreeMap<SubscriptionId, (Topic, Option<u8>)>,
+    generations: BTreeMap<SubscriptionId, u32>,
+    /// Programs work through a key in order.
+    busy: BTreeMap<(u8, u8), Moment>,
+    confirms: BTreeMap<u64, (u8, u32)>,
+    next_token: u64,
+    mine: Vec<u32>,
+}
+
+impl Client {
+    pub(crate) fn new(index: usize, role: Role, life: u32, rng: &mut fastrand::Rng) -> Self {
+        let mut producer_id = [0; 16];
+        rng.fill(&mut producer_id);
+        let config = Config { producer_id, client_name: format!("client-{index}"), ..Config::default() };
+        let mut client = Self {
+            index,
+            role,
+            life,
+            session: Session::new(config, rng.u64(..)),
+            wire: None,
+            buffer: BytesMut::new(),
+            tick: None,
+            parser: FrameParser::new(u32::MAX, "none"),
+            open: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            confirms: BTreeMap::new(),
+            next_token: 1,
+            mine: Vec::new(),
+        };
+        if let Role::Consumer(group) = role {
+            for topic in Topic::ALL {
+                client.subscribe(topic, group, rng);
+            }
+        }
+        client
+    }
+
+    /// A reader of everything, for the end.
+    pub(crate) fn subscribe(&mut self, topic: Topic, group: Option<u8>, rng: &mut fastrand::Rng) {
+        let (Ok(name), Ok(group_name)) = (TopicName::parse(topic.name()), GroupName::parse(&format!("g{}", group.unwrap_or(0))))
+        else {
+            return;
+        };
+        let spec = SubscribeSpec {
+            topic: name,
+            group: group.map(|_| group_name),
+            start: Some(Start::Earliest),
+            ack_wait_ms: if group.is_some() { ACK_WAIT.as_millis() as u32 } else { 0 },
+            max_events: rng.u32(4..64),
+            max_bytes: 1 << 20,
+        };
+        let id = self.session.subscribe(spec);
+        self.subscriptions.insert(id, (topic, group));
+    }
+
+    pub(crate) fn publishes_left(&self) -> u32 {
+        match self.role {
+            Role::Publisher(left) => left,
+            Role::Consumer(_) => 0,
+        }
+    }
+
+    /// Publishes a burst; sometimes an event that was published before.
+    pub(crate) fn publish_burst(&mut self, history: &mut History, rng: &mut fastrand::Rng) {
+        for _ in 0..rng.u32(1..=12) {
+            let Role::Publisher(left @ 1..) = &mut self.role else { return };
+            *left -= 1;
+            let again = (!self.mine.is_empty() && rng.u32(0..12) == 0).then(|| self.mine[rng.usize(..self.mine.len())]);
+            let id = again.unwrap_or_else(|| self.new_event(history, rng));
+            let Some(event) = history.published.get(&id) else { continue };
+            let Ok(topic) = TopicName::parse(event.topic.name()) else { continue };
+            let sequence = self.session.publish(&topic, &event.bytes);
+            self.open.insert(sequence, id);
+        }
+    }
+
+    fn new_event(&mut self, history: &mut History, rng: &mut fastrand::Rng) -> u32 {
+        let id = history.published.len() as u32 + 1;
+        let topic = if rng.u32(0..4) == 0 { Topic::Audit } else { Topic::Orders };
+        let key = (rng.u32(0..10) < 6).then(|| rng.u8(0..KEYS));
+        let mut event = Event::text("sim", "x".repeat(rng.usize(0..300))).id(id.to_string()).source(format!("/client-{}", self.index));
+        if let Some(key) = key {
+            event = event.key(&format!("key-{key}"));
+        }
+        let bytes = event.encode().unwrap_or_default();
+        history.published.insert(id, Published { id, topic, publisher: (self.index, self.life), key, bytes, acked: None, refused: false });
+        history.totals.events += 1;
+        self.mine.push(id);
+        id
+    }
+
+    /// Takes whole frames off the bytes that came.
+    pub(crate) fn received(&mut self, now: Moment, bytes: &[u8]) {
+        self.session.heard(now);
+        self.buffer.extend_from_slice(bytes);
+        while let Ok(Some(frame)) = self.parser.next(&mut self.buffer) {
+            self.session.received(now, frame);
+        }
+    }
+
+    /// Carries out what a program would, and gives what the world must.
+    pub(crate) fn pump(&mut self, now: Moment, life: u32, calm: bool, history: &mut History, rng: &mut fastrand::Rng) -> Wanted {
+        let mut wanted = Wanted::default();
+        loop {
+            let mut idle = !self.session.transmit(&mut wanted.bytes);
+            while let Some(output) = self.session.poll() {
+                idle = false;
+                self.output(now, life, calm, output, history, rng, &mut wanted);
+            }
+            if idle {
+                return wanted;
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of the world that a program touches")]
+    fn output(
+        &mut self,
+        now: Moment,
+        life: u32,
+        calm: bool,
+        output: Output,
+        history: &mut History,
+        rng: &mut fastrand::Rng,
+        wanted: &mut Wanted,
+    ) {
+        match output {
+            Output::Connect => wanted.connect = true,
+            Output::Disconnect { .. } => {
+                wanted.disconnect = true;
+                wanted.bytes.clear();
+            }
+            Output::Answered(answer) => self.answered(now, &answer, history),
+            Output::Reset { subscription, generation, .. } => drop(self.generations.insert(subscription, generation)),
+            Output::Deliver { subscription, generation, run } => {
+                let Some((topic, group)) = self.subscriptions.get(&subscription).copied() else { return };
+                for (n, event) in (0..).zip(run.events.iter()) {
+                    let Ok(id) = EventView::parse(&event, EventLimits::default()).map(|v| v.id().parse().unwrap_or(0)) else {
+                        history.complaints.push(format!("client {} got bytes that are no event", self.index));
+                        continue;
+                    };
+                    let delivered = Delivered {
+                        at: now,
+                        life,
+                        client: self.index,
+                        generation: (self.life, generation),
+                        group,
+                        topic,
+                        position: run.first_position + n,
+                        id,
+                        attempt: run.attempt,
+                        bytes: event.clone(),
+                    };
+                    history.totals.redeliveries += u64::from(run.attempt > 1);
+                    if run.gap > 0 {
+                        history.complaints.push(format!("client {} was told of a gap of {}", self.index, run.gap));
+                    }
+                    let number = run.first_delivery + n;
+                    self.plan(now, calm, subscription, number, &delivered, history, rng, wanted);
+                    history.delivered.push(delivered);
+                }
+            }
+            Output::Settled { token, result } => {
+                if let Some((group, id)) = self.confirms.remove(&token) {
+                    match result {
+                        Ok(_) => history.settled.entry((group, id)).or_default().confirmed = Some(now),
+                        Err(_) => history.totals.leases_lost += 1,
+                    }
+                }
+            }
+            Output::Ended { failure, .. } => {
+                history.complaints.push(format!("client {}: a subscription ended: {failure:?}", self.index));
+            }
+            Output::Failed(failure) => history.complaints.push(format!("client {} failed: {failure:?}", self.index)),
+            _ => {}
+        }
+    }
+
+    fn answered(&mut self, now: Moment, answer: &meshwire::session::Answer, history: &mut History) {
+        for sequence in answer.sequences.clone() {
+            let Some(id) = self.open.remove(&sequence) else {
+                history.complaints.push(format!("client {}: sequence {sequence} was answered twice", self.index));
+                continue;
+            };
+            match &answer.result {
+                Ok(kept) => {
+                    history.totals.duplicates_refused += u64::from(kept.duplicate);
+                    if let Some(event) = history.published.get_mut(&id) {
+                        event.acked.get_or_insert(now);
+                    }
+                }
+                Err(failure) if REFUSALS.contains(&failure.kind) => {
+                    if let Some(event) = history.published.get_mut(&id) {
+                        event.refused = true;
+                    }
+                }
+                Err(failure) => history.complaints.push(format!("client {}: event {id} was refused: {failure:?}", self.index)),
+            }
+        }
+    }
+
+    /// Decides what the program will do with a delivery, and when.
+    #[allow(clippy::too_many_arguments, reason = "the parts of the world that a program touches")]
+    fn plan(
+        &mut self,
+        now: Moment,
+        calm: bool,
+        subscription: SubscriptionId,
+        number: u64,
+        d: &Delivered,
+        history: &History,
+        rng: &mut fastrand::Rng,
+        wanted: &mut Wanted,
+    ) {
+        let longest = if !calm && rng.u32(0..20) == 0 { 3_000_000 } else { 60_000 };
+        let mut at = now + Duration::from_micros(rng.u64(0..longest));
+        if let (Some(group), Some(key)) = (d.group, history.published.get(&d.id).and_then(|p| p.key)) {
+            let busy = self.busy.entry((group, key)).or_default();
+            at = at.max(*busy);
+            *busy = at;
+        }
+        let (kind, confirm) = match rng.u32(0..100) {
+            0..8 if !calm => (SettleKind::Nack, false),
+            8..12 if !calm => return,
+            12..22 => (SettleKind::Ack, true),
+            _ => (SettleKind::Ack, false),
+        };
+        let work = Work {
+            life: self.life,
+            subscription,
+            generation: d.generation.1,
+            number,
+            group: d.group.unwrap_or(u8::MAX),
+            id: d.id,
+            delivered: now,
+            kind,
+            confirm,
+        };
+        wanted.work.push((at, work));
+    }
+
+    /// The program settles. `whole`: its connection is not cut, whether it knows or not.
+    pub(crate) fn settle(&mut self, now: Moment, whole: bool, work: Work, history: &mut History) {
+        let current = self.generations.get(&work.subscription).copied().unwrap_or(0);
+        if work.group != u8::MAX && current == work.generation {
+            let settled = history.settled.entry((work.group, work.id)).or_default();
+            let given = Given { at: now, client: self.index, connected: whole && self.session.state() == State::Connected, delivered: work.delivered };
+            if work.kind == SettleKind::Ack { settled.acks.push(given) } else { settled.nacks.push(given) }
+        }
+        let confirm = work.confirm.then(|| {
+            self.next_token += 1;
+            if work.group != u8::MAX {
+                self.confirms.insert(self.next_token, (work.group, work.id));
+            }
+            self.next_token
+        });
+        let input = SettleInput {
+            subscription: work.subscription,
+            generation: work.generation,
+            first: work.number,
+            count: 1,
+            kind: work.kind,
+            delay_ms: 0,
+            confirm,
+        };
+        if let Err(failure) = self.session.settle(input) {
+            history.complaints.push(format!("client {}: a settle was refused: {failure:?}", self.index));
+        }
+    }
+}

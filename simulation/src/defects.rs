@@ -1,0 +1,69 @@
+//! Mistakes planted on purpose: a simulation that does not see them proves nothing.
+
+use meshwire::session::defect;
+use meshwire_gateway::engine::planted as engine;
+use meshwire_gateway::store::log::planted as log;
+
+/// One planted mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it, and `name` in words")]
+pub enum Planted {
+    AckBeforeSync,
+    SettleBeforeAppend,
+    ResumeWithoutReplay,
+    DedupForgotten,
+    LeaseGivenTwice,
+    DeliveryGap,
+    SyncNothing,
+    SettlesForgotten,
+}
+
+impl Planted {
+    /// Every one.
+    pub const ALL: [Self; 8] = [
+        Self::AckBeforeSync,
+        Self::SettleBeforeAppend,
+        Self::ResumeWithoutReplay,
+        Self::DedupForgotten,
+        Self::LeaseGivenTwice,
+        Self::DeliveryGap,
+        Self::SyncNothing,
+        Self::SettlesForgotten,
+    ];
+
+    /// In words.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AckBeforeSync => "ack before sync",
+            Self::SettleBeforeAppend => "settle before append",
+            Self::ResumeWithoutReplay => "resume without replay",
+            Self::DedupForgotten => "dedup forgotten at restart",
+            Self::LeaseGivenTwice => "a lease given twice",
+            Self::DeliveryGap => "a gap in delivery numbers",
+            Self::SyncNothing => "a sync that does nothing",
+            Self::SettlesForgotten => "settles forgotten at a resume",
+        }
+    }
+}
+
+/// Plants one in this thread, or takes it out.
+pub fn plant(planted: Option<Planted>) {
+    log::plant(match planted {
+        Some(Planted::AckBeforeSync) => Some(log::Defect::AckBeforeSync),
+        Some(Planted::SettleBeforeAppend) => Some(log::Defect::SettleBeforeAppend),
+        Some(Planted::DedupForgotten) => Some(log::Defect::DedupForgotten),
+        Some(Planted::SyncNothing) => Some(log::Defect::SyncNothing),
+        _ => None,
+    });
+    engine::plant(match planted {
+        Some(Planted::LeaseGivenTwice) => Some(engine::Defect::LeaseGivenTwice),
+        Some(Planted::DeliveryGap) => Some(engine::Defect::DeliveryGap),
+        _ => None,
+    });
+    defect::set(match planted {
+        Some(Planted::ResumeWithoutReplay) => Some(defect::Defect::ResumeWithoutReplay),
+        Some(Planted::SettlesForgotten) => Some(defect::Defect::SettlesForgotten),
+        _ => None,
+    });
+}

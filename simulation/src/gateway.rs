@@ -1,0 +1,246 @@
+//! One gateway process: mesh, native connections and log; and the machine it
+//! runs on, whose disk outlives it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use meshwire_gateway::clock::Clock as _;
+use meshwire_gateway::ingress::native::{Native, NativeConfig, Protocol, WriteQueue};
+use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Stores};
+use meshwire_gateway::random::Random;
+use meshwire_gateway::recover::open_mesh;
+use meshwire_gateway::store::log::{Disk, LogClock, LogOptions, LogStore, SimDisk, SimFault, Task};
+use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
+use meshwire_proto::wire::admin::{self, answer, command};
+use meshwire_proto::{EventLimits, Moment};
+
+use crate::clock::{SeededRandom, VirtualClock};
+use crate::history::{Disaster, Topic};
+
+/// Heartbeat of simulated gateways: short, so that silence is met often.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Resume window of simulated gateways.
+const RESUME_WINDOW: Duration = Duration::from_secs(5);
+
+/// What outlives a process: its disk.
+#[derive(Default)]
+pub(crate) struct Machine {
+    disk: Arc<SimDisk>,
+    /// Tasks that are under way, by number.
+    running: Mutex<BTreeMap<u64, Task>>,
+}
+
+impl Machine {
+    pub(crate) fn set_capacity(&self, capacity: Option<u64>) {
+        self.disk.set_capacity(capacity);
+    }
+
+    /// Lets one of the next operations fail.
+    pub(crate) fn fail_soon(&self, after: u64) {
+        self.disk.plan(self.disk.counts().ops + after, SimFault::Error);
+    }
+
+    /// What a disaster does to the disk; gives how many writes were torn.
+    pub(crate) fn crash(&self, disaster: Disaster, seed: u64) -> u64 {
+        let before = self.disk.counts().torn;
+        let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        for op in running.values().filter_map(Task::write) {
+            self.disk.interrupt(op, seed);
+        }
+        if disaster == Disaster::PowerLoss {
+            self.disk.power_loss(seed);
+        }
+        self.disk.counts().torn - before
+    }
+}
+
+/// What a gateway wants done.
+#[derive(Debug, Default)]
+pub(crate) struct Pumped {
+    pub(crate) bytes: Vec<(usize, Bytes)>,
+    pub(crate) closed: Vec<usize>,
+    pub(crate) disk: Vec<u64>,
+    pub(crate) tick: Option<Moment>,
+    /// The log failed: the process ends itself.
+    pub(crate) failed: bool,
+}
+
+pub(crate) struct Gateway {
+    pub(crate) life: u32,
+    clock: Arc<VirtualClock>,
+    mesh: Mesh,
+    native: Arc<Native>,
+    log: Arc<LogStore>,
+    disk: Arc<SimDisk>,
+    connections: BTreeMap<usize, (Protocol, BytesMut)>,
+    next_task: u64,
+    tick: Option<Moment>,
+    log_tick: Moment,
+}
+
+impl Gateway {
+    pub(crate) fn start(life: u32, machine: &Machine, clock: Arc<VirtualClock>, seed: u64) -> Result<Self, String> {
+        let random: Arc<dyn Random> = Arc::new(SeededRandom(Mutex::new(fastrand::Rng::with_seed(seed))));
+        let time: LogClock = {
+            let clock = clock.clone();
+            Arc::new(move || {
+                let now = clock.now();
+                (now.mono, now.wall)
+            })
+        };
+        let options = LogOptions {
+            first_segment_bytes: 16 << 10,
+            segment_bytes: 32 << 10,
+            max_disk: 1 << 30,
+            salt: seed,
+            cache_bytes: 16 << 10,
+            ..LogOptions::default()
+        };
+        let disk: Arc<dyn Disk> = machine.disk.clone();
+        let (log, found) = LogStore::open_on(disk, &options, time).map_err(|e| e.to_string())?;
+        if let Some(damage) = found.damage.first() {
+            return Err(format!("damage after a crash: {damage}"));
+        }
+        let mut hash_key = [0; 16];
+        random.fill(&mut hash_key)?;
+        let config = MeshConfig {
+            shards: 2,
+            auto_create: true,
+            max_topics: 100,
+            retention_ms: u64::MAX,
+            limits: EventLimits::default(),
+            dedup_ids: 500_000,
+            dedup_window: Duration::from_secs(120),
+            publish_budget_bytes: 64 << 20,
+            hash_key,
+        };
+        let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
+        let stores = Stores { memory, log: Some(log.clone()) };
+        let mesh = open_mesh(config, clock.clone(), Arc::new(AllowAll), stores, Some(found)).map_err(|e| e.to_string())?;
+        let create = admin::CreateTopic { name: Topic::Audit.name().into(), durability: admin::Durability::Written.into(), ..Default::default() };
+        let command = admin::Command { command: Some(command::Command::CreateTopic(create)) };
+        mesh.admin(&Caller::anonymous("simulation", None), command).map_err(|e| e.to_string())?;
+        let config = NativeConfig {
+            gateway_id: format!("life-{life}"),
+            login_frame_bytes: 64 << 10,
+            login_timeout: Duration::from_secs(5),
+            max_frame_bytes: 8 << 20,
+            heartbeat: HEARTBEAT,
+            resume_window: RESUME_WINDOW,
+            session_bytes: 64 << 20,
+            publish_window: (16_384, 64 << 20),
+        };
+        let native = Native::new(mesh.clone(), config, random);
+        let now = clock.now().mono;
+        Ok(Self {
+            life,
+            clock,
+            mesh,
+            native,
+            log,
+            disk: machine.disk.clone(),
+            connections: BTreeMap::new(),
+            next_task: 0,
+            tick: None,
+            log_tick: now,
+        })
+    }
+
+    pub(crate) fn accept(&mut self, wire: usize) {
+        let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None));
+        self.connections.insert(wire, (protocol, BytesMut::new()));
+    }
+
+    pub(crate) fn received(&mut self, wire: usize, bytes: &[u8]) {
+        if let Some((protocol, buffer)) = self.connections.get_mut(&wire) {
+            buffer.extend_from_slice(bytes);
+            protocol.received(buffer);
+        }
+    }
+
+    /// The client's end is closed.
+    pub(crate) fn closed(&mut self, wire: usize) {
+        if let Some((mut protocol, _)) = self.connections.remove(&wire) {
+            protocol.disconnected();
+        }
+    }
+
+    pub(crate) fn tick(&mut self) {
+        self.tick = None;
+        let now = self.clock.now().mono;
+        self.mesh.tick();
+        self.native.tick();
+        for (protocol, _) in self.connections.values_mut() {
+            if protocol.deadline() <= now {
+                protocol.tick();
+            }
+        }
+        if self.log_tick <= now {
+            self.log.tick();
+            self.log_tick = now + Duration::from_millis(500);
+        }
+    }
+
+    pub(crate) fn disk_done(&mut self, machine: &Machine, id: u64) {
+        let task = machine.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&id);
+        if let Some(task) = task {
+            self.log.ended(task.run(&*self.disk));
+        }
+    }
+
+    /// Carries everything on until only time or the outside can change anything.
+    pub(crate) fn pump(&mut self, machine: &Machine) -> Pumped {
+        let mut pumped = Pumped::default();
+        self.log.report(&*self.mesh.completions());
+        for task in std::iter::from_fn(|| self.log.next_write().or_else(|| self.log.next_job())) {
+            self.next_task += 1;
+            pumped.disk.push(self.next_task);
+            machine.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(self.next_task, task);
+        }
+        pumped.failed = self.log.watermark().failed;
+        let mut queue = WriteQueue::default();
+        for (wire, (protocol, _)) in &mut self.connections {
+            protocol.kept();
+            protocol.take_output(&mut queue);
+            while let Some(bytes) = queue.pop() {
+                pumped.bytes.push((*wire, bytes));
+            }
+            if protocol.is_closing() {
+                pumped.closed.push(*wire);
+            }
+        }
+        for wire in &pumped.closed {
+            self.closed(*wire);
+        }
+        let deadlines = [self.mesh.deadline(), self.native.sessions().deadline(), self.log.deadline(), Some(self.log_tick)];
+        let connections = self.connections.values().map(|(p, _)| p.deadline());
+        if let Some(next) = deadlines.into_iter().flatten().chain(connections).min()
+            && self.tick.is_none_or(|t| t > next)
+        {
+            self.tick = Some(next);
+            pumped.tick = Some(next);
+        }
+        pumped
+    }
+
+    fn topics(&self) -> Vec<admin::Topic> {
+        let command = admin::Command { command: Some(command::Command::ListTopics(admin::ListTopics::default())) };
+        match self.mesh.admin(&Caller::anonymous("simulation", None), command) {
+            Ok((admin::Answer { answer: Some(answer::Answer::Topics(list)) }, _)) => list.topics,
+            _ => Vec::new(),
+        }
+    }
+
+    /// Groups that have something left: topic, name, lag, in flight.
+    pub(crate) fn unsettled(&self) -> Vec<(String, String, u64, u64)> {
+        let all = self.topics().into_iter().flat_map(|t| t.groups.into_iter().map(move |g| (t.name.clone(), g)));
+        all.filter(|(_, g)| g.lag > 0).map(|(topic, g)| (topic, g.name, g.lag, g.in_flight)).collect()
+    }
+
+    /// How many events a topic has.
+    pub(crate) fn events(&self, topic: Topic) -> u64 {
+        self.topics().into_iter().find(|t| t.name == topic.name()).map_or(0, |t| t.next_position - t.first_position)
+    }
+}

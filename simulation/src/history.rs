@@ -1,0 +1,167 @@
+//! What was seen from outside: what clients published, were told, received and
+//! settled. Verdicts are passed on this alone.
+
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
+use bytes::Bytes;
+use meshwire_proto::Moment;
+
+/// The topics of every simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Topic {
+    /// Synced.
+    Orders,
+    /// Written.
+    Audit,
+}
+
+impl Topic {
+    pub(crate) const ALL: [Self; 2] = [Self::Orders, Self::Audit];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Orders => "orders",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// One event and what its publisher knows of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    pub(crate) id: u32,
+    pub(crate) topic: Topic,
+    /// Which life of which client.
+    pub(crate) publisher: (usize, u32),
+    pub(crate) key: Option<u8>,
+    pub(crate) bytes: Bytes,
+    /// When it was answered as kept.
+    pub(crate) acked: Option<Moment>,
+    /// It was refused at least once, so that a later copy may have another place.
+    pub(crate) refused: bool,
+}
+
+/// One event handed to a program.
+#[derive(Clone, Debug)]
+pub(crate) struct Delivered {
+    pub(crate) at: Moment,
+    /// Which life of the gateway.
+    pub(crate) life: u32,
+    pub(crate) client: usize,
+    /// Which life of the client, and which session in it.
+    pub(crate) generation: (u32, u32),
+    pub(crate) group: Option<u8>,
+    pub(crate) topic: Topic,
+    pub(crate) position: u64,
+    pub(crate) id: u32,
+    pub(crate) attempt: u32,
+    pub(crate) bytes: Bytes,
+}
+
+/// A settle that was given to a session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given {
+    pub(crate) at: Moment,
+    pub(crate) client: usize,
+    /// The session was logged in.
+    pub(crate) connected: bool,
+    /// When the delivery it is about had come.
+    pub(crate) delivered: Moment,
+}
+
+/// What happened to one event in one group.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settled {
+    pub(crate) acks: Vec<Given>,
+    pub(crate) nacks: Vec<Given>,
+    /// When the gateway's word came.
+    pub(crate) confirmed: Option<Moment>,
+}
+
+/// An end of a gateway process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disaster {
+    /// kill -9.
+    Kill,
+    /// What was not synced may be gone.
+    PowerLoss,
+    /// A disk operation failed, and the gateway ended itself.
+    DiskFailure,
+}
+
+/// Everything.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    pub(crate) published: BTreeMap<u32, Published>,
+    pub(crate) delivered: Vec<Delivered>,
+    pub(crate) settled: BTreeMap<(u8, u32), Settled>,
+    pub(crate) disasters: Vec<(Moment, Disaster)>,
+    /// When a client was without its connection, killed or new, by client.
+    pub(crate) breaks: BTreeMap<usize, Vec<Moment>>,
+    /// Why a gateway did not start, while the disk was not well.
+    pub(crate) refused_starts: Vec<String>,
+    /// When wires were held back.
+    pub(crate) stalls: Vec<Moment>,
+    /// What a reader from the start got at the end: by topic, in order.
+    pub(crate) log: BTreeMap<Topic, Vec<(u64, Bytes)>>,
+    /// Found while running.
+    pub(crate) complaints: Vec<String>,
+    pub(crate) totals: Totals,
+}
+
+/// Counts over one or many simulations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Totals {
+    pub events: u64,
+    pub kills: u64,
+    pub power_losses: u64,
+    pub disk_failures: u64,
+    pub disk_full: u64,
+    pub torn_writes: u64,
+    pub cuts: u64,
+    pub resumes: u64,
+    pub replays: u64,
+    pub redeliveries: u64,
+    pub duplicates_refused: u64,
+    pub leases_lost: u64,
+}
+
+impl Totals {
+    /// `(name, count, must not be zero over many seeds)`.
+    #[must_use]
+    pub const fn rows(&self) -> [(&'static str, u64); 12] {
+        [
+            ("events", self.events),
+            ("kills", self.kills),
+            ("power losses", self.power_losses),
+            ("disk failures", self.disk_failures),
+            ("disk full", self.disk_full),
+            ("torn writes", self.torn_writes),
+            ("cut connections", self.cuts),
+            ("resumes", self.resumes),
+            ("replays", self.replays),
+            ("redeliveries", self.redeliveries),
+            ("duplicates refused", self.duplicates_refused),
+            ("leases lost", self.leases_lost),
+        ]
+    }
+}
+
+impl AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.events += other.events;
+        self.kills += other.kills;
+        self.power_losses += other.power_losses;
+        self.disk_failures += other.disk_failures;
+        self.disk_full += other.disk_full;
+        self.torn_writes += other.torn_writes;
+        self.cuts += other.cuts;
+        self.resumes += other.resumes;
+        self.replays += other.replays;
+        self.redeliveries += other.redeliveries;
+        self.duplicates_refused += other.duplicates_refused;
+        self.leases_lost += other.leases_lost;
+    }
+}

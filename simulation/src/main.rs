@@ -1,0 +1,92 @@
+//! Runs many seeds and says what they came to.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use meshwire_simulation::defects::{Planted, plant};
+use meshwire_simulation::{Totals, run};
+
+/// Clients, engine and log in one thread, in virtual time, from a seed.
+#[derive(Parser)]
+struct Args {
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 500)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 1)]
+    first_seed: u64,
+    /// Replay one seed and say everything that is broken in it.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Leave out the planted defects.
+    #[arg(long)]
+    no_defects: bool,
+}
+
+/// A planted defect must be caught within so many seeds.
+const CATCH_WITHIN: u64 = 100;
+
+#[allow(clippy::print_stdout, reason = "a program that reports")]
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Some(seed) = args.seed {
+        let outcome = run(seed);
+        println!("seed {seed}: trace {:016x}", outcome.trace);
+        outcome.broken.iter().for_each(|b| println!("  {b}"));
+        return if outcome.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let seeds = args.first_seed..args.first_seed + args.seeds;
+    let mut failed = run_all(seeds);
+    if !args.no_defects {
+        for planted in Planted::ALL {
+            let caught = catch(planted, args.first_seed);
+            match caught {
+                Some(after) => println!("planted: {} caught by seed {after}", planted.name()),
+                None => println!("planted: {} NOT caught within {CATCH_WITHIN} seeds", planted.name()),
+            }
+            failed |= caught.is_none();
+        }
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+#[allow(clippy::print_stdout, reason = "a program that reports")]
+fn run_all(seeds: std::ops::Range<u64>) -> bool {
+    let began = Instant::now();
+    let count = seeds.end - seeds.start;
+    let (mut totals, mut failed) = (Totals::default(), 0);
+    for seed in seeds.clone() {
+        let outcome = run(seed);
+        totals += outcome.totals;
+        // The first seeds twice: the same seed is the same run.
+        let same = seed >= seeds.start + 20 || run(seed).trace == outcome.trace;
+        if !same || !outcome.broken.is_empty() {
+            failed += 1;
+            println!("seed {seed} failed; replay it with: cargo xtask test sim --seed {seed}");
+            outcome.broken.iter().take(5).for_each(|b| println!("  {b}"));
+            if !same {
+                println!("  the same seed gave another trace");
+            }
+        }
+    }
+    let rate = count as f64 / began.elapsed().as_secs_f64();
+    println!("{count} seeds, {failed} failed, {rate:.0} seeds per second");
+    let mut empty = false;
+    for (name, total) in totals.rows() {
+        println!("  {name}: {total}");
+        empty |= total == 0 && count >= 100;
+    }
+    if empty {
+        println!("  a total is 0: these seeds did not reach what they are for");
+    }
+    failed > 0 || empty
+}
+
+/// The first of the seeds that sees a planted defect.
+fn catch(planted: Planted, first: u64) -> Option<u64> {
+    plant(Some(planted));
+    let caught = (first..first + CATCH_WITHIN).find(|seed| !run(*seed).broken.is_empty());
+    plant(None);
+    caught.filter(|seed| run(*seed).broken.is_empty())
+}

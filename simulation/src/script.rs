@@ -1,0 +1,83 @@
+//! What is to happen in one simulation, drawn from its seed.
+
+use std::time::Duration;
+
+use crate::history::Disaster;
+
+/// Ack wait of every group.
+pub(crate) const ACK_WAIT: Duration = Duration::from_secs(10);
+
+/// From then on nothing goes wrong any more, and everything must come to rest.
+pub(crate) const CALM: Duration = Duration::from_secs(12);
+
+/// Virtual time after which rest must have been found.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
+
+/// What a client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Publishes so many events.
+    Publisher(u32),
+    /// Is a member of these groups on both topics; `None` reads without a group.
+    Consumer(Option<u8>),
+}
+
+/// A misfortune.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    /// The gateway process ends.
+    Disaster(Disaster),
+    /// One connection is cut.
+    Cut,
+    /// One connection is held back.
+    Stall,
+    /// A client process ends, and another one takes its place.
+    ClientKill,
+    /// The disk has no space for a while.
+    DiskFull,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) clients: Vec<Role>,
+    pub(crate) mishaps: Vec<(Duration, Mishap)>,
+    /// Longest delay of a wire.
+    pub(crate) wire_delay: Duration,
+    /// Longest time of a disk operation.
+    pub(crate) disk_delay: Duration,
+    /// Longest pause of a publisher between bursts.
+    pub(crate) pause: Duration,
+}
+
+impl Script {
+    pub(crate) fn draw(rng: &mut fastrand::Rng) -> Self {
+        let publishers = rng.usize(2..=3);
+        let mut clients: Vec<Role> = (0..publishers).map(|_| Role::Publisher(210 / publishers as u32)).collect();
+        clients.extend((0..rng.usize(2..=3)).map(|_| Role::Consumer(Some(0))));
+        clients.extend((0..rng.usize(1..=2)).map(|_| Role::Consumer(Some(1))));
+        clients.push(Role::Consumer(None));
+        let mut mishaps = Vec::new();
+        for _ in 0..rng.usize(1..=3) {
+            let what = match rng.u32(0..10) {
+                0..=3 => Disaster::Kill,
+                4..=8 => Disaster::PowerLoss,
+                _ => Disaster::DiskFailure,
+            };
+            mishaps.push(Mishap::Disaster(what));
+        }
+        mishaps.extend((0..rng.usize(0..=5)).map(|_| Mishap::Cut));
+        mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Stall));
+        mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::ClientKill));
+        mishaps.extend((0..usize::from(rng.u32(0..5) == 0)).map(|_| Mishap::DiskFull));
+        let mut at = || Duration::from_millis(rng.u64(50..4000));
+        let mut mishaps: Vec<_> = mishaps.into_iter().map(|m| (at(), m)).collect();
+        mishaps.sort_by_key(|(at, _)| *at);
+        Self {
+            clients,
+            mishaps,
+            wire_delay: Duration::from_micros(rng.u64(50..20_000)),
+            disk_delay: Duration::from_micros(rng.u64(100..12_000)),
+            pause: Duration::from_millis(rng.u64(5..200)),
+        }
+    }
+}

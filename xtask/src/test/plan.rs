@@ -1,0 +1,90 @@
+//! Which steps there are, and in which order.
+
+/// One step of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// One dev build of everything; the later steps only start what it made.
+    Build,
+    /// House rules.
+    Tidy,
+    /// Generated files are what their sources say.
+    Generated,
+    /// Unit and integration tests, examples among them.
+    Tests,
+    /// Examples in the documentation.
+    DocTests,
+    /// `meshwire-proto` for wasm32.
+    Wasm,
+    /// The gateway and the simulation as users get them.
+    Release,
+    /// Fresh seeds.
+    Simulation,
+    /// `kill -9` of the real process.
+    Kill,
+    /// A million events, resident memory afterwards.
+    Memory,
+    /// What a newcomer runs first.
+    Demo,
+}
+
+impl Step {
+    /// What `cargo xtask test FILTER` runs.
+    pub(crate) const FILTERED: &[Self] = &[Self::Build, Self::Tests];
+
+    const EVERY: &[Self] = &[
+        Self::Build,
+        Self::Tidy,
+        Self::Generated,
+        Self::Tests,
+        Self::DocTests,
+        Self::Wasm,
+        Self::Simulation,
+        Self::Kill,
+        Self::Demo,
+    ];
+
+    const ALL: &[Self] = &[
+        Self::Build,
+        Self::Tidy,
+        Self::Generated,
+        Self::Tests,
+        Self::DocTests,
+        Self::Wasm,
+        Self::Release,
+        Self::Simulation,
+        Self::Kill,
+        Self::Memory,
+        Self::Demo,
+    ];
+
+    /// The plan of `test`, or of `test --all`.
+    pub(crate) const fn plan(all: bool) -> &'static [Self] {
+        if all { Self::ALL } else { Self::EVERY }
+    }
+
+    /// The word on the screen and behind `--from`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Tidy => "tidy",
+            Self::Generated => "generated",
+            Self::Tests => "tests",
+            Self::DocTests => "doc-tests",
+            Self::Wasm => "wasm",
+            Self::Release => "release",
+            Self::Simulation => "simulation",
+            Self::Kill => "kill",
+            Self::Memory => "memory",
+            Self::Demo => "demo",
+        }
+    }
+
+    /// The step of that name.
+    pub(crate) fn parse(name: &str) -> anyhow::Result<Self> {
+        let found = Self::ALL.iter().find(|step| step.name() == name).copied();
+        found.ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|step| step.name()).collect();
+            anyhow::anyhow!("no step `{name}`; the steps are {}", names.join(", "))
+        })
+    }
+}

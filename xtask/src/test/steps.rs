@@ -1,0 +1,269 @@
+//! What each step does.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::cargo_output::{self, Tests};
+use super::plan::Step;
+use super::{Options, Outcome, Skip};
+use crate::demo;
+use crate::process::{Finished, Log};
+use crate::tidy::findings;
+use crate::workspace::{Profile, Workspace};
+
+/// Seeds of the simulation in `test`.
+pub(crate) const SEEDS: u32 = 500;
+/// The same in `test --all`.
+const ALL_SEEDS: u32 = 5_000;
+/// Kills of the kill test in `test`: a tenth.
+const KILLS: u32 = 2;
+/// The same in `test --all`.
+const ALL_KILLS: u32 = 20;
+/// How long rustup may take to bring a target. A guess: it takes seconds or never ends.
+const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
+const WASM: &str = "wasm32-unknown-unknown";
+/// Lines at the end of a program's output that tell why it failed.
+const TAIL: usize = 40;
+
+/// What a step works with.
+pub(crate) struct Room<'a> {
+    pub(crate) workspace: &'a Workspace,
+    pub(crate) log: Log,
+    pub(crate) commit: &'a str,
+    pub(crate) options: &'a Options,
+}
+
+/// Runs one step.
+///
+/// # Errors
+/// A program that cannot be started, or a log that cannot be written.
+pub(crate) fn run(room: &mut Room<'_>, step: Step) -> anyhow::Result<Outcome> {
+    let all = room.options.all;
+    match step {
+        Step::Build => {
+            let build = room
+                .workspace
+                .cargo(&["build", "--workspace", "--all-targets"]);
+            room.one(build)
+        }
+        Step::Tidy => tidy(room),
+        Step::Generated => {
+            // The whole workspace is named, here and below, so that cargo keeps the one set of features it built.
+            let mut command =
+                room.workspace
+                    .cargo(&["test", "--workspace", "--test", "it", "generated"]);
+            command.env_remove("MESHWIRE_GEN");
+            let (finished, tests) = room.tests(command)?;
+            Ok(Outcome::one(
+                finished.success && tests.passed > 0,
+                tests.failures,
+            ))
+        }
+        Step::Tests => tests(room),
+        Step::DocTests => {
+            let command = room
+                .workspace
+                .cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]);
+            room.counted(command)
+        }
+        Step::Wasm => wasm(room),
+        Step::Release => release(room),
+        Step::Simulation => {
+            let profile = if all { Profile::Release } else { Profile::Dev };
+            let mut command = room
+                .workspace
+                .program(&room.workspace.built(profile, "meshwire-simulation"));
+            command.args(simulation_arguments(
+                room.commit,
+                if all { ALL_SEEDS } else { SEEDS },
+            ));
+            room.one(command)
+        }
+        Step::Kill => long_test(room, step, |command| {
+            command.env(
+                "MESHWIRE_KILLS",
+                if all { ALL_KILLS } else { KILLS }.to_string(),
+            );
+        }),
+        Step::Memory => long_test(room, step, |_| ()),
+        Step::Demo => {
+            let command = demo::command(room.workspace)?;
+            room.one(command)
+        }
+    }
+}
+
+/// Other seeds for every commit, the same ones for the same commit.
+pub(crate) fn simulation_arguments(commit: &str, seeds: u32) -> [String; 4] {
+    let prefix = commit
+        .get(..8)
+        .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+        .unwrap_or(1);
+    // Far enough apart that the seeds of two commits do not overlap.
+    let base = prefix * 10_000;
+    [
+        "--seeds".into(),
+        seeds.to_string(),
+        "--first-seed".into(),
+        base.to_string(),
+    ]
+}
+
+impl Room<'_> {
+    /// A program that counts as one test.
+    fn one(&mut self, mut command: Command) -> anyhow::Result<Outcome> {
+        let finished = self.log.run(&mut command, None)?;
+        Ok(Outcome::one(finished.success, tail(finished.lines)))
+    }
+
+    /// `cargo test`, its tests counted one by one.
+    fn counted(&mut self, command: Command) -> anyhow::Result<Outcome> {
+        let (finished, tests) = self.tests(command)?;
+        Ok(outcome(finished, tests))
+    }
+
+    fn tests(&mut self, mut command: Command) -> anyhow::Result<(Finished, Tests)> {
+        let finished = self.log.run(&mut command, None)?;
+        let tests = cargo_output::read(&finished.lines);
+        Ok((finished, tests))
+    }
+}
+
+fn outcome(finished: Finished, tests: Tests) -> Outcome {
+    let skipped_inside = tests.said_skipped.len();
+    let silent_failure = !finished.success && tests.failed == 0;
+    let excerpt = if tests.failures.is_empty() {
+        tail(finished.lines)
+    } else {
+        tests.failures
+    };
+    let mut skipped: Vec<Skip> = tests.said_skipped;
+    skipped.extend(tests.ignored);
+    Outcome {
+        passed: tests
+            .passed
+            .saturating_sub(u32::try_from(skipped_inside).unwrap_or(u32::MAX)),
+        failed: tests.failed + u32::from(silent_failure),
+        skipped,
+        excerpt,
+    }
+}
+
+fn tidy(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
+    let lines: Vec<String> = findings(&room.workspace.root)?
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    for line in &lines {
+        room.log.line(line)?;
+    }
+    Ok(Outcome::one(lines.is_empty(), lines))
+}
+
+/// One build per package: a joint one would give the gateway the features of the simulation.
+fn release(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
+    for package in ["meshwire-cli", "meshwire-simulation"] {
+        let build = room.workspace.cargo(&["build", "--release", "-p", package]);
+        let built = room.one(build)?;
+        if built.failed > 0 {
+            return Ok(built);
+        }
+    }
+    Ok(Outcome::one(true, Vec::new()))
+}
+
+fn tests(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
+    let mut command =
+        room.workspace
+            .cargo(&["test", "--workspace", "--all-targets", "--no-fail-fast"]);
+    command.env(
+        "MESHWIRE_BIN",
+        room.workspace.built(Profile::Dev, "meshwire"),
+    );
+    command
+        .args(["--", "--show-output"])
+        .args(&room.options.filters);
+    let mut outcome = room.counted(command)?;
+    if outcome.passed == 0 && outcome.failed == 0 && outcome.skipped.is_empty() {
+        outcome.failed = 1;
+        outcome.excerpt = vec!["no test has such a name".to_owned()];
+    }
+    Ok(outcome)
+}
+
+/// A test marked `#[ignore = "step NAME"]`: alone, so that nothing else takes its time.
+fn long_test(
+    room: &mut Room<'_>,
+    step: Step,
+    set: impl FnOnce(&mut Command),
+) -> anyhow::Result<Outcome> {
+    let profile = if room.options.all {
+        Profile::Release
+    } else {
+        Profile::Dev
+    };
+    let mut command = room.workspace.cargo(&[
+        "test",
+        "--workspace",
+        "--all-targets",
+        "--no-fail-fast",
+        "--",
+    ]);
+    command.args(["--show-output", "--ignored", step.name()]);
+    command.env("MESHWIRE_BIN", room.workspace.built(profile, "meshwire"));
+    set(&mut command);
+    let (finished, tests) = room.tests(command)?;
+    if finished.success && tests.passed == 0 {
+        let missing = format!(
+            "no test named `{0}` is marked #[ignore = \"step {0}\"]",
+            step.name()
+        );
+        return Ok(Outcome::one(false, vec![missing]));
+    }
+    Ok(outcome(finished, tests))
+}
+
+fn wasm(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
+    if !has_wasm(room)? {
+        let mut add = room.workspace.program("rustup");
+        add.args(["target", "add", WASM]);
+        // Without rustup, or without its server, the target stays absent.
+        let added = room
+            .log
+            .run(&mut add, Some(RUSTUP_LIMIT))
+            .is_ok_and(|finished| finished.success);
+        if !added || !has_wasm(room)? {
+            return Ok(Outcome::skip("wasm", WASM));
+        }
+    }
+    let check = room
+        .workspace
+        .cargo(&["check", "-p", "meshwire-proto", "--target", WASM]);
+    room.one(check)
+}
+
+fn has_wasm(room: &mut Room<'_>) -> anyhow::Result<bool> {
+    let mut rustc = room.workspace.program("rustc");
+    rustc.args(["--print", "target-libdir", "--target", WASM]);
+    let finished = room.log.run(&mut rustc, None)?;
+    Ok(finished.success && finished.lines.iter().any(|line| Path::new(line).is_dir()))
+}
+
+fn tail(lines: Vec<String>) -> Vec<String> {
+    let hidden = lines.len().saturating_sub(TAIL);
+    lines.into_iter().skip(hidden).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::simulation_arguments;
+
+    #[test]
+    fn a_commit_gives_its_own_seeds_and_none_gives_the_first() {
+        let [_, _, _, base] = simulation_arguments("0000001fabcdef", 500);
+        assert_eq!(base, "310000");
+        let [_, seeds, _, base] = simulation_arguments("none", 500);
+        assert_eq!((seeds.as_str(), base.as_str()), ("500", "10000"));
+    }
+}
