@@ -1,15 +1,16 @@
 //! The handle to a client.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use meshwire_proto::{ErrorKind, Event, options};
+use bytes::{Bytes, BytesMut};
+use meshwire_proto::{Defaults, ErrorKind, Event, options};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::consume::Consume;
-use crate::identity::{self, Identity};
+use crate::identity::{self, IdText, Identity};
 use crate::outbox::{Admission, Command, Outbox};
 use crate::receipt::{PendingReceipt, Receipt};
 use crate::session::State;
@@ -37,6 +38,13 @@ struct Handle {
 /// How long publishes without a receipt live on after the last handle is gone.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// Largest buffer that a thread keeps for encoding.
+const ENCODED_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static ENCODED: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
+
 impl Mesh {
     pub(crate) fn new(outbox: Arc<Outbox>, identity: Identity) -> Self {
         Self(Arc::new(Handle { outbox, identity }))
@@ -46,17 +54,33 @@ impl Mesh {
         &self.0.outbox
     }
 
-    fn encode(&self, topic: &str, mut event: Event) -> Result<Bytes> {
+    /// Encodes the event into a buffer of this thread and hands it to `then`.
+    fn encoded<T>(
+        &self,
+        topic: &str,
+        event: &Event,
+        then: impl FnOnce(&[u8]) -> Result<T>,
+    ) -> Result<T> {
         let now = identity::now();
-        event.fill(
-            || self.0.identity.id(now),
-            self.0.identity.source(),
-            topic,
-            now,
-        );
-        event
-            .encode()
-            .map_err(|e| Error::event("publish", &e).with("topic", topic))
+        let id = event.lacks_id().then(|| self.0.identity.id(now));
+        let id = id.as_ref().map_or("", IdText::as_str);
+        let defaults = Defaults {
+            id,
+            source: self.0.identity.source(),
+            kind: topic,
+            time: Some(now),
+        };
+        ENCODED.with_borrow_mut(|buffer| {
+            buffer.clear();
+            event
+                .encode_with(defaults, buffer)
+                .map_err(|e| Error::event("publish", &e).with("topic", topic))?;
+            let result = then(buffer);
+            if buffer.capacity() > ENCODED_BYTES {
+                *buffer = BytesMut::new();
+            }
+            result
+        })
     }
 
     fn pending(&self, alias: u32, sequence: u64) -> PendingReceipt {
@@ -101,16 +125,18 @@ impl Mesh {
     /// # Cancel safety
     /// Dropped before it resolves, nothing was published.
     pub async fn publish_start(&self, topic: &str, event: Event) -> Result<PendingReceipt> {
-        let event = self.encode(topic, event)?;
-        self.start_encoded(topic, &event).await
-    }
-
-    async fn start_encoded(&self, topic: &str, event: &Bytes) -> Result<PendingReceipt> {
         // A loop of publishes must let the driver have its turn on this thread.
         tokio::task::coop::consume_budget().await;
-        let (alias, sequence) = match self.0.outbox.admit(topic, event)? {
-            Admission::Admitted { alias, sequence } => (alias, sequence),
-            Admission::Full => self.0.outbox.admit_when_room(topic, event).await?,
+        let outbox = &self.0.outbox;
+        let admitted = self.encoded(topic, &event, |encoded| {
+            match outbox.admit(topic, encoded)? {
+                Admission::Admitted { alias, sequence } => Ok(Ok((alias, sequence))),
+                Admission::Full => Ok(Err(Bytes::copy_from_slice(encoded))),
+            }
+        })?;
+        let (alias, sequence) = match admitted {
+            Ok(admitted) => admitted,
+            Err(encoded) => outbox.admit_when_room(topic, &encoded).await?,
         };
         Ok(self.pending(alias, sequence))
     }
@@ -121,8 +147,7 @@ impl Mesh {
     /// `BUFFER_FULL` when the window is full, naming its option; else as
     /// [`publish_start`](Self::publish_start).
     pub fn try_publish(&self, topic: &str, event: Event) -> Result<PendingReceipt> {
-        let event = self.encode(topic, event)?;
-        match self.0.outbox.admit(topic, &event)? {
+        match self.encoded(topic, &event, |encoded| self.0.outbox.admit(topic, encoded))? {
             Admission::Admitted { alias, sequence } => Ok(self.pending(alias, sequence)),
             Admission::Full => {
                 let limits = self.0.outbox.limits();

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use meshwire_proto::UnixMillis;
 use uuid::Builder;
+use uuid::fmt::Hyphenated;
 
 /// Makes event ids: UUIDv7 (RFC 9562, section 5.7), without a system call each.
 ///
@@ -38,7 +39,7 @@ impl Identity {
         &self.source
     }
 
-    pub(crate) fn id(&self, now: UnixMillis) -> String {
+    pub(crate) fn id(&self, now: UnixMillis) -> IdText {
         let n = self.counter.fetch_add(1, Ordering::Relaxed);
         let low = mix(self.seed[0].wrapping_add(n));
         let high = mix(self.seed[1] ^ low);
@@ -49,9 +50,20 @@ impl Identity {
         random[2..].copy_from_slice(&(low & (u64::MAX >> 2)).to_be_bytes());
         let millis = u64::try_from(now.0).unwrap_or(0);
         let id = Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
-        id.as_hyphenated()
-            .encode_lower(&mut [0; uuid::fmt::Hyphenated::LENGTH])
-            .to_owned()
+        let mut text = [0; Hyphenated::LENGTH];
+        id.as_hyphenated().encode_lower(&mut text);
+        IdText(text)
+    }
+}
+
+/// An id as text, without an allocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct IdText([u8; Hyphenated::LENGTH]);
+
+impl IdText {
+    pub(crate) fn as_str(&self) -> &str {
+        // Hexadecimal digits and hyphens.
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
@@ -119,12 +131,12 @@ mod tests {
     #[test]
     fn ids_are_version_7_of_their_time_and_never_repeat() {
         let identity = Identity::new("test", [1, 2]);
-        let ids: HashSet<String> = (0..10_000)
+        let ids: HashSet<IdText> = (0..10_000)
             .map(|_| identity.id(UnixMillis(1_700_000_000_123)))
             .collect();
         assert_eq!(ids.len(), 10_000);
         for id in &ids {
-            let id = uuid::Uuid::parse_str(id).unwrap();
+            let id = uuid::Uuid::parse_str(id.as_str()).unwrap();
             assert_eq!(id.get_version_num(), 7);
             assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
             assert_eq!(

@@ -111,6 +111,11 @@ impl Client {
         self.subscriptions.insert(id, (topic, group));
     }
 
+    /// Confirmed settles that were never answered.
+    pub(crate) fn unconfirmed(&self) -> usize {
+        self.confirms.len()
+    }
+
     pub(crate) fn publishes_left(&self) -> u32 {
         match self.role {
             Role::Publisher(left) => left,

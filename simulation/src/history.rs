@@ -99,6 +99,8 @@ pub(crate) struct History {
     pub(crate) disasters: Vec<(Moment, Disaster)>,
     /// When a client was without its connection, killed or new, by client.
     pub(crate) breaks: BTreeMap<usize, Vec<Moment>>,
+    /// From when to when the disk had no space.
+    pub(crate) full: Vec<(Moment, Moment)>,
     /// Why a gateway did not start, while the disk was not well.
     pub(crate) refused_starts: Vec<String>,
     /// When wires were held back.

@@ -1,11 +1,13 @@
 //! Runs many seeds and says what they came to.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::available_parallelism;
 use std::time::Instant;
 
 use clap::Parser;
 use meshwire_simulation::defects::{Planted, plant};
-use meshwire_simulation::{Totals, run};
+use meshwire_simulation::{Outcome, Totals, run};
 
 /// Clients, engine and log in one thread, in virtual time, from a seed.
 #[derive(Parser)]
@@ -23,6 +25,9 @@ struct Args {
     #[arg(long)]
     no_defects: bool,
 }
+
+/// So many seeds are run twice, to see that a seed decides everything.
+const RUN_TWICE: u64 = 20;
 
 /// A planted defect must be caught within so many seeds.
 const CATCH_WITHIN: u64 = 100;
@@ -56,11 +61,8 @@ fn run_all(seeds: std::ops::Range<u64>) -> bool {
     let began = Instant::now();
     let count = seeds.end - seeds.start;
     let (mut totals, mut failed) = (Totals::default(), 0);
-    for seed in seeds.clone() {
-        let outcome = run(seed);
+    for (seed, outcome, same) in run_on_all_cores(&seeds) {
         totals += outcome.totals;
-        // The first seeds twice: the same seed is the same run.
-        let same = seed >= seeds.start + 20 || run(seed).trace == outcome.trace;
         if !same || !outcome.broken.is_empty() {
             failed += 1;
             println!("seed {seed} failed; replay it with: cargo xtask test sim --seed {seed}");
@@ -81,6 +83,32 @@ fn run_all(seeds: std::ops::Range<u64>) -> bool {
         println!("  a total is 0: these seeds did not reach what they are for");
     }
     failed > 0 || empty
+}
+
+/// One thread a core; each simulation stays in one. Gives seed, outcome, and
+/// whether the same seed gave the same trace again (the first ones are run twice).
+fn run_on_all_cores(seeds: &std::ops::Range<u64>) -> Vec<(u64, Outcome, bool)> {
+    let next = AtomicU64::new(seeds.start);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return done;
+            }
+            let outcome = run(seed);
+            let same = seed >= seeds.start + RUN_TWICE || run(seed).trace == outcome.trace;
+            done.push((seed, outcome, same));
+        }
+    };
+    let cores = available_parallelism().map_or(1, Into::into);
+    let mut all: Vec<(u64, Outcome, bool)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        // A panic in a simulation is a finding: it ends the run with its message.
+        threads.into_iter().flat_map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    all.sort_by_key(|(seed, _, _)| *seed);
+    all
 }
 
 /// The first of the seeds that sees a planted defect.

@@ -69,14 +69,15 @@ impl Script {
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Stall));
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::ClientKill));
         mishaps.extend((0..usize::from(rng.u32(0..5) == 0)).map(|_| Mishap::DiskFull));
-        let mut at = || Duration::from_millis(rng.u64(50..4000));
+        // Most while publishers are busy, some long after.
+        let mut at = || Duration::from_millis(if rng.u32(0..3) > 0 { rng.u64(20..1200) } else { rng.u64(1200..4000) });
         let mut mishaps: Vec<_> = mishaps.into_iter().map(|m| (at(), m)).collect();
         mishaps.sort_by_key(|(at, _)| *at);
         Self {
             clients,
             mishaps,
             wire_delay: Duration::from_micros(rng.u64(50..20_000)),
-            disk_delay: Duration::from_micros(rng.u64(100..12_000)),
+            disk_delay: Duration::from_micros(if rng.bool() { rng.u64(100..5_000) } else { rng.u64(5_000..40_000) }),
             pause: Duration::from_millis(rng.u64(5..200)),
         }
     }

@@ -16,7 +16,6 @@ const SETTLES_LOGGED_WITHIN: Duration = Duration::from_millis(250);
 /// Every broken promise, as a sentence.
 pub(crate) fn judge(history: &History) -> Vec<String> {
     let mut broken = history.complaints.clone();
-    if std::env::var_os("SIM_DEBUG").is_some() { eprintln!("{:?} breaks {:?} stalls {:?}", history.disasters, history.breaks, history.stalls); for d in history.delivered.iter().filter(|d| std::env::var("SIM_DEBUG").ok().and_then(|v| v.parse().ok()) == Some(d.id)) { eprintln!("{d:?}"); } if let Some(id) = std::env::var("SIM_DEBUG").ok().and_then(|v| v.parse::<u32>().ok()) { for (k, s) in history.settled.iter().filter(|(k, _)| k.1 == id) { eprintln!("{k:?} {s:?}"); } } }
     let logs: BTreeMap<Topic, Log> = Topic::ALL.iter().map(|t| (*t, Log::new(history, *t, &mut broken))).collect();
     nothing_acknowledged_is_lost(history, &logs, &mut broken);
     order_of_a_publisher(history, &logs, &mut broken);
@@ -137,7 +136,9 @@ fn processed(history: &History, given: &Given, logged_by: Moment) -> bool {
     let broke = history.breaks.get(&given.client).is_some_and(|b| b.iter().any(within));
     let disaster = history.disasters.iter().any(|(at, _)| within(at));
     let stalled = history.stalls.iter().any(|at| *at <= logged_by && given.at <= *at + MAX_STALL);
-    given.connected && !broke && !disaster && !stalled
+    // A full disk may have no place for a settlement until it has space again.
+    let full = history.full.iter().any(|(from, to)| *from <= logged_by && given.at <= *to + SETTLES_LOGGED_WITHIN);
+    given.connected && !full && !broke && !disaster && !stalled
 }
 
 fn no_event_is_leased_twice(history: &History, broken: &mut Vec<String>) {

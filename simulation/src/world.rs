@@ -377,6 +377,7 @@ impl World {
                 self.history.totals.disk_full += 1;
                 self.machine.set_capacity(Some(self.rng.u64(0..64 << 10)));
                 let wait = self.some(Duration::from_secs(2));
+                self.history.full.push((self.now, self.now + wait));
                 self.after(wait, Event::DiskHasSpace);
             }
         }
@@ -475,6 +476,10 @@ impl World {
     fn end(mut self) -> Outcome {
         for index in 0..self.clients.len() {
             self.note(index);
+            let unconfirmed = self.clients[index].unconfirmed();
+            if unconfirmed > 0 {
+                self.history.complaints.push(format!("client {index}: {unconfirmed} confirmed settles were never answered"));
+            }
         }
         if let Some(reader) = self.reader {
             for d in self.history.delivered.iter().filter(|d| d.client == reader) {

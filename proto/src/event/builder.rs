@@ -1,7 +1,6 @@
 //! Making an event: fields in, protobuf bytes out, once, at the edge.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost_types::Timestamp;
@@ -34,8 +33,22 @@ pub struct Event {
     id: String,
     source: String,
     kind: String,
-    attributes: BTreeMap<Cow<'static, str>, AttributeValue<'static>>,
+    /// By name, none twice.
+    attributes: Vec<(Cow<'static, str>, AttributeValue<'static>)>,
     data: OwnedData,
+}
+
+/// What stands in for attributes that an event does not have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Defaults<'a> {
+    /// For `id`. Empty: there is none.
+    pub id: &'a str,
+    /// For `source`. Empty: there is none.
+    pub source: &'a str,
+    /// For `type`. Empty: there is none.
+    pub kind: &'a str,
+    /// For `time`, which may stay absent.
+    pub time: Option<UnixMillis>,
 }
 
 impl Event {
@@ -48,6 +61,11 @@ impl Event {
         }
     }
 
+    fn of_type(kind: impl Into<String>, content_type: &'static str) -> Self {
+        let content_type = AttributeValue::String(Cow::Borrowed(content_type));
+        Self::new(kind).attribute("datacontenttype", content_type)
+    }
+
     /// An event whose data is `value` as JSON.
     ///
     /// # Errors
@@ -57,25 +75,19 @@ impl Event {
         value: &T,
     ) -> Result<Self, EventError> {
         let text = serde_json::to_string(value).map_err(|e| EventError::Json(e.to_string()))?;
-        Ok(Self::new(kind)
-            .data_content_type("application/json")
-            .text_data(text))
+        Ok(Self::of_type(kind, "application/json").text_data(text))
     }
 
     /// An event whose data is text, as `text/plain`.
     #[must_use]
     pub fn text(kind: impl Into<String>, text: impl Into<String>) -> Self {
-        Self::new(kind)
-            .data_content_type("text/plain")
-            .text_data(text)
+        Self::of_type(kind, "text/plain").text_data(text)
     }
 
     /// An event whose data is bytes, as `application/octet-stream`.
     #[must_use]
     pub fn bytes(kind: impl Into<String>, data: impl Into<Bytes>) -> Self {
-        Self::new(kind)
-            .data_content_type("application/octet-stream")
-            .binary_data(data)
+        Self::of_type(kind, "application/octet-stream").binary_data(data)
     }
 
     /// A copy of an event that was received.
@@ -87,10 +99,11 @@ impl Event {
             super::Data::Text(text) => OwnedData::Text(text.to_owned()),
             super::Data::Proto(bytes) => OwnedData::Proto(Bytes::copy_from_slice(bytes)),
         };
-        let attributes = view
-            .attributes()
-            .map(|(name, value)| (Cow::Owned(name.to_owned()), value.into_owned()))
-            .collect();
+        let owned = |(name, value): (&str, AttributeValue<'_>)| {
+            (Cow::Owned(name.to_owned()), value.into_owned())
+        };
+        let mut attributes: Vec<(Cow<'static, str>, _)> = view.attributes().map(owned).collect();
+        attributes.sort_by(|(a, _), (b, _)| a.cmp(b));
         Self {
             id: view.id().to_owned(),
             source: view.source().to_owned(),
@@ -136,12 +149,7 @@ impl Event {
     /// Sets `time`.
     #[must_use]
     pub fn time(self, time: UnixMillis) -> Self {
-        let seconds = time.0.div_euclid(1000);
-        let nanos = i32::try_from(time.0.rem_euclid(1000)).unwrap_or(0) * 1_000_000;
-        self.attribute(
-            "time",
-            AttributeValue::Timestamp(Timestamp { seconds, nanos }),
-        )
+        self.attribute("time", timestamp(time))
     }
 
     /// Sets `datacontenttype`.
@@ -157,7 +165,15 @@ impl Event {
         name: impl Into<Cow<'static, str>>,
         value: impl Into<AttributeValue<'static>>,
     ) -> Self {
-        self.attributes.insert(name.into(), value.into());
+        let (name, value) = (name.into(), value.into());
+        match self.attributes.binary_search_by(|(n, _)| n.cmp(&name)) {
+            Ok(at) => {
+                if let Some(attribute) = self.attributes.get_mut(at) {
+                    attribute.1 = value;
+                }
+            }
+            Err(at) => self.attributes.insert(at, (name, value)),
+        }
         self
     }
 
@@ -175,26 +191,10 @@ impl Event {
         self
     }
 
-    /// Fills in what is absent. `id` is called only when it is needed.
-    pub fn fill(
-        &mut self,
-        id: impl FnOnce() -> String,
-        source: &str,
-        kind: &str,
-        time: UnixMillis,
-    ) {
-        if self.id.is_empty() {
-            self.id = id();
-        }
-        if self.source.is_empty() {
-            source.clone_into(&mut self.source);
-        }
-        if self.kind.is_empty() {
-            kind.clone_into(&mut self.kind);
-        }
-        if !self.attributes.contains_key("time") {
-            *self = std::mem::take(self).time(time);
-        }
+    /// Whether there is no `id` yet.
+    #[must_use]
+    pub const fn lacks_id(&self) -> bool {
+        self.id.is_empty()
     }
 
     /// Encodes the event as `io.cloudevents.v1.CloudEvent`, attributes by name.
@@ -203,41 +203,92 @@ impl Event {
     /// [`EventError`] for an absent required attribute, a name or a value that
     /// CloudEvents refuses. Sizes are not checked here.
     pub fn encode(&self) -> Result<Bytes, EventError> {
-        for (name, value) in [
-            ("id", &self.id),
-            ("source", &self.source),
-            ("type", &self.kind),
+        let size = 160 + self.attributes.len() * 48 + self.data.field().1.len();
+        let mut out = BytesMut::with_capacity(size);
+        self.encode_with(Defaults::default(), &mut out)?;
+        Ok(out.freeze())
+    }
+
+    /// As [`Event::encode`], behind what `out` holds, with something in place of
+    /// what is absent. Without an allocation when `out` has room.
+    ///
+    /// # Errors
+    /// As [`Event::encode`]; `out` is then as it was.
+    pub fn encode_with(
+        &self,
+        defaults: Defaults<'_>,
+        out: &mut BytesMut,
+    ) -> Result<(), EventError> {
+        let start = out.len();
+        let written = self.write(defaults, out);
+        if written.is_err() {
+            out.truncate(start);
+        }
+        written
+    }
+
+    fn write(&self, defaults: Defaults<'_>, out: &mut BytesMut) -> Result<(), EventError> {
+        for (number, name, value, default) in [
+            (1, "id", &self.id, defaults.id),
+            (2, "source", &self.source, defaults.source),
+            (4, "type", &self.kind, defaults.kind),
         ] {
+            let value = if value.is_empty() { default } else { value };
             if value.is_empty() {
                 return Err(EventError::Missing(name));
             }
             check_text(name, value)?;
+            if number == 4 {
+                put_bytes(out, 3, b"1.0");
+            }
+            put_bytes(out, number, value.as_bytes());
         }
-        let (data_field, data): (u32, &[u8]) = match &self.data {
-            OwnedData::Absent => (0, &[]),
-            OwnedData::Binary(v) => (6, v),
-            OwnedData::Text(v) => (7, v.as_bytes()),
-            OwnedData::Proto(v) => (8, v),
-        };
-        let mut out = BytesMut::with_capacity(160 + self.attributes.len() * 48 + data.len());
-        put_bytes(&mut out, 1, self.id.as_bytes());
-        put_bytes(&mut out, 2, self.source.as_bytes());
-        put_bytes(&mut out, 3, b"1.0");
-        put_bytes(&mut out, 4, self.kind.as_bytes());
+        let mut time = defaults.time;
         for (name, value) in &self.attributes {
             check(name, value)?;
-            let len = value_len(value);
-            put_head(&mut out, 5, bytes_len(1, name.len()) + bytes_len(2, len));
-            put_bytes(&mut out, 1, name.as_bytes());
-            put_head(&mut out, 2, len);
-            put_value(&mut out, value);
+            if name.as_ref() >= "time"
+                && let Some(time) = time.take().filter(|_| name != "time")
+            {
+                put_attribute(out, "time", &timestamp(time));
+            }
+            put_attribute(out, name, value);
         }
-        if data_field != 0 {
-            put_head(&mut out, data_field, data.len());
+        if let Some(time) = time {
+            put_attribute(out, "time", &timestamp(time));
+        }
+        let (field, data) = self.data.field();
+        if field != 0 {
+            put_head(out, field, data.len());
             out.put_slice(data);
         }
-        Ok(out.freeze())
+        Ok(())
     }
+}
+
+impl OwnedData {
+    /// Number and value of its field; 0 for none.
+    fn field(&self) -> (u32, &[u8]) {
+        match self {
+            Self::Absent => (0, &[]),
+            Self::Binary(v) => (6, v),
+            Self::Text(v) => (7, v.as_bytes()),
+            Self::Proto(v) => (8, v),
+        }
+    }
+}
+
+fn timestamp(time: UnixMillis) -> AttributeValue<'static> {
+    let seconds = time.0.div_euclid(1000);
+    let nanos = i32::try_from(time.0.rem_euclid(1000)).unwrap_or(0) * 1_000_000;
+    AttributeValue::Timestamp(Timestamp { seconds, nanos })
+}
+
+fn put_attribute(out: &mut BytesMut, name: &str, value: &AttributeValue<'_>) {
+    let len = value_len(value);
+    put_head(out, 5, bytes_len(1, name.len()) + bytes_len(2, len));
+    put_bytes(out, 1, name.as_bytes());
+    put_head(out, 2, len);
+    put_value(out, value);
 }
 
 /// The field of a value that is a byte string.
@@ -297,5 +348,63 @@ impl AttributeValue<'_> {
             Self::UriReference(v) => AttributeValue::UriReference(Cow::Owned(v.into_owned())),
             Self::Timestamp(v) => AttributeValue::Timestamp(v),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    #[test]
+    fn defaults_stand_in_for_what_is_absent_and_for_nothing_else() {
+        let defaults = Defaults {
+            id: "d",
+            source: "//d",
+            kind: "dd",
+            time: Some(UnixMillis(7)),
+        };
+        let around = |event: Event| event.attribute("zz", 1).attribute("aa", 2);
+        let full = |event: Event| event.id("d").source("//d").kind("dd").time(UnixMillis(7));
+        for event in [
+            Event::default(),
+            around(Event::default()),
+            Event::new("own"),
+            Event::default().time(UnixMillis(1)),
+        ] {
+            let mut encoded = BytesMut::from(&b"before"[..]);
+            event.encode_with(defaults, &mut encoded).unwrap();
+            let mut expected = full(event.clone());
+            if !event.kind.is_empty() {
+                expected = expected.kind(event.kind.clone());
+            }
+            if !event.attributes.is_empty() && event.attributes.iter().any(|(n, _)| n == "time") {
+                expected = expected.time(UnixMillis(1));
+            }
+            assert_eq!(
+                encoded.strip_prefix(b"before").unwrap(),
+                expected.encode().unwrap()
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_encoded_leaves_the_buffer_as_it_was() {
+        let mut out = BytesMut::from(&b"before"[..]);
+        let bad = Event::new("t").id("1").source("//s").attribute("UPPER", 1);
+        assert!(bad.encode_with(Defaults::default(), &mut out).is_err());
+        assert!(
+            Event::new("t")
+                .encode_with(Defaults::default(), &mut out)
+                .is_err()
+        );
+        assert_eq!(out, "before");
+    }
+
+    #[test]
+    fn an_attribute_set_twice_has_its_last_value() {
+        let event = Event::new("t").id("1").source("//s");
+        let twice = event.clone().subject("a").key("k").subject("b");
+        assert_eq!(twice, event.key("k").subject("b"));
     }
 }

@@ -10,7 +10,7 @@ mod scan;
 mod view;
 
 pub use attribute::{AttributeValue, Attributes};
-pub use builder::Event;
+pub use builder::{Defaults, Event};
 pub use layout::EventLayout;
 pub use run::{EventRun, EventRunBuilder};
 pub use view::{Data, EventView};

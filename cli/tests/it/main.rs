@@ -1,0 +1,17 @@
+//! The real program against itself: what a person or a script sees.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod help;
+mod program;
+mod publish;
+mod recovery;
+mod serve;
+mod stopping;
+mod subscribe;
+mod topics;
