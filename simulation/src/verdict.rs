@@ -57,6 +57,12 @@ fn power_was_lost_after(history: &History, at: Moment) -> bool {
     history.disasters.iter().any(|(when, what)| *what != Disaster::Kill && *when >= at)
 }
 
+/// After power loss a written topic has lost its last events, and their
+/// positions go to others.
+fn may_be_rewritten(history: &History, topic: Topic) -> bool {
+    topic == Topic::Audit && power_was_lost_after(history, Moment(0))
+}
+
 fn nothing_acknowledged_is_lost(history: &History, logs: &BTreeMap<Topic, Log>, broken: &mut Vec<String>) {
     for event in history.published.values() {
         let Some(acked) = event.acked else { continue };
@@ -71,6 +77,9 @@ fn nothing_acknowledged_is_lost(history: &History, logs: &BTreeMap<Topic, Log>, 
 
 fn order_of_a_publisher(history: &History, logs: &BTreeMap<Topic, Log>, broken: &mut Vec<String>) {
     for (topic, log) in logs {
+        if may_be_rewritten(history, *topic) {
+            continue;
+        }
         let mut last: BTreeMap<(usize, u32), u32> = BTreeMap::new();
         for id in &log.order {
             let Some(event) = history.published.get(id).filter(|e| !e.refused) else { continue };
@@ -87,8 +96,7 @@ type Seen = BTreeMap<(usize, u32, Topic), u64>;
 fn unnamed_readers_see_everything_in_order(history: &History, broken: &mut Vec<String>) {
     let mut last = Seen::new();
     for d in history.delivered.iter().filter(|d| d.group.is_none()) {
-        // Positions of a written topic may be given anew after power loss.
-        if d.topic == Topic::Audit && power_was_lost_after(history, Moment(0)) {
+        if may_be_rewritten(history, d.topic) {
             continue;
         }
         let before = last.insert((d.client, d.generation.0, d.topic), d.position).unwrap_or(0);
@@ -178,7 +186,7 @@ fn keys_keep_their_order(history: &History, logs: &BTreeMap<Topic, Log>, broken:
             }
         }
     }
-    for d in &history.delivered {
+    for d in history.delivered.iter().filter(|d| !may_be_rewritten(history, d.topic)) {
         let (Some(group), Some(key)) = (d.group, history.published.get(&d.id).and_then(|p| p.key)) else { continue };
         let mine = got.entry((group, d.client, d.generation, key)).or_default();
         mine.insert(d.id);

@@ -7,7 +7,9 @@
     reason = "tests fail by panicking"
 )]
 
+mod crashes;
 mod help;
+mod kill;
 mod program;
 mod publish;
 mod recovery;

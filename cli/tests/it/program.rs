@@ -138,6 +138,11 @@ impl Program {
             .unwrap_or_else(|| panic!("no line on standard output; errors: {}", self.err.seen))
     }
 
+    /// The next line of standard output, if one comes so soon.
+    pub(crate) fn line_within(&mut self, wait: Duration) -> Option<String> {
+        self.out.next(wait)
+    }
+
     /// Waits for a line of the error stream that holds this.
     pub(crate) fn wait_for_log(&mut self, part: &str) -> String {
         loop {
@@ -191,10 +196,11 @@ impl Program {
         }
     }
 
-    /// Ends it as `kill -9` does.
-    pub(crate) fn kill(mut self) {
+    /// Ends it as `kill -9` does; gives what it had said and nobody had read.
+    pub(crate) fn kill(mut self) -> Vec<String> {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+        std::iter::from_fn(|| self.out.next(DEADLINE)).collect()
     }
 }
 

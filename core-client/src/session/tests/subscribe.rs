@@ -211,7 +211,22 @@ fn what_is_still_on_its_way_after_an_unsubscribe_is_let_go() {
     scene.receive(&ServerFrame::Unsubscribed(ended));
     assert!(scene.outputs().is_empty());
     scene.deliver(vec![run(number, 2, 2, &["b"])]);
+    assert!(scene.outputs().is_empty());
+    scene.deliver(vec![run(number + 1, 1, 1, &["c"])]);
     assert!(scene.disconnect_reason().contains("does not exist"));
+}
+
+#[test]
+fn deliveries_under_a_number_that_a_resume_gave_up_are_let_go() {
+    let mut scene = Scene::up();
+    scene.session.subscribe(spec(Some("g"), None));
+    let old = scene.asked()[0].subscription;
+    scene.reconnect(resumed());
+    scene.outputs();
+    // The gateway had heard the first Subscribe and goes on with it.
+    scene.deliver(vec![run(old, 1, 1, &["a"])]);
+    assert!(scene.outputs().is_empty());
+    assert_eq!(scene.session.stats().protocol_errors, 0);
 }
 
 #[test]
