@@ -14,19 +14,20 @@ use crate::session::{Failure, Output, SettleInput, State, SubscriptionId};
 
 impl Driver {
     /// Takes what handles left since the last turn.
-    pub(super) fn take(&mut self) {
+    pub(super) fn take(&mut self) -> usize { let mut took = 0;
         let outbox = Arc::clone(&self.outbox);
         outbox.take(&mut self.taken, self.session.stats());
         for topic in self.taken.topics.drain(..) {
             self.session.alias(&topic);
         }
-        for (alias, run) in self.taken.runs.drain(..) {
+        for (alias, run) in self.taken.runs.drain(..) { took += run.as_bytes().len();
             self.session.publish_run(alias, run);
         }
         self.take_settles();
         for command in std::mem::take(&mut self.taken.commands) {
             self.command(command);
         }
+        took
     }
 
     /// Gives settles to the session once they waited long enough for others.
