@@ -58,11 +58,7 @@ pub(crate) struct Admission {
 
 impl Admission {
     pub(crate) const fn new(flow: Arc<Flow>) -> Self {
-        Self {
-            flow,
-            sent: 0,
-            seen: 0,
-        }
+        Self { flow, sent: 0, seen: 0 }
     }
 
     /// How many events were admitted.
@@ -74,8 +70,7 @@ impl Admission {
     pub(crate) async fn admit(&mut self) -> bool {
         while self.sent - self.seen >= MOST_ON_THE_WAY {
             self.seen = self.flow.arrived();
-            if self.sent - self.seen < MOST_ON_THE_WAY || self.flow.stopped.load(Ordering::Acquire)
-            {
+            if self.sent - self.seen < MOST_ON_THE_WAY || self.flow.stopped.load(Ordering::Acquire) {
                 break;
             }
             if self.flow.waiting.swap(true, Ordering::SeqCst) {
@@ -97,10 +92,7 @@ pub(crate) struct Arrivals {
 
 impl Arrivals {
     pub(crate) fn new(flow: Arc<Flow>) -> Self {
-        Self {
-            flow,
-            verifier: Verifier::new(1),
-        }
+        Self { flow, verifier: Verifier::new(1) }
     }
 
     /// Verifies and counts one event's data.
@@ -151,9 +143,6 @@ mod tests {
         flow.fail(&anyhow::anyhow!("lost"));
         flow.fail(&anyhow::anyhow!("later"));
         assert_eq!(admission.admit().now_or_never(), Some(false));
-        assert_eq!(
-            (admission.sent(), flow.fault()),
-            (MOST_ON_THE_WAY, Some("lost"))
-        );
+        assert_eq!((admission.sent(), flow.fault()), (MOST_ON_THE_WAY, Some("lost")));
     }
 }

@@ -27,16 +27,10 @@ use crate::report::Report;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut report = Report::new();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(rows::run(&arguments, &mut report)),
         Err(problem) => report.missed("load generator", &format!("has no runtime: {problem}")),
     }
-    if report.close() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if report.close() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

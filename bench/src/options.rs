@@ -71,12 +71,7 @@ impl Options {
         tempfile::Builder::new()
             .prefix("meshwire-bench-")
             .tempdir_in(&parent)
-            .with_context(|| {
-                format!(
-                    "{} cannot hold the data; choose another folder with --dir",
-                    parent.display()
-                )
-            })
+            .with_context(|| format!("{} cannot hold the data; choose another folder with --dir", parent.display()))
     }
 }
 

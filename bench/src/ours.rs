@@ -33,12 +33,8 @@ pub(crate) fn program() -> PathBuf {
     if let Some(named) = std::env::var_os("MESHWIRE_BIN") {
         return named.into();
     }
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|p| Some(p.parent()?.join("meshwire")));
-    beside
-        .filter(|p| p.is_file())
-        .unwrap_or_else(|| "meshwire".into())
+    let beside = std::env::current_exe().ok().and_then(|p| Some(p.parent()?.join("meshwire")));
+    beside.filter(|p| p.is_file()).unwrap_or_else(|| "meshwire".into())
 }
 
 /// A running gateway.
@@ -55,10 +51,7 @@ impl Gateway {
     /// # Errors
     /// As [`Server::start_and_wait`].
     pub(crate) fn on_disk(folder: &Path) -> anyhow::Result<Self> {
-        Self::start(
-            folder,
-            &["--data-dir".as_ref(), folder.join("data").as_os_str()],
-        )
+        Self::start(folder, &["--data-dir".as_ref(), folder.join("data").as_os_str()])
     }
 
     /// With nothing on disk but its log lines.
@@ -71,23 +64,11 @@ impl Gateway {
 
     fn start(folder: &Path, kept: &[&std::ffi::OsStr]) -> anyhow::Result<Self> {
         let mut command = Command::new(program());
-        command
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(kept);
-        let ready = Server::start_and_wait(
-            command,
-            Says::Stdout,
-            &folder.join("meshwire.log"),
-            |line| {
-                line.strip_prefix("listening ")
-                    .map(|address| format!("tcp://{address}"))
-            },
-        )?;
-        Ok(Self {
-            server: ready.server,
-            url: ready.said,
-            ready_after: ready.after,
-        })
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(kept);
+        let ready = Server::start_and_wait(command, Says::Stdout, &folder.join("meshwire.log"), |line| {
+            line.strip_prefix("listening ").map(|address| format!("tcp://{address}"))
+        })?;
+        Ok(Self { server: ready.server, url: ready.said, ready_after: ready.after })
     }
 
     /// From before the process was made until it said `listening`.
@@ -122,21 +103,13 @@ impl Gateway {
     /// A loss, gap, duplicate or damage; no more events for 10 s.
     pub(crate) async fn read_back(&self, acknowledged: &[u64]) -> anyhow::Result<()> {
         let mesh = self.connect().await?;
-        let mut events = mesh
-            .subscribe(TOPIC)
-            .start(Start::Earliest)
-            .prefetch(8192, PREFETCH_BYTES)
-            .await?;
+        let mut events = mesh.subscribe(TOPIC).start(Start::Earliest).prefetch(8192, PREFETCH_BYTES).await?;
         let mut verifier = Verifier::new(acknowledged.len());
         while !verifier.has_all(acknowledged) {
             let next = tokio::time::timeout(SILENCE, events.try_next()).await;
             let next = next.with_context(|| verifier.missing(acknowledged))?;
             let delivery = next?.context("the subscription ended")?;
-            ensure!(
-                delivery.gap() == 0,
-                "{} events were skipped",
-                delivery.gap()
-            );
+            ensure!(delivery.gap() == 0, "{} events were skipped", delivery.gap());
             verifier.check(delivery.event().data().bytes())?;
             delivery.ack();
         }
@@ -162,19 +135,13 @@ pub(crate) async fn publish(mesh: Mesh, mut admission: Admission) -> anyhow::Res
         if receipts.pending.len() == MOST_PENDING {
             receipts.wait_for_one().await?;
         }
-        receipts
-            .pending
-            .push_back(mesh.publish_start(TOPIC, event(&mut payloads)).await?);
+        receipts.pending.push_back(mesh.publish_start(TOPIC, event(&mut payloads)).await?);
         if admission.sent().is_multiple_of(HARVEST_EVERY) {
             receipts.take_ready()?;
         }
     }
     let count = receipts.wait_for_all().await?;
-    ensure!(
-        count == admission.sent(),
-        "{} events were published, {count} receipts came",
-        admission.sent()
-    );
+    ensure!(count == admission.sent(), "{} events were published, {count} receipts came", admission.sent());
     Ok(count)
 }
 
@@ -183,25 +150,16 @@ pub(crate) async fn publish(mesh: Mesh, mut admission: Admission) -> anyhow::Res
 /// # Errors
 /// As [`meshwire::Subscribe`].
 pub(crate) async fn subscribe(mesh: &Mesh, prefetch: u64) -> meshwire::Result<Subscription> {
-    mesh.subscribe(TOPIC)
-        .prefetch(prefetch, PREFETCH_BYTES)
-        .await
+    mesh.subscribe(TOPIC).prefetch(prefetch, PREFETCH_BYTES).await
 }
 
 /// Verifies and acks each event, until it is aborted.
 ///
 /// # Errors
 /// The first event that is not right.
-pub(crate) async fn receive(
-    mut events: Subscription,
-    mut arrivals: Arrivals,
-) -> anyhow::Result<()> {
+pub(crate) async fn receive(mut events: Subscription, mut arrivals: Arrivals) -> anyhow::Result<()> {
     while let Some(delivery) = events.try_next().await? {
-        ensure!(
-            delivery.gap() == 0,
-            "{} events were skipped",
-            delivery.gap()
-        );
+        ensure!(delivery.gap() == 0, "{} events were skipped", delivery.gap());
         arrivals.take(delivery.event().data().bytes())?;
         delivery.ack();
     }
@@ -220,11 +178,7 @@ impl Receipts {
     ///
     /// # Errors
     /// The oldest publish failed.
-    pub(crate) async fn push(
-        &mut self,
-        receipt: PendingReceipt,
-        most: usize,
-    ) -> meshwire::Result<()> {
+    pub(crate) async fn push(&mut self, receipt: PendingReceipt, most: usize) -> meshwire::Result<()> {
         self.pending.push_back(receipt);
         if self.pending.len() >= most {
             self.wait_for_one().await?;

@@ -38,11 +38,7 @@ impl Ratios {
         let median = middle(ratios)?;
         let smallest = ratios.iter().copied().min_by(f64::total_cmp)?;
         let largest = ratios.iter().copied().max_by(f64::total_cmp)?;
-        Some(Self {
-            median,
-            smallest,
-            largest,
-        })
+        Some(Self { median, smallest, largest })
     }
 }
 
@@ -69,14 +65,10 @@ pub(crate) async fn run(
         let mut probes = vec![Probe::take(folder)?];
         let (mut ours, mut ratios) = (Vec::new(), Vec::new());
         for _ in 0..options.pairs {
-            let our = slice_of_ours()
-                .await
-                .context("a slice of ours cannot be run")?;
+            let our = slice_of_ours().await.context("a slice of ours cannot be run")?;
             report.note(&line("ours", &our));
             probes.push(Probe::take(folder)?);
-            let other = slice_of_peer()
-                .await
-                .with_context(|| format!("a slice of {peer} cannot be run"))?;
+            let other = slice_of_peer().await.with_context(|| format!("a slice of {peer} cannot be run"))?;
             report.note(&line(peer, &other));
             probes.push(Probe::take(folder)?);
             if let Some(fault) = other.fault {
@@ -86,19 +78,13 @@ pub(crate) async fn run(
             ours.push(our.rate);
         }
         let sync = median(probes.iter().map(|p| p.sync).collect());
-        let (Some(first), Some(last)) = (probes.first(), probes.last()) else {
-            bail!("no probe was taken")
-        };
+        let (Some(first), Some(last)) = (probes.first(), probes.last()) else { bail!("no probe was taken") };
         if let Some(moved) = first.moved(last) {
-            report.note(&format!(
-                "    void: {moved} between the first slice and the last"
-            ));
+            report.note(&format!("    void: {moved} between the first slice and the last"));
             void = moved;
             continue;
         }
-        let (Some(ratios), Some(ours)) = (Ratios::of(&ratios), middle(&ours)) else {
-            bail!("no pair was run")
-        };
+        let (Some(ratios), Some(ours)) = (Ratios::of(&ratios), middle(&ours)) else { bail!("no pair was run") };
         return Ok(Pairs { ratios, ours, sync });
     }
     bail!("void {TRIES} times: {void}; run it on a machine that does nothing else")
@@ -116,11 +102,7 @@ fn line(side: &str, slice: &Slice) -> String {
 
 impl std::fmt::Display for Ratios {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{:.2} (smallest {:.2}, largest {:.2})",
-            self.median, self.smallest, self.largest
-        )
+        write!(f, "{:.2} (smallest {:.2}, largest {:.2})", self.median, self.smallest, self.largest)
     }
 }
 

@@ -27,22 +27,12 @@ pub(crate) struct Payloads {
 
 impl Payloads {
     pub(crate) fn new(publisher: u32) -> Self {
-        Self {
-            publisher,
-            next: 0,
-            pool: pool(POOL),
-            chunk: BytesMut::new(),
-        }
+        Self { publisher, next: 0, pool: pool(POOL), chunk: BytesMut::new() }
     }
 
     /// For one of many publishers: a smaller stock of random bytes.
     pub(crate) fn small(publisher: u32) -> Self {
-        Self {
-            publisher,
-            next: 0,
-            pool: pool(POOL / 64),
-            chunk: BytesMut::new(),
-        }
+        Self { publisher, next: 0, pool: pool(POOL / 64), chunk: BytesMut::new() }
     }
 
     /// How many were made.
@@ -86,10 +76,7 @@ pub(crate) struct Verifier {
 
 impl Verifier {
     pub(crate) fn new(publishers: usize) -> Self {
-        Self {
-            next: vec![0; publishers],
-            count: 0,
-        }
+        Self { next: vec![0; publishers], count: 0 }
     }
 
     /// How many arrived.
@@ -102,16 +89,9 @@ impl Verifier {
     /// # Errors
     /// What is wrong: damage, a gap or a duplicate.
     pub(crate) fn check(&mut self, data: &[u8]) -> anyhow::Result<()> {
-        ensure!(
-            data.len() == BYTES,
-            "an event of {} bytes arrived, {BYTES} were sent",
-            data.len()
-        );
+        ensure!(data.len() == BYTES, "an event of {} bytes arrived, {BYTES} were sent", data.len());
         let (checksum, rest) = data.split_first_chunk().context("an event is too short")?;
-        ensure!(
-            crc32c::crc32c(rest) == u32::from_le_bytes(*checksum),
-            "an event arrived damaged"
-        );
+        ensure!(crc32c::crc32c(rest) == u32::from_le_bytes(*checksum), "an event arrived damaged");
         let (publisher, rest) = rest.split_first_chunk().context("an event is too short")?;
         let publisher = u32::from_le_bytes(*publisher);
         let sequence = u64::from_le_bytes(*rest.first_chunk().context("an event is too short")?);
@@ -120,9 +100,9 @@ impl Verifier {
         };
         let expected = std::mem::replace(next, sequence + 1);
         match sequence.cmp(&expected) {
-            std::cmp::Ordering::Less => bail!(
-                "event {sequence} of publisher {publisher} arrived again or late, after {expected} of them"
-            ),
+            std::cmp::Ordering::Less => {
+                bail!("event {sequence} of publisher {publisher} arrived again or late, after {expected} of them")
+            }
             std::cmp::Ordering::Greater => {
                 bail!("events {expected} to {sequence} of publisher {publisher} are missing")
             }
@@ -133,34 +113,20 @@ impl Verifier {
 
     /// Whether all events that were acknowledged, given by publisher, arrived.
     pub(crate) fn has_all(&self, acknowledged: &[u64]) -> bool {
-        self.count >= acknowledged.iter().sum()
-            && self
-                .next
-                .iter()
-                .zip(acknowledged)
-                .all(|(next, sent)| next >= sent)
+        self.count >= acknowledged.iter().sum() && self.next.iter().zip(acknowledged).all(|(next, sent)| next >= sent)
     }
 
     /// What [`Verifier::has_all`] misses, in words.
     pub(crate) fn missing(&self, acknowledged: &[u64]) -> String {
         let sent: u64 = acknowledged.iter().sum();
-        let missing: u64 = self
-            .next
-            .iter()
-            .zip(acknowledged)
-            .map(|(next, sent)| sent.saturating_sub(*next))
-            .sum();
+        let missing: u64 = self.next.iter().zip(acknowledged).map(|(next, sent)| sent.saturating_sub(*next)).sum();
         format!("{missing} of {sent} acknowledged events did not come back")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::indexing_slicing,
-        reason = "tests fail by panicking"
-    )]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
     use super::*;
 
     fn refusal(verifier: &mut Verifier, data: &[u8]) -> String {
@@ -177,10 +143,7 @@ mod tests {
         }
         assert_eq!(verifier.count(), 10_000);
         assert!(verifier.has_all(&[5_000, 4_999]) && !verifier.has_all(&[4_000, 5_003]));
-        assert_eq!(
-            verifier.missing(&[4_000, 5_003]),
-            "3 of 9003 acknowledged events did not come back"
-        );
+        assert_eq!(verifier.missing(&[4_000, 5_003]), "3 of 9003 acknowledged events did not come back");
     }
 
     #[test]

@@ -36,8 +36,7 @@ impl Probe {
     /// The folder's disk fails.
     pub(crate) fn take(folder: &Path) -> anyhow::Result<Self> {
         let processor = median((0..LOOPS).map(|_| fixed_loop()).collect());
-        let sync = sync(folder)
-            .with_context(|| format!("the sync probe in {} failed", folder.display()))?;
+        let sync = sync(folder).with_context(|| format!("the sync probe in {} failed", folder.display()))?;
         Ok(Self { processor, sync })
     }
 
@@ -45,11 +44,9 @@ impl Probe {
     pub(crate) fn moved(&self, later: &Self) -> Option<String> {
         let moved = |what, first: Duration, last: Duration| {
             let change = last.as_secs_f64() / first.as_secs_f64() - 1.0;
-            (change.abs() > STEADY)
-                .then(|| format!("the {what} probe moved by {:+.0} %", change * 100.0))
+            (change.abs() > STEADY).then(|| format!("the {what} probe moved by {:+.0} %", change * 100.0))
         };
-        moved("processor", self.processor, later.processor)
-            .or_else(|| moved("sync", self.sync, later.sync))
+        moved("processor", self.processor, later.processor).or_else(|| moved("sync", self.sync, later.sync))
     }
 }
 
@@ -57,9 +54,7 @@ fn fixed_loop() -> Duration {
     let began = Instant::now();
     let mut state = black_box(0x9E37_79B9_7F4A_7C15_u64);
     for round in 0..ROUNDS {
-        state = (state ^ round)
-            .wrapping_mul(0xD129_0DDB_53C4_3E49)
-            .rotate_left(23);
+        state = (state ^ round).wrapping_mul(0xD129_0DDB_53C4_3E49).rotate_left(23);
     }
     black_box(state);
     began.elapsed()
@@ -97,27 +92,14 @@ mod tests {
     use super::*;
 
     fn probe(processor: u64, sync: u64) -> Probe {
-        Probe {
-            processor: Duration::from_micros(processor),
-            sync: Duration::from_micros(sync),
-        }
+        Probe { processor: Duration::from_micros(processor), sync: Duration::from_micros(sync) }
     }
 
     #[test]
     fn a_probe_that_moves_by_more_than_a_quarter_is_named() {
         assert_eq!(probe(100, 1000).moved(&probe(124, 760)), None);
-        assert!(
-            probe(100, 1000)
-                .moved(&probe(126, 1000))
-                .unwrap()
-                .contains("processor probe moved by +26 %")
-        );
-        assert!(
-            probe(100, 1000)
-                .moved(&probe(100, 700))
-                .unwrap()
-                .contains("sync probe moved by -30 %")
-        );
+        assert!(probe(100, 1000).moved(&probe(126, 1000)).unwrap().contains("processor probe moved by +26 %"));
+        assert!(probe(100, 1000).moved(&probe(100, 700)).unwrap().contains("sync probe moved by -30 %"));
     }
 
     #[test]

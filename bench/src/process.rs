@@ -8,8 +8,7 @@ use anyhow::Context;
 /// the kernel's clock (10 ms as a rule).
 pub(crate) fn processor_time(pid: u32) -> anyhow::Result<Duration> {
     let stat = read(pid, "stat")?;
-    let ticks =
-        ticks(&stat).with_context(|| format!("/proc/{pid}/stat is not understood: {stat}"))?;
+    let ticks = ticks(&stat).with_context(|| format!("/proc/{pid}/stat is not understood: {stat}"))?;
     let a_second = rustix::param::clock_ticks_per_second();
     Ok(Duration::from_secs_f64(ticks as f64 / a_second as f64))
 }
@@ -22,9 +21,8 @@ pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
 
 fn read(pid: u32, what: &str) -> anyhow::Result<String> {
     let path = format!("/proc/{pid}/{what}");
-    std::fs::read_to_string(&path).with_context(|| {
-        format!("{path} cannot be read; the bench needs Linux and a running process")
-    })
+    std::fs::read_to_string(&path)
+        .with_context(|| format!("{path} cannot be read; the bench needs Linux and a running process"))
 }
 
 /// Fields 14 and 15, counted behind the name, which may hold blanks and brackets.
@@ -53,10 +51,7 @@ mod tests {
 
     #[test]
     fn resident_memory_is_in_bytes() {
-        assert_eq!(
-            resident("Name:\tx\nVmRSS:\t    9164 kB\n"),
-            Some(9164 * 1024)
-        );
+        assert_eq!(resident("Name:\tx\nVmRSS:\t    9164 kB\n"), Some(9164 * 1024));
         assert_eq!(resident("Name:\tx\n"), None);
     }
 }

@@ -15,10 +15,7 @@ impl Report {
     }
 
     /// A line that is no verdict.
-    #[expect(
-        clippy::unused_self,
-        reason = "everything printed goes through the report"
-    )]
+    #[expect(clippy::unused_self, reason = "everything printed goes through the report")]
     pub(crate) fn note(&self, line: &str) {
         // A closed pipe must not end a measurement: the exit code still tells.
         let _ = writeln!(std::io::stdout().lock(), "{line}");
@@ -26,11 +23,7 @@ impl Report {
 
     /// A value beside its bar.
     pub(crate) fn bar(&mut self, what: &str, value: &str, bar: &str, met: bool) {
-        *(if met {
-            &mut self.met
-        } else {
-            &mut self.not_met
-        }) += 1;
+        *(if met { &mut self.met } else { &mut self.not_met }) += 1;
         let verdict = if met { "met" } else { "NOT MET" };
         self.note(&format!("  {what:<26} {value:<34} bar {bar:<10} {verdict}"));
     }
@@ -56,13 +49,7 @@ mod tests {
     fn what_was_not_measured_counts_as_not_met() {
         let mut report = Report::new();
         report.bar("a", "1", "2", true);
-        assert!(
-            Report {
-                met: 1,
-                ..Report::new()
-            }
-            .close()
-        );
+        assert!(Report { met: 1, ..Report::new() }.close());
         report.missed("b", "absent");
         assert_eq!((report.met, report.not_met), (1, 1));
         assert!(!report.close());

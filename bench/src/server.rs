@@ -39,12 +39,8 @@ impl Server {
     /// # Errors
     /// The program cannot be started.
     pub(crate) fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
-        let log =
-            File::create(log).with_context(|| format!("{} cannot be written", log.display()))?;
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+        let log = File::create(log).with_context(|| format!("{} cannot be written", log.display()))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         spawn(command)
     }
 
@@ -59,8 +55,7 @@ impl Server {
         log: &Path,
         find: impl Fn(&str) -> Option<T>,
     ) -> anyhow::Result<Ready<T>> {
-        let rest =
-            File::create(log).with_context(|| format!("{} cannot be written", log.display()))?;
+        let rest = File::create(log).with_context(|| format!("{} cannot be written", log.display()))?;
         command.stdin(Stdio::null());
         match says {
             Says::Stdout => command.stdout(Stdio::piped()).stderr(rest),
@@ -79,17 +74,10 @@ impl Server {
             match said.recv_timeout(START_LIMIT.saturating_sub(began.elapsed())) {
                 Ok((line, at)) => {
                     if let Some(said) = find(&line) {
-                        return Ok(Ready {
-                            server,
-                            said,
-                            after: at - began,
-                        });
+                        return Ok(Ready { server, said, after: at - began });
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => bail!(
-                    "the server was not ready within {START_LIMIT:?}{}",
-                    tail(log)
-                ),
+                Err(RecvTimeoutError::Timeout) => bail!("the server was not ready within {START_LIMIT:?}{}", tail(log)),
                 Err(RecvTimeoutError::Disconnected) => {
                     bail!("the server ended before it was ready{}", tail(log))
                 }
@@ -121,8 +109,7 @@ impl Drop for Server {
 
 fn spawn(mut command: Command) -> anyhow::Result<Server> {
     let started = command.spawn();
-    let child = started
-        .with_context(|| format!("{} cannot be started", command.get_program().display()))?;
+    let child = started.with_context(|| format!("{} cannot be started", command.get_program().display()))?;
     Ok(Server(child))
 }
 
@@ -140,11 +127,7 @@ fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let mut lines: Vec<&str> = text.lines().rev().take(5).collect();
     lines.reverse();
-    if lines.is_empty() {
-        String::new()
-    } else {
-        format!("; it said: {}", lines.join(" | "))
-    }
+    if lines.is_empty() { String::new() } else { format!("; it said: {}", lines.join(" | ")) }
 }
 
 #[cfg(all(test, unix))]
@@ -163,31 +146,13 @@ mod tests {
 
     #[test]
     fn a_server_is_ready_with_its_line_on_either_stream() {
-        assert_eq!(
-            shell(
-                "echo hello; echo port 7; exec tail -f /dev/null",
-                Says::Stdout
-            )
-            .unwrap()
-            .said,
-            7
-        );
-        assert_eq!(
-            shell("echo port 8 >&2; exec tail -f /dev/null", Says::Stderr)
-                .unwrap()
-                .said,
-            8
-        );
+        assert_eq!(shell("echo hello; echo port 7; exec tail -f /dev/null", Says::Stdout).unwrap().said, 7);
+        assert_eq!(shell("echo port 8 >&2; exec tail -f /dev/null", Says::Stderr).unwrap().said, 8);
     }
 
     #[test]
     fn a_server_that_ends_early_is_reported_with_its_last_words() {
-        let problem = shell("echo no disk >&2; exit 3", Says::Stdout)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            problem.contains("ended before") && problem.contains("no disk"),
-            "{problem}"
-        );
+        let problem = shell("echo no disk >&2; exit 3", Says::Stdout).unwrap_err().to_string();
+        assert!(problem.contains("ended before") && problem.contains("no disk"), "{problem}");
     }
 }

@@ -38,19 +38,10 @@ struct Reading {
 ///
 /// # Errors
 /// The server's process is gone.
-pub(crate) async fn count(
-    options: &Options,
-    server: u32,
-    events: impl Fn() -> u64,
-) -> anyhow::Result<Counted> {
+pub(crate) async fn count(options: &Options, server: u32, events: impl Fn() -> u64) -> anyhow::Result<Counted> {
     let read = || -> anyhow::Result<Reading> {
         let (server, generator) = (processor_time(server)?, processor_time(std::process::id())?);
-        Ok(Reading {
-            at: Instant::now(),
-            events: events(),
-            server,
-            generator,
-        })
+        Ok(Reading { at: Instant::now(), events: events(), server, generator })
     };
     tokio::time::sleep(options.warm_up()).await;
     let begin = read()?;
@@ -73,12 +64,7 @@ impl Counted {
             Ok(()) => None,
         };
         if fault.is_some() {
-            return Slice {
-                rate: 0.0,
-                server: 0.0,
-                generator: 0.0,
-                fault,
-            };
+            return Slice { rate: 0.0, server: 0.0, generator: 0.0, fault };
         }
         let millions = self.events as f64 / 1e6;
         Slice {
@@ -97,30 +83,11 @@ mod tests {
     #[test]
     fn a_slice_with_a_loss_counts_as_zero() {
         let second = Duration::from_secs(1);
-        let counted = Counted {
-            events: 500_000,
-            time: second * 2,
-            server: second,
-            generator: second * 3,
-        };
+        let counted = Counted { events: 500_000, time: second * 2, server: second, generator: second * 3 };
         let slice = counted.verdict(Ok(()));
-        assert_eq!(
-            (slice.rate, slice.server, slice.generator, slice.fault),
-            (250_000.0, 2.0, 6.0, None)
-        );
+        assert_eq!((slice.rate, slice.server, slice.generator, slice.fault), (250_000.0, 2.0, 6.0, None));
         let slice = counted.verdict(Err(anyhow::anyhow!("event 7 is missing")));
-        assert_eq!(
-            (slice.rate, slice.fault.as_deref()),
-            (0.0, Some("event 7 is missing"))
-        );
-        assert_eq!(
-            Counted {
-                events: 0,
-                ..counted
-            }
-            .verdict(Ok(()))
-            .rate,
-            0.0
-        );
+        assert_eq!((slice.rate, slice.fault.as_deref()), (0.0, Some("event 7 is missing")));
+        assert_eq!(Counted { events: 0, ..counted }.verdict(Ok(())).rate, 0.0);
     }
 }

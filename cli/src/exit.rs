@@ -37,10 +37,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self {
-            exit,
-            message: message.into(),
-        }
+        Self { exit, message: message.into() }
     }
 }
 
@@ -53,11 +50,7 @@ impl fmt::Display for Failure {
 impl From<meshwire::Error> for Failure {
     fn from(error: meshwire::Error) -> Self {
         // Only a URL that cannot be used is refused with itself as context.
-        let exit = if error.context().iter().any(|(key, _)| *key == "url") {
-            Exit::Usage
-        } else {
-            of(error.kind())
-        };
+        let exit = if error.context().iter().any(|(key, _)| *key == "url") { Exit::Usage } else { of(error.kind()) };
         Self::new(exit, error.to_string())
     }
 }
@@ -67,9 +60,7 @@ pub(crate) const fn of(kind: ErrorKind) -> Exit {
     match kind {
         ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::ProxyRefused => Exit::Unreachable,
         // What became of the call is not known, or it was ended from our side.
-        ErrorKind::StoreFailed | ErrorKind::Internal | ErrorKind::Closed | ErrorKind::Cancelled => {
-            Exit::Failed
-        }
+        ErrorKind::StoreFailed | ErrorKind::Internal | ErrorKind::Closed | ErrorKind::Cancelled => Exit::Failed,
         _ => Exit::Refused,
     }
 }

@@ -27,8 +27,9 @@ pub(crate) fn start(level: Level) {
 /// level, else `info`.
 pub(crate) fn start_from_environment() -> Result<(), Failure> {
     let level = match std::env::var(VARIABLE) {
-        Ok(text) if !text.is_empty() => parse_level(&text)
-            .map_err(|what| Failure::new(Exit::Usage, format!("{VARIABLE}: {what}")))?,
+        Ok(text) if !text.is_empty() => {
+            parse_level(&text).map_err(|what| Failure::new(Exit::Usage, format!("{VARIABLE}: {what}")))?
+        }
         _ => Level::INFO,
     };
     start(level);

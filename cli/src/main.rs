@@ -37,12 +37,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|cause| {
-            Failure::new(
-                Exit::Failed,
-                format!("the system gives no threads: {cause}"),
-            )
-        })?;
+        .map_err(|cause| Failure::new(Exit::Failed, format!("the system gives no threads: {cause}")))?;
     let result = runtime.block_on(async {
         let stop = Stop::listen()?;
         match command {

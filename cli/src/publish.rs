@@ -44,13 +44,13 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     data: Option<String>,
     /// The one event's type. Default: the topic's name.
-    #[arg(long = "type", value_name = "TYPE", requires = "data")]
+    #[arg(long = "type", value_name = "TYPE", conflicts_with = "file")]
     kind: Option<String>,
     /// The one event's partitionkey: events of one key are delivered in order.
-    #[arg(long, requires = "data")]
+    #[arg(long, conflicts_with = "file")]
     key: Option<String>,
     /// The one event's id. Default: a new one.
-    #[arg(long, requires = "data")]
+    #[arg(long, conflicts_with = "file")]
     id: Option<String>,
     /// Print each receipt, one JSON object a line, in the order of the events.
     #[arg(long)]
@@ -68,12 +68,7 @@ impl Publish {
             return Ok(Exit::Failed);
         };
         let topic = self.topic.as_str();
-        let mut publisher = Publisher {
-            mesh: &mesh,
-            topic,
-            pending: VecDeque::new(),
-            tally: Tally::new(self.json),
-        };
+        let mut publisher = Publisher { mesh: &mesh, topic, pending: VecDeque::new(), tally: Tally::new(self.json) };
         let interrupted = publisher.feed(&mut source, &mut stop).await;
         drop(source);
         let finished = if interrupted {
@@ -82,9 +77,7 @@ impl Publish {
         } else {
             tokio::select! { () = publisher.finish() => true, () = stop.requested() => false }
         };
-        let Publisher {
-            pending, mut tally, ..
-        } = publisher;
+        let Publisher { pending, mut tally, .. } = publisher;
         tally.interrupted = interrupted || !finished;
         tally.unanswered = pending.len() as u64;
         drop(pending);
@@ -95,24 +88,13 @@ impl Publish {
 
     fn source(&self) -> Result<mpsc::Receiver<Batch>, Failure> {
         if let Some(path) = &self.file {
-            return read_in_background(path).map_err(|cause| {
-                Failure::new(
-                    Exit::Usage,
-                    format!("{} cannot be read: {cause}", path.display()),
-                )
-            });
+            return read_in_background(path)
+                .map_err(|cause| Failure::new(Exit::Usage, format!("{} cannot be read: {cause}", path.display())));
         }
-        let place = Place {
-            number: 1,
-            line: None,
-            by_line: false,
-        };
+        let place = Place { number: 1, line: None, by_line: false };
         let (sender, source) = mpsc::channel(1);
         // The channel has room for the one event.
-        let _ = sender.try_send(Ok(vec![Item {
-            place,
-            event: Ok(self.event()),
-        }]));
+        let _ = sender.try_send(Ok(vec![Item { place, event: Ok(self.event()) }]));
         Ok(source)
     }
 
@@ -122,9 +104,7 @@ impl Publish {
         let is_json = data.trim_start().starts_with(['{', '['])
             && serde_json::from_str::<&serde_json::value::RawValue>(data).is_ok();
         let mut event = if is_json {
-            Event::new(kind)
-                .data_content_type("application/json")
-                .text_data(data)
+            Event::new(kind).data_content_type("application/json").text_data(data)
         } else {
             Event::text(kind, data)
         };
@@ -161,8 +141,7 @@ impl Publisher<'_> {
             let items = match batch {
                 None => return false,
                 Some(Err(cause)) => {
-                    self.tally
-                        .failed(&"the source", &format!("cannot be read further: {cause}"));
+                    self.tally.failed(&"the source", &format!("cannot be read further: {cause}"));
                     return false;
                 }
                 Some(Ok(items)) => items,
@@ -264,16 +243,7 @@ struct Tally {
 impl Tally {
     const fn new(json: bool) -> Self {
         let lines = String::new();
-        Self {
-            json,
-            lines,
-            published: 0,
-            duplicates: 0,
-            failed: 0,
-            refused: 0,
-            unanswered: 0,
-            interrupted: false,
-        }
+        Self { json, lines, published: 0, duplicates: 0, failed: 0, refused: 0, unanswered: 0, interrupted: false }
     }
 
     fn published(&mut self, place: Place, receipt: &Receipt) {
@@ -314,10 +284,7 @@ impl Tally {
     fn tell(mut self) -> Exit {
         self.flush();
         if self.failed > TOLD_FAILURES {
-            output::note(format_args!(
-                "and {} more failures",
-                self.failed - TOLD_FAILURES
-            ));
+            output::note(format_args!("and {} more failures", self.failed - TOLD_FAILURES));
         }
         let mut line = format!("published {}", self.published);
         if self.duplicates > 0 {
@@ -344,11 +311,7 @@ impl Tally {
     const fn exit(&self) -> Exit {
         if self.failed == 0 && !self.interrupted {
             Exit::Done
-        } else if self.published == 0
-            && self.refused > 0
-            && self.refused == self.failed
-            && !self.interrupted
-        {
+        } else if self.published == 0 && self.refused > 0 && self.refused == self.failed && !self.interrupted {
             Exit::Refused
         } else {
             Exit::Failed

@@ -42,9 +42,7 @@ impl Args for Serve {
             .env("MESHWIRE_CONFIG")
             .hide_env(true)
             .value_parser(value_parser!(PathBuf))
-            .help(
-                "A TOML file with any of these options, with _ for -; MESHWIRE_CONFIG names it too",
-            );
+            .help("A TOML file with any of these options, with _ for -; MESHWIRE_CONFIG names it too");
         command
             .about("Serve a gateway: keep events and hand them to consumers")
             .after_help(EXAMPLES)
@@ -64,10 +62,7 @@ fn flag(setting: &Setting) -> Arg {
         .help(setting.help())
         .hide_short_help(!SHORT_HELP.contains(&setting.name()));
     match setting {
-        Setting::Switch(..) => flag
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("true"),
+        Setting::Switch(..) => flag.num_args(0..=1).require_equals(true).default_missing_value("true"),
         _ => flag.allow_hyphen_values(true),
     }
 }
@@ -76,11 +71,7 @@ impl FromArgMatches for Serve {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let given = |setting: &'static Setting| {
             let text = matches.get_one::<String>(setting.name())?.clone();
-            Some(Given {
-                setting,
-                text,
-                origin: format!("--{}", setting.flag()),
-            })
+            Some(Given { setting, text, origin: format!("--{}", setting.flag()) })
         };
         Ok(Self {
             config: matches.get_one::<PathBuf>("config").cloned(),
@@ -98,18 +89,14 @@ impl Serve {
     /// Serves until a signal comes.
     pub(crate) async fn run(self, mut stop: Stop) -> Result<Exit, Failure> {
         let environment = |name: &str| -> Option<OsString> { std::env::var_os(name) };
-        let settings = Settings::load(self.config.as_deref(), environment, self.flags).map_err(
-            |problems| {
-                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                Failure::new(Exit::Usage, lines.join("\nerror: "))
-            },
-        )?;
+        let settings = Settings::load(self.config.as_deref(), environment, self.flags).map_err(|problems| {
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            Failure::new(Exit::Usage, lines.join("\nerror: "))
+        })?;
         logs::start(settings.log_level);
         tell_start(&settings.gateway);
         raise_open_files();
-        let gateway = Gateway::open(settings.gateway)
-            .await
-            .map_err(|e| failure(&e))?;
+        let gateway = Gateway::open(settings.gateway).await.map_err(|e| failure(&e))?;
         if let Some(report) = gateway.report() {
             tell_recovery(report);
         }
@@ -139,22 +126,14 @@ fn tell_start(config: &Config) {
     if config.memory {
         tracing::info!("meshwire {version}, in memory: nothing is kept when it ends");
     } else {
-        let directory =
-            std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+        let directory = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
         tracing::info!("meshwire {version}, data directory {}", directory.display());
     }
 }
 
 fn tell_recovery(report: &Report) {
-    let Report {
-        events,
-        torn_bytes,
-        millis,
-        ..
-    } = report;
-    tracing::info!(
-        "recovered {events} events in {millis} ms; {torn_bytes} bytes of a torn tail were cut"
-    );
+    let Report { events, torn_bytes, millis, .. } = report;
+    tracing::info!("recovered {events} events in {millis} ms; {torn_bytes} bytes of a torn tail were cut");
     for place in &report.damage {
         tracing::error!("damage: {place}; what is undamaged stays readable");
     }
@@ -165,10 +144,7 @@ fn tell_recovery(report: &Report) {
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        let raised = Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        };
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
         if let Err(cause) = setrlimit(Resource::Nofile, raised) {
             tracing::warn!(%cause, "the number of open files stays at {:?}", limit.current);
         }

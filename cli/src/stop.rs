@@ -14,14 +14,9 @@ impl Stop {
     /// From here on the signals no longer end the process by themselves.
     pub(crate) fn listen() -> Result<Self, Failure> {
         let hear = |kind| {
-            signal(kind).map_err(|cause| {
-                Failure::new(Exit::Failed, format!("signals cannot be received: {cause}"))
-            })
+            signal(kind).map_err(|cause| Failure::new(Exit::Failed, format!("signals cannot be received: {cause}")))
         };
-        Ok(Self {
-            interrupt: hear(SignalKind::interrupt())?,
-            terminate: hear(SignalKind::terminate())?,
-        })
+        Ok(Self { interrupt: hear(SignalKind::interrupt())?, terminate: hear(SignalKind::terminate())? })
     }
 
     /// Resolves when the next signal comes.

@@ -86,13 +86,9 @@ impl From<Level> for Durability {
 
 fn retention(text: &str) -> Result<Duration, String> {
     let option = options::RETENTION;
-    option.check_duration(parse_duration(text)?).map_err(|_| {
-        format!(
-            "from {} to {} is accepted",
-            show_duration(option.min),
-            show_duration(option.max)
-        )
-    })
+    option
+        .check_duration(parse_duration(text)?)
+        .map_err(|_| format!("from {} to {} is accepted", show_duration(option.min), show_duration(option.max)))
 }
 
 impl Topics {
@@ -125,18 +121,9 @@ impl Command {
                 }
                 topics.iter().for_each(|topic| object(topic, &mut text));
             }
-            Self::Create {
-                topic,
-                durability,
-                retention,
-                json,
-                ..
-            } => {
+            Self::Create { topic, durability, retention, json, .. } => {
                 let durability = durability.map(Durability::from);
-                let topic = mesh
-                    .topics()
-                    .create(topic.as_str(), durability, *retention)
-                    .await?;
+                let topic = mesh.topics().create(topic.as_str(), durability, *retention).await?;
                 if !json {
                     return Ok(format!("topic {}: {}\n", topic.name, settings(&topic)));
                 }
@@ -161,11 +148,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn settings(topic: &Topic) -> String {
-    format!(
-        "durability {}, retention {}",
-        level(topic.durability),
-        show_duration(millis(topic.retention))
-    )
+    format!("durability {}, retention {}", level(topic.durability), show_duration(millis(topic.retention)))
 }
 
 const fn events(topic: &Topic) -> u64 {
@@ -220,16 +203,9 @@ fn table(topics: &[Topic]) -> String {
     if topics.is_empty() {
         return "no topics\n".to_owned();
     }
-    let width = topics
-        .iter()
-        .map(|t| t.name.len())
-        .max()
-        .unwrap_or_default()
-        .max(5);
-    let mut text = format!(
-        "{:width$}  {:10}  {:9}  {:>10}  {:>12}\n",
-        "topic", "durability", "retention", "events", "bytes"
-    );
+    let width = topics.iter().map(|t| t.name.len()).max().unwrap_or_default().max(5);
+    let mut text =
+        format!("{:width$}  {:10}  {:9}  {:>10}  {:>12}\n", "topic", "durability", "retention", "events", "bytes");
     for t in topics {
         let (durability, kept) = (level(t.durability), show_duration(millis(t.retention)));
         // Writing to a string does not fail.

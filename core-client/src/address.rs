@@ -6,25 +6,14 @@ use crate::{Error, Result};
 
 /// `host:port` of a URL; an empty one means `MESHWIRE_URL`, else the default.
 pub(crate) fn resolve(url: &str) -> Result<String> {
-    let from_environment = if url.is_empty() {
-        std::env::var("MESHWIRE_URL").unwrap_or_default()
-    } else {
-        String::new()
-    };
-    let url = [url, &from_environment, options::URL.default]
-        .into_iter()
-        .find(|u| !u.is_empty())
-        .unwrap_or_default();
+    let from_environment =
+        if url.is_empty() { std::env::var("MESHWIRE_URL").unwrap_or_default() } else { String::new() };
+    let url = [url, &from_environment, options::URL.default].into_iter().find(|u| !u.is_empty()).unwrap_or_default();
     host_and_port(url)
 }
 
 fn refuse(kind: ErrorKind, url: &str, problem: &str) -> Error {
-    Error::new(
-        kind,
-        "connect",
-        format!("{problem}; write it as mesh://HOST:PORT"),
-    )
-    .with("url", url)
+    Error::new(kind, "connect", format!("{problem}; write it as mesh://HOST:PORT")).with("url", url)
 }
 
 fn host_and_port(url: &str) -> Result<String> {
@@ -32,38 +21,27 @@ fn host_and_port(url: &str) -> Result<String> {
     let later = |problem| refuse(ErrorKind::Unsupported, url, problem);
     let rest = match url.split_once("://") {
         None | Some(("mesh" | "tcp", _)) => url.split_once("://").map_or(url, |(_, rest)| rest),
-        Some((
-            "grpc" | "grpcs" | "ws" | "wss" | "http" | "https" | "mesh+tls" | "tcp+tls" | "tls",
-            _,
-        )) => {
-            return Err(later(
-                "this transport comes with a later version of meshwire",
-            ));
+        Some(("grpc" | "grpcs" | "ws" | "wss" | "http" | "https" | "mesh+tls" | "tcp+tls" | "tls", _)) => {
+            return Err(later("this transport comes with a later version of meshwire"));
         }
         Some(_) => return Err(invalid("the URL's scheme is not known")),
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains(',') {
-        return Err(later(
-            "several addresses come with a later version of meshwire",
-        ));
+        return Err(later("several addresses come with a later version of meshwire"));
     }
     if rest.is_empty() || rest.contains(['/', '@', '?', '#', ' ']) {
         return Err(invalid("the URL is not a host and a port"));
     }
     let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port))
-            if !port.contains(']') && (!host.contains(':') || host.starts_with('[')) =>
-        {
+        Some((host, port)) if !port.contains(']') && (!host.contains(':') || host.starts_with('[')) => {
             (host, Some(port))
         }
         _ => (rest, None),
     };
     let bracketed = host.starts_with('[') == host.ends_with(']');
     if host.is_empty() || !bracketed || (host.contains(':') && !host.starts_with('[')) {
-        return Err(invalid(
-            "the URL's host is not a name, an IPv4 address or an IPv6 address in brackets",
-        ));
+        return Err(invalid("the URL's host is not a name, an IPv4 address or an IPv6 address in brackets"));
     }
     match port {
         None => Ok(format!("{host}:{}", DEFAULT_PORT)),

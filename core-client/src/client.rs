@@ -55,26 +55,14 @@ impl Mesh {
     }
 
     /// Encodes the event into a buffer of this thread and hands it to `then`.
-    fn encoded<T>(
-        &self,
-        topic: &str,
-        event: &Event,
-        then: impl FnOnce(&[u8]) -> Result<T>,
-    ) -> Result<T> {
+    fn encoded<T>(&self, topic: &str, event: &Event, then: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
         let now = identity::now();
         let id = event.lacks_id().then(|| self.0.identity.id(now));
         let id = id.as_ref().map_or("", IdText::as_str);
-        let defaults = Defaults {
-            id,
-            source: self.0.identity.source(),
-            kind: topic,
-            time: Some(now),
-        };
+        let defaults = Defaults { id, source: self.0.identity.source(), kind: topic, time: Some(now) };
         ENCODED.with_borrow_mut(|buffer| {
             buffer.clear();
-            event
-                .encode_with(defaults, buffer)
-                .map_err(|e| Error::event("publish", &e).with("topic", topic))?;
+            event.encode_with(defaults, buffer).map_err(|e| Error::event("publish", &e).with("topic", topic))?;
             let result = then(buffer);
             if buffer.capacity() > ENCODED_BYTES {
                 *buffer = BytesMut::new();
@@ -128,11 +116,9 @@ impl Mesh {
         // A loop of publishes must let the driver have its turn on this thread.
         tokio::task::coop::consume_budget().await;
         let outbox = &self.0.outbox;
-        let admitted = self.encoded(topic, &event, |encoded| {
-            match outbox.admit(topic, encoded)? {
-                Admission::Admitted { alias, sequence } => Ok(Ok((alias, sequence))),
-                Admission::Full => Ok(Err(Bytes::copy_from_slice(encoded))),
-            }
+        let admitted = self.encoded(topic, &event, |encoded| match outbox.admit(topic, encoded)? {
+            Admission::Admitted { alias, sequence } => Ok(Ok((alias, sequence))),
+            Admission::Full => Ok(Err(Bytes::copy_from_slice(encoded))),
         })?;
         let (alias, sequence) = match admitted {
             Ok(admitted) => admitted,
@@ -146,6 +132,7 @@ impl Mesh {
     /// # Errors
     /// `BUFFER_FULL` when the window is full, naming its option; else as
     /// [`publish_start`](Self::publish_start).
+    #[expect(clippy::needless_pass_by_value, reason = "an event is handed over, as to the other forms")]
     pub fn try_publish(&self, topic: &str, event: Event) -> Result<PendingReceipt> {
         match self.encoded(topic, &event, |encoded| self.0.outbox.admit(topic, encoded))? {
             Admission::Admitted { alias, sequence } => Ok(self.pending(alias, sequence)),
@@ -269,15 +256,7 @@ impl Mesh {
     pub async fn drain(&self, deadline: Duration) -> Result<()> {
         let (reply, done) = oneshot::channel();
         let until = Instant::now() + deadline;
-        if self
-            .0
-            .outbox
-            .drain(Command::Drain {
-                until,
-                reply: Some(reply),
-            })
-            .is_err()
-        {
+        if self.0.outbox.drain(Command::Drain { until, reply: Some(reply) }).is_err() {
             return Ok(());
         }
         done.await.unwrap_or(Ok(()))

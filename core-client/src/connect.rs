@@ -70,24 +70,15 @@ impl Connect {
             name: None,
             timeout: options::CONNECT_TIMEOUT.default_duration(),
             wait: None,
-            window: (
-                options::PUBLISH_WINDOW_EVENTS.default,
-                options::PUBLISH_WINDOW_BYTES.default,
-            ),
-            reconnect: (
-                options::RECONNECT_MIN.default_duration(),
-                options::RECONNECT_MAX.default_duration(),
-            ),
+            window: (options::PUBLISH_WINDOW_EVENTS.default, options::PUBLISH_WINDOW_BYTES.default),
+            reconnect: (options::RECONNECT_MIN.default_duration(), options::RECONNECT_MAX.default_duration()),
             memory: None,
         }
     }
 
     /// A connection without sockets, to whatever takes it off the listener.
     pub fn memory(transport: MemoryTransport) -> Self {
-        Self {
-            memory: Some(transport),
-            ..Self::new("")
-        }
+        Self { memory: Some(transport), ..Self::new("") }
     }
 
     /// Name of this program in the gateway's logs, and in the `source` of events
@@ -128,26 +119,16 @@ impl Connect {
 
     fn config(&self, producer_id: [u8; 16]) -> Result<Config> {
         let invalid = |problem: String| Error::new(ErrorKind::Invalid, "connect", problem);
-        options::CONNECT_TIMEOUT
-            .check_duration(self.timeout)
-            .map_err(invalid)?;
+        options::CONNECT_TIMEOUT.check_duration(self.timeout).map_err(invalid)?;
         let defaults = Config::default();
         Ok(Config {
             producer_id,
             producer_epoch: 1,
             client_name: self.name.clone().unwrap_or_else(identity::program),
-            window_events: options::PUBLISH_WINDOW_EVENTS
-                .check(self.window.0)
-                .map_err(invalid)?,
-            window_bytes: options::PUBLISH_WINDOW_BYTES
-                .check(self.window.1)
-                .map_err(invalid)?,
-            reconnect_min: options::RECONNECT_MIN
-                .check_duration(self.reconnect.0)
-                .map_err(invalid)?,
-            reconnect_max: options::RECONNECT_MAX
-                .check_duration(self.reconnect.1)
-                .map_err(invalid)?,
+            window_events: options::PUBLISH_WINDOW_EVENTS.check(self.window.0).map_err(invalid)?,
+            window_bytes: options::PUBLISH_WINDOW_BYTES.check(self.window.1).map_err(invalid)?,
+            reconnect_min: options::RECONNECT_MIN.check_duration(self.reconnect.0).map_err(invalid)?,
+            reconnect_max: options::RECONNECT_MAX.check_duration(self.reconnect.1).map_err(invalid)?,
             login_timeout: defaults.login_timeout,
         })
     }
@@ -172,17 +153,11 @@ impl Connect {
             let message = "there is no tokio runtime here; call it inside #[tokio::main] or Runtime::block_on, with I/O and time enabled";
             Error::new(ErrorKind::Invalid, "connect", message).with_source(cause)
         })?;
-        let outbox = Arc::new(Outbox::new(Limits {
-            events: config.window_events,
-            bytes: config.window_bytes,
-        }));
+        let outbox = Arc::new(Outbox::new(Limits { events: config.window_events, bytes: config.window_bytes }));
         let identity = Identity::new(&config.client_name, [low, high]);
         let session = Session::new(config, jitter);
         let (reply, connected) = oneshot::channel();
-        let startup = Startup {
-            reply,
-            keep_trying: self.wait.is_some(),
-        };
+        let startup = Startup { reply, keep_trying: self.wait.is_some() };
         runtime.spawn(Driver::new(Arc::clone(&outbox), session, dialer, startup).run());
         // Dropped on every way out but success, it ends the driver.
         let mesh = Mesh::new(Arc::clone(&outbox), identity);
@@ -192,9 +167,9 @@ impl Connect {
             Ok(Err(_)) => Err(Error::closed("connect")),
             Err(_) => {
                 let attempt = outbox.lock().last_attempt.take();
-                Err(unreachable(&attempt.unwrap_or_else(|| {
-                    "the connection was made, the login was not answered".to_owned()
-                })))
+                Err(unreachable(
+                    &attempt.unwrap_or_else(|| "the connection was made, the login was not answered".to_owned()),
+                ))
             }
         }
     }
@@ -214,11 +189,7 @@ impl IntoFuture for Connect {
 fn random() -> Result<[u64; 5]> {
     let mut bytes = [0; 40];
     getrandom::fill(&mut bytes).map_err(|cause| {
-        Error::new(
-            ErrorKind::Internal,
-            "connect",
-            format!("the system gives no random bytes: {cause}"),
-        )
+        Error::new(ErrorKind::Internal, "connect", format!("the system gives no random bytes: {cause}"))
     })?;
     let mut numbers = [0; 5];
     for (number, chunk) in numbers.iter_mut().zip(bytes.as_chunks().0) {

@@ -27,11 +27,7 @@ pub struct Consume<S = std::future::Pending<()>> {
 
 impl Consume {
     pub(crate) fn new(subscribe: Subscribe) -> Self {
-        Self {
-            subscribe,
-            concurrency: options::HANDLER_CONCURRENCY.default,
-            stop: std::future::pending(),
-        }
+        Self { subscribe, concurrency: options::HANDLER_CONCURRENCY.default, stop: std::future::pending() }
     }
 }
 
@@ -71,11 +67,7 @@ impl<S: Future<Output = ()>> Consume<S> {
     /// Stops when `stop` resolves: nothing more is taken, handlers that run may
     /// finish, the rest is given back, and [`run`](Self::run) returns.
     pub fn until<T: Future<Output = ()>>(self, stop: T) -> Consume<T> {
-        Consume {
-            subscribe: self.subscribe,
-            concurrency: self.concurrency,
-            stop,
-        }
+        Consume { subscribe: self.subscribe, concurrency: self.concurrency, stop }
     }
 
     /// Calls `handler` for each event until the client closes or
@@ -105,19 +97,12 @@ impl<S: Future<Output = ()>> Consume<S> {
         E: Display,
     {
         let concurrency = options::HANDLER_CONCURRENCY.check(self.concurrency);
-        let concurrency =
-            concurrency.map_err(|problem| Error::new(ErrorKind::Invalid, "consume", problem))?;
+        let concurrency = concurrency.map_err(|problem| Error::new(ErrorKind::Invalid, "consume", problem))?;
         let subscription = self.subscribe.await.map_err(|e| e.during("consume"))?;
         let keys = Keys::default();
-        let consuming = Consuming {
-            subscription,
-            keys,
-            concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX),
-        };
-        consuming
-            .run(self.stop, handler)
-            .await
-            .map_err(|e| e.during("consume"))
+        let consuming =
+            Consuming { subscription, keys, concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX) };
+        consuming.run(self.stop, handler).await.map_err(|e| e.during("consume"))
     }
 }
 
@@ -129,14 +114,8 @@ struct Consuming {
 
 /// What a handler's end, or the end of a nack, comes to.
 enum Done {
-    Handled {
-        delivery: Delivery,
-        problem: Option<String>,
-    },
-    Nacked {
-        key: String,
-        boundary: u64,
-    },
+    Handled { delivery: Delivery, problem: Option<String> },
+    Nacked { key: String, boundary: u64 },
 }
 
 impl Consuming {
@@ -184,17 +163,11 @@ impl Consuming {
 
     fn done(&mut self, done: Done, nacking: &mut FuturesUnordered<BoxFuture<'static, Done>>) {
         match done {
-            Done::Handled {
-                delivery,
-                problem: None,
-            } => {
+            Done::Handled { delivery, problem: None } => {
                 self.keys.release(&delivery);
                 delivery.ack();
             }
-            Done::Handled {
-                delivery,
-                problem: Some(problem),
-            } => {
+            Done::Handled { delivery, problem: Some(problem) } => {
                 tracing::warn!(
                     topic = delivery.topic(),
                     id = delivery.id(),
@@ -225,19 +198,14 @@ where
     E: Display,
 {
     // The delivery is only read by the handler, and nacked after a panic.
-    let handled = AssertUnwindSafe(async { handler(&delivery).await })
-        .catch_unwind()
-        .await;
+    let handled = AssertUnwindSafe(async { handler(&delivery).await }).catch_unwind().await;
     let problem = match handled {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Some(format!(
-                "the handler panicked: {}",
-                text.unwrap_or_default()
-            ))
+            Some(format!("the handler panicked: {}", text.unwrap_or_default()))
         }
     };
     Done::Handled { delivery, problem }
@@ -271,11 +239,7 @@ impl Keys {
                 self.busy.insert(key.to_owned(), Key::default());
                 self.ready.push_back(delivery);
             }
-            Some(Key {
-                nacked: Some(position),
-                boundary,
-                ..
-            }) => {
+            Some(Key { nacked: Some(position), boundary, .. }) => {
                 let again = delivery.position().number() == *position;
                 if again || boundary.is_some_and(|b| delivery.number() >= b) {
                     self.busy.insert(key.to_owned(), Key::default());
@@ -319,9 +283,6 @@ impl Keys {
 
     fn give_up(&mut self) {
         let waiting = self.busy.drain().flat_map(|(_, key)| key.waiting);
-        self.ready
-            .drain(..)
-            .chain(waiting)
-            .for_each(Delivery::forget);
+        self.ready.drain(..).chain(waiting).for_each(Delivery::forget);
     }
 }

@@ -39,10 +39,7 @@ pub(crate) struct Place {
 }
 
 /// The gateway holds events to its limits; a client reads whatever it was given.
-const ANY_SIZE: EventLimits = EventLimits {
-    max_event_bytes: u32::MAX,
-    max_attribute_bytes: u32::MAX,
-};
+const ANY_SIZE: EventLimits = EventLimits { max_event_bytes: u32::MAX, max_attribute_bytes: u32::MAX };
 
 impl Delivery {
     /// Checks the event once, so that it can be read without a result later.
@@ -57,13 +54,7 @@ impl Delivery {
                     .with("position", place.position.to_string()));
             }
         };
-        Ok(Self {
-            event,
-            layout,
-            inbox: Arc::clone(inbox),
-            place,
-            settled: false,
-        })
+        Ok(Self { event, layout, inbox: Arc::clone(inbox), place, settled: false })
     }
 
     /// The event, read in place: attributes and data are slices of what was received.
@@ -95,10 +86,7 @@ impl Delivery {
     /// `INVALID` with the reader's sentence, which names line and column.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(self.event().data().bytes()).map_err(|cause| {
-            self.unreadable(&format!(
-                "the data is not the JSON that was asked for: {cause}"
-            ))
-            .with_source(cause)
+            self.unreadable(&format!("the data is not the JSON that was asked for: {cause}")).with_source(cause)
         })
     }
 
@@ -107,10 +95,8 @@ impl Delivery {
     /// # Errors
     /// `INVALID` when the data is not UTF-8.
     pub fn text(&self) -> Result<&str> {
-        std::str::from_utf8(self.event().data().bytes()).map_err(|cause| {
-            self.unreadable("the data is not UTF-8 text")
-                .with_source(cause)
-        })
+        std::str::from_utf8(self.event().data().bytes())
+            .map_err(|cause| self.unreadable("the data is not UTF-8 text").with_source(cause))
     }
 
     fn unreadable(&self, problem: &str) -> Error {
@@ -173,9 +159,7 @@ impl Delivery {
     /// # Cancel safety
     /// The ack is sent whether the answer is awaited or not.
     pub async fn ack_confirmed(self) -> Result<()> {
-        self.settle_confirmed(SettleKind::Ack, "ack_confirmed")
-            .await
-            .map(drop)
+        self.settle_confirmed(SettleKind::Ack, "ack_confirmed").await.map(drop)
     }
 
     /// As [`nack`](Self::nack), and waits for the gateway's word.
@@ -214,12 +198,7 @@ impl Delivery {
     }
 
     const fn range(&self, kind: SettleKind) -> Settled {
-        Settled {
-            generation: self.place.generation,
-            first: self.place.number,
-            count: 1,
-            kind,
-        }
+        Settled { generation: self.place.generation, first: self.place.number, count: 1, kind }
     }
 
     fn settle(mut self, kind: SettleKind) {
@@ -242,9 +221,7 @@ impl Delivery {
                 Ok(Err(failure)) => Error::from_failure(operation, &failure),
                 Err(_) => Error::closed(operation),
             };
-            Err(error
-                .with("topic", self.topic())
-                .with("position", self.position().to_string()))
+            Err(error.with("topic", self.topic()).with("position", self.position().to_string()))
         }
     }
 

@@ -31,11 +31,7 @@ struct Parts {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    pub(crate) fn new(
-        kind: ErrorKind,
-        operation: &'static str,
-        message: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn new(kind: ErrorKind, operation: &'static str, message: impl Into<String>) -> Self {
         Self(Arc::new(Parts {
             kind,
             retry: kind.retry(),
@@ -58,10 +54,7 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_source(
-        mut self,
-        source: impl std::error::Error + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut self.0).source = Some(Arc::new(source));
         self
     }
@@ -72,16 +65,11 @@ impl Error {
     }
 
     pub(crate) fn from_failure(operation: &'static str, failure: &Failure) -> Self {
-        Self::new(failure.kind, operation, failure.message.clone())
-            .with_retry(failure.retry, failure.retry_after)
+        Self::new(failure.kind, operation, failure.message.clone()).with_retry(failure.retry, failure.retry_after)
     }
 
     pub(crate) fn closed(operation: &'static str) -> Self {
-        Self::new(
-            ErrorKind::Closed,
-            operation,
-            "the client was closed; connect a new one",
-        )
+        Self::new(ErrorKind::Closed, operation, "the client was closed; connect a new one")
     }
 
     /// A verb whose frames exist and whose behaviour does not yet.
@@ -144,11 +132,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} ({}",
-            self.0.operation, self.0.message, self.0.kind
-        )?;
+        write!(f, "{}: {} ({}", self.0.operation, self.0.message, self.0.kind)?;
         for (key, value) in &self.0.context {
             write!(f, ", {key} {value}")?;
         }
@@ -185,20 +169,14 @@ mod tests {
         let error = Error::new(ErrorKind::Busy, "publish", "the gateway is out of budget")
             .with("topic", "orders")
             .with_retry(Retry::After, Some(Duration::from_millis(20)));
-        assert_eq!(
-            error.to_string(),
-            "publish: the gateway is out of budget (BUSY, topic orders)"
-        );
+        assert_eq!(error.to_string(), "publish: the gateway is out of budget (BUSY, topic orders)");
         assert!(error.retryable() && error.retry_after() == Some(Duration::from_millis(20)));
     }
 
     #[test]
     fn a_verb_of_a_later_version_says_so() {
         let error = Error::later("request");
-        assert_eq!(
-            (error.kind(), error.retry()),
-            (ErrorKind::Unsupported, Retry::Never)
-        );
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unsupported, Retry::Never));
         assert!(error.message().contains("a later version"), "{error}");
     }
 }

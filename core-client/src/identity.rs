@@ -27,11 +27,7 @@ const fn mix(value: u64) -> u64 {
 
 impl Identity {
     pub(crate) fn new(client_name: &str, seed: [u64; 2]) -> Self {
-        Self {
-            source: format!("//{}/{}", segment(&host()), segment(client_name)),
-            seed,
-            counter: AtomicU64::new(0),
-        }
+        Self { source: format!("//{}/{}", segment(&host()), segment(client_name)), seed, counter: AtomicU64::new(0) }
     }
 
     /// `//<host>/<client name>`.
@@ -69,42 +65,26 @@ impl IdText {
 
 /// The wall clock.
 pub(crate) fn now() -> UnixMillis {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// The program's name: what a client is called unless it says otherwise.
 pub(crate) fn program() -> String {
     let path = std::env::current_exe().ok();
-    let stem = path
-        .as_deref()
-        .and_then(|p| p.file_stem())
-        .map(|s| s.to_string_lossy().into_owned());
-    stem.filter(|s| !s.is_empty())
-        .unwrap_or_else(|| "meshwire".to_owned())
+    let stem = path.as_deref().and_then(|p| p.file_stem()).map(|s| s.to_string_lossy().into_owned());
+    stem.filter(|s| !s.is_empty()).unwrap_or_else(|| "meshwire".to_owned())
 }
 
 #[cfg(unix)]
 fn host() -> String {
-    let name = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
-    if name.is_empty() {
-        "localhost".to_owned()
-    } else {
-        name
-    }
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
 }
 
 #[cfg(not(unix))]
 fn host() -> String {
-    std::env::var("COMPUTERNAME")
-        .ok()
-        .filter(|n| !n.is_empty())
-        .unwrap_or_else(|| "localhost".to_owned())
+    std::env::var("COMPUTERNAME").ok().filter(|n| !n.is_empty()).unwrap_or_else(|| "localhost".to_owned())
 }
 
 /// RFC 3986, section 2.3: everything but unreserved characters is percent-encoded.
@@ -131,18 +111,13 @@ mod tests {
     #[test]
     fn ids_are_version_7_of_their_time_and_never_repeat() {
         let identity = Identity::new("test", [1, 2]);
-        let ids: HashSet<IdText> = (0..10_000)
-            .map(|_| identity.id(UnixMillis(1_700_000_000_123)))
-            .collect();
+        let ids: HashSet<IdText> = (0..10_000).map(|_| identity.id(UnixMillis(1_700_000_000_123))).collect();
         assert_eq!(ids.len(), 10_000);
         for id in &ids {
             let id = uuid::Uuid::parse_str(id.as_str()).unwrap();
             assert_eq!(id.get_version_num(), 7);
             assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
-            assert_eq!(
-                id.get_timestamp().unwrap().to_unix(),
-                (1_700_000_000, 123_000_000)
-            );
+            assert_eq!(id.get_timestamp().unwrap().to_unix(), (1_700_000_000, 123_000_000));
         }
     }
 
@@ -156,10 +131,6 @@ mod tests {
     #[test]
     fn the_source_is_a_valid_reference_whatever_the_name() {
         let identity = Identity::new("my app/v1 é", [0, 0]);
-        assert!(
-            identity.source().ends_with("/my%20app%2Fv1%20%C3%A9"),
-            "{}",
-            identity.source()
-        );
+        assert!(identity.source().ends_with("/my%20app%2Fv1%20%C3%A9"), "{}", identity.source());
     }
 }

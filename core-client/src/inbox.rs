@@ -73,12 +73,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) fn new(
-        topic: TopicName,
-        outbox: Arc<Outbox>,
-        max_events: u32,
-        max_bytes: u64,
-    ) -> Self {
+    pub(crate) fn new(topic: TopicName, outbox: Arc<Outbox>, max_events: u32, max_bytes: u64) -> Self {
         Self {
             topic,
             outbox,
@@ -120,9 +115,7 @@ impl Inbox {
     /// Leases of earlier generations are gone and their events come again.
     pub(crate) fn reset(&self, generation: u32) {
         self.valid_from.store(generation, Ordering::Relaxed);
-        self.lock()
-            .runs
-            .retain(|batch| batch.generation >= generation);
+        self.lock().runs.retain(|batch| batch.generation >= generation);
     }
 
     /// No more events come. The first end counts.
@@ -141,28 +134,17 @@ impl Inbox {
     }
 
     /// The stream takes all runs at once; `Ready(None)` at the end.
-    pub(crate) fn poll_take(
-        &self,
-        into: &mut VecDeque<Batch>,
-        cx: &Context<'_>,
-    ) -> Poll<Option<End>> {
+    pub(crate) fn poll_take(&self, into: &mut VecDeque<Batch>, cx: &Context<'_>) -> Poll<Option<End>> {
         let mut contents = self.lock();
         if !contents.runs.is_empty() {
             std::mem::swap(&mut contents.runs, into);
-            contents.held += into
-                .iter()
-                .map(|b| u64::from(b.run.events.count()))
-                .sum::<u64>();
+            contents.held += into.iter().map(|b| u64::from(b.run.events.count())).sum::<u64>();
             return Poll::Ready(None);
         }
         if let Some(end) = &contents.end {
             return Poll::Ready(Some(end.clone()));
         }
-        if !contents
-            .waker
-            .as_ref()
-            .is_some_and(|w| w.will_wake(cx.waker()))
-        {
+        if !contents.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
             contents.waker = Some(cx.waker().clone());
         }
         // Nothing to read: the consumer may be waiting for the credit it gave back.
@@ -203,10 +185,7 @@ impl Inbox {
     }
 
     /// The consumer settles one delivery and waits for the answer.
-    pub(crate) fn settle_confirmed(
-        self: &Arc<Self>,
-        settled: Settled,
-    ) -> oneshot::Receiver<Result<u64, Failure>> {
+    pub(crate) fn settle_confirmed(self: &Arc<Self>, settled: Settled) -> oneshot::Receiver<Result<u64, Failure>> {
         let (sender, receiver) = oneshot::channel();
         let mut contents = self.lock();
         contents.held = contents.held.saturating_sub(1);

@@ -67,8 +67,7 @@ pub use consume::Consume;
 pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use meshwire_proto::{
-    AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, UnixMillis,
-    codec,
+    AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, UnixMillis, codec,
 };
 pub use receipt::{PendingReceipt, Receipt};
 pub use session::{Position, Start, State};

@@ -116,10 +116,7 @@ impl Pending {
     }
 
     const fn unanswered(&self) -> Limits {
-        Limits {
-            events: self.queued.events + self.in_session.events,
-            bytes: self.queued.bytes + self.in_session.bytes,
-        }
+        Limits { events: self.queued.events + self.in_session.events, bytes: self.queued.bytes + self.in_session.bytes }
     }
 
     fn has_room(&self, limits: Limits, bytes: u64) -> bool {
@@ -140,22 +137,14 @@ impl Pending {
         self.queued.events += 1;
         self.queued.bytes += bytes;
         self.last_sequence = self.receipts.push();
-        Ok(Admission::Admitted {
-            alias,
-            sequence: self.last_sequence,
-        })
+        Ok(Admission::Admitted { alias, sequence: self.last_sequence })
     }
 }
 
 impl Outbox {
     pub(crate) fn new(limits: Limits) -> Self {
-        let nothing = Limits {
-            events: 0,
-            bytes: 0,
-        };
-        let ring = usize::try_from(limits.events)
-            .unwrap_or(usize::MAX)
-            .saturating_add(1024);
+        let nothing = Limits { events: 0, bytes: 0 };
+        let ring = usize::try_from(limits.events).unwrap_or(usize::MAX).saturating_add(1024);
         let pending = Pending {
             names: Vec::new(),
             aliases: HashMap::new(),
@@ -270,16 +259,11 @@ impl Outbox {
         pending.woken = false;
         pending.stats = stats;
         taken.topics.clear();
-        taken
-            .topics
-            .extend(pending.names.iter().skip(pending.told_topics).cloned());
+        taken.topics.extend(pending.names.iter().skip(pending.told_topics).cloned());
         pending.told_topics = pending.names.len();
         pending.runs.take(&mut taken.runs);
         pending.in_session = pending.unanswered();
-        pending.queued = Limits {
-            events: 0,
-            bytes: 0,
-        };
+        pending.queued = Limits { events: 0, bytes: 0 };
         taken.commands.append(&mut pending.commands);
         taken.settling.append(&mut pending.settling);
         taken.settle_now |= std::mem::take(&mut pending.settle_now);
@@ -293,23 +277,17 @@ impl Outbox {
         through: u64,
         wakers: &mut Vec<Waker>,
     ) {
-        let freed: u64 = answers
-            .iter()
-            .map(|a| a.sequences.end - a.sequences.start)
-            .sum();
+        let freed: u64 = answers.iter().map(|a| a.sequences.end - a.sequences.start).sum();
         let mut pending = self.lock();
         for answer in answers.drain(..) {
             pending.receipts.complete(answer, wakers);
         }
         (pending.in_session.events, pending.in_session.bytes) = unanswered;
         pending.answered_through = through;
-        let (done, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut pending.flushes)
-            .into_iter()
-            .partition(|(sequence, _)| *sequence <= through);
+        let (done, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut pending.flushes).into_iter().partition(|(sequence, _)| *sequence <= through);
         pending.flushes = waiting;
-        let room = pending
-            .waiting
-            .min(usize::try_from(freed).unwrap_or(usize::MAX));
+        let room = pending.waiting.min(usize::try_from(freed).unwrap_or(usize::MAX));
         drop(pending);
         for _ in 0..room {
             self.room.notify_one();
@@ -324,7 +302,7 @@ impl Outbox {
     pub(crate) fn flushed(&self) -> Option<oneshot::Receiver<()>> {
         let mut pending = self.lock();
         let last = pending.last_sequence;
-        if pending.answered_through >= last || pending.closed.is_some() {
+        if pending.answered_through >= last {
             return None;
         }
         let (sender, receiver) = oneshot::channel();
@@ -348,19 +326,10 @@ impl Outbox {
         let sequences = pending.answered_through + 1..pending.last_sequence + 1;
         let mut wakers = Vec::new();
         if !sequences.is_empty() {
-            pending.receipts.complete(
-                Answer {
-                    sequences,
-                    result: Err(failure.clone()),
-                },
-                &mut wakers,
-            );
+            pending.receipts.complete(Answer { sequences, result: Err(failure.clone()) }, &mut wakers);
         }
         pending.answered_through = pending.last_sequence;
-        let nothing = Limits {
-            events: 0,
-            bytes: 0,
-        };
+        let nothing = Limits { events: 0, bytes: 0 };
         (pending.queued, pending.in_session) = (nothing, nothing);
         let flushes = std::mem::take(&mut pending.flushes);
         drop(pending);
@@ -393,9 +362,7 @@ impl Outbox {
 
     pub(crate) fn topic(&self, alias: u32) -> String {
         let pending = self.lock();
-        let name = usize::try_from(alias)
-            .ok()
-            .and_then(|a| pending.names.get(a.checked_sub(1)?));
+        let name = usize::try_from(alias).ok().and_then(|a| pending.names.get(a.checked_sub(1)?));
         name.map(ToString::to_string).unwrap_or_default()
     }
 

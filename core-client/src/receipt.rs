@@ -40,12 +40,7 @@ pub struct PendingReceipt {
 
 impl PendingReceipt {
     pub(crate) fn new(outbox: Arc<Outbox>, alias: u32, sequence: u64) -> Self {
-        Self {
-            outbox,
-            alias,
-            sequence,
-            done: false,
-        }
+        Self { outbox, alias, sequence, done: false }
     }
 }
 
@@ -54,24 +49,16 @@ impl Future for PendingReceipt {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.done {
-            return Poll::Ready(Err(
-                Error::closed("publish").with("reason", "the receipt was taken before")
-            ));
+            return Poll::Ready(Err(Error::closed("publish").with("reason", "the receipt was taken before")));
         }
         let Poll::Ready(outcome) = self.outbox.lock().receipts.poll(self.sequence, cx) else {
             return Poll::Pending;
         };
         self.done = true;
         Poll::Ready(match outcome {
-            Outcome::Kept {
-                position,
-                duplicate,
-            } => {
+            Outcome::Kept { position, duplicate } => {
                 let position = (position > 0).then(|| Position::from_number(position));
-                Ok(Receipt {
-                    position,
-                    duplicate,
-                })
+                Ok(Receipt { position, duplicate })
             }
             Outcome::Failed(failure) => {
                 let topic = self.outbox.topic(self.alias);

@@ -46,13 +46,7 @@ pub(crate) struct Receipts {
 
 impl Receipts {
     pub(crate) const fn new(room: usize) -> Self {
-        Self {
-            base: 1,
-            slots: VecDeque::new(),
-            late: BTreeMap::new(),
-            room,
-            unwatched: None,
-        }
+        Self { base: 1, slots: VecDeque::new(), late: BTreeMap::new(), room, unwatched: None }
     }
 
     /// A slot for the next sequence.
@@ -62,8 +56,7 @@ impl Receipts {
     }
 
     fn slot(&mut self, sequence: u64) -> Option<&mut Slot> {
-        self.slots
-            .get_mut(usize::try_from(sequence.checked_sub(self.base)?).ok()?)
+        self.slots.get_mut(usize::try_from(sequence.checked_sub(self.base)?).ok()?)
     }
 
     /// Hands an answer to all it is for; collects who must be woken.
@@ -75,15 +68,9 @@ impl Receipts {
         for (nth, slot) in self.slots.iter_mut().skip(from).take(count).enumerate() {
             let outcome = match &outcome {
                 Ok(kept) => {
-                    let position = if kept.first_position == 0 {
-                        0
-                    } else {
-                        kept.first_position.saturating_add(nth as u64)
-                    };
-                    Outcome::Kept {
-                        position,
-                        duplicate: kept.duplicate,
-                    }
+                    let position =
+                        if kept.first_position == 0 { 0 } else { kept.first_position.saturating_add(nth as u64) };
+                    Outcome::Kept { position, duplicate: kept.duplicate }
                 }
                 Err(failure) => Outcome::Failed(Arc::clone(failure)),
             };
@@ -95,12 +82,7 @@ impl Receipts {
                 Slot::Unwatched => {
                     *slot = Slot::Taken;
                     if let Outcome::Failed(failure) = outcome {
-                        self.unwatched
-                            .get_or_insert(Unwatched {
-                                count: 0,
-                                first: failure,
-                            })
-                            .count += 1;
+                        self.unwatched.get_or_insert(Unwatched { count: 0, first: failure }).count += 1;
                     }
                 }
                 // The first answer counts.
@@ -115,12 +97,7 @@ impl Receipts {
         if let Some(outcome) = self.late.remove(&sequence) {
             return Poll::Ready(outcome);
         }
-        let gone = || {
-            Outcome::Failed(Arc::new(Failure::new(
-                meshwire_proto::ErrorKind::Closed,
-                "the receipt is gone",
-            )))
-        };
+        let gone = || Outcome::Failed(Arc::new(Failure::new(meshwire_proto::ErrorKind::Closed, "the receipt is gone")));
         let Some(slot) = self.slot(sequence) else {
             return Poll::Ready(gone());
         };
@@ -133,11 +110,7 @@ impl Receipts {
             Slot::Answered(_) => {
                 let taken = std::mem::replace(slot, Slot::Taken);
                 self.shrink();
-                Poll::Ready(if let Slot::Answered(outcome) = taken {
-                    outcome
-                } else {
-                    gone()
-                })
+                Poll::Ready(if let Slot::Answered(outcome) = taken { outcome } else { gone() })
             }
             Slot::Unwatched | Slot::Taken => Poll::Ready(gone()),
         }
@@ -149,11 +122,7 @@ impl Receipts {
             return;
         }
         if let Some(slot) = self.slot(sequence) {
-            *slot = if matches!(slot, Slot::Waiting(_)) {
-                Slot::Unwatched
-            } else {
-                Slot::Taken
-            };
+            *slot = if matches!(slot, Slot::Waiting(_)) { Slot::Unwatched } else { Slot::Taken };
             self.shrink();
         }
     }
@@ -187,13 +156,7 @@ mod tests {
     use crate::session::Kept;
 
     fn kept(sequences: std::ops::Range<u64>, first_position: u64) -> Answer {
-        Answer {
-            sequences,
-            result: Ok(Kept {
-                first_position,
-                duplicate: false,
-            }),
-        }
+        Answer { sequences, result: Ok(Kept { first_position, duplicate: false }) }
     }
 
     fn position(receipts: &mut Receipts, sequence: u64) -> Option<u64> {
@@ -211,12 +174,7 @@ mod tests {
             assert_eq!(receipts.push(), expected);
         }
         receipts.complete(kept(2..4, 70), &mut Vec::new());
-        assert_eq!(
-            (1..=4)
-                .map(|s| position(&mut receipts, s))
-                .collect::<Vec<_>>(),
-            [None, Some(70), Some(71), None]
-        );
+        assert_eq!((1..=4).map(|s| position(&mut receipts, s)).collect::<Vec<_>>(), [None, Some(70), Some(71), None]);
     }
 
     #[test]
@@ -240,13 +198,7 @@ mod tests {
         receipts.push();
         receipts.forget(1);
         let failure = Failure::new(meshwire_proto::ErrorKind::DiskFull, "full");
-        receipts.complete(
-            Answer {
-                sequences: 1..3,
-                result: Err(failure),
-            },
-            &mut Vec::new(),
-        );
+        receipts.complete(Answer { sequences: 1..3, result: Err(failure) }, &mut Vec::new());
         assert_eq!(receipts.take_unwatched().unwrap().count, 1);
         assert!(receipts.take_unwatched().is_none());
     }

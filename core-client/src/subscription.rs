@@ -44,18 +44,8 @@ pub struct Subscribe {
 
 impl Subscribe {
     pub(crate) fn new(mesh: Mesh, topic: &str) -> Self {
-        let prefetch = (
-            options::PREFETCH_EVENTS.default,
-            options::PREFETCH_BYTES.default,
-        );
-        Self {
-            mesh,
-            topic: topic.to_owned(),
-            group: None,
-            start: None,
-            prefetch,
-            ack_wait: None,
-        }
+        let prefetch = (options::PREFETCH_EVENTS.default, options::PREFETCH_BYTES.default);
+        Self { mesh, topic: topic.to_owned(), group: None, start: None, prefetch, ack_wait: None }
     }
 
     /// Joins a consumer group: its members share the topic's events, and it goes
@@ -93,19 +83,10 @@ impl Subscribe {
         let named = |e| Error::name("subscribe", &e);
         let (events, bytes) = self.prefetch;
         let events = options::PREFETCH_EVENTS.check(events).map_err(invalid)?;
-        let wait = self
-            .ack_wait
-            .map(|w| options::ACK_WAIT.check_duration(w))
-            .transpose()
-            .map_err(invalid)?;
+        let wait = self.ack_wait.map(|w| options::ACK_WAIT.check_duration(w)).transpose().map_err(invalid)?;
         Ok(SubscribeSpec {
             topic: TopicName::parse(&self.topic).map_err(named)?,
-            group: self
-                .group
-                .as_deref()
-                .map(GroupName::parse)
-                .transpose()
-                .map_err(named)?,
+            group: self.group.as_deref().map(GroupName::parse).transpose().map_err(named)?,
             start: self.start,
             ack_wait_ms: wait.map_or(0, |w| u32::try_from(w.as_millis()).unwrap_or(u32::MAX)),
             max_events: u32::try_from(events).unwrap_or(u32::MAX),
@@ -121,27 +102,11 @@ impl Subscribe {
             tracing::info!(topic = %spec.topic, ?start, "subscribing without a group: this program sees every event, from its start on, and keeps no place; name a group to go on after a restart");
         }
         let outbox = Arc::clone(self.mesh.outbox());
-        let inbox = Arc::new(Inbox::new(
-            spec.topic.clone(),
-            Arc::clone(&outbox),
-            spec.max_events,
-            spec.max_bytes,
-        ));
+        let inbox = Arc::new(Inbox::new(spec.topic.clone(), Arc::clone(&outbox), spec.max_events, spec.max_bytes));
         let (reply, answer) = oneshot::channel();
-        outbox
-            .command(Command::Subscribe {
-                spec,
-                inbox: Arc::clone(&inbox),
-                reply,
-            })
-            .map_err(context)?;
+        outbox.command(Command::Subscribe { spec, inbox: Arc::clone(&inbox), reply }).map_err(context)?;
         // From here on dropping the subscription ends it, also before the answer.
-        let subscription = Subscription {
-            mesh: self.mesh.clone(),
-            inbox,
-            taken: VecDeque::new(),
-            over: false,
-        };
+        let subscription = Subscription { mesh: self.mesh.clone(), inbox, taken: VecDeque::new(), over: false };
         match answer.await {
             Ok(Ok(())) => Ok(subscription),
             Ok(Err(error)) => Err(context(error)),
@@ -285,16 +250,9 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let left: u64 = self
-            .taken
-            .iter()
-            .map(|b| u64::from(b.run.events.count()))
-            .sum();
+        let left: u64 = self.taken.iter().map(|b| u64::from(b.run.events.count())).sum();
         self.inbox.give_up(left);
         // A client that is closed has nothing to be told.
-        let _ = self
-            .inbox
-            .outbox
-            .command(Command::Unsubscribe(Arc::clone(&self.inbox)));
+        let _ = self.inbox.outbox.command(Command::Unsubscribe(Arc::clone(&self.inbox)));
     }
 }

@@ -71,39 +71,20 @@ impl Gateway {
             return Err(failed(ErrorKind::NotFound, message));
         }
         let mut command = Command::new("sh");
-        command.args([
-            "-c",
-            WATCHER,
-            "sh",
-            program,
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-        ]);
-        command
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut process = command.spawn().map_err(|cause| {
-            failed(ErrorKind::Unavailable, format!("{program}: {cause}")).with_source(cause)
-        })?;
+        command.args(["-c", WATCHER, "sh", program, "serve", "--listen", "127.0.0.1:0"]);
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command
+            .spawn()
+            .map_err(|cause| failed(ErrorKind::Unavailable, format!("{program}: {cause}")).with_source(cause))?;
         let lifeline = process.stdin.take();
         let said = process.stderr.take().map(collect);
         let address = process.stdout.take().and_then(first_address);
-        let mut gateway = Self {
-            process,
-            lifeline,
-            address: String::new(),
-        };
+        let mut gateway = Self { process, lifeline, address: String::new() };
         let Some(address) = address else {
             gateway.end();
             let said = said.and_then(|said| said.recv_timeout(Duration::from_secs(1)).ok());
             let said = said.unwrap_or_default();
-            let message = format!(
-                "{program} serve did not say that it listens; it said: {}",
-                said.trim()
-            );
+            let message = format!("{program} serve did not say that it listens; it said: {}", said.trim());
             return Err(failed(ErrorKind::Unavailable, message));
         };
         gateway.address = address;
@@ -194,10 +175,7 @@ mod tests {
     fn a_gateway_is_started_with_its_arguments_and_killed_when_it_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let note = folder.path().join("note");
-        let body = format!(
-            "echo $$ $* > {}; echo listening 127.0.0.1:7; exec cat /dev/zero",
-            note.display()
-        );
+        let body = format!("echo $$ $* > {}; echo listening 127.0.0.1:7; exec cat /dev/zero", note.display());
         let gateway = Gateway::launch(&script(folder.path(), &body), &["--memory"]).unwrap();
         assert_eq!(gateway.url(), "mesh://127.0.0.1:7");
         let note = std::fs::read_to_string(note).unwrap();
@@ -222,9 +200,6 @@ mod tests {
     fn without_a_program_both_places_are_named() {
         let error = Gateway::launch("no-such-program", &[]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
-        assert!(
-            error.message().contains("MESHWIRE_BIN") && error.message().contains("PATH"),
-            "{error}"
-        );
+        assert!(error.message().contains("MESHWIRE_BIN") && error.message().contains("PATH"), "{error}");
     }
 }

@@ -85,11 +85,7 @@ impl Durability {
 }
 
 fn unexpected(what: &str) -> Error {
-    Error::new(
-        ErrorKind::Internal,
-        "topics",
-        format!("the gateway answered with {what}"),
-    )
+    Error::new(ErrorKind::Internal, "topics", format!("the gateway answered with {what}"))
 }
 
 impl TryFrom<wire::Topic> for Topic {
@@ -143,16 +139,11 @@ impl Topics {
     ) -> Result<Topic> {
         let context = |error: Error| error.during("create topic").with("topic", name);
         let name = TopicName::parse(name).map_err(|e| context(Error::name("create topic", &e)))?;
-        let retention = retention
-            .map(|r| options::RETENTION.check_duration(r))
-            .transpose();
-        let retention =
-            retention.map_err(|p| context(Error::new(ErrorKind::Invalid, "create topic", p)))?;
+        let retention = retention.map(|r| options::RETENTION.check_duration(r)).transpose();
+        let retention = retention.map_err(|p| context(Error::new(ErrorKind::Invalid, "create topic", p)))?;
         let command = wire::command::Command::CreateTopic(wire::CreateTopic {
             name: name.to_string(),
-            durability: durability
-                .map_or(wire::Durability::Unspecified, Durability::to_wire)
-                .into(),
+            durability: durability.map_or(wire::Durability::Unspecified, Durability::to_wire).into(),
             retention_ms: retention.map_or(0, |r| u64::try_from(r.as_millis()).unwrap_or(u64::MAX)),
         });
         match self.ask(command).await.map_err(context)? {
@@ -173,11 +164,7 @@ impl Topics {
         let mut cursor = String::new();
         loop {
             let command = wire::command::Command::ListTopics(wire::ListTopics { cursor, limit: 0 });
-            let page = match self
-                .ask(command)
-                .await
-                .map_err(|e| e.during("list topics"))?
-            {
+            let page = match self.ask(command).await.map_err(|e| e.during("list topics"))? {
                 wire::answer::Answer::Topics(page) => page,
                 wire::answer::Answer::Topic(_) => return Err(unexpected("one topic")),
             };
@@ -192,19 +179,12 @@ impl Topics {
     }
 
     async fn ask(&self, command: wire::command::Command) -> Result<wire::answer::Answer> {
-        let command = wire::Command {
-            command: Some(command),
-        }
-        .encode_to_vec()
-        .into();
+        let command = wire::Command { command: Some(command) }.encode_to_vec().into();
         let (reply, answer) = oneshot::channel();
-        self.mesh
-            .outbox()
-            .command(Command::Admin { command, reply })?;
+        self.mesh.outbox().command(Command::Admin { command, reply })?;
         let answer = answer.await.map_err(|_| Error::closed("topics"))?;
         let answer = answer.map_err(|failure| Error::from_failure("topics", &failure))?;
-        let answer = wire::Answer::decode(answer)
-            .map_err(|e| unexpected("what cannot be read").with_source(e))?;
+        let answer = wire::Answer::decode(answer).map_err(|e| unexpected("what cannot be read").with_source(e))?;
         answer.answer.ok_or_else(|| unexpected("nothing"))
     }
 }

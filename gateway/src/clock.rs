@@ -21,26 +21,16 @@ pub struct SystemClock {
 impl SystemClock {
     /// Monotonic time counts from here on.
     #[must_use]
-    #[allow(
-        clippy::new_without_default,
-        reason = "a default that reads a clock would hide it"
-    )]
+    #[allow(clippy::new_without_default, reason = "a default that reads a clock would hide it")]
     pub fn new() -> Self {
-        Self {
-            origin: Instant::now(),
-        }
+        Self { origin: Instant::now() }
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
         let micros = u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_millis());
-        Now {
-            mono: Moment(micros),
-            wall: UnixMillis(i64::try_from(wall).unwrap_or(i64::MAX)),
-        }
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+        Now { mono: Moment(micros), wall: UnixMillis(i64::try_from(wall).unwrap_or(i64::MAX)) }
     }
 }

@@ -23,8 +23,8 @@ pub mod wire;
 
 pub use error::{ErrorKind, Retry};
 pub use event::{
-    AttributeValue, Attributes, Data, Defaults, Event, EventError, EventLayout, EventLimits,
-    EventRun, EventRunBuilder, EventView,
+    AttributeValue, Attributes, Data, Defaults, Event, EventError, EventLayout, EventLimits, EventRun, EventRunBuilder,
+    EventView,
 };
 pub use moment::{Moment, UnixMillis};
 pub use names::{GroupName, NameError, TopicName};

@@ -23,20 +23,13 @@ fn check(what: &'static str, name: &str) -> Result<Arc<str>, NameError> {
         "is empty".to_owned()
     } else if name.len() > MAX_NAME_BYTES {
         format!("has {} bytes", name.len())
-    } else if let Some(c) = name
-        .chars()
-        .find(|c| !(c.is_ascii_alphanumeric() || "._-~%:".contains(*c)))
-    {
+    } else if let Some(c) = name.chars().find(|c| !(c.is_ascii_alphanumeric() || "._-~%:".contains(*c))) {
         format!("holds {c:?}")
     } else {
         return Ok(name.into());
     };
     let shown: String = name.chars().take(40).collect();
-    Err(NameError {
-        what,
-        name: shown,
-        problem,
-    })
+    Err(NameError { what, name: shown, problem })
 }
 
 macro_rules! name {
@@ -108,24 +101,15 @@ mod tests {
             ("prix€", "holds '€'"),
             (long.as_str(), "has 121 bytes"),
         ] {
-            let refused = TopicName::parse(name)
-                .err()
-                .map(|e| e.to_string())
-                .unwrap_or_default();
-            assert!(
-                refused.contains(problem) && refused.contains("1 to 120 bytes"),
-                "{name}: {refused}"
-            );
+            let refused = TopicName::parse(name).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(refused.contains(problem) && refused.contains("1 to 120 bytes"), "{name}: {refused}");
         }
     }
 
     #[test]
     fn every_allowed_byte_is_accepted() {
         let name = "Az09._-~%:";
-        assert_eq!(
-            TopicName::parse(name).map(|n| n.to_string()),
-            Ok(name.to_owned())
-        );
+        assert_eq!(TopicName::parse(name).map(|n| n.to_string()), Ok(name.to_owned()));
         assert!(GroupName::parse(&"g".repeat(120)).is_ok());
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use meshwire::session::{Config, Output, Session, SettleInput, Start, State, SubscribeSpec, SubscriptionId};
-use meshwire_proto::frame::{FrameParser, SettleKind};
+use meshwire_proto::frame::{DeliverRun, FrameParser, SettleKind};
 use meshwire_proto::{ErrorKind, Event, EventLimits, EventView, GroupName, Moment, TopicName};
 
 use crate::history::{Delivered, Given, History, Published, Topic};
@@ -40,6 +40,15 @@ pub(crate) struct Wanted {
     pub(crate) bytes: BytesMut,
     /// To be settled then.
     pub(crate) work: Vec<(Moment, Work)>,
+}
+
+/// When something is seen.
+struct Seen {
+    now: Moment,
+    /// Which life of the gateway.
+    life: u32,
+    /// Nothing goes wrong any more.
+    calm: bool,
 }
 
 pub(crate) struct Client {
@@ -95,7 +104,8 @@ impl Client {
 
     /// A reader of everything, for the end.
     pub(crate) fn subscribe(&mut self, topic: Topic, group: Option<u8>, rng: &mut fastrand::Rng) {
-        let (Ok(name), Ok(group_name)) = (TopicName::parse(topic.name()), GroupName::parse(&format!("g{}", group.unwrap_or(0))))
+        let (Ok(name), Ok(group_name)) =
+            (TopicName::parse(topic.name()), GroupName::parse(&format!("g{}", group.unwrap_or(0))))
         else {
             return;
         };
@@ -126,12 +136,18 @@ impl Client {
     /// Publishes a burst; sometimes an event that was published before.
     pub(crate) fn publish_burst(&mut self, history: &mut History, rng: &mut fastrand::Rng) {
         for _ in 0..rng.u32(1..=12) {
-            let Role::Publisher(left @ 1..) = &mut self.role else { return };
+            let Role::Publisher(left @ 1..) = &mut self.role else {
+                return;
+            };
             *left -= 1;
             let again = (!self.mine.is_empty() && rng.u32(0..12) == 0).then(|| self.mine[rng.usize(..self.mine.len())]);
             let id = again.unwrap_or_else(|| self.new_event(history, rng));
-            let Some(event) = history.published.get(&id) else { continue };
-            let Ok(topic) = TopicName::parse(event.topic.name()) else { continue };
+            let Some(event) = history.published.get(&id) else {
+                continue;
+            };
+            let Ok(topic) = TopicName::parse(event.topic.name()) else {
+                continue;
+            };
             let sequence = self.session.publish(&topic, &event.bytes);
             self.open.insert(sequence, id);
         }
@@ -141,12 +157,17 @@ impl Client {
         let id = history.published.len() as u32 + 1;
         let topic = if rng.u32(0..4) == 0 { Topic::Audit } else { Topic::Orders };
         let key = (rng.u32(0..10) < 6).then(|| rng.u8(0..KEYS));
-        let mut event = Event::text("sim", "x".repeat(rng.usize(0..300))).id(id.to_string()).source(format!("/client-{}", self.index));
+        let mut event = Event::text("sim", "x".repeat(rng.usize(0..300)))
+            .id(id.to_string())
+            .source(format!("/client-{}", self.index));
         if let Some(key) = key {
             event = event.key(&format!("key-{key}"));
         }
         let bytes = event.encode().unwrap_or_default();
-        history.published.insert(id, Published { id, topic, publisher: (self.index, self.life), key, bytes, acked: None, refused: false });
+        history.published.insert(
+            id,
+            Published { id, topic, publisher: (self.index, self.life), key, bytes, acked: None, refused: false },
+        );
         history.totals.events += 1;
         self.mine.push(id);
         id
@@ -162,7 +183,14 @@ impl Client {
     }
 
     /// Carries out what a program would, and gives what the world must.
-    pub(crate) fn pump(&mut self, now: Moment, life: u32, calm: bool, history: &mut History, rng: &mut fastrand::Rng) -> Wanted {
+    pub(crate) fn pump(
+        &mut self,
+        now: Moment,
+        life: u32,
+        calm: bool,
+        history: &mut History,
+        rng: &mut fastrand::Rng,
+    ) -> Wanted {
         let mut wanted = Wanted::default();
         loop {
             let mut idle = !self.session.transmit(&mut wanted.bytes);
@@ -196,32 +224,7 @@ impl Client {
             Output::Answered(answer) => self.answered(now, &answer, history),
             Output::Reset { subscription, generation, .. } => drop(self.generations.insert(subscription, generation)),
             Output::Deliver { subscription, generation, run } => {
-                let Some((topic, group)) = self.subscriptions.get(&subscription).copied() else { return };
-                for (n, event) in (0..).zip(run.events.iter()) {
-                    let Ok(id) = EventView::parse(&event, EventLimits::default()).map(|v| v.id().parse().unwrap_or(0)) else {
-                        history.complaints.push(format!("client {} got bytes that are no event", self.index));
-                        continue;
-                    };
-                    let delivered = Delivered {
-                        at: now,
-                        life,
-                        client: self.index,
-                        generation: (self.life, generation),
-                        group,
-                        topic,
-                        position: run.first_position + n,
-                        id,
-                        attempt: run.attempt,
-                        bytes: event.clone(),
-                    };
-                    history.totals.redeliveries += u64::from(run.attempt > 1);
-                    if run.gap > 0 {
-                        history.complaints.push(format!("client {} was told of a gap of {}", self.index, run.gap));
-                    }
-                    let number = run.first_delivery + n;
-                    self.plan(now, calm, subscription, number, &delivered, history, rng, wanted);
-                    history.delivered.push(delivered);
-                }
+                self.delivered(&Seen { now, life, calm }, (subscription, generation), &run, history, rng, wanted);
             }
             Output::Settled { token, result } => {
                 if let Some((group, id)) = self.confirms.remove(&token) {
@@ -236,6 +239,46 @@ impl Client {
             }
             Output::Failed(failure) => history.complaints.push(format!("client {} failed: {failure:?}", self.index)),
             _ => {}
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of the world that a program touches")]
+    fn delivered(
+        &mut self,
+        seen: &Seen,
+        (subscription, generation): (SubscriptionId, u32),
+        run: &DeliverRun,
+        history: &mut History,
+        rng: &mut fastrand::Rng,
+        wanted: &mut Wanted,
+    ) {
+        let Some((topic, group)) = self.subscriptions.get(&subscription).copied() else {
+            return;
+        };
+        for (n, event) in (0..).zip(run.events.iter()) {
+            let Ok(id) = EventView::parse(&event, EventLimits::default()).map(|v| v.id().parse().unwrap_or(0)) else {
+                history.complaints.push(format!("client {} got bytes that are no event", self.index));
+                continue;
+            };
+            let delivered = Delivered {
+                at: seen.now,
+                life: seen.life,
+                client: self.index,
+                generation: (self.life, generation),
+                group,
+                topic,
+                position: run.first_position + n,
+                id,
+                attempt: run.attempt,
+                bytes: event.clone(),
+            };
+            history.totals.redeliveries += u64::from(run.attempt > 1);
+            if run.gap > 0 {
+                history.complaints.push(format!("client {} was told of a gap of {}", self.index, run.gap));
+            }
+            let number = run.first_delivery + n;
+            self.plan(seen, subscription, number, &delivered, history, rng, wanted);
+            history.delivered.push(delivered);
         }
     }
 
@@ -257,7 +300,9 @@ impl Client {
                         event.refused = true;
                     }
                 }
-                Err(failure) => history.complaints.push(format!("client {}: event {id} was refused: {failure:?}", self.index)),
+                Err(failure) => {
+                    history.complaints.push(format!("client {}: event {id} was refused: {failure:?}", self.index))
+                }
             }
         }
     }
@@ -266,8 +311,7 @@ impl Client {
     #[allow(clippy::too_many_arguments, reason = "the parts of the world that a program touches")]
     fn plan(
         &mut self,
-        now: Moment,
-        calm: bool,
+        seen: &Seen,
         subscription: SubscriptionId,
         number: u64,
         d: &Delivered,
@@ -275,16 +319,16 @@ impl Client {
         rng: &mut fastrand::Rng,
         wanted: &mut Wanted,
     ) {
-        let longest = if !calm && rng.u32(0..20) == 0 { 3_000_000 } else { 60_000 };
-        let mut at = now + Duration::from_micros(rng.u64(0..longest));
+        let longest = if !seen.calm && rng.u32(0..20) == 0 { 3_000_000 } else { 60_000 };
+        let mut at = seen.now + Duration::from_micros(rng.u64(0..longest));
         if let (Some(group), Some(key)) = (d.group, history.published.get(&d.id).and_then(|p| p.key)) {
             let busy = self.busy.entry((group, key)).or_default();
             at = at.max(*busy);
             *busy = at;
         }
         let (kind, confirm) = match rng.u32(0..100) {
-            0..8 if !calm => (SettleKind::Nack, false),
-            8..12 if !calm => return,
+            0..8 if !seen.calm => (SettleKind::Nack, false),
+            8..12 if !seen.calm => return,
             12..22 => (SettleKind::Ack, true),
             _ => (SettleKind::Ack, false),
         };
@@ -295,7 +339,7 @@ impl Client {
             number,
             group: d.group.unwrap_or(u8::MAX),
             id: d.id,
-            delivered: now,
+            delivered: seen.now,
             kind,
             confirm,
         };
@@ -307,7 +351,12 @@ impl Client {
         let current = self.generations.get(&work.subscription).copied().unwrap_or(0);
         if work.group != u8::MAX && current == work.generation {
             let settled = history.settled.entry((work.group, work.id)).or_default();
-            let given = Given { at: now, client: self.index, connected: whole && self.session.state() == State::Connected, delivered: work.delivered };
+            let given = Given {
+                at: now,
+                client: self.index,
+                connected: whole && self.session.state() == State::Connected,
+                delivered: work.delivered,
+            };
             if work.kind == SettleKind::Ack { settled.acks.push(given) } else { settled.nacks.push(given) }
         }
         let confirm = work.confirm.then(|| {

@@ -11,7 +11,7 @@ use meshwire_gateway::ingress::native::{Native, NativeConfig, Protocol, WriteQue
 use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Stores};
 use meshwire_gateway::random::Random;
 use meshwire_gateway::recover::open_mesh;
-use meshwire_gateway::store::log::{Disk, LogClock, LogOptions, LogStore, SimDisk, SimFault, Task};
+use meshwire_gateway::store::log::{Disk, LogClock, LogOptions, LogStore, Recovered, SimDisk, SimFault, Task};
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
 use meshwire_proto::wire::admin::{self, answer, command};
 use meshwire_proto::{EventLimits, Moment};
@@ -83,23 +83,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) fn start(life: u32, machine: &Machine, clock: Arc<VirtualClock>, seed: u64) -> Result<Self, String> {
         let random: Arc<dyn Random> = Arc::new(SeededRandom(Mutex::new(fastrand::Rng::with_seed(seed))));
-        let time: LogClock = {
-            let clock = clock.clone();
-            Arc::new(move || {
-                let now = clock.now();
-                (now.mono, now.wall)
-            })
-        };
-        let options = LogOptions {
-            first_segment_bytes: 16 << 10,
-            segment_bytes: 32 << 10,
-            max_disk: 1 << 30,
-            salt: seed,
-            cache_bytes: 16 << 10,
-            ..LogOptions::default()
-        };
-        let disk: Arc<dyn Disk> = machine.disk.clone();
-        let (log, found) = LogStore::open_on(disk, &options, time).map_err(|e| e.to_string())?;
+        let (log, found) = open_log(machine, clock.clone(), seed)?;
         if let Some(damage) = found.damage.first() {
             return Err(format!("damage after a crash: {damage}"));
         }
@@ -118,21 +102,16 @@ impl Gateway {
         };
         let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
         let stores = Stores { memory, log: Some(log.clone()) };
-        let mesh = open_mesh(config, clock.clone(), Arc::new(AllowAll), stores, Some(found)).map_err(|e| e.to_string())?;
-        let create = admin::CreateTopic { name: Topic::Audit.name().into(), durability: admin::Durability::Written.into(), ..Default::default() };
+        let mesh =
+            open_mesh(config, clock.clone(), Arc::new(AllowAll), stores, Some(found)).map_err(|e| e.to_string())?;
+        let create = admin::CreateTopic {
+            name: Topic::Audit.name().into(),
+            durability: admin::Durability::Written.into(),
+            ..Default::default()
+        };
         let command = admin::Command { command: Some(command::Command::CreateTopic(create)) };
         mesh.admin(&Caller::anonymous("simulation", None), command).map_err(|e| e.to_string())?;
-        let config = NativeConfig {
-            gateway_id: format!("life-{life}"),
-            login_frame_bytes: 64 << 10,
-            login_timeout: Duration::from_secs(5),
-            max_frame_bytes: 8 << 20,
-            heartbeat: HEARTBEAT,
-            resume_window: RESUME_WINDOW,
-            session_bytes: 64 << 20,
-            publish_window: (16_384, 64 << 20),
-        };
-        let native = Native::new(mesh.clone(), config, random);
+        let native = Native::new(mesh.clone(), native_config(life), random);
         let now = clock.now().mono;
         Ok(Self {
             life,
@@ -214,7 +193,8 @@ impl Gateway {
         for wire in &pumped.closed {
             self.closed(*wire);
         }
-        let deadlines = [self.mesh.deadline(), self.native.sessions().deadline(), self.log.deadline(), Some(self.log_tick)];
+        let deadlines =
+            [self.mesh.deadline(), self.native.sessions().deadline(), self.log.deadline(), Some(self.log_tick)];
         let connections = self.connections.values().map(|(p, _)| p.deadline());
         if let Some(next) = deadlines.into_iter().flatten().chain(connections).min()
             && self.tick.is_none_or(|t| t > next)
@@ -242,5 +222,35 @@ impl Gateway {
     /// How many events a topic has.
     pub(crate) fn events(&self, topic: Topic) -> u64 {
         self.topics().into_iter().find(|t| t.name == topic.name()).map_or(0, |t| t.next_position - t.first_position)
+    }
+}
+
+fn open_log(machine: &Machine, clock: Arc<VirtualClock>, salt: u64) -> Result<(Arc<LogStore>, Recovered), String> {
+    let time: LogClock = Arc::new(move || {
+        let now = clock.now();
+        (now.mono, now.wall)
+    });
+    let options = LogOptions {
+        first_segment_bytes: 16 << 10,
+        segment_bytes: 32 << 10,
+        max_disk: 1 << 30,
+        salt,
+        cache_bytes: 16 << 10,
+        ..LogOptions::default()
+    };
+    let disk: Arc<dyn Disk> = machine.disk.clone();
+    LogStore::open_on(disk, &options, time).map_err(|e| e.to_string())
+}
+
+fn native_config(life: u32) -> NativeConfig {
+    NativeConfig {
+        gateway_id: format!("life-{life}"),
+        login_frame_bytes: 64 << 10,
+        login_timeout: Duration::from_secs(5),
+        max_frame_bytes: 8 << 20,
+        heartbeat: HEARTBEAT,
+        resume_window: RESUME_WINDOW,
+        session_bytes: 64 << 20,
+        publish_window: (16_384, 64 << 20),
     }
 }

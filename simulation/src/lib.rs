@@ -10,6 +10,11 @@
 //! - [`history`]: what was seen from outside; [`verdict`]: what must hold of it;
 //! - [`defects`]: mistakes planted on purpose, to see that they are caught.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "indices are made here; a wrong one is a defect of the simulation, which may end"
+)]
+
 mod client;
 mod clock;
 pub mod defects;

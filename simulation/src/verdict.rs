@@ -41,7 +41,10 @@ impl Log {
         let mut log = Self { position: BTreeMap::new(), order: Vec::new() };
         for (position, bytes) in history.log.get(&topic).into_iter().flatten() {
             let Some(id) = by_bytes.get(bytes) else {
-                broken.push(format!("{} {position}: an event that nobody published, or with changed bytes", topic.name()));
+                broken.push(format!(
+                    "{} {position}: an event that nobody published, or with changed bytes",
+                    topic.name()
+                ));
                 continue;
             };
             if let Some(first) = log.position.insert(*id, *position) {
@@ -70,7 +73,11 @@ fn nothing_acknowledged_is_lost(history: &History, logs: &BTreeMap<Topic, Log>, 
             continue;
         }
         if !logs.get(&event.topic).is_some_and(|l| l.position.contains_key(&event.id)) {
-            broken.push(format!("{}: event {} was acknowledged at {acked:?} and is lost", event.topic.name(), event.id));
+            broken.push(format!(
+                "{}: event {} was acknowledged at {acked:?} and is lost",
+                event.topic.name(),
+                event.id
+            ));
         }
     }
 }
@@ -82,7 +89,9 @@ fn order_of_a_publisher(history: &History, logs: &BTreeMap<Topic, Log>, broken: 
         }
         let mut last: BTreeMap<(usize, u32), u32> = BTreeMap::new();
         for id in &log.order {
-            let Some(event) = history.published.get(id).filter(|e| !e.refused) else { continue };
+            let Some(event) = history.published.get(id).filter(|e| !e.refused) else {
+                continue;
+            };
             if let Some(before) = last.insert(event.publisher, *id).filter(|before| before > id) {
                 broken.push(format!("{}: event {id} stands behind {before} of the same publisher", topic.name()));
             }
@@ -113,7 +122,9 @@ fn settled_for_good(history: &History, d: &Delivered, since: Moment) -> bool {
 fn confirmed_acks_stand(history: &History, broken: &mut Vec<String>) {
     for d in &history.delivered {
         let Some(group) = d.group else { continue };
-        let Some(confirmed) = history.settled.get(&(group, d.id)).and_then(|s| s.confirmed) else { continue };
+        let Some(confirmed) = history.settled.get(&(group, d.id)).and_then(|s| s.confirmed) else {
+            continue;
+        };
         if confirmed < d.at && settled_for_good(history, d, confirmed) {
             broken.push(format!(
                 "group {group}: event {} came again at {:?}, after its ack was confirmed at {confirmed:?}",
@@ -127,7 +138,9 @@ fn plain_acks_stand(history: &History, broken: &mut Vec<String>) {
     for d in &history.delivered {
         // A failure of an earlier event of its key may have made an ack void.
         let keyed = history.published.get(&d.id).is_none_or(|p| p.key.is_some());
-        let Some(settled) = d.group.filter(|_| !keyed).and_then(|group| history.settled.get(&(group, d.id))) else { continue };
+        let Some(settled) = d.group.filter(|_| !keyed).and_then(|group| history.settled.get(&(group, d.id))) else {
+            continue;
+        };
         for ack in &settled.acks {
             let logged_by = ack.at + SETTLES_LOGGED_WITHIN;
             let void = settled.nacks.iter().any(|n| n.at <= ack.at) || ack.at.since(ack.delivered) > ACK_WAIT / 2;
@@ -159,12 +172,17 @@ fn no_event_is_leased_twice(history: &History, broken: &mut Vec<String>) {
         }
         let before = last.insert((group, d.id), d);
         // With a key, a failure of an earlier event takes this one back too.
-        let Some(before) = before.filter(|b| b.life == d.life && history.published.get(&d.id).is_some_and(|p| p.key.is_none()))
+        let Some(before) =
+            before.filter(|b| b.life == d.life && history.published.get(&d.id).is_some_and(|p| p.key.is_none()))
         else {
             continue;
         };
-        let nacked = history.settled.get(&(group, d.id)).is_some_and(|s| s.nacks.iter().any(|n| n.at >= before.at && n.at <= d.at));
-        let gone = history.breaks.get(&before.client).is_some_and(|b| b.iter().any(|at| *at >= before.at && *at <= d.at));
+        let nacked = history
+            .settled
+            .get(&(group, d.id))
+            .is_some_and(|s| s.nacks.iter().any(|n| n.at >= before.at && n.at <= d.at));
+        let gone =
+            history.breaks.get(&before.client).is_some_and(|b| b.iter().any(|at| *at >= before.at && *at <= d.at));
         let ended = d.at.since(before.at) + MAX_STALL + Duration::from_secs(1) >= ACK_WAIT;
         if !nacked && !gone && !ended {
             broken.push(format!(
@@ -175,9 +193,11 @@ fn no_event_is_leased_twice(history: &History, broken: &mut Vec<String>) {
     }
 }
 
+/// By group, client, generation and key: what that member got so far.
+type Got = BTreeMap<(u8, usize, (u32, u32), u8), BTreeSet<u32>>;
+
 fn keys_keep_their_order(history: &History, logs: &BTreeMap<Topic, Log>, broken: &mut Vec<String>) {
-    // By (group, client, generation, key): what that member got so far.
-    let mut got: BTreeMap<(u8, usize, (u32, u32), u8), BTreeSet<u32>> = BTreeMap::new();
+    let mut got = Got::new();
     let mut by_key: BTreeMap<(Topic, u8), Vec<(u64, u32)>> = BTreeMap::new();
     for (topic, log) in logs {
         for id in &log.order {
@@ -187,7 +207,9 @@ fn keys_keep_their_order(history: &History, logs: &BTreeMap<Topic, Log>, broken:
         }
     }
     for d in history.delivered.iter().filter(|d| !may_be_rewritten(history, d.topic)) {
-        let (Some(group), Some(key)) = (d.group, history.published.get(&d.id).and_then(|p| p.key)) else { continue };
+        let (Some(group), Some(key)) = (d.group, history.published.get(&d.id).and_then(|p| p.key)) else {
+            continue;
+        };
         let mine = got.entry((group, d.client, d.generation, key)).or_default();
         mine.insert(d.id);
         for (position, earlier) in by_key.get(&(d.topic, key)).into_iter().flatten() {

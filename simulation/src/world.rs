@@ -71,7 +71,9 @@ pub fn run(seed: u64) -> Outcome {
     let mut world = World::new(rng, script);
     world.begin();
     while !world.over {
-        let Some(((at, _), event)) = world.queue.pop_first() else { break };
+        let Some(((at, _), event)) = world.queue.pop_first() else {
+            break;
+        };
         world.now = at;
         world.clock.set(at);
         world.happen(event);
@@ -300,7 +302,9 @@ impl World {
     }
 
     fn pump_gateway(&mut self) {
-        let Some(gateway) = &mut self.gateway else { return };
+        let Some(gateway) = &mut self.gateway else {
+            return;
+        };
         let pumped = gateway.pump(&self.machine);
         let life = gateway.life;
         if pumped.failed {
@@ -384,7 +388,8 @@ impl World {
     }
 
     fn some_wire(&mut self) -> Option<usize> {
-        let open: Vec<usize> = (0..self.wires.len()).filter(|w| self.wires[*w].client_open && !self.wires[*w].cut).collect();
+        let open: Vec<usize> =
+            (0..self.wires.len()).filter(|w| self.wires[*w].client_open && !self.wires[*w].cut).collect();
         (!open.is_empty()).then(|| open[self.rng.usize(..open.len())])
     }
 
@@ -466,7 +471,9 @@ impl World {
     }
 
     fn has_read_all(&self, reader: usize) -> bool {
-        let Some(gateway) = &self.gateway else { return false };
+        let Some(gateway) = &self.gateway else {
+            return false;
+        };
         Topic::ALL.iter().all(|topic| {
             let mine = self.history.delivered.iter().filter(|d| d.client == reader && d.topic == *topic);
             mine.count() as u64 >= gateway.events(*topic)
@@ -478,7 +485,9 @@ impl World {
             self.note(index);
             let unconfirmed = self.clients[index].unconfirmed();
             if unconfirmed > 0 {
-                self.history.complaints.push(format!("client {index}: {unconfirmed} confirmed settles were never answered"));
+                self.history
+                    .complaints
+                    .push(format!("client {index}: {unconfirmed} confirmed settles were never answered"));
             }
         }
         if let Some(reader) = self.reader {

@@ -12,9 +12,6 @@ pub(crate) fn smoke(workspace: &Workspace, arguments: &[&str]) -> anyhow::Result
         }
     }
     let mut bench = workspace.program(&workspace.built(Profile::Release, "meshwire-bench"));
-    bench.arg("smoke").args(arguments).env(
-        "MESHWIRE_BIN",
-        workspace.built(Profile::Release, "meshwire"),
-    );
+    bench.arg("smoke").args(arguments).env("MESHWIRE_BIN", workspace.built(Profile::Release, "meshwire"));
     show(&mut bench)
 }

@@ -10,40 +10,20 @@ use crate::workspace::Workspace;
 /// Format, lints, documentation, house rules, generated files. Goes through all of them and names what failed.
 pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<bool> {
     let mut failed = Vec::new();
-    let mut step =
-        |name: &'static str, ran: anyhow::Result<bool>, began: Instant| -> anyhow::Result<()> {
-            let passed = ran?;
-            println!(
-                "{name:<10} {} {:>6.1} s",
-                if passed { "ok    " } else { "FAILED" },
-                began.elapsed().as_secs_f64()
-            );
-            if !passed {
-                failed.push(name);
-            }
-            Ok(())
-        };
+    let mut step = |name: &'static str, ran: anyhow::Result<bool>, began: Instant| -> anyhow::Result<()> {
+        let passed = ran?;
+        println!("{name:<10} {} {:>6.1} s", if passed { "ok    " } else { "FAILED" }, began.elapsed().as_secs_f64());
+        if !passed {
+            failed.push(name);
+        }
+        Ok(())
+    };
     let commands: [(&'static str, Command); 4] = [
         ("format", workspace.cargo(&["fmt", "--all", "--check"])),
-        ("clippy", {
-            workspace.cargo(&[
-                "clippy",
-                "--quiet",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "-D",
-                "warnings",
-            ])
-        }),
+        ("clippy", { workspace.cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]) }),
         ("docs", {
-            let mut command = workspace.cargo(&[
-                "doc",
-                "--quiet",
-                "--workspace",
-                "--no-deps",
-                "--document-private-items",
-            ]);
+            let mut command =
+                workspace.cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
             command.env("RUSTDOCFLAGS", "-D warnings");
             command
         }),
@@ -70,15 +50,7 @@ pub(crate) fn generate(workspace: &Workspace) -> anyhow::Result<bool> {
 
 /// The test that makes each generated file and compares it with what is checked in, or writes it.
 fn generated(workspace: &Workspace, write: bool) -> Command {
-    let mut command = workspace.cargo(&[
-        "test",
-        "--quiet",
-        "-p",
-        "meshwire-proto",
-        "--test",
-        "it",
-        "generated",
-    ]);
+    let mut command = workspace.cargo(&["test", "--quiet", "-p", "meshwire-proto", "--test", "it", "generated"]);
     if write {
         command.env("MESHWIRE_GEN", "write");
     } else {

@@ -9,14 +9,7 @@ use crate::workspace::{Profile, Workspace};
 /// Runs the demo with its output shown; `keep` leaves the gateway up at the end.
 pub(crate) fn demo(workspace: &Workspace, keep: bool) -> anyhow::Result<bool> {
     println!("building the gateway and the demo (some minutes the first time)");
-    if !show(&mut workspace.cargo(&[
-        "build",
-        "--quiet",
-        "-p",
-        "meshwire-cli",
-        "-p",
-        "meshwire-examples",
-    ]))? {
+    if !show(&mut workspace.cargo(&["build", "--quiet", "-p", "meshwire-cli", "-p", "meshwire-examples"]))? {
         return Ok(false);
     }
     let mut command = command(workspace)?;

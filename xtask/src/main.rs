@@ -3,11 +3,7 @@
 //! `cargo xtask` alone lists the commands. CI calls the same words as people do.
 //!
 //! *Invariant:* imports none of our crates; it starts programs and reads files.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line program talks on its standard streams"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program talks on its standard streams")]
 
 mod bench;
 mod check;

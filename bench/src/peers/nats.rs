@@ -32,14 +32,8 @@ pub(crate) fn find() -> anyhow::Result<PathBuf> {
     if let Some(found) = on_path("nats-server") {
         return Ok(found);
     }
-    fetch(
-        Command::new("go")
-            .args(["install", MODULE])
-            .env("GOBIN", &folder),
-    )
-    .with_context(|| {
-        format!("nats-server is absent, and `go install {MODULE}` does not bring it")
-    })?;
+    fetch(Command::new("go").args(["install", MODULE]).env("GOBIN", &folder))
+        .with_context(|| format!("nats-server is absent, and `go install {MODULE}` does not bring it"))?;
     Ok(cached)
 }
 
@@ -58,15 +52,10 @@ impl Nats {
     pub(crate) fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
         let mut command = Command::new(program);
         command.args(["-a", "127.0.0.1", "-p", "-1"]);
-        let ready =
-            Server::start_and_wait(command, Says::Stderr, &folder.join("nats.log"), |line| {
-                line.split_once(LISTENING)
-                    .map(|(_, address)| address.trim().to_owned())
-            })?;
-        Ok(Self {
-            server: ready.server,
-            address: ready.said,
-        })
+        let ready = Server::start_and_wait(command, Says::Stderr, &folder.join("nats.log"), |line| {
+            line.split_once(LISTENING).map(|(_, address)| address.trim().to_owned())
+        })?;
+        Ok(Self { server: ready.server, address: ready.said })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -78,9 +67,7 @@ impl Nats {
     /// # Errors
     /// The server cannot be reached.
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
-        async_nats::connect(&self.address)
-            .await
-            .context("NATS cannot be reached")
+        async_nats::connect(&self.address).await.context("NATS cannot be reached")
     }
 }
 

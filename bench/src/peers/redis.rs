@@ -28,11 +28,7 @@ pub(crate) fn find() -> anyhow::Result<PathBuf> {
         return Ok(found);
     }
     let install = || {
-        fetch(
-            Command::new("apt-get")
-                .args(["install", "-y", "redis-server"])
-                .env("DEBIAN_FRONTEND", "noninteractive"),
-        )
+        fetch(Command::new("apt-get").args(["install", "-y", "redis-server"]).env("DEBIAN_FRONTEND", "noninteractive"))
     };
     install()
         .or_else(|_| fetch(Command::new("apt-get").arg("update")).and_then(|()| install()))
@@ -56,33 +52,18 @@ impl Redis {
         // Redis takes 0 for "do not listen", so a port that is free right now has to do.
         let address = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let mut command = Command::new(program);
-        command
-            .args([
-                "--bind",
-                "127.0.0.1",
-                "--port",
-                &address.port().to_string(),
-                "--dir",
-            ])
-            .arg(folder)
-            .args([
-                "--appendonly",
-                "yes",
-                "--appendfsync",
-                "always",
-                "--save",
-                "",
-            ]);
-        let redis = Self {
-            server: Server::start(command, &folder.join("redis.log"))?,
-            address,
-        };
+        command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--dir"]).arg(folder).args([
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+            "--save",
+            "",
+        ]);
+        let redis = Self { server: Server::start(command, &folder.join("redis.log"))?, address };
         let began = Instant::now();
         while redis.ping().await.is_err() {
-            ensure!(
-                began.elapsed() < START_LIMIT,
-                "redis-server does not answer on {address}"
-            );
+            ensure!(began.elapsed() < START_LIMIT, "redis-server does not answer on {address}");
             tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(redis)
@@ -91,13 +72,8 @@ impl Redis {
     async fn ping(&self) -> anyhow::Result<()> {
         let mut connection = self.connect().await?;
         connection.call(&[b"PING"]).await?;
-        let settings = connection
-            .call(&[b"CONFIG", b"GET", b"appendfsync"])
-            .await?;
-        ensure!(
-            settings.holds(b"always"),
-            "redis-server does not sync before it answers"
-        );
+        let settings = connection.call(&[b"CONFIG", b"GET", b"appendfsync"]).await?;
+        ensure!(settings.holds(b"always"), "redis-server does not sync before it answers");
         Ok(())
     }
 
@@ -110,15 +86,9 @@ impl Redis {
     /// # Errors
     /// The server cannot be reached.
     pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
-        let stream = TcpStream::connect(self.address)
-            .await
-            .context("Redis cannot be reached")?;
+        let stream = TcpStream::connect(self.address).await.context("Redis cannot be reached")?;
         stream.set_nodelay(true)?;
-        Ok(Connection {
-            stream,
-            request: Vec::new(),
-            input: BytesMut::with_capacity(4096),
-        })
+        Ok(Connection { stream, request: Vec::new(), input: BytesMut::with_capacity(4096) })
     }
 
     /// Reads the stream from its first entry until every acknowledged event, given
@@ -131,23 +101,14 @@ impl Redis {
         let mut verifier = Verifier::new(acknowledged.len());
         let mut from = Bytes::from_static(b"-");
         while !verifier.has_all(acknowledged) {
-            let page = connection
-                .call(&[b"XRANGE", b"bench", &from, b"+", b"COUNT", PAGE])
-                .await?;
-            let Reply::Array(entries) = page else {
-                bail!("XRANGE answered {page:?}")
-            };
+            let page = connection.call(&[b"XRANGE", b"bench", &from, b"+", b"COUNT", PAGE]).await?;
+            let Reply::Array(entries) = page else { bail!("XRANGE answered {page:?}") };
             ensure!(!entries.is_empty(), verifier.missing(acknowledged));
             for entry in &entries {
-                let data = entry
-                    .bulk(payload::BYTES)
-                    .context("an entry without our data came back")?;
+                let data = entry.bulk(payload::BYTES).context("an entry without our data came back")?;
                 verifier.check(data)?;
             }
-            let last = entries
-                .last()
-                .and_then(Reply::first_bulk)
-                .context("an entry without id came back")?;
+            let last = entries.last().and_then(Reply::first_bulk).context("an entry without id came back")?;
             from = [b"(".as_slice(), last].concat().into();
         }
         Ok(())
@@ -176,11 +137,9 @@ impl Connection {
 
     async fn call(&mut self, words: &[&[u8]]) -> anyhow::Result<Reply> {
         self.request.clear();
-        self.request
-            .extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+        self.request.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
         for word in words {
-            self.request
-                .extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            self.request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
             self.request.extend_from_slice(word);
             self.request.extend_from_slice(b"\r\n");
         }
@@ -196,10 +155,7 @@ impl Connection {
                 };
             }
             self.input.reserve(4096);
-            ensure!(
-                self.stream.read_buf(&mut self.input).await? > 0,
-                "Redis closed the connection"
-            );
+            ensure!(self.stream.read_buf(&mut self.input).await? > 0, "Redis closed the connection");
         }
     }
 }
@@ -219,16 +175,12 @@ impl Reply {
         let Some(end) = input.windows(2).position(|two| two == b"\r\n") else {
             return Ok(None);
         };
-        let (line, rest) = input
-            .split_at_checked(end)
-            .context("an answer is cut short")?;
+        let (line, rest) = input.split_at_checked(end).context("an answer is cut short")?;
         let mut rest = rest.get(2..).unwrap_or_default();
         let line = std::str::from_utf8(line)?;
         let reply = match line.split_at_checked(1) {
             Some(("$", length)) => {
-                let length: usize = length
-                    .parse()
-                    .with_context(|| format!("a bulk string of length {length}"))?;
+                let length: usize = length.parse().with_context(|| format!("a bulk string of length {length}"))?;
                 let Some((bulk, behind)) = rest.split_at_checked(length) else {
                     return Ok(None);
                 };
@@ -239,9 +191,7 @@ impl Reply {
                 Self::Bulk(Bytes::copy_from_slice(bulk))
             }
             Some(("*", count)) => {
-                let count: usize = count
-                    .parse()
-                    .with_context(|| format!("an array of {count}"))?;
+                let count: usize = count.parse().with_context(|| format!("an array of {count}"))?;
                 let mut members = Vec::new();
                 for _ in 0..count {
                     let Some(member) = Self::parse(&mut rest)? else {
@@ -287,11 +237,7 @@ impl Reply {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::indexing_slicing,
-        reason = "tests fail by panicking"
-    )]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
     use super::*;
 
     const ENTRY: &[u8] = b"*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nd\r\n$4\r\nda\r\n\r\n";
@@ -304,14 +250,8 @@ mod tests {
         let mut input = [ENTRY, b"+OK\r\n"].concat();
         let mut rest = input.as_mut_slice() as &[u8];
         let entry = Reply::parse(&mut rest).unwrap().unwrap();
-        assert_eq!(
-            (entry.first_bulk(), entry.bulk(4)),
-            (Some(b"1-0".as_slice()), Some(b"da\r\n".as_slice()))
-        );
-        assert_eq!(
-            Reply::parse(&mut rest).unwrap(),
-            Some(Reply::Line("+OK".to_owned()))
-        );
+        assert_eq!((entry.first_bulk(), entry.bulk(4)), (Some(b"1-0".as_slice()), Some(b"da\r\n".as_slice())));
+        assert_eq!(Reply::parse(&mut rest).unwrap(), Some(Reply::Line("+OK".to_owned())));
         assert!(rest.is_empty());
     }
 

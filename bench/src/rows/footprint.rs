@@ -29,11 +29,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) {
         Ok(times) => {
             let slowest = times.iter().max().copied().unwrap_or_default();
             let middle = median(times);
-            let value = format!(
-                "{:.1} ms (slowest of {STARTS}: {:.1})",
-                millis(middle),
-                millis(slowest)
-            );
+            let value = format!("{:.1} ms (slowest of {STARTS}: {:.1})", millis(middle), millis(slowest));
             report.bar(
                 "ready, empty directory",
                 &value,
@@ -51,12 +47,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) {
 
 pub(super) fn megabytes(report: &mut Report, what: &str, bytes: u64, bar: f64) {
     let size = bytes as f64 / 1e6;
-    report.bar(
-        what,
-        &format!("{size:.1} MB"),
-        &format!("<= {bar:.0} MB"),
-        size <= bar,
-    );
+    report.bar(what, &format!("{size:.1} MB"), &format!("<= {bar:.0} MB"), size <= bar);
 }
 
 pub(super) fn millis(time: Duration) -> f64 {
@@ -82,15 +73,7 @@ fn ready(options: &Options) -> anyhow::Result<Vec<Duration>> {
 fn stripped(options: &Options, program: &Path) -> anyhow::Result<u64> {
     let folder = options.folder()?;
     let copy = folder.path().join("stripped");
-    let output = Command::new("strip")
-        .arg("-o")
-        .arg(&copy)
-        .arg(program)
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "strip failed: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
+    let output = Command::new("strip").arg("-o").arg(&copy).arg(program).output()?;
+    ensure!(output.status.success(), "strip failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(std::fs::metadata(&copy)?.len())
 }

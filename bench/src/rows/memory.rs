@@ -23,7 +23,9 @@ const PENDING: usize = 64;
 const REST: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(options: &Options, report: &mut Report) {
-    report.note("Memory  1,000,000 events of 256 bytes on one `synced` topic from 200 connections, one group that acked all,");
+    report.note(
+        "Memory  1,000,000 events of 256 bytes on one `synced` topic from 200 connections, one group that acked all,",
+    );
     report.note("        the connections still open, read 10 s later");
     match measure(options).await {
         Ok(bytes) => megabytes(report, WHAT, bytes, BAR),
@@ -38,10 +40,7 @@ async fn measure(options: &Options) -> anyhow::Result<u64> {
     for _ in 0..CONNECTIONS {
         connections.push(gateway.connect().await?);
     }
-    let consumer = connections
-        .first()
-        .context("there is no connection")?
-        .clone();
+    let consumer = connections.first().context("there is no connection")?.clone();
     let consuming = tokio::spawn(consume(consumer));
     let mut publishing = JoinSet::new();
     for (publisher, mesh) in (0..).zip(connections.iter().cloned()) {
@@ -61,16 +60,11 @@ async fn publish(mesh: Mesh, publisher: u32) -> anyhow::Result<()> {
     let mut payloads = Payloads::small(publisher);
     let mut receipts = Receipts::default();
     for _ in 0..EACH {
-        let receipt = mesh
-            .publish_start(TOPIC, ours::event(&mut payloads))
-            .await?;
+        let receipt = mesh.publish_start(TOPIC, ours::event(&mut payloads)).await?;
         receipts.push(receipt, PENDING).await?;
     }
     let counted = receipts.wait_for_all().await?;
-    ensure!(
-        counted == EACH,
-        "{EACH} events were published, {counted} receipts came"
-    );
+    ensure!(counted == EACH, "{EACH} events were published, {counted} receipts came");
     Ok(())
 }
 

@@ -36,7 +36,9 @@ pub(crate) async fn run(options: &Options, report: &mut Report) {
 
 async fn measure(options: &Options, report: &Report) -> anyhow::Result<Pairs> {
     let program = nats::find()?;
-    report.note(&format!("    ours: topic `memory`, de-duplication on, at most {MOST_PENDING} publishes pending, every receipt counted,"));
+    report.note(&format!(
+        "    ours: topic `memory`, de-duplication on, at most {MOST_PENDING} publishes pending, every receipt counted,"
+    ));
     report.note(&format!(
         "    no group, acks in ranges, prefetch {} events; peer: {}, no receipts, no acks",
         options.prefetch,

@@ -33,12 +33,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) {
                 pairs.ours / pairs.ratios.median / ceiling * 100.0,
             ));
             let met = pairs.ratios.median >= BAR;
-            report.bar(
-                WHAT,
-                &pairs.ratios.to_string(),
-                &format!(">= {BAR:.1}"),
-                met,
-            );
+            report.bar(WHAT, &pairs.ratios.to_string(), &format!(">= {BAR:.1}"), met);
         }
         Err(problem) => report.missed(WHAT, &format!("{problem:#}")),
     }
@@ -68,10 +63,7 @@ type Publishing = JoinSet<anyhow::Result<(u32, u64)>>;
 
 /// A connection that publishes one event and waits for the answer.
 trait OneByOne: Send + 'static {
-    fn publish(
-        &mut self,
-        payloads: &mut Payloads,
-    ) -> impl Future<Output = anyhow::Result<()>> + Send;
+    fn publish(&mut self, payloads: &mut Payloads) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
 impl OneByOne for Mesh {
@@ -88,11 +80,7 @@ impl OneByOne for Connection {
 }
 
 /// Publishes one by one until stopped; gives how many were acknowledged.
-async fn publish(
-    mut connection: impl OneByOne,
-    publisher: u32,
-    shared: Arc<Shared>,
-) -> anyhow::Result<(u32, u64)> {
+async fn publish(mut connection: impl OneByOne, publisher: u32, shared: Arc<Shared>) -> anyhow::Result<(u32, u64)> {
     let mut payloads = Payloads::small(publisher);
     while !shared.stopped.load(Ordering::Relaxed) {
         connection.publish(&mut payloads).await?;
@@ -116,11 +104,7 @@ async fn slice_of_ours(options: &Options, folder: &Path) -> anyhow::Result<Slice
     let gateway = Gateway::on_disk(folder.path())?;
     let (shared, mut publishing) = (Arc::new(Shared::default()), Publishing::new());
     for publisher in 0..PUBLISHERS {
-        publishing.spawn(publish(
-            gateway.connect().await?,
-            publisher,
-            Arc::clone(&shared),
-        ));
+        publishing.spawn(publish(gateway.connect().await?, publisher, Arc::clone(&shared)));
     }
     let (counted, sent) = load(options, gateway.pid(), &shared, publishing).await?;
     let verified = async { gateway.read_back(&sent?).await };
@@ -132,11 +116,7 @@ async fn slice_of_redis(options: &Options, program: &Path, folder: &Path) -> any
     let server = Redis::start(program, folder.path()).await?;
     let (shared, mut publishing) = (Arc::new(Shared::default()), Publishing::new());
     for publisher in 0..PUBLISHERS {
-        publishing.spawn(publish(
-            server.connect().await?,
-            publisher,
-            Arc::clone(&shared),
-        ));
+        publishing.spawn(publish(server.connect().await?, publisher, Arc::clone(&shared)));
     }
     let (counted, sent) = load(options, server.pid(), &shared, publishing).await?;
     let verified = async { server.read_back(&sent?).await };
@@ -150,10 +130,7 @@ async fn load(
     shared: &Shared,
     publishing: Publishing,
 ) -> anyhow::Result<(Counted, anyhow::Result<Vec<u64>>)> {
-    let counted = slice::count(options, server, || {
-        shared.acknowledged.load(Ordering::Relaxed)
-    })
-    .await?;
+    let counted = slice::count(options, server, || shared.acknowledged.load(Ordering::Relaxed)).await?;
     shared.stopped.store(true, Ordering::Relaxed);
     Ok((counted, ends(publishing).await))
 }

@@ -31,12 +31,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) {
     match measure(options, report).await {
         Ok(ready) => {
             let value = format!("{:.0} ms", millis(ready));
-            report.bar(
-                WHAT,
-                &value,
-                &format!("<= {} ms", BAR.as_millis()),
-                ready <= BAR,
-            );
+            report.bar(WHAT, &value, &format!("<= {} ms", BAR.as_millis()), ready <= BAR);
         }
         Err(problem) => report.missed(WHAT, &format!("{problem:#}")),
     }
@@ -48,11 +43,7 @@ async fn measure(options: &Options, report: &Report) -> anyhow::Result<Duration>
     let acknowledged: Acknowledged = Arc::new((0..PUBLISHERS).map(|_| AtomicU64::new(0)).collect());
     let mut publishing = JoinSet::new();
     for publisher in 0..PUBLISHERS {
-        publishing.spawn(publish(
-            gateway.connect().await?,
-            publisher,
-            Arc::clone(&acknowledged),
-        ));
+        publishing.spawn(publish(gateway.connect().await?, publisher, Arc::clone(&acknowledged)));
     }
     tokio::select! {
         filled = tokio::time::timeout(FILL_LIMIT, filled(&acknowledged)) => filled.context("512 MiB are not acknowledged after 5 minutes")?,
@@ -63,40 +54,25 @@ async fn measure(options: &Options, report: &Report) -> anyhow::Result<Duration>
     }
     gateway.kill()?;
     publishing.shutdown().await;
-    let sent: Vec<u64> = acknowledged
-        .iter()
-        .map(|a| a.load(Ordering::Relaxed))
-        .collect();
+    let sent: Vec<u64> = acknowledged.iter().map(|a| a.load(Ordering::Relaxed)).collect();
     let again = Gateway::on_disk(folder.path())?;
     again.read_back(&sent).await?;
-    report.note(&format!(
-        "    {} events were acknowledged before the kill; all came back",
-        sent.iter().sum::<u64>()
-    ));
+    report.note(&format!("    {} events were acknowledged before the kill; all came back", sent.iter().sum::<u64>()));
     Ok(again.ready_after())
 }
 
 async fn filled(acknowledged: &Acknowledged) {
-    while acknowledged
-        .iter()
-        .map(|a| a.load(Ordering::Relaxed))
-        .sum::<u64>()
-        < EVENTS
-    {
+    while acknowledged.iter().map(|a| a.load(Ordering::Relaxed)).sum::<u64>() < EVENTS {
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
 async fn publish(mesh: Mesh, publisher: u32, acknowledged: Acknowledged) -> anyhow::Result<()> {
-    let mine = acknowledged
-        .get(publisher as usize)
-        .context("there is no such publisher")?;
+    let mine = acknowledged.get(publisher as usize).context("there is no such publisher")?;
     let mut payloads = Payloads::small(publisher);
     let mut receipts = Receipts::default();
     loop {
-        let receipt = mesh
-            .publish_start(TOPIC, ours::event(&mut payloads))
-            .await?;
+        let receipt = mesh.publish_start(TOPIC, ours::event(&mut payloads)).await?;
         receipts.push(receipt, PENDING).await?;
         mine.store(receipts.counted(), Ordering::Relaxed);
     }

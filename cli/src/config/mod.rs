@@ -39,10 +39,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
-        Self {
-            place: place.into(),
-            what: what.into(),
-        }
+        Self { place: place.into(), what: what.into() }
     }
 }
 
@@ -62,10 +59,7 @@ impl Settings {
         environment: impl Fn(&str) -> Option<OsString>,
         flags: Vec<Given>,
     ) -> Result<Self, Vec<Problem>> {
-        let mut settings = Self {
-            gateway: Config::default(),
-            log_level: Level::INFO,
-        };
+        let mut settings = Self { gateway: Config::default(), log_level: Level::INFO };
         let (given, mut problems) = file.map(raw::read).unwrap_or_default();
         let (variables, unreadable) = from_environment(environment);
         settings.apply(given, &mut problems);
@@ -73,22 +67,13 @@ impl Settings {
         settings.apply(variables, &mut problems);
         settings.apply(flags, &mut problems);
         problems.extend(settings.contradiction());
-        if problems.is_empty() {
-            Ok(settings)
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 
     fn apply(&mut self, layer: Vec<Given>, problems: &mut Vec<Problem>) {
         let below = std::mem::replace(&mut self.gateway.memory, false);
         let (mut directory, mut memory) = (None, false);
-        for Given {
-            setting,
-            text,
-            origin,
-        } in layer
-        {
+        for Given { setting, text, origin } in layer {
             if let Err(what) = setting.set(self, &text) {
                 problems.push(Problem::new(origin, format!("{}: {what}", setting.name())));
                 continue;
@@ -101,10 +86,7 @@ impl Settings {
         }
         match directory {
             Some(origin) if self.gateway.memory => {
-                problems.push(Problem::new(
-                    origin,
-                    "data_dir and memory exclude each other",
-                ));
+                problems.push(Problem::new(origin, "data_dir and memory exclude each other"));
             }
             // A directory asked for here is over a `memory` from further down.
             Some(_) => {}
@@ -139,11 +121,7 @@ fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> (Vec<Given>,
             continue;
         };
         match value.into_string() {
-            Ok(text) => given.push(Given {
-                setting,
-                text,
-                origin,
-            }),
+            Ok(text) => given.push(Given { setting, text, origin }),
             Err(_) => problems.push(Problem::new(origin, "is not UTF-8")),
         }
     }

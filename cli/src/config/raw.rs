@@ -31,8 +31,7 @@ pub(super) fn parse(file: &str, text: &str) -> (Vec<Given>, Vec<Problem>) {
     };
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let problem =
-            |e: &toml::de::Error| Problem::new(place(e.span().map_or(0, |s| s.start)), e.message());
+        let problem = |e: &toml::de::Error| Problem::new(place(e.span().map_or(0, |s| s.start)), e.message());
         return (Vec::new(), errors.iter().map(problem).collect());
     }
     let (mut given, mut problems) = (Vec::new(), Vec::new());
@@ -44,17 +43,10 @@ pub(super) fn parse(file: &str, text: &str) -> (Vec<Given>, Vec<Problem>) {
             continue;
         };
         match scalar(value.get_ref()) {
-            Ok(text) => given.push(Given {
-                setting,
-                text,
-                origin,
-            }),
+            Ok(text) => given.push(Given { setting, text, origin }),
             Err(kind) => {
                 let wanted = setting.placeholder();
-                problems.push(Problem::new(
-                    origin,
-                    format!("{key} is {kind}; {wanted} is accepted"),
-                ));
+                problems.push(Problem::new(origin, format!("{key} is {kind}; {wanted} is accepted")));
             }
         }
     }

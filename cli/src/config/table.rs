@@ -62,11 +62,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
 ];
 
 fn set_listen(settings: &mut Settings, text: &str) -> Result<(), String> {
-    settings.gateway.listen = text.parse().map_err(|_| {
-        format!(
-            "{text:?} is not an address with a port; write one such as 127.0.0.1:7400 or [::1]:0"
-        )
-    })?;
+    settings.gateway.listen = text
+        .parse()
+        .map_err(|_| format!("{text:?} is not an address with a port; write one such as 127.0.0.1:7400 or [::1]:0"))?;
     Ok(())
 }
 
@@ -84,25 +82,17 @@ fn set_on_store_failure(settings: &mut Settings, text: &str) -> Result<(), Strin
 /// # Errors
 /// What is accepted.
 pub(crate) fn parse_level(text: &str) -> Result<Level, String> {
-    [
-        Level::ERROR,
-        Level::WARN,
-        Level::INFO,
-        Level::DEBUG,
-        Level::TRACE,
-    ]
-    .into_iter()
-    .find(|level| level.as_str().eq_ignore_ascii_case(text))
-    .ok_or_else(|| format!("{text:?} is none of error, warn, info, debug and trace"))
+    [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE]
+        .into_iter()
+        .find(|level| level.as_str().eq_ignore_ascii_case(text))
+        .ok_or_else(|| format!("{text:?} is none of error, warn, info, debug and trace"))
 }
 
 impl Setting {
     /// As in files; flags and environment are made from it.
     pub(crate) const fn name(&self) -> &'static str {
         match self {
-            Self::Duration(option, _) | Self::Bytes(option, _) | Self::Count(option, _) => {
-                option.name
-            }
+            Self::Duration(option, _) | Self::Bytes(option, _) | Self::Count(option, _) => option.name,
             Self::Switch(option, _) => option.name,
             Self::Text(option, ..) => option.name,
         }
@@ -153,14 +143,9 @@ impl Setting {
                 within(option, millis, show_duration)?;
                 assign(settings, value);
             }
-            Self::Bytes(option, assign) => {
-                assign(settings, within(option, parse_size(text)?, show_size)?)
-            }
+            Self::Bytes(option, assign) => assign(settings, within(option, parse_size(text)?, show_size)?),
             Self::Count(option, assign) => {
-                assign(
-                    settings,
-                    within(option, parse_count(text)?, |n| n.to_string())?,
-                );
+                assign(settings, within(option, parse_count(text)?, |n| n.to_string())?);
             }
             Self::Switch(_, assign) => match text {
                 "true" => assign(settings, true),

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -14,35 +9,18 @@ use super::*;
 type Pairs = &'static [(&'static str, &'static str)];
 
 fn flag(name: &str, text: &str) -> Given {
-    let setting = SETTINGS
-        .iter()
-        .find(|s| s.name() == name)
-        .expect("an option");
-    Given {
-        setting,
-        text: text.to_owned(),
-        origin: format!("--{}", setting.flag()),
-    }
+    let setting = SETTINGS.iter().find(|s| s.name() == name).expect("an option");
+    Given { setting, text: text.to_owned(), origin: format!("--{}", setting.flag()) }
 }
 
-fn load(
-    file: &str,
-    environment: &[(&str, &str)],
-    flags: &[(&str, &str)],
-) -> Result<Settings, Vec<String>> {
+fn load(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
     let mut written = tempfile::NamedTempFile::new().unwrap();
     written.write_all(file.as_bytes()).unwrap();
     let path = written.path().display().to_string();
-    let variable = |name: &str| {
-        environment
-            .iter()
-            .find(|(n, _)| *n == name)
-            .map(|(_, v)| OsString::from(*v))
-    };
+    let variable = |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(*v));
     let flags = flags.iter().map(|(n, v)| flag(n, v)).collect();
     let short = |p: Problem| p.to_string().replace(&path, "FILE");
-    Settings::load(Some(written.path()), variable, flags)
-        .map_err(|all| all.into_iter().map(short).collect())
+    Settings::load(Some(written.path()), variable, flags).map_err(|all| all.into_iter().map(short).collect())
 }
 
 fn problems(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Vec<String> {
@@ -72,25 +50,16 @@ fn every_option_accepts_its_own_default_and_that_changes_nothing() {
     for setting in SETTINGS {
         let help = setting.help();
         let (_, default) = help.rsplit_once("[default: ").unwrap();
-        setting
-            .set(&mut settings, default.trim_end_matches(']'))
-            .unwrap();
+        setting.set(&mut settings, default.trim_end_matches(']')).unwrap();
     }
     assert_eq!(format!("{settings:?}"), before);
 }
 
 #[test]
 fn flags_are_over_environment_and_that_over_the_file() {
-    let file =
-        "max_topics = 1\nretention = \"1h\"\ncache_bytes = \"8MiB\"\nmax_connections = 0x10\n";
-    let environment = [
-        ("MESHWIRE_RETENTION", "2h"),
-        ("MESHWIRE_CACHE_BYTES", "16MiB"),
-        ("MESHWIRE_HEARTBEAT", ""),
-    ];
-    let settings = load(file, &environment, &[("cache_bytes", "32MiB")])
-        .unwrap()
-        .gateway;
+    let file = "max_topics = 1\nretention = \"1h\"\ncache_bytes = \"8MiB\"\nmax_connections = 0x10\n";
+    let environment = [("MESHWIRE_RETENTION", "2h"), ("MESHWIRE_CACHE_BYTES", "16MiB"), ("MESHWIRE_HEARTBEAT", "")];
+    let settings = load(file, &environment, &[("cache_bytes", "32MiB")]).unwrap().gateway;
     assert_eq!(settings.max_topics, 1);
     assert_eq!(settings.max_connections, 16);
     assert_eq!(settings.retention, Duration::from_secs(7200));
@@ -103,79 +72,43 @@ fn a_directory_and_memory_exclude_each_other_in_one_layer_and_the_later_layer_wi
     for (file, environment, flags, memory) in [
         ("memory = true", &[][..], &[("data_dir", "d")][..], false),
         ("data_dir = 'd'", &[], &[("memory", "true")], true),
-        (
-            "",
-            &[("MESHWIRE_DATA_DIR", "d")],
-            &[("memory", "true")],
-            true,
-        ),
+        ("", &[("MESHWIRE_DATA_DIR", "d")], &[("memory", "true")], true),
         ("memory = true", &[("MESHWIRE_MEMORY", "false")], &[], false),
         ("memory = true", &[("MESHWIRE_MAX_TOPICS", "5")], &[], true),
         ("memory = false\ndata_dir = 'd'", &[], &[], false),
     ] {
         let loaded = load(file, environment, flags).unwrap();
-        assert_eq!(
-            loaded.gateway.memory, memory,
-            "{file} {environment:?} {flags:?}"
-        );
+        assert_eq!(loaded.gateway.memory, memory, "{file} {environment:?} {flags:?}");
     }
-    assert_eq!(
-        problems("memory = true\ndata_dir = 'd'", &[], &[]),
-        ["FILE:2: data_dir and memory exclude each other"]
-    );
+    assert_eq!(problems("memory = true\ndata_dir = 'd'", &[], &[]), ["FILE:2: data_dir and memory exclude each other"]);
 }
 
 #[test]
 fn a_problem_names_file_and_line_variable_or_flag_and_what_is_accepted() {
     let cases: &[(&str, Pairs, Pairs, &str)] = &[
-        (
-            "\n\nmax_topcs = 3",
-            &[],
-            &[],
-            "FILE:3: \"max_topcs\" is not an option; did you mean \"max_topics\"?",
-        ),
+        ("\n\nmax_topcs = 3", &[], &[], "FILE:3: \"max_topcs\" is not an option; did you mean \"max_topics\"?"),
         (
             "[gateway]\nmemory = true",
             &[],
             &[],
             "FILE:1: \"gateway\" is not an option; `meshwire serve --help` lists them, with - for _",
         ),
-        (
-            "max_topics = 0",
-            &[],
-            &[],
-            "FILE:1: max_topics: 0 is out of bounds; from 1 to 1000000 is accepted",
-        ),
+        ("max_topics = 0", &[], &[], "FILE:1: max_topics: 0 is out of bounds; from 1 to 1000000 is accepted"),
         (
             "# x\nheartbeat = 10",
             &[],
             &[],
             "FILE:2: heartbeat: \"10\" is not a duration; write a whole number and ms, s, m, h or d, such as 30s",
         ),
-        (
-            "heartbeat = '5ms'",
-            &[],
-            &[],
-            "FILE:1: heartbeat: 5ms is out of bounds; from 100ms to 10m is accepted",
-        ),
-        (
-            "max_disk = [1]",
-            &[],
-            &[],
-            "FILE:1: max_disk is an array; SIZE is accepted",
-        ),
+        ("heartbeat = '5ms'", &[], &[], "FILE:1: heartbeat: 5ms is out of bounds; from 100ms to 10m is accepted"),
+        ("max_disk = [1]", &[], &[], "FILE:1: max_disk is an array; SIZE is accepted"),
         (
             "max_disk = -1",
             &[],
             &[],
             "FILE:1: max_disk: \"-1\" is not a size; write a whole number of bytes, or one with KiB, MiB or GiB, such as 64MiB",
         ),
-        (
-            "memory = 'yes'",
-            &[],
-            &[],
-            "FILE:1: memory: \"yes\" is neither true nor false",
-        ),
+        ("memory = 'yes'", &[], &[], "FILE:1: memory: \"yes\" is neither true nor false"),
         (
             "",
             &[("MESHWIRE_LOG_LEVEL", "loud")],
@@ -208,11 +141,7 @@ fn a_problem_names_file_and_line_variable_or_flag_and_what_is_accepted() {
 
 #[test]
 fn all_problems_are_told_at_once() {
-    let all = problems(
-        "a = 1\nmax_topics = 'x'",
-        &[("MESHWIRE_MEMORY", "1")],
-        &[("retention", "1")],
-    );
+    let all = problems("a = 1\nmax_topics = 'x'", &[("MESHWIRE_MEMORY", "1")], &[("retention", "1")]);
     assert_eq!(all.len(), 4, "{all:?}");
 }
 
@@ -228,8 +157,5 @@ fn broken_toml_names_its_line() {
 fn an_absent_file_is_named() {
     let absent = Settings::load(Some(Path::new("no/such.toml")), |_| None, Vec::new());
     let first = absent.err().unwrap()[0].to_string();
-    assert!(
-        first.starts_with("no/such.toml: the configuration file cannot be read"),
-        "{first}"
-    );
+    assert!(first.starts_with("no/such.toml: the configuration file cannot be read"), "{first}");
 }

@@ -3,38 +3,19 @@
 use std::time::Duration;
 
 /// Units of a duration in milliseconds, longest first.
-const TIMES: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const TIMES: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Units of a size in bytes that are written back, largest first.
-const SIZES: [(&str, u64); 4] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-];
+const SIZES: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 /// Units of a size that are read besides [`SIZES`].
-const OTHER_SIZES: [(&str, u64); 6] = [
-    ("TB", 1_000_000_000_000),
-    ("GB", 1_000_000_000),
-    ("MB", 1_000_000),
-    ("KB", 1_000),
-    ("B", 1),
-    ("", 1),
-];
+const OTHER_SIZES: [(&str, u64); 6] =
+    [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000), ("B", 1), ("", 1)];
 
 /// The digits and what follows them.
 fn split(text: &str) -> (Option<u64>, &str) {
     let text = text.trim();
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '_')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     (digits.replace('_', "").parse().ok(), unit.trim())
 }
@@ -44,11 +25,7 @@ fn split(text: &str) -> (Option<u64>, &str) {
 /// # Errors
 /// What is accepted.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let accepted = || {
-        format!(
-            "{text:?} is not a duration; write a whole number and ms, s, m, h or d, such as 30s"
-        )
-    };
+    let accepted = || format!("{text:?} is not a duration; write a whole number and ms, s, m, h or d, such as 30s");
     let (Some(number), unit) = split(text) else {
         return Err(accepted());
     };
@@ -89,9 +66,7 @@ pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
 
 /// Writes with the largest unit of which it is a whole number.
 fn with_unit(number: u64, units: &[(&str, u64)]) -> Option<String> {
-    let (name, size) = units
-        .iter()
-        .find(|(_, size)| number >= *size && number.is_multiple_of(*size))?;
+    let (name, size) = units.iter().find(|(_, size)| number >= *size && number.is_multiple_of(*size))?;
     Some(format!("{}{name}", number / size))
 }
 
@@ -127,11 +102,7 @@ mod tests {
             ("", None),
         ] {
             let read = parse_duration(text);
-            assert_eq!(
-                read.clone().ok(),
-                millis.map(Duration::from_millis),
-                "{text}: {read:?}"
-            );
+            assert_eq!(read.clone().ok(), millis.map(Duration::from_millis), "{text}: {read:?}");
         }
     }
 
@@ -157,15 +128,9 @@ mod tests {
     #[test]
     fn what_is_shown_reads_back_as_the_same() {
         for number in [1, 500, 1_000, 1_024, 90_000, 604_800_000, 16 << 20, 3 << 30] {
-            assert_eq!(
-                parse_duration(&show_duration(number)),
-                Ok(Duration::from_millis(number))
-            );
+            assert_eq!(parse_duration(&show_duration(number)), Ok(Duration::from_millis(number)));
             assert_eq!(parse_size(&show_size(number)), Ok(number));
         }
-        assert_eq!(
-            (show_duration(600_000), show_size(64 << 20)),
-            ("10m".to_owned(), "64MiB".to_owned())
-        );
+        assert_eq!((show_duration(600_000), show_size(64 << 20)), ("10m".to_owned(), "64MiB".to_owned()));
     }
 }

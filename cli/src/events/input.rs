@@ -54,10 +54,7 @@ pub(crate) struct Input<R> {
 
 impl<R: Read> Input<R> {
     pub(crate) fn new(reader: R) -> Self {
-        Self {
-            pieces: Splitter::new(reader),
-            number: 0,
-        }
+        Self { pieces: Splitter::new(reader), number: 0 }
     }
 
     /// The next event, good or bad; `None` at the end.
@@ -67,17 +64,8 @@ impl<R: Read> Input<R> {
         };
         self.number += 1;
         let by_line = self.pieces.has_lines();
-        let event = text
-            .map_err(str::to_owned)
-            .and_then(|text| parse(&text, by_line));
-        Ok(Some(Item {
-            place: Place {
-                number: self.number,
-                line: Some(line),
-                by_line,
-            },
-            event,
-        }))
+        let event = text.map_err(str::to_owned).and_then(|text| parse(&text, by_line));
+        Ok(Some(Item { place: Place { number: self.number, line: Some(line), by_line }, event }))
     }
 
     /// What is here without waiting, at least one event; `None` at the end.
@@ -94,8 +82,8 @@ impl<R: Read> Input<R> {
 }
 
 fn parse(text: &[u8], by_line: bool) -> Result<Event, String> {
-    let text = std::str::from_utf8(text.trim_ascii_end())
-        .map_err(|e| format!("not UTF-8 behind byte {}", e.valid_up_to()))?;
+    let text =
+        std::str::from_utf8(text.trim_ascii_end()).map_err(|e| format!("not UTF-8 behind byte {}", e.valid_up_to()))?;
     codec::json::parse(text).map_err(|e| {
         let problem = e.to_string();
         if by_line {
@@ -110,28 +98,23 @@ fn parse(text: &[u8], by_line: bool) -> Result<Event, String> {
 /// Opens a file, or standard input for `-`, and reads it on a thread of its own,
 /// which may hang in a read for ever; the process does not wait for it.
 pub(crate) fn read_in_background(path: &Path) -> io::Result<mpsc::Receiver<Batch>> {
-    let source: Box<dyn Read + Send> = if path == Path::new("-") {
-        Box::new(io::stdin())
-    } else {
-        Box::new(File::open(path)?)
-    };
+    let source: Box<dyn Read + Send> =
+        if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
-    thread::Builder::new()
-        .name("input".to_owned())
-        .spawn(move || {
-            let mut input = Input::new(source);
-            loop {
-                let batch = match input.batch() {
-                    Ok(None) => return,
-                    Ok(Some(batch)) => Ok(batch),
-                    Err(cause) => Err(cause),
-                };
-                let last = batch.is_err();
-                if sender.blocking_send(batch).is_err() || last {
-                    return;
-                }
+    thread::Builder::new().name("input".to_owned()).spawn(move || {
+        let mut input = Input::new(source);
+        loop {
+            let batch = match input.batch() {
+                Ok(None) => return,
+                Ok(Some(batch)) => Ok(batch),
+                Err(cause) => Err(cause),
+            };
+            let last = batch.is_err();
+            if sender.blocking_send(batch).is_err() || last {
+                return;
             }
-        })?;
+        }
+    })?;
     Ok(receiver)
 }
 
@@ -162,10 +145,7 @@ mod tests {
                 // Filled in, so that it can be read back.
                 Ok(event) => {
                     let bytes = event.kind("t").source("s").encode().unwrap();
-                    meshwire::EventView::parse(&bytes, meshwire_proto::EventLimits::default())
-                        .unwrap()
-                        .id()
-                        .to_owned()
+                    meshwire::EventView::parse(&bytes, meshwire_proto::EventLimits::default()).unwrap().id().to_owned()
                 }
                 Err(problem) => problem,
             };
@@ -181,14 +161,8 @@ mod tests {
 
     #[test]
     fn lines_are_events_and_blank_ones_are_skipped() {
-        check(
-            "{\"id\":\"a\"}\n\n  \n{\"id\":\"b\"}",
-            &["line 1: a", "line 4: b"],
-        );
-        check(
-            "\u{FEFF}\n{\"id\":\"a\"}\r\n{\"id\":\"b\"}\r\n",
-            &["line 2: a", "line 3: b"],
-        );
+        check("{\"id\":\"a\"}\n\n  \n{\"id\":\"b\"}", &["line 1: a", "line 4: b"]);
+        check("\u{FEFF}\n{\"id\":\"a\"}\r\n{\"id\":\"b\"}\r\n", &["line 2: a", "line 3: b"]);
         check("", &[]);
         check("\n \n", &[]);
     }
@@ -210,10 +184,7 @@ mod tests {
 
     #[test]
     fn an_array_is_read_event_by_event() {
-        check(
-            "[{\"id\":\"a\"},{\"id\":\"b\"}]",
-            &["event 1 (line 1): a", "event 2 (line 1): b"],
-        );
+        check("[{\"id\":\"a\"},{\"id\":\"b\"}]", &["event 1 (line 1): a", "event 2 (line 1): b"]);
         check(
             "\n[\n  {\n    \"id\": \"a]},{\\\"\"\n  },\n  3,\n  {\"id\": \"c\"}\n]\n",
             &[
@@ -236,10 +207,7 @@ mod tests {
     fn a_broken_array_hides_nothing() {
         check(
             "[{\"id\":\"a\"}\n",
-            &[
-                "event 1 (line 1): a",
-                "event 2 (line 2): the array ends without its ]; the file may be cut short",
-            ],
+            &["event 1 (line 1): a", "event 2 (line 2): the array ends without its ]; the file may be cut short"],
         );
         check(
             "[{\"id\":\"a\"}}, {\"id\":\"b\"}] {\"id\":\"c\"}",
@@ -250,18 +218,12 @@ mod tests {
                 "line 1: c",
             ],
         );
-        check(
-            "[{\"id\":\"a\"}]\n[{\"id\":\"b\"}]\n",
-            &["event 1 (line 1): a", "event 2 (line 2): b"],
-        );
+        check("[{\"id\":\"a\"}]\n[{\"id\":\"b\"}]\n", &["event 1 (line 1): a", "event 2 (line 2): b"]);
     }
 
     #[test]
     fn objects_over_several_lines_are_read_when_the_first_line_is_a_lone_brace() {
-        check(
-            "{\n  \"id\": \"a\"\n}\n{\n  \"id\": \"b\"\n}\n",
-            &["event 1 (line 1): a", "event 2 (line 4): b"],
-        );
+        check("{\n  \"id\": \"a\"\n}\n{\n  \"id\": \"b\"\n}\n", &["event 1 (line 1): a", "event 2 (line 4): b"]);
     }
 
     #[test]
@@ -276,9 +238,6 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf_8_are_a_bad_line() {
         let text = b"{\"id\":\"\xff\"}\n{\"id\":\"b\"}\n";
-        assert_eq!(
-            shown(&text[..]),
-            ["line 1: not UTF-8 behind byte 7", "line 2: b"]
-        );
+        assert_eq!(shown(&text[..]), ["line 1: not UTF-8 behind byte 7", "line 2: b"]);
     }
 }

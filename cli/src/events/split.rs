@@ -38,12 +38,7 @@ pub(super) struct Splitter<R> {
 
 impl<R: Read> Splitter<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self {
-            reader: BufReader::with_capacity(64 << 10, reader),
-            line: 1,
-            form: None,
-            head: Vec::new(),
-        }
+        Self { reader: BufReader::with_capacity(64 << 10, reader), line: 1, form: None, head: Vec::new() }
     }
 
     /// Whether events are lines, so that line and number say the same.
@@ -110,9 +105,7 @@ impl<R: Read> Splitter<R> {
         loop {
             let buffer = self.reader.fill_buf()?;
             let end = buffer.iter().position(|b| *b == b'\n').map(|n| n + 1);
-            let part = buffer
-                .get(..end.unwrap_or(buffer.len()))
-                .unwrap_or_default();
+            let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
             let (count, over) = (part.len(), part.is_empty() || end.is_some());
             fits &= keep(into, part);
             self.reader.consume(count);
@@ -125,11 +118,7 @@ impl<R: Read> Splitter<R> {
     fn next_line(&mut self) -> io::Result<Option<Piece>> {
         loop {
             let mut text = std::mem::take(&mut self.head);
-            let fits = if text.is_empty() {
-                self.take_line(&mut text)?
-            } else {
-                text.len() <= MAX_ITEM_BYTES
-            };
+            let fits = if text.is_empty() { self.take_line(&mut text)? } else { text.len() <= MAX_ITEM_BYTES };
             if fits && text.is_empty() {
                 self.form = Some(Form::Over);
                 return Ok(None);
@@ -137,10 +126,7 @@ impl<R: Read> Splitter<R> {
             let line = self.line;
             self.line += 1;
             if !fits || !text.trim_ascii().is_empty() {
-                return Ok(Some(Piece {
-                    line,
-                    text: if fits { Ok(text) } else { Err(TOO_LONG) },
-                }));
+                return Ok(Some(Piece { line, text: if fits { Ok(text) } else { Err(TOO_LONG) } }));
             }
         }
     }
@@ -169,10 +155,7 @@ impl<R: Read> Splitter<R> {
             self.reader.consume(count);
         }
         if !text.is_empty() {
-            return Ok(Some(Piece {
-                line,
-                text: if fits { Ok(text) } else { Err(TOO_LONG) },
-            }));
+            return Ok(Some(Piece { line, text: if fits { Ok(text) } else { Err(TOO_LONG) } }));
         }
         // A bracket or comma that ends no value.
         let stray = self.reader.fill_buf()?.first().copied();
@@ -182,25 +165,16 @@ impl<R: Read> Splitter<R> {
             self.form = None;
             return self.next();
         }
-        Ok(Some(Piece {
-            line,
-            text: Ok(stray.into_iter().collect()),
-        }))
+        Ok(Some(Piece { line, text: Ok(stray.into_iter().collect()) }))
     }
 
     /// The stream ended inside of a value, or where one could begin.
     fn end_of_values(&mut self, form: Form, line: u64, text: Vec<u8>) -> Option<Piece> {
         self.form = Some(Form::Over);
         if !text.trim_ascii().is_empty() {
-            return Some(Piece {
-                line,
-                text: Ok(text),
-            });
+            return Some(Piece { line, text: Ok(text) });
         }
-        (form == Form::Array).then_some(Piece {
-            line,
-            text: Err(NO_END),
-        })
+        (form == Form::Array).then_some(Piece { line, text: Err(NO_END) })
     }
 }
 

@@ -17,11 +17,7 @@ pub(super) struct Idle {
 impl Idle {
     /// Without a limit it never passes.
     pub(super) const fn new(limit: Option<Duration>, state: watch::Receiver<State>) -> Self {
-        Self {
-            limit,
-            state,
-            since: None,
-        }
+        Self { limit, state, since: None }
     }
 
     /// Something came: the count begins anew.
@@ -77,11 +73,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn idle_time_counts_from_the_last_event() {
         let (_sender, mut idle) = idle(State::Connected);
-        assert!(
-            timeout(Duration::from_millis(1500), idle.passed())
-                .await
-                .is_err()
-        );
+        assert!(timeout(Duration::from_millis(1500), idle.passed()).await.is_err());
         idle.heard();
         assert_eq!(passes(&mut idle).await, Some(2));
     }
@@ -89,11 +81,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_in_pieces_counts_as_waiting_at_once() {
         let (_sender, mut idle) = idle(State::Connected);
-        assert!(
-            timeout(Duration::from_millis(1500), idle.passed())
-                .await
-                .is_err()
-        );
+        assert!(timeout(Duration::from_millis(1500), idle.passed()).await.is_err());
         assert_eq!(passes(&mut idle).await, Some(0));
     }
 
@@ -108,19 +96,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lost_connection_begins_the_count_anew_even_if_it_came_back_unseen() {
         let (sender, mut idle) = idle(State::Connected);
-        assert!(
-            timeout(Duration::from_millis(1900), idle.passed())
-                .await
-                .is_err()
-        );
+        assert!(timeout(Duration::from_millis(1900), idle.passed()).await.is_err());
         sender.send_replace(State::Reconnecting);
         advance(Duration::from_millis(50)).await;
         sender.send_replace(State::Connected);
-        assert!(
-            timeout(Duration::from_millis(1900), idle.passed())
-                .await
-                .is_err()
-        );
+        assert!(timeout(Duration::from_millis(1900), idle.passed()).await.is_err());
         assert_eq!(passes(&mut idle).await, Some(0));
     }
 

@@ -89,18 +89,9 @@ impl Subscribe {
         };
         let idle = Idle::new(self.until_idle, mesh.state());
         // Dropped at the end, it gives back what is unsettled.
-        let mut printer = Printer {
-            options: self,
-            subscription,
-            left: self.count,
-            unprintable: 0,
-        };
+        let mut printer = Printer { options: self, subscription, left: self.count, unprintable: 0 };
         printer.run(idle, stop).await?;
-        Ok(if printer.unprintable == 0 {
-            Exit::Done
-        } else {
-            Exit::Failed
-        })
+        Ok(if printer.unprintable == 0 { Exit::Done } else { Exit::Failed })
     }
 
     async fn subscribe(&self, mesh: &Mesh) -> meshwire::Result<Subscription> {
@@ -171,11 +162,7 @@ impl Printer<'_> {
                 ));
             }
             self.show(delivery, &mut text, &mut written);
-            next = if text.len() < BATCH_BYTES && self.left != Some(0) {
-                self.at_hand()?
-            } else {
-                None
-            };
+            next = if text.len() < BATCH_BYTES && self.left != Some(0) { self.at_hand()? } else { None };
         }
         Ok((text, written))
     }
@@ -207,10 +194,7 @@ impl Printer<'_> {
     }
 
     /// An event that cannot be read is told and passed over; any other error is the end.
-    fn readable(
-        &mut self,
-        delivery: meshwire::Result<Delivery>,
-    ) -> Result<Option<Delivery>, Failure> {
+    fn readable(&mut self, delivery: meshwire::Result<Delivery>) -> Result<Option<Delivery>, Failure> {
         match delivery {
             Ok(delivery) => Ok(Some(delivery)),
             Err(error) if error.kind() == ErrorKind::Internal => {
@@ -246,9 +230,6 @@ async fn print(text: String, stop: &mut Stop) -> Result<Printed, Failure> {
         Some(Ok(())) => Ok(printed),
         None => Ok(Printed::Unknown),
         Some(Err(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(Printed::Unknown),
-        Some(Err(cause)) => Err(Failure::new(
-            Exit::Failed,
-            format!("standard output cannot be written: {cause}"),
-        )),
+        Some(Err(cause)) => Err(Failure::new(Exit::Failed, format!("standard output cannot be written: {cause}"))),
     }
 }

@@ -4,22 +4,10 @@ use crate::program::run;
 
 #[test]
 fn every_command_has_a_help_page_with_examples() {
-    for command in [
-        &["serve"][..],
-        &["pub"],
-        &["sub"],
-        &["topics"],
-        &["topics", "list"],
-        &["topics", "create"],
-        &[],
-    ] {
+    for command in [&["serve"][..], &["pub"], &["sub"], &["topics"], &["topics", "list"], &["topics", "create"], &[]] {
         let ended = run(&[command, &["--help"]].concat());
         assert_eq!(ended.code, Some(0), "{command:?}");
-        assert!(
-            ended.out.contains("Examples:\n  meshwire "),
-            "{command:?}: {}",
-            ended.out
-        );
+        assert!(ended.out.contains("Examples:\n  meshwire "), "{command:?}: {}", ended.out);
     }
 }
 
@@ -48,45 +36,18 @@ fn the_help_of_serve_lists_every_option_with_its_default_in_human_units() {
 fn wrong_arguments_exit_2_and_say_what_is_accepted() {
     let cases: &[(&[&str], &str)] = &[
         (&["pub", "orders"], "<--file <FILE>|--data <TEXT>>"),
-        (
-            &["pub", "a b", "--data", "x"],
-            "1 to 120 bytes of A-Z a-z 0-9",
-        ),
-        (
-            &["pub", "orders", "--file", "-", "--data", "x"],
-            "cannot be used with",
-        ),
-        (&["pub", "orders", "--file", "-", "--key", "k"], "--key"),
-        (
-            &["pub", "orders", "--file", "no/such/file"],
-            "no/such/file cannot be read",
-        ),
+        (&["pub", "a b", "--data", "x"], "1 to 120 bytes of A-Z a-z 0-9"),
+        (&["pub", "orders", "--file", "-", "--data", "x"], "cannot be used with"),
+        (&["pub", "orders", "--file", "-", "--key", "k"], "'--key <KEY>' cannot be used with"),
+        (&["pub", "orders", "--file", "no/such/file"], "no/such/file cannot be read"),
         (&["sub", "$sys"], "does not begin with $"),
-        (
-            &["sub", "orders", "--group", "a/b"],
-            "group name \"a/b\" holds '/'",
-        ),
-        (
-            &["sub", "orders", "--start", "yesterday"],
-            "write earliest, latest or a position",
-        ),
-        (
-            &["sub", "orders", "--until-idle", "2"],
-            "a whole number and ms, s, m, h or d",
-        ),
+        (&["sub", "orders", "--group", "a/b"], "group name \"a/b\" holds '/'"),
+        (&["sub", "orders", "--start", "yesterday"], "write earliest, latest or a position"),
+        (&["sub", "orders", "--until-idle", "2"], "a whole number and ms, s, m, h or d"),
         (&["sub", "orders", "--count", "0"], "0 is not in 1.."),
-        (
-            &["sub", "orders", "--server", "ftp://localhost"],
-            "mesh://HOST:PORT",
-        ),
-        (
-            &["topics", "create", "t", "--durability", "most"],
-            "memory, written, synced",
-        ),
-        (
-            &["topics", "create", "t", "--retention", "1ms"],
-            "from 1s to 3650d is accepted",
-        ),
+        (&["sub", "orders", "--server", "ftp://localhost"], "mesh://HOST:PORT"),
+        (&["topics", "create", "t", "--durability", "most"], "memory, written, synced"),
+        (&["topics", "create", "t", "--retention", "1ms"], "from 1s to 3650d is accepted"),
         (&["serve", "--unknown"], "--unknown"),
         (&["frobnicate"], "frobnicate"),
     ];
@@ -101,18 +62,11 @@ fn wrong_arguments_exit_2_and_say_what_is_accepted() {
 #[test]
 fn without_a_gateway_every_command_exits_3_at_once_and_says_how_to_start_one() {
     // Port 1 of the loopback address refuses: nothing of ours ever listens there.
-    for args in [
-        &["pub", "orders", "--data", "x"][..],
-        &["sub", "orders"],
-        &["topics", "list"],
-    ] {
+    for args in [&["pub", "orders", "--data", "x"][..], &["sub", "orders"], &["topics", "list"]] {
         let ended = run(&[args, &["--server", "mesh://127.0.0.1:1"]].concat());
         assert_eq!(ended.code, Some(3), "{args:?}");
         let told = ended.notes();
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(
-            told[0].contains("127.0.0.1:1 refused") && told[0].contains("meshwire serve"),
-            "{told:?}"
-        );
+        assert!(told[0].contains("127.0.0.1:1 refused") && told[0].contains("meshwire serve"), "{told:?}");
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use meshwire::{Event, Mesh, PendingReceipt, Start};
+use tokio::sync::Notify;
 
 use crate::program::{Gateway, meshwire};
 
@@ -33,7 +34,20 @@ struct Seen {
     broken: Vec<String>,
 }
 
-type Shared = Arc<Mutex<Seen>>;
+/// What was seen, and a bell that rings when more is.
+#[derive(Default)]
+struct Watch {
+    seen: Mutex<Seen>,
+    more: Notify,
+}
+
+impl Watch {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock()
+    }
+}
+
+type Shared = Arc<Watch>;
 
 fn kills() -> usize {
     std::env::var("MESHWIRE_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(2)
@@ -57,11 +71,15 @@ async fn publish(mesh: Mesh, seen: Shared, stop: Arc<std::sync::atomic::AtomicBo
             pending.push_back((next, mesh.publish_start(TOPIC, event).await.unwrap()));
             next += 1;
         }
-        let Some((id, receipt)) = pending.pop_front() else { continue };
+        let Some((id, receipt)) = pending.pop_front() else {
+            continue;
+        };
         let receipt = receipt.await.unwrap();
-        let mut seen = seen.lock().unwrap();
-        seen.acknowledged.insert(id);
-        seen.duplicates_answered += u64::from(receipt.duplicate);
+        let mut now = seen.lock();
+        now.acknowledged.insert(id);
+        now.duplicates_answered += u64::from(receipt.duplicate);
+        drop(now);
+        seen.more.notify_one();
     }
     next
 }
@@ -74,9 +92,9 @@ async fn consume(mesh: Mesh, seen: Shared) {
     while let Some(delivery) = deliveries.next().await {
         let delivery = delivery.unwrap();
         let id: u64 = delivery.id().parse().unwrap();
-        came(&mut seen.lock().unwrap(), id);
+        came(&mut seen.lock(), id);
         held.push_back((id, delivery));
-        seen.lock().unwrap().held = held.len();
+        seen.lock().held = held.len();
         if held.len() <= 2 * LEAST_LEASES {
             continue;
         }
@@ -85,10 +103,10 @@ async fn consume(mesh: Mesh, seen: Shared) {
         if count % 20 == 0 {
             let confirmed = delivery.ack_confirmed().await;
             if confirmed.is_ok() {
-                seen.lock().unwrap().acked.insert(id, (Instant::now(), true));
+                seen.lock().acked.insert(id, (Instant::now(), true));
             }
         } else {
-            seen.lock().unwrap().acked.insert(id, (Instant::now(), false));
+            seen.lock().acked.insert(id, (Instant::now(), false));
             delivery.ack();
         }
     }
@@ -96,7 +114,9 @@ async fn consume(mesh: Mesh, seen: Shared) {
 
 /// An event that was acked before may only come again for one reason.
 fn came(seen: &mut Seen, id: u64) {
-    let Some((at, confirmed)) = seen.acked.get(&id).copied() else { return };
+    let Some((at, confirmed)) = seen.acked.get(&id).copied() else {
+        return;
+    };
     if confirmed {
         seen.broken.push(format!("event {id} came again after its ack was confirmed"));
     } else if !seen.kills.iter().any(|kill| at + ACK_GRACE >= *kill && at <= *kill + Duration::from_secs(5)) {
@@ -117,14 +137,14 @@ async fn nothing_acknowledged_is_lost_or_doubled_when_the_gateway_is_killed() {
     let consuming = tokio::spawn(consume(client(&url).await, seen.clone()));
     let mut random = u64::from(std::process::id());
     for _ in 0..kills() {
-        let before = seen.lock().unwrap().acknowledged.len();
+        let before = seen.lock().acknowledged.len();
         let begun = Instant::now();
         // A random moment, but one with enough outstanding.
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let earliest = Duration::from_millis(random >> 54);
         loop {
             let (acknowledged, held) = {
-                let seen = seen.lock().unwrap();
+                let seen = seen.lock();
                 (seen.acknowledged.len() - before, seen.held)
             };
             let ready = acknowledged >= LEAST_ACKNOWLEDGED && held >= LEAST_LEASES && begun.elapsed() >= earliest;
@@ -132,15 +152,15 @@ async fn nothing_acknowledged_is_lost_or_doubled_when_the_gateway_is_killed() {
                 break;
             }
             assert!(begun.elapsed() < Duration::from_secs(60), "{acknowledged} acknowledged, {held} held");
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            seen.more.notified().await;
         }
         gateway.program.kill();
-        seen.lock().unwrap().kills.push(Instant::now());
+        seen.lock().kills.push(Instant::now());
         gateway = start(directory.path(), &address);
     }
-    let more = seen.lock().unwrap().acknowledged.len() + LEAST_ACKNOWLEDGED;
-    while seen.lock().unwrap().acknowledged.len() < more {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    let more = seen.lock().acknowledged.len() + LEAST_ACKNOWLEDGED;
+    while seen.lock().acknowledged.len() < more {
+        seen.more.notified().await;
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     let published = publishing.await.unwrap();
@@ -150,11 +170,12 @@ async fn nothing_acknowledged_is_lost_or_doubled_when_the_gateway_is_killed() {
     let mut all = reader.subscribe(TOPIC).start(Start::Earliest).prefetch(4096, 8 << 20).await.unwrap();
     let (mut log, mut doubled) = (BTreeSet::new(), 0);
     while (log.len() as u64) < published {
-        let delivery = tokio::time::timeout(Duration::from_secs(20), all.next()).await.expect("the whole log").unwrap().unwrap();
+        let delivery =
+            tokio::time::timeout(Duration::from_secs(20), all.next()).await.expect("the whole log").unwrap().unwrap();
         doubled += usize::from(!log.insert(delivery.id().parse::<u64>().unwrap()));
         delivery.ack();
     }
-    let seen = seen.lock().unwrap();
+    let seen = seen.lock();
     let lost: Vec<_> = seen.acknowledged.difference(&log).collect();
     println!(
         "{} kills, {published} published, {} acknowledged, {} answered as duplicates, {} acked by the consumer",

@@ -34,8 +34,7 @@ impl Ended {
 
 /// Log lines begin with a time.
 fn is_log(line: &str) -> bool {
-    line.get(..5)
-        .is_some_and(|start| start.ends_with('-') && start.starts_with("20"))
+    line.get(..5).is_some_and(|start| start.ends_with('-') && start.starts_with("20"))
 }
 
 /// The program, running. Killed when it is dropped.
@@ -65,10 +64,7 @@ impl Lines {
                 }
             }
         });
-        Self {
-            receiver,
-            seen: String::new(),
-        }
+        Self { receiver, seen: String::new() }
     }
 
     fn next(&mut self, wait: Duration) -> Option<String> {
@@ -111,20 +107,12 @@ impl Program {
     }
 
     pub(crate) fn spawn(mut command: Command) -> Self {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the program starts");
         let input = process.stdin.take();
         let out = Lines::of(process.stdout.take().unwrap());
         let err = Lines::of(process.stderr.take().unwrap());
-        Self {
-            process,
-            input,
-            out,
-            err,
-        }
+        Self { process, input, out, err }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -133,9 +121,7 @@ impl Program {
 
     /// The next line of standard output.
     pub(crate) fn line(&mut self) -> String {
-        self.out
-            .next(DEADLINE)
-            .unwrap_or_else(|| panic!("no line on standard output; errors: {}", self.err.seen))
+        self.out.next(DEADLINE).unwrap_or_else(|| panic!("no line on standard output; errors: {}", self.err.seen))
     }
 
     /// The next line of standard output, if one comes so soon.
@@ -146,9 +132,7 @@ impl Program {
     /// Waits for a line of the error stream that holds this.
     pub(crate) fn wait_for_log(&mut self, part: &str) -> String {
         loop {
-            let Some(line) = self.err.next(DEADLINE) else {
-                panic!("no line with {part:?}, only: {}", self.err.seen)
-            };
+            let Some(line) = self.err.next(DEADLINE) else { panic!("no line with {part:?}, only: {}", self.err.seen) };
             if line.contains(part) {
                 return line;
             }
@@ -171,15 +155,9 @@ impl Program {
         let status = self.wait();
         let out = std::mem::replace(&mut self.out, Lines::of(std::io::empty()));
         let err = std::mem::replace(&mut self.err, Lines::of(std::io::empty()));
-        Ended {
-            code: status.code(),
-            out: out.rest(),
-            err: err.rest(),
-        }
+        Ended { code: status.code(), out: out.rest(), err: err.rest() }
     }
 
-    /// Stops reading standard output, as a reader of a pipe that ends first.
-    /// Only for what was started by [`Program::start_piped`].
     fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -188,11 +166,7 @@ impl Program {
             }
             // The error stream ends with the process: waiting for it is waiting for the end.
             let _ = self.err.next(Duration::from_millis(10));
-            assert!(
-                Instant::now() < deadline,
-                "it does not end; errors: {}",
-                self.err.seen
-            );
+            assert!(Instant::now() < deadline, "it does not end; errors: {}", self.err.seen);
         }
     }
 
@@ -240,16 +214,9 @@ impl Gateway {
     pub(crate) fn spawn(command: Command) -> Self {
         let mut program = Program::spawn(command);
         let line = program.line();
-        let address = line
-            .strip_prefix("listening ")
-            .unwrap_or_else(|| panic!("{line}"))
-            .to_owned();
+        let address = line.strip_prefix("listening ").unwrap_or_else(|| panic!("{line}")).to_owned();
         let url = format!("mesh://{address}");
-        Self {
-            program,
-            address,
-            url,
-        }
+        Self { program, address, url }
     }
 
     fn args<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
@@ -273,45 +240,21 @@ impl Gateway {
 
     /// Publishes events of these ids; all must be acknowledged.
     pub(crate) fn publish(&self, topic: &str, ids: &[&str]) {
-        let input: String = ids
-            .iter()
-            .map(|id| format!("{{\"id\":\"{id}\",\"data\":{{\"n\":\"{id}\"}}}}\n"))
-            .collect();
+        let input: String = ids.iter().map(|id| format!("{{\"id\":\"{id}\",\"data\":{{\"n\":\"{id}\"}}}}\n")).collect();
         let ended = self.run_with(&["pub", topic, "--file", "-"], &input);
-        assert_eq!(
-            (ended.code, ended.out),
-            (Some(0), format!("published {}\n", ids.len())),
-            "{}",
-            ended.err
-        );
+        assert_eq!((ended.code, ended.out), (Some(0), format!("published {}\n", ids.len())), "{}", ended.err);
     }
 
     /// Ids that a new reader without a group gets from the start.
     pub(crate) fn all_ids(&self, topic: &str) -> Vec<String> {
-        let ended = self.run(&[
-            "sub",
-            topic,
-            "--start",
-            "earliest",
-            "--until-idle",
-            "300ms",
-            "--json",
-        ]);
+        let ended = self.run(&["sub", topic, "--start", "earliest", "--until-idle", "300ms", "--json"]);
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         ended.lines().iter().map(|line| id(line)).collect()
     }
 
     /// Ids that a group has still to get.
     pub(crate) fn group_ids(&self, topic: &str, group: &str) -> Vec<String> {
-        let ended = self.run(&[
-            "sub",
-            topic,
-            "--group",
-            group,
-            "--until-idle",
-            "300ms",
-            "--json",
-        ]);
+        let ended = self.run(&["sub", topic, "--group", group, "--until-idle", "300ms", "--json"]);
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         ended.lines().iter().map(|line| id(line)).collect()
     }
@@ -319,7 +262,6 @@ impl Gateway {
 
 /// The id of an event in JSON.
 pub(crate) fn id(line: &str) -> String {
-    let event: serde_json::Value =
-        serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+    let event: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
     event["id"].as_str().unwrap().to_owned()
 }

@@ -10,17 +10,11 @@ use crate::program::{Gateway, id};
 fn the_events_of_a_file_are_published_in_their_order() {
     let gateway = Gateway::start();
     let ids: Vec<String> = (0..500).map(|n| format!("e{n}")).collect();
-    let text: String = ids
-        .iter()
-        .map(|id| format!("{{\"id\":\"{id}\",\"source\":\"/s\",\"type\":\"t\"}}\n"))
-        .collect();
+    let text: String = ids.iter().map(|id| format!("{{\"id\":\"{id}\",\"source\":\"/s\",\"type\":\"t\"}}\n")).collect();
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     let ended = gateway.run(&["pub", "orders", "--file", file.path().to_str().unwrap()]);
-    assert_eq!(
-        (ended.code, &*ended.out, &*ended.err),
-        (Some(0), "published 500\n", "")
-    );
+    assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(0), "published 500\n", ""));
     assert_eq!(gateway.all_ids("orders"), ids);
 }
 
@@ -29,10 +23,7 @@ fn a_bad_line_is_named_and_the_others_are_published() {
     let gateway = Gateway::start();
     let text = "{\"id\":\"a\"}\n\nnonsense\n{\"id\":\"b\"}\n{\"id\":\"c\",\"Upper\":1}\n{\"id\":\"d\",\"specversion\":\"0.3\"}\n{\"id\":\"e\",\"id\":\"f\"}\n{\"id\":\"g\",\"time\":\"noon\"}\n{\"id\":\"h\"}\n";
     let ended = gateway.run_with(&["pub", "orders", "--file", "-"], text);
-    assert_eq!(
-        (ended.code, &*ended.out),
-        (Some(1), "published 3, failed 5\n")
-    );
+    assert_eq!((ended.code, &*ended.out), (Some(1), "published 3, failed 5\n"));
     let told = ended.notes();
     assert_eq!(told.len(), 5, "{told:?}");
     for (note, start, part) in [
@@ -49,24 +40,14 @@ fn a_bad_line_is_named_and_the_others_are_published() {
 
 #[test]
 fn in_an_array_each_bad_item_has_its_index_and_reason_and_the_good_ones_are_kept() {
-    let gateway = Gateway::with(&[
-        "--memory",
-        "--max-event-bytes",
-        "1024",
-        "--max-frame-bytes",
-        "131072",
-    ]);
+    let gateway = Gateway::with(&["--memory", "--max-event-bytes", "1024", "--max-frame-bytes", "131072"]);
     let large = "x".repeat(2000);
     let text = format!(
         "[{{\"id\":\"a\"}},\n 7,\n {{\"id\":\"b\",\"data\":\"{large}\"}},\n {{\"id\":\"c\",\"no-name\":1}},\n {{\"id\":\"d\"}}]"
     );
     let ended = gateway.run_with(&["pub", "orders", "--file", "-", "--json"], &text);
     assert_eq!(ended.code, Some(1));
-    let receipts: Vec<Value> = ended
-        .lines()
-        .iter()
-        .map(|l| serde_json::from_str(l).unwrap())
-        .collect();
+    let receipts: Vec<Value> = ended.lines().iter().map(|l| serde_json::from_str(l).unwrap()).collect();
     let expected = [
         json!({ "event": 1, "line": 1, "position": "1", "duplicate": false }),
         json!({ "event": 5, "line": 5, "position": "2", "duplicate": false }),
@@ -77,11 +58,7 @@ fn in_an_array_each_bad_item_has_its_index_and_reason_and_the_good_ones_are_kept
     told.sort_unstable();
     for (note, start, part) in [
         (told[0], "event 2 (line 2): ", "expected an object"),
-        (
-            told[1],
-            "event 3 (line 3): ",
-            "2002 bytes, over the limit of 1024 (option max_event_bytes)",
-        ),
+        (told[1], "event 3 (line 3): ", "2002 bytes, over the limit of 1024 (option max_event_bytes)"),
         (told[2], "event 4 (line 4): ", "is not an attribute name"),
     ] {
         assert!(note.starts_with(start) && note.contains(part), "{note}");
@@ -95,14 +72,8 @@ fn an_event_of_an_id_that_is_there_already_is_told_to_be_a_duplicate() {
     let event = "{\"id\":\"a\",\"source\":\"/s\",\"type\":\"t\"}\n";
     gateway.run_with(&["pub", "orders", "--file", "-"], event);
     let ended = gateway.run_with(&["pub", "orders", "--file", "-", "--json"], event);
-    assert_eq!(
-        ended.out,
-        "{\"event\":1,\"line\":1,\"position\":\"1\",\"duplicate\":true}\n"
-    );
-    assert_eq!(
-        (ended.code, ended.notes()),
-        (Some(0), vec!["published 1 (1 were there already)"])
-    );
+    assert_eq!(ended.out, "{\"event\":1,\"line\":1,\"position\":\"1\",\"duplicate\":true}\n");
+    assert_eq!((ended.code, ended.notes()), (Some(0), vec!["published 1 (1 were there already)"]));
     assert_eq!(gateway.all_ids("orders"), ["a"]);
 }
 
@@ -137,46 +108,21 @@ fn one_event_is_made_from_flags() {
     ]);
     assert_eq!((ended.code, &*ended.out), (Some(0), "published 1\n"));
     gateway.run(&["pub", "orders", "--data", "{plain text", "--id", "y"]);
-    let received = gateway.run(&[
-        "sub", "orders", "--start", "earliest", "--count", "2", "--json",
-    ]);
-    let events: Vec<Value> = received
-        .lines()
-        .iter()
-        .map(|l| serde_json::from_str(l).unwrap())
-        .collect();
+    let received = gateway.run(&["sub", "orders", "--start", "earliest", "--count", "2", "--json"]);
+    let events: Vec<Value> = received.lines().iter().map(|l| serde_json::from_str(l).unwrap()).collect();
     let part = |event: &Value, names: [&str; 5]| names.map(|n| event[n].clone());
     let names = ["id", "type", "partitionkey", "datacontenttype", "data"];
     assert_eq!(
         part(&events[0], names),
-        [
-            json!("x"),
-            json!("order.created"),
-            json!("c-7"),
-            json!("application/json"),
-            json!({ "n": [1, 2] })
-        ]
+        [json!("x"), json!("order.created"), json!("c-7"), json!("application/json"), json!({ "n": [1, 2] })]
     );
-    assert!(
-        received.lines()[0].contains("\"data\":{\"n\": [1, 2]}"),
-        "the exact text: {}",
-        received.out
-    );
+    assert!(received.lines()[0].contains("\"data\":{\"n\": [1, 2]}"), "the exact text: {}", received.out);
     assert_eq!(
         part(&events[1], names),
-        [
-            json!("y"),
-            json!("orders"),
-            Value::Null,
-            json!("text/plain"),
-            json!("{plain text")
-        ]
+        [json!("y"), json!("orders"), Value::Null, json!("text/plain"), json!("{plain text")]
     );
     for event in &events {
-        assert!(
-            event["source"].as_str().unwrap().starts_with("//"),
-            "{event}"
-        );
+        assert!(event["source"].as_str().unwrap().starts_with("//"), "{event}");
         assert!(event["time"].is_string(), "{event}");
     }
 }
@@ -195,28 +141,18 @@ fn after_twenty_failures_the_others_are_counted() {
     let gateway = Gateway::start();
     let text = format!("{}{{\"id\":\"good\"}}\n", "bad\n".repeat(30));
     let ended = gateway.run_with(&["pub", "orders", "--file", "-"], &text);
-    assert_eq!(
-        (ended.code, &*ended.out),
-        (Some(1), "published 1, failed 30\n")
-    );
+    assert_eq!((ended.code, &*ended.out), (Some(1), "published 1, failed 30\n"));
     let told = ended.notes();
-    assert_eq!(
-        (told.len(), told.last()),
-        (21, Some(&"and 10 more failures"))
-    );
+    assert_eq!((told.len(), told.last()), (21, Some(&"and 10 more failures")));
 }
 
 #[test]
 fn when_the_gateway_refuses_every_event_the_exit_code_is_4() {
     let gateway = Gateway::with(&["--memory", "--auto-create=false"]);
     let ended = gateway.run(&["pub", "orders", "--data", "x"]);
-    assert_eq!(
-        (ended.code, &*ended.out),
-        (Some(4), "published 0, failed 1\n")
-    );
+    assert_eq!((ended.code, &*ended.out), (Some(4), "published 0, failed 1\n"));
     assert!(
-        ended.err.contains("TOPIC_NOT_FOUND")
-            && ended.err.contains("meshwire topics create orders"),
+        ended.err.contains("TOPIC_NOT_FOUND") && ended.err.contains("meshwire topics create orders"),
         "{}",
         ended.err
     );
@@ -236,8 +172,6 @@ fn a_reader_of_receipts_that_ends_first_does_not_stop_the_publishing() {
     shell.args(["-c", &script]);
     let ended = crate::program::Program::spawn(shell).end();
     assert_eq!(ended.lines().len(), 1, "{}", ended.err);
-    let last = gateway.run(&[
-        "sub", "orders", "--start", "20000", "--count", "1", "--json",
-    ]);
+    let last = gateway.run(&["sub", "orders", "--start", "20000", "--count", "1", "--json"]);
     assert_eq!(id(last.out.trim()), "20000");
 }

@@ -28,20 +28,11 @@ fn refused(ended: &Ended, code: i32, parts: &[&str]) {
 fn it_prints_one_line_when_it_is_ready_and_both_signals_end_it_with_exit_0() {
     for signal in [Signal::INT, Signal::TERM] {
         let gateway = Gateway::start();
-        assert!(
-            gateway.address.starts_with("127.0.0.1:") && !gateway.address.ends_with(":0"),
-            "{}",
-            gateway.address
-        );
+        assert!(gateway.address.starts_with("127.0.0.1:") && !gateway.address.ends_with(":0"), "{}", gateway.address);
         gateway.publish("orders", &["a"]);
         gateway.program.signal(signal);
         let ended = gateway.program.end();
-        assert_eq!(
-            (ended.code, ended.out),
-            (Some(0), format!("listening {}\n", gateway.address)),
-            "{}",
-            ended.err
-        );
+        assert_eq!((ended.code, ended.out), (Some(0), format!("listening {}\n", gateway.address)), "{}", ended.err);
     }
 }
 
@@ -69,22 +60,8 @@ fn a_port_in_use_is_one_line_that_names_it_and_the_flag() {
 fn a_directory_in_use_is_one_line_that_names_it_and_the_other_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     let gateway = Gateway::on(directory.path());
-    let ended = run(&[
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--data-dir",
-        directory.path().to_str().unwrap(),
-    ]);
-    refused(
-        &ended,
-        1,
-        &[
-            directory.path().to_str().unwrap(),
-            "in use",
-            &gateway.program.id().to_string(),
-        ],
-    );
+    let ended = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", directory.path().to_str().unwrap()]);
+    refused(&ended, 1, &[directory.path().to_str().unwrap(), "in use", &gateway.program.id().to_string()]);
     gateway.publish("orders", &["a"]);
 }
 
@@ -103,13 +80,7 @@ fn a_directory_of_a_newer_format_is_refused_by_name_and_left_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let newer = "meshwire log\nversion 2\nwhatever comes then\n";
     let file = write(directory.path(), "FORMAT", newer);
-    let ended = run(&[
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--data-dir",
-        directory.path().to_str().unwrap(),
-    ]);
+    let ended = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", directory.path().to_str().unwrap()]);
     refused(&ended, 1, &["newer than format 1"]);
     assert_eq!(std::fs::read_to_string(file).unwrap(), newer);
 }
@@ -118,33 +89,15 @@ fn a_directory_of_a_newer_format_is_refused_by_name_and_left_as_it_is() {
 fn an_address_for_everybody_needs_to_be_said_twice() {
     let ended = run(&["serve", "--memory", "--listen", "0.0.0.0:0"]);
     refused(&ended, 2, &["0.0.0.0:0", "allow_anonymous"]);
-    Gateway::spawn(meshwire(&[
-        "serve",
-        "--memory",
-        "--listen",
-        "0.0.0.0:0",
-        "--allow-anonymous",
-    ]));
+    Gateway::spawn(meshwire(&["serve", "--memory", "--listen", "0.0.0.0:0", "--allow-anonymous"]));
 }
 
 #[test]
 fn an_unknown_key_is_an_error_that_names_file_line_and_the_nearest_key() {
     let directory = tempfile::tempdir().unwrap();
-    let file = write(
-        directory.path(),
-        "meshwire.toml",
-        "memory = true\n\nmax_topcs = 5\n",
-    );
+    let file = write(directory.path(), "meshwire.toml", "memory = true\n\nmax_topcs = 5\n");
     let ended = run(&["serve", "--listen", "127.0.0.1:0", "--config", &file]);
-    refused(
-        &ended,
-        2,
-        &[
-            &format!("{file}:3: "),
-            "\"max_topcs\"",
-            "did you mean \"max_topics\"",
-        ],
-    );
+    refused(&ended, 2, &[&format!("{file}:3: "), "\"max_topcs\"", "did you mean \"max_topics\""]);
 }
 
 #[test]
@@ -157,18 +110,9 @@ fn wrong_values_of_all_layers_are_told_at_once() {
     assert_eq!(ended.code, Some(2));
     let told = ended.notes();
     assert_eq!(told.len(), 3, "{told:?}");
-    assert!(
-        told[0].starts_with(&format!("error: {file}:1: retention: ")),
-        "{told:?}"
-    );
-    assert!(
-        told[1].starts_with("error: MESHWIRE_CACHE_BYTES: cache_bytes: "),
-        "{told:?}"
-    );
-    assert!(
-        told[2].starts_with("error: --heartbeat: heartbeat: 1ms is out of bounds"),
-        "{told:?}"
-    );
+    assert!(told[0].starts_with(&format!("error: {file}:1: retention: ")), "{told:?}");
+    assert!(told[1].starts_with("error: MESHWIRE_CACHE_BYTES: cache_bytes: "), "{told:?}");
+    assert!(told[2].starts_with("error: --heartbeat: heartbeat: 1ms is out of bounds"), "{told:?}");
 }
 
 #[test]
@@ -177,11 +121,7 @@ fn flags_are_over_the_environment_and_that_over_the_file() {
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let text = format!("listen = '127.0.0.1:0'\ndata_dir = '{}'\n", path("of-file"));
     let file = write(directory.path(), "meshwire.toml", &text);
-    for (variable, flag, used) in [
-        (false, false, "of-file"),
-        (true, false, "of-variable"),
-        (true, true, "of-flag"),
-    ] {
+    for (variable, flag, used) in [(false, false, "of-file"), (true, false, "of-variable"), (true, true, "of-flag")] {
         let (of_variable, of_flag) = (path("of-variable"), path("of-flag"));
         let mut args = vec!["serve", "--config", &file];
         if flag {
@@ -208,21 +148,13 @@ fn the_log_level_silences_and_a_wrong_one_is_refused_by_every_command() {
     let mut command = meshwire(&["topics", "list"]);
     command.env("MESHWIRE_LOG_LEVEL", "loud");
     let ended = Program::spawn(command).end();
-    refused(
-        &ended,
-        2,
-        &["MESHWIRE_LOG_LEVEL", "error, warn, info, debug and trace"],
-    );
+    refused(&ended, 2, &["MESHWIRE_LOG_LEVEL", "error, warn, info, debug and trace"]);
 }
 
 #[test]
 fn first_bytes_of_no_protocol_are_hung_up_on_and_others_are_served() {
     let gateway = Gateway::start();
-    for bytes in [
-        &b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..],
-        b"\0\0\0\0\0\0\0\0\0\0\0\0",
-        &[0xFF; 64],
-    ] {
+    for bytes in [&b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..], b"\0\0\0\0\0\0\0\0\0\0\0\0", &[0xFF; 64]] {
         let mut stranger = TcpStream::connect(&gateway.address).unwrap();
         stranger.write_all(bytes).unwrap();
         // Whatever it says, it ends: by a close or, with bytes unread, by a reset.
@@ -243,10 +175,7 @@ fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
     ]);
     let gateway = Gateway::spawn(command);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.program.id())).unwrap();
-    let line = limits
-        .lines()
-        .find(|l| l.starts_with("Max open files"))
-        .unwrap();
+    let line = limits.lines().find(|l| l.starts_with("Max open files")).unwrap();
     let numbers: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
     assert_eq!(numbers[0], numbers[1], "{line}");
 }

@@ -17,37 +17,15 @@ fn events_come_out_as_cloudevents_json_with_data_as_it_was() {
         "{\"id\":\"bytes\",\"source\":\"/s\",\"type\":\"t\",\"datacontenttype\":\"image/png\",\"data_base64\":\"/wD+\"}\n",
         "{\"id\":\"none\",\"source\":\"/s\",\"type\":\"t\",\"flag\":true,\"number\":-7,\"subject\":\"s\"}\n",
     );
-    assert_eq!(
-        gateway
-            .run_with(&["pub", "orders", "--file", "-"], text)
-            .code,
-        Some(0)
-    );
+    assert_eq!(gateway.run_with(&["pub", "orders", "--file", "-"], text).code, Some(0));
     // Over several lines, as a pretty-printing program writes it.
     let pretty = "{\n  \"id\": \"pretty\", \"source\": \"/s\", \"type\": \"t\",\n  \"datacontenttype\": \"application/json\",\n  \"data\": {\n    \"a\": 1\n  }\n}\n";
-    assert_eq!(
-        gateway
-            .run_with(&["pub", "orders", "--file", "-"], pretty)
-            .code,
-        Some(0)
-    );
-    let received = gateway.run(&[
-        "sub",
-        "orders",
-        "--start",
-        "earliest",
-        "--until-idle",
-        "300ms",
-        "--json",
-    ]);
+    assert_eq!(gateway.run_with(&["pub", "orders", "--file", "-"], pretty).code, Some(0));
+    let received = gateway.run(&["sub", "orders", "--start", "earliest", "--until-idle", "300ms", "--json"]);
     assert_eq!(received.code, Some(0), "{}", received.err);
     let lines = received.lines();
     assert_eq!(lines.len(), 5, "{}", received.out);
-    assert!(
-        lines[0].contains("\"time\":\"2026-01-02T03:04:05.678Z\""),
-        "{}",
-        lines[0]
-    );
+    assert!(lines[0].contains("\"time\":\"2026-01-02T03:04:05.678Z\""), "{}", lines[0]);
     for (line, part) in [
         (lines[0], "\"data\":{ \"b\":1.50, \"a\":[1e3] }}"),
         (lines[1], "\"data\":\"two\\nlines é\"}"),
@@ -62,25 +40,10 @@ fn events_come_out_as_cloudevents_json_with_data_as_it_was() {
 #[test]
 fn people_get_position_type_id_key_and_the_beginning_of_the_data() {
     let gateway = Gateway::start();
-    gateway.run(&[
-        "pub",
-        "orders",
-        "--data",
-        "a\u{1b}[31m b",
-        "--type",
-        "t",
-        "--id",
-        "x",
-        "--key",
-        "k",
-    ]);
+    gateway.run(&["pub", "orders", "--data", "a\u{1b}[31m b", "--type", "t", "--id", "x", "--key", "k"]);
     let received = gateway.run(&["sub", "orders", "--start", "earliest", "--count", "1"]);
     assert_eq!(received.out, "     1  t  x  key k  a\\u{1b}[31m b\n");
-    assert!(
-        received.err.contains("subscribing without a group"),
-        "{}",
-        received.err
-    );
+    assert!(received.err.contains("subscribing without a group"), "{}", received.err);
 }
 
 #[test]
@@ -89,10 +52,7 @@ fn a_group_gets_each_event_once_and_goes_on_where_it_was() {
     gateway.publish("orders", &["a", "b", "c"]);
     let first = gateway.run(&["sub", "orders", "--group", "g", "--count", "2", "--json"]);
     assert_eq!(first.code, Some(0), "{}", first.err);
-    assert_eq!(
-        first.lines().iter().map(|l| id(l)).collect::<Vec<_>>(),
-        ["a", "b"]
-    );
+    assert_eq!(first.lines().iter().map(|l| id(l)).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(gateway.group_ids("orders", "g"), ["c"]);
     assert!(gateway.group_ids("orders", "g").is_empty());
     assert_eq!(gateway.group_ids("orders", "other"), ["a", "b", "c"]);
@@ -103,13 +63,8 @@ fn a_reader_begins_at_the_position_that_is_asked_for() {
     let gateway = Gateway::start();
     gateway.publish("orders", &["a", "b", "c"]);
     let received = gateway.run(&["sub", "orders", "--start", "2", "--count", "2", "--json"]);
-    assert_eq!(
-        received.lines().iter().map(|l| id(l)).collect::<Vec<_>>(),
-        ["b", "c"]
-    );
-    let mut waiting = gateway.begin(&[
-        "sub", "orders", "--start", "latest", "--count", "1", "--json",
-    ]);
+    assert_eq!(received.lines().iter().map(|l| id(l)).collect::<Vec<_>>(), ["b", "c"]);
+    let mut waiting = gateway.begin(&["sub", "orders", "--start", "latest", "--count", "1", "--json"]);
     waiting.wait_for_log("subscribing without a group");
     // The line stands before the gateway's answer: only what is published later than that counts.
     while gateway.run(&["pub", "orders", "--data", "new"]).code == Some(0)
@@ -122,21 +77,8 @@ fn a_reader_begins_at_the_position_that_is_asked_for() {
 fn a_closed_pipe_gives_the_rest_back_and_exits_0() {
     let gateway = Gateway::start();
     gateway.publish("orders", &["a"]);
-    let mut command = meshwire(&[
-        "sub",
-        "orders",
-        "--group",
-        "g",
-        "--json",
-        "--server",
-        &gateway.url,
-    ]);
-    let mut subscriber = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut command = meshwire(&["sub", "orders", "--group", "g", "--json", "--server", &gateway.url]);
+    let mut subscriber = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut reader = std::io::BufReader::new(subscriber.stdout.take().unwrap());
     let mut line = String::new();
     std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
@@ -151,10 +93,7 @@ fn a_closed_pipe_gives_the_rest_back_and_exits_0() {
 fn in_a_pipe_to_head_nothing_is_lost_between_the_members_of_a_group() {
     let gateway = Gateway::start();
     let ids: Vec<String> = (0..2000).map(|n| format!("{n:04}")).collect();
-    gateway.publish(
-        "orders",
-        &ids.iter().map(String::as_str).collect::<Vec<_>>(),
-    );
+    gateway.publish("orders", &ids.iter().map(String::as_str).collect::<Vec<_>>());
     let script = format!(
         "{} sub orders --group g --json --server {} | head -n 3; exit ${{PIPESTATUS:-0}}",
         env!("CARGO_BIN_EXE_meshwire"),
@@ -175,30 +114,14 @@ fn idle_time_counts_only_while_there_is_a_connection() {
     let directory = tempfile::tempdir().unwrap();
     let gateway = Gateway::on(directory.path());
     gateway.publish("orders", &["a"]);
-    let mut subscriber = gateway.begin(&[
-        "sub",
-        "orders",
-        "--group",
-        "g",
-        "--until-idle",
-        "1s",
-        "--json",
-    ]);
+    let mut subscriber = gateway.begin(&["sub", "orders", "--group", "g", "--until-idle", "1s", "--json"]);
     assert_eq!(id(&subscriber.line()), "a");
     let address = gateway.address.clone();
     gateway.program.kill();
     subscriber.wait_for_log("connection");
-    assert!(
-        subscriber.stays_quiet(Duration::from_millis(1500)),
-        "it ended while it could hear nothing"
-    );
-    let again = Gateway::spawn(meshwire(&[
-        "serve",
-        "--listen",
-        &address,
-        "--data-dir",
-        directory.path().to_str().unwrap(),
-    ]));
+    assert!(subscriber.stays_quiet(Duration::from_millis(1500)), "it ended while it could hear nothing");
+    let again =
+        Gateway::spawn(meshwire(&["serve", "--listen", &address, "--data-dir", directory.path().to_str().unwrap()]));
     again.publish("orders", &["b"]);
     assert_eq!(id(&subscriber.line()), "b");
     assert_eq!(subscriber.end().code, Some(0));
@@ -207,12 +130,7 @@ fn idle_time_counts_only_while_there_is_a_connection() {
 
 /// An event with `proto_data`, which has no form in JSON.
 fn protobuf_event(event_id: &str) -> Event {
-    let mut bytes = Event::new("t")
-        .id(event_id)
-        .source("/s")
-        .encode()
-        .unwrap()
-        .to_vec();
+    let mut bytes = Event::new("t").id(event_id).source("/s").encode().unwrap().to_vec();
     // Field 8, length 2: an `Any` with an empty type.
     bytes.extend([0x42, 0x02, 0x0A, 0x00]);
     Event::from_view(&EventView::parse(&bytes, EventLimits::default()).unwrap())
@@ -221,44 +139,23 @@ fn protobuf_event(event_id: &str) -> Event {
 #[test]
 fn an_event_without_a_form_in_json_is_told_and_left_to_its_group() {
     let gateway = Gateway::start();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mesh = meshwire::connect(&gateway.url).await.unwrap();
         mesh.publish("orders", protobuf_event("p")).await.unwrap();
         mesh.close().await.unwrap();
     });
     gateway.publish("orders", &["a"]);
-    let ended = gateway.run(&[
-        "sub",
-        "orders",
-        "--group",
-        "g",
-        "--until-idle",
-        "300ms",
-        "--json",
-    ]);
+    let ended = gateway.run(&["sub", "orders", "--group", "g", "--until-idle", "300ms", "--json"]);
     assert_eq!(ended.code, Some(1), "{}", ended.err);
-    assert_eq!(
-        ended.lines().iter().map(|l| id(l)).collect::<Vec<_>>(),
-        ["a"]
-    );
+    assert_eq!(ended.lines().iter().map(|l| id(l)).collect::<Vec<_>>(), ["a"]);
     assert!(
-        ended
-            .notes()
-            .iter()
-            .any(|n| n.starts_with("position 1: proto_data cannot be written as JSON")),
+        ended.notes().iter().any(|n| n.starts_with("position 1: proto_data cannot be written as JSON")),
         "{}",
         ended.err
     );
     let shown = gateway.run(&["sub", "orders", "--group", "g", "--count", "1"]);
-    assert!(
-        shown.out.contains("  t  p  ") && shown.out.contains("(2 bytes of protobuf)"),
-        "{}",
-        shown.out
-    );
+    assert!(shown.out.contains("  t  p  ") && shown.out.contains("(2 bytes of protobuf)"), "{}", shown.out);
 }
 
 #[test]

@@ -7,20 +7,9 @@ use crate::program::Gateway;
 #[test]
 fn a_created_topic_is_listed_with_its_settings_events_and_groups() {
     let gateway = Gateway::start();
-    let created = gateway.run(&[
-        "topics",
-        "create",
-        "orders",
-        "--durability",
-        "memory",
-        "--retention",
-        "1h",
-    ]);
+    let created = gateway.run(&["topics", "create", "orders", "--durability", "memory", "--retention", "1h"]);
     assert_eq!(created.code, Some(0), "{}", created.err);
-    assert_eq!(
-        created.out,
-        "topic orders: durability memory, retention 1h\n"
-    );
+    assert_eq!(created.out, "topic orders: durability memory, retention 1h\n");
     gateway.publish("orders", &["a", "b", "c"]);
     assert_eq!(gateway.group_ids("orders", "billing"), ["a", "b", "c"]);
     let listed = gateway.run(&["topics", "list", "--json"]);
@@ -34,16 +23,8 @@ fn a_created_topic_is_listed_with_its_settings_events_and_groups() {
     });
     assert_eq!(topic, expected);
     let table = gateway.run(&["topics", "list"]).out;
-    assert!(
-        table
-            .lines()
-            .any(|l| l.starts_with("orders  memory      1h")),
-        "{table}"
-    );
-    assert!(
-        table.contains("group billing: 0 members, 0 in flight, 0 waiting"),
-        "{table}"
-    );
+    assert!(table.lines().any(|l| l.starts_with("orders  memory      1h")), "{table}");
+    assert!(table.contains("group billing: 0 members, 0 in flight, 0 waiting"), "{table}");
 }
 
 #[test]
@@ -57,20 +38,11 @@ fn no_topics_are_said_to_be_none() {
 fn creating_a_topic_again_is_fine_with_the_same_settings_and_refused_with_others() {
     let gateway = Gateway::start();
     for _ in 0..2 {
-        assert_eq!(
-            gateway
-                .run(&["topics", "create", "orders", "--retention", "1h", "--json"])
-                .code,
-            Some(0)
-        );
+        assert_eq!(gateway.run(&["topics", "create", "orders", "--retention", "1h", "--json"]).code, Some(0));
     }
     let refused = gateway.run(&["topics", "create", "orders", "--retention", "2h"]);
     assert_eq!(refused.code, Some(4));
-    assert!(
-        refused.err.contains("ALREADY_EXISTS") && refused.err.contains("orders"),
-        "{}",
-        refused.err
-    );
+    assert!(refused.err.contains("ALREADY_EXISTS") && refused.err.contains("orders"), "{}", refused.err);
 }
 
 #[test]

@@ -43,12 +43,7 @@ impl Carrier {
     }
 }
 
-fn turn(
-    stream: &mut dyn Stream,
-    read: &mut BytesMut,
-    write: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<Event> {
+fn turn(stream: &mut dyn Stream, read: &mut BytesMut, write: &mut BytesMut, cx: &mut Context<'_>) -> Poll<Event> {
     let wrote = match write_some(stream, write, cx) {
         Ok(wrote) => wrote,
         Err(error) => return Poll::Ready(Event::Lost(error.to_string())),
@@ -63,11 +58,7 @@ fn turn(
 }
 
 /// Writes until all is written or the peer takes no more; says whether any was.
-fn write_some(
-    stream: &mut dyn Stream,
-    write: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> io::Result<bool> {
+fn write_some(stream: &mut dyn Stream, write: &mut BytesMut, cx: &mut Context<'_>) -> io::Result<bool> {
     let mut wrote = false;
     while !write.is_empty() {
         match Pin::new(&mut *stream).poll_write(cx, write) {
@@ -81,11 +72,7 @@ fn write_some(
     Ok(wrote)
 }
 
-fn read_some(
-    stream: &mut dyn Stream,
-    read: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
+fn read_some(stream: &mut dyn Stream, read: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     if read.capacity() - read.len() < READ_ROOM {
         read.reserve(READ_BYTES);
     }

@@ -113,20 +113,14 @@ fn drained(events: u64, held: usize) -> Result<()> {
 impl Drop for Driver {
     fn drop(&mut self) {
         let error = self.over.take().unwrap_or_else(|| {
-            Error::new(
-                ErrorKind::Closed,
-                "run",
-                "the tokio runtime that the client lived on was shut down",
-            )
+            Error::new(ErrorKind::Closed, "run", "the tokio runtime that the client lived on was shut down")
         });
         let failure = Failure::new(ErrorKind::Closed, error.message());
         for command in self.outbox.close(error.clone()) {
             match command {
                 Command::Subscribe { reply, .. } => drop(reply.send(Err(error.clone()))),
                 Command::Admin { reply, .. } => drop(reply.send(Err(failure.clone()))),
-                Command::Drain {
-                    reply: Some(reply), ..
-                } => drop(reply.send(Ok(()))),
+                Command::Drain { reply: Some(reply), .. } => drop(reply.send(Ok(()))),
                 Command::Drain { reply: None, .. } | Command::Unsubscribe(_) => {}
             }
         }

@@ -77,12 +77,7 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(
-        outbox: Arc<Outbox>,
-        session: Session,
-        dialer: Arc<dyn Dial>,
-        startup: Startup,
-    ) -> Self {
+    pub(crate) fn new(outbox: Arc<Outbox>, session: Session, dialer: Arc<dyn Dial>, startup: Startup) -> Self {
         Self {
             parser: parser(),
             outbox,
@@ -113,11 +108,7 @@ impl Driver {
         let timer = sleep_until(self.origin + NEVER);
         tokio::pin!(timer);
         loop {
-            let mut took = self.take();
-            if took > 0 && took < 16384 && std::env::var_os("NOGATHER").is_none() {
-                for _ in 0..2 { tokio::task::yield_now().await;
-                took += self.take(); if took > 16384 { break; } }
-            }
+            self.take();
             self.session.tick(self.now());
             self.carry_out();
             self.finish_drain();
@@ -144,16 +135,9 @@ impl Driver {
     }
 
     fn deadline(&self) -> Instant {
-        let session = self
-            .session
-            .deadline()
-            .map(|at| self.origin + Duration::from_micros(at.0));
+        let session = self.session.deadline().map(|at| self.origin + Duration::from_micros(at.0));
         let drain = self.draining.as_ref().map(|d| d.until);
-        [session, drain, self.settle_at]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or_else(|| Instant::now() + NEVER)
+        [session, drain, self.settle_at].into_iter().flatten().min().unwrap_or_else(|| Instant::now() + NEVER)
     }
 
     fn happened(&mut self, event: Event) {

@@ -14,20 +14,19 @@ use crate::session::{Failure, Output, SettleInput, State, SubscriptionId};
 
 impl Driver {
     /// Takes what handles left since the last turn.
-    pub(super) fn take(&mut self) -> usize { let mut took = 0;
+    pub(super) fn take(&mut self) {
         let outbox = Arc::clone(&self.outbox);
         outbox.take(&mut self.taken, self.session.stats());
         for topic in self.taken.topics.drain(..) {
             self.session.alias(&topic);
         }
-        for (alias, run) in self.taken.runs.drain(..) { took += run.as_bytes().len();
+        for (alias, run) in self.taken.runs.drain(..) {
             self.session.publish_run(alias, run);
         }
         self.take_settles();
         for command in std::mem::take(&mut self.taken.commands) {
             self.command(command);
         }
-        took
     }
 
     /// Gives settles to the session once they waited long enough for others.
@@ -82,13 +81,7 @@ impl Driver {
                 let id = self.session.subscribe(spec);
                 // A fresh inbox has no id yet.
                 let _ = inbox.id.set(id);
-                self.inlets.insert(
-                    id,
-                    Inlet {
-                        inbox,
-                        reply: Some(reply),
-                    },
-                );
+                self.inlets.insert(id, Inlet { inbox, reply: Some(reply) });
             }
             Command::Unsubscribe(inbox) => {
                 if let Some(id) = inbox.id.get().copied() {
@@ -116,11 +109,7 @@ impl Driver {
         while let Some(output) = self.session.poll() {
             match output {
                 Output::Answered(answer) => self.answers.push(answer),
-                Output::Deliver {
-                    subscription,
-                    generation,
-                    run,
-                } => {
+                Output::Deliver { subscription, generation, run } => {
                     if let Some(inlet) = self.inlets.get(&subscription) {
                         inlet.inbox.deliver(Batch { generation, run });
                     }
@@ -137,8 +126,7 @@ impl Driver {
         if !self.answers.is_empty() {
             let unanswered = self.session.unanswered();
             let through = self.session.answered_through();
-            self.outbox
-                .answered(&mut self.answers, unanswered, through, &mut self.wakers);
+            self.outbox.answered(&mut self.answers, unanswered, through, &mut self.wakers);
         }
     }
 
@@ -146,27 +134,16 @@ impl Driver {
     fn tell(&mut self, output: Output) {
         match output {
             Output::Subscribed { subscription, .. } => {
-                if let Some(reply) = self
-                    .inlets
-                    .get_mut(&subscription)
-                    .and_then(|i| i.reply.take())
-                {
+                if let Some(reply) = self.inlets.get_mut(&subscription).and_then(|i| i.reply.take()) {
                     let _ = reply.send(Ok(()));
                 }
             }
-            Output::Reset {
-                subscription,
-                generation,
-                again,
-            } => {
+            Output::Reset { subscription, generation, again } => {
                 if let Some(inlet) = self.inlets.get(&subscription).filter(|_| again) {
                     inlet.inbox.reset(generation);
                 }
             }
-            Output::Ended {
-                subscription,
-                failure,
-            } => self.ended(subscription, &failure),
+            Output::Ended { subscription, failure } => self.ended(subscription, &failure),
             Output::Settled { token, result } => {
                 if let Some(reply) = self.confirms.remove(&token) {
                     let _ = reply.send(result);
@@ -191,17 +168,16 @@ impl Driver {
         if let Some(reply) = inlet.reply {
             let _ = reply.send(Err(error.clone()));
         }
-        inlet.inbox.end(if self.draining.is_some() {
-            End::Quiet
-        } else {
-            End::Error(error)
-        });
+        inlet.inbox.end(if self.draining.is_some() { End::Quiet } else { End::Error(error) });
     }
 
     fn state(&mut self, state: State) {
-        self.outbox
-            .set_max_frame_bytes(self.session.max_frame_bytes());
-        tracing::debug!(?state, "the session's state changed");
+        self.outbox.set_max_frame_bytes(self.session.max_frame_bytes());
+        let stats = self.session.stats();
+        if state == State::Connected && stats.reconnects > 0 {
+            let (resumes, replays) = (stats.resumes, stats.replays);
+            tracing::info!(reconnects = stats.reconnects, resumes, replays, "connected to the gateway again");
+        }
         self.outbox.state.send_replace(state);
         if let Some(startup) = self.startup.take_if(|_| state == State::Connected) {
             let _ = startup.reply.send(Ok(()));

@@ -13,12 +13,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     pub(super) fn new(min: Duration, max: Duration, seed: u64) -> Self {
-        Self {
-            min,
-            max: max.max(min),
-            attempt: 0,
-            random: seed,
-        }
+        Self { min, max: max.max(min), attempt: 0, random: seed }
     }
 
     pub(super) fn reset(&mut self) {
@@ -27,14 +22,9 @@ impl Backoff {
 
     /// The next wait.
     pub(super) fn next(&mut self) -> Duration {
-        let ceiling = self
-            .min
-            .saturating_mul(1 << self.attempt.min(20))
-            .min(self.max);
+        let ceiling = self.min.saturating_mul(1 << self.attempt.min(20)).min(self.max);
         self.attempt = self.attempt.saturating_add(1);
-        let micros = u64::try_from(ceiling.as_micros())
-            .unwrap_or(u64::MAX)
-            .saturating_add(1);
+        let micros = u64::try_from(ceiling.as_micros()).unwrap_or(u64::MAX).saturating_add(1);
         Duration::from_micros(self.random() % micros)
     }
 
@@ -69,9 +59,7 @@ mod tests {
     fn jitter_is_full_and_comes_from_the_seed() {
         let waits = |seed| {
             let mut backoff = Backoff::new(MAX, MAX, seed);
-            std::iter::repeat_with(move || backoff.next())
-                .take(1000)
-                .collect::<Vec<_>>()
+            std::iter::repeat_with(move || backoff.next()).take(1000).collect::<Vec<_>>()
         };
         let first = waits(1);
         assert_eq!(first, waits(1));

@@ -21,34 +21,19 @@ impl Failure {
     /// A failure with the retry class of its kind.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            retry: kind.retry(),
-            retry_after: None,
-            message: message.into(),
-        }
+        Self { kind, retry: kind.retry(), retry_after: None, message: message.into() }
     }
 
     /// From a number, a message and a wait of the wire.
     pub(super) fn from_wire(code: u32, message: &str, retry_after_ms: u32) -> Self {
         let kind = ErrorKind::from_number(code);
-        let message = if message.is_empty() {
-            format!("the gateway answered {kind}")
-        } else {
-            message.to_owned()
-        };
+        let message = if message.is_empty() { format!("the gateway answered {kind}") } else { message.to_owned() };
         let after = (retry_after_ms > 0).then(|| Duration::from_millis(u64::from(retry_after_ms)));
-        Self {
-            retry_after: after,
-            ..Self::new(kind, message)
-        }
+        Self { retry_after: after, ..Self::new(kind, message) }
     }
 
     pub(super) fn later(what: &str) -> Self {
-        Self::new(
-            ErrorKind::Unsupported,
-            format!("{what} comes with a later version of meshwire"),
-        )
+        Self::new(ErrorKind::Unsupported, format!("{what} comes with a later version of meshwire"))
     }
 
     pub(super) fn lease_lost() -> Self {
@@ -64,14 +49,7 @@ impl Failure {
 
     /// The same for something that may have happened: bytes had left.
     pub(super) fn unknown_outcome(&self) -> Self {
-        let message = format!(
-            "{}; outcome unknown: the event had been sent, its receipt had not come",
-            self.message
-        );
-        Self {
-            retry: Retry::UnknownOutcome,
-            message,
-            ..self.clone()
-        }
+        let message = format!("{}; outcome unknown: the event had been sent, its receipt had not come", self.message);
+        Self { retry: Retry::UnknownOutcome, message, ..self.clone() }
     }
 }

@@ -53,13 +53,7 @@ impl Session {
 
     /// Whether the gateway asked to finish: new publishes wait for the next connection.
     pub(super) const fn is_leaving(&self) -> bool {
-        matches!(
-            &self.link,
-            Link::Up(Up {
-                leaving: Some(_),
-                ..
-            })
-        )
+        matches!(&self.link, Link::Up(Up { leaving: Some(_), .. }))
     }
 
     /// When [`Session::tick`] must be called at the latest.
@@ -69,11 +63,7 @@ impl Session {
             Link::Waiting { until } | Link::LoggingIn { until } => Some(*until),
             Link::Dialing | Link::Closed => None,
             Link::Up(up) => {
-                let silence = if up.pinged {
-                    self.heartbeat * 5 / 2
-                } else {
-                    self.heartbeat
-                };
+                let silence = if up.pinged { self.heartbeat * 5 / 2 } else { self.heartbeat };
                 let heard = up.heard + silence;
                 Some(up.leaving.map_or(heard, |leaving| leaving.min(heard)))
             }
@@ -89,19 +79,12 @@ impl Session {
             Link::Waiting { .. } => {
                 self.link = Link::Dialing;
                 let again = self.resume.is_some() || self.state == State::Reconnecting;
-                self.set_state(if again {
-                    State::Reconnecting
-                } else {
-                    State::Connecting
-                });
+                self.set_state(if again { State::Reconnecting } else { State::Connecting });
                 self.output.push_back(Output::Connect);
             }
             Link::LoggingIn { .. } => self.drop_link(now, "no answer to the login in time"),
             Link::Up(up) if up.leaving.is_some_and(|at| at <= now) => {
-                self.drop_link(
-                    now,
-                    "the gateway announced its end and did not close the connection",
-                );
+                self.drop_link(now, "the gateway announced its end and did not close the connection");
             }
             Link::Up(up) if up.pinged => {
                 self.stats.silences += 1;
@@ -109,10 +92,7 @@ impl Session {
             }
             Link::Up(up) => {
                 up.pinged = true;
-                self.send(&ClientFrame::Ping(wire::Ping {
-                    nonce: now.0,
-                    answer: false,
-                }));
+                self.send(&ClientFrame::Ping(wire::Ping { nonce: now.0, answer: false }));
             }
             Link::Dialing | Link::Closed => {}
         }
@@ -123,9 +103,7 @@ impl Session {
         if !matches!(self.link, Link::Dialing) {
             return;
         }
-        self.link = Link::LoggingIn {
-            until: now + self.config.login_timeout,
-        };
+        self.link = Link::LoggingIn { until: now + self.config.login_timeout };
         self.control.clear();
         let resume = self.resume.clone();
         let hello = wire::Hello {
@@ -138,15 +116,8 @@ impl Session {
             client_version: env!("CARGO_PKG_VERSION").to_owned(),
             max_frame_bytes: u32::try_from(options::MAX_FRAME_BYTES.max).unwrap_or(u32::MAX),
             first_unanswered: self.publishes.first_unanswered(),
-            held: if resume.is_some() {
-                self.subscriptions.held()
-            } else {
-                Vec::new()
-            },
-            resume_session: resume
-                .as_ref()
-                .map(|r| r.session.clone())
-                .unwrap_or_default(),
+            held: if resume.is_some() { self.subscriptions.held() } else { Vec::new() },
+            resume_session: resume.as_ref().map(|r| r.session.clone()).unwrap_or_default(),
             resume_secret: resume.map(|r| r.secret).unwrap_or_default(),
             ..wire::Hello::default()
         };
@@ -183,9 +154,7 @@ impl Session {
     }
 
     pub(super) fn drop_link(&mut self, now: Moment, reason: &str) {
-        self.output.push_back(Output::Disconnect {
-            reason: reason.to_owned(),
-        });
+        self.output.push_back(Output::Disconnect { reason: reason.to_owned() });
         self.wait(now, Duration::ZERO);
     }
 
@@ -202,21 +171,13 @@ impl Session {
 
     /// An error after which the gateway closes the connection.
     pub(super) fn refused(&mut self, now: Moment, failure: Failure) {
-        self.output.push_back(Output::Disconnect {
-            reason: failure.message.clone(),
-        });
+        self.output.push_back(Output::Disconnect { reason: failure.message.clone() });
         use meshwire_proto::ErrorKind as Kind;
         let hopeless = matches!(
             failure.kind,
-            Kind::Unauthenticated
-                | Kind::Denied
-                | Kind::Unsupported
-                | Kind::ProducerFenced
-                | Kind::TlsRequired
+            Kind::Unauthenticated | Kind::Denied | Kind::Unsupported | Kind::ProducerFenced | Kind::TlsRequired
         );
-        if hopeless
-            || (!self.is_up() && failure.retry == Retry::Never && failure.kind != Kind::Closed)
-        {
+        if hopeless || (!self.is_up() && failure.retry == Retry::Never && failure.kind != Kind::Closed) {
             self.finish(&failure);
             self.output.push_back(Output::Failed(failure));
         } else {
@@ -233,60 +194,35 @@ impl Session {
 
     pub(super) fn welcome(&mut self, now: Moment, welcome: wire::Welcome) {
         if welcome.version != frame::VERSION {
-            let message = format!(
-                "the gateway speaks protocol version {}, this client {}",
-                welcome.version,
-                frame::VERSION
-            );
-            return self.refused(
-                now,
-                Failure::new(meshwire_proto::ErrorKind::Unsupported, message),
-            );
+            let message =
+                format!("the gateway speaks protocol version {}, this client {}", welcome.version, frame::VERSION);
+            return self.refused(now, Failure::new(meshwire_proto::ErrorKind::Unsupported, message));
         }
         let first = !matches!(self.state, State::Reconnecting) && self.resume.is_none();
         self.stats.reconnects += u64::from(!first);
         self.stats.resumes += u64::from(welcome.resumed);
-        self.link = Link::Up(Up {
-            since: now,
-            heard: now,
-            pinged: false,
-            leaving: None,
-        });
+        self.link = Link::Up(Up { since: now, heard: now, pinged: false, leaving: None });
         self.adopt(&welcome);
         self.replay(welcome.kept_through);
         self.resume_settles(&welcome);
         self.resume_subscriptions(welcome.resumed);
-        self.resume = Some(Resume {
-            session: welcome.session,
-            secret: welcome.secret,
-        });
+        self.resume = Some(Resume { session: welcome.session, secret: welcome.secret });
         let admins: Vec<wire::Admin> = self
             .admins
             .iter()
-            .map(|(number, command)| wire::Admin {
-                number: *number,
-                command: command.clone(),
-            })
+            .map(|(number, command)| wire::Admin { number: *number, command: command.clone() })
             .collect();
         for admin in admins {
             self.send(&ClientFrame::Admin(admin));
         }
-        self.set_state(if self.draining {
-            State::Draining
-        } else {
-            State::Connected
-        });
+        self.set_state(if self.draining { State::Draining } else { State::Connected });
     }
 
     fn adopt(&mut self, welcome: &wire::Welcome) {
         let or = |value: u64, default: u64| if value == 0 { default } else { value };
-        self.heartbeat = Duration::from_millis(or(
-            u64::from(welcome.heartbeat_ms),
-            options::HEARTBEAT.default,
-        ));
+        self.heartbeat = Duration::from_millis(or(u64::from(welcome.heartbeat_ms), options::HEARTBEAT.default));
         self.window = Window {
-            events: or(u64::from(welcome.publish_window_events), u64::MAX)
-                .min(self.config.window_events),
+            events: or(u64::from(welcome.publish_window_events), u64::MAX).min(self.config.window_events),
             bytes: or(welcome.publish_window_bytes, u64::MAX).min(self.config.window_bytes),
         };
         if welcome.max_frame_bytes > 0 {
@@ -296,20 +232,11 @@ impl Session {
 
     fn replay(&mut self, kept_through: u64) {
         #[cfg(feature = "testing")]
-        let kept_through = if super::defect::is_set(super::defect::Defect::ResumeWithoutReplay) {
-            u64::MAX - 1
-        } else {
-            kept_through
-        };
+        let kept_through =
+            if super::defect::is_set(super::defect::Defect::ResumeWithoutReplay) { u64::MAX - 1 } else { kept_through };
         for sequences in self.publishes.kept_through(kept_through) {
-            let kept = Kept {
-                first_position: 0,
-                duplicate: false,
-            };
-            self.output.push_back(Output::Answered(Answer {
-                sequences,
-                result: Ok(kept),
-            }));
+            let kept = Kept { first_position: 0, duplicate: false };
+            self.output.push_back(Output::Answered(Answer { sequences, result: Ok(kept) }));
         }
         self.stats.replays += self.publishes.rewind();
     }
@@ -326,10 +253,7 @@ impl Session {
         self.stats.settles_dropped += dropped;
         for token in tokens {
             self.stats.leases_lost += 1;
-            self.output.push_back(Output::Settled {
-                token,
-                result: Err(Failure::lease_lost()),
-            });
+            self.output.push_back(Output::Settled { token, result: Err(Failure::lease_lost()) });
         }
     }
 
@@ -345,11 +269,7 @@ impl Session {
         } else {
             let (ask, lost) = self.subscriptions.lost();
             for (subscription, generation, again) in lost {
-                self.output.push_back(Output::Reset {
-                    subscription,
-                    generation,
-                    again,
-                });
+                self.output.push_back(Output::Reset { subscription, generation, again });
             }
             ask
         };
@@ -362,36 +282,20 @@ impl Session {
     pub(super) fn finish(&mut self, failure: &Failure) {
         self.link = Link::Closed;
         for (sequences, sent) in self.publishes.open_ranges() {
-            let failure = if sent {
-                failure.unknown_outcome()
-            } else {
-                failure.clone()
-            };
-            self.output.push_back(Output::Answered(Answer {
-                sequences,
-                result: Err(failure),
-            }));
+            let failure = if sent { failure.unknown_outcome() } else { failure.clone() };
+            self.output.push_back(Output::Answered(Answer { sequences, result: Err(failure) }));
         }
         self.publishes = super::Publishes::new();
         let (tokens, dropped) = self.settles.lost();
         self.stats.settles_dropped += dropped;
         for token in tokens {
-            self.output.push_back(Output::Settled {
-                token,
-                result: Err(failure.clone()),
-            });
+            self.output.push_back(Output::Settled { token, result: Err(failure.clone()) });
         }
         for number in std::mem::take(&mut self.admins).into_keys() {
-            self.output.push_back(Output::Admin {
-                number,
-                result: Err(failure.clone()),
-            });
+            self.output.push_back(Output::Admin { number, result: Err(failure.clone()) });
         }
         for subscription in self.subscriptions.ids() {
-            self.output.push_back(Output::Ended {
-                subscription,
-                failure: failure.clone(),
-            });
+            self.output.push_back(Output::Ended { subscription, failure: failure.clone() });
         }
         self.subscriptions = super::Subscriptions::default();
         self.set_state(State::Closed);

@@ -138,10 +138,7 @@ impl Session {
             resume: None,
             strikes: 0,
             draining: false,
-            window: Window {
-                events: config.window_events,
-                bytes: config.window_bytes,
-            },
+            window: Window { events: config.window_events, bytes: config.window_bytes },
             heartbeat: options::HEARTBEAT.default_duration(),
             max_frame_bytes: u32::try_from(options::MAX_FRAME_BYTES.default).unwrap_or(u32::MAX),
             publishes: Publishes::new(),
@@ -199,11 +196,7 @@ impl Session {
     /// Begins a subscription, which lasts until [`Session::unsubscribe`] or [`Output::Ended`].
     pub fn subscribe(&mut self, spec: SubscribeSpec) -> SubscriptionId {
         let id = self.subscriptions.add(spec);
-        let ask = if self.is_up() {
-            self.subscriptions.ask(id)
-        } else {
-            None
-        };
+        let ask = if self.is_up() { self.subscriptions.ask(id) } else { None };
         if let Some(frame) = ask {
             self.send(&ClientFrame::Subscribe(frame));
         }
@@ -239,15 +232,9 @@ impl Session {
             return Err(Failure::later(what));
         }
         let found = self.subscriptions.get(input.subscription);
-        let Some(wire) = found
-            .filter(|s| s.generation == input.generation && s.wire > 0)
-            .map(|s| s.wire)
-        else {
+        let Some(wire) = found.filter(|s| s.generation == input.generation && s.wire > 0).map(|s| s.wire) else {
             match input.confirm {
-                Some(token) => self.output.push_back(Output::Settled {
-                    token,
-                    result: Err(Failure::lease_lost()),
-                }),
+                Some(token) => self.output.push_back(Output::Settled { token, result: Err(Failure::lease_lost()) }),
                 None => self.stats.settles_dropped += u64::from(input.count),
             }
             return Ok(());
@@ -267,10 +254,7 @@ impl Session {
         let number = self.next_admin;
         self.next_admin += 1;
         if self.is_up() {
-            self.send(&ClientFrame::Admin(wire::Admin {
-                number,
-                command: command.clone(),
-            }));
+            self.send(&ClientFrame::Admin(wire::Admin { number, command: command.clone() }));
         }
         self.admins.insert(number, command);
         number
@@ -282,11 +266,7 @@ impl Session {
         let wires: Vec<u32> = self.subscriptions.active().map(|s| s.wire).collect();
         if self.is_up() {
             for subscription in wires {
-                self.send(&ClientFrame::Credit(wire::Credit {
-                    subscription,
-                    max_events: 0,
-                    max_bytes: 0,
-                }));
+                self.send(&ClientFrame::Credit(wire::Credit { subscription, max_events: 0, max_bytes: 0 }));
             }
         }
         self.set_state(State::Draining);
@@ -303,9 +283,7 @@ impl Session {
     pub fn close(&mut self) {
         if self.is_up() {
             self.send_settles();
-            self.send(&ClientFrame::Goodbye(wire::Goodbye {
-                reason: "closed by the program".to_owned(),
-            }));
+            self.send(&ClientFrame::Goodbye(wire::Goodbye { reason: "closed by the program".to_owned() }));
         }
         self.finish(&Failure::closed());
         self.output.push_back(Output::Closed);
@@ -326,10 +304,7 @@ impl Session {
         out.extend_from_slice(&self.control);
         self.control.clear();
         let may_publish = self.is_up() && !self.is_leaving();
-        if let Some(publish) = may_publish
-            .then(|| self.publishes.next_frame(self.window))
-            .flatten()
-        {
+        if let Some(publish) = may_publish.then(|| self.publishes.next_frame(self.window)).flatten() {
             put(out, &ClientFrame::Publish(publish));
         }
         out.len() > before

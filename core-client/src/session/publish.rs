@@ -108,11 +108,7 @@ impl Run {
                 continue;
             }
             answered.push(from..to);
-            left.extend(
-                [open.start..from, to..open.end]
-                    .into_iter()
-                    .filter(|r| !r.is_empty()),
-            );
+            left.extend([open.start..from, to..open.end].into_iter().filter(|r| !r.is_empty()));
         }
         self.open = left;
         answered
@@ -130,10 +126,7 @@ impl Publishes {
             next_sequence: 1,
             tail_sequence: 1,
             sent_before: 1,
-            in_flight: Window {
-                events: 0,
-                bytes: 0,
-            },
+            in_flight: Window { events: 0, bytes: 0 },
             events: 0,
             bytes: 0,
         }
@@ -144,10 +137,7 @@ impl Publishes {
         if let Some(alias) = self.aliases.get(topic) {
             return *alias;
         }
-        self.topics.push(Topic {
-            name: topic.clone(),
-            bound: false,
-        });
+        self.topics.push(Topic { name: topic.clone(), bound: false });
         let alias = u32::try_from(self.topics.len()).unwrap_or(u32::MAX);
         self.aliases.insert(topic.clone(), alias);
         alias
@@ -176,12 +166,7 @@ impl Publishes {
         if !events.is_empty() {
             let end = first + u64::from(events.count());
             let open = Vec::from([Range { start: first, end }]);
-            self.runs.push_back(Run {
-                alias,
-                first,
-                events,
-                open,
-            });
+            self.runs.push_back(Run { alias, first, events, open });
         }
     }
 
@@ -203,19 +188,12 @@ impl Publishes {
     }
 
     pub(super) const fn unanswered(&self) -> Window {
-        Window {
-            events: self.events,
-            bytes: self.bytes,
-        }
+        Window { events: self.events, bytes: self.bytes }
     }
 
     /// Lowest sequence without a receipt; 0 when nothing was published yet.
     pub(super) fn first_unanswered(&self) -> u64 {
-        if self.next_sequence == 1 {
-            0
-        } else {
-            self.lowest_open()
-        }
+        if self.next_sequence == 1 { 0 } else { self.lowest_open() }
     }
 
     /// Every sequence up to this one has its receipt.
@@ -225,10 +203,7 @@ impl Publishes {
 
     fn lowest_open(&self) -> u64 {
         // As a rule the first run is open: others follow only where a replayed run was cut.
-        self.runs
-            .iter()
-            .find_map(|r| r.open.first())
-            .map_or(self.tail_sequence, |r| r.start)
+        self.runs.iter().find_map(|r| r.open.first()).map_or(self.tail_sequence, |r| r.start)
     }
 
     /// Everything without a receipt, and whether it was ever sent.
@@ -236,14 +211,9 @@ impl Publishes {
         self.settle_tail();
         let sent = self.sent_before;
         let open = self.runs.iter().flat_map(|r| r.open.iter());
-        open.flat_map(|r| {
-            [
-                (r.start..r.end.min(sent), true),
-                (r.start.max(sent)..r.end, false),
-            ]
-        })
-        .filter(|(r, _)| !r.is_empty())
-        .collect()
+        open.flat_map(|r| [(r.start..r.end.min(sent), true), (r.start.max(sent)..r.end, false)])
+            .filter(|(r, _)| !r.is_empty())
+            .collect()
     }
 
     /// A new connection: what is open is sent again, in order, with its old
@@ -251,18 +221,11 @@ impl Publishes {
     pub(super) fn rewind(&mut self) -> u64 {
         let sent = self.sent_before;
         self.unsent = 0;
-        self.in_flight = Window {
-            events: 0,
-            bytes: 0,
-        };
+        self.in_flight = Window { events: 0, bytes: 0 };
         for topic in &mut self.topics {
             topic.bound = false;
         }
-        let open = self
-            .runs
-            .iter()
-            .take_while(|r| r.first < sent)
-            .flat_map(|r| r.open.iter());
+        let open = self.runs.iter().take_while(|r| r.first < sent).flat_map(|r| r.open.iter());
         open.map(|r| r.end.min(sent).saturating_sub(r.start)).sum()
     }
 
@@ -276,15 +239,10 @@ impl Publishes {
     /// # Errors
     /// The sentence about a receipt for what was never sent.
     pub(super) fn receipt(&mut self, receipt: &Receipt) -> Result<Vec<Range<u64>>, String> {
-        let end = receipt
-            .first_sequence
-            .saturating_add(u64::from(receipt.count));
+        let end = receipt.first_sequence.saturating_add(u64::from(receipt.count));
         if receipt.first_sequence == 0 || receipt.count == 0 || end > self.sent_before {
-            let (first, count, sent) =
-                (receipt.first_sequence, receipt.count, self.sent_before - 1);
-            return Err(format!(
-                "a receipt for {count} publishes from {first} on, of which {sent} were sent"
-            ));
+            let (first, count, sent) = (receipt.first_sequence, receipt.count, self.sent_before - 1);
+            return Err(format!("a receipt for {count} publishes from {first} on, of which {sent} were sent"));
         }
         Ok(self.answer(receipt.first_sequence..end))
     }
@@ -371,10 +329,7 @@ impl Publishes {
             return false;
         }
         let (mut head, mut rest) = run.halve(take);
-        for half in [&mut head, &mut rest]
-            .into_iter()
-            .filter(|h| h.open.is_empty())
-        {
+        for half in [&mut head, &mut rest].into_iter().filter(|h| h.open.is_empty()) {
             self.bytes = self.bytes.saturating_sub(half.free());
         }
         *run = head;
@@ -388,11 +343,8 @@ impl Publishes {
             return;
         };
         for open in &run.open {
-            let topic = usize::try_from(run.alias)
-                .ok()
-                .and_then(|a| self.topics.get_mut(a.checked_sub(1)?));
-            let unbound =
-                topic.and_then(|t| (!std::mem::replace(&mut t.bound, true)).then_some(&t.name));
+            let topic = usize::try_from(run.alias).ok().and_then(|a| self.topics.get_mut(a.checked_sub(1)?));
+            let unbound = topic.and_then(|t| (!std::mem::replace(&mut t.bound, true)).then_some(&t.name));
             into.push(PublishRun {
                 alias: run.alias,
                 topic: unbound.map(ToString::to_string).unwrap_or_default(),

@@ -28,9 +28,7 @@ impl Session {
                 Ok(())
             }
             (Link::LoggingIn { .. }, ServerFrame::Optional(_)) => Ok(()),
-            (Link::LoggingIn { .. }, _) => {
-                Err("the first frame is neither Welcome nor Error".to_owned())
-            }
+            (Link::LoggingIn { .. }, _) => Err("the first frame is neither Welcome nor Error".to_owned()),
             (Link::Up(_), frame) => self.up_frame(now, frame),
             _ => Ok(()),
         };
@@ -55,10 +53,7 @@ impl Session {
             }
             ServerFrame::Admin(answer) => self.admin_answered(answer),
             ServerFrame::Ping(ping) if !ping.answer => {
-                self.send(&ClientFrame::Ping(wire::Ping {
-                    nonce: ping.nonce,
-                    answer: true,
-                }));
+                self.send(&ClientFrame::Ping(wire::Ping { nonce: ping.nonce, answer: true }));
             }
             ServerFrame::Drain(drain) => self.drain_announced(now, drain.deadline_ms),
             ServerFrame::Welcome(_) => return Err("a second Welcome".to_owned()),
@@ -74,24 +69,12 @@ impl Session {
                 let result = if receipt.code == 0 {
                     let offset = sequences.start - receipt.first_sequence;
                     let known = receipt.first_position > 0;
-                    let first_position = if known {
-                        receipt.first_position.saturating_add(offset)
-                    } else {
-                        0
-                    };
-                    Ok(Kept {
-                        first_position,
-                        duplicate: receipt.duplicate,
-                    })
+                    let first_position = if known { receipt.first_position.saturating_add(offset) } else { 0 };
+                    Ok(Kept { first_position, duplicate: receipt.duplicate })
                 } else {
-                    Err(Failure::from_wire(
-                        receipt.code,
-                        &receipt.message,
-                        receipt.retry_after_ms,
-                    ))
+                    Err(Failure::from_wire(receipt.code, &receipt.message, receipt.retry_after_ms))
                 };
-                self.output
-                    .push_back(Output::Answered(Answer { sequences, result }));
+                self.output.push_back(Output::Answered(Answer { sequences, result }));
             }
         }
         Ok(())
@@ -106,53 +89,31 @@ impl Session {
                 if self.subscriptions.was_used(wire) {
                     continue;
                 }
-                return Err(format!(
-                    "a delivery for subscription {wire}, which does not exist"
-                ));
+                return Err(format!("a delivery for subscription {wire}, which does not exist"));
             };
             match subscription.phase {
                 Phase::Active => {}
                 Phase::Leaving => continue,
                 Phase::New | Phase::Asked => {
-                    return Err(format!(
-                        "a delivery for subscription {wire} before it was confirmed"
-                    ));
+                    return Err(format!("a delivery for subscription {wire} before it was confirmed"));
                 }
             }
             let generation = subscription.generation;
             let noted = subscription.delivered(&run);
             #[cfg(feature = "testing")]
-            let noted = if super::defect::is_set(super::defect::Defect::DeliveryGapsPass) {
-                Ok(())
-            } else {
-                noted
-            };
+            let noted = if super::defect::is_set(super::defect::Defect::DeliveryGapsPass) { Ok(()) } else { noted };
             noted?;
-            self.output.push_back(Output::Deliver {
-                subscription: id,
-                generation,
-                run,
-            });
+            self.output.push_back(Output::Deliver { subscription: id, generation, run });
         }
         Ok(())
     }
 
     fn settled(&mut self, settled: &Settled) -> Result<(), String> {
         for done in self.settles.settled(settled)? {
-            let boundary = self
-                .subscriptions
-                .by_wire(done.wire)
-                .map_or(0, |(_, s)| s.next_delivery);
-            let result = if done.code == 0 {
-                Ok(boundary)
-            } else {
-                Err(Failure::from_wire(done.code, "", 0))
-            };
+            let boundary = self.subscriptions.by_wire(done.wire).map_or(0, |(_, s)| s.next_delivery);
+            let result = if done.code == 0 { Ok(boundary) } else { Err(Failure::from_wire(done.code, "", 0)) };
             self.stats.leases_lost += u64::from(done.code == ErrorKind::LeaseLost.number());
-            self.output.push_back(Output::Settled {
-                token: done.token,
-                result,
-            });
+            self.output.push_back(Output::Settled { token: done.token, result });
         }
         Ok(())
     }
@@ -165,21 +126,14 @@ impl Session {
             subscription.phase = Phase::Active;
             subscription.next_delivery = subscribed.next_delivery;
             let (ack_wait_ms, next_position) = (subscribed.ack_wait_ms, subscribed.next_position);
-            self.output.push_back(Output::Subscribed {
-                subscription: id,
-                ack_wait_ms,
-                next_position,
-            });
+            self.output.push_back(Output::Subscribed { subscription: id, ack_wait_ms, next_position });
         }
     }
 
     fn subscription_ended(&mut self, wire: u32, failure: Failure) {
         match self.subscriptions.remove(wire) {
             Some((subscription, gone)) if gone.phase != Phase::Leaving => {
-                self.output.push_back(Output::Ended {
-                    subscription,
-                    failure,
-                });
+                self.output.push_back(Output::Ended { subscription, failure });
             }
             _ => {}
         }
@@ -192,10 +146,7 @@ impl Session {
             } else {
                 Err(Failure::from_wire(answer.code, &answer.message, 0))
             };
-            self.output.push_back(Output::Admin {
-                number: answer.number,
-                result,
-            });
+            self.output.push_back(Output::Admin { number: answer.number, result });
         }
     }
 

@@ -62,10 +62,6 @@ pub(super) fn cut(run: &EventRun, skip: u64, take: u64) -> EventRun {
         to += framed.len();
         seen += 1;
     }
-    let bytes = if to <= run.as_bytes().len() {
-        run.as_bytes().slice(from..to)
-    } else {
-        Bytes::new()
-    };
+    let bytes = if to <= run.as_bytes().len() { run.as_bytes().slice(from..to) } else { Bytes::new() };
     EventRun::from_parts(bytes, u32::try_from(seen.saturating_sub(skip)).unwrap_or(0))
 }

@@ -61,10 +61,7 @@ fn merge(ranges: Vec<SettleRange>) -> Vec<SettleRange> {
     let mut merged = Vec::with_capacity(ranges.len());
     let mut rest = ranges;
     while let Some(kind) = rest.first().map(|r| r.kind) {
-        let end = rest
-            .iter()
-            .position(|r| r.kind != kind)
-            .unwrap_or(rest.len());
+        let end = rest.iter().position(|r| r.kind != kind).unwrap_or(rest.len());
         let tail = rest.split_off(end);
         rest.sort_unstable_by_key(|r| (r.subscription, r.first_delivery));
         rest.drain(..).for_each(|r| merge_into(&mut merged, r));
@@ -79,12 +76,7 @@ impl Settles {
     }
 
     pub(super) fn push_confirmed(&mut self, range: SettleRange, token: u64) {
-        self.confirms.push(Confirm {
-            token,
-            left: range.count,
-            code: 0,
-            range,
-        });
+        self.confirms.push(Confirm { token, left: range.count, code: 0, range });
     }
 
     /// How many frames and confirmations are not through.
@@ -103,9 +95,7 @@ impl Settles {
             let count = self.confirms.len().min(FRAME_RANGES);
             let mut confirms: Vec<Confirm> = self.confirms.drain(..count).collect();
             let mut ranges = Vec::with_capacity(confirms.len());
-            confirms
-                .iter()
-                .for_each(|c| merge_into(&mut ranges, c.range.clone()));
+            confirms.iter().for_each(|c| merge_into(&mut ranges, c.range.clone()));
             confirms.sort_by_key(|c| (c.range.subscription, c.range.first_delivery));
             if !confirms.is_empty() {
                 self.awaiting.insert(self.sequence + 1, confirms);
@@ -122,11 +112,7 @@ impl Settles {
             return None;
         }
         self.sequence += 1;
-        let frame = Settle {
-            sequence: self.sequence,
-            ranges,
-            confirm,
-        };
+        let frame = Settle { sequence: self.sequence, ranges, confirm };
         self.sent.push_back(frame.clone());
         self.resend = self.sent.len();
         Some(frame)
@@ -162,18 +148,10 @@ impl Settles {
         let Some(confirms) = self.awaiting.get_mut(&result.sequence) else {
             return;
         };
-        let (from, to) = (
-            result.first_delivery,
-            result
-                .first_delivery
-                .saturating_add(u64::from(result.count)),
-        );
+        let (from, to) = (result.first_delivery, result.first_delivery.saturating_add(u64::from(result.count)));
         confirms.retain_mut(|confirm| {
             let range = &confirm.range;
-            let (first, end) = (
-                range.first_delivery,
-                range.first_delivery.saturating_add(u64::from(range.count)),
-            );
+            let (first, end) = (range.first_delivery, range.first_delivery.saturating_add(u64::from(range.count)));
             if range.subscription != result.subscription || end <= from || first >= to {
                 return true;
             }
@@ -185,11 +163,7 @@ impl Settles {
             if confirm.left > 0 {
                 return true;
             }
-            done.push(Confirmed {
-                token: confirm.token,
-                wire: range.subscription,
-                code: confirm.code,
-            });
+            done.push(Confirmed { token: confirm.token, wire: range.subscription, code: confirm.code });
             false
         });
         if confirms.is_empty() {
@@ -203,11 +177,7 @@ impl Settles {
     pub(super) fn resumed(&mut self, through: u64) {
         self.processed(through);
         self.resend = 0;
-        let lost = self
-            .awaiting
-            .range(..=through)
-            .map(|(s, _)| *s)
-            .collect::<Vec<_>>();
+        let lost = self.awaiting.range(..=through).map(|(s, _)| *s).collect::<Vec<_>>();
         for sequence in lost {
             for mut confirm in self.awaiting.remove(&sequence).unwrap_or_default() {
                 confirm.left = confirm.range.count;
@@ -220,16 +190,8 @@ impl Settles {
     /// plain settles were dropped.
     pub(super) fn lost(&mut self) -> (Vec<u64>, u64) {
         let gone = std::mem::take(self);
-        let confirms = gone
-            .confirms
-            .into_iter()
-            .chain(gone.awaiting.into_values().flatten());
-        let unsent = gone.plain.iter().chain(
-            gone.sent
-                .iter()
-                .filter(|f| !f.confirm)
-                .flat_map(|f| &f.ranges),
-        );
+        let confirms = gone.confirms.into_iter().chain(gone.awaiting.into_values().flatten());
+        let unsent = gone.plain.iter().chain(gone.sent.iter().filter(|f| !f.confirm).flat_map(|f| &f.ranges));
         let dropped = unsent.map(|r| u64::from(r.count)).sum();
         (confirms.map(|c| c.token).collect(), dropped)
     }
@@ -237,11 +199,5 @@ impl Settles {
 
 /// The range of one delivery or of several.
 pub(super) fn range(wire: u32, first: u64, count: u32, kind: SettleKind) -> SettleRange {
-    SettleRange {
-        subscription: wire,
-        first_delivery: first,
-        count,
-        kind,
-        ..SettleRange::default()
-    }
+    SettleRange { subscription: wire, first_delivery: first, count, kind, ..SettleRange::default() }
 }

@@ -79,11 +79,7 @@ pub(super) struct Subscriptions {
 impl Subscription {
     fn start(&self) -> Start {
         let named = self.spec.group.is_some();
-        let start = self.spec.start.unwrap_or(if named {
-            Start::Earliest
-        } else {
-            Start::Latest
-        });
+        let start = self.spec.start.unwrap_or(if named { Start::Earliest } else { Start::Latest });
         // What a position holds is only known to go on where deliveries came in order from it.
         if !named && start != Start::Latest && self.next_position > 0 {
             Start::Position(Position::from_number(self.next_position))
@@ -100,11 +96,7 @@ impl Subscription {
             Start::Position(position) => wire::start::At::Position(position.number()),
         };
         let group = self.spec.group.as_ref();
-        let mode = if group.is_some() {
-            wire::GroupMode::Cluster
-        } else {
-            wire::GroupMode::Broadcast
-        };
+        let mode = if group.is_some() { wire::GroupMode::Cluster } else { wire::GroupMode::Broadcast };
         wire::Subscribe {
             subscription: self.wire,
             topic: self.spec.topic.to_string(),
@@ -123,14 +115,7 @@ impl Subscriptions {
     pub(super) fn add(&mut self, spec: SubscribeSpec) -> SubscriptionId {
         self.last_id += 1;
         let id = SubscriptionId(self.last_id);
-        let new = Subscription {
-            spec,
-            phase: Phase::New,
-            wire: 0,
-            generation: 0,
-            next_delivery: 0,
-            next_position: 0,
-        };
+        let new = Subscription { spec, phase: Phase::New, wire: 0, generation: 0, next_delivery: 0, next_position: 0 };
         self.all.insert(id, new);
         id
     }
@@ -167,9 +152,7 @@ impl Subscriptions {
             return None;
         }
         subscription.phase = Phase::Leaving;
-        Some(wire::Unsubscribe {
-            subscription: subscription.wire,
-        })
+        Some(wire::Unsubscribe { subscription: subscription.wire })
     }
 
     pub(super) fn remove(&mut self, wire: u32) -> Option<(SubscriptionId, Subscription)> {
@@ -187,10 +170,7 @@ impl Subscriptions {
 
     /// What a resumed session goes on with.
     pub(super) fn held(&self) -> Vec<wire::HeldSubscription> {
-        let held = |s: &Subscription| wire::HeldSubscription {
-            subscription: s.wire,
-            next_delivery: s.next_delivery,
-        };
+        let held = |s: &Subscription| wire::HeldSubscription { subscription: s.wire, next_delivery: s.next_delivery };
         self.all
             .values()
             .filter(|s| matches!(s.phase, Phase::Active | Phase::Leaving) && s.next_delivery > 0)
@@ -245,23 +225,16 @@ impl Subscription {
     /// The sentence about a gap or an overlap of delivery numbers.
     pub(super) fn delivered(&mut self, run: &DeliverRun) -> Result<(), String> {
         if run.events.is_empty() {
-            return Err(format!(
-                "an empty delivery for subscription {}",
-                run.subscription
-            ));
+            return Err(format!("an empty delivery for subscription {}", run.subscription));
         }
         if run.first_delivery != self.next_delivery {
             let (wire, first, next) = (run.subscription, run.first_delivery, self.next_delivery);
-            return Err(format!(
-                "delivery {first} of subscription {wire} where {next} was due"
-            ));
+            return Err(format!("delivery {first} of subscription {wire} where {next} was due"));
         }
         let count = u64::from(run.events.count());
         // Numbers come from the peer: they may be at their end.
         self.next_delivery = self.next_delivery.saturating_add(count);
-        self.next_position = self
-            .next_position
-            .max(run.first_position.saturating_add(count));
+        self.next_position = self.next_position.max(run.first_position.saturating_add(count));
         Ok(())
     }
 }

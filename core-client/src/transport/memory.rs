@@ -31,14 +31,7 @@ impl MemoryTransport {
     #[must_use]
     pub fn new() -> (Self, MemoryListener) {
         let (sender, receiver) = mpsc::channel(BACKLOG);
-        (
-            Self {
-                connections: sender,
-            },
-            MemoryListener {
-                connections: receiver,
-            },
-        )
+        (Self { connections: sender }, MemoryListener { connections: receiver })
     }
 }
 
@@ -59,9 +52,9 @@ impl Dial for MemoryTransport {
         Box::pin(async move {
             match sent {
                 Ok(()) => Ok(Box::new(near) as Box<dyn Stream>),
-                Err(_) => Err(DialError {
-                    attempts: vec![("memory".to_owned(), io::ErrorKind::ConnectionRefused.into())],
-                }),
+                Err(_) => {
+                    Err(DialError { attempts: vec![("memory".to_owned(), io::ErrorKind::ConnectionRefused.into())] })
+                }
             }
         })
     }

@@ -36,9 +36,7 @@ impl DialError {
     /// Whether trying again at once is of no use: nobody listens, or there is no
     /// such host. Silence, on the other hand, may end.
     pub(crate) fn is_plain(&self) -> bool {
-        self.attempts
-            .iter()
-            .all(|(_, cause)| cause.kind() != io::ErrorKind::TimedOut)
+        self.attempts.iter().all(|(_, cause)| cause.kind() != io::ErrorKind::TimedOut)
     }
 }
 

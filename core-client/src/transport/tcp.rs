@@ -21,9 +21,7 @@ pub(crate) struct Tcp {
 
 impl Tcp {
     pub(crate) fn new(address: &str) -> Self {
-        Self {
-            address: address.into(),
-        }
+        Self { address: address.into() }
     }
 }
 
@@ -51,10 +49,7 @@ impl Dial for Tcp {
                 }
             }
             if failed.attempts.is_empty() {
-                failed.attempts.push((
-                    address.to_string(),
-                    io::Error::other("the name has no address"),
-                ));
+                failed.attempts.push((address.to_string(), io::Error::other("the name has no address")));
             }
             Err(failed)
         })

@@ -15,34 +15,18 @@ async fn a_refused_connection_fails_at_once_and_names_what_was_tried_and_what_to
     drop(listener);
     let started = Instant::now();
     let error = Connect::memory(transport).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.operation()),
-        (ErrorKind::Unavailable, "connect")
-    );
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::Unavailable, "connect"));
     assert!(error.message().contains("memory refused"), "{error}");
-    assert!(
-        error.message().contains("start one with: meshwire serve"),
-        "{error}"
-    );
+    assert!(error.message().contains("start one with: meshwire serve"), "{error}");
     assert_eq!(started.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test]
 async fn a_refused_tcp_port_is_named_with_its_address() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let error = meshwire::connect(&format!("mesh://{free}"))
-        .await
-        .unwrap_err();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = meshwire::connect(&format!("mesh://{free}")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(
-        error
-            .message()
-            .contains(&format!("{free} refused the connection")),
-        "{error}"
-    );
+    assert!(error.message().contains(&format!("{free} refused the connection")), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,21 +43,14 @@ async fn with_a_wait_a_refused_connection_is_tried_until_it_succeeds() {
     let (transport, listener) = MemoryTransport::new();
     drop(listener);
     let started = Instant::now();
-    let error = Connect::memory(transport)
-        .wait(Duration::from_secs(30))
-        .await
-        .unwrap_err();
+    let error = Connect::memory(transport).wait(Duration::from_secs(30)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(started.elapsed().as_secs(), 30);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_refuses_the_login_fails_the_connect_with_its_words() {
-    for kind in [
-        ErrorKind::Unauthenticated,
-        ErrorKind::Denied,
-        ErrorKind::Unsupported,
-    ] {
+    for kind in [ErrorKind::Unauthenticated, ErrorKind::Denied, ErrorKind::Unsupported] {
         let (transport, mut listener) = MemoryTransport::new();
         let refuse = async {
             let mut gateway = Gateway::accept(&mut listener).await;
@@ -95,9 +72,7 @@ async fn a_gateway_that_refuses_the_login_fails_the_connect_with_its_words() {
 #[test]
 fn outside_a_runtime_there_is_an_error_that_says_what_to_do() {
     let connecting = std::pin::pin!(meshwire::connect("mesh://127.0.0.1:1"));
-    let Poll::Ready(result) = connecting.poll(&mut Context::from_waker(Waker::noop())) else {
-        panic!("it waits")
-    };
+    let Poll::Ready(result) = connecting.poll(&mut Context::from_waker(Waker::noop())) else { panic!("it waits") };
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.message().contains("#[tokio::main]"), "{error}");
@@ -106,10 +81,7 @@ fn outside_a_runtime_there_is_an_error_that_says_what_to_do() {
 #[tokio::test(start_paused = true)]
 async fn options_out_of_bounds_are_refused_by_name() {
     let (transport, _listener) = MemoryTransport::new();
-    let error = Connect::memory(transport)
-        .publish_window(0, 1 << 20)
-        .await
-        .unwrap_err();
+    let error = Connect::memory(transport).publish_window(0, 1 << 20).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.message().contains("publish_window_events"), "{error}");
 }
@@ -146,10 +118,7 @@ async fn bytes_that_are_no_frame_lead_to_a_new_connection() {
 async fn a_silent_gateway_is_asked_and_then_left() {
     let (mesh, mut gateway, mut listener) = connected().await;
     let started = Instant::now();
-    assert!(matches!(
-        gateway.next().await,
-        Some(meshwire_proto::frame::ClientFrame::Ping(_))
-    ));
+    assert!(matches!(gateway.next().await, Some(meshwire_proto::frame::ClientFrame::Ping(_))));
     assert_eq!(started.elapsed().as_secs(), 10);
     let (_gateway, _) = Gateway::log_in(&mut listener, welcome()).await;
     assert_eq!(started.elapsed().as_secs(), 25);

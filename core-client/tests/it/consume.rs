@@ -12,11 +12,7 @@ where
     F: AsyncFn(&Delivery) -> Result<(), String>,
 {
     let consume = mesh.consume("orders").group("g").concurrency(concurrency);
-    consume
-        .until(sleep(Duration::from_secs(5)))
-        .run(handler)
-        .await
-        .unwrap();
+    consume.until(sleep(Duration::from_secs(5))).run(handler).await.unwrap();
 }
 
 /// Answers a confirmed settle; gives its ranges as `(first, kind)`.
@@ -31,17 +27,8 @@ async fn confirm(gateway: &mut Gateway) -> Vec<(u64, SettleKind)> {
         code: 0,
     };
     let results = settle.ranges.iter().map(result).collect();
-    gateway
-        .send(&ServerFrame::Settled(Settled {
-            through: settle.sequence,
-            results,
-        }))
-        .await;
-    settle
-        .ranges
-        .iter()
-        .map(|r| (r.first_delivery, r.kind))
-        .collect()
+    gateway.send(&ServerFrame::Settled(Settled { through: settle.sequence, results })).await;
+    settle.ranges.iter().map(|r| (r.first_delivery, r.kind)).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,9 +41,7 @@ async fn a_handlers_return_acks_and_its_error_or_panic_nacks() {
     };
     let ((), ()) = tokio::join!(consume_until_idle(&mesh, 1, handler), async {
         let number = gateway.subscribe().await.subscription;
-        gateway
-            .deliver(number, 1, ["1", "2", "3"].map(|id| event(id, None, "x")))
-            .await;
+        gateway.deliver(number, 1, ["1", "2", "3"].map(|id| event(id, None, "x"))).await;
         let ranges = gateway.ranges().await;
         assert_eq!(ranges, [(1, 1, SettleKind::Ack), (2, 2, SettleKind::Nack)]);
     });
@@ -74,9 +59,7 @@ async fn handlers_run_up_to_the_concurrency_and_never_two_of_one_key() {
         busy.borrow_mut().push(key.clone());
         running.set(running.get() + 1);
         most.set(most.get().max(running.get()));
-        order
-            .borrow_mut()
-            .push((key.clone(), delivery.id().parse::<u32>().unwrap()));
+        order.borrow_mut().push((key.clone(), delivery.id().parse::<u32>().unwrap()));
         sleep(Duration::from_millis(10)).await;
         running.set(running.get() - 1);
         busy.borrow_mut().retain(|k| *k != key);
@@ -84,28 +67,17 @@ async fn handlers_run_up_to_the_concurrency_and_never_two_of_one_key() {
     };
     let ((), ()) = tokio::join!(consume_until_idle(&mesh, 4, handler), async {
         let number = gateway.subscribe().await.subscription;
-        let events =
-            (0..60_u32).map(|n| event(&n.to_string(), Some(["a", "b", "c"][n as usize % 3]), "x"));
+        let events = (0..60_u32).map(|n| event(&n.to_string(), Some(["a", "b", "c"][n as usize % 3]), "x"));
         gateway.deliver(number, 1, events).await;
         let mut acked = 0;
         while acked < 60 {
-            acked += gateway
-                .settle()
-                .await
-                .ranges
-                .iter()
-                .map(|r| r.count)
-                .sum::<u32>();
+            acked += gateway.settle().await.ranges.iter().map(|r| r.count).sum::<u32>();
         }
     });
     assert_eq!(most.get(), 3, "one of each key");
     for key in ["a", "b", "c"] {
         let order = order.borrow();
-        let of_key: Vec<u32> = order
-            .iter()
-            .filter(|(k, _)| k == key)
-            .map(|(_, n)| *n)
-            .collect();
+        let of_key: Vec<u32> = order.iter().filter(|(k, _)| k == key).map(|(_, n)| *n).collect();
         assert_eq!(of_key.len(), 20);
         assert!(of_key.is_sorted(), "{key}: {of_key:?}");
     }
@@ -117,22 +89,14 @@ async fn after_a_nack_a_key_begins_again_at_the_nacked_event() {
     let seen = RefCell::new(Vec::new());
     let handler = async |delivery: &Delivery| {
         seen.borrow_mut().push(delivery.id().to_owned());
-        if delivery.attempt() == 1 && seen.borrow().len() == 1 {
-            Err("not yet".to_owned())
-        } else {
-            Ok(())
-        }
+        if delivery.attempt() == 1 && seen.borrow().len() == 1 { Err("not yet".to_owned()) } else { Ok(()) }
     };
     let keyed = |id: &str| event(id, Some("k"), "x");
     let ((), ()) = tokio::join!(consume_until_idle(&mesh, 1, handler), async {
         let number = gateway.subscribe().await.subscription;
-        gateway
-            .deliver_at(number, 1, 10, ["a", "b", "c"].map(keyed))
-            .await;
+        gateway.deliver_at(number, 1, 10, ["a", "b", "c"].map(keyed)).await;
         assert_eq!(confirm(&mut gateway).await, [(1, SettleKind::Nack)]);
-        gateway
-            .deliver_at(number, 4, 10, ["a", "b", "c"].map(keyed))
-            .await;
+        gateway.deliver_at(number, 4, 10, ["a", "b", "c"].map(keyed)).await;
         assert_eq!(gateway.ranges().await, [(4, 3, SettleKind::Ack)]);
     });
     assert_eq!(seen.into_inner(), ["a", "a", "b", "c"]);
@@ -144,27 +108,17 @@ async fn after_a_nack_a_key_that_went_elsewhere_goes_on_with_what_comes_next() {
     let seen = RefCell::new(Vec::new());
     let handler = async |delivery: &Delivery| {
         seen.borrow_mut().push(delivery.id().to_owned());
-        if delivery.id() == "a" {
-            Err("not here".to_owned())
-        } else {
-            Ok(())
-        }
+        if delivery.id() == "a" { Err("not here".to_owned()) } else { Ok(()) }
     };
     let keyed = |id: &str| event(id, Some("k"), "x");
     let ((), ()) = tokio::join!(consume_until_idle(&mesh, 1, handler), async {
         let number = gateway.subscribe().await.subscription;
-        gateway
-            .deliver_at(number, 1, 10, ["a", "b"].map(keyed))
-            .await;
+        gateway.deliver_at(number, 1, 10, ["a", "b"].map(keyed)).await;
         confirm(&mut gateway).await;
         gateway.deliver_at(number, 3, 12, [keyed("c")]).await;
         assert_eq!(gateway.ranges().await, [(3, 1, SettleKind::Ack)]);
     });
-    assert_eq!(
-        seen.into_inner(),
-        ["a", "c"],
-        "b was taken back and handled elsewhere"
-    );
+    assert_eq!(seen.into_inner(), ["a", "c"], "b was taken back and handled elsewhere");
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,21 +130,12 @@ async fn when_told_to_stop_running_handlers_finish_and_the_rest_is_given_back() 
         handled.set(handled.get() + 1);
         Ok::<(), String>(())
     };
-    let consume = mesh
-        .consume("orders")
-        .group("g")
-        .concurrency(2)
-        .until(sleep(Duration::from_secs(1)));
+    let consume = mesh.consume("orders").group("g").concurrency(2).until(sleep(Duration::from_secs(1)));
     let (ended, ()) = tokio::join!(consume.run(handler), async {
         let number = gateway.subscribe().await.subscription;
-        gateway
-            .deliver(number, 1, (0..10).map(|n| event(&n.to_string(), None, "x")))
-            .await;
+        gateway.deliver(number, 1, (0..10).map(|n| event(&n.to_string(), None, "x"))).await;
         assert_eq!(gateway.ranges().await, [(1, 2, SettleKind::Ack)]);
-        assert!(matches!(
-            gateway.next().await,
-            Some(meshwire_proto::frame::ClientFrame::Unsubscribe(_))
-        ));
+        assert!(matches!(gateway.next().await, Some(meshwire_proto::frame::ClientFrame::Unsubscribe(_))));
     });
     ended.unwrap();
     assert_eq!(handled.get(), 2);
@@ -215,14 +160,6 @@ async fn a_consumer_can_run_in_a_task_of_its_own() {
 #[tokio::test(start_paused = true)]
 async fn a_concurrency_out_of_bounds_is_refused() {
     let (mesh, _gateway, _listener) = connected().await;
-    let run = mesh
-        .consume("orders")
-        .concurrency(0)
-        .run(async |_: &Delivery| Ok::<(), String>(()));
-    assert!(
-        run.await
-            .unwrap_err()
-            .message()
-            .contains("handler_concurrency")
-    );
+    let run = mesh.consume("orders").concurrency(0).run(async |_: &Delivery| Ok::<(), String>(()));
+    assert!(run.await.unwrap_err().message().contains("handler_concurrency"));
 }

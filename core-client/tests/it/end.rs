@@ -10,56 +10,29 @@ use crate::script::{connected, event};
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_receipts_and_says_goodbye() {
     let (mesh, mut gateway, _listener) = connected().await;
-    let pending = mesh
-        .publish_start("orders", Event::default())
-        .await
-        .unwrap();
+    let pending = mesh.publish_start("orders", Event::default()).await.unwrap();
     let closing = tokio::spawn({
         let mesh = mesh.clone();
         async move { mesh.close().await }
     });
     gateway.publish().await;
     gateway.keep(1, 1, 1).await;
-    assert!(matches!(
-        gateway.next().await,
-        Some(ClientFrame::Goodbye(_))
-    ));
+    assert!(matches!(gateway.next().await, Some(ClientFrame::Goodbye(_))));
     assert!(gateway.next().await.is_none());
     closing.await.unwrap().unwrap();
     pending.await.unwrap();
-    mesh.state()
-        .wait_for(|s| *s == State::Closed)
-        .await
-        .unwrap();
-    assert_eq!(
-        mesh.publish("orders", Event::default())
-            .await
-            .unwrap_err()
-            .kind(),
-        ErrorKind::Closed
-    );
-    assert_eq!(
-        mesh.subscribe("orders").await.unwrap_err().kind(),
-        ErrorKind::Closed
-    );
+    mesh.state().wait_for(|s| *s == State::Closed).await.unwrap();
+    assert_eq!(mesh.publish("orders", Event::default()).await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(mesh.subscribe("orders").await.unwrap_err().kind(), ErrorKind::Closed);
     mesh.close().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn drain_lets_what_was_handed_out_be_settled_and_hands_out_nothing_more() {
     let (mesh, mut gateway, _listener) = connected().await;
-    let (orders, frame) = tokio::join!(
-        mesh.subscribe("orders").group("g").into_future(),
-        gateway.subscribe()
-    );
+    let (orders, frame) = tokio::join!(mesh.subscribe("orders").group("g").into_future(), gateway.subscribe());
     let mut orders = orders.unwrap();
-    gateway
-        .deliver(
-            frame.subscription,
-            1,
-            ["1", "2", "3"].map(|id| event(id, None, "x")),
-        )
-        .await;
+    gateway.deliver(frame.subscription, 1, ["1", "2", "3"].map(|id| event(id, None, "x"))).await;
     let first = orders.try_next().await.unwrap().unwrap();
     let draining = tokio::spawn({
         let mesh = mesh.clone();
@@ -71,51 +44,52 @@ async fn drain_lets_what_was_handed_out_be_settled_and_hands_out_nothing_more() 
     first.ack();
     assert_eq!(gateway.ranges().await, [(1, 1, SettleKind::Ack)]);
     gateway.settled(1).await;
-    assert!(matches!(
-        gateway.next().await,
-        Some(ClientFrame::Goodbye(_))
-    ));
+    assert!(matches!(gateway.next().await, Some(ClientFrame::Goodbye(_))));
     draining.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_during_a_drain_still_waits_for_the_answers() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let pending = mesh.publish_start("orders", Event::default()).await.unwrap();
+    let draining = mesh.drain(Duration::from_secs(10));
+    let flushing = async {
+        // The drain has begun.
+        mesh.state().wait_for(|s| *s == State::Draining).await.unwrap();
+        let early = timeout(Duration::from_secs(1), mesh.flush()).await;
+        assert!(early.is_err());
+        gateway.publish().await;
+        gateway.keep(1, 1, 1).await;
+        mesh.flush().await.unwrap();
+    };
+    let (drained, ()) = tokio::join!(draining, flushing);
+    drained.unwrap();
+    pending.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_that_is_not_done_by_its_deadline_says_what_was_left() {
     let (mesh, mut gateway, _listener) = connected().await;
-    let pending = mesh
-        .publish_start("orders", Event::default())
-        .await
-        .unwrap();
+    let pending = mesh.publish_start("orders", Event::default()).await.unwrap();
     let started = Instant::now();
     let error = mesh.drain(Duration::from_secs(3)).await.unwrap_err();
     assert_eq!(started.elapsed().as_secs(), 3);
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.message().contains("1 publishes"), "{error}");
     let error = pending.await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.retry()),
-        (ErrorKind::Closed, Retry::UnknownOutcome)
-    );
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Closed, Retry::UnknownOutcome));
     gateway.publish().await;
-    assert!(matches!(
-        gateway.next().await,
-        Some(ClientFrame::Goodbye(_))
-    ));
+    assert!(matches!(gateway.next().await, Some(ClientFrame::Goodbye(_))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn dropping_the_last_handle_still_sends_what_was_published() {
     let (mesh, mut gateway, _listener) = connected().await;
-    let pending = mesh
-        .publish_start("orders", Event::default())
-        .await
-        .unwrap();
+    let pending = mesh.publish_start("orders", Event::default()).await.unwrap();
     drop(mesh);
     gateway.publish().await;
     gateway.keep(1, 1, 9).await;
-    assert!(matches!(
-        gateway.next().await,
-        Some(ClientFrame::Goodbye(_))
-    ));
+    assert!(matches!(gateway.next().await, Some(ClientFrame::Goodbye(_))));
     assert_eq!(pending.await.unwrap().position.unwrap().number(), 9);
 }
 
@@ -123,16 +97,8 @@ async fn dropping_the_last_handle_still_sends_what_was_published() {
 async fn dropping_the_last_handle_of_an_idle_client_ends_it_at_once() {
     let (mesh, mut gateway, _listener) = connected().await;
     drop(mesh);
-    assert!(matches!(
-        gateway.next().await,
-        Some(ClientFrame::Goodbye(_))
-    ));
-    assert!(
-        timeout(Duration::from_secs(2), gateway.next())
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(matches!(gateway.next().await, Some(ClientFrame::Goodbye(_))));
+    assert!(timeout(Duration::from_secs(2), gateway.next()).await.unwrap().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,28 +107,18 @@ async fn a_subscription_keeps_its_client_alive() {
     let (orders, frame) = tokio::join!(mesh.subscribe("orders").into_future(), gateway.subscribe());
     let mut orders = orders.unwrap();
     drop(mesh);
-    gateway
-        .deliver(frame.subscription, 1, [event("1", None, "x")])
-        .await;
+    gateway.deliver(frame.subscription, 1, [event("1", None, "x")]).await;
     orders.try_next().await.unwrap().unwrap().ack();
     assert_eq!(gateway.ranges().await, [(1, 1, SettleKind::Ack)]);
 }
 
 #[test]
 fn a_runtime_that_goes_away_leaves_nobody_waiting() {
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let first = runtime();
     let (mesh, pending) = first.block_on(async {
         let (mesh, gateway, _listener) = connected().await;
-        let pending = mesh
-            .publish_start("orders", Event::default())
-            .await
-            .unwrap();
+        let pending = mesh.publish_start("orders", Event::default()).await.unwrap();
         drop(gateway);
         (mesh, pending)
     });
@@ -172,13 +128,7 @@ fn a_runtime_that_goes_away_leaves_nobody_waiting() {
         let error = pending.await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Closed);
         assert!(error.message().contains("runtime"), "{error}");
-        assert_eq!(
-            mesh.publish("orders", Event::default())
-                .await
-                .unwrap_err()
-                .kind(),
-            ErrorKind::Closed
-        );
+        assert_eq!(mesh.publish("orders", Event::default()).await.unwrap_err().kind(), ErrorKind::Closed);
         mesh.flush().await.unwrap();
         mesh.close().await.unwrap();
     });

@@ -18,57 +18,28 @@ async fn a_publish_answers_with_the_position_of_its_receipt() {
     let publish = mesh.publish("orders", Event::text("order.created", "hello"));
     let (receipt, ()) = tokio::join!(publish, async {
         let publish = gateway.publish().await;
-        assert_eq!(
-            (
-                publish.runs[0].topic.as_str(),
-                publish.runs[0].first_sequence
-            ),
-            ("orders", 1)
-        );
+        assert_eq!((publish.runs[0].topic.as_str(), publish.runs[0].first_sequence), ("orders", 1));
         gateway.keep(1, 1, 77).await;
     });
     let receipt: Receipt = receipt.unwrap();
-    assert_eq!(
-        (receipt.position, receipt.duplicate),
-        (Some(Position::from_number(77)), false)
-    );
+    assert_eq!((receipt.position, receipt.duplicate), (Some(Position::from_number(77)), false));
 }
 
 #[tokio::test(start_paused = true)]
 async fn absent_attributes_are_filled_in_and_given_ones_kept() {
     let (mesh, mut gateway, _listener) = connected().await;
-    let absent = mesh
-        .publish_start("orders", Event::default())
-        .await
-        .unwrap();
-    let given = Event::new("order.created")
-        .id("1")
-        .source("//me")
-        .time(meshwire::UnixMillis(5));
+    let absent = mesh.publish_start("orders", Event::default()).await.unwrap();
+    let given = Event::new("order.created").id("1").source("//me").time(meshwire::UnixMillis(5));
     let given = mesh.publish_start("orders", given).await.unwrap();
     let publish = gateway.publish().await;
-    let events: Vec<_> = publish
-        .runs
-        .iter()
-        .flat_map(|r| r.events.iter().collect::<Vec<_>>())
-        .collect();
+    let events: Vec<_> = publish.runs.iter().flat_map(|r| r.events.iter().collect::<Vec<_>>()).collect();
     let view = EventView::parse(&events[0], EventLimits::default()).unwrap();
     assert_eq!((view.kind(), view.id().len()), ("orders", 36));
-    assert!(
-        view.source().starts_with("//") && view.source().ends_with("/test"),
-        "{}",
-        view.source()
-    );
+    assert!(view.source().starts_with("//") && view.source().ends_with("/test"), "{}", view.source());
     assert!(view.attribute("time").is_some());
     let view = EventView::parse(&events[1], EventLimits::default()).unwrap();
-    assert_eq!(
-        (view.kind(), view.id(), view.source()),
-        ("order.created", "1", "//me")
-    );
-    assert_eq!(
-        view.attribute("time").unwrap().to_string(),
-        "1970-01-01T00:00:00.005Z"
-    );
+    assert_eq!((view.kind(), view.id(), view.source()), ("order.created", "1", "//me"));
+    assert_eq!(view.attribute("time").unwrap().to_string(), "1970-01-01T00:00:00.005Z");
     drop((absent, given));
 }
 
@@ -101,10 +72,7 @@ async fn a_full_window_is_an_error_for_one_form_and_a_wait_for_the_other() {
     }
     let error = mesh.try_publish("orders", Event::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BufferFull);
-    assert!(
-        error.message().contains("publish_window") && error.retryable(),
-        "{error}"
-    );
+    assert!(error.message().contains("publish_window") && error.retryable(), "{error}");
     let waiting = mesh.publish_start("orders", Event::default());
     tokio::pin!(waiting);
     assert!(timeout(Duration::from_secs(5), &mut waiting).await.is_err());
@@ -118,9 +86,8 @@ async fn a_full_window_is_an_error_for_one_form_and_a_wait_for_the_other() {
 async fn a_cancelled_wait_for_room_passes_the_room_on() {
     let (mesh, mut gateway, _listener) = connected_with(|c| c.publish_window(1, 1 << 20)).await;
     let first = mesh.try_publish("orders", Event::default()).unwrap();
-    let spawn = |mesh: meshwire::Mesh| {
-        tokio::spawn(async move { mesh.publish_start("orders", Event::default()).await })
-    };
+    let spawn =
+        |mesh: meshwire::Mesh| tokio::spawn(async move { mesh.publish_start("orders", Event::default()).await });
     let (cancelled, waiting) = (spawn(mesh.clone()), spawn(mesh.clone()));
     gateway.publishes(1).await;
     cancelled.abort();
@@ -149,24 +116,10 @@ async fn a_batch_gives_one_result_an_event_and_one_bad_event_fails_alone() {
         };
         gateway.receipt(full).await;
     });
-    let kinds: Vec<_> = results
-        .iter()
-        .map(|r| r.as_ref().map_err(|e| e.kind()).map(|_| ()))
-        .collect();
-    assert_eq!(
-        kinds,
-        [
-            Ok(()),
-            Err(ErrorKind::Invalid),
-            Ok(()),
-            Err(ErrorKind::DiskFull)
-        ]
-    );
+    let kinds: Vec<_> = results.iter().map(|r| r.as_ref().map_err(|e| e.kind()).map(|_| ())).collect();
+    assert_eq!(kinds, [Ok(()), Err(ErrorKind::Invalid), Ok(()), Err(ErrorKind::DiskFull)]);
     let full = results[3].as_ref().unwrap_err();
-    assert_eq!(
-        full.context(),
-        [("topic", "orders".to_owned()), ("index", "3".to_owned())]
-    );
+    assert_eq!(full.context(), [("topic", "orders".to_owned()), ("index", "3".to_owned())]);
     assert!(full.message().contains("topic old"), "{full}");
 }
 
@@ -183,19 +136,9 @@ async fn flush_waits_for_every_answer_and_tells_failures_that_nobody_awaits() {
     assert!(timeout(Duration::from_secs(1), &mut flush).await.is_err());
     gateway.keep(1, 8, 1).await;
     assert!(timeout(Duration::from_secs(1), &mut flush).await.is_err());
-    gateway
-        .receipt(Range {
-            first_sequence: 9,
-            count: 2,
-            code: ErrorKind::Busy.number(),
-            ..Range::default()
-        })
-        .await;
+    gateway.receipt(Range { first_sequence: 9, count: 2, code: ErrorKind::Busy.number(), ..Range::default() }).await;
     let error = flush.await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.operation()),
-        (ErrorKind::Busy, "flush")
-    );
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::Busy, "flush"));
     assert_eq!(error.context(), [("failed_publishes", "2".to_owned())]);
     mesh.flush().await.unwrap();
 }
@@ -203,20 +146,14 @@ async fn flush_waits_for_every_answer_and_tells_failures_that_nobody_awaits() {
 #[tokio::test(start_paused = true)]
 async fn bad_topics_and_too_large_events_are_refused_before_they_are_sent() {
     let (mesh, mut gateway, _listener) = connected().await;
-    let error = mesh
-        .publish("no topic", Event::default())
-        .await
-        .unwrap_err();
+    let error = mesh.publish("no topic", Event::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.message().contains("1 to 120 bytes"), "{error}");
     let huge = Event::bytes("test", vec![0; 9 << 20]);
     let error = mesh.publish("orders", huge).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert!(error.message().contains("max_frame_bytes"), "{error}");
-    let good = mesh
-        .publish_start("orders", Event::default())
-        .await
-        .unwrap();
+    let good = mesh.publish_start("orders", Event::default()).await.unwrap();
     assert_eq!(gateway.publish().await.runs[0].first_sequence, 1);
     drop(good);
 }
@@ -234,20 +171,11 @@ async fn unanswered_publishes_are_replayed_on_the_next_connection_and_answered_t
         receipt.await.unwrap();
     }
     drop(gateway);
-    let welcome = meshwire_proto::wire::session::Welcome {
-        kept_through: 70,
-        ..welcome()
-    };
+    let welcome = meshwire_proto::wire::session::Welcome { kept_through: 70, ..welcome() };
     let (mut gateway, hello) = Gateway::log_in(&mut listener, welcome).await;
     assert_eq!(hello.first_unanswered, 41);
     let publish = gateway.publish().await;
-    assert_eq!(
-        (
-            publish.runs[0].first_sequence,
-            publish.runs[0].events.count()
-        ),
-        (71, 30)
-    );
+    assert_eq!((publish.runs[0].first_sequence, publish.runs[0].events.count()), (71, 30));
     gateway.keep(71, 30, 71).await;
     for (index, receipt) in pending.into_iter().enumerate() {
         assert_eq!(receipt.await.unwrap().position.is_some(), index >= 30);
@@ -258,24 +186,13 @@ async fn unanswered_publishes_are_replayed_on_the_next_connection_and_answered_t
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_does_not_read_cannot_stop_the_client_from_reading() {
     let (mesh, mut gateway, _listener) = connected().await;
-    let (subscription, subscribe) =
-        tokio::join!(mesh.subscribe("orders").into_future(), gateway.subscribe());
+    let (subscription, subscribe) = tokio::join!(mesh.subscribe("orders").into_future(), gateway.subscribe());
     let mut subscription = subscription.unwrap();
     // More than the pipe and the client's write buffer hold.
-    let pending: Vec<_> = (0..64)
-        .map(|_| {
-            mesh.try_publish("orders", Event::bytes("test", vec![0; 64 << 10]))
-                .unwrap()
-        })
-        .collect();
+    let pending: Vec<_> =
+        (0..64).map(|_| mesh.try_publish("orders", Event::bytes("test", vec![0; 64 << 10])).unwrap()).collect();
     for number in 1..=100 {
-        gateway
-            .deliver(
-                subscribe.subscription,
-                number,
-                [crate::script::event("1", None, "data")],
-            )
-            .await;
+        gateway.deliver(subscribe.subscription, number, [crate::script::event("1", None, "data")]).await;
         subscription.try_next().await.unwrap().unwrap().ack();
     }
     drop(pending);

@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 use meshwire::{Connect, MemoryListener, MemoryTransport, Mesh};
 use meshwire_proto::Event;
 use meshwire_proto::frame::{
-    ClientFrame, Deliver, DeliverRun, FrameParser, PREFACE, Publish, Receipt, Receipts,
-    ServerFrame, Settle, Settled, begin_frame, end_frame,
+    ClientFrame, Deliver, DeliverRun, FrameParser, PREFACE, Publish, Receipt, Receipts, ServerFrame, Settle, Settled,
+    begin_frame, end_frame,
 };
 use meshwire_proto::wire::session as wire;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -27,10 +27,7 @@ pub(crate) fn welcome() -> wire::Welcome {
 }
 
 pub(crate) fn resumed() -> wire::Welcome {
-    wire::Welcome {
-        resumed: true,
-        ..welcome()
-    }
+    wire::Welcome { resumed: true, ..welcome() }
 }
 
 /// A client that is logged in, its gateway, and the listener for what comes next.
@@ -38,40 +35,29 @@ pub(crate) async fn connected() -> (Mesh, Gateway, MemoryListener) {
     connected_with(|connect| connect).await
 }
 
-pub(crate) async fn connected_with(
-    options: impl FnOnce(Connect) -> Connect,
-) -> (Mesh, Gateway, MemoryListener) {
+pub(crate) async fn connected_with(options: impl FnOnce(Connect) -> Connect) -> (Mesh, Gateway, MemoryListener) {
     let (transport, mut listener) = MemoryTransport::new();
     let accept = async {
         let gateway = Gateway::log_in(&mut listener, welcome()).await.0;
         (gateway, listener)
     };
-    let (mesh, (gateway, listener)) =
-        tokio::join!(options(Connect::memory(transport).name("test")), accept);
+    let (mesh, (gateway, listener)) = tokio::join!(options(Connect::memory(transport).name("test")), accept);
     (mesh.expect("the script logs in"), gateway, listener)
 }
 
 /// An encoded event as a gateway would deliver it.
 pub(crate) fn event(id: &str, key: Option<&str>, data: &str) -> Bytes {
     let event = Event::text("test", data).id(id).source("//test");
-    key.map_or(event.clone(), |key| event.key(key))
-        .encode()
-        .unwrap()
+    key.map_or(event.clone(), |key| event.key(key)).encode().unwrap()
 }
 
 impl Gateway {
     pub(crate) async fn accept(listener: &mut MemoryListener) -> Self {
-        Self {
-            stream: listener.accept().await.expect("a connection"),
-            read: BytesMut::new(),
-        }
+        Self { stream: listener.accept().await.expect("a connection"), read: BytesMut::new() }
     }
 
     /// Accepts, reads the Hello, answers it.
-    pub(crate) async fn log_in(
-        listener: &mut MemoryListener,
-        welcome: wire::Welcome,
-    ) -> (Self, wire::Hello) {
+    pub(crate) async fn log_in(listener: &mut MemoryListener, welcome: wire::Welcome) -> (Self, wire::Hello) {
         let mut gateway = Self::accept(listener).await;
         let hello = gateway.hello().await;
         gateway.send(&ServerFrame::Welcome(welcome)).await;
@@ -80,10 +66,7 @@ impl Gateway {
 
     pub(crate) async fn hello(&mut self) -> wire::Hello {
         let mut preface = [0; 8];
-        self.stream
-            .read_exact(&mut preface)
-            .await
-            .expect("a preface");
+        self.stream.read_exact(&mut preface).await.expect("a preface");
         assert_eq!(preface, PREFACE);
         self.stream.write_all(&PREFACE).await.unwrap();
         match self.next().await {
@@ -97,17 +80,11 @@ impl Gateway {
         let start = begin_frame(&mut bytes);
         frame.encode(&mut bytes);
         end_frame(&mut bytes, start, 0);
-        self.stream
-            .write_all(&bytes)
-            .await
-            .expect("the client reads");
+        self.stream.write_all(&bytes).await.expect("the client reads");
     }
 
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
-        self.stream
-            .write_all(bytes)
-            .await
-            .expect("the client reads");
+        self.stream.write_all(bytes).await.expect("the client reads");
     }
 
     /// The next frame; `None` when the client hung up.
@@ -134,13 +111,7 @@ impl Gateway {
     pub(crate) async fn publishes(&mut self, count: u64) -> u64 {
         let (mut events, mut frames) = (0, 0);
         while events < count {
-            events += self
-                .publish()
-                .await
-                .runs
-                .iter()
-                .map(|r| u64::from(r.events.count()))
-                .sum::<u64>();
+            events += self.publish().await.runs.iter().map(|r| u64::from(r.events.count())).sum::<u64>();
             frames += 1;
         }
         frames
@@ -155,37 +126,19 @@ impl Gateway {
 
     /// The ranges of the next Settle as `(first, count, kind)`.
     pub(crate) async fn ranges(&mut self) -> Vec<(u64, u32, meshwire_proto::frame::SettleKind)> {
-        self.settle()
-            .await
-            .ranges
-            .into_iter()
-            .map(|r| (r.first_delivery, r.count, r.kind))
-            .collect()
+        self.settle().await.ranges.into_iter().map(|r| (r.first_delivery, r.count, r.kind)).collect()
     }
 
     pub(crate) async fn settled(&mut self, through: u64) {
-        self.send(&ServerFrame::Settled(Settled {
-            through,
-            results: Vec::new(),
-        }))
-        .await;
+        self.send(&ServerFrame::Settled(Settled { through, results: Vec::new() })).await;
     }
 
     pub(crate) async fn keep(&mut self, first_sequence: u64, count: u32, first_position: u64) {
-        self.receipt(Receipt {
-            first_sequence,
-            count,
-            first_position,
-            ..Receipt::default()
-        })
-        .await;
+        self.receipt(Receipt { first_sequence, count, first_position, ..Receipt::default() }).await;
     }
 
     pub(crate) async fn receipt(&mut self, receipt: Receipt) {
-        self.send(&ServerFrame::Receipts(Receipts {
-            receipts: vec![receipt],
-        }))
-        .await;
+        self.send(&ServerFrame::Receipts(Receipts { receipts: vec![receipt] })).await;
     }
 
     /// Confirms the next Subscribe.
@@ -205,12 +158,7 @@ impl Gateway {
     }
 
     /// Delivers events under numbers and positions from `first` on.
-    pub(crate) async fn deliver(
-        &mut self,
-        subscription: u32,
-        first: u64,
-        events: impl IntoIterator<Item = Bytes>,
-    ) {
+    pub(crate) async fn deliver(&mut self, subscription: u32, first: u64, events: impl IntoIterator<Item = Bytes>) {
         self.deliver_at(subscription, first, first, events).await;
     }
 
@@ -222,15 +170,8 @@ impl Gateway {
         events: impl IntoIterator<Item = Bytes>,
     ) {
         let events = events.into_iter().collect();
-        let run = DeliverRun {
-            subscription,
-            first_delivery,
-            attempt: 1,
-            first_position,
-            events,
-            ..DeliverRun::default()
-        };
-        self.send(&ServerFrame::Deliver(Deliver { runs: vec![run] }))
-            .await;
+        let run =
+            DeliverRun { subscription, first_delivery, attempt: 1, first_position, events, ..DeliverRun::default() };
+        self.send(&ServerFrame::Deliver(Deliver { runs: vec![run] })).await;
     }
 }

@@ -13,60 +13,32 @@ fn numbered(range: std::ops::RangeInclusive<u32>) -> impl Iterator<Item = bytes:
     range.map(|n| event(&n.to_string(), None, "data"))
 }
 
-async fn subscribed(
-    group: Option<&str>,
-    prefetch: u64,
-) -> (Mesh, Subscription, Gateway, u32, MemoryListener) {
+async fn subscribed(group: Option<&str>, prefetch: u64) -> (Mesh, Subscription, Gateway, u32, MemoryListener) {
     let (mesh, mut gateway, listener) = connected().await;
     let mut subscribe = mesh.subscribe("orders").prefetch(prefetch, 8 << 20);
     if let Some(group) = group {
         subscribe = subscribe.group(group);
     }
     let (subscription, frame) = tokio::join!(subscribe.into_future(), gateway.subscribe());
-    (
-        mesh,
-        subscription.unwrap(),
-        gateway,
-        frame.subscription,
-        listener,
-    )
+    (mesh, subscription.unwrap(), gateway, frame.subscription, listener)
 }
 
 #[tokio::test(start_paused = true)]
 async fn deliveries_come_in_order_with_all_they_carry() {
-    let (_mesh, mut orders, mut gateway, number, _listener) =
-        subscribed(Some("billing"), 256).await;
+    let (_mesh, mut orders, mut gateway, number, _listener) = subscribed(Some("billing"), 256).await;
     let events = [event("a", Some("k"), "first"), event("b", None, "[1,2]")];
     gateway.deliver_at(number, 1, 40, events.clone()).await;
     let first = orders.try_next().await.unwrap().unwrap();
-    assert_eq!(
-        (first.id(), first.text().unwrap(), first.topic()),
-        ("a", "first", "orders")
-    );
-    assert_eq!(
-        (first.attempt(), first.position().number(), first.gap()),
-        (1, 40, 0)
-    );
+    assert_eq!((first.id(), first.text().unwrap(), first.topic()), ("a", "first", "orders"));
+    assert_eq!((first.attempt(), first.position().number(), first.gap()), (1, 40, 0));
     assert_eq!((first.raw(), first.event().key()), (&events[0], Some("k")));
-    assert_eq!(
-        first.json::<Vec<u8>>().unwrap_err().kind(),
-        ErrorKind::Invalid
-    );
+    assert_eq!(first.json::<Vec<u8>>().unwrap_err().kind(), ErrorKind::Invalid);
     // As a stream, too.
     let second = StreamExt::next(&mut orders).await.unwrap().unwrap();
-    assert_eq!(
-        (
-            second.position().number(),
-            second.json::<Vec<u8>>().unwrap()
-        ),
-        (41, vec![1, 2])
-    );
+    assert_eq!((second.position().number(), second.json::<Vec<u8>>().unwrap()), (41, vec![1, 2]));
     first.ack();
     second.nack();
-    assert_eq!(
-        gateway.ranges().await,
-        [(1, 1, SettleKind::Ack), (2, 1, SettleKind::Nack)]
-    );
+    assert_eq!(gateway.ranges().await, [(1, 1, SettleKind::Ack), (2, 1, SettleKind::Nack)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,11 +50,7 @@ async fn acks_wait_for_others_at_most_five_milliseconds() {
         orders.try_next().await.unwrap().unwrap().ack();
     }
     assert_eq!(gateway.ranges().await, [(1, 10, SettleKind::Ack)]);
-    assert!(
-        started.elapsed() <= Duration::from_millis(5),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() <= Duration::from_millis(5), "{:?}", started.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,16 +87,10 @@ async fn a_confirmed_ack_has_the_gateways_word() {
                 count: range.count,
                 code,
             };
-            let settled = Settled {
-                through: settle.sequence,
-                results: vec![result],
-            };
+            let settled = Settled { through: settle.sequence, results: vec![result] };
             gateway.send(&ServerFrame::Settled(settled)).await;
         });
-        assert_eq!(
-            answer.map_err(|e| e.kind().number()),
-            if code == 0 { Ok(()) } else { Err(code) }
-        );
+        assert_eq!(answer.map_err(|e| e.kind().number()), if code == 0 { Ok(()) } else { Err(code) });
     }
 }
 
@@ -139,22 +101,15 @@ async fn dropping_a_subscription_ends_it_behind_its_last_settles() {
     orders.try_next().await.unwrap().unwrap().ack();
     drop(orders);
     assert_eq!(gateway.ranges().await, [(1, 1, SettleKind::Ack)]);
-    assert!(
-        matches!(gateway.next().await, Some(ClientFrame::Unsubscribe(u)) if u.subscription == number)
-    );
+    assert!(matches!(gateway.next().await, Some(ClientFrame::Unsubscribe(u)) if u.subscription == number));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_subscribe_is_the_callers_error() {
     let (mesh, mut gateway, _listener) = connected().await;
-    let subscribe = mesh
-        .subscribe("orders")
-        .group("g")
-        .ack_wait(Duration::from_secs(60));
+    let subscribe = mesh.subscribe("orders").group("g").ack_wait(Duration::from_secs(60));
     let (subscription, ()) = tokio::join!(subscribe.into_future(), async {
-        let Some(ClientFrame::Subscribe(frame)) = gateway.next().await else {
-            panic!("no Subscribe")
-        };
+        let Some(ClientFrame::Subscribe(frame)) = gateway.next().await else { panic!("no Subscribe") };
         assert_eq!(frame.ack_wait_ms, 60_000);
         let error = wire::Error {
             code: ErrorKind::GroupConflict.number(),
@@ -165,10 +120,7 @@ async fn a_refused_subscribe_is_the_callers_error() {
         gateway.send(&ServerFrame::Error(error)).await;
     });
     let error = subscription.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.operation()),
-        (ErrorKind::GroupConflict, "subscribe")
-    );
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::GroupConflict, "subscribe"));
     assert_eq!(error.context(), [("topic", "orders".to_owned())]);
 }
 
@@ -180,10 +132,7 @@ async fn what_is_wrong_with_a_subscribe_is_told_before_it_is_sent() {
         (mesh.subscribe("a").group("$g"), "group name"),
         (mesh.subscribe("a").prefetch(0, 1), "prefetch_events"),
         (mesh.subscribe("a").prefetch(1, 1 << 40), "prefetch_bytes"),
-        (
-            mesh.subscribe("a").ack_wait(Duration::from_millis(10)),
-            "ack_wait",
-        ),
+        (mesh.subscribe("a").ack_wait(Duration::from_millis(10)), "ack_wait"),
     ] {
         let error = subscribe.await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -203,10 +152,7 @@ async fn an_ended_subscription_yields_its_reason_and_then_nothing() {
     gateway.send(&ServerFrame::Unsubscribed(ended)).await;
     orders.try_next().await.unwrap().unwrap().ack();
     let error = orders.try_next().await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.message()),
-        (ErrorKind::NotFound, "the topic was deleted")
-    );
+    assert_eq!((error.kind(), error.message()), (ErrorKind::NotFound, "the topic was deleted"));
     assert!(orders.try_next().await.unwrap().is_none());
 }
 
@@ -253,17 +199,13 @@ async fn after_a_lost_session_a_reader_without_a_group_misses_and_repeats_nothin
     let subscribe = mesh.subscribe("orders").start(Start::Earliest);
     let (orders, frame) = tokio::join!(subscribe.into_future(), gateway.subscribe());
     let mut orders = orders.unwrap();
-    gateway
-        .deliver(frame.subscription, 1, numbered(1..=3))
-        .await;
+    gateway.deliver(frame.subscription, 1, numbered(1..=3)).await;
     orders.try_next().await.unwrap().unwrap().ack();
     drop(gateway);
     let (mut gateway, _) = Gateway::log_in(&mut listener, welcome()).await;
     let again = gateway.subscribe().await;
     assert_eq!(again.start.unwrap().at, Some(wire::start::At::Position(4)));
-    gateway
-        .deliver_at(again.subscription, 1, 4, numbered(4..=4))
-        .await;
+    gateway.deliver_at(again.subscription, 1, 4, numbered(4..=4)).await;
     for id in ["2", "3", "4"] {
         assert_eq!(orders.try_next().await.unwrap().unwrap().id(), id);
     }
@@ -272,13 +214,7 @@ async fn after_a_lost_session_a_reader_without_a_group_misses_and_repeats_nothin
 #[tokio::test(start_paused = true)]
 async fn an_event_that_cannot_be_read_is_an_item_of_its_own() {
     let (_mesh, mut orders, mut gateway, number, _listener) = subscribed(Some("g"), 256).await;
-    gateway
-        .deliver(
-            number,
-            1,
-            [bytes::Bytes::from_static(b"\xFF"), event("2", None, "x")],
-        )
-        .await;
+    gateway.deliver(number, 1, [bytes::Bytes::from_static(b"\xFF"), event("2", None, "x")]).await;
     let error = orders.try_next().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal);
     assert_eq!(orders.try_next().await.unwrap().unwrap().id(), "2");
@@ -289,11 +225,7 @@ async fn settles_of_a_later_version_are_refused_and_leave_the_delivery_to_be_set
     let (_mesh, mut orders, mut gateway, number, _listener) = subscribed(Some("g"), 256).await;
     gateway.deliver(number, 1, numbered(1..=1)).await;
     let delivery = orders.try_next().await.unwrap().unwrap();
-    for refused in [
-        delivery.reject("no"),
-        delivery.extend(),
-        delivery.nack_after(Duration::from_secs(1)),
-    ] {
+    for refused in [delivery.reject("no"), delivery.extend(), delivery.nack_after(Duration::from_secs(1))] {
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported);
     }
     delivery.ack();

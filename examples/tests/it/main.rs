@@ -1,9 +1,5 @@
 //! Runs the examples against a real gateway and compares what they print.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "tests fail by panicking, and say what they lack"
-)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking, and say what they lack")]
 
 use std::process::Command;
 
@@ -44,10 +40,7 @@ fn what_the_publisher_publishes_the_consumer_bills() {
 
 #[test]
 fn without_a_gateway_an_example_says_how_to_start_one() {
-    let output = Command::new(env!("CARGO_BIN_EXE_publisher"))
-        .arg("mesh://127.0.0.1:1")
-        .output()
-        .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_publisher")).arg("mesh://127.0.0.1:1").output().unwrap();
     assert!(!output.status.success());
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("meshwire serve"), "{errors}");

@@ -52,10 +52,7 @@ const SECONDS: u64 = (1 << 24) - 1;
 
 impl Entry {
     const fn new(hash: IdHash, position: Position, second: u64) -> Self {
-        Self {
-            hash,
-            place: position << 24 | (second & SECONDS),
-        }
+        Self { hash, place: position << 24 | (second & SECONDS) }
     }
 
     const fn position(self) -> Position {
@@ -82,23 +79,15 @@ fn at(order: &VecDeque<Entry>, dropped: u32, slot: u32) -> Option<&Entry> {
 
 impl Ring {
     fn find(&self, hash: IdHash) -> Option<&Entry> {
-        let slot = self.table.find(hash.0, |s| {
-            at(&self.order, self.dropped, *s).is_some_and(|e| e.hash == hash)
-        })?;
+        let slot = self.table.find(hash.0, |s| at(&self.order, self.dropped, *s).is_some_and(|e| e.hash == hash))?;
         at(&self.order, self.dropped, *slot)
     }
 
     fn push(&mut self, entry: Entry) {
         let slot = self.dropped.wrapping_add(self.order.len() as u32);
         self.order.push_back(entry);
-        let Self {
-            table,
-            order,
-            dropped,
-        } = self;
-        table.insert_unique(entry.hash.0, slot, |s| {
-            at(order, *dropped, *s).map_or(0, |e| e.hash.0)
-        });
+        let Self { table, order, dropped } = self;
+        table.insert_unique(entry.hash.0, slot, |s| at(order, *dropped, *s).map_or(0, |e| e.hash.0));
     }
 
     fn drop_oldest(&mut self) {
@@ -128,13 +117,7 @@ impl DedupWindow {
         // Twelve days less than half the range of the seconds: ages stay unambiguous.
         let window_seconds = window.as_secs().min(SECONDS / 2);
         let max_ids = if window.is_zero() { 0 } else { max_ids };
-        Self {
-            rings: BTreeMap::new(),
-            sizes: BTreeSet::new(),
-            total: 0,
-            max_ids,
-            window_seconds,
-        }
+        Self { rings: BTreeMap::new(), sizes: BTreeSet::new(), total: 0, max_ids, window_seconds }
     }
 
     /// The position of the event that came before with this identity.
@@ -146,10 +129,7 @@ impl DedupWindow {
     /// Remembers an identity. Call [`DedupWindow::trim`] when a batch is done.
     pub(super) fn insert(&mut self, topic: TopicId, hash: IdHash, position: Position, second: u64) {
         if self.max_ids > 0 {
-            self.rings
-                .entry(topic)
-                .or_default()
-                .push(Entry::new(hash, position, second));
+            self.rings.entry(topic).or_default().push(Entry::new(hash, position, second));
             self.total += 1;
         }
     }

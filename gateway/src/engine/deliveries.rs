@@ -60,14 +60,7 @@ pub(super) struct Deliveries {
 
 impl Deliveries {
     pub(super) const fn new(credit: Credit) -> Self {
-        Self {
-            base: 1,
-            entries: VecDeque::new(),
-            history: VecDeque::new(),
-            held_events: 0,
-            held_bytes: 0,
-            credit,
-        }
+        Self { base: 1, entries: VecDeque::new(), history: VecDeque::new(), held_events: 0, held_bytes: 0, credit }
     }
 
     pub(super) const fn set_credit(&mut self, credit: Credit) {
@@ -91,26 +84,19 @@ impl Deliveries {
     /// Records a delivery and gives its number.
     pub(super) fn hold(&mut self, position: Position, size: u32) -> u64 {
         let number = self.next();
-        self.entries.push_back(Entry {
-            position,
-            size,
-            state: State::Held,
-        });
+        self.entries.push_back(Entry { position, size, state: State::Held });
         self.held_events += 1;
         self.held_bytes += u64::from(size);
         number
     }
 
     fn entry(&mut self, number: u64) -> Option<&mut Entry> {
-        self.entries
-            .get_mut(usize::try_from(number.checked_sub(self.base)?).ok()?)
+        self.entries.get_mut(usize::try_from(number.checked_sub(self.base)?).ok()?)
     }
 
     /// The position that is held under this number.
     pub(super) fn position(&self, number: u64) -> Option<Position> {
-        let entry = self
-            .entries
-            .get(usize::try_from(number.checked_sub(self.base)?).ok()?)?;
+        let entry = self.entries.get(usize::try_from(number.checked_sub(self.base)?).ok()?)?;
         (entry.state == State::Held).then_some(entry.position)
     }
 
@@ -130,16 +116,8 @@ impl Deliveries {
     }
 
     fn settled_before(&self, number: u64, kind: SettleKind) -> Settled {
-        let found = self
-            .history
-            .iter()
-            .rev()
-            .find(|(first, next, _)| (*first..*next).contains(&number));
-        if found.is_some_and(|(_, _, state)| *state == State::Settled(kind)) {
-            Settled::Before
-        } else {
-            Settled::Lost
-        }
+        let found = self.history.iter().rev().find(|(first, next, _)| (*first..*next).contains(&number));
+        if found.is_some_and(|(_, _, state)| *state == State::Settled(kind)) { Settled::Before } else { Settled::Lost }
     }
 
     /// Takes a held delivery away from the subscriber.
@@ -180,10 +158,7 @@ impl Deliveries {
     /// Everything held, as `(number, position)`, in number order.
     pub(super) fn all_held(&self) -> Vec<(u64, Position)> {
         let numbered = self.entries.iter().zip(self.base..);
-        numbered
-            .filter(|(e, _)| e.state == State::Held)
-            .map(|(e, number)| (number, e.position))
-            .collect()
+        numbered.filter(|(e, _)| e.state == State::Held).map(|(e, number)| (number, e.position)).collect()
     }
 
     /// Undoes deliveries from `next` on, which never arrived: their numbers will
@@ -224,10 +199,7 @@ impl Deliveries {
 mod tests {
     use super::*;
 
-    const CREDIT: Credit = Credit {
-        events: 4,
-        bytes: 100,
-    };
+    const CREDIT: Credit = Credit { events: 4, bytes: 100 };
 
     fn with(count: u64) -> Deliveries {
         let mut d = Deliveries::new(CREDIT);
@@ -244,17 +216,9 @@ mod tests {
         assert_eq!(d.settle(2, SettleKind::Ack), Settled::Before);
         assert_eq!(d.settle(2, SettleKind::Nack), Settled::Lost);
         assert_eq!(d.settle(1, SettleKind::Ack), Settled::Now(10));
-        assert_eq!(
-            d.settle(2, SettleKind::Ack),
-            Settled::Before,
-            "also after it left the table"
-        );
+        assert_eq!(d.settle(2, SettleKind::Ack), Settled::Before, "also after it left the table");
         assert_eq!(d.settle(2, SettleKind::Nack), Settled::Lost);
-        assert_eq!(
-            d.settle(3, SettleKind::Ack),
-            Settled::Lost,
-            "never delivered"
-        );
+        assert_eq!(d.settle(3, SettleKind::Ack), Settled::Lost, "never delivered");
     }
 
     #[test]
@@ -268,10 +232,7 @@ mod tests {
 
     #[test]
     fn byte_credit_lets_one_event_pass_over_it() {
-        let mut d = Deliveries::new(Credit {
-            events: 10,
-            bytes: 50,
-        });
+        let mut d = Deliveries::new(Credit { events: 10, bytes: 50 });
         d.hold(1, 49);
         assert!(d.has_room());
         d.hold(2, 4000);
@@ -287,10 +248,6 @@ mod tests {
         assert_eq!(d.held(), 1);
         assert_eq!(d.rewind(9), None);
         d.take_back(2);
-        assert_eq!(
-            (d.rewind(2), d.next()),
-            (Some(vec![]), 2),
-            "taken back before it was seen"
-        );
+        assert_eq!((d.rewind(2), d.next()), (Some(vec![]), 2), "taken back before it was seen");
     }
 }

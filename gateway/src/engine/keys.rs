@@ -25,10 +25,7 @@ impl Keys {
     }
 
     pub(super) fn add(&mut self, key: u64, member: SubscriptionKey, position: Position) {
-        let entry = self.in_flight.entry(key).or_insert_with(|| InFlight {
-            member,
-            positions: VecDeque::new(),
-        });
+        let entry = self.in_flight.entry(key).or_insert_with(|| InFlight { member, positions: VecDeque::new() });
         entry.positions.push_back(position);
     }
 

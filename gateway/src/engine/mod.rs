@@ -31,6 +31,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use meshwire_proto::frame::DeliverRun;
 use meshwire_proto::{EventRun, Moment, UnixMillis};
 
 use crate::store::{GroupId, Lookup, Op, Position, Ticket, TopicId};
@@ -77,6 +78,22 @@ pub struct Run {
     pub stored: UnixMillis,
     /// The events, a slice of their block.
     pub events: EventRun,
+}
+
+impl Run {
+    /// The run as deliveries of a session's subscription.
+    #[must_use]
+    pub fn of(self, subscription: u32) -> DeliverRun {
+        DeliverRun {
+            subscription,
+            first_delivery: self.first_delivery,
+            attempt: self.attempt,
+            first_position: self.first_position,
+            gap: self.gap,
+            stored_unix_ms: self.stored.0,
+            events: self.events,
+        }
+    }
 }
 
 /// What is to happen.
@@ -143,15 +160,8 @@ impl Engine {
     }
 
     /// Adds a topic: a new one, or one from the log with its next position.
-    pub fn add_topic(
-        &mut self,
-        id: TopicId,
-        settings: TopicSettings,
-        next: Position,
-        stored: UnixMillis,
-    ) {
-        self.topics
-            .insert(id, topic::Topic::new(id, settings, next, stored));
+    pub fn add_topic(&mut self, id: TopicId, settings: TopicSettings, next: Position, stored: UnixMillis) {
+        self.topics.insert(id, topic::Topic::new(id, settings, next, stored));
     }
 
     /// Adds a group from the log.
@@ -164,20 +174,12 @@ impl Engine {
         state: GroupState,
     ) {
         if let Some(topic) = self.topics.get_mut(&topic) {
-            topic
-                .groups
-                .insert(name, group::Group::new(id, ack_wait, state, false));
+            topic.groups.insert(name, group::Group::new(id, ack_wait, state, false));
         }
     }
 
     /// Remembers an identity from the log.
-    pub fn restore_identity(
-        &mut self,
-        topic: TopicId,
-        id: dedup::IdHash,
-        position: Position,
-        stored: UnixMillis,
-    ) {
+    pub fn restore_identity(&mut self, topic: TopicId, id: dedup::IdHash, position: Position, stored: UnixMillis) {
         let second = u64::try_from(stored.0 / 1000).unwrap_or(0);
         let before = self.dedup.len(topic);
         self.dedup.insert(topic, id, position, second);
@@ -265,11 +267,7 @@ impl Engine {
             };
             for group in topic.groups.values_mut().filter(|g| g.has_unlogged()) {
                 let ranges = group.take_unlogged();
-                self.ops.push(Op::Settle {
-                    topic: id,
-                    group: group.id,
-                    ranges,
-                });
+                self.ops.push(Op::Settle { topic: id, group: group.id, ranges });
             }
         }
     }
@@ -280,10 +278,7 @@ impl Engine {
             let Some(topic) = self.topics.get_mut(topic) else {
                 continue;
             };
-            topic.ticket = Ticket {
-                batch,
-                level: topic.settings.durability,
-            };
+            topic.ticket = Ticket { batch, level: topic.settings.durability };
             if let Some(id) = producer {
                 self.producers.committed(id, topic.ticket);
             }
@@ -304,12 +299,7 @@ impl Engine {
 
     /// Ends what is due. [`Engine::take_ops`] and [`Engine::dispatch`] follow.
     pub fn tick(&mut self, now: Now) {
-        while let Some((_, topic_id, group_id)) = self
-            .timers
-            .first()
-            .copied()
-            .filter(|(at, _, _)| *at <= now.mono)
-        {
+        while let Some((_, topic_id, group_id)) = self.timers.first().copied().filter(|(at, _, _)| *at <= now.mono) {
             self.timers.pop_first();
             let Some(topic) = self.topics.get_mut(&topic_id) else {
                 continue;
@@ -338,8 +328,7 @@ impl Engine {
             }
         } else if topic.groups.values().any(group::Group::has_unlogged) {
             self.unlogged.insert(id);
-            self.settles_due
-                .get_or_insert(now.mono + self.settings.settle_delay);
+            self.settles_due.get_or_insert(now.mono + self.settings.settle_delay);
         }
     }
 

@@ -32,9 +32,7 @@ pub struct Producer {
 impl Producer {
     fn contains(&self, sequence: u64) -> bool {
         let at = self.ranges.partition_point(|(_, next)| *next <= sequence);
-        self.ranges
-            .get(at)
-            .is_some_and(|(first, _)| *first <= sequence)
+        self.ranges.get(at).is_some_and(|(first, _)| *first <= sequence)
     }
 
     /// Adds `[first, next)`; sequences mostly come in order.
@@ -78,9 +76,14 @@ impl Producers {
 
     /// Whether this sequence is here already.
     pub(super) fn has(&self, mark: &ProducerMark, sequence: u64) -> bool {
-        self.known
-            .get(&mark.producer)
-            .is_some_and(|p| p.epoch == mark.epoch && p.contains(sequence))
+        self.known.get(&mark.producer).is_some_and(|p| p.epoch == mark.epoch && p.contains(sequence))
+    }
+
+    /// Whether any sequence from the mark's first one on may be here: `false` for
+    /// all that is published for the first time.
+    pub(super) fn may_have(&self, mark: &ProducerMark) -> bool {
+        let known = self.known.get(&mark.producer).filter(|p| p.epoch == mark.epoch);
+        known.and_then(|p| p.ranges.back()).is_some_and(|(_, next)| *next > mark.first_sequence)
     }
 
     /// Records `[first, next)` as taken.
@@ -90,10 +93,7 @@ impl Producers {
         }
         let producer = self.known.entry(mark.producer).or_default();
         if producer.epoch != mark.epoch {
-            *producer = Producer {
-                epoch: mark.epoch,
-                ..Producer::default()
-            };
+            *producer = Producer { epoch: mark.epoch, ..Producer::default() };
         }
         producer.forget(mark.answered_through);
         producer.add(first, next);
@@ -111,12 +111,7 @@ impl Producers {
     pub(super) fn forget_idle(&mut self, now: UnixMillis) {
         self.known.retain(|_, p| now.0 - p.seen.0 < IDLE_MS);
         while self.known.len() >= MAX_PRODUCERS {
-            let Some(oldest) = self
-                .known
-                .iter()
-                .min_by_key(|(_, p)| p.seen)
-                .map(|(id, _)| *id)
-            else {
+            let Some(oldest) = self.known.iter().min_by_key(|(_, p)| p.seen).map(|(id, _)| *id) else {
                 return;
             };
             self.known.remove(&oldest);
@@ -128,12 +123,7 @@ impl Producers {
 mod tests {
     use super::*;
 
-    const MARK: ProducerMark = ProducerMark {
-        producer: [1; 16],
-        epoch: 1,
-        first_sequence: 0,
-        answered_through: 0,
-    };
+    const MARK: ProducerMark = ProducerMark { producer: [1; 16], epoch: 1, first_sequence: 0, answered_through: 0 };
     const NOW: UnixMillis = UnixMillis(0);
 
     #[test]
@@ -143,29 +133,15 @@ mod tests {
         producers.add(&MARK, 6, 8, NOW);
         assert!(producers.has(&MARK, 4) && !producers.has(&MARK, 5) && producers.has(&MARK, 7));
         producers.add(&MARK, 5, 6, NOW);
-        assert_eq!(
-            producers.get(&[1; 16]).map(|p| p.ranges.clone()),
-            Some(VecDeque::from([(1, 8)]))
-        );
+        assert_eq!(producers.get(&[1; 16]).map(|p| p.ranges.clone()), Some(VecDeque::from([(1, 8)])));
     }
 
     #[test]
     fn what_was_answered_is_forgotten() {
         let mut producers = Producers::default();
         producers.add(&MARK, 1, 10, NOW);
-        producers.add(
-            &ProducerMark {
-                answered_through: 7,
-                ..MARK
-            },
-            10,
-            11,
-            NOW,
-        );
-        assert_eq!(
-            producers.get(&[1; 16]).map(|p| p.ranges.clone()),
-            Some(VecDeque::from([(8, 11)]))
-        );
+        producers.add(&ProducerMark { answered_through: 7, ..MARK }, 10, 11, NOW);
+        assert_eq!(producers.get(&[1; 16]).map(|p| p.ranges.clone()), Some(VecDeque::from([(8, 11)])));
     }
 
     #[test]

@@ -17,20 +17,12 @@ pub struct Scanned {
 }
 
 /// Scans every event of a run: no lock is needed for it.
-pub fn scan(
-    run: &EventRun,
-    limits: EventLimits,
-    hasher: &IdHasher,
-) -> Vec<Result<Scanned, EventError>> {
+pub fn scan(run: &EventRun, limits: EventLimits, hasher: &IdHasher) -> Vec<Result<Scanned, EventError>> {
     let mut end = 0;
     let scan = |(framed, event): (&[u8], &[u8])| {
         end += framed.len() as u32;
         let view = EventView::parse(event, limits)?;
-        Ok(Scanned {
-            end,
-            key: view.key().map_or(0, key_hash),
-            id: hasher.hash(view.source(), view.id()),
-        })
+        Ok(Scanned { end, key: view.key().map_or(0, key_hash), id: hasher.hash(view.source(), view.id()) })
     };
     run.framed().map(scan).collect()
 }
@@ -61,9 +53,7 @@ fn judge(judged: &mut Vec<Judged>, verdict: Verdict) {
     if let Some(last) = judged.last_mut() {
         let follows = match (&last.verdict, &verdict) {
             (Verdict::New(first), Verdict::New(next)) => *first + u64::from(last.count) == *next,
-            (Verdict::Duplicate(0), Verdict::Duplicate(0)) | (Verdict::NoRoom, Verdict::NoRoom) => {
-                true
-            }
+            (Verdict::Duplicate(0), Verdict::Duplicate(0)) | (Verdict::NoRoom, Verdict::NoRoom) => true,
             (Verdict::Duplicate(first), Verdict::Duplicate(next)) => {
                 *first != 0 && *first + u64::from(last.count) == *next
             }
@@ -85,69 +75,106 @@ struct Stretch {
     index: Vec<Entry>,
 }
 
+/// A run while its events are judged one after the other.
+struct Taking<'a> {
+    run: &'a EventRun,
+    events: usize,
+    /// How many were judged, and where the next one begins.
+    seen: u64,
+    start: u32,
+    judged: Vec<Judged>,
+    stretches: Vec<Stretch>,
+    /// The last event was taken: the next one may stand beside it.
+    open: bool,
+}
+
+impl<'a> Taking<'a> {
+    fn new(run: &'a EventRun) -> Self {
+        Self {
+            run,
+            events: run.count() as usize,
+            seen: 0,
+            start: 0,
+            judged: Vec::with_capacity(1),
+            stretches: Vec::new(),
+            open: false,
+        }
+    }
+
+    fn take(&mut self, event: &Scanned, position: Position, sequence: u64) {
+        if !self.open {
+            self.stretches.push(Stretch {
+                from: self.start,
+                first: position,
+                first_sequence: sequence,
+                index: Vec::with_capacity(self.events - self.seen as usize),
+            });
+            self.open = true;
+        }
+        if let Some(stretch) = self.stretches.last_mut() {
+            stretch.index.push(Entry { end: event.end - stretch.from, key: event.key });
+        }
+        self.next(Some(event.end), Verdict::New(position));
+    }
+
+    fn pass(&mut self, end: Option<u32>, verdict: Verdict) {
+        self.open = false;
+        self.next(end, verdict);
+    }
+
+    fn next(&mut self, end: Option<u32>, verdict: Verdict) {
+        self.start = end.unwrap_or_else(|| framed_end(self.run, self.seen));
+        self.seen += 1;
+        judge(&mut self.judged, verdict);
+    }
+
+    fn end(self) -> (Vec<Judged>, Vec<Stretch>) {
+        (self.judged, self.stretches)
+    }
+}
+
 impl Engine {
-    /// Accepts a run. What is new becomes an append that the next
+    /// Accepts a run, given with its scan; without `room` nothing new is taken. What is new becomes an append that the next
     /// [`Engine::take_ops`] gives; the caller commits it before it lets go of the
     /// engine, then calls [`Engine::committed`].
     pub fn publish(
         &mut self,
         now: Now,
         topic: TopicId,
-        run: &EventRun,
-        scanned: Vec<Result<Scanned, EventError>>,
+        (run, scanned): (&EventRun, Vec<Result<Scanned, EventError>>),
         producer: Option<ProducerMark>,
         room: bool,
     ) -> Vec<Judged> {
-        let mut judged = Vec::with_capacity(1);
+        let mut taking = Taking::new(run);
         let Some(state) = self.topics.get_mut(&topic) else {
-            return judged;
+            return taking.judged;
         };
         state.stored = state.stored.max(now.wall);
         let stored = state.stored;
         let second = u64::try_from(stored.0 / 1000).unwrap_or(0);
         let remembered = self.dedup.len(topic);
-        let mut stretch: Option<Stretch> = None;
-        let mut start = 0;
-        let mut appends = Vec::new();
+        let replay = producer.filter(|p| self.producers.may_have(p));
         for (n, event) in (0..).zip(scanned) {
             let sequence = producer.map_or(0, |p| p.first_sequence + n);
-            let (end, verdict) = match event {
-                Err(error) => (None, Verdict::Refused(error)),
-                Ok(event) => {
-                    let verdict = if producer.is_some_and(|p| self.producers.has(&p, sequence)) {
-                        Verdict::Duplicate(0)
-                    } else if let Some(position) = self.dedup.find(topic, event.id, second) {
-                        Verdict::Duplicate(position)
-                    } else if !room {
-                        Verdict::NoRoom
-                    } else {
-                        let position = state.next;
-                        state.next += 1;
-                        self.dedup.insert(topic, event.id, position, second);
-                        let stretch = stretch.get_or_insert_with(|| Stretch {
-                            from: start,
-                            first: position,
-                            first_sequence: sequence,
-                            index: Vec::new(),
-                        });
-                        stretch.index.push(Entry {
-                            end: event.end - stretch.from,
-                            key: event.key,
-                        });
-                        Verdict::New(position)
-                    };
-                    (Some(event.end), verdict)
+            match event {
+                Err(error) => taking.pass(None, Verdict::Refused(error)),
+                Ok(event) if replay.is_some_and(|p| self.producers.has(&p, sequence)) => {
+                    taking.pass(Some(event.end), Verdict::Duplicate(0));
                 }
-            };
-            if !matches!(verdict, Verdict::New(_)) {
-                appends.extend(stretch.take());
+                Ok(event) => match self.dedup.find(topic, event.id, second) {
+                    Some(first) => taking.pass(Some(event.end), Verdict::Duplicate(first)),
+                    None if !room => taking.pass(Some(event.end), Verdict::NoRoom),
+                    None => {
+                        self.dedup.insert(topic, event.id, state.next, second);
+                        taking.take(&event, state.next, sequence);
+                        state.next += 1;
+                    }
+                },
             }
-            start = end.unwrap_or_else(|| framed_end(run, n));
-            judge(&mut judged, verdict);
         }
-        appends.extend(stretch);
         self.dedup.trim(topic, remembered, second);
-        for stretch in appends {
+        let (judged, stretches) = taking.end();
+        for stretch in stretches {
             self.append(topic, stored, run.as_bytes(), stretch, producer);
         }
         judged
@@ -162,10 +189,7 @@ impl Engine {
         producer: Option<ProducerMark>,
     ) {
         let len = stretch.index.last().map_or(0, |e| e.end);
-        let producer = producer.map(|p| ProducerMark {
-            first_sequence: stretch.first_sequence,
-            ..p
-        });
+        let producer = producer.map(|p| ProducerMark { first_sequence: stretch.first_sequence, ..p });
         if let Some(mark) = &producer {
             let next = mark.first_sequence + stretch.index.len() as u64;
             self.producers.add(mark, mark.first_sequence, next, stored);
@@ -184,8 +208,5 @@ impl Engine {
 /// Where the framed event `n` of a run ends: only asked for a refused one.
 fn framed_end(run: &EventRun, n: u64) -> u32 {
     let n = usize::try_from(n).unwrap_or(usize::MAX);
-    run.framed()
-        .take(n.saturating_add(1))
-        .map(|(framed, _)| framed.len() as u32)
-        .sum()
+    run.framed().take(n.saturating_add(1)).map(|(framed, _)| framed.len() as u32).sum()
 }

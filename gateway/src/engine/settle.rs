@@ -1,5 +1,7 @@
 //! Settlements from subscribers.
 
+use std::ops::Range;
+
 use meshwire_proto::frame::SettleKind;
 
 use super::deliveries::Settled;
@@ -18,32 +20,24 @@ pub struct SettleAnswer {
 }
 
 impl Engine {
-    /// Settles `count` deliveries from `first` on. The first settle wins, the same
+    /// Settles deliveries by their numbers. The first settle wins, the same
     /// again is settled too, anything else is lost.
     pub fn settle(
         &mut self,
         now: Now,
         topic_id: TopicId,
         key: SubscriptionKey,
-        first: u64,
-        count: u32,
+        numbers: Range<u64>,
         kind: SettleKind,
     ) -> Vec<SettleAnswer> {
         let mut answers: Vec<SettleAnswer> = Vec::with_capacity(1);
         let mut answer = |number: u64, settled: bool| match answers.last_mut() {
             Some(last) if last.settled == settled => last.count += 1,
-            _ => answers.push(SettleAnswer {
-                first_delivery: number,
-                count: 1,
-                settled,
-            }),
+            _ => answers.push(SettleAnswer { first_delivery: number, count: 1, settled }),
         };
-        let lost = vec![SettleAnswer {
-            first_delivery: first,
-            count,
-            settled: false,
-        }];
-        let numbers = first..first.saturating_add(u64::from(count));
+        let first = numbers.start;
+        let mut lost = Vec::new();
+        lose_rest(&mut lost, first, numbers.end);
         let Some(topic) = self.topics.get_mut(&topic_id) else {
             return lost;
         };
@@ -56,10 +50,7 @@ impl Engine {
             }
             lose_rest(&mut answers, delivered, numbers.end);
         } else if let Some(group) = topic.group_of(key) {
-            let next = group
-                .members
-                .get(&key)
-                .map_or(first, |m| m.deliveries.next());
+            let next = group.members.get(&key).map_or(first, |m| m.deliveries.next());
             let delivered = numbers.end.min(next).max(first);
             group.settle(key, first..delivered, kind, &mut answer);
             lose_rest(&mut answers, delivered, numbers.end);

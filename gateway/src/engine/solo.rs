@@ -15,13 +15,7 @@ pub(super) struct Solo {
 
 impl Solo {
     /// Delivers what credit and blocks allow.
-    pub(super) fn dispatch(
-        &mut self,
-        topic: TopicId,
-        head: Position,
-        source: &mut dyn Source,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn dispatch(&mut self, topic: TopicId, head: Position, source: &mut dyn Source, out: &mut Vec<Output>) {
         while self.next < head && self.subscriber.is_available() {
             match source.block(topic, self.next) {
                 Lookup::Ready(block) => {

@@ -7,6 +7,7 @@ use meshwire_proto::GroupName;
 use super::group::{Group, GroupState};
 use super::solo::Solo;
 use super::subscriber::Subscriber;
+use super::topic::Topic;
 use super::{Credit, Engine, Now, SubscriptionKey};
 use crate::store::{GroupId, Op, Position, TopicId};
 
@@ -53,9 +54,7 @@ pub enum SubscribeError {
     #[error("the topic does not exist")]
     NoTopic,
     /// The group has other settings.
-    #[error(
-        "group {group} has ack_wait {has:?}, not {asked:?}; leave ack_wait out to take the group's"
-    )]
+    #[error("group {group} has ack_wait {has:?}, not {asked:?}; leave ack_wait out to take the group's")]
     Conflict {
         /// The group.
         group: GroupName,
@@ -78,6 +77,30 @@ pub enum Leaving {
     Lost,
 }
 
+/// The group that is asked for, new or with these settings.
+fn join<'t>(
+    topic: &'t mut Topic,
+    asked: GroupSpec,
+    start: Position,
+    ops: &mut Vec<Op>,
+) -> Result<&'t mut Group, SubscribeError> {
+    if let Some(has) = topic.groups.get(&asked.name).map(|g| g.ack_wait)
+        && let Some(wait) = asked.ack_wait.filter(|w| *w != has)
+    {
+        return Err(SubscribeError::Conflict { group: asked.name, has, asked: wait });
+    }
+    let id = topic.id;
+    Ok(topic.groups.entry(asked.name.clone()).or_insert_with(|| {
+        let ack_wait = asked.ack_wait.unwrap_or(asked.default_ack_wait);
+        if !id.is_memory() {
+            let ack_wait_ms = u32::try_from(ack_wait.as_millis()).unwrap_or(u32::MAX);
+            ops.push(Op::Group { topic: id, group: asked.new_id, name: asked.name, start, ack_wait_ms });
+        }
+        let state = GroupState { floor: start, ..GroupState::default() };
+        Group::new(asked.new_id, ack_wait, state, true)
+    }))
+}
+
 impl Engine {
     /// Starts a subscription. A new group becomes an operation for the store.
     ///
@@ -89,70 +112,25 @@ impl Engine {
         key: SubscriptionKey,
         spec: SubscribeSpec,
     ) -> Result<Subscribed, SubscribeError> {
-        let topic = self
-            .topics
-            .get_mut(&topic_id)
-            .ok_or(SubscribeError::NoTopic)?;
+        let topic = self.topics.get_mut(&topic_id).ok_or(SubscribeError::NoTopic)?;
         if topic.solos.contains_key(&key) || topic.group_of(key).is_some() {
             return Err(SubscribeError::InUse(key.subscription));
         }
         let start = spec.start.unwrap_or(topic.next).clamp(1, topic.next);
-        let Some(asked) = spec.group else {
-            let subscriber = Subscriber::new(key, spec.credit);
-            topic.solos.insert(
-                key,
-                Solo {
-                    subscriber,
-                    next: start,
-                    fresh: true,
-                },
-            );
-            self.woken.insert(topic_id);
-            return Ok(Subscribed {
-                next_delivery: 1,
-                next_position: start,
-                ack_wait: Duration::ZERO,
-            });
-        };
-        if let Some(group) = topic.groups.get(&asked.name)
-            && let Some(wait) = asked.ack_wait.filter(|w| *w != group.ack_wait)
-        {
-            return Err(SubscribeError::Conflict {
-                group: asked.name,
-                has: group.ack_wait,
-                asked: wait,
-            });
-        }
-        let ops = &mut self.ops;
-        let group = topic.groups.entry(asked.name.clone()).or_insert_with(|| {
-            let ack_wait = asked.ack_wait.unwrap_or(asked.default_ack_wait);
-            let ack_wait_ms = u32::try_from(ack_wait.as_millis()).unwrap_or(u32::MAX);
-            if !topic_id.is_memory() {
-                ops.push(Op::Group {
-                    topic: topic_id,
-                    group: asked.new_id,
-                    name: asked.name,
-                    start,
-                    ack_wait_ms,
-                });
-            }
-            Group::new(
-                asked.new_id,
-                ack_wait,
-                GroupState {
-                    floor: start,
-                    ..GroupState::default()
-                },
-                true,
-            )
-        });
-        group.join(key, spec.credit);
         self.woken.insert(topic_id);
-        Ok(Subscribed {
-            next_delivery: 1,
-            next_position: group.window.next(),
-            ack_wait: group.ack_wait,
-        })
+        match spec.group {
+            None => {
+                let subscriber = Subscriber::new(key, spec.credit);
+                let solo = Solo { subscriber, next: start, fresh: true };
+                topic.solos.insert(key, solo);
+                Ok(Subscribed { next_delivery: 1, next_position: start, ack_wait: Duration::ZERO })
+            }
+            Some(asked) => {
+                let group = join(topic, asked, start, &mut self.ops)?;
+                group.join(key, spec.credit);
+                Ok(Subscribed { next_delivery: 1, next_position: group.window.next(), ack_wait: group.ack_wait })
+            }
+        }
     }
 
     fn subscriber(&mut self, topic: TopicId, key: SubscriptionKey) -> Option<&mut Subscriber> {
@@ -160,10 +138,7 @@ impl Engine {
         if let Some(solo) = topic.solos.get_mut(&key) {
             return Some(&mut solo.subscriber);
         }
-        topic
-            .groups
-            .values_mut()
-            .find_map(|g| g.members.get_mut(&key))
+        topic.groups.values_mut().find_map(|g| g.members.get_mut(&key))
     }
 
     /// Sets a subscription's credit anew; `false` when there is none of this key.
@@ -191,9 +166,7 @@ impl Engine {
         };
         let rewound = match topic.solos.get_mut(&key) {
             Some(solo) => solo.rewind(next_delivery),
-            None => topic
-                .group_of(key)
-                .is_some_and(|g| g.rewind(key, next_delivery)),
+            None => topic.group_of(key).is_some_and(|g| g.rewind(key, next_delivery)),
         };
         if rewound && let Some(subscriber) = self.subscriber(topic_id, key) {
             subscriber.suspended = false;

@@ -32,13 +32,7 @@ pub(super) struct Subscriber {
 
 impl Subscriber {
     pub(super) const fn new(key: SubscriptionKey, credit: Credit) -> Self {
-        Self {
-            key,
-            deliveries: Deliveries::new(credit),
-            suspended: false,
-            gap: 0,
-            open: None,
-        }
+        Self { key, deliveries: Deliveries::new(credit), suspended: false, gap: 0, open: None }
     }
 
     pub(super) const fn is_available(&self) -> bool {
@@ -46,13 +40,7 @@ impl Subscriber {
     }
 
     /// Delivers one event; runs go to `out` when they end. Gives the number.
-    pub(super) fn deliver(
-        &mut self,
-        block: &Block,
-        position: Position,
-        attempt: u32,
-        out: &mut Vec<Output>,
-    ) -> u64 {
+    pub(super) fn deliver(&mut self, block: &Block, position: Position, attempt: u32, out: &mut Vec<Output>) -> u64 {
         let size = match (block.start_of(position), block.entry(position)) {
             (Some(start), Some(entry)) => entry.end - start as u32,
             _ => 0,
@@ -90,10 +78,7 @@ impl Subscriber {
     /// Ends the open run.
     pub(super) fn flush(&mut self, out: &mut Vec<Output>) {
         let Some(open) = self.open.take() else { return };
-        let events = open
-            .block
-            .run(open.first_position, open.count)
-            .unwrap_or_else(EventRun::default);
+        let events = open.block.run(open.first_position, open.count).unwrap_or_else(EventRun::default);
         let run = Run {
             first_delivery: open.first_delivery,
             attempt: open.attempt,
@@ -102,9 +87,6 @@ impl Subscriber {
             stored: open.block.stored,
             events,
         };
-        out.push(Output::Deliver {
-            subscription: self.key,
-            run,
-        });
+        out.push(Output::Deliver { subscription: self.key, run });
     }
 }

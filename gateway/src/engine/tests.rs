@@ -1,9 +1,5 @@
 //! The engine against promises, in virtual time, over blocks in memory.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use std::collections::BTreeMap;
 
@@ -15,16 +11,10 @@ use crate::store::{Append, Block, Durability, ProducerMark};
 
 const TOPIC: TopicId = TopicId(1);
 const WAIT: Duration = Duration::from_secs(30);
-const MANY: Credit = Credit {
-    events: 1000,
-    bytes: 1 << 30,
-};
+const MANY: Credit = Credit { events: 1000, bytes: 1 << 30 };
 
 const fn sub(n: u64) -> SubscriptionKey {
-    SubscriptionKey {
-        session: n,
-        subscription: 1,
-    }
+    SubscriptionKey { session: n, subscription: 1 }
 }
 
 /// What a subscription got: `(number, position, attempt)`.
@@ -41,10 +31,7 @@ impl Source for Blocks {
         if from < self.gone_before {
             return Lookup::Gone(self.gone_before);
         }
-        let found = self
-            .blocks
-            .iter()
-            .find(|b| (b.first..b.next()).contains(&from));
+        let found = self.blocks.iter().find(|b| (b.first..b.next()).contains(&from));
         found.cloned().map_or(Lookup::Ahead, Lookup::Ready)
     }
 }
@@ -66,11 +53,8 @@ impl Rig {
             settle_delay: Duration::from_millis(10),
         };
         let mut engine = Engine::new(settings);
-        let topic = TopicSettings {
-            name: TopicName::parse("t").unwrap(),
-            durability: Durability::Synced,
-            retention_ms: 1,
-        };
+        let topic =
+            TopicSettings { name: TopicName::parse("t").unwrap(), durability: Durability::Synced, retention_ms: 1 };
         engine.add_topic(TOPIC, topic, 1, UnixMillis(0));
         Self {
             engine,
@@ -85,18 +69,14 @@ impl Rig {
     fn run(ids: &[String], key: Option<&str>) -> EventRun {
         let event = |id: &String| {
             let event = Event::text("t", "x").id(id).source("/s");
-            key.map_or(event.clone(), |k| event.key(k))
-                .encode()
-                .unwrap()
+            key.map_or(event.clone(), |k| event.key(k)).encode().unwrap()
         };
         ids.iter().map(event).collect()
     }
 
     fn publish_run(&mut self, run: &EventRun, mark: Option<ProducerMark>) -> Vec<Judged> {
         let scanned = scan(run, EventLimits::default(), &IdHasher::new([0; 16]));
-        let judged = self
-            .engine
-            .publish(self.now, TOPIC, run, scanned, mark, true);
+        let judged = self.engine.publish(self.now, TOPIC, (run, scanned), mark, true);
         self.commit();
         judged
     }
@@ -104,19 +84,8 @@ impl Rig {
     fn commit(&mut self) {
         for op in self.engine.take_ops(self.now, false) {
             match op {
-                Op::Append(Append {
-                    first,
-                    stored,
-                    bytes,
-                    index,
-                    ..
-                }) => {
-                    let block = Block {
-                        first,
-                        stored,
-                        bytes,
-                        index: index.into(),
-                    };
+                Op::Append(Append { first, stored, bytes, index, .. }) => {
+                    let block = Block { first, stored, bytes, index: index.into() };
                     self.engine.kept(TOPIC, block.next());
                     self.blocks.blocks.push(block);
                 }
@@ -135,9 +104,7 @@ impl Rig {
     }
 
     fn publish(&mut self, count: u64, key: Option<&str>) {
-        let ids: Vec<String> = (self.next_id..self.next_id + count)
-            .map(|n| n.to_string())
-            .collect();
+        let ids: Vec<String> = (self.next_id..self.next_id + count).map(|n| n.to_string()).collect();
         self.next_id += count;
         self.publish_run(&Self::run(&ids, key), None);
     }
@@ -149,24 +116,15 @@ impl Rig {
             ack_wait: Some(WAIT),
             default_ack_wait: WAIT,
         };
-        let spec = SubscribeSpec {
-            group: Some(group),
-            start: Some(1),
-            credit,
-        };
+        let spec = SubscribeSpec { group: Some(group), start: Some(1), credit };
         self.engine.subscribe(TOPIC, sub(n), spec).unwrap();
         self.commit();
     }
 
     fn settle(&mut self, n: u64, first: u64, count: u32, kind: SettleKind) -> Vec<bool> {
-        let answers = self
-            .engine
-            .settle(self.now, TOPIC, sub(n), first, count, kind);
+        let answers = self.engine.settle(self.now, TOPIC, sub(n), first..first + u64::from(count), kind);
         self.commit();
-        answers
-            .into_iter()
-            .flat_map(|a| std::iter::repeat_n(a.settled, a.count as usize))
-            .collect()
+        answers.into_iter().flat_map(|a| std::iter::repeat_n(a.settled, a.count as usize)).collect()
     }
 
     fn advance(&mut self, by: Duration) {
@@ -201,13 +159,7 @@ fn an_acked_event_is_never_delivered_again_and_an_unacked_one_is_after_its_lease
 #[test]
 fn credit_bounds_what_a_subscriber_holds() {
     let mut rig = Rig::new();
-    rig.join(
-        1,
-        Credit {
-            events: 4,
-            bytes: 1 << 30,
-        },
-    );
+    rig.join(1, Credit { events: 4, bytes: 1 << 30 });
     rig.publish(10, None);
     assert_eq!(rig.take(1).len(), 4);
     rig.settle(1, 1, 3, Ack);
@@ -222,12 +174,7 @@ fn members_share_the_events_and_a_lost_ones_come_again_elsewhere() {
     rig.publish(100, None);
     let (first, second) = (rig.take(1), rig.take(2));
     assert_eq!(first.len() + second.len(), 100);
-    assert!(
-        first.len() >= 32 && second.len() >= 32,
-        "{} {}",
-        first.len(),
-        second.len()
-    );
+    assert!(first.len() >= 32 && second.len() >= 32, "{} {}", first.len(), second.len());
     rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Lost);
     rig.commit();
     let again = rig.take(2);
@@ -241,58 +188,29 @@ fn a_key_goes_to_one_member_at_a_time_and_a_nack_takes_back_what_follows() {
     rig.join(1, MANY);
     rig.join(2, MANY);
     rig.publish(5, Some("k"));
-    let (member, got) = if rig.got.contains_key(&sub(1)) {
-        (1, rig.take(1))
-    } else {
-        (2, rig.take(2))
-    };
+    let (member, got) = if rig.got.contains_key(&sub(1)) { (1, rig.take(1)) } else { (2, rig.take(2)) };
     assert_eq!(got.iter().map(|g| g.1).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     rig.settle(member, 1, 1, Ack);
     rig.settle(member, 3, 1, Nack);
     // 2 is still in flight there, so 3, 4 and 5 come again to the same member, in order.
     let again = rig.take(member);
-    assert_eq!(
-        again.iter().map(|g| (g.1, g.2)).collect::<Vec<_>>(),
-        [(3, 2), (4, 2), (5, 2)]
-    );
-    assert_eq!(
-        rig.settle(member, 4, 2, Ack),
-        [false, false],
-        "they were taken back"
-    );
+    assert_eq!(again.iter().map(|g| (g.1, g.2)).collect::<Vec<_>>(), [(3, 2), (4, 2), (5, 2)]);
+    assert_eq!(rig.settle(member, 4, 2, Ack), [false, false], "they were taken back");
     assert_eq!(rig.take(3 - member), []);
     rig.advance(Duration::from_millis(10));
-    let failed: Vec<_> = rig
-        .settled
-        .iter()
-        .filter(|s| s.2 == crate::store::Outcome::Failed)
-        .collect();
-    assert_eq!(
-        failed,
-        [&(3, 1, crate::store::Outcome::Failed)],
-        "only the nacked one gains a failure"
-    );
+    let failed: Vec<_> = rig.settled.iter().filter(|s| s.2 == crate::store::Outcome::Failed).collect();
+    assert_eq!(failed, [&(3, 1, crate::store::Outcome::Failed)], "only the nacked one gains a failure");
 }
 
 #[test]
 fn a_key_whose_member_has_no_room_waits_and_others_go_on() {
     let mut rig = Rig::new();
-    rig.join(
-        1,
-        Credit {
-            events: 1,
-            bytes: 1 << 30,
-        },
-    );
+    rig.join(1, Credit { events: 1, bytes: 1 << 30 });
     rig.publish(2, Some("a"));
     assert_eq!(rig.take(1), [(1, 1, 1)]);
     rig.join(2, MANY);
     rig.publish(1, Some("b"));
-    assert_eq!(
-        rig.take(2).iter().map(|g| g.1).collect::<Vec<_>>(),
-        [3],
-        "2 waits behind 1"
-    );
+    assert_eq!(rig.take(2).iter().map(|g| g.1).collect::<Vec<_>>(), [3], "2 waits behind 1");
     rig.settle(1, 1, 1, Ack);
     let second = [rig.take(1), rig.take(2)].concat();
     assert_eq!(second.iter().map(|g| g.1).collect::<Vec<_>>(), [2]);
@@ -307,10 +225,7 @@ fn a_clean_leave_gives_back_at_once_without_a_failure() {
     rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Clean);
     rig.commit();
     rig.join(2, MANY);
-    assert_eq!(
-        rig.take(2).iter().map(|g| g.1).collect::<Vec<_>>(),
-        [1, 2, 3]
-    );
+    assert_eq!(rig.take(2).iter().map(|g| g.1).collect::<Vec<_>>(), [1, 2, 3]);
     rig.advance(Duration::from_millis(10));
     assert_eq!(rig.settled, []);
 }
@@ -328,10 +243,7 @@ fn a_resumed_subscriber_gets_again_what_never_arrived_under_the_same_numbers() {
     rig.commit();
     assert_eq!(rig.take(1), [(3, 3, 1), (4, 4, 1), (5, 5, 1)]);
     assert_eq!(rig.settle(1, 1, 5, Ack), [true; 5]);
-    assert!(
-        !rig.engine.resume(TOPIC, sub(1), 9),
-        "it cannot have seen what was not sent"
-    );
+    assert!(!rig.engine.resume(TOPIC, sub(1), 9), "it cannot have seen what was not sent");
 }
 
 #[test]
@@ -339,84 +251,37 @@ fn every_unnamed_subscriber_gets_every_event_from_its_start() {
     let mut rig = Rig::new();
     rig.publish(2, None);
     for (n, start) in [(1, Some(1)), (2, None)] {
-        rig.engine
-            .subscribe(
-                TOPIC,
-                sub(n),
-                SubscribeSpec {
-                    group: None,
-                    start,
-                    credit: MANY,
-                },
-            )
-            .unwrap();
+        rig.engine.subscribe(TOPIC, sub(n), SubscribeSpec { group: None, start, credit: MANY }).unwrap();
     }
     rig.publish(2, None);
-    assert_eq!(
-        rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(),
-        [1, 2, 3, 4]
-    );
+    assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!(rig.take(2).iter().map(|g| g.1).collect::<Vec<_>>(), [3, 4]);
-    assert_eq!(
-        rig.settle(1, 2, 1, Nack),
-        [true],
-        "without a group a settle only returns credit"
-    );
+    assert_eq!(rig.settle(1, 2, 1, Nack), [true], "without a group a settle only returns credit");
     assert_eq!(rig.take(1), []);
 }
 
 #[test]
 fn what_retention_took_is_told_as_a_gap() {
     let mut rig = Rig::new();
-    let one = Credit {
-        events: 1,
-        bytes: 1 << 30,
-    };
-    rig.engine
-        .subscribe(
-            TOPIC,
-            sub(1),
-            SubscribeSpec {
-                group: None,
-                start: Some(1),
-                credit: one,
-            },
-        )
-        .unwrap();
+    let one = Credit { events: 1, bytes: 1 << 30 };
+    rig.engine.subscribe(TOPIC, sub(1), SubscribeSpec { group: None, start: Some(1), credit: one }).unwrap();
     rig.publish(10, None);
     rig.take(1);
     rig.blocks.gone_before = 8;
-    rig.engine.settle(rig.now, TOPIC, sub(1), 1, 1, Ack);
+    rig.engine.settle(rig.now, TOPIC, sub(1), 1..2, Ack);
     let mut out = Vec::new();
     rig.engine.dispatch(rig.now, &mut rig.blocks, &mut out);
-    let Some(Output::Deliver { run, .. }) = out.first() else {
-        panic!("a delivery")
-    };
+    let Some(Output::Deliver { run, .. }) = out.first() else { panic!("a delivery") };
     assert_eq!((run.first_position, run.gap), (8, 6));
 }
 
 #[test]
 fn duplicates_are_found_by_id_and_by_sequence_and_bad_events_by_index() {
     let mut rig = Rig::new();
-    let mark = ProducerMark {
-        producer: [9; 16],
-        epoch: 1,
-        first_sequence: 1,
-        answered_through: 0,
-    };
+    let mark = ProducerMark { producer: [9; 16], epoch: 1, first_sequence: 1, answered_through: 0 };
     let ids = ["a", "b"].map(str::to_owned);
-    assert_eq!(
-        rig.publish_run(&Rig::run(&ids, None), Some(mark))[0],
-        Judged {
-            count: 2,
-            verdict: Verdict::New(1)
-        }
-    );
-    assert_eq!(
-        rig.publish_run(&Rig::run(&ids, None), Some(mark))[0].verdict,
-        Verdict::Duplicate(0),
-        "a replay"
-    );
+    assert_eq!(rig.publish_run(&Rig::run(&ids, None), Some(mark))[0], Judged { count: 2, verdict: Verdict::New(1) });
+    assert_eq!(rig.publish_run(&Rig::run(&ids, None), Some(mark))[0].verdict, Verdict::Duplicate(0), "a replay");
     let mixed: EventRun = [
         Event::text("t", "x").id("b").source("/s").encode().unwrap(),
         bytes::Bytes::from_static(b"\x0a\x01c"),
@@ -427,20 +292,10 @@ fn duplicates_are_found_by_id_and_by_sequence_and_bad_events_by_index() {
     let judged = rig.publish_run(&mixed, None);
     assert_eq!(judged[0].verdict, Verdict::Duplicate(2));
     assert!(matches!(judged[1].verdict, Verdict::Refused(_)));
-    assert_eq!(
-        judged[2],
-        Judged {
-            count: 1,
-            verdict: Verdict::New(3)
-        }
-    );
+    assert_eq!(judged[2], Judged { count: 1, verdict: Verdict::New(3) });
     let stored = rig.blocks.blocks.last().unwrap();
     let run = stored.run(3, 1).unwrap();
-    assert_eq!(
-        run.iter().next().unwrap(),
-        mixed.iter().nth(2).unwrap(),
-        "bytes as they came"
-    );
+    assert_eq!(run.iter().next().unwrap(), mixed.iter().nth(2).unwrap(), "bytes as they came");
 }
 
 #[test]
@@ -453,15 +308,7 @@ fn a_group_is_refused_other_settings_by_name() {
         ack_wait: Some(Duration::from_secs(5)),
         default_ack_wait: WAIT,
     };
-    let refused = rig.engine.subscribe(
-        TOPIC,
-        sub(2),
-        SubscribeSpec {
-            group: Some(group),
-            start: None,
-            credit: MANY,
-        },
-    );
+    let refused = rig.engine.subscribe(TOPIC, sub(2), SubscribeSpec { group: Some(group), start: None, credit: MANY });
     assert!(refused.unwrap_err().to_string().contains("ack_wait"));
 }
 
@@ -474,35 +321,18 @@ fn settles_ride_in_a_commit_or_start_their_own_within_ten_milliseconds() {
     assert_eq!(rig.settled, []);
     assert_eq!(rig.engine.deadline(), Some(Moment(10_000)));
     rig.publish(1, None);
-    assert_eq!(
-        rig.settled,
-        [(1, 1, crate::store::Outcome::Acked)],
-        "rode along"
-    );
+    assert_eq!(rig.settled, [(1, 1, crate::store::Outcome::Acked)], "rode along");
     rig.settle(1, 2, 2, Ack);
     rig.advance(Duration::from_millis(10));
-    assert_eq!(
-        rig.settled.last(),
-        Some(&(2, 2, crate::store::Outcome::Acked))
-    );
+    assert_eq!(rig.settled.last(), Some(&(2, 2, crate::store::Outcome::Acked)));
 }
 
 #[test]
 fn a_restored_group_skips_what_was_settled_and_counts_failures_on() {
     let mut rig = Rig::new();
     rig.publish(6, None);
-    let state = GroupState {
-        floor: 2,
-        settled: vec![(3, 5)],
-        failures: BTreeMap::from([(2, 2)]),
-    };
-    rig.engine.restore_group(
-        TOPIC,
-        GroupName::parse("g").unwrap(),
-        GroupId(1),
-        WAIT,
-        state,
-    );
+    let state = GroupState { floor: 2, settled: vec![(3, 5)], failures: BTreeMap::from([(2, 2)]) };
+    rig.engine.restore_group(TOPIC, GroupName::parse("g").unwrap(), GroupId(1), WAIT, state);
     rig.join(1, MANY);
     assert_eq!(rig.take(1), [(1, 2, 3), (2, 5, 1), (3, 6, 1)]);
 }

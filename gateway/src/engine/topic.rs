@@ -36,12 +36,7 @@ pub(super) struct Topic {
 }
 
 impl Topic {
-    pub(super) fn new(
-        id: TopicId,
-        settings: TopicSettings,
-        next: Position,
-        stored: UnixMillis,
-    ) -> Self {
+    pub(super) fn new(id: TopicId, settings: TopicSettings, next: Position, stored: UnixMillis) -> Self {
         Self {
             id,
             settings,
@@ -55,12 +50,7 @@ impl Topic {
     }
 
     /// Delivers to everyone what credit allows.
-    pub(super) fn dispatch(
-        &mut self,
-        now: meshwire_proto::Moment,
-        source: &mut dyn Source,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn dispatch(&mut self, now: meshwire_proto::Moment, source: &mut dyn Source, out: &mut Vec<Output>) {
         for solo in self.solos.values_mut() {
             solo.dispatch(self.id, self.head, source, out);
         }
@@ -71,8 +61,6 @@ impl Topic {
 
     /// The group a subscription is a member of.
     pub(super) fn group_of(&mut self, key: SubscriptionKey) -> Option<&mut Group> {
-        self.groups
-            .values_mut()
-            .find(|g| g.members.contains_key(&key))
+        self.groups.values_mut().find(|g| g.members.contains_key(&key))
     }
 }

@@ -41,10 +41,7 @@ impl Listener {
     /// # Errors
     /// What the system says, as that the port is in use.
     pub async fn bind(address: SocketAddr, config: ListenerConfig) -> io::Result<Self> {
-        Ok(Self {
-            socket: TcpListener::bind(address).await?,
-            config,
-        })
+        Ok(Self { socket: TcpListener::bind(address).await?, config })
     }
 
     /// Where it listens.
@@ -56,11 +53,7 @@ impl Listener {
     }
 
     /// Accepts until shutdown, then waits for every connection to end.
-    pub async fn serve(
-        self,
-        ingresses: Vec<Arc<dyn Ingress>>,
-        mut shutdown: watch::Receiver<Shutdown>,
-    ) {
+    pub async fn serve(self, ingresses: Vec<Arc<dyn Ingress>>, mut shutdown: watch::Receiver<Shutdown>) {
         let ingresses: Arc<[Arc<dyn Ingress>]> = ingresses.into();
         let permits = Arc::new(Semaphore::new(self.config.max_connections));
         let mut connections = JoinSet::new();
@@ -83,11 +76,7 @@ impl Listener {
                 tracing::warn!(%peer, limit = self.config.max_connections, "connection refused (option max_connections)");
                 continue;
             };
-            let (ingresses, shutdown, timeout) = (
-                ingresses.clone(),
-                shutdown.clone(),
-                self.config.sniff_timeout,
-            );
+            let (ingresses, shutdown, timeout) = (ingresses.clone(), shutdown.clone(), self.config.sniff_timeout);
             connections.spawn(async move {
                 serve_one(stream, peer, &ingresses, shutdown, timeout).await;
                 drop(permit);
@@ -110,16 +99,7 @@ async fn serve_one(
     match tokio::time::timeout(timeout, sniff(&mut stream, &mut prefix, ingresses)).await {
         Ok(Ok(Some(ingress))) => {
             tracing::debug!(%peer, protocol = ingress.name(), "connected");
-            ingress
-                .serve(
-                    Accepted {
-                        stream,
-                        prefix,
-                        peer,
-                    },
-                    shutdown,
-                )
-                .await;
+            ingress.serve(Accepted { stream, prefix, peer }, shutdown).await;
             tracing::debug!(%peer, "disconnected");
         }
         Ok(Ok(None)) => {
@@ -162,7 +142,5 @@ async fn sniff<'a>(
 }
 
 fn printable(prefix: &[u8]) -> String {
-    Bytes::copy_from_slice(prefix.get(..16).unwrap_or(prefix))
-        .escape_ascii()
-        .to_string()
+    Bytes::copy_from_slice(prefix.get(..16).unwrap_or(prefix)).escape_ascii().to_string()
 }

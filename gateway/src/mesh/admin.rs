@@ -12,26 +12,15 @@ impl Mesh {
     ///
     /// # Errors
     /// As the command says; `UNSUPPORTED` for one that this version does not know.
-    pub fn admin(
-        &self,
-        caller: &Caller,
-        command: admin::Command,
-    ) -> Result<(admin::Answer, Ticket), Refusal> {
+    pub fn admin(&self, caller: &Caller, command: admin::Command) -> Result<(admin::Answer, Ticket), Refusal> {
         match command.command {
             Some(command::Command::CreateTopic(create)) => self.create_topic(caller, &create),
             Some(command::Command::ListTopics(list)) => self.list_topics(caller, &list),
-            None => Err(Refusal::new(
-                ErrorKind::Unsupported,
-                "this gateway does not know the command",
-            )),
+            None => Err(Refusal::new(ErrorKind::Unsupported, "this gateway does not know the command")),
         }
     }
 
-    fn create_topic(
-        &self,
-        caller: &Caller,
-        create: &admin::CreateTopic,
-    ) -> Result<(admin::Answer, Ticket), Refusal> {
+    fn create_topic(&self, caller: &Caller, create: &admin::CreateTopic) -> Result<(admin::Answer, Ticket), Refusal> {
         let invalid = |e: String| Refusal::new(ErrorKind::Invalid, e);
         let name = TopicName::parse(&create.name).map_err(|e| invalid(e.to_string()))?;
         self.authorize(caller, Action::CreateTopic, name.as_str())?;
@@ -50,30 +39,12 @@ impl Mesh {
             drop(topics);
             return self.same_topic(topic, &name, durability, retention_ms);
         }
-        let (topic, ticket) = self.inner.create(
-            &mut topics,
-            &name,
-            NewTopic {
-                durability,
-                retention_ms,
-            },
-        )?;
+        let (topic, ticket) = self.inner.create(&mut topics, &name, NewTopic { durability, retention_ms })?;
         drop(topics);
         // Topics survive power loss before they are answered, whatever their own level.
-        let ticket = Ticket {
-            level: if topic.id.is_memory() {
-                Durability::Memory
-            } else {
-                Durability::Synced
-            },
-            ..ticket
-        };
-        Ok((
-            admin::Answer {
-                answer: Some(answer::Answer::Topic(self.describe(topic))),
-            },
-            ticket,
-        ))
+        let ticket =
+            Ticket { level: if topic.id.is_memory() { Durability::Memory } else { Durability::Synced }, ..ticket };
+        Ok((admin::Answer { answer: Some(answer::Answer::Topic(self.describe(topic))) }, ticket))
     }
 
     /// Creating what is there already is fine if it is the same.
@@ -93,63 +64,30 @@ impl Mesh {
             None
         };
         match differs {
-            Some(has) => Err(Refusal::new(
-                ErrorKind::AlreadyExists,
-                format!("topic {name} exists with {has}"),
-            )),
-            None => Ok((
-                admin::Answer {
-                    answer: Some(answer::Answer::Topic(described)),
-                },
-                Ticket::KEPT,
-            )),
+            Some(has) => Err(Refusal::new(ErrorKind::AlreadyExists, format!("topic {name} exists with {has}"))),
+            None => Ok((admin::Answer { answer: Some(answer::Answer::Topic(described)) }, Ticket::KEPT)),
         }
     }
 
-    fn list_topics(
-        &self,
-        caller: &Caller,
-        list: &admin::ListTopics,
-    ) -> Result<(admin::Answer, Ticket), Refusal> {
+    fn list_topics(&self, caller: &Caller, list: &admin::ListTopics) -> Result<(admin::Answer, Ticket), Refusal> {
         self.authorize(caller, Action::ListTopics, "")?;
         let limit = match list.limit {
             0 => 100,
             limit @ 1..=1000 => limit as usize,
             other => {
-                return Err(Refusal::new(
-                    ErrorKind::Invalid,
-                    format!("limit is {other}; from 1 to 1000 is accepted"),
-                ));
+                return Err(Refusal::new(ErrorKind::Invalid, format!("limit is {other}; from 1 to 1000 is accepted")));
             }
         };
         let mut page: Vec<(TopicName, TopicRef)> = {
             let topics = self.inner.topics();
-            let after = topics
-                .names
-                .iter()
-                .filter(|(name, _)| name.as_str() > list.cursor.as_str());
-            after
-                .take(limit + 1)
-                .map(|(name, topic)| (name.clone(), *topic))
-                .collect()
+            let after = topics.names.iter().filter(|(name, _)| name.as_str() > list.cursor.as_str());
+            after.take(limit + 1).map(|(name, topic)| (name.clone(), *topic)).collect()
         };
         let more = page.len() > limit;
         page.truncate(limit);
-        let next = page
-            .last()
-            .filter(|_| more)
-            .map(|(name, _)| name.to_string())
-            .unwrap_or_default();
-        let topics = page
-            .into_iter()
-            .map(|(_, topic)| self.describe(topic))
-            .collect();
-        Ok((
-            admin::Answer {
-                answer: Some(answer::Answer::Topics(admin::TopicList { topics, next })),
-            },
-            Ticket::KEPT,
-        ))
+        let next = page.last().filter(|_| more).map(|(name, _)| name.to_string()).unwrap_or_default();
+        let topics = page.into_iter().map(|(_, topic)| self.describe(topic)).collect();
+        Ok((admin::Answer { answer: Some(answer::Answer::Topics(admin::TopicList { topics, next })) }, Ticket::KEPT))
     }
 
     fn describe(&self, topic: TopicRef) -> admin::Topic {
@@ -184,12 +122,7 @@ impl Mesh {
             first_position,
             next_position: next,
             bytes: store.topic_bytes(topic.id),
-            groups: shard
-                .engine
-                .groups(topic.id)
-                .into_iter()
-                .map(group)
-                .collect(),
+            groups: shard.engine.groups(topic.id).into_iter().map(group).collect(),
         }
     }
 }

@@ -20,10 +20,7 @@ struct Open {
 
 impl Budget {
     pub(super) fn new(limit: u64) -> Self {
-        Self {
-            limit,
-            open: Mutex::default(),
-        }
+        Self { limit, open: Mutex::default() }
     }
 
     fn open(&self) -> std::sync::MutexGuard<'_, Open> {
@@ -46,12 +43,7 @@ impl Budget {
     /// Written bytes no longer wait in memory, at whatever level.
     pub(super) fn kept(&self, watermark: Watermark) {
         let mut open = self.open();
-        while let Some((_, bytes)) = open
-            .batches
-            .front()
-            .copied()
-            .filter(|(batch, _)| *batch <= watermark.written)
-        {
+        while let Some((_, bytes)) = open.batches.front().copied().filter(|(batch, _)| *batch <= watermark.written) {
             open.used -= bytes;
             open.batches.pop_front();
         }

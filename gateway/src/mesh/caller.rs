@@ -22,12 +22,7 @@ impl Caller {
     /// A caller without credentials.
     #[must_use]
     pub fn anonymous(protocol: &'static str, peer: Option<SocketAddr>) -> Self {
-        Self {
-            tenant: "default".into(),
-            principal: "anonymous".into(),
-            protocol,
-            peer,
-        }
+        Self { tenant: "default".into(), principal: "anonymous".into(), protocol, peer }
     }
 }
 
@@ -78,11 +73,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of this kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            retry_after_ms: 0,
-        }
+        Self { kind, message: message.into(), retry_after_ms: 0 }
     }
 
     /// With the time after which to try again.

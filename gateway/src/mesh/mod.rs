@@ -23,12 +23,15 @@ use tokio::sync::{Notify, watch};
 pub use caller::{Action, AllowAll, Authorize, Caller, Refusal};
 pub use open::{Recovered, RecoveredGroup, RecoveredTopic, Stores};
 pub use publish::{Answer, Published};
-pub use subscribe::{SettleAnswers, SubscribeRequest};
+pub use subscribe::{SettleAnswers, SettleRequest, SubscribeRequest};
 pub use topics::TopicRef;
+
+// What an ingress needs of the words below the mesh.
+pub use crate::engine::{Credit, Leaving, SettleAnswer, SubscriptionKey};
+pub use crate::store::{ProducerMark, Ticket, Watermark};
 
 use crate::clock::Clock;
 use crate::engine::{IdHasher, Now};
-use crate::store::{Ticket, Watermark};
 use budget::Budget;
 use shard::Shard;
 use topics::Topics;
@@ -100,15 +103,8 @@ impl Mesh {
         if self.inner.authorize.allows(caller, action, object) {
             return Ok(());
         }
-        let about = if object.is_empty() {
-            String::new()
-        } else {
-            format!(" {object}")
-        };
-        Err(Refusal::new(
-            ErrorKind::Denied,
-            format!("{} may not {action:?}{about}", caller.principal),
-        ))
+        let about = if object.is_empty() { String::new() } else { format!(" {object}") };
+        Err(Refusal::new(ErrorKind::Denied, format!("{} may not {action:?}{about}", caller.principal)))
     }
 
     /// A number for a new session, unique in this process.
@@ -132,11 +128,7 @@ impl Mesh {
     /// When [`Mesh::tick`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        self.inner
-            .shards
-            .iter()
-            .filter_map(|s| shard::lock(s).engine.deadline())
-            .min()
+        self.inner.shards.iter().filter_map(|s| shard::lock(s).engine.deadline()).min()
     }
 
     /// Ends leases that are due and commits settlements that waited long enough.
@@ -150,9 +142,7 @@ impl Mesh {
     pub async fn keep_time(&self) {
         loop {
             let deadline = self.deadline();
-            self.inner
-                .alarm
-                .store(deadline.map_or(u64::MAX, |d| d.0), Ordering::Relaxed);
+            self.inner.alarm.store(deadline.map_or(u64::MAX, |d| d.0), Ordering::Relaxed);
             let set = self.inner.alarm_set.notified();
             match deadline {
                 None => set.await,

@@ -101,23 +101,15 @@ impl Mesh {
             clock,
             authorize,
             stores,
-            shards: engines
-                .into_iter()
-                .map(|e| Mutex::new(Shard::new(e)))
-                .collect(),
-            topics: Mutex::new(Topics {
-                names,
-                next: recovered.next_ids.0.max(1),
-            }),
+            shards: engines.into_iter().map(|e| Mutex::new(Shard::new(e))).collect(),
+            topics: Mutex::new(Topics { names, next: recovered.next_ids.0.max(1) }),
             next_group: AtomicU32::new(recovered.next_ids.1.max(1)),
             next_session: AtomicU64::new(1),
             watermark: watch::Sender::new(recovered.watermark),
             alarm: AtomicU64::new(u64::MAX),
             alarm_set: Notify::new(),
         };
-        Self {
-            inner: Arc::new(inner),
-        }
+        Self { inner: Arc::new(inner) }
     }
 
     /// Remembers the identities of stored events, framed as in a block: before
@@ -125,7 +117,9 @@ impl Mesh {
     pub fn remember(&self, topic: TopicId, first: Position, stored: UnixMillis, bytes: &[u8]) {
         // What was stored once passed the limits of then: take it whatever they are now.
         let limits = EventLimits { max_event_bytes: u32::MAX, max_attribute_bytes: u32::MAX };
-        let Some(mutex) = self.inner.shards.get(self.inner.shard_of(topic)) else { return };
+        let Some(mutex) = self.inner.shards.get(self.inner.shard_of(topic)) else {
+            return;
+        };
         let mut shard = lock(mutex);
         for (position, (_, event)) in (first..).zip(EventRun::framed_in(bytes)) {
             if let Ok(view) = EventView::parse(event, limits) {
@@ -152,19 +146,9 @@ fn restore(engines: &mut [Engine], recovered: &Recovered) -> BTreeMap<meshwire_p
         };
         engine.add_topic(topic.id, topic.settings.clone(), topic.next, topic.stored);
         for group in &topic.groups {
-            engine.restore_group(
-                topic.id,
-                group.name.clone(),
-                group.id,
-                group.ack_wait,
-                group.state.clone(),
-            );
+            engine.restore_group(topic.id, group.name.clone(), group.id, group.ack_wait, group.state.clone());
         }
-        let reference = TopicRef {
-            id: topic.id,
-            durability: topic.settings.durability,
-            shard,
-        };
+        let reference = TopicRef { id: topic.id, durability: topic.settings.durability, shard };
         names.insert(topic.settings.name.clone(), reference);
     }
     for (id, producer) in &recovered.producers {

@@ -52,9 +52,7 @@ impl Mesh {
         let mut shard = shard::lock(mutex);
         let now = self.now();
         let no_room = self.no_room(topic, run.as_bytes().len() as u64);
-        let judged = shard
-            .engine
-            .publish(now, topic.id, run, scanned, producer, no_room.is_none());
+        let judged = shard.engine.publish(now, topic.id, (run, scanned), producer, no_room.is_none());
         inner.commit(&mut shard, now, false);
         let ticket = shard.engine.ticket(topic.id);
         inner.deliver(&mut shard, now, None);
@@ -62,38 +60,26 @@ impl Mesh {
         let answer = |verdict| match verdict {
             Verdict::New(position) => Answer::New(position),
             Verdict::Duplicate(position) => Answer::Duplicate(position),
-            Verdict::Refused(error) => {
-                Answer::Refused(Refusal::new(error.kind(), error.to_string()))
-            }
+            Verdict::Refused(error) => Answer::Refused(Refusal::new(error.kind(), error.to_string())),
             Verdict::NoRoom => {
                 let full = || Refusal::new(ErrorKind::Busy, "the gateway is out of room");
                 Answer::Refused(no_room.clone().unwrap_or_else(full))
             }
         };
-        let answers = judged
-            .into_iter()
-            .map(|j| (j.count, answer(j.verdict)))
-            .collect();
+        let answers = judged.into_iter().map(|j| (j.count, answer(j.verdict))).collect();
         Ok(Published { answers, ticket })
     }
 
     /// Why `bytes` more cannot be taken, if they cannot.
     fn no_room(&self, topic: TopicRef, bytes: u64) -> Option<Refusal> {
-        let log = self
-            .inner
-            .stores
-            .log
-            .as_ref()
-            .filter(|_| !topic.id.is_memory())?;
+        let log = self.inner.stores.log.as_ref().filter(|_| !topic.id.is_memory())?;
         if !self.inner.budget.has_room() {
             let text = "too many accepted bytes wait to be kept (option publish_budget_bytes)";
             return Some(Refusal::new(ErrorKind::Busy, text).after(RETRY_BUSY_MS));
         }
         match log.reserve(bytes) {
             Ok(()) => None,
-            Err(e @ StoreError::Full(_)) => {
-                Some(Refusal::new(e.kind(), e.to_string()).after(RETRY_FULL_MS))
-            }
+            Err(e @ StoreError::Full(_)) => Some(Refusal::new(e.kind(), e.to_string()).after(RETRY_FULL_MS)),
             Err(e) => Some(Refusal::new(e.kind(), e.to_string())),
         }
     }
@@ -103,12 +89,7 @@ impl Mesh {
     ///
     /// # Errors
     /// `PRODUCER_FENCED`: it was opened again with a higher epoch.
-    pub fn kept_through(
-        &self,
-        producer: &[u8; 16],
-        epoch: u32,
-        first: u64,
-    ) -> Result<(u64, bool), Refusal> {
+    pub fn kept_through(&self, producer: &[u8; 16], epoch: u32, first: u64) -> Result<(u64, bool), Refusal> {
         let watermark: Watermark = *self.inner.watermark.borrow();
         let (mut ranges, mut known) = (Vec::new(), false);
         for mutex in &self.inner.shards {
@@ -117,10 +98,7 @@ impl Mesh {
                 continue;
             };
             if found.epoch > epoch {
-                let text = format!(
-                    "this producer was opened again with epoch {}; this one has {epoch}",
-                    found.epoch
-                );
+                let text = format!("this producer was opened again with epoch {}; this one has {epoch}", found.epoch);
                 return Err(Refusal::new(ErrorKind::ProducerFenced, text));
             }
             known |= found.epoch == epoch;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Inner;
 use super::open::Stores;
-use crate::delivery::{Delivery, Sink};
+use crate::delivery::Sink;
 use crate::engine::{Engine, Now, Output, Source, SubscriptionKey};
 use crate::store::{Block, Lookup, Op, Position, TopicId};
 
@@ -22,11 +22,7 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) const fn new(engine: Engine) -> Self {
-        Self {
-            engine,
-            sinks: BTreeMap::new(),
-            out: Vec::new(),
-        }
+        Self { engine, sinks: BTreeMap::new(), out: Vec::new() }
     }
 }
 
@@ -44,10 +40,8 @@ struct Blocks<'a> {
 
 impl Source for Blocks<'_> {
     fn block(&mut self, topic: TopicId, from: Position) -> Lookup {
-        if let Some((_, block)) = self
-            .fetched
-            .as_ref()
-            .filter(|(t, b)| *t == topic && (b.first..b.next()).contains(&from))
+        if let Some((_, block)) =
+            self.fetched.as_ref().filter(|(t, b)| *t == topic && (b.first..b.next()).contains(&from))
         {
             return Lookup::Ready(block.clone());
         }
@@ -57,11 +51,7 @@ impl Source for Blocks<'_> {
 
 impl Inner {
     /// Changes a shard, then carries out what follows from it.
-    pub(super) fn with<R>(
-        &self,
-        shard: &Mutex<Shard>,
-        change: impl FnOnce(&mut Engine, Now) -> R,
-    ) -> R {
+    pub(super) fn with<R>(&self, shard: &Mutex<Shard>, change: impl FnOnce(&mut Engine, Now) -> R) -> R {
         let mut shard = lock(shard);
         let now = self.clock.now();
         let result = change(&mut shard.engine, now);
@@ -77,8 +67,7 @@ impl Inner {
         if ops.is_empty() {
             return 0;
         }
-        let (memory, logged): (Vec<Op>, Vec<Op>) =
-            ops.into_iter().partition(|op| op.topic().is_memory());
+        let (memory, logged): (Vec<Op>, Vec<Op>) = ops.into_iter().partition(|op| op.topic().is_memory());
         if !memory.is_empty() {
             let heads: Vec<(TopicId, Position)> = memory.iter().filter_map(head).collect();
             self.stores.memory.commit(memory);
@@ -100,20 +89,10 @@ impl Inner {
     /// Hands out what can be delivered.
     pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<(TopicId, Block)>) {
         let Shard { engine, sinks, out } = shard;
-        engine.dispatch(
-            now,
-            &mut Blocks {
-                stores: &self.stores,
-                fetched,
-            },
-            out,
-        );
+        engine.dispatch(now, &mut Blocks { stores: &self.stores, fetched }, out);
         for Output::Deliver { subscription, run } in out.drain(..) {
             if let Some(sink) = sinks.get(&subscription) {
-                sink.deliver(Delivery {
-                    subscription: subscription.subscription,
-                    run,
-                });
+                sink.deliver(run.of(subscription.subscription));
             }
         }
         if let Some(deadline) = engine.deadline()

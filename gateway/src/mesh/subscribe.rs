@@ -10,8 +10,7 @@ use meshwire_proto::{ErrorKind, GroupName};
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::delivery::Sink;
 use crate::engine::{
-    Credit, GroupSpec, Leaving, SettleAnswer, SubscribeError, SubscribeSpec, Subscribed,
-    SubscriptionKey,
+    Credit, GroupSpec, Leaving, SettleAnswer, SubscribeError, SubscribeSpec, Subscribed, SubscriptionKey,
 };
 use crate::store::{GroupId, Position, Ticket};
 
@@ -26,6 +25,17 @@ pub struct SubscribeRequest {
     pub ack_wait: Option<Duration>,
     /// Most unsettled.
     pub credit: Credit,
+}
+
+/// What a consumer says of consecutive deliveries.
+#[derive(Clone, Debug)]
+pub struct SettleRequest {
+    /// Delivery numbers.
+    pub numbers: std::ops::Range<u64>,
+    /// What happens to them.
+    pub kind: SettleKind,
+    /// Start a commit for it.
+    pub confirm: bool,
 }
 
 /// Answers to a settle, and when they are kept.
@@ -57,11 +67,7 @@ impl Mesh {
             ack_wait: request.ack_wait,
             default_ack_wait: meshwire_proto::options::ACK_WAIT.default_duration(),
         });
-        let spec = SubscribeSpec {
-            group,
-            start: request.start,
-            credit: request.credit,
-        };
+        let spec = SubscribeSpec { group, start: request.start, credit: request.credit };
         let mut shard = shard::lock(self.shard(topic)?);
         let now = self.now();
         let subscribed = shard.engine.subscribe(topic.id, key, spec).map_err(|e| {
@@ -80,13 +86,10 @@ impl Mesh {
     }
 
     fn shard(&self, topic: TopicRef) -> Result<&std::sync::Mutex<shard::Shard>, Refusal> {
-        self.inner
-            .shards
-            .get(topic.shard)
-            .ok_or_else(|| Refusal::new(ErrorKind::Internal, "a topic without a shard"))
+        self.inner.shards.get(topic.shard).ok_or_else(|| Refusal::new(ErrorKind::Internal, "a topic without a shard"))
     }
 
-    /// Settles `count` deliveries from `first` on. A confirmed settle starts a
+    /// Settles deliveries. A confirmed settle starts a
     /// commit of its own and holds once the ticket is kept.
     ///
     /// # Errors
@@ -96,15 +99,13 @@ impl Mesh {
         caller: &Caller,
         (topic, name): (TopicRef, &str),
         key: SubscriptionKey,
-        (first, count): (u64, u32),
-        kind: SettleKind,
-        confirm: bool,
+        asked: SettleRequest,
     ) -> Result<SettleAnswers, Refusal> {
         self.authorize(caller, Action::Subscribe, name)?;
         let mut shard = shard::lock(self.shard(topic)?);
         let now = self.now();
-        let answers = shard.engine.settle(now, topic.id, key, first, count, kind);
-        self.inner.commit(&mut shard, now, confirm);
+        let answers = shard.engine.settle(now, topic.id, key, asked.numbers, asked.kind);
+        self.inner.commit(&mut shard, now, asked.confirm);
         let ticket = shard.engine.ticket(topic.id);
         self.inner.deliver(&mut shard, now, None);
         Ok(SettleAnswers { answers, ticket })
@@ -122,35 +123,22 @@ impl Mesh {
         credit: Credit,
     ) -> Result<(), Refusal> {
         self.authorize(caller, Action::Subscribe, name)?;
-        let known = self.inner.with(self.shard(topic)?, |engine, _| {
-            engine.credit(topic.id, key, credit)
-        });
+        let known = self.inner.with(self.shard(topic)?, |engine, _| engine.credit(topic.id, key, credit));
         let text = || format!("there is no subscription {}", key.subscription);
-        if known {
-            Ok(())
-        } else {
-            Err(Refusal::new(ErrorKind::NotFound, text()))
-        }
+        if known { Ok(()) } else { Err(Refusal::new(ErrorKind::NotFound, text())) }
     }
 
     /// Delivers nothing to a subscription until [`Mesh::resume`]; its leases go on.
     pub fn suspend(&self, topic: TopicRef, key: SubscriptionKey) {
         if let Ok(mutex) = self.shard(topic) {
-            self.inner
-                .with(mutex, |engine, _| engine.suspend(topic.id, key));
+            self.inner.with(mutex, |engine, _| engine.suspend(topic.id, key));
         }
     }
 
     /// Delivers to a subscription again, through this sink, from the number that
     /// it expects next. `false` when that number cannot be.
     #[must_use]
-    pub fn resume(
-        &self,
-        topic: TopicRef,
-        key: SubscriptionKey,
-        next_delivery: u64,
-        sink: Arc<dyn Sink>,
-    ) -> bool {
+    pub fn resume(&self, topic: TopicRef, key: SubscriptionKey, next_delivery: u64, sink: Arc<dyn Sink>) -> bool {
         let Ok(mutex) = self.shard(topic) else {
             return false;
         };
@@ -168,7 +156,6 @@ impl Mesh {
     pub fn leave(&self, topic: TopicRef, key: SubscriptionKey, how: Leaving) {
         let Ok(mutex) = self.shard(topic) else { return };
         shard::lock(mutex).sinks.remove(&key);
-        self.inner
-            .with(mutex, |engine, now| engine.leave(now, topic.id, key, how));
+        self.inner.with(mutex, |engine, now| engine.leave(now, topic.id, key, how));
     }
 }

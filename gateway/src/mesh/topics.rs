@@ -42,13 +42,8 @@ impl Inner {
         id.0 as usize % self.shards.len().max(1)
     }
 
-    /// Creates a topic; the caller holds the directory and has seen that it is new.
-    pub(super) fn create(
-        &self,
-        topics: &mut Topics,
-        name: &TopicName,
-        asked: NewTopic,
-    ) -> Result<(TopicRef, Ticket), Refusal> {
+    /// Whether a new topic can be; gives the durability it will have.
+    fn may_create(&self, topics: &Topics, name: &TopicName, asked: NewTopic) -> Result<Durability, Refusal> {
         if topics.names.len() >= self.config.max_topics {
             let text = format!(
                 "there are {} topics already (option max_topics); topic {name} was not created",
@@ -56,52 +51,40 @@ impl Inner {
             );
             return Err(Refusal::new(ErrorKind::Busy, text));
         }
-        let strongest = self
-            .stores
-            .log
-            .as_ref()
-            .map_or(Durability::Memory, |log| log.capability().durability);
+        let strongest = self.stores.log.as_ref().map_or(Durability::Memory, |log| log.capability().durability);
         let durability = asked.durability.unwrap_or(strongest);
         if durability > strongest {
-            let text = format!(
-                "topic {name} cannot be {durability:?}: this gateway keeps nothing on disk (option memory)"
-            );
+            let text =
+                format!("topic {name} cannot be {durability:?}: this gateway keeps nothing on disk (option memory)");
             return Err(Refusal::new(ErrorKind::Unsupported, text));
         }
         if durability > Durability::Memory
             && let Some(log) = &self.stores.log
         {
-            log.reserve(0)
-                .map_err(|e| Refusal::new(e.kind(), e.to_string()).after(1000))?;
+            log.reserve(0).map_err(|e| Refusal::new(e.kind(), e.to_string()).after(1000))?;
         }
+        Ok(durability)
+    }
+
+    /// Creates a topic; the caller holds the directory and has seen that it is new.
+    pub(super) fn create(
+        &self,
+        topics: &mut Topics,
+        name: &TopicName,
+        asked: NewTopic,
+    ) -> Result<(TopicRef, Ticket), Refusal> {
+        let durability = self.may_create(topics, name, asked)?;
         let number = topics.next;
         topics.next += 1;
-        let id = if durability == Durability::Memory {
-            TopicId::memory(number)
-        } else {
-            TopicId(number)
-        };
+        let id = if durability == Durability::Memory { TopicId::memory(number) } else { TopicId(number) };
         let retention_ms = asked.retention_ms.unwrap_or(self.config.retention_ms);
-        let topic = TopicRef {
-            id,
-            durability,
-            shard: self.shard_of(id),
-        };
+        let topic = TopicRef { id, durability, shard: self.shard_of(id) };
         let ticket = self.shards.get(topic.shard).map_or(Ticket::KEPT, |shard| {
-            let settings = TopicSettings {
-                name: name.clone(),
-                durability,
-                retention_ms,
-            };
+            let settings = TopicSettings { name: name.clone(), durability, retention_ms };
             self.with(shard, |engine, now| {
                 engine.add_topic(id, settings, 1, now.wall);
                 if !id.is_memory() {
-                    engine.push_op(Op::Topic {
-                        topic: id,
-                        name: name.clone(),
-                        durability,
-                        retention_ms,
-                    });
+                    engine.push_op(Op::Topic { topic: id, name: name.clone(), durability, retention_ms });
                 }
             });
             super::shard::lock(shard).engine.ticket(id)
@@ -118,28 +101,18 @@ impl Mesh {
     /// # Errors
     /// `INVALID` (the name), `DENIED`, `TOPIC_NOT_FOUND`, `BUSY` (too many
     /// topics), `DISK_FULL`.
-    pub fn open_topic(
-        &self,
-        caller: &Caller,
-        name: &str,
-        action: Action,
-    ) -> Result<TopicRef, Refusal> {
-        let name =
-            TopicName::parse(name).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
+    pub fn open_topic(&self, caller: &Caller, name: &str, action: Action) -> Result<TopicRef, Refusal> {
+        let name = TopicName::parse(name).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
         self.authorize(caller, action, name.as_str())?;
         let mut topics = self.inner.topics();
         if let Some(topic) = topics.names.get(&name) {
             return Ok(*topic);
         }
         if !self.inner.config.auto_create {
-            let text = format!(
-                "topic {name} does not exist; create it with: meshwire topics create {name}"
-            );
+            let text = format!("topic {name} does not exist; create it with: meshwire topics create {name}");
             return Err(Refusal::new(ErrorKind::TopicNotFound, text));
         }
         self.authorize(caller, Action::CreateTopic, name.as_str())?;
-        self.inner
-            .create(&mut topics, &name, NewTopic::default())
-            .map(|(topic, _)| topic)
+        self.inner.create(&mut topics, &name, NewTopic::default()).map(|(topic, _)| topic)
     }
 }

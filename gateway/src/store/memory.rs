@@ -8,9 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{
-    Append, Block, Capability, Durability, Lookup, Op, Position, Store, StoreError, TopicId,
-};
+use super::{Append, Block, Capability, Durability, Lookup, Op, Position, Store, StoreError, TopicId};
 
 /// Appends below this size are copied together; larger ones stay the buffer they came in.
 const COPY_BELOW: usize = 16 * 1024;
@@ -58,26 +56,12 @@ fn cost(block: &Block) -> usize {
 
 impl Ring {
     fn new(next: Position) -> Self {
-        Self {
-            blocks: VecDeque::new(),
-            next,
-            bytes: 0,
-            open: BytesMut::new(),
-        }
+        Self { blocks: VecDeque::new(), next, bytes: 0, open: BytesMut::new() }
     }
 
     fn push(&mut self, append: Append) {
-        let bytes = if append.bytes.len() < COPY_BELOW {
-            self.copy(&append.bytes)
-        } else {
-            append.bytes
-        };
-        let block = Block {
-            first: append.first,
-            stored: append.stored,
-            bytes,
-            index: append.index.into(),
-        };
+        let bytes = if append.bytes.len() < COPY_BELOW { self.copy(&append.bytes) } else { append.bytes };
+        let block = Block { first: append.first, stored: append.stored, bytes, index: append.index.into() };
         self.next = block.next();
         self.bytes += cost(&block);
         self.blocks.push_back(block);
@@ -106,10 +90,7 @@ impl Ring {
 impl Rings {
     fn push(&mut self, append: Append, config: MemoryConfig) {
         let topic = append.topic;
-        let ring = self
-            .topics
-            .entry(topic)
-            .or_insert_with(|| Ring::new(append.first));
+        let ring = self.topics.entry(topic).or_insert_with(|| Ring::new(append.first));
         self.sizes.remove(&(ring.bytes, topic));
         self.total -= ring.bytes;
         ring.push(append);
@@ -137,10 +118,7 @@ impl MemoryStore {
     /// Empty rings.
     #[must_use]
     pub fn new(config: MemoryConfig) -> Self {
-        Self {
-            config,
-            rings: Mutex::default(),
-        }
+        Self { config, rings: Mutex::default() }
     }
 
     fn rings(&self) -> MutexGuard<'_, Rings> {
@@ -150,11 +128,7 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn capability(&self) -> Capability {
-        Capability {
-            durability: Durability::Memory,
-            atomic_commit: true,
-            native_groups: false,
-        }
+        Capability { durability: Durability::Memory, atomic_commit: true, native_groups: false }
     }
 
     fn reserve(&self, _: u64) -> Result<(), StoreError> {
@@ -185,21 +159,14 @@ impl Store for MemoryStore {
     }
 
     fn topic_bytes(&self, topic: TopicId) -> u64 {
-        self.rings()
-            .topics
-            .get(&topic)
-            .map_or(0, |r| r.bytes as u64)
+        self.rings().topics.get(&topic).map_or(0, |r| r.bytes as u64)
     }
 
     fn close(&self) {}
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 mod tests {
     use meshwire_proto::UnixMillis;
 
@@ -212,10 +179,7 @@ mod tests {
             first,
             stored: UnixMillis(0),
             bytes: vec![first as u8; size].into(),
-            index: vec![Entry {
-                end: size as u32,
-                key: 0,
-            }],
+            index: vec![Entry { end: size as u32, key: 0 }],
             producer: None,
         })
     }
@@ -230,19 +194,14 @@ mod tests {
 
     #[test]
     fn a_ring_keeps_its_newest_bytes_and_names_what_is_gone() {
-        let store = MemoryStore::new(MemoryConfig {
-            ring_bytes: 10_000,
-            total_bytes: 1 << 20,
-        });
+        let store = MemoryStore::new(MemoryConfig { ring_bytes: 10_000, total_bytes: 1 << 20 });
         for first in 1..=100 {
             assert_eq!(store.commit(vec![append(1, first, 300)]), 0);
         }
         let first = first_readable(&store, 1);
         assert!((60..90).contains(&first), "{first}");
         assert!(store.topic_bytes(TopicId::memory(1)) <= 10_000);
-        let Lookup::Ready(block) = store.read(TopicId::memory(1), 100) else {
-            panic!("the newest is there")
-        };
+        let Lookup::Ready(block) = store.read(TopicId::memory(1), 100) else { panic!("the newest is there") };
         assert_eq!(block.bytes[0], 100);
         assert!(matches!(store.read(TopicId::memory(1), 101), Lookup::Ahead));
         assert!(matches!(store.read(TopicId::memory(7), 1), Lookup::Ahead));
@@ -250,10 +209,7 @@ mod tests {
 
     #[test]
     fn over_the_total_the_largest_ring_gives_way() {
-        let store = MemoryStore::new(MemoryConfig {
-            ring_bytes: 1 << 20,
-            total_bytes: 20_000,
-        });
+        let store = MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 20_000 });
         store.commit(vec![append(2, 1, 300)]);
         for first in 1..=100 {
             store.commit(vec![append(1, first, 300)]);
@@ -264,14 +220,8 @@ mod tests {
 
     #[test]
     fn one_event_larger_than_the_ring_passes() {
-        let store = MemoryStore::new(MemoryConfig {
-            ring_bytes: 1000,
-            total_bytes: 1000,
-        });
+        let store = MemoryStore::new(MemoryConfig { ring_bytes: 1000, total_bytes: 1000 });
         store.commit(vec![append(1, 1, 50_000)]);
-        assert!(matches!(
-            store.read(TopicId::memory(1), 1),
-            Lookup::Ready(_)
-        ));
+        assert!(matches!(store.read(TopicId::memory(1), 1), Lookup::Ready(_)));
     }
 }

@@ -80,11 +80,7 @@ pub struct Entry {
 /// Two keys with one hash share an order, which is harmless.
 #[must_use]
 pub fn key_hash(key: &str) -> u64 {
-    key.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |h, b| {
-            (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-        })
-        .max(1)
+    key.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)).max(1)
 }
 
 impl Block {
@@ -103,9 +99,7 @@ impl Block {
     /// The index entry of a position, `None` outside the block.
     #[must_use]
     pub fn entry(&self, position: Position) -> Option<Entry> {
-        self.index
-            .get(usize::try_from(position.checked_sub(self.first)?).ok()?)
-            .copied()
+        self.index.get(usize::try_from(position.checked_sub(self.first)?).ok()?).copied()
     }
 
     /// Offset of a position's first byte; of the position behind the last, the length.
@@ -113,20 +107,14 @@ impl Block {
     pub fn start_of(&self, position: Position) -> Option<usize> {
         match position.checked_sub(self.first)? {
             0 => Some(0),
-            n => self
-                .index
-                .get(usize::try_from(n).ok()? - 1)
-                .map(|e| e.end as usize),
+            n => self.index.get(usize::try_from(n).ok()? - 1).map(|e| e.end as usize),
         }
     }
 
     /// `count` events from `position` on as a run that shares this block's bytes.
     #[must_use]
     pub fn run(&self, position: Position, count: u32) -> Option<EventRun> {
-        let (from, to) = (
-            self.start_of(position)?,
-            self.start_of(position + u64::from(count))?,
-        );
+        let (from, to) = (self.start_of(position)?, self.start_of(position + u64::from(count))?);
         (from <= to).then(|| EventRun::from_parts(self.bytes.slice(from..to), count))
     }
 }
@@ -215,9 +203,7 @@ impl Op {
     #[must_use]
     pub const fn topic(&self) -> TopicId {
         match self {
-            Self::Topic { topic, .. } | Self::Group { topic, .. } | Self::Settle { topic, .. } => {
-                *topic
-            }
+            Self::Topic { topic, .. } | Self::Group { topic, .. } | Self::Settle { topic, .. } => *topic,
             Self::Append(append) => append.topic,
         }
     }
@@ -254,18 +240,12 @@ pub struct Ticket {
 
 impl Ticket {
     /// Kept from the start.
-    pub const KEPT: Self = Self {
-        batch: 0,
-        level: Durability::Memory,
-    };
+    pub const KEPT: Self = Self { batch: 0, level: Durability::Memory };
 
     /// The ticket that is kept last.
     #[must_use]
     pub fn later(self, other: Self) -> Self {
-        Self {
-            batch: self.batch.max(other.batch),
-            level: self.level.max(other.level),
-        }
+        Self { batch: self.batch.max(other.batch), level: self.level.max(other.level) }
     }
 }
 

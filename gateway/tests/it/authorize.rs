@@ -40,7 +40,11 @@ async fn every_operation_is_refused_to_who_may_nothing() {
     assert_eq!(peer.publish("t", run_of(&[event("1")])).await[0].code, DENIED);
     peer.send(ClientFrame::Subscribe(earliest(1, "t", "g"))).await;
     assert_eq!(peer.error().await.code, DENIED);
-    assert_eq!(admin(&mut peer, command::Command::CreateTopic(CreateTopic { name: "t".into(), ..CreateTopic::default() })).await, DENIED);
+    assert_eq!(
+        admin(&mut peer, command::Command::CreateTopic(CreateTopic { name: "t".into(), ..CreateTopic::default() }))
+            .await,
+        DENIED
+    );
     assert_eq!(admin(&mut peer, command::Command::ListTopics(ListTopics::default())).await, DENIED);
 }
 

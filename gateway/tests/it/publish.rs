@@ -31,7 +31,10 @@ async fn good_events_of_a_batch_are_kept_and_each_bad_one_has_its_index_and_reas
     by_index.sort();
     let codes: Vec<(u64, u32, u32)> = by_index.iter().map(|(i, n, c, _)| (*i, *n, *c)).collect();
     let (invalid, large) = (ErrorKind::Invalid.number(), ErrorKind::TooLarge.number());
-    assert_eq!(codes, [(0, 1, 0), (1, 1, invalid), (2, 2, 0), (4, 1, invalid), (5, 1, invalid), (6, 1, large), (7, 1, 0)]);
+    assert_eq!(
+        codes,
+        [(0, 1, 0), (1, 1, invalid), (2, 2, 0), (4, 1, invalid), (5, 1, invalid), (6, 1, large), (7, 1, 0)]
+    );
     assert!(by_index[1].3.contains("specversion") || by_index[1].3.contains("has no"), "{}", by_index[1].3);
     assert!(by_index[3].3.contains("more than once"), "{}", by_index[3].3);
     assert!(by_index[5].3.contains("max_attribute_bytes"), "{}", by_index[5].3);
@@ -79,7 +82,13 @@ async fn a_replay_by_sequence_is_a_duplicate_whatever_it_holds() {
     drop(peer);
     let (mut peer, welcome) = rig.login(wire::Hello { first_unanswered: 2, ..hello }).await;
     assert_eq!(welcome.kept_through, 2, "sequence 2 is kept");
-    let run = PublishRun { alias: 1, topic: "t".into(), first_sequence: 2, events: run_of(&[event("other")]), ..PublishRun::default() };
+    let run = PublishRun {
+        alias: 1,
+        topic: "t".into(),
+        first_sequence: 2,
+        events: run_of(&[event("other")]),
+        ..PublishRun::default()
+    };
     peer.send(ClientFrame::Publish(Publish { runs: vec![run], answered_through: 1 })).await;
     let receipt = peer.find(|f| if let ServerFrame::Receipts(r) = f { Some(r.receipts) } else { None }).await;
     assert!(receipt[0].duplicate && receipt[0].code == 0);
@@ -98,7 +107,13 @@ async fn an_invalid_topic_answers_every_event_with_the_rule() {
 async fn what_this_version_does_not_do_is_refused_by_name() {
     let rig = Rig::start().await;
     let mut peer = rig.session().await;
-    let run = |first_sequence| PublishRun { alias: 1, topic: "t".into(), first_sequence, events: run_of(&[event("1")]), ..PublishRun::default() };
+    let run = |first_sequence| PublishRun {
+        alias: 1,
+        topic: "t".into(),
+        first_sequence,
+        events: run_of(&[event("1")]),
+        ..PublishRun::default()
+    };
     let runs = [
         PublishRun { deliver_at_ms: 1, ..run(1) },
         PublishRun { expires_in_ms: 1, ..run(2) },

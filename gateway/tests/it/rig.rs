@@ -9,8 +9,8 @@ use meshwire_gateway::config::Config;
 use meshwire_gateway::mesh::{AllowAll, Authorize};
 use meshwire_gateway::run::Gateway;
 use meshwire_proto::frame::{
-    ClientFrame, DeliverRun, FrameParser, PREFACE, Publish, PublishRun, Receipt, ServerFrame, Settle, SettleKind, SettleRange,
-    begin_frame, end_frame,
+    ClientFrame, DeliverRun, FrameParser, PREFACE, Publish, PublishRun, Receipt, ServerFrame, Settle, SettleKind,
+    SettleRange, begin_frame, end_frame,
 };
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{Event, EventRun};
@@ -186,12 +186,19 @@ impl Peer {
     }
 
     /// Settles with confirmation; gives `(first, count, code)`.
-    pub(crate) async fn settle(&mut self, subscription: u32, first: u64, count: u32, kind: SettleKind) -> Vec<(u64, u32, u32)> {
+    pub(crate) async fn settle(
+        &mut self,
+        subscription: u32,
+        first: u64,
+        count: u32,
+        kind: SettleKind,
+    ) -> Vec<(u64, u32, u32)> {
         self.settles += 1;
         let range = SettleRange { subscription, first_delivery: first, count, kind, ..SettleRange::default() };
         self.send(ClientFrame::Settle(Settle { sequence: self.settles, ranges: vec![range], confirm: true })).await;
-        let results =
-            self.find(|f| if let ServerFrame::Settled(s) = f { (!s.results.is_empty()).then_some(s.results) } else { None });
+        let results = self.find(|f| {
+            if let ServerFrame::Settled(s) = f { (!s.results.is_empty()).then_some(s.results) } else { None }
+        });
         results.await.into_iter().map(|r| (r.first_delivery, r.count, r.code)).collect()
     }
 }

@@ -31,7 +31,12 @@ async fn a_resumed_session_keeps_its_leases_and_gets_what_never_arrived() {
     assert_eq!((runs[0].first_delivery, runs[0].first_position, runs[0].attempt), (2, 2, 1));
     assert_eq!(peer.settle(1, 1, 3, SettleKind::Ack).await, [(1, 3, 0)], "the lease of the first went on");
     // A second connection takes the session from the first, which may be half open.
-    let (_taken, third) = rig.login(wire::Hello { held: vec![wire::HeldSubscription { subscription: 1, next_delivery: 4 }], ..resume.clone() }).await;
+    let (_taken, third) = rig
+        .login(wire::Hello {
+            held: vec![wire::HeldSubscription { subscription: 1, next_delivery: 4 }],
+            ..resume.clone()
+        })
+        .await;
     assert!(third.resumed);
     assert!(peer.error().await.message.contains("another connection"));
     let (_, wrong) = rig.login(wire::Hello { resume_secret: vec![0; 16].into(), ..resume }).await;

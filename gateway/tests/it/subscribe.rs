@@ -19,7 +19,13 @@ async fn a_nacked_event_comes_again_and_an_acked_one_does_not() {
     assert_eq!(peer.settle(1, 1, 1, SettleKind::Ack).await, [(1, 1, 0)]);
     peer.send(ClientFrame::Settle(meshwire_proto::frame::Settle {
         sequence: 2,
-        ranges: vec![meshwire_proto::frame::SettleRange { subscription: 1, first_delivery: 2, count: 1, kind: SettleKind::Nack, ..Default::default() }],
+        ranges: vec![meshwire_proto::frame::SettleRange {
+            subscription: 1,
+            first_delivery: 2,
+            count: 1,
+            kind: SettleKind::Nack,
+            ..Default::default()
+        }],
         confirm: false,
     }))
     .await;

@@ -30,13 +30,9 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
-                while let Some((Name(name), value)) =
-                    map.next_entry::<Name<'de>, &'de RawValue>()?
-                {
+                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
                     if members.iter().any(|(n, _)| *n == name) {
-                        return Err(serde::de::Error::custom(format!(
-                            "member {name:?} occurs twice"
-                        )));
+                        return Err(serde::de::Error::custom(format!("member {name:?} occurs twice")));
                     }
                     members.push((name, value));
                 }
@@ -56,8 +52,7 @@ struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 /// [`EventError`]: what is wrong and where. Required attributes may be absent
 /// here; [`Event::encode`] asks for them.
 pub fn parse(text: &str) -> Result<Event, EventError> {
-    let Members(members) =
-        serde_json::from_str(text).map_err(|e| EventError::Json(e.to_string()))?;
+    let Members(members) = serde_json::from_str(text).map_err(|e| EventError::Json(e.to_string()))?;
     let mut event = Event::default();
     let (mut data, mut base64, mut content_type) = (None, None, None);
     for (name, raw) in members {
@@ -76,17 +71,11 @@ pub fn parse(text: &str) -> Result<Event, EventError> {
             "data_base64" => base64 = Some(string(&name, raw)?),
             "time" => {
                 let text = string(&name, raw)?;
-                let time = Timestamp::from_str(&text).map_err(|_| {
-                    EventError::value("time", format!("{text:?} is not an RFC 3339 time"))
-                })?;
+                let time = Timestamp::from_str(&text)
+                    .map_err(|_| EventError::value("time", format!("{text:?} is not an RFC 3339 time")))?;
                 event = event.attribute("time", AttributeValue::Timestamp(time));
             }
-            "dataschema" => {
-                event = event.attribute(
-                    "dataschema",
-                    AttributeValue::Uri(string(&name, raw)?.into()),
-                )
-            }
+            "dataschema" => event = event.attribute("dataschema", AttributeValue::Uri(string(&name, raw)?.into())),
             "datacontenttype" => {
                 let text = string(&name, raw)?;
                 event = event.data_content_type(&text);
@@ -96,9 +85,7 @@ pub fn parse(text: &str) -> Result<Event, EventError> {
         }
     }
     match (data, base64) {
-        (Some(_), Some(_)) => Err(EventError::Json(
-            "data and data_base64 exclude each other".to_owned(),
-        )),
+        (Some(_), Some(_)) => Err(EventError::Json("data and data_base64 exclude each other".to_owned())),
         (Some(raw), None) => with_data(event, raw, content_type.as_deref()),
         (None, Some(text)) => STANDARD
             .decode(text)
@@ -115,11 +102,7 @@ fn with_data(event: Event, raw: &str, content_type: Option<&str>) -> Result<Even
         Some(kind) if is_json(kind) => Ok(event.text_data(raw)),
         Some(kind) => serde_json::from_str::<String>(raw)
             .map(|text| event.text_data(text))
-            .map_err(|_| {
-                EventError::Json(format!(
-                    "data of type {kind:?} must be a string, or data_base64"
-                ))
-            }),
+            .map_err(|_| EventError::Json(format!("data of type {kind:?} must be a string, or data_base64"))),
     }
 }
 
@@ -132,14 +115,11 @@ fn extension(name: &str, raw: &RawValue) -> Result<AttributeValue<'static>, Even
     Ok(match text.as_bytes().first() {
         Some(b'"') => AttributeValue::String(string(name, raw)?.into()),
         Some(b't' | b'f') => AttributeValue::Boolean(text == "true"),
-        Some(b'-' | b'0'..=b'9') => AttributeValue::Integer(text.parse().map_err(|_| {
-            EventError::value(name, format!("{text} is not an integer of 32 bits"))
-        })?),
+        Some(b'-' | b'0'..=b'9') => AttributeValue::Integer(
+            text.parse().map_err(|_| EventError::value(name, format!("{text} is not an integer of 32 bits")))?,
+        ),
         _ => {
-            return Err(EventError::value(
-                name,
-                "must be a string, an integer or a boolean",
-            ));
+            return Err(EventError::value(name, "must be a string, an integer or a boolean"));
         }
     })
 }
@@ -147,12 +127,7 @@ fn extension(name: &str, raw: &RawValue) -> Result<AttributeValue<'static>, Even
 /// Whether a media type says JSON: CloudEvents 1.0.2, JSON Event Format, section 3.1.
 #[must_use]
 pub fn is_json(content_type: &str) -> bool {
-    let essence = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence.ends_with("/json") || essence.ends_with("+json")
 }
 
@@ -163,11 +138,7 @@ pub fn is_json(content_type: &str) -> bool {
 /// [`EventError::Unsupported`] for `proto_data`: it has no form in JSON.
 pub fn write(event: &EventView<'_>, out: &mut String) -> Result<(), EventError> {
     out.push_str("{\"specversion\":\"1.0\"");
-    for (name, value) in [
-        ("id", event.id()),
-        ("source", event.source()),
-        ("type", event.kind()),
-    ] {
+    for (name, value) in [("id", event.id()), ("source", event.source()), ("type", event.kind())] {
         member(out, name, value);
     }
     for (name, value) in event.attributes() {
@@ -180,15 +151,9 @@ pub fn write(event: &EventView<'_>, out: &mut String) -> Result<(), EventError> 
     match event.data() {
         Data::Absent => {}
         Data::Proto(_) => {
-            return Err(EventError::Unsupported(
-                "proto_data cannot be written as JSON; receive it as protobuf",
-            ));
+            return Err(EventError::Unsupported("proto_data cannot be written as JSON; receive it as protobuf"));
         }
-        data => write_data(
-            out,
-            data,
-            event.data_content_type().is_none_or(|t| is_json(&t)),
-        ),
+        data => write_data(out, data, event.data_content_type().is_none_or(|t| is_json(&t))),
     }
     out.push('}');
     Ok(())
@@ -200,11 +165,7 @@ fn write_data(out: &mut String, data: Data<'_>, json: bool) {
         (Some(text), _) if json && serde_json::from_str::<&RawValue>(text).is_ok() => {
             out.push_str(",\"data\":");
             // A line break inside a JSON string is always escaped, so any raw one stands between tokens.
-            out.extend(
-                text.trim()
-                    .chars()
-                    .map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }),
-            );
+            out.extend(text.trim().chars().map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }));
         }
         (Some(text), Data::Text(_)) if !json => member(out, "data", text),
         _ => member(out, "data_base64", &STANDARD.encode(data.bytes())),

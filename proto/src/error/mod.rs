@@ -28,11 +28,7 @@ impl ErrorKind {
     /// The kind of a number from the wire; news from a newer peer is [`ErrorKind::Internal`].
     #[must_use]
     pub fn from_number(number: u32) -> Self {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|kind| kind.number() == number)
-            .unwrap_or(Self::Internal)
+        Self::ALL.iter().copied().find(|kind| kind.number() == number).unwrap_or(Self::Internal)
     }
 
     /// The WebSocket close code.

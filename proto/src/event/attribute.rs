@@ -69,10 +69,7 @@ impl AttributeValue<'_> {
 
 /// The rule for names: CloudEvents 1.0.2, "Naming Conventions".
 pub(super) fn check_name(name: &str) -> Result<(), EventError> {
-    let fits = !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let fits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     if fits && !matches!(name, "id" | "source" | "type" | "specversion" | "data") {
         Ok(())
     } else {
@@ -88,19 +85,13 @@ pub(super) fn check_text(name: &str, value: &str) -> Result<(), EventError> {
         return Ok(());
     }
     let byte = value.bytes().find(|b| forbidden(*b)).unwrap_or_default();
-    Err(EventError::value(
-        name,
-        format!("holds the control character {byte:#04x}"),
-    ))
+    Err(EventError::value(name, format!("holds the control character {byte:#04x}")))
 }
 
 /// The rules for one attribute.
 pub(super) fn check(name: &str, value: &AttributeValue<'_>) -> Result<(), EventError> {
     check_name(name)?;
-    if let AttributeValue::String(text)
-    | AttributeValue::Uri(text)
-    | AttributeValue::UriReference(text) = value
-    {
+    if let AttributeValue::String(text) | AttributeValue::Uri(text) | AttributeValue::UriReference(text) = value {
         check_text(name, text)?;
     }
     let wanted = match (name, value) {
@@ -113,18 +104,13 @@ pub(super) fn check(name: &str, value: &AttributeValue<'_>) -> Result<(), EventE
         _ => return Ok(()),
     };
     if let Some(wanted) = wanted {
-        return Err(EventError::value(
-            name,
-            format!("is of type {}; it must be {wanted}", value.type_name()),
-        ));
+        return Err(EventError::value(name, format!("is of type {}; it must be {wanted}", value.type_name())));
     }
     match value {
         AttributeValue::String(text) | AttributeValue::Uri(text) if text.is_empty() => {
             Err(EventError::value(name, "is empty; leave it out instead"))
         }
-        AttributeValue::Timestamp(t)
-            if !(0..1_000_000_000).contains(&t.nanos) || !YEARS.contains(&t.seconds) =>
-        {
+        AttributeValue::Timestamp(t) if !(0..1_000_000_000).contains(&t.nanos) || !YEARS.contains(&t.seconds) => {
             Err(EventError::value(name, "is outside the years 1 to 9999"))
         }
         _ => Ok(()),
@@ -143,9 +129,7 @@ pub(super) fn entry(body: &[u8]) -> Result<(&str, &[u8]), EventError> {
             (1, Field::Bytes(v)) if key.is_none() => key = Some(utf8(v, "name")?),
             (2, Field::Bytes(v)) if value.is_none() => value = Some(v),
             (1 | 2, _) => {
-                return Err(EventError::Malformed(
-                    "an attribute entry with a field twice or of a wrong type",
-                ));
+                return Err(EventError::Malformed("an attribute entry with a field twice or of a wrong type"));
             }
             _ => {}
         }
@@ -155,11 +139,8 @@ pub(super) fn entry(body: &[u8]) -> Result<(&str, &[u8]), EventError> {
 
 /// The value of one attribute.
 pub(super) fn value<'a>(name: &str, body: &'a [u8]) -> Result<AttributeValue<'a>, EventError> {
-    let text = |v: &'a [u8]| {
-        std::str::from_utf8(v)
-            .map(Cow::Borrowed)
-            .map_err(|_| EventError::value(name, "is not UTF-8"))
-    };
+    let text =
+        |v: &'a [u8]| std::str::from_utf8(v).map(Cow::Borrowed).map_err(|_| EventError::value(name, "is not UTF-8"));
     let mut found = None;
     let mut scan = Scanner::new(body);
     while let Some((number, field)) = scan.next()? {
@@ -190,17 +171,12 @@ fn timestamp(body: &[u8]) -> Result<Timestamp, EventError> {
             (1, Field::Varint(v)) => (0, &mut move |t| t.seconds = v as i64),
             (2, Field::Varint(v)) => (1, &mut move |t| t.nanos = v as i32),
             (1 | 2, _) => {
-                return Err(EventError::Malformed(
-                    "a timestamp with a field of a wrong wire type",
-                ));
+                return Err(EventError::Malformed("a timestamp with a field of a wrong wire type"));
             }
             _ => continue,
         };
         write(&mut time);
-        if seen
-            .get_mut(slot)
-            .is_some_and(|s| std::mem::replace(s, true))
-        {
+        if seen.get_mut(slot).is_some_and(|s| std::mem::replace(s, true)) {
             return Err(EventError::Repeated("a part of a timestamp".to_owned()));
         }
     }

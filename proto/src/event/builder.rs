@@ -55,10 +55,7 @@ impl Event {
     /// An event of this type without data. An empty type is filled in with the topic's name.
     #[must_use]
     pub fn new(kind: impl Into<String>) -> Self {
-        Self {
-            kind: kind.into(),
-            ..Self::default()
-        }
+        Self { kind: kind.into(), ..Self::default() }
     }
 
     fn of_type(kind: impl Into<String>, content_type: &'static str) -> Self {
@@ -70,10 +67,7 @@ impl Event {
     ///
     /// # Errors
     /// [`EventError::Json`] when the value cannot be written as JSON.
-    pub fn json<T: serde::Serialize + ?Sized>(
-        kind: impl Into<String>,
-        value: &T,
-    ) -> Result<Self, EventError> {
+    pub fn json<T: serde::Serialize + ?Sized>(kind: impl Into<String>, value: &T) -> Result<Self, EventError> {
         let text = serde_json::to_string(value).map_err(|e| EventError::Json(e.to_string()))?;
         Ok(Self::of_type(kind, "application/json").text_data(text))
     }
@@ -99,9 +93,7 @@ impl Event {
             super::Data::Text(text) => OwnedData::Text(text.to_owned()),
             super::Data::Proto(bytes) => OwnedData::Proto(Bytes::copy_from_slice(bytes)),
         };
-        let owned = |(name, value): (&str, AttributeValue<'_>)| {
-            (Cow::Owned(name.to_owned()), value.into_owned())
-        };
+        let owned = |(name, value): (&str, AttributeValue<'_>)| (Cow::Owned(name.to_owned()), value.into_owned());
         let mut attributes: Vec<(Cow<'static, str>, _)> = view.attributes().map(owned).collect();
         attributes.sort_by(|(a, _), (b, _)| a.cmp(b));
         Self {
@@ -160,11 +152,7 @@ impl Event {
 
     /// Sets any attribute but the four required ones.
     #[must_use]
-    pub fn attribute(
-        mut self,
-        name: impl Into<Cow<'static, str>>,
-        value: impl Into<AttributeValue<'static>>,
-    ) -> Self {
+    pub fn attribute(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<AttributeValue<'static>>) -> Self {
         let (name, value) = (name.into(), value.into());
         match self.attributes.binary_search_by(|(n, _)| n.cmp(&name)) {
             Ok(at) => {
@@ -214,11 +202,7 @@ impl Event {
     ///
     /// # Errors
     /// As [`Event::encode`]; `out` is then as it was.
-    pub fn encode_with(
-        &self,
-        defaults: Defaults<'_>,
-        out: &mut BytesMut,
-    ) -> Result<(), EventError> {
+    pub fn encode_with(&self, defaults: Defaults<'_>, out: &mut BytesMut) -> Result<(), EventError> {
         let start = out.len();
         let written = self.write(defaults, out);
         if written.is_err() {
@@ -358,20 +342,12 @@ mod tests {
 
     #[test]
     fn defaults_stand_in_for_what_is_absent_and_for_nothing_else() {
-        let defaults = Defaults {
-            id: "d",
-            source: "//d",
-            kind: "dd",
-            time: Some(UnixMillis(7)),
-        };
+        let defaults = Defaults { id: "d", source: "//d", kind: "dd", time: Some(UnixMillis(7)) };
         let around = |event: Event| event.attribute("zz", 1).attribute("aa", 2);
         let full = |event: Event| event.id("d").source("//d").kind("dd").time(UnixMillis(7));
-        for event in [
-            Event::default(),
-            around(Event::default()),
-            Event::new("own"),
-            Event::default().time(UnixMillis(1)),
-        ] {
+        for event in
+            [Event::default(), around(Event::default()), Event::new("own"), Event::default().time(UnixMillis(1))]
+        {
             let mut encoded = BytesMut::from(&b"before"[..]);
             event.encode_with(defaults, &mut encoded).unwrap();
             let mut expected = full(event.clone());
@@ -381,10 +357,7 @@ mod tests {
             if !event.attributes.is_empty() && event.attributes.iter().any(|(n, _)| n == "time") {
                 expected = expected.time(UnixMillis(1));
             }
-            assert_eq!(
-                encoded.strip_prefix(b"before").unwrap(),
-                expected.encode().unwrap()
-            );
+            assert_eq!(encoded.strip_prefix(b"before").unwrap(), expected.encode().unwrap());
         }
     }
 
@@ -393,11 +366,7 @@ mod tests {
         let mut out = BytesMut::from(&b"before"[..]);
         let bad = Event::new("t").id("1").source("//s").attribute("UPPER", 1);
         assert!(bad.encode_with(Defaults::default(), &mut out).is_err());
-        assert!(
-            Event::new("t")
-                .encode_with(Defaults::default(), &mut out)
-                .is_err()
-        );
+        assert!(Event::new("t").encode_with(Defaults::default(), &mut out).is_err());
         assert_eq!(out, "before");
     }
 

@@ -31,10 +31,7 @@ impl Part {
         let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
         // Larger than any frame; then `of` fails to find it, which is safe.
         let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Self {
-            start: narrow(start),
-            len: narrow(part.len()),
-        }
+        Self { start: narrow(start), len: narrow(part.len()) }
     }
 
     fn bytes(self, whole: &[u8]) -> Option<&[u8]> {
@@ -108,20 +105,8 @@ mod tests {
             };
             let again = view.layout().view(&event).unwrap();
             assert_eq!(
-                (
-                    again.id(),
-                    again.source(),
-                    again.kind(),
-                    again.key(),
-                    again.data()
-                ),
-                (
-                    view.id(),
-                    view.source(),
-                    view.kind(),
-                    view.key(),
-                    view.data()
-                )
+                (again.id(), again.source(), again.kind(), again.key(), again.data()),
+                (view.id(), view.source(), view.kind(), view.key(), view.data())
             );
             assert_eq!(again.attributes().count(), view.attributes().count());
         }
@@ -131,9 +116,7 @@ mod tests {
     fn a_layout_of_other_bytes_reads_nothing_outside_them() {
         let event = Event::new("type").id("1").source("//s").text_data("data");
         let event = event.encode().unwrap();
-        let layout = EventView::parse(&event, EventLimits::default())
-            .unwrap()
-            .layout();
+        let layout = EventView::parse(&event, EventLimits::default()).unwrap().layout();
         assert!(layout.view(&[]).is_none());
         assert!(layout.view(event.split_last().unwrap().1).is_none());
     }

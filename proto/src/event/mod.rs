@@ -94,9 +94,6 @@ impl EventError {
     }
 
     pub(crate) fn value(name: &str, problem: impl Into<String>) -> Self {
-        Self::Value {
-            name: name.to_owned(),
-            problem: problem.into(),
-        }
+        Self::Value { name: name.to_owned(), problem: problem.into() }
     }
 }

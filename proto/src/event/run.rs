@@ -32,11 +32,7 @@ impl EventRun {
                 Err(_) => return Err("the events are cut short"),
             }
         }
-        if found == count {
-            Ok(Self { bytes, count })
-        } else {
-            Err("the run's count is not that of its events")
-        }
+        if found == count { Ok(Self { bytes, count }) } else { Err("the run's count is not that of its events") }
     }
 
     /// Takes bytes that are known to hold `count` framed events, as a slice at
@@ -86,10 +82,7 @@ impl EventRun {
 
     /// Takes the first event off the run, a slice of its buffer.
     pub fn pop_front(&mut self) -> Option<Bytes> {
-        let (framed, len) = self
-            .framed()
-            .next()
-            .map(|(framed, event)| (framed.len(), event.len()))?;
+        let (framed, len) = self.framed().next().map(|(framed, event)| (framed.len(), event.len()))?;
         let mut event = self.bytes.split_to(framed);
         event.advance(framed - len);
         self.count = self.count.saturating_sub(1);
@@ -152,10 +145,7 @@ impl EventRunBuilder {
     /// Takes what was built; the builder goes on in the rest of its buffer.
     pub fn take(&mut self) -> EventRun {
         let count = std::mem::take(&mut self.count);
-        EventRun {
-            bytes: self.bytes.split().freeze(),
-            count,
-        }
+        EventRun { bytes: self.bytes.split().freeze(), count }
     }
 }
 

@@ -49,10 +49,7 @@ impl<'a> Scanner<'a> {
 
     #[inline]
     fn take(&mut self, len: u64) -> Result<&'a [u8], Broken> {
-        let (taken, rest) = usize::try_from(len)
-            .ok()
-            .and_then(|len| self.rest.split_at_checked(len))
-            .ok_or(CUT)?;
+        let (taken, rest) = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len)).ok_or(CUT)?;
         self.rest = rest;
         Ok(taken)
     }

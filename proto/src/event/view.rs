@@ -49,11 +49,7 @@ struct Names<'a> {
 
 impl<'a> Names<'a> {
     const fn new() -> Self {
-        Self {
-            few: [""; 12],
-            count: 0,
-            many: Vec::new(),
-        }
+        Self { few: [""; 12], count: 0, many: Vec::new() }
     }
 
     fn insert(&mut self, name: &'a str) -> bool {
@@ -84,9 +80,7 @@ fn once<T>(slot: &mut Option<T>, value: T, what: &str) -> Result<(), EventError>
 }
 
 fn required<'a>(value: Option<&'a str>, name: &'static str) -> Result<&'a str, EventError> {
-    let value = value
-        .filter(|v| !v.is_empty())
-        .ok_or(EventError::Missing(name))?;
+    let value = value.filter(|v| !v.is_empty()).ok_or(EventError::Missing(name))?;
     check_text(name, value)?;
     Ok(value)
 }
@@ -97,8 +91,7 @@ impl<'a> EventView<'a> {
     /// # Errors
     /// [`EventError`]: what is wrong and where. Unknown protobuf fields are kept.
     pub fn parse(bytes: &'a [u8], limits: EventLimits) -> Result<Self, EventError> {
-        let (mut id, mut source, mut version, mut kind, mut key, mut data) =
-            (None, None, None, None, None, None);
+        let (mut id, mut source, mut version, mut kind, mut key, mut data) = (None, None, None, None, None, None);
         let mut names = Names::new();
         let mut attribute_bytes = 0;
         let mut scan = Scanner::new(bytes);
@@ -106,9 +99,7 @@ impl<'a> EventView<'a> {
             let body = match field {
                 Field::Bytes(body) => body,
                 Field::Varint(_) | Field::Fixed if number <= 8 => {
-                    return Err(EventError::Malformed(
-                        "a field of CloudEvent has a wrong wire type",
-                    ));
+                    return Err(EventError::Malformed("a field of CloudEvent has a wrong wire type"));
                 }
                 _ => continue,
             };
@@ -124,11 +115,7 @@ impl<'a> EventView<'a> {
                     if !names.insert(name) {
                         return Err(EventError::Repeated(name.to_owned()));
                     }
-                    if let (
-                        "partitionkey",
-                        AttributeValue::String(std::borrow::Cow::Borrowed(text)),
-                    ) = (name, &value)
-                    {
+                    if let ("partitionkey", AttributeValue::String(std::borrow::Cow::Borrowed(text))) = (name, &value) {
                         key = Some(*text);
                     }
                 }
@@ -159,26 +146,11 @@ impl<'a> EventView<'a> {
     fn check_size(self, attributes: u64, limits: EventLimits) -> Result<Self, EventError> {
         let size = self.data.bytes().len() as u64;
         for (what, size, limit, option) in [
-            (
-                "data",
-                size,
-                limits.max_event_bytes,
-                crate::options::MAX_EVENT_BYTES.name,
-            ),
-            (
-                "attributes",
-                attributes,
-                limits.max_attribute_bytes,
-                crate::options::MAX_ATTRIBUTE_BYTES.name,
-            ),
+            ("data", size, limits.max_event_bytes, crate::options::MAX_EVENT_BYTES.name),
+            ("attributes", attributes, limits.max_attribute_bytes, crate::options::MAX_ATTRIBUTE_BYTES.name),
         ] {
             if size > u64::from(limit) {
-                return Err(EventError::TooLarge {
-                    what,
-                    size,
-                    limit: u64::from(limit),
-                    option,
-                });
+                return Err(EventError::TooLarge { what, size, limit: u64::from(limit), option });
             }
         }
         Ok(self)
@@ -229,17 +201,13 @@ impl<'a> EventView<'a> {
     /// Every attribute but the four required ones, in stored order.
     #[must_use]
     pub fn attributes(&self) -> Attributes<'a> {
-        Attributes {
-            scan: Scanner::new(self.bytes),
-        }
+        Attributes { scan: Scanner::new(self.bytes) }
     }
 
     /// One attribute, `None` when absent. For the required four use their methods.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<AttributeValue<'a>> {
-        self.attributes()
-            .find(|(n, _)| *n == name)
-            .map(|(_, value)| value)
+        self.attributes().find(|(n, _)| *n == name).map(|(_, value)| value)
     }
 
     /// CloudEvents attribute `datacontenttype`.

@@ -39,10 +39,7 @@ pub(super) fn envelope(frame: Bytes) -> Result<(u32, Bytes), FrameError> {
             return Err(FrameError::malformed("envelope", "two frames in one"));
         }
         let Value::Bytes(body) = value else {
-            return Err(FrameError::malformed(
-                "envelope",
-                "a frame that is not a message",
-            ));
+            return Err(FrameError::malformed("envelope", "a frame that is not a message"));
         };
         found = Some((number, body));
     }
@@ -50,10 +47,7 @@ pub(super) fn envelope(frame: Bytes) -> Result<(u32, Bytes), FrameError> {
 }
 
 /// A generated message.
-pub(super) fn message<M: Message + Default>(
-    name: &'static str,
-    body: Bytes,
-) -> Result<M, FrameError> {
+pub(super) fn message<M: Message + Default>(name: &'static str, body: Bytes) -> Result<M, FrameError> {
     M::decode(body).map_err(|e| FrameError::malformed(name, e.to_string()))
 }
 

@@ -48,14 +48,7 @@ impl Deliver {
     }
 
     pub(super) fn encode(&self, out: &mut BytesMut) {
-        put_head(
-            out,
-            FRAME,
-            self.runs
-                .iter()
-                .map(|r| bytes_len(1, r.encoded_len()))
-                .sum(),
-        );
+        put_head(out, FRAME, self.runs.iter().map(|r| bytes_len(1, r.encoded_len())).sum());
         for run in &self.runs {
             put_head(out, 1, run.encoded_len());
             run.encode_header(out);
@@ -90,10 +83,7 @@ impl DeliverRun {
         if run.events.count() != count {
             return Err(FrameError::malformed(
                 DELIVER,
-                format!(
-                    "a run that says {count} events and holds {}",
-                    run.events.count()
-                ),
+                format!("a run that says {count} events and holds {}", run.events.count()),
             ));
         }
         Ok(run)

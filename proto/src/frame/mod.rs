@@ -22,9 +22,7 @@ pub use publish::{Publish, PublishRun, Receipt, Receipts};
 pub use server::ServerFrame;
 pub use settle::{Settle, SettleKind, SettleRange, SettleResult, Settled};
 use varint::{Fields, Value};
-pub(crate) use varint::{
-    bytes_len, number_len, put_bytes, put_head, put_number, put_varint, read_varint, varint_len,
-};
+pub(crate) use varint::{bytes_len, number_len, put_bytes, put_head, put_number, put_varint, read_varint, varint_len};
 
 /// The protocol version this crate speaks.
 pub const VERSION: u32 = 1;
@@ -61,9 +59,6 @@ pub enum FrameError {
 
 impl FrameError {
     pub(crate) fn malformed(frame: &'static str, problem: impl Into<String>) -> Self {
-        Self::Malformed {
-            frame,
-            problem: problem.into(),
-        }
+        Self::Malformed { frame, problem: problem.into() }
     }
 }

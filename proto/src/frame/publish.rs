@@ -79,11 +79,7 @@ impl Publish {
     }
 
     pub(super) fn encode(&self, out: &mut BytesMut) {
-        let runs: usize = self
-            .runs
-            .iter()
-            .map(|r| bytes_len(1, r.encoded_len()))
-            .sum();
+        let runs: usize = self.runs.iter().map(|r| bytes_len(1, r.encoded_len())).sum();
         put_head(out, 2, runs + number_len(2, self.answered_through));
         for run in &self.runs {
             put_head(out, 1, run.encoded_len());
@@ -119,30 +115,21 @@ impl PublishRun {
         if run.events.count() != count {
             return Err(FrameError::malformed(
                 PUBLISH,
-                format!(
-                    "a run that says {count} events and holds {}",
-                    run.events.count()
-                ),
+                format!("a run that says {count} events and holds {}", run.events.count()),
             ));
         }
         Ok(run)
     }
 
     fn encoded_len(&self) -> usize {
-        let topic = if self.topic.is_empty() {
-            0
-        } else {
-            bytes_len(2, self.topic.len())
-        };
+        let topic = if self.topic.is_empty() { 0 } else { bytes_len(2, self.topic.len()) };
         number_len(1, u64::from(self.alias))
             + topic
             + number_len(3, self.first_sequence)
             + number_len(4, u64::from(self.events.count()))
             + number_len(5, self.deliver_at_ms as u64)
             + number_len(6, self.expires_in_ms)
-            + self
-                .expected_position
-                .map_or(0, |v| 1 + super::varint::varint_len(v))
+            + self.expected_position.map_or(0, |v| 1 + super::varint::varint_len(v))
             + self.events.as_bytes().len()
     }
 
@@ -174,14 +161,7 @@ impl Receipts {
     }
 
     pub(super) fn encode(&self, out: &mut BytesMut) {
-        put_head(
-            out,
-            2,
-            self.receipts
-                .iter()
-                .map(|r| bytes_len(1, r.encoded_len()))
-                .sum(),
-        );
+        put_head(out, 2, self.receipts.iter().map(|r| bytes_len(1, r.encoded_len())).sum());
         for receipt in &self.receipts {
             put_head(out, 1, receipt.encoded_len());
             receipt.encode(out);
@@ -209,11 +189,7 @@ impl Receipt {
     }
 
     fn encoded_len(&self) -> usize {
-        let message = if self.message.is_empty() {
-            0
-        } else {
-            bytes_len(6, self.message.len())
-        };
+        let message = if self.message.is_empty() { 0 } else { bytes_len(6, self.message.len()) };
         number_len(1, self.first_sequence)
             + number_len(2, u64::from(self.count))
             + number_len(3, u64::from(self.code))

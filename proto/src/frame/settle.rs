@@ -112,16 +112,8 @@ impl Settle {
     }
 
     pub(super) fn encode(&self, out: &mut BytesMut) {
-        let ranges: usize = self
-            .ranges
-            .iter()
-            .map(|r| bytes_len(2, r.encoded_len()))
-            .sum();
-        put_head(
-            out,
-            6,
-            number_len(1, self.sequence) + ranges + number_len(3, u64::from(self.confirm)),
-        );
+        let ranges: usize = self.ranges.iter().map(|r| bytes_len(2, r.encoded_len())).sum();
+        put_head(out, 6, number_len(1, self.sequence) + ranges + number_len(3, u64::from(self.confirm)));
         put_number(out, 1, self.sequence);
         for range in &self.ranges {
             put_head(out, 2, range.encoded_len());
@@ -152,11 +144,7 @@ impl SettleRange {
     }
 
     fn encoded_len(&self) -> usize {
-        let reason = if self.reason.is_empty() {
-            0
-        } else {
-            bytes_len(6, self.reason.len())
-        };
+        let reason = if self.reason.is_empty() { 0 } else { bytes_len(6, self.reason.len()) };
         number_len(1, u64::from(self.subscription))
             + number_len(2, self.first_delivery)
             + number_len(3, u64::from(self.count))
@@ -190,11 +178,7 @@ impl Settled {
     }
 
     pub(super) fn encode(&self, out: &mut BytesMut) {
-        let results: usize = self
-            .results
-            .iter()
-            .map(|r| bytes_len(2, r.encoded_len()))
-            .sum();
+        let results: usize = self.results.iter().map(|r| bytes_len(2, r.encoded_len())).sum();
         put_head(out, 6, number_len(1, self.through) + results);
         put_number(out, 1, self.through);
         for result in &self.results {

@@ -73,11 +73,7 @@ pub(crate) fn put_head(out: &mut BytesMut, field: u32, len: usize) {
 
 /// Bytes that [`put_number`] writes.
 pub(crate) const fn number_len(field: u32, value: u64) -> usize {
-    if value == 0 {
-        0
-    } else {
-        varint_len((field as u64) << 3) + varint_len(value)
-    }
+    if value == 0 { 0 } else { varint_len((field as u64) << 3) + varint_len(value) }
 }
 
 /// Bytes of a length-delimited field with its head.
@@ -87,10 +83,7 @@ pub(crate) const fn bytes_len(field: u32, len: usize) -> usize {
 
 impl Fields {
     pub(crate) const fn new(frame: &'static str, message: Bytes) -> Self {
-        Self {
-            frame,
-            rest: message,
-        }
+        Self { frame, rest: message }
     }
 
     /// What was not read yet, from the next field's tag on.
@@ -99,8 +92,7 @@ impl Fields {
     }
 
     fn varint(&mut self) -> Result<u64, FrameError> {
-        let (value, len) = read_varint(&self.rest)
-            .ok_or_else(|| self.broken("a number is cut short or too long"))?;
+        let (value, len) = read_varint(&self.rest).ok_or_else(|| self.broken("a number is cut short or too long"))?;
         self.rest = self.rest.split_off(len);
         Ok(value)
     }
@@ -147,13 +139,10 @@ impl Fields {
 
 /// A varint that must fit 32 bits.
 pub(crate) fn narrow(frame: &'static str, value: u64) -> Result<u32, FrameError> {
-    u32::try_from(value)
-        .map_err(|_| FrameError::malformed(frame, format!("{value} does not fit 32 bits")))
+    u32::try_from(value).map_err(|_| FrameError::malformed(frame, format!("{value} does not fit 32 bits")))
 }
 
 /// A field that must be UTF-8.
 pub(crate) fn text(frame: &'static str, value: &[u8]) -> Result<String, FrameError> {
-    std::str::from_utf8(value)
-        .map(str::to_owned)
-        .map_err(|_| FrameError::malformed(frame, "text that is not UTF-8"))
+    std::str::from_utf8(value).map(str::to_owned).map_err(|_| FrameError::malformed(frame, "text that is not UTF-8"))
 }

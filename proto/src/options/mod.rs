@@ -37,10 +37,7 @@ impl Bounded {
         if (self.min..=self.max).contains(&value) {
             Ok(value)
         } else {
-            Err(format!(
-                "{} is {value}; from {} to {} is accepted",
-                self.name, self.min, self.max
-            ))
+            Err(format!("{} is {value}; from {} to {} is accepted", self.name, self.min, self.max))
         }
     }
 
@@ -49,8 +46,7 @@ impl Bounded {
     /// # Errors
     /// As [`Bounded::check`].
     pub fn check_duration(&self, value: Duration) -> Result<Duration, String> {
-        self.check(u64::try_from(value.as_millis()).unwrap_or(u64::MAX))
-            .map(|_| value)
+        self.check(u64::try_from(value.as_millis()).unwrap_or(u64::MAX)).map(|_| value)
     }
 }
 

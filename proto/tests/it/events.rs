@@ -16,13 +16,11 @@ fn value() -> impl Strategy<Value = AttributeValue<'static>> {
         any::<bool>().prop_map(AttributeValue::Boolean),
         any::<i32>().prop_map(AttributeValue::Integer),
         "[ -~é€]{0,20}".prop_map(|s| AttributeValue::String(s.into())),
-        proptest::collection::vec(any::<u8>(), 0..20)
-            .prop_map(|b| AttributeValue::Binary(b.into())),
+        proptest::collection::vec(any::<u8>(), 0..20).prop_map(|b| AttributeValue::Binary(b.into())),
         "[a-z:/]{0,20}".prop_map(|s| AttributeValue::Uri(s.into())),
         "[a-z:/]{0,20}".prop_map(|s| AttributeValue::UriReference(s.into())),
-        (-62_135_596_800i64..253_402_300_799, 0i32..1_000_000_000).prop_map(|(seconds, nanos)| {
-            AttributeValue::Timestamp(prost_types::Timestamp { seconds, nanos })
-        }),
+        (-62_135_596_800i64..253_402_300_799, 0i32..1_000_000_000)
+            .prop_map(|(seconds, nanos)| { AttributeValue::Timestamp(prost_types::Timestamp { seconds, nanos }) }),
     ]
 }
 
@@ -33,13 +31,7 @@ fn event() -> impl Strategy<Value = (Event, BTreeMap<String, AttributeValue<'sta
         "\\PC{0,100}".prop_map(|s| Some(Err(s))),
     ];
     let names = "x[a-z0-9]{1,19}";
-    (
-        "[!-~]{1,30}",
-        "[!-~]{1,30}",
-        "[!-~]{1,30}",
-        proptest::collection::btree_map(names, value(), 0..20),
-        data,
-    )
+    ("[!-~]{1,30}", "[!-~]{1,30}", "[!-~]{1,30}", proptest::collection::btree_map(names, value(), 0..20), data)
         .prop_map(|(id, source, kind, attributes, data)| {
             let mut event = Event::new(kind).id(id).source(source);
             for (name, value) in &attributes {
@@ -140,21 +132,12 @@ fn wire() -> CloudEvent {
 
 fn with(name: &str, attr: Attr) -> CloudEvent {
     let mut event = wire();
-    event
-        .attributes
-        .insert(name.into(), CloudEventAttributeValue { attr: Some(attr) });
+    event.attributes.insert(name.into(), CloudEventAttributeValue { attr: Some(attr) });
     event
 }
 
 fn refused(bytes: &[u8]) -> EventError {
-    EventView::parse(
-        bytes,
-        EventLimits {
-            max_event_bytes: 1000,
-            max_attribute_bytes: 500,
-        },
-    )
-    .unwrap_err()
+    EventView::parse(bytes, EventLimits { max_event_bytes: 1000, max_attribute_bytes: 500 }).unwrap_err()
 }
 
 #[test]
@@ -169,99 +152,26 @@ fn each_broken_rule_is_named() {
     };
     let two_data = [wire().encode_to_vec(), vec![0x32, 1, 0, 0x3a, 1, b'x']].concat();
     for (bytes, expected) in [
-        (
-            CloudEvent {
-                id: String::new(),
-                ..wire()
-            }
-            .encode_to_vec(),
-            "has no id",
-        ),
-        (
-            CloudEvent {
-                source: String::new(),
-                ..wire()
-            }
-            .encode_to_vec(),
-            "has no source",
-        ),
-        (
-            CloudEvent {
-                r#type: String::new(),
-                ..wire()
-            }
-            .encode_to_vec(),
-            "has no type",
-        ),
-        (
-            CloudEvent {
-                spec_version: String::new(),
-                ..wire()
-            }
-            .encode_to_vec(),
-            "has no specversion",
-        ),
-        (
-            CloudEvent {
-                spec_version: "0.3".into(),
-                ..wire()
-            }
-            .encode_to_vec(),
-            "specversion is \"0.3\"",
-        ),
-        (
-            CloudEvent {
-                id: "a\u{1}".into(),
-                ..wire()
-            }
-            .encode_to_vec(),
-            "control character",
-        ),
+        (CloudEvent { id: String::new(), ..wire() }.encode_to_vec(), "has no id"),
+        (CloudEvent { source: String::new(), ..wire() }.encode_to_vec(), "has no source"),
+        (CloudEvent { r#type: String::new(), ..wire() }.encode_to_vec(), "has no type"),
+        (CloudEvent { spec_version: String::new(), ..wire() }.encode_to_vec(), "has no specversion"),
+        (CloudEvent { spec_version: "0.3".into(), ..wire() }.encode_to_vec(), "specversion is \"0.3\""),
+        (CloudEvent { id: "a\u{1}".into(), ..wire() }.encode_to_vec(), "control character"),
         (doubled, "id more than once"),
         (twice_name, "a more than once"),
         (two_data, "data more than once"),
+        (with("Bad", string("x")).encode_to_vec(), "\"Bad\" is not an attribute name"),
+        (with("a-b", string("x")).encode_to_vec(), "not an attribute name"),
+        (with("data", string("x")).encode_to_vec(), "not an attribute name"),
+        (with("time", string("now")).encode_to_vec(), "time is of type String; it must be Timestamp"),
+        (with("subject", Attr::CeInteger(1)).encode_to_vec(), "subject is of type Integer"),
+        (with("partitionkey", Attr::CeBoolean(true)).encode_to_vec(), "partitionkey is of type Boolean"),
+        (with("subject", string("")).encode_to_vec(), "subject is empty"),
+        (with("a", string("x\ny")).encode_to_vec(), "control character"),
+        (with("a", string(&"x".repeat(600))).encode_to_vec(), "max_attribute_bytes"),
         (
-            with("Bad", string("x")).encode_to_vec(),
-            "\"Bad\" is not an attribute name",
-        ),
-        (
-            with("a-b", string("x")).encode_to_vec(),
-            "not an attribute name",
-        ),
-        (
-            with("data", string("x")).encode_to_vec(),
-            "not an attribute name",
-        ),
-        (
-            with("time", string("now")).encode_to_vec(),
-            "time is of type String; it must be Timestamp",
-        ),
-        (
-            with("subject", Attr::CeInteger(1)).encode_to_vec(),
-            "subject is of type Integer",
-        ),
-        (
-            with("partitionkey", Attr::CeBoolean(true)).encode_to_vec(),
-            "partitionkey is of type Boolean",
-        ),
-        (
-            with("subject", string("")).encode_to_vec(),
-            "subject is empty",
-        ),
-        (
-            with("a", string("x\ny")).encode_to_vec(),
-            "control character",
-        ),
-        (
-            with("a", string(&"x".repeat(600))).encode_to_vec(),
-            "max_attribute_bytes",
-        ),
-        (
-            CloudEvent {
-                data: Some(WireData::BinaryData(vec![0; 1001].into())),
-                ..wire()
-            }
-            .encode_to_vec(),
+            CloudEvent { data: Some(WireData::BinaryData(vec![0; 1001].into())), ..wire() }.encode_to_vec(),
             "max_event_bytes",
         ),
         (vec![0x0a, 2, 0xff, 0xfe], "id is not UTF-8"),
@@ -284,18 +194,8 @@ fn unknown_fields_pass_and_are_kept() {
 
 #[test]
 fn proto_data_has_no_form_in_json_and_says_so() {
-    let any = prost_types::Any {
-        type_url: "type.example/x".into(),
-        value: vec![1],
-    };
-    let bytes = CloudEvent {
-        data: Some(WireData::ProtoData(any)),
-        ..wire()
-    }
-    .encode_to_vec();
+    let any = prost_types::Any { type_url: "type.example/x".into(), value: vec![1] };
+    let bytes = CloudEvent { data: Some(WireData::ProtoData(any)), ..wire() }.encode_to_vec();
     let view = EventView::parse(&bytes, EventLimits::default()).unwrap();
-    assert_eq!(
-        json::write(&view, &mut String::new()).unwrap_err().kind(),
-        meshwire_proto::ErrorKind::Unsupported
-    );
+    assert_eq!(json::write(&view, &mut String::new()).unwrap_err().kind(), meshwire_proto::ErrorKind::Unsupported);
 }

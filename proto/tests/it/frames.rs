@@ -3,9 +3,8 @@
 
 use bytes::{Bytes, BytesMut};
 use meshwire_proto::frame::{
-    ClientFrame, Deliver, DeliverRun, FrameError, FrameParser, Publish, PublishRun, Receipt,
-    Receipts, ServerFrame, Settle, SettleKind, SettleRange, SettleResult, Settled, begin_frame,
-    end_frame,
+    ClientFrame, Deliver, DeliverRun, FrameError, FrameParser, Publish, PublishRun, Receipt, Receipts, ServerFrame,
+    Settle, SettleKind, SettleRange, SettleResult, Settled, begin_frame, end_frame,
 };
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{EventRun, EventRunBuilder};
@@ -13,13 +12,11 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 fn run() -> impl Strategy<Value = EventRun> {
-    proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..6).prop_map(
-        |events| {
-            let mut builder = EventRunBuilder::default();
-            events.iter().for_each(|e| builder.push(e));
-            builder.take()
-        },
-    )
+    proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..6).prop_map(|events| {
+        let mut builder = EventRunBuilder::default();
+        events.iter().for_each(|e| builder.push(e));
+        builder.take()
+    })
 }
 
 prop_compose! {
@@ -64,34 +61,15 @@ fn many<S: Strategy>(one: S) -> impl Strategy<Value = Vec<S::Value>> {
 
 fn client_frame() -> impl Strategy<Value = ClientFrame> {
     prop_oneof![
-        (many(publish_run()), any::<u64>()).prop_map(|(runs, answered_through)| {
-            ClientFrame::Publish(Publish {
-                runs,
-                answered_through,
-            })
+        (many(publish_run()), any::<u64>())
+            .prop_map(|(runs, answered_through)| { ClientFrame::Publish(Publish { runs, answered_through }) }),
+        (any::<u64>(), many(settle_range()), any::<bool>())
+            .prop_map(|(sequence, ranges, confirm)| ClientFrame::Settle(Settle { sequence, ranges, confirm })),
+        (any::<u32>(), any::<u32>(), any::<u64>()).prop_map(|(subscription, max_events, max_bytes)| {
+            ClientFrame::Credit(wire::Credit { subscription, max_events, max_bytes })
         }),
-        (any::<u64>(), many(settle_range()), any::<bool>()).prop_map(
-            |(sequence, ranges, confirm)| ClientFrame::Settle(Settle {
-                sequence,
-                ranges,
-                confirm
-            })
-        ),
-        (any::<u32>(), any::<u32>(), any::<u64>()).prop_map(
-            |(subscription, max_events, max_bytes)| {
-                ClientFrame::Credit(wire::Credit {
-                    subscription,
-                    max_events,
-                    max_bytes,
-                })
-            }
-        ),
         ("\\PC{0,20}", any::<u64>()).prop_map(|(client_name, first_unanswered)| {
-            ClientFrame::Hello(wire::Hello {
-                client_name,
-                first_unanswered,
-                ..wire::Hello::default()
-            })
+            ClientFrame::Hello(wire::Hello { client_name, first_unanswered, ..wire::Hello::default() })
         }),
         (1000u32..9000).prop_map(ClientFrame::Optional),
     ]
@@ -103,10 +81,7 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         many(receipt()).prop_map(|receipts| ServerFrame::Receipts(Receipts { receipts })),
         (any::<u64>(), many(settle_result()))
             .prop_map(|(through, results)| ServerFrame::Settled(Settled { through, results })),
-        any::<u32>().prop_map(|n| ServerFrame::Drain(wire::Drain {
-            deadline_ms: n,
-            reason: n.to_string()
-        })),
+        any::<u32>().prop_map(|n| ServerFrame::Drain(wire::Drain { deadline_ms: n, reason: n.to_string() })),
         (1000u32..9000).prop_map(ServerFrame::Optional),
     ]
 }
@@ -197,62 +172,28 @@ proptest! {
 #[test]
 fn a_frame_over_the_limit_is_refused_by_its_length_alone() {
     let parser = FrameParser::new(100, "login_frame_bytes");
-    let refused = parser
-        .next(&mut BytesMut::from(&[101, 0, 0, 0][..]))
-        .unwrap_err();
-    assert_eq!(
-        refused,
-        FrameError::TooLong {
-            length: 101,
-            limit: 100,
-            option: "login_frame_bytes"
-        }
-    );
+    let refused = parser.next(&mut BytesMut::from(&[101, 0, 0, 0][..])).unwrap_err();
+    assert_eq!(refused, FrameError::TooLong { length: 101, limit: 100, option: "login_frame_bytes" });
 }
 
 #[test]
 fn unknown_fields_are_skipped_and_unknown_frames_told_apart() {
-    let mut ping = encode(|out| {
-        ServerFrame::Ping(wire::Ping {
-            nonce: 7,
-            answer: false,
-        })
-        .encode(out)
-    })
-    .to_vec();
+    let mut ping = encode(|out| ServerFrame::Ping(wire::Ping { nonce: 7, answer: false }).encode(out)).to_vec();
     ping.extend([0xf8, 0x01, 9]);
     ping[1] += 3;
-    let ServerFrame::Ping(read) = ServerFrame::decode(ping.into()).unwrap() else {
-        panic!("a ping")
-    };
+    let ServerFrame::Ping(read) = ServerFrame::decode(ping.into()).unwrap() else { panic!("a ping") };
     assert_eq!(read.nonce, 7);
-    assert_eq!(
-        ClientFrame::decode(Bytes::from_static(&[0xf2, 0x06, 0])),
-        Err(FrameError::Unknown(110))
-    );
-    assert_eq!(
-        ClientFrame::decode(Bytes::from_static(&[0xc2, 0x3e, 0])),
-        Ok(ClientFrame::Optional(1000))
-    );
+    assert_eq!(ClientFrame::decode(Bytes::from_static(&[0xf2, 0x06, 0])), Err(FrameError::Unknown(110)));
+    assert_eq!(ClientFrame::decode(Bytes::from_static(&[0xc2, 0x3e, 0])), Ok(ClientFrame::Optional(1000)));
 }
 
 #[test]
 fn a_run_that_lies_about_its_count_is_refused() {
     let events = EventRun::from_iter([Bytes::from_static(b"a")]);
-    let honest = Publish {
-        runs: vec![PublishRun {
-            events: events.clone(),
-            ..PublishRun::default()
-        }],
-        answered_through: 0,
-    };
+    let honest =
+        Publish { runs: vec![PublishRun { events: events.clone(), ..PublishRun::default() }], answered_through: 0 };
     let mut bytes = encode(|out| ClientFrame::Publish(honest).encode(out)).to_vec();
     let count = bytes.iter().position(|b| *b == 4 << 3).unwrap() + 1;
     bytes[count] = 9;
-    assert!(
-        ClientFrame::decode(bytes.into())
-            .unwrap_err()
-            .to_string()
-            .contains("count is not that of its events")
-    );
+    assert!(ClientFrame::decode(bytes.into()).unwrap_err().to_string().contains("count is not that of its events"));
 }

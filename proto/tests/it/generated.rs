@@ -18,11 +18,7 @@ fn settle(path: &Path, content: &str) {
         return;
     }
     let found = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        found == content,
-        "{} is not what its source generates: run `cargo xtask gen`",
-        path.display()
-    );
+    assert!(found == content, "{} is not what its source generates: run `cargo xtask gen`", path.display());
 }
 
 #[test]
@@ -37,14 +33,8 @@ fn checked_in_tables_are_what_the_catalogues_generate() {
     let errors = std::fs::read_to_string(root().join("errors.toml")).unwrap();
     let options = std::fs::read_to_string(root().join("options.toml")).unwrap();
     let docs = root().join("../docs");
-    settle(
-        &root().join("src/error/table.rs"),
-        &tables::error_table(&errors),
-    );
-    settle(
-        &root().join("src/options/table.rs"),
-        &tables::option_table(&options),
-    );
+    settle(&root().join("src/error/table.rs"), &tables::error_table(&errors));
+    settle(&root().join("src/options/table.rs"), &tables::option_table(&options));
     settle(&docs.join("errors.md"), &tables::error_page(&errors));
     settle(&docs.join("options.md"), &tables::option_page(&options));
 }

@@ -22,16 +22,10 @@ pub(crate) fn read(lines: &[String]) -> Tests {
     let mut section = String::from("a test");
     let mut failing = false;
     for line in lines {
-        if let Some(name) = line
-            .strip_prefix("---- ")
-            .and_then(|l| l.strip_suffix(" stdout ----"))
-        {
+        if let Some(name) = line.strip_prefix("---- ").and_then(|l| l.strip_suffix(" stdout ----")) {
             name.clone_into(&mut section);
         } else if let Some(needs) = line.trim().strip_prefix("skipped: needs ") {
-            tests.said_skipped.push(Skip {
-                needs: needs.to_owned(),
-                test: section.clone(),
-            });
+            tests.said_skipped.push(Skip { needs: needs.to_owned(), test: section.clone() });
         } else if let Some(skip) = ignored(line) {
             tests.ignored.extend(skip);
         } else if let Some(counts) = line.strip_prefix("test result: ") {
@@ -57,26 +51,16 @@ fn ignored(line: &str) -> Option<Option<Skip>> {
     }
     let needs = match reason.strip_prefix("needs ") {
         Some(needs) => needs.to_owned(),
-        None => format!(
-            "a reason of the form \"needs X\" or \"step X\" in its #[ignore], not {reason:?}"
-        ),
+        None => format!("a reason of the form \"needs X\" or \"step X\" in its #[ignore], not {reason:?}"),
     };
-    Some(Some(Skip {
-        needs,
-        test: name.to_owned(),
-    }))
+    Some(Some(Skip { needs, test: name.to_owned() }))
 }
 
 /// The number before a word in `ok. 5 passed; 0 failed; 1 ignored; ...`.
 fn count(counts: &str, word: &str) -> u32 {
     let words: Vec<&str> = counts.split([' ', ';']).filter(|w| !w.is_empty()).collect();
-    let at = words
-        .iter()
-        .position(|w| *w == word)
-        .and_then(|at| at.checked_sub(1));
-    at.and_then(|at| words.get(at))
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(0)
+    let at = words.iter().position(|w| *w == word).and_then(|at| at.checked_sub(1));
+    at.and_then(|at| words.get(at)).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -88,10 +72,7 @@ mod tests {
     }
 
     fn skip(test: &str, needs: &str) -> Skip {
-        Skip {
-            needs: needs.to_owned(),
-            test: test.to_owned(),
-        }
+        Skip { needs: needs.to_owned(), test: test.to_owned() }
     }
 
     #[test]
@@ -105,17 +86,14 @@ mod tests {
 
     #[test]
     fn a_test_that_says_what_it_needs_is_skipped() {
-        let tests = read(&lines(
-            "---- store::limits stdout ----\nskipped: needs RLIMIT_FSIZE\n",
-        ));
+        let tests = read(&lines("---- store::limits stdout ----\nskipped: needs RLIMIT_FSIZE\n"));
         assert_eq!(tests.said_skipped, [skip("store::limits", "RLIMIT_FSIZE")]);
     }
 
     #[test]
     fn an_ignored_test_is_a_skip_unless_a_step_runs_it() {
-        let tests = read(&lines(
-            "test a ... ignored, needs redis-server\ntest b ... ignored, step kill\ntest c ... ignored\n",
-        ));
+        let tests =
+            read(&lines("test a ... ignored, needs redis-server\ntest b ... ignored, step kill\ntest c ... ignored\n"));
         assert_eq!(tests.ignored.first(), Some(&skip("a", "redis-server")));
         assert_eq!(tests.ignored.get(1).map(|s| s.test.as_str()), Some("c"));
         assert_eq!(tests.ignored.len(), 2);

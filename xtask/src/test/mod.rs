@@ -52,24 +52,13 @@ pub(crate) struct Skip {
 impl Outcome {
     /// A step that counts as one test.
     fn one(passed: bool, excerpt: Vec<String>) -> Self {
-        Self {
-            passed: passed.into(),
-            failed: (!passed).into(),
-            skipped: Vec::new(),
-            excerpt,
-        }
+        Self { passed: passed.into(), failed: (!passed).into(), skipped: Vec::new(), excerpt }
     }
 
     /// A step that could not run.
     fn skip(test: &str, needs: &str) -> Self {
-        let skip = Skip {
-            needs: needs.to_owned(),
-            test: test.to_owned(),
-        };
-        Self {
-            skipped: vec![skip],
-            ..Self::default()
-        }
+        let skip = Skip { needs: needs.to_owned(), test: test.to_owned() };
+        Self { skipped: vec![skip], ..Self::default() }
     }
 }
 
@@ -86,9 +75,7 @@ impl Options {
                     options.from = Some(Step::parse(step)?);
                 }
                 flag if flag.starts_with('-') => {
-                    anyhow::bail!(
-                        "`cargo xtask test` has no option `{flag}`; it has --all and --from STEP"
-                    )
+                    anyhow::bail!("`cargo xtask test` has no option `{flag}`; it has --all and --from STEP")
                 }
                 filter => options.filters.push(filter.to_owned()),
             }
@@ -103,11 +90,7 @@ impl Options {
 
 /// Runs the plan, or the cargo tests that match the filters.
 pub(crate) fn test(workspace: &Workspace, options: &Options) -> anyhow::Result<bool> {
-    let steps = if options.filters.is_empty() {
-        Step::plan(options.all)
-    } else {
-        Step::FILTERED
-    };
+    let steps = if options.filters.is_empty() { Step::plan(options.all) } else { Step::FILTERED };
     let commit = workspace.commit();
     let scratch = workspace.scratch()?;
     let log = Log::open(scratch.join("test.log"), options.from.is_some())?;
@@ -116,12 +99,7 @@ pub(crate) fn test(workspace: &Workspace, options: &Options) -> anyhow::Result<b
         None => State::new(&scratch, &commit, options.all),
     };
     let steps = steps.get(state.records.len()..).unwrap_or_default();
-    let mut room = steps::Room {
-        workspace,
-        log,
-        commit: &commit,
-        options,
-    };
+    let mut room = steps::Room { workspace, log, commit: &commit, options };
     for step in steps {
         let record = run_step(&mut room, *step)?;
         let stop = *step == Step::Build && record.failed > 0;
@@ -141,10 +119,7 @@ pub(crate) fn test(workspace: &Workspace, options: &Options) -> anyhow::Result<b
 pub(crate) fn simulation(workspace: &Workspace, arguments: &[&str]) -> anyhow::Result<bool> {
     let mut command = workspace.cargo(&["run", "--quiet", "-p", "meshwire-simulation", "--"]);
     if arguments.is_empty() {
-        command.args(steps::simulation_arguments(
-            &workspace.commit(),
-            steps::SEEDS,
-        ));
+        command.args(steps::simulation_arguments(&workspace.commit(), steps::SEEDS));
     }
     show(command.args(arguments))
 }
@@ -154,8 +129,7 @@ fn run_step(room: &mut steps::Room<'_>, step: Step) -> anyhow::Result<Record> {
     std::io::stdout().flush()?;
     room.log.line(&format!("==== {}", step.name()))?;
     let began = Instant::now();
-    let outcome = steps::run(room, step)
-        .unwrap_or_else(|error| Outcome::one(false, vec![format!("{error:#}")]));
+    let outcome = steps::run(room, step).unwrap_or_else(|error| Outcome::one(false, vec![format!("{error:#}")]));
     let seconds = began.elapsed().as_secs_f64();
     let word = if outcome.failed > 0 { "FAILED" } else { "ok" };
     let counts = match (outcome.passed, outcome.failed, outcome.skipped.len()) {
@@ -186,24 +160,18 @@ fn close(room: &steps::Room<'_>, state: &State) -> anyhow::Result<bool> {
     for skip in &skips {
         println!("left out: {} needs {}", skip.test, skip.needs);
     }
-    let whole = room.options.filters.is_empty()
-        && state.records.len() == Step::plan(room.options.all).len();
+    let whole = room.options.filters.is_empty() && state.records.len() == Step::plan(room.options.all).len();
     let faults = list.faults(&skips, whole);
     for fault in &faults {
         println!("{fault}");
     }
     let mut slow: Vec<&Record> = state.records.iter().collect();
     slow.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-    let slow: Vec<String> = slow
-        .iter()
-        .take(3)
-        .map(|r| format!("{} {:.1} s", r.step, r.seconds))
-        .collect();
+    let slow: Vec<String> = slow.iter().take(3).map(|r| format!("{} {:.1} s", r.step, r.seconds)).collect();
     println!("slowest: {}", slow.join(", "));
     println!("log: {}", room.workspace.shown(room.log.path()));
     let passed: u32 = state.records.iter().map(|r| r.passed).sum();
-    let failed: u32 =
-        state.records.iter().map(|r| r.failed).sum::<u32>() + u32::try_from(faults.len())?;
+    let failed: u32 = state.records.iter().map(|r| r.failed).sum::<u32>() + u32::try_from(faults.len())?;
     let counts = format!("{passed} passed, {failed} failed, {} skipped", skips.len());
     if room.options.all {
         println!("receipt {}: {counts}", room.commit);
@@ -228,30 +196,15 @@ mod tests {
     #[test]
     fn a_run_can_go_on_from_a_step_by_name() {
         let options = Options::parse(&["--all", "--from", "kill"]).unwrap();
-        assert_eq!(
-            options,
-            Options {
-                filters: Vec::new(),
-                all: true,
-                from: Some(Step::Kill)
-            }
-        );
+        assert_eq!(options, Options { filters: Vec::new(), all: true, from: Some(Step::Kill) });
     }
 
     #[test]
     fn an_unknown_step_or_option_is_refused_with_what_there_is() {
-        let error = Options::parse(&["--from", "nowhere"])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("`nowhere`") && error.contains("simulation"),
-            "{error}"
-        );
+        let error = Options::parse(&["--from", "nowhere"]).unwrap_err().to_string();
+        assert!(error.contains("`nowhere`") && error.contains("simulation"), "{error}");
         let error = Options::parse(&["--fast"]).unwrap_err().to_string();
-        assert!(
-            error.contains("`--fast`") && error.contains("--from STEP"),
-            "{error}"
-        );
+        assert!(error.contains("`--fast`") && error.contains("--from STEP"), "{error}");
     }
 
     #[test]

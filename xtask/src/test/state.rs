@@ -33,30 +33,17 @@ pub(crate) struct Record {
 impl State {
     /// A run from the beginning.
     pub(crate) fn new(folder: &Path, commit: &str, all: bool) -> Self {
-        Self {
-            path: folder.join("state.toml"),
-            commit: commit.to_owned(),
-            all,
-            records: Vec::new(),
-        }
+        Self { path: folder.join("state.toml"), commit: commit.to_owned(), all, records: Vec::new() }
     }
 
     /// The steps before `from` as an earlier run of the same commit left them.
     ///
     /// # Errors
     /// No such run, another commit, or a step before `from` that did not run.
-    pub(crate) fn resume(
-        folder: &Path,
-        commit: &str,
-        all: bool,
-        plan: &[Step],
-        from: Step,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn resume(folder: &Path, commit: &str, all: bool, plan: &[Step], from: Step) -> anyhow::Result<Self> {
         let path = folder.join("state.toml");
-        let text = std::fs::read_to_string(&path)
-            .context("no earlier run to go on from; leave --from out")?;
-        let mut state: Self = toml::from_str(&text)
-            .context("the earlier run's record is damaged; leave --from out")?;
+        let text = std::fs::read_to_string(&path).context("no earlier run to go on from; leave --from out")?;
+        let mut state: Self = toml::from_str(&text).context("the earlier run's record is damaged; leave --from out")?;
         anyhow::ensure!(
             state.commit == commit && state.all == all,
             "the earlier run was of {}{}, this one is of {commit}{}; leave --from out",
@@ -68,10 +55,7 @@ impl State {
         let before = before.with_context(|| format!("step {} is only in --all", from.name()))?;
         let names = |n| plan.iter().take(n).map(|step| step.name());
         let found = state.records.iter().map(|r| r.step.as_str());
-        let done = names(plan.len())
-            .zip(found)
-            .take_while(|(a, b)| a == b)
-            .count();
+        let done = names(plan.len()).zip(found).take_while(|(a, b)| a == b).count();
         anyhow::ensure!(
             done >= before,
             "the earlier run ended before step {}; go on from there",
@@ -85,8 +69,7 @@ impl State {
     /// Keeps what is there for a later `--from`.
     pub(crate) fn save(&self) -> anyhow::Result<()> {
         let text = toml::to_string(self).context("the run's record")?;
-        std::fs::write(&self.path, text)
-            .with_context(|| format!("{} cannot be written", self.path.display()))
+        std::fs::write(&self.path, text).with_context(|| format!("{} cannot be written", self.path.display()))
     }
 }
 
@@ -118,9 +101,7 @@ mod tests {
 
     fn resume(folder: &Path, commit: &str, from: Step) -> Result<usize, String> {
         let state = State::resume(folder, commit, false, Step::plan(false), from);
-        state
-            .map(|state| state.records.len())
-            .map_err(|e| e.to_string())
+        state.map(|state| state.records.len()).map_err(|e| e.to_string())
     }
 
     #[test]

@@ -42,49 +42,32 @@ pub(crate) fn run(room: &mut Room<'_>, step: Step) -> anyhow::Result<Outcome> {
     let all = room.options.all;
     match step {
         Step::Build => {
-            let build = room
-                .workspace
-                .cargo(&["build", "--workspace", "--all-targets"]);
+            let build = room.workspace.cargo(&["build", "--workspace", "--all-targets"]);
             room.one(build)
         }
         Step::Tidy => tidy(room),
         Step::Generated => {
             // The whole workspace is named, here and below, so that cargo keeps the one set of features it built.
-            let mut command =
-                room.workspace
-                    .cargo(&["test", "--workspace", "--test", "it", "generated"]);
+            let mut command = room.workspace.cargo(&["test", "--workspace", "--test", "it", "generated"]);
             command.env_remove("MESHWIRE_GEN");
             let (finished, tests) = room.tests(command)?;
-            Ok(Outcome::one(
-                finished.success && tests.passed > 0,
-                tests.failures,
-            ))
+            Ok(Outcome::one(finished.success && tests.passed > 0, tests.failures))
         }
         Step::Tests => tests(room),
         Step::DocTests => {
-            let command = room
-                .workspace
-                .cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]);
+            let command = room.workspace.cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]);
             room.counted(command)
         }
         Step::Wasm => wasm(room),
         Step::Release => release(room),
         Step::Simulation => {
             let profile = if all { Profile::Release } else { Profile::Dev };
-            let mut command = room
-                .workspace
-                .program(&room.workspace.built(profile, "meshwire-simulation"));
-            command.args(simulation_arguments(
-                room.commit,
-                if all { ALL_SEEDS } else { SEEDS },
-            ));
+            let mut command = room.workspace.program(&room.workspace.built(profile, "meshwire-simulation"));
+            command.args(simulation_arguments(room.commit, if all { ALL_SEEDS } else { SEEDS }));
             room.one(command)
         }
         Step::Kill => long_test(room, step, |command| {
-            command.env(
-                "MESHWIRE_KILLS",
-                if all { ALL_KILLS } else { KILLS }.to_string(),
-            );
+            command.env("MESHWIRE_KILLS", if all { ALL_KILLS } else { KILLS }.to_string());
         }),
         Step::Memory => long_test(room, step, |_| ()),
         Step::Demo => {
@@ -96,18 +79,10 @@ pub(crate) fn run(room: &mut Room<'_>, step: Step) -> anyhow::Result<Outcome> {
 
 /// Other seeds for every commit, the same ones for the same commit.
 pub(crate) fn simulation_arguments(commit: &str, seeds: u32) -> [String; 4] {
-    let prefix = commit
-        .get(..8)
-        .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-        .unwrap_or(1);
+    let prefix = commit.get(..8).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(1);
     // Far enough apart that the seeds of two commits do not overlap.
     let base = prefix * 10_000;
-    [
-        "--seeds".into(),
-        seeds.to_string(),
-        "--first-seed".into(),
-        base.to_string(),
-    ]
+    ["--seeds".into(), seeds.to_string(), "--first-seed".into(), base.to_string()]
 }
 
 impl Room<'_> {
@@ -133,17 +108,11 @@ impl Room<'_> {
 fn outcome(finished: Finished, tests: Tests) -> Outcome {
     let skipped_inside = tests.said_skipped.len();
     let silent_failure = !finished.success && tests.failed == 0;
-    let excerpt = if tests.failures.is_empty() {
-        tail(finished.lines)
-    } else {
-        tests.failures
-    };
+    let excerpt = if tests.failures.is_empty() { tail(finished.lines) } else { tests.failures };
     let mut skipped: Vec<Skip> = tests.said_skipped;
     skipped.extend(tests.ignored);
     Outcome {
-        passed: tests
-            .passed
-            .saturating_sub(u32::try_from(skipped_inside).unwrap_or(u32::MAX)),
+        passed: tests.passed.saturating_sub(u32::try_from(skipped_inside).unwrap_or(u32::MAX)),
         failed: tests.failed + u32::from(silent_failure),
         skipped,
         excerpt,
@@ -151,10 +120,7 @@ fn outcome(finished: Finished, tests: Tests) -> Outcome {
 }
 
 fn tidy(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
-    let lines: Vec<String> = findings(&room.workspace.root)?
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let lines: Vec<String> = findings(&room.workspace.root)?.iter().map(ToString::to_string).collect();
     for line in &lines {
         room.log.line(line)?;
     }
@@ -174,16 +140,9 @@ fn release(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
 }
 
 fn tests(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
-    let mut command =
-        room.workspace
-            .cargo(&["test", "--workspace", "--all-targets", "--no-fail-fast"]);
-    command.env(
-        "MESHWIRE_BIN",
-        room.workspace.built(Profile::Dev, "meshwire"),
-    );
-    command
-        .args(["--", "--show-output"])
-        .args(&room.options.filters);
+    let mut command = room.workspace.cargo(&["test", "--workspace", "--all-targets", "--no-fail-fast"]);
+    command.env("MESHWIRE_BIN", room.workspace.built(Profile::Dev, "meshwire"));
+    command.args(["--", "--show-output"]).args(&room.options.filters);
     let mut outcome = room.counted(command)?;
     if outcome.passed == 0 && outcome.failed == 0 && outcome.skipped.is_empty() {
         outcome.failed = 1;
@@ -193,32 +152,15 @@ fn tests(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
 }
 
 /// A test marked `#[ignore = "step NAME"]`: alone, so that nothing else takes its time.
-fn long_test(
-    room: &mut Room<'_>,
-    step: Step,
-    set: impl FnOnce(&mut Command),
-) -> anyhow::Result<Outcome> {
-    let profile = if room.options.all {
-        Profile::Release
-    } else {
-        Profile::Dev
-    };
-    let mut command = room.workspace.cargo(&[
-        "test",
-        "--workspace",
-        "--all-targets",
-        "--no-fail-fast",
-        "--",
-    ]);
+fn long_test(room: &mut Room<'_>, step: Step, set: impl FnOnce(&mut Command)) -> anyhow::Result<Outcome> {
+    let profile = if room.options.all { Profile::Release } else { Profile::Dev };
+    let mut command = room.workspace.cargo(&["test", "--workspace", "--all-targets", "--no-fail-fast", "--"]);
     command.args(["--show-output", "--ignored", step.name()]);
     command.env("MESHWIRE_BIN", room.workspace.built(profile, "meshwire"));
     set(&mut command);
     let (finished, tests) = room.tests(command)?;
     if finished.success && tests.passed == 0 {
-        let missing = format!(
-            "no test named `{0}` is marked #[ignore = \"step {0}\"]",
-            step.name()
-        );
+        let missing = format!("no test named `{0}` is marked #[ignore = \"step {0}\"]", step.name());
         return Ok(Outcome::one(false, vec![missing]));
     }
     Ok(outcome(finished, tests))
@@ -229,17 +171,12 @@ fn wasm(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
         let mut add = room.workspace.program("rustup");
         add.args(["target", "add", WASM]);
         // Without rustup, or without its server, the target stays absent.
-        let added = room
-            .log
-            .run(&mut add, Some(RUSTUP_LIMIT))
-            .is_ok_and(|finished| finished.success);
+        let added = room.log.run(&mut add, Some(RUSTUP_LIMIT)).is_ok_and(|finished| finished.success);
         if !added || !has_wasm(room)? {
             return Ok(Outcome::skip("wasm", WASM));
         }
     }
-    let check = room
-        .workspace
-        .cargo(&["check", "-p", "meshwire-proto", "--target", WASM]);
+    let check = room.workspace.cargo(&["check", "-p", "meshwire-proto", "--target", WASM]);
     room.one(check)
 }
 

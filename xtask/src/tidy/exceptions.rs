@@ -31,31 +31,21 @@ struct Exception {
 impl Exceptions {
     pub(crate) fn read(root: &Path) -> anyhow::Result<Self> {
         let path = root.join("xtask/tidy.toml");
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("{} cannot be read", path.display()))?;
-        toml::from_str(&text)
-            .with_context(|| format!("{} is not a list of exceptions", path.display()))
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is not a list of exceptions", path.display()))
     }
 
     /// The findings that no exception covers, and one for each exception that covers nothing.
     pub(crate) fn apply(&self, findings: Vec<Finding>) -> Vec<Finding> {
-        let unused = self
-            .exception
-            .iter()
-            .filter(|e| !findings.iter().any(|f| e.covers(f)));
+        let unused = self.exception.iter().filter(|e| !findings.iter().any(|f| e.covers(f)));
         let unused = unused.map(|e| Finding {
             path: "xtask/tidy.toml".to_owned(),
             line: 0,
             rule: "stale-exception",
-            text: format!(
-                "the exception from {} for {} {} covers nothing: take it out",
-                e.rule, e.path, e.item
-            ),
+            text: format!("the exception from {} for {} {} covers nothing: take it out", e.rule, e.path, e.item),
         });
         let unused: Vec<Finding> = unused.collect();
-        let left = findings
-            .into_iter()
-            .filter(|f| !self.exception.iter().any(|e| e.covers(f)));
+        let left = findings.into_iter().filter(|f| !self.exception.iter().any(|e| e.covers(f)));
         left.chain(unused).collect()
     }
 }
@@ -77,26 +67,17 @@ mod tests {
     use super::super::Finding;
     use super::Exceptions;
 
-    const LIST: &str =
-        "[[exception]]\nrule = \"file-size\"\npath = \"a.rs\"\nreason = \"a table\"\n";
+    const LIST: &str = "[[exception]]\nrule = \"file-size\"\npath = \"a.rs\"\nreason = \"a table\"\n";
 
     fn finding(path: &str) -> Finding {
-        Finding {
-            path: path.to_owned(),
-            line: 0,
-            rule: "file-size",
-            text: "long".to_owned(),
-        }
+        Finding { path: path.to_owned(), line: 0, rule: "file-size", text: "long".to_owned() }
     }
 
     #[test]
     fn a_listed_finding_is_none() {
         let list: Exceptions = toml::from_str(LIST).unwrap();
         assert!(list.apply(vec![finding("a.rs")]).is_empty());
-        assert_eq!(
-            list.apply(vec![finding("a.rs"), finding("b.rs")]),
-            [finding("b.rs")]
-        );
+        assert_eq!(list.apply(vec![finding("a.rs"), finding("b.rs")]), [finding("b.rs")]);
     }
 
     #[test]

@@ -10,14 +10,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("meshwire-proto", &[]),
     ("meshwire", &["meshwire-proto"]),
     ("meshwire-gateway", &["meshwire-proto"]),
-    (
-        "meshwire-cli",
-        &["meshwire-proto", "meshwire", "meshwire-gateway"],
-    ),
-    (
-        "meshwire-simulation",
-        &["meshwire-proto", "meshwire", "meshwire-gateway"],
-    ),
+    ("meshwire-cli", &["meshwire-proto", "meshwire", "meshwire-gateway"]),
+    ("meshwire-simulation", &["meshwire-proto", "meshwire", "meshwire-gateway"]),
     ("meshwire-examples", &["meshwire"]),
     ("meshwire-bench", &["meshwire-proto", "meshwire"]),
     ("xtask", &[]),
@@ -27,51 +21,27 @@ const SECTIONS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependen
 
 pub(crate) fn check(files: &Files) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    for text in files
-        .texts
-        .iter()
-        .filter(|t| t.path.ends_with("/Cargo.toml"))
-    {
-        let manifest: toml::Table = text
-            .content
-            .parse()
-            .with_context(|| format!("{} is not a manifest", text.path))?;
+    for text in files.texts.iter().filter(|t| t.path.ends_with("/Cargo.toml")) {
+        let manifest: toml::Table = text.content.parse().with_context(|| format!("{} is not a manifest", text.path))?;
         findings.extend(check_manifest(&text.path, &manifest));
     }
     Ok(findings)
 }
 
 fn check_manifest(path: &str, manifest: &toml::Table) -> Vec<Finding> {
-    let finding = |text| Finding {
-        path: path.to_owned(),
-        line: 0,
-        rule: "crate-arrow",
-        text,
-    };
-    let name = manifest
-        .get("package")
-        .and_then(|p| p.get("name"))
-        .and_then(|n| n.as_str())
-        .unwrap_or_default();
+    let finding = |text| Finding { path: path.to_owned(), line: 0, rule: "crate-arrow", text };
+    let name = manifest.get("package").and_then(|p| p.get("name")).and_then(|n| n.as_str()).unwrap_or_default();
     let Some((_, allowed)) = ARROWS.iter().find(|(of, _)| *of == name) else {
-        return vec![finding(format!(
-            "crate `{name}` is not in the table of xtask/src/tidy/manifests.rs"
-        ))];
+        return vec![finding(format!("crate `{name}` is not in the table of xtask/src/tidy/manifests.rs"))];
     };
     let targets = manifest.get("target").and_then(|t| t.as_table());
-    let tables = std::iter::once(manifest).chain(
-        targets
-            .into_iter()
-            .flat_map(|t| t.values())
-            .filter_map(|t| t.as_table()),
-    );
+    let tables =
+        std::iter::once(manifest).chain(targets.into_iter().flat_map(|t| t.values()).filter_map(|t| t.as_table()));
     let mut findings = Vec::new();
     for dependency in tables.flat_map(dependencies) {
         let ours = ARROWS.iter().any(|(of, _)| *of == dependency);
         if ours && dependency != name && !allowed.contains(&dependency.as_str()) {
-            findings.push(finding(format!(
-                "`{name}` must not depend on `{dependency}`"
-            )));
+            findings.push(finding(format!("`{name}` must not depend on `{dependency}`")));
         }
     }
     findings
@@ -79,19 +49,11 @@ fn check_manifest(path: &str, manifest: &toml::Table) -> Vec<Finding> {
 
 /// Names of the packages behind every dependency of a table.
 fn dependencies(table: &toml::Table) -> Vec<String> {
-    let sections = SECTIONS
-        .iter()
-        .filter_map(|section| table.get(*section)?.as_table());
+    let sections = SECTIONS.iter().filter_map(|section| table.get(*section)?.as_table());
     let package = |(name, value): (&String, &toml::Value)| {
-        value
-            .get("package")
-            .and_then(|p| p.as_str())
-            .unwrap_or(name)
-            .to_owned()
+        value.get("package").and_then(|p| p.as_str()).unwrap_or(name).to_owned()
     };
-    sections
-        .flat_map(|section| section.iter().map(package))
-        .collect()
+    sections.flat_map(|section| section.iter().map(package)).collect()
 }
 
 #[cfg(test)]
@@ -101,17 +63,12 @@ mod tests {
     use super::check_manifest;
 
     fn check(manifest: &str) -> Vec<String> {
-        check_manifest("x/Cargo.toml", &manifest.parse().unwrap())
-            .into_iter()
-            .map(|f| f.text)
-            .collect()
+        check_manifest("x/Cargo.toml", &manifest.parse().unwrap()).into_iter().map(|f| f.text).collect()
     }
 
     #[test]
     fn client_and_gateway_never_meet() {
-        let found = check(
-            "[package]\nname = \"meshwire\"\n[dev-dependencies]\nmeshwire-gateway.workspace = true\n",
-        );
+        let found = check("[package]\nname = \"meshwire\"\n[dev-dependencies]\nmeshwire-gateway.workspace = true\n");
         assert_eq!(found, ["`meshwire` must not depend on `meshwire-gateway`"]);
         let found = check(
             "[package]\nname = \"meshwire-gateway\"\n[target.'cfg(unix)'.dependencies]\nx = { package = \"meshwire\" }\n",
@@ -121,12 +78,7 @@ mod tests {
 
     #[test]
     fn an_allowed_arrow_is_no_finding() {
-        assert!(
-            check(
-                "[package]\nname = \"meshwire-cli\"\n[dependencies]\nmeshwire.workspace = true\n"
-            )
-            .is_empty()
-        );
+        assert!(check("[package]\nname = \"meshwire-cli\"\n[dependencies]\nmeshwire.workspace = true\n").is_empty());
     }
 
     #[test]

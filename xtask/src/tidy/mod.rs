@@ -78,11 +78,7 @@ mod tests {
     #[test]
     fn the_workspace_keeps_its_house_rules() {
         let workspace = crate::workspace::Workspace::find().unwrap();
-        let findings: Vec<String> = super::findings(&workspace.root)
-            .unwrap()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let findings: Vec<String> = super::findings(&workspace.root).unwrap().iter().map(ToString::to_string).collect();
         assert!(findings.is_empty(), "\n{}", findings.join("\n"));
     }
 }

@@ -15,30 +15,16 @@ pub(crate) fn crate_paths(path: &str, code: &str) -> Vec<CratePath> {
     let mut found = Vec::new();
     for (at, root) in roots(code) {
         let rest = code.get(at + root.len()..).unwrap_or_default();
-        let (supers, rest) = if root == "super" {
-            leading_supers(rest)
-        } else {
-            (0, rest)
-        };
+        let (supers, rest) = if root == "super" { leading_supers(rest) } else { (0, rest) };
         let base = match root {
             // Inside an inline module `super` is the file itself; such paths then look one step too high and match no rule.
-            "super" => module
-                .get(..module.len().saturating_sub(1 + supers))
-                .unwrap_or_default()
-                .to_vec(),
+            "super" => module.get(..module.len().saturating_sub(1 + supers)).unwrap_or_default().to_vec(),
             _ => Vec::new(),
         };
-        let mut tree = Tree {
-            rest,
-            found: Vec::new(),
-        };
+        let mut tree = Tree { rest, found: Vec::new() };
         tree.read(&base);
         let line = line_of(code, at);
-        found.extend(
-            tree.found
-                .into_iter()
-                .map(|words| CratePath { line, words }),
-        );
+        found.extend(tree.found.into_iter().map(|words| CratePath { line, words }));
     }
     found
 }
@@ -47,11 +33,7 @@ pub(crate) fn crate_paths(path: &str, code: &str) -> Vec<CratePath> {
 fn module_of(path: &str) -> Vec<String> {
     let inside = module_folder(path);
     let inside = inside.split_once("/src/").map_or("", |(_, inside)| inside);
-    inside
-        .split('/')
-        .filter(|w| !w.is_empty())
-        .map(str::to_owned)
-        .collect()
+    inside.split('/').filter(|w| !w.is_empty()).map(str::to_owned).collect()
 }
 
 fn roots(code: &str) -> Vec<(usize, &'static str)> {
@@ -59,9 +41,7 @@ fn roots(code: &str) -> Vec<(usize, &'static str)> {
     for root in ["crate", "super"] {
         for (at, _) in code.match_indices(root) {
             let behind_colons = code.get(..at).is_some_and(|before| before.ends_with("::"));
-            let before_colons = code
-                .get(at + root.len()..)
-                .is_some_and(|rest| rest.starts_with("::"));
+            let before_colons = code.get(at + root.len()..).is_some_and(|rest| rest.starts_with("::"));
             if starts_word(code, at) && before_colons && !behind_colons {
                 found.push((at, root));
             }
@@ -108,9 +88,7 @@ impl Tree<'_> {
 
     fn group(&mut self, base: &[String]) {
         loop {
-            self.rest = self
-                .rest
-                .trim_start_matches(|c: char| c.is_whitespace() || c == ',');
+            self.rest = self.rest.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
             if let Some(rest) = self.rest.strip_prefix('}') {
                 self.rest = rest;
                 return;
@@ -131,10 +109,7 @@ impl Tree<'_> {
 
     fn word(&mut self) -> Option<String> {
         let end = self.rest.find(|c| !is_word(c)).unwrap_or(self.rest.len());
-        let (word, rest) = self
-            .rest
-            .split_at_checked(end)
-            .filter(|(word, _)| !word.is_empty())?;
+        let (word, rest) = self.rest.split_at_checked(end).filter(|(word, _)| !word.is_empty())?;
         self.rest = rest;
         Some(word.to_owned())
     }
@@ -152,10 +127,7 @@ mod tests {
     use super::crate_paths;
 
     fn paths(path: &str, code: &str) -> Vec<String> {
-        crate_paths(path, code)
-            .into_iter()
-            .map(|p| p.words.join("::"))
-            .collect()
+        crate_paths(path, code).into_iter().map(|p| p.words.join("::")).collect()
     }
 
     #[test]
@@ -163,36 +135,19 @@ mod tests {
         let code = "use crate::store::{Op, log::{self, Disk as D}, memory::*};";
         assert_eq!(
             paths("gateway/src/engine/mod.rs", code),
-            [
-                "store::Op",
-                "store::log::self",
-                "store::log::Disk",
-                "store::memory"
-            ]
+            ["store::Op", "store::log::self", "store::log::Disk", "store::memory"]
         );
     }
 
     #[test]
     fn super_is_resolved_from_the_file() {
-        assert_eq!(
-            paths("gateway/src/engine/lease.rs", "use super::group::Group;"),
-            ["engine::group::Group"]
-        );
-        assert_eq!(
-            paths("gateway/src/engine/lease.rs", "super::super::store::log::X"),
-            ["store::log::X"]
-        );
-        assert_eq!(
-            paths("gateway/src/engine/mod.rs", "use super::mesh::Mesh;"),
-            ["mesh::Mesh"]
-        );
+        assert_eq!(paths("gateway/src/engine/lease.rs", "use super::group::Group;"), ["engine::group::Group"]);
+        assert_eq!(paths("gateway/src/engine/lease.rs", "super::super::store::log::X"), ["store::log::X"]);
+        assert_eq!(paths("gateway/src/engine/mod.rs", "use super::mesh::Mesh;"), ["mesh::Mesh"]);
     }
 
     #[test]
     fn paths_inside_expressions_and_visibility_are_told_apart() {
-        assert_eq!(
-            paths("gateway/src/a.rs", "pub(crate) fn f() { crate::b::c(1) }"),
-            ["b::c"]
-        );
+        assert_eq!(paths("gateway/src/a.rs", "pub(crate) fn f() { crate::b::c(1) }"), ["b::c"]);
     }
 }

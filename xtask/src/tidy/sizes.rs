@@ -22,19 +22,12 @@ pub(crate) fn check(source: &Source) -> Vec<Finding> {
             text: format!("{file} lines, over {FILE_LINES}: cut it along a seam"),
         });
     }
-    for function in source
-        .functions()
-        .into_iter()
-        .filter(|f| f.lines > FUNCTION_LINES)
-    {
+    for function in source.functions().into_iter().filter(|f| f.lines > FUNCTION_LINES) {
         findings.push(Finding {
             path: source.path().to_owned(),
             line: function.line,
             rule: "function-size",
-            text: format!(
-                "`{}` has {} lines, over {FUNCTION_LINES}",
-                function.name, function.lines
-            ),
+            text: format!("`{}` has {} lines, over {FUNCTION_LINES}", function.name, function.lines),
         });
     }
     findings
@@ -48,10 +41,7 @@ mod tests {
     #[test]
     fn a_file_and_a_function_over_the_limit_are_found() {
         let text = format!("fn long() {{\n{}}}\n", "x;\n".repeat(600));
-        let rules: Vec<_> = check(&Source::new("a/src/b.rs", &text))
-            .into_iter()
-            .map(|f| f.rule)
-            .collect();
+        let rules: Vec<_> = check(&Source::new("a/src/b.rs", &text)).into_iter().map(|f| f.rule).collect();
         assert_eq!(rules, ["file-size", "function-size"]);
     }
 

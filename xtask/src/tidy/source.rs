@@ -25,17 +25,8 @@ pub(crate) struct Function {
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
         let code = blank_literals(text);
-        let product = if is_test_path(path) {
-            blank(&code, 0, code.len())
-        } else {
-            blank_tests(&code)
-        };
-        Self {
-            path: path.to_owned(),
-            lines: text.lines().count(),
-            code,
-            product,
-        }
+        let product = if is_test_path(path) { blank(&code, 0, code.len()) } else { blank_tests(&code) };
+        Self { path: path.to_owned(), lines: text.lines().count(), code, product }
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -59,9 +50,7 @@ impl Source {
     /// Code that is only for tests.
     pub(crate) fn tests(&self) -> String {
         let both = self.code.bytes().zip(self.product.bytes());
-        let bytes: Vec<u8> = both
-            .map(|(c, p)| if c == p && c != b'\n' { b' ' } else { c })
-            .collect();
+        let bytes: Vec<u8> = both.map(|(c, p)| if c == p && c != b'\n' { b' ' } else { c }).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -80,8 +69,7 @@ impl Source {
         let declared = test_items(&self.code).into_iter().filter_map(|(from, to)| {
             let item = self.code.get(from..to)?;
             let (_, name) = item.split_once("mod ")?;
-            name.strip_suffix(';')
-                .map(|name| format!("{folder}/{}", name.trim()))
+            name.strip_suffix(';').map(|name| format!("{folder}/{}", name.trim()))
         });
         declared.collect()
     }
@@ -93,23 +81,14 @@ impl Source {
             if !starts_word(&self.product, at) {
                 continue;
             }
-            let name: String = self
-                .product
-                .get(at + 3..)
-                .unwrap_or_default()
-                .chars()
-                .take_while(|c| is_word(*c))
-                .collect();
+            let name: String =
+                self.product.get(at + 3..).unwrap_or_default().chars().take_while(|c| is_word(*c)).collect();
             let Some(end) = item_end(&self.product, at).filter(|_| !name.is_empty()) else {
                 continue;
             };
             let body = self.product.get(at..end).unwrap_or_default();
             if body.ends_with('}') {
-                found.push(Function {
-                    name,
-                    line: line_of(&self.product, at),
-                    lines: body.lines().count(),
-                });
+                found.push(Function { name, line: line_of(&self.product, at), lines: body.lines().count() });
             }
         }
         found
@@ -123,9 +102,7 @@ pub(crate) fn line_of(code: &str, at: usize) -> usize {
 
 /// Whether a word begins at an offset, not the middle of one.
 pub(crate) fn starts_word(code: &str, at: usize) -> bool {
-    code.get(..at)
-        .and_then(|before| before.chars().next_back())
-        .is_none_or(|c| !is_word(c))
+    code.get(..at).and_then(|before| before.chars().next_back()).is_none_or(|c| !is_word(c))
 }
 
 /// Whether a character can be part of a word.
@@ -170,10 +147,7 @@ fn test_items(code: &str) -> Vec<(usize, usize)> {
     let mut items = Vec::new();
     let mut behind = 0;
     for (at, _) in code.match_indices("#[cfg(") {
-        let attribute = code
-            .get(at..)
-            .and_then(|c| c.split(']').next())
-            .unwrap_or_default();
+        let attribute = code.get(at..).and_then(|c| c.split(']').next()).unwrap_or_default();
         let is_test = attribute.contains("(test") || attribute.contains(" test");
         if at < behind || !is_test || attribute.contains("not(test") {
             continue;
@@ -186,27 +160,19 @@ fn test_items(code: &str) -> Vec<(usize, usize)> {
 }
 
 fn blank_tests(code: &str) -> String {
-    test_items(code)
-        .into_iter()
-        .fold(code.to_owned(), |code, (from, to)| blank(&code, from, to))
+    test_items(code).into_iter().fold(code.to_owned(), |code, (from, to)| blank(&code, from, to))
 }
 
 fn blank(code: &str, from: usize, to: usize) -> String {
     let inside = |at: usize| (from..to).contains(&at);
     let bytes = code.bytes().enumerate();
-    let bytes: Vec<u8> = bytes
-        .map(|(at, b)| if inside(at) && b != b'\n' { b' ' } else { b })
-        .collect();
+    let bytes: Vec<u8> = bytes.map(|(at, b)| if inside(at) && b != b'\n' { b' ' } else { b }).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Comments, strings and characters as blanks; lines and offsets stay.
 fn blank_literals(text: &str) -> String {
-    let mut lexer = Lexer {
-        text,
-        at: 0,
-        code: String::with_capacity(text.len()),
-    };
+    let mut lexer = Lexer { text, at: 0, code: String::with_capacity(text.len()) };
     while let Some(next) = lexer.rest().chars().next() {
         let length = lexer.literal().unwrap_or(0);
         if length == 0 {
@@ -241,10 +207,7 @@ impl Lexer<'_> {
 
     fn drop(&mut self, length: usize) {
         let dropped = self.rest().get(..length).unwrap_or_default();
-        let blanks: String = dropped
-            .bytes()
-            .map(|b| if b == b'\n' { '\n' } else { ' ' })
-            .collect();
+        let blanks: String = dropped.bytes().map(|b| if b == b'\n' { '\n' } else { ' ' }).collect();
         self.code.push_str(&blanks);
         self.at += length;
     }
@@ -306,13 +269,7 @@ fn character(rest: &str) -> Option<usize> {
     let mut chars = rest.char_indices().skip(1);
     let (_, first) = chars.next()?;
     let (end, second) = chars.next()?;
-    (first == '\\' || second == '\'').then(|| {
-        if first == '\\' {
-            quoted(rest, '\'')
-        } else {
-            end + 1
-        }
-    })
+    (first == '\\' || second == '\'').then(|| if first == '\\' { quoted(rest, '\'') } else { end + 1 })
 }
 
 fn raw_string(rest: &str) -> Option<usize> {
@@ -321,9 +278,7 @@ fn raw_string(rest: &str) -> Option<usize> {
     let opening = rest.len() - body.len() + hashes;
     let inside = rest.get(opening..)?.strip_prefix('"')?;
     let closing = format!("\"{}", "#".repeat(hashes));
-    let end = inside
-        .find(&closing)
-        .map_or(inside.len(), |at| at + closing.len());
+    let end = inside.find(&closing).map_or(inside.len(), |at| at + closing.len());
     Some(opening + 1 + end)
 }
 
@@ -338,13 +293,8 @@ mod tests {
     #[test]
     fn comments_and_literals_are_no_code() {
         let code =
-            source("a /* { /* } */ */ b // {\n\"{ \\\" {\" c r#\"{ \" \"# d '{' 'x 'e' '\\'' f")
-                .code()
-                .to_owned();
-        assert_eq!(
-            code.split_whitespace().collect::<Vec<_>>(),
-            ["a", "b", "c", "d", "'x", "f"]
-        );
+            source("a /* { /* } */ */ b // {\n\"{ \\\" {\" c r#\"{ \" \"# d '{' 'x 'e' '\\'' f").code().to_owned();
+        assert_eq!(code.split_whitespace().collect::<Vec<_>>(), ["a", "b", "c", "d", "'x", "f"]);
     }
 
     #[test]
@@ -357,24 +307,13 @@ mod tests {
 
     #[test]
     fn a_function_is_measured_from_its_signature_to_its_brace() {
-        let functions =
-            source("trait T { fn a(&self); }\nfn b(\n x: [u8; 2],\n) -> u8 {\n  { 1 }\n}\n")
-                .functions();
-        assert_eq!(
-            functions,
-            [Function {
-                name: "b".to_owned(),
-                line: 2,
-                lines: 5
-            }]
-        );
+        let functions = source("trait T { fn a(&self); }\nfn b(\n x: [u8; 2],\n) -> u8 {\n  { 1 }\n}\n").functions();
+        assert_eq!(functions, [Function { name: "b".to_owned(), line: 2, lines: 5 }]);
     }
 
     #[test]
     fn what_is_under_cfg_test_is_for_tests() {
-        let source = source(
-            "fn a() {}\n#[cfg(test)]\nmod tests {\n fn b() {}\n}\n#[cfg(not(test))]\nfn c() {}\n",
-        );
+        let source = source("fn a() {}\n#[cfg(test)]\nmod tests {\n fn b() {}\n}\n#[cfg(not(test))]\nfn c() {}\n");
         let names: Vec<_> = source.functions().into_iter().map(|f| f.name).collect();
         assert_eq!(names, ["a", "c"]);
         assert!(source.tests().contains("fn b()") && !source.tests().contains("fn a()"));

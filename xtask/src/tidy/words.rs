@@ -9,32 +9,17 @@ use super::source::{Source, line_of, starts_word};
 /// Names that say nothing of what is inside.
 const NAMELESS: [&str; 5] = ["util", "common", "helpers", "manager", "types"];
 /// Put together here so that this file is no finding.
-const MACHINE_PATHS: [&str; 4] = [
-    concat!("/wo", "rk/"),
-    concat!("/fa", "rm/"),
-    concat!("/ro", "ot/"),
-    concat!("/tmp/", "target"),
-];
+const MACHINE_PATHS: [&str; 4] =
+    [concat!("/wo", "rk/"), concat!("/fa", "rm/"), concat!("/ro", "ot/"), concat!("/tmp/", "target")];
 const UNFINISHED: [&str; 2] = ["todo!", "unimplemented!"];
 const SLEEPS: [&str; 3] = ["thread::sleep", "time::sleep", "sleep("];
 /// What a newcomer must find at the top of the README.
 const COMMANDS: [&str; 2] = ["cargo xtask demo", "cargo xtask test"];
-const DOCUMENTS: [&str; 5] = [
-    "README.md",
-    "ARCHITECTURE.md",
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
-    "LICENSE",
-];
+const DOCUMENTS: [&str; 5] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"];
 
 /// Rules for Rust files.
 pub(crate) fn check_source(source: &Source) -> Vec<Finding> {
-    let finding = |line, rule, text| Finding {
-        path: source.path().to_owned(),
-        line,
-        rule,
-        text,
-    };
+    let finding = |line, rule, text| Finding { path: source.path().to_owned(), line, rule, text };
     let mut findings = Vec::new();
     let nameless = |word: &str| NAMELESS.contains(&word.strip_suffix(".rs").unwrap_or(word));
     if let Some(word) = source.path().split('/').find(|word| nameless(word)) {
@@ -42,11 +27,7 @@ pub(crate) fn check_source(source: &Source) -> Vec<Finding> {
         findings.push(finding(0, "module-name", text));
     }
     for word in UNFINISHED {
-        for (at, _) in source
-            .code()
-            .match_indices(word)
-            .filter(|(at, _)| starts_word(source.code(), *at))
-        {
+        for (at, _) in source.code().match_indices(word).filter(|(at, _)| starts_word(source.code(), *at)) {
             findings.push(finding(
                 line_of(source.code(), at),
                 "unfinished",
@@ -55,17 +36,11 @@ pub(crate) fn check_source(source: &Source) -> Vec<Finding> {
         }
     }
     for (line, attribute) in attributes(source.code()) {
-        let lowers = ["allow(", "expect("].iter().any(|lint| {
-            attribute
-                .match_indices(lint)
-                .any(|(at, _)| starts_word(&attribute, at))
-        });
+        let lowers = ["allow(", "expect("]
+            .iter()
+            .any(|lint| attribute.match_indices(lint).any(|(at, _)| starts_word(&attribute, at)));
         if lowers && !attribute.contains("reason =") {
-            findings.push(finding(
-                line,
-                "lint-reason",
-                "a lint is lowered without `reason = \"...\"`".to_owned(),
-            ));
+            findings.push(finding(line, "lint-reason", "a lint is lowered without `reason = \"...\"`".to_owned()));
         }
     }
     for line in sleeps(&source.tests()) {
@@ -79,11 +54,7 @@ pub(crate) fn check_source(source: &Source) -> Vec<Finding> {
 fn sleeps(tests: &str) -> Vec<usize> {
     // Under tokio's paused clock a sleep is a step of virtual time.
     let is_virtual = tests.contains("start_paused = true");
-    let words: &[&str] = if is_virtual {
-        &["thread::sleep"]
-    } else {
-        &SLEEPS
-    };
+    let words: &[&str] = if is_virtual { &["thread::sleep"] } else { &SLEEPS };
     let places = words.iter().flat_map(|word| tests.match_indices(word));
     let places = places.filter(|(at, _)| starts_word(tests, *at));
     let lines: BTreeSet<usize> = places.map(|(at, _)| line_of(tests, at)).collect();
@@ -92,9 +63,7 @@ fn sleeps(tests: &str) -> Vec<usize> {
 
 /// Rules for every text file.
 pub(crate) fn check_text(text: &Text) -> Vec<Finding> {
-    let found = MACHINE_PATHS
-        .iter()
-        .filter_map(|path| Some((path, text.content.find(path)?)));
+    let found = MACHINE_PATHS.iter().filter_map(|path| Some((path, text.content.find(path)?)));
     let finding = |(path, at): (&&str, usize)| Finding {
         path: text.path.clone(),
         line: line_of(&text.content, at),
@@ -106,32 +75,14 @@ pub(crate) fn check_text(text: &Text) -> Vec<Finding> {
 
 /// Documents that must be there and what they must say.
 pub(crate) fn check_documents(files: &Files) -> Vec<Finding> {
-    let finding = |path: &str, text| Finding {
-        path: path.to_owned(),
-        line: 0,
-        rule: "document",
-        text,
-    };
-    let absent = DOCUMENTS
-        .iter()
-        .filter(|path| files.text(path).is_none_or(|t| t.trim().is_empty()));
-    let mut findings: Vec<Finding> = absent
-        .map(|path| finding(path, "is missing".to_owned()))
-        .collect();
-    if files
-        .text("LICENSE")
-        .is_some_and(|t| !t.contains("Apache License"))
-    {
-        findings.push(finding(
-            "LICENSE",
-            "is not the Apache License 2.0".to_owned(),
-        ));
+    let finding = |path: &str, text| Finding { path: path.to_owned(), line: 0, rule: "document", text };
+    let absent = DOCUMENTS.iter().filter(|path| files.text(path).is_none_or(|t| t.trim().is_empty()));
+    let mut findings: Vec<Finding> = absent.map(|path| finding(path, "is missing".to_owned())).collect();
+    if files.text("LICENSE").is_some_and(|t| !t.contains("Apache License")) {
+        findings.push(finding("LICENSE", "is not the Apache License 2.0".to_owned()));
     }
     let readme = files.text("README.md").unwrap_or_default();
-    for command in COMMANDS
-        .iter()
-        .filter(|command| !readme.contains(**command))
-    {
+    for command in COMMANDS.iter().filter(|command| !readme.contains(**command)) {
         findings.push(finding("README.md", format!("does not show `{command}`")));
     }
     findings
@@ -154,12 +105,7 @@ fn attributes(code: &str) -> Vec<(usize, String)> {
             }
             depth == 0
         });
-        found.push((
-            line_of(code, at),
-            rest.get(..end.unwrap_or(rest.len()))
-                .unwrap_or_default()
-                .to_owned(),
-        ));
+        found.push((line_of(code, at), rest.get(..end.unwrap_or(rest.len())).unwrap_or_default().to_owned()));
     }
     found
 }
@@ -171,29 +117,14 @@ mod tests {
     use super::{check_documents, check_source, check_text};
 
     fn rules(path: &str, text: &str) -> Vec<&'static str> {
-        check_source(&Source::new(path, text))
-            .into_iter()
-            .map(|f| f.rule)
-            .collect()
+        check_source(&Source::new(path, text)).into_iter().map(|f| f.rule).collect()
     }
 
     #[test]
     fn a_lint_is_lowered_only_with_a_reason() {
-        assert_eq!(
-            rules("a/src/b.rs", "#[allow(dead_code)] fn a() {}"),
-            ["lint-reason"]
-        );
-        assert_eq!(
-            rules("a/src/b.rs", "#[cfg_attr(x, expect(unused))] fn a() {}"),
-            ["lint-reason"]
-        );
-        assert!(
-            rules(
-                "a/src/b.rs",
-                "#![allow(\n a,\n reason = \"b\"\n)] fn a() { x.expect(1) }"
-            )
-            .is_empty()
-        );
+        assert_eq!(rules("a/src/b.rs", "#[allow(dead_code)] fn a() {}"), ["lint-reason"]);
+        assert_eq!(rules("a/src/b.rs", "#[cfg_attr(x, expect(unused))] fn a() {}"), ["lint-reason"]);
+        assert!(rules("a/src/b.rs", "#![allow(\n a,\n reason = \"b\"\n)] fn a() { x.expect(1) }").is_empty());
     }
 
     #[test]
@@ -205,10 +136,7 @@ mod tests {
 
     #[test]
     fn unfinished_code_is_found() {
-        assert_eq!(
-            rules("a/src/b.rs", concat!("fn a() { to", "do!() }")),
-            ["unfinished"]
-        );
+        assert_eq!(rules("a/src/b.rs", concat!("fn a() { to", "do!() }")), ["unfinished"]);
     }
 
     #[test]
@@ -226,26 +154,14 @@ mod tests {
 
     #[test]
     fn a_path_of_one_machine_is_found() {
-        let text = Text {
-            path: "a.md".to_owned(),
-            content: concat!("see\n/ro", "ot/x").to_owned(),
-        };
+        let text = Text { path: "a.md".to_owned(), content: concat!("see\n/ro", "ot/x").to_owned() };
         assert_eq!(check_text(&text).first().map(|f| f.line), Some(2));
     }
 
     #[test]
     fn the_readme_shows_both_commands() {
-        let readme = Text {
-            path: "README.md".to_owned(),
-            content: "cargo xtask demo".to_owned(),
-        };
-        let texts: Vec<String> = check_documents(&Files::new(vec![readme]))
-            .into_iter()
-            .map(|f| f.text)
-            .collect();
-        assert!(
-            texts.contains(&"does not show `cargo xtask test`".to_owned()),
-            "{texts:?}"
-        );
+        let readme = Text { path: "README.md".to_owned(), content: "cargo xtask demo".to_owned() };
+        let texts: Vec<String> = check_documents(&Files::new(vec![readme])).into_iter().map(|f| f.text).collect();
+        assert!(texts.contains(&"does not show `cargo xtask test`".to_owned()), "{texts:?}");
     }
 }

@@ -9,11 +9,7 @@ struct Dice(Backoff);
 
 impl Dice {
     fn new(seed: u64) -> Self {
-        Self(Backoff::new(
-            Duration::from_secs(3600),
-            Duration::from_secs(3600),
-            seed,
-        ))
+        Self(Backoff::new(Duration::from_secs(3600), Duration::from_secs(3600), seed))
     }
 
     fn below(&mut self, bound: u64) -> u64 {
@@ -33,17 +29,11 @@ impl Keeper {
     fn take(&mut self, publish: &Publish) {
         self.answered_through = self.answered_through.max(publish.answered_through);
         for (_, _, first, events) in runs(publish) {
-            assert!(
-                first > self.answered_through,
-                "an answered publish is sent again"
-            );
+            assert!(first > self.answered_through, "an answered publish is sent again");
             self.waiting.push(kept(first, events.len() as u32, first));
             for (sequence, event) in (first..).zip(events) {
                 let before = self.kept.insert(sequence, event.clone());
-                assert!(
-                    before.is_none_or(|b| b == event),
-                    "sequence {sequence} came with other bytes"
-                );
+                assert!(before.is_none_or(|b| b == event), "sequence {sequence} came with other bytes");
             }
         }
     }
@@ -63,10 +53,7 @@ fn one_story(seed: u64) -> u64 {
     let mut keeper = Keeper::default();
     let mut answered = BTreeMap::new();
     let mut published = 0;
-    scene.connect(wire::Welcome {
-        publish_window_events: 1 + dice.below(40) as u32,
-        ..welcome()
-    });
+    scene.connect(wire::Welcome { publish_window_events: 1 + dice.below(40) as u32, ..welcome() });
     while answered.len() < 200 {
         match dice.below(10) {
             0..=3 if published < 200 => {
@@ -74,9 +61,7 @@ fn one_story(seed: u64) -> u64 {
                     published += u64::from(published < 200);
                     if scene.session.unanswered().0 + (answered.len() as u64) < published {
                         let name = if dice.below(3) == 0 { "a" } else { "b" };
-                        scene
-                            .session
-                            .publish(&topic(name), format!("event {published}").as_bytes());
+                        scene.session.publish(&topic(name), format!("event {published}").as_bytes());
                     }
                 }
             }
@@ -90,9 +75,7 @@ fn one_story(seed: u64) -> u64 {
                 }
             }
             7 | 8 if !keeper.waiting.is_empty() => {
-                let receipt = keeper
-                    .waiting
-                    .remove(dice.below(keeper.waiting.len() as u64) as usize);
+                let receipt = keeper.waiting.remove(dice.below(keeper.waiting.len() as u64) as usize);
                 scene.receipts(vec![receipt]);
             }
             9 => reconnect(&mut scene, &mut keeper, &mut dice),
@@ -101,27 +84,14 @@ fn one_story(seed: u64) -> u64 {
         for (sequences, is_kept) in scene.answers() {
             assert!(is_kept);
             for sequence in sequences {
-                assert!(
-                    keeper.kept.contains_key(&sequence),
-                    "{sequence} is acknowledged and not kept"
-                );
-                assert!(
-                    answered.insert(sequence, ()).is_none(),
-                    "{sequence} is answered twice"
-                );
+                assert!(keeper.kept.contains_key(&sequence), "{sequence} is acknowledged and not kept");
+                assert!(answered.insert(sequence, ()).is_none(), "{sequence} is answered twice");
             }
         }
     }
     assert_eq!(scene.session.unanswered(), (0, 0));
-    let events: Vec<String> = keeper
-        .kept
-        .values()
-        .map(|e| String::from_utf8(e.to_vec()).unwrap())
-        .collect();
-    assert_eq!(
-        events,
-        (1..=200).map(|n| format!("event {n}")).collect::<Vec<_>>()
-    );
+    let events: Vec<String> = keeper.kept.values().map(|e| String::from_utf8(e.to_vec()).unwrap()).collect();
+    assert_eq!(events, (1..=200).map(|n| format!("event {n}")).collect::<Vec<_>>());
     scene.session.stats().replays
 }
 
@@ -132,12 +102,7 @@ fn reconnect(scene: &mut Scene, keeper: &mut Keeper, dice: &mut Dice) {
     let kept_through = keeper.kept_through(hello.first_unanswered);
     let publish_window_events = 1 + dice.below(40) as u32;
     let resumed = dice.below(2) == 0;
-    scene.receive(&ServerFrame::Welcome(wire::Welcome {
-        resumed,
-        kept_through,
-        publish_window_events,
-        ..welcome()
-    }));
+    scene.receive(&ServerFrame::Welcome(wire::Welcome { resumed, kept_through, publish_window_events, ..welcome() }));
 }
 
 #[test]
@@ -152,17 +117,9 @@ fn no_bytes_and_no_order_of_frames_make_the_session_panic() {
     let frames = |dice: &mut Dice, number: u32| -> Vec<ServerFrame> {
         let (a, b, c) = (dice.below(6), dice.below(1 << 40), dice.below(4) as u32);
         vec![
-            ServerFrame::Welcome(wire::Welcome {
-                kept_through: b,
-                settled_through: a,
-                ..welcome()
-            }),
-            ServerFrame::Receipts(Receipts {
-                receipts: vec![kept(a, c, b), kept(u64::MAX - a, u32::MAX, b)],
-            }),
-            ServerFrame::Deliver(Deliver {
-                runs: vec![run(number, a, u64::MAX - a, &["e"; 3])],
-            }),
+            ServerFrame::Welcome(wire::Welcome { kept_through: b, settled_through: a, ..welcome() }),
+            ServerFrame::Receipts(Receipts { receipts: vec![kept(a, c, b), kept(u64::MAX - a, u32::MAX, b)] }),
+            ServerFrame::Deliver(Deliver { runs: vec![run(number, a, u64::MAX - a, &["e"; 3])] }),
             ServerFrame::Settled(Settled {
                 through: a,
                 results: vec![SettleResult {
@@ -178,21 +135,9 @@ fn no_bytes_and_no_order_of_frames_make_the_session_panic() {
                 next_delivery: if c == 0 { u64::MAX - a } else { a },
                 ..Default::default()
             }),
-            ServerFrame::Unsubscribed(wire::Unsubscribed {
-                subscription: number,
-                code: c,
-                ..Default::default()
-            }),
-            ServerFrame::Error(wire::Error {
-                code: c * 9,
-                subscription: number,
-                fatal: c == 3,
-                ..Default::default()
-            }),
-            ServerFrame::Drain(wire::Drain {
-                deadline_ms: u32::MAX,
-                ..Default::default()
-            }),
+            ServerFrame::Unsubscribed(wire::Unsubscribed { subscription: number, code: c, ..Default::default() }),
+            ServerFrame::Error(wire::Error { code: c * 9, subscription: number, fatal: c == 3, ..Default::default() }),
+            ServerFrame::Drain(wire::Drain { deadline_ms: u32::MAX, ..Default::default() }),
         ]
     };
     for _ in 0..2000 {
@@ -202,10 +147,7 @@ fn no_bytes_and_no_order_of_frames_make_the_session_panic() {
         for _ in 0..20 {
             scene.publish(&["e"]);
             let confirm = Some(dice.below(9)).filter(|n| *n > 4);
-            let _ = scene.session.settle(SettleInput {
-                confirm,
-                ..settle_input(id, dice.below(4), SettleKind::Ack)
-            });
+            let _ = scene.session.settle(SettleInput { confirm, ..settle_input(id, dice.below(4), SettleKind::Ack) });
             scene.sent();
             let number = dice.below(3) as u32;
             let mut candidates = frames(&mut dice, number);
@@ -220,11 +162,7 @@ fn no_bytes_and_no_order_of_frames_make_the_session_panic() {
             if scene.session.state() == State::Closed {
                 break;
             }
-            if matches!(
-                scene.session.state(),
-                State::Reconnecting | State::Connecting
-            ) && dice.below(2) == 0
-            {
+            if matches!(scene.session.state(), State::Reconnecting | State::Connecting) && dice.below(2) == 0 {
                 scene.outputs();
                 scene.pass(Duration::from_secs(10));
                 scene.session.connected(scene.now);

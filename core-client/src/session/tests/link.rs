@@ -2,23 +2,11 @@ use super::*;
 
 #[test]
 fn the_first_hello_names_the_producer_and_claims_nothing() {
-    let mut scene = Scene::with(Config {
-        producer_id: [9; 16],
-        producer_epoch: 3,
-        ..Config::default()
-    });
+    let mut scene = Scene::with(Config { producer_id: [9; 16], producer_epoch: 3, ..Config::default() });
     let hello = scene.hello();
-    assert_eq!(
-        (&hello.producer_id[..], hello.producer_epoch),
-        (&[9; 16][..], 3)
-    );
-    assert_eq!(
-        (hello.min_version, hello.max_version, hello.first_unanswered),
-        (1, 1, 0)
-    );
-    assert!(
-        hello.resume_session.is_empty() && hello.resume_secret.is_empty() && hello.held.is_empty()
-    );
+    assert_eq!((&hello.producer_id[..], hello.producer_epoch), (&[9; 16][..], 3));
+    assert_eq!((hello.min_version, hello.max_version, hello.first_unanswered), (1, 1, 0));
+    assert!(hello.resume_session.is_empty() && hello.resume_secret.is_empty() && hello.held.is_empty());
 }
 
 #[test]
@@ -43,10 +31,7 @@ fn states_follow_the_connection() {
 fn a_reconnect_asks_for_the_session_and_counts_whether_it_was_resumed() {
     let mut scene = Scene::up();
     let hello = scene.reconnect(resumed());
-    assert_eq!(
-        (&hello.resume_session[..], &hello.resume_secret[..]),
-        (&b"session"[..], &b"secret"[..])
-    );
+    assert_eq!((&hello.resume_session[..], &hello.resume_secret[..]), (&b"session"[..], &b"secret"[..]));
     scene.reconnect(welcome());
     let stats = scene.session.stats();
     assert_eq!((stats.reconnects, stats.resumes), (2, 1));
@@ -57,12 +42,7 @@ fn a_login_without_an_answer_is_given_up_after_five_seconds() {
     let mut scene = Scene::new();
     scene.hello();
     scene.pass(Duration::from_millis(4999));
-    assert!(
-        scene
-            .outputs()
-            .iter()
-            .all(|o| !matches!(o, Output::Disconnect { .. }))
-    );
+    assert!(scene.outputs().iter().all(|o| !matches!(o, Output::Disconnect { .. })));
     scene.pass(Duration::from_millis(1));
     assert!(scene.disconnect_reason().contains("login"));
     assert!(scene.until_dial() <= Duration::from_millis(100));
@@ -74,8 +54,7 @@ fn failed_dials_back_off_up_to_the_maximum_and_go_on_for_ever() {
     let mut longest = Duration::ZERO;
     for attempt in 0..200_u32 {
         let wait = scene.until_dial();
-        let ceiling = Duration::from_millis(50 << attempt.saturating_sub(1).min(7))
-            .min(Duration::from_secs(5));
+        let ceiling = Duration::from_millis(50 << attempt.saturating_sub(1).min(7)).min(Duration::from_secs(5));
         assert!(wait <= ceiling, "attempt {attempt} waits {wait:?}");
         longest = longest.max(wait);
         scene.cut();
@@ -113,10 +92,7 @@ fn silence_is_answered_with_a_ping_and_then_with_a_new_connection() {
     scene.pass(Duration::from_millis(9_999));
     assert!(scene.sent().is_empty());
     scene.pass(Duration::from_millis(1));
-    assert!(matches!(
-        scene.sent().as_slice(),
-        [ClientFrame::Ping(wire::Ping { answer: false, .. })]
-    ));
+    assert!(matches!(scene.sent().as_slice(), [ClientFrame::Ping(wire::Ping { answer: false, .. })]));
     scene.pass(Duration::from_millis(14_999));
     assert!(scene.outputs().is_empty() && scene.sent().is_empty());
     scene.pass(Duration::from_millis(1));
@@ -138,21 +114,9 @@ fn any_byte_heard_counts_as_a_heartbeat() {
 #[test]
 fn a_ping_of_the_gateway_is_answered_and_an_answer_is_not() {
     let mut scene = Scene::up();
-    scene.receive(&ServerFrame::Ping(wire::Ping {
-        nonce: 5,
-        answer: false,
-    }));
-    assert_eq!(
-        scene.sent(),
-        [ClientFrame::Ping(wire::Ping {
-            nonce: 5,
-            answer: true
-        })]
-    );
-    scene.receive(&ServerFrame::Ping(wire::Ping {
-        nonce: 5,
-        answer: true,
-    }));
+    scene.receive(&ServerFrame::Ping(wire::Ping { nonce: 5, answer: false }));
+    assert_eq!(scene.sent(), [ClientFrame::Ping(wire::Ping { nonce: 5, answer: true })]);
+    scene.receive(&ServerFrame::Ping(wire::Ping { nonce: 5, answer: true }));
     assert!(scene.sent().is_empty());
 }
 
@@ -168,29 +132,15 @@ fn error(kind: ErrorKind, fatal: bool) -> ServerFrame {
 
 #[test]
 fn a_refusal_that_cannot_change_ends_the_session_with_its_reason() {
-    for kind in [
-        ErrorKind::Unauthenticated,
-        ErrorKind::Denied,
-        ErrorKind::Unsupported,
-        ErrorKind::Invalid,
-    ] {
+    for kind in [ErrorKind::Unauthenticated, ErrorKind::Denied, ErrorKind::Unsupported, ErrorKind::Invalid] {
         let mut scene = Scene::new();
         scene.publish(&["e"]);
         scene.hello();
         scene.receive(&error(kind, true));
         let outputs = scene.outputs();
-        assert!(
-            matches!(outputs.last(), Some(Output::Failed(f)) if f.kind == kind && f.message == "because")
-        );
-        assert!(
-            outputs
-                .iter()
-                .any(|o| matches!(o, Output::Answered(Answer { result: Err(_), .. })))
-        );
-        assert_eq!(
-            (scene.session.state(), scene.session.deadline()),
-            (State::Closed, None)
-        );
+        assert!(matches!(outputs.last(), Some(Output::Failed(f)) if f.kind == kind && f.message == "because"));
+        assert!(outputs.iter().any(|o| matches!(o, Output::Answered(Answer { result: Err(_), .. }))));
+        assert_eq!((scene.session.state(), scene.session.deadline()), (State::Closed, None));
     }
 }
 
@@ -206,15 +156,9 @@ fn a_refusal_that_may_pass_is_tried_again_after_the_wait_it_names() {
 #[test]
 fn a_gateway_of_another_protocol_version_is_refused() {
     let mut scene = Scene::new();
-    scene.connect(wire::Welcome {
-        version: 2,
-        ..welcome()
-    });
+    scene.connect(wire::Welcome { version: 2, ..welcome() });
     let outputs = scene.outputs();
-    assert!(
-        matches!(outputs.last(), Some(Output::Failed(f)) if f.kind == ErrorKind::Unsupported),
-        "{outputs:?}"
-    );
+    assert!(matches!(outputs.last(), Some(Output::Failed(f)) if f.kind == ErrorKind::Unsupported), "{outputs:?}");
 }
 
 #[test]
@@ -222,10 +166,7 @@ fn a_draining_gateway_gets_no_new_publishes_and_they_go_to_the_next_connection()
     let mut scene = Scene::up();
     scene.publish(&["before"]);
     scene.sent();
-    scene.receive(&ServerFrame::Drain(wire::Drain {
-        deadline_ms: 1000,
-        reason: String::new(),
-    }));
+    scene.receive(&ServerFrame::Drain(wire::Drain { deadline_ms: 1000, reason: String::new() }));
     assert_eq!(scene.session.state(), State::Draining);
     scene.publish(&["after"]);
     assert!(scene.sequences().is_empty());
@@ -238,10 +179,7 @@ fn a_draining_gateway_gets_no_new_publishes_and_they_go_to_the_next_connection()
 #[test]
 fn a_gateway_that_announced_its_end_and_stays_is_left() {
     let mut scene = Scene::up();
-    scene.receive(&ServerFrame::Drain(wire::Drain {
-        deadline_ms: 1000,
-        reason: String::new(),
-    }));
+    scene.receive(&ServerFrame::Drain(wire::Drain { deadline_ms: 1000, reason: String::new() }));
     scene.outputs();
     scene.pass(Duration::from_millis(5999));
     assert!(scene.outputs().is_empty());
@@ -251,21 +189,11 @@ fn a_gateway_that_announced_its_end_and_stays_is_left() {
 
 #[test]
 fn bytes_that_are_no_frame_drop_the_connection_and_nothing_else() {
-    let garbage: [&[u8]; 6] = [
-        b"",
-        b"\xFF",
-        b"\x0A\xFF\x01",
-        b"\x12\x02\x0A\x05",
-        b"\x00\x00",
-        b"GET / HTTP/1.1",
-    ];
+    let garbage: [&[u8]; 6] = [b"", b"\xFF", b"\x0A\xFF\x01", b"\x12\x02\x0A\x05", b"\x00\x00", b"GET / HTTP/1.1"];
     for bytes in garbage {
         let mut scene = Scene::up();
         scene.session.received(scene.now, Bytes::from_static(bytes));
-        assert!(
-            scene.disconnect_reason().contains("protocol error"),
-            "{bytes:?}"
-        );
+        assert!(scene.disconnect_reason().contains("protocol error"), "{bytes:?}");
         assert_eq!(scene.session.state(), State::Reconnecting);
     }
 }
@@ -275,11 +203,7 @@ fn frames_out_of_turn_drop_the_connection() {
     let mut scene = Scene::new();
     scene.hello();
     scene.receipts(vec![]);
-    assert!(
-        scene
-            .disconnect_reason()
-            .contains("neither Welcome nor Error")
-    );
+    assert!(scene.disconnect_reason().contains("neither Welcome nor Error"));
     let mut scene = Scene::up();
     scene.receive(&ServerFrame::Welcome(welcome()));
     assert!(scene.disconnect_reason().contains("second Welcome"));
@@ -298,13 +222,9 @@ fn a_frame_of_a_newer_version_is_skipped_if_it_says_so() {
 #[test]
 fn a_peer_that_breaks_the_protocol_twice_gets_a_new_session() {
     let mut scene = Scene::up();
-    scene
-        .session
-        .received(scene.now, Bytes::from_static(b"\xFF"));
+    scene.session.received(scene.now, Bytes::from_static(b"\xFF"));
     assert!(!scene.connect(resumed()).resume_session.is_empty());
-    scene
-        .session
-        .received(scene.now, Bytes::from_static(b"\xFF"));
+    scene.session.received(scene.now, Bytes::from_static(b"\xFF"));
     assert!(scene.connect(welcome()).resume_session.is_empty());
 }
 
@@ -323,32 +243,15 @@ fn what_comes_after_the_end_is_ignored() {
 fn commands_are_repeated_until_they_are_answered() {
     let mut scene = Scene::up();
     let number = scene.session.admin(Bytes::from_static(b"list"));
-    let frame = ClientFrame::Admin(wire::Admin {
-        number,
-        command: Bytes::from_static(b"list"),
-    });
+    let frame = ClientFrame::Admin(wire::Admin { number, command: Bytes::from_static(b"list") });
     assert_eq!(scene.sent(), std::slice::from_ref(&frame));
     scene.reconnect(welcome());
     assert_eq!(scene.sent(), [frame]);
-    let answer = wire::AdminAnswer {
-        number,
-        answer: Bytes::from_static(b"topics"),
-        ..wire::AdminAnswer::default()
-    };
+    let answer = wire::AdminAnswer { number, answer: Bytes::from_static(b"topics"), ..wire::AdminAnswer::default() };
     scene.receive(&ServerFrame::Admin(answer.clone()));
     scene.receive(&ServerFrame::Admin(answer));
-    let answered = Output::Admin {
-        number,
-        result: Ok(Bytes::from_static(b"topics")),
-    };
-    assert_eq!(
-        scene
-            .outputs()
-            .into_iter()
-            .filter(|o| *o == answered)
-            .count(),
-        1
-    );
+    let answered = Output::Admin { number, result: Ok(Bytes::from_static(b"topics")) };
+    assert_eq!(scene.outputs().into_iter().filter(|o| *o == answered).count(), 1);
     scene.reconnect(welcome());
     assert!(scene.sent().is_empty());
 }

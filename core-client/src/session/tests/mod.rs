@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use meshwire_proto::frame::{
-    ClientFrame, Deliver, DeliverRun, FrameParser, Publish, PublishRun, Receipt, Receipts,
-    ServerFrame, Settle, SettleKind, SettleResult, Settled,
+    ClientFrame, Deliver, DeliverRun, FrameParser, Publish, PublishRun, Receipt, Receipts, ServerFrame, Settle,
+    SettleKind, SettleResult, Settled,
 };
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, EventRun, GroupName, Moment, TopicName};
@@ -48,12 +48,7 @@ fn spec(group: Option<&str>, start: Option<Start>) -> SubscribeSpec {
 }
 
 fn kept(first: u64, count: u32, position: u64) -> Receipt {
-    Receipt {
-        first_sequence: first,
-        count,
-        first_position: position,
-        ..Receipt::default()
-    }
+    Receipt { first_sequence: first, count, first_position: position, ..Receipt::default() }
 }
 
 fn welcome() -> wire::Welcome {
@@ -71,10 +66,7 @@ fn welcome() -> wire::Welcome {
 }
 
 fn resumed() -> wire::Welcome {
-    wire::Welcome {
-        resumed: true,
-        ..welcome()
-    }
+    wire::Welcome { resumed: true, ..welcome() }
 }
 
 fn run(subscription: u32, first: u64, position: u64, events: &[&str]) -> DeliverRun {
@@ -83,34 +75,19 @@ fn run(subscription: u32, first: u64, position: u64, events: &[&str]) -> Deliver
         first_delivery: first,
         attempt: 1,
         first_position: position,
-        events: events
-            .iter()
-            .map(|e| Bytes::copy_from_slice(e.as_bytes()))
-            .collect(),
+        events: events.iter().map(|e| Bytes::copy_from_slice(e.as_bytes())).collect(),
         ..DeliverRun::default()
     }
 }
 
 fn settle_input(subscription: SubscriptionId, first: u64, kind: SettleKind) -> SettleInput {
-    SettleInput {
-        subscription,
-        generation: 0,
-        first,
-        count: 1,
-        kind,
-        delay_ms: 0,
-        confirm: None,
-    }
+    SettleInput { subscription, generation: 0, first, count: 1, kind, delay_ms: 0, confirm: None }
 }
 
 /// `(alias, topic, first sequence, events)` of each run.
 fn runs(publish: &Publish) -> Vec<(u32, &str, u64, Vec<Bytes>)> {
     let run = |r: &PublishRun| r.events.iter().collect();
-    publish
-        .runs
-        .iter()
-        .map(|r| (r.alias, r.topic.as_str(), r.first_sequence, run(r)))
-        .collect()
+    publish.runs.iter().map(|r| (r.alias, r.topic.as_str(), r.first_sequence, run(r))).collect()
 }
 
 impl Scene {
@@ -119,11 +96,7 @@ impl Scene {
     }
 
     fn with(config: Config) -> Self {
-        Self {
-            session: Session::new(config, 7),
-            now: Moment(1_000_000),
-            outputs: Vec::new(),
-        }
+        Self { session: Session::new(config, 7), now: Moment(1_000_000), outputs: Vec::new() }
     }
 
     /// A scene that is logged in.
@@ -160,11 +133,7 @@ impl Scene {
 
     fn published(&mut self) -> Vec<Publish> {
         let publish = |f| {
-            if let ClientFrame::Publish(p) = f {
-                Some(p)
-            } else {
-                None
-            }
+            if let ClientFrame::Publish(p) = f { Some(p) } else { None }
         };
         self.sent().into_iter().filter_map(publish).collect()
     }
@@ -172,17 +141,12 @@ impl Scene {
     /// Sequences that are sent now, in order.
     fn sequences(&mut self) -> Vec<u64> {
         let runs = self.published().into_iter().flat_map(|p| p.runs);
-        runs.flat_map(|r| r.first_sequence..r.first_sequence + u64::from(r.events.count()))
-            .collect()
+        runs.flat_map(|r| r.first_sequence..r.first_sequence + u64::from(r.events.count())).collect()
     }
 
     fn settles(&mut self) -> Vec<Settle> {
         let settle = |f| {
-            if let ClientFrame::Settle(s) = f {
-                Some(s)
-            } else {
-                None
-            }
+            if let ClientFrame::Settle(s) = f { Some(s) } else { None }
         };
         self.sent().into_iter().filter_map(settle).collect()
     }
@@ -202,9 +166,7 @@ impl Scene {
     fn until_dial(&mut self) -> Duration {
         let before = self.now;
         while !self.outputs.contains(&Output::Connect) {
-            self.now = self
-                .now
-                .max(self.session.deadline().expect("nothing to wait for"));
+            self.now = self.now.max(self.session.deadline().expect("nothing to wait for"));
             self.session.tick(self.now);
             self.settle_down();
         }
@@ -267,22 +229,13 @@ impl Scene {
 
     fn asked(&mut self) -> Vec<wire::Subscribe> {
         let subscribe = |f| {
-            if let ClientFrame::Subscribe(s) = f {
-                Some(s)
-            } else {
-                None
-            }
+            if let ClientFrame::Subscribe(s) = f { Some(s) } else { None }
         };
         self.sent().into_iter().filter_map(subscribe).collect()
     }
 
     fn confirm_subscribe(&mut self, subscription: u32) {
-        let subscribed = wire::Subscribed {
-            subscription,
-            next_delivery: 1,
-            next_position: 1,
-            ack_wait_ms: 30_000,
-        };
+        let subscribed = wire::Subscribed { subscription, next_delivery: 1, next_position: 1, ack_wait_ms: 30_000 };
         self.receive(&ServerFrame::Subscribed(subscribed));
     }
 
@@ -293,11 +246,7 @@ impl Scene {
     /// The reason of the only Disconnect among the outputs.
     fn disconnect_reason(&mut self) -> String {
         let reason = |o| {
-            if let Output::Disconnect { reason } = o {
-                Some(reason)
-            } else {
-                None
-            }
+            if let Output::Disconnect { reason } = o { Some(reason) } else { None }
         };
         let mut reasons: Vec<String> = self.outputs().into_iter().filter_map(reason).collect();
         assert_eq!(reasons.len(), 1, "{reasons:?}");

@@ -9,29 +9,18 @@ fn scene() -> (Scene, SubscriptionId, u32) {
     (scene, id, number)
 }
 
-fn range(
-    number: u32,
-    first: u64,
-    count: u32,
-    kind: SettleKind,
-) -> meshwire_proto::frame::SettleRange {
+fn range(number: u32, first: u64, count: u32, kind: SettleKind) -> meshwire_proto::frame::SettleRange {
     crate::session::settle::range(number, first, count, kind)
 }
 
 fn ack(scene: &mut Scene, id: SubscriptionId, deliveries: impl IntoIterator<Item = u64>) {
     for first in deliveries {
-        scene
-            .session
-            .settle(settle_input(id, first, SettleKind::Ack))
-            .unwrap();
+        scene.session.settle(settle_input(id, first, SettleKind::Ack)).unwrap();
     }
 }
 
 fn ack_confirmed(scene: &mut Scene, id: SubscriptionId, first: u64, token: u64) {
-    let input = SettleInput {
-        confirm: Some(token),
-        ..settle_input(id, first, SettleKind::Ack)
-    };
+    let input = SettleInput { confirm: Some(token), ..settle_input(id, first, SettleKind::Ack) };
     scene.session.settle(input).unwrap();
 }
 
@@ -40,13 +29,7 @@ fn settled(through: u64, results: Vec<SettleResult>) -> ServerFrame {
 }
 
 fn result(sequence: u64, subscription: u32, first: u64, count: u32, code: u32) -> SettleResult {
-    SettleResult {
-        sequence,
-        subscription,
-        first_delivery: first,
-        count,
-        code,
-    }
+    SettleResult { sequence, subscription, first_delivery: first, count, code }
 }
 
 /// `(token, settled)` of each confirmed settle.
@@ -62,11 +45,7 @@ fn confirmed(scene: &mut Scene) -> Vec<(u64, Result<u64, ErrorKind>)> {
 fn many_acks_travel_as_one_range_in_one_frame() {
     let (mut scene, id, number) = scene();
     ack(&mut scene, id, 1..=20);
-    let expected = Settle {
-        sequence: 1,
-        ranges: vec![range(number, 1, 20, SettleKind::Ack)],
-        confirm: false,
-    };
+    let expected = Settle { sequence: 1, ranges: vec![range(number, 1, 20, SettleKind::Ack)], confirm: false };
     assert_eq!(scene.settles(), [expected]);
 }
 
@@ -74,8 +53,7 @@ fn many_acks_travel_as_one_range_in_one_frame() {
 fn acks_in_any_order_become_the_fewest_ranges() {
     let (mut scene, id, number) = scene();
     ack(&mut scene, id, [3, 1, 2, 9, 7, 8, 20]);
-    let ranges = [(1, 3), (7, 3), (20, 1)]
-        .map(|(first, count)| range(number, first, count, SettleKind::Ack));
+    let ranges = [(1, 3), (7, 3), (20, 1)].map(|(first, count)| range(number, first, count, SettleKind::Ack));
     assert_eq!(scene.settles()[0].ranges, ranges);
 }
 
@@ -83,20 +61,10 @@ fn acks_in_any_order_become_the_fewest_ranges() {
 fn an_ack_never_moves_past_a_nack() {
     let (mut scene, id, number) = scene();
     ack(&mut scene, id, [5]);
-    scene
-        .session
-        .settle(settle_input(id, 4, SettleKind::Nack))
-        .unwrap();
+    scene.session.settle(settle_input(id, 4, SettleKind::Nack)).unwrap();
     ack(&mut scene, id, [3]);
-    let kinds = [
-        (5, SettleKind::Ack),
-        (4, SettleKind::Nack),
-        (3, SettleKind::Ack),
-    ];
-    assert_eq!(
-        scene.settles()[0].ranges,
-        kinds.map(|(first, kind)| range(number, first, 1, kind))
-    );
+    let kinds = [(5, SettleKind::Ack), (4, SettleKind::Nack), (3, SettleKind::Ack)];
+    assert_eq!(scene.settles()[0].ranges, kinds.map(|(first, kind)| range(number, first, 1, kind)));
 }
 
 #[test]
@@ -107,20 +75,11 @@ fn settle_frames_count_from_one_and_unprocessed_ones_are_repeated_after_a_resume
         ack(&mut scene, id, [n * 2]);
         frames.extend(scene.settles());
     }
-    assert_eq!(
-        frames.iter().map(|f| f.sequence).collect::<Vec<_>>(),
-        [1, 2, 3, 4]
-    );
+    assert_eq!(frames.iter().map(|f| f.sequence).collect::<Vec<_>>(), [1, 2, 3, 4]);
     scene.receive(&settled(1, vec![]));
-    scene.reconnect(wire::Welcome {
-        settled_through: 2,
-        ..resumed()
-    });
+    scene.reconnect(wire::Welcome { settled_through: 2, ..resumed() });
     assert_eq!(scene.settles(), frames[2..]);
-    scene.reconnect(wire::Welcome {
-        settled_through: 4,
-        ..resumed()
-    });
+    scene.reconnect(wire::Welcome { settled_through: 4, ..resumed() });
     assert!(scene.settles().is_empty());
     ack(&mut scene, id, [10]);
     assert_eq!(scene.settles()[0].sequence, 5);
@@ -137,10 +96,7 @@ fn settles_made_while_disconnected_are_sent_after_a_resume_behind_the_repeated_o
     ack(&mut scene, id, [2, 3]);
     scene.connect(resumed());
     let settles = scene.settles();
-    assert_eq!(
-        settles.iter().map(|s| s.sequence).collect::<Vec<_>>(),
-        [1, 2]
-    );
+    assert_eq!(settles.iter().map(|s| s.sequence).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(settles[1].ranges, [range(number, 2, 2, SettleKind::Ack)]);
 }
 
@@ -180,16 +136,9 @@ fn a_new_session_counts_settle_frames_from_one_again() {
     let number = scene.asked()[0].subscription;
     scene.confirm_subscribe(number);
     scene.deliver(vec![run(number, 1, 1, &["e"; 3])]);
-    let input = SettleInput {
-        generation: 1,
-        ..settle_input(id, 1, SettleKind::Ack)
-    };
+    let input = SettleInput { generation: 1, ..settle_input(id, 1, SettleKind::Ack) };
     scene.session.settle(input).unwrap();
-    let expected = Settle {
-        sequence: 1,
-        ranges: vec![range(number, 1, 1, SettleKind::Ack)],
-        confirm: false,
-    };
+    let expected = Settle { sequence: 1, ranges: vec![range(number, 1, 1, SettleKind::Ack)], confirm: false };
     assert_eq!(scene.settles(), [expected]);
 }
 
@@ -200,35 +149,18 @@ fn confirmed_settles_share_a_frame_and_get_an_answer_each() {
         ack_confirmed(&mut scene, id, n, 100 + n);
     }
     let frames = scene.settles();
-    let expected = Settle {
-        sequence: 1,
-        ranges: vec![range(number, 1, 5, SettleKind::Ack)],
-        confirm: true,
-    };
+    let expected = Settle { sequence: 1, ranges: vec![range(number, 1, 5, SettleKind::Ack)], confirm: true };
     assert_eq!(frames, [expected]);
     let lost = ErrorKind::LeaseLost.number();
     scene.receive(&settled(1, vec![]));
     assert!(confirmed(&mut scene).is_empty());
     scene.receive(&settled(
         1,
-        vec![
-            result(1, number, 1, 2, 0),
-            result(1, number, 3, 1, lost),
-            result(1, number, 4, 2, 0),
-        ],
+        vec![result(1, number, 1, 2, 0), result(1, number, 3, 1, lost), result(1, number, 4, 2, 0)],
     ));
     let answers = confirmed(&mut scene);
     let refused = Err(ErrorKind::LeaseLost);
-    assert_eq!(
-        answers,
-        [
-            (101, Ok(21)),
-            (102, Ok(21)),
-            (103, refused),
-            (104, Ok(21)),
-            (105, Ok(21))
-        ]
-    );
+    assert_eq!(answers, [(101, Ok(21)), (102, Ok(21)), (103, refused), (104, Ok(21)), (105, Ok(21))]);
     assert_eq!(scene.session.unfinished(), 0);
 }
 
@@ -237,15 +169,8 @@ fn an_answer_lost_with_its_connection_is_asked_for_anew_under_the_next_number() 
     let (mut scene, id, number) = scene();
     ack_confirmed(&mut scene, id, 1, 71);
     scene.settles();
-    scene.reconnect(wire::Welcome {
-        settled_through: 1,
-        ..resumed()
-    });
-    let expected = Settle {
-        sequence: 2,
-        ranges: vec![range(number, 1, 1, SettleKind::Ack)],
-        confirm: true,
-    };
+    scene.reconnect(wire::Welcome { settled_through: 1, ..resumed() });
+    let expected = Settle { sequence: 2, ranges: vec![range(number, 1, 1, SettleKind::Ack)], confirm: true };
     assert_eq!(scene.settles(), [expected]);
     scene.receive(&settled(2, vec![result(2, number, 1, 1, 0)]));
     assert_eq!(confirmed(&mut scene), [(71, Ok(21))]);
@@ -261,15 +186,8 @@ fn a_confirmation_of_a_frame_that_was_never_sent_drops_the_connection() {
 #[test]
 fn what_this_version_cannot_do_is_refused_before_anything_is_sent() {
     let (mut scene, id, _) = scene();
-    let delayed = SettleInput {
-        delay_ms: 5,
-        ..settle_input(id, 1, SettleKind::Nack)
-    };
-    let inputs = [
-        delayed,
-        settle_input(id, 1, SettleKind::Reject),
-        settle_input(id, 1, SettleKind::Extend),
-    ];
+    let delayed = SettleInput { delay_ms: 5, ..settle_input(id, 1, SettleKind::Nack) };
+    let inputs = [delayed, settle_input(id, 1, SettleKind::Reject), settle_input(id, 1, SettleKind::Extend)];
     for input in inputs {
         let refused = scene.session.settle(input).unwrap_err();
         assert_eq!(refused.kind, ErrorKind::Unsupported);
@@ -277,11 +195,7 @@ fn what_this_version_cannot_do_is_refused_before_anything_is_sent() {
     }
     assert!(scene.settles().is_empty());
     ack(&mut scene, id, [1]);
-    assert_eq!(
-        scene.settles().len(),
-        1,
-        "the delivery can still be settled"
-    );
+    assert_eq!(scene.settles().len(), 1, "the delivery can still be settled");
 }
 
 #[test]
@@ -290,13 +204,7 @@ fn an_unsubscribe_follows_the_settles_given_before_it() {
     ack(&mut scene, id, [1, 2]);
     scene.session.unsubscribe(id);
     let sent = scene.sent();
-    assert!(
-        matches!(
-            sent.as_slice(),
-            [ClientFrame::Settle(_), ClientFrame::Unsubscribe(_)]
-        ),
-        "{sent:?}"
-    );
+    assert!(matches!(sent.as_slice(), [ClientFrame::Settle(_), ClientFrame::Unsubscribe(_)]), "{sent:?}");
 }
 
 #[test]
@@ -305,11 +213,5 @@ fn goodbye_follows_the_settles_given_before_it() {
     ack(&mut scene, id, [1, 2]);
     scene.session.close();
     let sent = scene.sent();
-    assert!(
-        matches!(
-            sent.as_slice(),
-            [ClientFrame::Settle(_), ClientFrame::Goodbye(_)]
-        ),
-        "{sent:?}"
-    );
+    assert!(matches!(sent.as_slice(), [ClientFrame::Settle(_), ClientFrame::Goodbye(_)]), "{sent:?}");
 }

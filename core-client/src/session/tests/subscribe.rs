@@ -9,26 +9,15 @@ fn a_subscription_says_where_it_begins_by_whether_it_has_a_group() {
     let mut scene = Scene::up();
     scene.session.subscribe(spec(Some("billing"), None));
     scene.session.subscribe(spec(None, None));
-    scene
-        .session
-        .subscribe(spec(None, Some(Start::Position(Position::from_number(9)))));
+    scene.session.subscribe(spec(None, Some(Start::Position(Position::from_number(9)))));
     let asked = scene.asked();
-    assert_eq!(
-        (asked[0].group.as_str(), asked[0].mode()),
-        ("billing", wire::GroupMode::Cluster)
-    );
+    assert_eq!((asked[0].group.as_str(), asked[0].mode()), ("billing", wire::GroupMode::Cluster));
     assert_eq!(at(&asked[0]), wire::start::At::Earliest(true));
-    assert_eq!(
-        (asked[1].group.as_str(), asked[1].mode()),
-        ("", wire::GroupMode::Broadcast)
-    );
+    assert_eq!((asked[1].group.as_str(), asked[1].mode()), ("", wire::GroupMode::Broadcast));
     assert_eq!(at(&asked[1]), wire::start::At::Latest(true));
     assert_eq!(at(&asked[2]), wire::start::At::Position(9));
     assert_eq!((asked[0].max_events, asked[0].max_bytes), (256, 8 << 20));
-    assert_eq!(
-        asked.iter().map(|a| a.subscription).collect::<Vec<_>>(),
-        [1, 2, 3]
-    );
+    assert_eq!(asked.iter().map(|a| a.subscription).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
 #[test]
@@ -47,21 +36,15 @@ fn deliveries_come_out_as_runs_with_rising_numbers() {
     scene.outputs();
     let (first, second) = (run(number, 1, 10, &["a", "b"]), run(number, 3, 50, &["c"]));
     scene.deliver(vec![first.clone(), second.clone()]);
-    let deliver = |run| Output::Deliver {
-        subscription: id,
-        generation: 0,
-        run,
-    };
+    let deliver = |run| Output::Deliver { subscription: id, generation: 0, run };
     assert_eq!(scene.outputs(), [deliver(first), deliver(second)]);
 }
 
 #[test]
 fn a_gap_an_overlap_and_an_empty_run_drop_the_connection_and_are_counted() {
-    for (first, events, reason) in [
-        (4, &["x"][..], "where 3 was due"),
-        (2, &["x"], "where 3 was due"),
-        (3, &[], "empty delivery"),
-    ] {
+    for (first, events, reason) in
+        [(4, &["x"][..], "where 3 was due"), (2, &["x"], "where 3 was due"), (3, &[], "empty delivery")]
+    {
         let mut scene = Scene::up();
         let (_, number) = scene.subscribe(spec(Some("g"), None));
         scene.deliver(vec![run(number, 1, 1, &["a", "b"])]);
@@ -81,11 +64,7 @@ fn a_delivery_for_nobody_drops_the_connection() {
     scene.session.subscribe(spec(None, None));
     scene.sent();
     scene.deliver(vec![run(1, 1, 1, &["a"])]);
-    assert!(
-        scene
-            .disconnect_reason()
-            .contains("before it was confirmed")
-    );
+    assert!(scene.disconnect_reason().contains("before it was confirmed"));
 }
 
 #[test]
@@ -95,22 +74,12 @@ fn a_resumed_session_goes_on_with_the_next_number() {
     scene.deliver(vec![run(number, 1, 1, &["a", "b"])]);
     scene.outputs();
     let hello = scene.reconnect(resumed());
-    assert_eq!(
-        hello.held,
-        [wire::HeldSubscription {
-            subscription: number,
-            next_delivery: 3
-        }]
-    );
+    assert_eq!(hello.held, [wire::HeldSubscription { subscription: number, next_delivery: 3 }]);
     assert!(scene.asked().is_empty());
     let next = run(number, 3, 3, &["c"]);
     scene.deliver(vec![next.clone()]);
     let outputs = scene.outputs();
-    assert!(outputs.contains(&Output::Deliver {
-        subscription: id,
-        generation: 0,
-        run: next
-    }));
+    assert!(outputs.contains(&Output::Deliver { subscription: id, generation: 0, run: next }));
     assert!(!outputs.iter().any(|o| matches!(o, Output::Reset { .. })));
 }
 
@@ -124,40 +93,21 @@ fn a_lost_session_subscribes_again_in_a_new_generation() {
     scene.reconnect(welcome());
     let asked = scene.asked();
     assert_eq!(asked.len(), 2);
-    assert_eq!(
-        at(&asked[0]),
-        wire::start::At::Earliest(true),
-        "counts only when the group is new"
-    );
+    assert_eq!(at(&asked[0]), wire::start::At::Earliest(true), "counts only when the group is new");
     let outputs = scene.outputs();
-    assert!(outputs.contains(&Output::Reset {
-        subscription: group,
-        generation: 1,
-        again: true
-    }));
-    assert!(outputs.contains(&Output::Reset {
-        subscription: own,
-        generation: 1,
-        again: false
-    }));
+    assert!(outputs.contains(&Output::Reset { subscription: group, generation: 1, again: true }));
+    assert!(outputs.contains(&Output::Reset { subscription: own, generation: 1, again: false }));
     scene.confirm_subscribe(asked[0].subscription);
     let again = run(asked[0].subscription, 1, 1, &["a"]);
     scene.deliver(vec![again.clone()]);
-    assert!(scene.outputs().contains(&Output::Deliver {
-        subscription: group,
-        generation: 1,
-        run: again
-    }));
+    assert!(scene.outputs().contains(&Output::Deliver { subscription: group, generation: 1, run: again }));
 }
 
 #[test]
 fn without_a_group_a_lost_session_goes_on_behind_the_last_delivery_if_it_began_in_the_past() {
     for (start, expected) in [
         (Start::Earliest, wire::start::At::Position(13)),
-        (
-            Start::Position(Position::from_number(5)),
-            wire::start::At::Position(13),
-        ),
+        (Start::Position(Position::from_number(5)), wire::start::At::Position(13)),
         (Start::Latest, wire::start::At::Latest(true)),
     ] {
         let mut scene = Scene::up();
@@ -169,11 +119,7 @@ fn without_a_group_a_lost_session_goes_on_behind_the_last_delivery_if_it_began_i
     let mut scene = Scene::up();
     scene.subscribe(spec(None, Some(Start::Earliest)));
     scene.reconnect(welcome());
-    assert_eq!(
-        at(&scene.asked()[0]),
-        wire::start::At::Earliest(true),
-        "nothing was delivered yet"
-    );
+    assert_eq!(at(&scene.asked()[0]), wire::start::At::Earliest(true), "nothing was delivered yet");
 }
 
 #[test]
@@ -197,17 +143,9 @@ fn what_is_still_on_its_way_after_an_unsubscribe_is_let_go() {
     let (id, number) = scene.subscribe(spec(Some("g"), None));
     scene.outputs();
     scene.session.unsubscribe(id);
-    assert_eq!(
-        scene.sent(),
-        [ClientFrame::Unsubscribe(wire::Unsubscribe {
-            subscription: number
-        })]
-    );
+    assert_eq!(scene.sent(), [ClientFrame::Unsubscribe(wire::Unsubscribe { subscription: number })]);
     scene.deliver(vec![run(number, 1, 1, &["a"])]);
-    let ended = wire::Unsubscribed {
-        subscription: number,
-        ..wire::Unsubscribed::default()
-    };
+    let ended = wire::Unsubscribed { subscription: number, ..wire::Unsubscribed::default() };
     scene.receive(&ServerFrame::Unsubscribed(ended));
     assert!(scene.outputs().is_empty());
     scene.deliver(vec![run(number, 2, 2, &["b"])]);
@@ -239,11 +177,7 @@ fn an_unsubscribe_that_was_cut_off_is_repeated_after_a_resume_and_forgotten_othe
         scene.reconnect(answer);
         let again = scene.sent();
         assert_eq!(again.len(), expected, "{again:?}");
-        assert!(
-            again
-                .iter()
-                .all(|f| matches!(f, ClientFrame::Unsubscribe(_)))
-        );
+        assert!(again.iter().all(|f| matches!(f, ClientFrame::Unsubscribe(_))));
     }
 }
 
@@ -262,29 +196,12 @@ fn an_error_about_a_subscription_ends_it_and_nothing_else() {
     };
     scene.receive(&ServerFrame::Error(conflict));
     let failure = Failure::new(ErrorKind::GroupConflict, "ack_wait differs");
-    assert_eq!(
-        scene.outputs(),
-        [Output::Ended {
-            subscription: refused,
-            failure
-        }]
-    );
+    assert_eq!(scene.outputs(), [Output::Ended { subscription: refused, failure }]);
     let next = run(kept_number, 1, 1, &["a"]);
     scene.deliver(vec![next.clone()]);
-    assert_eq!(
-        scene.outputs(),
-        [Output::Deliver {
-            subscription: kept_id,
-            generation: 0,
-            run: next
-        }]
-    );
+    assert_eq!(scene.outputs(), [Output::Deliver { subscription: kept_id, generation: 0, run: next }]);
     scene.reconnect(welcome());
-    assert_eq!(
-        scene.asked().len(),
-        1,
-        "the one that ended is not asked for again"
-    );
+    assert_eq!(scene.asked().len(), 1, "the one that ended is not asked for again");
 }
 
 #[test]
@@ -299,13 +216,7 @@ fn a_subscription_that_the_gateway_ends_says_why() {
     };
     scene.receive(&ServerFrame::Unsubscribed(ended));
     let failure = Failure::new(ErrorKind::NotFound, "the topic was deleted");
-    assert_eq!(
-        scene.outputs(),
-        [Output::Ended {
-            subscription: id,
-            failure
-        }]
-    );
+    assert_eq!(scene.outputs(), [Output::Ended { subscription: id, failure }]);
 }
 
 #[test]
@@ -314,11 +225,7 @@ fn a_draining_client_takes_no_more_deliveries_and_asks_for_none_elsewhere() {
     let (_, number) = scene.subscribe(spec(Some("g"), None));
     scene.session.drain();
     assert_eq!(scene.session.state(), State::Draining);
-    let credit = wire::Credit {
-        subscription: number,
-        max_events: 0,
-        max_bytes: 0,
-    };
+    let credit = wire::Credit { subscription: number, max_events: 0, max_bytes: 0 };
     assert_eq!(scene.sent(), [ClientFrame::Credit(credit)]);
     scene.reconnect(welcome());
     assert!(scene.asked().is_empty());
@@ -333,9 +240,5 @@ fn closing_says_goodbye_and_ends_every_subscription() {
     scene.session.close();
     assert!(matches!(scene.sent().as_slice(), [ClientFrame::Goodbye(_)]));
     let outputs = scene.outputs();
-    assert!(
-        outputs
-            .iter()
-            .any(|o| matches!(o, Output::Ended { subscription, .. } if *subscription == id))
-    );
+    assert!(outputs.iter().any(|o| matches!(o, Output::Ended { subscription, .. } if *subscription == id)));
 }

@@ -53,10 +53,7 @@ pub(crate) async fn group(
     let mut held: VecDeque<Delivery> = VecDeque::new();
     let mut confirmed: JoinSet<(String, bool)> = JoinSet::new();
     loop {
-        let delivery = events
-            .try_next()
-            .await?
-            .context("the group's subscription ended")?;
+        let delivery = events.try_next().await?.context("the group's subscription ended")?;
         let (id, is_end) = (delivery.id().to_owned(), delivery.event().kind() == END);
         if !is_end {
             report.note(&delivery);
@@ -81,11 +78,7 @@ pub(crate) async fn group(
             }
         }
         let (received, acked) = (report.first_seen.len(), report.acked.len());
-        progress.send_replace(Progress {
-            received,
-            acked,
-            open: held.len(),
-        });
+        progress.send_replace(Progress { received, acked, open: held.len() });
         if is_end {
             break;
         }
@@ -101,11 +94,7 @@ pub(crate) async fn group(
 impl GroupReport {
     fn note(&mut self, delivery: &Delivery) {
         let id = delivery.id().to_owned();
-        if self
-            .events
-            .insert(id.clone(), Bytes::copy_from_slice(delivery.raw()))
-            .is_some()
-        {
+        if self.events.insert(id.clone(), Bytes::copy_from_slice(delivery.raw())).is_some() {
             self.broken_acks += usize::from(self.kept_acks.contains(&id));
             self.redelivered += 1;
         } else {
@@ -119,17 +108,11 @@ pub(crate) async fn late_reader(mesh: &Mesh) -> anyhow::Result<Vec<(String, Byte
     let mut events = mesh.subscribe(TOPIC).start(Start::Earliest).await?;
     let mut log = Vec::new();
     loop {
-        let delivery = events
-            .try_next()
-            .await?
-            .context("the late reader's subscription ended")?;
+        let delivery = events.try_next().await?.context("the late reader's subscription ended")?;
         if delivery.event().kind() == END {
             return Ok(log);
         }
-        log.push((
-            delivery.id().to_owned(),
-            Bytes::copy_from_slice(delivery.raw()),
-        ));
+        log.push((delivery.id().to_owned(), Bytes::copy_from_slice(delivery.raw())));
         delivery.ack();
     }
 }

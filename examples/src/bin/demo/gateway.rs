@@ -31,42 +31,20 @@ impl Gateway {
 
     async fn serve(program: PathBuf, folder: PathBuf, listen: &str) -> anyhow::Result<Self> {
         let began = Instant::now();
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(folder.join("gateway.log"))?;
+        let log = File::options().create(true).append(true).open(folder.join("gateway.log"))?;
         let mut command = Command::new(&program);
-        command
-            .args(["serve", "--listen", listen, "--data-dir"])
-            .arg(folder.join("data"));
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log);
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("{} cannot be started", program.display()))?;
+        command.args(["serve", "--listen", listen, "--data-dir"]).arg(folder.join("data"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().with_context(|| format!("{} cannot be started", program.display()))?;
         let stdout = child.stdout.take();
-        let mut gateway = Self {
-            child,
-            program,
-            folder,
-            address: String::new(),
-            ready: READY,
-            keep: false,
-        };
+        let mut gateway = Self { child, program, folder, address: String::new(), ready: READY, keep: false };
         let line = tokio::task::spawn_blocking(move || {
             let mut line = String::new();
-            stdout
-                .map_or(Ok(0), |out| BufReader::new(out).read_line(&mut line))
-                .map(|_| line)
+            stdout.map_or(Ok(0), |out| BufReader::new(out).read_line(&mut line)).map(|_| line)
         });
-        let line = tokio::time::timeout(READY, line)
-            .await
-            .context("the gateway did not get ready")???;
+        let line = tokio::time::timeout(READY, line).await.context("the gateway did not get ready")???;
         let address = line.trim().strip_prefix("listening ");
-        let address =
-            address.with_context(|| format!("the gateway did not start:\n{}", gateway.log()))?;
+        let address = address.with_context(|| format!("the gateway did not start:\n{}", gateway.log()))?;
         gateway.address = address.to_owned();
         gateway.ready = began.elapsed();
         Ok(gateway)

@@ -3,11 +3,7 @@
 //! anything but zero losses and zero duplicates.
 //!
 //! `cargo xtask demo` builds what this needs and gives it its arguments.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the demo is what it prints"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the demo is what it prints")]
 
 mod consumers;
 mod gateway;
@@ -43,11 +39,7 @@ impl Arguments {
                 other => anyhow::bail!("unknown argument `{other}`; {USAGE}"),
             }
         }
-        Ok(Self {
-            payloads: payloads.context(USAGE)?,
-            sample_because,
-            keep,
-        })
+        Ok(Self { payloads: payloads.context(USAGE)?, sample_because, keep })
     }
 }
 
@@ -68,10 +60,9 @@ async fn run() -> anyhow::Result<bool> {
     let arguments = Arguments::parse(std::env::args().skip(1))?;
     let events = webhooks::read(&arguments.payloads, arguments.sample_because.is_some())?;
     match &arguments.sample_because {
-        None => println!(
-            "{} GitHub webhook payloads as CloudEvents (@octokit/webhooks-examples 7.6.1)\n",
-            events.len()
-        ),
+        None => {
+            println!("{} GitHub webhook payloads as CloudEvents (@octokit/webhooks-examples 7.6.1)\n", events.len())
+        }
         Some(reason) => println!(
             "{reason}: a small sample of our own, repeated to {} events, stands in for the real GitHub payloads\n",
             events.len()

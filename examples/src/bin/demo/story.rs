@@ -31,12 +31,9 @@ const LIMIT: Duration = Duration::from_secs(90);
 
 /// Tells the story and prints the table. `true`: it ended as promised.
 pub(crate) async fn tell(events: Vec<Sent>, keep: bool) -> anyhow::Result<bool> {
-    let folder = tempfile::Builder::new()
-        .prefix("meshwire-demo-")
-        .tempdir()?;
+    let folder = tempfile::Builder::new().prefix("meshwire-demo-").tempdir()?;
     let told = tokio::time::timeout(LIMIT, acts(folder.path(), &events)).await;
-    let (gateway, report) =
-        told.with_context(|| format!("not at its end after {} s", LIMIT.as_secs()))??;
+    let (gateway, report) = told.with_context(|| format!("not at its end after {} s", LIMIT.as_secs()))??;
     println!("\n{report}");
     let faults = report.faults();
     for fault in &faults {
@@ -55,41 +52,20 @@ pub(crate) async fn tell(events: Vec<Sent>, keep: bool) -> anyhow::Result<bool> 
 
 async fn acts(folder: &Path, events: &[Sent]) -> anyhow::Result<(Gateway, Report)> {
     let gateway = Gateway::start(folder).await?;
-    say(
-        "gateway",
-        &format!(
-            "{}, data and log in {}",
-            gateway.address(),
-            folder.display()
-        ),
-    );
-    let (before, after) = events
-        .split_at_checked(BEFORE)
-        .context("too few payloads for the story")?;
+    say("gateway", &format!("{}, data and log in {}", gateway.address(), folder.display()));
+    let (before, after) = events.split_at_checked(BEFORE).context("too few payloads for the story")?;
 
     let mut stage = Stage::set(&gateway).await?;
     stage.quiet_publishing(before).await?;
     let (at_kill, pending, gateway) = stage.kill(after, gateway).await?;
     let gateway = gateway.restart().await?;
-    say(
-        "restart",
-        &format!(
-            "same port, same directory, ready in {} ms",
-            gateway.ready.as_millis()
-        ),
-    );
+    say("restart", &format!("same port, same directory, ready in {} ms", gateway.ready.as_millis()));
     if let Some(found) = gateway.recovery() {
         say("", &found);
     }
     stage.collect(after, pending).await?;
     let replays = stage.mesh.stats().replays;
-    say(
-        "resume",
-        &format!(
-            "the client replayed {replays}; all {} are acknowledged",
-            stage.acknowledged.len()
-        ),
-    );
+    say("resume", &format!("the client replayed {replays}; all {} are acknowledged", stage.acknowledged.len()));
 
     stage.mesh.publish(TOPIC, Event::new(END)).await?;
     let group = stage.group.await??;
@@ -97,10 +73,7 @@ async fn acts(folder: &Path, events: &[Sent]) -> anyhow::Result<(Gateway, Report
     let log = consumers::late_reader(&stage.mesh).await?;
     say("late reader", "has read the topic from its first event");
     stage.mesh.close().await?;
-    Ok((
-        gateway,
-        Report::new(at_kill, events, &stage.acknowledged, &group, &log),
-    ))
+    Ok((gateway, Report::new(at_kill, events, &stage.acknowledged, &group, &log)))
 }
 
 /// Everybody but the gateway.
@@ -133,24 +106,9 @@ impl Stage {
         let pending = start(&self.mesh, events).await?;
         self.collect(events, pending).await?;
         let millis = began.elapsed().as_millis();
-        say(
-            "publish",
-            &format!(
-                "{} events, each answered once it was on disk ({millis} ms)",
-                events.len()
-            ),
-        );
-        let now = self
-            .progress
-            .wait_for(|p| p.received == events.len() && p.open >= OPEN)
-            .await?;
-        say(
-            "consume",
-            &format!(
-                "group `audit` has acked {} and holds {} open",
-                now.acked, now.open
-            ),
-        );
+        say("publish", &format!("{} events, each answered once it was on disk ({millis} ms)", events.len()));
+        let now = self.progress.wait_for(|p| p.received == events.len() && p.open >= OPEN).await?;
+        say("consume", &format!("group `audit` has acked {} and holds {} open", now.acked, now.open));
         Ok(())
     }
 
@@ -160,9 +118,7 @@ impl Stage {
         events: &[Sent],
         mut gateway: Gateway,
     ) -> anyhow::Result<(AtKill, Vec<PendingReceipt>, Gateway)> {
-        let (under_way, queued) = events
-            .split_at_checked(UNDER_WAY)
-            .context("too few payloads for the story")?;
+        let (under_way, queued) = events.split_at_checked(UNDER_WAY).context("too few payloads for the story")?;
         let mut pending = start(&self.mesh, under_way).await?;
         // The client gets some turns to send; how far the gateway comes with them is chance, as in life.
         for _ in 0..TURNS {
@@ -176,31 +132,14 @@ impl Stage {
         let open = self.progress.borrow().open;
         gateway.kill()?;
         self.killed.send_replace(true);
-        say(
-            "kill -9",
-            &format!("{unanswered} publishes without an answer, {open} leases open"),
-        );
+        say("kill -9", &format!("{unanswered} publishes without an answer, {open} leases open"));
         let answered = self.acknowledged.len() + events.len() - unanswered;
-        Ok((
-            AtKill {
-                answered,
-                unanswered,
-                open,
-            },
-            pending,
-            gateway,
-        ))
+        Ok((AtKill { answered, unanswered, open }, pending, gateway))
     }
 
-    async fn collect(
-        &mut self,
-        events: &[Sent],
-        pending: Vec<PendingReceipt>,
-    ) -> anyhow::Result<()> {
+    async fn collect(&mut self, events: &[Sent], pending: Vec<PendingReceipt>) -> anyhow::Result<()> {
         for (sent, pending) in events.iter().zip(pending) {
-            pending
-                .await
-                .with_context(|| format!("publish of {}", sent.id))?;
+            pending.await.with_context(|| format!("publish of {}", sent.id))?;
             self.acknowledged.insert(sent.id.clone());
         }
         Ok(())

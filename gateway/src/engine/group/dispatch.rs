@@ -30,6 +30,16 @@ struct Pass<'a> {
     out: &'a mut Vec<Output>,
 }
 
+/// An event that is to go to somebody.
+#[derive(Clone, Copy)]
+struct Next {
+    position: Position,
+    /// Hash of its key, 0 for none.
+    key: u64,
+    /// Deliveries since the gateway started.
+    deliveries: u32,
+}
+
 enum Found {
     Block(Block),
     Gone(Position),
@@ -38,11 +48,7 @@ enum Found {
 
 impl Pass<'_> {
     fn block(&mut self, position: Position) -> Found {
-        if let Some(block) = self
-            .block
-            .as_ref()
-            .filter(|b| (b.first..b.next()).contains(&position))
-        {
+        if let Some(block) = self.block.as_ref().filter(|b| (b.first..b.next()).contains(&position)) {
             return Found::Block(block.clone());
         }
         match self.source.block(self.topic, position) {
@@ -69,15 +75,7 @@ impl Group {
             return;
         }
         let ends = now + self.ack_wait;
-        let mut pass = Pass {
-            topic,
-            head,
-            ends,
-            blocked: Vec::new(),
-            block: None,
-            source,
-            out,
-        };
+        let mut pass = Pass { topic, head, ends, blocked: Vec::new(), block: None, source, out };
         self.dispatch_waiting(&mut pass);
         self.dispatch_new(&mut pass);
         for member in self.members.values_mut() {
@@ -88,17 +86,13 @@ impl Group {
     fn dispatch_waiting(&mut self, pass: &mut Pass<'_>) {
         let waiting: Vec<Position> = self.waiting.iter().copied().collect();
         for position in waiting {
-            let Some((key, deliveries)) = self.window.slot(position).map(|s| (s.key, s.deliveries))
-            else {
-                continue;
-            };
-            let Some(member) = self.choose(key, pass) else {
-                continue;
-            };
+            let Some(slot) = self.window.slot(position) else { continue };
+            let event = Next { position, key: slot.key, deliveries: slot.deliveries };
+            let Some(member) = self.choose(event.key, pass) else { continue };
             match pass.block(position) {
                 Found::Block(block) => {
                     self.waiting.remove(&position);
-                    self.lease(member, &block, position, deliveries, key, pass);
+                    self.lease(member, &block, event, pass);
                 }
                 // Retention took it while it waited: it is settled, and told as a gap.
                 Found::Gone(_) => {
@@ -106,8 +100,8 @@ impl Group {
                     self.settle_gone(position, member, pass);
                 }
                 Found::Later => {
-                    if key != 0 {
-                        pass.blocked.push(key);
+                    if event.key != 0 {
+                        pass.blocked.push(event.key);
                     }
                 }
             }
@@ -165,7 +159,7 @@ impl Group {
             let key = block.entry(position).map_or(0, |e| e.key);
             self.window.push(State::Waiting, key);
             match self.choose(key, pass) {
-                Some(member) => self.lease(member, block, position, 0, key, pass),
+                Some(member) => self.lease(member, block, Next { position, key, deliveries: 0 }, pass),
                 None => {
                     self.waiting.insert(position);
                 }
@@ -183,11 +177,7 @@ impl Group {
         if !self.fresh {
             self.tell_gap(member, first - position, pass);
         }
-        self.log(
-            position,
-            u32::try_from(first - position).unwrap_or(u32::MAX),
-            Outcome::Acked,
-        );
+        self.log(position, u32::try_from(first - position).unwrap_or(u32::MAX), Outcome::Acked);
         self.window.skip_to(first);
         true
     }
@@ -201,9 +191,7 @@ impl Group {
             return None;
         }
         let found = match self.keys.member(key) {
-            Some(bound) => {
-                Some(bound).filter(|m| self.members.get(m).is_some_and(|m| m.is_available()))
-            }
+            Some(bound) => Some(bound).filter(|m| self.members.get(m).is_some_and(|m| m.is_available())),
             None => self.free_member(),
         };
         if found.is_none() {
@@ -226,15 +214,8 @@ impl Group {
         Some(chosen)
     }
 
-    fn lease(
-        &mut self,
-        member: SubscriptionKey,
-        block: &Block,
-        position: Position,
-        deliveries: u32,
-        key: u64,
-        pass: &mut Pass<'_>,
-    ) {
+    fn lease(&mut self, member: SubscriptionKey, block: &Block, event: Next, pass: &mut Pass<'_>) {
+        let Next { position, key, deliveries } = event;
         let attempt = self.window.attempt(position, deliveries);
         let Some(subscriber) = self.members.get_mut(&member) else {
             return;
@@ -245,7 +226,8 @@ impl Group {
             slot.deliveries = deliveries + 1;
         }
         #[cfg(feature = "testing")]
-        if crate::engine::planted::is(crate::engine::planted::Defect::LeaseGivenTwice) && key == 0 && position % 10 == 0 {
+        if crate::engine::planted::is(crate::engine::planted::Defect::LeaseGivenTwice) && key == 0 && position % 10 == 0
+        {
             self.waiting.insert(position);
         }
         if key != 0 {
@@ -257,19 +239,10 @@ impl Group {
             *count += 1;
         }
         match self.leases.back_mut() {
-            Some(l)
-                if l.ends == pass.ends
-                    && l.member == member
-                    && l.first_delivery + u64::from(l.count) == number =>
-            {
+            Some(l) if l.ends == pass.ends && l.member == member && l.first_delivery + u64::from(l.count) == number => {
                 l.count += 1;
             }
-            _ => self.leases.push_back(Lease {
-                ends: pass.ends,
-                member,
-                first_delivery: number,
-                count: 1,
-            }),
+            _ => self.leases.push_back(Lease { ends: pass.ends, member, first_delivery: number, count: 1 }),
         }
     }
 }

@@ -98,17 +98,12 @@ impl Group {
     /// Notes settlements for the log; neighbours become one range.
     fn log(&mut self, position: Position, count: u32, outcome: Outcome) {
         match self.unlogged.last_mut() {
-            Some((first, n, last)) if *last == outcome && *first + u64::from(*n) == position => {
-                *n += count
-            }
+            Some((first, n, last)) if *last == outcome && *first + u64::from(*n) == position => *n += count,
             _ => self.unlogged.push((position, count, outcome)),
         }
     }
 
     pub(super) fn in_flight(&self) -> u64 {
-        self.members
-            .values()
-            .map(|m| u64::from(m.deliveries.held()))
-            .sum()
+        self.members.values().map(|m| u64::from(m.deliveries.held())).sum()
     }
 }

@@ -66,17 +66,12 @@ impl Group {
         let Some(key) = self.window.slot(position).map(|s| s.key) else {
             return;
         };
-        let taken = if key == 0 {
-            vec![position]
-        } else {
-            self.keys.take_from(key, position)
-        };
+        let taken = if key == 0 { vec![position] } else { self.keys.take_from(key, position) };
         for position in taken {
             let Some(slot) = self.window.slot(position) else {
                 continue;
             };
-            if let State::Leased(member, number) =
-                std::mem::replace(&mut slot.state, State::Waiting)
+            if let State::Leased(member, number) = std::mem::replace(&mut slot.state, State::Waiting)
                 && let Some(subscriber) = self.members.get_mut(&member)
             {
                 subscriber.deliveries.take_back(number);
@@ -113,9 +108,7 @@ impl Group {
     fn forget_settled_leases(&mut self) {
         while let Some(front) = self.leases.front_mut() {
             let member = self.members.get(&front.member);
-            while front.count > 0
-                && member.is_none_or(|m| m.deliveries.position(front.first_delivery).is_none())
-            {
+            while front.count > 0 && member.is_none_or(|m| m.deliveries.position(front.first_delivery).is_none()) {
                 front.first_delivery += 1;
                 front.count -= 1;
             }
@@ -133,10 +126,7 @@ impl Group {
             return;
         };
         for (number, position) in subscriber.deliveries.all_held() {
-            let still = self
-                .members
-                .get(&member)
-                .is_some_and(|m| m.deliveries.position(number).is_some());
+            let still = self.members.get(&member).is_some_and(|m| m.deliveries.position(number).is_some());
             match how {
                 Leaving::Lost if still => self.fail(position),
                 Leaving::Clean if still => self.take_back(position),
@@ -152,11 +142,7 @@ impl Group {
 
     /// Deliveries from `next_delivery` on never arrived: they come again under
     /// the same numbers and do not count as delivered.
-    pub(in crate::engine) fn rewind(
-        &mut self,
-        member: SubscriptionKey,
-        next_delivery: u64,
-    ) -> bool {
+    pub(in crate::engine) fn rewind(&mut self, member: SubscriptionKey, next_delivery: u64) -> bool {
         let Some(subscriber) = self.members.get_mut(&member) else {
             return false;
         };
@@ -178,11 +164,8 @@ impl Group {
         // Their numbers are used again: an old lease must not end the new delivery.
         for lease in &mut self.leases {
             if lease.member == member {
-                let unseen =
-                    (lease.first_delivery + u64::from(lease.count)).saturating_sub(next_delivery);
-                lease.count = lease
-                    .count
-                    .saturating_sub(u32::try_from(unseen).unwrap_or(u32::MAX));
+                let unseen = (lease.first_delivery + u64::from(lease.count)).saturating_sub(next_delivery);
+                lease.count = lease.count.saturating_sub(u32::try_from(unseen).unwrap_or(u32::MAX));
             }
         }
         self.leases.retain(|l| l.count > 0);

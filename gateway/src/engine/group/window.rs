@@ -41,12 +41,7 @@ pub(in crate::engine) struct Window {
 
 impl Window {
     pub(super) fn new(state: GroupState) -> Self {
-        Self {
-            floor: state.floor,
-            slots: VecDeque::new(),
-            settled: state.settled.into(),
-            failures: state.failures,
-        }
+        Self { floor: state.floor, slots: VecDeque::new(), settled: state.settled.into(), failures: state.failures }
     }
 
     /// Everything below is settled.
@@ -64,18 +59,13 @@ impl Window {
     }
 
     pub(super) fn slot(&mut self, position: Position) -> Option<&mut Slot> {
-        self.slots
-            .get_mut(usize::try_from(position.checked_sub(self.floor)?).ok()?)
+        self.slots.get_mut(usize::try_from(position.checked_sub(self.floor)?).ok()?)
     }
 
     /// Takes up `next` in this state.
     pub(super) fn push(&mut self, state: State, key: u64) {
         let deliveries = u32::from(matches!(state, State::Leased(..)));
-        self.slots.push_back(Slot {
-            state,
-            key,
-            deliveries,
-        });
+        self.slots.push_back(Slot { state, key, deliveries });
     }
 
     /// Whether `next` was settled before the last start; then it is taken up as such.
@@ -84,10 +74,7 @@ impl Window {
         while self.settled.front().is_some_and(|(_, end)| *end <= next) {
             self.settled.pop_front();
         }
-        let known = self
-            .settled
-            .front()
-            .is_some_and(|(first, _)| *first <= next);
+        let known = self.settled.front().is_some_and(|(first, _)| *first <= next);
         if known {
             self.push(State::Settled, 0);
             self.advance();
@@ -118,11 +105,7 @@ impl Window {
 
     /// Moves the floor over what is settled.
     pub(super) fn advance(&mut self) {
-        while self
-            .slots
-            .front()
-            .is_some_and(|s| s.state == State::Settled)
-        {
+        while self.slots.front().is_some_and(|s| s.state == State::Settled) {
             self.slots.pop_front();
             self.floor += 1;
         }

@@ -38,26 +38,13 @@ struct Connection {
     protocol: Protocol,
 }
 
-pub(super) async fn serve(
-    native: Arc<Native>,
-    accepted: Accepted,
-    mut shutdown: watch::Receiver<Shutdown>,
-) {
-    let Accepted {
-        stream,
-        mut prefix,
-        peer,
-    } = accepted;
+pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, mut shutdown: watch::Receiver<Shutdown>) {
+    let Accepted { stream, mut prefix, peer } = accepted;
     prefix.advance(PREFACE.len());
     let protocol = Protocol::new(native.clone(), Caller::anonymous("native", Some(peer)));
     let mut queue = WriteQueue::default();
     queue.preface();
-    let mut connection = Connection {
-        stream,
-        buffer: prefix,
-        queue,
-        protocol,
-    };
+    let mut connection = Connection { stream, buffer: prefix, queue, protocol };
     let mut kept = native.mesh.watermark();
     connection.protocol.received(&mut connection.buffer);
     if let Err(error) = connection.run(&native, &mut kept, &mut shutdown).await {
@@ -79,7 +66,7 @@ impl Connection {
     async fn run(
         &mut self,
         native: &Native,
-        kept: &mut watch::Receiver<crate::store::Watermark>,
+        kept: &mut watch::Receiver<crate::mesh::Watermark>,
         shutdown: &mut watch::Receiver<Shutdown>,
     ) -> io::Result<()> {
         let outbox = self.protocol.outbox();
@@ -149,10 +136,7 @@ impl Connection {
             *slot = IoSlice::new(chunk);
             count += 1;
         }
-        match self
-            .stream
-            .try_write_vectored(slices.get(..count).unwrap_or_default())
-        {
+        match self.stream.try_write_vectored(slices.get(..count).unwrap_or_default()) {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => {
                 self.queue.advance(written);
@@ -164,10 +148,7 @@ impl Connection {
     }
 
     /// Tells the peer, answers what waits, and ends, within [`LAST_WORDS`].
-    async fn drain(
-        &mut self,
-        kept: &mut watch::Receiver<crate::store::Watermark>,
-    ) -> io::Result<()> {
+    async fn drain(&mut self, kept: &mut watch::Receiver<crate::mesh::Watermark>) -> io::Result<()> {
         self.protocol.drain("the gateway is stopping");
         let finish = async {
             loop {
@@ -183,8 +164,6 @@ impl Connection {
                 kept.changed().await.map_err(io::Error::other)?;
             }
         };
-        tokio::time::timeout(LAST_WORDS, finish)
-            .await
-            .unwrap_or(Ok(()))
+        tokio::time::timeout(LAST_WORDS, finish).await.unwrap_or(Ok(()))
     }
 }

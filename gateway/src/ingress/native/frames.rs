@@ -5,8 +5,6 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use meshwire_proto::frame::{DeliverRun, PREFACE, ServerFrame, begin_frame, end_frame};
 
-use crate::delivery::Delivery;
-
 /// A block slice below this size is copied behind its header; above, it is
 /// written from where it is. A guess: about what one more entry of a gathered
 /// write costs.
@@ -32,16 +30,7 @@ impl WriteQueue {
         end_frame(&mut self.tail, start, 0);
     }
 
-    pub(super) fn delivery(&mut self, delivery: Delivery) {
-        let run = DeliverRun {
-            subscription: delivery.subscription,
-            first_delivery: delivery.run.first_delivery,
-            attempt: delivery.run.attempt,
-            first_position: delivery.run.first_position,
-            gap: delivery.run.gap,
-            stored_unix_ms: delivery.run.stored.0,
-            events: delivery.run.events,
-        };
+    pub(super) fn delivery(&mut self, run: &DeliverRun) {
         let events = run.events.as_bytes();
         let start = begin_frame(&mut self.tail);
         run.encode_frame_head(&mut self.tail);

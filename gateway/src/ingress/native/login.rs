@@ -18,11 +18,25 @@ fn invalid(message: impl Into<String>) -> Refusal {
 }
 
 /// Checks a Hello; gives the session, new or resumed, and the Welcome.
-pub(super) fn login(
-    protocol: &Protocol,
-    hello: &wire::Hello,
-) -> Result<(Arc<Mutex<Session>>, wire::Welcome), Refusal> {
+pub(super) fn login(protocol: &Protocol, hello: &wire::Hello) -> Result<(Arc<Mutex<Session>>, wire::Welcome), Refusal> {
     let native = &protocol.native;
+    let producer = check(protocol, hello)?;
+    let first = hello.first_unanswered.max(1);
+    let (kept_through, known) = native.mesh.kept_through(&producer, hello.producer_epoch, first)?;
+
+    let (session, resumed) = match resume(protocol, hello, &producer) {
+        Some(session) => (session, true),
+        None => (create(protocol, producer, hello.producer_epoch)?, false),
+    };
+    let mut welcome = welcome(protocol, &lock(&session));
+    welcome.resumed = resumed;
+    welcome.kept_through = kept_through;
+    welcome.producer_known = known || hello.first_unanswered <= 1;
+    Ok((session, welcome))
+}
+
+/// Refuses what cannot be served; gives the producer's id.
+fn check(protocol: &Protocol, hello: &wire::Hello) -> Result<[u8; 16], Refusal> {
     if !(hello.min_version..=hello.max_version).contains(&VERSION) {
         let text = format!(
             "the client speaks protocol versions {} to {}, this gateway {VERSION}; update the older of both",
@@ -35,39 +49,24 @@ pub(super) fn login(
         return Err(Refusal::new(ErrorKind::Unauthenticated, text));
     }
     if !matches!(hello.tenant.as_str(), "" | "default") {
-        return Err(Refusal::new(
-            ErrorKind::Denied,
-            format!("there is no tenant {:?}", hello.tenant),
-        ));
+        return Err(Refusal::new(ErrorKind::Denied, format!("there is no tenant {:?}", hello.tenant)));
     }
-    let producer: [u8; 16] = hello
-        .producer_id
-        .as_ref()
-        .try_into()
-        .map_err(|_| invalid("Hello.producer_id must have 16 bytes"))?;
-    native
-        .mesh
-        .authorize(&protocol.caller, Action::Connect, "")?;
-    let first = hello.first_unanswered.max(1);
-    let (kept_through, known) = native
-        .mesh
-        .kept_through(&producer, hello.producer_epoch, first)?;
+    let producer =
+        hello.producer_id.as_ref().try_into().map_err(|_| invalid("Hello.producer_id must have 16 bytes"))?;
+    protocol.native.mesh.authorize(&protocol.caller, Action::Connect, "")?;
+    Ok(producer)
+}
 
-    let (session, resumed) = match resume(protocol, hello, &producer) {
-        Some(session) => (session, true),
-        None => (create(protocol, producer, hello.producer_epoch)?, false),
-    };
-    let state = lock(&session);
+/// What does not depend on how the session came about.
+fn welcome(protocol: &Protocol, session: &Session) -> wire::Welcome {
+    let native = &protocol.native;
     let config = &native.config;
     let limits = native.mesh.limits();
     let millis = |d: std::time::Duration| u32::try_from(d.as_millis()).unwrap_or(u32::MAX);
-    let welcome = wire::Welcome {
-        resumed,
-        kept_through,
+    wire::Welcome {
         version: VERSION,
-        features: Vec::new(),
-        session: Bytes::copy_from_slice(&state.id),
-        secret: Bytes::copy_from_slice(&state.secret),
+        session: Bytes::copy_from_slice(&session.id),
+        secret: Bytes::copy_from_slice(&session.secret),
         resume_window_ms: millis(config.resume_window),
         gateway_id: config.gateway_id.clone(),
         max_event_bytes: limits.max_event_bytes,
@@ -78,18 +77,12 @@ pub(super) fn login(
         heartbeat_ms: millis(config.heartbeat),
         gateway_time_unix_ms: native.mesh.now().wall.0,
         gateway_version: env!("CARGO_PKG_VERSION").to_owned(),
-        settled_through: state.settled_through,
-        producer_known: known || hello.first_unanswered <= 1,
-    };
-    drop(state);
-    Ok((session, welcome))
+        settled_through: session.settled_through,
+        ..wire::Welcome::default()
+    }
 }
 
-fn create(
-    protocol: &Protocol,
-    producer: [u8; 16],
-    epoch: u32,
-) -> Result<Arc<Mutex<Session>>, Refusal> {
+fn create(protocol: &Protocol, producer: [u8; 16], epoch: u32) -> Result<Arc<Mutex<Session>>, Refusal> {
     let mut random = [0; 32];
     let failed = |e| Refusal::new(ErrorKind::Internal, format!("no random numbers: {e}"));
     protocol.native.random.fill(&mut random).map_err(failed)?;
@@ -109,43 +102,28 @@ fn create(
         settled_through: 0,
         owner: protocol.number,
     };
-    Ok(protocol
-        .native
-        .sessions
-        .add(session, protocol.outbox.clone()))
+    Ok(protocol.native.sessions.add(session, protocol.outbox.clone()))
 }
 
 /// Takes the session over if it is there, the secret right and every
 /// subscription can go on from where the client stands.
-fn resume(
-    protocol: &Protocol,
-    hello: &wire::Hello,
-    producer: &[u8; 16],
-) -> Option<Arc<Mutex<Session>>> {
+fn resume(protocol: &Protocol, hello: &wire::Hello, producer: &[u8; 16]) -> Option<Arc<Mutex<Session>>> {
     let id: [u8; 16] = hello.resume_session.as_ref().try_into().ok()?;
     let native = &protocol.native;
-    let session = native
-        .sessions
-        .take_over(&id, &hello.resume_secret, protocol.outbox.clone())?;
+    let session = native.sessions.take_over(&id, &hello.resume_secret, protocol.outbox.clone())?;
     let mut state = lock(&session);
     state.owner = protocol.number;
-    let held: BTreeMap<u32, u64> = hello
-        .held
-        .iter()
-        .map(|h| (h.subscription, h.next_delivery))
-        .collect();
+    let held: BTreeMap<u32, u64> = hello.held.iter().map(|h| (h.subscription, h.next_delivery)).collect();
     let same_producer = state.producer == *producer && state.epoch == hello.producer_epoch;
     let goes_on = same_producer
         && state.subscriptions.iter().all(|(number, subscription)| {
             let key = state.key(*number);
             native.mesh.suspend(subscription.topic, key);
             let next = held.get(number).copied().unwrap_or(1);
-            native
-                .mesh
-                .resume(subscription.topic, key, next, protocol.outbox.clone())
+            native.mesh.resume(subscription.topic, key, next, protocol.outbox.clone())
         });
     if !goes_on {
-        super::sessions::leave_all(&native.mesh, &mut state, crate::engine::Leaving::Lost);
+        super::sessions::leave_all(&native.mesh, &mut state, crate::mesh::Leaving::Lost);
         native.sessions.remove(&id);
         drop(state);
         return None;

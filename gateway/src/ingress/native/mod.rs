@@ -106,10 +106,7 @@ impl Ingress for NativeIngress {
 
     fn sniff(&self, prefix: &[u8]) -> Sniff {
         let seen = prefix.len().min(PREFACE.len());
-        match (
-            prefix.get(..seen) == PREFACE.get(..seen),
-            seen == PREFACE.len(),
-        ) {
+        match (prefix.get(..seen) == PREFACE.get(..seen), seen == PREFACE.len()) {
             (true, true) => Sniff::Yes,
             (true, false) => Sniff::NeedMore,
             _ => Sniff::No,

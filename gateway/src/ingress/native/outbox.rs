@@ -2,9 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use meshwire_proto::frame::DeliverRun;
 use tokio::sync::Notify;
 
-use crate::delivery::{Delivery, Sink};
+use crate::delivery::Sink;
 
 /// Filled under shard locks, emptied by the connection. What it holds is bounded
 /// by the credit of the session's subscriptions.
@@ -16,7 +17,7 @@ pub(super) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Queue {
-    deliveries: Vec<Delivery>,
+    deliveries: Vec<DeliverRun>,
     /// Another connection has taken the session over.
     closed: bool,
 }
@@ -27,7 +28,7 @@ impl Outbox {
     }
 
     /// Swaps what is queued into `into`, which is empty.
-    pub(super) fn take(&self, into: &mut Vec<Delivery>) {
+    pub(super) fn take(&self, into: &mut Vec<DeliverRun>) {
         std::mem::swap(&mut self.queue().deliveries, into);
     }
 
@@ -47,9 +48,9 @@ impl Outbox {
 }
 
 impl Sink for Outbox {
-    fn deliver(&self, delivery: Delivery) {
+    fn deliver(&self, run: DeliverRun) {
         let mut queue = self.queue();
-        queue.deliveries.push(delivery);
+        queue.deliveries.push(run);
         let first = queue.deliveries.len() == 1;
         drop(queue);
         if first {

@@ -2,7 +2,7 @@
 
 use meshwire_proto::frame::{Receipt, Receipts, ServerFrame, SettleResult, Settled};
 
-use crate::store::{Ticket, Watermark};
+use crate::mesh::{Ticket, Watermark};
 
 #[derive(Debug)]
 enum Answer {
@@ -45,9 +45,7 @@ impl Pending {
     /// Takes out what is kept. `settled_through` goes with settle results.
     pub(super) fn kept(&mut self, watermark: Watermark, settled_through: u64) -> Vec<ServerFrame> {
         let (mut receipts, mut settled, mut frames) = (Vec::new(), Vec::new(), Vec::new());
-        let kept = self
-            .answers
-            .extract_if(.., |(ticket, _)| watermark.covers(*ticket));
+        let kept = self.answers.extract_if(.., |(ticket, _)| watermark.covers(*ticket));
         for (_, answer) in kept {
             match answer {
                 Answer::Receipt(receipt) => match receipts.last_mut() {
@@ -62,10 +60,7 @@ impl Pending {
             frames.push(ServerFrame::Receipts(Receipts { receipts }));
         }
         if !settled.is_empty() {
-            frames.push(ServerFrame::Settled(Settled {
-                through: settled_through,
-                results: settled,
-            }));
+            frames.push(ServerFrame::Settled(Settled { through: settled_through, results: settled }));
         }
         frames
     }
@@ -77,13 +72,7 @@ impl Pending {
             match answer {
                 Answer::Receipt(receipt) => {
                     let message = message.to_owned();
-                    receipts.push(Receipt {
-                        code,
-                        message,
-                        first_position: 0,
-                        duplicate: false,
-                        ..receipt
-                    });
+                    receipts.push(Receipt { code, message, first_position: 0, duplicate: false, ..receipt });
                 }
                 Answer::Settle(result) => settled.push(SettleResult { code, ..result }),
                 Answer::Frame(_) => {}
@@ -91,10 +80,7 @@ impl Pending {
         }
         let mut frames = vec![ServerFrame::Receipts(Receipts { receipts })];
         if !settled.is_empty() {
-            frames.push(ServerFrame::Settled(Settled {
-                through: 0,
-                results: settled,
-            }));
+            frames.push(ServerFrame::Settled(Settled { through: 0, results: settled }));
         }
         frames
     }

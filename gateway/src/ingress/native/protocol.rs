@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
-use meshwire_proto::frame::{ClientFrame, FrameError, FrameParser, ServerFrame, Settled};
+use meshwire_proto::frame::{ClientFrame, DeliverRun, FrameError, FrameParser, ServerFrame, Settled};
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, Moment, options};
 
@@ -16,9 +16,7 @@ use super::pending::Pending;
 use super::session::Session;
 use super::sessions::{leave_all, lock};
 use super::{Native, login};
-use crate::delivery::Delivery;
-use crate::engine::Leaving;
-use crate::mesh::{Caller, Refusal};
+use crate::mesh::{Caller, Leaving, Refusal};
 
 enum State {
     /// No Hello yet.
@@ -43,7 +41,7 @@ pub struct Protocol {
     pub(super) settled_through: u64,
     parser: FrameParser,
     control: Vec<ServerFrame>,
-    deliveries: Vec<Delivery>,
+    deliveries: Vec<DeliverRun>,
     /// A Settle frame was processed since the last Settled went out.
     pub(super) unconfirmed: bool,
     heard: Moment,
@@ -57,10 +55,7 @@ impl Protocol {
     pub fn new(native: Arc<Native>, caller: Caller) -> Self {
         let now = native.mesh.now().mono;
         let until = now + native.config.login_timeout;
-        let parser = FrameParser::new(
-            native.config.login_frame_bytes,
-            options::LOGIN_FRAME_BYTES.name,
-        );
+        let parser = FrameParser::new(native.config.login_frame_bytes, options::LOGIN_FRAME_BYTES.name);
         let number = native.mesh.new_session();
         Self {
             caller,
@@ -108,9 +103,7 @@ impl Protocol {
         };
         match (&self.state, frame) {
             (State::Login { .. }, ClientFrame::Hello(hello)) => self.hello(&hello),
-            (State::Login { .. }, _) => {
-                self.fail(ErrorKind::Invalid, "the first frame must be Hello")
-            }
+            (State::Login { .. }, _) => self.fail(ErrorKind::Invalid, "the first frame must be Hello"),
             (State::Open(session), frame) => {
                 let session = session.clone();
                 let mut session = lock(&session);
@@ -128,8 +121,7 @@ impl Protocol {
         match login::login(self, hello) {
             Ok((session, welcome)) => {
                 let config = &self.native.config;
-                self.parser
-                    .set_limit(config.max_frame_bytes, options::MAX_FRAME_BYTES.name);
+                self.parser.set_limit(config.max_frame_bytes, options::MAX_FRAME_BYTES.name);
                 self.next_check = self.heard + config.heartbeat;
                 self.settled_through = welcome.settled_through;
                 self.state = State::Open(session);
@@ -140,13 +132,8 @@ impl Protocol {
     }
 
     fn open_frame(&mut self, session: &mut Session, frame: ClientFrame) {
-        let unsupported = |operation: &'static str| {
-            (
-                ErrorKind::Unsupported,
-                "this version does not do that",
-                operation,
-            )
-        };
+        let unsupported =
+            |operation: &'static str| (ErrorKind::Unsupported, "this version does not do that", operation);
         let (kind, text, operation) = match frame {
             ClientFrame::Publish(publish) => return self.publish(session, publish),
             ClientFrame::Settle(settle) => return self.settle(session, &settle),
@@ -157,10 +144,7 @@ impl Protocol {
             ClientFrame::Credit(credit) => return self.credit(session, credit),
             ClientFrame::Admin(admin) => return self.admin(session, admin),
             ClientFrame::Ping(ping) if !ping.answer => {
-                return self.send(ServerFrame::Ping(wire::Ping {
-                    nonce: ping.nonce,
-                    answer: true,
-                }));
+                return self.send(ServerFrame::Ping(wire::Ping { nonce: ping.nonce, answer: true }));
             }
             ClientFrame::Ping(_) | ClientFrame::Optional(_) => return,
             ClientFrame::Goodbye(_) => return self.goodbye(session),
@@ -184,11 +168,7 @@ impl Protocol {
         match result {
             Ok((answer, ticket)) => {
                 let answer = answer.encode_to_vec().into();
-                let frame = wire::AdminAnswer {
-                    number: admin.number,
-                    answer,
-                    ..wire::AdminAnswer::default()
-                };
+                let frame = wire::AdminAnswer { number: admin.number, answer, ..wire::AdminAnswer::default() };
                 self.pending.frame(ticket, ServerFrame::Admin(frame));
                 self.kept();
             }
@@ -216,10 +196,8 @@ impl Protocol {
         let watermark = *self.native.mesh.watermark().borrow();
         self.control.extend(self.pending.kept(watermark, self.settled_through));
         if watermark.failed && !self.pending.is_empty() {
-            let text =
-                "a write or sync of the gateway's log failed; whether this was kept is not known";
-            self.control
-                .extend(self.pending.failed(ErrorKind::StoreFailed.number(), text));
+            let text = "a write or sync of the gateway's log failed; whether this was kept is not known";
+            self.control.extend(self.pending.failed(ErrorKind::StoreFailed.number(), text));
         }
     }
 
@@ -235,10 +213,7 @@ impl Protocol {
         let heartbeat = self.native.config.heartbeat;
         match &self.state {
             State::Login { until } if now >= *until => {
-                let text = format!(
-                    "no Hello within {:?} (option login_timeout)",
-                    self.native.config.login_timeout
-                );
+                let text = format!("no Hello within {:?} (option login_timeout)", self.native.config.login_timeout);
                 self.fail(ErrorKind::Timeout, &text);
             }
             State::Open(_) if now.since(self.heard) >= heartbeat * 5 / 2 => {
@@ -246,10 +221,7 @@ impl Protocol {
             }
             State::Open(_) if now.since(self.heard) >= heartbeat && !self.asked => {
                 self.asked = true;
-                self.send(ServerFrame::Ping(wire::Ping {
-                    nonce: 1,
-                    answer: false,
-                }));
+                self.send(ServerFrame::Ping(wire::Ping { nonce: 1, answer: false }));
             }
             _ => {}
         }
@@ -261,10 +233,7 @@ impl Protocol {
     /// Tells the peer that the gateway is about to stop.
     pub fn drain(&mut self, reason: &str) {
         if matches!(self.state, State::Open(_)) {
-            self.send(ServerFrame::Drain(wire::Drain {
-                deadline_ms: 0,
-                reason: reason.to_owned(),
-            }));
+            self.send(ServerFrame::Drain(wire::Drain { deadline_ms: 0, reason: reason.to_owned() }));
         }
     }
 
@@ -284,7 +253,7 @@ impl Protocol {
         }
         self.outbox.take(&mut self.deliveries);
         for delivery in self.deliveries.drain(..) {
-            queue.delivery(delivery);
+            queue.delivery(&delivery);
         }
         if self.outbox.is_closed() && !self.closing {
             self.lost_session();
@@ -311,16 +280,12 @@ impl Protocol {
             return;
         }
         for (number, subscription) in &session.subscriptions {
-            self.native
-                .mesh
-                .suspend(subscription.topic, session.key(*number));
+            self.native.mesh.suspend(subscription.topic, session.key(*number));
         }
         let window = session.resume_window(self.native.config.resume_window);
         let id = session.id;
         drop(session);
-        self.native
-            .sessions
-            .suspend(id, self.native.mesh.now().mono + window);
+        self.native.sessions.suspend(id, self.native.mesh.now().mono + window);
     }
 
     /// Waits until deliveries are queued.
@@ -365,10 +330,6 @@ impl Protocol {
 
     fn lost_session(&mut self) {
         self.closing = true;
-        self.refuse(
-            ErrorKind::Closed,
-            "another connection has resumed this session",
-            "session",
-        );
+        self.refuse(ErrorKind::Closed, "another connection has resumed this session", "session");
     }
 }

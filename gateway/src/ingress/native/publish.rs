@@ -5,17 +5,14 @@ use meshwire_proto::frame::{Publish, PublishRun, Receipt};
 
 use super::protocol::Protocol;
 use super::session::{Alias, Session};
-use crate::mesh::{Action, Answer, Published, Refusal};
-use crate::store::{ProducerMark, Ticket};
+use crate::mesh::{Action, Answer, ProducerMark, Published, Refusal, Ticket};
 
 impl Protocol {
     pub(super) fn publish(&mut self, session: &mut Session, publish: Publish) {
         for run in publish.runs {
             if run.first_sequence == 0 || run.events.is_empty() {
-                return self.fail(
-                    ErrorKind::Invalid,
-                    "a publish run has no events or no sequence; sequences count from 1",
-                );
+                return self
+                    .fail(ErrorKind::Invalid, "a publish run has no events or no sequence; sequences count from 1");
             }
             let mark = ProducerMark {
                 producer: session.producer,
@@ -29,84 +26,41 @@ impl Protocol {
         self.kept();
     }
 
-    fn publish_run(
-        &self,
-        session: &mut Session,
-        run: &PublishRun,
-        mark: ProducerMark,
-    ) -> Result<Published, Refusal> {
+    fn publish_run(&self, session: &mut Session, run: &PublishRun, mark: ProducerMark) -> Result<Published, Refusal> {
         let unsupported = [
             (run.deliver_at_ms != 0, "deliver_at"),
             (run.expires_in_ms != 0, "expires_in"),
             (run.expected_position.is_some(), "expected_position"),
         ];
         if let Some((_, what)) = unsupported.iter().find(|(asked, _)| *asked) {
-            return Err(Refusal::new(
-                ErrorKind::Unsupported,
-                format!("this version has no {what}"),
-            ));
+            return Err(Refusal::new(ErrorKind::Unsupported, format!("this version has no {what}")));
         }
         if !run.topic.is_empty() {
-            session.aliases.insert(
-                run.alias,
-                Alias {
-                    name: run.topic.clone(),
-                    topic: None,
-                },
-            );
+            session.aliases.insert(run.alias, Alias { name: run.topic.clone(), topic: None });
         }
         let Some(alias) = session.aliases.get_mut(&run.alias) else {
-            return Err(Refusal::new(
-                ErrorKind::Invalid,
-                format!("topic alias {} was never bound", run.alias),
-            ));
+            return Err(Refusal::new(ErrorKind::Invalid, format!("topic alias {} was never bound", run.alias)));
         };
         let topic = match alias.topic {
             Some(topic) => topic,
-            None => *alias.topic.insert(self.native.mesh.open_topic(
-                &session.caller,
-                &alias.name,
-                Action::Publish,
-            )?),
+            None => *alias.topic.insert(self.native.mesh.open_topic(&session.caller, &alias.name, Action::Publish)?),
         };
-        self.native
-            .mesh
-            .publish(&session.caller, topic, &alias.name, &run.events, Some(mark))
+        self.native.mesh.publish(&session.caller, topic, &alias.name, &run.events, Some(mark))
     }
 
     fn answer(&mut self, run: &PublishRun, result: Result<Published, Refusal>) {
         let (answers, ticket) = match result {
             Ok(published) => (published.answers, published.ticket),
-            Err(refusal) => (
-                vec![(run.events.count(), Answer::Refused(refusal))],
-                Ticket::KEPT,
-            ),
+            Err(refusal) => (vec![(run.events.count(), Answer::Refused(refusal))], Ticket::KEPT),
         };
         let mut first_sequence = run.first_sequence;
         for (count, answer) in answers {
-            let receipt = Receipt {
-                first_sequence,
-                count,
-                ..Receipt::default()
-            };
+            let receipt = Receipt { first_sequence, count, ..Receipt::default() };
             first_sequence += u64::from(count);
             match answer {
-                Answer::New(first_position) => self.pending.receipt(
-                    ticket,
-                    Receipt {
-                        first_position,
-                        ..receipt
-                    },
-                ),
+                Answer::New(first_position) => self.pending.receipt(ticket, Receipt { first_position, ..receipt }),
                 Answer::Duplicate(first_position) => {
-                    self.pending.receipt(
-                        ticket,
-                        Receipt {
-                            first_position,
-                            duplicate: true,
-                            ..receipt
-                        },
-                    );
+                    self.pending.receipt(ticket, Receipt { first_position, duplicate: true, ..receipt });
                 }
                 Answer::Refused(refusal) => self.pending.receipt(
                     Ticket::KEPT,

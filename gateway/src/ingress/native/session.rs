@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use meshwire_proto::TopicName;
 
-use crate::engine::SubscriptionKey;
-use crate::mesh::{Caller, TopicRef};
+use crate::mesh::{Caller, SubscriptionKey, TopicRef};
 
 /// A topic under its alias. The name is kept until the topic can be opened.
 #[derive(Clone, Debug)]
@@ -45,19 +44,12 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) const fn key(&self, subscription: u32) -> SubscriptionKey {
-        SubscriptionKey {
-            session: self.number,
-            subscription,
-        }
+        SubscriptionKey { session: self.number, subscription }
     }
 
     /// How long it may be without a connection: no longer than the shortest lease.
     pub(super) fn resume_window(&self, most: Duration) -> Duration {
-        let waits = self
-            .subscriptions
-            .values()
-            .map(|s| s.ack_wait)
-            .filter(|w| !w.is_zero());
+        let waits = self.subscriptions.values().map(|s| s.ack_wait).filter(|w| !w.is_zero());
         waits.min().map_or(most, |w| w.min(most))
     }
 }

@@ -8,8 +8,7 @@ use tokio::sync::Notify;
 
 use super::outbox::Outbox;
 use super::session::Session;
-use crate::engine::Leaving;
-use crate::mesh::Mesh;
+use crate::mesh::{Leaving, Mesh};
 
 /// Sessions of one gateway.
 #[derive(Debug, Default)]
@@ -45,25 +44,13 @@ impl Sessions {
     pub(super) fn add(&self, session: Session, outbox: Arc<Outbox>) -> Arc<Mutex<Session>> {
         let id = session.id;
         let session = Arc::new(Mutex::new(session));
-        self.known().entries.insert(
-            id,
-            Entry {
-                session: session.clone(),
-                outbox,
-                until: None,
-            },
-        );
+        self.known().entries.insert(id, Entry { session: session.clone(), outbox, until: None });
         session
     }
 
     /// Gives a session to a new connection if the secret is right. A connection
     /// that still has it loses it.
-    pub(super) fn take_over(
-        &self,
-        id: &[u8; 16],
-        secret: &[u8],
-        outbox: Arc<Outbox>,
-    ) -> Option<Arc<Mutex<Session>>> {
+    pub(super) fn take_over(&self, id: &[u8; 16], secret: &[u8], outbox: Arc<Outbox>) -> Option<Arc<Mutex<Session>>> {
         let mut known = self.known();
         let entry = known.entries.get_mut(id)?;
         if !equal(&lock(&entry.session).secret, secret) {

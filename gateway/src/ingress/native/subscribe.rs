@@ -8,36 +8,25 @@ use meshwire_proto::{ErrorKind, GroupName, options};
 
 use super::protocol::Protocol;
 use super::session::{Session, Subscription};
-use crate::engine::{Credit, Leaving};
-use crate::mesh::{Action, Refusal, SubscribeRequest};
-use crate::store::Ticket;
+use crate::mesh::{Action, Credit, Leaving, Refusal, SettleRequest, SubscribeRequest, Ticket};
 
 /// A subscription always gets this much byte credit: a single event passes.
 const LEAST_BYTES: u64 = 64 * 1024;
 
 fn unsupported(what: &str) -> Refusal {
-    Refusal::new(
-        ErrorKind::Unsupported,
-        format!("this version has no {what}"),
-    )
+    Refusal::new(ErrorKind::Unsupported, format!("this version has no {what}"))
 }
 
 fn request(frame: &wire::Subscribe, credit: Credit) -> Result<SubscribeRequest, Refusal> {
     let invalid = |e: String| Refusal::new(ErrorKind::Invalid, e);
     let asked = [
-        (
-            !frame.more_topics.is_empty(),
-            "subscription to several topics",
-        ),
+        (!frame.more_topics.is_empty(), "subscription to several topics"),
         (!frame.pattern.is_empty(), "subscription by pattern"),
         (!frame.filters.is_empty(), "filter"),
         (frame.attributes_only, "attributes-only view"),
         (frame.serve, "request-reply"),
         (!frame.member.is_empty(), "named member"),
-        (
-            frame.mode() == wire::GroupMode::Broadcast && !frame.group.is_empty(),
-            "broadcast group",
-        ),
+        (frame.mode() == wire::GroupMode::Broadcast && !frame.group.is_empty(), "broadcast group"),
     ];
     if let Some((_, what)) = asked.iter().find(|(asked, _)| *asked) {
         return Err(unsupported(what));
@@ -55,16 +44,9 @@ fn request(frame: &wire::Subscribe, credit: Credit) -> Result<SubscribeRequest, 
     };
     let ack_wait = match frame.ack_wait_ms {
         0 => None,
-        ms => Some(Duration::from_millis(
-            options::ACK_WAIT.check(u64::from(ms)).map_err(invalid)?,
-        )),
+        ms => Some(Duration::from_millis(options::ACK_WAIT.check(u64::from(ms)).map_err(invalid)?)),
     };
-    Ok(SubscribeRequest {
-        group,
-        start,
-        ack_wait,
-        credit,
-    })
+    Ok(SubscribeRequest { group, start, ack_wait, credit })
 }
 
 impl Protocol {
@@ -81,40 +63,22 @@ impl Protocol {
         }
     }
 
-    fn try_subscribe(
-        &mut self,
-        session: &mut Session,
-        frame: &wire::Subscribe,
-    ) -> Result<(), Refusal> {
+    fn try_subscribe(&mut self, session: &mut Session, frame: &wire::Subscribe) -> Result<(), Refusal> {
         if frame.subscription == 0 || session.subscriptions.contains_key(&frame.subscription) {
             let text = format!("subscription number {} is 0 or in use", frame.subscription);
             return Err(Refusal::new(ErrorKind::Invalid, text));
         }
-        let credit = self.grant(
-            session,
-            frame.subscription,
-            frame.max_events,
-            frame.max_bytes,
-        );
+        let credit = self.grant(session, frame.subscription, frame.max_events, frame.max_bytes);
         let request = request(frame, credit)?;
         let mesh = &self.native.mesh;
         let topic = mesh.open_topic(&session.caller, &frame.topic, Action::Subscribe)?;
         let key = session.key(frame.subscription);
         let of = (topic, frame.topic.as_str());
-        let (subscribed, ticket) =
-            mesh.subscribe(&session.caller, of, key, request, self.outbox.clone())?;
+        let (subscribed, ticket) = mesh.subscribe(&session.caller, of, key, request, self.outbox.clone())?;
         let name = meshwire_proto::TopicName::parse(&frame.topic)
             .map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
         let ack_wait = subscribed.ack_wait;
-        session.subscriptions.insert(
-            frame.subscription,
-            Subscription {
-                topic,
-                name,
-                ack_wait,
-                bytes: credit.bytes,
-            },
-        );
+        session.subscriptions.insert(frame.subscription, Subscription { topic, name, ack_wait, bytes: credit.bytes });
         // Deliveries may overtake an answer that waits for the log; so the answer
         // goes first and the group's own durability is that of its first settle.
         let _ = ticket;
@@ -129,42 +93,21 @@ impl Protocol {
 
     /// Credit within what the session has left.
     fn grant(&self, session: &Session, subscription: u32, events: u32, bytes: u64) -> Credit {
-        let others = session
-            .subscriptions
-            .iter()
-            .filter(|(n, _)| **n != subscription);
+        let others = session.subscriptions.iter().filter(|(n, _)| **n != subscription);
         let used: u64 = others.map(|(_, s)| s.bytes).sum();
-        let left = self
-            .native
-            .config
-            .session_bytes
-            .saturating_sub(used)
-            .max(LEAST_BYTES);
+        let left = self.native.config.session_bytes.saturating_sub(used).max(LEAST_BYTES);
         let most = u32::try_from(options::PREFETCH_EVENTS.max).unwrap_or(u32::MAX);
-        Credit {
-            events: events.min(most),
-            bytes: bytes.min(left),
-        }
+        Credit { events: events.min(most), bytes: bytes.min(left) }
     }
 
     pub(super) fn credit(&mut self, session: &mut Session, frame: wire::Credit) {
-        let credit = self.grant(
-            session,
-            frame.subscription,
-            frame.max_events,
-            frame.max_bytes,
-        );
+        let credit = self.grant(session, frame.subscription, frame.max_events, frame.max_bytes);
         let key = session.key(frame.subscription);
         let result = match session.subscriptions.get_mut(&frame.subscription) {
-            None => Err(Refusal::new(
-                ErrorKind::NotFound,
-                format!("there is no subscription {}", frame.subscription),
-            )),
+            None => Err(Refusal::new(ErrorKind::NotFound, format!("there is no subscription {}", frame.subscription))),
             Some(s) => {
                 s.bytes = credit.bytes;
-                self.native
-                    .mesh
-                    .credit(&session.caller, (s.topic, s.name.as_str()), key, credit)
+                self.native.mesh.credit(&session.caller, (s.topic, s.name.as_str()), key, credit)
             }
         };
         if let Err(refusal) = result {
@@ -174,15 +117,9 @@ impl Protocol {
 
     pub(super) fn unsubscribe(&mut self, session: &mut Session, number: u32) {
         let Some(subscription) = session.subscriptions.remove(&number) else {
-            return self.refuse(
-                ErrorKind::NotFound,
-                &format!("there is no subscription {number}"),
-                "unsubscribe",
-            );
+            return self.refuse(ErrorKind::NotFound, &format!("there is no subscription {number}"), "unsubscribe");
         };
-        self.native
-            .mesh
-            .leave(subscription.topic, session.key(number), Leaving::Clean);
+        self.native.mesh.leave(subscription.topic, session.key(number), Leaving::Clean);
         self.send(ServerFrame::Unsubscribed(wire::Unsubscribed {
             subscription: number,
             ..wire::Unsubscribed::default()
@@ -191,10 +128,7 @@ impl Protocol {
 
     pub(super) fn settle(&mut self, session: &mut Session, frame: &Settle) {
         if frame.sequence > session.settled_through + 1 {
-            let text = format!(
-                "Settle frame {} came after {}",
-                frame.sequence, session.settled_through
-            );
+            let text = format!("Settle frame {} came after {}", frame.sequence, session.settled_through);
             return self.fail(ErrorKind::Invalid, &text);
         }
         // A frame that was processed before its connection was lost comes again
@@ -216,12 +150,7 @@ impl Protocol {
         self.kept();
     }
 
-    fn settle_range(
-        &self,
-        session: &Session,
-        frame: &Settle,
-        range: &SettleRange,
-    ) -> Vec<(Ticket, SettleResult)> {
+    fn settle_range(&self, session: &Session, frame: &Settle, range: &SettleRange) -> Vec<(Ticket, SettleResult)> {
         let result = |first_delivery, count, code| SettleResult {
             sequence: frame.sequence,
             subscription: range.subscription,
@@ -229,12 +158,7 @@ impl Protocol {
             count,
             code,
         };
-        let all = |kind: ErrorKind| {
-            vec![(
-                Ticket::KEPT,
-                result(range.first_delivery, range.count, kind.number()),
-            )]
-        };
+        let all = |kind: ErrorKind| vec![(Ticket::KEPT, result(range.first_delivery, range.count, kind.number()))];
         if !matches!(range.kind, SettleKind::Ack | SettleKind::Nack) || range.delay_ms != 0 {
             return all(ErrorKind::Unsupported);
         }
@@ -242,22 +166,15 @@ impl Protocol {
             return all(ErrorKind::LeaseLost);
         };
         let of = (subscription.topic, subscription.name.as_str());
-        let numbers = (range.first_delivery, range.count);
+        let end = range.first_delivery.saturating_add(u64::from(range.count));
+        let asked = SettleRequest { numbers: range.first_delivery..end, kind: range.kind, confirm: frame.confirm };
         let key = session.key(range.subscription);
-        match self
-            .native
-            .mesh
-            .settle(&session.caller, of, key, numbers, range.kind, frame.confirm)
-        {
+        match self.native.mesh.settle(&session.caller, of, key, asked) {
             Err(refusal) => all(refusal.kind),
             Ok(settled) => {
                 let code = |ok: bool| if ok { 0 } else { ErrorKind::LeaseLost.number() };
-                let one = |a: crate::engine::SettleAnswer| {
-                    (
-                        settled.ticket,
-                        result(a.first_delivery, a.count, code(a.settled)),
-                    )
-                };
+                let one =
+                    |a: crate::mesh::SettleAnswer| (settled.ticket, result(a.first_delivery, a.count, code(a.settled)));
                 settled.answers.into_iter().map(one).collect()
             }
         }

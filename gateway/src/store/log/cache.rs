@@ -39,7 +39,9 @@ impl BlockCache {
             return;
         }
         while self.bytes + weight > self.limit {
-            let Some(oldest) = self.order.pop_front() else { break };
+            let Some(oldest) = self.order.pop_front() else {
+                break;
+            };
             self.bytes -= self.slots.remove(&oldest).map_or(0, |s| s.weight);
         }
         self.slots.insert(key, Slot { block, weight });
@@ -71,13 +73,10 @@ mod tests {
         cache.insert(TopicId(1), block(1, 5, 100), 0);
         cache.insert(TopicId(2), block(3, 5, 100), 0);
         let first = |topic, from| cache.get(TopicId(topic), from).map(|b| b.first);
-        assert_eq!([first(1, 1), first(1, 5), first(1, 6), first(2, 2), first(2, 7)], [
-            Some(1),
-            Some(1),
-            None,
-            None,
-            Some(3)
-        ]);
+        assert_eq!(
+            [first(1, 1), first(1, 5), first(1, 6), first(2, 2), first(2, 7)],
+            [Some(1), Some(1), None, None, Some(3)]
+        );
     }
 
     #[test]

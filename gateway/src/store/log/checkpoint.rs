@@ -154,14 +154,16 @@ impl<'a> Fields<'a> {
             other => return Err(FormatError::Newer(format!("durability {other}"))),
         };
         let (retention_ms, first, next, stored) = (self.u64()?, self.u64()?, self.u64()?, self.time()?);
-        let name = TopicName::parse(self.name()?).map_err(|_| FormatError::Damaged("a topic name in the checkpoint"))?;
+        let name =
+            TopicName::parse(self.name()?).map_err(|_| FormatError::Damaged("a topic name in the checkpoint"))?;
         Ok((id, TopicState { name, durability, retention_ms, first, next, stored }))
     }
 
     fn group(&mut self) -> Result<(GroupId, GroupState), FormatError> {
         let (id, topic, ack_wait_ms) = (GroupId(self.u32()?), TopicId(self.u32()?), self.u32()?);
         let floor = self.u64()?;
-        let name = GroupName::parse(self.name()?).map_err(|_| FormatError::Damaged("a group name in the checkpoint"))?;
+        let name =
+            GroupName::parse(self.name()?).map_err(|_| FormatError::Damaged("a group name in the checkpoint"))?;
         let acked = self.ranges()?;
         let mut failures = BTreeMap::new();
         for _ in 0..self.u32()? {
@@ -264,12 +266,21 @@ mod tests {
         acked.insert(6, 8);
         let name = GroupName::parse("billing").unwrap();
         let failures = BTreeMap::from([(5, 2)]);
-        fold.groups.insert(GroupId(1), GroupState { topic: TopicId(2), name, ack_wait_ms: 9, floor: 4, acked, failures });
+        fold.groups
+            .insert(GroupId(1), GroupState { topic: TopicId(2), name, ack_wait_ms: 9, floor: 4, acked, failures });
         let mark = Mark { producer: [7; 16], epoch: 1, count: 2, first_sequence: 5, answered_through: 2 };
         fold.producers.add(&mark, UnixMillis(99));
         let span = Span { topic: TopicId(2), first: 3, next: 10, stored: UnixMillis(99), bytes: 700 };
-        let sealed =
-            Sealed { number: 1, generation: 8, first_batch: 1, next_batch: 70, len: 4096, used: 4000, events: 7, spans: vec![span] };
+        let sealed = Sealed {
+            number: 1,
+            generation: 8,
+            first_batch: 1,
+            next_batch: 70,
+            len: 4096,
+            used: 4000,
+            events: 7,
+            spans: vec![span],
+        };
         Checkpoint { epoch: 3, fold, open_segment: 2, sealed: BTreeMap::from([(1, sealed)]) }
     }
 

@@ -143,7 +143,9 @@ impl Fold {
         if !self.topics.contains_key(&head.topic) {
             self.topics.extend(lost_topic(head.topic, head.first).map(|t| (head.topic, t)));
         }
-        let Some(topic) = self.topics.get_mut(&head.topic) else { return };
+        let Some(topic) = self.topics.get_mut(&head.topic) else {
+            return;
+        };
         topic.next = topic.next.max(head.first + u64::from(head.count));
         topic.stored = topic.stored.max(head.stored);
     }

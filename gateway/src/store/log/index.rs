@@ -165,14 +165,10 @@ mod tests {
     fn a_position_finds_its_block_and_a_hole_the_one_behind_it() {
         let index = index();
         let first = |from| index.blocks_from(TopicId(1), from).first().map(|b| b.first);
-        assert_eq!([first(1), first(4), first(6), first(7), first(11), first(12)], [
-            Some(1),
-            Some(1),
-            Some(5),
-            Some(9),
-            Some(9),
-            None
-        ]);
+        assert_eq!(
+            [first(1), first(4), first(6), first(7), first(11), first(12)],
+            [Some(1), Some(1), Some(5), Some(9), Some(9), None]
+        );
         assert_eq!(index.spans().len(), 2);
         assert_eq!(index.events(), 10);
     }

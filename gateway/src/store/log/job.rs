@@ -155,7 +155,9 @@ impl Read {
 
     /// Reads neighbouring blocks in one go.
     fn blocks(&self, disk: &dyn Disk, entries: Vec<BlockEntry>) -> Vec<(BlockEntry, Result<Block, StoreError>)> {
-        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Vec::new() };
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return Vec::new();
+        };
         let start = first.offset;
         let file = FileName::of(Part::Segment(self.segment));
         let mut buffer = vec![0; (last.offset + last.len - start) as usize];
@@ -194,7 +196,9 @@ impl Read {
 
 /// The first block, and those behind it that are read with it.
 pub(super) fn together(blocks: &[BlockEntry]) -> Vec<BlockEntry> {
-    let Some(first) = blocks.first() else { return Vec::new() };
+    let Some(first) = blocks.first() else {
+        return Vec::new();
+    };
     let fits = |b: &&BlockEntry| b.offset == first.offset || b.offset + b.len - first.offset <= READ_AHEAD;
     blocks.iter().take_while(fits).copied().collect()
 }

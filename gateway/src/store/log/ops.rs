@@ -225,7 +225,9 @@ impl<'a> OpView<'a> {
         for range in bytes.chunks_exact(RANGE) {
             match range.last() {
                 Some(0 | 1) => {}
-                other => return Err(FormatError::Newer(format!("outcome {other:?} of a settlement"))),
+                other => {
+                    return Err(FormatError::Newer(format!("outcome {other:?} of a settlement")));
+                }
             }
         }
         Ok(Self::Settle { topic, group, ranges: Ranges(bytes) })
@@ -292,8 +294,7 @@ mod tests {
         let name = TopicName::parse("orders").unwrap();
         put_topic(&mut out, TopicId(4), &name, Durability::Written, 60_000);
         put_group(&mut out, (TopicId(4), GroupId(2)), &GroupName::parse("billing").unwrap(), 1, 30_000);
-        let head =
-            AppendHead { topic: TopicId(4), first: 10, stored: UnixMillis(-5), count: 2, len: 6, crc: 99 };
+        let head = AppendHead { topic: TopicId(4), first: 10, stored: UnixMillis(-5), count: 2, len: 6, crc: 99 };
         let mark = Mark { producer: [9; 16], epoch: 1, count: 2, first_sequence: 7, answered_through: 3 };
         put_append(&mut out, &head, &[mark, mark]);
         out.put_slice(b"events");

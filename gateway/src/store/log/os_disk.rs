@@ -36,8 +36,7 @@ impl OsDisk {
     /// # Errors
     /// [`OpenError::Unusable`], [`OpenError::Locked`] with the process that has it.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let unusable =
-            |e: io::Error| OpenError::Unusable { path: path.display().to_string(), cause: e.to_string() };
+        let unusable = |e: io::Error| OpenError::Unusable { path: path.display().to_string(), cause: e.to_string() };
         let is_new = !path.join("log").exists();
         std::fs::create_dir_all(path.join("log")).map_err(unusable)?;
         let name = path.join("LOCK");

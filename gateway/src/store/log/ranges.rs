@@ -37,7 +37,9 @@ impl RangeSet {
         if first >= next {
             return;
         }
-        while let Some((f, n)) = self.ranges.range(..=next).next_back().map(|(f, n)| (*f, *n)).filter(|(_, n)| *n >= first) {
+        while let Some((f, n)) =
+            self.ranges.range(..=next).next_back().map(|(f, n)| (*f, *n)).filter(|(_, n)| *n >= first)
+        {
             first = first.min(f);
             next = next.max(n);
             self.ranges.remove(&f);

@@ -10,7 +10,9 @@ use super::LogOptions;
 use super::checkpoint::{self, Checkpoint};
 use super::disk::{Disk, DiskError, DiskOp, FileName, Part, read_whole, replace};
 use super::fold::Fold;
-use super::format::{Directory, EPOCH_SLOT, FormatError, SEGMENT_HEADER, VERSION, decode_epoch, encode_epoch, generation};
+use super::format::{
+    Directory, EPOCH_SLOT, FormatError, SEGMENT_HEADER, VERSION, decode_epoch, encode_epoch, generation,
+};
 use super::index::SegmentIndex;
 use super::job;
 use super::machine::{Active, LogMachine, Space, Start};
@@ -46,7 +48,9 @@ pub struct Recovered {
 #[non_exhaustive]
 pub enum OpenError {
     /// The directory cannot be made, read or written.
-    #[error("the data directory {path} cannot be used: {cause}; check that it exists and may be written, or name another with --data-dir")]
+    #[error(
+        "the data directory {path} cannot be used: {cause}; check that it exists and may be written, or name another with --data-dir"
+    )]
     Unusable {
         /// The directory.
         path: String,
@@ -54,7 +58,9 @@ pub enum OpenError {
         cause: String,
     },
     /// Another process has it open.
-    #[error("the data directory {path} is in use by {holder}; stop that process or name another directory with --data-dir")]
+    #[error(
+        "the data directory {path} is in use by {holder}; stop that process or name another directory with --data-dir"
+    )]
     Locked {
         /// The directory.
         path: String,
@@ -118,7 +124,9 @@ pub(super) fn open(
     check_start(&walk, covered)?;
     let last_batch = walk.expected.map_or(covered, |e| e - 1);
     if last_batch < covered {
-        walk.damage.push(format!("the log ends at batch {last_batch}, a checkpoint says {covered}: the batches between are lost"));
+        walk.damage.push(format!(
+            "the log ends at batch {last_batch}, a checkpoint says {covered}: the batches between are lost"
+        ));
     }
     damage.append(&mut walk.damage);
     let Walk { mut fold, recent, scanned, scanned_bytes, marked, epoch, .. } = walk;
@@ -147,7 +155,8 @@ pub(super) fn open(
         }
     };
     let events = parts.sealed.values().map(|s| s.events).sum::<u64>() + active.index.events();
-    let space = Space::new(active, parts.sealed, (options.segment_len(max_disk), max_disk), (directory.salt, epoch, begun));
+    let space =
+        Space::new(active, parts.sealed, (options.segment_len(max_disk), max_disk), (directory.salt, epoch, begun));
     let machine = LogMachine::new(Start {
         fold: fold.clone(),
         space,
@@ -176,7 +185,10 @@ impl Recovered {
             tracing::error!(%place, "damage in the log");
         }
         if self.torn_bytes > 0 {
-            tracing::warn!(bytes = self.torn_bytes, "cut the torn end of the log: no batch in it was acknowledged as synced");
+            tracing::warn!(
+                bytes = self.torn_bytes,
+                "cut the torn end of the log: no batch in it was acknowledged as synced"
+            );
         }
     }
 }
@@ -216,7 +228,9 @@ fn newest_checkpoint(disk: &dyn Disk) -> Result<(Checkpoint, u8), OpenError> {
     let mut newest: Option<(Checkpoint, u8)> = None;
     for slot in [0, 1] {
         // The fold of 100,000 producers and 10,000 topics has some 10 MB.
-        let Some(bytes) = read_whole(disk, FileName::of(Part::Checkpoint(slot)), 1 << 30)? else { continue };
+        let Some(bytes) = read_whole(disk, FileName::of(Part::Checkpoint(slot)), 1 << 30)? else {
+            continue;
+        };
         match checkpoint::decode(&bytes) {
             Ok(found) if newest.as_ref().is_none_or(|(c, _)| c.fold.batch <= found.fold.batch) => {
                 newest = Some((found, slot ^ 1));
@@ -231,7 +245,8 @@ fn newest_checkpoint(disk: &dyn Disk) -> Result<(Checkpoint, u8), OpenError> {
 
 fn missing_segments(checkpoint: &Checkpoint, files: &[SegmentFile]) -> Vec<String> {
     let is_missing = |s: &&Sealed| files.binary_search_by_key(&s.number, |f| f.number).is_err();
-    let line = |s: &Sealed| format!("{} is missing: batches {} to {} are lost", s.file(), s.first_batch, s.next_batch - 1);
+    let line =
+        |s: &Sealed| format!("{} is missing: batches {} to {} are lost", s.file(), s.first_batch, s.next_batch - 1);
     checkpoint.sealed.values().filter(is_missing).map(line).collect()
 }
 
@@ -251,7 +266,9 @@ fn first_to_read(checkpoint: &Checkpoint, options: &LogOptions, since: UnixMilli
 
 /// The log must begin where the checkpoint ends, or before.
 fn check_start(walk: &Walk<'_>, covered: u64) -> Result<(), OpenError> {
-    let Some(first) = walk.scanned.first().filter(|s| s.first_batch > covered + 1) else { return Ok(()) };
+    let Some(first) = walk.scanned.first().filter(|s| s.first_batch > covered + 1) else {
+        return Ok(());
+    };
     Err(OpenError::Damaged(format!(
         "log/ begins at batch {}, and no readable checkpoint says what was before (the newest says up to batch {covered}); \
          put back checkpoint.0 or checkpoint.1, or the segments before number {}",
@@ -285,7 +302,15 @@ fn new_segment(
 ) -> Result<Active, OpenError> {
     let len = if is_first { options.first_segment_bytes } else { options.segment_bytes };
     job::allocate(disk, number, len)?;
-    Ok(Active { number, generation, len, used: 0, first_batch: batch, next_batch: batch, index: SegmentIndex::default() })
+    Ok(Active {
+        number,
+        generation,
+        len,
+        used: 0,
+        first_batch: batch,
+        next_batch: batch,
+        index: SegmentIndex::default(),
+    })
 }
 
 /// The segments, told apart.
@@ -354,4 +379,3 @@ impl Parts {
 
 /// A first segment has at least its header and a small record.
 pub(super) const LEAST_SEGMENT: u64 = SEGMENT_HEADER as u64 + 4096;
-

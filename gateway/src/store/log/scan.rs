@@ -118,7 +118,9 @@ impl<'d> Scanner<'d> {
                 return Ok(None);
             }
             for (n, place) in window.windows(RECORD_HEADER).step_by(ALIGN).enumerate() {
-                let Some(bytes) = place.first_chunk() else { continue };
+                let Some(bytes) = place.first_chunk() else {
+                    continue;
+                };
                 if place.starts_with(b"MWRB")
                     && let Ok(Some(header)) = RecordHeader::decode(bytes)
                     && counts(&header)

@@ -199,7 +199,9 @@ impl State {
 
     /// Writes as many of the bytes as `part` says; how many of them fit.
     fn write(&mut self, op: &DiskOp, part: impl FnOnce(usize) -> usize) -> Result<(), DiskError> {
-        let DiskOp::Write { file, offset, parts } = op else { return Ok(()) };
+        let DiskOp::Write { file, offset, parts } = op else {
+            return Ok(());
+        };
         let mut bytes = parts.concat();
         bytes.truncate(part(bytes.len()));
         let offset = *offset as usize;
@@ -275,7 +277,9 @@ impl State {
     /// Mode 0 forgets every unsynced sector, 1 keeps all, 2 decides for each, 3 keeps those before a place.
     fn lose_data(&mut self, mode: u64, seeded: &mut Seeded) {
         for at in self.names.values() {
-            let Some(inode) = self.inodes.get_mut(*at) else { continue };
+            let Some(inode) = self.inodes.get_mut(*at) else {
+                continue;
+            };
             let dirty = std::mem::take(&mut inode.dirty);
             let until = seeded.below(dirty.len() as u64 + 1);
             let mut kept = 0;
@@ -350,7 +354,9 @@ impl Disk for SimDisk {
         if state.off {
             return Err(refused(DiskFault::Other, op, "the power is off"));
         }
-        let Some(fault) = fault else { return state.carry_out(op) };
+        let Some(fault) = fault else {
+            return state.carry_out(op);
+        };
         let mut seeded = Seeded(number);
         let _ = state.write(op, |len| seeded.below(len as u64) as usize);
         state.off = fault == SimFault::PowerOff;

@@ -199,7 +199,9 @@ impl LogStore {
     /// Carries out everything that is left, on the caller's thread.
     fn finish(&self) {
         while !self.shared.lock().is_closed() {
-            let Some(task) = self.next_write().or_else(|| self.next_job()) else { return };
+            let Some(task) = self.next_write().or_else(|| self.next_job()) else {
+                return;
+            };
             self.ended(task.run(&*self.shared.disk));
         }
     }

@@ -28,7 +28,9 @@ fn wait<'a>(
     machine: MutexGuard<'a, LogMachine>,
     until: Option<Moment>,
 ) -> MutexGuard<'a, LogMachine> {
-    let Some(until) = until else { return condition.wait(machine).unwrap_or_else(PoisonError::into_inner) };
+    let Some(until) = until else {
+        return condition.wait(machine).unwrap_or_else(PoisonError::into_inner);
+    };
     let (now, _) = shared.now();
     let timeout = until.since(now);
     if timeout.is_zero() {

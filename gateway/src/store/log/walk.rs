@@ -100,7 +100,9 @@ impl Walk<'_> {
                 Behind::Record(to, offset, header) => {
                     return Ok((End { file: at, offset: 0 }, Some((to, Some((offset, header))))));
                 }
-                Behind::Cut => return Ok((End { file: at, offset: 0 }, None)),
+                Behind::Cut => {
+                    return Ok((End { file: at, offset: 0 }, None));
+                }
             },
         };
         let first_batch = self.expected.unwrap_or(1);
@@ -150,7 +152,9 @@ impl Walk<'_> {
 
     /// Whether the log goes on at the beginning of this file.
     fn continues(&mut self, at: usize) -> Result<bool, OpenError> {
-        let Some(file) = self.files.get(at).copied() else { return Ok(false) };
+        let Some(file) = self.files.get(at).copied() else {
+            return Ok(false);
+        };
         let mut scanner = Scanner::new(self.disk, file.number, file.len);
         Ok(self.head(&mut scanner, file)?.is_some())
     }
@@ -167,7 +171,9 @@ impl Walk<'_> {
         for op in Ops::of(body) {
             let (op, at) = match op {
                 Ok(op) => op,
-                Err(FormatError::Newer(what)) => return Err(OpenError::newer(segment, offset, what)),
+                Err(FormatError::Newer(what)) => {
+                    return Err(OpenError::newer(segment, offset, what));
+                }
                 Err(FormatError::Damaged(what)) => {
                     self.damage.push(format!("{}: batch {}: {what}", place(segment, offset), header.batch));
                     break;

@@ -14,34 +14,15 @@ const HEAD: &str = r#""specversion":"1.0","id":"1","source":"/s","type":"t""#;
 #[test]
 fn data_keeps_its_exact_text_and_attributes_their_types() {
     for (given, expected) in [
-        (
-            r#","data":{"a": 1.50,  "b":[ ]}"#,
-            r#","datacontenttype":"application/json","data":{"a": 1.50,  "b":[ ]}"#,
-        ),
-        (
-            r#","datacontenttype":"text/plain","data":"a\nb""#,
-            r#","datacontenttype":"text/plain","data":"a\nb""#,
-        ),
+        (r#","data":{"a": 1.50,  "b":[ ]}"#, r#","datacontenttype":"application/json","data":{"a": 1.50,  "b":[ ]}"#),
+        (r#","datacontenttype":"text/plain","data":"a\nb""#, r#","datacontenttype":"text/plain","data":"a\nb""#),
         (r#","data_base64":"AP8=""#, r#","data_base64":"AP8=""#),
-        (
-            r#","flag":true,"n":-7,"word":"x""#,
-            r#","flag":true,"n":-7,"word":"x""#,
-        ),
-        (
-            r#","time":"2020-01-02T03:04:05.5Z""#,
-            r#","time":"2020-01-02T03:04:05.500Z""#,
-        ),
+        (r#","flag":true,"n":-7,"word":"x""#, r#","flag":true,"n":-7,"word":"x""#),
+        (r#","time":"2020-01-02T03:04:05.5Z""#, r#","time":"2020-01-02T03:04:05.500Z""#),
         (r#","gone":null"#, ""),
-        (
-            ",\"data\":[1,\n2]",
-            r#","datacontenttype":"application/json","data":[1, 2]"#,
-        ),
+        (",\"data\":[1,\n2]", r#","datacontenttype":"application/json","data":[1, 2]"#),
     ] {
-        assert_eq!(
-            round(&format!("{{{HEAD}{given}}}")),
-            Ok(format!("{{{HEAD}{expected}}}")),
-            "{given}"
-        );
+        assert_eq!(round(&format!("{{{HEAD}{given}}}")), Ok(format!("{{{HEAD}{expected}}}")), "{given}");
     }
 }
 
@@ -50,38 +31,17 @@ fn bad_json_says_what_and_where() {
     for (given, problem) in [
         ("[]".to_owned(), "an object"),
         (format!("{{{HEAD},\"id\":\"2\"}}"), "occurs twice"),
-        (
-            format!("{{{HEAD},\"x\":1.5}}"),
-            "attribute x 1.5 is not an integer",
-        ),
+        (format!("{{{HEAD},\"x\":1.5}}"), "attribute x 1.5 is not an integer"),
         (format!("{{{HEAD},\"x\":{{}}}}"), "attribute x must be"),
-        (
-            format!("{{{HEAD},\"Bad\":1}}"),
-            "\"Bad\" is not an attribute name",
-        ),
-        (
-            format!("{{{HEAD},\"data\":1,\"data_base64\":\"AA==\"}}"),
-            "exclude each other",
-        ),
+        (format!("{{{HEAD},\"Bad\":1}}"), "\"Bad\" is not an attribute name"),
+        (format!("{{{HEAD},\"data\":1,\"data_base64\":\"AA==\"}}"), "exclude each other"),
         (format!("{{{HEAD},\"data_base64\":\"!\"}}"), "data_base64"),
         (format!("{{{HEAD},\"time\":\"yesterday\"}}"), "RFC 3339"),
-        (
-            format!("{{{HEAD},\"datacontenttype\":\"text/plain\",\"data\":{{}}}}"),
-            "must be a string",
-        ),
-        (
-            r#"{"specversion":"0.3"}"#.to_owned(),
-            "specversion is \"0.3\"",
-        ),
-        (
-            r#"{"specversion":"1.0","source":"/s","type":"t"}"#.to_owned(),
-            "has no id",
-        ),
+        (format!("{{{HEAD},\"datacontenttype\":\"text/plain\",\"data\":{{}}}}"), "must be a string"),
+        (r#"{"specversion":"0.3"}"#.to_owned(), "specversion is \"0.3\""),
+        (r#"{"specversion":"1.0","source":"/s","type":"t"}"#.to_owned(), "has no id"),
     ] {
-        let refused = round(&given)
-            .err()
-            .map(|e| e.to_string())
-            .unwrap_or_default();
+        let refused = round(&given).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(refused.contains(problem), "{given}: {refused}");
     }
 }

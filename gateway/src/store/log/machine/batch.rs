@@ -157,7 +157,9 @@ impl Pending {
         *stored = (*stored).max(append.stored);
         let room = BLOCK_BYTES.saturating_sub(bytes.len());
         let taken = rest.partition_point(|e| e.end as usize - from <= room).max(1);
-        let Some(taken_entries) = rest.get(..taken) else { return rest.len() };
+        let Some(taken_entries) = rest.get(..taken) else {
+            return rest.len();
+        };
         let to = taken_entries.last().map_or(from, |e| e.end as usize);
         let shift = bytes.len() as u32;
         index.extend(taken_entries.iter().map(|e| Entry { end: e.end - from as u32 + shift, key: e.key }));

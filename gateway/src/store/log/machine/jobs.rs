@@ -157,7 +157,9 @@ impl LogMachine {
     }
 
     pub(super) fn job_done(&mut self, now: Moment, id: OpId, result: JobResult) {
-        let Some((_, kind)) = self.jobs.under_way.take_if(|(expected, _)| *expected == id) else { return };
+        let Some((_, kind)) = self.jobs.under_way.take_if(|(expected, _)| *expected == id) else {
+            return;
+        };
         match (kind, result.0) {
             (Kind::Read(topic, from, segment), Outcome::Read { index, blocks }) => {
                 self.read_done((topic, from, segment), index, blocks);

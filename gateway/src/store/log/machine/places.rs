@@ -39,7 +39,9 @@ impl Places {
 
     /// The segment a position is in, if it is in any: and the first position of the one behind it.
     pub(super) fn segment_of(&self, topic: TopicId, from: Position) -> (Option<u64>, Position) {
-        let Some(place) = self.topics.get(&topic) else { return (None, from) };
+        let Some(place) = self.topics.get(&topic) else {
+            return (None, from);
+        };
         let behind = place.segments.partition_point(|(first, _)| *first <= from);
         let segment = behind.checked_sub(1).and_then(|at| place.segments.get(at)).map(|(_, s)| *s);
         let next = place.segments.get(behind).map_or(place.visible, |(first, _)| *first);

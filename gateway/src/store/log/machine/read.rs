@@ -65,7 +65,9 @@ impl LogMachine {
 
     fn locate(&self, topic: TopicId, from: Position) -> Located {
         let (segment, behind) = self.places.segment_of(topic, from);
-        let Some(segment) = segment else { return Located::Hole(behind) };
+        let Some(segment) = segment else {
+            return Located::Hole(behind);
+        };
         let index = if segment == self.space.active.number {
             &self.space.active.index
         } else {
@@ -146,5 +148,8 @@ impl LogMachine {
 
 /// The answer for a position that no undamaged record holds.
 fn hole(topic: TopicId, from: Position, next: Position) -> StoreError {
-    StoreError::Damaged(format!("position {from} of topic number {} is in no readable record; the next may be {next}", topic.0))
+    StoreError::Damaged(format!(
+        "position {from} of topic number {} is in no readable record; the next may be {next}",
+        topic.0
+    ))
 }

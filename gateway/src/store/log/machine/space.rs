@@ -136,7 +136,9 @@ impl Space {
         };
         for len in records {
             if len > room {
-                let Some(fresh) = next.take().filter(|n| *n >= len) else { return false };
+                let Some(fresh) = next.take().filter(|n| *n >= len) else {
+                    return false;
+                };
                 room = fresh;
             }
             room -= len;
@@ -146,7 +148,9 @@ impl Space {
 
     /// Makes the next segment the active one; gives back the sealed one's number and index.
     pub(super) fn roll(&mut self) -> Option<(u64, Arc<SegmentIndex>)> {
-        let Next::Ready { len, .. } = self.next else { return None };
+        let Next::Ready { len, .. } = self.next else {
+            return None;
+        };
         self.begun += 1;
         let fresh = Active {
             number: self.active.number + 1,
@@ -212,7 +216,9 @@ impl Space {
     /// The next piece of the next segment to write zeros to. An idle log writes none.
     pub(super) fn zero(&mut self) -> Option<(u64, u64, u64)> {
         let in_use = self.active.used > 0;
-        let Next::Ready { len, zeroed, zeroing } = &mut self.next else { return None };
+        let Next::Ready { len, zeroed, zeroing } = &mut self.next else {
+            return None;
+        };
         let step = ZERO_STEP.min(*len - *zeroed);
         if !in_use || *zeroing || step == 0 {
             return None;

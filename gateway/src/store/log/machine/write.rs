@@ -156,7 +156,9 @@ impl LogMachine {
     }
 
     pub(super) fn write_done(&mut self, now: Moment, id: OpId, result: Result<(), DiskError>) {
-        let Some((_, writing)) = self.writing.take_if(|(expected, _)| *expected == id) else { return };
+        let Some((_, writing)) = self.writing.take_if(|(expected, _)| *expected == id) else {
+            return;
+        };
         match (writing, result) {
             (Writing::Batch { cut, offset, mark }, Ok(())) => self.written(now, cut, offset, mark),
             // What was written of it is written again at the same place: a torn tail if the process ends before.
@@ -218,7 +220,9 @@ impl LogMachine {
     /// Shows the blocks that are kept to their topic's level: into the cache first, then to readers.
     fn show(&mut self) {
         let watermark = self.watermark;
-        for (_, new) in self.unshown.extract_if(.., |(batch, new)| watermark.covers(Ticket { batch: *batch, level: new.level })) {
+        for (_, new) in
+            self.unshown.extract_if(.., |(batch, new)| watermark.covers(Ticket { batch: *batch, level: new.level }))
+        {
             let next = new.block.next();
             self.cache.insert(new.topic, new.block, new.held);
             self.places.show(new.topic, next);

@@ -60,8 +60,9 @@ impl Model {
         let topic = TopicId(id);
         match random.below(10) {
             0..=4 => {
-                let sizes: Vec<usize> =
-                    (0..=random.below(4)).map(|_| if random.below(40) == 0 { 5000 } else { random.below(400) as usize }).collect();
+                let sizes: Vec<usize> = (0..=random.below(4))
+                    .map(|_| if random.below(40) == 0 { 5000 } else { random.below(400) as usize })
+                    .collect();
                 let first = rig.next[&topic];
                 let op = rig.append(topic, &sizes);
                 let batch = rig.store.commit(vec![op]);
@@ -127,9 +128,7 @@ impl Model {
                 assert_eq!(size, self.events[&(topic, position)].0, "a changed event");
             }
             let group = fold.groups.get(&group_of(topic));
-            for ((_, position), batch) in
-                self.acks.range((group_of(topic), 0)..(group_of(topic), Position::MAX))
-            {
+            for ((_, position), batch) in self.acks.range((group_of(topic), 0)..(group_of(topic), Position::MAX)) {
                 let settled = group.is_some_and(|g| *position < g.floor || g.acked.contains(*position));
                 assert!(settled || !Self::covers(before, power, level, *batch), "a settlement is lost");
             }

@@ -166,7 +166,11 @@ fn a_missing_segment_is_named() {
     crate::store::log::Disk::run(&*disk, &crate::store::log::DiskOp::Remove { file: missing }).unwrap();
     let options = LogOptions { dedup_window_ms: 0, ..small() };
     let mut rig = Rig::open(disk, options, rig.micros.clone()).unwrap();
-    assert!(rig.recovered.damage.iter().any(|d| d.starts_with("log/0000000003.log is missing")), "{:?}", rig.recovered.damage);
+    assert!(
+        rig.recovered.damage.iter().any(|d| d.starts_with("log/0000000003.log is missing")),
+        "{:?}",
+        rig.recovered.damage
+    );
     let found = rig.read_all(topic, 1, 301);
     assert!(found.len() > 200 && found.len() < 300 && found.contains(&1) && found.contains(&300));
 }

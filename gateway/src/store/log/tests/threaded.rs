@@ -37,7 +37,8 @@ impl Waiting {
         if let Lookup::Ready(block) = store.read(topic, from) {
             return block;
         }
-        let mut state = self.changed.wait_while(self.state.lock().unwrap(), |s| s.1.iter().all(|(p, _)| *p != from)).unwrap();
+        let mut state =
+            self.changed.wait_while(self.state.lock().unwrap(), |s| s.1.iter().all(|(p, _)| *p != from)).unwrap();
         let at = state.1.iter().position(|(p, _)| *p == from).unwrap();
         state.1.swap_remove(at).1.unwrap()
     }
