@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use meshwire::{Mesh, State};
-use tokio::time::timeout;
+use meshwire::Mesh;
 
 use crate::exit::Failure;
 use crate::stop::Stop;
@@ -32,17 +31,11 @@ impl Server {
 }
 
 /// Ends a client: what was said is sent, what is unsettled is given back. Waits
-/// [`GRACE`] at most, or until another signal comes.
+/// about [`GRACE`] at most, or until another signal comes.
 pub(crate) async fn leave(mesh: &Mesh, stop: &mut Stop) {
-    let mut state = mesh.state();
-    let leaving = async {
-        // What is left at the deadline was counted before.
-        let _ = mesh.drain(GRACE).await;
-        // The drain is answered before the last bytes are out.
-        let _ = timeout(GRACE, state.wait_for(|s| *s == State::Closed)).await;
-    };
     tokio::select! {
-        () = leaving => {}
+        // What is left at the deadline was counted before.
+        _ = mesh.drain(GRACE) => {}
         () = stop.requested() => {}
     }
 }

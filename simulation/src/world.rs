@@ -255,7 +255,7 @@ impl World {
             }
             if let Some(wire) = self.clients[index].wire {
                 if !bytes.is_empty() {
-                    self.send(wire, End::Gateway, bytes.freeze());
+                    self.send(wire, End::Gateway, &bytes.freeze());
                 }
                 if disconnect {
                     self.hang_up(index, wire);
@@ -289,7 +289,7 @@ impl World {
         self.clients[client].session.disconnected(self.now);
     }
 
-    fn send(&mut self, wire: usize, to: End, bytes: Bytes) {
+    fn send(&mut self, wire: usize, to: End, bytes: &Bytes) {
         let delay = self.some(self.script.wire_delay);
         // Streams have no frames: sometimes bytes come in two parts.
         let cut = if self.rng.u32(0..8) == 0 { self.rng.usize(0..bytes.len()) } else { 0 };
@@ -311,7 +311,7 @@ impl World {
             return self.disaster(Disaster::DiskFailure);
         }
         for (wire, bytes) in pumped.bytes {
-            self.send(wire, End::Client, bytes);
+            self.send(wire, End::Client, &bytes);
         }
         for wire in pumped.closed {
             self.wires[wire].gateway_open = false;

@@ -89,9 +89,10 @@ impl Subscribe {
         };
         let idle = Idle::new(self.until_idle, mesh.state());
         // Dropped at the end, it gives back what is unsettled.
-        let mut printer = Printer { options: self, subscription, left: self.count, unprintable: 0 };
+        let mut printer =
+            Printer { options: self, subscription, unsettled: Vec::new(), left: self.count, failures: 0, end: None };
         printer.run(idle, stop).await?;
-        Ok(if printer.unprintable == 0 { Exit::Done } else { Exit::Failed })
+        Ok(if printer.failures == 0 { Exit::Done } else { Exit::Failed })
     }
 
     async fn subscribe(&self, mesh: &Mesh) -> meshwire::Result<Subscription> {
@@ -114,10 +115,14 @@ impl Subscribe {
 struct Printer<'a> {
     options: &'a Subscribe,
     subscription: Subscription,
+    /// Not known to be out. Dropped after the subscription, whose end gives them back.
+    unsettled: Vec<Delivery>,
     /// Events still to print; `None`: all.
     left: Option<u64>,
-    /// Events that could not be printed.
-    unprintable: u64,
+    /// Events that could not be printed, or not be acknowledged.
+    failures: u64,
+    /// Why no more events come, once that is known.
+    end: Option<Failure>,
 }
 
 impl Printer<'_> {
@@ -135,12 +140,18 @@ impl Printer<'_> {
             let Some(first) = self.readable(first)? else {
                 continue;
             };
-            let (text, written) = self.gather(first)?;
+            let (text, written) = self.gather(first);
             let printed = print(text, stop).await?;
-            if printed != Printed::Unknown {
-                written.into_iter().for_each(Delivery::ack);
+            if printed == Printed::Unknown {
+                self.unsettled = written;
+                return Ok(());
             }
-            if printed != Printed::Out {
+            let last = self.left == Some(0) || printed == Printed::OutThenStop;
+            self.acknowledge(written, last).await;
+            if let Some(failure) = self.end.take() {
+                return Err(failure);
+            }
+            if last {
                 return Ok(());
             }
             // Time spent writing is the reader's, not the gateway's.
@@ -150,37 +161,55 @@ impl Printer<'_> {
     }
 
     /// Writes what is at hand into one text; with it, what is to ack once it is out.
-    fn gather(&mut self, first: Delivery) -> Result<(String, Vec<Delivery>), Failure> {
+    fn gather(&mut self, first: Delivery) -> (String, Vec<Delivery>) {
         let (mut text, mut written) = (String::new(), Vec::new());
         let mut next = Some(first);
         while let Some(delivery) = next {
             if delivery.gap() > 0 {
-                output::note(format_args!(
-                    "retention removed {} events before position {}",
-                    delivery.gap(),
-                    delivery.position()
-                ));
+                let (gap, position) = (delivery.gap(), delivery.position());
+                output::note(format_args!("retention removed {gap} events before position {position}"));
             }
             self.show(delivery, &mut text, &mut written);
-            next = if text.len() < BATCH_BYTES && self.left != Some(0) { self.at_hand()? } else { None };
+            next = if text.len() < BATCH_BYTES && self.left != Some(0) { self.at_hand() } else { None };
         }
-        Ok((text, written))
+        (text, written)
     }
 
-    fn at_hand(&mut self) -> Result<Option<Delivery>, Failure> {
+    fn at_hand(&mut self) -> Option<Delivery> {
         loop {
-            match self.subscription.next_now() {
-                Ok(delivery) => return Ok(delivery),
-                Err(error) => drop(self.readable(Err(error))?),
+            let next = self.subscription.next_now().transpose()?;
+            match self.readable(next) {
+                Ok(Some(delivery)) => return Some(delivery),
+                Ok(None) => {}
+                Err(failure) => {
+                    self.end = Some(failure);
+                    return None;
+                }
             }
         }
+    }
+
+    /// Acks what is out. The last ack of all is confirmed, and with it those
+    /// before: who counts on the exit code is not told too much.
+    async fn acknowledge(&mut self, mut written: Vec<Delivery>, last: bool) {
+        let confirmed = if last && self.options.group.is_some() { written.pop() } else { None };
+        written.into_iter().for_each(Delivery::ack);
+        let Some(delivery) = confirmed else { return };
+        let position = delivery.position();
+        let problem = match timeout(GRACE, delivery.ack_confirmed()).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the gateway does not answer".to_owned(),
+        };
+        self.failures += 1;
+        output::note(format_args!("position {position} was printed and may come again: {problem}"));
     }
 
     fn show(&mut self, delivery: Delivery, text: &mut String, written: &mut Vec<Delivery>) {
         if !self.options.json {
             show::line(&delivery, text);
         } else if let Err(problem) = show::json(&delivery, text) {
-            self.unprintable += 1;
+            self.failures += 1;
             output::note(format_args!("position {}: {problem}", delivery.position()));
             if self.options.group.is_some() {
                 // Its lease ends by itself, or with this subscription; another member may know the format.
@@ -198,7 +227,7 @@ impl Printer<'_> {
         match delivery {
             Ok(delivery) => Ok(Some(delivery)),
             Err(error) if error.kind() == ErrorKind::Internal => {
-                self.unprintable += 1;
+                self.failures += 1;
                 output::note(error);
                 Ok(None)
             }

@@ -38,7 +38,7 @@ fn wrong_arguments_exit_2_and_say_what_is_accepted() {
         (&["pub", "orders"], "<--file <FILE>|--data <TEXT>>"),
         (&["pub", "a b", "--data", "x"], "1 to 120 bytes of A-Z a-z 0-9"),
         (&["pub", "orders", "--file", "-", "--data", "x"], "cannot be used with"),
-        (&["pub", "orders", "--file", "-", "--key", "k"], "'--key <KEY>' cannot be used with"),
+        (&["pub", "orders", "--file", "-", "--key", "k"], "cannot be used with '--key <KEY>'"),
         (&["pub", "orders", "--file", "no/such/file"], "no/such/file cannot be read"),
         (&["sub", "$sys"], "does not begin with $"),
         (&["sub", "orders", "--group", "a/b"], "group name \"a/b\" holds '/'"),

@@ -43,7 +43,7 @@ struct Watch {
 
 impl Watch {
     fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock()
+        self.seen.lock().unwrap()
     }
 }
 

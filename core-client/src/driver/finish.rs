@@ -54,9 +54,12 @@ impl Driver {
         let Some(draining) = &self.draining else {
             return;
         };
-        let unfinished = self.session.unfinished();
-        let held = self.inlets.values().filter(|i| !i.inbox.is_done()).count();
         let late = Instant::now() >= draining.until;
+        let held = self.inlets.values().filter(|i| !i.inbox.is_done()).count();
+        if !late && held == 0 && self.session.unfinished() == 0 {
+            self.session.confirm_settles();
+        }
+        let unfinished = self.session.unfinished();
         if !late && (unfinished > 0 || held > 0) {
             return;
         }
@@ -74,7 +77,7 @@ impl Driver {
         self.session.close();
         self.carry_out();
         if let Some(reply) = reply {
-            let _ = reply.send(drained(events, held));
+            let _ = reply.send(drained(events, held, unfinished - events));
         }
     }
 
@@ -99,12 +102,12 @@ impl Driver {
     }
 }
 
-fn drained(events: u64, held: usize) -> Result<()> {
-    if events == 0 && held == 0 {
+fn drained(events: u64, held: usize, settles: u64) -> Result<()> {
+    if events == 0 && held == 0 && settles == 0 {
         return Ok(());
     }
     let message = format!(
-        "the deadline came with {events} publishes without a receipt and unsettled deliveries of {held} subscriptions"
+        "the deadline came with {events} publishes without a receipt, unsettled deliveries of {held} subscriptions, {settles} settles not confirmed"
     );
     Err(Error::new(ErrorKind::Timeout, "drain", message))
 }

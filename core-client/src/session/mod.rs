@@ -204,12 +204,13 @@ impl Session {
     }
 
     /// Ends a subscription; what is unsettled comes again elsewhere at once.
-    /// Settles given before count.
+    /// Settles given before count, and are unfinished until they are kept.
     pub fn unsubscribe(&mut self, subscription: SubscriptionId) {
         let Some(frame) = self.subscriptions.leave(subscription) else {
             return;
         };
         if self.is_up() {
+            self.settles.confirm_last(frame.subscription);
             self.send_settles();
             self.send(&ClientFrame::Unsubscribe(frame));
         }
@@ -270,6 +271,16 @@ impl Session {
             }
         }
         self.set_state(State::Draining);
+    }
+
+    /// Asks whether all settles are kept; until the answer they are unfinished.
+    /// Without a connection there is nobody to ask.
+    pub fn confirm_settles(&mut self) {
+        if self.is_up() {
+            for subscription in self.subscriptions.active() {
+                self.settles.confirm_last(subscription.wire);
+            }
+        }
     }
 
     /// Publishes without a receipt, and settles that the gateway did not confirm.

@@ -7,10 +7,10 @@ use meshwire_proto::frame::{Settle, SettleKind, SettleRange, SettleResult, Settl
 /// Most ranges of one frame: about 64 KiB.
 const FRAME_RANGES: usize = 4096;
 
-/// A settle whose answer somebody waits for.
+/// A settle whose answer is waited for; without a token only the wait counts.
 #[derive(Clone, Debug)]
 pub(super) struct Confirm {
-    pub(super) token: u64,
+    token: Option<u64>,
     range: SettleRange,
     left: u32,
     code: u32,
@@ -35,6 +35,8 @@ pub(super) struct Settles {
     awaiting: BTreeMap<u64, Vec<Confirm>>,
     /// Index in `sent` of the first frame to send again.
     resend: usize,
+    /// The last plain settle of each subscription.
+    last: BTreeMap<u32, SettleRange>,
 }
 
 /// Whether `next` goes on where `last` ends.
@@ -72,11 +74,21 @@ fn merge(ranges: Vec<SettleRange>) -> Vec<SettleRange> {
 
 impl Settles {
     pub(super) fn push(&mut self, range: SettleRange) {
+        let last = range.first_delivery.saturating_add(u64::from(range.count.saturating_sub(1)));
+        self.last.insert(range.subscription, SettleRange { first_delivery: last, count: 1, ..range.clone() });
         merge_into(&mut self.plain, range);
     }
 
     pub(super) fn push_confirmed(&mut self, range: SettleRange, token: u64) {
-        self.confirms.push(Confirm { token, left: range.count, code: 0, range });
+        self.confirms.push(Confirm { token: Some(token), left: range.count, code: 0, range });
+    }
+
+    /// Asks when the settles of a subscription are kept: its last one again, this
+    /// time to be confirmed. What came before it is kept before it.
+    pub(super) fn confirm_last(&mut self, wire: u32) {
+        if let Some(range) = self.last.remove(&wire) {
+            self.confirms.push(Confirm { token: None, left: range.count, code: 0, range });
+        }
     }
 
     /// How many frames and confirmations are not through.
@@ -163,7 +175,7 @@ impl Settles {
             if confirm.left > 0 {
                 return true;
             }
-            done.push(Confirmed { token: confirm.token, wire: range.subscription, code: confirm.code });
+            done.extend(confirm.token.map(|token| Confirmed { token, wire: range.subscription, code: confirm.code }));
             false
         });
         if confirms.is_empty() {
@@ -193,7 +205,7 @@ impl Settles {
         let confirms = gone.confirms.into_iter().chain(gone.awaiting.into_values().flatten());
         let unsent = gone.plain.iter().chain(gone.sent.iter().filter(|f| !f.confirm).flat_map(|f| &f.ranges));
         let dropped = unsent.map(|r| u64::from(r.count)).sum();
-        (confirms.map(|c| c.token).collect(), dropped)
+        (confirms.filter_map(|c| c.token).collect(), dropped)
     }
 }
 

@@ -2,10 +2,10 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use meshwire::{Delivery, Mesh};
-use meshwire_proto::frame::{ServerFrame, SettleKind, SettleResult, Settled};
+use meshwire_proto::frame::SettleKind;
 use tokio::time::sleep;
 
-use crate::script::{Gateway, connected, event};
+use crate::script::{connected, event};
 
 async fn consume_until_idle<F>(mesh: &Mesh, concurrency: u64, handler: F)
 where
@@ -13,22 +13,6 @@ where
 {
     let consume = mesh.consume("orders").group("g").concurrency(concurrency);
     consume.until(sleep(Duration::from_secs(5))).run(handler).await.unwrap();
-}
-
-/// Answers a confirmed settle; gives its ranges as `(first, kind)`.
-async fn confirm(gateway: &mut Gateway) -> Vec<(u64, SettleKind)> {
-    let settle = gateway.settle().await;
-    assert!(settle.confirm);
-    let result = |r: &meshwire_proto::frame::SettleRange| SettleResult {
-        sequence: settle.sequence,
-        subscription: r.subscription,
-        first_delivery: r.first_delivery,
-        count: r.count,
-        code: 0,
-    };
-    let results = settle.ranges.iter().map(result).collect();
-    gateway.send(&ServerFrame::Settled(Settled { through: settle.sequence, results })).await;
-    settle.ranges.iter().map(|r| (r.first_delivery, r.kind)).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,7 +79,7 @@ async fn after_a_nack_a_key_begins_again_at_the_nacked_event() {
     let ((), ()) = tokio::join!(consume_until_idle(&mesh, 1, handler), async {
         let number = gateway.subscribe().await.subscription;
         gateway.deliver_at(number, 1, 10, ["a", "b", "c"].map(keyed)).await;
-        assert_eq!(confirm(&mut gateway).await, [(1, SettleKind::Nack)]);
+        assert_eq!(gateway.confirm().await, [(1, SettleKind::Nack)]);
         gateway.deliver_at(number, 4, 10, ["a", "b", "c"].map(keyed)).await;
         assert_eq!(gateway.ranges().await, [(4, 3, SettleKind::Ack)]);
     });
@@ -114,7 +98,7 @@ async fn after_a_nack_a_key_that_went_elsewhere_goes_on_with_what_comes_next() {
     let ((), ()) = tokio::join!(consume_until_idle(&mesh, 1, handler), async {
         let number = gateway.subscribe().await.subscription;
         gateway.deliver_at(number, 1, 10, ["a", "b"].map(keyed)).await;
-        confirm(&mut gateway).await;
+        gateway.confirm().await;
         gateway.deliver_at(number, 3, 12, [keyed("c")]).await;
         assert_eq!(gateway.ranges().await, [(3, 1, SettleKind::Ack)]);
     });
@@ -135,6 +119,7 @@ async fn when_told_to_stop_running_handlers_finish_and_the_rest_is_given_back() 
         let number = gateway.subscribe().await.subscription;
         gateway.deliver(number, 1, (0..10).map(|n| event(&n.to_string(), None, "x"))).await;
         assert_eq!(gateway.ranges().await, [(1, 2, SettleKind::Ack)]);
+        assert_eq!(gateway.confirm().await, [(2, SettleKind::Ack)]);
         assert!(matches!(gateway.next().await, Some(meshwire_proto::frame::ClientFrame::Unsubscribe(_))));
     });
     ended.unwrap();

@@ -44,6 +44,8 @@ async fn drain_lets_what_was_handed_out_be_settled_and_hands_out_nothing_more() 
     first.ack();
     assert_eq!(gateway.ranges().await, [(1, 1, SettleKind::Ack)]);
     gateway.settled(1).await;
+    // Processed is not kept: the drain asks for that.
+    assert_eq!(gateway.confirm().await, [(1, SettleKind::Ack)]);
     assert!(matches!(gateway.next().await, Some(ClientFrame::Goodbye(_))));
     draining.await.unwrap().unwrap();
 }

@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 use meshwire::{Connect, MemoryListener, MemoryTransport, Mesh};
 use meshwire_proto::Event;
 use meshwire_proto::frame::{
-    ClientFrame, Deliver, DeliverRun, FrameParser, PREFACE, Publish, Receipt, Receipts, ServerFrame, Settle, Settled,
-    begin_frame, end_frame,
+    ClientFrame, Deliver, DeliverRun, FrameParser, PREFACE, Publish, Receipt, Receipts, ServerFrame, Settle,
+    SettleKind, SettleRange, SettleResult, Settled, begin_frame, end_frame,
 };
 use meshwire_proto::wire::session as wire;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -125,8 +125,24 @@ impl Gateway {
     }
 
     /// The ranges of the next Settle as `(first, count, kind)`.
-    pub(crate) async fn ranges(&mut self) -> Vec<(u64, u32, meshwire_proto::frame::SettleKind)> {
+    pub(crate) async fn ranges(&mut self) -> Vec<(u64, u32, SettleKind)> {
         self.settle().await.ranges.into_iter().map(|r| (r.first_delivery, r.count, r.kind)).collect()
+    }
+
+    /// Confirms the next Settle, which asks for it; gives its ranges as `(first, kind)`.
+    pub(crate) async fn confirm(&mut self) -> Vec<(u64, SettleKind)> {
+        let settle = self.settle().await;
+        assert!(settle.confirm);
+        let result = |range: &SettleRange| SettleResult {
+            sequence: settle.sequence,
+            subscription: range.subscription,
+            first_delivery: range.first_delivery,
+            count: range.count,
+            code: 0,
+        };
+        let results = settle.ranges.iter().map(result).collect();
+        self.send(&ServerFrame::Settled(Settled { through: settle.sequence, results })).await;
+        settle.ranges.iter().map(|r| (r.first_delivery, r.kind)).collect()
     }
 
     pub(crate) async fn settled(&mut self, through: u64) {

@@ -101,6 +101,7 @@ async fn dropping_a_subscription_ends_it_behind_its_last_settles() {
     orders.try_next().await.unwrap().unwrap().ack();
     drop(orders);
     assert_eq!(gateway.ranges().await, [(1, 1, SettleKind::Ack)]);
+    assert_eq!(gateway.confirm().await, [(1, SettleKind::Ack)]);
     assert!(matches!(gateway.next().await, Some(ClientFrame::Unsubscribe(u)) if u.subscription == number));
 }
 

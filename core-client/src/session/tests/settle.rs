@@ -199,12 +199,46 @@ fn what_this_version_cannot_do_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn an_unsubscribe_follows_the_settles_given_before_it() {
-    let (mut scene, id, _) = scene();
+fn an_unsubscribe_follows_the_settles_given_before_it_which_are_unfinished_until_they_are_kept() {
+    let (mut scene, id, number) = scene();
     ack(&mut scene, id, [1, 2]);
     scene.session.unsubscribe(id);
     let sent = scene.sent();
-    assert!(matches!(sent.as_slice(), [ClientFrame::Settle(_), ClientFrame::Unsubscribe(_)]), "{sent:?}");
+    let [ClientFrame::Settle(plain), ClientFrame::Settle(confirm), ClientFrame::Unsubscribe(_)] = sent.as_slice()
+    else {
+        panic!("{sent:?}");
+    };
+    assert_eq!((plain.confirm, &plain.ranges[..]), (false, &[range(number, 1, 2, SettleKind::Ack)][..]));
+    assert_eq!((confirm.confirm, &confirm.ranges[..]), (true, &[range(number, 2, 1, SettleKind::Ack)][..]));
+    scene.receive(&settled(2, vec![]));
+    assert_eq!(scene.session.unfinished(), 1, "processed, not kept");
+    scene.receive(&settled(2, vec![result(2, number, 2, 1, 0)]));
+    assert_eq!(scene.session.unfinished(), 0);
+    assert!(confirmed(&mut scene).is_empty(), "nobody asked");
+}
+
+#[test]
+fn who_asks_whether_all_settles_are_kept_waits_for_the_last_of_each_subscription() {
+    let (mut scene, id, number) = scene();
+    let (other, other_number) = scene.subscribe(spec(Some("h"), None));
+    scene.deliver(vec![run(other_number, 1, 1, &["e"; 3])]);
+    ack(&mut scene, id, [1, 2]);
+    ack(&mut scene, other, [3]);
+    scene.settles();
+    scene.receive(&settled(1, vec![]));
+    assert_eq!(scene.session.unfinished(), 0);
+    scene.session.confirm_settles();
+    let last = [range(number, 2, 1, SettleKind::Ack), range(other_number, 3, 1, SettleKind::Ack)];
+    assert_eq!(scene.settles()[0].ranges, last);
+    scene.receive(&settled(2, vec![result(2, number, 2, 1, 0)]));
+    assert_eq!(scene.session.unfinished(), 1);
+    scene.receive(&settled(2, vec![result(2, other_number, 3, 1, 0)]));
+    scene.session.confirm_settles();
+    assert_eq!(scene.session.unfinished(), 0, "asked once");
+    scene.cut();
+    ack(&mut scene, id, [4]);
+    scene.session.confirm_settles();
+    assert_eq!(scene.session.unfinished(), 1, "without a connection only the settle itself");
 }
 
 #[test]

@@ -53,6 +53,13 @@ impl Gather {
         self.until
     }
 
+    /// Ends a wait whose time is up: from then on a commit is written at once.
+    pub(super) fn let_pass(&mut self, now: Moment) {
+        if self.until.is_some_and(|until| until <= now) {
+            self.until = None;
+        }
+    }
+
     /// The wait is over.
     pub(super) fn open(&mut self) {
         self.until = None;
@@ -65,6 +72,18 @@ mod tests {
 
     const fn ms(n: u64) -> Moment {
         Moment(n * 1000)
+    }
+
+    #[test]
+    fn a_wait_whose_time_is_up_holds_nobody_who_comes_later() {
+        let mut gather = Gather::default();
+        gather.wrote(10);
+        gather.synced(ms(10), Duration::from_millis(2));
+        gather.let_pass(Moment(10_499));
+        assert!(gather.waits(1));
+        gather.let_pass(Moment(10_500));
+        assert!(!gather.waits(1));
+        assert_eq!(gather.deadline(), None);
     }
 
     #[test]

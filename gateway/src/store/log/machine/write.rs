@@ -36,6 +36,7 @@ impl LogMachine {
             if self.writing.is_some() || self.failed.is_some() {
                 return None;
             }
+            self.gather.let_pass(now);
             let blocked = self.full.as_ref().is_some_and(|(again, _)| now < *again);
             let unsynced = self.unsynced.map_or(0, |(_, bytes)| bytes);
             if let Some(len) = self.ready.front().map(Cut::len).filter(|_| !blocked && unsynced < SYNC_BYTES) {
@@ -82,7 +83,8 @@ impl LogMachine {
             return None;
         }
         let nothing_ready = self.ready.is_empty();
-        let gather = self.gather.deadline().filter(|_| nothing_ready && !self.pending.is_empty());
+        // Also with nothing pending: a first commit that waits for company wakes nobody.
+        let gather = self.gather.deadline().filter(|_| nothing_ready);
         let sync = self.unsynced.map(|(since, _)| since + LAZY_SYNC);
         let mark = (nothing_ready && self.pending.is_empty() && self.mark_due(None)).then(|| self.idle_since + IDLE);
         let full = self.full.as_ref().map(|(again, _)| *again);
