@@ -7,6 +7,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use meshwire_gateway::config::Config;
 use meshwire_gateway::run::{Gateway, Report, RunError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Given, SETTINGS, Setting, Settings};
 use crate::exit::{Exit, Failure};
@@ -55,6 +56,13 @@ impl Args for Serve {
     }
 }
 
+/// A file over the process's size limit is then an error of its write, `DISK_FULL`
+/// for publishers, and no longer the end of the process.
+fn hear_file_too_large() -> Result<Signal, Failure> {
+    let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    signal(kind).map_err(|cause| Failure::new(Exit::Failed, format!("signals cannot be received: {cause}")))
+}
+
 fn flag(setting: &Setting) -> Arg {
     let flag = Arg::new(setting.name())
         .long(setting.flag())
@@ -96,6 +104,7 @@ impl Serve {
         logs::start(settings.log_level);
         tell_start(&settings.gateway);
         raise_open_files();
+        let _too_large = hear_file_too_large()?;
         let gateway = Gateway::open(settings.gateway).await.map_err(|e| failure(&e))?;
         if let Some(report) = gateway.report() {
             tell_recovery(report);

@@ -8,9 +8,11 @@
 )]
 
 mod crashes;
+mod full;
 mod help;
 mod kill;
 mod program;
+mod promises;
 mod publish;
 mod recovery;
 mod serve;

@@ -132,7 +132,9 @@ impl Program {
     /// Waits for a line of the error stream that holds this.
     pub(crate) fn wait_for_log(&mut self, part: &str) -> String {
         loop {
-            let Some(line) = self.err.next(DEADLINE) else { panic!("no line with {part:?}, only: {}", self.err.seen) };
+            let Some(line) = self.err.next(DEADLINE) else {
+                panic!("no line with {part:?}, only: {}; ended: {:?}", self.err.seen, self.process.try_wait());
+            };
             if line.contains(part) {
                 return line;
             }
@@ -147,6 +149,24 @@ impl Program {
     pub(crate) fn signal(&self, signal: Signal) {
         let id = Pid::from_raw(self.id().try_into().unwrap()).unwrap();
         kill_process(id, signal).expect("the process takes signals");
+    }
+
+    /// Stops it as SIGSTOP does, and waits until none of its threads runs.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+        let deadline = Instant::now() + DEADLINE;
+        while !self.is_paused() {
+            assert!(Instant::now() < deadline, "it does not stop");
+            thread::yield_now();
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap()).all(|stat| {
+            // The state stands behind the name in parentheses.
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        })
     }
 
     /// Waits for the end.
@@ -247,14 +267,21 @@ impl Gateway {
 
     /// Ids that a new reader without a group gets from the start.
     pub(crate) fn all_ids(&self, topic: &str) -> Vec<String> {
-        let ended = self.run(&["sub", topic, "--start", "earliest", "--until-idle", "300ms", "--json"]);
-        assert_eq!(ended.code, Some(0), "{}", ended.err);
-        ended.lines().iter().map(|line| id(line)).collect()
+        let listed = self.run(&["topics", "list", "--json"]);
+        let topics = listed.lines();
+        let object = topics.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let events = object.filter(|t| t["name"] == topic).map(|t| t["events"].to_string()).next();
+        let events = events.unwrap_or_else(|| panic!("no topic {topic}: {listed:?}"));
+        self.ids(&["sub", topic, "--start", "earliest", "--count", &events, "--json"])
     }
 
     /// Ids that a group has still to get.
     pub(crate) fn group_ids(&self, topic: &str, group: &str) -> Vec<String> {
-        let ended = self.run(&["sub", topic, "--group", group, "--until-idle", "300ms", "--json"]);
+        self.ids(&["sub", topic, "--group", group, "--until-idle", "1s", "--json"])
+    }
+
+    fn ids(&self, args: &[&str]) -> Vec<String> {
+        let ended = self.run(args);
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         ended.lines().iter().map(|line| id(line)).collect()
     }

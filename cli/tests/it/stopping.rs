@@ -34,7 +34,7 @@ fn an_interrupted_publisher_waits_shortly_and_says_how_many_have_no_answer() {
     let mut input = publisher.input.take().unwrap();
     writeln!(input, "{{\"id\":\"a\"}}").unwrap();
     publisher.line();
-    gateway.program.signal(Signal::STOP);
+    gateway.program.pause();
     writeln!(input, "{{\"id\":\"b\"}}\nbad").unwrap();
     // The bad line is told once the one before is on its way.
     publisher.wait_for_log("line 3: ");

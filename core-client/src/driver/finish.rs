@@ -76,14 +76,21 @@ impl Driver {
         }
         self.session.close();
         self.carry_out();
-        if let Some(reply) = reply {
-            let _ = reply.send(drained(events, held, unfinished - events));
+        self.farewell = reply.map(|reply| (reply, drained(events, held, unfinished - events)));
+    }
+
+    /// Says goodbye, and only then that the drain is over: the process may end
+    /// right after, and what it held must have been given back.
+    pub(super) async fn part(&mut self) {
+        self.say_goodbye().await;
+        if let Some((reply, result)) = self.farewell.take() {
+            let _ = reply.send(result);
         }
     }
 
     /// Sends what is left, then waits for the gateway to hang up, so that no
     /// reset overtakes it.
-    pub(super) async fn say_goodbye(&mut self) {
+    async fn say_goodbye(&mut self) {
         while self.session.transmit(&mut self.write) {}
         let Carrier::Link(stream) = &mut self.carrier else {
             return;

@@ -67,6 +67,8 @@ pub(crate) struct Driver {
     next_token: u64,
     admins: BTreeMap<u64, oneshot::Sender<Result<bytes::Bytes, Failure>>>,
     draining: Option<Draining>,
+    /// What the drain came to, to be told at the very end.
+    farewell: Option<(oneshot::Sender<Result<()>>, Result<()>)>,
     /// When settles that wait must leave.
     settle_at: Option<Instant>,
     over: Option<Error>,
@@ -94,6 +96,7 @@ impl Driver {
             next_token: 1,
             admins: BTreeMap::new(),
             draining: None,
+            farewell: None,
             settle_at: None,
             over: None,
             taken: Taken::default(),
@@ -127,7 +130,7 @@ impl Driver {
                 () = &mut timer => {}
             }
         }
-        self.say_goodbye().await;
+        self.part().await;
     }
 
     fn now(&self) -> Moment {

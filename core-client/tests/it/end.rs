@@ -51,6 +51,23 @@ async fn drain_lets_what_was_handed_out_be_settled_and_hands_out_nothing_more() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn close_is_over_only_when_the_gateway_has_heard_the_goodbye() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let (orders, frame) = tokio::join!(mesh.subscribe("orders").group("g").into_future(), gateway.subscribe());
+    gateway.deliver(frame.subscription, 1, [event("1", None, "x")]).await;
+    let mut orders = orders.unwrap();
+    drop(orders.try_next().await.unwrap());
+    drop(orders);
+    let closing = tokio::spawn(async move { mesh.close().await });
+    assert!(matches!(gateway.next().await, Some(ClientFrame::Unsubscribe(_))));
+    assert!(matches!(gateway.next().await, Some(ClientFrame::Goodbye(_))));
+    assert!(gateway.next().await.is_none());
+    assert!(!closing.is_finished(), "the gateway has not hung up yet");
+    drop(gateway);
+    closing.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flush_during_a_drain_still_waits_for_the_answers() {
     let (mesh, mut gateway, _listener) = connected().await;
     let pending = mesh.publish_start("orders", Event::default()).await.unwrap();

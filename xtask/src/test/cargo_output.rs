@@ -10,7 +10,7 @@ pub(crate) struct Tests {
     pub(crate) failed: u32,
     /// Tests that printed `skipped: needs X` on a line of its own.
     pub(crate) said_skipped: Vec<Skip>,
-    /// Tests marked `#[ignore]`, but for those that a step of their own runs.
+    /// Tests marked `#[ignore]`.
     pub(crate) ignored: Vec<Skip>,
     /// What failed tests printed.
     pub(crate) failures: Vec<String>,
@@ -27,7 +27,7 @@ pub(crate) fn read(lines: &[String]) -> Tests {
         } else if let Some(needs) = line.trim().strip_prefix("skipped: needs ") {
             tests.said_skipped.push(Skip { needs: needs.to_owned(), test: section.clone() });
         } else if let Some(skip) = ignored(line) {
-            tests.ignored.extend(skip);
+            tests.ignored.push(skip);
         } else if let Some(counts) = line.strip_prefix("test result: ") {
             tests.passed += count(counts, "passed");
             tests.failed += count(counts, "failed");
@@ -42,18 +42,15 @@ pub(crate) fn read(lines: &[String]) -> Tests {
     tests
 }
 
-/// `Some(None)`: ignored here since a step of its own runs it.
-fn ignored(line: &str) -> Option<Option<Skip>> {
+/// The skip that an ignored test is; its reason says what it needs.
+fn ignored(line: &str) -> Option<Skip> {
     let (name, rest) = line.strip_prefix("test ")?.split_once(" ... ignored")?;
     let reason = rest.strip_prefix(", ").unwrap_or_default();
-    if reason.starts_with("step ") {
-        return Some(None);
-    }
     let needs = match reason.strip_prefix("needs ") {
         Some(needs) => needs.to_owned(),
-        None => format!("a reason of the form \"needs X\" or \"step X\" in its #[ignore], not {reason:?}"),
+        None => format!("a reason of the form \"needs X\" in its #[ignore], not {reason:?}"),
     };
-    Some(Some(Skip { needs, test: name.to_owned() }))
+    Some(Skip { needs, test: name.to_owned() })
 }
 
 /// The number before a word in `ok. 5 passed; 0 failed; 1 ignored; ...`.
@@ -91,12 +88,10 @@ mod tests {
     }
 
     #[test]
-    fn an_ignored_test_is_a_skip_unless_a_step_runs_it() {
-        let tests =
-            read(&lines("test a ... ignored, needs redis-server\ntest b ... ignored, step kill\ntest c ... ignored\n"));
+    fn an_ignored_test_is_a_skip_and_owes_a_reason() {
+        let tests = read(&lines("test a ... ignored, needs redis-server\ntest c ... ignored\n"));
         assert_eq!(tests.ignored.first(), Some(&skip("a", "redis-server")));
-        assert_eq!(tests.ignored.get(1).map(|s| s.test.as_str()), Some("c"));
-        assert_eq!(tests.ignored.len(), 2);
+        assert!(tests.ignored.get(1).is_some_and(|s| s.test == "c" && s.needs.starts_with("a reason")));
     }
 
     #[test]

@@ -19,10 +19,8 @@ pub(crate) enum Step {
     Release,
     /// Fresh seeds.
     Simulation,
-    /// `kill -9` of the real process.
+    /// `kill -9` of the real gateway and of its consumers.
     Kill,
-    /// A million events, resident memory afterwards.
-    Memory,
     /// What a newcomer runs first.
     Demo,
 }
@@ -53,7 +51,6 @@ impl Step {
         Self::Release,
         Self::Simulation,
         Self::Kill,
-        Self::Memory,
         Self::Demo,
     ];
 
@@ -74,7 +71,6 @@ impl Step {
             Self::Release => "release",
             Self::Simulation => "simulation",
             Self::Kill => "kill",
-            Self::Memory => "memory",
             Self::Demo => "demo",
         }
     }

@@ -120,6 +120,6 @@ mod tests {
         earlier_run(folder.path(), &["build", "tidy"]);
         assert!(refusal("def", Step::Tidy).contains("was of abc"));
         assert!(refusal("abc", Step::Tests).contains("before step generated"));
-        assert!(refusal("abc", Step::Memory).contains("only in --all"));
+        assert!(refusal("abc", Step::Release).contains("only in --all"));
     }
 }

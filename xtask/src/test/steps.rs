@@ -20,6 +20,12 @@ const ALL_SEEDS: u32 = 5_000;
 const KILLS: u32 = 2;
 /// The same in `test --all`.
 const ALL_KILLS: u32 = 20;
+/// Consumers killed in `test`.
+const CRASHES: u32 = 10;
+/// The same in `test --all`.
+const ALL_CRASHES: u32 = 100;
+/// Modules of the tests that kill the gateway and its consumers.
+const KILLING: [&str; 2] = ["kill::", "crashes::"];
 /// How long rustup may take to bring a target. A guess: it takes seconds or never ends.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
 const WASM: &str = "wasm32-unknown-unknown";
@@ -66,10 +72,7 @@ pub(crate) fn run(room: &mut Room<'_>, step: Step) -> anyhow::Result<Outcome> {
             command.args(simulation_arguments(room.commit, if all { ALL_SEEDS } else { SEEDS }));
             room.one(command)
         }
-        Step::Kill => long_test(room, step, |command| {
-            command.env("MESHWIRE_KILLS", if all { ALL_KILLS } else { KILLS }.to_string());
-        }),
-        Step::Memory => long_test(room, step, |_| ()),
+        Step::Kill => kill(room),
         Step::Demo => {
             let command = demo::command(room.workspace)?;
             room.one(command)
@@ -143,6 +146,10 @@ fn tests(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
     let mut command = room.workspace.cargo(&["test", "--workspace", "--all-targets", "--no-fail-fast"]);
     command.env("MESHWIRE_BIN", room.workspace.built(Profile::Dev, "meshwire"));
     command.args(["--", "--show-output"]).args(&room.options.filters);
+    if room.options.filters.is_empty() {
+        // They have a step of their own.
+        command.args(KILLING.iter().flat_map(|module| ["--skip", module]));
+    }
     let mut outcome = room.counted(command)?;
     if outcome.passed == 0 && outcome.failed == 0 && outcome.skipped.is_empty() {
         outcome.failed = 1;
@@ -151,19 +158,21 @@ fn tests(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-/// A test marked `#[ignore = "step NAME"]`: alone, so that nothing else takes its time.
-fn long_test(room: &mut Room<'_>, step: Step, set: impl FnOnce(&mut Command)) -> anyhow::Result<Outcome> {
-    let profile = if room.options.all { Profile::Release } else { Profile::Dev };
-    let mut command = room.workspace.cargo(&["test", "--workspace", "--all-targets", "--no-fail-fast", "--"]);
-    command.args(["--show-output", "--ignored", step.name()]);
-    command.env("MESHWIRE_BIN", room.workspace.built(profile, "meshwire"));
-    set(&mut command);
-    let (finished, tests) = room.tests(command)?;
-    if finished.success && tests.passed == 0 {
-        let missing = format!("no test named `{0}` is marked #[ignore = \"step {0}\"]", step.name());
+/// The tests that kill real processes: alone, so that nothing else takes their time.
+fn kill(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
+    let (mut command, kills, crashes) = if room.options.all {
+        (room.workspace.cargo(&["test", "--release", "-p", "meshwire-cli", "--test", "it"]), ALL_KILLS, ALL_CRASHES)
+    } else {
+        (room.workspace.cargo(&["test", "--workspace", "--all-targets"]), KILLS, CRASHES)
+    };
+    command.args(["--no-fail-fast", "--", "--show-output"]).args(KILLING);
+    command.env("MESHWIRE_KILLS", kills.to_string()).env("MESHWIRE_CRASHES", crashes.to_string());
+    let outcome = room.counted(command)?;
+    if outcome.failed == 0 && outcome.passed < KILLING.len().try_into()? {
+        let missing = format!("a test is missing in one of the modules {}", KILLING.join(" "));
         return Ok(Outcome::one(false, vec![missing]));
     }
-    Ok(outcome(finished, tests))
+    Ok(outcome)
 }
 
 fn wasm(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
