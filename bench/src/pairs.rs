@@ -78,9 +78,8 @@ pub(crate) async fn run(
             ours.push(our.rate);
         }
         let sync = median(probes.iter().map(|p| p.sync).collect());
-        let (Some(first), Some(last)) = (probes.first(), probes.last()) else { bail!("no probe was taken") };
-        if let Some(moved) = first.moved(last) {
-            report.note(&format!("    void: {moved} between the first slice and the last"));
+        if let Some(moved) = moved(&probes) {
+            report.note(&format!("    void: {moved} between the first slices and the last"));
             void = moved;
             continue;
         }
@@ -88,6 +87,14 @@ pub(crate) async fn run(
         return Ok(Pairs { ratios, ours, sync });
     }
     bail!("void {TRIES} times: {void}; run it on a machine that does nothing else")
+}
+
+/// How the machine changed between the first pair and the last, each seen by the
+/// three probes around it; one reading of a disk is often an outlier.
+fn moved(probes: &[Probe]) -> Option<String> {
+    let around = probes.len().min(3);
+    let (first, last) = (probes.get(..around)?, probes.get(probes.len() - around..)?);
+    Probe::middle(first).moved(&Probe::middle(last))
 }
 
 fn line(side: &str, slice: &Slice) -> String {

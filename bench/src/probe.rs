@@ -40,6 +40,14 @@ impl Probe {
         Ok(Self { processor, sync })
     }
 
+    /// The medians of several readings.
+    pub(crate) fn middle(readings: &[Self]) -> Self {
+        Self {
+            processor: median(readings.iter().map(|p| p.processor).collect()),
+            sync: median(readings.iter().map(|p| p.sync).collect()),
+        }
+    }
+
     /// `Some`: the machine changed between two readings, and how.
     pub(crate) fn moved(&self, later: &Self) -> Option<String> {
         let moved = |what, first: Duration, last: Duration| {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+mod allocator;
 mod args;
 mod config;
 mod events;
@@ -25,6 +26,7 @@ use exit::{Exit, Failure};
 use stop::Stop;
 
 fn main() -> ExitCode {
+    allocator::keep_one_arena();
     let exit = run(Program::parse().command).unwrap_or_else(|failure| {
         // Nobody is left to tell when the error stream is closed.
         let _ = writeln!(std::io::stderr(), "error: {failure}");

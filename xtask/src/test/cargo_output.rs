@@ -35,11 +35,18 @@ pub(crate) fn read(lines: &[String]) -> Tests {
         } else if line == "failures:" {
             failing = true;
         }
-        if failing {
+        if failing && !is_frame(line) {
             tests.failures.push(line.clone());
         }
     }
     tests
+}
+
+/// Whether a line is of a backtrace; the log has it, the screen shows what was said.
+fn is_frame(line: &str) -> bool {
+    let line = line.trim_start();
+    let numbered = line.split_once(": ").is_some_and(|(n, _)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    numbered || line.starts_with("at ")
 }
 
 /// The skip that an ignored test is; its reason says what it needs.
@@ -95,9 +102,9 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_tests_printed_is_kept() {
+    fn what_failed_tests_printed_is_kept_without_backtraces() {
         let tests = read(&lines(
-            "running 1 test\nfailures:\n---- x stdout ----\nboom\ntest result: FAILED. 0 passed; 1 failed",
+            "running 1 test\nfailures:\n---- x stdout ----\nboom\n   0: f\n             at ./x.rs:1\ntest result: FAILED. 0 passed; 1 failed",
         ));
         assert_eq!(tests.failures, ["failures:", "---- x stdout ----", "boom"]);
     }
