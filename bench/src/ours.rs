@@ -113,6 +113,8 @@ impl Gateway {
             verifier.check(delivery.event().data().bytes())?;
             delivery.ack();
         }
+        // Closing would wait for what the subscription was given and nobody will settle.
+        drop(events);
         mesh.close().await?;
         Ok(())
     }

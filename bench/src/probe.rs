@@ -48,13 +48,14 @@ impl Probe {
         }
     }
 
-    /// `Some`: the machine changed between two readings, and how.
-    pub(crate) fn moved(&self, later: &Self) -> Option<String> {
+    /// `Some`: the machine changed between two readings, and how. `on_disk`: its disk counts too.
+    pub(crate) fn moved(&self, later: &Self, on_disk: bool) -> Option<String> {
         let moved = |what, first: Duration, last: Duration| {
             let change = last.as_secs_f64() / first.as_secs_f64() - 1.0;
             (change.abs() > STEADY).then(|| format!("the {what} probe moved by {:+.0} %", change * 100.0))
         };
-        moved("processor", self.processor, later.processor).or_else(|| moved("sync", self.sync, later.sync))
+        let processor = moved("processor", self.processor, later.processor);
+        processor.or_else(|| on_disk.then(|| moved("sync", self.sync, later.sync)).flatten())
     }
 }
 
@@ -105,9 +106,9 @@ mod tests {
 
     #[test]
     fn a_probe_that_moves_by_more_than_a_quarter_is_named() {
-        assert_eq!(probe(100, 1000).moved(&probe(124, 760)), None);
-        assert!(probe(100, 1000).moved(&probe(126, 1000)).unwrap().contains("processor probe moved by +26 %"));
-        assert!(probe(100, 1000).moved(&probe(100, 700)).unwrap().contains("sync probe moved by -30 %"));
+        assert_eq!(probe(100, 1000).moved(&probe(124, 760), true), None);
+        assert!(probe(100, 1000).moved(&probe(126, 1000), true).unwrap().contains("processor probe moved by +26 %"));
+        assert!(probe(100, 1000).moved(&probe(100, 700), true).unwrap().contains("sync probe moved by -30 %"));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The gateway a command talks to.
 
+use std::future::IntoFuture as _;
 use std::time::Duration;
 
 use clap::Args;
-use meshwire::Mesh;
+use meshwire::{Connect, Mesh};
+use meshwire_proto::options;
 
 use crate::exit::Failure;
 use crate::stop::Stop;
@@ -11,6 +13,11 @@ use crate::stop::Stop;
 /// How long what is in flight may take when a command ends. A guess: long
 /// enough for a slow disk, short enough for a person who waits.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
+
+/// Most bytes of publishes without a receipt: enough to keep a disk busy, and
+/// far from what a gateway has room for (option `publish_budget_bytes`), so that
+/// a large file is slowed down and not refused. A larger event passes alone.
+const WINDOW_BYTES: u64 = 8 << 20;
 
 #[derive(Args)]
 pub(crate) struct Server {
@@ -23,8 +30,9 @@ impl Server {
     /// Connects; `None` when a signal came first.
     pub(crate) async fn connect(&self, stop: &mut Stop) -> Result<Option<Mesh>, Failure> {
         let url = self.server.as_deref().unwrap_or_default();
+        let connect = Connect::new(url).publish_window(options::PUBLISH_WINDOW_EVENTS.default, WINDOW_BYTES);
         tokio::select! {
-            connected = meshwire::connect(url) => Ok(Some(connected?)),
+            connected = connect.into_future() => Ok(Some(connected?)),
             () = stop.requested() => Ok(None),
         }
     }

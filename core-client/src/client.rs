@@ -245,7 +245,8 @@ impl Mesh {
 
     /// Ends the client gently: streams end and hand out nothing more, new publishes
     /// are refused, what is in flight gets `deadline` to finish. Then everything
-    /// still unsettled is given back and the connection is closed.
+    /// still unsettled is given back and the connection is closed, which the
+    /// gateway has a second to notice: the process may end right after.
     ///
     /// # Errors
     /// `TIMEOUT` when publishes or deliveries were left at the deadline; the client

@@ -15,7 +15,7 @@ use crate::script::{ACK_WAIT, Role};
 const KEYS: u8 = 6;
 
 /// How a gateway may answer a publish when its disk is full or fails.
-const REFUSALS: [ErrorKind; 2] = [ErrorKind::DiskFull, ErrorKind::StoreFailed];
+const REFUSALS: [ErrorKind; 3] = [ErrorKind::Busy, ErrorKind::DiskFull, ErrorKind::StoreFailed];
 
 /// A delivery that its program has not settled yet.
 #[derive(Clone, Copy, Debug)]

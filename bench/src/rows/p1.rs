@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use crate::flow::{Admission, Arrivals, Flow, MOST_ON_THE_WAY};
 use crate::options::Options;
 use crate::ours::{self, Gateway, MOST_PENDING};
-use crate::pairs::{self, Pairs};
+use crate::pairs::{Pairs, Run};
 use crate::peers::nats::{self, Nats};
 use crate::peers::version;
 use crate::report::Report;
@@ -44,12 +44,16 @@ async fn measure(options: &Options, report: &Report) -> anyhow::Result<Pairs> {
         options.prefetch,
         version(&program)
     ));
-    report.note(&format!("    both: at most {MOST_ON_THE_WAY} events between publisher and subscriber, every event verified, fresh server a slice"));
+    report.note(&format!(
+        "    both: at most {MOST_ON_THE_WAY} events between publisher and subscriber, a fresh server a slice, every"
+    ));
+    report.note("    event verified; nothing is on disk, so the processor probe alone is the guard");
     let folder = options.folder()?;
     let path = folder.path();
     let ours = async || slice_of_ours(options, path).await;
     let peer = async || slice_of_nats(options, &program, path).await;
-    pairs::run(options, path, report, "NATS", ours, peer).await
+    let run = Run { options, folder: path, report, peer: "NATS", on_disk: false };
+    run.pairs(ours, peer).await
 }
 
 async fn slice_of_ours(options: &Options, folder: &Path) -> anyhow::Result<Slice> {

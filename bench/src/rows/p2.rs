@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::options::Options;
 use crate::ours::{self, Gateway, TOPIC};
-use crate::pairs::{self, Pairs};
+use crate::pairs::{Pairs, Run};
 use crate::payload::Payloads;
 use crate::peers::redis::{self, Connection, Redis};
 use crate::peers::version;
@@ -48,7 +48,8 @@ async fn measure(options: &Options, report: &Report) -> anyhow::Result<Pairs> {
     let path = folder.path();
     let ours = async || slice_of_ours(options, path).await;
     let peer = async || slice_of_redis(options, &program, path).await;
-    pairs::run(options, path, report, "Redis", ours, peer).await
+    let run = Run { options, folder: path, report, peer: "Redis", on_disk: true };
+    run.pairs(ours, peer).await
 }
 
 /// What the publishers of a slice share.

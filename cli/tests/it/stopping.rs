@@ -78,5 +78,8 @@ fn a_subscriber_whose_reader_does_not_read_is_stopped_and_gives_back_what_it_cou
     assert_eq!(subscriber.wait().unwrap().code(), Some(0));
     // Held open until here: the pipe was never closed, only full.
     drop(out);
-    assert_eq!(gateway.group_ids("orders", "g").len(), 300);
+    // A first small batch may have fit into the pipe, which holds about thirty events.
+    let rest = gateway.group_ids("orders", "g");
+    assert!(rest.len() >= 260, "{}", rest.len());
+    assert!(rest.iter().map(|id| id.parse::<usize>().unwrap()).eq(300 - rest.len()..300), "{rest:?}");
 }

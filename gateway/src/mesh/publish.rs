@@ -79,6 +79,7 @@ impl Mesh {
         }
         match log.reserve(bytes) {
             Ok(()) => None,
+            Err(e @ StoreError::Busy(_)) => Some(Refusal::new(e.kind(), e.to_string()).after(RETRY_BUSY_MS)),
             Err(e @ StoreError::Full(_)) => Some(Refusal::new(e.kind(), e.to_string()).after(RETRY_FULL_MS)),
             Err(e) => Some(Refusal::new(e.kind(), e.to_string())),
         }

@@ -292,6 +292,9 @@ pub enum StoreError {
     /// No space for what is asked; nothing was taken.
     #[error("{0}")]
     Full(String),
+    /// Room is being made; nothing was taken.
+    #[error("{0}")]
+    Busy(String),
     /// A write or sync failed: nothing more is kept.
     #[error("the store failed: {0}")]
     Failed(String),
@@ -309,6 +312,7 @@ impl StoreError {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Full(_) => ErrorKind::DiskFull,
+            Self::Busy(_) => ErrorKind::Busy,
             Self::Failed(_) | Self::Damaged(_) => ErrorKind::StoreFailed,
             Self::Unsupported(_) => ErrorKind::Unsupported,
         }
@@ -335,7 +339,8 @@ pub trait Store: Send + Sync + 'static {
     /// many bytes will not be refused for space.
     ///
     /// # Errors
-    /// [`StoreError::Full`] naming what holds the space, or [`StoreError::Failed`].
+    /// [`StoreError::Full`] naming what holds the space, [`StoreError::Busy`] while
+    /// room is being made, or [`StoreError::Failed`].
     fn reserve(&self, bytes: u64) -> Result<(), StoreError>;
 
     /// Takes a batch, whole, in the order of the calls, without waiting. The

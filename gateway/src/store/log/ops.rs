@@ -313,10 +313,10 @@ mod tests {
         assert_eq!((group.0, name.as_str(), *start, *ack_wait_ms), (2, "billing", 1, 30_000));
         let OpView::Append { head, marks } = &ops[2].0 else { panic!() };
         assert_eq!((head.first, head.stored.0, head.count, head.len, head.crc), (10, -5, 2, 6, 99));
-        assert_eq!(marks.clone().map(|m| (m.first_sequence, m.answered_through)).collect::<Vec<_>>(), [(7, 3); 2]);
+        assert_eq!((*marks).map(|m| (m.first_sequence, m.answered_through)).collect::<Vec<_>>(), [(7, 3); 2]);
         assert_eq!(&body[ops[2].1..ops[2].1 + 6], b"events");
         let OpView::Settle { ranges, .. } = &ops[3].0 else { panic!() };
-        assert_eq!(ranges.clone().collect::<Vec<_>>(), [(10, 1, Outcome::Acked), (11, 1, Outcome::Failed)]);
+        assert_eq!((*ranges).collect::<Vec<_>>(), [(10, 1, Outcome::Acked), (11, 1, Outcome::Failed)]);
     }
 
     #[test]

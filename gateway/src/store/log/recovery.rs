@@ -82,7 +82,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    pub(super) fn newer(segment: u64, offset: u64, what: String) -> Self {
+    pub(super) fn newer(segment: u64, offset: u64, what: &str) -> Self {
         Self::NewerFormat { what: format!("{} at {offset}: {what}", FileName::of(Part::Segment(segment))) }
     }
 }
@@ -103,35 +103,13 @@ pub(super) fn open(
     let start = first_to_read(&checkpoint, options, since);
     let to_read: Vec<SegmentFile> = files.iter().copied().filter(|f| f.number >= start).collect();
     let covered = checkpoint.fold.batch;
-    let mut walk = Walk {
-        disk: &**disk,
-        files: &to_read,
-        fold: checkpoint.fold,
-        covered,
-        known_synced: covered,
-        marked: 0,
-        expected: match checkpoint.sealed.get(&start) {
-            Some(sealed) => Some(sealed.first_batch),
-            None => checkpoint.sealed.values().next_back().map(|s| s.next_batch),
-        },
-        epoch: 0,
-        recent: RecentEvents::new(disk, if options.dedup_window_ms == 0 { 0 } else { options.dedup_ids }, since),
-        scanned: Vec::new(),
-        scanned_bytes: 0,
-        damage: Vec::new(),
-    };
+    let mut walk = walk(disk, &checkpoint, &to_read, (options, since));
     let end = walk.run()?;
-    check_start(&walk, covered)?;
-    let last_batch = walk.expected.map_or(covered, |e| e - 1);
-    if last_batch < covered {
-        walk.damage.push(format!(
-            "the log ends at batch {last_batch}, a checkpoint says {covered}: the batches between are lost"
-        ));
-    }
+    check_start(&walk, covered, checkpoint.open_segment)?;
+    let last_batch = last_batch(&mut walk);
     damage.append(&mut walk.damage);
     let Walk { mut fold, recent, scanned, scanned_bytes, marked, epoch, .. } = walk;
     fold.close_gaps();
-    let last_batch = last_batch.max(covered);
     let epoch = next_epoch(&**disk, epoch.max(checkpoint.epoch), names.contains(&FileName::of(Part::Epoch)))?;
     let mut parts = Parts { sealed: checkpoint.sealed, ..Parts::default() };
     parts.sealed.retain(|number, _| to_read.iter().chain(&files).any(|f| f.number == *number));
@@ -142,17 +120,14 @@ pub(super) fn open(
     let numbers = names.iter().filter_map(|n| if let Part::Segment(s) = n.part { Some(s) } else { None });
     let highest = numbers.chain(parts.sealed.keys().copied()).max().unwrap_or(0);
     let mut begun = 0;
-    let active = match parts.active.take() {
-        Some(active) => {
-            // After a killed process it may be in the kernel only.
-            disk.run(&DiskOp::Sync { file: FileName::of(Part::Segment(active.number)) })?;
-            active
-        }
-        None => {
-            begun = 1;
-            let generation = generation(directory.salt, epoch, begun);
-            new_segment(&**disk, options, (highest + 1, generation, last_batch + 1), parts.sealed.is_empty())?
-        }
+    let active = if let Some(active) = parts.active.take() {
+        // After a killed process it may be in the kernel only.
+        disk.run(&DiskOp::Sync { file: FileName::of(Part::Segment(active.number)) })?;
+        active
+    } else {
+        begun = 1;
+        let generation = generation(directory.salt, epoch, begun);
+        new_segment(&**disk, options, (highest + 1, generation, last_batch + 1), parts.sealed.is_empty())?
     };
     let events = parts.sealed.values().map(|s| s.events).sum::<u64>() + active.index.events();
     let space =
@@ -177,6 +152,44 @@ pub(super) fn open(
     }
     recovered.log();
     Ok((machine, recovered))
+}
+
+/// The walk that reads what the checkpoint does not cover, and the window of
+/// de-duplication.
+fn walk<'a>(
+    disk: &'a Arc<dyn Disk>,
+    checkpoint: &Checkpoint,
+    files: &'a [SegmentFile],
+    (options, since): (&LogOptions, UnixMillis),
+) -> Walk<'a> {
+    let covered = checkpoint.fold.batch;
+    let first = files.first().and_then(|f| checkpoint.sealed.get(&f.number));
+    let last = || checkpoint.sealed.values().next_back().map(|s| s.next_batch);
+    Walk {
+        disk: &**disk,
+        files,
+        fold: checkpoint.fold.clone(),
+        covered,
+        known_synced: covered,
+        marked: 0,
+        expected: first.map(|s| s.first_batch).or_else(last),
+        epoch: 0,
+        recent: RecentEvents::new(disk, if options.dedup_window_ms == 0 { 0 } else { options.dedup_ids }, since),
+        scanned: Vec::new(),
+        scanned_bytes: 0,
+        damage: Vec::new(),
+    }
+}
+
+/// The last batch there is or was.
+fn last_batch(walk: &mut Walk<'_>) -> u64 {
+    let covered = walk.covered;
+    let found = walk.expected.map_or(covered, |e| e - 1);
+    if found < covered {
+        walk.damage
+            .push(format!("the log ends at batch {found}, a checkpoint says {covered}: the batches between are lost"));
+    }
+    found.max(covered)
 }
 
 impl Recovered {
@@ -264,9 +277,12 @@ fn first_to_read(checkpoint: &Checkpoint, options: &LogOptions, since: UnixMilli
     start
 }
 
-/// The log must begin where the checkpoint ends, or before.
-fn check_start(walk: &Walk<'_>, covered: u64) -> Result<(), OpenError> {
-    let Some(first) = walk.scanned.first().filter(|s| s.first_batch > covered + 1) else {
+/// The log must begin where the checkpoint ends, or before. What stood before the
+/// segment that was open when the checkpoint was made is all in it, also where
+/// the last records had no operations and so count as no batch of the checkpoint.
+fn check_start(walk: &Walk<'_>, covered: u64, open_segment: u64) -> Result<(), OpenError> {
+    let is_missing = |s: &&Scanned| s.first_batch > covered + 1 && s.file.number > open_segment;
+    let Some(first) = walk.scanned.first().filter(is_missing) else {
         return Ok(());
     };
     Err(OpenError::Damaged(format!(

@@ -14,6 +14,9 @@ use super::recovery::{self, OpenError, Recovered};
 use super::{LogClock, LogOptions, threads};
 use crate::store::{Capability, Completions, Durability, Lookup, Op, Position, Store, StoreError, TopicId, Watermark};
 
+/// What a log has room for when it starts to serve, if the disk has.
+const ROOM_AT_START: u64 = 3 << 20;
+
 /// What callers and threads share.
 pub(super) struct Shared {
     machine: Mutex<LogMachine>,
@@ -127,9 +130,21 @@ impl LogStore {
     /// # Errors
     /// The system gives no thread.
     pub fn start(&self, completions: Arc<dyn Completions>) -> std::io::Result<()> {
+        self.make_room();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.extend(threads::spawn(&self.shared, completions)?);
         Ok(())
+    }
+
+    /// Replays come right behind a restart: they must not find the log with a
+    /// segment that is nearly full and the next one still being allocated.
+    fn make_room(&self) {
+        let full = || self.shared.lock().reserve(ROOM_AT_START).is_err();
+        if full()
+            && let Some(task) = self.next_job()
+        {
+            self.ended(task.run(&*self.shared.disk));
+        }
     }
 
     /// How far batches are kept.

@@ -109,7 +109,7 @@ impl Walk<'_> {
         let mut index = SegmentIndex::default();
         let next = loop {
             let skip = match scanner.record(offset).map_err(OpenError::Disk)? {
-                Found::Newer(what) => return Err(OpenError::newer(file.number, offset, what)),
+                Found::Newer(what) => return Err(OpenError::newer(file.number, offset, &what)),
                 Found::Record(header, body) if self.is_next(&header, generation) => {
                     self.take(file.number, offset, &header, body, &mut index)?;
                     offset += header.record_len();
@@ -138,7 +138,7 @@ impl Walk<'_> {
     fn head(&mut self, scanner: &mut Scanner<'_>, file: SegmentFile) -> Result<Option<SegmentHeader>, OpenError> {
         let header = match scanner.head().map_err(OpenError::Disk)? {
             Head::Whole(header) if header.number == file.number && header.epoch >= self.epoch => header,
-            Head::Newer(what) => return Err(OpenError::newer(file.number, 0, what)),
+            Head::Newer(what) => return Err(OpenError::newer(file.number, 0, &what)),
             _ => return Ok(None),
         };
         let expected = *self.expected.get_or_insert(header.first_batch);
@@ -172,7 +172,7 @@ impl Walk<'_> {
             let (op, at) = match op {
                 Ok(op) => op,
                 Err(FormatError::Newer(what)) => {
-                    return Err(OpenError::newer(segment, offset, what));
+                    return Err(OpenError::newer(segment, offset, &what));
                 }
                 Err(FormatError::Damaged(what)) => {
                     self.damage.push(format!("{}: batch {}: {what}", place(segment, offset), header.batch));

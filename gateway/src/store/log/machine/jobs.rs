@@ -119,12 +119,12 @@ impl LogMachine {
         if !files.is_empty() {
             return Some((Kind::Free, Work::Free { files }));
         }
-        if let Some((segment, index)) = self.jobs.indexes.pop_front() {
-            if let Some(sealed) = self.space.sealed.get(&segment) {
-                let bytes = index.encode(sealed.generation);
-                self.reads.keep(segment, index);
-                return Some((Kind::Index, Work::Index { segment, bytes }));
-            }
+        if let Some((segment, index)) = self.jobs.indexes.pop_front()
+            && let Some(sealed) = self.space.sealed.get(&segment)
+        {
+            let bytes = index.encode(sealed.generation);
+            self.reads.keep(segment, index);
+            return Some((Kind::Index, Work::Index { segment, bytes }));
         }
         if let Some(job) = self.next_checkpoint() {
             return Some(job);

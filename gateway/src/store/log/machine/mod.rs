@@ -244,13 +244,17 @@ impl LogMachine {
         let records = std::iter::once(self.writing_len()).chain(self.ready.iter().map(Cut::len));
         let slack = SLACK.min(self.space.segment_len / 16);
         let open = if alone { [record_len(open), record_len(new), slack] } else { [0, record_len(open + new), slack] };
-        if self.space.fits(records.chain(open)) { Ok(()) } else { Err(StoreError::Full(self.full_cause())) }
+        if self.space.fits(records.chain(open)) { Ok(()) } else { Err(self.no_room()) }
     }
 
-    fn full_cause(&self) -> String {
-        let Next::Refused { limit, cause, .. } = &self.space.next else {
-            return "the log is allocating its next segment; try again".to_owned();
-        };
+    fn no_room(&self) -> StoreError {
+        match &self.space.next {
+            Next::Refused { limit, cause, .. } => StoreError::Full(self.full_cause(*limit, cause)),
+            _ => StoreError::Busy("the log is allocating its next segment; try again".to_owned()),
+        }
+    }
+
+    fn full_cause(&self, limit: bool, cause: &str) -> String {
         if !limit {
             return format!("no space for the next segment of the log: {cause}");
         }

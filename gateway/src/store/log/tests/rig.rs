@@ -16,11 +16,14 @@ use crate::store::{
 /// Wall-clock time of moment 0.
 pub(super) const EPOCH_MS: i64 = 1_700_000_000_000;
 
+/// A read that has ended.
+pub(super) type Fetched = (TopicId, Position, Result<Block, StoreError>);
+
 #[derive(Default)]
 pub(super) struct Reports {
     pub(super) watermark: Mutex<Watermark>,
     pub(super) heads: Mutex<BTreeMap<TopicId, Position>>,
-    pub(super) fetched: Mutex<Vec<(TopicId, Position, Result<Block, StoreError>)>>,
+    pub(super) fetched: Mutex<Vec<Fetched>>,
 }
 
 impl Completions for Reports {
@@ -69,6 +72,7 @@ impl Rig {
         Self::open(Arc::new(SimDisk::new()), small(), Arc::default()).unwrap()
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "tests give options they make on the spot")]
     pub(super) fn open(disk: Arc<SimDisk>, options: LogOptions, micros: Arc<AtomicU64>) -> Result<Self, OpenError> {
         let time = micros.clone();
         let clock = Arc::new(move || {

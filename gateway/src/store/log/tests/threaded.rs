@@ -9,9 +9,11 @@ use crate::store::{
     Block, Completions, Durability, Lookup, Op, Position, Store, StoreError, Ticket, TopicId, Watermark,
 };
 
+type Fetches = Vec<(Position, Result<Block, StoreError>)>;
+
 #[derive(Default)]
 struct Waiting {
-    state: Mutex<(Watermark, Vec<(Position, Result<Block, StoreError>)>)>,
+    state: Mutex<(Watermark, Fetches)>,
     changed: Condvar,
 }
 

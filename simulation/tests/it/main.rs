@@ -1,0 +1,15 @@
+//! Seeds that once found a defect, and stay.
+#![allow(clippy::panic, missing_docs, reason = "tests fail by panicking")]
+
+use meshwire_simulation::run;
+
+#[test]
+fn seeds_that_once_failed_pass() {
+    // 24: deliveries for a number that a resume had given up dropped the connection.
+    // 20267699230454: a log could not be opened when the segment behind a mark
+    // was all that was left of it.
+    for seed in [24, 20_267_699_230_454] {
+        let broken = run(seed).broken;
+        assert!(broken.is_empty(), "seed {seed}: {:?}", broken.first());
+    }
+}
