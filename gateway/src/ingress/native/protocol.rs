@@ -248,19 +248,12 @@ impl Protocol {
         if std::mem::take(&mut self.unconfirmed) {
             self.control.push(ServerFrame::Settled(Settled { through: self.settled_through, results: Vec::new() }));
         }
-        // Behind the word on a settle come only deliveries that were made after it,
-        // before the answer to a subscribe none of it.
-        let (settled, control): (Vec<_>, Vec<_>) =
-            self.control.drain(..).partition(|frame| matches!(frame, ServerFrame::Settled(_)));
-        for frame in &control {
-            queue.frame(frame);
+        for frame in self.control.drain(..) {
+            queue.frame(&frame);
         }
         self.outbox.take(&mut self.deliveries);
         for delivery in self.deliveries.drain(..) {
             queue.delivery(&delivery);
-        }
-        for frame in &settled {
-            queue.frame(frame);
         }
         if self.outbox.is_closed() && !self.closing {
             self.lost_session();

@@ -117,8 +117,7 @@ pub(super) fn open(
     let torn_bytes = parts.cut(&**disk, end, &to_read)?;
     parts.remove_strays(&**disk, &names)?;
     let max_disk = if options.max_disk == 0 { directory.max_disk } else { options.max_disk };
-    let numbers = names.iter().filter_map(|n| if let Part::Segment(s) = n.part { Some(s) } else { None });
-    let highest = numbers.chain(parts.sealed.keys().copied()).max().unwrap_or(0);
+    let highest = highest_segment(&names, &parts);
     let mut begun = 0;
     let active = if let Some(active) = parts.active.take() {
         // After a killed process it may be in the kernel only.
@@ -146,10 +145,7 @@ pub(super) fn open(
     let watermark = machine.watermark();
     let mut recovered = Recovered { fold, epoch, events, scanned_bytes, torn_bytes, recent, damage, watermark };
     #[cfg(feature = "testing")]
-    if super::planted::is(super::planted::Defect::DedupForgotten) {
-        recovered.fold.producers = super::producers::Producers::default();
-        recovered.recent.forget();
-    }
+    recovered.forget_if_planted();
     recovered.log();
     Ok((machine, recovered))
 }
@@ -181,6 +177,12 @@ fn walk<'a>(
     }
 }
 
+/// The highest number of a segment that is or was.
+fn highest_segment(names: &BTreeSet<FileName>, parts: &Parts) -> u64 {
+    let numbers = names.iter().filter_map(|n| if let Part::Segment(s) = n.part { Some(s) } else { None });
+    numbers.chain(parts.sealed.keys().copied()).max().unwrap_or(0)
+}
+
 /// The last batch there is or was.
 fn last_batch(walk: &mut Walk<'_>) -> u64 {
     let covered = walk.covered;
@@ -193,6 +195,14 @@ fn last_batch(walk: &mut Walk<'_>) -> u64 {
 }
 
 impl Recovered {
+    #[cfg(feature = "testing")]
+    fn forget_if_planted(&mut self) {
+        if super::planted::is(super::planted::Defect::DedupForgotten) {
+            self.fold.producers = super::producers::Producers::default();
+            self.recent.forget();
+        }
+    }
+
     fn log(&mut self) {
         for place in &self.damage {
             tracing::error!(%place, "damage in the log");
