@@ -100,10 +100,9 @@ pub(super) fn open(
     let (checkpoint, slot) = newest_checkpoint(&**disk)?;
     let mut damage = missing_segments(&checkpoint, &files);
     let since = UnixMillis(wall.0.saturating_sub(i64::try_from(options.dedup_window_ms).unwrap_or(i64::MAX)));
-    let start = first_to_read(&checkpoint, options, since);
-    let to_read: Vec<SegmentFile> = files.iter().copied().filter(|f| f.number >= start).collect();
-    let covered = checkpoint.fold.batch;
+    let to_read = files_to_read(&files, first_to_read(&checkpoint, options, since));
     let mut walk = walk(disk, &checkpoint, &to_read, (options, since));
+    let covered = walk.covered;
     let end = walk.run()?;
     check_start(&walk, covered, checkpoint.open_segment)?;
     let last_batch = last_batch(&mut walk);
@@ -175,6 +174,10 @@ fn walk<'a>(
         scanned_bytes: 0,
         damage: Vec::new(),
     }
+}
+
+fn files_to_read(files: &[SegmentFile], start: u64) -> Vec<SegmentFile> {
+    files.iter().copied().filter(|f| f.number >= start).collect()
 }
 
 /// The highest number of a segment that is or was.
