@@ -252,6 +252,8 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         let left: u64 = self.taken.iter().map(|b| u64::from(b.run.events.count())).sum();
         self.inbox.give_up(left);
+        // Leaving gives back what is unsettled: no settle is missing any more.
+        self.inbox.warned.store(true, std::sync::atomic::Ordering::Relaxed);
         // A client that is closed has nothing to be told.
         let _ = self.inbox.outbox.command(Command::Unsubscribe(Arc::clone(&self.inbox)));
     }

@@ -139,7 +139,8 @@ impl Gateway {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let (shutdown, watched) = watch::channel(Shutdown::Running);
         let (mesh, native) = (self.mesh.clone(), self.native.clone());
-        let mut failed = mesh.watermark();
+        tokio::spawn(mesh.clone().announce());
+        let mut failed = mesh.failed();
         let exit = self.on_store_failure == OnStoreFailure::Exit;
         let ingresses: Vec<Arc<dyn Ingress>> = vec![Arc::new(NativeIngress(self.native.clone()))];
         let serving = self.listener.serve(ingresses, watched);
@@ -148,7 +149,7 @@ impl Gateway {
         let result = tokio::select! {
             biased;
             () = &mut stop => Ok(()),
-            Ok(_) = failed.wait_for(|w| w.failed), if exit => Err(RunError::StoreFailed),
+            Ok(_) = failed.wait_for(|failed| *failed), if exit => Err(RunError::StoreFailed),
             () = mesh.keep_time() => Ok(()),
             () = native.keep_time() => Ok(()),
             () = &mut serving => Ok(()),

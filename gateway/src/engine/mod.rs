@@ -178,11 +178,18 @@ impl Engine {
         }
     }
 
-    /// Remembers an identity from the log.
-    pub fn restore_identity(&mut self, topic: TopicId, id: dedup::IdHash, position: Position, stored: UnixMillis) {
+    /// Remembers identities of one block of the log.
+    pub fn restore_identities(
+        &mut self,
+        topic: TopicId,
+        identities: impl Iterator<Item = (Position, dedup::IdHash)>,
+        stored: UnixMillis,
+    ) {
         let second = u64::try_from(stored.0 / 1000).unwrap_or(0);
         let before = self.dedup.len(topic);
-        self.dedup.insert(topic, id, position, second);
+        for (position, id) in identities {
+            self.dedup.insert(topic, id, position, second);
+        }
         self.dedup.trim(topic, before, second);
     }
 

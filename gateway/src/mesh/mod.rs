@@ -76,7 +76,12 @@ struct Inner {
     next_session: AtomicU64,
     hasher: IdHasher,
     budget: Budget,
-    watermark: watch::Sender<Watermark>,
+    /// How far things are kept: the truth, whoever has heard of it.
+    kept: Mutex<Watermark>,
+    kept_changed: Notify,
+    /// Wakes every connection.
+    wake: watch::Sender<()>,
+    failed: watch::Sender<bool>,
     /// The moment the timer task sleeps to, and its alarm for an earlier one.
     alarm: AtomicU64,
     alarm_set: Notify,
@@ -113,16 +118,38 @@ impl Mesh {
         self.inner.next_session.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// How far things are kept, as a value to watch: one change a commit.
+    /// How far things are kept.
     #[must_use]
-    pub fn watermark(&self) -> watch::Receiver<Watermark> {
-        self.inner.watermark.subscribe()
+    pub fn watermark(&self) -> Watermark {
+        self.inner.watermark()
+    }
+
+    /// Changes when more is kept: one change a commit.
+    #[must_use]
+    pub fn kept(&self) -> watch::Receiver<()> {
+        self.inner.wake.subscribe()
+    }
+
+    /// Becomes true when the log has failed.
+    #[must_use]
+    pub fn failed(&self) -> watch::Receiver<bool> {
+        self.inner.failed.subscribe()
+    }
+
+    /// Tells connections that more is kept, for ever. A task of the runtime's own:
+    /// the log's thread wakes one task, and that one wakes the many from inside,
+    /// without a lock and a system call each.
+    pub async fn announce(self) {
+        loop {
+            self.inner.kept_changed.notified().await;
+            self.inner.wake.send_replace(());
+        }
     }
 
     /// Whether a ticket is kept.
     #[must_use]
     pub fn is_kept(&self, ticket: Ticket) -> bool {
-        self.inner.watermark.borrow().covers(ticket)
+        self.watermark().covers(ticket)
     }
 
     /// When [`Mesh::tick`] has something to do.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use meshwire_proto::{EventLimits, EventRun, EventView, GroupName, UnixMillis};
@@ -105,7 +105,10 @@ impl Mesh {
             topics: Mutex::new(Topics { names, next: recovered.next_ids.0.max(1) }),
             next_group: AtomicU32::new(recovered.next_ids.1.max(1)),
             next_session: AtomicU64::new(1),
-            watermark: watch::Sender::new(recovered.watermark),
+            kept: Mutex::new(recovered.watermark),
+            kept_changed: Notify::new(),
+            wake: watch::Sender::new(()),
+            failed: watch::Sender::new(false),
             alarm: AtomicU64::new(u64::MAX),
             alarm_set: Notify::new(),
         };
@@ -121,12 +124,12 @@ impl Mesh {
             return;
         };
         let mut shard = lock(mutex);
-        for (position, (_, event)) in (first..).zip(EventRun::framed_in(bytes)) {
-            if let Ok(view) = EventView::parse(event, limits) {
-                let id = self.inner.hasher.hash(view.source(), view.id());
-                shard.engine.restore_identity(topic, id, position, stored);
-            }
-        }
+        let view = |(_, event)| EventView::parse(event, limits).ok();
+        let identities = (first..).zip(EventRun::framed_in(bytes)).filter_map(|(position, framed)| {
+            let event = view(framed)?;
+            Some((position, self.inner.hasher.hash(event.source(), event.id())))
+        });
+        shard.engine.restore_identities(topic, identities, stored);
     }
 
     /// Where the log reports to.
@@ -159,6 +162,12 @@ fn restore(engines: &mut [Engine], recovered: &Recovered) -> BTreeMap<meshwire_p
     names
 }
 
+impl Inner {
+    pub(super) fn watermark(&self) -> Watermark {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Completions for Inner {
     fn kept(&self, watermark: Watermark, heads: &[(TopicId, Position)]) {
         for (topic, head) in heads {
@@ -167,7 +176,11 @@ impl Completions for Inner {
             }
         }
         self.budget.kept(watermark);
-        self.watermark.send_replace(watermark);
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = watermark;
+        if watermark.failed {
+            self.failed.send_replace(true);
+        }
+        self.kept_changed.notify_one();
     }
 
     fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {

@@ -4,7 +4,7 @@ use meshwire_proto::{ErrorKind, EventRun};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::engine::{Verdict, scan};
-use crate::store::{Position, ProducerMark, StoreError, Ticket, Watermark};
+use crate::store::{Position, ProducerMark, StoreError, Ticket};
 
 /// What became of consecutive events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Mesh {
     /// # Errors
     /// `PRODUCER_FENCED`: it was opened again with a higher epoch.
     pub fn kept_through(&self, producer: &[u8; 16], epoch: u32, first: u64) -> Result<(u64, bool), Refusal> {
-        let watermark: Watermark = *self.inner.watermark.borrow();
+        let watermark = self.watermark();
         let (mut ranges, mut known) = (Vec::new(), false);
         for mutex in &self.inner.shards {
             let shard = shard::lock(mutex);

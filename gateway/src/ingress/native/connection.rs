@@ -6,12 +6,14 @@
 //! nothing is read: a peer that does not take its answers is not asked for more.
 
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use meshwire_proto::frame::PREFACE;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -45,7 +47,7 @@ pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, mut shutdown:
     let mut queue = WriteQueue::default();
     queue.preface();
     let mut connection = Connection { stream, buffer: prefix, queue, protocol };
-    let mut kept = native.mesh.watermark();
+    let mut kept = native.mesh.kept();
     connection.protocol.received(&mut connection.buffer);
     if let Err(error) = connection.run(&native, &mut kept, &mut shutdown).await {
         tracing::debug!(%peer, %error, "connection lost");
@@ -66,7 +68,7 @@ impl Connection {
     async fn run(
         &mut self,
         native: &Native,
-        kept: &mut watch::Receiver<crate::mesh::Watermark>,
+        kept: &mut watch::Receiver<()>,
         shutdown: &mut watch::Receiver<Shutdown>,
     ) -> io::Result<()> {
         let outbox = self.protocol.outbox();
@@ -74,6 +76,9 @@ impl Connection {
         let mut timer_set = None;
         loop {
             self.protocol.take_output(&mut self.queue);
+            if !self.queue.is_empty() {
+                self.write()?;
+            }
             if self.protocol.is_closing() && self.queue.is_empty() {
                 return Ok(());
             }
@@ -114,7 +119,13 @@ impl Connection {
     /// Reads once and processes; `false` at the end of the stream.
     fn read(&mut self) -> io::Result<bool> {
         self.buffer.reserve(READ_BYTES);
-        match self.stream.try_read_buf(&mut self.buffer) {
+        // Polled, not tried: a read that fills less than its room tells the runtime
+        // that there is no more, and spares a second one that finds nothing.
+        let polled = pin!(self.stream.read_buf(&mut self.buffer)).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(read) = polled else {
+            return Ok(true);
+        };
+        match read {
             Ok(0) => Ok(false),
             Ok(_) => {
                 self.protocol.received(&mut self.buffer);
@@ -124,7 +135,6 @@ impl Connection {
                 }
                 Ok(true)
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(true),
             Err(e) => Err(e),
         }
     }
@@ -148,7 +158,7 @@ impl Connection {
     }
 
     /// Tells the peer, answers what waits, and ends, within [`LAST_WORDS`].
-    async fn drain(&mut self, kept: &mut watch::Receiver<crate::mesh::Watermark>) -> io::Result<()> {
+    async fn drain(&mut self, kept: &mut watch::Receiver<()>) -> io::Result<()> {
         self.protocol.drain("the gateway is stopping");
         let finish = async {
             loop {

@@ -193,7 +193,7 @@ impl Protocol {
         if self.pending.is_empty() {
             return;
         }
-        let watermark = *self.native.mesh.watermark().borrow();
+        let watermark = self.native.mesh.watermark();
         self.control.extend(self.pending.kept(watermark, self.settled_through));
         if watermark.failed && !self.pending.is_empty() {
             let text = "a write or sync of the gateway's log failed; whether this was kept is not known";

@@ -69,6 +69,13 @@ impl SegmentIndex {
         self.topics.iter().filter_map(span).collect()
     }
 
+    /// Bytes of one topic, and when the last of it was stored.
+    pub(super) fn bytes_of(&self, topic: TopicId) -> (u64, UnixMillis) {
+        let blocks = self.topics.get(&topic).map(Vec::as_slice).unwrap_or_default();
+        let bytes = blocks.iter().map(|b| u64::from(b.len)).sum();
+        (bytes, blocks.last().map_or(UnixMillis(0), |b| b.stored))
+    }
+
     pub(super) fn events(&self) -> u64 {
         self.topics.values().flatten().map(|b| u64::from(b.count)).sum()
     }

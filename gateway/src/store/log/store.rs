@@ -275,6 +275,15 @@ impl Store for LogStore {
     }
 }
 
+/// As [`Store::close`] when threads run; without, nothing more is done: so ends a simulated kill.
+impl Drop for LogStore {
+    fn drop(&mut self) {
+        if !self.threads.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            self.close();
+        }
+    }
+}
+
 impl std::fmt::Debug for LogStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LogStore").field("watermark", &self.watermark()).finish_non_exhaustive()

@@ -186,8 +186,7 @@ impl LogMachine {
     fn job_failed(&mut self, now: Moment, kind: Kind, error: DiskError) {
         match kind {
             Kind::Allocate(_) => {
-                tracing::warn!(%error, "the log's next segment cannot be allocated");
-                self.space.next = Next::Refused { limit: false, cause: error.message, again: now + FULL_RETRY };
+                self.space.refused(false, error.message, now + FULL_RETRY);
                 return;
             }
             // Zeros are only for speed, but a sync of this file has failed: what it says later cannot be trusted.

@@ -32,6 +32,7 @@ use super::fold::Fold;
 use super::format::record_len;
 use super::index::SegmentIndex;
 use super::job::JobResult;
+use super::segment::Sealed;
 use crate::store::{Block, Op, Position, StoreError, TopicId, Watermark};
 use batch::{Cut, NewBlock, Pending};
 use gather::Gather;
@@ -313,11 +314,16 @@ impl LogMachine {
     #[must_use]
     pub fn topic_bytes(&self, topic: TopicId) -> TopicBytes {
         let keep = self.fold.topics.get(&topic).map_or(0, |t| i64::try_from(t.retention_ms).unwrap_or(i64::MAX));
-        let active = self.space.active.index.spans();
-        let all = self.space.sealed.values().flat_map(|s| &s.spans).chain(&active).filter(|s| s.topic == topic);
-        all.fold(TopicBytes::default(), |sum, span| {
-            let live = span.stored.0.saturating_add(keep) > self.wall.0;
-            TopicBytes { live: sum.live + if live { span.bytes } else { 0 }, physical: sum.physical + span.bytes }
+        // Spans are sorted by topic: a listing of all topics asks for each.
+        let in_segment = |s: &Sealed| {
+            let at = s.spans.binary_search_by_key(&topic, |span| span.topic).ok()?;
+            s.spans.get(at).map(|span| (span.bytes, span.stored))
+        };
+        let sealed = self.space.sealed.values().filter_map(in_segment);
+        let all = sealed.chain(std::iter::once(self.space.active.index.bytes_of(topic)));
+        all.fold(TopicBytes::default(), |sum, (bytes, stored)| {
+            let live = if stored.0.saturating_add(keep) > self.wall.0 { bytes } else { 0 };
+            TopicBytes { live: sum.live + live, physical: sum.physical + bytes }
         })
     }
 

@@ -75,6 +75,8 @@ pub(in crate::store::log) struct Space {
     wanted_len: u64,
     /// Segments whose files may go.
     free: Vec<u64>,
+    /// The refusal that lasts was logged: it is asked about twice a second.
+    refusal_logged: bool,
 }
 
 impl Space {
@@ -96,6 +98,7 @@ impl Space {
             retired: Vec::new(),
             wanted_len: 0,
             free: Vec::new(),
+            refusal_logged: false,
         }
     }
 
@@ -194,14 +197,25 @@ impl Space {
         let len = self.segment_len.max(self.wanted_len.next_multiple_of(4096));
         if self.total() + len > self.max_disk {
             let cause = format!("the data directory is at max_disk ({} bytes)", self.max_disk);
-            self.next = Next::Refused { limit: true, cause, again: now };
+            self.refused(true, cause, now);
             return None;
         }
         self.next = Next::Allocating;
         Some((self.active.number + 1, len))
     }
 
+    /// There is no space for the next segment until it is asked for again.
+    pub(super) fn refused(&mut self, limit: bool, cause: String, again: Moment) {
+        if !std::mem::replace(&mut self.refusal_logged, true) {
+            tracing::warn!(%cause, "no space for the next segment; publishes are refused when this one is full");
+        }
+        self.next = Next::Refused { limit, cause, again };
+    }
+
     pub(super) fn allocated(&mut self, len: u64) {
+        if std::mem::take(&mut self.refusal_logged) {
+            tracing::info!("there is space for the next segment again");
+        }
         self.wanted_len = 0;
         self.next = Next::Ready { len, zeroed: 0, zeroing: false };
     }

@@ -165,7 +165,9 @@ impl LogMachine {
             (Writing::Batch { cut, offset, mark }, Ok(())) => self.written(now, cut, offset, mark),
             // What was written of it is written again at the same place: a torn tail if the process ends before.
             (Writing::Batch { cut, .. }, Err(error)) if error.fault == DiskFault::NoSpace => {
-                tracing::warn!(%error, "the disk is full; publishes are refused until there is space");
+                if self.full.is_none() {
+                    tracing::warn!(%error, "the disk is full; publishes are refused until there is space");
+                }
                 self.ready.push_front(cut);
                 self.full = Some((now + FULL_RETRY, format!("no space for the log: {error}")));
             }
@@ -176,7 +178,9 @@ impl LogMachine {
     }
 
     fn written(&mut self, now: Moment, cut: Cut, offset: u64, mark: u64) {
-        self.full = None;
+        if self.full.take().is_some() {
+            tracing::info!("the disk has space again");
+        }
         let active = &mut self.space.active;
         if active.used == 0 {
             active.first_batch = cut.batch;

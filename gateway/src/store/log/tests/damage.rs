@@ -153,6 +153,53 @@ fn stale_records_of_an_older_epoch_or_another_use_of_the_file_do_not_count() {
 }
 
 #[test]
+fn a_record_of_an_older_epoch_never_follows_one_of_a_newer() {
+    let (disk, used) = six_batches(false);
+    let mut rig = Rig::open(disk.clone(), tiny(), Arc::default()).unwrap();
+    rig.publish(TOPIC, &[20]);
+    rig.settle();
+    drop(rig);
+    disk.tamper(SEGMENT, |bytes| {
+        // A copy of the last record of epoch 1, numbered to follow the record of epoch 2.
+        let end = bytes.iter().rposition(|b| *b != 0).unwrap() + 1;
+        let records: Vec<_> = (64..end).step_by(8).filter(|at| bytes[*at..].starts_with(b"MWRB")).collect();
+        let [.., old, new] = records[..] else { panic!() };
+        let mut record = bytes[old..used].to_vec();
+        let batch = u64::from_le_bytes(bytes[new + 16..new + 24].try_into().unwrap()) + 1;
+        record[16..24].copy_from_slice(&batch.to_le_bytes());
+        let crc = crc32c::crc32c(&record[8..56]);
+        record[4..8].copy_from_slice(&crc.to_le_bytes());
+        let place = end.next_multiple_of(8);
+        bytes[place..place + record.len()].copy_from_slice(&record);
+    });
+    let rig = Rig::open(disk, tiny(), Arc::default()).unwrap();
+    assert_eq!(rig.recovered.fold.topics[&TOPIC].next, EVENTS + 2);
+    assert!(rig.recovered.torn_bytes > 0 && rig.recovered.damage.is_empty());
+}
+
+#[test]
+fn a_position_whose_event_damage_took_is_not_given_again() {
+    let mut rig = Rig::open(Arc::new(SimDisk::new()), tiny(), Arc::default()).unwrap();
+    rig.topic(1, Durability::Synced);
+    let group = rig.group(TOPIC, 1);
+    for _ in 0..EVENTS {
+        rig.publish(TOPIC, &[20]);
+        rig.settle();
+    }
+    rig.ack(TOPIC, group, 1, EVENTS as u32);
+    rig.idle();
+    rig.disk.tamper(SEGMENT, |bytes| {
+        let place = bytes.windows(3).position(|w| w == b"1-6").unwrap();
+        bytes[place] ^= 1;
+    });
+    let rig = Rig::open(rig.disk.clone(), tiny(), Arc::default()).unwrap();
+    assert_eq!(rig.recovered.damage.len(), 1);
+    // A new event at position 6 would count as settled.
+    assert_eq!(rig.recovered.fold.groups[&group].floor, EVENTS + 1);
+    assert_eq!(rig.recovered.fold.topics[&TOPIC].next, EVENTS + 1);
+}
+
+#[test]
 fn a_missing_segment_is_named() {
     let mut rig = Rig::new();
     let topic = rig.topic(1, Durability::Synced);
