@@ -242,3 +242,23 @@ fn a_failed_write_ends_every_promise() {
     assert!(rig.watermark().failed && rig.watermark().written < batch);
     rig.store.close();
 }
+
+#[cfg(feature = "testing")]
+#[test]
+fn every_planted_defect_is_caught_within_a_hundred_seeds() {
+    use crate::store::log::planted::{Defect, plant};
+    for defect in [Defect::AckBeforeSync, Defect::SyncNothing, Defect::SettleBeforeAppend] {
+        plant(Some(defect));
+        let caught = (0..100).find(|seed| std::panic::catch_unwind(|| life(*seed, false)).is_err());
+        plant(None);
+        assert!(caught.is_some(), "{defect:?} was not noticed");
+    }
+    let mut rig = Rig::new();
+    let topic = rig.topic(1, Durability::Synced);
+    rig.publish(topic, &[10]);
+    rig.idle();
+    plant(Some(Defect::DedupForgotten));
+    let rig = rig.restart();
+    plant(None);
+    assert_eq!((rig.recovered.fold.producers.iter().count(), rig.recovered.recent.events()), (0, 0));
+}
