@@ -101,7 +101,8 @@ impl Connection {
                     }
                 }
                 () = outbox.filled() => {}
-                changed = kept.changed() => {
+                // Who waits for nothing is not woken by the syncs of others.
+                changed = kept.changed(), if self.protocol.is_waiting() => {
                     changed.map_err(io::Error::other)?;
                     self.protocol.kept();
                 }
