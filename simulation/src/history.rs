@@ -99,6 +99,8 @@ pub(crate) struct History {
     pub(crate) disasters: Vec<(Moment, Disaster)>,
     /// When a client was without its connection, killed or new, by client.
     pub(crate) breaks: BTreeMap<usize, Vec<Moment>>,
+    /// A disk operation was made to fail, or the disk had no space.
+    pub(crate) disk_was_unwell: bool,
     /// From when to when the disk had no space.
     pub(crate) full: Vec<(Moment, Moment)>,
     /// Why a gateway did not start, while the disk was not well.

@@ -83,6 +83,11 @@ fn nothing_acknowledged_is_lost(history: &History, logs: &BTreeMap<Topic, Log>, 
 }
 
 fn order_of_a_publisher(history: &History, logs: &BTreeMap<Topic, Log>, broken: &mut Vec<String>) {
+    // What was refused for want of space may be replayed behind what was taken, if
+    // the refusal was lost with its connection: the publisher never heard of it.
+    if history.disk_was_unwell {
+        return;
+    }
     for (topic, log) in logs {
         if may_be_rewritten(history, *topic) {
             continue;

@@ -352,6 +352,7 @@ impl World {
     }
 
     fn mishap(&mut self, mishap: Mishap) {
+        self.history.disk_was_unwell |= matches!(mishap, Mishap::DiskFull | Mishap::Disaster(Disaster::DiskFailure));
         match mishap {
             Mishap::Disaster(Disaster::DiskFailure) => self.machine.fail_soon(self.rng.u64(0..4)),
             Mishap::Disaster(disaster) => self.disaster(disaster),
