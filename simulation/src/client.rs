@@ -121,9 +121,12 @@ impl Client {
         self.subscriptions.insert(id, (topic, group));
     }
 
-    /// Confirmed settles that were never answered.
-    pub(crate) fn unconfirmed(&self) -> usize {
-        self.confirms.len()
+    /// Names confirmed settles that were never answered.
+    pub(crate) fn complain(&self, history: &mut History) {
+        let open = self.confirms.len();
+        if open > 0 {
+            history.complaints.push(format!("client {}: {open} confirmed settles were never answered", self.index));
+        }
     }
 
     pub(crate) fn publishes_left(&self) -> u32 {

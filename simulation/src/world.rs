@@ -484,12 +484,7 @@ impl World {
     fn end(mut self) -> Outcome {
         for index in 0..self.clients.len() {
             self.note(index);
-            let unconfirmed = self.clients[index].unconfirmed();
-            if unconfirmed > 0 {
-                self.history
-                    .complaints
-                    .push(format!("client {index}: {unconfirmed} confirmed settles were never answered"));
-            }
+            self.clients[index].complain(&mut self.history);
         }
         if let Some(reader) = self.reader {
             for d in self.history.delivered.iter().filter(|d| d.client == reader) {

@@ -22,16 +22,26 @@ pub(super) struct Checkpoint {
     pub(super) fold: Fold,
     /// Number of the first segment that was not sealed.
     pub(super) open_segment: u64,
+    /// The batch it begins with.
+    pub(super) open_batch: u64,
     pub(super) sealed: BTreeMap<u64, Sealed>,
 }
 
-pub(super) fn encode(fold: &Fold, epoch: u64, open_segment: u64, sealed: &BTreeMap<u64, Sealed>) -> Bytes {
+impl Checkpoint {
+    /// What holds where there is none.
+    pub(super) fn none() -> Self {
+        Self { epoch: 0, fold: Fold::default(), open_segment: 0, open_batch: 1, sealed: BTreeMap::new() }
+    }
+}
+
+/// `open` is the segment that is not sealed, and the batch it begins with.
+pub(super) fn encode(fold: &Fold, epoch: u64, open: (u64, u64), sealed: &BTreeMap<u64, Sealed>) -> Bytes {
     let mut out = BytesMut::with_capacity(1024);
     out.put_slice(MAGIC);
     out.put_u32_le(VERSION);
     // Checksum and length are set when the payload is there.
     out.put_bytes(0, 12);
-    for value in [fold.batch, epoch, open_segment] {
+    for value in [fold.batch, epoch, open.0, open.1] {
         out.put_u64_le(value);
     }
     put_fold(&mut out, fold);
@@ -234,14 +244,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, FormatError> {
         return Err(FormatError::Damaged("checksum of the checkpoint"));
     }
     let mut fields = Fields(payload);
-    let (batch, epoch, open_segment) = (fields.u64()?, fields.u64()?, fields.u64()?);
+    let (batch, epoch, open_segment, open_batch) = (fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?.max(1));
     let fold = fields.fold(batch)?;
     let mut sealed = BTreeMap::new();
     for _ in 0..fields.u32()? {
         let segment = fields.sealed()?;
         sealed.insert(segment.number, segment);
     }
-    Ok(Checkpoint { epoch, fold, open_segment, sealed })
+    Ok(Checkpoint { epoch, fold, open_segment, open_batch, sealed })
 }
 
 #[cfg(test)]
@@ -281,19 +291,19 @@ mod tests {
             events: 7,
             spans: vec![span],
         };
-        Checkpoint { epoch: 3, fold, open_segment: 2, sealed: BTreeMap::from([(1, sealed)]) }
+        Checkpoint { epoch: 3, fold, open_segment: 2, open_batch: 70, sealed: BTreeMap::from([(1, sealed)]) }
     }
 
     #[test]
     fn a_checkpoint_is_read_as_it_was_written() {
         let c = checkpoint();
-        assert_eq!(decode(&encode(&c.fold, c.epoch, c.open_segment, &c.sealed)), Ok(c));
+        assert_eq!(decode(&encode(&c.fold, c.epoch, (c.open_segment, c.open_batch), &c.sealed)), Ok(c));
     }
 
     #[test]
     fn no_cut_and_no_flipped_bit_of_a_checkpoint_passes() {
         let c = checkpoint();
-        let bytes = encode(&c.fold, c.epoch, c.open_segment, &c.sealed);
+        let bytes = encode(&c.fold, c.epoch, (c.open_segment, c.open_batch), &c.sealed);
         for len in 0..bytes.len() {
             assert!(decode(&bytes[..len]).is_err(), "cut at {len}");
         }

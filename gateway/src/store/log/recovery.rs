@@ -104,7 +104,7 @@ pub(super) fn open(
     let mut walk = walk(disk, &checkpoint, &to_read, (options, since));
     let covered = walk.covered;
     let end = walk.run()?;
-    check_start(&walk, covered, checkpoint.open_segment)?;
+    check_start(&walk, &checkpoint)?;
     let last_batch = last_batch(&mut walk);
     damage.append(&mut walk.damage);
     let Walk { mut fold, recent, scanned, scanned_bytes, marked, epoch, .. } = walk;
@@ -158,16 +158,16 @@ fn walk<'a>(
     (options, since): (&LogOptions, UnixMillis),
 ) -> Walk<'a> {
     let covered = checkpoint.fold.batch;
-    let first = files.first().and_then(|f| checkpoint.sealed.get(&f.number));
-    let last = || checkpoint.sealed.values().next_back().map(|s| s.next_batch);
+    let sealed = files.first().and_then(|f| checkpoint.sealed.get(&f.number));
     Walk {
         disk: &**disk,
         files,
         fold: checkpoint.fold.clone(),
         covered,
-        known_synced: covered,
+        // A segment is left only when all of it is synced.
+        known_synced: covered.max(checkpoint.open_batch - 1),
         marked: 0,
-        expected: first.map(|s| s.first_batch).or_else(last),
+        expected: sealed.map_or(checkpoint.open_batch, |s| s.first_batch),
         epoch: 0,
         recent: RecentEvents::new(disk, if options.dedup_window_ms == 0 { 0 } else { options.dedup_ids }, since),
         scanned: Vec::new(),
@@ -188,8 +188,7 @@ fn highest_segment(names: &BTreeSet<FileName>, parts: &Parts) -> u64 {
 
 /// The last batch there is or was.
 fn last_batch(walk: &mut Walk<'_>) -> u64 {
-    let covered = walk.covered;
-    let found = walk.expected.map_or(covered, |e| e - 1);
+    let (covered, found) = (walk.covered, walk.expected - 1);
     if found < covered {
         walk.damage
             .push(format!("the log ends at batch {found}, a checkpoint says {covered}: the batches between are lost"));
@@ -265,8 +264,7 @@ fn newest_checkpoint(disk: &dyn Disk) -> Result<(Checkpoint, u8), OpenError> {
             Err(error) => tracing::warn!(slot, ?error, "a checkpoint cannot be used; more of the log is read instead"),
         }
     }
-    let none = || (Checkpoint { epoch: 0, fold: Fold::default(), open_segment: 0, sealed: BTreeMap::new() }, 0);
-    Ok(newest.unwrap_or_else(none))
+    Ok(newest.unwrap_or_else(|| (Checkpoint::none(), 0)))
 }
 
 fn missing_segments(checkpoint: &Checkpoint, files: &[SegmentFile]) -> Vec<String> {
@@ -290,16 +288,14 @@ fn first_to_read(checkpoint: &Checkpoint, options: &LogOptions, since: UnixMilli
     start
 }
 
-/// The log must begin where the checkpoint ends, or before. What stood before the
-/// segment that was open when the checkpoint was made is all in it, also where
-/// the last records had no operations and so count as no batch of the checkpoint.
-fn check_start(walk: &Walk<'_>, covered: u64, open_segment: u64) -> Result<(), OpenError> {
-    let is_missing = |s: &&Scanned| s.first_batch > covered + 1 && s.file.number > open_segment;
-    let Some(first) = walk.scanned.first().filter(is_missing) else {
+/// Without a checkpoint the log must begin at the first batch.
+fn check_start(walk: &Walk<'_>, checkpoint: &Checkpoint) -> Result<(), OpenError> {
+    let is_late = |s: &&Scanned| s.first_batch > 1 && checkpoint.open_segment == 0;
+    let Some(first) = walk.scanned.first().filter(is_late) else {
         return Ok(());
     };
     Err(OpenError::Damaged(format!(
-        "log/ begins at batch {}, and no readable checkpoint says what was before (the newest says up to batch {covered}); \
+        "log/ begins at batch {}, and no readable checkpoint says what was before; \
          put back checkpoint.0 or checkpoint.1, or the segments before number {}",
         first.first_batch, first.file.number
     )))

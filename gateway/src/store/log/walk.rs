@@ -57,8 +57,8 @@ pub(super) struct Walk<'a> {
     pub(super) known_synced: u64,
     /// The highest mark of any record.
     pub(super) marked: u64,
-    /// The batch that should come next; `None` before the first.
-    pub(super) expected: Option<u64>,
+    /// The batch that should come next.
+    pub(super) expected: u64,
     /// The highest epoch of any record.
     pub(super) epoch: u64,
     pub(super) recent: RecentEvents,
@@ -95,6 +95,10 @@ impl Walk<'_> {
         let (generation, mut offset, can_grow) = match (entry, self.head(&mut scanner, file)?) {
             (Some((offset, header)), head) => (header.generation, offset, head.is_some()),
             (None, Some(head)) => (head.generation, SEGMENT_HEADER as u64, true),
+            // It was too small for the first batch and never used.
+            (None, None) if self.is_unused(&mut scanner)? && self.continues(at + 1)? => {
+                return Ok((End { file: at, offset: 0 }, Some((at + 1, None))));
+            }
             (None, None) => match self.behind(at, 0, 1, None, "segment header")? {
                 Behind::Record(to, offset, header) if to == at => (header.generation, offset, false),
                 Behind::Record(to, offset, header) => {
@@ -105,7 +109,7 @@ impl Walk<'_> {
                 }
             },
         };
-        let first_batch = self.expected.unwrap_or(1);
+        let first_batch = self.expected;
         let mut index = SegmentIndex::default();
         let next = loop {
             let skip = match scanner.record(offset).map_err(OpenError::Disk)? {
@@ -129,29 +133,31 @@ impl Walk<'_> {
             }
         };
         self.scanned_bytes += offset;
-        let next_batch = self.expected.unwrap_or(1);
+        let next_batch = self.expected;
         self.scanned.push(Scanned { file, generation, first_batch, next_batch, used: offset, index, can_grow });
         Ok((End { file: at, offset }, next))
     }
 
     /// The header of a segment if it is the one that should come.
-    fn head(&mut self, scanner: &mut Scanner<'_>, file: SegmentFile) -> Result<Option<SegmentHeader>, OpenError> {
+    fn head(&self, scanner: &mut Scanner<'_>, file: SegmentFile) -> Result<Option<SegmentHeader>, OpenError> {
         let header = match scanner.head().map_err(OpenError::Disk)? {
             Head::Whole(header) if header.number == file.number && header.epoch >= self.epoch => header,
             Head::Newer(what) => return Err(OpenError::newer(file.number, 0, &what)),
             _ => return Ok(None),
         };
-        let expected = *self.expected.get_or_insert(header.first_batch);
-        Ok((header.first_batch == expected).then_some(header))
+        Ok((header.first_batch == self.expected).then_some(header))
+    }
+
+    fn is_unused(&self, scanner: &mut Scanner<'_>) -> Result<bool, OpenError> {
+        Ok(matches!(scanner.head().map_err(OpenError::Disk)?, Head::Zero))
     }
 
     fn is_next(&self, header: &RecordHeader, generation: u64) -> bool {
-        let expected = self.expected == Some(header.batch);
-        expected && header.generation == generation && header.epoch >= self.epoch
+        header.batch == self.expected && header.generation == generation && header.epoch >= self.epoch
     }
 
     /// Whether the log goes on at the beginning of this file.
-    fn continues(&mut self, at: usize) -> Result<bool, OpenError> {
+    fn continues(&self, at: usize) -> Result<bool, OpenError> {
         let Some(file) = self.files.get(at).copied() else {
             return Ok(false);
         };
@@ -192,7 +198,7 @@ impl Walk<'_> {
         self.marked = self.marked.max(header.synced);
         self.known_synced = self.known_synced.max(header.synced);
         self.epoch = header.epoch;
-        self.expected = Some(header.batch + 1);
+        self.expected = header.batch + 1;
         Ok(())
     }
 
@@ -205,7 +211,7 @@ impl Walk<'_> {
         generation: Option<u64>,
         what: &str,
     ) -> Result<Behind, OpenError> {
-        let expected = self.expected.unwrap_or(self.covered + 1);
+        let expected = self.expected;
         let mut first = None;
         let mut was_synced = self.known_synced >= expected;
         'files: for (number, file) in self.files.iter().enumerate().skip(at) {
@@ -239,7 +245,7 @@ impl Walk<'_> {
             Ordering::Less => "no batch is lost".to_owned(),
         };
         self.damage.push(format!("{}: not what was written ({what}); {batches}", place(segment, offset)));
-        self.expected = Some(through + 1);
+        self.expected = through + 1;
         Ok(first.map_or(Behind::Cut, |(to, found, header)| Behind::Record(to, found, header)))
     }
 

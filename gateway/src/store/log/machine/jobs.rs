@@ -146,7 +146,8 @@ impl LogMachine {
         let wanted = jobs.checkpoint_wanted || self.space.wants_checkpoint() || last;
         if jobs.snapshot.is_none() && wanted {
             jobs.checkpoint_wanted = false;
-            let bytes = checkpoint::encode(&self.fold, self.space.epoch, self.space.active.number, &self.space.sealed);
+            let open = (self.space.active.number, self.space.active.first_batch);
+            let bytes = checkpoint::encode(&self.fold, self.space.epoch, open, &self.space.sealed);
             let retired = self.space.retired_so_far();
             jobs.snapshot = Some(Snapshot { batch: self.fold.batch, bytes, retired });
         }
