@@ -11,6 +11,10 @@ use crate::store::Position;
 /// settle with `ok`. A guess: a resume repeats a handful of frames.
 const HISTORY: usize = 64;
 
+/// Most deliveries from the first unsettled one on: bounds what one delivery that
+/// is never settled costs (about 1.5 MiB).
+const MAX_SPAN: usize = 65_536;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Held,
@@ -68,8 +72,8 @@ impl Deliveries {
     }
 
     /// Whether one more event may be delivered.
-    pub(super) const fn has_room(&self) -> bool {
-        self.held_events < self.credit.events && self.held_bytes < self.credit.bytes
+    pub(super) fn has_room(&self) -> bool {
+        self.held_events < self.credit.events && self.held_bytes < self.credit.bytes && self.entries.len() < MAX_SPAN
     }
 
     pub(super) const fn held(&self) -> u32 {
@@ -237,6 +241,20 @@ mod tests {
         assert!(d.has_room());
         d.hold(2, 4000);
         assert!(!d.has_room());
+    }
+
+    #[test]
+    fn one_delivery_that_is_never_settled_costs_a_bounded_amount() {
+        let mut d = Deliveries::new(Credit { events: 10, bytes: 1000 });
+        d.hold(1, 1);
+        while d.has_room() {
+            let number = d.hold(d.next(), 1);
+            d.settle(number, SettleKind::Ack);
+            assert!(d.entries.len() <= MAX_SPAN);
+        }
+        assert_eq!(d.entries.len(), MAX_SPAN);
+        d.settle(1, SettleKind::Ack);
+        assert!(d.has_room() && d.entries.is_empty());
     }
 
     #[test]

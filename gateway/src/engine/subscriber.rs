@@ -35,7 +35,7 @@ impl Subscriber {
         Self { key, deliveries: Deliveries::new(credit), suspended: false, gap: 0, open: None }
     }
 
-    pub(super) const fn is_available(&self) -> bool {
+    pub(super) fn is_available(&self) -> bool {
         !self.suspended && self.deliveries.has_room()
     }
 

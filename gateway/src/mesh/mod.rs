@@ -168,8 +168,10 @@ impl Mesh {
     /// Calls [`Mesh::tick`] when it is time, for ever.
     pub async fn keep_time(&self) {
         loop {
+            // Whoever sets an earlier deadline from here on rings the alarm.
+            self.inner.alarm.store(u64::MAX, Ordering::SeqCst);
             let deadline = self.deadline();
-            self.inner.alarm.store(deadline.map_or(u64::MAX, |d| d.0), Ordering::Relaxed);
+            self.inner.alarm.fetch_min(deadline.map_or(u64::MAX, |d| d.0), Ordering::SeqCst);
             let set = self.inner.alarm_set.notified();
             match deadline {
                 None => set.await,

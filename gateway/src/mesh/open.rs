@@ -185,17 +185,21 @@ impl Completions for Inner {
 
     fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {
         let block = match result {
-            Ok(block) => block,
+            Ok(block) => Some((topic, block)),
             Err(error) => {
-                tracing::error!(topic = topic.0, position = from, %error, "a block cannot be read; its subscribers wait");
-                return;
+                tracing::error!(topic = topic.0, position = from, %error, "a block cannot be read");
+                // What is damaged is passed over; anything else would only fail again.
+                if !matches!(error, StoreError::Damaged(_)) {
+                    return;
+                }
+                None
             }
         };
         if let Some(mutex) = self.shards.get(self.shard_of(topic)) {
             let mut shard = lock(mutex);
             let now = self.clock.now();
             shard.engine.wake(topic);
-            self.deliver(&mut shard, now, Some((topic, block)));
+            self.deliver(&mut shard, now, block);
         }
     }
 }

@@ -96,9 +96,8 @@ impl Inner {
             }
         }
         if let Some(deadline) = engine.deadline()
-            && deadline.0 < self.alarm.load(Ordering::Relaxed)
+            && deadline.0 < self.alarm.fetch_min(deadline.0, Ordering::SeqCst)
         {
-            self.alarm.store(deadline.0, Ordering::Relaxed);
             self.alarm_set.notify_one();
         }
     }

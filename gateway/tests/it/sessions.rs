@@ -69,3 +69,34 @@ async fn an_older_epoch_of_a_producer_is_fenced() {
     let error = older.error().await;
     assert_eq!(error.code, meshwire_proto::ErrorKind::ProducerFenced.number());
 }
+
+#[tokio::test]
+async fn a_peer_that_stops_reading_loses_its_connection_and_what_it_held_goes_to_others() {
+    let mut config = memory();
+    config.heartbeat = Duration::from_millis(200);
+    config.resume_window = Duration::from_millis(100);
+    let rig = Rig::with(config, Arc::new(AllowAll)).await;
+    let mut publisher = rig.session().await;
+    // More than the buffers of both sockets take.
+    for n in 0..15 {
+        let big = meshwire_proto::Event::bytes("t", vec![0; 1 << 20]).id(n.to_string()).source("/s");
+        publisher.publish("t", run_of(&[big])).await;
+    }
+    let mut stopped = rig.session().await;
+    let all = wire::Subscribe { max_bytes: 1 << 30, max_events: 1000, ..earliest(1, "t", "g") };
+    stopped.subscribe(all.clone()).await;
+    let mut other = rig.session().await;
+    other.send(meshwire_proto::frame::ClientFrame::Subscribe(wire::Subscribe { max_events: 1, ..all })).await;
+    let began = std::time::Instant::now();
+    let mut got = 0;
+    while got == 0 {
+        assert!(began.elapsed() < crate::rig::PATIENCE, "nothing came from the one that does not read");
+        let ping = wire::Ping { nonce: 1, answer: false };
+        other.send(meshwire_proto::frame::ClientFrame::Ping(ping)).await;
+        if let Ok(Some(meshwire_proto::frame::ServerFrame::Deliver(d))) =
+            tokio::time::timeout(Duration::from_millis(50), other.next()).await
+        {
+            got += d.runs.len();
+        }
+    }
+}

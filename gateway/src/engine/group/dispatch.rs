@@ -4,6 +4,8 @@
 //! then new ones. An event with a key goes to the member that has the key in
 //! flight; if that one has no room, the key waits and others go on.
 
+use std::collections::BTreeSet;
+
 use meshwire_proto::Moment;
 
 use super::window::State;
@@ -24,7 +26,7 @@ struct Pass<'a> {
     head: Position,
     ends: Moment,
     /// Keys whose first undelivered event could not go: their later ones stay behind it.
-    blocked: Vec<u64>,
+    blocked: BTreeSet<u64>,
     block: Option<Block>,
     source: &'a mut dyn Source,
     out: &'a mut Vec<Output>,
@@ -75,7 +77,7 @@ impl Group {
             return;
         }
         let ends = now + self.ack_wait;
-        let mut pass = Pass { topic, head, ends, blocked: Vec::new(), block: None, source, out };
+        let mut pass = Pass { topic, head, ends, blocked: BTreeSet::new(), block: None, source, out };
         self.dispatch_waiting(&mut pass);
         self.dispatch_new(&mut pass);
         for member in self.members.values_mut() {
@@ -86,6 +88,9 @@ impl Group {
     fn dispatch_waiting(&mut self, pass: &mut Pass<'_>) {
         let waiting: Vec<Position> = self.waiting.iter().copied().collect();
         for position in waiting {
+            if self.free_member().is_none() {
+                return;
+            }
             let Some(slot) = self.window.slot(position) else { continue };
             let event = Next { position, key: slot.key, deliveries: slot.deliveries };
             let Some(member) = self.choose(event.key, pass) else { continue };
@@ -101,7 +106,7 @@ impl Group {
                 }
                 Found::Later => {
                     if event.key != 0 {
-                        pass.blocked.push(event.key);
+                        pass.blocked.insert(event.key);
                     }
                 }
             }
@@ -195,7 +200,7 @@ impl Group {
             None => self.free_member(),
         };
         if found.is_none() {
-            pass.blocked.push(key);
+            pass.blocked.insert(key);
         }
         found
     }

@@ -16,6 +16,7 @@ use meshwire_proto::frame::PREFACE;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::frames::WriteQueue;
 use super::{Accepted, Native, Protocol, Shutdown};
@@ -30,7 +31,7 @@ const READ_PAUSE: usize = 4 * 1024 * 1024;
 /// Entries of one gathered write.
 const GATHER: usize = 64;
 
-/// How long shutdown waits for answers and for the peer to take them.
+/// How long a connection that ends waits for the peer to take its last frames.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 struct Connection {
@@ -79,8 +80,11 @@ impl Connection {
             if !self.queue.is_empty() {
                 self.write()?;
             }
-            if self.protocol.is_closing() && self.queue.is_empty() {
-                return Ok(());
+            if self.protocol.is_dead() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            if self.protocol.is_closing() {
+                return timeout(LAST_WORDS, self.flush()).await.unwrap_or(Ok(()));
             }
             let deadline = self.protocol.deadline();
             if timer_set != Some(deadline) {
@@ -94,7 +98,7 @@ impl Connection {
                     ready?;
                     self.write()?;
                 }
-                ready = self.stream.readable(), if self.queue.bytes < READ_PAUSE && !self.protocol.is_closing() => {
+                ready = self.stream.readable(), if self.queue.bytes < READ_PAUSE => {
                     ready?;
                     if !self.read()? {
                         return Ok(());
@@ -158,6 +162,15 @@ impl Connection {
         }
     }
 
+    /// Writes what is queued, for as long as the peer takes it.
+    async fn flush(&mut self) -> io::Result<()> {
+        while !self.queue.is_empty() {
+            self.stream.writable().await?;
+            self.write()?;
+        }
+        Ok(())
+    }
+
     /// Tells the peer, answers what waits, and ends, within [`LAST_WORDS`].
     async fn drain(&mut self, kept: &mut watch::Receiver<()>) -> io::Result<()> {
         self.protocol.drain("the gateway is stopping");
@@ -165,16 +178,13 @@ impl Connection {
             loop {
                 self.protocol.kept();
                 self.protocol.take_output(&mut self.queue);
-                while !self.queue.is_empty() {
-                    self.stream.writable().await?;
-                    self.write()?;
-                }
+                self.flush().await?;
                 if !self.protocol.is_waiting() {
                     return Ok(());
                 }
                 kept.changed().await.map_err(io::Error::other)?;
             }
         };
-        tokio::time::timeout(LAST_WORDS, finish).await.unwrap_or(Ok(()))
+        timeout(LAST_WORDS, finish).await.unwrap_or(Ok(()))
     }
 }

@@ -1,6 +1,7 @@
 //! Answers that wait until what they answer is kept.
 
 use meshwire_proto::frame::{Receipt, Receipts, ServerFrame, SettleResult, Settled};
+use meshwire_proto::wire::session::AdminAnswer;
 
 use crate::mesh::{Ticket, Watermark};
 
@@ -67,7 +68,7 @@ impl Pending {
 
     /// Everything that waits has failed with this code and text.
     pub(super) fn failed(&mut self, code: u32, message: &str) -> Vec<ServerFrame> {
-        let (mut receipts, mut settled) = (Vec::new(), Vec::new());
+        let (mut receipts, mut settled, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for (_, answer) in self.answers.drain(..) {
             match answer {
                 Answer::Receipt(receipt) => {
@@ -75,13 +76,20 @@ impl Pending {
                     receipts.push(Receipt { code, message, first_position: 0, duplicate: false, ..receipt });
                 }
                 Answer::Settle(result) => settled.push(SettleResult { code, ..result }),
-                Answer::Frame(_) => {}
+                Answer::Frame(ServerFrame::Admin(answer)) => others.push(ServerFrame::Admin(AdminAnswer {
+                    number: answer.number,
+                    code,
+                    message: message.to_owned(),
+                    answer: bytes::Bytes::new(),
+                })),
+                Answer::Frame(frame) => others.push(frame),
             }
         }
         let mut frames = vec![ServerFrame::Receipts(Receipts { receipts })];
         if !settled.is_empty() {
             frames.push(ServerFrame::Settled(Settled { through: 0, results: settled }));
         }
+        frames.append(&mut others);
         frames
     }
 }

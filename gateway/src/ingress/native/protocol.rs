@@ -37,6 +37,8 @@ pub struct Protocol {
     state: State,
     /// Nothing more is read; what is queued is written, then the connection ends.
     closing: bool,
+    /// Nothing was heard for too long: nothing more is worth writing.
+    dead: bool,
     /// The last Settle frame that was processed.
     pub(super) settled_through: u64,
     parser: FrameParser,
@@ -64,6 +66,7 @@ impl Protocol {
             number,
             state: State::Login { until },
             closing: false,
+            dead: false,
             settled_through: 0,
             parser,
             control: Vec::new(),
@@ -264,6 +267,12 @@ impl Protocol {
         queue.seal();
     }
 
+    /// Whether the peer was silent for too long.
+    #[must_use]
+    pub const fn is_dead(&self) -> bool {
+        self.dead
+    }
+
     /// Whether the connection ends once the queue is written.
     #[must_use]
     pub const fn is_closing(&self) -> bool {
@@ -285,7 +294,7 @@ impl Protocol {
         let window = session.resume_window(self.native.config.resume_window);
         let id = session.id;
         drop(session);
-        self.native.sessions.suspend(id, self.native.mesh.now().mono + window);
+        self.native.sessions.suspend(id, &self.outbox, self.native.mesh.now().mono + window);
     }
 
     /// Waits until deliveries are queued.

@@ -1,11 +1,14 @@
 //! Publish frames.
 
-use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{Publish, PublishRun, Receipt};
+use meshwire_proto::{ErrorKind, TopicName};
 
 use super::protocol::Protocol;
 use super::session::{Alias, Session};
 use crate::mesh::{Action, Answer, ProducerMark, Published, Refusal, Ticket};
+
+/// Most topics a session may bind: about 2 MB of names. A guess.
+const MAX_ALIASES: usize = 16_384;
 
 impl Protocol {
     pub(super) fn publish(&mut self, session: &mut Session, publish: Publish) {
@@ -36,6 +39,11 @@ impl Protocol {
             return Err(Refusal::new(ErrorKind::Unsupported, format!("this version has no {what}")));
         }
         if !run.topic.is_empty() {
+            TopicName::parse(&run.topic).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
+            if session.aliases.len() >= MAX_ALIASES && !session.aliases.contains_key(&run.alias) {
+                let text = format!("this session has bound {MAX_ALIASES} topics; open another for more");
+                return Err(Refusal::new(ErrorKind::Invalid, text));
+            }
             session.aliases.insert(run.alias, Alias { name: run.topic.clone(), topic: None });
         }
         let Some(alias) = session.aliases.get_mut(&run.alias) else {

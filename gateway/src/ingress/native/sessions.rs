@@ -11,6 +11,9 @@ use super::session::Session;
 use crate::mesh::{Leaving, Mesh};
 
 /// Sessions of one gateway.
+///
+/// *Lock order:* a session may be locked when the table is asked, never the
+/// other way round.
 #[derive(Debug, Default)]
 pub struct Sessions {
     known: Mutex<Known>,
@@ -26,6 +29,8 @@ struct Known {
 
 #[derive(Debug)]
 struct Entry {
+    /// Compared here, so that no session is ever locked under the table.
+    secret: [u8; 16],
     session: Arc<Mutex<Session>>,
     /// Of the connection that has it.
     outbox: Arc<Outbox>,
@@ -42,9 +47,9 @@ impl Sessions {
     }
 
     pub(super) fn add(&self, session: Session, outbox: Arc<Outbox>) -> Arc<Mutex<Session>> {
-        let id = session.id;
+        let (id, secret) = (session.id, session.secret);
         let session = Arc::new(Mutex::new(session));
-        self.known().entries.insert(id, Entry { session: session.clone(), outbox, until: None });
+        self.known().entries.insert(id, Entry { secret, session: session.clone(), outbox, until: None });
         session
     }
 
@@ -53,7 +58,7 @@ impl Sessions {
     pub(super) fn take_over(&self, id: &[u8; 16], secret: &[u8], outbox: Arc<Outbox>) -> Option<Arc<Mutex<Session>>> {
         let mut known = self.known();
         let entry = known.entries.get_mut(id)?;
-        if !equal(&lock(&entry.session).secret, secret) {
+        if !equal(&entry.secret, secret) {
             return None;
         }
         let session = entry.session.clone();
@@ -64,10 +69,11 @@ impl Sessions {
         Some(session)
     }
 
-    /// The session's connection is gone; it may be resumed until then.
-    pub(super) fn suspend(&self, id: [u8; 16], until: Moment) {
+    /// The session's connection is gone; it may be resumed until then. Nothing
+    /// happens when another connection has it by now.
+    pub(super) fn suspend(&self, id: [u8; 16], outbox: &Arc<Outbox>, until: Moment) {
         let mut known = self.known();
-        let Some(entry) = known.entries.get_mut(&id) else {
+        let Some(entry) = known.entries.get_mut(&id).filter(|e| Arc::ptr_eq(&e.outbox, outbox)) else {
             return;
         };
         entry.until = Some(until);
