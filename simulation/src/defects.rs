@@ -16,11 +16,12 @@ pub enum Planted {
     DeliveryGap,
     SyncNothing,
     SettlesForgotten,
+    KeyIgnored,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -29,6 +30,7 @@ impl Planted {
         Self::DeliveryGap,
         Self::SyncNothing,
         Self::SettlesForgotten,
+        Self::KeyIgnored,
     ];
 
     /// In words.
@@ -43,6 +45,7 @@ impl Planted {
             Self::DeliveryGap => "a gap in delivery numbers",
             Self::SyncNothing => "a sync that does nothing",
             Self::SettlesForgotten => "settles forgotten at a resume",
+            Self::KeyIgnored => "a key's events with two members at once",
         }
     }
 }
@@ -59,6 +62,7 @@ pub fn plant(planted: Option<Planted>) {
     engine::plant(match planted {
         Some(Planted::LeaseGivenTwice) => Some(engine::Defect::LeaseGivenTwice),
         Some(Planted::DeliveryGap) => Some(engine::Defect::DeliveryGap),
+        Some(Planted::KeyIgnored) => Some(engine::Defect::KeyIgnored),
         _ => None,
     });
     defect::set(match planted {

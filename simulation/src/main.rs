@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         for planted in Planted::ALL {
             let caught = catch(planted);
             match caught {
-                Some(after) => println!("planted: {} caught by seed {after}", planted.name()),
+                Some((after, ref by)) => println!("planted: {} caught by seed {after}: {by}", planted.name()),
                 None => println!("planted: {} NOT caught within {CATCH_WITHIN} seeds", planted.name()),
             }
             failed |= caught.is_none();
@@ -112,10 +112,10 @@ fn run_on_all_cores(seeds: &std::ops::Range<u64>) -> Vec<(u64, Outcome, bool)> {
     all
 }
 
-/// The first of the seeds that sees a planted defect.
-fn catch(planted: Planted) -> Option<u64> {
+/// The first of the seeds that sees a planted defect, and what it says of it.
+fn catch(planted: Planted) -> Option<(u64, String)> {
     plant(Some(planted));
-    let caught = (1..=CATCH_WITHIN).find(|seed| !run(*seed).broken.is_empty());
+    let caught = (1..=CATCH_WITHIN).find_map(|seed| Some((seed, run(seed).broken.into_iter().next()?)));
     plant(None);
-    caught.filter(|seed| run(*seed).broken.is_empty())
+    caught.filter(|(seed, _)| run(*seed).broken.is_empty())
 }

@@ -250,6 +250,8 @@ impl Engine {
         while let Some(id) = self.woken.pop_first() {
             if let Some(topic) = self.topics.get_mut(&id) {
                 topic.dispatch(now.mono, source, out);
+                // What retention took is settled while dispatching.
+                self.note_unlogged(now, id);
                 self.set_timers(id);
             }
         }

@@ -9,8 +9,8 @@ pub enum Defect {
     LeaseGivenTwice,
     /// Some delivery numbers are left out.
     DeliveryGap,
-    /// A nack does not take back what follows of its key.
-    NoTakeBack,
+    /// Events go to whoever is free, whatever their key.
+    KeyIgnored,
 }
 
 thread_local! {

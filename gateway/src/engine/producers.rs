@@ -92,7 +92,10 @@ impl Producers {
             self.forget_idle(now);
         }
         let producer = self.known.entry(mark.producer).or_default();
-        if producer.epoch != mark.epoch {
+        if producer.epoch > mark.epoch {
+            return;
+        }
+        if producer.epoch < mark.epoch {
             *producer = Producer { epoch: mark.epoch, ..Producer::default() };
         }
         producer.forget(mark.answered_through);
@@ -152,6 +155,8 @@ mod tests {
         assert!(!producers.has(&next, 3));
         producers.add(&next, 1, 2, NOW);
         assert!(producers.has(&next, 1) && !producers.has(&next, 3));
+        producers.add(&MARK, 5, 6, NOW);
+        assert!(producers.has(&next, 1), "an old epoch changes nothing");
     }
 
     #[test]

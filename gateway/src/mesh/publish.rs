@@ -3,7 +3,7 @@
 use meshwire_proto::{ErrorKind, EventRun};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::engine::{Verdict, scan};
+use crate::engine::{Producer, Verdict, scan};
 use crate::store::{Position, ProducerMark, StoreError, Ticket};
 
 /// What became of consecutive events.
@@ -30,11 +30,22 @@ pub struct Published {
 const RETRY_FULL_MS: u32 = 1000;
 const RETRY_BUSY_MS: u32 = 50;
 
+/// Refuses an epoch that is older than what is known of a producer.
+fn fence(found: Option<&Producer>, epoch: u32) -> Result<(), Refusal> {
+    match found.filter(|p| p.epoch > epoch) {
+        None => Ok(()),
+        Some(newer) => {
+            let text = format!("this producer was opened again with epoch {}; this one has {epoch}", newer.epoch);
+            Err(Refusal::new(ErrorKind::ProducerFenced, text))
+        }
+    }
+}
+
 impl Mesh {
     /// Publishes a run to a topic. The answers hold once the ticket is kept.
     ///
     /// # Errors
-    /// `DENIED`. What is wrong with single events is in their answers.
+    /// `DENIED`, `PRODUCER_FENCED`. What is wrong with single events is in their answers.
     pub fn publish(
         &self,
         caller: &Caller,
@@ -51,6 +62,9 @@ impl Mesh {
         };
         let mut shard = shard::lock(mutex);
         let now = self.now();
+        if let Some(mark) = &producer {
+            fence(shard.engine.producer(&mark.producer), mark.epoch)?;
+        }
         let no_room = self.no_room(topic, run.as_bytes().len() as u64);
         let judged = shard.engine.publish(now, topic.id, (run, scanned), producer, no_room.is_none());
         inner.commit(&mut shard, now, false);
@@ -98,10 +112,7 @@ impl Mesh {
             let Some(found) = shard.engine.producer(producer) else {
                 continue;
             };
-            if found.epoch > epoch {
-                let text = format!("this producer was opened again with epoch {}; this one has {epoch}", found.epoch);
-                return Err(Refusal::new(ErrorKind::ProducerFenced, text));
-            }
+            fence(Some(found), epoch)?;
             known |= found.epoch == epoch;
             if found.epoch == epoch && found.ticket.is_none_or(|t| watermark.covers(t)) {
                 ranges.extend(found.ranges.iter().copied());

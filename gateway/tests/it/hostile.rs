@@ -135,6 +135,14 @@ async fn a_run_without_sequence_or_events_ends_the_connection() {
     let mut peer = rig.session().await;
     peer.send(ClientFrame::Publish(Publish { runs: vec![PublishRun::default()], answered_through: 0 })).await;
     assert_eq!(fatal(&mut peer).await.code, ErrorKind::Invalid.number());
+    for (first_sequence, answered_through) in [(u64::MAX, 0), (5, 5), (5, u64::MAX)] {
+        let mut peer = rig.session().await;
+        let events = run_of(&[event("1"), event("2")]);
+        let run = PublishRun { alias: 1, topic: "t".into(), first_sequence, events, ..PublishRun::default() };
+        peer.send(ClientFrame::Publish(Publish { runs: vec![run], answered_through })).await;
+        assert_eq!(fatal(&mut peer).await.code, ErrorKind::Invalid.number(), "{first_sequence} {answered_through}");
+    }
+    still_serves(&rig).await;
 }
 
 #[tokio::test]

@@ -192,6 +192,10 @@ impl Group {
         if key == 0 {
             return self.free_member();
         }
+        #[cfg(feature = "testing")]
+        if crate::engine::planted::is(crate::engine::planted::Defect::KeyIgnored) {
+            return self.free_member();
+        }
         if pass.blocked.contains(&key) {
             return None;
         }

@@ -221,6 +221,7 @@ impl Protocol {
             }
             State::Open(_) if now.since(self.heard) >= heartbeat * 5 / 2 => {
                 self.closing = true;
+                self.dead = true;
             }
             State::Open(_) if now.since(self.heard) >= heartbeat && !self.asked => {
                 self.asked = true;

@@ -13,9 +13,12 @@ const MAX_ALIASES: usize = 16_384;
 impl Protocol {
     pub(super) fn publish(&mut self, session: &mut Session, publish: Publish) {
         for run in publish.runs {
-            if run.first_sequence == 0 || run.events.is_empty() {
-                return self
-                    .fail(ErrorKind::Invalid, "a publish run has no events or no sequence; sequences count from 1");
+            // The last sequences of the range are never used, so that none runs over.
+            let end = run.first_sequence.checked_add(u64::from(run.events.count()));
+            let right = run.first_sequence > publish.answered_through && end.is_some() && !run.events.is_empty();
+            if !right {
+                let text = "a publish run needs events, and sequences from 1 on above answered_through";
+                return self.fail(ErrorKind::Invalid, text);
             }
             let mark = ProducerMark {
                 producer: session.producer,

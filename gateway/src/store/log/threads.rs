@@ -50,6 +50,10 @@ fn write(shared: &Shared, completions: &dyn Completions) {
                 shared.worker.notify_one();
                 return;
             }
+            // A batch may wait for a segment that the worker has to allocate.
+            if machine.wants_worker() {
+                shared.worker.notify_one();
+            }
             let until = machine.writer_deadline();
             machine = wait(shared, &shared.writer, machine, until);
             continue;
