@@ -203,7 +203,7 @@ impl Inbox {
         drop(contents);
         if self.is_stopped() {
             // A drain may have waited for just this.
-            self.outbox.wake.notify_one();
+            self.outbox.look_again();
         }
     }
 

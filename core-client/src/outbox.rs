@@ -60,7 +60,10 @@ pub(crate) struct Pending {
     commands: Vec<Command>,
     settling: Vec<Arc<Inbox>>,
     settle_now: bool,
-    woken: bool,
+    /// Something was left for the driver since it last took everything.
+    filled: bool,
+    /// The driver, when it waits.
+    driver: Option<Waker>,
     waiting: usize,
     flushes: Vec<(u64, oneshot::Sender<()>)>,
     answered_through: u64,
@@ -86,8 +89,6 @@ pub(crate) struct Outbox {
     pending: Mutex<Pending>,
     limits: Limits,
     max_frame_bytes: AtomicU32,
-    /// Wakes the driver.
-    pub(crate) wake: Notify,
     /// Wakes publishers when there is room again.
     pub(crate) room: Notify,
     pub(crate) state: watch::Sender<State>,
@@ -156,7 +157,8 @@ impl Outbox {
             commands: Vec::new(),
             settling: Vec::new(),
             settle_now: false,
-            woken: false,
+            filled: false,
+            driver: None,
             waiting: 0,
             flushes: Vec::new(),
             answered_through: 0,
@@ -169,7 +171,6 @@ impl Outbox {
             pending: Mutex::new(pending),
             limits,
             max_frame_bytes: AtomicU32::new(u32::MAX),
-            wake: Notify::new(),
             room: Notify::new(),
             state: watch::Sender::new(State::Disconnected),
         }
@@ -180,13 +181,23 @@ impl Outbox {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the driver unless it was woken since it last took everything.
-    fn wake(&self, mut pending: MutexGuard<'_, Pending>) {
-        let woken = std::mem::replace(&mut pending.woken, true);
-        drop(pending);
-        if !woken {
-            self.wake.notify_one();
+    /// Wakes `waker`, once, when something is left for the driver; `false` when
+    /// that is so already.
+    pub(crate) fn wake_when_filled(&self, waker: &Waker) -> bool {
+        let mut pending = self.lock();
+        if pending.filled {
+            return false;
         }
+        match &mut pending.driver {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        true
+    }
+
+    /// Makes the driver look at everything once more.
+    pub(crate) fn look_again(&self) {
+        fill(self.lock());
     }
 
     /// Takes one encoded event if there is room.
@@ -203,7 +214,7 @@ impl Outbox {
         let mut pending = self.lock();
         let admission = pending.admit(topic, event, self.limits)?;
         if matches!(admission, Admission::Admitted { .. }) {
-            self.wake(pending);
+            fill(pending);
         }
         Ok(admission)
     }
@@ -231,7 +242,7 @@ impl Outbox {
             return Err(closed.clone());
         }
         pending.commands.push(command);
-        self.wake(pending);
+        fill(pending);
         Ok(())
     }
 
@@ -249,14 +260,14 @@ impl Outbox {
         let mut pending = self.lock();
         pending.settling.extend(inbox.cloned());
         pending.settle_now |= now;
-        self.wake(pending);
+        fill(pending);
     }
 
     /// The driver's turn: takes everything.
     pub(crate) fn take(&self, taken: &mut Taken, stats: Stats) {
         let mut pending = self.lock();
         let pending = &mut *pending;
-        pending.woken = false;
+        pending.filled = false;
         pending.stats = stats;
         taken.topics.clear();
         taken.topics.extend(pending.names.iter().skip(pending.told_topics).cloned());
@@ -372,6 +383,16 @@ impl Outbox {
 
     pub(crate) const fn limits(&self) -> Limits {
         self.limits
+    }
+}
+
+/// Wakes the driver, if it waits.
+fn fill(mut pending: MutexGuard<'_, Pending>) {
+    pending.filled = true;
+    let driver = pending.driver.take();
+    drop(pending);
+    if let Some(driver) = driver {
+        driver.wake();
     }
 }
 

@@ -181,7 +181,6 @@ impl Gateway {
         pumped.failed = self.log.watermark().failed;
         let mut queue = WriteQueue::default();
         for (wire, (protocol, _)) in &mut self.connections {
-            protocol.kept();
             protocol.take_output(&mut queue);
             while let Some(bytes) = queue.pop() {
                 pumped.bytes.push((*wire, bytes));

@@ -1,6 +1,6 @@
 //! The connection as the driver sees it: none, one in the making, or one in use.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
 
+use super::WRITE_BYTES;
 use crate::transport::{DialError, Dialing, Stream};
 
 /// A read buffer below this much room gets a new one. Frames are slices of it,
@@ -23,6 +24,7 @@ pub(super) enum Carrier {
 
 pub(super) enum Event {
     Dialed(Result<Box<dyn Stream>, DialError>),
+    /// All that waited was written, and there was so much that more may follow.
     Wrote,
     Read,
     /// The connection is gone, and why.
@@ -31,35 +33,31 @@ pub(super) enum Event {
 
 impl Carrier {
     /// What happens next. Reading never waits for writing.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost: bytes are in the buffers or were not taken.
-    pub(super) async fn next(&mut self, read: &mut BytesMut, write: &mut BytesMut) -> Event {
+    pub(super) fn poll(&mut self, read: &mut BytesMut, write: &mut BytesMut, cx: &mut Context<'_>) -> Poll<Event> {
         match self {
-            Self::None => std::future::pending().await,
-            Self::Dialing(dialing) => Event::Dialed(dialing.await),
-            Self::Link(stream) => poll_fn(|cx| turn(&mut **stream, read, write, cx)).await,
+            Self::None => Poll::Pending,
+            Self::Dialing(dialing) => dialing.as_mut().poll(cx).map(Event::Dialed),
+            Self::Link(stream) => turn(&mut **stream, read, write, cx),
         }
     }
 }
 
 fn turn(stream: &mut dyn Stream, read: &mut BytesMut, write: &mut BytesMut, cx: &mut Context<'_>) -> Poll<Event> {
-    let wrote = match write_some(stream, write, cx) {
-        Ok(wrote) => wrote,
-        Err(error) => return Poll::Ready(Event::Lost(error.to_string())),
-    };
+    let full = write.len() >= WRITE_BYTES;
+    if let Err(error) = write_some(stream, write, cx) {
+        return Poll::Ready(Event::Lost(error.to_string()));
+    }
     match read_some(stream, read, cx) {
         Poll::Ready(Ok(0)) => Poll::Ready(Event::Lost("the gateway closed it".to_owned())),
         Poll::Ready(Ok(_)) => Poll::Ready(Event::Read),
         Poll::Ready(Err(error)) => Poll::Ready(Event::Lost(error.to_string())),
-        Poll::Pending if wrote => Poll::Ready(Event::Wrote),
+        Poll::Pending if full && write.is_empty() => Poll::Ready(Event::Wrote),
         Poll::Pending => Poll::Pending,
     }
 }
 
-/// Writes until all is written or the peer takes no more; says whether any was.
-fn write_some(stream: &mut dyn Stream, write: &mut BytesMut, cx: &mut Context<'_>) -> io::Result<bool> {
-    let mut wrote = false;
+/// Writes until all is written or the peer takes no more.
+fn write_some(stream: &mut dyn Stream, write: &mut BytesMut, cx: &mut Context<'_>) -> io::Result<()> {
     while !write.is_empty() {
         match Pin::new(&mut *stream).poll_write(cx, write) {
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
@@ -67,9 +65,8 @@ fn write_some(stream: &mut dyn Stream, write: &mut BytesMut, cx: &mut Context<'_
             Poll::Ready(Err(error)) => return Err(error),
             Poll::Pending => break,
         }
-        wrote = true;
     }
-    Ok(wrote)
+    Ok(())
 }
 
 fn read_some(stream: &mut dyn Stream, read: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

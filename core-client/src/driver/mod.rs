@@ -6,8 +6,10 @@ mod finish;
 mod work;
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -108,29 +110,38 @@ impl Driver {
 
     /// Runs until the client is closed.
     pub(crate) async fn run(mut self) {
-        let timer = sleep_until(self.origin + NEVER);
-        tokio::pin!(timer);
+        let mut timer = pin!(sleep_until(self.origin + NEVER));
+        poll_fn(|cx| self.poll(timer.as_mut(), cx)).await;
+        self.part().await;
+    }
+
+    /// Goes on until the client is over or nothing more can be done now.
+    ///
+    /// One waker for everything, and no future that is made and dropped a turn:
+    /// with an event a turn that would cost as much as the event.
+    fn poll(&mut self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.take();
             self.session.tick(self.now());
             self.carry_out();
             self.finish_drain();
             if self.over.is_some() {
-                break;
+                return Poll::Ready(());
             }
             while self.write.len() < WRITE_BYTES && self.session.transmit(&mut self.write) {}
+            if let Poll::Ready(event) = self.carrier.poll(&mut self.read, &mut self.write, cx) {
+                self.happened(event);
+                continue;
+            }
             let deadline = self.deadline();
             // A timer that is early costs one turn; setting it each turn costs more.
             if deadline < timer.deadline() || timer.is_elapsed() {
-                Sleep::reset(timer.as_mut(), deadline);
+                timer.as_mut().reset(deadline);
             }
-            tokio::select! {
-                event = self.carrier.next(&mut self.read, &mut self.write) => self.happened(event),
-                () = self.outbox.wake.notified() => {}
-                () = &mut timer => {}
+            if timer.as_mut().poll(cx).is_pending() && self.outbox.wake_when_filled(cx.waker()) {
+                return Poll::Pending;
             }
         }
-        self.part().await;
     }
 
     fn now(&self) -> Moment {

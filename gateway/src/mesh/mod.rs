@@ -8,6 +8,7 @@
 mod admin;
 mod budget;
 mod caller;
+mod kept;
 mod open;
 mod publish;
 mod shard;
@@ -16,6 +17,7 @@ mod topics;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
 use meshwire_proto::{ErrorKind, EventLimits, Moment};
 use tokio::sync::{Notify, watch};
@@ -33,6 +35,7 @@ pub use crate::store::{ProducerMark, Ticket, Watermark};
 use crate::clock::Clock;
 use crate::engine::{IdHasher, Now};
 use budget::Budget;
+use kept::Kept;
 use shard::Shard;
 use topics::Topics;
 
@@ -76,11 +79,7 @@ struct Inner {
     next_session: AtomicU64,
     hasher: IdHasher,
     budget: Budget,
-    /// How far things are kept: the truth, whoever has heard of it.
-    kept: Mutex<Watermark>,
-    kept_changed: Notify,
-    /// Wakes every connection.
-    wake: watch::Sender<()>,
+    kept: Kept,
     failed: watch::Sender<bool>,
     /// The moment the timer task sleeps to, and its alarm for an earlier one.
     alarm: AtomicU64,
@@ -121,13 +120,14 @@ impl Mesh {
     /// How far things are kept.
     #[must_use]
     pub fn watermark(&self) -> Watermark {
-        self.inner.watermark()
+        self.inner.kept.watermark()
     }
 
-    /// Changes when more is kept: one change a commit.
+    /// Wakes `waker` once the ticket is kept or the log has failed; `false` when
+    /// that is so already.
     #[must_use]
-    pub fn kept(&self) -> watch::Receiver<()> {
-        self.inner.wake.subscribe()
+    pub fn wake_when_kept(&self, ticket: Ticket, waker: &Waker) -> bool {
+        self.inner.kept.wake_when(ticket, waker)
     }
 
     /// Becomes true when the log has failed.
@@ -136,14 +136,9 @@ impl Mesh {
         self.inner.failed.subscribe()
     }
 
-    /// Tells connections that more is kept, for ever. A task of the runtime's own:
-    /// the log's thread wakes one task, and that one wakes the many from inside,
-    /// without a lock and a system call each.
+    /// Wakes those of [`Mesh::wake_when_kept`], for ever: a task of the runtime's own.
     pub async fn announce(self) {
-        loop {
-            self.inner.kept_changed.notified().await;
-            self.inner.wake.send_replace(());
-        }
+        self.inner.kept.announce().await;
     }
 
     /// Whether a ticket is kept.

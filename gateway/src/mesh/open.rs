@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use meshwire_proto::{EventLimits, EventRun, EventView, GroupName, UnixMillis};
@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use super::shard::{Shard, lock};
 use super::topics::{TopicRef, Topics};
-use super::{Authorize, Budget, IdHasher, Inner, Mesh, MeshConfig};
+use super::{Authorize, Budget, IdHasher, Inner, Kept, Mesh, MeshConfig};
 use crate::clock::Clock;
 use crate::engine::{Engine, GroupState, Producer, Settings, TopicSettings};
 use crate::store::{Block, Completions, GroupId, Position, Store, StoreError, TopicId, Watermark};
@@ -105,9 +105,7 @@ impl Mesh {
             topics: Mutex::new(Topics { names, next: recovered.next_ids.0.max(1) }),
             next_group: AtomicU32::new(recovered.next_ids.1.max(1)),
             next_session: AtomicU64::new(1),
-            kept: Mutex::new(recovered.watermark),
-            kept_changed: Notify::new(),
-            wake: watch::Sender::new(()),
+            kept: Kept::new(recovered.watermark),
             failed: watch::Sender::new(false),
             alarm: AtomicU64::new(u64::MAX),
             alarm_set: Notify::new(),
@@ -162,12 +160,6 @@ fn restore(engines: &mut [Engine], recovered: &Recovered) -> BTreeMap<meshwire_p
     names
 }
 
-impl Inner {
-    pub(super) fn watermark(&self) -> Watermark {
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Completions for Inner {
     fn kept(&self, watermark: Watermark, heads: &[(TopicId, Position)]) {
         for (topic, head) in heads {
@@ -176,11 +168,10 @@ impl Completions for Inner {
             }
         }
         self.budget.kept(watermark);
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = watermark;
+        self.kept.advance(watermark);
         if watermark.failed {
             self.failed.send_replace(true);
         }
-        self.kept_changed.notify_one();
     }
 
     fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {

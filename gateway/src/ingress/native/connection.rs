@@ -5,25 +5,32 @@
 //! to say cannot wait for each other. Over [`READ_PAUSE`] of unwritten output
 //! nothing is read: a peer that does not take its answers is not asked for more.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
+use meshwire_proto::Moment;
 use meshwire_proto::frame::PREFACE;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::frames::WriteQueue;
 use super::{Accepted, Native, Protocol, Shutdown};
 use crate::mesh::Caller;
 
-/// Room for one read. Frees with the last frame in it.
+/// Room made for reading, and the least that is worth a read.
 const READ_BYTES: usize = 64 * 1024;
+const READ_ROOM: usize = 16 * 1024;
+
+/// A connection keeps a buffer of its own only for more than this of a frame.
+const REST_BYTES: usize = 4 * 1024;
 
 /// Unwritten output above which nothing is read.
 const READ_PAUSE: usize = 4 * 1024 * 1024;
@@ -34,11 +41,19 @@ const GATHER: usize = 64;
 /// How long a connection that ends waits for the peer to take its last frames.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+thread_local! {
+    /// What the connections of this thread read into, one after the other.
+    static BUFFER: RefCell<BytesMut> = RefCell::default();
+}
+
 struct Connection {
     stream: TcpStream,
-    buffer: BytesMut,
+    /// What was read of a frame that is not whole yet.
+    rest: BytesMut,
     queue: WriteQueue,
     protocol: Protocol,
+    /// What the timer is set to.
+    timer_set: Option<Moment>,
 }
 
 pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, mut shutdown: watch::Receiver<Shutdown>) {
@@ -47,10 +62,9 @@ pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, mut shutdown:
     let protocol = Protocol::new(native.clone(), Caller::anonymous("native", Some(peer)));
     let mut queue = WriteQueue::default();
     queue.preface();
-    let mut connection = Connection { stream, buffer: prefix, queue, protocol };
-    let mut kept = native.mesh.kept();
-    connection.protocol.received(&mut connection.buffer);
-    if let Err(error) = connection.run(&native, &mut kept, &mut shutdown).await {
+    let mut connection = Connection { stream, rest: prefix, queue, protocol, timer_set: None };
+    connection.protocol.received(&mut connection.rest);
+    if let Err(error) = connection.run(&native, &mut shutdown).await {
         tracing::debug!(%peer, %error, "connection lost");
     }
     connection.protocol.disconnected();
@@ -66,125 +80,116 @@ async fn draining(shutdown: &mut watch::Receiver<Shutdown>) {
 }
 
 impl Connection {
-    async fn run(
-        &mut self,
-        native: &Native,
-        kept: &mut watch::Receiver<()>,
-        shutdown: &mut watch::Receiver<Shutdown>,
-    ) -> io::Result<()> {
-        let outbox = self.protocol.outbox();
-        let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
-        let mut timer_set = None;
+    async fn run(&mut self, native: &Native, shutdown: &mut watch::Receiver<Shutdown>) -> io::Result<()> {
+        let mut timer = pin!(sleep(Duration::ZERO));
+        let mut draining = pin!(draining(shutdown));
+        let ended = poll_fn(|cx| match self.poll(native, timer.as_mut(), cx) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending => draining.as_mut().poll(cx).map(|()| None),
+        });
+        match ended.await {
+            Some(ended) => ended?,
+            None => self.protocol.drain("the gateway is stopping"),
+        }
+        // What is queued or waits is still answered, for as long as the peer takes it.
+        timeout(LAST_WORDS, poll_fn(|cx| self.poll_rest(cx))).await.unwrap_or(Ok(()))
+    }
+
+    /// Goes on until the connection ends or nothing more can be done now.
+    ///
+    /// One waker for everything, and no future that is made and dropped a turn:
+    /// with an event a turn that would cost as much as the event.
+    fn poll(&mut self, native: &Native, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.protocol.take_output(&mut self.queue);
-            if !self.queue.is_empty() {
-                self.write()?;
-            }
+            self.write(cx)?;
             if self.protocol.is_dead() {
-                return Err(io::ErrorKind::TimedOut.into());
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             if self.protocol.is_closing() {
-                return timeout(LAST_WORDS, self.flush()).await.unwrap_or(Ok(()));
+                return Poll::Ready(Ok(()));
             }
             let deadline = self.protocol.deadline();
-            if timer_set != Some(deadline) {
+            if self.timer_set != Some(deadline) {
                 let wait = deadline.since(native.mesh.now().mono);
-                timer.as_mut().reset(tokio::time::Instant::now() + wait);
-                timer_set = Some(deadline);
+                timer.as_mut().reset(Instant::now() + wait);
+                self.timer_set = Some(deadline);
             }
-            tokio::select! {
-                biased;
-                ready = self.stream.writable(), if !self.queue.is_empty() => {
-                    ready?;
-                    self.write()?;
+            if timer.as_mut().poll(cx).is_ready() {
+                self.timer_set = None;
+                self.protocol.tick();
+                continue;
+            }
+            if self.queue.bytes < READ_PAUSE {
+                match self.read(cx)? {
+                    Poll::Ready(true) => continue,
+                    Poll::Ready(false) => return Poll::Ready(Ok(())),
+                    Poll::Pending => {}
                 }
-                ready = self.stream.readable(), if self.queue.bytes < READ_PAUSE => {
-                    ready?;
-                    if !self.read()? {
-                        return Ok(());
-                    }
-                }
-                () = outbox.filled() => {}
-                // Who waits for nothing is not woken by the syncs of others.
-                changed = kept.changed(), if self.protocol.is_waiting() => {
-                    changed.map_err(io::Error::other)?;
-                    self.protocol.kept();
-                }
-                () = &mut timer => {
-                    timer_set = None;
-                    self.protocol.tick();
-                }
-                () = draining(shutdown) => {
-                    return self.drain(kept).await;
-                }
+            }
+            if self.protocol.wake_for_output(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Writes until nothing is queued and nothing waits to be kept.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.protocol.take_output(&mut self.queue);
+            self.write(cx)?;
+            if self.queue.is_empty() && !self.protocol.is_waiting() {
+                return Poll::Ready(Ok(()));
+            }
+            if self.protocol.wake_for_output(cx.waker()) {
+                return Poll::Pending;
             }
         }
     }
 
     /// Reads once and processes; `false` at the end of the stream.
-    fn read(&mut self) -> io::Result<bool> {
-        self.buffer.reserve(READ_BYTES);
-        // Polled, not tried: a read that fills less than its room tells the runtime
-        // that there is no more, and spares a second one that finds nothing.
-        let polled = pin!(self.stream.read_buf(&mut self.buffer)).poll(&mut Context::from_waker(Waker::noop()));
-        let Poll::Ready(read) = polled else {
-            return Ok(true);
-        };
-        match read {
-            Ok(0) => Ok(false),
-            Ok(_) => {
-                self.protocol.received(&mut self.buffer);
-                if self.buffer.is_empty() {
-                    // An idle connection keeps no buffer.
-                    self.buffer = BytesMut::new();
-                }
-                Ok(true)
-            }
-            Err(e) => Err(e),
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let own = self.rest.len() >= REST_BYTES;
+        let mut buffer = if own { std::mem::take(&mut self.rest) } else { BUFFER.take() };
+        if !own {
+            buffer.extend_from_slice(&self.rest);
         }
+        if buffer.capacity() - buffer.len() < READ_ROOM {
+            buffer.reserve(READ_BYTES);
+        }
+        // This future keeps nothing between polls, so it may be made anew each time.
+        let read = pin!(self.stream.read_buf(&mut buffer)).poll(cx);
+        if let Poll::Ready(Ok(1..)) = read {
+            self.protocol.received(&mut buffer);
+        }
+        if buffer.len() >= REST_BYTES {
+            self.rest = buffer;
+        } else {
+            self.rest = BytesMut::from(&*buffer);
+            buffer.clear();
+            if buffer.capacity() <= 2 * READ_BYTES {
+                BUFFER.set(buffer);
+            }
+        }
+        Poll::Ready(Ok(ready!(read)? > 0))
     }
 
-    fn write(&mut self) -> io::Result<()> {
-        let mut slices = [IoSlice::new(&[]); GATHER];
-        let mut count = 0;
-        for (slot, chunk) in slices.iter_mut().zip(&self.queue.chunks) {
-            *slot = IoSlice::new(chunk);
-            count += 1;
-        }
-        match self.stream.try_write_vectored(slices.get(..count).unwrap_or_default()) {
-            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                self.queue.advance(written);
-                Ok(())
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// Writes what is queued, for as long as the peer takes it.
-    async fn flush(&mut self) -> io::Result<()> {
+    /// Writes until all is written or the peer takes no more.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while !self.queue.is_empty() {
-            self.stream.writable().await?;
-            self.write()?;
+            let mut slices = [IoSlice::new(&[]); GATHER];
+            let mut count = 0;
+            for (slot, chunk) in slices.iter_mut().zip(&self.queue.chunks) {
+                *slot = IoSlice::new(chunk);
+                count += 1;
+            }
+            let slices = slices.get(..count).unwrap_or_default();
+            match Pin::new(&mut self.stream).poll_write_vectored(cx, slices)? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(written) => self.queue.advance(written),
+                Poll::Pending => break,
+            }
         }
         Ok(())
-    }
-
-    /// Tells the peer, answers what waits, and ends, within [`LAST_WORDS`].
-    async fn drain(&mut self, kept: &mut watch::Receiver<()>) -> io::Result<()> {
-        self.protocol.drain("the gateway is stopping");
-        let finish = async {
-            loop {
-                self.protocol.kept();
-                self.protocol.take_output(&mut self.queue);
-                self.flush().await?;
-                if !self.protocol.is_waiting() {
-                    return Ok(());
-                }
-                kept.changed().await.map_err(io::Error::other)?;
-            }
-        };
-        timeout(LAST_WORDS, finish).await.unwrap_or(Ok(()))
     }
 }

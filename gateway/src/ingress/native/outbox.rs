@@ -1,9 +1,9 @@
 //! Deliveries on their way to one connection.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 use meshwire_proto::frame::DeliverRun;
-use tokio::sync::Notify;
 
 use crate::delivery::Sink;
 
@@ -12,18 +12,19 @@ use crate::delivery::Sink;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
-    filled: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     deliveries: Vec<DeliverRun>,
+    /// The connection's task, when it waits.
+    waker: Option<Waker>,
     /// Another connection has taken the session over.
     closed: bool,
 }
 
 impl Outbox {
-    fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -32,14 +33,25 @@ impl Outbox {
         std::mem::swap(&mut self.queue().deliveries, into);
     }
 
-    pub(super) async fn filled(&self) {
-        self.filled.notified().await;
+    /// Wakes `waker`, once, when something is queued or the outbox is closed;
+    /// `false` when that is so already.
+    pub(super) fn wake_when_filled(&self, waker: &Waker) -> bool {
+        let mut queue = self.queue();
+        if queue.closed || !queue.deliveries.is_empty() {
+            return false;
+        }
+        match &mut queue.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        true
     }
 
     /// Tells the connection that its session is another's now.
     pub(super) fn close(&self) {
-        self.queue().closed = true;
-        self.filled.notify_one();
+        let mut queue = self.queue();
+        queue.closed = true;
+        wake(queue);
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -51,10 +63,14 @@ impl Sink for Outbox {
     fn deliver(&self, run: DeliverRun) {
         let mut queue = self.queue();
         queue.deliveries.push(run);
-        let first = queue.deliveries.len() == 1;
-        drop(queue);
-        if first {
-            self.filled.notify_one();
-        }
+        wake(queue);
+    }
+}
+
+fn wake(mut queue: MutexGuard<'_, Queue>) {
+    let waker = queue.waker.take();
+    drop(queue);
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }

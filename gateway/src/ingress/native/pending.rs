@@ -17,6 +17,8 @@ enum Answer {
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     answers: Vec<(Ticket, Answer)>,
+    /// Tickets that nobody is woken for yet.
+    fresh: Vec<Ticket>,
 }
 
 impl Pending {
@@ -28,15 +30,27 @@ impl Pending {
             before.count += receipt.count;
             return;
         }
-        self.answers.push((ticket, Answer::Receipt(receipt)));
+        self.push(ticket, Answer::Receipt(receipt));
     }
 
     pub(super) fn settle(&mut self, ticket: Ticket, result: SettleResult) {
-        self.answers.push((ticket, Answer::Settle(result)));
+        self.push(ticket, Answer::Settle(result));
     }
 
     pub(super) fn frame(&mut self, ticket: Ticket, frame: ServerFrame) {
-        self.answers.push((ticket, Answer::Frame(frame)));
+        self.push(ticket, Answer::Frame(frame));
+    }
+
+    fn push(&mut self, ticket: Ticket, answer: Answer) {
+        if self.answers.last().is_none_or(|(last, _)| *last != ticket) {
+            self.fresh.push(ticket);
+        }
+        self.answers.push((ticket, answer));
+    }
+
+    /// What nobody is woken for yet; from now on the caller sees to that.
+    pub(super) fn fresh(&mut self) -> impl Iterator<Item = Ticket> {
+        self.fresh.drain(..)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -46,6 +60,7 @@ impl Pending {
     /// Takes out what is kept. `settled_through` goes with settle results.
     pub(super) fn kept(&mut self, watermark: Watermark, settled_through: u64) -> Vec<ServerFrame> {
         let (mut receipts, mut settled, mut frames) = (Vec::new(), Vec::new(), Vec::new());
+        self.fresh.retain(|ticket| !watermark.covers(*ticket));
         let kept = self.answers.extract_if(.., |(ticket, _)| watermark.covers(*ticket));
         for (_, answer) in kept {
             match answer {

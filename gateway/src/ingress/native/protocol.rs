@@ -4,6 +4,7 @@
 //! socket, no task and no clock: the connection task and the simulation drive it.
 
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
 use meshwire_proto::frame::{ClientFrame, DeliverRun, FrameError, FrameParser, ServerFrame, Settled};
@@ -173,7 +174,6 @@ impl Protocol {
                 let answer = answer.encode_to_vec().into();
                 let frame = wire::AdminAnswer { number: admin.number, answer, ..wire::AdminAnswer::default() };
                 self.pending.frame(ticket, ServerFrame::Admin(frame));
-                self.kept();
             }
             Err(refusal) => self.send(ServerFrame::Admin(wire::AdminAnswer {
                 number: admin.number,
@@ -191,8 +191,8 @@ impl Protocol {
         self.closing = true;
     }
 
-    /// Looks at what waited for the watermark.
-    pub fn kept(&mut self) {
+    /// Looks at what waits for the watermark.
+    fn kept(&mut self) {
         if self.pending.is_empty() {
             return;
         }
@@ -247,17 +247,20 @@ impl Protocol {
         !self.pending.is_empty()
     }
 
-    /// Moves what is to be written to `queue`.
+    /// Moves what is to be written by now to `queue`.
     pub fn take_output(&mut self, queue: &mut WriteQueue) {
+        self.kept();
         if std::mem::take(&mut self.unconfirmed) {
             self.control.push(ServerFrame::Settled(Settled { through: self.settled_through, results: Vec::new() }));
         }
         for frame in self.control.drain(..) {
             queue.frame(&frame);
         }
-        self.outbox.take(&mut self.deliveries);
-        for delivery in self.deliveries.drain(..) {
-            queue.delivery(&delivery);
+        if !self.closing {
+            self.outbox.take(&mut self.deliveries);
+            for delivery in self.deliveries.drain(..) {
+                queue.delivery(&delivery);
+            }
         }
         if self.outbox.is_closed() && !self.closing {
             self.lost_session();
@@ -298,9 +301,16 @@ impl Protocol {
         self.native.sessions.suspend(id, &self.outbox, self.native.mesh.now().mono + window);
     }
 
-    /// Waits until deliveries are queued.
-    pub(super) fn outbox(&self) -> Arc<Outbox> {
-        self.outbox.clone()
+    /// Wakes `waker` when there may be more output though nothing is received and
+    /// no time passes; `false` when there is already.
+    pub(super) fn wake_for_output(&mut self, waker: &Waker) -> bool {
+        let mut news = false;
+        for ticket in self.pending.fresh() {
+            news |= !self.native.mesh.wake_when_kept(ticket, waker);
+        }
+        // Nothing more is delivered to a connection that ends.
+        news |= !self.closing && !self.outbox.wake_when_filled(waker);
+        !news
     }
 
     pub(super) fn send(&mut self, frame: ServerFrame) {

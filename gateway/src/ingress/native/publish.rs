@@ -29,7 +29,6 @@ impl Protocol {
             let result = self.publish_run(session, &run, mark);
             self.answer(&run, result);
         }
-        self.kept();
     }
 
     fn publish_run(&self, session: &mut Session, run: &PublishRun, mark: ProducerMark) -> Result<Published, Refusal> {

@@ -147,7 +147,6 @@ impl Protocol {
             }
         }
         self.unconfirmed = true;
-        self.kept();
     }
 
     fn settle_range(&self, session: &Session, frame: &Settle, range: &SettleRange) -> Vec<(Ticket, SettleResult)> {

@@ -11,6 +11,9 @@ use meshwire_proto::Moment;
 /// The wait is never longer, however slow the disk.
 const MOST: Duration = Duration::from_millis(1);
 
+/// About what it takes to answer a publisher and to get its next event.
+const TURN: Duration = Duration::from_micros(16);
+
 /// Decides how long a batch waits for company.
 #[derive(Debug, Default)]
 pub(super) struct Gather {
@@ -18,24 +21,26 @@ pub(super) struct Gather {
     wanted: u64,
     /// Moving average of how long a sync takes.
     sync_time: Option<Duration>,
-    /// Events of the last group commit and of the one that is being written.
-    last: u64,
-    current: u64,
+    /// Events that the next sync covers.
+    written: u64,
 }
 
 impl Gather {
     /// Events were written for the next sync.
     pub(super) fn wrote(&mut self, events: u64) {
-        self.current += events;
+        self.written += events;
     }
 
-    /// A sync has ended.
-    pub(super) fn synced(&mut self, now: Moment, took: Duration) {
+    /// A sync has ended, and so many events came meanwhile.
+    ///
+    /// If every publisher has one event in flight, they and those that are answered
+    /// now are all there are: with everyone there, nothing is left to wait for.
+    pub(super) fn synced(&mut self, now: Moment, took: Duration, waiting: u64) {
         let average = self.sync_time.map_or(took, |t| (t * 7 + took) / 8);
         self.sync_time = Some(average);
-        self.wanted = self.last + self.current;
-        (self.last, self.current) = (self.current, 0);
-        self.until = (self.wanted > 0).then(|| now + (average / 4).min(MOST));
+        self.wanted = waiting + std::mem::take(&mut self.written);
+        let turns = TURN.saturating_mul(u32::try_from(self.wanted).unwrap_or(u32::MAX));
+        self.until = (self.wanted > 0).then(|| now + turns.max(average / 4).min(MOST));
     }
 
     /// Whether a batch of so many events should still wait.
@@ -74,11 +79,17 @@ mod tests {
         Moment(n * 1000)
     }
 
+    /// After a sync of so many events that took so long, while others came.
+    fn after(events: u64, took: Duration, waiting: u64) -> Gather {
+        let mut gather = Gather::default();
+        gather.wrote(events);
+        gather.synced(ms(10), took, waiting);
+        gather
+    }
+
     #[test]
     fn a_wait_whose_time_is_up_holds_nobody_who_comes_later() {
-        let mut gather = Gather::default();
-        gather.wrote(10);
-        gather.synced(ms(10), Duration::from_millis(2));
+        let mut gather = after(10, Duration::from_millis(2), 0);
         gather.let_pass(Moment(10_499));
         assert!(gather.waits(1));
         gather.let_pass(Moment(10_500));
@@ -92,32 +103,28 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_is_a_quarter_of_the_sync_time_and_at_most_a_millisecond() {
-        let mut gather = Gather::default();
-        gather.wrote(10);
-        gather.synced(ms(10), Duration::from_millis(2));
+    fn the_wait_is_a_quarter_of_the_sync_time_or_a_turn_for_each_and_at_most_a_millisecond() {
+        let gather = after(10, Duration::from_millis(2), 0);
         assert_eq!(gather.deadline(), Some(Moment(10_500)));
         assert!(gather.holds(Moment(10_499), 1) && !gather.holds(Moment(10_500), 1));
-        gather.wrote(10);
-        gather.synced(ms(20), Duration::from_millis(500));
-        assert_eq!(gather.deadline(), Some(ms(21)));
+        assert_eq!(after(10, Duration::from_micros(100), 15).deadline(), Some(Moment(10_400)));
+        assert_eq!(after(10, Duration::from_millis(500), 0).deadline(), Some(ms(11)));
+        assert_eq!(after(u64::MAX / 2, Duration::from_millis(1), 0).deadline(), Some(ms(11)));
     }
 
     #[test]
-    fn as_many_events_as_the_last_two_batches_held_end_the_wait() {
-        let mut gather = Gather::default();
-        gather.wrote(20);
-        gather.synced(ms(10), Duration::from_millis(4));
-        gather.wrote(30);
-        gather.synced(ms(20), Duration::from_millis(4));
-        assert!(gather.holds(ms(20), 49) && !gather.holds(ms(20), 50));
+    fn the_wait_ends_when_all_are_there_who_were_answered_or_came_meanwhile() {
+        let gather = after(30, Duration::from_millis(4), 20);
+        assert!(gather.holds(ms(10), 49) && !gather.holds(ms(10), 50));
     }
 
     #[test]
-    fn after_batches_without_events_nothing_waits() {
-        let mut gather = Gather::default();
-        gather.wrote(0);
-        gather.synced(ms(10), Duration::from_millis(4));
-        assert!(!gather.holds(ms(10), 0));
+    fn a_publisher_who_is_alone_never_waits() {
+        assert!(!after(1, Duration::from_millis(4), 0).holds(ms(10), 1));
+    }
+
+    #[test]
+    fn after_a_sync_without_events_nothing_waits() {
+        assert!(!after(0, Duration::from_millis(4), 0).holds(ms(10), 0));
     }
 }

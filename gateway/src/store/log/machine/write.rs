@@ -219,7 +219,7 @@ impl LogMachine {
         self.dirty = false;
         self.idle_since = now;
         self.kept_changed = true;
-        self.gather.synced(now, now.since(began));
+        self.gather.synced(now, now.since(began), self.pending.events());
         self.show();
     }
 
