@@ -177,12 +177,9 @@ impl Completions for Inner {
     fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {
         let block = match result {
             Ok(block) => Some((topic, block)),
+            // Never a read that may succeed later: who reads on is told of a gap.
             Err(error) => {
-                tracing::error!(topic = topic.0, position = from, %error, "a block cannot be read");
-                // What is damaged is passed over; anything else would only fail again.
-                if !matches!(error, StoreError::Damaged(_)) {
-                    return;
-                }
+                tracing::error!(topic = topic.0, position = from, %error, "a stored block is lost");
                 None
             }
         };

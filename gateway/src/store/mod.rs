@@ -326,7 +326,8 @@ pub trait Completions: Send + Sync {
     /// before that position may now be shown to consumers.
     fn kept(&self, watermark: Watermark, heads: &[(TopicId, Position)]);
 
-    /// A read that was pending has ended.
+    /// A read that was pending has ended: with a block, or with the damage in its place, which reads of it then pass
+    /// over. A store that only fails to read tries again by itself, and the read stays pending.
     fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>);
 }
 

@@ -148,6 +148,13 @@ pub enum DiskFault {
     NoSpace,
     /// There is no such file.
     Missing,
+    /// Bytes could not be read: what they are is not known, so nothing may be made of it.
+    Unreadable {
+        /// Of which file.
+        file: FileName,
+        /// From where on.
+        offset: u64,
+    },
     /// Anything else.
     Other,
 }
@@ -176,7 +183,7 @@ pub trait Disk: Send + Sync + 'static {
     /// Fills `buffer` from `offset` on; the number of bytes read is smaller only at the file's end.
     ///
     /// # Errors
-    /// The file is missing or cannot be read.
+    /// [`DiskFault::Missing`], or [`DiskFault::Unreadable`] with the place. The buffer then holds nothing of meaning.
     fn read(&self, file: FileName, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError>;
 
     /// Carries out one operation.

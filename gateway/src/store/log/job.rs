@@ -40,8 +40,21 @@ pub struct JobResult(pub(super) Outcome);
 #[derive(Debug)]
 pub(super) enum Outcome {
     Ended(Result<(), DiskError>),
-    Read { index: Option<Arc<SegmentIndex>>, blocks: Vec<(BlockEntry, Result<Block, StoreError>)> },
+    Read(Fetch),
+    /// Something could not be read: nothing is known, and it must be tried again.
+    Unread(DiskError),
 }
+
+/// What a fetch brought.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    /// The segment's index, if it had to be loaded.
+    pub(super) index: Option<Arc<SegmentIndex>>,
+    pub(super) blocks: Blocks,
+}
+
+/// Blocks, or the damage in their place.
+pub(super) type Blocks = Vec<(BlockEntry, Result<Block, StoreError>)>;
 
 #[derive(Debug)]
 pub(super) struct Read {
@@ -66,7 +79,7 @@ impl Job {
     #[must_use]
     pub fn run(self, disk: &dyn Disk) -> JobResult {
         JobResult(match self.0 {
-            Work::Read(read) => read.run(disk),
+            Work::Read(read) => read.run(disk).map_or_else(Outcome::Unread, Outcome::Read),
             Work::Allocate { segment, len } => Outcome::Ended(allocate(disk, segment, len)),
             Work::Zero { segment, offset, len } => Outcome::Ended(zero(disk, segment, offset, len)),
             Work::Checkpoint { slot, bytes } => Outcome::Ended(replace(disk, Part::Checkpoint(slot), bytes)),
@@ -125,61 +138,61 @@ pub(super) fn free(disk: &dyn Disk, files: &[FileName]) -> Result<(), DiskError>
 }
 
 impl Read {
-    fn run(self, disk: &dyn Disk) -> Outcome {
+    fn run(self, disk: &dyn Disk) -> Result<Fetch, DiskError> {
         let (index, entries) = match &self.index {
             ReadIndex::Known(entries) => (None, entries.clone()),
             ReadIndex::Load => {
-                let index = self.load(disk);
+                let index = self.load(disk)?;
                 let entries = together(index.blocks_from(self.topic, self.from));
                 (Some(Arc::new(index)), entries)
             }
         };
-        let blocks = self.blocks(disk, entries);
-        Outcome::Read { index, blocks }
+        let blocks = match self.blocks(disk, &entries) {
+            // A bad place in a neighbour must not keep the wanted block back.
+            Err(_) if entries.len() > 1 => self.blocks(disk, entries.split_at(1).0)?,
+            blocks => blocks?,
+        };
+        Ok(Fetch { index, blocks })
     }
 
-    fn load(&self, disk: &dyn Disk) -> SegmentIndex {
+    fn load(&self, disk: &dyn Disk) -> Result<SegmentIndex, DiskError> {
         let file = FileName::of(Part::Index(self.segment));
         // No index is as long as its segment.
-        let stored = read_whole(disk, file, self.used as usize + 4096).ok().flatten();
+        let stored = read_whole(disk, file, self.used as usize + 4096)?;
         if let Some(index) = stored.and_then(|bytes| SegmentIndex::decode(&bytes, self.generation)) {
-            return index;
+            return Ok(index);
         }
         tracing::info!(segment = self.segment, "the index of a segment is missing or bad and is made anew");
-        let index = index_segment(disk, self.segment, self.generation, self.used);
+        let index = index_segment(disk, self.segment, self.generation, self.used)?;
         if let Err(error) = replace(disk, Part::Index(self.segment), index.encode(self.generation)) {
             tracing::warn!(%error, "the index cannot be written; it will be made anew again");
         }
-        index
+        Ok(index)
     }
 
     /// Reads neighbouring blocks in one go.
-    fn blocks(&self, disk: &dyn Disk, entries: Vec<BlockEntry>) -> Vec<(BlockEntry, Result<Block, StoreError>)> {
+    fn blocks(&self, disk: &dyn Disk, entries: &[BlockEntry]) -> Result<Blocks, DiskError> {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
         let start = first.offset;
         let file = FileName::of(Part::Segment(self.segment));
         let mut buffer = vec![0; (last.offset + last.len - start) as usize];
-        let read = disk.read(file, u64::from(start), &mut buffer);
+        let read = disk.read(file, u64::from(start), &mut buffer)?;
         let buffer = Bytes::from(buffer);
         let useful: u32 = entries.iter().map(|e| e.len).sum();
         // Blocks share what was read, unless most of it is other topics': that would be held for nothing.
         let shared = entries.len() == 1 || useful as usize * 4 >= buffer.len() * 3;
         let one = |entry: &BlockEntry| {
             let at = (entry.offset - start) as usize;
-            match &read {
-                Ok(read) if at + entry.len as usize <= *read => {
-                    let bytes = buffer.slice(at..at + entry.len as usize);
-                    let bytes = if shared { bytes } else { Bytes::copy_from_slice(&bytes) };
-                    open_block(entry, bytes).ok_or_else(|| self.damaged(entry))
-                }
-                Ok(_) => Err(self.damaged(entry)),
-                Err(error) => Err(StoreError::Damaged(error.message.clone())),
+            if at + entry.len as usize > read {
+                return Err(self.damaged(entry));
             }
+            let bytes = buffer.slice(at..at + entry.len as usize);
+            let bytes = if shared { bytes } else { Bytes::copy_from_slice(&bytes) };
+            open_block(entry, bytes).ok_or_else(|| self.damaged(entry))
         };
-        let results: Vec<_> = entries.iter().map(one).collect();
-        entries.into_iter().zip(results).collect()
+        Ok(entries.iter().map(|entry| (*entry, one(entry))).collect())
     }
 
     fn damaged(&self, entry: &BlockEntry) -> StoreError {

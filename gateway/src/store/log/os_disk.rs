@@ -179,6 +179,14 @@ fn failed(what: impl std::fmt::Display, error: &io::Error) -> DiskError {
     DiskError { fault, message: format!("{what}: {error}") }
 }
 
+/// What a read says of a failure: a file that is not there is another thing than bytes that do not come.
+fn unreadable(file: FileName, offset: u64, error: DiskError) -> DiskError {
+    match error.fault {
+        DiskFault::Missing => error,
+        _ => DiskError { fault: DiskFault::Unreadable { file, offset }, ..error },
+    }
+}
+
 impl Disk for OsDisk {
     fn list(&self) -> Result<Vec<(FileName, u64)>, DiskError> {
         let mut files = Vec::new();
@@ -201,7 +209,7 @@ impl Disk for OsDisk {
     }
 
     fn read(&self, file: FileName, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
-        let fail = |e| failed(format!("{file}: read at {offset}"), &e);
+        let fail = |e| unreadable(file, offset, failed(format!("{file}: read at {offset}"), &e));
         let handle = self.handle(file).map_err(fail)?;
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|r| !r.is_empty()) {

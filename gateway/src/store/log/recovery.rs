@@ -8,7 +8,7 @@ use meshwire_proto::{Moment, UnixMillis};
 
 use super::LogOptions;
 use super::checkpoint::{self, Checkpoint};
-use super::disk::{Disk, DiskError, DiskOp, FileName, Part, read_whole, replace};
+use super::disk::{Disk, DiskError, DiskFault, DiskOp, FileName, Part, read_whole, replace};
 use super::fold::Fold;
 use super::format::{
     Directory, EPOCH_SLOT, FormatError, SEGMENT_HEADER, VERSION, decode_epoch, encode_epoch, generation,
@@ -17,6 +17,7 @@ use super::index::SegmentIndex;
 use super::job;
 use super::machine::{Active, LogMachine, Space, Start};
 use super::recent::RecentEvents;
+use super::scan::Scanner;
 use super::segment::Sealed;
 use super::walk::{End, Scanned, SegmentFile, Walk};
 use crate::store::Watermark;
@@ -76,9 +77,32 @@ pub enum OpenError {
     /// Without what is damaged, the rest cannot be trusted.
     #[error("{0}")]
     Damaged(String),
-    /// An operation failed.
+    /// Something could not be read. Nothing was cut: what is not known cannot be told from what was never acknowledged.
+    #[error(
+        "opening the log stopped at what cannot be read: {cause}; nothing was cut. Check the disk and that this user may \
+         read the file, then start again; if the bytes are lost for good, put the file back from a copy, or name another \
+         directory with --data-dir"
+    )]
+    Unreadable {
+        /// The file.
+        file: FileName,
+        /// From where on.
+        offset: u64,
+        /// File, offset, and the system's words.
+        cause: String,
+    },
+    /// Another operation failed.
     #[error("opening the log failed: {0}")]
-    Disk(#[from] DiskError),
+    Disk(DiskError),
+}
+
+impl From<DiskError> for OpenError {
+    fn from(error: DiskError) -> Self {
+        match error.fault {
+            DiskFault::Unreadable { file, offset } => Self::Unreadable { file, offset, cause: error.message },
+            _ => Self::Disk(error),
+        }
+    }
 }
 
 impl OpenError {
@@ -370,18 +394,23 @@ impl Parts {
     fn cut(&self, disk: &dyn Disk, end: Option<End>, files: &[SegmentFile]) -> Result<u64, OpenError> {
         let mut torn = 0;
         let Some(end) = end else { return Ok(0) };
+        let mut tail = None;
         for (at, file) in files.iter().enumerate().skip(end.file) {
             let is_active = self.active.as_ref().is_some_and(|a| a.number == file.number);
             if self.sealed.contains_key(&file.number) {
                 continue;
             }
             let from = if at == end.file { end.offset } else { 0 };
-            let until = super::scan::Scanner::new(disk, file.number, file.len).end_of_data(from)?;
+            let until = Scanner::new(disk, file.number, file.len).end_of_data(from)?;
             torn += until - from;
             if is_active && until > from {
-                tracing::warn!(file = %FileName::of(Part::Segment(file.number)), from, until, "cutting a torn tail");
-                job::zero(disk, file.number, from, until - from)?;
+                tail = Some((file.number, from, until));
             }
+        }
+        // Only when everything could be read.
+        if let Some((segment, from, until)) = tail {
+            tracing::warn!(file = %FileName::of(Part::Segment(segment)), from, until, "cutting a torn tail");
+            job::zero(disk, segment, from, until - from)?;
         }
         Ok(torn)
     }

@@ -78,9 +78,10 @@ impl<'d> Scanner<'d> {
         let want = usize::try_from(self.len - offset).map_or(usize::MAX, |rest| rest.min(len.max(CHUNK)));
         self.buffer.resize(want.max(have), 0);
         let (_, rest) = self.buffer.split_at_mut(have);
-        let read = self.disk.read(self.file, offset + have as u64, rest)?;
-        self.buffer.truncate(have + read);
-        Ok(())
+        let read = self.disk.read(self.file, offset + have as u64, rest);
+        // What could not be read must not stay as zeros.
+        self.buffer.truncate(have + read.as_ref().map_or(0, |read| *read));
+        read.map(drop)
     }
 
     pub(super) fn head(&mut self) -> Result<Head, DiskError> {
@@ -164,30 +165,35 @@ impl<'d> Scanner<'d> {
     }
 }
 
-/// The index of a segment, made from its records; what is damaged is not in it.
-pub(super) fn index_segment(disk: &dyn Disk, segment: u64, generation: u64, used: u64) -> SegmentIndex {
+/// The index of a segment, made from its records. What is damaged is named and not in it.
+///
+/// # Errors
+/// Not all of it could be read: nothing is known of what it holds.
+pub(super) fn index_segment(
+    disk: &dyn Disk,
+    segment: u64,
+    generation: u64,
+    used: u64,
+) -> Result<SegmentIndex, DiskError> {
     let mut index = SegmentIndex::default();
     let mut scanner = Scanner::new(disk, segment, used);
     let mut offset = SEGMENT_HEADER as u64;
     while offset < used {
-        let step = match scanner.record(offset) {
-            Ok(Found::Record(header, body)) if header.generation == generation => {
+        let skip = match scanner.record(offset)? {
+            Found::Record(header, body) if header.generation == generation => {
                 add_blocks(&mut index, body, offset);
-                header.record_len()
+                offset += header.record_len();
+                continue;
             }
-            Ok(Found::BadBody(header)) if header.generation == generation => header.record_len(),
-            Err(error) => {
-                tracing::error!(%error, "a segment cannot be read");
-                return index;
-            }
-            Ok(_) => match scanner.search(offset + 1, &|h| h.generation == generation) {
-                Ok(Some((found, _))) => found - offset,
-                _ => return index,
-            },
+            Found::BadBody(header) if header.generation == generation => header.record_len(),
+            _ => 1,
         };
-        offset += step;
+        let next = scanner.search(offset + skip, &|h| h.generation == generation)?.map_or(used, |(found, _)| found);
+        let file = FileName::of(Part::Segment(segment));
+        tracing::error!(%file, offset, next, "damage: what stands between these offsets is not what was written");
+        offset = next;
     }
-    index
+    Ok(index)
 }
 
 /// Adds the blocks of one record's body to an index.

@@ -2,6 +2,7 @@
 //! demand and can be full. The same calls and seeds give the same bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskError, DiskFault, DiskOp, FileName};
@@ -62,6 +63,8 @@ pub enum SimFault {
 pub struct SimCounts {
     /// Operations asked for.
     pub ops: u64,
+    /// Reads asked for.
+    pub reads: u64,
     /// Syncs done.
     pub syncs: u64,
     /// Files of which power loss kept some unsynced sectors and lost others.
@@ -78,6 +81,10 @@ struct State {
     /// Changes of names that no sync of their folder covers, in order.
     changes: Vec<NameChange>,
     faults: BTreeMap<u64, SimFault>,
+    /// Reads that will fail, by number.
+    bad_reads: BTreeSet<u64>,
+    /// Bytes that cannot be read.
+    unreadable: Option<(FileName, Range<u64>)>,
     off: bool,
     capacity: Option<u64>,
     counts: SimCounts,
@@ -119,6 +126,16 @@ impl SimDisk {
         self.lock().faults.insert(op, fault);
     }
 
+    /// Plans that a read fails, by its number, as [`SimCounts::reads`] counts them.
+    pub fn plan_read(&self, read: u64) {
+        self.lock().bad_reads.insert(read);
+    }
+
+    /// Every read that touches these bytes of a file fails, until it is lifted with `None`.
+    pub fn set_unreadable(&self, place: Option<(FileName, Range<u64>)>) {
+        self.lock().unreadable = place;
+    }
+
     /// Bytes that all files together may have; `None` for no limit.
     pub fn set_capacity(&self, capacity: Option<u64>) {
         self.lock().capacity = capacity;
@@ -149,6 +166,7 @@ impl SimDisk {
         state.lose_data(mode, &mut seeded);
         state.off = false;
         state.faults.clear();
+        state.bad_reads.clear();
     }
 
     /// Changes bytes of a file, and nothing notices: for tests of damage.
@@ -335,8 +353,19 @@ impl Disk for SimDisk {
 
     fn read(&self, file: FileName, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
         let mut state = self.lock();
-        if state.off {
-            return Err(refused(DiskFault::Other, file, "the power is off"));
+        let number = state.counts.reads;
+        state.counts.reads += 1;
+        let end = offset + buffer.len() as u64;
+        let is_bad =
+            state.unreadable.as_ref().is_some_and(|(of, bytes)| *of == file && offset < bytes.end && bytes.start < end);
+        let why = match (state.off, is_bad || state.bad_reads.remove(&number)) {
+            (true, _) => Some("the power is off"),
+            (false, true) => Some("a planned failure"),
+            (false, false) => None,
+        };
+        if let Some(why) = why {
+            let fault = DiskFault::Unreadable { file, offset };
+            return Err(refused(fault, format_args!("{file}: read at {offset}"), why));
         }
         let rest = state.inode(file)?.data.get(offset as usize..).unwrap_or_default();
         let len = rest.len().min(buffer.len());

@@ -205,10 +205,11 @@ impl LogStore {
         self.shared.lock().handle(now, Input::Tick { wall });
     }
 
-    /// When [`LogStore::next_write`] may have something though nothing happens.
+    /// When [`LogStore::next_write`] or [`LogStore::next_job`] may have something though nothing happens.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        self.shared.lock().writer_deadline()
+        let machine = self.shared.lock();
+        machine.writer_deadline().into_iter().chain(machine.worker_deadline()).min()
     }
 
     /// Carries out everything that is left, on the caller's thread.

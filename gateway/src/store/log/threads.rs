@@ -92,7 +92,8 @@ fn work(shared: &Shared, completions: &dyn Completions) {
                 shared.writer.notify_one();
                 return;
             }
-            machine = wait(shared, &shared.worker, machine, Some(next_tick));
+            let until = machine.worker_deadline().map_or(next_tick, |at| at.min(next_tick));
+            machine = wait(shared, &shared.worker, machine, Some(until));
             continue;
         }
         drop(machine);

@@ -112,7 +112,7 @@ impl Walk<'_> {
         let first_batch = self.expected;
         let mut index = SegmentIndex::default();
         let next = loop {
-            let skip = match scanner.record(offset).map_err(OpenError::Disk)? {
+            let skip = match scanner.record(offset)? {
                 Found::Newer(what) => return Err(OpenError::newer(file.number, offset, &what)),
                 Found::Record(header, body) if self.is_next(&header, generation) => {
                     self.take(file.number, offset, &header, body, &mut index)?;
@@ -125,7 +125,7 @@ impl Walk<'_> {
             if self.continues(at + 1)? {
                 break Some((at + 1, None));
             }
-            let what = if skip > 1 { self.name_topics(&mut scanner, offset) } else { "record header".to_owned() };
+            let what = if skip > 1 { self.name_topics(&mut scanner, offset)? } else { "record header".to_owned() };
             match self.behind(at, offset, skip, Some(generation), &what)? {
                 Behind::Record(to, found, _) if to == at => offset = found,
                 Behind::Record(to, found, header) => break Some((to, Some((found, header)))),
@@ -140,7 +140,7 @@ impl Walk<'_> {
 
     /// The header of a segment if it is the one that should come.
     fn head(&self, scanner: &mut Scanner<'_>, file: SegmentFile) -> Result<Option<SegmentHeader>, OpenError> {
-        let header = match scanner.head().map_err(OpenError::Disk)? {
+        let header = match scanner.head()? {
             Head::Whole(header) if header.number == file.number && header.epoch >= self.epoch => header,
             Head::Newer(what) => return Err(OpenError::newer(file.number, 0, &what)),
             _ => return Ok(None),
@@ -149,7 +149,7 @@ impl Walk<'_> {
     }
 
     fn is_unused(&self, scanner: &mut Scanner<'_>) -> Result<bool, OpenError> {
-        Ok(matches!(scanner.head().map_err(OpenError::Disk)?, Head::Zero))
+        Ok(matches!(scanner.head()?, Head::Zero))
     }
 
     fn is_next(&self, header: &RecordHeader, generation: u64) -> bool {
@@ -219,13 +219,13 @@ impl Walk<'_> {
             let (mut from, generation) = if number == at && offset > 0 {
                 (offset + skip, generation)
             } else {
-                let head = scanner.head().map_err(OpenError::Disk)?;
+                let head = scanner.head()?;
                 (SEGMENT_HEADER as u64, if let Head::Whole(h) = head { Some(h.generation) } else { None })
             };
             let counts = |h: &RecordHeader| {
                 h.batch >= expected && h.epoch >= self.epoch && generation.is_none_or(|g| g == h.generation)
             };
-            while let Some((found, header)) = scanner.search(from, &counts).map_err(OpenError::Disk)? {
+            while let Some((found, header)) = scanner.search(from, &counts)? {
                 first.get_or_insert((number, found, header));
                 was_synced |= header.synced >= expected;
                 if was_synced {
@@ -250,22 +250,20 @@ impl Walk<'_> {
     }
 
     /// The topics of a record with a bad body, as far as they can be read.
-    fn name_topics(&self, scanner: &mut Scanner<'_>, offset: u64) -> String {
-        let mut names = || -> Result<Vec<String>, DiskError> {
-            let Some(Ok(Some(header))) = scanner.bytes(offset, RECORD_HEADER)?.first_chunk().map(RecordHeader::decode)
-            else {
-                return Ok(Vec::new());
-            };
+    fn name_topics(&self, scanner: &mut Scanner<'_>, offset: u64) -> Result<String, DiskError> {
+        let mut ids = Vec::new();
+        if let Some(Ok(Some(header))) = scanner.bytes(offset, RECORD_HEADER)?.first_chunk().map(RecordHeader::decode) {
             let body = scanner.bytes(offset + RECORD_HEADER as u64, header.body_len as usize)?;
-            let mut ids: Vec<_> = Ops::of(body).map_while(Result::ok).map(|(op, _)| op.topic()).collect();
+            ids.extend(Ops::of(body).map_while(Result::ok).map(|(op, _)| op.topic()));
             ids.sort_unstable();
             ids.dedup();
-            Ok(ids.iter().filter_map(|id| self.fold.topics.get(id)).map(|t| t.name.to_string()).collect())
-        };
-        match names() {
-            Ok(names) if !names.is_empty() => format!("record body, topics {}", names.join(", ")),
-            _ => "record body".to_owned(),
         }
+        let names: Vec<&str> = ids.iter().filter_map(|id| self.fold.topics.get(id)).map(|t| t.name.as_str()).collect();
+        Ok(if names.is_empty() {
+            "record body".to_owned()
+        } else {
+            format!("record body, topics {}", names.join(", "))
+        })
     }
 }
 

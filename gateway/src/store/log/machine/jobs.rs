@@ -96,6 +96,12 @@ impl LogMachine {
         Some((id, Job(work)))
     }
 
+    /// When [`LogMachine::poll_job`] should be asked again though nothing happens.
+    #[must_use]
+    pub fn worker_deadline(&self) -> Option<Moment> {
+        if self.jobs.under_way.is_some() { None } else { self.retry_at() }
+    }
+
     /// Whether [`LogMachine::poll_job`] has something that should not wait for a tick.
     #[must_use]
     pub fn wants_worker(&self) -> bool {
@@ -103,7 +109,7 @@ impl LogMachine {
     }
 
     fn next_job(&mut self, now: Moment) -> Option<(Kind, Work)> {
-        if let Some(Work::Read(read)) = self.next_read() {
+        if let Some(Work::Read(read)) = self.next_read(now) {
             return Some((Kind::Read(read.topic, read.from, read.segment), Work::Read(read)));
         }
         if self.failed.is_some() {
@@ -162,12 +168,11 @@ impl LogMachine {
             return;
         };
         match (kind, result.0) {
-            (Kind::Read(topic, from, segment), Outcome::Read { index, blocks }) => {
-                self.read_done((topic, from, segment), index, blocks);
-            }
+            (Kind::Read(topic, from, segment), Outcome::Read(fetch)) => self.read_done((topic, from, segment), fetch),
+            (Kind::Read(topic, from, _), Outcome::Unread(error)) => self.read_failed(now, (topic, from), &error),
             (kind, Outcome::Ended(Ok(()))) => self.job_succeeded(kind),
-            (kind, Outcome::Ended(Err(error))) => self.job_failed(now, kind, error),
-            (_, Outcome::Read { .. }) => {}
+            (kind, Outcome::Ended(Err(error)) | Outcome::Unread(error)) => self.job_failed(now, kind, error),
+            (_, Outcome::Read(_)) => {}
         }
     }
 

@@ -1,23 +1,41 @@
 //! Reading: cache, index of the active segment, fetches of the rest.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
+
+use meshwire_proto::Moment;
 
 use super::{Fetched, LogMachine};
+use crate::store::log::disk::DiskError;
 use crate::store::log::index::{BlockEntry, SegmentIndex};
-use crate::store::log::job::{Read, ReadIndex, Work, together};
+use crate::store::log::job::{Fetch, Read, ReadIndex, Work, together};
 use crate::store::{Block, Lookup, Position, StoreError, TopicId};
 
 /// Memory for indexes of sealed segments; at least one is held whatever it weighs.
 const INDEX_BYTES: usize = 4 << 20;
+
+/// How long a fetch that failed waits before it is tried again: twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A fetch that failed, and when it is tried again. What it says of the disk may pass; only bytes that were read
+/// can be damaged.
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    at: Moment,
+    pause: Duration,
+}
 
 /// Fetches that wait, and what is known of sealed segments.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
     queue: VecDeque<(TopicId, Position)>,
     waiting: BTreeSet<(TopicId, Position)>,
+    /// Of those that wait, the ones that failed.
+    retries: BTreeMap<(TopicId, Position), Retry>,
     indexes: VecDeque<(u64, Arc<SegmentIndex>)>,
-    /// First positions of blocks that could not be read: skipped from then on.
+    /// First positions of damaged blocks: skipped from then on.
     bad: BTreeSet<(TopicId, Position)>,
 }
 
@@ -29,6 +47,21 @@ impl Reads {
         while weight > INDEX_BYTES && self.indexes.len() > 1 {
             weight -= self.indexes.pop_front().map_or(0, |(_, i)| i.weight());
         }
+    }
+
+    fn fails(&self, topic: TopicId) -> bool {
+        self.retries.range((topic, 0)..=(topic, Position::MAX)).next().is_some()
+    }
+
+    /// The next fetch: one that was never tried, or one whose pause is over.
+    fn pop(&mut self, now: Moment) -> Option<(TopicId, Position)> {
+        if let Some(next) = self.queue.pop_front() {
+            return Some(next);
+        }
+        let (key, retry) = self.retries.iter_mut().filter(|(_, retry)| retry.at <= now).min_by_key(|(_, r)| r.at)?;
+        // It is under way: whoever asks meanwhile must not begin it again.
+        retry.at = now + retry.pause;
+        Some(*key)
     }
 }
 
@@ -85,8 +118,8 @@ impl LogMachine {
     }
 
     /// The next fetch for the background.
-    pub(super) fn next_read(&mut self) -> Option<Work> {
-        while let Some((topic, from)) = self.reads.queue.pop_front() {
+    pub(super) fn next_read(&mut self, now: Moment) -> Option<Work> {
+        while let Some((topic, from)) = self.reads.pop(now) {
             // Another fetch may have brought it meanwhile, or retention taken it.
             if let Some(block) = self.cache.get(topic, from).cloned() {
                 self.answer(topic, from, Ok(block));
@@ -114,12 +147,22 @@ impl LogMachine {
         !self.reads.queue.is_empty()
     }
 
-    pub(super) fn read_done(
-        &mut self,
-        (topic, from, segment): (TopicId, Position, u64),
-        index: Option<Arc<SegmentIndex>>,
-        blocks: Vec<(BlockEntry, Result<Block, StoreError>)>,
-    ) {
+    /// When the next fetch that failed is tried again.
+    pub(super) fn retry_at(&self) -> Option<Moment> {
+        self.reads.retries.values().map(|retry| retry.at).min()
+    }
+
+    /// A fetch failed: whoever waits for it waits on.
+    pub(super) fn read_failed(&mut self, now: Moment, (topic, from): (TopicId, Position), error: &DiskError) {
+        if !self.reads.fails(topic) {
+            tracing::error!(topic = topic.0, position = from, %error, "the log cannot be read; its readers wait, and it is tried again");
+        }
+        let pause = self.reads.retries.get(&(topic, from)).map_or(FIRST_PAUSE, |r| (r.pause * 2).min(LONGEST_PAUSE));
+        self.reads.retries.insert((topic, from), Retry { at: now + pause, pause });
+    }
+
+    pub(super) fn read_done(&mut self, (topic, from, segment): (TopicId, Position, u64), fetch: Fetch) {
+        let Fetch { index, blocks } = fetch;
         if let Some(index) = index {
             self.reads.keep(segment, index);
         }
@@ -128,7 +171,7 @@ impl LogMachine {
             match &result {
                 Ok(block) => self.cache.insert(topic, block.clone(), 0),
                 Err(error) => {
-                    tracing::error!(%error, "a block cannot be read and is skipped from now on");
+                    tracing::error!(%error, "a block is damaged and skipped from now on");
                     self.reads.bad.insert((topic, entry.first));
                 }
             }
@@ -142,6 +185,9 @@ impl LogMachine {
 
     fn answer(&mut self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {
         self.reads.waiting.remove(&(topic, from));
+        if self.reads.retries.remove(&(topic, from)).is_some() && !self.reads.fails(topic) {
+            tracing::info!(topic = topic.0, "the log can be read again");
+        }
         self.fetched.push_back(Fetched { topic, from, result });
     }
 }

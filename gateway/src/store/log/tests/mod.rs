@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod full;
 mod os;
+mod reads;
 mod recover;
 mod rig;
 mod threaded;

@@ -87,6 +87,18 @@ fn the_real_disk_does_what_the_operations_say() {
 }
 
 #[test]
+fn a_real_read_that_fails_names_its_place_and_is_told_from_a_missing_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = OsDisk::open(folder.path()).unwrap();
+    let (file, missing) = (FileName::of(Part::Index(7)), FileName::of(Part::Index(8)));
+    std::fs::create_dir(folder.path().join(file.to_string())).unwrap();
+    let error = disk.read(file, 512, &mut [0; 8]).unwrap_err();
+    assert_eq!(error.fault, DiskFault::Unreadable { file, offset: 512 });
+    assert!(error.message.starts_with("log/0000000007.idx: read at 512: "), "{error}");
+    assert_eq!(disk.read(missing, 0, &mut [0; 8]).unwrap_err().fault, DiskFault::Missing);
+}
+
+#[test]
 fn more_than_the_process_may_write_is_a_full_disk_and_not_the_end_of_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let disk = OsDisk::open(folder.path()).unwrap();
