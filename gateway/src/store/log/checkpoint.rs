@@ -6,14 +6,15 @@ use bytes::{Buf, BufMut as _, Bytes, BytesMut};
 use meshwire_proto::{GroupName, TopicName, UnixMillis};
 
 use super::fold::{Fold, GroupState, TopicState};
-use super::format::{FormatError, VERSION};
+use super::format::{FILE_HEADER, FormatError, seal, unseal};
 use super::producers::{ProducerState, Producers};
 use super::ranges::RangeSet;
 use super::segment::{Sealed, Span};
 use crate::store::{Durability, GroupId, TopicId};
 
 const MAGIC: &[u8; 8] = b"MESHWCKP";
-const HEADER: usize = 24;
+/// The file's header, and the length of what follows.
+const HEADER: usize = FILE_HEADER + 8;
 
 /// What a checkpoint says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,10 +38,8 @@ impl Checkpoint {
 /// `open` is the segment that is not sealed, and the batch it begins with.
 pub(super) fn encode(fold: &Fold, epoch: u64, open: (u64, u64), sealed: &BTreeMap<u64, Sealed>) -> Bytes {
     let mut out = BytesMut::with_capacity(1024);
-    out.put_slice(MAGIC);
-    out.put_u32_le(VERSION);
-    // Checksum and length are set when the payload is there.
-    out.put_bytes(0, 12);
+    // Header and length are set when the payload is there.
+    out.put_bytes(0, HEADER);
     for value in [fold.batch, epoch, open.0, open.1] {
         out.put_u64_le(value);
     }
@@ -50,11 +49,10 @@ pub(super) fn encode(fold: &Fold, epoch: u64, open: (u64, u64), sealed: &BTreeMa
         put_sealed(&mut out, segment);
     }
     let payload = out.split_off(HEADER);
-    out.truncate(12);
-    out.put_u32_le(crc32c::crc32c(&payload));
+    out.truncate(FILE_HEADER);
     out.put_u64_le(payload.len() as u64);
     out.unsplit(payload);
-    out.freeze()
+    seal(out, MAGIC)
 }
 
 fn put_name(out: &mut BytesMut, name: &str) {
@@ -230,20 +228,10 @@ impl<'a> Fields<'a> {
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, FormatError> {
-    let mut head = Fields(bytes);
-    let magic = head.u64()?;
-    let (version, crc, len) = (head.u32()?, head.u32()?, head.u64()?);
-    if magic.to_le_bytes() != *MAGIC {
-        return Err(FormatError::Damaged("no checkpoint"));
+    let mut fields = Fields(unseal(bytes, MAGIC, "checkpoint")?);
+    if fields.u64()? != fields.0.len() as u64 {
+        return Err(CUT);
     }
-    if version > VERSION {
-        return Err(FormatError::Newer(format!("checkpoint format {version}")));
-    }
-    let payload = usize::try_from(len).ok().and_then(|len| head.0.get(..len)).ok_or(CUT)?;
-    if version != VERSION || crc != crc32c::crc32c(payload) {
-        return Err(FormatError::Damaged("checksum of the checkpoint"));
-    }
-    let mut fields = Fields(payload);
     let (batch, epoch, open_segment, open_batch) = (fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?.max(1));
     let fold = fields.fold(batch)?;
     let mut sealed = BTreeMap::new();

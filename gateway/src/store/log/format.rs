@@ -1,6 +1,6 @@
 //! Headers of segments and records, and the small files. Layouts: docs/log-format.md.
 
-use bytes::{Buf as _, BufMut as _, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 /// The format this program writes, and the highest it reads.
 pub(super) const VERSION: u32 = 1;
@@ -13,6 +13,9 @@ pub(super) const ALIGN: usize = 8;
 const SEGMENT_MAGIC: &[u8; 8] = b"MESHWLOG";
 const RECORD_MAGIC: &[u8; 4] = b"MWRB";
 const EPOCH_MAGIC: &[u8; 8] = b"MESHWEPO";
+/// How a checkpoint and an index begin, in this and every later format: magic, version, checksum of all other bytes.
+/// So a newer file is told from a damaged one.
+pub(super) const FILE_HEADER: usize = 16;
 /// A slot of EPOCH is a sector: it is written whole or not at all.
 pub(super) const EPOCH_SLOT: usize = 512;
 
@@ -130,6 +133,31 @@ impl RecordHeader {
 /// Bytes of a record with this body.
 pub(super) const fn record_len(body: u64) -> u64 {
     (RECORD_HEADER as u64 + body).next_multiple_of(ALIGN as u64)
+}
+
+/// Gives a file its header, for which its first [`FILE_HEADER`] bytes are left free.
+pub(super) fn seal(mut file: BytesMut, magic: &[u8; 8]) -> Bytes {
+    let body = file.split_off(FILE_HEADER);
+    file.clear();
+    file.put_slice(magic);
+    file.put_u32_le(VERSION);
+    file.put_u32_le(crc32c::crc32c_append(crc32c::crc32c(&file), &body));
+    file.unsplit(body);
+    file.freeze()
+}
+
+/// What stands behind the header of a file; `what` names its kind.
+pub(super) fn unseal<'a>(file: &'a [u8], magic: &[u8; 8], what: &str) -> Result<&'a [u8], FormatError> {
+    let (head, body) = file.split_at_checked(FILE_HEADER).ok_or(FormatError::Damaged("cut short"))?;
+    let (named, mut crc) = head.split_at(12);
+    let mut version = named.strip_prefix(magic).ok_or(FormatError::Damaged("not such a file"))?;
+    if crc.get_u32_le() != crc32c::crc32c_append(crc32c::crc32c(named), body) {
+        return Err(FormatError::Damaged("checksum"));
+    }
+    match version.get_u32_le() {
+        VERSION => Ok(body),
+        newer => Err(FormatError::Newer(format!("{what} format {newer}"))),
+    }
 }
 
 /// One bijective mix: generations differ whenever (epoch, count) do, and cannot be guessed without the salt.

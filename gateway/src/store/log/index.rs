@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use meshwire_proto::UnixMillis;
 
-use super::format::VERSION;
+use super::format::{FILE_HEADER, FormatError, VERSION, seal, unseal};
 use super::ops::AppendHead;
 use super::segment::Span;
 use crate::store::{Position, TopicId};
@@ -86,7 +86,8 @@ impl SegmentIndex {
     }
 
     pub(super) fn encode(&self, generation: u64) -> Bytes {
-        let mut body = BytesMut::with_capacity(16 + self.topics.len() * 8 + self.entries * ENTRY);
+        let mut body = BytesMut::with_capacity(FILE_HEADER + 16 + self.topics.len() * 8 + self.entries * ENTRY);
+        body.put_bytes(0, FILE_HEADER);
         body.put_u64_le(generation);
         body.put_u32_le(self.topics.len() as u32);
         for (topic, blocks) in &self.topics {
@@ -100,19 +101,26 @@ impl SegmentIndex {
                 }
             }
         }
-        let mut out = BytesMut::with_capacity(16 + body.len());
-        out.put_slice(MAGIC);
-        out.put_u32_le(VERSION);
-        out.put_u32_le(crc32c::crc32c(&body));
-        out.unsplit(body);
-        out.freeze()
+        seal(body, MAGIC)
+    }
+
+    /// Whether a file that begins so may be of a newer format: only all of it can say.
+    pub(super) fn may_be_newer(head: &[u8]) -> bool {
+        head.strip_prefix(MAGIC).is_some_and(|mut rest| rest.try_get_u32_le().is_ok_and(|version| version > VERSION))
+    }
+
+    /// What is new about a whole file of a newer format.
+    pub(super) fn newer(bytes: &[u8]) -> Option<String> {
+        match unseal(bytes, MAGIC, "index") {
+            Err(FormatError::Newer(what)) => Some(what),
+            _ => None,
+        }
     }
 
     /// `None` when it is not the whole index of this generation: it is made anew then.
     pub(super) fn decode(bytes: &[u8], generation: u64) -> Option<Self> {
-        let mut rest = bytes.strip_prefix(MAGIC)?;
-        let (version, crc) = (rest.try_get_u32_le().ok()?, rest.try_get_u32_le().ok()?);
-        if version != VERSION || crc != crc32c::crc32c(rest) || rest.try_get_u64_le().ok()? != generation {
+        let mut rest = unseal(bytes, MAGIC, "index").ok()?;
+        if rest.try_get_u64_le().ok()? != generation {
             return None;
         }
         let mut index = Self::default();

@@ -11,7 +11,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::disk::{Disk, DiskError, DiskFault, DiskOp, FileName, Part, read_whole, replace};
 use super::fold::Fold;
 use super::format::{
-    Directory, EPOCH_SLOT, FormatError, SEGMENT_HEADER, VERSION, decode_epoch, encode_epoch, generation,
+    Directory, EPOCH_SLOT, FILE_HEADER, FormatError, SEGMENT_HEADER, VERSION, decode_epoch, encode_epoch, generation,
 };
 use super::index::SegmentIndex;
 use super::job;
@@ -69,7 +69,10 @@ pub enum OpenError {
         holder: String,
     },
     /// A newer program wrote it.
-    #[error("{what} is newer than format {VERSION}, which this program writes and reads; use the newer program")]
+    #[error(
+        "{what} is newer than format {VERSION}, which this program writes and reads; use the program that wrote it or a \
+         newer one, or name another directory with --data-dir"
+    )]
     NewerFormat {
         /// File, place, and what is newer.
         what: String,
@@ -117,11 +120,10 @@ pub(super) fn open(
     options: &LogOptions,
     (now, wall): (Moment, UnixMillis),
 ) -> Result<(LogMachine, Recovered), OpenError> {
-    let listing = disk.list()?;
-    let names: BTreeSet<FileName> = listing.iter().map(|(name, _)| *name).collect();
-    let files: Vec<SegmentFile> = segment_files(&listing);
+    let (names, files) = list(&**disk)?;
     let directory = open_directory(&**disk, options, &files)?;
     let (checkpoint, slot) = newest_checkpoint(&**disk)?;
+    check_indexes(&**disk, &names)?;
     let mut damage = missing_segments(&checkpoint, &files);
     let since = UnixMillis(wall.0.saturating_sub(i64::try_from(options.dedup_window_ms).unwrap_or(i64::MAX)));
     let to_read = files_to_read(&files, first_to_read(&checkpoint, options, since));
@@ -242,14 +244,16 @@ impl Recovered {
     }
 }
 
-fn segment_files(listing: &[(FileName, u64)]) -> Vec<SegmentFile> {
+/// All files, and the segments among them.
+fn list(disk: &dyn Disk) -> Result<(BTreeSet<FileName>, Vec<SegmentFile>), OpenError> {
+    let listing = disk.list()?;
     let segment = |(name, len): &(FileName, u64)| match name {
         FileName { part: Part::Segment(number), draft: false } => Some(SegmentFile { number: *number, len: *len }),
         _ => None,
     };
     let mut files: Vec<_> = listing.iter().filter_map(segment).collect();
     files.sort_unstable_by_key(|f| f.number);
-    files
+    Ok((listing.into_iter().map(|(name, _)| name).collect(), files))
 }
 
 /// Reads FORMAT, or writes it in a new directory.
@@ -285,10 +289,29 @@ fn newest_checkpoint(disk: &dyn Disk) -> Result<(Checkpoint, u8), OpenError> {
                 newest = Some((found, slot ^ 1));
             }
             Ok(_) => {}
+            Err(FormatError::Newer(what)) => {
+                return Err(OpenError::NewerFormat { what: format!("checkpoint.{slot}: {what}") });
+            }
             Err(error) => tracing::warn!(slot, ?error, "a checkpoint cannot be used; more of the log is read instead"),
         }
     }
     Ok(newest.unwrap_or_else(|| (Checkpoint::none(), 0)))
+}
+
+/// An index of a newer format is refused too: what is not understood is not overwritten.
+fn check_indexes(disk: &dyn Disk, names: &BTreeSet<FileName>) -> Result<(), OpenError> {
+    for file in names.iter().copied().filter(|name| matches!(name.part, Part::Index(_)) && !name.draft) {
+        let mut head = [0; FILE_HEADER];
+        // One that cannot be read is no reason to refuse: an index can be made anew.
+        if disk.read(file, 0, &mut head).is_err() || !SegmentIndex::may_be_newer(&head) {
+            continue;
+        }
+        let bytes = read_whole(disk, file, 1 << 30)?.unwrap_or_default();
+        if let Some(what) = SegmentIndex::newer(&bytes) {
+            return Err(OpenError::NewerFormat { what: format!("{file}: {what}") });
+        }
+    }
+    Ok(())
 }
 
 fn missing_segments(checkpoint: &Checkpoint, files: &[SegmentFile]) -> Vec<String> {

@@ -20,6 +20,14 @@ pub(super) enum Found<'a> {
     Newer(String),
 }
 
+/// What a search for records found.
+pub(super) enum Sought {
+    Record(u64, RecordHeader),
+    /// A record of a newer format.
+    Newer(u64, String),
+    Nothing,
+}
+
 /// What stands at the beginning of a segment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Head {
@@ -111,19 +119,19 @@ impl<'d> Scanner<'d> {
         Ok(Found::Record(header, body))
     }
 
-    /// The first right record header at or behind `offset` that `counts`.
+    /// The first right record header at or behind `offset` that `counts`, or cannot be read here.
     pub(super) fn search(
         &mut self,
         mut offset: u64,
         counts: &dyn Fn(&RecordHeader) -> bool,
-    ) -> Result<Option<(u64, RecordHeader)>, DiskError> {
+    ) -> Result<Sought, DiskError> {
         const STEP: usize = 64 << 10;
         offset = offset.next_multiple_of(ALIGN as u64);
         while offset < self.len {
             // A window overlaps the next by a header, so that none is missed.
             let window = self.bytes(offset, STEP + RECORD_HEADER)?;
             if window.len() < RECORD_HEADER {
-                return Ok(None);
+                return Ok(Sought::Nothing);
             }
             if is_zero(window) {
                 offset += STEP as u64;
@@ -133,16 +141,19 @@ impl<'d> Scanner<'d> {
                 let Some(bytes) = place.first_chunk() else {
                     continue;
                 };
-                if place.starts_with(b"MWRB")
-                    && let Ok(Some(header)) = RecordHeader::decode(bytes)
-                    && counts(&header)
-                {
-                    return Ok(Some((offset + (n * ALIGN) as u64, header)));
+                if !place.starts_with(b"MWRB") {
+                    continue;
+                }
+                let at = offset + (n * ALIGN) as u64;
+                match RecordHeader::decode(bytes) {
+                    Ok(Some(header)) if counts(&header) => return Ok(Sought::Record(at, header)),
+                    Err(FormatError::Newer(what)) => return Ok(Sought::Newer(at, what)),
+                    _ => {}
                 }
             }
             offset += STEP as u64;
         }
-        Ok(None)
+        Ok(Sought::Nothing)
     }
 
     /// Offset behind the last byte that is not zero, at least `from`.
@@ -188,7 +199,10 @@ pub(super) fn index_segment(
             Found::BadBody(header) if header.generation == generation => header.record_len(),
             _ => 1,
         };
-        let next = scanner.search(offset + skip, &|h| h.generation == generation)?.map_or(used, |(found, _)| found);
+        let next = match scanner.search(offset + skip, &|h| h.generation == generation)? {
+            Sought::Record(found, _) | Sought::Newer(found, _) => found,
+            Sought::Nothing => used,
+        };
         let file = FileName::of(Part::Segment(segment));
         tracing::error!(%file, offset, next, "damage: what stands between these offsets is not what was written");
         offset = next;

@@ -9,7 +9,7 @@ use super::index::{BlockEntry, SegmentIndex};
 use super::ops::{OpView, Ops};
 use super::recent::RecentEvents;
 use super::recovery::OpenError;
-use super::scan::{Found, Head, Scanner};
+use super::scan::{Found, Head, Scanner, Sought};
 
 /// A segment file as it was listed.
 #[derive(Clone, Copy, Debug)]
@@ -219,13 +219,22 @@ impl Walk<'_> {
             let (mut from, generation) = if number == at && offset > 0 {
                 (offset + skip, generation)
             } else {
-                let head = scanner.head()?;
-                (SEGMENT_HEADER as u64, if let Head::Whole(h) = head { Some(h.generation) } else { None })
+                let generation = match scanner.head()? {
+                    Head::Whole(head) => Some(head.generation),
+                    Head::Newer(what) => return Err(OpenError::newer(file.number, 0, &what)),
+                    Head::Zero | Head::Damaged => None,
+                };
+                (SEGMENT_HEADER as u64, generation)
             };
             let counts = |h: &RecordHeader| {
                 h.batch >= expected && h.epoch >= self.epoch && generation.is_none_or(|g| g == h.generation)
             };
-            while let Some((found, header)) = scanner.search(from, &counts)? {
+            loop {
+                let (found, header) = match scanner.search(from, &counts)? {
+                    Sought::Record(found, header) => (found, header),
+                    Sought::Newer(found, what) => return Err(OpenError::newer(file.number, found, &what)),
+                    Sought::Nothing => break,
+                };
                 first.get_or_insert((number, found, header));
                 was_synced |= header.synced >= expected;
                 if was_synced {

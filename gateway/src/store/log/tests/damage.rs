@@ -256,6 +256,59 @@ fn a_newer_format_and_a_damaged_format_file_are_refused_by_name() {
     assert!(matches!(missing, Some(OpenError::Damaged(text)) if text.contains("no FORMAT file")));
 }
 
+/// Raises the version of a checkpoint or index, whose checksum covers it.
+fn newer_file(bytes: &mut [u8]) {
+    bytes[8..12].copy_from_slice(&7u32.to_le_bytes());
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..]);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+}
+
+#[test]
+fn a_checkpoint_or_index_of_a_newer_format_is_refused_by_name_and_a_damaged_version_is_only_damage() {
+    let mut rig = Rig::new();
+    let topic = rig.topic(1, Durability::Synced);
+    for _ in 0..300 {
+        rig.publish(topic, &[300]);
+        rig.settle();
+    }
+    rig.idle();
+    for (part, kind) in [
+        (Part::Checkpoint(0), "checkpoint.0: checkpoint format 7"),
+        (Part::Checkpoint(1), "checkpoint.1: checkpoint format 7"),
+        (Part::Index(1), "log/0000000001.idx: index format 7"),
+    ] {
+        let disk = rig.reopen_sim_disk();
+        disk.tamper(FileName::of(part), |bytes| newer_file(bytes));
+        let mut before = Vec::new();
+        disk.tamper(FileName::of(part), |bytes| before.clone_from(bytes));
+        let error = Rig::open(disk.clone(), small(), rig.micros.clone()).err().unwrap();
+        assert!(matches!(error, OpenError::NewerFormat { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with(kind) && text.contains("use the program that wrote it"), "{text}");
+        disk.tamper(FileName::of(part), |bytes| assert!(*bytes == before, "left as it is"));
+        // The same bytes of the version without the checksum for them.
+        let disk = rig.reopen_sim_disk();
+        disk.tamper(FileName::of(part), |bytes| bytes[8] = 7);
+        let mut rig = Rig::open(disk, small(), rig.micros.clone()).unwrap();
+        assert_eq!(rig.read_all(topic, 1, 301).len(), 300);
+    }
+}
+
+#[test]
+fn records_of_a_newer_format_behind_a_bad_place_are_refused_and_not_cut() {
+    let (disk, used) = six_batches(false);
+    disk.tamper(SEGMENT, |bytes| {
+        let records: Vec<_> = (64..used).step_by(8).filter(|at| bytes[*at..].starts_with(b"MWRB")).collect();
+        bytes[records[5]] ^= 1;
+        let last = records[6];
+        bytes[last + 48] = 1;
+        let crc = crc32c::crc32c(&bytes[last + 8..last + 56]);
+        bytes[last + 4..last + 8].copy_from_slice(&crc.to_le_bytes());
+    });
+    let error = Rig::open(disk, tiny(), Arc::default()).err().unwrap().to_string();
+    assert!(error.contains("record flags 0x1 is newer than format 1"), "{error}");
+}
+
 #[test]
 fn an_operation_of_a_newer_version_is_refused_by_name() {
     let (disk, _) = six_batches(true);
