@@ -14,9 +14,6 @@ use super::recovery::{self, OpenError, Recovered};
 use super::{LogClock, LogOptions, threads};
 use crate::store::{Capability, Completions, Durability, Lookup, Op, Position, Store, StoreError, TopicId, Watermark};
 
-/// What a log has room for when it starts to serve, if the disk has.
-const ROOM_AT_START: u64 = 3 << 20;
-
 /// What callers and threads share.
 pub(super) struct Shared {
     machine: Mutex<LogMachine>,
@@ -139,10 +136,8 @@ impl LogStore {
     /// Replays come right behind a restart: they must not find the log with a
     /// segment that is nearly full and the next one still being allocated.
     fn make_room(&self) {
-        let full = || self.shared.lock().reserve(ROOM_AT_START).is_err();
-        if full()
-            && let Some(task) = self.next_job()
-        {
+        let wants = self.shared.lock().wants_segment();
+        if wants && let Some(task) = self.next_job() {
             self.ended(task.run(&*self.shared.disk));
         }
     }
@@ -235,10 +230,14 @@ impl Store for LogStore {
     fn commit(&self, ops: Vec<Op>) -> u64 {
         let mut machine = self.shared.lock();
         let batch = machine.commit(ops);
-        let wake = machine.wants_writer();
+        let (write, work) = (machine.wants_writer(), machine.wants_worker());
         drop(machine);
-        if wake {
+        if write {
             self.shared.writer.notify_one();
+        }
+        // The writer may be at a long write, and the next segment is needed behind it.
+        if work {
+            self.shared.worker.notify_one();
         }
         batch
     }

@@ -1,4 +1,4 @@
-//! What goes on in the background, one job at a time, reads first.
+//! What goes on in the background, one job at a time: segments first, then reads, then what nobody waits for.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use meshwire_proto::Moment;
 
-use super::{FULL_RETRY, LogMachine, Next, OpId};
+use super::{FULL_RETRY, LogMachine, OpId};
 use crate::store::log::checkpoint;
 use crate::store::log::disk::{DiskError, DiskFault, FileName, Part};
 use crate::store::log::fold::Fold;
@@ -105,18 +105,27 @@ impl LogMachine {
     /// Whether [`LogMachine::poll_job`] has something that should not wait for a tick.
     #[must_use]
     pub fn wants_worker(&self) -> bool {
-        self.jobs.under_way.is_none() && (self.has_reads() || matches!(self.space.next, Next::Wanted))
+        self.jobs.under_way.is_none() && (self.has_reads() || self.wants_segment())
+    }
+
+    /// Whether a segment must be allocated for what is written or will be soon.
+    #[must_use]
+    pub fn wants_segment(&self) -> bool {
+        self.failed.is_none() && self.space.wants_segment(self.backlog(), self.closing)
     }
 
     fn next_job(&mut self, now: Moment) -> Option<(Kind, Work)> {
+        // Before reads: a reader that catches up always has one.
+        if self.wants_segment()
+            && let Some((segment, len)) = self.space.allocate(now)
+        {
+            return Some((Kind::Allocate(len), Work::Allocate { segment, len }));
+        }
         if let Some(Work::Read(read)) = self.next_read(now) {
             return Some((Kind::Read(read.topic, read.from, read.segment), Work::Read(read)));
         }
         if self.failed.is_some() {
             return None;
-        }
-        if let Some((segment, len)) = self.space.allocate(now) {
-            return Some((Kind::Allocate(len), Work::Allocate { segment, len }));
         }
         if now < self.jobs.not_before {
             return None;
@@ -196,10 +205,7 @@ impl LogMachine {
                 return;
             }
             // Zeros are only for speed, but a sync of this file has failed: what it says later cannot be trusted.
-            Kind::Zero if error.fault != DiskFault::NoSpace => {
-                self.space.zeroed();
-                self.space.next = Next::Wanted;
-            }
+            Kind::Zero if error.fault != DiskFault::NoSpace => self.space.not_zeroed(),
             Kind::Zero => self.space.zeroed(),
             Kind::Checkpoint { .. } => {
                 self.jobs.checkpoint_wanted = true;

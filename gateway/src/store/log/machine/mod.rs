@@ -11,6 +11,8 @@
 //! - [`read`]: cache, index, fetches; [`jobs`]: everything in the background.
 
 mod batch;
+#[cfg(test)]
+mod bursts;
 mod gather;
 mod jobs;
 mod places;
@@ -39,7 +41,8 @@ use gather::Gather;
 use jobs::Jobs;
 use places::Places;
 use read::Reads;
-pub(super) use space::{Active, Next, Space};
+use space::More;
+pub(super) use space::{Active, Space};
 
 /// A batch is closed before its body is longer than this.
 const CUT_BYTES: usize = 8 << 20;
@@ -248,9 +251,15 @@ impl LogMachine {
         if self.space.fits(records.chain(open)) { Ok(()) } else { Err(self.no_room()) }
     }
 
+    /// Bytes of the records that are not written yet, the one that is being gathered included.
+    fn backlog(&self) -> u64 {
+        let ready: u64 = self.ready.iter().map(Cut::len).sum();
+        self.writing_len() + ready + record_len(self.pending.body_len() as u64)
+    }
+
     fn no_room(&self) -> StoreError {
-        match &self.space.next {
-            Next::Refused { limit, cause, .. } => StoreError::Full(self.full_cause(*limit, cause)),
+        match &self.space.more {
+            More::Refused { limit, cause, .. } => StoreError::Full(self.full_cause(*limit, cause)),
             _ => StoreError::Busy("the log is allocating its next segment; try again".to_owned()),
         }
     }
@@ -304,7 +313,7 @@ impl LogMachine {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         let idle = self.writing.is_none() && self.jobs.is_idle();
-        let stuck = self.full.is_some() || matches!(self.space.next, Next::Refused { .. });
+        let stuck = self.full.is_some() || self.ready.front().is_some_and(|cut| self.space.is_stuck(cut.len()));
         let kept = self.pending.is_empty() && self.ready.is_empty() && !self.dirty && !self.mark_due(None);
         let finished = stuck && !self.ready.is_empty() || kept && !self.jobs.checkpoint_due(&self.fold);
         self.closing && idle && (self.failed.is_some() || finished)

@@ -1,6 +1,6 @@
 //! Segments and the space they take: what is accepted always fits what is allocated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use meshwire_proto::{Moment, UnixMillis};
@@ -27,15 +27,20 @@ pub(in crate::store::log) struct Active {
     pub(in crate::store::log) index: SegmentIndex,
 }
 
-/// The segment behind the active one.
+/// An empty segment behind the active one; zeros are written up to `zeroed`.
 #[derive(Debug)]
-pub(in crate::store::log) enum Next {
-    /// To be allocated.
-    Wanted,
+struct Ahead {
+    len: u64,
+    zeroed: u64,
+}
+
+/// Whether there can be another one.
+#[derive(Debug)]
+pub(in crate::store::log) enum More {
+    /// It may be asked for.
+    Open,
     /// A job is at it.
     Allocating,
-    /// Here; zeros are written up to `zeroed`.
-    Ready { len: u64, zeroed: u64, zeroing: bool },
     /// There was no space; asked again on the next tick from then on.
     Refused { limit: bool, cause: String, again: Moment },
 }
@@ -62,7 +67,11 @@ struct Retired {
 #[derive(Debug)]
 pub(in crate::store::log) struct Space {
     pub(in crate::store::log) active: Active,
-    pub(in crate::store::log) next: Next,
+    /// Formula: number `n` of them is segment `active.number + 1 + n`.
+    ahead: VecDeque<Ahead>,
+    pub(in crate::store::log) more: More,
+    /// The segment that zeros are being written to.
+    zeroing: Option<u64>,
     pub(in crate::store::log) sealed: BTreeMap<u64, Sealed>,
     pub(in crate::store::log) segment_len: u64,
     pub(in crate::store::log) max_disk: u64,
@@ -88,7 +97,9 @@ impl Space {
     ) -> Self {
         Self {
             active,
-            next: Next::Wanted,
+            ahead: VecDeque::new(),
+            more: More::Open,
+            zeroing: None,
             sealed,
             segment_len,
             max_disk,
@@ -104,9 +115,9 @@ impl Space {
 
     /// Bytes of all segment files.
     pub(super) fn total(&self) -> u64 {
-        let next = if let Next::Ready { len, .. } = self.next { len } else { 0 };
+        let ahead: u64 = self.ahead.iter().map(|a| a.len).sum();
         let sealed: u64 = self.sealed.values().chain(self.retired.iter().map(|r| &r.segment)).map(|s| s.len).sum();
-        sealed + self.active.len + next
+        sealed + self.active.len + ahead
     }
 
     fn header_len(&self) -> u64 {
@@ -119,27 +130,57 @@ impl Space {
         if self.active.used + header + len <= self.active.len {
             return Place::Here { offset: self.active.used, header: header > 0 };
         }
-        match self.next {
-            Next::Ready { len: room, zeroing: false, .. } if SEGMENT_HEADER as u64 + len <= room => Place::Roll,
-            Next::Ready { zeroing: false, .. } | Next::Wanted => {
-                self.wanted_len = self.wanted_len.max(SEGMENT_HEADER as u64 + len);
-                self.next = Next::Wanted;
+        let len = SEGMENT_HEADER as u64 + len;
+        match self.ahead.front() {
+            // A job is writing to it.
+            Some(_) if self.zeroing.is_some() => Place::Stalled,
+            Some(next) if len <= next.len => Place::Roll,
+            // Given up, it would change the number of the one that is being made.
+            Some(_) if matches!(self.more, More::Allocating) => Place::Stalled,
+            _ => {
+                self.give_up_ahead();
+                self.wanted_len = self.wanted_len.max(len);
                 Place::Stalled
             }
-            _ => Place::Stalled,
         }
+    }
+
+    /// Nothing more can be written: there is no room for this record, and there was no space for another segment.
+    pub(super) fn is_stuck(&self, len: u64) -> bool {
+        matches!(self.more, More::Refused { .. }) && !self.fits(std::iter::once(len))
+    }
+
+    /// Bytes that the active segment has left.
+    fn rest(&self) -> u64 {
+        self.active.len.saturating_sub(self.active.used + self.header_len())
+    }
+
+    /// Whether a segment should be allocated. One is always ahead, so that a full one is left at once. A second one is as
+    /// soon as the first may be needed within what is written while it is allocated: when the active one has less than half
+    /// a segment left, or less than the `backlog` that waits to be written. At the end only what the backlog needs is.
+    pub(super) fn wants_segment(&self, backlog: u64, closing: bool) -> bool {
+        let rest = self.rest();
+        let wanted = match (closing, rest < self.segment_len / 2 || rest < backlog) {
+            (false, false) => 1,
+            (false, true) => 2,
+            (true, _) => usize::from(rest < backlog),
+        };
+        matches!(self.more, More::Open) && self.ahead.len() < wanted
+    }
+
+    /// Lets go of the segments behind the active one: they are too short, or not to be trusted.
+    fn give_up_ahead(&mut self) {
+        let first = self.active.number + 1;
+        self.free.extend((first..).zip(self.ahead.drain(..)).map(|(number, _)| number));
     }
 
     /// Whether records of these lengths, in this order, fit what is allocated.
     pub(super) fn fits(&self, records: impl Iterator<Item = u64>) -> bool {
-        let mut room = self.active.len.saturating_sub(self.active.used + self.header_len());
-        let mut next = match self.next {
-            Next::Ready { len, .. } => Some(len - SEGMENT_HEADER as u64),
-            _ => None,
-        };
+        let mut room = self.rest();
+        let mut ahead = self.ahead.iter().map(|a| a.len - SEGMENT_HEADER as u64);
         for len in records {
             if len > room {
-                let Some(fresh) = next.take().filter(|n| *n >= len) else {
+                let Some(fresh) = ahead.next().filter(|n| *n >= len) else {
                     return false;
                 };
                 room = fresh;
@@ -151,9 +192,7 @@ impl Space {
 
     /// Makes the next segment the active one; gives back the sealed one's number and index.
     pub(super) fn roll(&mut self) -> Option<(u64, Arc<SegmentIndex>)> {
-        let Next::Ready { len, .. } = self.next else {
-            return None;
-        };
+        let Ahead { len, .. } = self.ahead.pop_front()?;
         self.begun += 1;
         let fresh = Active {
             number: self.active.number + 1,
@@ -165,7 +204,6 @@ impl Space {
             index: SegmentIndex::default(),
         };
         let old = std::mem::replace(&mut self.active, fresh);
-        self.next = Next::Wanted;
         if old.used == 0 {
             self.free.push(old.number);
             return None;
@@ -189,64 +227,66 @@ impl Space {
         SegmentHeader { number, generation, first_batch: batch, epoch: self.epoch }
     }
 
-    /// The segment to allocate now, if any.
+    /// The segment to allocate now, given that one is wanted.
     pub(super) fn allocate(&mut self, now: Moment) -> Option<(u64, u64)> {
-        if !matches!(self.next, Next::Wanted) {
-            return None;
-        }
         let len = self.segment_len.max(self.wanted_len.next_multiple_of(4096));
         if self.total() + len > self.max_disk {
             let cause = format!("the data directory is at max_disk ({} bytes)", self.max_disk);
             self.refused(true, cause, now);
             return None;
         }
-        self.next = Next::Allocating;
-        Some((self.active.number + 1, len))
+        self.more = More::Allocating;
+        let number = self.active.number + 1 + self.ahead.len() as u64;
+        // It may have been given up before; made again, it must stay.
+        self.free.retain(|free| *free != number);
+        Some((number, len))
     }
 
     /// There is no space for the next segment until it is asked for again.
     pub(super) fn refused(&mut self, limit: bool, cause: String, again: Moment) {
         if !std::mem::replace(&mut self.refusal_logged, true) {
-            tracing::warn!(%cause, "no space for the next segment; publishes are refused when this one is full");
+            tracing::warn!(%cause, "no space for another segment; publishes are refused when those that are there are full");
         }
-        self.next = Next::Refused { limit, cause, again };
+        self.more = More::Refused { limit, cause, again };
     }
 
     pub(super) fn allocated(&mut self, len: u64) {
         if std::mem::take(&mut self.refusal_logged) {
-            tracing::info!("there is space for the next segment again");
+            tracing::info!("there is space for another segment again");
         }
         self.wanted_len = 0;
-        self.next = Next::Ready { len, zeroed: 0, zeroing: false };
+        self.more = More::Open;
+        self.ahead.push_back(Ahead { len, zeroed: 0 });
     }
 
     /// Asks again for what was refused.
     pub(super) fn ask_again(&mut self, now: Moment) {
-        if matches!(self.next, Next::Refused { again, .. } if again <= now) {
-            self.next = Next::Wanted;
+        if matches!(self.more, More::Refused { again, .. } if again <= now) {
+            self.more = More::Open;
         }
     }
 
     /// The next piece of the next segment to write zeros to. An idle log writes none.
     pub(super) fn zero(&mut self) -> Option<(u64, u64, u64)> {
-        let in_use = self.active.used > 0;
-        let Next::Ready { len, zeroed, zeroing } = &mut self.next else {
-            return None;
-        };
-        let step = ZERO_STEP.min(*len - *zeroed);
-        if !in_use || *zeroing || step == 0 {
+        let next = self.ahead.front_mut().filter(|_| self.active.used > 0 && self.zeroing.is_none())?;
+        let (segment, from) = (self.active.number + 1, next.zeroed);
+        let step = ZERO_STEP.min(next.len - from);
+        if step == 0 {
             return None;
         }
-        let from = *zeroed;
-        *zeroing = true;
-        *zeroed += step;
-        Some((self.active.number + 1, from, step))
+        next.zeroed += step;
+        self.zeroing = Some(segment);
+        Some((segment, from, step))
     }
 
     pub(super) fn zeroed(&mut self) {
-        if let Next::Ready { zeroing, .. } = &mut self.next {
-            *zeroing = false;
-        }
+        self.zeroing = None;
+    }
+
+    /// A sync of zeros has failed: what it says later of that file cannot be trusted.
+    pub(super) fn not_zeroed(&mut self) {
+        self.zeroing = None;
+        self.give_up_ahead();
     }
 
     /// Takes the oldest segments out whose events are all past retention.
@@ -325,7 +365,7 @@ mod tests {
     fn max_disk_refuses_the_next_segment_until_it_is_asked_again() {
         let mut space = space(1064, 2064, 3000);
         assert_eq!(space.allocate(Moment(0)), None);
-        assert!(matches!(space.next, Next::Refused { limit: true, .. }));
+        assert!(matches!(space.more, More::Refused { limit: true, .. }));
         space.max_disk = 4000;
         space.ask_again(Moment(1));
         assert_eq!(space.allocate(Moment(1)), Some((2, 2064)));
@@ -334,14 +374,18 @@ mod tests {
     #[test]
     fn a_record_longer_than_a_segment_gets_a_segment_of_its_own_length() {
         let mut space = space(1064, 2064, 100_000);
-        space.allocate(Moment(0));
-        space.allocated(2064);
+        for number in [2, 3] {
+            assert_eq!(space.allocate(Moment(0)), Some((number, 2064)));
+            assert_eq!(space.place(5000), Place::Stalled);
+            space.allocated(2064);
+        }
         assert_eq!(space.place(5000), Place::Stalled);
+        assert_eq!(space.total(), 1064, "both are given up");
         assert_eq!(space.allocate(Moment(0)), Some((2, 8192)));
         space.allocated(8192);
         assert_eq!(space.place(5000), Place::Roll);
         assert!(space.roll().is_none(), "an unused segment is not sealed");
-        assert_eq!(space.take_free(), [1]);
+        assert_eq!(space.take_free(), [3, 1], "and what was made again is not freed");
         assert_eq!(space.place(5000), Place::Here { offset: 0, header: true });
     }
 }

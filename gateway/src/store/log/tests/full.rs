@@ -113,6 +113,22 @@ fn a_kill_while_the_disk_is_full_leaves_a_torn_tail_and_no_damage() {
 }
 
 #[test]
+fn what_fits_the_segment_ahead_is_kept_at_the_end_though_there_is_no_space_for_another() {
+    let disk = Arc::new(SimDisk::new());
+    disk.set_capacity(Some(34 << 10));
+    let mut rig = Rig::open(disk, small(), Arc::default()).unwrap();
+    let topic = rig.topic(1, Durability::Written);
+    rig.settle();
+    rig.publish(topic, &[6000]);
+    rig.settle();
+    assert_eq!(refusal(&rig, 6000), None, "one is ahead");
+    assert!(refusal(&rig, 15_000).is_some(), "and no second");
+    let batch = rig.publish(topic, &[6000]);
+    rig.store.close();
+    assert!(rig.store.watermark().synced >= batch);
+}
+
+#[test]
 fn a_batch_longer_than_a_segment_is_kept() {
     let mut rig = Rig::new();
     let topic = rig.topic(1, Durability::Synced);
