@@ -115,14 +115,18 @@ impl Mesh {
             Durability::Written => admin::Durability::Written,
             Durability::Synced => admin::Durability::Synced,
         };
-        admin::Topic {
+        let mut described = admin::Topic {
             name: settings.name.to_string(),
             durability: durability.into(),
             retention_ms: settings.retention_ms,
             first_position,
             next_position: next,
-            bytes: store.topic_bytes(topic.id),
+            bytes: 0,
             groups: shard.engine.groups(topic.id).into_iter().map(group).collect(),
-        }
+        };
+        drop(shard);
+        // Publishes do not wait for a count over all segments.
+        described.bytes = store.topic_bytes(topic.id);
+        described
     }
 }

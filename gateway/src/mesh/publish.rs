@@ -4,7 +4,7 @@ use meshwire_proto::{ErrorKind, EventRun};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::engine::{Producer, Verdict, scan};
-use crate::store::{Position, ProducerMark, StoreError, Ticket};
+use crate::store::{Claim, Position, ProducerMark, StoreError, Ticket};
 
 /// What became of consecutive events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,9 +65,11 @@ impl Mesh {
         if let Some(mark) = &producer {
             fence(shard.engine.producer(&mark.producer), mark.epoch)?;
         }
-        let no_room = self.no_room(topic, run.as_bytes().len() as u64);
-        let judged = shard.engine.publish(now, topic.id, (run, scanned), producer, no_room.is_none());
+        let claim = self.claim(topic, run.as_bytes().len() as u64);
+        let judged = shard.engine.publish(now, topic.id, (run, scanned), producer, claim.is_ok());
         inner.commit(&mut shard, now, false);
+        // The log has what was claimed.
+        let no_room = claim.err();
         let ticket = shard.engine.ticket(topic.id);
         inner.deliver(&mut shard, now, None);
         drop(shard);
@@ -84,19 +86,23 @@ impl Mesh {
         Ok(Published { answers, ticket })
     }
 
-    /// Why `bytes` more cannot be taken, if they cannot.
-    fn no_room(&self, topic: TopicRef, bytes: u64) -> Option<Refusal> {
-        let log = self.inner.stores.log.as_ref().filter(|_| !topic.id.is_memory())?;
+    /// Claims room for `bytes` of a topic, or says why there is none.
+    fn claim(&self, topic: TopicRef, bytes: u64) -> Result<Claim<'_>, Refusal> {
+        let Some(log) = self.inner.stores.log.as_ref().filter(|_| !topic.id.is_memory()) else {
+            return Ok(Claim::unbounded());
+        };
         if !self.inner.budget.has_room() {
             let text = "too many accepted bytes wait to be kept (option publish_budget_bytes)";
-            return Some(Refusal::new(ErrorKind::Busy, text).after(RETRY_BUSY_MS));
+            return Err(Refusal::new(ErrorKind::Busy, text).after(RETRY_BUSY_MS));
         }
-        match log.reserve(bytes) {
-            Ok(()) => None,
-            Err(e @ StoreError::Busy(_)) => Some(Refusal::new(e.kind(), e.to_string()).after(RETRY_BUSY_MS)),
-            Err(e @ StoreError::Full(_)) => Some(Refusal::new(e.kind(), e.to_string()).after(RETRY_FULL_MS)),
-            Err(e) => Some(Refusal::new(e.kind(), e.to_string())),
-        }
+        log.reserve(bytes).map_err(|e| {
+            let refusal = Refusal::new(e.kind(), e.to_string());
+            match e {
+                StoreError::Busy(_) => refusal.after(RETRY_BUSY_MS),
+                StoreError::Full(_) => refusal.after(RETRY_FULL_MS),
+                _ => refusal,
+            }
+        })
     }
 
     /// The last sequence, from `first` on without gaps, that is kept for a

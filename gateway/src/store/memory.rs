@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Append, Block, Capability, Durability, Lookup, Op, Position, Store, StoreError, TopicId};
+use super::{Append, Block, Capability, Claim, Durability, Lookup, Op, Position, Store, StoreError, TopicId};
 
 /// Appends below this size are copied together; larger ones stay the buffer they came in.
 const COPY_BELOW: usize = 16 * 1024;
@@ -131,8 +131,8 @@ impl Store for MemoryStore {
         Capability { durability: Durability::Memory, atomic_commit: true, native_groups: false }
     }
 
-    fn reserve(&self, _: u64) -> Result<(), StoreError> {
-        Ok(())
+    fn reserve(&self, _: u64) -> Result<Claim<'_>, StoreError> {
+        Ok(Claim::unbounded())
     }
 
     fn commit(&self, ops: Vec<Op>) -> u64 {

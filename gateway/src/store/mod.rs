@@ -6,6 +6,7 @@
 //! A store knows nothing above it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use meshwire_proto::{ErrorKind, EventRun, GroupName, TopicName, UnixMillis};
@@ -331,18 +332,47 @@ pub trait Completions: Send + Sync {
     fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>);
 }
 
+/// Room that [`Store::reserve`] has promised: nobody else is promised it as long as this lives. It is held until the
+/// commit that it is for has been taken; dropped without one, it is free again.
+#[derive(Debug)]
+#[must_use = "the promise ends when this is dropped"]
+pub struct Claim<'a> {
+    of: Option<(&'a AtomicU64, u64)>,
+}
+
+impl<'a> Claim<'a> {
+    /// Of a store that always has room.
+    pub const fn unbounded() -> Self {
+        Self { of: None }
+    }
+
+    /// Adds `bytes` to the sum of what a store has promised, and takes them off again when it is dropped.
+    pub(crate) fn new(promised: &'a AtomicU64, bytes: u64) -> Self {
+        promised.fetch_add(bytes, Ordering::Relaxed);
+        Self { of: Some((promised, bytes)) }
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if let Some((promised, bytes)) = self.of {
+            promised.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Keeps events.
 pub trait Store: Send + Sync + 'static {
     /// What this store promises.
     fn capability(&self) -> Capability;
 
-    /// Whether `bytes` more can be taken; on `Ok` the next commit of at most so
-    /// many bytes will not be refused for space.
+    /// Claims room for `bytes` more: as long as the claim is held, a commit of at most so many bytes finds its space,
+    /// whoever else commits or claims meanwhile.
     ///
     /// # Errors
     /// [`StoreError::Full`] naming what holds the space, [`StoreError::Busy`] while
     /// room is being made, or [`StoreError::Failed`].
-    fn reserve(&self, bytes: u64) -> Result<(), StoreError>;
+    fn reserve(&self, bytes: u64) -> Result<Claim<'_>, StoreError>;
 
     /// Takes a batch, whole, in the order of the calls, without waiting. The
     /// number says when it is kept.

@@ -11,5 +11,6 @@ mod authorize;
 mod hostile;
 mod publish;
 mod rig;
+mod room;
 mod sessions;
 mod subscribe;

@@ -1,6 +1,7 @@
 //! The log as a store: the machine behind its lock.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -12,11 +13,15 @@ use super::machine::{Input, LogMachine, OpId, TopicBytes};
 use super::os_disk::OsDisk;
 use super::recovery::{self, OpenError, Recovered};
 use super::{LogClock, LogOptions, threads};
-use crate::store::{Capability, Completions, Durability, Lookup, Op, Position, Store, StoreError, TopicId, Watermark};
+use crate::store::{
+    Capability, Claim, Completions, Durability, Lookup, Op, Position, Store, StoreError, TopicId, Watermark,
+};
 
 /// What callers and threads share.
 pub(super) struct Shared {
     machine: Mutex<LogMachine>,
+    /// What is promised and not committed; raised only under the lock of the machine.
+    claimed: AtomicU64,
     pub(super) disk: Arc<dyn Disk>,
     clock: LogClock,
     /// Wakes the writer thread, and the worker thread.
@@ -118,7 +123,8 @@ impl LogStore {
     ) -> Result<(Arc<Self>, Recovered), OpenError> {
         let (machine, recovered) = recovery::open(&disk, options, clock())?;
         let (machine, threads) = (Mutex::new(machine), Mutex::new(Vec::new()));
-        let shared = Shared { machine, disk, clock, writer: Condvar::new(), worker: Condvar::new() };
+        let claimed = AtomicU64::new(0);
+        let shared = Shared { machine, claimed, disk, clock, writer: Condvar::new(), worker: Condvar::new() };
         Ok((Arc::new(Self { shared: Arc::new(shared), threads }), recovered))
     }
 
@@ -223,8 +229,12 @@ impl Store for LogStore {
         Capability { durability: Durability::Synced, atomic_commit: true, native_groups: false }
     }
 
-    fn reserve(&self, bytes: u64) -> Result<(), StoreError> {
-        self.shared.lock().reserve(bytes)
+    fn reserve(&self, bytes: u64) -> Result<Claim<'_>, StoreError> {
+        let claimed = &self.shared.claimed;
+        let machine = self.shared.lock();
+        let room = machine.reserve(bytes, claimed.load(Ordering::Relaxed))?;
+        // Still under the lock: nobody is promised the same bytes.
+        Ok(Claim::new(claimed, room))
     }
 
     fn commit(&self, ops: Vec<Op>) -> u64 {

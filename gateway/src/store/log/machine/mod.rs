@@ -232,11 +232,12 @@ impl LogMachine {
         self.last_cut + 1
     }
 
-    /// Whether `bytes` more can be taken.
+    /// Whether `bytes` more can be taken, while `claimed` bytes are promised and not committed. Gives what is to be
+    /// promised: bytes of events and of what is written with them.
     ///
     /// # Errors
-    /// [`StoreError::Full`] naming what holds the space, [`StoreError::Failed`].
-    pub fn reserve(&self, bytes: u64) -> Result<(), StoreError> {
+    /// [`StoreError::Full`] naming what holds the space, [`StoreError::Busy`], [`StoreError::Failed`].
+    pub fn reserve(&self, bytes: u64, claimed: u64) -> Result<u64, StoreError> {
         if let Some(cause) = &self.failed {
             return Err(StoreError::Failed(cause.clone()));
         }
@@ -244,11 +245,18 @@ impl LogMachine {
             return Err(StoreError::Full(cause.clone()));
         }
         let (open, new) = (self.pending.body_len() as u64, bytes + OVERHEAD as u64);
-        let alone = open > 0 && open + new > CUT_BYTES as u64;
         let records = std::iter::once(self.writing_len()).chain(self.ready.iter().map(Cut::len));
         let slack = SLACK.min(self.space.segment_len / 16);
-        let open = if alone { [record_len(open), record_len(new), slack] } else { [0, record_len(open + new), slack] };
-        if self.space.fits(records.chain(open)) { Ok(()) } else { Err(self.no_room()) }
+        let fits = if claimed > 0 {
+            // In which order and in which records they are committed is not known.
+            let longest = record_len(new.max(claimed).max(CUT_BYTES as u64));
+            self.space.fits_anyhow(records, record_len(open + claimed + new) + slack, longest)
+        } else if open > 0 && open + new > CUT_BYTES as u64 {
+            self.space.fits(records.chain([record_len(open), record_len(new), slack]))
+        } else {
+            self.space.fits(records.chain([record_len(open + new), slack]))
+        };
+        if fits { Ok(new) } else { Err(self.no_room()) }
     }
 
     /// Bytes of the records that are not written yet, the one that is being gathered included.

@@ -176,18 +176,38 @@ impl Space {
 
     /// Whether records of these lengths, in this order, fit what is allocated.
     pub(super) fn fits(&self, records: impl Iterator<Item = u64>) -> bool {
+        self.room_behind(records).is_some()
+    }
+
+    /// Whether records of these lengths fit, and behind them so many `bytes` in records of at most `longest`, however they
+    /// are cut: each segment may be left with as much room as the longest is short of fitting.
+    pub(super) fn fits_anyhow(&self, records: impl Iterator<Item = u64>, bytes: u64, longest: u64) -> bool {
+        let longest = longest.min(bytes);
+        let mut before = 0;
+        for (n, room) in self.room_behind(records).into_iter().flatten().enumerate() {
+            if n > 0 && room < longest {
+                return false;
+            }
+            if bytes <= before + room {
+                return true;
+            }
+            before += room.saturating_sub(longest);
+        }
+        false
+    }
+
+    /// What is left behind records of these lengths, in this order: of the segment that the last is in, and of those behind
+    /// it. `None`: they do not fit.
+    fn room_behind(&self, records: impl Iterator<Item = u64>) -> Option<impl Iterator<Item = u64>> {
         let mut room = self.rest();
         let mut ahead = self.ahead.iter().map(|a| a.len - SEGMENT_HEADER as u64);
         for len in records {
             if len > room {
-                let Some(fresh) = ahead.next().filter(|n| *n >= len) else {
-                    return false;
-                };
-                room = fresh;
+                room = ahead.next().filter(|fresh| *fresh >= len)?;
             }
             room -= len;
         }
-        true
+        Some(std::iter::once(room).chain(ahead))
     }
 
     /// Makes the next segment the active one; gives back the sealed one's number and index.
@@ -359,6 +379,21 @@ mod tests {
         space.allocated(2064);
         assert!(space.fits([600, 600, 1400].into_iter()));
         assert!(!space.fits([600, 600, 1401].into_iter()) && !space.fits([2001].into_iter()));
+    }
+
+    #[test]
+    fn what_may_be_cut_anyhow_is_accepted_only_if_the_worst_cut_fits() {
+        let mut space = space(1064, 2064, 100_000);
+        let fits = |space: &Space, bytes, longest| space.fits_anyhow([100].into_iter(), bytes, longest);
+        assert!(fits(&space, 900, 1) && !fits(&space, 901, 1));
+        for _ in 0..2 {
+            space.allocate(Moment(0));
+            space.allocated(2064);
+        }
+        // At worst 299 bytes of each segment are left.
+        assert!(fits(&space, 600 + 1700 + 2000, 300) && !fits(&space, 600 + 1700 + 2001, 300));
+        assert!(fits(&space, 2000, 5000) && !fits(&space, 2001, 5000), "one record may be all of it");
+        assert!(!space.fits_anyhow([3000].into_iter(), 1, 1));
     }
 
     #[test]

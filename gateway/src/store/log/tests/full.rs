@@ -6,7 +6,7 @@ use crate::store::{Durability, Op, Store, StoreError, TopicId};
 
 fn refusal(rig: &Rig, bytes: u64) -> Option<String> {
     match rig.store.reserve(bytes) {
-        Ok(()) => None,
+        Ok(_) => None,
         Err(StoreError::Full(text)) => Some(text),
         Err(other) => panic!("{other}"),
     }
@@ -110,6 +110,43 @@ fn a_kill_while_the_disk_is_full_leaves_a_torn_tail_and_no_damage() {
     let rig = rig.restart();
     assert_eq!(rig.recovered.damage, [""; 0]);
     assert_eq!(rig.recovered.fold.topics[&topic].next, 2);
+}
+
+#[test]
+fn two_callers_are_not_both_promised_the_last_bytes() {
+    let disk = Arc::new(SimDisk::new());
+    disk.set_capacity(Some(300 << 10));
+    let options = LogOptions { segment_bytes: 64 << 10, ..small() };
+    let mut rig = Rig::open(disk, options, Arc::default()).unwrap();
+    let topics = [rig.topic(1, Durability::Synced), rig.topic(2, Durability::Synced)];
+    rig.settle();
+    // As much as is left for one of two.
+    let room = |rig: &Rig| (0..60_000).rev().find(|bytes| rig.store.reserve(*bytes).is_ok());
+    while room(&rig).is_some_and(|bytes| bytes > 30_000) {
+        rig.publish(topics[0], &[1000]);
+        rig.settle();
+    }
+    let last = room(&rig).unwrap();
+    let before = room(&rig);
+    assert!(last > 20_000, "{last}");
+    let store = rig.store.clone();
+    let first = store.reserve(last).unwrap();
+    let second = store.reserve(last);
+    assert!(matches!(second, Err(StoreError::Full(_))), "the first has them: {second:?} {last}");
+    assert!(matches!(store.reserve(1), Err(StoreError::Full(_))));
+    // A promise that nobody used is free again.
+    drop(first);
+    assert_eq!(room(&rig), before);
+    // Two that do fit together fit in whichever order they are committed, and what waits is not counted twice.
+    let half = last / 2 - 3000;
+    let [a, b] = [store.reserve(half).unwrap(), store.reserve(half).unwrap()];
+    let sizes = [half as usize - 300];
+    rig.publish(topics[1], &sizes);
+    drop(b);
+    let batch = rig.publish(topics[0], &sizes);
+    drop(a);
+    rig.settle();
+    assert!(rig.watermark().synced >= batch, "what was promised is kept");
 }
 
 #[test]

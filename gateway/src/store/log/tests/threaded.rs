@@ -69,8 +69,9 @@ fn many_publishers_on_real_threads_get_their_answers_and_a_restart_finds_every_e
                 let name = TopicName::parse(&format!("topic-{id}")).unwrap();
                 store.commit(vec![Op::Topic { topic, name, durability: Durability::Synced, retention_ms: 1 << 40 }]);
                 for first in 1..=100 {
-                    store.reserve(500).unwrap();
+                    let claim = store.reserve(500).unwrap();
                     let batch = store.commit(vec![append_at(topic, first, &[400], UnixMillis(EPOCH_MS))]);
+                    drop(claim);
                     waiting.wait(batch);
                     assert!(matches!(store.read(topic, first), Lookup::Ready(_)), "shown when it is answered");
                 }
