@@ -17,7 +17,7 @@ use super::index::SegmentIndex;
 use super::job;
 use super::machine::{Active, LogMachine, Space, Start};
 use super::recent::RecentEvents;
-use super::scan::Scanner;
+use super::scan::{Head, Scanner};
 use super::segment::Sealed;
 use super::walk::{End, Scanned, SegmentFile, Walk};
 use crate::store::Watermark;
@@ -417,14 +417,19 @@ impl Parts {
     fn cut(&self, disk: &dyn Disk, end: Option<End>, files: &[SegmentFile]) -> Result<u64, OpenError> {
         let mut torn = 0;
         let Some(end) = end else { return Ok(0) };
-        let mut tail = None;
+        let (mut tail, mut unused) = (None, false);
         for (at, file) in files.iter().enumerate().skip(end.file) {
             let is_active = self.active.as_ref().is_some_and(|a| a.number == file.number);
             if self.sealed.contains_key(&file.number) {
                 continue;
             }
             let from = if at == end.file { end.offset } else { 0 };
-            let until = Scanner::new(disk, file.number, file.len).end_of_data(from)?;
+            let mut scanner = Scanner::new(disk, file.number, file.len);
+            // As in the walk: behind an unused segment there are only such.
+            if from == 0 && scanner.head()? == Head::Zero && std::mem::replace(&mut unused, true) {
+                continue;
+            }
+            let until = scanner.end_of_data(from)?;
             torn += until - from;
             if is_active && until > from {
                 tail = Some((file.number, from, until));

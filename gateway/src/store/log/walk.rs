@@ -214,6 +214,7 @@ impl Walk<'_> {
         let expected = self.expected;
         let mut first = None;
         let mut was_synced = self.known_synced >= expected;
+        let mut unused = false;
         'files: for (number, file) in self.files.iter().enumerate().skip(at) {
             let mut scanner = Scanner::new(self.disk, file.number, file.len);
             let (mut from, generation) = if number == at && offset > 0 {
@@ -222,7 +223,14 @@ impl Walk<'_> {
                 let generation = match scanner.head()? {
                     Head::Whole(head) => Some(head.generation),
                     Head::Newer(what) => return Err(OpenError::newer(file.number, 0, &what)),
-                    Head::Zero | Head::Damaged => None,
+                    // A segment is begun only when the one before it is full and synced: behind an unused one there is
+                    // none that was ever begun, and segments that were only prepared need not be read.
+                    Head::Zero if unused => continue,
+                    Head::Zero => {
+                        unused = true;
+                        None
+                    }
+                    Head::Damaged => None,
                 };
                 (SEGMENT_HEADER as u64, generation)
             };
@@ -236,6 +244,7 @@ impl Walk<'_> {
                     Sought::Nothing => break,
                 };
                 first.get_or_insert((number, found, header));
+                unused = false;
                 was_synced |= header.synced >= expected;
                 if was_synced {
                     break 'files;
@@ -246,8 +255,13 @@ impl Walk<'_> {
         if !was_synced {
             return Ok(Behind::Cut);
         }
-        let segment = self.files.get(at).map_or(0, |f| f.number);
-        let through = first.map_or(self.known_synced, |(_, _, h)| h.batch - 1);
+        self.lost(at, offset, first.map_or(self.known_synced, |(_, _, h)| h.batch - 1), what);
+        Ok(first.map_or(Behind::Cut, |(to, found, header)| Behind::Record(to, found, header)))
+    }
+
+    /// Names damage: at this place, what should come up to batch `through` is not there.
+    fn lost(&mut self, at: usize, offset: u64, through: u64, what: &str) {
+        let (segment, expected) = (self.files.get(at).map_or(0, |f| f.number), self.expected);
         let batches = match through.cmp(&expected) {
             Ordering::Greater => format!("batches {expected} to {through} are lost"),
             Ordering::Equal => format!("batch {expected} is lost"),
@@ -255,7 +269,6 @@ impl Walk<'_> {
         };
         self.damage.push(format!("{}: not what was written ({what}); {batches}", place(segment, offset)));
         self.expected = through + 1;
-        Ok(first.map_or(Behind::Cut, |(to, found, header)| Behind::Record(to, found, header)))
     }
 
     /// The topics of a record with a bad body, as far as they can be read.

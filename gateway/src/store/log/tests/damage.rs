@@ -223,6 +223,31 @@ fn a_missing_segment_is_named() {
 }
 
 #[test]
+fn a_segment_that_is_all_zeros_hides_no_segment_behind_it() {
+    let mut rig = Rig::new();
+    let topic = rig.topic(1, Durability::Synced);
+    for _ in 0..300 {
+        rig.publish(topic, &[300]);
+        rig.settle();
+    }
+    rig.idle();
+    for wiped in [vec![3], vec![3, 4]] {
+        let disk = rig.reopen_sim_disk();
+        for slot in [0, 1] {
+            disk.tamper(FileName::of(Part::Checkpoint(slot)), |bytes| bytes.clear());
+        }
+        for segment in &wiped {
+            disk.tamper(FileName::of(Part::Segment(*segment)), |bytes| bytes.fill(0));
+        }
+        let mut rig = Rig::open(disk, small(), rig.micros.clone()).unwrap();
+        let [damage] = &rig.recovered.damage[..] else { panic!("{:?}", rig.recovered.damage) };
+        assert!(damage.contains("are lost"), "{damage}");
+        let found = rig.read_all(topic, 1, 301);
+        assert!(found.len() > 150 && found.len() < 300 && found.contains(&300), "{}", found.len());
+    }
+}
+
+#[test]
 fn a_block_that_rots_after_opening_is_never_served_and_readers_get_past_it() {
     let mut rig = Rig::new();
     let topic = rig.topic(1, Durability::Synced);

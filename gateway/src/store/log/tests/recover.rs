@@ -87,6 +87,23 @@ fn appends_of_one_batch_are_one_block_and_large_events_stand_alone() {
 }
 
 #[test]
+fn of_segments_that_were_only_prepared_the_second_is_not_read() {
+    let options = LogOptions { segment_bytes: 4 << 20, ..small() };
+    let mut rig = Rig::open(Arc::default(), options.clone(), Arc::default()).unwrap();
+    let topic = rig.topic(1, Durability::Synced);
+    rig.publish(topic, &[300]);
+    rig.settle();
+    let files = crate::store::log::Disk::list(&*rig.disk).unwrap();
+    let ahead = FileName::of(Part::Segment(3));
+    assert!(files.contains(&(ahead, 4 << 20)));
+    // But for its beginning, which is read in one piece.
+    rig.disk.set_unreadable(Some((ahead, 2 << 20..u64::MAX)));
+    let mut rig = Rig::open(rig.disk, options, rig.micros).unwrap();
+    assert_eq!((rig.recovered.torn_bytes, rig.recovered.damage.len()), (0, 0));
+    assert_eq!(rig.read_all(topic, 1, 2), [1]);
+}
+
+#[test]
 fn the_epoch_rises_at_every_opening() {
     let mut rig = Rig::new();
     for epoch in 1..5 {
