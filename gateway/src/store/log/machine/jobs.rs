@@ -105,13 +105,17 @@ impl LogMachine {
     /// Whether [`LogMachine::poll_job`] has something that should not wait for a tick.
     #[must_use]
     pub fn wants_worker(&self) -> bool {
-        self.jobs.under_way.is_none() && (self.has_reads() || self.wants_segment())
+        self.jobs.under_way.is_none() && (self.has_reads() || self.wants_segment() || self.wants_zeros())
     }
 
     /// Whether a segment must be allocated for what is written or will be soon.
     #[must_use]
     pub fn wants_segment(&self) -> bool {
         self.failed.is_none() && self.space.wants_segment(self.backlog(), self.closing)
+    }
+
+    fn wants_zeros(&self) -> bool {
+        !self.closing && self.failed.is_none() && self.space.wants_zeros()
     }
 
     fn next_job(&mut self, now: Moment) -> Option<(Kind, Work)> {

@@ -299,6 +299,12 @@ impl Space {
         Some((segment, from, step))
     }
 
+    /// Whether [`Space::zero`] has something.
+    pub(super) fn wants_zeros(&self) -> bool {
+        let left = |next: &Ahead| next.zeroed < next.len;
+        self.active.used > 0 && self.zeroing.is_none() && self.ahead.front().is_some_and(left)
+    }
+
     pub(super) fn zeroed(&mut self) {
         self.zeroing = None;
     }

@@ -15,7 +15,7 @@ fn events_are_read_back_as_they_were_published_from_cache_and_from_disk() {
             rig.settle();
         }
     }
-    rig.settle();
+    rig.idle();
     let all: Vec<u64> = (1..=800).collect();
     assert_eq!(rig.read_all(topic, 1, 801), all);
     assert!(matches!(rig.store.read(topic, 801), Lookup::Ahead));
@@ -75,8 +75,7 @@ fn appends_of_one_batch_are_one_block_and_large_events_stand_alone() {
     rig.publish(topic, &[70]);
     let ended = task.run(&*rig.disk);
     rig.store.ended(ended);
-    rig.advance_ms(5);
-    rig.settle();
+    rig.idle();
     let firsts: Vec<u64> = [1, 2, 22, 23].into();
     let found: Vec<u64> = firsts.iter().map(|p| rig.read(topic, *p).unwrap().first).collect();
     assert_eq!(found, firsts);
