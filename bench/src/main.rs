@@ -12,6 +12,7 @@ mod payload;
 mod peers;
 mod probe;
 mod process;
+mod raw;
 mod report;
 mod rows;
 mod server;

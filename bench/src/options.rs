@@ -51,6 +51,9 @@ pub(crate) struct Options {
     /// Events sent ahead to our subscriber in P1. The client's default is 256; NATS' client buffers 65,536.
     #[arg(long, global = true, default_value_t = 8192, value_parser = clap::value_parser!(u64).range(1..=65536))]
     pub(crate) prefetch: u64,
+    /// Publish in P2 with crate `meshwire` instead of bare frames; Redis is always spoken to in bare RESP.
+    #[arg(long, global = true)]
+    pub(crate) with_crate: bool,
     /// Where data directories are made: a folder on the disk to measure. Default: the system's temporary folder.
     #[arg(long, global = true)]
     dir: Option<PathBuf>,

@@ -88,6 +88,14 @@ impl Gateway {
         self.server.kill()
     }
 
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Never with what the gateway prints.
+    pub(crate) fn address(&self) -> anyhow::Result<std::net::SocketAddr> {
+        Ok(self.url.trim_start_matches("tcp://").parse()?)
+    }
+
     /// A connection of its own.
     ///
     /// # Errors

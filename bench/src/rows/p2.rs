@@ -14,6 +14,7 @@ use crate::pairs::{Pairs, Run};
 use crate::payload::Payloads;
 use crate::peers::redis::{self, Connection, Redis};
 use crate::peers::version;
+use crate::raw;
 use crate::report::Report;
 use crate::slice::{self, Counted, Slice};
 
@@ -43,6 +44,8 @@ async fn measure(options: &Options, report: &Report) -> anyhow::Result<Pairs> {
     let program = redis::find()?;
     report.note("    ours: topic `synced`, de-duplication on; peer: XADD, appendonly yes, appendfsync always, no de-duplication,");
     report.note(&format!("    {}", version(&program)));
+    let ours = if options.with_crate { "crate meshwire" } else { "bare frames" };
+    report.note(&format!("    client of ours: {ours}; of the peer: bare RESP"));
     report.note("    both: a fresh data directory a slice; every acknowledged event is read back and verified");
     let folder = options.folder()?;
     let path = folder.path();
@@ -71,6 +74,12 @@ impl OneByOne for Mesh {
     async fn publish(&mut self, payloads: &mut Payloads) -> anyhow::Result<()> {
         Self::publish(self, TOPIC, ours::event(payloads)).await?;
         Ok(())
+    }
+}
+
+impl OneByOne for raw::Connection {
+    async fn publish(&mut self, payloads: &mut Payloads) -> anyhow::Result<()> {
+        Self::publish(self, payloads.next()).await
     }
 }
 
@@ -105,7 +114,13 @@ async fn slice_of_ours(options: &Options, folder: &Path) -> anyhow::Result<Slice
     let gateway = Gateway::on_disk(folder.path())?;
     let (shared, mut publishing) = (Arc::new(Shared::default()), Publishing::new());
     for publisher in 0..PUBLISHERS {
-        publishing.spawn(publish(gateway.connect().await?, publisher, Arc::clone(&shared)));
+        let shared = Arc::clone(&shared);
+        if options.with_crate {
+            publishing.spawn(publish(gateway.connect().await?, publisher, shared));
+        } else {
+            let connection = raw::Connection::open(gateway.address()?, publisher).await?;
+            publishing.spawn(publish(connection, publisher, shared));
+        }
     }
     let (counted, sent) = load(options, gateway.pid(), &shared, publishing).await?;
     let verified = async { gateway.read_back(&sent?).await };
