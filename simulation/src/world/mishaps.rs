@@ -1,0 +1,94 @@
+//! What goes wrong.
+
+use std::time::Duration;
+
+use super::{Event, World};
+use crate::client::Client;
+use crate::history::Disaster;
+use crate::script::Mishap;
+use crate::wire::{End, MAX_STALL};
+
+impl World {
+    pub(super) fn mishap(&mut self, mishap: Mishap) {
+        self.history.disk_was_unwell |= matches!(mishap, Mishap::DiskFull | Mishap::Disaster(Disaster::DiskFailure));
+        match mishap {
+            Mishap::Disaster(Disaster::DiskFailure) => self.machine.fail_soon(self.rng.u64(0..4)),
+            Mishap::Disaster(disaster) => self.disaster(disaster),
+            Mishap::Cut => {
+                if let Some(wire) = self.some_wire() {
+                    self.history.totals.cuts += 1;
+                    self.history.breaks.entry(self.wires[wire].client).or_default().push(self.now);
+                    self.wires[wire].cut = true;
+                    for to in [End::Client, End::Gateway] {
+                        let wait = self.some(Duration::from_secs(1));
+                        self.after(wait, Event::Closed { wire, to });
+                    }
+                }
+            }
+            Mishap::Stall => {
+                if let Some(wire) = self.some_wire() {
+                    let until = self.now + self.some(MAX_STALL);
+                    self.history.stalls.push(self.now);
+                    self.wires[wire].stall(until);
+                }
+            }
+            Mishap::ClientKill => {
+                let index = self.rng.usize(..self.clients.len());
+                self.kill_client(index);
+            }
+            Mishap::DiskFull => {
+                self.history.totals.disk_full += 1;
+                self.machine.set_capacity(Some(self.rng.u64(0..64 << 10)));
+                let wait = self.some(Duration::from_secs(2));
+                self.history.full.push((self.now, self.now + wait));
+                self.after(wait, Event::DiskHasSpace);
+            }
+        }
+    }
+
+    fn some_wire(&mut self) -> Option<usize> {
+        let open: Vec<usize> =
+            (0..self.wires.len()).filter(|w| self.wires[*w].client_open && !self.wires[*w].cut).collect();
+        (!open.is_empty()).then(|| open[self.rng.usize(..open.len())])
+    }
+
+    fn kill_client(&mut self, index: usize) {
+        let old = &self.clients[index];
+        let (role, life, tick) = (old.role, old.life + 1, old.tick);
+        self.history.breaks.entry(index).or_default().push(self.now);
+        self.note(index);
+        if let Some(wire) = self.clients[index].wire {
+            self.wires[wire].client_open = false;
+            let wait = self.some(self.script.wire_delay);
+            self.after(wait, Event::Closed { wire, to: End::Gateway });
+        }
+        self.clients[index] = Client::new(index, role, life, &mut self.rng);
+        self.clients[index].tick = tick;
+        self.pump_client(index);
+    }
+
+    pub(super) fn disaster(&mut self, disaster: Disaster) {
+        if self.gateway.take().is_none() {
+            return;
+        }
+        self.history.disasters.push((self.now, disaster));
+        let totals = &mut self.history.totals;
+        match disaster {
+            Disaster::Kill => totals.kills += 1,
+            Disaster::PowerLoss => totals.power_losses += 1,
+            Disaster::DiskFailure => totals.disk_failures += 1,
+        }
+        let seed = self.rng.u64(..);
+        self.history.totals.torn_writes += self.machine.crash(disaster, seed);
+        for wire in 0..self.wires.len() {
+            self.wires[wire].gateway_open = false;
+            if self.wires[wire].client_open {
+                self.wires[wire].cut = true;
+                let wait = self.some(Duration::from_millis(200));
+                self.after(wait, Event::Closed { wire, to: End::Client });
+            }
+        }
+        let wait = Duration::from_millis(1) + self.some(Duration::from_millis(500));
+        self.after(wait, Event::Restart);
+    }
+}

@@ -1,0 +1,273 @@
+//! The queue of what happens when, and the one loop that empties it.
+//!
+//! - [`traffic`]: bytes between clients and gateway;
+//! - [`mishaps`]: what goes wrong.
+
+mod mishaps;
+mod traffic;
+
+use std::collections::BTreeMap;
+use std::hash::Hasher as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use meshwire_proto::Moment;
+use siphasher::sip::SipHasher13;
+
+use crate::client::{Client, Work};
+use crate::clock::VirtualClock;
+use crate::gateway::{Gateway, Machine};
+use crate::history::{History, Topic, Totals};
+use crate::script::{CALM, Mishap, PATIENCE, Role, Script};
+use crate::verdict::judge;
+use crate::wire::{End, Wire};
+
+/// What one seed came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Every broken promise, as a sentence.
+    pub broken: Vec<String>,
+    /// Hash of everything that happened, in order.
+    pub trace: u64,
+    /// Counts.
+    pub totals: Totals,
+}
+
+#[derive(Debug)]
+enum Event {
+    Dialed { client: usize, life: u32 },
+    Bytes { wire: usize, to: End, bytes: Bytes },
+    Closed { wire: usize, to: End },
+    ClientTick { client: usize },
+    GatewayTick { life: u32 },
+    Disk { life: u32, id: u64 },
+    Publish { client: usize },
+    Settle { client: usize, work: Work },
+    Mishap(Mishap),
+    DiskHasSpace,
+    Restart,
+    Check,
+}
+
+struct World {
+    rng: fastrand::Rng,
+    script: Script,
+    now: Moment,
+    queue: BTreeMap<(Moment, u64), Event>,
+    next_event: u64,
+    clock: Arc<VirtualClock>,
+    clients: Vec<Client>,
+    wires: Vec<Wire>,
+    machine: Machine,
+    gateway: Option<Gateway>,
+    life: u32,
+    history: History,
+    trace: SipHasher13,
+    /// The client that reads everything at the end.
+    reader: Option<usize>,
+    over: bool,
+}
+
+/// Runs one seed.
+#[must_use]
+pub fn run(seed: u64) -> Outcome {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let script = Script::draw(&mut rng);
+    let mut world = World::new(rng, script);
+    world.begin();
+    while !world.over {
+        let Some(((at, _), event)) = world.queue.pop_first() else {
+            break;
+        };
+        world.now = at;
+        world.clock.set(at);
+        world.happen(event);
+    }
+    world.end()
+}
+
+impl World {
+    fn new(rng: fastrand::Rng, script: Script) -> Self {
+        Self {
+            rng,
+            script,
+            now: Moment(0),
+            queue: BTreeMap::new(),
+            next_event: 0,
+            clock: Arc::default(),
+            clients: Vec::new(),
+            wires: Vec::new(),
+            machine: Machine::default(),
+            gateway: None,
+            life: 0,
+            history: History::default(),
+            trace: SipHasher13::new(),
+            reader: None,
+            over: false,
+        }
+    }
+
+    fn begin(&mut self) {
+        for (at, mishap) in self.script.mishaps.clone() {
+            self.at(Moment(0) + at, Event::Mishap(mishap));
+        }
+        self.start_gateway();
+        for (index, role) in self.script.clients.clone().into_iter().enumerate() {
+            let client = Client::new(index, role, 0, &mut self.rng);
+            self.clients.push(client);
+            self.pump_client(index);
+            if matches!(role, Role::Publisher(_)) {
+                self.after(Duration::from_millis(5), Event::Publish { client: index });
+            }
+        }
+        self.at(Moment(0) + CALM, Event::Check);
+    }
+
+    fn at(&mut self, at: Moment, event: Event) {
+        self.next_event += 1;
+        self.queue.insert((at.max(self.now), self.next_event), event);
+    }
+
+    fn after(&mut self, wait: Duration, event: Event) {
+        self.at(self.now + wait, event);
+    }
+
+    fn some(&mut self, most: Duration) -> Duration {
+        Duration::from_micros(self.rng.u64(0..=most.as_micros() as u64))
+    }
+
+    fn is_calm(&self) -> bool {
+        self.now >= Moment(0) + CALM
+    }
+
+    fn happen(&mut self, event: Event) {
+        self.trace.write_u64(self.now.0);
+        match event {
+            Event::Dialed { client, life } => self.dialed(client, life),
+            Event::Bytes { wire, to, bytes } => self.bytes(wire, to, &bytes),
+            Event::Closed { wire, to } => self.closed(wire, to),
+            Event::ClientTick { client } => {
+                self.clients[client].tick = None;
+                self.clients[client].session.tick(self.now);
+                self.pump_client(client);
+            }
+            Event::GatewayTick { life } => {
+                if let Some(gateway) = self.gateway.as_mut().filter(|g| g.life == life) {
+                    gateway.tick();
+                    self.pump_gateway();
+                }
+            }
+            Event::Disk { life, id } => {
+                if let Some(gateway) = self.gateway.as_mut().filter(|g| g.life == life) {
+                    gateway.disk_done(&self.machine, id);
+                    self.pump_gateway();
+                }
+            }
+            Event::Publish { client } => self.publish(client),
+            Event::Settle { client, work } => {
+                if self.clients[client].life == work.life {
+                    let whole = self.clients[client].wire.is_some_and(|w| !self.wires[w].cut);
+                    self.clients[client].settle(self.now, whole, work, &mut self.history);
+                    self.pump_client(client);
+                }
+            }
+            Event::Mishap(mishap) => self.mishap(mishap),
+            Event::DiskHasSpace => self.machine.set_capacity(None),
+            Event::Restart => self.start_gateway(),
+            Event::Check => self.check(),
+        }
+    }
+
+    fn publish(&mut self, client: usize) {
+        self.clients[client].publish_burst(&mut self.history, &mut self.rng);
+        self.pump_client(client);
+        if self.clients[client].publishes_left() > 0 {
+            let wait = self.some(self.script.pause);
+            self.after(wait, Event::Publish { client });
+        }
+    }
+
+    fn start_gateway(&mut self) {
+        if self.gateway.is_some() {
+            return;
+        }
+        self.life += 1;
+        let seed = self.rng.u64(..);
+        match Gateway::start(self.life, &self.machine, self.clock.clone(), seed) {
+            Ok(gateway) => {
+                self.gateway = Some(gateway);
+                self.pump_gateway();
+            }
+            // The disk is full or fails: whoever runs the gateway tries again.
+            Err(error) if !self.is_calm() => {
+                self.history.refused_starts.push(error);
+                self.after(Duration::from_millis(500), Event::Restart);
+            }
+            Err(error) => {
+                self.history.complaints.push(format!("the gateway did not start again: {error}"));
+                self.over = true;
+            }
+        }
+    }
+
+    /// Adds what a session counted, before it goes.
+    fn note(&mut self, index: usize) {
+        let stats = self.clients[index].session.stats();
+        self.history.totals.resumes += stats.resumes;
+        self.history.totals.replays += stats.replays;
+        if stats.protocol_errors > 0 {
+            self.history.complaints.push(format!("client {index} saw {} protocol errors", stats.protocol_errors));
+        }
+    }
+
+    /// Looks whether everything has come to rest; then reads the log to its end.
+    fn check(&mut self) {
+        if self.now > Moment(0) + PATIENCE {
+            let rest = self.gateway.as_ref().map(Gateway::unsettled);
+            self.history.complaints.push(format!("no rest after {PATIENCE:?}: {rest:?}"));
+            self.over = true;
+            return;
+        }
+        let resting = self.gateway.as_ref().is_some_and(|g| g.unsettled().is_empty())
+            && self.clients.iter().all(|c| c.publishes_left() == 0 && c.session.unanswered().0 == 0);
+        match self.reader {
+            None if resting => {
+                let index = self.clients.len();
+                let mut reader = Client::new(index, Role::Publisher(0), 0, &mut self.rng);
+                for topic in Topic::ALL {
+                    reader.subscribe(topic, None, &mut self.rng);
+                }
+                self.clients.push(reader);
+                self.reader = Some(index);
+                self.pump_client(index);
+            }
+            Some(reader) if self.has_read_all(reader) => self.over = true,
+            _ => {}
+        }
+        self.after(Duration::from_millis(500), Event::Check);
+    }
+
+    fn has_read_all(&self, reader: usize) -> bool {
+        let Some(gateway) = &self.gateway else {
+            return false;
+        };
+        Topic::ALL.iter().all(|topic| {
+            let mine = self.history.delivered.iter().filter(|d| d.client == reader && d.topic == *topic);
+            mine.count() as u64 >= gateway.events(*topic)
+        })
+    }
+
+    fn end(mut self) -> Outcome {
+        for index in 0..self.clients.len() {
+            self.note(index);
+            self.clients[index].complain(&mut self.history);
+        }
+        if let Some(reader) = self.reader {
+            for d in self.history.delivered.iter().filter(|d| d.client == reader) {
+                self.history.log.entry(d.topic).or_default().push((d.position, d.bytes.clone()));
+            }
+        }
+        Outcome { broken: judge(&self.history), trace: self.trace.finish(), totals: self.history.totals }
+    }
+}
