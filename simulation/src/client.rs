@@ -27,6 +27,7 @@ pub(crate) struct Work {
     group: u8,
     id: u32,
     delivered: Moment,
+    attempt: u32,
     kind: SettleKind,
     confirm: bool,
 }
@@ -237,9 +238,13 @@ impl Client {
                     }
                 }
             }
-            Output::Ended { failure, .. } => {
-                history.complaints.push(format!("client {}: a subscription ended: {failure:?}", self.index));
-            }
+            Output::Ended { subscription, failure } => match self.subscriptions.remove(&subscription) {
+                // There was no space for a new group: the program asks again.
+                Some((topic, group)) if failure.kind == ErrorKind::DiskFull && history.disk_was_unwell => {
+                    self.subscribe(topic, group, rng);
+                }
+                _ => history.complaints.push(format!("client {}: a subscription ended: {failure:?}", self.index)),
+            },
             Output::Failed(failure) => history.complaints.push(format!("client {} failed: {failure:?}", self.index)),
             _ => {}
         }
@@ -343,6 +348,7 @@ impl Client {
             group: d.group.unwrap_or(u8::MAX),
             id: d.id,
             delivered: seen.now,
+            attempt: d.attempt,
             kind,
             confirm,
         };
@@ -359,6 +365,7 @@ impl Client {
                 client: self.index,
                 connected: whole && self.session.state() == State::Connected,
                 delivered: work.delivered,
+                attempt: work.attempt,
             };
             if work.kind == SettleKind::Ack { settled.acks.push(given) } else { settled.nacks.push(given) }
         }

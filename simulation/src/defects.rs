@@ -17,11 +17,13 @@ pub enum Planted {
     SyncNothing,
     SettlesForgotten,
     KeyIgnored,
+    TakeBackForgotten,
+    FailuresForgotten,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -31,6 +33,8 @@ impl Planted {
         Self::SyncNothing,
         Self::SettlesForgotten,
         Self::KeyIgnored,
+        Self::TakeBackForgotten,
+        Self::FailuresForgotten,
     ];
 
     /// In words.
@@ -46,6 +50,8 @@ impl Planted {
             Self::SyncNothing => "a sync that does nothing",
             Self::SettlesForgotten => "settles forgotten at a resume",
             Self::KeyIgnored => "a key's events with two members at once",
+            Self::TakeBackForgotten => "what follows a failed event in its key is not taken back",
+            Self::FailuresForgotten => "failures forgotten at restart",
         }
     }
 }
@@ -63,6 +69,8 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::LeaseGivenTwice) => Some(engine::Defect::LeaseGivenTwice),
         Some(Planted::DeliveryGap) => Some(engine::Defect::DeliveryGap),
         Some(Planted::KeyIgnored) => Some(engine::Defect::KeyIgnored),
+        Some(Planted::TakeBackForgotten) => Some(engine::Defect::TakeBackForgotten),
+        Some(Planted::FailuresForgotten) => Some(engine::Defect::FailuresForgotten),
         _ => None,
     });
     defect::set(match planted {

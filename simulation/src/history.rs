@@ -66,8 +66,9 @@ pub(crate) struct Given {
     pub(crate) client: usize,
     /// The session was logged in.
     pub(crate) connected: bool,
-    /// When the delivery it is about had come.
+    /// When the delivery it is about had come, and as which attempt.
     pub(crate) delivered: Moment,
+    pub(crate) attempt: u32,
 }
 
 /// What happened to one event in one group.

@@ -7,7 +7,8 @@
 //!
 //! - [`world`]: the queue of what happens when;
 //! - [`gateway`]: one gateway process, its kill and its restart;
-//! - [`history`]: what was seen from outside; [`verdict`]: what must hold of it;
+//! - [`history`]: what was seen from outside; [`seen`]: the same by event and key;
+//! - [`verdict`], [`leases`], [`keys`]: what must hold of it;
 //! - [`defects`]: mistakes planted on purpose, to see that they are caught.
 
 #![allow(
@@ -18,12 +19,17 @@
 mod client;
 mod clock;
 pub mod defects;
+#[cfg(test)]
+mod forged;
 mod gateway;
 mod history;
+mod keys;
+mod leases;
 mod script;
+mod seen;
 mod verdict;
 mod wire;
 mod world;
 
 pub use history::Totals;
-pub use world::{Outcome, run};
+pub use world::{Outcome, panics_found, run};

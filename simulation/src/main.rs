@@ -7,7 +7,12 @@ use std::time::Instant;
 
 use clap::Parser;
 use meshwire_simulation::defects::{Planted, plant};
-use meshwire_simulation::{Outcome, Totals, run};
+use meshwire_simulation::{Outcome, Totals, panics_found, run as run_seed};
+
+/// Runs a seed; a panic in it is a finding as any other.
+fn run(seed: u64) -> Outcome {
+    panics_found(|| run_seed(seed))
+}
 
 /// Clients, engine and log in one thread, in virtual time, from a seed.
 #[derive(Parser)]
@@ -105,7 +110,7 @@ fn run_on_all_cores(seeds: &std::ops::Range<u64>) -> Vec<(u64, Outcome, bool)> {
     let cores = available_parallelism().map_or(1, Into::into);
     let mut all: Vec<(u64, Outcome, bool)> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-        // A panic in a simulation is a finding: it ends the run with its message.
+        // A panic outside a simulation is a defect of this program.
         threads.into_iter().flat_map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
     all.sort_by_key(|(seed, _, _)| *seed);

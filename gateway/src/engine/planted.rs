@@ -11,6 +11,10 @@ pub enum Defect {
     DeliveryGap,
     /// Events go to whoever is free, whatever their key.
     KeyIgnored,
+    /// A failed event leaves its member, the later ones of its key stay there.
+    TakeBackForgotten,
+    /// A restart forgets how often events have failed.
+    FailuresForgotten,
 }
 
 thread_local! {

@@ -87,6 +87,17 @@ pub fn run(seed: u64) -> Outcome {
     world.end()
 }
 
+/// Runs a simulation; a panic in it becomes a broken promise, so that its seed is
+/// named like that of any other.
+pub fn panics_found(simulation: impl FnOnce() -> Outcome) -> Outcome {
+    // A simulation owns all that it touches: nothing half done is seen again.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(simulation)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let said = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word");
+        Outcome { broken: vec![format!("it panicked: {said}")], trace: 0, totals: Totals::default() }
+    })
+}
+
 impl World {
     fn new(rng: fastrand::Rng, script: Script) -> Self {
         Self {

@@ -67,6 +67,12 @@ impl Group {
             return;
         };
         let taken = if key == 0 { vec![position] } else { self.keys.take_from(key, position) };
+        #[cfg(feature = "testing")]
+        let taken = if crate::engine::planted::is(crate::engine::planted::Defect::TakeBackForgotten) {
+            vec![position]
+        } else {
+            taken
+        };
         for position in taken {
             let Some(slot) = self.window.slot(position) else {
                 continue;

@@ -1,0 +1,156 @@
+//! Forged histories: what each check must refuse, and what it must let pass.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use meshwire_proto::Moment;
+
+use crate::history::{Delivered, Disaster, Given, History, Published, Settled, Topic};
+use crate::verdict::judge;
+
+fn ms(at: u64) -> Moment {
+    Moment(0) + Duration::from_millis(at)
+}
+
+fn bytes(id: u32) -> Bytes {
+    Bytes::from(format!("event {id}"))
+}
+
+/// Events 1 and 2 of one topic and one key, acknowledged after 10 ms, in the log.
+fn two(topic: Topic) -> History {
+    let mut history = History::default();
+    for id in [1, 2] {
+        let event = Published {
+            id,
+            topic,
+            publisher: (0, 0),
+            key: Some(1),
+            bytes: bytes(id),
+            acked: Some(ms(10)),
+            refused: false,
+        };
+        history.published.insert(id, event);
+        history.log.entry(topic).or_default().push((u64::from(id), bytes(id)));
+    }
+    history
+}
+
+/// Delivered to member 1 of group 0, in the life that so many restarts made.
+fn came(history: &mut History, at: u64, id: u32, attempt: u32) {
+    let life = 1 + history.disasters.iter().filter(|(when, _)| *when <= ms(at)).count() as u32;
+    let topic = history.published.get(&id).map_or(Topic::Orders, |p| p.topic);
+    history.delivered.push(Delivered {
+        at: ms(at),
+        life,
+        client: 1,
+        generation: (0, life),
+        group: Some(0),
+        topic,
+        position: u64::from(id),
+        id,
+        attempt,
+        bytes: bytes(id),
+    });
+}
+
+fn given(at: u64, delivered: u64, attempt: u32) -> Given {
+    Given { at: ms(at), client: 1, connected: true, delivered: ms(delivered), attempt }
+}
+
+fn settled(history: &mut History, id: u32) -> &mut Settled {
+    history.settled.entry((0, id)).or_default()
+}
+
+#[track_caller]
+fn refused(history: &History, part: &str) {
+    let broken = judge(history);
+    assert!(broken.len() == 1 && broken.iter().all(|b| b.contains(part)), "{broken:?}");
+}
+
+#[track_caller]
+fn passes(history: &History) {
+    let broken = judge(history);
+    assert!(broken.is_empty(), "{broken:?}");
+}
+
+#[test]
+fn a_written_event_may_be_lost_with_the_power_and_not_with_a_disk_operation() {
+    let mut history = two(Topic::Audit);
+    history.log.entry(Topic::Audit).or_default().pop();
+    history.disasters.push((ms(1000), Disaster::PowerLoss));
+    passes(&history);
+    for disaster in [Disaster::DiskFailure, Disaster::Kill] {
+        history.disasters = vec![(ms(1000), disaster)];
+        refused(&history, "event 2 was acknowledged at Moment(10000) and is lost");
+    }
+}
+
+#[test]
+fn a_plain_ack_of_an_event_with_a_key_stands_unless_an_earlier_one_failed() {
+    let mut history = two(Topic::Orders);
+    came(&mut history, 100, 1, 1);
+    came(&mut history, 100, 2, 1);
+    settled(&mut history, 1).acks.push(given(110, 100, 1));
+    settled(&mut history, 2).acks.push(given(120, 100, 1));
+    passes(&history);
+    history.disasters.push((ms(1000), Disaster::Kill));
+    came(&mut history, 2000, 2, 1);
+    refused(&history, "event 2 came again at Moment(2000000), after its ack");
+
+    let mut history = two(Topic::Orders);
+    came(&mut history, 100, 1, 1);
+    came(&mut history, 100, 2, 1);
+    settled(&mut history, 1).nacks.push(given(110, 100, 1));
+    settled(&mut history, 2).acks.push(given(120, 100, 1));
+    came(&mut history, 400, 1, 2);
+    came(&mut history, 400, 2, 2);
+    passes(&history);
+}
+
+#[test]
+fn an_event_with_a_key_is_not_leased_twice_without_a_reason() {
+    let mut history = two(Topic::Orders);
+    came(&mut history, 100, 1, 1);
+    came(&mut history, 100, 2, 1);
+    came(&mut history, 300, 2, 2);
+    refused(&history, "event 2 is with client 1 and came to 1");
+}
+
+#[test]
+fn failures_survive_a_restart_and_attempts_begin_with_one() {
+    let mut history = two(Topic::Orders);
+    came(&mut history, 100, 1, 1);
+    settled(&mut history, 1).nacks.push(given(110, 100, 1));
+    history.disasters.push((ms(1000), Disaster::PowerLoss));
+    came(&mut history, 2000, 1, 2);
+    passes(&history);
+    history.delivered.last_mut().unwrap().attempt = 1;
+    refused(&history, "as attempt 1, and it is at least number 2");
+    // What was not yet logged may be missing.
+    history.disasters = vec![(ms(200), Disaster::PowerLoss)];
+    passes(&history);
+
+    let mut history = two(Topic::Orders);
+    came(&mut history, 100, 1, 0);
+    refused(&history, "as attempt 0, and it is at least number 1");
+}
+
+#[test]
+fn what_follows_a_nacked_event_in_its_key_comes_again() {
+    let mut history = two(Topic::Orders);
+    came(&mut history, 100, 1, 1);
+    came(&mut history, 101, 2, 1);
+    settled(&mut history, 1).nacks.push(given(110, 100, 1));
+    settled(&mut history, 2).acks.push(given(120, 101, 1));
+    came(&mut history, 130, 1, 2);
+    refused(&history, "event 1 was nacked at Moment(110000), and 2 at 2 of its key was not taken back");
+    came(&mut history, 131, 2, 2);
+    passes(&history);
+}
+
+#[test]
+fn a_panic_is_a_broken_promise() {
+    let outcome = crate::panics_found(|| panic!("position {} of none", 7));
+    assert_eq!(outcome.broken, ["it panicked: position 7 of none"]);
+}

@@ -1,0 +1,78 @@
+//! What must hold of the events of one key.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshwire_proto::Moment;
+
+use crate::history::{Delivered, Given};
+use crate::seen::Seen;
+
+/// By group, client, generation and key: what that member got so far.
+type Got = BTreeMap<(u8, usize, (u32, u32), u8), BTreeSet<u32>>;
+
+pub(crate) fn keys_keep_their_order(seen: &Seen<'_>, broken: &mut Vec<String>) {
+    let history = seen.history;
+    let mut got = Got::new();
+    for d in history.delivered.iter().filter(|d| !history.may_be_rewritten(d.topic)) {
+        let (Some(group), Some(key)) = (d.group, seen.key(d.id)) else {
+            continue;
+        };
+        let mine = got.entry((group, d.client, d.generation, key)).or_default();
+        mine.insert(d.id);
+        for (position, earlier) in seen.earlier(d) {
+            let acked = history.settled.get(&(group, *earlier)).is_some_and(|s| s.acks.iter().any(|a| a.at < d.at));
+            if !mine.contains(earlier) && !acked {
+                broken.push(format!(
+                    "group {group}: event {} at {} of key {key} came at {:?} before {earlier} at {position}",
+                    d.id, d.position, d.at
+                ));
+            }
+        }
+    }
+}
+
+/// A nack takes back what its member has of the key behind the event, and acks
+/// that are given for it later are void: it comes again.
+pub(crate) fn a_nack_takes_back_what_follows_in_its_key(seen: &Seen<'_>, broken: &mut Vec<String>) {
+    for ((group, id), settled) in &seen.history.settled {
+        for nack in &settled.nacks {
+            let nacked = seen.deliveries(*group, *id).iter().find(|d| is_about(nack, d));
+            let Some(nacked) = nacked.filter(|d| !seen.history.may_be_rewritten(d.topic)) else {
+                continue;
+            };
+            for (position, later) in seen.later(nacked) {
+                let mut held = seen.deliveries(*group, *later).iter().filter(|d| is_held(seen, nacked, nack, d));
+                if held.any(|d| !comes_again(seen, d, None)) {
+                    broken.push(format!(
+                        "group {group}: event {id} was nacked at {:?}, and {later} at {position} of its key was not taken back",
+                        nack.at
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// Whether a member must have got `d` behind the event that it nacks, and has
+/// not settled it when it does.
+fn is_held(seen: &Seen<'_>, nacked: &Delivered, nack: &Given, d: &Delivered) -> bool {
+    let behind = d.at >= nacked.at && d.at <= nack.at;
+    let by_the_same = (d.client, d.generation) == (nacked.client, nacked.generation);
+    let settled = d.group.and_then(|group| seen.history.settled.get(&(group, d.id)));
+    // Programs settle a key in order, so at the same moment the later event comes later.
+    let acked = settled.is_some_and(|s| s.acks.iter().any(|a| is_about(a, d) && a.at < nack.at));
+    // If the nacked event had been taken back before the nack, so had what was sent
+    // behind it: unless that was sent behind its next delivery, which comes first.
+    behind && by_the_same && !acked && !comes_again(seen, nacked, Some(d.at))
+}
+
+/// Whether a later delivery of the event was seen, or was seen by then.
+fn comes_again(seen: &Seen<'_>, d: &Delivered, by: Option<Moment>) -> bool {
+    let all = d.group.map_or(&[][..], |group| seen.deliveries(group, d.id));
+    // Members may see them in another order than they were made in.
+    all.iter().any(|next| (next.life, next.attempt) > (d.life, d.attempt) && by.is_none_or(|by| next.at <= by))
+}
+
+fn is_about(given: &Given, d: &Delivered) -> bool {
+    (given.client, given.delivered, given.attempt) == (d.client, d.at, d.attempt)
+}
