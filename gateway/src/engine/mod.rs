@@ -9,11 +9,13 @@
 //! - [`publish`]: new, duplicate or refused;
 //! - [`group`]: consumer groups; [`solo`]: subscriptions without one;
 //! - [`deliveries`]: delivery numbers, credit, first settle wins;
+//! - [`kept`]: what is kept, and when it will be;
 //! - [`dedup`], [`producers`]: the two ways to know a duplicate.
 
 mod dedup;
 mod deliveries;
 mod group;
+mod kept;
 mod keys;
 #[cfg(feature = "testing")]
 pub mod planted;
@@ -34,11 +36,12 @@ use std::time::Duration;
 use meshwire_proto::frame::DeliverRun;
 use meshwire_proto::{EventRun, Moment, UnixMillis};
 
-use crate::store::{GroupId, Lookup, Op, Position, Ticket, TopicId};
+use crate::store::{GroupId, Lookup, Op, Position, TopicId};
 
 pub use dedup::IdHasher;
 pub use deliveries::Credit;
 pub use group::GroupState;
+pub use kept::Touched;
 pub use producers::Producer;
 pub use publish::{Judged, Scanned, Verdict, scan};
 pub use settle::SettleAnswer;
@@ -210,12 +213,6 @@ impl Engine {
         self.topics.get(&id).map(|t| (&t.settings, t.next))
     }
 
-    /// When the last commit of a topic is kept.
-    #[must_use]
-    pub fn ticket(&self, id: TopicId) -> Ticket {
-        self.topics.get(&id).map_or(Ticket::KEPT, |t| t.ticket)
-    }
-
     /// Groups of a topic: name, floor, members, in flight, lag.
     #[must_use]
     pub fn groups(&self, id: TopicId) -> Vec<GroupSummary> {
@@ -230,14 +227,6 @@ impl Engine {
             lag: topic.next.saturating_sub(group.window.floor()),
         };
         topic.groups.iter().map(summary).collect()
-    }
-
-    /// Positions of a topic below `head` are kept and may be shown.
-    pub fn kept(&mut self, id: TopicId, head: Position) {
-        if let Some(topic) = self.topics.get_mut(&id).filter(|t| head > t.head) {
-            topic.head = head;
-            self.woken.insert(id);
-        }
     }
 
     /// Looks at a topic again: a block that was pending is there.
@@ -277,19 +266,6 @@ impl Engine {
             for group in topic.groups.values_mut().filter(|g| g.has_unlogged()) {
                 let ranges = group.take_unlogged();
                 self.ops.push(Op::Settle { topic: id, group: group.id, ranges });
-            }
-        }
-    }
-
-    /// Operations about these topics and producers went into this batch.
-    pub fn committed(&mut self, batch: u64, touched: &[(TopicId, Option<[u8; 16]>)]) {
-        for (topic, producer) in touched {
-            let Some(topic) = self.topics.get_mut(topic) else {
-                continue;
-            };
-            topic.ticket = Ticket { batch, level: topic.settings.durability };
-            if let Some(id) = producer {
-                self.producers.committed(id, topic.ticket);
             }
         }
     }

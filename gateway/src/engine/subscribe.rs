@@ -158,6 +158,14 @@ impl Engine {
         }
     }
 
+    /// Delivers to a subscriber that was suspended before it got anything.
+    pub fn start(&mut self, topic: TopicId, key: SubscriptionKey) {
+        if let Some(subscriber) = self.subscriber(topic, key) {
+            subscriber.suspended = false;
+            self.woken.insert(topic);
+        }
+    }
+
     /// Delivers again, from the number that the subscriber expects next.
     /// `false` when that number cannot be.
     pub fn resume(&mut self, topic_id: TopicId, key: SubscriptionKey, next_delivery: u64) -> bool {

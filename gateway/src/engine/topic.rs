@@ -29,6 +29,8 @@ pub(super) struct Topic {
     pub(super) head: Position,
     /// When the last commit of this topic is kept.
     pub(super) ticket: Ticket,
+    /// When the topic itself is kept.
+    pub(super) created: Ticket,
     /// Stored time never goes back.
     pub(super) stored: UnixMillis,
     pub(super) groups: BTreeMap<GroupName, Group>,
@@ -43,6 +45,7 @@ impl Topic {
             next,
             head: next,
             ticket: Ticket::KEPT,
+            created: Ticket::KEPT,
             stored,
             groups: BTreeMap::new(),
             solos: BTreeMap::new(),

@@ -41,9 +41,6 @@ impl Mesh {
         }
         let (topic, ticket) = self.inner.create(&mut topics, &name, NewTopic { durability, retention_ms })?;
         drop(topics);
-        // Topics survive power loss before they are answered, whatever their own level.
-        let ticket =
-            Ticket { level: if topic.id.is_memory() { Durability::Memory } else { Durability::Synced }, ..ticket };
         Ok((admin::Answer { answer: Some(answer::Answer::Topic(self.describe(topic))) }, ticket))
     }
 
@@ -65,7 +62,12 @@ impl Mesh {
         };
         match differs {
             Some(has) => Err(Refusal::new(ErrorKind::AlreadyExists, format!("topic {name} exists with {has}"))),
-            None => Ok((admin::Answer { answer: Some(answer::Answer::Topic(described)) }, Ticket::KEPT)),
+            // Not before it is kept, which the first to create it may still wait for.
+            None => {
+                let created = |shard| shard::lock(shard).engine.created(topic.id, None);
+                let ticket = self.inner.shards.get(topic.shard).map_or(Ticket::KEPT, created);
+                Ok((admin::Answer { answer: Some(answer::Answer::Topic(described)) }, ticket))
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::Inner;
 use super::open::Stores;
 use crate::delivery::Sink;
-use crate::engine::{Engine, Now, Output, Source, SubscriptionKey};
+use crate::engine::{Engine, Now, Output, Source, SubscriptionKey, Touched};
 use crate::store::{Block, Lookup, Op, Position, TopicId};
 
 pub(super) struct Shard {
@@ -78,7 +78,7 @@ impl Inner {
         if logged.is_empty() {
             return 0;
         }
-        let touched: Vec<_> = logged.iter().map(touched).collect();
+        let touched: Vec<_> = logged.iter().map(Touched::from).collect();
         let bytes = logged.iter().map(Op::bytes).sum();
         let batch = self.stores.log.as_ref().map_or(0, |log| log.commit(logged));
         self.budget.take(batch, bytes);
@@ -108,13 +108,5 @@ fn head(op: &Op) -> Option<(TopicId, Position)> {
     match op {
         Op::Append(append) => Some((append.topic, append.first + append.index.len() as u64)),
         _ => None,
-    }
-}
-
-/// Whose ticket an operation moves.
-fn touched(op: &Op) -> (TopicId, Option<[u8; 16]>) {
-    match op {
-        Op::Append(append) => (append.topic, append.producer.map(|p| p.producer)),
-        other => (other.topic(), None),
     }
 }

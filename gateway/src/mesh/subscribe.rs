@@ -48,7 +48,9 @@ pub struct SettleAnswers {
 }
 
 impl Mesh {
-    /// Starts a subscription; deliveries come to `sink`, maybe before this returns.
+    /// Joins a subscription. It stands once the ticket is kept, also when the
+    /// group or the topic is one that somebody else has just created; nothing comes
+    /// to `sink` before [`Mesh::start`], unless all is kept already.
     ///
     /// # Errors
     /// `DENIED`, `GROUP_CONFLICT`, `INVALID`.
@@ -80,9 +82,19 @@ impl Mesh {
         })?;
         shard.sinks.insert(key, sink);
         self.inner.commit(&mut shard, now, false);
-        let ticket = shard.engine.ticket(topic.id);
+        let ticket = shard.engine.created(topic.id, Some(key));
+        if !self.is_kept(ticket) {
+            shard.engine.suspend(topic.id, key);
+        }
         self.inner.deliver(&mut shard, now, None);
         Ok((subscribed, ticket))
+    }
+
+    /// Begins with the deliveries of a subscription whose ticket is kept.
+    pub fn start(&self, topic: TopicRef, key: SubscriptionKey) {
+        if let Ok(mutex) = self.shard(topic) {
+            self.inner.with(mutex, |engine, _| engine.start(topic.id, key));
+        }
     }
 
     fn shard(&self, topic: TopicRef) -> Result<&std::sync::Mutex<shard::Shard>, Refusal> {

@@ -88,7 +88,7 @@ impl Inner {
                     engine.push_op(Op::Topic { topic: id, name: name.clone(), durability, retention_ms });
                 }
             });
-            super::shard::lock(shard).engine.ticket(id)
+            super::shard::lock(shard).engine.created(id, None)
         });
         topics.names.insert(name.clone(), topic);
         Ok((topic, ticket))

@@ -9,6 +9,7 @@
 
 mod authorize;
 mod hostile;
+mod kept;
 mod publish;
 mod rig;
 mod room;

@@ -18,7 +18,7 @@ use meshwire_proto::Moment;
 use super::keys::Keys;
 use super::subscriber::Subscriber;
 use super::{Credit, SubscriptionKey};
-use crate::store::{GroupId, Outcome, Position};
+use crate::store::{GroupId, Outcome, Position, Ticket};
 use window::Window;
 
 /// What a group starts from after a restart.
@@ -35,6 +35,8 @@ pub struct GroupState {
 pub(super) struct Group {
     pub(super) id: GroupId,
     pub(super) ack_wait: Duration,
+    /// When the group itself is kept.
+    pub(super) created: Ticket,
     pub(super) window: Window,
     pub(super) members: BTreeMap<SubscriptionKey, Subscriber>,
     keys: Keys,
@@ -65,6 +67,7 @@ impl Group {
         Self {
             id,
             ack_wait,
+            created: Ticket::KEPT,
             window: Window::new(state),
             members: BTreeMap::new(),
             keys: Keys::default(),

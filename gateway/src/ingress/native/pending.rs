@@ -1,7 +1,7 @@
 //! Answers that wait until what they answer is kept.
 
 use meshwire_proto::frame::{Receipt, Receipts, ServerFrame, SettleResult, Settled};
-use meshwire_proto::wire::session::AdminAnswer;
+use meshwire_proto::wire::session::{AdminAnswer, Error};
 
 use crate::mesh::{Ticket, Watermark};
 
@@ -96,6 +96,13 @@ impl Pending {
                     code,
                     message: message.to_owned(),
                     answer: bytes::Bytes::new(),
+                })),
+                Answer::Frame(ServerFrame::Subscribed(answer)) => others.push(ServerFrame::Error(Error {
+                    code,
+                    message: message.to_owned(),
+                    subscription: answer.subscription,
+                    operation: "subscribe".to_owned(),
+                    ..Error::default()
                 })),
                 Answer::Frame(frame) => others.push(frame),
             }

@@ -14,7 +14,7 @@ use meshwire_proto::{ErrorKind, Moment, options};
 use super::frames::WriteQueue;
 use super::outbox::Outbox;
 use super::pending::Pending;
-use super::session::Session;
+use super::session::{Session, Starting};
 use super::sessions::{leave_all, lock};
 use super::{Native, login};
 use crate::mesh::{Caller, Leaving, Refusal};
@@ -34,6 +34,8 @@ pub struct Protocol {
     pub(super) caller: Caller,
     pub(super) outbox: Arc<Outbox>,
     pub(super) pending: Pending,
+    /// Subscriptions whose answer waits.
+    pub(super) starting: Starting,
     pub(super) number: u64,
     state: State,
     /// Nothing more is read; what is queued is written, then the connection ends.
@@ -64,6 +66,7 @@ impl Protocol {
             caller,
             outbox: Arc::default(),
             pending: Pending::default(),
+            starting: Starting::new(),
             number,
             state: State::Login { until },
             closing: false,
@@ -197,7 +200,9 @@ impl Protocol {
             return;
         }
         let watermark = self.native.mesh.watermark();
-        self.control.extend(self.pending.kept(watermark, self.settled_through));
+        let answers = self.pending.kept(watermark, self.settled_through);
+        self.start(&answers);
+        self.control.extend(answers);
         if watermark.failed && !self.pending.is_empty() {
             let text = "a write or sync of the gateway's log failed; whether this was kept is not known";
             self.control.extend(self.pending.failed(ErrorKind::StoreFailed.number(), text));

@@ -14,6 +14,9 @@ pub(super) struct Alias {
     pub(super) topic: Option<TopicRef>,
 }
 
+/// Subscriptions of a connection that are asked for and not answered.
+pub(super) type Starting = BTreeMap<u32, (TopicRef, SubscriptionKey)>;
+
 /// One subscription.
 #[derive(Clone, Debug)]
 pub(super) struct Subscription {

@@ -79,16 +79,27 @@ impl Protocol {
             .map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
         let ack_wait = subscribed.ack_wait;
         session.subscriptions.insert(frame.subscription, Subscription { topic, name, ack_wait, bytes: credit.bytes });
-        // Deliveries may overtake an answer that waits for the log; so the answer
-        // goes first and the group's own durability is that of its first settle.
-        let _ = ticket;
-        self.send(ServerFrame::Subscribed(wire::Subscribed {
+        self.starting.insert(frame.subscription, (topic, key));
+        let answer = wire::Subscribed {
             subscription: frame.subscription,
             next_delivery: subscribed.next_delivery,
             next_position: subscribed.next_position,
             ack_wait_ms: u32::try_from(ack_wait.as_millis()).unwrap_or(u32::MAX),
-        }));
+        };
+        self.pending.frame(ticket, ServerFrame::Subscribed(answer));
+        self.kept();
         Ok(())
+    }
+
+    /// Deliveries begin behind the answers that say so.
+    pub(super) fn start(&mut self, answers: &[ServerFrame]) {
+        for answer in answers {
+            if let ServerFrame::Subscribed(subscribed) = answer
+                && let Some((topic, key)) = self.starting.remove(&subscribed.subscription)
+            {
+                self.native.mesh.start(topic, key);
+            }
+        }
     }
 
     /// Credit within what the session has left.

@@ -1,0 +1,77 @@
+//! What is kept, and when what is not yet will be.
+
+use super::{Engine, SubscriptionKey};
+use crate::store::{Durability, GroupId, Op, Position, Ticket, TopicId};
+
+/// Whose tickets an operation moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touched {
+    topic: TopicId,
+    what: TouchedPart,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TouchedPart {
+    Topic,
+    Group(GroupId),
+    Events(Option<[u8; 16]>),
+    Settles,
+}
+
+impl From<&Op> for Touched {
+    fn from(op: &Op) -> Self {
+        let what = match op {
+            Op::Topic { .. } => TouchedPart::Topic,
+            Op::Group { group, .. } => TouchedPart::Group(*group),
+            Op::Append(append) => TouchedPart::Events(append.producer.map(|p| p.producer)),
+            Op::Settle { .. } => TouchedPart::Settles,
+        };
+        Self { topic: op.topic(), what }
+    }
+}
+
+impl Engine {
+    /// When the last commit of a topic is kept.
+    #[must_use]
+    pub fn ticket(&self, id: TopicId) -> Ticket {
+        self.topics.get(&id).map_or(Ticket::KEPT, |t| t.ticket)
+    }
+
+    /// Positions of a topic below `head` are kept and may be shown.
+    pub fn kept(&mut self, id: TopicId, head: Position) {
+        if let Some(topic) = self.topics.get_mut(&id).filter(|t| head > t.head) {
+            topic.head = head;
+            self.woken.insert(id);
+        }
+    }
+
+    /// These operations went into this batch.
+    pub fn committed(&mut self, batch: u64, touched: &[Touched]) {
+        for Touched { topic, what } in touched {
+            let Some(topic) = self.topics.get_mut(topic) else {
+                continue;
+            };
+            topic.ticket = Ticket { batch, level: topic.settings.durability };
+            // What is created survives power loss, whatever the level of its events.
+            let created = Ticket { batch, level: Durability::Synced };
+            match what {
+                TouchedPart::Topic => topic.created = created,
+                TouchedPart::Group(id) => {
+                    topic.groups.values_mut().filter(|g| g.id == *id).for_each(|g| g.created = created);
+                }
+                TouchedPart::Events(Some(producer)) => self.producers.committed(producer, topic.ticket),
+                TouchedPart::Events(None) | TouchedPart::Settles => {}
+            }
+        }
+    }
+
+    /// When a topic is kept, and with `member` also the group that it is a member of.
+    #[must_use]
+    pub fn created(&mut self, id: TopicId, member: Option<SubscriptionKey>) -> Ticket {
+        let Some(topic) = self.topics.get_mut(&id) else {
+            return Ticket::KEPT;
+        };
+        let group = member.and_then(|key| topic.group_of(key)).map_or(Ticket::KEPT, |g| g.created);
+        topic.created.later(group)
+    }
+}
