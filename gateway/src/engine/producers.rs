@@ -8,13 +8,18 @@ use std::collections::{BTreeMap, VecDeque};
 
 use meshwire_proto::UnixMillis;
 
-use crate::store::{ProducerMark, Ticket};
+use crate::store::{MAX_PRODUCERS, PRODUCER_IDLE_MS, PRODUCER_SWEEP_MS, ProducerMark, Ticket};
 
-/// Producers remembered by one shard.
-const MAX_PRODUCERS: usize = 100_000;
+/// Most separate ranges of one producer. As many as a session may have publishes
+/// without a receipt: that many can be apart only while an early one is unanswered.
+const MAX_RANGES: usize = 16_384;
 
-/// A producer idle for so long is forgotten.
-const IDLE_MS: i64 = 24 * 3600 * 1000;
+/// Most ranges of a shard beyond those that everybody may have: 16 MiB.
+const MAX_EXTRA_RANGES: usize = 1 << 20;
+
+/// Ranges that a producer may have however many others have. A guess: topics of
+/// other shards leave holes.
+const FEW_RANGES: usize = 16;
 
 /// What one shard knows of a producer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,13 +65,29 @@ impl Producer {
 }
 
 /// The producers of one shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Producers {
     known: BTreeMap<[u8; 16], Producer>,
+    /// Ranges beyond [`FEW_RANGES`] of each.
+    extra: usize,
+    next_sweep: UnixMillis,
+    /// Idle ones were forgotten as of then; other shards are to do so too.
+    swept: Option<UnixMillis>,
+}
+
+impl Default for Producers {
+    fn default() -> Self {
+        Self { known: BTreeMap::new(), extra: 0, next_sweep: UnixMillis(i64::MIN), swept: None }
+    }
+}
+
+fn extra(producer: &Producer) -> usize {
+    producer.ranges.len().saturating_sub(FEW_RANGES)
 }
 
 impl Producers {
     pub(super) fn restore(&mut self, id: [u8; 16], producer: Producer) {
+        self.extra += extra(&producer);
         self.known.insert(id, producer);
     }
 
@@ -86,21 +107,36 @@ impl Producers {
         known.and_then(|p| p.ranges.back()).is_some_and(|(_, next)| *next > mark.first_sequence)
     }
 
+    /// How many ranges a producer has, if it may not have more.
+    pub(super) fn crowded(&mut self, mark: &ProducerMark) -> Option<usize> {
+        let producer = self.known.get_mut(&mark.producer).filter(|p| p.epoch == mark.epoch)?;
+        let before = extra(producer);
+        producer.forget(mark.answered_through);
+        self.extra -= before - extra(producer);
+        let ranges = producer.ranges.len();
+        let many = ranges >= MAX_RANGES || ranges >= FEW_RANGES && self.extra >= MAX_EXTRA_RANGES;
+        many.then_some(ranges)
+    }
+
     /// Records `[first, next)` as taken.
     pub(super) fn add(&mut self, mark: &ProducerMark, first: u64, next: u64, now: UnixMillis) {
-        if !self.known.contains_key(&mark.producer) && self.known.len() >= MAX_PRODUCERS {
+        if now >= self.next_sweep {
             self.forget_idle(now);
+            self.swept = Some(now);
         }
+        self.make_room(mark);
         let producer = self.known.entry(mark.producer).or_default();
         if producer.epoch > mark.epoch {
             return;
         }
+        let before = extra(producer);
         if producer.epoch < mark.epoch {
             *producer = Producer { epoch: mark.epoch, ..Producer::default() };
         }
         producer.forget(mark.answered_through);
         producer.add(first, next);
         producer.seen = now;
+        self.extra = self.extra + extra(producer) - before;
     }
 
     /// Says when what the producer published so far is kept.
@@ -110,14 +146,26 @@ impl Producers {
         }
     }
 
-    /// Forgets those idle for a day; when none is, the one idle longest.
-    pub(super) fn forget_idle(&mut self, now: UnixMillis) {
-        self.known.retain(|_, p| now.0 - p.seen.0 < IDLE_MS);
-        while self.known.len() >= MAX_PRODUCERS {
-            let Some(oldest) = self.known.iter().min_by_key(|(_, p)| p.seen).map(|(id, _)| *id) else {
-                return;
-            };
-            self.known.remove(&oldest);
+    /// Forgets those that are idle for a day.
+    pub(super) fn forget_idle(&mut self, stored: UnixMillis) {
+        self.next_sweep = UnixMillis(stored.0.saturating_add(PRODUCER_SWEEP_MS));
+        self.known.retain(|_, p| stored.0.saturating_sub(p.seen.0) < PRODUCER_IDLE_MS);
+        self.extra = self.known.values().map(extra).sum();
+    }
+
+    pub(super) fn take_swept(&mut self) -> Option<UnixMillis> {
+        self.swept.take()
+    }
+
+    /// When there are too many, the longest idle go.
+    fn make_room(&mut self, mark: &ProducerMark) {
+        if self.known.len() >= MAX_PRODUCERS && !self.known.contains_key(&mark.producer) {
+            let mut by_age: Vec<_> = self.known.iter().map(|(id, p)| (p.seen, *id)).collect();
+            by_age.sort_unstable();
+            for (_, id) in by_age.iter().take(MAX_PRODUCERS / 8) {
+                self.known.remove(id);
+            }
+            self.extra = self.known.values().map(extra).sum();
         }
     }
 }
@@ -159,13 +207,64 @@ mod tests {
         assert!(producers.has(&next, 1), "an old epoch changes nothing");
     }
 
+    fn one(n: u64) -> ProducerMark {
+        ProducerMark { producer: u128::from(n).to_be_bytes(), ..MARK }
+    }
+
     #[test]
-    fn idle_producers_are_forgotten_after_a_day() {
+    fn idle_producers_are_forgotten_after_a_day_when_others_publish() {
         let mut producers = Producers::default();
-        producers.add(&MARK, 1, 10, NOW);
-        producers.forget_idle(UnixMillis(IDLE_MS - 1));
-        assert!(producers.get(&[1; 16]).is_some());
-        producers.forget_idle(UnixMillis(IDLE_MS));
-        assert!(producers.get(&[1; 16]).is_none());
+        producers.add(&one(1), 1, 10, NOW);
+        producers.add(&one(2), 1, 10, UnixMillis(PRODUCER_IDLE_MS - 1));
+        assert!(producers.get(&one(1).producer).is_some());
+        producers.add(&one(2), 10, 11, UnixMillis(PRODUCER_IDLE_MS + PRODUCER_SWEEP_MS));
+        assert!(producers.get(&one(1).producer).is_none());
+        assert!(producers.get(&one(2).producer).is_some());
+    }
+
+    #[test]
+    fn there_are_never_too_many_and_the_longest_idle_go_first() {
+        let mut producers = Producers::default();
+        for n in 0..=MAX_PRODUCERS as u64 {
+            producers.add(&one(n), 1, 2, UnixMillis(n as i64));
+        }
+        assert!(producers.known.len() <= MAX_PRODUCERS);
+        assert!(producers.get(&one(0).producer).is_none());
+        assert!(producers.get(&one(MAX_PRODUCERS as u64).producer).is_some());
+    }
+
+    #[test]
+    fn a_producer_that_leaves_holes_is_crowded_until_what_it_waits_for_is_answered() {
+        let mut producers = Producers::default();
+        let mut sequence = 1;
+        while producers.crowded(&ProducerMark { first_sequence: sequence, ..MARK }).is_none() {
+            producers.add(&MARK, sequence, sequence + 1, NOW);
+            sequence += 2;
+        }
+        assert_eq!(producers.get(&MARK.producer).map(|p| p.ranges.len()), Some(MAX_RANGES));
+        assert_eq!(producers.crowded(&one(7)), None, "others do not suffer");
+        let answered = ProducerMark { first_sequence: sequence, answered_through: sequence - 2, ..MARK };
+        assert_eq!(producers.crowded(&answered), None);
+        assert_eq!(producers.extra, 0);
+    }
+
+    #[test]
+    fn all_producers_together_have_a_bounded_number_of_ranges() {
+        let mut producers = Producers::default();
+        let mut refused = 0;
+        for n in 0..100 {
+            for sequence in (1..2 * MAX_RANGES as u64).step_by(2) {
+                let mark = ProducerMark { first_sequence: sequence, ..one(n) };
+                if producers.crowded(&mark).is_some() {
+                    refused += 1;
+                    break;
+                }
+                producers.add(&mark, sequence, sequence + 1, NOW);
+            }
+        }
+        assert!(refused > 0);
+        let ranges: usize = producers.known.values().map(|p| p.ranges.len()).sum();
+        assert!(ranges <= MAX_EXTRA_RANGES + 100 * FEW_RANGES, "{ranges}");
+        assert!(producers.known.values().all(|p| p.ranges.len() >= FEW_RANGES), "everybody has a few");
     }
 }

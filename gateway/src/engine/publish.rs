@@ -1,7 +1,7 @@
 //! Accepting events: each is new, a duplicate, or refused.
 
 use bytes::Bytes;
-use meshwire_proto::{EventError, EventLimits, EventRun, EventView};
+use meshwire_proto::{EventError, EventLimits, EventRun, EventView, UnixMillis};
 
 use super::dedup::{IdHash, IdHasher};
 use super::{Engine, Now};
@@ -134,6 +134,23 @@ impl<'a> Taking<'a> {
 }
 
 impl Engine {
+    /// When idle producers were forgotten, if they were since the last call: other
+    /// shards know them too, and nothing may be published there for long.
+    pub fn producers_swept(&mut self) -> Option<UnixMillis> {
+        self.producers.take_swept()
+    }
+
+    /// Forgets producers that are idle as of a stored time.
+    pub fn forget_idle_producers(&mut self, stored: UnixMillis) {
+        self.producers.forget_idle(stored);
+    }
+
+    /// How many separate ranges of sequences a producer has here, if it is too
+    /// many to take another.
+    pub fn crowded(&mut self, producer: &ProducerMark) -> Option<usize> {
+        self.producers.crowded(producer)
+    }
+
     /// Accepts a run, given with its scan; without `room` nothing new is taken. What is new becomes an append that the next
     /// [`Engine::take_ops`] gives; the caller commits it before it lets go of the
     /// engine, then calls [`Engine::committed`].
@@ -183,7 +200,7 @@ impl Engine {
     fn append(
         &mut self,
         topic: TopicId,
-        stored: meshwire_proto::UnixMillis,
+        stored: UnixMillis,
         run: &Bytes,
         stretch: Stretch,
         producer: Option<ProducerMark>,

@@ -41,6 +41,14 @@ fn fence(found: Option<&Producer>, epoch: u32) -> Result<(), Refusal> {
     }
 }
 
+/// Refuses a producer whose sequences are in too many pieces.
+fn crowded(ranges: usize) -> Refusal {
+    let text = format!(
+        "{ranges} separate ranges of this producer's sequences wait for earlier ones; publish again when those are answered"
+    );
+    Refusal::new(ErrorKind::Busy, text).after(RETRY_BUSY_MS)
+}
+
 impl Mesh {
     /// Publishes a run to a topic. The answers hold once the ticket is kept.
     ///
@@ -65,14 +73,19 @@ impl Mesh {
         if let Some(mark) = &producer {
             fence(shard.engine.producer(&mark.producer), mark.epoch)?;
         }
-        let claim = self.claim(topic, run.as_bytes().len() as u64);
+        let crowded = producer.as_ref().and_then(|mark| shard.engine.crowded(mark)).map(crowded);
+        let claim = crowded.map_or_else(|| self.claim(topic, run.as_bytes().len() as u64), Err);
         let judged = shard.engine.publish(now, topic.id, (run, scanned), producer, claim.is_ok());
         inner.commit(&mut shard, now, false);
         // The log has what was claimed.
         let no_room = claim.err();
         let ticket = shard.engine.ticket(topic.id);
         inner.deliver(&mut shard, now, None);
+        let swept = shard.engine.producers_swept();
         drop(shard);
+        if let Some(stored) = swept {
+            inner.shards.iter().for_each(|s| shard::lock(s).engine.forget_idle_producers(stored));
+        }
         let answer = |verdict| match verdict {
             Verdict::New(position) => Answer::New(position),
             Verdict::Duplicate(position) => Answer::Duplicate(position),

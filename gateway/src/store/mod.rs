@@ -133,6 +133,17 @@ pub struct ProducerMark {
     pub answered_through: u64,
 }
 
+/// Most producers that are known; over it an eighth goes, the longest idle first:
+/// looking for one at a time would be quadratic.
+pub const MAX_PRODUCERS: usize = 100_000;
+
+/// A producer that stored nothing for so long is forgotten, in milliseconds of
+/// stored time. Engine and log go by the same rule, so that a restart changes nothing.
+pub const PRODUCER_IDLE_MS: i64 = 24 * 3600 * 1000;
+
+/// How often, in stored time, the idle ones are looked for. A guess.
+pub const PRODUCER_SWEEP_MS: i64 = 60_000;
+
 /// Events to append, in position order.
 #[derive(Clone, Debug)]
 pub struct Append {

@@ -1,138 +1,15 @@
-//! Answers wait for the log. The gateway runs here without threads, over a disk
-//! that does nothing until it is told to.
+//! Answers wait for the log.
 
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use bytes::BytesMut;
-use meshwire_gateway::clock::Clock;
-use meshwire_gateway::engine::Now;
-use meshwire_gateway::ingress::native::{Native, NativeConfig, Protocol, WriteQueue};
-use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Stores};
-use meshwire_gateway::random::SystemRandom;
-use meshwire_gateway::recover::open_mesh;
-use meshwire_gateway::store::log::{Disk, LogOptions, LogStore, SimDisk, SimFault};
-use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
-use meshwire_proto::frame::{ClientFrame, FrameParser, Publish, PublishRun, ServerFrame, begin_frame, end_frame};
-use meshwire_proto::wire::admin::{Command, CreateTopic, command};
+use meshwire_gateway::store::log::{Disk, LogOptions, LogStore, SimFault};
+use meshwire_proto::ErrorKind;
+use meshwire_proto::frame::{ClientFrame, ServerFrame};
 use meshwire_proto::wire::session as wire;
-use meshwire_proto::{ErrorKind, EventLimits, Moment, UnixMillis};
-use prost::Message as _;
 
-use crate::rig::{earliest, event, hello, run_of};
-
-/// Time that stands still.
-struct Still;
-
-impl Clock for Still {
-    fn now(&self) -> Now {
-        Now { mono: Moment(1_000_000), wall: UnixMillis(1_000_000) }
-    }
-}
-
-struct Machine {
-    disk: Arc<SimDisk>,
-    log: Arc<LogStore>,
-    mesh: Mesh,
-    native: Arc<Native>,
-}
-
-struct Line(Mutex<(Protocol, BytesMut)>);
-
-impl Machine {
-    fn start() -> Self {
-        let disk = Arc::new(SimDisk::new());
-        let on: Arc<dyn Disk> = disk.clone();
-        let (log, found) =
-            LogStore::open_on(on, &LogOptions::default(), Arc::new(|| (Still.now().mono, Still.now().wall))).unwrap();
-        let config = MeshConfig {
-            shards: 2,
-            auto_create: true,
-            max_topics: 100,
-            retention_ms: u64::MAX,
-            limits: EventLimits::default(),
-            dedup_ids: 1000,
-            dedup_window: Duration::from_secs(120),
-            publish_budget_bytes: 64 << 20,
-            hash_key: [0; 16],
-        };
-        let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
-        let stores = Stores { memory, log: Some(log.clone()) };
-        let mesh = open_mesh(config, Arc::new(Still), Arc::new(AllowAll), stores, Some(found)).unwrap();
-        let config = NativeConfig {
-            gateway_id: "one".to_owned(),
-            login_frame_bytes: 64 << 10,
-            login_timeout: Duration::from_secs(5),
-            max_frame_bytes: 8 << 20,
-            heartbeat: Duration::from_secs(10),
-            resume_window: Duration::from_secs(10),
-            session_bytes: 64 << 20,
-            publish_window: (16_384, 64 << 20),
-        };
-        let native = Native::new(mesh.clone(), config, Arc::new(SystemRandom));
-        let machine = Self { disk, log, mesh, native };
-        machine.run_disk();
-        machine
-    }
-
-    /// Carries out all that the log wants, and tells the mesh.
-    fn run_disk(&self) {
-        while let Some(task) = self.log.next_write().or_else(|| self.log.next_job()) {
-            self.log.ended(task.run(&*self.disk));
-        }
-        self.log.report(&*self.mesh.completions());
-    }
-
-    fn session(&self) -> Line {
-        let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None));
-        let line = Line(Mutex::new((protocol, BytesMut::new())));
-        line.send(&ClientFrame::Hello(hello()));
-        assert!(matches!(line.frames()[..], [ServerFrame::Welcome(_)]));
-        line
-    }
-}
-
-impl Line {
-    fn send(&self, frame: &ClientFrame) {
-        let mut out = BytesMut::new();
-        let start = begin_frame(&mut out);
-        frame.encode(&mut out);
-        end_frame(&mut out, start, 0);
-        self.0.lock().unwrap().0.received(&mut out);
-    }
-
-    /// What was said since the last look.
-    fn frames(&self) -> Vec<ServerFrame> {
-        let mut line = self.0.lock().unwrap();
-        let (protocol, buffer) = &mut *line;
-        buffer.clear();
-        let mut queue = WriteQueue::default();
-        protocol.kept();
-        protocol.take_output(&mut queue);
-        while let Some(bytes) = queue.pop() {
-            buffer.extend_from_slice(&bytes);
-        }
-        let parser = FrameParser::new(1 << 26, "none");
-        std::iter::from_fn(|| parser.next(buffer).unwrap()).map(|f| ServerFrame::decode(f).unwrap()).collect()
-    }
-
-    fn publish(&self, sequence: u64, topic: &str) {
-        let run = PublishRun {
-            alias: 1,
-            topic: topic.into(),
-            first_sequence: sequence,
-            events: run_of(&[event(&sequence.to_string())]),
-            ..PublishRun::default()
-        };
-        self.send(&ClientFrame::Publish(Publish { runs: vec![run], answered_through: 0 }));
-    }
-
-    fn create(&self, topic: &str) {
-        let create = CreateTopic { name: topic.into(), ..CreateTopic::default() };
-        let command = Command { command: Some(command::Command::CreateTopic(create)) }.encode_to_vec().into();
-        self.send(&ClientFrame::Admin(wire::Admin { number: 1, command }));
-    }
-}
+use crate::machine::Machine;
+use crate::rig::{earliest, hello};
 
 #[test]
 fn a_subscription_is_answered_and_served_once_its_topic_and_its_group_are_kept() {
@@ -212,4 +89,27 @@ fn a_subscription_whose_group_cannot_be_kept_is_refused() {
     let errors: Vec<_> = errors.map(|e| (e.code, e.subscription, e.operation.as_str())).collect();
     assert_eq!(errors, [(ErrorKind::StoreFailed.number(), 7, "subscribe")]);
     assert!(!frames.iter().any(|f| matches!(f, ServerFrame::Subscribed(_))));
+}
+
+#[test]
+fn an_idle_producer_is_forgotten_alike_by_a_gateway_that_runs_and_by_one_that_begins_anew() {
+    const DAY: i64 = 24 * 3600 * 1000;
+    let mut machine = Machine::start();
+    let (idle, busy) = (hello(), hello());
+    let known = |machine: &Machine, hello: &wire::Hello| {
+        machine.login(wire::Hello { first_unanswered: 2, ..hello.clone() }).1.producer_known
+    };
+    for (at, sequence, remembered) in [(0, 2, true), (DAY - 1, 3, true), (2 * DAY, 4, false)] {
+        machine.clock.0.store(at, Ordering::Relaxed);
+        if at == 0 {
+            machine.login(idle.clone()).0.publish(1, "t");
+        }
+        machine.login(busy.clone()).0.publish(sequence, "t");
+        machine.run_disk();
+        assert_eq!(known(&machine, &idle), remembered, "at {at}");
+        assert!(known(&machine, &busy), "at {at}");
+        machine = machine.restart();
+        assert_eq!(known(&machine, &idle), remembered, "at {at}, after a restart");
+        assert!(known(&machine, &busy), "at {at}, after a restart");
+    }
 }

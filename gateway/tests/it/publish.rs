@@ -126,3 +126,35 @@ async fn what_this_version_does_not_do_is_refused_by_name() {
         assert!(receipts[0].code != 0 && receipts[0].message.contains(text), "{}", receipts[0].message);
     }
 }
+
+#[tokio::test]
+async fn a_producer_whose_sequences_fall_apart_is_busy_until_earlier_ones_are_answered() {
+    let rig = Rig::start().await;
+    let mut peer = rig.session().await;
+    let run = |sequence: u64| PublishRun {
+        alias: 1,
+        topic: "t".into(),
+        first_sequence: sequence,
+        events: run_of(&[event(&sequence.to_string())]),
+        ..PublishRun::default()
+    };
+    let mut receipts = Vec::new();
+    // Every other sequence, and never a word that the first ones are answered.
+    for frame in 0..9u64 {
+        let runs = (0..2048).map(|n| run(1 + 2 * (frame * 2048 + n))).collect();
+        peer.send(ClientFrame::Publish(Publish { runs, answered_through: 0 })).await;
+        let mut answered = 0;
+        while answered < 2048 {
+            let more = peer.find(|f| if let ServerFrame::Receipts(r) = f { Some(r.receipts) } else { None }).await;
+            answered += more.iter().map(|r| r.count).sum::<u32>();
+            receipts.extend(more);
+        }
+    }
+    let refused: Vec<_> = receipts.iter().filter(|r| r.code != 0).collect();
+    assert_eq!(refused.len(), 2048, "all over 16,384");
+    assert!(refused.iter().all(|r| r.code == ErrorKind::Busy.number() && r.retry_after_ms > 0));
+    assert!(refused[0].message.contains("16384 separate ranges"), "{}", refused[0].message);
+    peer.send(ClientFrame::Publish(Publish { runs: vec![run(40_001)], answered_through: 40_000 })).await;
+    let receipt = peer.find(|f| if let ServerFrame::Receipts(r) = f { Some(r.receipts) } else { None }).await;
+    assert_eq!(receipt[0].code, 0);
+}

@@ -44,7 +44,7 @@ pub use fold::{Fold, GroupState, TopicState};
 pub use job::{Job, JobResult};
 pub use machine::{Fetched, Input, Kept, LogMachine, OpId, TopicBytes};
 pub use os_disk::OsDisk;
-pub use producers::{IDLE_MS, MAX_PRODUCERS, ProducerState, Producers};
+pub use producers::{ProducerState, Producers};
 pub use ranges::RangeSet;
 pub use recent::{RecentBlock, RecentEvents};
 pub use recovery::{OpenError, Recovered};

@@ -6,15 +6,7 @@ use meshwire_proto::UnixMillis;
 
 use super::ops::Mark;
 use super::ranges::RangeSet;
-
-/// Most producers kept; over it the longest idle go.
-pub const MAX_PRODUCERS: usize = 100_000;
-
-/// A producer that stored nothing for so long is forgotten, in milliseconds.
-pub const IDLE_MS: i64 = 24 * 3600 * 1000;
-
-/// How often, in stored time, the idle ones are looked for. A guess.
-const SWEEP_MS: i64 = 60_000;
+use crate::store::{MAX_PRODUCERS, PRODUCER_IDLE_MS as IDLE_MS, PRODUCER_SWEEP_MS as SWEEP_MS};
 
 /// What is kept of a producer: of its highest epoch only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,7 +68,6 @@ impl Producers {
             self.known.retain(|_, p| stored.0.saturating_sub(p.seen.0) < IDLE_MS);
         }
         if self.known.len() >= MAX_PRODUCERS && !self.known.contains_key(&mark.producer) {
-            // An eighth at a time: sorting all of them for each newcomer would be quadratic.
             let mut by_age: Vec<_> = self.known.iter().map(|(id, p)| (p.seen, *id)).collect();
             by_age.sort_unstable();
             for (_, id) in by_age.iter().take(MAX_PRODUCERS / 8) {

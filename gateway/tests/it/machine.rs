@@ -1,0 +1,154 @@
+//! A gateway without threads, over a disk that does nothing until it is told to,
+//! in a time that stands still.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use meshwire_gateway::clock::Clock;
+use meshwire_gateway::engine::Now;
+use meshwire_gateway::ingress::native::{Native, NativeConfig, Protocol, WriteQueue};
+use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Stores};
+use meshwire_gateway::random::SystemRandom;
+use meshwire_gateway::recover::open_mesh;
+use meshwire_gateway::store::log::{Disk, LogOptions, LogStore, SimDisk};
+use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
+use meshwire_proto::frame::{ClientFrame, FrameParser, Publish, PublishRun, ServerFrame, begin_frame, end_frame};
+use meshwire_proto::wire::admin::{Command, CreateTopic, command};
+use meshwire_proto::wire::session as wire;
+use meshwire_proto::{EventLimits, Moment, UnixMillis};
+use prost::Message as _;
+
+use crate::rig::{event, hello, run_of};
+
+/// Time that moves when it is told to: milliseconds.
+#[derive(Clone, Default)]
+pub(crate) struct Hands(pub(crate) Arc<AtomicI64>);
+
+impl Clock for Hands {
+    fn now(&self) -> Now {
+        let millis = self.0.load(Ordering::Relaxed);
+        Now { mono: Moment(millis as u64 * 1000), wall: UnixMillis(millis) }
+    }
+}
+
+pub(crate) struct Machine {
+    pub(crate) clock: Hands,
+    pub(crate) disk: Arc<SimDisk>,
+    log: Arc<LogStore>,
+    mesh: Mesh,
+    native: Arc<Native>,
+}
+
+pub(crate) struct Line(Mutex<(Protocol, BytesMut)>);
+
+impl Machine {
+    pub(crate) fn start() -> Self {
+        Self::on(Arc::new(SimDisk::new()), Hands::default())
+    }
+
+    /// Another life over the same disk.
+    pub(crate) fn restart(self) -> Self {
+        Self::on(Arc::new(self.disk.duplicate()), self.clock)
+    }
+
+    fn on(disk: Arc<SimDisk>, clock: Hands) -> Self {
+        let on: Arc<dyn Disk> = disk.clone();
+        let told = clock.clone();
+        let time = Arc::new(move || (told.now().mono, told.now().wall));
+        let (log, found) = LogStore::open_on(on, &LogOptions::default(), time).unwrap();
+        let config = MeshConfig {
+            shards: 2,
+            auto_create: true,
+            max_topics: 100,
+            retention_ms: u64::MAX,
+            limits: EventLimits::default(),
+            dedup_ids: 1000,
+            dedup_window: Duration::from_secs(120),
+            publish_budget_bytes: 64 << 20,
+            hash_key: [0; 16],
+        };
+        let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
+        let stores = Stores { memory, log: Some(log.clone()) };
+        let mesh = open_mesh(config, Arc::new(clock.clone()), Arc::new(AllowAll), stores, Some(found)).unwrap();
+        let config = NativeConfig {
+            gateway_id: "one".to_owned(),
+            login_frame_bytes: 64 << 10,
+            login_timeout: Duration::from_secs(5),
+            max_frame_bytes: 8 << 20,
+            heartbeat: Duration::from_secs(10),
+            resume_window: Duration::from_secs(10),
+            session_bytes: 64 << 20,
+            publish_window: (16_384, 64 << 20),
+        };
+        let native = Native::new(mesh.clone(), config, Arc::new(SystemRandom));
+        let machine = Self { clock, disk, log, mesh, native };
+        machine.run_disk();
+        machine
+    }
+
+    /// Carries out all that the log wants, and tells the mesh.
+    pub(crate) fn run_disk(&self) {
+        while let Some(task) = self.log.next_write().or_else(|| self.log.next_job()) {
+            self.log.ended(task.run(&*self.disk));
+        }
+        self.log.report(&*self.mesh.completions());
+    }
+
+    pub(crate) fn session(&self) -> Line {
+        self.login(hello()).0
+    }
+
+    pub(crate) fn login(&self, hello: wire::Hello) -> (Line, wire::Welcome) {
+        let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None));
+        let line = Line(Mutex::new((protocol, BytesMut::new())));
+        line.send(&ClientFrame::Hello(hello));
+        match line.frames().remove(0) {
+            ServerFrame::Welcome(welcome) => (line, welcome),
+            other => panic!("no welcome: {other:?}"),
+        }
+    }
+}
+
+impl Line {
+    pub(crate) fn send(&self, frame: &ClientFrame) {
+        let mut out = BytesMut::new();
+        let start = begin_frame(&mut out);
+        frame.encode(&mut out);
+        end_frame(&mut out, start, 0);
+        self.0.lock().unwrap().0.received(&mut out);
+    }
+
+    /// What was said since the last look.
+    pub(crate) fn frames(&self) -> Vec<ServerFrame> {
+        let mut line = self.0.lock().unwrap();
+        let (protocol, buffer) = &mut *line;
+        buffer.clear();
+        let mut queue = WriteQueue::default();
+        protocol.kept();
+        protocol.take_output(&mut queue);
+        while let Some(bytes) = queue.pop() {
+            buffer.extend_from_slice(&bytes);
+        }
+        let parser = FrameParser::new(1 << 26, "none");
+        std::iter::from_fn(|| parser.next(buffer).unwrap()).map(|f| ServerFrame::decode(f).unwrap()).collect()
+    }
+
+    pub(crate) fn publish(&self, sequence: u64, topic: &str) {
+        let run = PublishRun {
+            alias: 1,
+            topic: topic.into(),
+            first_sequence: sequence,
+            events: run_of(&[event(&sequence.to_string())]),
+            ..PublishRun::default()
+        };
+        self.send(&ClientFrame::Publish(Publish { runs: vec![run], answered_through: 0 }));
+    }
+
+    pub(crate) fn create(&self, topic: &str) {
+        let create = CreateTopic { name: topic.into(), ..CreateTopic::default() };
+        let command = Command { command: Some(command::Command::CreateTopic(create)) }.encode_to_vec().into();
+        self.send(&ClientFrame::Admin(wire::Admin { number: 1, command }));
+    }
+}
