@@ -191,6 +191,8 @@ fn mesh_config(config: &Config, random: [u8; 32]) -> MeshConfig {
         shards: available_parallelism().map_or(1, Into::into),
         auto_create: config.auto_create,
         max_topics: config.max_topics,
+        max_groups: config.max_groups,
+        max_topic_groups: config.max_topic_groups,
         retention_ms: u64::try_from(config.retention.as_millis()).unwrap_or(u64::MAX),
         limits: config.limits,
         dedup_ids: config.dedup_ids,
@@ -210,6 +212,8 @@ fn native_config(config: &Config, random: [u8; 32]) -> NativeConfig {
         heartbeat: config.heartbeat,
         resume_window: config.resume_window,
         session_bytes: config.session_bytes,
+        max_subscriptions: config.max_subscriptions,
+        suspended: (config.max_suspended, config.suspended_bytes),
         publish_window: (options::PUBLISH_WINDOW_EVENTS.default as u32, options::PUBLISH_WINDOW_BYTES.default),
     }
 }

@@ -93,6 +93,8 @@ impl Gateway {
             shards: 2,
             auto_create: true,
             max_topics: 100,
+            max_groups: 100,
+            max_topic_groups: 100,
             retention_ms: u64::MAX,
             limits: EventLimits::default(),
             dedup_ids: 500_000,
@@ -250,6 +252,8 @@ fn native_config(life: u32) -> NativeConfig {
         heartbeat: HEARTBEAT,
         resume_window: RESUME_WINDOW,
         session_bytes: 64 << 20,
+        max_subscriptions: 100,
+        suspended: (100, 1 << 20),
         publish_window: (16_384, 64 << 20),
     }
 }

@@ -12,17 +12,25 @@ use crate::store::{Append, Entry, Op, Position, ProducerMark, TopicId, key_hash}
 pub struct Scanned {
     /// Offset in the run behind the framed event.
     end: u32,
+    found: Result<Identity, EventError>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Identity {
     key: u64,
     id: IdHash,
 }
 
 /// Scans every event of a run: no lock is needed for it.
-pub fn scan(run: &EventRun, limits: EventLimits, hasher: &IdHasher) -> Vec<Result<Scanned, EventError>> {
+pub fn scan(run: &EventRun, limits: EventLimits, hasher: &IdHasher) -> Vec<Scanned> {
     let mut end = 0;
     let scan = |(framed, event): (&[u8], &[u8])| {
         end += framed.len() as u32;
-        let view = EventView::parse(event, limits)?;
-        Ok(Scanned { end, key: view.key().map_or(0, key_hash), id: hasher.hash(view.source(), view.id()) })
+        let found = EventView::parse(event, limits).map(|view| {
+            let id = hasher.hash(view.source(), view.id());
+            Identity { key: view.key().map_or(0, key_hash), id }
+        });
+        Scanned { end, found }
     };
     run.framed().map(scan).collect()
 }
@@ -54,6 +62,7 @@ fn judge(judged: &mut Vec<Judged>, verdict: Verdict) {
         let follows = match (&last.verdict, &verdict) {
             (Verdict::New(first), Verdict::New(next)) => *first + u64::from(last.count) == *next,
             (Verdict::Duplicate(0), Verdict::Duplicate(0)) | (Verdict::NoRoom, Verdict::NoRoom) => true,
+            (Verdict::Refused(one), Verdict::Refused(other)) => one == other,
             (Verdict::Duplicate(first), Verdict::Duplicate(next)) => {
                 *first != 0 && *first + u64::from(last.count) == *next
             }
@@ -76,8 +85,7 @@ struct Stretch {
 }
 
 /// A run while its events are judged one after the other.
-struct Taking<'a> {
-    run: &'a EventRun,
+struct Taking {
     events: usize,
     /// How many were judged, and where the next one begins.
     seen: u64,
@@ -88,10 +96,9 @@ struct Taking<'a> {
     open: bool,
 }
 
-impl<'a> Taking<'a> {
-    fn new(run: &'a EventRun) -> Self {
+impl Taking {
+    fn new(run: &EventRun) -> Self {
         Self {
-            run,
             events: run.count() as usize,
             seen: 0,
             start: 0,
@@ -101,7 +108,7 @@ impl<'a> Taking<'a> {
         }
     }
 
-    fn take(&mut self, event: &Scanned, position: Position, sequence: u64) {
+    fn take(&mut self, (end, key): (u32, u64), position: Position, sequence: u64) {
         if !self.open {
             self.stretches.push(Stretch {
                 from: self.start,
@@ -112,18 +119,18 @@ impl<'a> Taking<'a> {
             self.open = true;
         }
         if let Some(stretch) = self.stretches.last_mut() {
-            stretch.index.push(Entry { end: event.end - stretch.from, key: event.key });
+            stretch.index.push(Entry { end: end - stretch.from, key });
         }
-        self.next(Some(event.end), Verdict::New(position));
+        self.next(end, Verdict::New(position));
     }
 
-    fn pass(&mut self, end: Option<u32>, verdict: Verdict) {
+    fn pass(&mut self, end: u32, verdict: Verdict) {
         self.open = false;
         self.next(end, verdict);
     }
 
-    fn next(&mut self, end: Option<u32>, verdict: Verdict) {
-        self.start = end.unwrap_or_else(|| framed_end(self.run, self.seen));
+    fn next(&mut self, end: u32, verdict: Verdict) {
+        self.start = end;
         self.seen += 1;
         judge(&mut self.judged, verdict);
     }
@@ -158,7 +165,7 @@ impl Engine {
         &mut self,
         now: Now,
         topic: TopicId,
-        (run, scanned): (&EventRun, Vec<Result<Scanned, EventError>>),
+        (run, scanned): (&EventRun, Vec<Scanned>),
         producer: Option<ProducerMark>,
         room: bool,
     ) -> Vec<Judged> {
@@ -171,19 +178,19 @@ impl Engine {
         let second = u64::try_from(stored.0 / 1000).unwrap_or(0);
         let remembered = self.dedup.len(topic);
         let replay = producer.filter(|p| self.producers.may_have(p));
-        for (n, event) in (0..).zip(scanned) {
+        for (n, Scanned { end, found }) in (0..).zip(scanned) {
             let sequence = producer.map_or(0, |p| p.first_sequence + n);
-            match event {
-                Err(error) => taking.pass(None, Verdict::Refused(error)),
-                Ok(event) if replay.is_some_and(|p| self.producers.has(&p, sequence)) => {
-                    taking.pass(Some(event.end), Verdict::Duplicate(0));
+            match found {
+                Err(error) => taking.pass(end, Verdict::Refused(error)),
+                Ok(_) if replay.is_some_and(|p| self.producers.has(&p, sequence)) => {
+                    taking.pass(end, Verdict::Duplicate(0));
                 }
                 Ok(event) => match self.dedup.find(topic, event.id, second) {
-                    Some(first) => taking.pass(Some(event.end), Verdict::Duplicate(first)),
-                    None if !room => taking.pass(Some(event.end), Verdict::NoRoom),
+                    Some(first) => taking.pass(end, Verdict::Duplicate(first)),
+                    None if !room => taking.pass(end, Verdict::NoRoom),
                     None => {
                         self.dedup.insert(topic, event.id, state.next, second);
-                        taking.take(&event, state.next, sequence);
+                        taking.take((end, event.key), state.next, sequence);
                         state.next += 1;
                     }
                 },
@@ -220,10 +227,4 @@ impl Engine {
             producer,
         }));
     }
-}
-
-/// Where the framed event `n` of a run ends: only asked for a refused one.
-fn framed_end(run: &EventRun, n: u64) -> u32 {
-    let n = usize::try_from(n).unwrap_or(usize::MAX);
-    run.framed().take(n.saturating_add(1)).map(|(framed, _)| framed.len() as u32).sum()
 }

@@ -34,6 +34,8 @@ pub struct GroupSpec {
     pub ack_wait: Option<Duration>,
     /// For a new group.
     pub default_ack_wait: Duration,
+    /// Most groups of the topic; 0 when no more can be in the gateway.
+    pub most: usize,
 }
 
 /// The subscription stands.
@@ -45,6 +47,8 @@ pub struct Subscribed {
     pub next_position: Position,
     /// How long a delivery may be held. Zero without a group: for ever.
     pub ack_wait: Duration,
+    /// The group was created for it.
+    pub new_group: bool,
 }
 
 /// Why it does not.
@@ -62,6 +66,14 @@ pub enum SubscribeError {
         has: Duration,
         /// What was asked.
         asked: Duration,
+    },
+    /// There are as many groups as may be.
+    #[error("the topic has {has} groups and group {group} would be one more")]
+    Full {
+        /// The group.
+        group: GroupName,
+        /// What there are.
+        has: usize,
     },
     /// The session has a subscription of this number.
     #[error("subscription number {0} is in use")]
@@ -88,6 +100,10 @@ fn join<'t>(
         && let Some(wait) = asked.ack_wait.filter(|w| *w != has)
     {
         return Err(SubscribeError::Conflict { group: asked.name, has, asked: wait });
+    }
+    let has = topic.groups.len();
+    if has >= asked.most && !topic.groups.contains_key(&asked.name) {
+        return Err(SubscribeError::Full { group: asked.name, has });
     }
     let id = topic.id;
     Ok(topic.groups.entry(asked.name.clone()).or_insert_with(|| {
@@ -123,12 +139,14 @@ impl Engine {
                 let subscriber = Subscriber::new(key, spec.credit);
                 let solo = Solo { subscriber, next: start, fresh: true };
                 topic.solos.insert(key, solo);
-                Ok(Subscribed { next_delivery: 1, next_position: start, ack_wait: Duration::ZERO })
+                Ok(Subscribed { next_delivery: 1, next_position: start, ack_wait: Duration::ZERO, new_group: false })
             }
             Some(asked) => {
+                let new_group = !topic.groups.contains_key(&asked.name);
                 let group = join(topic, asked, start, &mut self.ops)?;
                 group.join(key, spec.credit);
-                Ok(Subscribed { next_delivery: 1, next_position: group.window.next(), ack_wait: group.ack_wait })
+                let (next_position, ack_wait) = (group.window.next(), group.ack_wait);
+                Ok(Subscribed { next_delivery: 1, next_position, ack_wait, new_group })
             }
         }
     }
@@ -151,11 +169,13 @@ impl Engine {
         true
     }
 
-    /// Delivers nothing until [`Engine::resume`]; leases go on.
-    pub fn suspend(&mut self, topic: TopicId, key: SubscriptionKey) {
-        if let Some(subscriber) = self.subscriber(topic, key) {
+    /// Delivers nothing until [`Engine::resume`]; leases go on. Gives how many
+    /// deliveries are held.
+    pub fn suspend(&mut self, topic: TopicId, key: SubscriptionKey) -> u32 {
+        self.subscriber(topic, key).map_or(0, |subscriber| {
             subscriber.suspended = true;
-        }
+            subscriber.deliveries.held()
+        })
     }
 
     /// Delivers to a subscriber that was suspended before it got anything.

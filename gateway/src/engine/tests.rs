@@ -115,6 +115,7 @@ impl Rig {
             new_id: GroupId(1),
             ack_wait: Some(WAIT),
             default_ack_wait: WAIT,
+            most: 1000,
         };
         let spec = SubscribeSpec { group: Some(group), start: Some(1), credit };
         self.engine.subscribe(TOPIC, sub(n), spec).unwrap();
@@ -307,6 +308,7 @@ fn a_group_is_refused_other_settings_by_name() {
         new_id: GroupId(2),
         ack_wait: Some(Duration::from_secs(5)),
         default_ack_wait: WAIT,
+        most: 1000,
     };
     let refused = rig.engine.subscribe(TOPIC, sub(2), SubscribeSpec { group: Some(group), start: None, credit: MANY });
     assert!(refused.unwrap_err().to_string().contains("ack_wait"));

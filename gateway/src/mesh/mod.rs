@@ -15,7 +15,7 @@ mod shard;
 mod subscribe;
 mod topics;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
@@ -48,6 +48,10 @@ pub struct MeshConfig {
     pub auto_create: bool,
     /// Most topics.
     pub max_topics: usize,
+    /// Most groups of all topics.
+    pub max_groups: usize,
+    /// Most groups of one topic.
+    pub max_topic_groups: usize,
     /// Retention of topics that do not say, in milliseconds.
     pub retention_ms: u64,
     /// Sizes an event must keep to.
@@ -76,6 +80,8 @@ struct Inner {
     shards: Vec<Mutex<Shard>>,
     topics: Mutex<Topics>,
     next_group: AtomicU32,
+    /// Groups that exist, or are being asked for.
+    groups: AtomicUsize,
     next_session: AtomicU64,
     hasher: IdHasher,
     budget: Budget,

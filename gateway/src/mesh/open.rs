@@ -2,7 +2,7 @@
 //! the stores report.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -104,6 +104,7 @@ impl Mesh {
             shards: engines.into_iter().map(|e| Mutex::new(Shard::new(e))).collect(),
             topics: Mutex::new(Topics { names, next: recovered.next_ids.0.max(1) }),
             next_group: AtomicU32::new(recovered.next_ids.1.max(1)),
+            groups: AtomicUsize::new(recovered.topics.iter().map(|t| t.groups.len()).sum()),
             next_session: AtomicU64::new(1),
             kept: Kept::new(recovered.watermark),
             failed: watch::Sender::new(false),

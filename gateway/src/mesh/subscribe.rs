@@ -53,7 +53,7 @@ impl Mesh {
     /// to `sink` before [`Mesh::start`], unless all is kept already.
     ///
     /// # Errors
-    /// `DENIED`, `GROUP_CONFLICT`, `INVALID`.
+    /// `DENIED`, `GROUP_CONFLICT`, `INVALID`, `TOO_LARGE` (too many groups).
     pub fn subscribe(
         &self,
         caller: &Caller,
@@ -63,22 +63,47 @@ impl Mesh {
         sink: Arc<dyn Sink>,
     ) -> Result<(Subscribed, Ticket), Refusal> {
         self.authorize(caller, Action::Subscribe, name)?;
+        // Taken back below unless a group is created.
+        let may_create = self.inner.groups.fetch_add(1, Ordering::Relaxed) < self.inner.config.max_groups;
+        let subscribed = self.join((topic, name), key, request, sink, may_create);
+        if !subscribed.as_ref().is_ok_and(|(subscribed, _)| subscribed.new_group) {
+            self.inner.groups.fetch_sub(1, Ordering::Relaxed);
+        }
+        subscribed
+    }
+
+    fn join(
+        &self,
+        (topic, name): (TopicRef, &str),
+        key: SubscriptionKey,
+        request: SubscribeRequest,
+        sink: Arc<dyn Sink>,
+        may_create: bool,
+    ) -> Result<(Subscribed, Ticket), Refusal> {
+        let (max_groups, max_topic_groups) = (self.inner.config.max_groups, self.inner.config.max_topic_groups);
         let group = request.group.map(|name| GroupSpec {
             name,
             new_id: GroupId(self.inner.next_group.fetch_add(1, Ordering::Relaxed)),
             ack_wait: request.ack_wait,
             default_ack_wait: meshwire_proto::options::ACK_WAIT.default_duration(),
+            most: if may_create { max_topic_groups } else { 0 },
         });
         let spec = SubscribeSpec { group, start: request.start, credit: request.credit };
         let mut shard = shard::lock(self.shard(topic)?);
         let now = self.now();
-        let subscribed = shard.engine.subscribe(topic.id, key, spec).map_err(|e| {
-            let kind = match e {
-                SubscribeError::NoTopic => ErrorKind::TopicNotFound,
-                SubscribeError::Conflict { .. } => ErrorKind::GroupConflict,
-                SubscribeError::InUse(_) => ErrorKind::Invalid,
-            };
-            Refusal::new(kind, e.to_string())
+        let subscribed = shard.engine.subscribe(topic.id, key, spec).map_err(|e| match &e {
+            SubscribeError::NoTopic => Refusal::new(ErrorKind::TopicNotFound, e.to_string()),
+            SubscribeError::Conflict { .. } => Refusal::new(ErrorKind::GroupConflict, e.to_string()),
+            SubscribeError::InUse(_) => Refusal::new(ErrorKind::Invalid, e.to_string()),
+            SubscribeError::Full { group, has } => {
+                let (of, option) = if may_create {
+                    (format!("topic {name} has {has} groups"), "max_topic_groups")
+                } else {
+                    (format!("there are {max_groups} groups"), "max_groups")
+                };
+                let text = format!("{of} already; group {group} was not created: join one of them or raise {option}");
+                Refusal::new(ErrorKind::TooLarge, text)
+            }
         })?;
         shard.sinks.insert(key, sink);
         self.inner.commit(&mut shard, now, false);
@@ -141,10 +166,9 @@ impl Mesh {
     }
 
     /// Delivers nothing to a subscription until [`Mesh::resume`]; its leases go on.
-    pub fn suspend(&self, topic: TopicRef, key: SubscriptionKey) {
-        if let Ok(mutex) = self.shard(topic) {
-            self.inner.with(mutex, |engine, _| engine.suspend(topic.id, key));
-        }
+    /// Gives how many deliveries it holds.
+    pub fn suspend(&self, topic: TopicRef, key: SubscriptionKey) -> u32 {
+        self.shard(topic).map_or(0, |mutex| self.inner.with(mutex, |engine, _| engine.suspend(topic.id, key)))
     }
 
     /// Delivers to a subscription again, through this sink, from the number that

@@ -46,10 +46,10 @@ impl Inner {
     fn may_create(&self, topics: &Topics, name: &TopicName, asked: NewTopic) -> Result<Durability, Refusal> {
         if topics.names.len() >= self.config.max_topics {
             let text = format!(
-                "there are {} topics already (option max_topics); topic {name} was not created",
+                "there are {} topics already; topic {name} was not created: use one of them or raise max_topics",
                 topics.names.len()
             );
-            return Err(Refusal::new(ErrorKind::Busy, text));
+            return Err(Refusal::new(ErrorKind::TooLarge, text));
         }
         let strongest = self.stores.log.as_ref().map_or(Durability::Memory, |log| log.capability().durability);
         let durability = asked.durability.unwrap_or(strongest);
@@ -100,8 +100,8 @@ impl Mesh {
     /// `auto_create` is on.
     ///
     /// # Errors
-    /// `INVALID` (the name), `DENIED`, `TOPIC_NOT_FOUND`, `BUSY` (too many
-    /// topics), `DISK_FULL`.
+    /// `INVALID` (the name), `DENIED`, `TOPIC_NOT_FOUND`, `TOO_LARGE` (too
+    /// many topics), `DISK_FULL`.
     pub fn open_topic(&self, caller: &Caller, name: &str, action: Action) -> Result<TopicRef, Refusal> {
         let name = TopicName::parse(name).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
         self.authorize(caller, action, name.as_str())?;

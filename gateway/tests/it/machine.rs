@@ -45,15 +45,20 @@ pub(crate) struct Line(Mutex<(Protocol, BytesMut)>);
 
 impl Machine {
     pub(crate) fn start() -> Self {
-        Self::on(Arc::new(SimDisk::new()), Hands::default())
+        Self::with(|_| {})
+    }
+
+    /// With other limits.
+    pub(crate) fn with(change: impl FnOnce(&mut NativeConfig)) -> Self {
+        Self::on(Arc::new(SimDisk::new()), Hands::default(), change)
     }
 
     /// Another life over the same disk.
     pub(crate) fn restart(self) -> Self {
-        Self::on(Arc::new(self.disk.duplicate()), self.clock)
+        Self::on(Arc::new(self.disk.duplicate()), self.clock, |_| {})
     }
 
-    fn on(disk: Arc<SimDisk>, clock: Hands) -> Self {
+    fn on(disk: Arc<SimDisk>, clock: Hands, change: impl FnOnce(&mut NativeConfig)) -> Self {
         let on: Arc<dyn Disk> = disk.clone();
         let told = clock.clone();
         let time = Arc::new(move || (told.now().mono, told.now().wall));
@@ -62,6 +67,8 @@ impl Machine {
             shards: 2,
             auto_create: true,
             max_topics: 100,
+            max_groups: 100,
+            max_topic_groups: 100,
             retention_ms: u64::MAX,
             limits: EventLimits::default(),
             dedup_ids: 1000,
@@ -72,7 +79,7 @@ impl Machine {
         let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
         let stores = Stores { memory, log: Some(log.clone()) };
         let mesh = open_mesh(config, Arc::new(clock.clone()), Arc::new(AllowAll), stores, Some(found)).unwrap();
-        let config = NativeConfig {
+        let mut config = NativeConfig {
             gateway_id: "one".to_owned(),
             login_frame_bytes: 64 << 10,
             login_timeout: Duration::from_secs(5),
@@ -80,8 +87,11 @@ impl Machine {
             heartbeat: Duration::from_secs(10),
             resume_window: Duration::from_secs(10),
             session_bytes: 64 << 20,
+            max_subscriptions: 100,
+            suspended: (100, 1 << 20),
             publish_window: (16_384, 64 << 20),
         };
+        change(&mut config);
         let native = Native::new(mesh.clone(), config, Arc::new(SystemRandom));
         let machine = Self { clock, disk, log, mesh, native };
         machine.run_disk();
@@ -120,6 +130,11 @@ impl Line {
         self.0.lock().unwrap().0.received(&mut out);
     }
 
+    /// The connection is lost.
+    pub(crate) fn cut(&self) {
+        self.0.lock().unwrap().0.disconnected();
+    }
+
     /// What was said since the last look.
     pub(crate) fn frames(&self) -> Vec<ServerFrame> {
         let mut line = self.0.lock().unwrap();
@@ -136,8 +151,12 @@ impl Line {
     }
 
     pub(crate) fn publish(&self, sequence: u64, topic: &str) {
+        self.publish_as(sequence, topic, 1);
+    }
+
+    pub(crate) fn publish_as(&self, sequence: u64, topic: &str, alias: u32) {
         let run = PublishRun {
-            alias: 1,
+            alias,
             topic: topic.into(),
             first_sequence: sequence,
             events: run_of(&[event(&sequence.to_string())]),

@@ -10,6 +10,7 @@
 mod authorize;
 mod hostile;
 mod kept;
+mod limits;
 mod machine;
 mod publish;
 mod rig;

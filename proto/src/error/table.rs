@@ -23,7 +23,7 @@ pub enum ErrorKind {
     GroupConflict = 7,
     /// The delivery was settled in another way, leased again, or belongs to an older epoch of the gateway.
     LeaseLost = 8,
-    /// An event, its attributes or a frame is over a limit; the message names the limit and its option.
+    /// An event, its attributes, a frame or a number of things is over a limit; the message names the limit and its option.
     TooLarge = 9,
     /// The gateway is out of budget; try again after the stated time.
     Busy = 10,
@@ -236,7 +236,7 @@ impl ErrorKind {
             Self::TopicNotFound => "The topic does not exist and auto_create is off.",
             Self::GroupConflict => "The group exists with other settings; the message names the field.",
             Self::LeaseLost => "The delivery was settled in another way, leased again, or belongs to an older epoch of the gateway.",
-            Self::TooLarge => "An event, its attributes or a frame is over a limit; the message names the limit and its option.",
+            Self::TooLarge => "An event, its attributes, a frame or a number of things is over a limit; the message names the limit and its option.",
             Self::Busy => "The gateway is out of budget; try again after the stated time.",
             Self::DiskFull => "The data directory is at max_disk or its file system is full; ends by itself when space returns.",
             Self::TopicFull => "A lagging group blocks retention of the topic.",

@@ -56,6 +56,21 @@ pub const AUTO_CREATE: Flag = Flag { name: "auto_create", default: true, meaning
 /// Most topics of a gateway.
 pub const MAX_TOPICS: Bounded = Bounded { name: "max_topics", default: 10000, min: 1, max: 1000000, meaning: "Most topics of a gateway." };
 
+/// Most consumer groups of a gateway.
+pub const MAX_GROUPS: Bounded = Bounded { name: "max_groups", default: 10000, min: 1, max: 1000000, meaning: "Most consumer groups of a gateway." };
+
+/// Most consumer groups of one topic.
+pub const MAX_TOPIC_GROUPS: Bounded = Bounded { name: "max_topic_groups", default: 1000, min: 1, max: 1000000, meaning: "Most consumer groups of one topic." };
+
+/// Most subscriptions of one session.
+pub const MAX_SUBSCRIPTIONS: Bounded = Bounded { name: "max_subscriptions", default: 1024, min: 1, max: 65536, meaning: "Most subscriptions of one session." };
+
+/// Most sessions that wait without a connection to be resumed; over it the ones that wait longest end. 0: none waits.
+pub const MAX_SUSPENDED: Bounded = Bounded { name: "max_suspended", default: 10000, min: 0, max: 1000000, meaning: "Most sessions that wait without a connection to be resumed; over it the ones that wait longest end. 0: none waits." };
+
+/// Memory of sessions that wait to be resumed, about; over it the ones that wait longest end.
+pub const SUSPENDED_BYTES: Bounded = Bounded { name: "suspended_bytes", default: 16777216, min: 65536, max: 17179869184, meaning: "Memory of sessions that wait to be resumed, about; over it the ones that wait longest end." };
+
 /// Age after which a topic's events may be removed.
 pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, min: 1000, max: 315360000000, meaning: "Age after which a topic's events may be removed." };
 

@@ -48,6 +48,10 @@ pub struct NativeConfig {
     pub resume_window: Duration,
     /// Most unsettled bytes of one session.
     pub session_bytes: u64,
+    /// Most subscriptions of one session.
+    pub max_subscriptions: usize,
+    /// Most sessions that wait to be resumed, and about their bytes.
+    pub suspended: (usize, u64),
     /// Most publishes of one session without a receipt.
     pub publish_window: (u32, u64),
 }
@@ -64,7 +68,7 @@ impl Native {
     /// The protocol over this mesh.
     #[must_use]
     pub fn new(mesh: Mesh, config: NativeConfig, random: Arc<dyn Random>) -> Arc<Self> {
-        Arc::new(Self { mesh, config, sessions: Sessions::default(), random })
+        Arc::new(Self { mesh, sessions: Sessions::new(config.suspended), config, random })
     }
 
     /// Ends sessions whose resume window is over. Call it when

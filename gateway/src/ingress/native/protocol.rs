@@ -15,7 +15,7 @@ use super::frames::WriteQueue;
 use super::outbox::Outbox;
 use super::pending::Pending;
 use super::session::{Session, Starting};
-use super::sessions::{leave_all, lock};
+use super::sessions::{Wait, leave_all, lock};
 use super::{Native, login};
 use crate::mesh::{Caller, Leaving, Refusal};
 
@@ -297,13 +297,14 @@ impl Protocol {
         if session.owner != self.number {
             return;
         }
-        for (number, subscription) in &session.subscriptions {
-            self.native.mesh.suspend(subscription.topic, session.key(*number));
-        }
+        let held = session.suspend(&self.native.mesh);
         let window = session.resume_window(self.native.config.resume_window);
+        let wait = Wait { until: self.native.mesh.now().mono + window, bytes: session.bytes(held) };
         let id = session.id;
         drop(session);
-        self.native.sessions.suspend(id, &self.outbox, self.native.mesh.now().mono + window);
+        // What did not go out comes again with the resume.
+        self.outbox.take(&mut Vec::new());
+        self.native.sessions.suspend(&self.native.mesh, id, &self.outbox, wait);
     }
 
     /// Wakes `waker` when there may be more output though nothing is received and

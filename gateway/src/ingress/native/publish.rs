@@ -12,6 +12,12 @@ const MAX_ALIASES: usize = 16_384;
 
 impl Protocol {
     pub(super) fn publish(&mut self, session: &mut Session, publish: Publish) {
+        let window = self.native.config.publish_window.0;
+        let events: u64 = publish.runs.iter().map(|r| u64::from(r.events.count())).sum();
+        if events > u64::from(window) {
+            let text = format!("a Publish frame has {events} events; Welcome.publish_window_events allows {window}");
+            return self.fail(ErrorKind::Invalid, &text);
+        }
         for run in publish.runs {
             // The last sequences of the range are never used, so that none runs over.
             let end = run.first_sequence.checked_add(u64::from(run.events.count()));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use meshwire_proto::TopicName;
 
-use crate::mesh::{Caller, SubscriptionKey, TopicRef};
+use crate::mesh::{Caller, Mesh, SubscriptionKey, TopicRef};
 
 /// A topic under its alias. The name is kept until the topic can be opened.
 #[derive(Clone, Debug)]
@@ -48,6 +48,19 @@ pub(super) struct Session {
 impl Session {
     pub(super) const fn key(&self, subscription: u32) -> SubscriptionKey {
         SubscriptionKey { session: self.number, subscription }
+    }
+
+    /// Stops every subscription; gives how many deliveries they hold.
+    pub(super) fn suspend(&self, mesh: &Mesh) -> u64 {
+        self.subscriptions.iter().map(|(number, s)| u64::from(mesh.suspend(s.topic, self.key(*number)))).sum()
+    }
+
+    /// What it costs while it waits to be resumed, about: its maps, and what the
+    /// engine keeps of each delivery.
+    pub(super) fn bytes(&self, held: u64) -> u64 {
+        let aliases: usize = self.aliases.values().map(|a| 100 + a.name.len()).sum();
+        let subscriptions: usize = self.subscriptions.values().map(|s| 500 + s.name.as_str().len()).sum();
+        1000 + (aliases + subscriptions) as u64 + 80 * held
     }
 
     /// How long it may be without a connection: no longer than the shortest lease.

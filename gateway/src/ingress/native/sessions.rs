@@ -14,10 +14,12 @@ use crate::mesh::{Leaving, Mesh};
 ///
 /// *Lock order:* a session may be locked when the table is asked, never the
 /// other way round.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sessions {
     known: Mutex<Known>,
     changed: Notify,
+    /// Most that wait, and about their bytes.
+    most: (usize, u64),
 }
 
 #[derive(Debug, Default)]
@@ -25,6 +27,50 @@ struct Known {
     entries: BTreeMap<[u8; 16], Entry>,
     /// Those without a connection, by the end of their window.
     ends: BTreeSet<(Moment, [u8; 16])>,
+    /// The same by size.
+    sizes: BTreeSet<(u64, [u8; 16])>,
+    /// Of all of them.
+    bytes: u64,
+}
+
+/// A session without a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wait {
+    /// When its window ends.
+    pub(super) until: Moment,
+    /// What it costs meanwhile, about.
+    pub(super) bytes: u64,
+}
+
+impl Known {
+    fn wait(&mut self, id: [u8; 16], wait: Wait) {
+        self.ends.insert((wait.until, id));
+        self.sizes.insert((wait.bytes, id));
+        self.bytes += wait.bytes;
+    }
+
+    fn wait_no_more(&mut self, id: [u8; 16], wait: Wait) {
+        self.ends.remove(&(wait.until, id));
+        self.sizes.remove(&(wait.bytes, id));
+        self.bytes -= wait.bytes;
+    }
+
+    fn remove(&mut self, id: [u8; 16]) -> Option<Entry> {
+        let entry = self.entries.remove(&id)?;
+        if let Some(wait) = entry.waits {
+            self.wait_no_more(id, wait);
+        }
+        Some(entry)
+    }
+
+    /// The one that has to go when too many wait: the first to end; when they are
+    /// too large, the largest, so that small ones do not suffer from it.
+    fn surplus(&self, (sessions, bytes): (usize, u64)) -> Option<[u8; 16]> {
+        if self.ends.len() > sessions {
+            return self.ends.first().map(|(_, id)| *id);
+        }
+        self.sizes.last().filter(|_| self.bytes > bytes).map(|(_, id)| *id)
+    }
 }
 
 #[derive(Debug)]
@@ -34,7 +80,7 @@ struct Entry {
     session: Arc<Mutex<Session>>,
     /// Of the connection that has it.
     outbox: Arc<Outbox>,
-    until: Option<Moment>,
+    waits: Option<Wait>,
 }
 
 pub(super) fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
@@ -42,6 +88,10 @@ pub(super) fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
 }
 
 impl Sessions {
+    pub(super) fn new(most: (usize, u64)) -> Self {
+        Self { known: Mutex::default(), changed: Notify::new(), most }
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -49,7 +99,7 @@ impl Sessions {
     pub(super) fn add(&self, session: Session, outbox: Arc<Outbox>) -> Arc<Mutex<Session>> {
         let (id, secret) = (session.id, session.secret);
         let session = Arc::new(Mutex::new(session));
-        self.known().entries.insert(id, Entry { secret, session: session.clone(), outbox, until: None });
+        self.known().entries.insert(id, Entry { secret, session: session.clone(), outbox, waits: None });
         session
     }
 
@@ -63,27 +113,33 @@ impl Sessions {
         }
         let session = entry.session.clone();
         std::mem::replace(&mut entry.outbox, outbox).close();
-        if let Some(until) = entry.until.take() {
-            known.ends.remove(&(until, *id));
+        if let Some(wait) = entry.waits.take() {
+            known.wait_no_more(*id, wait);
         }
         Some(session)
     }
 
     /// The session's connection is gone; it may be resumed until then. Nothing
-    /// happens when another connection has it by now.
-    pub(super) fn suspend(&self, id: [u8; 16], outbox: &Arc<Outbox>, until: Moment) {
+    /// happens when another connection has it by now. When too many wait, one ends.
+    pub(super) fn suspend(&self, mesh: &Mesh, id: [u8; 16], outbox: &Arc<Outbox>, wait: Wait) {
         let mut known = self.known();
         let Some(entry) = known.entries.get_mut(&id).filter(|e| Arc::ptr_eq(&e.outbox, outbox)) else {
             return;
         };
-        entry.until = Some(until);
-        known.ends.insert((until, id));
+        entry.waits = Some(wait);
+        known.wait(id, wait);
+        let surplus = std::iter::from_fn(|| known.surplus(self.most).and_then(|id| known.remove(id)));
+        let ended: Vec<Entry> = surplus.collect();
         drop(known);
         self.changed.notify_one();
+        for entry in ended {
+            tracing::warn!("a session ended before its resume window (options max_suspended and suspended_bytes)");
+            leave_all(mesh, &mut lock(&entry.session), Leaving::Lost);
+        }
     }
 
     pub(super) fn remove(&self, id: &[u8; 16]) {
-        self.known().entries.remove(id);
+        self.known().remove(*id);
     }
 
     /// When the next resume window ends.
@@ -100,11 +156,10 @@ impl Sessions {
     pub(super) fn expire(&self, mesh: &Mesh, now: Moment) {
         loop {
             let mut known = self.known();
-            let Some((at, id)) = known.ends.first().copied().filter(|(at, _)| *at <= now) else {
+            let Some((_, id)) = known.ends.first().copied().filter(|(at, _)| *at <= now) else {
                 return;
             };
-            known.ends.remove(&(at, id));
-            let ended = known.entries.remove(&id);
+            let ended = known.remove(id);
             drop(known);
             if let Some(entry) = ended {
                 leave_all(mesh, &mut lock(&entry.session), Leaving::Lost);

@@ -13,6 +13,19 @@ use crate::mesh::{Action, Credit, Leaving, Refusal, SettleRequest, SubscribeRequ
 /// A subscription always gets this much byte credit: a single event passes.
 const LEAST_BYTES: u64 = 64 * 1024;
 
+/// Most ranges of one Settle frame: four times what our own client sends.
+const MOST_RANGES: usize = 16_384;
+
+/// Most deliveries that one subscription can have open.
+const MOST_OPEN: u64 = 65_536;
+
+/// Most deliveries that one Settle frame is about: bounds the time that it takes.
+/// As many as small events fit into a session's bytes.
+const MOST_NUMBERS: u64 = 1 << 20;
+
+/// Most answers to one Settle frame: about 4 MB.
+const MOST_ANSWERS: usize = 65_536;
+
 fn unsupported(what: &str) -> Refusal {
     Refusal::new(ErrorKind::Unsupported, format!("this version has no {what}"))
 }
@@ -67,6 +80,13 @@ impl Protocol {
         if frame.subscription == 0 || session.subscriptions.contains_key(&frame.subscription) {
             let text = format!("subscription number {} is 0 or in use", frame.subscription);
             return Err(Refusal::new(ErrorKind::Invalid, text));
+        }
+        let most = self.native.config.max_subscriptions;
+        if session.subscriptions.len() >= most {
+            let text = format!(
+                "this session has {most} subscriptions; end one, open another session, or raise max_subscriptions"
+            );
+            return Err(Refusal::new(ErrorKind::TooLarge, text));
         }
         let credit = self.grant(session, frame.subscription, frame.max_events, frame.max_bytes);
         let request = request(frame, credit)?;
@@ -147,11 +167,26 @@ impl Protocol {
         if frame.sequence <= session.settled_through && !frame.confirm {
             return;
         }
+        let numbers: u64 = frame.ranges.iter().map(|r| u64::from(r.count).min(MOST_OPEN)).sum();
+        if frame.ranges.len() > MOST_RANGES || numbers > MOST_NUMBERS {
+            let text = format!(
+                "a Settle frame has {} ranges of about {numbers} deliveries; {MOST_RANGES} and {MOST_NUMBERS} are accepted",
+                frame.ranges.len()
+            );
+            return self.fail(ErrorKind::Invalid, &text);
+        }
         session.settled_through = session.settled_through.max(frame.sequence);
         self.settled_through = session.settled_through;
+        let mut answers = 0;
         for range in &frame.ranges {
             let results = self.settle_range(session, frame, range);
             if frame.confirm {
+                answers += results.len();
+                if answers > MOST_ANSWERS {
+                    let text =
+                        format!("a Settle frame has more than {MOST_ANSWERS} different answers; send smaller ones");
+                    return self.fail(ErrorKind::Invalid, &text);
+                }
                 for (ticket, result) in results {
                     self.pending.settle(ticket, result);
                 }
