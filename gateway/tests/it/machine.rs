@@ -141,7 +141,6 @@ impl Line {
         let (protocol, buffer) = &mut *line;
         buffer.clear();
         let mut queue = WriteQueue::default();
-        protocol.kept();
         protocol.take_output(&mut queue);
         while let Some(bytes) = queue.pop() {
             buffer.extend_from_slice(&bytes);

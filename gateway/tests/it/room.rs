@@ -97,6 +97,8 @@ fn config() -> MeshConfig {
         shards: 2,
         auto_create: true,
         max_topics: 10,
+        max_topic_groups: 10,
+        max_groups: 10,
         retention_ms: 1000,
         limits: EventLimits::default(),
         dedup_ids: 10,

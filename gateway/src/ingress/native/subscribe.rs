@@ -107,7 +107,6 @@ impl Protocol {
             ack_wait_ms: u32::try_from(ack_wait.as_millis()).unwrap_or(u32::MAX),
         };
         self.pending.frame(ticket, ServerFrame::Subscribed(answer));
-        self.kept();
         Ok(())
     }
 
