@@ -62,7 +62,9 @@ impl Machine {
         let on: Arc<dyn Disk> = disk.clone();
         let told = clock.clone();
         let time = Arc::new(move || (told.now().mono, told.now().wall));
-        let (log, found) = LogStore::open_on(on, &LogOptions::default(), time).unwrap();
+        // Its disk is memory, and the log writes zeros ahead.
+        let options = LogOptions { segment_bytes: 4 << 20, ..LogOptions::default() };
+        let (log, found) = LogStore::open_on(on, &options, time).unwrap();
         let config = MeshConfig {
             shards: 2,
             auto_create: true,
