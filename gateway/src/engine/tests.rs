@@ -338,3 +338,70 @@ fn a_restored_group_skips_what_was_settled_and_counts_failures_on() {
     rig.join(1, MANY);
     assert_eq!(rig.take(1), [(1, 2, 3), (2, 5, 1), (3, 6, 1)]);
 }
+
+#[test]
+fn an_event_whose_lease_has_ended_may_be_settled_until_somebody_has_it_again() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(3, None);
+    rig.take(1);
+    rig.engine.credit(TOPIC, sub(1), Credit { events: 0, bytes: 0 });
+    rig.advance(WAIT);
+    assert_eq!(rig.settle(1, 1, 1, Ack), [true], "late, and nobody has it");
+    assert_eq!(rig.settle(1, 1, 1, Ack), [true], "the same again");
+    assert_eq!(rig.settle(1, 1, 1, Nack), [false]);
+    assert_eq!(rig.settle(1, 2, 1, Nack), [true]);
+    assert_eq!(rig.settle(1, 2, 1, Ack), [false], "the first settle wins");
+    rig.join(2, MANY);
+    assert_eq!(rig.take(2), [(1, 2, 2), (2, 3, 2)], "one failure each, and the acked one is done");
+    assert_eq!(rig.settle(1, 3, 1, Ack), [false], "it was leased again");
+    rig.advance(Duration::from_millis(10));
+    use crate::store::Outcome::{Acked, Failed};
+    assert_eq!(rig.settled, [(1, 3, Failed), (1, 1, Acked)]);
+}
+
+#[test]
+fn a_late_settle_of_an_event_with_a_key_is_lost_since_those_behind_it_wait_too() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(2, Some("k"));
+    rig.engine.credit(TOPIC, sub(1), Credit { events: 0, bytes: 0 });
+    rig.advance(WAIT);
+    assert_eq!(rig.settle(1, 1, 2, Ack), [false, false]);
+    rig.join(2, MANY);
+    assert_eq!(rig.take(2), [(1, 1, 2), (2, 2, 2)]);
+}
+
+#[test]
+fn a_number_that_a_resume_uses_again_is_not_that_of_an_ended_lease() {
+    let mut rig = Rig::new();
+    rig.join(1, Credit { events: 16, bytes: 1 << 30 });
+    rig.join(2, Credit { events: 1, bytes: 1 << 30 });
+    rig.publish(17, None);
+    assert_eq!((rig.take(1).len(), rig.take(2)), (16, vec![(1, 17, 1)]));
+    rig.engine.suspend(TOPIC, sub(2));
+    rig.advance(WAIT);
+    rig.take(1);
+    rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Clean);
+    assert!(rig.engine.resume(TOPIC, sub(2), 1), "17 had not arrived");
+    rig.commit();
+    assert_eq!(rig.take(2), [(1, 1, 3)]);
+    rig.engine.credit(TOPIC, sub(2), Credit { events: 0, bytes: 0 });
+    assert_eq!(rig.settle(2, 1, 1, Ack), [true]);
+    rig.join(3, MANY);
+    assert_eq!(rig.take(3).iter().map(|g| g.1).collect::<Vec<_>>(), (2..=17).collect::<Vec<_>>(), "1 is done, not 17");
+}
+
+#[test]
+fn a_settle_of_half_of_all_numbers_is_answered_in_three() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(10, None);
+    let all = 0..u64::MAX / 2;
+    for _ in 0..2 {
+        let answers = rig.engine.settle(rig.now, TOPIC, sub(1), all.clone(), Ack);
+        let answers: Vec<_> = answers.iter().map(|a| (a.first_delivery, a.count, a.settled)).collect();
+        assert_eq!(answers, [(0, 1, false), (1, 10, true), (11, all.end - 11, false)]);
+    }
+    assert_eq!(rig.engine.settle(rig.now, TOPIC, sub(9), all.clone(), Ack)[0].count, all.end, "nobody's");
+}

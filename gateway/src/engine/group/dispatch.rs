@@ -114,6 +114,7 @@ impl Group {
     }
 
     fn settle_gone(&mut self, position: Position, member: SubscriptionKey, pass: &mut Pass<'_>) {
+        self.end_for_good(position);
         if let Some(slot) = self.window.slot(position) {
             slot.state = State::Settled;
         }
@@ -226,6 +227,7 @@ impl Group {
     fn lease(&mut self, member: SubscriptionKey, block: &Block, event: Next, pass: &mut Pass<'_>) {
         let Next { position, key, deliveries } = event;
         let attempt = self.window.attempt(position, deliveries);
+        self.end_for_good(position);
         let Some(subscriber) = self.members.get_mut(&member) else {
             return;
         };

@@ -1,11 +1,13 @@
 //! Ack, nack, ended leases and lost members.
 
+use std::ops::Range;
+
 use meshwire_proto::Moment;
 use meshwire_proto::frame::SettleKind;
 
 use super::window::State;
 use super::{Group, Lease};
-use crate::engine::deliveries::Settled;
+use crate::engine::deliveries::{Part, Settled};
 use crate::engine::{Leaving, SubscriptionKey};
 use crate::store::{Outcome, Position};
 
@@ -14,13 +16,21 @@ impl Group {
     pub(in crate::engine) fn settle(
         &mut self,
         member: SubscriptionKey,
-        numbers: std::ops::Range<u64>,
+        numbers: Range<u64>,
         kind: SettleKind,
-        answer: &mut dyn FnMut(u64, bool),
+        answer: &mut dyn FnMut(Range<u64>, bool),
     ) {
-        for number in numbers {
-            let settled = self.settle_one(member, number, kind);
-            answer(number, settled);
+        let parts = self.members.get(&member).map(|m| m.deliveries.parts(numbers, kind)).unwrap_or_default();
+        for part in parts {
+            match part {
+                Part::All(numbers, settled) => answer(numbers, settled),
+                Part::Each(numbers) => {
+                    for number in numbers {
+                        let settled = self.settle_one(member, number, kind);
+                        answer(number..number + 1, settled);
+                    }
+                }
+            }
         }
         self.forget_settled_leases();
     }
@@ -31,6 +41,13 @@ impl Group {
         };
         let position = match subscriber.deliveries.settle(number, kind) {
             Settled::Now(position) => position,
+            Settled::Late(position) => {
+                // It waits, and its failure is counted: a nack has nothing to add.
+                if kind == SettleKind::Ack && self.waiting.remove(&position) {
+                    self.finish(position);
+                }
+                return true;
+            }
             Settled::Before => return true,
             Settled::Lost => return false,
         };
@@ -95,13 +112,35 @@ impl Group {
             };
             for number in lease.first_delivery..lease.first_delivery + u64::from(lease.count) {
                 if let Some(position) = self.leased_as(&lease, number) {
-                    self.fail(position);
+                    self.end_lease(lease.member, number, position);
                     any = true;
                 }
             }
         }
         self.forget_settled_leases();
         any
+    }
+
+    /// A lease ended: a failure. Without a key it may be settled until somebody
+    /// else has the event; with one all later ones of the key wait too, and what is
+    /// still sent for them is lost.
+    fn end_lease(&mut self, member: SubscriptionKey, number: u64, position: Position) {
+        self.fail(position);
+        if let Some(slot) = self.window.slot(position).filter(|s| s.key == 0)
+            && let Some(subscriber) = self.members.get_mut(&member)
+        {
+            slot.state = State::Ended(member, number);
+            subscriber.deliveries.end(number, position);
+        }
+    }
+
+    /// Nobody may settle a position any more under the lease that has ended.
+    pub(super) fn end_for_good(&mut self, position: Position) {
+        if let Some(State::Ended(member, number)) = self.window.slot(position).map(|s| s.state)
+            && let Some(subscriber) = self.members.get_mut(&member)
+        {
+            subscriber.deliveries.end_for_good(number, position);
+        }
     }
 
     /// The position that is still leased under this number of this lease. A

@@ -14,6 +14,8 @@ pub(super) const MAX_WINDOW: usize = 65_536;
 pub(super) enum State {
     /// To be delivered (again).
     Waiting,
+    /// The same; the lease under which it was last delivered has ended.
+    Ended(SubscriptionKey, u64),
     /// With a member, under a delivery number.
     Leased(SubscriptionKey, u64),
     /// Done.

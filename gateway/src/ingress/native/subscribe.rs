@@ -217,8 +217,10 @@ impl Protocol {
             Err(refusal) => all(refusal.kind),
             Ok(settled) => {
                 let code = |ok: bool| if ok { 0 } else { ErrorKind::LeaseLost.number() };
-                let one =
-                    |a: crate::mesh::SettleAnswer| (settled.ticket, result(a.first_delivery, a.count, code(a.settled)));
+                let one = |a: crate::mesh::SettleAnswer| {
+                    let count = u32::try_from(a.count).unwrap_or(u32::MAX);
+                    (settled.ticket, result(a.first_delivery, count, code(a.settled)))
+                };
                 settled.answers.into_iter().map(one).collect()
             }
         }

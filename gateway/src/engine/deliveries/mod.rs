@@ -1,7 +1,11 @@
 //! Delivery numbers of one subscriber: what it holds, what it may still get,
 //! and what became of what it held.
 
-use std::collections::VecDeque;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use meshwire_proto::frame::SettleKind;
 
@@ -35,10 +39,21 @@ struct Entry {
 pub(super) enum Settled {
     /// It was held; it is settled now.
     Now(Position),
+    /// Its lease had ended and nobody has it since; it is settled now.
+    Late(Position),
     /// It had been settled in the same way.
     Before,
     /// It was never held, was taken back, or was settled in another way.
     Lost,
+}
+
+/// What a settle of a range of numbers comes down to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Look at each.
+    Each(Range<u64>),
+    /// Answered the same, without a look at each.
+    All(Range<u64>, bool),
 }
 
 /// The most a subscriber may hold unsettled.
@@ -56,7 +71,13 @@ pub struct Credit {
 pub(super) struct Deliveries {
     base: u64,
     entries: VecDeque<Entry>,
+    /// Rising, without overlap.
     history: VecDeque<(u64, u64, State)>,
+    /// Leases that ended, of positions that nobody else has yet: they may still be
+    /// settled. As many as wait in their group, at most.
+    ended: BTreeMap<u64, Position>,
+    /// Those of them that were, and left the table before: the last [`HISTORY`].
+    late: BTreeMap<u64, SettleKind>,
     held_events: u32,
     held_bytes: u64,
     credit: Credit,
@@ -64,7 +85,16 @@ pub(super) struct Deliveries {
 
 impl Deliveries {
     pub(super) const fn new(credit: Credit) -> Self {
-        Self { base: 1, entries: VecDeque::new(), history: VecDeque::new(), held_events: 0, held_bytes: 0, credit }
+        Self {
+            base: 1,
+            entries: VecDeque::new(),
+            history: VecDeque::new(),
+            ended: BTreeMap::new(),
+            late: BTreeMap::new(),
+            held_events: 0,
+            held_bytes: 0,
+            credit,
+        }
     }
 
     pub(super) const fn set_credit(&mut self, credit: Credit) {
@@ -104,7 +134,66 @@ impl Deliveries {
         (entry.state == State::Held).then_some(entry.position)
     }
 
+    /// Cuts a settle of a range into parts: the work is bounded by what is there,
+    /// however many numbers it names.
+    pub(super) fn parts(&self, numbers: Range<u64>, kind: SettleKind) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let mut at = numbers.start;
+        let single = |from: u64, to: u64| {
+            let (mut ended, mut late) = (self.ended.range(from..to).peekable(), self.late.range(from..to).peekable());
+            std::iter::from_fn(move || match (ended.peek().map(|e| *e.0), late.peek().map(|l| *l.0)) {
+                (Some(e), l) if l.is_none_or(|l| e < l) => ended.next().map(|e| *e.0),
+                _ => late.next().map(|l| *l.0),
+            })
+        };
+        let old = numbers.end.min(self.base);
+        if at < old {
+            for number in single(at, old) {
+                self.old_parts(at..number, kind, &mut parts);
+                parts.push(Part::Each(number..number + 1));
+                at = number + 1;
+            }
+            self.old_parts(at..old, kind, &mut parts);
+            at = old;
+        }
+        let open = numbers.end.min(self.next());
+        if at < open {
+            parts.push(Part::Each(at..open));
+            at = open;
+        }
+        if at < numbers.end {
+            parts.push(Part::All(at..numbers.end, false));
+        }
+        parts
+    }
+
+    /// The parts of numbers that left the table.
+    fn old_parts(&self, numbers: Range<u64>, kind: SettleKind, parts: &mut Vec<Part>) {
+        let mut at = numbers.start;
+        for (first, next, state) in &self.history {
+            let (from, to) = ((*first).max(at), (*next).min(numbers.end));
+            if from < to {
+                parts.extend((at < from).then_some(Part::All(at..from, false)));
+                parts.push(Part::All(from..to, *state == State::Settled(kind)));
+                at = to;
+            }
+        }
+        parts.extend((at < numbers.end).then_some(Part::All(at..numbers.end, false)));
+    }
+
     pub(super) fn settle(&mut self, number: u64, kind: SettleKind) -> Settled {
+        if let Some(position) = self.ended.remove(&number) {
+            match self.entry(number) {
+                Some(entry) => entry.state = State::Settled(kind),
+                None => {
+                    self.late.insert(number, kind);
+                    if self.late.len() > HISTORY {
+                        self.late.pop_first();
+                    }
+                }
+            }
+            return Settled::Late(position);
+        }
         let Some(entry) = self.entry(number) else {
             return self.settled_before(number, kind);
         };
@@ -120,6 +209,9 @@ impl Deliveries {
     }
 
     fn settled_before(&self, number: u64, kind: SettleKind) -> Settled {
+        if let Some(before) = self.late.get(&number) {
+            return if *before == kind { Settled::Before } else { Settled::Lost };
+        }
         let found = self.history.iter().rev().find(|(first, next, _)| (*first..*next).contains(&number));
         if found.is_some_and(|(_, _, state)| *state == State::Settled(kind)) { Settled::Before } else { Settled::Lost }
     }
@@ -128,6 +220,19 @@ impl Deliveries {
     pub(super) fn take_back(&mut self, number: u64) {
         if self.entry(number).is_some_and(|e| e.state == State::Held) {
             self.resolve(number, State::Lost);
+        }
+    }
+
+    /// The lease of a delivery that was taken back has ended; until somebody else gets the
+    /// position it may still be settled.
+    pub(super) fn end(&mut self, number: u64, position: Position) {
+        self.ended.insert(number, position);
+    }
+
+    /// Somebody else has the position now, or nobody will.
+    pub(super) fn end_for_good(&mut self, number: u64, position: Position) {
+        if self.ended.get(&number) == Some(&position) {
+            self.ended.remove(&number);
         }
     }
 
@@ -172,6 +277,9 @@ impl Deliveries {
         if next > self.next() || next == 0 {
             return None;
         }
+        // These numbers go to others.
+        self.ended.split_off(&next);
+        self.late.split_off(&next);
         // Below `base` everything is resolved: nothing of it may have been unseen,
         // except what was taken back meanwhile.
         let keep = usize::try_from(next.saturating_sub(self.base)).ok()?;
@@ -196,76 +304,5 @@ impl Deliveries {
         }
         undone.reverse();
         Some(undone)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CREDIT: Credit = Credit { events: 4, bytes: 100 };
-
-    fn with(count: u64) -> Deliveries {
-        let mut d = Deliveries::new(CREDIT);
-        for n in 0..count {
-            d.hold(10 + n, 30);
-        }
-        d
-    }
-
-    #[test]
-    fn the_first_settle_wins_and_the_same_again_is_ok() {
-        let mut d = with(2);
-        assert_eq!(d.settle(2, SettleKind::Ack), Settled::Now(11));
-        assert_eq!(d.settle(2, SettleKind::Ack), Settled::Before);
-        assert_eq!(d.settle(2, SettleKind::Nack), Settled::Lost);
-        assert_eq!(d.settle(1, SettleKind::Ack), Settled::Now(10));
-        assert_eq!(d.settle(2, SettleKind::Ack), Settled::Before, "also after it left the table");
-        assert_eq!(d.settle(2, SettleKind::Nack), Settled::Lost);
-        assert_eq!(d.settle(3, SettleKind::Ack), Settled::Lost, "never delivered");
-    }
-
-    #[test]
-    fn a_taken_back_delivery_answers_lost_and_returns_its_credit() {
-        let mut d = with(4);
-        assert!(!d.has_room());
-        d.take_back(3);
-        assert!(d.has_room());
-        assert_eq!(d.settle(3, SettleKind::Ack), Settled::Lost);
-    }
-
-    #[test]
-    fn byte_credit_lets_one_event_pass_over_it() {
-        let mut d = Deliveries::new(Credit { events: 10, bytes: 50 });
-        d.hold(1, 49);
-        assert!(d.has_room());
-        d.hold(2, 4000);
-        assert!(!d.has_room());
-    }
-
-    #[test]
-    fn one_delivery_that_is_never_settled_costs_a_bounded_amount() {
-        let mut d = Deliveries::new(Credit { events: 10, bytes: 1000 });
-        d.hold(1, 1);
-        while d.has_room() {
-            let number = d.hold(d.next(), 1);
-            d.settle(number, SettleKind::Ack);
-            assert!(d.entries.len() <= MAX_SPAN);
-        }
-        assert_eq!(d.entries.len(), MAX_SPAN);
-        d.settle(1, SettleKind::Ack);
-        assert!(d.has_room() && d.entries.is_empty());
-    }
-
-    #[test]
-    fn a_rewind_uses_unseen_numbers_again() {
-        let mut d = with(4);
-        d.settle(1, SettleKind::Ack);
-        assert_eq!(d.rewind(3), Some(vec![(3, 12), (4, 13)]));
-        assert_eq!(d.next(), 3);
-        assert_eq!(d.held(), 1);
-        assert_eq!(d.rewind(9), None);
-        d.take_back(2);
-        assert_eq!((d.rewind(2), d.next()), (Some(vec![]), 2), "taken back before it was seen");
     }
 }

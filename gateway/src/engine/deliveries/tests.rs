@@ -1,0 +1,135 @@
+//! Numbers, credit, and what a settle comes down to.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+use super::*;
+
+const CREDIT: Credit = Credit { events: 4, bytes: 100 };
+
+fn with(count: u64) -> Deliveries {
+    let mut d = Deliveries::new(CREDIT);
+    for n in 0..count {
+        d.hold(10 + n, 30);
+    }
+    d
+}
+
+#[test]
+fn the_first_settle_wins_and_the_same_again_is_ok() {
+    let mut d = with(2);
+    assert_eq!(d.settle(2, SettleKind::Ack), Settled::Now(11));
+    assert_eq!(d.settle(2, SettleKind::Ack), Settled::Before);
+    assert_eq!(d.settle(2, SettleKind::Nack), Settled::Lost);
+    assert_eq!(d.settle(1, SettleKind::Ack), Settled::Now(10));
+    assert_eq!(d.settle(2, SettleKind::Ack), Settled::Before, "also after it left the table");
+    assert_eq!(d.settle(2, SettleKind::Nack), Settled::Lost);
+    assert_eq!(d.settle(3, SettleKind::Ack), Settled::Lost, "never delivered");
+}
+
+#[test]
+fn a_taken_back_delivery_answers_lost_and_returns_its_credit() {
+    let mut d = with(4);
+    assert!(!d.has_room());
+    d.take_back(3);
+    assert!(d.has_room());
+    assert_eq!(d.settle(3, SettleKind::Ack), Settled::Lost);
+}
+
+/// Numbers that are looked at, and answers that are given.
+fn steps(parts: &[Part]) -> u64 {
+    let each = |p: &Part| if let Part::Each(numbers) = p { numbers.end - numbers.start } else { 0 };
+    parts.len() as u64 + parts.iter().map(each).sum::<u64>()
+}
+
+#[test]
+fn the_work_of_a_settle_is_bounded_by_what_is_there_not_by_the_numbers_it_names() {
+    let mut d = Deliveries::new(Credit { events: 1000, bytes: 1 << 30 });
+    assert_eq!(d.parts(1..u64::MAX / 2, SettleKind::Ack), [Part::All(1..u64::MAX / 2, false)]);
+    for n in 1..=500 {
+        d.hold(n, 1);
+        d.settle(n, if n % 2 == 0 { SettleKind::Ack } else { SettleKind::Nack });
+    }
+    for n in 0..10 {
+        d.hold(501 + n, 1);
+    }
+    for kind in [SettleKind::Ack, SettleKind::Nack] {
+        let parts = d.parts(0..u64::MAX / 2, kind);
+        assert!(steps(&parts) <= HISTORY as u64 + 10 + 3, "{}", steps(&parts));
+        assert!(parts.contains(&Part::Each(501..511)) && parts.contains(&Part::All(500..501, kind == SettleKind::Ack)));
+    }
+    assert!(steps(&d.parts(1..u64::MAX / 2, SettleKind::Ack)) < 100 && steps(&d.parts(3..9, SettleKind::Ack)) == 1);
+}
+
+#[test]
+fn parts_say_what_a_settle_of_each_number_says() {
+    let mut state = 7u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) % below
+    };
+    let mut d = Deliveries::new(Credit { events: 1000, bytes: 1 << 30 });
+    let kinds = [SettleKind::Ack, SettleKind::Nack];
+    for round in 0..3000u64 {
+        let number = d.hold(round, 1);
+        let near = number.saturating_sub(random(40));
+        match random(4) {
+            0 => d.take_back(near),
+            1 if d.position(near).is_some() => {
+                d.take_back(near);
+                d.end(near, round);
+            }
+            _ => {
+                d.settle(near, kinds[random(2) as usize]);
+            }
+        }
+        let (kind, from) = (kinds[random(2) as usize], number.saturating_sub(random(90)));
+        let mut at = from;
+        for part in d.parts(from..number + 5, kind) {
+            let (numbers, known) = match part {
+                Part::All(numbers, settled) => (numbers, Some(settled)),
+                Part::Each(numbers) => (numbers, None),
+            };
+            assert_eq!(numbers.start, at, "in order, without a hole");
+            at = numbers.end;
+            for number in numbers.filter(|_| known.is_some()) {
+                assert!(!d.ended.contains_key(&number));
+                assert_eq!(known, Some(d.settled_before(number, kind) == Settled::Before), "{number}");
+            }
+        }
+        assert_eq!(at, number + 5);
+    }
+}
+
+#[test]
+fn byte_credit_lets_one_event_pass_over_it() {
+    let mut d = Deliveries::new(Credit { events: 10, bytes: 50 });
+    d.hold(1, 49);
+    assert!(d.has_room());
+    d.hold(2, 4000);
+    assert!(!d.has_room());
+}
+
+#[test]
+fn one_delivery_that_is_never_settled_costs_a_bounded_amount() {
+    let mut d = Deliveries::new(Credit { events: 10, bytes: 1000 });
+    d.hold(1, 1);
+    while d.has_room() {
+        let number = d.hold(d.next(), 1);
+        d.settle(number, SettleKind::Ack);
+        assert!(d.entries.len() <= MAX_SPAN);
+    }
+    assert_eq!(d.entries.len(), MAX_SPAN);
+    d.settle(1, SettleKind::Ack);
+    assert!(d.has_room() && d.entries.is_empty());
+}
+
+#[test]
+fn a_rewind_uses_unseen_numbers_again() {
+    let mut d = with(4);
+    d.settle(1, SettleKind::Ack);
+    assert_eq!(d.rewind(3), Some(vec![(3, 12), (4, 13)]));
+    assert_eq!(d.next(), 3);
+    assert_eq!(d.held(), 1);
+    assert_eq!(d.rewind(9), None);
+    d.take_back(2);
+    assert_eq!((d.rewind(2), d.next()), (Some(vec![]), 2), "taken back before it was seen");
+}
