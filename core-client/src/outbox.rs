@@ -364,6 +364,7 @@ impl Outbox {
             reconnects: session.reconnects,
             resumes: session.resumes,
             replays: session.replays,
+            replays_by_id: session.replays_by_id,
             protocol_errors: session.protocol_errors,
             silences: session.silences,
             settles_dropped: session.settles_dropped,

@@ -14,8 +14,12 @@ pub struct Stats {
     pub reconnects: u64,
     /// Reconnects that went on with the same session, leases and all.
     pub resumes: u64,
-    /// Events sent again after a reconnect, exactly: none is kept twice.
+    /// Events sent again after a reconnect, by their sequences: none is kept twice.
     pub replays: u64,
+    /// Of those, events sent to a gateway that had no record of this client any more:
+    /// it knows them by `source` and `id`, as long as it remembers those (option
+    /// `dedup_window`).
+    pub replays_by_id: u64,
     /// Connections dropped because the gateway broke the protocol.
     pub protocol_errors: u64,
     /// Connections dropped because nothing was heard for 2.5 heartbeats.

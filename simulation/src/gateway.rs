@@ -130,7 +130,7 @@ impl Gateway {
     }
 
     pub(crate) fn accept(&mut self, wire: usize) {
-        let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None));
+        let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), Duration::ZERO);
         self.connections.insert(wire, (protocol, BytesMut::new()));
     }
 

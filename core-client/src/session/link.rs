@@ -203,7 +203,7 @@ impl Session {
         self.stats.resumes += u64::from(welcome.resumed);
         self.link = Link::Up(Up { since: now, heard: now, pinged: false, leaving: None });
         self.adopt(&welcome);
-        self.replay(welcome.kept_through);
+        self.replay(&welcome);
         self.resume_settles(&welcome);
         self.resume_subscriptions(welcome.resumed);
         self.resume = Some(Resume { session: welcome.session, secret: welcome.secret });
@@ -230,7 +230,8 @@ impl Session {
         }
     }
 
-    fn replay(&mut self, kept_through: u64) {
+    fn replay(&mut self, welcome: &wire::Welcome) {
+        let kept_through = welcome.kept_through;
         #[cfg(feature = "testing")]
         let kept_through =
             if super::defect::is_set(super::defect::Defect::ResumeWithoutReplay) { u64::MAX - 1 } else { kept_through };
@@ -238,7 +239,11 @@ impl Session {
             let kept = Kept { first_position: 0, duplicate: false };
             self.output.push_back(Output::Answered(Answer { sequences, result: Ok(kept) }));
         }
-        self.stats.replays += self.publishes.rewind();
+        let replays = self.publishes.rewind();
+        self.stats.replays += replays;
+        if !welcome.producer_known {
+            self.stats.replays_by_id += replays;
+        }
     }
 
     fn resume_settles(&mut self, welcome: &wire::Welcome) {

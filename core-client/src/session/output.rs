@@ -125,6 +125,8 @@ pub struct Stats {
     pub resumes: u64,
     /// Events sent again on a new connection.
     pub replays: u64,
+    /// Of those, events sent to a gateway that had no record of this producer.
+    pub replays_by_id: u64,
     /// Connections dropped because the gateway broke the protocol.
     pub protocol_errors: u64,
     /// Connections dropped after silence.

@@ -46,6 +46,7 @@ pub use producers::Producer;
 pub use publish::{Judged, Scanned, Verdict, scan};
 pub use settle::SettleAnswer;
 pub use subscribe::{GroupSpec, Leaving, SubscribeError, SubscribeSpec, Subscribed};
+pub use subscriber::MAX_RUN_BYTES;
 pub use topic::TopicSettings;
 
 /// Both clocks.

@@ -7,8 +7,9 @@ use super::deliveries::{Credit, Deliveries};
 use super::{Output, Run, SubscriptionKey};
 use crate::store::{Block, Position};
 
-/// A run ends at this size, so that no frame grows past what a peer accepts.
-const MAX_RUN_BYTES: u64 = 256 * 1024;
+/// A run ends with the event that reaches this size, so that no frame grows past
+/// what a peer accepts.
+pub const MAX_RUN_BYTES: u64 = 256 * 1024;
 
 /// Consecutive positions of one block, consecutive numbers, one attempt.
 struct Open {

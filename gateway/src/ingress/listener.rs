@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::{Accepted, Ingress, Shutdown, Sniff};
 
@@ -96,10 +97,11 @@ async fn serve_one(
 ) {
     let _ = stream.set_nodelay(true);
     let mut prefix = BytesMut::new();
+    let began = Instant::now();
     match tokio::time::timeout(timeout, sniff(&mut stream, &mut prefix, ingresses)).await {
         Ok(Ok(Some(ingress))) => {
             tracing::debug!(%peer, protocol = ingress.name(), "connected");
-            ingress.serve(Accepted { stream, prefix, peer }, shutdown).await;
+            ingress.serve(Accepted { stream, prefix, peer, waited: began.elapsed() }, shutdown).await;
             tracing::debug!(%peer, "disconnected");
         }
         Ok(Ok(None)) => {

@@ -9,6 +9,7 @@ pub mod native;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::net::TcpStream;
@@ -36,6 +37,8 @@ pub struct Accepted {
     pub prefix: BytesMut,
     /// The other end.
     pub peer: SocketAddr,
+    /// How long ago it was accepted: a login has no more time than is left.
+    pub waited: Duration,
 }
 
 /// How far shutdown is.

@@ -33,7 +33,7 @@ pub use crate::engine::{Credit, Leaving, SettleAnswer, SubscriptionKey};
 pub use crate::store::{ProducerMark, Ticket, Watermark};
 
 use crate::clock::Clock;
-use crate::engine::{IdHasher, Now};
+use crate::engine::{IdHasher, MAX_RUN_BYTES, Now};
 use budget::Budget;
 use kept::Kept;
 use shard::Shard;
@@ -103,6 +103,15 @@ impl Mesh {
     #[must_use]
     pub fn limits(&self) -> EventLimits {
         self.inner.config.limits
+    }
+
+    /// Largest run of deliveries, framing included: one ends with the event that
+    /// makes it long enough, and an event is not cut.
+    #[must_use]
+    pub fn max_run_bytes(&self) -> u64 {
+        let limits = self.limits();
+        let event = u64::from(limits.max_event_bytes) + 2 * u64::from(limits.max_attribute_bytes);
+        MAX_RUN_BYTES + event + 1024
     }
 
     /// Refuses what the caller may not do.

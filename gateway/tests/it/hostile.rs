@@ -1,14 +1,18 @@
 //! What strangers and broken peers send: a typed error, and everybody else is served on.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meshwire_gateway::ingress::{Accepted, Ingress, Listener, ListenerConfig, Shutdown, Sniff};
 use meshwire_gateway::mesh::AllowAll;
 use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{ClientFrame, PREFACE, Publish, PublishRun, ServerFrame};
 use meshwire_proto::wire::session as wire;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::{mpsc, watch};
 
+use crate::machine::Machine;
 use crate::rig::{PATIENCE, Peer, Rig, event, hello, memory, run_of};
 
 async fn still_serves(rig: &Rig) {
@@ -121,6 +125,13 @@ async fn a_login_that_cannot_be_is_refused_by_name() {
         assert_eq!(error.code, kind.number());
         assert!(error.message.contains(text), "{}", error.message);
     }
+    let deliveries = (4u32 << 20) + (128 << 10) + (256 << 10) + 1024;
+    let mut peer = rig.peer().await;
+    peer.send(ClientFrame::Hello(wire::Hello { max_frame_bytes: deliveries - 1, ..hello() })).await;
+    let error = fatal(&mut peer).await;
+    assert_eq!(error.code, ErrorKind::Invalid.number());
+    assert!(error.message.contains("max_frame_bytes") && error.message.contains(&deliveries.to_string()));
+    rig.login(wire::Hello { max_frame_bytes: deliveries, ..hello() }).await;
     let mut peer = rig.peer().await;
     peer.send(ClientFrame::Ping(wire::Ping::default())).await;
     assert!(fatal(&mut peer).await.message.contains("must be Hello"));
@@ -165,4 +176,39 @@ async fn connections_over_the_limit_are_closed_and_those_below_served() {
     let (mut first, _second) = (rig.session().await, rig.session().await);
     assert_eq!(everything(rig.socket().await).await, b"");
     assert_eq!(first.publish("t", run_of(&[event("1")])).await[0].code, 0);
+}
+
+/// Takes every connection and tells how long it has waited.
+struct Telling(mpsc::Sender<Duration>);
+
+impl Ingress for Telling {
+    fn name(&self) -> &'static str {
+        "telling"
+    }
+
+    fn sniff(&self, prefix: &[u8]) -> Sniff {
+        if prefix.is_empty() { Sniff::NeedMore } else { Sniff::Yes }
+    }
+
+    fn serve(&self, accepted: Accepted, _: watch::Receiver<Shutdown>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.0.try_send(accepted.waited).unwrap();
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[tokio::test]
+async fn a_login_has_one_deadline_which_counts_from_accept() {
+    let machine = Machine::start();
+    let left = |waited| machine.login_left(Duration::from_millis(waited)).as_millis();
+    assert_eq!((left(0), left(4999), left(6000)), (5000, 1, 0));
+
+    let (tell, mut told) = mpsc::channel(1);
+    let config = ListenerConfig { max_connections: 1, sniff_timeout: PATIENCE };
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), config).await.unwrap();
+    let address = listener.address().unwrap();
+    let (_running, shutdown) = watch::channel(Shutdown::Running);
+    tokio::spawn(listener.serve(vec![Arc::new(Telling(tell))], shutdown));
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    socket.write_all(b"x").await.unwrap();
+    assert!(told.recv().await.unwrap() > Duration::ZERO, "the time that it took to tell the protocol");
 }

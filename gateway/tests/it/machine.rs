@@ -110,12 +110,18 @@ impl Machine {
         self.log.report(&*self.mesh.completions());
     }
 
+    /// When a connection that was accepted so long ago must have logged in, from now on.
+    pub(crate) fn login_left(&self, waited: Duration) -> Duration {
+        let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), waited);
+        protocol.deadline().since(self.clock.now().mono)
+    }
+
     pub(crate) fn session(&self) -> Line {
         self.login(hello()).0
     }
 
     pub(crate) fn login(&self, hello: wire::Hello) -> (Line, wire::Welcome) {
-        let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None));
+        let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), Duration::ZERO);
         let line = Line(Mutex::new((protocol, BytesMut::new())));
         line.send(&ClientFrame::Hello(hello));
         match line.frames().remove(0) {

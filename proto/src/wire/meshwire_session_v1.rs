@@ -122,6 +122,8 @@ pub struct Hello {
     pub resume_secret: ::prost::bytes::Bytes,
     #[prost(string, tag = "14")]
     pub instance_id: ::prost::alloc::string::String,
+    /// Largest frame that the client takes; 0: any. Refused when one delivery may be
+    /// larger: 256 KiB more than the gateway's largest event.
     #[prost(uint32, tag = "15")]
     pub max_frame_bytes: u32,
     /// Lowest publish sequence without a receipt; 0 when none was published yet.

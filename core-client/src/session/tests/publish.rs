@@ -189,6 +189,18 @@ fn publishes_made_while_disconnected_are_sent_behind_the_replay() {
 }
 
 #[test]
+fn a_replay_to_a_gateway_that_forgot_the_producer_is_counted_apart_and_sent_all_the_same() {
+    let mut scene = Scene::up();
+    scene.publish(&["a", "b"]);
+    let sent = scene.published();
+    scene.reconnect(wire::Welcome { producer_known: false, ..welcome() });
+    assert_eq!(scene.published(), sent, "the same events: they are known by source and id");
+    assert_eq!((scene.session.stats().replays, scene.session.stats().replays_by_id), (2, 2));
+    scene.reconnect(welcome());
+    assert_eq!((scene.session.stats().replays, scene.session.stats().replays_by_id), (4, 2));
+}
+
+#[test]
 fn a_replay_that_is_cut_again_is_replayed_again() {
     let mut scene = Scene::up();
     scene.publish(&["e"; 5]);

@@ -57,9 +57,9 @@ struct Connection {
 }
 
 pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, mut shutdown: watch::Receiver<Shutdown>) {
-    let Accepted { stream, mut prefix, peer } = accepted;
+    let Accepted { stream, mut prefix, peer, waited } = accepted;
     prefix.advance(PREFACE.len());
-    let protocol = Protocol::new(native.clone(), Caller::anonymous("native", Some(peer)));
+    let protocol = Protocol::new(native.clone(), Caller::anonymous("native", Some(peer)), waited);
     let mut queue = WriteQueue::default();
     queue.preface();
     let mut connection = Connection { stream, rest: prefix, queue, protocol, timer_set: None };

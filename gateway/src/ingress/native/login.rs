@@ -51,6 +51,14 @@ fn check(protocol: &Protocol, hello: &wire::Hello) -> Result<[u8; 16], Refusal> 
     if !matches!(hello.tenant.as_str(), "" | "default") {
         return Err(Refusal::new(ErrorKind::Denied, format!("there is no tenant {:?}", hello.tenant)));
     }
+    let least = protocol.native.mesh.max_run_bytes();
+    if (1..least).contains(&u64::from(hello.max_frame_bytes)) {
+        let text = format!(
+            "Hello.max_frame_bytes is {}; deliveries of this gateway have up to {least} bytes: accept those, or lower max_event_bytes there",
+            hello.max_frame_bytes
+        );
+        return Err(Refusal::new(ErrorKind::Invalid, text));
+    }
     let producer =
         hello.producer_id.as_ref().try_into().map_err(|_| invalid("Hello.producer_id must have 16 bytes"))?;
     protocol.native.mesh.authorize(&protocol.caller, Action::Connect, "")?;

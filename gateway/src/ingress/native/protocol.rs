@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use meshwire_proto::frame::{ClientFrame, DeliverRun, FrameError, FrameParser, ServerFrame, Settled};
@@ -55,11 +56,11 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// A connection that was just accepted; its preface was read already.
+    /// A connection that was accepted so long ago; its preface was read already.
     #[must_use]
-    pub fn new(native: Arc<Native>, caller: Caller) -> Self {
+    pub fn new(native: Arc<Native>, caller: Caller, waited: Duration) -> Self {
         let now = native.mesh.now().mono;
-        let until = now + native.config.login_timeout;
+        let until = now + native.config.login_timeout.saturating_sub(waited);
         let parser = FrameParser::new(native.config.login_frame_bytes, options::LOGIN_FRAME_BYTES.name);
         let number = native.mesh.new_session();
         Self {
