@@ -1,6 +1,7 @@
 //! Standard output: whole batches, flushed before anybody relies on them.
 
 use std::io::{self, Write as _};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -9,6 +10,36 @@ pub(crate) fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// How often [`reader_gone`] looks.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Resolves once nobody reads standard output any more: a pipe tells who asks, or
+/// who writes, and while no event comes nobody writes.
+pub(crate) async fn reader_gone() {
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    loop {
+        look.tick().await;
+        if is_broken() {
+            return;
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_broken() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let out = io::stdout();
+    let mut asked = [PollFd::new(&out, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut asked, Some(&at_once)).is_ok() && asked.iter().any(|a| a.revents().contains(PollFlags::ERR))
+}
+
+/// Only a write finds out.
+#[cfg(not(unix))]
+const fn is_broken() -> bool {
+    false
 }
 
 /// Appends one JSON object and a line break.

@@ -134,6 +134,7 @@ impl Printer<'_> {
                 () = stop.requested() => return Ok(()),
                 first = self.subscription.next() => first,
                 () = idle.passed() => return Ok(()),
+                () = output::reader_gone() => return Ok(()),
             };
             let Some(first) = first else { return Ok(()) };
             idle.heard();

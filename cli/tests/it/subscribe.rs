@@ -90,6 +90,19 @@ fn a_closed_pipe_gives_the_rest_back_and_exits_0() {
 }
 
 #[test]
+fn when_the_reader_is_gone_it_ends_though_no_event_comes() {
+    let gateway = Gateway::start();
+    gateway.publish("orders", &["a"]);
+    let mut command = meshwire(&["sub", "orders", "--start", "earliest", "--json", "--server", &gateway.url]);
+    let mut subscriber = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut reader = std::io::BufReader::new(subscriber.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
+    drop(reader);
+    assert_eq!(subscriber.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn in_a_pipe_to_head_nothing_is_lost_between_the_members_of_a_group() {
     let gateway = Gateway::start();
     let ids: Vec<String> = (0..2000).map(|n| format!("{n:04}")).collect();
