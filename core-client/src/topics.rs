@@ -61,7 +61,7 @@ pub struct Group {
     pub members: u32,
     /// Deliveries that are out and unsettled.
     pub in_flight: u64,
-    /// Events that are neither settled nor out.
+    /// Events that are not settled, those in flight among them.
     pub lag: u64,
 }
 

@@ -34,8 +34,9 @@ Examples:
   meshwire sub orders --group billing --json | bill      each event once for the group
   meshwire sub orders --group billing --count 10
 
-An event is acknowledged once it is written. What is not comes again to the group, also
-when the reader of a pipe ends first.")]
+An event is acknowledged once it is written: into a pipe, not once its reader has read it
+(a pipe holds 64 KiB; --count takes no more than asked for). What is not written comes
+again to the group, also when the reader of a pipe ends first.")]
 pub(crate) struct Subscribe {
     /// The topic.
     #[arg(value_parser = args::topic)]
