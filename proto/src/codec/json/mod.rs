@@ -64,9 +64,9 @@ pub fn parse(text: &str) -> Result<Event, EventError> {
                 "1.0" => {}
                 other => return Err(EventError::Version(other.chars().take(20).collect())),
             },
-            "id" => event = event.id(string(&name, raw)?),
-            "source" => event = event.source(string(&name, raw)?),
-            "type" => event = event.kind(string(&name, raw)?),
+            "id" => event = event.id(required(&name, raw)?),
+            "source" => event = event.source(required(&name, raw)?),
+            "type" => event = event.kind(required(&name, raw)?),
             "data" => data = Some(raw.get()),
             "data_base64" => base64 = Some(string(&name, raw)?),
             "time" => {
@@ -108,6 +108,12 @@ fn with_data(event: Event, raw: &str, content_type: Option<&str>) -> Result<Even
 
 fn string(name: &str, raw: &RawValue) -> Result<String, EventError> {
     serde_json::from_str(raw.get()).map_err(|_| EventError::value(name, "must be a string"))
+}
+
+/// Absent it may be filled in; empty it is a mistake.
+fn required(name: &str, raw: &RawValue) -> Result<String, EventError> {
+    let value = string(name, raw)?;
+    if value.is_empty() { Err(EventError::value(name, "must not be empty")) } else { Ok(value) }
 }
 
 fn extension(name: &str, raw: &RawValue) -> Result<AttributeValue<'static>, EventError> {

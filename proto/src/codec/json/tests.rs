@@ -12,6 +12,14 @@ fn round(text: &str) -> Result<String, EventError> {
 const HEAD: &str = r#""specversion":"1.0","id":"1","source":"/s","type":"t""#;
 
 #[test]
+fn an_empty_id_source_or_type_is_refused_by_name() {
+    for name in ["id", "source", "type"] {
+        let parsed = parse(&format!(r#"{{"specversion":"1.0","{name}":""}}"#));
+        assert_eq!(parsed.map(|_| ()), Err(EventError::value(name, "must not be empty")));
+    }
+}
+
+#[test]
 fn data_keeps_its_exact_text_and_attributes_their_types() {
     for (given, expected) in [
         (r#","data":{"a": 1.50,  "b":[ ]}"#, r#","datacontenttype":"application/json","data":{"a": 1.50,  "b":[ ]}"#),
