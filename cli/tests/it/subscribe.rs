@@ -73,17 +73,23 @@ fn a_reader_begins_at_the_position_that_is_asked_for() {
     assert_eq!(waiting.end().code, Some(0));
 }
 
-#[test]
-fn a_closed_pipe_gives_the_rest_back_and_exits_0() {
-    let gateway = Gateway::start();
+/// A subscriber whose reader went away with event `a`, the first.
+fn left_by_its_reader(gateway: &Gateway, options: &[&str]) -> std::process::Child {
     gateway.publish("orders", &["a"]);
-    let mut command = meshwire(&["sub", "orders", "--group", "g", "--json", "--server", &gateway.url]);
-    let mut subscriber = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut command = meshwire(&["sub", "orders", "--json", "--server", &gateway.url]);
+    command.args(options).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut subscriber = command.spawn().unwrap();
     let mut reader = std::io::BufReader::new(subscriber.stdout.take().unwrap());
     let mut line = String::new();
     std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
     assert_eq!(id(&line), "a");
-    drop(reader);
+    subscriber
+}
+
+#[test]
+fn a_closed_pipe_gives_the_rest_back_and_exits_0() {
+    let gateway = Gateway::start();
+    let mut subscriber = left_by_its_reader(&gateway, &["--group", "g"]);
     gateway.publish("orders", &["b", "c"]);
     assert_eq!(subscriber.wait().unwrap().code(), Some(0));
     assert_eq!(gateway.group_ids("orders", "g"), ["b", "c"]);
@@ -92,13 +98,7 @@ fn a_closed_pipe_gives_the_rest_back_and_exits_0() {
 #[test]
 fn when_the_reader_is_gone_it_ends_though_no_event_comes() {
     let gateway = Gateway::start();
-    gateway.publish("orders", &["a"]);
-    let mut command = meshwire(&["sub", "orders", "--start", "earliest", "--json", "--server", &gateway.url]);
-    let mut subscriber = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut reader = std::io::BufReader::new(subscriber.stdout.take().unwrap());
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
-    drop(reader);
+    let mut subscriber = left_by_its_reader(&gateway, &["--start", "earliest"]);
     assert_eq!(subscriber.wait().unwrap().code(), Some(0));
 }
 
