@@ -1,13 +1,16 @@
 //! De-duplication by `source` and `id`: a window of hashes per topic.
 //!
 //! The window of a gateway is shared fairly: over its size, the topic that holds
-//! most gives up its oldest.
+//! most gives up its oldest. A topic that is alone may have all of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hasher as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashTable;
+use meshwire_proto::UnixMillis;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use crate::store::{Position, TopicId};
@@ -39,6 +42,11 @@ impl IdHasher {
         let hash = hasher.finish128();
         IdHash(hash.h1, hash.h2)
     }
+}
+
+/// The time of the window: seconds of stored time.
+pub(super) fn second_of(stored: UnixMillis) -> u64 {
+    u64::try_from(stored.0 / 1000).unwrap_or(0)
 }
 
 /// Position in 40 bits, seconds in 24: an entry has 24 bytes.
@@ -103,21 +111,60 @@ impl Ring {
     }
 }
 
+/// How many identities the shards of a gateway may remember together.
+#[derive(Debug)]
+pub struct IdBudget {
+    held: AtomicUsize,
+    max: usize,
+    /// What a shard may hold however much the others do.
+    share: usize,
+}
+
+impl IdBudget {
+    /// A budget of `max` identities over so many shards.
+    #[must_use]
+    pub fn new(max: usize, shards: usize) -> Arc<Self> {
+        Arc::new(Self { held: AtomicUsize::new(0), max, share: max / shards.max(1) })
+    }
+
+    fn add(&self, ids: usize) {
+        self.held.fetch_add(ids, Ordering::Relaxed);
+    }
+
+    fn give_back(&self, ids: usize) {
+        self.held.fetch_sub(ids, Ordering::Relaxed);
+    }
+
+    /// Takes up to `most` out of what is held too much; the caller lets go of as many.
+    fn reduce(&self, most: usize) -> usize {
+        let surplus = |held: usize| held.saturating_sub(self.max).min(most);
+        let before = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| Some(held - surplus(held)));
+        surplus(before.unwrap_or(0))
+    }
+}
+
+/// How often a window that ends early is told, in seconds: it is the normal case of
+/// a gateway with much to do.
+const TELL_EVERY: u64 = 3600;
+
 /// The window of one shard.
 pub(super) struct DedupWindow {
     rings: BTreeMap<TopicId, Ring>,
     sizes: BTreeSet<(usize, TopicId)>,
     total: usize,
-    max_ids: usize,
+    budget: Arc<IdBudget>,
     window_seconds: u64,
+    /// Age of an identity that had to go before the window's end, not told yet.
+    early: Option<u64>,
+    told: Option<u64>,
 }
 
 impl DedupWindow {
-    pub(super) fn new(max_ids: usize, window: Duration) -> Self {
+    pub(super) fn new(budget: Arc<IdBudget>, window: Duration) -> Self {
         // Twelve days less than half the range of the seconds: ages stay unambiguous.
         let window_seconds = window.as_secs().min(SECONDS / 2);
-        let max_ids = if window.is_zero() { 0 } else { max_ids };
-        Self { rings: BTreeMap::new(), sizes: BTreeSet::new(), total: 0, max_ids, window_seconds }
+        let rings = BTreeMap::new();
+        Self { rings, sizes: BTreeSet::new(), total: 0, budget, window_seconds, early: None, told: None }
     }
 
     /// The position of the event that came before with this identity.
@@ -128,9 +175,8 @@ impl DedupWindow {
 
     /// Remembers an identity. Call [`DedupWindow::trim`] when a batch is done.
     pub(super) fn insert(&mut self, topic: TopicId, hash: IdHash, position: Position, second: u64) {
-        if self.max_ids > 0 {
+        if self.budget.max > 0 && self.window_seconds > 0 {
             self.rings.entry(topic).or_default().push(Entry::new(hash, position, second));
-            self.total += 1;
         }
     }
 
@@ -143,31 +189,56 @@ impl DedupWindow {
         let Some(ring) = self.rings.get_mut(&topic) else {
             return;
         };
+        let added = ring.order.len() - before;
+        self.total += added;
+        self.budget.add(added);
+        let mut aged = 0;
         while ring.order.front().is_some_and(|e| e.age(second) > window) {
             ring.drop_oldest();
-            self.total -= 1;
+            aged += 1;
         }
+        self.total -= aged;
+        self.budget.give_back(aged);
         if !ring.order.is_empty() {
             self.sizes.insert((ring.order.len(), topic));
         }
-        while self.total > self.max_ids {
-            let Some((size, largest)) = self.sizes.pop_last() else {
-                break;
-            };
+        self.shed(second);
+    }
+
+    /// Lets go of what the gateway holds too much, as long as this shard has more than its share.
+    fn shed(&mut self, second: u64) {
+        while let Some((size, largest)) = self.sizes.last().copied() {
             // Down to the second largest, or as far as needed.
-            let floor = self.sizes.last().map_or(0, |(s, _)| *s);
-            let surplus = (self.total - self.max_ids).min((size - floor).max(1));
-            let Some(ring) = self.rings.get_mut(&largest) else {
-                break;
+            let floor = self.sizes.iter().nth_back(1).map_or(0, |(s, _)| *s);
+            let most = (size - floor).max(1).min(self.total.saturating_sub(self.budget.share));
+            let surplus = self.budget.reduce(most);
+            let Some(ring) = self.rings.get_mut(&largest).filter(|_| surplus > 0) else {
+                return;
             };
             for _ in 0..surplus {
                 ring.drop_oldest();
             }
+            let lost = ring.order.front().map_or(0, |oldest| oldest.age(second));
+            if lost < self.window_seconds {
+                self.early = Some(lost);
+            }
             self.total -= surplus;
+            self.sizes.pop_last();
             if size > surplus {
                 self.sizes.insert((size - surplus, largest));
             }
         }
+    }
+
+    /// Seconds that identities are remembered for, if that is less than the window
+    /// and was not told for a while.
+    pub(super) fn ended_early(&mut self, second: u64) -> Option<u64> {
+        if self.told.is_some_and(|told| second < told + TELL_EVERY) {
+            return None;
+        }
+        let early = self.early.take()?;
+        self.told = Some(second);
+        Some(early)
     }
 
     /// How many identities of a topic are remembered.
@@ -184,6 +255,10 @@ mod tests {
         IdHasher::new([7; 16]).hash("/s", &n.to_string())
     }
 
+    fn window(max: usize, window: Duration) -> DedupWindow {
+        DedupWindow::new(IdBudget::new(max, 1), window)
+    }
+
     fn put(window: &mut DedupWindow, topic: u32, n: u64, second: u64) {
         let before = window.len(TopicId(topic));
         window.insert(TopicId(topic), hash(n), n, second);
@@ -192,7 +267,7 @@ mod tests {
 
     #[test]
     fn an_identity_is_found_in_its_topic_until_the_window_ends() {
-        let mut window = DedupWindow::new(100, Duration::from_secs(120));
+        let mut window = window(100, Duration::from_secs(120));
         put(&mut window, 1, 5, 1000);
         assert_eq!(window.find(TopicId(1), hash(5), 1120), Some(5));
         assert_eq!(window.find(TopicId(1), hash(5), 1121), None);
@@ -202,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_flooding_topic_does_not_push_out_a_quiet_ones_ids() {
-        let mut window = DedupWindow::new(50, Duration::from_secs(120));
+        let mut window = window(50, Duration::from_secs(120));
         put(&mut window, 2, 1, 10);
         for n in 0..1000 {
             put(&mut window, 1, n, 10);
@@ -215,9 +290,50 @@ mod tests {
 
     #[test]
     fn a_window_of_zero_remembers_nothing() {
-        let mut window = DedupWindow::new(50, Duration::ZERO);
+        let mut window = window(50, Duration::ZERO);
         put(&mut window, 1, 1, 0);
         assert_eq!(window.find(TopicId(1), hash(1), 0), None);
+    }
+
+    #[test]
+    fn a_topic_that_is_alone_may_have_what_all_shards_have_together() {
+        let budget = IdBudget::new(100, 4);
+        let shard = || DedupWindow::new(budget.clone(), Duration::from_secs(120));
+        let (mut busy, mut quiet) = (shard(), shard());
+        for n in 0..100 {
+            put(&mut busy, 1, n, 10);
+        }
+        assert_eq!(busy.find(TopicId(1), hash(0), 10), Some(0));
+        assert_eq!(busy.ended_early(10), None);
+        put(&mut quiet, 2, 7, 10);
+        put(&mut busy, 1, 100, 10);
+        assert_eq!(quiet.find(TopicId(2), hash(7), 10), Some(7), "a shard may have its share");
+        assert_eq!(busy.find(TopicId(1), hash(1), 10), None);
+        assert_eq!(busy.find(TopicId(1), hash(2), 10), Some(2));
+        assert_eq!(budget.held.load(Ordering::Relaxed), 100);
+    }
+
+    #[test]
+    fn a_window_that_ends_early_is_told_once_an_hour() {
+        let mut window = window(50, Duration::from_secs(120));
+        for n in 0..100 {
+            put(&mut window, 1, n, 10 + n);
+        }
+        assert_eq!(window.ended_early(109), Some(49));
+        put(&mut window, 1, 200, 110);
+        assert_eq!(window.ended_early(109 + 3599), None);
+        assert_eq!(window.ended_early(109 + 3600), Some(49));
+        assert_eq!(window.ended_early(9000), None, "nothing was lost since");
+    }
+
+    #[test]
+    fn what_goes_at_the_end_of_its_window_is_not_early() {
+        let mut window = window(50, Duration::from_secs(20));
+        for n in 0..100 {
+            put(&mut window, 1, n, 10 + n);
+        }
+        assert_eq!(window.ended_early(109), None);
+        assert!(window.total <= 22, "{}", window.total);
     }
 
     #[test]

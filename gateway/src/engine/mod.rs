@@ -31,6 +31,7 @@ mod topic;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use meshwire_proto::frame::DeliverRun;
@@ -38,7 +39,7 @@ use meshwire_proto::{EventRun, Moment, UnixMillis};
 
 use crate::store::{GroupId, Lookup, Op, Position, TopicId};
 
-pub use dedup::IdHasher;
+pub use dedup::{IdBudget, IdHasher};
 pub use deliveries::Credit;
 pub use group::GroupState;
 pub use kept::Touched;
@@ -122,9 +123,7 @@ pub trait Source {
 /// Bounds of one shard.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Most identities remembered.
-    pub dedup_ids: usize,
-    /// How long they are.
+    /// How long identities are remembered.
     pub dedup_window: Duration,
     /// Longest wait of a settlement for a commit to ride in.
     pub settle_delay: Duration,
@@ -147,12 +146,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An empty shard.
+    /// An empty shard; all shards of a gateway share one budget of identities.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, ids: Arc<IdBudget>) -> Self {
         Self {
             topics: BTreeMap::new(),
-            dedup: dedup::DedupWindow::new(settings.dedup_ids, settings.dedup_window),
+            dedup: dedup::DedupWindow::new(ids, settings.dedup_window),
             producers: producers::Producers::default(),
             ops: Vec::new(),
             woken: BTreeSet::new(),
@@ -189,7 +188,7 @@ impl Engine {
         identities: impl Iterator<Item = (Position, dedup::IdHash)>,
         stored: UnixMillis,
     ) {
-        let second = u64::try_from(stored.0 / 1000).unwrap_or(0);
+        let second = dedup::second_of(stored);
         let before = self.dedup.len(topic);
         for (position, id) in identities {
             self.dedup.insert(topic, id, position, second);

@@ -1,9 +1,11 @@
 //! Accepting events: each is new, a duplicate, or refused.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use meshwire_proto::{EventError, EventLimits, EventRun, EventView, UnixMillis};
 
-use super::dedup::{IdHash, IdHasher};
+use super::dedup::{IdHash, IdHasher, second_of};
 use super::{Engine, Now};
 use crate::store::{Append, Entry, Op, Position, ProducerMark, TopicId, key_hash};
 
@@ -158,6 +160,13 @@ impl Engine {
         self.producers.crowded(producer)
     }
 
+    /// How long identities are remembered as of a topic's last append, if that is
+    /// less than the window and was not told for a while.
+    pub fn dedup_ended_early(&mut self, topic: TopicId) -> Option<Duration> {
+        let stored = self.topics.get(&topic)?.stored;
+        self.dedup.ended_early(second_of(stored)).map(Duration::from_secs)
+    }
+
     /// Accepts a run, given with its scan; without `room` nothing new is taken. What is new becomes an append that the next
     /// [`Engine::take_ops`] gives; the caller commits it before it lets go of the
     /// engine, then calls [`Engine::committed`].
@@ -175,7 +184,7 @@ impl Engine {
         };
         state.stored = state.stored.max(now.wall);
         let stored = state.stored;
-        let second = u64::try_from(stored.0 / 1000).unwrap_or(0);
+        let second = second_of(stored);
         let remembered = self.dedup.len(topic);
         let replay = producer.filter(|p| self.producers.may_have(p));
         for (n, Scanned { end, found }) in (0..).zip(scanned) {

@@ -47,12 +47,8 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let settings = Settings {
-            dedup_ids: 1000,
-            dedup_window: Duration::from_secs(120),
-            settle_delay: Duration::from_millis(10),
-        };
-        let mut engine = Engine::new(settings);
+        let settings = Settings { dedup_window: Duration::from_secs(120), settle_delay: Duration::from_millis(10) };
+        let mut engine = Engine::new(settings, IdBudget::new(1000, 1));
         let topic =
             TopicSettings { name: TopicName::parse("t").unwrap(), durability: Durability::Synced, retention_ms: 1 };
         engine.add_topic(TOPIC, topic, 1, UnixMillis(0));

@@ -13,7 +13,7 @@ use super::shard::{Shard, lock};
 use super::topics::{TopicRef, Topics};
 use super::{Authorize, Budget, IdHasher, Inner, Kept, Mesh, MeshConfig};
 use crate::clock::Clock;
-use crate::engine::{Engine, GroupState, Producer, Settings, TopicSettings};
+use crate::engine::{Engine, GroupState, IdBudget, Producer, Settings, TopicSettings};
 use crate::store::{Block, Completions, GroupId, Position, Store, StoreError, TopicId, Watermark};
 
 /// The stores of a gateway.
@@ -86,13 +86,10 @@ impl Mesh {
         recovered: &Recovered,
     ) -> Self {
         let count = config.shards.max(1);
-        let settings = Settings {
-            dedup_ids: config.dedup_ids.div_ceil(count),
-            dedup_window: config.dedup_window,
-            settle_delay: Duration::from_millis(10),
-        };
+        let settings = Settings { dedup_window: config.dedup_window, settle_delay: Duration::from_millis(10) };
         let hasher = IdHasher::new(config.hash_key);
-        let mut engines: Vec<Engine> = (0..count).map(|_| Engine::new(settings)).collect();
+        let ids = IdBudget::new(config.dedup_ids, count);
+        let mut engines: Vec<Engine> = (0..count).map(|_| Engine::new(settings, ids.clone())).collect();
         let names = restore(&mut engines, recovered);
         let inner = Inner {
             budget: Budget::new(config.publish_budget_bytes),

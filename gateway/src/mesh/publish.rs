@@ -82,7 +82,17 @@ impl Mesh {
         let ticket = shard.engine.ticket(topic.id);
         inner.deliver(&mut shard, now, None);
         let swept = shard.engine.producers_swept();
+        let early = shard.engine.dedup_ended_early(topic.id);
         drop(shard);
+        if let Some(early) = early {
+            let seconds = early.as_secs();
+            tracing::info!(
+                topic = name,
+                seconds,
+                dedup_ids = inner.config.dedup_ids,
+                "so many events come that their ids are remembered for less than dedup_window; raise dedup_ids if duplicates may come later than that (told once an hour)"
+            );
+        }
         if let Some(stored) = swept {
             inner.shards.iter().for_each(|s| shard::lock(s).engine.forget_idle_producers(stored));
         }

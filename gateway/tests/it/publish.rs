@@ -1,11 +1,14 @@
 //! Publishing over the wire: receipts by range, each bad item by its index, replays exact.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use meshwire_gateway::mesh::AllowAll;
 use meshwire_proto::frame::{ClientFrame, Publish, PublishRun, ServerFrame};
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, Event, EventRun};
 
-use crate::rig::{Rig, earliest, event, hello, run_of};
+use crate::rig::{Rig, earliest, event, hello, memory, run_of};
 
 #[tokio::test]
 async fn good_events_of_a_batch_are_kept_and_each_bad_one_has_its_index_and_reason() {
@@ -70,6 +73,21 @@ async fn the_same_source_and_id_is_stored_once_and_answered_as_a_duplicate() {
     let mut again: Vec<_> = again.iter().map(|r| (r.first_sequence, r.first_position, r.duplicate)).collect();
     again.sort();
     assert_eq!(again, [(1, 2, true), (2, 3, false)]);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_alone_may_have_all_ids_of_the_gateway() {
+    let mut config = memory();
+    config.dedup_ids = 1000;
+    let rig = Rig::with(config, Arc::new(AllowAll)).await;
+    let (mut one, mut two) = (rig.session().await, rig.session().await);
+    let events: Vec<Event> = (0..1000).map(|n| event(&n.to_string())).collect();
+    one.publish("t", run_of(&events)).await;
+    let again = two.publish("t", run_of(&events)).await;
+    assert_eq!(again.iter().filter(|r| r.duplicate).map(|r| r.count).sum::<u32>(), 1000);
+    one.publish("t", run_of(&[event("one more")])).await;
+    let again = two.publish("t", run_of(&events[..2])).await;
+    assert_eq!(again.iter().map(|r| r.duplicate).collect::<Vec<_>>(), [false, true], "the oldest went: {again:?}");
 }
 
 #[tokio::test]

@@ -107,8 +107,8 @@ pub const MAX_CONNECTIONS: Bounded = Bounded { name: "max_connections", default:
 /// How long source and id of an event are remembered. 0 turns de-duplication by source and id off.
 pub const DEDUP_WINDOW: Bounded = Bounded { name: "dedup_window", default: 120000, min: 0, max: 86400000, meaning: "How long source and id of an event are remembered. 0 turns de-duplication by source and id off." };
 
-/// Most ids remembered by a gateway, about 32 bytes each; of one topic at most this divided by the number of cores.
-pub const DEDUP_IDS: Bounded = Bounded { name: "dedup_ids", default: 500000, min: 0, max: 100000000, meaning: "Most ids remembered by a gateway, about 32 bytes each; of one topic at most this divided by the number of cores." };
+/// Most ids remembered by a gateway, about 32 bytes each, shared fairly by topic; when they are too few for dedup_window, the oldest go early and a log line says so.
+pub const DEDUP_IDS: Bounded = Bounded { name: "dedup_ids", default: 500000, min: 0, max: 100000000, meaning: "Most ids remembered by a gateway, about 32 bytes each, shared fairly by topic; when they are too few for dedup_window, the oldest go early and a log line says so." };
 
 /// Ring of one memory topic.
 pub const MEMORY_RING_BYTES: Bounded = Bounded { name: "memory_ring_bytes", default: 16777216, min: 65536, max: 17179869184, meaning: "Ring of one memory topic." };
