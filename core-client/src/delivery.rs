@@ -16,7 +16,7 @@ use crate::{Error, Position, Result};
 /// (done) or [`nack`](Self::nack) (again). Either takes the delivery, so it is settled once.
 ///
 /// Dropped without a word it stays leased to this consumer and comes again after
-/// the ack wait; that is logged once for each subscription.
+/// the ack wait, or when its subscription ends; that is logged once for each subscription.
 #[derive(Debug)]
 #[must_use = "settle the delivery: ack it when it is done, nack it to get it again"]
 pub struct Delivery {
@@ -250,7 +250,7 @@ impl Drop for Delivery {
             tracing::warn!(
                 topic = self.inbox.topic.as_str(),
                 position = self.place.position,
-                "a delivery was dropped without ack or nack: it comes again after the ack wait; call ack() when it is done, nack() to get it again (logged once for each subscription)"
+                "a delivery was dropped without ack or nack: it comes again after the ack wait, or when its subscription ends; call ack() when it is done, nack() to get it again (logged once for each subscription)"
             );
         }
     }

@@ -127,7 +127,9 @@ impl IntoFuture for Subscribe {
 }
 
 /// A stream of deliveries. Dropping it ends the subscription, and what is
-/// unsettled comes again at once.
+/// unsettled comes again at once; so it does when a panic ends the runtime that
+/// the client lives on. A process that is killed gives nothing back: its events
+/// come again when the gateway's `resume_window` (10 s by default) is over.
 ///
 /// It ends (`None`) when the client drains or closes. An error other than an
 /// unreadable event is its last item.

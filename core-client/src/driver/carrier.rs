@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
@@ -67,6 +67,20 @@ fn write_some(stream: &mut dyn Stream, write: &mut BytesMut, cx: &mut Context<'_
         }
     }
     Ok(())
+}
+
+/// Sends what can be sent without waiting, and hangs up. What the gateway said is
+/// read first: a reset for unread bytes could overtake the goodbye.
+pub(super) fn part_at_once(stream: &mut dyn Stream, write: &mut BytesMut) {
+    let mut cx = Context::from_waker(Waker::noop());
+    if write_some(stream, write, &mut cx).is_err() {
+        return;
+    }
+    let _ = Pin::new(&mut *stream).poll_shutdown(&mut cx);
+    let mut rest = BytesMut::new();
+    while let Poll::Ready(Ok(1..)) = read_some(stream, &mut rest, &mut cx) {
+        rest.clear();
+    }
 }
 
 fn read_some(stream: &mut dyn Stream, read: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

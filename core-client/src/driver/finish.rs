@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use super::Driver;
-use super::carrier::Carrier;
+use super::carrier::{self, Carrier};
 use crate::inbox::End;
 use crate::outbox::Command;
 use crate::session::{Failure, State};
@@ -119,9 +119,27 @@ fn drained(events: u64, held: usize, settles: u64) -> Result<()> {
     Err(Error::new(ErrorKind::Timeout, "drain", message))
 }
 
+impl Driver {
+    /// The runtime ends before the client did, as after a panic in `main`: what
+    /// goes out without waiting goes out, so that what it held is given back at once.
+    fn leave_at_once(&mut self) {
+        self.taken.settle_now = true;
+        self.take();
+        self.session.close();
+        while self.session.poll().is_some() {}
+        while self.session.transmit(&mut self.write) {}
+        if let Carrier::Link(stream) = &mut self.carrier {
+            carrier::part_at_once(&mut **stream, &mut self.write);
+        }
+    }
+}
+
 /// Also when the runtime drops the task: nobody may wait for a driver that is gone.
 impl Drop for Driver {
     fn drop(&mut self) {
+        if self.over.is_none() {
+            self.leave_at_once();
+        }
         let error = self.over.take().unwrap_or_else(|| {
             Error::new(ErrorKind::Closed, "run", "the tokio runtime that the client lived on was shut down")
         });

@@ -153,3 +153,33 @@ fn a_runtime_that_goes_away_leaves_nobody_waiting() {
         mesh.close().await.unwrap();
     });
 }
+
+#[test]
+fn a_runtime_that_goes_away_gives_back_what_was_held_at_once() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let (sender, gateway) = std::sync::mpsc::sync_channel(1);
+    let program = async move {
+        let (mesh, mut gateway, listener) = connected().await;
+        let (orders, frame) = tokio::join!(mesh.subscribe("orders").group("g").into_future(), gateway.subscribe());
+        let mut orders = orders.unwrap();
+        gateway.deliver(frame.subscription, 1, ["1", "2"].map(|id| event(id, None, "x"))).await;
+        orders.try_next().await.unwrap().unwrap().ack();
+        let _held = orders.try_next().await.unwrap().unwrap();
+        sender.send((gateway, listener)).unwrap();
+        panic!("a defect of the program");
+    };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| first.block_on(program))).unwrap_err();
+    drop(first);
+    let (mut gateway, _listener) = gateway.recv().unwrap();
+    runtime().block_on(async {
+        assert_eq!(gateway.ranges().await, [(1, 1, SettleKind::Ack)], "what was done stays done");
+        let mut last = Vec::new();
+        while let Some(frame) = gateway.next().await {
+            last.push(frame);
+        }
+        let [.., ClientFrame::Unsubscribe(_), ClientFrame::Goodbye(_)] = &last[..] else {
+            panic!("{last:?}");
+        };
+    });
+}
