@@ -49,7 +49,9 @@ impl Subscribe {
     }
 
     /// Joins a consumer group: its members share the topic's events, and it goes
-    /// on where it was after a restart. Without a group the subscription sees
+    /// on where it was after a restart. Events of one key (`partitionkey`) go to one
+    /// member as long as it has unsettled ones; keys are shared evenly, also with a
+    /// member that joins later. Without a group the subscription sees
     /// every event from now on, as long as its session lasts.
     pub fn group(mut self, name: impl Into<String>) -> Self {
         self.group = Some(name.into());

@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use meshwire_proto::Moment;
 
 use super::window::State;
-use super::{Group, Lease};
+use super::{Group, Lease, Turn};
+use crate::engine::keys::Bound;
+use crate::engine::subscriber::Subscriber;
 use crate::engine::{Output, Source, SubscriptionKey};
 use crate::store::{Block, Lookup, Outcome, Position, TopicId};
 
@@ -200,9 +202,20 @@ impl Group {
         if pass.blocked.contains(&key) {
             return None;
         }
-        let found = match self.keys.member(key) {
-            Some(bound) => Some(bound).filter(|m| self.members.get(m).is_some_and(|m| m.is_available())),
-            None => self.free_member(),
+        let bound = match self.keys.bound(key) {
+            Bound::Look(_) => {
+                let least = self.available().map(|m| self.keys.of(m.key)).min();
+                self.keys.look(key, least.unwrap_or(usize::MAX));
+                self.keys.bound(key)
+            }
+            bound => bound,
+        };
+        let found = match bound {
+            Bound::Nowhere => self.member_for_key(),
+            Bound::To(bound) | Bound::Look(bound) => {
+                Some(bound).filter(|m| self.members.get(m).is_some_and(Subscriber::is_available))
+            }
+            Bound::Leaving => None,
         };
         if found.is_none() {
             pass.blocked.insert(key);
@@ -210,17 +223,34 @@ impl Group {
         found
     }
 
+    fn available(&self) -> impl Iterator<Item = &Subscriber> {
+        self.members.values().filter(|m| m.is_available())
+    }
+
+    /// The member that had the last event, if it may have more in a row.
+    fn in_turn(&self) -> Option<Turn> {
+        let turn = self.turn.filter(|t| t.count < TURN)?;
+        self.members.get(&turn.member).is_some_and(Subscriber::is_available).then_some(turn)
+    }
+
     /// The member whose turn it is: the last one for a while, then the least loaded.
     fn free_member(&mut self) -> Option<SubscriptionKey> {
-        if let Some((last, count)) = self.turn
-            && count < TURN
-            && self.members.get(&last).is_some_and(|m| m.is_available())
-        {
-            return Some(last);
+        if let Some(turn) = self.in_turn() {
+            return Some(turn.member);
         }
-        let free = self.members.values().filter(|m| m.is_available());
-        let chosen = free.min_by_key(|m| m.deliveries.held()).map(|m| m.key)?;
-        self.turn = Some((chosen, 0));
+        let chosen = self.available().min_by_key(|m| m.deliveries.held()).map(|m| m.key)?;
+        self.turn = Some(Turn { member: chosen, count: 0, keys: 0 });
+        Some(chosen)
+    }
+
+    /// The member for a key that nobody has: the last one for a while, then the one
+    /// with the fewest keys.
+    fn member_for_key(&mut self) -> Option<SubscriptionKey> {
+        if let Some(turn) = self.in_turn().filter(|t| self.keys.of(t.member) < t.keys) {
+            return Some(turn.member);
+        }
+        let chosen = self.available().min_by_key(|m| (self.keys.of(m.key), m.deliveries.held())).map(|m| m.key)?;
+        self.turn = Some(Turn { member: chosen, count: 0, keys: self.keys.of(chosen) + self.keys.slack() });
         Some(chosen)
     }
 
@@ -244,10 +274,8 @@ impl Group {
         if key != 0 {
             self.keys.add(key, member, position);
         }
-        if let Some((last, count)) = &mut self.turn
-            && *last == member
-        {
-            *count += 1;
+        if let Some(turn) = self.turn.as_mut().filter(|t| t.member == member) {
+            turn.count += 1;
         }
         match self.leases.back_mut() {
             Some(l) if l.ends == pass.ends && l.member == member && l.first_delivery + u64::from(l.count) == number => {

@@ -48,10 +48,19 @@ pub(super) struct Group {
     unlogged: Vec<(Position, u32, Outcome)>,
     /// The deadline the engine's timers know.
     pub(super) timer: Option<Moment>,
-    /// Who got the last event, and how many in a row.
-    turn: Option<(SubscriptionKey, u32)>,
+    turn: Option<Turn>,
     /// Nothing was delivered since it was created: what retention took is no gap.
     fresh: bool,
+}
+
+/// Who got the last event.
+#[derive(Clone, Copy)]
+struct Turn {
+    member: SubscriptionKey,
+    /// How many in a row.
+    count: u32,
+    /// Keys up to which it gets those that nobody has.
+    keys: usize,
 }
 
 /// Consecutive deliveries of one member with one deadline.

@@ -179,7 +179,7 @@ impl Group {
             }
         }
         self.members.remove(&member);
-        if self.turn.is_some_and(|(last, _)| last == member) {
+        if self.turn.is_some_and(|turn| turn.member == member) {
             self.turn = None;
         }
         self.forget_settled_leases();
