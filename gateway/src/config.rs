@@ -3,9 +3,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use meshwire_proto::{EventLimits, options};
+
+use crate::ingress::native::NativeConfig;
+use crate::mesh::MeshConfig;
 
 /// What happens when the log fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +91,43 @@ impl Default for Config {
             memory_total_bytes: size(&options::MEMORY_TOTAL_BYTES),
             cache_bytes: size(&options::CACHE_BYTES),
             publish_budget_bytes: options::PUBLISH_BUDGET_BYTES.default,
+        }
+    }
+}
+
+impl Config {
+    /// What it says of the mesh, with a shard for each core.
+    #[must_use]
+    pub fn mesh(&self, hash_key: [u8; 16]) -> MeshConfig {
+        MeshConfig {
+            shards: available_parallelism().map_or(1, Into::into),
+            auto_create: self.auto_create,
+            max_topics: self.max_topics,
+            max_groups: self.max_groups,
+            max_topic_groups: self.max_topic_groups,
+            retention_ms: u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX),
+            limits: self.limits,
+            dedup_ids: self.dedup_ids,
+            dedup_window: self.dedup_window,
+            publish_budget_bytes: self.publish_budget_bytes,
+            hash_key,
+        }
+    }
+
+    /// What it says of sessions.
+    #[must_use]
+    pub const fn native(&self, gateway_id: String) -> NativeConfig {
+        NativeConfig {
+            gateway_id,
+            login_frame_bytes: self.login_frame_bytes,
+            login_timeout: self.login_timeout,
+            max_frame_bytes: self.max_frame_bytes,
+            heartbeat: self.heartbeat,
+            resume_window: self.resume_window,
+            session_bytes: self.session_bytes,
+            max_subscriptions: self.max_subscriptions,
+            suspended: (self.max_suspended, self.suspended_bytes),
+            publish_window: (options::PUBLISH_WINDOW_EVENTS.default as u32, options::PUBLISH_WINDOW_BYTES.default),
         }
     }
 }

@@ -2,16 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
-use meshwire_proto::options;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, OnStoreFailure};
-use crate::ingress::native::{Native, NativeConfig, NativeIngress};
+use crate::ingress::native::{Native, NativeIngress};
 use crate::ingress::{Ingress, Listener, ListenerConfig, Shutdown};
-use crate::mesh::{AllowAll, Authorize, Mesh, MeshConfig, Stores};
+use crate::mesh::{AllowAll, Authorize, Mesh, Stores};
 use crate::random::{Random as _, SystemRandom};
 use crate::recover::open_mesh;
 use crate::store::Store;
@@ -109,14 +107,14 @@ impl Gateway {
             ..Report::default()
         });
         let stores = Stores { memory, log: log.clone().map(|l| l as Arc<dyn Store>) };
-        let mesh = open_mesh(mesh_config(&config, random), clock.clone(), authorize, stores.clone(), found);
+        let mesh = open_mesh(config.mesh(hash_key(random)), clock.clone(), authorize, stores.clone(), found);
         let mesh = mesh.map_err(OpenError::from)?;
         if let Some(log) = &log {
             log.start(mesh.completions()).map_err(RunError::Thread)?;
         }
         let millis = u64::try_from(clock.now().mono.since(began.mono).as_millis()).unwrap_or(u64::MAX);
         let report = report.map(|r| Report { millis, ..r });
-        let native = Native::new(mesh.clone(), native_config(&config, random), Arc::new(SystemRandom));
+        let native = Native::new(mesh.clone(), config.native(gateway_id(random)), Arc::new(SystemRandom));
         Ok(Self { listener, address, mesh, native, stores, on_store_failure: config.on_store_failure, report })
     }
 
@@ -184,36 +182,12 @@ fn open_log(config: &Config, clock: Arc<dyn Clock>, random: [u8; 32]) -> Result<
     Ok((Some(log), Some(found)))
 }
 
-fn mesh_config(config: &Config, random: [u8; 32]) -> MeshConfig {
-    let mut hash_key = [0; 16];
-    hash_key.iter_mut().zip(random).for_each(|(to, from)| *to = from);
-    MeshConfig {
-        shards: available_parallelism().map_or(1, Into::into),
-        auto_create: config.auto_create,
-        max_topics: config.max_topics,
-        max_groups: config.max_groups,
-        max_topic_groups: config.max_topic_groups,
-        retention_ms: u64::try_from(config.retention.as_millis()).unwrap_or(u64::MAX),
-        limits: config.limits,
-        dedup_ids: config.dedup_ids,
-        dedup_window: config.dedup_window,
-        publish_budget_bytes: config.publish_budget_bytes,
-        hash_key,
-    }
+fn hash_key(random: [u8; 32]) -> [u8; 16] {
+    let mut key = [0; 16];
+    key.iter_mut().zip(random).for_each(|(to, from)| *to = from);
+    key
 }
 
-fn native_config(config: &Config, random: [u8; 32]) -> NativeConfig {
-    let id: String = random.iter().skip(16).take(8).map(|b| format!("{b:02x}")).collect();
-    NativeConfig {
-        gateway_id: id,
-        login_frame_bytes: config.login_frame_bytes,
-        login_timeout: config.login_timeout,
-        max_frame_bytes: config.max_frame_bytes,
-        heartbeat: config.heartbeat,
-        resume_window: config.resume_window,
-        session_bytes: config.session_bytes,
-        max_subscriptions: config.max_subscriptions,
-        suspended: (config.max_suspended, config.suspended_bytes),
-        publish_window: (options::PUBLISH_WINDOW_EVENTS.default as u32, options::PUBLISH_WINDOW_BYTES.default),
-    }
+fn gateway_id(random: [u8; 32]) -> String {
+    random.iter().skip(16).take(8).map(|b| format!("{b:02x}")).collect()
 }

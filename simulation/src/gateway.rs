@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use meshwire_gateway::clock::Clock as _;
+use meshwire_gateway::config::Config;
 use meshwire_gateway::ingress::native::{Native, NativeConfig, Protocol, WriteQueue};
 use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Stores};
 use meshwire_gateway::random::Random;
 use meshwire_gateway::recover::open_mesh;
 use meshwire_gateway::store::log::{Disk, LogClock, LogOptions, LogStore, Recovered, SimDisk, SimFault, Task};
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
+use meshwire_proto::Moment;
 use meshwire_proto::wire::admin::{self, answer, command};
-use meshwire_proto::{EventLimits, Moment};
 
 use crate::clock::{SeededRandom, VirtualClock};
 use crate::history::{Disaster, Topic};
@@ -89,19 +90,7 @@ impl Gateway {
         }
         let mut hash_key = [0; 16];
         random.fill(&mut hash_key)?;
-        let config = MeshConfig {
-            shards: 2,
-            auto_create: true,
-            max_topics: 100,
-            max_groups: 100,
-            max_topic_groups: 100,
-            retention_ms: u64::MAX,
-            limits: EventLimits::default(),
-            dedup_ids: 500_000,
-            dedup_window: Duration::from_secs(120),
-            publish_budget_bytes: 64 << 20,
-            hash_key,
-        };
+        let config = MeshConfig { shards: 2, retention_ms: u64::MAX, ..Config::default().mesh(hash_key) };
         let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
         let stores = Stores { memory, log: Some(log.clone()) };
         let mesh =
@@ -244,16 +233,6 @@ fn open_log(machine: &Machine, clock: Arc<VirtualClock>, salt: u64) -> Result<(A
 }
 
 fn native_config(life: u32) -> NativeConfig {
-    NativeConfig {
-        gateway_id: format!("life-{life}"),
-        login_frame_bytes: 64 << 10,
-        login_timeout: Duration::from_secs(5),
-        max_frame_bytes: 8 << 20,
-        heartbeat: HEARTBEAT,
-        resume_window: RESUME_WINDOW,
-        session_bytes: 64 << 20,
-        max_subscriptions: 100,
-        suspended: (100, 1 << 20),
-        publish_window: (16_384, 64 << 20),
-    }
+    let config = Config::default().native(format!("life-{life}"));
+    NativeConfig { heartbeat: HEARTBEAT, resume_window: RESUME_WINDOW, ..config }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use meshwire_gateway::clock::Clock;
+use meshwire_gateway::config::Config;
 use meshwire_gateway::engine::Now;
 use meshwire_gateway::ingress::native::{Native, NativeConfig, Protocol, WriteQueue};
 use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Stores};
@@ -17,7 +18,7 @@ use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
 use meshwire_proto::frame::{ClientFrame, FrameParser, Publish, PublishRun, ServerFrame, begin_frame, end_frame};
 use meshwire_proto::wire::admin::{Command, CreateTopic, command};
 use meshwire_proto::wire::session as wire;
-use meshwire_proto::{EventLimits, Moment, UnixMillis};
+use meshwire_proto::{Moment, UnixMillis};
 use prost::Message as _;
 
 use crate::rig::{event, hello, run_of};
@@ -65,34 +66,11 @@ impl Machine {
         // Its disk is memory, and the log writes zeros ahead.
         let options = LogOptions { segment_bytes: 4 << 20, ..LogOptions::default() };
         let (log, found) = LogStore::open_on(on, &options, time).unwrap();
-        let config = MeshConfig {
-            shards: 2,
-            auto_create: true,
-            max_topics: 100,
-            max_groups: 100,
-            max_topic_groups: 100,
-            retention_ms: u64::MAX,
-            limits: EventLimits::default(),
-            dedup_ids: 1000,
-            dedup_window: Duration::from_secs(120),
-            publish_budget_bytes: 64 << 20,
-            hash_key: [0; 16],
-        };
+        let config = MeshConfig { shards: 2, retention_ms: u64::MAX, ..Config::default().mesh([0; 16]) };
         let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
         let stores = Stores { memory, log: Some(log.clone()) };
         let mesh = open_mesh(config, Arc::new(clock.clone()), Arc::new(AllowAll), stores, Some(found)).unwrap();
-        let mut config = NativeConfig {
-            gateway_id: "one".to_owned(),
-            login_frame_bytes: 64 << 10,
-            login_timeout: Duration::from_secs(5),
-            max_frame_bytes: 8 << 20,
-            heartbeat: Duration::from_secs(10),
-            resume_window: Duration::from_secs(10),
-            session_bytes: 64 << 20,
-            max_subscriptions: 100,
-            suspended: (100, 1 << 20),
-            publish_window: (16_384, 64 << 20),
-        };
+        let mut config = Config::default().native("one".to_owned());
         change(&mut config);
         let native = Native::new(mesh.clone(), config, Arc::new(SystemRandom));
         let machine = Self { clock, disk, log, mesh, native };

@@ -5,12 +5,13 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use meshwire_gateway::clock::SystemClock;
+use meshwire_gateway::config::Config;
 use meshwire_gateway::mesh::{Action, AllowAll, Caller, Mesh, MeshConfig, Recovered, Stores};
 use meshwire_gateway::store::log::{Disk, LogOptions, LogStore, SimDisk};
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
 use meshwire_gateway::store::{Capability, Claim, Lookup, Op, Position, Store, StoreError, TopicId};
 use meshwire_proto::wire::admin::{Command, ListTopics, command};
-use meshwire_proto::{EventLimits, Moment, UnixMillis};
+use meshwire_proto::{Moment, UnixMillis};
 
 use crate::rig::{event, run_of};
 
@@ -93,19 +94,7 @@ impl Store for Greedy {
 }
 
 fn config() -> MeshConfig {
-    MeshConfig {
-        shards: 2,
-        auto_create: true,
-        max_topics: 10,
-        max_topic_groups: 10,
-        max_groups: 10,
-        retention_ms: 1000,
-        limits: EventLimits::default(),
-        dedup_ids: 10,
-        dedup_window: Duration::from_secs(1),
-        publish_budget_bytes: 1 << 20,
-        hash_key: [0; 16],
-    }
+    MeshConfig { shards: 2, publish_budget_bytes: 1 << 20, ..Config::default().mesh([0; 16]) }
 }
 
 fn memory() -> MemoryStore {
