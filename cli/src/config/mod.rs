@@ -14,7 +14,7 @@ mod table;
 mod value;
 
 pub(crate) use table::{SETTINGS, Setting, parse_level};
-pub(crate) use value::{parse_duration, show_duration, show_size};
+pub(crate) use value::{parse_duration, parse_duration_within, show_duration, show_size};
 
 /// A gateway's configuration and what only this program asks for.
 #[derive(Clone, Debug)]

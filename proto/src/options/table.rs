@@ -8,6 +8,9 @@ pub const URL: Text = Text { name: "url", default: "mesh://127.0.0.1:7400", mean
 /// How long connect waits for a gateway that is reachable and silent. When every address is refused it fails at once.
 pub const CONNECT_TIMEOUT: Bounded = Bounded { name: "connect_timeout", default: 5000, min: 10, max: 600000, meaning: "How long connect waits for a gateway that is reachable and silent. When every address is refused it fails at once." };
 
+/// How long connect keeps trying while no gateway can be reached: for programs that start before it. 0: not at all; else it takes the place of connect_timeout.
+pub const CONNECT_WAIT: Bounded = Bounded { name: "connect_wait", default: 0, min: 0, max: 3600000, meaning: "How long connect keeps trying while no gateway can be reached: for programs that start before it. 0: not at all; else it takes the place of connect_timeout." };
+
 /// Most publishes without a receipt; over it a pipelined publish waits for room.
 pub const PUBLISH_WINDOW_EVENTS: Bounded = Bounded { name: "publish_window_events", default: 16384, min: 1, max: 1048576, meaning: "Most publishes without a receipt; over it a pipelined publish waits for room." };
 
