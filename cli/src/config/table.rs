@@ -8,6 +8,7 @@ use meshwire_proto::options::{self, Bounded, Flag, Text};
 use tracing::Level;
 
 use super::Settings;
+use super::environment::PREFIX;
 use super::value::{parse_count, parse_duration, parse_size, show_duration, show_size};
 
 /// What an option's value is, and where it goes.
@@ -110,7 +111,7 @@ impl Setting {
 
     /// As a variable of the environment.
     pub(crate) fn variable(&self) -> String {
-        format!("MESHWIRE_{}", self.name().to_ascii_uppercase())
+        format!("{PREFIX}{}", self.name().to_ascii_uppercase())
     }
 
     /// What to write in place of the value, for the help page.

@@ -101,6 +101,27 @@ fn an_unknown_key_is_an_error_that_names_file_line_and_the_nearest_key() {
 }
 
 #[test]
+fn a_variable_that_nobody_reads_is_a_warning_with_the_nearest_name_and_those_of_clients_are_none() {
+    let mut command = meshwire(&["serve", "--memory", "--listen", "127.0.0.1:0"]);
+    for (name, value) in [
+        ("MESHWIRE_RETENTON", "1h"),
+        ("MESHWIRE_PORT", "tcp://10.0.0.1:7400"),
+        ("MESHWIRE_URL", "mesh://127.0.0.1:1"),
+        ("MESHWIRE_BIN", "meshwire"),
+        ("MESHWIRE_HEARTBEAT", "5s"),
+    ] {
+        command.env(name, value);
+    }
+    let gateway = Gateway::spawn(command);
+    gateway.program.signal(Signal::TERM);
+    let ended = gateway.program.end();
+    let warnings: Vec<&str> = ended.err.lines().filter(|l| l.contains(" WARN ")).collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("MESHWIRE_PORT ") && warnings[0].contains("serve --help"), "{warnings:?}");
+    assert!(warnings[1].contains("MESHWIRE_RETENTON ") && warnings[1].ends_with("did you mean MESHWIRE_RETENTION?"));
+}
+
+#[test]
 fn wrong_values_of_all_layers_are_told_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let file = write(directory.path(), "meshwire.toml", "retention = 7\n");
