@@ -31,8 +31,14 @@ Examples:
   meshwire pub orders --data '{\"id\": 1}' --type order.created --key customer-7
 
 A file holds CloudEvents in JSON: one object a line, or an array. A bad one is told
-with its place and the others are published, in their order. What is absent of id,
-source, type and time is filled in. Interrupted, it says how many are acknowledged.")]
+with its place and the others are published, in their order.
+
+What is absent is filled in: specversion 1.0; id, a new one (UUIDv7); source,
+//HOST/PROGRAM; type, the topic's name; time, now; datacontenttype, application/json
+for data in a file, and text/plain for --data that is no JSON object or array.
+What is there stays as it is.
+
+Interrupted, it says how many are acknowledged.")]
 pub(crate) struct Publish {
     /// The topic.
     #[arg(value_parser = args::topic)]

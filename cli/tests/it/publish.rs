@@ -21,17 +21,18 @@ fn the_events_of_a_file_are_published_in_their_order() {
 #[test]
 fn a_bad_line_is_named_and_the_others_are_published() {
     let gateway = Gateway::start();
-    let text = "{\"id\":\"a\"}\n\nnonsense\n{\"id\":\"b\"}\n{\"id\":\"c\",\"Upper\":1}\n{\"id\":\"d\",\"specversion\":\"0.3\"}\n{\"id\":\"e\",\"id\":\"f\"}\n{\"id\":\"g\",\"time\":\"noon\"}\n{\"id\":\"h\"}\n";
+    let text = "{\"id\":\"a\"}\n\nnonsense\n{\"id\":\"b\"}\n{\"id\":\"c\",\"Upper\":1}\n{\"id\":\"d\",\"specversion\":\"0.3\"}\n{\"id\":\"e\",\"id\":\"f\"}\n{\"id\":\"g\",\"time\":\"noon\"}\n{\"item\":42}\n{\"id\":\"h\"}\n";
     let ended = gateway.run_with(&["pub", "orders", "--file", "-"], text);
-    assert_eq!((ended.code, &*ended.out), (Some(1), "published 3, failed 5\n"));
+    assert_eq!((ended.code, &*ended.out), (Some(1), "published 3, failed 6\n"));
     let told = ended.notes();
-    assert_eq!(told.len(), 5, "{told:?}");
+    assert_eq!(told.len(), 6, "{told:?}");
     for (note, start, part) in [
         (told[0], "line 3: ", "not a CloudEvent in JSON"),
         (told[1], "line 5: ", "\"Upper\" is not an attribute name"),
         (told[2], "line 6: ", "only \"1.0\" is supported"),
         (told[3], "line 7: ", "\"id\" occurs twice"),
         (told[4], "line 8: ", "not an RFC 3339 time"),
+        (told[5], "line 9: ", "none of specversion, id, source, type and data is there"),
     ] {
         assert!(note.starts_with(start) && note.contains(part), "{note}");
     }
