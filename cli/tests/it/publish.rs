@@ -108,7 +108,11 @@ fn one_event_is_made_from_flags() {
         "x",
     ]);
     assert_eq!((ended.code, &*ended.out), (Some(0), "published 1\n"));
-    gateway.run(&["pub", "orders", "--data", "{plain text", "--id", "y"]);
+    assert_eq!(ended.err, "");
+    let ended = gateway.run(&["pub", "orders", "--data", "{plain text", "--id", "y"]);
+    assert_eq!((ended.code, &*ended.out), (Some(0), "published 1\n"));
+    let warning = "warning: --data begins like JSON and is published as text: key must be a string at line 1 column 2";
+    assert_eq!(ended.notes(), [warning]);
     let received = gateway.run(&["sub", "orders", "--start", "earliest", "--count", "2", "--json"]);
     let events: Vec<Value> = received.lines().iter().map(|l| serde_json::from_str(l).unwrap()).collect();
     let part = |event: &Value, names: [&str; 5]| names.map(|n| event[n].clone());
