@@ -78,7 +78,10 @@ impl Settings {
         let (mut directory, mut memory) = (None, false);
         for Given { setting, text, origin } in layer {
             if let Err(what) = setting.set(self, &text) {
-                problems.push(Problem::new(origin, format!("{}: {what}", setting.name())));
+                // A flag and a variable name the option; a line of the file does not.
+                let named = origin == setting.variable() || origin.strip_prefix("--") == Some(&setting.flag());
+                let what = if named { what } else { format!("{}: {what}", setting.name()) };
+                problems.push(Problem::new(origin, what));
                 continue;
             }
             if setting.name() == options::DATA_DIR.name {
