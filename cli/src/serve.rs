@@ -166,7 +166,7 @@ fn raise_open_files() {
 fn failure(error: &RunError) -> Failure {
     let exit = match error {
         RunError::StoreFailed => Exit::StoreFailed,
-        RunError::Open(_) => Exit::Usage,
+        RunError::Open(_) | RunError::MaxDisk { .. } => Exit::Usage,
         _ => Exit::Failed,
     };
     Failure::new(exit, error.to_string())

@@ -96,8 +96,21 @@ fn a_host_name_is_listened_on_by_its_address() {
 #[test]
 fn an_address_for_everybody_needs_to_be_said_twice() {
     let ended = run(&["serve", "--memory", "--listen", "0.0.0.0:0"]);
-    refused(&ended, 2, &["0.0.0.0:0", "allow_anonymous"]);
+    refused(&ended, 2, &["0.0.0.0:0", "--allow-anonymous"]);
     Gateway::spawn(meshwire(&["serve", "--memory", "--listen", "0.0.0.0:0", "--allow-anonymous"]));
+}
+
+#[test]
+fn a_max_disk_with_which_the_log_could_not_go_on_is_refused_and_the_least_one_takes_the_largest_event() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("data").to_str().unwrap().to_owned();
+    let args = |max_disk| ["serve", "--listen", "127.0.0.1:0", "--data-dir", &path, "--max-disk", max_disk];
+    refused(&run(&args("18MiB")), 2, &["max_disk is 18874368 bytes", "19 MiB are needed", "--max-disk"]);
+    assert!(!Path::new(&path).exists(), "nothing was begun");
+    let gateway = Gateway::spawn(meshwire(&args("19MiB")));
+    let data = "x".repeat((4 << 20) - 2);
+    let ended = gateway.run_with(&["pub", "orders", "--file", "-"], &format!("{{\"id\":\"a\",\"data\":\"{data}\"}}\n"));
+    assert_eq!((ended.code, &*ended.out), (Some(0), "published 1\n"), "{}", ended.err);
 }
 
 #[test]

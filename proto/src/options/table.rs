@@ -77,8 +77,8 @@ pub const SUSPENDED_BYTES: Bounded = Bounded { name: "suspended_bytes", default:
 /// Age after which a topic's events may be removed.
 pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, min: 1000, max: 315360000000, meaning: "Age after which a topic's events may be removed." };
 
-/// Most bytes of the data directory. 0: 80 % of the space that was free at first start.
-pub const MAX_DISK: Bounded = Bounded { name: "max_disk", default: 0, min: 0, max: 1152921504606846976, meaning: "Most bytes of the data directory. 0: 80 % of the space that was free at first start." };
+/// Most bytes of the data directory. 0: 80 % of the space that was free at first start; else at least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes.
+pub const MAX_DISK: Bounded = Bounded { name: "max_disk", default: 0, min: 0, max: 1152921504606846976, meaning: "Most bytes of the data directory. 0: 80 % of the space that was free at first start; else at least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes." };
 
 /// exit: drain sessions and exit with code 74. stay: keep serving reads.
 pub const ON_STORE_FAILURE: Text = Text { name: "on_store_failure", default: "exit", meaning: "exit: drain sessions and exit with code 74. stay: keep serving reads." };

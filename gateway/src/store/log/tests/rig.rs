@@ -47,6 +47,7 @@ pub(super) fn small() -> LogOptions {
     LogOptions {
         first_segment_bytes: 8 << 10,
         segment_bytes: 16 << 10,
+        largest_write: 0,
         max_disk: 1 << 30,
         cache_bytes: 64 << 10,
         dedup_window_ms: 120_000,
