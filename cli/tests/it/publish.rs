@@ -59,7 +59,11 @@ fn in_an_array_each_bad_item_has_its_index_and_reason_and_the_good_ones_are_kept
     told.sort_unstable();
     for (note, start, part) in [
         (told[0], "event 2 (line 2): ", "expected an object"),
-        (told[1], "event 3 (line 3): ", "2002 bytes, over the limit of 1024 (option max_event_bytes)"),
+        (
+            told[1],
+            "event 3 (line 3): ",
+            "the event has 2002 bytes of data, over the limit of 1024 (option max_event_bytes)",
+        ),
         (told[2], "event 4 (line 4): ", "is not an attribute name"),
     ] {
         assert!(note.starts_with(start) && note.contains(part), "{note}");

@@ -230,7 +230,7 @@ impl Rig {
 pub(super) fn event(topic: TopicId, position: Position, size: usize) -> Bytes {
     let data = vec![(position * 7 + u64::from(topic.0)) as u8; size];
     let event = Event::bytes("test", data).id(format!("{}-{position}", topic.0)).source("/rig");
-    event.key(&format!("key-{}", position % 3)).encode().unwrap()
+    event.key(format!("key-{}", position % 3)).encode().unwrap()
 }
 
 pub(super) fn append_at(topic: TopicId, first: Position, sizes: &[usize], stored: UnixMillis) -> Op {
