@@ -31,8 +31,14 @@ Examples:
   meshwire pub orders --data '{\"id\": 1}' --type order.created --key customer-7
 
 A file holds CloudEvents in JSON: one object a line, or an array. A bad one is told
-with its place and the others are published, in their order. What is absent of id,
-source, type and time is filled in. Interrupted, it says how many are acknowledged.")]
+with its place and the others are published, in their order.
+
+What is absent is filled in: specversion 1.0; id, a new one (UUIDv7); source,
+//HOST/PROGRAM; type, the topic's name; time, now; datacontenttype, application/json
+for data in a file, and text/plain for --data that is no JSON object or array.
+What is there stays as it is.
+
+Interrupted, it says how many are acknowledged.")]
 pub(crate) struct Publish {
     /// The topic.
     #[arg(value_parser = args::topic)]
@@ -41,6 +47,7 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Publish one event with this data: JSON if it is an object or an array, else text.
+    /// What begins like JSON and is none is text, with a warning.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     data: Option<String>,
     /// The one event's type. Default: the topic's name.
@@ -101,9 +108,12 @@ impl Publish {
     fn event(&self) -> Event {
         let data = self.data.as_deref().unwrap_or_default();
         let kind = self.kind.clone().unwrap_or_default();
-        let is_json = data.trim_start().starts_with(['{', '['])
-            && serde_json::from_str::<&serde_json::value::RawValue>(data).is_ok();
-        let mut event = if is_json {
+        let parsed = serde_json::from_str::<&serde_json::value::RawValue>(data);
+        let begins_like_json = data.trim_start().starts_with(['{', '[']);
+        if begins_like_json && let Err(problem) = &parsed {
+            output::note(format_args!("warning: --data begins like JSON and is published as text: {problem}"));
+        }
+        let mut event = if begins_like_json && parsed.is_ok() {
             Event::new(kind).data_content_type("application/json").text_data(data)
         } else {
             Event::text(kind, data)

@@ -9,7 +9,7 @@ use meshwire_gateway::run::{Gateway, Report, RunError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::{Given, SETTINGS, Setting, Settings};
+use crate::config::{Given, SETTINGS, Setting, Settings, unknown_variables};
 use crate::exit::{Exit, Failure};
 use crate::stop::Stop;
 use crate::{logs, output};
@@ -102,6 +102,9 @@ impl Serve {
             Failure::new(Exit::Usage, lines.join("\nerror: "))
         })?;
         logs::start(settings.log_level);
+        for problem in unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
+            tracing::warn!("{problem}");
+        }
         tell_start(&settings.gateway);
         raise_open_files();
         let _too_large = hear_file_too_large()?;
@@ -163,7 +166,7 @@ fn raise_open_files() {
 fn failure(error: &RunError) -> Failure {
     let exit = match error {
         RunError::StoreFailed => Exit::StoreFailed,
-        RunError::Open(_) => Exit::Usage,
+        RunError::Open(_) | RunError::MaxDisk { .. } => Exit::Usage,
         _ => Exit::Failed,
     };
     Failure::new(exit, error.to_string())

@@ -7,6 +7,7 @@ use clap::Args;
 use meshwire::{Connect, Mesh};
 use meshwire_proto::options;
 
+use crate::config::parse_duration_within as within;
 use crate::exit::Failure;
 use crate::stop::Stop;
 
@@ -24,6 +25,14 @@ pub(crate) struct Server {
     /// Where the gateway is, else MESHWIRE_URL, else mesh://127.0.0.1:7400.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// Keep trying for so long while no gateway can be reached, such as 10s; at most 1h.
+    /// Default: 0, not at all.
+    #[arg(long, value_name = "DURATION", value_parser = wait)]
+    wait: Option<Duration>,
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    within(&options::CONNECT_WAIT, text)
 }
 
 impl Server {
@@ -31,6 +40,7 @@ impl Server {
     pub(crate) async fn connect(&self, stop: &mut Stop) -> Result<Option<Mesh>, Failure> {
         let url = self.server.as_deref().unwrap_or_default();
         let connect = Connect::new(url).publish_window(options::PUBLISH_WINDOW_EVENTS.default, WINDOW_BYTES);
+        let connect = connect.wait(self.wait.unwrap_or_default());
         tokio::select! {
             connected = connect.into_future() => Ok(Some(connected?)),
             () = stop.requested() => Ok(None),

@@ -9,7 +9,7 @@ use meshwire_proto::{TopicName, options};
 use serde::Serialize;
 
 use crate::args;
-use crate::config::{parse_duration, show_duration, show_size};
+use crate::config::{parse_duration_within, show_duration, show_size};
 use crate::exit::{Exit, Failure};
 use crate::server::{Server, leave};
 use crate::stop::Stop;
@@ -85,10 +85,7 @@ impl From<Level> for Durability {
 }
 
 fn retention(text: &str) -> Result<Duration, String> {
-    let option = options::RETENTION;
-    option
-        .check_duration(parse_duration(text)?)
-        .map_err(|_| format!("from {} to {} is accepted", show_duration(option.min), show_duration(option.max)))
+    parse_duration_within(&options::RETENTION, text)
 }
 
 impl Topics {

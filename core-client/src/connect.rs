@@ -56,7 +56,7 @@ pub struct Connect {
     url: String,
     name: Option<String>,
     timeout: Duration,
-    wait: Option<Duration>,
+    wait: Duration,
     window: (u64, u64),
     reconnect: (Duration, Duration),
     memory: Option<MemoryTransport>,
@@ -69,7 +69,7 @@ impl Connect {
             url: url.to_owned(),
             name: None,
             timeout: options::CONNECT_TIMEOUT.default_duration(),
-            wait: None,
+            wait: options::CONNECT_WAIT.default_duration(),
             window: (options::PUBLISH_WINDOW_EVENTS.default, options::PUBLISH_WINDOW_BYTES.default),
             reconnect: (options::RECONNECT_MIN.default_duration(), options::RECONNECT_MAX.default_duration()),
             memory: None,
@@ -96,9 +96,10 @@ impl Connect {
     }
 
     /// Keeps trying for so long, also while every address refuses: for programs
-    /// that start before their gateway. It takes the place of the timeout.
+    /// that start before their gateway. It takes the place of the timeout. Default
+    /// 0, not at all; at most 1 h. A gateway that refuses the login ends it at once.
     pub const fn wait(mut self, wait: Duration) -> Self {
-        self.wait = Some(wait);
+        self.wait = wait;
         self
     }
 
@@ -120,6 +121,7 @@ impl Connect {
     fn config(&self, producer_id: [u8; 16]) -> Result<Config> {
         let invalid = |problem: String| Error::new(ErrorKind::Invalid, "connect", problem);
         options::CONNECT_TIMEOUT.check_duration(self.timeout).map_err(invalid)?;
+        options::CONNECT_WAIT.check_duration(self.wait).map_err(invalid)?;
         let defaults = Config::default();
         Ok(Config {
             producer_id,
@@ -157,11 +159,12 @@ impl Connect {
         let identity = Identity::new(&config.client_name, [low, high]);
         let session = Session::new(config, jitter);
         let (reply, connected) = oneshot::channel();
-        let startup = Startup { reply, keep_trying: self.wait.is_some() };
+        let startup = Startup { reply, keep_trying: !self.wait.is_zero() };
         runtime.spawn(Driver::new(Arc::clone(&outbox), session, dialer, startup).run());
         // Dropped on every way out but success, it ends the driver.
         let mesh = Mesh::new(Arc::clone(&outbox), identity);
-        match timeout(self.wait.unwrap_or(self.timeout), connected).await {
+        let patience = if self.wait.is_zero() { self.timeout } else { self.wait };
+        match timeout(patience, connected).await {
             Ok(Ok(Ok(()))) => Ok(mesh),
             Ok(Ok(Err(error))) => Err(error),
             Ok(Err(_)) => Err(Error::closed("connect")),

@@ -25,7 +25,8 @@ pub(crate) enum Command {
     Subscribe {
         spec: SubscribeSpec,
         inbox: Arc<Inbox>,
-        reply: oneshot::Sender<Result<()>>,
+        /// Takes where the topic's next event will be; 0: not told.
+        reply: oneshot::Sender<Result<u64>>,
     },
     Unsubscribe(Arc<Inbox>),
     Admin {

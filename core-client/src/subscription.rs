@@ -17,7 +17,7 @@ use crate::delivery::{Delivery, Place};
 use crate::inbox::{Batch, End, Inbox};
 use crate::outbox::Command;
 use crate::session::{Start, SubscribeSpec};
-use crate::{Error, Result};
+use crate::{Error, Position, Result};
 
 /// What to receive, until it is awaited for the [`Subscription`].
 ///
@@ -59,7 +59,8 @@ impl Subscribe {
     }
 
     /// Where a new group, or a subscription without one, begins. A group that
-    /// exists goes on where it was.
+    /// exists goes on where it was. A position that no event has yet begins with the
+    /// topic's next event, and a log line says so.
     pub const fn start(mut self, start: Start) -> Self {
         self.start = Some(start);
         self
@@ -101,8 +102,9 @@ impl Subscribe {
         let spec = self.spec().map_err(context)?;
         if spec.group.is_none() {
             let start = spec.start.unwrap_or(Start::Latest);
-            tracing::info!(topic = %spec.topic, ?start, "subscribing without a group: this program sees every event, from its start on, and keeps no place; name a group to go on after a restart");
+            tracing::info!(topic = %spec.topic, %start, "subscribing without a group: this program sees every event, from its start on, and keeps no place; name a group to go on after a restart");
         }
+        let asked = spec.start;
         let outbox = Arc::clone(self.mesh.outbox());
         let inbox = Arc::new(Inbox::new(spec.topic.clone(), Arc::clone(&outbox), spec.max_events, spec.max_bytes));
         let (reply, answer) = oneshot::channel();
@@ -110,10 +112,34 @@ impl Subscribe {
         // From here on dropping the subscription ends it, also before the answer.
         let subscription = Subscription { mesh: self.mesh.clone(), inbox, taken: VecDeque::new(), over: false };
         match answer.await {
-            Ok(Ok(())) => Ok(subscription),
+            Ok(Ok(topic_next)) => {
+                tell_beginning(&self.topic, asked, topic_next);
+                Ok(subscription)
+            }
             Ok(Err(error)) => Err(context(error)),
             Err(_) => Err(context(Error::closed("subscribe"))),
         }
+    }
+}
+
+/// Says what a wrong name or position would look like: both are answered as if they
+/// were right, since the event may be the next that comes.
+fn tell_beginning(topic: &str, asked: Option<Start>, topic_next: u64) {
+    match asked {
+        Some(Start::Position(position)) if topic_next > 0 && position.number() > topic_next => {
+            let next = Position::from_number(topic_next);
+            tracing::warn!(
+                topic,
+                "no event has position {position} yet: deliveries begin with the next event, at {next}"
+            );
+        }
+        _ if topic_next == 1 => {
+            tracing::info!(
+                topic,
+                "the topic has no events yet; if it should have, check the name: a subscribe creates a topic that does not exist"
+            );
+        }
+        _ => {}
     }
 }
 

@@ -30,9 +30,21 @@ pub enum RunError {
     },
     /// Anybody could reach a gateway that asks nobody who they are.
     #[error(
-        "{0} is not a loopback address, and callers are not authenticated; listen on 127.0.0.1, or say allow_anonymous"
+        "{0} is not a loopback address, and callers are not authenticated; listen on 127.0.0.1, or allow it with --allow-anonymous"
     )]
     Open(SocketAddr),
+    /// Less than the log needs to go on when a segment is full.
+    #[error(
+        "max_disk is {max_disk} bytes, and {} MiB are needed: two segments that hold the largest frame (option max_frame_bytes); \
+         give more with --max-disk",
+        least >> 20
+    )]
+    MaxDisk {
+        /// What was asked for.
+        max_disk: u64,
+        /// What would do, in whole MiB.
+        least: u64,
+    },
     /// No random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(String),
@@ -89,6 +101,7 @@ impl Gateway {
         if !config.listen.ip().is_loopback() && !config.allow_anonymous {
             return Err(RunError::Open(config.listen));
         }
+        check_max_disk(&config)?;
         let limits = ListenerConfig { max_connections: config.max_connections, sniff_timeout: config.login_timeout };
         let refused = |source| RunError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, limits).await.map_err(refused)?;
@@ -164,16 +177,30 @@ impl Gateway {
 
 type OpenedLog = (Option<Arc<LogStore>>, Option<log::Recovered>);
 
-fn open_log(config: &Config, clock: Arc<dyn Clock>, random: [u8; 32]) -> Result<OpenedLog, OpenError> {
-    let salt = random.iter().skip(24).fold(0, |salt: u64, byte| salt << 8 | u64::from(*byte));
-    let options = LogOptions {
+fn log_options(config: &Config) -> LogOptions {
+    LogOptions {
         max_disk: config.max_disk,
+        // Room for the events of one frame is claimed at once.
+        largest_write: config.max_frame_bytes.into(),
         cache_bytes: config.cache_bytes,
         dedup_window_ms: u64::try_from(config.dedup_window.as_millis()).unwrap_or(u64::MAX),
         dedup_ids: config.dedup_ids as u64,
-        salt,
         ..LogOptions::default()
-    };
+    }
+}
+
+fn check_max_disk(config: &Config) -> Result<(), RunError> {
+    let (max_disk, least) = (config.max_disk, log_options(config).least_max_disk());
+    if config.memory || max_disk == 0 || max_disk >= least {
+        Ok(())
+    } else {
+        Err(RunError::MaxDisk { max_disk, least })
+    }
+}
+
+fn open_log(config: &Config, clock: Arc<dyn Clock>, random: [u8; 32]) -> Result<OpenedLog, OpenError> {
+    let salt = random.iter().skip(24).fold(0, |salt: u64, byte| salt << 8 | u64::from(*byte));
+    let options = LogOptions { salt, ..log_options(config) };
     let time: LogClock = Arc::new(move || {
         let now = clock.now();
         (now.mono, now.wall)

@@ -165,7 +165,7 @@ impl Client {
             .id(id.to_string())
             .source(format!("/client-{}", self.index));
         if let Some(key) = key {
-            event = event.key(&format!("key-{key}"));
+            event = event.key(format!("key-{key}"));
         }
         let bytes = event.encode().unwrap_or_default();
         history.published.insert(

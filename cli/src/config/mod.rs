@@ -9,12 +9,15 @@ use meshwire_gateway::config::Config;
 use meshwire_proto::options;
 use tracing::Level;
 
+mod environment;
+mod nearest;
 mod raw;
 mod table;
 mod value;
 
+pub(crate) use environment::unknown_variables;
 pub(crate) use table::{SETTINGS, Setting, parse_level};
-pub(crate) use value::{parse_duration, show_duration, show_size};
+pub(crate) use value::{parse_duration, parse_duration_within, show_duration, show_size};
 
 /// A gateway's configuration and what only this program asks for.
 #[derive(Clone, Debug)]
@@ -61,7 +64,7 @@ impl Settings {
     ) -> Result<Self, Vec<Problem>> {
         let mut settings = Self { gateway: Config::default(), log_level: Level::INFO };
         let (given, mut problems) = file.map(raw::read).unwrap_or_default();
-        let (variables, unreadable) = from_environment(environment);
+        let (variables, unreadable) = environment::read(environment);
         settings.apply(given, &mut problems);
         problems.extend(unreadable);
         settings.apply(variables, &mut problems);
@@ -75,7 +78,10 @@ impl Settings {
         let (mut directory, mut memory) = (None, false);
         for Given { setting, text, origin } in layer {
             if let Err(what) = setting.set(self, &text) {
-                problems.push(Problem::new(origin, format!("{}: {what}", setting.name())));
+                // A flag and a variable name the option; a line of the file does not.
+                let named = origin == setting.variable() || origin.strip_prefix("--") == Some(&setting.flag());
+                let what = if named { what } else { format!("{}: {what}", setting.name()) };
+                problems.push(Problem::new(origin, what));
                 continue;
             }
             if setting.name() == options::DATA_DIR.name {
@@ -110,22 +116,6 @@ impl Settings {
             Problem::new(options::MAX_FRAME_BYTES.name, what)
         })
     }
-}
-
-/// An empty variable counts as absent.
-fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> (Vec<Given>, Vec<Problem>) {
-    let (mut given, mut problems) = (Vec::new(), Vec::new());
-    for setting in SETTINGS {
-        let origin = setting.variable();
-        let Some(value) = variable(&origin).filter(|v| !v.is_empty()) else {
-            continue;
-        };
-        match value.into_string() {
-            Ok(text) => given.push(Given { setting, text, origin }),
-            Err(_) => problems.push(Problem::new(origin, "is not UTF-8")),
-        }
-    }
-    (given, problems)
 }
 
 #[cfg(test)]

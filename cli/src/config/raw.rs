@@ -4,12 +4,9 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
+use super::nearest::nearest;
 use super::table::{SETTINGS, Setting};
 use super::{Given, Problem};
-
-/// Most single-letter edits between a wrong key and the one that is proposed.
-/// A guess: more, and the proposal has little to do with what was meant.
-const MAX_EDITS: usize = 4;
 
 /// Reads a file: what it gives, and everything that is wrong with its form.
 pub(super) fn read(path: &Path) -> (Vec<Given>, Vec<Problem>) {
@@ -69,28 +66,8 @@ fn scalar(value: &DeValue<'_>) -> Result<String, &'static str> {
 }
 
 fn unknown(key: &str) -> String {
-    let known = SETTINGS.iter().map(Setting::name);
-    match known.map(|name| (edits(key, name), name)).min() {
-        Some((distance, name)) if distance <= MAX_EDITS => {
-            format!("{key:?} is not an option; did you mean {name:?}?")
-        }
-        _ => format!("{key:?} is not an option; `meshwire serve --help` lists them, with - for _"),
+    match nearest(key, SETTINGS.iter().map(Setting::name)) {
+        Some(name) => format!("{key:?} is not an option; did you mean {name:?}?"),
+        None => format!("{key:?} is not an option; `meshwire serve --help` lists them, with - for _"),
     }
-}
-
-/// Least number of single-letter insertions, removals and replacements.
-fn edits(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let (mut corner, mut left) = (i, i + 1);
-        for (y, cell) in b.chars().zip(row.iter_mut().skip(1)) {
-            let above = *cell;
-            *cell = (above + 1).min(left + 1).min(corner + usize::from(x != y));
-            (corner, left) = (above, *cell);
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

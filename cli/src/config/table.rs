@@ -1,6 +1,8 @@
 //! Every option of a gateway: where its value goes. Names, defaults, bounds and
 //! meanings come from the table that all languages share.
 
+use std::io::ErrorKind;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use meshwire_gateway::config::OnStoreFailure;
@@ -8,6 +10,7 @@ use meshwire_proto::options::{self, Bounded, Flag, Text};
 use tracing::Level;
 
 use super::Settings;
+use super::environment::PREFIX;
 use super::value::{parse_count, parse_duration, parse_size, show_duration, show_size};
 
 /// What an option's value is, and where it goes.
@@ -34,7 +37,7 @@ fn size(value: u64) -> usize {
 /// In the order of the help page.
 #[rustfmt::skip]
 pub(crate) const SETTINGS: &[Setting] = &[
-    Setting::Text(&options::LISTEN, "ADDRESS:PORT", set_listen),
+    Setting::Text(&options::LISTEN, "HOST:PORT", set_listen),
     Setting::Text(&options::DATA_DIR, "DIR", |s, v| { s.gateway.data_dir = v.into(); Ok(()) }),
     Setting::Switch(&options::MEMORY, |s, v| s.gateway.memory = v),
     Setting::Text(&options::LOG_LEVEL, "LEVEL", |s, v| { s.log_level = parse_level(v)?; Ok(()) }),
@@ -67,10 +70,27 @@ pub(crate) const SETTINGS: &[Setting] = &[
 ];
 
 fn set_listen(settings: &mut Settings, text: &str) -> Result<(), String> {
-    settings.gateway.listen = text
-        .parse()
-        .map_err(|_| format!("{text:?} is not an address with a port; write one such as 127.0.0.1:7400 or [::1]:0"))?;
+    settings.gateway.listen = resolve(text)?;
     Ok(())
+}
+
+/// One address of `HOST:PORT`. There is one listener: of a name with several
+/// addresses IPv4 is preferred, as in the option's default.
+fn resolve(text: &str) -> Result<SocketAddr, String> {
+    let form = || {
+        format!("{text:?} is not an address with a port; write one such as 127.0.0.1:7400, localhost:7400 or [::1]:0")
+    };
+    if text.starts_with(':') {
+        return Err(form());
+    }
+    let found: Vec<SocketAddr> = match text.to_socket_addrs() {
+        Ok(found) => found.collect(),
+        // Told before anything is asked.
+        Err(cause) if cause.kind() == ErrorKind::InvalidInput => return Err(form()),
+        Err(cause) => return Err(format!("the host of {text:?} has no address that is known here: {cause}")),
+    };
+    let best = found.iter().find(|a| a.is_ipv4()).or(found.first());
+    best.copied().ok_or_else(|| format!("the host of {text:?} has no address"))
 }
 
 fn set_on_store_failure(settings: &mut Settings, text: &str) -> Result<(), String> {
@@ -110,7 +130,7 @@ impl Setting {
 
     /// As a variable of the environment.
     pub(crate) fn variable(&self) -> String {
-        format!("MESHWIRE_{}", self.name().to_ascii_uppercase())
+        format!("{PREFIX}{}", self.name().to_ascii_uppercase())
     }
 
     /// What to write in place of the value, for the help page.

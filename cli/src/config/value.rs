@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use meshwire_proto::options::Bounded;
+
 /// Units of a duration in milliseconds, longest first.
 const TIMES: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
@@ -35,6 +37,16 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         None => None,
     };
     millis.map(Duration::from_millis).ok_or_else(accepted)
+}
+
+/// Reads a duration within an option's bounds.
+///
+/// # Errors
+/// What is accepted.
+pub(crate) fn parse_duration_within(option: &Bounded, text: &str) -> Result<Duration, String> {
+    option
+        .check_duration(parse_duration(text)?)
+        .map_err(|_| format!("from {} to {} is accepted", show_duration(option.min), show_duration(option.max)))
 }
 
 /// Reads `64MiB`, `1GB` or a plain number of bytes.

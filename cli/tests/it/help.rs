@@ -1,6 +1,6 @@
 //! What is told before anything is done, and how wrong arguments are refused.
 
-use crate::program::run;
+use crate::program::{Gateway, Program, meshwire, run};
 
 #[test]
 fn every_command_has_a_help_page_with_examples() {
@@ -46,6 +46,7 @@ fn wrong_arguments_exit_2_and_say_what_is_accepted() {
         (&["sub", "orders", "--until-idle", "2"], "a whole number and ms, s, m, h or d"),
         (&["sub", "orders", "--count", "0"], "0 is not in 1.."),
         (&["sub", "orders", "--server", "ftp://localhost"], "mesh://HOST:PORT"),
+        (&["sub", "orders", "--wait", "2h"], "from 0s to 1h is accepted"),
         (&["topics", "create", "t", "--durability", "most"], "memory, written, synced"),
         (&["topics", "create", "t", "--retention", "1ms"], "from 1s to 3650d is accepted"),
         (&["serve", "--unknown"], "--unknown"),
@@ -69,4 +70,28 @@ fn without_a_gateway_every_command_exits_3_at_once_and_says_how_to_start_one() {
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].contains("127.0.0.1:1 refused") && told[0].contains("meshwire serve"), "{told:?}");
     }
+}
+
+#[test]
+fn with_a_wait_every_command_goes_on_once_the_gateway_is_there_and_ends_with_3_when_none_comes() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let url = format!("mesh://{free}");
+    let commands = [
+        &["pub", "orders", "--data", "x"][..],
+        &["sub", "orders", "--group", "g", "--count", "1"],
+        &["topics", "list"],
+    ];
+    let mut waiting: Vec<Program> =
+        commands.iter().map(|c| Program::start(&[c, &["--server", &url, "--wait", "25s"][..]].concat())).collect();
+    for program in &mut waiting {
+        program.wait_for_log("no gateway can be reached yet");
+    }
+    let _gateway = Gateway::spawn(meshwire(&["serve", "--memory", "--listen", &free]));
+    for program in waiting {
+        let ended = program.end();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+    }
+    let ended = run(&["pub", "orders", "--data", "x", "--server", "mesh://127.0.0.1:1", "--wait", "200ms"]);
+    assert_eq!(ended.code, Some(3), "{}", ended.err);
+    assert!(ended.notes()[0].contains("127.0.0.1:1 refused"), "{}", ended.err);
 }

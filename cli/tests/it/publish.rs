@@ -21,17 +21,18 @@ fn the_events_of_a_file_are_published_in_their_order() {
 #[test]
 fn a_bad_line_is_named_and_the_others_are_published() {
     let gateway = Gateway::start();
-    let text = "{\"id\":\"a\"}\n\nnonsense\n{\"id\":\"b\"}\n{\"id\":\"c\",\"Upper\":1}\n{\"id\":\"d\",\"specversion\":\"0.3\"}\n{\"id\":\"e\",\"id\":\"f\"}\n{\"id\":\"g\",\"time\":\"noon\"}\n{\"id\":\"h\"}\n";
+    let text = "{\"id\":\"a\"}\n\nnonsense\n{\"id\":\"b\"}\n{\"id\":\"c\",\"Upper\":1}\n{\"id\":\"d\",\"specversion\":\"0.3\"}\n{\"id\":\"e\",\"id\":\"f\"}\n{\"id\":\"g\",\"time\":\"noon\"}\n{\"item\":42}\n{\"id\":\"h\"}\n";
     let ended = gateway.run_with(&["pub", "orders", "--file", "-"], text);
-    assert_eq!((ended.code, &*ended.out), (Some(1), "published 3, failed 5\n"));
+    assert_eq!((ended.code, &*ended.out), (Some(1), "published 3, failed 6\n"));
     let told = ended.notes();
-    assert_eq!(told.len(), 5, "{told:?}");
+    assert_eq!(told.len(), 6, "{told:?}");
     for (note, start, part) in [
         (told[0], "line 3: ", "not a CloudEvent in JSON"),
         (told[1], "line 5: ", "\"Upper\" is not an attribute name"),
         (told[2], "line 6: ", "only \"1.0\" is supported"),
         (told[3], "line 7: ", "\"id\" occurs twice"),
         (told[4], "line 8: ", "not an RFC 3339 time"),
+        (told[5], "line 9: ", "none of specversion, id, source, type and data is there"),
     ] {
         assert!(note.starts_with(start) && note.contains(part), "{note}");
     }
@@ -58,7 +59,11 @@ fn in_an_array_each_bad_item_has_its_index_and_reason_and_the_good_ones_are_kept
     told.sort_unstable();
     for (note, start, part) in [
         (told[0], "event 2 (line 2): ", "expected an object"),
-        (told[1], "event 3 (line 3): ", "2002 bytes, over the limit of 1024 (option max_event_bytes)"),
+        (
+            told[1],
+            "event 3 (line 3): ",
+            "the event has 2002 bytes of data, over the limit of 1024 (option max_event_bytes)",
+        ),
         (told[2], "event 4 (line 4): ", "is not an attribute name"),
     ] {
         assert!(note.starts_with(start) && note.contains(part), "{note}");
@@ -107,7 +112,11 @@ fn one_event_is_made_from_flags() {
         "x",
     ]);
     assert_eq!((ended.code, &*ended.out), (Some(0), "published 1\n"));
-    gateway.run(&["pub", "orders", "--data", "{plain text", "--id", "y"]);
+    assert_eq!(ended.err, "");
+    let ended = gateway.run(&["pub", "orders", "--data", "{plain text", "--id", "y"]);
+    assert_eq!((ended.code, &*ended.out), (Some(0), "published 1\n"));
+    let warning = "warning: --data begins like JSON and is published as text: key must be a string at line 1 column 2";
+    assert_eq!(ended.notes(), [warning]);
     let received = gateway.run(&["sub", "orders", "--start", "earliest", "--count", "2", "--json"]);
     let events: Vec<Value> = received.lines().iter().map(|l| serde_json::from_str(l).unwrap()).collect();
     let part = |event: &Value, names: [&str; 5]| names.map(|n| event[n].clone());

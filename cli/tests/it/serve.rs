@@ -86,10 +86,31 @@ fn a_directory_of_a_newer_format_is_refused_by_name_and_left_as_it_is() {
 }
 
 #[test]
+fn a_host_name_is_listened_on_by_its_address() {
+    let gateway = Gateway::spawn(meshwire(&["serve", "--memory", "--listen", "localhost:0"]));
+    let (host, port) = gateway.address.rsplit_once(':').unwrap();
+    assert!(["127.0.0.1", "[::1]"].contains(&host) && port != "0", "{}", gateway.address);
+    gateway.publish("orders", &["a"]);
+}
+
+#[test]
 fn an_address_for_everybody_needs_to_be_said_twice() {
     let ended = run(&["serve", "--memory", "--listen", "0.0.0.0:0"]);
-    refused(&ended, 2, &["0.0.0.0:0", "allow_anonymous"]);
+    refused(&ended, 2, &["0.0.0.0:0", "--allow-anonymous"]);
     Gateway::spawn(meshwire(&["serve", "--memory", "--listen", "0.0.0.0:0", "--allow-anonymous"]));
+}
+
+#[test]
+fn a_max_disk_with_which_the_log_could_not_go_on_is_refused_and_the_least_one_takes_the_largest_event() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("data").to_str().unwrap().to_owned();
+    let args = |max_disk| ["serve", "--listen", "127.0.0.1:0", "--data-dir", &path, "--max-disk", max_disk];
+    refused(&run(&args("18MiB")), 2, &["max_disk is 18874368 bytes", "19 MiB are needed", "--max-disk"]);
+    assert!(!Path::new(&path).exists(), "nothing was begun");
+    let gateway = Gateway::spawn(meshwire(&args("19MiB")));
+    let data = "x".repeat((4 << 20) - 2);
+    let ended = gateway.run_with(&["pub", "orders", "--file", "-"], &format!("{{\"id\":\"a\",\"data\":\"{data}\"}}\n"));
+    assert_eq!((ended.code, &*ended.out), (Some(0), "published 1\n"), "{}", ended.err);
 }
 
 #[test]
@@ -98,6 +119,27 @@ fn an_unknown_key_is_an_error_that_names_file_line_and_the_nearest_key() {
     let file = write(directory.path(), "meshwire.toml", "memory = true\n\nmax_topcs = 5\n");
     let ended = run(&["serve", "--listen", "127.0.0.1:0", "--config", &file]);
     refused(&ended, 2, &[&format!("{file}:3: "), "\"max_topcs\"", "did you mean \"max_topics\""]);
+}
+
+#[test]
+fn a_variable_that_nobody_reads_is_a_warning_with_the_nearest_name_and_those_of_clients_are_none() {
+    let mut command = meshwire(&["serve", "--memory", "--listen", "127.0.0.1:0"]);
+    for (name, value) in [
+        ("MESHWIRE_RETENTON", "1h"),
+        ("MESHWIRE_PORT", "tcp://10.0.0.1:7400"),
+        ("MESHWIRE_URL", "mesh://127.0.0.1:1"),
+        ("MESHWIRE_BIN", "meshwire"),
+        ("MESHWIRE_HEARTBEAT", "5s"),
+    ] {
+        command.env(name, value);
+    }
+    let gateway = Gateway::spawn(command);
+    gateway.program.signal(Signal::TERM);
+    let ended = gateway.program.end();
+    let warnings: Vec<&str> = ended.err.lines().filter(|l| l.contains(" WARN ")).collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("MESHWIRE_PORT ") && warnings[0].contains("serve --help"), "{warnings:?}");
+    assert!(warnings[1].contains("MESHWIRE_RETENTON ") && warnings[1].ends_with("did you mean MESHWIRE_RETENTION?"));
 }
 
 #[test]
@@ -111,8 +153,8 @@ fn wrong_values_of_all_layers_are_told_at_once() {
     let told = ended.notes();
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(told[0].starts_with(&format!("error: {file}:1: retention: ")), "{told:?}");
-    assert!(told[1].starts_with("error: MESHWIRE_CACHE_BYTES: cache_bytes: "), "{told:?}");
-    assert!(told[2].starts_with("error: --heartbeat: heartbeat: 1ms is out of bounds"), "{told:?}");
+    assert!(told[1].starts_with("error: MESHWIRE_CACHE_BYTES: \"lots\" "), "{told:?}");
+    assert!(told[2].starts_with("error: --heartbeat: 1ms is out of bounds"), "{told:?}");
 }
 
 #[test]

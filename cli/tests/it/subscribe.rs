@@ -73,6 +73,27 @@ fn a_reader_begins_at_the_position_that_is_asked_for() {
     assert_eq!(waiting.end().code, Some(0));
 }
 
+#[test]
+fn a_position_that_no_event_has_and_a_topic_without_events_are_said_to_be_so() {
+    let gateway = Gateway::start();
+    gateway.publish("orders", &["a", "b", "c"]);
+    let mut waiting = gateway.begin(&["sub", "orders", "--start", "50", "--count", "1", "--json"]);
+    let told = waiting.wait_for_log("no event has position 50 yet");
+    assert!(told.contains("WARN") && told.contains("the next event, at 4"), "{told}");
+    gateway.publish("orders", &["d"]);
+    let ended = waiting.end();
+    assert_eq!(id(ended.out.trim()), "d");
+    assert!(ended.err.contains("start=position 50"), "{}", ended.err);
+
+    let mut waiting = gateway.begin(&["sub", "ordres", "--group", "g", "--count", "1"]);
+    let told = waiting.wait_for_log("the topic has no events yet");
+    assert!(told.contains("INFO") && told.contains("ordres"), "{told}");
+    gateway.publish("ordres", &["a"]);
+    assert_eq!(waiting.end().code, Some(0));
+    let ended = gateway.run(&["sub", "ordres", "--group", "other", "--count", "1"]);
+    assert!(!ended.err.contains("no events yet"), "{}", ended.err);
+}
+
 /// A subscriber whose reader went away with event `a`, the first.
 fn left_by_its_reader(gateway: &Gateway, options: &[&str]) -> std::process::Child {
     gateway.publish("orders", &["a"]);

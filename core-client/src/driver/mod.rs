@@ -43,7 +43,7 @@ pub(crate) struct Startup {
 
 struct Inlet {
     inbox: Arc<Inbox>,
-    reply: Option<oneshot::Sender<Result<()>>>,
+    reply: Option<oneshot::Sender<Result<u64>>>,
 }
 
 /// The program ends its client: by then, at the latest.

@@ -133,9 +133,9 @@ impl Driver {
     /// Passes on what one handle waits for.
     fn tell(&mut self, output: Output) {
         match output {
-            Output::Subscribed { subscription, .. } => {
+            Output::Subscribed { subscription, topic_next, .. } => {
                 if let Some(reply) = self.inlets.get_mut(&subscription).and_then(|i| i.reply.take()) {
-                    let _ = reply.send(Ok(()));
+                    let _ = reply.send(Ok(topic_next));
                 }
             }
             Output::Reset { subscription, generation, again } => {

@@ -68,6 +68,8 @@ pub enum Output {
         ack_wait_ms: u32,
         /// Position of the next event that was never delivered.
         next_position: u64,
+        /// Where the topic's next event will be. 1: it never had one; 0: not told.
+        topic_next: u64,
     },
     /// Events for a subscription.
     Deliver {

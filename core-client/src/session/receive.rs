@@ -125,8 +125,8 @@ impl Session {
         if subscription.phase == Phase::Asked {
             subscription.phase = Phase::Active;
             subscription.next_delivery = subscribed.next_delivery;
-            let (ack_wait_ms, next_position) = (subscribed.ack_wait_ms, subscribed.next_position);
-            self.output.push_back(Output::Subscribed { subscription: id, ack_wait_ms, next_position });
+            let &wire::Subscribed { ack_wait_ms, next_position, topic_next, .. } = subscribed;
+            self.output.push_back(Output::Subscribed { subscription: id, ack_wait_ms, next_position, topic_next });
         }
     }
 

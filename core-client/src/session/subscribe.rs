@@ -1,6 +1,7 @@
 //! Subscriptions of one session, by the numbers that both ends use.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use meshwire_proto::frame::DeliverRun;
 use meshwire_proto::wire::session as wire;
@@ -25,6 +26,17 @@ pub enum Start {
     Time(UnixMillis),
     /// At this position.
     Position(Position),
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Earliest => f.write_str("earliest"),
+            Self::Latest => f.write_str("latest"),
+            Self::Time(time) => write!(f, "time {} ms", time.0),
+            Self::Position(position) => write!(f, "position {position}"),
+        }
+    }
 }
 
 /// What to subscribe to.

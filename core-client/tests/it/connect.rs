@@ -81,9 +81,14 @@ fn outside_a_runtime_there_is_an_error_that_says_what_to_do() {
 #[tokio::test(start_paused = true)]
 async fn options_out_of_bounds_are_refused_by_name() {
     let (transport, _listener) = MemoryTransport::new();
-    let error = Connect::memory(transport).publish_window(0, 1 << 20).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.message().contains("publish_window_events"), "{error}");
+    for (connect, option) in [
+        (Connect::memory(transport.clone()).publish_window(0, 1 << 20), "publish_window_events"),
+        (Connect::memory(transport).wait(Duration::from_secs(3601)), "connect_wait"),
+    ] {
+        let error = connect.await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.message().contains(option), "{error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -168,6 +168,7 @@ impl Gateway {
             next_delivery: 1,
             next_position: 1,
             ack_wait_ms: 30_000,
+            topic_next: 1,
         };
         self.send(&ServerFrame::Subscribed(subscribed)).await;
         subscribe

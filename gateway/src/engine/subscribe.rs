@@ -16,8 +16,8 @@ use crate::store::{GroupId, Op, Position, TopicId};
 pub struct SubscribeSpec {
     /// `None`: a broadcast subscription of one's own.
     pub group: Option<GroupSpec>,
-    /// First position: for a group only when it is created here. `None`: behind
-    /// the last event of now.
+    /// First position: for a group only when it is created here. `None`, or one
+    /// that no event has yet: behind the last event of now.
     pub start: Option<Position>,
     /// Most unsettled.
     pub credit: Credit,
@@ -45,6 +45,8 @@ pub struct Subscribed {
     pub next_delivery: u64,
     /// The next position never delivered.
     pub next_position: Position,
+    /// Where the topic's next event will be: a start behind it begins there.
+    pub topic_next: Position,
     /// How long a delivery may be held. Zero without a group: for ever.
     pub ack_wait: Duration,
     /// The group was created for it.
@@ -132,21 +134,23 @@ impl Engine {
         if topic.solos.contains_key(&key) || topic.group_of(key).is_some() {
             return Err(SubscribeError::InUse(key.subscription));
         }
-        let start = spec.start.unwrap_or(topic.next).clamp(1, topic.next);
+        let topic_next = topic.next;
+        let start = spec.start.unwrap_or(topic_next).clamp(1, topic_next);
         self.woken.insert(topic_id);
         match spec.group {
             None => {
                 let subscriber = Subscriber::new(key, spec.credit);
                 let solo = Solo { subscriber, next: start, fresh: true };
                 topic.solos.insert(key, solo);
-                Ok(Subscribed { next_delivery: 1, next_position: start, ack_wait: Duration::ZERO, new_group: false })
+                let ack_wait = Duration::ZERO;
+                Ok(Subscribed { next_delivery: 1, next_position: start, topic_next, ack_wait, new_group: false })
             }
             Some(asked) => {
                 let new_group = !topic.groups.contains_key(&asked.name);
                 let group = join(topic, asked, start, &mut self.ops)?;
                 group.join(key, spec.credit);
                 let (next_position, ack_wait) = (group.window.next(), group.ack_wait);
-                Ok(Subscribed { next_delivery: 1, next_position, ack_wait, new_group })
+                Ok(Subscribed { next_delivery: 1, next_position, topic_next, ack_wait, new_group })
             }
         }
     }

@@ -81,6 +81,28 @@ async fn a_subscription_that_cannot_be_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn a_start_behind_the_last_event_begins_with_the_next_one_and_the_answer_says_where_that_is() {
+    let rig = Rig::start().await;
+    let mut publisher = rig.session().await;
+    publisher.publish("t", run_of(&[event("1"), event("2"), event("3")])).await;
+    let far = Some(wire::Start { at: Some(wire::start::At::Position(50)) });
+    for group in ["", "g"] {
+        let mut peer = rig.session().await;
+        let frame = wire::Subscribe { start: far, ..earliest(1, "t", group) };
+        let answer = peer.subscribe(frame).await;
+        assert_eq!(answer.next_position, answer.topic_next, "{group}");
+        publisher.publish("t", run_of(&[event(&format!("next for {group}"))])).await;
+        let runs = peer.deliveries(1).await;
+        assert_eq!((runs[0].first_position, runs[0].events.count()), (answer.topic_next, 1), "{group}");
+    }
+    let mut peer = rig.session().await;
+    let answer = peer.subscribe(wire::Subscribe { start: far, ..earliest(1, "new", "") }).await;
+    assert_eq!((answer.next_position, answer.topic_next), (1, 1), "a topic that never had an event");
+    let answer = peer.subscribe(earliest(2, "t", "late")).await;
+    assert_eq!((answer.next_position, answer.topic_next), (1, 6));
+}
+
+#[tokio::test]
 async fn leaving_gives_back_at_once_and_three_readers_at_three_speeds_each_get_all() {
     let rig = Rig::start().await;
     let mut publisher = rig.session().await;

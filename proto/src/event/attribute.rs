@@ -41,6 +41,12 @@ impl From<&str> for AttributeValue<'static> {
     }
 }
 
+impl From<String> for AttributeValue<'static> {
+    fn from(value: String) -> Self {
+        Self::String(Cow::Owned(value))
+    }
+}
+
 impl From<bool> for AttributeValue<'static> {
     fn from(value: bool) -> Self {
         Self::Boolean(value)

@@ -128,14 +128,14 @@ impl Event {
 
     /// Sets `partitionkey`: events of one key are delivered in order.
     #[must_use]
-    pub fn key(self, key: &str) -> Self {
-        self.attribute("partitionkey", key)
+    pub fn key(self, key: impl Into<String>) -> Self {
+        self.attribute("partitionkey", key.into())
     }
 
     /// Sets `subject`. It is not the topic.
     #[must_use]
-    pub fn subject(self, subject: &str) -> Self {
-        self.attribute("subject", subject)
+    pub fn subject(self, subject: impl Into<String>) -> Self {
+        self.attribute("subject", subject.into())
     }
 
     /// Sets `time`.
@@ -146,8 +146,8 @@ impl Event {
 
     /// Sets `datacontenttype`.
     #[must_use]
-    pub fn data_content_type(self, content_type: &str) -> Self {
-        self.attribute("datacontenttype", content_type)
+    pub fn data_content_type(self, content_type: impl Into<String>) -> Self {
+        self.attribute("datacontenttype", content_type.into())
     }
 
     /// Sets any attribute but the four required ones.
@@ -375,5 +375,14 @@ mod tests {
         let event = Event::new("t").id("1").source("//s");
         let twice = event.clone().subject("a").key("k").subject("b");
         assert_eq!(twice, event.key("k").subject("b"));
+    }
+
+    #[test]
+    fn every_setter_of_text_takes_what_can_be_a_string() {
+        let text = || "t".to_owned();
+        let owned = Event::new(text()).id(text()).source(text()).key(text()).subject(text()).data_content_type(text());
+        let event = Event::new("t").id("t").source("t").key("t").subject("t").data_content_type("t");
+        assert_eq!(owned, event);
+        assert_eq!(event.clone().attribute("word", text()), event.attribute("word", "t"));
     }
 }

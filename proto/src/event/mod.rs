@@ -60,7 +60,7 @@ pub enum EventError {
         problem: String,
     },
     /// Over a limit.
-    #[error("the event's {what} has {size} bytes, over the limit of {limit} (option {option})")]
+    #[error("the event has {size} bytes of {what}, over the limit of {limit} (option {option})")]
     TooLarge {
         /// Data or attributes.
         what: &'static str,

@@ -8,6 +8,9 @@ pub const URL: Text = Text { name: "url", default: "mesh://127.0.0.1:7400", mean
 /// How long connect waits for a gateway that is reachable and silent. When every address is refused it fails at once.
 pub const CONNECT_TIMEOUT: Bounded = Bounded { name: "connect_timeout", default: 5000, min: 10, max: 600000, meaning: "How long connect waits for a gateway that is reachable and silent. When every address is refused it fails at once." };
 
+/// How long connect keeps trying while no gateway can be reached: for programs that start before it. 0: not at all; else it takes the place of connect_timeout.
+pub const CONNECT_WAIT: Bounded = Bounded { name: "connect_wait", default: 0, min: 0, max: 3600000, meaning: "How long connect keeps trying while no gateway can be reached: for programs that start before it. 0: not at all; else it takes the place of connect_timeout." };
+
 /// Most publishes without a receipt; over it a pipelined publish waits for room.
 pub const PUBLISH_WINDOW_EVENTS: Bounded = Bounded { name: "publish_window_events", default: 16384, min: 1, max: 1048576, meaning: "Most publishes without a receipt; over it a pipelined publish waits for room." };
 
@@ -38,8 +41,8 @@ pub const RECONNECT_MIN: Bounded = Bounded { name: "reconnect_min", default: 50,
 /// Longest wait before a reconnect. Reconnects go on for ever.
 pub const RECONNECT_MAX: Bounded = Bounded { name: "reconnect_max", default: 5000, min: 1, max: 600000, meaning: "Longest wait before a reconnect. Reconnects go on for ever." };
 
-/// Address and port of the one listener. Port 0 takes a free one. Anything but loopback needs allow_anonymous.
-pub const LISTEN: Text = Text { name: "listen", default: "127.0.0.1:7400", meaning: "Address and port of the one listener. Port 0 takes a free one. Anything but loopback needs allow_anonymous." };
+/// Address or host name, and port, of the one listener. Of a name the first IPv4 address is taken, else the first. Port 0 takes a free one. Anything but loopback needs allow_anonymous.
+pub const LISTEN: Text = Text { name: "listen", default: "127.0.0.1:7400", meaning: "Address or host name, and port, of the one listener. Of a name the first IPv4 address is taken, else the first. Port 0 takes a free one. Anything but loopback needs allow_anonymous." };
 
 /// Serve callers without credentials on addresses that are not loopback.
 pub const ALLOW_ANONYMOUS: Flag = Flag { name: "allow_anonymous", default: false, meaning: "Serve callers without credentials on addresses that are not loopback." };
@@ -74,8 +77,8 @@ pub const SUSPENDED_BYTES: Bounded = Bounded { name: "suspended_bytes", default:
 /// Age after which a topic's events may be removed.
 pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, min: 1000, max: 315360000000, meaning: "Age after which a topic's events may be removed." };
 
-/// Most bytes of the data directory. 0: 80 % of the space that was free at first start.
-pub const MAX_DISK: Bounded = Bounded { name: "max_disk", default: 0, min: 0, max: 1152921504606846976, meaning: "Most bytes of the data directory. 0: 80 % of the space that was free at first start." };
+/// Most bytes of the data directory. 0: 80 % of the space that was free at first start; else at least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes.
+pub const MAX_DISK: Bounded = Bounded { name: "max_disk", default: 0, min: 0, max: 1152921504606846976, meaning: "Most bytes of the data directory. 0: 80 % of the space that was free at first start; else at least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes." };
 
 /// exit: drain sessions and exit with code 74. stay: keep serving reads.
 pub const ON_STORE_FAILURE: Text = Text { name: "on_store_failure", default: "exit", meaning: "exit: drain sessions and exit with code 74. stay: keep serving reads." };

@@ -310,6 +310,10 @@ pub struct Subscribed {
     pub next_position: u64,
     #[prost(uint32, tag = "4")]
     pub ack_wait_ms: u32,
+    /// Position that the topic's next event will have; a start behind it begins
+    /// there. 1: the topic never had an event. 0: not told.
+    #[prost(uint64, tag = "5")]
+    pub topic_next: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Unsubscribe {

@@ -105,6 +105,7 @@ impl Protocol {
             next_delivery: subscribed.next_delivery,
             next_position: subscribed.next_position,
             ack_wait_ms: u32::try_from(ack_wait.as_millis()).unwrap_or(u32::MAX),
+            topic_next: subscribed.topic_next,
         };
         self.pending.frame(ticket, ServerFrame::Subscribed(answer));
         Ok(())

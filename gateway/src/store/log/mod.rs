@@ -59,8 +59,11 @@ pub type LogClock = Arc<dyn Fn() -> (Moment, UnixMillis) + Send + Sync>;
 pub struct LogOptions {
     /// Bytes of the first segment. Default 4 MiB.
     pub first_segment_bytes: u64,
-    /// Bytes of every later one. Default 64 MiB, at most 1 GiB; an eighth of `max_disk` if that is less.
+    /// Bytes of every later one. Default 64 MiB, at most 1 GiB; an eighth of `max_disk` if that is less, but never
+    /// less than the largest write needs.
     pub segment_bytes: u64,
+    /// Most bytes that are written at once: every segment but the first can hold them. Default 0: not known.
+    pub largest_write: u64,
     /// Most bytes of all segments. 0, the default: 80 % of what was free at first start.
     pub max_disk: u64,
     /// Block cache, shared by all topics.
@@ -78,6 +81,7 @@ impl Default for LogOptions {
         Self {
             first_segment_bytes: 4 << 20,
             segment_bytes: 64 << 20,
+            largest_write: 0,
             max_disk: options::MAX_DISK.default,
             cache_bytes: options::CACHE_BYTES.default as usize,
             dedup_window_ms: options::DEDUP_WINDOW.default,
@@ -91,6 +95,14 @@ impl LogOptions {
     /// Bytes of the next segment: a small disk holds several.
     fn segment_len(&self, max_disk: u64) -> u64 {
         let most = self.segment_bytes.clamp(recovery::LEAST_SEGMENT, 1 << 30);
-        most.min((max_disk / 8).max(self.first_segment_bytes.max(recovery::LEAST_SEGMENT)))
+        let len = most.min((max_disk / 8).max(self.first_segment_bytes.max(recovery::LEAST_SEGMENT)));
+        len.max(machine::segment_for(self.largest_write))
+    }
+
+    /// The smallest `max_disk` of use, in whole MiB: a segment that takes events and the next one behind it. With less
+    /// the log never leaves a full segment, and retention frees nothing.
+    #[must_use]
+    pub fn least_max_disk(&self) -> u64 {
+        (2 * self.segment_len(0)).next_multiple_of(1 << 20)
     }
 }

@@ -46,13 +46,25 @@ impl<'de> Deserialize<'de> for Members<'de> {
 #[derive(serde::Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// Members that CloudEvents 1.0.2 defines.
+const KNOWN: [&str; 10] =
+    ["specversion", "id", "source", "type", "data", "data_base64", "datacontenttype", "dataschema", "subject", "time"];
+
+const NO_EVENT: &str = "none of specversion, id, source, type and data is there; if this object is the data of an event, \
+    write {\"specversion\":\"1.0\",\"data\":...} around it";
+
 /// Reads one event.
 ///
 /// # Errors
 /// [`EventError`]: what is wrong and where. Required attributes may be absent
-/// here; [`Event::encode`] asks for them.
+/// here, `specversion` among them; [`Event::encode`] asks for the others. An object
+/// whose members are all unknown to CloudEvents is refused: as a rule it is the data
+/// of an event without the event, and would become extension attributes.
 pub fn parse(text: &str) -> Result<Event, EventError> {
     let Members(members) = serde_json::from_str(text).map_err(|e| EventError::Json(e.to_string()))?;
+    if !members.is_empty() && !members.iter().any(|(name, _)| KNOWN.contains(&&**name)) {
+        return Err(EventError::Json(NO_EVENT.to_owned()));
+    }
     let mut event = Event::default();
     let (mut data, mut base64, mut content_type) = (None, None, None);
     for (name, raw) in members {

@@ -20,6 +20,14 @@ fn an_empty_id_source_or_type_is_refused_by_name() {
 }
 
 #[test]
+fn an_object_that_is_only_the_data_of_an_event_is_refused_and_a_missing_specversion_is_1_0() {
+    let refused = parse(r#"{"item":42,"price":7}"#).map(|_| ());
+    assert!(refused.is_err_and(|e| e.to_string().contains("write {\"specversion\":\"1.0\",\"data\":...} around it")));
+    assert_eq!(parse(r#"{"data":{"item":42}}"#), parse(r#"{"specversion":"1.0","data":{"item":42}}"#));
+    assert_eq!(parse("{}"), Ok(Event::default()));
+}
+
+#[test]
 fn data_keeps_its_exact_text_and_attributes_their_types() {
     for (given, expected) in [
         (r#","data":{"a": 1.50,  "b":[ ]}"#, r#","datacontenttype":"application/json","data":{"a": 1.50,  "b":[ ]}"#),

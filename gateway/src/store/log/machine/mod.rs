@@ -31,7 +31,7 @@ use meshwire_proto::{Moment, UnixMillis};
 use super::cache::BlockCache;
 use super::disk::DiskError;
 use super::fold::Fold;
-use super::format::record_len;
+use super::format::{SEGMENT_HEADER, record_len};
 use super::index::SegmentIndex;
 use super::job::JobResult;
 use super::segment::Sealed;
@@ -165,6 +165,14 @@ pub struct LogMachine {
     failed: Option<String>,
     closing: bool,
     next_id: u64,
+}
+
+/// Bytes of a segment in which a write of so many bytes finds room, and behind it what is always left free. 0: any.
+pub(in crate::store::log) const fn segment_for(bytes: u64) -> u64 {
+    if bytes == 0 {
+        return 0;
+    }
+    (SEGMENT_HEADER as u64 + record_len(bytes + OVERHEAD as u64) + SLACK).next_multiple_of(4096)
 }
 
 impl LogMachine {

@@ -77,6 +77,26 @@ fn max_disk_names_the_topic_that_holds_the_oldest_segment_and_retention_ends_it(
 }
 
 #[test]
+fn the_least_max_disk_takes_the_largest_write_again_and_again_as_retention_frees_it() {
+    let largest = 1 << 20;
+    let mut options = LogOptions { largest_write: largest, ..small() };
+    options.max_disk = options.least_max_disk();
+    let mut rig = Rig::open(Arc::new(SimDisk::new()), options, Arc::default()).unwrap();
+    let topic = TopicId(1);
+    let name = meshwire_proto::TopicName::parse("orders").unwrap();
+    rig.store.commit(vec![Op::Topic { topic, name, durability: Durability::Synced, retention_ms: 20_000 }]);
+    rig.next.insert(topic, 1);
+    for _ in 0..5 {
+        rig.idle();
+        assert_eq!(refusal(&rig, largest), None);
+        let batch = rig.publish(topic, &[(1 << 20) - 200]);
+        rig.idle();
+        assert!(rig.watermark().synced >= batch);
+        rig.advance_ms(30_000);
+    }
+}
+
+#[test]
 fn what_was_accepted_is_kept_even_if_the_file_system_has_no_space_for_the_write() {
     let mut rig = Rig::new();
     let topic = rig.topic(1, Durability::Synced);

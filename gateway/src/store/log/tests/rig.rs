@@ -47,6 +47,7 @@ pub(super) fn small() -> LogOptions {
     LogOptions {
         first_segment_bytes: 8 << 10,
         segment_bytes: 16 << 10,
+        largest_write: 0,
         max_disk: 1 << 30,
         cache_bytes: 64 << 10,
         dedup_window_ms: 120_000,
@@ -229,7 +230,7 @@ impl Rig {
 pub(super) fn event(topic: TopicId, position: Position, size: usize) -> Bytes {
     let data = vec![(position * 7 + u64::from(topic.0)) as u8; size];
     let event = Event::bytes("test", data).id(format!("{}-{position}", topic.0)).source("/rig");
-    event.key(&format!("key-{}", position % 3)).encode().unwrap()
+    event.key(format!("key-{}", position % 3)).encode().unwrap()
 }
 
 pub(super) fn append_at(topic: TopicId, first: Position, sizes: &[usize], stored: UnixMillis) -> Op {
