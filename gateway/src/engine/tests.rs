@@ -107,7 +107,7 @@ impl Rig {
 
     /// Events with so many keys in turn.
     fn publish_keys(&mut self, count: u64, keys: u64) {
-        let event = |n: u64| Event::text("t", "x").id(n.to_string()).source("/s").key(&(n % keys).to_string());
+        let event = |n: u64| Event::text("t", "x").id(n.to_string()).source("/s").key((n % keys).to_string());
         let ids = self.next_id..self.next_id + count;
         self.next_id += count;
         self.publish_run(&ids.map(|n| event(n).encode().unwrap()).collect(), None);
