@@ -22,7 +22,8 @@ Examples:
   meshwire pub orders --data '{\"id\": 1}' --type order.created
   meshwire sub orders --group billing
 
-Exit codes: 0 done, 1 some failed, 2 usage, 3 gateway unreachable, 4 refused by the gateway";
+Exit codes: 0 done, 1 some failed, 2 wrong arguments, or all input is wrong, 3 gateway unreachable,
+4 refused by the gateway";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {

@@ -12,7 +12,8 @@ pub(crate) enum Exit {
     Done = 0,
     /// Something failed that fits no other code, or a part of many.
     Failed = 1,
-    /// Arguments, environment or configuration are wrong. Also clap's own code.
+    /// Arguments, environment, configuration or all of the input are wrong: nothing was
+    /// sent. Also clap's own code.
     Usage = 2,
     /// No gateway could be reached.
     Unreachable = 3,

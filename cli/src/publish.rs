@@ -1,12 +1,12 @@
 //! `meshwire pub`: events from a file, or one from the command line.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use clap::{ArgGroup, Args};
-use meshwire::{Event, Mesh, PendingReceipt, Receipt};
+use meshwire::{ErrorKind, Event, Mesh, PendingReceipt, Receipt};
 use meshwire_proto::TopicName;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -71,11 +71,13 @@ impl Publish {
         logs::start_from_environment()?;
         let mut source = self.source()?;
         let Some(mesh) = self.server.connect(&mut stop).await? else {
-            output::note("interrupted before a gateway was reached: 0 events acknowledged");
+            output::note("published 0, interrupted before a gateway was reached");
             return Ok(Exit::Failed);
         };
         let topic = self.topic.as_str();
-        let mut publisher = Publisher { mesh: &mesh, topic, pending: VecDeque::new(), tally: Tally::new(self.json) };
+        let name = self.file.as_deref().map_or_else(String::new, source_name);
+        let tally = Tally::new(self.json);
+        let mut publisher = Publisher { mesh: &mesh, topic, source: name, pending: VecDeque::new(), tally };
         let interrupted = publisher.feed(&mut source, &mut stop).await;
         drop(source);
         let finished = if interrupted {
@@ -96,7 +98,7 @@ impl Publish {
     fn source(&self) -> Result<mpsc::Receiver<Batch>, Failure> {
         if let Some(path) = &self.file {
             return read_in_background(path)
-                .map_err(|cause| Failure::new(Exit::Usage, format!("{} cannot be read: {cause}", path.display())));
+                .map_err(|cause| Failure::new(Exit::Usage, format!("{} cannot be read: {cause}", source_name(path))));
         }
         let place = Place { number: 1, line: None, by_line: false };
         let (sender, source) = mpsc::channel(1);
@@ -128,10 +130,16 @@ impl Publish {
     }
 }
 
+fn source_name(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+}
+
 /// Keeps many publishes on their way and takes their receipts in order.
 struct Publisher<'a> {
     mesh: &'a Mesh,
     topic: &'a str,
+    /// The name of what is read.
+    source: String,
     pending: VecDeque<(Place, PendingReceipt)>,
     tally: Tally,
 }
@@ -151,7 +159,7 @@ impl Publisher<'_> {
             let items = match batch {
                 None => return false,
                 Some(Err(cause)) => {
-                    self.tally.failed(&"the source", &format!("cannot be read further: {cause}"));
+                    self.tally.bad(&self.source, &format!("cannot be read further: {cause}"));
                     return false;
                 }
                 Some(Ok(items)) => items,
@@ -170,15 +178,19 @@ impl Publisher<'_> {
             let event = match event {
                 Ok(event) => event,
                 Err(problem) => {
-                    self.tally.failed(&place, &problem);
+                    self.tally.bad(&place, &format!("{problem} ({})", ErrorKind::Invalid));
                     continue;
                 }
             };
             match self.mesh.publish_start(self.topic, event).await {
                 Ok(receipt) => self.pending.push_back((place, receipt)),
                 Err(error) => {
-                    self.tally.refused(place, &error);
-                    if error.kind() == meshwire::ErrorKind::Closed {
+                    match error.kind() {
+                        // Found out here, before it was sent.
+                        ErrorKind::Invalid | ErrorKind::TooLarge => self.tally.bad(&place, &sentence(&error)),
+                        _ => self.tally.refused(place, &error),
+                    }
+                    if error.kind() == ErrorKind::Closed {
                         return true;
                     }
                 }
@@ -237,6 +249,11 @@ struct ReceiptLine {
     duplicate: bool,
 }
 
+/// An error behind a place: the command and its topic are known.
+fn sentence(error: &meshwire::Error) -> String {
+    format!("{} ({})", error.message(), error.kind())
+}
+
 /// What became of the events, for the last line and the exit code.
 struct Tally {
     json: bool,
@@ -246,6 +263,8 @@ struct Tally {
     failed: u64,
     /// Of the failed: those that the gateway said no to.
     refused: u64,
+    /// Of the failed: those that were never sent, since the input is wrong.
+    bad: u64,
     unanswered: u64,
     interrupted: bool,
 }
@@ -253,7 +272,17 @@ struct Tally {
 impl Tally {
     const fn new(json: bool) -> Self {
         let lines = String::new();
-        Self { json, lines, published: 0, duplicates: 0, failed: 0, refused: 0, unanswered: 0, interrupted: false }
+        Self {
+            json,
+            lines,
+            published: 0,
+            duplicates: 0,
+            failed: 0,
+            refused: 0,
+            bad: 0,
+            unanswered: 0,
+            interrupted: false,
+        }
     }
 
     fn published(&mut self, place: Place, receipt: &Receipt) {
@@ -277,9 +306,14 @@ impl Tally {
         }
     }
 
+    fn bad(&mut self, place: &dyn std::fmt::Display, problem: &str) {
+        self.bad += 1;
+        self.failed(place, problem);
+    }
+
     fn refused(&mut self, place: Place, error: &meshwire::Error) {
         self.refused += u64::from(exit::of(error.kind()) == Exit::Refused);
-        self.failed(&place, &error.to_string());
+        self.failed(&place, &sentence(error));
     }
 
     /// Prints the receipts so far. A reader that is gone does not stop the publishing.
@@ -304,10 +338,10 @@ impl Tally {
             line += &format!(", failed {}", self.failed);
         }
         if self.interrupted {
-            output::note(format_args!(
-                "interrupted: {} events acknowledged, {} without an answer; those may be kept or not",
-                self.published, self.unanswered
-            ));
+            line += ", interrupted";
+        }
+        if self.unanswered > 0 {
+            line += &format!("; {} without an answer, which may be kept or not", self.unanswered);
         }
         // Receipts own standard output when they are asked for.
         if self.json {
@@ -319,12 +353,11 @@ impl Tally {
     }
 
     const fn exit(&self) -> Exit {
-        if self.failed == 0 && !self.interrupted {
-            Exit::Done
-        } else if self.published == 0 && self.refused > 0 && self.refused == self.failed && !self.interrupted {
-            Exit::Refused
-        } else {
-            Exit::Failed
+        match (self.failed, self.published, self.interrupted) {
+            (0, _, false) => Exit::Done,
+            (failed, 0, false) if failed == self.bad => Exit::Usage,
+            (failed, 0, false) if failed == self.refused => Exit::Refused,
+            _ => Exit::Failed,
         }
     }
 }

@@ -158,7 +158,8 @@ fn raise_open_files() {
     if limit.current != limit.maximum {
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
         if let Err(cause) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!(%cause, "the number of open files stays at {:?}", limit.current);
+            let most = limit.current.unwrap_or(u64::MAX);
+            tracing::warn!(%cause, "the number of open files stays at {most}");
         }
     }
 }

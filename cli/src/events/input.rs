@@ -98,8 +98,16 @@ fn parse(text: &[u8], by_line: bool) -> Result<Event, String> {
 /// Opens a file, or standard input for `-`, and reads it on a thread of its own,
 /// which may hang in a read for ever; the process does not wait for it.
 pub(crate) fn read_in_background(path: &Path) -> io::Result<mpsc::Receiver<Batch>> {
-    let source: Box<dyn Read + Send> =
-        if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
+    let source: Box<dyn Read + Send> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        let file = File::open(path)?;
+        // A directory can be opened; only its first read would fail.
+        if file.metadata()?.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
+        }
+        Box::new(file)
+    };
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     thread::Builder::new().name("input".to_owned()).spawn(move || {
         let mut input = Input::new(source);

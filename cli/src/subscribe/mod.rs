@@ -170,7 +170,7 @@ impl Printer<'_> {
         while let Some(delivery) = next {
             if delivery.gap() > 0 {
                 let (gap, position) = (delivery.gap(), delivery.position());
-                output::note(format_args!("retention removed {gap} events before position {position}"));
+                output::note(format_args!("position {position}: retention removed {gap} events before it"));
             }
             self.show(delivery, &mut text, &mut written);
             next = if text.len() < BATCH_BYTES && self.left != Some(0) { self.at_hand() } else { None };
@@ -201,11 +201,11 @@ impl Printer<'_> {
         let position = delivery.position();
         let problem = match timeout(GRACE, delivery.ack_confirmed()).await {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => format!("{} ({})", error.message(), error.kind()),
             Err(_) => "the gateway does not answer".to_owned(),
         };
         self.failures += 1;
-        output::note(format_args!("position {position} was printed and may come again: {problem}"));
+        output::note(format_args!("position {position}: printed, and it may come again: {problem}"));
     }
 
     fn show(&mut self, delivery: Delivery, text: &mut String, written: &mut Vec<Delivery>) {

@@ -40,6 +40,7 @@ fn wrong_arguments_exit_2_and_say_what_is_accepted() {
         (&["pub", "orders", "--file", "-", "--data", "x"], "cannot be used with"),
         (&["pub", "orders", "--file", "-", "--key", "k"], "cannot be used with '--key <KEY>'"),
         (&["pub", "orders", "--file", "no/such/file"], "no/such/file cannot be read"),
+        (&["pub", "orders", "--file", "."], "error: . cannot be read: it is a directory"),
         (&["sub", "$sys"], "does not begin with $"),
         (&["sub", "orders", "--group", "a/b"], "group name \"a/b\" holds '/'"),
         (&["sub", "orders", "--start", "yesterday"], "write earliest, latest or a position"),

@@ -34,7 +34,7 @@ fn a_bad_line_is_named_and_the_others_are_published() {
         (told[4], "line 8: ", "not an RFC 3339 time"),
         (told[5], "line 9: ", "none of specversion, id, source, type and data is there"),
     ] {
-        assert!(note.starts_with(start) && note.contains(part), "{note}");
+        assert!(note.starts_with(start) && note.contains(part) && note.ends_with(" (INVALID)"), "{note}");
     }
     assert_eq!(gateway.all_ids("orders"), ["a", "b", "h"]);
 }
@@ -167,6 +167,17 @@ fn when_the_gateway_refuses_every_event_the_exit_code_is_4() {
     );
     gateway.run(&["topics", "create", "orders"]);
     assert_eq!(gateway.run(&["pub", "orders", "--data", "x"]).code, Some(0));
+}
+
+#[test]
+fn when_all_input_is_wrong_the_exit_code_is_2_and_nothing_was_sent() {
+    let gateway = Gateway::start();
+    let ended = gateway.run(&["pub", "orders", "--data", "x", "--type", "a\u{1}b"]);
+    assert_eq!((ended.code, &*ended.out), (Some(2), "published 0, failed 1\n"));
+    assert_eq!(ended.notes(), ["event: attribute type holds the control character 0x01 (INVALID)"]);
+    let ended = gateway.run_with(&["pub", "orders", "--file", "-"], "nonsense\n{\"Upper\":1}\n");
+    assert_eq!((ended.code, &*ended.out), (Some(2), "published 0, failed 2\n"), "{}", ended.err);
+    assert_eq!(gateway.run(&["topics", "list"]).out, "no topics\n");
 }
 
 #[test]

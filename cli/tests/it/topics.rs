@@ -50,5 +50,5 @@ fn a_gateway_in_memory_refuses_a_topic_that_must_be_on_disk() {
     let gateway = Gateway::start();
     let refused = gateway.run(&["topics", "create", "orders", "--durability", "synced"]);
     assert_eq!(refused.code, Some(4));
-    assert!(refused.err.contains("UNSUPPORTED"), "{}", refused.err);
+    assert!(refused.err.contains("UNSUPPORTED") && refused.err.contains("cannot be synced"), "{}", refused.err);
 }

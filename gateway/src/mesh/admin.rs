@@ -54,7 +54,7 @@ impl Mesh {
     ) -> Result<(admin::Answer, Ticket), Refusal> {
         let described = self.describe(topic);
         let differs = if durability.is_some_and(|d| d != topic.durability) {
-            Some(format!("durability {:?}", topic.durability))
+            Some(format!("durability {}", topic.durability))
         } else if retention_ms.is_some_and(|r| r != described.retention_ms) {
             Some(format!("a retention of {} ms", described.retention_ms))
         } else {

@@ -55,7 +55,7 @@ impl Inner {
         let durability = asked.durability.unwrap_or(strongest);
         if durability > strongest {
             let text =
-                format!("topic {name} cannot be {durability:?}: this gateway keeps nothing on disk (option memory)");
+                format!("topic {name} cannot be {durability}: this gateway keeps nothing on disk (option memory)");
             return Err(Refusal::new(ErrorKind::Unsupported, text));
         }
         if durability > Durability::Memory

@@ -5,6 +5,7 @@
 //! never waits in a call: what takes time is answered through [`Completions`].
 //! A store knows nothing above it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -51,6 +52,17 @@ pub enum Durability {
     Written,
     /// On disk: survives power loss.
     Synced,
+}
+
+/// As it is written by who creates a topic.
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Written => "written",
+            Self::Synced => "synced",
+        })
+    }
 }
 
 /// Consecutive stored events of one topic: the bytes that the log wrote are the
