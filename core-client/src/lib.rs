@@ -48,6 +48,7 @@ mod consume;
 mod delivery;
 mod driver;
 mod error;
+mod group_settings;
 mod identity;
 mod inbox;
 mod outbox;
@@ -66,6 +67,7 @@ pub use connect::{Connect, connect};
 pub use consume::Consume;
 pub use delivery::Delivery;
 pub use error::{Error, Result};
+pub use group_settings::GroupSettings;
 pub use meshwire_proto::{
     AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, UnixMillis, codec,
 };

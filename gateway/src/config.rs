@@ -37,6 +37,7 @@ pub struct Config {
     pub max_suspended: usize,
     pub suspended_bytes: u64,
     pub retention: Duration,
+    pub dead_letter_retention: Duration,
     /// 0: 80 % of what was free at first start.
     pub max_disk: u64,
     pub on_store_failure: OnStoreFailure,
@@ -75,6 +76,7 @@ impl Default for Config {
             max_suspended: size(&options::MAX_SUSPENDED),
             suspended_bytes: options::SUSPENDED_BYTES.default,
             retention: options::RETENTION.default_duration(),
+            dead_letter_retention: options::DEAD_LETTER_RETENTION.default_duration(),
             max_disk: options::MAX_DISK.default,
             on_store_failure: OnStoreFailure::Exit,
             limits: EventLimits::default(),
@@ -106,6 +108,7 @@ impl Config {
             max_groups: self.max_groups,
             max_topic_groups: self.max_topic_groups,
             retention_ms: u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX),
+            dead_letter_retention_ms: u64::try_from(self.dead_letter_retention.as_millis()).unwrap_or(u64::MAX),
             limits: self.limits,
             dedup_ids: self.dedup_ids,
             dedup_window: self.dedup_window,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use meshwire::session::{Config, Output, Session, SettleInput, Start, State, SubscribeSpec, SubscriptionId};
 use meshwire_proto::frame::{DeliverRun, FrameParser, SettleKind};
+use meshwire_proto::wire::admin::GroupSettings;
 use meshwire_proto::{ErrorKind, Event, EventLimits, EventView, GroupName, Moment, TopicName};
 
 use crate::history::{Delivered, Given, History, Published, Topic};
@@ -114,7 +115,12 @@ impl Client {
             topic: name,
             group: group.map(|_| group_name),
             start: Some(Start::Earliest),
-            ack_wait_ms: if group.is_some() { ACK_WAIT.as_millis() as u32 } else { 0 },
+            settings: GroupSettings {
+                ack_wait_ms: group.map(|_| ACK_WAIT.as_millis() as u32),
+                max_failures: Some(0),
+                backoff_min_ms: Some(if group == Some(0) { 0 } else { 200 }),
+                ..GroupSettings::default()
+            },
             max_events: rng.u32(4..64),
             max_bytes: 1 << 20,
         };
@@ -382,11 +388,10 @@ impl Client {
             first: work.number,
             count: 1,
             kind: work.kind,
-            delay_ms: 0,
+            delay_ms: None,
+            reason: None,
             confirm,
         };
-        if let Err(failure) = self.session.settle(input) {
-            history.complaints.push(format!("client {}: a settle was refused: {failure:?}", self.index));
-        }
+        self.session.settle(input);
     }
 }

@@ -32,10 +32,6 @@ impl Failure {
         Self { retry_after: after, ..Self::new(kind, message) }
     }
 
-    pub(super) fn later(what: &str) -> Self {
-        Self::new(ErrorKind::Unsupported, format!("{what} comes with a later version of meshwire"))
-    }
-
     pub(super) fn lease_lost() -> Self {
         Self::new(
             ErrorKind::LeaseLost,

@@ -30,10 +30,11 @@ mod subscribe;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use meshwire_proto::frame::{ClientFrame, SettleKind, begin_frame, end_frame};
+use meshwire_proto::frame::{ClientFrame, SettleKind, SettleRange, begin_frame, end_frame};
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{EventRun, Moment, TopicName, options};
 
@@ -109,7 +110,7 @@ pub struct Session {
 }
 
 /// A settle as the caller means it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettleInput {
     /// Whose deliveries.
     pub subscription: SubscriptionId,
@@ -121,8 +122,10 @@ pub struct SettleInput {
     pub count: u32,
     /// What happens to them.
     pub kind: SettleKind,
-    /// For a nack: when to deliver again. This version accepts only 0.
-    pub delay_ms: u32,
+    /// For a nack: when to deliver again; `None` for when the group's settings say.
+    pub delay_ms: Option<u32>,
+    /// For a nack and a reject: why.
+    pub reason: Option<Arc<str>>,
     /// Asks for [`Output::Settled`] with this token.
     pub confirm: Option<u64>,
 }
@@ -218,34 +221,28 @@ impl Session {
 
     /// Settles deliveries. Those of a session that is gone are dropped and
     /// counted, or answered `LEASE_LOST` where an answer is asked for.
-    ///
-    /// # Errors
-    /// `UNSUPPORTED` for what this version does not do: a nack with a delay,
-    /// reject and extend.
-    pub fn settle(&mut self, input: SettleInput) -> Result<(), Failure> {
-        let later = match input.kind {
-            SettleKind::Ack => None,
-            SettleKind::Nack => (input.delay_ms > 0).then_some("a nack with a delay"),
-            SettleKind::Reject => Some("reject"),
-            _ => Some("extend"),
-        };
-        if let Some(what) = later {
-            return Err(Failure::later(what));
-        }
+    pub fn settle(&mut self, input: SettleInput) {
         let found = self.subscriptions.get(input.subscription);
         let Some(wire) = found.filter(|s| s.generation == input.generation && s.wire > 0).map(|s| s.wire) else {
             match input.confirm {
                 Some(token) => self.output.push_back(Output::Settled { token, result: Err(Failure::lease_lost()) }),
+                None if input.kind == SettleKind::Extend => {}
                 None => self.stats.settles_dropped += u64::from(input.count),
             }
-            return Ok(());
+            return;
         };
-        let range = settle::range(wire, input.first, input.count, input.kind);
+        let range = SettleRange {
+            subscription: wire,
+            first_delivery: input.first,
+            count: input.count,
+            kind: input.kind,
+            delay_ms: input.delay_ms,
+            reason: input.reason.map(|r| r.to_string()).unwrap_or_default(),
+        };
         match input.confirm {
             Some(token) => self.settles.push_confirmed(range, token),
             None => self.settles.push(range),
         }
-        Ok(())
     }
 
     /// Sends an administrative command, `meshwire.admin.v1.Command`; gives the

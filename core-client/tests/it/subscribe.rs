@@ -222,13 +222,27 @@ async fn an_event_that_cannot_be_read_is_an_item_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn settles_of_a_later_version_are_refused_and_leave_the_delivery_to_be_settled() {
+async fn a_nack_has_its_delay_a_reject_its_reason_and_an_extension_settles_nothing() {
     let (_mesh, mut orders, mut gateway, number, _listener) = subscribed(Some("g"), 256).await;
-    gateway.deliver(number, 1, numbered(1..=1)).await;
-    let delivery = orders.try_next().await.unwrap().unwrap();
-    for refused in [delivery.reject("no"), delivery.extend(), delivery.nack_after(Duration::from_secs(1))] {
-        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported);
-    }
-    delivery.ack();
-    assert_eq!(gateway.ranges().await, [(1, 1, SettleKind::Ack)]);
+    gateway.deliver(number, 1, numbered(1..=4)).await;
+    let mut next = async || orders.try_next().await.unwrap().unwrap();
+    let (first, second, third, fourth) = (next().await, next().await, next().await, next().await);
+    first.extend();
+    second.nack_after(Duration::from_secs(5));
+    third.nack_after(Duration::ZERO);
+    fourth.reject("too \u{20ac}xpensive");
+    first.ack();
+    let told: Vec<_> =
+        gateway.settle().await.ranges.into_iter().map(|r| (r.first_delivery, r.kind, r.delay_ms, r.reason)).collect();
+    let said = |n, kind, delay: Option<u32>, why: &str| (n, kind, delay, why.to_owned());
+    assert_eq!(
+        told,
+        [
+            said(1, SettleKind::Extend, None, ""),
+            said(2, SettleKind::Nack, Some(5000), ""),
+            said(3, SettleKind::Nack, Some(0), ""),
+            said(4, SettleKind::Reject, None, "too \u{20ac}xpensive"),
+            said(1, SettleKind::Ack, None, ""),
+        ]
+    );
 }

@@ -29,7 +29,7 @@ pub use subscribe::{SettleAnswers, SettleRequest, SubscribeRequest};
 pub use topics::TopicRef;
 
 // What an ingress needs of the words below the mesh.
-pub use crate::engine::{Credit, Leaving, SettleAnswer, SubscriptionKey};
+pub use crate::engine::{Credit, Leaving, SettleAnswer, SettleAs, SubscriptionKey};
 pub use crate::store::{ProducerMark, Ticket, Watermark};
 
 use crate::clock::Clock;
@@ -54,6 +54,8 @@ pub struct MeshConfig {
     pub max_topic_groups: usize,
     /// Retention of topics that do not say, in milliseconds.
     pub retention_ms: u64,
+    /// How long dead letters stay at least readable, in milliseconds.
+    pub dead_letter_retention_ms: u64,
     /// Sizes an event must keep to.
     pub limits: EventLimits,
     /// Most identities remembered, over all shards.

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use meshwire_proto::frame::SettleKind;
+use meshwire_proto::wire::admin;
 use meshwire_proto::{ErrorKind, GroupName};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::delivery::Sink;
 use crate::engine::{
-    Credit, GroupSpec, Leaving, SettleAnswer, SubscribeError, SubscribeSpec, Subscribed, SubscriptionKey,
+    Credit, GroupSpec, Leaving, SettleAnswer, SettleAs, SubscribeError, SubscribeSpec, Subscribed, SubscriptionKey,
 };
 use crate::store::{GroupId, Position, Ticket};
 
@@ -21,19 +20,19 @@ pub struct SubscribeRequest {
     pub group: Option<GroupName>,
     /// First position; `None` for behind the last event of now.
     pub start: Option<Position>,
-    /// `None`: what the group has, or the default.
-    pub ack_wait: Option<Duration>,
+    /// What the group is to be like.
+    pub settings: admin::GroupSettings,
     /// Most unsettled.
     pub credit: Credit,
 }
 
 /// What a consumer says of consecutive deliveries.
 #[derive(Clone, Debug)]
-pub struct SettleRequest {
+pub struct SettleRequest<'a> {
     /// Delivery numbers.
     pub numbers: std::ops::Range<u64>,
     /// What happens to them.
-    pub kind: SettleKind,
+    pub how: SettleAs<'a>,
     /// Start a commit for it.
     pub confirm: bool,
 }
@@ -84,17 +83,16 @@ impl Mesh {
         let group = request.group.map(|name| GroupSpec {
             name,
             new_id: GroupId(self.inner.next_group.fetch_add(1, Ordering::Relaxed)),
-            ack_wait: request.ack_wait,
-            default_ack_wait: meshwire_proto::options::ACK_WAIT.default_duration(),
+            settings: request.settings,
             most: if may_create { max_topic_groups } else { 0 },
         });
         let spec = SubscribeSpec { group, start: request.start, credit: request.credit };
         let mut shard = shard::lock(self.shard(topic)?);
         let now = self.now();
-        let subscribed = shard.engine.subscribe(topic.id, key, spec).map_err(|e| match &e {
+        let subscribed = shard.engine.subscribe(now, topic.id, key, spec).map_err(|e| match &e {
             SubscribeError::NoTopic => Refusal::new(ErrorKind::TopicNotFound, e.to_string()),
             SubscribeError::Conflict { .. } => Refusal::new(ErrorKind::GroupConflict, e.to_string()),
-            SubscribeError::InUse(_) => Refusal::new(ErrorKind::Invalid, e.to_string()),
+            SubscribeError::InUse(_) | SubscribeError::Setting(_) => Refusal::new(ErrorKind::Invalid, e.to_string()),
             SubscribeError::Full { group, has } => {
                 let (of, option) = if may_create {
                     (format!("topic {name} has {has} groups"), "max_topic_groups")
@@ -136,12 +134,12 @@ impl Mesh {
         caller: &Caller,
         (topic, name): (TopicRef, &str),
         key: SubscriptionKey,
-        asked: SettleRequest,
+        asked: SettleRequest<'_>,
     ) -> Result<SettleAnswers, Refusal> {
         self.authorize(caller, Action::Subscribe, name)?;
         let mut shard = shard::lock(self.shard(topic)?);
         let now = self.now();
-        let answers = shard.engine.settle(now, topic.id, key, asked.numbers, asked.kind);
+        let answers = shard.engine.settle(now, topic.id, key, asked.numbers, asked.how);
         self.inner.commit(&mut shard, now, asked.confirm);
         let ticket = shard.engine.ticket(topic.id);
         self.inner.deliver(&mut shard, now, None);

@@ -5,6 +5,7 @@
 //! never waits in a call: what takes time is answered through [`Completions`].
 //! A store knows nothing above it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +15,9 @@ use meshwire_proto::{ErrorKind, EventRun, GroupName, TopicName, UnixMillis};
 
 pub mod log;
 pub mod memory;
+mod settings;
+
+pub use settings::{Difference, GroupSettings};
 
 /// A topic inside this gateway. Never reused in a data directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +25,7 @@ pub struct TopicId(pub u32);
 
 impl TopicId {
     const MEMORY: u32 = 1 << 31;
+    const DEAD_LETTERS: u32 = 1 << 30;
 
     /// An id for a topic of durability `memory`: such topics are never logged,
     /// and their ids tell them apart without a look-up.
@@ -33,6 +38,25 @@ impl TopicId {
     #[must_use]
     pub const fn is_memory(self) -> bool {
         self.0 & Self::MEMORY != 0
+    }
+
+    /// Where the dead letters of this topic's groups are: a topic of the gateway's own. Without a log they are in
+    /// memory, else never.
+    #[must_use]
+    pub const fn dead_letters(self, logged: bool) -> Self {
+        Self(self.number() | Self::DEAD_LETTERS | if logged { 0 } else { Self::MEMORY })
+    }
+
+    /// Whether it is one of those.
+    #[must_use]
+    pub const fn is_dead_letters(self) -> bool {
+        self.0 & Self::DEAD_LETTERS != 0
+    }
+
+    /// What a topic and its dead letters have in common.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0 & !(Self::MEMORY | Self::DEAD_LETTERS)
     }
 }
 
@@ -178,8 +202,59 @@ pub struct Append {
 pub enum Outcome {
     /// Done: never delivered to the group again.
     Acked,
-    /// One more failure: nacked, lease ended, or member lost.
-    Failed,
+    /// One more failure: nacked, or the lease ended.
+    Failed {
+        /// When, in stored time.
+        at: UnixMillis,
+        /// How long it waits from then on.
+        delay_ms: u32,
+    },
+    /// One more failure: its member was lost with it.
+    Lost {
+        /// When, in stored time.
+        at: UnixMillis,
+    },
+    /// It is to be a dead letter.
+    Rejected {
+        /// When, in stored time.
+        at: UnixMillis,
+    },
+}
+
+/// What is known of an event that has failed and is not settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failure {
+    /// How often.
+    pub count: u32,
+    /// How often of them its member was lost with it.
+    pub lost: u32,
+    /// When it failed first.
+    pub first: UnixMillis,
+    /// When it failed last.
+    pub last: UnixMillis,
+    /// How long it waits after the last time.
+    pub delay_ms: u32,
+    /// It was rejected.
+    pub rejected: bool,
+}
+
+impl Failure {
+    /// Counts one more. An ack is none.
+    pub fn add(&mut self, outcome: Outcome) {
+        let (at, delay_ms) = match outcome {
+            Outcome::Acked => return,
+            Outcome::Failed { at, delay_ms } => (at, delay_ms),
+            Outcome::Lost { at } | Outcome::Rejected { at } => (at, 0),
+        };
+        if self.count == 0 {
+            self.first = at;
+        }
+        self.count = self.count.saturating_add(1);
+        self.lost += u32::from(matches!(outcome, Outcome::Lost { .. }));
+        self.rejected |= matches!(outcome, Outcome::Rejected { .. });
+        self.last = self.last.max(at);
+        self.delay_ms = delay_ms;
+    }
 }
 
 /// One operation. A batch of them is kept whole or not at all.
@@ -196,7 +271,7 @@ pub enum Op {
         /// How long its events stay at least readable, in milliseconds.
         retention_ms: u64,
     },
-    /// A new group.
+    /// A new group, or other settings of one.
     Group {
         /// Its topic.
         topic: TopicId,
@@ -206,8 +281,8 @@ pub enum Op {
         name: GroupName,
         /// First position it gets.
         start: Position,
-        /// Its ack wait in milliseconds.
-        ack_wait_ms: u32,
+        /// How it delivers.
+        settings: GroupSettings,
     },
     /// New events.
     Append(Append),
@@ -220,6 +295,50 @@ pub enum Op {
         /// `(first position, count, outcome)`.
         ranges: Vec<(Position, u32, Outcome)>,
     },
+    /// What has become of dead letters.
+    Graves {
+        /// The topic of dead letters.
+        topic: TopicId,
+        /// In order.
+        changes: Vec<(Position, Change)>,
+    },
+}
+
+/// A dead letter that is not settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grave {
+    /// Whose it is.
+    pub group: GroupName,
+    /// Hash of its key if the key waits for it, else 0.
+    pub key: u64,
+    /// It was given back to the group.
+    pub redriven: bool,
+}
+
+/// What happened to a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It has become one.
+    Buried(Grave),
+    /// It was given back to its group.
+    Redriven,
+    /// It is settled, or was removed.
+    Gone,
+}
+
+impl Change {
+    /// Makes the change.
+    pub fn apply(self, position: Position, graves: &mut BTreeMap<Position, Grave>) {
+        match self {
+            Self::Buried(grave) => drop(graves.insert(position, grave)),
+            Self::Gone => drop(graves.remove(&position)),
+            Self::Redriven => {
+                if let Some(grave) = graves.get_mut(&position) {
+                    grave.redriven = true;
+                }
+            }
+        }
+    }
 }
 
 impl Op {
@@ -227,7 +346,10 @@ impl Op {
     #[must_use]
     pub const fn topic(&self) -> TopicId {
         match self {
-            Self::Topic { topic, .. } | Self::Group { topic, .. } | Self::Settle { topic, .. } => *topic,
+            Self::Topic { topic, .. }
+            | Self::Group { topic, .. }
+            | Self::Settle { topic, .. }
+            | Self::Graves { topic, .. } => *topic,
             Self::Append(append) => append.topic,
         }
     }

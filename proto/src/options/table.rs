@@ -29,6 +29,18 @@ pub const SESSION_BYTES: Bounded = Bounded { name: "session_bytes", default: 671
 /// How long a consumer may hold a delivery before it comes again.
 pub const ACK_WAIT: Bounded = Bounded { name: "ack_wait", default: 30000, min: 1000, max: 43200000, meaning: "How long a consumer may hold a delivery before it comes again." };
 
+/// Failures of an event (nack, ended lease, lost member) after which it is a dead letter of its group. 0: never.
+pub const MAX_FAILURES: Bounded = Bounded { name: "max_failures", default: 5, min: 0, max: 1000000, meaning: "Failures of an event (nack, ended lease, lost member) after which it is a dead letter of its group. 0: never." };
+
+/// An event that has failed and was stored longer ago than this is a dead letter of its group. 0: never.
+pub const MAX_AGE: Bounded = Bounded { name: "max_age", default: 0, min: 0, max: 31536000000, meaning: "An event that has failed and was stored longer ago than this is a dead letter of its group. 0: never." };
+
+/// Delay after an event's first nack that names none; it doubles with every failure, up to backoff_max, and up to 20 % are added at random.
+pub const BACKOFF_MIN: Bounded = Bounded { name: "backoff_min", default: 1000, min: 0, max: 43200000, meaning: "Delay after an event's first nack that names none; it doubles with every failure, up to backoff_max, and up to 20 % are added at random." };
+
+/// Longest delay after a nack that names none.
+pub const BACKOFF_MAX: Bounded = Bounded { name: "backoff_max", default: 60000, min: 0, max: 43200000, meaning: "Longest delay after a nack that names none." };
+
 /// Handlers of one consume call that run at once; events of one key never do.
 pub const HANDLER_CONCURRENCY: Bounded = Bounded { name: "handler_concurrency", default: 1, min: 1, max: 65536, meaning: "Handlers of one consume call that run at once; events of one key never do." };
 
@@ -76,6 +88,9 @@ pub const SUSPENDED_BYTES: Bounded = Bounded { name: "suspended_bytes", default:
 
 /// Age after which a topic's events may be removed.
 pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, min: 1000, max: 315360000000, meaning: "Age after which a topic's events may be removed." };
+
+/// How long dead letters stay at least readable.
+pub const DEAD_LETTER_RETENTION: Bounded = Bounded { name: "dead_letter_retention", default: 2592000000, min: 1000, max: 31536000000000, meaning: "How long dead letters stay at least readable." };
 
 /// Most bytes of the data directory. 0: 80 % of the space that was free at first start; else at least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes.
 pub const MAX_DISK: Bounded = Bounded { name: "max_disk", default: 0, min: 0, max: 1152921504606846976, meaning: "Most bytes of the data directory. 0: 80 % of the space that was free at first start; else at least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes." };

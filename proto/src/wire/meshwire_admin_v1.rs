@@ -30,6 +30,69 @@ pub mod answer {
         Topics(super::TopicList),
     }
 }
+/// How a group delivers. Absent: what the group has, or the default if it is new.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupSettings {
+    /// How long a delivery may stay unsettled, in milliseconds.
+    #[prost(uint32, optional, tag = "1")]
+    pub ack_wait_ms: ::core::option::Option<u32>,
+    /// Failures after which an event is a dead letter. 0: never.
+    #[prost(uint32, optional, tag = "2")]
+    pub max_failures: ::core::option::Option<u32>,
+    /// An event that failed and is older becomes a dead letter. 0: never.
+    #[prost(uint64, optional, tag = "3")]
+    pub max_age_ms: ::core::option::Option<u64>,
+    /// Delay after the first nack that names none; it doubles with every failure.
+    #[prost(uint32, optional, tag = "4")]
+    pub backoff_min_ms: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "5")]
+    pub backoff_max_ms: ::core::option::Option<u32>,
+    /// What the other events of a key do after a dead letter.
+    #[prost(enumeration = "AfterDeadLetter", optional, tag = "6")]
+    pub after_dead_letter: ::core::option::Option<i32>,
+    /// One unsettled event a key.
+    #[prost(bool, optional, tag = "7")]
+    pub strict_order: ::core::option::Option<bool>,
+    /// Most unsettled deliveries of all members together. 0: no limit.
+    #[prost(uint32, optional, tag = "8")]
+    pub max_in_flight: ::core::option::Option<u32>,
+    /// Most deliveries a second of all members together. 0: no limit.
+    #[prost(uint32, optional, tag = "9")]
+    pub max_rate: ::core::option::Option<u32>,
+}
+/// An event that a group gave up.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetter {
+    /// Its place among the dead letters of the topic: names it in other commands.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(string, tag = "2")]
+    pub group: ::prost::alloc::string::String,
+    /// Where the event is, or was, in its topic.
+    #[prost(uint64, tag = "3")]
+    pub position: u64,
+    #[prost(enumeration = "DeathReason", tag = "4")]
+    pub reason: i32,
+    #[prost(uint32, tag = "5")]
+    pub failures: u32,
+    #[prost(uint32, tag = "6")]
+    pub attempts: u32,
+    /// What the consumer said at the last failure.
+    #[prost(string, tag = "7")]
+    pub error: ::prost::alloc::string::String,
+    #[prost(int64, tag = "8")]
+    pub first_failure_unix_ms: i64,
+    #[prost(int64, tag = "9")]
+    pub last_failure_unix_ms: i64,
+    #[prost(int64, tag = "10")]
+    pub stored_unix_ms: i64,
+    /// It was given back to its group and is not settled yet.
+    #[prost(bool, tag = "11")]
+    pub redriven: bool,
+    /// io.cloudevents.v1.CloudEvent, opaque. Always the last field.
+    #[prost(bytes = "bytes", tag = "15")]
+    pub event: ::prost::bytes::Bytes,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateTopic {
     #[prost(string, tag = "1")]
@@ -120,6 +183,72 @@ impl Durability {
             "MEMORY" => Some(Self::Memory),
             "WRITTEN" => Some(Self::Written),
             "SYNCED" => Some(Self::Synced),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AfterDeadLetter {
+    Unspecified = 0,
+    /// They go on.
+    Continue = 1,
+    /// They wait until the dead letter is redriven and acked, or purged.
+    Hold = 2,
+}
+impl AfterDeadLetter {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "AFTER_DEAD_LETTER_UNSPECIFIED",
+            Self::Continue => "CONTINUE",
+            Self::Hold => "HOLD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "AFTER_DEAD_LETTER_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONTINUE" => Some(Self::Continue),
+            "HOLD" => Some(Self::Hold),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DeathReason {
+    Unspecified = 0,
+    /// It failed as often as the group's max_failures.
+    Failures = 1,
+    /// A consumer rejected it.
+    Rejected = 2,
+    /// It had failed and was older than the group's max_age.
+    Age = 3,
+}
+impl DeathReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DEATH_REASON_UNSPECIFIED",
+            Self::Failures => "FAILURES",
+            Self::Rejected => "REJECTED",
+            Self::Age => "AGE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DEATH_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "FAILURES" => Some(Self::Failures),
+            "REJECTED" => Some(Self::Rejected),
+            "AGE" => Some(Self::Age),
             _ => None,
         }
     }

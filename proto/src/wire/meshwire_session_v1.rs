@@ -297,6 +297,10 @@ pub struct Subscribe {
     pub attributes_only: bool,
     #[prost(bool, tag = "14")]
     pub serve: bool,
+    /// meshwire.admin.v1.GroupSettings. A group that exists with other ones answers
+    /// GROUP_CONFLICT naming the field; what is absent is not compared.
+    #[prost(bytes = "bytes", tag = "15")]
+    pub settings: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Subscribed {
@@ -389,10 +393,10 @@ pub struct SettleRange {
     pub count: u32,
     #[prost(enumeration = "SettleKind", tag = "4")]
     pub kind: i32,
-    /// For NACK. Answered UNSUPPORTED by this version unless 0.
-    #[prost(uint32, tag = "5")]
-    pub delay_ms: u32,
-    /// For REJECT.
+    /// For NACK: when to deliver again; 0 is at once. Absent: the group's back-off.
+    #[prost(uint32, optional, tag = "5")]
+    pub delay_ms: ::core::option::Option<u32>,
+    /// For REJECT and NACK: why. At most 1024 bytes are kept.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
 }

@@ -115,6 +115,11 @@ impl Deliveries {
         self.base + self.entries.len() as u64
     }
 
+    /// Numbers of which some may be held.
+    pub(super) fn open(&self) -> Range<u64> {
+        self.base..self.next()
+    }
+
     /// Records a delivery and gives its number.
     pub(super) fn hold(&mut self, position: Position, size: u32) -> u64 {
         let number = self.next();

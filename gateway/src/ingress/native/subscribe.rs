@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use meshwire_proto::frame::{ServerFrame, Settle, SettleKind, SettleRange, SettleResult};
-use meshwire_proto::wire::session as wire;
+use meshwire_proto::frame::{ServerFrame, Settle, SettleRange, SettleResult};
+use meshwire_proto::wire::{admin, session as wire};
 use meshwire_proto::{ErrorKind, GroupName, options};
+
+use prost::Message as _;
 
 use super::protocol::Protocol;
 use super::session::{Session, Subscription};
-use crate::mesh::{Action, Credit, Leaving, Refusal, SettleRequest, SubscribeRequest, Ticket};
+use crate::mesh::{Action, Credit, Leaving, Refusal, SettleAs, SettleRequest, SubscribeRequest, Ticket};
 
 /// A subscription always gets this much byte credit: a single event passes.
 const LEAST_BYTES: u64 = 64 * 1024;
@@ -55,11 +57,12 @@ fn request(frame: &wire::Subscribe, credit: Credit) -> Result<SubscribeRequest, 
         Some(wire::start::At::Position(position)) => Some(position),
         Some(wire::start::At::TimeUnixMs(_)) => return Err(unsupported("start at a time")),
     };
-    let ack_wait = match frame.ack_wait_ms {
-        0 => None,
-        ms => Some(Duration::from_millis(options::ACK_WAIT.check(u64::from(ms)).map_err(invalid)?)),
-    };
-    Ok(SubscribeRequest { group, start, ack_wait, credit })
+    let mut settings = admin::GroupSettings::decode(&frame.settings[..])
+        .map_err(|e| invalid(format!("the settings of the group cannot be read: {e}")))?;
+    if frame.ack_wait_ms != 0 {
+        settings.ack_wait_ms = Some(frame.ack_wait_ms);
+    }
+    Ok(SubscribeRequest { group, start, settings, credit })
 }
 
 impl Protocol {
@@ -204,15 +207,14 @@ impl Protocol {
             code,
         };
         let all = |kind: ErrorKind| vec![(Ticket::KEPT, result(range.first_delivery, range.count, kind.number()))];
-        if !matches!(range.kind, SettleKind::Ack | SettleKind::Nack) || range.delay_ms != 0 {
-            return all(ErrorKind::Unsupported);
-        }
         let Some(subscription) = session.subscriptions.get(&range.subscription) else {
             return all(ErrorKind::LeaseLost);
         };
         let of = (subscription.topic, subscription.name.as_str());
         let end = range.first_delivery.saturating_add(u64::from(range.count));
-        let asked = SettleRequest { numbers: range.first_delivery..end, kind: range.kind, confirm: frame.confirm };
+        let delay = range.delay_ms.map(|ms| Duration::from_millis(ms.into()));
+        let how = SettleAs { kind: range.kind, delay, reason: &range.reason };
+        let asked = SettleRequest { numbers: range.first_delivery..end, how, confirm: frame.confirm };
         let key = session.key(range.subscription);
         match self.native.mesh.settle(&session.caller, of, key, asked) {
             Err(refusal) => all(refusal.kind),

@@ -10,7 +10,7 @@ use meshwire_proto::{GroupName, TopicName, UnixMillis};
 use super::ops::{AppendHead, OpView, Ranges};
 use super::producers::Producers;
 use super::ranges::RangeSet;
-use crate::store::{Durability, GroupId, Outcome, Position, TopicId};
+use crate::store::{Durability, Failure, Grave, GroupId, GroupSettings, Outcome, Position, TopicId};
 
 /// A topic as the log knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct TopicState {
     pub next: Position,
     /// When the last append was stored.
     pub stored: UnixMillis,
+    /// Of a topic of dead letters: those that are not settled.
+    pub graves: BTreeMap<Position, Grave>,
 }
 
 /// A group as the log knows it.
@@ -36,14 +38,14 @@ pub struct GroupState {
     pub topic: TopicId,
     /// Its name.
     pub name: GroupName,
-    /// Its ack wait in milliseconds.
-    pub ack_wait_ms: u32,
+    /// How it delivers.
+    pub settings: GroupSettings,
     /// Everything below is settled.
     pub floor: Position,
     /// Settled above the floor.
     pub acked: RangeSet,
     /// Failures of positions that are not settled.
-    pub failures: BTreeMap<Position, u32>,
+    pub failures: BTreeMap<Position, Failure>,
 }
 
 /// Everything the log says, up to one batch.
@@ -69,6 +71,7 @@ fn lost_topic(id: TopicId, first: Position) -> Option<TopicState> {
         first,
         next: first,
         stored: UnixMillis(0),
+        graves: BTreeMap::new(),
     })
 }
 
@@ -76,7 +79,7 @@ impl Fold {
     /// Ids for the next topic and the next group: above all that were given.
     #[must_use]
     pub fn next_ids(&self) -> (TopicId, GroupId) {
-        let topic = self.topics.last_key_value().map_or(1, |(id, _)| id.0 + 1);
+        let topic = self.topics.keys().map(|id| id.number() + 1).max().unwrap_or(1);
         let group = self.groups.last_key_value().map_or(1, |(id, _)| id.0 + 1);
         (TopicId(topic), GroupId(group))
     }
@@ -92,24 +95,32 @@ impl Fold {
                     first: 1,
                     next: 1,
                     stored: UnixMillis(0),
+                    graves: BTreeMap::new(),
                 };
                 self.topics.entry(*topic).or_insert(state);
             }
-            OpView::Group { topic, group, name, start, ack_wait_ms } => {
-                let state = GroupState {
+            OpView::Group { topic, group, name, start, settings } => {
+                let state = || GroupState {
                     topic: *topic,
                     name: name.clone(),
-                    ack_wait_ms: *ack_wait_ms,
+                    settings: *settings,
                     floor: *start,
                     acked: RangeSet::default(),
                     failures: BTreeMap::new(),
                 };
-                self.groups.entry(*group).or_insert(state);
+                self.groups.entry(*group).or_insert_with(state).settings = *settings;
             }
             OpView::Append { head, marks } => {
                 self.append(head);
                 for mark in *marks {
                     self.producers.add(&mark, head.stored);
+                }
+            }
+            OpView::Graves { topic, changes } => {
+                if let Some(topic) = self.topics.get_mut(topic) {
+                    for (position, change) in changes {
+                        change.clone().apply(*position, &mut topic.graves);
+                    }
                 }
             }
             // Of a group whose creation was in a damaged record nothing can be kept.
@@ -164,10 +175,10 @@ impl GroupState {
                         self.failures.remove(&position);
                     }
                 }
-                Outcome::Failed => {
+                failed => {
                     for position in first.max(self.floor)..next {
                         if !self.acked.contains(position) {
-                            *self.failures.entry(position).or_default() += 1;
+                            self.failures.entry(position).or_default().add(failed);
                         }
                     }
                 }

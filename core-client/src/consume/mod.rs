@@ -1,6 +1,11 @@
 //! Handling events with a function.
+//!
+//! - [`keys`]: which events may be handled now;
+//! - [`leases`]: what keeps an event while its handler runs.
 
-use std::collections::{HashMap, VecDeque};
+mod keys;
+mod leases;
+
 use std::fmt::Display;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -11,10 +16,13 @@ use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use meshwire_proto::{ErrorKind, options};
 
+use keys::Keys;
+use leases::Leases;
+
 use crate::delivery::Delivery;
 use crate::session::Start;
 use crate::subscription::{Subscribe, Subscription};
-use crate::{Error, Result};
+use crate::{Error, GroupSettings, Result};
 
 /// How to handle a topic's events; [`run`](Self::run) does it.
 #[derive(Debug)]
@@ -51,9 +59,16 @@ impl<S: Future<Output = ()>> Consume<S> {
         self
     }
 
-    /// As [`Subscribe::ack_wait`]. It must cover the longest run of a handler.
+    /// As [`Subscribe::ack_wait`]. A handler that runs longer keeps its event, up to
+    /// ten times the wait: leases are extended while it runs.
     pub fn ack_wait(mut self, wait: Duration) -> Self {
         self.subscribe = self.subscribe.ack_wait(wait);
+        self
+    }
+
+    /// As [`Subscribe::settings`].
+    pub fn settings(mut self, settings: GroupSettings) -> Self {
+        self.subscribe = self.subscribe.settings(settings);
         self
     }
 
@@ -100,8 +115,9 @@ impl<S: Future<Output = ()>> Consume<S> {
         let concurrency = concurrency.map_err(|problem| Error::new(ErrorKind::Invalid, "consume", problem))?;
         let subscription = self.subscribe.await.map_err(|e| e.during("consume"))?;
         let keys = Keys::default();
-        let consuming =
-            Consuming { subscription, keys, concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX) };
+        let leases = Leases::new(subscription.ack_wait());
+        let concurrency = usize::try_from(concurrency).unwrap_or(usize::MAX);
+        let consuming = Consuming { subscription, keys, leases, concurrency };
         consuming.run(self.stop, handler).await.map_err(|e| e.during("consume"))
     }
 }
@@ -109,6 +125,7 @@ impl<S: Future<Output = ()>> Consume<S> {
 struct Consuming {
     subscription: Subscription,
     keys: Keys,
+    leases: Leases,
     concurrency: usize,
 }
 
@@ -134,6 +151,7 @@ impl Consuming {
                 let Some(delivery) = self.keys.ready.pop_front() else {
                     break;
                 };
+                self.leases.begin(delivery.place());
                 running.push(handle(&handler, delivery));
             }
             if !open && running.is_empty() {
@@ -145,6 +163,7 @@ impl Consuming {
                 () = &mut stop, if open => open = self.stop(),
                 Some(done) = running.next() => self.done(done, &mut nacking),
                 Some(done) = nacking.next() => self.done(done, &mut nacking),
+                () = self.leases.due() => self.extend(),
                 next = self.subscription.next(), if reading => match next {
                     Some(Ok(delivery)) => self.keys.arrive(delivery),
                     Some(Err(error)) if !self.subscription.is_over() => tracing::error!(%error, "an event cannot be read"),
@@ -161,7 +180,19 @@ impl Consuming {
         false
     }
 
+    /// Handlers are alive: what they work on, and what waits for them, stays here.
+    fn extend(&mut self) {
+        let Some(running) = self.leases.extend() else {
+            return;
+        };
+        self.subscription.extend(running.into_iter().chain(self.keys.places()));
+        self.subscription.extend_queued();
+    }
+
     fn done(&mut self, done: Done, nacking: &mut FuturesUnordered<BoxFuture<'static, Done>>) {
+        if let Done::Handled { delivery, .. } = &done {
+            self.leases.end(delivery.place());
+        }
         match done {
             Done::Handled { delivery, problem: None } => {
                 self.keys.release(&delivery);
@@ -172,13 +203,13 @@ impl Consuming {
                     topic = delivery.topic(),
                     id = delivery.id(),
                     attempt = delivery.attempt(),
-                    problem,
+                    problem = problem.as_str(),
                     "the handler failed; the event comes again"
                 );
                 match self.keys.fail(&delivery) {
-                    None => delivery.nack(),
+                    None => delivery.nack_because(&problem),
                     Some(key) => {
-                        let nacked = delivery.nack_boundary();
+                        let nacked = delivery.nack_boundary(&problem);
                         nacking.push(Box::pin(async move {
                             // Without an answer the lease is gone, and so is what came with it.
                             let boundary = nacked.await.unwrap_or(0);
@@ -209,80 +240,4 @@ where
         }
     };
     Done::Handled { delivery, problem }
-}
-
-/// Which events may be handled now: one of a key at a time, in order.
-#[derive(Default)]
-struct Keys {
-    ready: VecDeque<Delivery>,
-    busy: HashMap<String, Key>,
-}
-
-#[derive(Default)]
-struct Key {
-    /// Those that wait for the one being handled.
-    waiting: VecDeque<Delivery>,
-    /// Position of an event that was nacked. The gateway took it and the later
-    /// ones of its key back: those that were on their way come again.
-    nacked: Option<u64>,
-    /// Deliveries below this number were on their way at the nack.
-    boundary: Option<u64>,
-}
-
-impl Keys {
-    fn arrive(&mut self, delivery: Delivery) {
-        let Some(key) = delivery.event().key() else {
-            return self.ready.push_back(delivery);
-        };
-        match self.busy.get_mut(key) {
-            None => {
-                self.busy.insert(key.to_owned(), Key::default());
-                self.ready.push_back(delivery);
-            }
-            Some(Key { nacked: Some(position), boundary, .. }) => {
-                let again = delivery.position().number() == *position;
-                if again || boundary.is_some_and(|b| delivery.number() >= b) {
-                    self.busy.insert(key.to_owned(), Key::default());
-                    self.ready.push_back(delivery);
-                } else {
-                    delivery.forget();
-                }
-            }
-            Some(busy) => busy.waiting.push_back(delivery),
-        }
-    }
-
-    /// An event was handled: the next of its key may be.
-    fn release(&mut self, delivery: &Delivery) {
-        let Some(key) = delivery.event().key() else {
-            return;
-        };
-        let Some(busy) = self.busy.get_mut(key) else {
-            return;
-        };
-        match busy.waiting.pop_front() {
-            Some(next) => self.ready.push_back(next),
-            None => drop(self.busy.remove(key)),
-        }
-    }
-
-    /// An event is to be nacked: what waits behind it comes again after it.
-    fn fail(&mut self, delivery: &Delivery) -> Option<String> {
-        let key = delivery.event().key()?;
-        let busy = self.busy.get_mut(key)?;
-        busy.waiting.drain(..).for_each(Delivery::forget);
-        busy.nacked = Some(delivery.position().number());
-        Some(key.to_owned())
-    }
-
-    fn nacked(&mut self, key: &str, boundary: u64) {
-        if let Some(busy) = self.busy.get_mut(key).filter(|k| k.nacked.is_some()) {
-            busy.boundary = Some(boundary);
-        }
-    }
-
-    fn give_up(&mut self) {
-        let waiting = self.busy.drain().flat_map(|(_, key)| key.waiting);
-        self.ready.drain(..).chain(waiting).for_each(Delivery::forget);
-    }
 }

@@ -1,13 +1,17 @@
 //! The engine against promises, in virtual time, over blocks in memory.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
+mod dead_letters;
+mod retry;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use meshwire_proto::frame::SettleKind::{self, Ack, Nack};
+use meshwire_proto::wire::admin;
 use meshwire_proto::{Event, EventLimits, GroupName, TopicName};
 
 use super::*;
-use crate::store::{Append, Block, Durability, ProducerMark};
+use crate::store::{Append, Block, Change, Durability, Failure, Outcome, ProducerMark};
 
 const TOPIC: TopicId = TopicId(1);
 const WAIT: Duration = Duration::from_secs(30);
@@ -22,18 +26,31 @@ type Got = BTreeMap<SubscriptionKey, Vec<(u64, Position, u32)>>;
 
 #[derive(Default)]
 struct Blocks {
-    blocks: Vec<Block>,
+    blocks: Vec<(TopicId, Block)>,
     gone_before: Position,
+    /// Claims that are still refused.
+    full: u32,
 }
 
 impl Source for Blocks {
-    fn block(&mut self, _: TopicId, from: Position) -> Lookup {
-        if from < self.gone_before {
+    fn claim(&mut self, _: TopicId, _: u64) -> bool {
+        let granted = self.full == 0;
+        self.full = self.full.saturating_sub(1);
+        granted
+    }
+
+    fn block(&mut self, topic: TopicId, from: Position) -> Lookup {
+        if topic == TOPIC && from < self.gone_before {
             return Lookup::Gone(self.gone_before);
         }
-        let found = self.blocks.iter().find(|b| (b.first..b.next()).contains(&from));
+        let mut of_topic = self.blocks.iter().filter(|(of, _)| *of == topic).map(|(_, block)| block);
+        let found = of_topic.find(|b| (b.first..b.next()).contains(&from));
         found.cloned().map_or(Lookup::Ahead, Lookup::Ready)
     }
+}
+
+fn is_failed(outcome: Outcome) -> bool {
+    outcome != Outcome::Acked
 }
 
 struct Rig {
@@ -43,11 +60,18 @@ struct Rig {
     got: Got,
     settled: Vec<(Position, u32, crate::store::Outcome)>,
     next_id: u64,
+    settings: admin::GroupSettings,
+    graves: Vec<(Position, Change)>,
 }
 
 impl Rig {
     fn new() -> Self {
-        let settings = Settings { dedup_window: Duration::from_secs(120), settle_delay: Duration::from_millis(10) };
+        let settings = Settings {
+            dedup_window: Duration::from_secs(120),
+            settle_delay: Duration::from_millis(10),
+            logged: true,
+            dead_letter_retention_ms: 1 << 40,
+        };
         let mut engine = Engine::new(settings, IdBudget::new(1000, 1));
         let topic =
             TopicSettings { name: TopicName::parse("t").unwrap(), durability: Durability::Synced, retention_ms: 1 };
@@ -59,6 +83,8 @@ impl Rig {
             got: Got::new(),
             settled: Vec::new(),
             next_id: 1,
+            settings: admin::GroupSettings { ack_wait_ms: Some(30_000), ..admin::GroupSettings::default() },
+            graves: Vec::new(),
         }
     }
 
@@ -78,23 +104,32 @@ impl Rig {
     }
 
     fn commit(&mut self) {
-        for op in self.engine.take_ops(self.now, false) {
-            match op {
-                Op::Append(Append { first, stored, bytes, index, .. }) => {
-                    let block = Block { first, stored, bytes, index: index.into() };
-                    self.engine.kept(TOPIC, block.next());
-                    self.blocks.blocks.push(block);
-                }
-                Op::Settle { ranges, .. } => self.settled.extend(ranges),
-                _ => {}
-            }
-        }
         let mut out = Vec::new();
+        self.keep();
         self.engine.dispatch(self.now, &mut self.blocks, &mut out);
+        if self.engine.has_ops() {
+            self.keep();
+        }
         for Output::Deliver { subscription, run } in out {
             let got = self.got.entry(subscription).or_default();
             for n in 0..u64::from(run.events.count()) {
                 got.push((run.first_delivery + n, run.first_position + n, run.attempt));
+            }
+        }
+    }
+
+    /// One commit, kept at once.
+    fn keep(&mut self) {
+        for op in self.engine.take_ops(self.now, false) {
+            match op {
+                Op::Append(Append { topic, first, stored, bytes, index, .. }) => {
+                    let block = Block { first, stored, bytes, index: index.into() };
+                    self.engine.kept(topic, block.next());
+                    self.blocks.blocks.push((topic, block));
+                }
+                Op::Settle { ranges, .. } => self.settled.extend(ranges),
+                Op::Graves { changes, .. } => self.graves.extend(changes),
+                _ => {}
             }
         }
     }
@@ -114,20 +149,19 @@ impl Rig {
     }
 
     fn join(&mut self, n: u64, credit: Credit) {
-        let group = GroupSpec {
-            name: GroupName::parse("g").unwrap(),
-            new_id: GroupId(1),
-            ack_wait: Some(WAIT),
-            default_ack_wait: WAIT,
-            most: 1000,
-        };
+        let group =
+            GroupSpec { name: GroupName::parse("g").unwrap(), new_id: GroupId(1), settings: self.settings, most: 1000 };
         let spec = SubscribeSpec { group: Some(group), start: Some(1), credit };
-        self.engine.subscribe(TOPIC, sub(n), spec).unwrap();
+        self.engine.subscribe(self.now, TOPIC, sub(n), spec).unwrap();
         self.commit();
     }
 
     fn settle(&mut self, n: u64, first: u64, count: u32, kind: SettleKind) -> Vec<bool> {
-        let answers = self.engine.settle(self.now, TOPIC, sub(n), first..first + u64::from(count), kind);
+        self.settle_as(n, first, count, SettleAs { delay: Some(Duration::ZERO), ..kind.into() })
+    }
+
+    fn settle_as(&mut self, n: u64, first: u64, count: u32, how: SettleAs<'_>) -> Vec<bool> {
+        let answers = self.engine.settle(self.now, TOPIC, sub(n), first..first + u64::from(count), how);
         self.commit();
         answers.into_iter().flat_map(|a| std::iter::repeat_n(a.settled, a.count as usize)).collect()
     }
@@ -203,8 +237,8 @@ fn a_key_goes_to_one_member_at_a_time_and_a_nack_takes_back_what_follows() {
     assert_eq!(rig.settle(member, 4, 2, Ack), [false, false], "they were taken back");
     assert_eq!(rig.take(3 - member), []);
     rig.advance(Duration::from_millis(10));
-    let failed: Vec<_> = rig.settled.iter().filter(|s| s.2 == crate::store::Outcome::Failed).collect();
-    assert_eq!(failed, [&(3, 1, crate::store::Outcome::Failed)], "only the nacked one gains a failure");
+    let failed: Vec<_> = rig.settled.iter().filter(|s| is_failed(s.2)).collect();
+    assert_eq!(failed.iter().map(|s| (s.0, s.1)).collect::<Vec<_>>(), [(3, 1)], "only the nacked one gains a failure");
 }
 
 #[test]
@@ -311,7 +345,7 @@ fn every_unnamed_subscriber_gets_every_event_from_its_start() {
     let mut rig = Rig::new();
     rig.publish(2, None);
     for (n, start) in [(1, Some(1)), (2, None)] {
-        rig.engine.subscribe(TOPIC, sub(n), SubscribeSpec { group: None, start, credit: MANY }).unwrap();
+        rig.engine.subscribe(rig.now, TOPIC, sub(n), SubscribeSpec { group: None, start, credit: MANY }).unwrap();
     }
     rig.publish(2, None);
     assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [1, 2, 3, 4]);
@@ -324,11 +358,11 @@ fn every_unnamed_subscriber_gets_every_event_from_its_start() {
 fn what_retention_took_is_told_as_a_gap() {
     let mut rig = Rig::new();
     let one = Credit { events: 1, bytes: 1 << 30 };
-    rig.engine.subscribe(TOPIC, sub(1), SubscribeSpec { group: None, start: Some(1), credit: one }).unwrap();
+    rig.engine.subscribe(rig.now, TOPIC, sub(1), SubscribeSpec { group: None, start: Some(1), credit: one }).unwrap();
     rig.publish(10, None);
     rig.take(1);
     rig.blocks.gone_before = 8;
-    rig.engine.settle(rig.now, TOPIC, sub(1), 1..2, Ack);
+    rig.engine.settle(rig.now, TOPIC, sub(1), 1..2, Ack.into());
     let mut out = Vec::new();
     rig.engine.dispatch(rig.now, &mut rig.blocks, &mut out);
     let Some(Output::Deliver { run, .. }) = out.first() else { panic!("a delivery") };
@@ -353,7 +387,7 @@ fn duplicates_are_found_by_id_and_by_sequence_and_bad_events_by_index() {
     assert_eq!(judged[0].verdict, Verdict::Duplicate(2));
     assert!(matches!(judged[1].verdict, Verdict::Refused(_)));
     assert_eq!(judged[2], Judged { count: 1, verdict: Verdict::New(3) });
-    let stored = rig.blocks.blocks.last().unwrap();
+    let (_, stored) = rig.blocks.blocks.last().unwrap();
     let run = stored.run(3, 1).unwrap();
     assert_eq!(run.iter().next().unwrap(), mixed.iter().nth(2).unwrap(), "bytes as they came");
 }
@@ -365,11 +399,11 @@ fn a_group_is_refused_other_settings_by_name() {
     let group = GroupSpec {
         name: GroupName::parse("g").unwrap(),
         new_id: GroupId(2),
-        ack_wait: Some(Duration::from_secs(5)),
-        default_ack_wait: WAIT,
+        settings: admin::GroupSettings { ack_wait_ms: Some(5000), ..rig.settings },
         most: 1000,
     };
-    let refused = rig.engine.subscribe(TOPIC, sub(2), SubscribeSpec { group: Some(group), start: None, credit: MANY });
+    let refused =
+        rig.engine.subscribe(rig.now, TOPIC, sub(2), SubscribeSpec { group: Some(group), start: None, credit: MANY });
     assert!(refused.unwrap_err().to_string().contains("ack_wait"));
 }
 
@@ -392,8 +426,13 @@ fn settles_ride_in_a_commit_or_start_their_own_within_ten_milliseconds() {
 fn a_restored_group_skips_what_was_settled_and_counts_failures_on() {
     let mut rig = Rig::new();
     rig.publish(6, None);
-    let state = GroupState { floor: 2, settled: vec![(3, 5)], failures: BTreeMap::from([(2, 2)]) };
-    rig.engine.restore_group(TOPIC, GroupName::parse("g").unwrap(), GroupId(1), WAIT, state);
+    let settings = GroupSettings::default();
+    let state = GroupState {
+        floor: 2,
+        settled: vec![(3, 5)],
+        failures: BTreeMap::from([(2, Failure { count: 2, ..Failure::default() })]),
+    };
+    rig.engine.restore_group(TOPIC, GroupName::parse("g").unwrap(), (GroupId(1), settings), rig.now, state);
     rig.join(1, MANY);
     assert_eq!(rig.take(1), [(1, 2, 3), (2, 5, 1), (3, 6, 1)]);
 }
@@ -415,8 +454,8 @@ fn an_event_whose_lease_has_ended_may_be_settled_until_somebody_has_it_again() {
     assert_eq!(rig.take(2), [(1, 2, 2), (2, 3, 2)], "one failure each, and the acked one is done");
     assert_eq!(rig.settle(1, 3, 1, Ack), [false], "it was leased again");
     rig.advance(Duration::from_millis(10));
-    use crate::store::Outcome::{Acked, Failed};
-    assert_eq!(rig.settled, [(1, 3, Failed), (1, 1, Acked)]);
+    let failed: Vec<_> = rig.settled.iter().map(|s| (s.0, s.1, is_failed(s.2))).collect();
+    assert_eq!(failed, [(1, 3, true), (1, 1, false)]);
 }
 
 #[test]
@@ -458,9 +497,9 @@ fn a_settle_of_half_of_all_numbers_is_answered_in_three() {
     rig.publish(10, None);
     let all = 0..u64::MAX / 2;
     for _ in 0..2 {
-        let answers = rig.engine.settle(rig.now, TOPIC, sub(1), all.clone(), Ack);
+        let answers = rig.engine.settle(rig.now, TOPIC, sub(1), all.clone(), Ack.into());
         let answers: Vec<_> = answers.iter().map(|a| (a.first_delivery, a.count, a.settled)).collect();
         assert_eq!(answers, [(0, 1, false), (1, 10, true), (11, all.end - 11, false)]);
     }
-    assert_eq!(rig.engine.settle(rig.now, TOPIC, sub(9), all.clone(), Ack)[0].count, all.end, "nobody's");
+    assert_eq!(rig.engine.settle(rig.now, TOPIC, sub(9), all.clone(), Ack.into())[0].count, all.end, "nobody's");
 }
