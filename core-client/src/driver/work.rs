@@ -116,8 +116,7 @@ impl Driver {
                 }
                 Output::Connect => self.carrier = Carrier::Dialing(self.dialer.dial()),
                 Output::Disconnect { reason } => {
-                    tracing::info!(reason, "dropping the connection to the gateway");
-                    self.drop_link();
+                    self.ended_by(&reason, "dropping the connection to the gateway");
                 }
                 Output::State(state) => self.state(state),
                 other => self.tell(other),
@@ -179,6 +178,9 @@ impl Driver {
             tracing::info!(reconnects = stats.reconnects, resumes, replays, "connected to the gateway again");
         }
         self.outbox.state.send_replace(state);
+        if state == State::Connected {
+            self.trouble.end();
+        }
         if let Some(startup) = self.startup.take_if(|_| state == State::Connected) {
             let _ = startup.reply.send(Ok(()));
         }
