@@ -23,7 +23,7 @@ use crate::{Error, Result};
 /// are cheap and share everything; use it from any number of tasks.
 ///
 /// It reconnects by itself, for ever: publishes without a receipt are replayed
-/// exactly, subscriptions go on. When the last clone is dropped, unanswered
+/// exactly, subscriptions go on, and a log line says every 10 s what it still waits for. When the last clone is dropped, unanswered
 /// publishes are given 2 s more, and a log line says how many there were;
 /// [`Mesh::close`] waits for them instead.
 #[derive(Clone, Debug)]

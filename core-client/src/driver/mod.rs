@@ -128,6 +128,7 @@ impl Driver {
             self.take();
             self.session.tick(self.now());
             self.carry_out();
+            self.tell_trouble();
             self.finish_drain();
             if self.over.is_some() {
                 return Poll::Ready(());
@@ -155,7 +156,11 @@ impl Driver {
     fn deadline(&self) -> Instant {
         let session = self.session.deadline().map(|at| self.origin + Duration::from_micros(at.0));
         let drain = self.draining.as_ref().map(|d| d.until);
-        [session, drain, self.settle_at].into_iter().flatten().min().unwrap_or_else(|| Instant::now() + NEVER)
+        [session, drain, self.settle_at, self.trouble.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| Instant::now() + NEVER)
     }
 
     fn happened(&mut self, event: Event) {

@@ -1,15 +1,24 @@
 //! What keeps a client from its gateway, told without a flood of lines.
 
+use std::time::Duration;
+
 use meshwire_proto::{ErrorKind, Moment};
+use tokio::time::Instant;
 
 use super::Driver;
 use crate::Error;
 use crate::session::State;
 
+/// How often a failure that lasts is told again. A guess: soon enough for a person who
+/// waits, far from filling a log.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// The cause of the last failure since the client was connected.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
     cause: Option<String>,
+    /// When it is to be told again.
+    tell_at: Option<Instant>,
 }
 
 impl Trouble {
@@ -19,7 +28,13 @@ impl Trouble {
         if news {
             self.cause = Some(cause.to_owned());
         }
+        self.tell_at.get_or_insert_with(|| Instant::now() + TELL_EVERY);
         news
+    }
+
+    /// When [`Driver::tell_trouble`] has something to do.
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        self.tell_at
     }
 
     /// The client is connected.
@@ -42,6 +57,21 @@ impl Driver {
             _ => tracing::debug!(cause, "no gateway can be reached"),
         }
         self.outbox.lock().last_attempt = Some(cause);
+    }
+
+    /// Says every ten seconds that the client still tries, and what waits for it.
+    pub(super) fn tell_trouble(&mut self) {
+        let now = Instant::now();
+        if self.trouble.tell_at.is_none_or(|at| at > now) {
+            return;
+        }
+        if self.session.is_up() {
+            return self.trouble.end();
+        }
+        self.trouble.tell_at = Some(now + TELL_EVERY);
+        let (address, waiting) = (self.dialer.address(), self.outbox.unanswered().events);
+        let cause = self.trouble.cause.as_deref().unwrap_or_default();
+        tracing::warn!("still trying {address}: {cause}; {waiting} publishes wait");
     }
 
     /// The connection ended, by the other end or as the session wants it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use meshwire::{Connect, ErrorKind, MemoryListener, MemoryTransport, State};
 use meshwire_proto::frame::{PREFACE, ServerFrame};
 use meshwire_proto::wire::session as wire;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::Level;
 
 use crate::logs;
@@ -179,6 +179,29 @@ async fn a_login_that_is_not_answered_names_the_address() {
     let (transport, _listener) = MemoryTransport::new();
     let error = Connect::memory(transport).await.unwrap_err();
     assert!(error.message().contains("memory was connected to, and did not answer the login"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_gateway_is_gone_a_line_every_ten_seconds_says_why_and_what_waits() {
+    logs::keep();
+    let (mesh, gateway, mut listener) = connected().await;
+    drop(gateway);
+    let _waiting = mesh.publish_start("orders", meshwire::Event::default()).await.unwrap();
+    let trying = async {
+        loop {
+            drop(Gateway::accept(&mut listener).await);
+        }
+    };
+    assert!(timeout(Duration::from_secs(25), trying).await.is_err());
+    let told = logs::take(Level::WARN);
+    assert_eq!(told, ["still trying memory: the gateway closed it; 1 publishes wait"; 2]);
+    let (mut gateway, _) = Gateway::log_in(&mut listener, resumed()).await;
+    gateway.publish().await;
+    gateway.keep(1, 1, 1).await;
+    mesh.flush().await.unwrap();
+    let living = async { while gateway.next().await.is_some() {} };
+    assert!(timeout(Duration::from_secs(9), living).await.is_err());
+    assert_eq!(logs::take(Level::WARN), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
