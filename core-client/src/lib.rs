@@ -33,7 +33,9 @@
 //! - [`connect`] and [`Connect`] make a [`Mesh`], which lives on the caller's tokio
 //!   runtime (I/O and time enabled) and reconnects by itself;
 //! - [`Mesh::publish`] answers with the [`Receipt`]; [`Mesh::publish_start`] is the
-//!   pipelined form, with [`PendingReceipt`] and [`Mesh::flush`];
+//!   pipelined form, with [`PendingReceipt`] and [`Mesh::flush`]: without an awaited
+//!   receipt, [`Mesh::flush`] or [`Mesh::close`] before `main` returns, events that were
+//!   only started are lost with the runtime;
 //! - [`Mesh::subscribe`] gives a [`Subscription`], a stream of [`Delivery`];
 //!   [`Mesh::consume`] calls a handler instead;
 //! - every failure is an [`Error`]: kind, retry class, operation, context;

@@ -137,6 +137,13 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         if self.over.is_none() {
+            let unanswered = self.outbox.unanswered().events;
+            if unanswered > 0 {
+                tracing::warn!(
+                    unanswered,
+                    "the tokio runtime ended before publishes had their receipts; they may or may not be kept. Call flush or close before main returns"
+                );
+            }
             self.leave_at_once();
         }
         let error = self.over.take().unwrap_or_else(|| {
