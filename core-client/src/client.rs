@@ -87,7 +87,7 @@ impl Mesh {
     /// While the client is reconnecting it waits.
     ///
     /// ```no_run
-    /// # async fn example(mesh: meshwire::Mesh) -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn example(mesh: meshwire::Mesh) -> meshwire::Result<()> {
     /// use meshwire::Event;
     /// let receipt = mesh.publish("orders", Event::json("order.created", &[1, 2])?.key("customer-7")).await?;
     /// println!("kept at {:?}", receipt.position);

@@ -6,7 +6,7 @@
 //! use meshwire::Event;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn main() -> meshwire::Result<()> {
 //! let mesh = meshwire::connect("mesh://127.0.0.1:7400").await?;
 //!
 //! // One event, kept when the call returns.
