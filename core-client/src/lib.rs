@@ -41,6 +41,15 @@
 //! - every failure is an [`Error`]: kind, retry class, operation, context;
 //! - [`testing::Gateway`] starts a gateway for a test.
 //!
+//! What it cannot return, such as a lost gateway and the tries to reach it again, it
+//! says in log lines of [`tracing`](https://docs.rs/tracing). They are invisible until
+//! the program has a subscriber for them; with the crate `tracing-subscriber` that is
+//! one line at the beginning of `main`:
+//!
+//! ```text
+//! tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+//! ```
+//!
 //! The [`session`] module is the state machine behind all of it.
 
 mod address;
