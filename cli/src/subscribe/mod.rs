@@ -45,8 +45,9 @@ pub(crate) struct Subscribe {
     #[arg(long, value_parser = args::group)]
     group: Option<GroupName>,
     /// Where a new group or a subscription without one begins: earliest, latest or a
-    /// position. Default: earliest for a group, else latest. A position that no event
-    /// has yet begins with the topic's next event.
+    /// position. Default: earliest for a group, else latest. A group that exists goes on
+    /// where it was, and says so. A position that no event has yet begins with the topic's
+    /// next event.
     #[arg(long, value_name = "PLACE", value_parser = start)]
     start: Option<Start>,
     /// Print CloudEvents in JSON, one a line.

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::inbox::{Confirm, Inbox, Settled};
-use crate::outbox::{Outbox, Taken};
+use crate::outbox::{Beginning, Outbox, Taken};
 use crate::session::{Answer, Failure, Session, SubscriptionId};
 use crate::transport::Dial;
 use crate::{Error, Result};
@@ -45,7 +45,7 @@ pub(crate) struct Startup {
 
 struct Inlet {
     inbox: Arc<Inbox>,
-    reply: Option<oneshot::Sender<Result<u64>>>,
+    reply: Option<oneshot::Sender<Result<Beginning>>>,
 }
 
 /// The program ends its client: by then, at the latest.

@@ -9,7 +9,7 @@ use super::carrier::Carrier;
 use super::{Draining, Driver, Inlet, SETTLE_DELAY};
 use crate::Error;
 use crate::inbox::{Batch, End, Settled};
-use crate::outbox::Command;
+use crate::outbox::{Beginning, Command};
 use crate::session::{Failure, Output, SettleInput, State, SubscriptionId};
 
 impl Driver {
@@ -132,9 +132,9 @@ impl Driver {
     /// Passes on what one handle waits for.
     fn tell(&mut self, output: Output) {
         match output {
-            Output::Subscribed { subscription, topic_next, .. } => {
+            Output::Subscribed { subscription, next_position, topic_next, new_group, .. } => {
                 if let Some(reply) = self.inlets.get_mut(&subscription).and_then(|i| i.reply.take()) {
-                    let _ = reply.send(Ok(topic_next));
+                    let _ = reply.send(Ok(Beginning { next_position, topic_next, new_group }));
                 }
             }
             Output::Reset { subscription, generation, again } => {
