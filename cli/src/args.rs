@@ -43,6 +43,11 @@ pub(crate) fn group(text: &str) -> Result<GroupName, String> {
     GroupName::parse(text).map_err(|e| e.to_string())
 }
 
+/// Text that is not empty: an empty attribute is none, and would be filled in.
+pub(crate) fn attribute(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("it is empty; leave the flag out".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, Waker};
 use clap::{ArgGroup, Args};
 use meshwire::{ErrorKind, Event, Mesh, PendingReceipt, Receipt};
 use meshwire_proto::TopicName;
-use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -47,17 +48,18 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Publish one event with this data: JSON if it is an object or an array, else text.
-    /// What begins like JSON and is none is text, with a warning.
+    /// What begins like JSON and is none is text, with a warning. A whole CloudEvent is data
+    /// too, with a warning.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     data: Option<String>,
     /// The one event's type. Default: the topic's name.
-    #[arg(long = "type", value_name = "TYPE", conflicts_with = "file")]
+    #[arg(long = "type", value_name = "TYPE", conflicts_with = "file", value_parser = args::attribute)]
     kind: Option<String>,
     /// The one event's partitionkey: events of one key are delivered in order.
-    #[arg(long, conflicts_with = "file")]
+    #[arg(long, conflicts_with = "file", value_parser = args::attribute)]
     key: Option<String>,
     /// The one event's id. Default: a new one.
-    #[arg(long, conflicts_with = "file")]
+    #[arg(long, conflicts_with = "file", value_parser = args::attribute)]
     id: Option<String>,
     /// Print each receipt, one JSON object a line, in the order of the events.
     #[arg(long)]
@@ -115,6 +117,12 @@ impl Publish {
         if begins_like_json && let Err(problem) = &parsed {
             output::note(format_args!("warning: --data begins like JSON and is published as text: {problem}"));
         }
+        // An array would be taken for the members of the structure.
+        if data.trim_start().starts_with('{') && serde_json::from_str::<Whole>(data).is_ok() {
+            output::note(
+                "warning: --data is a whole CloudEvent and becomes the data of another; to publish it as it is use --file",
+            );
+        }
         let mut event = if begins_like_json && parsed.is_ok() {
             Event::new(kind).data_content_type("application/json").text_data(data)
         } else {
@@ -128,6 +136,13 @@ impl Publish {
         }
         event
     }
+}
+
+/// What only a CloudEvent has.
+#[derive(Deserialize)]
+struct Whole {
+    #[serde(rename = "specversion")]
+    _specversion: IgnoredAny,
 }
 
 fn source_name(path: &Path) -> String {

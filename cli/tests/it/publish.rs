@@ -137,6 +137,20 @@ fn one_event_is_made_from_flags() {
 }
 
 #[test]
+fn a_whole_cloudevent_as_data_is_a_warning_that_says_how_it_is_published_as_it_is() {
+    let gateway = Gateway::start();
+    let event = "{\"specversion\":\"1.0\",\"id\":\"a\",\"source\":\"/s\",\"type\":\"t\"}";
+    let ended = gateway.run(&["pub", "orders", "--data", event]);
+    assert_eq!((ended.code, &*ended.out), (Some(0), "published 1\n"));
+    let told = ended.notes();
+    assert!(told.len() == 1 && told[0].starts_with("warning: --data is a whole CloudEvent"), "{told:?}");
+    assert!(told[0].ends_with("use --file"), "{told:?}");
+    for data in ["{\"data\":{\"specversion\":1}}", "[1]", "specversion"] {
+        assert_eq!(gateway.run(&["pub", "orders", "--data", data]).err, "", "{data}");
+    }
+}
+
+#[test]
 fn what_is_absent_is_filled_in_with_a_new_id_each() {
     let gateway = Gateway::start();
     gateway.run_with(&["pub", "orders", "--file", "-"], "{}\n{}\n{}\n");
