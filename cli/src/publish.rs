@@ -61,7 +61,8 @@ pub(crate) struct Publish {
     /// The one event's id. Default: a new one.
     #[arg(long, conflicts_with = "file", value_parser = args::attribute)]
     id: Option<String>,
-    /// Print each receipt, one JSON object a line, in the order of the events.
+    /// Print each receipt, one JSON object a line, in the order of the events. An event
+    /// that failed is a line with code and message, as soon as that is known.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -90,8 +91,9 @@ impl Publish {
         };
         let Publisher { pending, mut tally, .. } = publisher;
         tally.interrupted = interrupted || !finished;
-        tally.unanswered = pending.len() as u64;
-        drop(pending);
+        for (place, _) in pending {
+            tally.unanswered(place);
+        }
         let exit = tally.tell();
         leave(&mesh, &mut stop).await;
         Ok(exit)
@@ -174,7 +176,7 @@ impl Publisher<'_> {
             let items = match batch {
                 None => return false,
                 Some(Err(cause)) => {
-                    self.tally.bad(&self.source, &format!("cannot be read further: {cause}"));
+                    self.tally.unreadable(&self.source, &cause);
                     return false;
                 }
                 Some(Ok(items)) => items,
@@ -193,7 +195,7 @@ impl Publisher<'_> {
             let event = match event {
                 Ok(event) => event,
                 Err(problem) => {
-                    self.tally.bad(&place, &format!("{problem} ({})", ErrorKind::Invalid));
+                    self.tally.bad(place, ErrorKind::Invalid, &problem);
                     continue;
                 }
             };
@@ -202,7 +204,9 @@ impl Publisher<'_> {
                 Err(error) => {
                     match error.kind() {
                         // Found out here, before it was sent.
-                        ErrorKind::Invalid | ErrorKind::TooLarge => self.tally.bad(&place, &sentence(&error)),
+                        ErrorKind::Invalid | ErrorKind::TooLarge => {
+                            self.tally.bad(place, error.kind(), error.message());
+                        }
                         _ => self.tally.refused(place, &error),
                     }
                     if error.kind() == ErrorKind::Closed {
@@ -264,9 +268,13 @@ struct ReceiptLine {
     duplicate: bool,
 }
 
-/// An error behind a place: the command and its topic are known.
-fn sentence(error: &meshwire::Error) -> String {
-    format!("{} ({})", error.message(), error.kind())
+/// An event that failed, or whose answer was not waited for, as it is printed with `--json`.
+#[derive(Serialize)]
+struct FailureLine<'a> {
+    event: u64,
+    line: Option<u64>,
+    code: &'static str,
+    message: &'a str,
 }
 
 /// What became of the events, for the last line and the exit code.
@@ -276,6 +284,8 @@ struct Tally {
     published: u64,
     duplicates: u64,
     failed: u64,
+    /// Of the failed: those told one by one.
+    told: u64,
     /// Of the failed: those that the gateway said no to.
     refused: u64,
     /// Of the failed: those that were never sent, since the input is wrong.
@@ -293,6 +303,7 @@ impl Tally {
             published: 0,
             duplicates: 0,
             failed: 0,
+            told: 0,
             refused: 0,
             bad: 0,
             unanswered: 0,
@@ -314,21 +325,44 @@ impl Tally {
         }
     }
 
-    fn failed(&mut self, place: &dyn std::fmt::Display, problem: &str) {
+    /// The command and its topic are known: a place, a sentence and a code say it all.
+    fn failed(&mut self, place: Place, kind: ErrorKind, message: &str) {
         self.failed += 1;
-        if self.failed <= TOLD_FAILURES {
-            output::note(format_args!("{place}: {problem}"));
+        if self.told < TOLD_FAILURES {
+            self.told += 1;
+            output::note(format_args!("{place}: {message} ({kind})"));
+        }
+        self.print_failure(place, kind, message);
+    }
+
+    fn print_failure(&mut self, place: Place, kind: ErrorKind, message: &str) {
+        if self.json {
+            let line = FailureLine { event: place.number, line: place.line, code: kind.code(), message };
+            output::object(&line, &mut self.lines);
         }
     }
 
-    fn bad(&mut self, place: &dyn std::fmt::Display, problem: &str) {
+    fn bad(&mut self, place: Place, kind: ErrorKind, message: &str) {
         self.bad += 1;
-        self.failed(place, problem);
+        self.failed(place, kind, message);
     }
 
     fn refused(&mut self, place: Place, error: &meshwire::Error) {
         self.refused += u64::from(exit::of(error.kind()) == Exit::Refused);
-        self.failed(&place, &sentence(error));
+        self.failed(place, error.kind(), error.message());
+    }
+
+    /// The source broke off: how many events it had left is not known.
+    fn unreadable(&mut self, source: &str, cause: &std::io::Error) {
+        (self.failed, self.bad, self.told) = (self.failed + 1, self.bad + 1, self.told + 1);
+        output::note(format_args!("{source}: cannot be read further: {cause}"));
+    }
+
+    /// The command ends before the answer to this one.
+    fn unanswered(&mut self, place: Place) {
+        self.unanswered += 1;
+        let message = "interrupted before its answer; it may be kept or not";
+        self.print_failure(place, ErrorKind::Cancelled, message);
     }
 
     /// Prints the receipts so far. A reader that is gone does not stop the publishing.
@@ -342,8 +376,8 @@ impl Tally {
     /// Prints the last lines; the exit code.
     fn tell(mut self) -> Exit {
         self.flush();
-        if self.failed > TOLD_FAILURES {
-            output::note(format_args!("and {} more failures", self.failed - TOLD_FAILURES));
+        if self.failed > self.told {
+            output::note(format_args!("and {} more failures", self.failed - self.told));
         }
         let mut line = format!("published {}", self.published);
         if self.duplicates > 0 {
