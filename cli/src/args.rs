@@ -23,7 +23,7 @@ Examples:
   meshwire sub orders --group billing
 
 Exit codes: 0 done, 1 some failed, 2 wrong arguments, or all input is wrong, 3 gateway unreachable,
-4 refused by the gateway";
+4 refused by the gateway; `meshwire pub --help` and `meshwire sub --help` say what counts when failures are mixed";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {

@@ -39,7 +39,15 @@ What is absent is filled in: specversion 1.0; id, a new one (UUIDv7); source,
 for data in a file, and text/plain for --data that is no JSON object or array.
 What is there stays as it is.
 
-Interrupted, it says how many are acknowledged.")]
+Interrupted, it says how many are acknowledged.
+
+Exit codes:
+  0  every event is published, or was there already
+  1  anything else: some failed and others did not, they failed in different ways, what
+     became of one is not known, or it was interrupted
+  2  wrong arguments; or no event was published, and all of them are wrong in themselves
+  3  no gateway could be reached: nothing was sent
+  4  no event was published, and the gateway refused all of them, or the login")]
 pub(crate) struct Publish {
     /// The topic.
     #[arg(value_parser = args::topic)]

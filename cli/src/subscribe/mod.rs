@@ -36,7 +36,15 @@ Examples:
 
 An event is acknowledged once it is written: into a pipe, not once its reader has read it
 (a pipe holds 64 KiB; --count takes no more than asked for). What is not written comes
-again to the group, also when the reader of a pipe ends first.")]
+again to the group, also when the reader of a pipe ends first.
+
+Exit codes:
+  0  it ended as asked: --count, --until-idle, a signal, or its reader is gone
+  1  some events could not be printed or acknowledged (the others were), or the output
+     could not be written
+  2  wrong arguments
+  3  no gateway could be reached
+  4  the gateway refused the login or the subscription, or ended it")]
 pub(crate) struct Subscribe {
     /// The topic.
     #[arg(value_parser = args::topic)]
