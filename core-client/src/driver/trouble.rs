@@ -71,7 +71,9 @@ impl Driver {
         self.trouble.tell_at = Some(now + TELL_EVERY);
         let (address, waiting) = (self.dialer.address(), self.outbox.unanswered().events);
         let cause = self.trouble.cause.as_deref().unwrap_or_default();
-        tracing::warn!("still trying {address}: {cause}; {waiting} publishes wait");
+        // A cause that names the address says it for both.
+        let address = if cause.contains(address) { String::new() } else { format!(" {address}") };
+        tracing::warn!("still trying{address}: {cause}; {waiting} publishes wait");
     }
 
     /// The connection ended, by the other end or as the session wants it.
@@ -96,8 +98,9 @@ impl Driver {
     /// later somebody else took the place of the gateway, which may come back.
     pub(super) fn not_a_gateway(&mut self, now: Moment) {
         let address = self.dialer.address();
-        let http = if self.read.starts_with(HTTP) { "; it answered HTTP" } else { "" };
-        let cause = format!("{address} is not a Meshwire gateway{http}");
+        // Some servers answer what is no request of HTTP/1 without a head.
+        let http = self.read.starts_with(HTTP) || self.read.starts_with(b"<");
+        let cause = format!("{address} is not a Meshwire gateway{}", if http { "; it answered HTTP" } else { "" });
         self.drop_link();
         if let Some(startup) = self.startup.take() {
             let error = Error::new(ErrorKind::Unavailable, "connect", cause);

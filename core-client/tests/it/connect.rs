@@ -144,6 +144,7 @@ async fn what_is_not_a_gateway_is_said_at_once_by_its_first_bytes() {
     for wait in [Duration::ZERO, Duration::from_secs(60)] {
         for (bytes, told) in [
             (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "memory is not a Meshwire gateway; it answered HTTP"),
+            (b"<!DOCTYPE HTML>\n<html>", "memory is not a Meshwire gateway; it answered HTTP"),
             (b"\x15\x03\x01\0\x02\x02\x46", "memory is not a Meshwire gateway"),
             (b"220 ready\r\n", "memory is not a Meshwire gateway"),
         ] {
