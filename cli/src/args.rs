@@ -23,7 +23,7 @@ Examples:
   meshwire sub orders --group billing
 
 Exit codes: 0 done, 1 some failed, 2 wrong arguments, or all input is wrong, 3 gateway unreachable,
-4 refused by the gateway";
+4 refused by the gateway; `meshwire pub --help` and `meshwire sub --help` say what counts when failures are mixed";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -41,6 +41,11 @@ pub(crate) fn topic(text: &str) -> Result<TopicName, String> {
 /// A valid group name, else the rule.
 pub(crate) fn group(text: &str) -> Result<GroupName, String> {
     GroupName::parse(text).map_err(|e| e.to_string())
+}
+
+/// Text that is not empty: an empty attribute is none, and would be filled in.
+pub(crate) fn attribute(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("it is empty; leave the flag out".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 #[cfg(test)]

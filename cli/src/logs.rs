@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use tracing::Level;
 use tracing_subscriber::fmt;
 
-use crate::config::parse_level;
+use crate::config::{parse_level, warn_of_unknown_variables};
 use crate::exit::{Exit, Failure};
 
 /// The variable that sets the level of every command.
@@ -24,7 +24,7 @@ pub(crate) fn start(level: Level) {
 }
 
 /// [`start`] for the commands that have no configuration: the environment's
-/// level, else `info`.
+/// level, else `info`. The first lines are about variables that nobody reads.
 pub(crate) fn start_from_environment() -> Result<(), Failure> {
     let level = match std::env::var(VARIABLE) {
         Ok(text) if !text.is_empty() => {
@@ -33,5 +33,6 @@ pub(crate) fn start_from_environment() -> Result<(), Failure> {
         _ => Level::INFO,
     };
     start(level);
+    warn_of_unknown_variables();
     Ok(())
 }

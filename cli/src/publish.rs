@@ -8,7 +8,8 @@ use std::task::{Context, Poll, Waker};
 use clap::{ArgGroup, Args};
 use meshwire::{ErrorKind, Event, Mesh, PendingReceipt, Receipt};
 use meshwire_proto::TopicName;
-use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -38,7 +39,15 @@ What is absent is filled in: specversion 1.0; id, a new one (UUIDv7); source,
 for data in a file, and text/plain for --data that is no JSON object or array.
 What is there stays as it is.
 
-Interrupted, it says how many are acknowledged.")]
+Interrupted, it says how many are acknowledged.
+
+Exit codes:
+  0  every event is published, or was there already
+  1  anything else: some failed and others did not, they failed in different ways, what
+     became of one is not known, or it was interrupted
+  2  wrong arguments; or no event was published, and all of them are wrong in themselves
+  3  no gateway could be reached: nothing was sent
+  4  no event was published, and the gateway refused all of them, or the login")]
 pub(crate) struct Publish {
     /// The topic.
     #[arg(value_parser = args::topic)]
@@ -47,19 +56,21 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Publish one event with this data: JSON if it is an object or an array, else text.
-    /// What begins like JSON and is none is text, with a warning.
+    /// What begins like JSON and is none is text, with a warning. A whole CloudEvent is data
+    /// too, with a warning.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     data: Option<String>,
     /// The one event's type. Default: the topic's name.
-    #[arg(long = "type", value_name = "TYPE", conflicts_with = "file")]
+    #[arg(long = "type", value_name = "TYPE", conflicts_with = "file", value_parser = args::attribute)]
     kind: Option<String>,
     /// The one event's partitionkey: events of one key are delivered in order.
-    #[arg(long, conflicts_with = "file")]
+    #[arg(long, conflicts_with = "file", value_parser = args::attribute)]
     key: Option<String>,
     /// The one event's id. Default: a new one.
-    #[arg(long, conflicts_with = "file")]
+    #[arg(long, conflicts_with = "file", value_parser = args::attribute)]
     id: Option<String>,
-    /// Print each receipt, one JSON object a line, in the order of the events.
+    /// Print each receipt, one JSON object a line, in the order of the events. An event
+    /// that failed is a line with code and message, as soon as that is known.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -88,8 +99,9 @@ impl Publish {
         };
         let Publisher { pending, mut tally, .. } = publisher;
         tally.interrupted = interrupted || !finished;
-        tally.unanswered = pending.len() as u64;
-        drop(pending);
+        for (place, _) in pending {
+            tally.unanswered(place);
+        }
         let exit = tally.tell();
         leave(&mesh, &mut stop).await;
         Ok(exit)
@@ -115,6 +127,12 @@ impl Publish {
         if begins_like_json && let Err(problem) = &parsed {
             output::note(format_args!("warning: --data begins like JSON and is published as text: {problem}"));
         }
+        // An array would be taken for the members of the structure.
+        if data.trim_start().starts_with('{') && serde_json::from_str::<Whole>(data).is_ok() {
+            output::note(
+                "warning: --data is a whole CloudEvent and becomes the data of another; to publish it as it is use --file",
+            );
+        }
         let mut event = if begins_like_json && parsed.is_ok() {
             Event::new(kind).data_content_type("application/json").text_data(data)
         } else {
@@ -128,6 +146,13 @@ impl Publish {
         }
         event
     }
+}
+
+/// What only a CloudEvent has.
+#[derive(Deserialize)]
+struct Whole {
+    #[serde(rename = "specversion")]
+    _specversion: IgnoredAny,
 }
 
 fn source_name(path: &Path) -> String {
@@ -159,7 +184,7 @@ impl Publisher<'_> {
             let items = match batch {
                 None => return false,
                 Some(Err(cause)) => {
-                    self.tally.bad(&self.source, &format!("cannot be read further: {cause}"));
+                    self.tally.unreadable(&self.source, &cause);
                     return false;
                 }
                 Some(Ok(items)) => items,
@@ -178,7 +203,7 @@ impl Publisher<'_> {
             let event = match event {
                 Ok(event) => event,
                 Err(problem) => {
-                    self.tally.bad(&place, &format!("{problem} ({})", ErrorKind::Invalid));
+                    self.tally.bad(place, ErrorKind::Invalid, &problem);
                     continue;
                 }
             };
@@ -187,7 +212,9 @@ impl Publisher<'_> {
                 Err(error) => {
                     match error.kind() {
                         // Found out here, before it was sent.
-                        ErrorKind::Invalid | ErrorKind::TooLarge => self.tally.bad(&place, &sentence(&error)),
+                        ErrorKind::Invalid | ErrorKind::TooLarge => {
+                            self.tally.bad(place, error.kind(), error.message());
+                        }
                         _ => self.tally.refused(place, &error),
                     }
                     if error.kind() == ErrorKind::Closed {
@@ -249,9 +276,13 @@ struct ReceiptLine {
     duplicate: bool,
 }
 
-/// An error behind a place: the command and its topic are known.
-fn sentence(error: &meshwire::Error) -> String {
-    format!("{} ({})", error.message(), error.kind())
+/// An event that failed, or whose answer was not waited for, as it is printed with `--json`.
+#[derive(Serialize)]
+struct FailureLine<'a> {
+    event: u64,
+    line: Option<u64>,
+    code: &'static str,
+    message: &'a str,
 }
 
 /// What became of the events, for the last line and the exit code.
@@ -261,6 +292,8 @@ struct Tally {
     published: u64,
     duplicates: u64,
     failed: u64,
+    /// Of the failed: those told one by one.
+    told: u64,
     /// Of the failed: those that the gateway said no to.
     refused: u64,
     /// Of the failed: those that were never sent, since the input is wrong.
@@ -278,6 +311,7 @@ impl Tally {
             published: 0,
             duplicates: 0,
             failed: 0,
+            told: 0,
             refused: 0,
             bad: 0,
             unanswered: 0,
@@ -299,21 +333,44 @@ impl Tally {
         }
     }
 
-    fn failed(&mut self, place: &dyn std::fmt::Display, problem: &str) {
+    /// The command and its topic are known: a place, a sentence and a code say it all.
+    fn failed(&mut self, place: Place, kind: ErrorKind, message: &str) {
         self.failed += 1;
-        if self.failed <= TOLD_FAILURES {
-            output::note(format_args!("{place}: {problem}"));
+        if self.told < TOLD_FAILURES {
+            self.told += 1;
+            output::note(format_args!("{place}: {message} ({kind})"));
+        }
+        self.print_failure(place, kind, message);
+    }
+
+    fn print_failure(&mut self, place: Place, kind: ErrorKind, message: &str) {
+        if self.json {
+            let line = FailureLine { event: place.number, line: place.line, code: kind.code(), message };
+            output::object(&line, &mut self.lines);
         }
     }
 
-    fn bad(&mut self, place: &dyn std::fmt::Display, problem: &str) {
+    fn bad(&mut self, place: Place, kind: ErrorKind, message: &str) {
         self.bad += 1;
-        self.failed(place, problem);
+        self.failed(place, kind, message);
     }
 
     fn refused(&mut self, place: Place, error: &meshwire::Error) {
         self.refused += u64::from(exit::of(error.kind()) == Exit::Refused);
-        self.failed(&place, &sentence(error));
+        self.failed(place, error.kind(), error.message());
+    }
+
+    /// The source broke off: how many events it had left is not known.
+    fn unreadable(&mut self, source: &str, cause: &std::io::Error) {
+        (self.failed, self.bad, self.told) = (self.failed + 1, self.bad + 1, self.told + 1);
+        output::note(format_args!("{source}: cannot be read further: {cause}"));
+    }
+
+    /// The command ends before the answer to this one.
+    fn unanswered(&mut self, place: Place) {
+        self.unanswered += 1;
+        let message = "interrupted before its answer; it may be kept or not";
+        self.print_failure(place, ErrorKind::Cancelled, message);
     }
 
     /// Prints the receipts so far. A reader that is gone does not stop the publishing.
@@ -327,8 +384,8 @@ impl Tally {
     /// Prints the last lines; the exit code.
     fn tell(mut self) -> Exit {
         self.flush();
-        if self.failed > TOLD_FAILURES {
-            output::note(format_args!("and {} more failures", self.failed - TOLD_FAILURES));
+        if self.failed > self.told {
+            output::note(format_args!("and {} more failures", self.failed - self.told));
         }
         let mut line = format!("published {}", self.published);
         if self.duplicates > 0 {

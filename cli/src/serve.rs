@@ -9,7 +9,7 @@ use meshwire_gateway::run::{Gateway, Report, RunError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::{Given, SETTINGS, Setting, Settings, unknown_variables};
+use crate::config::{Given, SETTINGS, Setting, Settings, warn_of_unknown_variables};
 use crate::exit::{Exit, Failure};
 use crate::stop::Stop;
 use crate::{logs, output};
@@ -102,9 +102,7 @@ impl Serve {
             Failure::new(Exit::Usage, lines.join("\nerror: "))
         })?;
         logs::start(settings.log_level);
-        for problem in unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
-            tracing::warn!("{problem}");
-        }
+        warn_of_unknown_variables();
         tell_start(&settings.gateway);
         raise_open_files();
         let _too_large = hear_file_too_large()?;

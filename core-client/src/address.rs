@@ -13,7 +13,16 @@ pub(crate) fn resolve(url: &str) -> Result<String> {
 }
 
 fn refuse(kind: ErrorKind, url: &str, problem: &str) -> Error {
-    Error::new(kind, "connect", format!("{problem}; write it as mesh://HOST:PORT")).with("url", url)
+    Error::new(kind, "connect", format!("{problem}; write it as mesh://HOST:PORT")).with("url", without_secrets(url))
+}
+
+/// The URL as it may stand in a log: what is in front of an `@` and behind a `?` can be
+/// a password.
+fn without_secrets(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or((String::new(), url), |(s, rest)| (format!("{s}://"), rest));
+    let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, host)| ("***@", host));
+    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?***"));
+    format!("{scheme}{user}{rest}{query}")
 }
 
 fn host_and_port(url: &str) -> Result<String> {
@@ -89,6 +98,20 @@ mod tests {
             let error = host_and_port(url).unwrap_err();
             assert_eq!(error.kind(), kind, "{error}");
             assert!(error.to_string().contains("mesh://HOST:PORT"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_is_refused_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("mesh://u:p@ss@gateway:1", "mesh://***@gateway:1"),
+            ("u:p@gateway", "***@gateway"),
+            ("https://u:p/@gateway:1/x?token=p", "https://***@gateway:1/x?***"),
+            ("ws://gateway:1?p", "ws://gateway:1?***"),
+        ] {
+            let error = host_and_port(url).unwrap_err();
+            assert_eq!(error.context(), [("url", shown.to_owned())]);
+            assert!(!format!("{error:?}").contains("p@"), "{error:?}");
         }
     }
 }

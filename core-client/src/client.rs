@@ -23,9 +23,11 @@ use crate::{Error, Result};
 /// are cheap and share everything; use it from any number of tasks.
 ///
 /// It reconnects by itself, for ever: publishes without a receipt are replayed
-/// exactly, subscriptions go on. When the last clone is dropped, unanswered
+/// exactly, subscriptions go on, and a log line says every 10 s what it still waits for. When the last clone is dropped, unanswered
 /// publishes are given 2 s more, and a log line says how many there were;
-/// [`Mesh::close`] waits for them instead.
+/// [`Mesh::close`] waits for them instead. They have no time at all when the tokio
+/// runtime ends first, as it does when `main` under `#[tokio::main]` returns: call
+/// [`Mesh::flush`] or [`Mesh::close`] before.
 #[derive(Clone, Debug)]
 pub struct Mesh(Arc<Handle>);
 
@@ -85,7 +87,7 @@ impl Mesh {
     /// While the client is reconnecting it waits.
     ///
     /// ```no_run
-    /// # async fn example(mesh: meshwire::Mesh) -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn example(mesh: meshwire::Mesh) -> meshwire::Result<()> {
     /// use meshwire::Event;
     /// let receipt = mesh.publish("orders", Event::json("order.created", &[1, 2])?.key("customer-7")).await?;
     /// println!("kept at {:?}", receipt.position);
@@ -105,7 +107,9 @@ impl Mesh {
     }
 
     /// Publishes an event, waiting only for room in the window of unanswered
-    /// publishes. The [`PendingReceipt`] is awaited whenever it suits.
+    /// publishes. The [`PendingReceipt`] is awaited whenever it suits; await it, or
+    /// [`flush`](Self::flush) or [`close`](Self::close), before `main` returns: what has
+    /// no receipt when the tokio runtime ends may be lost, and only a log line says so.
     ///
     /// # Errors
     /// As [`publish`](Self::publish) for what is wrong before the event is sent.

@@ -33,7 +33,8 @@ use crate::{Error, Result, address};
 /// # Errors
 /// `UNAVAILABLE` naming every address tried: at once when all refuse, after 5 s
 /// when one is silent. `UNAUTHENTICATED`, `DENIED` or `UNSUPPORTED` as the gateway
-/// answers. `INVALID` for a URL that is none, or outside a tokio runtime.
+/// answers. `UNAVAILABLE` at once, too, when what answers there is not a Meshwire
+/// gateway. `INVALID` for a URL that is none, or outside a tokio runtime.
 ///
 /// # Cancel safety
 /// Dropping the future abandons the connection.
@@ -97,7 +98,8 @@ impl Connect {
 
     /// Keeps trying for so long, also while every address refuses: for programs
     /// that start before their gateway. It takes the place of the timeout. Default
-    /// 0, not at all; at most 1 h. A gateway that refuses the login ends it at once.
+    /// 0, not at all; at most 1 h. A gateway that refuses the login, and an
+    /// answer of something else than a gateway, end it at once.
     pub const fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self
@@ -151,6 +153,7 @@ impl Connect {
         left.copy_from_slice(&producer.to_le_bytes());
         right.copy_from_slice(&producer_high.to_le_bytes());
         let config = self.config(producer_id)?;
+        let address = dialer.address().to_owned();
         let runtime = Handle::try_current().map_err(|cause| {
             let message = "there is no tokio runtime here; call it inside #[tokio::main] or Runtime::block_on, with I/O and time enabled";
             Error::new(ErrorKind::Invalid, "connect", message).with_source(cause)
@@ -170,9 +173,7 @@ impl Connect {
             Ok(Err(_)) => Err(Error::closed("connect")),
             Err(_) => {
                 let attempt = outbox.lock().last_attempt.take();
-                Err(unreachable(
-                    &attempt.unwrap_or_else(|| "the connection was made, the login was not answered".to_owned()),
-                ))
+                Err(unreachable(&attempt.unwrap_or_else(|| format!("{address} did not answer"))))
             }
         }
     }

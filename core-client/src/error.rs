@@ -130,6 +130,13 @@ impl Error {
     }
 }
 
+/// For `?` on what makes an event, such as [`Event::json`](meshwire_proto::Event::json).
+impl From<EventError> for Error {
+    fn from(cause: EventError) -> Self {
+        Self::event("event", &cause).with_source(cause)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} ({}", self.0.operation, self.0.message, self.0.kind)?;
@@ -171,6 +178,16 @@ mod tests {
             .with_retry(Retry::After, Some(Duration::from_millis(20)));
         assert_eq!(error.to_string(), "publish: the gateway is out of budget (BUSY, topic orders)");
         assert!(error.retryable() && error.retry_after() == Some(Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_made_is_an_error_of_this_crate_by_the_question_mark() {
+        fn order() -> Result<meshwire_proto::Event> {
+            Ok(meshwire_proto::Event::json("order.created", &std::collections::BTreeMap::from([((1, 2), 3)]))?)
+        }
+        let error = order().unwrap_err();
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Invalid, "event"));
+        assert!(std::error::Error::source(&error).is_some(), "{error:?}");
     }
 
     #[test]

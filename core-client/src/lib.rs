@@ -6,7 +6,7 @@
 //! use meshwire::Event;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn main() -> meshwire::Result<()> {
 //! let mesh = meshwire::connect("mesh://127.0.0.1:7400").await?;
 //!
 //! // One event, kept when the call returns.
@@ -33,11 +33,22 @@
 //! - [`connect`] and [`Connect`] make a [`Mesh`], which lives on the caller's tokio
 //!   runtime (I/O and time enabled) and reconnects by itself;
 //! - [`Mesh::publish`] answers with the [`Receipt`]; [`Mesh::publish_start`] is the
-//!   pipelined form, with [`PendingReceipt`] and [`Mesh::flush`];
+//!   pipelined form, with [`PendingReceipt`] and [`Mesh::flush`]: without an awaited
+//!   receipt, [`Mesh::flush`] or [`Mesh::close`] before `main` returns, events that were
+//!   only started are lost with the runtime;
 //! - [`Mesh::subscribe`] gives a [`Subscription`], a stream of [`Delivery`];
 //!   [`Mesh::consume`] calls a handler instead;
 //! - every failure is an [`Error`]: kind, retry class, operation, context;
 //! - [`testing::Gateway`] starts a gateway for a test.
+//!
+//! What it cannot return, such as a lost gateway and the tries to reach it again, it
+//! says in log lines of [`tracing`](https://docs.rs/tracing). They are invisible until
+//! the program has a subscriber for them; with the crate `tracing-subscriber` that is
+//! one line at the beginning of `main`:
+//!
+//! ```text
+//! tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+//! ```
 //!
 //! The [`session`] module is the state machine behind all of it.
 

@@ -19,14 +19,24 @@ use crate::receipts::Receipts;
 use crate::session::{Answer, Failure, RunQueue, State, Stats, SubscribeSpec};
 use crate::{Error, Result};
 
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beginning {
+    /// The next event that was never delivered.
+    pub(crate) next_position: u64,
+    /// Where the topic's next event will be; 1: it never had one, 0: not told.
+    pub(crate) topic_next: u64,
+    /// Whether the group came into being with it.
+    pub(crate) new_group: bool,
+}
+
 /// Something for the driver to do, with where to answer.
 #[derive(Debug)]
 pub(crate) enum Command {
     Subscribe {
         spec: SubscribeSpec,
         inbox: Arc<Inbox>,
-        /// Takes where the topic's next event will be; 0: not told.
-        reply: oneshot::Sender<Result<u64>>,
+        reply: oneshot::Sender<Result<Beginning>>,
     },
     Unsubscribe(Arc<Inbox>),
     Admin {

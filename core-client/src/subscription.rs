@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::client::Mesh;
 use crate::delivery::{Delivery, Place};
 use crate::inbox::{Batch, End, Inbox};
-use crate::outbox::Command;
+use crate::outbox::{Beginning, Command};
 use crate::session::{Start, SubscribeSpec};
 use crate::{Error, GroupSettings, Position, Result};
 
@@ -59,7 +59,7 @@ impl Subscribe {
     }
 
     /// Where a new group, or a subscription without one, begins. A group that
-    /// exists goes on where it was. A position that no event has yet begins with the
+    /// exists goes on where it was, and a log line says so. A position that no event has yet begins with the
     /// topic's next event, and a log line says so.
     pub const fn start(mut self, start: Start) -> Self {
         self.start = Some(start);
@@ -118,8 +118,8 @@ impl Subscribe {
         // From here on dropping the subscription ends it, also before the answer.
         let subscription = Subscription { mesh: self.mesh.clone(), inbox, taken: VecDeque::new(), over: false };
         match answer.await {
-            Ok(Ok(topic_next)) => {
-                tell_beginning(&self.topic, asked, topic_next);
+            Ok(Ok(beginning)) => {
+                tell_beginning(&self.topic, self.group.as_deref(), asked, beginning);
                 Ok(subscription)
             }
             Ok(Err(error)) => Err(context(error)),
@@ -128,9 +128,16 @@ impl Subscribe {
     }
 }
 
-/// Says what a wrong name or position would look like: both are answered as if they
-/// were right, since the event may be the next that comes.
-fn tell_beginning(topic: &str, asked: Option<Start>, topic_next: u64) {
+/// Says which start counts for nothing, and what a wrong name or position would look
+/// like: both are answered as if they were right, since the event may be the next that comes.
+fn tell_beginning(topic: &str, group: Option<&str>, asked: Option<Start>, beginning: Beginning) {
+    let Beginning { next_position, topic_next, new_group } = beginning;
+    let old_group = group.filter(|_| topic_next > 1 && !new_group);
+    if let (Some(group), Some(start)) = (old_group, asked) {
+        let next = Position::from_number(next_position);
+        tracing::info!(topic, "group {group} exists and goes on at position {next}; start {start} is ignored");
+        return;
+    }
     match asked {
         Some(Start::Position(position)) if topic_next > 0 && position.number() > topic_next => {
             let next = Position::from_number(topic_next);

@@ -29,11 +29,18 @@ pub(super) fn read(variable: impl Fn(&str) -> Option<OsString>) -> (Vec<Given>, 
     (given, problems)
 }
 
+/// Warns of each variable that looks like ours and that nobody reads.
+pub(crate) fn warn_of_unknown_variables() {
+    for problem in unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
+        tracing::warn!("{problem}");
+    }
+}
+
 /// A sentence for each variable that looks like ours and that nobody reads.
 ///
 /// No error: container platforms set variables of their own that begin with a
 /// service's name, such as `MESHWIRE_PORT`.
-pub(crate) fn unknown_variables(names: impl Iterator<Item = OsString>) -> Vec<String> {
+pub(super) fn unknown_variables(names: impl Iterator<Item = OsString>) -> Vec<String> {
     let known: Vec<String> =
         SETTINGS.iter().map(|s| s.name().to_ascii_uppercase()).chain(OTHERS.map(str::to_owned)).collect();
     let mut unknown: Vec<String> = names

@@ -84,6 +84,14 @@ fn resolve(text: &str) -> Result<SocketAddr, String> {
     if text.starts_with(':') {
         return Err(form());
     }
+    if let Some((_, address)) = text.split_once("://") {
+        return Err(format!("{text:?} is a URL, as clients take it; write {}", address.trim_end_matches('/')));
+    }
+    if let Some(port) = text.strip_prefix("*:") {
+        return Err(format!(
+            "{text:?} is not an address; every address of this machine is 0.0.0.0:{port} or [::]:{port}"
+        ));
+    }
     let found: Vec<SocketAddr> = match text.to_socket_addrs() {
         Ok(found) => found.collect(),
         // Told before anything is asked.

@@ -130,6 +130,18 @@ fn a_problem_names_file_and_line_variable_or_flag_and_what_is_accepted() {
         (
             "",
             &[],
+            &[("listen", "mesh://127.0.0.1:7400/")],
+            "--listen: \"mesh://127.0.0.1:7400/\" is a URL, as clients take it; write 127.0.0.1:7400",
+        ),
+        (
+            "",
+            &[],
+            &[("listen", "*:7400")],
+            "--listen: \"*:7400\" is not an address; every address of this machine is 0.0.0.0:7400 or [::]:7400",
+        ),
+        (
+            "",
+            &[],
             &[("listen", "localhost:70000")],
             "--listen: \"localhost:70000\" is not an address with a port; write one such as 127.0.0.1:7400, localhost:7400 or [::1]:0",
         ),

@@ -50,11 +50,13 @@ pub(crate) type Batch = io::Result<Vec<Item>>;
 pub(crate) struct Input<R> {
     pieces: Splitter<R>,
     number: u64,
+    /// Whether it was said that an event stands on one line.
+    hinted: bool,
 }
 
 impl<R: Read> Input<R> {
     pub(crate) fn new(reader: R) -> Self {
-        Self { pieces: Splitter::new(reader), number: 0 }
+        Self { pieces: Splitter::new(reader), number: 0, hinted: false }
     }
 
     /// The next event, good or bad; `None` at the end.
@@ -64,7 +66,15 @@ impl<R: Read> Input<R> {
         };
         self.number += 1;
         let by_line = self.pieces.has_lines();
-        let event = text.map_err(str::to_owned).and_then(|text| parse(&text, by_line));
+        let event = text.map_err(str::to_owned).and_then(|text| {
+            parse(&text, by_line).map_err(|mut problem| {
+                if by_line && !self.hinted && goes_on(&text) {
+                    self.hinted = true;
+                    problem += ONE_A_LINE;
+                }
+                problem
+            })
+        });
         Ok(Some(Item { place: Place { number: self.number, line: Some(line), by_line }, event }))
     }
 
@@ -79,6 +89,14 @@ impl<R: Read> Input<R> {
         }
         Ok((!batch.is_empty()).then_some(batch))
     }
+}
+
+const ONE_A_LINE: &str = "; one event a line; this looks like one object over several lines";
+
+/// Whether a line is the beginning of an object that a program broke into lines.
+fn goes_on(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    line.starts_with(b"{") && matches!(line.last(), Some(b',' | b'{' | b'['))
 }
 
 fn parse(text: &[u8], by_line: bool) -> Result<Event, String> {
@@ -128,7 +146,7 @@ pub(crate) fn read_in_background(path: &Path) -> io::Result<mpsc::Receiver<Batch
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
     use super::*;
 
     /// Gives one byte a read, as a slow pipe may.
@@ -232,6 +250,16 @@ mod tests {
     #[test]
     fn objects_over_several_lines_are_read_when_the_first_line_is_a_lone_brace() {
         check("{\n  \"id\": \"a\"\n}\n{\n  \"id\": \"b\"\n}\n", &["event 1 (line 1): a", "event 2 (line 4): b"]);
+    }
+
+    #[test]
+    fn an_object_over_several_lines_behind_a_first_line_of_its_own_is_told_once_to_be_one_event_a_line() {
+        let all = shown(&b"{ \"id\": \"a\",\n  \"source\": \"s\"\n}\n{ \"id\": \"b\",\n}\n"[..]);
+        assert_eq!(all.len(), 5, "{all:?}");
+        assert!(all[0].starts_with("line 1: ") && all[0].ends_with("one object over several lines"), "{all:?}");
+        assert!(all.iter().skip(1).all(|line| !line.contains("several lines")), "{all:?}");
+        let cut = shown(&b"{\"id\":\n"[..]);
+        assert!(!cut[0].contains("several lines"), "{cut:?}");
     }
 
     #[test]

@@ -36,7 +36,15 @@ Examples:
 
 An event is acknowledged once it is written: into a pipe, not once its reader has read it
 (a pipe holds 64 KiB; --count takes no more than asked for). What is not written comes
-again to the group, also when the reader of a pipe ends first.")]
+again to the group, also when the reader of a pipe ends first.
+
+Exit codes:
+  0  it ended as asked: --count, --until-idle, a signal, or its reader is gone
+  1  some events could not be printed or acknowledged (the others were), or the output
+     could not be written
+  2  wrong arguments
+  3  no gateway could be reached
+  4  the gateway refused the login or the subscription, or ended it")]
 pub(crate) struct Subscribe {
     /// The topic.
     #[arg(value_parser = args::topic)]
@@ -45,8 +53,9 @@ pub(crate) struct Subscribe {
     #[arg(long, value_parser = args::group)]
     group: Option<GroupName>,
     /// Where a new group or a subscription without one begins: earliest, latest or a
-    /// position. Default: earliest for a group, else latest. A position that no event
-    /// has yet begins with the topic's next event.
+    /// position. Default: earliest for a group, else latest. A group that exists goes on
+    /// where it was, and says so. A position that no event has yet begins with the topic's
+    /// next event.
     #[arg(long, value_name = "PLACE", value_parser = start)]
     start: Option<Start>,
     /// Print CloudEvents in JSON, one a line.

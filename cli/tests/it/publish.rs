@@ -48,12 +48,25 @@ fn in_an_array_each_bad_item_has_its_index_and_reason_and_the_good_ones_are_kept
     );
     let ended = gateway.run_with(&["pub", "orders", "--file", "-", "--json"], &text);
     assert_eq!(ended.code, Some(1));
-    let receipts: Vec<Value> = ended.lines().iter().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let lines = ended.lines().into_iter().map(|l| serde_json::from_str::<Value>(l).unwrap());
+    let (mut failures, receipts): (Vec<Value>, Vec<Value>) = lines.partition(|line| line.get("code").is_some());
+    failures.sort_by_key(|line| line["event"].as_u64());
     let expected = [
         json!({ "event": 1, "line": 1, "position": "1", "duplicate": false }),
         json!({ "event": 5, "line": 5, "position": "2", "duplicate": false }),
     ];
     assert_eq!(receipts, expected);
+    for (failure, event, line, code, part) in [
+        (&failures[0], 2, 2, "INVALID", "expected an object"),
+        (&failures[1], 3, 3, "TOO_LARGE", "over the limit of 1024"),
+        (&failures[2], 4, 4, "INVALID", "is not an attribute name"),
+    ] {
+        assert_eq!(
+            (&failure["event"], &failure["line"], &failure["code"]),
+            (&json!(event), &json!(line), &json!(code))
+        );
+        assert!(failure["message"].as_str().unwrap().contains(part), "{failure}");
+    }
     let mut told = ended.notes();
     assert_eq!(told.pop(), Some("published 2, failed 3"));
     told.sort_unstable();
@@ -133,6 +146,20 @@ fn one_event_is_made_from_flags() {
     for event in &events {
         assert!(event["source"].as_str().unwrap().starts_with("//"), "{event}");
         assert!(event["time"].is_string(), "{event}");
+    }
+}
+
+#[test]
+fn a_whole_cloudevent_as_data_is_a_warning_that_says_how_it_is_published_as_it_is() {
+    let gateway = Gateway::start();
+    let event = "{\"specversion\":\"1.0\",\"id\":\"a\",\"source\":\"/s\",\"type\":\"t\"}";
+    let ended = gateway.run(&["pub", "orders", "--data", event]);
+    assert_eq!((ended.code, &*ended.out), (Some(0), "published 1\n"));
+    let told = ended.notes();
+    assert!(told.len() == 1 && told[0].starts_with("warning: --data is a whole CloudEvent"), "{told:?}");
+    assert!(told[0].ends_with("use --file"), "{told:?}");
+    for data in ["{\"data\":{\"specversion\":1}}", "[1]", "specversion"] {
+        assert_eq!(gateway.run(&["pub", "orders", "--data", data]).err, "", "{data}");
     }
 }
 

@@ -143,6 +143,19 @@ fn a_variable_that_nobody_reads_is_a_warning_with_the_nearest_name_and_those_of_
 }
 
 #[test]
+fn every_command_warns_of_a_variable_that_nobody_reads() {
+    for args in [&["pub", "orders", "--data", "x"][..], &["sub", "orders"], &["topics", "list"]] {
+        let mut command = meshwire(args);
+        command.env("MESHWIRE_URI", "mesh://127.0.0.1:7401").env("MESHWIRE_URL", "mesh://127.0.0.1:1");
+        let ended = Program::spawn(command).end();
+        assert_eq!(ended.code, Some(3), "{args:?}: {}", ended.err);
+        let warnings: Vec<&str> = ended.err.lines().filter(|l| l.contains(" WARN ")).collect();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains("MESHWIRE_URI ") && warnings[0].ends_with("did you mean MESHWIRE_URL?"));
+    }
+}
+
+#[test]
 fn wrong_values_of_all_layers_are_told_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let file = write(directory.path(), "meshwire.toml", "retention = 7\n");

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use rustix::process::Signal;
+use serde_json::{Value, json};
 
 use crate::program::Gateway;
 
@@ -41,7 +42,11 @@ fn an_interrupted_publisher_waits_shortly_and_says_how_many_have_no_answer() {
     publisher.signal(Signal::INT);
     publisher.wait_for_log("published 1, failed 1, interrupted; 1 without an answer, which may be kept or not");
     publisher.signal(Signal::INT);
-    assert_eq!(publisher.end().code, Some(1));
+    let ended = publisher.end();
+    assert_eq!(ended.code, Some(1));
+    let lines = ended.lines().into_iter().skip(1).map(|l| serde_json::from_str::<Value>(l).unwrap());
+    let told: Vec<_> = lines.map(|line| ["event", "line", "code"].map(|name| line[name].clone())).collect();
+    assert_eq!(told, [[json!(3), json!(3), json!("INVALID")], [json!(2), json!(2), json!("CANCELLED")]]);
     gateway.program.signal(Signal::CONT);
 }
 

@@ -29,13 +29,7 @@ pub(crate) fn unreachable(attempts: &str) -> Error {
 impl Driver {
     /// No connection could be made.
     pub(super) fn dial_failed(&mut self, error: &DialError) {
-        let first = self.outbox.lock().last_attempt.replace(error.to_string()).is_none();
-        if first && self.startup.as_ref().is_some_and(|s| s.keep_trying) {
-            // Once: who started the programs in this order knows why it takes so long.
-            tracing::info!(%error, "no gateway can be reached yet; waiting for one");
-        } else {
-            tracing::debug!(%error, "no connection");
-        }
+        self.hindered(error.to_string());
         let hopeless = self.startup.take_if(|s| !s.keep_trying && error.is_plain());
         if let Some(startup) = hopeless {
             let _ = startup.reply.send(Err(unreachable(&error.to_string())));
@@ -143,6 +137,13 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         if self.over.is_none() {
+            let unanswered = self.outbox.unanswered().events;
+            if unanswered > 0 {
+                tracing::warn!(
+                    unanswered,
+                    "the tokio runtime ended before publishes had their receipts; they may or may not be kept. Call flush or close before main returns"
+                );
+            }
             self.leave_at_once();
         }
         let error = self.over.take().unwrap_or_else(|| {

@@ -3,6 +3,7 @@
 
 mod carrier;
 mod finish;
+mod trouble;
 mod work;
 
 use std::collections::BTreeMap;
@@ -19,12 +20,13 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::inbox::{Confirm, Inbox, Settled};
-use crate::outbox::{Outbox, Taken};
+use crate::outbox::{Beginning, Outbox, Taken};
 use crate::session::{Answer, Failure, Session, SubscriptionId};
 use crate::transport::Dial;
 use crate::{Error, Result};
 use carrier::{Carrier, Event};
 pub(crate) use finish::unreachable;
+use trouble::{HTTP, Trouble};
 
 /// Bytes waiting to be written at which no more are encoded.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -43,7 +45,7 @@ pub(crate) struct Startup {
 
 struct Inlet {
     inbox: Arc<Inbox>,
-    reply: Option<oneshot::Sender<Result<u64>>>,
+    reply: Option<oneshot::Sender<Result<Beginning>>>,
 }
 
 /// The program ends its client: by then, at the latest.
@@ -64,6 +66,7 @@ pub(crate) struct Driver {
     read: BytesMut,
     write: BytesMut,
     startup: Option<Startup>,
+    trouble: Trouble,
     inlets: BTreeMap<SubscriptionId, Inlet>,
     confirms: BTreeMap<u64, oneshot::Sender<Result<u64, Failure>>>,
     next_token: u64,
@@ -93,6 +96,7 @@ impl Driver {
             read: BytesMut::new(),
             write: BytesMut::new(),
             startup: Some(startup),
+            trouble: Trouble::default(),
             inlets: BTreeMap::new(),
             confirms: BTreeMap::new(),
             next_token: 1,
@@ -124,6 +128,7 @@ impl Driver {
             self.take();
             self.session.tick(self.now());
             self.carry_out();
+            self.tell_trouble();
             self.finish_drain();
             if self.over.is_some() {
                 return Poll::Ready(());
@@ -151,7 +156,11 @@ impl Driver {
     fn deadline(&self) -> Instant {
         let session = self.session.deadline().map(|at| self.origin + Duration::from_micros(at.0));
         let drain = self.draining.as_ref().map(|d| d.until);
-        [session, drain, self.settle_at].into_iter().flatten().min().unwrap_or_else(|| Instant::now() + NEVER)
+        [session, drain, self.settle_at, self.trouble.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| Instant::now() + NEVER)
     }
 
     fn happened(&mut self, event: Event) {
@@ -165,6 +174,11 @@ impl Driver {
                 self.write.clear();
                 self.write.extend_from_slice(&PREFACE);
                 self.session.connected(now);
+                if self.startup.is_some() {
+                    let address = self.dialer.address();
+                    self.outbox.lock().last_attempt =
+                        Some(format!("{address} was connected to, and did not answer the login"));
+                }
             }
             Event::Dialed(Err(error)) => {
                 self.carrier = Carrier::None;
@@ -177,8 +191,7 @@ impl Driver {
                 self.parse(now);
             }
             Event::Lost(cause) => {
-                tracing::info!(cause, "the connection to the gateway ended");
-                self.drop_link();
+                self.ended_by(&cause, "the connection to the gateway ended");
                 self.session.disconnected(now);
             }
         }
@@ -192,13 +205,15 @@ impl Driver {
 
     fn parse(&mut self, now: Moment) {
         if !self.prefaced {
-            match self.read.first_chunk::<8>() {
-                None => return,
-                // A frame cannot begin like this: it would be 1.9 GB long.
-                Some(head) if *head == PREFACE => drop(self.read.split_to(PREFACE.len())),
-                Some(_) => {}
+            let head = self.read.get(..PREFACE.len()).unwrap_or(&self.read);
+            if head == PREFACE {
+                drop(self.read.split_to(PREFACE.len()));
+                self.prefaced = true;
+            } else if PREFACE.starts_with(head) || HTTP.starts_with(head) {
+                return;
+            } else {
+                return self.not_a_gateway(now);
             }
-            self.prefaced = true;
         }
         loop {
             match self.parser.next(&mut self.read) {

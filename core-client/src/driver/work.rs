@@ -9,7 +9,7 @@ use super::carrier::Carrier;
 use super::{Draining, Driver, Inlet, SETTLE_DELAY};
 use crate::Error;
 use crate::inbox::{Batch, End, Settled};
-use crate::outbox::Command;
+use crate::outbox::{Beginning, Command};
 use crate::session::{Failure, Output, SettleInput, State, SubscriptionId};
 
 impl Driver {
@@ -114,8 +114,7 @@ impl Driver {
                 }
                 Output::Connect => self.carrier = Carrier::Dialing(self.dialer.dial()),
                 Output::Disconnect { reason } => {
-                    tracing::info!(reason, "dropping the connection to the gateway");
-                    self.drop_link();
+                    self.ended_by(&reason, "dropping the connection to the gateway");
                 }
                 Output::State(state) => self.state(state),
                 other => self.tell(other),
@@ -131,11 +130,11 @@ impl Driver {
     /// Passes on what one handle waits for.
     fn tell(&mut self, output: Output) {
         match output {
-            Output::Subscribed { subscription, topic_next, ack_wait_ms, .. } => {
+            Output::Subscribed { subscription, next_position, topic_next, ack_wait_ms, new_group } => {
                 if let Some(inlet) = self.inlets.get_mut(&subscription) {
                     inlet.inbox.set_ack_wait(ack_wait_ms);
                     if let Some(reply) = inlet.reply.take() {
-                        let _ = reply.send(Ok(topic_next));
+                        let _ = reply.send(Ok(Beginning { next_position, topic_next, new_group }));
                     }
                 }
             }
@@ -180,6 +179,9 @@ impl Driver {
             tracing::info!(reconnects = stats.reconnects, resumes, replays, "connected to the gateway again");
         }
         self.outbox.state.send_replace(state);
+        if state == State::Connected {
+            self.trouble.end();
+        }
         if let Some(startup) = self.startup.take_if(|_| state == State::Connected) {
             let _ = startup.reply.send(Ok(()));
         }

@@ -47,7 +47,7 @@ const STEADY: Duration = Duration::from_secs(1);
 const LEAVING_GRACE: Duration = Duration::from_secs(5);
 
 impl Session {
-    pub(super) const fn is_up(&self) -> bool {
+    pub(crate) const fn is_up(&self) -> bool {
         matches!(self.link, Link::Up(_))
     }
 

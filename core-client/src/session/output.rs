@@ -70,6 +70,8 @@ pub enum Output {
         next_position: u64,
         /// Where the topic's next event will be. 1: it never had one; 0: not told.
         topic_next: u64,
+        /// Whether its group came into being with it; else the start counts for nothing.
+        new_group: bool,
     },
     /// Events for a subscription.
     Deliver {

@@ -125,8 +125,14 @@ impl Session {
         if subscription.phase == Phase::Asked {
             subscription.phase = Phase::Active;
             subscription.next_delivery = subscribed.next_delivery;
-            let &wire::Subscribed { ack_wait_ms, next_position, topic_next, .. } = subscribed;
-            self.output.push_back(Output::Subscribed { subscription: id, ack_wait_ms, next_position, topic_next });
+            let &wire::Subscribed { ack_wait_ms, next_position, topic_next, new_group, .. } = subscribed;
+            self.output.push_back(Output::Subscribed {
+                subscription: id,
+                ack_wait_ms,
+                next_position,
+                topic_next,
+                new_group,
+            });
         }
     }
 

@@ -58,4 +58,8 @@ impl Dial for MemoryTransport {
             }
         })
     }
+
+    fn address(&self) -> &str {
+        "memory"
+    }
 }

@@ -23,6 +23,9 @@ pub(crate) type Dialing = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, Di
 pub(crate) trait Dial: Send + Sync {
     /// Tries every address once.
     fn dial(&self) -> Dialing;
+
+    /// Where to, for messages.
+    fn address(&self) -> &str;
 }
 
 /// Every address failed.

@@ -54,4 +54,8 @@ impl Dial for Tcp {
             Err(failed)
         })
     }
+
+    fn address(&self) -> &str {
+        &self.address
+    }
 }

@@ -2,11 +2,13 @@ use std::future::IntoFuture;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use meshwire::{Connect, ErrorKind, MemoryTransport, State};
-use meshwire_proto::frame::ServerFrame;
+use meshwire::{Connect, ErrorKind, MemoryListener, MemoryTransport, State};
+use meshwire_proto::frame::{PREFACE, ServerFrame};
 use meshwire_proto::wire::session as wire;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tracing::Level;
 
+use crate::logs;
 use crate::script::{Gateway, connected, resumed, welcome};
 
 #[tokio::test(start_paused = true)]
@@ -128,4 +130,92 @@ async fn a_silent_gateway_is_asked_and_then_left() {
     let (_gateway, _) = Gateway::log_in(&mut listener, welcome()).await;
     assert_eq!(started.elapsed().as_secs(), 25);
     assert_eq!(mesh.stats().silences, 1);
+}
+
+/// Accepts a connection and answers what no gateway says.
+async fn answer(listener: &mut MemoryListener, bytes: &[u8]) -> Gateway {
+    let mut stranger = Gateway::accept(listener).await;
+    stranger.send_bytes(bytes).await;
+    stranger
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_a_gateway_is_said_at_once_by_its_first_bytes() {
+    for wait in [Duration::ZERO, Duration::from_secs(60)] {
+        for (bytes, told) in [
+            (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "memory is not a Meshwire gateway; it answered HTTP"),
+            (b"<!DOCTYPE HTML>\n<html>", "memory is not a Meshwire gateway; it answered HTTP"),
+            (b"\x15\x03\x01\0\x02\x02\x46", "memory is not a Meshwire gateway"),
+            (b"220 ready\r\n", "memory is not a Meshwire gateway"),
+        ] {
+            let (transport, mut listener) = MemoryTransport::new();
+            let started = Instant::now();
+            let connect = Connect::memory(transport).wait(wait);
+            let (connected, _stranger) = tokio::join!(connect.into_future(), answer(&mut listener, bytes));
+            let error = connected.unwrap_err();
+            assert_eq!((error.kind(), error.message()), (ErrorKind::Unavailable, told));
+            assert_eq!(started.elapsed(), Duration::ZERO);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preface_may_come_byte_by_byte() {
+    let (transport, mut listener) = MemoryTransport::new();
+    let gateway = async {
+        let mut gateway = Gateway::accept(&mut listener).await;
+        for byte in PREFACE {
+            gateway.send_bytes(&[byte]).await;
+            tokio::task::yield_now().await;
+        }
+        gateway.send(&ServerFrame::Welcome(welcome())).await;
+        gateway
+    };
+    let (connected, _gateway) = tokio::join!(Connect::memory(transport).into_future(), gateway);
+    connected.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_is_not_answered_names_the_address() {
+    let (transport, _listener) = MemoryTransport::new();
+    let error = Connect::memory(transport).await.unwrap_err();
+    assert!(error.message().contains("memory was connected to, and did not answer the login"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_gateway_is_gone_a_line_every_ten_seconds_says_why_and_what_waits() {
+    logs::keep();
+    let (mesh, gateway, mut listener) = connected().await;
+    drop(gateway);
+    let _waiting = mesh.publish_start("orders", meshwire::Event::default()).await.unwrap();
+    let trying = async {
+        loop {
+            drop(Gateway::accept(&mut listener).await);
+        }
+    };
+    assert!(timeout(Duration::from_secs(25), trying).await.is_err());
+    let told = logs::take(Level::WARN);
+    assert_eq!(told, ["still trying memory: the gateway closed it; 1 publishes wait"; 2]);
+    let (mut gateway, _) = Gateway::log_in(&mut listener, resumed()).await;
+    gateway.publish().await;
+    gateway.keep(1, 1, 1).await;
+    mesh.flush().await.unwrap();
+    let living = async { while gateway.next().await.is_some() {} };
+    assert!(timeout(Duration::from_secs(9), living).await.is_err());
+    assert_eq!(logs::take(Level::WARN), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn something_else_in_the_place_of_a_lost_gateway_is_told_once_and_the_gateway_is_found_again() {
+    logs::keep();
+    let (mesh, gateway, mut listener) = connected().await;
+    drop(gateway);
+    for _ in 0..5 {
+        answer(&mut listener, b"HTTP/1.1 502 Bad Gateway\r\n\r\n").await;
+    }
+    let (_gateway, _) = Gateway::log_in(&mut listener, resumed()).await;
+    mesh.state().wait_for(|s| *s == State::Connected).await.unwrap();
+    let told = logs::take(Level::WARN);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("memory is not a Meshwire gateway; it answered HTTP"), "{told:?}");
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 use meshwire::{ErrorKind, Event, Retry, State};
 use meshwire_proto::frame::{ClientFrame, SettleKind};
 use tokio::time::{Instant, timeout};
+use tracing::Level;
 
+use crate::logs;
 use crate::script::{connected, event};
 
 #[tokio::test(start_paused = true)]
@@ -152,6 +154,24 @@ fn a_runtime_that_goes_away_leaves_nobody_waiting() {
         mesh.flush().await.unwrap();
         mesh.close().await.unwrap();
     });
+}
+
+#[test]
+fn a_runtime_that_goes_away_says_how_many_publishes_had_no_receipt_and_what_to_call() {
+    logs::keep();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // As a `main` that returns under #[tokio::main].
+    let _gateway = runtime.block_on(async {
+        let (mesh, gateway, listener) = connected().await;
+        for _ in 0..3 {
+            drop(mesh.publish_start("orders", Event::default()).await.unwrap());
+        }
+        (gateway, listener)
+    });
+    drop(runtime);
+    let told = logs::take(Level::WARN);
+    let last = told.last().unwrap();
+    assert!(last.contains("Call flush or close before main returns") && last.ends_with("unanswered=3"), "{told:?}");
 }
 
 #[test]

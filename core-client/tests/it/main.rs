@@ -11,6 +11,7 @@
 mod connect;
 mod consume;
 mod end;
+mod logs;
 mod publish;
 mod script;
 mod subscribe;

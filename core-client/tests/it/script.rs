@@ -159,6 +159,11 @@ impl Gateway {
 
     /// Confirms the next Subscribe.
     pub(crate) async fn subscribe(&mut self) -> wire::Subscribe {
+        self.subscribe_at(1, true).await
+    }
+
+    /// The same, where the group was there before or not, and its next event.
+    pub(crate) async fn subscribe_at(&mut self, next_position: u64, new_group: bool) -> wire::Subscribe {
         let subscribe = match self.next().await {
             Some(ClientFrame::Subscribe(subscribe)) => subscribe,
             other => panic!("{other:?} instead of Subscribe"),
@@ -166,9 +171,10 @@ impl Gateway {
         let subscribed = wire::Subscribed {
             subscription: subscribe.subscription,
             next_delivery: 1,
-            next_position: 1,
+            next_position,
             ack_wait_ms: 30_000,
-            topic_next: 1,
+            topic_next: next_position,
+            new_group,
         };
         self.send(&ServerFrame::Subscribed(subscribed)).await;
         subscribe

@@ -2,11 +2,13 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use meshwire::{ErrorKind, MemoryListener, Mesh, Start, Subscription};
+use meshwire::{ErrorKind, MemoryListener, Mesh, Position, Start, Subscription};
 use meshwire_proto::frame::{ClientFrame, ServerFrame, SettleKind, SettleResult, Settled};
 use meshwire_proto::wire::session as wire;
 use tokio::time::{Instant, timeout};
+use tracing::Level;
 
+use crate::logs;
 use crate::script::{Gateway, connected, event, resumed, welcome};
 
 fn numbered(range: std::ops::RangeInclusive<u32>) -> impl Iterator<Item = bytes::Bytes> {
@@ -173,6 +175,30 @@ async fn a_resumed_session_goes_on_where_it_was_cut() {
         assert_eq!(delivery.id(), id);
         delivery.ack();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_an_existing_group_does_not_heed_is_told_with_the_place_where_it_goes_on() {
+    logs::keep();
+    let (mesh, mut gateway, _listener) = connected().await;
+    let mut told = Vec::new();
+    for (start, new_group) in [
+        (Some(Start::Earliest), true),
+        (None, false),
+        (Some(Start::Earliest), false),
+        (Some(Start::Position(Position::from_number(90))), false),
+    ] {
+        let mut subscribe = mesh.subscribe("orders").group("g");
+        if let Some(start) = start {
+            subscribe = subscribe.start(start);
+        }
+        let (subscription, _) = tokio::join!(subscribe.into_future(), gateway.subscribe_at(7, new_group));
+        drop(subscription.unwrap());
+        assert!(matches!(gateway.next().await, Some(ClientFrame::Unsubscribe(_))));
+        told.push(logs::take(Level::INFO).join("|"));
+    }
+    let goes_on = |start| format!("group g exists and goes on at position 7; {start} is ignored topic=\"orders\"");
+    assert_eq!(told, ["", "", &goes_on("start earliest"), &goes_on("start position 90")]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,7 +99,9 @@ async fn a_start_behind_the_last_event_begins_with_the_next_one_and_the_answer_s
     let answer = peer.subscribe(wire::Subscribe { start: far, ..earliest(1, "new", "") }).await;
     assert_eq!((answer.next_position, answer.topic_next), (1, 1), "a topic that never had an event");
     let answer = peer.subscribe(earliest(2, "t", "late")).await;
-    assert_eq!((answer.next_position, answer.topic_next), (1, 6));
+    assert_eq!((answer.next_position, answer.topic_next, answer.new_group), (1, 6, true));
+    let answer = peer.subscribe(wire::Subscribe { start: far, ..earliest(3, "t", "late") }).await;
+    assert!(!answer.new_group, "a group that exists");
 }
 
 #[tokio::test]

@@ -53,8 +53,8 @@ pub const RECONNECT_MIN: Bounded = Bounded { name: "reconnect_min", default: 50,
 /// Longest wait before a reconnect. Reconnects go on for ever.
 pub const RECONNECT_MAX: Bounded = Bounded { name: "reconnect_max", default: 5000, min: 1, max: 600000, meaning: "Longest wait before a reconnect. Reconnects go on for ever." };
 
-/// Address or host name, and port, of the one listener. Of a name the first IPv4 address is taken, else the first. Port 0 takes a free one. Anything but loopback needs allow_anonymous.
-pub const LISTEN: Text = Text { name: "listen", default: "127.0.0.1:7400", meaning: "Address or host name, and port, of the one listener. Of a name the first IPv4 address is taken, else the first. Port 0 takes a free one. Anything but loopback needs allow_anonymous." };
+/// Address or host name, and port, of the one listener. Of a name the first IPv4 address is taken, else the first. Port 0 takes a free one. Anything but loopback needs the option allow_anonymous.
+pub const LISTEN: Text = Text { name: "listen", default: "127.0.0.1:7400", meaning: "Address or host name, and port, of the one listener. Of a name the first IPv4 address is taken, else the first. Port 0 takes a free one. Anything but loopback needs the option allow_anonymous." };
 
 /// Serve callers without credentials on addresses that are not loopback.
 pub const ALLOW_ANONYMOUS: Flag = Flag { name: "allow_anonymous", default: false, meaning: "Serve callers without credentials on addresses that are not loopback." };

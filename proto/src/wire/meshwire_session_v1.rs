@@ -318,6 +318,9 @@ pub struct Subscribed {
     /// there. 1: the topic never had an event. 0: not told.
     #[prost(uint64, tag = "5")]
     pub topic_next: u64,
+    /// The group came into being with this subscription, at the start that was asked for.
+    #[prost(bool, tag = "6")]
+    pub new_group: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Unsubscribe {

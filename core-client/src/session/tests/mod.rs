@@ -236,8 +236,14 @@ impl Scene {
     }
 
     fn confirm_subscribe(&mut self, subscription: u32) {
-        let subscribed =
-            wire::Subscribed { subscription, next_delivery: 1, next_position: 1, ack_wait_ms: 30_000, topic_next: 1 };
+        let subscribed = wire::Subscribed {
+            subscription,
+            next_delivery: 1,
+            next_position: 1,
+            ack_wait_ms: 30_000,
+            topic_next: 1,
+            new_group: false,
+        };
         self.receive(&ServerFrame::Subscribed(subscribed));
     }
 

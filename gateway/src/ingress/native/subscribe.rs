@@ -109,6 +109,7 @@ impl Protocol {
             next_position: subscribed.next_position,
             ack_wait_ms: u32::try_from(ack_wait.as_millis()).unwrap_or(u32::MAX),
             topic_next: subscribed.topic_next,
+            new_group: subscribed.new_group,
         };
         self.pending.frame(ticket, ServerFrame::Subscribed(answer));
         Ok(())

@@ -289,7 +289,7 @@ impl LogMachine {
         match largest.and_then(|span| self.fold.topics.get(&span.topic)) {
             Some(topic) => format!(
                 "{cause}; its oldest segment holds events of topic {} until their retention of {} s ends; \
-                 raise max_disk or lower that retention",
+                 raise max_disk, or publish again then",
                 topic.name,
                 topic.retention_ms / 1000
             ),
