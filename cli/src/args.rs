@@ -3,6 +3,8 @@
 use clap::{Parser, Subcommand};
 use meshwire_proto::{GroupName, TopicName};
 
+use crate::dead_letters::DeadLetters;
+use crate::groups::Groups;
 use crate::publish::Publish;
 use crate::serve::Serve;
 use crate::subscribe::Subscribe;
@@ -31,6 +33,8 @@ pub(crate) enum Command {
     Pub(Publish),
     Sub(Subscribe),
     Topics(Topics),
+    Groups(Groups),
+    DeadLetters(DeadLetters),
 }
 
 /// A valid topic name, else the rule.

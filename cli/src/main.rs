@@ -10,8 +10,10 @@ use clap::Parser as _;
 mod allocator;
 mod args;
 mod config;
+mod dead_letters;
 mod events;
 mod exit;
+mod groups;
 mod logs;
 mod output;
 mod publish;
@@ -47,6 +49,8 @@ fn run(command: Command) -> Result<Exit, Failure> {
             Command::Pub(publish) => publish.run(stop).await,
             Command::Sub(subscribe) => subscribe.run(stop).await,
             Command::Topics(topics) => topics.run(stop).await,
+            Command::Groups(groups) => groups.run(stop).await,
+            Command::DeadLetters(letters) => letters.run(stop).await,
         }
     });
     // A write that nobody reads may still be stuck: do not wait for it.

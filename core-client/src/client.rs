@@ -10,6 +10,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::consume::Consume;
+use crate::dead_letters::DeadLetters;
+use crate::groups::Groups;
 use crate::identity::{self, IdText, Identity};
 use crate::outbox::{Admission, Command, Outbox};
 use crate::receipt::{PendingReceipt, Receipt};
@@ -209,6 +211,18 @@ impl Mesh {
     #[must_use]
     pub fn topics(&self) -> Topics {
         Topics::new(self.clone())
+    }
+
+    /// The groups of a topic: list them, change their settings.
+    #[must_use]
+    pub fn groups(&self, topic: &str) -> Groups {
+        Groups::new(self.clone(), topic)
+    }
+
+    /// Events of a topic that its groups have given up.
+    #[must_use]
+    pub fn dead_letters(&self, topic: &str) -> DeadLetters {
+        DeadLetters::new(self.clone(), topic)
     }
 
     /// Asks and waits for one answer: comes with a later version.

@@ -53,13 +53,16 @@
 //! The [`session`] module is the state machine behind all of it.
 
 mod address;
+mod admin;
 mod client;
 mod connect;
 mod consume;
+mod dead_letters;
 mod delivery;
 mod driver;
 mod error;
 mod group_settings;
+mod groups;
 mod identity;
 mod inbox;
 mod outbox;
@@ -76,9 +79,11 @@ pub use bytes::Bytes;
 pub use client::Mesh;
 pub use connect::{Connect, connect};
 pub use consume::Consume;
+pub use dead_letters::{DeadLetter, DeadLetterPages, DeadLetters, GivenUp};
 pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use group_settings::GroupSettings;
+pub use groups::{Group, Groups};
 pub use meshwire_proto::{
     AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, UnixMillis, codec,
 };
@@ -86,5 +91,5 @@ pub use receipt::{PendingReceipt, Receipt};
 pub use session::{Position, Start, State};
 pub use stats::Stats;
 pub use subscription::{Subscribe, Subscription};
-pub use topics::{Durability, Group, Topic, Topics};
+pub use topics::{Durability, Topic, Topics};
 pub use transport::{MemoryListener, MemoryTransport};

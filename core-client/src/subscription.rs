@@ -84,7 +84,8 @@ impl Subscribe {
     /// How the group is to deliver. A group that exists with other settings answers
     /// `GROUP_CONFLICT`; what is not said is not compared.
     pub fn settings(mut self, settings: GroupSettings) -> Self {
-        self.settings = settings.or_ack_wait_of(&self.settings);
+        let ack_wait = settings.ack_wait.or(self.settings.ack_wait);
+        self.settings = GroupSettings { ack_wait, ..settings };
         self
     }
 
@@ -97,7 +98,7 @@ impl Subscribe {
             topic: TopicName::parse(&self.topic).map_err(named)?,
             group: self.group.as_deref().map(GroupName::parse).transpose().map_err(named)?,
             start: self.start,
-            settings: self.settings.clone().check().map_err(invalid)?,
+            settings: self.settings.check().map_err(invalid)?,
             max_events: u32::try_from(events).unwrap_or(u32::MAX),
             max_bytes: options::PREFETCH_BYTES.check(bytes).map_err(invalid)?,
         })

@@ -101,7 +101,8 @@ impl Gateway {
             ..Default::default()
         };
         let command = admin::Command { command: Some(command::Command::CreateTopic(create)) };
-        mesh.admin(&Caller::anonymous("simulation", None), command).map_err(|e| e.to_string())?;
+        let created = mesh.admin(&Caller::anonymous("simulation", None), &command);
+        created.ok_or("a topic waits for the disk")?.map_err(|e| e.to_string())?;
         let native = Native::new(mesh.clone(), native_config(life), random);
         let now = clock.now().mono;
         Ok(Self {
@@ -197,8 +198,8 @@ impl Gateway {
 
     fn topics(&self) -> Vec<admin::Topic> {
         let command = admin::Command { command: Some(command::Command::ListTopics(admin::ListTopics::default())) };
-        match self.mesh.admin(&Caller::anonymous("simulation", None), command) {
-            Ok((admin::Answer { answer: Some(answer::Answer::Topics(list)) }, _)) => list.topics,
+        match self.mesh.admin(&Caller::anonymous("simulation", None), &command) {
+            Some(Ok((admin::Answer { answer: Some(answer::Answer::Topics(list)) }, _))) => list.topics,
             _ => Vec::new(),
         }
     }

@@ -168,6 +168,16 @@ impl Engine {
         Ok(())
     }
 
+    /// Retention took the letters below `first`.
+    pub fn letters_expired(&mut self, of: TopicId, first: Position) {
+        let topic = self.topics.get(&self.letters_of(of));
+        let expired: Vec<Position> =
+            topic.map(|t| t.graves.range(..first).map(|(p, _)| *p)).into_iter().flatten().collect();
+        for position in expired {
+            self.purge(of, position);
+        }
+    }
+
     /// Removes dead letters for good; `false` for those that are not there.
     pub fn purge(&mut self, of: TopicId, position: Position) -> bool {
         let id = self.letters_of(of);

@@ -45,6 +45,7 @@ pub use dead_letters::{LetterError, LettersPage};
 pub use dedup::{IdBudget, IdHasher};
 pub use deliveries::Credit;
 pub use group::GroupState;
+pub(crate) use group::letter;
 pub use kept::Touched;
 pub use producers::Producer;
 pub use publish::{Judged, Scanned, Verdict, scan};
@@ -235,6 +236,9 @@ impl Engine {
             members: group.members.len() as u32,
             in_flight: group.in_flight(),
             lag: topic.next.saturating_sub(group.window.floor()),
+            settings: group.settings,
+            dead_letters: self.count_letters(id, name),
+            delayed: group.delayed(),
         };
         topic.groups.iter().map(summary).collect()
     }
@@ -372,4 +376,10 @@ pub struct GroupSummary {
     pub in_flight: u64,
     /// Events that are not settled and may still be delivered.
     pub lag: u64,
+    /// How it delivers.
+    pub settings: GroupSettings,
+    /// Events that it gave up.
+    pub dead_letters: u64,
+    /// Events that wait for a delay to pass.
+    pub delayed: u64,
 }

@@ -1,26 +1,67 @@
 //! Administration: one command in, one answer out, the same on every protocol.
 
 use meshwire_proto::wire::admin::{self, answer, command};
-use meshwire_proto::{ErrorKind, TopicName, options};
+use meshwire_proto::{ErrorKind, GroupName, TopicName, options};
 
+use super::dead_letters::Asked;
 use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::store::{Durability, Lookup, Ticket};
 
+/// An answer and when it holds, or why there is none.
+pub type Answered = Result<(admin::Answer, Ticket), Refusal>;
+
+/// The fields that commands about dead letters share.
+macro_rules! letters {
+    ($command:expr) => {
+        &Asked {
+            topic: &$command.topic,
+            group: &$command.group,
+            after: $command.after,
+            limit: $command.limit,
+            numbers: &$command.numbers,
+        }
+    };
+}
+
 impl Mesh {
-    /// Carries out one command. The answer holds once the ticket is kept.
+    /// Carries out one command. The answer holds once the ticket is kept. `None`: what it needs is being fetched; ask
+    /// again after [`Mesh::wake_when_fetched`].
     ///
     /// # Errors
     /// As the command says; `UNSUPPORTED` for one that this version does not know.
-    pub fn admin(&self, caller: &Caller, command: admin::Command) -> Result<(admin::Answer, Ticket), Refusal> {
-        match command.command {
-            Some(command::Command::CreateTopic(create)) => self.create_topic(caller, &create),
-            Some(command::Command::ListTopics(list)) => self.list_topics(caller, &list),
+    pub fn admin(&self, caller: &Caller, command: &admin::Command) -> Option<Answered> {
+        Some(match &command.command {
+            Some(command::Command::CreateTopic(create)) => self.create_topic(caller, create),
+            Some(command::Command::ListTopics(list)) => self.list_topics(caller, list),
+            Some(command::Command::UpdateGroup(update)) => self.update_group(caller, update),
+            Some(command::Command::ListDeadLetters(c)) => return self.list_letters(caller, letters!(c), c.events),
+            Some(command::Command::RedriveDeadLetters(c)) => return self.redrive_letters(caller, letters!(c)),
+            Some(command::Command::PurgeDeadLetters(c)) => self.purge_letters(caller, letters!(c)),
             None => Err(Refusal::new(ErrorKind::Unsupported, "this gateway does not know the command")),
-        }
+        })
     }
 
-    fn create_topic(&self, caller: &Caller, create: &admin::CreateTopic) -> Result<(admin::Answer, Ticket), Refusal> {
+    fn update_group(&self, caller: &Caller, update: &admin::UpdateGroup) -> Answered {
+        let invalid = |e: String| Refusal::new(ErrorKind::Invalid, e);
+        let name = TopicName::parse(&update.topic).map_err(|e| invalid(e.to_string()))?;
+        let group = GroupName::parse(&update.group).map_err(|e| invalid(e.to_string()))?;
+        self.authorize(caller, Action::UpdateGroup, name.as_str())?;
+        let topic = self.inner.topics().names.get(&name).copied();
+        let topic =
+            topic.ok_or_else(|| Refusal::new(ErrorKind::TopicNotFound, format!("topic {name} does not exist")))?;
+        let mutex = self.shard(topic)?;
+        let asked = update.settings.unwrap_or_default();
+        let updated = self.inner.with(mutex, |engine, _| engine.update_group(topic.id, &group, &asked));
+        let absent = || Refusal::new(ErrorKind::NotFound, format!("topic {name} has no group {group}"));
+        updated.ok_or_else(absent)?.map_err(invalid)?;
+        let shard = shard::lock(mutex);
+        let ticket = shard.engine.group_ticket(topic.id, &group);
+        let found = shard.engine.groups(topic.id).into_iter().find(|g| g.name == group).ok_or_else(absent)?;
+        Ok((admin::Answer { answer: Some(answer::Answer::Group(summary(found))) }, ticket))
+    }
+
+    fn create_topic(&self, caller: &Caller, create: &admin::CreateTopic) -> Answered {
         let invalid = |e: String| Refusal::new(ErrorKind::Invalid, e);
         let name = TopicName::parse(&create.name).map_err(|e| invalid(e.to_string()))?;
         self.authorize(caller, Action::CreateTopic, name.as_str())?;
@@ -51,7 +92,7 @@ impl Mesh {
         name: &TopicName,
         durability: Option<Durability>,
         retention_ms: Option<u64>,
-    ) -> Result<(admin::Answer, Ticket), Refusal> {
+    ) -> Answered {
         let described = self.describe(topic);
         let differs = if durability.is_some_and(|d| d != topic.durability) {
             Some(format!("durability {}", topic.durability))
@@ -71,7 +112,7 @@ impl Mesh {
         }
     }
 
-    fn list_topics(&self, caller: &Caller, list: &admin::ListTopics) -> Result<(admin::Answer, Ticket), Refusal> {
+    fn list_topics(&self, caller: &Caller, list: &admin::ListTopics) -> Answered {
         self.authorize(caller, Action::ListTopics, "")?;
         let limit = match list.limit {
             0 => 100,
@@ -105,13 +146,6 @@ impl Mesh {
             Lookup::Gone(first) => first,
             _ => 1,
         };
-        let group = |g: crate::engine::GroupSummary| admin::GroupSummary {
-            name: g.name.to_string(),
-            settled_through: g.floor.saturating_sub(1),
-            members: g.members,
-            in_flight: g.in_flight,
-            lag: g.lag,
-        };
         let durability = match settings.durability {
             Durability::Memory => admin::Durability::Memory,
             Durability::Written => admin::Durability::Written,
@@ -124,11 +158,24 @@ impl Mesh {
             first_position,
             next_position: next,
             bytes: 0,
-            groups: shard.engine.groups(topic.id).into_iter().map(group).collect(),
+            groups: shard.engine.groups(topic.id).into_iter().map(summary).collect(),
         };
         drop(shard);
         // Publishes do not wait for a count over all segments.
         described.bytes = store.topic_bytes(topic.id);
         described
+    }
+}
+
+fn summary(group: crate::engine::GroupSummary) -> admin::GroupSummary {
+    admin::GroupSummary {
+        name: group.name.to_string(),
+        settled_through: group.floor.saturating_sub(1),
+        members: group.members,
+        in_flight: group.in_flight,
+        lag: group.lag,
+        settings: Some(group.settings.shown()),
+        dead_letters: group.dead_letters,
+        delayed: group.delayed,
     }
 }

@@ -40,6 +40,14 @@ pub enum Action {
     CreateTopic,
     /// List topics.
     ListTopics,
+    /// Change the settings of a topic's group.
+    UpdateGroup,
+    /// List a topic's dead letters, with their events.
+    ReadDeadLetters,
+    /// Give a topic's dead letters back to their groups.
+    RedriveDeadLetters,
+    /// Remove a topic's dead letters for good.
+    PurgeDeadLetters,
 }
 
 /// Decides.

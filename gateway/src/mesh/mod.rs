@@ -8,6 +8,8 @@
 mod admin;
 mod budget;
 mod caller;
+mod dead_letters;
+mod fetched;
 mod kept;
 mod open;
 mod publish;
@@ -22,6 +24,7 @@ use std::task::Waker;
 use meshwire_proto::{ErrorKind, EventLimits, Moment};
 use tokio::sync::{Notify, watch};
 
+pub use admin::Answered;
 pub use caller::{Action, AllowAll, Authorize, Caller, Refusal};
 pub use open::{Recovered, RecoveredGroup, RecoveredTopic, Stores};
 pub use publish::{Answer, Published};
@@ -35,6 +38,7 @@ pub use crate::store::{ProducerMark, Ticket, Watermark};
 use crate::clock::Clock;
 use crate::engine::{IdHasher, MAX_RUN_BYTES, Now};
 use budget::Budget;
+use fetched::Fetched;
 use kept::Kept;
 use shard::Shard;
 use topics::Topics;
@@ -88,6 +92,7 @@ struct Inner {
     hasher: IdHasher,
     budget: Budget,
     kept: Kept,
+    fetched: Fetched,
     failed: watch::Sender<bool>,
     /// The moment the timer task sleeps to, and its alarm for an earlier one.
     alarm: AtomicU64,
@@ -145,6 +150,18 @@ impl Mesh {
     #[must_use]
     pub fn wake_when_kept(&self, ticket: Ticket, waker: &Waker) -> bool {
         self.inner.kept.wake_when(ticket, waker)
+    }
+
+    /// Counts fetches; see [`Mesh::wake_when_fetched`].
+    #[must_use]
+    pub fn fetches(&self) -> u64 {
+        self.inner.fetched.count()
+    }
+
+    /// Wakes `waker` at the next fetch after so many; `false` when there was one already.
+    #[must_use]
+    pub fn wake_when_fetched(&self, seen: u64, waker: &Waker) -> bool {
+        self.inner.fetched.wake_when(seen, waker)
     }
 
     /// Becomes true when the log has failed.

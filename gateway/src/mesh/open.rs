@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use super::shard::{Shard, lock};
 use super::topics::{TopicRef, Topics};
-use super::{Authorize, Budget, IdHasher, Inner, Kept, Mesh, MeshConfig};
+use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Mesh, MeshConfig};
 use crate::clock::Clock;
 use crate::engine::{Engine, GroupState, IdBudget, Now, Producer, Settings, TopicSettings};
 use crate::store::{
@@ -113,6 +113,7 @@ impl Mesh {
             groups: AtomicUsize::new(recovered.topics.iter().map(|t| t.groups.len()).sum()),
             next_session: AtomicU64::new(1),
             kept: Kept::new(recovered.watermark),
+            fetched: Fetched::default(),
             failed: watch::Sender::new(false),
             alarm: AtomicU64::new(u64::MAX),
             alarm_set: Notify::new(),
@@ -209,5 +210,6 @@ impl Completions for Inner {
             shard.engine.wake(topic);
             self.deliver(&mut shard, now, block);
         }
+        self.fetched.arrived();
     }
 }

@@ -120,7 +120,7 @@ impl Mesh {
         }
     }
 
-    fn shard(&self, topic: TopicRef) -> Result<&std::sync::Mutex<shard::Shard>, Refusal> {
+    pub(super) fn shard(&self, topic: TopicRef) -> Result<&std::sync::Mutex<shard::Shard>, Refusal> {
         self.inner.shards.get(topic.shard).ok_or_else(|| Refusal::new(ErrorKind::Internal, "a topic without a shard"))
     }
 

@@ -20,7 +20,7 @@ pub(in crate::engine) struct Dying {
 }
 
 /// The letter in a block of dead letters.
-pub(in crate::engine) fn letter(block: &Block, position: Position) -> Option<admin::DeadLetter> {
+pub(crate) fn letter(block: &Block, position: Position) -> Option<admin::DeadLetter> {
     let run = block.run(position, 1)?;
     admin::DeadLetter::decode(run.iter().next()?).ok()
 }

@@ -23,7 +23,8 @@ use super::keys::Keys;
 use super::subscriber::Subscriber;
 use super::{Credit, Now, SubscriptionKey};
 use crate::store::{Failure, GroupId, GroupSettings, Outcome, Position, Ticket};
-pub(super) use bury::{Dying, key_of, letter};
+pub(crate) use bury::letter;
+pub(super) use bury::{Dying, key_of};
 use choose::{Rate, Turn};
 pub(super) use dispatch::Pass;
 use retry::Scheduled;
@@ -139,6 +140,11 @@ impl Group {
             Some((first, n, last)) if *last == outcome && *first + u64::from(*n) == position => *n += count,
             _ => self.unlogged.push((position, count, outcome)),
         }
+    }
+
+    /// Events that wait for a delay to pass.
+    pub(super) fn delayed(&self) -> u64 {
+        self.scheduled.len() as u64
     }
 
     pub(super) fn in_flight(&self) -> u64 {

@@ -8,7 +8,7 @@ use meshwire_proto::{Moment, UnixMillis};
 
 use super::{DEAD, Group};
 use crate::engine::{Now, SubscriptionKey};
-use crate::store::{Outcome, Position};
+use crate::store::{GroupSettings, Outcome, Position};
 
 /// How often a member may be lost with an event until it is delivered alone.
 const LOST_TOGETHER: u32 = 2;
@@ -42,6 +42,10 @@ impl Scheduled {
         Some(position)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.by_time.len()
+    }
+
     pub(super) fn first(&self) -> Option<Moment> {
         self.by_time.first().map(|(due, _)| *due)
     }
@@ -71,6 +75,14 @@ fn millis(delay: Duration) -> u32 {
 }
 
 impl Group {
+    /// Other settings, from now on.
+    pub(in crate::engine) fn change(&mut self, settings: GroupSettings) {
+        self.settings = settings;
+        // What failed too often by the new ones is given up now.
+        let waiting: Vec<Position> = self.waiting.iter().copied().filter(|p| self.is_exhausted(*p)).collect();
+        waiting.into_iter().for_each(|position| self.give_up(position));
+    }
+
     /// A nack: one more failure, and when it comes again.
     pub(super) fn nacked(&mut self, now: Now, position: Position, again: Again, why: &str) {
         let delay = match again {

@@ -5,6 +5,7 @@
 //! - [`Sessions`]: sessions outlive their connections for the resume window;
 //! - [`connection`]: the task that moves bytes and time.
 
+mod admin;
 mod connection;
 mod frames;
 mod login;

@@ -12,13 +12,14 @@ use meshwire_proto::frame::{ClientFrame, DeliverRun, FrameError, FrameParser, Se
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, Moment, options};
 
+use super::admin::Later;
 use super::frames::WriteQueue;
 use super::outbox::Outbox;
 use super::pending::Pending;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
 use super::{Native, login};
-use crate::mesh::{Caller, Leaving, Refusal};
+use crate::mesh::{Caller, Leaving};
 
 enum State {
     /// No Hello yet.
@@ -53,6 +54,8 @@ pub struct Protocol {
     heard: Moment,
     next_check: Moment,
     asked: bool,
+    /// Commands that wait for blocks from the disk.
+    pub(super) later: Later,
 }
 
 impl Protocol {
@@ -80,6 +83,7 @@ impl Protocol {
             heard: now,
             next_check: until,
             asked: false,
+            later: Later::default(),
             native,
         }
     }
@@ -167,27 +171,6 @@ impl Protocol {
         self.refuse(kind, text, operation);
     }
 
-    fn admin(&mut self, session: &Session, admin: wire::Admin) {
-        use prost::Message as _;
-        let command = meshwire_proto::wire::admin::Command::decode(admin.command);
-        let result = command
-            .map_err(|e| Refusal::new(ErrorKind::Invalid, format!("the command is malformed: {e}")))
-            .and_then(|command| self.native.mesh.admin(&session.caller, command));
-        match result {
-            Ok((answer, ticket)) => {
-                let answer = answer.encode_to_vec().into();
-                let frame = wire::AdminAnswer { number: admin.number, answer, ..wire::AdminAnswer::default() };
-                self.pending.frame(ticket, ServerFrame::Admin(frame));
-            }
-            Err(refusal) => self.send(ServerFrame::Admin(wire::AdminAnswer {
-                number: admin.number,
-                code: refusal.kind.number(),
-                message: refusal.message,
-                ..wire::AdminAnswer::default()
-            })),
-        }
-    }
-
     fn goodbye(&mut self, session: &mut Session) {
         leave_all(&self.native.mesh, session, Leaving::Clean);
         self.native.sessions.remove(&session.id);
@@ -247,14 +230,20 @@ impl Protocol {
         }
     }
 
-    /// Whether answers still wait for the log.
+    /// Whether answers still wait for the log, or commands for the disk.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        !self.pending.is_empty()
+        !self.pending.is_empty() || !self.later.is_empty()
+    }
+
+    /// The session, while this connection has one.
+    pub(super) fn session(&self) -> Option<Arc<Mutex<Session>>> {
+        if let State::Open(session) = &self.state { Some(session.clone()) } else { None }
     }
 
     /// Moves what is to be written by now to `queue`.
     pub fn take_output(&mut self, queue: &mut WriteQueue) {
+        self.try_again();
         self.kept();
         if std::mem::take(&mut self.unconfirmed) {
             self.control.push(ServerFrame::Settled(Settled { through: self.settled_through, results: Vec::new() }));
@@ -317,6 +306,7 @@ impl Protocol {
         }
         // Nothing more is delivered to a connection that ends.
         news |= !self.closing && !self.outbox.wake_when_filled(waker);
+        news |= !self.later.wake_when_ready(&self.native.mesh, waker);
         !news
     }
 
