@@ -10,7 +10,7 @@ use meshwire_proto::wire::admin::GroupSettings;
 use meshwire_proto::{ErrorKind, Event, EventLimits, EventView, GroupName, Moment, TopicName};
 
 use crate::history::{Delivered, Given, History, Published, Topic};
-use crate::script::{ACK_WAIT, Role};
+use crate::script::{ACK_WAIT, BACKOFF, IMPATIENT, MAX_FAILURES, Role};
 
 /// Keys that events may have.
 const KEYS: u8 = 6;
@@ -117,8 +117,8 @@ impl Client {
             start: Some(Start::Earliest),
             settings: GroupSettings {
                 ack_wait_ms: group.map(|_| ACK_WAIT.as_millis() as u32),
-                max_failures: Some(0),
-                backoff_min_ms: Some(if group == Some(0) { 0 } else { 200 }),
+                max_failures: Some(if group == Some(IMPATIENT) { MAX_FAILURES } else { 0 }),
+                backoff_min_ms: Some(if group == Some(IMPATIENT) { BACKOFF.as_millis() as u32 } else { 0 }),
                 ..GroupSettings::default()
             },
             max_events: rng.u32(4..64),
@@ -341,6 +341,7 @@ impl Client {
             *busy = at;
         }
         let (kind, confirm) = match rng.u32(0..100) {
+            0..2 if !seen.calm && d.group == Some(IMPATIENT) => (SettleKind::Reject, rng.bool()),
             0..8 if !seen.calm => (SettleKind::Nack, false),
             8..12 if !seen.calm => return,
             12..22 => (SettleKind::Ack, true),
@@ -373,11 +374,12 @@ impl Client {
                 delivered: work.delivered,
                 attempt: work.attempt,
             };
+            settled.rejected |= work.kind == SettleKind::Reject;
             if work.kind == SettleKind::Ack { settled.acks.push(given) } else { settled.nacks.push(given) }
         }
         let confirm = work.confirm.then(|| {
             self.next_token += 1;
-            if work.group != u8::MAX {
+            if work.group != u8::MAX && work.kind == SettleKind::Ack {
                 self.confirms.insert(self.next_token, (work.group, work.id));
             }
             self.next_token

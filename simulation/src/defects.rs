@@ -19,11 +19,13 @@ pub enum Planted {
     KeyIgnored,
     TakeBackForgotten,
     FailuresForgotten,
+    LetterForgotten,
+    DelayIgnored,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -35,6 +37,8 @@ impl Planted {
         Self::KeyIgnored,
         Self::TakeBackForgotten,
         Self::FailuresForgotten,
+        Self::LetterForgotten,
+        Self::DelayIgnored,
     ];
 
     /// In words.
@@ -52,6 +56,8 @@ impl Planted {
             Self::KeyIgnored => "a key's events with two members at once",
             Self::TakeBackForgotten => "what follows a failed event in its key is not taken back",
             Self::FailuresForgotten => "failures forgotten at restart",
+            Self::LetterForgotten => "an event given up without a dead letter",
+            Self::DelayIgnored => "a nack's delay ignored",
         }
     }
 }
@@ -71,6 +77,8 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::KeyIgnored) => Some(engine::Defect::KeyIgnored),
         Some(Planted::TakeBackForgotten) => Some(engine::Defect::TakeBackForgotten),
         Some(Planted::FailuresForgotten) => Some(engine::Defect::FailuresForgotten),
+        Some(Planted::LetterForgotten) => Some(engine::Defect::LetterForgotten),
+        Some(Planted::DelayIgnored) => Some(engine::Defect::DelayIgnored),
         _ => None,
     });
     defect::set(match planted {

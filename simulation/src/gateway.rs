@@ -18,7 +18,7 @@ use meshwire_proto::Moment;
 use meshwire_proto::wire::admin::{self, answer, command};
 
 use crate::clock::{SeededRandom, VirtualClock};
-use crate::history::{Disaster, Topic};
+use crate::history::{Disaster, Letter, Topic};
 
 /// Heartbeat of simulated gateways: short, so that silence is met often.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -208,6 +208,37 @@ impl Gateway {
     pub(crate) fn unsettled(&self) -> Vec<(String, String, u64, u64)> {
         let all = self.topics().into_iter().flat_map(|t| t.groups.into_iter().map(move |g| (t.name.clone(), g)));
         all.filter(|(_, g)| g.lag > 0).map(|(topic, g)| (topic, g.name, g.lag, g.in_flight)).collect()
+    }
+
+    /// The dead letters of a topic; `None` while they are fetched.
+    pub(crate) fn letters(&self, topic: Topic) -> Option<Vec<Letter>> {
+        let (mut letters, mut after) = (Vec::new(), 0);
+        loop {
+            let list = admin::ListDeadLetters {
+                topic: topic.name().into(),
+                after,
+                limit: 1000,
+                events: true,
+                ..admin::ListDeadLetters::default()
+            };
+            let command = admin::Command { command: Some(command::Command::ListDeadLetters(list)) };
+            let answered = self.mesh.admin(&Caller::anonymous("simulation", None), &command)?;
+            let Ok((admin::Answer { answer: Some(answer::Answer::DeadLetters(page)) }, _)) = answered else {
+                return Some(letters);
+            };
+            letters.extend(page.letters.into_iter().map(|letter| Letter {
+                group: letter.group.trim_start_matches('g').parse().unwrap_or(u8::MAX),
+                topic,
+                position: letter.position,
+                reason: letter.reason(),
+                failures: letter.failures,
+                bytes: letter.event,
+            }));
+            after = page.next;
+            if after == 0 {
+                return Some(letters);
+            }
+        }
     }
 
     /// How many events a topic has.

@@ -6,6 +6,7 @@ use std::ops::AddAssign;
 
 use bytes::Bytes;
 use meshwire_proto::Moment;
+use meshwire_proto::wire::admin::DeathReason;
 
 /// The topics of every simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,9 +76,23 @@ pub(crate) struct Given {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settled {
     pub(crate) acks: Vec<Given>,
+    /// Rejects among them.
     pub(crate) nacks: Vec<Given>,
+    /// It was rejected at least once.
+    pub(crate) rejected: bool,
     /// When the gateway's word came.
     pub(crate) confirmed: Option<Moment>,
+}
+
+/// A dead letter as it was found at the end.
+#[derive(Clone, Debug)]
+pub(crate) struct Letter {
+    pub(crate) group: u8,
+    pub(crate) topic: Topic,
+    pub(crate) position: u64,
+    pub(crate) reason: DeathReason,
+    pub(crate) failures: u32,
+    pub(crate) bytes: Bytes,
 }
 
 /// An end of a gateway process.
@@ -110,6 +125,8 @@ pub(crate) struct History {
     pub(crate) stalls: Vec<Moment>,
     /// What a reader from the start got at the end: by topic, in order.
     pub(crate) log: BTreeMap<Topic, Vec<(u64, Bytes)>>,
+    /// Dead letters at the end.
+    pub(crate) letters: Vec<Letter>,
     /// Found while running.
     pub(crate) complaints: Vec<String>,
     pub(crate) totals: Totals,
@@ -131,12 +148,13 @@ pub struct Totals {
     pub redeliveries: u64,
     pub duplicates_refused: u64,
     pub leases_lost: u64,
+    pub dead_letters: u64,
 }
 
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 12] {
+    pub const fn rows(&self) -> [(&'static str, u64); 13] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -150,6 +168,7 @@ impl Totals {
             ("redeliveries", self.redeliveries),
             ("duplicates refused", self.duplicates_refused),
             ("leases lost", self.leases_lost),
+            ("dead letters", self.dead_letters),
         ]
     }
 }
@@ -168,5 +187,6 @@ impl AddAssign for Totals {
         self.redeliveries += other.redeliveries;
         self.duplicates_refused += other.duplicates_refused;
         self.leases_lost += other.leases_lost;
+        self.dead_letters += other.dead_letters;
     }
 }

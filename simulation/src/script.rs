@@ -7,6 +7,15 @@ use crate::history::Disaster;
 /// Ack wait of every group.
 pub(crate) const ACK_WAIT: Duration = Duration::from_secs(10);
 
+/// The group that gives events up.
+pub(crate) const IMPATIENT: u8 = 1;
+
+/// After so many failures.
+pub(crate) const MAX_FAILURES: u32 = 3;
+
+/// Its least delay after a nack.
+pub(crate) const BACKOFF: Duration = Duration::from_millis(200);
+
 /// From then on nothing goes wrong any more, and everything must come to rest.
 pub(crate) const CALM: Duration = Duration::from_secs(12);
 

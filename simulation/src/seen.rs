@@ -1,7 +1,7 @@
 //! A history by event and by key, and what may have stood between a settle and
 //! its effect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use meshwire_proto::Moment;
@@ -30,6 +30,8 @@ pub(crate) struct Seen<'a> {
     deliveries: BTreeMap<(u8, u32), Vec<&'a Delivered>>,
     /// Position and id of the events of a key, in log order.
     keys: BTreeMap<(Topic, u8), Vec<(u64, u32)>>,
+    /// Group, topic and position of dead letters.
+    given_up: BTreeSet<(u8, Topic, u64)>,
 }
 
 impl<'a> Seen<'a> {
@@ -49,11 +51,17 @@ impl<'a> Seen<'a> {
                 }
             }
         }
-        Self { history, deliveries, keys }
+        let given_up = history.letters.iter().map(|l| (l.group, l.topic, l.position)).collect();
+        Self { history, deliveries, keys, given_up }
     }
 
     pub(crate) fn key(&self, id: u32) -> Option<u8> {
         self.history.published.get(&id).and_then(|p| p.key)
+    }
+
+    /// Whether an event is a dead letter of a group at the end.
+    pub(crate) fn is_given_up(&self, group: u8, topic: Topic, position: u64) -> bool {
+        self.given_up.contains(&(group, topic, position))
     }
 
     /// Deliveries of an event to a group, in order.

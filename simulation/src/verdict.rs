@@ -10,6 +10,7 @@ use crate::keys::{a_nack_takes_back_what_follows_in_its_key, keys_keep_their_ord
 use crate::leases::{
     attempts_count_failures_and_deliveries, confirmed_acks_stand, no_event_is_leased_twice, plain_acks_stand,
 };
+use crate::letters::{a_nacked_event_waits, what_is_given_up_is_one_dead_letter};
 use crate::seen::Seen;
 
 /// Every broken promise, as a sentence.
@@ -27,9 +28,11 @@ pub(crate) fn judge(history: &History) -> Vec<String> {
         attempts_count_failures_and_deliveries,
         keys_keep_their_order,
         a_nack_takes_back_what_follows_in_its_key,
+        a_nacked_event_waits,
     ] {
         check(&seen, &mut broken);
     }
+    what_is_given_up_is_one_dead_letter(&seen, &logs, &mut broken);
     broken
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod crashes;
+mod dead_letters;
 mod full;
 mod help;
 mod kill;

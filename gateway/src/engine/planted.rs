@@ -15,6 +15,10 @@ pub enum Defect {
     TakeBackForgotten,
     /// A restart forgets how often events have failed.
     FailuresForgotten,
+    /// Some events that are given up are settled without a dead letter.
+    LetterForgotten,
+    /// Nacked events come again at once.
+    DelayIgnored,
 }
 
 thread_local! {

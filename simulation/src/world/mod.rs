@@ -253,10 +253,27 @@ impl World {
                 self.reader = Some(index);
                 self.pump_client(index);
             }
-            Some(reader) if self.has_read_all(reader) => self.over = true,
+            Some(reader) if self.has_read_all(reader) => self.over = self.read_letters(),
             _ => {}
         }
         self.after(Duration::from_millis(500), Event::Check);
+    }
+
+    /// Whether every dead letter could be read; else the disk is at work.
+    fn read_letters(&mut self) -> bool {
+        let all = self.gateway.as_ref().and_then(|gateway| {
+            let letters: Option<Vec<_>> = Topic::ALL.iter().map(|topic| gateway.letters(*topic)).collect();
+            letters
+        });
+        match all {
+            None => self.pump_gateway(),
+            Some(letters) => {
+                self.history.letters = letters.into_iter().flatten().collect();
+                self.history.totals.dead_letters += self.history.letters.len() as u64;
+                return true;
+            }
+        }
+        false
     }
 
     fn has_read_all(&self, reader: usize) -> bool {

@@ -42,6 +42,16 @@ impl Scheduled {
         Some(position)
     }
 
+    fn positions(&self) -> impl Iterator<Item = Position> {
+        self.by_time.iter().map(|(_, position)| *position)
+    }
+
+    /// Looks at all: for what happens rarely.
+    fn remove(&mut self, position: Position) {
+        self.by_time.retain(|(_, other)| *other != position);
+        self.by_key.retain(|(_, other)| *other != position);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_time.len()
     }
@@ -79,14 +89,20 @@ impl Group {
     pub(in crate::engine) fn change(&mut self, settings: GroupSettings) {
         self.settings = settings;
         // What failed too often by the new ones is given up now.
-        let waiting: Vec<Position> = self.waiting.iter().copied().filter(|p| self.is_exhausted(*p)).collect();
-        waiting.into_iter().for_each(|position| self.give_up(position));
+        let not_out = self.waiting.iter().copied().chain(self.scheduled.positions());
+        let exhausted: Vec<Position> = not_out.filter(|p| self.is_exhausted(*p)).collect();
+        for position in exhausted {
+            self.scheduled.remove(position);
+            self.give_up(position);
+        }
     }
 
     /// A nack: one more failure, and when it comes again.
     pub(super) fn nacked(&mut self, now: Now, position: Position, again: Again, why: &str) {
         let delay = match again {
             Again::After(delay) => delay,
+            #[cfg(feature = "testing")]
+            Again::Backoff if crate::engine::planted::is(crate::engine::planted::Defect::DelayIgnored) => Duration::ZERO,
             Again::Backoff => {
                 let failures = self.window.trouble(position).map_or(0, |t| t.failure.count) + 1;
                 self.settings.backoff(failures, chance(position, failures))
