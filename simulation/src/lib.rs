@@ -25,6 +25,7 @@ mod gateway;
 mod history;
 mod keys;
 mod leases;
+mod room;
 mod script;
 mod seen;
 mod verdict;

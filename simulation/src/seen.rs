@@ -65,7 +65,7 @@ impl<'a> Seen<'a> {
     /// held back, and it had been taken back on its way.
     pub(crate) fn is_overtaken(&self, group: u8, d: &Delivered) -> bool {
         let overtakes = |later: &&Delivered| later.life == d.life && later.attempt > d.attempt && later.at <= d.at;
-        self.deliveries(group, d.id).iter().any(|later| overtakes(later))
+        self.deliveries(group, d.id).iter().any(overtakes)
     }
 
     /// Events of the same key that stand before an event.
