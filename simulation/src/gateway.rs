@@ -19,6 +19,7 @@ use meshwire_proto::wire::admin::{self, answer, command};
 
 use crate::clock::{SeededRandom, VirtualClock};
 use crate::history::{Disaster, Letter, Topic};
+use crate::room::Watched;
 
 /// Heartbeat of simulated gateways: short, so that silence is met often.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -66,6 +67,8 @@ pub(crate) struct Pumped {
     pub(crate) tick: Option<Moment>,
     /// The log failed: the process ends itself.
     pub(crate) failed: bool,
+    /// Somebody was refused, because the log had no room just then.
+    pub(crate) no_room: bool,
 }
 
 pub(crate) struct Gateway {
@@ -74,6 +77,7 @@ pub(crate) struct Gateway {
     mesh: Mesh,
     native: Arc<Native>,
     log: Arc<LogStore>,
+    watched: Arc<Watched>,
     disk: Arc<SimDisk>,
     connections: BTreeMap<usize, (Protocol, BytesMut)>,
     next_task: u64,
@@ -92,7 +96,8 @@ impl Gateway {
         random.fill(&mut hash_key)?;
         let config = MeshConfig { shards: 2, retention_ms: u64::MAX, ..Config::default().mesh(hash_key) };
         let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
-        let stores = Stores { memory, log: Some(log.clone()) };
+        let watched = Arc::new(Watched::new(log.clone()));
+        let stores = Stores { memory, log: Some(watched.clone()) };
         let mesh =
             open_mesh(config, clock.clone(), Arc::new(AllowAll), stores, Some(found)).map_err(|e| e.to_string())?;
         let create = admin::CreateTopic {
@@ -111,6 +116,7 @@ impl Gateway {
             mesh,
             native,
             log,
+            watched,
             disk: machine.disk.clone(),
             connections: BTreeMap::new(),
             next_task: 0,
@@ -171,6 +177,7 @@ impl Gateway {
             machine.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(self.next_task, task);
         }
         pumped.failed = self.log.watermark().failed;
+        pumped.no_room = self.watched.take_refused();
         let mut queue = WriteQueue::default();
         for (wire, (protocol, _)) in &mut self.connections {
             protocol.take_output(&mut queue);

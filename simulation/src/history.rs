@@ -119,6 +119,8 @@ pub(crate) struct History {
     pub(crate) disk_was_unwell: bool,
     /// From when to when the disk had no space.
     pub(crate) full: Vec<(Moment, Moment)>,
+    /// When a gateway had no room for somebody, and the last event as of then.
+    pub(crate) no_room: Vec<(Moment, u32)>,
     /// Why a gateway did not start, while the disk was not well.
     pub(crate) refused_starts: Vec<String>,
     /// When wires were held back.

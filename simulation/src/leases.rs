@@ -8,7 +8,7 @@ use crate::seen::{HELD_BACK, Seen};
 
 pub(crate) fn confirmed_acks_stand(seen: &Seen<'_>, broken: &mut Vec<String>) {
     for d in &seen.history.delivered {
-        let Some(group) = d.group else { continue };
+        let Some(group) = d.group.filter(|group| !seen.is_overtaken(*group, d)) else { continue };
         let Some(confirmed) = seen.history.settled.get(&(group, d.id)).and_then(|s| s.confirmed) else {
             continue;
         };
@@ -23,7 +23,7 @@ pub(crate) fn confirmed_acks_stand(seen: &Seen<'_>, broken: &mut Vec<String>) {
 
 pub(crate) fn plain_acks_stand(seen: &Seen<'_>, broken: &mut Vec<String>) {
     for d in &seen.history.delivered {
-        let Some(group) = d.group else { continue };
+        let Some(group) = d.group.filter(|group| !seen.is_overtaken(*group, d)) else { continue };
         let Some(settled) = seen.history.settled.get(&(group, d.id)) else {
             continue;
         };

@@ -69,6 +69,13 @@ impl<'a> Seen<'a> {
         self.deliveries.get(&(group, id)).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether a later delivery of the event was seen before this one: its wire was
+    /// held back, and it had been taken back on its way.
+    pub(crate) fn is_overtaken(&self, group: u8, d: &Delivered) -> bool {
+        let overtakes = |later: &&Delivered| later.life == d.life && later.attempt > d.attempt && later.at <= d.at;
+        self.deliveries(group, d.id).iter().any(overtakes)
+    }
+
     /// Events of the same key that stand before an event.
     pub(crate) fn earlier(&self, d: &Delivered) -> &[(u64, u32)] {
         let all = self.of_key(d);

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use meshwire_proto::Moment;
 
-use crate::history::{History, Topic};
+use crate::history::{History, Published, Topic};
 use crate::keys::{a_nack_takes_back_what_follows_in_its_key, keys_keep_their_order};
 use crate::leases::{
     attempts_count_failures_and_deliveries, confirmed_acks_stand, no_event_is_leased_twice, plain_acks_stand,
@@ -82,18 +83,22 @@ fn nothing_acknowledged_is_lost(history: &History, logs: &BTreeMap<Topic, Log>, 
 }
 
 fn order_of_a_publisher(history: &History, logs: &BTreeMap<Topic, Log>, broken: &mut Vec<String>) {
-    // What was refused for want of space may be replayed behind what was taken, if
-    // the refusal was lost with its connection: the publisher never heard of it.
     if history.disk_was_unwell {
         return;
     }
+    // What was refused for want of room may be replayed behind what was taken, if
+    // the refusal was lost with its connection: the publisher never heard of it.
+    let open =
+        |event: &Published, at: Moment, last: u32| event.id <= last && event.acked.is_none_or(|acked| acked > at);
+    let may_have_been_refused =
+        |event: &Published| event.refused || history.no_room.iter().any(|(at, last)| open(event, *at, *last));
     for (topic, log) in logs {
         if history.may_be_rewritten(*topic) {
             continue;
         }
         let mut last: BTreeMap<(usize, u32), u32> = BTreeMap::new();
         for id in &log.order {
-            let Some(event) = history.published.get(id).filter(|e| !e.refused) else {
+            let Some(event) = history.published.get(id).filter(|e| !may_have_been_refused(e)) else {
                 continue;
             };
             if let Some(before) = last.insert(event.publisher, *id).filter(|before| before > id) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use meshwire_proto::{EventLimits, EventRun, EventView, GroupName, TopicName, UnixMillis};
+use meshwire_proto::{EventRun, GroupName, TopicName, UnixMillis, event_identity};
 use tokio::sync::{Notify, watch};
 
 use super::shard::{Shard, lock};
@@ -124,16 +124,17 @@ impl Mesh {
     /// Remembers the identities of stored events, framed as in a block: before
     /// anything is served, in the order of the log.
     pub fn remember(&self, topic: TopicId, first: Position, stored: UnixMillis, bytes: &[u8]) {
-        // What was stored once passed the limits of then: take it whatever they are now.
-        let limits = EventLimits { max_event_bytes: u32::MAX, max_attribute_bytes: u32::MAX };
         let Some(mutex) = self.inner.shards.get(self.inner.shard_of(topic)) else {
             return;
         };
+        if topic.is_dead_letters() {
+            return;
+        }
         let mut shard = lock(mutex);
-        let view = |(_, event)| EventView::parse(event, limits).ok();
-        let identities = (first..).zip(EventRun::framed_in(bytes)).filter_map(|(position, framed)| {
-            let event = view(framed)?;
-            Some((position, self.inner.hasher.hash(event.source(), event.id())))
+        // What was stored was found valid then; this stands between a start and the first client.
+        let identities = (first..).zip(EventRun::framed_in(bytes)).filter_map(|(position, (_, event))| {
+            let (source, id) = event_identity(event)?;
+            Some((position, self.inner.hasher.hash(source, id)))
         });
         shard.engine.restore_identities(topic, identities, stored);
     }

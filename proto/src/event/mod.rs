@@ -13,7 +13,7 @@ pub use attribute::{AttributeValue, Attributes};
 pub use builder::{Defaults, Event};
 pub use layout::EventLayout;
 pub use run::{EventRun, EventRunBuilder};
-pub use view::{Data, EventView};
+pub use view::{Data, EventView, event_identity};
 
 /// Sizes an event must keep to.
 #[derive(Clone, Copy, Debug)]

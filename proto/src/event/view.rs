@@ -85,6 +85,25 @@ fn required<'a>(value: Option<&'a str>, name: &'static str) -> Result<&'a str, E
     Ok(value)
 }
 
+/// `source` and `id` of an event that was found valid before, without a look at the
+/// rest of it. `None` if it is not one.
+#[must_use]
+pub fn event_identity(bytes: &[u8]) -> Option<(&str, &str)> {
+    let (mut id, mut source) = (None, None);
+    let mut scan = Scanner::new(bytes);
+    while let Some(field) = scan.next().ok()? {
+        match field {
+            (1, Field::Bytes(body)) => id = Some(std::str::from_utf8(body).ok()?),
+            (2, Field::Bytes(body)) => source = Some(std::str::from_utf8(body).ok()?),
+            _ => {}
+        }
+        if let (Some(source), Some(id)) = (source, id) {
+            return Some((source, id));
+        }
+    }
+    None
+}
+
 impl<'a> EventView<'a> {
     /// Validates one encoded event.
     ///

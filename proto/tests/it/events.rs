@@ -7,7 +7,7 @@ use meshwire_proto::wire::cloudevents::CloudEvent;
 use meshwire_proto::wire::cloudevents::cloud_event::{
     CloudEventAttributeValue, Data as WireData, cloud_event_attribute_value::Attr,
 };
-use meshwire_proto::{AttributeValue, Data, Event, EventError, EventLimits, EventRun, EventView};
+use meshwire_proto::{AttributeValue, Data, Event, EventError, EventLimits, EventRun, EventView, event_identity};
 use proptest::prelude::*;
 use prost::Message as _;
 
@@ -198,4 +198,14 @@ fn proto_data_has_no_form_in_json_and_says_so() {
     let bytes = CloudEvent { data: Some(WireData::ProtoData(any)), ..wire() }.encode_to_vec();
     let view = EventView::parse(&bytes, EventLimits::default()).unwrap();
     assert_eq!(json::write(&view, &mut String::new()).unwrap_err().kind(), meshwire_proto::ErrorKind::Unsupported);
+}
+
+#[test]
+fn the_identity_of_an_event_is_found_wherever_its_fields_stand() {
+    let event = Event::text("t", "x").id("7").source("/s").attribute("n", 7).encode().unwrap();
+    assert_eq!(event_identity(&event), Some(("/s", "7")));
+    let swapped = [&b"\x22\x01t"[..], b"\x12\x02/s", b"\x0a\x017"].concat();
+    assert_eq!(event_identity(&swapped), Some(("/s", "7")));
+    assert_eq!(event_identity(b"\x0a\x017"), None, "no source");
+    assert_eq!(event_identity(b"\x0a\x097"), None, "cut short");
 }

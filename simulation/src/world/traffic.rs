@@ -135,6 +135,9 @@ impl World {
         };
         let pumped = gateway.pump(&self.machine);
         let life = gateway.life;
+        if pumped.no_room {
+            self.history.no_room.push((self.now, self.history.published.len() as u32));
+        }
         if pumped.failed {
             return self.disaster(Disaster::DiskFailure);
         }

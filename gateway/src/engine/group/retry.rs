@@ -102,7 +102,9 @@ impl Group {
         let delay = match again {
             Again::After(delay) => delay,
             #[cfg(feature = "testing")]
-            Again::Backoff if crate::engine::planted::is(crate::engine::planted::Defect::DelayIgnored) => Duration::ZERO,
+            Again::Backoff if crate::engine::planted::is(crate::engine::planted::Defect::DelayIgnored) => {
+                Duration::ZERO
+            }
             Again::Backoff => {
                 let failures = self.window.trouble(position).map_or(0, |t| t.failure.count) + 1;
                 self.settings.backoff(failures, chance(position, failures))

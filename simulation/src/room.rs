@@ -1,0 +1,53 @@
+//! The log as the mesh sees it, and whether it had no room for somebody.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use meshwire_gateway::store::log::LogStore;
+use meshwire_gateway::store::{Capability, Claim, Lookup, Op, Position, Store, StoreError, TopicId};
+
+pub(crate) struct Watched {
+    log: Arc<LogStore>,
+    refused: AtomicBool,
+}
+
+impl Watched {
+    pub(crate) const fn new(log: Arc<LogStore>) -> Self {
+        Self { log, refused: AtomicBool::new(false) }
+    }
+
+    /// Whether somebody was refused for want of room since the last time.
+    pub(crate) fn take_refused(&self) -> bool {
+        self.refused.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Store for Watched {
+    fn capability(&self) -> Capability {
+        self.log.capability()
+    }
+
+    fn reserve(&self, bytes: u64) -> Result<Claim<'_>, StoreError> {
+        let claim = self.log.reserve(bytes);
+        if claim.is_err() {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        claim
+    }
+
+    fn commit(&self, ops: Vec<Op>) -> u64 {
+        self.log.commit(ops)
+    }
+
+    fn read(&self, topic: TopicId, from: Position) -> Lookup {
+        self.log.read(topic, from)
+    }
+
+    fn topic_bytes(&self, topic: TopicId) -> u64 {
+        self.log.topic_bytes(topic)
+    }
+
+    fn close(&self) {
+        self.log.close();
+    }
+}
