@@ -13,7 +13,7 @@ use meshwire_proto::wire::admin::{self, AfterDeadLetter};
 /// # use std::time::Duration;
 /// let patient = meshwire::GroupSettings::new().max_failures(20).backoff(Duration::from_secs(5), Duration::from_secs(600));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 #[non_exhaustive]
 pub struct GroupSettings {

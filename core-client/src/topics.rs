@@ -131,9 +131,9 @@ impl Topics {
         let mut cursor = String::new();
         loop {
             let command = wire::command::Command::ListTopics(wire::ListTopics { cursor, limit: 0 });
-            let page = match ask(&self.mesh, "topics", command).await.map_err(|e| e.during("list topics"))? {
-                wire::answer::Answer::Topics(page) => page,
-                _ => return Err(unexpected("list topics", "something else")),
+            let answer = ask(&self.mesh, "list topics", command).await?;
+            let wire::answer::Answer::Topics(page) = answer else {
+                return Err(unexpected("list topics", "something else"));
             };
             for topic in page.topics {
                 topics.push(Topic::try_from(topic)?);

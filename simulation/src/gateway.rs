@@ -217,35 +217,29 @@ impl Gateway {
         all.filter(|(_, g)| g.lag > 0).map(|(topic, g)| (topic, g.name, g.lag, g.in_flight)).collect()
     }
 
-    /// The dead letters of a topic; `None` while they are fetched.
-    pub(crate) fn letters(&self, topic: Topic) -> Option<Vec<Letter>> {
-        let (mut letters, mut after) = (Vec::new(), 0);
-        loop {
-            let list = admin::ListDeadLetters {
-                topic: topic.name().into(),
-                after,
-                limit: 1000,
-                events: true,
-                ..admin::ListDeadLetters::default()
-            };
-            let command = admin::Command { command: Some(command::Command::ListDeadLetters(list)) };
-            let answered = self.mesh.admin(&Caller::anonymous("simulation", None), &command)?;
-            let Ok((admin::Answer { answer: Some(answer::Answer::DeadLetters(page)) }, _)) = answered else {
-                return Some(letters);
-            };
-            letters.extend(page.letters.into_iter().map(|letter| Letter {
-                group: letter.group.trim_start_matches('g').parse().unwrap_or(u8::MAX),
-                topic,
-                position: letter.position,
-                reason: letter.reason(),
-                failures: letter.failures,
-                bytes: letter.event,
-            }));
-            after = page.next;
-            if after == 0 {
-                return Some(letters);
-            }
-        }
+    /// Dead letters of a topic behind a number, and the number to go on behind; `None` while they are fetched.
+    pub(crate) fn letters(&self, topic: Topic, after: u64) -> Option<(Vec<Letter>, u64)> {
+        let list = admin::ListDeadLetters {
+            topic: topic.name().into(),
+            after,
+            limit: 1000,
+            events: true,
+            ..admin::ListDeadLetters::default()
+        };
+        let command = admin::Command { command: Some(command::Command::ListDeadLetters(list)) };
+        let answered = self.mesh.admin(&Caller::anonymous("simulation", None), &command)?;
+        let Ok((admin::Answer { answer: Some(answer::Answer::DeadLetters(page)) }, _)) = answered else {
+            return Some((Vec::new(), 0));
+        };
+        let read = |letter: admin::DeadLetter| Letter {
+            group: letter.group.trim_start_matches('g').parse().unwrap_or(u8::MAX),
+            topic,
+            position: letter.position,
+            reason: letter.reason(),
+            failures: letter.failures,
+            bytes: letter.event,
+        };
+        Some((page.letters.into_iter().map(read).collect(), page.next))
     }
 
     /// How many events a topic has.

@@ -21,7 +21,7 @@ pub(crate) fn keys_keep_their_order(seen: &Seen<'_>, broken: &mut Vec<String>) {
         mine.insert(d.id);
         for (position, earlier) in seen.earlier(d) {
             let acked = history.settled.get(&(group, *earlier)).is_some_and(|s| s.acks.iter().any(|a| a.at < d.at));
-            if !mine.contains(earlier) && !acked && !seen.is_given_up(group, d.topic, *position) {
+            if !mine.contains(earlier) && !acked && !seen.may_be_given_up(group, *earlier, d.topic, *position) {
                 broken.push(format!(
                     "group {group}: event {} at {} of key {key} came at {:?} before {earlier} at {position}",
                     d.id, d.position, d.at
@@ -40,6 +40,10 @@ pub(crate) fn a_nack_takes_back_what_follows_in_its_key(seen: &Seen<'_>, broken:
             let Some(nacked) = nacked.filter(|d| !seen.history.may_be_rewritten(d.topic)) else {
                 continue;
             };
+            // A nack of what was given up before is void.
+            if seen.is_given_up(*group, nacked.topic, nacked.position) {
+                continue;
+            }
             for (position, later) in seen.later(nacked) {
                 let mut held = seen.deliveries(*group, *later).iter().filter(|d| is_held(seen, nacked, nack, d));
                 let given_up = |d: &Delivered| seen.is_given_up(*group, d.topic, d.position);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use meshwire_proto::Moment;
 
 use crate::history::{Delivered, Disaster, Given, History, Topic};
-use crate::script::ACK_WAIT;
+use crate::script::{ACK_WAIT, IMPATIENT, MAX_FAILURES};
 use crate::verdict::Log;
 use crate::wire::MAX_STALL;
 
@@ -62,6 +62,14 @@ impl<'a> Seen<'a> {
     /// Whether an event is a dead letter of a group at the end.
     pub(crate) fn is_given_up(&self, group: u8, topic: Topic, position: u64) -> bool {
         self.given_up.contains(&(group, topic, position))
+    }
+
+    /// Whether it was a dead letter at some time: a crash may have taken the letter.
+    pub(crate) fn may_be_given_up(&self, group: u8, id: u32, topic: Topic, position: u64) -> bool {
+        let settled = self.history.settled.get(&(group, id));
+        let failed = self.deliveries(group, id).iter().any(|d| d.attempt >= MAX_FAILURES);
+        group == IMPATIENT
+            && (failed || settled.is_some_and(|s| s.rejected) || self.is_given_up(group, topic, position))
     }
 
     /// Deliveries of an event to a group, in order.

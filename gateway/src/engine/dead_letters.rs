@@ -163,7 +163,7 @@ impl Engine {
         let name = grave.group.clone();
         let key = letter(block, position).map_or(0, |letter| key_of(&letter));
         let group = self.topics.get_mut(&of).and_then(|t| t.groups.get_mut(&name));
-        group.ok_or_else(|| LetterError::NoGroup(name))?.give_back(position, key);
+        group.ok_or(LetterError::NoGroup(name))?.give_back(position, key);
         if let Some(grave) = self.topics.get_mut(&id).and_then(|t| t.graves.get_mut(&position)) {
             grave.redriven = true;
         }

@@ -245,7 +245,12 @@ impl Engine {
 
     /// Looks at a topic again: a block that was pending is there.
     pub fn wake(&mut self, id: TopicId) {
-        self.woken.insert(id);
+        if id.is_dead_letters() {
+            // Whoever waits for them is a group of their topic.
+            self.woken.extend([TopicId(id.number()), TopicId::memory(id.number())]);
+        } else {
+            self.woken.insert(id);
+        }
     }
 
     /// Delivers what credit, leases and blocks allow.

@@ -58,7 +58,7 @@ impl Mesh {
         let shard = shard::lock(mutex);
         let ticket = shard.engine.group_ticket(topic.id, &group);
         let found = shard.engine.groups(topic.id).into_iter().find(|g| g.name == group).ok_or_else(absent)?;
-        Ok((admin::Answer { answer: Some(answer::Answer::Group(summary(found))) }, ticket))
+        Ok((admin::Answer { answer: Some(answer::Answer::Group(summary(&found))) }, ticket))
     }
 
     fn create_topic(&self, caller: &Caller, create: &admin::CreateTopic) -> Answered {
@@ -158,7 +158,7 @@ impl Mesh {
             first_position,
             next_position: next,
             bytes: 0,
-            groups: shard.engine.groups(topic.id).into_iter().map(summary).collect(),
+            groups: shard.engine.groups(topic.id).iter().map(summary).collect(),
         };
         drop(shard);
         // Publishes do not wait for a count over all segments.
@@ -167,7 +167,7 @@ impl Mesh {
     }
 }
 
-fn summary(group: crate::engine::GroupSummary) -> admin::GroupSummary {
+fn summary(group: &crate::engine::GroupSummary) -> admin::GroupSummary {
     admin::GroupSummary {
         name: group.name.to_string(),
         settled_through: group.floor.saturating_sub(1),

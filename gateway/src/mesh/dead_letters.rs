@@ -37,16 +37,16 @@ impl Page {
     }
 }
 
-fn invalid(problem: impl ToString) -> Refusal {
-    Refusal::new(ErrorKind::Invalid, problem.to_string())
+fn invalid(problem: impl Into<String>) -> Refusal {
+    Refusal::new(ErrorKind::Invalid, problem)
 }
 
 impl Mesh {
     fn page(&self, caller: &Caller, action: Action, asked: &Asked<'_>) -> Result<Page, Refusal> {
-        let name = TopicName::parse(asked.topic).map_err(invalid)?;
+        let name = TopicName::parse(asked.topic).map_err(|e| invalid(e.to_string()))?;
         let group = match asked.group {
             "" => None,
-            group => Some(GroupName::parse(group).map_err(invalid)?),
+            group => Some(GroupName::parse(group).map_err(|e| invalid(e.to_string()))?),
         };
         let limit = match asked.limit {
             0 => 100,
@@ -81,6 +81,9 @@ impl Mesh {
     fn letter_block(&self, topic: TopicRef, number: Position) -> Result<Option<Block>, Refusal> {
         let mutex = self.shard(topic)?;
         let letters = shard::lock(mutex).engine.letters_of(topic.id);
+        if let Some(block) = self.inner.fetched.block(letters, number) {
+            return Ok(Some(block));
+        }
         match self.inner.stores.of(letters).read(letters, number) {
             Lookup::Ready(block) if (block.first..block.next()).contains(&number) => Ok(Some(block)),
             Lookup::Pending => Ok(None),

@@ -198,19 +198,20 @@ impl Completions for Inner {
 
     fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {
         let block = match result {
-            Ok(block) => Some((topic, block)),
+            Ok(block) => Some(block),
             // Never a read that may succeed later: who reads on is told of a gap.
             Err(error) => {
                 tracing::error!(topic = topic.0, position = from, %error, "a stored block is lost");
                 None
             }
         };
+        let arrived = block.clone();
         if let Some(mutex) = self.shards.get(self.shard_of(topic)) {
             let mut shard = lock(mutex);
             let now = self.clock.now();
             shard.engine.wake(topic);
-            self.deliver(&mut shard, now, block);
+            self.deliver(&mut shard, now, block.map(|block| (topic, block)));
         }
-        self.fetched.arrived();
+        self.fetched.arrived(topic, arrived.as_ref());
     }
 }

@@ -111,22 +111,25 @@ impl GroupSettings {
     /// The first setting in which they differ.
     #[must_use]
     pub fn difference(&self, asked: &Self) -> Option<Difference> {
-        let time = |d: &Self, of: fn(&Self) -> Duration| format!("{:?}", of(d));
-        let fields: [(&'static str, &dyn Fn(&Self) -> String); 9] = [
-            ("ack_wait", &|s| time(s, |s| s.ack_wait)),
-            ("max_failures", &|s| s.max_failures.to_string()),
-            ("max_age", &|s| time(s, |s| s.max_age)),
-            ("backoff_min", &|s| time(s, |s| s.backoff_min)),
-            ("backoff_max", &|s| time(s, |s| s.backoff_max)),
-            ("after_dead_letter", &|s| if s.hold_key { "hold" } else { "continue" }.to_owned()),
-            ("strict_order", &|s| s.strict_order.to_string()),
-            ("max_in_flight", &|s| s.max_in_flight.to_string()),
-            ("max_rate", &|s| s.max_rate.to_string()),
-        ];
-        fields.iter().find_map(|(field, show)| {
-            let (has, asked) = (show(self), show(asked));
-            (has != asked).then_some(Difference { field, has, asked })
-        })
+        let fields = self.fields().into_iter().zip(asked.fields());
+        let mut different = fields.filter(|((_, has), (_, asked))| has != asked);
+        different.next().map(|((field, has), (_, asked))| Difference { field, has, asked })
+    }
+
+    /// Each by name, in words.
+    fn fields(&self) -> [(&'static str, String); 9] {
+        let after = if self.hold_key { "hold" } else { "continue" };
+        [
+            ("ack_wait", format!("{:?}", self.ack_wait)),
+            ("max_failures", self.max_failures.to_string()),
+            ("max_age", format!("{:?}", self.max_age)),
+            ("backoff_min", format!("{:?}", self.backoff_min)),
+            ("backoff_max", format!("{:?}", self.backoff_max)),
+            ("after_dead_letter", after.to_owned()),
+            ("strict_order", self.strict_order.to_string()),
+            ("max_in_flight", self.max_in_flight.to_string()),
+            ("max_rate", self.max_rate.to_string()),
+        ]
     }
 
     /// Every one of them, as the administration shows it.

@@ -67,6 +67,8 @@ struct World {
     /// The client that reads everything at the end.
     reader: Option<usize>,
     over: bool,
+    /// Dead letters of this topic behind this number are to be read.
+    letters_from: Option<(Topic, u64)>,
 }
 
 /// Runs one seed.
@@ -116,6 +118,7 @@ impl World {
             trace: SipHasher13::new(),
             reader: None,
             over: false,
+            letters_from: Some((Topic::Orders, 0)),
         }
     }
 
@@ -259,21 +262,22 @@ impl World {
         self.after(Duration::from_millis(500), Event::Check);
     }
 
-    /// Whether every dead letter could be read; else the disk is at work.
+    /// Whether every dead letter was read; else the disk is at work.
     fn read_letters(&mut self) -> bool {
-        let all = self.gateway.as_ref().and_then(|gateway| {
-            let letters: Option<Vec<_>> = Topic::ALL.iter().map(|topic| gateway.letters(*topic)).collect();
-            letters
-        });
-        match all {
-            None => self.pump_gateway(),
-            Some(letters) => {
-                self.history.letters = letters.into_iter().flatten().collect();
-                self.history.totals.dead_letters += self.history.letters.len() as u64;
-                return true;
-            }
+        while let Some((topic, after)) = self.letters_from {
+            let Some((letters, next)) = self.gateway.as_ref().and_then(|g| g.letters(topic, after)) else {
+                self.pump_gateway();
+                return false;
+            };
+            self.history.totals.dead_letters += letters.len() as u64;
+            self.history.letters.extend(letters);
+            self.letters_from = match (next, topic) {
+                (0, Topic::Orders) => Some((Topic::Audit, 0)),
+                (0, Topic::Audit) => None,
+                (next, topic) => Some((topic, next)),
+            };
         }
-        false
+        true
     }
 
     fn has_read_all(&self, reader: usize) -> bool {

@@ -147,7 +147,7 @@ fn no_bytes_and_no_order_of_frames_make_the_session_panic() {
         for _ in 0..20 {
             scene.publish(&["e"]);
             let confirm = Some(dice.below(9)).filter(|n| *n > 4);
-            let _ = scene.session.settle(SettleInput { confirm, ..settle_input(id, dice.below(4), SettleKind::Ack) });
+            scene.session.settle(SettleInput { confirm, ..settle_input(id, dice.below(4), SettleKind::Ack) });
             scene.sent();
             let number = dice.below(3) as u32;
             let mut candidates = frames(&mut dice, number);
