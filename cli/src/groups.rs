@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use meshwire::{Group, GroupSettings, Mesh};
+use meshwire::{Group, GroupSettings, Mesh, Position};
 use meshwire_proto::{GroupName, TopicName, options};
 use serde::Serialize;
 
@@ -15,12 +15,15 @@ use crate::server::{Server, leave};
 use crate::stop::Stop;
 use crate::{logs, output};
 
-/// List the consumer groups of a topic, and change how they deliver.
+/// List the consumer groups of a topic, make, change, move and remove them.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   meshwire groups list orders
-  meshwire groups update orders billing --max-failures 10 --backoff-max 10m")]
+  meshwire groups create orders audit --start 100
+  meshwire groups update orders billing --max-failures 10 --backoff-max 10m
+  meshwire groups seek orders billing 1
+  meshwire groups delete orders audit")]
 pub(crate) struct Groups {
     #[command(subcommand)]
     command: Command,
@@ -40,15 +43,51 @@ enum Command {
         #[command(flatten)]
         server: Server,
     },
+    /// Make a group before anybody joins it.
+    #[command(after_help = "Example:\n  meshwire groups create orders audit --start 100 --max-failures 0")]
+    Create {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        settings: Settings,
+        /// Position of its first event. Default: the first that can be read.
+        #[arg(long, value_name = "POSITION")]
+        start: Option<u64>,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Move a group: every event from there on is delivered as if for the first time.
+    #[command(after_help = "Example:\n  meshwire groups seek orders billing 1")]
+    Seek {
+        #[command(flatten)]
+        which: Which,
+        /// Position; beyond either end it goes to that end.
+        position: u64,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Remove a group that has no members. Its dead letters stay.
+    #[command(after_help = "Example:\n  meshwire groups delete orders audit")]
+    Delete {
+        #[command(flatten)]
+        which: Which,
+        /// One JSON object: what it was.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
     /// Change settings. Members go on; a lease that has begun keeps its length.
     #[command(after_help = "Example:\n  meshwire groups update orders billing --max-failures 10 --max-rate 50")]
     Update {
-        /// The topic.
-        #[arg(value_parser = args::topic)]
-        topic: TopicName,
-        /// The group.
-        #[arg(value_parser = args::group)]
-        group: GroupName,
+        #[command(flatten)]
+        which: Which,
         #[command(flatten)]
         settings: Settings,
         /// One JSON object.
@@ -59,9 +98,18 @@ enum Command {
     },
 }
 
+#[derive(Args)]
+struct Which {
+    /// The topic.
+    #[arg(value_parser = args::topic)]
+    topic: TopicName,
+    /// The group.
+    #[arg(value_parser = args::group)]
+    group: GroupName,
+}
+
 /// How a group delivers.
 #[derive(Args, Debug, Default)]
-#[group(required = true, multiple = true)]
 pub(crate) struct Settings {
     /// How long a delivery may stay unsettled, such as 30s; 1s to 12h.
     #[arg(long, value_name = "DURATION", value_parser = |t: &str| within(&options::ACK_WAIT, t))]
@@ -103,7 +151,11 @@ impl From<&Settings> for GroupSettings {
 impl Groups {
     pub(crate) async fn run(self, mut stop: Stop) -> Result<Exit, Failure> {
         logs::start_from_environment()?;
-        let (Command::List { server, .. } | Command::Update { server, .. }) = &self.command;
+        let (Command::List { server, .. }
+        | Command::Create { server, .. }
+        | Command::Seek { server, .. }
+        | Command::Delete { server, .. }
+        | Command::Update { server, .. }) = &self.command;
         let Some(mesh) = server.connect(&mut stop).await? else {
             return Ok(Exit::Failed);
         };
@@ -121,9 +173,19 @@ impl Command {
     async fn ask(&self, mesh: &Mesh) -> meshwire::Result<String> {
         let (groups, json) = match self {
             Self::List { topic, json, .. } => (mesh.groups(topic.as_str()).list().await?, *json),
-            Self::Update { topic, group, settings, json, .. } => {
-                let groups = mesh.groups(topic.as_str());
-                (vec![groups.update(group.as_str(), settings.into()).await?], *json)
+            Self::Create { which: Which { topic, group }, settings, start, json, .. } => {
+                let start = start.map(Position::from_number);
+                (vec![mesh.groups(topic.as_str()).create(group.as_str(), settings.into(), start).await?], *json)
+            }
+            Self::Update { which: Which { topic, group }, settings, json, .. } => {
+                (vec![mesh.groups(topic.as_str()).update(group.as_str(), settings.into()).await?], *json)
+            }
+            Self::Seek { which: Which { topic, group }, position, json, .. } => {
+                let to = Position::from_number(*position);
+                (vec![mesh.groups(topic.as_str()).seek(group.as_str(), to).await?], *json)
+            }
+            Self::Delete { which: Which { topic, group }, json, .. } => {
+                (vec![mesh.groups(topic.as_str()).delete(group.as_str()).await?], *json)
             }
         };
         let mut text = String::new();
@@ -139,12 +201,12 @@ fn millis(duration: Option<Duration>) -> u64 {
 }
 
 fn line(group: &Group, out: &mut String) {
-    let Group { name, members, in_flight, lag, delayed, dead_letters, settings, .. } = group;
+    let Group { name, settled_through, members, in_flight, lag, delayed, dead_letters, settings, .. } = group;
     let shown = |duration| show_duration(millis(duration));
     // Writing to a string does not fail.
     let _ = writeln!(
         out,
-        "{name}: {members} members, {in_flight} in flight, {lag} waiting ({delayed} delayed), {dead_letters} dead letters; \
+        "{name}: settled through {settled_through}, {members} members, {in_flight} in flight, {lag} waiting ({delayed} delayed), {dead_letters} dead letters; \
          ack wait {}, {} failures, back-off {} to {}",
         shown(settings.ack_wait),
         settings.max_failures.unwrap_or_default(),

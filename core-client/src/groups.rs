@@ -71,6 +71,60 @@ impl Groups {
         found.map(|topic| topic.groups).ok_or_else(absent)
     }
 
+    /// Makes a group before anybody joins it, beginning with the first event that
+    /// can be read, or at `start`. One that exists with these settings is left as it is.
+    ///
+    /// # Errors
+    /// `GROUP_CONFLICT` with other settings; `TOPIC_NOT_FOUND`, `INVALID` (a setting),
+    /// `TOO_LARGE` (too many groups).
+    ///
+    /// # Cancel safety
+    /// The group may be made or not.
+    pub async fn create(&self, group: &str, settings: GroupSettings, start: Option<Position>) -> Result<Group> {
+        let settings = settings.check().map_err(|p| Error::new(ErrorKind::Invalid, "create group", p))?;
+        let command = wire::command::Command::CreateGroup(wire::CreateGroup {
+            topic: self.topic.clone(),
+            group: group.to_owned(),
+            settings: Some(settings),
+            start: start.map_or(0, |position| position.number()),
+        });
+        self.ask("create group", group, command).await
+    }
+
+    /// Moves a group to a position: what its members hold is lost to them, and
+    /// every event from there on is delivered as if for the first time. Beyond
+    /// either end it goes to that end; the group answered says where.
+    ///
+    /// # Errors
+    /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the group).
+    ///
+    /// # Cancel safety
+    /// The group may be moved or not.
+    pub async fn seek(&self, group: &str, to: Position) -> Result<Group> {
+        let command = wire::command::Command::SeekGroup(wire::SeekGroup {
+            topic: self.topic.clone(),
+            group: group.to_owned(),
+            to: to.number(),
+        });
+        self.ask("seek group", group, command).await
+    }
+
+    /// Removes a group that has no members. Its dead letters stay, and belong to a
+    /// group of that name if there is one again. Gives what it was.
+    ///
+    /// # Errors
+    /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the group), `INVALID` while it has members.
+    ///
+    /// # Cancel safety
+    /// The group may be removed or not.
+    pub async fn delete(&self, group: &str) -> Result<Group> {
+        let command = wire::command::Command::DeleteGroup(wire::DeleteGroup {
+            topic: self.topic.clone(),
+            group: group.to_owned(),
+        });
+        self.ask("delete group", group, command).await
+    }
+
     /// Changes what is said in `settings`; members go on, and a lease that has
     /// begun keeps its length. What has failed as often as a lower `max_failures`
     /// becomes a dead letter.
@@ -81,17 +135,20 @@ impl Groups {
     /// # Cancel safety
     /// The settings may be changed or not.
     pub async fn update(&self, group: &str, settings: GroupSettings) -> Result<Group> {
-        const OPERATION: &str = "update group";
-        let context = |error: Error| error.with("topic", self.topic.as_str()).with("group", group);
-        let settings = settings.check().map_err(|p| context(Error::new(ErrorKind::Invalid, OPERATION, p)))?;
+        let settings = settings.check().map_err(|p| Error::new(ErrorKind::Invalid, "update group", p))?;
         let command = wire::command::Command::UpdateGroup(wire::UpdateGroup {
             topic: self.topic.clone(),
             group: group.to_owned(),
             settings: Some(settings),
         });
-        match ask(&self.mesh, OPERATION, command).await.map_err(context)? {
+        self.ask("update group", group, command).await
+    }
+
+    async fn ask(&self, operation: &'static str, group: &str, command: wire::command::Command) -> Result<Group> {
+        let context = |error: Error| error.with("topic", self.topic.as_str()).with("group", group);
+        match ask(&self.mesh, operation, command).await.map_err(context)? {
             wire::answer::Answer::Group(group) => Ok(group.into()),
-            _ => Err(unexpected(OPERATION, "something else")),
+            _ => Err(unexpected(operation, "something else")),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::client::Mesh;
 use crate::groups::Group;
 use crate::{Error, Position, Result};
 
-/// Creates and lists topics; from [`Mesh::topics`].
+/// Creates, changes and lists topics; from [`Mesh::topics`].
 #[derive(Clone, Debug)]
 pub struct Topics {
     mesh: Mesh,
@@ -116,6 +116,28 @@ impl Topics {
         match ask(&self.mesh, "topics", command).await.map_err(context)? {
             wire::answer::Answer::Topic(topic) => Topic::try_from(topic).map_err(context),
             _ => Err(context(unexpected("topics", "something else"))),
+        }
+    }
+
+    /// Changes how long a topic's events are kept; from 1 s to 10 years. What is
+    /// older than a shorter one may go at once.
+    ///
+    /// # Errors
+    /// `TOPIC_NOT_FOUND`, `INVALID` (the retention).
+    ///
+    /// # Cancel safety
+    /// The topic may be changed or not.
+    pub async fn update(&self, name: &str, retention: Duration) -> Result<Topic> {
+        let context = |error: Error| error.with("topic", name);
+        let retention = options::RETENTION.check_duration(retention);
+        let retention = retention.map_err(|p| context(Error::new(ErrorKind::Invalid, "update topic", p)))?;
+        let command = wire::command::Command::UpdateTopic(wire::UpdateTopic {
+            name: name.to_owned(),
+            retention_ms: u64::try_from(retention.as_millis()).unwrap_or(u64::MAX),
+        });
+        match ask(&self.mesh, "update topic", command).await.map_err(context)? {
+            wire::answer::Answer::Topic(topic) => Topic::try_from(topic).map_err(context),
+            _ => Err(context(unexpected("update topic", "something else"))),
         }
     }
 

@@ -11,6 +11,7 @@
 mod crashes;
 mod dead_letters;
 mod full;
+mod groups;
 mod help;
 mod kill;
 mod program;

@@ -10,6 +10,7 @@
 //! - [`group`]: consumer groups; [`solo`]: subscriptions without one;
 //! - [`deliveries`]: delivery numbers, credit, first settle wins;
 //! - [`kept`]: what is kept, and when it will be;
+//! - [`groups`]: how groups are administered;
 //! - [`dead_letters`]: what groups have given up;
 //! - [`dedup`], [`producers`]: the two ways to know a duplicate.
 
@@ -17,6 +18,7 @@ mod dead_letters;
 mod dedup;
 mod deliveries;
 mod group;
+mod groups;
 mod kept;
 mod keys;
 #[cfg(feature = "testing")]
@@ -46,6 +48,7 @@ pub use dedup::{IdBudget, IdHasher};
 pub use deliveries::Credit;
 pub use group::GroupState;
 pub(crate) use group::letter;
+pub use groups::DeleteError;
 pub use kept::Touched;
 pub use producers::Producer;
 pub use publish::{Judged, Scanned, Verdict, scan};
@@ -222,25 +225,6 @@ impl Engine {
     #[must_use]
     pub fn topic(&self, id: TopicId) -> Option<(&TopicSettings, Position)> {
         self.topics.get(&id).map(|t| (&t.settings, t.next))
-    }
-
-    /// Groups of a topic: name, floor, members, in flight, lag.
-    #[must_use]
-    pub fn groups(&self, id: TopicId) -> Vec<GroupSummary> {
-        let Some(topic) = self.topics.get(&id) else {
-            return Vec::new();
-        };
-        let summary = |(name, group): (&meshwire_proto::GroupName, &group::Group)| GroupSummary {
-            name: name.clone(),
-            floor: group.window.floor(),
-            members: group.members.len() as u32,
-            in_flight: group.in_flight(),
-            lag: topic.next.saturating_sub(group.window.floor()),
-            settings: group.settings,
-            dead_letters: self.count_letters(id, name),
-            delayed: group.delayed(),
-        };
-        topic.groups.iter().map(summary).collect()
     }
 
     /// Looks at a topic again: a block that was pending is there.

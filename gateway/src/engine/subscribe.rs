@@ -10,7 +10,7 @@ use super::solo::Solo;
 use super::subscriber::Subscriber;
 use super::topic::Topic;
 use super::{Credit, Engine, Now, SubscriptionKey};
-use crate::store::{Difference, GroupId, Op, Position, Ticket, TopicId};
+use crate::store::{Difference, GroupId, Op, Position, TopicId};
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ pub enum Leaving {
 }
 
 /// The group that is asked for, new or with these settings.
-fn join<'t>(
+pub(super) fn join<'t>(
     topic: &'t mut Topic,
     asked: GroupSpec,
     start: Position,
@@ -156,35 +156,6 @@ impl Engine {
                 Ok(Subscribed { next_delivery: 1, next_position, topic_next, ack_wait, new_group })
             }
         }
-    }
-
-    /// Changes settings of a group; `None` when there is none of that name. Leases that have begun keep their length.
-    pub fn update_group(
-        &mut self,
-        topic_id: TopicId,
-        name: &GroupName,
-        asked: &admin::GroupSettings,
-    ) -> Option<Result<(), String>> {
-        let group = self.topics.get_mut(&topic_id)?.groups.get_mut(name)?;
-        let settings = match group.settings.with(asked) {
-            Ok(settings) => settings,
-            Err(problem) => return Some(Err(problem)),
-        };
-        if settings != group.settings {
-            group.change(settings);
-            let (id, start) = (group.id, group.window.floor());
-            if !topic_id.is_memory() {
-                self.ops.push(Op::Group { topic: topic_id, group: id, name: name.clone(), start, settings });
-            }
-            self.woken.insert(topic_id);
-        }
-        Some(Ok(()))
-    }
-
-    /// When the last change of a group is kept.
-    #[must_use]
-    pub fn group_ticket(&self, topic: TopicId, name: &GroupName) -> Ticket {
-        self.topics.get(&topic).and_then(|t| t.groups.get(name)).map_or(Ticket::KEPT, |g| g.created)
     }
 
     fn subscriber(&mut self, topic: TopicId, key: SubscriptionKey) -> Option<&mut Subscriber> {

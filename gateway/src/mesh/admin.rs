@@ -1,12 +1,12 @@
 //! Administration: one command in, one answer out, the same on every protocol.
 
 use meshwire_proto::wire::admin::{self, answer, command};
-use meshwire_proto::{ErrorKind, GroupName, TopicName, options};
+use meshwire_proto::{ErrorKind, TopicName, options};
 
 use super::dead_letters::Asked;
 use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::store::{Durability, Lookup, Ticket};
+use crate::store::{Durability, Ticket};
 
 /// An answer and when it holds, or why there is none.
 pub type Answered = Result<(admin::Answer, Ticket), Refusal>;
@@ -34,31 +34,16 @@ impl Mesh {
         Some(match &command.command {
             Some(command::Command::CreateTopic(create)) => self.create_topic(caller, create),
             Some(command::Command::ListTopics(list)) => self.list_topics(caller, list),
+            Some(command::Command::UpdateTopic(update)) => self.update_topic(caller, update),
+            Some(command::Command::CreateGroup(create)) => self.create_group(caller, create),
             Some(command::Command::UpdateGroup(update)) => self.update_group(caller, update),
+            Some(command::Command::SeekGroup(seek)) => self.seek_group(caller, seek),
+            Some(command::Command::DeleteGroup(delete)) => self.delete_group(caller, delete),
             Some(command::Command::ListDeadLetters(c)) => return self.list_letters(caller, letters!(c), c.events),
             Some(command::Command::RedriveDeadLetters(c)) => return self.redrive_letters(caller, letters!(c)),
             Some(command::Command::PurgeDeadLetters(c)) => self.purge_letters(caller, letters!(c)),
             None => Err(Refusal::new(ErrorKind::Unsupported, "this gateway does not know the command")),
         })
-    }
-
-    fn update_group(&self, caller: &Caller, update: &admin::UpdateGroup) -> Answered {
-        let invalid = |e: String| Refusal::new(ErrorKind::Invalid, e);
-        let name = TopicName::parse(&update.topic).map_err(|e| invalid(e.to_string()))?;
-        let group = GroupName::parse(&update.group).map_err(|e| invalid(e.to_string()))?;
-        self.authorize(caller, Action::UpdateGroup, name.as_str())?;
-        let topic = self.inner.topics().names.get(&name).copied();
-        let topic =
-            topic.ok_or_else(|| Refusal::new(ErrorKind::TopicNotFound, format!("topic {name} does not exist")))?;
-        let mutex = self.shard(topic)?;
-        let asked = update.settings.unwrap_or_default();
-        let updated = self.inner.with(mutex, |engine, _| engine.update_group(topic.id, &group, &asked));
-        let absent = || Refusal::new(ErrorKind::NotFound, format!("topic {name} has no group {group}"));
-        updated.ok_or_else(absent)?.map_err(invalid)?;
-        let shard = shard::lock(mutex);
-        let ticket = shard.engine.group_ticket(topic.id, &group);
-        let found = shard.engine.groups(topic.id).into_iter().find(|g| g.name == group).ok_or_else(absent)?;
-        Ok((admin::Answer { answer: Some(answer::Answer::Group(summary(&found))) }, ticket))
     }
 
     fn create_topic(&self, caller: &Caller, create: &admin::CreateTopic) -> Answered {
@@ -133,7 +118,7 @@ impl Mesh {
         Ok((admin::Answer { answer: Some(answer::Answer::Topics(admin::TopicList { topics, next })) }, Ticket::KEPT))
     }
 
-    fn describe(&self, topic: TopicRef) -> admin::Topic {
+    pub(super) fn describe(&self, topic: TopicRef) -> admin::Topic {
         let Some(mutex) = self.inner.shards.get(topic.shard) else {
             return admin::Topic::default();
         };
@@ -142,10 +127,7 @@ impl Mesh {
             return admin::Topic::default();
         };
         let store = self.inner.stores.of(topic.id);
-        let first_position = match store.read(topic.id, 1) {
-            Lookup::Gone(first) => first,
-            _ => 1,
-        };
+        let first_position = self.first_position(topic);
         let durability = match settings.durability {
             Durability::Memory => admin::Durability::Memory,
             Durability::Written => admin::Durability::Written,
@@ -167,7 +149,7 @@ impl Mesh {
     }
 }
 
-fn summary(group: &crate::engine::GroupSummary) -> admin::GroupSummary {
+pub(super) fn summary(group: &crate::engine::GroupSummary) -> admin::GroupSummary {
     admin::GroupSummary {
         name: group.name.to_string(),
         settled_through: group.floor.saturating_sub(1),

@@ -40,8 +40,16 @@ pub enum Action {
     CreateTopic,
     /// List topics.
     ListTopics,
+    /// Change a topic's retention.
+    UpdateTopic,
+    /// Make a group of a topic before anybody joins it.
+    CreateGroup,
     /// Change the settings of a topic's group.
     UpdateGroup,
+    /// Move a topic's group.
+    SeekGroup,
+    /// Remove a topic's group.
+    DeleteGroup,
     /// List a topic's dead letters, with their events.
     ReadDeadLetters,
     /// Give a topic's dead letters back to their groups.

@@ -43,7 +43,6 @@ fn invalid(problem: impl Into<String>) -> Refusal {
 
 impl Mesh {
     fn page(&self, caller: &Caller, action: Action, asked: &Asked<'_>) -> Result<Page, Refusal> {
-        let name = TopicName::parse(asked.topic).map_err(|e| invalid(e.to_string()))?;
         let group = match asked.group {
             "" => None,
             group => Some(GroupName::parse(group).map_err(|e| invalid(e.to_string()))?),
@@ -56,10 +55,7 @@ impl Mesh {
         if asked.numbers.len() > 1000 {
             return Err(invalid(format!("{} numbers; up to 1000 are accepted", asked.numbers.len())));
         }
-        self.authorize(caller, action, name.as_str())?;
-        let topic = self.inner.topics().names.get(&name).copied();
-        let topic =
-            topic.ok_or_else(|| Refusal::new(ErrorKind::TopicNotFound, format!("topic {name} does not exist")))?;
+        let (topic, name) = self.known_topic(caller, action, asked.topic)?;
         let shard = shard::lock(self.shard(topic)?);
         let engine::LettersPage { letters, more } = if asked.numbers.is_empty() {
             shard.engine.letters(topic.id, group.as_ref(), asked.after, limit)

@@ -10,6 +10,7 @@ mod budget;
 mod caller;
 mod dead_letters;
 mod fetched;
+mod groups;
 mod kept;
 mod open;
 mod publish;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use meshwire_proto::wire::admin;
-use meshwire_proto::{ErrorKind, GroupName};
+use meshwire_proto::{ErrorKind, GroupName, TopicName};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::delivery::Sink;
@@ -79,7 +79,7 @@ impl Mesh {
         sink: Arc<dyn Sink>,
         may_create: bool,
     ) -> Result<(Subscribed, Ticket), Refusal> {
-        let (max_groups, max_topic_groups) = (self.inner.config.max_groups, self.inner.config.max_topic_groups);
+        let max_topic_groups = self.inner.config.max_topic_groups;
         let group = request.group.map(|name| GroupSpec {
             name,
             new_id: GroupId(self.inner.next_group.fetch_add(1, Ordering::Relaxed)),
@@ -89,20 +89,11 @@ impl Mesh {
         let spec = SubscribeSpec { group, start: request.start, credit: request.credit };
         let mut shard = shard::lock(self.shard(topic)?);
         let now = self.now();
-        let subscribed = shard.engine.subscribe(now, topic.id, key, spec).map_err(|e| match &e {
-            SubscribeError::NoTopic => Refusal::new(ErrorKind::TopicNotFound, e.to_string()),
-            SubscribeError::Conflict { .. } => Refusal::new(ErrorKind::GroupConflict, e.to_string()),
-            SubscribeError::InUse(_) | SubscribeError::Setting(_) => Refusal::new(ErrorKind::Invalid, e.to_string()),
-            SubscribeError::Full { group, has } => {
-                let (of, option) = if may_create {
-                    (format!("topic {name} has {has} groups"), "max_topic_groups")
-                } else {
-                    (format!("there are {max_groups} groups"), "max_groups")
-                };
-                let text = format!("{of} already; group {group} was not created: join one of them or raise {option}");
-                Refusal::new(ErrorKind::TooLarge, text)
-            }
-        })?;
+        let subscribed =
+            shard.engine.subscribe(now, topic.id, key, spec).map_err(|e| match TopicName::parse(name) {
+                Ok(name) => self.not_joined(e, &name, may_create),
+                Err(e) => Refusal::new(ErrorKind::Invalid, e.to_string()),
+            })?;
         shard.sinks.insert(key, sink);
         self.inner.commit(&mut shard, now, false);
         let ticket = shard.engine.created(topic.id, Some(key));
@@ -111,6 +102,26 @@ impl Mesh {
         }
         self.inner.deliver(&mut shard, now, None);
         Ok((subscribed, ticket))
+    }
+
+    /// Why a group cannot be had.
+    pub(super) fn not_joined(&self, error: SubscribeError, topic: &TopicName, may_create: bool) -> Refusal {
+        match &error {
+            SubscribeError::NoTopic => Refusal::new(ErrorKind::TopicNotFound, error.to_string()),
+            SubscribeError::Conflict { .. } => Refusal::new(ErrorKind::GroupConflict, error.to_string()),
+            SubscribeError::InUse(_) | SubscribeError::Setting(_) => {
+                Refusal::new(ErrorKind::Invalid, error.to_string())
+            }
+            SubscribeError::Full { group, has } => {
+                let (of, option) = if may_create {
+                    (format!("topic {topic} has {has} groups"), "max_topic_groups")
+                } else {
+                    (format!("there are {} groups", self.inner.config.max_groups), "max_groups")
+                };
+                let text = format!("{of} already; group {group} was not created: join one of them or raise {option}");
+                Refusal::new(ErrorKind::TooLarge, text)
+            }
+        }
     }
 
     /// Begins with the deliveries of a subscription whose ticket is kept.

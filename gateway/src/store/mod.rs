@@ -68,6 +68,10 @@ pub struct GroupId(pub u32);
 /// Place of an event in its topic: from 1, without gaps, never reused.
 pub type Position = u64;
 
+/// In settlements of a group a position with this bit is that of a dead letter, given
+/// back to the group: its place among the dead letters of the topic.
+pub const DEAD: Position = 1 << 63;
+
 /// What an acknowledgement of a topic says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Durability {
@@ -201,7 +205,7 @@ pub struct Append {
 /// One operation. A batch of them is kept whole or not at all.
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// A new topic.
+    /// A new topic, or another retention of one.
     Topic {
         /// Its id.
         topic: TopicId,
@@ -236,6 +240,22 @@ pub enum Op {
         /// `(first position, count, outcome)`.
         ranges: Vec<(Position, u32, Outcome)>,
     },
+    /// A group that is no more.
+    GroupGone {
+        /// Its topic.
+        topic: TopicId,
+        /// Which.
+        group: GroupId,
+    },
+    /// A group goes on elsewhere, with nothing settled from there on.
+    Seek {
+        /// Its topic.
+        topic: TopicId,
+        /// Which.
+        group: GroupId,
+        /// Where.
+        to: Position,
+    },
     /// What has become of dead letters.
     Graves {
         /// The topic of dead letters.
@@ -253,6 +273,8 @@ impl Op {
             Self::Topic { topic, .. }
             | Self::Group { topic, .. }
             | Self::Settle { topic, .. }
+            | Self::GroupGone { topic, .. }
+            | Self::Seek { topic, .. }
             | Self::Graves { topic, .. } => *topic,
             Self::Append(append) => append.topic,
         }

@@ -6,10 +6,10 @@ use meshwire_proto::wire::admin::{self, DeathReason};
 use meshwire_proto::{EventLimits, EventRun, EventView};
 use prost::Message as _;
 
+use super::Group;
 use super::dispatch::{Found, Pass};
 use super::window::State;
-use super::{DEAD, Group};
-use crate::store::{Block, Entry, Outcome, Position, key_hash};
+use crate::store::{Block, DEAD, Entry, Outcome, Position, key_hash};
 
 /// A dead letter on its way into the store.
 pub(in crate::engine) struct Dying {
@@ -99,6 +99,9 @@ impl Group {
         let position = place | DEAD;
         self.window.push_dead(position, key);
         self.waiting.insert(position);
+        if let Some(due) = self.window.restored_due(position) {
+            self.schedule(due, position);
+        }
     }
 
     /// Takes a dead letter away that was given back, as it is removed.

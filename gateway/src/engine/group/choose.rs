@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use meshwire_proto::Moment;
 
+use super::Group;
 use super::dispatch::Pass;
-use super::{DEAD, Group};
 use crate::engine::SubscriptionKey;
 use crate::engine::keys::Bound;
 use crate::engine::subscriber::Subscriber;
-use crate::store::Position;
+use crate::store::{DEAD, Position};
 
 /// Events in a row to one member before the least loaded is chosen anew: long
 /// runs are cheap, short ones are fair. A guess.

@@ -30,9 +30,6 @@ pub(super) use dispatch::Pass;
 use retry::Scheduled;
 use window::Window;
 
-/// A position with this bit is one of the topic's dead letters, given back to the group.
-pub(crate) const DEAD: Position = 1 << 63;
-
 /// What a group starts from after a restart.
 #[derive(Clone, Debug, Default)]
 pub struct GroupState {

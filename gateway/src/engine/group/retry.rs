@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use meshwire_proto::{Moment, UnixMillis};
 
-use super::{DEAD, Group};
+use super::Group;
 use crate::engine::{Now, SubscriptionKey};
-use crate::store::{GroupSettings, Outcome, Position};
+use crate::store::{DEAD, GroupSettings, Outcome, Position};
 
 /// How often a member may be lost with an event until it is delivered alone.
 const LOST_TOGETHER: u32 = 2;
@@ -50,6 +50,12 @@ impl Scheduled {
     fn remove(&mut self, position: Position) {
         self.by_time.retain(|(_, other)| *other != position);
         self.by_key.retain(|(_, other)| *other != position);
+    }
+
+    /// Leaves only dead letters.
+    pub(super) fn forget_events(&mut self) {
+        self.by_time.retain(|(_, position)| position & DEAD != 0);
+        self.by_key.retain(|(_, position)| position & DEAD != 0);
     }
 
     pub(super) fn len(&self) -> usize {

@@ -11,7 +11,7 @@ use super::window::State;
 use super::{Group, Lease};
 use crate::engine::deliveries::{Part, Settled};
 use crate::engine::{Leaving, Now, SettleAs, SubscriptionKey};
-use crate::store::{Outcome, Position};
+use crate::store::{DEAD, Outcome, Position};
 
 /// Longest that a lease can be made by extending it, from the first time on: what a
 /// consumer that hangs, and extends for ever, holds up.
@@ -242,6 +242,33 @@ impl Group {
             self.isolated = None;
         }
         self.extended.retain(|(of, _), _| *of != member);
+        self.forget_settled_leases();
+    }
+
+    /// Goes on at `to`: nothing is settled, held or failed from there on. Dead letters
+    /// that were given back stay with who has them.
+    pub(in crate::engine) fn seek(&mut self, to: Position) {
+        for subscriber in self.members.values_mut() {
+            for (number, position) in subscriber.deliveries.all_held() {
+                if position & DEAD == 0 {
+                    subscriber.deliveries.take_back(number);
+                    self.keys.remove(self.window.key(position).unwrap_or(0), position);
+                }
+            }
+        }
+        self.waiting.retain(|position| position & DEAD != 0);
+        self.dying.retain(|position| position & DEAD != 0);
+        self.scheduled.forget_events();
+        self.unlogged.retain(|(position, ..)| position & DEAD != 0);
+        if self.isolated.is_some_and(|(_, alone)| alone & DEAD == 0) {
+            self.isolated = None;
+        }
+        for subscriber in self.members.values_mut() {
+            subscriber.deliveries.forget_ended();
+        }
+        self.window.seek(to);
+        // What lies before may be gone, and that is what was asked for.
+        self.fresh = true;
         self.forget_settled_leases();
     }
 

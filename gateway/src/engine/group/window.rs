@@ -7,7 +7,7 @@ use meshwire_proto::Moment;
 
 use super::GroupState;
 use crate::engine::{Now, SubscriptionKey};
-use crate::store::{Failure, Outcome, Position};
+use crate::store::{DEAD, Failure, Outcome, Position};
 
 /// Most positions between the lowest unsettled one and the next new one: bounds
 /// the memory that one stuck lease costs (about 3 MiB). A guess.
@@ -53,7 +53,7 @@ pub(super) struct Trouble {
 pub(in crate::engine) struct Window {
     floor: Position,
     slots: VecDeque<Slot>,
-    /// Dead letters that were given back to the group, by position with [`DEAD`](super::DEAD).
+    /// Dead letters that were given back to the group, by position with [`DEAD`].
     dead: BTreeMap<Position, Slot>,
     /// Settled before the last start, above the floor.
     settled: VecDeque<(Position, Position)>,
@@ -90,6 +90,15 @@ impl Window {
         }
     }
 
+    /// Goes on at `to`, as if nothing had happened to what follows.
+    pub(super) fn seek(&mut self, to: Position) {
+        self.floor = to;
+        self.slots.clear();
+        self.settled.clear();
+        let events: Vec<Position> = self.troubles.range(..DEAD).map(|(p, _)| *p).collect();
+        events.into_iter().for_each(|position| self.recover(position));
+    }
+
     /// Everything below is settled.
     pub(in crate::engine) const fn floor(&self) -> Position {
         self.floor
@@ -105,14 +114,14 @@ impl Window {
     }
 
     pub(super) fn slot(&mut self, position: Position) -> Option<&mut Slot> {
-        if position & super::DEAD != 0 {
+        if position & DEAD != 0 {
             return self.dead.get_mut(&position);
         }
         self.slots.get_mut(usize::try_from(position.checked_sub(self.floor)?).ok()?)
     }
 
     fn peek(&self, position: Position) -> Option<&Slot> {
-        if position & super::DEAD != 0 {
+        if position & DEAD != 0 {
             return self.dead.get(&position);
         }
         self.slots.get(usize::try_from(position.checked_sub(self.floor)?).ok()?)

@@ -11,6 +11,8 @@ const GROUP: u8 = 2;
 const APPEND: u8 = 3;
 const SETTLE: u8 = 4;
 const GRAVES: u8 = 5;
+const GROUP_GONE: u8 = 6;
+const SEEK: u8 = 7;
 
 const MARK: usize = 40;
 /// A settled range; one that failed has [`FAILURE`] bytes more.
@@ -46,6 +48,8 @@ pub(super) enum OpView<'a> {
     Append { head: AppendHead, marks: Marks<'a> },
     Settle { topic: TopicId, group: GroupId, ranges: Ranges<'a> },
     Graves { topic: TopicId, changes: Vec<(Position, Change)> },
+    GroupGone { topic: TopicId, group: GroupId },
+    Seek { topic: TopicId, group: GroupId, to: Position },
 }
 
 /// Marks read one by one.
@@ -194,6 +198,19 @@ pub(super) fn put_graves(out: &mut BytesMut, topic: TopicId, changes: &[(Positio
     }
 }
 
+pub(super) fn put_group_gone(out: &mut BytesMut, topic: TopicId, group: GroupId) {
+    out.put_slice(&[GROUP_GONE, 0]);
+    out.put_u32_le(topic.0);
+    out.put_u32_le(group.0);
+}
+
+pub(super) fn put_seek(out: &mut BytesMut, topic: TopicId, group: GroupId, to: Position) {
+    out.put_slice(&[SEEK, 0]);
+    out.put_u32_le(topic.0);
+    out.put_u32_le(group.0);
+    out.put_u64_le(to);
+}
+
 const CUT: FormatError = FormatError::Damaged("an operation is cut short");
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], FormatError> {
@@ -221,6 +238,15 @@ impl<'a> OpView<'a> {
             APPEND => Self::read_append(rest),
             SETTLE => Self::read_settle(rest),
             GRAVES => Self::read_graves(rest),
+            GROUP_GONE => {
+                let mut fixed = take(rest, 8)?;
+                Ok(Self::GroupGone { topic: TopicId(fixed.get_u32_le()), group: GroupId(fixed.get_u32_le()) })
+            }
+            SEEK => {
+                let mut fixed = take(rest, 16)?;
+                let (topic, group) = (TopicId(fixed.get_u32_le()), GroupId(fixed.get_u32_le()));
+                Ok(Self::Seek { topic, group, to: fixed.get_u64_le() })
+            }
             _ => Err(FormatError::Newer(format!("operation kind {kind}"))),
         }
     }
@@ -317,6 +343,8 @@ impl<'a> OpView<'a> {
             Self::Topic { topic, .. }
             | Self::Group { topic, .. }
             | Self::Settle { topic, .. }
+            | Self::GroupGone { topic, .. }
+            | Self::Seek { topic, .. }
             | Self::Graves { topic, .. } => *topic,
             Self::Append { head, .. } => head.topic,
         }
@@ -407,6 +435,8 @@ mod tests {
         out.put_slice(b"events");
         put_settle(&mut out, TopicId(4), GroupId(2), &OUTCOMES);
         put_graves(&mut out, TopicId(4).dead_letters(true), &graves());
+        put_group_gone(&mut out, TopicId(4), GroupId(2));
+        put_seek(&mut out, TopicId(4), GroupId(2), 99);
         out
     }
 
@@ -414,7 +444,7 @@ mod tests {
     fn operations_are_read_as_they_were_written() {
         let body = body();
         let ops: Vec<_> = Ops::of(&body).map(Result::unwrap).collect();
-        assert_eq!(ops.len(), 5);
+        assert_eq!(ops.len(), 7);
         let OpView::Topic { topic, name, durability, retention_ms } = &ops[0].0 else { panic!() };
         assert_eq!((topic.0, name.as_str(), *durability, *retention_ms), (4, "orders", Durability::Written, 60_000));
         let OpView::Group { group, name, start, settings, .. } = &ops[1].0 else { panic!() };
@@ -427,6 +457,8 @@ mod tests {
         assert_eq!((*ranges).collect::<Vec<_>>(), OUTCOMES);
         let OpView::Graves { topic, changes } = &ops[4].0 else { panic!() };
         assert_eq!((*topic, &changes[..]), (TopicId(4).dead_letters(true), &graves()[..]));
+        assert!(matches!(ops[5].0, OpView::GroupGone { group: GroupId(2), .. }));
+        assert!(matches!(ops[6].0, OpView::Seek { group: GroupId(2), to: 99, .. }));
     }
 
     #[test]

@@ -112,6 +112,8 @@ impl Pending {
             Op::Settle { topic, group, ranges } => {
                 ops::put_settle(&mut out, topic, group, &ranges);
             }
+            Op::GroupGone { topic, group } => ops::put_group_gone(&mut out, topic, group),
+            Op::Seek { topic, group, to } => ops::put_seek(&mut out, topic, group, to),
             Op::Graves { topic, changes } => ops::put_graves(&mut out, topic, &changes),
         }
         self.body_len += out.len();

@@ -374,7 +374,7 @@ fn op_len(op: &Op) -> usize {
         Op::Append(append) => append.bytes.len() + 128,
         Op::Settle { ranges, .. } => 16 + ranges.len() * 25,
         Op::Graves { changes, .. } => 16 + changes.len() * 144,
-        Op::Topic { .. } | Op::Group { .. } => 240,
+        Op::Topic { .. } | Op::Group { .. } | Op::GroupGone { .. } | Op::Seek { .. } => 240,
     }
 }
 
