@@ -242,6 +242,20 @@ impl Gateway {
         Some((page.letters.into_iter().map(read).collect(), page.next))
     }
 
+    /// Gives the dead letters of a topic back, as many as can be read now; `false` while some are fetched.
+    pub(crate) fn redrive(&self, topic: Topic) -> Option<u32> {
+        let redrive = admin::RedriveDeadLetters {
+            topic: topic.name().into(),
+            limit: 1000,
+            ..admin::RedriveDeadLetters::default()
+        };
+        let command = admin::Command { command: Some(command::Command::RedriveDeadLetters(redrive)) };
+        match self.mesh.admin(&Caller::anonymous("simulation", None), &command)? {
+            Ok((admin::Answer { answer: Some(answer::Answer::DeadLettersChanged(changed)) }, _)) => Some(changed.count),
+            _ => Some(0),
+        }
+    }
+
     /// How many events a topic has.
     pub(crate) fn events(&self, topic: Topic) -> u64 {
         self.topics().into_iter().find(|t| t.name == topic.name()).map_or(0, |t| t.next_position - t.first_position)

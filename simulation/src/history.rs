@@ -151,12 +151,13 @@ pub struct Totals {
     pub duplicates_refused: u64,
     pub leases_lost: u64,
     pub dead_letters: u64,
+    pub redriven: u64,
 }
 
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 13] {
+    pub const fn rows(&self) -> [(&'static str, u64); 14] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -171,6 +172,7 @@ impl Totals {
             ("duplicates refused", self.duplicates_refused),
             ("leases lost", self.leases_lost),
             ("dead letters", self.dead_letters),
+            ("redriven", self.redriven),
         ]
     }
 }
@@ -190,5 +192,6 @@ impl AddAssign for Totals {
         self.duplicates_refused += other.duplicates_refused;
         self.leases_lost += other.leases_lost;
         self.dead_letters += other.dead_letters;
+        self.redriven += other.redriven;
     }
 }

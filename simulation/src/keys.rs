@@ -19,6 +19,10 @@ pub(crate) fn keys_keep_their_order(seen: &Seen<'_>, broken: &mut Vec<String>) {
         };
         let mine = got.entry((group, d.client, d.generation, key)).or_default();
         mine.insert(d.id);
+        // What was given up and given back has lost its place.
+        if seen.may_be_given_up(group, d.id, d.topic, d.position) {
+            continue;
+        }
         for (position, earlier) in seen.earlier(d) {
             let acked = history.settled.get(&(group, *earlier)).is_some_and(|s| s.acks.iter().any(|a| a.at < d.at));
             if !mine.contains(earlier) && !acked && !seen.may_be_given_up(group, *earlier, d.topic, *position) {
@@ -40,8 +44,8 @@ pub(crate) fn a_nack_takes_back_what_follows_in_its_key(seen: &Seen<'_>, broken:
             let Some(nacked) = nacked.filter(|d| !seen.history.may_be_rewritten(d.topic)) else {
                 continue;
             };
-            // A nack of what was given up before is void.
-            if seen.is_given_up(*group, nacked.topic, nacked.position) {
+            // A nack of what was given up before is void, and one of what was given back takes nothing with it.
+            if seen.may_be_given_up(*group, *id, nacked.topic, nacked.position) {
                 continue;
             }
             for (position, later) in seen.later(nacked) {

@@ -27,6 +27,9 @@ pub(crate) fn plain_acks_stand(seen: &Seen<'_>, broken: &mut Vec<String>) {
         let Some(settled) = seen.history.settled.get(&(group, d.id)) else {
             continue;
         };
+        if seen.may_be_given_up(group, d.id, d.topic, d.position) {
+            continue;
+        }
         for ack in settled.acks.iter().filter(|ack| Seen::logged_by(ack) < d.at) {
             let nacked = settled.nacks.iter().any(|n| n.at <= ack.at);
             if !nacked && seen.must_stand(group, d, ack) {
@@ -41,6 +44,10 @@ pub(crate) fn no_event_is_leased_twice(seen: &Seen<'_>, broken: &mut Vec<String>
     let mut once: BTreeSet<(u32, u8, Topic, u64, u32)> = BTreeSet::new();
     for d in &seen.history.delivered {
         let Some(group) = d.group else { continue };
+        // A dead letter that was given back begins again at attempt 1.
+        if seen.may_be_given_up(group, d.id, d.topic, d.position) {
+            continue;
+        }
         if !once.insert((d.life, group, d.topic, d.position, d.attempt)) {
             broken.push(format!("group {group}: attempt {} of {} came twice", d.attempt, d.position));
         }
@@ -79,6 +86,9 @@ pub(crate) fn attempts_count_failures_and_deliveries(seen: &Seen<'_>, broken: &m
             }
             continue;
         };
+        if seen.may_be_given_up(group, d.id, d.topic, d.position) {
+            continue;
+        }
         let before = last.insert((group, d.id, d.client), (d.life, d.attempt));
         let before = before.filter(|(life, _)| *life == d.life).map_or(0, |(_, attempt)| attempt);
         let least = before.max(failures_that_survived(seen, group, d)) + 1;

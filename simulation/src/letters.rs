@@ -66,6 +66,9 @@ fn judge(seen: &Seen<'_>, id: u32, letter: &Letter, broken: &mut Vec<String>) {
 /// A nack that reached the gateway holds its event for the group's back-off.
 pub(crate) fn a_nacked_event_waits(seen: &Seen<'_>, broken: &mut Vec<String>) {
     for d in seen.history.delivered.iter().filter(|d| d.group == Some(IMPATIENT)) {
+        if seen.may_be_given_up(IMPATIENT, d.id, d.topic, d.position) {
+            continue;
+        }
         let Some(settled) = seen.history.settled.get(&(IMPATIENT, d.id)) else {
             continue;
         };

@@ -214,3 +214,21 @@ fn dead_letters_are_there_after_a_restart_and_what_was_given_back_comes() {
     assert_eq!(letters(&rig), [1, 2]);
     assert_eq!(rig.engine.count_letters(TOPIC, &name()), 2);
 }
+
+#[test]
+fn a_redriven_letter_and_later_events_of_its_key_leave_the_key_free_when_they_are_done() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(1, Some("k"));
+    rig.take(1);
+    rig.settle_as(1, 1, 1, reject("no"));
+    rig.engine.redrive(TOPIC, 1, &block_of(&rig, 1)).unwrap();
+    rig.commit();
+    rig.publish(2, Some("k"));
+    assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(rig.settle(1, 2, 3, Ack), [true; 3]);
+    rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Clean);
+    rig.join(2, MANY);
+    rig.publish(1, Some("k"));
+    assert_eq!(rig.take(2).iter().map(|g| g.1).collect::<Vec<_>>(), [4]);
+}
