@@ -39,6 +39,22 @@ fn what_the_publisher_publishes_the_consumer_bills() {
 }
 
 #[test]
+fn an_order_that_cannot_be_billed_is_given_up_and_given_back() {
+    let Some(gateway) = gateway() else { return };
+    assert_eq!(
+        printed(env!("CARGO_BIN_EXE_dead_letter"), &gateway),
+        "1 costs 5\n\
+         2 failed, attempt 1: it has no price\n\
+         3 costs 7\n\
+         2 failed, attempt 2: it has no price\n\
+         dead letter 1: order 2, 2 failures\n\
+         given back: 1\n\
+         2 is free\n\
+         left: 0\n"
+    );
+}
+
+#[test]
 fn without_a_gateway_an_example_says_how_to_start_one() {
     let output = Command::new(env!("CARGO_BIN_EXE_publisher")).arg("mesh://127.0.0.1:1").output().unwrap();
     assert!(!output.status.success());

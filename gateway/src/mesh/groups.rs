@@ -71,7 +71,7 @@ impl Mesh {
         if !matches!(created, Ok(true)) {
             self.inner.groups.fetch_sub(1, Ordering::Relaxed);
         }
-        created.map_err(|e| self.not_joined(e, &name, may_create))?;
+        created.map_err(|e| self.not_joined(&e, &name, may_create))?;
         self.shown(topic, (&name, &group))
     }
 

@@ -91,7 +91,7 @@ impl Mesh {
         let now = self.now();
         let subscribed =
             shard.engine.subscribe(now, topic.id, key, spec).map_err(|e| match TopicName::parse(name) {
-                Ok(name) => self.not_joined(e, &name, may_create),
+                Ok(name) => self.not_joined(&e, &name, may_create),
                 Err(e) => Refusal::new(ErrorKind::Invalid, e.to_string()),
             })?;
         shard.sinks.insert(key, sink);
@@ -105,8 +105,8 @@ impl Mesh {
     }
 
     /// Why a group cannot be had.
-    pub(super) fn not_joined(&self, error: SubscribeError, topic: &TopicName, may_create: bool) -> Refusal {
-        match &error {
+    pub(super) fn not_joined(&self, error: &SubscribeError, topic: &TopicName, may_create: bool) -> Refusal {
+        match error {
             SubscribeError::NoTopic => Refusal::new(ErrorKind::TopicNotFound, error.to_string()),
             SubscribeError::Conflict { .. } => Refusal::new(ErrorKind::GroupConflict, error.to_string()),
             SubscribeError::InUse(_) | SubscribeError::Setting(_) => {
