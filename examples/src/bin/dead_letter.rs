@@ -12,6 +12,11 @@ use anyhow::bail;
 use meshwire::{Delivery, Event, GroupSettings, Mesh};
 use serde_json::json;
 
+#[derive(serde::Deserialize)]
+struct Order {
+    price: Option<u32>,
+}
+
 /// Bills `count` deliveries; what fails comes again, and after two failures no more.
 async fn bill(mesh: &Mesh, count: usize, handler: impl AsyncFn(&Delivery) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let settings = GroupSettings::new().max_failures(2).backoff(Duration::from_millis(50), Duration::from_secs(1));
@@ -39,9 +44,12 @@ async fn main() -> anyhow::Result<()> {
     for (id, order) in [("1", json!({"price": 5})), ("2", json!({})), ("3", json!({"price": 7}))] {
         mesh.publish("priced-orders", Event::json("order.created", &order)?.id(id)).await?;
     }
-    let strict = async |delivery: &Delivery| match delivery.json::<serde_json::Value>()?["price"].as_u64() {
-        Some(price) => Ok(println!("{} costs {price}", delivery.id())),
-        None => bail!("it has no price"),
+    let strict = async |delivery: &Delivery| {
+        let Some(price) = delivery.json::<Order>()?.price else {
+            bail!("it has no price");
+        };
+        println!("{} costs {price}", delivery.id());
+        Ok(())
     };
     bill(&mesh, 4, strict).await?;
 
@@ -54,7 +62,11 @@ async fn main() -> anyhow::Result<()> {
         }
     }
     println!("given back: {}", letters.redrive_all().await?);
-    bill(&mesh, 1, async |delivery: &Delivery| Ok(println!("{} is free", delivery.id()))).await?;
+    let generous = async |delivery: &Delivery| {
+        println!("{} is free", delivery.id());
+        Ok(())
+    };
+    bill(&mesh, 1, generous).await?;
     println!("left: {}", letters.redrive_all().await?);
     mesh.close().await?;
     Ok(())
