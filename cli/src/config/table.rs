@@ -60,6 +60,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting::Duration(&options::LOGIN_TIMEOUT, |s, v| s.gateway.login_timeout = v),
     Setting::Duration(&options::HEARTBEAT, |s, v| s.gateway.heartbeat = v),
     Setting::Duration(&options::RESUME_WINDOW, |s, v| s.gateway.resume_window = v),
+    Setting::Duration(&options::STOP_TIMEOUT, |s, v| s.gateway.stop_timeout = v),
     Setting::Bytes(&options::SESSION_BYTES, |s, v| s.gateway.session_bytes = v),
     Setting::Count(&options::MAX_CONNECTIONS, |s, v| s.gateway.max_connections = size(v)),
     Setting::Duration(&options::DEDUP_WINDOW, |s, v| s.gateway.dedup_window = v),

@@ -43,6 +43,12 @@ impl Engine {
         topic.groups.iter().map(summary).collect()
     }
 
+    /// How many deliveries the members of all groups hold.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.topics.values().flat_map(|t| t.groups.values()).map(super::group::Group::in_flight).sum()
+    }
+
     /// Makes a group, or finds one with these settings; `true` if it is new.
     ///
     /// # Errors

@@ -15,10 +15,11 @@ mod kept;
 mod open;
 mod publish;
 mod shard;
+mod stop;
 mod subscribe;
 mod topics;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
@@ -95,6 +96,8 @@ struct Inner {
     kept: Kept,
     fetched: Fetched,
     failed: watch::Sender<bool>,
+    /// Nothing is delivered any more.
+    stopping: AtomicBool,
     /// The moment the timer task sleeps to, and its alarm for an earlier one.
     alarm: AtomicU64,
     alarm_set: Notify,

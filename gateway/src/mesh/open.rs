@@ -2,7 +2,7 @@
 //! the stores report.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -115,6 +115,7 @@ impl Mesh {
             kept: Kept::new(recovered.watermark),
             fetched: Fetched::default(),
             failed: watch::Sender::new(false),
+            stopping: AtomicBool::new(false),
             alarm: AtomicU64::new(u64::MAX),
             alarm_set: Notify::new(),
         };

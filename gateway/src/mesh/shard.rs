@@ -98,7 +98,9 @@ impl Inner {
     /// Hands out what can be delivered.
     pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<(TopicId, Block)>) {
         let mut blocks = Blocks { stores: &self.stores, fetched, claims: Vec::new() };
-        shard.engine.dispatch(now, &mut blocks, &mut shard.out);
+        if !self.stopping.load(Ordering::Relaxed) {
+            shard.engine.dispatch(now, &mut blocks, &mut shard.out);
+        }
         if shard.engine.has_ops() {
             self.commit(shard, now, false);
         }

@@ -47,6 +47,8 @@ pub struct NativeConfig {
     pub heartbeat: Duration,
     /// How long a session outlives its connection.
     pub resume_window: Duration,
+    /// How long a gateway that stops waits for what members hold.
+    pub stop_timeout: Duration,
     /// Most unsettled bytes of one session.
     pub session_bytes: u64,
     /// Most subscriptions of one session.

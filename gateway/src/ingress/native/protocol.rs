@@ -226,7 +226,8 @@ impl Protocol {
     /// Tells the peer that the gateway is about to stop.
     pub fn drain(&mut self, reason: &str) {
         if matches!(self.state, State::Open(_)) {
-            self.send(ServerFrame::Drain(wire::Drain { deadline_ms: 0, reason: reason.to_owned() }));
+            let deadline_ms = u32::try_from(self.native.config.stop_timeout.as_millis()).unwrap_or(u32::MAX);
+            self.send(ServerFrame::Drain(wire::Drain { deadline_ms, reason: reason.to_owned() }));
         }
     }
 
