@@ -4,7 +4,9 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use meshwire::{ErrorKind, MemoryListener, Mesh, Position, Start, Subscription};
 use meshwire_proto::frame::{ClientFrame, ServerFrame, SettleKind, SettleResult, Settled};
+use meshwire_proto::wire::admin::GroupSettings;
 use meshwire_proto::wire::session as wire;
+use prost::Message as _;
 use tokio::time::{Instant, timeout};
 use tracing::Level;
 
@@ -113,7 +115,8 @@ async fn a_refused_subscribe_is_the_callers_error() {
     let subscribe = mesh.subscribe("orders").group("g").ack_wait(Duration::from_secs(60));
     let (subscription, ()) = tokio::join!(subscribe.into_future(), async {
         let Some(ClientFrame::Subscribe(frame)) = gateway.next().await else { panic!("no Subscribe") };
-        assert_eq!(frame.ack_wait_ms, 60_000);
+        let settings = GroupSettings::decode(&frame.settings[..]).unwrap();
+        assert_eq!(settings, GroupSettings { ack_wait_ms: Some(60_000), ..GroupSettings::default() });
         let error = wire::Error {
             code: ErrorKind::GroupConflict.number(),
             message: "ack_wait is 30 s".to_owned(),
