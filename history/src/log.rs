@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::index::Index;
-use crate::model::{Answer, DeadLetter, Delivery, Event};
+use crate::model::{Answer, DeadLetter, Delivery, Event, Published};
 
 pub(crate) fn lost(index: &Index<'_>) -> Vec<String> {
     let history = index.history;
@@ -19,13 +19,16 @@ pub(crate) fn lost(index: &Index<'_>) -> Vec<String> {
 }
 
 pub(crate) fn phantom(index: &Index<'_>) -> Vec<String> {
-    let of_whom = |event: &Event| match index.published(event.id).map(|p| p.answer) {
+    let of_whom = |event: &Event, place: &Place<'_>| match index.published(event.id) {
         None => Some("nobody published it".to_owned()),
-        Some(Answer::Refused(at)) => Some(format!("it was refused at {at:?}")),
-        Some(Answer::Open | Answer::Acknowledged(_)) => None,
+        Some(Published { answer: Answer::Refused(at), .. }) => Some(format!("it was refused at {at:?}")),
+        Some(Published { at, .. }) => match place {
+            Place::Delivery(d) if d.at < *at => Some(format!("it was published at {at:?}")),
+            _ => None,
+        },
     };
-    let seen = sightings(index).filter_map(|(event, place)| Some((event, place, of_whom(event)?)));
-    seen.map(|(event, place, why)| format!("event {} {}, and {why}", event.id, place.say())).collect()
+    let seen = sightings(index).filter_map(|(event, place)| Some((event, of_whom(event, &place)?, place)));
+    seen.map(|(event, why, place)| format!("event {} {}, and {why}", event.id, place.say())).collect()
 }
 
 pub(crate) fn changed(index: &Index<'_>) -> Vec<String> {

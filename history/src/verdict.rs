@@ -11,7 +11,7 @@ use crate::{leases, log, order, settles};
 pub enum Check {
     /// An acknowledged event is not in the log.
     Lost,
-    /// An event that nobody published, or that was refused, was seen.
+    /// An event was seen that nobody had published, or that was refused.
     Phantom,
     /// An event was seen with other bytes or another key than it was published with.
     Changed,

@@ -114,6 +114,12 @@ fn of_the_log() -> Vec<Forged> {
 fn of_what_came() -> Vec<Forged> {
     vec![
         forged(
+            "an event came before it was published",
+            |h| h.published[5].at = ms(107),
+            Phantom,
+            "event 6 came to reader at 106ms as position 6, and it was published at 107ms",
+        ),
+        forged(
             "an event came with other bytes",
             |h| delivery(h, WORK, 4, 0).event = Event::new(4, Some("b"), b"event"),
             Changed,
