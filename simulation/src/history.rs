@@ -1,11 +1,12 @@
 //! What was seen from outside: what clients published, were told, received and
-//! settled. Verdicts are passed on this alone.
+//! settled; and what went wrong. Verdicts are passed on this alone.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use bytes::Bytes;
 use meshwire_proto::Moment;
+use meshwire_proto::frame::SettleKind;
 use meshwire_proto::wire::admin::DeathReason;
 
 /// The topics of every simulation.
@@ -37,6 +38,8 @@ pub(crate) struct Published {
     pub(crate) publisher: (usize, u32),
     pub(crate) key: Option<u8>,
     pub(crate) bytes: Bytes,
+    /// When it was first published.
+    pub(crate) at: Moment,
     /// When it was answered as kept.
     pub(crate) acked: Option<Moment>,
     /// It was refused at least once, so that a later copy may have another place.
@@ -70,6 +73,9 @@ pub(crate) struct Given {
     /// When the delivery it is about had come, and as which attempt.
     pub(crate) delivered: Moment,
     pub(crate) attempt: u32,
+    pub(crate) kind: SettleKind,
+    /// When the gateway's word came that an ack stands.
+    pub(crate) confirmed: Option<Moment>,
 }
 
 /// What happened to one event in one group.
@@ -78,10 +84,13 @@ pub(crate) struct Settled {
     pub(crate) acks: Vec<Given>,
     /// Rejects among them.
     pub(crate) nacks: Vec<Given>,
-    /// It was rejected at least once.
-    pub(crate) rejected: bool,
-    /// When the gateway's word came.
-    pub(crate) confirmed: Option<Moment>,
+}
+
+impl Settled {
+    /// Whether it was rejected at least once.
+    pub(crate) fn is_rejected(&self) -> bool {
+        self.nacks.iter().any(|n| n.kind == SettleKind::Reject)
+    }
 }
 
 /// A dead letter as it was found at the end.
@@ -106,13 +115,21 @@ pub(crate) enum Disaster {
     DiskFailure,
 }
 
+/// When a gateway process ended, which it was, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) at: Moment,
+    pub(crate) life: u32,
+    pub(crate) how: Disaster,
+}
+
 /// Everything.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     pub(crate) published: BTreeMap<u32, Published>,
     pub(crate) delivered: Vec<Delivered>,
     pub(crate) settled: BTreeMap<(u8, u32), Settled>,
-    pub(crate) disasters: Vec<(Moment, Disaster)>,
+    pub(crate) disasters: Vec<Ended>,
     /// When a client was without its connection, killed or new, by client.
     pub(crate) breaks: BTreeMap<usize, Vec<Moment>>,
     /// A disk operation was made to fail, or the disk had no space.

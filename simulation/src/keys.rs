@@ -1,39 +1,9 @@
-//! What must hold of the events of one key.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! What must hold of the events of one key when one of them fails.
 
 use meshwire_proto::Moment;
 
 use crate::history::{Delivered, Given};
 use crate::seen::Seen;
-
-/// By group, client, generation and key: what that member got so far.
-type Got = BTreeMap<(u8, usize, (u32, u32), u8), BTreeSet<u32>>;
-
-pub(crate) fn keys_keep_their_order(seen: &Seen<'_>, broken: &mut Vec<String>) {
-    let history = seen.history;
-    let mut got = Got::new();
-    for d in history.delivered.iter().filter(|d| !history.may_be_rewritten(d.topic)) {
-        let (Some(group), Some(key)) = (d.group, seen.key(d.id)) else {
-            continue;
-        };
-        let mine = got.entry((group, d.client, d.generation, key)).or_default();
-        mine.insert(d.id);
-        // What was given up and given back has lost its place.
-        if seen.may_be_given_up(group, d.id, d.topic, d.position) {
-            continue;
-        }
-        for (position, earlier) in seen.earlier(d) {
-            let acked = history.settled.get(&(group, *earlier)).is_some_and(|s| s.acks.iter().any(|a| a.at < d.at));
-            if !mine.contains(earlier) && !acked && !seen.may_be_given_up(group, *earlier, d.topic, *position) {
-                broken.push(format!(
-                    "group {group}: event {} at {} of key {key} came at {:?} before {earlier} at {position}",
-                    d.id, d.position, d.at
-                ));
-            }
-        }
-    }
-}
 
 /// A nack takes back what its member has of the key behind the event, and acks
 /// that are given for it later are void: it comes again.
@@ -82,6 +52,6 @@ fn comes_again(seen: &Seen<'_>, d: &Delivered, by: Option<Moment>) -> bool {
     all.iter().any(|next| (next.life, next.attempt) > (d.life, d.attempt) && by.is_none_or(|by| next.at <= by))
 }
 
-fn is_about(given: &Given, d: &Delivered) -> bool {
+pub(crate) fn is_about(given: &Given, d: &Delivered) -> bool {
     (given.client, given.delivered, given.attempt) == (d.client, d.at, d.attempt)
 }

@@ -4,62 +4,24 @@ use std::collections::BTreeMap;
 
 use meshwire_proto::wire::admin::DeathReason;
 
-use crate::history::{Letter, Topic};
+use crate::history::{Settled, Topic};
 use crate::script::{BACKOFF, IMPATIENT, MAX_FAILURES};
 use crate::seen::Seen;
 use crate::verdict::Log;
 
-/// Letters of an event, by group and position.
-type ByEvent<'a> = BTreeMap<(u8, Topic, u64), Vec<&'a Letter>>;
-
-/// An event is settled by an ack or is one dead letter, and never both for good.
-pub(crate) fn what_is_given_up_is_one_dead_letter(
-    seen: &Seen<'_>,
-    logs: &BTreeMap<Topic, Log>,
-    broken: &mut Vec<String>,
-) {
-    let history = seen.history;
-    let mut letters = ByEvent::new();
-    for letter in &history.letters {
-        letters.entry((letter.group, letter.topic, letter.position)).or_default().push(letter);
-    }
-    for ((group, topic, position), all) in &letters {
-        if *group != IMPATIENT || all.len() > 1 {
-            broken.push(format!("group {group}: {} dead letters of {} {position}", all.len(), topic.name()));
+/// An event is given up when it was rejected, or failed too often.
+pub(crate) fn what_is_given_up_has_a_cause(seen: &Seen<'_>, logs: &BTreeMap<Topic, Log>, broken: &mut Vec<String>) {
+    for letter in seen.history.letters.iter().filter(|l| !seen.history.may_be_rewritten(l.topic)) {
+        let id = logs.get(&letter.topic).and_then(|log| log.at(letter.position));
+        let settled = id.and_then(|id| seen.history.settled.get(&(letter.group, id)));
+        let has_cause = match letter.reason {
+            DeathReason::Rejected => settled.is_some_and(Settled::is_rejected),
+            DeathReason::Failures => letter.failures >= MAX_FAILURES,
+            _ => false,
+        };
+        if !has_cause {
+            broken.push(format!("a dead letter without a cause: {letter:?}"));
         }
-    }
-    for (topic, log) in logs.iter().filter(|(topic, _)| !history.may_be_rewritten(**topic)) {
-        for (id, position) in &log.position {
-            let settled = history.settled.get(&(IMPATIENT, *id));
-            let letter = letters.get(&(IMPATIENT, *topic, *position)).and_then(|all| all.first());
-            match letter {
-                None if settled.is_none_or(|s| s.acks.is_empty()) => broken.push(format!(
-                    "group {IMPATIENT}: event {id} at {position} of {} was never acked and is no dead letter",
-                    topic.name()
-                )),
-                None => {}
-                Some(letter) => judge(seen, *id, letter, broken),
-            }
-        }
-    }
-}
-
-fn judge(seen: &Seen<'_>, id: u32, letter: &Letter, broken: &mut Vec<String>) {
-    let mut wrong = |what: &str| broken.push(format!("dead letter of event {id}: {what}: {letter:?}"));
-    let published = seen.history.published.get(&id);
-    if published.is_none_or(|p| p.bytes != letter.bytes) {
-        wrong("changed bytes");
-    }
-    let settled = seen.history.settled.get(&(letter.group, id));
-    let rejected = settled.is_some_and(|s| s.rejected);
-    match letter.reason {
-        DeathReason::Rejected if rejected => {}
-        DeathReason::Failures if letter.failures >= MAX_FAILURES => {}
-        _ => wrong("without a cause"),
-    }
-    let confirmed = settled.and_then(|s| s.confirmed);
-    if confirmed.is_some_and(|at| seen.is_for_good(letter.topic, at)) {
-        wrong("its ack was confirmed");
     }
 }
 

@@ -8,7 +8,8 @@
 //! - [`world`]: the queue of what happens when;
 //! - [`gateway`]: one gateway process, its kill and its restart;
 //! - [`history`]: what was seen from outside; [`seen`]: the same by event and key;
-//! - [`verdict`], [`leases`], [`keys`]: what must hold of it;
+//! - [`report`]: the same as the library of histories reads it, whose checks are made;
+//! - [`verdict`], [`leases`], [`keys`], [`letters`]: what must hold of it beyond those;
 //! - [`defects`]: mistakes planted on purpose, to see that they are caught.
 
 #![allow(
@@ -26,6 +27,7 @@ mod history;
 mod keys;
 mod leases;
 mod letters;
+mod report;
 mod room;
 mod script;
 mod seen;

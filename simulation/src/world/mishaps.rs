@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Event, World};
 use crate::client::Client;
-use crate::history::{Disaster, Topic};
+use crate::history::{Disaster, Ended, Topic};
 use crate::script::Mishap;
 use crate::wire::{End, MAX_STALL};
 
@@ -84,7 +84,7 @@ impl World {
         if self.gateway.take().is_none() {
             return;
         }
-        self.history.disasters.push((self.now, disaster));
+        self.history.disasters.push(Ended { at: self.now, life: self.life, how: disaster });
         let totals = &mut self.history.totals;
         match disaster {
             Disaster::Kill => totals.kills += 1,

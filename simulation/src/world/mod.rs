@@ -194,7 +194,7 @@ impl World {
     }
 
     fn publish(&mut self, client: usize) {
-        self.clients[client].publish_burst(&mut self.history, &mut self.rng);
+        self.clients[client].publish_burst(self.now, &mut self.history, &mut self.rng);
         self.pump_client(client);
         if self.clients[client].publishes_left() > 0 {
             let wait = self.some(self.script.pause);
