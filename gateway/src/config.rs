@@ -34,6 +34,7 @@ pub struct Config {
     pub max_groups: usize,
     pub max_topic_groups: usize,
     pub max_subscriptions: usize,
+    pub max_requests: u32,
     pub max_suspended: usize,
     pub suspended_bytes: u64,
     pub retention: Duration,
@@ -73,6 +74,7 @@ impl Default for Config {
             max_groups: size(&options::MAX_GROUPS),
             max_topic_groups: size(&options::MAX_TOPIC_GROUPS),
             max_subscriptions: size(&options::MAX_SUBSCRIPTIONS),
+            max_requests: options::MAX_REQUESTS.default as u32,
             max_suspended: size(&options::MAX_SUSPENDED),
             suspended_bytes: options::SUSPENDED_BYTES.default,
             retention: options::RETENTION.default_duration(),
@@ -114,6 +116,8 @@ impl Config {
             dedup_window: self.dedup_window,
             publish_budget_bytes: self.publish_budget_bytes,
             hash_key,
+            max_requests: self.max_requests,
+            gateway_id: String::new(),
         }
     }
 

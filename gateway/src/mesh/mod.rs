@@ -13,6 +13,7 @@ mod fetched;
 mod kept;
 mod open;
 mod publish;
+mod request;
 mod shard;
 mod subscribe;
 mod topics;
@@ -70,6 +71,10 @@ pub struct MeshConfig {
     pub publish_budget_bytes: u64,
     /// Key of the identity hash: random per process.
     pub hash_key: [u8; 16],
+    /// Most requests of one connection without their last reply.
+    pub max_requests: u32,
+    /// Names this process in reply addresses.
+    pub gateway_id: String,
 }
 
 /// A handle on the mesh. Cheap to clone.
@@ -94,6 +99,7 @@ struct Inner {
     kept: Kept,
     fetched: Fetched,
     failed: watch::Sender<bool>,
+    exchange: Mutex<request::Exchange>,
     /// The moment the timer task sleeps to, and its alarm for an earlier one.
     alarm: AtomicU64,
     alarm_set: Notify,
@@ -184,14 +190,16 @@ impl Mesh {
     /// When [`Mesh::tick`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        self.inner.shards.iter().filter_map(|s| shard::lock(s).engine.deadline()).min()
+        let engines = self.inner.shards.iter().filter_map(|s| shard::lock(s).engine.deadline());
+        engines.chain(self.requests_deadline()).min()
     }
 
-    /// Ends leases that are due and commits settlements that waited long enough.
+    /// Ends leases and requests that are due and commits settlements that waited long enough.
     pub fn tick(&self) {
         for shard in &self.inner.shards {
             self.inner.with(shard, |engine, now| engine.tick(now));
         }
+        self.tick_requests();
     }
 
     /// Calls [`Mesh::tick`] when it is time, for ever.
