@@ -65,7 +65,8 @@ impl Requests {
         let Some(request) = self.requests.get(&address) else {
             return;
         };
-        if request.asked.retry && !request.answered
+        if request.asked.retry
+            && !request.answered
             && let Ok(member) = self.choose(&request.asked)
         {
             return self.give(now, address, member);

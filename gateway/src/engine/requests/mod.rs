@@ -318,7 +318,10 @@ impl Requests {
         let has_event = !reply.event.is_empty();
         if has_event && request.credit == 0 {
             let text = format!("request {number} has got more replies than it has credit for");
-            self.abandon(address, &Trouble::new(ErrorKind::ResponderFailed, "the responder sent more than was asked for"));
+            self.abandon(
+                address,
+                &Trouble::new(ErrorKind::ResponderFailed, "the responder sent more than was asked for"),
+            );
             return Err(invalid(text));
         }
         request.credit -= u32::from(has_event);
