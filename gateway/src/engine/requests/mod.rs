@@ -3,7 +3,7 @@
 //!
 //! - [`Requests::request`]: to the serve member with the fewest requests;
 //! - [`Requests::reply`], [`Requests::grant`], [`Requests::cancel`]: while both ends are there;
-//! - [`Requests::tick`]: deadlines;
+//! - what [`Requests::tick`] does is end those whose deadline has come;
 //! - [`Requests::leave`], [`Requests::hang_up`]: what becomes of the others when an end
 //!   is gone (`ends.rs`).
 //!
@@ -130,6 +130,8 @@ struct Task {
     bytes: u64,
     /// `None`: nobody waits any more.
     request: Option<Address>,
+    /// The first reply is not the last one.
+    stream: bool,
     reply_to: Bytes,
 }
 
@@ -273,7 +275,9 @@ impl Requests {
         if !request.asked.retry {
             request.asked.event = Bytes::new();
         }
-        state.tasks.insert(state.given, Task { member: subscription, bytes, request: Some(address), reply_to });
+        let stream = request.asked.stream.is_some();
+        let task = Task { member: subscription, bytes, request: Some(address), stream, reply_to };
+        state.tasks.insert(state.given, task);
         self.turn += 1;
         let turn = self.turn;
         self.load(member, |serving| {
@@ -306,15 +310,15 @@ impl Requests {
             let text = format!("a reply to request {number}, which this connection was not given or has ended");
             return Err(invalid(text));
         };
+        let end = reply.end || reply.code != 0 || !task.stream;
         let Some(address) = task.request else {
             self.counts.late += 1;
-            if reply.end {
+            if end {
                 self.release(peer, number);
             }
             return Ok(());
         };
         let Some(request) = self.requests.get_mut(&address) else { return Ok(()) };
-        let end = reply.end || reply.code != 0 || request.asked.stream.is_none();
         let has_event = !reply.event.is_empty();
         if has_event && request.credit == 0 {
             let text = format!("request {number} has got more replies than it has credit for");
