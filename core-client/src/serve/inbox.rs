@@ -55,13 +55,13 @@ impl ServeInbox {
         std::mem::take(&mut self.lock().queue)
     }
 
-    /// The next request, or the end.
-    pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Result<Task, End>> {
+    /// The next request while there is a handler for it, or the end.
+    pub(super) fn poll_next(&self, has_room: bool, cx: &Context<'_>) -> Poll<Result<Task, End>> {
         let mut contents = self.lock();
         if let Some(end) = &contents.end {
             return Poll::Ready(Err(end.clone()));
         }
-        if let Some(task) = contents.queue.pop_front() {
+        if has_room && let Some(task) = contents.queue.pop_front() {
             return Poll::Ready(Ok(task));
         }
         contents.waker = Some(cx.waker().clone());

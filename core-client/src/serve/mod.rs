@@ -175,12 +175,12 @@ impl Serving {
         let mut open = true;
         let mut outcome = Ok(());
         while open || !running.is_empty() {
-            let reading = open && running.len() < self.concurrency;
+            let has_room = running.len() < self.concurrency;
             tokio::select! {
                 biased;
                 () = &mut stop, if open => open = self.stop(),
                 Some(()) = running.next() => {}
-                next = poll_fn(|cx| self.inbox.poll_next(cx)), if reading => match next {
+                next = poll_fn(|cx| self.inbox.poll_next(has_room, cx)), if open => match next {
                     Ok(task) => running.push(handle(&self.mesh, &handler, task)),
                     Err(end) => {
                         open = self.stop();
