@@ -51,7 +51,7 @@ pub(crate) struct Reply {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     data: Option<String>,
     /// Give the command the whole request, a CloudEvent in JSON, on one line.
-    #[arg(long, requires = "exec")]
+    #[arg(long, conflicts_with = "data")]
     json: bool,
     /// The type of the replies. Default: the topic's name.
     #[arg(long = "type", value_name = "TYPE", value_parser = args::attribute)]

@@ -79,12 +79,12 @@ impl Request {
         let timeout = self.timeout.unwrap_or(options::REQUEST_TIMEOUT.default_duration());
         let topic = self.topic.as_str();
         if !self.stream {
-            let reply = mesh.request(topic, event).timeout(timeout).retry(self.retry).await.map_err(failure)?;
+            let reply = mesh.request(topic, event).timeout(timeout).retry(self.retry).await.map_err(|e| failure(&e))?;
             return self.print(&reply);
         }
         let asked = mesh.request_stream(topic, event).timeout(timeout).retry(self.retry);
-        let mut replies = asked.await.map_err(failure)?;
-        while let Some(reply) = replies.try_next().await.map_err(failure)? {
+        let mut replies = asked.await.map_err(|e| failure(&e))?;
+        while let Some(reply) = replies.try_next().await.map_err(|e| failure(&e))? {
             if self.print(&reply)? != Exit::Done {
                 return Ok(Exit::Failed);
             }
@@ -112,7 +112,7 @@ impl Request {
 }
 
 /// A gateway was reached: what is unavailable or late is what became of the request.
-fn failure(error: meshwire::Error) -> Failure {
+fn failure(error: &meshwire::Error) -> Failure {
     let exit = match error.kind() {
         ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::ResponderLost | ErrorKind::ResponderFailed => {
             Exit::Failed
