@@ -4,6 +4,9 @@ use super::*;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A reply: its number, whether it has an event, and how it ends the request.
+type Replied = (u64, bool, Option<Result<(), Failure>>);
+
 fn ask(stream: Option<u32>, retry: bool) -> RequestSpec {
     RequestSpec { topic: topic("quote"), event: Bytes::from_static(b"question"), timeout: TIMEOUT, stream, retry }
 }
@@ -38,7 +41,7 @@ impl Scene {
     }
 
     /// The replies since the last look: number, event, and how it ended.
-    fn replies(&mut self) -> Vec<(u64, bool, Option<Result<(), Failure>>)> {
+    fn replies(&mut self) -> Vec<Replied> {
         let reply = |o| match o {
             Output::Replied { request, event, end } => Some((request, event.is_some(), end)),
             _ => None,
@@ -145,7 +148,7 @@ fn a_lost_connection_ends_what_was_sent_except_where_a_retry_is_allowed() {
     scene.outputs();
     scene.cut();
     let ended = scene.replies();
-    let unknown = |(number, _, end): &(u64, bool, Option<Result<(), Failure>>)| match end {
+    let unknown = |(number, _, end): &Replied| match end {
         Some(Err(f)) => (*number, f.kind, f.retry == meshwire_proto::Retry::UnknownOutcome),
         other => panic!("{other:?}"),
     };
