@@ -9,7 +9,7 @@ use std::time::Duration;
 use meshwire_proto::{EventLimits, options};
 
 use crate::ingress::native::NativeConfig;
-use crate::mesh::MeshConfig;
+use crate::mesh::{MeshConfig, RequestLimits};
 
 /// What happens when the log fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl Config {
             dedup_window: self.dedup_window,
             publish_budget_bytes: self.publish_budget_bytes,
             hash_key,
-            max_requests: self.max_requests,
+            requests: RequestLimits { requests: self.max_requests, bytes: self.session_bytes },
             gateway_id: String::new(),
         }
     }

@@ -33,6 +33,7 @@ pub use subscribe::{SettleAnswers, SettleRequest, SubscribeRequest};
 pub use topics::TopicRef;
 
 // What an ingress needs of the words below the mesh.
+pub use crate::engine::requests::Most as RequestLimits;
 pub use crate::engine::{Credit, Leaving, SettleAnswer, SettleAs, SubscriptionKey};
 pub use crate::store::{ProducerMark, Ticket, Watermark};
 
@@ -71,8 +72,8 @@ pub struct MeshConfig {
     pub publish_budget_bytes: u64,
     /// Key of the identity hash: random per process.
     pub hash_key: [u8; 16],
-    /// Most requests of one connection without their last reply.
-    pub max_requests: u32,
+    /// What one connection may have of requests.
+    pub requests: RequestLimits,
     /// Names this process in reply addresses.
     pub gateway_id: String,
 }

@@ -101,7 +101,7 @@ impl Mesh {
         let ids = IdBudget::new(config.dedup_ids, count);
         let mut engines: Vec<Engine> = (0..count).map(|_| Engine::new(settings, ids.clone())).collect();
         let (names, orphans) = restore(&mut engines, clock.now(), recovered);
-        let exchange = Exchange::new(&config.gateway_id, config.max_requests);
+        let exchange = Exchange::new(&config.gateway_id, config.requests);
         let inner = Inner {
             budget: Budget::new(config.publish_budget_bytes),
             hasher,

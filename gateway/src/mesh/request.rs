@@ -13,7 +13,10 @@ use meshwire_proto::{ErrorKind, EventView, TopicName, options};
 use super::{Action, Caller, Inner, Mesh, Refusal};
 use crate::delivery::ReplySink;
 use crate::engine::Credit;
-use crate::engine::requests::{Asked, Counts, Peer, Requests, Trouble};
+use crate::engine::requests::{Asked, Counts, Most, Peer, Requests, Trouble};
+
+/// As much of what a responder says of a failure as is passed on: as of a reason to reject.
+const MESSAGE_BYTES: usize = 1024;
 
 pub(super) struct Exchange {
     requests: Requests,
@@ -27,7 +30,7 @@ impl From<Trouble> for Refusal {
 }
 
 impl Exchange {
-    pub(super) fn new(gateway: &str, most: u32) -> Mutex<Self> {
+    pub(super) fn new(gateway: &str, most: Most) -> Mutex<Self> {
         Mutex::new(Self { requests: Requests::new(gateway, most), sinks: BTreeMap::new() })
     }
 
@@ -130,6 +133,7 @@ impl Mesh {
     /// # Errors
     /// `INVALID` or `TOO_LARGE`: the event; the request is not that peer's.
     pub fn reply(&self, peer: Peer, mut reply: wire::Reply) -> Result<(), Refusal> {
+        reply.message.truncate(reply.message.floor_char_boundary(MESSAGE_BYTES));
         if reply.code != 0 {
             reply.event = Bytes::new();
         } else if !reply.event.is_empty() {

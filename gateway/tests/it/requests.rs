@@ -215,6 +215,35 @@ async fn one_connection_has_no_more_requests_than_the_option_says() {
 }
 
 #[tokio::test]
+async fn a_hundred_thousand_requests_of_one_connection_are_bounded_and_others_are_served() {
+    let rig = Rig::start().await;
+    let (mut requester, mut responder) = pair(&rig).await;
+    let many = wire::Credit { subscription: 1, max_events: 65_536, max_bytes: 64 << 20 };
+    responder.send(ClientFrame::Credit(many)).await;
+    let most = u64::try_from(meshwire_proto::options::MAX_REQUESTS.default).unwrap();
+    let mut busy = 0;
+    for number in 1..=100_000 {
+        requester.ask(request(number, "quote")).await;
+        if number > most && number % 1000 == 0 {
+            // Taking the answers, as who does not is not read from.
+            while busy < number - most {
+                assert_eq!(requester.replied().await.code, code(ErrorKind::Busy));
+                busy += 1;
+            }
+        }
+    }
+    assert_eq!(busy, 100_000 - most);
+    let mut other = rig.session().await;
+    other.ask(request(1, "quote")).await;
+    let mut asked = responder.asked().await;
+    for _ in 0..most {
+        asked = responder.asked().await;
+    }
+    responder.reply(&asked, body("answer"), true).await;
+    assert_eq!(other.replied().await.event, body("answer"));
+}
+
+#[tokio::test]
 async fn wrong_requests_and_replies_are_told_and_end_at_most_their_connection() {
     let rig = Rig::start().await;
     let (mut requester, mut responder) = pair(&rig).await;

@@ -31,7 +31,7 @@ pub enum ErrorKind {
     DiskFull = 11,
     /// A lagging group blocks retention of the topic.
     TopicFull = 12,
-    /// No gateway could be reached; every attempt is named.
+    /// No gateway could be reached, and every attempt is named; or the connection to it was lost while a request waited.
     Unavailable = 13,
     /// A write or sync of the gateway's log failed; whether the event was kept is not known.
     StoreFailed = 14,
@@ -254,7 +254,7 @@ impl ErrorKind {
             Self::Busy => "The gateway is out of budget; try again after the stated time.",
             Self::DiskFull => "The data directory is at max_disk or its file system is full; ends by itself when space returns.",
             Self::TopicFull => "A lagging group blocks retention of the topic.",
-            Self::Unavailable => "No gateway could be reached; every attempt is named.",
+            Self::Unavailable => "No gateway could be reached, and every attempt is named; or the connection to it was lost while a request waited.",
             Self::StoreFailed => "A write or sync of the gateway's log failed; whether the event was kept is not known.",
             Self::NoResponders => "Nobody serves requests of this topic.",
             Self::Timeout => "The deadline passed without an answer.",

@@ -127,6 +127,8 @@ impl Requests {
         self.deadlines.remove(&(request.deadline, address));
         if let Some(state) = self.peers.get_mut(&address.0) {
             state.open = state.open.saturating_sub(1);
+            // Empty unless it was kept.
+            state.kept = state.kept.saturating_sub(request.asked.event.len() as u64);
         }
         Some(request)
     }

@@ -87,6 +87,15 @@ pub struct Told {
     pub frame: ServerFrame,
 }
 
+/// What one requester may have open.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// Requests without their last reply.
+    pub requests: u32,
+    /// Bytes of those that are kept, since another member may get them.
+    pub bytes: u64,
+}
+
 /// Counts since the gateway began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -142,6 +151,8 @@ struct PeerState {
     /// The last task that it was given.
     given: u64,
     open: u32,
+    /// Bytes of its requests that are kept.
+    kept: u64,
     tasks: BTreeMap<u64, Task>,
 }
 
@@ -149,8 +160,7 @@ struct PeerState {
 #[derive(Debug)]
 pub struct Requests {
     gateway: Arc<str>,
-    /// Most requests of a peer without their last reply.
-    most: u32,
+    most: Most,
     peers: BTreeMap<Peer, PeerState>,
     requests: BTreeMap<Address, Request>,
     deadlines: BTreeSet<(Moment, Address)>,
@@ -165,7 +175,7 @@ pub struct Requests {
 impl Requests {
     /// None yet, at the gateway of this id.
     #[must_use]
-    pub fn new(gateway: &str, most: u32) -> Self {
+    pub fn new(gateway: &str, most: Most) -> Self {
         Self {
             gateway: gateway.into(),
             most,
@@ -210,21 +220,34 @@ impl Requests {
     /// # Errors
     /// `BUSY` when the peer has too many, or all members have; `NO_RESPONDERS`.
     pub fn request(&mut self, now: Moment, address: Address, asked: Asked) -> Result<(), Trouble> {
-        let most = self.most;
-        if self.peers.get(&address.0).is_some_and(|p| p.open >= most) {
-            let text = format!("{most} requests of this connection wait for their last reply (option max_requests)");
-            return Err(Trouble { retry_after_ms: RETRY_FULL_MS, ..Trouble::new(ErrorKind::Busy, text) });
-        }
+        let kept = if asked.retry { asked.event.len() as u64 } else { 0 };
+        self.check_room(address.0, kept)?;
         let member = self.choose(&asked)?;
         let deadline = now + asked.timeout;
         let credit = asked.stream.unwrap_or(1);
         let request = Request { asked, deadline, member, task: 0, credit, answered: false };
         self.requests.insert(address, request);
         self.deadlines.insert((deadline, address));
-        self.peers.entry(address.0).or_default().open += 1;
+        let state = self.peers.entry(address.0).or_default();
+        state.open += 1;
+        state.kept += kept;
         self.counts.requests += 1;
         self.give(now, address, member);
         Ok(())
+    }
+
+    /// Whether a requester may have one more, of which so many bytes are kept.
+    fn check_room(&self, peer: Peer, kept: u64) -> Result<(), Trouble> {
+        let Some(state) = self.peers.get(&peer) else { return Ok(()) };
+        let Most { requests, bytes } = self.most;
+        let text = if state.open >= requests {
+            format!("{requests} requests of this connection wait for their last reply (option max_requests)")
+        } else if kept > 0 && state.kept > 0 && state.kept.saturating_add(kept) > bytes {
+            format!("requests of this connection that allow a retry are more than {bytes} bytes (option session_bytes)")
+        } else {
+            return Ok(());
+        };
+        Err(Trouble { retry_after_ms: RETRY_FULL_MS, ..Trouble::new(ErrorKind::Busy, text) })
     }
 
     /// The member with room that has the fewest requests.

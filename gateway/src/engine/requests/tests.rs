@@ -25,7 +25,7 @@ fn code(reply: &wire::Reply) -> Option<ErrorKind> {
 
 impl Scene {
     fn new() -> Self {
-        Self { requests: Requests::new("gw", 1000), now: Moment(1_000_000) }
+        Self { requests: Requests::new("gw", Most { requests: 1000, bytes: 20 }), now: Moment(1_000_000) }
     }
 
     /// With members of these peers, one each.
@@ -172,6 +172,18 @@ fn one_peer_has_no_more_requests_than_the_option_says() {
     assert_eq!(scene.ask(1001, asked(None, false)), Err(ErrorKind::Busy));
     scene.requests.cancel((ASKER, 1));
     scene.ask(1002, asked(None, false)).unwrap();
+}
+
+#[test]
+fn requests_that_are_kept_for_a_retry_have_a_bound_in_bytes() {
+    let mut scene = Scene::with(&[2]);
+    for number in 1..=2 {
+        scene.ask(number, asked(None, true)).unwrap();
+    }
+    assert_eq!(scene.ask(3, asked(None, true)), Err(ErrorKind::Busy));
+    scene.ask(4, asked(None, false)).unwrap();
+    scene.requests.cancel((ASKER, 1));
+    scene.ask(5, asked(None, true)).unwrap();
 }
 
 #[test]

@@ -99,6 +99,10 @@ impl Protocol {
         check(frame)?;
         if frame.serve {
             group(frame)?;
+            if frame.start.is_some() || frame.ack_wait_ms != 0 || !frame.settings.is_empty() {
+                let text = "a serve subscription has no start, no ack wait and no settings";
+                return Err(Refusal::new(ErrorKind::Invalid, text));
+            }
             return self.serve(session, frame, credit);
         }
         let request = request(frame, credit)?;
