@@ -15,14 +15,15 @@ impl Requests {
             Some((topic, _)) => topic.clone(),
             None => Arc::from(topic),
         };
-        self.topics.entry(topic.clone()).or_default().insert((0, 0, member));
+        self.topics.entry(topic.clone()).or_default().members += 1;
         self.members.insert(member, Serving { topic, credit, open: (0, 0), turn: 0 });
+        self.load(member, |_| {});
     }
 
     /// Sets a member's credit anew; `false`: there is no such member.
     pub fn set_credit(&mut self, member: Member, credit: Credit) -> bool {
-        let known = self.members.get_mut(&member);
-        known.map(|serving| serving.credit = credit).is_some()
+        self.load(member, |serving| serving.credit = credit);
+        self.members.contains_key(&member)
     }
 
     /// A member takes no more requests. What it has it may still end.
@@ -30,9 +31,10 @@ impl Requests {
         let Some(serving) = self.members.remove(&member) else {
             return false;
         };
-        if let Some(order) = self.topics.get_mut(&serving.topic) {
-            order.remove(&(serving.open.0, serving.turn, member));
-            if order.is_empty() {
+        if let Some(topic) = self.topics.get_mut(&serving.topic) {
+            topic.ready.remove(&(serving.open.0, serving.turn, member));
+            topic.members -= 1;
+            if topic.members == 0 {
                 self.topics.remove(&serving.topic);
             }
         }

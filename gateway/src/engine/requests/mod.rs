@@ -39,6 +39,10 @@ pub type Address = (Peer, u64);
 /// subscriptions and those that it left. As many as one subscription may have.
 const MOST_TASKS: u32 = 65_536;
 
+/// Most members that are looked at for one request: those before the first with room are
+/// few unless somebody makes them so.
+const MOST_LOOKS: usize = 1024;
+
 /// When a requester should try again that found all members full. A guess: a few
 /// handlers' time.
 const RETRY_FULL_MS: u32 = 50;
@@ -132,6 +136,14 @@ struct Serving {
     turn: u64,
 }
 
+/// Who serves a topic.
+#[derive(Debug, Default)]
+struct Topic {
+    members: usize,
+    /// Those with fewer requests than their credit, the least loaded first.
+    ready: BTreeSet<(u32, u64, Member)>,
+}
+
 /// What a member was given and has not ended.
 #[derive(Debug)]
 struct Task {
@@ -165,8 +177,7 @@ pub struct Requests {
     requests: BTreeMap<Address, Request>,
     deadlines: BTreeSet<(Moment, Address)>,
     members: BTreeMap<Member, Serving>,
-    /// Members of each topic, the least loaded first.
-    topics: BTreeMap<Arc<str>, BTreeSet<(u32, u64, Member)>>,
+    topics: BTreeMap<Arc<str>, Topic>,
     turn: u64,
     counts: Counts,
     out: VecDeque<Told>,
@@ -253,13 +264,14 @@ impl Requests {
     /// The member with room that has the fewest requests.
     fn choose(&self, asked: &Asked) -> Result<Member, Trouble> {
         let topic = &asked.topic;
-        let Some(members) = self.topics.get(topic) else {
+        let Some(served) = self.topics.get(topic) else {
             return Err(Trouble::new(ErrorKind::NoResponders, format!("nobody serves requests of topic {topic}")));
         };
         let bytes = asked.event.len() as u64;
         let has_room = |(_, _, member): &&(u32, u64, Member)| self.has_room(*member, bytes);
-        members.iter().find(has_room).map(|(_, _, member)| *member).ok_or_else(|| {
-            let text = format!("the {} responders of topic {topic} have as many requests as they take", members.len());
+        let found = served.ready.iter().take(MOST_LOOKS).find(has_room);
+        found.map(|(_, _, member)| *member).ok_or_else(|| {
+            let text = format!("the {} responders of topic {topic} have as many requests as they take", served.members);
             Trouble { retry_after_ms: RETRY_FULL_MS, ..Trouble::new(ErrorKind::Busy, text) }
         })
     }
@@ -313,10 +325,12 @@ impl Requests {
     /// Changes a member and its place among those of its topic.
     fn load(&mut self, member: Member, change: impl FnOnce(&mut Serving)) {
         let Some(serving) = self.members.get_mut(&member) else { return };
-        let Some(order) = self.topics.get_mut(&serving.topic) else { return };
-        order.remove(&(serving.open.0, serving.turn, member));
+        let Some(topic) = self.topics.get_mut(&serving.topic) else { return };
+        topic.ready.remove(&(serving.open.0, serving.turn, member));
         change(serving);
-        order.insert((serving.open.0, serving.turn, member));
+        if serving.open.0 < serving.credit.events {
+            topic.ready.insert((serving.open.0, serving.turn, member));
+        }
     }
 
     /// A responder's reply.
