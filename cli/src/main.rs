@@ -17,6 +17,8 @@ mod groups;
 mod logs;
 mod output;
 mod publish;
+mod reply;
+mod request;
 mod serve;
 mod server;
 mod stop;
@@ -48,6 +50,8 @@ fn run(command: Command) -> Result<Exit, Failure> {
             Command::Serve(serve) => serve.run(stop).await,
             Command::Pub(publish) => publish.run(stop).await,
             Command::Sub(subscribe) => subscribe.run(stop).await,
+            Command::Request(request) => request.run(stop).await,
+            Command::Reply(reply) => reply.run(stop).await,
             Command::Topics(topics) => topics.run(stop).await,
             Command::Groups(groups) => groups.run(stop).await,
             Command::DeadLetters(letters) => letters.run(stop).await,

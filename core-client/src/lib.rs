@@ -38,6 +38,8 @@
 //!   only started are lost with the runtime;
 //! - [`Mesh::subscribe`] gives a [`Subscription`], a stream of [`Delivery`];
 //!   [`Mesh::consume`] calls a handler instead;
+//! - [`Mesh::request`] asks whoever [serves](Mesh::serve) a topic and gives the [`Reply`],
+//!   [`Mesh::request_stream`] many of them; nothing of it is stored;
 //! - every failure is an [`Error`]: kind, retry class, operation, context;
 //! - [`testing::Gateway`] starts a gateway for a test.
 //!
@@ -68,6 +70,9 @@ mod inbox;
 mod outbox;
 mod receipt;
 mod receipts;
+mod replies;
+mod request;
+mod serve;
 pub mod session;
 mod stats;
 mod subscription;
@@ -88,6 +93,8 @@ pub use meshwire_proto::{
     AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, UnixMillis, codec,
 };
 pub use receipt::{PendingReceipt, Receipt};
+pub use request::{Replies, Reply, SendRequest, StreamRequest};
+pub use serve::{ReplySender, Request, Serve};
 pub use session::{Position, Start, State};
 pub use stats::Stats;
 pub use subscription::{Subscribe, Subscription};

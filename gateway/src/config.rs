@@ -9,7 +9,7 @@ use std::time::Duration;
 use meshwire_proto::{EventLimits, options};
 
 use crate::ingress::native::NativeConfig;
-use crate::mesh::MeshConfig;
+use crate::mesh::{MeshConfig, RequestLimits};
 
 /// What happens when the log fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub struct Config {
     pub max_groups: usize,
     pub max_topic_groups: usize,
     pub max_subscriptions: usize,
+    pub max_requests: u32,
     pub max_suspended: usize,
     pub suspended_bytes: u64,
     pub retention: Duration,
@@ -74,6 +75,7 @@ impl Default for Config {
             max_groups: size(&options::MAX_GROUPS),
             max_topic_groups: size(&options::MAX_TOPIC_GROUPS),
             max_subscriptions: size(&options::MAX_SUBSCRIPTIONS),
+            max_requests: options::MAX_REQUESTS.default as u32,
             max_suspended: size(&options::MAX_SUSPENDED),
             suspended_bytes: options::SUSPENDED_BYTES.default,
             retention: options::RETENTION.default_duration(),
@@ -116,6 +118,8 @@ impl Config {
             dedup_window: self.dedup_window,
             publish_budget_bytes: self.publish_budget_bytes,
             hash_key,
+            requests: RequestLimits { requests: self.max_requests, bytes: self.session_bytes },
+            gateway_id: String::new(),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, OnStoreFailure};
 use crate::ingress::native::{Native, NativeIngress};
 use crate::ingress::{Ingress, Listener, ListenerConfig, Shutdown};
-use crate::mesh::{AllowAll, Authorize, Mesh, Stores};
+use crate::mesh::{AllowAll, Authorize, Mesh, MeshConfig, Stores};
 use crate::random::{Random as _, SystemRandom};
 use crate::recover::open_mesh;
 use crate::store::Store;
@@ -122,7 +122,8 @@ impl Gateway {
             ..Report::default()
         });
         let stores = Stores { memory, log: log.clone().map(|l| l as Arc<dyn Store>) };
-        let mesh = open_mesh(config.mesh(hash_key(random)), clock.clone(), authorize, stores.clone(), found);
+        let mesh_config = MeshConfig { gateway_id: gateway_id(random), ..config.mesh(hash_key(random)) };
+        let mesh = open_mesh(mesh_config, clock.clone(), authorize, stores.clone(), found);
         let mesh = mesh.map_err(OpenError::from)?;
         if let Some(log) = &log {
             log.start(mesh.completions()).map_err(RunError::Thread)?;

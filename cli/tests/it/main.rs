@@ -19,6 +19,7 @@ mod program;
 mod promises;
 mod publish;
 mod recovery;
+mod requests;
 mod serve;
 mod stopping;
 mod subscribe;

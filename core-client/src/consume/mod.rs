@@ -6,6 +6,7 @@
 mod keys;
 mod leases;
 
+use std::any::Any;
 use std::fmt::Display;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -233,11 +234,14 @@ where
     let problem = match handled {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Some(format!("the handler panicked: {}", text.unwrap_or_default()))
-        }
+        Err(panic) => Some(panic_text(&*panic)),
     };
     Done::Handled { delivery, problem }
+}
+
+/// What a handler that panicked said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("the handler panicked: {}", text.unwrap_or_default())
 }

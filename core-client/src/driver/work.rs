@@ -96,9 +96,11 @@ impl Driver {
                 for inlet in self.inlets.values() {
                     inlet.inbox.end(End::Quiet);
                 }
+                self.exchange.stop();
                 self.session.drain();
                 self.draining = Some(Draining { until, reply });
             }
+            other => self.request_command(other),
         }
     }
 
@@ -156,7 +158,7 @@ impl Driver {
             }
             Output::Failed(failure) => self.fail(&failure),
             Output::Closed => self.over = Some(Error::closed("run")),
-            _ => {}
+            other => self.tell_exchange(other),
         }
     }
 

@@ -43,6 +43,12 @@ impl Failure {
         Self::new(ErrorKind::Closed, "the client was closed")
     }
 
+    /// The same for something else that may have been done.
+    pub(crate) fn unknown_outcome_of(&self, what: &str) -> Self {
+        let message = format!("{}; outcome unknown: {what} had been sent, its last reply had not come", self.message);
+        Self { retry: Retry::UnknownOutcome, message, ..self.clone() }
+    }
+
     /// The same for something that may have happened: bytes had left.
     pub(super) fn unknown_outcome(&self) -> Self {
         let message = format!("{}; outcome unknown: the event had been sent, its receipt had not come", self.message);

@@ -59,6 +59,10 @@ impl Session {
     /// When [`Session::tick`] must be called at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
+        self.link_deadline().into_iter().chain(self.requests.deadline()).min()
+    }
+
+    fn link_deadline(&self) -> Option<Moment> {
         match &self.link {
             Link::Waiting { until } | Link::LoggingIn { until } => Some(*until),
             Link::Dialing | Link::Closed => None,
@@ -72,7 +76,8 @@ impl Session {
 
     /// Lets time pass.
     pub fn tick(&mut self, now: Moment) {
-        if self.deadline().is_none_or(|deadline| deadline > now) {
+        self.expire_requests(now);
+        if self.link_deadline().is_none_or(|deadline| deadline > now) {
             return;
         }
         match &mut self.link {
@@ -145,6 +150,8 @@ impl Session {
             self.backoff.reset();
             self.strikes = 0;
         }
+        self.requests_lost();
+        self.tasks_lost();
         let wait = self.backoff.next().max(at_least);
         self.link = Link::Waiting { until: now + wait };
         self.control.clear();
@@ -214,6 +221,10 @@ impl Session {
             .collect();
         for admin in admins {
             self.send(&ClientFrame::Admin(admin));
+        }
+        self.send_requests(now);
+        if !self.draining {
+            self.serve_again();
         }
         self.set_state(if self.draining { State::Draining } else { State::Connected });
     }
@@ -296,6 +307,8 @@ impl Session {
         for token in tokens {
             self.output.push_back(Output::Settled { token, result: Err(failure.clone()) });
         }
+        self.finish_requests(failure);
+        self.finish_serves(failure);
         for number in std::mem::take(&mut self.admins).into_keys() {
             self.output.push_back(Output::Admin { number, result: Err(failure.clone()) });
         }

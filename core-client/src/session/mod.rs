@@ -12,6 +12,8 @@
 //! - [`subscribe`](Session::subscribe): survives reconnects, resumed or not
 //!   (`subscribe.rs`);
 //! - [`settle`](Session::settle): ranges, repeated until processed (`settle.rs`);
+//! - [`request`](Session::request), [`serve`](Session::serve): ask, and answer others;
+//!   neither outlives its connection (`request.rs`, `serve.rs`);
 //! - connecting, login, resume, heartbeats and back-off (`link.rs`).
 
 mod backoff;
@@ -23,7 +25,9 @@ mod output;
 mod position;
 mod publish;
 mod receive;
+mod request;
 mod runs;
+mod serve;
 mod settle;
 mod subscribe;
 #[cfg(test)]
@@ -44,7 +48,11 @@ use link::{Link, Resume};
 pub use output::{Answer, Kept, Output, State, Stats};
 pub use position::Position;
 use publish::{Publishes, Window};
+pub use request::RequestSpec;
+use request::Requests;
 pub(crate) use runs::RunQueue;
+use serve::Serves;
+pub use serve::{ServeId, ServeSpec, TaskId, TaskReply};
 use settle::Settles;
 use subscribe::Subscriptions;
 pub use subscribe::{Start, SubscribeSpec, SubscriptionId};
@@ -102,6 +110,8 @@ pub struct Session {
     publishes: Publishes,
     subscriptions: Subscriptions,
     settles: Settles,
+    requests: Requests,
+    serves: Serves,
     admins: BTreeMap<u64, Bytes>,
     next_admin: u64,
     control: BytesMut,
@@ -147,6 +157,8 @@ impl Session {
             publishes: Publishes::new(),
             subscriptions: Subscriptions::default(),
             settles: Settles::default(),
+            requests: Requests::default(),
+            serves: Serves::default(),
             admins: BTreeMap::new(),
             next_admin: 1,
             control: BytesMut::new(),
@@ -266,6 +278,7 @@ impl Session {
             for subscription in wires {
                 self.send(&ClientFrame::Credit(wire::Credit { subscription, max_events: 0, max_bytes: 0 }));
             }
+            self.serve_credit_taken();
         }
         self.set_state(State::Draining);
     }
@@ -280,10 +293,11 @@ impl Session {
         }
     }
 
-    /// Publishes without a receipt, and settles that the gateway did not confirm.
+    /// Publishes without a receipt, settles that the gateway did not confirm, and requests
+    /// without their last reply, of this client and of others.
     #[must_use]
     pub fn unfinished(&self) -> u64 {
-        self.publishes.unanswered().events + self.settles.unfinished() as u64
+        self.publishes.unanswered().events + (self.settles.unfinished() + self.unfinished_requests()) as u64
     }
 
     /// Ends the session: says goodbye where it can, and answers all that waits

@@ -52,6 +52,10 @@ impl Session {
                 self.subscription_ended(ended.subscription, failure);
             }
             ServerFrame::Admin(answer) => self.admin_answered(answer),
+            ServerFrame::Request(request) => return self.asked(request),
+            ServerFrame::Reply(reply) => self.replied(reply),
+            ServerFrame::Cancel(cancel) => self.task_cancelled(cancel.number),
+            ServerFrame::ReplyCredit(credit) => self.task_granted(credit),
             ServerFrame::Ping(ping) if !ping.answer => {
                 self.send(&ClientFrame::Ping(wire::Ping { nonce: ping.nonce, answer: true }));
             }
@@ -119,6 +123,9 @@ impl Session {
     }
 
     fn subscribed(&mut self, subscribed: &wire::Subscribed) {
+        if self.serving(subscribed.subscription) {
+            return;
+        }
         let Some((id, subscription)) = self.subscriptions.by_wire(subscribed.subscription) else {
             return;
         };
@@ -137,6 +144,9 @@ impl Session {
     }
 
     fn subscription_ended(&mut self, wire: u32, failure: Failure) {
+        if self.serve_ended(wire, &failure) {
+            return;
+        }
         match self.subscriptions.remove(wire) {
             Some((subscription, gone)) if gone.phase != Phase::Leaving => {
                 self.output.push_back(Output::Ended { subscription, failure });

@@ -147,6 +147,12 @@ impl Subscriptions {
         wire > 0 && wire <= self.last_wire
     }
 
+    /// A number that no subscription of this client ever had.
+    pub(super) const fn next_wire(&mut self) -> u32 {
+        self.last_wire += 1;
+        self.last_wire
+    }
+
     /// Gives a subscription a number of its own and the frame that asks for it.
     pub(super) fn ask(&mut self, id: SubscriptionId) -> Option<wire::Subscribe> {
         let subscription = self.all.get_mut(&id)?;

@@ -12,7 +12,8 @@
 //! - [`kept`]: what is kept, and when it will be;
 //! - [`groups`]: how groups are administered;
 //! - [`dead_letters`]: what groups have given up;
-//! - [`dedup`], [`producers`]: the two ways to know a duplicate.
+//! - [`dedup`], [`producers`]: the two ways to know a duplicate;
+//! - [`requests`]: requests and replies, a machine of its own beside the shards.
 
 mod dead_letters;
 mod dedup;
@@ -25,6 +26,7 @@ mod keys;
 pub mod planted;
 mod producers;
 mod publish;
+pub mod requests;
 mod settle;
 mod solo;
 mod subscribe;

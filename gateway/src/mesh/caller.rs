@@ -36,6 +36,10 @@ pub enum Action {
     Publish,
     /// Subscribe to a topic, settle and set credit.
     Subscribe,
+    /// Send a request to those who serve a topic.
+    Request,
+    /// Serve requests of a topic.
+    Serve,
     /// Create a topic, by command or by first use.
     CreateTopic,
     /// List topics.

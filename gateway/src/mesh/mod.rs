@@ -14,6 +14,7 @@ mod groups;
 mod kept;
 mod open;
 mod publish;
+mod request;
 mod shard;
 mod stop;
 mod subscribe;
@@ -34,6 +35,7 @@ pub use subscribe::{SettleAnswers, SettleRequest, SubscribeRequest};
 pub use topics::TopicRef;
 
 // What an ingress needs of the words below the mesh.
+pub use crate::engine::requests::Most as RequestLimits;
 pub use crate::engine::{Credit, Leaving, SettleAnswer, SettleAs, SubscriptionKey};
 pub use crate::store::{ProducerMark, Ticket, Watermark};
 
@@ -72,6 +74,10 @@ pub struct MeshConfig {
     pub publish_budget_bytes: u64,
     /// Key of the identity hash: random per process.
     pub hash_key: [u8; 16],
+    /// What one connection may have of requests.
+    pub requests: RequestLimits,
+    /// Names this process in reply addresses.
+    pub gateway_id: String,
 }
 
 /// A handle on the mesh. Cheap to clone.
@@ -98,6 +104,7 @@ struct Inner {
     failed: watch::Sender<bool>,
     /// Nothing is delivered any more.
     stopping: AtomicBool,
+    exchange: Mutex<request::Exchange>,
     /// The moment the timer task sleeps to, and its alarm for an earlier one.
     alarm: AtomicU64,
     alarm_set: Notify,
@@ -188,14 +195,16 @@ impl Mesh {
     /// When [`Mesh::tick`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        self.inner.shards.iter().filter_map(|s| shard::lock(s).engine.deadline()).min()
+        let engines = self.inner.shards.iter().filter_map(|s| shard::lock(s).engine.deadline());
+        engines.chain(self.requests_deadline()).min()
     }
 
-    /// Ends leases that are due and commits settlements that waited long enough.
+    /// Ends leases and requests that are due and commits settlements that waited long enough.
     pub fn tick(&self) {
         for shard in &self.inner.shards {
             self.inner.with(shard, |engine, now| engine.tick(now));
         }
+        self.tick_requests();
     }
 
     /// Calls [`Mesh::tick`] when it is time, for ever.

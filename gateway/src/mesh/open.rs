@@ -9,6 +9,7 @@ use std::time::Duration;
 use meshwire_proto::{EventRun, GroupName, TopicName, UnixMillis, event_identity};
 use tokio::sync::{Notify, watch};
 
+use super::request::Exchange;
 use super::shard::{Shard, lock};
 use super::topics::{TopicRef, Topics};
 use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Mesh, MeshConfig};
@@ -100,6 +101,7 @@ impl Mesh {
         let ids = IdBudget::new(config.dedup_ids, count);
         let mut engines: Vec<Engine> = (0..count).map(|_| Engine::new(settings, ids.clone())).collect();
         let (names, orphans) = restore(&mut engines, clock.now(), recovered);
+        let exchange = Exchange::new(&config.gateway_id, config.requests);
         let inner = Inner {
             budget: Budget::new(config.publish_budget_bytes),
             hasher,
@@ -116,6 +118,7 @@ impl Mesh {
             fetched: Fetched::default(),
             failed: watch::Sender::new(false),
             stopping: AtomicBool::new(false),
+            exchange,
             alarm: AtomicU64::new(u64::MAX),
             alarm_set: Notify::new(),
         };

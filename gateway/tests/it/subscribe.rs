@@ -70,7 +70,9 @@ async fn a_subscription_that_cannot_be_is_refused_by_name() {
         (wire::Subscribe { ack_wait_ms: 6000, ..earliest(2, "t", "g") }, ErrorKind::GroupConflict, "ack_wait 5s"),
         (wire::Subscribe { start: at_time, ..earliest(2, "t", "") }, ErrorKind::Unsupported, "start at a time"),
         (wire::Subscribe { pattern: "a".into(), ..earliest(2, "t", "") }, ErrorKind::Unsupported, "pattern"),
-        (wire::Subscribe { serve: true, ..earliest(2, "t", "") }, ErrorKind::Unsupported, "request-reply"),
+        (wire::Subscribe { serve: true, ..earliest(2, "t", "a b") }, ErrorKind::Invalid, "group name"),
+        (wire::Subscribe { serve: true, ..earliest(2, "t", "") }, ErrorKind::Invalid, "no start"),
+        (wire::Subscribe { serve: true, start: None, ..earliest(2, "a*", "") }, ErrorKind::Invalid, "topic name"),
     ] {
         let number = frame.subscription;
         peer.send(ClientFrame::Subscribe(frame)).await;

@@ -44,6 +44,15 @@ pub const BACKOFF_MAX: Bounded = Bounded { name: "backoff_max", default: 60000, 
 /// Handlers of one consume call that run at once; events of one key never do.
 pub const HANDLER_CONCURRENCY: Bounded = Bounded { name: "handler_concurrency", default: 1, min: 1, max: 65536, meaning: "Handlers of one consume call that run at once; events of one key never do." };
 
+/// How long a request waits for its reply, or for the last one of a stream.
+pub const REQUEST_TIMEOUT: Bounded = Bounded { name: "request_timeout", default: 5000, min: 1, max: 43200000, meaning: "How long a request waits for its reply, or for the last one of a stream." };
+
+/// Most requests of a client without their last reply; over it a request is BUFFER_FULL.
+pub const REQUEST_WINDOW: Bounded = Bounded { name: "request_window", default: 16384, min: 1, max: 1048576, meaning: "Most requests of a client without their last reply; over it a request is BUFFER_FULL." };
+
+/// Most replies of a stream that are sent ahead of who reads them.
+pub const REPLY_CREDIT: Bounded = Bounded { name: "reply_credit", default: 64, min: 1, max: 65536, meaning: "Most replies of a stream that are sent ahead of who reads them." };
+
 /// How long drain lets what is in flight finish.
 pub const DRAIN_TIMEOUT: Bounded = Bounded { name: "drain_timeout", default: 30000, min: 0, max: 3600000, meaning: "How long drain lets what is in flight finish." };
 
@@ -79,6 +88,9 @@ pub const MAX_TOPIC_GROUPS: Bounded = Bounded { name: "max_topic_groups", defaul
 
 /// Most subscriptions of one session.
 pub const MAX_SUBSCRIPTIONS: Bounded = Bounded { name: "max_subscriptions", default: 1024, min: 1, max: 65536, meaning: "Most subscriptions of one session." };
+
+/// Most requests of one connection without their last reply; over it a request is answered BUSY.
+pub const MAX_REQUESTS: Bounded = Bounded { name: "max_requests", default: 16384, min: 1, max: 1048576, meaning: "Most requests of one connection without their last reply; over it a request is answered BUSY." };
 
 /// Most sessions that wait without a connection to be resumed; over it the ones that wait longest end. 0: none waits.
 pub const MAX_SUSPENDED: Bounded = Bounded { name: "max_suspended", default: 10000, min: 0, max: 1000000, meaning: "Most sessions that wait without a connection to be resumed; over it the ones that wait longest end. 0: none waits." };

@@ -10,6 +10,7 @@
 mod chaos;
 mod link;
 mod publish;
+mod request;
 mod settle;
 mod subscribe;
 

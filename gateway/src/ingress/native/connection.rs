@@ -126,6 +126,7 @@ impl Connection {
                 self.protocol.tick();
                 continue;
             }
+            self.protocol.wrote(self.queue.bytes);
             if self.queue.bytes < READ_PAUSE {
                 match self.read(cx)? {
                     Poll::Ready(true) => continue,

@@ -13,6 +13,7 @@ mod outbox;
 mod pending;
 mod protocol;
 mod publish;
+mod request;
 mod session;
 mod sessions;
 mod subscribe;

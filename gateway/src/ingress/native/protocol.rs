@@ -3,6 +3,7 @@
 //! Bytes and time come in, calls go to the mesh, bytes go out. It holds no
 //! socket, no task and no clock: the connection task and the simulation drive it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
@@ -56,6 +57,10 @@ pub struct Protocol {
     asked: bool,
     /// Commands that wait for blocks from the disk.
     pub(super) later: Later,
+    /// Serve subscriptions of this connection, with their bytes of credit.
+    pub(super) serving: BTreeMap<u32, u64>,
+    /// It has sent or served requests.
+    pub(super) requesting: bool,
 }
 
 impl Protocol {
@@ -68,7 +73,7 @@ impl Protocol {
         let number = native.mesh.new_session();
         Self {
             caller,
-            outbox: Arc::default(),
+            outbox: Arc::new(Outbox::new(native.config.session_bytes)),
             pending: Pending::default(),
             starting: Starting::new(),
             number,
@@ -84,6 +89,8 @@ impl Protocol {
             next_check: until,
             asked: false,
             later: Later::default(),
+            serving: BTreeMap::new(),
+            requesting: false,
             native,
         }
     }
@@ -154,6 +161,10 @@ impl Protocol {
                 return self.unsubscribe(session, frame.subscription);
             }
             ClientFrame::Credit(credit) => return self.credit(session, credit),
+            ClientFrame::Request(request) => return self.request(session, &request),
+            ClientFrame::Reply(reply) => return self.reply(reply),
+            ClientFrame::ReplyCredit(credit) => return self.reply_credit(credit),
+            ClientFrame::Cancel(cancel) => return self.cancel_request(cancel),
             ClientFrame::Admin(admin) => return self.admin(session, admin),
             ClientFrame::Ping(ping) if !ping.answer => {
                 return self.send(ServerFrame::Ping(wire::Ping { nonce: ping.nonce, answer: true }));
@@ -162,9 +173,6 @@ impl Protocol {
             ClientFrame::Goodbye(_) => return self.goodbye(session),
             ClientFrame::Hello(_) => (ErrorKind::Invalid, "a second Hello", "hello"),
             ClientFrame::Seek(_) => unsupported("seek"),
-            ClientFrame::Request(_) => unsupported("request"),
-            ClientFrame::Reply(_) => unsupported("reply"),
-            ClientFrame::Cancel(_) => unsupported("cancel"),
             ClientFrame::Auth(_) => unsupported("auth"),
             _ => unsupported("frame"),
         };
@@ -172,6 +180,7 @@ impl Protocol {
     }
 
     fn goodbye(&mut self, session: &mut Session) {
+        self.hang_up();
         leave_all(&self.native.mesh, session, Leaving::Clean);
         self.native.sessions.remove(&session.id);
         self.state = State::Ended;
@@ -249,6 +258,9 @@ impl Protocol {
         if std::mem::take(&mut self.unconfirmed) {
             self.control.push(ServerFrame::Settled(Settled { through: self.settled_through, results: Vec::new() }));
         }
+        if self.requesting && !self.closing {
+            self.outbox.take_frames(&mut self.control);
+        }
         for frame in self.control.drain(..) {
             queue.frame(&frame);
         }
@@ -281,6 +293,7 @@ impl Protocol {
 
     /// The connection is gone: its session waits to be resumed.
     pub fn disconnected(&mut self) {
+        self.hang_up();
         let State::Open(session) = std::mem::replace(&mut self.state, State::Ended) else {
             return;
         };
