@@ -19,6 +19,8 @@ pub(crate) struct Peer {
     address: SocketAddr,
     accepted: Receiver<TcpStream>,
     current: Option<(TcpStream, Cutter)>,
+    /// Pings are not answered on the current connection.
+    pub(crate) mute: bool,
 }
 
 /// What the peer received.
@@ -40,7 +42,7 @@ impl Peer {
                 }
             }
         });
-        Ok(Self { address, accepted, current: None })
+        Ok(Self { address, accepted, current: None, mute: false })
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -52,6 +54,7 @@ impl Peer {
         let stream = self.accepted.recv_timeout(within).context("the testee did not connect")?;
         stream.set_nodelay(true)?;
         self.current = Some((stream, Cutter::default()));
+        self.mute = false;
         Ok(())
     }
 
@@ -93,6 +96,9 @@ impl Peer {
             let fields = fields.unwrap_or_default();
             if name != "ping" {
                 return Ok(Some(Frame { name, fields }));
+            }
+            if self.mute {
+                continue;
             }
             let nonce = fields.get("nonce").cloned().unwrap_or_else(|| json!(0));
             self.send("ping", Map::from_iter([("nonce".to_owned(), nonce), ("answer".to_owned(), true.into())]))?;

@@ -37,7 +37,15 @@ impl Trace {
                     !LEFT_OUT.contains(&name.as_str()) && !empty
                 });
                 let kept: Vec<_> = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
-                kept.into_iter().map(|(name, value)| (name, self.normal(&value))).collect::<Map<_, _>>().into()
+                let normal = |(name, value): (String, Value)| match name.as_str() {
+                    // In a frame a time is a message.
+                    "timestamp" => (name, "$time".into()),
+                    _ => {
+                        let value = self.normal(&value);
+                        (name, value)
+                    }
+                };
+                kept.into_iter().map(normal).collect::<Map<_, _>>().into()
             }
             Value::Array(items) => items.iter().map(|item| self.normal(item)).collect(),
             Value::String(text) => self.text(text).into(),

@@ -68,6 +68,7 @@ impl Play {
         if op == "connect" {
             let url = match step.get("url").and_then(Value::as_str) {
                 None => format!("mesh://{}", self.world.address()),
+                Some("direct") => format!("mesh://{}", self.world.real()?.gateway()?),
                 Some("nowhere") => format!("mesh://{}", nowhere()?),
                 Some(url) => url.to_owned(),
             };

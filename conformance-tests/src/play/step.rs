@@ -74,6 +74,10 @@ impl Play {
             "login" => self.login(step),
             "read" => self.read(step),
             "hung_up" => self.hung_up(step),
+            "mute" => {
+                self.world.peer()?.mute = true;
+                Ok(())
+            }
             "preface" => self.world.peer()?.send_preface(),
             "bytes" => {
                 let bytes = crate::wire::bytes_of(text(step, "bytes")?)?;
@@ -82,7 +86,9 @@ impl Play {
             "send" => {
                 let frame = text(step, "frame")?.to_owned();
                 let fields = step.iter().filter(|(name, _)| !["op", "frame"].contains(&name.as_str()));
-                let fields: Map<String, Value> = fields.map(|(name, value)| (name.clone(), value.clone())).collect();
+                let mut fields: Map<String, Value> =
+                    fields.map(|(name, value)| (name.clone(), value.clone())).collect();
+                count_events(&mut fields);
                 self.trace.add("peer", &format!("sends {frame}"), &json!({}));
                 self.world.peer()?.send(&frame, fields)
             }
@@ -151,4 +157,14 @@ fn trigger(step: &Step) -> anyhow::Result<Trigger> {
     let number = |name: &str| step.get(name).and_then(Value::as_u64);
     let pass = number("pass_bytes").and_then(|bytes| usize::try_from(bytes).ok());
     Ok(Trigger { from, frame: text(step, "frame")?.to_owned(), nth: number("nth").unwrap_or(1), pass, fault })
+}
+
+/// The count of a run is that of its events, where a case does not lie about it.
+fn count_events(fields: &mut Map<String, Value>) {
+    for run in fields.get_mut("runs").and_then(Value::as_array_mut).into_iter().flatten() {
+        let events = run.get("events").and_then(Value::as_array).map_or(0, Vec::len);
+        if let Some(run) = run.as_object_mut() {
+            run.entry("count").or_insert_with(|| events.into());
+        }
+    }
 }

@@ -65,6 +65,11 @@ impl World {
 }
 
 impl Real {
+    /// Where the gateway itself is, past the proxy.
+    pub(super) fn gateway(&self) -> anyhow::Result<SocketAddr> {
+        address(self.gateway.as_ref().context("no gateway runs")?)
+    }
+
     /// Ends the gateway with `kill -9`.
     pub(super) fn kill(&mut self) {
         self.proxy.lead_to(None);

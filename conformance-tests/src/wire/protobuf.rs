@@ -7,10 +7,13 @@ use super::{Field, Kind, Message};
 
 /// Writes a message from an object with its fields by name.
 pub(crate) fn encode(message: &Message, fields: &Map<String, Value>) -> anyhow::Result<Vec<u8>> {
+    let unknown = fields.keys().find(|name| !message.0.iter().any(|field| field.1 == name.as_str()));
+    if let Some(name) = unknown {
+        bail!("the frame table has no field {name:?} here");
+    }
     let mut out = Vec::new();
-    for (name, value) in fields {
-        let field = message.0.iter().find(|field| field.1 == name);
-        let field = field.with_context(|| format!("the frame table has no field {name:?} here"))?;
+    // In the table's order: events stand last.
+    for (field, value) in message.0.iter().filter_map(|field| Some((field, fields.get(field.1)?))) {
         match value {
             Value::Array(items) if field.3 => {
                 for item in items {
@@ -32,6 +35,8 @@ fn put(out: &mut Vec<u8>, field: &Field, value: &Value) -> anyhow::Result<()> {
         }
         Kind::Flag => (Some(value.as_bool().with_context(wrong)?.into()), Vec::new()),
         Kind::Text | Kind::Bytes => (None, bytes_of(value.as_str().with_context(wrong)?)?),
+        // A text in place of a message stands for bytes that need not be one.
+        Kind::Inner(_) if value.is_string() => (None, bytes_of(value.as_str().with_context(wrong)?)?),
         Kind::Inner(message) => (None, encode(message, value.as_object().with_context(wrong)?)?),
     };
     match varint {

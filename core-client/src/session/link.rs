@@ -162,7 +162,7 @@ impl Session {
 
     /// The gateway broke the protocol. The next connection resumes the session;
     /// if that one ends the same way, the one after begins a new session.
-    pub(super) fn protocol_error(&mut self, now: Moment, reason: &str) {
+    pub(crate) fn protocol_error(&mut self, now: Moment, reason: &str) {
         self.stats.protocol_errors += 1;
         self.drop_link(now, &format!("protocol error: {reason}"));
         self.strikes += 1;
