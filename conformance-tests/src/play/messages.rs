@@ -13,7 +13,7 @@ use crate::testee::Line;
 impl Play {
     /// The next messages are those that are expected, in their order; with
     /// `order = "any"` in any. With several subscriptions (`on` is a list) they may
-    /// come on any of them.
+    /// come on any of them; with `from_one` all on the same.
     pub(super) fn receive(&mut self, step: &Step) -> anyhow::Result<()> {
         let on = lanes(step)?;
         let expected = match (step.get("expect").and_then(Value::as_array), step.get("fill")) {
@@ -23,14 +23,22 @@ impl Play {
         };
         let within = millis(step, "within_ms").unwrap_or(WITHIN);
         let until = Instant::now() + within;
-        let in_order = on.len() == 1 && step.get("order").is_none_or(|order| order != "any");
+        let from_one = step.get("from_one").and_then(Value::as_bool).unwrap_or_default();
+        let in_order = (from_one || on.len() == 1) && step.get("order").is_none_or(|order| order != "any");
         let mut left = expected;
+        let mut came_on = None;
         while !left.is_empty() {
             let span = until.saturating_duration_since(Instant::now());
             let line = self.wait(span, |play| play.take(&on))?;
             let line =
                 line.with_context(|| format!("within {} ms not all came: {}", within.as_millis(), shown(&left)))?;
             self.check_time(step, &line)?;
+            let on = line.value.get("on").cloned();
+            ensure!(
+                !from_one || came_on.get_or_insert_with(|| on.clone()) == &on,
+                "not all came on one: {}",
+                line.value
+            );
             let judged: Vec<_> = left.iter().map(|wanted| differs(wanted, &line.value)).collect();
             let found = judged.iter().position(Option::is_none).filter(|at| !in_order || *at == 0);
             let Some(at) = found else {
