@@ -230,9 +230,8 @@ impl Driver {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the gateway sent what is not a frame; reconnecting");
-                    self.drop_link();
-                    return self.session.disconnected(now);
+                    self.session.protocol_error(now, &error.to_string());
+                    return self.carry_out();
                 }
             }
         }

@@ -91,6 +91,8 @@ impl Session {
             Link::Up(up) if up.leaving.is_some_and(|at| at <= now) => {
                 self.drop_link(now, "the gateway announced its end and did not close the connection");
             }
+            #[cfg(feature = "testing")]
+            Link::Up(up) if super::defect::is_set(super::defect::Defect::SilenceEndured) => up.heard = now,
             Link::Up(up) if up.pinged => {
                 self.stats.silences += 1;
                 self.drop_link(now, "nothing was heard for two and a half heartbeats");
@@ -167,7 +169,7 @@ impl Session {
 
     /// The gateway broke the protocol. The next connection resumes the session;
     /// if that one ends the same way, the one after begins a new session.
-    pub(super) fn protocol_error(&mut self, now: Moment, reason: &str) {
+    pub(crate) fn protocol_error(&mut self, now: Moment, reason: &str) {
         self.stats.protocol_errors += 1;
         self.drop_link(now, &format!("protocol error: {reason}"));
         self.strikes += 1;

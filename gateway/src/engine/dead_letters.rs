@@ -162,6 +162,10 @@ impl Engine {
         }
         let name = grave.group.clone();
         let key = letter(block, position).map_or(0, |letter| key_of(&letter));
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::RedriveForgotten) {
+            return Ok(());
+        }
         let group = self.topics.get_mut(&of).and_then(|t| t.groups.get_mut(&name));
         group.ok_or(LetterError::NoGroup(name))?.give_back(position, key);
         if let Some(grave) = self.topics.get_mut(&id).and_then(|t| t.graves.get_mut(&position)) {
@@ -188,6 +192,10 @@ impl Engine {
         let Some(grave) = self.topics.get(&id).and_then(|t| t.graves.get(&position)).cloned() else {
             return false;
         };
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::PurgeForgotten) {
+            return true;
+        }
         if let Some(group) = self.topics.get_mut(&of).and_then(|t| t.groups.get_mut(&grave.group)) {
             group.forget_dead(position);
         }

@@ -35,7 +35,7 @@ impl Engine {
             floor: group.window.floor(),
             members: group.members.len() as u32,
             in_flight: group.in_flight(),
-            lag: topic.next.saturating_sub(group.window.floor()),
+            lag: group.window.unsettled(topic.next),
             settings: group.settings,
             dead_letters: self.count_letters(id, name),
             delayed: group.delayed(),

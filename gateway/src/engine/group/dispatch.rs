@@ -256,6 +256,9 @@ impl Group {
         let Some(subscriber) = self.members.get_mut(&member) else {
             return;
         };
+        #[cfg(feature = "testing")]
+        let attempt =
+            if crate::engine::planted::is(crate::engine::planted::Defect::AttemptUncounted) { 1 } else { attempt };
         let number = subscriber.deliver(block, (at, position), attempt, pass.out);
         if let Some(slot) = self.window.slot(position) {
             slot.state = State::Leased(member, number);

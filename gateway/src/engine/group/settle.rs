@@ -10,6 +10,8 @@ use super::retry::Again;
 use super::window::State;
 use super::{Group, Lease};
 use crate::engine::deliveries::{Part, Settled};
+#[cfg(feature = "testing")]
+use crate::engine::planted::{Defect, is};
 use crate::engine::{Leaving, Now, SettleAs, SubscriptionKey};
 use crate::store::{DEAD, Outcome, Position};
 
@@ -19,6 +21,15 @@ const LONGEST_LEASE: Duration = Duration::from_secs(12 * 3600);
 
 /// Bytes of a reason that are kept.
 const REASON_BYTES: usize = 1024;
+
+/// A reason, unless a planted defect loses it.
+fn why(reason: &str) -> &str {
+    #[cfg(feature = "testing")]
+    if is(Defect::ReasonForgotten) {
+        return "";
+    }
+    reason
+}
 
 /// As much of a text as is kept.
 fn cut(text: &str) -> &str {
@@ -41,6 +52,8 @@ impl Group {
         let parts = self.members.get(&member).map(|m| m.deliveries.parts(numbers, how.kind)).unwrap_or_default();
         for part in parts {
             match part {
+                #[cfg(feature = "testing")]
+                Part::All(numbers, _) if is(Defect::LateSettleTaken) => answer(numbers, true),
                 Part::All(numbers, settled) => answer(numbers, settled),
                 Part::Each(numbers) => {
                     for number in numbers {
@@ -75,8 +88,10 @@ impl Group {
 
     fn settle_as(&mut self, now: Now, position: Position, how: SettleAs<'_>) {
         match how.kind {
+            #[cfg(feature = "testing")]
+            SettleKind::Ack if is(Defect::AckForgotten) => self.take_back(position),
             SettleKind::Ack => self.finish(position),
-            SettleKind::Reject => self.fail(now, position, Outcome::Rejected { at: now.wall }, cut(how.reason)),
+            SettleKind::Reject => self.fail(now, position, Outcome::Rejected { at: now.wall }, cut(why(how.reason))),
             _ => {
                 let again = how.delay.map_or(Again::Backoff, Again::After);
                 self.nacked(now, position, again, cut(how.reason));
@@ -104,6 +119,11 @@ impl Group {
             let latest = self.extended.get(&(member, number)).map_or(now + LONGEST_LEASE, |(_, latest)| *latest);
             let ends = (now + self.settings.ack_wait).min(latest);
             let extended = held(self, number) && ends > now;
+            #[cfg(feature = "testing")]
+            if is(Defect::ExtendIgnored) {
+                answer(number..number + 1, extended);
+                continue;
+            }
             if extended {
                 let ends = self.begin_lease(ends, member, number);
                 self.extended.insert((member, number), (ends, latest));
@@ -120,11 +140,7 @@ impl Group {
         };
         let taken = if key == 0 { vec![position] } else { self.keys.take_from(key, position) };
         #[cfg(feature = "testing")]
-        let taken = if crate::engine::planted::is(crate::engine::planted::Defect::TakeBackForgotten) {
-            vec![position]
-        } else {
-            taken
-        };
+        let taken = if is(Defect::TakeBackForgotten) { vec![position] } else { taken };
         for position in taken {
             let Some(slot) = self.window.slot(position) else {
                 continue;
@@ -226,7 +242,10 @@ impl Group {
         let Some(subscriber) = self.members.get(&member) else {
             return;
         };
-        for (number, position) in subscriber.deliveries.all_held() {
+        let held = subscriber.deliveries.all_held();
+        #[cfg(feature = "testing")]
+        let held = if is(Defect::LeavingKeeps) { Vec::new() } else { held };
+        for (number, position) in held {
             let still = self.members.get(&member).is_some_and(|m| m.deliveries.position(number).is_some());
             match how {
                 Leaving::Lost if still => self.fail(now, position, Outcome::Lost { at: now.wall }, ""),

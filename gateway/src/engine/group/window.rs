@@ -109,6 +109,14 @@ impl Window {
         self.floor + self.slots.len() as u64
     }
 
+    /// How many positions below `end` are not settled.
+    pub(in crate::engine) fn unsettled(&self, end: Position) -> u64 {
+        let next = self.next();
+        let begun = self.slots.iter().filter(|slot| slot.state != State::Settled).count() as u64;
+        let settled = self.settled.iter().map(|(first, last)| (*last).min(end).saturating_sub((*first).max(next)));
+        begun + end.saturating_sub(next).saturating_sub(settled.sum())
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.slots.len() >= MAX_WINDOW
     }
