@@ -9,7 +9,7 @@
 //! - [`gateway`]: one gateway process, its kill and its restart;
 //! - [`history`]: what was seen from outside; [`seen`]: the same by event and key;
 //! - [`report`]: the same as the library of histories reads it, whose checks are made;
-//! - [`verdict`], [`leases`], [`keys`], [`letters`]: what must hold of it beyond those;
+//! - [`verdict`], [`attempts`], [`keys`], [`letters`]: what must hold of it beyond those;
 //! - [`defects`]: mistakes planted on purpose, to see that they are caught.
 
 #![allow(
@@ -17,6 +17,7 @@
     reason = "indices are made here; a wrong one is a defect of the simulation, which may end"
 )]
 
+mod attempts;
 mod client;
 mod clock;
 pub mod defects;
@@ -25,7 +26,6 @@ mod forged;
 mod gateway;
 mod history;
 mod keys;
-mod leases;
 mod letters;
 mod report;
 mod room;

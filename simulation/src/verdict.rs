@@ -1,15 +1,15 @@
 //! What must hold of a history. What everybody's history can show is left to the
 //! library ([`crate::report`]); what only a simulation knows enough of stands here
-//! and in `leases`, `keys` and `letters`.
+//! and in `attempts`, `keys` and `letters`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use meshwire_proto::Moment;
 
+use crate::attempts::attempts_count_failures_and_deliveries;
 use crate::history::{History, Published, Topic};
 use crate::keys::a_nack_takes_back_what_follows_in_its_key;
-use crate::leases::attempts_count_failures_and_deliveries;
 use crate::letters::{a_nacked_event_waits, what_is_given_up_has_a_cause};
 use crate::report::reports;
 use crate::seen::Seen;
