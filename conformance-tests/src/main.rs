@@ -5,7 +5,7 @@
 //! - [`proxy`], [`peer`], [`wire`]: faults, and a gateway that lies;
 //! - [`play`]: one case from its first step to its last;
 //! - [`trace`], [`expect`], [`grid`]: what is compared, and how it is told;
-//! - [`planted`]: the runner held against mistakes that are known.
+//! - [`planted`], [`spoil`]: the runner and its cases held against mistakes that are known.
 //!
 //! *Invariant:* knows frames from the table in [`wire`] alone, and the client only as a process.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program talks on its standard streams")]
@@ -18,6 +18,7 @@ mod planted;
 mod play;
 mod proxy;
 mod run;
+mod spoil;
 mod testee;
 mod trace;
 mod wire;
@@ -29,7 +30,7 @@ use anyhow::{Context as _, ensure};
 use clap::Parser;
 
 use case::{Case, Cell};
-use grid::{LEGEND, Mark, junit, table, totals};
+use grid::{LEGEND, Mark, Row, junit, table, totals};
 use run::{Folders, Run};
 use testee::Program;
 
@@ -54,6 +55,9 @@ struct Options {
     /// Plant each defect of planted.toml and see that its case catches it.
     #[arg(long)]
     planted: bool,
+    /// Make one expectation of each case wrong, and see that it fails.
+    #[arg(long, conflicts_with_all = ["bless", "planted"])]
+    spoil: bool,
     /// The folder with cases, traces and lists.
     #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR")))]
     folder: PathBuf,
@@ -82,13 +86,21 @@ fn run(options: &Options) -> anyhow::Result<bool> {
         return planted::check(&options.folder, &programs, options.jobs);
     }
     let folders = Folders::below(&options.folder);
-    let cases = case::read_all(&folders.cases)?;
+    let mut cases = case::read_all(&folders.cases)?;
+    if options.spoil {
+        for case in &mut cases {
+            ensure!(spoil::spoil(case), "case {} expects nothing: it proves nothing", case.id);
+        }
+    }
     let chosen = |cell: &Cell<'_>| options.filter.is_empty() || options.filter.iter().any(|f| cell.id().contains(f));
     let cells: Vec<Cell<'_>> = cases.iter().flat_map(Case::cells).filter(chosen).collect();
     ensure!(!cells.is_empty(), "no case has such a name");
     let testees = read_testees(&options.folder, &programs, &options.testee)?;
     let run = Run { folders: &folders, testees: &testees, jobs: options.jobs, bless: options.bless };
     let rows = run.all(&cells)?;
+    if options.spoil {
+        return Ok(report_spoiled(&rows));
+    }
     let names: Vec<String> = testees.iter().map(|testee| testee.name.clone()).collect();
     print!("{}", table(&rows, &names));
     println!("{LEGEND}");
@@ -103,6 +115,17 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     }
     println!("{} cases; {}", cases.len(), totals(&rows));
     Ok(!rows.iter().any(|row| row.mark.is_bad()))
+}
+
+/// Tells which spoiled cells passed; `true` when none did.
+fn report_spoiled(rows: &[Row]) -> bool {
+    let blind: Vec<&Row> =
+        rows.iter().filter(|row| !matches!(row.mark, Mark::Fail(_) | Mark::Skip(_) | Mark::Known(_))).collect();
+    for row in &blind {
+        println!("BLIND    {} {}: it passes with a wrong expectation", row.testee, row.id);
+    }
+    println!("spoiled cells; {} passed, {} failed, 0 skipped", rows.len() - blind.len(), blind.len());
+    blind.is_empty()
 }
 
 #[derive(Debug, serde::Deserialize)]
