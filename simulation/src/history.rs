@@ -8,6 +8,8 @@ use bytes::Bytes;
 use meshwire_proto::Moment;
 use meshwire_proto::wire::admin::DeathReason;
 
+use crate::requests::Question;
+
 /// The topics of every simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Topic {
@@ -129,6 +131,10 @@ pub(crate) struct History {
     pub(crate) log: BTreeMap<Topic, Vec<(u64, Bytes)>>,
     /// Dead letters at the end.
     pub(crate) letters: Vec<Letter>,
+    /// What clients asked each other.
+    pub(crate) questions: BTreeMap<u32, Question>,
+    /// When the simulation was over.
+    pub(crate) ended: Moment,
     /// Found while running.
     pub(crate) complaints: Vec<String>,
     pub(crate) totals: Totals,
@@ -151,12 +157,14 @@ pub struct Totals {
     pub duplicates_refused: u64,
     pub leases_lost: u64,
     pub dead_letters: u64,
+    pub requests: u64,
+    pub answered: u64,
 }
 
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 13] {
+    pub const fn rows(&self) -> [(&'static str, u64); 15] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -171,6 +179,8 @@ impl Totals {
             ("duplicates refused", self.duplicates_refused),
             ("leases lost", self.leases_lost),
             ("dead letters", self.dead_letters),
+            ("requests", self.requests),
+            ("requests answered", self.answered),
         ]
     }
 }
@@ -190,5 +200,7 @@ impl AddAssign for Totals {
         self.duplicates_refused += other.duplicates_refused;
         self.leases_lost += other.leases_lost;
         self.dead_letters += other.dead_letters;
+        self.requests += other.requests;
+        self.answered += other.answered;
     }
 }

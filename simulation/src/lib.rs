@@ -26,6 +26,7 @@ mod history;
 mod keys;
 mod leases;
 mod letters;
+mod requests;
 mod room;
 mod script;
 mod seen;

@@ -12,6 +12,7 @@ use crate::leases::{
     attempts_count_failures_and_deliveries, confirmed_acks_stand, no_event_is_leased_twice, plain_acks_stand,
 };
 use crate::letters::{a_nacked_event_waits, what_is_given_up_is_one_dead_letter};
+use crate::requests::requests_end_once_and_are_handled_at_most_once;
 use crate::seen::Seen;
 
 /// Every broken promise, as a sentence.
@@ -34,6 +35,7 @@ pub(crate) fn judge(history: &History) -> Vec<String> {
         check(&seen, &mut broken);
     }
     what_is_given_up_is_one_dead_letter(&seen, &logs, &mut broken);
+    requests_end_once_and_are_handled_at_most_once(history, &mut broken);
     broken
 }
 
