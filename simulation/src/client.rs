@@ -10,6 +10,7 @@ use meshwire_proto::wire::admin::GroupSettings;
 use meshwire_proto::{ErrorKind, Event, EventLimits, EventView, GroupName, Moment, TopicName};
 
 use crate::history::{Delivered, Given, History, Published, Topic};
+use crate::requests::{self, Answer, Exchange};
 use crate::script::{ACK_WAIT, BACKOFF, IMPATIENT, MAX_FAILURES, Role};
 
 /// Keys that events may have.
@@ -42,6 +43,8 @@ pub(crate) struct Wanted {
     pub(crate) bytes: BytesMut,
     /// To be settled then.
     pub(crate) work: Vec<(Moment, Work)>,
+    /// Questions of others to be answered then.
+    pub(crate) answers: Vec<Answer>,
 }
 
 /// When something is seen.
@@ -73,6 +76,7 @@ pub(crate) struct Client {
     confirms: BTreeMap<u64, (u8, u32, Option<usize>)>,
     next_token: u64,
     mine: Vec<u32>,
+    pub(crate) exchange: Exchange,
 }
 
 impl Client {
@@ -96,8 +100,10 @@ impl Client {
             confirms: BTreeMap::new(),
             next_token: 1,
             mine: Vec::new(),
+            exchange: Exchange::default(),
         };
         if let Role::Consumer(group) = role {
+            requests::serve(&mut client.session, rng);
             for topic in Topic::ALL {
                 client.subscribe(topic, group, rng);
             }
@@ -259,7 +265,7 @@ impl Client {
                 _ => history.complaints.push(format!("client {}: a subscription ended: {failure:?}", self.index)),
             },
             Output::Failed(failure) => history.complaints.push(format!("client {} failed: {failure:?}", self.index)),
-            _ => {}
+            other => wanted.answers.extend(self.exchange.found_out(now, &mut self.session, other, history, rng)),
         }
     }
 

@@ -9,6 +9,8 @@ use meshwire_proto::Moment;
 use meshwire_proto::frame::SettleKind;
 use meshwire_proto::wire::admin::DeathReason;
 
+use crate::requests::Question;
+
 /// The topics of every simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Topic {
@@ -146,6 +148,10 @@ pub(crate) struct History {
     pub(crate) log: BTreeMap<Topic, Vec<(u64, Bytes)>>,
     /// Dead letters at the end.
     pub(crate) letters: Vec<Letter>,
+    /// What clients asked each other.
+    pub(crate) questions: BTreeMap<u32, Question>,
+    /// When the simulation was over.
+    pub(crate) ended: Moment,
     /// Found while running.
     pub(crate) complaints: Vec<String>,
     pub(crate) totals: Totals,
@@ -169,12 +175,14 @@ pub struct Totals {
     pub leases_lost: u64,
     pub dead_letters: u64,
     pub redriven: u64,
+    pub requests: u64,
+    pub answered: u64,
 }
 
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 14] {
+    pub const fn rows(&self) -> [(&'static str, u64); 16] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -190,6 +198,8 @@ impl Totals {
             ("leases lost", self.leases_lost),
             ("dead letters", self.dead_letters),
             ("redriven", self.redriven),
+            ("requests", self.requests),
+            ("requests answered", self.answered),
         ]
     }
 }
@@ -210,5 +220,7 @@ impl AddAssign for Totals {
         self.leases_lost += other.leases_lost;
         self.dead_letters += other.dead_letters;
         self.redriven += other.redriven;
+        self.requests += other.requests;
+        self.answered += other.answered;
     }
 }

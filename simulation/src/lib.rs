@@ -28,6 +28,7 @@ mod history;
 mod keys;
 mod letters;
 mod report;
+mod requests;
 mod room;
 mod script;
 mod seen;

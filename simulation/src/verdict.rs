@@ -12,6 +12,7 @@ use crate::history::{History, Published, Topic};
 use crate::keys::a_nack_takes_back_what_follows_in_its_key;
 use crate::letters::{a_nacked_event_waits, what_is_given_up_has_a_cause};
 use crate::report::reports;
+use crate::requests::requests_end_once_and_are_handled_at_most_once;
 use crate::seen::Seen;
 
 /// Every broken promise, as a sentence.
@@ -30,6 +31,7 @@ pub(crate) fn judge(history: &History) -> Vec<String> {
         check(&seen, &mut broken);
     }
     what_is_given_up_has_a_cause(&seen, &logs, &mut broken);
+    requests_end_once_and_are_handled_at_most_once(history, &mut broken);
     broken
 }
 

@@ -75,6 +75,8 @@ impl World {
             let wait = self.some(self.script.wire_delay);
             self.after(wait, Event::Closed { wire, to: End::Gateway });
         }
+        let abandoned = self.history.questions.values_mut().filter(|q| q.by.0 == index && q.ended.is_empty());
+        abandoned.for_each(|q| q.abandoned = true);
         self.clients[index] = Client::new(index, role, life, &mut self.rng);
         self.clients[index].tick = tick;
         self.pump_client(index);

@@ -7,11 +7,11 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// A reply: its number, whether it has an event, and how it ends the request.
 type Replied = (u64, bool, Option<Result<(), Failure>>);
 
-fn ask(stream: Option<u32>, retry: bool) -> RequestSpec {
+pub(super) fn ask(stream: Option<u32>, retry: bool) -> RequestSpec {
     RequestSpec { topic: topic("quote"), event: Bytes::from_static(b"question"), timeout: TIMEOUT, stream, retry }
 }
 
-fn serve() -> ServeSpec {
+pub(super) fn serve() -> ServeSpec {
     ServeSpec { topic: topic("quote"), group: None, max_events: 256, max_bytes: 8 << 20 }
 }
 
@@ -19,7 +19,7 @@ fn reply(number: u64, event: &'static [u8], end: bool) -> wire::Reply {
     wire::Reply { number, end, event: Bytes::from_static(event), ..wire::Reply::default() }
 }
 
-fn done(event: &'static [u8]) -> TaskReply {
+pub(super) fn done(event: &'static [u8]) -> TaskReply {
     TaskReply { event: Some(Bytes::from_static(event)), end: Some(Ok(())) }
 }
 
