@@ -19,6 +19,10 @@ pub enum Defect {
     LetterForgotten,
     /// Nacked events come again at once.
     DelayIgnored,
+    /// A request whose responder is lost goes to another one, allowed or not.
+    RequestGivenTwice,
+    /// Some replies go to another request of the same requester.
+    ReplyMisdirected,
 }
 
 thread_local! {
