@@ -21,11 +21,13 @@ pub enum Planted {
     FailuresForgotten,
     LetterForgotten,
     DelayIgnored,
+    RequestGivenTwice,
+    ReplyMisdirected,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -39,6 +41,8 @@ impl Planted {
         Self::FailuresForgotten,
         Self::LetterForgotten,
         Self::DelayIgnored,
+        Self::RequestGivenTwice,
+        Self::ReplyMisdirected,
     ];
 
     /// In words.
@@ -58,6 +62,8 @@ impl Planted {
             Self::FailuresForgotten => "failures forgotten at restart",
             Self::LetterForgotten => "an event given up without a dead letter",
             Self::DelayIgnored => "a nack's delay ignored",
+            Self::RequestGivenTwice => "a request given to a second responder",
+            Self::ReplyMisdirected => "a reply to another request",
         }
     }
 }
@@ -79,6 +85,8 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::FailuresForgotten) => Some(engine::Defect::FailuresForgotten),
         Some(Planted::LetterForgotten) => Some(engine::Defect::LetterForgotten),
         Some(Planted::DelayIgnored) => Some(engine::Defect::DelayIgnored),
+        Some(Planted::RequestGivenTwice) => Some(engine::Defect::RequestGivenTwice),
+        Some(Planted::ReplyMisdirected) => Some(engine::Defect::ReplyMisdirected),
         _ => None,
     });
     defect::set(match planted {

@@ -9,6 +9,7 @@ use meshwire_proto::frame::SettleKind;
 use meshwire_proto::{Event, Moment};
 
 use crate::history::{Delivered, Disaster, Ended, Given, History, Published, Settled, Topic};
+use crate::requests::Question;
 use crate::verdict::judge;
 
 fn ms(at: u64) -> Moment {
@@ -180,4 +181,54 @@ fn what_follows_a_nacked_event_in_its_key_comes_again() {
 fn a_panic_is_a_broken_promise() {
     let outcome = crate::panics_found(|| panic!("position {} of none", 7));
     assert_eq!(outcome.broken, ["it panicked: position 7 of none"]);
+}
+
+/// A question of client 0 that was answered after 40 ms, in three parts.
+fn asked() -> (History, Question) {
+    let question = Question {
+        by: (0, 0),
+        deadline: ms(1000),
+        parts: 3,
+        retry: false,
+        handled: 1,
+        got: vec![0, 1, 2],
+        ended: vec![(ms(40), None)],
+        abandoned: false,
+    };
+    (History { ended: ms(5000), ..History::default() }, question)
+}
+
+#[test]
+fn a_request_ends_once_in_time_and_whole() {
+    use meshwire_proto::ErrorKind;
+    type Change = fn(&mut Question);
+    let wrong: [(Change, &str); 8] = [
+        (|q| q.handled = 2, "was handled 2 times"),
+        (|q| q.got = vec![0, 2, 1], "got the parts [0, 2, 1]"),
+        (|q| q.got = vec![0, 1], "ended well with [0, 1]"),
+        (|q| q.ended = vec![], "did not end"),
+        (|q| q.ended = vec![(ms(1001), None)], "and was due by"),
+        (|q| q.ended = vec![(ms(40), None); 2], "ended 2 times"),
+        (|q| q.ended = vec![(ms(40), Some(ErrorKind::Invalid))], "ended with INVALID"),
+        (|q| q.ended = vec![(ms(40), Some(ErrorKind::Busy))], "was refused with BUSY and handled"),
+    ];
+    for (change, part) in wrong {
+        let (mut history, mut question) = asked();
+        change(&mut question);
+        history.questions.insert(1, question);
+        refused(&history, part);
+    }
+    let right: [Change; 5] = [
+        |_| {},
+        |q| (q.retry, q.handled) = (true, 2),
+        |q| (q.got, q.ended) = (vec![0], vec![(ms(1000), Some(ErrorKind::Timeout))]),
+        |q| (q.ended, q.abandoned) = (vec![], true),
+        |q| (q.ended, q.deadline) = (vec![], ms(5000)),
+    ];
+    for change in right {
+        let (mut history, mut question) = asked();
+        change(&mut question);
+        history.questions.insert(1, question);
+        passes(&history);
+    }
 }

@@ -91,6 +91,8 @@ fn several_responders_share_the_requests_and_a_signal_ends_them_with_what_they_h
     let mut answers: Vec<String> = (0..4).map(|_| gateway.run(&["request", "t", "--data", "x"]).out).collect();
     answers.sort();
     assert_eq!(answers, ["a\n", "a\n", "b\n", "b\n"]);
+    let streamed = gateway.run(&["request", "t", "--data", "x", "--stream"]);
+    assert!(matches!(streamed.out.as_str(), "a\n" | "b\n") && streamed.code == Some(0), "{streamed:?}");
     for responder in responders {
         responder.signal(rustix::process::Signal::TERM);
         assert_eq!(responder.end().code, Some(0));

@@ -134,6 +134,10 @@ impl Driver {
                     grant(flow, events);
                 }
             }
+            Output::ReplyRefused(failure) => {
+                let error = Error::from_failure("reply", &failure);
+                tracing::warn!(%error, "the gateway refused a reply; the requester is told");
+            }
             Output::ServeEnded { serve, failure } => {
                 let Some(serving) = self.exchange.serves.remove(&serve) else { return };
                 let error = Error::from_failure("serve", &failure);

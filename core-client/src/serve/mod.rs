@@ -109,11 +109,8 @@ impl<S: Future<Output = ()>> Serve<S> {
         F: AsyncFn(&Request) -> Result<Event, E>,
         E: Display,
     {
-        self.run_stream(async |request: &Request, replies: &ReplySender| {
-            let event = handler(request).await.map_err(|e| e.to_string())?;
-            replies.send(event).await.map_err(|e| e.to_string())
-        })
-        .await
+        let mesh = self.mesh.clone();
+        self.attend(|task| answer_once(&mesh, &handler, task)).await
     }
 
     /// As [`run`](Self::run), for handlers that give any number of replies: [`ReplySender::send`]
@@ -130,6 +127,12 @@ impl<S: Future<Output = ()>> Serve<S> {
         F: AsyncFn(&Request, &ReplySender) -> Result<(), E>,
         E: Display,
     {
+        let mesh = self.mesh.clone();
+        self.attend(|task| answer(&mesh, &handler, task)).await
+    }
+
+    /// Serves, with a future for each request.
+    async fn attend<A: Future<Output = ()>>(self, begin: impl Fn(Task) -> A) -> Result<()> {
         let context = |error: Error| error.during("serve").with("topic", self.topic.clone());
         let spec = self.spec().map_err(context)?;
         let inbox = Arc::new(ServeInbox::default());
@@ -140,7 +143,7 @@ impl<S: Future<Output = ()>> Serve<S> {
         let serving = Serving { mesh: self.mesh.clone(), inbox, concurrency };
         answer.await.unwrap_or_else(|_| Err(Error::closed("serve"))).map_err(context)?;
         tracing::info!(topic = self.topic, "serving requests");
-        serving.run(self.stop, handler).await.map_err(|e| e.during("serve").with("topic", self.topic.clone()))
+        serving.run(self.stop, begin).await.map_err(|e| e.during("serve").with("topic", self.topic.clone()))
     }
 
     fn spec(&self) -> Result<ServeSpec> {
@@ -165,10 +168,9 @@ struct Serving {
 }
 
 impl Serving {
-    async fn run<F, E>(self, stop: impl Future<Output = ()>, handler: F) -> Result<()>
+    async fn run<A>(self, stop: impl Future<Output = ()>, begin: impl Fn(Task) -> A) -> Result<()>
     where
-        F: AsyncFn(&Request, &ReplySender) -> Result<(), E>,
-        E: Display,
+        A: Future<Output = ()>,
     {
         let mut running = FuturesUnordered::new();
         tokio::pin!(stop);
@@ -181,7 +183,7 @@ impl Serving {
                 () = &mut stop, if open => open = self.stop(),
                 Some(()) = running.next() => {}
                 next = poll_fn(|cx| self.inbox.poll_next(has_room, cx)), if open => match next {
-                    Ok(task) => running.push(handle(&self.mesh, &handler, task)),
+                    Ok(task) => running.push(begin(task)),
                     Err(end) => {
                         open = self.stop();
                         if let End::Error(error) = end {
@@ -210,17 +212,43 @@ impl Drop for Serving {
     }
 }
 
-async fn handle<F, E>(mesh: &Mesh, handler: &F, task: Task)
+async fn answer<F, E>(mesh: &Mesh, handler: &F, task: Task)
 where
     F: AsyncFn(&Request, &ReplySender) -> Result<(), E>,
     E: Display,
 {
-    let (request, replies) = match task.read(mesh) {
-        Ok(read) => read,
-        Err(error) => return task.fail(ErrorKind::ResponderFailed, error.message()),
-    };
+    match task.read(mesh) {
+        Err(error) => task.fail(ErrorKind::ResponderFailed, error.message()),
+        Ok((request, replies)) => {
+            let work = async { handler(&request, &replies).await.map_err(|e| e.to_string()) };
+            see_to_its_end(&task, &request, work).await;
+        }
+    }
+}
+
+/// A future of its own, and not [`answer`] around another closure: of that the compiler
+/// does not see that it may go to another thread.
+async fn answer_once<F, E>(mesh: &Mesh, handler: &F, task: Task)
+where
+    F: AsyncFn(&Request) -> Result<Event, E>,
+    E: Display,
+{
+    match task.read(mesh) {
+        Err(error) => task.fail(ErrorKind::ResponderFailed, error.message()),
+        Ok((request, replies)) => {
+            let work = async {
+                let event = handler(&request).await.map_err(|e| e.to_string())?;
+                replies.send(event).await.map_err(|e| e.to_string())
+            };
+            see_to_its_end(&task, &request, work).await;
+        }
+    }
+}
+
+/// Ends a request as its handler does, or when nobody waits any more.
+async fn see_to_its_end(task: &Task, request: &Request, work: impl Future<Output = Result<(), String>>) {
     // The request is only read by the handler, and failed after a panic.
-    let handling = AssertUnwindSafe(async { handler(&request, &replies).await }).catch_unwind();
+    let handling = AssertUnwindSafe(work).catch_unwind();
     let handled = tokio::select! {
         biased;
         handled = handling => handled,
@@ -228,14 +256,10 @@ where
     };
     let problem = match handled {
         Ok(Ok(())) => return task.done(),
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(problem)) => problem,
         Err(panic) => panic_text(&*panic),
     };
-    tracing::warn!(
-        topic = request.topic(),
-        id = request.event().id(),
-        problem = problem.as_str(),
-        "the handler failed; the requester is told"
-    );
+    let id = request.event().id().to_owned();
+    tracing::warn!(topic = request.topic(), id, problem, "the handler failed; the requester is told");
     task.fail(ErrorKind::ResponderFailed, &problem);
 }

@@ -148,6 +148,8 @@ pub enum Output {
         /// So many more.
         events: u32,
     },
+    /// The gateway refused a reply; the requester was told why it gets none.
+    ReplyRefused(Failure),
     /// The gateway refused what serves, or ended it.
     ServeEnded {
         /// Which.

@@ -187,6 +187,8 @@ impl Session {
             self.refused(now, failure);
         } else if error.subscription > 0 {
             self.subscription_ended(error.subscription, failure);
+        } else if error.operation == "reply" {
+            self.output.push_back(Output::ReplyRefused(failure));
         }
     }
 }

@@ -350,3 +350,22 @@ async fn a_gateway_that_refuses_ends_serving_with_its_word() {
     let error = mesh.serve("quote").concurrency(0).run(upper).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
+
+#[tokio::test(start_paused = true)]
+async fn serving_may_be_a_task_of_its_own() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let serving = mesh.clone();
+    let task = tokio::spawn(async move {
+        let serve = serving.serve("quote").concurrency(4);
+        serve.run(async |request: &Request| upper(request).await).await
+    });
+    let subscription = gateway.subscribe().await.subscription;
+    gateway.ask(1, subscription, None).await;
+    assert_eq!(text(&gateway.said().await), "QUESTION");
+    task.abort();
+    let many = async move {
+        let answer = async |_: &Request, replies: &ReplySender| replies.send(Event::text("t", "1")).await;
+        mesh.serve("report").run_stream(answer).await
+    };
+    tokio::spawn(many).abort();
+}

@@ -42,10 +42,14 @@ pub enum Defect {
     PurgeForgotten,
     /// Why an event was rejected is not kept.
     ReasonForgotten,
+    /// A request whose responder is lost goes to another one, allowed or not.
+    RequestGivenTwice,
+    /// Some replies go to another request of the same requester.
+    ReplyMisdirected,
 }
 
 impl Defect {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 20] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -64,6 +68,8 @@ impl Defect {
         Self::RedriveForgotten,
         Self::PurgeForgotten,
         Self::ReasonForgotten,
+        Self::RequestGivenTwice,
+        Self::ReplyMisdirected,
     ];
 
     /// The defect of that name, as it is written here.

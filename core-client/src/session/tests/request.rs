@@ -283,6 +283,14 @@ fn a_request_for_nobody_or_twice_is_a_protocol_error() {
 }
 
 #[test]
+fn a_reply_that_the_gateway_refuses_is_told() {
+    let mut scene = ready();
+    let (code, operation) = (ErrorKind::TooLarge.number(), "reply".to_owned());
+    scene.receive(&ServerFrame::Error(wire::Error { code, operation, ..wire::Error::default() }));
+    assert!(matches!(scene.outputs().as_slice(), [Output::ReplyRefused(f)] if f.kind == ErrorKind::TooLarge));
+}
+
+#[test]
 fn a_gateway_that_refuses_to_be_served_is_heard() {
     let mut scene = ready();
     let serve = scene.session.serve(serve());

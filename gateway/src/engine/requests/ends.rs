@@ -67,7 +67,7 @@ impl Requests {
         let Some(request) = self.requests.get(&address) else {
             return;
         };
-        if request.asked.retry
+        if request.asked.may_be_given_again()
             && !request.answered
             && let Ok(member) = self.choose(&request.asked)
         {

@@ -62,6 +62,25 @@ pub struct Asked {
     pub event: Bytes,
 }
 
+impl Asked {
+    fn may_be_given_again(&self) -> bool {
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::RequestGivenTwice) {
+            return true;
+        }
+        self.retry
+    }
+}
+
+/// The requester's number of a request that is replied to.
+fn to_number(address: Address) -> u64 {
+    #[cfg(feature = "testing")]
+    if super::planted::is(super::planted::Defect::ReplyMisdirected) && address.1.is_multiple_of(4) {
+        return address.1 - 1;
+    }
+    address.1
+}
+
 /// Why a request was not taken, or how it failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -307,7 +326,7 @@ impl Requests {
             event: request.asked.event.clone(),
         };
         let bytes = request.asked.event.len() as u64;
-        if !request.asked.retry {
+        if !request.asked.may_be_given_again() {
             request.asked.event = Bytes::new();
         }
         let stream = request.asked.stream.is_some();
@@ -372,7 +391,8 @@ impl Requests {
             self.release(peer, number);
             self.close(address);
         }
-        let frame = wire::Reply { number: address.1, reply_to: Bytes::new(), end, ..reply };
+        let number = to_number(address);
+        let frame = wire::Reply { number, reply_to: Bytes::new(), end, ..reply };
         self.out.push_back(Told { to: address.0, about: address, frame: ServerFrame::Reply(frame) });
         Ok(())
     }
