@@ -165,7 +165,7 @@ mod tests {
         let bytes = encode(&SERVER, frame.as_object().unwrap()).unwrap();
         assert_eq!(serde_json::Value::from(decode(&SERVER, &bytes).unwrap()), frame);
         // Field 5 (deliver) and in it field 1 (a run), both with their lengths.
-        assert_eq!(bytes.first_chunk(), Some(&[0x2A, 29, 0x0A, 27]));
+        assert_eq!(bytes.first_chunk(), Some(&[0x2A, 32, 0x0A, 30]));
     }
 
     #[test]
