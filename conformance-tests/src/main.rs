@@ -25,6 +25,7 @@ mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
@@ -52,6 +53,9 @@ struct Options {
     /// Cells at once.
     #[arg(long, value_name = "N", default_value_t = 8)]
     jobs: usize,
+    /// Milliseconds that a step may take that does not say.
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    patience_ms: u64,
     /// Plant each defect of planted.toml and see that its case catches it.
     #[arg(long)]
     planted: bool,
@@ -96,7 +100,13 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     let cells: Vec<Cell<'_>> = cases.iter().flat_map(Case::cells).filter(chosen).collect();
     ensure!(!cells.is_empty(), "no case has such a name");
     let testees = read_testees(&options.folder, &programs, &options.testee)?;
-    let run = Run { folders: &folders, testees: &testees, jobs: options.jobs, bless: options.bless };
+    let run = Run {
+        folders: &folders,
+        testees: &testees,
+        jobs: options.jobs,
+        patience: Duration::from_millis(options.patience_ms),
+        bless: options.bless,
+    };
     let rows = run.all(&cells)?;
     if options.spoil {
         return Ok(report_spoiled(&rows));

@@ -9,6 +9,9 @@ use std::thread;
 
 use anyhow::{Context as _, ensure};
 
+/// Most runs wait in vain, as they should; the runs without a defect show that it is enough.
+const PATIENCE_MS: &str = "4000";
+
 /// The list of defects.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,7 +46,7 @@ impl Programs {
     /// One case in a runner of its own: the environment names the defect.
     fn play(&self, case: &str, defect: Option<&str>) -> anyhow::Result<Ended> {
         let mut command = Command::new(&self.runner);
-        command.args(["--testee", "planted", "--filter", &format!("{case}/")]);
+        command.args(["--testee", "planted", "--filter", &format!("{case}/"), "--patience-ms", PATIENCE_MS]);
         command.env("MESHWIRE_BIN", &self.gateway).env_remove("MESHWIRE_PLANTED").stdin(Stdio::null());
         if let Some(defect) = defect {
             command.env("MESHWIRE_PLANTED", defect);

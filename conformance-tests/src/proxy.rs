@@ -262,3 +262,71 @@ fn send(shared: &Shared, mut to: &TcpStream, bytes: &[u8]) -> std::io::Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use super::{Fault, From, Proxy, Trigger};
+    use crate::wire::PREFACE;
+
+    /// A client and a gateway with the proxy between them.
+    fn both() -> (Proxy, TcpStream, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let proxy = Proxy::start(listener.local_addr().unwrap()).unwrap();
+        let client = TcpStream::connect(proxy.address()).unwrap();
+        let gateway = listener.accept().unwrap().0;
+        (proxy, client, gateway)
+    }
+
+    fn read(stream: &mut TcpStream, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Preface, and a ping.
+    fn stream() -> Vec<u8> {
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend_from_slice(&[2, 0, 0, 0, 0x6A, 0]);
+        bytes
+    }
+
+    #[test]
+    fn bytes_pass_both_ways_also_one_by_one() {
+        let (proxy, mut client, mut gateway) = both();
+        proxy.set_road(|road| road.slice = 1);
+        client.write_all(&stream()).unwrap();
+        assert_eq!(read(&mut gateway, 14), stream());
+        gateway.write_all(&PREFACE).unwrap();
+        assert_eq!(read(&mut client, 8), PREFACE);
+    }
+
+    #[test]
+    fn a_fault_waits_for_its_frame_and_lets_only_so_much_of_it_pass() {
+        let (proxy, mut client, mut gateway) = both();
+        let fault = Trigger { from: From::Client, frame: "ping".to_owned(), nth: 1, pass: Some(3), fault: Fault::Cut };
+        proxy.arm(fault);
+        assert!(!proxy.struck(Duration::ZERO));
+        client.write_all(&stream()).unwrap();
+        let mut passed = Vec::new();
+        gateway.read_to_end(&mut passed).unwrap();
+        assert_eq!(Some(passed.as_slice()), stream().get(..11));
+        assert!(proxy.struck(Duration::from_secs(10)));
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_half_closed_connection_still_takes_what_the_client_says() {
+        let (proxy, mut client, mut gateway) = both();
+        client.write_all(&PREFACE).unwrap();
+        assert_eq!(read(&mut gateway, 8), PREFACE);
+        proxy.strike(Fault::HalfClose);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        client.write_all(&[2, 0, 0, 0, 0x6A, 0]).unwrap();
+        assert_eq!(read(&mut gateway, 6), [2, 0, 0, 0, 0x6A, 0]);
+    }
+}

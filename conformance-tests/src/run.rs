@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -34,6 +34,8 @@ pub(crate) struct Run<'a> {
     pub(crate) testees: &'a [Program],
     /// Cells at once. Most of a cell is waiting.
     pub(crate) jobs: usize,
+    /// What a step may take that does not say.
+    pub(crate) patience: Duration,
     /// Writes traces instead of comparing them.
     pub(crate) bless: bool,
 }
@@ -66,7 +68,7 @@ impl Run<'_> {
 
     fn row(&self, cell: Cell<'_>, program: &Program, known: &[(String, String)]) -> Row {
         let began = Instant::now();
-        let (mark, logs) = match play(cell, program) {
+        let (mark, logs) = match play(cell, program, self.patience) {
             Played::Through(trace) => {
                 let compared = self.compare(cell, &trace);
                 (compared.unwrap_or_else(|problem| Mark::Fail(format!("{problem:#}"))), String::new())

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
-use super::{Play, WITHIN, fill, millis, text};
+use super::{Play, fill, millis, text};
 use crate::case::Step;
 use crate::expect::differs;
 
@@ -50,7 +50,7 @@ impl Play {
         if let Some(expected) = step.get("until") {
             return self.until(&command, expected, step);
         }
-        let answer = self.call(&command, millis(step, "within_ms").unwrap_or(WITHIN))?;
+        let answer = self.call(&command, self.within(step))?;
         self.judge(op, step, &answer)
     }
 
@@ -58,7 +58,7 @@ impl Play {
     pub(super) fn finish(&mut self, step: &Step) -> anyhow::Result<()> {
         let name = text(step, "of")?;
         let (id, begun) = self.begun.remove(name).with_context(|| format!("nothing was begun as {name:?}"))?;
-        let answer = self.answer(id, millis(step, "within_ms").unwrap_or(WITHIN))?;
+        let answer = self.answer(id, self.within(step))?;
         self.judge(text(&begun, "op")?, step, &answer)
     }
 
@@ -92,7 +92,7 @@ impl Play {
 
     /// Asks until the answer is as expected.
     fn until(&mut self, command: &Value, expected: &Value, step: &Step) -> anyhow::Result<()> {
-        let within = millis(step, "within_ms").unwrap_or(WITHIN);
+        let within = self.within(step);
         let until = Instant::now() + within;
         loop {
             let answer = self.call(command, within)?;

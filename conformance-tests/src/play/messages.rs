@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
-use super::{Play, WITHIN, fill, millis, text};
+use super::{Play, fill, millis, text};
 use crate::case::Step;
 use crate::expect::differs;
 use crate::testee::Line;
@@ -21,7 +21,7 @@ impl Play {
             (None, Some(form)) => fill(form)?,
             (None, None) => bail!("receive needs `expect` or `fill`"),
         };
-        let within = millis(step, "within_ms").unwrap_or(WITHIN);
+        let within = self.within(step);
         let until = Instant::now() + within;
         let from_one = step.get("from_one").and_then(Value::as_bool).unwrap_or_default();
         let in_order = (from_one || on.len() == 1) && step.get("order").is_none_or(|order| order != "any");
@@ -85,7 +85,7 @@ impl Play {
     pub(super) fn told(&mut self, step: &Step) -> anyhow::Result<()> {
         let on = text(step, "on")?.to_owned();
         let expected = step.get("expect").cloned().unwrap_or_else(|| json!({}));
-        let within = millis(step, "within_ms").unwrap_or(WITHIN);
+        let within = self.within(step);
         let mut last = String::new();
         let found = self.wait(within, |play| {
             while let Some(value) = play.told.get_mut(&on).and_then(std::collections::VecDeque::pop_front) {

@@ -20,9 +20,6 @@ use crate::testee::{Line, Program, Testee};
 use crate::trace::Trace;
 use world::World;
 
-/// How long a step may take that does not say.
-const WITHIN: Duration = Duration::from_secs(10);
-
 /// How playing a cell ended.
 #[derive(Debug)]
 pub(crate) enum Played {
@@ -36,6 +33,7 @@ pub(crate) enum Played {
 
 /// A cell in the middle of being played.
 struct Play {
+    patience: Duration,
     testee: Testee,
     world: World,
     trace: Trace,
@@ -54,8 +52,8 @@ struct Play {
     acted: Instant,
 }
 
-/// Plays a cell once.
-pub(crate) fn play(cell: Cell<'_>, program: &Program) -> Played {
+/// Plays a cell once; `patience` is what a step may take that does not say.
+pub(crate) fn play(cell: Cell<'_>, program: &Program, patience: Duration) -> Played {
     let failed = |why: anyhow::Error, logs| Played::Failed { why: format!("{why:#}"), logs };
     let started = World::start(cell).and_then(|world| Ok((world, Testee::start(program)?)));
     let (world, testee) = match started {
@@ -63,6 +61,7 @@ pub(crate) fn play(cell: Cell<'_>, program: &Program) -> Played {
         Err(why) => return failed(why, String::new()),
     };
     let mut play = Play {
+        patience,
         testee,
         world,
         trace: Trace::default(),
@@ -86,7 +85,7 @@ pub(crate) fn play(cell: Cell<'_>, program: &Program) -> Played {
 impl Play {
     /// Every step; gives what the testee lacks.
     fn through(&mut self, cell: Cell<'_>) -> anyhow::Result<Option<String>> {
-        let hello = self.call(&json!({"op": "hello", "runner": "1"}), WITHIN)?;
+        let hello = self.call(&json!({"op": "hello", "runner": "1"}), self.patience)?;
         let caps = hello.pointer("/ok/caps").and_then(Value::as_array).context("hello was answered without caps")?;
         if let Some(lacks) = cell.case.needs.iter().find(|need| !caps.iter().any(|cap| cap == need.as_str())) {
             return Ok(Some(lacks.clone()));
@@ -105,6 +104,11 @@ impl Play {
             bail!("no step expected this on {on}: {}", line.value);
         }
         Ok(None)
+    }
+
+    /// How long a step may take.
+    fn within(&self, step: &Step) -> Duration {
+        millis(step, "within_ms").unwrap_or(self.patience)
     }
 
     const fn id(&mut self) -> u64 {

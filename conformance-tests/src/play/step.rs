@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Map, Value, json};
 
-use super::{Play, WITHIN, millis, text};
+use super::{Play, text};
 use crate::case::Step;
 use crate::expect::differs;
 use crate::peer::Frame;
@@ -47,6 +47,7 @@ impl Play {
     }
 
     fn proxy(&mut self, verb: &str, step: &Step) -> anyhow::Result<()> {
+        let within = self.within(step);
         let proxy = &self.world.real()?.proxy;
         let number = |name: &str| step.get(name).and_then(Value::as_u64).unwrap_or_default();
         match verb {
@@ -59,7 +60,6 @@ impl Play {
             "split" => proxy.set_road(|road| road.slice = usize::try_from(number("bytes")).unwrap_or(1)),
             "arm" => proxy.arm(trigger(step)?),
             "struck" => {
-                let within = millis(step, "within_ms").unwrap_or(WITHIN);
                 ensure!(proxy.struck(within), "the frame that was waited for did not come");
             }
             _ => bail!("there is no op proxy.{verb}"),
@@ -68,7 +68,7 @@ impl Play {
     }
 
     fn peer(&mut self, verb: &str, step: &Step) -> anyhow::Result<()> {
-        let within = millis(step, "within_ms").unwrap_or(WITHIN);
+        let within = self.within(step);
         match verb {
             "accept" => self.world.peer()?.accept(within),
             "login" => self.login(step),
@@ -99,9 +99,10 @@ impl Play {
 
     /// A login that goes well, but for what the step says.
     fn login(&mut self, step: &Step) -> anyhow::Result<()> {
+        let within = self.patience;
         let peer = self.world.peer()?;
-        peer.accept(WITHIN)?;
-        let begun = peer.read(WITHIN)?.context("the testee hung up")?;
+        peer.accept(within)?;
+        let begun = peer.read(within)?.context("the testee hung up")?;
         ensure!(begun.name == "preface", "{} came before the preface", begun.name);
         peer.send_bytes(&PREFACE)?;
         self.expect_frame("hello", step)?;
@@ -122,7 +123,7 @@ impl Play {
     }
 
     fn expect_frame(&mut self, name: &str, step: &Step) -> anyhow::Result<()> {
-        let within = millis(step, "within_ms").unwrap_or(WITHIN);
+        let within = self.within(step);
         let frame = self.world.peer()?.read(within)?.context("the testee hung up")?;
         ensure!(frame.name == name, "{} {} instead of {name}", frame.name, Value::from(frame.fields));
         let fields = Value::from(frame.fields);
@@ -135,7 +136,7 @@ impl Play {
 
     /// The testee ends the connection; what it says before does not matter.
     fn hung_up(&mut self, step: &Step) -> anyhow::Result<()> {
-        let within = millis(step, "within_ms").unwrap_or(WITHIN);
+        let within = self.within(step);
         while let Some(Frame { .. }) = self.world.peer()?.read(within)? {}
         self.trace.add("peer", "sees the end", &json!({}));
         Ok(())
