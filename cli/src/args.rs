@@ -3,7 +3,11 @@
 use clap::{Parser, Subcommand};
 use meshwire_proto::{GroupName, TopicName};
 
+use crate::dead_letters::DeadLetters;
+use crate::groups::Groups;
 use crate::publish::Publish;
+use crate::reply::Reply;
+use crate::request::Request;
 use crate::serve::Serve;
 use crate::subscribe::Subscribe;
 use crate::topics::Topics;
@@ -21,6 +25,8 @@ Examples:
   meshwire serve --memory
   meshwire pub orders --data '{\"id\": 1}' --type order.created
   meshwire sub orders --group billing
+  meshwire reply quote --exec ./quote &
+  meshwire request quote --data '{\"sku\": 1}'
 
 Exit codes: 0 done, 1 some failed, 2 wrong arguments, or all input is wrong, 3 gateway unreachable,
 4 refused by the gateway; `meshwire pub --help` and `meshwire sub --help` say what counts when failures are mixed";
@@ -30,7 +36,11 @@ pub(crate) enum Command {
     Serve(Serve),
     Pub(Publish),
     Sub(Subscribe),
+    Request(Request),
+    Reply(Reply),
     Topics(Topics),
+    Groups(Groups),
+    DeadLetters(DeadLetters),
 }
 
 /// A valid topic name, else the rule.

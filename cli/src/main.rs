@@ -10,11 +10,15 @@ use clap::Parser as _;
 mod allocator;
 mod args;
 mod config;
+mod dead_letters;
 mod events;
 mod exit;
+mod groups;
 mod logs;
 mod output;
 mod publish;
+mod reply;
+mod request;
 mod serve;
 mod server;
 mod stop;
@@ -46,7 +50,11 @@ fn run(command: Command) -> Result<Exit, Failure> {
             Command::Serve(serve) => serve.run(stop).await,
             Command::Pub(publish) => publish.run(stop).await,
             Command::Sub(subscribe) => subscribe.run(stop).await,
+            Command::Request(request) => request.run(stop).await,
+            Command::Reply(reply) => reply.run(stop).await,
             Command::Topics(topics) => topics.run(stop).await,
+            Command::Groups(groups) => groups.run(stop).await,
+            Command::DeadLetters(letters) => letters.run(stop).await,
         }
     });
     // A write that nobody reads may still be stuck: do not wait for it.

@@ -12,6 +12,13 @@ pub(crate) fn write(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// As [`write`], for what may not be text.
+pub(crate) fn write_bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
 /// How often [`reader_gone`] looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 

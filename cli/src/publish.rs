@@ -8,13 +8,12 @@ use std::task::{Context, Poll, Waker};
 use clap::{ArgGroup, Args};
 use meshwire::{ErrorKind, Event, Mesh, PendingReceipt, Receipt};
 use meshwire_proto::TopicName;
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::args;
-use crate::events::{Batch, Item, Place, read_in_background};
+use crate::events::{self, Batch, Item, Place, read_in_background};
 use crate::exit::{self, Exit, Failure};
 use crate::server::{GRACE, Server, leave};
 use crate::stop::Stop;
@@ -120,24 +119,8 @@ impl Publish {
     }
 
     fn event(&self) -> Event {
-        let data = self.data.as_deref().unwrap_or_default();
-        let kind = self.kind.clone().unwrap_or_default();
-        let parsed = serde_json::from_str::<&serde_json::value::RawValue>(data);
-        let begins_like_json = data.trim_start().starts_with(['{', '[']);
-        if begins_like_json && let Err(problem) = &parsed {
-            output::note(format_args!("warning: --data begins like JSON and is published as text: {problem}"));
-        }
-        // An array would be taken for the members of the structure.
-        if data.trim_start().starts_with('{') && serde_json::from_str::<Whole>(data).is_ok() {
-            output::note(
-                "warning: --data is a whole CloudEvent and becomes the data of another; to publish it as it is use --file",
-            );
-        }
-        let mut event = if begins_like_json && parsed.is_ok() {
-            Event::new(kind).data_content_type("application/json").text_data(data)
-        } else {
-            Event::text(kind, data)
-        };
+        let (kind, data) = (self.kind.as_deref(), self.data.as_deref());
+        let mut event = events::of_text(kind.unwrap_or_default(), data.unwrap_or_default());
         if let Some(key) = &self.key {
             event = event.key(key);
         }
@@ -146,13 +129,6 @@ impl Publish {
         }
         event
     }
-}
-
-/// What only a CloudEvent has.
-#[derive(Deserialize)]
-struct Whole {
-    #[serde(rename = "specversion")]
-    _specversion: IgnoredAny,
 }
 
 fn source_name(path: &Path) -> String {

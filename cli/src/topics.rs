@@ -15,13 +15,14 @@ use crate::server::{Server, leave};
 use crate::stop::Stop;
 use crate::{logs, output};
 
-/// List topics and create them.
+/// List topics, create them, and change how long their events are kept.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   meshwire topics list
   meshwire topics list --json
-  meshwire topics create orders --durability written --retention 30d")]
+  meshwire topics create orders --durability written --retention 30d
+  meshwire topics set orders --retention 7d")]
 pub(crate) struct Topics {
     #[command(subcommand)]
     command: Command,
@@ -36,6 +37,21 @@ Examples:
   meshwire topics list --json --server mesh://127.0.0.1:7400")]
     List {
         /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Change how long a topic's events are kept.
+    #[command(after_help = "Example:\n  meshwire topics set orders --retention 30d")]
+    Set {
+        /// Its name.
+        #[arg(value_parser = args::topic)]
+        topic: TopicName,
+        /// How long, such as 7d; what is older than a shorter one may go at once.
+        #[arg(long, value_name = "DURATION", value_parser = retention)]
+        retention: Duration,
+        /// One JSON object.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
@@ -92,7 +108,7 @@ impl Topics {
     pub(crate) async fn run(self, mut stop: Stop) -> Result<Exit, Failure> {
         logs::start_from_environment()?;
         let server = match &self.command {
-            Command::List { server, .. } | Command::Create { server, .. } => server,
+            Command::List { server, .. } | Command::Create { server, .. } | Command::Set { server, .. } => server,
         };
         let Some(mesh) = server.connect(&mut stop).await? else {
             return Ok(Exit::Failed);
@@ -117,6 +133,13 @@ impl Command {
                     return Ok(table(&topics));
                 }
                 topics.iter().for_each(|topic| object(topic, &mut text));
+            }
+            Self::Set { topic, retention, json, .. } => {
+                let topic = mesh.topics().update(topic.as_str(), *retention).await?;
+                if !json {
+                    return Ok(format!("topic {}: {}\n", topic.name, settings(&topic)));
+                }
+                object(&topic, &mut text);
             }
             Self::Create { topic, durability, retention, json, .. } => {
                 let durability = durability.map(Durability::from);

@@ -10,9 +10,13 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::consume::Consume;
+use crate::dead_letters::DeadLetters;
+use crate::groups::Groups;
 use crate::identity::{self, IdText, Identity};
 use crate::outbox::{Admission, Command, Outbox};
 use crate::receipt::{PendingReceipt, Receipt};
+use crate::request::{SendRequest, StreamRequest};
+use crate::serve::Serve;
 use crate::session::State;
 use crate::stats::Stats;
 use crate::subscription::Subscribe;
@@ -54,6 +58,14 @@ impl Mesh {
 
     pub(crate) fn outbox(&self) -> &Arc<Outbox> {
         &self.0.outbox
+    }
+
+    /// The event as it is sent, in memory of its own.
+    pub(crate) fn encode(&self, operation: &'static str, topic: &str, event: &Event) -> Result<Bytes> {
+        let encoded = self.encoded(topic, event, |encoded| Ok(Bytes::copy_from_slice(encoded)));
+        let encoded = encoded.map_err(|e| e.during(operation))?;
+        self.outbox().fits_frame(operation, topic, &encoded)?;
+        Ok(encoded)
     }
 
     /// Encodes the event into a buffer of this thread and hands it to `then`.
@@ -211,28 +223,34 @@ impl Mesh {
         Topics::new(self.clone())
     }
 
-    /// Asks and waits for one answer: comes with a later version.
-    ///
-    /// # Errors
-    /// `UNSUPPORTED`.
-    pub fn request(&self, topic: &str, _event: Event) -> Result<std::convert::Infallible> {
-        Err(Error::later("request").with("topic", topic))
+    /// The groups of a topic: list them, change their settings.
+    #[must_use]
+    pub fn groups(&self, topic: &str) -> Groups {
+        Groups::new(self.clone(), topic)
     }
 
-    /// Asks and waits for many answers: comes with a later version.
-    ///
-    /// # Errors
-    /// `UNSUPPORTED`.
-    pub fn request_stream(&self, topic: &str, _event: Event) -> Result<std::convert::Infallible> {
-        Err(Error::later("request_stream").with("topic", topic))
+    /// Events of a topic that its groups have given up.
+    #[must_use]
+    pub fn dead_letters(&self, topic: &str) -> DeadLetters {
+        DeadLetters::new(self.clone(), topic)
     }
 
-    /// Answers requests: comes with a later version.
-    ///
-    /// # Errors
-    /// `UNSUPPORTED`.
-    pub fn serve(&self, topic: &str) -> Result<std::convert::Infallible> {
-        Err(Error::later("serve").with("topic", topic))
+    /// Asks one of those who serve a topic; await the result for the
+    /// [`Reply`](crate::Reply). Absent attributes of the event are filled in as by
+    /// [`publish`](Self::publish); nothing of it is ever stored.
+    pub fn request(&self, topic: &str, event: Event) -> SendRequest {
+        SendRequest::new(self.clone(), topic, event)
+    }
+
+    /// As [`request`](Self::request), for many replies: await the result for the stream of
+    /// them, [`Replies`](crate::Replies).
+    pub fn request_stream(&self, topic: &str, event: Event) -> StreamRequest {
+        StreamRequest::new(self.clone(), topic, event)
+    }
+
+    /// Begins to answer a topic's requests with a function; see [`Serve::run`].
+    pub fn serve(&self, topic: &str) -> Serve {
+        Serve::new(self.clone(), topic)
     }
 
     /// The client's state, now and whenever it changes.

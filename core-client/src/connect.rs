@@ -59,6 +59,7 @@ pub struct Connect {
     timeout: Duration,
     wait: Duration,
     window: (u64, u64),
+    requests: u64,
     reconnect: (Duration, Duration),
     memory: Option<MemoryTransport>,
 }
@@ -72,6 +73,7 @@ impl Connect {
             timeout: options::CONNECT_TIMEOUT.default_duration(),
             wait: options::CONNECT_WAIT.default_duration(),
             window: (options::PUBLISH_WINDOW_EVENTS.default, options::PUBLISH_WINDOW_BYTES.default),
+            requests: options::REQUEST_WINDOW.default,
             reconnect: (options::RECONNECT_MIN.default_duration(), options::RECONNECT_MAX.default_duration()),
             memory: None,
         }
@@ -110,6 +112,13 @@ impl Connect {
     /// that publishes may take, and what is replayed after a reconnect.
     pub const fn publish_window(mut self, events: u64, bytes: u64) -> Self {
         self.window = (events, bytes);
+        self
+    }
+
+    /// Most requests without their last reply. Default 16,384; from 1 to 1,048,576. Over
+    /// it, or over 64 MiB of their events, a request is `BUFFER_FULL`.
+    pub const fn request_window(mut self, requests: u64) -> Self {
+        self.requests = requests;
         self
     }
 
@@ -153,12 +162,15 @@ impl Connect {
         left.copy_from_slice(&producer.to_le_bytes());
         right.copy_from_slice(&producer_high.to_le_bytes());
         let config = self.config(producer_id)?;
+        let invalid = |problem: String| Error::new(ErrorKind::Invalid, "connect", problem);
+        let requests = options::REQUEST_WINDOW.check(self.requests).map_err(invalid)?;
         let address = dialer.address().to_owned();
         let runtime = Handle::try_current().map_err(|cause| {
             let message = "there is no tokio runtime here; call it inside #[tokio::main] or Runtime::block_on, with I/O and time enabled";
             Error::new(ErrorKind::Invalid, "connect", message).with_source(cause)
         })?;
-        let outbox = Arc::new(Outbox::new(Limits { events: config.window_events, bytes: config.window_bytes }));
+        let window = Limits { events: config.window_events, bytes: config.window_bytes };
+        let outbox = Arc::new(Outbox::new(window, Limits { events: requests, bytes: REQUEST_BYTES }));
         let identity = Identity::new(&config.client_name, [low, high]);
         let session = Session::new(config, jitter);
         let (reply, connected) = oneshot::channel();
@@ -178,6 +190,9 @@ impl Connect {
         }
     }
 }
+
+/// Most bytes of requests without their last reply: as of publishes by default.
+const REQUEST_BYTES: u64 = 64 << 20;
 
 impl IntoFuture for Connect {
     type Output = Result<Mesh>;

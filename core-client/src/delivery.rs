@@ -1,5 +1,6 @@
 //! One event in the hands of a consumer.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,12 +9,15 @@ use bytes::Bytes;
 use meshwire_proto::frame::SettleKind;
 use meshwire_proto::{ErrorKind, EventLayout, EventLimits, EventView, UnixMillis};
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 
-use crate::inbox::{Inbox, Settled};
+use crate::inbox::{How, Inbox, Settled};
+use crate::session::Failure;
 use crate::{Error, Position, Result};
 
 /// One event handed to a consumer, which says what becomes of it: [`ack`](Self::ack)
-/// (done) or [`nack`](Self::nack) (again). Either takes the delivery, so it is settled once.
+/// (done), [`nack`](Self::nack) (again) or [`reject`](Self::reject) (never again). Each takes
+/// the delivery, so it is settled once.
 ///
 /// Dropped without a word it stays leased to this consumer and comes again after
 /// the ack wait, or when its subscription ends; that is logged once for each subscription.
@@ -36,6 +40,15 @@ pub(crate) struct Place {
     pub(crate) stored: i64,
     pub(crate) attempt: u32,
     pub(crate) generation: u32,
+}
+
+/// As much of a reason as the gateway keeps.
+const REASON_BYTES: usize = 1024;
+
+fn because(kind: SettleKind, reason: &dyn Display) -> How {
+    let mut text = reason.to_string();
+    text.truncate(text.floor_char_boundary(REASON_BYTES));
+    How { kind, delay_ms: None, reason: Some(text.into()) }
 }
 
 /// The gateway holds events to its limits; a client reads whatever it was given.
@@ -144,9 +157,43 @@ impl Delivery {
     }
 
     /// Not done: the event comes again, to any member of the group, and later
-    /// events of its key after it. Sent as [`ack`](Self::ack) is.
+    /// events of its key after it. It waits as the group's back-off says (1 s, then
+    /// twice as long with each failure, up to a minute), and after the group's
+    /// `max_failures` (5) it is a dead letter. Sent as [`ack`](Self::ack) is.
     pub fn nack(self) {
         self.settle(SettleKind::Nack);
+    }
+
+    /// As [`nack`](Self::nack), but the event comes again after `delay`; zero is at
+    /// once. At most 49 days.
+    pub fn nack_after(self, delay: Duration) {
+        let delay_ms = Some(u32::try_from(delay.as_millis()).unwrap_or(u32::MAX));
+        self.settle(How { delay_ms, ..SettleKind::Nack.into() });
+    }
+
+    /// Never again: the event becomes a dead letter of the group, with the reason,
+    /// of which 1024 bytes are kept. Without a group it only returns credit.
+    /// Sent as [`ack`](Self::ack) is.
+    pub fn reject(self, reason: impl Display) {
+        self.settle(because(SettleKind::Reject, &reason));
+    }
+
+    /// Still working: the lease begins anew. It can be made to last up to 12 h in
+    /// all. Sent as [`ack`](Self::ack) is; [`consume`](crate::Mesh::consume) does it by itself.
+    pub fn extend(&self) {
+        self.inbox.extend([(self.place.generation, self.place.number, 1)]);
+    }
+
+    /// As [`extend`](Self::extend), and waits for the gateway's word.
+    ///
+    /// # Errors
+    /// `LEASE_LOST`: the event comes again, or came to somebody else.
+    ///
+    /// # Cancel safety
+    /// It is sent whether the answer is awaited or not.
+    pub async fn extend_confirmed(&self) -> Result<()> {
+        let answer = self.inbox.settle_confirmed(self.range(SettleKind::Extend.into()));
+        self.answered(answer, "extend_confirmed").await.map(drop)
     }
 
     /// As [`ack`](Self::ack), and waits for the gateway's word, given at the
@@ -159,7 +206,7 @@ impl Delivery {
     /// # Cancel safety
     /// The ack is sent whether the answer is awaited or not.
     pub async fn ack_confirmed(self) -> Result<()> {
-        self.settle_confirmed(SettleKind::Ack, "ack_confirmed").await.map(drop)
+        self.settle_confirmed(SettleKind::Ack.into(), "ack_confirmed").await.map(drop)
     }
 
     /// As [`nack`](Self::nack), and waits for the gateway's word.
@@ -170,63 +217,66 @@ impl Delivery {
     /// # Cancel safety
     /// The nack is sent whether the answer is awaited or not.
     pub async fn nack_confirmed(self) -> Result<()> {
-        self.nack_boundary().await.map(drop)
+        self.settle_confirmed(SettleKind::Nack.into(), "nack_confirmed").await.map(drop)
     }
 
-    /// Not done, again after `delay`: comes with a later version.
+    /// As [`reject`](Self::reject), and waits for the gateway's word.
     ///
     /// # Errors
-    /// `UNSUPPORTED`. The delivery is still to be settled.
-    pub fn nack_after(&self, _delay: Duration) -> Result<()> {
-        Err(Error::later("nack with a delay").with("topic", self.topic()))
-    }
-
-    /// Never again, into the dead letter topic: comes with a later version.
+    /// As [`ack_confirmed`](Self::ack_confirmed).
     ///
-    /// # Errors
-    /// `UNSUPPORTED`. The delivery is still to be settled.
-    pub fn reject(&self, _reason: impl std::fmt::Display) -> Result<()> {
-        Err(Error::later("reject").with("topic", self.topic()))
+    /// # Cancel safety
+    /// It is sent whether the answer is awaited or not.
+    pub async fn reject_confirmed(self, reason: impl Display) -> Result<()> {
+        let how = because(SettleKind::Reject, &reason);
+        self.settle_confirmed(how, "reject_confirmed").await.map(drop)
     }
 
-    /// Still working, the lease begins anew: comes with a later version.
-    ///
-    /// # Errors
-    /// `UNSUPPORTED`.
-    pub fn extend(&self) -> Result<()> {
-        Err(Error::later("extend").with("topic", self.topic()))
+    const fn range(&self, how: How) -> Settled {
+        Settled { generation: self.place.generation, first: self.place.number, count: 1, how }
     }
 
-    const fn range(&self, kind: SettleKind) -> Settled {
-        Settled { generation: self.place.generation, first: self.place.number, count: 1, kind }
-    }
-
-    fn settle(mut self, kind: SettleKind) {
+    fn settle(mut self, how: impl Into<How>) {
         self.settled = true;
-        self.inbox.settle(self.range(kind), self.event.len());
+        self.inbox.settle(self.range(how.into()), self.event.len());
     }
 
     /// Settles at once; the future only waits for the answer, the subscription's
     /// next delivery number as of then.
     fn settle_confirmed(
         mut self,
-        kind: SettleKind,
+        how: How,
         operation: &'static str,
     ) -> impl Future<Output = Result<u64>> + Send + use<> {
         self.settled = true;
-        let answer = self.inbox.settle_confirmed(self.range(kind));
-        async move {
-            let error = match answer.await {
-                Ok(Ok(boundary)) => return Ok(boundary),
-                Ok(Err(failure)) => Error::from_failure(operation, &failure),
-                Err(_) => Error::closed(operation),
-            };
-            Err(error.with("topic", self.topic()).with("position", self.position().to_string()))
-        }
+        let answer = self.inbox.settle_confirmed(self.range(how));
+        async move { self.answered(answer, operation).await }
     }
 
-    pub(crate) fn nack_boundary(self) -> impl Future<Output = Result<u64>> + Send + use<> {
-        self.settle_confirmed(SettleKind::Nack, "nack_confirmed")
+    async fn answered(
+        &self,
+        answer: oneshot::Receiver<std::result::Result<u64, Failure>>,
+        operation: &'static str,
+    ) -> Result<u64> {
+        let error = match answer.await {
+            Ok(Ok(boundary)) => return Ok(boundary),
+            Ok(Err(failure)) => Error::from_failure(operation, &failure),
+            Err(_) => Error::closed(operation),
+        };
+        Err(error.with("topic", self.topic()).with("position", self.position().to_string()))
+    }
+
+    /// A nack of a handler that failed, and why.
+    pub(crate) fn nack_because(self, reason: &str) {
+        self.settle(because(SettleKind::Nack, &reason));
+    }
+
+    pub(crate) fn nack_boundary(self, reason: &str) -> impl Future<Output = Result<u64>> + Send + use<> {
+        self.settle_confirmed(because(SettleKind::Nack, &reason), "nack_confirmed")
+    }
+
+    pub(crate) const fn place(&self) -> Place {
+        self.place
     }
 
     pub(crate) const fn number(&self) -> u64 {

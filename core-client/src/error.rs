@@ -72,12 +72,6 @@ impl Error {
         Self::new(ErrorKind::Closed, operation, "the client was closed; connect a new one")
     }
 
-    /// A verb whose frames exist and whose behaviour does not yet.
-    pub(crate) fn later(operation: &'static str) -> Self {
-        let message = format!("{operation} comes with a later version of meshwire");
-        Self::new(ErrorKind::Unsupported, operation, message)
-    }
-
     pub(crate) fn name(operation: &'static str, cause: &NameError) -> Self {
         Self::new(ErrorKind::Invalid, operation, cause.to_string())
     }
@@ -188,12 +182,5 @@ mod tests {
         let error = order().unwrap_err();
         assert_eq!((error.kind(), error.operation()), (ErrorKind::Invalid, "event"));
         assert!(std::error::Error::source(&error).is_some(), "{error:?}");
-    }
-
-    #[test]
-    fn a_verb_of_a_later_version_says_so() {
-        let error = Error::later("request");
-        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unsupported, Retry::Never));
-        assert!(error.message().contains("a later version"), "{error}");
     }
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use meshwire_proto::TopicName;
 use meshwire_proto::frame::{DeliverRun, SettleKind};
@@ -21,13 +22,28 @@ pub(crate) struct Batch {
     pub(crate) run: DeliverRun,
 }
 
+/// What is said of deliveries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct How {
+    pub(crate) kind: SettleKind,
+    /// For a nack: `None` for when the group's settings say.
+    pub(crate) delay_ms: Option<u32>,
+    pub(crate) reason: Option<Arc<str>>,
+}
+
+impl From<SettleKind> for How {
+    fn from(kind: SettleKind) -> Self {
+        Self { kind, delay_ms: None, reason: None }
+    }
+}
+
 /// Consecutive deliveries settled alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settled {
     pub(crate) generation: u32,
     pub(crate) first: u64,
     pub(crate) count: u32,
-    pub(crate) kind: SettleKind,
+    pub(crate) how: How,
 }
 
 /// A settle whose answer is awaited: the subscription's next delivery number
@@ -68,6 +84,7 @@ pub(crate) struct Inbox {
     /// Deliveries below it come again; see [`Inbox::is_stale`].
     valid_from: AtomicU32,
     stopped: AtomicBool,
+    ack_wait_ms: AtomicU32,
     pub(crate) warned: AtomicBool,
     contents: Mutex<Contents>,
 }
@@ -81,6 +98,7 @@ impl Inbox {
             half: ((max_events / 2).max(1), (max_bytes / 2).max(1)),
             valid_from: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
+            ack_wait_ms: AtomicU32::new(0),
             warned: AtomicBool::new(false),
             contents: Mutex::default(),
         }
@@ -165,7 +183,7 @@ impl Inbox {
         contents.settled_bytes += bytes as u64;
         match contents.settles.last_mut() {
             Some(last)
-                if last.kind == settled.kind
+                if last.how == settled.how
                     && last.generation == settled.generation
                     && last.first.saturating_add(u64::from(last.count)) == settled.first =>
             {
@@ -184,11 +202,43 @@ impl Inbox {
         }
     }
 
+    /// The consumer is still working on deliveries: nothing is settled.
+    pub(crate) fn extend(self: &Arc<Self>, extended: impl IntoIterator<Item = (u32, u64, u32)>) {
+        let mut contents = self.lock();
+        let how = How::from(SettleKind::Extend);
+        let of = |(generation, first, count)| Settled { generation, first, count, how: how.clone() };
+        contents.settles.extend(extended.into_iter().map(of));
+        if contents.settles.is_empty() {
+            return;
+        }
+        let first = !std::mem::replace(&mut contents.announced, true);
+        drop(contents);
+        if first {
+            self.outbox.settling(Some(self), false);
+        }
+    }
+
+    /// What waits here to be taken: generation, first number, how many.
+    pub(crate) fn queued(&self) -> Vec<(u32, u64, u32)> {
+        self.lock().runs.iter().map(|b| (b.generation, b.run.first_delivery, b.run.events.count())).collect()
+    }
+
+    /// The gateway's word on the ack wait; 0 without a group.
+    pub(crate) fn set_ack_wait(&self, millis: u32) {
+        self.ack_wait_ms.store(millis, Ordering::Relaxed);
+    }
+
+    pub(crate) fn ack_wait(&self) -> Duration {
+        Duration::from_millis(self.ack_wait_ms.load(Ordering::Relaxed).into())
+    }
+
     /// The consumer settles one delivery and waits for the answer.
     pub(crate) fn settle_confirmed(self: &Arc<Self>, settled: Settled) -> oneshot::Receiver<Result<u64, Failure>> {
         let (sender, receiver) = oneshot::channel();
         let mut contents = self.lock();
-        contents.held = contents.held.saturating_sub(1);
+        if settled.how.kind != SettleKind::Extend {
+            contents.held = contents.held.saturating_sub(1);
+        }
         contents.confirms.push((settled, sender));
         let first = !std::mem::replace(&mut contents.announced, true);
         drop(contents);

@@ -38,6 +38,8 @@
 //!   only started are lost with the runtime;
 //! - [`Mesh::subscribe`] gives a [`Subscription`], a stream of [`Delivery`];
 //!   [`Mesh::consume`] calls a handler instead;
+//! - [`Mesh::request`] asks whoever [serves](Mesh::serve) a topic and gives the [`Reply`],
+//!   [`Mesh::request_stream`] many of them; nothing of it is stored;
 //! - every failure is an [`Error`]: kind, retry class, operation, context;
 //! - [`testing::Gateway`] starts a gateway for a test.
 //!
@@ -53,17 +55,24 @@
 //! The [`session`] module is the state machine behind all of it.
 
 mod address;
+mod admin;
 mod client;
 mod connect;
 mod consume;
+mod dead_letters;
 mod delivery;
 mod driver;
 mod error;
+mod group_settings;
+mod groups;
 mod identity;
 mod inbox;
 mod outbox;
 mod receipt;
 mod receipts;
+mod replies;
+mod request;
+mod serve;
 pub mod session;
 mod stats;
 mod subscription;
@@ -75,14 +84,19 @@ pub use bytes::Bytes;
 pub use client::Mesh;
 pub use connect::{Connect, connect};
 pub use consume::Consume;
+pub use dead_letters::{DeadLetter, DeadLetterPages, DeadLetters, GivenUp};
 pub use delivery::Delivery;
 pub use error::{Error, Result};
+pub use group_settings::GroupSettings;
+pub use groups::{Group, Groups};
 pub use meshwire_proto::{
     AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, UnixMillis, codec,
 };
 pub use receipt::{PendingReceipt, Receipt};
+pub use request::{Replies, Reply, SendRequest, StreamRequest};
+pub use serve::{ReplySender, Request, Serve};
 pub use session::{Position, Start, State};
 pub use stats::Stats;
 pub use subscription::{Subscribe, Subscription};
-pub use topics::{Durability, Group, Topic, Topics};
+pub use topics::{Durability, Topic, Topics};
 pub use transport::{MemoryListener, MemoryTransport};

@@ -16,7 +16,11 @@ use tokio::time::Instant;
 
 use crate::inbox::Inbox;
 use crate::receipts::Receipts;
-use crate::session::{Answer, Failure, RunQueue, State, Stats, SubscribeSpec};
+use crate::replies::ReplyBox;
+use crate::serve::ServeInbox;
+use crate::session::{
+    Answer, Failure, RequestSpec, RunQueue, ServeSpec, State, Stats, SubscribeSpec, TaskId, TaskReply,
+};
 use crate::{Error, Result};
 
 /// Where a subscription begins.
@@ -43,6 +47,21 @@ pub(crate) enum Command {
         command: Bytes,
         reply: oneshot::Sender<Result<Bytes, Failure>>,
     },
+    Request {
+        spec: RequestSpec,
+        replies: Arc<ReplyBox>,
+    },
+    /// Nobody waits for the replies any more.
+    CancelRequest(Arc<ReplyBox>),
+    /// So many replies of a stream were taken.
+    Grant(Arc<ReplyBox>, u32),
+    Serve {
+        spec: ServeSpec,
+        inbox: Arc<ServeInbox>,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    ServeNoMore(Arc<ServeInbox>),
+    Reply(TaskId, TaskReply),
     /// Finish what is in flight, at the latest at `until`, then close.
     Drain {
         until: Instant,
@@ -76,6 +95,10 @@ pub(crate) struct Pending {
     /// The driver, when it waits.
     driver: Option<Waker>,
     waiting: usize,
+    /// Requests without their last reply.
+    requests: Limits,
+    /// Nobody drives any more.
+    gone: bool,
     flushes: Vec<(u64, oneshot::Sender<()>)>,
     answered_through: u64,
     last_sequence: u64,
@@ -99,6 +122,7 @@ pub(crate) struct Taken {
 pub(crate) struct Outbox {
     pending: Mutex<Pending>,
     limits: Limits,
+    request_limits: Limits,
     max_frame_bytes: AtomicU32,
     /// Wakes publishers when there is room again.
     pub(crate) room: Notify,
@@ -154,7 +178,7 @@ impl Pending {
 }
 
 impl Outbox {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, request_limits: Limits) -> Self {
         let nothing = Limits { events: 0, bytes: 0 };
         let ring = usize::try_from(limits.events).unwrap_or(usize::MAX).saturating_add(1024);
         let pending = Pending {
@@ -171,6 +195,8 @@ impl Outbox {
             filled: false,
             driver: None,
             waiting: 0,
+            requests: nothing,
+            gone: false,
             flushes: Vec::new(),
             answered_through: 0,
             last_sequence: 0,
@@ -181,6 +207,7 @@ impl Outbox {
         Self {
             pending: Mutex::new(pending),
             limits,
+            request_limits,
             max_frame_bytes: AtomicU32::new(u32::MAX),
             room: Notify::new(),
             state: watch::Sender::new(State::Disconnected),
@@ -211,17 +238,23 @@ impl Outbox {
         fill(self.lock());
     }
 
+    /// Whether an event is small enough for the gateway.
+    pub(crate) fn fits_frame(&self, operation: &'static str, topic: &str, event: &[u8]) -> Result<()> {
+        let limit = self.max_frame_bytes.load(Ordering::Relaxed);
+        // The frame's own head takes less than 512 bytes.
+        if event.len() as u64 + 512 <= u64::from(limit) {
+            return Ok(());
+        }
+        let message = format!(
+            "the event has {} bytes, over what fits a frame of {limit} (option max_frame_bytes of the gateway)",
+            event.len()
+        );
+        Err(Error::new(ErrorKind::TooLarge, operation, message).with("topic", topic))
+    }
+
     /// Takes one encoded event if there is room.
     pub(crate) fn admit(&self, topic: &str, event: &[u8]) -> Result<Admission> {
-        let limit = self.max_frame_bytes.load(Ordering::Relaxed);
-        // The frame's own head takes less than 256 bytes.
-        if event.len() as u64 + 256 > u64::from(limit) {
-            let message = format!(
-                "the event has {} bytes, over what fits a frame of {limit} (option max_frame_bytes of the gateway)",
-                event.len()
-            );
-            return Err(Error::new(ErrorKind::TooLarge, "publish", message).with("topic", topic));
-        }
+        self.fits_frame("publish", topic, event)?;
         let mut pending = self.lock();
         let admission = pending.admit(topic, event, self.limits)?;
         if matches!(admission, Admission::Admitted { .. }) {
@@ -255,6 +288,37 @@ impl Outbox {
         pending.commands.push(command);
         fill(pending);
         Ok(())
+    }
+
+    /// [`Outbox::command`] for what ends something that was begun: also while the client
+    /// drains, and never refused.
+    pub(crate) fn push(&self, command: Command) {
+        let mut pending = self.lock();
+        if !pending.gone {
+            pending.commands.push(command);
+            fill(pending);
+        }
+    }
+
+    /// A place in the window of requests, given back with [`Outbox::request_over`].
+    pub(crate) fn begin_request(&self, bytes: u64) -> Result<()> {
+        let mut pending = self.lock();
+        let (open, limits) = (pending.requests, self.request_limits);
+        if open.events >= limits.events || (open.events > 0 && open.bytes + bytes > limits.bytes) {
+            let message = format!(
+                "{} requests of {} bytes wait for their replies (option request_window: {}, and {} bytes)",
+                open.events, open.bytes, limits.events, limits.bytes
+            );
+            return Err(Error::new(ErrorKind::BufferFull, "request", message));
+        }
+        pending.requests = Limits { events: open.events + 1, bytes: open.bytes + bytes };
+        Ok(())
+    }
+
+    pub(crate) fn request_over(&self, bytes: u64) {
+        let requests = &mut self.lock().requests;
+        requests.events = requests.events.saturating_sub(1);
+        requests.bytes = requests.bytes.saturating_sub(bytes);
     }
 
     /// [`Outbox::command`] for the end of the client: publishes and subscribes are
@@ -336,6 +400,7 @@ impl Outbox {
     pub(crate) fn close(&self, error: Error) -> Vec<Command> {
         let mut pending = self.lock();
         pending.closed.get_or_insert(error);
+        pending.gone = true;
         let commands = std::mem::take(&mut pending.commands);
         drop(pending);
         self.room.notify_waiters();
@@ -380,6 +445,8 @@ impl Outbox {
             silences: session.silences,
             settles_dropped: session.settles_dropped,
             leases_lost: session.leases_lost,
+            requests: pending.requests.events,
+            replies_dropped: session.replies_dropped,
         }
     }
 

@@ -28,4 +28,8 @@ pub struct Stats {
     pub settles_dropped: u64,
     /// Confirmed settles that were answered `LEASE_LOST`.
     pub leases_lost: u64,
+    /// Requests without their last reply, now.
+    pub requests: u64,
+    /// Replies to requests that came over a connection that is gone: nobody waited any more.
+    pub replies_dropped: u64,
 }

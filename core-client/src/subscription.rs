@@ -17,7 +17,7 @@ use crate::delivery::{Delivery, Place};
 use crate::inbox::{Batch, End, Inbox};
 use crate::outbox::{Beginning, Command};
 use crate::session::{Start, SubscribeSpec};
-use crate::{Error, Position, Result};
+use crate::{Error, GroupSettings, Position, Result};
 
 /// What to receive, until it is awaited for the [`Subscription`].
 ///
@@ -39,13 +39,13 @@ pub struct Subscribe {
     group: Option<String>,
     start: Option<Start>,
     prefetch: (u64, u64),
-    ack_wait: Option<Duration>,
+    settings: GroupSettings,
 }
 
 impl Subscribe {
     pub(crate) fn new(mesh: Mesh, topic: &str) -> Self {
         let prefetch = (options::PREFETCH_EVENTS.default, options::PREFETCH_BYTES.default);
-        Self { mesh, topic: topic.to_owned(), group: None, start: None, prefetch, ack_wait: None }
+        Self { mesh, topic: topic.to_owned(), group: None, start: None, prefetch, settings: GroupSettings::new() }
     }
 
     /// Joins a consumer group: its members share the topic's events, and it goes
@@ -76,8 +76,16 @@ impl Subscribe {
 
     /// How long a delivery may stay unsettled before it comes again. Default
     /// 30 s, or what the group has; from 1 s to 12 h.
-    pub const fn ack_wait(mut self, wait: Duration) -> Self {
-        self.ack_wait = Some(wait);
+    pub fn ack_wait(mut self, wait: Duration) -> Self {
+        self.settings = self.settings.ack_wait(wait);
+        self
+    }
+
+    /// How the group is to deliver. A group that exists with other settings answers
+    /// `GROUP_CONFLICT`; what is not said is not compared.
+    pub fn settings(mut self, settings: GroupSettings) -> Self {
+        let ack_wait = settings.ack_wait.or(self.settings.ack_wait);
+        self.settings = GroupSettings { ack_wait, ..settings };
         self
     }
 
@@ -86,12 +94,11 @@ impl Subscribe {
         let named = |e| Error::name("subscribe", &e);
         let (events, bytes) = self.prefetch;
         let events = options::PREFETCH_EVENTS.check(events).map_err(invalid)?;
-        let wait = self.ack_wait.map(|w| options::ACK_WAIT.check_duration(w)).transpose().map_err(invalid)?;
         Ok(SubscribeSpec {
             topic: TopicName::parse(&self.topic).map_err(named)?,
             group: self.group.as_deref().map(GroupName::parse).transpose().map_err(named)?,
             start: self.start,
-            ack_wait_ms: wait.map_or(0, |w| u32::try_from(w.as_millis()).unwrap_or(u32::MAX)),
+            settings: self.settings.check().map_err(invalid)?,
             max_events: u32::try_from(events).unwrap_or(u32::MAX),
             max_bytes: options::PREFETCH_BYTES.check(bytes).map_err(invalid)?,
         })
@@ -217,6 +224,22 @@ impl Subscription {
     #[must_use]
     pub const fn mesh(&self) -> &Mesh {
         &self.mesh
+    }
+
+    /// Leases of what is here and was not handed out begin anew.
+    pub(crate) fn extend_queued(&self) {
+        let taken = self.taken.iter().map(|b| (b.generation, b.run.first_delivery, b.run.events.count()));
+        self.inbox.extend(taken.chain(self.inbox.queued()));
+    }
+
+    /// Leases of these deliveries begin anew.
+    pub(crate) fn extend(&self, places: impl IntoIterator<Item = Place>) {
+        self.inbox.extend(places.into_iter().map(|p| (p.generation, p.number, 1)));
+    }
+
+    /// The group's ack wait; zero without a group.
+    pub(crate) fn ack_wait(&self) -> Duration {
+        self.inbox.ack_wait()
     }
 
     /// Whether the last item was the last.

@@ -1,6 +1,6 @@
 //! A gateway for tests: a process of its own, on a free port, in memory.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -32,11 +32,12 @@ pub struct Gateway {
     address: String,
 }
 
-/// Runs the gateway and kills it when standard input ends. The shell gives
-/// background commands an empty input, so the lifeline goes by another number.
+/// Runs the gateway and kills it when standard input ends; a line on it asks the
+/// gateway to stop. The shell gives background commands an empty input, so the
+/// lifeline goes by another number.
 const WATCHER: &str = r#"exec 3<&0
 "$@" </dev/null 3<&- & gateway=$!
-(cat <&3; kill -9 $gateway) >/dev/null 2>&1 & watch=$!
+(read -r stop <&3 && kill $gateway; cat <&3; kill -9 $gateway) >/dev/null 2>&1 & watch=$!
 wait $gateway; code=$?
 kill $watch 2>/dev/null
 exit $code"#;
@@ -106,6 +107,20 @@ impl Gateway {
     /// Kills it at once, as `kill -9` does, and waits for its end.
     pub fn kill(mut self) {
         self.end();
+    }
+
+    /// Asks it to stop, as SIGTERM does, and waits for its end.
+    ///
+    /// # Errors
+    /// `INTERNAL` when it ends with another code than 0.
+    pub fn stop(mut self) -> Result<()> {
+        let failed = |message: String| Error::new(ErrorKind::Internal, "stop gateway", message);
+        if let Some(lifeline) = &mut self.lifeline {
+            // One that has ended reads no more; its code says how.
+            let _ = lifeline.write_all(b"stop\n");
+        }
+        let status = self.process.wait().map_err(|cause| failed(cause.to_string()).with_source(cause))?;
+        if status.success() { Ok(()) } else { Err(failed(format!("the gateway ended with {status}"))) }
     }
 
     fn end(&mut self) {
@@ -185,6 +200,17 @@ mod tests {
         assert!(alive(process) || !Path::new("/proc/self").exists());
         drop(gateway);
         assert!(!alive(process));
+    }
+
+    #[test]
+    fn a_gateway_that_is_stopped_ends_in_its_own_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let body =
+            |code| format!("trap 'kill $!; exit {code}' TERM; echo listening 127.0.0.1:7; tail -f /dev/null & wait");
+        let launch = |code| Gateway::launch(&script(folder.path(), &body(code)), &[]).unwrap();
+        assert!(launch(0).stop().is_ok());
+        let error = launch(3).stop().unwrap_err();
+        assert!(error.message().contains('3'), "{error}");
     }
 
     #[test]

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use meshwire_proto::wire::admin as wire;
 use meshwire_proto::{ErrorKind, TopicName, options};
-use prost::Message;
-use tokio::sync::oneshot;
 
+use crate::admin::{ask, unexpected};
 use crate::client::Mesh;
-use crate::outbox::Command;
+use crate::groups::Group;
 use crate::{Error, Position, Result};
 
-/// Creates and lists topics; from [`Mesh::topics`].
+/// Creates, changes and lists topics; from [`Mesh::topics`].
 #[derive(Clone, Debug)]
 pub struct Topics {
     mesh: Mesh,
@@ -49,22 +48,6 @@ pub struct Topic {
     pub groups: Vec<Group>,
 }
 
-/// A consumer group as the gateway lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Group {
-    /// Its name.
-    pub name: String,
-    /// Every event up to here is settled.
-    pub settled_through: Position,
-    /// Subscriptions that share it.
-    pub members: u32,
-    /// Deliveries that are out and unsettled.
-    pub in_flight: u64,
-    /// Events that are not settled, those in flight among them.
-    pub lag: u64,
-}
-
 impl Durability {
     const fn to_wire(self) -> wire::Durability {
         match self {
@@ -79,13 +62,9 @@ impl Durability {
             wire::Durability::Memory => Ok(Self::Memory),
             wire::Durability::Written => Ok(Self::Written),
             wire::Durability::Synced => Ok(Self::Synced),
-            wire::Durability::Unspecified => Err(unexpected("a topic without durability")),
+            wire::Durability::Unspecified => Err(unexpected("topics", "a topic without durability")),
         }
     }
-}
-
-fn unexpected(what: &str) -> Error {
-    Error::new(ErrorKind::Internal, "topics", format!("the gateway answered with {what}"))
 }
 
 impl TryFrom<wire::Topic> for Topic {
@@ -101,18 +80,6 @@ impl TryFrom<wire::Topic> for Topic {
             groups: topic.groups.into_iter().map(Group::from).collect(),
             name: topic.name,
         })
-    }
-}
-
-impl From<wire::GroupSummary> for Group {
-    fn from(group: wire::GroupSummary) -> Self {
-        Self {
-            name: group.name,
-            settled_through: Position::from_number(group.settled_through),
-            members: group.members,
-            in_flight: group.in_flight,
-            lag: group.lag,
-        }
     }
 }
 
@@ -146,9 +113,31 @@ impl Topics {
             durability: durability.map_or(wire::Durability::Unspecified, Durability::to_wire).into(),
             retention_ms: retention.map_or(0, |r| u64::try_from(r.as_millis()).unwrap_or(u64::MAX)),
         });
-        match self.ask(command).await.map_err(context)? {
+        match ask(&self.mesh, "topics", command).await.map_err(context)? {
             wire::answer::Answer::Topic(topic) => Topic::try_from(topic).map_err(context),
-            wire::answer::Answer::Topics(_) => Err(context(unexpected("a list"))),
+            _ => Err(context(unexpected("topics", "something else"))),
+        }
+    }
+
+    /// Changes how long a topic's events are kept; from 1 s to 10 years. What is
+    /// older than a shorter one may go at once.
+    ///
+    /// # Errors
+    /// `TOPIC_NOT_FOUND`, `INVALID` (the retention).
+    ///
+    /// # Cancel safety
+    /// The topic may be changed or not.
+    pub async fn update(&self, name: &str, retention: Duration) -> Result<Topic> {
+        let context = |error: Error| error.with("topic", name);
+        let retention = options::RETENTION.check_duration(retention);
+        let retention = retention.map_err(|p| context(Error::new(ErrorKind::Invalid, "update topic", p)))?;
+        let command = wire::command::Command::UpdateTopic(wire::UpdateTopic {
+            name: name.to_owned(),
+            retention_ms: u64::try_from(retention.as_millis()).unwrap_or(u64::MAX),
+        });
+        match ask(&self.mesh, "update topic", command).await.map_err(context)? {
+            wire::answer::Answer::Topic(topic) => Topic::try_from(topic).map_err(context),
+            _ => Err(context(unexpected("update topic", "something else"))),
         }
     }
 
@@ -164,9 +153,9 @@ impl Topics {
         let mut cursor = String::new();
         loop {
             let command = wire::command::Command::ListTopics(wire::ListTopics { cursor, limit: 0 });
-            let page = match self.ask(command).await.map_err(|e| e.during("list topics"))? {
-                wire::answer::Answer::Topics(page) => page,
-                wire::answer::Answer::Topic(_) => return Err(unexpected("one topic")),
+            let answer = ask(&self.mesh, "list topics", command).await?;
+            let wire::answer::Answer::Topics(page) = answer else {
+                return Err(unexpected("list topics", "something else"));
             };
             for topic in page.topics {
                 topics.push(Topic::try_from(topic)?);
@@ -176,15 +165,5 @@ impl Topics {
                 return Ok(topics);
             }
         }
-    }
-
-    async fn ask(&self, command: wire::command::Command) -> Result<wire::answer::Answer> {
-        let command = wire::Command { command: Some(command) }.encode_to_vec().into();
-        let (reply, answer) = oneshot::channel();
-        self.mesh.outbox().command(Command::Admin { command, reply })?;
-        let answer = answer.await.map_err(|_| Error::closed("topics"))?;
-        let answer = answer.map_err(|failure| Error::from_failure("topics", &failure))?;
-        let answer = wire::Answer::decode(answer).map_err(|e| unexpected("what cannot be read").with_source(e))?;
-        answer.answer.ok_or_else(|| unexpected("nothing"))
     }
 }

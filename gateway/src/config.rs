@@ -9,7 +9,7 @@ use std::time::Duration;
 use meshwire_proto::{EventLimits, options};
 
 use crate::ingress::native::NativeConfig;
-use crate::mesh::MeshConfig;
+use crate::mesh::{MeshConfig, RequestLimits};
 
 /// What happens when the log fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +34,11 @@ pub struct Config {
     pub max_groups: usize,
     pub max_topic_groups: usize,
     pub max_subscriptions: usize,
+    pub max_requests: u32,
     pub max_suspended: usize,
     pub suspended_bytes: u64,
     pub retention: Duration,
+    pub dead_letter_retention: Duration,
     /// 0: 80 % of what was free at first start.
     pub max_disk: u64,
     pub on_store_failure: OnStoreFailure,
@@ -46,6 +48,7 @@ pub struct Config {
     pub login_timeout: Duration,
     pub heartbeat: Duration,
     pub resume_window: Duration,
+    pub stop_timeout: Duration,
     pub session_bytes: u64,
     pub max_connections: usize,
     pub dedup_window: Duration,
@@ -72,9 +75,11 @@ impl Default for Config {
             max_groups: size(&options::MAX_GROUPS),
             max_topic_groups: size(&options::MAX_TOPIC_GROUPS),
             max_subscriptions: size(&options::MAX_SUBSCRIPTIONS),
+            max_requests: options::MAX_REQUESTS.default as u32,
             max_suspended: size(&options::MAX_SUSPENDED),
             suspended_bytes: options::SUSPENDED_BYTES.default,
             retention: options::RETENTION.default_duration(),
+            dead_letter_retention: options::DEAD_LETTER_RETENTION.default_duration(),
             max_disk: options::MAX_DISK.default,
             on_store_failure: OnStoreFailure::Exit,
             limits: EventLimits::default(),
@@ -83,6 +88,7 @@ impl Default for Config {
             login_timeout: options::LOGIN_TIMEOUT.default_duration(),
             heartbeat: options::HEARTBEAT.default_duration(),
             resume_window: options::RESUME_WINDOW.default_duration(),
+            stop_timeout: options::STOP_TIMEOUT.default_duration(),
             session_bytes: options::SESSION_BYTES.default,
             max_connections: size(&options::MAX_CONNECTIONS),
             dedup_window: options::DEDUP_WINDOW.default_duration(),
@@ -106,11 +112,14 @@ impl Config {
             max_groups: self.max_groups,
             max_topic_groups: self.max_topic_groups,
             retention_ms: u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX),
+            dead_letter_retention_ms: u64::try_from(self.dead_letter_retention.as_millis()).unwrap_or(u64::MAX),
             limits: self.limits,
             dedup_ids: self.dedup_ids,
             dedup_window: self.dedup_window,
             publish_budget_bytes: self.publish_budget_bytes,
             hash_key,
+            requests: RequestLimits { requests: self.max_requests, bytes: self.session_bytes },
+            gateway_id: String::new(),
         }
     }
 
@@ -124,6 +133,7 @@ impl Config {
             max_frame_bytes: self.max_frame_bytes,
             heartbeat: self.heartbeat,
             resume_window: self.resume_window,
+            stop_timeout: self.stop_timeout,
             session_bytes: self.session_bytes,
             max_subscriptions: self.max_subscriptions,
             suspended: (self.max_suspended, self.suspended_bytes),

@@ -1,7 +1,6 @@
 //! From what a log found at opening to a mesh that goes on where it stopped.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::engine::{GroupState, Producer, TopicSettings};
@@ -19,7 +18,7 @@ fn recovered(found: &log::Recovered) -> Recovered {
         let groups = of_topic.map(|(group_id, group)| RecoveredGroup {
             id: *group_id,
             name: group.name.clone(),
-            ack_wait: Duration::from_millis(u64::from(group.ack_wait_ms)),
+            settings: group.settings,
             state: GroupState {
                 floor: group.floor,
                 settled: group.acked.iter().collect(),
@@ -32,6 +31,7 @@ fn recovered(found: &log::Recovered) -> Recovered {
             next: topic.next,
             stored: topic.stored,
             groups: groups.collect(),
+            graves: topic.graves.clone(),
         });
     }
     let producer = |p: &log::ProducerState| Producer {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -9,7 +10,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, OnStoreFailure};
 use crate::ingress::native::{Native, NativeIngress};
 use crate::ingress::{Ingress, Listener, ListenerConfig, Shutdown};
-use crate::mesh::{AllowAll, Authorize, Mesh, Stores};
+use crate::mesh::{AllowAll, Authorize, Mesh, MeshConfig, Stores};
 use crate::random::{Random as _, SystemRandom};
 use crate::recover::open_mesh;
 use crate::store::Store;
@@ -67,6 +68,7 @@ pub struct Gateway {
     native: Arc<Native>,
     stores: Stores,
     on_store_failure: OnStoreFailure,
+    stop_timeout: Duration,
     report: Option<Report>,
 }
 
@@ -120,7 +122,8 @@ impl Gateway {
             ..Report::default()
         });
         let stores = Stores { memory, log: log.clone().map(|l| l as Arc<dyn Store>) };
-        let mesh = open_mesh(config.mesh(hash_key(random)), clock.clone(), authorize, stores.clone(), found);
+        let mesh_config = MeshConfig { gateway_id: gateway_id(random), ..config.mesh(hash_key(random)) };
+        let mesh = open_mesh(mesh_config, clock.clone(), authorize, stores.clone(), found);
         let mesh = mesh.map_err(OpenError::from)?;
         if let Some(log) = &log {
             log.start(mesh.completions()).map_err(RunError::Thread)?;
@@ -128,7 +131,16 @@ impl Gateway {
         let millis = u64::try_from(clock.now().mono.since(began.mono).as_millis()).unwrap_or(u64::MAX);
         let report = report.map(|r| Report { millis, ..r });
         let native = Native::new(mesh.clone(), config.native(gateway_id(random)), Arc::new(SystemRandom));
-        Ok(Self { listener, address, mesh, native, stores, on_store_failure: config.on_store_failure, report })
+        Ok(Self {
+            listener,
+            address,
+            mesh,
+            native,
+            stores,
+            on_store_failure: config.on_store_failure,
+            stop_timeout: config.stop_timeout,
+            report,
+        })
     }
 
     /// Where it listens.
@@ -157,16 +169,34 @@ impl Gateway {
         let serving = self.listener.serve(ingresses, watched);
         let mut serving = std::pin::pin!(serving);
         let mut stop = std::pin::pin!(stop);
+        let time = async { tokio::join!(mesh.keep_time(), native.keep_time()) };
+        let mut time = std::pin::pin!(time);
         let result = tokio::select! {
             biased;
             () = &mut stop => Ok(()),
             Ok(_) = failed.wait_for(|failed| *failed), if exit => Err(RunError::StoreFailed),
-            () = mesh.keep_time() => Ok(()),
-            () = native.keep_time() => Ok(()),
+            _ = &mut time => Ok(()),
             () = &mut serving => Ok(()),
         };
+        mesh.stop_delivering();
         shutdown.send_replace(Shutdown::Draining);
-        serving.await;
+        let mut served = false;
+        if result.is_ok() {
+            // Settlements are still taken, and time goes on for them.
+            tokio::select! {
+                () = mesh.nothing_held() => {}
+                () = tokio::time::sleep(self.stop_timeout) => {
+                    tracing::warn!(in_flight = mesh.held(), "deliveries are not settled at the deadline (option stop_timeout); they come again");
+                }
+                _ = failed.wait_for(|failed| *failed) => {}
+                _ = &mut time => {}
+                () = &mut serving => served = true,
+            }
+        }
+        shutdown.send_replace(Shutdown::Closing);
+        if !served {
+            serving.await;
+        }
         if let Some(log) = self.stores.log {
             // Closing waits for the disk; nothing else runs by now.
             log.close();

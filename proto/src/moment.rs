@@ -1,5 +1,6 @@
 //! Time as numbers: this crate and the state machines never read a clock.
 
+use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
@@ -27,3 +28,11 @@ impl Add<Duration> for Moment {
 /// Wall-clock time: milliseconds since 1970-01-01T00:00:00Z. What is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMillis(pub i64);
+
+/// RFC 3339, in UTC.
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = i32::try_from(self.0.rem_euclid(1000) * 1_000_000).unwrap_or(0);
+        prost_types::Timestamp { seconds: self.0.div_euclid(1000), nanos }.fmt(f)
+    }
+}

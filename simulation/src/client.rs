@@ -6,10 +6,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use meshwire::session::{Config, Output, Session, SettleInput, Start, State, SubscribeSpec, SubscriptionId};
 use meshwire_proto::frame::{DeliverRun, FrameParser, SettleKind};
+use meshwire_proto::wire::admin::GroupSettings;
 use meshwire_proto::{ErrorKind, Event, EventLimits, EventView, GroupName, Moment, TopicName};
 
 use crate::history::{Delivered, Given, History, Published, Topic};
-use crate::script::{ACK_WAIT, Role};
+use crate::requests::{self, Answer, Exchange};
+use crate::script::{ACK_WAIT, BACKOFF, IMPATIENT, MAX_FAILURES, Role};
 
 /// Keys that events may have.
 const KEYS: u8 = 6;
@@ -41,6 +43,8 @@ pub(crate) struct Wanted {
     pub(crate) bytes: BytesMut,
     /// To be settled then.
     pub(crate) work: Vec<(Moment, Work)>,
+    /// Questions of others to be answered then.
+    pub(crate) answers: Vec<Answer>,
 }
 
 /// When something is seen.
@@ -68,9 +72,11 @@ pub(crate) struct Client {
     generations: BTreeMap<SubscriptionId, u32>,
     /// Programs work through a key in order.
     busy: BTreeMap<(u8, u8), Moment>,
-    confirms: BTreeMap<u64, (u8, u32)>,
+    /// By token: group, event, and which of its acks; none if its lease was gone.
+    confirms: BTreeMap<u64, (u8, u32, Option<usize>)>,
     next_token: u64,
     mine: Vec<u32>,
+    pub(crate) exchange: Exchange,
 }
 
 impl Client {
@@ -94,8 +100,10 @@ impl Client {
             confirms: BTreeMap::new(),
             next_token: 1,
             mine: Vec::new(),
+            exchange: Exchange::default(),
         };
         if let Role::Consumer(group) = role {
+            requests::serve(&mut client.session, rng);
             for topic in Topic::ALL {
                 client.subscribe(topic, group, rng);
             }
@@ -114,7 +122,12 @@ impl Client {
             topic: name,
             group: group.map(|_| group_name),
             start: Some(Start::Earliest),
-            ack_wait_ms: if group.is_some() { ACK_WAIT.as_millis() as u32 } else { 0 },
+            settings: GroupSettings {
+                ack_wait_ms: group.map(|_| ACK_WAIT.as_millis() as u32),
+                max_failures: Some(if group == Some(IMPATIENT) { MAX_FAILURES } else { 0 }),
+                backoff_min_ms: Some(if group == Some(IMPATIENT) { BACKOFF.as_millis() as u32 } else { 0 }),
+                ..GroupSettings::default()
+            },
             max_events: rng.u32(4..64),
             max_bytes: 1 << 20,
         };
@@ -138,14 +151,14 @@ impl Client {
     }
 
     /// Publishes a burst; sometimes an event that was published before.
-    pub(crate) fn publish_burst(&mut self, history: &mut History, rng: &mut fastrand::Rng) {
+    pub(crate) fn publish_burst(&mut self, now: Moment, history: &mut History, rng: &mut fastrand::Rng) {
         for _ in 0..rng.u32(1..=12) {
             let Role::Publisher(left @ 1..) = &mut self.role else {
                 return;
             };
             *left -= 1;
             let again = (!self.mine.is_empty() && rng.u32(0..12) == 0).then(|| self.mine[rng.usize(..self.mine.len())]);
-            let id = again.unwrap_or_else(|| self.new_event(history, rng));
+            let id = again.unwrap_or_else(|| self.new_event(now, history, rng));
             let Some(event) = history.published.get(&id) else {
                 continue;
             };
@@ -157,7 +170,7 @@ impl Client {
         }
     }
 
-    fn new_event(&mut self, history: &mut History, rng: &mut fastrand::Rng) -> u32 {
+    fn new_event(&mut self, now: Moment, history: &mut History, rng: &mut fastrand::Rng) -> u32 {
         let id = history.published.len() as u32 + 1;
         let topic = if rng.u32(0..4) == 0 { Topic::Audit } else { Topic::Orders };
         let key = (rng.u32(0..10) < 6).then(|| rng.u8(0..KEYS));
@@ -170,7 +183,16 @@ impl Client {
         let bytes = event.encode().unwrap_or_default();
         history.published.insert(
             id,
-            Published { id, topic, publisher: (self.index, self.life), key, bytes, acked: None, refused: false },
+            Published {
+                id,
+                topic,
+                publisher: (self.index, self.life),
+                key,
+                bytes,
+                at: now,
+                acked: None,
+                refused: false,
+            },
         );
         history.totals.events += 1;
         self.mine.push(id);
@@ -231,11 +253,8 @@ impl Client {
                 self.delivered(&Seen { now, life, calm }, (subscription, generation), &run, history, rng, wanted);
             }
             Output::Settled { token, result } => {
-                if let Some((group, id)) = self.confirms.remove(&token) {
-                    match result {
-                        Ok(_) => history.settled.entry((group, id)).or_default().confirmed = Some(now),
-                        Err(_) => history.totals.leases_lost += 1,
-                    }
+                if let Some(ack) = self.confirms.remove(&token) {
+                    self.settled(now, ack, result.is_ok(), history);
                 }
             }
             Output::Ended { subscription, failure } => match self.subscriptions.remove(&subscription) {
@@ -246,7 +265,7 @@ impl Client {
                 _ => history.complaints.push(format!("client {}: a subscription ended: {failure:?}", self.index)),
             },
             Output::Failed(failure) => history.complaints.push(format!("client {} failed: {failure:?}", self.index)),
-            _ => {}
+            other => wanted.answers.extend(self.exchange.found_out(now, &mut self.session, other, history, rng)),
         }
     }
 
@@ -315,6 +334,19 @@ impl Client {
         }
     }
 
+    /// The answer to a confirmed ack.
+    fn settled(&self, now: Moment, (group, id, ack): (u8, u32, Option<usize>), stands: bool, history: &mut History) {
+        let mut acks = history.settled.get_mut(&(group, id)).map(|s| s.acks.iter_mut());
+        match ack.and_then(|n| acks.as_mut()?.nth(n)) {
+            _ if !stands => history.totals.leases_lost += 1,
+            Some(given) => given.confirmed = Some(now),
+            None => {
+                let lost = format!("client {}: an ack of event {id} was confirmed, and its lease was gone", self.index);
+                history.complaints.push(lost);
+            }
+        }
+    }
+
     /// Decides what the program will do with a delivery, and when.
     #[allow(clippy::too_many_arguments, reason = "the parts of the world that a program touches")]
     fn plan(
@@ -335,6 +367,7 @@ impl Client {
             *busy = at;
         }
         let (kind, confirm) = match rng.u32(0..100) {
+            0..2 if !seen.calm && d.group == Some(IMPATIENT) => (SettleKind::Reject, rng.bool()),
             0..8 if !seen.calm => (SettleKind::Nack, false),
             8..12 if !seen.calm => return,
             12..22 => (SettleKind::Ack, true),
@@ -358,6 +391,7 @@ impl Client {
     /// The program settles. `whole`: its connection is not cut, whether it knows or not.
     pub(crate) fn settle(&mut self, now: Moment, whole: bool, work: Work, history: &mut History) {
         let current = self.generations.get(&work.subscription).copied().unwrap_or(0);
+        let mut ack = None;
         if work.group != u8::MAX && current == work.generation {
             let settled = history.settled.entry((work.group, work.id)).or_default();
             let given = Given {
@@ -366,13 +400,20 @@ impl Client {
                 connected: whole && self.session.state() == State::Connected,
                 delivered: work.delivered,
                 attempt: work.attempt,
+                kind: work.kind,
+                confirmed: None,
             };
-            if work.kind == SettleKind::Ack { settled.acks.push(given) } else { settled.nacks.push(given) }
+            if work.kind == SettleKind::Ack {
+                ack = Some(settled.acks.len());
+                settled.acks.push(given);
+            } else {
+                settled.nacks.push(given);
+            }
         }
         let confirm = work.confirm.then(|| {
             self.next_token += 1;
-            if work.group != u8::MAX {
-                self.confirms.insert(self.next_token, (work.group, work.id));
+            if work.group != u8::MAX && work.kind == SettleKind::Ack {
+                self.confirms.insert(self.next_token, (work.group, work.id, ack));
             }
             self.next_token
         });
@@ -382,11 +423,10 @@ impl Client {
             first: work.number,
             count: 1,
             kind: work.kind,
-            delay_ms: 0,
+            delay_ms: None,
+            reason: None,
             confirm,
         };
-        if let Err(failure) = self.session.settle(input) {
-            history.complaints.push(format!("client {}: a settle was refused: {failure:?}", self.index));
-        }
+        self.session.settle(input);
     }
 }

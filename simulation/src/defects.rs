@@ -19,11 +19,15 @@ pub enum Planted {
     KeyIgnored,
     TakeBackForgotten,
     FailuresForgotten,
+    LetterForgotten,
+    DelayIgnored,
+    RequestGivenTwice,
+    ReplyMisdirected,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -35,6 +39,10 @@ impl Planted {
         Self::KeyIgnored,
         Self::TakeBackForgotten,
         Self::FailuresForgotten,
+        Self::LetterForgotten,
+        Self::DelayIgnored,
+        Self::RequestGivenTwice,
+        Self::ReplyMisdirected,
     ];
 
     /// In words.
@@ -52,6 +60,10 @@ impl Planted {
             Self::KeyIgnored => "a key's events with two members at once",
             Self::TakeBackForgotten => "what follows a failed event in its key is not taken back",
             Self::FailuresForgotten => "failures forgotten at restart",
+            Self::LetterForgotten => "an event given up without a dead letter",
+            Self::DelayIgnored => "a nack's delay ignored",
+            Self::RequestGivenTwice => "a request given to a second responder",
+            Self::ReplyMisdirected => "a reply to another request",
         }
     }
 }
@@ -71,6 +83,10 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::KeyIgnored) => Some(engine::Defect::KeyIgnored),
         Some(Planted::TakeBackForgotten) => Some(engine::Defect::TakeBackForgotten),
         Some(Planted::FailuresForgotten) => Some(engine::Defect::FailuresForgotten),
+        Some(Planted::LetterForgotten) => Some(engine::Defect::LetterForgotten),
+        Some(Planted::DelayIgnored) => Some(engine::Defect::DelayIgnored),
+        Some(Planted::RequestGivenTwice) => Some(engine::Defect::RequestGivenTwice),
+        Some(Planted::ReplyMisdirected) => Some(engine::Defect::ReplyMisdirected),
         _ => None,
     });
     defect::set(match planted {

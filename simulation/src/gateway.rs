@@ -18,7 +18,7 @@ use meshwire_proto::Moment;
 use meshwire_proto::wire::admin::{self, answer, command};
 
 use crate::clock::{SeededRandom, VirtualClock};
-use crate::history::{Disaster, Topic};
+use crate::history::{Disaster, Letter, Topic};
 use crate::room::Watched;
 
 /// Heartbeat of simulated gateways: short, so that silence is met often.
@@ -106,7 +106,8 @@ impl Gateway {
             ..Default::default()
         };
         let command = admin::Command { command: Some(command::Command::CreateTopic(create)) };
-        mesh.admin(&Caller::anonymous("simulation", None), command).map_err(|e| e.to_string())?;
+        let created = mesh.admin(&Caller::anonymous("simulation", None), &command);
+        created.ok_or("a topic waits for the disk")?.map_err(|e| e.to_string())?;
         let native = Native::new(mesh.clone(), native_config(life), random);
         let now = clock.now().mono;
         Ok(Self {
@@ -204,8 +205,8 @@ impl Gateway {
 
     fn topics(&self) -> Vec<admin::Topic> {
         let command = admin::Command { command: Some(command::Command::ListTopics(admin::ListTopics::default())) };
-        match self.mesh.admin(&Caller::anonymous("simulation", None), command) {
-            Ok((admin::Answer { answer: Some(answer::Answer::Topics(list)) }, _)) => list.topics,
+        match self.mesh.admin(&Caller::anonymous("simulation", None), &command) {
+            Some(Ok((admin::Answer { answer: Some(answer::Answer::Topics(list)) }, _))) => list.topics,
             _ => Vec::new(),
         }
     }
@@ -214,6 +215,45 @@ impl Gateway {
     pub(crate) fn unsettled(&self) -> Vec<(String, String, u64, u64)> {
         let all = self.topics().into_iter().flat_map(|t| t.groups.into_iter().map(move |g| (t.name.clone(), g)));
         all.filter(|(_, g)| g.lag > 0).map(|(topic, g)| (topic, g.name, g.lag, g.in_flight)).collect()
+    }
+
+    /// Dead letters of a topic behind a number, and the number to go on behind; `None` while they are fetched.
+    pub(crate) fn letters(&self, topic: Topic, after: u64) -> Option<(Vec<Letter>, u64)> {
+        let list = admin::ListDeadLetters {
+            topic: topic.name().into(),
+            after,
+            limit: 1000,
+            events: true,
+            ..admin::ListDeadLetters::default()
+        };
+        let command = admin::Command { command: Some(command::Command::ListDeadLetters(list)) };
+        let answered = self.mesh.admin(&Caller::anonymous("simulation", None), &command)?;
+        let Ok((admin::Answer { answer: Some(answer::Answer::DeadLetters(page)) }, _)) = answered else {
+            return Some((Vec::new(), 0));
+        };
+        let read = |letter: admin::DeadLetter| Letter {
+            group: letter.group.trim_start_matches('g').parse().unwrap_or(u8::MAX),
+            topic,
+            position: letter.position,
+            reason: letter.reason(),
+            failures: letter.failures,
+            bytes: letter.event,
+        };
+        Some((page.letters.into_iter().map(read).collect(), page.next))
+    }
+
+    /// Gives the dead letters of a topic back, as many as can be read now; `false` while some are fetched.
+    pub(crate) fn redrive(&self, topic: Topic) -> Option<u32> {
+        let redrive = admin::RedriveDeadLetters {
+            topic: topic.name().into(),
+            limit: 1000,
+            ..admin::RedriveDeadLetters::default()
+        };
+        let command = admin::Command { command: Some(command::Command::RedriveDeadLetters(redrive)) };
+        match self.mesh.admin(&Caller::anonymous("simulation", None), &command)? {
+            Ok((admin::Answer { answer: Some(answer::Answer::DeadLettersChanged(changed)) }, _)) => Some(changed.count),
+            _ => Some(0),
+        }
     }
 
     /// How many events a topic has.

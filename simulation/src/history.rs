@@ -1,11 +1,15 @@
 //! What was seen from outside: what clients published, were told, received and
-//! settled. Verdicts are passed on this alone.
+//! settled; and what went wrong. Verdicts are passed on this alone.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use bytes::Bytes;
 use meshwire_proto::Moment;
+use meshwire_proto::frame::SettleKind;
+use meshwire_proto::wire::admin::DeathReason;
+
+use crate::requests::Question;
 
 /// The topics of every simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +40,8 @@ pub(crate) struct Published {
     pub(crate) publisher: (usize, u32),
     pub(crate) key: Option<u8>,
     pub(crate) bytes: Bytes,
+    /// When it was first published.
+    pub(crate) at: Moment,
     /// When it was answered as kept.
     pub(crate) acked: Option<Moment>,
     /// It was refused at least once, so that a later copy may have another place.
@@ -69,15 +75,35 @@ pub(crate) struct Given {
     /// When the delivery it is about had come, and as which attempt.
     pub(crate) delivered: Moment,
     pub(crate) attempt: u32,
+    pub(crate) kind: SettleKind,
+    /// When the gateway's word came that an ack stands.
+    pub(crate) confirmed: Option<Moment>,
 }
 
 /// What happened to one event in one group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settled {
     pub(crate) acks: Vec<Given>,
+    /// Rejects among them.
     pub(crate) nacks: Vec<Given>,
-    /// When the gateway's word came.
-    pub(crate) confirmed: Option<Moment>,
+}
+
+impl Settled {
+    /// Whether it was rejected at least once.
+    pub(crate) fn is_rejected(&self) -> bool {
+        self.nacks.iter().any(|n| n.kind == SettleKind::Reject)
+    }
+}
+
+/// A dead letter as it was found at the end.
+#[derive(Clone, Debug)]
+pub(crate) struct Letter {
+    pub(crate) group: u8,
+    pub(crate) topic: Topic,
+    pub(crate) position: u64,
+    pub(crate) reason: DeathReason,
+    pub(crate) failures: u32,
+    pub(crate) bytes: Bytes,
 }
 
 /// An end of a gateway process.
@@ -91,13 +117,21 @@ pub(crate) enum Disaster {
     DiskFailure,
 }
 
+/// When a gateway process ended, which it was, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) at: Moment,
+    pub(crate) life: u32,
+    pub(crate) how: Disaster,
+}
+
 /// Everything.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     pub(crate) published: BTreeMap<u32, Published>,
     pub(crate) delivered: Vec<Delivered>,
     pub(crate) settled: BTreeMap<(u8, u32), Settled>,
-    pub(crate) disasters: Vec<(Moment, Disaster)>,
+    pub(crate) disasters: Vec<Ended>,
     /// When a client was without its connection, killed or new, by client.
     pub(crate) breaks: BTreeMap<usize, Vec<Moment>>,
     /// A disk operation was made to fail, or the disk had no space.
@@ -112,6 +146,12 @@ pub(crate) struct History {
     pub(crate) stalls: Vec<Moment>,
     /// What a reader from the start got at the end: by topic, in order.
     pub(crate) log: BTreeMap<Topic, Vec<(u64, Bytes)>>,
+    /// Dead letters at the end.
+    pub(crate) letters: Vec<Letter>,
+    /// What clients asked each other.
+    pub(crate) questions: BTreeMap<u32, Question>,
+    /// When the simulation was over.
+    pub(crate) ended: Moment,
     /// Found while running.
     pub(crate) complaints: Vec<String>,
     pub(crate) totals: Totals,
@@ -133,12 +173,16 @@ pub struct Totals {
     pub redeliveries: u64,
     pub duplicates_refused: u64,
     pub leases_lost: u64,
+    pub dead_letters: u64,
+    pub redriven: u64,
+    pub requests: u64,
+    pub answered: u64,
 }
 
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 12] {
+    pub const fn rows(&self) -> [(&'static str, u64); 16] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -152,6 +196,10 @@ impl Totals {
             ("redeliveries", self.redeliveries),
             ("duplicates refused", self.duplicates_refused),
             ("leases lost", self.leases_lost),
+            ("dead letters", self.dead_letters),
+            ("redriven", self.redriven),
+            ("requests", self.requests),
+            ("requests answered", self.answered),
         ]
     }
 }
@@ -170,5 +218,9 @@ impl AddAssign for Totals {
         self.redeliveries += other.redeliveries;
         self.duplicates_refused += other.duplicates_refused;
         self.leases_lost += other.leases_lost;
+        self.dead_letters += other.dead_letters;
+        self.redriven += other.redriven;
+        self.requests += other.requests;
+        self.answered += other.answered;
     }
 }

@@ -1,35 +1,9 @@
-//! What must hold of the events of one key.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! What must hold of the events of one key when one of them fails.
 
 use meshwire_proto::Moment;
 
 use crate::history::{Delivered, Given};
 use crate::seen::Seen;
-
-/// By group, client, generation and key: what that member got so far.
-type Got = BTreeMap<(u8, usize, (u32, u32), u8), BTreeSet<u32>>;
-
-pub(crate) fn keys_keep_their_order(seen: &Seen<'_>, broken: &mut Vec<String>) {
-    let history = seen.history;
-    let mut got = Got::new();
-    for d in history.delivered.iter().filter(|d| !history.may_be_rewritten(d.topic)) {
-        let (Some(group), Some(key)) = (d.group, seen.key(d.id)) else {
-            continue;
-        };
-        let mine = got.entry((group, d.client, d.generation, key)).or_default();
-        mine.insert(d.id);
-        for (position, earlier) in seen.earlier(d) {
-            let acked = history.settled.get(&(group, *earlier)).is_some_and(|s| s.acks.iter().any(|a| a.at < d.at));
-            if !mine.contains(earlier) && !acked {
-                broken.push(format!(
-                    "group {group}: event {} at {} of key {key} came at {:?} before {earlier} at {position}",
-                    d.id, d.position, d.at
-                ));
-            }
-        }
-    }
-}
 
 /// A nack takes back what its member has of the key behind the event, and acks
 /// that are given for it later are void: it comes again.
@@ -40,9 +14,14 @@ pub(crate) fn a_nack_takes_back_what_follows_in_its_key(seen: &Seen<'_>, broken:
             let Some(nacked) = nacked.filter(|d| !seen.history.may_be_rewritten(d.topic)) else {
                 continue;
             };
+            // A nack of what was given up before is void, and one of what was given back takes nothing with it.
+            if seen.may_be_given_up(*group, *id, nacked.topic, nacked.position) {
+                continue;
+            }
             for (position, later) in seen.later(nacked) {
                 let mut held = seen.deliveries(*group, *later).iter().filter(|d| is_held(seen, nacked, nack, d));
-                if held.any(|d| !comes_again(seen, d, None)) {
+                let given_up = |d: &Delivered| seen.is_given_up(*group, d.topic, d.position);
+                if held.any(|d| !comes_again(seen, d, None) && !given_up(d)) {
                     broken.push(format!(
                         "group {group}: event {id} was nacked at {:?}, and {later} at {position} of its key was not taken back",
                         nack.at
@@ -73,6 +52,6 @@ fn comes_again(seen: &Seen<'_>, d: &Delivered, by: Option<Moment>) -> bool {
     all.iter().any(|next| (next.life, next.attempt) > (d.life, d.attempt) && by.is_none_or(|by| next.at <= by))
 }
 
-fn is_about(given: &Given, d: &Delivered) -> bool {
+pub(crate) fn is_about(given: &Given, d: &Delivered) -> bool {
     (given.client, given.delivered, given.attempt) == (d.client, d.at, d.attempt)
 }

@@ -8,7 +8,8 @@
 //! - [`world`]: the queue of what happens when;
 //! - [`gateway`]: one gateway process, its kill and its restart;
 //! - [`history`]: what was seen from outside; [`seen`]: the same by event and key;
-//! - [`verdict`], [`leases`], [`keys`]: what must hold of it;
+//! - [`report`]: the same as the library of histories reads it, whose checks are made;
+//! - [`verdict`], [`attempts`], [`keys`], [`letters`]: what must hold of it beyond those;
 //! - [`defects`]: mistakes planted on purpose, to see that they are caught.
 
 #![allow(
@@ -16,6 +17,7 @@
     reason = "indices are made here; a wrong one is a defect of the simulation, which may end"
 )]
 
+mod attempts;
 mod client;
 mod clock;
 pub mod defects;
@@ -24,7 +26,9 @@ mod forged;
 mod gateway;
 mod history;
 mod keys;
-mod leases;
+mod letters;
+mod report;
+mod requests;
 mod room;
 mod script;
 mod seen;

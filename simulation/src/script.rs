@@ -7,6 +7,15 @@ use crate::history::Disaster;
 /// Ack wait of every group.
 pub(crate) const ACK_WAIT: Duration = Duration::from_secs(10);
 
+/// The group that gives events up.
+pub(crate) const IMPATIENT: u8 = 1;
+
+/// After so many failures.
+pub(crate) const MAX_FAILURES: u32 = 3;
+
+/// Its least delay after a nack.
+pub(crate) const BACKOFF: Duration = Duration::from_millis(200);
+
 /// From then on nothing goes wrong any more, and everything must come to rest.
 pub(crate) const CALM: Duration = Duration::from_secs(12);
 
@@ -35,6 +44,8 @@ pub(crate) enum Mishap {
     ClientKill,
     /// The disk has no space for a while.
     DiskFull,
+    /// Somebody gives all dead letters back. No misfortune.
+    Redrive,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +80,7 @@ impl Script {
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Stall));
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::ClientKill));
         mishaps.extend((0..usize::from(rng.u32(0..5) == 0)).map(|_| Mishap::DiskFull));
+        mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Redrive));
         // Most while publishers are busy, some long after.
         let mut at = || Duration::from_millis(if rng.u32(0..3) > 0 { rng.u64(20..1200) } else { rng.u64(1200..4000) });
         let mut mishaps: Vec<_> = mishaps.into_iter().map(|m| (at(), m)).collect();

@@ -1,22 +1,22 @@
 //! A history by event and by key, and what may have stood between a settle and
 //! its effect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use meshwire_proto::Moment;
 
-use crate::history::{Delivered, Disaster, Given, History, Topic};
-use crate::script::ACK_WAIT;
+use crate::history::{Delivered, Disaster, Given, History, Settled, Topic};
+use crate::script::{ACK_WAIT, IMPATIENT, MAX_FAILURES};
 use crate::verdict::Log;
 use crate::wire::MAX_STALL;
 
 /// Settles that the gateway had so long before its end are not forgotten.
-const SETTLES_LOGGED_WITHIN: Duration = Duration::from_millis(250);
+pub(crate) const SETTLES_LOGGED_WITHIN: Duration = Duration::from_millis(250);
 
 /// What is under way has arrived after so long, unless its wire is held back:
 /// there and back, each at most 20 ms.
-const UNDER_WAY: Duration = Duration::from_millis(100);
+pub(crate) const UNDER_WAY: Duration = Duration::from_millis(100);
 
 /// The same for a wire that is held back.
 pub(crate) const HELD_BACK: Duration = Duration::from_secs(1).saturating_add(MAX_STALL);
@@ -30,6 +30,8 @@ pub(crate) struct Seen<'a> {
     deliveries: BTreeMap<(u8, u32), Vec<&'a Delivered>>,
     /// Position and id of the events of a key, in log order.
     keys: BTreeMap<(Topic, u8), Vec<(u64, u32)>>,
+    /// Group, topic and position of dead letters.
+    given_up: BTreeSet<(u8, Topic, u64)>,
 }
 
 impl<'a> Seen<'a> {
@@ -49,11 +51,25 @@ impl<'a> Seen<'a> {
                 }
             }
         }
-        Self { history, deliveries, keys }
+        let given_up = history.letters.iter().map(|l| (l.group, l.topic, l.position)).collect();
+        Self { history, deliveries, keys, given_up }
     }
 
     pub(crate) fn key(&self, id: u32) -> Option<u8> {
         self.history.published.get(&id).and_then(|p| p.key)
+    }
+
+    /// Whether an event is a dead letter of a group at the end.
+    pub(crate) fn is_given_up(&self, group: u8, topic: Topic, position: u64) -> bool {
+        self.given_up.contains(&(group, topic, position))
+    }
+
+    /// Whether it was a dead letter at some time: a crash may have taken the letter, or it was given back.
+    pub(crate) fn may_be_given_up(&self, group: u8, id: u32, topic: Topic, position: u64) -> bool {
+        let settled = self.history.settled.get(&(group, id));
+        let failed = self.deliveries(group, id).iter().any(|d| d.attempt >= MAX_FAILURES);
+        group == IMPATIENT
+            && (failed || settled.is_some_and(Settled::is_rejected) || self.is_given_up(group, topic, position))
     }
 
     /// Deliveries of an event to a group, in order.
@@ -61,15 +77,8 @@ impl<'a> Seen<'a> {
         self.deliveries.get(&(group, id)).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a later delivery of the event was seen before this one: its wire was
-    /// held back, and it had been taken back on its way.
-    pub(crate) fn is_overtaken(&self, group: u8, d: &Delivered) -> bool {
-        let overtakes = |later: &&Delivered| later.life == d.life && later.attempt > d.attempt && later.at <= d.at;
-        self.deliveries(group, d.id).iter().any(overtakes)
-    }
-
     /// Events of the same key that stand before an event.
-    pub(crate) fn earlier(&self, d: &Delivered) -> &[(u64, u32)] {
+    fn earlier(&self, d: &Delivered) -> &[(u64, u32)] {
         let all = self.of_key(d);
         all.split_at(all.partition_point(|(position, _)| *position < d.position)).0
     }
@@ -124,7 +133,7 @@ impl<'a> Seen<'a> {
         let within = |at: &Moment| *at >= given.at && *at <= logged_by;
         let history = self.history;
         let broke = history.breaks.get(&given.client).is_some_and(|b| b.iter().any(within));
-        let disaster = history.disasters.iter().any(|(at, _)| within(at));
+        let disaster = history.disasters.iter().any(|d| within(&d.at));
         let stalled = history.stalls.iter().any(|at| *at <= logged_by && given.at <= *at + MAX_STALL);
         // A full disk may have no place for a settlement until it has space again.
         let full = history.full.iter().any(|(from, to)| *from <= logged_by && given.at <= *to + SETTLES_LOGGED_WITHIN);
@@ -138,13 +147,13 @@ impl<'a> Seen<'a> {
 
     /// Whether the gateway was started again in this span.
     pub(crate) fn restarted(&self, after: Moment, by: Moment) -> bool {
-        self.history.disasters.iter().any(|(at, _)| *at > after && *at <= by)
+        self.history.disasters.iter().any(|d| d.at > after && d.at <= by)
     }
 }
 
 impl History {
     pub(crate) fn power_was_lost_after(&self, at: Moment) -> bool {
-        self.disasters.iter().any(|(when, what)| *what == Disaster::PowerLoss && *when >= at)
+        self.disasters.iter().any(|d| d.how == Disaster::PowerLoss && d.at >= at)
     }
 
     /// After power loss a written topic has lost its last events, and their

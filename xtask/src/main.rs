@@ -7,6 +7,7 @@
 
 mod bench;
 mod check;
+mod conformance;
 mod demo;
 mod payloads;
 mod process;
@@ -26,6 +27,7 @@ Usage: cargo xtask COMMAND
        [--all]               release builds and full counts too; ends with a receipt
        [--from STEP]         go on where an earlier run of this commit stopped
   test sim [ARGS...]         the simulation alone; ARGS go to it (try --help)
+  conformance [ARGS...]      every case with every client; ARGS go to the runner (try --help)
   demo [--keep]              329 GitHub events, a kill -9 in the middle, nothing lost
   gen                        write every generated file anew
   tidy                       house rules that no compiler checks
@@ -56,6 +58,7 @@ fn run(words: &[&str]) -> anyhow::Result<bool> {
         ["check"] => check::check(&workspace),
         ["test", "sim", arguments @ ..] => test::simulation(&workspace, arguments),
         ["test", arguments @ ..] => test::test(&workspace, &test::Options::parse(arguments)?),
+        ["conformance", arguments @ ..] => conformance::conformance(&workspace, arguments),
         ["demo"] => demo::demo(&workspace, false),
         ["demo", "--keep"] => demo::demo(&workspace, true),
         ["gen"] => check::generate(&workspace),

@@ -4,7 +4,17 @@ use crate::program::{Gateway, Program, meshwire, run};
 
 #[test]
 fn every_command_has_a_help_page_with_examples() {
-    for command in [&["serve"][..], &["pub"], &["sub"], &["topics"], &["topics", "list"], &["topics", "create"], &[]] {
+    for command in [
+        &["serve"][..],
+        &["pub"],
+        &["sub"],
+        &["request"],
+        &["reply"],
+        &["topics"],
+        &["topics", "list"],
+        &["topics", "create"],
+        &[],
+    ] {
         let ended = run(&[command, &["--help"]].concat());
         assert_eq!(ended.code, Some(0), "{command:?}");
         assert!(ended.out.contains("Examples:\n  meshwire "), "{command:?}: {}", ended.out);

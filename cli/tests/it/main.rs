@@ -9,13 +9,17 @@
 )]
 
 mod crashes;
+mod dead_letters;
+mod draining;
 mod full;
+mod groups;
 mod help;
 mod kill;
 mod program;
 mod promises;
 mod publish;
 mod recovery;
+mod requests;
 mod serve;
 mod stopping;
 mod subscribe;

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Driver;
 use super::carrier::{self, Carrier};
+use super::requests;
 use crate::inbox::End;
 use crate::outbox::Command;
 use crate::session::{Failure, State};
@@ -62,6 +63,7 @@ impl Driver {
         if !late && (unfinished > 0 || held > 0) {
             return;
         }
+        let requests = self.session.unfinished_requests() as u64;
         let reply = self.draining.take().and_then(|d| d.reply);
         let (events, _) = self.session.unanswered();
         if events > 0 {
@@ -75,7 +77,7 @@ impl Driver {
         }
         self.session.close();
         self.carry_out();
-        self.farewell = reply.map(|reply| (reply, drained(events, held, unfinished - events)));
+        self.farewell = reply.map(|reply| (reply, drained(events, held, unfinished - events - requests, requests)));
     }
 
     /// Says goodbye, and only then that the drain is over: the process may end
@@ -108,12 +110,12 @@ impl Driver {
     }
 }
 
-fn drained(events: u64, held: usize, settles: u64) -> Result<()> {
-    if events == 0 && held == 0 && settles == 0 {
+fn drained(events: u64, held: usize, settles: u64, requests: u64) -> Result<()> {
+    if events == 0 && held == 0 && settles == 0 && requests == 0 {
         return Ok(());
     }
     let message = format!(
-        "the deadline came with {events} publishes without a receipt, unsettled deliveries of {held} subscriptions, {settles} settles not confirmed"
+        "the deadline came with {events} publishes without a receipt, unsettled deliveries of {held} subscriptions, {settles} settles not confirmed, {requests} requests not answered"
     );
     Err(Error::new(ErrorKind::Timeout, "drain", message))
 }
@@ -156,9 +158,11 @@ impl Drop for Driver {
                 Command::Admin { reply, .. } => drop(reply.send(Err(failure.clone()))),
                 Command::Drain { reply: Some(reply), .. } => drop(reply.send(Ok(()))),
                 Command::Drain { reply: None, .. } | Command::Unsubscribe(_) => {}
+                other => requests::refuse(other, &error, &failure),
             }
         }
         self.outbox.abandon(&failure);
+        self.exchange.end(&error, &failure);
         for inlet in std::mem::take(&mut self.inlets).into_values() {
             inlet.inbox.end(End::Error(error.clone()));
         }

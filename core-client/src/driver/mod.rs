@@ -3,6 +3,7 @@
 
 mod carrier;
 mod finish;
+mod requests;
 mod trouble;
 mod work;
 
@@ -26,6 +27,7 @@ use crate::transport::Dial;
 use crate::{Error, Result};
 use carrier::{Carrier, Event};
 pub(crate) use finish::unreachable;
+use requests::Exchange;
 use trouble::{HTTP, Trouble};
 
 /// Bytes waiting to be written at which no more are encoded.
@@ -71,6 +73,7 @@ pub(crate) struct Driver {
     confirms: BTreeMap<u64, oneshot::Sender<Result<u64, Failure>>>,
     next_token: u64,
     admins: BTreeMap<u64, oneshot::Sender<Result<bytes::Bytes, Failure>>>,
+    exchange: Exchange,
     draining: Option<Draining>,
     /// What the drain came to, to be told at the very end.
     farewell: Option<(oneshot::Sender<Result<()>>, Result<()>)>,
@@ -101,6 +104,7 @@ impl Driver {
             confirms: BTreeMap::new(),
             next_token: 1,
             admins: BTreeMap::new(),
+            exchange: Exchange::default(),
             draining: None,
             farewell: None,
             settle_at: None,
@@ -226,9 +230,8 @@ impl Driver {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the gateway sent what is not a frame; reconnecting");
-                    self.drop_link();
-                    return self.session.disconnected(now);
+                    self.session.protocol_error(now, &error.to_string());
+                    return self.carry_out();
                 }
             }
         }

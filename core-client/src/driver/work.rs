@@ -51,26 +51,24 @@ impl Driver {
     fn settle(&mut self, subscription: SubscriptionId, inbox: &crate::inbox::Inbox) {
         let (mut settles, mut confirms) = std::mem::take(&mut self.settles);
         inbox.collect(&mut settles, &mut confirms);
-        let input = |settled: &Settled, confirm| SettleInput {
+        let input = |settled: Settled, confirm| SettleInput {
             subscription,
             generation: settled.generation,
             first: settled.first,
             count: settled.count,
-            kind: settled.kind,
-            delay_ms: 0,
+            kind: settled.how.kind,
+            delay_ms: settled.how.delay_ms,
+            reason: settled.how.reason,
             confirm,
         };
         for settled in settles.drain(..) {
-            // Only what the session supports is ever put into an inbox.
-            let _ = self.session.settle(input(&settled, None));
+            self.session.settle(input(settled, None));
         }
         for (settled, reply) in confirms.drain(..) {
             let token = self.next_token;
             self.next_token += 1;
-            match self.session.settle(input(&settled, Some(token))) {
-                Ok(()) => drop(self.confirms.insert(token, reply)),
-                Err(failure) => drop(reply.send(Err(failure))),
-            }
+            self.confirms.insert(token, reply);
+            self.session.settle(input(settled, Some(token)));
         }
         self.settles = (settles, confirms);
     }
@@ -98,9 +96,11 @@ impl Driver {
                 for inlet in self.inlets.values() {
                     inlet.inbox.end(End::Quiet);
                 }
+                self.exchange.stop();
                 self.session.drain();
                 self.draining = Some(Draining { until, reply });
             }
+            other => self.request_command(other),
         }
     }
 
@@ -132,9 +132,12 @@ impl Driver {
     /// Passes on what one handle waits for.
     fn tell(&mut self, output: Output) {
         match output {
-            Output::Subscribed { subscription, next_position, topic_next, new_group, .. } => {
-                if let Some(reply) = self.inlets.get_mut(&subscription).and_then(|i| i.reply.take()) {
-                    let _ = reply.send(Ok(Beginning { next_position, topic_next, new_group }));
+            Output::Subscribed { subscription, next_position, topic_next, ack_wait_ms, new_group } => {
+                if let Some(inlet) = self.inlets.get_mut(&subscription) {
+                    inlet.inbox.set_ack_wait(ack_wait_ms);
+                    if let Some(reply) = inlet.reply.take() {
+                        let _ = reply.send(Ok(Beginning { next_position, topic_next, new_group }));
+                    }
                 }
             }
             Output::Reset { subscription, generation, again } => {
@@ -155,7 +158,7 @@ impl Driver {
             }
             Output::Failed(failure) => self.fail(&failure),
             Output::Closed => self.over = Some(Error::closed("run")),
-            _ => {}
+            other => self.tell_exchange(other),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Planted defects: the simulation must catch each. Absent without the feature
+//! Planted defects: the simulation or a conformance case must catch each. Absent without the feature
 //! `testing`.
 
 use std::cell::Cell;
@@ -13,6 +13,35 @@ pub enum Defect {
     DeliveryGapsPass,
     /// Unconfirmed settles are forgotten at a resume.
     SettlesForgotten,
+    /// Receipts for what was never sent pass.
+    ReceiptsPass,
+    /// Confirmations of settles that were never sent pass.
+    ConfirmationsPass,
+    /// An error of a confirmed settle counts as success.
+    LeaseLostSwallowed,
+    /// Silence is taken for life.
+    SilenceEndured,
+    /// Frames that must be understood are skipped.
+    UnknownSkipped,
+}
+
+impl Defect {
+    const ALL: [Self; 8] = [
+        Self::ResumeWithoutReplay,
+        Self::DeliveryGapsPass,
+        Self::SettlesForgotten,
+        Self::ReceiptsPass,
+        Self::ConfirmationsPass,
+        Self::LeaseLostSwallowed,
+        Self::SilenceEndured,
+        Self::UnknownSkipped,
+    ];
+
+    /// The defect of that name, as it is written here.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|defect| format!("{defect:?}") == name)
+    }
 }
 
 thread_local! {

@@ -32,10 +32,6 @@ impl Failure {
         Self { retry_after: after, ..Self::new(kind, message) }
     }
 
-    pub(super) fn later(what: &str) -> Self {
-        Self::new(ErrorKind::Unsupported, format!("{what} comes with a later version of meshwire"))
-    }
-
     pub(super) fn lease_lost() -> Self {
         Self::new(
             ErrorKind::LeaseLost,
@@ -45,6 +41,12 @@ impl Failure {
 
     pub(super) fn closed() -> Self {
         Self::new(ErrorKind::Closed, "the client was closed")
+    }
+
+    /// The same for something else that may have been done.
+    pub(crate) fn unknown_outcome_of(&self, what: &str) -> Self {
+        let message = format!("{}; outcome unknown: {what} had been sent, its last reply had not come", self.message);
+        Self { retry: Retry::UnknownOutcome, message, ..self.clone() }
     }
 
     /// The same for something that may have happened: bytes had left.

@@ -59,6 +59,10 @@ impl Session {
     /// When [`Session::tick`] must be called at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
+        self.link_deadline().into_iter().chain(self.requests.deadline()).min()
+    }
+
+    fn link_deadline(&self) -> Option<Moment> {
         match &self.link {
             Link::Waiting { until } | Link::LoggingIn { until } => Some(*until),
             Link::Dialing | Link::Closed => None,
@@ -72,7 +76,8 @@ impl Session {
 
     /// Lets time pass.
     pub fn tick(&mut self, now: Moment) {
-        if self.deadline().is_none_or(|deadline| deadline > now) {
+        self.expire_requests(now);
+        if self.link_deadline().is_none_or(|deadline| deadline > now) {
             return;
         }
         match &mut self.link {
@@ -86,6 +91,8 @@ impl Session {
             Link::Up(up) if up.leaving.is_some_and(|at| at <= now) => {
                 self.drop_link(now, "the gateway announced its end and did not close the connection");
             }
+            #[cfg(feature = "testing")]
+            Link::Up(up) if super::defect::is_set(super::defect::Defect::SilenceEndured) => up.heard = now,
             Link::Up(up) if up.pinged => {
                 self.stats.silences += 1;
                 self.drop_link(now, "nothing was heard for two and a half heartbeats");
@@ -145,6 +152,8 @@ impl Session {
             self.backoff.reset();
             self.strikes = 0;
         }
+        self.requests_lost();
+        self.tasks_lost();
         let wait = self.backoff.next().max(at_least);
         self.link = Link::Waiting { until: now + wait };
         self.control.clear();
@@ -160,7 +169,7 @@ impl Session {
 
     /// The gateway broke the protocol. The next connection resumes the session;
     /// if that one ends the same way, the one after begins a new session.
-    pub(super) fn protocol_error(&mut self, now: Moment, reason: &str) {
+    pub(crate) fn protocol_error(&mut self, now: Moment, reason: &str) {
         self.stats.protocol_errors += 1;
         self.drop_link(now, &format!("protocol error: {reason}"));
         self.strikes += 1;
@@ -214,6 +223,10 @@ impl Session {
             .collect();
         for admin in admins {
             self.send(&ClientFrame::Admin(admin));
+        }
+        self.send_requests(now);
+        if !self.draining {
+            self.serve_again();
         }
         self.set_state(if self.draining { State::Draining } else { State::Connected });
     }
@@ -296,6 +309,8 @@ impl Session {
         for token in tokens {
             self.output.push_back(Output::Settled { token, result: Err(failure.clone()) });
         }
+        self.finish_requests(failure);
+        self.finish_serves(failure);
         for number in std::mem::take(&mut self.admins).into_keys() {
             self.output.push_back(Output::Admin { number, result: Err(failure.clone()) });
         }

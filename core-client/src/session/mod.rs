@@ -12,6 +12,8 @@
 //! - [`subscribe`](Session::subscribe): survives reconnects, resumed or not
 //!   (`subscribe.rs`);
 //! - [`settle`](Session::settle): ranges, repeated until processed (`settle.rs`);
+//! - [`request`](Session::request), [`serve`](Session::serve): ask, and answer others;
+//!   neither outlives its connection (`request.rs`, `serve.rs`);
 //! - connecting, login, resume, heartbeats and back-off (`link.rs`).
 
 mod backoff;
@@ -23,17 +25,20 @@ mod output;
 mod position;
 mod publish;
 mod receive;
+mod request;
 mod runs;
+mod serve;
 mod settle;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use meshwire_proto::frame::{ClientFrame, SettleKind, begin_frame, end_frame};
+use meshwire_proto::frame::{ClientFrame, SettleKind, SettleRange, begin_frame, end_frame};
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{EventRun, Moment, TopicName, options};
 
@@ -43,7 +48,11 @@ use link::{Link, Resume};
 pub use output::{Answer, Kept, Output, State, Stats};
 pub use position::Position;
 use publish::{Publishes, Window};
+pub use request::RequestSpec;
+use request::Requests;
 pub(crate) use runs::RunQueue;
+use serve::Serves;
+pub use serve::{ServeId, ServeSpec, TaskId, TaskReply};
 use settle::Settles;
 use subscribe::Subscriptions;
 pub use subscribe::{Start, SubscribeSpec, SubscriptionId};
@@ -101,6 +110,8 @@ pub struct Session {
     publishes: Publishes,
     subscriptions: Subscriptions,
     settles: Settles,
+    requests: Requests,
+    serves: Serves,
     admins: BTreeMap<u64, Bytes>,
     next_admin: u64,
     control: BytesMut,
@@ -109,7 +120,7 @@ pub struct Session {
 }
 
 /// A settle as the caller means it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettleInput {
     /// Whose deliveries.
     pub subscription: SubscriptionId,
@@ -121,8 +132,10 @@ pub struct SettleInput {
     pub count: u32,
     /// What happens to them.
     pub kind: SettleKind,
-    /// For a nack: when to deliver again. This version accepts only 0.
-    pub delay_ms: u32,
+    /// For a nack: when to deliver again; `None` for when the group's settings say.
+    pub delay_ms: Option<u32>,
+    /// For a nack and a reject: why.
+    pub reason: Option<Arc<str>>,
     /// Asks for [`Output::Settled`] with this token.
     pub confirm: Option<u64>,
 }
@@ -144,6 +157,8 @@ impl Session {
             publishes: Publishes::new(),
             subscriptions: Subscriptions::default(),
             settles: Settles::default(),
+            requests: Requests::default(),
+            serves: Serves::default(),
             admins: BTreeMap::new(),
             next_admin: 1,
             control: BytesMut::new(),
@@ -218,34 +233,28 @@ impl Session {
 
     /// Settles deliveries. Those of a session that is gone are dropped and
     /// counted, or answered `LEASE_LOST` where an answer is asked for.
-    ///
-    /// # Errors
-    /// `UNSUPPORTED` for what this version does not do: a nack with a delay,
-    /// reject and extend.
-    pub fn settle(&mut self, input: SettleInput) -> Result<(), Failure> {
-        let later = match input.kind {
-            SettleKind::Ack => None,
-            SettleKind::Nack => (input.delay_ms > 0).then_some("a nack with a delay"),
-            SettleKind::Reject => Some("reject"),
-            _ => Some("extend"),
-        };
-        if let Some(what) = later {
-            return Err(Failure::later(what));
-        }
+    pub fn settle(&mut self, input: SettleInput) {
         let found = self.subscriptions.get(input.subscription);
         let Some(wire) = found.filter(|s| s.generation == input.generation && s.wire > 0).map(|s| s.wire) else {
             match input.confirm {
                 Some(token) => self.output.push_back(Output::Settled { token, result: Err(Failure::lease_lost()) }),
+                None if input.kind == SettleKind::Extend => {}
                 None => self.stats.settles_dropped += u64::from(input.count),
             }
-            return Ok(());
+            return;
         };
-        let range = settle::range(wire, input.first, input.count, input.kind);
+        let range = SettleRange {
+            subscription: wire,
+            first_delivery: input.first,
+            count: input.count,
+            kind: input.kind,
+            delay_ms: input.delay_ms,
+            reason: input.reason.map(|r| r.to_string()).unwrap_or_default(),
+        };
         match input.confirm {
             Some(token) => self.settles.push_confirmed(range, token),
             None => self.settles.push(range),
         }
-        Ok(())
     }
 
     /// Sends an administrative command, `meshwire.admin.v1.Command`; gives the
@@ -269,6 +278,7 @@ impl Session {
             for subscription in wires {
                 self.send(&ClientFrame::Credit(wire::Credit { subscription, max_events: 0, max_bytes: 0 }));
             }
+            self.serve_credit_taken();
         }
         self.set_state(State::Draining);
     }
@@ -283,10 +293,11 @@ impl Session {
         }
     }
 
-    /// Publishes without a receipt, and settles that the gateway did not confirm.
+    /// Publishes without a receipt, settles that the gateway did not confirm, and requests
+    /// without their last reply, of this client and of others.
     #[must_use]
     pub fn unfinished(&self) -> u64 {
-        self.publishes.unanswered().events + self.settles.unfinished() as u64
+        self.publishes.unanswered().events + (self.settles.unfinished() + self.unfinished_requests()) as u64
     }
 
     /// Ends the session: says goodbye where it can, and answers all that waits

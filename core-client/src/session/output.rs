@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use meshwire_proto::frame::DeliverRun;
+use meshwire_proto::wire::session as wire;
 
-use super::{Failure, SubscriptionId};
+use super::{Failure, ServeId, SubscriptionId, TaskId};
 
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -112,6 +113,50 @@ pub enum Output {
         /// The answer.
         result: Result<Bytes, Failure>,
     },
+    /// A reply to a request, its end, or both.
+    Replied {
+        /// The request's number.
+        request: u64,
+        /// The encoded event.
+        event: Option<Bytes>,
+        /// Nothing more comes: all was said, or why not.
+        end: Option<Result<(), Failure>>,
+    },
+    /// Requests of a topic come from now on, for the first time or again.
+    Serving {
+        /// What serves.
+        serve: ServeId,
+    },
+    /// A request of others, to be answered and ended with [`reply`](super::Session::reply).
+    Asked {
+        /// What serves.
+        serve: ServeId,
+        /// Names it.
+        task: TaskId,
+        /// What is asked.
+        request: wire::Request,
+    },
+    /// Nobody waits for the replies to a request any more; it is still to be ended.
+    TaskCancelled {
+        /// Which.
+        task: TaskId,
+    },
+    /// More replies to a request may be sent.
+    TaskGranted {
+        /// Which.
+        task: TaskId,
+        /// So many more.
+        events: u32,
+    },
+    /// The gateway refused a reply; the requester was told why it gets none.
+    ReplyRefused(Failure),
+    /// The gateway refused what serves, or ended it.
+    ServeEnded {
+        /// Which.
+        serve: ServeId,
+        /// Why.
+        failure: Failure,
+    },
     /// The gateway refused the session in a way that trying again cannot help.
     /// The session is closed.
     Failed(Failure),
@@ -139,4 +184,6 @@ pub struct Stats {
     pub settles_dropped: u64,
     /// Confirmed settles answered `LEASE_LOST`.
     pub leases_lost: u64,
+    /// Replies to requests of a connection that is gone.
+    pub replies_dropped: u64,
 }

@@ -5,6 +5,8 @@ use meshwire_proto::frame::{ClientFrame, Deliver, Receipts, ServerFrame, Settled
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, Moment};
 
+#[cfg(feature = "testing")]
+use super::defect::{Defect, is_set};
 use super::link::Link;
 use super::subscribe::Phase;
 use super::{Answer, Failure, Kept, Output, Session};
@@ -16,6 +18,8 @@ impl Session {
         self.heard(now);
         let frame = match ServerFrame::decode(frame) {
             Ok(frame) => frame,
+            #[cfg(feature = "testing")]
+            Err(_) if is_set(Defect::UnknownSkipped) => return,
             Err(error) => return self.protocol_error(now, &error.to_string()),
         };
         let done = match (&self.link, frame) {
@@ -52,6 +56,10 @@ impl Session {
                 self.subscription_ended(ended.subscription, failure);
             }
             ServerFrame::Admin(answer) => self.admin_answered(answer),
+            ServerFrame::Request(request) => return self.asked(request),
+            ServerFrame::Reply(reply) => self.replied(reply),
+            ServerFrame::Cancel(cancel) => self.task_cancelled(cancel.number),
+            ServerFrame::ReplyCredit(credit) => self.task_granted(credit),
             ServerFrame::Ping(ping) if !ping.answer => {
                 self.send(&ClientFrame::Ping(wire::Ping { nonce: ping.nonce, answer: true }));
             }
@@ -65,7 +73,10 @@ impl Session {
 
     fn receipts(&mut self, receipts: Receipts) -> Result<(), String> {
         for receipt in receipts.receipts {
-            for sequences in self.publishes.receipt(&receipt)? {
+            let answered = self.publishes.receipt(&receipt);
+            #[cfg(feature = "testing")]
+            let answered = if is_set(Defect::ReceiptsPass) { Ok(answered.unwrap_or_default()) } else { answered };
+            for sequences in answered? {
                 let result = if receipt.code == 0 {
                     let offset = sequences.start - receipt.first_sequence;
                     let known = receipt.first_position > 0;
@@ -101,7 +112,7 @@ impl Session {
             let generation = subscription.generation;
             let noted = subscription.delivered(&run);
             #[cfg(feature = "testing")]
-            let noted = if super::defect::is_set(super::defect::Defect::DeliveryGapsPass) { Ok(()) } else { noted };
+            let noted = if is_set(Defect::DeliveryGapsPass) { Ok(()) } else { noted };
             noted?;
             self.output.push_back(Output::Deliver { subscription: id, generation, run });
         }
@@ -109,8 +120,16 @@ impl Session {
     }
 
     fn settled(&mut self, settled: &Settled) -> Result<(), String> {
-        for done in self.settles.settled(settled)? {
+        let settled = self.settles.settled(settled);
+        #[cfg(feature = "testing")]
+        let settled = if is_set(Defect::ConfirmationsPass) { Ok(settled.unwrap_or_default()) } else { settled };
+        for done in settled? {
             let boundary = self.subscriptions.by_wire(done.wire).map_or(0, |(_, s)| s.next_delivery);
+            #[cfg(feature = "testing")]
+            let done = super::settle::Confirmed {
+                code: if is_set(Defect::LeaseLostSwallowed) { 0 } else { done.code },
+                ..done
+            };
             let result = if done.code == 0 { Ok(boundary) } else { Err(Failure::from_wire(done.code, "", 0)) };
             self.stats.leases_lost += u64::from(done.code == ErrorKind::LeaseLost.number());
             self.output.push_back(Output::Settled { token: done.token, result });
@@ -119,6 +138,9 @@ impl Session {
     }
 
     fn subscribed(&mut self, subscribed: &wire::Subscribed) {
+        if self.serving(subscribed.subscription) {
+            return;
+        }
         let Some((id, subscription)) = self.subscriptions.by_wire(subscribed.subscription) else {
             return;
         };
@@ -137,6 +159,9 @@ impl Session {
     }
 
     fn subscription_ended(&mut self, wire: u32, failure: Failure) {
+        if self.serve_ended(wire, &failure) {
+            return;
+        }
         match self.subscriptions.remove(wire) {
             Some((subscription, gone)) if gone.phase != Phase::Leaving => {
                 self.output.push_back(Output::Ended { subscription, failure });
@@ -162,6 +187,8 @@ impl Session {
             self.refused(now, failure);
         } else if error.subscription > 0 {
             self.subscription_ended(error.subscription, failure);
+        } else if error.operation == "reply" {
+            self.output.push_back(Output::ReplyRefused(failure));
         }
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Settles {
 fn extends(last: &SettleRange, next: &SettleRange) -> bool {
     last.subscription == next.subscription
         && last.kind == next.kind
+        && last.delay_ms == next.delay_ms
+        && last.reason == next.reason
         && last.first_delivery.saturating_add(u64::from(last.count)) == next.first_delivery
         && last.count.checked_add(next.count).is_some()
 }
@@ -74,6 +76,9 @@ fn merge(ranges: Vec<SettleRange>) -> Vec<SettleRange> {
 
 impl Settles {
     pub(super) fn push(&mut self, range: SettleRange) {
+        if range.kind == SettleKind::Extend {
+            return merge_into(&mut self.plain, range);
+        }
         let last = range.first_delivery.saturating_add(u64::from(range.count.saturating_sub(1)));
         self.last.insert(range.subscription, SettleRange { first_delivery: last, count: 1, ..range.clone() });
         merge_into(&mut self.plain, range);
@@ -207,9 +212,4 @@ impl Settles {
         let dropped = unsent.map(|r| u64::from(r.count)).sum();
         (confirms.filter_map(|c| c.token).collect(), dropped)
     }
-}
-
-/// The range of one delivery or of several.
-pub(super) fn range(wire: u32, first: u64, count: u32, kind: SettleKind) -> SettleRange {
-    SettleRange { subscription: wire, first_delivery: first, count, kind, ..SettleRange::default() }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use meshwire_proto::frame::DeliverRun;
-use meshwire_proto::wire::session as wire;
+use meshwire_proto::wire::{admin, session as wire};
 use meshwire_proto::{GroupName, TopicName, UnixMillis};
+use prost::Message as _;
 
 use super::Position;
 
@@ -48,8 +49,8 @@ pub struct SubscribeSpec {
     pub group: Option<GroupName>,
     /// `None`: the default, see [`Start`].
     pub start: Option<Start>,
-    /// Milliseconds to settle a delivery before it comes again; 0: as the group has it.
-    pub ack_wait_ms: u32,
+    /// What the group is to be like; what is absent is as the group has it.
+    pub settings: admin::GroupSettings,
     /// Most unsettled events.
     pub max_events: u32,
     /// Most unsettled bytes; one event may pass over it.
@@ -115,7 +116,7 @@ impl Subscription {
             group: group.map(ToString::to_string).unwrap_or_default(),
             mode: mode.into(),
             start: Some(wire::Start { at: Some(at) }),
-            ack_wait_ms: self.spec.ack_wait_ms,
+            settings: self.spec.settings.encode_to_vec().into(),
             max_events: self.spec.max_events,
             max_bytes: self.spec.max_bytes,
             ..wire::Subscribe::default()
@@ -144,6 +145,12 @@ impl Subscriptions {
     /// Whether this number was ever given to a subscription.
     pub(super) const fn was_used(&self, wire: u32) -> bool {
         wire > 0 && wire <= self.last_wire
+    }
+
+    /// A number that no subscription of this client ever had.
+    pub(super) const fn next_wire(&mut self) -> u32 {
+        self.last_wire += 1;
+        self.last_wire
     }
 
     /// Gives a subscription a number of its own and the frame that asks for it.

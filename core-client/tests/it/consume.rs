@@ -27,7 +27,7 @@ async fn a_handlers_return_acks_and_its_error_or_panic_nacks() {
         let number = gateway.subscribe().await.subscription;
         gateway.deliver(number, 1, ["1", "2", "3"].map(|id| event(id, None, "x"))).await;
         let ranges = gateway.ranges().await;
-        assert_eq!(ranges, [(1, 1, SettleKind::Ack), (2, 2, SettleKind::Nack)]);
+        assert_eq!(ranges, [(1, 1, SettleKind::Ack), (2, 1, SettleKind::Nack), (3, 1, SettleKind::Nack)]);
     });
 }
 

@@ -13,5 +13,6 @@ mod consume;
 mod end;
 mod logs;
 mod publish;
+mod request;
 mod script;
 mod subscribe;

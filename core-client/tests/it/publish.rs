@@ -197,16 +197,3 @@ async fn a_gateway_that_does_not_read_cannot_stop_the_client_from_reading() {
     }
     drop(pending);
 }
-
-#[tokio::test(start_paused = true)]
-async fn what_comes_with_a_later_version_is_unsupported_by_name() {
-    let (mesh, _gateway, _listener) = connected().await;
-    for error in [
-        mesh.request("quote", Event::default()).unwrap_err(),
-        mesh.request_stream("quote", Event::default()).unwrap_err(),
-        mesh.serve("quote").unwrap_err(),
-    ] {
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.message().contains("a later version"), "{error}");
-    }
-}

@@ -4,7 +4,9 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use meshwire::{ErrorKind, MemoryListener, Mesh, Position, Start, Subscription};
 use meshwire_proto::frame::{ClientFrame, ServerFrame, SettleKind, SettleResult, Settled};
+use meshwire_proto::wire::admin::GroupSettings;
 use meshwire_proto::wire::session as wire;
+use prost::Message as _;
 use tokio::time::{Instant, timeout};
 use tracing::Level;
 
@@ -113,7 +115,8 @@ async fn a_refused_subscribe_is_the_callers_error() {
     let subscribe = mesh.subscribe("orders").group("g").ack_wait(Duration::from_secs(60));
     let (subscription, ()) = tokio::join!(subscribe.into_future(), async {
         let Some(ClientFrame::Subscribe(frame)) = gateway.next().await else { panic!("no Subscribe") };
-        assert_eq!(frame.ack_wait_ms, 60_000);
+        let settings = GroupSettings::decode(&frame.settings[..]).unwrap();
+        assert_eq!(settings, GroupSettings { ack_wait_ms: Some(60_000), ..GroupSettings::default() });
         let error = wire::Error {
             code: ErrorKind::GroupConflict.number(),
             message: "ack_wait is 30 s".to_owned(),
@@ -248,13 +251,27 @@ async fn an_event_that_cannot_be_read_is_an_item_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn settles_of_a_later_version_are_refused_and_leave_the_delivery_to_be_settled() {
+async fn a_nack_has_its_delay_a_reject_its_reason_and_an_extension_settles_nothing() {
     let (_mesh, mut orders, mut gateway, number, _listener) = subscribed(Some("g"), 256).await;
-    gateway.deliver(number, 1, numbered(1..=1)).await;
-    let delivery = orders.try_next().await.unwrap().unwrap();
-    for refused in [delivery.reject("no"), delivery.extend(), delivery.nack_after(Duration::from_secs(1))] {
-        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported);
-    }
-    delivery.ack();
-    assert_eq!(gateway.ranges().await, [(1, 1, SettleKind::Ack)]);
+    gateway.deliver(number, 1, numbered(1..=4)).await;
+    let mut next = async || orders.try_next().await.unwrap().unwrap();
+    let (first, second, third, fourth) = (next().await, next().await, next().await, next().await);
+    first.extend();
+    second.nack_after(Duration::from_secs(5));
+    third.nack_after(Duration::ZERO);
+    fourth.reject("too \u{20ac}xpensive");
+    first.ack();
+    let told: Vec<_> =
+        gateway.settle().await.ranges.into_iter().map(|r| (r.first_delivery, r.kind, r.delay_ms, r.reason)).collect();
+    let said = |n, kind, delay: Option<u32>, why: &str| (n, kind, delay, why.to_owned());
+    assert_eq!(
+        told,
+        [
+            said(1, SettleKind::Extend, None, ""),
+            said(2, SettleKind::Nack, Some(5000), ""),
+            said(3, SettleKind::Nack, Some(0), ""),
+            said(4, SettleKind::Reject, None, "too \u{20ac}xpensive"),
+            said(1, SettleKind::Ack, None, ""),
+        ]
+    );
 }

@@ -39,6 +39,40 @@ fn what_the_publisher_publishes_the_consumer_bills() {
 }
 
 #[test]
+fn an_order_that_cannot_be_billed_is_given_up_and_given_back() {
+    let Some(gateway) = gateway() else { return };
+    assert_eq!(
+        printed(env!("CARGO_BIN_EXE_dead_letter"), &gateway),
+        "1 costs 5\n\
+         2 failed, attempt 1: it has no price\n\
+         3 costs 7\n\
+         2 failed, attempt 2: it has no price\n\
+         dead letter 1: order 2, 2 failures\n\
+         given back: 1\n\
+         2 is free\n\
+         left: 0\n"
+    );
+}
+
+#[test]
+fn requests_are_answered_or_told_why_not() {
+    let Some(gateway) = gateway() else { return };
+    assert_eq!(
+        printed(env!("CARGO_BIN_EXE_request_reply"), &gateway),
+        "sku 1 costs 2\nsku 21 costs 42\nrefused: there is no sku 0\nnobody serves discount\n"
+    );
+}
+
+#[test]
+fn a_reply_stream_is_read_to_its_end_or_left_in_the_middle() {
+    let Some(gateway) = gateway() else { return };
+    assert_eq!(
+        printed(env!("CARGO_BIN_EXE_reply_stream"), &gateway),
+        "line 1\nline 2\nline 3\nall of it\nline 1\nline 2\nthat is enough\n"
+    );
+}
+
+#[test]
 fn without_a_gateway_an_example_says_how_to_start_one() {
     let output = Command::new(env!("CARGO_BIN_EXE_publisher")).arg("mesh://127.0.0.1:1").output().unwrap();
     assert!(!output.status.success());

@@ -24,7 +24,8 @@ impl From<&Op> for Touched {
             Op::Topic { .. } => TouchedPart::Topic,
             Op::Group { group, .. } => TouchedPart::Group(*group),
             Op::Append(append) => TouchedPart::Events(append.producer.map(|p| p.producer)),
-            Op::Settle { .. } => TouchedPart::Settles,
+            Op::Seek { group, .. } => TouchedPart::Group(*group),
+            Op::Settle { .. } | Op::Graves { .. } | Op::GroupGone { .. } => TouchedPart::Settles,
         };
         Self { topic: op.topic(), what }
     }

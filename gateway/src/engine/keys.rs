@@ -83,7 +83,13 @@ impl Keys {
             *self.held.entry(member).or_default() += 1;
             InFlight { member, positions: VecDeque::new(), since_look: 0, leaving: false }
         });
-        entry.positions.push_back(position);
+        // A dead letter that was given back stands behind every event.
+        let at = if entry.positions.back().is_none_or(|last| *last < position) {
+            entry.positions.len()
+        } else {
+            entry.positions.partition_point(|p| *p < position)
+        };
+        entry.positions.insert(at, position);
         entry.since_look += 1;
     }
 

@@ -10,17 +10,23 @@
 //! - [`group`]: consumer groups; [`solo`]: subscriptions without one;
 //! - [`deliveries`]: delivery numbers, credit, first settle wins;
 //! - [`kept`]: what is kept, and when it will be;
-//! - [`dedup`], [`producers`]: the two ways to know a duplicate.
+//! - [`groups`]: how groups are administered;
+//! - [`dead_letters`]: what groups have given up;
+//! - [`dedup`], [`producers`]: the two ways to know a duplicate;
+//! - [`requests`]: requests and replies, a machine of its own beside the shards.
 
+mod dead_letters;
 mod dedup;
 mod deliveries;
 mod group;
+mod groups;
 mod kept;
 mod keys;
 #[cfg(feature = "testing")]
 pub mod planted;
 mod producers;
 mod publish;
+pub mod requests;
 mod settle;
 mod solo;
 mod subscribe;
@@ -37,15 +43,18 @@ use std::time::Duration;
 use meshwire_proto::frame::DeliverRun;
 use meshwire_proto::{EventRun, Moment, UnixMillis};
 
-use crate::store::{GroupId, Lookup, Op, Position, TopicId};
+use crate::store::{GroupId, GroupSettings, Lookup, Op, Position, TopicId};
 
+pub use dead_letters::{LetterError, LettersPage};
 pub use dedup::{IdBudget, IdHasher};
 pub use deliveries::Credit;
 pub use group::GroupState;
+pub(crate) use group::letter;
+pub use groups::DeleteError;
 pub use kept::Touched;
 pub use producers::Producer;
 pub use publish::{Judged, Scanned, Verdict, scan};
-pub use settle::SettleAnswer;
+pub use settle::{SettleAnswer, SettleAs};
 pub use subscribe::{GroupSpec, Leaving, SubscribeError, SubscribeSpec, Subscribed};
 pub use subscriber::MAX_RUN_BYTES;
 pub use topic::TopicSettings;
@@ -118,6 +127,9 @@ pub enum Output {
 pub trait Source {
     /// A block that holds `from`.
     fn block(&mut self, topic: TopicId, from: Position) -> Lookup;
+
+    /// Whether the store takes so many bytes more for a topic, in the next commit.
+    fn claim(&mut self, topic: TopicId, bytes: u64) -> bool;
 }
 
 /// Bounds of one shard.
@@ -127,6 +139,10 @@ pub struct Settings {
     pub dedup_window: Duration,
     /// Longest wait of a settlement for a commit to ride in.
     pub settle_delay: Duration,
+    /// There is a log.
+    pub logged: bool,
+    /// How long dead letters stay at least readable, in milliseconds.
+    pub dead_letter_retention_ms: u64,
 }
 
 /// One shard.
@@ -172,12 +188,12 @@ impl Engine {
         &mut self,
         topic: TopicId,
         name: meshwire_proto::GroupName,
-        id: GroupId,
-        ack_wait: Duration,
+        (id, settings): (GroupId, GroupSettings),
+        now: Now,
         state: GroupState,
     ) {
         if let Some(topic) = self.topics.get_mut(&topic) {
-            topic.groups.insert(name, group::Group::new(id, ack_wait, state, false));
+            topic.groups.insert(name, group::Group::new(id, settings, now, state, false));
         }
     }
 
@@ -213,33 +229,25 @@ impl Engine {
         self.topics.get(&id).map(|t| (&t.settings, t.next))
     }
 
-    /// Groups of a topic: name, floor, members, in flight, lag.
-    #[must_use]
-    pub fn groups(&self, id: TopicId) -> Vec<GroupSummary> {
-        let Some(topic) = self.topics.get(&id) else {
-            return Vec::new();
-        };
-        let summary = |(name, group): (&meshwire_proto::GroupName, &group::Group)| GroupSummary {
-            name: name.clone(),
-            floor: group.window.floor(),
-            members: group.members.len() as u32,
-            in_flight: group.in_flight(),
-            lag: topic.next.saturating_sub(group.window.floor()),
-        };
-        topic.groups.iter().map(summary).collect()
-    }
-
     /// Looks at a topic again: a block that was pending is there.
     pub fn wake(&mut self, id: TopicId) {
-        self.woken.insert(id);
+        if id.is_dead_letters() {
+            // Whoever waits for them is a group of their topic.
+            self.woken.extend([TopicId(id.number()), TopicId::memory(id.number())]);
+        } else {
+            self.woken.insert(id);
+        }
     }
 
     /// Delivers what credit, leases and blocks allow.
     pub fn dispatch(&mut self, now: Now, source: &mut dyn Source, out: &mut Vec<Output>) {
         while let Some(id) = self.woken.pop_first() {
+            let letters = id.dead_letters(self.settings.logged);
             if let Some(topic) = self.topics.get_mut(&id) {
-                topic.dispatch(now.mono, source, out);
-                // What retention took is settled while dispatching.
+                for (group, dying) in topic.dispatch(now, letters, source, out) {
+                    self.bury(now, id, &group, dying);
+                }
+                // What retention took, or is given up, is settled while dispatching.
                 self.note_unlogged(now, id);
                 self.set_timers(id);
             }
@@ -270,6 +278,12 @@ impl Engine {
         }
     }
 
+    /// Whether something waits to be committed that is not only settlements.
+    #[must_use]
+    pub const fn has_ops(&self) -> bool {
+        !self.ops.is_empty()
+    }
+
     /// Adds an operation of the caller's own to the next commit.
     pub fn push_op(&mut self, op: Op) {
         self.ops.push(op);
@@ -293,7 +307,7 @@ impl Engine {
                 continue;
             };
             group.timer = None;
-            if group.expire(now.mono) {
+            if group.expire(now) {
                 self.woken.insert(topic_id);
                 self.note_unlogged(now, topic_id);
             }
@@ -306,6 +320,7 @@ impl Engine {
         let Some(topic) = self.topics.get_mut(&id) else {
             return;
         };
+        let gone: Vec<Position> = topic.groups.values_mut().flat_map(group::Group::take_gone).collect();
         if id.is_memory() {
             // Nothing of a memory topic is logged.
             for group in topic.groups.values_mut() {
@@ -314,6 +329,9 @@ impl Engine {
         } else if topic.groups.values().any(group::Group::has_unlogged) {
             self.unlogged.insert(id);
             self.settles_due.get_or_insert(now.mono + self.settings.settle_delay);
+        }
+        if !gone.is_empty() {
+            self.end_graves(id, gone);
         }
     }
 
@@ -349,4 +367,10 @@ pub struct GroupSummary {
     pub in_flight: u64,
     /// Events that are not settled and may still be delivered.
     pub lag: u64,
+    /// How it delivers.
+    pub settings: GroupSettings,
+    /// Events that it gave up.
+    pub dead_letters: u64,
+    /// Events that wait for a delay to pass.
+    pub delayed: u64,
 }

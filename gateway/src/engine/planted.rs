@@ -1,6 +1,7 @@
-//! Planted defects: each must be caught by the simulation. Never in a release.
+//! Planted defects: each must be caught by the simulation or by a conformance case. Never in a release.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 
 /// A mistake that the engine makes while it is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +16,70 @@ pub enum Defect {
     TakeBackForgotten,
     /// A restart forgets how often events have failed.
     FailuresForgotten,
+    /// Some events that are given up are settled without a dead letter.
+    LetterForgotten,
+    /// Nacked events come again at once.
+    DelayIgnored,
+    /// An event that is here already is taken again.
+    DuplicateTaken,
+    /// Every subscription begins behind the newest event.
+    StartIgnored,
+    /// Events that were acked come again.
+    AckForgotten,
+    /// An extended lease ends as if it were not.
+    ExtendIgnored,
+    /// A lease that has ended counts as held.
+    LateSettleTaken,
+    /// A group takes subscribers that ask for other settings.
+    ConflictPasses,
+    /// A delivery says that it is the first.
+    AttemptUncounted,
+    /// A member that leaves keeps its events.
+    LeavingKeeps,
+    /// A dead letter that is given back stays where it is.
+    RedriveForgotten,
+    /// A purge removes nothing.
+    PurgeForgotten,
+    /// Why an event was rejected is not kept.
+    ReasonForgotten,
+    /// A request whose responder is lost goes to another one, allowed or not.
+    RequestGivenTwice,
+    /// Some replies go to another request of the same requester.
+    ReplyMisdirected,
 }
+
+impl Defect {
+    const ALL: [Self; 20] = [
+        Self::LeaseGivenTwice,
+        Self::DeliveryGap,
+        Self::KeyIgnored,
+        Self::TakeBackForgotten,
+        Self::FailuresForgotten,
+        Self::LetterForgotten,
+        Self::DelayIgnored,
+        Self::DuplicateTaken,
+        Self::StartIgnored,
+        Self::AckForgotten,
+        Self::ExtendIgnored,
+        Self::LateSettleTaken,
+        Self::ConflictPasses,
+        Self::AttemptUncounted,
+        Self::LeavingKeeps,
+        Self::RedriveForgotten,
+        Self::PurgeForgotten,
+        Self::ReasonForgotten,
+        Self::RequestGivenTwice,
+        Self::ReplyMisdirected,
+    ];
+
+    /// The defect of that name, as it is written here.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|defect| format!("{defect:?}") == name)
+    }
+}
+
+static EVERYWHERE: OnceLock<Defect> = OnceLock::new();
 
 thread_local! {
     static PLANTED: Cell<Option<Defect>> = const { Cell::new(None) };
@@ -26,6 +90,12 @@ pub fn plant(defect: Option<Defect>) {
     PLANTED.set(defect);
 }
 
+/// Plants a defect in every engine of this process, for good: a gateway has many threads.
+pub fn plant_everywhere(defect: Defect) {
+    // A second one changes nothing.
+    let _ = EVERYWHERE.set(defect);
+}
+
 pub(super) fn is(defect: Defect) -> bool {
-    PLANTED.get() == Some(defect)
+    PLANTED.get() == Some(defect) || EVERYWHERE.get() == Some(&defect)
 }

@@ -194,6 +194,11 @@ impl Engine {
                 Ok(_) if replay.is_some_and(|p| self.producers.has(&p, sequence)) => {
                     taking.pass(end, Verdict::Duplicate(0));
                 }
+                #[cfg(feature = "testing")]
+                Ok(event) if room && super::planted::is(super::planted::Defect::DuplicateTaken) => {
+                    taking.take((end, event.key), state.next, sequence);
+                    state.next += 1;
+                }
                 Ok(event) => match self.dedup.find(topic, event.id, second) {
                     Some(first) => taking.pass(end, Verdict::Duplicate(first)),
                     None if !room => taking.pass(end, Verdict::NoRoom),

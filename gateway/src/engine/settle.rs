@@ -1,6 +1,7 @@
 //! Settlements from subscribers.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use meshwire_proto::frame::SettleKind;
 
@@ -19,6 +20,23 @@ pub struct SettleAnswer {
     pub settled: bool,
 }
 
+/// What a consumer says of deliveries.
+#[derive(Clone, Copy, Debug)]
+pub struct SettleAs<'a> {
+    /// What happens to them.
+    pub kind: SettleKind,
+    /// For a nack: when to deliver again; `None` for when the group's settings say.
+    pub delay: Option<Duration>,
+    /// For a nack and a reject: why. The first 1024 bytes are kept.
+    pub reason: &'a str,
+}
+
+impl From<SettleKind> for SettleAs<'_> {
+    fn from(kind: SettleKind) -> Self {
+        Self { kind, delay: None, reason: "" }
+    }
+}
+
 impl Engine {
     /// Settles deliveries by their numbers. The first settle wins, the same
     /// again is settled too, anything else is lost.
@@ -28,7 +46,7 @@ impl Engine {
         topic_id: TopicId,
         key: SubscriptionKey,
         numbers: Range<u64>,
-        kind: SettleKind,
+        how: SettleAs<'_>,
     ) -> Vec<SettleAnswer> {
         let mut answers: Vec<SettleAnswer> = Vec::with_capacity(1);
         let mut answer = |numbers: Range<u64>, settled: bool| match answers.last_mut() {
@@ -44,7 +62,12 @@ impl Engine {
             return answers;
         };
         if let Some(solo) = topic.solos.get_mut(&key) {
-            let deliveries = &mut solo.subscriber.deliveries;
+            let (deliveries, kind) = (&mut solo.subscriber.deliveries, how.kind);
+            if kind == SettleKind::Extend {
+                // It has no lease that could end.
+                answer(numbers, true);
+                return answers;
+            }
             for part in deliveries.parts(numbers, kind) {
                 match part {
                     Part::All(numbers, settled) => answer(numbers, settled),
@@ -54,7 +77,7 @@ impl Engine {
                 }
             }
         } else if let Some(group) = topic.group_of(key) {
-            group.settle(key, numbers, kind, &mut answer);
+            group.settle(now, key, numbers, how, &mut answer);
             self.note_unlogged(now, topic_id);
             self.set_timers(topic_id);
         } else {

@@ -24,7 +24,7 @@ impl Solo {
                         break;
                     }
                     while self.next < end && self.subscriber.deliveries.has_room() {
-                        self.subscriber.deliver(&block, self.next, 1, out);
+                        self.subscriber.deliver(&block, (self.next, self.next), 1, out);
                         self.next += 1;
                     }
                     self.fresh = false;

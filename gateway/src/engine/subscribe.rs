@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use meshwire_proto::GroupName;
+use meshwire_proto::wire::admin;
 
 use super::group::{Group, GroupState};
 use super::solo::Solo;
 use super::subscriber::Subscriber;
 use super::topic::Topic;
 use super::{Credit, Engine, Now, SubscriptionKey};
-use crate::store::{GroupId, Op, Position, TopicId};
+use crate::store::{Difference, GroupId, Op, Position, TopicId};
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug)]
@@ -30,10 +31,8 @@ pub struct GroupSpec {
     pub name: GroupName,
     /// Its id if it is new.
     pub new_id: GroupId,
-    /// `None`: what the group has, or the default if it is new.
-    pub ack_wait: Option<Duration>,
-    /// For a new group.
-    pub default_ack_wait: Duration,
+    /// What it is asked to be like; what is absent is as it is, or as by default if it is new.
+    pub settings: admin::GroupSettings,
     /// Most groups of the topic; 0 when no more can be in the gateway.
     pub most: usize,
 }
@@ -60,15 +59,16 @@ pub enum SubscribeError {
     #[error("the topic does not exist")]
     NoTopic,
     /// The group has other settings.
-    #[error("group {group} has ack_wait {has:?}, not {asked:?}; leave ack_wait out to take the group's")]
+    #[error("group {group} has {difference}; leave it out to take the group's")]
     Conflict {
         /// The group.
         group: GroupName,
-        /// What it has.
-        has: Duration,
-        /// What was asked.
-        asked: Duration,
+        /// In what they differ.
+        difference: Difference,
     },
+    /// A setting is out of its bounds.
+    #[error("{0}")]
+    Setting(String),
     /// There are as many groups as may be.
     #[error("the topic has {has} groups and group {group} would be one more")]
     Full {
@@ -92,30 +92,32 @@ pub enum Leaving {
 }
 
 /// The group that is asked for, new or with these settings.
-fn join<'t>(
+pub(super) fn join<'t>(
     topic: &'t mut Topic,
     asked: GroupSpec,
     start: Position,
+    now: Now,
     ops: &mut Vec<Op>,
 ) -> Result<&'t mut Group, SubscribeError> {
-    if let Some(has) = topic.groups.get(&asked.name).map(|g| g.ack_wait)
-        && let Some(wait) = asked.ack_wait.filter(|w| *w != has)
-    {
-        return Err(SubscribeError::Conflict { group: asked.name, has, asked: wait });
+    let has = topic.groups.get(&asked.name).map(|g| g.settings);
+    let settings = has.unwrap_or_default().with(&asked.settings).map_err(SubscribeError::Setting)?;
+    let difference = has.and_then(|has| has.difference(&settings));
+    #[cfg(feature = "testing")]
+    let difference = difference.filter(|_| !super::planted::is(super::planted::Defect::ConflictPasses));
+    if let Some(difference) = difference {
+        return Err(SubscribeError::Conflict { group: asked.name, difference });
     }
-    let has = topic.groups.len();
-    if has >= asked.most && !topic.groups.contains_key(&asked.name) {
-        return Err(SubscribeError::Full { group: asked.name, has });
+    let groups = topic.groups.len();
+    if groups >= asked.most && has.is_none() {
+        return Err(SubscribeError::Full { group: asked.name, has: groups });
     }
     let id = topic.id;
     Ok(topic.groups.entry(asked.name.clone()).or_insert_with(|| {
-        let ack_wait = asked.ack_wait.unwrap_or(asked.default_ack_wait);
         if !id.is_memory() {
-            let ack_wait_ms = u32::try_from(ack_wait.as_millis()).unwrap_or(u32::MAX);
-            ops.push(Op::Group { topic: id, group: asked.new_id, name: asked.name, start, ack_wait_ms });
+            ops.push(Op::Group { topic: id, group: asked.new_id, name: asked.name, start, settings });
         }
         let state = GroupState { floor: start, ..GroupState::default() };
-        Group::new(asked.new_id, ack_wait, state, true)
+        Group::new(asked.new_id, settings, now, state, true)
     }))
 }
 
@@ -126,6 +128,7 @@ impl Engine {
     /// [`SubscribeError`].
     pub fn subscribe(
         &mut self,
+        now: Now,
         topic_id: TopicId,
         key: SubscriptionKey,
         spec: SubscribeSpec,
@@ -136,6 +139,8 @@ impl Engine {
         }
         let topic_next = topic.next;
         let start = spec.start.unwrap_or(topic_next).clamp(1, topic_next);
+        #[cfg(feature = "testing")]
+        let start = if super::planted::is(super::planted::Defect::StartIgnored) { topic_next } else { start };
         self.woken.insert(topic_id);
         match spec.group {
             None => {
@@ -146,10 +151,13 @@ impl Engine {
                 Ok(Subscribed { next_delivery: 1, next_position: start, topic_next, ack_wait, new_group: false })
             }
             Some(asked) => {
-                let new_group = !topic.groups.contains_key(&asked.name);
-                let group = join(topic, asked, start, &mut self.ops)?;
+                let (name, new_group) = (asked.name.clone(), !topic.groups.contains_key(&asked.name));
+                let group = join(topic, asked, start, now, &mut self.ops)?;
                 group.join(key, spec.credit);
-                let (next_position, ack_wait) = (group.window.next(), group.ack_wait);
+                let (next_position, ack_wait) = (group.window.next(), group.settings.ack_wait);
+                if new_group {
+                    self.adopt_all(topic_id, &name);
+                }
                 Ok(Subscribed { next_delivery: 1, next_position, topic_next, ack_wait, new_group })
             }
         }
@@ -216,7 +224,7 @@ impl Engine {
         if topic.solos.remove(&key).is_none()
             && let Some(group) = topic.group_of(key)
         {
-            group.leave(key, how);
+            group.leave(now, key, how);
             self.woken.insert(topic_id);
             self.note_unlogged(now, topic_id);
             self.set_timers(topic_id);

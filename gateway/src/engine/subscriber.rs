@@ -40,21 +40,29 @@ impl Subscriber {
         !self.suspended && self.deliveries.has_room()
     }
 
-    /// Delivers one event; runs go to `out` when they end. Gives the number.
-    pub(super) fn deliver(&mut self, block: &Block, position: Position, attempt: u32, out: &mut Vec<Output>) -> u64 {
+    /// Delivers one event, the one at `position` of the block, held as `held`; runs
+    /// go to `out` when they end. Gives the number.
+    pub(super) fn deliver(
+        &mut self,
+        block: &Block,
+        (position, held): (Position, Position),
+        attempt: u32,
+        out: &mut Vec<Output>,
+    ) -> u64 {
         let size = match (block.start_of(position), block.entry(position)) {
             (Some(start), Some(entry)) => entry.end - start as u32,
             _ => 0,
         };
         #[cfg(feature = "testing")]
         if super::planted::is(super::planted::Defect::DeliveryGap) && self.deliveries.next() % 40 == 39 {
-            self.deliveries.hold(position, size);
+            self.deliveries.hold(held, size);
         }
-        let number = self.deliveries.hold(position, size);
+        let number = self.deliveries.hold(held, size);
         match &mut self.open {
             Some(open)
                 if open.first_position + u64::from(open.count) == position
                     && open.attempt == attempt
+                    && position == held
                     && position < open.block.next()
                     && open.bytes < MAX_RUN_BYTES =>
             {

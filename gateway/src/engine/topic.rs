@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use meshwire_proto::{GroupName, TopicName, UnixMillis};
 
-use super::group::Group;
+use super::group::{Dying, Group, Pass};
 use super::solo::Solo;
-use super::{Output, Source, SubscriptionKey};
-use crate::store::{Durability, Position, Ticket, TopicId};
+use super::{Now, Output, Source, SubscriptionKey};
+use crate::store::{Durability, Grave, Position, Ticket, TopicId};
 
 /// What a topic is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(super) struct Topic {
     pub(super) stored: UnixMillis,
     pub(super) groups: BTreeMap<GroupName, Group>,
     pub(super) solos: BTreeMap<SubscriptionKey, Solo>,
+    /// Of a topic of dead letters: those that are not settled.
+    pub(super) graves: BTreeMap<Position, Grave>,
 }
 
 impl Topic {
@@ -49,17 +51,30 @@ impl Topic {
             stored,
             groups: BTreeMap::new(),
             solos: BTreeMap::new(),
+            graves: BTreeMap::new(),
         }
     }
 
-    /// Delivers to everyone what credit allows.
-    pub(super) fn dispatch(&mut self, now: meshwire_proto::Moment, source: &mut dyn Source, out: &mut Vec<Output>) {
+    /// Delivers to everyone what credit allows; what groups give up goes to `dying`.
+    pub(super) fn dispatch(
+        &mut self,
+        now: Now,
+        letters: TopicId,
+        source: &mut dyn Source,
+        out: &mut Vec<Output>,
+    ) -> Vec<(GroupName, Vec<Dying>)> {
         for solo in self.solos.values_mut() {
             solo.dispatch(self.id, self.head, source, out);
         }
-        for group in self.groups.values_mut() {
-            group.dispatch(now, self.id, self.head, source, out);
+        let mut all = Vec::new();
+        for (name, group) in &mut self.groups {
+            let mut dying = Vec::new();
+            group.dispatch(Pass::new(now, (self.id, letters), self.head, name, (source, out), &mut dying));
+            if !dying.is_empty() {
+                all.push((name.clone(), dying));
+            }
         }
+        all
     }
 
     /// The group a subscription is a member of.

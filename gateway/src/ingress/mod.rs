@@ -46,8 +46,10 @@ pub struct Accepted {
 pub enum Shutdown {
     /// Serve.
     Running,
-    /// Tell peers, finish what is in flight, close.
+    /// Tell peers; nothing more is delivered, what they hold may be settled.
     Draining,
+    /// Answer what waits, and close.
+    Closing,
 }
 
 /// One protocol.

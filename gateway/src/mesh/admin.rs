@@ -3,24 +3,50 @@
 use meshwire_proto::wire::admin::{self, answer, command};
 use meshwire_proto::{ErrorKind, TopicName, options};
 
+use super::dead_letters::Asked;
 use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::store::{Durability, Lookup, Ticket};
+use crate::store::{Durability, Ticket};
+
+/// An answer and when it holds, or why there is none.
+pub type Answered = Result<(admin::Answer, Ticket), Refusal>;
+
+/// The fields that commands about dead letters share.
+macro_rules! letters {
+    ($command:expr) => {
+        &Asked {
+            topic: &$command.topic,
+            group: &$command.group,
+            after: $command.after,
+            limit: $command.limit,
+            numbers: &$command.numbers,
+        }
+    };
+}
 
 impl Mesh {
-    /// Carries out one command. The answer holds once the ticket is kept.
+    /// Carries out one command. The answer holds once the ticket is kept. `None`: what it needs is being fetched; ask
+    /// again after [`Mesh::wake_when_fetched`].
     ///
     /// # Errors
     /// As the command says; `UNSUPPORTED` for one that this version does not know.
-    pub fn admin(&self, caller: &Caller, command: admin::Command) -> Result<(admin::Answer, Ticket), Refusal> {
-        match command.command {
-            Some(command::Command::CreateTopic(create)) => self.create_topic(caller, &create),
-            Some(command::Command::ListTopics(list)) => self.list_topics(caller, &list),
+    pub fn admin(&self, caller: &Caller, command: &admin::Command) -> Option<Answered> {
+        Some(match &command.command {
+            Some(command::Command::CreateTopic(create)) => self.create_topic(caller, create),
+            Some(command::Command::ListTopics(list)) => self.list_topics(caller, list),
+            Some(command::Command::UpdateTopic(update)) => self.update_topic(caller, update),
+            Some(command::Command::CreateGroup(create)) => self.create_group(caller, create),
+            Some(command::Command::UpdateGroup(update)) => self.update_group(caller, update),
+            Some(command::Command::SeekGroup(seek)) => self.seek_group(caller, seek),
+            Some(command::Command::DeleteGroup(delete)) => self.delete_group(caller, delete),
+            Some(command::Command::ListDeadLetters(c)) => return self.list_letters(caller, letters!(c), c.events),
+            Some(command::Command::RedriveDeadLetters(c)) => return self.redrive_letters(caller, letters!(c)),
+            Some(command::Command::PurgeDeadLetters(c)) => self.purge_letters(caller, letters!(c)),
             None => Err(Refusal::new(ErrorKind::Unsupported, "this gateway does not know the command")),
-        }
+        })
     }
 
-    fn create_topic(&self, caller: &Caller, create: &admin::CreateTopic) -> Result<(admin::Answer, Ticket), Refusal> {
+    fn create_topic(&self, caller: &Caller, create: &admin::CreateTopic) -> Answered {
         let invalid = |e: String| Refusal::new(ErrorKind::Invalid, e);
         let name = TopicName::parse(&create.name).map_err(|e| invalid(e.to_string()))?;
         self.authorize(caller, Action::CreateTopic, name.as_str())?;
@@ -51,7 +77,7 @@ impl Mesh {
         name: &TopicName,
         durability: Option<Durability>,
         retention_ms: Option<u64>,
-    ) -> Result<(admin::Answer, Ticket), Refusal> {
+    ) -> Answered {
         let described = self.describe(topic);
         let differs = if durability.is_some_and(|d| d != topic.durability) {
             Some(format!("durability {}", topic.durability))
@@ -71,7 +97,7 @@ impl Mesh {
         }
     }
 
-    fn list_topics(&self, caller: &Caller, list: &admin::ListTopics) -> Result<(admin::Answer, Ticket), Refusal> {
+    fn list_topics(&self, caller: &Caller, list: &admin::ListTopics) -> Answered {
         self.authorize(caller, Action::ListTopics, "")?;
         let limit = match list.limit {
             0 => 100,
@@ -92,7 +118,7 @@ impl Mesh {
         Ok((admin::Answer { answer: Some(answer::Answer::Topics(admin::TopicList { topics, next })) }, Ticket::KEPT))
     }
 
-    fn describe(&self, topic: TopicRef) -> admin::Topic {
+    pub(super) fn describe(&self, topic: TopicRef) -> admin::Topic {
         let Some(mutex) = self.inner.shards.get(topic.shard) else {
             return admin::Topic::default();
         };
@@ -101,17 +127,7 @@ impl Mesh {
             return admin::Topic::default();
         };
         let store = self.inner.stores.of(topic.id);
-        let first_position = match store.read(topic.id, 1) {
-            Lookup::Gone(first) => first,
-            _ => 1,
-        };
-        let group = |g: crate::engine::GroupSummary| admin::GroupSummary {
-            name: g.name.to_string(),
-            settled_through: g.floor.saturating_sub(1),
-            members: g.members,
-            in_flight: g.in_flight,
-            lag: g.lag,
-        };
+        let first_position = self.first_position(topic);
         let durability = match settings.durability {
             Durability::Memory => admin::Durability::Memory,
             Durability::Written => admin::Durability::Written,
@@ -124,11 +140,24 @@ impl Mesh {
             first_position,
             next_position: next,
             bytes: 0,
-            groups: shard.engine.groups(topic.id).into_iter().map(group).collect(),
+            groups: shard.engine.groups(topic.id).iter().map(summary).collect(),
         };
         drop(shard);
         // Publishes do not wait for a count over all segments.
         described.bytes = store.topic_bytes(topic.id);
         described
+    }
+}
+
+pub(super) fn summary(group: &crate::engine::GroupSummary) -> admin::GroupSummary {
+    admin::GroupSummary {
+        name: group.name.to_string(),
+        settled_through: group.floor.saturating_sub(1),
+        members: group.members,
+        in_flight: group.in_flight,
+        lag: group.lag,
+        settings: Some(group.settings.shown()),
+        dead_letters: group.dead_letters,
+        delayed: group.delayed,
     }
 }

@@ -36,10 +36,30 @@ pub enum Action {
     Publish,
     /// Subscribe to a topic, settle and set credit.
     Subscribe,
+    /// Send a request to those who serve a topic.
+    Request,
+    /// Serve requests of a topic.
+    Serve,
     /// Create a topic, by command or by first use.
     CreateTopic,
     /// List topics.
     ListTopics,
+    /// Change a topic's retention.
+    UpdateTopic,
+    /// Make a group of a topic before anybody joins it.
+    CreateGroup,
+    /// Change the settings of a topic's group.
+    UpdateGroup,
+    /// Move a topic's group.
+    SeekGroup,
+    /// Remove a topic's group.
+    DeleteGroup,
+    /// List a topic's dead letters, with their events.
+    ReadDeadLetters,
+    /// Give a topic's dead letters back to their groups.
+    RedriveDeadLetters,
+    /// Remove a topic's dead letters for good.
+    PurgeDeadLetters,
 }
 
 /// Decides.

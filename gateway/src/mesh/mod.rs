@@ -8,20 +8,26 @@
 mod admin;
 mod budget;
 mod caller;
+mod dead_letters;
+mod fetched;
+mod groups;
 mod kept;
 mod open;
 mod publish;
+mod request;
 mod shard;
+mod stop;
 mod subscribe;
 mod topics;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
 use meshwire_proto::{ErrorKind, EventLimits, Moment};
 use tokio::sync::{Notify, watch};
 
+pub use admin::Answered;
 pub use caller::{Action, AllowAll, Authorize, Caller, Refusal};
 pub use open::{Recovered, RecoveredGroup, RecoveredTopic, Stores};
 pub use publish::{Answer, Published};
@@ -29,12 +35,14 @@ pub use subscribe::{SettleAnswers, SettleRequest, SubscribeRequest};
 pub use topics::TopicRef;
 
 // What an ingress needs of the words below the mesh.
-pub use crate::engine::{Credit, Leaving, SettleAnswer, SubscriptionKey};
+pub use crate::engine::requests::Most as RequestLimits;
+pub use crate::engine::{Credit, Leaving, SettleAnswer, SettleAs, SubscriptionKey};
 pub use crate::store::{ProducerMark, Ticket, Watermark};
 
 use crate::clock::Clock;
 use crate::engine::{IdHasher, MAX_RUN_BYTES, Now};
 use budget::Budget;
+use fetched::Fetched;
 use kept::Kept;
 use shard::Shard;
 use topics::Topics;
@@ -54,6 +62,8 @@ pub struct MeshConfig {
     pub max_topic_groups: usize,
     /// Retention of topics that do not say, in milliseconds.
     pub retention_ms: u64,
+    /// How long dead letters stay at least readable, in milliseconds.
+    pub dead_letter_retention_ms: u64,
     /// Sizes an event must keep to.
     pub limits: EventLimits,
     /// Most identities remembered, over all shards.
@@ -64,6 +74,10 @@ pub struct MeshConfig {
     pub publish_budget_bytes: u64,
     /// Key of the identity hash: random per process.
     pub hash_key: [u8; 16],
+    /// What one connection may have of requests.
+    pub requests: RequestLimits,
+    /// Names this process in reply addresses.
+    pub gateway_id: String,
 }
 
 /// A handle on the mesh. Cheap to clone.
@@ -86,7 +100,11 @@ struct Inner {
     hasher: IdHasher,
     budget: Budget,
     kept: Kept,
+    fetched: Fetched,
     failed: watch::Sender<bool>,
+    /// Nothing is delivered any more.
+    stopping: AtomicBool,
+    exchange: Mutex<request::Exchange>,
     /// The moment the timer task sleeps to, and its alarm for an earlier one.
     alarm: AtomicU64,
     alarm_set: Notify,
@@ -145,6 +163,18 @@ impl Mesh {
         self.inner.kept.wake_when(ticket, waker)
     }
 
+    /// Counts fetches; see [`Mesh::wake_when_fetched`].
+    #[must_use]
+    pub fn fetches(&self) -> u64 {
+        self.inner.fetched.count()
+    }
+
+    /// Wakes `waker` at the next fetch after so many; `false` when there was one already.
+    #[must_use]
+    pub fn wake_when_fetched(&self, seen: u64, waker: &Waker) -> bool {
+        self.inner.fetched.wake_when(seen, waker)
+    }
+
     /// Becomes true when the log has failed.
     #[must_use]
     pub fn failed(&self) -> watch::Receiver<bool> {
@@ -165,14 +195,16 @@ impl Mesh {
     /// When [`Mesh::tick`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        self.inner.shards.iter().filter_map(|s| shard::lock(s).engine.deadline()).min()
+        let engines = self.inner.shards.iter().filter_map(|s| shard::lock(s).engine.deadline());
+        engines.chain(self.requests_deadline()).min()
     }
 
-    /// Ends leases that are due and commits settlements that waited long enough.
+    /// Ends leases and requests that are due and commits settlements that waited long enough.
     pub fn tick(&self) {
         for shard in &self.inner.shards {
             self.inner.with(shard, |engine, now| engine.tick(now));
         }
+        self.tick_requests();
     }
 
     /// Calls [`Mesh::tick`] when it is time, for ever.

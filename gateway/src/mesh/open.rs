@@ -2,19 +2,22 @@
 //! the stores report.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use meshwire_proto::{EventRun, GroupName, UnixMillis, event_identity};
+use meshwire_proto::{EventRun, GroupName, TopicName, UnixMillis, event_identity};
 use tokio::sync::{Notify, watch};
 
+use super::request::Exchange;
 use super::shard::{Shard, lock};
 use super::topics::{TopicRef, Topics};
-use super::{Authorize, Budget, IdHasher, Inner, Kept, Mesh, MeshConfig};
+use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Mesh, MeshConfig};
 use crate::clock::Clock;
-use crate::engine::{Engine, GroupState, IdBudget, Producer, Settings, TopicSettings};
-use crate::store::{Block, Completions, GroupId, Position, Store, StoreError, TopicId, Watermark};
+use crate::engine::{Engine, GroupState, IdBudget, Now, Producer, Settings, TopicSettings};
+use crate::store::{
+    Block, Completions, Grave, GroupId, GroupSettings, Position, Store, StoreError, TopicId, Watermark,
+};
 
 /// The stores of a gateway.
 #[derive(Clone)]
@@ -41,8 +44,8 @@ pub struct RecoveredGroup {
     pub id: GroupId,
     /// Its name.
     pub name: GroupName,
-    /// Its ack wait.
-    pub ack_wait: Duration,
+    /// How it delivers.
+    pub settings: GroupSettings,
     /// What is settled.
     pub state: GroupState,
 }
@@ -60,6 +63,8 @@ pub struct RecoveredTopic {
     pub stored: UnixMillis,
     /// Its groups.
     pub groups: Vec<RecoveredGroup>,
+    /// Of a topic of dead letters: those that are not settled.
+    pub graves: BTreeMap<Position, Grave>,
 }
 
 /// What a log gives back at opening.
@@ -86,11 +91,17 @@ impl Mesh {
         recovered: &Recovered,
     ) -> Self {
         let count = config.shards.max(1);
-        let settings = Settings { dedup_window: config.dedup_window, settle_delay: Duration::from_millis(10) };
+        let settings = Settings {
+            dedup_window: config.dedup_window,
+            settle_delay: Duration::from_millis(10),
+            logged: stores.log.is_some(),
+            dead_letter_retention_ms: config.dead_letter_retention_ms,
+        };
         let hasher = IdHasher::new(config.hash_key);
         let ids = IdBudget::new(config.dedup_ids, count);
         let mut engines: Vec<Engine> = (0..count).map(|_| Engine::new(settings, ids.clone())).collect();
-        let names = restore(&mut engines, recovered);
+        let (names, orphans) = restore(&mut engines, clock.now(), recovered);
+        let exchange = Exchange::new(&config.gateway_id, config.requests);
         let inner = Inner {
             budget: Budget::new(config.publish_budget_bytes),
             hasher,
@@ -99,12 +110,15 @@ impl Mesh {
             authorize,
             stores,
             shards: engines.into_iter().map(|e| Mutex::new(Shard::new(e))).collect(),
-            topics: Mutex::new(Topics { names, next: recovered.next_ids.0.max(1) }),
+            topics: Mutex::new(Topics { names, orphans, next: recovered.next_ids.0.max(1) }),
             next_group: AtomicU32::new(recovered.next_ids.1.max(1)),
             groups: AtomicUsize::new(recovered.topics.iter().map(|t| t.groups.len()).sum()),
             next_session: AtomicU64::new(1),
             kept: Kept::new(recovered.watermark),
+            fetched: Fetched::default(),
             failed: watch::Sender::new(false),
+            stopping: AtomicBool::new(false),
+            exchange,
             alarm: AtomicU64::new(u64::MAX),
             alarm_set: Notify::new(),
         };
@@ -117,6 +131,9 @@ impl Mesh {
         let Some(mutex) = self.inner.shards.get(self.inner.shard_of(topic)) else {
             return;
         };
+        if topic.is_dead_letters() {
+            return;
+        }
         let mut shard = lock(mutex);
         // What was stored was found valid then; this stands between a start and the first client.
         let identities = (first..).zip(EventRun::framed_in(bytes)).filter_map(|(position, (_, event))| {
@@ -133,27 +150,40 @@ impl Mesh {
     }
 }
 
-fn restore(engines: &mut [Engine], recovered: &Recovered) -> BTreeMap<meshwire_proto::TopicName, TopicRef> {
+/// Topics by name; and the numbers of memory topics that are gone and have dead letters.
+type Restored = (BTreeMap<TopicName, TopicRef>, BTreeMap<TopicName, u32>);
+
+fn restore(engines: &mut [Engine], now: Now, recovered: &Recovered) -> Restored {
     let count = engines.len();
-    let mut names = BTreeMap::new();
+    let (mut names, mut orphans) = (BTreeMap::new(), BTreeMap::new());
+    // Dead letters have higher ids than all topics that they may be of.
     for topic in &recovered.topics {
-        let shard = topic.id.0 as usize % count;
+        let shard = topic.id.number() as usize % count;
         let Some(engine) = engines.get_mut(shard) else {
             continue;
         };
+        let TopicSettings { name, durability, .. } = topic.settings.clone();
+        if topic.id.is_dead_letters() {
+            let known = (topic.next, topic.stored);
+            engine.restore_letters(topic.id, (name.clone(), durability), known, topic.graves.clone());
+            if !names.contains_key(&name) && !topic.graves.is_empty() {
+                orphans.insert(name, topic.id.number());
+            }
+            continue;
+        }
         engine.add_topic(topic.id, topic.settings.clone(), topic.next, topic.stored);
         for group in &topic.groups {
-            engine.restore_group(topic.id, group.name.clone(), group.id, group.ack_wait, group.state.clone());
+            let of = (group.id, group.settings);
+            engine.restore_group(topic.id, group.name.clone(), of, now, group.state.clone());
         }
-        let reference = TopicRef { id: topic.id, durability: topic.settings.durability, shard };
-        names.insert(topic.settings.name.clone(), reference);
+        names.insert(name, TopicRef { id: topic.id, durability, shard });
     }
     for (id, producer) in &recovered.producers {
         for engine in engines.iter_mut() {
             engine.restore_producer(*id, producer.clone());
         }
     }
-    names
+    (names, orphans)
 }
 
 impl Completions for Inner {
@@ -172,18 +202,20 @@ impl Completions for Inner {
 
     fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {
         let block = match result {
-            Ok(block) => Some((topic, block)),
+            Ok(block) => Some(block),
             // Never a read that may succeed later: who reads on is told of a gap.
             Err(error) => {
                 tracing::error!(topic = topic.0, position = from, %error, "a stored block is lost");
                 None
             }
         };
+        let arrived = block.clone();
         if let Some(mutex) = self.shards.get(self.shard_of(topic)) {
             let mut shard = lock(mutex);
             let now = self.clock.now();
             shard.engine.wake(topic);
-            self.deliver(&mut shard, now, block);
+            self.deliver(&mut shard, now, block.map(|block| (topic, block)));
         }
+        self.fetched.arrived(topic, arrived.as_ref());
     }
 }

@@ -12,7 +12,7 @@ use super::Inner;
 use super::open::Stores;
 use crate::delivery::Sink;
 use crate::engine::{Engine, Now, Output, Source, SubscriptionKey, Touched};
-use crate::store::{Block, Lookup, Op, Position, TopicId};
+use crate::store::{Block, Claim, Lookup, Op, Position, TopicId};
 
 pub(super) struct Shard {
     pub(super) engine: Engine,
@@ -36,6 +36,8 @@ pub(super) fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 struct Blocks<'a> {
     stores: &'a Stores,
     fetched: Option<(TopicId, Block)>,
+    /// For what the engine wants kept while it delivers.
+    claims: Vec<Claim<'a>>,
 }
 
 impl Source for Blocks<'_> {
@@ -46,6 +48,13 @@ impl Source for Blocks<'_> {
             return Lookup::Ready(block.clone());
         }
         self.stores.of(topic).read(topic, from)
+    }
+
+    fn claim(&mut self, topic: TopicId, bytes: u64) -> bool {
+        let claim = self.stores.of(topic).reserve(bytes);
+        let granted = claim.is_ok();
+        self.claims.extend(claim);
+        granted
     }
 }
 
@@ -88,8 +97,16 @@ impl Inner {
 
     /// Hands out what can be delivered.
     pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<(TopicId, Block)>) {
+        let mut blocks = Blocks { stores: &self.stores, fetched, claims: Vec::new() };
+        if !self.stopping.load(Ordering::Relaxed) {
+            shard.engine.dispatch(now, &mut blocks, &mut shard.out);
+        }
+        if shard.engine.has_ops() {
+            self.commit(shard, now, false);
+        }
+        // The log has what was claimed.
+        drop(blocks);
         let Shard { engine, sinks, out } = shard;
-        engine.dispatch(now, &mut Blocks { stores: &self.stores, fetched }, out);
         for Output::Deliver { subscription, run } in out.drain(..) {
             if let Some(sink) = sinks.get(&subscription) {
                 sink.deliver(run.of(subscription.subscription));

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use meshwire_proto::frame::SettleKind;
-use meshwire_proto::{ErrorKind, GroupName};
+use meshwire_proto::wire::admin;
+use meshwire_proto::{ErrorKind, GroupName, TopicName};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::delivery::Sink;
 use crate::engine::{
-    Credit, GroupSpec, Leaving, SettleAnswer, SubscribeError, SubscribeSpec, Subscribed, SubscriptionKey,
+    Credit, GroupSpec, Leaving, SettleAnswer, SettleAs, SubscribeError, SubscribeSpec, Subscribed, SubscriptionKey,
 };
 use crate::store::{GroupId, Position, Ticket};
 
@@ -21,19 +20,19 @@ pub struct SubscribeRequest {
     pub group: Option<GroupName>,
     /// First position; `None` for behind the last event of now.
     pub start: Option<Position>,
-    /// `None`: what the group has, or the default.
-    pub ack_wait: Option<Duration>,
+    /// What the group is to be like.
+    pub settings: admin::GroupSettings,
     /// Most unsettled.
     pub credit: Credit,
 }
 
 /// What a consumer says of consecutive deliveries.
 #[derive(Clone, Debug)]
-pub struct SettleRequest {
+pub struct SettleRequest<'a> {
     /// Delivery numbers.
     pub numbers: std::ops::Range<u64>,
     /// What happens to them.
-    pub kind: SettleKind,
+    pub how: SettleAs<'a>,
     /// Start a commit for it.
     pub confirm: bool,
 }
@@ -80,31 +79,21 @@ impl Mesh {
         sink: Arc<dyn Sink>,
         may_create: bool,
     ) -> Result<(Subscribed, Ticket), Refusal> {
-        let (max_groups, max_topic_groups) = (self.inner.config.max_groups, self.inner.config.max_topic_groups);
+        let max_topic_groups = self.inner.config.max_topic_groups;
         let group = request.group.map(|name| GroupSpec {
             name,
             new_id: GroupId(self.inner.next_group.fetch_add(1, Ordering::Relaxed)),
-            ack_wait: request.ack_wait,
-            default_ack_wait: meshwire_proto::options::ACK_WAIT.default_duration(),
+            settings: request.settings,
             most: if may_create { max_topic_groups } else { 0 },
         });
         let spec = SubscribeSpec { group, start: request.start, credit: request.credit };
         let mut shard = shard::lock(self.shard(topic)?);
         let now = self.now();
-        let subscribed = shard.engine.subscribe(topic.id, key, spec).map_err(|e| match &e {
-            SubscribeError::NoTopic => Refusal::new(ErrorKind::TopicNotFound, e.to_string()),
-            SubscribeError::Conflict { .. } => Refusal::new(ErrorKind::GroupConflict, e.to_string()),
-            SubscribeError::InUse(_) => Refusal::new(ErrorKind::Invalid, e.to_string()),
-            SubscribeError::Full { group, has } => {
-                let (of, option) = if may_create {
-                    (format!("topic {name} has {has} groups"), "max_topic_groups")
-                } else {
-                    (format!("there are {max_groups} groups"), "max_groups")
-                };
-                let text = format!("{of} already; group {group} was not created: join one of them or raise {option}");
-                Refusal::new(ErrorKind::TooLarge, text)
-            }
-        })?;
+        let subscribed =
+            shard.engine.subscribe(now, topic.id, key, spec).map_err(|e| match TopicName::parse(name) {
+                Ok(name) => self.not_joined(&e, &name, may_create),
+                Err(e) => Refusal::new(ErrorKind::Invalid, e.to_string()),
+            })?;
         shard.sinks.insert(key, sink);
         self.inner.commit(&mut shard, now, false);
         let ticket = shard.engine.created(topic.id, Some(key));
@@ -115,6 +104,26 @@ impl Mesh {
         Ok((subscribed, ticket))
     }
 
+    /// Why a group cannot be had.
+    pub(super) fn not_joined(&self, error: &SubscribeError, topic: &TopicName, may_create: bool) -> Refusal {
+        match error {
+            SubscribeError::NoTopic => Refusal::new(ErrorKind::TopicNotFound, error.to_string()),
+            SubscribeError::Conflict { .. } => Refusal::new(ErrorKind::GroupConflict, error.to_string()),
+            SubscribeError::InUse(_) | SubscribeError::Setting(_) => {
+                Refusal::new(ErrorKind::Invalid, error.to_string())
+            }
+            SubscribeError::Full { group, has } => {
+                let (of, option) = if may_create {
+                    (format!("topic {topic} has {has} groups"), "max_topic_groups")
+                } else {
+                    (format!("there are {} groups", self.inner.config.max_groups), "max_groups")
+                };
+                let text = format!("{of} already; group {group} was not created: join one of them or raise {option}");
+                Refusal::new(ErrorKind::TooLarge, text)
+            }
+        }
+    }
+
     /// Begins with the deliveries of a subscription whose ticket is kept.
     pub fn start(&self, topic: TopicRef, key: SubscriptionKey) {
         if let Ok(mutex) = self.shard(topic) {
@@ -122,7 +131,7 @@ impl Mesh {
         }
     }
 
-    fn shard(&self, topic: TopicRef) -> Result<&std::sync::Mutex<shard::Shard>, Refusal> {
+    pub(super) fn shard(&self, topic: TopicRef) -> Result<&std::sync::Mutex<shard::Shard>, Refusal> {
         self.inner.shards.get(topic.shard).ok_or_else(|| Refusal::new(ErrorKind::Internal, "a topic without a shard"))
     }
 
@@ -136,12 +145,12 @@ impl Mesh {
         caller: &Caller,
         (topic, name): (TopicRef, &str),
         key: SubscriptionKey,
-        asked: SettleRequest,
+        asked: SettleRequest<'_>,
     ) -> Result<SettleAnswers, Refusal> {
         self.authorize(caller, Action::Subscribe, name)?;
         let mut shard = shard::lock(self.shard(topic)?);
         let now = self.now();
-        let answers = shard.engine.settle(now, topic.id, key, asked.numbers, asked.kind);
+        let answers = shard.engine.settle(now, topic.id, key, asked.numbers, asked.how);
         self.inner.commit(&mut shard, now, asked.confirm);
         let ticket = shard.engine.ticket(topic.id);
         self.inner.deliver(&mut shard, now, None);

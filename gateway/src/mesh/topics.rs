@@ -22,6 +22,9 @@ pub struct TopicRef {
 #[derive(Debug, Default)]
 pub(super) struct Topics {
     pub(super) names: BTreeMap<TopicName, TopicRef>,
+    /// Numbers of memory topics of an earlier life that have dead letters: who makes
+    /// one of the name again gets them.
+    pub(super) orphans: BTreeMap<TopicName, u32>,
     pub(super) next: u32,
 }
 
@@ -39,7 +42,7 @@ impl Inner {
 
     /// Which shard a topic is of.
     pub(super) fn shard_of(&self, id: TopicId) -> usize {
-        id.0 as usize % self.shards.len().max(1)
+        id.number() as usize % self.shards.len().max(1)
     }
 
     /// Whether a new topic can be; gives the durability it will have.
@@ -75,8 +78,13 @@ impl Inner {
         asked: NewTopic,
     ) -> Result<(TopicRef, Ticket), Refusal> {
         let durability = self.may_create(topics, name, asked)?;
-        let number = topics.next;
-        topics.next += 1;
+        let number = match topics.orphans.remove(name) {
+            Some(number) if durability == Durability::Memory => number,
+            _ => {
+                topics.next += 1;
+                topics.next - 1
+            }
+        };
         let id = if durability == Durability::Memory { TopicId::memory(number) } else { TopicId(number) };
         let retention_ms = asked.retention_ms.unwrap_or(self.config.retention_ms);
         let topic = TopicRef { id, durability, shard: self.shard_of(id) };

@@ -14,6 +14,11 @@ use meshwire_proto::{ErrorKind, EventRun, GroupName, TopicName, UnixMillis};
 
 pub mod log;
 pub mod memory;
+mod outcome;
+mod settings;
+
+pub use outcome::{Change, Failure, Grave, Outcome};
+pub use settings::{Difference, GroupSettings};
 
 /// A topic inside this gateway. Never reused in a data directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +26,7 @@ pub struct TopicId(pub u32);
 
 impl TopicId {
     const MEMORY: u32 = 1 << 31;
+    const DEAD_LETTERS: u32 = 1 << 30;
 
     /// An id for a topic of durability `memory`: such topics are never logged,
     /// and their ids tell them apart without a look-up.
@@ -34,6 +40,25 @@ impl TopicId {
     pub const fn is_memory(self) -> bool {
         self.0 & Self::MEMORY != 0
     }
+
+    /// Where the dead letters of this topic's groups are: a topic of the gateway's own. Without a log they are in
+    /// memory, else never.
+    #[must_use]
+    pub const fn dead_letters(self, logged: bool) -> Self {
+        Self(self.number() | Self::DEAD_LETTERS | if logged { 0 } else { Self::MEMORY })
+    }
+
+    /// Whether it is one of those.
+    #[must_use]
+    pub const fn is_dead_letters(self) -> bool {
+        self.0 & Self::DEAD_LETTERS != 0
+    }
+
+    /// What a topic and its dead letters have in common.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0 & !(Self::MEMORY | Self::DEAD_LETTERS)
+    }
 }
 
 /// A group inside this gateway. Never reused in a data directory.
@@ -42,6 +67,10 @@ pub struct GroupId(pub u32);
 
 /// Place of an event in its topic: from 1, without gaps, never reused.
 pub type Position = u64;
+
+/// In settlements of a group a position with this bit is that of a dead letter, given
+/// back to the group: its place among the dead letters of the topic.
+pub const DEAD: Position = 1 << 63;
 
 /// What an acknowledgement of a topic says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -173,19 +202,10 @@ pub struct Append {
     pub producer: Option<ProducerMark>,
 }
 
-/// What has become of leased events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Done: never delivered to the group again.
-    Acked,
-    /// One more failure: nacked, lease ended, or member lost.
-    Failed,
-}
-
 /// One operation. A batch of them is kept whole or not at all.
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// A new topic.
+    /// A new topic, or another retention of one.
     Topic {
         /// Its id.
         topic: TopicId,
@@ -196,7 +216,7 @@ pub enum Op {
         /// How long its events stay at least readable, in milliseconds.
         retention_ms: u64,
     },
-    /// A new group.
+    /// A new group, or other settings of one.
     Group {
         /// Its topic.
         topic: TopicId,
@@ -206,8 +226,8 @@ pub enum Op {
         name: GroupName,
         /// First position it gets.
         start: Position,
-        /// Its ack wait in milliseconds.
-        ack_wait_ms: u32,
+        /// How it delivers.
+        settings: GroupSettings,
     },
     /// New events.
     Append(Append),
@@ -220,6 +240,29 @@ pub enum Op {
         /// `(first position, count, outcome)`.
         ranges: Vec<(Position, u32, Outcome)>,
     },
+    /// A group that is no more.
+    GroupGone {
+        /// Its topic.
+        topic: TopicId,
+        /// Which.
+        group: GroupId,
+    },
+    /// A group goes on elsewhere, with nothing settled from there on.
+    Seek {
+        /// Its topic.
+        topic: TopicId,
+        /// Which.
+        group: GroupId,
+        /// Where.
+        to: Position,
+    },
+    /// What has become of dead letters.
+    Graves {
+        /// The topic of dead letters.
+        topic: TopicId,
+        /// In order.
+        changes: Vec<(Position, Change)>,
+    },
 }
 
 impl Op {
@@ -227,7 +270,12 @@ impl Op {
     #[must_use]
     pub const fn topic(&self) -> TopicId {
         match self {
-            Self::Topic { topic, .. } | Self::Group { topic, .. } | Self::Settle { topic, .. } => *topic,
+            Self::Topic { topic, .. }
+            | Self::Group { topic, .. }
+            | Self::Settle { topic, .. }
+            | Self::GroupGone { topic, .. }
+            | Self::Seek { topic, .. }
+            | Self::Graves { topic, .. } => *topic,
             Self::Append(append) => append.topic,
         }
     }

@@ -40,6 +40,10 @@ async fn every_operation_is_refused_to_who_may_nothing() {
     assert_eq!(peer.publish("t", run_of(&[event("1")])).await[0].code, DENIED);
     peer.send(ClientFrame::Subscribe(earliest(1, "t", "g"))).await;
     assert_eq!(peer.error().await.code, DENIED);
+    peer.send(ClientFrame::Subscribe(wire::Subscribe { serve: true, start: None, ..earliest(2, "t", "g") })).await;
+    assert_eq!(peer.error().await.code, DENIED);
+    peer.send(ClientFrame::Request(wire::Request { number: 1, topic: "t".into(), ..wire::Request::default() })).await;
+    assert_eq!(peer.find(|f| if let ServerFrame::Reply(r) = f { Some(r.code) } else { None }).await, DENIED);
     assert_eq!(
         admin(&mut peer, command::Command::CreateTopic(CreateTopic { name: "t".into(), ..CreateTopic::default() }))
             .await,

@@ -100,7 +100,7 @@ async fn unknown_frames_are_answered_and_optional_ones_skipped() {
     peer.send(ClientFrame::Optional(1000)).await;
     for (frame, operation) in [
         (ClientFrame::Seek(wire::Seek::default()), "seek"),
-        (ClientFrame::Request(wire::Request::default()), "request"),
+        (ClientFrame::Seek(wire::Seek { subscription: 1, to: None }), "seek"),
         (ClientFrame::Auth(wire::Auth::default()), "auth"),
     ] {
         peer.send(frame).await;

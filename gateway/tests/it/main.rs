@@ -13,6 +13,7 @@ mod kept;
 mod limits;
 mod machine;
 mod publish;
+mod requests;
 mod rig;
 mod room;
 mod sessions;

@@ -194,7 +194,9 @@ impl Peer {
         kind: SettleKind,
     ) -> Vec<(u64, u32, u32)> {
         self.settles += 1;
-        let range = SettleRange { subscription, first_delivery: first, count, kind, ..SettleRange::default() };
+        let delay_ms = (kind == SettleKind::Nack).then_some(0);
+        let range =
+            SettleRange { subscription, first_delivery: first, count, kind, delay_ms, ..SettleRange::default() };
         self.send(ClientFrame::Settle(Settle { sequence: self.settles, ranges: vec![range], confirm: true })).await;
         let results = self.find(|f| {
             if let ServerFrame::Settled(s) = f { (!s.results.is_empty()).then_some(s.results) } else { None }

@@ -116,7 +116,8 @@ fn publishers_do_not_wait_while_the_bytes_of_topics_are_counted() {
     for name in ["a", "b"] {
         mesh.open_topic(&caller, name, Action::Publish).unwrap();
     }
-    mesh.admin(&caller, Command { command: Some(command::Command::ListTopics(ListTopics::default())) }).unwrap();
+    let list = Command { command: Some(command::Command::ListTopics(ListTopics::default())) };
+    mesh.admin(&caller, &list).unwrap().unwrap();
     assert_eq!(store.asked.load(Ordering::Relaxed), 2);
     assert!(!store.held.load(Ordering::Relaxed), "a shard was held");
 }

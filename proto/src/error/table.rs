@@ -31,7 +31,7 @@ pub enum ErrorKind {
     DiskFull = 11,
     /// A lagging group blocks retention of the topic.
     TopicFull = 12,
-    /// No gateway could be reached; every attempt is named.
+    /// No gateway could be reached, and every attempt is named; or the connection to it was lost while a request waited.
     Unavailable = 13,
     /// A write or sync of the gateway's log failed; whether the event was kept is not known.
     StoreFailed = 14,
@@ -59,6 +59,10 @@ pub enum ErrorKind {
     ProxyRefused = 25,
     /// A defect of ours, or a code newer than this program.
     Internal = 26,
+    /// The responder of a request was lost before its last reply; whether it did the work is not known.
+    ResponderLost = 27,
+    /// The responder's handler failed; the message is what it said.
+    ResponderFailed = 28,
 }
 
 impl ErrorKind {
@@ -90,6 +94,8 @@ impl ErrorKind {
         Self::TlsRequired,
         Self::ProxyRefused,
         Self::Internal,
+        Self::ResponderLost,
+        Self::ResponderFailed,
     ];
 
     /// The name users see.
@@ -122,6 +128,8 @@ impl ErrorKind {
             Self::TlsRequired => "TLS_REQUIRED",
             Self::ProxyRefused => "PROXY_REFUSED",
             Self::Internal => "INTERNAL",
+            Self::ResponderLost => "RESPONDER_LOST",
+            Self::ResponderFailed => "RESPONDER_FAILED",
         }
     }
 
@@ -155,6 +163,8 @@ impl ErrorKind {
             Self::TlsRequired => Retry::Never,
             Self::ProxyRefused => Retry::After,
             Self::Internal => Retry::UnknownOutcome,
+            Self::ResponderLost => Retry::UnknownOutcome,
+            Self::ResponderFailed => Retry::Never,
         }
     }
 
@@ -188,6 +198,8 @@ impl ErrorKind {
             Self::TlsRequired => 426,
             Self::ProxyRefused => 407,
             Self::Internal => 500,
+            Self::ResponderLost => 502,
+            Self::ResponderFailed => 502,
         }
     }
 
@@ -221,6 +233,8 @@ impl ErrorKind {
             Self::TlsRequired => "UNAUTHENTICATED",
             Self::ProxyRefused => "UNAVAILABLE",
             Self::Internal => "INTERNAL",
+            Self::ResponderLost => "UNAVAILABLE",
+            Self::ResponderFailed => "ABORTED",
         }
     }
 
@@ -240,7 +254,7 @@ impl ErrorKind {
             Self::Busy => "The gateway is out of budget; try again after the stated time.",
             Self::DiskFull => "The data directory is at max_disk or its file system is full; ends by itself when space returns.",
             Self::TopicFull => "A lagging group blocks retention of the topic.",
-            Self::Unavailable => "No gateway could be reached; every attempt is named.",
+            Self::Unavailable => "No gateway could be reached, and every attempt is named; or the connection to it was lost while a request waited.",
             Self::StoreFailed => "A write or sync of the gateway's log failed; whether the event was kept is not known.",
             Self::NoResponders => "Nobody serves requests of this topic.",
             Self::Timeout => "The deadline passed without an answer.",
@@ -254,6 +268,8 @@ impl ErrorKind {
             Self::TlsRequired => "The gateway speaks TLS only.",
             Self::ProxyRefused => "A proxy on the way refused the connection.",
             Self::Internal => "A defect of ours, or a code newer than this program.",
+            Self::ResponderLost => "The responder of a request was lost before its last reply; whether it did the work is not known.",
+            Self::ResponderFailed => "The responder's handler failed; the message is what it said.",
         }
     }
 }

@@ -26,6 +26,7 @@ pub enum ClientFrame {
     Auth(session::Auth),
     Ping(session::Ping),
     Goodbye(session::Goodbye),
+    ReplyCredit(session::ReplyCredit),
     /// A frame of a newer version that may be skipped.
     Optional(u32),
 }
@@ -79,6 +80,7 @@ impl ClientFrame {
             12 => Self::Auth(message("Auth", body)?),
             13 => Self::Ping(message("Ping", body)?),
             14 => Self::Goodbye(message("Goodbye", body)?),
+            15 => Self::ReplyCredit(message("ReplyCredit", body)?),
             number if number >= FIRST_OPTIONAL_FRAME => Self::Optional(number),
             number => return Err(FrameError::Unknown(number)),
         })
@@ -101,6 +103,7 @@ impl ClientFrame {
             Self::Auth(m) => put_message(out, 12, m),
             Self::Ping(m) => put_message(out, 13, m),
             Self::Goodbye(m) => put_message(out, 14, m),
+            Self::ReplyCredit(m) => put_message(out, 15, m),
             Self::Optional(number) => {
                 put_varint(out, u64::from(*number) << 3 | 2);
                 put_varint(out, 0);

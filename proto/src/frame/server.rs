@@ -28,6 +28,7 @@ pub enum ServerFrame {
     Redirect(session::Redirect),
     Auth(session::AuthAnswer),
     Sought(session::Sought),
+    ReplyCredit(session::ReplyCredit),
     /// A frame of a newer version that may be skipped.
     Optional(u32),
 }
@@ -56,6 +57,7 @@ impl ServerFrame {
             14 => Self::Redirect(message("Redirect", body)?),
             15 => Self::Auth(message("AuthAnswer", body)?),
             16 => Self::Sought(message("Sought", body)?),
+            17 => Self::ReplyCredit(message("ReplyCredit", body)?),
             number if number >= FIRST_OPTIONAL_FRAME => Self::Optional(number),
             number => return Err(FrameError::Unknown(number)),
         })
@@ -80,6 +82,7 @@ impl ServerFrame {
             Self::Redirect(m) => put_message(out, 14, m),
             Self::Auth(m) => put_message(out, 15, m),
             Self::Sought(m) => put_message(out, 16, m),
+            Self::ReplyCredit(m) => put_message(out, 17, m),
             Self::Optional(number) => put_head(out, *number, 0),
         }
     }

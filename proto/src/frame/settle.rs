@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::varint::{bytes_len, narrow, number_len, put_bytes, put_head, put_number, text};
+use super::varint::{bytes_len, narrow, number_len, present_len, put_bytes, put_head, put_number, put_present, text};
 use super::{Fields, FrameError, Value};
 
 /// `meshwire.session.v1.Settle`.
@@ -42,9 +42,9 @@ pub struct SettleRange {
     pub count: u32,
     /// What happens to them.
     pub kind: SettleKind,
-    /// For a nack: when to deliver again.
-    pub delay_ms: u32,
-    /// For a reject: why.
+    /// For a nack: when to deliver again; `None` for when the group's back-off says.
+    pub delay_ms: Option<u32>,
+    /// For a nack and a reject: why.
     pub reason: String,
 }
 
@@ -134,7 +134,7 @@ impl SettleRange {
                 (2, Value::Varint(v)) => range.first_delivery = v,
                 (3, Value::Varint(v)) => range.count = narrow(SETTLE, v)?,
                 (4, Value::Varint(v)) => kind = v,
-                (5, Value::Varint(v)) => range.delay_ms = narrow(SETTLE, v)?,
+                (5, Value::Varint(v)) => range.delay_ms = Some(narrow(SETTLE, v)?),
                 (6, Value::Bytes(v)) => range.reason = text(SETTLE, &v)?,
                 _ => {}
             }
@@ -149,7 +149,7 @@ impl SettleRange {
             + number_len(2, self.first_delivery)
             + number_len(3, u64::from(self.count))
             + number_len(4, self.kind.number())
-            + number_len(5, u64::from(self.delay_ms))
+            + self.delay_ms.map_or(0, |ms| present_len(5, u64::from(ms)))
             + reason
     }
 
@@ -158,7 +158,9 @@ impl SettleRange {
         put_number(out, 2, self.first_delivery);
         put_number(out, 3, u64::from(self.count));
         put_number(out, 4, self.kind.number());
-        put_number(out, 5, u64::from(self.delay_ms));
+        if let Some(delay_ms) = self.delay_ms {
+            put_present(out, 5, u64::from(delay_ms));
+        }
         put_bytes(out, 6, self.reason.as_bytes());
     }
 }

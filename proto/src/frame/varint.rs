@@ -57,6 +57,12 @@ pub(crate) fn put_number(out: &mut BytesMut, field: u32, value: u64) {
     }
 }
 
+/// Writes a varint field that says by its presence that it was given.
+pub(crate) fn put_present(out: &mut BytesMut, field: u32, value: u64) {
+    put_varint(out, u64::from(field) << 3);
+    put_varint(out, value);
+}
+
 /// Writes a length-delimited field, leaving out the empty one as proto3 does.
 pub(crate) fn put_bytes(out: &mut BytesMut, field: u32, value: &[u8]) {
     if !value.is_empty() {
@@ -74,6 +80,11 @@ pub(crate) fn put_head(out: &mut BytesMut, field: u32, len: usize) {
 /// Bytes that [`put_number`] writes.
 pub(crate) const fn number_len(field: u32, value: u64) -> usize {
     if value == 0 { 0 } else { varint_len((field as u64) << 3) + varint_len(value) }
+}
+
+/// Bytes that [`put_present`] writes.
+pub(crate) const fn present_len(field: u32, value: u64) -> usize {
+    varint_len((field as u64) << 3) + varint_len(value)
 }
 
 /// Bytes of a length-delimited field with its head.

@@ -29,8 +29,29 @@ pub const SESSION_BYTES: Bounded = Bounded { name: "session_bytes", default: 671
 /// How long a consumer may hold a delivery before it comes again.
 pub const ACK_WAIT: Bounded = Bounded { name: "ack_wait", default: 30000, min: 1000, max: 43200000, meaning: "How long a consumer may hold a delivery before it comes again." };
 
+/// Failures of an event (nack, ended lease, lost member) after which it is a dead letter of its group. 0: never.
+pub const MAX_FAILURES: Bounded = Bounded { name: "max_failures", default: 5, min: 0, max: 1000000, meaning: "Failures of an event (nack, ended lease, lost member) after which it is a dead letter of its group. 0: never." };
+
+/// An event that has failed and was stored longer ago than this is a dead letter of its group. 0: never.
+pub const MAX_AGE: Bounded = Bounded { name: "max_age", default: 0, min: 0, max: 31536000000, meaning: "An event that has failed and was stored longer ago than this is a dead letter of its group. 0: never." };
+
+/// Delay after an event's first nack that names none; it doubles with every failure, up to backoff_max, and up to 20 % are added at random.
+pub const BACKOFF_MIN: Bounded = Bounded { name: "backoff_min", default: 1000, min: 0, max: 43200000, meaning: "Delay after an event's first nack that names none; it doubles with every failure, up to backoff_max, and up to 20 % are added at random." };
+
+/// Longest delay after a nack that names none.
+pub const BACKOFF_MAX: Bounded = Bounded { name: "backoff_max", default: 60000, min: 0, max: 43200000, meaning: "Longest delay after a nack that names none." };
+
 /// Handlers of one consume call that run at once; events of one key never do.
 pub const HANDLER_CONCURRENCY: Bounded = Bounded { name: "handler_concurrency", default: 1, min: 1, max: 65536, meaning: "Handlers of one consume call that run at once; events of one key never do." };
+
+/// How long a request waits for its reply, or for the last one of a stream.
+pub const REQUEST_TIMEOUT: Bounded = Bounded { name: "request_timeout", default: 5000, min: 1, max: 43200000, meaning: "How long a request waits for its reply, or for the last one of a stream." };
+
+/// Most requests of a client without their last reply; over it a request is BUFFER_FULL.
+pub const REQUEST_WINDOW: Bounded = Bounded { name: "request_window", default: 16384, min: 1, max: 1048576, meaning: "Most requests of a client without their last reply; over it a request is BUFFER_FULL." };
+
+/// Most replies of a stream that are sent ahead of who reads them.
+pub const REPLY_CREDIT: Bounded = Bounded { name: "reply_credit", default: 64, min: 1, max: 65536, meaning: "Most replies of a stream that are sent ahead of who reads them." };
 
 /// How long drain lets what is in flight finish.
 pub const DRAIN_TIMEOUT: Bounded = Bounded { name: "drain_timeout", default: 30000, min: 0, max: 3600000, meaning: "How long drain lets what is in flight finish." };
@@ -68,6 +89,9 @@ pub const MAX_TOPIC_GROUPS: Bounded = Bounded { name: "max_topic_groups", defaul
 /// Most subscriptions of one session.
 pub const MAX_SUBSCRIPTIONS: Bounded = Bounded { name: "max_subscriptions", default: 1024, min: 1, max: 65536, meaning: "Most subscriptions of one session." };
 
+/// Most requests of one connection without their last reply; over it a request is answered BUSY.
+pub const MAX_REQUESTS: Bounded = Bounded { name: "max_requests", default: 16384, min: 1, max: 1048576, meaning: "Most requests of one connection without their last reply; over it a request is answered BUSY." };
+
 /// Most sessions that wait without a connection to be resumed; over it the ones that wait longest end. 0: none waits.
 pub const MAX_SUSPENDED: Bounded = Bounded { name: "max_suspended", default: 10000, min: 0, max: 1000000, meaning: "Most sessions that wait without a connection to be resumed; over it the ones that wait longest end. 0: none waits." };
 
@@ -76,6 +100,9 @@ pub const SUSPENDED_BYTES: Bounded = Bounded { name: "suspended_bytes", default:
 
 /// Age after which a topic's events may be removed.
 pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, min: 1000, max: 315360000000, meaning: "Age after which a topic's events may be removed." };
+
+/// How long dead letters stay at least readable.
+pub const DEAD_LETTER_RETENTION: Bounded = Bounded { name: "dead_letter_retention", default: 2592000000, min: 1000, max: 31536000000000, meaning: "How long dead letters stay at least readable." };
 
 /// Most bytes of the data directory. 0: 80 % of the space that was free at first start; else at least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes.
 pub const MAX_DISK: Bounded = Bounded { name: "max_disk", default: 0, min: 0, max: 1152921504606846976, meaning: "Most bytes of the data directory. 0: 80 % of the space that was free at first start; else at least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes." };
@@ -100,6 +127,9 @@ pub const LOGIN_TIMEOUT: Bounded = Bounded { name: "login_timeout", default: 500
 
 /// Silence after which a ping is sent; dead after two and a half of them without a byte.
 pub const HEARTBEAT: Bounded = Bounded { name: "heartbeat", default: 10000, min: 100, max: 600000, meaning: "Silence after which a ping is sent; dead after two and a half of them without a byte." };
+
+/// How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold; a second signal ends the wait.
+pub const STOP_TIMEOUT: Bounded = Bounded { name: "stop_timeout", default: 10000, min: 0, max: 600000, meaning: "How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold; a second signal ends the wait." };
 
 /// How long a session outlives its connection. At most the shortest ack wait of its subscriptions.
 pub const RESUME_WINDOW: Bounded = Bounded { name: "resume_window", default: 10000, min: 0, max: 600000, meaning: "How long a session outlives its connection. At most the shortest ack wait of its subscriptions." };

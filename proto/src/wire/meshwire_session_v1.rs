@@ -4,7 +4,7 @@
 pub struct ClientFrame {
     #[prost(
         oneof = "client_frame::Frame",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
     )]
     pub frame: ::core::option::Option<client_frame::Frame>,
 }
@@ -40,13 +40,15 @@ pub mod client_frame {
         Ping(super::Ping),
         #[prost(message, tag = "14")]
         Goodbye(super::Goodbye),
+        #[prost(message, tag = "15")]
+        ReplyCredit(super::ReplyCredit),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServerFrame {
     #[prost(
         oneof = "server_frame::Frame",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17"
     )]
     pub frame: ::core::option::Option<server_frame::Frame>,
 }
@@ -86,6 +88,8 @@ pub mod server_frame {
         Auth(super::AuthAnswer),
         #[prost(message, tag = "16")]
         Sought(super::Sought),
+        #[prost(message, tag = "17")]
+        ReplyCredit(super::ReplyCredit),
     }
 }
 /// First frame of a client.
@@ -286,7 +290,7 @@ pub struct Subscribe {
     pub max_events: u32,
     #[prost(uint64, tag = "9")]
     pub max_bytes: u64,
-    /// Fields 10 to 14 are answered UNSUPPORTED by this version.
+    /// Fields 10 to 13 are answered UNSUPPORTED by this version.
     #[prost(string, repeated, tag = "10")]
     pub more_topics: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(string, tag = "11")]
@@ -295,8 +299,15 @@ pub struct Subscribe {
     pub filters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(bool, tag = "13")]
     pub attributes_only: bool,
+    /// Gets requests to the topic instead of its events: all serve subscriptions share them,
+    /// with a group or without. It ends with the connection. Credit is then the most requests
+    /// without an end, and their bytes.
     #[prost(bool, tag = "14")]
     pub serve: bool,
+    /// meshwire.admin.v1.GroupSettings. A group that exists with other ones answers
+    /// GROUP_CONFLICT naming the field; what is absent is not compared.
+    #[prost(bytes = "bytes", tag = "15")]
+    pub settings: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Subscribed {
@@ -392,10 +403,10 @@ pub struct SettleRange {
     pub count: u32,
     #[prost(enumeration = "SettleKind", tag = "4")]
     pub kind: i32,
-    /// For NACK. Answered UNSUPPORTED by this version unless 0.
-    #[prost(uint32, tag = "5")]
-    pub delay_ms: u32,
-    /// For REJECT.
+    /// For NACK: when to deliver again; 0 is at once. Absent: the group's back-off.
+    #[prost(uint32, optional, tag = "5")]
+    pub delay_ms: ::core::option::Option<u32>,
+    /// For REJECT and NACK: why. At most 1024 bytes are kept.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
 }
@@ -435,41 +446,75 @@ pub struct Sought {
     #[prost(uint64, tag = "2")]
     pub next_position: u64,
 }
+/// From a requester to the gateway, and from there to one `serve` subscription. Requests
+/// and replies are never stored. Both ends forget them with the connection that carries them.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Request {
+    /// From a requester: rises from request to request of a connection, from 1 on. From the
+    /// gateway: counts the requests that this connection got.
     #[prost(uint64, tag = "1")]
     pub number: u64,
     #[prost(string, tag = "2")]
     pub topic: ::prost::alloc::string::String,
+    /// Until the last reply; 0 from a requester: 5 s. From the gateway: what is left of it.
     #[prost(uint32, tag = "3")]
     pub timeout_ms: u32,
+    /// Many replies, each within the credit, the last one with `end`. Else there is one.
     #[prost(bool, tag = "4")]
     pub stream: bool,
+    /// With `stream`: how many replies with an event may come before more credit is given.
     #[prost(uint32, tag = "5")]
     pub credit: u32,
-    /// Gateway id, session and number of the requester, set by the gateway.
+    /// Gateway id, session and number of the requester, set by the gateway. Opaque; every
+    /// Reply brings it back.
     #[prost(bytes = "bytes", tag = "6")]
     pub reply_to: ::prost::bytes::Bytes,
+    /// Set by the gateway: which `serve` subscription it is for.
+    #[prost(uint32, tag = "7")]
+    pub subscription: u32,
+    /// When the responder is lost before its first reply, another one may get the request:
+    /// it may then be handled twice.
+    #[prost(bool, tag = "8")]
+    pub retry: bool,
     #[prost(bytes = "bytes", tag = "15")]
     pub event: ::prost::bytes::Bytes,
 }
+/// From a responder to the gateway, which passes it on. A responder ends every request
+/// that it was given, also one that was cancelled: until then it counts for the credit
+/// of its subscription.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reply {
+    /// As in the Request of the side that it goes to or comes from.
     #[prost(uint64, tag = "1")]
     pub number: u64,
+    /// From a responder: as in the Request.
     #[prost(bytes = "bytes", tag = "2")]
     pub reply_to: ::prost::bytes::Bytes,
+    /// The last one. Without `stream` every reply is.
     #[prost(bool, tag = "3")]
     pub end: bool,
+    /// Not 0: the request failed, a number of the error table; always the last one, and
+    /// without an event.
     #[prost(uint32, tag = "4")]
     pub code: u32,
     #[prost(string, tag = "5")]
     pub message: ::prost::alloc::string::String,
-    #[prost(uint32, tag = "6")]
-    pub credit: u32,
+    #[prost(uint32, tag = "7")]
+    pub retry_after_ms: u32,
     #[prost(bytes = "bytes", tag = "15")]
     pub event: ::prost::bytes::Bytes,
 }
+/// More credit for a reply stream: from the requester to the gateway, and from there to the responder.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplyCredit {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// So many replies with an event more.
+    #[prost(uint32, tag = "2")]
+    pub events: u32,
+}
+/// From a requester: nobody waits any more. From the gateway to a responder: the same, or
+/// the deadline has passed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Cancel {
     #[prost(uint64, tag = "1")]

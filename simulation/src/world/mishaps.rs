@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Event, World};
 use crate::client::Client;
-use crate::history::Disaster;
+use crate::history::{Disaster, Ended, Topic};
 use crate::script::Mishap;
 use crate::wire::{End, MAX_STALL};
 
@@ -36,6 +36,7 @@ impl World {
                 let index = self.rng.usize(..self.clients.len());
                 self.kill_client(index);
             }
+            Mishap::Redrive => self.redrive(),
             Mishap::DiskFull => {
                 self.history.totals.disk_full += 1;
                 self.machine.set_capacity(Some(self.rng.u64(0..64 << 10)));
@@ -43,6 +44,18 @@ impl World {
                 self.history.full.push((self.now, self.now + wait));
                 self.after(wait, Event::DiskHasSpace);
             }
+        }
+    }
+
+    fn redrive(&mut self) {
+        let Some(gateway) = &self.gateway else {
+            return;
+        };
+        let counts: Vec<Option<u32>> = Topic::ALL.iter().map(|topic| gateway.redrive(*topic)).collect();
+        self.history.totals.redriven += u64::from(counts.iter().flatten().sum::<u32>());
+        self.pump_gateway();
+        if counts.contains(&None) && !self.is_calm() {
+            self.after(Duration::from_millis(100), Event::Mishap(Mishap::Redrive));
         }
     }
 
@@ -62,6 +75,8 @@ impl World {
             let wait = self.some(self.script.wire_delay);
             self.after(wait, Event::Closed { wire, to: End::Gateway });
         }
+        let abandoned = self.history.questions.values_mut().filter(|q| q.by.0 == index && q.ended.is_empty());
+        abandoned.for_each(|q| q.abandoned = true);
         self.clients[index] = Client::new(index, role, life, &mut self.rng);
         self.clients[index].tick = tick;
         self.pump_client(index);
@@ -71,7 +86,7 @@ impl World {
         if self.gateway.take().is_none() {
             return;
         }
-        self.history.disasters.push((self.now, disaster));
+        self.history.disasters.push(Ended { at: self.now, life: self.life, how: disaster });
         let totals = &mut self.history.totals;
         match disaster {
             Disaster::Kill => totals.kills += 1,

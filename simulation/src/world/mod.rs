@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use meshwire::session::TaskId;
 use meshwire_proto::Moment;
 use siphasher::sip::SipHasher13;
 
@@ -44,6 +45,7 @@ enum Event {
     Disk { life: u32, id: u64 },
     Publish { client: usize },
     Settle { client: usize, work: Work },
+    Answer { client: usize, life: u32, task: TaskId },
     Mishap(Mishap),
     DiskHasSpace,
     Restart,
@@ -67,6 +69,8 @@ struct World {
     /// The client that reads everything at the end.
     reader: Option<usize>,
     over: bool,
+    /// Dead letters of this topic behind this number are to be read.
+    letters_from: Option<(Topic, u64)>,
 }
 
 /// Runs one seed.
@@ -116,6 +120,7 @@ impl World {
             trace: SipHasher13::new(),
             reader: None,
             over: false,
+            letters_from: Some((Topic::Orders, 0)),
         }
     }
 
@@ -183,6 +188,7 @@ impl World {
                     self.pump_client(client);
                 }
             }
+            Event::Answer { client, life, task } => self.answer(client, life, task),
             Event::Mishap(mishap) => self.mishap(mishap),
             Event::DiskHasSpace => self.machine.set_capacity(None),
             Event::Restart => self.start_gateway(),
@@ -190,8 +196,23 @@ impl World {
         }
     }
 
+    fn answer(&mut self, index: usize, life: u32, task: TaskId) {
+        let client = &mut self.clients[index];
+        if client.life == life {
+            let next = client.exchange.answer(self.now, task, &mut client.session, &mut self.rng);
+            if let Some((at, task)) = next {
+                self.at(at, Event::Answer { client: index, life, task });
+            }
+            self.pump_client(index);
+        }
+    }
+
     fn publish(&mut self, client: usize) {
-        self.clients[client].publish_burst(&mut self.history, &mut self.rng);
+        self.clients[client].publish_burst(self.now, &mut self.history, &mut self.rng);
+        if self.rng.u32(0..3) == 0 {
+            let Client { exchange, session, life, .. } = &mut self.clients[client];
+            exchange.ask(self.now, (client, *life), session, &mut self.history, &mut self.rng);
+        }
         self.pump_client(client);
         if self.clients[client].publishes_left() > 0 {
             let wait = self.some(self.script.pause);
@@ -253,10 +274,28 @@ impl World {
                 self.reader = Some(index);
                 self.pump_client(index);
             }
-            Some(reader) if self.has_read_all(reader) => self.over = true,
+            Some(reader) if self.has_read_all(reader) => self.over = self.read_letters(),
             _ => {}
         }
         self.after(Duration::from_millis(500), Event::Check);
+    }
+
+    /// Whether every dead letter was read; else the disk is at work.
+    fn read_letters(&mut self) -> bool {
+        while let Some((topic, after)) = self.letters_from {
+            let Some((letters, next)) = self.gateway.as_ref().and_then(|g| g.letters(topic, after)) else {
+                self.pump_gateway();
+                return false;
+            };
+            self.history.totals.dead_letters += letters.len() as u64;
+            self.history.letters.extend(letters);
+            self.letters_from = match (next, topic) {
+                (0, Topic::Orders) => Some((Topic::Audit, 0)),
+                (0, Topic::Audit) => None,
+                (next, topic) => Some((topic, next)),
+            };
+        }
+        true
     }
 
     fn has_read_all(&self, reader: usize) -> bool {
@@ -279,6 +318,7 @@ impl World {
                 self.history.log.entry(d.topic).or_default().push((d.position, d.bytes.clone()));
             }
         }
+        self.history.ended = self.now;
         Outcome { broken: judge(&self.history), trace: self.trace.finish(), totals: self.history.totals }
     }
 }

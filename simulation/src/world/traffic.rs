@@ -76,10 +76,14 @@ impl World {
         loop {
             let calm = self.is_calm();
             let client = &mut self.clients[index];
-            let Wanted { connect, disconnect, bytes, work } =
+            let Wanted { connect, disconnect, bytes, work, answers } =
                 client.pump(self.now, self.life, calm, &mut self.history, &mut self.rng);
             for (at, work) in work {
                 self.at(at, Event::Settle { client: index, work });
+            }
+            let life = self.clients[index].life;
+            for (at, task) in answers {
+                self.at(at, Event::Answer { client: index, life, task });
             }
             if let Some(wire) = self.clients[index].wire {
                 if !bytes.is_empty() {
@@ -92,7 +96,6 @@ impl World {
             }
             if connect {
                 let wait = self.some(self.script.wire_delay);
-                let life = self.clients[index].life;
                 self.after(wait, Event::Dialed { client: index, life });
             }
             break;

@@ -21,6 +21,8 @@ pub(crate) enum Step {
     Simulation,
     /// `kill -9` of the real gateway and of its consumers.
     Kill,
+    /// Every case against the real gateway, and every planted defect caught.
+    Conformance,
     /// What a newcomer runs first.
     Demo,
 }
@@ -38,6 +40,7 @@ impl Step {
         Self::Wasm,
         Self::Simulation,
         Self::Kill,
+        Self::Conformance,
         Self::Demo,
     ];
 
@@ -51,6 +54,7 @@ impl Step {
         Self::Release,
         Self::Simulation,
         Self::Kill,
+        Self::Conformance,
         Self::Demo,
     ];
 
@@ -71,6 +75,7 @@ impl Step {
             Self::Release => "release",
             Self::Simulation => "simulation",
             Self::Kill => "kill",
+            Self::Conformance => "conformance",
             Self::Demo => "demo",
         }
     }

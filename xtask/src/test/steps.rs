@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::cargo_output::{self, Tests};
 use super::plan::Step;
 use super::{Options, Outcome, Skip};
-use crate::demo;
 use crate::process::{Finished, Log};
 use crate::tidy::findings;
 use crate::workspace::{Profile, Workspace};
+use crate::{conformance, demo};
 
 /// Seeds of the simulation in `test`.
 pub(crate) const SEEDS: u32 = 500;
@@ -73,6 +73,7 @@ pub(crate) fn run(room: &mut Room<'_>, step: Step) -> anyhow::Result<Outcome> {
             room.one(command)
         }
         Step::Kill => kill(room),
+        Step::Conformance => conformance(room),
         Step::Demo => {
             let command = demo::command(room.workspace)?;
             room.one(command)
@@ -173,6 +174,24 @@ fn kill(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
         return Ok(Outcome::one(false, vec![missing]));
     }
     Ok(outcome)
+}
+
+/// The cases, then the same with their expectations spoiled, then every planted defect.
+fn conformance(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
+    let mut sum = Outcome::default();
+    for arguments in conformance::RUNS {
+        let mut command = conformance::command(room.workspace);
+        let finished = room.log.run(command.args(arguments), None)?;
+        let counted = finished.lines.last().and_then(|line| conformance::totals(line));
+        let (passed, failed) = counted.unwrap_or((0, 1));
+        sum.passed += passed;
+        sum.failed += if finished.success { failed } else { failed.max(1) };
+        if sum.failed > 0 {
+            sum.excerpt = tail(finished.lines);
+            break;
+        }
+    }
+    Ok(sum)
 }
 
 fn wasm(room: &mut Room<'_>) -> anyhow::Result<Outcome> {

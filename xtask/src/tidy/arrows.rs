@@ -27,7 +27,8 @@ const WORDS_ONLY: [&str; 4] = ["gateway/src/engine", "gateway/src/delivery", "ga
 const STORES: [&str; 2] = ["store::log", "store::memory"];
 
 /// State machines and the language they share: no I/O, clock, task or randomness.
-const PURE: [&str; 4] = ["proto/src", "core-client/src/session", "gateway/src/engine", "gateway/src/store/log/machine"];
+const PURE: [&str; 5] =
+    ["proto/src", "core-client/src/session", "gateway/src/engine", "gateway/src/store/log/machine", "history/src"];
 const IMPURE: [&str; 11] = [
     "std::net",
     "std::fs",

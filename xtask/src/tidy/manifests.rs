@@ -10,10 +10,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("meshwire-proto", &[]),
     ("meshwire", &["meshwire-proto"]),
     ("meshwire-gateway", &["meshwire-proto"]),
-    ("meshwire-cli", &["meshwire-proto", "meshwire", "meshwire-gateway"]),
-    ("meshwire-simulation", &["meshwire-proto", "meshwire", "meshwire-gateway"]),
+    ("meshwire-cli", &["meshwire-proto", "meshwire", "meshwire-gateway", "meshwire-history"]),
+    ("meshwire-history", &[]),
+    ("meshwire-simulation", &["meshwire-proto", "meshwire", "meshwire-gateway", "meshwire-history"]),
     ("meshwire-examples", &["meshwire"]),
     ("meshwire-bench", &["meshwire-proto", "meshwire"]),
+    // A peer that lies is written from the frame table by hand: no proto here.
+    ("meshwire-conformance", &["meshwire"]),
+    ("meshwire-testee", &["meshwire"]),
+    ("meshwire-planted", &["meshwire", "meshwire-gateway", "meshwire-testee"]),
     ("xtask", &[]),
 ];
 

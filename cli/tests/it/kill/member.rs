@@ -7,10 +7,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use meshwire::{Delivery, Mesh, Position, Subscription};
+use meshwire_history::{Absence, Name, Settle, SettleKind};
 use tokio::sync::oneshot;
 
-use super::history::Step;
-use super::{GROUP, LEAST_LEASES, Shared, TOPIC};
+use super::{GROUP, LEAST_LEASES, Shared, TOPIC, as_it_came};
 
 /// One ack in so many is a confirmed one.
 const CONFIRM: u64 = 20;
@@ -21,7 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// A delivery, and the gateway's life in which it came.
 struct Held {
     id: u64,
-    life: usize,
+    life: u64,
     delivery: Delivery,
 }
 
@@ -31,12 +31,18 @@ pub(super) struct Member {
     held: VecDeque<Held>,
     seen: Shared,
     acks: u64,
+    name: Name,
+    group: Name,
+    /// That of the last delivery.
+    login: u64,
 }
 
 impl Member {
     pub(super) async fn join(mesh: Mesh, seen: Shared) -> Self {
         let deliveries = mesh.subscribe(TOPIC).group(GROUP).prefetch(200, 8 << 20).await.unwrap();
-        Self { mesh, deliveries, held: VecDeque::new(), seen, acks: 0 }
+        let login = mesh.stats().reconnects;
+        let (held, acks) = (VecDeque::new(), 0);
+        Self { mesh, deliveries, held, seen, acks, name: "member".into(), group: GROUP.into(), login }
     }
 
     /// Consumes until `stop` names the head of the log; then until the gateway says
@@ -70,29 +76,47 @@ impl Member {
     }
 
     fn take(&mut self, login: u64, delivery: Delivery) {
-        let id: u64 = delivery.id().parse().unwrap();
         let mut seen = self.seen.lock();
-        let life = seen.life_of(login);
-        seen.history.steps.push(Step::Delivered { id, life });
+        let (at, life, event) = (seen.began.elapsed(), seen.life_of(login), as_it_came(&delivery));
+        if std::mem::replace(&mut self.login, login) != login {
+            seen.history.absences.push(Absence { at, member: self.name.clone() });
+        }
+        let id = event.id;
+        seen.history.deliveries.push(meshwire_history::Delivery {
+            at,
+            life,
+            group: Some(self.group.clone()),
+            member: self.name.clone(),
+            subscription: life,
+            position: delivery.position().number(),
+            attempt: delivery.attempt(),
+            event,
+            excused: false,
+        });
         self.held.push_back(Held { id, life, delivery });
         seen.count_leases(self.held.iter().map(|h| h.life));
     }
 
+    /// An ack whose confirmation is awaited is a plain one until it is answered.
     async fn ack_oldest(&mut self, confirm: bool) {
         let Some(Held { id, life, delivery }) = self.held.pop_front() else {
             return;
         };
-        let ack = |seen: &mut super::Seen| {
-            let at = seen.began.elapsed();
-            seen.history.steps.push(Step::Acked { id, life, at });
+        let mine = {
+            let mut seen = self.seen.lock();
+            let (at, group, kind) = (seen.began.elapsed(), self.group.clone(), SettleKind::Ack);
+            let ack = Settle { at, life, group, event: id, kind, confirmed: None, excused: false };
+            seen.history.settles.push(ack);
             seen.count_leases(self.held.iter().map(|h| h.life));
+            // Nobody else settles.
+            seen.history.settles.len() - 1
         };
-        ack(&mut self.seen.lock());
         if !confirm {
             return delivery.ack();
         }
         if delivery.ack_confirmed().await.is_ok() {
-            self.seen.lock().history.steps.push(Step::Confirmed { id });
+            let mut seen = self.seen.lock();
+            seen.history.settles[mine].confirmed = Some(seen.began.elapsed());
         }
     }
 

@@ -111,6 +111,19 @@ fn whatever_is_cut_every_publish_is_kept_once_in_order_and_answered_once() {
     assert!(replays > 1000, "the stories replay too little: {replays}");
 }
 
+/// Whatever a program may do with requests, right or wrong.
+fn exchange(scene: &mut Scene, dice: &mut Dice) {
+    let number = dice.below(6);
+    match dice.below(6) {
+        0 => drop(scene.session.request(scene.now, super::request::ask(Some(1).filter(|_| number > 2), number > 3))),
+        1 => scene.session.grant(number, u32::MAX),
+        2 => scene.session.cancel_request(number),
+        3 => scene.session.reply(TaskId(number), super::request::done(b"e")),
+        4 => scene.session.serve_no_more(ServeId(number as u32)),
+        _ => {}
+    }
+}
+
 #[test]
 fn no_bytes_and_no_order_of_frames_make_the_session_panic() {
     let mut dice = Dice::new(1);
@@ -138,16 +151,22 @@ fn no_bytes_and_no_order_of_frames_make_the_session_panic() {
             ServerFrame::Unsubscribed(wire::Unsubscribed { subscription: number, code: c, ..Default::default() }),
             ServerFrame::Error(wire::Error { code: c * 9, subscription: number, fatal: c == 3, ..Default::default() }),
             ServerFrame::Drain(wire::Drain { deadline_ms: u32::MAX, ..Default::default() }),
+            ServerFrame::Request(wire::Request { number: a, subscription: number, credit: c, ..Default::default() }),
+            ServerFrame::Reply(wire::Reply { number: a, end: c == 0, code: c / 2, ..Default::default() }),
+            ServerFrame::Cancel(wire::Cancel { number: a }),
+            ServerFrame::ReplyCredit(wire::ReplyCredit { number: a, events: u32::MAX }),
         ]
     };
     for _ in 0..2000 {
         let mut scene = Scene::new();
         scene.hello();
         let id = scene.session.subscribe(spec(Some("g"), None));
+        scene.session.serve(super::request::serve());
         for _ in 0..20 {
             scene.publish(&["e"]);
+            exchange(&mut scene, &mut dice);
             let confirm = Some(dice.below(9)).filter(|n| *n > 4);
-            let _ = scene.session.settle(SettleInput { confirm, ..settle_input(id, dice.below(4), SettleKind::Ack) });
+            scene.session.settle(SettleInput { confirm, ..settle_input(id, dice.below(4), SettleKind::Ack) });
             scene.sent();
             let number = dice.below(3) as u32;
             let mut candidates = frames(&mut dice, number);

@@ -10,6 +10,7 @@
 mod chaos;
 mod link;
 mod publish;
+mod request;
 mod settle;
 mod subscribe;
 
@@ -20,6 +21,7 @@ use meshwire_proto::frame::{
     ClientFrame, Deliver, DeliverRun, FrameParser, Publish, PublishRun, Receipt, Receipts, ServerFrame, Settle,
     SettleKind, SettleResult, Settled,
 };
+use meshwire_proto::wire::admin::GroupSettings;
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, EventRun, GroupName, Moment, TopicName};
 
@@ -41,7 +43,7 @@ fn spec(group: Option<&str>, start: Option<Start>) -> SubscribeSpec {
         topic: topic("orders"),
         group: group.map(|g| GroupName::parse(g).unwrap()),
         start,
-        ack_wait_ms: 0,
+        settings: GroupSettings::default(),
         max_events: 256,
         max_bytes: 8 << 20,
     }
@@ -81,7 +83,7 @@ fn run(subscription: u32, first: u64, position: u64, events: &[&str]) -> Deliver
 }
 
 fn settle_input(subscription: SubscriptionId, first: u64, kind: SettleKind) -> SettleInput {
-    SettleInput { subscription, generation: 0, first, count: 1, kind, delay_ms: 0, confirm: None }
+    SettleInput { subscription, generation: 0, first, count: 1, kind, delay_ms: None, reason: None, confirm: None }
 }
 
 /// `(alias, topic, first sequence, events)` of each run.

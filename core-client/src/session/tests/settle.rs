@@ -1,3 +1,5 @@
+use meshwire_proto::frame::SettleRange;
+
 use super::*;
 
 /// A subscription to which deliveries 1 to 20 were made.
@@ -9,19 +11,20 @@ fn scene() -> (Scene, SubscriptionId, u32) {
     (scene, id, number)
 }
 
-fn range(number: u32, first: u64, count: u32, kind: SettleKind) -> meshwire_proto::frame::SettleRange {
-    crate::session::settle::range(number, first, count, kind)
+fn range(number: u32, first: u64, count: u32, kind: SettleKind) -> SettleRange {
+    let subscription = number;
+    SettleRange { subscription, first_delivery: first, count, kind, ..Default::default() }
 }
 
 fn ack(scene: &mut Scene, id: SubscriptionId, deliveries: impl IntoIterator<Item = u64>) {
     for first in deliveries {
-        scene.session.settle(settle_input(id, first, SettleKind::Ack)).unwrap();
+        scene.session.settle(settle_input(id, first, SettleKind::Ack));
     }
 }
 
 fn ack_confirmed(scene: &mut Scene, id: SubscriptionId, first: u64, token: u64) {
     let input = SettleInput { confirm: Some(token), ..settle_input(id, first, SettleKind::Ack) };
-    scene.session.settle(input).unwrap();
+    scene.session.settle(input);
 }
 
 fn settled(through: u64, results: Vec<SettleResult>) -> ServerFrame {
@@ -61,7 +64,7 @@ fn acks_in_any_order_become_the_fewest_ranges() {
 fn an_ack_never_moves_past_a_nack() {
     let (mut scene, id, number) = scene();
     ack(&mut scene, id, [5]);
-    scene.session.settle(settle_input(id, 4, SettleKind::Nack)).unwrap();
+    scene.session.settle(settle_input(id, 4, SettleKind::Nack));
     ack(&mut scene, id, [3]);
     let kinds = [(5, SettleKind::Ack), (4, SettleKind::Nack), (3, SettleKind::Ack)];
     assert_eq!(scene.settles()[0].ranges, kinds.map(|(first, kind)| range(number, first, 1, kind)));
@@ -137,7 +140,7 @@ fn a_new_session_counts_settle_frames_from_one_again() {
     scene.confirm_subscribe(number);
     scene.deliver(vec![run(number, 1, 1, &["e"; 3])]);
     let input = SettleInput { generation: 1, ..settle_input(id, 1, SettleKind::Ack) };
-    scene.session.settle(input).unwrap();
+    scene.session.settle(input);
     let expected = Settle { sequence: 1, ranges: vec![range(number, 1, 1, SettleKind::Ack)], confirm: false };
     assert_eq!(scene.settles(), [expected]);
 }
@@ -184,18 +187,20 @@ fn a_confirmation_of_a_frame_that_was_never_sent_drops_the_connection() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_refused_before_anything_is_sent() {
-    let (mut scene, id, _) = scene();
-    let delayed = SettleInput { delay_ms: 5, ..settle_input(id, 1, SettleKind::Nack) };
-    let inputs = [delayed, settle_input(id, 1, SettleKind::Reject), settle_input(id, 1, SettleKind::Extend)];
-    for input in inputs {
-        let refused = scene.session.settle(input).unwrap_err();
-        assert_eq!(refused.kind, ErrorKind::Unsupported);
-        assert!(refused.message.contains("a later version"), "{refused:?}");
-    }
-    assert!(scene.settles().is_empty());
-    ack(&mut scene, id, [1]);
-    assert_eq!(scene.settles().len(), 1, "the delivery can still be settled");
+fn settles_that_say_different_things_are_different_ranges_and_keep_their_order() {
+    let (mut scene, id, number) = scene();
+    let nack = |first, delay_ms| SettleInput { delay_ms, ..settle_input(id, first, SettleKind::Nack) };
+    let reject =
+        |first, why: &str| SettleInput { reason: Some(why.into()), ..settle_input(id, first, SettleKind::Reject) };
+    let inputs = [nack(1, Some(5)), nack(2, Some(5)), nack(3, None), nack(4, Some(0)), reject(5, "a"), reject(6, "b")];
+    inputs.into_iter().for_each(|input| scene.session.settle(input));
+    let told = scene.settles().remove(0).ranges;
+    let nacked = |first, count, delay_ms| SettleRange { delay_ms, ..range(number, first, count, SettleKind::Nack) };
+    let rejected = |first, why: &str| SettleRange { reason: why.into(), ..range(number, first, 1, SettleKind::Reject) };
+    assert_eq!(
+        told,
+        [nacked(1, 2, Some(5)), nacked(3, 1, None), nacked(4, 1, Some(0)), rejected(5, "a"), rejected(6, "b")]
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use meshwire_proto::frame::SettleKind;
 
-use crate::store::Position;
+use crate::store::{DEAD, Position};
 
 /// How many past settlements are remembered, as ranges, to answer a repeated
 /// settle with `ok`. A guess: a resume repeats a handful of frames.
@@ -113,6 +113,11 @@ impl Deliveries {
     /// Number of the next delivery.
     pub(super) fn next(&self) -> u64 {
         self.base + self.entries.len() as u64
+    }
+
+    /// Numbers of which some may be held.
+    pub(super) fn open(&self) -> Range<u64> {
+        self.base..self.next()
     }
 
     /// Records a delivery and gives its number.
@@ -227,6 +232,11 @@ impl Deliveries {
     /// position it may still be settled.
     pub(super) fn end(&mut self, number: u64, position: Position) {
         self.ended.insert(number, position);
+    }
+
+    /// Nothing that ended may be settled late any more, but dead letters.
+    pub(super) fn forget_ended(&mut self) {
+        self.ended.retain(|_, position| *position & DEAD != 0);
     }
 
     /// Somebody else has the position now, or nobody will.

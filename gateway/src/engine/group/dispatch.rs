@@ -1,65 +1,100 @@
-//! Which event goes to which member.
+//! Which event is next.
 //!
 //! Positions are looked at in log order, first those that wait to come again,
-//! then new ones. An event with a key goes to the member that has the key in
-//! flight; if that one has no room, the key waits and others go on.
+//! then new ones; [`choose`](super::choose) says who gets one.
 
 use std::collections::BTreeSet;
 
-use meshwire_proto::Moment;
+use meshwire_proto::{GroupName, Moment};
 
 use super::window::State;
-use super::{Group, Lease, Turn};
-use crate::engine::keys::Bound;
-use crate::engine::subscriber::Subscriber;
-use crate::engine::{Output, Source, SubscriptionKey};
+use super::{Dying, Group, Lease};
+use crate::engine::{Now, Output, Source, SubscriptionKey};
 use crate::store::{Block, Lookup, Outcome, Position, TopicId};
 
 /// Most positions that wait: new ones are not looked at beyond it.
 const MAX_WAITING: usize = 1024;
 
-/// Events in a row to one member before the least loaded is chosen anew: long
-/// runs are cheap, short ones are fair. A guess.
-const TURN: u32 = 16;
-
 /// What one pass has found out.
-struct Pass<'a> {
+pub(in crate::engine) struct Pass<'a> {
     topic: TopicId,
+    /// Where its dead letters are.
+    letters: TopicId,
     head: Position,
-    ends: Moment,
+    pub(super) now: Now,
+    /// The group's name.
+    pub(super) name: &'a GroupName,
     /// Keys whose first undelivered event could not go: their later ones stay behind it.
     blocked: BTreeSet<u64>,
     block: Option<Block>,
     source: &'a mut dyn Source,
     out: &'a mut Vec<Output>,
+    /// Letters for the topic.
+    pub(super) dying: &'a mut Vec<Dying>,
 }
 
 /// An event that is to go to somebody.
 #[derive(Clone, Copy)]
 struct Next {
     position: Position,
+    /// Where it is in its block.
+    at: Position,
     /// Hash of its key, 0 for none.
     key: u64,
     /// Deliveries since the gateway started.
     deliveries: u32,
 }
 
-enum Found {
+pub(super) enum Found {
     Block(Block),
     Gone(Position),
     Later,
 }
 
-impl Pass<'_> {
-    fn block(&mut self, position: Position) -> Found {
+impl<'a> Pass<'a> {
+    pub(in crate::engine) fn new(
+        now: Now,
+        (topic, letters): (TopicId, TopicId),
+        head: Position,
+        name: &'a GroupName,
+        (source, out): (&'a mut dyn Source, &'a mut Vec<Output>),
+        dying: &'a mut Vec<Dying>,
+    ) -> Self {
+        Self { topic, letters, head, now, name, blocked: BTreeSet::new(), block: None, source, out, dying }
+    }
+
+    pub(super) fn block_key(&mut self, key: u64) {
+        self.blocked.insert(key);
+    }
+
+    pub(super) fn blocks(&self, key: u64) -> bool {
+        self.blocked.contains(&key)
+    }
+
+    /// Whether the store takes so many bytes of dead letters.
+    pub(super) fn has_room(&mut self, bytes: usize) -> bool {
+        self.source.claim(self.letters, bytes as u64)
+    }
+
+    pub(super) fn block(&mut self, position: Position) -> Found {
         if let Some(block) = self.block.as_ref().filter(|b| (b.first..b.next()).contains(&position)) {
             return Found::Block(block.clone());
         }
-        match self.source.block(self.topic, position) {
-            Lookup::Ready(block) if (block.first..block.next()).contains(&position) => {
-                self.block = Some(block.clone());
-                Found::Block(block)
-            }
+        let found = self.look(self.topic, position);
+        if let Found::Block(block) = &found {
+            self.block = Some(block.clone());
+        }
+        found
+    }
+
+    /// A block of dead letters.
+    pub(super) fn letters(&mut self, position: Position) -> Found {
+        self.look(self.letters, position)
+    }
+
+    fn look(&mut self, topic: TopicId, position: Position) -> Found {
+        match self.source.block(topic, position) {
+            Lookup::Ready(block) if (block.first..block.next()).contains(&position) => Found::Block(block),
             Lookup::Gone(first) if first > position => Found::Gone(first),
             _ => Found::Later,
         }
@@ -67,21 +102,18 @@ impl Pass<'_> {
 }
 
 impl Group {
-    pub(in crate::engine) fn dispatch(
-        &mut self,
-        now: Moment,
-        topic: TopicId,
-        head: Position,
-        source: &mut dyn Source,
-        out: &mut Vec<Output>,
-    ) {
-        if !self.members.values().any(|m| m.is_available()) {
-            return;
+    pub(in crate::engine) fn dispatch(&mut self, mut pass: Pass<'_>) {
+        if !self.dying.is_empty() {
+            self.bury(&mut pass);
         }
-        let ends = now + self.ack_wait;
-        let mut pass = Pass { topic, head, ends, blocked: BTreeSet::new(), block: None, source, out };
-        self.dispatch_waiting(&mut pass);
-        self.dispatch_new(&mut pass);
+        if self.members.values().any(|m| m.is_available()) {
+            self.dispatch_waiting(&mut pass);
+            self.dispatch_new(&mut pass);
+            // What was found to be too old.
+            if !self.dying.is_empty() {
+                self.bury(&mut pass);
+            }
+        }
         for member in self.members.values_mut() {
             member.flush(pass.out);
         }
@@ -90,39 +122,37 @@ impl Group {
     fn dispatch_waiting(&mut self, pass: &mut Pass<'_>) {
         let waiting: Vec<Position> = self.waiting.iter().copied().collect();
         for position in waiting {
-            if self.free_member().is_none() {
+            if self.is_stuck(pass) {
                 return;
             }
-            let Some(slot) = self.window.slot(position) else { continue };
-            let event = Next { position, key: slot.key, deliveries: slot.deliveries };
-            let Some(member) = self.choose(event.key, pass) else { continue };
-            match pass.block(position) {
-                Found::Block(block) => {
+            let Some(slot) = self.window.slot(position).copied() else { continue };
+            let Some(member) = self.choose(slot.key, position, pass) else { continue };
+            match pass.event(position) {
+                (Found::Block(block), _) if self.is_too_old(pass.now, position, block.stored) => self.give_up(position),
+                (Found::Block(block), at) => {
                     self.waiting.remove(&position);
-                    self.lease(member, &block, event, pass);
+                    let next = Next { position, at, key: slot.key, deliveries: slot.deliveries };
+                    self.lease(member, &block, next, pass);
                 }
                 // Retention took it while it waited: it is settled, and told as a gap.
-                Found::Gone(_) => {
+                (Found::Gone(_), _) => {
                     self.waiting.remove(&position);
-                    self.settle_gone(position, member, pass);
+                    self.end_for_good(position);
+                    self.finish(position);
+                    self.tell_gap(member, 1, pass);
                 }
-                Found::Later => {
-                    if event.key != 0 {
-                        pass.blocked.insert(event.key);
+                (Found::Later, _) => {
+                    if slot.key != 0 {
+                        pass.block_key(slot.key);
                     }
                 }
             }
         }
     }
 
-    fn settle_gone(&mut self, position: Position, member: SubscriptionKey, pass: &mut Pass<'_>) {
-        self.end_for_good(position);
-        if let Some(slot) = self.window.slot(position) {
-            slot.state = State::Settled;
-        }
-        self.log(position, 1, Outcome::Acked);
-        self.window.advance();
-        self.tell_gap(member, 1, pass);
+    /// Whether nobody may get anything; not if somebody is kept for an event that is delivered alone.
+    fn is_stuck(&mut self, pass: &Pass<'_>) -> bool {
+        !self.may_deliver(pass.now.mono) || (self.free_member().is_none() && self.isolated.is_none())
     }
 
     fn tell_gap(&mut self, member: SubscriptionKey, events: u64, pass: &mut Pass<'_>) {
@@ -140,6 +170,9 @@ impl Group {
             let Some(free) = self.free_member() else {
                 return;
             };
+            if !self.may_deliver(pass.now.mono) {
+                return;
+            }
             match pass.block(self.window.next()) {
                 Found::Block(block) => self.dispatch_block(&block, pass),
                 Found::Gone(first) => {
@@ -159,19 +192,45 @@ impl Group {
     /// Takes up positions of one block until it ends or nobody has room.
     fn dispatch_block(&mut self, block: &Block, pass: &mut Pass<'_>) {
         self.fresh = false;
-        while self.wants_new(pass.head.min(block.next())) && self.free_member().is_some() {
+        while self.wants_new(pass.head.min(block.next()))
+            && self.free_member().is_some()
+            && self.may_deliver(pass.now.mono)
+        {
             if self.window.skip_settled() {
                 continue;
             }
             let position = self.window.next();
             let key = block.entry(position).map_or(0, |e| e.key);
             self.window.push(State::Waiting, key);
-            match self.choose(key, pass) {
-                Some(member) => self.lease(member, block, Next { position, key, deliveries: 0 }, pass),
+            if self.waits_from_before(position, block, pass) {
+                continue;
+            }
+            match self.choose(key, position, pass) {
+                Some(member) => {
+                    self.lease(member, block, Next { position, at: position, key, deliveries: 0 }, pass);
+                }
                 None => {
                     self.waiting.insert(position);
                 }
             }
+        }
+    }
+
+    /// An event that failed before the last start may have to wait, or is given up.
+    fn waits_from_before(&mut self, position: Position, block: &Block, pass: &Pass<'_>) -> bool {
+        if self.window.trouble(position).is_none() {
+            return false;
+        }
+        if self.is_exhausted(position) || self.is_too_old(pass.now, position, block.stored) {
+            self.give_up(position);
+            return true;
+        }
+        match self.window.restored_due(position).filter(|due| *due > pass.now.mono) {
+            Some(due) => {
+                self.schedule(due, position);
+                true
+            }
+            None => false,
         }
     }
 
@@ -190,78 +249,17 @@ impl Group {
         true
     }
 
-    /// The member for an event of this key; a key that must wait is noted.
-    fn choose(&mut self, key: u64, pass: &mut Pass<'_>) -> Option<SubscriptionKey> {
-        if key == 0 {
-            return self.free_member();
-        }
-        #[cfg(feature = "testing")]
-        if crate::engine::planted::is(crate::engine::planted::Defect::KeyIgnored) {
-            return self.free_member();
-        }
-        if pass.blocked.contains(&key) {
-            return None;
-        }
-        let bound = match self.keys.bound(key) {
-            Bound::Look(_) => {
-                let least = self.available().map(|m| self.keys.of(m.key)).min();
-                self.keys.look(key, least.unwrap_or(usize::MAX));
-                self.keys.bound(key)
-            }
-            bound => bound,
-        };
-        let found = match bound {
-            Bound::Nowhere => self.member_for_key(),
-            Bound::To(bound) | Bound::Look(bound) => {
-                Some(bound).filter(|m| self.members.get(m).is_some_and(Subscriber::is_available))
-            }
-            Bound::Leaving => None,
-        };
-        if found.is_none() {
-            pass.blocked.insert(key);
-        }
-        found
-    }
-
-    fn available(&self) -> impl Iterator<Item = &Subscriber> {
-        self.members.values().filter(|m| m.is_available())
-    }
-
-    /// The member that had the last event, if it may have more in a row.
-    fn in_turn(&self) -> Option<Turn> {
-        let turn = self.turn.filter(|t| t.count < TURN)?;
-        self.members.get(&turn.member).is_some_and(Subscriber::is_available).then_some(turn)
-    }
-
-    /// The member whose turn it is: the last one for a while, then the least loaded.
-    fn free_member(&mut self) -> Option<SubscriptionKey> {
-        if let Some(turn) = self.in_turn() {
-            return Some(turn.member);
-        }
-        let chosen = self.available().min_by_key(|m| m.deliveries.held()).map(|m| m.key)?;
-        self.turn = Some(Turn { member: chosen, count: 0, keys: 0 });
-        Some(chosen)
-    }
-
-    /// The member for a key that nobody has: the last one for a while, then the one
-    /// with the fewest keys.
-    fn member_for_key(&mut self) -> Option<SubscriptionKey> {
-        if let Some(turn) = self.in_turn().filter(|t| self.keys.of(t.member) < t.keys) {
-            return Some(turn.member);
-        }
-        let chosen = self.available().min_by_key(|m| (self.keys.of(m.key), m.deliveries.held())).map(|m| m.key)?;
-        self.turn = Some(Turn { member: chosen, count: 0, keys: self.keys.of(chosen) + self.keys.slack() });
-        Some(chosen)
-    }
-
     fn lease(&mut self, member: SubscriptionKey, block: &Block, event: Next, pass: &mut Pass<'_>) {
-        let Next { position, key, deliveries } = event;
+        let Next { position, at, key, deliveries } = event;
         let attempt = self.window.attempt(position, deliveries);
         self.end_for_good(position);
         let Some(subscriber) = self.members.get_mut(&member) else {
             return;
         };
-        let number = subscriber.deliver(block, position, attempt, pass.out);
+        #[cfg(feature = "testing")]
+        let attempt =
+            if crate::engine::planted::is(crate::engine::planted::Defect::AttemptUncounted) { 1 } else { attempt };
+        let number = subscriber.deliver(block, (at, position), attempt, pass.out);
         if let Some(slot) = self.window.slot(position) {
             slot.state = State::Leased(member, number);
             slot.deliveries = deliveries + 1;
@@ -274,14 +272,20 @@ impl Group {
         if key != 0 {
             self.keys.add(key, member, position);
         }
-        if let Some(turn) = self.turn.as_mut().filter(|t| t.member == member) {
-            turn.count += 1;
-        }
+        self.delivered_to(member, pass.now.mono);
+        self.begin_lease(pass.now.mono + self.settings.ack_wait, member, number);
+    }
+
+    /// A lease that ends later than all others; gives when it does. After a change to a shorter wait it ends with the
+    /// last of those that began before.
+    pub(super) fn begin_lease(&mut self, ends: Moment, member: SubscriptionKey, number: u64) -> Moment {
+        let ends = self.leases.back().map_or(ends, |l| l.ends.max(ends));
         match self.leases.back_mut() {
-            Some(l) if l.ends == pass.ends && l.member == member && l.first_delivery + u64::from(l.count) == number => {
+            Some(l) if l.ends == ends && l.member == member && l.first_delivery + u64::from(l.count) == number => {
                 l.count += 1;
             }
-            _ => self.leases.push_back(Lease { ends: pass.ends, member, first_delivery: number, count: 1 }),
+            _ => self.leases.push_back(Lease { ends, member, first_delivery: number, count: 1 }),
         }
+        ends
     }
 }

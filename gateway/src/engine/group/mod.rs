@@ -3,22 +3,31 @@
 //!
 //! - [`window`]: what is known of each position between the lowest unsettled one
 //!   and the next one never delivered;
-//! - [`dispatch`]: which event goes to which member;
-//! - [`settle`]: ack, nack, ended leases, lost members.
+//! - [`dispatch`]: which event goes to which member; [`choose`]: the member;
+//! - [`settle`]: ack, nack, extend, ended leases, lost members;
+//! - [`retry`]: delays, and when an event is given up;
+//! - [`bury`]: dead letters, and their way back.
 
+mod bury;
+mod choose;
 mod dispatch;
+mod retry;
 mod settle;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 use meshwire_proto::Moment;
 
 use super::keys::Keys;
 use super::subscriber::Subscriber;
-use super::{Credit, SubscriptionKey};
-use crate::store::{GroupId, Outcome, Position, Ticket};
+use super::{Credit, Now, SubscriptionKey};
+use crate::store::{Failure, GroupId, GroupSettings, Outcome, Position, Ticket};
+pub(crate) use bury::letter;
+pub(super) use bury::{Dying, key_of};
+use choose::{Rate, Turn};
+pub(super) use dispatch::Pass;
+use retry::Scheduled;
 use window::Window;
 
 /// What a group starts from after a restart.
@@ -29,12 +38,12 @@ pub struct GroupState {
     /// Settled above the floor, as `[first, next)`, rising.
     pub settled: Vec<(Position, Position)>,
     /// Failures of unsettled positions.
-    pub failures: BTreeMap<Position, u32>,
+    pub failures: BTreeMap<Position, Failure>,
 }
 
 pub(super) struct Group {
     pub(super) id: GroupId,
-    pub(super) ack_wait: Duration,
+    pub(super) settings: GroupSettings,
     /// When the group itself is kept.
     pub(super) created: Ticket,
     pub(super) window: Window,
@@ -42,8 +51,23 @@ pub(super) struct Group {
     keys: Keys,
     /// Below `window.next`, neither leased nor settled: they come (again).
     waiting: BTreeSet<Position>,
+    /// The same, but not yet.
+    scheduled: Scheduled,
+    /// To be dead letters as soon as their bytes are there.
+    dying: BTreeSet<Position>,
+    /// When there may be room for them again.
+    bury_at: Option<Moment>,
+    /// Keys that wait for dead letters, and for how many.
+    held: BTreeMap<u64, u32>,
+    /// Dead letters that are settled, which their topic does not know yet.
+    gone: Vec<Position>,
     /// Leases in the order they end; those settled meanwhile are skipped.
     leases: VecDeque<Lease>,
+    /// Leases that were extended: when each ends, and the latest it may.
+    extended: BTreeMap<(SubscriptionKey, u64), (Moment, Moment)>,
+    /// A member that gets this position and nothing else, because members were lost with it.
+    isolated: Option<(SubscriptionKey, Position)>,
+    rate: Rate,
     /// Settlements that no commit carries yet.
     unlogged: Vec<(Position, u32, Outcome)>,
     /// The deadline the engine's timers know.
@@ -51,16 +75,6 @@ pub(super) struct Group {
     turn: Option<Turn>,
     /// Nothing was delivered since it was created: what retention took is no gap.
     fresh: bool,
-}
-
-/// Who got the last event.
-#[derive(Clone, Copy)]
-struct Turn {
-    member: SubscriptionKey,
-    /// How many in a row.
-    count: u32,
-    /// Keys up to which it gets those that nobody has.
-    keys: usize,
 }
 
 /// Consecutive deliveries of one member with one deadline.
@@ -72,16 +86,24 @@ struct Lease {
 }
 
 impl Group {
-    pub(super) fn new(id: GroupId, ack_wait: Duration, state: GroupState, fresh: bool) -> Self {
+    pub(super) fn new(id: GroupId, settings: GroupSettings, now: Now, state: GroupState, fresh: bool) -> Self {
         Self {
             id,
-            ack_wait,
+            settings,
             created: Ticket::KEPT,
-            window: Window::new(state),
+            window: Window::new(now, state),
             members: BTreeMap::new(),
             keys: Keys::default(),
             waiting: BTreeSet::new(),
+            scheduled: Scheduled::default(),
+            dying: BTreeSet::new(),
+            bury_at: None,
+            held: BTreeMap::new(),
+            gone: Vec::new(),
             leases: VecDeque::new(),
+            extended: BTreeMap::new(),
+            isolated: None,
+            rate: Rate::default(),
             unlogged: Vec::new(),
             timer: None,
             turn: None,
@@ -93,9 +115,11 @@ impl Group {
         self.members.insert(key, Subscriber::new(key, credit));
     }
 
-    /// When the next lease ends.
+    /// When the next lease ends, the next delay is over, the rate allows more, or
+    /// there may be room for dead letters.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.leases.front().map(|l| l.ends)
+        let lease = self.leases.front().map(|l| l.ends);
+        [lease, self.scheduled.first(), self.rate.waits_until(), self.bury_at].into_iter().flatten().min()
     }
 
     /// Settlements for the log.
@@ -113,6 +137,11 @@ impl Group {
             Some((first, n, last)) if *last == outcome && *first + u64::from(*n) == position => *n += count,
             _ => self.unlogged.push((position, count, outcome)),
         }
+    }
+
+    /// Events that wait for a delay to pass.
+    pub(super) fn delayed(&self) -> u64 {
+        self.scheduled.len() as u64
     }
 
     pub(super) fn in_flight(&self) -> u64 {

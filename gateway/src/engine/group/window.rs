@@ -1,14 +1,20 @@
 //! What a group knows of each position it has begun with and not finished.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use meshwire_proto::Moment;
 
 use super::GroupState;
-use crate::engine::SubscriptionKey;
-use crate::store::Position;
+use crate::engine::{Now, SubscriptionKey};
+use crate::store::{DEAD, Failure, Outcome, Position};
 
 /// Most positions between the lowest unsettled one and the next new one: bounds
 /// the memory that one stuck lease costs (about 3 MiB). A guess.
 pub(super) const MAX_WINDOW: usize = 65_536;
+
+/// Most bytes of texts why events failed, of one group; beyond it they are not kept.
+const MAX_TEXTS: usize = 256 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -31,18 +37,40 @@ pub(super) struct Slot {
     pub(super) deliveries: u32,
 }
 
+/// A position that has failed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trouble {
+    pub(super) failure: Failure,
+    /// Failures before the last start: deliveries of then are not in the slot.
+    before: u32,
+    /// Until when a restored one waits.
+    due: Option<Moment>,
+    /// What was said at the last one.
+    pub(super) text: String,
+}
+
 /// Formula: `slots[n]` is position `floor + n`; `next = floor + slots.len()`.
 pub(in crate::engine) struct Window {
     floor: Position,
     slots: VecDeque<Slot>,
+    /// Dead letters that were given back to the group, by position with [`DEAD`].
+    dead: BTreeMap<Position, Slot>,
     /// Settled before the last start, above the floor.
     settled: VecDeque<(Position, Position)>,
-    /// Failures before the last start.
-    failures: BTreeMap<Position, u32>,
+    troubles: BTreeMap<Position, Trouble>,
+    /// Bytes of their texts.
+    texts: usize,
+}
+
+/// What is left of a delay that began before this start: never more than the delay itself, wherever the clock went.
+fn due(now: Now, failure: &Failure) -> Option<Moment> {
+    let end = failure.last.0.saturating_add(failure.delay_ms.into());
+    let left = end.saturating_sub(now.wall.0).clamp(0, failure.delay_ms.into());
+    (left > 0).then(|| now.mono + Duration::from_millis(left.unsigned_abs()))
 }
 
 impl Window {
-    pub(super) fn new(state: GroupState) -> Self {
+    pub(super) fn new(now: Now, state: GroupState) -> Self {
         let failures = state.failures;
         #[cfg(feature = "testing")]
         let failures = if crate::engine::planted::is(crate::engine::planted::Defect::FailuresForgotten) {
@@ -50,7 +78,25 @@ impl Window {
         } else {
             failures
         };
-        Self { floor: state.floor, slots: VecDeque::new(), settled: state.settled.into(), failures }
+        let trouble =
+            |failure: Failure| Trouble { before: failure.count, due: due(now, &failure), failure, text: String::new() };
+        Self {
+            floor: state.floor,
+            slots: VecDeque::new(),
+            dead: BTreeMap::new(),
+            settled: state.settled.into(),
+            troubles: failures.into_iter().map(|(position, failure)| (position, trouble(failure))).collect(),
+            texts: 0,
+        }
+    }
+
+    /// Goes on at `to`, as if nothing had happened to what follows.
+    pub(super) fn seek(&mut self, to: Position) {
+        self.floor = to;
+        self.slots.clear();
+        self.settled.clear();
+        let events: Vec<Position> = self.troubles.range(..DEAD).map(|(p, _)| *p).collect();
+        events.into_iter().for_each(|position| self.recover(position));
     }
 
     /// Everything below is settled.
@@ -63,18 +109,47 @@ impl Window {
         self.floor + self.slots.len() as u64
     }
 
+    /// How many positions below `end` are not settled.
+    pub(in crate::engine) fn unsettled(&self, end: Position) -> u64 {
+        let next = self.next();
+        let begun = self.slots.iter().filter(|slot| slot.state != State::Settled).count() as u64;
+        let settled = self.settled.iter().map(|(first, last)| (*last).min(end).saturating_sub((*first).max(next)));
+        begun + end.saturating_sub(next).saturating_sub(settled.sum())
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.slots.len() >= MAX_WINDOW
     }
 
     pub(super) fn slot(&mut self, position: Position) -> Option<&mut Slot> {
+        if position & DEAD != 0 {
+            return self.dead.get_mut(&position);
+        }
         self.slots.get_mut(usize::try_from(position.checked_sub(self.floor)?).ok()?)
+    }
+
+    fn peek(&self, position: Position) -> Option<&Slot> {
+        if position & DEAD != 0 {
+            return self.dead.get(&position);
+        }
+        self.slots.get(usize::try_from(position.checked_sub(self.floor)?).ok()?)
     }
 
     /// Takes up `next` in this state.
     pub(super) fn push(&mut self, state: State, key: u64) {
         let deliveries = u32::from(matches!(state, State::Leased(..)));
         self.slots.push_back(Slot { state, key, deliveries });
+    }
+
+    /// Takes up a dead letter that is given back.
+    pub(super) fn push_dead(&mut self, position: Position, key: u64) {
+        self.dead.insert(position, Slot { state: State::Waiting, key, deliveries: 0 });
+    }
+
+    /// A dead letter is settled.
+    pub(super) fn drop_dead(&mut self, position: Position) {
+        self.dead.remove(&position);
+        self.recover(position);
     }
 
     /// Whether `next` was settled before the last start; then it is taken up as such.
@@ -93,7 +168,45 @@ impl Window {
 
     /// The attempt number of the next delivery of `position`.
     pub(super) fn attempt(&self, position: Position, deliveries: u32) -> u32 {
-        self.failures.get(&position).copied().unwrap_or(0) + deliveries + 1
+        self.troubles.get(&position).map_or(0, |t| t.before) + deliveries + 1
+    }
+
+    /// How often a position was delivered so far.
+    pub(super) fn attempts(&self, position: Position) -> u32 {
+        let deliveries = self.peek(position).map_or(0, |slot| slot.deliveries);
+        self.attempt(position, deliveries) - 1
+    }
+
+    /// The hash of a position's key.
+    pub(super) fn key(&self, position: Position) -> Option<u64> {
+        self.peek(position).map(|slot| slot.key)
+    }
+
+    /// What went wrong with a position, if anything did.
+    pub(super) fn trouble(&self, position: Position) -> Option<&Trouble> {
+        self.troubles.get(&position)
+    }
+
+    /// Until when a position waits that failed before the last start.
+    pub(super) fn restored_due(&mut self, position: Position) -> Option<Moment> {
+        self.troubles.get_mut(&position)?.due.take()
+    }
+
+    /// Counts a failure of a position.
+    pub(super) fn fail(&mut self, position: Position, outcome: Outcome, text: &str) {
+        let trouble = self.troubles.entry(position).or_default();
+        trouble.failure.add(outcome);
+        if !text.is_empty() && self.texts + text.len() <= MAX_TEXTS {
+            self.texts = self.texts + text.len() - trouble.text.len();
+            text.clone_into(&mut trouble.text);
+        }
+    }
+
+    /// Nothing is wrong with a position any more.
+    fn recover(&mut self, position: Position) {
+        if let Some(trouble) = self.troubles.remove(&position) {
+            self.texts -= trouble.text.len();
+        }
     }
 
     /// Whether a jump costs no more than the window may.
@@ -118,8 +231,8 @@ impl Window {
             self.slots.pop_front();
             self.floor += 1;
         }
-        if !self.failures.is_empty() {
-            self.failures = self.failures.split_off(&self.floor);
+        while let Some(done) = self.troubles.first_key_value().map(|(p, _)| *p).filter(|p| *p < self.floor) {
+            self.recover(done);
         }
     }
 }

@@ -56,7 +56,7 @@ struct Connection {
     timer_set: Option<Moment>,
 }
 
-pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, mut shutdown: watch::Receiver<Shutdown>) {
+pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: watch::Receiver<Shutdown>) {
     let Accepted { stream, mut prefix, peer, waited } = accepted;
     prefix.advance(PREFACE.len());
     let protocol = Protocol::new(native.clone(), Caller::anonymous("native", Some(peer)), waited);
@@ -64,7 +64,7 @@ pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, mut shutdown:
     queue.preface();
     let mut connection = Connection { stream, rest: prefix, queue, protocol, timer_set: None };
     connection.protocol.received(&mut connection.rest);
-    if let Err(error) = connection.run(&native, &mut shutdown).await {
+    if let Err(error) = connection.run(&native, &shutdown).await {
         tracing::debug!(%peer, %error, "connection lost");
     }
     connection.protocol.disconnected();
@@ -73,23 +73,29 @@ pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, mut shutdown:
     let _ = connection.stream.shutdown().await;
 }
 
-/// Ends when shutdown begins.
-async fn draining(shutdown: &mut watch::Receiver<Shutdown>) {
+/// Ends when shutdown is so far.
+async fn reached(mut shutdown: watch::Receiver<Shutdown>, stage: Shutdown) {
     // An error means that the sender is gone: that is shutdown too.
-    drop(shutdown.wait_for(|s| *s == Shutdown::Draining).await);
+    drop(shutdown.wait_for(|s| *s >= stage).await);
 }
 
 impl Connection {
-    async fn run(&mut self, native: &Native, shutdown: &mut watch::Receiver<Shutdown>) -> io::Result<()> {
+    async fn run(&mut self, native: &Native, shutdown: &watch::Receiver<Shutdown>) -> io::Result<()> {
         let mut timer = pin!(sleep(Duration::ZERO));
-        let mut draining = pin!(draining(shutdown));
-        let ended = poll_fn(|cx| match self.poll(native, timer.as_mut(), cx) {
-            Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending => draining.as_mut().poll(cx).map(|()| None),
-        });
-        match ended.await {
-            Some(ended) => ended?,
-            None => self.protocol.drain("the gateway is stopping"),
+        for stage in [Shutdown::Draining, Shutdown::Closing] {
+            let mut stop = pin!(reached(shutdown.clone(), stage));
+            let ended = poll_fn(|cx| match self.poll(native, timer.as_mut(), cx) {
+                Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                Poll::Pending => stop.as_mut().poll(cx).map(|()| None),
+            });
+            match ended.await {
+                Some(ended) => {
+                    ended?;
+                    break;
+                }
+                None if stage == Shutdown::Draining => self.protocol.drain("the gateway is stopping"),
+                None => {}
+            }
         }
         // What is queued or waits is still answered, for as long as the peer takes it.
         timeout(LAST_WORDS, poll_fn(|cx| self.poll_rest(cx))).await.unwrap_or(Ok(()))
@@ -120,6 +126,7 @@ impl Connection {
                 self.protocol.tick();
                 continue;
             }
+            self.protocol.wrote(self.queue.bytes);
             if self.queue.bytes < READ_PAUSE {
                 match self.read(cx)? {
                     Poll::Ready(true) => continue,

@@ -5,6 +5,7 @@
 //! - [`Sessions`]: sessions outlive their connections for the resume window;
 //! - [`connection`]: the task that moves bytes and time.
 
+mod admin;
 mod connection;
 mod frames;
 mod login;
@@ -12,6 +13,7 @@ mod outbox;
 mod pending;
 mod protocol;
 mod publish;
+mod request;
 mod session;
 mod sessions;
 mod subscribe;
@@ -46,6 +48,8 @@ pub struct NativeConfig {
     pub heartbeat: Duration,
     /// How long a session outlives its connection.
     pub resume_window: Duration,
+    /// How long a gateway that stops waits for what members hold.
+    pub stop_timeout: Duration,
     /// Most unsettled bytes of one session.
     pub session_bytes: u64,
     /// Most subscriptions of one session.

@@ -3,6 +3,7 @@
 //! Bytes and time come in, calls go to the mesh, bytes go out. It holds no
 //! socket, no task and no clock: the connection task and the simulation drive it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
@@ -12,13 +13,14 @@ use meshwire_proto::frame::{ClientFrame, DeliverRun, FrameError, FrameParser, Se
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, Moment, options};
 
+use super::admin::Later;
 use super::frames::WriteQueue;
 use super::outbox::Outbox;
 use super::pending::Pending;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
 use super::{Native, login};
-use crate::mesh::{Caller, Leaving, Refusal};
+use crate::mesh::{Caller, Leaving};
 
 enum State {
     /// No Hello yet.
@@ -53,6 +55,12 @@ pub struct Protocol {
     heard: Moment,
     next_check: Moment,
     asked: bool,
+    /// Commands that wait for blocks from the disk.
+    pub(super) later: Later,
+    /// Serve subscriptions of this connection, with their bytes of credit.
+    pub(super) serving: BTreeMap<u32, u64>,
+    /// It has sent or served requests.
+    pub(super) requesting: bool,
 }
 
 impl Protocol {
@@ -65,7 +73,7 @@ impl Protocol {
         let number = native.mesh.new_session();
         Self {
             caller,
-            outbox: Arc::default(),
+            outbox: Arc::new(Outbox::new(native.config.session_bytes)),
             pending: Pending::default(),
             starting: Starting::new(),
             number,
@@ -80,6 +88,9 @@ impl Protocol {
             heard: now,
             next_check: until,
             asked: false,
+            later: Later::default(),
+            serving: BTreeMap::new(),
+            requesting: false,
             native,
         }
     }
@@ -150,6 +161,10 @@ impl Protocol {
                 return self.unsubscribe(session, frame.subscription);
             }
             ClientFrame::Credit(credit) => return self.credit(session, credit),
+            ClientFrame::Request(request) => return self.request(session, &request),
+            ClientFrame::Reply(reply) => return self.reply(reply),
+            ClientFrame::ReplyCredit(credit) => return self.reply_credit(credit),
+            ClientFrame::Cancel(cancel) => return self.cancel_request(cancel),
             ClientFrame::Admin(admin) => return self.admin(session, admin),
             ClientFrame::Ping(ping) if !ping.answer => {
                 return self.send(ServerFrame::Ping(wire::Ping { nonce: ping.nonce, answer: true }));
@@ -158,37 +173,14 @@ impl Protocol {
             ClientFrame::Goodbye(_) => return self.goodbye(session),
             ClientFrame::Hello(_) => (ErrorKind::Invalid, "a second Hello", "hello"),
             ClientFrame::Seek(_) => unsupported("seek"),
-            ClientFrame::Request(_) => unsupported("request"),
-            ClientFrame::Reply(_) => unsupported("reply"),
-            ClientFrame::Cancel(_) => unsupported("cancel"),
             ClientFrame::Auth(_) => unsupported("auth"),
             _ => unsupported("frame"),
         };
         self.refuse(kind, text, operation);
     }
 
-    fn admin(&mut self, session: &Session, admin: wire::Admin) {
-        use prost::Message as _;
-        let command = meshwire_proto::wire::admin::Command::decode(admin.command);
-        let result = command
-            .map_err(|e| Refusal::new(ErrorKind::Invalid, format!("the command is malformed: {e}")))
-            .and_then(|command| self.native.mesh.admin(&session.caller, command));
-        match result {
-            Ok((answer, ticket)) => {
-                let answer = answer.encode_to_vec().into();
-                let frame = wire::AdminAnswer { number: admin.number, answer, ..wire::AdminAnswer::default() };
-                self.pending.frame(ticket, ServerFrame::Admin(frame));
-            }
-            Err(refusal) => self.send(ServerFrame::Admin(wire::AdminAnswer {
-                number: admin.number,
-                code: refusal.kind.number(),
-                message: refusal.message,
-                ..wire::AdminAnswer::default()
-            })),
-        }
-    }
-
     fn goodbye(&mut self, session: &mut Session) {
+        self.hang_up();
         leave_all(&self.native.mesh, session, Leaving::Clean);
         self.native.sessions.remove(&session.id);
         self.state = State::Ended;
@@ -243,21 +235,31 @@ impl Protocol {
     /// Tells the peer that the gateway is about to stop.
     pub fn drain(&mut self, reason: &str) {
         if matches!(self.state, State::Open(_)) {
-            self.send(ServerFrame::Drain(wire::Drain { deadline_ms: 0, reason: reason.to_owned() }));
+            let deadline_ms = u32::try_from(self.native.config.stop_timeout.as_millis()).unwrap_or(u32::MAX);
+            self.send(ServerFrame::Drain(wire::Drain { deadline_ms, reason: reason.to_owned() }));
         }
     }
 
-    /// Whether answers still wait for the log.
+    /// Whether answers still wait for the log, or commands for the disk.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        !self.pending.is_empty()
+        !self.pending.is_empty() || !self.later.is_empty()
+    }
+
+    /// The session, while this connection has one.
+    pub(super) fn session(&self) -> Option<Arc<Mutex<Session>>> {
+        if let State::Open(session) = &self.state { Some(session.clone()) } else { None }
     }
 
     /// Moves what is to be written by now to `queue`.
     pub fn take_output(&mut self, queue: &mut WriteQueue) {
+        self.try_again();
         self.kept();
         if std::mem::take(&mut self.unconfirmed) {
             self.control.push(ServerFrame::Settled(Settled { through: self.settled_through, results: Vec::new() }));
+        }
+        if self.requesting && !self.closing {
+            self.outbox.take_frames(&mut self.control);
         }
         for frame in self.control.drain(..) {
             queue.frame(&frame);
@@ -291,6 +293,7 @@ impl Protocol {
 
     /// The connection is gone: its session waits to be resumed.
     pub fn disconnected(&mut self) {
+        self.hang_up();
         let State::Open(session) = std::mem::replace(&mut self.state, State::Ended) else {
             return;
         };
@@ -317,6 +320,7 @@ impl Protocol {
         }
         // Nothing more is delivered to a connection that ends.
         news |= !self.closing && !self.outbox.wake_when_filled(waker);
+        news |= !self.later.wake_when_ready(&self.native.mesh, waker);
         !news
     }
 

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use meshwire_proto::frame::{ServerFrame, Settle, SettleKind, SettleRange, SettleResult};
-use meshwire_proto::wire::session as wire;
+use meshwire_proto::frame::{ServerFrame, Settle, SettleRange, SettleResult};
+use meshwire_proto::wire::{admin, session as wire};
 use meshwire_proto::{ErrorKind, GroupName, options};
+
+use prost::Message as _;
 
 use super::protocol::Protocol;
 use super::session::{Session, Subscription};
-use crate::mesh::{Action, Credit, Leaving, Refusal, SettleRequest, SubscribeRequest, Ticket};
+use crate::mesh::{Action, Credit, Leaving, Refusal, SettleAs, SettleRequest, SubscribeRequest, Ticket};
 
 /// A subscription always gets this much byte credit: a single event passes.
 const LEAST_BYTES: u64 = 64 * 1024;
@@ -30,24 +32,27 @@ fn unsupported(what: &str) -> Refusal {
     Refusal::new(ErrorKind::Unsupported, format!("this version has no {what}"))
 }
 
-fn request(frame: &wire::Subscribe, credit: Credit) -> Result<SubscribeRequest, Refusal> {
-    let invalid = |e: String| Refusal::new(ErrorKind::Invalid, e);
+/// Refuses what this version does not have.
+fn check(frame: &wire::Subscribe) -> Result<(), Refusal> {
     let asked = [
         (!frame.more_topics.is_empty(), "subscription to several topics"),
         (!frame.pattern.is_empty(), "subscription by pattern"),
         (!frame.filters.is_empty(), "filter"),
         (frame.attributes_only, "attributes-only view"),
-        (frame.serve, "request-reply"),
         (!frame.member.is_empty(), "named member"),
         (frame.mode() == wire::GroupMode::Broadcast && !frame.group.is_empty(), "broadcast group"),
     ];
-    if let Some((_, what)) = asked.iter().find(|(asked, _)| *asked) {
-        return Err(unsupported(what));
-    }
-    let group = match frame.group.as_str() {
-        "" => None,
-        name => Some(GroupName::parse(name).map_err(|e| invalid(e.to_string()))?),
-    };
+    asked.iter().find(|(asked, _)| *asked).map_or(Ok(()), |(_, what)| Err(unsupported(what)))
+}
+
+fn group(frame: &wire::Subscribe) -> Result<Option<GroupName>, Refusal> {
+    let group = (!frame.group.is_empty()).then(|| GroupName::parse(&frame.group)).transpose();
+    group.map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))
+}
+
+fn request(frame: &wire::Subscribe, credit: Credit) -> Result<SubscribeRequest, Refusal> {
+    let invalid = |e: String| Refusal::new(ErrorKind::Invalid, e);
+    let group = group(frame)?;
     let start = match frame.start.and_then(|s| s.at) {
         None if group.is_some() => Some(1),
         None | Some(wire::start::At::Latest(_)) => None,
@@ -55,11 +60,12 @@ fn request(frame: &wire::Subscribe, credit: Credit) -> Result<SubscribeRequest, 
         Some(wire::start::At::Position(position)) => Some(position),
         Some(wire::start::At::TimeUnixMs(_)) => return Err(unsupported("start at a time")),
     };
-    let ack_wait = match frame.ack_wait_ms {
-        0 => None,
-        ms => Some(Duration::from_millis(options::ACK_WAIT.check(u64::from(ms)).map_err(invalid)?)),
-    };
-    Ok(SubscribeRequest { group, start, ack_wait, credit })
+    let mut settings = admin::GroupSettings::decode(&frame.settings[..])
+        .map_err(|e| invalid(format!("the settings of the group cannot be read: {e}")))?;
+    if frame.ack_wait_ms != 0 {
+        settings.ack_wait_ms = Some(frame.ack_wait_ms);
+    }
+    Ok(SubscribeRequest { group, start, settings, credit })
 }
 
 impl Protocol {
@@ -77,18 +83,28 @@ impl Protocol {
     }
 
     fn try_subscribe(&mut self, session: &mut Session, frame: &wire::Subscribe) -> Result<(), Refusal> {
-        if frame.subscription == 0 || session.subscriptions.contains_key(&frame.subscription) {
+        let in_use = session.subscriptions.contains_key(&frame.subscription);
+        if frame.subscription == 0 || in_use || self.serving.contains_key(&frame.subscription) {
             let text = format!("subscription number {} is 0 or in use", frame.subscription);
             return Err(Refusal::new(ErrorKind::Invalid, text));
         }
         let most = self.native.config.max_subscriptions;
-        if session.subscriptions.len() >= most {
+        if session.subscriptions.len() + self.serving.len() >= most {
             let text = format!(
                 "this session has {most} subscriptions; end one, open another session, or raise max_subscriptions"
             );
             return Err(Refusal::new(ErrorKind::TooLarge, text));
         }
         let credit = self.grant(session, frame.subscription, frame.max_events, frame.max_bytes);
+        check(frame)?;
+        if frame.serve {
+            group(frame)?;
+            if frame.start.is_some() || frame.ack_wait_ms != 0 || !frame.settings.is_empty() {
+                let text = "a serve subscription has no start, no ack wait and no settings";
+                return Err(Refusal::new(ErrorKind::Invalid, text));
+            }
+            return self.serve(session, frame, credit);
+        }
         let request = request(frame, credit)?;
         let mesh = &self.native.mesh;
         let topic = mesh.open_topic(&session.caller, &frame.topic, Action::Subscribe)?;
@@ -126,7 +142,8 @@ impl Protocol {
     /// Credit within what the session has left.
     fn grant(&self, session: &Session, subscription: u32, events: u32, bytes: u64) -> Credit {
         let others = session.subscriptions.iter().filter(|(n, _)| **n != subscription);
-        let used: u64 = others.map(|(_, s)| s.bytes).sum();
+        let serving = self.serving.iter().filter(|(n, _)| **n != subscription);
+        let used = others.map(|(_, s)| s.bytes).sum::<u64>() + serving.map(|(_, bytes)| bytes).sum::<u64>();
         let left = self.native.config.session_bytes.saturating_sub(used).max(LEAST_BYTES);
         let most = u32::try_from(options::PREFETCH_EVENTS.max).unwrap_or(u32::MAX);
         Credit { events: events.min(most), bytes: bytes.min(left) }
@@ -134,6 +151,9 @@ impl Protocol {
 
     pub(super) fn credit(&mut self, session: &mut Session, frame: wire::Credit) {
         let credit = self.grant(session, frame.subscription, frame.max_events, frame.max_bytes);
+        if self.serve_credit(frame.subscription, credit) {
+            return;
+        }
         let key = session.key(frame.subscription);
         let result = match session.subscriptions.get_mut(&frame.subscription) {
             None => Err(Refusal::new(ErrorKind::NotFound, format!("there is no subscription {}", frame.subscription))),
@@ -148,6 +168,9 @@ impl Protocol {
     }
 
     pub(super) fn unsubscribe(&mut self, session: &mut Session, number: u32) {
+        if self.serve_no_more(number) {
+            return;
+        }
         let Some(subscription) = session.subscriptions.remove(&number) else {
             return self.refuse(ErrorKind::NotFound, &format!("there is no subscription {number}"), "unsubscribe");
         };
@@ -205,15 +228,14 @@ impl Protocol {
             code,
         };
         let all = |kind: ErrorKind| vec![(Ticket::KEPT, result(range.first_delivery, range.count, kind.number()))];
-        if !matches!(range.kind, SettleKind::Ack | SettleKind::Nack) || range.delay_ms != 0 {
-            return all(ErrorKind::Unsupported);
-        }
         let Some(subscription) = session.subscriptions.get(&range.subscription) else {
             return all(ErrorKind::LeaseLost);
         };
         let of = (subscription.topic, subscription.name.as_str());
         let end = range.first_delivery.saturating_add(u64::from(range.count));
-        let asked = SettleRequest { numbers: range.first_delivery..end, kind: range.kind, confirm: frame.confirm };
+        let delay = range.delay_ms.map(|ms| Duration::from_millis(ms.into()));
+        let how = SettleAs { kind: range.kind, delay, reason: &range.reason };
+        let asked = SettleRequest { numbers: range.first_delivery..end, how, confirm: frame.confirm };
         let key = session.key(range.subscription);
         match self.native.mesh.settle(&session.caller, of, key, asked) {
             Err(refusal) => all(refusal.kind),

@@ -10,7 +10,7 @@ use super::format::{FILE_HEADER, FormatError, seal, unseal};
 use super::producers::{ProducerState, Producers};
 use super::ranges::RangeSet;
 use super::segment::{Sealed, Span};
-use crate::store::{Durability, GroupId, TopicId};
+use crate::store::{Durability, Failure, Grave, GroupId, GroupSettings, TopicId};
 
 const MAGIC: &[u8; 8] = b"MESHWCKP";
 /// The file's header, and the length of what follows.
@@ -77,19 +77,28 @@ fn put_fold(out: &mut BytesMut, fold: &Fold) {
             out.put_u64_le(value);
         }
         put_name(out, topic.name.as_str());
+        out.put_u32_le(topic.graves.len() as u32);
+        for (position, grave) in &topic.graves {
+            out.put_u64_le(*position);
+            out.put_u64_le(grave.key);
+            out.put_u8(grave.redriven.into());
+            put_name(out, grave.group.as_str());
+        }
     }
     out.put_u32_le(fold.groups.len() as u32);
     for (id, group) in &fold.groups {
-        for value in [id.0, group.topic.0, group.ack_wait_ms] {
-            out.put_u32_le(value);
-        }
+        out.put_u32_le(id.0);
+        out.put_u32_le(group.topic.0);
         out.put_u64_le(group.floor);
         put_name(out, group.name.as_str());
+        let settings = group.settings.encode();
+        out.put_u16_le(settings.len() as u16);
+        out.put_slice(&settings);
         put_ranges(out, &group.acked);
         out.put_u32_le(group.failures.len() as u32);
-        for (position, failures) in &group.failures {
+        for (position, failure) in &group.failures {
             out.put_u64_le(*position);
-            out.put_u32_le(*failures);
+            put_failure(out, failure);
         }
     }
     out.put_i64_le(fold.producers.next_sweep.0);
@@ -101,6 +110,15 @@ fn put_fold(out: &mut BytesMut, fold: &Fold) {
         out.put_i64_le(producer.seen.0);
         put_ranges(out, &producer.kept);
     }
+}
+
+fn put_failure(out: &mut BytesMut, failure: &Failure) {
+    for value in [failure.count, failure.lost, failure.delay_ms] {
+        out.put_u32_le(value);
+    }
+    out.put_i64_le(failure.first.0);
+    out.put_i64_le(failure.last.0);
+    out.put_u8(failure.rejected.into());
 }
 
 fn put_sealed(out: &mut BytesMut, s: &Sealed) {
@@ -164,20 +182,47 @@ impl<'a> Fields<'a> {
         let (retention_ms, first, next, stored) = (self.u64()?, self.u64()?, self.u64()?, self.time()?);
         let name =
             TopicName::parse(self.name()?).map_err(|_| FormatError::Damaged("a topic name in the checkpoint"))?;
-        Ok((id, TopicState { name, durability, retention_ms, first, next, stored }))
+        let mut graves = BTreeMap::new();
+        for _ in 0..self.u32()? {
+            graves.insert(self.u64()?, self.grave()?);
+        }
+        Ok((id, TopicState { name, durability, retention_ms, first, next, stored, graves }))
+    }
+
+    fn grave(&mut self) -> Result<Grave, FormatError> {
+        let (key, redriven) = (self.u64()?, self.u8()? != 0);
+        Ok(Grave { group: self.group_name()?, key, redriven })
+    }
+
+    fn group_name(&mut self) -> Result<GroupName, FormatError> {
+        GroupName::parse(self.name()?).map_err(|_| FormatError::Damaged("a group name in the checkpoint"))
     }
 
     fn group(&mut self) -> Result<(GroupId, GroupState), FormatError> {
-        let (id, topic, ack_wait_ms) = (GroupId(self.u32()?), TopicId(self.u32()?), self.u32()?);
-        let floor = self.u64()?;
-        let name =
-            GroupName::parse(self.name()?).map_err(|_| FormatError::Damaged("a group name in the checkpoint"))?;
+        let (id, topic, floor) = (GroupId(self.u32()?), TopicId(self.u32()?), self.u64()?);
+        let name = self.group_name()?;
+        let len = self.0.try_get_u16_le().map_err(|_| CUT)?;
+        let (settings, rest) = self.0.split_at_checked(usize::from(len)).ok_or(CUT)?;
+        self.0 = rest;
+        let settings = GroupSettings::decode(settings)
+            .ok_or_else(|| FormatError::Newer(format!("settings of group {name} in the checkpoint")))?;
         let acked = self.ranges()?;
         let mut failures = BTreeMap::new();
         for _ in 0..self.u32()? {
-            failures.insert(self.u64()?, self.u32()?);
+            failures.insert(self.u64()?, self.failure()?);
         }
-        Ok((id, GroupState { topic, name, ack_wait_ms, floor, acked, failures }))
+        Ok((id, GroupState { topic, name, settings, floor, acked, failures }))
+    }
+
+    fn failure(&mut self) -> Result<Failure, FormatError> {
+        Ok(Failure {
+            count: self.u32()?,
+            lost: self.u32()?,
+            delay_ms: self.u32()?,
+            first: self.time()?,
+            last: self.time()?,
+            rejected: self.u8()? != 0,
+        })
     }
 
     fn producers(&mut self) -> Result<Producers, FormatError> {
@@ -258,14 +303,16 @@ mod tests {
             first: 3,
             next: 10,
             stored: UnixMillis(99),
+            graves: BTreeMap::from([(4, Grave { group: GroupName::parse("g").unwrap(), key: 3, redriven: true })]),
         };
         fold.topics.insert(TopicId(2), topic);
         let mut acked = RangeSet::default();
         acked.insert(6, 8);
         let name = GroupName::parse("billing").unwrap();
-        let failures = BTreeMap::from([(5, 2)]);
-        fold.groups
-            .insert(GroupId(1), GroupState { topic: TopicId(2), name, ack_wait_ms: 9, floor: 4, acked, failures });
+        let failure = Failure { count: 3, lost: 1, first: UnixMillis(5), last: UnixMillis(9), ..Failure::default() };
+        let failures = BTreeMap::from([(5, Failure { delay_ms: 70, rejected: true, ..failure })]);
+        let settings = GroupSettings { max_failures: 9, ..GroupSettings::default() };
+        fold.groups.insert(GroupId(1), GroupState { topic: TopicId(2), name, settings, floor: 4, acked, failures });
         let mark = Mark { producer: [7; 16], epoch: 1, count: 2, first_sequence: 5, answered_through: 2 };
         fold.producers.add(&mark, UnixMillis(99));
         let span = Span { topic: TopicId(2), first: 3, next: 10, stored: UnixMillis(99), bytes: 700 };

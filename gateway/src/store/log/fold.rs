@@ -10,7 +10,7 @@ use meshwire_proto::{GroupName, TopicName, UnixMillis};
 use super::ops::{AppendHead, OpView, Ranges};
 use super::producers::Producers;
 use super::ranges::RangeSet;
-use crate::store::{Durability, GroupId, Outcome, Position, TopicId};
+use crate::store::{Change, DEAD, Durability, Failure, Grave, GroupId, GroupSettings, Outcome, Position, TopicId};
 
 /// A topic as the log knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct TopicState {
     pub next: Position,
     /// When the last append was stored.
     pub stored: UnixMillis,
+    /// Of a topic of dead letters: those that are not settled.
+    pub graves: BTreeMap<Position, Grave>,
 }
 
 /// A group as the log knows it.
@@ -36,14 +38,14 @@ pub struct GroupState {
     pub topic: TopicId,
     /// Its name.
     pub name: GroupName,
-    /// Its ack wait in milliseconds.
-    pub ack_wait_ms: u32,
+    /// How it delivers.
+    pub settings: GroupSettings,
     /// Everything below is settled.
     pub floor: Position,
     /// Settled above the floor.
     pub acked: RangeSet,
     /// Failures of positions that are not settled.
-    pub failures: BTreeMap<Position, u32>,
+    pub failures: BTreeMap<Position, Failure>,
 }
 
 /// Everything the log says, up to one batch.
@@ -69,6 +71,7 @@ fn lost_topic(id: TopicId, first: Position) -> Option<TopicState> {
         first,
         next: first,
         stored: UnixMillis(0),
+        graves: BTreeMap::new(),
     })
 }
 
@@ -76,7 +79,7 @@ impl Fold {
     /// Ids for the next topic and the next group: above all that were given.
     #[must_use]
     pub fn next_ids(&self) -> (TopicId, GroupId) {
-        let topic = self.topics.last_key_value().map_or(1, |(id, _)| id.0 + 1);
+        let topic = self.topics.keys().map(|id| id.number() + 1).max().unwrap_or(1);
         let group = self.groups.last_key_value().map_or(1, |(id, _)| id.0 + 1);
         (TopicId(topic), GroupId(group))
     }
@@ -92,24 +95,39 @@ impl Fold {
                     first: 1,
                     next: 1,
                     stored: UnixMillis(0),
+                    graves: BTreeMap::new(),
                 };
-                self.topics.entry(*topic).or_insert(state);
+                self.topics.entry(*topic).or_insert(state).retention_ms = *retention_ms;
             }
-            OpView::Group { topic, group, name, start, ack_wait_ms } => {
-                let state = GroupState {
+            OpView::Group { topic, group, name, start, settings } => {
+                let state = || GroupState {
                     topic: *topic,
                     name: name.clone(),
-                    ack_wait_ms: *ack_wait_ms,
+                    settings: *settings,
                     floor: *start,
                     acked: RangeSet::default(),
                     failures: BTreeMap::new(),
                 };
-                self.groups.entry(*group).or_insert(state);
+                self.groups.entry(*group).or_insert_with(state).settings = *settings;
             }
             OpView::Append { head, marks } => {
                 self.append(head);
                 for mark in *marks {
                     self.producers.add(&mark, head.stored);
+                }
+            }
+            OpView::GroupGone { group, .. } => drop(self.groups.remove(group)),
+            OpView::Seek { group, to, .. } => {
+                if let Some(group) = self.groups.get_mut(group) {
+                    group.floor = *to;
+                    group.acked = RangeSet::default();
+                    // Dead letters that were given back stay where they are.
+                    group.failures.retain(|position, _| *position >= DEAD);
+                }
+            }
+            OpView::Graves { topic, changes } => {
+                for (position, change) in changes {
+                    self.change_grave(*topic, *position, change);
                 }
             }
             // Of a group whose creation was in a damaged record nothing can be kept.
@@ -119,6 +137,19 @@ impl Fold {
                 }
             }
         }
+    }
+
+    fn change_grave(&mut self, id: TopicId, position: Position, change: &Change) {
+        let Some(topic) = self.topics.get_mut(&id) else {
+            return;
+        };
+        if let (Change::Gone, Some(grave)) = (change, topic.graves.get(&position)) {
+            let mine = |g: &&mut GroupState| g.topic.number() == id.number() && g.name == grave.group;
+            if let Some(group) = self.groups.values_mut().find(mine) {
+                group.failures.remove(&(position | DEAD));
+            }
+        }
+        change.clone().apply(position, &mut topic.graves);
     }
 
     /// Retention has taken everything of a topic below `first`.
@@ -133,7 +164,7 @@ impl Fold {
         for group in self.groups.values() {
             if let Some(topic) = self.topics.get_mut(&group.topic) {
                 let acked = group.acked.iter().last().map_or(0, |(_, next)| next);
-                let failed = group.failures.last_key_value().map_or(0, |(p, _)| p + 1);
+                let failed = group.failures.range(..DEAD).next_back().map_or(0, |(p, _)| p + 1);
                 topic.next = topic.next.max(group.floor).max(acked).max(failed);
             }
         }
@@ -164,14 +195,71 @@ impl GroupState {
                         self.failures.remove(&position);
                     }
                 }
-                Outcome::Failed => {
+                failed => {
                     for position in first.max(self.floor)..next {
                         if !self.acked.contains(position) {
-                            *self.failures.entry(position).or_default() += 1;
+                            self.failures.entry(position).or_default().add(failed);
                         }
                     }
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::store::log::ops::{self, Ops};
+
+    const TOPIC: TopicId = TopicId(3);
+    const GROUP: GroupId = GroupId(1);
+
+    fn fold(write: impl FnOnce(&mut BytesMut)) -> Fold {
+        let mut body = BytesMut::new();
+        let (topic, group) = (TopicName::parse("t").unwrap(), GroupName::parse("g").unwrap());
+        ops::put_topic(&mut body, TOPIC, &topic, Durability::Synced, 1);
+        ops::put_topic(&mut body, TOPIC.dead_letters(true), &topic, Durability::Synced, 1);
+        ops::put_group(&mut body, (TOPIC, GROUP), &group, 1, &GroupSettings::default());
+        let grave = Grave { group, key: 0, redriven: false };
+        let graves = [(1, Change::Buried(grave)), (1, Change::Redriven)];
+        ops::put_graves(&mut body, TOPIC.dead_letters(true), &graves);
+        let failed = Outcome::Failed { at: UnixMillis(7), delay_ms: 0 };
+        ops::put_settle(&mut body, TOPIC, GROUP, &[(DEAD | 1, 1, failed), (4, 1, failed)]);
+        write(&mut body);
+        let mut fold = Fold::default();
+        Ops::of(&body).for_each(|op| fold.apply(&op.unwrap().0));
+        fold.close_gaps();
+        fold
+    }
+
+    #[test]
+    fn a_failure_of_a_dead_letter_that_was_given_back_moves_no_position_of_its_topic() {
+        let found = fold(|_| {});
+        assert_eq!(found.topics.get(&TOPIC).unwrap().next, 5, "behind the failed one");
+        assert_eq!(found.groups.get(&GROUP).unwrap().failures.len(), 2);
+        assert_eq!(found.next_ids(), (TopicId(4), GroupId(2)));
+    }
+
+    #[test]
+    fn with_a_dead_letter_its_failures_are_gone() {
+        let found = fold(|body| ops::put_graves(body, TOPIC.dead_letters(true), &[(1, Change::Gone)]));
+        assert_eq!(found.groups.get(&GROUP).unwrap().failures.keys().collect::<Vec<_>>(), [&4]);
+        assert!(found.topics.get(&TOPIC.dead_letters(true)).unwrap().graves.is_empty());
+    }
+
+    #[test]
+    fn a_seek_forgets_what_was_settled_and_failed_and_a_group_that_is_gone_is_gone() {
+        let found = fold(|body| {
+            ops::put_settle(body, TOPIC, GROUP, &[(1, 2, Outcome::Acked), (6, 2, Outcome::Acked)]);
+            ops::put_seek(body, TOPIC, GROUP, 2);
+        });
+        let group = found.groups.get(&GROUP).unwrap();
+        assert_eq!((group.floor, group.acked.len()), (2, 0));
+        assert_eq!(group.failures.keys().collect::<Vec<_>>(), [&(DEAD | 1)]);
+        assert!(fold(|body| ops::put_group_gone(body, TOPIC, GROUP)).groups.is_empty());
     }
 }

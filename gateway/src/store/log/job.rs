@@ -190,7 +190,7 @@ impl Read {
             }
             let bytes = buffer.slice(at..at + entry.len as usize);
             let bytes = if shared { bytes } else { Bytes::copy_from_slice(&bytes) };
-            open_block(entry, bytes).ok_or_else(|| self.damaged(entry))
+            open_block(self.topic, entry, bytes).ok_or_else(|| self.damaged(entry))
         };
         Ok(entries.iter().map(|entry| (*entry, one(entry))).collect())
     }
@@ -217,7 +217,7 @@ pub(super) fn together(blocks: &[BlockEntry]) -> Vec<BlockEntry> {
 }
 
 /// A block of stored bytes, its index made anew; `None` if a checksum or an event is wrong.
-pub(super) fn open_block(entry: &BlockEntry, bytes: Bytes) -> Option<Block> {
+pub(super) fn open_block(topic: TopicId, entry: &BlockEntry, bytes: Bytes) -> Option<Block> {
     if crc32c::crc32c(&bytes) != entry.crc {
         return None;
     }
@@ -227,7 +227,9 @@ pub(super) fn open_block(entry: &BlockEntry, bytes: Bytes) -> Option<Block> {
     let mut end = 0;
     for (framed, event) in EventRun::from_parts(bytes.clone(), entry.count).framed() {
         end += framed.len() as u32;
-        let key = EventView::parse(event, limits).ok()?.key().map_or(0, key_hash);
+        // A dead letter holds its event in a wrapper.
+        let keyed = !topic.is_dead_letters();
+        let key = if keyed { EventView::parse(event, limits).ok()?.key().map_or(0, key_hash) } else { 0 };
         index.push(Entry { end, key });
     }
     let whole = index.len() == entry.count as usize && end as usize == bytes.len();

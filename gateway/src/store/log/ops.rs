@@ -4,15 +4,20 @@ use bytes::{Buf, BufMut as _, BytesMut};
 use meshwire_proto::{GroupName, TopicName, UnixMillis};
 
 use super::format::FormatError;
-use crate::store::{Durability, GroupId, Outcome, Position, TopicId};
+use crate::store::{Change, Durability, Grave, GroupId, GroupSettings, Outcome, Position, TopicId};
 
 const TOPIC: u8 = 1;
 const GROUP: u8 = 2;
 const APPEND: u8 = 3;
 const SETTLE: u8 = 4;
+const GRAVES: u8 = 5;
+const GROUP_GONE: u8 = 6;
+const SEEK: u8 = 7;
 
 const MARK: usize = 40;
+/// A settled range; one that failed has [`FAILURE`] bytes more.
 const RANGE: usize = 13;
+const FAILURE: usize = 12;
 
 /// Which sequences of a producer an append holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +44,12 @@ pub(super) struct AppendHead {
 #[derive(Clone, Debug)]
 pub(super) enum OpView<'a> {
     Topic { topic: TopicId, name: TopicName, durability: Durability, retention_ms: u64 },
-    Group { topic: TopicId, group: GroupId, name: GroupName, start: Position, ack_wait_ms: u32 },
+    Group { topic: TopicId, group: GroupId, name: GroupName, start: Position, settings: GroupSettings },
     Append { head: AppendHead, marks: Marks<'a> },
     Settle { topic: TopicId, group: GroupId, ranges: Ranges<'a> },
+    Graves { topic: TopicId, changes: Vec<(Position, Change)> },
+    GroupGone { topic: TopicId, group: GroupId },
+    Seek { topic: TopicId, group: GroupId, to: Position },
 }
 
 /// Marks read one by one.
@@ -74,7 +82,17 @@ impl Iterator for Ranges<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let first = self.0.try_get_u64_le().ok()?;
         let count = self.0.try_get_u32_le().ok()?;
-        let outcome = if self.0.try_get_u8().ok()? == 0 { Outcome::Acked } else { Outcome::Failed };
+        let number = self.0.try_get_u8().ok()?;
+        if number == 0 {
+            return Some((first, count, Outcome::Acked));
+        }
+        let at = UnixMillis(self.0.try_get_i64_le().ok()?);
+        let delay_ms = self.0.try_get_u32_le().ok()?;
+        let outcome = match number {
+            1 => Outcome::Failed { at, delay_ms },
+            2 => Outcome::Lost { at },
+            _ => Outcome::Rejected { at },
+        };
         Some((first, count, outcome))
     }
 }
@@ -96,14 +114,16 @@ pub(super) fn put_group(
     (topic, group): (TopicId, GroupId),
     name: &GroupName,
     start: Position,
-    ack_wait_ms: u32,
+    settings: &GroupSettings,
 ) {
     out.put_slice(&[GROUP, 0]);
     out.put_u32_le(topic.0);
     out.put_u32_le(group.0);
     out.put_u64_le(start);
-    out.put_u32_le(ack_wait_ms);
     put_name(out, name.as_str());
+    let settings = settings.encode();
+    out.put_u16_le(settings.len() as u16);
+    out.put_slice(&settings);
 }
 
 /// A name has at most 120 bytes.
@@ -138,7 +158,7 @@ pub(super) const fn append_head_len(marks: usize) -> usize {
 }
 
 pub(super) fn put_settle(out: &mut BytesMut, topic: TopicId, group: GroupId, ranges: &[(Position, u32, Outcome)]) {
-    out.reserve(14 + ranges.len() * RANGE);
+    out.reserve(14 + ranges.len() * (RANGE + FAILURE));
     out.put_slice(&[SETTLE, 0]);
     out.put_u32_le(topic.0);
     out.put_u32_le(group.0);
@@ -146,8 +166,49 @@ pub(super) fn put_settle(out: &mut BytesMut, topic: TopicId, group: GroupId, ran
     for (first, count, outcome) in ranges {
         out.put_u64_le(*first);
         out.put_u32_le(*count);
-        out.put_u8(u8::from(*outcome == Outcome::Failed));
+        let (number, failed) = match *outcome {
+            Outcome::Acked => (0, None),
+            Outcome::Failed { at, delay_ms } => (1, Some((at, delay_ms))),
+            Outcome::Lost { at } => (2, Some((at, 0))),
+            Outcome::Rejected { at } => (3, Some((at, 0))),
+        };
+        out.put_u8(number);
+        if let Some((at, delay_ms)) = failed {
+            out.put_i64_le(at.0);
+            out.put_u32_le(delay_ms);
+        }
     }
+}
+
+pub(super) fn put_graves(out: &mut BytesMut, topic: TopicId, changes: &[(Position, Change)]) {
+    out.put_slice(&[GRAVES, 0]);
+    out.put_u32_le(topic.0);
+    out.put_u32_le(changes.len() as u32);
+    for (position, change) in changes {
+        out.put_u64_le(*position);
+        match change {
+            Change::Buried(grave) => {
+                out.put_u8(0);
+                out.put_u64_le(grave.key);
+                put_name(out, grave.group.as_str());
+            }
+            Change::Redriven => out.put_u8(1),
+            Change::Gone => out.put_u8(2),
+        }
+    }
+}
+
+pub(super) fn put_group_gone(out: &mut BytesMut, topic: TopicId, group: GroupId) {
+    out.put_slice(&[GROUP_GONE, 0]);
+    out.put_u32_le(topic.0);
+    out.put_u32_le(group.0);
+}
+
+pub(super) fn put_seek(out: &mut BytesMut, topic: TopicId, group: GroupId, to: Position) {
+    out.put_slice(&[SEEK, 0]);
+    out.put_u32_le(topic.0);
+    out.put_u32_le(group.0);
+    out.put_u64_le(to);
 }
 
 const CUT: FormatError = FormatError::Damaged("an operation is cut short");
@@ -176,6 +237,16 @@ impl<'a> OpView<'a> {
             GROUP => Self::read_group(rest),
             APPEND => Self::read_append(rest),
             SETTLE => Self::read_settle(rest),
+            GRAVES => Self::read_graves(rest),
+            GROUP_GONE => {
+                let mut fixed = take(rest, 8)?;
+                Ok(Self::GroupGone { topic: TopicId(fixed.get_u32_le()), group: GroupId(fixed.get_u32_le()) })
+            }
+            SEEK => {
+                let mut fixed = take(rest, 16)?;
+                let (topic, group) = (TopicId(fixed.get_u32_le()), GroupId(fixed.get_u32_le()));
+                Ok(Self::Seek { topic, group, to: fixed.get_u64_le() })
+            }
             _ => Err(FormatError::Newer(format!("operation kind {kind}"))),
         }
     }
@@ -195,11 +266,14 @@ impl<'a> OpView<'a> {
     }
 
     fn read_group(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
-        let mut fixed = take(rest, 20)?;
+        let mut fixed = take(rest, 16)?;
         let (topic, group) = (TopicId(fixed.get_u32_le()), GroupId(fixed.get_u32_le()));
-        let (start, ack_wait_ms) = (fixed.get_u64_le(), fixed.get_u32_le());
+        let start = fixed.get_u64_le();
         let name = GroupName::parse(name(rest)?).map_err(|_| FormatError::Damaged("a group name breaks the rule"))?;
-        Ok(Self::Group { topic, group, name, start, ack_wait_ms })
+        let len = rest.try_get_u16_le().map_err(|_| CUT)?;
+        let settings = GroupSettings::decode(take(rest, usize::from(len))?)
+            .ok_or_else(|| FormatError::Newer(format!("settings of group {name}")))?;
+        Ok(Self::Group { topic, group, name, start, settings })
     }
 
     fn read_append(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
@@ -221,22 +295,57 @@ impl<'a> OpView<'a> {
     fn read_settle(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
         let mut fixed = take(rest, 12)?;
         let (topic, group) = (TopicId(fixed.get_u32_le()), GroupId(fixed.get_u32_le()));
-        let bytes = take(rest, (fixed.get_u32_le() as usize).checked_mul(RANGE).ok_or(CUT)?)?;
-        for range in bytes.chunks_exact(RANGE) {
+        let ranges = fixed.get_u32_le();
+        let (before, mut bytes) = (*rest, 0);
+        for _ in 0..ranges {
+            let range = take(rest, RANGE)?;
+            bytes += RANGE;
             match range.last() {
-                Some(0 | 1) => {}
+                Some(0) => {}
+                Some(1..=3) => {
+                    take(rest, FAILURE)?;
+                    bytes += FAILURE;
+                }
                 other => {
                     return Err(FormatError::Newer(format!("outcome {other:?} of a settlement")));
                 }
             }
         }
-        Ok(Self::Settle { topic, group, ranges: Ranges(bytes) })
+        Ok(Self::Settle { topic, group, ranges: Ranges(before.get(..bytes).ok_or(CUT)?) })
+    }
+
+    fn read_graves(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
+        let mut fixed = take(rest, 8)?;
+        let (topic, count) = (TopicId(fixed.get_u32_le()), fixed.get_u32_le());
+        let mut changes = Vec::new();
+        for _ in 0..count {
+            let mut change = take(rest, 9)?;
+            let position = change.get_u64_le();
+            let change = match change.get_u8() {
+                0 => {
+                    let key = rest.try_get_u64_le().map_err(|_| CUT)?;
+                    let group = GroupName::parse(name(rest)?)
+                        .map_err(|_| FormatError::Damaged("a group name breaks the rule"))?;
+                    Change::Buried(Grave { group, key, redriven: false })
+                }
+                1 => Change::Redriven,
+                2 => Change::Gone,
+                other => return Err(FormatError::Newer(format!("change {other} of a dead letter"))),
+            };
+            changes.push((position, change));
+        }
+        Ok(Self::Graves { topic, changes })
     }
 
     /// The topic it is about.
     pub(super) const fn topic(&self) -> TopicId {
         match self {
-            Self::Topic { topic, .. } | Self::Group { topic, .. } | Self::Settle { topic, .. } => *topic,
+            Self::Topic { topic, .. }
+            | Self::Group { topic, .. }
+            | Self::Settle { topic, .. }
+            | Self::GroupGone { topic, .. }
+            | Self::Seek { topic, .. }
+            | Self::Graves { topic, .. } => *topic,
             Self::Append { head, .. } => head.topic,
         }
     }
@@ -287,18 +396,47 @@ impl<'a> Iterator for Ops<'a> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+    use std::time::Duration;
+
     use super::*;
+
+    const SETTINGS: GroupSettings = GroupSettings {
+        ack_wait: Duration::from_secs(30),
+        max_failures: 3,
+        max_age: Duration::ZERO,
+        backoff_min: Duration::from_millis(5),
+        backoff_max: Duration::from_secs(7),
+        hold_key: true,
+        strict_order: false,
+        max_in_flight: 8,
+        max_rate: 0,
+    };
+
+    const OUTCOMES: [(Position, u32, Outcome); 4] = [
+        (10, 1, Outcome::Acked),
+        (11, 1, Outcome::Failed { at: UnixMillis(5), delay_ms: 1000 }),
+        (12, 2, Outcome::Lost { at: UnixMillis(6) }),
+        (14, 1, Outcome::Rejected { at: UnixMillis(-7) }),
+    ];
+
+    fn graves() -> [(Position, Change); 3] {
+        let grave = Grave { group: GroupName::parse("billing").unwrap(), key: 7, redriven: false };
+        [(1, Change::Buried(grave)), (1, Change::Redriven), (2, Change::Gone)]
+    }
 
     fn body() -> BytesMut {
         let mut out = BytesMut::new();
         let name = TopicName::parse("orders").unwrap();
         put_topic(&mut out, TopicId(4), &name, Durability::Written, 60_000);
-        put_group(&mut out, (TopicId(4), GroupId(2)), &GroupName::parse("billing").unwrap(), 1, 30_000);
+        put_group(&mut out, (TopicId(4), GroupId(2)), &GroupName::parse("billing").unwrap(), 1, &SETTINGS);
         let head = AppendHead { topic: TopicId(4), first: 10, stored: UnixMillis(-5), count: 2, len: 6, crc: 99 };
         let mark = Mark { producer: [9; 16], epoch: 1, count: 2, first_sequence: 7, answered_through: 3 };
         put_append(&mut out, &head, &[mark, mark]);
         out.put_slice(b"events");
-        put_settle(&mut out, TopicId(4), GroupId(2), &[(10, 1, Outcome::Acked), (11, 1, Outcome::Failed)]);
+        put_settle(&mut out, TopicId(4), GroupId(2), &OUTCOMES);
+        put_graves(&mut out, TopicId(4).dead_letters(true), &graves());
+        put_group_gone(&mut out, TopicId(4), GroupId(2));
+        put_seek(&mut out, TopicId(4), GroupId(2), 99);
         out
     }
 
@@ -306,17 +444,21 @@ mod tests {
     fn operations_are_read_as_they_were_written() {
         let body = body();
         let ops: Vec<_> = Ops::of(&body).map(Result::unwrap).collect();
-        assert_eq!(ops.len(), 4);
+        assert_eq!(ops.len(), 7);
         let OpView::Topic { topic, name, durability, retention_ms } = &ops[0].0 else { panic!() };
         assert_eq!((topic.0, name.as_str(), *durability, *retention_ms), (4, "orders", Durability::Written, 60_000));
-        let OpView::Group { group, name, start, ack_wait_ms, .. } = &ops[1].0 else { panic!() };
-        assert_eq!((group.0, name.as_str(), *start, *ack_wait_ms), (2, "billing", 1, 30_000));
+        let OpView::Group { group, name, start, settings, .. } = &ops[1].0 else { panic!() };
+        assert_eq!((group.0, name.as_str(), *start, *settings), (2, "billing", 1, SETTINGS));
         let OpView::Append { head, marks } = &ops[2].0 else { panic!() };
         assert_eq!((head.first, head.stored.0, head.count, head.len, head.crc), (10, -5, 2, 6, 99));
         assert_eq!((*marks).map(|m| (m.first_sequence, m.answered_through)).collect::<Vec<_>>(), [(7, 3); 2]);
         assert_eq!(&body[ops[2].1..ops[2].1 + 6], b"events");
         let OpView::Settle { ranges, .. } = &ops[3].0 else { panic!() };
-        assert_eq!((*ranges).collect::<Vec<_>>(), [(10, 1, Outcome::Acked), (11, 1, Outcome::Failed)]);
+        assert_eq!((*ranges).collect::<Vec<_>>(), OUTCOMES);
+        let OpView::Graves { topic, changes } = &ops[4].0 else { panic!() };
+        assert_eq!((*topic, &changes[..]), (TopicId(4).dead_letters(true), &graves()[..]));
+        assert!(matches!(ops[5].0, OpView::GroupGone { group: GroupId(2), .. }));
+        assert!(matches!(ops[6].0, OpView::Seek { group: GroupId(2), to: 99, .. }));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Planted defects: each must be caught by the simulation. Never in a release.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 
 /// A defect of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,18 @@ pub enum Defect {
     DedupForgotten,
 }
 
+impl Defect {
+    const ALL: [Self; 4] = [Self::AckBeforeSync, Self::SyncNothing, Self::SettleBeforeAppend, Self::DedupForgotten];
+
+    /// The defect of that name, as it is written here.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|defect| format!("{defect:?}") == name)
+    }
+}
+
+static EVERYWHERE: OnceLock<Defect> = OnceLock::new();
+
 thread_local! {
     static PLANTED: Cell<Option<Defect>> = const { Cell::new(None) };
 }
@@ -24,6 +37,12 @@ pub fn plant(defect: Option<Defect>) {
     PLANTED.set(defect);
 }
 
+/// Plants a defect in every log of this process, for good: a gateway has many threads.
+pub fn plant_everywhere(defect: Defect) {
+    // A second one changes nothing.
+    let _ = EVERYWHERE.set(defect);
+}
+
 pub(super) fn is(defect: Defect) -> bool {
-    PLANTED.get() == Some(defect)
+    PLANTED.get() == Some(defect) || EVERYWHERE.get() == Some(&defect)
 }

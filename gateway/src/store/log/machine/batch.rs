@@ -106,12 +106,15 @@ impl Pending {
             Op::Topic { topic, name, durability, retention_ms } => {
                 ops::put_topic(&mut out, topic, &name, durability, retention_ms);
             }
-            Op::Group { topic, group, name, start, ack_wait_ms } => {
-                ops::put_group(&mut out, (topic, group), &name, start, ack_wait_ms);
+            Op::Group { topic, group, name, start, settings } => {
+                ops::put_group(&mut out, (topic, group), &name, start, &settings);
             }
             Op::Settle { topic, group, ranges } => {
                 ops::put_settle(&mut out, topic, group, &ranges);
             }
+            Op::GroupGone { topic, group } => ops::put_group_gone(&mut out, topic, group),
+            Op::Seek { topic, group, to } => ops::put_seek(&mut out, topic, group, to),
+            Op::Graves { topic, changes } => ops::put_graves(&mut out, topic, &changes),
         }
         self.body_len += out.len();
         self.slots.push(Slot::Plain(out.freeze()));

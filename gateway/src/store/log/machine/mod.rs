@@ -372,8 +372,9 @@ impl LogMachine {
 fn op_len(op: &Op) -> usize {
     match op {
         Op::Append(append) => append.bytes.len() + 128,
-        Op::Settle { ranges, .. } => 16 + ranges.len() * 13,
-        Op::Topic { .. } | Op::Group { .. } => 160,
+        Op::Settle { ranges, .. } => 16 + ranges.len() * 25,
+        Op::Graves { changes, .. } => 16 + changes.len() * 144,
+        Op::Topic { .. } | Op::Group { .. } | Op::GroupGone { .. } | Op::Seek { .. } => 240,
     }
 }
 

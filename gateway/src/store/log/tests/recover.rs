@@ -33,7 +33,10 @@ fn a_restart_finds_the_fold_that_was_there_with_and_without_checkpoints() {
     for n in 0..300u64 {
         let topic = topics[n as usize % 2];
         rig.publish(topic, &[200; 3]);
-        let ranges = vec![(n + 1, 1, Outcome::Failed), (n + 2, 2, Outcome::Acked)];
+        let ranges = vec![
+            (n + 1, 1, Outcome::Failed { at: meshwire_proto::UnixMillis(n as i64), delay_ms: 7 }),
+            (n + 2, 2, Outcome::Acked),
+        ];
         rig.store.commit(vec![Op::Settle { topic, group: groups[n as usize % 2], ranges }]);
         if n % 3 == 0 {
             rig.settle();

@@ -9,8 +9,8 @@ use meshwire_proto::{Event, EventRunBuilder, GroupName, Moment, TopicName, UnixM
 
 use crate::store::log::{Ended, LogOptions, LogStore, OpenError, Recovered, SimDisk, Task};
 use crate::store::{
-    Append, Block, Completions, Durability, Entry, GroupId, Lookup, Op, Outcome, Position, ProducerMark, Store,
-    StoreError, TopicId, Watermark, key_hash,
+    Append, Block, Completions, Durability, Entry, GroupId, GroupSettings, Lookup, Op, Outcome, Position, ProducerMark,
+    Store, StoreError, TopicId, Watermark, key_hash,
 };
 
 /// Wall-clock time of moment 0.
@@ -161,7 +161,7 @@ impl Rig {
     pub(super) fn group(&mut self, topic: TopicId, id: u32) -> GroupId {
         let group = GroupId(id);
         let name = GroupName::parse(&format!("group-{id}")).unwrap();
-        self.store.commit(vec![Op::Group { topic, group, name, start: 1, ack_wait_ms: 30_000 }]);
+        self.store.commit(vec![Op::Group { topic, group, name, start: 1, settings: GroupSettings::default() }]);
         group
     }
 

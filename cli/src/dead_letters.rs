@@ -1,0 +1,242 @@
+//! `meshwire dead-letters`: what groups gave up: look at it, give it back, remove it.
+
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
+use meshwire::{DeadLetter, DeadLetters as Letters, Mesh, codec};
+use meshwire_proto::{GroupName, TopicName};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::args;
+use crate::exit::{Exit, Failure};
+use crate::logs;
+use crate::output::{self, one_line};
+use crate::server::{Server, leave};
+use crate::stop::Stop;
+
+/// Most characters of an error on a line for people.
+const ERROR: usize = 80;
+
+/// Look at events that groups gave up, give them back, or remove them.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  meshwire dead-letters list orders
+  meshwire dead-letters show orders 3
+  meshwire dead-letters redrive orders --group billing --all
+  meshwire dead-letters purge orders 3 4")]
+pub(crate) struct DeadLetters {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Of {
+    /// The topic.
+    #[arg(value_parser = args::topic)]
+    topic: TopicName,
+    /// Only those of this group.
+    #[arg(long, value_parser = args::group)]
+    group: Option<GroupName>,
+}
+
+#[derive(Args)]
+struct Which {
+    /// Numbers from `list`.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    numbers: Vec<u64>,
+    /// All of them, of the group or of the topic.
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Each on a line: number, group, reason, failures, what the consumer said.
+    #[command(after_help = "\
+Examples:
+  meshwire dead-letters list orders --group billing
+  meshwire dead-letters list orders --json")]
+    List {
+        #[command(flatten)]
+        of: Of,
+        /// One JSON object a line, with the event.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// One, with its event.
+    #[command(after_help = "Example:\n  meshwire dead-letters show orders 3")]
+    Show {
+        #[command(flatten)]
+        of: Of,
+        /// Its number, from `list`.
+        number: u64,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Give them back to the groups that gave them up. Each is gone once it is acked.
+    #[command(after_help = "\
+Examples:
+  meshwire dead-letters redrive orders 3 4
+  meshwire dead-letters redrive orders --group billing --all")]
+    Redrive {
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Remove them for good.
+    #[command(after_help = "\
+Examples:
+  meshwire dead-letters purge orders 3 4
+  meshwire dead-letters purge orders --all")]
+    Purge {
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        server: Server,
+    },
+}
+
+impl DeadLetters {
+    pub(crate) async fn run(self, mut stop: Stop) -> Result<Exit, Failure> {
+        logs::start_from_environment()?;
+        let (Command::List { server, .. }
+        | Command::Show { server, .. }
+        | Command::Redrive { server, .. }
+        | Command::Purge { server, .. }) = &self.command;
+        let Some(mesh) = server.connect(&mut stop).await? else {
+            return Ok(Exit::Failed);
+        };
+        let done = tokio::select! {
+            done = self.command.carry_out(&mesh) => done,
+            () = stop.requested() => Err(Failure::new(Exit::Failed, "interrupted; a part may be done")),
+        };
+        leave(&mesh, &mut stop).await;
+        done
+    }
+}
+
+impl Of {
+    fn letters(&self, mesh: &Mesh) -> Letters {
+        let letters = mesh.dead_letters(self.topic.as_str());
+        match &self.group {
+            None => letters,
+            Some(group) => letters.group(group.as_str()),
+        }
+    }
+}
+
+impl Command {
+    async fn carry_out(&self, mesh: &Mesh) -> Result<Exit, Failure> {
+        let (done, asked, text) = match self {
+            Self::List { of, json, .. } => return list(of.letters(mesh), *json).await,
+            Self::Show { of, number, .. } => {
+                let letter = of.letters(mesh).get(*number).await?;
+                let mut text = String::new();
+                object(&letter, &mut text);
+                return Ok(print(&text));
+            }
+            Self::Redrive { of, which, .. } => {
+                let letters = of.letters(mesh);
+                let done =
+                    if which.all { letters.redrive_all().await? } else { letters.redrive(&which.numbers).await? };
+                (done, which, "redriven")
+            }
+            Self::Purge { of, which, .. } => {
+                let letters = of.letters(mesh);
+                let done = if which.all { letters.purge_all().await? } else { letters.purge(&which.numbers).await? };
+                (done, which, "purged")
+            }
+        };
+        let wanted = asked.numbers.len() as u64;
+        let absent = wanted.saturating_sub(done);
+        if absent > 0 {
+            output::note(format_args!("{absent} of {wanted} are not there"));
+        }
+        let exit = print(&format!("{text} {done}\n"));
+        Ok(if absent > 0 { Exit::Failed } else { exit })
+    }
+}
+
+fn print(text: &str) -> Exit {
+    output::write(text).map_or(Exit::Failed, |()| Exit::Done)
+}
+
+async fn list(letters: Letters, json: bool) -> Result<Exit, Failure> {
+    let mut pages = letters.pages(json);
+    let mut any = false;
+    while let Some(page) = pages.next().await? {
+        let mut text = String::new();
+        for letter in &page {
+            any = true;
+            if json { object(letter, &mut text) } else { line(letter, &mut text) }
+        }
+        if output::write(&text).is_err() {
+            return Ok(Exit::Failed);
+        }
+    }
+    Ok(if any || json { Exit::Done } else { print("no dead letters\n") })
+}
+
+fn line(letter: &DeadLetter, out: &mut String) {
+    let DeadLetter { number, group, position, failures, .. } = letter;
+    let (reason, last) = (letter.reason.name(), letter.last_failure);
+    // Writing to a string does not fail.
+    let _ = write!(out, "{number:>6}  group {group}  at {position}  {reason}  {failures} failures, the last {last}");
+    if letter.redriven {
+        out.push_str("  redriven");
+    }
+    if !letter.error.is_empty() {
+        let _ = write!(out, "  {}", one_line(&letter.error, ERROR));
+    }
+    out.push('\n');
+}
+
+/// A dead letter as it is printed with `--json`; positions are strings, as in `topics`.
+#[derive(Serialize)]
+struct Line<'a> {
+    number: u64,
+    group: &'a str,
+    position: String,
+    reason: &'static str,
+    failures: u32,
+    attempts: u32,
+    error: &'a str,
+    first_failure: String,
+    last_failure: String,
+    stored: String,
+    redriven: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<Box<RawValue>>,
+}
+
+fn object(letter: &DeadLetter, out: &mut String) {
+    let event = letter.event().and_then(|event| {
+        let mut text = String::new();
+        codec::json::write(&event, &mut text).ok()?;
+        RawValue::from_string(text).ok()
+    });
+    let line = Line {
+        number: letter.number,
+        group: &letter.group,
+        position: letter.position.to_string(),
+        reason: letter.reason.name(),
+        failures: letter.failures,
+        attempts: letter.attempts,
+        error: &letter.error,
+        first_failure: letter.first_failure.to_string(),
+        last_failure: letter.last_failure.to_string(),
+        stored: letter.stored.to_string(),
+        redriven: letter.redriven,
+        event,
+    };
+    output::object(&line, out);
+}

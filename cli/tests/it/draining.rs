@@ -1,0 +1,68 @@
+//! SIGTERM on the gateway's side: what consumers hold is settled first.
+
+use std::time::Duration;
+
+use meshwire::{Delivery, Mesh, State, Subscription};
+use rustix::process::Signal;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+use crate::program::Gateway;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// A member that holds three events of the group.
+async fn holding(gateway: &Gateway) -> (Mesh, Subscription, Vec<Delivery>) {
+    let mesh = meshwire::connect(&gateway.url).await.unwrap();
+    let mut work = mesh.subscribe("work").group("g").prefetch(3, 1 << 20).await.unwrap();
+    let mut held = Vec::new();
+    while held.len() < 3 {
+        held.push(timeout(PATIENCE, work.try_next()).await.unwrap().unwrap().unwrap());
+    }
+    (mesh, work, held)
+}
+
+#[test]
+fn a_gateway_that_is_stopped_waits_for_what_consumers_hold_and_delivers_nothing_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Gateway::on(directory.path());
+    gateway.publish("work", &["1", "2", "3", "4"]);
+    runtime().block_on(async {
+        let (mesh, mut work, held) = holding(&gateway).await;
+        gateway.program.signal(Signal::TERM);
+        timeout(PATIENCE, mesh.state().wait_for(|s| *s == State::Draining)).await.unwrap().unwrap();
+        for delivery in held {
+            delivery.ack_confirmed().await.unwrap();
+        }
+        assert_eq!(gateway.program.end().code, Some(0));
+        assert!(work.next_now().unwrap().is_none(), "4 waits for the next start");
+        drop(work);
+        drop(mesh);
+    });
+    let gateway = Gateway::on(directory.path());
+    assert_eq!(gateway.group_ids("work", "g"), ["4"], "nothing comes twice");
+}
+
+#[test]
+fn what_is_not_settled_at_the_deadline_comes_again_and_that_is_no_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let gateway = Gateway::with(&["--data-dir", data, "--stop-timeout", "200ms"]);
+    gateway.publish("work", &["1", "2", "3"]);
+    runtime().block_on(async {
+        let (_mesh, _work, _held) = holding(&gateway).await;
+        gateway.program.signal(Signal::TERM);
+        let ended = gateway.program.end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.err.contains("stop_timeout") && ended.err.contains("in_flight=3"), "{ended:?}");
+    });
+    let gateway = Gateway::on(directory.path());
+    runtime().block_on(async {
+        let (_mesh, _work, held) = holding(&gateway).await;
+        assert_eq!(held.iter().map(Delivery::attempt).collect::<Vec<_>>(), [1, 1, 1]);
+    });
+}

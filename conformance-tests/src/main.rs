@@ -1,0 +1,172 @@
+//! Plays cases against a client and a gateway, and compares what happened.
+//!
+//! - [`case`]: cases as data;
+//! - [`testee`]: the client under test, a process in any language;
+//! - [`proxy`], [`peer`], [`wire`]: faults, and a gateway that lies;
+//! - [`play`]: one case from its first step to its last;
+//! - [`trace`], [`expect`], [`grid`]: what is compared, and how it is told;
+//! - [`planted`], [`spoil`]: the runner and its cases held against mistakes that are known.
+//!
+//! *Invariant:* knows frames from the table in [`wire`] alone, and the client only as a process.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program talks on its standard streams")]
+
+mod case;
+mod expect;
+mod grid;
+mod peer;
+mod planted;
+mod play;
+mod proxy;
+mod run;
+mod spoil;
+mod testee;
+mod trace;
+mod wire;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use clap::Parser;
+
+use case::{Case, Cell};
+use grid::{LEGEND, Mark, Row, junit, table, totals};
+use run::{Folders, Run};
+use testee::Program;
+
+/// Play conformance cases against clients and a real gateway.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Only cells whose name contains this; may be given often.
+    #[arg(long, value_name = "TEXT")]
+    filter: Vec<String>,
+    /// Only this testee; may be given often.
+    #[arg(long, value_name = "NAME")]
+    testee: Vec<String>,
+    /// Write the traces instead of comparing them.
+    #[arg(long)]
+    bless: bool,
+    /// Write the results as JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Cells at once.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    jobs: usize,
+    /// Milliseconds that a step may take that does not say.
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    patience_ms: u64,
+    /// Plant each defect of planted.toml and see that its case catches it.
+    #[arg(long)]
+    planted: bool,
+    /// Make one expectation of each case wrong, and see that it fails.
+    #[arg(long, conflicts_with_all = ["bless", "planted"])]
+    spoil: bool,
+    /// The folder with cases, traces and lists.
+    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR")))]
+    folder: PathBuf,
+    /// The folder with the built programs; that of this program if absent.
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("conformance: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(options: &Options) -> anyhow::Result<bool> {
+    let programs = match &options.programs {
+        Some(folder) => folder.clone(),
+        None => std::env::current_exe()?.parent().context("this program lies nowhere")?.to_path_buf(),
+    };
+    if options.planted {
+        return planted::check(&options.folder, &programs, options.jobs);
+    }
+    let folders = Folders::below(&options.folder);
+    let mut cases = case::read_all(&folders.cases)?;
+    if options.spoil {
+        for case in &mut cases {
+            ensure!(spoil::spoil(case), "case {} expects nothing: it proves nothing", case.id);
+        }
+    }
+    let chosen = |cell: &Cell<'_>| options.filter.is_empty() || options.filter.iter().any(|f| cell.id().contains(f));
+    let cells: Vec<Cell<'_>> = cases.iter().flat_map(Case::cells).filter(chosen).collect();
+    ensure!(!cells.is_empty(), "no case has such a name");
+    let testees = read_testees(&options.folder, &programs, &options.testee)?;
+    let run = Run {
+        folders: &folders,
+        testees: &testees,
+        jobs: options.jobs,
+        patience: Duration::from_millis(options.patience_ms),
+        bless: options.bless,
+    };
+    let rows = run.all(&cells)?;
+    if options.spoil {
+        return Ok(report_spoiled(&rows));
+    }
+    let names: Vec<String> = testees.iter().map(|testee| testee.name.clone()).collect();
+    print!("{}", table(&rows, &names));
+    println!("{LEGEND}");
+    for row in rows.iter().filter(|row| row.mark != Mark::Pass) {
+        println!("\n{} {} {}: {}\n  {}", row.mark.letter(), row.testee, row.id, row.name, row.mark.why());
+        for line in row.logs.lines() {
+            println!("  | {line}");
+        }
+    }
+    if let Some(path) = &options.junit {
+        std::fs::write(path, junit(&rows)).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    println!("{} cases; {}", cases.len(), totals(&rows));
+    Ok(!rows.iter().any(|row| row.mark.is_bad()))
+}
+
+/// Tells which spoiled cells passed; `true` when none did.
+fn report_spoiled(rows: &[Row]) -> bool {
+    let blind: Vec<&Row> =
+        rows.iter().filter(|row| !matches!(row.mark, Mark::Fail(_) | Mark::Skip(_) | Mark::Known(_))).collect();
+    for row in &blind {
+        println!("BLIND    {} {}: it passes with a wrong expectation", row.testee, row.id);
+    }
+    println!("spoiled cells; {} passed, {} failed, 0 skipped", rows.len() - blind.len(), blind.len());
+    blind.is_empty()
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TesteeList {
+    testee: Vec<TesteeEntry>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TesteeEntry {
+    name: String,
+    /// Below the folder of built programs.
+    program: PathBuf,
+    /// Played only when it is asked for by name.
+    #[serde(default)]
+    on_request: bool,
+}
+
+/// The testees of `testees.toml`.
+fn read_testees(folder: &Path, programs: &Path, names: &[String]) -> anyhow::Result<Vec<Program>> {
+    let path = folder.join("testees.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let list: TesteeList = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+    let wanted = |entry: &&TesteeEntry| if names.is_empty() { !entry.on_request } else { names.contains(&entry.name) };
+    let found: Vec<Program> = list
+        .testee
+        .iter()
+        .filter(wanted)
+        .map(|entry| Program { name: entry.name.clone(), path: programs.join(&entry.program) })
+        .collect();
+    ensure!(!found.is_empty() && found.len() >= names.len(), "not every testee is in {}", path.display());
+    Ok(found)
+}

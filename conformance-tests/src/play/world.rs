@@ -1,0 +1,106 @@
+//! What stands around the testee: a gateway behind the fault proxy, or a scripted peer.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use meshwire::testing::Gateway;
+use tempfile::TempDir;
+
+use crate::case::{Cell, Store};
+use crate::peer::Peer;
+use crate::proxy::Proxy;
+
+/// The surroundings of one cell.
+pub(super) enum World {
+    Real(Box<Real>),
+    Scripted(Peer),
+}
+
+/// A gateway process, its folder, and the way to it.
+pub(super) struct Real {
+    gateway: Option<Gateway>,
+    pub(super) proxy: Proxy,
+    arguments: Vec<String>,
+    /// Removed with the cell.
+    _folder: TempDir,
+}
+
+impl World {
+    pub(super) fn start(cell: Cell<'_>) -> anyhow::Result<Self> {
+        let Some(store) = cell.store else {
+            return Ok(Self::Scripted(Peer::start()?));
+        };
+        let folder = tempfile::tempdir().context("there is no place for the gateway's log")?;
+        let mut arguments = match store {
+            Store::Memory => vec!["--memory".to_owned()],
+            Store::Log => vec!["--data-dir".to_owned(), folder.path().join("data").display().to_string()],
+        };
+        arguments.extend(cell.case.gateway.iter().cloned());
+        let gateway = start(&arguments)?;
+        let proxy = Proxy::start(address(&gateway)?)?;
+        Ok(Self::Real(Box::new(Real { gateway: Some(gateway), proxy, arguments, _folder: folder })))
+    }
+
+    /// Where the testee is to connect.
+    pub(super) const fn address(&self) -> SocketAddr {
+        match self {
+            Self::Real(real) => real.proxy.address(),
+            Self::Scripted(peer) => peer.address(),
+        }
+    }
+
+    pub(super) fn real(&mut self) -> anyhow::Result<&mut Real> {
+        match self {
+            Self::Real(real) => Ok(real),
+            Self::Scripted(_) => anyhow::bail!("a scripted peer has no gateway and no proxy"),
+        }
+    }
+
+    pub(super) fn peer(&mut self) -> anyhow::Result<&mut Peer> {
+        match self {
+            Self::Scripted(peer) => Ok(peer),
+            Self::Real(_) => anyhow::bail!("the case does not say `peer = true`"),
+        }
+    }
+}
+
+impl Real {
+    /// Where the gateway itself is, past the proxy.
+    pub(super) fn gateway(&self) -> anyhow::Result<SocketAddr> {
+        address(self.gateway.as_ref().context("no gateway runs")?)
+    }
+
+    /// Ends the gateway with `kill -9`.
+    pub(super) fn kill(&mut self) {
+        self.proxy.lead_to(None);
+        if let Some(gateway) = self.gateway.take() {
+            gateway.kill();
+        }
+    }
+
+    /// Asks the gateway to stop.
+    pub(super) fn stop(&mut self) -> anyhow::Result<()> {
+        if let Some(gateway) = self.gateway.take() {
+            gateway.stop()?;
+        }
+        self.proxy.lead_to(None);
+        Ok(())
+    }
+
+    /// Starts it again, with what it kept, behind the same address.
+    pub(super) fn start(&mut self) -> anyhow::Result<()> {
+        let gateway = start(&self.arguments)?;
+        self.proxy.lead_to(Some(address(&gateway)?));
+        self.gateway = Some(gateway);
+        Ok(())
+    }
+}
+
+fn start(arguments: &[String]) -> anyhow::Result<Gateway> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    Ok(Gateway::with_args(&arguments)?)
+}
+
+fn address(gateway: &Gateway) -> anyhow::Result<SocketAddr> {
+    gateway.address().parse().with_context(|| format!("{} is no address", gateway.address()))
+}

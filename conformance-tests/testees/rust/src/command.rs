@@ -1,0 +1,194 @@
+//! What the runner can ask for.
+
+use std::time::Duration;
+
+use meshwire::{GroupSettings, Position, Start};
+use serde::Deserialize;
+
+use crate::event::EventSpec;
+
+/// A command and the number of its answer.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Envelope {
+    pub(crate) id: u64,
+    #[serde(flatten)]
+    pub(crate) command: Command,
+}
+
+impl Envelope {
+    pub(crate) const fn is_exit(&self) -> bool {
+        matches!(self.command, Command::Exit {})
+    }
+}
+
+/// `on` names a client or a subscription, `as` gives the new one its name.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub(crate) enum Command {
+    Hello {},
+    Connect(Connect),
+    Publish {
+        on: String,
+        topic: String,
+        event: EventSpec,
+    },
+    PublishBatch {
+        on: String,
+        topic: String,
+        events: Vec<EventSpec>,
+    },
+    Flush {
+        on: String,
+    },
+    Subscribe(Subscribe),
+    Consume(Subscribe),
+    Gate {
+        on: String,
+        open: u32,
+    },
+    Unsubscribe {
+        on: String,
+    },
+    Ack(Settle),
+    Nack(Settle),
+    Reject(Settle),
+    Extend(Settle),
+    Forget(Settle),
+    Stats {
+        on: String,
+    },
+    State {
+        on: String,
+    },
+    CreateTopic {
+        on: String,
+        topic: String,
+        durability: Option<String>,
+        retention_ms: Option<u64>,
+    },
+    Topics {
+        on: String,
+    },
+    Groups {
+        on: String,
+        topic: String,
+    },
+    UpdateGroup {
+        on: String,
+        topic: String,
+        group: String,
+        settings: Settings,
+    },
+    DeadLetters(DeadLetters),
+    DeadLetter(DeadLetters),
+    Redrive(DeadLetters),
+    Purge(DeadLetters),
+    Drain {
+        on: String,
+        deadline_ms: u64,
+    },
+    Close {
+        on: String,
+    },
+    /// Lets go of a client without a word.
+    Abandon {
+        on: String,
+    },
+    Exit {},
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Connect {
+    #[serde(rename = "as")]
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) client_name: Option<String>,
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) wait_ms: Option<u64>,
+    pub(crate) window_events: Option<u64>,
+    /// First and longest wait before a reconnect.
+    pub(crate) reconnect_ms: Option<(u64, u64)>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Subscribe {
+    pub(crate) on: String,
+    #[serde(rename = "as")]
+    pub(crate) name: String,
+    pub(crate) topic: String,
+    pub(crate) group: Option<String>,
+    pub(crate) start: Option<StartSpec>,
+    pub(crate) prefetch: Option<(u64, u64)>,
+    pub(crate) concurrency: Option<u64>,
+    /// How many deliveries may be taken; without it all.
+    pub(crate) gate: Option<u32>,
+    #[serde(default)]
+    pub(crate) settings: Settings,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StartSpec {
+    Earliest,
+    Latest,
+    Position(u64),
+}
+
+impl From<StartSpec> for Start {
+    fn from(spec: StartSpec) -> Self {
+        match spec {
+            StartSpec::Earliest => Self::Earliest,
+            StartSpec::Latest => Self::Latest,
+            StartSpec::Position(position) => Self::Position(Position::from_number(position)),
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    ack_wait_ms: Option<u64>,
+    max_failures: Option<u32>,
+    backoff_ms: Option<(u64, u64)>,
+    hold_after_dead_letter: Option<bool>,
+    strict_order: Option<bool>,
+    max_in_flight: Option<u32>,
+    max_rate: Option<u32>,
+}
+
+impl From<Settings> for GroupSettings {
+    fn from(said: Settings) -> Self {
+        let mut settings = Self::new();
+        settings.ack_wait = said.ack_wait_ms.map(Duration::from_millis);
+        settings.max_failures = said.max_failures;
+        settings.backoff_min = said.backoff_ms.map(|(first, _)| Duration::from_millis(first));
+        settings.backoff_max = said.backoff_ms.map(|(_, most)| Duration::from_millis(most));
+        settings.hold_after_dead_letter = said.hold_after_dead_letter;
+        settings.strict_order = said.strict_order;
+        settings.max_in_flight = said.max_in_flight;
+        settings.max_rate = said.max_rate;
+        settings
+    }
+}
+
+/// Deliveries by the numbers under which they were told.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Settle {
+    pub(crate) on: String,
+    pub(crate) n: Vec<u64>,
+    #[serde(default)]
+    pub(crate) confirmed: bool,
+    pub(crate) delay_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct DeadLetters {
+    pub(crate) on: String,
+    pub(crate) topic: String,
+    pub(crate) group: Option<String>,
+    /// Without numbers all are meant.
+    #[serde(default)]
+    pub(crate) numbers: Vec<u64>,
+}

@@ -1,0 +1,247 @@
+//! Handling events with a function.
+//!
+//! - [`keys`]: which events may be handled now;
+//! - [`leases`]: what keeps an event while its handler runs.
+
+mod keys;
+mod leases;
+
+use std::any::Any;
+use std::fmt::Display;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_core::future::BoxFuture;
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use meshwire_proto::{ErrorKind, options};
+
+use keys::Keys;
+use leases::Leases;
+
+use crate::delivery::Delivery;
+use crate::session::Start;
+use crate::subscription::{Subscribe, Subscription};
+use crate::{Error, GroupSettings, Result};
+
+/// How to handle a topic's events; [`run`](Self::run) does it.
+#[derive(Debug)]
+#[must_use = "nothing is handled until `run` is awaited"]
+pub struct Consume<S = std::future::Pending<()>> {
+    subscribe: Subscribe,
+    concurrency: u64,
+    stop: S,
+}
+
+impl Consume {
+    pub(crate) fn new(subscribe: Subscribe) -> Self {
+        Self { subscribe, concurrency: options::HANDLER_CONCURRENCY.default, stop: std::future::pending() }
+    }
+}
+
+impl<S: Future<Output = ()>> Consume<S> {
+    /// As [`Subscribe::group`].
+    pub fn group(mut self, name: impl Into<String>) -> Self {
+        self.subscribe = self.subscribe.group(name);
+        self
+    }
+
+    /// As [`Subscribe::start`].
+    pub fn start(mut self, start: Start) -> Self {
+        self.subscribe = self.subscribe.start(start);
+        self
+    }
+
+    /// As [`Subscribe::prefetch`]. It also bounds the events that wait for an
+    /// earlier one of their key.
+    pub fn prefetch(mut self, events: u64, bytes: u64) -> Self {
+        self.subscribe = self.subscribe.prefetch(events, bytes);
+        self
+    }
+
+    /// As [`Subscribe::ack_wait`]. A handler that runs longer keeps its event, up to
+    /// ten times the wait: leases are extended while it runs.
+    pub fn ack_wait(mut self, wait: Duration) -> Self {
+        self.subscribe = self.subscribe.ack_wait(wait);
+        self
+    }
+
+    /// As [`Subscribe::settings`].
+    pub fn settings(mut self, settings: GroupSettings) -> Self {
+        self.subscribe = self.subscribe.settings(settings);
+        self
+    }
+
+    /// Most handlers that run at once, all in the task that awaits
+    /// [`run`](Self::run). Default 1; from 1 to 65,536.
+    pub const fn concurrency(mut self, handlers: u64) -> Self {
+        self.concurrency = handlers;
+        self
+    }
+
+    /// Stops when `stop` resolves: nothing more is taken, handlers that run may
+    /// finish, the rest is given back, and [`run`](Self::run) returns.
+    pub fn until<T: Future<Output = ()>>(self, stop: T) -> Consume<T> {
+        Consume { subscribe: self.subscribe, concurrency: self.concurrency, stop }
+    }
+
+    /// Calls `handler` for each event until the client closes or
+    /// [`until`](Self::until) says so. `Ok` acks the event, `Err` nacks it, a panic
+    /// nacks it and is logged. Events of one key (`partitionkey`) are handled one
+    /// at a time, in order, whatever the concurrency; after a nack they begin
+    /// again at the nacked one.
+    ///
+    /// ```no_run
+    /// # async fn example(mesh: meshwire::Mesh) -> meshwire::Result<()> {
+    /// use meshwire::Delivery;
+    /// mesh.consume("orders").group("billing").concurrency(8).run(async |order: &Delivery| {
+    ///     println!("{}", order.text()?);
+    ///     Ok::<(), meshwire::Error>(())
+    /// }).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Subscribe`] and [`Subscription`].
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the handlers that run; their events come again at once.
+    pub async fn run<F, E>(self, handler: F) -> Result<()>
+    where
+        F: AsyncFn(&Delivery) -> Result<(), E>,
+        E: Display,
+    {
+        let concurrency = options::HANDLER_CONCURRENCY.check(self.concurrency);
+        let concurrency = concurrency.map_err(|problem| Error::new(ErrorKind::Invalid, "consume", problem))?;
+        let subscription = self.subscribe.await.map_err(|e| e.during("consume"))?;
+        let keys = Keys::default();
+        let leases = Leases::new(subscription.ack_wait());
+        let concurrency = usize::try_from(concurrency).unwrap_or(usize::MAX);
+        let consuming = Consuming { subscription, keys, leases, concurrency };
+        consuming.run(self.stop, handler).await.map_err(|e| e.during("consume"))
+    }
+}
+
+struct Consuming {
+    subscription: Subscription,
+    keys: Keys,
+    leases: Leases,
+    concurrency: usize,
+}
+
+/// What a handler's end, or the end of a nack, comes to.
+enum Done {
+    Handled { delivery: Delivery, problem: Option<String> },
+    Nacked { key: String, boundary: u64 },
+}
+
+impl Consuming {
+    async fn run<F, E>(mut self, stop: impl Future<Output = ()>, handler: F) -> Result<()>
+    where
+        F: AsyncFn(&Delivery) -> Result<(), E>,
+        E: Display,
+    {
+        let mut running = FuturesUnordered::new();
+        let mut nacking: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
+        tokio::pin!(stop);
+        let mut open = true;
+        let mut outcome = Ok(());
+        loop {
+            while running.len() < self.concurrency {
+                let Some(delivery) = self.keys.ready.pop_front() else {
+                    break;
+                };
+                self.leases.begin(delivery.place());
+                running.push(handle(&handler, delivery));
+            }
+            if !open && running.is_empty() {
+                return outcome;
+            }
+            let reading = open && running.len() < self.concurrency;
+            tokio::select! {
+                biased;
+                () = &mut stop, if open => open = self.stop(),
+                Some(done) = running.next() => self.done(done, &mut nacking),
+                Some(done) = nacking.next() => self.done(done, &mut nacking),
+                () = self.leases.due() => self.extend(),
+                next = self.subscription.next(), if reading => match next {
+                    Some(Ok(delivery)) => self.keys.arrive(delivery),
+                    Some(Err(error)) if !self.subscription.is_over() => tracing::error!(%error, "an event cannot be read"),
+                    Some(Err(error)) => (outcome, open) = (Err(error), self.stop()),
+                    None => open = self.stop(),
+                },
+            }
+        }
+    }
+
+    /// Gives up what no handler has begun.
+    fn stop(&mut self) -> bool {
+        self.keys.give_up();
+        false
+    }
+
+    /// Handlers are alive: what they work on, and what waits for them, stays here.
+    fn extend(&mut self) {
+        let Some(running) = self.leases.extend() else {
+            return;
+        };
+        self.subscription.extend(running.into_iter().chain(self.keys.places()));
+        self.subscription.extend_queued();
+    }
+
+    fn done(&mut self, done: Done, nacking: &mut FuturesUnordered<BoxFuture<'static, Done>>) {
+        if let Done::Handled { delivery, .. } = &done {
+            self.leases.end(delivery.place());
+        }
+        match done {
+            Done::Handled { delivery, problem: None } => {
+                self.keys.release(&delivery);
+                delivery.ack();
+            }
+            Done::Handled { delivery, problem: Some(problem) } => {
+                tracing::warn!(
+                    topic = delivery.topic(),
+                    id = delivery.id(),
+                    attempt = delivery.attempt(),
+                    problem = problem.as_str(),
+                    "the handler failed; the event comes again"
+                );
+                match self.keys.fail(&delivery) {
+                    None => delivery.nack_because(&problem),
+                    Some(key) => {
+                        let nacked = delivery.nack_boundary(&problem);
+                        nacking.push(Box::pin(async move {
+                            // Without an answer the lease is gone, and so is what came with it.
+                            let boundary = nacked.await.unwrap_or(0);
+                            Done::Nacked { key, boundary }
+                        }));
+                    }
+                }
+            }
+            Done::Nacked { key, boundary } => self.keys.nacked(&key, boundary),
+        }
+    }
+}
+
+async fn handle<F, E>(handler: &F, delivery: Delivery) -> Done
+where
+    F: AsyncFn(&Delivery) -> Result<(), E>,
+    E: Display,
+{
+    // The delivery is only read by the handler, and nacked after a panic.
+    let handled = AssertUnwindSafe(async { handler(&delivery).await }).catch_unwind().await;
+    let problem = match handled {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(panic) => Some(panic_text(&*panic)),
+    };
+    Done::Handled { delivery, problem }
+}
+
+/// What a handler that panicked said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("the handler panicked: {}", text.unwrap_or_default())
+}

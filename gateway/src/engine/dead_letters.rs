@@ -1,0 +1,227 @@
+//! Dead letters: kept for the topic, listed and removed there, given back to the
+//! group that gave them up.
+
+use meshwire_proto::{GroupName, TopicName, UnixMillis};
+
+use super::group::{Dying, key_of, letter};
+use super::topic::Topic;
+use super::{Engine, Now, TopicSettings};
+use crate::store::{Append, Block, Change, Durability, Entry, Grave, Op, Position, TopicId};
+
+/// Places of dead letters, in rising order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LettersPage {
+    /// With whether each was given back.
+    pub letters: Vec<(Position, bool)>,
+    /// There are more behind them.
+    pub more: bool,
+}
+
+/// Why a dead letter cannot be given back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LetterError {
+    /// There is none of this number.
+    #[error("there is no dead letter {0}")]
+    NotFound(Position),
+    /// Its group is gone.
+    #[error("group {0} does not exist any more; subscribe with it, or create it, and try again")]
+    NoGroup(GroupName),
+}
+
+impl Engine {
+    /// Where the dead letters of a topic are.
+    #[must_use]
+    pub const fn letters_of(&self, topic: TopicId) -> TopicId {
+        topic.dead_letters(self.settings.logged)
+    }
+
+    /// What groups gave up becomes dead letters, in one commit with what settles it.
+    pub(super) fn bury(&mut self, now: Now, of: TopicId, group: &GroupName, dying: Vec<Dying>) {
+        let id = self.letters_of(of);
+        self.open_letters(now, of);
+        let Some(topic) = self.topics.get_mut(&id) else {
+            return;
+        };
+        topic.stored = topic.stored.max(now.wall);
+        for Dying { framed, key } in dying {
+            let position = topic.next;
+            topic.next += 1;
+            let grave = Grave { group: group.clone(), key, redriven: false };
+            #[cfg(feature = "testing")]
+            if super::planted::is(super::planted::Defect::LetterForgotten) && position % 3 == 0 {
+                continue;
+            }
+            topic.graves.insert(position, grave.clone());
+            let index = vec![Entry { end: framed.len() as u32, key: 0 }];
+            let stored = topic.stored;
+            self.ops.push(Op::Append(Append {
+                topic: id,
+                first: position,
+                stored,
+                bytes: framed,
+                index,
+                producer: None,
+            }));
+            self.ops.push(Op::Graves { topic: id, changes: vec![(position, Change::Buried(grave))] });
+        }
+    }
+
+    /// The topic of dead letters, made with the first of them.
+    fn open_letters(&mut self, now: Now, of: TopicId) {
+        let id = self.letters_of(of);
+        let Some(source) = self.topics.get(&of).filter(|_| !self.topics.contains_key(&id)) else {
+            return;
+        };
+        // Of a memory topic they outlive the process, if anything does.
+        let durability = match source.settings.durability {
+            _ if id.is_memory() => Durability::Memory,
+            Durability::Memory => Durability::Written,
+            other => other,
+        };
+        let (name, retention_ms) = (source.settings.name.clone(), self.settings.dead_letter_retention_ms);
+        let settings = TopicSettings { name: name.clone(), durability, retention_ms };
+        self.topics.insert(id, Topic::new(id, settings, 1, now.wall));
+        self.ops.push(Op::Topic { topic: id, name, durability, retention_ms });
+    }
+
+    /// Adds a topic of dead letters from the log, and gives back what had been given back. Its groups come first.
+    pub fn restore_letters(
+        &mut self,
+        id: TopicId,
+        (name, durability): (TopicName, Durability),
+        (next, stored): (Position, UnixMillis),
+        graves: std::collections::BTreeMap<Position, Grave>,
+    ) {
+        let settings = TopicSettings { name, durability, retention_ms: self.settings.dead_letter_retention_ms };
+        let mut topic = Topic::new(id, settings, next, stored);
+        topic.graves = graves;
+        let held: Vec<(Position, Grave)> = topic.graves.iter().map(|(p, g)| (*p, g.clone())).collect();
+        self.topics.insert(id, topic);
+        for (position, grave) in held {
+            self.adopt(id, position, &grave);
+        }
+    }
+
+    /// A group, restored or made again, has what it gave up.
+    fn adopt(&mut self, letters: TopicId, position: Position, grave: &Grave) {
+        let number = letters.number();
+        let Some(group) = [TopicId(number), TopicId::memory(number)]
+            .into_iter()
+            .find(|id| self.topics.contains_key(id))
+            .and_then(|id| self.topics.get_mut(&id)?.groups.get_mut(&grave.group))
+        else {
+            return;
+        };
+        if grave.key != 0 {
+            group.hold(grave.key);
+        }
+        if grave.redriven {
+            group.give_back(position, grave.key);
+        }
+    }
+
+    /// A new group of a name that gave up events before has them.
+    pub(super) fn adopt_all(&mut self, of: TopicId, name: &GroupName) {
+        let id = self.letters_of(of);
+        let graves = self.topics.get(&id).map(|t| t.graves.iter().filter(|(_, grave)| grave.group == *name));
+        let graves: Vec<(Position, Grave)> = graves.into_iter().flatten().map(|(p, g)| (*p, g.clone())).collect();
+        for (position, grave) in graves {
+            self.adopt(id, position, &grave);
+        }
+    }
+
+    /// Dead letters of a topic behind `after`, of one group or of all.
+    #[must_use]
+    pub fn letters(&self, of: TopicId, group: Option<&GroupName>, after: Position, most: usize) -> LettersPage {
+        let Some(topic) = self.topics.get(&self.letters_of(of)) else {
+            return LettersPage::default();
+        };
+        let behind = topic.graves.range(after.saturating_add(1)..);
+        let mut found = behind.filter(|(_, grave)| group.is_none_or(|g| *g == grave.group));
+        let letters: Vec<_> = found.by_ref().take(most).map(|(position, grave)| (*position, grave.redriven)).collect();
+        LettersPage { more: found.next().is_some(), letters }
+    }
+
+    /// How many dead letters a group has.
+    #[must_use]
+    pub fn count_letters(&self, of: TopicId, group: &GroupName) -> u64 {
+        let topic = self.topics.get(&self.letters_of(of));
+        topic.map_or(0, |t| t.graves.values().filter(|g| g.group == *group).count() as u64)
+    }
+
+    /// Gives a dead letter back to its group; `block` holds it. Again is nothing.
+    ///
+    /// # Errors
+    /// [`LetterError`].
+    pub fn redrive(&mut self, of: TopicId, position: Position, block: &Block) -> Result<(), LetterError> {
+        let id = self.letters_of(of);
+        let grave = self.topics.get_mut(&id).and_then(|t| t.graves.get_mut(&position));
+        let grave = grave.ok_or(LetterError::NotFound(position))?;
+        if grave.redriven {
+            return Ok(());
+        }
+        let name = grave.group.clone();
+        let key = letter(block, position).map_or(0, |letter| key_of(&letter));
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::RedriveForgotten) {
+            return Ok(());
+        }
+        let group = self.topics.get_mut(&of).and_then(|t| t.groups.get_mut(&name));
+        group.ok_or(LetterError::NoGroup(name))?.give_back(position, key);
+        if let Some(grave) = self.topics.get_mut(&id).and_then(|t| t.graves.get_mut(&position)) {
+            grave.redriven = true;
+        }
+        self.ops.push(Op::Graves { topic: id, changes: vec![(position, Change::Redriven)] });
+        self.woken.insert(of);
+        Ok(())
+    }
+
+    /// Retention took the letters below `first`.
+    pub fn letters_expired(&mut self, of: TopicId, first: Position) {
+        let topic = self.topics.get(&self.letters_of(of));
+        let expired: Vec<Position> =
+            topic.map(|t| t.graves.range(..first).map(|(p, _)| *p)).into_iter().flatten().collect();
+        for position in expired {
+            self.purge(of, position);
+        }
+    }
+
+    /// Removes dead letters for good; `false` for those that are not there.
+    pub fn purge(&mut self, of: TopicId, position: Position) -> bool {
+        let id = self.letters_of(of);
+        let Some(grave) = self.topics.get(&id).and_then(|t| t.graves.get(&position)).cloned() else {
+            return false;
+        };
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::PurgeForgotten) {
+            return true;
+        }
+        if let Some(group) = self.topics.get_mut(&of).and_then(|t| t.groups.get_mut(&grave.group)) {
+            group.forget_dead(position);
+        }
+        self.end_graves(of, vec![position]);
+        self.woken.insert(of);
+        true
+    }
+
+    /// Dead letters are settled: they are no more, and keys that waited for them go on.
+    pub(super) fn end_graves(&mut self, of: TopicId, gone: Vec<Position>) {
+        let id = self.letters_of(of);
+        let mut changes = Vec::with_capacity(gone.len());
+        for position in gone {
+            let Some(grave) = self.topics.get_mut(&id).and_then(|t| t.graves.remove(&position)) else {
+                continue;
+            };
+            changes.push((position, Change::Gone));
+            if grave.key != 0
+                && let Some(group) = self.topics.get_mut(&of).and_then(|t| t.groups.get_mut(&grave.group))
+            {
+                group.release(grave.key);
+            }
+        }
+        if !changes.is_empty() {
+            self.ops.push(Op::Graves { topic: id, changes });
+            self.woken.insert(of);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Events that are given up: each becomes one dead letter, in the commit that
+//! settles it. And dead letters that are given back.
+
+use bytes::Bytes;
+use meshwire_proto::wire::admin::{self, DeathReason};
+use meshwire_proto::{EventLimits, EventRun, EventView};
+use prost::Message as _;
+
+use super::Group;
+use super::dispatch::{Found, Pass};
+use super::window::State;
+use crate::store::{Block, DEAD, Entry, Outcome, Position, key_hash};
+
+/// A dead letter on its way into the store.
+pub(in crate::engine) struct Dying {
+    /// The letter, framed as an event is.
+    pub(in crate::engine) framed: Bytes,
+    /// Hash of its key if the key is to wait for it, else 0.
+    pub(in crate::engine) key: u64,
+}
+
+/// The letter in a block of dead letters.
+pub(crate) fn letter(block: &Block, position: Position) -> Option<admin::DeadLetter> {
+    let run = block.run(position, 1)?;
+    admin::DeadLetter::decode(run.iter().next()?).ok()
+}
+
+/// Its event as a block of its own, at the place that it has in its topic.
+fn event_of(block: &Block, position: Position) -> Option<Block> {
+    let letter = letter(block, position)?;
+    let framed: EventRun = std::iter::once(letter.event).collect();
+    let bytes = framed.as_bytes().clone();
+    let index = [Entry { end: bytes.len() as u32, key: 0 }];
+    let stored = meshwire_proto::UnixMillis(letter.stored_unix_ms);
+    Some(Block { first: letter.position, stored, bytes, index: index.into() })
+}
+
+/// The hash of the key of the event in a letter.
+pub(in crate::engine) fn key_of(letter: &admin::DeadLetter) -> u64 {
+    let limits = EventLimits { max_event_bytes: u32::MAX, max_attribute_bytes: u32::MAX };
+    EventView::parse(&letter.event, limits).ok().and_then(|view| view.key().map(key_hash)).unwrap_or(0)
+}
+
+impl Pass<'_> {
+    /// A block that holds the event of a position, and where it stands in it.
+    pub(super) fn event(&mut self, position: Position) -> (Found, Position) {
+        if position & DEAD == 0 {
+            return (self.block(position), position);
+        }
+        let place = position & !DEAD;
+        match self.letters(place) {
+            Found::Block(block) => match event_of(&block, place) {
+                Some(event) => {
+                    let at = event.first;
+                    (Found::Block(event), at)
+                }
+                // It cannot be read: nobody will ever get it.
+                None => (Found::Gone(place + 1), place),
+            },
+            other => (other, place),
+        }
+    }
+}
+
+impl Group {
+    /// A position is to become a dead letter.
+    pub(super) fn give_up(&mut self, position: Position) {
+        self.waiting.remove(&position);
+        self.dying.insert(position);
+        self.set_free(position);
+        if self.settings.hold_key
+            && let Some(key) = self.window.slot(position).map(|s| s.key).filter(|k| *k != 0)
+        {
+            self.hold(key);
+        }
+    }
+
+    /// A key waits for a dead letter.
+    pub(in crate::engine) fn hold(&mut self, key: u64) {
+        *self.held.entry(key).or_default() += 1;
+    }
+
+    /// A dead letter that a key waited for is settled.
+    pub(in crate::engine) fn release(&mut self, key: u64) {
+        if let Some(count) = self.held.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.held.remove(&key);
+            }
+        }
+    }
+
+    pub(super) fn is_held(&self, key: u64) -> bool {
+        !self.held.is_empty() && self.held.contains_key(&key)
+    }
+
+    /// Gives a dead letter back to the group.
+    pub(in crate::engine) fn give_back(&mut self, place: Position, key: u64) {
+        let position = place | DEAD;
+        self.window.push_dead(position, key);
+        self.waiting.insert(position);
+        if let Some(due) = self.window.restored_due(position) {
+            self.schedule(due, position);
+        }
+    }
+
+    /// Takes a dead letter away that was given back, as it is removed.
+    pub(in crate::engine) fn forget_dead(&mut self, place: Position) {
+        let position = place | DEAD;
+        let Some(slot) = self.window.slot(position).copied() else {
+            return;
+        };
+        if let State::Leased(member, number) = slot.state
+            && let Some(subscriber) = self.members.get_mut(&member)
+        {
+            subscriber.deliveries.take_back(number);
+            self.keys.remove(slot.key, position);
+        }
+        self.end_for_good(position);
+        self.waiting.remove(&position);
+        self.dying.remove(&position);
+        self.set_free(position);
+        self.window.drop_dead(position);
+    }
+
+    /// Dead letters that are settled: to be forgotten by the topic.
+    pub(in crate::engine) fn take_gone(&mut self) -> Vec<Position> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Makes letters of what was given up, as far as the bytes are there and the store has room.
+    pub(super) fn bury(&mut self, pass: &mut Pass<'_>) {
+        let dying: Vec<Position> = self.dying.iter().copied().collect();
+        for position in dying {
+            let (found, at) = pass.event(position);
+            match found {
+                Found::Block(block) => {
+                    let Some(letter) = self.letter(position, &block, at, pass) else {
+                        continue;
+                    };
+                    if !pass.has_room(letter.framed.len()) {
+                        self.bury_at = Some(pass.now.mono + super::retry::NO_ROOM);
+                        return;
+                    }
+                    pass.dying.push(letter);
+                    self.finish(position);
+                }
+                Found::Gone(_) => {
+                    if let Some(key) = self.window.key(position).filter(|k| *k != 0 && self.settings.hold_key) {
+                        self.release(key);
+                    }
+                    self.finish(position);
+                }
+                Found::Later => {}
+            }
+        }
+    }
+
+    fn letter(&self, position: Position, block: &Block, at: Position, pass: &Pass<'_>) -> Option<Dying> {
+        let framed = block.run(at, 1)?;
+        let event = framed.iter().next()?;
+        let trouble = self.window.trouble(position)?;
+        let failure = trouble.failure;
+        let reason = if failure.rejected {
+            DeathReason::Rejected
+        } else if self.is_exhausted(position) {
+            DeathReason::Failures
+        } else {
+            DeathReason::Age
+        };
+        let letter = admin::DeadLetter {
+            number: 0,
+            group: pass.name.to_string(),
+            position: at,
+            reason: reason.into(),
+            failures: failure.count,
+            attempts: self.window.attempts(position),
+            error: trouble.text.clone(),
+            first_failure_unix_ms: failure.first.0,
+            last_failure_unix_ms: failure.last.0,
+            stored_unix_ms: block.stored.0,
+            redriven: false,
+            event,
+        };
+        let run: EventRun = std::iter::once(Bytes::from(letter.encode_to_vec())).collect();
+        let key = self.window.key(position).filter(|_| self.settings.hold_key).unwrap_or(0);
+        Some(Dying { framed: run.as_bytes().clone(), key })
+    }
+
+    /// A position is done: acked, a dead letter, or gone.
+    pub(super) fn finish(&mut self, position: Position) {
+        let Some(slot) = self.window.slot(position) else {
+            return;
+        };
+        slot.state = State::Settled;
+        let key = slot.key;
+        if key != 0 {
+            self.keys.remove(key, position);
+        }
+        self.dying.remove(&position);
+        self.set_free(position);
+        if position & DEAD == 0 {
+            self.log(position, 1, Outcome::Acked);
+            self.window.advance();
+        } else {
+            self.window.drop_dead(position);
+            self.gone.push(position & !DEAD);
+        }
+    }
+
+    /// A position that was delivered alone is no longer.
+    pub(super) fn set_free(&mut self, position: Position) {
+        if self.isolated.is_some_and(|(_, alone)| alone == position) {
+            self.isolated = None;
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Which member an event goes to.
+//!
+//! An event with a key goes to the member that has the key in flight; if that one
+//! has no room, the key waits and others go on. A key that is not in flight goes
+//! to the member with the fewest keys; and a member with many more keys than
+//! another, as when that one has just joined, gives some up: such a key waits
+//! until what is in flight of it is settled.
+
+use std::time::Duration;
+
+use meshwire_proto::Moment;
+
+use super::Group;
+use super::dispatch::Pass;
+use crate::engine::SubscriptionKey;
+use crate::engine::keys::Bound;
+use crate::engine::subscriber::Subscriber;
+use crate::store::{DEAD, Position};
+
+/// Events in a row to one member before the least loaded is chosen anew: long
+/// runs are cheap, short ones are fair. A guess.
+const TURN: u32 = 16;
+
+/// How much of its rate a group may have at once after a pause.
+const BURST: Duration = Duration::from_millis(100);
+
+/// Who got the last event.
+#[derive(Clone, Copy)]
+pub(super) struct Turn {
+    pub(super) member: SubscriptionKey,
+    /// How many in a row.
+    count: u32,
+    /// Keys up to which it gets those that nobody has.
+    keys: usize,
+}
+
+/// Deliveries a second, evenly: each takes its share of time, and time is never more than [`BURST`] behind.
+#[derive(Default)]
+pub(super) struct Rate {
+    /// When everything delivered so far has had its share, in nanoseconds.
+    spent: u64,
+    /// Deliveries wait until then.
+    waits: Option<Moment>,
+}
+
+impl Rate {
+    pub(super) const fn waits_until(&self) -> Option<Moment> {
+        self.waits
+    }
+
+    /// Whether a wait is over.
+    pub(super) fn wakes(&mut self, now: Moment) -> bool {
+        self.waits.take_if(|until| *until <= now).is_some()
+    }
+
+    /// Whether one more may be delivered now.
+    fn allows(&mut self, now: Moment, per_second: u32) -> bool {
+        self.waits = None;
+        if per_second == 0 {
+            return true;
+        }
+        let nanos = now.0.saturating_mul(1000);
+        if self.spent <= nanos {
+            return true;
+        }
+        self.waits = Some(Moment(self.spent.div_ceil(1000)));
+        false
+    }
+
+    fn take(&mut self, now: Moment, per_second: u32) {
+        if per_second > 0 {
+            let nanos = now.0.saturating_mul(1000);
+            let behind = nanos.saturating_sub(u64::try_from(BURST.as_nanos()).unwrap_or(u64::MAX));
+            self.spent = self.spent.max(behind) + 1_000_000_000 / u64::from(per_second);
+        }
+    }
+}
+
+impl Group {
+    /// Whether the group may have one more delivery, whoever gets it.
+    pub(super) fn may_deliver(&mut self, now: Moment) -> bool {
+        let most = self.settings.max_in_flight;
+        (most == 0 || self.in_flight() < most.into()) && self.rate.allows(now, self.settings.max_rate)
+    }
+
+    /// One more event went to a member.
+    pub(super) fn delivered_to(&mut self, member: SubscriptionKey, now: Moment) {
+        self.rate.take(now, self.settings.max_rate);
+        if let Some(turn) = self.turn.as_mut().filter(|t| t.member == member) {
+            turn.count += 1;
+        }
+    }
+
+    /// The member for an event of this key; a key that must wait is noted.
+    pub(super) fn choose(&mut self, key: u64, position: Position, pass: &mut Pass<'_>) -> Option<SubscriptionKey> {
+        if self.is_poison(position) {
+            return self.choose_alone(key, position, pass);
+        }
+        if key == 0 {
+            return self.free_member();
+        }
+        #[cfg(feature = "testing")]
+        if crate::engine::planted::is(crate::engine::planted::Defect::KeyIgnored) {
+            return self.free_member();
+        }
+        let found = if self.must_wait(key, position, pass) { None } else { self.member_of(key) };
+        if found.is_none() {
+            pass.block_key(key);
+        }
+        found
+    }
+
+    /// Whether an earlier event of its key must go first. A dead letter that its key waits for goes before it.
+    fn must_wait(&self, key: u64, position: Position, pass: &Pass<'_>) -> bool {
+        let held = self.is_held(key);
+        let first = held && position & DEAD != 0;
+        ((pass.blocks(key) || held) && !first)
+            || self.scheduled.holds(key, position)
+            || (self.settings.strict_order && !matches!(self.keys.bound(key), Bound::Nowhere))
+    }
+
+    fn member_of(&mut self, key: u64) -> Option<SubscriptionKey> {
+        let bound = match self.keys.bound(key) {
+            Bound::Look(_) => {
+                let least = self.free().map(|m| self.keys.of(m.key)).min();
+                self.keys.look(key, least.unwrap_or(usize::MAX));
+                self.keys.bound(key)
+            }
+            bound => bound,
+        };
+        match bound {
+            Bound::Nowhere => self.member_for_key(),
+            Bound::To(bound) | Bound::Look(bound) => Some(bound).filter(|m| self.is_free(*m)),
+            Bound::Leaving => None,
+        }
+    }
+
+    /// A member that has nothing else. While all have something, one gets no more.
+    fn choose_alone(&mut self, key: u64, position: Position, pass: &mut Pass<'_>) -> Option<SubscriptionKey> {
+        if self.isolated.is_none_or(|(_, alone)| alone == position) && !self.must_wait(key, position, pass) {
+            let bound = match self.keys.bound(key) {
+                Bound::Nowhere => None,
+                Bound::To(member) | Bound::Look(member) => Some(member),
+                Bound::Leaving => return None,
+            };
+            let apart = self.isolated.map(|(member, _)| member).filter(|m| bound.is_none_or(|b| b == *m));
+            let least = || self.free().min_by_key(|m| m.deliveries.held()).map(|m| m.key);
+            let member = bound.or(apart).or_else(least);
+            self.isolated = member.map(|member| (member, position));
+            let found =
+                member.filter(|m| self.members.get(m).is_some_and(|m| m.is_available() && m.deliveries.held() == 0));
+            if found.is_some() {
+                return found;
+            }
+        }
+        if key != 0 {
+            pass.block_key(key);
+        }
+        None
+    }
+
+    pub(super) fn is_free(&self, member: SubscriptionKey) -> bool {
+        !self.is_set_apart(member) && self.members.get(&member).is_some_and(Subscriber::is_available)
+    }
+
+    fn free(&self) -> impl Iterator<Item = &Subscriber> {
+        self.members.values().filter(|m| m.is_available() && !self.is_set_apart(m.key))
+    }
+
+    /// The member that had the last event, if it may have more in a row.
+    fn in_turn(&self) -> Option<Turn> {
+        self.turn.filter(|t| t.count < TURN && self.is_free(t.member))
+    }
+
+    /// The member whose turn it is: the last one for a while, then the least loaded.
+    pub(super) fn free_member(&mut self) -> Option<SubscriptionKey> {
+        if let Some(turn) = self.in_turn() {
+            return Some(turn.member);
+        }
+        let chosen = self.free().min_by_key(|m| m.deliveries.held()).map(|m| m.key)?;
+        self.turn = Some(Turn { member: chosen, count: 0, keys: 0 });
+        Some(chosen)
+    }
+
+    /// The member for a key that nobody has: the last one for a while, then the one
+    /// with the fewest keys.
+    fn member_for_key(&mut self) -> Option<SubscriptionKey> {
+        if let Some(turn) = self.in_turn().filter(|t| self.keys.of(t.member) < t.keys) {
+            return Some(turn.member);
+        }
+        let chosen = self.free().min_by_key(|m| (self.keys.of(m.key), m.deliveries.held())).map(|m| m.key)?;
+        self.turn = Some(Turn { member: chosen, count: 0, keys: self.keys.of(chosen) + self.keys.slack() });
+        Some(chosen)
+    }
+}

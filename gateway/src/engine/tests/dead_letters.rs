@@ -1,0 +1,234 @@
+//! Events that are given up: once each, whole, and the way back.
+
+use meshwire_proto::wire::admin::DeathReason;
+
+use super::super::group::letter;
+use super::*;
+use crate::store::{Block, Grave};
+
+const LETTERS: TopicId = TOPIC.dead_letters(true);
+
+fn reject(reason: &str) -> SettleAs<'_> {
+    SettleAs { kind: SettleKind::Reject, delay: None, reason }
+}
+
+fn letters(rig: &Rig) -> Vec<Position> {
+    rig.engine.letters(TOPIC, None, 0, 100).letters.iter().map(|(position, _)| *position).collect()
+}
+
+fn block_of(rig: &Rig, place: Position) -> Block {
+    let mut of_letters = rig.blocks.blocks.iter().filter(|(topic, _)| *topic == LETTERS);
+    of_letters.find(|(_, b)| (b.first..b.next()).contains(&place)).unwrap().1.clone()
+}
+
+#[test]
+fn after_its_last_failure_an_event_is_one_dead_letter_in_the_commit_that_settles_it() {
+    let mut rig = Rig::new();
+    rig.settings.max_failures = Some(3);
+    rig.now.wall = UnixMillis(50);
+    rig.join(1, MANY);
+    rig.publish(2, None);
+    for failure in 1..=3 {
+        rig.now.wall = UnixMillis(100 * failure);
+        let (number, ..) = *rig.take(1).iter().find(|g| g.1 == 1).unwrap();
+        let how = SettleAs { reason: "no such customer", delay: Some(Duration::ZERO), ..Nack.into() };
+        rig.settle_as(1, number, 1, how);
+    }
+    assert_eq!(rig.take(1), [], "it does not come again");
+    let grave = Grave { group: GroupName::parse("g").unwrap(), key: 0, redriven: false };
+    assert_eq!(rig.graves, [(1, Change::Buried(grave))]);
+    assert_eq!(rig.settled.last(), Some(&(1, 1, Outcome::Acked)));
+    let letter = letter(&block_of(&rig, 1), 1).unwrap();
+    assert_eq!((letter.group.as_str(), letter.position, letter.reason()), ("g", 1, DeathReason::Failures));
+    assert_eq!((letter.failures, letter.attempts, letter.error.as_str()), (3, 3, "no such customer"));
+    assert_eq!((letter.first_failure_unix_ms, letter.last_failure_unix_ms, letter.stored_unix_ms), (100, 300, 50));
+    let (_, source) = rig.blocks.blocks.first().unwrap();
+    assert_eq!(letter.event, source.run(1, 1).unwrap().iter().next().unwrap(), "the bytes that were published");
+    rig.advance(WAIT * 3);
+    assert_eq!(letters(&rig), [1], "and only one");
+}
+
+#[test]
+fn a_rejected_event_is_a_dead_letter_at_once_with_the_reason() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(2, None);
+    rig.take(1);
+    assert_eq!(rig.settle_as(1, 2, 1, reject("broken")), [true]);
+    assert_eq!(rig.settle_as(1, 2, 1, reject("broken")), [true], "the same again");
+    assert_eq!(rig.settle(1, 2, 1, Ack), [false], "the first settle wins");
+    let letter = letter(&block_of(&rig, 1), 1).unwrap();
+    assert_eq!((letter.position, letter.reason(), letter.error.as_str()), (2, DeathReason::Rejected, "broken"));
+}
+
+#[test]
+fn a_long_reason_is_cut_between_letters() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(1, None);
+    rig.take(1);
+    rig.settle_as(1, 1, 1, reject(&"€".repeat(1000)));
+    let letter = letter(&block_of(&rig, 1), 1).unwrap();
+    assert_eq!(letter.error, "€".repeat(341));
+}
+
+#[test]
+fn after_a_dead_letter_its_key_goes_on_or_waits_for_it() {
+    for hold in [false, true] {
+        let mut rig = Rig::new();
+        let after = if hold { admin::AfterDeadLetter::Hold } else { admin::AfterDeadLetter::Continue };
+        rig.settings.after_dead_letter = Some(after.into());
+        rig.join(1, MANY);
+        rig.publish(3, Some("k"));
+        rig.publish(1, None);
+        rig.take(1);
+        rig.settle_as(1, 1, 1, reject("no"));
+        rig.publish(1, Some("k"));
+        let next: Vec<_> = rig.take(1).iter().map(|g| g.1).collect();
+        if !hold {
+            assert_eq!(next, [2, 3, 5]);
+            continue;
+        }
+        assert!(next.is_empty(), "the key is held");
+        rig.engine.redrive(TOPIC, 1, &block_of(&rig, 1)).unwrap();
+        rig.commit();
+        let [(number, 1, 1)] = rig.take(1)[..] else { panic!("the dead letter, at its old place, as attempt 1") };
+        assert_eq!(rig.settle(1, number, 1, Ack), [true]);
+        assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [2, 3, 5], "it is done: the key goes on");
+        assert!(letters(&rig).is_empty());
+    }
+}
+
+#[test]
+fn a_redriven_letter_comes_to_its_group_and_is_gone_once_it_is_acked() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(3, None);
+    rig.take(1);
+    rig.settle_as(1, 2, 1, reject("no"));
+    rig.graves.clear();
+    rig.engine.redrive(TOPIC, 1, &block_of(&rig, 1)).unwrap();
+    rig.engine.redrive(TOPIC, 1, &block_of(&rig, 1)).unwrap();
+    rig.commit();
+    assert_eq!(rig.take(1), [(4, 2, 1)], "once, however often it is asked for");
+    assert_eq!(rig.graves, [(1, Change::Redriven)]);
+    assert_eq!(letters(&rig), [1], "it is there until it is acked");
+    rig.settle(1, 4, 1, Ack);
+    assert_eq!((rig.graves.last(), letters(&rig)), (Some(&(1, Change::Gone)), vec![]));
+    assert_eq!(rig.engine.redrive(TOPIC, 1, &block_of(&rig, 1)), Err(LetterError::NotFound(1)));
+}
+
+#[test]
+fn a_redriven_letter_that_fails_again_is_a_new_dead_letter_in_place_of_the_old_one() {
+    let mut rig = Rig::new();
+    rig.settings.max_failures = Some(2);
+    rig.join(1, MANY);
+    rig.publish(1, None);
+    rig.take(1);
+    rig.settle_as(1, 1, 1, reject("first"));
+    rig.engine.redrive(TOPIC, 1, &block_of(&rig, 1)).unwrap();
+    rig.commit();
+    for attempt in 1..=2 {
+        let [(number, 1, seen)] = rig.take(1)[..] else { panic!("one delivery") };
+        assert_eq!(seen, attempt, "failures count from 0 again");
+        rig.settle(1, number, 1, Nack);
+    }
+    assert_eq!(letters(&rig), [2]);
+    let letter = letter(&block_of(&rig, 2), 2).unwrap();
+    assert_eq!((letter.position, letter.failures, letter.reason()), (1, 2, DeathReason::Failures));
+    assert_eq!(rig.graves.last(), Some(&(1, Change::Gone)));
+}
+
+#[test]
+fn a_purged_letter_is_gone_also_for_who_has_it() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(1, None);
+    rig.take(1);
+    rig.settle_as(1, 1, 1, reject("no"));
+    rig.engine.redrive(TOPIC, 1, &block_of(&rig, 1)).unwrap();
+    rig.commit();
+    let [(number, ..)] = rig.take(1)[..] else { panic!("one delivery") };
+    assert!(rig.engine.purge(TOPIC, 1));
+    assert!(!rig.engine.purge(TOPIC, 1));
+    rig.commit();
+    assert_eq!(rig.settle(1, number, 1, Ack), [false]);
+    assert!(letters(&rig).is_empty());
+    rig.advance(WAIT * 2);
+    assert_eq!(rig.take(1), []);
+}
+
+#[test]
+fn without_room_a_dead_letter_waits_and_nothing_is_lost() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(2, None);
+    rig.take(1);
+    rig.blocks.full = 3;
+    rig.settle_as(1, 1, 1, reject("no"));
+    assert!(letters(&rig).is_empty());
+    assert!(!rig.settled.contains(&(1, 1, Outcome::Acked)));
+    for _ in 0..3 {
+        rig.advance(Duration::from_secs(1));
+    }
+    assert_eq!(letters(&rig), [1]);
+    assert_eq!(rig.take(1), []);
+}
+
+#[test]
+fn an_event_that_failed_and_is_too_old_is_given_up() {
+    let mut rig = Rig::new();
+    rig.settings.max_age_ms = Some(60_000);
+    rig.join(1, MANY);
+    rig.publish(2, None);
+    rig.take(1);
+    rig.now.wall = UnixMillis(59_000);
+    rig.settle(1, 1, 1, Nack);
+    assert_eq!(rig.take(1), [(3, 1, 2)], "not yet");
+    rig.now.wall = UnixMillis(60_000);
+    rig.settle(1, 3, 1, Nack);
+    assert_eq!(rig.take(1), []);
+    assert_eq!(letter(&block_of(&rig, 1), 1).unwrap().reason(), DeathReason::Age);
+    assert_eq!(rig.settle(1, 2, 1, Ack), [true], "what did not fail is delivered however old it is");
+}
+
+#[test]
+fn dead_letters_are_there_after_a_restart_and_what_was_given_back_comes() {
+    let mut rig = Rig::new();
+    rig.publish(2, None);
+    let name = || GroupName::parse("g").unwrap();
+    let state = GroupState { floor: 3, ..GroupState::default() };
+    rig.engine.restore_group(TOPIC, name(), (GroupId(1), GroupSettings::default()), rig.now, state);
+    let mut before = Rig::new();
+    before.join(1, MANY);
+    before.publish(2, None);
+    before.take(1);
+    before.settle_as(1, 1, 2, reject("no"));
+    rig.blocks.blocks.extend(before.blocks.blocks.into_iter().filter(|(topic, _)| *topic == LETTERS));
+    let grave = |redriven| Grave { group: name(), key: 0, redriven };
+    let graves = BTreeMap::from([(1, grave(false)), (2, grave(true))]);
+    let of = (TopicName::parse("t").unwrap(), Durability::Synced);
+    rig.engine.restore_letters(LETTERS, of, (3, UnixMillis(0)), graves);
+    rig.join(1, MANY);
+    assert_eq!(rig.take(1), [(1, 2, 1)]);
+    assert_eq!(letters(&rig), [1, 2]);
+    assert_eq!(rig.engine.count_letters(TOPIC, &name()), 2);
+}
+
+#[test]
+fn a_redriven_letter_and_later_events_of_its_key_leave_the_key_free_when_they_are_done() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(1, Some("k"));
+    rig.take(1);
+    rig.settle_as(1, 1, 1, reject("no"));
+    rig.engine.redrive(TOPIC, 1, &block_of(&rig, 1)).unwrap();
+    rig.commit();
+    rig.publish(2, Some("k"));
+    assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(rig.settle(1, 2, 3, Ack), [true; 3]);
+    rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Clean);
+    rig.join(2, MANY);
+    rig.publish(1, Some("k"));
+    assert_eq!(rig.take(2).iter().map(|g| g.1).collect::<Vec<_>>(), [4]);
+}

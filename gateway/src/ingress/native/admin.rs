@@ -1,0 +1,94 @@
+//! Admin frames: one command in, one answer out, now or when the disk has given what it needs.
+
+use std::task::Waker;
+
+use meshwire_proto::ErrorKind;
+use meshwire_proto::frame::ServerFrame;
+use meshwire_proto::wire::admin::Command;
+use meshwire_proto::wire::session as wire;
+use prost::Message as _;
+
+use super::protocol::Protocol;
+use super::session::Session;
+use super::sessions::lock;
+use crate::mesh::{Answered, Mesh, Refusal};
+
+/// Most commands of a connection that wait for the disk.
+const MOST_LATER: usize = 16;
+
+/// Commands that wait for blocks from the disk.
+#[derive(Default)]
+pub(super) struct Later {
+    commands: Vec<(u64, Command)>,
+    /// Fetches that had ended when they were tried last.
+    seen: u64,
+}
+
+impl Later {
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// `false`: something may be ready already.
+    pub(super) fn wake_when_ready(&self, mesh: &Mesh, waker: &Waker) -> bool {
+        self.is_empty() || mesh.wake_when_fetched(self.seen, waker)
+    }
+}
+
+impl Protocol {
+    pub(super) fn admin(&mut self, session: &Session, admin: wire::Admin) {
+        match meshwire_proto::wire::admin::Command::decode(admin.command) {
+            Ok(command) => self.carry_out(session, admin.number, command),
+            Err(e) => {
+                let refusal = Refusal::new(ErrorKind::Invalid, format!("the command is malformed: {e}"));
+                self.answer_admin(admin.number, Err(refusal));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, session: &Session, number: u64, command: Command) {
+        let seen = self.native.mesh.fetches();
+        match self.native.mesh.admin(&session.caller, &command) {
+            Some(answered) => self.answer_admin(number, answered),
+            None if self.later.commands.len() < MOST_LATER => {
+                self.later.commands.push((number, command));
+                self.later.seen = seen;
+            }
+            None => {
+                let text = format!("{MOST_LATER} commands of this connection wait for the disk; ask again");
+                self.answer_admin(number, Err(Refusal::new(ErrorKind::Busy, text)));
+            }
+        }
+    }
+
+    /// Commands that waited for blocks are tried again.
+    pub(super) fn try_again(&mut self) {
+        if self.later.is_empty() || self.native.mesh.fetches() == self.later.seen {
+            return;
+        }
+        let commands = std::mem::take(&mut self.later.commands);
+        let Some(session) = self.session() else {
+            return;
+        };
+        let session = lock(&session);
+        for (number, command) in commands {
+            self.carry_out(&session, number, command);
+        }
+    }
+
+    fn answer_admin(&mut self, number: u64, answered: Answered) {
+        match answered {
+            Ok((answer, ticket)) => {
+                let answer = answer.encode_to_vec().into();
+                let frame = wire::AdminAnswer { number, answer, ..wire::AdminAnswer::default() };
+                self.pending.frame(ticket, ServerFrame::Admin(frame));
+            }
+            Err(refusal) => self.send(ServerFrame::Admin(wire::AdminAnswer {
+                number,
+                code: refusal.kind.number(),
+                message: refusal.message,
+                ..wire::AdminAnswer::default()
+            })),
+        }
+    }
+}

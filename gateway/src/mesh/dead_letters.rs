@@ -1,0 +1,176 @@
+//! Dead letters through the waist: list, give back, remove.
+
+use meshwire_proto::wire::admin::{self, answer};
+use meshwire_proto::{ErrorKind, GroupName, TopicName};
+
+use super::admin::Answered;
+use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
+use crate::engine::{self, LetterError};
+use crate::store::{Block, Lookup, Position, Ticket};
+
+/// A page of a list ends with the letter that makes it so large.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// Which dead letters a command is about.
+pub(super) struct Asked<'a> {
+    pub(super) topic: &'a str,
+    pub(super) group: &'a str,
+    pub(super) after: Position,
+    pub(super) limit: u32,
+    pub(super) numbers: &'a [Position],
+}
+
+/// The same, resolved.
+struct Page {
+    topic: TopicRef,
+    name: TopicName,
+    /// Number, and whether it was given back.
+    letters: Vec<(Position, bool)>,
+    more: bool,
+}
+
+impl Page {
+    /// `after` of the next page when this one ended behind `last`.
+    fn next(&self, last: Position) -> Position {
+        let ended_early = self.letters.last().is_some_and(|(position, _)| *position > last);
+        if ended_early || self.more { last } else { 0 }
+    }
+}
+
+fn invalid(problem: impl Into<String>) -> Refusal {
+    Refusal::new(ErrorKind::Invalid, problem)
+}
+
+impl Mesh {
+    fn page(&self, caller: &Caller, action: Action, asked: &Asked<'_>) -> Result<Page, Refusal> {
+        let group = match asked.group {
+            "" => None,
+            group => Some(GroupName::parse(group).map_err(|e| invalid(e.to_string()))?),
+        };
+        let limit = match asked.limit {
+            0 => 100,
+            limit @ 1..=1000 => limit as usize,
+            other => return Err(invalid(format!("limit is {other}; from 1 to 1000 is accepted"))),
+        };
+        if asked.numbers.len() > 1000 {
+            return Err(invalid(format!("{} numbers; up to 1000 are accepted", asked.numbers.len())));
+        }
+        let (topic, name) = self.known_topic(caller, action, asked.topic)?;
+        let shard = shard::lock(self.shard(topic)?);
+        let engine::LettersPage { letters, more } = if asked.numbers.is_empty() {
+            shard.engine.letters(topic.id, group.as_ref(), asked.after, limit)
+        } else {
+            let mut numbers: Vec<Position> = asked.numbers.to_vec();
+            numbers.sort_unstable();
+            numbers.dedup();
+            let one = |number: Position| {
+                let found = shard.engine.letters(topic.id, group.as_ref(), number.saturating_sub(1), 1).letters;
+                found.first().copied().filter(|(position, _)| *position == number)
+            };
+            engine::LettersPage { letters: numbers.into_iter().filter_map(one).collect(), more: false }
+        };
+        drop(shard);
+        Ok(Page { topic, name, letters, more })
+    }
+
+    /// The block of a letter; `None` while it is fetched. One that retention took is forgotten.
+    fn letter_block(&self, topic: TopicRef, number: Position) -> Result<Option<Block>, Refusal> {
+        let mutex = self.shard(topic)?;
+        let letters = shard::lock(mutex).engine.letters_of(topic.id);
+        if let Some(block) = self.inner.fetched.block(letters, number) {
+            return Ok(Some(block));
+        }
+        match self.inner.stores.of(letters).read(letters, number) {
+            Lookup::Ready(block) if (block.first..block.next()).contains(&number) => Ok(Some(block)),
+            Lookup::Pending => Ok(None),
+            Lookup::Gone(first) => {
+                self.inner.with(mutex, |engine, _| engine.letters_expired(topic.id, first));
+                Err(LetterError::NotFound(number)).map_err(|e| Refusal::new(ErrorKind::NotFound, e.to_string()))
+            }
+            _ => Err(Refusal::new(ErrorKind::NotFound, LetterError::NotFound(number).to_string())),
+        }
+    }
+
+    pub(super) fn list_letters(&self, caller: &Caller, asked: &Asked<'_>, events: bool) -> Option<Answered> {
+        let page = match self.page(caller, Action::ReadDeadLetters, asked) {
+            Ok(page) => page,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        let (mut letters, mut bytes, mut last) = (Vec::new(), 0, 0);
+        for (number, redriven) in &page.letters {
+            match self.letter_block(page.topic, *number) {
+                Ok(Some(block)) => {
+                    let Some(mut letter) = engine::letter(&block, *number) else { continue };
+                    (letter.number, letter.redriven) = (*number, *redriven);
+                    if !events {
+                        letter.event = bytes::Bytes::new();
+                    }
+                    bytes += letter.event.len() + letter.error.len() + 64;
+                    letters.push(letter);
+                }
+                // What is there is a page of its own.
+                Ok(None) if !letters.is_empty() => break,
+                Ok(None) => return None,
+                Err(_) => {}
+            }
+            last = *number;
+            if bytes >= PAGE_BYTES {
+                break;
+            }
+        }
+        let list = admin::DeadLetterList { letters, next: page.next(last) };
+        Some(Ok((admin::Answer { answer: Some(answer::Answer::DeadLetters(list)) }, Ticket::KEPT)))
+    }
+
+    pub(super) fn redrive_letters(&self, caller: &Caller, asked: &Asked<'_>) -> Option<Answered> {
+        let page = match self.page(caller, Action::RedriveDeadLetters, asked) {
+            Ok(page) => page,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        let (mut count, mut last, mut ticket) = (0, 0, Ticket::KEPT);
+        for (number, _) in &page.letters {
+            match self.letter_block(page.topic, *number) {
+                Ok(Some(block)) => match self.redrive(page.topic, *number, &block) {
+                    Ok(kept) => (count, ticket) = (count + 1, ticket.later(kept)),
+                    Err(LetterError::NotFound(_)) => {}
+                    Err(error) if count == 0 => {
+                        let text = format!("topic {}: {error}", page.name);
+                        return Some(Err(Refusal::new(ErrorKind::NotFound, text)));
+                    }
+                    Err(_) => break,
+                },
+                Ok(None) if last > 0 => break,
+                Ok(None) => return None,
+                Err(_) => {}
+            }
+            last = *number;
+        }
+        Some(Ok((changed(count, page.next(last)), ticket)))
+    }
+
+    fn redrive(&self, topic: TopicRef, number: Position, block: &Block) -> Result<Ticket, LetterError> {
+        let Ok(mutex) = self.shard(topic) else {
+            return Err(LetterError::NotFound(number));
+        };
+        self.inner.with(mutex, |engine, _| engine.redrive(topic.id, number, block))?;
+        let shard = shard::lock(mutex);
+        Ok(shard.engine.ticket(shard.engine.letters_of(topic.id)))
+    }
+
+    pub(super) fn purge_letters(&self, caller: &Caller, asked: &Asked<'_>) -> Answered {
+        let page = self.page(caller, Action::PurgeDeadLetters, asked)?;
+        let mutex = self.shard(page.topic)?;
+        let of = page.topic.id;
+        let purge =
+            |engine: &mut engine::Engine| page.letters.iter().filter(|(number, _)| engine.purge(of, *number)).count();
+        let count = self.inner.with(mutex, |engine, _| purge(engine));
+        let shard = shard::lock(mutex);
+        let ticket = shard.engine.ticket(shard.engine.letters_of(of));
+        let last = page.letters.last().map_or(0, |(number, _)| *number);
+        Ok((changed(u32::try_from(count).unwrap_or(u32::MAX), page.next(last)), ticket))
+    }
+}
+
+fn changed(count: u32, next: Position) -> admin::Answer {
+    admin::Answer { answer: Some(answer::Answer::DeadLettersChanged(admin::DeadLettersChanged { count, next })) }
+}

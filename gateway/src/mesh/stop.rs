@@ -1,0 +1,29 @@
+//! The end of a gateway: nothing more is delivered, what members hold is settled.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Mesh, shard};
+
+/// How often it is looked whether members still hold something. A guess.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+impl Mesh {
+    /// From here on nothing is delivered; everything else goes on.
+    pub fn stop_delivering(&self) {
+        self.inner.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// How many deliveries the members of groups hold.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.inner.shards.iter().map(|s| shard::lock(s).engine.held()).sum()
+    }
+
+    /// Resolves once members hold nothing.
+    pub async fn nothing_held(&self) {
+        while self.held() > 0 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
