@@ -42,10 +42,12 @@ pub enum Defect {
     PurgeForgotten,
     /// Why an event was rejected is not kept.
     ReasonForgotten,
+    /// A change of a group's settings changes nothing.
+    UpdateIgnored,
 }
 
 impl Defect {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -64,6 +66,7 @@ impl Defect {
         Self::RedriveForgotten,
         Self::PurgeForgotten,
         Self::ReasonForgotten,
+        Self::UpdateIgnored,
     ];
 
     /// The defect of that name, as it is written here.
