@@ -151,9 +151,10 @@ impl Mesh {
         let mut shard = shard::lock(self.shard(topic)?);
         let now = self.now();
         let answers = shard.engine.settle(now, topic.id, key, asked.numbers, asked.how);
+        // What is given up by it becomes a dead letter in the same commit.
+        self.inner.deliver(&mut shard, now, None);
         self.inner.commit(&mut shard, now, asked.confirm);
         let ticket = shard.engine.ticket(topic.id);
-        self.inner.deliver(&mut shard, now, None);
         Ok(SettleAnswers { answers, ticket })
     }
 
