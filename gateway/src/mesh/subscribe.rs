@@ -154,7 +154,8 @@ impl Mesh {
         // What is given up by it becomes a dead letter in the same commit.
         self.inner.deliver(&mut shard, now, None);
         self.inner.commit(&mut shard, now, asked.confirm);
-        let ticket = shard.engine.ticket(topic.id);
+        // What is said of a dead letter that was given back is kept with the dead letters.
+        let ticket = shard.engine.ticket(topic.id).later(shard.engine.ticket(shard.engine.letters_of(topic.id)));
         Ok(SettleAnswers { answers, ticket })
     }
 
