@@ -214,7 +214,10 @@ impl Gateway {
     /// Groups that have something left: topic, name, lag, in flight.
     pub(crate) fn unsettled(&self) -> Vec<(String, String, u64, u64)> {
         let all = self.topics().into_iter().flat_map(|t| t.groups.into_iter().map(move |g| (t.name.clone(), g)));
-        all.filter(|(_, g)| g.lag > 0).map(|(topic, g)| (topic, g.name, g.lag, g.in_flight)).collect()
+        // Dead letters that were given back are no lag.
+        all.filter(|(_, g)| g.lag + g.in_flight + g.delayed > 0)
+            .map(|(topic, g)| (topic, g.name, g.lag, g.in_flight))
+            .collect()
     }
 
     /// Dead letters of a topic behind a number, and the number to go on behind; `None` while they are fetched.

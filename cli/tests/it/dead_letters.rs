@@ -118,3 +118,34 @@ fn the_settings_of_a_group_are_changed_while_it_runs_and_kept() {
     assert_eq!((&group["max_failures"], &group["backoff_max_ms"]), (&1.into(), &3_600_000.into()), "{listed:?}");
     assert_eq!((&group["dead_letters"], &group["lag"]), (&1.into(), &0.into()));
 }
+
+#[test]
+fn dead_letters_of_a_memory_topic_outlive_it_and_go_to_its_group_once_both_are_there_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Gateway::on(directory.path());
+    gateway.run(&["topics", "create", "work", "--durability", "memory"]);
+    gateway.publish("work", &["1", "2"]);
+    runtime().block_on(async {
+        let (mesh, mut work) = join(&gateway.url).await;
+        next(&mut work).await.reject_confirmed("no").await.unwrap();
+        drop(work);
+        mesh.close().await.unwrap();
+    });
+    drop(gateway);
+    let gateway = Gateway::on(directory.path());
+    gateway.publish("other", &["9"]);
+    gateway.run(&["topics", "create", "work", "--durability", "memory"]);
+    let listed = gateway.run(&["dead-letters", "list", "work"]);
+    assert!(listed.out.contains("group g  at 1  rejected"), "{listed:?}");
+    let early = gateway.run(&["dead-letters", "redrive", "work", "--all"]);
+    assert!(early.code == Some(4) && early.err.contains("group g does not exist any more"), "{early:?}");
+    runtime().block_on(async {
+        let (mesh, mut work) = join(&gateway.url).await;
+        assert_eq!(mesh.dead_letters("work").redrive_all().await.unwrap(), 1);
+        let delivery = next(&mut work).await;
+        assert_eq!((delivery.id(), delivery.attempt()), ("1", 1));
+        delivery.ack_confirmed().await.unwrap();
+        mesh.close().await.unwrap();
+    });
+    assert_eq!(gateway.run(&["dead-letters", "list", "work"]).out, "no dead letters\n");
+}

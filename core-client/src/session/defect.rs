@@ -23,10 +23,28 @@ pub enum Defect {
     SilenceEndured,
     /// Frames that must be understood are skipped.
     UnknownSkipped,
+    /// Every protocol version of a gateway is taken.
+    AnyVersion,
+    /// A login that is refused for good is tried again.
+    RefusalRetried,
+    /// A publish that is refused counts as kept.
+    CodesSwallowed,
+    /// The end of a subscription is not told.
+    EndUnnoticed,
+    /// A second welcome passes.
+    WelcomeTwice,
+    /// Deliveries for nobody pass.
+    StrangersPass,
+    /// What was kept meanwhile is not noticed.
+    KeptForgotten,
+    /// A login may take as long as it likes.
+    LoginForEver,
+    /// Frames that may be skipped end the connection.
+    OptionalRefused,
 }
 
 impl Defect {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 17] = [
         Self::ResumeWithoutReplay,
         Self::DeliveryGapsPass,
         Self::SettlesForgotten,
@@ -35,6 +53,15 @@ impl Defect {
         Self::LeaseLostSwallowed,
         Self::SilenceEndured,
         Self::UnknownSkipped,
+        Self::AnyVersion,
+        Self::RefusalRetried,
+        Self::CodesSwallowed,
+        Self::EndUnnoticed,
+        Self::WelcomeTwice,
+        Self::StrangersPass,
+        Self::KeptForgotten,
+        Self::LoginForEver,
+        Self::OptionalRefused,
     ];
 
     /// The defect of that name, as it is written here.

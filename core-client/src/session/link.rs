@@ -7,6 +7,8 @@ use meshwire_proto::frame::{self, ClientFrame};
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{Moment, Retry, options};
 
+#[cfg(feature = "testing")]
+use super::defect::{Defect, is_set};
 use super::publish::Window;
 use super::{Answer, Failure, Kept, Output, Session, State};
 
@@ -87,12 +89,14 @@ impl Session {
                 self.set_state(if again { State::Reconnecting } else { State::Connecting });
                 self.output.push_back(Output::Connect);
             }
+            #[cfg(feature = "testing")]
+            Link::LoggingIn { until } if is_set(Defect::LoginForEver) => *until = now + Duration::from_secs(3600),
             Link::LoggingIn { .. } => self.drop_link(now, "no answer to the login in time"),
             Link::Up(up) if up.leaving.is_some_and(|at| at <= now) => {
                 self.drop_link(now, "the gateway announced its end and did not close the connection");
             }
             #[cfg(feature = "testing")]
-            Link::Up(up) if super::defect::is_set(super::defect::Defect::SilenceEndured) => up.heard = now,
+            Link::Up(up) if is_set(Defect::SilenceEndured) => up.heard = now,
             Link::Up(up) if up.pinged => {
                 self.stats.silences += 1;
                 self.drop_link(now, "nothing was heard for two and a half heartbeats");
@@ -186,6 +190,10 @@ impl Session {
             failure.kind,
             Kind::Unauthenticated | Kind::Denied | Kind::Unsupported | Kind::ProducerFenced | Kind::TlsRequired
         );
+        #[cfg(feature = "testing")]
+        if is_set(Defect::RefusalRetried) {
+            return self.wait(now, Duration::ZERO);
+        }
         if hopeless || (!self.is_up() && failure.retry == Retry::Never && failure.kind != Kind::Closed) {
             self.finish(&failure);
             self.output.push_back(Output::Failed(failure));
@@ -202,7 +210,10 @@ impl Session {
     }
 
     pub(super) fn welcome(&mut self, now: Moment, welcome: wire::Welcome) {
-        if welcome.version != frame::VERSION {
+        let same = welcome.version == frame::VERSION;
+        #[cfg(feature = "testing")]
+        let same = same || is_set(Defect::AnyVersion);
+        if !same {
             let message =
                 format!("the gateway speaks protocol version {}, this client {}", welcome.version, frame::VERSION);
             return self.refused(now, Failure::new(meshwire_proto::ErrorKind::Unsupported, message));
@@ -246,8 +257,9 @@ impl Session {
     fn replay(&mut self, welcome: &wire::Welcome) {
         let kept_through = welcome.kept_through;
         #[cfg(feature = "testing")]
-        let kept_through =
-            if super::defect::is_set(super::defect::Defect::ResumeWithoutReplay) { u64::MAX - 1 } else { kept_through };
+        let kept_through = if is_set(Defect::ResumeWithoutReplay) { u64::MAX - 1 } else { kept_through };
+        #[cfg(feature = "testing")]
+        let kept_through = if is_set(Defect::KeptForgotten) { 0 } else { kept_through };
         for sequences in self.publishes.kept_through(kept_through) {
             let kept = Kept { first_position: 0, duplicate: false };
             self.output.push_back(Output::Answered(Answer { sequences, result: Ok(kept) }));
@@ -262,7 +274,7 @@ impl Session {
     fn resume_settles(&mut self, welcome: &wire::Welcome) {
         if welcome.resumed {
             #[cfg(feature = "testing")]
-            if super::defect::is_set(super::defect::Defect::SettlesForgotten) {
+            if is_set(Defect::SettlesForgotten) {
                 return self.settles.resumed(u64::MAX - 1);
             }
             return self.settles.resumed(welcome.settled_through);

@@ -47,6 +47,8 @@ impl Session {
             ServerFrame::Deliver(deliver) => return self.deliver(deliver),
             ServerFrame::Settled(settled) => return self.settled(&settled),
             ServerFrame::Subscribed(subscribed) => self.subscribed(&subscribed),
+            #[cfg(feature = "testing")]
+            ServerFrame::Unsubscribed(_) if is_set(Defect::EndUnnoticed) => {}
             ServerFrame::Unsubscribed(ended) => {
                 let failure = if ended.code == 0 {
                     Failure::new(ErrorKind::Closed, "the gateway ended the subscription")
@@ -64,6 +66,10 @@ impl Session {
                 self.send(&ClientFrame::Ping(wire::Ping { nonce: ping.nonce, answer: true }));
             }
             ServerFrame::Drain(drain) => self.drain_announced(now, drain.deadline_ms),
+            #[cfg(feature = "testing")]
+            ServerFrame::Welcome(_) if is_set(Defect::WelcomeTwice) => {}
+            #[cfg(feature = "testing")]
+            ServerFrame::Optional(_) if is_set(Defect::OptionalRefused) => return Err("an optional frame".to_owned()),
             ServerFrame::Welcome(_) => return Err("a second Welcome".to_owned()),
             // Answers to what this version never asks for, and frames that may be skipped.
             _ => {}
@@ -77,6 +83,11 @@ impl Session {
             #[cfg(feature = "testing")]
             let answered = if is_set(Defect::ReceiptsPass) { Ok(answered.unwrap_or_default()) } else { answered };
             for sequences in answered? {
+                #[cfg(feature = "testing")]
+                let receipt = meshwire_proto::frame::Receipt {
+                    code: if is_set(Defect::CodesSwallowed) { 0 } else { receipt.code },
+                    ..receipt.clone()
+                };
                 let result = if receipt.code == 0 {
                     let offset = sequences.start - receipt.first_sequence;
                     let known = receipt.first_position > 0;
@@ -98,6 +109,10 @@ impl Session {
                 // After a resume the gateway may serve a number that was given up
                 // meanwhile, until it hears of that.
                 if self.subscriptions.was_used(wire) {
+                    continue;
+                }
+                #[cfg(feature = "testing")]
+                if is_set(Defect::StrangersPass) {
                     continue;
                 }
                 return Err(format!("a delivery for subscription {wire}, which does not exist"));

@@ -121,6 +121,9 @@ impl Engine {
             Ok(settings) => settings,
             Err(problem) => return Some(Err(problem)),
         };
+        #[cfg(feature = "testing")]
+        let settings =
+            if super::planted::is(super::planted::Defect::UpdateIgnored) { group.settings } else { settings };
         if settings != group.settings {
             group.change(settings);
             let (id, start) = (group.id, group.window.floor());

@@ -46,10 +46,12 @@ pub enum Defect {
     RequestGivenTwice,
     /// Some replies go to another request of the same requester.
     ReplyMisdirected,
+    /// A change of a group's settings changes nothing.
+    UpdateIgnored,
 }
 
 impl Defect {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -70,6 +72,7 @@ impl Defect {
         Self::ReasonForgotten,
         Self::RequestGivenTwice,
         Self::ReplyMisdirected,
+        Self::UpdateIgnored,
     ];
 
     /// The defect of that name, as it is written here.

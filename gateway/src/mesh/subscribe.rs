@@ -151,9 +151,11 @@ impl Mesh {
         let mut shard = shard::lock(self.shard(topic)?);
         let now = self.now();
         let answers = shard.engine.settle(now, topic.id, key, asked.numbers, asked.how);
-        self.inner.commit(&mut shard, now, asked.confirm);
-        let ticket = shard.engine.ticket(topic.id);
+        // What is given up by it becomes a dead letter in the same commit.
         self.inner.deliver(&mut shard, now, None);
+        self.inner.commit(&mut shard, now, asked.confirm);
+        // What is said of a dead letter that was given back is kept with the dead letters.
+        let ticket = shard.engine.ticket(topic.id).later(shard.engine.ticket(shard.engine.letters_of(topic.id)));
         Ok(SettleAnswers { answers, ticket })
     }
 
