@@ -97,8 +97,8 @@ fn expand(words: &[&str]) -> Vec<String> {
     let one = |word: &&str| match word.split_once("..") {
         Some((from, to)) => {
             let number = |word: &str| word.parse::<u32>().unwrap_or_else(|_| panic!("{word} is no number"));
-            let (to, attempt) = to.find('#').map_or((to, ""), |at| to.split_at(at));
-            (number(from)..=number(to)).map(|n| format!("{n}{attempt}")).collect()
+            let (to, rest) = to.find(['#', '@']).map_or((to, ""), |at| to.split_at(at));
+            (number(from)..=number(to)).map(|n| format!("{n}{rest}")).collect()
         }
         None => vec![(*word).to_owned()],
     };

@@ -4,6 +4,8 @@
 //! wait or 50 ms, whichever is more, and never early. At the end of each case every event
 //! is settled or exactly one dead letter, and nothing comes any more.
 
+use meshwire_gateway::engine::planted::{Defect, plant};
+
 use super::play::Case;
 use super::stage::Keeps;
 
@@ -206,6 +208,9 @@ const DEAD_LETTERS: &[Case] = cases![
     "", "a joins; b joins of h; publish 1; a gets 1; b gets 1; b acks 1; a rejects 1; wait 20; redrive all; a gets 1;
          quiet 1000; a acks 1", "";
 
+    "one that is given back before it is kept is not lost: it can be given back once it is",
+    "", "a joins; publish 1; a gets 1; a rejects 1; redrive all; redrive 1; wait 20; letters 1; redrive all; a gets 1; a acks 1", "";
+
     "many are given back in one go, in their order",
     "", "a joins; publish 1..20; a gets 1..20; a rejects 1..20; wait 20; letters 20; redrive all; a gets 1..20; a acks 1..20", "";
 
@@ -251,7 +256,7 @@ const REBALANCE: &[Case] = cases![
      c acks 1; c gets 2#3; c acks 2", "";
 
     "a key stays with its member while one of its events is there",
-    "", "a joins; publish 1@k; a gets 1; b joins; publish 2@k; a gets 2; a acks 1 2", "";
+    "", "a joins; publish 1@k; a gets 1; b joins; publish 2..40@k; a gets 2..40; a acks 1..40", "";
 
     "the key of a member that leaves goes to another one whole and in order",
     "", "a joins; publish 1@k 2@k 3@k; a gets 1..3; b joins; a acks 1; a leaves; @0 b gets 2#2 3#2; publish 4@k; b gets 4;
@@ -336,6 +341,34 @@ fn events_move_with_the_members_that_come_and_go() {
 #[test]
 fn a_drain_loses_nothing() {
     play(DRAIN);
+}
+
+/// Mistakes of the engine that the table is there for: each is caught by a case of it.
+#[test]
+fn a_mistake_of_the_engine_is_caught_by_the_table() {
+    let planted = [
+        (Defect::LeaseGivenTwice, DRAIN),
+        (Defect::KeyIgnored, REBALANCE),
+        (Defect::TakeBackForgotten, KEYS),
+        (Defect::FailuresForgotten, RETRY),
+        (Defect::LetterForgotten, DEAD_LETTERS),
+        (Defect::DelayIgnored, RETRY),
+        (Defect::AckForgotten, REDELIVERY),
+        (Defect::ExtendIgnored, REDELIVERY),
+        (Defect::LateSettleTaken, REDELIVERY),
+        (Defect::AttemptUncounted, REDELIVERY),
+        (Defect::LeavingKeeps, REBALANCE),
+        (Defect::RedriveForgotten, DEAD_LETTERS),
+        (Defect::PurgeForgotten, DEAD_LETTERS),
+        (Defect::ReasonForgotten, DEAD_LETTERS),
+        (Defect::UpdateIgnored, RETRY),
+    ];
+    for (defect, cases) in planted {
+        plant(Some(defect));
+        let caught = cases.iter().any(|case| case.play(Keeps::Log).is_err());
+        plant(None);
+        assert!(caught, "no case sees {defect:?}");
+    }
 }
 
 /// What is not so is refused: the words of a case say something.
