@@ -15,6 +15,7 @@ mod full;
 mod groups;
 mod help;
 mod kill;
+mod on_time;
 mod program;
 mod promises;
 mod publish;
