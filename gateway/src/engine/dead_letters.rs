@@ -130,23 +130,23 @@ impl Engine {
         }
     }
 
-    /// Dead letters of a topic behind `after`, of one group or of all.
+    /// Dead letters of a topic behind `after`, of one group or of all. One that is not kept yet is not there.
     #[must_use]
     pub fn letters(&self, of: TopicId, group: Option<&GroupName>, after: Position, most: usize) -> LettersPage {
         let Some(topic) = self.topics.get(&self.letters_of(of)) else {
             return LettersPage::default();
         };
-        let behind = topic.graves.range(after.saturating_add(1)..);
+        let behind = topic.graves.range(after.saturating_add(1).min(topic.head)..topic.head);
         let mut found = behind.filter(|(_, grave)| group.is_none_or(|g| *g == grave.group));
         let letters: Vec<_> = found.by_ref().take(most).map(|(position, grave)| (*position, grave.redriven)).collect();
         LettersPage { more: found.next().is_some(), letters }
     }
 
-    /// How many dead letters a group has.
+    /// How many dead letters a group has, of those that [`Engine::letters`] lists.
     #[must_use]
     pub fn count_letters(&self, of: TopicId, group: &GroupName) -> u64 {
         let topic = self.topics.get(&self.letters_of(of));
-        topic.map_or(0, |t| t.graves.values().filter(|g| g.group == *group).count() as u64)
+        topic.map_or(0, |t| t.graves.range(..t.head).filter(|(_, grave)| grave.group == *group).count() as u64)
     }
 
     /// Gives a dead letter back to its group; `block` holds it. Again is nothing.

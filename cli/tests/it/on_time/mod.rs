@@ -3,6 +3,7 @@
 //!
 //! `MESHWIRE_FULL=1` gives them their full length, which is minutes.
 
+mod beginner;
 mod redelivery;
 mod surges;
 
