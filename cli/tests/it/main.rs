@@ -11,6 +11,7 @@
 mod crashes;
 mod dead_letters;
 mod draining;
+mod errors;
 mod full;
 mod groups;
 mod help;
