@@ -18,3 +18,4 @@ mod rig;
 mod room;
 mod sessions;
 mod subscribe;
+mod threads;
