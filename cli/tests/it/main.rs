@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod bad_input;
 mod crashes;
 mod dead_letters;
 mod draining;

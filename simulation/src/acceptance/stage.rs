@@ -108,6 +108,11 @@ impl Stage {
         }
     }
 
+    /// Somebody sets the wall clock.
+    pub(super) fn set_wall_clock(&self, by_millis: i64) {
+        self.clock.jump(by_millis);
+    }
+
     /// Tells the gateway to stop, as SIGTERM does.
     pub(super) fn begin_to_stop(&mut self) {
         self.gateway.as_mut().expect("a gateway runs").stop();
