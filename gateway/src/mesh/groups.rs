@@ -50,7 +50,7 @@ impl Mesh {
     fn shown(&self, topic: TopicRef, (name, group): (&TopicName, &GroupName)) -> Answered {
         let shard = shard::lock(self.shard(topic)?);
         let ticket = shard.engine.group_ticket(topic.id, group);
-        let found = shard.engine.groups(topic.id).into_iter().find(|g| g.name == *group);
+        let found = shard.engine.group(topic.id, group);
         let found = found.ok_or_else(|| no_group(name, group))?;
         Ok((admin::Answer { answer: Some(answer::Answer::Group(summary(&found))) }, ticket))
     }
@@ -78,7 +78,7 @@ impl Mesh {
     pub(super) fn delete_group(&self, caller: &Caller, delete: &admin::DeleteGroup) -> Answered {
         let (topic, name, group) = self.group(caller, Action::DeleteGroup, (&delete.topic, &delete.group))?;
         let mutex = self.shard(topic)?;
-        let before = shard::lock(mutex).engine.groups(topic.id).into_iter().find(|g| g.name == group);
+        let before = shard::lock(mutex).engine.group(topic.id, &group);
         let deleted = self.inner.with(mutex, |engine, _| engine.delete_group(topic.id, &group));
         deleted.map_err(|e| match e {
             DeleteError::NotFound(_) => no_group(&name, &group),

@@ -12,6 +12,7 @@ mod hostile;
 mod kept;
 mod limits;
 mod machine;
+mod many_groups;
 mod publish;
 mod requests;
 mod rig;
