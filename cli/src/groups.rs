@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use meshwire::{Group, GroupSettings, Mesh, Position};
+use meshwire::{Group, GroupSettings, Mesh, Position, Start};
 use meshwire_proto::{GroupName, TopicName, options};
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use crate::config::{parse_duration_within as within, show_duration};
 use crate::exit::{Exit, Failure};
 use crate::server::{Server, leave};
 use crate::stop::Stop;
-use crate::{logs, output};
+use crate::{logs, output, place};
 
 /// List the consumer groups of a topic, make, change, move and remove them.
 #[derive(Args)]
@@ -50,9 +50,10 @@ enum Command {
         which: Which,
         #[command(flatten)]
         settings: Settings,
-        /// Position of its first event. Default: the first that can be read.
-        #[arg(long, value_name = "POSITION")]
-        start: Option<u64>,
+        /// Where it begins: earliest, latest, a position, or the first event stored at a time or
+        /// later (2026-11-28T06:30:00Z, or -10m for ten minutes ago). Default: earliest.
+        #[arg(long, value_name = "PLACE", allow_hyphen_values = true, value_parser = place::parse)]
+        start: Option<Start>,
         /// One JSON object.
         #[arg(long)]
         json: bool,
@@ -60,12 +61,20 @@ enum Command {
         server: Server,
     },
     /// Move a group: every event from there on is delivered as if for the first time.
-    #[command(after_help = "Example:\n  meshwire groups seek orders billing 1")]
+    #[command(after_help = "\
+Examples:
+  meshwire groups seek orders billing 1
+  meshwire groups seek orders billing --to -10m")]
     Seek {
         #[command(flatten)]
         which: Which,
         /// Position; beyond either end it goes to that end.
-        position: u64,
+        #[arg(required_unless_present = "to")]
+        position: Option<u64>,
+        /// In its place earliest, latest, or the first event stored at a time or later
+        /// (2026-11-28T06:30:00Z, or -10m for ten minutes ago).
+        #[arg(long, value_name = "PLACE", allow_hyphen_values = true, conflicts_with = "position", value_parser = place::parse)]
+        to: Option<Start>,
         /// One JSON object.
         #[arg(long)]
         json: bool,
@@ -174,14 +183,14 @@ impl Command {
         let (groups, json) = match self {
             Self::List { topic, json, .. } => (mesh.groups(topic.as_str()).list().await?, *json),
             Self::Create { which: Which { topic, group }, settings, start, json, .. } => {
-                let start = start.map(Position::from_number);
-                (vec![mesh.groups(topic.as_str()).create(group.as_str(), settings.into(), start).await?], *json)
+                (vec![mesh.groups(topic.as_str()).create(group.as_str(), settings.into(), *start).await?], *json)
             }
             Self::Update { which: Which { topic, group }, settings, json, .. } => {
                 (vec![mesh.groups(topic.as_str()).update(group.as_str(), settings.into()).await?], *json)
             }
-            Self::Seek { which: Which { topic, group }, position, json, .. } => {
-                let to = Position::from_number(*position);
+            Self::Seek { which: Which { topic, group }, position, to, json, .. } => {
+                // One of them is there.
+                let to = to.unwrap_or_else(|| Position::from_number(position.unwrap_or_default()).into());
                 (vec![mesh.groups(topic.as_str()).seek(group.as_str(), to).await?], *json)
             }
             Self::Delete { which: Which { topic, group }, json, .. } => {

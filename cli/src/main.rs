@@ -16,6 +16,7 @@ mod exit;
 mod groups;
 mod logs;
 mod output;
+mod place;
 mod publish;
 mod reply;
 mod request;

@@ -5,7 +5,7 @@ use meshwire_proto::wire::admin as wire;
 
 use crate::admin::{ask, unexpected};
 use crate::client::Mesh;
-use crate::{Error, GroupSettings, Position, Result};
+use crate::{Error, GroupSettings, Position, Result, Start};
 
 /// Looks after the groups of a topic; from [`Mesh::groups`].
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ impl Groups {
     }
 
     /// Makes a group before anybody joins it, beginning with the first event that
-    /// can be read, or at `start`. One that exists with these settings is left as it is.
+    /// can be read, or at `start`, which may be a time. One that exists with these settings is left as it is.
     ///
     /// # Errors
     /// `GROUP_CONFLICT` with other settings; `TOPIC_NOT_FOUND`, `INVALID` (a setting),
@@ -80,18 +80,21 @@ impl Groups {
     ///
     /// # Cancel safety
     /// The group may be made or not.
-    pub async fn create(&self, group: &str, settings: GroupSettings, start: Option<Position>) -> Result<Group> {
+    pub async fn create(&self, group: &str, settings: GroupSettings, start: Option<Start>) -> Result<Group> {
         let settings = settings.check().map_err(|p| Error::new(ErrorKind::Invalid, "create group", p))?;
+        let (start, start_time_unix_ms) = start.map_or((0, 0), Start::to_wire);
         let command = wire::command::Command::CreateGroup(wire::CreateGroup {
             topic: self.topic.clone(),
             group: group.to_owned(),
             settings: Some(settings),
-            start: start.map_or(0, |position| position.number()),
+            start,
+            start_time_unix_ms,
         });
         self.ask("create group", group, command).await
     }
 
-    /// Moves a group to a position: what its members hold is lost to them, and
+    /// Moves a group to a position, to a time
+    /// ([`SystemTime`](std::time::SystemTime)) or to any other [`Start`]: what its members hold is lost to them, and
     /// every event from there on is delivered as if for the first time. Beyond
     /// either end it goes to that end; the group answered says where.
     ///
@@ -100,11 +103,13 @@ impl Groups {
     ///
     /// # Cancel safety
     /// The group may be moved or not.
-    pub async fn seek(&self, group: &str, to: Position) -> Result<Group> {
+    pub async fn seek(&self, group: &str, to: impl Into<Start> + Send) -> Result<Group> {
+        let (to, time_unix_ms) = to.into().to_wire();
         let command = wire::command::Command::SeekGroup(wire::SeekGroup {
             topic: self.topic.clone(),
             group: group.to_owned(),
-            to: to.number(),
+            to,
+            time_unix_ms,
         });
         self.ask("seek group", group, command).await
     }

@@ -74,6 +74,7 @@ mod replies;
 mod request;
 mod serve;
 pub mod session;
+mod start;
 mod stats;
 mod subscription;
 pub mod testing;

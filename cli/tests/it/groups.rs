@@ -39,3 +39,24 @@ fn a_group_is_made_moved_and_removed_and_a_topic_gets_another_retention() {
     let gateway = Gateway::on(directory.path());
     assert!(!gateway.run(&["groups", "list", "work"]).out.contains("brief"));
 }
+
+#[test]
+fn times_of_the_command_line_lead_to_the_events_stored_then() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Gateway::on(directory.path());
+    gateway.publish("work", &["1", "2"]);
+    let all = gateway.run(&["sub", "work", "--start", "-1h", "--count", "2", "--json"]);
+    assert_eq!((all.code, all.lines().len()), (Some(0), 2), "{all:?}");
+    let made = gateway.run(&["groups", "create", "work", "old", "--start", "2001-02-03T04:05:06Z"]);
+    assert!(made.out.starts_with("old: settled through 0, "), "{made:?}");
+    let made = gateway.run(&["groups", "create", "work", "new", "--start", "2999-01-01T00:00:00+01:00"]);
+    assert!(made.out.starts_with("new: settled through 2, "), "{made:?}");
+    let moved = gateway.run(&["groups", "seek", "work", "new", "--to", "-10m"]);
+    assert!(moved.out.starts_with("new: settled through 0, "), "{moved:?}");
+    let moved = gateway.run(&["groups", "seek", "work", "new", "--to", "latest"]);
+    assert!(moved.out.starts_with("new: settled through 2, "), "{moved:?}");
+    for wrong in [&["--to", "noon"][..], &["1", "--to", "-10m"], &[]] {
+        let wrong = gateway.run(&[&["groups", "seek", "work", "new"], wrong].concat());
+        assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    }
+}

@@ -3,12 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use meshwire_proto::wire::admin::{self, answer};
-use meshwire_proto::{ErrorKind, GroupName, TopicName, options};
+use meshwire_proto::{ErrorKind, GroupName, TopicName, UnixMillis, options};
 
 use super::admin::{Answered, summary};
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::engine::{DeleteError, GroupSpec};
-use crate::store::{GroupId, Lookup, Position, Ticket};
+use crate::store::{GroupId, Lookup, Position, Since, Ticket};
 
 fn invalid(problem: impl Into<String>) -> Refusal {
     Refusal::new(ErrorKind::Invalid, problem)
@@ -55,8 +55,22 @@ impl Mesh {
         Ok((admin::Answer { answer: Some(answer::Answer::Group(summary(&found))) }, ticket))
     }
 
-    pub(super) fn create_group(&self, caller: &Caller, create: &admin::CreateGroup) -> Answered {
-        let (topic, name, group) = self.group(caller, Action::CreateGroup, (&create.topic, &create.group))?;
+    pub(super) fn create_group(&self, caller: &Caller, create: &admin::CreateGroup) -> Option<Answered> {
+        let of = match self.group(caller, Action::CreateGroup, (&create.topic, &create.group)) {
+            Ok(of) => of,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        let created = self.make_group(&of, create).transpose()?;
+        let (topic, name, group) = &of;
+        Some(created.and_then(|()| self.shown(*topic, (name, group))))
+    }
+
+    fn make_group(
+        &self,
+        (topic, name, group): &(TopicRef, TopicName, GroupName),
+        create: &admin::CreateGroup,
+    ) -> Result<Option<()>, Refusal> {
+        let mutex = self.shard(*topic)?;
         let (max_groups, max_topic_groups) = (self.inner.config.max_groups, self.inner.config.max_topic_groups);
         let may_create = self.inner.groups.fetch_add(1, Ordering::Relaxed) < max_groups;
         let spec = GroupSpec {
@@ -65,14 +79,28 @@ impl Mesh {
             settings: create.settings.unwrap_or_default(),
             most: if may_create { max_topic_groups } else { 0 },
         };
-        let start = create.start.max(self.first_position(topic));
-        let created =
-            self.inner.with(self.shard(topic)?, |engine, now| engine.create_group(now, topic.id, spec, start));
-        if !matches!(created, Ok(true)) {
+        let created = self.inner.with(mutex, |engine, now| {
+            let start = self.place(*topic, create.start, create.start_time_unix_ms)?;
+            Some(engine.create_group(now, topic.id, spec, start))
+        });
+        if !matches!(created, Some(Ok(true))) {
             self.inner.groups.fetch_sub(1, Ordering::Relaxed);
         }
-        created.map_err(|e| self.not_joined(&e, &name, may_create))?;
-        self.shown(topic, (&name, &group))
+        created.transpose().map(|made| made.map(drop)).map_err(|e| self.not_joined(&e, name, may_create))
+    }
+
+    /// Where a topic is read from a position on, or from a time on unless that is 0; under the lock of its shard, so that
+    /// nothing comes between. `None`: it is being looked up.
+    fn place(&self, topic: TopicRef, position: Position, time: i64) -> Option<Position> {
+        if time == 0 {
+            return Some(position.max(self.first_position(topic)));
+        }
+        match self.inner.stores.of(topic.id).since(topic.id, UnixMillis(time)) {
+            Since::At(position) => Some(position),
+            // Cut down to where the next event will be.
+            Since::Behind => Some(Position::MAX),
+            Since::Pending => None,
+        }
     }
 
     pub(super) fn delete_group(&self, caller: &Caller, delete: &admin::DeleteGroup) -> Answered {
@@ -90,12 +118,18 @@ impl Mesh {
         Ok((admin::Answer { answer: Some(answer::Answer::Group(was)) }, ticket))
     }
 
-    pub(super) fn seek_group(&self, caller: &Caller, seek: &admin::SeekGroup) -> Answered {
-        let (topic, name, group) = self.group(caller, Action::SeekGroup, (&seek.topic, &seek.group))?;
-        let to = seek.to.max(self.first_position(topic));
-        let sought = self.inner.with(self.shard(topic)?, |engine, _| engine.seek_group(topic.id, &group, to));
-        sought.ok_or_else(|| no_group(&name, &group))?;
-        self.shown(topic, (&name, &group))
+    pub(super) fn seek_group(&self, caller: &Caller, seek: &admin::SeekGroup) -> Option<Answered> {
+        let sought =
+            self.group(caller, Action::SeekGroup, (&seek.topic, &seek.group)).and_then(|(topic, name, group)| {
+                let sought = self.inner.with(self.shard(topic)?, |engine, _| {
+                    let to = self.place(topic, seek.to, seek.time_unix_ms)?;
+                    Some(engine.seek_group(topic.id, &group, to))
+                });
+                let Some(sought) = sought else { return Ok(None) };
+                sought.ok_or_else(|| no_group(&name, &group))?;
+                self.shown(topic, (&name, &group)).map(Some)
+            });
+        sought.transpose()
     }
 
     pub(super) fn update_group(&self, caller: &Caller, update: &admin::UpdateGroup) -> Answered {

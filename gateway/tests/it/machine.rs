@@ -18,7 +18,7 @@ use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
 use meshwire_proto::frame::{ClientFrame, FrameParser, Publish, PublishRun, ServerFrame, begin_frame, end_frame};
 use meshwire_proto::wire::admin::{Command, CreateTopic, command};
 use meshwire_proto::wire::session as wire;
-use meshwire_proto::{Moment, UnixMillis};
+use meshwire_proto::{Event, Moment, UnixMillis};
 use prost::Message as _;
 
 use crate::rig::{event, hello, run_of};
@@ -149,6 +149,14 @@ impl Line {
             events: run_of(&[event(&sequence.to_string())]),
             ..PublishRun::default()
         };
+        self.send(&ClientFrame::Publish(Publish { runs: vec![run], answered_through: 0 }));
+    }
+
+    /// An event with so many bytes.
+    pub(crate) fn publish_large(&self, sequence: u64, topic: &str, bytes: usize) {
+        let event = Event::bytes("t", vec![7; bytes]).id(sequence.to_string()).source("/rig");
+        let (topic, events) = (topic.into(), run_of(&[event]));
+        let run = PublishRun { alias: 1, topic, first_sequence: sequence, events, ..PublishRun::default() };
         self.send(&ClientFrame::Publish(Publish { runs: vec![run], answered_through: 0 }));
     }
 

@@ -18,4 +18,5 @@ mod requests;
 mod rig;
 mod room;
 mod sessions;
+mod since;
 mod subscribe;

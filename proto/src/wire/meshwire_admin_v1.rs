@@ -160,6 +160,10 @@ pub struct CreateGroup {
     /// that can be read.
     #[prost(uint64, tag = "4")]
     pub start: u64,
+    /// In place of `start`: the first event stored at this time or later. Before all events it
+    /// is the first that can be read, behind all of them the next that comes. 0: `start` holds.
+    #[prost(int64, tag = "5")]
+    pub start_time_unix_ms: i64,
 }
 /// Refused while it has members. Its dead letters stay, and belong to a group of that
 /// name if there is one again.
@@ -182,6 +186,10 @@ pub struct SeekGroup {
     /// that can. 0: the first.
     #[prost(uint64, tag = "3")]
     pub to: u64,
+    /// In place of `to`: the first event stored at this time or later. Before all events it is
+    /// the first that can be read, behind all of them the next that comes. 0: `to` holds.
+    #[prost(int64, tag = "4")]
+    pub time_unix_ms: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateTopic {
