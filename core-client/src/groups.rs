@@ -1,5 +1,7 @@
 //! Administration of consumer groups.
 
+use std::time::Duration;
+
 use meshwire_proto::ErrorKind;
 use meshwire_proto::wire::admin as wire;
 
@@ -30,6 +32,12 @@ pub struct Group {
     pub lag: u64,
     /// Of them, events that wait for a delay to pass.
     pub delayed: u64,
+    /// Events that have failed at least once and are not settled.
+    pub failing: u64,
+    /// How long ago, by the gateway's clock, the oldest event that is not settled was
+    /// stored. `None`: there is none; or the gateway has to read its place from the disk
+    /// first, and then the next listing has it.
+    pub oldest: Option<Duration>,
     /// Events that it gave up, and that were neither redriven and acked nor purged.
     pub dead_letters: u64,
     /// How it delivers; every setting is there.
@@ -45,6 +53,8 @@ impl From<wire::GroupSummary> for Group {
             in_flight: group.in_flight,
             lag: group.lag,
             delayed: group.delayed,
+            failing: group.failing,
+            oldest: group.oldest_ms.map(Duration::from_millis),
             dead_letters: group.dead_letters,
             settings: GroupSettings::of(&group.settings.unwrap_or_default()),
         }
@@ -65,10 +75,25 @@ impl Groups {
     /// It may be called again.
     pub async fn list(&self) -> Result<Vec<Group>> {
         let topics = self.mesh.topics().list().await.map_err(|e| e.during("list groups"))?;
-        let found = topics.into_iter().find(|topic| topic.name == self.topic);
+        let found = topics.into_iter().find(|topic| topic.name == self.topic && topic.is_stored());
         let absent =
             || Error::new(ErrorKind::TopicNotFound, "list groups", format!("topic {} does not exist", self.topic));
         found.map(|topic| topic.groups).ok_or_else(absent)
+    }
+
+    /// One of the topic's groups.
+    ///
+    /// # Errors
+    /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the group).
+    ///
+    /// # Cancel safety
+    /// It may be called again.
+    pub async fn get(&self, group: &str) -> Result<Group> {
+        let found = self.list().await?.into_iter().find(|g| g.name == group);
+        found.ok_or_else(|| {
+            let text = format!("topic {} has no group {group}", self.topic);
+            Error::new(ErrorKind::NotFound, "show group", text)
+        })
     }
 
     /// Makes a group before anybody joins it, beginning with the first event that

@@ -14,7 +14,7 @@ use crate::config::parse_duration;
 use crate::exit::{Exit, Failure};
 use crate::server::{GRACE, Server, leave};
 use crate::stop::Stop;
-use crate::{logs, output, place};
+use crate::{logs, meant, output, place};
 
 mod idle;
 mod show;
@@ -86,7 +86,10 @@ impl Subscribe {
 
     async fn receive(&self, mesh: &Mesh, stop: &mut Stop) -> Result<Exit, Failure> {
         let subscription = tokio::select! {
-            subscription = self.subscribe(mesh) => subscription?,
+            subscription = self.subscribe(mesh) => match subscription {
+                Ok(subscription) => subscription,
+                Err(error) => return Err(meant::explain(mesh, error, self.topic.as_str(), None).await),
+            },
             () = stop.requested() => return Ok(Exit::Done),
         };
         let idle = Idle::new(self.until_idle, mesh.state());

@@ -36,6 +36,7 @@ fn summary(topic: &Topic, group: &Group, dead_letters: u64) -> GroupSummary {
         settings: group.settings,
         dead_letters,
         delayed: group.delayed(),
+        failing: group.window.failing(),
     }
 }
 

@@ -389,4 +389,6 @@ pub struct GroupSummary {
     pub dead_letters: u64,
     /// Events that wait for a delay to pass.
     pub delayed: u64,
+    /// Events that have failed and are not settled.
+    pub failing: u64,
 }

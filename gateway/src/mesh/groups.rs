@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use meshwire_proto::wire::admin::{self, answer};
 use meshwire_proto::{ErrorKind, GroupName, TopicName, UnixMillis, options};
 
-use super::admin::{Answered, summary};
+use super::admin::{Ages, Answered, summary};
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::engine::{DeleteError, GroupSpec};
+use crate::engine::{self, DeleteError, GroupSpec};
 use crate::store::{GroupId, Lookup, Position, Since, Ticket};
 
 fn invalid(problem: impl Into<String>) -> Refusal {
@@ -51,8 +51,14 @@ impl Mesh {
         let shard = shard::lock(self.shard(topic)?);
         let ticket = shard.engine.group_ticket(topic.id, group);
         let found = shard.engine.group(topic.id, group);
+        drop(shard);
         let found = found.ok_or_else(|| no_group(name, group))?;
-        Ok((admin::Answer { answer: Some(answer::Answer::Group(summary(&found))) }, ticket))
+        Ok((self.summary(topic, &found), ticket))
+    }
+
+    fn summary(&self, topic: TopicRef, group: &engine::GroupSummary) -> admin::Answer {
+        let mut ages = Ages::new(self.inner.stores.of(topic.id), topic.id, self.now().wall);
+        admin::Answer { answer: Some(answer::Answer::Group(summary(group, &mut ages))) }
     }
 
     pub(super) fn create_group(&self, caller: &Caller, create: &admin::CreateGroup) -> Option<Answered> {
@@ -114,8 +120,8 @@ impl Mesh {
         })?;
         self.inner.groups.fetch_sub(1, Ordering::Relaxed);
         let ticket = shard::lock(mutex).engine.ticket(topic.id);
-        let was = before.as_ref().map(summary).unwrap_or_default();
-        Ok((admin::Answer { answer: Some(answer::Answer::Group(was)) }, ticket))
+        let was = before.ok_or_else(|| no_group(&name, &group))?;
+        Ok((self.summary(topic, &was), ticket))
     }
 
     pub(super) fn seek_group(&self, caller: &Caller, seek: &admin::SeekGroup) -> Option<Answered> {
