@@ -3,18 +3,18 @@
 use std::sync::atomic::Ordering;
 
 use meshwire_proto::wire::admin::{self, answer};
-use meshwire_proto::{ErrorKind, GroupName, TopicName, options};
+use meshwire_proto::{ErrorKind, GroupKey, TopicName, options};
 
 use super::admin::{Answered, summary};
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::engine::{DeleteError, GroupSpec};
-use crate::store::{GroupId, Lookup, Position, Ticket};
+use crate::engine::DeleteError;
+use crate::store::{Lookup, Position, Ticket};
 
 fn invalid(problem: impl Into<String>) -> Refusal {
     Refusal::new(ErrorKind::Invalid, problem)
 }
 
-fn no_group(topic: &TopicName, group: &GroupName) -> Refusal {
+fn no_group(topic: &TopicName, group: &GroupKey) -> Refusal {
     Refusal::new(ErrorKind::NotFound, format!("topic {topic} has no group {group}"))
 }
 
@@ -25,8 +25,8 @@ impl Mesh {
         caller: &Caller,
         action: Action,
         (topic, group): (&str, &str),
-    ) -> Result<(TopicRef, TopicName, GroupName), Refusal> {
-        let group = GroupName::parse(group).map_err(|e| invalid(e.to_string()))?;
+    ) -> Result<(TopicRef, TopicName, GroupKey), Refusal> {
+        let group = GroupKey::parse(group).map_err(|e| invalid(e.to_string()))?;
         let (topic, name) = self.known_topic(caller, action, topic)?;
         Ok((topic, name, group))
     }
@@ -47,7 +47,7 @@ impl Mesh {
     }
 
     /// What a group is now, and when its last change is kept.
-    fn shown(&self, topic: TopicRef, (name, group): (&TopicName, &GroupName)) -> Answered {
+    fn shown(&self, topic: TopicRef, (name, group): (&TopicName, &GroupKey)) -> Answered {
         let shard = shard::lock(self.shard(topic)?);
         let ticket = shard.engine.group_ticket(topic.id, group);
         let found = shard.engine.group(topic.id, group);
@@ -57,21 +57,13 @@ impl Mesh {
 
     pub(super) fn create_group(&self, caller: &Caller, create: &admin::CreateGroup) -> Answered {
         let (topic, name, group) = self.group(caller, Action::CreateGroup, (&create.topic, &create.group))?;
-        let (max_groups, max_topic_groups) = (self.inner.config.max_groups, self.inner.config.max_topic_groups);
-        let may_create = self.inner.groups.fetch_add(1, Ordering::Relaxed) < max_groups;
-        let spec = GroupSpec {
-            name: group.clone(),
-            new_id: GroupId(self.inner.next_group.fetch_add(1, Ordering::Relaxed)),
-            settings: create.settings.unwrap_or_default(),
-            most: if may_create { max_topic_groups } else { 0 },
-        };
+        let room = self.room_for(Some(&group));
+        let spec = self.group_spec(group.clone(), create.settings.unwrap_or_default(), room);
         let start = create.start.max(self.first_position(topic));
         let created =
-            self.inner.with(self.shard(topic)?, |engine, now| engine.create_group(now, topic.id, spec, start));
-        if !matches!(created, Ok(true)) {
-            self.inner.groups.fetch_sub(1, Ordering::Relaxed);
-        }
-        created.map_err(|e| self.not_joined(&e, &name, may_create))?;
+            self.inner.with(self.shard(topic)?, |engine, now| engine.create_group(now, topic.id, &spec, start));
+        self.made(room, created.as_ref().copied().unwrap_or(0));
+        created.map_err(|e| self.not_joined(&e, &name))?;
         self.shown(topic, (&name, &group))
     }
 
@@ -80,11 +72,11 @@ impl Mesh {
         let mutex = self.shard(topic)?;
         let before = shard::lock(mutex).engine.group(topic.id, &group);
         let deleted = self.inner.with(mutex, |engine, _| engine.delete_group(topic.id, &group));
-        deleted.map_err(|e| match e {
+        let removed = deleted.map_err(|e| match e {
             DeleteError::NotFound(_) => no_group(&name, &group),
             DeleteError::InUse { .. } => invalid(e.to_string()),
         })?;
-        self.inner.groups.fetch_sub(1, Ordering::Relaxed);
+        self.inner.groups.fetch_sub(removed, Ordering::Relaxed);
         let ticket = shard::lock(mutex).engine.ticket(topic.id);
         let was = before.as_ref().map(summary).unwrap_or_default();
         Ok((admin::Answer { answer: Some(answer::Answer::Group(was)) }, ticket))
