@@ -77,9 +77,11 @@ impl Engine {
             return Ticket::KEPT;
         };
         let group = match member.and_then(|key| topic.reader(key)) {
-            Some(Reader::Group(id)) => topic.groups.get(&id).map_or(Ticket::KEPT, |g| g.created),
-            _ => Ticket::KEPT,
+            Some(Reader::Group(id)) => Some(id),
+            Some(Reader::Solo(key)) => topic.solos.get(&key).and_then(|solo| solo.group),
+            None => None,
         };
-        topic.created.later(group)
+        let group = group.and_then(|id| topic.groups.get(&id));
+        topic.created.later(group.map_or(Ticket::KEPT, |g| g.created))
     }
 }

@@ -7,10 +7,10 @@
 //! iteration order of a hash map reaches an output.
 //!
 //! - [`publish`]: new, duplicate or refused;
-//! - [`group`]: consumer groups; [`solo`]: subscriptions without one;
+//! - [`group`]: consumer groups, and durable members of broadcast groups; [`solo`]: subscriptions with no place of their own;
 //! - [`deliveries`]: delivery numbers, credit, first settle wins;
 //! - [`kept`]: what is kept, and when it will be;
-//! - [`groups`]: how groups are administered;
+//! - [`join`]: groups that are found or made; [`groups`]: how they are administered; [`listing`]: what is seen of them;
 //! - [`dead_letters`]: what groups have given up;
 //! - [`dedup`], [`producers`]: the two ways to know a duplicate;
 //! - [`requests`]: requests and replies, a machine of its own beside the shards.
@@ -20,8 +20,10 @@ mod dedup;
 mod deliveries;
 mod group;
 mod groups;
+mod join;
 mod kept;
 mod keys;
+mod listing;
 #[cfg(feature = "testing")]
 pub mod planted;
 mod producers;
@@ -53,11 +55,13 @@ pub use deliveries::Credit;
 pub use group::GroupState;
 pub(crate) use group::letter;
 pub use groups::DeleteError;
+pub use join::GroupSpec;
 pub use kept::Touched;
+pub use listing::GroupSummary;
 pub use producers::Producer;
 pub use publish::{Judged, Scanned, Verdict, scan};
 pub use settle::{SettleAnswer, SettleAs};
-pub use subscribe::{GroupSpec, Leaving, SubscribeError, SubscribeSpec, Subscribed};
+pub use subscribe::{Leaving, SubscribeError, SubscribeSpec, Subscribed};
 pub use subscriber::MAX_RUN_BYTES;
 pub use topic::TopicSettings;
 
@@ -189,13 +193,13 @@ impl Engine {
     pub fn restore_group(
         &mut self,
         topic: TopicId,
-        name: meshwire_proto::GroupName,
+        name: meshwire_proto::GroupKey,
         (id, settings): (GroupId, GroupSettings),
         now: Now,
         state: GroupState,
     ) {
         if let Some(topic) = self.topics.get_mut(&topic) {
-            topic.add_group(name.clone(), Group::new((id, name), settings, now, state, false));
+            topic.add_group(Group::new((id, name), settings, now, state, false));
         }
     }
 
@@ -368,27 +372,4 @@ impl Engine {
             group.timer = deadline;
         }
     }
-}
-
-/// A line of a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupSummary {
-    /// Its name.
-    pub name: meshwire_proto::GroupName,
-    /// Everything below is settled.
-    pub floor: Position,
-    /// Members now.
-    pub members: u32,
-    /// Deliveries that are not settled.
-    pub in_flight: u64,
-    /// Events that are not settled and may still be delivered.
-    pub lag: u64,
-    /// How it delivers.
-    pub settings: GroupSettings,
-    /// Events that it gave up.
-    pub dead_letters: u64,
-    /// Events that wait for a delay to pass.
-    pub delayed: u64,
-    /// Events that have failed and are not settled.
-    pub failing: u64,
 }

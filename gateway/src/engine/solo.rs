@@ -1,13 +1,15 @@
-//! A subscription without a group: its own position, nothing durable. A settle
-//! only returns credit.
+//! A subscription without a group, or an unnamed member of a broadcast group: its own
+//! position, nothing durable. A settle only returns credit.
 
 use super::readers::Waits;
 use super::subscriber::Subscriber;
 use super::{Output, Source};
-use crate::store::{Lookup, Position, TopicId};
+use crate::store::{GroupId, Lookup, Position, TopicId};
 
 pub(super) struct Solo {
     pub(super) subscriber: Subscriber,
+    /// The broadcast group that it is a member of.
+    pub(super) group: Option<GroupId>,
     /// Next position to deliver.
     pub(super) next: Position,
     /// Nothing was delivered yet: what retention took before is no gap.

@@ -24,8 +24,10 @@ struct Open {
 pub(super) struct Subscriber {
     pub(super) key: SubscriptionKey,
     pub(super) deliveries: Deliveries,
-    /// Its connection is gone and may come back: nothing is delivered.
+    /// Nothing is delivered: it has not begun yet, or it is away.
     pub(super) suspended: bool,
+    /// Its connection is gone and may come back.
+    pub(super) away: bool,
     /// Events that retention took, to be told with the next delivery.
     pub(super) gap: u64,
     open: Option<Open>,
@@ -33,7 +35,7 @@ pub(super) struct Subscriber {
 
 impl Subscriber {
     pub(super) const fn new(key: SubscriptionKey, credit: Credit) -> Self {
-        Self { key, deliveries: Deliveries::new(credit), suspended: false, gap: 0, open: None }
+        Self { key, deliveries: Deliveries::new(credit), suspended: false, away: false, gap: 0, open: None }
     }
 
     pub(super) fn is_available(&self) -> bool {

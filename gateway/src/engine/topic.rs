@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meshwire_proto::{GroupName, TopicName, UnixMillis};
+use meshwire_proto::{GroupKey, GroupName, TopicName, UnixMillis};
 
 use super::group::{Dying, Group, Pass};
 use super::readers::{Reader, Readers};
@@ -36,7 +36,8 @@ pub(super) struct Topic {
     /// Stored time never goes back.
     pub(super) stored: UnixMillis,
     pub(super) groups: BTreeMap<GroupId, Group>,
-    pub(super) names: BTreeMap<GroupName, GroupId>,
+    /// Groups, and durable members of broadcast groups.
+    pub(super) names: BTreeMap<GroupKey, GroupId>,
     /// The group of each member.
     members: BTreeMap<SubscriptionKey, GroupId>,
     pub(super) solos: BTreeMap<SubscriptionKey, Solo>,
@@ -64,22 +65,30 @@ impl Topic {
         }
     }
 
-    pub(super) fn add_group(&mut self, name: GroupName, group: Group) {
-        self.names.insert(name, group.id);
+    pub(super) fn add_group(&mut self, group: Group) {
+        self.names.insert(group.name.clone(), group.id);
         self.groups.insert(group.id, group);
     }
 
-    pub(super) fn remove_group(&mut self, name: &GroupName) -> Option<Group> {
-        let id = self.names.remove(name)?;
-        self.readers.forget(Reader::Group(id));
-        self.groups.remove(&id)
+    /// Durable members of a broadcast group, by name.
+    pub(super) fn members_of(&self, group: &GroupName) -> impl Iterator<Item = &Group> {
+        let from = GroupKey::from(group.clone());
+        let within = self.names.range(from..).take_while(move |(name, _)| name.group == *group);
+        within.filter(|(name, _)| name.member.is_some()).filter_map(|(_, id)| self.groups.get(id))
     }
 
-    pub(super) fn named(&self, name: &GroupName) -> Option<&Group> {
+    pub(super) fn remove_group(&mut self, id: GroupId) -> Option<Group> {
+        let group = self.groups.remove(&id)?;
+        self.names.remove(&group.name);
+        self.readers.forget(Reader::Group(id));
+        Some(group)
+    }
+
+    pub(super) fn named(&self, name: &GroupKey) -> Option<&Group> {
         self.groups.get(self.names.get(name)?)
     }
 
-    pub(super) fn named_mut(&mut self, name: &GroupName) -> Option<&mut Group> {
+    pub(super) fn named_mut(&mut self, name: &GroupKey) -> Option<&mut Group> {
         self.groups.get_mut(self.names.get(name)?)
     }
 

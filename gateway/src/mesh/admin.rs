@@ -211,5 +211,18 @@ pub(super) fn summary(group: &crate::engine::GroupSummary, ages: &mut Ages<'_>) 
         delayed: group.delayed,
         failing: group.failing,
         oldest_ms: (group.lag > 0).then(|| ages.of(group.floor)).flatten(),
+        durable_members: group.durable.iter().map(member).collect(),
+    }
+}
+
+fn member(member: &crate::engine::GroupSummary) -> admin::MemberSummary {
+    admin::MemberSummary {
+        name: member.name.member.as_ref().map(ToString::to_string).unwrap_or_default(),
+        connected: member.members > 0,
+        settled_through: member.floor.saturating_sub(1),
+        in_flight: member.in_flight,
+        lag: member.lag,
+        dead_letters: member.dead_letters,
+        delayed: member.delayed,
     }
 }

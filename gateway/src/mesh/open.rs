@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use meshwire_proto::{EventRun, GroupName, TopicName, UnixMillis, event_identity};
+use meshwire_proto::{EventRun, GroupKey, TopicName, UnixMillis, event_identity};
 use tokio::sync::{Notify, watch};
 
 use super::request::Exchange;
@@ -37,13 +37,13 @@ impl Stores {
     }
 }
 
-/// A group as the log knows it.
+/// A group, or a durable member of one, as the log knows it.
 #[derive(Clone, Debug)]
 pub struct RecoveredGroup {
     /// Its id.
     pub id: GroupId,
     /// Its name.
-    pub name: GroupName,
+    pub name: GroupKey,
     /// How it delivers.
     pub settings: GroupSettings,
     /// What is settled.

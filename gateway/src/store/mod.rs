@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use meshwire_proto::{ErrorKind, EventRun, GroupName, TopicName, UnixMillis};
+use meshwire_proto::{ErrorKind, EventRun, GroupKey, TopicName, UnixMillis};
 
 pub mod log;
 pub mod memory;
@@ -216,14 +216,14 @@ pub enum Op {
         /// How long its events stay at least readable, in milliseconds.
         retention_ms: u64,
     },
-    /// A new group, or other settings of one.
+    /// A new group or durable member, or other settings of one.
     Group {
         /// Its topic.
         topic: TopicId,
         /// Its id.
         group: GroupId,
-        /// Its name, unique in the topic.
-        name: GroupName,
+        /// Its name, unique in the topic; of a durable member with the group's, whose settings it has.
+        name: GroupKey,
         /// First position it gets.
         start: Position,
         /// How it delivers.

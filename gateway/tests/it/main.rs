@@ -8,6 +8,7 @@
 )]
 
 mod authorize;
+mod broadcast;
 mod hostile;
 mod kept;
 mod limits;

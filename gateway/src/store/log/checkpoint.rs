@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut as _, Bytes, BytesMut};
-use meshwire_proto::{GroupName, TopicName, UnixMillis};
+use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName, UnixMillis};
 
 use super::fold::{Fold, GroupState, TopicState};
 use super::format::{FILE_HEADER, FormatError, seal, unseal};
@@ -60,6 +60,12 @@ fn put_name(out: &mut BytesMut, name: &str) {
     out.put_slice(name.as_bytes());
 }
 
+/// A group's name, and that of its member: empty for the group itself.
+fn put_key(out: &mut BytesMut, key: &GroupKey) {
+    put_name(out, key.group.as_str());
+    put_name(out, key.member.as_ref().map_or("", MemberName::as_str));
+}
+
 fn put_ranges(out: &mut BytesMut, ranges: &RangeSet) {
     out.put_u32_le(ranges.len() as u32);
     for (first, next) in ranges.iter() {
@@ -82,7 +88,7 @@ fn put_fold(out: &mut BytesMut, fold: &Fold) {
             out.put_u64_le(*position);
             out.put_u64_le(grave.key);
             out.put_u8(grave.redriven.into());
-            put_name(out, grave.group.as_str());
+            put_key(out, &grave.group);
         }
     }
     out.put_u32_le(fold.groups.len() as u32);
@@ -90,7 +96,7 @@ fn put_fold(out: &mut BytesMut, fold: &Fold) {
         out.put_u32_le(id.0);
         out.put_u32_le(group.topic.0);
         out.put_u64_le(group.floor);
-        put_name(out, group.name.as_str());
+        put_key(out, &group.name);
         let settings = group.settings.encode();
         out.put_u16_le(settings.len() as u16);
         out.put_slice(&settings);
@@ -191,16 +197,19 @@ impl<'a> Fields<'a> {
 
     fn grave(&mut self) -> Result<Grave, FormatError> {
         let (key, redriven) = (self.u64()?, self.u8()? != 0);
-        Ok(Grave { group: self.group_name()?, key, redriven })
+        Ok(Grave { group: self.key()?, key, redriven })
     }
 
-    fn group_name(&mut self) -> Result<GroupName, FormatError> {
-        GroupName::parse(self.name()?).map_err(|_| FormatError::Damaged("a group name in the checkpoint"))
+    fn key(&mut self) -> Result<GroupKey, FormatError> {
+        let group =
+            GroupName::parse(self.name()?).map_err(|_| FormatError::Damaged("a group name in the checkpoint"))?;
+        let member = Some(self.name()?).filter(|name| !name.is_empty()).map(MemberName::parse).transpose();
+        Ok(GroupKey { group, member: member.map_err(|_| FormatError::Damaged("a member name in the checkpoint"))? })
     }
 
     fn group(&mut self) -> Result<(GroupId, GroupState), FormatError> {
         let (id, topic, floor) = (GroupId(self.u32()?), TopicId(self.u32()?), self.u64()?);
-        let name = self.group_name()?;
+        let name = self.key()?;
         let len = self.0.try_get_u16_le().map_err(|_| CUT)?;
         let (settings, rest) = self.0.split_at_checked(usize::from(len)).ok_or(CUT)?;
         self.0 = rest;
@@ -303,12 +312,12 @@ mod tests {
             first: 3,
             next: 10,
             stored: UnixMillis(99),
-            graves: BTreeMap::from([(4, Grave { group: GroupName::parse("g").unwrap(), key: 3, redriven: true })]),
+            graves: BTreeMap::from([(4, Grave { group: GroupKey::parse("g/m").unwrap(), key: 3, redriven: true })]),
         };
         fold.topics.insert(TopicId(2), topic);
         let mut acked = RangeSet::default();
         acked.insert(6, 8);
-        let name = GroupName::parse("billing").unwrap();
+        let name = GroupKey::parse("billing").unwrap();
         let failure = Failure { count: 3, lost: 1, first: UnixMillis(5), last: UnixMillis(9), ..Failure::default() };
         let failures = BTreeMap::from([(5, Failure { delay_ms: 70, rejected: true, ..failure })]);
         let settings = GroupSettings { max_failures: 9, ..GroupSettings::default() };

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use meshwire_proto::{GroupName, TopicName, UnixMillis};
+use meshwire_proto::{GroupKey, TopicName, UnixMillis};
 
 use super::ops::{AppendHead, OpView, Ranges};
 use super::producers::Producers;
@@ -31,13 +31,13 @@ pub struct TopicState {
     pub graves: BTreeMap<Position, Grave>,
 }
 
-/// A group as the log knows it.
+/// A group, or a durable member of one, as the log knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupState {
     /// Its topic.
     pub topic: TopicId,
     /// Its name.
-    pub name: GroupName,
+    pub name: GroupKey,
     /// How it delivers.
     pub settings: GroupSettings,
     /// Everything below is settled.
@@ -220,7 +220,7 @@ mod tests {
 
     fn fold(write: impl FnOnce(&mut BytesMut)) -> Fold {
         let mut body = BytesMut::new();
-        let (topic, group) = (TopicName::parse("t").unwrap(), GroupName::parse("g").unwrap());
+        let (topic, group) = (TopicName::parse("t").unwrap(), GroupKey::parse("g").unwrap());
         ops::put_topic(&mut body, TOPIC, &topic, Durability::Synced, 1);
         ops::put_topic(&mut body, TOPIC.dead_letters(true), &topic, Durability::Synced, 1);
         ops::put_group(&mut body, (TOPIC, GROUP), &group, 1, &GroupSettings::default());

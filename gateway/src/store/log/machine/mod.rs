@@ -373,8 +373,9 @@ fn op_len(op: &Op) -> usize {
     match op {
         Op::Append(append) => append.bytes.len() + 128,
         Op::Settle { ranges, .. } => 16 + ranges.len() * 25,
-        Op::Graves { changes, .. } => 16 + changes.len() * 144,
-        Op::Topic { .. } | Op::Group { .. } | Op::GroupGone { .. } | Op::Seek { .. } => 240,
+        Op::Graves { changes, .. } => 16 + changes.len() * 265,
+        Op::Group { .. } => 400,
+        Op::Topic { .. } | Op::GroupGone { .. } | Op::Seek { .. } => 240,
     }
 }
 
