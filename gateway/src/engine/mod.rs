@@ -130,6 +130,15 @@ pub trait Source {
 
     /// Whether the store takes so many bytes more for a topic, in the next commit.
     fn claim(&mut self, topic: TopicId, bytes: u64) -> bool;
+
+    /// How many bytes may be handed to a subscription now; one event may pass over them.
+    fn room(&mut self, _subscription: SubscriptionKey) -> u64 {
+        u64::MAX
+    }
+
+    /// A subscription has not got all that its credit allows, for want of room.
+    /// [`Engine::wake`] is called when there is some.
+    fn starved(&mut self, _subscription: SubscriptionKey) {}
 }
 
 /// Bounds of one shard.
@@ -239,19 +248,26 @@ impl Engine {
         }
     }
 
-    /// Delivers what credit, leases and blocks allow.
+    /// Delivers what credit, leases, room and blocks allow.
     pub fn dispatch(&mut self, now: Now, source: &mut dyn Source, out: &mut Vec<Output>) {
-        while let Some(id) = self.woken.pop_first() {
-            let letters = id.dead_letters(self.settings.logged);
-            if let Some(topic) = self.topics.get_mut(&id) {
-                for (group, dying) in topic.dispatch(now, letters, source, out) {
-                    self.bury(now, id, &group, dying);
-                }
-                // What retention took, or is given up, is settled while dispatching.
-                self.note_unlogged(now, id);
-                self.set_timers(id);
+        while self.dispatch_next(now, source, out) {}
+    }
+
+    /// The same for one topic; `false` when none is left to look at.
+    pub fn dispatch_next(&mut self, now: Now, source: &mut dyn Source, out: &mut Vec<Output>) -> bool {
+        let Some(id) = self.woken.pop_first() else {
+            return false;
+        };
+        let letters = id.dead_letters(self.settings.logged);
+        if let Some(topic) = self.topics.get_mut(&id) {
+            for (group, dying) in topic.dispatch(now, letters, source, out) {
+                self.bury(now, id, &group, dying);
             }
+            // What retention took, or is given up, is settled while dispatching.
+            self.note_unlogged(now, id);
+            self.set_timers(id);
         }
+        true
     }
 
     /// Operations for the store, appends before the settlements that may be

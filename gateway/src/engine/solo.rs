@@ -16,6 +16,10 @@ pub(super) struct Solo {
 impl Solo {
     /// Delivers what credit and blocks allow.
     pub(super) fn dispatch(&mut self, topic: TopicId, head: Position, source: &mut dyn Source, out: &mut Vec<Output>) {
+        if self.next >= head {
+            return;
+        }
+        self.subscriber.ask_room(source);
         while self.next < head && self.subscriber.is_available() {
             match source.block(topic, self.next) {
                 Lookup::Ready(block) => {
@@ -23,7 +27,7 @@ impl Solo {
                     if end <= self.next {
                         break;
                     }
-                    while self.next < end && self.subscriber.deliveries.has_room() {
+                    while self.next < end && self.subscriber.is_available() {
                         self.subscriber.deliver(&block, (self.next, self.next), 1, out);
                         self.next += 1;
                     }
@@ -39,7 +43,7 @@ impl Solo {
                 _ => break,
             }
         }
-        self.subscriber.flush(out);
+        self.subscriber.end_pass(source, out);
     }
 
     /// Continues behind the last delivery that arrived.

@@ -199,6 +199,13 @@ impl Mesh {
         true
     }
 
+    /// Delivers what a subscription's sink had no room for.
+    pub fn feed(&self, topic: TopicRef) {
+        if let Ok(mutex) = self.shard(topic) {
+            self.inner.with(mutex, |engine, _| engine.wake(topic.id));
+        }
+    }
+
     /// Ends a subscription.
     pub fn leave(&self, topic: TopicRef, key: SubscriptionKey, how: Leaving) {
         let Ok(mutex) = self.shard(topic) else { return };

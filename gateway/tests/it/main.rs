@@ -12,6 +12,7 @@ mod hostile;
 mod kept;
 mod limits;
 mod machine;
+mod memory;
 mod publish;
 mod requests;
 mod rig;

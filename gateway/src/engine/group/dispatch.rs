@@ -106,6 +106,9 @@ impl Group {
         if !self.dying.is_empty() {
             self.bury(&mut pass);
         }
+        for member in self.members.values_mut() {
+            member.ask_room(pass.source);
+        }
         if self.members.values().any(|m| m.is_available()) {
             self.dispatch_waiting(&mut pass);
             self.dispatch_new(&mut pass);
@@ -115,7 +118,7 @@ impl Group {
             }
         }
         for member in self.members.values_mut() {
-            member.flush(pass.out);
+            member.end_pass(pass.source, pass.out);
         }
     }
 
