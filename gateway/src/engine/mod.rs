@@ -48,6 +48,7 @@ use meshwire_proto::{EventRun, Moment, UnixMillis};
 
 use crate::store::{GroupId, GroupSettings, Lookup, Op, Position, TopicId};
 use group::Group;
+use readers::Reader;
 
 pub use dead_letters::{LetterError, LettersPage};
 pub use dedup::{IdBudget, IdHasher};
@@ -136,6 +137,15 @@ pub trait Source {
 
     /// Whether the store takes so many bytes more for a topic, in the next commit.
     fn claim(&mut self, topic: TopicId, bytes: u64) -> bool;
+
+    /// How many bytes may be handed to a subscription now; one event may pass over them.
+    fn room(&mut self, _subscription: SubscriptionKey) -> u64 {
+        u64::MAX
+    }
+
+    /// A subscription has not got all that its credit allows, for want of room.
+    /// [`Engine::feed`] is called when there is some.
+    fn starved(&mut self, _subscription: SubscriptionKey) {}
 }
 
 /// Bounds of one shard.
@@ -248,31 +258,44 @@ impl Engine {
     }
 
     /// Looks at a reader in the next [`Engine::dispatch`].
-    fn wake_reader(&mut self, id: TopicId, reader: readers::Reader) {
+    fn wake_reader(&mut self, id: TopicId, reader: Reader) {
         if let Some(topic) = self.topics.get_mut(&id) {
             topic.readers.wake(reader);
             self.woken.insert(id);
         }
     }
 
-    /// Delivers what credit, leases and blocks allow.
+    /// Looks at a subscription again: there is room for what it has not got.
+    pub fn feed(&mut self, id: TopicId, key: SubscriptionKey) {
+        if let Some(reader) = self.topics.get(&id).and_then(|t| t.reader(key)) {
+            self.wake_reader(id, reader);
+        }
+    }
+
+    /// Delivers what credit, leases, room and blocks allow.
     pub fn dispatch(&mut self, now: Now, source: &mut dyn Source, out: &mut Vec<Output>) {
-        while let Some(id) = self.woken.pop_first() {
-            let letters = id.dead_letters(self.settings.logged);
-            let mut dying = Vec::new();
-            while let Some(topic) = self.topics.get_mut(&id)
-                && let Some(reader) = topic.dispatch(now, letters, (source, out), &mut dying)
-            {
-                let readers::Reader::Group(group) = reader else {
-                    continue;
-                };
+        while self.dispatch_next(now, source, out) {}
+    }
+
+    /// The same for one group, or one subscription without one; `false` when nobody is left to look at.
+    pub fn dispatch_next(&mut self, now: Now, source: &mut dyn Source, out: &mut Vec<Output>) -> bool {
+        let Some(id) = self.woken.first().copied() else {
+            return false;
+        };
+        let letters = id.dead_letters(self.settings.logged);
+        let mut dying = Vec::new();
+        match self.topics.get_mut(&id).and_then(|topic| topic.dispatch(now, letters, (source, out), &mut dying)) {
+            None => drop(self.woken.remove(&id)),
+            Some(Reader::Solo(_)) => {}
+            Some(Reader::Group(group)) => {
                 if !dying.is_empty() {
-                    self.bury(now, id, group, std::mem::take(&mut dying));
+                    self.bury(now, id, group, dying);
                 }
                 // What retention took, or is given up, is settled while dispatching.
                 self.touched(now, id, group);
             }
         }
+        true
     }
 
     /// Operations for the store, appends before the settlements that may be
@@ -326,7 +349,7 @@ impl Engine {
             };
             group.timer = None;
             if group.expire(now) {
-                self.wake_reader(topic_id, readers::Reader::Group(group_id));
+                self.wake_reader(topic_id, Reader::Group(group_id));
                 self.touched(now, topic_id, group_id);
             } else {
                 self.set_timer(topic_id, group_id);

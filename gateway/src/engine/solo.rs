@@ -25,6 +25,10 @@ impl Solo {
         source: &mut dyn Source,
         out: &mut Vec<Output>,
     ) -> Waits {
+        if self.next >= head {
+            return Waits { for_events: self.subscriber.wants_more(), for_block: false };
+        }
+        self.subscriber.ask_room(source);
         let mut for_block = false;
         while self.next < head && self.subscriber.is_available() {
             match source.block(topic, self.next) {
@@ -33,7 +37,7 @@ impl Solo {
                     if end <= self.next {
                         break;
                     }
-                    while self.next < end && self.subscriber.deliveries.has_room() {
+                    while self.next < end && self.subscriber.is_available() {
                         self.subscriber.deliver(&block, (self.next, self.next), 1, out);
                         self.next += 1;
                     }
@@ -52,7 +56,7 @@ impl Solo {
                 }
             }
         }
-        self.subscriber.flush(out);
+        self.subscriber.end_pass(source, out);
         Waits { for_events: self.subscriber.is_available(), for_block }
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use super::request::Exchange;
 use super::shard::{Shard, lock};
 use super::topics::{TopicRef, Topics};
-use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Mesh, MeshConfig};
+use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Memory, Mesh, MeshConfig};
 use crate::clock::Clock;
 use crate::engine::{Engine, GroupState, IdBudget, Now, Producer, Settings, TopicSettings};
 use crate::store::{
@@ -104,6 +104,7 @@ impl Mesh {
         let exchange = Exchange::new(&config.gateway_id, config.requests);
         let inner = Inner {
             budget: Budget::new(config.publish_budget_bytes),
+            memory: Arc::new(Memory::new(config.connection_bytes)),
             hasher,
             config,
             clock,
@@ -214,7 +215,7 @@ impl Completions for Inner {
             let mut shard = lock(mutex);
             let now = self.clock.now();
             shard.engine.wake(topic);
-            self.deliver(&mut shard, now, block.map(|block| (topic, block)));
+            self.deliver(&mut shard, now, block.map(|block| (topic, block)).as_ref());
         }
         self.fetched.arrived(topic, arrived.as_ref());
     }

@@ -254,6 +254,13 @@ impl Mesh {
         true
     }
 
+    /// Delivers what a subscription's sink had no room for.
+    pub fn feed(&self, topic: TopicRef, key: SubscriptionKey) {
+        if let Ok(mutex) = self.shard(topic) {
+            self.inner.with(mutex, |engine, _| engine.feed(topic.id, key));
+        }
+    }
+
     /// Ends a subscription.
     pub fn leave(&self, topic: TopicRef, key: SubscriptionKey, how: Leaving) {
         let Ok(mutex) = self.shard(topic) else { return };

@@ -14,6 +14,7 @@ mod kept;
 mod limits;
 mod machine;
 mod many_groups;
+mod memory;
 mod publish;
 mod requests;
 mod rig;

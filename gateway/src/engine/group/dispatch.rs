@@ -110,6 +110,9 @@ impl Group {
         if !self.dying.is_empty() {
             self.bury(&mut pass);
         }
+        for member in self.members.values_mut() {
+            member.ask_room(pass.source);
+        }
         if self.members.values().any(Subscriber::is_available) {
             self.dispatch_waiting(&mut pass);
             self.dispatch_new(&mut pass);
@@ -119,7 +122,7 @@ impl Group {
             }
         }
         for member in self.members.values_mut() {
-            member.flush(pass.out);
+            member.end_pass(pass.source, pass.out);
         }
         Waits { for_events: self.members.values().any(Subscriber::is_available), for_block: pass.later }
     }
