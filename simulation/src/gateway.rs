@@ -148,8 +148,12 @@ impl Gateway {
     }
 
     pub(crate) fn tick(&mut self) {
-        self.tick = None;
         let now = self.clock.now().mono;
+        if self.tick.is_some_and(|t| t > now) {
+            // One that an earlier one made needless: nothing is due before the next.
+            return;
+        }
+        self.tick = None;
         self.mesh.tick();
         self.native.tick();
         for (protocol, ..) in self.connections.values_mut() {
