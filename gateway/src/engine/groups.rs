@@ -39,6 +39,7 @@ impl Engine {
             settings: group.settings,
             dead_letters: self.count_letters(id, name),
             delayed: group.delayed(),
+            expired: group.expired,
         };
         topic.groups.iter().map(summary).collect()
     }

@@ -12,11 +12,13 @@
 //! - [`kept`]: what is kept, and when it will be;
 //! - [`groups`]: how groups are administered;
 //! - [`dead_letters`]: what groups have given up;
+//! - [`delayed`]: events that wait for their time;
 //! - [`dedup`], [`producers`]: the two ways to know a duplicate;
 //! - [`requests`]: requests and replies, a machine of its own beside the shards.
 
 mod dead_letters;
 mod dedup;
+mod delayed;
 mod deliveries;
 mod group;
 mod groups;
@@ -47,13 +49,14 @@ use crate::store::{GroupId, GroupSettings, Lookup, Op, Position, TopicId};
 
 pub use dead_letters::{LetterError, LettersPage};
 pub use dedup::{IdBudget, IdHasher};
+pub use delayed::{DelayBudget, Timing};
 pub use deliveries::Credit;
 pub use group::GroupState;
 pub(crate) use group::letter;
 pub use groups::DeleteError;
 pub use kept::Touched;
 pub use producers::Producer;
-pub use publish::{Judged, Scanned, Verdict, scan};
+pub use publish::{How, Judged, MAX_EXPIRIES, Scanned, Verdict, scan};
 pub use settle::{SettleAnswer, SettleAs};
 pub use subscribe::{GroupSpec, Leaving, SubscribeError, SubscribeSpec, Subscribed};
 pub use subscriber::MAX_RUN_BYTES;
@@ -158,6 +161,8 @@ pub struct Engine {
     /// Topics with settlements that no commit carries yet, and since when they wait.
     unlogged: BTreeSet<TopicId>,
     settles_due: Option<Moment>,
+    /// Events that wait for their time.
+    delays: delayed::Delays,
     settings: Settings,
 }
 
@@ -174,6 +179,7 @@ impl Engine {
             timers: BTreeSet::new(),
             unlogged: BTreeSet::new(),
             settles_due: None,
+            delays: delayed::Delays::new(DelayBudget::new((u64::MAX, u64::MAX))),
             settings,
         }
     }
@@ -231,7 +237,9 @@ impl Engine {
 
     /// Looks at a topic again: a block that was pending is there.
     pub fn wake(&mut self, id: TopicId) {
-        if id.is_dead_letters() {
+        if id.is_delayed() {
+            self.look_at_delayed(id.target());
+        } else if id.is_dead_letters() {
             // Whoever waits for them is a group of their topic.
             self.woken.extend([TopicId(id.number()), TopicId::memory(id.number())]);
         } else {
@@ -293,10 +301,10 @@ impl Engine {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         let lease = self.timers.first().map(|(at, _, _)| *at);
-        lease.into_iter().chain(self.settles_due).min()
+        [lease, self.settles_due, self.delays.first()].into_iter().flatten().min()
     }
 
-    /// Ends what is due. [`Engine::take_ops`] and [`Engine::dispatch`] follow.
+    /// Ends what is due. [`Engine::release`], [`Engine::take_ops`] and [`Engine::dispatch`] follow.
     pub fn tick(&mut self, now: Now) {
         while let Some((_, topic_id, group_id)) = self.timers.first().copied().filter(|(at, _, _)| *at <= now.mono) {
             self.timers.pop_first();
@@ -373,4 +381,6 @@ pub struct GroupSummary {
     pub dead_letters: u64,
     /// Events that wait for a delay to pass.
     pub delayed: u64,
+    /// Events that expired before it was done with them, since the gateway started.
+    pub expired: u64,
 }

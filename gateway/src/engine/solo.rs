@@ -3,7 +3,8 @@
 
 use super::subscriber::Subscriber;
 use super::{Output, Source};
-use crate::store::{Lookup, Position, TopicId};
+use crate::store::{Expiries, Lookup, Position, TopicId};
+use meshwire_proto::UnixMillis;
 
 pub(super) struct Solo {
     pub(super) subscriber: Subscriber,
@@ -15,7 +16,13 @@ pub(super) struct Solo {
 
 impl Solo {
     /// Delivers what credit and blocks allow.
-    pub(super) fn dispatch(&mut self, topic: TopicId, head: Position, source: &mut dyn Source, out: &mut Vec<Output>) {
+    pub(super) fn dispatch(
+        &mut self,
+        topic: TopicId,
+        head: Position,
+        (expiries, now): (&Expiries, UnixMillis),
+        (source, out): (&mut dyn Source, &mut Vec<Output>),
+    ) {
         while self.next < head && self.subscriber.is_available() {
             match source.block(topic, self.next) {
                 Lookup::Ready(block) => {
@@ -24,7 +31,9 @@ impl Solo {
                         break;
                     }
                     while self.next < end && self.subscriber.deliveries.has_room() {
-                        self.subscriber.deliver(&block, (self.next, self.next), 1, out);
+                        if !expiries.has_expired(self.next, now) {
+                            self.subscriber.deliver(&block, (self.next, self.next), 1, out);
+                        }
                         self.next += 1;
                     }
                     self.fresh = false;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use meshwire_proto::{GroupName, TopicName, UnixMillis};
 
+use super::delayed::Delayed;
 use super::group::{Dying, Group, Pass};
 use super::solo::Solo;
 use super::{Now, Output, Source, SubscriptionKey};
-use crate::store::{Durability, Grave, Position, Ticket, TopicId};
+use crate::store::{Durability, Expiries, Grave, Position, Ticket, TopicId};
 
 /// What a topic is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,10 @@ pub(super) struct Topic {
     pub(super) solos: BTreeMap<SubscriptionKey, Solo>,
     /// Of a topic of dead letters: those that are not settled.
     pub(super) graves: BTreeMap<Position, Grave>,
+    /// Events that wait for their time, if ever there were some.
+    pub(super) delayed: Option<Box<Delayed>>,
+    /// Until when events are delivered.
+    pub(super) expiries: Expiries,
 }
 
 impl Topic {
@@ -52,6 +57,8 @@ impl Topic {
             groups: BTreeMap::new(),
             solos: BTreeMap::new(),
             graves: BTreeMap::new(),
+            delayed: None,
+            expiries: Expiries::default(),
         }
     }
 
@@ -63,13 +70,15 @@ impl Topic {
         source: &mut dyn Source,
         out: &mut Vec<Output>,
     ) -> Vec<(GroupName, Vec<Dying>)> {
+        // The time of a topic never goes back: what has expired stays so.
+        let expiries = (&self.expiries, self.stored.max(now.wall));
         for solo in self.solos.values_mut() {
-            solo.dispatch(self.id, self.head, source, out);
+            solo.dispatch(self.id, self.head, expiries, (source, out));
         }
         let mut all = Vec::new();
         for (name, group) in &mut self.groups {
             let mut dying = Vec::new();
-            group.dispatch(Pass::new(now, (self.id, letters), self.head, name, (source, out), &mut dying));
+            group.dispatch(Pass::new((now, expiries), (self.id, letters), self.head, name, (source, out), &mut dying));
             if !dying.is_empty() {
                 all.push((name.clone(), dying));
             }

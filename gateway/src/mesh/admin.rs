@@ -141,6 +141,7 @@ impl Mesh {
             next_position: next,
             bytes: 0,
             groups: shard.engine.groups(topic.id).iter().map(summary).collect(),
+            delayed: shard.engine.delayed(topic.id),
         };
         drop(shard);
         // Publishes do not wait for a count over all segments.
@@ -159,5 +160,6 @@ pub(super) fn summary(group: &crate::engine::GroupSummary) -> admin::GroupSummar
         settings: Some(group.settings.shown()),
         dead_letters: group.dead_letters,
         delayed: group.delayed,
+        expired: group.expired,
     }
 }

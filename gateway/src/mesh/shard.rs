@@ -99,6 +99,9 @@ impl Inner {
     pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<(TopicId, Block)>) {
         let mut blocks = Blocks { stores: &self.stores, fetched, claims: Vec::new() };
         if !self.stopping.load(Ordering::Relaxed) {
+            if shard.engine.release(now, &mut blocks) {
+                self.commit(shard, now, false);
+            }
             shard.engine.dispatch(now, &mut blocks, &mut shard.out);
         }
         if shard.engine.has_ops() {

@@ -8,6 +8,7 @@
 )]
 
 mod authorize;
+mod delayed;
 mod hostile;
 mod kept;
 mod limits;

@@ -281,6 +281,9 @@ pub struct Topic {
     pub bytes: u64,
     #[prost(message, repeated, tag = "7")]
     pub groups: ::prost::alloc::vec::Vec<GroupSummary>,
+    /// Events that wait for the time they are to be delivered at.
+    #[prost(uint64, tag = "13")]
+    pub delayed: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GroupSummary {
@@ -301,6 +304,9 @@ pub struct GroupSummary {
     /// Events that wait for a delay to pass.
     #[prost(uint64, tag = "8")]
     pub delayed: u64,
+    /// Events that expired before this group was done with them, since the gateway started.
+    #[prost(uint64, tag = "15")]
+    pub expired: u64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use meshwire_proto::{GroupName, Moment};
+use meshwire_proto::{GroupName, Moment, UnixMillis};
 
 use super::window::State;
 use super::{Dying, Group, Lease};
 use crate::engine::{Now, Output, Source, SubscriptionKey};
-use crate::store::{Block, Lookup, Outcome, Position, TopicId};
+use crate::store::{Block, Expiries, Lookup, Outcome, Position, TopicId};
 
 /// Most positions that wait: new ones are not looked at beyond it.
 const MAX_WAITING: usize = 1024;
@@ -22,6 +22,8 @@ pub(in crate::engine) struct Pass<'a> {
     letters: TopicId,
     head: Position,
     pub(super) now: Now,
+    /// Until when events are delivered, and the time of the topic.
+    pub(super) expiries: (&'a Expiries, UnixMillis),
     /// The group's name.
     pub(super) name: &'a GroupName,
     /// Keys whose first undelivered event could not go: their later ones stay behind it.
@@ -53,14 +55,14 @@ pub(super) enum Found {
 
 impl<'a> Pass<'a> {
     pub(in crate::engine) fn new(
-        now: Now,
+        (now, expiries): (Now, (&'a Expiries, UnixMillis)),
         (topic, letters): (TopicId, TopicId),
         head: Position,
         name: &'a GroupName,
         (source, out): (&'a mut dyn Source, &'a mut Vec<Output>),
         dying: &'a mut Vec<Dying>,
     ) -> Self {
-        Self { topic, letters, head, now, name, blocked: BTreeSet::new(), block: None, source, out, dying }
+        Self { topic, letters, head, now, expiries, name, blocked: BTreeSet::new(), block: None, source, out, dying }
     }
 
     pub(super) fn block_key(&mut self, key: u64) {
@@ -106,6 +108,7 @@ impl Group {
         if !self.dying.is_empty() {
             self.bury(&mut pass);
         }
+        self.expire_waiting(&mut pass);
         if self.members.values().any(|m| m.is_available()) {
             self.dispatch_waiting(&mut pass);
             self.dispatch_new(&mut pass);
@@ -164,7 +167,7 @@ impl Group {
 
     fn dispatch_new(&mut self, pass: &mut Pass<'_>) {
         while self.wants_new(pass.head) {
-            if self.window.skip_settled() {
+            if self.window.skip_settled() || self.skip_expired(pass) {
                 continue;
             }
             let Some(free) = self.free_member() else {
@@ -196,7 +199,7 @@ impl Group {
             && self.free_member().is_some()
             && self.may_deliver(pass.now.mono)
         {
-            if self.window.skip_settled() {
+            if self.window.skip_settled() || self.skip_expired(pass) {
                 continue;
             }
             let position = self.window.next();

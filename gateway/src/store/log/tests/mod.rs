@@ -9,3 +9,4 @@ mod reads;
 mod recover;
 mod rig;
 mod threaded;
+mod times;
