@@ -31,6 +31,8 @@ pub struct GroupSummary {
     pub delayed: u64,
     /// Events that have failed and are not settled.
     pub failing: u64,
+    /// Events that expired before it was done with them, since the gateway started.
+    pub expired: u64,
     /// Durable members of a broadcast group, by name.
     pub durable: Vec<Self>,
 }
@@ -55,6 +57,7 @@ impl Counts<'_> {
             dead_letters: self.letters.get(&group.name).copied().unwrap_or(0),
             delayed: group.delayed(),
             failing: group.window.failing(),
+            expired: group.expired,
             durable: Vec::new(),
         };
         if group.is_broadcast() {
@@ -75,6 +78,7 @@ impl GroupSummary {
             self.dead_letters += member.dead_letters;
             self.delayed += member.delayed;
             self.failing += member.failing;
+            self.expired += member.expired;
         }
     }
 }

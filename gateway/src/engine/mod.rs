@@ -12,11 +12,13 @@
 //! - [`kept`]: what is kept, and when it will be;
 //! - [`join`]: groups that are found or made; [`groups`]: how they are administered; [`listing`]: what is seen of them;
 //! - [`dead_letters`]: what groups have given up;
+//! - [`delayed`]: events that wait for their time;
 //! - [`dedup`], [`producers`]: the two ways to know a duplicate;
 //! - [`requests`]: requests and replies, a machine of its own beside the shards.
 
 mod dead_letters;
 mod dedup;
+mod delayed;
 mod deliveries;
 mod group;
 mod groups;
@@ -52,6 +54,7 @@ use readers::Reader;
 
 pub use dead_letters::{LetterError, LettersPage};
 pub use dedup::{IdBudget, IdHasher};
+pub use delayed::{DelayBudget, Timing};
 pub use deliveries::Credit;
 pub use group::GroupState;
 pub(crate) use group::letter;
@@ -60,7 +63,7 @@ pub use join::GroupSpec;
 pub use kept::Touched;
 pub use listing::GroupSummary;
 pub use producers::Producer;
-pub use publish::{Judged, Scanned, Verdict, scan};
+pub use publish::{How, Judged, MAX_EXPIRIES, Scanned, Verdict, scan};
 pub use settle::{SettleAnswer, SettleAs};
 pub use subscribe::{Leaving, SubscribeError, SubscribeSpec, Subscribed};
 pub use subscriber::MAX_RUN_BYTES;
@@ -174,6 +177,8 @@ pub struct Engine {
     /// Groups with settlements that no commit carries yet, and since when they wait.
     unlogged: BTreeSet<(TopicId, GroupId)>,
     settles_due: Option<Moment>,
+    /// Events that wait for their time.
+    delays: delayed::Delays,
     settings: Settings,
 }
 
@@ -190,6 +195,7 @@ impl Engine {
             timers: BTreeSet::new(),
             unlogged: BTreeSet::new(),
             settles_due: None,
+            delays: delayed::Delays::new(DelayBudget::new((u64::MAX, u64::MAX))),
             settings,
         }
     }
@@ -247,6 +253,9 @@ impl Engine {
 
     /// Looks again at who waits for a block of a topic: one is there.
     pub fn wake(&mut self, id: TopicId) {
+        if id.is_delayed() {
+            return self.look_at_delayed(id.target());
+        }
         // Whoever waits for dead letters is a group of their topic.
         let waiting = [TopicId(id.number()), TopicId::memory(id.number())];
         for id in waiting.into_iter().filter(|of| id.is_dead_letters() || *of == id) {
@@ -334,10 +343,10 @@ impl Engine {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         let lease = self.timers.first().map(|(at, _, _)| *at);
-        lease.into_iter().chain(self.settles_due).min()
+        [lease, self.settles_due, self.delays.first()].into_iter().flatten().min()
     }
 
-    /// Ends what is due. [`Engine::take_ops`] and [`Engine::dispatch`] follow.
+    /// Ends what is due. [`Engine::release`], [`Engine::take_ops`] and [`Engine::dispatch`] follow.
     pub fn tick(&mut self, now: Now) {
         while let Some((_, topic_id, group_id)) = self.timers.first().copied().filter(|(at, _, _)| *at <= now.mono) {
             self.timers.pop_first();

@@ -4,7 +4,8 @@
 use super::readers::Waits;
 use super::subscriber::Subscriber;
 use super::{Output, Source};
-use crate::store::{GroupId, Lookup, Position, TopicId};
+use crate::store::{Expiries, GroupId, Lookup, Position, TopicId};
+use meshwire_proto::UnixMillis;
 
 pub(super) struct Solo {
     pub(super) subscriber: Subscriber,
@@ -22,8 +23,8 @@ impl Solo {
         &mut self,
         topic: TopicId,
         head: Position,
-        source: &mut dyn Source,
-        out: &mut Vec<Output>,
+        (expiries, now): (&Expiries, UnixMillis),
+        (source, out): (&mut dyn Source, &mut Vec<Output>),
     ) -> Waits {
         if self.next >= head {
             return Waits { for_events: self.subscriber.wants_more(), for_block: false };
@@ -38,7 +39,9 @@ impl Solo {
                         break;
                     }
                     while self.next < end && self.subscriber.is_available() {
-                        self.subscriber.deliver(&block, (self.next, self.next), 1, out);
+                        if !expiries.has_expired(self.next, now) {
+                            self.subscriber.deliver(&block, (self.next, self.next), 1, out);
+                        }
                         self.next += 1;
                     }
                     self.fresh = false;

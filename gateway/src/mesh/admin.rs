@@ -153,6 +153,7 @@ impl Mesh {
             bytes: 0,
             groups: Vec::new(),
             requests: self.served(settings.name.as_str()),
+            delayed: shard.engine.delayed(topic.id),
         };
         let groups = shard.engine.groups(topic.id);
         drop(shard);
@@ -212,6 +213,7 @@ pub(super) fn summary(group: &crate::engine::GroupSummary, ages: &mut Ages<'_>) 
         failing: group.failing,
         oldest_ms: (group.lag > 0).then(|| ages.of(group.floor)).flatten(),
         durable_members: group.durable.iter().map(member).collect(),
+        expired: group.expired,
     }
 }
 

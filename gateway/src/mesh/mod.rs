@@ -38,7 +38,7 @@ pub use topics::TopicRef;
 
 // What an ingress needs of the words below the mesh.
 pub use crate::engine::requests::Most as RequestLimits;
-pub use crate::engine::{Credit, Leaving, SettleAnswer, SettleAs, SubscriptionKey};
+pub use crate::engine::{Credit, Leaving, SettleAnswer, SettleAs, SubscriptionKey, Timing};
 pub use crate::store::{ProducerMark, Ticket, Watermark};
 
 use crate::clock::Clock;
@@ -72,6 +72,10 @@ pub struct MeshConfig {
     pub dedup_ids: usize,
     /// How long they are.
     pub dedup_window: std::time::Duration,
+    /// Most events that wait for their time, and most bytes of them.
+    pub delayed: (u64, u64),
+    /// How far ahead the time of an event may be, in milliseconds.
+    pub max_delay_ms: u64,
     /// Bytes accepted and not yet kept, over all connections.
     pub publish_budget_bytes: u64,
     /// Bytes that wait in connections, over all of them.

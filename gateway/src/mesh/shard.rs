@@ -104,9 +104,25 @@ impl Inner {
         batch
     }
 
+    /// Puts events whose time has come into their topics.
+    fn release(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) {
+        let Shard { engine, sinks, .. } = &mut *shard;
+        let mut blocks = Blocks { stores: &self.stores, sinks, fetched, claims: Vec::new() };
+        let released = engine.release(now, &mut blocks);
+        let claims = blocks.claims;
+        if released {
+            self.commit(shard, now, false);
+        }
+        // The log has what was claimed.
+        drop(claims);
+    }
+
     /// Hands out what can be delivered.
     pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) {
-        // Topic by topic: what a sink was handed of one is in its room for the next.
+        if !self.stopping.load(Ordering::Relaxed) {
+            self.release(shard, now, fetched);
+        }
+        // One by one: what a sink was handed of one is in its room for the next.
         while !self.stopping.load(Ordering::Relaxed) {
             let Shard { engine, sinks, out } = &mut *shard;
             let mut blocks = Blocks { stores: &self.stores, sinks, fetched, claims: Vec::new() };

@@ -16,9 +16,11 @@ pub mod log;
 pub mod memory;
 mod outcome;
 mod settings;
+mod times;
 
 pub use outcome::{Change, Failure, Grave, Outcome};
 pub use settings::{Difference, GroupSettings};
+pub use times::{Delay, DelayChange, Expiries, Times};
 
 /// A topic inside this gateway. Never reused in a data directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +29,7 @@ pub struct TopicId(pub u32);
 impl TopicId {
     const MEMORY: u32 = 1 << 31;
     const DEAD_LETTERS: u32 = 1 << 30;
+    const DELAYED: u32 = 1 << 29;
 
     /// An id for a topic of durability `memory`: such topics are never logged,
     /// and their ids tell them apart without a look-up.
@@ -54,10 +57,29 @@ impl TopicId {
         self.0 & Self::DEAD_LETTERS != 0
     }
 
-    /// What a topic and its dead letters have in common.
+    /// Where events of this topic wait for their time: a topic of the gateway's own. Those of a memory topic are nowhere
+    /// but in the engine.
+    #[must_use]
+    pub const fn delayed(self) -> Self {
+        Self(self.0 | Self::DELAYED)
+    }
+
+    /// Whether it is one of those.
+    #[must_use]
+    pub const fn is_delayed(self) -> bool {
+        self.0 & Self::DELAYED != 0
+    }
+
+    /// The topic that its events are for; of any other topic itself.
+    #[must_use]
+    pub const fn target(self) -> Self {
+        Self(self.0 & !Self::DELAYED)
+    }
+
+    /// What a topic, its dead letters and its delayed events have in common.
     #[must_use]
     pub const fn number(self) -> u32 {
-        self.0 & !(Self::MEMORY | Self::DEAD_LETTERS)
+        self.0 & !(Self::MEMORY | Self::DEAD_LETTERS | Self::DELAYED)
     }
 }
 
@@ -263,6 +285,8 @@ pub enum Op {
         /// In order.
         changes: Vec<(Position, Change)>,
     },
+    /// When events are delivered, or until when.
+    Times(Times),
 }
 
 impl Op {
@@ -277,6 +301,7 @@ impl Op {
             | Self::Seek { topic, .. }
             | Self::Graves { topic, .. } => *topic,
             Self::Append(append) => append.topic,
+            Self::Times(times) => times.topic(),
         }
     }
 

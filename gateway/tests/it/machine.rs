@@ -93,6 +93,15 @@ impl Machine {
         self.mesh.memory().used()
     }
 
+    /// Time passes, and what is due happens.
+    pub(crate) fn advance(&self, ms: i64) {
+        self.clock.0.fetch_add(ms, Ordering::Relaxed);
+        self.mesh.tick();
+        self.run_disk();
+        self.mesh.tick();
+        self.run_disk();
+    }
+
     /// When a connection that was accepted so long ago must have logged in, from now on.
     pub(crate) fn login_left(&self, waited: Duration) -> Duration {
         let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), waited);
@@ -150,6 +159,20 @@ impl Line {
     pub(crate) fn publish_sized(&self, sequence: u64, topic: &str, bytes: usize) {
         let event = Event::bytes("t", vec![7; bytes]).id(sequence.to_string()).source("/rig");
         self.publish_event(sequence, (topic, 1), &event);
+    }
+
+    /// Publishes one event that is delivered at some time, or until some time.
+    pub(crate) fn publish_timed(&self, sequence: u64, (deliver_at_ms, expires_in_ms): (i64, u64)) {
+        let run = PublishRun {
+            alias: 1,
+            topic: "t".into(),
+            first_sequence: sequence,
+            deliver_at_ms,
+            expires_in_ms,
+            events: run_of(&[event(&sequence.to_string())]),
+            ..PublishRun::default()
+        };
+        self.send(&ClientFrame::Publish(Publish { runs: vec![run], answered_through: 0 }));
     }
 
     pub(crate) fn publish_as(&self, sequence: u64, topic: &str, alias: u32) {

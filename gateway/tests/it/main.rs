@@ -9,6 +9,7 @@
 
 mod authorize;
 mod broadcast;
+mod delayed;
 mod hostile;
 mod kept;
 mod limits;

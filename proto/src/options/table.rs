@@ -101,6 +101,15 @@ pub const SUSPENDED_BYTES: Bounded = Bounded { name: "suspended_bytes", default:
 /// Age after which a topic's events may be removed.
 pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, min: 1000, max: 315360000000, meaning: "Age after which a topic's events may be removed." };
 
+/// How far ahead the deliver_at of an event may be.
+pub const MAX_DELAY: Bounded = Bounded { name: "max_delay", default: 31536000000, min: 1000, max: 3153600000000, meaning: "How far ahead the deliver_at of an event may be." };
+
+/// Most events that wait for their deliver_at. Each takes about 250 bytes of memory.
+pub const DELAYED_EVENTS: Bounded = Bounded { name: "delayed_events", default: 100000, min: 1, max: 100000000, meaning: "Most events that wait for their deliver_at. Each takes about 250 bytes of memory." };
+
+/// Most bytes of events that wait for their deliver_at; those of memory topics are in memory.
+pub const DELAYED_BYTES: Bounded = Bounded { name: "delayed_bytes", default: 67108864, min: 65536, max: 1099511627776, meaning: "Most bytes of events that wait for their deliver_at; those of memory topics are in memory." };
+
 /// How long dead letters stay at least readable.
 pub const DEAD_LETTER_RETENTION: Bounded = Bounded { name: "dead_letter_retention", default: 2592000000, min: 1000, max: 31536000000000, meaning: "How long dead letters stay at least readable." };
 

@@ -295,6 +295,9 @@ pub struct Topic {
     pub bytes: u64,
     #[prost(message, repeated, tag = "7")]
     pub groups: ::prost::alloc::vec::Vec<GroupSummary>,
+    /// Events that wait for the time they are to be delivered at.
+    #[prost(uint64, tag = "13")]
+    pub delayed: u64,
     /// Absent: nobody serves its requests. A topic that is only served stores nothing:
     /// its durability is unspecified.
     #[prost(message, optional, tag = "14")]
@@ -333,6 +336,9 @@ pub struct GroupSummary {
     /// listing has it.
     #[prost(uint64, optional, tag = "13")]
     pub oldest_ms: ::core::option::Option<u64>,
+    /// Events that expired before this group was done with them, since the gateway started.
+    #[prost(uint64, tag = "15")]
+    pub expired: u64,
 }
 /// Requests to a topic. Counts are since somebody began to serve it; they end with
 /// the last who does.

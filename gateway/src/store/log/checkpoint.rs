@@ -10,6 +10,7 @@ use super::format::{FILE_HEADER, FormatError, seal, unseal};
 use super::producers::{ProducerState, Producers};
 use super::ranges::RangeSet;
 use super::segment::{Sealed, Span};
+use super::times::TimesFold;
 use crate::store::{Durability, Failure, Grave, GroupId, GroupSettings, TopicId};
 
 const MAGIC: &[u8; 8] = b"MESHWCKP";
@@ -116,6 +117,7 @@ fn put_fold(out: &mut BytesMut, fold: &Fold) {
         out.put_i64_le(producer.seen.0);
         put_ranges(out, &producer.kept);
     }
+    fold.times.put(out);
 }
 
 fn put_failure(out: &mut BytesMut, failure: &Failure) {
@@ -254,6 +256,7 @@ impl<'a> Fields<'a> {
             fold.groups.extend([self.group()?]);
         }
         fold.producers = self.producers()?;
+        fold.times = TimesFold::read(&mut self.0).ok_or(CUT)?;
         Ok(fold)
     }
 
@@ -301,6 +304,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
     use super::*;
     use crate::store::log::ops::Mark;
+    use crate::store::{Delay, DelayChange, Times};
 
     fn checkpoint() -> Checkpoint {
         let mut fold = Fold { batch: 77, ..Fold::default() };
@@ -324,6 +328,11 @@ mod tests {
         fold.groups.insert(GroupId(1), GroupState { topic: TopicId(2), name, settings, floor: 4, acked, failures });
         let mark = Mark { producer: [7; 16], epoch: 1, count: 2, first_sequence: 5, answered_through: 2 };
         fold.producers.add(&mark, UnixMillis(99));
+        let delay = Delay { due: UnixMillis(500), delay_ms: 400, expires_in_ms: 3, len: 90 };
+        let changes = vec![(8, DelayChange::Waits(delay))];
+        fold.times.apply(&Times::Delays { topic: TopicId(2).delayed(), changes }, UnixMillis(99));
+        let expires = Times::Expires { topic: TopicId(2), first: 5, count: 3, at: UnixMillis(700) };
+        fold.times.apply(&expires, UnixMillis(99));
         let span = Span { topic: TopicId(2), first: 3, next: 10, stored: UnixMillis(99), bytes: 700 };
         let sealed = Sealed {
             number: 1,

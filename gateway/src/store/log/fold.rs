@@ -10,6 +10,7 @@ use meshwire_proto::{GroupKey, TopicName, UnixMillis};
 use super::ops::{AppendHead, OpView, Ranges};
 use super::producers::Producers;
 use super::ranges::RangeSet;
+use super::times::TimesFold;
 use crate::store::{Change, DEAD, Durability, Failure, Grave, GroupId, GroupSettings, Outcome, Position, TopicId};
 
 /// A topic as the log knows it.
@@ -59,6 +60,8 @@ pub struct Fold {
     pub groups: BTreeMap<GroupId, GroupState>,
     /// Producers by id.
     pub producers: Producers,
+    /// Events that wait for their time, and those that expire.
+    pub times: TimesFold,
 }
 
 /// A topic whose creation was in a damaged record. Its events stay readable under this name.
@@ -130,6 +133,10 @@ impl Fold {
                     self.change_grave(*topic, *position, change);
                 }
             }
+            OpView::Times(times) => {
+                let now = self.topics.get(&times.topic()).map_or(UnixMillis(0), |t| t.stored);
+                self.times.apply(times, now);
+            }
             // Of a group whose creation was in a damaged record nothing can be kept.
             OpView::Settle { group, ranges, .. } => {
                 if let Some(group) = self.groups.get_mut(group) {
@@ -154,6 +161,7 @@ impl Fold {
 
     /// Retention has taken everything of a topic below `first`.
     pub(super) fn retain_from(&mut self, topic: TopicId, first: Position) {
+        self.times.retain_from(topic, first);
         if let Some(topic) = self.topics.get_mut(&topic) {
             topic.first = topic.first.max(first).min(topic.next);
         }

@@ -4,7 +4,8 @@ use bytes::{Buf, BufMut as _, BytesMut};
 use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName, UnixMillis};
 
 use super::format::FormatError;
-use crate::store::{Change, Durability, Grave, GroupId, GroupSettings, Outcome, Position, TopicId};
+use super::times::{self, DELAYS, EXPIRES};
+use crate::store::{Change, Durability, Grave, GroupId, GroupSettings, Outcome, Position, Times, TopicId};
 
 const TOPIC: u8 = 1;
 const GROUP: u8 = 2;
@@ -51,6 +52,7 @@ pub(super) enum OpView<'a> {
     Graves { topic: TopicId, changes: Vec<(Position, Change)> },
     GroupGone { topic: TopicId, group: GroupId },
     Seek { topic: TopicId, group: GroupId, to: Position },
+    Times(Times),
 }
 
 /// Marks read one by one.
@@ -262,6 +264,7 @@ impl<'a> OpView<'a> {
                 let (topic, group) = (TopicId(fixed.get_u32_le()), GroupId(fixed.get_u32_le()));
                 Ok(Self::Seek { topic, group, to: fixed.get_u64_le() })
             }
+            DELAYS | EXPIRES => times::read(kind, rest).map(Self::Times),
             _ => Err(FormatError::Newer(format!("operation kind {kind}"))),
         }
     }
@@ -360,6 +363,7 @@ impl<'a> OpView<'a> {
             | Self::Seek { topic, .. }
             | Self::Graves { topic, .. } => *topic,
             Self::Append { head, .. } => head.topic,
+            Self::Times(times) => times.topic(),
         }
     }
 

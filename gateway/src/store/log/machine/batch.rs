@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::store::log::fold::Fold;
 use crate::store::log::format::{FormatError, record_len};
 use crate::store::log::ops::{self, AppendHead, Mark, OpView};
+use crate::store::log::times;
 use crate::store::{Append, Block, Durability, Entry, Op, Position, ProducerMark, TopicId};
 
 /// Events from this size on keep the buffer they came in; smaller ones are
@@ -124,6 +125,7 @@ impl Pending {
             Op::GroupGone { topic, group } => ops::put_group_gone(&mut out, topic, group),
             Op::Seek { topic, group, to } => ops::put_seek(&mut out, topic, group, to),
             Op::Graves { topic, changes } => ops::put_graves(&mut out, topic, &changes),
+            Op::Times(times) => times::put(&mut out, &times),
         }
         self.body_len += out.len();
         self.slots.push(Slot::Plain(out.freeze()));
@@ -317,12 +319,13 @@ impl Cut {
     }
 }
 
-/// Adds one encoded operation to the fold; the topic of a settlement.
+/// Adds one encoded operation to the fold; the topic, of one that is kept as its events are.
 fn apply(fold: &mut Fold, mut bytes: &[u8]) -> Result<Option<TopicId>, FormatError> {
     let op = OpView::decode(&mut bytes)?;
     fold.apply(&op);
     Ok(match op {
         OpView::Settle { topic, .. } => Some(topic),
+        OpView::Times(times) => Some(times.topic()),
         _ => None,
     })
 }

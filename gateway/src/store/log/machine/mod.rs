@@ -36,7 +36,8 @@ use super::format::{SEGMENT_HEADER, record_len};
 use super::index::SegmentIndex;
 use super::job::JobResult;
 use super::segment::Sealed;
-use crate::store::{Block, Op, Position, StoreError, TopicId, Watermark};
+use crate::store::log::times::CHANGE;
+use crate::store::{Block, Op, Position, StoreError, Times, TopicId, Watermark};
 use batch::{Cut, NewBlock, Pending};
 use find::Finds;
 use gather::Gather;
@@ -374,6 +375,8 @@ fn op_len(op: &Op) -> usize {
         Op::Append(append) => append.bytes.len() + 128,
         Op::Settle { ranges, .. } => 16 + ranges.len() * 25,
         Op::Graves { changes, .. } => 16 + changes.len() * 265,
+        Op::Times(Times::Delays { changes, .. }) => 16 + changes.len() * CHANGE,
+        Op::Times(Times::Expires { .. }) => 32,
         Op::Group { .. } => 400,
         Op::Topic { .. } | Op::GroupGone { .. } | Op::Seek { .. } => 240,
     }

@@ -10,3 +10,4 @@ mod recover;
 mod rig;
 mod since;
 mod threaded;
+mod times;
