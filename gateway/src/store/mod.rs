@@ -7,17 +7,18 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use meshwire_proto::{ErrorKind, EventRun, GroupKey, TopicName, UnixMillis};
 
+mod claim;
 pub mod log;
 pub mod memory;
 mod outcome;
 mod settings;
 mod times;
 
+pub use claim::Claim;
 pub use outcome::{Change, Failure, Grave, Outcome};
 pub use settings::{Difference, GroupSettings};
 pub use times::{Delay, DelayChange, Expiries, Times};
@@ -440,35 +441,6 @@ pub trait Completions: Send + Sync {
 
     /// A place that was [`Since::Pending`] is known.
     fn looked_up(&self) {}
-}
-
-/// Room that [`Store::reserve`] has promised: nobody else is promised it as long as this lives. It is held until the
-/// commit that it is for has been taken; dropped without one, it is free again.
-#[derive(Debug)]
-#[must_use = "the promise ends when this is dropped"]
-pub struct Claim<'a> {
-    of: Option<(&'a AtomicU64, u64)>,
-}
-
-impl<'a> Claim<'a> {
-    /// Of a store that always has room.
-    pub const fn unbounded() -> Self {
-        Self { of: None }
-    }
-
-    /// Adds `bytes` to the sum of what a store has promised, and takes them off again when it is dropped.
-    pub(crate) fn new(promised: &'a AtomicU64, bytes: u64) -> Self {
-        promised.fetch_add(bytes, Ordering::Relaxed);
-        Self { of: Some((promised, bytes)) }
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        if let Some((promised, bytes)) = self.of {
-            promised.fetch_sub(bytes, Ordering::Relaxed);
-        }
-    }
 }
 
 /// Keeps events.
