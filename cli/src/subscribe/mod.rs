@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use meshwire::{Delivery, ErrorKind, Mesh, Position, Start, Subscription};
-use meshwire_proto::{GroupName, TopicName, options};
+use meshwire_proto::{GroupName, MemberName, TopicName, options};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -33,6 +33,7 @@ Examples:
   meshwire sub orders --start earliest --until-idle 2s   all there is
   meshwire sub orders --group billing --json | bill      each event once for the group
   meshwire sub orders --group billing --count 10
+  meshwire sub orders --group caches --broadcast --member host1   every event, from where host1 was
 
 An event is acknowledged once it is written: into a pipe, not once its reader has read it
 (a pipe holds 64 KiB; --count takes no more than asked for). What is not written comes
@@ -52,8 +53,17 @@ pub(crate) struct Subscribe {
     /// Share the events with the other members of this group, and go on where it was.
     #[arg(long, value_parser = args::group)]
     group: Option<GroupName>,
-    /// Where a new group or a subscription without one begins: earliest, latest or a
-    /// position. Default: earliest for a group, else latest. A group that exists goes on
+    /// Every member of the group gets every event: from now on, or with --member from where
+    /// that member was.
+    #[arg(long, requires = "group")]
+    broadcast: bool,
+    /// Be this durable member of the broadcast group: it has a place of its own, and one
+    /// subscription at a time.
+    #[arg(long, value_name = "NAME", value_parser = args::member, requires = "broadcast")]
+    member: Option<MemberName>,
+    /// Where a new group, a new member or a subscription without a group begins: earliest,
+    /// latest or a position. Default: earliest for a group and for a member with a name, else
+    /// latest. A group that exists goes on
     /// where it was, and says so. A position that no event has yet begins with the topic's
     /// next event.
     #[arg(long, value_name = "PLACE", value_parser = start)]
@@ -110,6 +120,12 @@ impl Subscribe {
         let mut subscribe = mesh.subscribe(self.topic.as_str());
         if let Some(group) = &self.group {
             subscribe = subscribe.group(group.as_str());
+        }
+        if self.broadcast {
+            subscribe = subscribe.broadcast();
+        }
+        if let Some(member) = &self.member {
+            subscribe = subscribe.member(member.as_str());
         }
         if let Some(start) = self.start {
             subscribe = subscribe.start(start);
