@@ -136,6 +136,7 @@ impl Groups {
 
     /// Makes a group before anybody joins it, beginning with the first event that
     /// can be read, or at `start`, which may be a time. One that exists with these settings is left as it is.
+    /// As `group/member` a durable member of a broadcast group, and the group with it.
     ///
     /// # Errors
     /// `GROUP_CONFLICT` with other settings; `TOPIC_NOT_FOUND`, `INVALID` (a setting),

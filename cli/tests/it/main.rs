@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod broadcast;
 mod crashes;
 mod dead_letters;
 mod draining;

@@ -80,11 +80,11 @@ pub const AUTO_CREATE: Flag = Flag { name: "auto_create", default: true, meaning
 /// Most topics of a gateway.
 pub const MAX_TOPICS: Bounded = Bounded { name: "max_topics", default: 10000, min: 1, max: 1000000, meaning: "Most topics of a gateway." };
 
-/// Most consumer groups of a gateway.
-pub const MAX_GROUPS: Bounded = Bounded { name: "max_groups", default: 10000, min: 1, max: 1000000, meaning: "Most consumer groups of a gateway." };
+/// Most consumer groups of a gateway, each durable member of a broadcast group counted as one.
+pub const MAX_GROUPS: Bounded = Bounded { name: "max_groups", default: 10000, min: 1, max: 1000000, meaning: "Most consumer groups of a gateway, each durable member of a broadcast group counted as one." };
 
-/// Most consumer groups of one topic.
-pub const MAX_TOPIC_GROUPS: Bounded = Bounded { name: "max_topic_groups", default: 1000, min: 1, max: 1000000, meaning: "Most consumer groups of one topic." };
+/// Most consumer groups of one topic, each durable member of a broadcast group counted as one.
+pub const MAX_TOPIC_GROUPS: Bounded = Bounded { name: "max_topic_groups", default: 1000, min: 1, max: 1000000, meaning: "Most consumer groups of one topic, each durable member of a broadcast group counted as one." };
 
 /// Most subscriptions of one session.
 pub const MAX_SUBSCRIPTIONS: Bounded = Bounded { name: "max_subscriptions", default: 1024, min: 1, max: 65536, meaning: "Most subscriptions of one session." };
