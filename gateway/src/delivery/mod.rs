@@ -11,6 +11,9 @@ pub trait Sink: Send + Sync + 'static {
     /// wakes its owner and returns. The credit of its subscriptions bounds what
     /// can be queued.
     fn deliver(&self, run: DeliverRun);
+
+    /// Its topic was deleted: nothing more comes to this subscription.
+    fn ended(&self, subscription: u32);
 }
 
 /// Where requests for a responder and replies for a requester go.

@@ -25,7 +25,7 @@ impl From<&Op> for Touched {
             Op::Group { group, .. } => TouchedPart::Group(*group),
             Op::Append(append) => TouchedPart::Events(append.producer.map(|p| p.producer)),
             Op::Seek { group, .. } => TouchedPart::Group(*group),
-            Op::Settle { .. } | Op::Graves { .. } | Op::GroupGone { .. } => TouchedPart::Settles,
+            Op::Settle { .. } | Op::Graves { .. } | Op::GroupGone { .. } | Op::TopicGone { .. } => TouchedPart::Settles,
         };
         Self { topic: op.topic(), what }
     }

@@ -11,12 +11,14 @@
 //! - [`deliveries`]: delivery numbers, credit, first settle wins;
 //! - [`kept`]: what is kept, and when it will be;
 //! - [`groups`]: how groups are administered;
+//! - [`delete`]: topics that are removed;
 //! - [`dead_letters`]: what groups have given up;
 //! - [`dedup`], [`producers`]: the two ways to know a duplicate;
 //! - [`requests`]: requests and replies, a machine of its own beside the shards.
 
 mod dead_letters;
 mod dedup;
+mod delete;
 mod deliveries;
 mod group;
 mod groups;
@@ -47,6 +49,7 @@ use crate::store::{GroupId, GroupSettings, Lookup, Op, Position, TopicId};
 
 pub use dead_letters::{LetterError, LettersPage};
 pub use dedup::{IdBudget, IdHasher};
+pub use delete::{Deleted, TopicInUse};
 pub use deliveries::Credit;
 pub use group::GroupState;
 pub(crate) use group::letter;
@@ -204,6 +207,10 @@ impl Engine {
         identities: impl Iterator<Item = (Position, dedup::IdHash)>,
         stored: UnixMillis,
     ) {
+        // A topic that was deleted since.
+        if !self.topics.contains_key(&topic) {
+            return;
+        }
         let second = dedup::second_of(stored);
         let before = self.dedup.len(topic);
         for (position, id) in identities {

@@ -53,7 +53,7 @@ impl Mesh {
     /// Publishes a run to a topic. The answers hold once the ticket is kept.
     ///
     /// # Errors
-    /// `DENIED`, `PRODUCER_FENCED`. What is wrong with single events is in their answers.
+    /// `DENIED`, `PRODUCER_FENCED`, `TOPIC_NOT_FOUND` (it was deleted). What is wrong with single events is in their answers.
     pub fn publish(
         &self,
         caller: &Caller,
@@ -69,6 +69,9 @@ impl Mesh {
             return Err(Refusal::new(ErrorKind::Internal, "a topic without a shard"));
         };
         let mut shard = shard::lock(mutex);
+        if !shard.engine.has_topic(topic.id) {
+            return Err(Refusal::new(ErrorKind::TopicNotFound, format!("topic {name} was deleted")));
+        }
         let now = self.now();
         if let Some(mark) = &producer {
             fence(shard.engine.producer(&mark.producer), mark.epoch)?;

@@ -8,6 +8,7 @@
 )]
 
 mod authorize;
+mod delete;
 mod hostile;
 mod kept;
 mod limits;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod dead_letters;
+mod delete;
 mod groups;
 mod keys;
 mod retry;

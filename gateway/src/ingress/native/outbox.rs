@@ -22,6 +22,10 @@ pub(super) struct Outbox {
 #[derive(Debug, Default)]
 struct Queue {
     deliveries: Vec<DeliverRun>,
+    /// Subscriptions that ended with their topic.
+    ended: Vec<u32>,
+    /// One of them nobody has looked at.
+    news: bool,
     /// Requests, replies and cancels.
     frames: Vec<ServerFrame>,
     /// Bytes of their events.
@@ -50,6 +54,13 @@ impl Outbox {
         std::mem::swap(&mut self.queue().deliveries, into);
     }
 
+    /// Takes out the subscriptions that ended, unless `waits` for their beginning.
+    pub(super) fn take_ended(&self, waits: impl Fn(u32) -> bool) -> Vec<u32> {
+        let mut queue = self.queue();
+        queue.news = false;
+        queue.ended.extract_if(.., |number| !waits(*number)).collect()
+    }
+
     /// Moves the requests and replies that are queued behind what is in `into`.
     pub(super) fn take_frames(&self, into: &mut Vec<ServerFrame>) {
         let mut queue = self.queue();
@@ -69,7 +80,7 @@ impl Outbox {
     /// `false` when that is so already.
     pub(super) fn wake_when_filled(&self, waker: &Waker) -> bool {
         let mut queue = self.queue();
-        if queue.closed || !queue.deliveries.is_empty() || queue.has_frames() {
+        if queue.closed || queue.news || !queue.deliveries.is_empty() || queue.has_frames() {
             return false;
         }
         match &mut queue.waker {
@@ -95,6 +106,13 @@ impl Sink for Outbox {
     fn deliver(&self, run: DeliverRun) {
         let mut queue = self.queue();
         queue.deliveries.push(run);
+        wake(queue);
+    }
+
+    fn ended(&self, subscription: u32) {
+        let mut queue = self.queue();
+        queue.ended.push(subscription);
+        queue.news = true;
         wake(queue);
     }
 }

@@ -57,11 +57,19 @@ impl Protocol {
         let Some(alias) = session.aliases.get_mut(&run.alias) else {
             return Err(Refusal::new(ErrorKind::Invalid, format!("topic alias {} was never bound", run.alias)));
         };
-        let topic = match alias.topic {
-            Some(topic) => topic,
-            None => *alias.topic.insert(self.native.mesh.open_topic(&session.caller, &alias.name, Action::Publish)?),
-        };
-        self.native.mesh.publish(&session.caller, topic, &alias.name, &run.events, Some(mark))
+        let (mesh, caller) = (&self.native.mesh, &session.caller);
+        let publish = |topic| mesh.publish(caller, topic, &alias.name, &run.events, Some(mark));
+        if let Some(topic) = alias.topic {
+            match publish(topic) {
+                // Deleted since. A name means what it means to a publisher that comes now.
+                Err(refusal) if refusal.kind == ErrorKind::TopicNotFound => {}
+                published => return published,
+            }
+        }
+        let topic = mesh.open_topic(caller, &alias.name, Action::Publish)?;
+        let published = publish(topic);
+        alias.topic = Some(topic);
+        published
     }
 
     fn answer(&mut self, run: &PublishRun, result: Result<Published, Refusal>) {

@@ -13,6 +13,7 @@ const SETTLE: u8 = 4;
 const GRAVES: u8 = 5;
 const GROUP_GONE: u8 = 6;
 const SEEK: u8 = 7;
+const TOPIC_GONE: u8 = 10;
 
 const MARK: usize = 40;
 /// A settled range; one that failed has [`FAILURE`] bytes more.
@@ -50,6 +51,7 @@ pub(super) enum OpView<'a> {
     Graves { topic: TopicId, changes: Vec<(Position, Change)> },
     GroupGone { topic: TopicId, group: GroupId },
     Seek { topic: TopicId, group: GroupId, to: Position },
+    TopicGone { topic: TopicId },
 }
 
 /// Marks read one by one.
@@ -211,6 +213,11 @@ pub(super) fn put_seek(out: &mut BytesMut, topic: TopicId, group: GroupId, to: P
     out.put_u64_le(to);
 }
 
+pub(super) fn put_topic_gone(out: &mut BytesMut, topic: TopicId) {
+    out.put_slice(&[TOPIC_GONE, 0]);
+    out.put_u32_le(topic.0);
+}
+
 const CUT: FormatError = FormatError::Damaged("an operation is cut short");
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], FormatError> {
@@ -247,6 +254,7 @@ impl<'a> OpView<'a> {
                 let (topic, group) = (TopicId(fixed.get_u32_le()), GroupId(fixed.get_u32_le()));
                 Ok(Self::Seek { topic, group, to: fixed.get_u64_le() })
             }
+            TOPIC_GONE => Ok(Self::TopicGone { topic: TopicId(take(rest, 4)?.get_u32_le()) }),
             _ => Err(FormatError::Newer(format!("operation kind {kind}"))),
         }
     }
@@ -341,6 +349,7 @@ impl<'a> OpView<'a> {
     pub(super) const fn topic(&self) -> TopicId {
         match self {
             Self::Topic { topic, .. }
+            | Self::TopicGone { topic }
             | Self::Group { topic, .. }
             | Self::Settle { topic, .. }
             | Self::GroupGone { topic, .. }
@@ -437,6 +446,7 @@ mod tests {
         put_graves(&mut out, TopicId(4).dead_letters(true), &graves());
         put_group_gone(&mut out, TopicId(4), GroupId(2));
         put_seek(&mut out, TopicId(4), GroupId(2), 99);
+        put_topic_gone(&mut out, TopicId(4));
         out
     }
 
@@ -444,7 +454,7 @@ mod tests {
     fn operations_are_read_as_they_were_written() {
         let body = body();
         let ops: Vec<_> = Ops::of(&body).map(Result::unwrap).collect();
-        assert_eq!(ops.len(), 7);
+        assert_eq!(ops.len(), 8);
         let OpView::Topic { topic, name, durability, retention_ms } = &ops[0].0 else { panic!() };
         assert_eq!((topic.0, name.as_str(), *durability, *retention_ms), (4, "orders", Durability::Written, 60_000));
         let OpView::Group { group, name, start, settings, .. } = &ops[1].0 else { panic!() };
@@ -459,6 +469,7 @@ mod tests {
         assert_eq!((*topic, &changes[..]), (TopicId(4).dead_letters(true), &graves()[..]));
         assert!(matches!(ops[5].0, OpView::GroupGone { group: GroupId(2), .. }));
         assert!(matches!(ops[6].0, OpView::Seek { group: GroupId(2), to: 99, .. }));
+        assert!(matches!(ops[7].0, OpView::TopicGone { topic: TopicId(4) }));
     }
 
     #[test]
