@@ -11,6 +11,7 @@
 //! - [`deliveries`]: delivery numbers, credit, first settle wins;
 //! - [`kept`]: what is kept, and when it will be;
 //! - [`join`]: groups that are found or made; [`groups`]: how they are administered; [`listing`]: what is seen of them;
+//! - [`delete`]: topics that are removed;
 //! - [`dead_letters`]: what groups have given up;
 //! - [`delayed`]: events that wait for their time;
 //! - [`dedup`], [`producers`]: the two ways to know a duplicate;
@@ -19,6 +20,7 @@
 mod dead_letters;
 mod dedup;
 mod delayed;
+mod delete;
 mod deliveries;
 mod group;
 mod groups;
@@ -55,6 +57,7 @@ use readers::Reader;
 pub use dead_letters::{LetterError, LettersPage};
 pub use dedup::{IdBudget, IdHasher};
 pub use delayed::{DelayBudget, Timing};
+pub use delete::{Deleted, TopicInUse};
 pub use deliveries::Credit;
 pub use group::GroupState;
 pub(crate) use group::letter;
@@ -226,6 +229,10 @@ impl Engine {
         identities: impl Iterator<Item = (Position, dedup::IdHash)>,
         stored: UnixMillis,
     ) {
+        // A topic that was deleted since.
+        if !self.topics.contains_key(&topic) {
+            return;
+        }
         let second = dedup::second_of(stored);
         let before = self.dedup.len(topic);
         for (position, id) in identities {

@@ -144,7 +144,8 @@ impl Mesh {
         let mutex = self.shard(topic)?;
         self.inner.with(mutex, |engine, _| engine.update_topic(topic.id, retention));
         let ticket: Ticket = shard::lock(mutex).engine.created(topic.id, None);
-        Ok((admin::Answer { answer: Some(answer::Answer::Topic(self.describe(topic))) }, ticket))
+        let described = self.describe(topic).unwrap_or_default();
+        Ok((admin::Answer { answer: Some(answer::Answer::Topic(described)) }, ticket))
     }
 
     /// The first position that can be read.

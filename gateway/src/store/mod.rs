@@ -279,6 +279,11 @@ pub enum Op {
         /// Where.
         to: Position,
     },
+    /// A topic that is no more, with its events and groups. Its dead letters are another one.
+    TopicGone {
+        /// Which.
+        topic: TopicId,
+    },
     /// What has become of dead letters.
     Graves {
         /// The topic of dead letters.
@@ -296,6 +301,7 @@ impl Op {
     pub const fn topic(&self) -> TopicId {
         match self {
             Self::Topic { topic, .. }
+            | Self::TopicGone { topic }
             | Self::Group { topic, .. }
             | Self::Settle { topic, .. }
             | Self::GroupGone { topic, .. }

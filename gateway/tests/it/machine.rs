@@ -113,13 +113,20 @@ impl Machine {
     }
 
     pub(crate) fn login(&self, hello: wire::Hello) -> (Line, wire::Welcome) {
-        let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), Duration::ZERO);
-        let line = Line(Mutex::new((protocol, BytesMut::new())));
-        line.send(&ClientFrame::Hello(hello));
-        match line.frames().remove(0) {
+        let (line, mut said) = self.hello(hello);
+        match said.remove(0) {
             ServerFrame::Welcome(welcome) => (line, welcome),
             other => panic!("no welcome: {other:?}"),
         }
+    }
+
+    /// A connection that has said hello, and what it was answered.
+    pub(crate) fn hello(&self, hello: wire::Hello) -> (Line, Vec<ServerFrame>) {
+        let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), Duration::ZERO);
+        let line = Line(Mutex::new((protocol, BytesMut::new())));
+        line.send(&ClientFrame::Hello(hello));
+        let said = line.frames();
+        (line, said)
     }
 }
 

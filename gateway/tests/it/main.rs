@@ -10,6 +10,7 @@
 mod authorize;
 mod broadcast;
 mod delayed;
+mod delete;
 mod hostile;
 mod kept;
 mod limits;

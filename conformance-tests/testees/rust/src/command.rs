@@ -66,6 +66,12 @@ pub(crate) enum Command {
         durability: Option<String>,
         retention_ms: Option<u64>,
     },
+    DeleteTopic {
+        on: String,
+        topic: String,
+        #[serde(default)]
+        force: bool,
+    },
     Topics {
         on: String,
     },

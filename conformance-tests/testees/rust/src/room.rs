@@ -121,6 +121,9 @@ impl Room {
             Command::CreateTopic { on, topic, durability, retention_ms } => {
                 self.create_topic(&on, &topic, durability, retention_ms).await
             }
+            Command::DeleteTopic { on, topic, force } => {
+                self.client(&on)?.topics().delete(&topic, force).await.map(|t| json!({"name": t.name}))
+            }
             Command::Topics { on } => self.topics(&on).await,
             Command::Groups { on, topic } => self.groups(&on, &topic).await,
             Command::UpdateGroup { on, topic, group, settings } => {

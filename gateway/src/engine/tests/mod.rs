@@ -4,6 +4,7 @@
 mod broadcast;
 mod dead_letters;
 mod delayed;
+mod delete;
 mod groups;
 mod keys;
 mod many_groups;

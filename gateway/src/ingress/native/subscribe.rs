@@ -10,6 +10,7 @@ use prost::Message as _;
 
 use super::protocol::Protocol;
 use super::session::{Session, Subscription};
+use super::sessions::lock;
 use crate::mesh::{Action, Credit, Leaving, Refusal, SettleAs, SettleRequest, SubscribeRequest, Ticket};
 
 /// A subscription always gets this much byte credit: a single event passes.
@@ -226,6 +227,23 @@ impl Protocol {
         };
         self.native.mesh.leave(subscription.topic, session.key(number), Leaving::Clean);
         self.left(number);
+    }
+
+    /// Tells of subscriptions whose topic was deleted; not before they have begun.
+    pub(super) fn end_subscriptions(&mut self) {
+        let Some(session) = self.session() else {
+            return;
+        };
+        let ended = self.outbox.take_ended(|number| self.starting.contains_key(&number));
+        for subscription in ended {
+            let name = lock(&session).subscriptions.remove(&subscription).map(|s| s.name.to_string());
+            let of = name.unwrap_or_else(|| "of this subscription".to_owned());
+            self.send(ServerFrame::Unsubscribed(wire::Unsubscribed {
+                subscription,
+                code: ErrorKind::TopicNotFound.number(),
+                message: format!("topic {of} was deleted"),
+            }));
+        }
     }
 
     fn left(&mut self, number: u32) {

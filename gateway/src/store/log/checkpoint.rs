@@ -17,6 +17,9 @@ const MAGIC: &[u8; 8] = b"MESHWCKP";
 /// The file's header, and the length of what follows.
 const HEADER: usize = FILE_HEADER + 8;
 
+/// What follows the segments is in sections: u8 what, u32 length, bytes. Checkpoints without them are older.
+const IDS: u8 = 1;
+
 /// What a checkpoint says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Checkpoint {
@@ -49,11 +52,23 @@ pub(super) fn encode(fold: &Fold, epoch: u64, open: (u64, u64), sealed: &BTreeMa
     for segment in sealed.values() {
         put_sealed(&mut out, segment);
     }
+    put_section(&mut out, IDS, |out| {
+        out.put_u32_le(fold.next.0);
+        out.put_u32_le(fold.next.1);
+    });
     let payload = out.split_off(HEADER);
     out.truncate(FILE_HEADER);
     out.put_u64_le(payload.len() as u64);
     out.unsplit(payload);
     seal(out, MAGIC)
+}
+
+fn put_section(out: &mut BytesMut, what: u8, put: impl FnOnce(&mut BytesMut)) {
+    let mut section = BytesMut::new();
+    put(&mut section);
+    out.put_u8(what);
+    out.put_u32_le(section.len() as u32);
+    out.put_slice(&section);
 }
 
 fn put_name(out: &mut BytesMut, name: &str) {
@@ -284,18 +299,40 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Reads the sections at the end into a fold.
+fn sections(fields: &mut Fields<'_>, fold: &mut Fold) -> Result<(), FormatError> {
+    while !fields.0.is_empty() {
+        let (what, len) = (fields.u8()?, fields.u32()?);
+        let (section, rest) = fields.0.split_at_checked(len as usize).ok_or(CUT)?;
+        fields.0 = rest;
+        let mut section = Fields(section);
+        match what {
+            IDS => fold.next = (section.u32()?, section.u32()?),
+            _ => return Err(FormatError::Newer(format!("section {what} of the checkpoint"))),
+        }
+        if !section.0.is_empty() {
+            return Err(FormatError::Newer(format!(
+                "{} more bytes in section {what} of the checkpoint",
+                section.0.len()
+            )));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, FormatError> {
     let mut fields = Fields(unseal(bytes, MAGIC, "checkpoint")?);
     if fields.u64()? != fields.0.len() as u64 {
         return Err(CUT);
     }
     let (batch, epoch, open_segment, open_batch) = (fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?.max(1));
-    let fold = fields.fold(batch)?;
+    let mut fold = fields.fold(batch)?;
     let mut sealed = BTreeMap::new();
     for _ in 0..fields.u32()? {
         let segment = fields.sealed()?;
         sealed.insert(segment.number, segment);
     }
+    sections(&mut fields, &mut fold)?;
     Ok(Checkpoint { epoch, fold, open_segment, open_batch, sealed })
 }
 
@@ -307,7 +344,7 @@ mod tests {
     use crate::store::{Delay, DelayChange, Times};
 
     fn checkpoint() -> Checkpoint {
-        let mut fold = Fold { batch: 77, ..Fold::default() };
+        let mut fold = Fold { batch: 77, next: (9, 4), ..Fold::default() };
         let name = TopicName::parse("orders").unwrap();
         let topic = TopicState {
             name,
@@ -351,6 +388,34 @@ mod tests {
     fn a_checkpoint_is_read_as_it_was_written() {
         let c = checkpoint();
         assert_eq!(decode(&encode(&c.fold, c.epoch, (c.open_segment, c.open_batch), &c.sealed)), Ok(c));
+    }
+
+    /// The payload of a checkpoint, changed and sealed again.
+    fn changed(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        let mut payload = bytes[HEADER..].to_vec();
+        change(&mut payload);
+        let mut out = BytesMut::new();
+        out.put_bytes(0, FILE_HEADER);
+        out.put_u64_le(payload.len() as u64);
+        out.put_slice(&payload);
+        seal(out, MAGIC)
+    }
+
+    #[test]
+    fn one_without_sections_is_older_and_unknown_sections_are_newer() {
+        let c = checkpoint();
+        let bytes = encode(&c.fold, c.epoch, (c.open_segment, c.open_batch), &c.sealed);
+        let older = decode(&changed(&bytes, |payload| payload.truncate(payload.len() - 13))).unwrap();
+        assert_eq!((older.fold.next, &older.fold.topics), ((0, 0), &c.fold.topics));
+        assert_eq!(older.fold.next_ids(), (TopicId(3), GroupId(2)));
+        let newer = changed(&bytes, |payload| payload.extend([99, 0, 0, 0, 0]));
+        assert_eq!(decode(&newer), Err(FormatError::Newer("section 99 of the checkpoint".to_owned())));
+        let longer = changed(&bytes, |payload| {
+            let len = payload.len() - 12;
+            payload[len] += 1;
+            payload.push(0);
+        });
+        assert!(matches!(decode(&longer), Err(FormatError::Newer(_))));
     }
 
     #[test]

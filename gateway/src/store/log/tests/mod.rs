@@ -3,6 +3,7 @@
 
 mod crash;
 mod damage;
+mod delete;
 mod full;
 mod os;
 mod reads;
