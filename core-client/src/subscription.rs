@@ -61,8 +61,9 @@ impl Subscribe {
     /// Where a new group, or a subscription without one, begins. A group that
     /// exists goes on where it was, and a log line says so. A position that no event has yet begins with the
     /// topic's next event, and a log line says so.
-    pub const fn start(mut self, start: Start) -> Self {
-        self.start = Some(start);
+    /// A [`SystemTime`](std::time::SystemTime) or a [`Position`] is a start too.
+    pub fn start(mut self, start: impl Into<Start>) -> Self {
+        self.start = Some(start.into());
         self
     }
 

@@ -26,5 +26,5 @@ pub use event::{
     AttributeValue, Attributes, Data, Defaults, Event, EventError, EventLayout, EventLimits, EventRun, EventRunBuilder,
     EventView, event_identity,
 };
-pub use moment::{Moment, UnixMillis};
+pub use moment::{Moment, NoTime, UnixMillis};
 pub use names::{GroupName, NameError, TopicName};

@@ -12,6 +12,7 @@ use meshwire_gateway::ingress::native::{Native, NativeConfig, Protocol, WriteQue
 use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Stores};
 use meshwire_gateway::random::Random;
 use meshwire_gateway::recover::open_mesh;
+use meshwire_gateway::store::Store;
 use meshwire_gateway::store::log::{Disk, LogClock, LogOptions, LogStore, Recovered, SimDisk, SimFault, Task};
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
 use meshwire_proto::Moment;
@@ -30,6 +31,8 @@ const RESUME_WINDOW: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(crate) struct Machine {
     disk: Arc<SimDisk>,
+    /// Its gateways keep nothing on it, as with `--memory`.
+    pub(crate) memory: bool,
     /// Tasks that are under way, by number.
     running: Mutex<BTreeMap<u64, Task>>,
 }
@@ -100,17 +103,14 @@ impl Gateway {
             MeshConfig { shards: 2, retention_ms: u64::MAX, connection_bytes, ..Config::default().mesh(hash_key) };
         let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
         let watched = Arc::new(Watched::new(log.clone()));
-        let stores = Stores { memory, log: Some(watched.clone()) };
-        let mesh =
-            open_mesh(config, clock.clone(), Arc::new(AllowAll), stores, Some(found)).map_err(|e| e.to_string())?;
-        let create = admin::CreateTopic {
-            name: Topic::Audit.name().into(),
-            durability: admin::Durability::Written.into(),
-            ..Default::default()
-        };
-        let command = admin::Command { command: Some(command::Command::CreateTopic(create)) };
-        let created = mesh.admin(&Caller::anonymous("simulation", None), &command);
-        created.ok_or("a topic waits for the disk")?.map_err(|e| e.to_string())?;
+        let logged = !machine.memory;
+        let log_store = logged.then(|| watched.clone() as Arc<dyn Store>);
+        let stores = Stores { memory, log: log_store };
+        let mesh = open_mesh(config, clock.clone(), Arc::new(AllowAll), stores, logged.then_some(found))
+            .map_err(|e| e.to_string())?;
+        if logged {
+            create_audit(&mesh)?;
+        }
         let native = Native::new(mesh.clone(), native_config(life), random);
         let now = clock.now().mono;
         Ok(Self {
@@ -212,6 +212,21 @@ impl Gateway {
         pumped
     }
 
+    /// Begins to end as SIGTERM makes it: nothing more is delivered, and peers are told.
+    #[cfg(test)]
+    pub(crate) fn stop(&mut self) {
+        self.mesh.stop_delivering();
+        for (protocol, ..) in self.connections.values_mut() {
+            protocol.drain("the gateway is stopping");
+        }
+    }
+
+    /// Deliveries that members of groups hold.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> u64 {
+        self.mesh.held()
+    }
+
     fn topics(&self) -> Vec<admin::Topic> {
         let command = admin::Command { command: Some(command::Command::ListTopics(admin::ListTopics::default())) };
         match self.mesh.admin(&Caller::anonymous("simulation", None), &command) {
@@ -272,6 +287,18 @@ impl Gateway {
     pub(crate) fn events(&self, topic: Topic) -> u64 {
         self.topics().into_iter().find(|t| t.name == topic.name()).map_or(0, |t| t.next_position - t.first_position)
     }
+}
+
+fn create_audit(mesh: &Mesh) -> Result<(), String> {
+    let create = admin::CreateTopic {
+        name: Topic::Audit.name().into(),
+        durability: admin::Durability::Written.into(),
+        ..Default::default()
+    };
+    let command = admin::Command { command: Some(command::Command::CreateTopic(create)) };
+    let created = mesh.admin(&Caller::anonymous("simulation", None), &command);
+    created.ok_or("a topic waits for the disk")?.map_err(|e| e.to_string())?;
+    Ok(())
 }
 
 fn open_log(machine: &Machine, clock: Arc<VirtualClock>, salt: u64) -> Result<(Arc<LogStore>, Recovered), String> {

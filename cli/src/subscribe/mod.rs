@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use clap::Args;
-use meshwire::{Delivery, ErrorKind, Mesh, Position, Start, Subscription};
+use meshwire::{Delivery, ErrorKind, Mesh, Start, Subscription};
 use meshwire_proto::{GroupName, TopicName, options};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -14,7 +14,7 @@ use crate::config::parse_duration;
 use crate::exit::{Exit, Failure};
 use crate::server::{GRACE, Server, leave};
 use crate::stop::Stop;
-use crate::{logs, output};
+use crate::{logs, meant, output, place};
 
 mod idle;
 mod show;
@@ -31,6 +31,7 @@ const BATCH_BYTES: usize = 1 << 20;
 Examples:
   meshwire sub orders                                    from now on, until it is stopped
   meshwire sub orders --start earliest --until-idle 2s   all there is
+  meshwire sub orders --start -10m                       what was stored in the last ten minutes
   meshwire sub orders --group billing --json | bill      each event once for the group
   meshwire sub orders --group billing --count 10
 
@@ -52,11 +53,12 @@ pub(crate) struct Subscribe {
     /// Share the events with the other members of this group, and go on where it was.
     #[arg(long, value_parser = args::group)]
     group: Option<GroupName>,
-    /// Where a new group or a subscription without one begins: earliest, latest or a
-    /// position. Default: earliest for a group, else latest. A group that exists goes on
-    /// where it was, and says so. A position that no event has yet begins with the topic's
-    /// next event.
-    #[arg(long, value_name = "PLACE", value_parser = start)]
+    /// Where a new group or a subscription without one begins: earliest, latest, a
+    /// position, or the first event stored at a time or later (2026-11-28T06:30:00Z, or -10m
+    /// for ten minutes ago). Default: earliest for a group, else latest. A group that exists
+    /// goes on where it was, and says so. A position or time that no event has yet begins with
+    /// the topic's next event.
+    #[arg(long, value_name = "PLACE", allow_hyphen_values = true, value_parser = place::parse)]
     start: Option<Start>,
     /// Print CloudEvents in JSON, one a line.
     #[arg(long)]
@@ -69,17 +71,6 @@ pub(crate) struct Subscribe {
     until_idle: Option<Duration>,
     #[command(flatten)]
     server: Server,
-}
-
-fn start(text: &str) -> Result<Start, String> {
-    match text {
-        "earliest" => Ok(Start::Earliest),
-        "latest" => Ok(Start::Latest),
-        _ => text
-            .parse()
-            .map(|n| Start::Position(Position::from_number(n)))
-            .map_err(|_| "write earliest, latest or a position, which is a number".to_owned()),
-    }
 }
 
 impl Subscribe {
@@ -95,7 +86,10 @@ impl Subscribe {
 
     async fn receive(&self, mesh: &Mesh, stop: &mut Stop) -> Result<Exit, Failure> {
         let subscription = tokio::select! {
-            subscription = self.subscribe(mesh) => subscription?,
+            subscription = self.subscribe(mesh) => match subscription {
+                Ok(subscription) => subscription,
+                Err(error) => return Err(meant::explain(mesh, error, self.topic.as_str(), None).await),
+            },
             () = stop.requested() => return Ok(Exit::Done),
         };
         let idle = Idle::new(self.until_idle, mesh.state());

@@ -3,7 +3,10 @@
 use meshwire_proto::GroupName;
 use meshwire_proto::wire::admin;
 
+use super::group::Group;
+use super::readers::Reader;
 use super::subscribe::join;
+use super::topic::Topic;
 use super::{Engine, GroupSpec, GroupSummary, Now, SubscribeError};
 use crate::store::{Op, Position, Ticket, TopicId};
 
@@ -23,6 +26,20 @@ pub enum DeleteError {
     },
 }
 
+fn summary(topic: &Topic, group: &Group, dead_letters: u64) -> GroupSummary {
+    GroupSummary {
+        name: group.name.clone(),
+        floor: group.window.floor(),
+        members: group.members.len() as u32,
+        in_flight: group.in_flight(),
+        lag: group.window.unsettled(topic.next),
+        settings: group.settings,
+        dead_letters,
+        delayed: group.delayed(),
+        failing: group.window.failing(),
+    }
+}
+
 impl Engine {
     /// Groups of a topic, by name.
     #[must_use]
@@ -30,23 +47,23 @@ impl Engine {
         let Some(topic) = self.topics.get(&id) else {
             return Vec::new();
         };
-        let summary = |(name, group): (&GroupName, &super::group::Group)| GroupSummary {
-            name: name.clone(),
-            floor: group.window.floor(),
-            members: group.members.len() as u32,
-            in_flight: group.in_flight(),
-            lag: group.window.unsettled(topic.next),
-            settings: group.settings,
-            dead_letters: self.count_letters(id, name),
-            delayed: group.delayed(),
-        };
-        topic.groups.iter().map(summary).collect()
+        let letters = self.letter_counts(id);
+        let letters = |group: &Group| letters.get(&group.name).copied().unwrap_or(0);
+        let groups = topic.names.values().filter_map(|group| topic.groups.get(group));
+        groups.map(|group| summary(topic, group, letters(group))).collect()
+    }
+
+    /// One group of a topic.
+    #[must_use]
+    pub fn group(&self, id: TopicId, name: &GroupName) -> Option<GroupSummary> {
+        let topic = self.topics.get(&id)?;
+        Some(summary(topic, topic.named(name)?, self.count_letters(id, name)))
     }
 
     /// How many deliveries the members of all groups hold.
     #[must_use]
     pub fn held(&self) -> u64 {
-        self.topics.values().flat_map(|t| t.groups.values()).map(super::group::Group::in_flight).sum()
+        self.topics.values().flat_map(|t| t.groups.values()).map(Group::in_flight).sum()
     }
 
     /// Makes a group, or finds one with these settings; `true` if it is new.
@@ -61,7 +78,7 @@ impl Engine {
         start: Position,
     ) -> Result<bool, SubscribeError> {
         let topic = self.topics.get_mut(&topic_id).ok_or(SubscribeError::NoTopic)?;
-        let (name, new) = (asked.name.clone(), !topic.groups.contains_key(&asked.name));
+        let (name, new) = (asked.name.clone(), !topic.names.contains_key(&asked.name));
         let start = start.clamp(1, topic.next);
         join(topic, asked, start, now, &mut self.ops)?;
         if new {
@@ -77,12 +94,13 @@ impl Engine {
     pub fn delete_group(&mut self, topic_id: TopicId, name: &GroupName) -> Result<(), DeleteError> {
         let absent = || DeleteError::NotFound(name.clone());
         let topic = self.topics.get_mut(&topic_id).ok_or_else(absent)?;
-        let group = topic.groups.get(name).ok_or_else(absent)?;
+        let group = topic.named(name).ok_or_else(absent)?;
         if !group.members.is_empty() {
             return Err(DeleteError::InUse { group: name.clone(), members: group.members.len() });
         }
         let (id, timer) = (group.id, group.timer);
-        topic.groups.remove(name);
+        topic.remove_group(name);
+        self.unlogged.remove(&(topic_id, id));
         if let Some(timer) = timer {
             self.timers.remove(&(timer, topic_id, id));
         }
@@ -97,15 +115,15 @@ impl Engine {
     pub fn seek_group(&mut self, topic_id: TopicId, name: &GroupName, to: Position) -> Option<Position> {
         let topic = self.topics.get_mut(&topic_id)?;
         let to = to.clamp(1, topic.next);
-        let group = topic.groups.get_mut(name)?;
+        let group = topic.named_mut(name)?;
         group.seek(to);
         let id = group.id;
         if !topic_id.is_memory() {
             // What was settled before and not committed would settle it anew.
             self.ops.push(Op::Seek { topic: topic_id, group: id, to });
         }
-        self.woken.insert(topic_id);
-        self.set_timers(topic_id);
+        self.wake_reader(topic_id, Reader::Group(id));
+        self.set_timer(topic_id, id);
         Some(to)
     }
 
@@ -116,7 +134,7 @@ impl Engine {
         name: &GroupName,
         asked: &admin::GroupSettings,
     ) -> Option<Result<(), String>> {
-        let group = self.topics.get_mut(&topic_id)?.groups.get_mut(name)?;
+        let group = self.topics.get_mut(&topic_id)?.named_mut(name)?;
         let settings = match group.settings.with(asked) {
             Ok(settings) => settings,
             Err(problem) => return Some(Err(problem)),
@@ -130,7 +148,7 @@ impl Engine {
             if !topic_id.is_memory() {
                 self.ops.push(Op::Group { topic: topic_id, group: id, name: name.clone(), start, settings });
             }
-            self.woken.insert(topic_id);
+            self.wake_reader(topic_id, Reader::Group(id));
         }
         Some(Ok(()))
     }
@@ -138,7 +156,7 @@ impl Engine {
     /// When the last change of a group is kept.
     #[must_use]
     pub fn group_ticket(&self, topic: TopicId, name: &GroupName) -> Ticket {
-        self.topics.get(&topic).and_then(|t| t.groups.get(name)).map_or(Ticket::KEPT, |g| g.created)
+        self.topics.get(&topic).and_then(|t| t.named(name)).map_or(Ticket::KEPT, |g| g.created)
     }
 
     /// Another retention of a topic, in milliseconds.

@@ -1,5 +1,6 @@
 //! What is kept, and when what is not yet will be.
 
+use super::readers::Reader;
 use super::{Engine, SubscriptionKey};
 use crate::store::{Durability, GroupId, Op, Position, Ticket, TopicId};
 
@@ -42,6 +43,7 @@ impl Engine {
     pub fn kept(&mut self, id: TopicId, head: Position) {
         if let Some(topic) = self.topics.get_mut(&id).filter(|t| head > t.head) {
             topic.head = head;
+            topic.readers.wake_for_events();
             self.woken.insert(id);
         }
     }
@@ -58,7 +60,9 @@ impl Engine {
             match what {
                 TouchedPart::Topic => topic.created = created,
                 TouchedPart::Group(id) => {
-                    topic.groups.values_mut().filter(|g| g.id == *id).for_each(|g| g.created = created);
+                    if let Some(group) = topic.groups.get_mut(id) {
+                        group.created = created;
+                    }
                 }
                 TouchedPart::Events(Some(producer)) => self.producers.committed(producer, topic.ticket),
                 TouchedPart::Events(None) | TouchedPart::Settles => {}
@@ -68,11 +72,14 @@ impl Engine {
 
     /// When a topic is kept, and with `member` also the group that it is a member of.
     #[must_use]
-    pub fn created(&mut self, id: TopicId, member: Option<SubscriptionKey>) -> Ticket {
-        let Some(topic) = self.topics.get_mut(&id) else {
+    pub fn created(&self, id: TopicId, member: Option<SubscriptionKey>) -> Ticket {
+        let Some(topic) = self.topics.get(&id) else {
             return Ticket::KEPT;
         };
-        let group = member.and_then(|key| topic.group_of(key)).map_or(Ticket::KEPT, |g| g.created);
+        let group = match member.and_then(|key| topic.reader(key)) {
+            Some(Reader::Group(id)) => topic.groups.get(&id).map_or(Ticket::KEPT, |g| g.created),
+            _ => Ticket::KEPT,
+        };
         topic.created.later(group)
     }
 }

@@ -26,6 +26,7 @@ mod keys;
 pub mod planted;
 mod producers;
 mod publish;
+mod readers;
 pub mod requests;
 mod settle;
 mod solo;
@@ -44,6 +45,7 @@ use meshwire_proto::frame::DeliverRun;
 use meshwire_proto::{EventRun, Moment, UnixMillis};
 
 use crate::store::{GroupId, GroupSettings, Lookup, Op, Position, TopicId};
+use group::Group;
 
 pub use dead_letters::{LetterError, LettersPage};
 pub use dedup::{IdBudget, IdHasher};
@@ -137,7 +139,7 @@ pub trait Source {
     }
 
     /// A subscription has not got all that its credit allows, for want of room.
-    /// [`Engine::wake`] is called when there is some.
+    /// [`Engine::feed`] is called when there is some.
     fn starved(&mut self, _subscription: SubscriptionKey) {}
 }
 
@@ -164,8 +166,8 @@ pub struct Engine {
     woken: BTreeSet<TopicId>,
     /// Lease deadlines of groups.
     timers: BTreeSet<(Moment, TopicId, GroupId)>,
-    /// Topics with settlements that no commit carries yet, and since when they wait.
-    unlogged: BTreeSet<TopicId>,
+    /// Groups with settlements that no commit carries yet, and since when they wait.
+    unlogged: BTreeSet<(TopicId, GroupId)>,
     settles_due: Option<Moment>,
     settings: Settings,
 }
@@ -202,7 +204,7 @@ impl Engine {
         state: GroupState,
     ) {
         if let Some(topic) = self.topics.get_mut(&topic) {
-            topic.groups.insert(name, group::Group::new(id, settings, now, state, false));
+            topic.add_group(name.clone(), Group::new((id, name), settings, now, state, false));
         }
     }
 
@@ -238,12 +240,22 @@ impl Engine {
         self.topics.get(&id).map(|t| (&t.settings, t.next))
     }
 
-    /// Looks at a topic again: a block that was pending is there.
+    /// Looks again at who waits for a block of a topic: one is there.
     pub fn wake(&mut self, id: TopicId) {
-        if id.is_dead_letters() {
-            // Whoever waits for them is a group of their topic.
-            self.woken.extend([TopicId(id.number()), TopicId::memory(id.number())]);
-        } else {
+        // Whoever waits for dead letters is a group of their topic.
+        let waiting = [TopicId(id.number()), TopicId::memory(id.number())];
+        for id in waiting.into_iter().filter(|of| id.is_dead_letters() || *of == id) {
+            if let Some(topic) = self.topics.get_mut(&id) {
+                topic.readers.wake_for_block();
+                self.woken.insert(id);
+            }
+        }
+    }
+
+    /// Looks at a reader in the next [`Engine::dispatch`].
+    fn wake_reader(&mut self, id: TopicId, reader: readers::Reader) {
+        if let Some(topic) = self.topics.get_mut(&id) {
+            topic.readers.wake(reader);
             self.woken.insert(id);
         }
     }
@@ -253,21 +265,34 @@ impl Engine {
         while self.dispatch_next(now, source, out) {}
     }
 
-    /// The same for one topic; `false` when none is left to look at.
+    /// The same for one reader; `false` when none is left to look at.
     pub fn dispatch_next(&mut self, now: Now, source: &mut dyn Source, out: &mut Vec<Output>) -> bool {
-        let Some(id) = self.woken.pop_first() else {
+        let Some(id) = self.woken.first().copied() else {
             return false;
         };
         let letters = id.dead_letters(self.settings.logged);
-        if let Some(topic) = self.topics.get_mut(&id) {
-            for (group, dying) in topic.dispatch(now, letters, source, out) {
-                self.bury(now, id, &group, dying);
+        let mut dying = Vec::new();
+        match self.topics.get_mut(&id).and_then(|topic| topic.dispatch(now, letters, (source, out), &mut dying)) {
+            Some(readers::Reader::Group(group)) => {
+                if !dying.is_empty() {
+                    self.bury(now, id, group, dying);
+                }
+                // What retention took, or is given up, is settled while dispatching.
+                self.touched(now, id, group);
             }
-            // What retention took, or is given up, is settled while dispatching.
-            self.note_unlogged(now, id);
-            self.set_timers(id);
+            Some(readers::Reader::Solo(_)) => {}
+            None => {
+                self.woken.remove(&id);
+            }
         }
         true
+    }
+
+    /// Looks again at a subscription that was starved: there is room.
+    pub fn feed(&mut self, id: TopicId, key: SubscriptionKey) {
+        if let Some(reader) = self.topics.get(&id).and_then(|topic| topic.reader(key)) {
+            self.wake_reader(id, reader);
+        }
     }
 
     /// Operations for the store, appends before the settlements that may be
@@ -283,13 +308,10 @@ impl Engine {
 
     fn take_settles(&mut self) {
         self.settles_due = None;
-        while let Some(id) = self.unlogged.pop_first() {
-            let Some(topic) = self.topics.get_mut(&id) else {
-                continue;
-            };
-            for group in topic.groups.values_mut().filter(|g| g.has_unlogged()) {
-                let ranges = group.take_unlogged();
-                self.ops.push(Op::Settle { topic: id, group: group.id, ranges });
+        while let Some((topic, group)) = self.unlogged.pop_first() {
+            let ranges = self.topics.get_mut(&topic).and_then(|t| t.groups.get_mut(&group)).map(Group::take_unlogged);
+            if let Some(ranges) = ranges.filter(|ranges| !ranges.is_empty()) {
+                self.ops.push(Op::Settle { topic, group, ranges });
             }
         }
     }
@@ -319,31 +341,35 @@ impl Engine {
             let Some(topic) = self.topics.get_mut(&topic_id) else {
                 continue;
             };
-            let Some(group) = topic.groups.values_mut().find(|g| g.id == group_id) else {
+            let Some(group) = topic.groups.get_mut(&group_id) else {
                 continue;
             };
             group.timer = None;
             if group.expire(now) {
-                self.woken.insert(topic_id);
-                self.note_unlogged(now, topic_id);
+                self.wake_reader(topic_id, readers::Reader::Group(group_id));
+                self.touched(now, topic_id, group_id);
+            } else {
+                self.set_timer(topic_id, group_id);
             }
-            self.set_timers(topic_id);
         }
     }
 
-    /// Settlements of a topic wait for a commit.
-    fn note_unlogged(&mut self, now: Now, id: TopicId) {
-        let Some(topic) = self.topics.get_mut(&id) else {
+    /// A group has changed: its settlements wait for a commit, and its next deadline may be another.
+    fn touched(&mut self, now: Now, id: TopicId, group: GroupId) {
+        self.note_unlogged(now, id, group);
+        self.set_timer(id, group);
+    }
+
+    fn note_unlogged(&mut self, now: Now, id: TopicId, group_id: GroupId) {
+        let Some(group) = self.topics.get_mut(&id).and_then(|t| t.groups.get_mut(&group_id)) else {
             return;
         };
-        let gone: Vec<Position> = topic.groups.values_mut().flat_map(group::Group::take_gone).collect();
+        let gone = group.take_gone();
         if id.is_memory() {
             // Nothing of a memory topic is logged.
-            for group in topic.groups.values_mut() {
-                group.take_unlogged();
-            }
-        } else if topic.groups.values().any(group::Group::has_unlogged) {
-            self.unlogged.insert(id);
+            group.take_unlogged();
+        } else if group.has_unlogged() {
+            self.unlogged.insert((id, group_id));
             self.settles_due.get_or_insert(now.mono + self.settings.settle_delay);
         }
         if !gone.is_empty() {
@@ -351,21 +377,19 @@ impl Engine {
         }
     }
 
-    fn set_timers(&mut self, id: TopicId) {
-        let Some(topic) = self.topics.get_mut(&id) else {
+    fn set_timer(&mut self, id: TopicId, group_id: GroupId) {
+        let Some(group) = self.topics.get_mut(&id).and_then(|t| t.groups.get_mut(&group_id)) else {
             return;
         };
-        for group in topic.groups.values_mut() {
-            let deadline = group.deadline();
-            if deadline != group.timer {
-                if let Some(old) = group.timer {
-                    self.timers.remove(&(old, id, group.id));
-                }
-                if let Some(new) = deadline {
-                    self.timers.insert((new, id, group.id));
-                }
-                group.timer = deadline;
+        let deadline = group.deadline();
+        if deadline != group.timer {
+            if let Some(old) = group.timer {
+                self.timers.remove(&(old, id, group_id));
             }
+            if let Some(new) = deadline {
+                self.timers.insert((new, id, group_id));
+            }
+            group.timer = deadline;
         }
     }
 }
@@ -389,4 +413,6 @@ pub struct GroupSummary {
     pub dead_letters: u64,
     /// Events that wait for a delay to pass.
     pub delayed: u64,
+    /// Events that have failed and are not settled.
+    pub failing: u64,
 }

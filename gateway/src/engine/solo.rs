@@ -1,6 +1,7 @@
 //! A subscription without a group: its own position, nothing durable. A settle
 //! only returns credit.
 
+use super::readers::Waits;
 use super::subscriber::Subscriber;
 use super::{Output, Source};
 use crate::store::{Lookup, Position, TopicId};
@@ -15,10 +16,14 @@ pub(super) struct Solo {
 
 impl Solo {
     /// Delivers what credit and blocks allow.
-    pub(super) fn dispatch(&mut self, topic: TopicId, head: Position, source: &mut dyn Source, out: &mut Vec<Output>) {
-        if self.next >= head {
-            return;
-        }
+    pub(super) fn dispatch(
+        &mut self,
+        topic: TopicId,
+        head: Position,
+        source: &mut dyn Source,
+        out: &mut Vec<Output>,
+    ) -> Waits {
+        let mut for_block = false;
         self.subscriber.ask_room(source);
         while self.next < head && self.subscriber.is_available() {
             match source.block(topic, self.next) {
@@ -40,10 +45,14 @@ impl Solo {
                     }
                     self.next = first;
                 }
-                _ => break,
+                _ => {
+                    for_block = true;
+                    break;
+                }
             }
         }
         self.subscriber.end_pass(source, out);
+        Waits { for_events: self.subscriber.is_available(), for_block }
     }
 
     /// Continues behind the last delivery that arrived.

@@ -6,6 +6,7 @@ use meshwire_proto::GroupName;
 use meshwire_proto::wire::admin;
 
 use super::group::{Group, GroupState};
+use super::readers::Reader;
 use super::solo::Solo;
 use super::subscriber::Subscriber;
 use super::topic::Topic;
@@ -92,14 +93,14 @@ pub enum Leaving {
 }
 
 /// The group that is asked for, new or with these settings.
-pub(super) fn join<'t>(
-    topic: &'t mut Topic,
+pub(super) fn join(
+    topic: &mut Topic,
     asked: GroupSpec,
     start: Position,
     now: Now,
     ops: &mut Vec<Op>,
-) -> Result<&'t mut Group, SubscribeError> {
-    let has = topic.groups.get(&asked.name).map(|g| g.settings);
+) -> Result<GroupId, SubscribeError> {
+    let has = topic.named(&asked.name).map(|g| g.settings);
     let settings = has.unwrap_or_default().with(&asked.settings).map_err(SubscribeError::Setting)?;
     let difference = has.and_then(|has| has.difference(&settings));
     #[cfg(feature = "testing")]
@@ -107,18 +108,20 @@ pub(super) fn join<'t>(
     if let Some(difference) = difference {
         return Err(SubscribeError::Conflict { group: asked.name, difference });
     }
-    let groups = topic.groups.len();
+    let groups = topic.names.len();
     if groups >= asked.most && has.is_none() {
         return Err(SubscribeError::Full { group: asked.name, has: groups });
     }
-    let id = topic.id;
-    Ok(topic.groups.entry(asked.name.clone()).or_insert_with(|| {
-        if !id.is_memory() {
-            ops.push(Op::Group { topic: id, group: asked.new_id, name: asked.name, start, settings });
-        }
-        let state = GroupState { floor: start, ..GroupState::default() };
-        Group::new(asked.new_id, settings, now, state, true)
-    }))
+    if let Some(group) = topic.named(&asked.name) {
+        return Ok(group.id);
+    }
+    let (id, name) = (asked.new_id, asked.name);
+    if !topic.id.is_memory() {
+        ops.push(Op::Group { topic: topic.id, group: id, name: name.clone(), start, settings });
+    }
+    let state = GroupState { floor: start, ..GroupState::default() };
+    topic.add_group(name.clone(), Group::new((id, name), settings, now, state, true));
+    Ok(id)
 }
 
 impl Engine {
@@ -134,27 +137,30 @@ impl Engine {
         spec: SubscribeSpec,
     ) -> Result<Subscribed, SubscribeError> {
         let topic = self.topics.get_mut(&topic_id).ok_or(SubscribeError::NoTopic)?;
-        if topic.solos.contains_key(&key) || topic.group_of(key).is_some() {
+        if topic.reader(key).is_some() {
             return Err(SubscribeError::InUse(key.subscription));
         }
         let topic_next = topic.next;
         let start = spec.start.unwrap_or(topic_next).clamp(1, topic_next);
         #[cfg(feature = "testing")]
         let start = if super::planted::is(super::planted::Defect::StartIgnored) { topic_next } else { start };
-        self.woken.insert(topic_id);
         match spec.group {
             None => {
                 let subscriber = Subscriber::new(key, spec.credit);
                 let solo = Solo { subscriber, next: start, fresh: true };
                 topic.solos.insert(key, solo);
+                self.wake_reader(topic_id, Reader::Solo(key));
                 let ack_wait = Duration::ZERO;
                 Ok(Subscribed { next_delivery: 1, next_position: start, topic_next, ack_wait, new_group: false })
             }
             Some(asked) => {
-                let (name, new_group) = (asked.name.clone(), !topic.groups.contains_key(&asked.name));
-                let group = join(topic, asked, start, now, &mut self.ops)?;
-                group.join(key, spec.credit);
-                let (next_position, ack_wait) = (group.window.next(), group.settings.ack_wait);
+                let (name, new_group) = (asked.name.clone(), !topic.names.contains_key(&asked.name));
+                let id = join(topic, asked, start, now, &mut self.ops)?;
+                topic.join(id, key, spec.credit);
+                let group = topic.groups.get(&id);
+                let (next_position, ack_wait) =
+                    group.map_or((start, Duration::ZERO), |g| (g.window.next(), g.settings.ack_wait));
+                self.wake_reader(topic_id, Reader::Group(id));
                 if new_group {
                     self.adopt_all(topic_id, &name);
                 }
@@ -164,11 +170,14 @@ impl Engine {
     }
 
     fn subscriber(&mut self, topic: TopicId, key: SubscriptionKey) -> Option<&mut Subscriber> {
-        let topic = self.topics.get_mut(&topic)?;
-        if let Some(solo) = topic.solos.get_mut(&key) {
-            return Some(&mut solo.subscriber);
+        self.topics.get_mut(&topic)?.subscriber(key)
+    }
+
+    /// Looks at a subscription in the next [`Engine::dispatch`].
+    fn wake_subscription(&mut self, topic: TopicId, key: SubscriptionKey) {
+        if let Some(reader) = self.topics.get(&topic).and_then(|t| t.reader(key)) {
+            self.wake_reader(topic, reader);
         }
-        topic.groups.values_mut().find_map(|g| g.members.get_mut(&key))
     }
 
     /// Sets a subscription's credit anew; `false` when there is none of this key.
@@ -177,7 +186,7 @@ impl Engine {
             return false;
         };
         subscriber.deliveries.set_credit(credit);
-        self.woken.insert(topic);
+        self.wake_subscription(topic, key);
         true
     }
 
@@ -194,24 +203,28 @@ impl Engine {
     pub fn start(&mut self, topic: TopicId, key: SubscriptionKey) {
         if let Some(subscriber) = self.subscriber(topic, key) {
             subscriber.suspended = false;
-            self.woken.insert(topic);
+            self.wake_subscription(topic, key);
         }
     }
 
     /// Delivers again, from the number that the subscriber expects next.
     /// `false` when that number cannot be.
     pub fn resume(&mut self, topic_id: TopicId, key: SubscriptionKey, next_delivery: u64) -> bool {
-        let Some(topic) = self.topics.get_mut(&topic_id) else {
+        let Some((topic, reader)) =
+            self.topics.get_mut(&topic_id).and_then(|topic| topic.reader(key).map(|reader| (topic, reader)))
+        else {
             return false;
         };
-        let rewound = match topic.solos.get_mut(&key) {
-            Some(solo) => solo.rewind(next_delivery),
-            None => topic.group_of(key).is_some_and(|g| g.rewind(key, next_delivery)),
+        let rewound = match reader {
+            Reader::Solo(key) => topic.solos.get_mut(&key).is_some_and(|solo| solo.rewind(next_delivery)),
+            Reader::Group(id) => topic.groups.get_mut(&id).is_some_and(|g| g.rewind(key, next_delivery)),
         };
-        if rewound && let Some(subscriber) = self.subscriber(topic_id, key) {
+        if rewound && let Some(subscriber) = topic.subscriber(key) {
             subscriber.suspended = false;
-            self.woken.insert(topic_id);
-            self.set_timers(topic_id);
+            self.wake_reader(topic_id, reader);
+            if let Reader::Group(id) = reader {
+                self.set_timer(topic_id, id);
+            }
         }
         rewound
     }
@@ -221,13 +234,11 @@ impl Engine {
         let Some(topic) = self.topics.get_mut(&topic_id) else {
             return;
         };
-        if topic.solos.remove(&key).is_none()
-            && let Some(group) = topic.group_of(key)
-        {
-            group.leave(now, key, how);
-            self.woken.insert(topic_id);
-            self.note_unlogged(now, topic_id);
-            self.set_timers(topic_id);
+        if topic.solos.remove(&key).is_some() {
+            topic.readers.forget(Reader::Solo(key));
+        } else if let Some(id) = topic.leave(now, key, how) {
+            self.wake_reader(topic_id, Reader::Group(id));
+            self.touched(now, topic_id, id);
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Administration: one command in, one answer out, the same on every protocol.
 
+use std::collections::BTreeMap;
+
 use meshwire_proto::wire::admin::{self, answer, command};
-use meshwire_proto::{ErrorKind, TopicName, options};
+use meshwire_proto::{ErrorKind, TopicName, UnixMillis, options};
 
 use super::dead_letters::Asked;
 use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::store::{Durability, Ticket};
+use crate::store::{Durability, Lookup, Position, Store, Ticket, TopicId};
 
 /// An answer and when it holds, or why there is none.
 pub type Answered = Result<(admin::Answer, Ticket), Refusal>;
@@ -35,9 +37,9 @@ impl Mesh {
             Some(command::Command::CreateTopic(create)) => self.create_topic(caller, create),
             Some(command::Command::ListTopics(list)) => self.list_topics(caller, list),
             Some(command::Command::UpdateTopic(update)) => self.update_topic(caller, update),
-            Some(command::Command::CreateGroup(create)) => self.create_group(caller, create),
+            Some(command::Command::CreateGroup(create)) => return self.create_group(caller, create),
             Some(command::Command::UpdateGroup(update)) => self.update_group(caller, update),
-            Some(command::Command::SeekGroup(seek)) => self.seek_group(caller, seek),
+            Some(command::Command::SeekGroup(seek)) => return self.seek_group(caller, seek),
             Some(command::Command::DeleteGroup(delete)) => self.delete_group(caller, delete),
             Some(command::Command::ListDeadLetters(c)) => return self.list_letters(caller, letters!(c), c.events),
             Some(command::Command::RedriveDeadLetters(c)) => return self.redrive_letters(caller, letters!(c)),
@@ -106,15 +108,24 @@ impl Mesh {
                 return Err(Refusal::new(ErrorKind::Invalid, format!("limit is {other}; from 1 to 1000 is accepted")));
             }
         };
-        let mut page: Vec<(TopicName, TopicRef)> = {
+        let mut page: BTreeMap<TopicName, Option<TopicRef>> =
+            self.served_after(&list.cursor, limit + 1).into_iter().map(|name| (name, None)).collect();
+        {
             let topics = self.inner.topics();
             let after = topics.names.iter().filter(|(name, _)| name.as_str() > list.cursor.as_str());
-            after.take(limit + 1).map(|(name, topic)| (name.clone(), *topic)).collect()
-        };
+            page.extend(after.take(limit + 1).map(|(name, topic)| (name.clone(), Some(*topic))));
+        }
         let more = page.len() > limit;
-        page.truncate(limit);
+        let page: Vec<(TopicName, Option<TopicRef>)> = page.into_iter().take(limit).collect();
         let next = page.last().filter(|_| more).map(|(name, _)| name.to_string()).unwrap_or_default();
-        let topics = page.into_iter().map(|(_, topic)| self.describe(topic)).collect();
+        let listed = |(name, topic): (TopicName, Option<TopicRef>)| match topic {
+            Some(topic) => self.describe(topic),
+            // Only served: nothing of it is stored.
+            None => {
+                admin::Topic { requests: self.served(name.as_str()), name: name.to_string(), ..admin::Topic::default() }
+            }
+        };
+        let topics = page.into_iter().map(listed).collect();
         Ok((admin::Answer { answer: Some(answer::Answer::Topics(admin::TopicList { topics, next })) }, Ticket::KEPT))
     }
 
@@ -140,16 +151,55 @@ impl Mesh {
             first_position,
             next_position: next,
             bytes: 0,
-            groups: shard.engine.groups(topic.id).iter().map(summary).collect(),
+            groups: Vec::new(),
+            requests: self.served(settings.name.as_str()),
         };
+        let groups = shard.engine.groups(topic.id);
         drop(shard);
+        let mut ages = Ages::new(store, topic.id, self.now().wall);
+        described.groups = groups.iter().map(|group| summary(group, &mut ages)).collect();
         // Publishes do not wait for a count over all segments.
         described.bytes = store.topic_bytes(topic.id);
         described
     }
 }
 
-pub(super) fn summary(group: &crate::engine::GroupSummary) -> admin::GroupSummary {
+/// Most blocks that a listing asks the disk for.
+const MOST_READS: u32 = 16;
+
+/// How old events of a topic are.
+pub(super) struct Ages<'a> {
+    store: &'a dyn Store,
+    topic: TopicId,
+    now: UnixMillis,
+    reads: u32,
+}
+
+impl<'a> Ages<'a> {
+    pub(super) fn new(store: &'a dyn Store, topic: TopicId, now: UnixMillis) -> Self {
+        Self { store, topic, now, reads: 0 }
+    }
+
+    /// How long ago the first event from a position on was stored; `None` while its block is read, for the next one
+    /// who asks.
+    fn of(&mut self, mut position: Position) -> Option<u64> {
+        if self.reads >= MOST_READS {
+            return None;
+        }
+        if let Lookup::Gone(first) = self.store.read(self.topic, position) {
+            position = first;
+        }
+        match self.store.read(self.topic, position) {
+            Lookup::Ready(block) => Some(self.now.0.saturating_sub(block.stored.0).max(0).unsigned_abs()),
+            _ => {
+                self.reads += 1;
+                None
+            }
+        }
+    }
+}
+
+pub(super) fn summary(group: &crate::engine::GroupSummary, ages: &mut Ages<'_>) -> admin::GroupSummary {
     admin::GroupSummary {
         name: group.name.to_string(),
         settled_through: group.floor.saturating_sub(1),
@@ -159,5 +209,7 @@ pub(super) fn summary(group: &crate::engine::GroupSummary) -> admin::GroupSummar
         settings: Some(group.settings.shown()),
         dead_letters: group.dead_letters,
         delayed: group.delayed,
+        failing: group.failing,
+        oldest_ms: (group.lag > 0).then(|| ages.of(group.floor)).flatten(),
     }
 }

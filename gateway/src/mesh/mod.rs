@@ -33,7 +33,7 @@ pub use caller::{Action, AllowAll, Authorize, Caller, Refusal};
 pub use memory::Memory;
 pub use open::{Recovered, RecoveredGroup, RecoveredTopic, Stores};
 pub use publish::{Answer, Published};
-pub use subscribe::{SettleAnswers, SettleRequest, SubscribeRequest};
+pub use subscribe::{Joined, SettleAnswers, SettleRequest, SubscribeRequest};
 pub use topics::TopicRef;
 
 // What an ingress needs of the words below the mesh.

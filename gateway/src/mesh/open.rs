@@ -219,4 +219,8 @@ impl Completions for Inner {
         }
         self.fetched.arrived(topic, arrived.as_ref());
     }
+
+    fn looked_up(&self) {
+        self.fetched.looked_up();
+    }
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use meshwire_proto::wire::admin;
-use meshwire_proto::{ErrorKind, GroupName, TopicName};
+use meshwire_proto::{ErrorKind, GroupName, TopicName, UnixMillis};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::delivery::Sink;
 use crate::engine::{
     Credit, GroupSpec, Leaving, SettleAnswer, SettleAs, SubscribeError, SubscribeSpec, Subscribed, SubscriptionKey,
 };
-use crate::store::{GroupId, Position, Ticket};
+use crate::store::{GroupId, Position, Since, Ticket};
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug)]
@@ -20,11 +20,16 @@ pub struct SubscribeRequest {
     pub group: Option<GroupName>,
     /// First position; `None` for behind the last event of now.
     pub start: Option<Position>,
+    /// In its place: the first event stored at this time or later.
+    pub since: Option<UnixMillis>,
     /// What the group is to be like.
     pub settings: admin::GroupSettings,
     /// Most unsettled.
     pub credit: Credit,
 }
+
+/// A subscription that stands once the ticket is kept, or why there is none.
+pub type Joined = Result<(Subscribed, Ticket), Refusal>;
 
 /// What a consumer says of consecutive deliveries.
 #[derive(Clone, Debug)]
@@ -49,7 +54,8 @@ pub struct SettleAnswers {
 impl Mesh {
     /// Joins a subscription. It stands once the ticket is kept, also when the
     /// group or the topic is one that somebody else has just created; nothing comes
-    /// to `sink` before [`Mesh::start`], unless all is kept already.
+    /// to `sink` before [`Mesh::start`], unless all is kept already. `None`: the place of its time is being
+    /// looked up; ask again after [`Mesh::wake_when_fetched`].
     ///
     /// # Errors
     /// `DENIED`, `GROUP_CONFLICT`, `INVALID`, `TOO_LARGE` (too many groups).
@@ -60,12 +66,14 @@ impl Mesh {
         key: SubscriptionKey,
         request: SubscribeRequest,
         sink: Arc<dyn Sink>,
-    ) -> Result<(Subscribed, Ticket), Refusal> {
-        self.authorize(caller, Action::Subscribe, name)?;
+    ) -> Option<Joined> {
+        if let Err(refusal) = self.authorize(caller, Action::Subscribe, name) {
+            return Some(Err(refusal));
+        }
         // Taken back below unless a group is created.
         let may_create = self.inner.groups.fetch_add(1, Ordering::Relaxed) < self.inner.config.max_groups;
         let subscribed = self.join((topic, name), key, request, sink, may_create);
-        if !subscribed.as_ref().is_ok_and(|(subscribed, _)| subscribed.new_group) {
+        if !matches!(&subscribed, Some(Ok((subscribed, _))) if subscribed.new_group) {
             self.inner.groups.fetch_sub(1, Ordering::Relaxed);
         }
         subscribed
@@ -78,7 +86,17 @@ impl Mesh {
         request: SubscribeRequest,
         sink: Arc<dyn Sink>,
         may_create: bool,
-    ) -> Result<(Subscribed, Ticket), Refusal> {
+    ) -> Option<Joined> {
+        let mut shard = match self.shard(topic) {
+            Ok(mutex) => shard::lock(mutex),
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        let start = match request.since.map(|at| self.inner.stores.of(topic.id).since(topic.id, at)) {
+            None => request.start,
+            Some(Since::At(position)) => Some(position),
+            Some(Since::Behind) => None,
+            Some(Since::Pending) => return None,
+        };
         let max_topic_groups = self.inner.config.max_topic_groups;
         let group = request.group.map(|name| GroupSpec {
             name,
@@ -86,14 +104,17 @@ impl Mesh {
             settings: request.settings,
             most: if may_create { max_topic_groups } else { 0 },
         });
-        let spec = SubscribeSpec { group, start: request.start, credit: request.credit };
-        let mut shard = shard::lock(self.shard(topic)?);
+        let spec = SubscribeSpec { group, start, credit: request.credit };
         let now = self.now();
-        let subscribed =
-            shard.engine.subscribe(now, topic.id, key, spec).map_err(|e| match TopicName::parse(name) {
-                Ok(name) => self.not_joined(&e, &name, may_create),
-                Err(e) => Refusal::new(ErrorKind::Invalid, e.to_string()),
-            })?;
+        let subscribed = match shard.engine.subscribe(now, topic.id, key, spec) {
+            Ok(subscribed) => subscribed,
+            Err(e) => {
+                return Some(Err(match TopicName::parse(name) {
+                    Ok(name) => self.not_joined(&e, &name, may_create),
+                    Err(e) => Refusal::new(ErrorKind::Invalid, e.to_string()),
+                }));
+            }
+        };
         shard.sinks.insert(key, sink);
         self.inner.commit(&mut shard, now, false);
         let ticket = shard.engine.created(topic.id, Some(key));
@@ -101,7 +122,7 @@ impl Mesh {
             shard.engine.suspend(topic.id, key);
         }
         self.inner.deliver(&mut shard, now, None);
-        Ok((subscribed, ticket))
+        Some(Ok((subscribed, ticket)))
     }
 
     /// Why a group cannot be had.
@@ -200,9 +221,9 @@ impl Mesh {
     }
 
     /// Delivers what a subscription's sink had no room for.
-    pub fn feed(&self, topic: TopicRef) {
+    pub fn feed(&self, topic: TopicRef, key: SubscriptionKey) {
         if let Ok(mutex) = self.shard(topic) {
-            self.inner.with(mutex, |engine, _| engine.wake(topic.id));
+            self.inner.with(mutex, |engine, _| engine.feed(topic.id, key));
         }
     }
 

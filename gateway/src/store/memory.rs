@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
+use meshwire_proto::UnixMillis;
 
-use super::{Append, Block, Capability, Claim, Durability, Lookup, Op, Position, Store, StoreError, TopicId};
+use super::{Append, Block, Capability, Claim, Durability, Lookup, Op, Position, Since, Store, StoreError, TopicId};
 
 /// Appends below this size are copied together; larger ones stay the buffer they came in.
 const COPY_BELOW: usize = 16 * 1024;
@@ -158,6 +159,13 @@ impl Store for MemoryStore {
         }
     }
 
+    fn since(&self, topic: TopicId, at: UnixMillis) -> Since {
+        let rings = self.rings();
+        let blocks = rings.topics.get(&topic).map(|ring| &ring.blocks);
+        let found = blocks.and_then(|blocks| blocks.get(blocks.partition_point(|b| b.stored < at)));
+        found.map_or(Since::Behind, |block| Since::At(block.first))
+    }
+
     fn topic_bytes(&self, topic: TopicId) -> u64 {
         self.rings().topics.get(&topic).map_or(0, |r| r.bytes as u64)
     }
@@ -168,8 +176,6 @@ impl Store for MemoryStore {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 mod tests {
-    use meshwire_proto::UnixMillis;
-
     use super::*;
     use crate::store::Entry;
 
@@ -205,6 +211,21 @@ mod tests {
         assert_eq!(block.bytes[0], 100);
         assert!(matches!(store.read(TopicId::memory(1), 101), Lookup::Ahead));
         assert!(matches!(store.read(TopicId::memory(7), 1), Lookup::Ahead));
+    }
+
+    #[test]
+    fn a_time_leads_to_the_first_event_stored_then_or_later() {
+        let store = MemoryStore::new(MemoryConfig { ring_bytes: 1000, total_bytes: 1 << 20 });
+        for first in 1..=9 {
+            let Op::Append(append) = append(1, first, 300) else { panic!("it is one") };
+            store.commit(vec![Op::Append(Append { stored: UnixMillis(first as i64 / 2 * 10), ..append })]);
+        }
+        let since = |at| store.since(TopicId::memory(1), UnixMillis(at));
+        assert_eq!(
+            [since(40), since(35), since(41), since(0)],
+            [Since::At(8), Since::At(8), Since::Behind, Since::At(8)]
+        );
+        assert_eq!(store.since(TopicId::memory(2), UnixMillis(0)), Since::Behind);
     }
 
     #[test]

@@ -357,6 +357,17 @@ pub enum Lookup {
     Gone(Position),
 }
 
+/// Where a topic is read from, when it is read from a time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// The first event stored at that time or later.
+    At(Position),
+    /// Every event was stored before.
+    Behind,
+    /// Being looked up; [`Completions::looked_up`] tells when to ask again.
+    Pending,
+}
+
 /// Why a store refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -401,6 +412,9 @@ pub trait Completions: Send + Sync {
     /// A read that was pending has ended: with a block, or with the damage in its place, which reads of it then pass
     /// over. A store that only fails to read tries again by itself, and the read stays pending.
     fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>);
+
+    /// A place that was [`Since::Pending`] is known.
+    fn looked_up(&self) {}
 }
 
 /// Room that [`Store::reserve`] has promised: nobody else is promised it as long as this lives. It is held until the
@@ -451,6 +465,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// A block that holds `from`. Never waits.
     fn read(&self, topic: TopicId, from: Position) -> Lookup;
+
+    /// The first event that was stored at a time or later, of all that was taken. Never waits.
+    fn since(&self, topic: TopicId, at: UnixMillis) -> Since;
 
     /// Bytes of a topic that can be read.
     fn topic_bytes(&self, topic: TopicId) -> u64;

@@ -167,6 +167,14 @@ impl Line {
         self.send(&ClientFrame::Publish(Publish { runs: vec![run], answered_through: 0 }));
     }
 
+    /// An event with so many bytes.
+    pub(crate) fn publish_large(&self, sequence: u64, topic: &str, bytes: usize) {
+        let event = Event::bytes("t", vec![7; bytes]).id(sequence.to_string()).source("/rig");
+        let (topic, events) = (topic.into(), run_of(&[event]));
+        let run = PublishRun { alias: 1, topic, first_sequence: sequence, events, ..PublishRun::default() };
+        self.send(&ClientFrame::Publish(Publish { runs: vec![run], answered_through: 0 }));
+    }
+
     pub(crate) fn create(&self, topic: &str) {
         self.create_as(topic, Durability::Unspecified);
     }

@@ -160,6 +160,10 @@ pub struct CreateGroup {
     /// that can be read.
     #[prost(uint64, tag = "4")]
     pub start: u64,
+    /// In place of `start`: the first event stored at this time or later. Before all events it
+    /// is the first that can be read, behind all of them the next that comes. 0: `start` holds.
+    #[prost(int64, tag = "5")]
+    pub start_time_unix_ms: i64,
 }
 /// Refused while it has members. Its dead letters stay, and belong to a group of that
 /// name if there is one again.
@@ -182,6 +186,10 @@ pub struct SeekGroup {
     /// that can. 0: the first.
     #[prost(uint64, tag = "3")]
     pub to: u64,
+    /// In place of `to`: the first event stored at this time or later. Before all events it is
+    /// the first that can be read, behind all of them the next that comes. 0: `to` holds.
+    #[prost(int64, tag = "4")]
+    pub time_unix_ms: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateTopic {
@@ -281,6 +289,10 @@ pub struct Topic {
     pub bytes: u64,
     #[prost(message, repeated, tag = "7")]
     pub groups: ::prost::alloc::vec::Vec<GroupSummary>,
+    /// Absent: nobody serves its requests. A topic that is only served stores nothing:
+    /// its durability is unspecified.
+    #[prost(message, optional, tag = "14")]
+    pub requests: ::core::option::Option<RequestSummary>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GroupSummary {
@@ -301,6 +313,31 @@ pub struct GroupSummary {
     /// Events that wait for a delay to pass.
     #[prost(uint64, tag = "8")]
     pub delayed: u64,
+    /// Events that have failed and are not settled.
+    #[prost(uint64, tag = "12")]
+    pub failing: u64,
+    /// How long ago, by the gateway's clock, the oldest event that is not settled was
+    /// stored. Absent: there is none, or it is being read from the disk; then the next
+    /// listing has it.
+    #[prost(uint64, optional, tag = "13")]
+    pub oldest_ms: ::core::option::Option<u64>,
+}
+/// Requests to a topic. Counts are since somebody began to serve it; they end with
+/// the last who does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RequestSummary {
+    /// Subscriptions that serve it.
+    #[prost(uint32, tag = "1")]
+    pub members: u32,
+    /// Requests that wait for their last reply.
+    #[prost(uint64, tag = "2")]
+    pub open: u64,
+    /// Requests that got to a member.
+    #[prost(uint64, tag = "3")]
+    pub requests: u64,
+    /// Replies that were dropped, since nobody waited for them any more.
+    #[prost(uint64, tag = "4")]
+    pub late_replies: u64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -99,6 +99,29 @@ impl Room {
         Ok(group(&updated))
     }
 
+    pub(crate) async fn create_group(
+        &self,
+        on: &str,
+        (topic, name): (&str, &str),
+        start: Option<command::StartSpec>,
+        settings: command::Settings,
+    ) -> Result<Value, Error> {
+        let start = start.map(|spec| self.start(spec)).transpose()?;
+        let created = self.client(on)?.groups(topic).create(name, settings.into(), start).await?;
+        Ok(group(&created))
+    }
+
+    pub(crate) async fn seek_group(
+        &self,
+        on: &str,
+        (topic, name): (&str, &str),
+        to: command::StartSpec,
+    ) -> Result<Value, Error> {
+        let to = self.start(to)?;
+        let moved = self.client(on)?.groups(topic).seek(name, to).await?;
+        Ok(group(&moved))
+    }
+
     pub(crate) async fn dead_letters(&self, of: command::DeadLetters) -> Result<Value, Error> {
         let mut pages = self.letters(&of)?.pages(true);
         let mut found = Vec::new();

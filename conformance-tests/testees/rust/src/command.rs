@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meshwire::{GroupSettings, Position, Start};
+use meshwire::GroupSettings;
 use serde::Deserialize;
 
 use crate::event::EventSpec;
@@ -79,6 +79,25 @@ pub(crate) enum Command {
         group: String,
         settings: Settings,
     },
+    CreateGroup {
+        on: String,
+        topic: String,
+        group: String,
+        start: Option<StartSpec>,
+        #[serde(default)]
+        settings: Settings,
+    },
+    SeekGroup {
+        on: String,
+        topic: String,
+        group: String,
+        to: StartSpec,
+    },
+    /// Notes what time it is, under a name.
+    Mark {
+        #[serde(rename = "as")]
+        name: String,
+    },
     DeadLetters(DeadLetters),
     DeadLetter(DeadLetters),
     Redrive(DeadLetters),
@@ -132,16 +151,10 @@ pub(crate) enum StartSpec {
     Earliest,
     Latest,
     Position(u64),
-}
-
-impl From<StartSpec> for Start {
-    fn from(spec: StartSpec) -> Self {
-        match spec {
-            StartSpec::Earliest => Self::Earliest,
-            StartSpec::Latest => Self::Latest,
-            StartSpec::Position(position) => Self::Position(Position::from_number(position)),
-        }
-    }
+    /// So many milliseconds before now; less than 0: in the future.
+    AgoMs(i64),
+    /// At a time that was noted.
+    Mark(String),
 }
 
 #[derive(Debug, Default, Deserialize)]

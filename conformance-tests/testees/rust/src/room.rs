@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
-use meshwire::{Error, EventError, Mesh};
+use meshwire::{Error, EventError, Mesh, Position, Start, UnixMillis};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::command::Command;
+use crate::command::{Command, StartSpec};
 use crate::deliveries::Deliveries;
 
 /// Everything that was named.
@@ -20,11 +21,17 @@ pub(crate) struct Room {
 struct Named {
     clients: HashMap<String, Mesh>,
     subscriptions: HashMap<String, Arc<Deliveries>>,
+    marks: HashMap<String, UnixMillis>,
 }
 
 /// What an op that names something absent answers: the case is wrong, not the client.
 pub(crate) fn absent(what: &str) -> Error {
     Error::from(EventError::Json(format!("the testee knows no {what:?}")))
+}
+
+fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 impl Room {
@@ -64,6 +71,24 @@ impl Room {
         self.named().subscriptions.remove(name);
     }
 
+    fn mark(&self, name: String) -> Value {
+        self.named().marks.insert(name, now());
+        json!({})
+    }
+
+    pub(crate) fn start(&self, spec: StartSpec) -> Result<Start, Error> {
+        Ok(match spec {
+            StartSpec::Earliest => Start::Earliest,
+            StartSpec::Latest => Start::Latest,
+            StartSpec::Position(position) => Start::Position(Position::from_number(position)),
+            StartSpec::AgoMs(ago) => Start::Time(UnixMillis(now().0.saturating_sub(ago))),
+            StartSpec::Mark(name) => {
+                let time = self.named().marks.get(&name).copied();
+                Start::Time(time.ok_or_else(|| absent(&name))?)
+            }
+        })
+    }
+
     /// Lets go of everything.
     pub(crate) fn clear(&self) {
         *self.named() = Named::default();
@@ -101,6 +126,11 @@ impl Room {
             Command::UpdateGroup { on, topic, group, settings } => {
                 self.update_group(&on, &topic, &group, settings).await
             }
+            Command::CreateGroup { on, topic, group, start, settings } => {
+                self.create_group(&on, (&topic, &group), start, settings).await
+            }
+            Command::SeekGroup { on, topic, group, to } => self.seek_group(&on, (&topic, &group), to).await,
+            Command::Mark { name } => Ok(self.mark(name)),
             Command::DeadLetters(of) => self.dead_letters(of).await,
             Command::DeadLetter(of) => self.dead_letter(of).await,
             Command::Redrive(of) => self.redrive(of).await,

@@ -81,7 +81,7 @@ impl Room {
             subscribe = subscribe.group(group);
         }
         if let Some(start) = spec.start {
-            subscribe = subscribe.start(start.into());
+            subscribe = subscribe.start(self.start(start)?);
         }
         if let Some((events, bytes)) = spec.prefetch {
             subscribe = subscribe.prefetch(events, bytes);
@@ -99,7 +99,7 @@ impl Room {
             consume = consume.group(group);
         }
         if let Some(start) = spec.start {
-            consume = consume.start(start.into());
+            consume = consume.start(self.start(start)?);
         }
         if let Some((events, bytes)) = spec.prefetch {
             consume = consume.prefetch(events, bytes);

@@ -17,7 +17,7 @@ mod window;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use meshwire_proto::Moment;
+use meshwire_proto::{GroupName, Moment};
 
 use super::keys::Keys;
 use super::subscriber::Subscriber;
@@ -43,6 +43,7 @@ pub struct GroupState {
 
 pub(super) struct Group {
     pub(super) id: GroupId,
+    pub(super) name: GroupName,
     pub(super) settings: GroupSettings,
     /// When the group itself is kept.
     pub(super) created: Ticket,
@@ -86,9 +87,16 @@ struct Lease {
 }
 
 impl Group {
-    pub(super) fn new(id: GroupId, settings: GroupSettings, now: Now, state: GroupState, fresh: bool) -> Self {
+    pub(super) fn new(
+        (id, name): (GroupId, GroupName),
+        settings: GroupSettings,
+        now: Now,
+        state: GroupState,
+        fresh: bool,
+    ) -> Self {
         Self {
             id,
+            name,
             settings,
             created: Ticket::KEPT,
             window: Window::new(now, state),

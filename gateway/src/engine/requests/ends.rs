@@ -15,7 +15,7 @@ impl Requests {
             Some((topic, _)) => topic.clone(),
             None => Arc::from(topic),
         };
-        self.topics.entry(topic.clone()).or_default().members += 1;
+        self.topics.entry(topic.clone()).or_default().served.members += 1;
         self.members.insert(member, Serving { topic, credit, open: (0, 0), turn: 0 });
         self.load(member, |_| {});
     }
@@ -33,12 +33,16 @@ impl Requests {
         };
         if let Some(topic) = self.topics.get_mut(&serving.topic) {
             topic.ready.remove(&(serving.open.0, serving.turn, member));
-            topic.members -= 1;
-            if topic.members == 0 {
-                self.topics.remove(&serving.topic);
-            }
+            topic.served.members -= 1;
+            self.forget_idle(&serving.topic);
         }
         true
+    }
+
+    fn forget_idle(&mut self, topic: &Arc<str>) {
+        if self.topics.get(topic).is_some_and(|t| t.served.members == 0 && t.served.open == 0) {
+            self.topics.remove(topic);
+        }
     }
 
     /// A peer is gone: its requests are called off, and those that it was to answer go
@@ -127,6 +131,10 @@ impl Requests {
     pub(super) fn close(&mut self, address: Address) -> Option<Request> {
         let request = self.requests.remove(&address)?;
         self.deadlines.remove(&(request.deadline, address));
+        if let Some(topic) = self.topics.get_mut(&request.asked.topic) {
+            topic.served.open = topic.served.open.saturating_sub(1);
+            self.forget_idle(&request.asked.topic);
+        }
         if let Some(state) = self.peers.get_mut(&address.0) {
             state.open = state.open.saturating_sub(1);
             // Empty unless it was kept.

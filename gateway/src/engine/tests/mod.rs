@@ -4,6 +4,7 @@
 mod dead_letters;
 mod groups;
 mod keys;
+mod many_groups;
 mod retry;
 
 use std::collections::BTreeMap;

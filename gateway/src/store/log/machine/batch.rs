@@ -99,6 +99,15 @@ impl Pending {
         self.body_len
     }
 
+    /// The first position of a topic that came at a time or later.
+    pub(super) fn since(&self, topic: TopicId, at: meshwire_proto::UnixMillis) -> Option<Position> {
+        let block = |slot: &Slot| match slot {
+            Slot::Block(open) if open.topic == topic && open.stored >= at => Some(open.first),
+            _ => None,
+        };
+        self.slots.iter().find_map(block)
+    }
+
     pub(super) fn push(&mut self, op: Op) {
         let mut out = BytesMut::new();
         match op {

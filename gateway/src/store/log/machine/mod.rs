@@ -8,11 +8,12 @@
 //! - [`gather`]: when it may be written; [`write`](mod@write): writing and syncing, where
 //!   an event becomes kept;
 //! - [`space`]: segments, and the promise that what is accepted fits;
-//! - [`read`]: cache, index, fetches; [`jobs`]: everything in the background.
+//! - [`find`]: places by time; [`read`]: cache, index, fetches; [`jobs`]: everything in the background.
 
 mod batch;
 #[cfg(test)]
 mod bursts;
+mod find;
 mod gather;
 mod jobs;
 mod places;
@@ -37,6 +38,7 @@ use super::job::JobResult;
 use super::segment::Sealed;
 use crate::store::{Block, Op, Position, StoreError, TopicId, Watermark};
 use batch::{Cut, NewBlock, Pending};
+use find::Finds;
 use gather::Gather;
 use jobs::Jobs;
 use places::Places;
@@ -157,6 +159,7 @@ pub struct LogMachine {
     places: Places,
     cache: BlockCache,
     reads: Reads,
+    finds: Finds,
     jobs: Jobs,
     kept_changed: bool,
     heads: BTreeMap<TopicId, Position>,
@@ -209,6 +212,7 @@ impl LogMachine {
             places,
             cache: BlockCache::new(start.cache_bytes),
             reads: Reads::default(),
+            finds: Finds::default(),
             jobs: Jobs::new(start.indexes, start.checkpoint),
             kept_changed: false,
             heads: BTreeMap::new(),
@@ -339,11 +343,7 @@ impl LogMachine {
     #[must_use]
     pub fn topic_bytes(&self, topic: TopicId) -> TopicBytes {
         let keep = self.fold.topics.get(&topic).map_or(0, |t| i64::try_from(t.retention_ms).unwrap_or(i64::MAX));
-        // Spans are sorted by topic: a listing of all topics asks for each.
-        let in_segment = |s: &Sealed| {
-            let at = s.spans.binary_search_by_key(&topic, |span| span.topic).ok()?;
-            s.spans.get(at).map(|span| (span.bytes, span.stored))
-        };
+        let in_segment = |s: &Sealed| s.span(topic).map(|span| (span.bytes, span.stored));
         let sealed = self.space.sealed.values().filter_map(in_segment);
         let all = sealed.chain(std::iter::once(self.space.active.index.bytes_of(topic)));
         all.fold(TopicBytes::default(), |sum, (bytes, stored)| {

@@ -49,6 +49,10 @@ impl Reads {
         }
     }
 
+    pub(super) fn index_of(&self, segment: u64) -> Option<&SegmentIndex> {
+        self.indexes.iter().find(|(s, _)| *s == segment).map(|(_, index)| &**index)
+    }
+
     fn fails(&self, topic: TopicId) -> bool {
         self.retries.range((topic, 0)..=(topic, Position::MAX)).next().is_some()
     }
@@ -104,8 +108,8 @@ impl LogMachine {
         let index = if segment == self.space.active.number {
             &self.space.active.index
         } else {
-            match self.reads.indexes.iter().find(|(s, _)| *s == segment) {
-                Some((_, index)) => &**index,
+            match self.reads.index_of(segment) {
+                Some(index) => index,
                 None => return Located::Unknown(segment),
             }
         };

@@ -8,4 +8,5 @@ mod os;
 mod reads;
 mod recover;
 mod rig;
+mod since;
 mod threaded;
