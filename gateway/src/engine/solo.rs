@@ -26,11 +26,8 @@ impl Solo {
         (expiries, now): (&Expiries, UnixMillis),
         (source, out): (&mut dyn Source, &mut Vec<Output>),
     ) -> Waits {
-        if self.next >= head {
-            return Waits { for_events: self.subscriber.wants_more(), for_block: false };
-        }
-        self.subscriber.ask_room(source);
         let mut for_block = false;
+        self.subscriber.ask_room(source);
         while self.next < head && self.subscriber.is_available() {
             match source.block(topic, self.next) {
                 Lookup::Ready(block) => {

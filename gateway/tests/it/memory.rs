@@ -55,7 +55,8 @@ fn one_that_takes_nothing(durability: Durability, group: &str) {
     assert!(late.is_sorted() && (lost == 0 || durability == Durability::Memory), "{lost} lost");
     // What was taken counts until the next look says that it is written.
     assert_eq!((delivered(&stuck), delivered(&healthy)), ((Vec::new(), 0), (Vec::new(), 0)));
-    assert_eq!(machine.waiting(), 0);
+    // Answers of the last look count until the next one.
+    assert!(machine.waiting() < 1024, "{} bytes wait", machine.waiting());
 }
 
 #[test]
@@ -81,5 +82,29 @@ fn a_connection_that_is_gone_holds_nothing() {
     machine.run_disk();
     assert!(machine.waiting() >= EVENT as u64);
     stuck.cut();
-    assert_eq!(machine.waiting(), 0);
+    // Answers of the last look count until the next one.
+    assert!(machine.waiting() < 1024, "{} bytes wait", machine.waiting());
+}
+
+#[test]
+fn a_subscription_with_much_to_deliver_holds_up_no_other_of_its_connection() {
+    let machine = Machine::start();
+    let (publisher, reader) = (machine.session(), machine.session());
+    for sequence in 1..=EVENTS {
+        publisher.publish_sized(sequence, "t", EVENT);
+        machine.run_disk();
+    }
+    subscribe(&reader, 1, "");
+    machine.run_disk();
+    reader.frames();
+    let small = earliest(2, "u", "");
+    reader.send(&ClientFrame::Subscribe(small));
+    publisher.publish_as(EVENTS + 1, "u", 2);
+    let mut turns = 0;
+    let of_two = |frame: &ServerFrame| matches!(frame, ServerFrame::Deliver(d) if d.runs[0].subscription == 2);
+    while !reader.frames().iter().any(of_two) {
+        machine.run_disk();
+        turns += 1;
+        assert!(turns < 10, "the other one waits for its neighbour");
+    }
 }

@@ -1,6 +1,6 @@
 //! Deliveries, requests and replies on their way to one connection.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -40,8 +40,9 @@ struct Queue {
     unwritten: u64,
     /// What of this is in the sum of all connections.
     counted: u64,
-    /// Subscriptions that would have been handed more, had there been room.
-    starved: BTreeSet<u32>,
+    /// Subscriptions that would have been handed more, had there been room: the one that waits longest goes first, so
+    /// that one with much to deliver holds up no other of its connection.
+    starved: VecDeque<u32>,
     /// The connection's task, when it waits.
     waker: Option<Waker>,
     /// Another connection has taken the session over.
@@ -53,8 +54,8 @@ struct Queue {
 pub(super) struct Taken {
     pub(super) deliveries: Vec<DeliverRun>,
     pub(super) frames: Vec<ServerFrame>,
-    /// Subscriptions that waited for room, and there is some.
-    pub(super) fed: Vec<u32>,
+    /// A subscription that waited for room, and there is some.
+    pub(super) fed: Option<u32>,
 }
 
 impl Outbox {
@@ -84,7 +85,7 @@ impl Outbox {
         queue.unwritten = unwritten + std::mem::take(&mut queue.bytes) + std::mem::take(&mut queue.delivery_bytes);
         queue.count(&self.memory);
         if queue.can_feed(&self.memory) {
-            into.fed.extend(std::mem::take(&mut queue.starved));
+            into.fed = queue.starved.pop_front();
         }
     }
 
@@ -151,7 +152,9 @@ impl Sink for Outbox {
 
     fn starved(&self, subscription: u32) {
         let mut queue = self.queue();
-        queue.starved.insert(subscription);
+        if !queue.starved.contains(&subscription) {
+            queue.starved.push_back(subscription);
+        }
         // The connection may have written everything meanwhile, and look no more by itself.
         if queue.can_feed(&self.memory) {
             wake(queue);

@@ -259,16 +259,23 @@ impl Protocol {
         if std::mem::take(&mut self.unconfirmed) {
             self.control.push(ServerFrame::Settled(Settled { through: self.settled_through, results: Vec::new() }));
         }
-        if !self.closing {
-            self.outbox.take(queue.bytes as u64, &mut self.taken);
-        }
-        for frame in self.control.drain(..).chain(self.taken.frames.drain(..)) {
+        for frame in self.control.drain(..) {
             queue.frame(&frame);
         }
-        for delivery in self.taken.deliveries.drain(..) {
-            queue.delivery(&delivery);
+        while !self.closing {
+            queue.seal();
+            self.outbox.take(queue.bytes as u64, &mut self.taken);
+            for frame in self.taken.frames.drain(..) {
+                queue.frame(&frame);
+            }
+            for delivery in self.taken.deliveries.drain(..) {
+                queue.delivery(&delivery);
+            }
+            let Some(subscription) = self.taken.fed.take() else {
+                break;
+            };
+            self.feed(subscription);
         }
-        self.feed();
         if self.outbox.is_closed() && !self.closing {
             self.lost_session();
             for frame in self.control.drain(..) {
@@ -278,22 +285,16 @@ impl Protocol {
         queue.seal();
     }
 
-    /// Asks for what there was no room for.
-    fn feed(&mut self) {
-        if self.taken.fed.is_empty() {
-            return;
-        }
-        let fed = std::mem::take(&mut self.taken.fed);
+    /// Asks for what a subscription had no room for.
+    fn feed(&self, number: u32) {
         let Some(session) = self.session() else {
             return;
         };
         let session = lock(&session);
-        if session.owner == self.number {
-            for number in fed {
-                if let Some(subscription) = session.subscriptions.get(&number) {
-                    self.native.mesh.feed(subscription.topic, session.key(number));
-                }
-            }
+        if session.owner == self.number
+            && let Some(subscription) = session.subscriptions.get(&number)
+        {
+            self.native.mesh.feed(subscription.topic, session.key(number));
         }
     }
 

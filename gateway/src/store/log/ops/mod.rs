@@ -304,7 +304,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
     use std::time::Duration;
 
-    use bytes::BytesMut;
+    use bytes::{BufMut as _, BytesMut};
 
     use super::*;
 
