@@ -29,6 +29,7 @@ impl Play {
         if let Some(fields) = command.as_object_mut() {
             fields.insert("id".to_owned(), id.into());
         }
+        self.witness.sent(id, &command, Instant::now());
         self.testee.send(&command)?;
         Ok(id)
     }

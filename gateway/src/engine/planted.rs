@@ -48,10 +48,12 @@ pub enum Defect {
     ReplyMisdirected,
     /// A change of a group's settings changes nothing.
     UpdateIgnored,
+    /// The last byte of what a publish has is stored as another one.
+    ByteChanged,
 }
 
 impl Defect {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 22] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -73,6 +75,7 @@ impl Defect {
         Self::RequestGivenTwice,
         Self::ReplyMisdirected,
         Self::UpdateIgnored,
+        Self::ByteChanged,
     ];
 
     /// The defect of that name, as it is written here.
@@ -101,4 +104,15 @@ pub fn plant_everywhere(defect: Defect) {
 
 pub(super) fn is(defect: Defect) -> bool {
     PLANTED.get() == Some(defect) || EVERYWHERE.get() == Some(&defect)
+}
+
+/// What is stored of a publish.
+pub(super) fn stored(bytes: bytes::Bytes) -> bytes::Bytes {
+    if !is(Defect::ByteChanged) {
+        return bytes;
+    }
+    let mut changed = bytes.to_vec();
+    // The last byte of an event is one of its data, where it has some; text stays text.
+    changed.last_mut().into_iter().for_each(|byte| *byte ^= 1);
+    changed.into()
 }

@@ -232,11 +232,14 @@ impl Engine {
             let next = mark.first_sequence + stretch.index.len() as u64;
             self.producers.add(mark, mark.first_sequence, next, stored);
         }
+        let bytes = run.slice(stretch.from as usize..(stretch.from + len) as usize);
+        #[cfg(feature = "testing")]
+        let bytes = super::planted::stored(bytes);
         self.ops.push(Op::Append(Append {
             topic,
             first: stretch.first,
             stored,
-            bytes: run.slice(stretch.from as usize..(stretch.from + len) as usize),
+            bytes,
             index: stretch.index,
             producer,
         }));
