@@ -39,7 +39,7 @@ impl Play {
             if first > 1 {
                 continue;
             }
-            let end = self.end_of(&topic, next - 1, found.is_some())?;
+            let end = self.end_of(&topic, next.saturating_sub(1), next > 0 && found.is_some())?;
             broken.extend(self.witness.broken(&topic, &end));
         }
         self.ask(&json!({"op": "close", "on": READER}))?;

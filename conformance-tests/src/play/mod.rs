@@ -141,16 +141,18 @@ impl Play {
     fn file(&mut self, line: Line) {
         let text = |name: &str| line.value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         match (text("ev").as_str(), line.value.get("id").and_then(Value::as_u64)) {
-            ("msg", _) => {
+            (what @ ("msg" | "asked"), _) => {
                 let on = text("on");
                 if on == ending::READER {
                     self.messages.entry(on).or_default().push_back(line);
                     return;
                 }
-                self.witness.came(&line.value, line.at);
+                if what == "msg" {
+                    self.witness.came(&line.value, line.at);
+                }
                 let number = line.value.get("n").and_then(Value::as_u64).unwrap_or_default();
                 self.numbers.insert((on.clone(), text("id")), number);
-                self.trace.add(&on, "msg", &line.value);
+                self.trace.add(&on, what, &line.value);
                 self.messages.entry(on).or_default().push_back(line);
             }
             ("", Some(id)) => {

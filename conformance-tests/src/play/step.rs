@@ -25,6 +25,7 @@ impl Play {
                 "silence" => self.silence(step),
                 "told" => self.told(step),
                 "finish" => self.finish(step),
+                "unanswered" => self.unanswered(step),
                 _ => self.command(op, step),
             },
             Some((place, verb)) => {

@@ -79,6 +79,7 @@ impl Witness {
             }
             "redrive" => self.topic(text(command, "topic")).redriven = true,
             "purge" => self.topic(text(command, "topic")).purged = true,
+            // Nothing of it is stored.
             "request" | "request_stream" | "serve" => {}
             op if HARMLESS.contains(&op) => {}
             _ if !text(command, "topic").is_empty() => self.topic(text(command, "topic")).strange = true,

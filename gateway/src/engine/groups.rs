@@ -64,6 +64,8 @@ impl Engine {
         let topic = self.topics.get_mut(&topic_id).ok_or(SubscribeError::NoTopic)?;
         let (name, new) = (asked.name.clone(), !topic.groups.contains_key(&asked.name));
         let start = start.clamp(1, topic.next);
+        #[cfg(feature = "testing")]
+        let start = if super::planted::is(super::planted::Defect::CreateStartIgnored) { 1 } else { start };
         join(topic, asked, start, now, &mut self.ops)?;
         if new {
             self.adopt_all(topic_id, &name);
@@ -82,6 +84,10 @@ impl Engine {
         if !group.members.is_empty() {
             return Err(DeleteError::InUse { group: name.clone(), members: group.members.len() });
         }
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::DeleteIgnored) {
+            return Ok(());
+        }
         let (id, timer) = (group.id, group.timer);
         topic.groups.remove(name);
         if let Some(timer) = timer {
@@ -99,6 +105,10 @@ impl Engine {
         let topic = self.topics.get_mut(&topic_id)?;
         let to = to.clamp(1, topic.next);
         let group = topic.groups.get_mut(name)?;
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::SeekIgnored) {
+            return Some(to);
+        }
         group.seek(to);
         let id = group.id;
         if !topic_id.is_memory() {

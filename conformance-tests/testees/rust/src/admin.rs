@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meshwire::{DeadLetter, Durability, Error, Group};
+use meshwire::{DeadLetter, Durability, Error, Group, Position, Topic};
 use serde_json::{Value, json};
 
 use crate::command;
@@ -22,6 +22,7 @@ fn group(group: &Group) -> Value {
         "in_flight": group.in_flight,
         "lag": group.lag,
         "delayed": group.delayed,
+        "failing": group.failing,
         "dead_letters": group.dead_letters,
         "settings": {
             "ack_wait_ms": millis(settings.ack_wait),
@@ -33,6 +34,15 @@ fn group(group: &Group) -> Value {
             "max_rate": settings.max_rate,
         },
     })
+}
+
+fn topic(topic: &Topic) -> Value {
+    let mut shown = json!({"name": topic.name, "first": topic.first.number(), "next": topic.next.number()});
+    if let (Some(requests), Some(fields)) = (&topic.requests, shown.as_object_mut()) {
+        let of = json!({"members": requests.members, "open": requests.open, "late_replies": requests.late_replies});
+        fields.insert("requests".to_owned(), of);
+    }
+    shown
 }
 
 fn letter(letter: &DeadLetter) -> Value {
@@ -79,8 +89,7 @@ impl Room {
 
     pub(crate) async fn topics(&self, on: &str) -> Result<Value, Error> {
         let topics = self.client(on)?.topics().list().await?;
-        let shown = topics.iter().map(|t| json!({"name": t.name, "first": t.first.number(), "next": t.next.number()}));
-        Ok(json!({"topics": shown.collect::<Vec<_>>()}))
+        Ok(json!({"topics": topics.iter().map(topic).collect::<Vec<_>>()}))
     }
 
     pub(crate) async fn groups(&self, on: &str, topic: &str) -> Result<Value, Error> {
@@ -97,6 +106,29 @@ impl Room {
     ) -> Result<Value, Error> {
         let updated = self.client(on)?.groups(topic).update(name, settings.into()).await?;
         Ok(group(&updated))
+    }
+
+    pub(crate) async fn create_group(
+        &self,
+        on: &str,
+        topic: &str,
+        name: &str,
+        settings: command::Settings,
+        start: Option<u64>,
+    ) -> Result<Value, Error> {
+        let start = start.map(Position::from_number);
+        let made = self.client(on)?.groups(topic).create(name, settings.into(), start).await?;
+        Ok(group(&made))
+    }
+
+    pub(crate) async fn seek_group(&self, on: &str, topic: &str, name: &str, position: u64) -> Result<Value, Error> {
+        let moved = self.client(on)?.groups(topic).seek(name, Position::from_number(position)).await?;
+        Ok(group(&moved))
+    }
+
+    pub(crate) async fn delete_group(&self, on: &str, topic: &str, name: &str) -> Result<Value, Error> {
+        let was = self.client(on)?.groups(topic).delete(name).await?;
+        Ok(group(&was))
     }
 
     pub(crate) async fn dead_letters(&self, of: command::DeadLetters) -> Result<Value, Error> {
