@@ -85,14 +85,7 @@ pub(crate) enum Command {
         group: String,
         settings: Settings,
     },
-    CreateGroup {
-        on: String,
-        topic: String,
-        group: String,
-        start: Option<StartSpec>,
-        #[serde(default)]
-        settings: Settings,
-    },
+    CreateGroup(CreateGroup),
     SeekGroup {
         on: String,
         topic: String,
@@ -103,6 +96,34 @@ pub(crate) enum Command {
     Mark {
         #[serde(rename = "as")]
         name: String,
+    },
+    DeleteGroup {
+        on: String,
+        topic: String,
+        group: String,
+    },
+    Serve(Serve),
+    StopServing {
+        on: String,
+    },
+    Reply {
+        on: String,
+        n: Vec<u64>,
+        event: EventSpec,
+    },
+    End {
+        on: String,
+        n: Vec<u64>,
+        /// Why it fails; absent: all was said.
+        reason: Option<String>,
+    },
+    Request(Request),
+    RequestStream(Request),
+    NextReply {
+        on: String,
+    },
+    Cancel {
+        on: String,
     },
     DeadLetters(DeadLetters),
     DeadLetter(DeadLetters),
@@ -147,6 +168,16 @@ pub(crate) struct Subscribe {
     pub(crate) concurrency: Option<u64>,
     /// How many deliveries may be taken; without it all.
     pub(crate) gate: Option<u32>,
+    #[serde(default)]
+    pub(crate) settings: Settings,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct CreateGroup {
+    pub(crate) on: String,
+    pub(crate) topic: String,
+    pub(crate) group: String,
+    pub(crate) start: Option<StartSpec>,
     #[serde(default)]
     pub(crate) settings: Settings,
 }
@@ -210,4 +241,29 @@ pub(crate) struct DeadLetters {
     /// Without numbers all are meant.
     #[serde(default)]
     pub(crate) numbers: Vec<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Serve {
+    pub(crate) on: String,
+    #[serde(rename = "as")]
+    pub(crate) name: String,
+    pub(crate) topic: String,
+    pub(crate) group: Option<String>,
+    pub(crate) concurrency: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) on: String,
+    /// By which it is read, or cancelled.
+    #[serde(rename = "as")]
+    pub(crate) name: Option<String>,
+    pub(crate) topic: String,
+    pub(crate) event: EventSpec,
+    pub(crate) timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) retry: bool,
+    /// Of a stream: replies ahead of who reads them.
+    pub(crate) credit: Option<u64>,
 }
