@@ -48,10 +48,16 @@ pub enum Defect {
     ReplyMisdirected,
     /// A change of a group's settings changes nothing.
     UpdateIgnored,
+    /// A restart forgets the place of durable members.
+    MemberForgotten,
+    /// A durable member is given to a second subscription beside the first.
+    MemberTakenTwice,
+    /// Unnamed members of broadcast groups get every other event.
+    BroadcastHalved,
 }
 
 impl Defect {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 24] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -73,6 +79,9 @@ impl Defect {
         Self::RequestGivenTwice,
         Self::ReplyMisdirected,
         Self::UpdateIgnored,
+        Self::MemberForgotten,
+        Self::MemberTakenTwice,
+        Self::BroadcastHalved,
     ];
 
     /// The defect of that name, as it is written here.

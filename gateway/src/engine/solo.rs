@@ -34,6 +34,14 @@ impl Solo {
                         break;
                     }
                     while self.next < end && self.subscriber.deliveries.has_room() {
+                        #[cfg(feature = "testing")]
+                        if self.group.is_some()
+                            && self.next % 2 == 0
+                            && super::planted::is(super::planted::Defect::BroadcastHalved)
+                        {
+                            self.next += 1;
+                            continue;
+                        }
                         self.subscriber.deliver(&block, (self.next, self.next), 1, out);
                         self.next += 1;
                     }
