@@ -17,8 +17,10 @@ pub struct GroupSummary {
     pub name: GroupKey,
     /// Everything below is settled.
     pub floor: Position,
-    /// Members now.
+    /// Members now, those whose connection is lost and may come back among them.
     pub members: u32,
+    /// One of a group or a durable member is not away.
+    pub connected: bool,
     /// Deliveries that are not settled.
     pub in_flight: u64,
     /// Events that are not settled and may still be delivered.
@@ -51,6 +53,7 @@ impl Counts<'_> {
             name: group.name.clone(),
             floor: group.window.floor(),
             members: group.members.len() as u32 + unnamed,
+            connected: group.members.values().any(|member| !member.away),
             in_flight: group.in_flight() + held,
             lag: group.window.unsettled(topic.next),
             settings: group.settings,

@@ -218,6 +218,12 @@ impl Engine {
         state: GroupState,
     ) {
         if let Some(topic) = self.topics.get_mut(&topic) {
+            #[cfg(feature = "testing")]
+            let state = if name.member.is_some() && planted::is(planted::Defect::MemberForgotten) {
+                GroupState { floor: topic.next, ..GroupState::default() }
+            } else {
+                state
+            };
             topic.add_group(Group::new((id, name), settings, now, state, false));
         }
     }

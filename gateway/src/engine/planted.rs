@@ -74,10 +74,16 @@ pub enum Defect {
     StreamEndForgotten,
     /// Where nobody serves, all are said to be busy.
     NobodyIsBusy,
+    /// A restart forgets the place of durable members.
+    MemberForgotten,
+    /// A durable member is given to a second subscription beside the first.
+    MemberTakenTwice,
+    /// Unnamed members of broadcast groups get every other event.
+    BroadcastHalved,
 }
 
 impl Defect {
-    const ALL: [Self; 33] = [
+    const ALL: [Self; 36] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -111,6 +117,9 @@ impl Defect {
         Self::FailureUnsaid,
         Self::StreamEndForgotten,
         Self::NobodyIsBusy,
+        Self::MemberForgotten,
+        Self::MemberTakenTwice,
+        Self::BroadcastHalved,
     ];
 
     /// The defect of that name, as it is written here.

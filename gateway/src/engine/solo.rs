@@ -36,6 +36,14 @@ impl Solo {
                         break;
                     }
                     while self.next < end && self.subscriber.is_available() {
+                        #[cfg(feature = "testing")]
+                        if self.group.is_some()
+                            && self.next.is_multiple_of(2)
+                            && super::planted::is(super::planted::Defect::BroadcastHalved)
+                        {
+                            self.next += 1;
+                            continue;
+                        }
                         if !expiries.has_expired(self.next, now) {
                             self.subscriber.deliver(&block, (self.next, self.next), 1, out);
                         }

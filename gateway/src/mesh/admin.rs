@@ -219,7 +219,7 @@ pub(super) fn summary(group: &crate::engine::GroupSummary, ages: &mut Ages<'_>) 
 fn member(member: &crate::engine::GroupSummary) -> admin::MemberSummary {
     admin::MemberSummary {
         name: member.name.member.as_ref().map(ToString::to_string).unwrap_or_default(),
-        connected: member.members > 0,
+        connected: member.connected,
         settled_through: member.floor.saturating_sub(1),
         in_flight: member.in_flight,
         lag: member.lag,

@@ -372,6 +372,7 @@ pub struct RequestSummary {
 pub struct MemberSummary {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// False also while a session without a connection may be resumed.
     #[prost(bool, tag = "2")]
     pub connected: bool,
     #[prost(uint64, tag = "3")]

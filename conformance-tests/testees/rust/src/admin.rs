@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meshwire::{DeadLetter, Durability, Error, Group, Topic};
+use meshwire::{DeadLetter, Durability, Error, Group, GroupMode, Member, Topic};
 use serde_json::{Value, json};
 
 use crate::command;
@@ -32,7 +32,21 @@ fn group(group: &Group) -> Value {
             "strict_order": settings.strict_order,
             "max_in_flight": settings.max_in_flight,
             "max_rate": settings.max_rate,
+            "mode": settings.mode.map(GroupMode::name),
         },
+        "durable_members": group.durable_members.iter().map(member).collect::<Vec<_>>(),
+    })
+}
+
+fn member(member: &Member) -> Value {
+    json!({
+        "name": member.name,
+        "connected": member.connected,
+        "settled_through": member.settled_through.number(),
+        "in_flight": member.in_flight,
+        "lag": member.lag,
+        "delayed": member.delayed,
+        "dead_letters": member.dead_letters,
     })
 }
 
@@ -49,6 +63,7 @@ fn letter(letter: &DeadLetter) -> Value {
     json!({
         "number": letter.number,
         "group": letter.group,
+        "member": letter.member,
         "position": letter.position.number(),
         "reason": letter.reason.name(),
         "failures": letter.failures,

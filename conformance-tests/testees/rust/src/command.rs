@@ -163,6 +163,9 @@ pub(crate) struct Subscribe {
     pub(crate) name: String,
     pub(crate) topic: String,
     pub(crate) group: Option<String>,
+    #[serde(default)]
+    pub(crate) broadcast: bool,
+    pub(crate) member: Option<String>,
     pub(crate) start: Option<StartSpec>,
     pub(crate) prefetch: Option<(u64, u64)>,
     pub(crate) concurrency: Option<u64>,

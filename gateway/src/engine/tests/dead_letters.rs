@@ -69,7 +69,7 @@ fn a_dead_letter_that_is_not_kept_yet_is_neither_listed_nor_counted() {
     rig.take(1);
     rig.engine.settle(rig.now, TOPIC, sub(1), 1..2, reject("no"));
     rig.engine.dispatch(rig.now, &mut rig.blocks, &mut Vec::new());
-    let counted = |rig: &Rig| rig.engine.count_letters(TOPIC, &GroupName::parse("g").unwrap());
+    let counted = |rig: &Rig| rig.engine.group(TOPIC, &GroupKey::parse("g").unwrap()).unwrap().dead_letters;
     assert_eq!((letters(&rig), counted(&rig)), (vec![], 0));
     rig.commit();
     assert_eq!((letters(&rig), counted(&rig)), (vec![1], 1));
