@@ -201,17 +201,18 @@ fn millis(duration: Option<Duration>) -> u64 {
 }
 
 fn line(group: &Group, out: &mut String) {
-    let Group { name, settled_through, members, in_flight, lag, delayed, dead_letters, settings, .. } = group;
+    let Group { name, settled_through, members, in_flight, lag, delayed, dead_letters, expired, settings, .. } = group;
     let shown = |duration| show_duration(millis(duration));
     // Writing to a string does not fail.
     let _ = writeln!(
         out,
         "{name}: settled through {settled_through}, {members} members, {in_flight} in flight, {lag} waiting ({delayed} delayed), {dead_letters} dead letters; \
-         ack wait {}, {} failures, back-off {} to {}",
+         ack wait {}, {} failures, back-off {} to {}{}",
         shown(settings.ack_wait),
         settings.max_failures.unwrap_or_default(),
         shown(settings.backoff_min),
         shown(settings.backoff_max),
+        if *expired > 0 { format!("; {expired} expired") } else { String::new() },
     );
 }
 
@@ -225,6 +226,7 @@ struct Line<'a> {
     lag: u64,
     delayed: u64,
     dead_letters: u64,
+    expired: u64,
     ack_wait_ms: u64,
     max_failures: Option<u32>,
     max_age_ms: u64,
@@ -246,6 +248,7 @@ fn object(group: &Group, out: &mut String) {
         lag: group.lag,
         delayed: group.delayed,
         dead_letters: group.dead_letters,
+        expired: group.expired,
         ack_wait_ms: millis(settings.ack_wait),
         max_failures: settings.max_failures,
         max_age_ms: millis(settings.max_age),

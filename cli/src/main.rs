@@ -23,6 +23,7 @@ mod serve;
 mod server;
 mod stop;
 mod subscribe;
+mod timing;
 mod topics;
 
 use args::{Command, Program};

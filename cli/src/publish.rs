@@ -17,6 +17,7 @@ use crate::events::{self, Batch, Item, Place, read_in_background};
 use crate::exit::{self, Exit, Failure};
 use crate::server::{GRACE, Server, leave};
 use crate::stop::Stop;
+use crate::timing::When;
 use crate::{logs, output};
 
 /// Most failures told one by one.
@@ -29,6 +30,7 @@ Examples:
   meshwire pub orders --file events.ndjson
   generate | meshwire pub orders --file - --json
   meshwire pub orders --data '{\"id\": 1}' --type order.created --key customer-7
+  meshwire pub reminders --data 'call back' --deliver-after 10m --expires-in 1h
 
 A file holds CloudEvents in JSON: one object a line, or an array. A bad one is told
 with its place and the others are published, in their order.
@@ -73,6 +75,8 @@ pub(crate) struct Publish {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    when: When,
+    #[command(flatten)]
     server: Server,
 }
 
@@ -87,7 +91,8 @@ impl Publish {
         let topic = self.topic.as_str();
         let name = self.file.as_deref().map_or_else(String::new, source_name);
         let tally = Tally::new(self.json);
-        let mut publisher = Publisher { mesh: &mesh, topic, source: name, pending: VecDeque::new(), tally };
+        let mut publisher =
+            Publisher { mesh: &mesh, topic, when: self.when, source: name, pending: VecDeque::new(), tally };
         let interrupted = publisher.feed(&mut source, &mut stop).await;
         drop(source);
         let finished = if interrupted {
@@ -139,6 +144,7 @@ fn source_name(path: &Path) -> String {
 struct Publisher<'a> {
     mesh: &'a Mesh,
     topic: &'a str,
+    when: When,
     /// The name of what is read.
     source: String,
     pending: VecDeque<(Place, PendingReceipt)>,
@@ -183,7 +189,7 @@ impl Publisher<'_> {
                     continue;
                 }
             };
-            match self.mesh.publish_start(self.topic, event).await {
+            match self.mesh.publish_start(self.topic, self.when.of(event)).await {
                 Ok(receipt) => self.pending.push_back((place, receipt)),
                 Err(error) => {
                     match error.kind() {
@@ -247,7 +253,7 @@ struct ReceiptLine {
     /// Which event of the source, from 1.
     event: u64,
     line: Option<u64>,
-    /// `null` when it became known by a reconnect only that the event is kept.
+    /// `null` when it became known by a reconnect only that the event is kept, and while it waits for its time.
     position: Option<String>,
     duplicate: bool,
 }

@@ -186,6 +186,7 @@ struct TopicLine<'a> {
     next: String,
     events: u64,
     bytes: u64,
+    delayed: u64,
     groups: Vec<GroupLine<'a>>,
 }
 
@@ -214,6 +215,7 @@ fn object<'a>(topic: &'a Topic, out: &mut String) {
         next: topic.next.to_string(),
         events: events(topic),
         bytes: topic.bytes,
+        delayed: topic.delayed,
         groups: topic.groups.iter().map(group).collect(),
     };
     output::object(&line, out);
@@ -236,6 +238,9 @@ fn table(topics: &[Topic]) -> String {
             events(t),
             show_size(t.bytes)
         );
+        if t.delayed > 0 {
+            let _ = writeln!(text, "  {} events wait for their time", t.delayed);
+        }
         for g in &t.groups {
             let _ = writeln!(
                 text,

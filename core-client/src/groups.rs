@@ -32,6 +32,8 @@ pub struct Group {
     pub delayed: u64,
     /// Events that it gave up, and that were neither redriven and acked nor purged.
     pub dead_letters: u64,
+    /// Events that expired before it was done with them, since the gateway started.
+    pub expired: u64,
     /// How it delivers; every setting is there.
     pub settings: GroupSettings,
 }
@@ -46,6 +48,7 @@ impl From<wire::GroupSummary> for Group {
             lag: group.lag,
             delayed: group.delayed,
             dead_letters: group.dead_letters,
+            expired: group.expired,
             settings: GroupSettings::of(&group.settings.unwrap_or_default()),
         }
     }

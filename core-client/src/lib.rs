@@ -90,7 +90,7 @@ pub use error::{Error, Result};
 pub use group_settings::GroupSettings;
 pub use groups::{Group, Groups};
 pub use meshwire_proto::{
-    AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, UnixMillis, codec,
+    AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, TimedEvent, UnixMillis, codec,
 };
 pub use receipt::{PendingReceipt, Receipt};
 pub use request::{Replies, Reply, SendRequest, StreamRequest};

@@ -10,6 +10,7 @@
 
 mod crashes;
 mod dead_letters;
+mod delayed;
 mod draining;
 mod full;
 mod groups;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use meshwire_proto::{Moment, UnixMillis};
+use meshwire_proto::{Moment, Timing, UnixMillis};
 
 use super::topic::Topic;
 use super::{Engine, Now, Source};
@@ -30,27 +30,13 @@ const BESIDE: u64 = 128;
 /// When it is looked again whether the store has room.
 const NO_ROOM: Duration = Duration::from_secs(1);
 
-/// When the events of a run are to be delivered, and until when.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timing {
-    /// Not before; 0 or in the past: at once.
-    pub deliver_at: UnixMillis,
-    /// So long, in milliseconds, from when they are stored or due; 0: for ever.
-    pub expires_in_ms: u64,
-}
-
-impl Timing {
-    /// How long they wait.
-    #[must_use]
-    pub fn delay(self, now: Now) -> Option<Delay> {
-        let delay = self.deliver_at.0.saturating_sub(now.wall.0);
-        (self.deliver_at.0 > 0 && delay > 0).then_some(Delay {
-            due: self.deliver_at,
-            delay_ms: delay.unsigned_abs(),
-            expires_in_ms: self.expires_in_ms,
-            len: 0,
-        })
-    }
+/// How long events of this timing wait, if they do.
+#[must_use]
+pub fn delay_of(timing: Timing, now: Now) -> Option<Delay> {
+    let Timing { deliver_at: due, expires_in_ms } = timing;
+    let delay = due.0.saturating_sub(now.wall.0);
+    let waits = due.0 > 0 && delay > 0;
+    waits.then_some(Delay { due, delay_ms: delay.unsigned_abs(), expires_in_ms, len: 0 })
 }
 
 /// How much may wait in all shards of a gateway.

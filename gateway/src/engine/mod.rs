@@ -49,7 +49,7 @@ use crate::store::{GroupId, GroupSettings, Lookup, Op, Position, TopicId};
 
 pub use dead_letters::{LetterError, LettersPage};
 pub use dedup::{IdBudget, IdHasher};
-pub use delayed::{DelayBudget, Timing};
+pub use delayed::{DelayBudget, delay_of};
 pub use deliveries::Credit;
 pub use group::GroupState;
 pub(crate) use group::letter;

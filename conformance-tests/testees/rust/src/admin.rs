@@ -22,6 +22,7 @@ fn group(group: &Group) -> Value {
         "in_flight": group.in_flight,
         "lag": group.lag,
         "delayed": group.delayed,
+        "expired": group.expired,
         "dead_letters": group.dead_letters,
         "settings": {
             "ack_wait_ms": millis(settings.ack_wait),

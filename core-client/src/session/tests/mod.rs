@@ -23,7 +23,7 @@ use meshwire_proto::frame::{
 };
 use meshwire_proto::wire::admin::GroupSettings;
 use meshwire_proto::wire::session as wire;
-use meshwire_proto::{ErrorKind, EventRun, GroupName, Moment, TopicName};
+use meshwire_proto::{ErrorKind, EventRun, GroupName, Moment, Timing, TopicName, UnixMillis};
 
 use super::*;
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use meshwire_proto::frame::SettleKind::{self, Ack, Nack};
 use meshwire_proto::wire::admin;
-use meshwire_proto::{Event, EventLimits, GroupName, TopicName};
+use meshwire_proto::{Event, EventLimits, GroupName, Timing, TopicName};
 
 use super::*;
 use crate::store::{Append, Block, Change, DelayChange, Durability, Failure, Outcome, ProducerMark, Times};
