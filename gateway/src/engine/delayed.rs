@@ -12,6 +12,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use meshwire_proto::{Moment, Timing, UnixMillis};
 
+#[cfg(feature = "testing")]
+use super::planted::{Defect, is};
 use super::topic::Topic;
 use super::{Engine, Now, Source};
 use crate::store::{
@@ -250,6 +252,8 @@ impl Engine {
         };
         delayed.stored = delayed.stored.max(append.stored);
         let due = now.mono + Duration::from_millis(delay.delay_ms);
+        #[cfg(feature = "testing")]
+        let due = if is(Defect::DelayHalved) { now.mono + Duration::from_millis(delay.delay_ms / 2) } else { due };
         let (mut start, mut changes) = (0, Vec::with_capacity(append.index.len()));
         for (position, entry) in (append.first..).zip(&append.index) {
             let len = entry.end - start;
@@ -288,6 +292,10 @@ impl Engine {
         let mut delayed = Delayed::new(next.max(behind), stored);
         for (position, delay) in delays {
             let left = delay.due.0.saturating_sub(now.wall.0).clamp(0, i64::MAX).unsigned_abs().min(delay.delay_ms);
+            #[cfg(feature = "testing")]
+            if is(Defect::DelayForgotten) && position % 3 == 0 {
+                continue;
+            }
             let due = now.mono + Duration::from_millis(left);
             self.delays.budget.take(delay.len, true);
             let waiting = Waiting { expires_in_ms: delay.expires_in_ms, len: delay.len, held: None };
@@ -375,6 +383,8 @@ impl Engine {
         let (first, stored) = (topic.next, topic.stored);
         topic.next += due.events.len() as u64;
         let (changes, expiries) = (std::mem::take(&mut due.changes), std::mem::take(&mut due.expiries));
+        #[cfg(feature = "testing")]
+        let changes = if is(Defect::ReleaseForgotten) { Vec::new() } else { changes };
         self.ops.extend(due.appends(id, first, stored));
         for (first, count, at) in expiries {
             self.expire(id, (first, count), at);

@@ -48,10 +48,18 @@ pub enum Defect {
     ReplyMisdirected,
     /// A change of a group's settings changes nothing.
     UpdateIgnored,
+    /// What waits for its time comes after half of it.
+    DelayHalved,
+    /// A restart forgets some of what waits for its time.
+    DelayForgotten,
+    /// What has come at its time still counts as waiting.
+    ReleaseForgotten,
+    /// Events are delivered however long ago they expired.
+    ExpiryIgnored,
 }
 
 impl Defect {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 25] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -73,6 +81,10 @@ impl Defect {
         Self::RequestGivenTwice,
         Self::ReplyMisdirected,
         Self::UpdateIgnored,
+        Self::DelayHalved,
+        Self::DelayForgotten,
+        Self::ReleaseForgotten,
+        Self::ExpiryIgnored,
     ];
 
     /// The defect of that name, as it is written here.

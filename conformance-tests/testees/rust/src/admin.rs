@@ -80,7 +80,9 @@ impl Room {
 
     pub(crate) async fn topics(&self, on: &str) -> Result<Value, Error> {
         let topics = self.client(on)?.topics().list().await?;
-        let shown = topics.iter().map(|t| json!({"name": t.name, "first": t.first.number(), "next": t.next.number()}));
+        let shown = topics
+            .iter()
+            .map(|t| json!({"name": t.name, "first": t.first.number(), "next": t.next.number(), "delayed": t.delayed}));
         Ok(json!({"topics": shown.collect::<Vec<_>>()}))
     }
 
