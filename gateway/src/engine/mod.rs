@@ -12,10 +12,11 @@
 //! - [`kept`]: what is kept, and when it will be;
 //! - [`groups`]: how groups are administered;
 //! - [`dead_letters`]: what groups have given up;
-//! - [`delayed`]: events that wait for their time;
+//! - [`delayed`]: events that wait for their time; [`carry`]: for long;
 //! - [`dedup`], [`producers`]: the two ways to know a duplicate;
 //! - [`requests`]: requests and replies, a machine of its own beside the shards.
 
+mod carry;
 mod dead_letters;
 mod dedup;
 mod delayed;

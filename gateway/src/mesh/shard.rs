@@ -98,10 +98,11 @@ impl Inner {
     /// Hands out what can be delivered.
     pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<(TopicId, Block)>) {
         let mut blocks = Blocks { stores: &self.stores, fetched, claims: Vec::new() };
+        // Also while the gateway stops: it shows nothing, and what is due must not be due for ever.
+        if shard.engine.release(now, &mut blocks) {
+            self.commit(shard, now, false);
+        }
         if !self.stopping.load(Ordering::Relaxed) {
-            if shard.engine.release(now, &mut blocks) {
-                self.commit(shard, now, false);
-            }
             shard.engine.dispatch(now, &mut blocks, &mut shard.out);
         }
         if shard.engine.has_ops() {
