@@ -231,6 +231,7 @@ struct TopicLine<'a> {
     next: String,
     events: u64,
     bytes: u64,
+    delayed: u64,
     groups: Vec<GroupLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     requests: Option<RequestsLine>,
@@ -276,6 +277,7 @@ fn object<'a>(topic: &'a Topic, out: &mut String) {
         next: topic.next.to_string(),
         events: events(topic),
         bytes: topic.bytes,
+        delayed: topic.delayed,
         groups: topic.groups.iter().map(group).collect(),
         requests: topic.requests.map(RequestsLine::from),
     };
@@ -299,6 +301,9 @@ fn table(topics: &[Topic]) -> String {
             events(t),
             show_size(t.bytes)
         );
+        if t.delayed > 0 {
+            let _ = writeln!(text, "  {} events wait for their time", t.delayed);
+        }
         if let Some(requests) = &t.requests {
             let _ = writeln!(text, "  {}", shown::requests(requests));
         }

@@ -62,6 +62,8 @@ pub struct Topic {
     pub next: Position,
     /// Bytes of the events that can be read.
     pub bytes: u64,
+    /// Events that wait for the time they are to be delivered at.
+    pub delayed: u64,
     /// Its groups, by name.
     pub groups: Vec<Group>,
     /// Requests to it; `None`: nobody serves it.
@@ -114,6 +116,7 @@ impl TryFrom<wire::Topic> for Topic {
             first: Position::from_number(topic.first_position),
             next: Position::from_number(topic.next_position),
             bytes: topic.bytes,
+            delayed: topic.delayed,
             groups: topic.groups.into_iter().map(Group::from).collect(),
             name: topic.name,
         })

@@ -248,6 +248,16 @@ impl Gateway {
             .collect()
     }
 
+    /// Events that wait for their time.
+    pub(crate) fn delayed(&self) -> u64 {
+        self.topics().iter().map(|t| t.delayed).sum()
+    }
+
+    /// Events that groups of this life saw expire.
+    pub(crate) fn expired(&self) -> u64 {
+        self.topics().iter().flat_map(|t| &t.groups).map(|g| g.expired).sum()
+    }
+
     /// Dead letters of a topic behind a number, and the number to go on behind; `None` while they are fetched.
     pub(crate) fn letters(&self, topic: Topic, after: u64) -> Option<(Vec<Letter>, u64)> {
         let list = admin::ListDeadLetters {

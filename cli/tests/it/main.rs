@@ -11,6 +11,7 @@
 mod broadcast;
 mod crashes;
 mod dead_letters;
+mod delayed;
 mod draining;
 mod errors;
 mod full;

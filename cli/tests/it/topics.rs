@@ -19,7 +19,7 @@ fn a_created_topic_is_listed_with_its_settings_events_and_groups() {
     let group = json!({ "name": "billing", "settled_through": "3", "members": 0, "in_flight": 0, "lag": 0 });
     let expected = json!({
         "name": "orders", "durability": "memory", "retention_ms": 3_600_000, "first": "1", "next": "4",
-        "events": 3, "bytes": null, "groups": [group],
+        "events": 3, "bytes": null, "delayed": 0, "groups": [group],
     });
     assert_eq!(topic, expected);
     let table = gateway.run(&["topics", "list"]).out;

@@ -13,10 +13,11 @@
 //! - [`join`]: groups that are found or made; [`groups`]: how they are administered; [`listing`]: what is seen of them;
 //! - [`delete`]: topics that are removed;
 //! - [`dead_letters`]: what groups have given up;
-//! - [`delayed`]: events that wait for their time;
+//! - [`delayed`]: events that wait for their time; [`carry`]: for long;
 //! - [`dedup`], [`producers`]: the two ways to know a duplicate;
 //! - [`requests`]: requests and replies, a machine of its own beside the shards.
 
+mod carry;
 mod dead_letters;
 mod dedup;
 mod delayed;
@@ -56,7 +57,7 @@ use readers::Reader;
 
 pub use dead_letters::{LetterError, LettersPage};
 pub use dedup::{IdBudget, IdHasher};
-pub use delayed::{DelayBudget, Timing};
+pub use delayed::{DelayBudget, delay_of};
 pub use delete::{Deleted, TopicInUse};
 pub use deliveries::Credit;
 pub use group::GroupState;

@@ -38,7 +38,7 @@ pub use topics::TopicRef;
 
 // What an ingress needs of the words below the mesh.
 pub use crate::engine::requests::Most as RequestLimits;
-pub use crate::engine::{Credit, Leaving, SettleAnswer, SettleAs, SubscriptionKey, Timing};
+pub use crate::engine::{Credit, Leaving, SettleAnswer, SettleAs, SubscriptionKey};
 pub use crate::store::{ProducerMark, Ticket, Watermark};
 
 use crate::clock::Clock;

@@ -188,7 +188,7 @@ fn restore(engines: &mut [Engine], now: Now, recovered: &Recovered) -> Restored 
         if topic.id.is_delayed() {
             let none = BTreeMap::new();
             let delays = recovered.delays.get(&topic.id).unwrap_or(&none);
-            engine.restore_delayed(id, (topic.next, topic.stored), delays, now);
+            engine.restore_delayed(id, topic.next, delays, now);
             continue;
         }
         if let Some(expiries) = recovered.expiries.get(&id) {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use meshwire_proto::{ErrorKind, EventRun};
+use meshwire_proto::{ErrorKind, EventRun, Timing};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::engine::{How, MAX_EXPIRIES, Now, Producer, Timing, Verdict, scan};
+use crate::engine::{How, MAX_EXPIRIES, Now, Producer, Verdict, delay_of, scan};
 use crate::store::{Claim, Position, ProducerMark, StoreError, Ticket};
 
 /// What became of consecutive events.
@@ -142,7 +142,7 @@ impl Mesh {
 
     /// Whether events are to wait; refused if it is for too long.
     fn is_delayed(&self, timing: Timing, now: Now) -> Result<bool, Refusal> {
-        let Some(delay) = timing.delay(now) else {
+        let Some(delay) = delay_of(timing, now) else {
             return Ok(false);
         };
         let most = self.inner.config.max_delay_ms;

@@ -119,9 +119,8 @@ impl Inner {
 
     /// Hands out what can be delivered.
     pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) {
-        if !self.stopping.load(Ordering::Relaxed) {
-            self.release(shard, now, fetched);
-        }
+        // Also while the gateway stops: it shows nothing, and what is due must not be due for ever.
+        self.release(shard, now, fetched);
         // One by one: what a sink was handed of one is in its room for the next.
         while !self.stopping.load(Ordering::Relaxed) {
             let Shard { engine, sinks, out } = &mut *shard;
