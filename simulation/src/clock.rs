@@ -11,28 +11,30 @@ use meshwire_proto::{Moment, UnixMillis};
 /// Wall-clock time at the start of every simulation.
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
-/// Time that stands still until it is set; and by how much, in milliseconds, somebody
-/// has set the wall clock wrong.
+/// Time that stands still until it is set.
 #[derive(Debug, Default)]
-pub(crate) struct VirtualClock(AtomicU64, AtomicI64);
+pub(crate) struct VirtualClock {
+    mono: AtomicU64,
+    /// How far the wall clock was set forward in all, in milliseconds.
+    ahead: AtomicI64,
+}
 
 impl VirtualClock {
     pub(crate) fn set(&self, now: Moment) {
-        self.0.store(now.0, Ordering::Relaxed);
+        self.mono.store(now.0, Ordering::Relaxed);
     }
 
-    /// Sets the wall clock forward or back.
-    #[cfg(test)]
-    pub(crate) fn jump(&self, millis: i64) {
-        self.1.fetch_add(millis, Ordering::Relaxed);
+    /// Somebody sets the wall clock.
+    pub(crate) fn jump(&self, ms: i64) {
+        self.ahead.fetch_add(ms, Ordering::Relaxed);
     }
 }
 
 impl Clock for VirtualClock {
     fn now(&self) -> Now {
-        let micros = self.0.load(Ordering::Relaxed);
-        let wall = EPOCH_MS + self.1.load(Ordering::Relaxed) + (micros / 1000) as i64;
-        Now { mono: Moment(micros), wall: UnixMillis(wall) }
+        let micros = self.mono.load(Ordering::Relaxed);
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        Now { mono: Moment(micros), wall: UnixMillis(EPOCH_MS + ahead + (micros / 1000) as i64) }
     }
 }
 

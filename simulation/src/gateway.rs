@@ -1,7 +1,7 @@
 //! One gateway process: mesh, native connections and log; and the machine it
 //! runs on, whose disk outlives it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ pub(crate) struct Gateway {
     log: Arc<LogStore>,
     watched: Arc<Watched>,
     disk: Arc<SimDisk>,
-    connections: BTreeMap<usize, (Protocol, BytesMut)>,
+    connections: BTreeMap<usize, (Protocol, BytesMut, WriteQueue)>,
     next_task: u64,
     tick: Option<Moment>,
     log_tick: Moment,
@@ -97,7 +97,10 @@ impl Gateway {
         }
         let mut hash_key = [0; 16];
         random.fill(&mut hash_key)?;
-        let config = MeshConfig { shards: 2, retention_ms: u64::MAX, ..Config::default().mesh(hash_key) };
+        // So little that connections are often handed a part of what they have credit for.
+        let connection_bytes = 4 << 10;
+        let config =
+            MeshConfig { shards: 2, retention_ms: u64::MAX, connection_bytes, ..Config::default().mesh(hash_key) };
         let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
         let watched = Arc::new(Watched::new(log.clone()));
         let logged = !machine.memory;
@@ -127,11 +130,11 @@ impl Gateway {
 
     pub(crate) fn accept(&mut self, wire: usize) {
         let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), Duration::ZERO);
-        self.connections.insert(wire, (protocol, BytesMut::new()));
+        self.connections.insert(wire, (protocol, BytesMut::new(), WriteQueue::default()));
     }
 
     pub(crate) fn received(&mut self, wire: usize, bytes: &[u8]) {
-        if let Some((protocol, buffer)) = self.connections.get_mut(&wire) {
+        if let Some((protocol, buffer, _)) = self.connections.get_mut(&wire) {
             buffer.extend_from_slice(bytes);
             protocol.received(buffer);
         }
@@ -139,7 +142,7 @@ impl Gateway {
 
     /// The client's end is closed.
     pub(crate) fn closed(&mut self, wire: usize) {
-        if let Some((mut protocol, _)) = self.connections.remove(&wire) {
+        if let Some((mut protocol, ..)) = self.connections.remove(&wire) {
             protocol.disconnected();
         }
     }
@@ -153,7 +156,7 @@ impl Gateway {
         self.tick = None;
         self.mesh.tick();
         self.native.tick();
-        for (protocol, _) in self.connections.values_mut() {
+        for (protocol, ..) in self.connections.values_mut() {
             if protocol.deadline() <= now {
                 protocol.tick();
             }
@@ -171,8 +174,9 @@ impl Gateway {
         }
     }
 
-    /// Carries everything on until only time or the outside can change anything.
-    pub(crate) fn pump(&mut self, machine: &Machine) -> Pumped {
+    /// Carries everything on until only time or the outside can change anything. Nothing is written to connections
+    /// that are `held` back.
+    pub(crate) fn pump(&mut self, machine: &Machine, held: &BTreeSet<usize>) -> Pumped {
         let mut pumped = Pumped::default();
         self.log.report(&*self.mesh.completions());
         for task in std::iter::from_fn(|| self.log.next_write().or_else(|| self.log.next_job())) {
@@ -182,22 +186,27 @@ impl Gateway {
         }
         pumped.failed = self.log.watermark().failed;
         pumped.no_room = self.watched.take_refused();
-        let mut queue = WriteQueue::default();
-        for (wire, (protocol, _)) in &mut self.connections {
-            protocol.take_output(&mut queue);
-            while let Some(bytes) = queue.pop() {
-                pumped.bytes.push((*wire, bytes));
-            }
-            if protocol.is_closing() {
-                pumped.closed.push(*wire);
+        // What one connection takes may bring deliveries to another.
+        let mut more = true;
+        while std::mem::take(&mut more) {
+            for (wire, (protocol, _, queue)) in &mut self.connections {
+                protocol.take_output(queue);
+                if held.contains(wire) && !protocol.is_closing() {
+                    continue;
+                }
+                while let Some(bytes) = queue.pop() {
+                    pumped.bytes.push((*wire, bytes));
+                    more = true;
+                }
             }
         }
+        pumped.closed.extend(self.connections.iter().filter(|(_, (p, ..))| p.is_closing()).map(|(wire, _)| *wire));
         for wire in &pumped.closed {
             self.closed(*wire);
         }
         let deadlines =
             [self.mesh.deadline(), self.native.sessions().deadline(), self.log.deadline(), Some(self.log_tick)];
-        let connections = self.connections.values().map(|(p, _)| p.deadline());
+        let connections = self.connections.values().map(|(p, ..)| p.deadline());
         if let Some(next) = deadlines.into_iter().flatten().chain(connections).min()
             && self.tick.is_none_or(|t| t > next)
         {
@@ -211,7 +220,7 @@ impl Gateway {
     #[cfg(test)]
     pub(crate) fn stop(&mut self) {
         self.mesh.stop_delivering();
-        for (protocol, _) in self.connections.values_mut() {
+        for (protocol, ..) in self.connections.values_mut() {
             protocol.drain("the gateway is stopping");
         }
     }
@@ -237,6 +246,16 @@ impl Gateway {
         all.filter(|(_, g)| g.lag + g.in_flight + g.delayed > 0)
             .map(|(topic, g)| (topic, g.name, g.lag, g.in_flight))
             .collect()
+    }
+
+    /// Events that wait for their time.
+    pub(crate) fn delayed(&self) -> u64 {
+        self.topics().iter().map(|t| t.delayed).sum()
+    }
+
+    /// Events that groups of this life saw expire.
+    pub(crate) fn expired(&self) -> u64 {
+        self.topics().iter().flat_map(|t| &t.groups).map(|g| g.expired).sum()
     }
 
     /// Dead letters of a topic behind a number, and the number to go on behind; `None` while they are fetched.

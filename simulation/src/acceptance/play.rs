@@ -170,7 +170,12 @@ impl Play {
             }
             ["seek", to] => {
                 let to = to.parse().map_err(|_| format!("{to} is no position"))?;
-                self.command(Command::SeekGroup(admin::SeekGroup { topic: TOPIC.into(), group: "g".into(), to }))
+                self.command(Command::SeekGroup(admin::SeekGroup {
+                    topic: TOPIC.into(),
+                    group: "g".into(),
+                    to,
+                    ..admin::SeekGroup::default()
+                }))
             }
             ["redrive", numbers @ ..] => {
                 let numbers = all_or(numbers);

@@ -1,7 +1,7 @@
 //! One gateway and its clients in virtual time. Wires and the disk always take the same
 //! time, so that what is late is late by the doing of the product.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -311,7 +311,7 @@ impl Stage {
         let Some(gateway) = &mut self.gateway else {
             return;
         };
-        let pumped = gateway.pump(&self.machine);
+        let pumped = gateway.pump(&self.machine, &BTreeSet::new());
         let life = gateway.life;
         assert!(!pumped.failed, "the log failed");
         for (wire, bytes) in pumped.bytes {
