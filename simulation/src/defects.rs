@@ -23,11 +23,12 @@ pub enum Planted {
     DelayIgnored,
     RequestGivenTwice,
     ReplyMisdirected,
+    MemberForgotten,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -43,6 +44,7 @@ impl Planted {
         Self::DelayIgnored,
         Self::RequestGivenTwice,
         Self::ReplyMisdirected,
+        Self::MemberForgotten,
     ];
 
     /// In words.
@@ -64,6 +66,7 @@ impl Planted {
             Self::DelayIgnored => "a nack's delay ignored",
             Self::RequestGivenTwice => "a request given to a second responder",
             Self::ReplyMisdirected => "a reply to another request",
+            Self::MemberForgotten => "the place of a durable member forgotten at restart",
         }
     }
 }
@@ -87,6 +90,7 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::DelayIgnored) => Some(engine::Defect::DelayIgnored),
         Some(Planted::RequestGivenTwice) => Some(engine::Defect::RequestGivenTwice),
         Some(Planted::ReplyMisdirected) => Some(engine::Defect::ReplyMisdirected),
+        Some(Planted::MemberForgotten) => Some(engine::Defect::MemberForgotten),
         _ => None,
     });
     defect::set(match planted {

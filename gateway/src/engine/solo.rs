@@ -36,7 +36,7 @@ impl Solo {
                     while self.next < end && self.subscriber.deliveries.has_room() {
                         #[cfg(feature = "testing")]
                         if self.group.is_some()
-                            && self.next % 2 == 0
+                            && self.next.is_multiple_of(2)
                             && super::planted::is(super::planted::Defect::BroadcastHalved)
                         {
                             self.next += 1;
