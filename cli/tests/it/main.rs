@@ -19,6 +19,7 @@ mod kill;
 mod program;
 mod promises;
 mod publish;
+mod rebalance;
 mod recovery;
 mod requests;
 mod serve;
