@@ -27,11 +27,12 @@ pub enum Planted {
     DelayForgotten,
     ReleaseForgotten,
     ExpiryIgnored,
+    MemberForgotten,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -51,6 +52,7 @@ impl Planted {
         Self::DelayForgotten,
         Self::ReleaseForgotten,
         Self::ExpiryIgnored,
+        Self::MemberForgotten,
     ];
 
     /// In words.
@@ -76,6 +78,7 @@ impl Planted {
             Self::DelayForgotten => "delayed events forgotten at restart",
             Self::ReleaseForgotten => "a delayed event that waits again after it came",
             Self::ExpiryIgnored => "an expired event delivered",
+            Self::MemberForgotten => "the place of a durable member forgotten at restart",
         }
     }
 }
@@ -103,6 +106,7 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::DelayForgotten) => Some(engine::Defect::DelayForgotten),
         Some(Planted::ReleaseForgotten) => Some(engine::Defect::ReleaseForgotten),
         Some(Planted::ExpiryIgnored) => Some(engine::Defect::ExpiryIgnored),
+        Some(Planted::MemberForgotten) => Some(engine::Defect::MemberForgotten),
         _ => None,
     });
     defect::set(match planted {

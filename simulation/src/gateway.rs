@@ -242,9 +242,15 @@ impl Gateway {
     /// Groups that have something left: topic, name, lag, in flight.
     pub(crate) fn unsettled(&self) -> Vec<(String, String, u64, u64)> {
         let all = self.topics().into_iter().flat_map(|t| t.groups.into_iter().map(move |g| (t.name.clone(), g)));
+        // What unnamed members of a broadcast group hold is nobody's to settle.
+        let in_flight = |g: &admin::GroupSummary| match g.settings.map(|s| s.mode()) {
+            Some(admin::GroupMode::Broadcast) => g.durable_members.iter().map(|m| m.in_flight).sum(),
+            _ => g.in_flight,
+        };
         // Dead letters that were given back are no lag.
-        all.filter(|(_, g)| g.lag + g.in_flight + g.delayed > 0)
-            .map(|(topic, g)| (topic, g.name, g.lag, g.in_flight))
+        all.map(|(topic, g)| (topic, in_flight(&g), g))
+            .filter(|(_, in_flight, g)| g.lag + in_flight + g.delayed > 0)
+            .map(|(topic, in_flight, g)| (topic, g.name, g.lag, in_flight))
             .collect()
     }
 
@@ -273,7 +279,7 @@ impl Gateway {
             return Some((Vec::new(), 0));
         };
         let read = |letter: admin::DeadLetter| Letter {
-            group: letter.group.trim_start_matches('g').parse().unwrap_or(u8::MAX),
+            group: letter.group.trim_start_matches("all/m").trim_start_matches('g').parse().unwrap_or(u8::MAX),
             topic,
             position: letter.position,
             reason: letter.reason(),

@@ -21,7 +21,7 @@ use crate::client::{Client, Work};
 use crate::clock::VirtualClock;
 use crate::gateway::{Gateway, Machine};
 use crate::history::{History, Topic, Totals};
-use crate::script::{CALM, Mishap, PATIENCE, Role, Script};
+use crate::script::{CALM, FIRST_MEMBER, Mishap, PATIENCE, Role, Script};
 use crate::verdict::judge;
 use crate::wire::{End, Wire};
 
@@ -159,6 +159,9 @@ impl World {
         }
         self.start_gateway();
         for (index, role) in self.script.clients.clone().into_iter().enumerate() {
+            if let Role::Consumer(Some(member @ FIRST_MEMBER..)) = role {
+                self.history.members.push(member);
+            }
             let client = Client::new(index, role, 0, &mut self.rng);
             self.clients.push(client);
             self.pump_client(index);
