@@ -9,6 +9,7 @@
 )]
 
 mod broadcast;
+mod bad_input;
 mod crashes;
 mod dead_letters;
 mod delayed;

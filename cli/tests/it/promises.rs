@@ -60,10 +60,7 @@ async fn s18_what_was_acknowledged_is_there_after_a_kill_right_behind_it() {
     assert_eq!(got, (0..10_000).collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn s60_three_consumers_at_three_speeds_are_each_complete_and_none_slows_another() {
-    let directory = tempfile::tempdir().unwrap();
-    let gateway = Gateway::on(directory.path());
+async fn three_speeds(gateway: &Gateway) {
     let mesh = meshwire::connect(&gateway.url).await.unwrap();
     let began = Instant::now();
     let (fast, slower, slowest) = tokio::join!(
@@ -81,6 +78,12 @@ async fn s60_three_consumers_at_three_speeds_are_each_complete_and_none_slows_an
     let all: Vec<usize> = (0..500).collect();
     assert_eq!((&fast.0, &slower, &slowest.0), (&all, &all, &all));
     assert!(fast.1 < slowest.1, "{:?} {:?}", fast.1, slowest.1);
+}
+
+#[tokio::test]
+async fn s60_three_consumers_at_three_speeds_are_each_complete_and_none_slows_another() {
+    let directory = tempfile::tempdir().unwrap();
+    three_speeds(&Gateway::on(directory.path())).await;
 }
 
 /// The field of an error's context that says which event of a batch it is about.

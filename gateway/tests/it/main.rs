@@ -24,3 +24,4 @@ mod room;
 mod sessions;
 mod since;
 mod subscribe;
+mod threads;
