@@ -15,6 +15,7 @@ mod machine;
 mod many_groups;
 mod memory;
 mod publish;
+mod rates;
 mod requests;
 mod rig;
 mod room;

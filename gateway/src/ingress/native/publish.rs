@@ -64,7 +64,7 @@ impl Protocol {
         self.native.mesh.publish(&session.caller, topic, &alias.name, &run.events, Some(mark))
     }
 
-    fn answer(&mut self, run: &PublishRun, result: Result<Published, Refusal>) {
+    pub(super) fn answer(&mut self, run: &PublishRun, result: Result<Published, Refusal>) {
         let (answers, ticket) = match result {
             Ok(published) => (published.answers, published.ticket),
             Err(refusal) => (vec![(run.events.count(), Answer::Refused(refusal))], Ticket::KEPT),
