@@ -1,7 +1,7 @@
 //! What can be typed.
 
 use clap::{Parser, Subcommand};
-use meshwire_proto::{GroupName, TopicName};
+use meshwire_proto::{GroupName, MemberName, TopicName};
 
 use crate::complete::Completions;
 use crate::dead_letters::DeadLetters;
@@ -55,6 +55,11 @@ pub(crate) fn topic(text: &str) -> Result<TopicName, String> {
 /// A valid group name, else the rule.
 pub(crate) fn group(text: &str) -> Result<GroupName, String> {
     GroupName::parse(text).map_err(|e| e.to_string())
+}
+
+/// A valid name of a durable member, else the rule.
+pub(crate) fn member(text: &str) -> Result<MemberName, String> {
+    MemberName::parse(text).map_err(|e| e.to_string())
 }
 
 /// Text that is not empty: an empty attribute is none, and would be filled in.

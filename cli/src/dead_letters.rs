@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 use meshwire::{DeadLetter, DeadLetters as Letters, Mesh, codec};
-use meshwire_proto::{GroupName, TopicName};
+use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -40,6 +40,9 @@ struct Of {
     /// Only those of this group.
     #[arg(long, value_parser = args::group)]
     group: Option<GroupName>,
+    /// Only those of this durable member of the broadcast group.
+    #[arg(long, value_name = "NAME", value_parser = args::member, requires = "group")]
+    member: Option<MemberName>,
 }
 
 #[derive(Args)]
@@ -130,7 +133,7 @@ impl Of {
         let letters = mesh.dead_letters(self.topic.as_str());
         match &self.group {
             None => letters,
-            Some(group) => letters.group(group.as_str()),
+            Some(group) => letters.group(GroupKey { group: group.clone(), member: self.member.clone() }.to_string()),
         }
     }
 }
@@ -202,7 +205,11 @@ fn line(letter: &DeadLetter, out: &mut String) {
     let DeadLetter { number, group, position, failures, .. } = letter;
     let (reason, last) = (letter.reason.name(), letter.last_failure);
     // Writing to a string does not fail.
-    let _ = write!(out, "{number:>6}  group {group}  at {position}  {reason}  {failures} failures, the last {last}");
+    let member = letter.member.as_ref().map(|name| format!(" member {name}")).unwrap_or_default();
+    let _ = write!(
+        out,
+        "{number:>6}  group {group}{member}  at {position}  {reason}  {failures} failures, the last {last}"
+    );
     if letter.redriven {
         out.push_str("  redriven");
     }
@@ -217,6 +224,8 @@ fn line(letter: &DeadLetter, out: &mut String) {
 struct Line<'a> {
     number: u64,
     group: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<&'a str>,
     position: String,
     reason: &'static str,
     failures: u32,
@@ -239,6 +248,7 @@ fn object(letter: &DeadLetter, out: &mut String) {
     let line = Line {
         number: letter.number,
         group: &letter.group,
+        member: letter.member.as_deref(),
         position: letter.position.to_string(),
         reason: letter.reason.name(),
         failures: letter.failures,

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use meshwire::{Group, GroupSettings, Mesh, Position, Start};
-use meshwire_proto::{GroupName, TopicName, options};
+use meshwire::{Group, GroupMode, GroupSettings, Mesh, Position, Start};
+use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName, options};
 use serde::Serialize;
 
 use crate::args;
@@ -21,6 +21,7 @@ use crate::{logs, meant, output, place, shown};
 Examples:
   meshwire groups list orders
   meshwire groups create orders audit --start 100
+  meshwire groups create orders caches --broadcast
   meshwire groups update orders billing --max-failures 10 --backoff-max 10m
   meshwire groups seek orders billing 1
   meshwire groups delete orders audit")]
@@ -63,10 +64,18 @@ oldest   how long ago the oldest of them was stored; ? while that is read from t
         server: Server,
     },
     /// Make a group before anybody joins it.
-    #[command(after_help = "Example:\n  meshwire groups create orders audit --start 100 --max-failures 0")]
+    #[command(after_help = "\
+Examples:
+  meshwire groups create orders audit --start 100 --max-failures 0
+  meshwire groups create orders caches --broadcast --member host1")]
     Create {
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        member: Member,
+        /// Every member gets every event. Fixed from then on.
+        #[arg(long)]
+        broadcast: bool,
         #[command(flatten)]
         settings: Settings,
         /// Where it begins: earliest, latest, a position, or the first event stored at a time or
@@ -79,7 +88,8 @@ oldest   how long ago the oldest of them was stored; ? while that is read from t
         #[command(flatten)]
         server: Server,
     },
-    /// Move a group: every event from there on is delivered as if for the first time.
+    /// Move a group: every event from there on is delivered as if for the first time. A
+    /// broadcast group moves all its durable members.
     #[command(after_help = "\
 Examples:
   meshwire groups seek orders billing 1
@@ -87,6 +97,8 @@ Examples:
     Seek {
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        member: Member,
         /// Position; beyond either end it goes to that end.
         #[arg(required_unless_present = "to")]
         position: Option<u64>,
@@ -100,11 +112,17 @@ Examples:
         #[command(flatten)]
         server: Server,
     },
-    /// Remove a group that has no members. Its dead letters stay.
-    #[command(after_help = "Example:\n  meshwire groups delete orders audit")]
+    /// Remove a group that has no members, a broadcast group with its durable ones. Its dead
+    /// letters stay.
+    #[command(after_help = "\
+Examples:
+  meshwire groups delete orders audit
+  meshwire groups delete orders caches --member host1")]
     Delete {
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        member: Member,
         /// One JSON object: what it was.
         #[arg(long)]
         json: bool,
@@ -136,6 +154,20 @@ struct Which {
     group: GroupName,
 }
 
+#[derive(Args)]
+struct Member {
+    /// Only this durable member of a broadcast group.
+    #[arg(long, value_name = "NAME", value_parser = args::member)]
+    member: Option<MemberName>,
+}
+
+impl Which {
+    /// The group, or its member, as the gateway is asked for it.
+    fn key(&self, member: &Member) -> String {
+        GroupKey { group: self.group.clone(), member: member.member.clone() }.to_string()
+    }
+}
+
 /// How a group delivers.
 #[derive(Args, Debug, Default)]
 pub(crate) struct Settings {
@@ -154,10 +186,10 @@ pub(crate) struct Settings {
     /// The longest such delay.
     #[arg(long, value_name = "DURATION", value_parser = |t: &str| within(&options::BACKOFF_MAX, t))]
     backoff_max: Option<Duration>,
-    /// Most unsettled deliveries of all members together; 0: no limit.
+    /// Most unsettled deliveries of all members together, of each in a broadcast group; 0: no limit.
     #[arg(long, value_name = "COUNT")]
     max_in_flight: Option<u32>,
-    /// Most deliveries a second of all members together; 0: no limit.
+    /// Most deliveries a second of all members together, of each in a broadcast group; 0: no limit.
     #[arg(long, value_name = "COUNT")]
     max_rate: Option<u32>,
 }
@@ -227,19 +259,22 @@ impl Command {
             Self::Show { which: Which { topic, group }, json, .. } => {
                 (vec![mesh.groups(topic.as_str()).get(group.as_str()).await?], *json)
             }
-            Self::Create { which: Which { topic, group }, settings, start, json, .. } => {
-                (vec![mesh.groups(topic.as_str()).create(group.as_str(), settings.into(), *start).await?], *json)
+            Self::Create { which, member, broadcast, settings, start, json, .. } => {
+                let settings = GroupSettings::from(settings);
+                let settings = if *broadcast { settings.broadcast() } else { settings };
+                let groups = mesh.groups(which.topic.as_str());
+                (vec![groups.create(&which.key(member), settings, *start).await?], *json)
             }
             Self::Update { which: Which { topic, group }, settings, json, .. } => {
                 (vec![mesh.groups(topic.as_str()).update(group.as_str(), settings.into()).await?], *json)
             }
-            Self::Seek { which: Which { topic, group }, position, to, json, .. } => {
+            Self::Seek { which, member, position, to, json, .. } => {
                 // One of them is there.
                 let to = to.unwrap_or_else(|| Position::from_number(position.unwrap_or_default()).into());
-                (vec![mesh.groups(topic.as_str()).seek(group.as_str(), to).await?], *json)
+                (vec![mesh.groups(which.topic.as_str()).seek(&which.key(member), to).await?], *json)
             }
-            Self::Delete { which: Which { topic, group }, json, .. } => {
-                (vec![mesh.groups(topic.as_str()).delete(group.as_str()).await?], *json)
+            Self::Delete { which, member, json, .. } => {
+                (vec![mesh.groups(which.topic.as_str()).delete(&which.key(member)).await?], *json)
             }
         };
         let mut text = String::new();
@@ -255,18 +290,33 @@ pub(crate) fn millis(duration: Option<Duration>) -> u64 {
 }
 
 fn line(group: &Group, out: &mut String) {
-    let Group { name, settled_through, members, in_flight, lag, delayed, failing, dead_letters, settings, .. } = group;
+    let Group {
+        name, settled_through, members, in_flight, lag, delayed, failing, dead_letters, expired, settings, ..
+    } = group;
     let shown = |duration| show_duration(millis(duration));
     // Writing to a string does not fail.
     let _ = writeln!(
         out,
         "{name}: settled through {settled_through}, {members} members, {in_flight} in flight, {lag} waiting ({delayed} delayed, {failing} failing), {dead_letters} dead letters; \
-         ack wait {}, {} failures, back-off {} to {}",
+         ack wait {}, {} failures, back-off {} to {}{}",
         shown(settings.ack_wait),
         settings.max_failures.unwrap_or_default(),
         shown(settings.backoff_min),
         shown(settings.backoff_max),
+        if *expired > 0 { format!("; {expired} expired") } else { String::new() },
     );
+    if settings.mode == Some(GroupMode::Broadcast) {
+        out.truncate(out.trim_end().len());
+        out.push_str("; broadcast\n");
+    }
+    for member in &group.durable_members {
+        let meshwire::Member { name, settled_through, in_flight, lag, delayed, dead_letters, .. } = member;
+        let state = if member.connected { "connected" } else { "away" };
+        let _ = writeln!(
+            out,
+            "  member {name}: {state}, settled through {settled_through}, {in_flight} in flight, {lag} waiting ({delayed} delayed), {dead_letters} dead letters"
+        );
+    }
 }
 
 /// A group as it is printed with `--json`; positions are strings, as in `topics`.
@@ -282,6 +332,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     oldest_ms: Option<u64>,
     dead_letters: u64,
+    expired: u64,
     ack_wait_ms: u64,
     max_failures: Option<u32>,
     max_age_ms: u64,
@@ -291,6 +342,34 @@ struct Line<'a> {
     strict_order: Option<bool>,
     max_in_flight: Option<u32>,
     max_rate: Option<u32>,
+    mode: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    durable_members: Vec<MemberLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct MemberLine<'a> {
+    name: &'a str,
+    connected: bool,
+    settled_through: String,
+    in_flight: u64,
+    lag: u64,
+    delayed: u64,
+    dead_letters: u64,
+}
+
+impl<'a> From<&'a meshwire::Member> for MemberLine<'a> {
+    fn from(member: &'a meshwire::Member) -> Self {
+        Self {
+            name: &member.name,
+            connected: member.connected,
+            settled_through: member.settled_through.to_string(),
+            in_flight: member.in_flight,
+            lag: member.lag,
+            delayed: member.delayed,
+            dead_letters: member.dead_letters,
+        }
+    }
 }
 
 fn object(group: &Group, out: &mut String) {
@@ -305,6 +384,7 @@ fn object(group: &Group, out: &mut String) {
         failing: group.failing,
         oldest_ms: group.oldest.map(|age| millis(Some(age))),
         dead_letters: group.dead_letters,
+        expired: group.expired,
         ack_wait_ms: millis(settings.ack_wait),
         max_failures: settings.max_failures,
         max_age_ms: millis(settings.max_age),
@@ -314,6 +394,8 @@ fn object(group: &Group, out: &mut String) {
         strict_order: settings.strict_order,
         max_in_flight: settings.max_in_flight,
         max_rate: settings.max_rate,
+        mode: settings.mode.map(GroupMode::name),
+        durable_members: group.durable_members.iter().map(Into::into).collect(),
     };
     output::object(&line, out);
 }

@@ -15,14 +15,15 @@ use crate::server::{Server, leave};
 use crate::stop::Stop;
 use crate::{logs, meant, output, shown};
 
-/// List topics, create them, and change how long their events are kept.
+/// List topics, create and delete them, and change how long their events are kept.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   meshwire topics list
   meshwire topics list --json
   meshwire topics create orders --durability written --retention 30d
-  meshwire topics set orders --retention 7d")]
+  meshwire topics set orders --retention 7d
+  meshwire topics delete orders")]
 pub(crate) struct Topics {
     #[command(subcommand)]
     command: Command,
@@ -52,6 +53,28 @@ Examples:
         #[arg(long, value_name = "DURATION", value_parser = retention)]
         retention: Duration,
         /// One JSON object.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Delete a topic with its events, groups and dead letters, for good.
+    #[command(after_help = "\
+Examples:
+  meshwire topics delete orders
+  meshwire topics delete orders --force
+
+A topic of the same name may be made again at once. A publisher makes it anew with its next
+event, unless the gateway's option auto_create is off. Disk space comes back when everything
+else in the same segment of the log is gone, too.")]
+    Delete {
+        /// Its name.
+        #[arg(value_parser = args::topic)]
+        topic: TopicName,
+        /// Also while it has subscriptions: they end.
+        #[arg(long)]
+        force: bool,
+        /// One JSON object: what it was.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
@@ -108,14 +131,17 @@ impl Topics {
     pub(crate) async fn run(self, mut stop: Stop) -> Result<Exit, Failure> {
         logs::start_from_environment()?;
         let server = match &self.command {
-            Command::List { server, .. } | Command::Create { server, .. } | Command::Set { server, .. } => server,
+            Command::List { server, .. }
+            | Command::Create { server, .. }
+            | Command::Delete { server, .. }
+            | Command::Set { server, .. } => server,
         };
         let Some(mesh) = server.connect(&mut stop).await? else {
             return Ok(Exit::Failed);
         };
         let answer = tokio::select! {
             answer = self.command.explained(&mesh) => answer,
-            () = stop.requested() => Err(Failure::new(Exit::Failed, "interrupted; a topic may be created or not")),
+            () = stop.requested() => Err(Failure::new(Exit::Failed, "interrupted; a topic may be created, changed or deleted, or not")),
         };
         leave(&mesh, &mut stop).await;
         output::write(&answer?).map_or(Ok(Exit::Failed), |()| Ok(Exit::Done))
@@ -126,7 +152,7 @@ impl Command {
     async fn explained(&self, mesh: &Mesh) -> Result<String, Failure> {
         let topic = match self {
             Self::List { .. } => "",
-            Self::Set { topic, .. } | Self::Create { topic, .. } => topic.as_str(),
+            Self::Set { topic, .. } | Self::Create { topic, .. } | Self::Delete { topic, .. } => topic.as_str(),
         };
         match self.ask(mesh).await {
             Ok(text) => Ok(text),
@@ -149,6 +175,13 @@ impl Command {
                 let topic = mesh.topics().update(topic.as_str(), *retention).await?;
                 if !json {
                     return Ok(format!("topic {}: {}\n", topic.name, settings(&topic)));
+                }
+                object(&topic, &mut text);
+            }
+            Self::Delete { topic, force, json, .. } => {
+                let topic = mesh.topics().delete(topic.as_str(), *force).await?;
+                if !json {
+                    return Ok(format!("topic {}: deleted, {} events\n", topic.name, events(&topic)));
                 }
                 object(&topic, &mut text);
             }
@@ -198,6 +231,7 @@ struct TopicLine<'a> {
     next: String,
     events: u64,
     bytes: u64,
+    delayed: u64,
     groups: Vec<GroupLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     requests: Option<RequestsLine>,
@@ -243,6 +277,7 @@ fn object<'a>(topic: &'a Topic, out: &mut String) {
         next: topic.next.to_string(),
         events: events(topic),
         bytes: topic.bytes,
+        delayed: topic.delayed,
         groups: topic.groups.iter().map(group).collect(),
         requests: topic.requests.map(RequestsLine::from),
     };
@@ -266,6 +301,9 @@ fn table(topics: &[Topic]) -> String {
             events(t),
             show_size(t.bytes)
         );
+        if t.delayed > 0 {
+            let _ = writeln!(text, "  {} events wait for their time", t.delayed);
+        }
         if let Some(requests) = &t.requests {
             let _ = writeln!(text, "  {}", shown::requests(requests));
         }

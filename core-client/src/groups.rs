@@ -24,7 +24,7 @@ pub struct Group {
     pub name: String,
     /// Every event up to here is settled.
     pub settled_through: Position,
-    /// Subscriptions that share it.
+    /// Subscriptions that share it, or each get all of it in a broadcast group.
     pub members: u32,
     /// Deliveries that are out and unsettled.
     pub in_flight: u64,
@@ -40,8 +40,47 @@ pub struct Group {
     pub oldest: Option<Duration>,
     /// Events that it gave up, and that were neither redriven and acked nor purged.
     pub dead_letters: u64,
+    /// Events that expired before it was done with them, since the gateway started.
+    pub expired: u64,
     /// How it delivers; every setting is there.
     pub settings: GroupSettings,
+    /// Of a broadcast group its durable members, by name. Its own numbers are then sums of
+    /// theirs, but for `settled_through` and `lag`: those of the one that is furthest behind.
+    pub durable_members: Vec<Member>,
+}
+
+/// A durable member of a broadcast group as the gateway lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// It has a subscription now.
+    pub connected: bool,
+    /// Every event up to here is settled.
+    pub settled_through: Position,
+    /// Deliveries that are out and unsettled.
+    pub in_flight: u64,
+    /// Events that are not settled, those in flight among them.
+    pub lag: u64,
+    /// Of them, events that wait for a delay to pass.
+    pub delayed: u64,
+    /// Events that it gave up, and that were neither redriven and acked nor purged.
+    pub dead_letters: u64,
+}
+
+impl From<wire::MemberSummary> for Member {
+    fn from(member: wire::MemberSummary) -> Self {
+        Self {
+            name: member.name,
+            connected: member.connected,
+            settled_through: Position::from_number(member.settled_through),
+            in_flight: member.in_flight,
+            lag: member.lag,
+            delayed: member.delayed,
+            dead_letters: member.dead_letters,
+        }
+    }
 }
 
 impl From<wire::GroupSummary> for Group {
@@ -56,7 +95,9 @@ impl From<wire::GroupSummary> for Group {
             failing: group.failing,
             oldest: group.oldest_ms.map(Duration::from_millis),
             dead_letters: group.dead_letters,
+            expired: group.expired,
             settings: GroupSettings::of(&group.settings.unwrap_or_default()),
+            durable_members: group.durable_members.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -98,6 +139,7 @@ impl Groups {
 
     /// Makes a group before anybody joins it, beginning with the first event that
     /// can be read, or at `start`, which may be a time. One that exists with these settings is left as it is.
+    /// As `group/member` a durable member of a broadcast group, and the group with it.
     ///
     /// # Errors
     /// `GROUP_CONFLICT` with other settings; `TOPIC_NOT_FOUND`, `INVALID` (a setting),
@@ -121,7 +163,8 @@ impl Groups {
     /// Moves a group to a position, to a time
     /// ([`SystemTime`](std::time::SystemTime)) or to any other [`Start`]: what its members hold is lost to them, and
     /// every event from there on is delivered as if for the first time. Beyond
-    /// either end it goes to that end; the group answered says where.
+    /// either end it goes to that end; the group answered says where. A broadcast group
+    /// moves all its durable members, and `group/member` one of them.
     ///
     /// # Errors
     /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the group).
@@ -139,8 +182,8 @@ impl Groups {
         self.ask("seek group", group, command).await
     }
 
-    /// Removes a group that has no members. Its dead letters stay, and belong to a
-    /// group of that name if there is one again. Gives what it was.
+    /// Removes a group that has no members; a broadcast group goes with its durable ones. Its
+    /// dead letters stay, and belong to a group of that name if there is one again. Gives what it was.
     ///
     /// # Errors
     /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the group), `INVALID` while it has members.
@@ -153,6 +196,18 @@ impl Groups {
             group: group.to_owned(),
         });
         self.ask("delete group", group, command).await
+    }
+
+    /// Removes a durable member that does not come back from a broadcast group. Its dead
+    /// letters stay, and belong to a member of that name if there is one again.
+    ///
+    /// # Errors
+    /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the member), `INVALID` while it is connected.
+    ///
+    /// # Cancel safety
+    /// The member may be removed or not.
+    pub async fn delete_member(&self, group: &str, member: &str) -> Result<()> {
+        self.delete(&format!("{group}/{member}")).await.map(drop)
     }
 
     /// Changes what is said in `settings`; members go on, and a lease that has

@@ -10,7 +10,7 @@ use crate::client::Mesh;
 use crate::groups::Group;
 use crate::{Error, Position, Result};
 
-/// Creates, changes and lists topics; from [`Mesh::topics`].
+/// Creates, changes, removes and lists topics; from [`Mesh::topics`].
 #[derive(Clone, Debug)]
 pub struct Topics {
     mesh: Mesh,
@@ -62,6 +62,8 @@ pub struct Topic {
     pub next: Position,
     /// Bytes of the events that can be read.
     pub bytes: u64,
+    /// Events that wait for the time they are to be delivered at.
+    pub delayed: u64,
     /// Its groups, by name.
     pub groups: Vec<Group>,
     /// Requests to it; `None`: nobody serves it.
@@ -114,6 +116,7 @@ impl TryFrom<wire::Topic> for Topic {
             first: Position::from_number(topic.first_position),
             next: Position::from_number(topic.next_position),
             bytes: topic.bytes,
+            delayed: topic.delayed,
             groups: topic.groups.into_iter().map(Group::from).collect(),
             name: topic.name,
         })
@@ -179,6 +182,25 @@ impl Topics {
         match ask(&self.mesh, "update topic", command).await.map_err(context)? {
             wire::answer::Answer::Topic(topic) => Topic::try_from(topic).map_err(context),
             _ => Err(context(unexpected("update topic", "something else"))),
+        }
+    }
+
+    /// Removes a topic with its events, groups and dead letters; gives what it was. One of the same name may be made at
+    /// once: it is another topic, whose positions begin at 1. A publisher makes it anew with its next event where the
+    /// gateway creates topics by itself (option `auto_create`), else it gets `TOPIC_NOT_FOUND`. Disk space comes back
+    /// when everything else in the same part of the log is gone, too.
+    ///
+    /// # Errors
+    /// `TOPIC_NOT_FOUND`; `INVALID` while it has subscriptions, unless `force`: then they end with `TOPIC_NOT_FOUND`.
+    ///
+    /// # Cancel safety
+    /// The topic may be removed or not.
+    pub async fn delete(&self, name: &str, force: bool) -> Result<Topic> {
+        let context = |error: Error| error.with("topic", name);
+        let command = wire::command::Command::DeleteTopic(wire::DeleteTopic { name: name.to_owned(), force });
+        match ask(&self.mesh, "delete topic", command).await.map_err(context)? {
+            wire::answer::Answer::Topic(topic) => Topic::try_from(topic).map_err(context),
+            _ => Err(context(unexpected("delete topic", "something else"))),
         }
     }
 

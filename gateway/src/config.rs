@@ -41,6 +41,10 @@ pub struct Config {
     pub suspended_bytes: u64,
     pub retention: Duration,
     pub dead_letter_retention: Duration,
+    /// How far ahead the time of an event may be.
+    pub max_delay: Duration,
+    /// Most events that wait for their time, and most bytes of them.
+    pub delayed: (u64, u64),
     /// 0: 80 % of what was free at first start.
     pub max_disk: u64,
     pub on_store_failure: OnStoreFailure,
@@ -84,6 +88,8 @@ impl Default for Config {
             max_suspended: size(&options::MAX_SUSPENDED),
             suspended_bytes: options::SUSPENDED_BYTES.default,
             retention: options::RETENTION.default_duration(),
+            max_delay: options::MAX_DELAY.default_duration(),
+            delayed: (options::DELAYED_EVENTS.default, options::DELAYED_BYTES.default),
             dead_letter_retention: options::DEAD_LETTER_RETENTION.default_duration(),
             max_disk: options::MAX_DISK.default,
             on_store_failure: OnStoreFailure::Exit,
@@ -155,6 +161,8 @@ impl Config {
             retention_ms: u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX),
             dead_letter_retention_ms: u64::try_from(self.dead_letter_retention.as_millis()).unwrap_or(u64::MAX),
             limits: self.limits,
+            delayed: self.delayed,
+            max_delay_ms: u64::try_from(self.max_delay.as_millis()).unwrap_or(u64::MAX),
             dedup_ids: self.dedup_ids,
             dedup_window: self.dedup_window,
             publish_budget_bytes: memory.publishes,

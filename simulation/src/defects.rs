@@ -23,11 +23,15 @@ pub enum Planted {
     DelayIgnored,
     RequestGivenTwice,
     ReplyMisdirected,
+    DelayHalved,
+    DelayForgotten,
+    ReleaseForgotten,
+    ExpiryIgnored,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -43,6 +47,10 @@ impl Planted {
         Self::DelayIgnored,
         Self::RequestGivenTwice,
         Self::ReplyMisdirected,
+        Self::DelayHalved,
+        Self::DelayForgotten,
+        Self::ReleaseForgotten,
+        Self::ExpiryIgnored,
     ];
 
     /// In words.
@@ -64,6 +72,10 @@ impl Planted {
             Self::DelayIgnored => "a nack's delay ignored",
             Self::RequestGivenTwice => "a request given to a second responder",
             Self::ReplyMisdirected => "a reply to another request",
+            Self::DelayHalved => "a delayed event after half its time",
+            Self::DelayForgotten => "delayed events forgotten at restart",
+            Self::ReleaseForgotten => "a delayed event that waits again after it came",
+            Self::ExpiryIgnored => "an expired event delivered",
         }
     }
 }
@@ -87,6 +99,10 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::DelayIgnored) => Some(engine::Defect::DelayIgnored),
         Some(Planted::RequestGivenTwice) => Some(engine::Defect::RequestGivenTwice),
         Some(Planted::ReplyMisdirected) => Some(engine::Defect::ReplyMisdirected),
+        Some(Planted::DelayHalved) => Some(engine::Defect::DelayHalved),
+        Some(Planted::DelayForgotten) => Some(engine::Defect::DelayForgotten),
+        Some(Planted::ReleaseForgotten) => Some(engine::Defect::ReleaseForgotten),
+        Some(Planted::ExpiryIgnored) => Some(engine::Defect::ExpiryIgnored),
         _ => None,
     });
     defect::set(match planted {

@@ -153,8 +153,12 @@ impl Gateway {
     }
 
     pub(crate) fn tick(&mut self) {
-        self.tick = None;
         let now = self.clock.now().mono;
+        if self.tick.is_some_and(|t| t > now) {
+            // One that an earlier one made needless: nothing is due before the next.
+            return;
+        }
+        self.tick = None;
         self.mesh.tick();
         self.native.tick();
         for (protocol, ..) in self.connections.values_mut() {
@@ -248,6 +252,16 @@ impl Gateway {
         all.filter(|(_, g)| g.lag + g.in_flight + g.delayed > 0)
             .map(|(topic, g)| (topic, g.name, g.lag, g.in_flight))
             .collect()
+    }
+
+    /// Events that wait for their time.
+    pub(crate) fn delayed(&self) -> u64 {
+        self.topics().iter().map(|t| t.delayed).sum()
+    }
+
+    /// Events that groups of this life saw expire.
+    pub(crate) fn expired(&self) -> u64 {
+        self.topics().iter().flat_map(|t| &t.groups).map(|g| g.expired).sum()
     }
 
     /// Dead letters of a topic behind a number, and the number to go on behind; `None` while they are fetched.

@@ -12,6 +12,9 @@ pub trait Sink: Send + Sync + 'static {
     /// can be queued.
     fn deliver(&self, run: DeliverRun);
 
+    /// Its topic was deleted: nothing more comes to this subscription.
+    fn ended(&self, subscription: u32);
+
     /// How many bytes of events it would take now; one event may pass over them. 0: none.
     /// Called under a shard's lock.
     fn room(&self) -> u64 {

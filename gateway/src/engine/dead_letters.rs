@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use meshwire_proto::{GroupName, TopicName, UnixMillis};
+use meshwire_proto::{GroupKey, TopicName, UnixMillis};
 
 use super::group::{Dying, key_of, letter};
 use super::readers::Reader;
@@ -28,7 +28,7 @@ pub enum LetterError {
     NotFound(Position),
     /// Its group is gone.
     #[error("group {0} does not exist any more; subscribe with it, or create it, and try again")]
-    NoGroup(GroupName),
+    NoGroup(GroupKey),
 }
 
 impl Engine {
@@ -127,7 +127,7 @@ impl Engine {
     }
 
     /// A new group of a name that gave up events before has them.
-    pub(super) fn adopt_all(&mut self, of: TopicId, name: &GroupName) {
+    pub(super) fn adopt_all(&mut self, of: TopicId, name: &GroupKey) {
         let id = self.letters_of(of);
         let graves = self.topics.get(&id).map(|t| t.graves.iter().filter(|(_, grave)| grave.group == *name));
         let graves: Vec<(Position, Grave)> = graves.into_iter().flatten().map(|(p, g)| (*p, g.clone())).collect();
@@ -136,29 +136,24 @@ impl Engine {
         }
     }
 
-    /// Dead letters of a topic behind `after`, of one group or of all.
+    /// Dead letters of a topic behind `after`, of one group with its durable members or of all. One that is not kept yet is
+    /// not there.
     #[must_use]
-    pub fn letters(&self, of: TopicId, group: Option<&GroupName>, after: Position, most: usize) -> LettersPage {
+    pub fn letters(&self, of: TopicId, group: Option<&GroupKey>, after: Position, most: usize) -> LettersPage {
         let Some(topic) = self.topics.get(&self.letters_of(of)) else {
             return LettersPage::default();
         };
-        let behind = topic.graves.range(after.saturating_add(1)..);
-        let mut found = behind.filter(|(_, grave)| group.is_none_or(|g| *g == grave.group));
+        let behind = topic.graves.range(after.saturating_add(1).min(topic.head)..topic.head);
+        let mut found = behind.filter(|(_, grave)| group.is_none_or(|g| grave.group.is_within(g)));
         let letters: Vec<_> = found.by_ref().take(most).map(|(position, grave)| (*position, grave.redriven)).collect();
         LettersPage { more: found.next().is_some(), letters }
     }
 
-    /// How many dead letters a group has.
-    #[must_use]
-    pub fn count_letters(&self, of: TopicId, group: &GroupName) -> u64 {
-        let topic = self.topics.get(&self.letters_of(of));
-        topic.map_or(0, |t| t.graves.values().filter(|g| g.group == *group).count() as u64)
-    }
-
-    /// The same of every group that has any.
-    pub(super) fn letter_counts(&self, of: TopicId) -> BTreeMap<&GroupName, u64> {
+    /// How many dead letters each group has that has any, of those that [`Engine::letters`] lists.
+    pub(super) fn letter_counts(&self, of: TopicId) -> BTreeMap<&GroupKey, u64> {
         let mut counts = BTreeMap::new();
-        for grave in self.topics.get(&self.letters_of(of)).into_iter().flat_map(|t| t.graves.values()) {
+        let kept = self.topics.get(&self.letters_of(of)).into_iter().flat_map(|t| t.graves.range(..t.head));
+        for (_, grave) in kept {
             *counts.entry(&grave.group).or_default() += 1;
         }
         counts

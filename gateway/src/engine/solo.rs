@@ -1,13 +1,16 @@
-//! A subscription without a group: its own position, nothing durable. A settle
-//! only returns credit.
+//! A subscription without a group, or an unnamed member of a broadcast group: its own
+//! position, nothing durable. A settle only returns credit.
 
 use super::readers::Waits;
 use super::subscriber::Subscriber;
 use super::{Output, Source};
-use crate::store::{Lookup, Position, TopicId};
+use crate::store::{Expiries, GroupId, Lookup, Position, TopicId};
+use meshwire_proto::UnixMillis;
 
 pub(super) struct Solo {
     pub(super) subscriber: Subscriber,
+    /// The broadcast group that it is a member of.
+    pub(super) group: Option<GroupId>,
     /// Next position to deliver.
     pub(super) next: Position,
     /// Nothing was delivered yet: what retention took before is no gap.
@@ -20,8 +23,8 @@ impl Solo {
         &mut self,
         topic: TopicId,
         head: Position,
-        source: &mut dyn Source,
-        out: &mut Vec<Output>,
+        (expiries, now): (&Expiries, UnixMillis),
+        (source, out): (&mut dyn Source, &mut Vec<Output>),
     ) -> Waits {
         let mut for_block = false;
         self.subscriber.ask_room(source);
@@ -33,7 +36,17 @@ impl Solo {
                         break;
                     }
                     while self.next < end && self.subscriber.is_available() {
-                        self.subscriber.deliver(&block, (self.next, self.next), 1, out);
+                        #[cfg(feature = "testing")]
+                        if self.group.is_some()
+                            && self.next.is_multiple_of(2)
+                            && super::planted::is(super::planted::Defect::BroadcastHalved)
+                        {
+                            self.next += 1;
+                            continue;
+                        }
+                        if !expiries.has_expired(self.next, now) {
+                            self.subscriber.deliver(&block, (self.next, self.next), 1, out);
+                        }
                         self.next += 1;
                     }
                     self.fresh = false;

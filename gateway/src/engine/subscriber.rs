@@ -24,8 +24,10 @@ struct Open {
 pub(super) struct Subscriber {
     pub(super) key: SubscriptionKey,
     pub(super) deliveries: Deliveries,
-    /// Its connection is gone and may come back: nothing is delivered.
+    /// Nothing is delivered: it has not begun yet, or it is away.
     pub(super) suspended: bool,
+    /// Its connection is gone and may come back.
+    pub(super) away: bool,
     /// Events that retention took, to be told with the next delivery.
     pub(super) gap: u64,
     /// What it may still be handed in this pass.
@@ -35,25 +37,37 @@ pub(super) struct Subscriber {
 
 impl Subscriber {
     pub(super) const fn new(key: SubscriptionKey, credit: Credit) -> Self {
-        Self { key, deliveries: Deliveries::new(credit), suspended: false, gap: 0, room: Room::NONE, open: None }
+        Self {
+            key,
+            deliveries: Deliveries::new(credit),
+            suspended: false,
+            away: false,
+            gap: 0,
+            room: Room::NONE,
+            open: None,
+        }
+    }
+
+    /// Whether its credit allows more.
+    pub(super) fn wants_more(&self) -> bool {
+        !self.suspended && self.deliveries.has_room()
     }
 
     /// A pass begins.
     pub(super) fn ask_room(&mut self, source: &mut dyn Source) {
-        let wants = !self.suspended && self.deliveries.has_room();
-        self.room = if wants { source.room(self.key) } else { Room::NONE };
+        self.room = if self.wants_more() { source.room(self.key) } else { Room::NONE };
     }
 
     /// A pass ends.
     pub(super) fn end_pass(&mut self, topic: TopicId, source: &mut dyn Source, out: &mut Vec<Output>) {
         self.flush(out);
-        if self.room.is_none() && !self.suspended && self.deliveries.has_room() {
+        if self.room.is_none() && self.wants_more() {
             source.starved(topic, self.key);
         }
     }
 
     pub(super) fn is_available(&self) -> bool {
-        !self.room.is_none() && !self.suspended && self.deliveries.has_room()
+        !self.room.is_none() && self.wants_more()
     }
 
     /// Delivers one event, the one at `position` of the block, held as `held`; runs

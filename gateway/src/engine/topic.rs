@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use meshwire_proto::{GroupName, TopicName, UnixMillis};
+use meshwire_proto::{GroupKey, GroupName, TopicName, UnixMillis};
 
+use super::delayed::Delayed;
 use super::group::{Dying, Group, Pass};
 use super::readers::{Reader, Readers};
 use super::solo::Solo;
 use super::subscriber::Subscriber;
 use super::{Credit, Leaving, Now, Output, Source, SubscriptionKey};
-use crate::store::{Durability, Grave, GroupId, Position, Ticket, TopicId};
+use crate::store::{Durability, Expiries, Grave, GroupId, Position, Ticket, TopicId};
 
 /// What a topic is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,13 +37,18 @@ pub(super) struct Topic {
     /// Stored time never goes back.
     pub(super) stored: UnixMillis,
     pub(super) groups: BTreeMap<GroupId, Group>,
-    pub(super) names: BTreeMap<GroupName, GroupId>,
+    /// Groups, and durable members of broadcast groups.
+    pub(super) names: BTreeMap<GroupKey, GroupId>,
     /// The group of each member.
     members: BTreeMap<SubscriptionKey, GroupId>,
     pub(super) solos: BTreeMap<SubscriptionKey, Solo>,
     pub(super) readers: Readers,
     /// Of a topic of dead letters: those that are not settled.
     pub(super) graves: BTreeMap<Position, Grave>,
+    /// Events that wait for their time, if ever there were some.
+    pub(super) delayed: Option<Box<Delayed>>,
+    /// Until when events are delivered.
+    pub(super) expiries: Expiries,
 }
 
 impl Topic {
@@ -61,25 +67,35 @@ impl Topic {
             solos: BTreeMap::new(),
             readers: Readers::default(),
             graves: BTreeMap::new(),
+            delayed: None,
+            expiries: Expiries::default(),
         }
     }
 
-    pub(super) fn add_group(&mut self, name: GroupName, group: Group) {
-        self.names.insert(name, group.id);
+    pub(super) fn add_group(&mut self, group: Group) {
+        self.names.insert(group.name.clone(), group.id);
         self.groups.insert(group.id, group);
     }
 
-    pub(super) fn remove_group(&mut self, name: &GroupName) -> Option<Group> {
-        let id = self.names.remove(name)?;
-        self.readers.forget(Reader::Group(id));
-        self.groups.remove(&id)
+    /// Durable members of a broadcast group, by name.
+    pub(super) fn members_of(&self, group: &GroupName) -> impl Iterator<Item = &Group> {
+        let from = GroupKey::from(group.clone());
+        let within = self.names.range(from..).take_while(move |(name, _)| name.group == *group);
+        within.filter(|(name, _)| name.member.is_some()).filter_map(|(_, id)| self.groups.get(id))
     }
 
-    pub(super) fn named(&self, name: &GroupName) -> Option<&Group> {
+    pub(super) fn remove_group(&mut self, id: GroupId) -> Option<Group> {
+        let group = self.groups.remove(&id)?;
+        self.names.remove(&group.name);
+        self.readers.forget(Reader::Group(id));
+        Some(group)
+    }
+
+    pub(super) fn named(&self, name: &GroupKey) -> Option<&Group> {
         self.groups.get(self.names.get(name)?)
     }
 
-    pub(super) fn named_mut(&mut self, name: &GroupName) -> Option<&mut Group> {
+    pub(super) fn named_mut(&mut self, name: &GroupKey) -> Option<&mut Group> {
         self.groups.get_mut(self.names.get(name)?)
     }
 
@@ -122,12 +138,15 @@ impl Topic {
         dying: &mut Vec<Dying>,
     ) -> Option<Reader> {
         let reader = self.readers.next()?;
+        // The time of a topic never goes back: what has expired stays so.
+        let expiries = (&self.expiries, self.stored.max(now.wall));
         let waits = match reader {
-            Reader::Solo(key) => self.solos.get_mut(&key).map(|solo| solo.dispatch(self.id, self.head, source, out)),
-            Reader::Group(id) => self
-                .groups
-                .get_mut(&id)
-                .map(|group| group.dispatch(Pass::new(now, (self.id, letters), self.head, (source, out), dying))),
+            Reader::Solo(key) => {
+                self.solos.get_mut(&key).map(|solo| solo.dispatch(self.id, self.head, expiries, (source, out)))
+            }
+            Reader::Group(id) => self.groups.get_mut(&id).map(|group| {
+                group.dispatch(Pass::new((now, expiries), (self.id, letters), self.head, (source, out), dying))
+            }),
         };
         self.readers.note(reader, waits.unwrap_or_default());
         Some(reader)

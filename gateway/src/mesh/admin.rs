@@ -37,6 +37,7 @@ impl Mesh {
             Some(command::Command::CreateTopic(create)) => self.create_topic(caller, create),
             Some(command::Command::ListTopics(list)) => self.list_topics(caller, list),
             Some(command::Command::UpdateTopic(update)) => self.update_topic(caller, update),
+            Some(command::Command::DeleteTopic(delete)) => self.delete_topic(caller, delete),
             Some(command::Command::CreateGroup(create)) => return self.create_group(caller, create),
             Some(command::Command::UpdateGroup(update)) => self.update_group(caller, update),
             Some(command::Command::SeekGroup(seek)) => return self.seek_group(caller, seek),
@@ -71,7 +72,8 @@ impl Mesh {
         }
         let (topic, ticket) = self.inner.create(&mut topics, &name, NewTopic { durability, retention_ms })?;
         drop(topics);
-        Ok((admin::Answer { answer: Some(answer::Answer::Topic(self.describe(topic))) }, ticket))
+        let described = self.describe(topic).unwrap_or_default();
+        Ok((admin::Answer { answer: Some(answer::Answer::Topic(described)) }, ticket))
     }
 
     /// Creating what is there already is fine if it is the same.
@@ -82,7 +84,7 @@ impl Mesh {
         durability: Option<Durability>,
         retention_ms: Option<u64>,
     ) -> Answered {
-        let described = self.describe(topic);
+        let described = self.describe(topic).unwrap_or_default();
         let differs = if durability.is_some_and(|d| d != topic.durability) {
             Some(format!("durability {}", topic.durability))
         } else if retention_ms.is_some_and(|r| r != described.retention_ms) {
@@ -124,21 +126,18 @@ impl Mesh {
             Some(topic) => self.describe(topic),
             // Only served: nothing of it is stored.
             None => {
-                admin::Topic { requests: self.served(name.as_str()), name: name.to_string(), ..admin::Topic::default() }
+                let requests = self.served(name.as_str());
+                Some(admin::Topic { requests, name: name.to_string(), ..admin::Topic::default() })
             }
         };
-        let topics = page.into_iter().map(listed).collect();
+        let topics = page.into_iter().filter_map(listed).collect();
         Ok((admin::Answer { answer: Some(answer::Answer::Topics(admin::TopicList { topics, next })) }, Ticket::KEPT))
     }
 
-    pub(super) fn describe(&self, topic: TopicRef) -> admin::Topic {
-        let Some(mutex) = self.inner.shards.get(topic.shard) else {
-            return admin::Topic::default();
-        };
-        let shard = shard::lock(mutex);
-        let Some((settings, next)) = shard.engine.topic(topic.id) else {
-            return admin::Topic::default();
-        };
+    /// A line of the listing; `None` when the topic is gone by now.
+    pub(super) fn describe(&self, topic: TopicRef) -> Option<admin::Topic> {
+        let shard = shard::lock(self.inner.shards.get(topic.shard)?);
+        let (settings, next) = shard.engine.topic(topic.id)?;
         let store = self.inner.stores.of(topic.id);
         let first_position = self.first_position(topic);
         let durability = match settings.durability {
@@ -155,6 +154,7 @@ impl Mesh {
             bytes: 0,
             groups: Vec::new(),
             requests: self.served(settings.name.as_str()),
+            delayed: shard.engine.delayed(topic.id),
         };
         let groups = shard.engine.groups(topic.id);
         drop(shard);
@@ -162,7 +162,7 @@ impl Mesh {
         described.groups = groups.iter().map(|group| summary(group, &mut ages)).collect();
         // Publishes do not wait for a count over all segments.
         described.bytes = store.topic_bytes(topic.id);
-        described
+        Some(described)
     }
 }
 
@@ -213,5 +213,19 @@ pub(super) fn summary(group: &crate::engine::GroupSummary, ages: &mut Ages<'_>) 
         delayed: group.delayed,
         failing: group.failing,
         oldest_ms: (group.lag > 0).then(|| ages.of(group.floor)).flatten(),
+        durable_members: group.durable.iter().map(member).collect(),
+        expired: group.expired,
+    }
+}
+
+fn member(member: &crate::engine::GroupSummary) -> admin::MemberSummary {
+    admin::MemberSummary {
+        name: member.name.member.as_ref().map(ToString::to_string).unwrap_or_default(),
+        connected: member.connected,
+        settled_through: member.floor.saturating_sub(1),
+        in_flight: member.in_flight,
+        lag: member.lag,
+        dead_letters: member.dead_letters,
+        delayed: member.delayed,
     }
 }

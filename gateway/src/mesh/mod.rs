@@ -75,6 +75,10 @@ pub struct MeshConfig {
     pub dedup_ids: usize,
     /// How long they are.
     pub dedup_window: std::time::Duration,
+    /// Most events that wait for their time, and most bytes of them.
+    pub delayed: (u64, u64),
+    /// How far ahead the time of an event may be, in milliseconds.
+    pub max_delay_ms: u64,
     /// Bytes accepted and not yet kept, over all connections.
     pub publish_budget_bytes: u64,
     /// Rates of the whole gateway, to begin with.

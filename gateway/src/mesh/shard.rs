@@ -126,9 +126,26 @@ impl Inner {
         batch
     }
 
+    /// Puts events whose time has come into their topics.
+    fn release(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) {
+        let Shard { engine, sinks, paced, .. } = &mut *shard;
+        let (stores, deliveries) = (&self.stores, &self.deliveries);
+        let mut blocks = Blocks { stores, sinks, fetched, deliveries, paced, claims: Vec::new() };
+        let released = engine.release(now, &mut blocks);
+        let claims = blocks.claims;
+        if released {
+            self.commit(shard, now, false);
+        }
+        // The log has what was claimed.
+        drop(claims);
+    }
+
     /// Hands out what can be delivered.
     pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) {
         shard.resumes = None;
+        // Also while the gateway stops: it shows nothing, and what is due must not be due for ever.
+        self.release(shard, now, fetched);
+        // One by one: what a sink was handed of one is in its room for the next.
         while !self.stopping.load(Ordering::Relaxed) {
             if !shard.engine.has_woken() {
                 shard.paced.drain(..).for_each(|(topic, key)| shard.engine.feed(topic, key));

@@ -101,6 +101,13 @@ impl Rings {
         while self.total > config.total_bytes && self.shrink_largest() {}
     }
 
+    fn remove(&mut self, topic: TopicId) {
+        if let Some(ring) = self.topics.remove(&topic) {
+            self.sizes.remove(&(ring.bytes, topic));
+            self.total -= ring.bytes;
+        }
+    }
+
     fn shrink_largest(&mut self) -> bool {
         let Some((before, topic)) = self.sizes.pop_last() else {
             return false;
@@ -139,8 +146,10 @@ impl Store for MemoryStore {
     fn commit(&self, ops: Vec<Op>) -> u64 {
         let mut rings = self.rings();
         for op in ops {
-            if let Op::Append(append) = op {
-                rings.push(append, self.config);
+            match op {
+                Op::Append(append) => rings.push(append, self.config),
+                Op::TopicGone { topic } => rings.remove(topic),
+                _ => {}
             }
         }
         0
@@ -237,6 +246,22 @@ mod tests {
         }
         assert_eq!(first_readable(&store, 2), 1);
         assert!(first_readable(&store, 1) > 40);
+    }
+
+    #[test]
+    fn a_topic_that_is_deleted_gives_its_bytes_to_others() {
+        let store = MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 20_000 });
+        for first in 1..=30 {
+            store.commit(vec![append(1, first, 300)]);
+        }
+        let topic = TopicId::memory(1);
+        store.commit(vec![Op::TopicGone { topic }]);
+        assert!(matches!(store.read(topic, 1), Lookup::Ahead));
+        assert_eq!(store.topic_bytes(topic), 0);
+        for first in 1..=40 {
+            store.commit(vec![append(2, first, 300)]);
+        }
+        assert_eq!(first_readable(&store, 2), 1);
     }
 
     #[test]

@@ -7,18 +7,21 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use meshwire_proto::{ErrorKind, EventRun, GroupName, TopicName, UnixMillis};
+use meshwire_proto::{ErrorKind, EventRun, GroupKey, TopicName, UnixMillis};
 
+mod claim;
 pub mod log;
 pub mod memory;
 mod outcome;
 mod settings;
+mod times;
 
+pub use claim::Claim;
 pub use outcome::{Change, Failure, Grave, Outcome};
 pub use settings::{Difference, GroupSettings};
+pub use times::{Delay, DelayChange, Expiries, Times};
 
 /// A topic inside this gateway. Never reused in a data directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +30,7 @@ pub struct TopicId(pub u32);
 impl TopicId {
     const MEMORY: u32 = 1 << 31;
     const DEAD_LETTERS: u32 = 1 << 30;
+    const DELAYED: u32 = 1 << 29;
 
     /// An id for a topic of durability `memory`: such topics are never logged,
     /// and their ids tell them apart without a look-up.
@@ -54,10 +58,29 @@ impl TopicId {
         self.0 & Self::DEAD_LETTERS != 0
     }
 
-    /// What a topic and its dead letters have in common.
+    /// Where events of this topic wait for their time: a topic of the gateway's own. Those of a memory topic are nowhere
+    /// but in the engine.
+    #[must_use]
+    pub const fn delayed(self) -> Self {
+        Self(self.0 | Self::DELAYED)
+    }
+
+    /// Whether it is one of those.
+    #[must_use]
+    pub const fn is_delayed(self) -> bool {
+        self.0 & Self::DELAYED != 0
+    }
+
+    /// The topic that its events are for; of any other topic itself.
+    #[must_use]
+    pub const fn target(self) -> Self {
+        Self(self.0 & !Self::DELAYED)
+    }
+
+    /// What a topic, its dead letters and its delayed events have in common.
     #[must_use]
     pub const fn number(self) -> u32 {
-        self.0 & !(Self::MEMORY | Self::DEAD_LETTERS)
+        self.0 & !(Self::MEMORY | Self::DEAD_LETTERS | Self::DELAYED)
     }
 }
 
@@ -216,14 +239,14 @@ pub enum Op {
         /// How long its events stay at least readable, in milliseconds.
         retention_ms: u64,
     },
-    /// A new group, or other settings of one.
+    /// A new group or durable member, or other settings of one.
     Group {
         /// Its topic.
         topic: TopicId,
         /// Its id.
         group: GroupId,
-        /// Its name, unique in the topic.
-        name: GroupName,
+        /// Its name, unique in the topic; of a durable member with the group's, whose settings it has.
+        name: GroupKey,
         /// First position it gets.
         start: Position,
         /// How it delivers.
@@ -256,6 +279,11 @@ pub enum Op {
         /// Where.
         to: Position,
     },
+    /// A topic that is no more, with its events and groups. Its dead letters are another one.
+    TopicGone {
+        /// Which.
+        topic: TopicId,
+    },
     /// What has become of dead letters.
     Graves {
         /// The topic of dead letters.
@@ -263,6 +291,8 @@ pub enum Op {
         /// In order.
         changes: Vec<(Position, Change)>,
     },
+    /// When events are delivered, or until when.
+    Times(Times),
 }
 
 impl Op {
@@ -271,12 +301,14 @@ impl Op {
     pub const fn topic(&self) -> TopicId {
         match self {
             Self::Topic { topic, .. }
+            | Self::TopicGone { topic }
             | Self::Group { topic, .. }
             | Self::Settle { topic, .. }
             | Self::GroupGone { topic, .. }
             | Self::Seek { topic, .. }
             | Self::Graves { topic, .. } => *topic,
             Self::Append(append) => append.topic,
+            Self::Times(times) => times.topic(),
         }
     }
 
@@ -415,35 +447,6 @@ pub trait Completions: Send + Sync {
 
     /// A place that was [`Since::Pending`] is known.
     fn looked_up(&self) {}
-}
-
-/// Room that [`Store::reserve`] has promised: nobody else is promised it as long as this lives. It is held until the
-/// commit that it is for has been taken; dropped without one, it is free again.
-#[derive(Debug)]
-#[must_use = "the promise ends when this is dropped"]
-pub struct Claim<'a> {
-    of: Option<(&'a AtomicU64, u64)>,
-}
-
-impl<'a> Claim<'a> {
-    /// Of a store that always has room.
-    pub const fn unbounded() -> Self {
-        Self { of: None }
-    }
-
-    /// Adds `bytes` to the sum of what a store has promised, and takes them off again when it is dropped.
-    pub(crate) fn new(promised: &'a AtomicU64, bytes: u64) -> Self {
-        promised.fetch_add(bytes, Ordering::Relaxed);
-        Self { of: Some((promised, bytes)) }
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        if let Some((promised, bytes)) = self.of {
-            promised.fetch_sub(bytes, Ordering::Relaxed);
-        }
-    }
 }
 
 /// Keeps events.

@@ -118,6 +118,15 @@ impl Machine {
         self.mesh.memory().used()
     }
 
+    /// Time passes, and what is due happens.
+    pub(crate) fn advance(&self, ms: i64) {
+        self.clock.0.fetch_add(ms, Ordering::Relaxed);
+        self.mesh.tick();
+        self.run_disk();
+        self.mesh.tick();
+        self.run_disk();
+    }
+
     /// When a connection that was accepted so long ago must have logged in, from now on.
     pub(crate) fn login_left(&self, waited: Duration) -> Duration {
         let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), waited);
@@ -129,13 +138,20 @@ impl Machine {
     }
 
     pub(crate) fn login(&self, hello: wire::Hello) -> (Line, wire::Welcome) {
-        let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), Duration::ZERO);
-        let line = Line(Mutex::new((protocol, BytesMut::new())));
-        line.send(&ClientFrame::Hello(hello));
-        match line.frames().remove(0) {
+        let (line, mut said) = self.hello(hello);
+        match said.remove(0) {
             ServerFrame::Welcome(welcome) => (line, welcome),
             other => panic!("no welcome: {other:?}"),
         }
+    }
+
+    /// A connection that has said hello, and what it was answered.
+    pub(crate) fn hello(&self, hello: wire::Hello) -> (Line, Vec<ServerFrame>) {
+        let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), Duration::ZERO);
+        let line = Line(Mutex::new((protocol, BytesMut::new())));
+        line.send(&ClientFrame::Hello(hello));
+        let said = line.frames();
+        (line, said)
     }
 }
 
@@ -183,6 +199,20 @@ impl Line {
 
     pub(crate) fn publish(&self, sequence: u64, topic: &str) {
         self.publish_as(sequence, topic, 1);
+    }
+
+    /// Publishes one event that is delivered at some time, or until some time.
+    pub(crate) fn publish_timed(&self, sequence: u64, (deliver_at_ms, expires_in_ms): (i64, u64)) {
+        let run = PublishRun {
+            alias: 1,
+            topic: "t".into(),
+            first_sequence: sequence,
+            deliver_at_ms,
+            expires_in_ms,
+            events: run_of(&[event(&sequence.to_string())]),
+            ..PublishRun::default()
+        };
+        self.send(&ClientFrame::Publish(Publish { runs: vec![run], answered_through: 0 }));
     }
 
     pub(crate) fn publish_as(&self, sequence: u64, topic: &str, alias: u32) {

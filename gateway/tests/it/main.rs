@@ -8,6 +8,9 @@
 )]
 
 mod authorize;
+mod broadcast;
+mod delayed;
+mod delete;
 mod hostile;
 mod kept;
 mod limits;

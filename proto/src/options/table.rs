@@ -80,11 +80,11 @@ pub const AUTO_CREATE: Flag = Flag { name: "auto_create", default: true, meaning
 /// Most topics of a gateway.
 pub const MAX_TOPICS: Bounded = Bounded { name: "max_topics", default: 10000, min: 1, max: 1000000, meaning: "Most topics of a gateway." };
 
-/// Most consumer groups of a gateway.
-pub const MAX_GROUPS: Bounded = Bounded { name: "max_groups", default: 10000, min: 1, max: 1000000, meaning: "Most consumer groups of a gateway." };
+/// Most consumer groups of a gateway, each durable member of a broadcast group counted as one.
+pub const MAX_GROUPS: Bounded = Bounded { name: "max_groups", default: 10000, min: 1, max: 1000000, meaning: "Most consumer groups of a gateway, each durable member of a broadcast group counted as one." };
 
-/// Most consumer groups of one topic.
-pub const MAX_TOPIC_GROUPS: Bounded = Bounded { name: "max_topic_groups", default: 1000, min: 1, max: 1000000, meaning: "Most consumer groups of one topic." };
+/// Most consumer groups of one topic, each durable member of a broadcast group counted as one.
+pub const MAX_TOPIC_GROUPS: Bounded = Bounded { name: "max_topic_groups", default: 1000, min: 1, max: 1000000, meaning: "Most consumer groups of one topic, each durable member of a broadcast group counted as one." };
 
 /// Most subscriptions of one session.
 pub const MAX_SUBSCRIPTIONS: Bounded = Bounded { name: "max_subscriptions", default: 1024, min: 1, max: 65536, meaning: "Most subscriptions of one session." };
@@ -100,6 +100,15 @@ pub const SUSPENDED_BYTES: Bounded = Bounded { name: "suspended_bytes", default:
 
 /// Age after which a topic's events may be removed.
 pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, min: 1000, max: 315360000000, meaning: "Age after which a topic's events may be removed." };
+
+/// How far ahead the deliver_at of an event may be.
+pub const MAX_DELAY: Bounded = Bounded { name: "max_delay", default: 31536000000, min: 1000, max: 3153600000000, meaning: "How far ahead the deliver_at of an event may be." };
+
+/// Most events that wait for their deliver_at. Each takes about 250 bytes of memory.
+pub const DELAYED_EVENTS: Bounded = Bounded { name: "delayed_events", default: 100000, min: 1, max: 100000000, meaning: "Most events that wait for their deliver_at. Each takes about 250 bytes of memory." };
+
+/// Most bytes of events that wait for their deliver_at; those of memory topics are in memory.
+pub const DELAYED_BYTES: Bounded = Bounded { name: "delayed_bytes", default: 67108864, min: 65536, max: 1099511627776, meaning: "Most bytes of events that wait for their deliver_at; those of memory topics are in memory." };
 
 /// How long dead letters stay at least readable.
 pub const DEAD_LETTER_RETENTION: Bounded = Bounded { name: "dead_letter_retention", default: 2592000000, min: 1000, max: 31536000000000, meaning: "How long dead letters stay at least readable." };

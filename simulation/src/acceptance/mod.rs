@@ -4,7 +4,8 @@
 //! - [`stage`]: one gateway, its clients and the time between them; nothing is random;
 //! - [`person`]: a client whose program does what a case says;
 //! - [`play`]: the words of the cases;
-//! - [`redelivery`]: the table of redelivery, retry, dead letter, rebalance and drain.
+//! - [`redelivery`]: the table of redelivery, retry, dead letter, rebalance and drain;
+//! - [`promises`]: what takes minutes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,5 +16,6 @@
 
 mod person;
 mod play;
+mod promises;
 mod redelivery;
 mod stage;

@@ -100,6 +100,7 @@ impl Person {
         let spec = SubscribeSpec {
             topic: topic(),
             group: Some(GroupName::parse(group).unwrap()),
+            member: None,
             start: Some(Start::Earliest),
             settings,
             max_events: credit,

@@ -178,8 +178,9 @@ impl Stage {
             Event::Bytes { .. } => {}
             Event::Closed { wire, to } => self.closed(wire, to),
             Event::PersonTick { person } => {
-                self.people[person].tick = None;
-                if self.people[person].lives {
+                // One that an earlier one made needless is passed over.
+                if self.people[person].lives && self.people[person].tick.is_some_and(|t| t <= self.now) {
+                    self.people[person].tick = None;
                     self.people[person].session.tick(self.now);
                     self.pump(person);
                 }

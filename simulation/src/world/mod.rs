@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use meshwire::session::TaskId;
+use meshwire_gateway::clock::Clock as _;
 use meshwire_proto::Moment;
 use siphasher::sip::SipHasher13;
 
@@ -237,7 +238,8 @@ impl World {
     }
 
     fn publish(&mut self, client: usize) {
-        self.clients[client].publish_burst(self.now, &mut self.history, &mut self.rng);
+        let now = self.clock.now();
+        self.clients[client].publish_burst(now, &mut self.history, &mut self.rng);
         if self.rng.u32(0..3) == 0 {
             let Client { exchange, session, life, .. } = &mut self.clients[client];
             exchange.ask(self.now, (client, *life), session, &mut self.history, &mut self.rng);
@@ -290,7 +292,7 @@ impl World {
             self.over = true;
             return;
         }
-        let resting = self.gateway.as_ref().is_some_and(|g| g.unsettled().is_empty())
+        let resting = self.gateway.as_ref().is_some_and(|g| g.unsettled().is_empty() && g.delayed() == 0)
             && self.clients.iter().all(|c| c.publishes_left() == 0 && c.session.unanswered().0 == 0);
         match self.reader {
             None if resting => {
@@ -320,7 +322,7 @@ impl World {
             self.history.letters.extend(letters);
             self.letters_from = match (next, topic) {
                 (0, Topic::Orders) => Some((Topic::Audit, 0)),
-                (0, Topic::Audit) => None,
+                (0, _) => None,
                 (next, topic) => Some((topic, next)),
             };
         }
@@ -347,6 +349,7 @@ impl World {
                 self.history.log.entry(d.topic).or_default().push((d.position, d.bytes.clone()));
             }
         }
+        self.history.totals.expired += self.gateway.as_ref().map_or(0, Gateway::expired);
         self.history.ended = self.now;
         Outcome { broken: judge(&self.history), trace: self.trace.finish(), totals: self.history.totals }
     }

@@ -61,8 +61,14 @@ impl Room {
         Ok(json!({}))
     }
 
-    pub(crate) async fn publish(&self, on: &str, topic: &str, spec: EventSpec) -> Result<Value, Error> {
-        self.client(on)?.publish(topic, spec.event()?).await.map(|kept| receipt(&kept))
+    pub(crate) async fn publish(
+        &self,
+        on: &str,
+        topic: &str,
+        spec: EventSpec,
+        timing: command::Timing,
+    ) -> Result<Value, Error> {
+        self.client(on)?.publish(topic, timing.of(spec.event()?)).await.map(|kept| receipt(&kept))
     }
 
     pub(crate) async fn publish_batch(&self, on: &str, topic: &str, specs: Vec<EventSpec>) -> Result<Value, Error> {
@@ -79,6 +85,12 @@ impl Room {
         let mut subscribe = self.client(&spec.on)?.subscribe(&spec.topic).settings(spec.settings.into());
         if let Some(group) = spec.group {
             subscribe = subscribe.group(group);
+        }
+        if spec.broadcast {
+            subscribe = subscribe.broadcast();
+        }
+        if let Some(member) = spec.member {
+            subscribe = subscribe.member(member);
         }
         if let Some(start) = spec.start {
             subscribe = subscribe.start(self.start(start)?);
@@ -97,6 +109,12 @@ impl Room {
         let mut consume = self.client(&spec.on)?.consume(&spec.topic).settings(spec.settings.into());
         if let Some(group) = spec.group {
             consume = consume.group(group);
+        }
+        if spec.broadcast {
+            consume = consume.broadcast();
+        }
+        if let Some(member) = spec.member {
+            consume = consume.member(member);
         }
         if let Some(start) = spec.start {
             consume = consume.start(self.start(start)?);

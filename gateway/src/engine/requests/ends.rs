@@ -7,6 +7,8 @@ use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, Moment};
 
 use super::{Address, Credit, Member, Peer, Request, Requests, Serving, Told, Trouble};
+#[cfg(feature = "testing")]
+use crate::engine::planted::{Defect, is};
 
 impl Requests {
     /// A new member for requests to a topic, with room for so many that it has not ended.
@@ -68,6 +70,10 @@ impl Requests {
 
     /// A request whose responder is gone.
     fn lost(&mut self, now: Moment, address: Address) {
+        #[cfg(feature = "testing")]
+        if is(Defect::LossForgotten) {
+            return;
+        }
         let Some(request) = self.requests.get(&address) else {
             return;
         };
@@ -151,6 +157,10 @@ impl Requests {
             return;
         };
         task.request = None;
+        #[cfg(feature = "testing")]
+        if is(Defect::CancelForgotten) {
+            return;
+        }
         let frame = ServerFrame::Cancel(wire::Cancel { number: request.task });
         self.out.push_back(Told { to: peer, about: address, frame });
     }

@@ -69,6 +69,10 @@ impl Asked {
         if super::planted::is(super::planted::Defect::RequestGivenTwice) {
             return true;
         }
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::RetryForgotten) {
+            return false;
+        }
         self.retry
     }
 }
@@ -318,7 +322,10 @@ impl Requests {
     fn choose(&self, asked: &Asked) -> Result<Member, Trouble> {
         let topic = &asked.topic;
         let Some(served) = self.topics.get(topic).filter(|topic| topic.served.members > 0) else {
-            return Err(Trouble::new(ErrorKind::NoResponders, format!("nobody serves requests of topic {topic}")));
+            let kind = ErrorKind::NoResponders;
+            #[cfg(feature = "testing")]
+            let kind = if super::planted::is(super::planted::Defect::NobodyIsBusy) { ErrorKind::Busy } else { kind };
+            return Err(Trouble::new(kind, format!("nobody serves requests of topic {topic}")));
         };
         let bytes = asked.event.len() as u64;
         let has_room = |(_, _, member): &&(u32, u64, Member)| self.has_room(*member, bytes);
@@ -432,11 +439,17 @@ impl Requests {
         }
         let number = to_number(address);
         let frame = wire::Reply { number, reply_to: Bytes::new(), end, ..reply };
+        #[cfg(feature = "testing")]
+        let frame = super::planted::passed_on(frame);
         self.out.push_back(Told { to: address.0, about: address, frame: ServerFrame::Reply(frame) });
         Ok(())
     }
 
     fn count_late(&mut self, member: Member) {
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::LateUncounted) {
+            return;
+        }
         self.counts.late += 1;
         let topic = self.members.get(&member).map(|serving| &serving.topic);
         if let Some(topic) = topic.and_then(|topic| self.topics.get_mut(topic)) {
@@ -446,6 +459,10 @@ impl Requests {
 
     /// More credit for a reply stream. What is over by now has no use for it.
     pub fn grant(&mut self, address: Address, events: u32) {
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::GrantForgotten) {
+            return;
+        }
         let Some(request) = self.requests.get_mut(&address).filter(|r| r.asked.stream.is_some()) else { return };
         let room = u32::MAX - request.credit;
         let events = events.min(room);

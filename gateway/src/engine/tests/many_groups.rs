@@ -4,16 +4,15 @@ use super::*;
 
 const GROUPS: u64 = 10_000;
 
-fn name(n: u64) -> GroupName {
-    GroupName::parse(&format!("g{n}")).unwrap()
+fn name(n: u64) -> GroupKey {
+    key(&format!("g{n}"))
 }
 
 /// So many groups with a member each.
 fn rig(groups: u64, credit: Credit) -> Rig {
     let mut rig = Rig::new();
     for n in 1..=groups {
-        let group =
-            GroupSpec { name: name(n), new_id: GroupId(n as u32), settings: rig.settings, most: groups as usize };
+        let group = group_spec(&format!("g{n}"), n as u32, rig.settings);
         let spec = SubscribeSpec { group: Some(group), start: Some(1), credit };
         rig.engine.subscribe(rig.now, TOPIC, sub(n), spec).unwrap();
     }

@@ -68,7 +68,7 @@ fn a_delay_goes_on_after_a_restart_and_is_never_longer_than_itself() {
         let failure = Failure { count: 1, last: UnixMillis(1_000_000), delay_ms: 8000, ..Failure::default() };
         let state = GroupState { floor: 1, settled: vec![], failures: BTreeMap::from([(1, failure)]) };
         let settings = GroupSettings::default();
-        rig.engine.restore_group(TOPIC, GroupName::parse("g").unwrap(), (GroupId(1), settings), rig.now, state);
+        rig.engine.restore_group(TOPIC, key("g"), (GroupId(1), settings), rig.now, state);
         rig.join(1, MANY);
         let first = positions(&rig.take(1));
         if left == 0 {

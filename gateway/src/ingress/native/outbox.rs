@@ -26,6 +26,10 @@ struct Queue {
     deliveries: Vec<DeliverRun>,
     /// Bytes of their events.
     delivery_bytes: u64,
+    /// Subscriptions that ended with their topic.
+    ended: Vec<u32>,
+    /// One of them nobody has looked at.
+    news: bool,
     /// Requests, replies and cancels.
     frames: Vec<ServerFrame>,
     /// Bytes of their events.
@@ -63,6 +67,13 @@ impl Outbox {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes out the subscriptions that ended, unless `waits` for their beginning.
+    pub(super) fn take_ended(&self, waits: impl Fn(u32) -> bool) -> Vec<u32> {
+        let mut queue = self.queue();
+        queue.news = false;
+        queue.ended.extract_if(.., |number| !waits(*number)).collect()
+    }
+
     /// Moves what is queued behind what is in `into`, for a connection that has so many bytes to write already.
     pub(super) fn take(&self, unwritten: u64, into: &mut Taken) {
         let mut queue = self.queue();
@@ -93,7 +104,8 @@ impl Outbox {
         let mut queue = self.queue();
         queue.unwritten = unwritten;
         queue.count(&self.memory);
-        if queue.closed || !queue.deliveries.is_empty() || queue.has_frames() || queue.can_feed(&self.memory) {
+        let filled = queue.news || !queue.deliveries.is_empty() || queue.has_frames();
+        if queue.closed || filled || queue.can_feed(&self.memory) {
             return false;
         }
         match &mut queue.waker {
@@ -121,6 +133,13 @@ impl Sink for Outbox {
         queue.delivery_bytes += run.events.as_bytes().len() as u64;
         queue.count(&self.memory);
         queue.deliveries.push(run);
+        wake(queue);
+    }
+
+    fn ended(&self, subscription: u32) {
+        let mut queue = self.queue();
+        queue.ended.push(subscription);
+        queue.news = true;
         wake(queue);
     }
 

@@ -308,6 +308,7 @@ impl Protocol {
     pub fn take_output(&mut self, queue: &mut WriteQueue) {
         self.try_again();
         self.kept();
+        self.end_subscriptions();
         if std::mem::take(&mut self.unconfirmed) {
             self.control.push(ServerFrame::Settled(Settled { through: self.settled_through, results: Vec::new() }));
         }

@@ -136,6 +136,13 @@ impl LogMachine {
         self.finds.not_before = Some(now + FULL_RETRY);
     }
 
+    /// A topic is no more: who looks for a place in it asks again, and who waits for its blocks, too.
+    pub(super) fn forget_finds(&mut self, topic: TopicId) {
+        self.finds.queue.retain(|sought| sought.topic != topic);
+        self.finds.found.retain(|(sought, _)| sought.topic != topic);
+        self.finds.news = true;
+    }
+
     pub(super) fn find_done(&mut self, segment: u64, index: &SegmentIndex) {
         self.finds.not_before = None;
         for sought in self.finds.queue.extract_if(.., |sought| sought.segment == segment).collect::<Vec<_>>() {

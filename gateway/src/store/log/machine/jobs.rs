@@ -251,7 +251,7 @@ impl LogMachine {
         if self.failed.is_some() {
             return;
         }
-        for segment in self.space.retire(self.wall, &self.fold.topics) {
+        for segment in self.space.retire(self.wall, &self.fold) {
             for span in &segment.spans {
                 self.fold.retain_from(span.topic, span.next);
             }

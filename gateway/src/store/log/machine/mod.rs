@@ -36,7 +36,8 @@ use super::format::{SEGMENT_HEADER, record_len};
 use super::index::SegmentIndex;
 use super::job::JobResult;
 use super::segment::Sealed;
-use crate::store::{Block, Op, Position, StoreError, TopicId, Watermark};
+use crate::store::log::times::CHANGE;
+use crate::store::{Block, Op, Position, StoreError, Times, TopicId, Watermark};
 use batch::{Cut, NewBlock, Pending};
 use find::Finds;
 use gather::Gather;
@@ -181,13 +182,11 @@ pub(in crate::store::log) const fn segment_for(bytes: u64) -> u64 {
 impl LogMachine {
     pub(super) fn new(start: Start) -> Self {
         let mut places = Places::default();
-        for segment in start.space.sealed.values() {
-            for span in &segment.spans {
-                places.add(span.topic, span.first, segment.number);
-            }
-        }
-        for span in start.space.active.index.spans() {
-            places.add(span.topic, span.first, start.space.active.number);
+        let sealed = start.space.sealed.values().flat_map(|s| s.spans.iter().map(|span| (*span, s.number)));
+        let active = start.space.active.index.spans().into_iter().map(|span| (span, start.space.active.number));
+        // Events of topics that are gone are there until their segment is.
+        for (span, segment) in sealed.chain(active).filter(|(span, _)| start.fold.topics.contains_key(&span.topic)) {
+            places.add(span.topic, span.first, segment);
         }
         for (id, topic) in &start.fold.topics {
             places.show(*id, topic.next);
@@ -352,6 +351,16 @@ impl LogMachine {
         })
     }
 
+    /// A topic is no more: nothing of it is shown, read or kept in memory from here on.
+    fn forget(&mut self, topic: TopicId) {
+        self.places.forget(topic);
+        self.cache.forget(topic);
+        self.unshown.retain(|(_, new)| new.topic != topic);
+        self.heads.remove(&topic);
+        self.forget_reads(topic);
+        self.forget_finds(topic);
+    }
+
     fn id(&mut self) -> OpId {
         self.next_id += 1;
         OpId(self.next_id)
@@ -373,8 +382,11 @@ fn op_len(op: &Op) -> usize {
     match op {
         Op::Append(append) => append.bytes.len() + 128,
         Op::Settle { ranges, .. } => 16 + ranges.len() * 25,
-        Op::Graves { changes, .. } => 16 + changes.len() * 144,
-        Op::Topic { .. } | Op::Group { .. } | Op::GroupGone { .. } | Op::Seek { .. } => 240,
+        Op::Graves { changes, .. } => 16 + changes.len() * 265,
+        Op::Times(Times::Delays { changes, .. }) => 16 + changes.len() * CHANGE,
+        Op::Times(Times::Expires { .. }) => 32,
+        Op::Group { .. } => 400,
+        Op::Topic { .. } | Op::GroupGone { .. } | Op::Seek { .. } | Op::TopicGone { .. } => 240,
     }
 }
 

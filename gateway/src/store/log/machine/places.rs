@@ -53,6 +53,11 @@ impl Places {
         self.topics.get(&topic).map(|p| &p.segments)
     }
 
+    /// A topic is no more.
+    pub(super) fn forget(&mut self, topic: TopicId) {
+        self.topics.remove(&topic);
+    }
+
     pub(super) fn remove(&mut self, segment: &Sealed) {
         for span in &segment.spans {
             if let Some(place) = self.topics.get_mut(&span.topic) {

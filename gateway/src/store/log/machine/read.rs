@@ -158,6 +158,9 @@ impl LogMachine {
 
     /// A fetch failed: whoever waits for it waits on.
     pub(super) fn read_failed(&mut self, now: Moment, (topic, from): (TopicId, Position), error: &DiskError) {
+        if !self.reads.waiting.contains(&(topic, from)) {
+            return;
+        }
         if !self.reads.fails(topic) {
             tracing::error!(topic = topic.0, position = from, %error, "the log cannot be read; its readers wait, and it is tried again");
         }
@@ -169,6 +172,10 @@ impl LogMachine {
         let Fetch { index, blocks } = fetch;
         if let Some(index) = index {
             self.reads.keep(segment, index);
+        }
+        if !self.reads.waiting.contains(&(topic, from)) {
+            // The topic was deleted meanwhile.
+            return;
         }
         let mut answer = None;
         for (entry, result) in blocks {
@@ -185,6 +192,15 @@ impl LogMachine {
         }
         let answer = answer.unwrap_or_else(|| Err(hole(topic, from, self.places.segment_of(topic, from).1)));
         self.answer(topic, from, answer);
+    }
+
+    /// Nobody waits for blocks of this topic any more; those under way are not told.
+    pub(super) fn forget_reads(&mut self, topic: TopicId) {
+        let of = |key: &(TopicId, Position)| key.0 == topic;
+        self.reads.queue.retain(|key| !of(key));
+        self.reads.waiting.retain(|key| !of(key));
+        self.reads.retries.retain(|key, _| !of(key));
+        self.reads.bad.retain(|key| !of(key));
     }
 
     fn answer(&mut self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {

@@ -3,6 +3,7 @@
 
 mod crash;
 mod damage;
+mod delete;
 mod full;
 mod os;
 mod reads;
@@ -10,3 +11,4 @@ mod recover;
 mod rig;
 mod since;
 mod threaded;
+mod times;
