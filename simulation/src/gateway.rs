@@ -97,10 +97,15 @@ impl Gateway {
         }
         let mut hash_key = [0; 16];
         random.fill(&mut hash_key)?;
-        // So little that connections are often handed a part of what they have credit for.
-        let connection_bytes = 4 << 10;
-        let config =
-            MeshConfig { shards: 2, retention_ms: u64::MAX, connection_bytes, ..Config::default().mesh(hash_key) };
+        let config = MeshConfig {
+            shards: 2,
+            retention_ms: u64::MAX,
+            // So little that connections are often handed a part of what they have credit for,
+            connection_bytes: 4 << 10,
+            // and publishers wait for the disk.
+            publish_budget_bytes: 16 << 10,
+            ..Config::default().mesh(hash_key)
+        };
         let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
         let watched = Arc::new(Watched::new(log.clone()));
         let logged = !machine.memory;
@@ -177,7 +182,7 @@ impl Gateway {
     /// Carries everything on until only time or the outside can change anything. Nothing is written to connections
     /// that are `held` back.
     pub(crate) fn pump(&mut self, machine: &Machine, held: &BTreeSet<usize>) -> Pumped {
-        let mut pumped = Pumped::default();
+        let mut pumped = Pumped { no_room: self.mesh.refuses_publishes(), ..Pumped::default() };
         self.log.report(&*self.mesh.completions());
         for task in std::iter::from_fn(|| self.log.next_write().or_else(|| self.log.next_job())) {
             self.next_task += 1;
@@ -185,11 +190,12 @@ impl Gateway {
             machine.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(self.next_task, task);
         }
         pumped.failed = self.log.watermark().failed;
-        pumped.no_room = self.watched.take_refused();
+        pumped.no_room |= self.watched.take_refused();
         // What one connection takes may bring deliveries to another.
         let mut more = true;
         while std::mem::take(&mut more) {
-            for (wire, (protocol, _, queue)) in &mut self.connections {
+            for (wire, (protocol, buffer, queue)) in &mut self.connections {
+                more |= protocol.is_held() && protocol.go_on(buffer);
                 protocol.take_output(queue);
                 if held.contains(wire) && !protocol.is_closing() {
                     continue;

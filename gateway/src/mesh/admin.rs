@@ -45,6 +45,8 @@ impl Mesh {
             Some(command::Command::ListDeadLetters(c)) => return self.list_letters(caller, letters!(c), c.events),
             Some(command::Command::RedriveDeadLetters(c)) => return self.redrive_letters(caller, letters!(c)),
             Some(command::Command::PurgeDeadLetters(c)) => self.purge_letters(caller, letters!(c)),
+            Some(command::Command::GetLimits(_)) => self.get_limits(caller),
+            Some(command::Command::SetLimits(set)) => self.set_limits(caller, set),
             None => Err(Refusal::new(ErrorKind::Unsupported, "this gateway does not know the command")),
         })
     }

@@ -138,7 +138,7 @@ impl Group {
             }
         }
         for member in self.members.values_mut() {
-            member.end_pass(pass.source, pass.out);
+            member.end_pass(pass.topic, pass.source, pass.out);
         }
         Waits { for_events: self.members.values().any(Subscriber::is_available), for_block: pass.later }
     }
