@@ -23,11 +23,12 @@ pub enum Planted {
     DelayIgnored,
     RequestGivenTwice,
     ReplyMisdirected,
+    OpenMiscounted,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -43,6 +44,7 @@ impl Planted {
         Self::DelayIgnored,
         Self::RequestGivenTwice,
         Self::ReplyMisdirected,
+        Self::OpenMiscounted,
     ];
 
     /// In words.
@@ -64,6 +66,7 @@ impl Planted {
             Self::DelayIgnored => "a nack's delay ignored",
             Self::RequestGivenTwice => "a request given to a second responder",
             Self::ReplyMisdirected => "a reply to another request",
+            Self::OpenMiscounted => "requests listed as open that are over",
         }
     }
 }
@@ -87,6 +90,7 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::DelayIgnored) => Some(engine::Defect::DelayIgnored),
         Some(Planted::RequestGivenTwice) => Some(engine::Defect::RequestGivenTwice),
         Some(Planted::ReplyMisdirected) => Some(engine::Defect::ReplyMisdirected),
+        Some(Planted::OpenMiscounted) => Some(engine::Defect::OpenMiscounted),
         _ => None,
     });
     defect::set(match planted {

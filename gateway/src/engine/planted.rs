@@ -74,10 +74,12 @@ pub enum Defect {
     StreamEndForgotten,
     /// Where nobody serves, all are said to be busy.
     NobodyIsBusy,
+    /// Requests that are over are listed as open.
+    OpenMiscounted,
 }
 
 impl Defect {
-    const ALL: [Self; 33] = [
+    const ALL: [Self; 34] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -111,6 +113,7 @@ impl Defect {
         Self::FailureUnsaid,
         Self::StreamEndForgotten,
         Self::NobodyIsBusy,
+        Self::OpenMiscounted,
     ];
 
     /// The defect of that name, as it is written here.
