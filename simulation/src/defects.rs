@@ -28,11 +28,12 @@ pub enum Planted {
     ReleaseForgotten,
     ExpiryIgnored,
     MemberForgotten,
+    OpenMiscounted,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -53,6 +54,7 @@ impl Planted {
         Self::ReleaseForgotten,
         Self::ExpiryIgnored,
         Self::MemberForgotten,
+        Self::OpenMiscounted,
     ];
 
     /// In words.
@@ -79,6 +81,7 @@ impl Planted {
             Self::ReleaseForgotten => "a delayed event that waits again after it came",
             Self::ExpiryIgnored => "an expired event delivered",
             Self::MemberForgotten => "the place of a durable member forgotten at restart",
+            Self::OpenMiscounted => "requests listed as open that are over",
         }
     }
 }
@@ -107,6 +110,7 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::ReleaseForgotten) => Some(engine::Defect::ReleaseForgotten),
         Some(Planted::ExpiryIgnored) => Some(engine::Defect::ExpiryIgnored),
         Some(Planted::MemberForgotten) => Some(engine::Defect::MemberForgotten),
+        Some(Planted::OpenMiscounted) => Some(engine::Defect::OpenMiscounted),
         _ => None,
     });
     defect::set(match planted {

@@ -237,6 +237,12 @@ impl Gateway {
         self.mesh.held()
     }
 
+    /// Requests that wait for their last reply: as the mesh counts them, and as they are listed.
+    pub(crate) fn requests_open(&self) -> (usize, u64) {
+        let listed = self.topics().into_iter().filter_map(|topic| topic.requests);
+        (self.mesh.requests_open(), listed.map(|requests| requests.open).sum())
+    }
+
     fn topics(&self) -> Vec<admin::Topic> {
         let command = admin::Command { command: Some(command::Command::ListTopics(admin::ListTopics::default())) };
         match self.mesh.admin(&Caller::anonymous("simulation", None), &command) {

@@ -25,6 +25,9 @@ pub(crate) const CALM: Duration = Duration::from_secs(12);
 /// Virtual time after which rest must have been found.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
+/// A request reaches the gateway so long after it was sent at most: its time there begins then.
+pub(crate) const OVERDUE: Duration = Duration::from_secs(10);
+
 /// What a client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {

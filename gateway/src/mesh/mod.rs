@@ -6,6 +6,7 @@
 //! [`Caller`] first.
 
 mod admin;
+mod ages;
 mod budget;
 mod caller;
 mod dead_letters;
