@@ -24,6 +24,7 @@ mod on_time;
 mod program;
 mod promises;
 mod publish;
+mod rebalance;
 mod recovery;
 mod requests;
 mod serve;

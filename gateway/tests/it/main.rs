@@ -18,6 +18,7 @@ mod machine;
 mod many_groups;
 mod memory;
 mod publish;
+mod rates;
 mod requests;
 mod rig;
 mod room;
