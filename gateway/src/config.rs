@@ -38,6 +38,7 @@ pub struct Config {
     pub max_suspended: usize,
     pub suspended_bytes: u64,
     pub retention: Duration,
+    pub retention_bytes: u64,
     pub dead_letter_retention: Duration,
     /// 0: 80 % of what was free at first start.
     pub max_disk: u64,
@@ -79,6 +80,7 @@ impl Default for Config {
             max_suspended: size(&options::MAX_SUSPENDED),
             suspended_bytes: options::SUSPENDED_BYTES.default,
             retention: options::RETENTION.default_duration(),
+            retention_bytes: options::RETENTION_BYTES.default,
             dead_letter_retention: options::DEAD_LETTER_RETENTION.default_duration(),
             max_disk: options::MAX_DISK.default,
             on_store_failure: OnStoreFailure::Exit,
@@ -112,6 +114,7 @@ impl Config {
             max_groups: self.max_groups,
             max_topic_groups: self.max_topic_groups,
             retention_ms: u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX),
+            retention_bytes: self.retention_bytes,
             dead_letter_retention_ms: u64::try_from(self.dead_letter_retention.as_millis()).unwrap_or(u64::MAX),
             limits: self.limits,
             dedup_ids: self.dedup_ids,

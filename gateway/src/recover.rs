@@ -12,8 +12,8 @@ fn recovered(found: &log::Recovered) -> Recovered {
     let (next_topic, next_group) = fold.next_ids();
     let mut topics: Vec<RecoveredTopic> = Vec::new();
     for (id, topic) in &fold.topics {
-        let settings =
-            TopicSettings { name: topic.name.clone(), durability: topic.durability, retention_ms: topic.retention_ms };
+        let log::TopicState { durability, retention_ms, limits, .. } = *topic;
+        let settings = TopicSettings { name: topic.name.clone(), durability, retention_ms, limits };
         let of_topic = fold.groups.iter().filter(|(_, group)| group.topic == *id);
         let groups = of_topic.map(|(group_id, group)| RecoveredGroup {
             id: *group_id,

@@ -51,6 +51,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting::Count(&options::MAX_SUSPENDED, |s, v| s.gateway.max_suspended = size(v)),
     Setting::Bytes(&options::SUSPENDED_BYTES, |s, v| s.gateway.suspended_bytes = v),
     Setting::Duration(&options::RETENTION, |s, v| s.gateway.retention = v),
+    Setting::Bytes(&options::RETENTION_BYTES, |s, v| s.gateway.retention_bytes = v),
     Setting::Duration(&options::DEAD_LETTER_RETENTION, |s, v| s.gateway.dead_letter_retention = v),
     Setting::Bytes(&options::MAX_DISK, |s, v| s.gateway.max_disk = v),
     Setting::Text(&options::ON_STORE_FAILURE, "exit|stay", set_on_store_failure),

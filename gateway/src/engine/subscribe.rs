@@ -117,7 +117,7 @@ pub(super) fn join<'t>(
             ops.push(Op::Group { topic: id, group: asked.new_id, name: asked.name, start, settings });
         }
         let state = GroupState { floor: start, ..GroupState::default() };
-        Group::new(asked.new_id, settings, now, state, true)
+        Group::new(asked.new_id, settings, now, state)
     }))
 }
 

@@ -7,7 +7,7 @@ use meshwire_proto::{GroupName, TopicName, UnixMillis};
 use super::group::{Dying, Group, Pass};
 use super::solo::Solo;
 use super::{Now, Output, Source, SubscriptionKey};
-use crate::store::{Durability, Grave, Position, Ticket, TopicId};
+use crate::store::{Durability, Grave, Limits, Position, Ticket, TopicId};
 
 /// What a topic is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct TopicSettings {
     pub durability: Durability,
     /// How long events stay at least readable, in milliseconds.
     pub retention_ms: u64,
+    /// How much of it is kept.
+    pub limits: Limits,
 }
 
 pub(super) struct Topic {

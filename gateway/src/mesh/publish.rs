@@ -3,7 +3,7 @@
 use meshwire_proto::{ErrorKind, EventRun};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::engine::{Producer, Verdict, scan};
+use crate::engine::{Engine, Now, Producer, Verdict, scan};
 use crate::store::{Claim, Position, ProducerMark, StoreError, Ticket};
 
 /// What became of consecutive events.
@@ -77,7 +77,8 @@ impl Mesh {
             fence(shard.engine.producer(&mark.producer), mark.epoch)?;
         }
         let crowded = producer.as_ref().and_then(|mark| shard.engine.crowded(mark)).map(crowded);
-        let claim = crowded.map_or_else(|| self.claim(topic, run.as_bytes().len() as u64), Err);
+        let admitted = crowded.map_or_else(|| self.admit(topic, &shard.engine, now), Err);
+        let claim = admitted.and_then(|()| self.claim(topic, run.as_bytes().len() as u64));
         let judged = shard.engine.publish(now, topic.id, (run, scanned), producer, claim.is_ok());
         inner.commit(&mut shard, now, false);
         // The log has what was claimed.
@@ -110,6 +111,15 @@ impl Mesh {
         };
         let answers = judged.into_iter().map(|j| (j.count, answer(j.verdict))).collect();
         Ok(Published { answers, ticket })
+    }
+
+    /// Refuses a topic that blocks and whose groups need what would have to go.
+    fn admit(&self, topic: TopicRef, engine: &Engine, now: Now) -> Result<(), Refusal> {
+        let Some((settings, _)) = engine.topic(topic.id).filter(|(settings, _)| settings.limits.block) else {
+            return Ok(());
+        };
+        let admitted = self.inner.stores.of(topic.id).admit(topic.id, engine.needed(topic.id), now.wall);
+        admitted.map_err(|e| Refusal::new(e.kind(), format!("topic {}: {e}", settings.name)).after(RETRY_FULL_MS))
     }
 
     /// Claims room for `bytes` of a topic, or says why there is none.

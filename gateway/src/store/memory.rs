@@ -3,19 +3,17 @@
 //! A commit is done when it returns; what a ring overwrites is gone, and who
 //! still wanted it is told by [`Lookup::Gone`].
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod ring;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
 use meshwire_proto::UnixMillis;
 
-use super::{Append, Block, Capability, Claim, Durability, Lookup, Op, Position, Since, Store, StoreError, TopicId};
-
-/// Appends below this size are copied together; larger ones stay the buffer they came in.
-const COPY_BELOW: usize = 16 * 1024;
-
-/// What a block costs beside its bytes and index.
-const BLOCK_OVERHEAD: usize = 128;
+use super::{
+    Append, Capability, Claim, Durability, Lookup, Op, Position, Since, Store, StoreError, TopicBytes, TopicId,
+};
+use ring::Ring;
 
 /// Bounds of the rings.
 #[derive(Clone, Copy, Debug)]
@@ -36,89 +34,51 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Rings {
     topics: BTreeMap<TopicId, Ring>,
+    /// Of those that give way to others.
     sizes: BTreeSet<(usize, TopicId)>,
+    /// When the oldest event of each is past its retention.
+    due: BTreeSet<(UnixMillis, TopicId)>,
     total: usize,
 }
 
-#[derive(Debug)]
-struct Ring {
-    /// Consecutive.
-    blocks: VecDeque<Block>,
-    /// Position behind the last event.
-    next: Position,
-    bytes: usize,
-    /// Small appends are copied here; blocks are split off it.
-    open: BytesMut,
-}
-
-fn cost(block: &Block) -> usize {
-    block.bytes.len() + std::mem::size_of_val(&*block.index) + BLOCK_OVERHEAD
-}
-
-impl Ring {
-    fn new(next: Position) -> Self {
-        Self { blocks: VecDeque::new(), next, bytes: 0, open: BytesMut::new() }
-    }
-
-    fn push(&mut self, append: Append) {
-        let bytes = if append.bytes.len() < COPY_BELOW { self.copy(&append.bytes) } else { append.bytes };
-        let block = Block { first: append.first, stored: append.stored, bytes, index: append.index.into() };
-        self.next = block.next();
-        self.bytes += cost(&block);
-        self.blocks.push_back(block);
-    }
-
-    fn copy(&mut self, bytes: &Bytes) -> Bytes {
-        if self.open.capacity() < bytes.len() {
-            self.open = BytesMut::with_capacity(4 * COPY_BELOW);
-        }
-        self.open.extend_from_slice(bytes);
-        self.open.split().freeze()
-    }
-
-    fn drop_oldest(&mut self) -> bool {
-        // The newest block stays: one event larger than the ring still passes.
-        if self.blocks.len() < 2 {
-            return false;
-        }
-        if let Some(block) = self.blocks.pop_front() {
-            self.bytes -= cost(&block);
-        }
-        true
-    }
-}
-
 impl Rings {
+    /// Changes a ring, made if need be; what is known of all rings follows.
+    fn with<R>(&mut self, topic: TopicId, next: Position, change: impl FnOnce(&mut Ring) -> R) -> R {
+        let ring = self.topics.entry(topic).or_insert_with(|| Ring::new(next));
+        let (bytes, due) = (ring.bytes(), ring.due());
+        self.sizes.remove(&(bytes, topic));
+        let result = change(ring);
+        self.total = self.total + ring.bytes() - bytes;
+        if ring.gives_way() {
+            self.sizes.insert((ring.bytes(), topic));
+        }
+        if due != ring.due() {
+            due.map(|due| self.due.remove(&(due, topic)));
+            self.due.extend(ring.due().map(|due| (due, topic)));
+        }
+        result
+    }
+
     fn push(&mut self, append: Append, config: MemoryConfig) {
-        let topic = append.topic;
-        let ring = self.topics.entry(topic).or_insert_with(|| Ring::new(append.first));
-        self.sizes.remove(&(ring.bytes, topic));
-        self.total -= ring.bytes;
-        ring.push(append);
-        while ring.bytes > config.ring_bytes && ring.drop_oldest() {}
-        self.total += ring.bytes;
-        self.sizes.insert((ring.bytes, topic));
+        self.with(append.topic, append.first, |ring| ring.push(append, config.ring_bytes));
         while self.total > config.total_bytes && self.shrink_largest() {}
     }
 
     fn remove(&mut self, topic: TopicId) {
-        if let Some(ring) = self.topics.remove(&topic) {
-            self.sizes.remove(&(ring.bytes, topic));
-            self.total -= ring.bytes;
-        }
+        self.with(topic, 1, Ring::clear);
+        self.sizes.remove(&(0, topic));
+        self.topics.remove(&topic);
     }
 
     fn shrink_largest(&mut self) -> bool {
-        let Some((before, topic)) = self.sizes.pop_last() else {
-            return false;
-        };
-        let Some(ring) = self.topics.get_mut(&topic) else {
-            return false;
-        };
-        let shrunk = ring.drop_oldest();
-        self.total = self.total - before + ring.bytes;
-        self.sizes.insert((ring.bytes, topic));
-        shrunk
+        self.sizes.last().copied().is_some_and(|(_, topic)| self.with(topic, 1, Ring::drop_oldest))
+    }
+
+    /// Whether a topic takes more, when what is at `needed` or behind it must stay.
+    fn admit(&mut self, topic: TopicId, (needed, now): (Position, UnixMillis), config: MemoryConfig) -> bool {
+        let room = self.with(topic, 1, |ring| ring.make_room(needed, now, config.ring_bytes));
+        // The others give way first; what does not is all that block.
+        room && (self.total < config.total_bytes || self.sizes.last().is_some_and(|(bytes, _)| *bytes > 0))
     }
 }
 
@@ -148,6 +108,8 @@ impl Store for MemoryStore {
         for op in ops {
             match op {
                 Op::Append(append) => rings.push(append, self.config),
+                Op::Topic { topic, retention_ms, .. } => rings.with(topic, 1, |ring| ring.keep(retention_ms)),
+                Op::Limits { topic, limits } => rings.with(topic, 1, |ring| ring.limit(limits, self.config.ring_bytes)),
                 Op::TopicGone { topic } => rings.remove(topic),
                 _ => {}
             }
@@ -156,27 +118,38 @@ impl Store for MemoryStore {
     }
 
     fn read(&self, topic: TopicId, from: Position) -> Lookup {
-        let rings = self.rings();
-        let Some(ring) = rings.topics.get(&topic).filter(|r| from < r.next) else {
-            return Lookup::Ahead;
-        };
-        let at = ring.blocks.partition_point(|b| b.next() <= from);
-        match ring.blocks.get(at) {
-            Some(block) if block.first <= from => Lookup::Ready(block.clone()),
-            Some(block) => Lookup::Gone(block.first),
-            None => Lookup::Ahead,
-        }
+        self.rings().topics.get(&topic).map_or(Lookup::Ahead, |ring| ring.read(from))
     }
 
     fn since(&self, topic: TopicId, at: UnixMillis) -> Since {
         let rings = self.rings();
-        let blocks = rings.topics.get(&topic).map(|ring| &ring.blocks);
-        let found = blocks.and_then(|blocks| blocks.get(blocks.partition_point(|b| b.stored < at)));
-        found.map_or(Since::Behind, |block| Since::At(block.first))
+        let found = rings.topics.get(&topic).and_then(|ring| ring.since(at));
+        found.map_or(Since::Behind, Since::At)
     }
 
-    fn topic_bytes(&self, topic: TopicId) -> u64 {
-        self.rings().topics.get(&topic).map_or(0, |r| r.bytes as u64)
+    fn topic_bytes(&self, topic: TopicId) -> TopicBytes {
+        let bytes = self.rings().topics.get(&topic).map_or(0, |ring| ring.bytes() as u64);
+        TopicBytes { live: bytes, physical: bytes }
+    }
+
+    fn admit(&self, topic: TopicId, needed: Position, now: UnixMillis) -> Result<(), StoreError> {
+        if self.rings().admit(topic, (needed, now), self.config) {
+            return Ok(());
+        }
+        Err(StoreError::Blocked(format!(
+            "the event at position {needed} would have to go, which a group has not settled (retention.lagging = block)"
+        )))
+    }
+
+    fn expire(&self, now: UnixMillis) {
+        let mut rings = self.rings();
+        while let Some((_, topic)) = rings.due.first().copied().filter(|(due, _)| *due <= now) {
+            rings.with(topic, 1, |ring| ring.expire(now));
+        }
+    }
+
+    fn next_expiry(&self) -> Option<UnixMillis> {
+        self.rings().due.first().map(|(due, _)| *due)
     }
 
     fn close(&self) {}
@@ -185,8 +158,10 @@ impl Store for MemoryStore {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 mod tests {
+    use meshwire_proto::{ErrorKind, TopicName};
+
     use super::*;
-    use crate::store::Entry;
+    use crate::store::{Entry, Limits};
 
     fn append(topic: u32, first: Position, size: usize) -> Op {
         Op::Append(Append {
@@ -215,7 +190,7 @@ mod tests {
         }
         let first = first_readable(&store, 1);
         assert!((60..90).contains(&first), "{first}");
-        assert!(store.topic_bytes(TopicId::memory(1)) <= 10_000);
+        assert!(store.topic_bytes(TopicId::memory(1)).live <= 10_000);
         let Lookup::Ready(block) = store.read(TopicId::memory(1), 100) else { panic!("the newest is there") };
         assert_eq!(block.bytes[0], 100);
         assert!(matches!(store.read(TopicId::memory(1), 101), Lookup::Ahead));
@@ -257,11 +232,84 @@ mod tests {
         let topic = TopicId::memory(1);
         store.commit(vec![Op::TopicGone { topic }]);
         assert!(matches!(store.read(topic, 1), Lookup::Ahead));
-        assert_eq!(store.topic_bytes(topic), 0);
+        assert_eq!(store.topic_bytes(topic), TopicBytes::default());
         for first in 1..=40 {
             store.commit(vec![append(2, first, 300)]);
         }
         assert_eq!(first_readable(&store, 2), 1);
+    }
+
+    fn topic(store: &MemoryStore, topic: u32, retention_ms: u64, limits: Limits) {
+        let (topic, name) = (TopicId::memory(topic), TopicName::parse("t").unwrap());
+        let made = Op::Topic { topic, name, durability: Durability::Memory, retention_ms };
+        store.commit(vec![made, Op::Limits { topic, limits }]);
+    }
+
+    fn append_at(topic: u32, first: Position, stored: i64) -> Op {
+        let Op::Append(append) = append(topic, first, 300) else { panic!("it is one") };
+        Op::Append(Append { stored: UnixMillis(stored), ..append })
+    }
+
+    #[test]
+    fn a_retention_shorter_than_the_ring_counts() {
+        let store = MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 20 });
+        topic(&store, 1, 60_000, Limits { bytes: 5_000, block: false });
+        for first in 1..=100 {
+            store.commit(vec![append_at(1, first, 0)]);
+        }
+        assert!(store.topic_bytes(TopicId::memory(1)).live <= 5_000);
+        topic(&store, 2, 5_000, Limits::default());
+        assert_eq!(store.next_expiry(), Some(UnixMillis(60_000)));
+        for first in 1..=9 {
+            store.commit(vec![append_at(2, first, first as i64 * 1000)]);
+        }
+        assert_eq!(first_readable(&store, 2), 5, "4 is as old as the retention");
+        assert_eq!(store.next_expiry(), Some(UnixMillis(10_000)));
+        store.expire(UnixMillis(11_999));
+        assert_eq!(first_readable(&store, 2), 7);
+        store.expire(UnixMillis(20_000));
+        assert!(matches!(store.read(TopicId::memory(2), 1), Lookup::Gone(10)), "all are gone, and are told as such");
+        assert!(matches!(store.read(TopicId::memory(2), 10), Lookup::Ahead));
+        assert_eq!(store.topic_bytes(TopicId::memory(2)).live, 0);
+    }
+
+    #[test]
+    fn what_a_group_needs_stays_in_a_topic_that_blocks() {
+        let store = MemoryStore::new(MemoryConfig { ring_bytes: 5_000, total_bytes: 8_000 });
+        topic(&store, 1, 60_000, Limits { bytes: 0, block: true });
+        let of = TopicId::memory(1);
+        let mut next = 1;
+        let mut fill = |needed, now| {
+            while next < 100 && store.admit(of, needed, UnixMillis(now)).is_ok() {
+                store.commit(vec![append_at(1, next, now)]);
+                next += 1;
+            }
+            next
+        };
+        let full = fill(1, 0);
+        assert!((10..20).contains(&full), "{full}");
+        assert_eq!(first_readable(&store, 1), 1);
+        let error = store.admit(of, 1, UnixMillis(0)).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().contains("position 1")), (ErrorKind::TopicFull, true));
+        let more = fill(5, 0);
+        assert_eq!(more, full + 4, "as many as were settled");
+        assert_eq!(first_readable(&store, 1), 5);
+        // Others take the room of those that give way, and never its.
+        topic(&store, 2, 60_000, Limits::default());
+        for first in 1..=50 {
+            store.commit(vec![append_at(2, first, 0)]);
+        }
+        assert_eq!(first_readable(&store, 1), 5);
+        // Age counts too, and nothing goes by itself.
+        store.expire(UnixMillis(90_000));
+        assert_eq!(first_readable(&store, 1), 5);
+        assert!(store.admit(of, 6, UnixMillis(60_000)).is_err());
+        assert!(store.admit(of, more, UnixMillis(60_000)).is_ok());
+        assert_eq!(store.topic_bytes(of).live, 0);
+        topic(&store, 1, 60_000, Limits::default());
+        store.commit(vec![append_at(1, more, 70_000)]);
+        store.expire(UnixMillis(130_000));
+        assert_eq!((store.topic_bytes(of).live, store.next_expiry()), (0, None));
     }
 
     #[test]

@@ -20,6 +20,25 @@ mod settings;
 pub use outcome::{Change, Failure, Grave, Outcome};
 pub use settings::{Difference, GroupSettings};
 
+/// How much of a topic is kept, beside for how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes of its events; over it the oldest go. 0: no limit.
+    pub bytes: u64,
+    /// What a group still needs does not go: publishers are refused instead.
+    pub block: bool,
+}
+
+/// Bytes of one topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopicBytes {
+    /// Of events that can be read, and that will be once they are kept.
+    pub live: u64,
+    /// Of all its events that are where they were stored, those that retention took too: their space comes back when
+    /// nothing around them is needed.
+    pub physical: u64,
+}
+
 /// A topic inside this gateway. Never reused in a data directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicId(pub u32);
@@ -256,6 +275,13 @@ pub enum Op {
         /// Where.
         to: Position,
     },
+    /// How much of a topic is kept.
+    Limits {
+        /// Which.
+        topic: TopicId,
+        /// How much.
+        limits: Limits,
+    },
     /// A topic that is no more, with its events and groups. Its dead letters are another one.
     TopicGone {
         /// Which.
@@ -277,6 +303,7 @@ impl Op {
         match self {
             Self::Topic { topic, .. }
             | Self::TopicGone { topic }
+            | Self::Limits { topic, .. }
             | Self::Group { topic, .. }
             | Self::Settle { topic, .. }
             | Self::GroupGone { topic, .. }
@@ -384,9 +411,15 @@ pub enum StoreError {
     /// Room is being made; nothing was taken.
     #[error("{0}")]
     Busy(String),
+    /// A group needs what would have to go; nothing was taken.
+    #[error("{0}")]
+    Blocked(String),
     /// A write or sync failed: nothing more is kept.
     #[error("the store failed: {0}")]
     Failed(String),
+    /// Retention took it meanwhile.
+    #[error("retention removed it")]
+    Gone,
     /// Damage at a named place.
     #[error("damaged: {0}")]
     Damaged(String),
@@ -402,6 +435,8 @@ impl StoreError {
         match self {
             Self::Full(_) => ErrorKind::DiskFull,
             Self::Busy(_) => ErrorKind::Busy,
+            Self::Gone => ErrorKind::NotFound,
+            Self::Blocked(_) => ErrorKind::TopicFull,
             Self::Failed(_) | Self::Damaged(_) => ErrorKind::StoreFailed,
             Self::Unsupported(_) => ErrorKind::Unsupported,
         }
@@ -475,8 +510,23 @@ pub trait Store: Send + Sync + 'static {
     /// The first event that was stored at a time or later, of all that was taken. Never waits.
     fn since(&self, topic: TopicId, at: UnixMillis) -> Since;
 
-    /// Bytes of a topic that can be read.
-    fn topic_bytes(&self, topic: TopicId) -> u64;
+    /// Bytes of a topic.
+    fn topic_bytes(&self, topic: TopicId) -> TopicBytes;
+
+    /// Whether a topic that blocks ([`Limits::block`]) takes more events: not while one at `needed` or behind it, which its
+    /// groups have not settled, would have to go. Asked with the shard locked, before a commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Blocked`].
+    fn admit(&self, topic: TopicId, needed: Position, now: UnixMillis) -> Result<(), StoreError>;
+
+    /// Takes what is past its retention, in a store that has no time of its own.
+    fn expire(&self, _: UnixMillis) {}
+
+    /// When [`Store::expire`] has something to do.
+    fn next_expiry(&self) -> Option<UnixMillis> {
+        None
+    }
 
     /// Ends: what was taken is kept, then files are closed. Waits.
     fn close(&self);

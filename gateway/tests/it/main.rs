@@ -15,6 +15,7 @@ mod limits;
 mod machine;
 mod publish;
 mod requests;
+mod retention;
 mod rig;
 mod room;
 mod sessions;

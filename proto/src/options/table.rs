@@ -98,8 +98,11 @@ pub const MAX_SUSPENDED: Bounded = Bounded { name: "max_suspended", default: 100
 /// Memory of sessions that wait to be resumed, about; over it the ones that wait longest end.
 pub const SUSPENDED_BYTES: Bounded = Bounded { name: "suspended_bytes", default: 16777216, min: 65536, max: 17179869184, meaning: "Memory of sessions that wait to be resumed, about; over it the ones that wait longest end." };
 
-/// Age after which a topic's events may be removed.
-pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, min: 1000, max: 315360000000, meaning: "Age after which a topic's events may be removed." };
+/// Age after which a topic's events are removed; up to a sixteenth longer (at least a second, at most an hour) some may stay.
+pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, min: 1000, max: 315360000000, meaning: "Age after which a topic's events are removed; up to a sixteenth longer (at least a second, at most an hour) some may stay." };
+
+/// Most bytes of a topic's events; over it the oldest are removed. Up to a sixteenth more (at least 256 KiB) may stay.
+pub const RETENTION_BYTES: Bounded = Bounded { name: "retention_bytes", default: 1073741824, min: 65536, max: 1125899906842624, meaning: "Most bytes of a topic's events; over it the oldest are removed. Up to a sixteenth more (at least 256 KiB) may stay." };
 
 /// How long dead letters stay at least readable.
 pub const DEAD_LETTER_RETENTION: Bounded = Bounded { name: "dead_letter_retention", default: 2592000000, min: 1000, max: 31536000000000, meaning: "How long dead letters stay at least readable." };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meshwire::GroupSettings;
+use meshwire::{GroupSettings, TopicSettings};
 use serde::Deserialize;
 
 use crate::event::EventSpec;
@@ -63,8 +63,14 @@ pub(crate) enum Command {
     CreateTopic {
         on: String,
         topic: String,
-        durability: Option<String>,
-        retention_ms: Option<u64>,
+        #[serde(flatten)]
+        settings: TopicSpec,
+    },
+    UpdateTopic {
+        on: String,
+        topic: String,
+        #[serde(flatten)]
+        settings: TopicSpec,
     },
     DeleteTopic {
         on: String,
@@ -149,6 +155,24 @@ pub(crate) struct Subscribe {
     pub(crate) gate: Option<u32>,
     #[serde(default)]
     pub(crate) settings: Settings,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct TopicSpec {
+    pub(crate) durability: Option<String>,
+    retention_ms: Option<u64>,
+    retention_bytes: Option<u64>,
+    pub(crate) lagging: Option<String>,
+}
+
+impl TopicSpec {
+    /// What stands as a number.
+    pub(crate) fn settings(&self) -> TopicSettings {
+        let mut settings = TopicSettings::new();
+        settings.retention = self.retention_ms.map(Duration::from_millis);
+        settings.retention_bytes = self.retention_bytes;
+        settings
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -73,8 +73,8 @@ pub(super) struct Group {
     /// The deadline the engine's timers know.
     pub(super) timer: Option<Moment>,
     turn: Option<Turn>,
-    /// Nothing was delivered since it was created: what retention took is no gap.
-    fresh: bool,
+    /// Events that retention took before it had them, since the start.
+    pub(super) overtaken: u64,
 }
 
 /// Consecutive deliveries of one member with one deadline.
@@ -86,7 +86,7 @@ struct Lease {
 }
 
 impl Group {
-    pub(super) fn new(id: GroupId, settings: GroupSettings, now: Now, state: GroupState, fresh: bool) -> Self {
+    pub(super) fn new(id: GroupId, settings: GroupSettings, now: Now, state: GroupState) -> Self {
         Self {
             id,
             settings,
@@ -107,7 +107,7 @@ impl Group {
             unlogged: Vec::new(),
             timer: None,
             turn: None,
-            fresh,
+            overtaken: 0,
         }
     }
 

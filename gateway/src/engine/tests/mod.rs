@@ -3,6 +3,7 @@
 
 mod dead_letters;
 mod delete;
+mod gaps;
 mod groups;
 mod keys;
 mod retry;
@@ -14,7 +15,7 @@ use meshwire_proto::wire::admin;
 use meshwire_proto::{Event, EventLimits, GroupName, TopicName};
 
 use super::*;
-use crate::store::{Append, Block, Change, Durability, Failure, Outcome, ProducerMark};
+use crate::store::{Append, Block, Change, Durability, Failure, Limits, Outcome, ProducerMark};
 
 const TOPIC: TopicId = TopicId(1);
 const WAIT: Duration = Duration::from_secs(30);
@@ -65,6 +66,8 @@ struct Rig {
     next_id: u64,
     settings: admin::GroupSettings,
     graves: Vec<(Position, Change)>,
+    /// What was told to be missing.
+    gaps: Vec<(SubscriptionKey, u64)>,
 }
 
 impl Rig {
@@ -76,8 +79,8 @@ impl Rig {
             dead_letter_retention_ms: 1 << 40,
         };
         let mut engine = Engine::new(settings, IdBudget::new(1000, 1));
-        let topic =
-            TopicSettings { name: TopicName::parse("t").unwrap(), durability: Durability::Synced, retention_ms: 1 };
+        let (name, limits) = (TopicName::parse("t").unwrap(), Limits::default());
+        let topic = TopicSettings { name, durability: Durability::Synced, retention_ms: 1, limits };
         engine.add_topic(TOPIC, topic, 1, UnixMillis(0));
         Self {
             engine,
@@ -88,6 +91,7 @@ impl Rig {
             next_id: 1,
             settings: admin::GroupSettings { ack_wait_ms: Some(30_000), ..admin::GroupSettings::default() },
             graves: Vec::new(),
+            gaps: Vec::new(),
         }
     }
 
@@ -114,6 +118,7 @@ impl Rig {
             self.keep();
         }
         for Output::Deliver { subscription, run } in out {
+            self.gaps.extend((run.gap > 0).then_some((subscription, run.gap)));
             let got = self.got.entry(subscription).or_default();
             for n in 0..u64::from(run.events.count()) {
                 got.push((run.first_delivery + n, run.first_position + n, run.attempt));

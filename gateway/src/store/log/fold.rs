@@ -10,7 +10,9 @@ use meshwire_proto::{GroupName, TopicName, UnixMillis};
 use super::ops::{AppendHead, OpView, Ranges};
 use super::producers::Producers;
 use super::ranges::RangeSet;
-use crate::store::{Change, DEAD, Durability, Failure, Grave, GroupId, GroupSettings, Outcome, Position, TopicId};
+use crate::store::{
+    Change, DEAD, Durability, Failure, Grave, GroupId, GroupSettings, Limits, Outcome, Position, TopicId,
+};
 
 /// A topic as the log knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct TopicState {
     pub durability: Durability,
     /// How long its events stay at least readable, in milliseconds.
     pub retention_ms: u64,
+    /// How much of it is kept.
+    pub limits: Limits,
     /// First position that retention has not taken.
     pub first: Position,
     /// Position of the next append.
@@ -70,6 +74,7 @@ fn lost_topic(id: TopicId, first: Position) -> Option<TopicState> {
         name: TopicName::parse(&format!("lost.topic.{}", id.0)).ok()?,
         durability: Durability::Synced,
         retention_ms: meshwire_proto::options::RETENTION.default,
+        limits: Limits::default(),
         first,
         next: first,
         stored: UnixMillis(0),
@@ -95,6 +100,7 @@ impl Fold {
                     name: name.clone(),
                     durability: *durability,
                     retention_ms: *retention_ms,
+                    limits: Limits::default(),
                     first: 1,
                     next: 1,
                     stored: UnixMillis(0),
@@ -118,6 +124,11 @@ impl Fold {
                 self.append(head);
                 for mark in *marks {
                     self.producers.add(&mark, head.stored);
+                }
+            }
+            OpView::Limits { topic, limits } => {
+                if let Some(topic) = self.topics.get_mut(topic) {
+                    topic.limits = *limits;
                 }
             }
             OpView::TopicGone { topic } => {

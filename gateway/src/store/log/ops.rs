@@ -4,7 +4,7 @@ use bytes::{Buf, BufMut as _, BytesMut};
 use meshwire_proto::{GroupName, TopicName, UnixMillis};
 
 use super::format::FormatError;
-use crate::store::{Change, Durability, Grave, GroupId, GroupSettings, Outcome, Position, TopicId};
+use crate::store::{Change, Durability, Grave, GroupId, GroupSettings, Limits, Outcome, Position, TopicId};
 
 const TOPIC: u8 = 1;
 const GROUP: u8 = 2;
@@ -14,6 +14,7 @@ const GRAVES: u8 = 5;
 const GROUP_GONE: u8 = 6;
 const SEEK: u8 = 7;
 const TOPIC_GONE: u8 = 10;
+const LIMITS: u8 = 11;
 
 const MARK: usize = 40;
 /// A settled range; one that failed has [`FAILURE`] bytes more.
@@ -52,6 +53,7 @@ pub(super) enum OpView<'a> {
     GroupGone { topic: TopicId, group: GroupId },
     Seek { topic: TopicId, group: GroupId, to: Position },
     TopicGone { topic: TopicId },
+    Limits { topic: TopicId, limits: Limits },
 }
 
 /// Marks read one by one.
@@ -218,6 +220,13 @@ pub(super) fn put_topic_gone(out: &mut BytesMut, topic: TopicId) {
     out.put_u32_le(topic.0);
 }
 
+pub(super) fn put_limits(out: &mut BytesMut, topic: TopicId, limits: Limits) {
+    out.put_slice(&[LIMITS, 0]);
+    out.put_u32_le(topic.0);
+    out.put_u64_le(limits.bytes);
+    out.put_u8(limits.block.into());
+}
+
 const CUT: FormatError = FormatError::Damaged("an operation is cut short");
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], FormatError> {
@@ -255,6 +264,7 @@ impl<'a> OpView<'a> {
                 Ok(Self::Seek { topic, group, to: fixed.get_u64_le() })
             }
             TOPIC_GONE => Ok(Self::TopicGone { topic: TopicId(take(rest, 4)?.get_u32_le()) }),
+            LIMITS => Self::read_limits(rest),
             _ => Err(FormatError::Newer(format!("operation kind {kind}"))),
         }
     }
@@ -271,6 +281,15 @@ impl<'a> OpView<'a> {
         let retention_ms = fixed.get_u64_le();
         let name = TopicName::parse(name(rest)?).map_err(|_| FormatError::Damaged("a topic name breaks the rule"))?;
         Ok(Self::Topic { topic, name, durability, retention_ms })
+    }
+
+    fn read_limits(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
+        let mut fixed = take(rest, 13)?;
+        let (topic, bytes) = (TopicId(fixed.get_u32_le()), fixed.get_u64_le());
+        match fixed.get_u8() {
+            lagging @ (0 | 1) => Ok(Self::Limits { topic, limits: Limits { bytes, block: lagging == 1 } }),
+            other => Err(FormatError::Newer(format!("lagging {other} of a topic"))),
+        }
     }
 
     fn read_group(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
@@ -350,6 +369,7 @@ impl<'a> OpView<'a> {
         match self {
             Self::Topic { topic, .. }
             | Self::TopicGone { topic }
+            | Self::Limits { topic, .. }
             | Self::Group { topic, .. }
             | Self::Settle { topic, .. }
             | Self::GroupGone { topic, .. }
@@ -447,6 +467,7 @@ mod tests {
         put_group_gone(&mut out, TopicId(4), GroupId(2));
         put_seek(&mut out, TopicId(4), GroupId(2), 99);
         put_topic_gone(&mut out, TopicId(4));
+        put_limits(&mut out, TopicId(4), Limits { bytes: 77, block: true });
         out
     }
 
@@ -454,7 +475,7 @@ mod tests {
     fn operations_are_read_as_they_were_written() {
         let body = body();
         let ops: Vec<_> = Ops::of(&body).map(Result::unwrap).collect();
-        assert_eq!(ops.len(), 8);
+        assert_eq!(ops.len(), 9);
         let OpView::Topic { topic, name, durability, retention_ms } = &ops[0].0 else { panic!() };
         assert_eq!((topic.0, name.as_str(), *durability, *retention_ms), (4, "orders", Durability::Written, 60_000));
         let OpView::Group { group, name, start, settings, .. } = &ops[1].0 else { panic!() };
@@ -470,6 +491,7 @@ mod tests {
         assert!(matches!(ops[5].0, OpView::GroupGone { group: GroupId(2), .. }));
         assert!(matches!(ops[6].0, OpView::Seek { group: GroupId(2), to: 99, .. }));
         assert!(matches!(ops[7].0, OpView::TopicGone { topic: TopicId(4) }));
+        assert!(matches!(ops[8].0, OpView::Limits { limits: Limits { bytes: 77, block: true }, .. }));
     }
 
     #[test]
