@@ -8,8 +8,8 @@
     reason = "tests fail by panicking"
 )]
 
-mod broadcast;
 mod bad_input;
+mod broadcast;
 mod crashes;
 mod dead_letters;
 mod delayed;
