@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use meshwire_proto::{GroupName, MemberName, TopicName};
 
+use crate::complete::Completions;
 use crate::dead_letters::DeadLetters;
 use crate::groups::Groups;
 use crate::publish::Publish;
@@ -11,6 +12,7 @@ use crate::request::Request;
 use crate::serve::Serve;
 use crate::subscribe::Subscribe;
 use crate::topics::Topics;
+use crate::watch::Watch;
 
 /// Keep CloudEvents in one small gateway, publish and consume them.
 #[derive(Parser)]
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Topics(Topics),
     Groups(Groups),
     DeadLetters(DeadLetters),
+    Watch(Watch),
+    Completions(Completions),
 }
 
 /// A valid topic name, else the rule.

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::args;
 use crate::exit::{Exit, Failure};
 use crate::logs;
+use crate::meant;
 use crate::output::{self, one_line};
 use crate::server::{Server, leave};
 use crate::stop::Stop;
@@ -119,7 +120,7 @@ impl DeadLetters {
             return Ok(Exit::Failed);
         };
         let done = tokio::select! {
-            done = self.command.carry_out(&mesh) => done,
+            done = self.command.explained(&mesh) => done,
             () = stop.requested() => Err(Failure::new(Exit::Failed, "interrupted; a part may be done")),
         };
         leave(&mesh, &mut stop).await;
@@ -138,7 +139,18 @@ impl Of {
 }
 
 impl Command {
-    async fn carry_out(&self, mesh: &Mesh) -> Result<Exit, Failure> {
+    async fn explained(&self, mesh: &Mesh) -> Result<Exit, Failure> {
+        let (Self::List { of, .. } | Self::Show { of, .. } | Self::Redrive { of, .. } | Self::Purge { of, .. }) = self;
+        match self.carry_out(mesh).await {
+            Ok(exit) => Ok(exit),
+            Err(error) => {
+                let group = of.group.as_ref().map(GroupName::as_str);
+                Err(meant::explain(mesh, error, of.topic.as_str(), group).await)
+            }
+        }
+    }
+
+    async fn carry_out(&self, mesh: &Mesh) -> meshwire::Result<Exit> {
         let (done, asked, text) = match self {
             Self::List { of, json, .. } => return list(of.letters(mesh), *json).await,
             Self::Show { of, number, .. } => {
@@ -173,7 +185,7 @@ fn print(text: &str) -> Exit {
     output::write(text).map_or(Exit::Failed, |()| Exit::Done)
 }
 
-async fn list(letters: Letters, json: bool) -> Result<Exit, Failure> {
+async fn list(letters: Letters, json: bool) -> meshwire::Result<Exit> {
     let mut pages = letters.pages(json);
     let mut any = false;
     while let Some(page) = pages.next().await? {

@@ -74,6 +74,7 @@ mod replies;
 mod request;
 mod serve;
 pub mod session;
+mod start;
 mod stats;
 mod subscription;
 pub mod testing;
@@ -90,7 +91,7 @@ pub use error::{Error, Result};
 pub use group_settings::{GroupMode, GroupSettings};
 pub use groups::{Group, Groups, Member};
 pub use meshwire_proto::{
-    AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, UnixMillis, codec,
+    AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, TimedEvent, UnixMillis, codec,
 };
 pub use receipt::{PendingReceipt, Receipt};
 pub use request::{Replies, Reply, SendRequest, StreamRequest};
@@ -98,5 +99,5 @@ pub use serve::{ReplySender, Request, Serve};
 pub use session::{Position, Start, State};
 pub use stats::Stats;
 pub use subscription::{Subscribe, Subscription};
-pub use topics::{Durability, Topic, Topics};
+pub use topics::{Durability, Topic, TopicRequests, Topics};
 pub use transport::{MemoryListener, MemoryTransport};

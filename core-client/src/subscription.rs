@@ -86,8 +86,9 @@ impl Subscribe {
     /// Where a new group, or a subscription without one, begins. A group that
     /// exists goes on where it was, and a log line says so. A position that no event has yet begins with the
     /// topic's next event, and a log line says so.
-    pub const fn start(mut self, start: Start) -> Self {
-        self.start = Some(start);
+    /// A [`SystemTime`](std::time::SystemTime) or a [`Position`] is a start too.
+    pub fn start(mut self, start: impl Into<Start>) -> Self {
+        self.start = Some(start.into());
         self
     }
 
@@ -309,15 +310,21 @@ impl Subscription {
     fn split(&mut self) -> Option<Result<Delivery>> {
         loop {
             let batch = self.taken.front_mut()?;
-            let left = batch.run.events.count();
+            let left = u64::from(batch.run.events.count());
+            let others = self.inbox.waiting().saturating_sub(left);
+            // One of them goes out, unless the program drains.
+            self.inbox.set_waiting(others + left.saturating_sub(1));
             let event = if self.inbox.is_stopped() || self.inbox.is_stale(batch.generation) {
-                self.inbox.give_up(u64::from(left));
                 None
             } else {
                 batch.run.events.pop_front()
             };
             let Some(event) = event else {
                 self.taken.pop_front();
+                self.inbox.set_waiting(others);
+                if left > 0 {
+                    self.inbox.give_up(left);
+                }
                 continue;
             };
             let run = &mut batch.run;

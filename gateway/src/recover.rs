@@ -49,6 +49,8 @@ fn recovered(found: &log::Recovered) -> Recovered {
         producers: fold.producers.iter().map(|(id, p)| (*id, producer(p))).collect(),
         next_ids: (next_topic.0, next_group.0),
         watermark: found.watermark,
+        delays: fold.times.delays.clone(),
+        expiries: fold.times.expiries.clone(),
     }
 }
 

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use meshwire::session::{Config, Output, Session, SettleInput, Start, State, SubscribeSpec, SubscriptionId};
+use meshwire_gateway::engine::Now;
 use meshwire_proto::frame::{DeliverRun, FrameParser, SettleKind};
 use meshwire_proto::wire::admin::{GroupMode, GroupSettings};
-use meshwire_proto::{ErrorKind, Event, EventLimits, EventView, GroupName, MemberName, Moment, TopicName};
+use meshwire_proto::{
+    ErrorKind, Event, EventLimits, EventView, GroupName, MemberName, Moment, Timing, TopicName, UnixMillis,
+};
 
+use crate::brief;
 use crate::history::{Delivered, Given, History, Published, Topic};
 use crate::requests::{self, Answer, Exchange};
 use crate::script::{ACK_WAIT, BACKOFF, FIRST_MEMBER, IMPATIENT, MAX_FAILURES, Role};
@@ -107,6 +111,10 @@ impl Client {
             for topic in Topic::ALL {
                 client.subscribe(topic, group, rng);
             }
+            // Nothing is read of it but by the group that gives nothing up.
+            if group == Some(0) {
+                client.subscribe(Topic::Brief, group, rng);
+            }
         }
         client
     }
@@ -157,12 +165,15 @@ impl Client {
     }
 
     /// Publishes a burst; sometimes an event that was published before.
-    pub(crate) fn publish_burst(&mut self, now: Moment, history: &mut History, rng: &mut fastrand::Rng) {
+    pub(crate) fn publish_burst(&mut self, now: Now, history: &mut History, rng: &mut fastrand::Rng) {
         for _ in 0..rng.u32(1..=12) {
             let Role::Publisher(left @ 1..) = &mut self.role else {
                 return;
             };
             *left -= 1;
+            if rng.u32(0..8) == 0 {
+                self.open.extend(brief::publish(&mut self.session, history, rng));
+            }
             let again = (!self.mine.is_empty() && rng.u32(0..12) == 0).then(|| self.mine[rng.usize(..self.mine.len())]);
             let id = again.unwrap_or_else(|| self.new_event(now, history, rng));
             let Some(event) = history.published.get(&id) else {
@@ -171,12 +182,12 @@ impl Client {
             let Ok(topic) = TopicName::parse(event.topic.name()) else {
                 continue;
             };
-            let sequence = self.session.publish(&topic, &event.bytes);
+            let sequence = self.session.publish_timed(&topic, &event.bytes, event.timing);
             self.open.insert(sequence, id);
         }
     }
 
-    fn new_event(&mut self, now: Moment, history: &mut History, rng: &mut fastrand::Rng) -> u32 {
+    fn new_event(&mut self, now: Now, history: &mut History, rng: &mut fastrand::Rng) -> u32 {
         let id = history.published.len() as u32 + 1;
         let topic = if rng.u32(0..4) == 0 { Topic::Audit } else { Topic::Orders };
         let key = (rng.u32(0..10) < 6).then(|| rng.u8(0..KEYS));
@@ -187,6 +198,9 @@ impl Client {
             event = event.key(format!("key-{key}"));
         }
         let bytes = event.encode().unwrap_or_default();
+        let delay_ms = if rng.u32(0..6) == 0 { rng.i64(-100..6000).max(-1) } else { 0 };
+        let deliver_at = if delay_ms == 0 { UnixMillis(0) } else { UnixMillis(now.wall.0 + delay_ms) };
+        history.totals.delayed += u64::from(delay_ms > 0);
         history.published.insert(
             id,
             Published {
@@ -195,7 +209,9 @@ impl Client {
                 publisher: (self.index, self.life),
                 key,
                 bytes,
-                at: now,
+                timing: Timing { deliver_at, expires_in_ms: 0 },
+                delay_ms,
+                at: now.mono,
                 acked: None,
                 refused: false,
             },
@@ -319,7 +335,10 @@ impl Client {
             }
             let number = run.first_delivery + n;
             self.plan(seen, subscription, number, &delivered, history, rng, wanted);
-            history.delivered.push(delivered);
+            match history.brief.get_mut(&id) {
+                Some(event) => event.delivered.push(seen.now),
+                None => history.delivered.push(delivered),
+            }
         }
     }
 
@@ -332,6 +351,9 @@ impl Client {
             match &answer.result {
                 Ok(kept) => {
                     history.totals.duplicates_refused += u64::from(kept.duplicate);
+                    if let Some(event) = history.brief.get_mut(&id) {
+                        event.acked.get_or_insert(now);
+                    }
                     if let Some(event) = history.published.get_mut(&id) {
                         event.acked.get_or_insert(now);
                     }
@@ -392,7 +414,8 @@ impl Client {
             subscription,
             generation: d.generation.1,
             number,
-            group: d.group.unwrap_or(u8::MAX),
+            // What becomes of an event that expires is told by its deliveries.
+            group: d.group.filter(|_| d.topic != Topic::Brief).unwrap_or(u8::MAX),
             id: d.id,
             delivered: seen.now,
             attempt: d.attempt,

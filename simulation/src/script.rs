@@ -25,6 +25,9 @@ pub(crate) const CALM: Duration = Duration::from_secs(12);
 /// Virtual time after which rest must have been found.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
+/// A request reaches the gateway so long after it was sent at most: its time there begins then.
+pub(crate) const OVERDUE: Duration = Duration::from_secs(10);
+
 /// What a client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -50,6 +53,8 @@ pub(crate) enum Mishap {
     DiskFull,
     /// Somebody gives all dead letters back. No misfortune.
     Redrive,
+    /// The gateway's wall clock is set, by so many milliseconds.
+    ClockSet(i64),
 }
 
 #[derive(Clone, Debug)]
@@ -86,6 +91,8 @@ impl Script {
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::ClientKill));
         mishaps.extend((0..usize::from(rng.u32(0..5) == 0)).map(|_| Mishap::DiskFull));
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Redrive));
+        let jumps = if rng.u32(0..3) == 0 { rng.usize(1..=2) } else { 0 };
+        mishaps.extend((0..jumps).map(|_| Mishap::ClockSet(rng.i64(-20_000..20_000))));
         // Most while publishers are busy, some long after.
         let mut at = || Duration::from_millis(if rng.u32(0..3) > 0 { rng.u64(20..1200) } else { rng.u64(1200..4000) });
         let mut mishaps: Vec<_> = mishaps.into_iter().map(|m| (at(), m)).collect();

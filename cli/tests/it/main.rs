@@ -8,14 +8,19 @@
     reason = "tests fail by panicking"
 )]
 
+mod bad_input;
 mod broadcast;
 mod crashes;
 mod dead_letters;
+mod delayed;
 mod draining;
+mod errors;
 mod full;
 mod groups;
 mod help;
 mod kill;
+mod names;
+mod on_time;
 mod program;
 mod promises;
 mod publish;
@@ -25,4 +30,6 @@ mod requests;
 mod serve;
 mod stopping;
 mod subscribe;
+mod terminal;
 mod topics;
+mod watch;

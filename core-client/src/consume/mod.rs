@@ -60,7 +60,7 @@ impl<S: Future<Output = ()>> Consume<S> {
     }
 
     /// As [`Subscribe::start`].
-    pub fn start(mut self, start: Start) -> Self {
+    pub fn start(mut self, start: impl Into<Start>) -> Self {
         self.subscribe = self.subscribe.start(start);
         self
     }

@@ -23,10 +23,29 @@ pub enum Start {
     Earliest,
     /// Behind the newest event. Default without a group, and of a broadcast member without a name.
     Latest,
-    /// At the first event stored at this time or later.
+    /// At the first event stored at this time or later (the time at which the gateway stored it, not the event's
+    /// `time`). Before all events it is the oldest that is kept, behind all of them the next that comes.
     Time(UnixMillis),
     /// At this position.
     Position(Position),
+}
+
+impl From<Position> for Start {
+    fn from(position: Position) -> Self {
+        Self::Position(position)
+    }
+}
+
+impl Start {
+    /// Position and time as the administration has them: 0 is none.
+    pub(crate) const fn to_wire(self) -> (u64, i64) {
+        match self {
+            Self::Earliest => (0, 0),
+            Self::Latest => (u64::MAX, 0),
+            Self::Time(time) => (0, time.0),
+            Self::Position(position) => (position.number(), 0),
+        }
+    }
 }
 
 impl fmt::Display for Start {
@@ -34,7 +53,7 @@ impl fmt::Display for Start {
         match self {
             Self::Earliest => f.write_str("earliest"),
             Self::Latest => f.write_str("latest"),
-            Self::Time(time) => write!(f, "time {} ms", time.0),
+            Self::Time(time) => write!(f, "at {time}"),
             Self::Position(position) => write!(f, "position {position}"),
         }
     }

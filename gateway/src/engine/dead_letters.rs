@@ -136,22 +136,24 @@ impl Engine {
         }
     }
 
-    /// Dead letters of a topic behind `after`, of one group with its durable members or of all.
+    /// Dead letters of a topic behind `after`, of one group with its durable members or of all. One that is not kept yet is
+    /// not there.
     #[must_use]
     pub fn letters(&self, of: TopicId, group: Option<&GroupKey>, after: Position, most: usize) -> LettersPage {
         let Some(topic) = self.topics.get(&self.letters_of(of)) else {
             return LettersPage::default();
         };
-        let behind = topic.graves.range(after.saturating_add(1)..);
+        let behind = topic.graves.range(after.saturating_add(1).min(topic.head)..topic.head);
         let mut found = behind.filter(|(_, grave)| group.is_none_or(|g| grave.group.is_within(g)));
         let letters: Vec<_> = found.by_ref().take(most).map(|(position, grave)| (*position, grave.redriven)).collect();
         LettersPage { more: found.next().is_some(), letters }
     }
 
-    /// How many dead letters each group has that has any.
+    /// How many dead letters each group has that has any, of those that [`Engine::letters`] lists.
     pub(super) fn letter_counts(&self, of: TopicId) -> BTreeMap<&GroupKey, u64> {
         let mut counts = BTreeMap::new();
-        for grave in self.topics.get(&self.letters_of(of)).into_iter().flat_map(|t| t.graves.values()) {
+        let kept = self.topics.get(&self.letters_of(of)).into_iter().flat_map(|t| t.graves.range(..t.head));
+        for (_, grave) in kept {
             *counts.entry(&grave.group).or_default() += 1;
         }
         counts

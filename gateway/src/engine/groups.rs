@@ -36,7 +36,10 @@ impl Engine {
         start: Position,
     ) -> Result<usize, SubscribeError> {
         let next = self.topics.get(&topic_id).ok_or(SubscribeError::NoTopic)?.next;
-        Ok(self.find_or_make(now, topic_id, asked, start.clamp(1, next))?.made.len())
+        let start = start.clamp(1, next);
+        #[cfg(feature = "testing")]
+        let start = if super::planted::is(super::planted::Defect::CreateStartIgnored) { 1 } else { start };
+        Ok(self.find_or_make(now, topic_id, asked, start)?.made.len())
     }
 
     /// A group, and if it is a broadcast group its durable members: what a change of it is about.
@@ -74,6 +77,10 @@ impl Engine {
             0 => {}
             members => return Err(DeleteError::InUse { group: name.clone(), members }),
         }
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::DeleteIgnored) {
+            return Ok(groups.len());
+        }
         groups.iter().for_each(|id| self.remove_group(topic_id, *id));
         Ok(groups.len())
     }
@@ -96,6 +103,10 @@ impl Engine {
     pub fn seek_group(&mut self, topic_id: TopicId, name: &GroupKey, to: Position) -> Option<Position> {
         let to = to.clamp(1, self.topics.get(&topic_id)?.next);
         let groups = self.within(topic_id, name);
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::SeekIgnored) {
+            return (!groups.is_empty()).then_some(to);
+        }
         for id in &groups {
             self.seek_one(topic_id, *id, to);
         }

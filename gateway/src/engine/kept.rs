@@ -26,9 +26,13 @@ impl From<&Op> for Touched {
             Op::Group { group, .. } => TouchedPart::Group(*group),
             Op::Append(append) => TouchedPart::Events(append.producer.map(|p| p.producer)),
             Op::Seek { group, .. } => TouchedPart::Group(*group),
-            Op::Settle { .. } | Op::Graves { .. } | Op::GroupGone { .. } => TouchedPart::Settles,
+            Op::Settle { .. } | Op::Graves { .. } | Op::GroupGone { .. } | Op::TopicGone { .. } | Op::Times(_) => {
+                TouchedPart::Settles
+            }
         };
-        Self { topic: op.topic(), what }
+        // What waits for its time is kept when its topic is.
+        let what = if op.topic().is_delayed() && what == TouchedPart::Topic { TouchedPart::Settles } else { what };
+        Self { topic: op.topic().target(), what }
     }
 }
 
@@ -41,7 +45,9 @@ impl Engine {
 
     /// Positions of a topic below `head` are kept and may be shown.
     pub fn kept(&mut self, id: TopicId, head: Position) {
-        if let Some(topic) = self.topics.get_mut(&id).filter(|t| head > t.head) {
+        if id.is_delayed() {
+            self.look_at_delayed(id.target());
+        } else if let Some(topic) = self.topics.get_mut(&id).filter(|t| head > t.head) {
             topic.head = head;
             topic.readers.wake_for_events();
             self.woken.insert(id);

@@ -31,6 +31,10 @@ pub struct GroupSummary {
     pub dead_letters: u64,
     /// Events that wait for a delay to pass.
     pub delayed: u64,
+    /// Events that have failed and are not settled.
+    pub failing: u64,
+    /// Events that expired before it was done with them, since the gateway started.
+    pub expired: u64,
     /// Durable members of a broadcast group, by name.
     pub durable: Vec<Self>,
 }
@@ -55,6 +59,8 @@ impl Counts<'_> {
             settings: group.settings,
             dead_letters: self.letters.get(&group.name).copied().unwrap_or(0),
             delayed: group.delayed(),
+            failing: group.window.failing(),
+            expired: group.expired,
             durable: Vec::new(),
         };
         if group.is_broadcast() {
@@ -74,6 +80,8 @@ impl GroupSummary {
             self.in_flight += member.in_flight;
             self.dead_letters += member.dead_letters;
             self.delayed += member.delayed;
+            self.failing += member.failing;
+            self.expired += member.expired;
         }
     }
 }

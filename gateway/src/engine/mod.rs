@@ -11,12 +11,17 @@
 //! - [`deliveries`]: delivery numbers, credit, first settle wins;
 //! - [`kept`]: what is kept, and when it will be;
 //! - [`join`]: groups that are found or made; [`groups`]: how they are administered; [`listing`]: what is seen of them;
+//! - [`delete`]: topics that are removed;
 //! - [`dead_letters`]: what groups have given up;
+//! - [`delayed`]: events that wait for their time; [`carry`]: for long;
 //! - [`dedup`], [`producers`]: the two ways to know a duplicate;
 //! - [`requests`]: requests and replies, a machine of its own beside the shards.
 
+mod carry;
 mod dead_letters;
 mod dedup;
+mod delayed;
+mod delete;
 mod deliveries;
 mod group;
 mod groups;
@@ -48,9 +53,12 @@ use meshwire_proto::{EventRun, Moment, UnixMillis};
 
 use crate::store::{GroupId, GroupSettings, Lookup, Op, Position, TopicId};
 use group::Group;
+use readers::Reader;
 
 pub use dead_letters::{LetterError, LettersPage};
 pub use dedup::{IdBudget, IdHasher};
+pub use delayed::{DelayBudget, delay_of};
+pub use delete::{Deleted, TopicInUse};
 pub use deliveries::Credit;
 pub use group::GroupState;
 pub(crate) use group::letter;
@@ -59,7 +67,7 @@ pub use join::GroupSpec;
 pub use kept::Touched;
 pub use listing::GroupSummary;
 pub use producers::Producer;
-pub use publish::{Judged, Scanned, Verdict, scan};
+pub use publish::{How, Judged, MAX_EXPIRIES, Scanned, Verdict, scan};
 pub use settle::{SettleAnswer, SettleAs};
 pub use subscribe::{Leaving, SubscribeError, SubscribeSpec, Subscribed};
 pub use subscriber::MAX_RUN_BYTES;
@@ -136,6 +144,40 @@ pub trait Source {
 
     /// Whether the store takes so many bytes more for a topic, in the next commit.
     fn claim(&mut self, topic: TopicId, bytes: u64) -> bool;
+
+    /// What may be handed to a subscription now.
+    fn room(&mut self, _subscription: SubscriptionKey) -> Room {
+        Room::ALL
+    }
+
+    /// A subscription has not got all that its credit allows, for want of room.
+    /// [`Engine::feed`] is called when there is some.
+    fn starved(&mut self, _topic: TopicId, _subscription: SubscriptionKey) {}
+}
+
+/// How much a subscription may be handed, whatever its credit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Events.
+    pub events: u64,
+    /// Bytes; one event may pass over them.
+    pub bytes: u64,
+}
+
+impl Room {
+    /// As much as its credit allows.
+    pub const ALL: Self = Self { events: u64::MAX, bytes: u64::MAX };
+    /// Nothing.
+    pub const NONE: Self = Self { events: 0, bytes: 0 };
+
+    pub(crate) const fn is_none(self) -> bool {
+        self.events == 0 || self.bytes == 0
+    }
+
+    const fn take(&mut self, bytes: u64) {
+        self.events = self.events.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
 }
 
 /// Bounds of one shard.
@@ -164,6 +206,8 @@ pub struct Engine {
     /// Groups with settlements that no commit carries yet, and since when they wait.
     unlogged: BTreeSet<(TopicId, GroupId)>,
     settles_due: Option<Moment>,
+    /// Events that wait for their time.
+    delays: delayed::Delays,
     settings: Settings,
 }
 
@@ -180,6 +224,7 @@ impl Engine {
             timers: BTreeSet::new(),
             unlogged: BTreeSet::new(),
             settles_due: None,
+            delays: delayed::Delays::new(DelayBudget::new((u64::MAX, u64::MAX))),
             settings,
         }
     }
@@ -216,6 +261,10 @@ impl Engine {
         identities: impl Iterator<Item = (Position, dedup::IdHash)>,
         stored: UnixMillis,
     ) {
+        // A topic that was deleted since.
+        if !self.topics.contains_key(&topic) {
+            return;
+        }
         let second = dedup::second_of(stored);
         let before = self.dedup.len(topic);
         for (position, id) in identities {
@@ -243,6 +292,9 @@ impl Engine {
 
     /// Looks again at who waits for a block of a topic: one is there.
     pub fn wake(&mut self, id: TopicId) {
+        if id.is_delayed() {
+            return self.look_at_delayed(id.target());
+        }
         // Whoever waits for dead letters is a group of their topic.
         let waiting = [TopicId(id.number()), TopicId::memory(id.number())];
         for id in waiting.into_iter().filter(|of| id.is_dead_letters() || *of == id) {
@@ -254,31 +306,50 @@ impl Engine {
     }
 
     /// Looks at a reader in the next [`Engine::dispatch`].
-    fn wake_reader(&mut self, id: TopicId, reader: readers::Reader) {
+    fn wake_reader(&mut self, id: TopicId, reader: Reader) {
         if let Some(topic) = self.topics.get_mut(&id) {
             topic.readers.wake(reader);
             self.woken.insert(id);
         }
     }
 
-    /// Delivers what credit, leases and blocks allow.
+    /// Looks at a subscription again: there is room for what it has not got.
+    pub fn feed(&mut self, id: TopicId, key: SubscriptionKey) {
+        if let Some(reader) = self.topics.get(&id).and_then(|t| t.reader(key)) {
+            self.wake_reader(id, reader);
+        }
+    }
+
+    /// Delivers what credit, leases, room and blocks allow.
     pub fn dispatch(&mut self, now: Now, source: &mut dyn Source, out: &mut Vec<Output>) {
-        while let Some(id) = self.woken.pop_first() {
-            let letters = id.dead_letters(self.settings.logged);
-            let mut dying = Vec::new();
-            while let Some(topic) = self.topics.get_mut(&id)
-                && let Some(reader) = topic.dispatch(now, letters, (source, out), &mut dying)
-            {
-                let readers::Reader::Group(group) = reader else {
-                    continue;
-                };
+        while self.dispatch_next(now, source, out) {}
+    }
+
+    /// The same for one group, or one subscription without one; `false` when nobody is left to look at.
+    pub fn dispatch_next(&mut self, now: Now, source: &mut dyn Source, out: &mut Vec<Output>) -> bool {
+        let Some(id) = self.woken.first().copied() else {
+            return false;
+        };
+        let letters = id.dead_letters(self.settings.logged);
+        let mut dying = Vec::new();
+        match self.topics.get_mut(&id).and_then(|topic| topic.dispatch(now, letters, (source, out), &mut dying)) {
+            None => drop(self.woken.remove(&id)),
+            Some(Reader::Solo(_)) => {}
+            Some(Reader::Group(group)) => {
                 if !dying.is_empty() {
-                    self.bury(now, id, group, std::mem::take(&mut dying));
+                    self.bury(now, id, group, dying);
                 }
                 // What retention took, or is given up, is settled while dispatching.
                 self.touched(now, id, group);
             }
         }
+        true
+    }
+
+    /// Whether somebody is to be looked at.
+    #[must_use]
+    pub fn has_woken(&self) -> bool {
+        !self.woken.is_empty()
     }
 
     /// Operations for the store, appends before the settlements that may be
@@ -317,10 +388,10 @@ impl Engine {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         let lease = self.timers.first().map(|(at, _, _)| *at);
-        lease.into_iter().chain(self.settles_due).min()
+        [lease, self.settles_due, self.delays.first()].into_iter().flatten().min()
     }
 
-    /// Ends what is due. [`Engine::take_ops`] and [`Engine::dispatch`] follow.
+    /// Ends what is due. [`Engine::release`], [`Engine::take_ops`] and [`Engine::dispatch`] follow.
     pub fn tick(&mut self, now: Now) {
         while let Some((_, topic_id, group_id)) = self.timers.first().copied().filter(|(at, _, _)| *at <= now.mono) {
             self.timers.pop_first();
@@ -332,7 +403,7 @@ impl Engine {
             };
             group.timer = None;
             if group.expire(now) {
-                self.wake_reader(topic_id, readers::Reader::Group(group_id));
+                self.wake_reader(topic_id, Reader::Group(group_id));
                 self.touched(now, topic_id, group_id);
             } else {
                 self.set_timer(topic_id, group_id);

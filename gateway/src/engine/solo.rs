@@ -4,7 +4,8 @@
 use super::readers::Waits;
 use super::subscriber::Subscriber;
 use super::{Output, Source};
-use crate::store::{GroupId, Lookup, Position, TopicId};
+use crate::store::{Expiries, GroupId, Lookup, Position, TopicId};
+use meshwire_proto::UnixMillis;
 
 pub(super) struct Solo {
     pub(super) subscriber: Subscriber,
@@ -22,10 +23,11 @@ impl Solo {
         &mut self,
         topic: TopicId,
         head: Position,
-        source: &mut dyn Source,
-        out: &mut Vec<Output>,
+        (expiries, now): (&Expiries, UnixMillis),
+        (source, out): (&mut dyn Source, &mut Vec<Output>),
     ) -> Waits {
         let mut for_block = false;
+        self.subscriber.ask_room(source);
         while self.next < head && self.subscriber.is_available() {
             match source.block(topic, self.next) {
                 Lookup::Ready(block) => {
@@ -33,7 +35,7 @@ impl Solo {
                     if end <= self.next {
                         break;
                     }
-                    while self.next < end && self.subscriber.deliveries.has_room() {
+                    while self.next < end && self.subscriber.is_available() {
                         #[cfg(feature = "testing")]
                         if self.group.is_some()
                             && self.next.is_multiple_of(2)
@@ -42,7 +44,9 @@ impl Solo {
                             self.next += 1;
                             continue;
                         }
-                        self.subscriber.deliver(&block, (self.next, self.next), 1, out);
+                        if !expiries.has_expired(self.next, now) {
+                            self.subscriber.deliver(&block, (self.next, self.next), 1, out);
+                        }
                         self.next += 1;
                     }
                     self.fresh = false;
@@ -60,7 +64,7 @@ impl Solo {
                 }
             }
         }
-        self.subscriber.flush(out);
+        self.subscriber.end_pass(topic, source, out);
         Waits { for_events: self.subscriber.is_available(), for_block }
     }
 

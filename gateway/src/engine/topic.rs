@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use meshwire_proto::{GroupKey, GroupName, TopicName, UnixMillis};
 
+use super::delayed::Delayed;
 use super::group::{Dying, Group, Pass};
 use super::readers::{Reader, Readers};
 use super::solo::Solo;
 use super::subscriber::Subscriber;
 use super::{Credit, Leaving, Now, Output, Source, SubscriptionKey};
-use crate::store::{Durability, Grave, GroupId, Position, Ticket, TopicId};
+use crate::store::{Durability, Expiries, Grave, GroupId, Position, Ticket, TopicId};
 
 /// What a topic is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,10 @@ pub(super) struct Topic {
     pub(super) readers: Readers,
     /// Of a topic of dead letters: those that are not settled.
     pub(super) graves: BTreeMap<Position, Grave>,
+    /// Events that wait for their time, if ever there were some.
+    pub(super) delayed: Option<Box<Delayed>>,
+    /// Until when events are delivered.
+    pub(super) expiries: Expiries,
 }
 
 impl Topic {
@@ -62,6 +67,8 @@ impl Topic {
             solos: BTreeMap::new(),
             readers: Readers::default(),
             graves: BTreeMap::new(),
+            delayed: None,
+            expiries: Expiries::default(),
         }
     }
 
@@ -131,12 +138,15 @@ impl Topic {
         dying: &mut Vec<Dying>,
     ) -> Option<Reader> {
         let reader = self.readers.next()?;
+        // The time of a topic never goes back: what has expired stays so.
+        let expiries = (&self.expiries, self.stored.max(now.wall));
         let waits = match reader {
-            Reader::Solo(key) => self.solos.get_mut(&key).map(|solo| solo.dispatch(self.id, self.head, source, out)),
-            Reader::Group(id) => self
-                .groups
-                .get_mut(&id)
-                .map(|group| group.dispatch(Pass::new(now, (self.id, letters), self.head, (source, out), dying))),
+            Reader::Solo(key) => {
+                self.solos.get_mut(&key).map(|solo| solo.dispatch(self.id, self.head, expiries, (source, out)))
+            }
+            Reader::Group(id) => self.groups.get_mut(&id).map(|group| {
+                group.dispatch(Pass::new((now, expiries), (self.id, letters), self.head, (source, out), dying))
+            }),
         };
         self.readers.note(reader, waits.unwrap_or_default());
         Some(reader)

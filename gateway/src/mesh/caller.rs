@@ -46,6 +46,8 @@ pub enum Action {
     ListTopics,
     /// Change a topic's retention.
     UpdateTopic,
+    /// Remove a topic with its events and groups.
+    DeleteTopic,
     /// Make a group of a topic before anybody joins it.
     CreateGroup,
     /// Change the settings of a topic's group.
@@ -60,6 +62,10 @@ pub enum Action {
     RedriveDeadLetters,
     /// Remove a topic's dead letters for good.
     PurgeDeadLetters,
+    /// See the limits of the gateway, and how much of them is used.
+    ReadLimits,
+    /// Change the limits of the gateway.
+    SetLimits,
 }
 
 /// Decides.

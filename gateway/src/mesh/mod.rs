@@ -6,12 +6,15 @@
 //! [`Caller`] first.
 
 mod admin;
+mod ages;
 mod budget;
 mod caller;
 mod dead_letters;
 mod fetched;
 mod groups;
 mod kept;
+mod limits;
+mod memory;
 mod open;
 mod publish;
 mod request;
@@ -29,9 +32,10 @@ use tokio::sync::{Notify, watch};
 
 pub use admin::Answered;
 pub use caller::{Action, AllowAll, Authorize, Caller, Refusal};
+pub use memory::Memory;
 pub use open::{Recovered, RecoveredGroup, RecoveredTopic, Stores};
 pub use publish::{Answer, Published};
-pub use subscribe::{SettleAnswers, SettleRequest, SubscribeRequest};
+pub use subscribe::{Joined, SettleAnswers, SettleRequest, SubscribeRequest};
 pub use topics::TopicRef;
 
 // What an ingress needs of the words below the mesh.
@@ -44,6 +48,8 @@ use crate::engine::{IdHasher, MAX_RUN_BYTES, Now};
 use budget::Budget;
 use fetched::Fetched;
 use kept::Kept;
+use limits::Pacer;
+pub use limits::Rates;
 use shard::Shard;
 use topics::Topics;
 
@@ -70,8 +76,16 @@ pub struct MeshConfig {
     pub dedup_ids: usize,
     /// How long they are.
     pub dedup_window: std::time::Duration,
+    /// Most events that wait for their time, and most bytes of them.
+    pub delayed: (u64, u64),
+    /// How far ahead the time of an event may be, in milliseconds.
+    pub max_delay_ms: u64,
     /// Bytes accepted and not yet kept, over all connections.
     pub publish_budget_bytes: u64,
+    /// Rates of the whole gateway, to begin with.
+    pub rates: Rates,
+    /// Bytes that wait in connections, over all of them.
+    pub connection_bytes: u64,
     /// Key of the identity hash: random per process.
     pub hash_key: [u8; 16],
     /// What one connection may have of requests.
@@ -99,6 +113,9 @@ struct Inner {
     next_session: AtomicU64,
     hasher: IdHasher,
     budget: Budget,
+    publishes: Pacer,
+    deliveries: Pacer,
+    memory: Arc<Memory>,
     kept: Kept,
     fetched: Fetched,
     failed: watch::Sender<bool>,
@@ -163,6 +180,12 @@ impl Mesh {
         self.inner.kept.wake_when(ticket, waker)
     }
 
+    /// What waits in connections.
+    #[must_use]
+    pub fn memory(&self) -> Arc<Memory> {
+        self.inner.memory.clone()
+    }
+
     /// Counts fetches; see [`Mesh::wake_when_fetched`].
     #[must_use]
     pub fn fetches(&self) -> u64 {
@@ -195,7 +218,7 @@ impl Mesh {
     /// When [`Mesh::tick`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        let engines = self.inner.shards.iter().filter_map(|s| shard::lock(s).engine.deadline());
+        let engines = self.inner.shards.iter().filter_map(|s| shard::lock(s).deadline());
         engines.chain(self.requests_deadline()).min()
     }
 

@@ -1,15 +1,18 @@
 //! Publishing through the waist.
 
-use meshwire_proto::{ErrorKind, EventRun};
+use std::task::Waker;
+use std::time::Duration;
+
+use meshwire_proto::{ErrorKind, EventRun, Moment, Timing};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::engine::{Producer, Verdict, scan};
+use crate::engine::{How, MAX_EXPIRIES, Now, Producer, Verdict, delay_of, scan};
 use crate::store::{Claim, Position, ProducerMark, StoreError, Ticket};
 
 /// What became of consecutive events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Taken; the first has this position.
+    /// Taken; the first has this position. 0: they wait for their time, and have none yet.
     New(Position),
     /// Here already; 0 when the position is not known.
     Duplicate(Position),
@@ -29,6 +32,12 @@ pub struct Published {
 /// When a publisher should try again: the disk may have space, the budget room.
 const RETRY_FULL_MS: u32 = 1000;
 const RETRY_BUSY_MS: u32 = 50;
+
+/// Longest that a publisher is slowed down; who would wait longer is refused. Less than a peer waits for a sign of life.
+const MOST_WAIT: Duration = Duration::from_secs(5);
+
+/// What the log needs beside an event that waits, at most.
+const DELAY_BYTES: u64 = 64;
 
 /// Refuses an epoch that is older than what is known of a producer.
 fn fence(found: Option<&Producer>, epoch: u32) -> Result<(), Refusal> {
@@ -53,7 +62,7 @@ impl Mesh {
     /// Publishes a run to a topic. The answers hold once the ticket is kept.
     ///
     /// # Errors
-    /// `DENIED`, `PRODUCER_FENCED`. What is wrong with single events is in their answers.
+    /// `DENIED`, `PRODUCER_FENCED`, `TOPIC_NOT_FOUND` (it was deleted). What is wrong with single events is in their answers.
     pub fn publish(
         &self,
         caller: &Caller,
@@ -62,6 +71,21 @@ impl Mesh {
         run: &EventRun,
         producer: Option<ProducerMark>,
     ) -> Result<Published, Refusal> {
+        self.publish_timed(caller, topic, name, run, (producer, Timing::default()))
+    }
+
+    /// [`Mesh::publish`], of events that are delivered from or until some time.
+    ///
+    /// # Errors
+    /// The same; `TOO_LARGE` when their time is further ahead than `max_delay`.
+    pub fn publish_timed(
+        &self,
+        caller: &Caller,
+        topic: TopicRef,
+        name: &str,
+        run: &EventRun,
+        (producer, timing): (Option<ProducerMark>, Timing),
+    ) -> Result<Published, Refusal> {
         self.authorize(caller, Action::Publish, name)?;
         let inner = &*self.inner;
         let scanned = scan(run, inner.config.limits, &inner.hasher);
@@ -69,13 +93,19 @@ impl Mesh {
             return Err(Refusal::new(ErrorKind::Internal, "a topic without a shard"));
         };
         let mut shard = shard::lock(mutex);
+        if !shard.engine.has_topic(topic.id) {
+            return Err(Refusal::new(ErrorKind::TopicNotFound, format!("topic {name} was deleted")));
+        }
         let now = self.now();
+        let delayed = self.is_delayed(timing, now)?;
         if let Some(mark) = &producer {
             fence(shard.engine.producer(&mark.producer), mark.epoch)?;
         }
         let crowded = producer.as_ref().and_then(|mark| shard.engine.crowded(mark)).map(crowded);
-        let claim = crowded.map_or_else(|| self.claim(topic, run.as_bytes().len() as u64), Err);
-        let judged = shard.engine.publish(now, topic.id, (run, scanned), producer, claim.is_ok());
+        let beside = if delayed { u64::from(run.count()) * DELAY_BYTES } else { 0 };
+        let claim = crowded.map_or_else(|| self.claim(topic, run.as_bytes().len() as u64 + beside), Err);
+        let how = How { producer, room: claim.is_ok(), timing };
+        let judged = shard.engine.publish(now, topic.id, (run, scanned), how);
         inner.commit(&mut shard, now, false);
         // The log has what was claimed.
         let no_room = claim.err();
@@ -85,13 +115,7 @@ impl Mesh {
         let early = shard.engine.dedup_ended_early(topic.id);
         drop(shard);
         if let Some(early) = early {
-            let seconds = early.as_secs();
-            tracing::info!(
-                topic = name,
-                seconds,
-                dedup_ids = inner.config.dedup_ids,
-                "so many events come that their ids are remembered for less than dedup_window; raise dedup_ids if duplicates may come later than that (told once an hour)"
-            );
+            self.tell_early(name, early);
         }
         if let Some(stored) = swept {
             inner.shards.iter().for_each(|s| shard::lock(s).engine.forget_idle_producers(stored));
@@ -104,9 +128,88 @@ impl Mesh {
                 let full = || Refusal::new(ErrorKind::Busy, "the gateway is out of room");
                 Answer::Refused(no_room.clone().unwrap_or_else(full))
             }
+            Verdict::TooManyTimes => Answer::Refused(self.too_many_times(delayed)),
         };
         let answers = judged.into_iter().map(|j| (j.count, answer(j.verdict))).collect();
         Ok(Published { answers, ticket })
+    }
+
+    /// Whether publishers need not be slowed down at all.
+    #[must_use]
+    pub fn publishes_freely(&self) -> bool {
+        self.inner.publishes.is_off() && self.inner.budget.is_free()
+    }
+
+    /// Takes a share of the publish rate; gives how long to wait until it begins.
+    ///
+    /// # Errors
+    /// `BUSY` with the time to wait, if that is longer than 5 s.
+    pub fn reserve_publish(&self, now: Moment, events: u64, bytes: u64) -> Result<Duration, Refusal> {
+        self.inner.publishes.reserve(now, (events, bytes), MOST_WAIT).map_err(|wait| {
+            let (events, bytes) = self.inner.publishes.rates();
+            let text = format!(
+                "publishers have used up {} s of the rate of this gateway (max_publish_rate {events}, \
+                 max_publish_bytes_rate {bytes}; 0 is no limit)",
+                wait.as_secs()
+            );
+            Refusal::new(ErrorKind::Busy, text).after(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX))
+        })
+    }
+
+    /// Whether what waits to be kept is less than half of its budget.
+    #[must_use]
+    pub fn has_publish_room(&self) -> bool {
+        self.inner.budget.is_free()
+    }
+
+    /// Whether all of that budget is used up: publishes are refused.
+    #[must_use]
+    pub fn refuses_publishes(&self) -> bool {
+        !self.inner.budget.has_room()
+    }
+
+    /// Wakes `waker` when [`Mesh::has_publish_room`] may be so; `false` when it is already.
+    #[must_use]
+    pub fn wake_when_publish_room(&self, connection: u64, waker: &Waker) -> bool {
+        self.inner.budget.wake_when_free(connection, waker)
+    }
+
+    fn tell_early(&self, topic: &str, early: Duration) {
+        let (seconds, dedup_ids) = (early.as_secs(), self.inner.config.dedup_ids);
+        tracing::info!(
+            topic,
+            seconds,
+            dedup_ids,
+            "so many events come that their ids are remembered for less than dedup_window; raise dedup_ids if duplicates may come later than that (told once an hour)"
+        );
+    }
+
+    /// Whether events are to wait; refused if it is for too long.
+    fn is_delayed(&self, timing: Timing, now: Now) -> Result<bool, Refusal> {
+        let Some(delay) = delay_of(timing, now) else {
+            return Ok(false);
+        };
+        let most = self.inner.config.max_delay_ms;
+        if delay.delay_ms > most {
+            let text = format!(
+                "deliver_at is {} ms ahead of the gateway's clock; at most {most} ms are accepted (option max_delay)",
+                delay.delay_ms
+            );
+            return Err(Refusal::new(ErrorKind::TooLarge, text));
+        }
+        Ok(true)
+    }
+
+    fn too_many_times(&self, delayed: bool) -> Refusal {
+        let text = if delayed {
+            let (events, bytes) = self.inner.config.delayed;
+            format!(
+                "as many events wait for their time as may (options delayed_events: {events}, delayed_bytes: {bytes})"
+            )
+        } else {
+            format!("events of this topic expire at {MAX_EXPIRIES} different times; try again when some have")
+        };
+        Refusal::new(ErrorKind::Busy, text).after(RETRY_FULL_MS)
     }
 
     /// Claims room for `bytes` of a topic, or says why there is none.

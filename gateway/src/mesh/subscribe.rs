@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use meshwire_proto::wire::admin;
-use meshwire_proto::{ErrorKind, GroupKey, TopicName};
+use meshwire_proto::{ErrorKind, GroupKey, TopicName, UnixMillis};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::delivery::Sink;
 use crate::engine::{
     Credit, GroupSpec, Leaving, SettleAnswer, SettleAs, SubscribeError, SubscribeSpec, Subscribed, SubscriptionKey,
 };
-use crate::store::{GroupId, Position, Ticket};
+use crate::store::{GroupId, Position, Since, Ticket};
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug)]
@@ -20,11 +20,16 @@ pub struct SubscribeRequest {
     pub group: Option<GroupKey>,
     /// First position; `None` for behind the last event of now.
     pub start: Option<Position>,
+    /// In its place: the first event stored at this time or later.
+    pub since: Option<UnixMillis>,
     /// What the group is to be like.
     pub settings: admin::GroupSettings,
     /// Most unsettled.
     pub credit: Credit,
 }
+
+/// A subscription that stands once the ticket is kept, or why there is none.
+pub type Joined = Result<(Subscribed, Ticket), Refusal>;
 
 /// What a consumer says of consecutive deliveries.
 #[derive(Clone, Debug)]
@@ -64,7 +69,8 @@ fn full(has: &str, group: &GroupKey, option: &str) -> Refusal {
 impl Mesh {
     /// Joins a subscription. It stands once the ticket is kept, also when the
     /// group or the topic is one that somebody else has just created; nothing comes
-    /// to `sink` before [`Mesh::start`], unless all is kept already.
+    /// to `sink` before [`Mesh::start`], unless all is kept already. `None`: the place of its time is being
+    /// looked up; ask again after [`Mesh::wake_when_fetched`].
     ///
     /// # Errors
     /// `DENIED`, `GROUP_CONFLICT`, `INVALID`, `TOO_LARGE` (too many groups).
@@ -75,11 +81,17 @@ impl Mesh {
         key: SubscriptionKey,
         request: SubscribeRequest,
         sink: Arc<dyn Sink>,
-    ) -> Result<(Subscribed, Ticket), Refusal> {
-        self.authorize(caller, Action::Subscribe, name)?;
+    ) -> Option<Joined> {
+        if let Err(refusal) = self.authorize(caller, Action::Subscribe, name) {
+            return Some(Err(refusal));
+        }
         let room = self.room_for(request.group.as_ref());
         let subscribed = self.join((topic, name), key, request, sink, room);
-        self.made(room, subscribed.as_ref().map_or(0, |(subscribed, _)| subscribed.made));
+        let made = match &subscribed {
+            Some(Ok((subscribed, _))) => subscribed.made,
+            _ => 0,
+        };
+        self.made(room, made);
         subscribed
     }
 
@@ -114,16 +126,29 @@ impl Mesh {
         request: SubscribeRequest,
         sink: Arc<dyn Sink>,
         room: Room,
-    ) -> Result<(Subscribed, Ticket), Refusal> {
+    ) -> Option<Joined> {
+        let mut shard = match self.shard(topic) {
+            Ok(mutex) => shard::lock(mutex),
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        let start = match request.since.map(|at| self.inner.stores.of(topic.id).since(topic.id, at)) {
+            None => request.start,
+            Some(Since::At(position)) => Some(position),
+            Some(Since::Behind) => None,
+            Some(Since::Pending) => return None,
+        };
         let group = request.group.map(|name| self.group_spec(name, request.settings, room));
-        let spec = SubscribeSpec { group, start: request.start, credit: request.credit };
-        let mut shard = shard::lock(self.shard(topic)?);
+        let spec = SubscribeSpec { group, start, credit: request.credit };
         let now = self.now();
-        let subscribed =
-            shard.engine.subscribe(now, topic.id, key, spec).map_err(|e| match TopicName::parse(name) {
-                Ok(name) => self.not_joined(&e, &name),
-                Err(e) => Refusal::new(ErrorKind::Invalid, e.to_string()),
-            })?;
+        let subscribed = match shard.engine.subscribe(now, topic.id, key, spec) {
+            Ok(subscribed) => subscribed,
+            Err(e) => {
+                return Some(Err(match TopicName::parse(name) {
+                    Ok(name) => self.not_joined(&e, &name),
+                    Err(e) => Refusal::new(ErrorKind::Invalid, e.to_string()),
+                }));
+            }
+        };
         shard.sinks.insert(key, sink);
         self.inner.commit(&mut shard, now, false);
         let ticket = shard.engine.created(topic.id, Some(key));
@@ -131,7 +156,7 @@ impl Mesh {
             shard.engine.hold_back(topic.id, key);
         }
         self.inner.deliver(&mut shard, now, None);
-        Ok((subscribed, ticket))
+        Some(Ok((subscribed, ticket)))
     }
 
     /// Why a group cannot be had.
@@ -227,6 +252,13 @@ impl Mesh {
         shard.sinks.insert(key, sink);
         self.inner.deliver(&mut shard, now, None);
         true
+    }
+
+    /// Delivers what a subscription's sink had no room for.
+    pub fn feed(&self, topic: TopicRef, key: SubscriptionKey) {
+        if let Ok(mutex) = self.shard(topic) {
+            self.inner.with(mutex, |engine, _| engine.feed(topic.id, key));
+        }
     }
 
     /// Ends a subscription.

@@ -7,18 +7,21 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use meshwire_proto::{ErrorKind, EventRun, GroupKey, TopicName, UnixMillis};
 
+mod claim;
 pub mod log;
 pub mod memory;
 mod outcome;
 mod settings;
+mod times;
 
+pub use claim::Claim;
 pub use outcome::{Change, Failure, Grave, Outcome};
 pub use settings::{Difference, GroupSettings};
+pub use times::{Delay, DelayChange, Expiries, Times};
 
 /// A topic inside this gateway. Never reused in a data directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +30,7 @@ pub struct TopicId(pub u32);
 impl TopicId {
     const MEMORY: u32 = 1 << 31;
     const DEAD_LETTERS: u32 = 1 << 30;
+    const DELAYED: u32 = 1 << 29;
 
     /// An id for a topic of durability `memory`: such topics are never logged,
     /// and their ids tell them apart without a look-up.
@@ -54,10 +58,29 @@ impl TopicId {
         self.0 & Self::DEAD_LETTERS != 0
     }
 
-    /// What a topic and its dead letters have in common.
+    /// Where events of this topic wait for their time: a topic of the gateway's own. Those of a memory topic are nowhere
+    /// but in the engine.
+    #[must_use]
+    pub const fn delayed(self) -> Self {
+        Self(self.0 | Self::DELAYED)
+    }
+
+    /// Whether it is one of those.
+    #[must_use]
+    pub const fn is_delayed(self) -> bool {
+        self.0 & Self::DELAYED != 0
+    }
+
+    /// The topic that its events are for; of any other topic itself.
+    #[must_use]
+    pub const fn target(self) -> Self {
+        Self(self.0 & !Self::DELAYED)
+    }
+
+    /// What a topic, its dead letters and its delayed events have in common.
     #[must_use]
     pub const fn number(self) -> u32 {
-        self.0 & !(Self::MEMORY | Self::DEAD_LETTERS)
+        self.0 & !(Self::MEMORY | Self::DEAD_LETTERS | Self::DELAYED)
     }
 }
 
@@ -256,6 +279,11 @@ pub enum Op {
         /// Where.
         to: Position,
     },
+    /// A topic that is no more, with its events and groups. Its dead letters are another one.
+    TopicGone {
+        /// Which.
+        topic: TopicId,
+    },
     /// What has become of dead letters.
     Graves {
         /// The topic of dead letters.
@@ -263,6 +291,8 @@ pub enum Op {
         /// In order.
         changes: Vec<(Position, Change)>,
     },
+    /// When events are delivered, or until when.
+    Times(Times),
 }
 
 impl Op {
@@ -271,20 +301,22 @@ impl Op {
     pub const fn topic(&self) -> TopicId {
         match self {
             Self::Topic { topic, .. }
+            | Self::TopicGone { topic }
             | Self::Group { topic, .. }
             | Self::Settle { topic, .. }
             | Self::GroupGone { topic, .. }
             | Self::Seek { topic, .. }
             | Self::Graves { topic, .. } => *topic,
             Self::Append(append) => append.topic,
+            Self::Times(times) => times.topic(),
         }
     }
 
-    /// Bytes of events in it.
+    /// Memory of the events in it, about.
     #[must_use]
-    pub const fn bytes(&self) -> u64 {
+    pub const fn weight(&self) -> u64 {
         match self {
-            Self::Append(append) => append.bytes.len() as u64,
+            Self::Append(append) => (append.bytes.len() + append.index.len() * size_of::<Entry>() + 128) as u64,
             _ => 0,
         }
     }
@@ -357,6 +389,17 @@ pub enum Lookup {
     Gone(Position),
 }
 
+/// Where a topic is read from, when it is read from a time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// The first event stored at that time or later.
+    At(Position),
+    /// Every event was stored before.
+    Behind,
+    /// Being looked up; [`Completions::looked_up`] tells when to ask again.
+    Pending,
+}
+
 /// Why a store refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -401,35 +444,9 @@ pub trait Completions: Send + Sync {
     /// A read that was pending has ended: with a block, or with the damage in its place, which reads of it then pass
     /// over. A store that only fails to read tries again by itself, and the read stays pending.
     fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>);
-}
 
-/// Room that [`Store::reserve`] has promised: nobody else is promised it as long as this lives. It is held until the
-/// commit that it is for has been taken; dropped without one, it is free again.
-#[derive(Debug)]
-#[must_use = "the promise ends when this is dropped"]
-pub struct Claim<'a> {
-    of: Option<(&'a AtomicU64, u64)>,
-}
-
-impl<'a> Claim<'a> {
-    /// Of a store that always has room.
-    pub const fn unbounded() -> Self {
-        Self { of: None }
-    }
-
-    /// Adds `bytes` to the sum of what a store has promised, and takes them off again when it is dropped.
-    pub(crate) fn new(promised: &'a AtomicU64, bytes: u64) -> Self {
-        promised.fetch_add(bytes, Ordering::Relaxed);
-        Self { of: Some((promised, bytes)) }
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        if let Some((promised, bytes)) = self.of {
-            promised.fetch_sub(bytes, Ordering::Relaxed);
-        }
-    }
+    /// A place that was [`Since::Pending`] is known.
+    fn looked_up(&self) {}
 }
 
 /// Keeps events.
@@ -451,6 +468,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// A block that holds `from`. Never waits.
     fn read(&self, topic: TopicId, from: Position) -> Lookup;
+
+    /// The first event that was stored at a time or later, of all that was taken. Never waits.
+    fn since(&self, topic: TopicId, at: UnixMillis) -> Since;
 
     /// Bytes of a topic that can be read.
     fn topic_bytes(&self, topic: TopicId) -> u64;

@@ -10,15 +10,15 @@ use meshwire_gateway::clock::Clock;
 use meshwire_gateway::config::Config;
 use meshwire_gateway::engine::Now;
 use meshwire_gateway::ingress::native::{Native, NativeConfig, Protocol, WriteQueue};
-use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Stores};
+use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Refusal, Stores};
 use meshwire_gateway::random::SystemRandom;
 use meshwire_gateway::recover::open_mesh;
 use meshwire_gateway::store::log::{Disk, LogOptions, LogStore, SimDisk};
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
 use meshwire_proto::frame::{ClientFrame, FrameParser, Publish, PublishRun, ServerFrame, begin_frame, end_frame};
-use meshwire_proto::wire::admin::{Command, CreateTopic, command};
+use meshwire_proto::wire::admin::{Command, CreateTopic, Durability, answer, command};
 use meshwire_proto::wire::session as wire;
-use meshwire_proto::{Moment, UnixMillis};
+use meshwire_proto::{Event, Moment, UnixMillis};
 use prost::Message as _;
 
 use crate::rig::{event, hello, run_of};
@@ -42,6 +42,7 @@ pub(crate) struct Machine {
     native: Arc<Native>,
 }
 
+/// A connection, and what of its bytes was not processed.
 pub(crate) struct Line(Mutex<(Protocol, BytesMut)>);
 
 impl Machine {
@@ -51,22 +52,33 @@ impl Machine {
 
     /// With other limits.
     pub(crate) fn with(change: impl FnOnce(&mut NativeConfig)) -> Self {
-        Self::on(Arc::new(SimDisk::new()), Hands::default(), change)
+        Self::on(Arc::new(SimDisk::new()), Hands::default(), |_| {}, change)
+    }
+
+    /// With other limits of the mesh.
+    pub(crate) fn limited(change: impl FnOnce(&mut MeshConfig)) -> Self {
+        Self::on(Arc::new(SimDisk::new()), Hands::default(), change, |_| {})
     }
 
     /// Another life over the same disk.
     pub(crate) fn restart(self) -> Self {
-        Self::on(Arc::new(self.disk.duplicate()), self.clock, |_| {})
+        Self::on(Arc::new(self.disk.duplicate()), self.clock, |_| {}, |_| {})
     }
 
-    fn on(disk: Arc<SimDisk>, clock: Hands, change: impl FnOnce(&mut NativeConfig)) -> Self {
+    fn on(
+        disk: Arc<SimDisk>,
+        clock: Hands,
+        limit: impl FnOnce(&mut MeshConfig),
+        change: impl FnOnce(&mut NativeConfig),
+    ) -> Self {
         let on: Arc<dyn Disk> = disk.clone();
         let told = clock.clone();
         let time = Arc::new(move || (told.now().mono, told.now().wall));
         // Its disk is memory, and the log writes zeros ahead.
         let options = LogOptions { segment_bytes: 4 << 20, ..LogOptions::default() };
         let (log, found) = LogStore::open_on(on, &options, time).unwrap();
-        let config = MeshConfig { shards: 2, retention_ms: u64::MAX, ..Config::default().mesh([0; 16]) };
+        let mut config = MeshConfig { shards: 2, retention_ms: u64::MAX, ..Config::default().mesh([0; 16]) };
+        limit(&mut config);
         let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
         let stores = Stores { memory, log: Some(log.clone()) };
         let mesh = open_mesh(config, Arc::new(clock.clone()), Arc::new(AllowAll), stores, Some(found)).unwrap();
@@ -88,6 +100,33 @@ impl Machine {
         self.log.report(&*self.mesh.completions());
     }
 
+    /// Time passes, and what is due happens; the disk does nothing.
+    pub(crate) fn pass(&self, millis: i64) {
+        self.clock.0.fetch_add(millis, Ordering::Relaxed);
+        self.mesh.tick();
+    }
+
+    /// Carries out a command.
+    pub(crate) fn admin(&self, command: command::Command) -> Result<answer::Answer, Refusal> {
+        let command = Command { command: Some(command) };
+        let answered = self.mesh.admin(&Caller::anonymous("test", None), &command).unwrap();
+        answered.map(|(answer, _)| answer.answer.unwrap())
+    }
+
+    /// Bytes that wait in connections.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.mesh.memory().used()
+    }
+
+    /// Time passes, and what is due happens.
+    pub(crate) fn advance(&self, ms: i64) {
+        self.clock.0.fetch_add(ms, Ordering::Relaxed);
+        self.mesh.tick();
+        self.run_disk();
+        self.mesh.tick();
+        self.run_disk();
+    }
+
     /// When a connection that was accepted so long ago must have logged in, from now on.
     pub(crate) fn login_left(&self, waited: Duration) -> Duration {
         let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), waited);
@@ -99,23 +138,41 @@ impl Machine {
     }
 
     pub(crate) fn login(&self, hello: wire::Hello) -> (Line, wire::Welcome) {
-        let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), Duration::ZERO);
-        let line = Line(Mutex::new((protocol, BytesMut::new())));
-        line.send(&ClientFrame::Hello(hello));
-        match line.frames().remove(0) {
+        let (line, mut said) = self.hello(hello);
+        match said.remove(0) {
             ServerFrame::Welcome(welcome) => (line, welcome),
             other => panic!("no welcome: {other:?}"),
         }
+    }
+
+    /// A connection that has said hello, and what it was answered.
+    pub(crate) fn hello(&self, hello: wire::Hello) -> (Line, Vec<ServerFrame>) {
+        let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), Duration::ZERO);
+        let line = Line(Mutex::new((protocol, BytesMut::new())));
+        line.send(&ClientFrame::Hello(hello));
+        let said = line.frames();
+        (line, said)
     }
 }
 
 impl Line {
     pub(crate) fn send(&self, frame: &ClientFrame) {
-        let mut out = BytesMut::new();
-        let start = begin_frame(&mut out);
-        frame.encode(&mut out);
-        end_frame(&mut out, start, 0);
-        self.0.lock().unwrap().0.received(&mut out);
+        let mut line = self.0.lock().unwrap();
+        let (protocol, received) = &mut *line;
+        let start = begin_frame(received);
+        frame.encode(received);
+        end_frame(received, start, 0);
+        protocol.received(received);
+    }
+
+    /// Whether a frame, and what is behind it, must wait.
+    pub(crate) fn is_held(&self) -> bool {
+        self.0.lock().unwrap().0.is_held()
+    }
+
+    /// What is due happens.
+    pub(crate) fn tick(&self) {
+        self.0.lock().unwrap().0.tick();
     }
 
     /// The connection is lost.
@@ -126,8 +183,11 @@ impl Line {
     /// What was said since the last look.
     pub(crate) fn frames(&self) -> Vec<ServerFrame> {
         let mut line = self.0.lock().unwrap();
-        let (protocol, buffer) = &mut *line;
-        buffer.clear();
+        let (protocol, received) = &mut *line;
+        let buffer = &mut BytesMut::new();
+        if protocol.is_held() {
+            protocol.go_on(received);
+        }
         let mut queue = WriteQueue::default();
         protocol.take_output(&mut queue);
         while let Some(bytes) = queue.pop() {
@@ -141,19 +201,49 @@ impl Line {
         self.publish_as(sequence, topic, 1);
     }
 
-    pub(crate) fn publish_as(&self, sequence: u64, topic: &str, alias: u32) {
+    /// Publishes one event that is delivered at some time, or until some time.
+    pub(crate) fn publish_timed(&self, sequence: u64, (deliver_at_ms, expires_in_ms): (i64, u64)) {
         let run = PublishRun {
-            alias,
-            topic: topic.into(),
+            alias: 1,
+            topic: "t".into(),
             first_sequence: sequence,
+            deliver_at_ms,
+            expires_in_ms,
             events: run_of(&[event(&sequence.to_string())]),
             ..PublishRun::default()
         };
         self.send(&ClientFrame::Publish(Publish { runs: vec![run], answered_through: 0 }));
     }
 
+    pub(crate) fn publish_as(&self, sequence: u64, topic: &str, alias: u32) {
+        self.publish_event(sequence, (topic, alias), &event(&sequence.to_string()));
+    }
+
+    fn publish_event(&self, sequence: u64, (topic, alias): (&str, u32), event: &Event) {
+        let run = PublishRun {
+            alias,
+            topic: topic.into(),
+            first_sequence: sequence,
+            events: run_of(std::slice::from_ref(event)),
+            ..PublishRun::default()
+        };
+        self.send(&ClientFrame::Publish(Publish { runs: vec![run], answered_through: 0 }));
+    }
+
+    /// An event with so many bytes.
+    pub(crate) fn publish_large(&self, sequence: u64, topic: &str, bytes: usize) {
+        let event = Event::bytes("t", vec![7; bytes]).id(sequence.to_string()).source("/rig");
+        let (topic, events) = (topic.into(), run_of(&[event]));
+        let run = PublishRun { alias: 1, topic, first_sequence: sequence, events, ..PublishRun::default() };
+        self.send(&ClientFrame::Publish(Publish { runs: vec![run], answered_through: 0 }));
+    }
+
     pub(crate) fn create(&self, topic: &str) {
-        let create = CreateTopic { name: topic.into(), ..CreateTopic::default() };
+        self.create_as(topic, Durability::Unspecified);
+    }
+
+    pub(crate) fn create_as(&self, topic: &str, durability: Durability) {
+        let create = CreateTopic { name: topic.into(), durability: durability.into(), ..CreateTopic::default() };
         let command = Command { command: Some(command::Command::CreateTopic(create)) }.encode_to_vec().into();
         self.send(&ClientFrame::Admin(wire::Admin { number: 1, command }));
     }

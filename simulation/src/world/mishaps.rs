@@ -33,6 +33,7 @@ impl World {
                     let until = self.now + self.some(MAX_STALL);
                     self.history.stalls.push(self.now);
                     self.wires[wire].stall(until);
+                    self.at(until, Event::Thaw);
                 }
             }
             Mishap::ClientKill => {
@@ -40,6 +41,11 @@ impl World {
                 self.kill_client(index);
             }
             Mishap::Redrive => self.redrive(),
+            Mishap::ClockSet(ms) => {
+                self.history.totals.clocks_set += 1;
+                self.history.clock_set.push((self.now, ms));
+                self.clock.jump(ms);
+            }
             Mishap::DiskFull => {
                 self.history.totals.disk_full += 1;
                 self.machine.set_capacity(Some(self.rng.u64(0..64 << 10)));

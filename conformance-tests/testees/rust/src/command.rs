@@ -1,8 +1,8 @@
 //! What the runner can ask for.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use meshwire::{GroupSettings, Position, Start};
+use meshwire::{Event, GroupSettings, TimedEvent, UnixMillis};
 use serde::Deserialize;
 
 use crate::event::EventSpec;
@@ -31,6 +31,8 @@ pub(crate) enum Command {
         on: String,
         topic: String,
         event: EventSpec,
+        #[serde(flatten)]
+        timing: Timing,
     },
     PublishBatch {
         on: String,
@@ -66,6 +68,12 @@ pub(crate) enum Command {
         durability: Option<String>,
         retention_ms: Option<u64>,
     },
+    DeleteTopic {
+        on: String,
+        topic: String,
+        #[serde(default)]
+        force: bool,
+    },
     Topics {
         on: String,
     },
@@ -78,6 +86,46 @@ pub(crate) enum Command {
         topic: String,
         group: String,
         settings: Settings,
+    },
+    CreateGroup(CreateGroup),
+    SeekGroup {
+        on: String,
+        topic: String,
+        group: String,
+        to: StartSpec,
+    },
+    /// Notes what time it is, under a name.
+    Mark {
+        #[serde(rename = "as")]
+        name: String,
+    },
+    DeleteGroup {
+        on: String,
+        topic: String,
+        group: String,
+    },
+    Serve(Serve),
+    StopServing {
+        on: String,
+    },
+    Reply {
+        on: String,
+        n: Vec<u64>,
+        event: EventSpec,
+    },
+    End {
+        on: String,
+        n: Vec<u64>,
+        /// Why it fails; absent: all was said.
+        reason: Option<String>,
+    },
+    Request(Request),
+    RequestStream(Request),
+    NextReply {
+        on: String,
+    },
+    Cancel {
+        on: String,
     },
     DeadLetters(DeadLetters),
     DeadLetter(DeadLetters),
@@ -130,20 +178,51 @@ pub(crate) struct Subscribe {
 }
 
 #[derive(Debug, Deserialize)]
+pub(crate) struct CreateGroup {
+    pub(crate) on: String,
+    pub(crate) topic: String,
+    pub(crate) group: String,
+    pub(crate) start: Option<StartSpec>,
+    #[serde(default)]
+    pub(crate) settings: Settings,
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum StartSpec {
     Earliest,
     Latest,
     Position(u64),
+    /// So many milliseconds before now; less than 0: in the future.
+    AgoMs(i64),
+    /// At a time that was noted.
+    Mark(String),
 }
 
-impl From<StartSpec> for Start {
-    fn from(spec: StartSpec) -> Self {
-        match spec {
-            StartSpec::Earliest => Self::Earliest,
-            StartSpec::Latest => Self::Latest,
-            StartSpec::Position(position) => Self::Position(Position::from_number(position)),
+/// When a published event is delivered.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Timing {
+    /// RFC 3339.
+    deliver_at: Option<String>,
+    deliver_after_ms: Option<u64>,
+    expires_in_ms: Option<u64>,
+}
+
+impl Timing {
+    /// A time that is none is a wrong case: the event comes at once.
+    pub(crate) fn of(self, event: Event) -> TimedEvent {
+        let mut event = TimedEvent::from(event);
+        if let Some(at) = self.deliver_at.and_then(|at| at.parse::<UnixMillis>().ok()) {
+            let since = Duration::from_millis(u64::try_from(at.0).unwrap_or(0));
+            event = event.deliver_at(SystemTime::UNIX_EPOCH + since);
         }
+        if let Some(delay) = self.deliver_after_ms {
+            event = event.deliver_after(Duration::from_millis(delay));
+        }
+        if let Some(time) = self.expires_in_ms {
+            event = event.expires_in(Duration::from_millis(time));
+        }
+        event
     }
 }
 
@@ -194,4 +273,29 @@ pub(crate) struct DeadLetters {
     /// Without numbers all are meant.
     #[serde(default)]
     pub(crate) numbers: Vec<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Serve {
+    pub(crate) on: String,
+    #[serde(rename = "as")]
+    pub(crate) name: String,
+    pub(crate) topic: String,
+    pub(crate) group: Option<String>,
+    pub(crate) concurrency: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) on: String,
+    /// By which it is read, or cancelled.
+    #[serde(rename = "as")]
+    pub(crate) name: Option<String>,
+    pub(crate) topic: String,
+    pub(crate) event: EventSpec,
+    pub(crate) timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) retry: bool,
+    /// Of a stream: replies ahead of who reads them.
+    pub(crate) credit: Option<u64>,
 }

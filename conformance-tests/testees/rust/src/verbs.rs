@@ -61,8 +61,14 @@ impl Room {
         Ok(json!({}))
     }
 
-    pub(crate) async fn publish(&self, on: &str, topic: &str, spec: EventSpec) -> Result<Value, Error> {
-        self.client(on)?.publish(topic, spec.event()?).await.map(|kept| receipt(&kept))
+    pub(crate) async fn publish(
+        &self,
+        on: &str,
+        topic: &str,
+        spec: EventSpec,
+        timing: command::Timing,
+    ) -> Result<Value, Error> {
+        self.client(on)?.publish(topic, timing.of(spec.event()?)).await.map(|kept| receipt(&kept))
     }
 
     pub(crate) async fn publish_batch(&self, on: &str, topic: &str, specs: Vec<EventSpec>) -> Result<Value, Error> {
@@ -87,7 +93,7 @@ impl Room {
             subscribe = subscribe.member(member);
         }
         if let Some(start) = spec.start {
-            subscribe = subscribe.start(start.into());
+            subscribe = subscribe.start(self.start(start)?);
         }
         if let Some((events, bytes)) = spec.prefetch {
             subscribe = subscribe.prefetch(events, bytes);
@@ -111,7 +117,7 @@ impl Room {
             consume = consume.member(member);
         }
         if let Some(start) = spec.start {
-            consume = consume.start(start.into());
+            consume = consume.start(self.start(start)?);
         }
         if let Some((events, bytes)) = spec.prefetch {
             consume = consume.prefetch(events, bytes);

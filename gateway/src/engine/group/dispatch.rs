@@ -5,14 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use meshwire_proto::Moment;
+use meshwire_proto::{Moment, UnixMillis};
 
 use super::window::State;
 use super::{Dying, Group, Lease};
 use crate::engine::readers::Waits;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::{Now, Output, Source, SubscriptionKey};
-use crate::store::{Block, Lookup, Outcome, Position, TopicId};
+use crate::store::{Block, Expiries, Lookup, Outcome, Position, TopicId};
 
 /// Most positions that wait: new ones are not looked at beyond it.
 const MAX_WAITING: usize = 1024;
@@ -24,6 +24,8 @@ pub(in crate::engine) struct Pass<'a> {
     letters: TopicId,
     head: Position,
     pub(super) now: Now,
+    /// Until when events are delivered, and the time of the topic.
+    pub(super) expiries: (&'a Expiries, UnixMillis),
     /// Keys whose first undelivered event could not go: their later ones stay behind it.
     blocked: BTreeSet<u64>,
     block: Option<Block>,
@@ -55,13 +57,25 @@ pub(super) enum Found {
 
 impl<'a> Pass<'a> {
     pub(in crate::engine) fn new(
-        now: Now,
+        (now, expiries): (Now, (&'a Expiries, UnixMillis)),
         (topic, letters): (TopicId, TopicId),
         head: Position,
         (source, out): (&'a mut dyn Source, &'a mut Vec<Output>),
         dying: &'a mut Vec<Dying>,
     ) -> Self {
-        Self { topic, letters, head, now, blocked: BTreeSet::new(), block: None, later: false, source, out, dying }
+        Self {
+            topic,
+            letters,
+            head,
+            now,
+            expiries,
+            blocked: BTreeSet::new(),
+            block: None,
+            later: false,
+            source,
+            out,
+            dying,
+        }
     }
 
     pub(super) fn block_key(&mut self, key: u64) {
@@ -110,6 +124,10 @@ impl Group {
         if !self.dying.is_empty() {
             self.bury(&mut pass);
         }
+        self.expire_waiting(&mut pass);
+        for member in self.members.values_mut() {
+            member.ask_room(pass.source);
+        }
         if self.members.values().any(Subscriber::is_available) {
             if self.dispatch_waiting(&mut pass) {
                 self.dispatch_new(&mut pass);
@@ -120,7 +138,7 @@ impl Group {
             }
         }
         for member in self.members.values_mut() {
-            member.flush(pass.out);
+            member.end_pass(pass.topic, pass.source, pass.out);
         }
         Waits { for_events: self.members.values().any(Subscriber::is_available), for_block: pass.later }
     }
@@ -174,7 +192,7 @@ impl Group {
 
     fn dispatch_new(&mut self, pass: &mut Pass<'_>) {
         while self.wants_new(pass.head) {
-            if self.window.skip_settled() {
+            if self.window.skip_settled() || self.skip_expired(pass) {
                 continue;
             }
             let Some(free) = self.free_member() else {
@@ -206,7 +224,7 @@ impl Group {
             && self.free_member().is_some()
             && self.may_deliver(pass.now.mono)
         {
-            if self.window.skip_settled() {
+            if self.window.skip_settled() || self.skip_expired(pass) {
                 continue;
             }
             let position = self.window.next();

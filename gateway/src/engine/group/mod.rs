@@ -9,11 +9,13 @@
 //! - [`dispatch`]: which event goes to which member; [`choose`]: the member;
 //! - [`settle`]: ack, nack, extend, ended leases, lost members;
 //! - [`retry`]: delays, and when an event is given up;
-//! - [`bury`]: dead letters, and their way back.
+//! - [`bury`]: dead letters, and their way back;
+//! - [`expired`]: events that nobody gets any more.
 
 mod bury;
 mod choose;
 mod dispatch;
+mod expired;
 mod retry;
 mod settle;
 mod window;
@@ -79,6 +81,8 @@ pub(super) struct Group {
     turn: Option<Turn>,
     /// Nothing was delivered since it was created: what retention took is no gap.
     fresh: bool,
+    /// Events that expired before it was done with them.
+    pub(super) expired: u64,
 }
 
 /// Consecutive deliveries of one member with one deadline.
@@ -119,6 +123,7 @@ impl Group {
             timer: None,
             turn: None,
             fresh,
+            expired: 0,
         }
     }
 

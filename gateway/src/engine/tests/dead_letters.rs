@@ -62,6 +62,20 @@ fn a_rejected_event_is_a_dead_letter_at_once_with_the_reason() {
 }
 
 #[test]
+fn a_dead_letter_that_is_not_kept_yet_is_neither_listed_nor_counted() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(1, None);
+    rig.take(1);
+    rig.engine.settle(rig.now, TOPIC, sub(1), 1..2, reject("no"));
+    rig.engine.dispatch(rig.now, &mut rig.blocks, &mut Vec::new());
+    let counted = |rig: &Rig| rig.engine.group(TOPIC, &GroupKey::parse("g").unwrap()).unwrap().dead_letters;
+    assert_eq!((letters(&rig), counted(&rig)), (vec![], 0));
+    rig.commit();
+    assert_eq!((letters(&rig), counted(&rig)), (vec![1], 1));
+}
+
+#[test]
 fn a_long_reason_is_cut_between_letters() {
     let mut rig = Rig::new();
     rig.join(1, MANY);

@@ -3,6 +3,8 @@
 
 mod broadcast;
 mod dead_letters;
+mod delayed;
+mod delete;
 mod groups;
 mod keys;
 mod many_groups;
@@ -12,10 +14,10 @@ use std::collections::BTreeMap;
 
 use meshwire_proto::frame::SettleKind::{self, Ack, Nack};
 use meshwire_proto::wire::admin;
-use meshwire_proto::{Event, EventLimits, GroupKey, TopicName};
+use meshwire_proto::{Event, EventLimits, GroupKey, Timing, TopicName};
 
 use super::*;
-use crate::store::{Append, Block, Change, Durability, Failure, Outcome, ProducerMark};
+use crate::store::{Append, Block, Change, DelayChange, Durability, Failure, Outcome, ProducerMark, Times};
 
 const TOPIC: TopicId = TopicId(1);
 const WAIT: Duration = Duration::from_secs(30);
@@ -75,6 +77,9 @@ struct Rig {
     next_id: u64,
     settings: admin::GroupSettings,
     graves: Vec<(Position, Change)>,
+    /// Of what is published from now on.
+    timing: Timing,
+    delays: Vec<(Position, DelayChange)>,
 }
 
 impl Rig {
@@ -98,6 +103,8 @@ impl Rig {
             next_id: 1,
             settings: admin::GroupSettings { ack_wait_ms: Some(30_000), ..admin::GroupSettings::default() },
             graves: Vec::new(),
+            timing: Timing::default(),
+            delays: Vec::new(),
         }
     }
 
@@ -111,7 +118,12 @@ impl Rig {
 
     fn publish_run(&mut self, run: &EventRun, mark: Option<ProducerMark>) -> Vec<Judged> {
         let scanned = scan(run, EventLimits::default(), &IdHasher::new([0; 16]));
-        let judged = self.engine.publish(self.now, TOPIC, (run, scanned), mark, true);
+        let judged = self.engine.publish(
+            self.now,
+            TOPIC,
+            (run, scanned),
+            How { producer: mark, room: true, timing: self.timing },
+        );
         self.commit();
         judged
     }
@@ -119,6 +131,9 @@ impl Rig {
     fn commit(&mut self) {
         let mut out = Vec::new();
         self.keep();
+        if self.engine.release(self.now, &mut self.blocks) {
+            self.keep();
+        }
         self.engine.dispatch(self.now, &mut self.blocks, &mut out);
         if self.engine.has_ops() {
             self.keep();
@@ -142,6 +157,7 @@ impl Rig {
                 }
                 Op::Settle { ranges, .. } => self.settled.extend(ranges),
                 Op::Graves { changes, .. } => self.graves.extend(changes),
+                Op::Times(Times::Delays { changes, .. }) => self.delays.extend(changes),
                 _ => {}
             }
         }

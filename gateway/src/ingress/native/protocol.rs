@@ -9,18 +9,22 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use meshwire_proto::frame::{ClientFrame, DeliverRun, FrameError, FrameParser, ServerFrame, Settled};
+use meshwire_proto::frame::{ClientFrame, FrameError, FrameParser, ServerFrame, Settled};
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, Moment, options};
 
 use super::admin::Later;
 use super::frames::WriteQueue;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Taken};
+use super::pace::{Admission, Held};
 use super::pending::Pending;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
 use super::{Native, login};
 use crate::mesh::{Caller, Leaving};
+
+/// Memory of answers that wait, about, up to which frames are processed however little memory there is.
+const LEAST_ANSWERS: u64 = 64 << 10;
 
 enum State {
     /// No Hello yet.
@@ -49,7 +53,7 @@ pub struct Protocol {
     pub(super) settled_through: u64,
     parser: FrameParser,
     control: Vec<ServerFrame>,
-    deliveries: Vec<DeliverRun>,
+    taken: Taken,
     /// A Settle frame was processed since the last Settled went out.
     pub(super) unconfirmed: bool,
     heard: Moment,
@@ -61,6 +65,12 @@ pub struct Protocol {
     pub(super) serving: BTreeMap<u32, u64>,
     /// It has sent or served requests.
     pub(super) requesting: bool,
+    /// A Publish frame that must wait.
+    pub(super) held: Option<Held>,
+    /// Frames were left where they were received.
+    left: bool,
+    /// Its connection waits for leave to receive a large frame.
+    pub(super) paused: bool,
 }
 
 impl Protocol {
@@ -73,7 +83,7 @@ impl Protocol {
         let number = native.mesh.new_session();
         Self {
             caller,
-            outbox: Arc::new(Outbox::new(native.config.session_bytes)),
+            outbox: Arc::new(Outbox::new(native.config.session_bytes, native.mesh.memory())),
             pending: Pending::default(),
             starting: Starting::new(),
             number,
@@ -83,7 +93,7 @@ impl Protocol {
             settled_through: 0,
             parser,
             control: Vec::new(),
-            deliveries: Vec::new(),
+            taken: Taken::default(),
             unconfirmed: false,
             heard: now,
             next_check: until,
@@ -91,46 +101,84 @@ impl Protocol {
             later: Later::default(),
             serving: BTreeMap::new(),
             requesting: false,
+            held: None,
+            left: false,
+            paused: false,
             native,
         }
     }
 
-    /// Takes every whole frame off `buffer`.
+    /// Takes every whole frame off `buffer`, unless it [is held](Self::is_held).
     pub fn received(&mut self, buffer: &mut BytesMut) {
         self.heard = self.native.mesh.now().mono;
         self.asked = false;
+        self.go_on(buffer);
+    }
+
+    /// Goes on with what was left in `buffer` while it was held; `false` when nothing could be done.
+    pub fn go_on(&mut self, buffer: &mut BytesMut) -> bool {
+        let mut done = false;
+        if let Some(held) = self.held.take() {
+            self.frame(&held.frame.clone(), Some(held));
+            done = self.held.is_none();
+        }
         loop {
             if self.closing {
+                self.held = None;
                 buffer.clear();
-                return;
+            }
+            self.left = self.must_wait();
+            if self.left || self.closing {
+                return done;
             }
             match self.parser.next(buffer) {
-                Ok(None) => return,
-                Ok(Some(frame)) => self.frame(frame),
+                Ok(None) => return done,
+                Ok(Some(frame)) => self.frame(&frame, None),
                 Err(error) => self.broken(&error),
             }
+            done = true;
         }
     }
 
-    fn frame(&mut self, frame: Bytes) {
-        let frame = match ClientFrame::decode(frame) {
+    /// Whether nothing more may be processed for now: too many answers wait, or a publish must wait.
+    fn must_wait(&self) -> bool {
+        self.held.is_some() || self.pending.bytes() > LEAST_ANSWERS.max(self.native.mesh.memory().allowance())
+    }
+
+    /// Whether it stopped before it had processed all that was received.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        self.left
+    }
+
+    fn frame(&mut self, frame: &Bytes, held: Option<Held>) {
+        let decoded = match ClientFrame::decode(frame.clone()) {
             Ok(frame) => frame,
             Err(error @ FrameError::Unknown(_)) if matches!(self.state, State::Open(_)) => {
                 return self.refuse(ErrorKind::Unsupported, &error.to_string(), "frame");
             }
             Err(error) => return self.broken(&error),
         };
-        match (&self.state, frame) {
+        match (&self.state, decoded) {
             (State::Login { .. }, ClientFrame::Hello(hello)) => self.hello(&hello),
             (State::Login { .. }, _) => self.fail(ErrorKind::Invalid, "the first frame must be Hello"),
-            (State::Open(session), frame) => {
+            (State::Open(session), decoded) => {
                 let session = session.clone();
                 let mut session = lock(&session);
-                if session.owner == self.number {
-                    self.open_frame(&mut session, frame);
-                } else {
-                    self.lost_session();
+                if session.owner != self.number {
+                    return self.lost_session();
                 }
+                if let ClientFrame::Publish(publish) = &decoded {
+                    match self.admit(frame, publish, held) {
+                        Admission::Go => {}
+                        Admission::Hold(held) => {
+                            self.held = Some(held);
+                            return;
+                        }
+                        Admission::Refuse(refusal) => return self.refuse_publish(publish, &refusal),
+                    }
+                }
+                self.open_frame(&mut session, decoded);
             }
             (State::Ended, _) => {}
         }
@@ -202,16 +250,21 @@ impl Protocol {
         }
     }
 
-    /// When [`Protocol::tick`] has something to do.
+    /// When [`Protocol::tick`] or [`Protocol::go_on`] has something to do.
     #[must_use]
-    pub const fn deadline(&self) -> Moment {
-        self.next_check
+    pub fn deadline(&self) -> Moment {
+        self.held_until().map_or(self.next_check, |until| until.min(self.next_check))
     }
 
     /// Ends a login that takes too long, and a connection that is silent too long.
     pub fn tick(&mut self) {
         let now = self.native.mesh.now().mono;
         let heartbeat = self.native.config.heartbeat;
+        if (self.held.is_some() || self.paused) && now >= self.next_check && matches!(self.state, State::Open(_)) {
+            // It cannot be heard, and does not hear that its pings come.
+            self.heard = now;
+            self.send(ServerFrame::Ping(wire::Ping { nonce: 1, answer: false }));
+        }
         match &self.state {
             State::Login { until } if now >= *until => {
                 let text = format!("no Hello within {:?} (option login_timeout)", self.native.config.login_timeout);
@@ -255,20 +308,26 @@ impl Protocol {
     pub fn take_output(&mut self, queue: &mut WriteQueue) {
         self.try_again();
         self.kept();
+        self.end_subscriptions();
         if std::mem::take(&mut self.unconfirmed) {
             self.control.push(ServerFrame::Settled(Settled { through: self.settled_through, results: Vec::new() }));
-        }
-        if self.requesting && !self.closing {
-            self.outbox.take_frames(&mut self.control);
         }
         for frame in self.control.drain(..) {
             queue.frame(&frame);
         }
-        if !self.closing {
-            self.outbox.take(&mut self.deliveries);
-            for delivery in self.deliveries.drain(..) {
+        while !self.closing {
+            queue.seal();
+            self.outbox.take(queue.bytes as u64 + self.pending.bytes(), &mut self.taken);
+            for frame in self.taken.frames.drain(..) {
+                queue.frame(&frame);
+            }
+            for delivery in self.taken.deliveries.drain(..) {
                 queue.delivery(&delivery);
             }
+            let Some(subscription) = self.taken.fed.take() else {
+                break;
+            };
+            self.feed(subscription);
         }
         if self.outbox.is_closed() && !self.closing {
             self.lost_session();
@@ -277,6 +336,19 @@ impl Protocol {
             }
         }
         queue.seal();
+    }
+
+    /// Asks for what a subscription had no room for.
+    fn feed(&self, number: u32) {
+        let Some(session) = self.session() else {
+            return;
+        };
+        let session = lock(&session);
+        if session.owner == self.number
+            && let Some(subscription) = session.subscriptions.get(&number)
+        {
+            self.native.mesh.feed(subscription.topic, session.key(number));
+        }
     }
 
     /// Whether the peer was silent for too long.
@@ -307,19 +379,20 @@ impl Protocol {
         let id = session.id;
         drop(session);
         // What did not go out comes again with the resume.
-        self.outbox.take(&mut Vec::new());
+        self.outbox.clear();
         self.native.sessions.suspend(&self.native.mesh, id, &self.outbox, wait);
     }
 
-    /// Wakes `waker` when there may be more output though nothing is received and
+    /// Wakes `waker` when there may be more output than is in `queue` though nothing is received and
     /// no time passes; `false` when there is already.
-    pub(super) fn wake_for_output(&mut self, waker: &Waker) -> bool {
+    pub(super) fn wake_for_output(&mut self, waker: &Waker, queue: &WriteQueue) -> bool {
         let mut news = false;
         for ticket in self.pending.fresh() {
             news |= !self.native.mesh.wake_when_kept(ticket, waker);
         }
         // Nothing more is delivered to a connection that ends.
-        news |= !self.closing && !self.outbox.wake_when_filled(waker);
+        news |= !self.closing && !self.outbox.wake_when_filled(waker, queue.bytes as u64 + self.pending.bytes());
+        news |= !self.wake_when_free(waker);
         news |= !self.later.wake_when_ready(&self.native.mesh, waker);
         !news
     }

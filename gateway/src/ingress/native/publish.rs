@@ -1,7 +1,7 @@
 //! Publish frames.
 
 use meshwire_proto::frame::{Publish, PublishRun, Receipt};
-use meshwire_proto::{ErrorKind, TopicName};
+use meshwire_proto::{ErrorKind, Timing, TopicName, UnixMillis};
 
 use super::protocol::Protocol;
 use super::session::{Alias, Session};
@@ -38,13 +38,8 @@ impl Protocol {
     }
 
     fn publish_run(&self, session: &mut Session, run: &PublishRun, mark: ProducerMark) -> Result<Published, Refusal> {
-        let unsupported = [
-            (run.deliver_at_ms != 0, "deliver_at"),
-            (run.expires_in_ms != 0, "expires_in"),
-            (run.expected_position.is_some(), "expected_position"),
-        ];
-        if let Some((_, what)) = unsupported.iter().find(|(asked, _)| *asked) {
-            return Err(Refusal::new(ErrorKind::Unsupported, format!("this version has no {what}")));
+        if run.expected_position.is_some() {
+            return Err(Refusal::new(ErrorKind::Unsupported, "this version has no expected_position"));
         }
         if !run.topic.is_empty() {
             TopicName::parse(&run.topic).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
@@ -57,14 +52,23 @@ impl Protocol {
         let Some(alias) = session.aliases.get_mut(&run.alias) else {
             return Err(Refusal::new(ErrorKind::Invalid, format!("topic alias {} was never bound", run.alias)));
         };
-        let topic = match alias.topic {
-            Some(topic) => topic,
-            None => *alias.topic.insert(self.native.mesh.open_topic(&session.caller, &alias.name, Action::Publish)?),
-        };
-        self.native.mesh.publish(&session.caller, topic, &alias.name, &run.events, Some(mark))
+        let (mesh, caller) = (&self.native.mesh, &session.caller);
+        let timing = Timing { deliver_at: UnixMillis(run.deliver_at_ms), expires_in_ms: run.expires_in_ms };
+        let publish = |topic| mesh.publish_timed(caller, topic, &alias.name, &run.events, (Some(mark), timing));
+        if let Some(topic) = alias.topic {
+            match publish(topic) {
+                // Deleted since. A name means what it means to a publisher that comes now.
+                Err(refusal) if refusal.kind == ErrorKind::TopicNotFound => {}
+                published => return published,
+            }
+        }
+        let topic = mesh.open_topic(caller, &alias.name, Action::Publish)?;
+        let published = publish(topic);
+        alias.topic = Some(topic);
+        published
     }
 
-    fn answer(&mut self, run: &PublishRun, result: Result<Published, Refusal>) {
+    pub(super) fn answer(&mut self, run: &PublishRun, result: Result<Published, Refusal>) {
         let (answers, ticket) = match result {
             Ok(published) => (published.answers, published.ticket),
             Err(refusal) => (vec![(run.events.count(), Answer::Refused(refusal))], Ticket::KEPT),

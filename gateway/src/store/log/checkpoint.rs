@@ -10,11 +10,15 @@ use super::format::{FILE_HEADER, FormatError, seal, unseal};
 use super::producers::{ProducerState, Producers};
 use super::ranges::RangeSet;
 use super::segment::{Sealed, Span};
+use super::times::TimesFold;
 use crate::store::{Durability, Failure, Grave, GroupId, GroupSettings, TopicId};
 
 const MAGIC: &[u8; 8] = b"MESHWCKP";
 /// The file's header, and the length of what follows.
 const HEADER: usize = FILE_HEADER + 8;
+
+/// What follows the segments is in sections: u8 what, u32 length, bytes. Checkpoints without them are older.
+const IDS: u8 = 1;
 
 /// What a checkpoint says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,11 +52,23 @@ pub(super) fn encode(fold: &Fold, epoch: u64, open: (u64, u64), sealed: &BTreeMa
     for segment in sealed.values() {
         put_sealed(&mut out, segment);
     }
+    put_section(&mut out, IDS, |out| {
+        out.put_u32_le(fold.next.0);
+        out.put_u32_le(fold.next.1);
+    });
     let payload = out.split_off(HEADER);
     out.truncate(FILE_HEADER);
     out.put_u64_le(payload.len() as u64);
     out.unsplit(payload);
     seal(out, MAGIC)
+}
+
+fn put_section(out: &mut BytesMut, what: u8, put: impl FnOnce(&mut BytesMut)) {
+    let mut section = BytesMut::new();
+    put(&mut section);
+    out.put_u8(what);
+    out.put_u32_le(section.len() as u32);
+    out.put_slice(&section);
 }
 
 fn put_name(out: &mut BytesMut, name: &str) {
@@ -116,6 +132,7 @@ fn put_fold(out: &mut BytesMut, fold: &Fold) {
         out.put_i64_le(producer.seen.0);
         put_ranges(out, &producer.kept);
     }
+    fold.times.put(out);
 }
 
 fn put_failure(out: &mut BytesMut, failure: &Failure) {
@@ -254,6 +271,7 @@ impl<'a> Fields<'a> {
             fold.groups.extend([self.group()?]);
         }
         fold.producers = self.producers()?;
+        fold.times = TimesFold::read(&mut self.0).ok_or(CUT)?;
         Ok(fold)
     }
 
@@ -281,18 +299,40 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Reads the sections at the end into a fold.
+fn sections(fields: &mut Fields<'_>, fold: &mut Fold) -> Result<(), FormatError> {
+    while !fields.0.is_empty() {
+        let (what, len) = (fields.u8()?, fields.u32()?);
+        let (section, rest) = fields.0.split_at_checked(len as usize).ok_or(CUT)?;
+        fields.0 = rest;
+        let mut section = Fields(section);
+        match what {
+            IDS => fold.next = (section.u32()?, section.u32()?),
+            _ => return Err(FormatError::Newer(format!("section {what} of the checkpoint"))),
+        }
+        if !section.0.is_empty() {
+            return Err(FormatError::Newer(format!(
+                "{} more bytes in section {what} of the checkpoint",
+                section.0.len()
+            )));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, FormatError> {
     let mut fields = Fields(unseal(bytes, MAGIC, "checkpoint")?);
     if fields.u64()? != fields.0.len() as u64 {
         return Err(CUT);
     }
     let (batch, epoch, open_segment, open_batch) = (fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?.max(1));
-    let fold = fields.fold(batch)?;
+    let mut fold = fields.fold(batch)?;
     let mut sealed = BTreeMap::new();
     for _ in 0..fields.u32()? {
         let segment = fields.sealed()?;
         sealed.insert(segment.number, segment);
     }
+    sections(&mut fields, &mut fold)?;
     Ok(Checkpoint { epoch, fold, open_segment, open_batch, sealed })
 }
 
@@ -301,9 +341,10 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
     use super::*;
     use crate::store::log::ops::Mark;
+    use crate::store::{Delay, DelayChange, Times};
 
     fn checkpoint() -> Checkpoint {
-        let mut fold = Fold { batch: 77, ..Fold::default() };
+        let mut fold = Fold { batch: 77, next: (9, 4), ..Fold::default() };
         let name = TopicName::parse("orders").unwrap();
         let topic = TopicState {
             name,
@@ -324,6 +365,11 @@ mod tests {
         fold.groups.insert(GroupId(1), GroupState { topic: TopicId(2), name, settings, floor: 4, acked, failures });
         let mark = Mark { producer: [7; 16], epoch: 1, count: 2, first_sequence: 5, answered_through: 2 };
         fold.producers.add(&mark, UnixMillis(99));
+        let delay = Delay { due: UnixMillis(500), delay_ms: 400, expires_in_ms: 3, len: 90 };
+        let changes = vec![(8, DelayChange::Waits(delay))];
+        fold.times.apply(&Times::Delays { topic: TopicId(2).delayed(), changes }, UnixMillis(99));
+        let expires = Times::Expires { topic: TopicId(2), first: 5, count: 3, at: UnixMillis(700) };
+        fold.times.apply(&expires, UnixMillis(99));
         let span = Span { topic: TopicId(2), first: 3, next: 10, stored: UnixMillis(99), bytes: 700 };
         let sealed = Sealed {
             number: 1,
@@ -342,6 +388,34 @@ mod tests {
     fn a_checkpoint_is_read_as_it_was_written() {
         let c = checkpoint();
         assert_eq!(decode(&encode(&c.fold, c.epoch, (c.open_segment, c.open_batch), &c.sealed)), Ok(c));
+    }
+
+    /// The payload of a checkpoint, changed and sealed again.
+    fn changed(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        let mut payload = bytes[HEADER..].to_vec();
+        change(&mut payload);
+        let mut out = BytesMut::new();
+        out.put_bytes(0, FILE_HEADER);
+        out.put_u64_le(payload.len() as u64);
+        out.put_slice(&payload);
+        seal(out, MAGIC)
+    }
+
+    #[test]
+    fn one_without_sections_is_older_and_unknown_sections_are_newer() {
+        let c = checkpoint();
+        let bytes = encode(&c.fold, c.epoch, (c.open_segment, c.open_batch), &c.sealed);
+        let older = decode(&changed(&bytes, |payload| payload.truncate(payload.len() - 13))).unwrap();
+        assert_eq!((older.fold.next, &older.fold.topics), ((0, 0), &c.fold.topics));
+        assert_eq!(older.fold.next_ids(), (TopicId(3), GroupId(2)));
+        let newer = changed(&bytes, |payload| payload.extend([99, 0, 0, 0, 0]));
+        assert_eq!(decode(&newer), Err(FormatError::Newer("section 99 of the checkpoint".to_owned())));
+        let longer = changed(&bytes, |payload| {
+            let len = payload.len() - 12;
+            payload[len] += 1;
+            payload.push(0);
+        });
+        assert!(matches!(decode(&longer), Err(FormatError::Newer(_))));
     }
 
     #[test]

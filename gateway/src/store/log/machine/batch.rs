@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::store::log::fold::Fold;
 use crate::store::log::format::{FormatError, record_len};
 use crate::store::log::ops::{self, AppendHead, Mark, OpView};
+use crate::store::log::times;
 use crate::store::{Append, Block, Durability, Entry, Op, Position, ProducerMark, TopicId};
 
 /// Events from this size on keep the buffer they came in; smaller ones are
@@ -76,6 +77,8 @@ pub(super) struct Cut {
     /// Its callers wait for a sync.
     pub(super) needs_sync: bool,
     pub(super) blocks: Vec<NewBlock>,
+    /// Topics that are no more.
+    pub(super) gone: Vec<TopicId>,
 }
 
 impl Cut {
@@ -99,6 +102,15 @@ impl Pending {
         self.body_len
     }
 
+    /// The first position of a topic that came at a time or later.
+    pub(super) fn since(&self, topic: TopicId, at: meshwire_proto::UnixMillis) -> Option<Position> {
+        let block = |slot: &Slot| match slot {
+            Slot::Block(open) if open.topic == topic && open.stored >= at => Some(open.first),
+            _ => None,
+        };
+        self.slots.iter().find_map(block)
+    }
+
     pub(super) fn push(&mut self, op: Op) {
         let mut out = BytesMut::new();
         match op {
@@ -113,8 +125,10 @@ impl Pending {
                 ops::put_settle(&mut out, topic, group, &ranges);
             }
             Op::GroupGone { topic, group } => ops::put_group_gone(&mut out, topic, group),
+            Op::TopicGone { topic } => ops::put_topic_gone(&mut out, topic),
             Op::Seek { topic, group, to } => ops::put_seek(&mut out, topic, group, to),
             Op::Graves { topic, changes } => ops::put_graves(&mut out, topic, &changes),
+            Op::Times(times) => times::put(&mut out, &times),
         }
         self.body_len += out.len();
         self.slots.push(Slot::Plain(out.freeze()));
@@ -230,13 +244,15 @@ impl Pending {
             events: self.events,
             needs_sync: false,
             blocks: Vec::new(),
+            gone: Vec::new(),
         };
         let mut heads = BytesMut::new();
         for slot in self.slots {
             match slot {
                 Slot::Plain(bytes) => {
-                    let settled = apply(fold, &bytes)?;
-                    cut.needs_sync |= needs_sync(fold, settled);
+                    let applied = apply(fold, &bytes)?;
+                    cut.needs_sync |= needs_sync(fold, applied);
+                    cut.gone.extend(if let Applied::Gone(topic) = applied { Some(topic) } else { None });
                     heads.extend_from_slice(&bytes);
                 }
                 Slot::Block(open) => cut.block(open, &mut heads, fold)?,
@@ -308,19 +324,33 @@ impl Cut {
     }
 }
 
-/// Adds one encoded operation to the fold; the topic of a settlement.
-fn apply(fold: &mut Fold, mut bytes: &[u8]) -> Result<Option<TopicId>, FormatError> {
+/// What an operation was, as far as it matters to who cuts the batch.
+#[derive(Clone, Copy)]
+enum Applied {
+    /// Kept as the events of its topic are.
+    Settled(TopicId),
+    Gone(TopicId),
+    Other,
+}
+
+/// Adds one encoded operation to the fold.
+fn apply(fold: &mut Fold, mut bytes: &[u8]) -> Result<Applied, FormatError> {
     let op = OpView::decode(&mut bytes)?;
     fold.apply(&op);
     Ok(match op {
-        OpView::Settle { topic, .. } => Some(topic),
-        _ => None,
+        OpView::Settle { topic, .. } => Applied::Settled(topic),
+        OpView::Times(times) => Applied::Settled(times.topic()),
+        OpView::TopicGone { topic } => Applied::Gone(topic),
+        _ => Applied::Other,
     })
 }
 
 /// Topics and groups are synced before their answer, settlements if their topic is.
-fn needs_sync(fold: &Fold, settled: Option<TopicId>) -> bool {
-    settled.and_then(|t| fold.topics.get(&t)).is_none_or(|t| t.durability == Durability::Synced)
+fn needs_sync(fold: &Fold, applied: Applied) -> bool {
+    match applied {
+        Applied::Settled(topic) => fold.topics.get(&topic).is_none_or(|t| t.durability == Durability::Synced),
+        Applied::Gone(_) | Applied::Other => true,
+    }
 }
 
 fn mark(producer: &ProducerMark, skip: u64, count: u32) -> Mark {

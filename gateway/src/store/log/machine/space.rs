@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use meshwire_proto::{Moment, UnixMillis};
 
-use crate::store::TopicId;
-use crate::store::log::fold::TopicState;
+use crate::store::log::fold::Fold;
 use crate::store::log::format::{SEGMENT_HEADER, SegmentHeader, generation};
 use crate::store::log::index::SegmentIndex;
 use crate::store::log::segment::Sealed;
@@ -315,12 +314,15 @@ impl Space {
         self.give_up_ahead();
     }
 
-    /// Takes the oldest segments out whose events are all past retention.
-    pub(super) fn retire(&mut self, wall: UnixMillis, topics: &BTreeMap<TopicId, TopicState>) -> Vec<Sealed> {
+    /// Takes the oldest segments out whose events are all past retention; an event that waits for its time never is.
+    pub(super) fn retire(&mut self, wall: UnixMillis, fold: &Fold) -> Vec<Sealed> {
         let mut out = Vec::new();
         while let Some(entry) = self.sealed.first_entry() {
             let is_past = |s: &crate::store::log::segment::Span| {
-                topics.get(&s.topic).is_none_or(|t| {
+                if s.topic.is_delayed() {
+                    return !fold.times.waits(s.topic, s.first, s.next);
+                }
+                fold.topics.get(&s.topic).is_none_or(|t| {
                     let keep = i64::try_from(t.retention_ms).unwrap_or(i64::MAX);
                     s.stored.0.saturating_add(keep) <= wall.0
                 })

@@ -24,6 +24,7 @@ pub(super) struct Reports {
     pub(super) watermark: Mutex<Watermark>,
     pub(super) heads: Mutex<BTreeMap<TopicId, Position>>,
     pub(super) fetched: Mutex<Vec<Fetched>>,
+    pub(super) looked_up: AtomicU64,
 }
 
 impl Completions for Reports {
@@ -39,6 +40,10 @@ impl Completions for Reports {
 
     fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {
         self.fetched.lock().unwrap().push((topic, from, result));
+    }
+
+    fn looked_up(&self) {
+        self.looked_up.fetch_add(1, Ordering::Relaxed);
     }
 }
 

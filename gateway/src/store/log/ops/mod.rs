@@ -1,10 +1,17 @@
 //! Operations as bytes. Layouts: docs/log-format.md.
 
-use bytes::{Buf, BufMut as _, BytesMut};
+use bytes::Buf;
 use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName, UnixMillis};
 
 use super::format::FormatError;
-use crate::store::{Change, Durability, Grave, GroupId, GroupSettings, Outcome, Position, TopicId};
+use super::times::{self, DELAYS, EXPIRES};
+use crate::store::{Change, Durability, Grave, GroupId, GroupSettings, Outcome, Position, Times, TopicId};
+
+mod write;
+
+pub(super) use write::{
+    append_head_len, put_append, put_graves, put_group, put_group_gone, put_seek, put_settle, put_topic, put_topic_gone,
+};
 
 const TOPIC: u8 = 1;
 const GROUP: u8 = 2;
@@ -14,6 +21,7 @@ const GRAVES: u8 = 5;
 const GROUP_GONE: u8 = 6;
 const SEEK: u8 = 7;
 const MEMBER: u8 = 8;
+const TOPIC_GONE: u8 = 10;
 
 const MARK: usize = 40;
 /// A settled range; one that failed has [`FAILURE`] bytes more.
@@ -51,6 +59,8 @@ pub(super) enum OpView<'a> {
     Graves { topic: TopicId, changes: Vec<(Position, Change)> },
     GroupGone { topic: TopicId, group: GroupId },
     Seek { topic: TopicId, group: GroupId, to: Position },
+    Times(Times),
+    TopicGone { topic: TopicId },
 }
 
 /// Marks read one by one.
@@ -98,127 +108,6 @@ impl Iterator for Ranges<'_> {
     }
 }
 
-pub(super) fn put_topic(out: &mut BytesMut, topic: TopicId, name: &TopicName, level: Durability, retention_ms: u64) {
-    out.put_slice(&[TOPIC, 0]);
-    out.put_u32_le(topic.0);
-    out.put_u8(match level {
-        Durability::Memory => 0,
-        Durability::Written => 1,
-        Durability::Synced => 2,
-    });
-    out.put_u64_le(retention_ms);
-    put_name(out, name.as_str());
-}
-
-pub(super) fn put_group(
-    out: &mut BytesMut,
-    (topic, group): (TopicId, GroupId),
-    name: &GroupKey,
-    start: Position,
-    settings: &GroupSettings,
-) {
-    out.put_slice(&[if name.member.is_some() { MEMBER } else { GROUP }, 0]);
-    out.put_u32_le(topic.0);
-    out.put_u32_le(group.0);
-    out.put_u64_le(start);
-    put_key(out, name);
-    let settings = settings.encode();
-    out.put_u16_le(settings.len() as u16);
-    out.put_slice(&settings);
-}
-
-/// A name has at most 120 bytes.
-fn put_name(out: &mut BytesMut, name: &str) {
-    out.put_u8(name.len() as u8);
-    out.put_slice(name.as_bytes());
-}
-
-fn put_key(out: &mut BytesMut, key: &GroupKey) {
-    put_name(out, key.group.as_str());
-    if let Some(member) = &key.member {
-        put_name(out, member.as_str());
-    }
-}
-
-/// Everything of an append but the bytes that must follow. At most 65,535 marks.
-pub(super) fn put_append(out: &mut BytesMut, head: &AppendHead, marks: &[Mark]) {
-    out.reserve(append_head_len(marks.len()));
-    out.put_slice(&[APPEND, 0]);
-    out.put_u16_le(marks.len() as u16);
-    out.put_u32_le(head.topic.0);
-    out.put_u64_le(head.first);
-    out.put_i64_le(head.stored.0);
-    for value in [head.count, 0, head.len, head.crc] {
-        out.put_u32_le(value);
-    }
-    for mark in marks {
-        out.put_slice(&mark.producer);
-        out.put_u32_le(mark.epoch);
-        out.put_u32_le(mark.count);
-        out.put_u64_le(mark.first_sequence);
-        out.put_u64_le(mark.answered_through);
-    }
-}
-
-/// Bytes that [`put_append`] writes.
-pub(super) const fn append_head_len(marks: usize) -> usize {
-    40 + marks * MARK
-}
-
-pub(super) fn put_settle(out: &mut BytesMut, topic: TopicId, group: GroupId, ranges: &[(Position, u32, Outcome)]) {
-    out.reserve(14 + ranges.len() * (RANGE + FAILURE));
-    out.put_slice(&[SETTLE, 0]);
-    out.put_u32_le(topic.0);
-    out.put_u32_le(group.0);
-    out.put_u32_le(ranges.len() as u32);
-    for (first, count, outcome) in ranges {
-        out.put_u64_le(*first);
-        out.put_u32_le(*count);
-        let (number, failed) = match *outcome {
-            Outcome::Acked => (0, None),
-            Outcome::Failed { at, delay_ms } => (1, Some((at, delay_ms))),
-            Outcome::Lost { at } => (2, Some((at, 0))),
-            Outcome::Rejected { at } => (3, Some((at, 0))),
-        };
-        out.put_u8(number);
-        if let Some((at, delay_ms)) = failed {
-            out.put_i64_le(at.0);
-            out.put_u32_le(delay_ms);
-        }
-    }
-}
-
-pub(super) fn put_graves(out: &mut BytesMut, topic: TopicId, changes: &[(Position, Change)]) {
-    out.put_slice(&[GRAVES, 0]);
-    out.put_u32_le(topic.0);
-    out.put_u32_le(changes.len() as u32);
-    for (position, change) in changes {
-        out.put_u64_le(*position);
-        match change {
-            Change::Buried(grave) => {
-                out.put_u8(if grave.group.member.is_some() { 3 } else { 0 });
-                out.put_u64_le(grave.key);
-                put_key(out, &grave.group);
-            }
-            Change::Redriven => out.put_u8(1),
-            Change::Gone => out.put_u8(2),
-        }
-    }
-}
-
-pub(super) fn put_group_gone(out: &mut BytesMut, topic: TopicId, group: GroupId) {
-    out.put_slice(&[GROUP_GONE, 0]);
-    out.put_u32_le(topic.0);
-    out.put_u32_le(group.0);
-}
-
-pub(super) fn put_seek(out: &mut BytesMut, topic: TopicId, group: GroupId, to: Position) {
-    out.put_slice(&[SEEK, 0]);
-    out.put_u32_le(topic.0);
-    out.put_u32_le(group.0);
-    out.put_u64_le(to);
-}
-
 const CUT: FormatError = FormatError::Damaged("an operation is cut short");
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], FormatError> {
@@ -262,6 +151,8 @@ impl<'a> OpView<'a> {
                 let (topic, group) = (TopicId(fixed.get_u32_le()), GroupId(fixed.get_u32_le()));
                 Ok(Self::Seek { topic, group, to: fixed.get_u64_le() })
             }
+            TOPIC_GONE => Ok(Self::TopicGone { topic: TopicId(take(rest, 4)?.get_u32_le()) }),
+            DELAYS | EXPIRES => times::read(kind, rest).map(Self::Times),
             _ => Err(FormatError::Newer(format!("operation kind {kind}"))),
         }
     }
@@ -354,12 +245,14 @@ impl<'a> OpView<'a> {
     pub(super) const fn topic(&self) -> TopicId {
         match self {
             Self::Topic { topic, .. }
+            | Self::TopicGone { topic }
             | Self::Group { topic, .. }
             | Self::Settle { topic, .. }
             | Self::GroupGone { topic, .. }
             | Self::Seek { topic, .. }
             | Self::Graves { topic, .. } => *topic,
             Self::Append { head, .. } => head.topic,
+            Self::Times(times) => times.topic(),
         }
     }
 
@@ -411,6 +304,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
     use std::time::Duration;
 
+    use bytes::{BufMut as _, BytesMut};
+
     use super::*;
 
     const SETTINGS: GroupSettings = GroupSettings {
@@ -452,6 +347,7 @@ mod tests {
         put_group_gone(&mut out, TopicId(4), GroupId(2));
         put_seek(&mut out, TopicId(4), GroupId(2), 99);
         put_group(&mut out, (TopicId(4), GroupId(3)), &GroupKey::parse("audit/m1").unwrap(), 7, &SETTINGS);
+        put_topic_gone(&mut out, TopicId(4));
         out
     }
 
@@ -459,7 +355,7 @@ mod tests {
     fn operations_are_read_as_they_were_written() {
         let body = body();
         let ops: Vec<_> = Ops::of(&body).map(Result::unwrap).collect();
-        assert_eq!(ops.len(), 8);
+        assert_eq!(ops.len(), 9);
         let OpView::Topic { topic, name, durability, retention_ms } = &ops[0].0 else { panic!() };
         assert_eq!((topic.0, name.as_str(), *durability, *retention_ms), (4, "orders", Durability::Written, 60_000));
         let OpView::Group { group, name, start, settings, .. } = &ops[1].0 else { panic!() };
@@ -475,6 +371,7 @@ mod tests {
         assert!(matches!(ops[5].0, OpView::GroupGone { group: GroupId(2), .. }));
         assert!(matches!(ops[6].0, OpView::Seek { group: GroupId(2), to: 99, .. }));
         assert!(matches!(&ops[7].0, OpView::Group { name, start: 7, .. } if name.to_string() == "audit/m1"));
+        assert!(matches!(ops[8].0, OpView::TopicGone { topic: TopicId(4) }));
     }
 
     #[test]
