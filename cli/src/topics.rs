@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use meshwire::{Durability, Group, Mesh, Topic};
+use meshwire::{Durability, Group, Mesh, Topic, TopicRequests};
 use meshwire_proto::{TopicName, options};
 use serde::Serialize;
 
@@ -13,16 +13,17 @@ use crate::config::{parse_duration_within, show_duration, show_size};
 use crate::exit::{Exit, Failure};
 use crate::server::{Server, leave};
 use crate::stop::Stop;
-use crate::{logs, output};
+use crate::{logs, meant, output, shown};
 
-/// List topics, create them, and change how long their events are kept.
+/// List topics, create and delete them, and change how long their events are kept.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   meshwire topics list
   meshwire topics list --json
   meshwire topics create orders --durability written --retention 30d
-  meshwire topics set orders --retention 7d")]
+  meshwire topics set orders --retention 7d
+  meshwire topics delete orders")]
 pub(crate) struct Topics {
     #[command(subcommand)]
     command: Command,
@@ -52,6 +53,28 @@ Examples:
         #[arg(long, value_name = "DURATION", value_parser = retention)]
         retention: Duration,
         /// One JSON object.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Delete a topic with its events, groups and dead letters, for good.
+    #[command(after_help = "\
+Examples:
+  meshwire topics delete orders
+  meshwire topics delete orders --force
+
+A topic of the same name may be made again at once. A publisher makes it anew with its next
+event, unless the gateway's option auto_create is off. Disk space comes back when everything
+else in the same segment of the log is gone, too.")]
+    Delete {
+        /// Its name.
+        #[arg(value_parser = args::topic)]
+        topic: TopicName,
+        /// Also while it has subscriptions: they end.
+        #[arg(long)]
+        force: bool,
+        /// One JSON object: what it was.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
@@ -108,14 +131,17 @@ impl Topics {
     pub(crate) async fn run(self, mut stop: Stop) -> Result<Exit, Failure> {
         logs::start_from_environment()?;
         let server = match &self.command {
-            Command::List { server, .. } | Command::Create { server, .. } | Command::Set { server, .. } => server,
+            Command::List { server, .. }
+            | Command::Create { server, .. }
+            | Command::Delete { server, .. }
+            | Command::Set { server, .. } => server,
         };
         let Some(mesh) = server.connect(&mut stop).await? else {
             return Ok(Exit::Failed);
         };
         let answer = tokio::select! {
-            answer = self.command.ask(&mesh) => answer.map_err(Failure::from),
-            () = stop.requested() => Err(Failure::new(Exit::Failed, "interrupted; a topic may be created or not")),
+            answer = self.command.explained(&mesh) => answer,
+            () = stop.requested() => Err(Failure::new(Exit::Failed, "interrupted; a topic may be created, changed or deleted, or not")),
         };
         leave(&mesh, &mut stop).await;
         output::write(&answer?).map_or(Ok(Exit::Failed), |()| Ok(Exit::Done))
@@ -123,6 +149,17 @@ impl Topics {
 }
 
 impl Command {
+    async fn explained(&self, mesh: &Mesh) -> Result<String, Failure> {
+        let topic = match self {
+            Self::List { .. } => "",
+            Self::Set { topic, .. } | Self::Create { topic, .. } | Self::Delete { topic, .. } => topic.as_str(),
+        };
+        match self.ask(mesh).await {
+            Ok(text) => Ok(text),
+            Err(error) => Err(meant::explain(mesh, error, topic, None).await),
+        }
+    }
+
     /// The text to print.
     async fn ask(&self, mesh: &Mesh) -> meshwire::Result<String> {
         let mut text = String::new();
@@ -138,6 +175,13 @@ impl Command {
                 let topic = mesh.topics().update(topic.as_str(), *retention).await?;
                 if !json {
                     return Ok(format!("topic {}: {}\n", topic.name, settings(&topic)));
+                }
+                object(&topic, &mut text);
+            }
+            Self::Delete { topic, force, json, .. } => {
+                let topic = mesh.topics().delete(topic.as_str(), *force).await?;
+                if !json {
+                    return Ok(format!("topic {}: deleted, {} events\n", topic.name, events(&topic)));
                 }
                 object(&topic, &mut text);
             }
@@ -159,6 +203,7 @@ const fn level(durability: Durability) -> &'static str {
         Durability::Memory => "memory",
         Durability::Written => "written",
         Durability::Synced => "synced",
+        Durability::NotStored => "none",
         _ => "other",
     }
 }
@@ -188,6 +233,23 @@ struct TopicLine<'a> {
     bytes: u64,
     delayed: u64,
     groups: Vec<GroupLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests: Option<RequestsLine>,
+}
+
+#[derive(Serialize)]
+struct RequestsLine {
+    members: u32,
+    open: u64,
+    requests: u64,
+    late_replies: u64,
+}
+
+impl From<TopicRequests> for RequestsLine {
+    fn from(requests: TopicRequests) -> Self {
+        let TopicRequests { members, open, requests, late_replies, .. } = requests;
+        Self { members, open, requests, late_replies }
+    }
 }
 
 #[derive(Serialize)]
@@ -217,6 +279,7 @@ fn object<'a>(topic: &'a Topic, out: &mut String) {
         bytes: topic.bytes,
         delayed: topic.delayed,
         groups: topic.groups.iter().map(group).collect(),
+        requests: topic.requests.map(RequestsLine::from),
     };
     output::object(&line, out);
 }
@@ -240,6 +303,9 @@ fn table(topics: &[Topic]) -> String {
         );
         if t.delayed > 0 {
             let _ = writeln!(text, "  {} events wait for their time", t.delayed);
+        }
+        if let Some(requests) = &t.requests {
+            let _ = writeln!(text, "  {}", shown::requests(requests));
         }
         for g in &t.groups {
             let _ = writeln!(

@@ -74,6 +74,7 @@ mod replies;
 mod request;
 mod serve;
 pub mod session;
+mod start;
 mod stats;
 mod subscription;
 pub mod testing;
@@ -87,8 +88,8 @@ pub use consume::Consume;
 pub use dead_letters::{DeadLetter, DeadLetterPages, DeadLetters, GivenUp};
 pub use delivery::Delivery;
 pub use error::{Error, Result};
-pub use group_settings::GroupSettings;
-pub use groups::{Group, Groups};
+pub use group_settings::{GroupMode, GroupSettings};
+pub use groups::{Group, Groups, Member};
 pub use meshwire_proto::{
     AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, TimedEvent, UnixMillis, codec,
 };
@@ -98,5 +99,5 @@ pub use serve::{ReplySender, Request, Serve};
 pub use session::{Position, Start, State};
 pub use stats::Stats;
 pub use subscription::{Subscribe, Subscription};
-pub use topics::{Durability, Topic, Topics};
+pub use topics::{Durability, Topic, TopicRequests, Topics};
 pub use transport::{MemoryListener, MemoryTransport};

@@ -10,7 +10,7 @@ use crate::client::Mesh;
 use crate::groups::Group;
 use crate::{Error, Position, Result};
 
-/// Creates, changes and lists topics; from [`Mesh::topics`].
+/// Creates, changes, removes and lists topics; from [`Mesh::topics`].
 #[derive(Clone, Debug)]
 pub struct Topics {
     mesh: Mesh,
@@ -26,6 +26,24 @@ pub enum Durability {
     Written,
     /// The event is on disk: it survives a power loss.
     Synced,
+    /// There are no events: the topic is there because somebody serves requests to it, and
+    /// for as long as somebody does. No topic is created so.
+    NotStored,
+}
+
+/// Requests to a topic, as the gateway lists them. Counts are since somebody began to
+/// serve it; they end with the last who does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicRequests {
+    /// Subscriptions that serve it.
+    pub members: u32,
+    /// Requests that wait for their last reply.
+    pub open: u64,
+    /// Requests that got to a member.
+    pub requests: u64,
+    /// Replies that were dropped, since nobody waited for them any more.
+    pub late_replies: u64,
 }
 
 /// A topic as the gateway lists it.
@@ -48,6 +66,15 @@ pub struct Topic {
     pub delayed: u64,
     /// Its groups, by name.
     pub groups: Vec<Group>,
+    /// Requests to it; `None`: nobody serves it.
+    pub requests: Option<TopicRequests>,
+}
+
+impl Topic {
+    /// Whether events may be published to it; else it is only served.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.durability != Durability::NotStored
+    }
 }
 
 impl Durability {
@@ -56,16 +83,25 @@ impl Durability {
             Self::Memory => wire::Durability::Memory,
             Self::Written => wire::Durability::Written,
             Self::Synced => wire::Durability::Synced,
+            Self::NotStored => wire::Durability::Unspecified,
         }
     }
 
-    fn from_wire(durability: wire::Durability) -> Result<Self> {
-        match durability {
+    fn of(topic: &wire::Topic) -> Result<Self> {
+        match topic.durability() {
             wire::Durability::Memory => Ok(Self::Memory),
             wire::Durability::Written => Ok(Self::Written),
             wire::Durability::Synced => Ok(Self::Synced),
+            wire::Durability::Unspecified if topic.requests.is_some() => Ok(Self::NotStored),
             wire::Durability::Unspecified => Err(unexpected("topics", "a topic without durability")),
         }
+    }
+}
+
+impl From<wire::RequestSummary> for TopicRequests {
+    fn from(summary: wire::RequestSummary) -> Self {
+        let wire::RequestSummary { members, open, requests, late_replies } = summary;
+        Self { members, open, requests, late_replies }
     }
 }
 
@@ -74,7 +110,8 @@ impl TryFrom<wire::Topic> for Topic {
 
     fn try_from(topic: wire::Topic) -> Result<Self> {
         Ok(Self {
-            durability: Durability::from_wire(topic.durability())?,
+            durability: Durability::of(&topic)?,
+            requests: topic.requests.map(TopicRequests::from),
             retention: Duration::from_millis(topic.retention_ms),
             first: Position::from_number(topic.first_position),
             next: Position::from_number(topic.next_position),
@@ -97,7 +134,7 @@ impl Topics {
     ///
     /// # Errors
     /// `ALREADY_EXISTS` with other settings; `UNSUPPORTED` for a durability that
-    /// the gateway's store has not; `INVALID` for name or retention.
+    /// the gateway's store has not; `INVALID` for name, retention or `NotStored`.
     ///
     /// # Cancel safety
     /// The topic may be created or not.
@@ -109,6 +146,10 @@ impl Topics {
     ) -> Result<Topic> {
         let context = |error: Error| error.during("create topic").with("topic", name);
         let name = TopicName::parse(name).map_err(|e| context(Error::name("create topic", &e)))?;
+        if durability == Some(Durability::NotStored) {
+            let text = "a topic that is created stores its events: memory, written or synced is accepted";
+            return Err(context(Error::new(ErrorKind::Invalid, "create topic", text)));
+        }
         let retention = retention.map(|r| options::RETENTION.check_duration(r)).transpose();
         let retention = retention.map_err(|p| context(Error::new(ErrorKind::Invalid, "create topic", p)))?;
         let command = wire::command::Command::CreateTopic(wire::CreateTopic {
@@ -144,7 +185,26 @@ impl Topics {
         }
     }
 
-    /// Every topic, by name.
+    /// Removes a topic with its events, groups and dead letters; gives what it was. One of the same name may be made at
+    /// once: it is another topic, whose positions begin at 1. A publisher makes it anew with its next event where the
+    /// gateway creates topics by itself (option `auto_create`), else it gets `TOPIC_NOT_FOUND`. Disk space comes back
+    /// when everything else in the same part of the log is gone, too.
+    ///
+    /// # Errors
+    /// `TOPIC_NOT_FOUND`; `INVALID` while it has subscriptions, unless `force`: then they end with `TOPIC_NOT_FOUND`.
+    ///
+    /// # Cancel safety
+    /// The topic may be removed or not.
+    pub async fn delete(&self, name: &str, force: bool) -> Result<Topic> {
+        let context = |error: Error| error.with("topic", name);
+        let command = wire::command::Command::DeleteTopic(wire::DeleteTopic { name: name.to_owned(), force });
+        match ask(&self.mesh, "delete topic", command).await.map_err(context)? {
+            wire::answer::Answer::Topic(topic) => Topic::try_from(topic).map_err(context),
+            _ => Err(context(unexpected("delete topic", "something else"))),
+        }
+    }
+
+    /// Every topic that has events or is served, by name.
     ///
     /// # Errors
     /// As the gateway answers.

@@ -63,6 +63,9 @@ pub struct Config {
     pub publish_budget_bytes: u64,
 }
 
+/// Bytes that may wait in connections, over all of them.
+const CONNECTION_BYTES: u64 = 8 << 20;
+
 const fn size(option: &options::Bounded) -> usize {
     option.default as usize
 }
@@ -125,6 +128,7 @@ impl Config {
             dedup_ids: self.dedup_ids,
             dedup_window: self.dedup_window,
             publish_budget_bytes: self.publish_budget_bytes,
+            connection_bytes: CONNECTION_BYTES,
             hash_key,
             requests: RequestLimits { requests: self.max_requests, bytes: self.session_bytes },
             gateway_id: String::new(),

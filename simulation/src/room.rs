@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use meshwire_gateway::store::log::LogStore;
-use meshwire_gateway::store::{Capability, Claim, Lookup, Op, Position, Store, StoreError, TopicId};
+use meshwire_gateway::store::{Capability, Claim, Lookup, Op, Position, Since, Store, StoreError, TopicId};
+use meshwire_proto::UnixMillis;
 
 pub(crate) struct Watched {
     log: Arc<LogStore>,
@@ -41,6 +42,10 @@ impl Store for Watched {
 
     fn read(&self, topic: TopicId, from: Position) -> Lookup {
         self.log.read(topic, from)
+    }
+
+    fn since(&self, topic: TopicId, at: UnixMillis) -> Since {
+        self.log.since(topic, at)
     }
 
     fn topic_bytes(&self, topic: TopicId) -> u64 {

@@ -8,14 +8,18 @@
     reason = "tests fail by panicking"
 )]
 
+mod broadcast;
 mod crashes;
 mod dead_letters;
 mod delayed;
 mod draining;
+mod errors;
 mod full;
 mod groups;
 mod help;
 mod kill;
+mod names;
+mod on_time;
 mod program;
 mod promises;
 mod publish;
@@ -24,4 +28,6 @@ mod requests;
 mod serve;
 mod stopping;
 mod subscribe;
+mod terminal;
 mod topics;
+mod watch;

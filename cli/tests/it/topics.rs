@@ -52,3 +52,34 @@ fn a_gateway_in_memory_refuses_a_topic_that_must_be_on_disk() {
     assert_eq!(refused.code, Some(4));
     assert!(refused.err.contains("UNSUPPORTED") && refused.err.contains("cannot be synced"), "{}", refused.err);
 }
+
+#[test]
+fn a_deleted_topic_stays_deleted_over_a_kill_and_its_name_can_be_used_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Gateway::on(directory.path());
+    gateway.publish("orders", &["a", "b"]);
+    gateway.publish("kept", &["x"]);
+    let mut reader = gateway.begin(&["sub", "orders", "--group", "g"]);
+    reader.line();
+    let refused = gateway.run(&["topics", "delete", "orders"]);
+    assert!(refused.code == Some(4) && refused.err.contains("it has 1 subscriptions"), "{refused:?}");
+    let deleted = gateway.run(&["topics", "delete", "orders", "--force"]);
+    assert_eq!((deleted.code, deleted.out.as_str()), (Some(0), "topic orders: deleted, 2 events\n"), "{}", deleted.err);
+    gateway.program.kill();
+    let ended = reader.end();
+    assert_eq!(ended.code, Some(4));
+    assert!(ended.err.contains("topic orders was deleted") && ended.err.contains("TOPIC_NOT_FOUND"), "{}", ended.err);
+
+    let gateway = Gateway::on(directory.path());
+    let listed = gateway.run(&["topics", "list"]).out;
+    assert!(listed.contains("kept") && !listed.contains("orders"), "{listed}");
+    let again = gateway.run(&["topics", "delete", "orders"]);
+    assert!(again.code == Some(4) && again.err.contains("topic orders does not exist"), "{again:?}");
+    // Neither its ids nor its groups are remembered.
+    gateway.publish("orders", &["b", "c"]);
+    assert_eq!(gateway.group_ids("orders", "g"), ["b", "c"]);
+    gateway.program.kill();
+    let gateway = Gateway::on(directory.path());
+    assert_eq!(gateway.all_ids("orders"), ["b", "c"]);
+    assert_eq!(gateway.all_ids("kept"), ["x"]);
+}

@@ -275,3 +275,15 @@ async fn a_nack_has_its_delay_a_reject_its_reason_and_an_extension_settles_nothi
         ]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_time_is_a_start() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let time = std::time::UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_999);
+    let begun = mesh.subscribe("orders").start(time);
+    let (subscription, frame) = tokio::join!(begun.into_future(), gateway.subscribe());
+    assert_eq!(frame.start.unwrap().at, Some(wire::start::At::TimeUnixMs(1_700_000_000_123)));
+    drop(subscription);
+    let before = std::time::UNIX_EPOCH - Duration::from_secs(1);
+    assert_eq!(Start::from(before), Start::Time(meshwire::UnixMillis(-1000)));
+}

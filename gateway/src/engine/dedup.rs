@@ -230,6 +230,17 @@ impl DedupWindow {
         }
     }
 
+    /// Forgets everything of a topic.
+    pub(super) fn forget(&mut self, topic: TopicId) {
+        let Some(ring) = self.rings.remove(&topic) else {
+            return;
+        };
+        let held = ring.order.len();
+        self.sizes.remove(&(held, topic));
+        self.total -= held;
+        self.budget.give_back(held);
+    }
+
     /// Seconds that identities are remembered for, if that is less than the window
     /// and was not told for a while.
     pub(super) fn ended_early(&mut self, second: u64) -> Option<u64> {
@@ -311,6 +322,18 @@ mod tests {
         assert_eq!(busy.find(TopicId(1), hash(1), 10), None);
         assert_eq!(busy.find(TopicId(1), hash(2), 10), Some(2));
         assert_eq!(budget.held.load(Ordering::Relaxed), 100);
+    }
+
+    #[test]
+    fn a_topic_that_is_forgotten_leaves_its_share_to_others() {
+        let mut window = window(50, Duration::from_secs(120));
+        (0..40).for_each(|n| put(&mut window, 1, n, 10));
+        window.forget(TopicId(1));
+        window.forget(TopicId(3));
+        assert_eq!(window.find(TopicId(1), hash(5), 10), None);
+        (0..50).for_each(|n| put(&mut window, 2, n, 10));
+        assert_eq!(window.find(TopicId(2), hash(0), 10), Some(0));
+        assert_eq!((window.total, window.budget.held.load(Ordering::Relaxed)), (50, 50));
     }
 
     #[test]

@@ -223,6 +223,20 @@ impl Engine {
         self
     }
 
+    /// What waits goes with its topic.
+    pub(super) fn forget_delayed(&mut self, id: TopicId) {
+        let Some(mut delayed) = self.topics.get_mut(&id).and_then(|t| t.delayed.take()) else {
+            return;
+        };
+        self.delays.set(id, &mut delayed, None);
+        for waiting in delayed.waiting.values() {
+            self.delays.budget.give_back(waiting.len);
+        }
+        if !id.is_memory() {
+            self.ops.push(Op::TopicGone { topic: id.delayed() });
+        }
+    }
+
     /// How many events of a topic wait for their time.
     #[must_use]
     pub fn delayed(&self, id: TopicId) -> u64 {

@@ -279,13 +279,9 @@ impl Engine {
             let next = mark.first_sequence + stretch.index.len() as u64;
             self.producers.add(mark, mark.first_sequence, next, stored);
         }
-        Append {
-            topic,
-            first: stretch.first,
-            stored,
-            bytes: run.slice(stretch.from as usize..(stretch.from + len) as usize),
-            index: stretch.index,
-            producer,
-        }
+        let bytes = run.slice(stretch.from as usize..(stretch.from + len) as usize);
+        #[cfg(feature = "testing")]
+        let bytes = super::planted::stored(bytes);
+        Append { topic, first: stretch.first, stored, bytes, index: stretch.index, producer }
     }
 }

@@ -46,6 +46,8 @@ pub enum Action {
     ListTopics,
     /// Change a topic's retention.
     UpdateTopic,
+    /// Remove a topic with its events and groups.
+    DeleteTopic,
     /// Make a group of a topic before anybody joins it.
     CreateGroup,
     /// Change the settings of a topic's group.

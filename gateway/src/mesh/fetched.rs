@@ -39,18 +39,27 @@ impl Fetched {
         true
     }
 
+    /// A place is known that was looked up.
+    pub(super) fn looked_up(&self) {
+        Self::tell(self.state());
+    }
+
+    fn tell(mut state: MutexGuard<'_, State>) {
+        state.count += 1;
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     pub(super) fn arrived(&self, topic: TopicId, block: Option<&Block>) {
         let mut state = self.state();
-        state.count += 1;
         if let Some(block) = block.filter(|_| topic.is_dead_letters()) {
             state.blocks.push_back((topic, block.clone()));
             if state.blocks.len() > BLOCKS {
                 state.blocks.pop_front();
             }
         }
-        let wakers = std::mem::take(&mut state.wakers);
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        Self::tell(state);
     }
 
     /// A block that has just arrived and holds a position.

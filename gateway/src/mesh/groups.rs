@@ -3,18 +3,18 @@
 use std::sync::atomic::Ordering;
 
 use meshwire_proto::wire::admin::{self, answer};
-use meshwire_proto::{ErrorKind, GroupName, TopicName, options};
+use meshwire_proto::{ErrorKind, GroupKey, TopicName, UnixMillis, options};
 
-use super::admin::{Answered, summary};
+use super::admin::{Ages, Answered, summary};
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::engine::{DeleteError, GroupSpec};
-use crate::store::{GroupId, Lookup, Position, Ticket};
+use crate::engine::{self, DeleteError};
+use crate::store::{Lookup, Position, Since, Ticket};
 
 fn invalid(problem: impl Into<String>) -> Refusal {
     Refusal::new(ErrorKind::Invalid, problem)
 }
 
-fn no_group(topic: &TopicName, group: &GroupName) -> Refusal {
+fn no_group(topic: &TopicName, group: &GroupKey) -> Refusal {
     Refusal::new(ErrorKind::NotFound, format!("topic {topic} has no group {group}"))
 }
 
@@ -25,8 +25,8 @@ impl Mesh {
         caller: &Caller,
         action: Action,
         (topic, group): (&str, &str),
-    ) -> Result<(TopicRef, TopicName, GroupName), Refusal> {
-        let group = GroupName::parse(group).map_err(|e| invalid(e.to_string()))?;
+    ) -> Result<(TopicRef, TopicName, GroupKey), Refusal> {
+        let group = GroupKey::parse(group).map_err(|e| invalid(e.to_string()))?;
         let (topic, name) = self.known_topic(caller, action, topic)?;
         Ok((topic, name, group))
     }
@@ -47,55 +47,87 @@ impl Mesh {
     }
 
     /// What a group is now, and when its last change is kept.
-    fn shown(&self, topic: TopicRef, (name, group): (&TopicName, &GroupName)) -> Answered {
+    fn shown(&self, topic: TopicRef, (name, group): (&TopicName, &GroupKey)) -> Answered {
         let shard = shard::lock(self.shard(topic)?);
         let ticket = shard.engine.group_ticket(topic.id, group);
-        let found = shard.engine.groups(topic.id).into_iter().find(|g| g.name == *group);
+        let found = shard.engine.group(topic.id, group);
+        drop(shard);
         let found = found.ok_or_else(|| no_group(name, group))?;
-        Ok((admin::Answer { answer: Some(answer::Answer::Group(summary(&found))) }, ticket))
+        Ok((self.summary(topic, &found), ticket))
     }
 
-    pub(super) fn create_group(&self, caller: &Caller, create: &admin::CreateGroup) -> Answered {
-        let (topic, name, group) = self.group(caller, Action::CreateGroup, (&create.topic, &create.group))?;
-        let (max_groups, max_topic_groups) = (self.inner.config.max_groups, self.inner.config.max_topic_groups);
-        let may_create = self.inner.groups.fetch_add(1, Ordering::Relaxed) < max_groups;
-        let spec = GroupSpec {
-            name: group.clone(),
-            new_id: GroupId(self.inner.next_group.fetch_add(1, Ordering::Relaxed)),
-            settings: create.settings.unwrap_or_default(),
-            most: if may_create { max_topic_groups } else { 0 },
+    fn summary(&self, topic: TopicRef, group: &engine::GroupSummary) -> admin::Answer {
+        let mut ages = Ages::new(self.inner.stores.of(topic.id), topic.id, self.now().wall);
+        admin::Answer { answer: Some(answer::Answer::Group(summary(group, &mut ages))) }
+    }
+
+    pub(super) fn create_group(&self, caller: &Caller, create: &admin::CreateGroup) -> Option<Answered> {
+        let of = match self.group(caller, Action::CreateGroup, (&create.topic, &create.group)) {
+            Ok(of) => of,
+            Err(refusal) => return Some(Err(refusal)),
         };
-        let start = create.start.max(self.first_position(topic));
-        let created =
-            self.inner.with(self.shard(topic)?, |engine, now| engine.create_group(now, topic.id, spec, start));
-        if !matches!(created, Ok(true)) {
-            self.inner.groups.fetch_sub(1, Ordering::Relaxed);
+        let created = self.make_group(&of, create).transpose()?;
+        let (topic, name, group) = &of;
+        Some(created.and_then(|()| self.shown(*topic, (name, group))))
+    }
+
+    fn make_group(
+        &self,
+        (topic, name, group): &(TopicRef, TopicName, GroupKey),
+        create: &admin::CreateGroup,
+    ) -> Result<Option<()>, Refusal> {
+        let mutex = self.shard(*topic)?;
+        let room = self.room_for(Some(group));
+        let spec = self.group_spec(group.clone(), create.settings.unwrap_or_default(), room);
+        let created = self.inner.with(mutex, |engine, now| {
+            let start = self.place(*topic, create.start, create.start_time_unix_ms)?;
+            Some(engine.create_group(now, topic.id, &spec, start))
+        });
+        self.made(room, created.as_ref().and_then(|made| made.as_ref().ok()).copied().unwrap_or(0));
+        created.transpose().map(|made| made.map(drop)).map_err(|e| self.not_joined(&e, name))
+    }
+
+    /// Where a topic is read from a position on, or from a time on unless that is 0; under the lock of its shard, so that
+    /// nothing comes between. `None`: it is being looked up.
+    fn place(&self, topic: TopicRef, position: Position, time: i64) -> Option<Position> {
+        if time == 0 {
+            return Some(position.max(self.first_position(topic)));
         }
-        created.map_err(|e| self.not_joined(&e, &name, may_create))?;
-        self.shown(topic, (&name, &group))
+        match self.inner.stores.of(topic.id).since(topic.id, UnixMillis(time)) {
+            Since::At(position) => Some(position),
+            // Cut down to where the next event will be.
+            Since::Behind => Some(Position::MAX),
+            Since::Pending => None,
+        }
     }
 
     pub(super) fn delete_group(&self, caller: &Caller, delete: &admin::DeleteGroup) -> Answered {
         let (topic, name, group) = self.group(caller, Action::DeleteGroup, (&delete.topic, &delete.group))?;
         let mutex = self.shard(topic)?;
-        let before = shard::lock(mutex).engine.groups(topic.id).into_iter().find(|g| g.name == group);
+        let before = shard::lock(mutex).engine.group(topic.id, &group);
         let deleted = self.inner.with(mutex, |engine, _| engine.delete_group(topic.id, &group));
-        deleted.map_err(|e| match e {
+        let removed = deleted.map_err(|e| match e {
             DeleteError::NotFound(_) => no_group(&name, &group),
             DeleteError::InUse { .. } => invalid(e.to_string()),
         })?;
-        self.inner.groups.fetch_sub(1, Ordering::Relaxed);
+        self.inner.groups.fetch_sub(removed, Ordering::Relaxed);
         let ticket = shard::lock(mutex).engine.ticket(topic.id);
-        let was = before.as_ref().map(summary).unwrap_or_default();
-        Ok((admin::Answer { answer: Some(answer::Answer::Group(was)) }, ticket))
+        let was = before.ok_or_else(|| no_group(&name, &group))?;
+        Ok((self.summary(topic, &was), ticket))
     }
 
-    pub(super) fn seek_group(&self, caller: &Caller, seek: &admin::SeekGroup) -> Answered {
-        let (topic, name, group) = self.group(caller, Action::SeekGroup, (&seek.topic, &seek.group))?;
-        let to = seek.to.max(self.first_position(topic));
-        let sought = self.inner.with(self.shard(topic)?, |engine, _| engine.seek_group(topic.id, &group, to));
-        sought.ok_or_else(|| no_group(&name, &group))?;
-        self.shown(topic, (&name, &group))
+    pub(super) fn seek_group(&self, caller: &Caller, seek: &admin::SeekGroup) -> Option<Answered> {
+        let sought =
+            self.group(caller, Action::SeekGroup, (&seek.topic, &seek.group)).and_then(|(topic, name, group)| {
+                let sought = self.inner.with(self.shard(topic)?, |engine, _| {
+                    let to = self.place(topic, seek.to, seek.time_unix_ms)?;
+                    Some(engine.seek_group(topic.id, &group, to))
+                });
+                let Some(sought) = sought else { return Ok(None) };
+                sought.ok_or_else(|| no_group(&name, &group))?;
+                self.shown(topic, (&name, &group)).map(Some)
+            });
+        sought.transpose()
     }
 
     pub(super) fn update_group(&self, caller: &Caller, update: &admin::UpdateGroup) -> Answered {
@@ -112,7 +144,8 @@ impl Mesh {
         let mutex = self.shard(topic)?;
         self.inner.with(mutex, |engine, _| engine.update_topic(topic.id, retention));
         let ticket: Ticket = shard::lock(mutex).engine.created(topic.id, None);
-        Ok((admin::Answer { answer: Some(answer::Answer::Topic(self.describe(topic))) }, ticket))
+        let described = self.describe(topic).unwrap_or_default();
+        Ok((admin::Answer { answer: Some(answer::Answer::Topic(described)) }, ticket))
     }
 
     /// The first position that can be read.

@@ -12,6 +12,7 @@ mod dead_letters;
 mod fetched;
 mod groups;
 mod kept;
+mod memory;
 mod open;
 mod publish;
 mod request;
@@ -29,9 +30,10 @@ use tokio::sync::{Notify, watch};
 
 pub use admin::Answered;
 pub use caller::{Action, AllowAll, Authorize, Caller, Refusal};
+pub use memory::Memory;
 pub use open::{Recovered, RecoveredGroup, RecoveredTopic, Stores};
 pub use publish::{Answer, Published};
-pub use subscribe::{SettleAnswers, SettleRequest, SubscribeRequest};
+pub use subscribe::{Joined, SettleAnswers, SettleRequest, SubscribeRequest};
 pub use topics::TopicRef;
 
 // What an ingress needs of the words below the mesh.
@@ -76,6 +78,8 @@ pub struct MeshConfig {
     pub max_delay_ms: u64,
     /// Bytes accepted and not yet kept, over all connections.
     pub publish_budget_bytes: u64,
+    /// Bytes that wait in connections, over all of them.
+    pub connection_bytes: u64,
     /// Key of the identity hash: random per process.
     pub hash_key: [u8; 16],
     /// What one connection may have of requests.
@@ -103,6 +107,7 @@ struct Inner {
     next_session: AtomicU64,
     hasher: IdHasher,
     budget: Budget,
+    memory: Arc<Memory>,
     kept: Kept,
     fetched: Fetched,
     failed: watch::Sender<bool>,
@@ -165,6 +170,12 @@ impl Mesh {
     #[must_use]
     pub fn wake_when_kept(&self, ticket: Ticket, waker: &Waker) -> bool {
         self.inner.kept.wake_when(ticket, waker)
+    }
+
+    /// What waits in connections.
+    #[must_use]
+    pub fn memory(&self) -> Arc<Memory> {
+        self.inner.memory.clone()
     }
 
     /// Counts fetches; see [`Mesh::wake_when_fetched`].

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use meshwire_proto::{EventRun, GroupName, TopicName, UnixMillis, event_identity};
+use meshwire_proto::{EventRun, GroupKey, TopicName, UnixMillis, event_identity};
 use tokio::sync::{Notify, watch};
 
 use super::request::Exchange;
 use super::shard::{Shard, lock};
 use super::topics::{TopicRef, Topics};
-use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Mesh, MeshConfig};
+use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Memory, Mesh, MeshConfig};
 use crate::clock::Clock;
 use crate::engine::{DelayBudget, Engine, GroupState, IdBudget, Now, Producer, Settings, TopicSettings};
 use crate::store::{
@@ -37,13 +37,13 @@ impl Stores {
     }
 }
 
-/// A group as the log knows it.
+/// A group, or a durable member of one, as the log knows it.
 #[derive(Clone, Debug)]
 pub struct RecoveredGroup {
     /// Its id.
     pub id: GroupId,
     /// Its name.
-    pub name: GroupName,
+    pub name: GroupKey,
     /// How it delivers.
     pub settings: GroupSettings,
     /// What is settled.
@@ -110,6 +110,7 @@ impl Mesh {
         let exchange = Exchange::new(&config.gateway_id, config.requests);
         let inner = Inner {
             budget: Budget::new(config.publish_budget_bytes),
+            memory: Arc::new(Memory::new(config.connection_bytes)),
             hasher,
             config,
             clock,
@@ -234,8 +235,12 @@ impl Completions for Inner {
             let mut shard = lock(mutex);
             let now = self.clock.now();
             shard.engine.wake(topic);
-            self.deliver(&mut shard, now, block.map(|block| (topic, block)));
+            self.deliver(&mut shard, now, block.map(|block| (topic, block)).as_ref());
         }
         self.fetched.arrived(topic, arrived.as_ref());
+    }
+
+    fn looked_up(&self) {
+        self.fetched.looked_up();
     }
 }

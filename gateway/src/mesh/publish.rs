@@ -1,5 +1,7 @@
 //! Publishing through the waist.
 
+use std::time::Duration;
+
 use meshwire_proto::{ErrorKind, EventRun, Timing};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
@@ -56,7 +58,7 @@ impl Mesh {
     /// Publishes a run to a topic. The answers hold once the ticket is kept.
     ///
     /// # Errors
-    /// `DENIED`, `PRODUCER_FENCED`. What is wrong with single events is in their answers.
+    /// `DENIED`, `PRODUCER_FENCED`, `TOPIC_NOT_FOUND` (it was deleted). What is wrong with single events is in their answers.
     pub fn publish(
         &self,
         caller: &Caller,
@@ -87,6 +89,9 @@ impl Mesh {
             return Err(Refusal::new(ErrorKind::Internal, "a topic without a shard"));
         };
         let mut shard = shard::lock(mutex);
+        if !shard.engine.has_topic(topic.id) {
+            return Err(Refusal::new(ErrorKind::TopicNotFound, format!("topic {name} was deleted")));
+        }
         let now = self.now();
         let delayed = self.is_delayed(timing, now)?;
         if let Some(mark) = &producer {
@@ -106,13 +111,7 @@ impl Mesh {
         let early = shard.engine.dedup_ended_early(topic.id);
         drop(shard);
         if let Some(early) = early {
-            let seconds = early.as_secs();
-            tracing::info!(
-                topic = name,
-                seconds,
-                dedup_ids = inner.config.dedup_ids,
-                "so many events come that their ids are remembered for less than dedup_window; raise dedup_ids if duplicates may come later than that (told once an hour)"
-            );
+            self.tell_early(name, early);
         }
         if let Some(stored) = swept {
             inner.shards.iter().for_each(|s| shard::lock(s).engine.forget_idle_producers(stored));
@@ -129,6 +128,16 @@ impl Mesh {
         };
         let answers = judged.into_iter().map(|j| (j.count, answer(j.verdict))).collect();
         Ok(Published { answers, ticket })
+    }
+
+    fn tell_early(&self, topic: &str, early: Duration) {
+        let (seconds, dedup_ids) = (early.as_secs(), self.inner.config.dedup_ids);
+        tracing::info!(
+            topic,
+            seconds,
+            dedup_ids,
+            "so many events come that their ids are remembered for less than dedup_window; raise dedup_ids if duplicates may come later than that (told once an hour)"
+        );
     }
 
     /// Whether events are to wait; refused if it is for too long.

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
+use meshwire_proto::wire::admin::{self, answer};
 use meshwire_proto::{ErrorKind, TopicName};
 
+use super::admin::Answered;
 use super::{Action, Caller, Inner, Mesh, Refusal};
 use crate::engine::TopicSettings;
 use crate::store::{Durability, Op, Ticket, TopicId};
@@ -104,6 +107,41 @@ impl Inner {
 }
 
 impl Mesh {
+    /// Removes a topic with its events, groups and dead letters. It is gone for good once the ticket is kept; one of the
+    /// same name may be made at once, and is another topic.
+    pub(super) fn delete_topic(&self, caller: &Caller, delete: &admin::DeleteTopic) -> Answered {
+        let (topic, name) = self.known_topic(caller, Action::DeleteTopic, &delete.name)?;
+        let mutex = self.shard(topic)?;
+        // Held to the end: the log has a topic made anew behind this.
+        let mut topics = self.inner.topics();
+        if topics.names.get(&name) != Some(&topic) {
+            return Err(Refusal::new(ErrorKind::TopicNotFound, format!("topic {name} does not exist")));
+        }
+        let was = self.describe(topic).unwrap_or_default();
+        let mut shard = super::shard::lock(mutex);
+        let deleted = shard.engine.delete_topic(topic.id, delete.force);
+        let deleted =
+            deleted.map_err(|e| Refusal::new(ErrorKind::Invalid, format!("topic {name} was not deleted: {e}")))?;
+        let ended = deleted.subscriptions.iter().filter_map(|key| Some((*key, shard.sinks.remove(key)?)));
+        let ended: Vec<_> = ended.collect();
+        let batch = self.inner.commit(&mut shard, self.now(), false);
+        drop(shard);
+        topics.names.remove(&name);
+        drop(topics);
+        self.inner.groups.fetch_sub(deleted.groups, Ordering::Relaxed);
+        for (key, sink) in ended {
+            sink.ended(key.subscription);
+        }
+        let ticket = Ticket { batch, level: Durability::Synced };
+        Ok((admin::Answer { answer: Some(answer::Answer::Topic(was)) }, ticket))
+    }
+
+    /// Whether a topic is still there.
+    #[must_use]
+    pub fn has_topic(&self, topic: TopicRef) -> bool {
+        self.shard(topic).is_ok_and(|mutex| super::shard::lock(mutex).engine.has_topic(topic.id))
+    }
+
     /// The topic of this name, for this action; created if it is new and
     /// `auto_create` is on.
     ///

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
+use meshwire_proto::UnixMillis;
 
-use super::{Append, Block, Capability, Claim, Durability, Lookup, Op, Position, Store, StoreError, TopicId};
+use super::{Append, Block, Capability, Claim, Durability, Lookup, Op, Position, Since, Store, StoreError, TopicId};
 
 /// Appends below this size are copied together; larger ones stay the buffer they came in.
 const COPY_BELOW: usize = 16 * 1024;
@@ -100,6 +101,13 @@ impl Rings {
         while self.total > config.total_bytes && self.shrink_largest() {}
     }
 
+    fn remove(&mut self, topic: TopicId) {
+        if let Some(ring) = self.topics.remove(&topic) {
+            self.sizes.remove(&(ring.bytes, topic));
+            self.total -= ring.bytes;
+        }
+    }
+
     fn shrink_largest(&mut self) -> bool {
         let Some((before, topic)) = self.sizes.pop_last() else {
             return false;
@@ -138,8 +146,10 @@ impl Store for MemoryStore {
     fn commit(&self, ops: Vec<Op>) -> u64 {
         let mut rings = self.rings();
         for op in ops {
-            if let Op::Append(append) = op {
-                rings.push(append, self.config);
+            match op {
+                Op::Append(append) => rings.push(append, self.config),
+                Op::TopicGone { topic } => rings.remove(topic),
+                _ => {}
             }
         }
         0
@@ -158,6 +168,13 @@ impl Store for MemoryStore {
         }
     }
 
+    fn since(&self, topic: TopicId, at: UnixMillis) -> Since {
+        let rings = self.rings();
+        let blocks = rings.topics.get(&topic).map(|ring| &ring.blocks);
+        let found = blocks.and_then(|blocks| blocks.get(blocks.partition_point(|b| b.stored < at)));
+        found.map_or(Since::Behind, |block| Since::At(block.first))
+    }
+
     fn topic_bytes(&self, topic: TopicId) -> u64 {
         self.rings().topics.get(&topic).map_or(0, |r| r.bytes as u64)
     }
@@ -168,8 +185,6 @@ impl Store for MemoryStore {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 mod tests {
-    use meshwire_proto::UnixMillis;
-
     use super::*;
     use crate::store::Entry;
 
@@ -208,6 +223,21 @@ mod tests {
     }
 
     #[test]
+    fn a_time_leads_to_the_first_event_stored_then_or_later() {
+        let store = MemoryStore::new(MemoryConfig { ring_bytes: 1000, total_bytes: 1 << 20 });
+        for first in 1..=9 {
+            let Op::Append(append) = append(1, first, 300) else { panic!("it is one") };
+            store.commit(vec![Op::Append(Append { stored: UnixMillis(first as i64 / 2 * 10), ..append })]);
+        }
+        let since = |at| store.since(TopicId::memory(1), UnixMillis(at));
+        assert_eq!(
+            [since(40), since(35), since(41), since(0)],
+            [Since::At(8), Since::At(8), Since::Behind, Since::At(8)]
+        );
+        assert_eq!(store.since(TopicId::memory(2), UnixMillis(0)), Since::Behind);
+    }
+
+    #[test]
     fn over_the_total_the_largest_ring_gives_way() {
         let store = MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 20_000 });
         store.commit(vec![append(2, 1, 300)]);
@@ -216,6 +246,22 @@ mod tests {
         }
         assert_eq!(first_readable(&store, 2), 1);
         assert!(first_readable(&store, 1) > 40);
+    }
+
+    #[test]
+    fn a_topic_that_is_deleted_gives_its_bytes_to_others() {
+        let store = MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 20_000 });
+        for first in 1..=30 {
+            store.commit(vec![append(1, first, 300)]);
+        }
+        let topic = TopicId::memory(1);
+        store.commit(vec![Op::TopicGone { topic }]);
+        assert!(matches!(store.read(topic, 1), Lookup::Ahead));
+        assert_eq!(store.topic_bytes(topic), 0);
+        for first in 1..=40 {
+            store.commit(vec![append(2, first, 300)]);
+        }
+        assert_eq!(first_readable(&store, 2), 1);
     }
 
     #[test]

@@ -7,17 +7,18 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use meshwire_proto::{ErrorKind, EventRun, GroupName, TopicName, UnixMillis};
+use meshwire_proto::{ErrorKind, EventRun, GroupKey, TopicName, UnixMillis};
 
+mod claim;
 pub mod log;
 pub mod memory;
 mod outcome;
 mod settings;
 mod times;
 
+pub use claim::Claim;
 pub use outcome::{Change, Failure, Grave, Outcome};
 pub use settings::{Difference, GroupSettings};
 pub use times::{Delay, DelayChange, Expiries, Times};
@@ -238,14 +239,14 @@ pub enum Op {
         /// How long its events stay at least readable, in milliseconds.
         retention_ms: u64,
     },
-    /// A new group, or other settings of one.
+    /// A new group or durable member, or other settings of one.
     Group {
         /// Its topic.
         topic: TopicId,
         /// Its id.
         group: GroupId,
-        /// Its name, unique in the topic.
-        name: GroupName,
+        /// Its name, unique in the topic; of a durable member with the group's, whose settings it has.
+        name: GroupKey,
         /// First position it gets.
         start: Position,
         /// How it delivers.
@@ -278,6 +279,11 @@ pub enum Op {
         /// Where.
         to: Position,
     },
+    /// A topic that is no more, with its events and groups. Its dead letters are another one.
+    TopicGone {
+        /// Which.
+        topic: TopicId,
+    },
     /// What has become of dead letters.
     Graves {
         /// The topic of dead letters.
@@ -295,6 +301,7 @@ impl Op {
     pub const fn topic(&self) -> TopicId {
         match self {
             Self::Topic { topic, .. }
+            | Self::TopicGone { topic }
             | Self::Group { topic, .. }
             | Self::Settle { topic, .. }
             | Self::GroupGone { topic, .. }
@@ -382,6 +389,17 @@ pub enum Lookup {
     Gone(Position),
 }
 
+/// Where a topic is read from, when it is read from a time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// The first event stored at that time or later.
+    At(Position),
+    /// Every event was stored before.
+    Behind,
+    /// Being looked up; [`Completions::looked_up`] tells when to ask again.
+    Pending,
+}
+
 /// Why a store refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -426,35 +444,9 @@ pub trait Completions: Send + Sync {
     /// A read that was pending has ended: with a block, or with the damage in its place, which reads of it then pass
     /// over. A store that only fails to read tries again by itself, and the read stays pending.
     fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>);
-}
 
-/// Room that [`Store::reserve`] has promised: nobody else is promised it as long as this lives. It is held until the
-/// commit that it is for has been taken; dropped without one, it is free again.
-#[derive(Debug)]
-#[must_use = "the promise ends when this is dropped"]
-pub struct Claim<'a> {
-    of: Option<(&'a AtomicU64, u64)>,
-}
-
-impl<'a> Claim<'a> {
-    /// Of a store that always has room.
-    pub const fn unbounded() -> Self {
-        Self { of: None }
-    }
-
-    /// Adds `bytes` to the sum of what a store has promised, and takes them off again when it is dropped.
-    pub(crate) fn new(promised: &'a AtomicU64, bytes: u64) -> Self {
-        promised.fetch_add(bytes, Ordering::Relaxed);
-        Self { of: Some((promised, bytes)) }
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        if let Some((promised, bytes)) = self.of {
-            promised.fetch_sub(bytes, Ordering::Relaxed);
-        }
-    }
+    /// A place that was [`Since::Pending`] is known.
+    fn looked_up(&self) {}
 }
 
 /// Keeps events.
@@ -476,6 +468,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// A block that holds `from`. Never waits.
     fn read(&self, topic: TopicId, from: Position) -> Lookup;
+
+    /// The first event that was stored at a time or later, of all that was taken. Never waits.
+    fn since(&self, topic: TopicId, at: UnixMillis) -> Since;
 
     /// Bytes of a topic that can be read.
     fn topic_bytes(&self, topic: TopicId) -> u64;

@@ -8,14 +8,19 @@
 )]
 
 mod authorize;
+mod broadcast;
 mod delayed;
+mod delete;
 mod hostile;
 mod kept;
 mod limits;
 mod machine;
+mod many_groups;
+mod memory;
 mod publish;
 mod requests;
 mod rig;
 mod room;
 mod sessions;
+mod since;
 mod subscribe;

@@ -9,7 +9,7 @@ use meshwire_gateway::config::Config;
 use meshwire_gateway::mesh::{Action, AllowAll, Caller, Mesh, MeshConfig, Recovered, Stores};
 use meshwire_gateway::store::log::{Disk, LogOptions, LogStore, SimDisk};
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
-use meshwire_gateway::store::{Capability, Claim, Lookup, Op, Position, Store, StoreError, TopicId};
+use meshwire_gateway::store::{Capability, Claim, Lookup, Op, Position, Since, Store, StoreError, TopicId};
 use meshwire_proto::wire::admin::{Command, ListTopics, command};
 use meshwire_proto::{Moment, UnixMillis};
 
@@ -38,6 +38,10 @@ impl Store for Watching {
 
     fn read(&self, topic: TopicId, from: Position) -> Lookup {
         self.inner.read(topic, from)
+    }
+
+    fn since(&self, topic: TopicId, at: UnixMillis) -> Since {
+        self.inner.since(topic, at)
     }
 
     fn topic_bytes(&self, topic: TopicId) -> u64 {
@@ -82,6 +86,10 @@ impl Store for Greedy {
 
     fn read(&self, topic: TopicId, from: Position) -> Lookup {
         self.inner.read(topic, from)
+    }
+
+    fn since(&self, topic: TopicId, at: UnixMillis) -> Since {
+        self.inner.since(topic, at)
     }
 
     fn topic_bytes(&self, topic: TopicId) -> u64 {

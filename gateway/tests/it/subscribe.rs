@@ -60,7 +60,6 @@ async fn a_subscription_that_cannot_be_is_refused_by_name() {
     let rig = Rig::start().await;
     let mut peer = rig.session().await;
     peer.subscribe(wire::Subscribe { ack_wait_ms: 5000, ..earliest(1, "t", "g") }).await;
-    let at_time = Some(wire::Start { at: Some(wire::start::At::TimeUnixMs(1)) });
     for (frame, kind, text) in [
         (earliest(1, "t", ""), ErrorKind::Invalid, "in use"),
         (earliest(0, "t", ""), ErrorKind::Invalid, "0 or in use"),
@@ -68,7 +67,6 @@ async fn a_subscription_that_cannot_be_is_refused_by_name() {
         (earliest(2, "t", "a b"), ErrorKind::Invalid, "group name"),
         (wire::Subscribe { ack_wait_ms: 5, ..earliest(2, "t", "h") }, ErrorKind::Invalid, "ack_wait is 5"),
         (wire::Subscribe { ack_wait_ms: 6000, ..earliest(2, "t", "g") }, ErrorKind::GroupConflict, "ack_wait 5s"),
-        (wire::Subscribe { start: at_time, ..earliest(2, "t", "") }, ErrorKind::Unsupported, "start at a time"),
         (wire::Subscribe { pattern: "a".into(), ..earliest(2, "t", "") }, ErrorKind::Unsupported, "pattern"),
         (wire::Subscribe { serve: true, ..earliest(2, "t", "a b") }, ErrorKind::Invalid, "group name"),
         (wire::Subscribe { serve: true, ..earliest(2, "t", "") }, ErrorKind::Invalid, "no start"),

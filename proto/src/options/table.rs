@@ -80,11 +80,11 @@ pub const AUTO_CREATE: Flag = Flag { name: "auto_create", default: true, meaning
 /// Most topics of a gateway.
 pub const MAX_TOPICS: Bounded = Bounded { name: "max_topics", default: 10000, min: 1, max: 1000000, meaning: "Most topics of a gateway." };
 
-/// Most consumer groups of a gateway.
-pub const MAX_GROUPS: Bounded = Bounded { name: "max_groups", default: 10000, min: 1, max: 1000000, meaning: "Most consumer groups of a gateway." };
+/// Most consumer groups of a gateway, each durable member of a broadcast group counted as one.
+pub const MAX_GROUPS: Bounded = Bounded { name: "max_groups", default: 10000, min: 1, max: 1000000, meaning: "Most consumer groups of a gateway, each durable member of a broadcast group counted as one." };
 
-/// Most consumer groups of one topic.
-pub const MAX_TOPIC_GROUPS: Bounded = Bounded { name: "max_topic_groups", default: 1000, min: 1, max: 1000000, meaning: "Most consumer groups of one topic." };
+/// Most consumer groups of one topic, each durable member of a broadcast group counted as one.
+pub const MAX_TOPIC_GROUPS: Bounded = Bounded { name: "max_topic_groups", default: 1000, min: 1, max: 1000000, meaning: "Most consumer groups of one topic, each durable member of a broadcast group counted as one." };
 
 /// Most subscriptions of one session.
 pub const MAX_SUBSCRIPTIONS: Bounded = Bounded { name: "max_subscriptions", default: 1024, min: 1, max: 65536, meaning: "Most subscriptions of one session." };
@@ -137,8 +137,8 @@ pub const LOGIN_TIMEOUT: Bounded = Bounded { name: "login_timeout", default: 500
 /// Silence after which a ping is sent; dead after two and a half of them without a byte.
 pub const HEARTBEAT: Bounded = Bounded { name: "heartbeat", default: 10000, min: 100, max: 600000, meaning: "Silence after which a ping is sent; dead after two and a half of them without a byte." };
 
-/// How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold; a second signal ends the wait.
-pub const STOP_TIMEOUT: Bounded = Bounded { name: "stop_timeout", default: 10000, min: 0, max: 600000, meaning: "How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold; a second signal ends the wait." };
+/// How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold and for requests without their last reply; a second signal ends the wait.
+pub const STOP_TIMEOUT: Bounded = Bounded { name: "stop_timeout", default: 10000, min: 0, max: 600000, meaning: "How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold and for requests without their last reply; a second signal ends the wait." };
 
 /// How long a session outlives its connection. At most the shortest ack wait of its subscriptions.
 pub const RESUME_WINDOW: Bounded = Bounded { name: "resume_window", default: 10000, min: 0, max: 600000, meaning: "How long a session outlives its connection. At most the shortest ack wait of its subscriptions." };

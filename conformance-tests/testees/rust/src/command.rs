@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use meshwire::{Event, GroupSettings, Position, Start, TimedEvent, UnixMillis};
+use meshwire::{Event, GroupSettings, TimedEvent, UnixMillis};
 use serde::Deserialize;
 
 use crate::event::EventSpec;
@@ -68,6 +68,12 @@ pub(crate) enum Command {
         durability: Option<String>,
         retention_ms: Option<u64>,
     },
+    DeleteTopic {
+        on: String,
+        topic: String,
+        #[serde(default)]
+        force: bool,
+    },
     Topics {
         on: String,
     },
@@ -80,6 +86,46 @@ pub(crate) enum Command {
         topic: String,
         group: String,
         settings: Settings,
+    },
+    CreateGroup(CreateGroup),
+    SeekGroup {
+        on: String,
+        topic: String,
+        group: String,
+        to: StartSpec,
+    },
+    /// Notes what time it is, under a name.
+    Mark {
+        #[serde(rename = "as")]
+        name: String,
+    },
+    DeleteGroup {
+        on: String,
+        topic: String,
+        group: String,
+    },
+    Serve(Serve),
+    StopServing {
+        on: String,
+    },
+    Reply {
+        on: String,
+        n: Vec<u64>,
+        event: EventSpec,
+    },
+    End {
+        on: String,
+        n: Vec<u64>,
+        /// Why it fails; absent: all was said.
+        reason: Option<String>,
+    },
+    Request(Request),
+    RequestStream(Request),
+    NextReply {
+        on: String,
+    },
+    Cancel {
+        on: String,
     },
     DeadLetters(DeadLetters),
     DeadLetter(DeadLetters),
@@ -119,6 +165,9 @@ pub(crate) struct Subscribe {
     pub(crate) name: String,
     pub(crate) topic: String,
     pub(crate) group: Option<String>,
+    #[serde(default)]
+    pub(crate) broadcast: bool,
+    pub(crate) member: Option<String>,
     pub(crate) start: Option<StartSpec>,
     pub(crate) prefetch: Option<(u64, u64)>,
     pub(crate) concurrency: Option<u64>,
@@ -129,21 +178,25 @@ pub(crate) struct Subscribe {
 }
 
 #[derive(Debug, Deserialize)]
+pub(crate) struct CreateGroup {
+    pub(crate) on: String,
+    pub(crate) topic: String,
+    pub(crate) group: String,
+    pub(crate) start: Option<StartSpec>,
+    #[serde(default)]
+    pub(crate) settings: Settings,
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum StartSpec {
     Earliest,
     Latest,
     Position(u64),
-}
-
-impl From<StartSpec> for Start {
-    fn from(spec: StartSpec) -> Self {
-        match spec {
-            StartSpec::Earliest => Self::Earliest,
-            StartSpec::Latest => Self::Latest,
-            StartSpec::Position(position) => Self::Position(Position::from_number(position)),
-        }
-    }
+    /// So many milliseconds before now; less than 0: in the future.
+    AgoMs(i64),
+    /// At a time that was noted.
+    Mark(String),
 }
 
 /// When a published event is delivered.
@@ -220,4 +273,29 @@ pub(crate) struct DeadLetters {
     /// Without numbers all are meant.
     #[serde(default)]
     pub(crate) numbers: Vec<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Serve {
+    pub(crate) on: String,
+    #[serde(rename = "as")]
+    pub(crate) name: String,
+    pub(crate) topic: String,
+    pub(crate) group: Option<String>,
+    pub(crate) concurrency: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) on: String,
+    /// By which it is read, or cancelled.
+    #[serde(rename = "as")]
+    pub(crate) name: Option<String>,
+    pub(crate) topic: String,
+    pub(crate) event: EventSpec,
+    pub(crate) timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) retry: bool,
+    /// Of a stream: replies ahead of who reads them.
+    pub(crate) credit: Option<u64>,
 }

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
-use meshwire::{Error, EventError, Mesh};
+use meshwire::{Error, EventError, Mesh, Position, Replies, Start, UnixMillis};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::command::Command;
+use crate::command::{Command, StartSpec};
 use crate::deliveries::Deliveries;
+use crate::requests::{Asked, Serving};
 
 /// Everything that was named.
 pub(crate) struct Room {
@@ -20,11 +22,19 @@ pub(crate) struct Room {
 struct Named {
     clients: HashMap<String, Mesh>,
     subscriptions: HashMap<String, Arc<Deliveries>>,
+    marks: HashMap<String, UnixMillis>,
+    servings: HashMap<String, Arc<Serving>>,
+    asked: HashMap<String, Asked>,
 }
 
 /// What an op that names something absent answers: the case is wrong, not the client.
 pub(crate) fn absent(what: &str) -> Error {
     Error::from(EventError::Json(format!("the testee knows no {what:?}")))
+}
+
+fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 impl Room {
@@ -56,12 +66,53 @@ impl Room {
         self.named().subscriptions.insert(name, deliveries);
     }
 
+    pub(crate) fn serving(&self, name: &str) -> Result<Arc<Serving>, Error> {
+        self.named().servings.get(name).cloned().ok_or_else(|| absent(name))
+    }
+
+    pub(crate) fn add_serving(&self, name: String, serving: Arc<Serving>) {
+        self.named().servings.insert(name, serving);
+    }
+
+    pub(crate) fn stream(&self, name: &str) -> Result<Arc<tokio::sync::Mutex<Option<Replies>>>, Error> {
+        match self.named().asked.get(name) {
+            Some(Asked::Stream(stream)) => Ok(Arc::clone(stream)),
+            _ => Err(absent(name)),
+        }
+    }
+
+    pub(crate) fn add_asked(&self, name: String, asked: Asked) {
+        self.named().asked.insert(name, asked);
+    }
+
+    pub(crate) fn take_asked(&self, name: &str) -> Result<Asked, Error> {
+        self.named().asked.remove(name).ok_or_else(|| absent(name))
+    }
+
     pub(crate) fn remove_client(&self, name: &str) {
         self.named().clients.remove(name);
     }
 
     pub(crate) fn remove_subscription(&self, name: &str) {
         self.named().subscriptions.remove(name);
+    }
+
+    fn mark(&self, name: String) -> Value {
+        self.named().marks.insert(name, now());
+        json!({})
+    }
+
+    pub(crate) fn start(&self, spec: StartSpec) -> Result<Start, Error> {
+        Ok(match spec {
+            StartSpec::Earliest => Start::Earliest,
+            StartSpec::Latest => Start::Latest,
+            StartSpec::Position(position) => Start::Position(Position::from_number(position)),
+            StartSpec::AgoMs(ago) => Start::Time(UnixMillis(now().0.saturating_sub(ago))),
+            StartSpec::Mark(name) => {
+                let time = self.named().marks.get(&name).copied();
+                Start::Time(time.ok_or_else(|| absent(&name))?)
+            }
+        })
     }
 
     /// Lets go of everything.
@@ -76,7 +127,9 @@ impl Room {
                 "lang": "rust",
                 "api": "async",
                 "sdk": env!("CARGO_PKG_VERSION"),
-                "caps": ["tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "delays"],
+                "caps": [
+                    "tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests", "delays",
+                ],
             })),
             Command::Connect(connect) => self.connect(connect).await,
             Command::Publish { on, topic, event, timing } => self.publish(&on, &topic, event, timing).await,
@@ -96,11 +149,26 @@ impl Room {
             Command::CreateTopic { on, topic, durability, retention_ms } => {
                 self.create_topic(&on, &topic, durability, retention_ms).await
             }
+            Command::DeleteTopic { on, topic, force } => {
+                self.client(&on)?.topics().delete(&topic, force).await.map(|t| json!({"name": t.name}))
+            }
             Command::Topics { on } => self.topics(&on).await,
             Command::Groups { on, topic } => self.groups(&on, &topic).await,
             Command::UpdateGroup { on, topic, group, settings } => {
                 self.update_group(&on, &topic, &group, settings).await
             }
+            Command::CreateGroup(asked) => self.create_group(asked).await,
+            Command::SeekGroup { on, topic, group, to } => self.seek_group(&on, (&topic, &group), to).await,
+            Command::Mark { name } => Ok(self.mark(name)),
+            Command::DeleteGroup { on, topic, group } => self.delete_group(&on, &topic, &group).await,
+            Command::Serve(serve) => self.serve(serve),
+            Command::StopServing { on } => self.stop_serving(&on),
+            Command::Reply { on, n, event } => self.reply(&on, &n, event).await,
+            Command::End { on, n, reason } => self.end(&on, &n, reason).await,
+            Command::Request(request) => self.request(request).await,
+            Command::RequestStream(request) => self.request_stream(request).await,
+            Command::NextReply { on } => self.next_reply(&on).await,
+            Command::Cancel { on } => self.cancel(&on).await,
             Command::DeadLetters(of) => self.dead_letters(of).await,
             Command::DeadLetter(of) => self.dead_letter(of).await,
             Command::Redrive(of) => self.redrive(of).await,

@@ -86,8 +86,14 @@ impl Room {
         if let Some(group) = spec.group {
             subscribe = subscribe.group(group);
         }
+        if spec.broadcast {
+            subscribe = subscribe.broadcast();
+        }
+        if let Some(member) = spec.member {
+            subscribe = subscribe.member(member);
+        }
         if let Some(start) = spec.start {
-            subscribe = subscribe.start(start.into());
+            subscribe = subscribe.start(self.start(start)?);
         }
         if let Some((events, bytes)) = spec.prefetch {
             subscribe = subscribe.prefetch(events, bytes);
@@ -104,8 +110,14 @@ impl Room {
         if let Some(group) = spec.group {
             consume = consume.group(group);
         }
+        if spec.broadcast {
+            consume = consume.broadcast();
+        }
+        if let Some(member) = spec.member {
+            consume = consume.member(member);
+        }
         if let Some(start) = spec.start {
-            consume = consume.start(start.into());
+            consume = consume.start(self.start(start)?);
         }
         if let Some((events, bytes)) = spec.prefetch {
             consume = consume.prefetch(events, bytes);

@@ -1,6 +1,9 @@
 //! A consumer group in cluster mode: every event goes to one member until it is
 //! acked. Leases, redelivery and the order of keys.
 //!
+//! A durable member of a broadcast group is such a group with at most one member. The broadcast group itself has none:
+//! it carries the settings.
+//!
 //! - [`window`]: what is known of each position between the lowest unsettled one
 //!   and the next one never delivered;
 //! - [`dispatch`]: which event goes to which member; [`choose`]: the member;
@@ -19,7 +22,7 @@ mod window;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use meshwire_proto::Moment;
+use meshwire_proto::{GroupKey, Moment};
 
 use super::keys::Keys;
 use super::subscriber::Subscriber;
@@ -45,6 +48,7 @@ pub struct GroupState {
 
 pub(super) struct Group {
     pub(super) id: GroupId,
+    pub(super) name: GroupKey,
     pub(super) settings: GroupSettings,
     /// When the group itself is kept.
     pub(super) created: Ticket,
@@ -90,9 +94,16 @@ struct Lease {
 }
 
 impl Group {
-    pub(super) fn new(id: GroupId, settings: GroupSettings, now: Now, state: GroupState, fresh: bool) -> Self {
+    pub(super) fn new(
+        (id, name): (GroupId, GroupKey),
+        settings: GroupSettings,
+        now: Now,
+        state: GroupState,
+        fresh: bool,
+    ) -> Self {
         Self {
             id,
+            name,
             settings,
             created: Ticket::KEPT,
             window: Window::new(now, state),
@@ -114,6 +125,11 @@ impl Group {
             fresh,
             expired: 0,
         }
+    }
+
+    /// Whether it is a broadcast group, and not a durable member of one.
+    pub(super) const fn is_broadcast(&self) -> bool {
+        self.settings.broadcast && self.name.member.is_none()
     }
 
     pub(super) fn join(&mut self, key: SubscriptionKey, credit: Credit) {

@@ -1,17 +1,20 @@
 //! The engine against promises, in virtual time, over blocks in memory.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
+mod broadcast;
 mod dead_letters;
 mod delayed;
+mod delete;
 mod groups;
 mod keys;
+mod many_groups;
 mod retry;
 
 use std::collections::BTreeMap;
 
 use meshwire_proto::frame::SettleKind::{self, Ack, Nack};
 use meshwire_proto::wire::admin;
-use meshwire_proto::{Event, EventLimits, GroupName, Timing, TopicName};
+use meshwire_proto::{Event, EventLimits, GroupKey, Timing, TopicName};
 
 use super::*;
 use crate::store::{Append, Block, Change, DelayChange, Durability, Failure, Outcome, ProducerMark, Times};
@@ -54,6 +57,15 @@ impl Source for Blocks {
 
 fn is_failed(outcome: Outcome) -> bool {
     outcome != Outcome::Acked
+}
+
+fn key(name: &str) -> GroupKey {
+    GroupKey::parse(name).unwrap()
+}
+
+/// A group of this id, and a durable member of the next one.
+fn group_spec(name: &str, id: u32, settings: admin::GroupSettings) -> GroupSpec {
+    GroupSpec { name: key(name), new_ids: [GroupId(id), GroupId(id + 1)], settings, most: 100_000, room: 100_000 }
 }
 
 struct Rig {
@@ -166,8 +178,7 @@ impl Rig {
     }
 
     fn join(&mut self, n: u64, credit: Credit) {
-        let group =
-            GroupSpec { name: GroupName::parse("g").unwrap(), new_id: GroupId(1), settings: self.settings, most: 1000 };
+        let group = group_spec("g", 1, self.settings);
         let spec = SubscribeSpec { group: Some(group), start: Some(1), credit };
         self.engine.subscribe(self.now, TOPIC, sub(n), spec).unwrap();
         self.commit();
@@ -358,12 +369,7 @@ fn duplicates_are_found_by_id_and_by_sequence_and_bad_events_by_index() {
 fn a_group_is_refused_other_settings_by_name() {
     let mut rig = Rig::new();
     rig.join(1, MANY);
-    let group = GroupSpec {
-        name: GroupName::parse("g").unwrap(),
-        new_id: GroupId(2),
-        settings: admin::GroupSettings { ack_wait_ms: Some(5000), ..rig.settings },
-        most: 1000,
-    };
+    let group = group_spec("g", 2, admin::GroupSettings { ack_wait_ms: Some(5000), ..rig.settings });
     let refused =
         rig.engine.subscribe(rig.now, TOPIC, sub(2), SubscribeSpec { group: Some(group), start: None, credit: MANY });
     assert!(refused.unwrap_err().to_string().contains("ack_wait"));
@@ -394,7 +400,7 @@ fn a_restored_group_skips_what_was_settled_and_counts_failures_on() {
         settled: vec![(3, 5)],
         failures: BTreeMap::from([(2, Failure { count: 2, ..Failure::default() })]),
     };
-    rig.engine.restore_group(TOPIC, GroupName::parse("g").unwrap(), (GroupId(1), settings), rig.now, state);
+    rig.engine.restore_group(TOPIC, key("g"), (GroupId(1), settings), rig.now, state);
     rig.join(1, MANY);
     assert_eq!(rig.take(1), [(1, 2, 3), (2, 5, 1), (3, 6, 1)]);
 }

@@ -11,27 +11,61 @@ use prost::Message as _;
 use super::protocol::Protocol;
 use super::session::Session;
 use super::sessions::lock;
-use crate::mesh::{Answered, Mesh, Refusal};
+use super::subscribe::Join;
+use crate::mesh::{Answered, Credit, Mesh, Refusal};
 
 /// Most commands of a connection that wait for the disk.
 const MOST_LATER: usize = 16;
 
-/// Commands that wait for blocks from the disk.
+/// What waits for the disk: commands for blocks, subscriptions for the place of a time.
 #[derive(Default)]
 pub(super) struct Later {
     commands: Vec<(u64, Command)>,
+    /// As many as the session may have subscriptions.
+    joins: Vec<Join>,
     /// Fetches that had ended when they were tried last.
     seen: u64,
 }
 
 impl Later {
     pub(super) fn is_empty(&self) -> bool {
-        self.commands.is_empty()
+        self.commands.is_empty() && self.joins.is_empty()
     }
 
     /// `false`: something may be ready already.
     pub(super) fn wake_when_ready(&self, mesh: &Mesh, waker: &Waker) -> bool {
         self.is_empty() || mesh.wake_when_fetched(self.seen, waker)
+    }
+
+    /// So many subscriptions wait.
+    pub(super) fn joins(&self) -> usize {
+        self.joins.len()
+    }
+
+    pub(super) fn waits_to_join(&self, number: u32) -> bool {
+        self.joins.iter().any(|join| join.number == number)
+    }
+
+    /// A subscription waits; so many fetches had ended when it was tried.
+    pub(super) fn join(&mut self, join: Join, seen: u64) {
+        self.wait_from(seen);
+        self.joins.push(join);
+    }
+
+    /// What waits already must not miss a fetch.
+    fn wait_from(&mut self, seen: u64) {
+        self.seen = if self.is_empty() { seen } else { self.seen.min(seen) };
+    }
+
+    /// `false`: no such subscription waits.
+    pub(super) fn set_credit(&mut self, number: u32, credit: Credit) -> bool {
+        let join = self.joins.iter_mut().find(|join| join.number == number);
+        join.map(|join| join.request.credit = credit).is_some()
+    }
+
+    /// Lets go of a subscription; `false`: no such one waits.
+    pub(super) fn leave(&mut self, number: u32) -> bool {
+        self.joins.extract_if(.., |join| join.number == number).count() > 0
     }
 }
 
@@ -51,8 +85,8 @@ impl Protocol {
         match self.native.mesh.admin(&session.caller, &command) {
             Some(answered) => self.answer_admin(number, answered),
             None if self.later.commands.len() < MOST_LATER => {
+                self.later.wait_from(seen);
                 self.later.commands.push((number, command));
-                self.later.seen = seen;
             }
             None => {
                 let text = format!("{MOST_LATER} commands of this connection wait for the disk; ask again");
@@ -61,18 +95,24 @@ impl Protocol {
         }
     }
 
-    /// Commands that waited for blocks are tried again.
+    /// What waited for the disk is tried again.
     pub(super) fn try_again(&mut self) {
         if self.later.is_empty() || self.native.mesh.fetches() == self.later.seen {
             return;
         }
-        let commands = std::mem::take(&mut self.later.commands);
+        let (commands, joins) = (std::mem::take(&mut self.later.commands), std::mem::take(&mut self.later.joins));
         let Some(session) = self.session() else {
             return;
         };
-        let session = lock(&session);
+        let mut session = lock(&session);
         for (number, command) in commands {
             self.carry_out(&session, number, command);
+        }
+        // Another connection that has the session by now asks again.
+        if session.owner == self.number {
+            for join in joins {
+                self.join(&mut session, join);
+            }
         }
     }
 

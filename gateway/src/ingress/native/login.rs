@@ -11,6 +11,7 @@ use meshwire_proto::wire::session as wire;
 use super::protocol::Protocol;
 use super::session::Session;
 use super::sessions::lock;
+use crate::delivery::Sink as _;
 use crate::mesh::{Action, Refusal};
 
 fn invalid(message: impl Into<String>) -> Refusal {
@@ -124,7 +125,7 @@ fn resume(protocol: &Protocol, hello: &wire::Hello, producer: &[u8; 16]) -> Opti
     let held: BTreeMap<u32, u64> = hello.held.iter().map(|h| (h.subscription, h.next_delivery)).collect();
     let same_producer = state.producer == *producer && state.epoch == hello.producer_epoch;
     let goes_on = same_producer
-        && state.subscriptions.iter().all(|(number, subscription)| {
+        && state.subscriptions.iter().filter(|(_, s)| native.mesh.has_topic(s.topic)).all(|(number, subscription)| {
             let key = state.key(*number);
             native.mesh.suspend(subscription.topic, key);
             let next = held.get(number).copied().unwrap_or(1);
@@ -136,6 +137,10 @@ fn resume(protocol: &Protocol, hello: &wire::Hello, producer: &[u8; 16]) -> Opti
         drop(state);
         return None;
     }
+    // Of what ended with its topic meanwhile, or just before, the client may not have heard.
+    let gone = state.subscriptions.iter().filter(|(_, s)| !native.mesh.has_topic(s.topic)).map(|(number, _)| *number);
+    let unheard = held.keys().copied().filter(|number| !state.subscriptions.contains_key(number));
+    gone.chain(unheard).for_each(|number| protocol.outbox.ended(number));
     drop(state);
     Some(session)
 }

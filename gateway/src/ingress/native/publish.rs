@@ -52,12 +52,20 @@ impl Protocol {
         let Some(alias) = session.aliases.get_mut(&run.alias) else {
             return Err(Refusal::new(ErrorKind::Invalid, format!("topic alias {} was never bound", run.alias)));
         };
-        let topic = match alias.topic {
-            Some(topic) => topic,
-            None => *alias.topic.insert(self.native.mesh.open_topic(&session.caller, &alias.name, Action::Publish)?),
-        };
+        let (mesh, caller) = (&self.native.mesh, &session.caller);
         let timing = Timing { deliver_at: UnixMillis(run.deliver_at_ms), expires_in_ms: run.expires_in_ms };
-        self.native.mesh.publish_timed(&session.caller, topic, &alias.name, &run.events, (Some(mark), timing))
+        let publish = |topic| mesh.publish_timed(caller, topic, &alias.name, &run.events, (Some(mark), timing));
+        if let Some(topic) = alias.topic {
+            match publish(topic) {
+                // Deleted since. A name means what it means to a publisher that comes now.
+                Err(refusal) if refusal.kind == ErrorKind::TopicNotFound => {}
+                published => return published,
+            }
+        }
+        let topic = mesh.open_topic(caller, &alias.name, Action::Publish)?;
+        let published = publish(topic);
+        alias.topic = Some(topic);
+        published
     }
 
     fn answer(&mut self, run: &PublishRun, result: Result<Published, Refusal>) {

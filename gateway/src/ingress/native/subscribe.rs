@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use meshwire_proto::frame::{ServerFrame, Settle, SettleRange, SettleResult};
 use meshwire_proto::wire::{admin, session as wire};
-use meshwire_proto::{ErrorKind, GroupName, options};
+use meshwire_proto::{ErrorKind, GroupKey, GroupName, MemberName, NameError, TopicName, UnixMillis, options};
 
 use prost::Message as _;
 
 use super::protocol::Protocol;
 use super::session::{Session, Subscription};
+use super::sessions::lock;
 use crate::mesh::{Action, Credit, Leaving, Refusal, SettleAs, SettleRequest, SubscribeRequest, Ticket};
 
 /// A subscription always gets this much byte credit: a single event passes.
@@ -39,85 +40,132 @@ fn check(frame: &wire::Subscribe) -> Result<(), Refusal> {
         (!frame.pattern.is_empty(), "subscription by pattern"),
         (!frame.filters.is_empty(), "filter"),
         (frame.attributes_only, "attributes-only view"),
-        (!frame.member.is_empty(), "named member"),
-        (frame.mode() == wire::GroupMode::Broadcast && !frame.group.is_empty(), "broadcast group"),
     ];
     asked.iter().find(|(asked, _)| *asked).map_or(Ok(()), |(_, what)| Err(unsupported(what)))
 }
 
-fn group(frame: &wire::Subscribe) -> Result<Option<GroupName>, Refusal> {
-    let group = (!frame.group.is_empty()).then(|| GroupName::parse(&frame.group)).transpose();
-    group.map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))
+/// The group, and the durable member of it.
+fn group(frame: &wire::Subscribe) -> Result<Option<GroupKey>, Refusal> {
+    let invalid = |e: NameError| Refusal::new(ErrorKind::Invalid, e.to_string());
+    let group = (!frame.group.is_empty()).then(|| GroupName::parse(&frame.group)).transpose().map_err(invalid)?;
+    let member = (!frame.member.is_empty()).then(|| MemberName::parse(&frame.member)).transpose().map_err(invalid)?;
+    match (group, member) {
+        (None, Some(member)) => {
+            let text = format!("member {member} has no group: name a broadcast group, or leave the member out");
+            Err(Refusal::new(ErrorKind::Invalid, text))
+        }
+        (group, member) => Ok(group.map(|group| GroupKey { group, member })),
+    }
 }
 
 fn request(frame: &wire::Subscribe, credit: Credit) -> Result<SubscribeRequest, Refusal> {
     let invalid = |e: String| Refusal::new(ErrorKind::Invalid, e);
     let group = group(frame)?;
-    let start = match frame.start.and_then(|s| s.at) {
-        None if group.is_some() => Some(1),
-        None | Some(wire::start::At::Latest(_)) => None,
-        Some(wire::start::At::Earliest(_)) => Some(1),
-        Some(wire::start::At::Position(position)) => Some(position),
-        Some(wire::start::At::TimeUnixMs(_)) => return Err(unsupported("start at a time")),
+    let mode = match frame.mode() {
+        wire::GroupMode::Unspecified => None,
+        wire::GroupMode::Cluster => Some(admin::GroupMode::Cluster),
+        wire::GroupMode::Broadcast => Some(admin::GroupMode::Broadcast),
     };
     let mut settings = admin::GroupSettings::decode(&frame.settings[..])
         .map_err(|e| invalid(format!("the settings of the group cannot be read: {e}")))?;
+    settings.mode = mode.map(Into::into).or(settings.mode);
+    let unnamed = settings.mode() == admin::GroupMode::Broadcast && frame.member.is_empty();
+    let (start, since) = match frame.start.and_then(|s| s.at) {
+        None if group.is_some() && !unnamed => (Some(1), None),
+        None | Some(wire::start::At::Latest(_)) => (None, None),
+        Some(wire::start::At::Earliest(_)) => (Some(1), None),
+        Some(wire::start::At::Position(position)) => (Some(position), None),
+        Some(wire::start::At::TimeUnixMs(time)) => (None, Some(UnixMillis(time))),
+    };
     if frame.ack_wait_ms != 0 {
         settings.ack_wait_ms = Some(frame.ack_wait_ms);
     }
-    Ok(SubscribeRequest { group, start, settings, credit })
+    Ok(SubscribeRequest { group, start, since, settings, credit })
+}
+
+/// A subscription that is asked for.
+pub(super) struct Join {
+    pub(super) number: u32,
+    pub(super) topic: TopicName,
+    pub(super) request: SubscribeRequest,
 }
 
 impl Protocol {
     pub(super) fn subscribe(&mut self, session: &mut Session, frame: &wire::Subscribe) {
         if let Err(refusal) = self.try_subscribe(session, frame) {
-            self.send(ServerFrame::Error(wire::Error {
-                code: refusal.kind.number(),
-                message: refusal.message,
-                subscription: frame.subscription,
-                operation: "subscribe".to_owned(),
-                retry_after_ms: refusal.retry_after_ms,
-                fatal: false,
-            }));
+            self.not_subscribed(frame.subscription, refusal);
         }
     }
 
+    fn not_subscribed(&mut self, subscription: u32, refusal: Refusal) {
+        self.send(ServerFrame::Error(wire::Error {
+            code: refusal.kind.number(),
+            message: refusal.message,
+            subscription,
+            operation: "subscribe".to_owned(),
+            retry_after_ms: refusal.retry_after_ms,
+            fatal: false,
+        }));
+    }
+
     fn try_subscribe(&mut self, session: &mut Session, frame: &wire::Subscribe) -> Result<(), Refusal> {
-        let in_use = session.subscriptions.contains_key(&frame.subscription);
-        if frame.subscription == 0 || in_use || self.serving.contains_key(&frame.subscription) {
-            let text = format!("subscription number {} is 0 or in use", frame.subscription);
+        let number = frame.subscription;
+        let in_use = session.subscriptions.contains_key(&number) || self.later.waits_to_join(number);
+        if number == 0 || in_use || self.serving.contains_key(&number) {
+            let text = format!("subscription number {number} is 0 or in use");
             return Err(Refusal::new(ErrorKind::Invalid, text));
         }
         let most = self.native.config.max_subscriptions;
-        if session.subscriptions.len() + self.serving.len() >= most {
+        if session.subscriptions.len() + self.serving.len() + self.later.joins() >= most {
             let text = format!(
                 "this session has {most} subscriptions; end one, open another session, or raise max_subscriptions"
             );
             return Err(Refusal::new(ErrorKind::TooLarge, text));
         }
-        let credit = self.grant(session, frame.subscription, frame.max_events, frame.max_bytes);
+        let credit = self.grant(session, number, frame.max_events, frame.max_bytes);
         check(frame)?;
         if frame.serve {
             group(frame)?;
-            if frame.start.is_some() || frame.ack_wait_ms != 0 || !frame.settings.is_empty() {
-                let text = "a serve subscription has no start, no ack wait and no settings";
+            let asked = !frame.member.is_empty() || frame.ack_wait_ms != 0 || !frame.settings.is_empty();
+            if frame.start.is_some() || asked {
+                let text = "a serve subscription has no start, no member, no ack wait and no settings";
                 return Err(Refusal::new(ErrorKind::Invalid, text));
             }
             return self.serve(session, frame, credit);
         }
         let request = request(frame, credit)?;
+        let topic = TopicName::parse(&frame.topic).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
+        self.try_join(session, Join { number, topic, request })
+    }
+
+    /// Joins now, or when the place of a time is known.
+    pub(super) fn join(&mut self, session: &mut Session, join: Join) {
+        let number = join.number;
+        if let Err(refusal) = self.try_join(session, join) {
+            self.not_subscribed(number, refusal);
+        }
+    }
+
+    fn try_join(&mut self, session: &mut Session, join: Join) -> Result<(), Refusal> {
+        let Join { number, topic: name, request } = &join;
+        // Others may have joined while it waited.
+        let credit = self.grant(session, *number, request.credit.events, request.credit.bytes);
+        let (number, request) = (*number, SubscribeRequest { credit, ..request.clone() });
         let mesh = &self.native.mesh;
-        let topic = mesh.open_topic(&session.caller, &frame.topic, Action::Subscribe)?;
-        let key = session.key(frame.subscription);
-        let of = (topic, frame.topic.as_str());
-        let (subscribed, ticket) = mesh.subscribe(&session.caller, of, key, request, self.outbox.clone())?;
-        let name = meshwire_proto::TopicName::parse(&frame.topic)
-            .map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
+        let topic = mesh.open_topic(&session.caller, name.as_str(), Action::Subscribe)?;
+        let (key, of) = (session.key(number), (topic, name.as_str()));
+        let seen = mesh.fetches();
+        let joined = mesh.subscribe(&session.caller, of, key, request, self.outbox.clone());
+        let Some(joined) = joined else {
+            self.later.join(join, seen);
+            return Ok(());
+        };
+        let (subscribed, ticket) = joined?;
         let ack_wait = subscribed.ack_wait;
-        session.subscriptions.insert(frame.subscription, Subscription { topic, name, ack_wait, bytes: credit.bytes });
-        self.starting.insert(frame.subscription, (topic, key));
+        session.subscriptions.insert(number, Subscription { topic, name: join.topic, ack_wait, bytes: credit.bytes });
+        self.starting.insert(number, (topic, key));
         let answer = wire::Subscribed {
-            subscription: frame.subscription,
+            subscription: number,
             next_delivery: subscribed.next_delivery,
             next_position: subscribed.next_position,
             ack_wait_ms: u32::try_from(ack_wait.as_millis()).unwrap_or(u32::MAX),
@@ -151,7 +199,7 @@ impl Protocol {
 
     pub(super) fn credit(&mut self, session: &mut Session, frame: wire::Credit) {
         let credit = self.grant(session, frame.subscription, frame.max_events, frame.max_bytes);
-        if self.serve_credit(frame.subscription, credit) {
+        if self.serve_credit(frame.subscription, credit) || self.later.set_credit(frame.subscription, credit) {
             return;
         }
         let key = session.key(frame.subscription);
@@ -172,9 +220,33 @@ impl Protocol {
             return;
         }
         let Some(subscription) = session.subscriptions.remove(&number) else {
+            if self.later.leave(number) {
+                return self.left(number);
+            }
             return self.refuse(ErrorKind::NotFound, &format!("there is no subscription {number}"), "unsubscribe");
         };
         self.native.mesh.leave(subscription.topic, session.key(number), Leaving::Clean);
+        self.left(number);
+    }
+
+    /// Tells of subscriptions whose topic was deleted; not before they have begun.
+    pub(super) fn end_subscriptions(&mut self) {
+        let Some(session) = self.session() else {
+            return;
+        };
+        let ended = self.outbox.take_ended(|number| self.starting.contains_key(&number));
+        for subscription in ended {
+            let name = lock(&session).subscriptions.remove(&subscription).map(|s| s.name.to_string());
+            let of = name.unwrap_or_else(|| "of this subscription".to_owned());
+            self.send(ServerFrame::Unsubscribed(wire::Unsubscribed {
+                subscription,
+                code: ErrorKind::TopicNotFound.number(),
+                message: format!("topic {of} was deleted"),
+            }));
+        }
+    }
+
+    fn left(&mut self, number: u32) {
         self.send(ServerFrame::Unsubscribed(wire::Unsubscribed {
             subscription: number,
             ..wire::Unsubscribed::default()

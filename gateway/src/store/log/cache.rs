@@ -49,6 +49,15 @@ impl BlockCache {
         self.bytes += weight;
     }
 
+    /// Lets go of all blocks of a topic.
+    pub(super) fn forget(&mut self, topic: TopicId) {
+        let of_topic = self.slots.range((topic, 0)..=(topic, Position::MAX)).map(|(key, _)| *key);
+        for key in of_topic.collect::<Vec<_>>() {
+            self.bytes -= self.slots.remove(&key).map_or(0, |s| s.weight);
+        }
+        self.order.retain(|(of, _)| *of != topic);
+    }
+
     #[cfg(test)]
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
@@ -77,6 +86,21 @@ mod tests {
             [first(1, 1), first(1, 5), first(1, 6), first(2, 2), first(2, 7)],
             [Some(1), Some(1), None, None, Some(3)]
         );
+    }
+
+    #[test]
+    fn a_topic_that_is_forgotten_leaves_its_room_to_others() {
+        let mut cache = BlockCache::new(20_000);
+        for n in 0..3 {
+            cache.insert(TopicId(1), block(n, 1, 1000), 1500);
+            cache.insert(TopicId(2), block(n, 1, 1000), 1500);
+        }
+        let before = cache.bytes();
+        cache.forget(TopicId(1));
+        assert!(cache.get(TopicId(1), 0).is_none() && cache.get(TopicId(2), 0).is_some());
+        assert_eq!(cache.bytes(), before / 2);
+        cache.insert(TopicId(1), block(0, 1, 1000), 1500);
+        assert!(cache.get(TopicId(1), 0).is_some());
     }
 
     #[test]

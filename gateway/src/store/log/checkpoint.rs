@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut as _, Bytes, BytesMut};
-use meshwire_proto::{GroupName, TopicName, UnixMillis};
+use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName, UnixMillis};
 
 use super::fold::{Fold, GroupState, TopicState};
 use super::format::{FILE_HEADER, FormatError, seal, unseal};
@@ -16,6 +16,9 @@ use crate::store::{Durability, Failure, Grave, GroupId, GroupSettings, TopicId};
 const MAGIC: &[u8; 8] = b"MESHWCKP";
 /// The file's header, and the length of what follows.
 const HEADER: usize = FILE_HEADER + 8;
+
+/// What follows the segments is in sections: u8 what, u32 length, bytes. Checkpoints without them are older.
+const IDS: u8 = 1;
 
 /// What a checkpoint says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +52,10 @@ pub(super) fn encode(fold: &Fold, epoch: u64, open: (u64, u64), sealed: &BTreeMa
     for segment in sealed.values() {
         put_sealed(&mut out, segment);
     }
+    put_section(&mut out, IDS, |out| {
+        out.put_u32_le(fold.next.0);
+        out.put_u32_le(fold.next.1);
+    });
     let payload = out.split_off(HEADER);
     out.truncate(FILE_HEADER);
     out.put_u64_le(payload.len() as u64);
@@ -56,9 +63,23 @@ pub(super) fn encode(fold: &Fold, epoch: u64, open: (u64, u64), sealed: &BTreeMa
     seal(out, MAGIC)
 }
 
+fn put_section(out: &mut BytesMut, what: u8, put: impl FnOnce(&mut BytesMut)) {
+    let mut section = BytesMut::new();
+    put(&mut section);
+    out.put_u8(what);
+    out.put_u32_le(section.len() as u32);
+    out.put_slice(&section);
+}
+
 fn put_name(out: &mut BytesMut, name: &str) {
     out.put_u8(name.len() as u8);
     out.put_slice(name.as_bytes());
+}
+
+/// A group's name, and that of its member: empty for the group itself.
+fn put_key(out: &mut BytesMut, key: &GroupKey) {
+    put_name(out, key.group.as_str());
+    put_name(out, key.member.as_ref().map_or("", MemberName::as_str));
 }
 
 fn put_ranges(out: &mut BytesMut, ranges: &RangeSet) {
@@ -83,7 +104,7 @@ fn put_fold(out: &mut BytesMut, fold: &Fold) {
             out.put_u64_le(*position);
             out.put_u64_le(grave.key);
             out.put_u8(grave.redriven.into());
-            put_name(out, grave.group.as_str());
+            put_key(out, &grave.group);
         }
     }
     out.put_u32_le(fold.groups.len() as u32);
@@ -91,7 +112,7 @@ fn put_fold(out: &mut BytesMut, fold: &Fold) {
         out.put_u32_le(id.0);
         out.put_u32_le(group.topic.0);
         out.put_u64_le(group.floor);
-        put_name(out, group.name.as_str());
+        put_key(out, &group.name);
         let settings = group.settings.encode();
         out.put_u16_le(settings.len() as u16);
         out.put_slice(&settings);
@@ -193,16 +214,19 @@ impl<'a> Fields<'a> {
 
     fn grave(&mut self) -> Result<Grave, FormatError> {
         let (key, redriven) = (self.u64()?, self.u8()? != 0);
-        Ok(Grave { group: self.group_name()?, key, redriven })
+        Ok(Grave { group: self.key()?, key, redriven })
     }
 
-    fn group_name(&mut self) -> Result<GroupName, FormatError> {
-        GroupName::parse(self.name()?).map_err(|_| FormatError::Damaged("a group name in the checkpoint"))
+    fn key(&mut self) -> Result<GroupKey, FormatError> {
+        let group =
+            GroupName::parse(self.name()?).map_err(|_| FormatError::Damaged("a group name in the checkpoint"))?;
+        let member = Some(self.name()?).filter(|name| !name.is_empty()).map(MemberName::parse).transpose();
+        Ok(GroupKey { group, member: member.map_err(|_| FormatError::Damaged("a member name in the checkpoint"))? })
     }
 
     fn group(&mut self) -> Result<(GroupId, GroupState), FormatError> {
         let (id, topic, floor) = (GroupId(self.u32()?), TopicId(self.u32()?), self.u64()?);
-        let name = self.group_name()?;
+        let name = self.key()?;
         let len = self.0.try_get_u16_le().map_err(|_| CUT)?;
         let (settings, rest) = self.0.split_at_checked(usize::from(len)).ok_or(CUT)?;
         self.0 = rest;
@@ -275,18 +299,40 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Reads the sections at the end into a fold.
+fn sections(fields: &mut Fields<'_>, fold: &mut Fold) -> Result<(), FormatError> {
+    while !fields.0.is_empty() {
+        let (what, len) = (fields.u8()?, fields.u32()?);
+        let (section, rest) = fields.0.split_at_checked(len as usize).ok_or(CUT)?;
+        fields.0 = rest;
+        let mut section = Fields(section);
+        match what {
+            IDS => fold.next = (section.u32()?, section.u32()?),
+            _ => return Err(FormatError::Newer(format!("section {what} of the checkpoint"))),
+        }
+        if !section.0.is_empty() {
+            return Err(FormatError::Newer(format!(
+                "{} more bytes in section {what} of the checkpoint",
+                section.0.len()
+            )));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, FormatError> {
     let mut fields = Fields(unseal(bytes, MAGIC, "checkpoint")?);
     if fields.u64()? != fields.0.len() as u64 {
         return Err(CUT);
     }
     let (batch, epoch, open_segment, open_batch) = (fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?.max(1));
-    let fold = fields.fold(batch)?;
+    let mut fold = fields.fold(batch)?;
     let mut sealed = BTreeMap::new();
     for _ in 0..fields.u32()? {
         let segment = fields.sealed()?;
         sealed.insert(segment.number, segment);
     }
+    sections(&mut fields, &mut fold)?;
     Ok(Checkpoint { epoch, fold, open_segment, open_batch, sealed })
 }
 
@@ -298,7 +344,7 @@ mod tests {
     use crate::store::{Delay, DelayChange, Times};
 
     fn checkpoint() -> Checkpoint {
-        let mut fold = Fold { batch: 77, ..Fold::default() };
+        let mut fold = Fold { batch: 77, next: (9, 4), ..Fold::default() };
         let name = TopicName::parse("orders").unwrap();
         let topic = TopicState {
             name,
@@ -307,12 +353,12 @@ mod tests {
             first: 3,
             next: 10,
             stored: UnixMillis(99),
-            graves: BTreeMap::from([(4, Grave { group: GroupName::parse("g").unwrap(), key: 3, redriven: true })]),
+            graves: BTreeMap::from([(4, Grave { group: GroupKey::parse("g/m").unwrap(), key: 3, redriven: true })]),
         };
         fold.topics.insert(TopicId(2), topic);
         let mut acked = RangeSet::default();
         acked.insert(6, 8);
-        let name = GroupName::parse("billing").unwrap();
+        let name = GroupKey::parse("billing").unwrap();
         let failure = Failure { count: 3, lost: 1, first: UnixMillis(5), last: UnixMillis(9), ..Failure::default() };
         let failures = BTreeMap::from([(5, Failure { delay_ms: 70, rejected: true, ..failure })]);
         let settings = GroupSettings { max_failures: 9, ..GroupSettings::default() };
@@ -342,6 +388,34 @@ mod tests {
     fn a_checkpoint_is_read_as_it_was_written() {
         let c = checkpoint();
         assert_eq!(decode(&encode(&c.fold, c.epoch, (c.open_segment, c.open_batch), &c.sealed)), Ok(c));
+    }
+
+    /// The payload of a checkpoint, changed and sealed again.
+    fn changed(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        let mut payload = bytes[HEADER..].to_vec();
+        change(&mut payload);
+        let mut out = BytesMut::new();
+        out.put_bytes(0, FILE_HEADER);
+        out.put_u64_le(payload.len() as u64);
+        out.put_slice(&payload);
+        seal(out, MAGIC)
+    }
+
+    #[test]
+    fn one_without_sections_is_older_and_unknown_sections_are_newer() {
+        let c = checkpoint();
+        let bytes = encode(&c.fold, c.epoch, (c.open_segment, c.open_batch), &c.sealed);
+        let older = decode(&changed(&bytes, |payload| payload.truncate(payload.len() - 13))).unwrap();
+        assert_eq!((older.fold.next, &older.fold.topics), ((0, 0), &c.fold.topics));
+        assert_eq!(older.fold.next_ids(), (TopicId(3), GroupId(2)));
+        let newer = changed(&bytes, |payload| payload.extend([99, 0, 0, 0, 0]));
+        assert_eq!(decode(&newer), Err(FormatError::Newer("section 99 of the checkpoint".to_owned())));
+        let longer = changed(&bytes, |payload| {
+            let len = payload.len() - 12;
+            payload[len] += 1;
+            payload.push(0);
+        });
+        assert!(matches!(decode(&longer), Err(FormatError::Newer(_))));
     }
 
     #[test]

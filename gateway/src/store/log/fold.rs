@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use meshwire_proto::{GroupName, TopicName, UnixMillis};
+use meshwire_proto::{GroupKey, TopicName, UnixMillis};
 
 use super::ops::{AppendHead, OpView, Ranges};
 use super::producers::Producers;
@@ -32,13 +32,13 @@ pub struct TopicState {
     pub graves: BTreeMap<Position, Grave>,
 }
 
-/// A group as the log knows it.
+/// A group, or a durable member of one, as the log knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupState {
     /// Its topic.
     pub topic: TopicId,
     /// Its name.
-    pub name: GroupName,
+    pub name: GroupKey,
     /// How it delivers.
     pub settings: GroupSettings,
     /// Everything below is settled.
@@ -58,10 +58,19 @@ pub struct Fold {
     pub topics: BTreeMap<TopicId, TopicState>,
     /// Groups by id.
     pub groups: BTreeMap<GroupId, GroupState>,
+    /// Above all numbers of topics, and all ids of groups, that were given: those of what is gone are not given again.
+    pub next: (u32, u32),
     /// Producers by id.
     pub producers: Producers,
     /// Events that wait for their time, and those that expire.
     pub times: TimesFold,
+}
+
+impl TopicState {
+    const fn new(name: TopicName, durability: Durability, retention_ms: u64) -> Self {
+        let (first, next, stored) = (1, 1, UnixMillis(0));
+        Self { name, durability, retention_ms, first, next, stored, graves: BTreeMap::new() }
+    }
 }
 
 /// A topic whose creation was in a damaged record. Its events stay readable under this name.
@@ -84,25 +93,19 @@ impl Fold {
     pub fn next_ids(&self) -> (TopicId, GroupId) {
         let topic = self.topics.keys().map(|id| id.number() + 1).max().unwrap_or(1);
         let group = self.groups.last_key_value().map_or(1, |(id, _)| id.0 + 1);
-        (TopicId(topic), GroupId(group))
+        (TopicId(topic.max(self.next.0)), GroupId(group.max(self.next.1)))
     }
 
     /// Adds one operation.
     pub(super) fn apply(&mut self, op: &OpView<'_>) {
         match op {
             OpView::Topic { topic, name, durability, retention_ms } => {
-                let state = TopicState {
-                    name: name.clone(),
-                    durability: *durability,
-                    retention_ms: *retention_ms,
-                    first: 1,
-                    next: 1,
-                    stored: UnixMillis(0),
-                    graves: BTreeMap::new(),
-                };
-                self.topics.entry(*topic).or_insert(state).retention_ms = *retention_ms;
+                self.next.0 = self.next.0.max(topic.number().saturating_add(1));
+                let state = || TopicState::new(name.clone(), *durability, *retention_ms);
+                self.topics.entry(*topic).or_insert_with(state).retention_ms = *retention_ms;
             }
             OpView::Group { topic, group, name, start, settings } => {
+                self.next.1 = self.next.1.max(group.0.saturating_add(1));
                 let state = || GroupState {
                     topic: *topic,
                     name: name.clone(),
@@ -119,13 +122,17 @@ impl Fold {
                     self.producers.add(&mark, head.stored);
                 }
             }
+            OpView::TopicGone { topic } => {
+                // Also if the record that made it was damaged.
+                self.next.0 = self.next.0.max(topic.number().saturating_add(1));
+                self.topics.remove(topic);
+                self.times.forget(*topic);
+                self.groups.retain(|_, group| group.topic != *topic);
+            }
             OpView::GroupGone { group, .. } => drop(self.groups.remove(group)),
             OpView::Seek { group, to, .. } => {
                 if let Some(group) = self.groups.get_mut(group) {
-                    group.floor = *to;
-                    group.acked = RangeSet::default();
-                    // Dead letters that were given back stay where they are.
-                    group.failures.retain(|position, _| *position >= DEAD);
+                    group.seek(*to);
                 }
             }
             OpView::Graves { topic, changes } => {
@@ -191,6 +198,13 @@ impl Fold {
 }
 
 impl GroupState {
+    fn seek(&mut self, to: Position) {
+        self.floor = to;
+        self.acked = RangeSet::default();
+        // Dead letters that were given back stay where they are.
+        self.failures.retain(|position, _| *position >= DEAD);
+    }
+
     fn settle(&mut self, ranges: Ranges<'_>) {
         for (first, count, outcome) in ranges {
             let next = first.saturating_add(u64::from(count));
@@ -228,7 +242,7 @@ mod tests {
 
     fn fold(write: impl FnOnce(&mut BytesMut)) -> Fold {
         let mut body = BytesMut::new();
-        let (topic, group) = (TopicName::parse("t").unwrap(), GroupName::parse("g").unwrap());
+        let (topic, group) = (TopicName::parse("t").unwrap(), GroupKey::parse("g").unwrap());
         ops::put_topic(&mut body, TOPIC, &topic, Durability::Synced, 1);
         ops::put_topic(&mut body, TOPIC.dead_letters(true), &topic, Durability::Synced, 1);
         ops::put_group(&mut body, (TOPIC, GROUP), &group, 1, &GroupSettings::default());
@@ -257,6 +271,18 @@ mod tests {
         let found = fold(|body| ops::put_graves(body, TOPIC.dead_letters(true), &[(1, Change::Gone)]));
         assert_eq!(found.groups.get(&GROUP).unwrap().failures.keys().collect::<Vec<_>>(), [&4]);
         assert!(found.topics.get(&TOPIC.dead_letters(true)).unwrap().graves.is_empty());
+    }
+
+    #[test]
+    fn with_a_topic_its_groups_are_gone_and_no_number_is_given_again() {
+        let found = fold(|body| {
+            ops::put_topic_gone(body, TOPIC);
+            ops::put_topic_gone(body, TOPIC.dead_letters(true));
+        });
+        assert!(found.topics.is_empty() && found.groups.is_empty());
+        assert_eq!(found.next_ids(), (TopicId(4), GroupId(2)));
+        let letters_stay = fold(|body| ops::put_topic_gone(body, TOPIC));
+        assert_eq!(letters_stay.topics.keys().collect::<Vec<_>>(), [&TOPIC.dead_letters(true)]);
     }
 
     #[test]

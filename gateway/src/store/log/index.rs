@@ -55,6 +55,17 @@ impl SegmentIndex {
         blocks.split_at(blocks.partition_point(|b| b.next() <= from)).1
     }
 
+    /// The first position of a topic in a block that was stored at a time or later: stored time never goes back in a topic.
+    pub(super) fn since(&self, topic: TopicId, at: UnixMillis) -> Option<Position> {
+        let blocks = self.topics.get(&topic)?;
+        blocks.get(blocks.partition_point(|b| b.stored < at)).map(|b| b.first)
+    }
+
+    /// When the last block of a topic was stored.
+    pub(super) fn last_stored(&self, topic: TopicId) -> Option<UnixMillis> {
+        self.topics.get(&topic)?.last().map(|b| b.stored)
+    }
+
     /// What it holds of each topic.
     pub(super) fn spans(&self) -> Vec<Span> {
         let span = |(topic, blocks): (&TopicId, &Vec<BlockEntry>)| {

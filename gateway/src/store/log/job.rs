@@ -31,6 +31,16 @@ pub(super) enum Work {
     Free { files: Vec<FileName> },
     /// Fetches a block that the cache lacks.
     Read(Read),
+    /// Fetches the index of a sealed segment.
+    Find(Indexed),
+}
+
+/// A sealed segment whose index is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Indexed {
+    pub(super) segment: u64,
+    pub(super) generation: u64,
+    pub(super) used: u64,
 }
 
 /// What a job brought.
@@ -41,6 +51,7 @@ pub struct JobResult(pub(super) Outcome);
 pub(super) enum Outcome {
     Ended(Result<(), DiskError>),
     Read(Fetch),
+    Found(Arc<SegmentIndex>),
     /// Something could not be read: nothing is known, and it must be tried again.
     Unread(DiskError),
 }
@@ -80,6 +91,7 @@ impl Job {
     pub fn run(self, disk: &dyn Disk) -> JobResult {
         JobResult(match self.0 {
             Work::Read(read) => read.run(disk).map_or_else(Outcome::Unread, Outcome::Read),
+            Work::Find(of) => of.load(disk).map_or_else(Outcome::Unread, |index| Outcome::Found(Arc::new(index))),
             Work::Allocate { segment, len } => Outcome::Ended(allocate(disk, segment, len)),
             Work::Zero { segment, offset, len } => Outcome::Ended(zero(disk, segment, offset, len)),
             Work::Checkpoint { slot, bytes } => Outcome::Ended(replace(disk, Part::Checkpoint(slot), bytes)),
@@ -137,24 +149,7 @@ pub(super) fn free(disk: &dyn Disk, files: &[FileName]) -> Result<(), DiskError>
     }
 }
 
-impl Read {
-    fn run(self, disk: &dyn Disk) -> Result<Fetch, DiskError> {
-        let (index, entries) = match &self.index {
-            ReadIndex::Known(entries) => (None, entries.clone()),
-            ReadIndex::Load => {
-                let index = self.load(disk)?;
-                let entries = together(index.blocks_from(self.topic, self.from));
-                (Some(Arc::new(index)), entries)
-            }
-        };
-        let blocks = match self.blocks(disk, &entries) {
-            // A bad place in a neighbour must not keep the wanted block back.
-            Err(_) if entries.len() > 1 => self.blocks(disk, entries.split_at(1).0)?,
-            blocks => blocks?,
-        };
-        Ok(Fetch { index, blocks })
-    }
-
+impl Indexed {
     fn load(&self, disk: &dyn Disk) -> Result<SegmentIndex, DiskError> {
         let file = FileName::of(Part::Index(self.segment));
         // No index is as long as its segment.
@@ -168,6 +163,26 @@ impl Read {
             tracing::warn!(%error, "the index cannot be written; it will be made anew again");
         }
         Ok(index)
+    }
+}
+
+impl Read {
+    fn run(self, disk: &dyn Disk) -> Result<Fetch, DiskError> {
+        let (index, entries) = match &self.index {
+            ReadIndex::Known(entries) => (None, entries.clone()),
+            ReadIndex::Load => {
+                let index =
+                    Indexed { segment: self.segment, generation: self.generation, used: self.used }.load(disk)?;
+                let entries = together(index.blocks_from(self.topic, self.from));
+                (Some(Arc::new(index)), entries)
+            }
+        };
+        let blocks = match self.blocks(disk, &entries) {
+            // A bad place in a neighbour must not keep the wanted block back.
+            Err(_) if entries.len() > 1 => self.blocks(disk, entries.split_at(1).0)?,
+            blocks => blocks?,
+        };
+        Ok(Fetch { index, blocks })
     }
 
     /// Reads neighbouring blocks in one go.

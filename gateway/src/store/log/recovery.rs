@@ -153,7 +153,7 @@ pub(super) fn open(
         let generation = generation(directory.salt, epoch, begun);
         new_segment(&**disk, options, (highest + 1, generation, last_batch + 1), parts.sealed.is_empty())?
     };
-    let events = parts.sealed.values().map(|s| s.events).sum::<u64>() + active.index.events();
+    let events = readable(&fold, parts.sealed.values(), &active.index);
     let space =
         Space::new(active, parts.sealed, (options.segment_len(max_disk), max_disk), (directory.salt, epoch, begun));
     let machine = LogMachine::new(Start {
@@ -200,6 +200,17 @@ fn walk<'a>(
         scanned_bytes: 0,
         damage: Vec::new(),
     }
+}
+
+/// Events of topics that are still there.
+fn readable<'a>(fold: &Fold, sealed: impl Iterator<Item = &'a Sealed>, active: &SegmentIndex) -> u64 {
+    let (mut events, mut spans) = (active.events(), active.spans());
+    for segment in sealed {
+        events += segment.events;
+        spans.extend_from_slice(&segment.spans);
+    }
+    let gone = spans.iter().filter(|span| !fold.topics.contains_key(&span.topic)).map(|span| span.next - span.first);
+    events.saturating_sub(gone.sum())
 }
 
 fn files_to_read(files: &[SegmentFile], start: u64) -> Vec<SegmentFile> {

@@ -38,6 +38,12 @@ impl Sealed {
         FileName::of(Part::Segment(self.number))
     }
 
+    /// What it holds of one topic: spans are sorted by topic.
+    pub(super) fn span(&self, topic: TopicId) -> Option<&Span> {
+        let at = self.spans.binary_search_by_key(&topic, |span| span.topic).ok()?;
+        self.spans.get(at)
+    }
+
     /// When its last event was stored.
     pub(super) fn stored(&self) -> UnixMillis {
         self.spans.iter().map(|s| s.stored).max().unwrap_or_default()

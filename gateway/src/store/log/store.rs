@@ -14,7 +14,7 @@ use super::os_disk::OsDisk;
 use super::recovery::{self, OpenError, Recovered};
 use super::{LogClock, LogOptions, threads};
 use crate::store::{
-    Capability, Claim, Completions, Durability, Lookup, Op, Position, Store, StoreError, TopicId, Watermark,
+    Capability, Claim, Completions, Durability, Lookup, Op, Position, Since, Store, StoreError, TopicId, Watermark,
 };
 
 /// What callers and threads share.
@@ -193,6 +193,9 @@ impl LogStore {
         if let Some(kept) = kept {
             completions.kept(kept.watermark, &kept.heads);
         }
+        if self.shared.lock().poll_found() {
+            completions.looked_up();
+        }
         loop {
             let fetched = self.shared.lock().poll_fetched();
             let Some(fetched) = fetched else { return };
@@ -261,6 +264,17 @@ impl Store for LogStore {
             self.shared.worker.notify_one();
         }
         lookup
+    }
+
+    fn since(&self, topic: TopicId, at: UnixMillis) -> Since {
+        let mut machine = self.shared.lock();
+        let since = machine.since(topic, at);
+        let wake = since == Since::Pending && machine.wants_worker();
+        drop(machine);
+        if wake {
+            self.shared.worker.notify_one();
+        }
+        since
     }
 
     fn topic_bytes(&self, topic: TopicId) -> u64 {

@@ -87,7 +87,8 @@ fn work(shared: &Shared, completions: &dyn Completions) {
         }
         let job = machine.poll_job(now);
         let fetched = machine.poll_fetched();
-        if job.is_none() && fetched.is_none() {
+        let found = machine.poll_found();
+        if job.is_none() && fetched.is_none() && !found {
             if machine.is_closed() {
                 shared.writer.notify_one();
                 return;
@@ -99,6 +100,9 @@ fn work(shared: &Shared, completions: &dyn Completions) {
         drop(machine);
         if let Some(fetched) = fetched {
             completions.fetched(fetched.topic, fetched.from, fetched.result);
+        }
+        if found {
+            completions.looked_up();
         }
         let ended = job.map(|(id, job)| Input::JobDone { id, result: job.run(&*shared.disk) });
         machine = shared.lock();

@@ -49,6 +49,12 @@ impl TimesFold {
         }
     }
 
+    /// A topic is no more.
+    pub(super) fn forget(&mut self, topic: TopicId) {
+        self.delays.remove(&topic);
+        self.expiries.remove(&topic);
+    }
+
     /// Whether events wait in a topic between these positions.
     pub(super) fn waits(&self, topic: TopicId, first: Position, next: Position) -> bool {
         self.delays.get(&topic).is_some_and(|delays| delays.range(first..next).next().is_some())

@@ -77,6 +77,8 @@ pub(super) struct Cut {
     /// Its callers wait for a sync.
     pub(super) needs_sync: bool,
     pub(super) blocks: Vec<NewBlock>,
+    /// Topics that are no more.
+    pub(super) gone: Vec<TopicId>,
 }
 
 impl Cut {
@@ -100,6 +102,15 @@ impl Pending {
         self.body_len
     }
 
+    /// The first position of a topic that came at a time or later.
+    pub(super) fn since(&self, topic: TopicId, at: meshwire_proto::UnixMillis) -> Option<Position> {
+        let block = |slot: &Slot| match slot {
+            Slot::Block(open) if open.topic == topic && open.stored >= at => Some(open.first),
+            _ => None,
+        };
+        self.slots.iter().find_map(block)
+    }
+
     pub(super) fn push(&mut self, op: Op) {
         let mut out = BytesMut::new();
         match op {
@@ -114,6 +125,7 @@ impl Pending {
                 ops::put_settle(&mut out, topic, group, &ranges);
             }
             Op::GroupGone { topic, group } => ops::put_group_gone(&mut out, topic, group),
+            Op::TopicGone { topic } => ops::put_topic_gone(&mut out, topic),
             Op::Seek { topic, group, to } => ops::put_seek(&mut out, topic, group, to),
             Op::Graves { topic, changes } => ops::put_graves(&mut out, topic, &changes),
             Op::Times(times) => times::put(&mut out, &times),
@@ -232,13 +244,15 @@ impl Pending {
             events: self.events,
             needs_sync: false,
             blocks: Vec::new(),
+            gone: Vec::new(),
         };
         let mut heads = BytesMut::new();
         for slot in self.slots {
             match slot {
                 Slot::Plain(bytes) => {
-                    let settled = apply(fold, &bytes)?;
-                    cut.needs_sync |= needs_sync(fold, settled);
+                    let applied = apply(fold, &bytes)?;
+                    cut.needs_sync |= needs_sync(fold, applied);
+                    cut.gone.extend(if let Applied::Gone(topic) = applied { Some(topic) } else { None });
                     heads.extend_from_slice(&bytes);
                 }
                 Slot::Block(open) => cut.block(open, &mut heads, fold)?,
@@ -310,20 +324,33 @@ impl Cut {
     }
 }
 
-/// Adds one encoded operation to the fold; the topic, of one that is kept as its events are.
-fn apply(fold: &mut Fold, mut bytes: &[u8]) -> Result<Option<TopicId>, FormatError> {
+/// What an operation was, as far as it matters to who cuts the batch.
+#[derive(Clone, Copy)]
+enum Applied {
+    /// Kept as the events of its topic are.
+    Settled(TopicId),
+    Gone(TopicId),
+    Other,
+}
+
+/// Adds one encoded operation to the fold.
+fn apply(fold: &mut Fold, mut bytes: &[u8]) -> Result<Applied, FormatError> {
     let op = OpView::decode(&mut bytes)?;
     fold.apply(&op);
     Ok(match op {
-        OpView::Settle { topic, .. } => Some(topic),
-        OpView::Times(times) => Some(times.topic()),
-        _ => None,
+        OpView::Settle { topic, .. } => Applied::Settled(topic),
+        OpView::Times(times) => Applied::Settled(times.topic()),
+        OpView::TopicGone { topic } => Applied::Gone(topic),
+        _ => Applied::Other,
     })
 }
 
 /// Topics and groups are synced before their answer, settlements if their topic is.
-fn needs_sync(fold: &Fold, settled: Option<TopicId>) -> bool {
-    settled.and_then(|t| fold.topics.get(&t)).is_none_or(|t| t.durability == Durability::Synced)
+fn needs_sync(fold: &Fold, applied: Applied) -> bool {
+    match applied {
+        Applied::Settled(topic) => fold.topics.get(&topic).is_none_or(|t| t.durability == Durability::Synced),
+        Applied::Gone(_) | Applied::Other => true,
+    }
 }
 
 fn mark(producer: &ProducerMark, skip: u64, count: u32) -> Mark {

@@ -36,6 +36,7 @@ enum Kind {
     Index,
     Free,
     Read(TopicId, Position, u64),
+    Find(u64),
 }
 
 /// Jobs to do.
@@ -74,6 +75,11 @@ impl Jobs {
         self.checkpoint_wanted = true;
     }
 
+    /// The index of a segment that was sealed, as long as it is not written.
+    pub(super) fn index_of(&self, segment: u64) -> Option<&SegmentIndex> {
+        self.indexes.iter().find(|(s, _)| *s == segment).map(|(_, index)| &**index)
+    }
+
     pub(super) const fn is_idle(&self) -> bool {
         self.under_way.is_none()
     }
@@ -99,13 +105,17 @@ impl LogMachine {
     /// When [`LogMachine::poll_job`] should be asked again though nothing happens.
     #[must_use]
     pub fn worker_deadline(&self) -> Option<Moment> {
-        if self.jobs.under_way.is_some() { None } else { self.retry_at() }
+        if self.jobs.under_way.is_some() {
+            return None;
+        }
+        self.retry_at().into_iter().chain(self.find_again_at()).min()
     }
 
     /// Whether [`LogMachine::poll_job`] has something that should not wait for a tick.
     #[must_use]
     pub fn wants_worker(&self) -> bool {
-        self.jobs.under_way.is_none() && (self.has_reads() || self.wants_segment() || self.wants_zeros())
+        self.jobs.under_way.is_none()
+            && (self.has_reads() || self.has_finds() || self.wants_segment() || self.wants_zeros())
     }
 
     /// Whether a segment must be allocated for what is written or will be soon.
@@ -127,6 +137,9 @@ impl LogMachine {
         }
         if let Some(Work::Read(read)) = self.next_read(now) {
             return Some((Kind::Read(read.topic, read.from, read.segment), Work::Read(read)));
+        }
+        if let Some(Work::Find(of)) = self.next_find(now) {
+            return Some((Kind::Find(of.segment), Work::Find(of)));
         }
         if self.failed.is_some() {
             return None;
@@ -183,9 +196,17 @@ impl LogMachine {
         match (kind, result.0) {
             (Kind::Read(topic, from, segment), Outcome::Read(fetch)) => self.read_done((topic, from, segment), fetch),
             (Kind::Read(topic, from, _), Outcome::Unread(error)) => self.read_failed(now, (topic, from), &error),
+            (Kind::Find(segment), Outcome::Found(index)) => {
+                self.find_done(segment, &index);
+                self.reads.keep(segment, index);
+            }
+            (Kind::Find(_), Outcome::Unread(error)) => {
+                tracing::error!(%error, "an index of the log cannot be read; who looks for a time waits, and it is tried again");
+                self.find_failed(now);
+            }
             (kind, Outcome::Ended(Ok(()))) => self.job_succeeded(kind),
             (kind, Outcome::Ended(Err(error)) | Outcome::Unread(error)) => self.job_failed(now, kind, error),
-            (_, Outcome::Read(_)) => {}
+            (_, Outcome::Read(_) | Outcome::Found(_)) => {}
         }
     }
 
@@ -198,7 +219,7 @@ impl LogMachine {
                 self.jobs.slot ^= 1;
                 self.space.checkpointed(retired);
             }
-            Kind::Index | Kind::Free | Kind::Read(..) => {}
+            Kind::Index | Kind::Free | Kind::Read(..) | Kind::Find(_) => {}
         }
     }
 
@@ -219,7 +240,7 @@ impl LogMachine {
                     self.jobs.checkpoint_wanted = false;
                 }
             }
-            Kind::Index | Kind::Free | Kind::Read(..) => {}
+            Kind::Index | Kind::Free | Kind::Read(..) | Kind::Find(_) => {}
         }
         tracing::warn!(%error, "a background job of the log failed");
         self.jobs.not_before = now + AGAIN;

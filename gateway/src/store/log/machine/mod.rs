@@ -8,11 +8,12 @@
 //! - [`gather`]: when it may be written; [`write`](mod@write): writing and syncing, where
 //!   an event becomes kept;
 //! - [`space`]: segments, and the promise that what is accepted fits;
-//! - [`read`]: cache, index, fetches; [`jobs`]: everything in the background.
+//! - [`find`]: places by time; [`read`]: cache, index, fetches; [`jobs`]: everything in the background.
 
 mod batch;
 #[cfg(test)]
 mod bursts;
+mod find;
 mod gather;
 mod jobs;
 mod places;
@@ -38,6 +39,7 @@ use super::segment::Sealed;
 use crate::store::log::times::CHANGE;
 use crate::store::{Block, Op, Position, StoreError, Times, TopicId, Watermark};
 use batch::{Cut, NewBlock, Pending};
+use find::Finds;
 use gather::Gather;
 use jobs::Jobs;
 use places::Places;
@@ -158,6 +160,7 @@ pub struct LogMachine {
     places: Places,
     cache: BlockCache,
     reads: Reads,
+    finds: Finds,
     jobs: Jobs,
     kept_changed: bool,
     heads: BTreeMap<TopicId, Position>,
@@ -179,13 +182,11 @@ pub(in crate::store::log) const fn segment_for(bytes: u64) -> u64 {
 impl LogMachine {
     pub(super) fn new(start: Start) -> Self {
         let mut places = Places::default();
-        for segment in start.space.sealed.values() {
-            for span in &segment.spans {
-                places.add(span.topic, span.first, segment.number);
-            }
-        }
-        for span in start.space.active.index.spans() {
-            places.add(span.topic, span.first, start.space.active.number);
+        let sealed = start.space.sealed.values().flat_map(|s| s.spans.iter().map(|span| (*span, s.number)));
+        let active = start.space.active.index.spans().into_iter().map(|span| (span, start.space.active.number));
+        // Events of topics that are gone are there until their segment is.
+        for (span, segment) in sealed.chain(active).filter(|(span, _)| start.fold.topics.contains_key(&span.topic)) {
+            places.add(span.topic, span.first, segment);
         }
         for (id, topic) in &start.fold.topics {
             places.show(*id, topic.next);
@@ -210,6 +211,7 @@ impl LogMachine {
             places,
             cache: BlockCache::new(start.cache_bytes),
             reads: Reads::default(),
+            finds: Finds::default(),
             jobs: Jobs::new(start.indexes, start.checkpoint),
             kept_changed: false,
             heads: BTreeMap::new(),
@@ -340,17 +342,23 @@ impl LogMachine {
     #[must_use]
     pub fn topic_bytes(&self, topic: TopicId) -> TopicBytes {
         let keep = self.fold.topics.get(&topic).map_or(0, |t| i64::try_from(t.retention_ms).unwrap_or(i64::MAX));
-        // Spans are sorted by topic: a listing of all topics asks for each.
-        let in_segment = |s: &Sealed| {
-            let at = s.spans.binary_search_by_key(&topic, |span| span.topic).ok()?;
-            s.spans.get(at).map(|span| (span.bytes, span.stored))
-        };
+        let in_segment = |s: &Sealed| s.span(topic).map(|span| (span.bytes, span.stored));
         let sealed = self.space.sealed.values().filter_map(in_segment);
         let all = sealed.chain(std::iter::once(self.space.active.index.bytes_of(topic)));
         all.fold(TopicBytes::default(), |sum, (bytes, stored)| {
             let live = if stored.0.saturating_add(keep) > self.wall.0 { bytes } else { 0 };
             TopicBytes { live: sum.live + live, physical: sum.physical + bytes }
         })
+    }
+
+    /// A topic is no more: nothing of it is shown, read or kept in memory from here on.
+    fn forget(&mut self, topic: TopicId) {
+        self.places.forget(topic);
+        self.cache.forget(topic);
+        self.unshown.retain(|(_, new)| new.topic != topic);
+        self.heads.remove(&topic);
+        self.forget_reads(topic);
+        self.forget_finds(topic);
     }
 
     fn id(&mut self) -> OpId {
@@ -374,10 +382,11 @@ fn op_len(op: &Op) -> usize {
     match op {
         Op::Append(append) => append.bytes.len() + 128,
         Op::Settle { ranges, .. } => 16 + ranges.len() * 25,
-        Op::Graves { changes, .. } => 16 + changes.len() * 144,
+        Op::Graves { changes, .. } => 16 + changes.len() * 265,
         Op::Times(Times::Delays { changes, .. }) => 16 + changes.len() * CHANGE,
         Op::Times(Times::Expires { .. }) => 32,
-        Op::Topic { .. } | Op::Group { .. } | Op::GroupGone { .. } | Op::Seek { .. } => 240,
+        Op::Group { .. } => 400,
+        Op::Topic { .. } | Op::GroupGone { .. } | Op::Seek { .. } | Op::TopicGone { .. } => 240,
     }
 }
 

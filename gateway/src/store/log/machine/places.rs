@@ -48,6 +48,16 @@ impl Places {
         (segment, next)
     }
 
+    /// The segments that hold events of a topic, in rising order.
+    pub(super) fn segments(&self, topic: TopicId) -> Option<&VecDeque<(Position, u64)>> {
+        self.topics.get(&topic).map(|p| &p.segments)
+    }
+
+    /// A topic is no more.
+    pub(super) fn forget(&mut self, topic: TopicId) {
+        self.topics.remove(&topic);
+    }
+
     pub(super) fn remove(&mut self, segment: &Sealed) {
         for span in &segment.spans {
             if let Some(place) = self.topics.get_mut(&span.topic) {

@@ -49,6 +49,10 @@ impl Reads {
         }
     }
 
+    pub(super) fn index_of(&self, segment: u64) -> Option<&SegmentIndex> {
+        self.indexes.iter().find(|(s, _)| *s == segment).map(|(_, index)| &**index)
+    }
+
     fn fails(&self, topic: TopicId) -> bool {
         self.retries.range((topic, 0)..=(topic, Position::MAX)).next().is_some()
     }
@@ -104,8 +108,8 @@ impl LogMachine {
         let index = if segment == self.space.active.number {
             &self.space.active.index
         } else {
-            match self.reads.indexes.iter().find(|(s, _)| *s == segment) {
-                Some((_, index)) => &**index,
+            match self.reads.index_of(segment) {
+                Some(index) => index,
                 None => return Located::Unknown(segment),
             }
         };
@@ -154,6 +158,9 @@ impl LogMachine {
 
     /// A fetch failed: whoever waits for it waits on.
     pub(super) fn read_failed(&mut self, now: Moment, (topic, from): (TopicId, Position), error: &DiskError) {
+        if !self.reads.waiting.contains(&(topic, from)) {
+            return;
+        }
         if !self.reads.fails(topic) {
             tracing::error!(topic = topic.0, position = from, %error, "the log cannot be read; its readers wait, and it is tried again");
         }
@@ -165,6 +172,10 @@ impl LogMachine {
         let Fetch { index, blocks } = fetch;
         if let Some(index) = index {
             self.reads.keep(segment, index);
+        }
+        if !self.reads.waiting.contains(&(topic, from)) {
+            // The topic was deleted meanwhile.
+            return;
         }
         let mut answer = None;
         for (entry, result) in blocks {
@@ -181,6 +192,15 @@ impl LogMachine {
         }
         let answer = answer.unwrap_or_else(|| Err(hole(topic, from, self.places.segment_of(topic, from).1)));
         self.answer(topic, from, answer);
+    }
+
+    /// Nobody waits for blocks of this topic any more; those under way are not told.
+    pub(super) fn forget_reads(&mut self, topic: TopicId) {
+        let of = |key: &(TopicId, Position)| key.0 == topic;
+        self.reads.queue.retain(|key| !of(key));
+        self.reads.waiting.retain(|key| !of(key));
+        self.reads.retries.retain(|key, _| !of(key));
+        self.reads.bad.retain(|key| !of(key));
     }
 
     fn answer(&mut self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {

@@ -118,7 +118,12 @@ impl LogMachine {
     pub(super) fn cut(&mut self) {
         self.last_cut += 1;
         match self.pending.cut(self.last_cut, &mut self.fold) {
-            Ok(cut) => self.ready.push_back(cut),
+            Ok(cut) => {
+                for topic in cut.gone.clone() {
+                    self.forget(topic);
+                }
+                self.ready.push_back(cut);
+            }
             Err(error) => self.fail(format!("an operation was encoded wrongly, which is a defect of ours: {error:?}")),
         }
     }
@@ -202,6 +207,10 @@ impl LogMachine {
         for new in cut.blocks {
             let entry = BlockEntry::new(&new.head, offset + (RECORD_HEADER + new.body_offset) as u64);
             active.index.add(new.topic, entry);
+            // Deleted since it was taken.
+            if !self.fold.topics.contains_key(&new.topic) {
+                continue;
+            }
             self.places.add(new.topic, new.head.first, active.number);
             self.unshown.push((cut.batch, new));
         }

@@ -3,10 +3,12 @@
 
 mod crash;
 mod damage;
+mod delete;
 mod full;
 mod os;
 mod reads;
 mod recover;
 mod rig;
+mod since;
 mod threaded;
 mod times;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use meshwire_proto::{Event, EventRunBuilder, GroupName, Moment, TopicName, UnixMillis};
+use meshwire_proto::{Event, EventRunBuilder, GroupKey, Moment, TopicName, UnixMillis};
 
 use crate::store::log::{Ended, LogOptions, LogStore, OpenError, Recovered, SimDisk, Task};
 use crate::store::{
@@ -24,6 +24,7 @@ pub(super) struct Reports {
     pub(super) watermark: Mutex<Watermark>,
     pub(super) heads: Mutex<BTreeMap<TopicId, Position>>,
     pub(super) fetched: Mutex<Vec<Fetched>>,
+    pub(super) looked_up: AtomicU64,
 }
 
 impl Completions for Reports {
@@ -39,6 +40,10 @@ impl Completions for Reports {
 
     fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {
         self.fetched.lock().unwrap().push((topic, from, result));
+    }
+
+    fn looked_up(&self) {
+        self.looked_up.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -160,7 +165,7 @@ impl Rig {
 
     pub(super) fn group(&mut self, topic: TopicId, id: u32) -> GroupId {
         let group = GroupId(id);
-        let name = GroupName::parse(&format!("group-{id}")).unwrap();
+        let name = GroupKey::parse(&format!("group-{id}")).unwrap();
         self.store.commit(vec![Op::Group { topic, group, name, start: 1, settings: GroupSettings::default() }]);
         group
     }
