@@ -290,8 +290,9 @@ pub(crate) fn millis(duration: Option<Duration>) -> u64 {
 }
 
 fn line(group: &Group, out: &mut String) {
-    let Group { name, settled_through, members, in_flight, lag, delayed, failing, dead_letters, expired, settings, .. } =
-        group;
+    let Group {
+        name, settled_through, members, in_flight, lag, delayed, failing, dead_letters, expired, settings, ..
+    } = group;
     let shown = |duration| show_duration(millis(duration));
     // Writing to a string does not fail.
     let _ = writeln!(

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use meshwire::{Event, TimedEvent, UnixMillis};
+use meshwire_proto::NoTime;
 
 use crate::config::parse_duration;
 
@@ -40,7 +41,7 @@ impl When {
 }
 
 fn time(text: &str) -> Result<SystemTime, String> {
-    let since: UnixMillis = text.parse()?;
+    let since: UnixMillis = text.parse().map_err(|e: NoTime| e.to_string())?;
     let since = Duration::from_millis(u64::try_from(since.0).unwrap_or(0));
     SystemTime::UNIX_EPOCH.checked_add(since).ok_or_else(|| format!("{text:?} is too far ahead"))
 }

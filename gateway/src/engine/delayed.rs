@@ -228,7 +228,9 @@ impl Engine {
         let Some(mut delayed) = self.topics.get_mut(&id).and_then(|t| t.delayed.take()) else {
             return;
         };
-        self.delays.set(id, &mut delayed, None);
+        delayed.look = None;
+        delayed.carried.clear();
+        self.delays.set(id, &mut delayed);
         for waiting in delayed.waiting.values() {
             self.delays.budget.give_back(waiting.len);
         }
