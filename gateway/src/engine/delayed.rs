@@ -225,12 +225,10 @@ impl Engine {
 
     /// What waits goes with its topic.
     pub(super) fn forget_delayed(&mut self, id: TopicId) {
-        let Some(mut delayed) = self.topics.get_mut(&id).and_then(|t| t.delayed.take()) else {
+        let Some(delayed) = self.topics.get_mut(&id).and_then(|t| t.delayed.take()) else {
             return;
         };
-        delayed.look = None;
-        delayed.carried.clear();
-        self.delays.set(id, &mut delayed);
+        self.delays.timers.retain(|(_, of)| *of != id);
         for waiting in delayed.waiting.values() {
             self.delays.budget.give_back(waiting.len);
         }

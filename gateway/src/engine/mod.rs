@@ -145,14 +145,39 @@ pub trait Source {
     /// Whether the store takes so many bytes more for a topic, in the next commit.
     fn claim(&mut self, topic: TopicId, bytes: u64) -> bool;
 
-    /// How many bytes may be handed to a subscription now; one event may pass over them.
-    fn room(&mut self, _subscription: SubscriptionKey) -> u64 {
-        u64::MAX
+    /// What may be handed to a subscription now.
+    fn room(&mut self, _subscription: SubscriptionKey) -> Room {
+        Room::ALL
     }
 
     /// A subscription has not got all that its credit allows, for want of room.
     /// [`Engine::feed`] is called when there is some.
-    fn starved(&mut self, _subscription: SubscriptionKey) {}
+    fn starved(&mut self, _topic: TopicId, _subscription: SubscriptionKey) {}
+}
+
+/// How much a subscription may be handed, whatever its credit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Events.
+    pub events: u64,
+    /// Bytes; one event may pass over them.
+    pub bytes: u64,
+}
+
+impl Room {
+    /// As much as its credit allows.
+    pub const ALL: Self = Self { events: u64::MAX, bytes: u64::MAX };
+    /// Nothing.
+    pub const NONE: Self = Self { events: 0, bytes: 0 };
+
+    pub(crate) const fn is_none(self) -> bool {
+        self.events == 0 || self.bytes == 0
+    }
+
+    const fn take(&mut self, bytes: u64) {
+        self.events = self.events.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
 }
 
 /// Bounds of one shard.
@@ -319,6 +344,12 @@ impl Engine {
             }
         }
         true
+    }
+
+    /// Whether somebody is to be looked at.
+    #[must_use]
+    pub fn has_woken(&self) -> bool {
+        !self.woken.is_empty()
     }
 
     /// Operations for the store, appends before the settlements that may be

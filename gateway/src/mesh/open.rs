@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use super::request::Exchange;
 use super::shard::{Shard, lock};
 use super::topics::{TopicRef, Topics};
-use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Memory, Mesh, MeshConfig};
+use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Memory, Mesh, MeshConfig, Pacer};
 use crate::clock::Clock;
 use crate::engine::{DelayBudget, Engine, GroupState, IdBudget, Now, Producer, Settings, TopicSettings};
 use crate::store::{
@@ -110,6 +110,8 @@ impl Mesh {
         let exchange = Exchange::new(&config.gateway_id, config.requests);
         let inner = Inner {
             budget: Budget::new(config.publish_budget_bytes),
+            publishes: Pacer::new(config.rates.publish),
+            deliveries: Pacer::new(config.rates.deliver),
             memory: Arc::new(Memory::new(config.connection_bytes)),
             hasher,
             config,

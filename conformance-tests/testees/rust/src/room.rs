@@ -12,6 +12,10 @@ use crate::command::{Command, StartSpec};
 use crate::deliveries::Deliveries;
 use crate::requests::{Asked, Serving};
 
+/// What this testee can do.
+const CAPS: [&str; 10] =
+    ["tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests", "delays"];
+
 /// Everything that was named.
 pub(crate) struct Room {
     lines: mpsc::Sender<Value>,
@@ -127,9 +131,7 @@ impl Room {
                 "lang": "rust",
                 "api": "async",
                 "sdk": env!("CARGO_PKG_VERSION"),
-                "caps": [
-                    "tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests", "delays",
-                ],
+                "caps": CAPS,
             })),
             Command::Connect(connect) => self.connect(connect).await,
             Command::Publish { on, topic, event, timing } => self.publish(&on, &topic, event, timing).await,

@@ -68,7 +68,7 @@ impl Protocol {
         published
     }
 
-    fn answer(&mut self, run: &PublishRun, result: Result<Published, Refusal>) {
+    pub(super) fn answer(&mut self, run: &PublishRun, result: Result<Published, Refusal>) {
         let (answers, ticket) = match result {
             Ok(published) => (published.answers, published.ticket),
             Err(refusal) => (vec![(run.events.count(), Answer::Refused(refusal))], Ticket::KEPT),
