@@ -21,7 +21,7 @@ use meshwire_gateway::store::log::{LogOptions, LogStore};
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
 use meshwire_proto::frame::{DeliverRun, SettleKind};
 use meshwire_proto::wire::admin::{self, answer, command};
-use meshwire_proto::{Event, EventRun, GroupName};
+use meshwire_proto::{Event, EventRun, GroupKey};
 
 const TOPIC: &str = "work";
 const PUBLISHERS: u64 = 2;
@@ -54,6 +54,8 @@ impl Sink for Inbox {
         self.runs.lock().unwrap().push_back(run);
         self.filled.notify_one();
     }
+
+    fn ended(&self, _subscription: u32) {}
 }
 
 impl Inbox {
@@ -166,13 +168,14 @@ impl Room {
     fn join(&self, key: SubscriptionKey, inbox: Arc<Inbox>, credit: u64) -> u64 {
         let settings = admin::GroupSettings { max_failures: Some(0), ..Default::default() };
         let request = SubscribeRequest {
-            group: Some(GroupName::parse("g").unwrap()),
+            group: Some(GroupKey::parse("g").unwrap()),
             start: Some(1),
+            since: None,
             settings,
             credit: Credit { events: credit as u32, bytes: 1 << 20 },
         };
         let joined = self.mesh.subscribe(&self.caller, (self.topic, TOPIC), key, request, inbox);
-        let (subscribed, ticket) = joined.unwrap();
+        let (subscribed, ticket) = joined.unwrap().unwrap();
         while !self.mesh.is_kept(ticket) {
             self.moment();
         }
