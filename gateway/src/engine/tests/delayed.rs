@@ -355,3 +355,23 @@ fn how_long_it_has_been_where_it_is_counts_over_a_restart() {
     rig.wait(9 * HOUR as u64);
     assert_eq!(rig.ids(), ["1"]);
 }
+
+#[test]
+fn with_its_topic_goes_what_waits_for_it() {
+    let mut rig = Rig::new();
+    rig.engine = std::mem::replace(&mut rig.engine, Rig::new().engine).with_delays(DelayBudget::new((1, 1 << 20)));
+    rig.publish_at(at(5 * HOUR), &["a"]);
+    rig.engine.delete_topic(TOPIC, false).unwrap();
+    let gone: Vec<TopicId> = rig.engine.take_ops(rig.now, false).iter().map(Op::topic).collect();
+    assert!(gone.contains(&DELAYED) && gone.contains(&TOPIC), "{gone:?}");
+    assert_eq!(rig.engine.deadline(), None);
+    rig.engine.wake(DELAYED);
+    rig.engine.kept(DELAYED, 2);
+    rig.wait(5 * HOUR as u64);
+    assert!(rig.ids().is_empty());
+    // Another topic of the id may have its room.
+    let settings =
+        TopicSettings { name: TopicName::parse("t").unwrap(), durability: Durability::Synced, retention_ms: 1 };
+    rig.engine.add_topic(TOPIC, settings, 1, UnixMillis(0));
+    assert_eq!(rig.publish_at(at(9 * HOUR), &["a"])[0].verdict, Verdict::New(0));
+}
