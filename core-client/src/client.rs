@@ -13,6 +13,7 @@ use crate::consume::Consume;
 use crate::dead_letters::DeadLetters;
 use crate::groups::Groups;
 use crate::identity::{self, IdText, Identity};
+use crate::limits::Limits;
 use crate::outbox::{Admission, Command, Outbox};
 use crate::receipt::{PendingReceipt, Receipt};
 use crate::request::{SendRequest, StreamRequest};
@@ -235,6 +236,12 @@ impl Mesh {
     #[must_use]
     pub fn groups(&self, topic: &str) -> Groups {
         Groups::new(self.clone(), topic)
+    }
+
+    /// Limits of the whole gateway: see them, change them while it runs.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits::new(self.clone())
     }
 
     /// Events of a topic that its groups have given up.
