@@ -370,8 +370,12 @@ fn with_its_topic_goes_what_waits_for_it() {
     rig.wait(5 * HOUR as u64);
     assert!(rig.ids().is_empty());
     // Another topic of the id may have its room.
-    let settings =
-        TopicSettings { name: TopicName::parse("t").unwrap(), durability: Durability::Synced, retention_ms: 1 };
+    let settings = TopicSettings {
+        name: TopicName::parse("t").unwrap(),
+        durability: Durability::Synced,
+        retention_ms: 1,
+        limits: Limits::default(),
+    };
     rig.engine.add_topic(TOPIC, settings, 1, UnixMillis(0));
     assert_eq!(rig.publish_at(at(9 * HOUR), &["a"])[0].verdict, Verdict::New(0));
 }
