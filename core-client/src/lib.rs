@@ -67,6 +67,7 @@ mod group_settings;
 mod groups;
 mod identity;
 mod inbox;
+mod limits;
 mod outbox;
 mod receipt;
 mod receipts;
@@ -90,6 +91,7 @@ pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use group_settings::{GroupMode, GroupSettings};
 pub use groups::{Group, Groups, Member};
+pub use limits::{GatewayLimits, Limits, LimitsInForce};
 pub use meshwire_proto::{
     AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, TimedEvent, UnixMillis, codec,
 };
@@ -99,5 +101,5 @@ pub use serve::{ReplySender, Request, Serve};
 pub use session::{Position, Start, State};
 pub use stats::Stats;
 pub use subscription::{Subscribe, Subscription};
-pub use topics::{Durability, Topic, TopicRequests, Topics};
+pub use topics::{Durability, Lagging, Topic, TopicRequests, TopicSettings, Topics};
 pub use transport::{MemoryListener, MemoryTransport};

@@ -18,7 +18,7 @@ mod value;
 pub(crate) use environment::warn_of_unknown_variables;
 pub(crate) use nearest::nearest;
 pub(crate) use table::{SETTINGS, Setting, parse_level};
-pub(crate) use value::{parse_duration, parse_duration_within, show_duration, show_size};
+pub(crate) use value::{parse_duration, parse_duration_within, parse_size, show_duration, show_size};
 
 /// A gateway's configuration and what only this program asks for.
 #[derive(Clone, Debug)]

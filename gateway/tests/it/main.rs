@@ -20,6 +20,7 @@ mod memory;
 mod publish;
 mod rates;
 mod requests;
+mod retention;
 mod rig;
 mod room;
 mod sessions;

@@ -184,6 +184,7 @@ impl Group {
     }
 
     fn tell_gap(&mut self, member: SubscriptionKey, events: u64, pass: &mut Pass<'_>) {
+        self.overtaken += events;
         if let Some(member) = self.members.get_mut(&member) {
             member.flush(pass.out);
             member.gap += events;
@@ -219,7 +220,6 @@ impl Group {
 
     /// Takes up positions of one block until it ends or nobody has room.
     fn dispatch_block(&mut self, block: &Block, pass: &mut Pass<'_>) {
-        self.fresh = false;
         while self.wants_new(pass.head.min(block.next()))
             && self.free_member().is_some()
             && self.may_deliver(pass.now.mono)
@@ -269,9 +269,7 @@ impl Group {
         if !self.window.can_skip_to(first) {
             return false;
         }
-        if !self.fresh {
-            self.tell_gap(member, first - position, pass);
-        }
+        self.tell_gap(member, first - position, pass);
         self.log(position, u32::try_from(first - position).unwrap_or(u32::MAX), Outcome::Acked);
         self.window.skip_to(first);
         true
