@@ -130,7 +130,7 @@ async fn begin(
         let events = ours::subscribe(&mesh, 8192).await?;
         readers.spawn(read(events, Arc::clone(shared)));
     }
-    let stuck = if stuck { Some(raw::Stuck::subscribe(gateway.address()?).await?) } else { None };
+    let stuck = if stuck { Some(raw::Stuck::subscribe(gateway.address()?, "").await?) } else { None };
     Ok((readers, stuck))
 }
 

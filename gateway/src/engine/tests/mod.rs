@@ -8,6 +8,7 @@ mod delete;
 mod groups;
 mod keys;
 mod many_groups;
+mod rates;
 mod retry;
 
 use std::collections::BTreeMap;
