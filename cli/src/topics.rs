@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use meshwire::{Durability, Group, Mesh, Topic, TopicRequests};
+use meshwire::{Durability, Group, Lagging, Mesh, Topic, TopicRequests, TopicSettings};
 use meshwire_proto::{TopicName, options};
 use serde::Serialize;
 
 use crate::args;
-use crate::config::{parse_duration_within, show_duration, show_size};
+use crate::config::{parse_duration_within, parse_size, show_duration, show_size};
 use crate::exit::{Exit, Failure};
 use crate::server::{Server, leave};
 use crate::stop::Stop;
@@ -43,15 +43,17 @@ Examples:
         #[command(flatten)]
         server: Server,
     },
-    /// Change how long a topic's events are kept.
-    #[command(after_help = "Example:\n  meshwire topics set orders --retention 30d")]
+    /// Change how long and how much of a topic is kept.
+    #[command(after_help = "\
+Examples:
+  meshwire topics set orders --retention 30d
+  meshwire topics set orders --retention-bytes 10GiB --lagging block")]
     Set {
         /// Its name.
         #[arg(value_parser = args::topic)]
         topic: TopicName,
-        /// How long, such as 7d; what is older than a shorter one may go at once.
-        #[arg(long, value_name = "DURATION", value_parser = retention)]
-        retention: Duration,
+        #[command(flatten)]
+        retention: Retention,
         /// One JSON object.
         #[arg(long)]
         json: bool,
@@ -92,15 +94,53 @@ Examples:
         /// When a publish is answered. Default: synced, with `serve --memory` memory.
         #[arg(long, value_enum)]
         durability: Option<Level>,
-        /// How long events are kept, such as 7d. Default: the gateway's option.
-        #[arg(long, value_name = "DURATION", value_parser = retention)]
-        retention: Option<Duration>,
+        #[command(flatten)]
+        retention: Retention,
         /// One JSON object.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
         server: Server,
     },
+}
+
+/// How long and how much is kept.
+#[derive(Args)]
+struct Retention {
+    /// How long events are kept, such as 7d; what is older than a shorter one goes soon.
+    #[arg(long, value_name = "DURATION", value_parser = retention)]
+    retention: Option<Duration>,
+    /// Most bytes of events, such as 10GiB; over it the oldest go.
+    #[arg(long, value_name = "SIZE", value_parser = retention_bytes)]
+    retention_bytes: Option<u64>,
+    /// What happens when that overtakes a group.
+    #[arg(long, value_enum)]
+    lagging: Option<Overtaken>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Overtaken {
+    /// It goes on with what is left, and is told how many events are missing.
+    Drop,
+    /// Publishers get TOPIC_FULL until the group has settled what would have to go.
+    Block,
+}
+
+impl Retention {
+    const fn is_said(&self) -> bool {
+        self.retention.is_some() || self.retention_bytes.is_some() || self.lagging.is_some()
+    }
+
+    fn settings(&self) -> TopicSettings {
+        let mut settings = TopicSettings::new();
+        settings.retention = self.retention;
+        settings.retention_bytes = self.retention_bytes;
+        settings.lagging = self.lagging.map(|lagging| match lagging {
+            Overtaken::Drop => Lagging::Drop,
+            Overtaken::Block => Lagging::Block,
+        });
+        settings
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -127,9 +167,17 @@ fn retention(text: &str) -> Result<Duration, String> {
     parse_duration_within(&options::RETENTION, text)
 }
 
+fn retention_bytes(text: &str) -> Result<u64, String> {
+    options::RETENTION_BYTES.check(parse_size(text)?)
+}
+
 impl Topics {
     pub(crate) async fn run(self, mut stop: Stop) -> Result<Exit, Failure> {
         logs::start_from_environment()?;
+        if matches!(&self.command, Command::Set { retention, .. } if !retention.is_said()) {
+            let text = "nothing is to be changed: say --retention, --retention-bytes or --lagging";
+            return Err(Failure::new(Exit::Usage, text));
+        }
         let server = match &self.command {
             Command::List { server, .. }
             | Command::Create { server, .. }
@@ -172,7 +220,7 @@ impl Command {
                 topics.iter().for_each(|topic| object(topic, &mut text));
             }
             Self::Set { topic, retention, json, .. } => {
-                let topic = mesh.topics().update(topic.as_str(), *retention).await?;
+                let topic = mesh.topics().update(topic.as_str(), retention.settings()).await?;
                 if !json {
                     return Ok(format!("topic {}: {}\n", topic.name, settings(&topic)));
                 }
@@ -186,8 +234,9 @@ impl Command {
                 object(&topic, &mut text);
             }
             Self::Create { topic, durability, retention, json, .. } => {
-                let durability = durability.map(Durability::from);
-                let topic = mesh.topics().create(topic.as_str(), durability, *retention).await?;
+                let mut asked = retention.settings();
+                asked.durability = durability.map(Durability::from);
+                let topic = mesh.topics().create(topic.as_str(), asked).await?;
                 if !json {
                     return Ok(format!("topic {}: {}\n", topic.name, settings(&topic)));
                 }
@@ -213,7 +262,13 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn settings(topic: &Topic) -> String {
-    format!("durability {}, retention {}", level(topic.durability), show_duration(millis(topic.retention)))
+    let age = show_duration(millis(topic.retention));
+    let lagging = if topic.lagging == Lagging::Block { ", lagging block" } else { "" };
+    format!("durability {}, retention {age}, {}{lagging}", level(topic.durability), kept_bytes(topic))
+}
+
+fn kept_bytes(topic: &Topic) -> String {
+    if topic.retention_bytes == 0 { "any bytes".to_owned() } else { show_size(topic.retention_bytes) }
 }
 
 const fn events(topic: &Topic) -> u64 {
@@ -227,10 +282,14 @@ struct TopicLine<'a> {
     name: &'a str,
     durability: &'static str,
     retention_ms: u64,
+    retention_bytes: u64,
+    lagging: &'static str,
     first: String,
     next: String,
     events: u64,
     bytes: u64,
+    physical_bytes: u64,
+    overtaken: u64,
     delayed: u64,
     groups: Vec<GroupLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -273,10 +332,14 @@ fn object<'a>(topic: &'a Topic, out: &mut String) {
         name: &topic.name,
         durability: level(topic.durability),
         retention_ms: millis(topic.retention),
+        retention_bytes: topic.retention_bytes,
+        lagging: if topic.lagging == Lagging::Block { "block" } else { "drop" },
         first: topic.first.to_string(),
         next: topic.next.to_string(),
         events: events(topic),
         bytes: topic.bytes,
+        physical_bytes: topic.physical_bytes,
+        overtaken: topic.overtaken,
         delayed: topic.delayed,
         groups: topic.groups.iter().map(group).collect(),
         requests: topic.requests.map(RequestsLine::from),
@@ -289,18 +352,26 @@ fn table(topics: &[Topic]) -> String {
         return "no topics\n".to_owned();
     }
     let width = topics.iter().map(|t| t.name.len()).max().unwrap_or_default().max(5);
-    let mut text =
-        format!("{:width$}  {:10}  {:9}  {:>10}  {:>12}\n", "topic", "durability", "retention", "events", "bytes");
+    // Bytes of what can be read, and of what is on disk.
+    let mut text = format!(
+        "{:width$}  {:10}  {:9}  {:>10}  {:>12}  {:>12}\n",
+        "topic", "durability", "retention", "events", "bytes", "on disk"
+    );
     for t in topics {
         let (durability, kept) = (level(t.durability), show_duration(millis(t.retention)));
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "{:width$}  {durability:10}  {kept:9}  {:>10}  {:>12}",
+            "{:width$}  {durability:10}  {kept:9}  {:>10}  {:>12}  {:>12}",
             t.name,
             events(t),
-            show_size(t.bytes)
+            show_size(t.bytes),
+            show_size(t.physical_bytes)
         );
+        if t.lagging == Lagging::Block || t.overtaken > 0 {
+            let lagging = if t.lagging == Lagging::Block { "block" } else { "drop" };
+            let _ = writeln!(text, "  lagging {lagging}, {} events gone before a group had them", t.overtaken);
+        }
         if t.delayed > 0 {
             let _ = writeln!(text, "  {} events wait for their time", t.delayed);
         }

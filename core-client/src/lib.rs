@@ -101,5 +101,5 @@ pub use serve::{ReplySender, Request, Serve};
 pub use session::{Position, Start, State};
 pub use stats::Stats;
 pub use subscription::{Subscribe, Subscription};
-pub use topics::{Durability, Topic, TopicRequests, Topics};
+pub use topics::{Durability, Lagging, Topic, TopicRequests, TopicSettings, Topics};
 pub use transport::{MemoryListener, MemoryTransport};

@@ -46,6 +46,86 @@ pub struct TopicRequests {
     pub late_replies: u64,
 }
 
+/// What happens when a topic's retention overtakes a group that has not settled its oldest events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Lagging {
+    /// The events go. The group goes on with those that are left, and its next delivery says how many are missing
+    /// ([`Delivery::gap`](crate::Delivery::gap)). The default.
+    Drop,
+    /// The events stay, and publishers get `TOPIC_FULL`, with a time after which to try again, until the group has settled
+    /// them, is moved on or deleted.
+    Block,
+}
+
+/// What a topic is to be. What is not said is the gateway's default, or stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicSettings {
+    /// What a receipt says. It cannot be changed later.
+    pub durability: Option<Durability>,
+    /// How long events are kept; from 1 s to 10 years. Default: the gateway's option `retention`, 7 days.
+    pub retention: Option<Duration>,
+    /// Most bytes of events; over it the oldest go. From 64 KiB to 1 PiB. Default: the gateway's option
+    /// `retention_bytes`, 1 GiB. A topic in memory has at most its ring (16 MiB).
+    pub retention_bytes: Option<u64>,
+    /// What becomes of groups that are overtaken.
+    pub lagging: Option<Lagging>,
+}
+
+impl TopicSettings {
+    /// Nothing is said.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With this [`TopicSettings::durability`].
+    #[must_use]
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
+    /// With this [`TopicSettings::retention`].
+    #[must_use]
+    pub const fn retention(mut self, retention: Duration) -> Self {
+        self.retention = Some(retention);
+        self
+    }
+
+    /// With this [`TopicSettings::retention_bytes`].
+    #[must_use]
+    pub const fn retention_bytes(mut self, bytes: u64) -> Self {
+        self.retention_bytes = Some(bytes);
+        self
+    }
+
+    /// With this [`TopicSettings::lagging`].
+    #[must_use]
+    pub const fn lagging(mut self, lagging: Lagging) -> Self {
+        self.lagging = Some(lagging);
+        self
+    }
+
+    /// Retention in milliseconds and bytes, 0 for what is not said; else the option that is out of its bounds.
+    fn check(&self) -> std::result::Result<(u64, u64), String> {
+        let retention = self.retention.map(|r| options::RETENTION.check_duration(r)).transpose()?;
+        let bytes = self.retention_bytes.map(|bytes| options::RETENTION_BYTES.check(bytes)).transpose()?;
+        let millis = |r: Duration| u64::try_from(r.as_millis()).unwrap_or(u64::MAX);
+        Ok((retention.map_or(0, millis), bytes.unwrap_or(0)))
+    }
+
+    fn lagging_on_wire(&self) -> i32 {
+        let lagging = match self.lagging {
+            None => wire::Lagging::Unspecified,
+            Some(Lagging::Drop) => wire::Lagging::Drop,
+            Some(Lagging::Block) => wire::Lagging::Block,
+        };
+        lagging.into()
+    }
+}
+
 /// A topic as the gateway lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -56,12 +136,21 @@ pub struct Topic {
     pub durability: Durability,
     /// How long events are kept.
     pub retention: Duration,
+    /// Most bytes of events; 0: no limit.
+    pub retention_bytes: u64,
+    /// What becomes of groups that retention overtakes.
+    pub lagging: Lagging,
     /// The oldest event that can be read.
     pub first: Position,
     /// Where the next event will be. Formula: `next - first` events can be read.
     pub next: Position,
     /// Bytes of the events that can be read.
     pub bytes: u64,
+    /// Bytes of its events on disk, those past retention too: the space of a part of the log comes back when everything
+    /// in it is gone. In memory as [`Topic::bytes`].
+    pub physical_bytes: u64,
+    /// Events that retention took before its groups had them, since the gateway started.
+    pub overtaken: u64,
     /// Events that wait for the time they are to be delivered at.
     pub delayed: u64,
     /// Its groups, by name.
@@ -111,8 +200,12 @@ impl TryFrom<wire::Topic> for Topic {
     fn try_from(topic: wire::Topic) -> Result<Self> {
         Ok(Self {
             durability: Durability::of(&topic)?,
+            lagging: if topic.lagging() == wire::Lagging::Block { Lagging::Block } else { Lagging::Drop },
             requests: topic.requests.map(TopicRequests::from),
             retention: Duration::from_millis(topic.retention_ms),
+            retention_bytes: topic.retention_bytes,
+            physical_bytes: topic.physical_bytes,
+            overtaken: topic.overtaken,
             first: Position::from_number(topic.first_position),
             next: Position::from_number(topic.next_position),
             bytes: topic.bytes,
@@ -129,33 +222,28 @@ impl Topics {
     }
 
     /// Creates a topic. One of that name with the same settings is left as it is.
-    /// Without a durability or a retention (from 1 s to 10 years) the gateway's
-    /// default holds.
     ///
     /// # Errors
     /// `ALREADY_EXISTS` with other settings; `UNSUPPORTED` for a durability that
-    /// the gateway's store has not; `INVALID` for name, retention or `NotStored`.
+    /// the gateway's store has not; `INVALID` for name, settings or `NotStored`.
     ///
     /// # Cancel safety
     /// The topic may be created or not.
-    pub async fn create(
-        &self,
-        name: &str,
-        durability: Option<Durability>,
-        retention: Option<Duration>,
-    ) -> Result<Topic> {
+    pub async fn create(&self, name: &str, settings: TopicSettings) -> Result<Topic> {
         let context = |error: Error| error.during("create topic").with("topic", name);
         let name = TopicName::parse(name).map_err(|e| context(Error::name("create topic", &e)))?;
-        if durability == Some(Durability::NotStored) {
+        let invalid = |p: String| context(Error::new(ErrorKind::Invalid, "create topic", p));
+        if settings.durability == Some(Durability::NotStored) {
             let text = "a topic that is created stores its events: memory, written or synced is accepted";
-            return Err(context(Error::new(ErrorKind::Invalid, "create topic", text)));
+            return Err(invalid(text.to_owned()));
         }
-        let retention = retention.map(|r| options::RETENTION.check_duration(r)).transpose();
-        let retention = retention.map_err(|p| context(Error::new(ErrorKind::Invalid, "create topic", p)))?;
+        let (retention_ms, retention_bytes) = settings.check().map_err(invalid)?;
         let command = wire::command::Command::CreateTopic(wire::CreateTopic {
             name: name.to_string(),
-            durability: durability.map_or(wire::Durability::Unspecified, Durability::to_wire).into(),
-            retention_ms: retention.map_or(0, |r| u64::try_from(r.as_millis()).unwrap_or(u64::MAX)),
+            durability: settings.durability.map_or(wire::Durability::Unspecified, Durability::to_wire).into(),
+            retention_ms,
+            retention_bytes,
+            lagging: settings.lagging_on_wire(),
         });
         match ask(&self.mesh, "topics", command).await.map_err(context)? {
             wire::answer::Answer::Topic(topic) => Topic::try_from(topic).map_err(context),
@@ -163,21 +251,26 @@ impl Topics {
         }
     }
 
-    /// Changes how long a topic's events are kept; from 1 s to 10 years. What is
-    /// older than a shorter one may go at once.
+    /// Changes what is said in `settings`. What is too old or too much for a shorter
+    /// retention goes soon.
     ///
     /// # Errors
-    /// `TOPIC_NOT_FOUND`, `INVALID` (the retention).
+    /// `TOPIC_NOT_FOUND`, `INVALID` (a setting is out of its bounds, or a durability is said).
     ///
     /// # Cancel safety
     /// The topic may be changed or not.
-    pub async fn update(&self, name: &str, retention: Duration) -> Result<Topic> {
+    pub async fn update(&self, name: &str, settings: TopicSettings) -> Result<Topic> {
         let context = |error: Error| error.with("topic", name);
-        let retention = options::RETENTION.check_duration(retention);
-        let retention = retention.map_err(|p| context(Error::new(ErrorKind::Invalid, "update topic", p)))?;
+        let invalid = |p| context(Error::new(ErrorKind::Invalid, "update topic", p));
+        if settings.durability.is_some() {
+            return Err(invalid("the durability of a topic cannot be changed; create another one".to_owned()));
+        }
+        let (retention_ms, retention_bytes) = settings.check().map_err(invalid)?;
         let command = wire::command::Command::UpdateTopic(wire::UpdateTopic {
             name: name.to_owned(),
-            retention_ms: u64::try_from(retention.as_millis()).unwrap_or(u64::MAX),
+            retention_ms,
+            retention_bytes,
+            lagging: settings.lagging_on_wire(),
         });
         match ask(&self.mesh, "update topic", command).await.map_err(context)? {
             wire::answer::Answer::Topic(topic) => Topic::try_from(topic).map_err(context),

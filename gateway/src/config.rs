@@ -40,6 +40,7 @@ pub struct Config {
     /// 0: its share of `memory_budget`, as of the other parts below.
     pub suspended_bytes: u64,
     pub retention: Duration,
+    pub retention_bytes: u64,
     pub dead_letter_retention: Duration,
     /// How far ahead the time of an event may be.
     pub max_delay: Duration,
@@ -90,6 +91,7 @@ impl Default for Config {
             retention: options::RETENTION.default_duration(),
             max_delay: options::MAX_DELAY.default_duration(),
             delayed: (options::DELAYED_EVENTS.default, options::DELAYED_BYTES.default),
+            retention_bytes: options::RETENTION_BYTES.default,
             dead_letter_retention: options::DEAD_LETTER_RETENTION.default_duration(),
             max_disk: options::MAX_DISK.default,
             on_store_failure: OnStoreFailure::Exit,
@@ -159,6 +161,7 @@ impl Config {
             max_groups: self.max_groups,
             max_topic_groups: self.max_topic_groups,
             retention_ms: u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX),
+            retention_bytes: self.retention_bytes,
             dead_letter_retention_ms: u64::try_from(self.dead_letter_retention.as_millis()).unwrap_or(u64::MAX),
             limits: self.limits,
             delayed: self.delayed,

@@ -27,8 +27,8 @@ fn recovered(found: &log::Recovered) -> Recovered {
         });
     }
     for (id, topic) in &fold.topics {
-        let settings =
-            TopicSettings { name: topic.name.clone(), durability: topic.durability, retention_ms: topic.retention_ms };
+        let log::TopicState { durability, retention_ms, limits, .. } = *topic;
+        let settings = TopicSettings { name: topic.name.clone(), durability, retention_ms, limits };
         topics.push(RecoveredTopic {
             id: *id,
             settings,

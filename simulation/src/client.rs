@@ -7,13 +7,15 @@ use bytes::BytesMut;
 use meshwire::session::{Config, Output, Session, SettleInput, Start, State, SubscribeSpec, SubscriptionId};
 use meshwire_gateway::engine::Now;
 use meshwire_proto::frame::{DeliverRun, FrameParser, SettleKind};
-use meshwire_proto::wire::admin::GroupSettings;
-use meshwire_proto::{ErrorKind, Event, EventLimits, EventView, GroupName, Moment, Timing, TopicName, UnixMillis};
+use meshwire_proto::wire::admin::{GroupMode, GroupSettings};
+use meshwire_proto::{
+    ErrorKind, Event, EventLimits, EventView, GroupName, MemberName, Moment, Timing, TopicName, UnixMillis,
+};
 
 use crate::brief;
 use crate::history::{Delivered, Given, History, Published, Topic};
 use crate::requests::{self, Answer, Exchange};
-use crate::script::{ACK_WAIT, BACKOFF, IMPATIENT, MAX_FAILURES, Role};
+use crate::script::{ACK_WAIT, BACKOFF, FIRST_MEMBER, IMPATIENT, MAX_FAILURES, Role};
 
 /// Keys that events may have.
 const KEYS: u8 = 6;
@@ -119,18 +121,23 @@ impl Client {
 
     /// A reader of everything, for the end.
     pub(crate) fn subscribe(&mut self, topic: Topic, group: Option<u8>, rng: &mut fastrand::Rng) {
-        let (Ok(name), Ok(group_name)) =
-            (TopicName::parse(topic.name()), GroupName::parse(&format!("g{}", group.unwrap_or(0))))
-        else {
+        let Ok(name) = TopicName::parse(topic.name()) else {
             return;
         };
+        let member = group.filter(|n| *n >= FIRST_MEMBER);
+        // A reader without a place is a member of the broadcast group or of none.
+        let unnamed = group.is_none() && self.role == Role::Consumer(None) && self.index % 2 == 1;
+        let broadcast = unnamed || member.is_some();
+        let group_name = if broadcast { Some("all".to_owned()) } else { group.map(|n| format!("g{n}")) };
+        let mode = if broadcast { GroupMode::Broadcast } else { GroupMode::Cluster };
         let spec = SubscribeSpec {
             topic: name,
-            group: group.map(|_| group_name),
-            member: None,
+            group: group_name.and_then(|name| GroupName::parse(&name).ok()),
+            member: member.and_then(|n| MemberName::parse(&format!("m{n}")).ok()),
             start: Some(Start::Earliest),
             settings: GroupSettings {
-                ack_wait_ms: group.map(|_| ACK_WAIT.as_millis() as u32),
+                mode: Some(mode.into()),
+                ack_wait_ms: (broadcast || group.is_some()).then_some(ACK_WAIT.as_millis() as u32),
                 max_failures: Some(if group == Some(IMPATIENT) { MAX_FAILURES } else { 0 }),
                 backoff_min_ms: Some(if group == Some(IMPATIENT) { BACKOFF.as_millis() as u32 } else { 0 }),
                 ..GroupSettings::default()
@@ -277,6 +284,13 @@ impl Client {
                 Some((topic, group)) if failure.kind == ErrorKind::DiskFull && history.disk_was_unwell => {
                     self.subscribe(topic, group, rng);
                 }
+                // The gateway has not seen yet that the program before this one was killed.
+                Some((topic, group @ Some(FIRST_MEMBER..)))
+                    if failure.kind == ErrorKind::GroupConflict && self.life > 0 =>
+                {
+                    history.totals.members_in_use += 1;
+                    self.subscribe(topic, group, rng);
+                }
                 _ => history.complaints.push(format!("client {}: a subscription ended: {failure:?}", self.index)),
             },
             Output::Failed(failure) => history.complaints.push(format!("client {} failed: {failure:?}", self.index)),
@@ -315,6 +329,7 @@ impl Client {
                 bytes: event.clone(),
             };
             history.totals.redeliveries += u64::from(run.attempt > 1);
+            history.totals.broadcast += u64::from(group >= Some(FIRST_MEMBER));
             if run.gap > 0 {
                 history.complaints.push(format!("client {} was told of a gap of {}", self.index, run.gap));
             }

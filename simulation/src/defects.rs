@@ -27,11 +27,13 @@ pub enum Planted {
     DelayForgotten,
     ReleaseForgotten,
     ExpiryIgnored,
+    MemberForgotten,
+    OpenMiscounted,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -51,6 +53,8 @@ impl Planted {
         Self::DelayForgotten,
         Self::ReleaseForgotten,
         Self::ExpiryIgnored,
+        Self::MemberForgotten,
+        Self::OpenMiscounted,
     ];
 
     /// In words.
@@ -76,6 +80,8 @@ impl Planted {
             Self::DelayForgotten => "delayed events forgotten at restart",
             Self::ReleaseForgotten => "a delayed event that waits again after it came",
             Self::ExpiryIgnored => "an expired event delivered",
+            Self::MemberForgotten => "the place of a durable member forgotten at restart",
+            Self::OpenMiscounted => "requests listed as open that are over",
         }
     }
 }
@@ -103,6 +109,8 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::DelayForgotten) => Some(engine::Defect::DelayForgotten),
         Some(Planted::ReleaseForgotten) => Some(engine::Defect::ReleaseForgotten),
         Some(Planted::ExpiryIgnored) => Some(engine::Defect::ExpiryIgnored),
+        Some(Planted::MemberForgotten) => Some(engine::Defect::MemberForgotten),
+        Some(Planted::OpenMiscounted) => Some(engine::Defect::OpenMiscounted),
         _ => None,
     });
     defect::set(match planted {

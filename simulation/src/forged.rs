@@ -1,6 +1,6 @@
 //! Forged histories: what the checks that stand here must refuse, and what reaches
 //! those of the library. The library forges its own.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use meshwire_proto::{Event, Moment, Timing, UnixMillis};
 use crate::brief::{Brief, NEVER};
 use crate::history::{Delivered, Disaster, Ended, Given, History, Published, Settled, Topic};
 use crate::requests::Question;
+use crate::script::FIRST_MEMBER;
 use crate::verdict::judge;
 
 fn ms(at: u64) -> Moment {
@@ -95,6 +96,22 @@ fn refused(history: &History, part: &str) {
 fn passes(history: &History) {
     let broken = broken(history);
     assert!(broken.is_empty(), "{broken:?}");
+}
+
+#[test]
+fn a_durable_member_sees_log_order_but_for_what_it_has_seen() {
+    let mut history = two(Topic::Orders);
+    came(&mut history, 100, 2, 1);
+    came(&mut history, 110, 1, 1);
+    let plain = |id: u32| Event::new("sim").id(id.to_string()).source("/client-0").encode().unwrap();
+    history.published.values_mut().for_each(|event| (event.key, event.bytes) = (None, plain(event.id)));
+    history.delivered.iter_mut().for_each(|d| d.bytes = plain(d.id));
+    history.log.insert(Topic::Orders, vec![(1, plain(1)), (2, plain(2))]);
+    passes(&history);
+    history.delivered.iter_mut().for_each(|d| d.group = Some(FIRST_MEMBER));
+    refused(&history, "orders: durable member 10 got 1 at");
+    history.delivered[1].attempt = 2;
+    passes(&history);
 }
 
 #[test]

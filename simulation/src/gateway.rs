@@ -237,6 +237,12 @@ impl Gateway {
         self.mesh.held()
     }
 
+    /// Requests that wait for their last reply: as the mesh counts them, and as they are listed.
+    pub(crate) fn requests_open(&self) -> (usize, u64) {
+        let listed = self.topics().into_iter().filter_map(|topic| topic.requests);
+        (self.mesh.requests_open(), listed.map(|requests| requests.open).sum())
+    }
+
     fn topics(&self) -> Vec<admin::Topic> {
         let command = admin::Command { command: Some(command::Command::ListTopics(admin::ListTopics::default())) };
         match self.mesh.admin(&Caller::anonymous("simulation", None), &command) {
@@ -248,9 +254,15 @@ impl Gateway {
     /// Groups that have something left: topic, name, lag, in flight.
     pub(crate) fn unsettled(&self) -> Vec<(String, String, u64, u64)> {
         let all = self.topics().into_iter().flat_map(|t| t.groups.into_iter().map(move |g| (t.name.clone(), g)));
+        // What unnamed members of a broadcast group hold is nobody's to settle.
+        let in_flight = |g: &admin::GroupSummary| match g.settings.map(|s| s.mode()) {
+            Some(admin::GroupMode::Broadcast) => g.durable_members.iter().map(|m| m.in_flight).sum(),
+            _ => g.in_flight,
+        };
         // Dead letters that were given back are no lag.
-        all.filter(|(_, g)| g.lag + g.in_flight + g.delayed > 0)
-            .map(|(topic, g)| (topic, g.name, g.lag, g.in_flight))
+        all.map(|(topic, g)| (topic, in_flight(&g), g))
+            .filter(|(_, in_flight, g)| g.lag + in_flight + g.delayed > 0)
+            .map(|(topic, in_flight, g)| (topic, g.name, g.lag, in_flight))
             .collect()
     }
 
@@ -279,7 +291,7 @@ impl Gateway {
             return Some((Vec::new(), 0));
         };
         let read = |letter: admin::DeadLetter| Letter {
-            group: letter.group.trim_start_matches('g').parse().unwrap_or(u8::MAX),
+            group: letter.group.trim_start_matches("all/m").trim_start_matches('g').parse().unwrap_or(u8::MAX),
             topic,
             position: letter.position,
             reason: letter.reason(),

@@ -138,6 +138,8 @@ pub(crate) struct Ended {
 pub(crate) struct History {
     pub(crate) published: BTreeMap<u32, Published>,
     pub(crate) delivered: Vec<Delivered>,
+    /// Durable members that there are.
+    pub(crate) members: Vec<u8>,
     pub(crate) settled: BTreeMap<(u8, u32), Settled>,
     pub(crate) disasters: Vec<Ended>,
     /// When a client was without its connection, killed or new, by client.
@@ -187,6 +189,8 @@ pub struct Totals {
     pub leases_lost: u64,
     pub dead_letters: u64,
     pub redriven: u64,
+    pub broadcast: u64,
+    pub members_in_use: u64,
     pub requests: u64,
     pub answered: u64,
     pub delayed: u64,
@@ -198,7 +202,7 @@ pub struct Totals {
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 20] {
+    pub const fn rows(&self) -> [(&'static str, u64); 22] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -214,6 +218,8 @@ impl Totals {
             ("leases lost", self.leases_lost),
             ("dead letters", self.dead_letters),
             ("redriven", self.redriven),
+            ("deliveries to durable members", self.broadcast),
+            ("durable members in use", self.members_in_use),
             ("requests", self.requests),
             ("requests answered", self.answered),
             ("delayed", self.delayed),
@@ -240,6 +246,8 @@ impl AddAssign for Totals {
         self.leases_lost += other.leases_lost;
         self.dead_letters += other.dead_letters;
         self.redriven += other.redriven;
+        self.broadcast += other.broadcast;
+        self.members_in_use += other.members_in_use;
         self.requests += other.requests;
         self.answered += other.answered;
         self.delayed += other.delayed;

@@ -31,6 +31,7 @@ mod gateway;
 mod history;
 mod keys;
 mod letters;
+mod members;
 mod report;
 mod requests;
 mod room;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use meshwire_gateway::store::log::LogStore;
-use meshwire_gateway::store::{Capability, Claim, Lookup, Op, Position, Since, Store, StoreError, TopicId};
+use meshwire_gateway::store::{Capability, Claim, Lookup, Op, Position, Since, Store, StoreError, TopicBytes, TopicId};
 use meshwire_proto::UnixMillis;
 
 pub(crate) struct Watched {
@@ -48,8 +48,12 @@ impl Store for Watched {
         self.log.since(topic, at)
     }
 
-    fn topic_bytes(&self, topic: TopicId) -> u64 {
+    fn topic_bytes(&self, topic: TopicId) -> TopicBytes {
         self.log.topic_bytes(topic)
+    }
+
+    fn admit(&self, topic: TopicId, needed: Position, now: UnixMillis) -> Result<(), StoreError> {
+        self.log.admit(topic, needed, now)
     }
 
     fn close(&self) {

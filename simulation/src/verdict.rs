@@ -1,6 +1,6 @@
 //! What must hold of a history. What everybody's history can show is left to the
 //! library ([`crate::report`]); what only a simulation knows enough of stands here
-//! and in `attempts`, `brief`, `delayed`, `keys` and `letters`.
+//! and in `attempts`, `brief`, `delayed`, `keys`, `letters` and `members`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +13,7 @@ use crate::delayed::{delayed_events_come_in_the_order_of_their_times, delayed_ev
 use crate::history::{History, Published, Topic};
 use crate::keys::a_nack_takes_back_what_follows_in_its_key;
 use crate::letters::{a_nacked_event_waits, what_is_given_up_has_a_cause};
+use crate::members::a_durable_member_sees_log_order;
 use crate::report::reports;
 use crate::requests::requests_end_once_and_are_handled_at_most_once;
 use crate::seen::Seen;
@@ -27,9 +28,12 @@ pub(crate) fn judge(history: &History) -> Vec<String> {
     }
     order_of_a_publisher(history, &logs, &mut broken);
     unnamed_readers_begin_with_the_first(history, &mut broken);
-    for check in
-        [attempts_count_failures_and_deliveries, a_nack_takes_back_what_follows_in_its_key, a_nacked_event_waits]
-    {
+    for check in [
+        attempts_count_failures_and_deliveries,
+        a_nack_takes_back_what_follows_in_its_key,
+        a_nacked_event_waits,
+        a_durable_member_sees_log_order,
+    ] {
         check(&seen, &mut broken);
     }
     what_is_given_up_has_a_cause(&seen, &logs, &mut broken);
@@ -77,9 +81,9 @@ fn order_of_a_publisher(history: &History, logs: &BTreeMap<Topic, Log>, broken: 
     // the refusal was lost with its connection: the publisher never heard of it.
     let open =
         |event: &Published, at: Moment, last: u32| event.id <= last && event.acked.is_none_or(|acked| acked > at);
-    // What waits for its time stands where that falls.
+    // What waits for its time stands where that falls; a clock that is set back brings a time that was past ahead.
     let may_stand_elsewhere = |event: &Published| {
-        event.refused || event.delay_ms > 0 || history.no_room.iter().any(|(at, last)| open(event, *at, *last))
+        event.refused || event.delay_ms != 0 || history.no_room.iter().any(|(at, last)| open(event, *at, *last))
     };
     for (topic, log) in logs {
         if history.may_be_rewritten(*topic) {

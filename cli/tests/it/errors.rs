@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use meshwire::{Delivery, Durability, Error, ErrorKind, Event, GroupSettings, Mesh, Position};
+use meshwire::{Delivery, Durability, Error, ErrorKind, Event, GroupSettings, Mesh, Position, TopicSettings};
 use tokio::time::timeout;
 
 use crate::program::Gateway;
@@ -46,7 +46,9 @@ const fn provoked(kind: ErrorKind) -> Where {
             There("core-client/tests/it/subscribe.rs", "an_event_that_cannot_be_read_is_an_item_of_its_own")
         }
         ErrorKind::OriginRefused => Never("browsers come with WebSocket"),
-        ErrorKind::TopicFull => Never("comes with retention by bytes"),
+        ErrorKind::TopicFull => {
+            There("gateway/tests/it/retention.rs", "in_a_topic_that_blocks_publishers_wait_for_the_group")
+        }
         ErrorKind::ProducerUnknown => Never("the login says what is known of a producer; replays are never refused"),
         ErrorKind::TlsRequired => Never("comes with TLS"),
         ErrorKind::ProxyRefused => Never("comes with HTTP and its proxies"),
@@ -127,10 +129,13 @@ async fn provoke(kind: ErrorKind, mesh: &Mesh) -> Error {
         }
         ErrorKind::TopicNotFound => mesh.dead_letters("nothing").redrive_all().await.unwrap_err(),
         ErrorKind::AlreadyExists => {
-            mesh.topics().create("twice", None, Some(Duration::from_secs(3600))).await.unwrap();
-            mesh.topics().create("twice", None, Some(Duration::from_secs(7200))).await.unwrap_err()
+            let kept = |seconds| TopicSettings::new().retention(Duration::from_secs(seconds));
+            mesh.topics().create("twice", kept(3600)).await.unwrap();
+            mesh.topics().create("twice", kept(7200)).await.unwrap_err()
         }
-        ErrorKind::Unsupported => mesh.topics().create("s", Some(Durability::Synced), None).await.unwrap_err(),
+        ErrorKind::Unsupported => {
+            mesh.topics().create("s", TopicSettings::new().durability(Durability::Synced)).await.unwrap_err()
+        }
         ErrorKind::GroupConflict => {
             let settings = |n| GroupSettings::new().max_failures(n);
             let _member = mesh.subscribe("t").group("conflict").settings(settings(1)).await.unwrap();

@@ -17,7 +17,7 @@ fn a_group_is_made_moved_and_removed_and_a_topic_gets_another_retention() {
     let beyond = gateway.run(&["groups", "seek", "work", "gone", "2"]);
     assert!(beyond.code == Some(4) && beyond.err.contains("topic work has no group gone"), "{beyond:?}");
     let kept = gateway.run(&["topics", "set", "work", "--retention", "30d"]);
-    assert_eq!(kept.out, "topic work: durability synced, retention 30d\n");
+    assert_eq!(kept.out, "topic work: durability synced, retention 30d, 1GiB\n");
     drop(gateway);
 
     let gateway = Gateway::on(directory.path());

@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod bad_input;
 mod broadcast;
 mod crashes;
 mod dead_letters;
@@ -24,6 +25,7 @@ mod on_time;
 mod program;
 mod promises;
 mod publish;
+mod rebalance;
 mod recovery;
 mod requests;
 mod serve;

@@ -9,17 +9,19 @@ fn a_created_topic_is_listed_with_its_settings_events_and_groups() {
     let gateway = Gateway::start();
     let created = gateway.run(&["topics", "create", "orders", "--durability", "memory", "--retention", "1h"]);
     assert_eq!(created.code, Some(0), "{}", created.err);
-    assert_eq!(created.out, "topic orders: durability memory, retention 1h\n");
+    assert_eq!(created.out, "topic orders: durability memory, retention 1h, 1GiB\n");
     gateway.publish("orders", &["a", "b", "c"]);
     assert_eq!(gateway.group_ids("orders", "billing"), ["a", "b", "c"]);
     let listed = gateway.run(&["topics", "list", "--json"]);
     let mut topic: Value = serde_json::from_str(&listed.out).unwrap();
     assert!(topic["bytes"].as_u64().unwrap() > 0);
-    topic["bytes"] = Value::Null;
+    assert_eq!(topic["physical_bytes"], topic["bytes"]);
+    (topic["bytes"], topic["physical_bytes"]) = (Value::Null, Value::Null);
     let group = json!({ "name": "billing", "settled_through": "3", "members": 0, "in_flight": 0, "lag": 0 });
     let expected = json!({
         "name": "orders", "durability": "memory", "retention_ms": 3_600_000, "first": "1", "next": "4",
-        "events": 3, "bytes": null, "delayed": 0, "groups": [group],
+        "retention_bytes": 1 << 30, "lagging": "drop", "events": 3, "bytes": null, "physical_bytes": null, "overtaken": 0,
+        "delayed": 0, "groups": [group],
     });
     assert_eq!(topic, expected);
     let table = gateway.run(&["topics", "list"]).out;
@@ -82,4 +84,24 @@ fn a_deleted_topic_stays_deleted_over_a_kill_and_its_name_can_be_used_again() {
     let gateway = Gateway::on(directory.path());
     assert_eq!(gateway.all_ids("orders"), ["b", "c"]);
     assert_eq!(gateway.all_ids("kept"), ["x"]);
+}
+
+#[test]
+fn retention_is_changed_while_it_runs_and_survives_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Gateway::on(directory.path());
+    let created = gateway.run(&["topics", "create", "orders", "--retention-bytes", "10MiB", "--lagging", "block"]);
+    assert_eq!(created.out, "topic orders: durability synced, retention 7d, 10MiB, lagging block\n", "{created:?}");
+    let differs = gateway.run(&["topics", "create", "orders", "--retention-bytes", "11MiB"]);
+    assert!(differs.err.contains("exists with a retention of 10485760 bytes"), "{differs:?}");
+    gateway.publish("orders", &["a"]);
+    gateway.program.kill();
+    let gateway = Gateway::on(directory.path());
+    assert!(gateway.run(&["topics", "list"]).out.contains("lagging block, 0 events gone"));
+    let changed = gateway.run(&["topics", "set", "orders", "--lagging", "drop", "--retention-bytes", "1GiB"]);
+    assert_eq!(changed.out, "topic orders: durability synced, retention 7d, 1GiB\n", "{changed:?}");
+    for wrong in [&[][..], &["--retention-bytes", "1KiB"], &["--lagging", "maybe"]] {
+        let wrong = gateway.run(&[&["topics", "set", "orders"], wrong].concat());
+        assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    }
 }

@@ -9,7 +9,7 @@ use super::group::{Dying, key_of, letter};
 use super::readers::Reader;
 use super::topic::Topic;
 use super::{Engine, Now, TopicSettings};
-use crate::store::{Append, Block, Change, Durability, Entry, Grave, GroupId, Op, Position, TopicId};
+use crate::store::{Append, Block, Change, Durability, Entry, Grave, GroupId, Limits, Op, Position, TopicId};
 
 /// Places of dead letters, in rising order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,7 +85,8 @@ impl Engine {
             other => other,
         };
         let (name, retention_ms) = (source.settings.name.clone(), self.settings.dead_letter_retention_ms);
-        let settings = TopicSettings { name: name.clone(), durability, retention_ms };
+        let limits = Limits::default();
+        let settings = TopicSettings { name: name.clone(), durability, retention_ms, limits };
         self.topics.insert(id, Topic::new(id, settings, 1, now.wall));
         self.ops.push(Op::Topic { topic: id, name, durability, retention_ms });
     }
@@ -98,7 +99,8 @@ impl Engine {
         (next, stored): (Position, UnixMillis),
         graves: BTreeMap<Position, Grave>,
     ) {
-        let settings = TopicSettings { name, durability, retention_ms: self.settings.dead_letter_retention_ms };
+        let (retention_ms, limits) = (self.settings.dead_letter_retention_ms, Limits::default());
+        let settings = TopicSettings { name, durability, retention_ms, limits };
         let mut topic = Topic::new(id, settings, next, stored);
         topic.graves = graves;
         let held: Vec<(Position, Grave)> = topic.graves.iter().map(|(p, g)| (*p, g.clone())).collect();

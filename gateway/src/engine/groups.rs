@@ -4,8 +4,8 @@ use meshwire_proto::GroupKey;
 use meshwire_proto::wire::admin;
 
 use super::readers::Reader;
-use super::{Engine, GroupSpec, Now, SubscribeError};
-use crate::store::{GroupId, GroupSettings, Op, Position, Ticket, TopicId};
+use super::{Engine, GroupSpec, Now, SubscribeError, TopicSettings};
+use crate::store::{GroupId, GroupSettings, Limits, Op, Position, Ticket, TopicId};
 
 /// Why a group is not removed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -175,15 +175,38 @@ impl Engine {
         self.topics.get(&topic).and_then(|t| t.named(name)).map_or(Ticket::KEPT, |g| g.created)
     }
 
-    /// Another retention of a topic, in milliseconds.
-    pub fn update_topic(&mut self, id: TopicId, retention_ms: u64) {
+    /// Other retention of a topic: in milliseconds, and how much of it.
+    pub fn update_topic(&mut self, id: TopicId, retention_ms: u64, limits: Limits) {
         let Some(topic) = self.topics.get_mut(&id) else {
             return;
         };
-        topic.settings.retention_ms = retention_ms;
-        let (name, durability) = (topic.settings.name.clone(), topic.settings.durability);
-        if !id.is_memory() {
-            self.ops.push(Op::Topic { topic: id, name, durability, retention_ms });
+        let before = (topic.settings.retention_ms, topic.settings.limits);
+        (topic.settings.retention_ms, topic.settings.limits) = (retention_ms, limits);
+        if before != (retention_ms, limits) {
+            self.push_topic(id);
         }
+    }
+
+    /// What a topic is, for the store.
+    pub(super) fn push_topic(&mut self, id: TopicId) {
+        let Some(TopicSettings { name, durability, retention_ms, limits }) = self.topics.get(&id).map(|t| &t.settings)
+        else {
+            return;
+        };
+        self.ops.push(Op::Topic {
+            topic: id,
+            name: name.clone(),
+            durability: *durability,
+            retention_ms: *retention_ms,
+        });
+        self.ops.push(Op::Limits { topic: id, limits: *limits });
+    }
+
+    /// The first position that a group of the topic has not settled: what a topic that blocks must keep.
+    #[must_use]
+    pub fn needed(&self, id: TopicId) -> Position {
+        let groups = self.topics.get(&id).into_iter().flat_map(|topic| topic.groups.values());
+        let needing = groups.filter(|group| !group.is_broadcast());
+        needing.map(|group| group.window.floor()).min().unwrap_or(Position::MAX)
     }
 }

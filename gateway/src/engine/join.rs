@@ -76,7 +76,7 @@ impl Topic {
                 ops.push(Op::Group { topic: self.id, group: id, name: name.clone(), start, settings });
             }
             let state = GroupState { floor: start, ..GroupState::default() };
-            self.add_group(Group::new((id, name.clone()), settings, now, state, true));
+            self.add_group(Group::new((id, name.clone()), settings, now, state));
         }
         let group = self.names.get(&asked.name).copied().ok_or(SubscribeError::NoTopic)?;
         Ok(Joined { group, settings, made })

@@ -22,7 +22,7 @@ enum TouchedPart {
 impl From<&Op> for Touched {
     fn from(op: &Op) -> Self {
         let what = match op {
-            Op::Topic { .. } => TouchedPart::Topic,
+            Op::Topic { .. } | Op::Limits { .. } => TouchedPart::Topic,
             Op::Group { group, .. } => TouchedPart::Group(*group),
             Op::Append(append) => TouchedPart::Events(append.producer.map(|p| p.producer)),
             Op::Seek { group, .. } => TouchedPart::Group(*group),

@@ -229,7 +229,13 @@ impl Engine {
         }
     }
 
-    /// Adds a topic: a new one, or one from the log with its next position.
+    /// Makes a topic.
+    pub fn create_topic(&mut self, id: TopicId, settings: TopicSettings, now: Now) {
+        self.add_topic(id, settings, 1, now.wall);
+        self.push_topic(id);
+    }
+
+    /// Adds a topic from the log, with its next position.
     pub fn add_topic(&mut self, id: TopicId, settings: TopicSettings, next: Position, stored: UnixMillis) {
         self.topics.insert(id, topic::Topic::new(id, settings, next, stored));
     }
@@ -250,7 +256,7 @@ impl Engine {
             } else {
                 state
             };
-            topic.add_group(Group::new((id, name), settings, now, state, false));
+            topic.add_group(Group::new((id, name), settings, now, state));
         }
     }
 
@@ -377,11 +383,6 @@ impl Engine {
     #[must_use]
     pub const fn has_ops(&self) -> bool {
         !self.ops.is_empty()
-    }
-
-    /// Adds an operation of the caller's own to the next commit.
-    pub fn push_op(&mut self, op: Op) {
-        self.ops.push(op);
     }
 
     /// When [`Engine::tick`] has something to do.

@@ -88,10 +88,12 @@ pub enum Defect {
     ReleaseForgotten,
     /// Events are delivered however long ago they expired.
     ExpiryIgnored,
+    /// Requests that are over are listed as open.
+    OpenMiscounted,
 }
 
 impl Defect {
-    const ALL: [Self; 40] = [
+    const ALL: [Self; 41] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -132,6 +134,7 @@ impl Defect {
         Self::DelayForgotten,
         Self::ReleaseForgotten,
         Self::ExpiryIgnored,
+        Self::OpenMiscounted,
     ];
 
     /// The defect of that name, as it is written here.

@@ -10,7 +10,7 @@ use super::readers::{Reader, Readers};
 use super::solo::Solo;
 use super::subscriber::Subscriber;
 use super::{Credit, Leaving, Now, Output, Source, SubscriptionKey};
-use crate::store::{Durability, Expiries, Grave, GroupId, Position, Ticket, TopicId};
+use crate::store::{Durability, Expiries, Grave, GroupId, Limits, Position, Ticket, TopicId};
 
 /// What a topic is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct TopicSettings {
     pub durability: Durability,
     /// How long events stay at least readable, in milliseconds.
     pub retention_ms: u64,
+    /// How much of it is kept.
+    pub limits: Limits,
 }
 
 pub(super) struct Topic {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use meshwire_proto::wire::admin::{self, answer, command};
-use meshwire_proto::{ErrorKind, TopicName, UnixMillis, options};
+use meshwire_proto::{ErrorKind, TopicName};
 
+use super::ages::Ages;
 use super::dead_letters::Asked;
 use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::store::{Durability, Lookup, Position, Store, Ticket, TopicId};
+use crate::store::{Durability, Ticket, TopicBytes};
 
 /// An answer and when it holds, or why there is none.
 pub type Answered = Result<(admin::Answer, Ticket), Refusal>;
@@ -61,44 +62,41 @@ impl Mesh {
             admin::Durability::Written => Some(Durability::Written),
             admin::Durability::Synced => Some(Durability::Synced),
         };
-        let retention_ms = Some(create.retention_ms).filter(|r| *r != 0);
-        if let Some(retention) = retention_ms {
-            options::RETENTION.check(retention).map_err(invalid)?;
-        }
+        let asked = NewTopic::retention(create.retention_ms, create.retention_bytes, create.lagging())?;
+        let asked = NewTopic { durability, ..asked };
         let mut topics = self.inner.topics();
         if let Some(topic) = topics.names.get(&name).copied() {
             drop(topics);
-            return self.same_topic(topic, &name, durability, retention_ms);
+            return self.same_topic(topic, &name, asked);
         }
-        let (topic, ticket) = self.inner.create(&mut topics, &name, NewTopic { durability, retention_ms })?;
+        let (topic, ticket) = self.inner.create(&mut topics, &name, asked)?;
         drop(topics);
         let described = self.describe(topic).unwrap_or_default();
         Ok((admin::Answer { answer: Some(answer::Answer::Topic(described)) }, ticket))
     }
 
     /// Creating what is there already is fine if it is the same.
-    fn same_topic(
-        &self,
-        topic: TopicRef,
-        name: &TopicName,
-        durability: Option<Durability>,
-        retention_ms: Option<u64>,
-    ) -> Answered {
-        let described = self.describe(topic).unwrap_or_default();
-        let differs = if durability.is_some_and(|d| d != topic.durability) {
+    fn same_topic(&self, topic: TopicRef, name: &TopicName, asked: NewTopic) -> Answered {
+        let has = self.describe(topic).unwrap_or_default();
+        let block = has.lagging() == admin::Lagging::Block;
+        let differs = if asked.durability.is_some_and(|d| d != topic.durability) {
             Some(format!("durability {}", topic.durability))
-        } else if retention_ms.is_some_and(|r| r != described.retention_ms) {
-            Some(format!("a retention of {} ms", described.retention_ms))
+        } else if asked.retention_ms.is_some_and(|r| r != has.retention_ms) {
+            Some(format!("a retention of {} ms", has.retention_ms))
+        } else if asked.retention_bytes.is_some_and(|r| r != has.retention_bytes) {
+            Some(format!("a retention of {} bytes", has.retention_bytes))
+        } else if asked.block.is_some_and(|b| b != block) {
+            Some(format!("lagging {}", if block { "block" } else { "drop" }))
         } else {
             None
         };
         match differs {
-            Some(has) => Err(Refusal::new(ErrorKind::AlreadyExists, format!("topic {name} exists with {has}"))),
+            Some(it) => Err(Refusal::new(ErrorKind::AlreadyExists, format!("topic {name} exists with {it}"))),
             // Not before it is kept, which the first to create it may still wait for.
             None => {
                 let created = |shard| shard::lock(shard).engine.created(topic.id, None);
                 let ticket = self.inner.shards.get(topic.shard).map_or(Ticket::KEPT, created);
-                Ok((admin::Answer { answer: Some(answer::Answer::Topic(described)) }, ticket))
+                Ok((admin::Answer { answer: Some(answer::Answer::Topic(has)) }, ticket))
             }
         }
     }
@@ -122,11 +120,12 @@ impl Mesh {
         let more = page.len() > limit;
         let page: Vec<(TopicName, Option<TopicRef>)> = page.into_iter().take(limit).collect();
         let next = page.last().filter(|_| more).map(|(name, _)| name.to_string()).unwrap_or_default();
+        let mut reads = 0;
         let listed = |(name, topic): (TopicName, Option<TopicRef>)| match topic {
-            Some(topic) => self.describe(topic),
-            // Only served: nothing of it is stored.
+            Some(topic) => self.describe_with(topic, &mut reads),
+            // Only served, unless nobody does by now: nothing of it is stored.
             None => {
-                let requests = self.served(name.as_str());
+                let requests = Some(self.served(name.as_str())?);
                 Some(admin::Topic { requests, name: name.to_string(), ..admin::Topic::default() })
             }
         };
@@ -136,6 +135,10 @@ impl Mesh {
 
     /// A line of the listing; `None` when the topic is gone by now.
     pub(super) fn describe(&self, topic: TopicRef) -> Option<admin::Topic> {
+        self.describe_with(topic, &mut 0)
+    }
+
+    fn describe_with(&self, topic: TopicRef, reads: &mut u32) -> Option<admin::Topic> {
         let shard = shard::lock(self.inner.shards.get(topic.shard)?);
         let (settings, next) = shard.engine.topic(topic.id)?;
         let store = self.inner.stores.of(topic.id);
@@ -151,53 +154,21 @@ impl Mesh {
             retention_ms: settings.retention_ms,
             first_position,
             next_position: next,
-            bytes: 0,
-            groups: Vec::new(),
+            retention_bytes: settings.limits.bytes,
+            lagging: if settings.limits.block { admin::Lagging::Block } else { admin::Lagging::Drop }.into(),
+            overtaken: shard.engine.overtaken(topic.id),
             requests: self.served(settings.name.as_str()),
             delayed: shard.engine.delayed(topic.id),
+            ..admin::Topic::default()
         };
         let groups = shard.engine.groups(topic.id);
         drop(shard);
-        let mut ages = Ages::new(store, topic.id, self.now().wall);
+        let mut ages = Ages::new(store, topic.id, self.now().wall, reads);
         described.groups = groups.iter().map(|group| summary(group, &mut ages)).collect();
         // Publishes do not wait for a count over all segments.
-        described.bytes = store.topic_bytes(topic.id);
+        let TopicBytes { live, physical } = store.topic_bytes(topic.id);
+        (described.bytes, described.physical_bytes) = (live, physical);
         Some(described)
-    }
-}
-
-/// Most blocks that a listing asks the disk for.
-const MOST_READS: u32 = 16;
-
-/// How old events of a topic are.
-pub(super) struct Ages<'a> {
-    store: &'a dyn Store,
-    topic: TopicId,
-    now: UnixMillis,
-    reads: u32,
-}
-
-impl<'a> Ages<'a> {
-    pub(super) fn new(store: &'a dyn Store, topic: TopicId, now: UnixMillis) -> Self {
-        Self { store, topic, now, reads: 0 }
-    }
-
-    /// How long ago the first event from a position on was stored; `None` while its block is read, for the next one
-    /// who asks.
-    fn of(&mut self, mut position: Position) -> Option<u64> {
-        if self.reads >= MOST_READS {
-            return None;
-        }
-        if let Lookup::Gone(first) = self.store.read(self.topic, position) {
-            position = first;
-        }
-        match self.store.read(self.topic, position) {
-            Lookup::Ready(block) => Some(self.now.0.saturating_sub(block.stored.0).max(0).unsigned_abs()),
-            _ => {
-                self.reads += 1;
-                None
-            }
-        }
     }
 }
 

@@ -3,12 +3,14 @@
 use std::sync::atomic::Ordering;
 
 use meshwire_proto::wire::admin::{self, answer};
-use meshwire_proto::{ErrorKind, GroupKey, TopicName, UnixMillis, options};
+use meshwire_proto::{ErrorKind, GroupKey, TopicName, UnixMillis};
 
-use super::admin::{Ages, Answered, summary};
+use super::admin::{Answered, summary};
+use super::ages::Ages;
+use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::engine::{self, DeleteError};
-use crate::store::{Lookup, Position, Since, Ticket};
+use crate::store::{Limits, Lookup, Position, Since, Ticket};
 
 fn invalid(problem: impl Into<String>) -> Refusal {
     Refusal::new(ErrorKind::Invalid, problem)
@@ -57,7 +59,8 @@ impl Mesh {
     }
 
     fn summary(&self, topic: TopicRef, group: &engine::GroupSummary) -> admin::Answer {
-        let mut ages = Ages::new(self.inner.stores.of(topic.id), topic.id, self.now().wall);
+        let mut reads = 0;
+        let mut ages = Ages::new(self.inner.stores.of(topic.id), topic.id, self.now().wall, &mut reads);
         admin::Answer { answer: Some(answer::Answer::Group(summary(group, &mut ages))) }
     }
 
@@ -140,9 +143,15 @@ impl Mesh {
 
     pub(super) fn update_topic(&self, caller: &Caller, update: &admin::UpdateTopic) -> Answered {
         let (topic, _) = self.known_topic(caller, Action::UpdateTopic, &update.name)?;
-        let retention = options::RETENTION.check(update.retention_ms).map_err(invalid)?;
+        let asked = NewTopic::retention(update.retention_ms, update.retention_bytes, update.lagging())?;
         let mutex = self.shard(topic)?;
-        self.inner.with(mutex, |engine, _| engine.update_topic(topic.id, retention));
+        self.inner.with(mutex, |engine, _| {
+            let Some((has, _)) = engine.topic(topic.id) else { return };
+            let bytes = asked.retention_bytes.unwrap_or(has.limits.bytes);
+            let limits = Limits { bytes, block: asked.block.unwrap_or(has.limits.block) };
+            let retention_ms = asked.retention_ms.unwrap_or(has.retention_ms);
+            engine.update_topic(topic.id, retention_ms, limits);
+        });
         let ticket: Ticket = shard::lock(mutex).engine.created(topic.id, None);
         let described = self.describe(topic).unwrap_or_default();
         Ok((admin::Answer { answer: Some(answer::Answer::Topic(described)) }, ticket))

@@ -6,6 +6,7 @@
 //! [`Caller`] first.
 
 mod admin;
+mod ages;
 mod budget;
 mod caller;
 mod dead_letters;
@@ -67,6 +68,8 @@ pub struct MeshConfig {
     pub max_topic_groups: usize,
     /// Retention of topics that do not say, in milliseconds.
     pub retention_ms: u64,
+    /// Most bytes of topics that do not say.
+    pub retention_bytes: u64,
     /// How long dead letters stay at least readable, in milliseconds.
     pub dead_letter_retention_ms: u64,
     /// Sizes an event must keep to.
@@ -218,7 +221,7 @@ impl Mesh {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         let engines = self.inner.shards.iter().filter_map(|s| shard::lock(s).deadline());
-        engines.chain(self.requests_deadline()).min()
+        engines.chain(self.requests_deadline()).chain(self.inner.next_expiry(self.now())).min()
     }
 
     /// Ends leases and requests that are due and commits settlements that waited long enough.
@@ -226,6 +229,7 @@ impl Mesh {
         for shard in &self.inner.shards {
             self.inner.with(shard, |engine, now| engine.tick(now));
         }
+        self.inner.stores.memory.expire(self.now().wall);
         self.tick_requests();
     }
 

@@ -226,6 +226,7 @@ impl Completions for Inner {
     fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {
         let block = match result {
             Ok(block) => Some(block),
+            Err(StoreError::Gone) => None,
             // Never a read that may succeed later: who reads on is told of a gap.
             Err(error) => {
                 tracing::error!(topic = topic.0, position = from, %error, "a stored block is lost");

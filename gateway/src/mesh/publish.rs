@@ -6,7 +6,7 @@ use std::time::Duration;
 use meshwire_proto::{ErrorKind, EventRun, Moment, Timing};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::engine::{How, MAX_EXPIRIES, Now, Producer, Verdict, delay_of, scan};
+use crate::engine::{Engine, How, MAX_EXPIRIES, Now, Producer, Verdict, delay_of, scan};
 use crate::store::{Claim, Position, ProducerMark, StoreError, Ticket};
 
 /// What became of consecutive events.
@@ -102,8 +102,9 @@ impl Mesh {
             fence(shard.engine.producer(&mark.producer), mark.epoch)?;
         }
         let crowded = producer.as_ref().and_then(|mark| shard.engine.crowded(mark)).map(crowded);
+        let admitted = crowded.map_or_else(|| self.admit(topic, &shard.engine, now), Err);
         let beside = if delayed { u64::from(run.count()) * DELAY_BYTES } else { 0 };
-        let claim = crowded.map_or_else(|| self.claim(topic, run.as_bytes().len() as u64 + beside), Err);
+        let claim = admitted.and_then(|()| self.claim(topic, run.as_bytes().len() as u64 + beside));
         let how = How { producer, room: claim.is_ok(), timing };
         let judged = shard.engine.publish(now, topic.id, (run, scanned), how);
         inner.commit(&mut shard, now, false);
@@ -132,6 +133,15 @@ impl Mesh {
         };
         let answers = judged.into_iter().map(|j| (j.count, answer(j.verdict))).collect();
         Ok(Published { answers, ticket })
+    }
+
+    /// Refuses a topic that blocks and whose groups need what would have to go.
+    fn admit(&self, topic: TopicRef, engine: &Engine, now: Now) -> Result<(), Refusal> {
+        let Some((settings, _)) = engine.topic(topic.id).filter(|(settings, _)| settings.limits.block) else {
+            return Ok(());
+        };
+        let admitted = self.inner.stores.of(topic.id).admit(topic.id, engine.needed(topic.id), now.wall);
+        admitted.map_err(|e| Refusal::new(e.kind(), format!("topic {}: {e}", settings.name)).after(RETRY_FULL_MS))
     }
 
     /// Whether publishers need not be slowed down at all.

@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use meshwire_proto::Moment;
 
 use super::Inner;
 use super::budget::Bytes;
 use super::limits::Pacer;
 use super::open::Stores;
-use meshwire_proto::Moment;
-
 use crate::delivery::Sink;
 use crate::engine::{Engine, Now, Output, Room, Source, SubscriptionKey, Touched};
 use crate::store::{Block, Claim, Durability, Lookup, Op, Position, TopicId};
@@ -111,6 +112,7 @@ impl Inner {
         if !memory.is_empty() {
             let heads: Vec<(TopicId, Position)> = memory.iter().filter_map(head).collect();
             self.stores.memory.commit(memory);
+            self.ring(self.next_expiry(now));
             for (topic, head) in heads {
                 shard.engine.kept(topic, head);
             }
@@ -161,7 +163,19 @@ impl Inner {
         if shard.engine.has_ops() {
             self.commit(shard, now, false);
         }
-        if let Some(deadline) = shard.deadline()
+        self.ring(shard.deadline());
+    }
+
+    /// When events in memory are past their retention.
+    pub(super) fn next_expiry(&self, now: Now) -> Option<Moment> {
+        let due = self.stores.memory.next_expiry()?;
+        let wait = u64::try_from(due.0.saturating_sub(now.wall.0)).unwrap_or(0);
+        Some(now.mono + Duration::from_millis(wait))
+    }
+
+    /// Time is looked at then, or before.
+    fn ring(&self, deadline: Option<Moment>) {
+        if let Some(deadline) = deadline
             && deadline.0 < self.alarm.fetch_min(deadline.0, Ordering::SeqCst)
         {
             self.alarm_set.notify_one();

@@ -132,7 +132,8 @@ impl Mesh {
             Err(refusal) => return Some(Err(refusal)),
         };
         let start = match request.since.map(|at| self.inner.stores.of(topic.id).since(topic.id, at)) {
-            None => request.start,
+            // What is gone already is no gap later.
+            None => request.start.map(|start| start.max(self.first_position(topic))),
             Some(Since::At(position)) => Some(position),
             Some(Since::Behind) => None,
             Some(Since::Pending) => return None,

@@ -5,12 +5,12 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use meshwire_proto::wire::admin::{self, answer};
-use meshwire_proto::{ErrorKind, TopicName};
+use meshwire_proto::{ErrorKind, TopicName, options};
 
 use super::admin::Answered;
 use super::{Action, Caller, Inner, Mesh, Refusal};
 use crate::engine::TopicSettings;
-use crate::store::{Durability, Op, Ticket, TopicId};
+use crate::store::{Durability, Limits, Ticket, TopicId};
 
 /// A topic that exists. Kept by those who use it, so that no name is looked up twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,31 @@ pub(super) struct Topics {
 pub(super) struct NewTopic {
     pub(super) durability: Option<Durability>,
     pub(super) retention_ms: Option<u64>,
+    pub(super) retention_bytes: Option<u64>,
+    pub(super) block: Option<bool>,
+}
+
+impl NewTopic {
+    /// What a command says of retention.
+    ///
+    /// # Errors
+    /// The option that is out of its bounds.
+    pub(super) fn retention(ms: u64, bytes: u64, lagging: admin::Lagging) -> Result<Self, Refusal> {
+        let check = |option: &options::Bounded, value: u64| match value {
+            0 => Ok(None),
+            value => option.check(value).map(Some).map_err(|e| Refusal::new(ErrorKind::Invalid, e)),
+        };
+        Ok(Self {
+            durability: None,
+            retention_ms: check(&options::RETENTION, ms)?,
+            retention_bytes: check(&options::RETENTION_BYTES, bytes)?,
+            block: match lagging {
+                admin::Lagging::Unspecified => None,
+                admin::Lagging::Drop => Some(false),
+                admin::Lagging::Block => Some(true),
+            },
+        })
+    }
 }
 
 impl Inner {
@@ -90,15 +115,12 @@ impl Inner {
         };
         let id = if durability == Durability::Memory { TopicId::memory(number) } else { TopicId(number) };
         let retention_ms = asked.retention_ms.unwrap_or(self.config.retention_ms);
+        let bytes = asked.retention_bytes.unwrap_or(self.config.retention_bytes);
+        let limits = Limits { bytes, block: asked.block.unwrap_or_default() };
         let topic = TopicRef { id, durability, shard: self.shard_of(id) };
         let ticket = self.shards.get(topic.shard).map_or(Ticket::KEPT, |shard| {
-            let settings = TopicSettings { name: name.clone(), durability, retention_ms };
-            self.with(shard, |engine, now| {
-                engine.add_topic(id, settings, 1, now.wall);
-                if !id.is_memory() {
-                    engine.push_op(Op::Topic { topic: id, name: name.clone(), durability, retention_ms });
-                }
-            });
+            let settings = TopicSettings { name: name.clone(), durability, retention_ms, limits };
+            self.with(shard, |engine, now| engine.create_topic(id, settings, now));
             super::shard::lock(shard).engine.created(id, None)
         });
         topics.names.insert(name.clone(), topic);

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use meshwire_proto::{ErrorKind, EventRun, GroupKey, TopicName, UnixMillis};
 
 mod claim;
+mod ids;
 pub mod log;
 pub mod memory;
 mod outcome;
@@ -19,74 +20,29 @@ mod settings;
 mod times;
 
 pub use claim::Claim;
+pub use ids::{GroupId, TopicId};
 pub use outcome::{Change, Failure, Grave, Outcome};
 pub use settings::{Difference, GroupSettings};
 pub use times::{Delay, DelayChange, Expiries, Times};
 
-/// A topic inside this gateway. Never reused in a data directory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TopicId(pub u32);
-
-impl TopicId {
-    const MEMORY: u32 = 1 << 31;
-    const DEAD_LETTERS: u32 = 1 << 30;
-    const DELAYED: u32 = 1 << 29;
-
-    /// An id for a topic of durability `memory`: such topics are never logged,
-    /// and their ids tell them apart without a look-up.
-    #[must_use]
-    pub const fn memory(number: u32) -> Self {
-        Self(number | Self::MEMORY)
-    }
-
-    /// Whether the topic is one of durability `memory`.
-    #[must_use]
-    pub const fn is_memory(self) -> bool {
-        self.0 & Self::MEMORY != 0
-    }
-
-    /// Where the dead letters of this topic's groups are: a topic of the gateway's own. Without a log they are in
-    /// memory, else never.
-    #[must_use]
-    pub const fn dead_letters(self, logged: bool) -> Self {
-        Self(self.number() | Self::DEAD_LETTERS | if logged { 0 } else { Self::MEMORY })
-    }
-
-    /// Whether it is one of those.
-    #[must_use]
-    pub const fn is_dead_letters(self) -> bool {
-        self.0 & Self::DEAD_LETTERS != 0
-    }
-
-    /// Where events of this topic wait for their time: a topic of the gateway's own. Those of a memory topic are nowhere
-    /// but in the engine.
-    #[must_use]
-    pub const fn delayed(self) -> Self {
-        Self(self.0 | Self::DELAYED)
-    }
-
-    /// Whether it is one of those.
-    #[must_use]
-    pub const fn is_delayed(self) -> bool {
-        self.0 & Self::DELAYED != 0
-    }
-
-    /// The topic that its events are for; of any other topic itself.
-    #[must_use]
-    pub const fn target(self) -> Self {
-        Self(self.0 & !Self::DELAYED)
-    }
-
-    /// What a topic, its dead letters and its delayed events have in common.
-    #[must_use]
-    pub const fn number(self) -> u32 {
-        self.0 & !(Self::MEMORY | Self::DEAD_LETTERS | Self::DELAYED)
-    }
+/// How much of a topic is kept, beside for how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes of its events; over it the oldest go. 0: no limit.
+    pub bytes: u64,
+    /// What a group still needs does not go: publishers are refused instead.
+    pub block: bool,
 }
 
-/// A group inside this gateway. Never reused in a data directory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GroupId(pub u32);
+/// Bytes of one topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopicBytes {
+    /// Of events that can be read, and that will be once they are kept.
+    pub live: u64,
+    /// Of all its events that are where they were stored, those that retention took too: their space comes back when
+    /// nothing around them is needed.
+    pub physical: u64,
+}
 
 /// Place of an event in its topic: from 1, without gaps, never reused.
 pub type Position = u64;
@@ -279,6 +235,13 @@ pub enum Op {
         /// Where.
         to: Position,
     },
+    /// How much of a topic is kept.
+    Limits {
+        /// Which.
+        topic: TopicId,
+        /// How much.
+        limits: Limits,
+    },
     /// A topic that is no more, with its events and groups. Its dead letters are another one.
     TopicGone {
         /// Which.
@@ -302,6 +265,7 @@ impl Op {
         match self {
             Self::Topic { topic, .. }
             | Self::TopicGone { topic }
+            | Self::Limits { topic, .. }
             | Self::Group { topic, .. }
             | Self::Settle { topic, .. }
             | Self::GroupGone { topic, .. }
@@ -410,9 +374,15 @@ pub enum StoreError {
     /// Room is being made; nothing was taken.
     #[error("{0}")]
     Busy(String),
+    /// A group needs what would have to go; nothing was taken.
+    #[error("{0}")]
+    Blocked(String),
     /// A write or sync failed: nothing more is kept.
     #[error("the store failed: {0}")]
     Failed(String),
+    /// Retention took it meanwhile.
+    #[error("retention removed it")]
+    Gone,
     /// Damage at a named place.
     #[error("damaged: {0}")]
     Damaged(String),
@@ -428,6 +398,8 @@ impl StoreError {
         match self {
             Self::Full(_) => ErrorKind::DiskFull,
             Self::Busy(_) => ErrorKind::Busy,
+            Self::Gone => ErrorKind::NotFound,
+            Self::Blocked(_) => ErrorKind::TopicFull,
             Self::Failed(_) | Self::Damaged(_) => ErrorKind::StoreFailed,
             Self::Unsupported(_) => ErrorKind::Unsupported,
         }
@@ -472,8 +444,23 @@ pub trait Store: Send + Sync + 'static {
     /// The first event that was stored at a time or later, of all that was taken. Never waits.
     fn since(&self, topic: TopicId, at: UnixMillis) -> Since;
 
-    /// Bytes of a topic that can be read.
-    fn topic_bytes(&self, topic: TopicId) -> u64;
+    /// Bytes of a topic.
+    fn topic_bytes(&self, topic: TopicId) -> TopicBytes;
+
+    /// Whether a topic that blocks ([`Limits::block`]) takes more events: not while one at `needed` or behind it, which its
+    /// groups have not settled, would have to go. Asked with the shard locked, before a commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Blocked`].
+    fn admit(&self, topic: TopicId, needed: Position, now: UnixMillis) -> Result<(), StoreError>;
+
+    /// Takes what is past its retention, in a store that has no time of its own.
+    fn expire(&self, _: UnixMillis) {}
+
+    /// When [`Store::expire`] has something to do.
+    fn next_expiry(&self) -> Option<UnixMillis> {
+        None
+    }
 
     /// Ends: what was taken is kept, then files are closed. Waits.
     fn close(&self);

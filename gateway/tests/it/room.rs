@@ -9,7 +9,7 @@ use meshwire_gateway::config::Config;
 use meshwire_gateway::mesh::{Action, AllowAll, Caller, Mesh, MeshConfig, Recovered, Stores};
 use meshwire_gateway::store::log::{Disk, LogOptions, LogStore, SimDisk};
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
-use meshwire_gateway::store::{Capability, Claim, Lookup, Op, Position, Since, Store, StoreError, TopicId};
+use meshwire_gateway::store::{Capability, Claim, Lookup, Op, Position, Since, Store, StoreError, TopicBytes, TopicId};
 use meshwire_proto::wire::admin::{Command, ListTopics, command};
 use meshwire_proto::{Moment, UnixMillis};
 
@@ -44,7 +44,7 @@ impl Store for Watching {
         self.inner.since(topic, at)
     }
 
-    fn topic_bytes(&self, topic: TopicId) -> u64 {
+    fn topic_bytes(&self, topic: TopicId) -> TopicBytes {
         let mesh = self.mesh.get().unwrap().clone();
         let (done, is_done) = mpsc::sync_channel(1);
         // Looks into every shard, as a publisher does into one.
@@ -56,6 +56,10 @@ impl Store for Watching {
         }
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.inner.topic_bytes(topic)
+    }
+
+    fn admit(&self, topic: TopicId, needed: Position, now: UnixMillis) -> Result<(), StoreError> {
+        self.inner.admit(topic, needed, now)
     }
 
     fn close(&self) {}
@@ -92,8 +96,12 @@ impl Store for Greedy {
         self.inner.since(topic, at)
     }
 
-    fn topic_bytes(&self, topic: TopicId) -> u64 {
+    fn topic_bytes(&self, topic: TopicId) -> TopicBytes {
         self.inner.topic_bytes(topic)
+    }
+
+    fn admit(&self, topic: TopicId, needed: Position, now: UnixMillis) -> Result<(), StoreError> {
+        self.inner.admit(topic, needed, now)
     }
 
     fn close(&self) {

@@ -98,8 +98,11 @@ pub const MAX_SUSPENDED: Bounded = Bounded { name: "max_suspended", default: 100
 /// Memory of sessions that wait to be resumed, about; over it the ones that wait longest end. 0: a sixteenth of memory_budget.
 pub const SUSPENDED_BYTES: Bounded = Bounded { name: "suspended_bytes", default: 0, min: 0, max: 17179869184, meaning: "Memory of sessions that wait to be resumed, about; over it the ones that wait longest end. 0: a sixteenth of memory_budget." };
 
-/// Age after which a topic's events may be removed.
-pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, min: 1000, max: 315360000000, meaning: "Age after which a topic's events may be removed." };
+/// Age after which a topic's events are removed; up to a sixteenth longer (at least a second, at most an hour) some may stay.
+pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, min: 1000, max: 315360000000, meaning: "Age after which a topic's events are removed; up to a sixteenth longer (at least a second, at most an hour) some may stay." };
+
+/// Most bytes of a topic's events; over it the oldest are removed. Up to a sixteenth more (at least 256 KiB) may stay.
+pub const RETENTION_BYTES: Bounded = Bounded { name: "retention_bytes", default: 1073741824, min: 65536, max: 1125899906842624, meaning: "Most bytes of a topic's events; over it the oldest are removed. Up to a sixteenth more (at least 256 KiB) may stay." };
 
 /// How far ahead the deliver_at of an event may be.
 pub const MAX_DELAY: Bounded = Bounded { name: "max_delay", default: 31536000000, min: 1000, max: 3153600000000, meaning: "How far ahead the deliver_at of an event may be." };

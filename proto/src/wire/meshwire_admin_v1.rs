@@ -140,6 +140,12 @@ pub struct CreateTopic {
     /// 0: the gateway's default.
     #[prost(uint64, tag = "3")]
     pub retention_ms: u64,
+    /// Most bytes of its events; over it the oldest go. 0: the gateway's default.
+    #[prost(uint64, tag = "4")]
+    pub retention_bytes: u64,
+    /// Unspecified: drop.
+    #[prost(enumeration = "Lagging", tag = "5")]
+    pub lagging: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListTopics {
@@ -208,12 +214,17 @@ pub struct SeekGroup {
     #[prost(int64, tag = "4")]
     pub time_unix_ms: i64,
 }
+/// What is 0 or unspecified stays as it is.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateTopic {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
     pub retention_ms: u64,
+    #[prost(uint64, tag = "3")]
+    pub retention_bytes: u64,
+    #[prost(enumeration = "Lagging", tag = "4")]
+    pub lagging: i32,
 }
 /// Its events, groups and dead letters go. The answer is what it was.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -311,10 +322,21 @@ pub struct Topic {
     pub first_position: u64,
     #[prost(uint64, tag = "5")]
     pub next_position: u64,
+    /// Live: of the events that can be read.
     #[prost(uint64, tag = "6")]
     pub bytes: u64,
     #[prost(message, repeated, tag = "7")]
     pub groups: ::prost::alloc::vec::Vec<GroupSummary>,
+    /// Of its events on disk, those past retention too: they go when everything around them has.
+    #[prost(uint64, tag = "8")]
+    pub physical_bytes: u64,
+    #[prost(uint64, tag = "9")]
+    pub retention_bytes: u64,
+    #[prost(enumeration = "Lagging", tag = "10")]
+    pub lagging: i32,
+    /// Events that retention took before its groups had them, since the gateway started.
+    #[prost(uint64, tag = "11")]
+    pub overtaken: u64,
     /// Events that wait for the time they are to be delivered at.
     #[prost(uint64, tag = "13")]
     pub delayed: u64,
@@ -469,6 +491,38 @@ impl Durability {
             "MEMORY" => Some(Self::Memory),
             "WRITTEN" => Some(Self::Written),
             "SYNCED" => Some(Self::Synced),
+            _ => None,
+        }
+    }
+}
+/// What happens when retention overtakes a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Lagging {
+    Unspecified = 0,
+    /// It goes on with what is left, and its next delivery says how many are missing.
+    Drop = 1,
+    /// Publishers get TOPIC_FULL as long as a group has not settled what would have to go.
+    Block = 2,
+}
+impl Lagging {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LAGGING_UNSPECIFIED",
+            Self::Drop => "DROP",
+            Self::Block => "BLOCK",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LAGGING_UNSPECIFIED" => Some(Self::Unspecified),
+            "DROP" => Some(Self::Drop),
+            "BLOCK" => Some(Self::Block),
             _ => None,
         }
     }

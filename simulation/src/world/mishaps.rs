@@ -8,6 +8,9 @@ use crate::history::{Disaster, Ended, Topic};
 use crate::script::Mishap;
 use crate::wire::{End, MAX_STALL};
 
+/// The gateway knows of a killed client so late at most.
+const LATE: Duration = Duration::from_millis(50);
+
 impl World {
     pub(super) fn mishap(&mut self, mishap: Mishap) {
         self.history.disk_was_unwell |= matches!(mishap, Mishap::DiskFull | Mishap::Disaster(Disaster::DiskFailure));
@@ -78,7 +81,8 @@ impl World {
         self.note(index);
         if let Some(wire) = self.clients[index].wire {
             self.wires[wire].client_open = false;
-            let wait = self.some(self.script.wire_delay);
+            // Its machine may go with it: then the gateway hears of it later than of the next program.
+            let wait = self.some(self.script.wire_delay.max(LATE));
             self.after(wait, Event::Closed { wire, to: End::Gateway });
         }
         let abandoned = self.history.questions.values_mut().filter(|q| q.by.0 == index && q.ended.is_empty());

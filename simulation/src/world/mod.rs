@@ -21,7 +21,7 @@ use crate::client::{Client, Work};
 use crate::clock::VirtualClock;
 use crate::gateway::{Gateway, Machine};
 use crate::history::{History, Topic, Totals};
-use crate::script::{CALM, Mishap, PATIENCE, Role, Script};
+use crate::script::{CALM, FIRST_MEMBER, Mishap, OVERDUE, PATIENCE, Role, Script};
 use crate::verdict::judge;
 use crate::wire::{End, Wire};
 
@@ -159,6 +159,9 @@ impl World {
         }
         self.start_gateway();
         for (index, role) in self.script.clients.clone().into_iter().enumerate() {
+            if let Role::Consumer(Some(member @ FIRST_MEMBER..)) = role {
+                self.history.members.push(member);
+            }
             let client = Client::new(index, role, 0, &mut self.rng);
             self.clients.push(client);
             self.pump_client(index);
@@ -292,6 +295,7 @@ impl World {
             self.over = true;
             return;
         }
+        self.look_at_requests();
         let resting = self.gateway.as_ref().is_some_and(|g| g.unsettled().is_empty() && g.delayed() == 0)
             && self.clients.iter().all(|c| c.publishes_left() == 0 && c.session.unanswered().0 == 0);
         match self.reader {
@@ -309,6 +313,18 @@ impl World {
             _ => {}
         }
         self.after(Duration::from_millis(500), Event::Check);
+    }
+
+    /// What is listed of requests is what there is; and what is due is over, wherever its frames were.
+    fn look_at_requests(&mut self) {
+        let Some((open, listed)) = self.gateway.as_ref().map(Gateway::requests_open) else {
+            return;
+        };
+        let due = self.history.questions.values().filter(|q| q.deadline + OVERDUE >= self.now).count();
+        if open as u64 != listed || open > due {
+            let complaint = format!("{listed} requests are listed as open, {open} are, and {due} are not overdue");
+            self.history.complaints.push(complaint);
+        }
     }
 
     /// Whether every dead letter was read; else the disk is at work.

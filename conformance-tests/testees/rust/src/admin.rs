@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meshwire::{DeadLetter, Durability, Error, Group, GroupMode, Member, Topic};
+use meshwire::{DeadLetter, Durability, Error, Group, GroupMode, Lagging, Member, Topic, TopicSettings};
 use serde_json::{Value, json};
 
 use crate::command;
@@ -52,7 +52,7 @@ fn member(member: &Member) -> Value {
 }
 
 fn topic(topic: &Topic) -> Value {
-    let mut shown = json!({"name": topic.name, "first": topic.first.number(), "next": topic.next.number(), "delayed": topic.delayed});
+    let mut shown = json!({"name": topic.name, "first": topic.first.number(), "next": topic.next.number(), "delayed": topic.delayed, "overtaken": topic.overtaken});
     if let (Some(requests), Some(fields)) = (&topic.requests, shown.as_object_mut()) {
         let of = json!({"members": requests.members, "open": requests.open, "late_replies": requests.late_replies});
         fields.insert("requests".to_owned(), of);
@@ -75,6 +75,24 @@ fn letter(letter: &DeadLetter) -> Value {
     })
 }
 
+fn settings(spec: &command::TopicSpec) -> Result<TopicSettings, Error> {
+    let mut settings = spec.settings();
+    settings.durability = match spec.durability.as_deref() {
+        None => None,
+        Some("memory") => Some(Durability::Memory),
+        Some("written") => Some(Durability::Written),
+        Some("synced") => Some(Durability::Synced),
+        Some(other) => return Err(absent(other)),
+    };
+    settings.lagging = match spec.lagging.as_deref() {
+        None => None,
+        Some("drop") => Some(Lagging::Drop),
+        Some("block") => Some(Lagging::Block),
+        Some(other) => return Err(absent(other)),
+    };
+    Ok(settings)
+}
+
 impl Room {
     fn letters(&self, of: &command::DeadLetters) -> Result<meshwire::DeadLetters, Error> {
         let letters = self.client(&of.on)?.dead_letters(&of.topic);
@@ -84,23 +102,19 @@ impl Room {
         })
     }
 
-    pub(crate) async fn create_topic(
-        &self,
-        on: &str,
-        topic: &str,
-        durability: Option<String>,
-        retention_ms: Option<u64>,
-    ) -> Result<Value, Error> {
-        let durability = match durability.as_deref() {
-            None => None,
-            Some("memory") => Some(Durability::Memory),
-            Some("written") => Some(Durability::Written),
-            Some("synced") => Some(Durability::Synced),
-            Some(other) => return Err(absent(other)),
-        };
-        let retention = retention_ms.map(Duration::from_millis);
-        let topic = self.client(on)?.topics().create(topic, durability, retention).await?;
+    pub(crate) async fn create_topic(&self, on: &str, topic: &str, spec: command::TopicSpec) -> Result<Value, Error> {
+        let topic = self.client(on)?.topics().create(topic, settings(&spec)?).await?;
         Ok(json!({"name": topic.name}))
+    }
+
+    pub(crate) async fn update_topic(&self, on: &str, topic: &str, spec: command::TopicSpec) -> Result<Value, Error> {
+        let topic = self.client(on)?.topics().update(topic, settings(&spec)?).await?;
+        Ok(json!({
+            "name": topic.name,
+            "retention_ms": millis(Some(topic.retention)),
+            "retention_bytes": topic.retention_bytes,
+            "lagging": if topic.lagging == Lagging::Block { "block" } else { "drop" },
+        }))
     }
 
     pub(crate) async fn topics(&self, on: &str) -> Result<Value, Error> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use meshwire::{Event, GroupSettings, TimedEvent, UnixMillis};
+use meshwire::{Event, GroupSettings, TimedEvent, TopicSettings, UnixMillis};
 use serde::Deserialize;
 
 use crate::event::EventSpec;
@@ -65,8 +65,14 @@ pub(crate) enum Command {
     CreateTopic {
         on: String,
         topic: String,
-        durability: Option<String>,
-        retention_ms: Option<u64>,
+        #[serde(flatten)]
+        settings: TopicSpec,
+    },
+    UpdateTopic {
+        on: String,
+        topic: String,
+        #[serde(flatten)]
+        settings: TopicSpec,
     },
     DeleteTopic {
         on: String,
@@ -185,6 +191,24 @@ pub(crate) struct CreateGroup {
     pub(crate) start: Option<StartSpec>,
     #[serde(default)]
     pub(crate) settings: Settings,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct TopicSpec {
+    pub(crate) durability: Option<String>,
+    retention_ms: Option<u64>,
+    retention_bytes: Option<u64>,
+    pub(crate) lagging: Option<String>,
+}
+
+impl TopicSpec {
+    /// What stands as a number.
+    pub(crate) fn settings(&self) -> TopicSettings {
+        let mut settings = TopicSettings::new();
+        settings.retention = self.retention_ms.map(Duration::from_millis);
+        settings.retention_bytes = self.retention_bytes;
+        settings
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -148,9 +148,8 @@ impl Room {
             Command::Forget(settle) => self.forget(&settle),
             Command::Stats { on } => self.stats(&on),
             Command::State { on } => Ok(json!({"state": crate::verbs::state(*self.client(&on)?.state().borrow())})),
-            Command::CreateTopic { on, topic, durability, retention_ms } => {
-                self.create_topic(&on, &topic, durability, retention_ms).await
-            }
+            Command::CreateTopic { on, topic, settings } => self.create_topic(&on, &topic, settings).await,
+            Command::UpdateTopic { on, topic, settings } => self.update_topic(&on, &topic, settings).await,
             Command::DeleteTopic { on, topic, force } => {
                 self.client(&on)?.topics().delete(&topic, force).await.map(|t| json!({"name": t.name}))
             }

@@ -129,8 +129,9 @@ impl Group {
             member.ask_room(pass.source);
         }
         if self.members.values().any(Subscriber::is_available) {
-            self.dispatch_waiting(&mut pass);
-            self.dispatch_new(&mut pass);
+            if self.dispatch_waiting(&mut pass) {
+                self.dispatch_new(&mut pass);
+            }
             // What was found to be too old.
             if !self.dying.is_empty() {
                 self.bury(&mut pass);
@@ -142,11 +143,13 @@ impl Group {
         Waits { for_events: self.members.values().any(Subscriber::is_available), for_block: pass.later }
     }
 
-    fn dispatch_waiting(&mut self, pass: &mut Pass<'_>) {
+    /// `false` if new ones must wait: a durable member sees log order, also when what was sent to it before its
+    /// connection was lost must be read again.
+    fn dispatch_waiting(&mut self, pass: &mut Pass<'_>) -> bool {
         let waiting: Vec<Position> = self.waiting.iter().copied().collect();
         for position in waiting {
             if self.is_stuck(pass) {
-                return;
+                return true;
             }
             let Some(slot) = self.window.slot(position).copied() else { continue };
             let Some(member) = self.choose(slot.key, position, pass) else { continue };
@@ -164,6 +167,7 @@ impl Group {
                     self.finish(position);
                     self.tell_gap(member, 1, pass);
                 }
+                (Found::Later, _) if self.name.member.is_some() => return false,
                 (Found::Later, _) => {
                     if slot.key != 0 {
                         pass.block_key(slot.key);
@@ -171,6 +175,7 @@ impl Group {
                 }
             }
         }
+        true
     }
 
     /// Whether nobody may get anything; not if somebody is kept for an event that is delivered alone.
@@ -179,6 +184,7 @@ impl Group {
     }
 
     fn tell_gap(&mut self, member: SubscriptionKey, events: u64, pass: &mut Pass<'_>) {
+        self.overtaken += events;
         if let Some(member) = self.members.get_mut(&member) {
             member.flush(pass.out);
             member.gap += events;
@@ -214,7 +220,6 @@ impl Group {
 
     /// Takes up positions of one block until it ends or nobody has room.
     fn dispatch_block(&mut self, block: &Block, pass: &mut Pass<'_>) {
-        self.fresh = false;
         while self.wants_new(pass.head.min(block.next()))
             && self.free_member().is_some()
             && self.may_deliver(pass.now.mono)
@@ -264,9 +269,7 @@ impl Group {
         if !self.window.can_skip_to(first) {
             return false;
         }
-        if !self.fresh {
-            self.tell_gap(member, first - position, pass);
-        }
+        self.tell_gap(member, first - position, pass);
         self.log(position, u32::try_from(first - position).unwrap_or(u32::MAX), Outcome::Acked);
         self.window.skip_to(first);
         true

@@ -79,10 +79,10 @@ pub(super) struct Group {
     /// The deadline the engine's timers know.
     pub(super) timer: Option<Moment>,
     turn: Option<Turn>,
-    /// Nothing was delivered since it was created: what retention took is no gap.
-    fresh: bool,
     /// Events that expired before it was done with them.
     pub(super) expired: u64,
+    /// Events that retention took before it had them, since the start.
+    pub(super) overtaken: u64,
 }
 
 /// Consecutive deliveries of one member with one deadline.
@@ -94,13 +94,7 @@ struct Lease {
 }
 
 impl Group {
-    pub(super) fn new(
-        (id, name): (GroupId, GroupKey),
-        settings: GroupSettings,
-        now: Now,
-        state: GroupState,
-        fresh: bool,
-    ) -> Self {
+    pub(super) fn new((id, name): (GroupId, GroupKey), settings: GroupSettings, now: Now, state: GroupState) -> Self {
         Self {
             id,
             name,
@@ -122,8 +116,8 @@ impl Group {
             unlogged: Vec::new(),
             timer: None,
             turn: None,
-            fresh,
             expired: 0,
+            overtaken: 0,
         }
     }
 

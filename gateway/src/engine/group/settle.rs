@@ -286,8 +286,6 @@ impl Group {
             subscriber.deliveries.forget_ended();
         }
         self.window.seek(to);
-        // What lies before may be gone, and that is what was asked for.
-        self.fresh = true;
         self.forget_settled_leases();
     }
 

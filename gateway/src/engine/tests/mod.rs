@@ -5,6 +5,7 @@ mod broadcast;
 mod dead_letters;
 mod delayed;
 mod delete;
+mod gaps;
 mod groups;
 mod keys;
 mod many_groups;
@@ -18,7 +19,7 @@ use meshwire_proto::wire::admin;
 use meshwire_proto::{Event, EventLimits, GroupKey, Timing, TopicName};
 
 use super::*;
-use crate::store::{Append, Block, Change, DelayChange, Durability, Failure, Outcome, ProducerMark, Times};
+use crate::store::{Append, Block, Change, DelayChange, Durability, Failure, Limits, Outcome, ProducerMark, Times};
 
 const TOPIC: TopicId = TopicId(1);
 const WAIT: Duration = Duration::from_secs(30);
@@ -81,6 +82,8 @@ struct Rig {
     /// Of what is published from now on.
     timing: Timing,
     delays: Vec<(Position, DelayChange)>,
+    /// What was told to be missing.
+    gaps: Vec<(SubscriptionKey, u64)>,
 }
 
 impl Rig {
@@ -92,8 +95,8 @@ impl Rig {
             dead_letter_retention_ms: 1 << 40,
         };
         let mut engine = Engine::new(settings, IdBudget::new(1000, 1));
-        let topic =
-            TopicSettings { name: TopicName::parse("t").unwrap(), durability: Durability::Synced, retention_ms: 1 };
+        let (name, limits) = (TopicName::parse("t").unwrap(), Limits::default());
+        let topic = TopicSettings { name, durability: Durability::Synced, retention_ms: 1, limits };
         engine.add_topic(TOPIC, topic, 1, UnixMillis(0));
         Self {
             engine,
@@ -106,6 +109,7 @@ impl Rig {
             graves: Vec::new(),
             timing: Timing::default(),
             delays: Vec::new(),
+            gaps: Vec::new(),
         }
     }
 
@@ -140,6 +144,7 @@ impl Rig {
             self.keep();
         }
         for Output::Deliver { subscription, run } in out {
+            self.gaps.extend((run.gap > 0).then_some((subscription, run.gap)));
             let got = self.got.entry(subscription).or_default();
             for n in 0..u64::from(run.events.count()) {
                 got.push((run.first_delivery + n, run.first_position + n, run.attempt));

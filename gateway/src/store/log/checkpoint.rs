@@ -11,7 +11,7 @@ use super::producers::{ProducerState, Producers};
 use super::ranges::RangeSet;
 use super::segment::{Sealed, Span};
 use super::times::TimesFold;
-use crate::store::{Durability, Failure, Grave, GroupId, GroupSettings, TopicId};
+use crate::store::{Durability, Failure, Grave, GroupId, GroupSettings, Limits, TopicId};
 
 const MAGIC: &[u8; 8] = b"MESHWCKP";
 /// The file's header, and the length of what follows.
@@ -19,6 +19,7 @@ const HEADER: usize = FILE_HEADER + 8;
 
 /// What follows the segments is in sections: u8 what, u32 length, bytes. Checkpoints without them are older.
 const IDS: u8 = 1;
+const LIMITS: u8 = 2;
 
 /// What a checkpoint says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,13 @@ pub(super) fn encode(fold: &Fold, epoch: u64, open: (u64, u64), sealed: &BTreeMa
     put_section(&mut out, IDS, |out| {
         out.put_u32_le(fold.next.0);
         out.put_u32_le(fold.next.1);
+    });
+    put_section(&mut out, LIMITS, |out| {
+        for (id, topic) in fold.topics.iter().filter(|(_, topic)| topic.limits != Limits::default()) {
+            out.put_u32_le(id.0);
+            out.put_u64_le(topic.limits.bytes);
+            out.put_u8(topic.limits.block.into());
+        }
     });
     let payload = out.split_off(HEADER);
     out.truncate(FILE_HEADER);
@@ -209,7 +217,7 @@ impl<'a> Fields<'a> {
         for _ in 0..self.u32()? {
             graves.insert(self.u64()?, self.grave()?);
         }
-        Ok((id, TopicState { name, durability, retention_ms, first, next, stored, graves }))
+        Ok((id, TopicState { name, durability, retention_ms, limits: Limits::default(), first, next, stored, graves }))
     }
 
     fn grave(&mut self) -> Result<Grave, FormatError> {
@@ -308,6 +316,14 @@ fn sections(fields: &mut Fields<'_>, fold: &mut Fold) -> Result<(), FormatError>
         let mut section = Fields(section);
         match what {
             IDS => fold.next = (section.u32()?, section.u32()?),
+            LIMITS => {
+                while !section.0.is_empty() {
+                    let (id, bytes, block) = (TopicId(section.u32()?), section.u64()?, section.u8()? != 0);
+                    if let Some(topic) = fold.topics.get_mut(&id) {
+                        topic.limits = Limits { bytes, block };
+                    }
+                }
+            }
             _ => return Err(FormatError::Newer(format!("section {what} of the checkpoint"))),
         }
         if !section.0.is_empty() {
@@ -350,6 +366,7 @@ mod tests {
             name,
             durability: Durability::Synced,
             retention_ms: 5,
+            limits: Limits { bytes: 99, block: true },
             first: 3,
             next: 10,
             stored: UnixMillis(99),
@@ -358,7 +375,7 @@ mod tests {
         fold.topics.insert(TopicId(2), topic);
         let mut acked = RangeSet::default();
         acked.insert(6, 8);
-        let name = GroupKey::parse("billing").unwrap();
+        let name = GroupKey::parse("billing/m1").unwrap();
         let failure = Failure { count: 3, lost: 1, first: UnixMillis(5), last: UnixMillis(9), ..Failure::default() };
         let failures = BTreeMap::from([(5, Failure { delay_ms: 70, rejected: true, ..failure })]);
         let settings = GroupSettings { max_failures: 9, ..GroupSettings::default() };
@@ -405,15 +422,17 @@ mod tests {
     fn one_without_sections_is_older_and_unknown_sections_are_newer() {
         let c = checkpoint();
         let bytes = encode(&c.fold, c.epoch, (c.open_segment, c.open_batch), &c.sealed);
-        let older = decode(&changed(&bytes, |payload| payload.truncate(payload.len() - 13))).unwrap();
-        assert_eq!((older.fold.next, &older.fold.topics), ((0, 0), &c.fold.topics));
+        let older = decode(&changed(&bytes, |payload| payload.truncate(payload.len() - 13 - 18))).unwrap();
+        let limits = older.fold.topics.values().next().unwrap().limits;
+        assert_eq!((older.fold.next, limits), ((0, 0), Limits::default()));
         assert_eq!(older.fold.next_ids(), (TopicId(3), GroupId(2)));
         let newer = changed(&bytes, |payload| payload.extend([99, 0, 0, 0, 0]));
         assert_eq!(decode(&newer), Err(FormatError::Newer("section 99 of the checkpoint".to_owned())));
         let longer = changed(&bytes, |payload| {
-            let len = payload.len() - 12;
-            payload[len] += 1;
-            payload.push(0);
+            // Of the first one, whose length is behind its number.
+            let at = payload.len() - 13 - 18;
+            payload[at + 1] += 1;
+            payload.insert(at + 13, 0);
         });
         assert!(matches!(decode(&longer), Err(FormatError::Newer(_))));
     }

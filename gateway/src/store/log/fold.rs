@@ -11,7 +11,9 @@ use super::ops::{AppendHead, OpView, Ranges};
 use super::producers::Producers;
 use super::ranges::RangeSet;
 use super::times::TimesFold;
-use crate::store::{Change, DEAD, Durability, Failure, Grave, GroupId, GroupSettings, Outcome, Position, TopicId};
+use crate::store::{
+    Change, DEAD, Durability, Failure, Grave, GroupId, GroupSettings, Limits, Outcome, Position, TopicId,
+};
 
 /// A topic as the log knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct TopicState {
     pub durability: Durability,
     /// How long its events stay at least readable, in milliseconds.
     pub retention_ms: u64,
+    /// How much of it is kept.
+    pub limits: Limits,
     /// First position that retention has not taken.
     pub first: Position,
     /// Position of the next append.
@@ -68,8 +72,8 @@ pub struct Fold {
 
 impl TopicState {
     const fn new(name: TopicName, durability: Durability, retention_ms: u64) -> Self {
-        let (first, next, stored) = (1, 1, UnixMillis(0));
-        Self { name, durability, retention_ms, first, next, stored, graves: BTreeMap::new() }
+        let (limits, first, next, stored) = (Limits { bytes: 0, block: false }, 1, 1, UnixMillis(0));
+        Self { name, durability, retention_ms, limits, first, next, stored, graves: BTreeMap::new() }
     }
 }
 
@@ -80,6 +84,7 @@ fn lost_topic(id: TopicId, first: Position) -> Option<TopicState> {
         name: TopicName::parse(&format!("lost.topic.{}", id.0)).ok()?,
         durability: Durability::Synced,
         retention_ms: meshwire_proto::options::RETENTION.default,
+        limits: Limits::default(),
         first,
         next: first,
         stored: UnixMillis(0),
@@ -120,6 +125,11 @@ impl Fold {
                 self.append(head);
                 for mark in *marks {
                     self.producers.add(&mark, head.stored);
+                }
+            }
+            OpView::Limits { topic, limits } => {
+                if let Some(topic) = self.topics.get_mut(topic) {
+                    topic.limits = *limits;
                 }
             }
             OpView::TopicGone { topic } => {

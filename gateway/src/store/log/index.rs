@@ -51,7 +51,7 @@ impl SegmentIndex {
 
     /// The blocks of a topic from the one on that holds `from`, or the first behind it.
     pub(super) fn blocks_from(&self, topic: TopicId, from: Position) -> &[BlockEntry] {
-        let blocks = self.topics.get(&topic).map(Vec::as_slice).unwrap_or_default();
+        let blocks = self.blocks(topic);
         blocks.split_at(blocks.partition_point(|b| b.next() <= from)).1
     }
 
@@ -80,11 +80,14 @@ impl SegmentIndex {
         self.topics.iter().filter_map(span).collect()
     }
 
-    /// Bytes of one topic, and when the last of it was stored.
-    pub(super) fn bytes_of(&self, topic: TopicId) -> (u64, UnixMillis) {
-        let blocks = self.topics.get(&topic).map(Vec::as_slice).unwrap_or_default();
-        let bytes = blocks.iter().map(|b| u64::from(b.len)).sum();
-        (bytes, blocks.last().map_or(UnixMillis(0), |b| b.stored))
+    /// All blocks of a topic.
+    pub(super) fn blocks(&self, topic: TopicId) -> &[BlockEntry] {
+        self.topics.get(&topic).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Bytes of one topic.
+    pub(super) fn bytes_of(&self, topic: TopicId) -> u64 {
+        self.blocks(topic).iter().map(|b| u64::from(b.len)).sum()
     }
 
     pub(super) fn events(&self) -> u64 {

@@ -43,7 +43,7 @@ use meshwire_proto::{Moment, UnixMillis, options};
 pub use disk::{Disk, DiskError, DiskFault, DiskOp, FileName, Part};
 pub use fold::{Fold, GroupState, TopicState};
 pub use job::{Job, JobResult};
-pub use machine::{Fetched, Input, Kept, LogMachine, OpId, TopicBytes};
+pub use machine::{Fetched, Input, Kept, LogMachine, OpId};
 pub use os_disk::OsDisk;
 pub use producers::{ProducerState, Producers};
 pub use ranges::RangeSet;

@@ -154,8 +154,9 @@ pub(super) fn open(
         new_segment(&**disk, options, (highest + 1, generation, last_batch + 1), parts.sealed.is_empty())?
     };
     let events = readable(&fold, parts.sealed.values(), &active.index);
-    let space =
+    let mut space =
         Space::new(active, parts.sealed, (options.segment_len(max_disk), max_disk), (directory.salt, epoch, begun));
+    space.dedup_window_ms = options.dedup_window_ms;
     let machine = LogMachine::new(Start {
         fold: fold.clone(),
         space,
@@ -334,12 +335,15 @@ fn missing_segments(checkpoint: &Checkpoint, files: &[SegmentFile]) -> Vec<Strin
 
 /// The first segment to read: what the checkpoint does not cover, and the de-duplication window.
 fn first_to_read(checkpoint: &Checkpoint, options: &LogOptions, since: UnixMillis) -> u64 {
-    let mut start = checkpoint.open_segment;
+    let (mut start, mut next_batch) = (checkpoint.open_segment, checkpoint.open_batch);
     let mut events = 0;
     for segment in checkpoint.sealed.values().rev() {
-        if options.dedup_window_ms == 0 || segment.stored() < since || events >= options.dedup_ids {
+        // One without events says nothing of the time; and none is read across a segment that was given back.
+        let is_old = !segment.spans.is_empty() && segment.stored() < since || segment.next_batch != next_batch;
+        if options.dedup_window_ms == 0 || is_old || events >= options.dedup_ids {
             break;
         }
+        next_batch = segment.first_batch;
         events += segment.events;
         start = start.min(segment.number);
     }

@@ -9,12 +9,13 @@ use meshwire_proto::{Moment, UnixMillis};
 
 use super::disk::{Disk, DiskError, DiskOp};
 use super::job::{Job, JobResult};
-use super::machine::{Input, LogMachine, OpId, TopicBytes};
+use super::machine::{Input, LogMachine, OpId};
 use super::os_disk::OsDisk;
 use super::recovery::{self, OpenError, Recovered};
 use super::{LogClock, LogOptions, threads};
 use crate::store::{
-    Capability, Claim, Completions, Durability, Lookup, Op, Position, Since, Store, StoreError, TopicId, Watermark,
+    Capability, Claim, Completions, Durability, Lookup, Op, Position, Since, Store, StoreError, TopicBytes, TopicId,
+    Watermark,
 };
 
 /// What callers and threads share.
@@ -277,8 +278,19 @@ impl Store for LogStore {
         since
     }
 
-    fn topic_bytes(&self, topic: TopicId) -> u64 {
-        self.bytes_of(topic).physical
+    fn topic_bytes(&self, topic: TopicId) -> TopicBytes {
+        self.bytes_of(topic)
+    }
+
+    fn admit(&self, topic: TopicId, _: Position, _: UnixMillis) -> Result<(), StoreError> {
+        let mut machine = self.shared.lock();
+        let admitted = machine.admit(topic);
+        let wake = machine.wants_worker();
+        drop(machine);
+        if wake {
+            self.shared.worker.notify_one();
+        }
+        admitted
     }
 
     fn close(&self) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 
+use super::retain::Change;
 use crate::store::log::fold::Fold;
 use crate::store::log::format::{FormatError, record_len};
 use crate::store::log::ops::{self, AppendHead, Mark, OpView};
@@ -77,8 +78,8 @@ pub(super) struct Cut {
     /// Its callers wait for a sync.
     pub(super) needs_sync: bool,
     pub(super) blocks: Vec<NewBlock>,
-    /// Topics that are no more.
-    pub(super) gone: Vec<TopicId>,
+    /// What it changes of topics and groups.
+    pub(super) changes: Vec<Change>,
 }
 
 impl Cut {
@@ -126,6 +127,7 @@ impl Pending {
             }
             Op::GroupGone { topic, group } => ops::put_group_gone(&mut out, topic, group),
             Op::TopicGone { topic } => ops::put_topic_gone(&mut out, topic),
+            Op::Limits { topic, limits } => ops::put_limits(&mut out, topic, limits),
             Op::Seek { topic, group, to } => ops::put_seek(&mut out, topic, group, to),
             Op::Graves { topic, changes } => ops::put_graves(&mut out, topic, &changes),
             Op::Times(times) => times::put(&mut out, &times),
@@ -244,15 +246,15 @@ impl Pending {
             events: self.events,
             needs_sync: false,
             blocks: Vec::new(),
-            gone: Vec::new(),
+            changes: Vec::new(),
         };
         let mut heads = BytesMut::new();
         for slot in self.slots {
             match slot {
                 Slot::Plain(bytes) => {
-                    let applied = apply(fold, &bytes)?;
-                    cut.needs_sync |= needs_sync(fold, applied);
-                    cut.gone.extend(if let Applied::Gone(topic) = applied { Some(topic) } else { None });
+                    let (settled, change) = apply(fold, &bytes)?;
+                    cut.needs_sync |= needs_sync(fold, settled);
+                    cut.changes.extend(change);
                     heads.extend_from_slice(&bytes);
                 }
                 Slot::Block(open) => cut.block(open, &mut heads, fold)?,
@@ -324,33 +326,24 @@ impl Cut {
     }
 }
 
-/// What an operation was, as far as it matters to who cuts the batch.
-#[derive(Clone, Copy)]
-enum Applied {
-    /// Kept as the events of its topic are.
-    Settled(TopicId),
-    Gone(TopicId),
-    Other,
-}
-
-/// Adds one encoded operation to the fold.
-fn apply(fold: &mut Fold, mut bytes: &[u8]) -> Result<Applied, FormatError> {
+/// Adds one encoded operation to the fold; the topic whose events it is kept like, and what changed of topics and groups.
+fn apply(fold: &mut Fold, mut bytes: &[u8]) -> Result<(Option<TopicId>, Option<Change>), FormatError> {
     let op = OpView::decode(&mut bytes)?;
     fold.apply(&op);
     Ok(match op {
-        OpView::Settle { topic, .. } => Applied::Settled(topic),
-        OpView::Times(times) => Applied::Settled(times.topic()),
-        OpView::TopicGone { topic } => Applied::Gone(topic),
-        _ => Applied::Other,
+        OpView::Settle { topic, .. } => (Some(topic), None),
+        OpView::Times(times) => (Some(times.topic()), None),
+        OpView::Topic { topic, .. } | OpView::Limits { topic, .. } => (None, Some(Change::Settings(topic))),
+        OpView::TopicGone { topic } => (None, Some(Change::Gone(topic))),
+        OpView::Group { topic, group, .. } => (None, Some(Change::Group(topic, group))),
+        OpView::GroupGone { topic, group } => (None, Some(Change::GroupGone(topic, group))),
+        OpView::Append { .. } | OpView::Graves { .. } | OpView::Seek { .. } => (None, None),
     })
 }
 
 /// Topics and groups are synced before their answer, settlements if their topic is.
-fn needs_sync(fold: &Fold, applied: Applied) -> bool {
-    match applied {
-        Applied::Settled(topic) => fold.topics.get(&topic).is_none_or(|t| t.durability == Durability::Synced),
-        Applied::Gone(_) | Applied::Other => true,
-    }
+fn needs_sync(fold: &Fold, settled: Option<TopicId>) -> bool {
+    settled.and_then(|t| fold.topics.get(&t)).is_none_or(|t| t.durability == Durability::Synced)
 }
 
 fn mark(producer: &ProducerMark, skip: u64, count: u32) -> Mark {

@@ -90,7 +90,7 @@ impl LogMachine {
     }
 
     /// The index of a segment, if it is in memory.
-    fn index_of(&self, segment: u64) -> Option<&SegmentIndex> {
+    pub(super) fn index_of(&self, segment: u64) -> Option<&SegmentIndex> {
         if segment == self.space.active.number {
             return Some(&self.space.active.index);
         }
@@ -119,11 +119,19 @@ impl LogMachine {
                 }
             }
         }
+        while let Some(segment) = self.retention.wants_index() {
+            match self.space.sealed.get(&segment) {
+                Some(sealed) if self.index_of(segment).is_none() => {
+                    return Some(Work::Find(Indexed { segment, generation: sealed.generation, used: sealed.used }));
+                }
+                _ => self.retain_with_index(segment),
+            }
+        }
         None
     }
 
     pub(super) fn has_finds(&self) -> bool {
-        self.finds.not_before.is_none() && !self.finds.queue.is_empty()
+        self.finds.not_before.is_none() && (!self.finds.queue.is_empty() || self.retention.wants_index().is_some())
     }
 
     /// When a lookup that failed is tried again.

@@ -23,7 +23,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 struct Snapshot {
     batch: u64,
     bytes: Bytes,
-    /// Retired segments up to this one are not in it.
+    /// So many retired segments are not in it.
     retired: u64,
 }
 
@@ -199,6 +199,7 @@ impl LogMachine {
             (Kind::Find(segment), Outcome::Found(index)) => {
                 self.find_done(segment, &index);
                 self.reads.keep(segment, index);
+                self.retain_with_index(segment);
             }
             (Kind::Find(_), Outcome::Unread(error)) => {
                 tracing::error!(%error, "an index of the log cannot be read; who looks for a time waits, and it is tried again");
@@ -246,15 +247,12 @@ impl LogMachine {
         self.jobs.not_before = now + AGAIN;
     }
 
-    /// Gives up segments whose events are all past their retention.
+    /// Gives up segments of whose events none can be read any more.
     pub(super) fn retire(&mut self) {
-        if self.failed.is_some() {
+        if self.failed.is_some() || !self.retention.take_moved(self.wall) {
             return;
         }
-        for segment in self.space.retire(self.wall, &self.fold) {
-            for span in &segment.spans {
-                self.fold.retain_from(span.topic, span.next);
-            }
+        for segment in self.space.retire(self.wall, &self.fold.topics) {
             self.places.remove(&segment);
             self.jobs.stale.push(segment.number);
         }

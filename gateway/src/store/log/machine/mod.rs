@@ -7,7 +7,7 @@
 //! - [`batch`]: the batch being gathered, and the record made of it;
 //! - [`gather`]: when it may be written; [`write`](mod@write): writing and syncing, where
 //!   an event becomes kept;
-//! - [`space`]: segments, and the promise that what is accepted fits;
+//! - [`retain`]: how far retention goes; [`space`]: segments, and the promise that what is accepted fits;
 //! - [`find`]: places by time; [`read`]: cache, index, fetches; [`jobs`]: everything in the background.
 
 mod batch;
@@ -18,6 +18,7 @@ mod gather;
 mod jobs;
 mod places;
 mod read;
+mod retain;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -35,15 +36,15 @@ use super::fold::Fold;
 use super::format::{SEGMENT_HEADER, record_len};
 use super::index::SegmentIndex;
 use super::job::JobResult;
-use super::segment::Sealed;
 use crate::store::log::times::CHANGE;
-use crate::store::{Block, Op, Position, StoreError, Times, TopicId, Watermark};
+use crate::store::{Block, Op, Position, StoreError, Times, TopicBytes, TopicId, Watermark};
 use batch::{Cut, NewBlock, Pending};
 use find::Finds;
 use gather::Gather;
 use jobs::Jobs;
 use places::Places;
 use read::Reads;
+use retain::Retention;
 use space::More;
 pub(super) use space::{Active, Space};
 
@@ -106,15 +107,6 @@ pub struct Fetched {
     pub result: Result<Block, StoreError>,
 }
 
-/// Bytes of one topic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TopicBytes {
-    /// Of events that are not past their retention.
-    pub live: u64,
-    /// Of all its events on disk.
-    pub physical: u64,
-}
-
 /// What the log starts from.
 pub(super) struct Start {
     pub(super) fold: Fold,
@@ -161,6 +153,7 @@ pub struct LogMachine {
     cache: BlockCache,
     reads: Reads,
     finds: Finds,
+    retention: Retention,
     jobs: Jobs,
     kept_changed: bool,
     heads: BTreeMap<TopicId, Position>,
@@ -191,6 +184,8 @@ impl LogMachine {
         for (id, topic) in &start.fold.topics {
             places.show(*id, topic.next);
         }
+        let spans = start.space.sealed.values().flat_map(|s| s.spans.iter().copied());
+        let retention = Retention::new(&start.fold, spans.chain(start.space.active.index.spans()));
         Self {
             last_op_batch: start.fold.batch,
             fold: start.fold,
@@ -212,6 +207,7 @@ impl LogMachine {
             cache: BlockCache::new(start.cache_bytes),
             reads: Reads::default(),
             finds: Finds::default(),
+            retention,
             jobs: Jobs::new(start.indexes, start.checkpoint),
             kept_changed: false,
             heads: BTreeMap::new(),
@@ -237,6 +233,13 @@ impl LogMachine {
         }
         if self.failed.is_none() {
             for op in ops {
+                match &op {
+                    Op::Append(append) => self.retention.add(append),
+                    Op::Group { topic, start: at, .. } | Op::Seek { topic, to: at, .. } => {
+                        self.retention.begins(*topic, *at);
+                    }
+                    _ => {}
+                }
                 self.pending.push(op);
             }
         }
@@ -308,6 +311,7 @@ impl LogMachine {
             Input::Tick { wall } => {
                 self.wall = self.wall.max(wall);
                 self.space.ask_again(now);
+                self.retain();
                 self.retire();
             }
             Input::Close => self.closing = true,
@@ -341,14 +345,9 @@ impl LogMachine {
     /// Bytes of one topic.
     #[must_use]
     pub fn topic_bytes(&self, topic: TopicId) -> TopicBytes {
-        let keep = self.fold.topics.get(&topic).map_or(0, |t| i64::try_from(t.retention_ms).unwrap_or(i64::MAX));
-        let in_segment = |s: &Sealed| s.span(topic).map(|span| (span.bytes, span.stored));
-        let sealed = self.space.sealed.values().filter_map(in_segment);
-        let all = sealed.chain(std::iter::once(self.space.active.index.bytes_of(topic)));
-        all.fold(TopicBytes::default(), |sum, (bytes, stored)| {
-            let live = if stored.0.saturating_add(keep) > self.wall.0 { bytes } else { 0 };
-            TopicBytes { live: sum.live + live, physical: sum.physical + bytes }
-        })
+        let sealed = self.space.sealed.values().filter_map(|s| s.span(topic)).map(|span| span.bytes);
+        let physical = sealed.chain(std::iter::once(self.space.active.index.bytes_of(topic))).sum();
+        TopicBytes { live: self.retention.live(topic), physical }
     }
 
     /// A topic is no more: nothing of it is shown, read or kept in memory from here on.
@@ -386,7 +385,7 @@ fn op_len(op: &Op) -> usize {
         Op::Times(Times::Delays { changes, .. }) => 16 + changes.len() * CHANGE,
         Op::Times(Times::Expires { .. }) => 32,
         Op::Group { .. } => 400,
-        Op::Topic { .. } | Op::GroupGone { .. } | Op::Seek { .. } | Op::TopicGone { .. } => 240,
+        Op::Topic { .. } | Op::GroupGone { .. } | Op::Seek { .. } | Op::TopicGone { .. } | Op::Limits { .. } => 240,
     }
 }
 

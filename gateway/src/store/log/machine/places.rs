@@ -53,6 +53,18 @@ impl Places {
         self.topics.get(&topic).map(|p| &p.segments)
     }
 
+    /// The segment with the first events of a topic that can be read.
+    pub(super) fn front(&self, topic: TopicId) -> Option<u64> {
+        self.topics.get(&topic)?.segments.front().map(|(_, segment)| *segment)
+    }
+
+    /// Nothing of it can be read any more.
+    pub(super) fn pop_front(&mut self, topic: TopicId) {
+        if let Some(place) = self.topics.get_mut(&topic) {
+            place.segments.pop_front();
+        }
+    }
+
     /// A topic is no more.
     pub(super) fn forget(&mut self, topic: TopicId) {
         self.topics.remove(&topic);

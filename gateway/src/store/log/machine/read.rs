@@ -132,6 +132,10 @@ impl LogMachine {
             let (segment, index) = match self.locate(topic, from) {
                 Located::Blocks(segment, blocks) => (segment, ReadIndex::Known(blocks)),
                 Located::Unknown(segment) => (segment, ReadIndex::Load),
+                Located::Hole(_) if self.fold.topics.get(&topic).is_some_and(|t| from < t.first) => {
+                    self.answer(topic, from, Err(StoreError::Gone));
+                    continue;
+                }
                 Located::Hole(next) => {
                     self.answer(topic, from, Err(hole(topic, from, next)));
                     continue;

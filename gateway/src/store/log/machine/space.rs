@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use meshwire_proto::{Moment, UnixMillis};
 
-use crate::store::log::fold::Fold;
+use crate::store::TopicId;
+use crate::store::log::fold::TopicState;
 use crate::store::log::format::{SEGMENT_HEADER, SegmentHeader, generation};
 use crate::store::log::index::SegmentIndex;
 use crate::store::log::segment::Sealed;
@@ -59,6 +60,8 @@ pub(super) enum Place {
 #[derive(Debug)]
 struct Retired {
     segment: Sealed,
+    /// Counts those that were retired.
+    turn: u64,
     /// Checkpoints begun since.
     checkpoints: u8,
 }
@@ -79,6 +82,9 @@ pub(in crate::store::log) struct Space {
     /// Segments begun in this epoch.
     pub(in crate::store::log) begun: u64,
     retired: Vec<Retired>,
+    retirements: u64,
+    /// Events so young are read again at opening.
+    pub(in crate::store::log) dedup_window_ms: u64,
     /// Longest record that waits for a segment that can hold it.
     wanted_len: u64,
     /// Segments whose files may go.
@@ -106,6 +112,8 @@ impl Space {
             epoch,
             begun,
             retired: Vec::new(),
+            retirements: 0,
+            dedup_window_ms: 0,
             wanted_len: 0,
             free: Vec::new(),
             refusal_logged: false,
@@ -314,25 +322,26 @@ impl Space {
         self.give_up_ahead();
     }
 
-    /// Takes the oldest segments out whose events are all past retention; an event that waits for its time never is.
-    pub(super) fn retire(&mut self, wall: UnixMillis, fold: &Fold) -> Vec<Sealed> {
-        let mut out = Vec::new();
-        while let Some(entry) = self.sealed.first_entry() {
-            let is_past = |s: &crate::store::log::segment::Span| {
-                if s.topic.is_delayed() {
-                    return !fold.times.waits(s.topic, s.first, s.next);
-                }
-                fold.topics.get(&s.topic).is_none_or(|t| {
-                    let keep = i64::try_from(t.retention_ms).unwrap_or(i64::MAX);
-                    s.stored.0.saturating_add(keep) <= wall.0
-                })
-            };
-            if !entry.get().spans.iter().all(is_past) {
-                break;
+    /// Takes the segments out of whose events none can be read any more. Those of the window of de-duplication only with
+    /// all before them: it is read again, segment by segment, when the log is opened.
+    pub(super) fn retire(&mut self, wall: UnixMillis, topics: &BTreeMap<TopicId, TopicState>) -> Vec<Sealed> {
+        let since = wall.0.saturating_sub(i64::try_from(self.dedup_window_ms).unwrap_or(i64::MAX));
+        let is_gone =
+            |s: &Sealed| s.spans.iter().all(|span| topics.get(&span.topic).is_none_or(|t| span.next <= t.first));
+        let is_old = |s: &Sealed| !s.spans.is_empty() && s.stored().0 < since;
+        let window = self.sealed.values().rev().find(|s| is_old(s)).map_or(0, |s| s.number);
+        let (mut all, mut out) = (true, Vec::new());
+        for segment in self.sealed.values() {
+            let gone = is_gone(segment);
+            all &= gone;
+            if gone && (all || segment.number <= window) {
+                out.push(segment.clone());
             }
-            let segment = entry.remove();
-            out.push(segment.clone());
-            self.retired.push(Retired { segment, checkpoints: 0 });
+        }
+        for segment in &out {
+            self.sealed.remove(&segment.number);
+            self.retirements += 1;
+            self.retired.push(Retired { segment: segment.clone(), turn: self.retirements, checkpoints: 0 });
         }
         out
     }
@@ -343,13 +352,13 @@ impl Space {
     }
 
     /// A checkpoint was begun: it no longer needs what was retired before.
-    pub(super) fn retired_so_far(&self) -> u64 {
-        self.retired.last().map_or(0, |r| r.segment.number)
+    pub(super) const fn retired_so_far(&self) -> u64 {
+        self.retirements
     }
 
-    /// A checkpoint that does not need segments up to `through` is durable. Both slots must be such.
+    /// A checkpoint that does not need the first `through` retired segments is durable. Both slots must be such.
     pub(super) fn checkpointed(&mut self, through: u64) {
-        for retired in self.retired.iter_mut().filter(|r| r.segment.number <= through) {
+        for retired in self.retired.iter_mut().filter(|r| r.turn <= through) {
             retired.checkpoints += 1;
         }
         self.free.extend(self.retired.extract_if(.., |r| r.checkpoints >= 2).map(|r| r.segment.number));

@@ -4,6 +4,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use meshwire_proto::Moment;
 
 use super::batch::Cut;
+use super::retain::Change;
 use super::space::Place;
 use super::{CUT_BYTES, FULL_RETRY, IDLE, LAZY_SYNC, LogMachine, OpId};
 use crate::store::Ticket;
@@ -47,6 +48,7 @@ impl LogMachine {
                     Place::Roll => {
                         if let Some(sealed) = self.space.roll() {
                             self.jobs.sealed(sealed);
+                            self.retention.sealed();
                         }
                         continue;
                     }
@@ -119,8 +121,11 @@ impl LogMachine {
         self.last_cut += 1;
         match self.pending.cut(self.last_cut, &mut self.fold) {
             Ok(cut) => {
-                for topic in cut.gone.clone() {
-                    self.forget(topic);
+                self.retention.cut(&cut.changes);
+                for change in &cut.changes {
+                    if let Change::Gone(topic) = change {
+                        self.forget(*topic);
+                    }
                 }
                 self.ready.push_back(cut);
             }

@@ -5,12 +5,13 @@ use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName, UnixMillis};
 
 use super::format::FormatError;
 use super::times::{self, DELAYS, EXPIRES};
-use crate::store::{Change, Durability, Grave, GroupId, GroupSettings, Outcome, Position, Times, TopicId};
+use crate::store::{Change, Durability, Grave, GroupId, GroupSettings, Limits, Outcome, Position, Times, TopicId};
 
 mod write;
 
 pub(super) use write::{
-    append_head_len, put_append, put_graves, put_group, put_group_gone, put_seek, put_settle, put_topic, put_topic_gone,
+    append_head_len, put_append, put_graves, put_group, put_group_gone, put_limits, put_seek, put_settle, put_topic,
+    put_topic_gone,
 };
 
 const TOPIC: u8 = 1;
@@ -22,6 +23,7 @@ const GROUP_GONE: u8 = 6;
 const SEEK: u8 = 7;
 const MEMBER: u8 = 8;
 const TOPIC_GONE: u8 = 10;
+const LIMITS: u8 = 11;
 
 const MARK: usize = 40;
 /// A settled range; one that failed has [`FAILURE`] bytes more.
@@ -61,6 +63,7 @@ pub(super) enum OpView<'a> {
     Seek { topic: TopicId, group: GroupId, to: Position },
     Times(Times),
     TopicGone { topic: TopicId },
+    Limits { topic: TopicId, limits: Limits },
 }
 
 /// Marks read one by one.
@@ -152,6 +155,7 @@ impl<'a> OpView<'a> {
                 Ok(Self::Seek { topic, group, to: fixed.get_u64_le() })
             }
             TOPIC_GONE => Ok(Self::TopicGone { topic: TopicId(take(rest, 4)?.get_u32_le()) }),
+            LIMITS => Self::read_limits(rest),
             DELAYS | EXPIRES => times::read(kind, rest).map(Self::Times),
             _ => Err(FormatError::Newer(format!("operation kind {kind}"))),
         }
@@ -169,6 +173,15 @@ impl<'a> OpView<'a> {
         let retention_ms = fixed.get_u64_le();
         let name = TopicName::parse(name(rest)?).map_err(|_| FormatError::Damaged("a topic name breaks the rule"))?;
         Ok(Self::Topic { topic, name, durability, retention_ms })
+    }
+
+    fn read_limits(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
+        let mut fixed = take(rest, 13)?;
+        let (topic, bytes) = (TopicId(fixed.get_u32_le()), fixed.get_u64_le());
+        match fixed.get_u8() {
+            lagging @ (0 | 1) => Ok(Self::Limits { topic, limits: Limits { bytes, block: lagging == 1 } }),
+            other => Err(FormatError::Newer(format!("lagging {other} of a topic"))),
+        }
     }
 
     fn read_group(rest: &mut &'a [u8], of_member: bool) -> Result<Self, FormatError> {
@@ -246,6 +259,7 @@ impl<'a> OpView<'a> {
         match self {
             Self::Topic { topic, .. }
             | Self::TopicGone { topic }
+            | Self::Limits { topic, .. }
             | Self::Group { topic, .. }
             | Self::Settle { topic, .. }
             | Self::GroupGone { topic, .. }
@@ -348,6 +362,7 @@ mod tests {
         put_seek(&mut out, TopicId(4), GroupId(2), 99);
         put_group(&mut out, (TopicId(4), GroupId(3)), &GroupKey::parse("audit/m1").unwrap(), 7, &SETTINGS);
         put_topic_gone(&mut out, TopicId(4));
+        put_limits(&mut out, TopicId(4), Limits { bytes: 77, block: true });
         out
     }
 
@@ -355,7 +370,7 @@ mod tests {
     fn operations_are_read_as_they_were_written() {
         let body = body();
         let ops: Vec<_> = Ops::of(&body).map(Result::unwrap).collect();
-        assert_eq!(ops.len(), 8);
+        assert_eq!(ops.len(), 10);
         let OpView::Topic { topic, name, durability, retention_ms } = &ops[0].0 else { panic!() };
         assert_eq!((topic.0, name.as_str(), *durability, *retention_ms), (4, "orders", Durability::Written, 60_000));
         let OpView::Group { group, name, start, settings, .. } = &ops[1].0 else { panic!() };
@@ -372,6 +387,7 @@ mod tests {
         assert!(matches!(ops[6].0, OpView::Seek { group: GroupId(2), to: 99, .. }));
         assert!(matches!(&ops[7].0, OpView::Group { name, start: 7, .. } if name.to_string() == "audit/m1"));
         assert!(matches!(ops[8].0, OpView::TopicGone { topic: TopicId(4) }));
+        assert!(matches!(ops[9].0, OpView::Limits { limits: Limits { bytes: 77, block: true }, .. }));
     }
 
     #[test]

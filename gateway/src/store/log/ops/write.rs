@@ -4,9 +4,10 @@ use bytes::{BufMut as _, BytesMut};
 use meshwire_proto::{GroupKey, TopicName};
 
 use super::{
-    APPEND, AppendHead, FAILURE, GRAVES, GROUP, GROUP_GONE, MARK, MEMBER, Mark, RANGE, SEEK, SETTLE, TOPIC, TOPIC_GONE,
+    APPEND, AppendHead, FAILURE, GRAVES, GROUP, GROUP_GONE, LIMITS, MARK, MEMBER, Mark, RANGE, SEEK, SETTLE, TOPIC,
+    TOPIC_GONE,
 };
-use crate::store::{Change, Durability, GroupId, GroupSettings, Outcome, Position, TopicId};
+use crate::store::{Change, Durability, GroupId, GroupSettings, Limits, Outcome, Position, TopicId};
 
 pub(in crate::store::log) fn put_topic(
     out: &mut BytesMut,
@@ -143,4 +144,11 @@ pub(in crate::store::log) fn put_seek(out: &mut BytesMut, topic: TopicId, group:
 pub(in crate::store::log) fn put_topic_gone(out: &mut BytesMut, topic: TopicId) {
     out.put_slice(&[TOPIC_GONE, 0]);
     out.put_u32_le(topic.0);
+}
+
+pub(in crate::store::log) fn put_limits(out: &mut BytesMut, topic: TopicId, limits: Limits) {
+    out.put_slice(&[LIMITS, 0]);
+    out.put_u32_le(topic.0);
+    out.put_u64_le(limits.bytes);
+    out.put_u8(limits.block.into());
 }

@@ -8,6 +8,7 @@ mod full;
 mod os;
 mod reads;
 mod recover;
+mod retain;
 mod rig;
 mod since;
 mod threaded;

@@ -232,10 +232,13 @@ fn retention_frees_old_segments_and_names_the_first_position_that_is_left() {
     rig.settle();
     let mut rig = rig.restart();
     assert_eq!(rig.recovered.damage, [""; 0]);
-    assert_eq!(rig.recovered.fold.topics[&topic].first, first);
+    // How far retention was is only known as of the last checkpoint; then it goes on.
+    assert!((1..=first).contains(&rig.recovered.fold.topics[&topic].first));
+    rig.idle();
     assert_eq!(rig.recovered.fold.groups[&group].floor, 301);
-    assert!(matches!(rig.store.read(topic, 1), Lookup::Gone(f) if f == first));
-    assert_eq!(rig.read_all(topic, first, 301), (first..301).collect::<Vec<_>>());
+    let Lookup::Gone(later) = rig.store.read(topic, 1) else { panic!("retention took it") };
+    assert!((first..290).contains(&later), "{later} after {first}");
+    assert_eq!(rig.read_all(topic, later, 301), (later..301).collect::<Vec<_>>());
 }
 
 #[test]

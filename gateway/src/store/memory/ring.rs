@@ -1,0 +1,169 @@
+//! The ring of one topic.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use meshwire_proto::UnixMillis;
+
+use crate::store::{Append, Block, Limits, Lookup, Position};
+
+/// Appends below this size are copied together; larger ones stay the buffer they came in.
+const COPY_BELOW: usize = 16 * 1024;
+
+/// What a block costs beside its bytes and index.
+const BLOCK_OVERHEAD: usize = 128;
+
+/// Events past their age go once a second.
+const STEP_MS: i64 = 1000;
+
+fn cost(block: &Block) -> usize {
+    block.bytes.len() + std::mem::size_of_val(&*block.index) + BLOCK_OVERHEAD
+}
+
+#[derive(Debug)]
+pub(super) struct Ring {
+    /// Consecutive.
+    blocks: VecDeque<Block>,
+    /// Position behind the last event.
+    next: Position,
+    bytes: usize,
+    /// Small appends are copied here; blocks are split off it.
+    open: BytesMut,
+    /// How long events stay.
+    keep_ms: i64,
+    limits: Limits,
+    /// When there are [`Limits::block`]: everything from here on stays.
+    needed: Position,
+}
+
+impl Ring {
+    pub(super) fn new(next: Position) -> Self {
+        Self {
+            blocks: VecDeque::new(),
+            next,
+            bytes: 0,
+            open: BytesMut::new(),
+            keep_ms: i64::MAX,
+            limits: Limits::default(),
+            needed: 0,
+        }
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether its oldest events go when others need the room.
+    pub(super) const fn gives_way(&self) -> bool {
+        !self.limits.block
+    }
+
+    pub(super) fn keep(&mut self, retention_ms: u64) {
+        self.keep_ms = i64::try_from(retention_ms).unwrap_or(i64::MAX);
+    }
+
+    pub(super) fn limit(&mut self, limits: Limits, ring_bytes: usize) {
+        self.limits = limits;
+        self.drop_surplus(ring_bytes);
+    }
+
+    fn most(&self, ring_bytes: usize) -> usize {
+        match usize::try_from(self.limits.bytes).unwrap_or(usize::MAX) {
+            0 => ring_bytes,
+            bytes => bytes.min(ring_bytes),
+        }
+    }
+
+    pub(super) fn push(&mut self, append: Append, ring_bytes: usize) {
+        let now = append.stored;
+        let bytes = if append.bytes.len() < COPY_BELOW { self.copy(&append.bytes) } else { append.bytes };
+        let block = Block { first: append.first, stored: append.stored, bytes, index: append.index.into() };
+        self.next = block.next();
+        self.bytes += cost(&block);
+        self.blocks.push_back(block);
+        self.drop_surplus(ring_bytes);
+        self.expire(now);
+    }
+
+    fn copy(&mut self, bytes: &Bytes) -> Bytes {
+        if self.open.capacity() < bytes.len() {
+            self.open = BytesMut::with_capacity(4 * COPY_BELOW);
+        }
+        self.open.extend_from_slice(bytes);
+        self.open.split().freeze()
+    }
+
+    fn may_drop(&self) -> bool {
+        !self.limits.block || self.blocks.front().is_some_and(|oldest| oldest.next() <= self.needed)
+    }
+
+    fn pop(&mut self) {
+        if let Some(block) = self.blocks.pop_front() {
+            self.bytes -= cost(&block);
+        }
+    }
+
+    fn drop_surplus(&mut self, ring_bytes: usize) {
+        let most = self.most(ring_bytes);
+        while self.bytes > most && self.may_drop() && self.drop_oldest() {}
+    }
+
+    /// Lets the oldest block go, whoever needs it. The newest one stays: one event larger than the ring still passes.
+    pub(super) fn drop_oldest(&mut self) -> bool {
+        let any = self.blocks.len() > 1;
+        if any {
+            self.pop();
+        }
+        any
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.blocks.clear();
+        self.bytes = 0;
+    }
+
+    fn is_past(&self, now: UnixMillis) -> bool {
+        self.blocks.front().is_some_and(|oldest| oldest.stored.0.saturating_add(self.keep_ms) <= now.0)
+    }
+
+    /// Lets go of what is past its age, the newest block too.
+    pub(super) fn expire(&mut self, now: UnixMillis) {
+        while self.is_past(now) && self.may_drop() {
+            self.pop();
+        }
+    }
+
+    /// When [`Ring::expire`] has something to do; not of a topic that blocks, of which nothing goes but for a publish.
+    pub(super) fn due(&self) -> Option<UnixMillis> {
+        let oldest = self.blocks.front().filter(|_| self.gives_way() && self.keep_ms < i64::MAX)?;
+        let due = oldest.stored.0.saturating_add(self.keep_ms);
+        Some(UnixMillis((due.saturating_add(STEP_MS - 1) / STEP_MS).saturating_mul(STEP_MS)))
+    }
+
+    /// Lets go of what may and has to go before more is taken; `false` if something has to that is needed.
+    pub(super) fn make_room(&mut self, needed: Position, now: UnixMillis, ring_bytes: usize) -> bool {
+        self.needed = needed;
+        self.expire(now);
+        let most = self.most(ring_bytes);
+        while self.bytes >= most && self.may_drop() {
+            self.pop();
+        }
+        self.bytes < most && !self.is_past(now)
+    }
+
+    pub(super) fn read(&self, from: Position) -> Lookup {
+        if from >= self.next {
+            return Lookup::Ahead;
+        }
+        match self.blocks.get(self.blocks.partition_point(|b| b.next() <= from)) {
+            Some(block) if block.first <= from => Lookup::Ready(block.clone()),
+            Some(block) => Lookup::Gone(block.first),
+            None => Lookup::Gone(self.next),
+        }
+    }
+
+    /// The first event stored at a time or later.
+    pub(super) fn since(&self, at: UnixMillis) -> Option<Position> {
+        self.blocks.get(self.blocks.partition_point(|b| b.stored < at)).map(|block| block.first)
+    }
+}
