@@ -14,8 +14,6 @@ use prost::Message as _;
 
 use crate::rig::{PATIENCE, Peer, Rig, earliest, memory, run_of};
 
-const FULL: u32 = ErrorKind::TopicFull.number();
-
 async fn admin(peer: &mut Peer, command: command::Command) -> Option<answer::Answer> {
     let command = Command { command: Some(command) }.encode_to_vec().into();
     peer.send(ClientFrame::Admin(wire::Admin { number: 1, command })).await;
@@ -64,7 +62,7 @@ async fn publish(peer: &mut Peer, id: u32) -> (u32, u32) {
 /// Publishes until the topic is full.
 async fn fill(peer: &mut Peer, id: &mut u32) {
     let most = *id + 20;
-    while publish(peer, *id).await.0 != FULL {
+    while publish(peer, *id).await.0 != ErrorKind::TopicFull.number() {
         *id += 1;
         assert!(*id < most, "it is never full");
     }
@@ -117,7 +115,7 @@ async fn in_a_topic_that_blocks_publishers_wait_for_the_group() {
             }
             assert!(taken < 20, "it is never full");
         };
-        assert_eq!(refused, (FULL, 1000), "with a time to try again");
+        assert_eq!(refused, (ErrorKind::TopicFull.number(), 1000), "with a time to try again");
         assert!((7..=9).contains(&taken), "{taken}");
         assert_eq!(topic(&mut peer).await.first_position, 1);
         // One that is there already is still answered.
