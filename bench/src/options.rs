@@ -37,6 +37,8 @@ pub(crate) enum Row {
     Recovery,
     /// One of four subscribers does not read its socket: memory, and the rate of the others.
     SlowReader,
+    /// A healthy consumer beside a stuck, a slow and a crashing one: its rate, and its latency.
+    Healthy,
 }
 
 #[derive(Clone, Debug, Args)]

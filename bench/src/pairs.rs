@@ -34,7 +34,7 @@ pub(crate) struct Ratios {
 
 impl Ratios {
     /// Of at least one pair.
-    fn of(ratios: &[f64]) -> Option<Self> {
+    pub(crate) fn of(ratios: &[f64]) -> Option<Self> {
         let median = middle(ratios)?;
         let smallest = ratios.iter().copied().min_by(f64::total_cmp)?;
         let largest = ratios.iter().copied().max_by(f64::total_cmp)?;

@@ -134,7 +134,7 @@ impl Connection {
 /// How often one that reads nothing says that it lives.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
-/// A subscriber without a group that asks for all the credit there is and never reads again.
+/// A subscriber, of a group or (with an empty name) of none, that asks for all the credit there is and never reads again.
 #[derive(Debug)]
 pub(crate) struct Stuck(tokio::task::JoinHandle<()>);
 
@@ -143,11 +143,12 @@ impl Stuck {
     ///
     /// # Errors
     /// The gateway cannot be reached, or refuses.
-    pub(crate) async fn subscribe(address: SocketAddr) -> anyhow::Result<Self> {
+    pub(crate) async fn subscribe(address: SocketAddr, group: &str) -> anyhow::Result<Self> {
         let mut connection = Connection::open(address, u32::MAX).await?;
         let subscribe = Subscribe {
             subscription: 1,
             topic: TOPIC.to_owned(),
+            group: group.to_owned(),
             max_events: u32::try_from(options::PREFETCH_EVENTS.max)?,
             max_bytes: options::PREFETCH_BYTES.max,
             ..Subscribe::default()

@@ -4,6 +4,7 @@ use crate::options::{Arguments, Row};
 use crate::report::Report;
 
 mod footprint;
+mod healthy;
 mod memory;
 mod p1;
 mod p2;
@@ -30,5 +31,8 @@ pub(crate) async fn run(arguments: &Arguments, report: &mut Report) {
     }
     if matches!(row, Row::Smoke | Row::SlowReader) {
         slow_reader::run(options, report).await;
+    }
+    if matches!(row, Row::Smoke | Row::Healthy) {
+        healthy::run(options, report).await;
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use meshwire::Mesh;
+use meshwire::{Event, Mesh};
 use tokio::task::JoinSet;
 
 use super::footprint::megabytes;
@@ -22,7 +22,9 @@ use crate::slice::{self, Slice};
 const READERS: u32 = 3;
 const RATE_BAR: f64 = 0.9;
 const RATE: &str = "three beside one that is stuck";
-const MEMORY: &str = "memory, 256 MiB offered";
+const MEMORY: &str = "256 MiB";
+/// Bytes of data of an event.
+const SIZES: [usize; 3] = [payload::BYTES, 4096, 65_536];
 /// Bytes of data that are offered while memory is watched.
 const OFFERED: u64 = 256 << 20;
 /// The default of option `memory_budget`, and what may be resident of it beyond an idle gateway.
@@ -39,13 +41,16 @@ const LAST_ARRIVALS: Duration = Duration::from_secs(120);
 pub(crate) async fn run(options: &Options, report: &mut Report) {
     report.note("Slow reader  `synced` topic, 256 bytes, one publisher, three unnamed subscribers, and one more that never reads");
     report.note("    its socket and stays connected; it asked for all the credit there is (65,536 events, 64 MiB)");
-    match memory(options).await {
-        Ok((idle, most)) => {
-            report.note(&format!("    idle {:.1} MB, at most {:.1} MB", idle as f64 / 1e6, most as f64 / 1e6));
-            let bar = (idle as f64 + BUDGET as f64 * OF_BUDGET) / 1e6;
-            megabytes(report, MEMORY, most, bar);
+    for bytes in SIZES {
+        let what = format!("{MEMORY} in {bytes} bytes");
+        match memory(options, bytes).await {
+            Ok((idle, most)) => {
+                report.note(&format!("    idle {:.1} MB, at most {:.1} MB", idle as f64 / 1e6, most as f64 / 1e6));
+                let bar = (idle as f64 + BUDGET as f64 * OF_BUDGET) / 1e6;
+                megabytes(report, &what, most, bar);
+            }
+            Err(problem) => report.missed(&what, &format!("{problem:#}")),
         }
-        Err(problem) => report.missed(MEMORY, &format!("{problem:#}")),
     }
     match rates(options, report).await {
         Ok(pairs) => {
@@ -81,7 +86,7 @@ async fn slice(options: &Options, folder: &Path, stuck: bool) -> anyhow::Result<
     let shared = Arc::new(Shared::default());
     let (readers, _stuck) = begin(&gateway, &shared, stuck).await?;
     let publisher = gateway.connect().await?;
-    let publishing = tokio::spawn(publish(publisher, u64::MAX, Arc::clone(&shared)));
+    let publishing = tokio::spawn(publish(publisher, (u64::MAX, payload::BYTES), Arc::clone(&shared)));
     let received = || shared.received.load(Ordering::Relaxed) / u64::from(READERS);
     let counted = slice::count(options, gateway.pid(), received).await?;
     shared.stopped.store(true, Ordering::Relaxed);
@@ -93,16 +98,16 @@ async fn slice(options: &Options, folder: &Path, stuck: bool) -> anyhow::Result<
 }
 
 /// Resident bytes when idle, and at most.
-async fn memory(options: &Options) -> anyhow::Result<(u64, u64)> {
+async fn memory(options: &Options, bytes: usize) -> anyhow::Result<(u64, u64)> {
     let folder = options.folder()?;
     let gateway = Gateway::on_disk(folder.path())?;
     tokio::time::sleep(SETTLE).await;
     let idle = resident_bytes(gateway.pid())?;
     let shared = Arc::new(Shared::default());
     let (readers, _stuck) = begin(&gateway, &shared, true).await?;
-    let events = OFFERED / payload::BYTES as u64;
+    let events = OFFERED / bytes as u64;
     let publisher = gateway.connect().await?;
-    let publishing = tokio::spawn(publish(publisher, events, Arc::clone(&shared)));
+    let publishing = tokio::spawn(publish(publisher, (events, bytes), Arc::clone(&shared)));
     let mut most = idle;
     while shared.received.load(Ordering::Relaxed) < events * u64::from(READERS) && !failed(&publishing, &readers) {
         most = most.max(resident_bytes(gateway.pid())?);
@@ -130,7 +135,7 @@ async fn begin(
         let events = ours::subscribe(&mesh, 8192).await?;
         readers.spawn(read(events, Arc::clone(shared)));
     }
-    let stuck = if stuck { Some(raw::Stuck::subscribe(gateway.address()?).await?) } else { None };
+    let stuck = if stuck { Some(raw::Stuck::subscribe(gateway.address()?, "").await?) } else { None };
     Ok((readers, stuck))
 }
 
@@ -138,7 +143,8 @@ async fn read(mut events: meshwire::Subscription, shared: Arc<Shared>) -> anyhow
     let mut verifier = Verifier::new(1);
     while let Some(delivery) = events.try_next().await? {
         ensure!(delivery.gap() == 0, "{} events were skipped", delivery.gap());
-        verifier.check(delivery.event().data().bytes())?;
+        let data = delivery.event().data().bytes();
+        verifier.check(data.get(..payload::BYTES).unwrap_or(data))?;
         delivery.ack();
         shared.received.fetch_add(1, Ordering::Relaxed);
     }
@@ -146,11 +152,13 @@ async fn read(mut events: meshwire::Subscription, shared: Arc<Shared>) -> anyhow
 }
 
 /// Publishes until so many are sent or it is stopped; gives how many were acknowledged.
-async fn publish(mesh: Mesh, events: u64, shared: Arc<Shared>) -> anyhow::Result<u64> {
+async fn publish(mesh: Mesh, (events, bytes): (u64, usize), shared: Arc<Shared>) -> anyhow::Result<u64> {
     let mut payloads = Payloads::new(0);
     let mut receipts = Receipts::default();
     while payloads.made() < events && !shared.stopped.load(Ordering::Relaxed) {
-        let receipt = mesh.publish_start(TOPIC, ours::event(&mut payloads)).await?;
+        let mut data = payloads.next().to_vec();
+        data.resize(bytes, 0);
+        let receipt = mesh.publish_start(TOPIC, Event::bytes("", data)).await?;
         receipts.push(receipt, PENDING).await?;
     }
     Ok(receipts.wait_for_all().await?)

@@ -9,6 +9,7 @@ mod gaps;
 mod groups;
 mod keys;
 mod many_groups;
+mod rates;
 mod retry;
 
 use std::collections::BTreeMap;
