@@ -35,6 +35,8 @@ pub(crate) enum Row {
     Memory,
     /// Time to ready on 512 MiB of events after `kill -9`.
     Recovery,
+    /// One of four subscribers does not read its socket: memory, and the rate of the others.
+    SlowReader,
 }
 
 #[derive(Clone, Debug, Args)]

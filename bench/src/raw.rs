@@ -2,13 +2,14 @@
 //! one connection that publishes one event and waits for its receipt.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use bytes::BytesMut;
 use meshwire_proto::frame::{
     ClientFrame, FrameParser, PREFACE, Publish, PublishRun, ServerFrame, begin_frame, end_frame,
 };
-use meshwire_proto::wire::session::Hello;
+use meshwire_proto::wire::session::{Hello, Ping, Subscribe};
 use meshwire_proto::{Defaults, Event, EventRunBuilder, UnixMillis, options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -127,5 +128,46 @@ impl Connection {
         self.input.reserve(4096);
         ensure!(self.stream.read_buf(&mut self.input).await? > 0, "the gateway closed the connection");
         Ok(())
+    }
+}
+
+/// How often one that reads nothing says that it lives.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
+
+/// A subscriber without a group that asks for all the credit there is and never reads again.
+#[derive(Debug)]
+pub(crate) struct Stuck(tokio::task::JoinHandle<()>);
+
+impl Stuck {
+    /// Connects, subscribes and stops reading.
+    ///
+    /// # Errors
+    /// The gateway cannot be reached, or refuses.
+    pub(crate) async fn subscribe(address: SocketAddr) -> anyhow::Result<Self> {
+        let mut connection = Connection::open(address, u32::MAX).await?;
+        let subscribe = Subscribe {
+            subscription: 1,
+            topic: TOPIC.to_owned(),
+            max_events: u32::try_from(options::PREFETCH_EVENTS.max)?,
+            max_bytes: options::PREFETCH_BYTES.max,
+            ..Subscribe::default()
+        };
+        connection.send(&ClientFrame::Subscribe(subscribe)).await?;
+        match connection.next().await? {
+            ServerFrame::Subscribed(_) => {}
+            other => bail!("the gateway answered a subscribe with {other:?}"),
+        }
+        Ok(Self(tokio::spawn(async move {
+            let ping = ClientFrame::Ping(Ping { nonce: 1, answer: true });
+            while connection.send(&ping).await.is_ok() {
+                tokio::time::sleep(SIGN_OF_LIFE).await;
+            }
+        })))
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

@@ -1,8 +1,9 @@
 //! What can be typed.
 
 use clap::{Parser, Subcommand};
-use meshwire_proto::{GroupName, TopicName};
+use meshwire_proto::{GroupName, MemberName, TopicName};
 
+use crate::complete::Completions;
 use crate::dead_letters::DeadLetters;
 use crate::groups::Groups;
 use crate::publish::Publish;
@@ -11,6 +12,7 @@ use crate::request::Request;
 use crate::serve::Serve;
 use crate::subscribe::Subscribe;
 use crate::topics::Topics;
+use crate::watch::Watch;
 
 /// Keep CloudEvents in one small gateway, publish and consume them.
 #[derive(Parser)]
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Topics(Topics),
     Groups(Groups),
     DeadLetters(DeadLetters),
+    Watch(Watch),
+    Completions(Completions),
 }
 
 /// A valid topic name, else the rule.
@@ -51,6 +55,11 @@ pub(crate) fn topic(text: &str) -> Result<TopicName, String> {
 /// A valid group name, else the rule.
 pub(crate) fn group(text: &str) -> Result<GroupName, String> {
     GroupName::parse(text).map_err(|e| e.to_string())
+}
+
+/// A valid name of a durable member, else the rule.
+pub(crate) fn member(text: &str) -> Result<MemberName, String> {
+    MemberName::parse(text).map_err(|e| e.to_string())
 }
 
 /// Text that is not empty: an empty attribute is none, and would be filled in.

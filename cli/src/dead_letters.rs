@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 use meshwire::{DeadLetter, DeadLetters as Letters, Mesh, codec};
-use meshwire_proto::{GroupName, TopicName};
+use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::args;
 use crate::exit::{Exit, Failure};
 use crate::logs;
+use crate::meant;
 use crate::output::{self, one_line};
 use crate::server::{Server, leave};
 use crate::stop::Stop;
@@ -39,6 +40,9 @@ struct Of {
     /// Only those of this group.
     #[arg(long, value_parser = args::group)]
     group: Option<GroupName>,
+    /// Only those of this durable member of the broadcast group.
+    #[arg(long, value_name = "NAME", value_parser = args::member, requires = "group")]
+    member: Option<MemberName>,
 }
 
 #[derive(Args)]
@@ -116,7 +120,7 @@ impl DeadLetters {
             return Ok(Exit::Failed);
         };
         let done = tokio::select! {
-            done = self.command.carry_out(&mesh) => done,
+            done = self.command.explained(&mesh) => done,
             () = stop.requested() => Err(Failure::new(Exit::Failed, "interrupted; a part may be done")),
         };
         leave(&mesh, &mut stop).await;
@@ -129,13 +133,24 @@ impl Of {
         let letters = mesh.dead_letters(self.topic.as_str());
         match &self.group {
             None => letters,
-            Some(group) => letters.group(group.as_str()),
+            Some(group) => letters.group(GroupKey { group: group.clone(), member: self.member.clone() }.to_string()),
         }
     }
 }
 
 impl Command {
-    async fn carry_out(&self, mesh: &Mesh) -> Result<Exit, Failure> {
+    async fn explained(&self, mesh: &Mesh) -> Result<Exit, Failure> {
+        let (Self::List { of, .. } | Self::Show { of, .. } | Self::Redrive { of, .. } | Self::Purge { of, .. }) = self;
+        match self.carry_out(mesh).await {
+            Ok(exit) => Ok(exit),
+            Err(error) => {
+                let group = of.group.as_ref().map(GroupName::as_str);
+                Err(meant::explain(mesh, error, of.topic.as_str(), group).await)
+            }
+        }
+    }
+
+    async fn carry_out(&self, mesh: &Mesh) -> meshwire::Result<Exit> {
         let (done, asked, text) = match self {
             Self::List { of, json, .. } => return list(of.letters(mesh), *json).await,
             Self::Show { of, number, .. } => {
@@ -170,7 +185,7 @@ fn print(text: &str) -> Exit {
     output::write(text).map_or(Exit::Failed, |()| Exit::Done)
 }
 
-async fn list(letters: Letters, json: bool) -> Result<Exit, Failure> {
+async fn list(letters: Letters, json: bool) -> meshwire::Result<Exit> {
     let mut pages = letters.pages(json);
     let mut any = false;
     while let Some(page) = pages.next().await? {
@@ -190,7 +205,11 @@ fn line(letter: &DeadLetter, out: &mut String) {
     let DeadLetter { number, group, position, failures, .. } = letter;
     let (reason, last) = (letter.reason.name(), letter.last_failure);
     // Writing to a string does not fail.
-    let _ = write!(out, "{number:>6}  group {group}  at {position}  {reason}  {failures} failures, the last {last}");
+    let member = letter.member.as_ref().map(|name| format!(" member {name}")).unwrap_or_default();
+    let _ = write!(
+        out,
+        "{number:>6}  group {group}{member}  at {position}  {reason}  {failures} failures, the last {last}"
+    );
     if letter.redriven {
         out.push_str("  redriven");
     }
@@ -205,6 +224,8 @@ fn line(letter: &DeadLetter, out: &mut String) {
 struct Line<'a> {
     number: u64,
     group: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<&'a str>,
     position: String,
     reason: &'static str,
     failures: u32,
@@ -227,6 +248,7 @@ fn object(letter: &DeadLetter, out: &mut String) {
     let line = Line {
         number: letter.number,
         group: &letter.group,
+        member: letter.member.as_deref(),
         position: letter.position.to_string(),
         reason: letter.reason.name(),
         failures: letter.failures,

@@ -40,6 +40,13 @@ impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into() }
     }
+
+    /// With what may help, behind it.
+    pub(crate) fn with_hint(mut self, hint: &str) -> Self {
+        self.message += "; ";
+        self.message += hint;
+        self
+    }
 }
 
 impl fmt::Display for Failure {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use meshwire::{Group, GroupSettings, Mesh, Position, Start};
-use meshwire_proto::{GroupName, TopicName, options};
+use meshwire::{Group, GroupMode, GroupSettings, Mesh, Position, Start};
+use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName, options};
 use serde::Serialize;
 
 use crate::args;
@@ -13,7 +13,7 @@ use crate::config::{parse_duration_within as within, show_duration};
 use crate::exit::{Exit, Failure};
 use crate::server::{Server, leave};
 use crate::stop::Stop;
-use crate::{logs, output, place};
+use crate::{logs, meant, output, place, shown};
 
 /// List the consumer groups of a topic, make, change, move and remove them.
 #[derive(Args)]
@@ -21,6 +21,7 @@ use crate::{logs, output, place};
 Examples:
   meshwire groups list orders
   meshwire groups create orders audit --start 100
+  meshwire groups create orders caches --broadcast
   meshwire groups update orders billing --max-failures 10 --backoff-max 10m
   meshwire groups seek orders billing 1
   meshwire groups delete orders audit")]
@@ -32,7 +33,15 @@ pub(crate) struct Groups {
 #[derive(Subcommand)]
 enum Command {
     /// Each with members, what is in flight, what waits, and its dead letters.
-    #[command(after_help = "Example:\n  meshwire groups list orders --json")]
+    #[command(after_help = "\
+Examples:
+  meshwire groups list orders
+  meshwire groups list orders --json
+
+lag      events that are not settled, those in flight among them
+delayed  of them, those that wait for a delay to pass
+failing  of them, those that have failed at least once
+oldest   how long ago the oldest of them was stored; ? while that is read from the disk")]
     List {
         /// The topic.
         #[arg(value_parser = args::topic)]
@@ -43,11 +52,30 @@ enum Command {
         #[command(flatten)]
         server: Server,
     },
+    /// One of them: how it stands, and how it delivers.
+    #[command(after_help = "Example:\n  meshwire groups show orders billing")]
+    Show {
+        #[command(flatten)]
+        which: Which,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
     /// Make a group before anybody joins it.
-    #[command(after_help = "Example:\n  meshwire groups create orders audit --start 100 --max-failures 0")]
+    #[command(after_help = "\
+Examples:
+  meshwire groups create orders audit --start 100 --max-failures 0
+  meshwire groups create orders caches --broadcast --member host1")]
     Create {
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        member: Member,
+        /// Every member gets every event. Fixed from then on.
+        #[arg(long)]
+        broadcast: bool,
         #[command(flatten)]
         settings: Settings,
         /// Where it begins: earliest, latest, a position, or the first event stored at a time or
@@ -60,7 +88,8 @@ enum Command {
         #[command(flatten)]
         server: Server,
     },
-    /// Move a group: every event from there on is delivered as if for the first time.
+    /// Move a group: every event from there on is delivered as if for the first time. A
+    /// broadcast group moves all its durable members.
     #[command(after_help = "\
 Examples:
   meshwire groups seek orders billing 1
@@ -68,6 +97,8 @@ Examples:
     Seek {
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        member: Member,
         /// Position; beyond either end it goes to that end.
         #[arg(required_unless_present = "to")]
         position: Option<u64>,
@@ -81,11 +112,17 @@ Examples:
         #[command(flatten)]
         server: Server,
     },
-    /// Remove a group that has no members. Its dead letters stay.
-    #[command(after_help = "Example:\n  meshwire groups delete orders audit")]
+    /// Remove a group that has no members, a broadcast group with its durable ones. Its dead
+    /// letters stay.
+    #[command(after_help = "\
+Examples:
+  meshwire groups delete orders audit
+  meshwire groups delete orders caches --member host1")]
     Delete {
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        member: Member,
         /// One JSON object: what it was.
         #[arg(long)]
         json: bool,
@@ -117,6 +154,20 @@ struct Which {
     group: GroupName,
 }
 
+#[derive(Args)]
+struct Member {
+    /// Only this durable member of a broadcast group.
+    #[arg(long, value_name = "NAME", value_parser = args::member)]
+    member: Option<MemberName>,
+}
+
+impl Which {
+    /// The group, or its member, as the gateway is asked for it.
+    fn key(&self, member: &Member) -> String {
+        GroupKey { group: self.group.clone(), member: member.member.clone() }.to_string()
+    }
+}
+
 /// How a group delivers.
 #[derive(Args, Debug, Default)]
 pub(crate) struct Settings {
@@ -135,10 +186,10 @@ pub(crate) struct Settings {
     /// The longest such delay.
     #[arg(long, value_name = "DURATION", value_parser = |t: &str| within(&options::BACKOFF_MAX, t))]
     backoff_max: Option<Duration>,
-    /// Most unsettled deliveries of all members together; 0: no limit.
+    /// Most unsettled deliveries of all members together, of each in a broadcast group; 0: no limit.
     #[arg(long, value_name = "COUNT")]
     max_in_flight: Option<u32>,
-    /// Most deliveries a second of all members together; 0: no limit.
+    /// Most deliveries a second of all members together, of each in a broadcast group; 0: no limit.
     #[arg(long, value_name = "COUNT")]
     max_rate: Option<u32>,
 }
@@ -161,6 +212,7 @@ impl Groups {
     pub(crate) async fn run(self, mut stop: Stop) -> Result<Exit, Failure> {
         logs::start_from_environment()?;
         let (Command::List { server, .. }
+        | Command::Show { server, .. }
         | Command::Create { server, .. }
         | Command::Seek { server, .. }
         | Command::Delete { server, .. }
@@ -169,7 +221,7 @@ impl Groups {
             return Ok(Exit::Failed);
         };
         let answer = tokio::select! {
-            answer = self.command.ask(&mesh) => answer.map_err(Failure::from),
+            answer = self.command.explained(&mesh) => answer,
             () = stop.requested() => Err(Failure::new(Exit::Failed, "interrupted; settings may be changed or not")),
         };
         leave(&mesh, &mut stop).await;
@@ -178,50 +230,90 @@ impl Groups {
 }
 
 impl Command {
+    async fn explained(&self, mesh: &Mesh) -> Result<String, Failure> {
+        let (topic, group) = match self {
+            Self::List { topic, .. } => (topic, None),
+            Self::Show { which, .. }
+            | Self::Create { which, .. }
+            | Self::Seek { which, .. }
+            | Self::Delete { which, .. }
+            | Self::Update { which, .. } => (&which.topic, Some(which.group.as_str())),
+        };
+        match self.ask(mesh).await {
+            Ok(text) => Ok(text),
+            Err(error) => Err(meant::explain(mesh, error, topic.as_str(), group).await),
+        }
+    }
+
     /// The text to print.
     async fn ask(&self, mesh: &Mesh) -> meshwire::Result<String> {
         let (groups, json) = match self {
+            Self::List { topic, json: false, .. } => {
+                let groups = mesh.groups(topic.as_str()).list().await?;
+                return Ok(if groups.is_empty() { "no groups\n".to_owned() } else { shown::table(&groups) });
+            }
+            Self::Show { which: Which { topic, group }, json: false, .. } => {
+                return Ok(shown::page(topic.as_str(), &mesh.groups(topic.as_str()).get(group.as_str()).await?));
+            }
             Self::List { topic, json, .. } => (mesh.groups(topic.as_str()).list().await?, *json),
-            Self::Create { which: Which { topic, group }, settings, start, json, .. } => {
-                (vec![mesh.groups(topic.as_str()).create(group.as_str(), settings.into(), *start).await?], *json)
+            Self::Show { which: Which { topic, group }, json, .. } => {
+                (vec![mesh.groups(topic.as_str()).get(group.as_str()).await?], *json)
+            }
+            Self::Create { which, member, broadcast, settings, start, json, .. } => {
+                let settings = GroupSettings::from(settings);
+                let settings = if *broadcast { settings.broadcast() } else { settings };
+                let groups = mesh.groups(which.topic.as_str());
+                (vec![groups.create(&which.key(member), settings, *start).await?], *json)
             }
             Self::Update { which: Which { topic, group }, settings, json, .. } => {
                 (vec![mesh.groups(topic.as_str()).update(group.as_str(), settings.into()).await?], *json)
             }
-            Self::Seek { which: Which { topic, group }, position, to, json, .. } => {
+            Self::Seek { which, member, position, to, json, .. } => {
                 // One of them is there.
                 let to = to.unwrap_or_else(|| Position::from_number(position.unwrap_or_default()).into());
-                (vec![mesh.groups(topic.as_str()).seek(group.as_str(), to).await?], *json)
+                (vec![mesh.groups(which.topic.as_str()).seek(&which.key(member), to).await?], *json)
             }
-            Self::Delete { which: Which { topic, group }, json, .. } => {
-                (vec![mesh.groups(topic.as_str()).delete(group.as_str()).await?], *json)
+            Self::Delete { which, member, json, .. } => {
+                (vec![mesh.groups(which.topic.as_str()).delete(&which.key(member)).await?], *json)
             }
         };
         let mut text = String::new();
         for group in &groups {
             if json { object(group, &mut text) } else { line(group, &mut text) }
         }
-        Ok(if groups.is_empty() && !json { "no groups\n".to_owned() } else { text })
+        Ok(text)
     }
 }
 
-fn millis(duration: Option<Duration>) -> u64 {
+pub(crate) fn millis(duration: Option<Duration>) -> u64 {
     duration.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn line(group: &Group, out: &mut String) {
-    let Group { name, settled_through, members, in_flight, lag, delayed, dead_letters, settings, .. } = group;
+    let Group { name, settled_through, members, in_flight, lag, delayed, failing, dead_letters, settings, .. } = group;
     let shown = |duration| show_duration(millis(duration));
     // Writing to a string does not fail.
     let _ = writeln!(
         out,
-        "{name}: settled through {settled_through}, {members} members, {in_flight} in flight, {lag} waiting ({delayed} delayed), {dead_letters} dead letters; \
+        "{name}: settled through {settled_through}, {members} members, {in_flight} in flight, {lag} waiting ({delayed} delayed, {failing} failing), {dead_letters} dead letters; \
          ack wait {}, {} failures, back-off {} to {}",
         shown(settings.ack_wait),
         settings.max_failures.unwrap_or_default(),
         shown(settings.backoff_min),
         shown(settings.backoff_max),
     );
+    if settings.mode == Some(GroupMode::Broadcast) {
+        out.truncate(out.trim_end().len());
+        out.push_str("; broadcast\n");
+    }
+    for member in &group.durable_members {
+        let meshwire::Member { name, settled_through, in_flight, lag, delayed, dead_letters, .. } = member;
+        let state = if member.connected { "connected" } else { "away" };
+        let _ = writeln!(
+            out,
+            "  member {name}: {state}, settled through {settled_through}, {in_flight} in flight, {lag} waiting ({delayed} delayed), {dead_letters} dead letters"
+        );
+    }
 }
 
 /// A group as it is printed with `--json`; positions are strings, as in `topics`.
@@ -233,6 +325,9 @@ struct Line<'a> {
     in_flight: u64,
     lag: u64,
     delayed: u64,
+    failing: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest_ms: Option<u64>,
     dead_letters: u64,
     ack_wait_ms: u64,
     max_failures: Option<u32>,
@@ -243,6 +338,34 @@ struct Line<'a> {
     strict_order: Option<bool>,
     max_in_flight: Option<u32>,
     max_rate: Option<u32>,
+    mode: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    durable_members: Vec<MemberLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct MemberLine<'a> {
+    name: &'a str,
+    connected: bool,
+    settled_through: String,
+    in_flight: u64,
+    lag: u64,
+    delayed: u64,
+    dead_letters: u64,
+}
+
+impl<'a> From<&'a meshwire::Member> for MemberLine<'a> {
+    fn from(member: &'a meshwire::Member) -> Self {
+        Self {
+            name: &member.name,
+            connected: member.connected,
+            settled_through: member.settled_through.to_string(),
+            in_flight: member.in_flight,
+            lag: member.lag,
+            delayed: member.delayed,
+            dead_letters: member.dead_letters,
+        }
+    }
 }
 
 fn object(group: &Group, out: &mut String) {
@@ -254,6 +377,8 @@ fn object(group: &Group, out: &mut String) {
         in_flight: group.in_flight,
         lag: group.lag,
         delayed: group.delayed,
+        failing: group.failing,
+        oldest_ms: group.oldest.map(|age| millis(Some(age))),
         dead_letters: group.dead_letters,
         ack_wait_ms: millis(settings.ack_wait),
         max_failures: settings.max_failures,
@@ -264,6 +389,8 @@ fn object(group: &Group, out: &mut String) {
         strict_order: settings.strict_order,
         max_in_flight: settings.max_in_flight,
         max_rate: settings.max_rate,
+        mode: settings.mode.map(GroupMode::name),
+        durable_members: group.durable_members.iter().map(Into::into).collect(),
     };
     output::object(&line, out);
 }

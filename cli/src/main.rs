@@ -9,22 +9,29 @@ use clap::Parser as _;
 
 mod allocator;
 mod args;
+mod complete;
 mod config;
 mod dead_letters;
 mod events;
 mod exit;
 mod groups;
 mod logs;
+mod meant;
 mod output;
 mod place;
+mod progress;
 mod publish;
 mod reply;
 mod request;
 mod serve;
 mod server;
+mod short;
+mod shown;
 mod stop;
 mod subscribe;
+mod table;
 mod topics;
+mod watch;
 
 use args::{Command, Program};
 use exit::{Exit, Failure};
@@ -32,12 +39,22 @@ use stop::Stop;
 
 fn main() -> ExitCode {
     allocator::keep_one_arena();
-    let exit = run(Program::parse().command).unwrap_or_else(|failure| {
+    let exit = start().unwrap_or_else(|failure| {
         // Nobody is left to tell when the error stream is closed.
         let _ = writeln!(std::io::stderr(), "error: {failure}");
         failure.exit
     });
     exit.into()
+}
+
+fn start() -> Result<Exit, Failure> {
+    if complete::answer()? {
+        return Ok(Exit::Done);
+    }
+    match Program::parse().command {
+        Command::Completions(completions) => completions.run(),
+        command => run(command),
+    }
 }
 
 fn run(command: Command) -> Result<Exit, Failure> {
@@ -56,6 +73,8 @@ fn run(command: Command) -> Result<Exit, Failure> {
             Command::Topics(topics) => topics.run(stop).await,
             Command::Groups(groups) => groups.run(stop).await,
             Command::DeadLetters(letters) => letters.run(stop).await,
+            Command::Watch(watch) => watch.run(stop).await,
+            Command::Completions(completions) => completions.run(),
         }
     });
     // A write that nobody reads may still be stuck: do not wait for it.

@@ -10,14 +10,15 @@ use meshwire::{ErrorKind, Event, Mesh, PendingReceipt, Receipt};
 use meshwire_proto::TopicName;
 use serde::Serialize;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 
 use crate::args;
 use crate::events::{self, Batch, Item, Place, read_in_background};
 use crate::exit::{self, Exit, Failure};
+use crate::progress::{self, Part, Progress};
 use crate::server::{GRACE, Server, leave};
 use crate::stop::Stop;
-use crate::{logs, output};
+use crate::{logs, meant, output};
 
 /// Most failures told one by one.
 const TOLD_FAILURES: u64 = 20;
@@ -72,6 +73,9 @@ pub(crate) struct Publish {
     /// that failed is a line with code and message, as soon as that is known.
     #[arg(long)]
     json: bool,
+    /// Show no progress on a terminal.
+    #[arg(long, short)]
+    quiet: bool,
     #[command(flatten)]
     server: Server,
 }
@@ -79,14 +83,14 @@ pub(crate) struct Publish {
 impl Publish {
     pub(crate) async fn run(self, mut stop: Stop) -> Result<Exit, Failure> {
         logs::start_from_environment()?;
-        let mut source = self.source()?;
+        let (mut source, part) = self.source()?;
         let Some(mesh) = self.server.connect(&mut stop).await? else {
             output::note("published 0, interrupted before a gateway was reached");
             return Ok(Exit::Failed);
         };
         let topic = self.topic.as_str();
         let name = self.file.as_deref().map_or_else(String::new, source_name);
-        let tally = Tally::new(self.json);
+        let tally = Tally::new(self.json, Progress::new(self.quiet, part));
         let mut publisher = Publisher { mesh: &mesh, topic, source: name, pending: VecDeque::new(), tally };
         let interrupted = publisher.feed(&mut source, &mut stop).await;
         drop(source);
@@ -101,12 +105,17 @@ impl Publish {
         for (place, _) in pending {
             tally.unanswered(place);
         }
+        if tally.no_topic
+            && let Some(hint) = meant::hint(&mesh, ErrorKind::TopicNotFound, topic, None).await
+        {
+            output::note(hint);
+        }
         let exit = tally.tell();
         leave(&mesh, &mut stop).await;
         Ok(exit)
     }
 
-    fn source(&self) -> Result<mpsc::Receiver<Batch>, Failure> {
+    fn source(&self) -> Result<(mpsc::Receiver<Batch>, Option<Part>), Failure> {
         if let Some(path) = &self.file {
             return read_in_background(path)
                 .map_err(|cause| Failure::new(Exit::Usage, format!("{} cannot be read: {cause}", source_name(path))));
@@ -115,7 +124,7 @@ impl Publish {
         let (sender, source) = mpsc::channel(1);
         // The channel has room for the one event.
         let _ = sender.try_send(Ok(vec![Item { place, event: Ok(self.event()) }]));
-        Ok(source)
+        Ok((source, None))
     }
 
     fn event(&self) -> Event {
@@ -148,12 +157,15 @@ struct Publisher<'a> {
 impl Publisher<'_> {
     /// Publishes until the source ends; whether a signal or the client's end came first.
     async fn feed(&mut self, source: &mut mpsc::Receiver<Batch>, stop: &mut Stop) -> bool {
+        let mut again = interval(progress::EVERY);
         loop {
             self.take_ready();
             self.tally.flush();
+            self.tally.progress(self.pending.len());
             let batch = tokio::select! {
                 biased;
                 () = stop.requested() => return true,
+                _ = again.tick(), if self.tally.progress.is_on() => continue,
                 () = self.take_next(), if !self.pending.is_empty() => continue,
                 batch = source.recv() => batch,
             };
@@ -232,8 +244,13 @@ impl Publisher<'_> {
 
     /// Waits for all receipts.
     async fn finish(&mut self) {
+        let mut again = interval(progress::EVERY);
         while !self.pending.is_empty() {
-            self.take_next().await;
+            self.tally.progress(self.pending.len());
+            tokio::select! {
+                _ = again.tick(), if self.tally.progress.is_on() => continue,
+                () = self.take_next() => {}
+            }
             self.take_ready();
             self.tally.flush();
         }
@@ -264,6 +281,7 @@ struct FailureLine<'a> {
 /// What became of the events, for the last line and the exit code.
 struct Tally {
     json: bool,
+    progress: Progress,
     lines: String,
     published: u64,
     duplicates: u64,
@@ -276,13 +294,16 @@ struct Tally {
     bad: u64,
     unanswered: u64,
     interrupted: bool,
+    /// Events failed because the topic does not exist.
+    no_topic: bool,
 }
 
 impl Tally {
-    const fn new(json: bool) -> Self {
+    const fn new(json: bool, progress: Progress) -> Self {
         let lines = String::new();
         Self {
             json,
+            progress,
             lines,
             published: 0,
             duplicates: 0,
@@ -292,7 +313,12 @@ impl Tally {
             bad: 0,
             unanswered: 0,
             interrupted: false,
+            no_topic: false,
         }
+    }
+
+    fn progress(&mut self, unanswered: usize) {
+        self.progress.show(self.published, self.failed, unanswered);
     }
 
     fn published(&mut self, place: Place, receipt: &Receipt) {
@@ -314,6 +340,7 @@ impl Tally {
         self.failed += 1;
         if self.told < TOLD_FAILURES {
             self.told += 1;
+            self.progress.clear();
             output::note(format_args!("{place}: {message} ({kind})"));
         }
         self.print_failure(place, kind, message);
@@ -332,6 +359,7 @@ impl Tally {
     }
 
     fn refused(&mut self, place: Place, error: &meshwire::Error) {
+        self.no_topic |= error.kind() == ErrorKind::TopicNotFound;
         self.refused += u64::from(exit::of(error.kind()) == Exit::Refused);
         self.failed(place, error.kind(), error.message());
     }
@@ -339,6 +367,7 @@ impl Tally {
     /// The source broke off: how many events it had left is not known.
     fn unreadable(&mut self, source: &str, cause: &std::io::Error) {
         (self.failed, self.bad, self.told) = (self.failed + 1, self.bad + 1, self.told + 1);
+        self.progress.clear();
         output::note(format_args!("{source}: cannot be read further: {cause}"));
     }
 
@@ -351,6 +380,9 @@ impl Tally {
 
     /// Prints the receipts so far. A reader that is gone does not stop the publishing.
     fn flush(&mut self) {
+        if !self.lines.is_empty() {
+            self.progress.clear();
+        }
         if !self.lines.is_empty() && output::write(&self.lines).is_err() {
             self.json = false;
         }
@@ -360,6 +392,7 @@ impl Tally {
     /// Prints the last lines; the exit code.
     fn tell(mut self) -> Exit {
         self.flush();
+        self.progress.clear();
         if self.failed > self.told {
             output::note(format_args!("and {} more failures", self.failed - self.told));
         }

@@ -12,7 +12,7 @@ use crate::events;
 use crate::exit::{self, Exit, Failure};
 use crate::server::{Server, leave};
 use crate::stop::Stop;
-use crate::{logs, output};
+use crate::{logs, meant, output};
 
 /// Ask one of those who serve a topic, and print the reply.
 #[derive(Args)]
@@ -67,29 +67,41 @@ impl Request {
             return Ok(Exit::Failed);
         };
         let done = tokio::select! {
-            done = self.ask(&mesh) => done,
+            done = self.explained(&mesh) => done,
             () = stop.requested() => Err(Failure::new(Exit::Failed, "interrupted; the responder is told")),
         };
         leave(&mesh, &mut stop).await;
         done
     }
 
-    async fn ask(&self, mesh: &Mesh) -> Result<Exit, Failure> {
+    async fn explained(&self, mesh: &Mesh) -> Result<Exit, Failure> {
+        let refused = match self.ask(mesh).await {
+            Ok(printed) => return printed,
+            Err(error) => error,
+        };
+        let hint = meant::hint(mesh, refused.kind(), self.topic.as_str(), None).await;
+        let failure = failure(&refused);
+        Err(hint.iter().fold(failure, |failure, hint| failure.with_hint(hint)))
+    }
+
+    /// What became of the printing, unless the request failed.
+    async fn ask(&self, mesh: &Mesh) -> meshwire::Result<Result<Exit, Failure>> {
         let event = events::of_text(self.kind.as_deref().unwrap_or_default(), &self.data);
         let timeout = self.timeout.unwrap_or(options::REQUEST_TIMEOUT.default_duration());
         let topic = self.topic.as_str();
         if !self.stream {
-            let reply = mesh.request(topic, event).timeout(timeout).retry(self.retry).await.map_err(|e| failure(&e))?;
-            return self.print(&reply);
+            let reply = mesh.request(topic, event).timeout(timeout).retry(self.retry).await?;
+            return Ok(self.print(&reply));
         }
         let asked = mesh.request_stream(topic, event).timeout(timeout).retry(self.retry);
-        let mut replies = asked.await.map_err(|e| failure(&e))?;
-        while let Some(reply) = replies.try_next().await.map_err(|e| failure(&e))? {
-            if self.print(&reply)? != Exit::Done {
-                return Ok(Exit::Failed);
+        let mut replies = asked.await?;
+        while let Some(reply) = replies.try_next().await? {
+            let printed = self.print(&reply);
+            if !matches!(printed, Ok(Exit::Done)) {
+                return Ok(printed);
             }
         }
-        Ok(Exit::Done)
+        Ok(Ok(Exit::Done))
     }
 
     fn print(&self, reply: &Reply) -> Result<Exit, Failure> {

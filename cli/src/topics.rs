@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use meshwire::{Durability, Group, Lagging, Mesh, Topic, TopicSettings};
+use meshwire::{Durability, Group, Lagging, Mesh, Topic, TopicRequests, TopicSettings};
 use meshwire_proto::{TopicName, options};
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use crate::config::{parse_duration_within, parse_size, show_duration, show_size}
 use crate::exit::{Exit, Failure};
 use crate::server::{Server, leave};
 use crate::stop::Stop;
-use crate::{logs, output};
+use crate::{logs, meant, output, shown};
 
 /// List topics, create and delete them, and change how long their events are kept.
 #[derive(Args)]
@@ -188,7 +188,7 @@ impl Topics {
             return Ok(Exit::Failed);
         };
         let answer = tokio::select! {
-            answer = self.command.ask(&mesh) => answer.map_err(Failure::from),
+            answer = self.command.explained(&mesh) => answer,
             () = stop.requested() => Err(Failure::new(Exit::Failed, "interrupted; a topic may be created, changed or deleted, or not")),
         };
         leave(&mesh, &mut stop).await;
@@ -197,6 +197,17 @@ impl Topics {
 }
 
 impl Command {
+    async fn explained(&self, mesh: &Mesh) -> Result<String, Failure> {
+        let topic = match self {
+            Self::List { .. } => "",
+            Self::Set { topic, .. } | Self::Create { topic, .. } | Self::Delete { topic, .. } => topic.as_str(),
+        };
+        match self.ask(mesh).await {
+            Ok(text) => Ok(text),
+            Err(error) => Err(meant::explain(mesh, error, topic, None).await),
+        }
+    }
+
     /// The text to print.
     async fn ask(&self, mesh: &Mesh) -> meshwire::Result<String> {
         let mut text = String::new();
@@ -241,6 +252,7 @@ const fn level(durability: Durability) -> &'static str {
         Durability::Memory => "memory",
         Durability::Written => "written",
         Durability::Synced => "synced",
+        Durability::NotStored => "none",
         _ => "other",
     }
 }
@@ -279,6 +291,23 @@ struct TopicLine<'a> {
     physical_bytes: u64,
     overtaken: u64,
     groups: Vec<GroupLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests: Option<RequestsLine>,
+}
+
+#[derive(Serialize)]
+struct RequestsLine {
+    members: u32,
+    open: u64,
+    requests: u64,
+    late_replies: u64,
+}
+
+impl From<TopicRequests> for RequestsLine {
+    fn from(requests: TopicRequests) -> Self {
+        let TopicRequests { members, open, requests, late_replies, .. } = requests;
+        Self { members, open, requests, late_replies }
+    }
 }
 
 #[derive(Serialize)]
@@ -311,6 +340,7 @@ fn object<'a>(topic: &'a Topic, out: &mut String) {
         physical_bytes: topic.physical_bytes,
         overtaken: topic.overtaken,
         groups: topic.groups.iter().map(group).collect(),
+        requests: topic.requests.map(RequestsLine::from),
     };
     output::object(&line, out);
 }
@@ -339,6 +369,9 @@ fn table(topics: &[Topic]) -> String {
         if t.lagging == Lagging::Block || t.overtaken > 0 {
             let lagging = if t.lagging == Lagging::Block { "block" } else { "drop" };
             let _ = writeln!(text, "  lagging {lagging}, {} events gone before a group had them", t.overtaken);
+        }
+        if let Some(requests) = &t.requests {
+            let _ = writeln!(text, "  {}", shown::requests(requests));
         }
         for g in &t.groups {
             let _ = writeln!(

@@ -4,6 +4,7 @@
 //! - [`testee`]: the client under test, a process in any language;
 //! - [`proxy`], [`peer`], [`wire`]: faults, and a gateway that lies;
 //! - [`play`]: one case from its first step to its last;
+//! - [`witness`]: what the case shows of the gateway, judged as a history;
 //! - [`trace`], [`expect`], [`grid`]: what is compared, and how it is told;
 //! - [`planted`], [`spoil`]: the runner and its cases held against mistakes that are known.
 //!
@@ -22,6 +23,7 @@ mod spoil;
 mod testee;
 mod trace;
 mod wire;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

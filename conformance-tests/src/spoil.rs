@@ -17,7 +17,8 @@ pub(crate) fn spoil(case: &mut Case) -> bool {
 /// What is only expected to go well is expected to fail.
 fn spoil_success(step: &mut Step) -> bool {
     let op = step.get("op").and_then(Value::as_str).unwrap_or_default();
-    let answered = !op.contains('.') && !["receive", "silence", "told"].contains(&op) && !step.contains_key("begin");
+    let answered =
+        !op.contains('.') && !["receive", "silence", "told", "unanswered"].contains(&op) && !step.contains_key("begin");
     if answered {
         step.insert("error".to_owned(), json!({ "code": "NO_SUCH_CODE" }));
     }

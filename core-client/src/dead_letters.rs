@@ -25,6 +25,8 @@ pub struct DeadLetter {
     pub number: u64,
     /// The group that gave it up.
     pub group: String,
+    /// The durable member that did, of a broadcast group.
+    pub member: Option<String>,
     /// Where the event is, or was, in its topic.
     pub position: Position,
     /// Why.
@@ -91,9 +93,14 @@ impl DeadLetter {
             DeathReason::Age => GivenUp::Age,
             DeathReason::Unspecified => return Err(unexpected("dead letters", "a dead letter without a reason")),
         };
+        let (group, member) = match letter.group.split_once('/') {
+            Some((group, member)) => (group.to_owned(), Some(member.to_owned())),
+            None => (letter.group, None),
+        };
         Ok(Self {
             number: letter.number,
-            group: letter.group,
+            group,
+            member,
             position: Position::from_number(letter.position),
             reason,
             failures: letter.failures,
@@ -139,7 +146,7 @@ impl DeadLetters {
         Self { mesh, topic: topic.to_owned(), group: String::new() }
     }
 
-    /// Only those of one group. Without it of all.
+    /// Only those of one group, or of one durable member as `group/member`. Without it of all.
     #[must_use]
     pub fn group(mut self, name: impl Into<String>) -> Self {
         self.group = name.into();

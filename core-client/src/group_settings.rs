@@ -5,6 +5,27 @@ use std::time::Duration;
 use meshwire_proto::options::{self, Bounded};
 use meshwire_proto::wire::admin::{self, AfterDeadLetter};
 
+/// Who gets an event of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GroupMode {
+    /// One member. The default.
+    Cluster,
+    /// Every member; see [`GroupSettings::broadcast`].
+    Broadcast,
+}
+
+impl GroupMode {
+    /// In one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Broadcast => "broadcast",
+        }
+    }
+}
+
 /// How a consumer group delivers: retries, dead letters, order, rate. Whoever
 /// creates the group fixes it; what is not said is as by default, or as the group
 /// has it. Give it to [`Subscribe::settings`](crate::Subscribe::settings).
@@ -17,6 +38,8 @@ use meshwire_proto::wire::admin::{self, AfterDeadLetter};
 #[must_use]
 #[non_exhaustive]
 pub struct GroupSettings {
+    /// See [`broadcast`](Self::broadcast).
+    pub mode: Option<GroupMode>,
     /// See [`ack_wait`](Self::ack_wait()).
     pub ack_wait: Option<Duration>,
     /// See [`max_failures`](Self::max_failures()).
@@ -42,6 +65,13 @@ fn millis<T: TryFrom<u64>>(option: &Bounded, value: Option<Duration>) -> Result<
     Ok(checked.and_then(|millis| T::try_from(millis).ok()))
 }
 
+const fn wire_mode(mode: GroupMode) -> admin::GroupMode {
+    match mode {
+        GroupMode::Cluster => admin::GroupMode::Cluster,
+        GroupMode::Broadcast => admin::GroupMode::Broadcast,
+    }
+}
+
 fn duration(millis: Option<impl Into<u64>>) -> Option<Duration> {
     millis.map(|ms| Duration::from_millis(ms.into()))
 }
@@ -50,6 +80,17 @@ impl GroupSettings {
     /// Nothing said yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Every member gets every event, in log order. A member with a name
+    /// ([`Subscribe::member`](crate::Subscribe::member)) is durable: it has a place,
+    /// settlements, retries and dead letters of its own. One without begins behind the
+    /// newest event, lasts as long as its session, and what it settles only makes room
+    /// for more. The mode is fixed when the group is made; all other settings are those of
+    /// each durable member. Default: [`GroupMode::Cluster`].
+    pub const fn broadcast(mut self) -> Self {
+        self.mode = Some(GroupMode::Broadcast);
+        self
     }
 
     /// How long a delivery may stay unsettled before it comes again. Default 30 s;
@@ -96,14 +137,14 @@ impl GroupSettings {
         self
     }
 
-    /// Most unsettled deliveries of all members together. Default 0: no limit but
+    /// Most unsettled deliveries of all members of a cluster group together. Default 0: no limit but
     /// the members' prefetch.
     pub const fn max_in_flight(mut self, deliveries: u32) -> Self {
         self.max_in_flight = Some(deliveries);
         self
     }
 
-    /// Most deliveries a second of all members together, evenly. Default 0: no limit.
+    /// Most deliveries a second of all members of a cluster group together, evenly. Default 0: no limit.
     pub const fn max_rate(mut self, per_second: u32) -> Self {
         self.max_rate = Some(per_second);
         self
@@ -123,12 +164,18 @@ impl GroupSettings {
             strict_order: self.strict_order,
             max_in_flight: self.max_in_flight,
             max_rate: self.max_rate,
+            mode: self.mode.map(|mode| wire_mode(mode).into()),
         })
     }
 
     /// What a gateway says of a group.
     pub(crate) fn of(has: &admin::GroupSettings) -> Self {
         Self {
+            mode: match has.mode() {
+                admin::GroupMode::Unspecified => None,
+                admin::GroupMode::Cluster => Some(GroupMode::Cluster),
+                admin::GroupMode::Broadcast => Some(GroupMode::Broadcast),
+            },
             ack_wait: duration(has.ack_wait_ms),
             max_failures: has.max_failures,
             max_age: duration(has.max_age_ms),

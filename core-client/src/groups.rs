@@ -1,5 +1,7 @@
 //! Administration of consumer groups.
 
+use std::time::Duration;
+
 use meshwire_proto::ErrorKind;
 use meshwire_proto::wire::admin as wire;
 
@@ -22,8 +24,39 @@ pub struct Group {
     pub name: String,
     /// Every event up to here is settled.
     pub settled_through: Position,
-    /// Subscriptions that share it.
+    /// Subscriptions that share it, or each get all of it in a broadcast group.
     pub members: u32,
+    /// Deliveries that are out and unsettled.
+    pub in_flight: u64,
+    /// Events that are not settled, those in flight among them.
+    pub lag: u64,
+    /// Of them, events that wait for a delay to pass.
+    pub delayed: u64,
+    /// Events that have failed at least once and are not settled.
+    pub failing: u64,
+    /// How long ago, by the gateway's clock, the oldest event that is not settled was
+    /// stored. `None`: there is none; or the gateway has to read its place from the disk
+    /// first, and then the next listing has it.
+    pub oldest: Option<Duration>,
+    /// Events that it gave up, and that were neither redriven and acked nor purged.
+    pub dead_letters: u64,
+    /// How it delivers; every setting is there.
+    pub settings: GroupSettings,
+    /// Of a broadcast group its durable members, by name. Its own numbers are then sums of
+    /// theirs, but for `settled_through` and `lag`: those of the one that is furthest behind.
+    pub durable_members: Vec<Member>,
+}
+
+/// A durable member of a broadcast group as the gateway lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// It has a subscription now.
+    pub connected: bool,
+    /// Every event up to here is settled.
+    pub settled_through: Position,
     /// Deliveries that are out and unsettled.
     pub in_flight: u64,
     /// Events that are not settled, those in flight among them.
@@ -32,8 +65,20 @@ pub struct Group {
     pub delayed: u64,
     /// Events that it gave up, and that were neither redriven and acked nor purged.
     pub dead_letters: u64,
-    /// How it delivers; every setting is there.
-    pub settings: GroupSettings,
+}
+
+impl From<wire::MemberSummary> for Member {
+    fn from(member: wire::MemberSummary) -> Self {
+        Self {
+            name: member.name,
+            connected: member.connected,
+            settled_through: Position::from_number(member.settled_through),
+            in_flight: member.in_flight,
+            lag: member.lag,
+            delayed: member.delayed,
+            dead_letters: member.dead_letters,
+        }
+    }
 }
 
 impl From<wire::GroupSummary> for Group {
@@ -45,8 +90,11 @@ impl From<wire::GroupSummary> for Group {
             in_flight: group.in_flight,
             lag: group.lag,
             delayed: group.delayed,
+            failing: group.failing,
+            oldest: group.oldest_ms.map(Duration::from_millis),
             dead_letters: group.dead_letters,
             settings: GroupSettings::of(&group.settings.unwrap_or_default()),
+            durable_members: group.durable_members.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -65,14 +113,30 @@ impl Groups {
     /// It may be called again.
     pub async fn list(&self) -> Result<Vec<Group>> {
         let topics = self.mesh.topics().list().await.map_err(|e| e.during("list groups"))?;
-        let found = topics.into_iter().find(|topic| topic.name == self.topic);
+        let found = topics.into_iter().find(|topic| topic.name == self.topic && topic.is_stored());
         let absent =
             || Error::new(ErrorKind::TopicNotFound, "list groups", format!("topic {} does not exist", self.topic));
         found.map(|topic| topic.groups).ok_or_else(absent)
     }
 
+    /// One of the topic's groups.
+    ///
+    /// # Errors
+    /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the group).
+    ///
+    /// # Cancel safety
+    /// It may be called again.
+    pub async fn get(&self, group: &str) -> Result<Group> {
+        let found = self.list().await?.into_iter().find(|g| g.name == group);
+        found.ok_or_else(|| {
+            let text = format!("topic {} has no group {group}", self.topic);
+            Error::new(ErrorKind::NotFound, "show group", text)
+        })
+    }
+
     /// Makes a group before anybody joins it, beginning with the first event that
     /// can be read, or at `start`, which may be a time. One that exists with these settings is left as it is.
+    /// As `group/member` a durable member of a broadcast group, and the group with it.
     ///
     /// # Errors
     /// `GROUP_CONFLICT` with other settings; `TOPIC_NOT_FOUND`, `INVALID` (a setting),
@@ -96,7 +160,8 @@ impl Groups {
     /// Moves a group to a position, to a time
     /// ([`SystemTime`](std::time::SystemTime)) or to any other [`Start`]: what its members hold is lost to them, and
     /// every event from there on is delivered as if for the first time. Beyond
-    /// either end it goes to that end; the group answered says where.
+    /// either end it goes to that end; the group answered says where. A broadcast group
+    /// moves all its durable members, and `group/member` one of them.
     ///
     /// # Errors
     /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the group).
@@ -114,8 +179,8 @@ impl Groups {
         self.ask("seek group", group, command).await
     }
 
-    /// Removes a group that has no members. Its dead letters stay, and belong to a
-    /// group of that name if there is one again. Gives what it was.
+    /// Removes a group that has no members; a broadcast group goes with its durable ones. Its
+    /// dead letters stay, and belong to a group of that name if there is one again. Gives what it was.
     ///
     /// # Errors
     /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the group), `INVALID` while it has members.
@@ -128,6 +193,18 @@ impl Groups {
             group: group.to_owned(),
         });
         self.ask("delete group", group, command).await
+    }
+
+    /// Removes a durable member that does not come back from a broadcast group. Its dead
+    /// letters stay, and belong to a member of that name if there is one again.
+    ///
+    /// # Errors
+    /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the member), `INVALID` while it is connected.
+    ///
+    /// # Cancel safety
+    /// The member may be removed or not.
+    pub async fn delete_member(&self, group: &str, member: &str) -> Result<()> {
+        self.delete(&format!("{group}/{member}")).await.map(drop)
     }
 
     /// Changes what is said in `settings`; members go on, and a lease that has

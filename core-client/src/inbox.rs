@@ -2,7 +2,7 @@
 //! back out in ranges.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -70,7 +70,7 @@ struct Contents {
     settled_bytes: u64,
     /// Whether the driver knows that there are settles to send.
     announced: bool,
-    /// Deliveries that were handed over and neither settled nor given up.
+    /// Deliveries that the stream took and that were neither settled nor given up.
     held: u64,
 }
 
@@ -84,6 +84,8 @@ pub(crate) struct Inbox {
     /// Deliveries below it come again; see [`Inbox::is_stale`].
     valid_from: AtomicU32,
     stopped: AtomicBool,
+    /// Of those that the stream took, the ones that no program has been handed yet.
+    waiting: AtomicU64,
     ack_wait_ms: AtomicU32,
     pub(crate) warned: AtomicBool,
     contents: Mutex<Contents>,
@@ -98,6 +100,7 @@ impl Inbox {
             half: ((max_events / 2).max(1), (max_bytes / 2).max(1)),
             valid_from: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
+            waiting: AtomicU64::new(0),
             ack_wait_ms: AtomicU32::new(0),
             warned: AtomicBool::new(false),
             contents: Mutex::default(),
@@ -116,7 +119,17 @@ impl Inbox {
 
     /// Whether the program drains: nothing more is handed out.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// So many of what the stream took are not handed out. Told before it is looked whether the program drains:
+    /// either the stream sees that it does, or the drain sees that this one is out.
+    pub(crate) fn set_waiting(&self, count: u64) {
+        self.waiting.store(count, Ordering::SeqCst);
     }
 
     /// The driver brings events.
@@ -140,7 +153,7 @@ impl Inbox {
     pub(crate) fn end(&self, end: End) {
         let mut contents = self.lock();
         if matches!(end, End::Quiet) {
-            self.stopped.store(true, Ordering::Relaxed);
+            self.stopped.store(true, Ordering::SeqCst);
             contents.runs.clear();
         }
         contents.end.get_or_insert(end);
@@ -156,7 +169,9 @@ impl Inbox {
         let mut contents = self.lock();
         if !contents.runs.is_empty() {
             std::mem::swap(&mut contents.runs, into);
-            contents.held += into.iter().map(|b| u64::from(b.run.events.count())).sum::<u64>();
+            let taken = into.iter().map(|b| u64::from(b.run.events.count())).sum::<u64>();
+            contents.held += taken;
+            self.set_waiting(taken);
             return Poll::Ready(None);
         }
         if let Some(end) = &contents.end {
@@ -266,9 +281,9 @@ impl Inbox {
         confirms.append(&mut contents.confirms);
     }
 
-    /// Whether every delivery that was handed over is settled, and that sent.
+    /// Whether every delivery that was handed out is settled, and that sent. Once the program drains.
     pub(crate) fn is_done(&self) -> bool {
         let contents = self.lock();
-        contents.held == 0 && !contents.announced
+        contents.held <= self.waiting.load(Ordering::SeqCst) && !contents.announced
     }
 }

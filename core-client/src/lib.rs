@@ -88,8 +88,8 @@ pub use consume::Consume;
 pub use dead_letters::{DeadLetter, DeadLetterPages, DeadLetters, GivenUp};
 pub use delivery::Delivery;
 pub use error::{Error, Result};
-pub use group_settings::GroupSettings;
-pub use groups::{Group, Groups};
+pub use group_settings::{GroupMode, GroupSettings};
+pub use groups::{Group, Groups, Member};
 pub use meshwire_proto::{
     AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, UnixMillis, codec,
 };
@@ -99,5 +99,5 @@ pub use serve::{ReplySender, Request, Serve};
 pub use session::{Position, Start, State};
 pub use stats::Stats;
 pub use subscription::{Subscribe, Subscription};
-pub use topics::{Durability, Lagging, Topic, TopicSettings, Topics};
+pub use topics::{Durability, Lagging, Topic, TopicRequests, TopicSettings, Topics};
 pub use transport::{MemoryListener, MemoryTransport};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
-use meshwire_proto::{ErrorKind, GroupName, TopicName, options};
+use meshwire_proto::{ErrorKind, GroupName, MemberName, TopicName, options};
 use tokio::sync::oneshot;
 
 use crate::client::Mesh;
@@ -17,7 +17,7 @@ use crate::delivery::{Delivery, Place};
 use crate::inbox::{Batch, End, Inbox};
 use crate::outbox::{Beginning, Command};
 use crate::session::{Start, SubscribeSpec};
-use crate::{Error, GroupSettings, Position, Result};
+use crate::{Error, GroupMode, GroupSettings, Position, Result};
 
 /// What to receive, until it is awaited for the [`Subscription`].
 ///
@@ -37,6 +37,7 @@ pub struct Subscribe {
     mesh: Mesh,
     topic: String,
     group: Option<String>,
+    member: Option<String>,
     start: Option<Start>,
     prefetch: (u64, u64),
     settings: GroupSettings,
@@ -45,7 +46,8 @@ pub struct Subscribe {
 impl Subscribe {
     pub(crate) fn new(mesh: Mesh, topic: &str) -> Self {
         let prefetch = (options::PREFETCH_EVENTS.default, options::PREFETCH_BYTES.default);
-        Self { mesh, topic: topic.to_owned(), group: None, start: None, prefetch, settings: GroupSettings::new() }
+        let (topic, settings) = (topic.to_owned(), GroupSettings::new());
+        Self { mesh, topic, group: None, member: None, start: None, prefetch, settings }
     }
 
     /// Joins a consumer group: its members share the topic's events, and it goes
@@ -55,6 +57,28 @@ impl Subscribe {
     /// every event from now on, as long as its session lasts.
     pub fn group(mut self, name: impl Into<String>) -> Self {
         self.group = Some(name.into());
+        self
+    }
+
+    /// The group is a broadcast group: every member gets every event, in log order. With a
+    /// name ([`member`](Self::member)) this one keeps its place; without, it sees every event
+    /// from now on, as long as its session lasts. A group that exists in the other mode
+    /// answers `GROUP_CONFLICT`.
+    pub const fn broadcast(mut self) -> Self {
+        self.settings = self.settings.broadcast();
+        self
+    }
+
+    /// Makes this a durable member of the broadcast group, of a name of its own: its place,
+    /// settlements, retries and dead letters are kept, and it goes on there after a restart
+    /// of the program or of the gateway. Remove one that is gone for good with
+    /// [`Groups::delete_member`](crate::Groups::delete_member).
+    ///
+    /// A name has one subscription at a time. A second one is refused with `GROUP_CONFLICT`
+    /// while the first is connected; if its connection is lost, the second takes over at
+    /// once, so that a program that was killed need not wait for `resume_window`.
+    pub fn member(mut self, name: impl Into<String>) -> Self {
+        self.member = Some(name.into());
         self
     }
 
@@ -85,8 +109,8 @@ impl Subscribe {
     /// How the group is to deliver. A group that exists with other settings answers
     /// `GROUP_CONFLICT`; what is not said is not compared.
     pub fn settings(mut self, settings: GroupSettings) -> Self {
-        let ack_wait = settings.ack_wait.or(self.settings.ack_wait);
-        self.settings = GroupSettings { ack_wait, ..settings };
+        let (ack_wait, mode) = (settings.ack_wait.or(self.settings.ack_wait), settings.mode.or(self.settings.mode));
+        self.settings = GroupSettings { ack_wait, mode, ..settings };
         self
     }
 
@@ -98,11 +122,22 @@ impl Subscribe {
         Ok(SubscribeSpec {
             topic: TopicName::parse(&self.topic).map_err(named)?,
             group: self.group.as_deref().map(GroupName::parse).transpose().map_err(named)?,
+            member: self.member_name().map_err(invalid)?,
             start: self.start,
             settings: self.settings.check().map_err(invalid)?,
             max_events: u32::try_from(events).unwrap_or(u32::MAX),
             max_bytes: options::PREFETCH_BYTES.check(bytes).map_err(invalid)?,
         })
+    }
+
+    fn member_name(&self) -> Result<Option<MemberName>, String> {
+        match &self.member {
+            None => Ok(None),
+            Some(member) if self.group.is_none() || self.settings.mode != Some(GroupMode::Broadcast) => {
+                Err(format!("member {member} needs a broadcast group: name one with group() and say broadcast()"))
+            }
+            Some(member) => MemberName::parse(member).map(Some).map_err(|e| e.to_string()),
+        }
     }
 
     async fn begin(self) -> Result<Subscription> {
@@ -274,15 +309,21 @@ impl Subscription {
     fn split(&mut self) -> Option<Result<Delivery>> {
         loop {
             let batch = self.taken.front_mut()?;
-            let left = batch.run.events.count();
+            let left = u64::from(batch.run.events.count());
+            let others = self.inbox.waiting().saturating_sub(left);
+            // One of them goes out, unless the program drains.
+            self.inbox.set_waiting(others + left.saturating_sub(1));
             let event = if self.inbox.is_stopped() || self.inbox.is_stale(batch.generation) {
-                self.inbox.give_up(u64::from(left));
                 None
             } else {
                 batch.run.events.pop_front()
             };
             let Some(event) = event else {
                 self.taken.pop_front();
+                self.inbox.set_waiting(others);
+                if left > 0 {
+                    self.inbox.give_up(left);
+                }
                 continue;
             };
             let run = &mut batch.run;

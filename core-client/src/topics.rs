@@ -26,6 +26,24 @@ pub enum Durability {
     Written,
     /// The event is on disk: it survives a power loss.
     Synced,
+    /// There are no events: the topic is there because somebody serves requests to it, and
+    /// for as long as somebody does. No topic is created so.
+    NotStored,
+}
+
+/// Requests to a topic, as the gateway lists them. Counts are since somebody began to
+/// serve it; they end with the last who does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicRequests {
+    /// Subscriptions that serve it.
+    pub members: u32,
+    /// Requests that wait for their last reply.
+    pub open: u64,
+    /// Requests that got to a member.
+    pub requests: u64,
+    /// Replies that were dropped, since nobody waited for them any more.
+    pub late_replies: u64,
 }
 
 /// What happens when a topic's retention overtakes a group that has not settled its oldest events.
@@ -135,6 +153,15 @@ pub struct Topic {
     pub overtaken: u64,
     /// Its groups, by name.
     pub groups: Vec<Group>,
+    /// Requests to it; `None`: nobody serves it.
+    pub requests: Option<TopicRequests>,
+}
+
+impl Topic {
+    /// Whether events may be published to it; else it is only served.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.durability != Durability::NotStored
+    }
 }
 
 impl Durability {
@@ -143,16 +170,25 @@ impl Durability {
             Self::Memory => wire::Durability::Memory,
             Self::Written => wire::Durability::Written,
             Self::Synced => wire::Durability::Synced,
+            Self::NotStored => wire::Durability::Unspecified,
         }
     }
 
-    fn from_wire(durability: wire::Durability) -> Result<Self> {
-        match durability {
+    fn of(topic: &wire::Topic) -> Result<Self> {
+        match topic.durability() {
             wire::Durability::Memory => Ok(Self::Memory),
             wire::Durability::Written => Ok(Self::Written),
             wire::Durability::Synced => Ok(Self::Synced),
+            wire::Durability::Unspecified if topic.requests.is_some() => Ok(Self::NotStored),
             wire::Durability::Unspecified => Err(unexpected("topics", "a topic without durability")),
         }
+    }
+}
+
+impl From<wire::RequestSummary> for TopicRequests {
+    fn from(summary: wire::RequestSummary) -> Self {
+        let wire::RequestSummary { members, open, requests, late_replies } = summary;
+        Self { members, open, requests, late_replies }
     }
 }
 
@@ -161,7 +197,8 @@ impl TryFrom<wire::Topic> for Topic {
 
     fn try_from(topic: wire::Topic) -> Result<Self> {
         Ok(Self {
-            durability: Durability::from_wire(topic.durability())?,
+            durability: Durability::of(&topic)?,
+            requests: topic.requests.map(TopicRequests::from),
             lagging: if topic.lagging() == wire::Lagging::Block { Lagging::Block } else { Lagging::Drop },
             retention: Duration::from_millis(topic.retention_ms),
             retention_bytes: topic.retention_bytes,
@@ -185,7 +222,7 @@ impl Topics {
     ///
     /// # Errors
     /// `ALREADY_EXISTS` with other settings; `UNSUPPORTED` for a durability that
-    /// the gateway's store has not; `INVALID` for name or settings.
+    /// the gateway's store has not; `INVALID` for name, settings or `NotStored`.
     ///
     /// # Cancel safety
     /// The topic may be created or not.
@@ -193,6 +230,10 @@ impl Topics {
         let context = |error: Error| error.during("create topic").with("topic", name);
         let name = TopicName::parse(name).map_err(|e| context(Error::name("create topic", &e)))?;
         let invalid = |p| context(Error::new(ErrorKind::Invalid, "create topic", p));
+        if settings.durability == Some(Durability::NotStored) {
+            let text = "a topic that is created stores its events: memory, written or synced is accepted";
+            return Err(invalid(text.to_owned()));
+        }
         let (retention_ms, retention_bytes) = settings.check().map_err(invalid)?;
         let command = wire::command::Command::CreateTopic(wire::CreateTopic {
             name: name.to_string(),
@@ -253,7 +294,7 @@ impl Topics {
         }
     }
 
-    /// Every topic, by name.
+    /// Every topic that has events or is served, by name.
     ///
     /// # Errors
     /// As the gateway answers.

@@ -40,6 +40,10 @@ pub struct Config {
     pub retention: Duration,
     pub retention_bytes: u64,
     pub dead_letter_retention: Duration,
+    /// How far ahead the time of an event may be.
+    pub max_delay: Duration,
+    /// Most events that wait for their time, and most bytes of them.
+    pub delayed: (u64, u64),
     /// 0: 80 % of what was free at first start.
     pub max_disk: u64,
     pub on_store_failure: OnStoreFailure,
@@ -59,6 +63,9 @@ pub struct Config {
     pub cache_bytes: usize,
     pub publish_budget_bytes: u64,
 }
+
+/// Bytes that may wait in connections, over all of them.
+const CONNECTION_BYTES: u64 = 8 << 20;
 
 const fn size(option: &options::Bounded) -> usize {
     option.default as usize
@@ -81,6 +88,8 @@ impl Default for Config {
             suspended_bytes: options::SUSPENDED_BYTES.default,
             retention: options::RETENTION.default_duration(),
             retention_bytes: options::RETENTION_BYTES.default,
+            max_delay: options::MAX_DELAY.default_duration(),
+            delayed: (options::DELAYED_EVENTS.default, options::DELAYED_BYTES.default),
             dead_letter_retention: options::DEAD_LETTER_RETENTION.default_duration(),
             max_disk: options::MAX_DISK.default,
             on_store_failure: OnStoreFailure::Exit,
@@ -117,9 +126,12 @@ impl Config {
             retention_bytes: self.retention_bytes,
             dead_letter_retention_ms: u64::try_from(self.dead_letter_retention.as_millis()).unwrap_or(u64::MAX),
             limits: self.limits,
+            delayed: self.delayed,
+            max_delay_ms: u64::try_from(self.max_delay.as_millis()).unwrap_or(u64::MAX),
             dedup_ids: self.dedup_ids,
             dedup_window: self.dedup_window,
             publish_budget_bytes: self.publish_budget_bytes,
+            connection_bytes: CONNECTION_BYTES,
             hash_key,
             requests: RequestLimits { requests: self.max_requests, bytes: self.session_bytes },
             gateway_id: String::new(),

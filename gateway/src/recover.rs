@@ -1,22 +1,22 @@
 //! From what a log found at opening to a mesh that goes on where it stopped.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::engine::{GroupState, Producer, TopicSettings};
 use crate::mesh::{Authorize, Mesh, MeshConfig, Recovered, RecoveredGroup, RecoveredTopic, Stores};
+use crate::store::TopicId;
 use crate::store::log::{self, DiskError};
 
 fn recovered(found: &log::Recovered) -> Recovered {
     let fold = &found.fold;
     let (next_topic, next_group) = fold.next_ids();
     let mut topics: Vec<RecoveredTopic> = Vec::new();
-    for (id, topic) in &fold.topics {
-        let log::TopicState { durability, retention_ms, limits, .. } = *topic;
-        let settings = TopicSettings { name: topic.name.clone(), durability, retention_ms, limits };
-        let of_topic = fold.groups.iter().filter(|(_, group)| group.topic == *id);
-        let groups = of_topic.map(|(group_id, group)| RecoveredGroup {
-            id: *group_id,
+    let mut groups: BTreeMap<TopicId, Vec<RecoveredGroup>> = BTreeMap::new();
+    for (id, group) in &fold.groups {
+        groups.entry(group.topic).or_default().push(RecoveredGroup {
+            id: *id,
             name: group.name.clone(),
             settings: group.settings,
             state: GroupState {
@@ -25,12 +25,16 @@ fn recovered(found: &log::Recovered) -> Recovered {
                 failures: group.failures.clone(),
             },
         });
+    }
+    for (id, topic) in &fold.topics {
+        let log::TopicState { durability, retention_ms, limits, .. } = *topic;
+        let settings = TopicSettings { name: topic.name.clone(), durability, retention_ms, limits };
         topics.push(RecoveredTopic {
             id: *id,
             settings,
             next: topic.next,
             stored: topic.stored,
-            groups: groups.collect(),
+            groups: groups.remove(id).unwrap_or_default(),
             graves: topic.graves.clone(),
         });
     }
@@ -45,6 +49,8 @@ fn recovered(found: &log::Recovered) -> Recovered {
         producers: fold.producers.iter().map(|(id, p)| (*id, producer(p))).collect(),
         next_ids: (next_topic.0, next_group.0),
         watermark: found.watermark,
+        delays: fold.times.delays.clone(),
+        expiries: fold.times.expiries.clone(),
     }
 }
 

@@ -186,7 +186,8 @@ impl Gateway {
             tokio::select! {
                 () = mesh.nothing_held() => {}
                 () = tokio::time::sleep(self.stop_timeout) => {
-                    tracing::warn!(in_flight = mesh.held(), "deliveries are not settled at the deadline (option stop_timeout); they come again");
+                    let (in_flight, requests) = (mesh.held(), mesh.requests_open());
+                    tracing::warn!(in_flight, requests, "at the deadline (option stop_timeout) deliveries are not settled, which come again, or requests not answered, which fail");
                 }
                 _ = failed.wait_for(|failed| *failed) => {}
                 _ = &mut time => {}

@@ -2,7 +2,7 @@
 //!
 //! - [`EventView`] and [`Event`]: a CloudEvent as its CNCF protobuf bytes, read in
 //!   place or built once at the edge;
-//! - [`TopicName`], [`GroupName`]: names that are valid once parsed;
+//! - [`TopicName`], [`GroupName`], [`GroupKey`]: names that are valid once parsed;
 //! - [`frame`]: the native session protocol, version 1;
 //! - [`codec`]: CloudEvents JSON;
 //! - [`ErrorKind`], [`options`]: the tables every language shares;
@@ -27,4 +27,4 @@ pub use event::{
     EventView, event_identity,
 };
 pub use moment::{Moment, NoTime, UnixMillis};
-pub use names::{GroupName, NameError, TopicName};
+pub use names::{GroupKey, GroupName, MemberName, NameError, TopicName};

@@ -85,6 +85,54 @@ name!(
     "group"
 );
 
+name!(
+    /// The name of a durable member of a broadcast group.
+    MemberName,
+    "member"
+);
+
+/// What has a place in a topic under a name: a group, or a durable member of a broadcast group. It is written `group`
+/// or `group/member`; no name holds a slash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupKey {
+    /// The group.
+    pub group: GroupName,
+    /// The member, if it is one.
+    pub member: Option<MemberName>,
+}
+
+impl GroupKey {
+    /// Parses `group` or `group/member`.
+    ///
+    /// # Errors
+    /// [`NameError`] of the part that is none.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let (group, member) = text.split_once('/').map_or((text, None), |(group, member)| (group, Some(member)));
+        Ok(Self { group: GroupName::parse(group)?, member: member.map(MemberName::parse).transpose()? })
+    }
+
+    /// Whether it is `other`, or a member of it.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.group == other.group && (other.member.is_none() || self.member == other.member)
+    }
+}
+
+impl From<GroupName> for GroupKey {
+    fn from(group: GroupName) -> Self {
+        Self { group, member: None }
+    }
+}
+
+impl fmt::Display for GroupKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.member {
+            Some(member) => write!(f, "{}/{member}", self.group),
+            None => self.group.fmt(f),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +151,16 @@ mod tests {
         ] {
             let refused = TopicName::parse(name).err().map(|e| e.to_string()).unwrap_or_default();
             assert!(refused.contains(problem) && refused.contains("1 to 120 bytes"), "{name}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_member_is_written_behind_its_group() {
+        let read = |text: &str| GroupKey::parse(text).map(|key| (key.to_string(), key.member.is_some()));
+        assert_eq!(read("audit"), Ok(("audit".to_owned(), false)));
+        assert_eq!(read("audit/m1"), Ok(("audit/m1".to_owned(), true)));
+        for (text, what) in [("audit/", "member name"), ("/m1", "group name"), ("a/b/c", "member name")] {
+            assert!(read(text).is_err_and(|e| e.to_string().contains(what)), "{text}");
         }
     }
 

@@ -121,6 +121,7 @@ impl Client {
         let spec = SubscribeSpec {
             topic: name,
             group: group.map(|_| group_name),
+            member: None,
             start: Some(Start::Earliest),
             settings: GroupSettings {
                 ack_wait_ms: group.map(|_| ACK_WAIT.as_millis() as u32),

@@ -1,7 +1,7 @@
 //! One gateway process: mesh, native connections and log; and the machine it
 //! runs on, whose disk outlives it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use meshwire_gateway::ingress::native::{Native, NativeConfig, Protocol, WriteQue
 use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Stores};
 use meshwire_gateway::random::Random;
 use meshwire_gateway::recover::open_mesh;
+use meshwire_gateway::store::Store;
 use meshwire_gateway::store::log::{Disk, LogClock, LogOptions, LogStore, Recovered, SimDisk, SimFault, Task};
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
 use meshwire_proto::Moment;
@@ -30,6 +31,8 @@ const RESUME_WINDOW: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(crate) struct Machine {
     disk: Arc<SimDisk>,
+    /// Its gateways keep nothing on it, as with `--memory`.
+    pub(crate) memory: bool,
     /// Tasks that are under way, by number.
     running: Mutex<BTreeMap<u64, Task>>,
 }
@@ -79,7 +82,7 @@ pub(crate) struct Gateway {
     log: Arc<LogStore>,
     watched: Arc<Watched>,
     disk: Arc<SimDisk>,
-    connections: BTreeMap<usize, (Protocol, BytesMut)>,
+    connections: BTreeMap<usize, (Protocol, BytesMut, WriteQueue)>,
     next_task: u64,
     tick: Option<Moment>,
     log_tick: Moment,
@@ -94,20 +97,20 @@ impl Gateway {
         }
         let mut hash_key = [0; 16];
         random.fill(&mut hash_key)?;
-        let config = MeshConfig { shards: 2, retention_ms: u64::MAX, ..Config::default().mesh(hash_key) };
+        // So little that connections are often handed a part of what they have credit for.
+        let connection_bytes = 4 << 10;
+        let config =
+            MeshConfig { shards: 2, retention_ms: u64::MAX, connection_bytes, ..Config::default().mesh(hash_key) };
         let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
         let watched = Arc::new(Watched::new(log.clone()));
-        let stores = Stores { memory, log: Some(watched.clone()) };
-        let mesh =
-            open_mesh(config, clock.clone(), Arc::new(AllowAll), stores, Some(found)).map_err(|e| e.to_string())?;
-        let create = admin::CreateTopic {
-            name: Topic::Audit.name().into(),
-            durability: admin::Durability::Written.into(),
-            ..Default::default()
-        };
-        let command = admin::Command { command: Some(command::Command::CreateTopic(create)) };
-        let created = mesh.admin(&Caller::anonymous("simulation", None), &command);
-        created.ok_or("a topic waits for the disk")?.map_err(|e| e.to_string())?;
+        let logged = !machine.memory;
+        let log_store = logged.then(|| watched.clone() as Arc<dyn Store>);
+        let stores = Stores { memory, log: log_store };
+        let mesh = open_mesh(config, clock.clone(), Arc::new(AllowAll), stores, logged.then_some(found))
+            .map_err(|e| e.to_string())?;
+        if logged {
+            create_audit(&mesh)?;
+        }
         let native = Native::new(mesh.clone(), native_config(life), random);
         let now = clock.now().mono;
         Ok(Self {
@@ -127,11 +130,11 @@ impl Gateway {
 
     pub(crate) fn accept(&mut self, wire: usize) {
         let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), Duration::ZERO);
-        self.connections.insert(wire, (protocol, BytesMut::new()));
+        self.connections.insert(wire, (protocol, BytesMut::new(), WriteQueue::default()));
     }
 
     pub(crate) fn received(&mut self, wire: usize, bytes: &[u8]) {
-        if let Some((protocol, buffer)) = self.connections.get_mut(&wire) {
+        if let Some((protocol, buffer, _)) = self.connections.get_mut(&wire) {
             buffer.extend_from_slice(bytes);
             protocol.received(buffer);
         }
@@ -139,17 +142,21 @@ impl Gateway {
 
     /// The client's end is closed.
     pub(crate) fn closed(&mut self, wire: usize) {
-        if let Some((mut protocol, _)) = self.connections.remove(&wire) {
+        if let Some((mut protocol, ..)) = self.connections.remove(&wire) {
             protocol.disconnected();
         }
     }
 
     pub(crate) fn tick(&mut self) {
-        self.tick = None;
         let now = self.clock.now().mono;
+        if self.tick.is_some_and(|t| t > now) {
+            // One that an earlier one made needless: nothing is due before the next.
+            return;
+        }
+        self.tick = None;
         self.mesh.tick();
         self.native.tick();
-        for (protocol, _) in self.connections.values_mut() {
+        for (protocol, ..) in self.connections.values_mut() {
             if protocol.deadline() <= now {
                 protocol.tick();
             }
@@ -167,8 +174,9 @@ impl Gateway {
         }
     }
 
-    /// Carries everything on until only time or the outside can change anything.
-    pub(crate) fn pump(&mut self, machine: &Machine) -> Pumped {
+    /// Carries everything on until only time or the outside can change anything. Nothing is written to connections
+    /// that are `held` back.
+    pub(crate) fn pump(&mut self, machine: &Machine, held: &BTreeSet<usize>) -> Pumped {
         let mut pumped = Pumped::default();
         self.log.report(&*self.mesh.completions());
         for task in std::iter::from_fn(|| self.log.next_write().or_else(|| self.log.next_job())) {
@@ -178,22 +186,27 @@ impl Gateway {
         }
         pumped.failed = self.log.watermark().failed;
         pumped.no_room = self.watched.take_refused();
-        let mut queue = WriteQueue::default();
-        for (wire, (protocol, _)) in &mut self.connections {
-            protocol.take_output(&mut queue);
-            while let Some(bytes) = queue.pop() {
-                pumped.bytes.push((*wire, bytes));
-            }
-            if protocol.is_closing() {
-                pumped.closed.push(*wire);
+        // What one connection takes may bring deliveries to another.
+        let mut more = true;
+        while std::mem::take(&mut more) {
+            for (wire, (protocol, _, queue)) in &mut self.connections {
+                protocol.take_output(queue);
+                if held.contains(wire) && !protocol.is_closing() {
+                    continue;
+                }
+                while let Some(bytes) = queue.pop() {
+                    pumped.bytes.push((*wire, bytes));
+                    more = true;
+                }
             }
         }
+        pumped.closed.extend(self.connections.iter().filter(|(_, (p, ..))| p.is_closing()).map(|(wire, _)| *wire));
         for wire in &pumped.closed {
             self.closed(*wire);
         }
         let deadlines =
             [self.mesh.deadline(), self.native.sessions().deadline(), self.log.deadline(), Some(self.log_tick)];
-        let connections = self.connections.values().map(|(p, _)| p.deadline());
+        let connections = self.connections.values().map(|(p, ..)| p.deadline());
         if let Some(next) = deadlines.into_iter().flatten().chain(connections).min()
             && self.tick.is_none_or(|t| t > next)
         {
@@ -201,6 +214,21 @@ impl Gateway {
             pumped.tick = Some(next);
         }
         pumped
+    }
+
+    /// Begins to end as SIGTERM makes it: nothing more is delivered, and peers are told.
+    #[cfg(test)]
+    pub(crate) fn stop(&mut self) {
+        self.mesh.stop_delivering();
+        for (protocol, ..) in self.connections.values_mut() {
+            protocol.drain("the gateway is stopping");
+        }
+    }
+
+    /// Deliveries that members of groups hold.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> u64 {
+        self.mesh.held()
     }
 
     fn topics(&self) -> Vec<admin::Topic> {
@@ -263,6 +291,18 @@ impl Gateway {
     pub(crate) fn events(&self, topic: Topic) -> u64 {
         self.topics().into_iter().find(|t| t.name == topic.name()).map_or(0, |t| t.next_position - t.first_position)
     }
+}
+
+fn create_audit(mesh: &Mesh) -> Result<(), String> {
+    let create = admin::CreateTopic {
+        name: Topic::Audit.name().into(),
+        durability: admin::Durability::Written.into(),
+        ..Default::default()
+    };
+    let command = admin::Command { command: Some(command::Command::CreateTopic(create)) };
+    let created = mesh.admin(&Caller::anonymous("simulation", None), &command);
+    created.ok_or("a topic waits for the disk")?.map_err(|e| e.to_string())?;
+    Ok(())
 }
 
 fn open_log(machine: &Machine, clock: Arc<VirtualClock>, salt: u64) -> Result<(Arc<LogStore>, Recovered), String> {

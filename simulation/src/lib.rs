@@ -17,6 +17,8 @@
     reason = "indices are made here; a wrong one is a defect of the simulation, which may end"
 )]
 
+#[cfg(test)]
+mod acceptance;
 mod attempts;
 mod client;
 mod clock;

@@ -61,6 +61,11 @@ impl Wire {
         self.stalled_until = until;
     }
 
+    /// Whether it is held back.
+    pub(crate) fn is_stalled(&self, now: Moment) -> bool {
+        now < self.stalled_until
+    }
+
     /// Whether bytes still reach this end.
     pub(crate) const fn reaches(&self, end: End) -> bool {
         !self.cut

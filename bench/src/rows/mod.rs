@@ -8,6 +8,7 @@ mod memory;
 mod p1;
 mod p2;
 mod recovery;
+mod slow_reader;
 
 /// Runs one row, or all.
 pub(crate) async fn run(arguments: &Arguments, report: &mut Report) {
@@ -26,5 +27,8 @@ pub(crate) async fn run(arguments: &Arguments, report: &mut Report) {
     }
     if matches!(row, Row::Smoke | Row::Recovery) {
         recovery::run(options, report).await;
+    }
+    if matches!(row, Row::Smoke | Row::SlowReader) {
+        slow_reader::run(options, report).await;
     }
 }

@@ -11,7 +11,7 @@ pub(super) const PREFIX: &str = "MESHWIRE_";
 
 /// Variables, without the prefix, that are no option of a gateway: its file, and what
 /// clients and the test helper read. They may be set in the shell that starts a gateway.
-const OTHERS: [&str; 3] = ["CONFIG", "URL", "BIN"];
+const OTHERS: [&str; 4] = ["CONFIG", "URL", "BIN", "COMPLETE"];
 
 /// An empty variable counts as absent.
 pub(super) fn read(variable: impl Fn(&str) -> Option<OsString>) -> (Vec<Given>, Vec<Problem>) {

@@ -16,6 +16,7 @@ mod table;
 mod value;
 
 pub(crate) use environment::warn_of_unknown_variables;
+pub(crate) use nearest::nearest;
 pub(crate) use table::{SETTINGS, Setting, parse_level};
 pub(crate) use value::{parse_duration, parse_duration_within, parse_size, show_duration, show_size};
 

@@ -6,7 +6,7 @@
 const MAX_EDITS: usize = 4;
 
 /// The known name next to a wrong one, unless none is near.
-pub(super) fn nearest<N: AsRef<str> + Ord>(wrong: &str, known: impl Iterator<Item = N>) -> Option<N> {
+pub(crate) fn nearest<N: AsRef<str> + Ord>(wrong: &str, known: impl Iterator<Item = N>) -> Option<N> {
     let (distance, name) = known.map(|name| (edits(wrong, name.as_ref()), name)).min()?;
     (distance <= MAX_EDITS.min(wrong.len() / 2)).then_some(name)
 }

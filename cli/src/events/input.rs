@@ -4,12 +4,15 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use meshwire::{Event, codec};
 use tokio::sync::mpsc;
 
 use super::split::{Piece, Splitter};
+use crate::progress::Part;
 
 /// Most events handed over at once, and most batches read ahead: a source that
 /// never ends takes no more memory than that.
@@ -91,6 +94,20 @@ impl<R: Read> Input<R> {
     }
 }
 
+/// A file that tells how much of it was read.
+struct Counting {
+    file: File,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for Counting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
 const ONE_A_LINE: &str = "; one event a line; this looks like one object over several lines";
 
 /// Whether a line is the beginning of an object that a program broke into lines.
@@ -115,16 +132,23 @@ fn parse(text: &[u8], by_line: bool) -> Result<Event, String> {
 
 /// Opens a file, or standard input for `-`, and reads it on a thread of its own,
 /// which may hang in a read for ever; the process does not wait for it.
-pub(crate) fn read_in_background(path: &Path) -> io::Result<mpsc::Receiver<Batch>> {
+///
+/// With it, how much of a file was read.
+pub(crate) fn read_in_background(path: &Path) -> io::Result<(mpsc::Receiver<Batch>, Option<Part>)> {
+    let mut part = None;
     let source: Box<dyn Read + Send> = if path == Path::new("-") {
         Box::new(io::stdin())
     } else {
         let file = File::open(path)?;
+        let about = file.metadata()?;
         // A directory can be opened; only its first read would fail.
-        if file.metadata()?.is_dir() {
+        if about.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
         }
-        Box::new(file)
+        // A pipe has no size.
+        let read = Arc::new(AtomicU64::new(0));
+        part = about.is_file().then(|| Part { read: read.clone(), size: about.len() });
+        Box::new(Counting { file, read })
     };
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     thread::Builder::new().name("input".to_owned()).spawn(move || {
@@ -141,7 +165,7 @@ pub(crate) fn read_in_background(path: &Path) -> io::Result<mpsc::Receiver<Batch
             }
         }
     })?;
-    Ok(receiver)
+    Ok((receiver, part))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use meshwire::{Delivery, ErrorKind, Mesh, Start, Subscription};
-use meshwire_proto::{GroupName, TopicName, options};
+use meshwire_proto::{GroupName, MemberName, TopicName, options};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -14,7 +14,7 @@ use crate::config::parse_duration;
 use crate::exit::{Exit, Failure};
 use crate::server::{GRACE, Server, leave};
 use crate::stop::Stop;
-use crate::{logs, output, place};
+use crate::{logs, meant, output, place};
 
 mod idle;
 mod show;
@@ -34,6 +34,7 @@ Examples:
   meshwire sub orders --start -10m                       what was stored in the last ten minutes
   meshwire sub orders --group billing --json | bill      each event once for the group
   meshwire sub orders --group billing --count 10
+  meshwire sub orders --group caches --broadcast --member host1   every event, from where host1 was
 
 An event is acknowledged once it is written: into a pipe, not once its reader has read it
 (a pipe holds 64 KiB; --count takes no more than asked for). What is not written comes
@@ -53,11 +54,19 @@ pub(crate) struct Subscribe {
     /// Share the events with the other members of this group, and go on where it was.
     #[arg(long, value_parser = args::group)]
     group: Option<GroupName>,
-    /// Where a new group or a subscription without one begins: earliest, latest, a
-    /// position, or the first event stored at a time or later (2026-11-28T06:30:00Z, or -10m
-    /// for ten minutes ago). Default: earliest for a group, else latest. A group that exists
-    /// goes on where it was, and says so. A position or time that no event has yet begins with
-    /// the topic's next event.
+    /// Every member of the group gets every event: from now on, or with --member from where
+    /// that member was.
+    #[arg(long, requires = "group")]
+    broadcast: bool,
+    /// Be this durable member of the broadcast group: it has a place of its own, and one
+    /// subscription at a time.
+    #[arg(long, value_name = "NAME", value_parser = args::member, requires = "broadcast")]
+    member: Option<MemberName>,
+    /// Where a new group, a new member or a subscription without a group begins: earliest,
+    /// latest, a position, or the first event stored at a time or later (2026-11-28T06:30:00Z,
+    /// or -10m for ten minutes ago). Default: earliest for a group and for a member with a name,
+    /// else latest. A group that exists goes on where it was, and says so. A position or time
+    /// that no event has yet begins with the topic's next event.
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true, value_parser = place::parse)]
     start: Option<Start>,
     /// Print CloudEvents in JSON, one a line.
@@ -86,7 +95,10 @@ impl Subscribe {
 
     async fn receive(&self, mesh: &Mesh, stop: &mut Stop) -> Result<Exit, Failure> {
         let subscription = tokio::select! {
-            subscription = self.subscribe(mesh) => subscription?,
+            subscription = self.subscribe(mesh) => match subscription {
+                Ok(subscription) => subscription,
+                Err(error) => return Err(meant::explain(mesh, error, self.topic.as_str(), None).await),
+            },
             () = stop.requested() => return Ok(Exit::Done),
         };
         let idle = Idle::new(self.until_idle, mesh.state());
@@ -101,6 +113,12 @@ impl Subscribe {
         let mut subscribe = mesh.subscribe(self.topic.as_str());
         if let Some(group) = &self.group {
             subscribe = subscribe.group(group.as_str());
+        }
+        if self.broadcast {
+            subscribe = subscribe.broadcast();
+        }
+        if let Some(member) = &self.member {
+            subscribe = subscribe.member(member.as_str());
         }
         if let Some(start) = self.start {
             subscribe = subscribe.start(start);

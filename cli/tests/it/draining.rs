@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use meshwire::{Delivery, Mesh, State, Subscription};
+use meshwire::{Delivery, Event, Mesh, Request, State, Subscription};
 use rustix::process::Signal;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::program::Gateway;
@@ -64,5 +65,74 @@ fn what_is_not_settled_at_the_deadline_comes_again_and_that_is_no_failure() {
     runtime().block_on(async {
         let (_mesh, _work, held) = holding(&gateway).await;
         assert_eq!(held.iter().map(Delivery::attempt).collect::<Vec<_>>(), [1, 1, 1]);
+    });
+}
+
+#[test]
+fn a_gateway_that_is_stopped_waits_for_requests_that_are_not_answered() {
+    let gateway = Gateway::start();
+    runtime().block_on(async {
+        let responder = meshwire::connect(&gateway.url).await.unwrap();
+        let requester = meshwire::connect(&gateway.url).await.unwrap();
+        let (asked, go_on) = (Notify::new(), Notify::new());
+        let serve = responder.serve("quote").run(async |_: &Request| {
+            asked.notify_one();
+            go_on.notified().await;
+            Ok::<_, String>(Event::text("quote.given", "42"))
+        });
+        let requesting = async {
+            // Until somebody serves it.
+            loop {
+                match requester.request("quote", Event::text("quote.asked", "?")).await {
+                    Ok(reply) => return reply.text().unwrap().to_owned(),
+                    Err(error) => assert_eq!(error.kind(), meshwire::ErrorKind::NoResponders),
+                }
+            }
+        };
+        let stopping = async {
+            asked.notified().await;
+            gateway.program.signal(Signal::TERM);
+            let mut state = requester.state();
+            timeout(PATIENCE, state.wait_for(|s| *s == State::Draining)).await.unwrap().unwrap();
+            go_on.notify_one();
+        };
+        tokio::select! {
+            served = serve => panic!("it served no more: {served:?}"),
+            (reply, ()) = async { tokio::join!(requesting, stopping) } => assert_eq!(reply, "42"),
+        }
+        let ended = gateway.program.end();
+        assert!(ended.code == Some(0) && !ended.err.contains("stop_timeout"), "{ended:?}");
+    });
+}
+
+#[test]
+fn requests_that_are_not_answered_at_the_deadline_end_with_the_gateway_and_are_counted() {
+    let gateway = Gateway::with(&["--memory", "--stop-timeout", "200ms"]);
+    runtime().block_on(async {
+        let responder = meshwire::connect(&gateway.url).await.unwrap();
+        let requester = meshwire::connect(&gateway.url).await.unwrap();
+        let asked = Notify::new();
+        let serve = responder.serve("quote").run(async |_: &Request| {
+            asked.notify_one();
+            std::future::pending::<Result<Event, String>>().await
+        });
+        let requesting = async {
+            while let Err(error) = requester.request("quote", Event::text("quote.asked", "?")).await {
+                if error.kind() != meshwire::ErrorKind::NoResponders {
+                    return;
+                }
+            }
+        };
+        let stopping = async {
+            asked.notified().await;
+            gateway.program.signal(Signal::TERM);
+            gateway.program.end()
+        };
+        let ended = tokio::select! {
+            _ = async { tokio::join!(serve, requesting) } => panic!("they end after the gateway"),
+            ended = stopping => ended,
+        };
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.err.contains("in_flight=0 requests=1"), "{ended:?}");
     });
 }

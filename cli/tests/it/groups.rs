@@ -60,3 +60,29 @@ fn times_of_the_command_line_lead_to_the_events_stored_then() {
         assert_eq!(wrong.code, Some(2), "{wrong:?}");
     }
 }
+
+#[test]
+fn a_group_is_shown_with_what_waits_what_has_failed_and_how_old_it_is() {
+    let gateway = Gateway::start();
+    gateway.publish("work", &["1", "2"]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mesh = meshwire::connect(&gateway.url).await.unwrap();
+        let mut work = mesh.subscribe("work").group("g").await.unwrap();
+        let first = work.try_next().await.unwrap().unwrap();
+        first.nack_after(std::time::Duration::from_secs(3600));
+        drop(work);
+        mesh.close().await.unwrap();
+    });
+    let listed = gateway.run(&["groups", "list", "work"]);
+    let lines = listed.lines();
+    assert_eq!(lines[0], "group  members  in flight  lag  delayed  failing  oldest  dead letters");
+    assert!(lines[1].starts_with("g            0          0    2        1        1      "), "{listed:?}");
+    let shown = gateway.run(&["groups", "show", "work", "g"]);
+    assert!(shown.out.starts_with("group g of topic work\n  settled through          0\n"), "{shown:?}");
+    assert!(shown.out.contains("\n  lag                      2 (1 delayed, 1 failing)\n"), "{shown:?}");
+    let object: serde_json::Value =
+        serde_json::from_str(&gateway.run(&["groups", "show", "work", "g", "--json"]).out).unwrap();
+    assert_eq!((&object["failing"], &object["lag"]), (&1.into(), &2.into()));
+    assert!(object["oldest_ms"].as_u64().unwrap() < 3_600_000, "{object}");
+}

@@ -56,7 +56,7 @@ fn wrong_arguments_exit_2_and_say_what_is_accepted() {
         (&["pub", "orders", "--data", "x", "--key", ""], "'--key <KEY>': it is empty; leave the flag out"),
         (&["sub", "$sys"], "does not begin with $"),
         (&["sub", "orders", "--group", "a/b"], "group name \"a/b\" holds '/'"),
-        (&["sub", "orders", "--start", "yesterday"], "write earliest, latest or a position"),
+        (&["sub", "orders", "--start", "yesterday"], "write earliest, latest, a position, a time such as"),
         (&["sub", "orders", "--until-idle", "2"], "a whole number and ms, s, m, h or d"),
         (&["sub", "orders", "--count", "0"], "0 is not in 1.."),
         (&["sub", "orders", "--server", "ftp://localhost"], "mesh://HOST:PORT"),

@@ -8,13 +8,17 @@
     reason = "tests fail by panicking"
 )]
 
+mod broadcast;
 mod crashes;
 mod dead_letters;
 mod draining;
+mod errors;
 mod full;
 mod groups;
 mod help;
 mod kill;
+mod names;
+mod on_time;
 mod program;
 mod promises;
 mod publish;
@@ -23,4 +27,6 @@ mod requests;
 mod serve;
 mod stopping;
 mod subscribe;
+mod terminal;
 mod topics;
+mod watch;

@@ -1,8 +1,9 @@
 //! Promises of the product, over the real program and client, named by their row.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use meshwire::{Event, Mesh, Start};
+use meshwire::{Delivery, ErrorKind, Event, GroupSettings, Mesh, Start};
 
 use crate::program::Gateway;
 
@@ -80,4 +81,72 @@ async fn s60_three_consumers_at_three_speeds_are_each_complete_and_none_slows_an
     let all: Vec<usize> = (0..500).collect();
     assert_eq!((&fast.0, &slower, &slowest.0), (&all, &all, &all));
     assert!(fast.1 < slowest.1, "{:?} {:?}", fast.1, slowest.1);
+}
+
+/// The field of an error's context that says which event of a batch it is about.
+fn index(error: &meshwire::Error) -> Option<&str> {
+    error.context().iter().find(|(name, _)| *name == "index").map(|(_, index)| index.as_str())
+}
+
+#[tokio::test]
+async fn s19_a_batch_with_three_invalid_events_stores_the_others_and_names_those() {
+    for args in [&["--memory"][..], &["--data-dir", "."]] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut serve = crate::program::meshwire(&[&["serve", "--listen", "127.0.0.1:0"], args].concat());
+        serve.current_dir(directory.path());
+        let gateway = Gateway::spawn(serve);
+        let mesh = meshwire::connect(&gateway.url).await.unwrap();
+        let event = |n| match n {
+            7 => changed(n).attribute("Bad-Name", "x"),
+            50 => Event::bytes("user.changed", vec![0; 5 << 20]).id("50").source("/users"),
+            99 => changed(n).key("tab\tand\u{1}"),
+            _ => changed(n),
+        };
+        let results = mesh.publish_batch("users", (0..100).map(event).collect()).await;
+        let refused = results.iter().filter_map(|r| r.as_ref().err()).map(|e| (index(e).unwrap(), e.kind()));
+        let expected = [("7", ErrorKind::Invalid), ("50", ErrorKind::TooLarge), ("99", ErrorKind::Invalid)];
+        assert_eq!(refused.collect::<Vec<_>>(), expected);
+        assert!(results.iter().enumerate().all(|(n, r)| r.is_err() == [7, 50, 99].contains(&n)));
+        let stored = read(mesh, "", 97, 256, None).await;
+        assert_eq!(stored, (0..100).filter(|n| ![7, 50, 99].contains(n)).collect::<Vec<_>>());
+        assert_eq!(gateway.all_ids("users").len(), 97);
+    }
+}
+
+#[tokio::test]
+async fn s44_a_poison_event_is_a_dead_letter_until_it_is_replayed_after_the_fix() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Gateway::on(directory.path());
+    let mesh = meshwire::connect(&gateway.url).await.unwrap();
+    publish(&mesh, "users", 10).await;
+    let (is_fixed, attempts, handled) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
+    let settings = GroupSettings::new().max_failures(3).backoff(Duration::from_millis(10), Duration::from_millis(20));
+    let handle = async |delivery: &Delivery| {
+        if delivery.id() == "4" {
+            attempts.fetch_add(1, Ordering::Relaxed);
+            if !is_fixed.load(Ordering::Relaxed) {
+                return Err("cannot divide by zero");
+            }
+        }
+        handled.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    };
+    let letters = async || match mesh.groups("users").list().await.unwrap().first() {
+        Some(group) => group.dead_letters,
+        None => 0,
+    };
+    let watch = async {
+        while letters().await == 0 {}
+        let page = mesh.dead_letters("users").pages(true).next().await.unwrap().unwrap();
+        let [letter] = &page[..] else { panic!("{page:?}") };
+        assert_eq!((letter.event().unwrap().id(), letter.failures, letter.attempts), ("4", 3, 3));
+        assert_eq!(letter.error, "cannot divide by zero");
+        is_fixed.store(true, Ordering::Relaxed);
+        assert_eq!(mesh.dead_letters("users").redrive_all().await.unwrap(), 1);
+        while letters().await > 0 {}
+    };
+    let consume = mesh.consume("users").group("g").settings(settings).until(watch).run(handle);
+    tokio::time::timeout(Duration::from_secs(30), consume).await.expect("it ends").unwrap();
+    assert_eq!((attempts.into_inner(), handled.into_inner()), (4, 10), "three attempts and the replay");
+    assert_eq!(mesh.dead_letters("users").pages(false).next().await.unwrap(), Some(Vec::new()));
 }

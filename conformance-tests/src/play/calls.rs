@@ -12,7 +12,8 @@ use crate::expect::differs;
 /// What the runner reads of a step; all else goes to the testee.
 const RUNNER: [&str; 8] = ["expect", "error", "begin", "within_ms", "not_before_ms", "until", "of", "fill"];
 /// Answers that tell of a moment: their lines would differ from run to run.
-const UNTRACED: [&str; 5] = ["stats", "state", "groups", "topics", "gate"];
+const UNTRACED: [&str; 9] =
+    ["stats", "state", "groups", "topics", "gate", "create_group", "update_group", "seek_group", "delete_group"];
 /// How often a question is asked again until its answer is as expected.
 const AGAIN: Duration = Duration::from_millis(15);
 
@@ -29,6 +30,7 @@ impl Play {
         if let Some(fields) = command.as_object_mut() {
             fields.insert("id".to_owned(), id.into());
         }
+        self.witness.sent(id, &command, Instant::now());
         self.testee.send(&command)?;
         Ok(id)
     }
@@ -60,6 +62,17 @@ impl Play {
         let (id, begun) = self.begun.remove(name).with_context(|| format!("nothing was begun as {name:?}"))?;
         let answer = self.answer(id, self.within(step))?;
         self.judge(text(&begun, "op")?, step, &answer)
+    }
+
+    /// What was begun is not answered for so long.
+    pub(super) fn unanswered(&mut self, step: &Step) -> anyhow::Result<()> {
+        let name = text(step, "of")?;
+        let (id, _) = self.begun.get(name).with_context(|| format!("nothing was begun as {name:?}"))?;
+        let (id, span) = (*id, millis(step, "for_ms").context("unanswered needs for_ms")?);
+        match self.wait(span, |play| play.answers.get(&id).cloned())? {
+            None => Ok(()),
+            Some(answer) => bail!("answered all the same: {answer}"),
+        }
     }
 
     fn command_of(&mut self, op: &str, step: &Step) -> anyhow::Result<Value> {

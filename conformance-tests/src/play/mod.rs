@@ -1,10 +1,12 @@
 //! Plays one cell: starts what it needs, goes through the steps, ends it all.
 //!
 //! - [`calls`]: commands of the testee and what is expected of their answers;
+//! - [`ending`]: the log as it is at the end, for the history;
 //! - [`messages`]: what came on subscriptions;
 //! - [`world`]: gateway, proxy and scripted peer.
 
 mod calls;
+mod ending;
 mod messages;
 mod step;
 mod world;
@@ -15,9 +17,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
 
-use crate::case::{Cell, Step};
+use crate::case::{Cell, Step, Store};
 use crate::testee::{Line, Program, Testee};
 use crate::trace::Trace;
+use crate::witness::Witness;
 use world::World;
 
 /// How playing a cell ended.
@@ -37,6 +40,7 @@ struct Play {
     testee: Testee,
     world: World,
     trace: Trace,
+    witness: Witness,
     next_id: u64,
     /// Answers that nobody took yet.
     answers: HashMap<u64, Value>,
@@ -65,6 +69,7 @@ pub(crate) fn play(cell: Cell<'_>, program: &Program, patience: Duration) -> Pla
         testee,
         world,
         trace: Trace::default(),
+        witness: Witness::new(cell.store == Some(Store::Memory)),
         next_id: 1,
         answers: HashMap::new(),
         begun: HashMap::new(),
@@ -93,6 +98,9 @@ impl Play {
         for (at, step) in cell.case.steps.iter().enumerate() {
             let op = step.get("op").and_then(Value::as_str).unwrap_or_default();
             self.step(op, step).with_context(|| format!("step {} ({op})", at + 1))?;
+        }
+        if let Some(store) = cell.store {
+            self.judge_history(store)?;
         }
         let id = self.id();
         let left = self.testee.exit(id)?;
@@ -133,14 +141,24 @@ impl Play {
     fn file(&mut self, line: Line) {
         let text = |name: &str| line.value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         match (text("ev").as_str(), line.value.get("id").and_then(Value::as_u64)) {
-            ("msg", _) => {
+            (what @ ("msg" | "asked"), _) => {
                 let on = text("on");
+                if on == ending::READER {
+                    self.messages.entry(on).or_default().push_back(line);
+                    return;
+                }
+                if what == "msg" {
+                    self.witness.came(&line.value, line.at);
+                }
                 let number = line.value.get("n").and_then(Value::as_u64).unwrap_or_default();
                 self.numbers.insert((on.clone(), text("id")), number);
-                self.trace.add(&on, "msg", &line.value);
+                self.trace.add(&on, what, &line.value);
                 self.messages.entry(on).or_default().push_back(line);
             }
-            ("", Some(id)) => drop(self.answers.insert(id, line.value)),
+            ("", Some(id)) => {
+                self.witness.answered(id, &line.value, line.at);
+                self.answers.insert(id, line.value);
+            }
             _ => self.told.entry(text("on")).or_default().push_back(line.value),
         }
     }

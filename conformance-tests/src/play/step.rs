@@ -1,6 +1,6 @@
 //! Which op is whose.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Map, Value, json};
@@ -12,6 +12,10 @@ use crate::peer::Frame;
 use crate::proxy::{Fault, From, Trigger};
 use crate::wire::PREFACE;
 
+/// How long lines of the testee may be on their way. A guess; what is later is
+/// taken for that of the gateway's next life.
+const IN_THE_PIPE: Duration = Duration::from_millis(10);
+
 impl Play {
     /// One step.
     pub(super) fn step(&mut self, op: &str, step: &Step) -> anyhow::Result<()> {
@@ -21,6 +25,7 @@ impl Play {
                 "silence" => self.silence(step),
                 "told" => self.told(step),
                 "finish" => self.finish(step),
+                "unanswered" => self.unanswered(step),
                 _ => self.command(op, step),
             },
             Some((place, verb)) => {
@@ -36,17 +41,26 @@ impl Play {
     }
 
     fn gateway(&mut self, verb: &str) -> anyhow::Result<()> {
-        let real = self.world.real()?;
         match verb {
-            "kill" => real.kill(),
-            "stop" => real.stop()?,
-            "start" => real.start()?,
+            "kill" | "stop" => {
+                // What is on its way through the testee is of the life that ends.
+                self.wait(IN_THE_PIPE, |_| None::<()>)?;
+                self.witness.gateway_ends();
+                let real = self.world.real()?;
+                if verb == "kill" { real.kill() } else { real.stop()? }
+            }
+            "start" => {
+                self.wait(IN_THE_PIPE, |_| None::<()>)?;
+                self.witness.gateway_starts();
+                self.world.real()?.start()?;
+            }
             _ => bail!("a gateway can only kill, stop and start"),
         }
         Ok(())
     }
 
     fn proxy(&mut self, verb: &str, step: &Step) -> anyhow::Result<()> {
+        self.witness.road_fails();
         let within = self.within(step);
         let proxy = &self.world.real()?.proxy;
         let number = |name: &str| step.get(name).and_then(Value::as_u64).unwrap_or_default();

@@ -70,6 +70,11 @@ impl Real {
         address(self.gateway.as_ref().context("no gateway runs")?)
     }
 
+    /// Whether a gateway runs.
+    pub(super) const fn runs(&self) -> bool {
+        self.gateway.is_some()
+    }
+
     /// Ends the gateway with `kill -9`.
     pub(super) fn kill(&mut self) {
         self.proxy.lead_to(None);

@@ -47,6 +47,18 @@ impl<S: Future<Output = ()>> Consume<S> {
         self
     }
 
+    /// As [`Subscribe::broadcast`].
+    pub fn broadcast(mut self) -> Self {
+        self.subscribe = self.subscribe.broadcast();
+        self
+    }
+
+    /// As [`Subscribe::member`].
+    pub fn member(mut self, name: impl Into<String>) -> Self {
+        self.subscribe = self.subscribe.member(name);
+        self
+    }
+
     /// As [`Subscribe::start`].
     pub fn start(mut self, start: impl Into<Start>) -> Self {
         self.subscribe = self.subscribe.start(start);

@@ -24,13 +24,42 @@ pub(super) struct Confirmed {
     pub(super) code: u32,
 }
 
+/// Settles that may go in two frames: first the plain ones, then those that are
+/// confirmed.
+#[derive(Debug, Default)]
+struct Waiting {
+    plain: Vec<SettleRange>,
+    confirms: Vec<Confirm>,
+    /// Not all of `confirms` are acks.
+    has_nacks: bool,
+}
+
+impl Waiting {
+    const fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.confirms.is_empty()
+    }
+
+    /// Whether a plain settle given now may go before the confirmed ones given before
+    /// it. A nack takes back later events of its key, so it moves past nothing.
+    fn takes(&self, kind: SettleKind) -> bool {
+        kind == SettleKind::Extend || self.confirms.is_empty() || (kind == SettleKind::Ack && !self.has_nacks)
+    }
+
+    fn confirm(&mut self, confirm: Confirm) {
+        self.has_nacks &= !self.confirms.is_empty();
+        self.has_nacks |= confirm.range.kind != SettleKind::Ack;
+        self.confirms.push(confirm);
+    }
+}
+
 /// Invariant: every frame that the gateway may not have processed is in `sent`,
-/// every confirmed settle without its answer in `confirms` or `awaiting`.
+/// every confirmed settle without its answer in `earlier`, `last_given` or `awaiting`.
 #[derive(Debug, Default)]
 pub(super) struct Settles {
     sequence: u64,
-    plain: Vec<SettleRange>,
-    confirms: Vec<Confirm>,
+    /// What was given before `last_given` and must not be overtaken by it.
+    earlier: VecDeque<Waiting>,
+    last_given: Waiting,
     sent: VecDeque<Settle>,
     awaiting: BTreeMap<u64, Vec<Confirm>>,
     /// Index in `sent` of the first frame to send again.
@@ -76,30 +105,34 @@ fn merge(ranges: Vec<SettleRange>) -> Vec<SettleRange> {
 
 impl Settles {
     pub(super) fn push(&mut self, range: SettleRange) {
+        if !self.last_given.takes(range.kind) {
+            self.earlier.push_back(std::mem::take(&mut self.last_given));
+        }
         if range.kind == SettleKind::Extend {
-            return merge_into(&mut self.plain, range);
+            return merge_into(&mut self.last_given.plain, range);
         }
         let last = range.first_delivery.saturating_add(u64::from(range.count.saturating_sub(1)));
         self.last.insert(range.subscription, SettleRange { first_delivery: last, count: 1, ..range.clone() });
-        merge_into(&mut self.plain, range);
+        merge_into(&mut self.last_given.plain, range);
     }
 
     pub(super) fn push_confirmed(&mut self, range: SettleRange, token: u64) {
-        self.confirms.push(Confirm { token: Some(token), left: range.count, code: 0, range });
+        self.last_given.confirm(Confirm { token: Some(token), left: range.count, code: 0, range });
     }
 
     /// Asks when the settles of a subscription are kept: its last one again, this
     /// time to be confirmed. What came before it is kept before it.
     pub(super) fn confirm_last(&mut self, wire: u32) {
         if let Some(range) = self.last.remove(&wire) {
-            self.confirms.push(Confirm { token: None, left: range.count, code: 0, range });
+            self.last_given.confirm(Confirm { token: None, left: range.count, code: 0, range });
         }
     }
 
     /// How many frames and confirmations are not through.
     pub(super) fn unfinished(&self) -> usize {
         let awaiting: usize = self.awaiting.values().map(Vec::len).sum();
-        self.plain.len() + self.confirms.len() + self.sent.len() + awaiting
+        let waiting = self.earlier.iter().chain([&self.last_given]).map(|w| w.plain.len() + w.confirms.len());
+        waiting.sum::<usize>() + self.sent.len() + awaiting
     }
 
     /// The next frame to send.
@@ -108,9 +141,13 @@ impl Settles {
             self.resend += 1;
             return Some(frame.clone());
         }
-        let (ranges, confirm) = if self.plain.is_empty() {
-            let count = self.confirms.len().min(FRAME_RANGES);
-            let mut confirms: Vec<Confirm> = self.confirms.drain(..count).collect();
+        while self.earlier.front().is_some_and(Waiting::is_empty) {
+            self.earlier.pop_front();
+        }
+        let next = self.earlier.front_mut().unwrap_or(&mut self.last_given);
+        let (ranges, confirm) = if next.plain.is_empty() {
+            let count = next.confirms.len().min(FRAME_RANGES);
+            let mut confirms: Vec<Confirm> = next.confirms.drain(..count).collect();
             let mut ranges = Vec::with_capacity(confirms.len());
             confirms.iter().for_each(|c| merge_into(&mut ranges, c.range.clone()));
             confirms.sort_by_key(|c| (c.range.subscription, c.range.first_delivery));
@@ -119,9 +156,9 @@ impl Settles {
             }
             (ranges, true)
         } else {
-            let mut ranges = merge(std::mem::take(&mut self.plain));
+            let mut ranges = merge(std::mem::take(&mut next.plain));
             if ranges.len() > FRAME_RANGES {
-                self.plain = ranges.split_off(FRAME_RANGES);
+                next.plain = ranges.split_off(FRAME_RANGES);
             }
             (ranges, false)
         };
@@ -198,7 +235,7 @@ impl Settles {
         for sequence in lost {
             for mut confirm in self.awaiting.remove(&sequence).unwrap_or_default() {
                 confirm.left = confirm.range.count;
-                self.confirms.push(confirm);
+                self.last_given.confirm(confirm);
             }
         }
     }
@@ -207,9 +244,12 @@ impl Settles {
     /// plain settles were dropped.
     pub(super) fn lost(&mut self) -> (Vec<u64>, u64) {
         let gone = std::mem::take(self);
-        let confirms = gone.confirms.into_iter().chain(gone.awaiting.into_values().flatten());
-        let unsent = gone.plain.iter().chain(gone.sent.iter().filter(|f| !f.confirm).flat_map(|f| &f.ranges));
+        let (plain, confirms): (Vec<_>, Vec<_>) =
+            gone.earlier.into_iter().chain([gone.last_given]).map(|w| (w.plain, w.confirms)).unzip();
+        let unsent = plain.iter().flatten();
+        let unsent = unsent.chain(gone.sent.iter().filter(|f| !f.confirm).flat_map(|f| &f.ranges));
         let dropped = unsent.map(|r| u64::from(r.count)).sum();
+        let confirms = confirms.into_iter().flatten().chain(gone.awaiting.into_values().flatten());
         (confirms.filter_map(|c| c.token).collect(), dropped)
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use meshwire_proto::frame::DeliverRun;
 use meshwire_proto::wire::{admin, session as wire};
-use meshwire_proto::{GroupName, TopicName, UnixMillis};
+use meshwire_proto::{GroupName, MemberName, TopicName, UnixMillis};
 use prost::Message as _;
 
 use super::Position;
@@ -14,14 +14,14 @@ use super::Position;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubscriptionId(pub u32);
 
-/// Where a new group or an unnamed subscription begins. An existing group goes
-/// on where it was, whatever is said here.
+/// Where a new group, a new durable member of a broadcast group, or an unnamed subscription
+/// begins. An existing one goes on where it was, whatever is said here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {
-    /// At the oldest event that is kept. Default of a named group.
+    /// At the oldest event that is kept. Default of a named group, and of a durable member.
     Earliest,
-    /// Behind the newest event. Default without a group.
+    /// Behind the newest event. Default without a group, and of a broadcast member without a name.
     Latest,
     /// At the first event stored at this time or later (the time at which the gateway stored it, not the event's
     /// `time`). Before all events it is the oldest that is kept, behind all of them the next that comes.
@@ -66,6 +66,8 @@ pub struct SubscribeSpec {
     pub topic: TopicName,
     /// Members of a group share its events; `None` sees all events by itself.
     pub group: Option<GroupName>,
+    /// A durable member of a broadcast group.
+    pub member: Option<MemberName>,
     /// `None`: the default, see [`Start`].
     pub start: Option<Start>,
     /// What the group is to be like; what is absent is as the group has it.
@@ -108,12 +110,23 @@ pub(super) struct Subscriptions {
     last_wire: u32,
 }
 
+impl SubscribeSpec {
+    fn is_broadcast(&self) -> bool {
+        self.group.is_none() || self.settings.mode() == admin::GroupMode::Broadcast
+    }
+
+    /// Whether the gateway keeps its place: unsettled events come again.
+    pub(super) fn has_place(&self) -> bool {
+        self.group.is_some() && (self.member.is_some() || !self.is_broadcast())
+    }
+}
+
 impl Subscription {
     fn start(&self) -> Start {
-        let named = self.spec.group.is_some();
-        let start = self.spec.start.unwrap_or(if named { Start::Earliest } else { Start::Latest });
+        let placed = self.spec.has_place();
+        let start = self.spec.start.unwrap_or(if placed { Start::Earliest } else { Start::Latest });
         // What a position holds is only known to go on where deliveries came in order from it.
-        if !named && start != Start::Latest && self.next_position > 0 {
+        if !placed && start != Start::Latest && self.next_position > 0 {
             Start::Position(Position::from_number(self.next_position))
         } else {
             start
@@ -127,12 +140,13 @@ impl Subscription {
             Start::Time(time) => wire::start::At::TimeUnixMs(time.0),
             Start::Position(position) => wire::start::At::Position(position.number()),
         };
-        let group = self.spec.group.as_ref();
-        let mode = if group.is_some() { wire::GroupMode::Cluster } else { wire::GroupMode::Broadcast };
+        let name = |name: Option<String>| name.unwrap_or_default();
+        let mode = if self.spec.is_broadcast() { wire::GroupMode::Broadcast } else { wire::GroupMode::Cluster };
         wire::Subscribe {
             subscription: self.wire,
             topic: self.spec.topic.to_string(),
-            group: group.map(ToString::to_string).unwrap_or_default(),
+            group: name(self.spec.group.as_ref().map(ToString::to_string)),
+            member: name(self.spec.member.as_ref().map(ToString::to_string)),
             mode: mode.into(),
             start: Some(wire::Start { at: Some(at) }),
             settings: self.spec.settings.encode_to_vec().into(),
@@ -248,7 +262,7 @@ impl Subscriptions {
             if let Some(s) = self.all.get_mut(&id).filter(|s| s.phase == Phase::Active) {
                 s.generation += 1;
                 s.next_delivery = 0;
-                reset.push((id, s.generation, s.spec.group.is_some()));
+                reset.push((id, s.generation, s.spec.has_place()));
             }
             ask.extend(self.ask(id));
         }

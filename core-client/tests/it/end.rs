@@ -53,6 +53,30 @@ async fn drain_lets_what_was_handed_out_be_settled_and_hands_out_nothing_more() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn close_does_not_wait_for_deliveries_that_the_program_was_never_handed() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let (orders, frame) = tokio::join!(mesh.subscribe("orders").group("g").into_future(), gateway.subscribe());
+    let mut orders = orders.unwrap();
+    gateway.deliver(frame.subscription, 1, ["1", "2", "3"].map(|id| event(id, None, "x"))).await;
+    orders.try_next().await.unwrap().unwrap().ack();
+    assert_eq!(gateway.ranges().await, [(1, 1, SettleKind::Ack)]);
+    gateway.settled(1).await;
+    let started = Instant::now();
+    let closing = tokio::spawn({
+        let mesh = mesh.clone();
+        async move { mesh.close().await }
+    });
+    assert!(matches!(gateway.next().await, Some(ClientFrame::Credit(c)) if c.max_events == 0));
+    // The two others are in the stream, which nobody reads any more; the goodbye gives them back.
+    assert_eq!(gateway.confirm().await, [(1, SettleKind::Ack)]);
+    assert!(matches!(gateway.next().await, Some(ClientFrame::Goodbye(_))));
+    drop(gateway);
+    closing.await.unwrap().unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(orders.try_next().await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn close_is_over_only_when_the_gateway_has_heard_the_goodbye() {
     let (mesh, mut gateway, _listener) = connected().await;
     let (orders, frame) = tokio::join!(mesh.subscribe("orders").group("g").into_future(), gateway.subscribe());

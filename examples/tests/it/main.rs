@@ -55,6 +55,47 @@ fn an_order_that_cannot_be_billed_is_given_up_and_given_back() {
 }
 
 #[test]
+fn who_subscribes_without_a_group_gets_everything_from_then_on() {
+    let Some(gateway) = gateway() else { return };
+    assert_eq!(
+        printed(env!("CARGO_BIN_EXE_publish_subscribe"), &gateway),
+        "board: tea 1.90\nboard: coffee 2.40\nboard: cocoa 3.10\n\
+         till: tea 1.90\ntill: coffee 2.40\ntill: cocoa 3.10\n"
+    );
+}
+
+#[test]
+fn members_of_a_group_share_its_jobs_and_keep_the_order_of_each_customer() {
+    let Some(gateway) = gateway() else { return };
+    assert_eq!(
+        printed(env!("CARGO_BIN_EXE_consumer_group"), &gateway),
+        "ada: [1, 4, 7, 10]\nben: [2, 5, 8, 11]\ncy: [3, 6, 9, 12]\n"
+    );
+}
+
+#[test]
+fn what_is_not_acked_comes_again() {
+    let Some(gateway) = gateway() else { return };
+    assert_eq!(
+        printed(env!("CARGO_BIN_EXE_manual_ack"), &gateway),
+        "a: delivered at attempt 1\n\
+         b: nobody at home, again in 100 ms\n\
+         c: lost on the way\n\
+         b: delivered at attempt 2\n\
+         c: delivered at attempt 2\n"
+    );
+}
+
+#[test]
+fn one_event_of_a_batch_fails_alone_and_the_others_are_taken_in_batches() {
+    let Some(gateway) = gateway() else { return };
+    assert_eq!(
+        printed(env!("CARGO_BIN_EXE_batch"), &gateway),
+        "one is refused: TOO_LARGE\n99 are kept\narchived 99 readings, their sum is 5008\n"
+    );
+}
+
+#[test]
 fn requests_are_answered_or_told_why_not() {
     let Some(gateway) = gateway() else { return };
     assert_eq!(

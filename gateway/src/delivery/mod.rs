@@ -14,6 +14,17 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Its topic was deleted: nothing more comes to this subscription.
     fn ended(&self, subscription: u32);
+
+    /// How many bytes of events it would take now; one event may pass over them. 0: none.
+    /// Called under a shard's lock.
+    fn room(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// A subscription would have been handed more, had there been room: when there is
+    /// some, its owner calls [`Mesh::feed`](crate::mesh::Mesh::feed). Called under a
+    /// shard's lock.
+    fn starved(&self, _subscription: u32) {}
 }
 
 /// Where requests for a responder and replies for a requester go.

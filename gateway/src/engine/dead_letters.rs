@@ -1,12 +1,15 @@
 //! Dead letters: kept for the topic, listed and removed there, given back to the
 //! group that gave them up.
 
-use meshwire_proto::{GroupName, TopicName, UnixMillis};
+use std::collections::BTreeMap;
+
+use meshwire_proto::{GroupKey, TopicName, UnixMillis};
 
 use super::group::{Dying, key_of, letter};
+use super::readers::Reader;
 use super::topic::Topic;
 use super::{Engine, Now, TopicSettings};
-use crate::store::{Append, Block, Change, Durability, Entry, Grave, Limits, Op, Position, TopicId};
+use crate::store::{Append, Block, Change, Durability, Entry, Grave, GroupId, Limits, Op, Position, TopicId};
 
 /// Places of dead letters, in rising order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub enum LetterError {
     NotFound(Position),
     /// Its group is gone.
     #[error("group {0} does not exist any more; subscribe with it, or create it, and try again")]
-    NoGroup(GroupName),
+    NoGroup(GroupKey),
 }
 
 impl Engine {
@@ -36,8 +39,11 @@ impl Engine {
     }
 
     /// What groups gave up becomes dead letters, in one commit with what settles it.
-    pub(super) fn bury(&mut self, now: Now, of: TopicId, group: &GroupName, dying: Vec<Dying>) {
+    pub(super) fn bury(&mut self, now: Now, of: TopicId, group: GroupId, dying: Vec<Dying>) {
         let id = self.letters_of(of);
+        let Some(group) = self.topics.get(&of).and_then(|t| t.groups.get(&group)).map(|g| g.name.clone()) else {
+            return;
+        };
         self.open_letters(now, of);
         let Some(topic) = self.topics.get_mut(&id) else {
             return;
@@ -91,7 +97,7 @@ impl Engine {
         id: TopicId,
         (name, durability): (TopicName, Durability),
         (next, stored): (Position, UnixMillis),
-        graves: std::collections::BTreeMap<Position, Grave>,
+        graves: BTreeMap<Position, Grave>,
     ) {
         let (retention_ms, limits) = (self.settings.dead_letter_retention_ms, Limits::default());
         let settings = TopicSettings { name, durability, retention_ms, limits };
@@ -110,7 +116,7 @@ impl Engine {
         let Some(group) = [TopicId(number), TopicId::memory(number)]
             .into_iter()
             .find(|id| self.topics.contains_key(id))
-            .and_then(|id| self.topics.get_mut(&id)?.groups.get_mut(&grave.group))
+            .and_then(|id| self.topics.get_mut(&id)?.named_mut(&grave.group))
         else {
             return;
         };
@@ -123,7 +129,7 @@ impl Engine {
     }
 
     /// A new group of a name that gave up events before has them.
-    pub(super) fn adopt_all(&mut self, of: TopicId, name: &GroupName) {
+    pub(super) fn adopt_all(&mut self, of: TopicId, name: &GroupKey) {
         let id = self.letters_of(of);
         let graves = self.topics.get(&id).map(|t| t.graves.iter().filter(|(_, grave)| grave.group == *name));
         let graves: Vec<(Position, Grave)> = graves.into_iter().flatten().map(|(p, g)| (*p, g.clone())).collect();
@@ -132,23 +138,27 @@ impl Engine {
         }
     }
 
-    /// Dead letters of a topic behind `after`, of one group or of all.
+    /// Dead letters of a topic behind `after`, of one group with its durable members or of all. One that is not kept yet is
+    /// not there.
     #[must_use]
-    pub fn letters(&self, of: TopicId, group: Option<&GroupName>, after: Position, most: usize) -> LettersPage {
+    pub fn letters(&self, of: TopicId, group: Option<&GroupKey>, after: Position, most: usize) -> LettersPage {
         let Some(topic) = self.topics.get(&self.letters_of(of)) else {
             return LettersPage::default();
         };
-        let behind = topic.graves.range(after.saturating_add(1)..);
-        let mut found = behind.filter(|(_, grave)| group.is_none_or(|g| *g == grave.group));
+        let behind = topic.graves.range(after.saturating_add(1).min(topic.head)..topic.head);
+        let mut found = behind.filter(|(_, grave)| group.is_none_or(|g| grave.group.is_within(g)));
         let letters: Vec<_> = found.by_ref().take(most).map(|(position, grave)| (*position, grave.redriven)).collect();
         LettersPage { more: found.next().is_some(), letters }
     }
 
-    /// How many dead letters a group has.
-    #[must_use]
-    pub fn count_letters(&self, of: TopicId, group: &GroupName) -> u64 {
-        let topic = self.topics.get(&self.letters_of(of));
-        topic.map_or(0, |t| t.graves.values().filter(|g| g.group == *group).count() as u64)
+    /// How many dead letters each group has that has any, of those that [`Engine::letters`] lists.
+    pub(super) fn letter_counts(&self, of: TopicId) -> BTreeMap<&GroupKey, u64> {
+        let mut counts = BTreeMap::new();
+        let kept = self.topics.get(&self.letters_of(of)).into_iter().flat_map(|t| t.graves.range(..t.head));
+        for (_, grave) in kept {
+            *counts.entry(&grave.group).or_default() += 1;
+        }
+        counts
     }
 
     /// Gives a dead letter back to its group; `block` holds it. Again is nothing.
@@ -168,13 +178,14 @@ impl Engine {
         if super::planted::is(super::planted::Defect::RedriveForgotten) {
             return Ok(());
         }
-        let group = self.topics.get_mut(&of).and_then(|t| t.groups.get_mut(&name));
-        group.ok_or(LetterError::NoGroup(name))?.give_back(position, key);
+        let group = self.topics.get_mut(&of).and_then(|t| t.named_mut(&name)).ok_or(LetterError::NoGroup(name))?;
+        group.give_back(position, key);
+        let group = group.id;
         if let Some(grave) = self.topics.get_mut(&id).and_then(|t| t.graves.get_mut(&position)) {
             grave.redriven = true;
         }
         self.ops.push(Op::Graves { topic: id, changes: vec![(position, Change::Redriven)] });
-        self.woken.insert(of);
+        self.wake_reader(of, Reader::Group(group));
         Ok(())
     }
 
@@ -198,11 +209,12 @@ impl Engine {
         if super::planted::is(super::planted::Defect::PurgeForgotten) {
             return true;
         }
-        if let Some(group) = self.topics.get_mut(&of).and_then(|t| t.groups.get_mut(&grave.group)) {
+        if let Some(group) = self.topics.get_mut(&of).and_then(|t| t.named_mut(&grave.group)) {
             group.forget_dead(position);
+            let group = group.id;
+            self.wake_reader(of, Reader::Group(group));
         }
         self.end_graves(of, vec![position]);
-        self.woken.insert(of);
         true
     }
 
@@ -215,15 +227,16 @@ impl Engine {
                 continue;
             };
             changes.push((position, Change::Gone));
-            if grave.key != 0
-                && let Some(group) = self.topics.get_mut(&of).and_then(|t| t.groups.get_mut(&grave.group))
-            {
-                group.release(grave.key);
+            if let Some(group) = self.topics.get_mut(&of).and_then(|t| t.named_mut(&grave.group)) {
+                if grave.key != 0 {
+                    group.release(grave.key);
+                }
+                let group = group.id;
+                self.wake_reader(of, Reader::Group(group));
             }
         }
         if !changes.is_empty() {
             self.ops.push(Op::Graves { topic: id, changes });
-            self.woken.insert(of);
         }
     }
 }

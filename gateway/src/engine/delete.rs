@@ -27,7 +27,7 @@ impl Engine {
         self.topics.contains_key(&id)
     }
 
-    /// Removes a topic: events, groups, dead letters, identities. One that is read only if it is forced.
+    /// Removes a topic: events, groups, dead letters, what waits for its time, identities. One that is read only if it is forced.
     ///
     /// # Errors
     /// [`TopicInUse`].
@@ -47,13 +47,14 @@ impl Engine {
         for timer in timers {
             self.timers.remove(&timer);
         }
+        self.forget_delayed(id);
         for id in [id, self.letters_of(id)] {
             if self.topics.remove(&id).is_some() {
                 self.ops.push(Op::TopicGone { topic: id });
             }
             self.dedup.forget(id);
             self.woken.remove(&id);
-            self.unlogged.remove(&id);
+            self.unlogged.retain(|(of, _)| *of != id);
         }
         Ok(Deleted { subscriptions, groups })
     }

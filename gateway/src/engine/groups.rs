@@ -1,61 +1,36 @@
 //! Groups as they are administered: made, changed, moved, removed.
 
-use meshwire_proto::GroupName;
+use meshwire_proto::GroupKey;
 use meshwire_proto::wire::admin;
 
-use super::subscribe::join;
-use super::{Engine, GroupSpec, GroupSummary, Now, SubscribeError, TopicSettings};
-use crate::store::{Limits, Op, Position, Ticket, TopicId};
+use super::readers::Reader;
+use super::{Engine, GroupSpec, Now, SubscribeError, TopicSettings};
+use crate::store::{GroupId, GroupSettings, Limits, Op, Position, Ticket, TopicId};
 
 /// Why a group is not removed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeleteError {
     /// There is none.
     #[error("there is no group {0}")]
-    NotFound(GroupName),
+    NotFound(GroupKey),
     /// Somebody uses it.
     #[error("group {group} has {members} members; end their subscriptions first")]
     InUse {
         /// Which.
-        group: GroupName,
+        group: GroupKey,
         /// How many.
         members: usize,
     },
 }
 
 impl Engine {
-    /// Groups of a topic, by name.
-    #[must_use]
-    pub fn groups(&self, id: TopicId) -> Vec<GroupSummary> {
-        let Some(topic) = self.topics.get(&id) else {
-            return Vec::new();
-        };
-        let summary = |(name, group): (&GroupName, &super::group::Group)| GroupSummary {
-            name: name.clone(),
-            floor: group.window.floor(),
-            members: group.members.len() as u32,
-            in_flight: group.in_flight(),
-            lag: group.window.unsettled(topic.next),
-            settings: group.settings,
-            dead_letters: self.count_letters(id, name),
-            delayed: group.delayed(),
-        };
-        topic.groups.iter().map(summary).collect()
-    }
-
     /// Events that retention took before the groups of a topic had them, since the start.
     #[must_use]
     pub fn overtaken(&self, id: TopicId) -> u64 {
         self.topics.get(&id).into_iter().flat_map(|topic| topic.groups.values()).map(|group| group.overtaken).sum()
     }
 
-    /// How many deliveries the members of all groups hold.
-    #[must_use]
-    pub fn held(&self) -> u64 {
-        self.topics.values().flat_map(|t| t.groups.values()).map(super::group::Group::in_flight).sum()
-    }
-
-    /// Makes a group, or finds one with these settings; `true` if it is new.
+    /// Makes a group and a durable member of it, or finds them with these settings; gives how many are new.
     ///
     /// # Errors
     /// As [`Engine::subscribe`].
@@ -63,88 +38,147 @@ impl Engine {
         &mut self,
         now: Now,
         topic_id: TopicId,
-        asked: GroupSpec,
+        asked: &GroupSpec,
         start: Position,
-    ) -> Result<bool, SubscribeError> {
-        let topic = self.topics.get_mut(&topic_id).ok_or(SubscribeError::NoTopic)?;
-        let (name, new) = (asked.name.clone(), !topic.groups.contains_key(&asked.name));
-        let start = start.clamp(1, topic.next);
-        join(topic, asked, start, now, &mut self.ops)?;
-        if new {
-            self.adopt_all(topic_id, &name);
-        }
-        Ok(new)
+    ) -> Result<usize, SubscribeError> {
+        let next = self.topics.get(&topic_id).ok_or(SubscribeError::NoTopic)?.next;
+        let start = start.clamp(1, next);
+        #[cfg(feature = "testing")]
+        let start = if super::planted::is(super::planted::Defect::CreateStartIgnored) { 1 } else { start };
+        Ok(self.find_or_make(now, topic_id, asked, start)?.made.len())
     }
 
-    /// Removes a group; its dead letters stay.
+    /// A group, and if it is a broadcast group its durable members: what a change of it is about.
+    fn within(&self, topic_id: TopicId, name: &GroupKey) -> Vec<GroupId> {
+        let Some(topic) = self.topics.get(&topic_id) else {
+            return Vec::new();
+        };
+        let Some(group) = topic.named(name) else {
+            return Vec::new();
+        };
+        let members = group.is_broadcast().then(|| topic.members_of(&name.group)).into_iter().flatten();
+        std::iter::once(group.id).chain(members.map(|member| member.id)).collect()
+    }
+
+    /// How many subscriptions use a group now.
+    fn users(&self, topic_id: TopicId, groups: &[GroupId]) -> usize {
+        let Some(topic) = self.topics.get(&topic_id) else {
+            return 0;
+        };
+        let unnamed = topic.solos.values().filter(|solo| solo.group.is_some_and(|group| groups.contains(&group)));
+        let members = groups.iter().filter_map(|id| topic.groups.get(id)).map(|group| group.members.len());
+        unnamed.count() + members.sum::<usize>()
+    }
+
+    /// Removes a group with all its durable members, or one of those; gives how many that were. Dead letters stay.
     ///
     /// # Errors
     /// [`DeleteError`].
-    pub fn delete_group(&mut self, topic_id: TopicId, name: &GroupName) -> Result<(), DeleteError> {
-        let absent = || DeleteError::NotFound(name.clone());
-        let topic = self.topics.get_mut(&topic_id).ok_or_else(absent)?;
-        let group = topic.groups.get(name).ok_or_else(absent)?;
-        if !group.members.is_empty() {
-            return Err(DeleteError::InUse { group: name.clone(), members: group.members.len() });
+    pub fn delete_group(&mut self, topic_id: TopicId, name: &GroupKey) -> Result<usize, DeleteError> {
+        let groups = self.within(topic_id, name);
+        if groups.is_empty() {
+            return Err(DeleteError::NotFound(name.clone()));
         }
-        let (id, timer) = (group.id, group.timer);
-        topic.groups.remove(name);
-        if let Some(timer) = timer {
+        match self.users(topic_id, &groups) {
+            0 => {}
+            members => return Err(DeleteError::InUse { group: name.clone(), members }),
+        }
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::DeleteIgnored) {
+            return Ok(groups.len());
+        }
+        groups.iter().for_each(|id| self.remove_group(topic_id, *id));
+        Ok(groups.len())
+    }
+
+    fn remove_group(&mut self, topic_id: TopicId, id: GroupId) {
+        let Some(group) = self.topics.get_mut(&topic_id).and_then(|topic| topic.remove_group(id)) else {
+            return;
+        };
+        self.unlogged.remove(&(topic_id, id));
+        if let Some(timer) = group.timer {
             self.timers.remove(&(timer, topic_id, id));
         }
         if !topic_id.is_memory() {
             self.ops.push(Op::GroupGone { topic: topic_id, group: id });
         }
-        Ok(())
     }
 
-    /// Moves a group: what its members hold is lost to them, and every event from
-    /// there on is delivered as if for the first time. Gives where it goes on.
-    pub fn seek_group(&mut self, topic_id: TopicId, name: &GroupName, to: Position) -> Option<Position> {
-        let topic = self.topics.get_mut(&topic_id)?;
-        let to = to.clamp(1, topic.next);
-        let group = topic.groups.get_mut(name)?;
+    /// Moves a group, of a broadcast group all durable members: what members hold is lost to them, and every event
+    /// from there on is delivered as if for the first time. Gives where it goes on.
+    pub fn seek_group(&mut self, topic_id: TopicId, name: &GroupKey, to: Position) -> Option<Position> {
+        let to = to.clamp(1, self.topics.get(&topic_id)?.next);
+        let groups = self.within(topic_id, name);
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::SeekIgnored) {
+            return (!groups.is_empty()).then_some(to);
+        }
+        for id in &groups {
+            self.seek_one(topic_id, *id, to);
+        }
+        (!groups.is_empty()).then_some(to)
+    }
+
+    fn seek_one(&mut self, topic_id: TopicId, id: GroupId, to: Position) {
+        let Some(group) = self.topics.get_mut(&topic_id).and_then(|t| t.groups.get_mut(&id)) else {
+            return;
+        };
         group.seek(to);
-        let id = group.id;
         if !topic_id.is_memory() {
             // What was settled before and not committed would settle it anew.
             self.ops.push(Op::Seek { topic: topic_id, group: id, to });
         }
-        self.woken.insert(topic_id);
-        self.set_timers(topic_id);
-        Some(to)
+        self.wake_reader(topic_id, Reader::Group(id));
+        self.set_timer(topic_id, id);
     }
 
-    /// Changes settings of a group; `None` when there is none of that name. Leases that have begun keep their length.
+    /// Changes settings of a group and with it of its durable members; `None` when there is none of that name. Leases
+    /// that have begun keep their length.
     pub fn update_group(
         &mut self,
         topic_id: TopicId,
-        name: &GroupName,
+        name: &GroupKey,
         asked: &admin::GroupSettings,
     ) -> Option<Result<(), String>> {
-        let group = self.topics.get_mut(&topic_id)?.groups.get_mut(name)?;
-        let settings = match group.settings.with(asked) {
+        let has = self.topics.get(&topic_id)?.named(name)?.settings;
+        let settings = match has.with(asked) {
+            Ok(_) if name.member.is_some() => {
+                let text = format!("a member has the settings of its group: change those of group {}", name.group);
+                return Some(Err(text));
+            }
+            Ok(settings) if settings.broadcast != has.broadcast => {
+                let text = "the mode of a group is fixed when it is made: delete the group, or make another one";
+                return Some(Err(text.to_owned()));
+            }
             Ok(settings) => settings,
             Err(problem) => return Some(Err(problem)),
         };
         #[cfg(feature = "testing")]
-        let settings =
-            if super::planted::is(super::planted::Defect::UpdateIgnored) { group.settings } else { settings };
-        if settings != group.settings {
-            group.change(settings);
-            let (id, start) = (group.id, group.window.floor());
-            if !topic_id.is_memory() {
-                self.ops.push(Op::Group { topic: topic_id, group: id, name: name.clone(), start, settings });
+        let settings = if super::planted::is(super::planted::Defect::UpdateIgnored) { has } else { settings };
+        if settings != has {
+            for id in self.within(topic_id, name) {
+                self.change(topic_id, id, settings);
             }
-            self.woken.insert(topic_id);
         }
         Some(Ok(()))
     }
 
+    fn change(&mut self, topic_id: TopicId, id: GroupId, settings: GroupSettings) {
+        let Some(group) = self.topics.get_mut(&topic_id).and_then(|t| t.groups.get_mut(&id)) else {
+            return;
+        };
+        group.change(settings);
+        let (name, start) = (group.name.clone(), group.window.floor());
+        if !topic_id.is_memory() {
+            self.ops.push(Op::Group { topic: topic_id, group: id, name, start, settings });
+        }
+        self.wake_reader(topic_id, Reader::Group(id));
+    }
+
     /// When the last change of a group is kept.
     #[must_use]
-    pub fn group_ticket(&self, topic: TopicId, name: &GroupName) -> Ticket {
-        self.topics.get(&topic).and_then(|t| t.groups.get(name)).map_or(Ticket::KEPT, |g| g.created)
+    pub fn group_ticket(&self, topic: TopicId, name: &GroupKey) -> Ticket {
+        self.topics.get(&topic).and_then(|t| t.named(name)).map_or(Ticket::KEPT, |g| g.created)
     }
 
     /// Other retention of a topic: in milliseconds, and how much of it.
@@ -178,6 +212,7 @@ impl Engine {
     #[must_use]
     pub fn needed(&self, id: TopicId) -> Position {
         let groups = self.topics.get(&id).into_iter().flat_map(|topic| topic.groups.values());
-        groups.map(|group| group.window.floor()).min().unwrap_or(Position::MAX)
+        // A broadcast group has no place of its own: its durable members have.
+        groups.filter(|group| !group.is_broadcast()).map(|group| group.window.floor()).min().unwrap_or(Position::MAX)
     }
 }

@@ -1,5 +1,6 @@
 //! What is kept, and when what is not yet will be.
 
+use super::readers::Reader;
 use super::{Engine, SubscriptionKey};
 use crate::store::{Durability, GroupId, Op, Position, Ticket, TopicId};
 
@@ -25,9 +26,13 @@ impl From<&Op> for Touched {
             Op::Group { group, .. } => TouchedPart::Group(*group),
             Op::Append(append) => TouchedPart::Events(append.producer.map(|p| p.producer)),
             Op::Seek { group, .. } => TouchedPart::Group(*group),
-            Op::Settle { .. } | Op::Graves { .. } | Op::GroupGone { .. } | Op::TopicGone { .. } => TouchedPart::Settles,
+            Op::Settle { .. } | Op::Graves { .. } | Op::GroupGone { .. } | Op::TopicGone { .. } | Op::Times(_) => {
+                TouchedPart::Settles
+            }
         };
-        Self { topic: op.topic(), what }
+        // What waits for its time is kept when its topic is.
+        let what = if op.topic().is_delayed() && what == TouchedPart::Topic { TouchedPart::Settles } else { what };
+        Self { topic: op.topic().target(), what }
     }
 }
 
@@ -40,8 +45,11 @@ impl Engine {
 
     /// Positions of a topic below `head` are kept and may be shown.
     pub fn kept(&mut self, id: TopicId, head: Position) {
-        if let Some(topic) = self.topics.get_mut(&id).filter(|t| head > t.head) {
+        if id.is_delayed() {
+            self.look_at_delayed(id.target());
+        } else if let Some(topic) = self.topics.get_mut(&id).filter(|t| head > t.head) {
             topic.head = head;
+            topic.readers.wake_for_events();
             self.woken.insert(id);
         }
     }
@@ -58,7 +66,9 @@ impl Engine {
             match what {
                 TouchedPart::Topic => topic.created = created,
                 TouchedPart::Group(id) => {
-                    topic.groups.values_mut().filter(|g| g.id == *id).for_each(|g| g.created = created);
+                    if let Some(group) = topic.groups.get_mut(id) {
+                        group.created = created;
+                    }
                 }
                 TouchedPart::Events(Some(producer)) => self.producers.committed(producer, topic.ticket),
                 TouchedPart::Events(None) | TouchedPart::Settles => {}
@@ -68,11 +78,16 @@ impl Engine {
 
     /// When a topic is kept, and with `member` also the group that it is a member of.
     #[must_use]
-    pub fn created(&mut self, id: TopicId, member: Option<SubscriptionKey>) -> Ticket {
-        let Some(topic) = self.topics.get_mut(&id) else {
+    pub fn created(&self, id: TopicId, member: Option<SubscriptionKey>) -> Ticket {
+        let Some(topic) = self.topics.get(&id) else {
             return Ticket::KEPT;
         };
-        let group = member.and_then(|key| topic.group_of(key)).map_or(Ticket::KEPT, |g| g.created);
-        topic.created.later(group)
+        let group = match member.and_then(|key| topic.reader(key)) {
+            Some(Reader::Group(id)) => Some(id),
+            Some(Reader::Solo(key)) => topic.solos.get(&key).and_then(|solo| solo.group),
+            None => None,
+        };
+        let group = group.and_then(|id| topic.groups.get(&id));
+        topic.created.later(group.map_or(Ticket::KEPT, |g| g.created))
     }
 }

@@ -7,27 +7,32 @@
 //! iteration order of a hash map reaches an output.
 //!
 //! - [`publish`]: new, duplicate or refused;
-//! - [`group`]: consumer groups; [`solo`]: subscriptions without one;
+//! - [`group`]: consumer groups, and durable members of broadcast groups; [`solo`]: subscriptions with no place of their own;
 //! - [`deliveries`]: delivery numbers, credit, first settle wins;
 //! - [`kept`]: what is kept, and when it will be;
-//! - [`groups`]: how groups are administered;
+//! - [`join`]: groups that are found or made; [`groups`]: how they are administered; [`listing`]: what is seen of them;
 //! - [`delete`]: topics that are removed;
 //! - [`dead_letters`]: what groups have given up;
+//! - [`delayed`]: events that wait for their time;
 //! - [`dedup`], [`producers`]: the two ways to know a duplicate;
 //! - [`requests`]: requests and replies, a machine of its own beside the shards.
 
 mod dead_letters;
 mod dedup;
+mod delayed;
 mod delete;
 mod deliveries;
 mod group;
 mod groups;
+mod join;
 mod kept;
 mod keys;
+mod listing;
 #[cfg(feature = "testing")]
 pub mod planted;
 mod producers;
 mod publish;
+mod readers;
 pub mod requests;
 mod settle;
 mod solo;
@@ -46,19 +51,24 @@ use meshwire_proto::frame::DeliverRun;
 use meshwire_proto::{EventRun, Moment, UnixMillis};
 
 use crate::store::{GroupId, GroupSettings, Lookup, Op, Position, TopicId};
+use group::Group;
+use readers::Reader;
 
 pub use dead_letters::{LetterError, LettersPage};
 pub use dedup::{IdBudget, IdHasher};
+pub use delayed::{DelayBudget, Timing};
 pub use delete::{Deleted, TopicInUse};
 pub use deliveries::Credit;
 pub use group::GroupState;
 pub(crate) use group::letter;
 pub use groups::DeleteError;
+pub use join::GroupSpec;
 pub use kept::Touched;
+pub use listing::GroupSummary;
 pub use producers::Producer;
-pub use publish::{Judged, Scanned, Verdict, scan};
+pub use publish::{How, Judged, MAX_EXPIRIES, Scanned, Verdict, scan};
 pub use settle::{SettleAnswer, SettleAs};
-pub use subscribe::{GroupSpec, Leaving, SubscribeError, SubscribeSpec, Subscribed};
+pub use subscribe::{Leaving, SubscribeError, SubscribeSpec, Subscribed};
 pub use subscriber::MAX_RUN_BYTES;
 pub use topic::TopicSettings;
 
@@ -133,6 +143,15 @@ pub trait Source {
 
     /// Whether the store takes so many bytes more for a topic, in the next commit.
     fn claim(&mut self, topic: TopicId, bytes: u64) -> bool;
+
+    /// How many bytes may be handed to a subscription now; one event may pass over them.
+    fn room(&mut self, _subscription: SubscriptionKey) -> u64 {
+        u64::MAX
+    }
+
+    /// A subscription has not got all that its credit allows, for want of room.
+    /// [`Engine::feed`] is called when there is some.
+    fn starved(&mut self, _subscription: SubscriptionKey) {}
 }
 
 /// Bounds of one shard.
@@ -158,9 +177,11 @@ pub struct Engine {
     woken: BTreeSet<TopicId>,
     /// Lease deadlines of groups.
     timers: BTreeSet<(Moment, TopicId, GroupId)>,
-    /// Topics with settlements that no commit carries yet, and since when they wait.
-    unlogged: BTreeSet<TopicId>,
+    /// Groups with settlements that no commit carries yet, and since when they wait.
+    unlogged: BTreeSet<(TopicId, GroupId)>,
     settles_due: Option<Moment>,
+    /// Events that wait for their time.
+    delays: delayed::Delays,
     settings: Settings,
 }
 
@@ -177,6 +198,7 @@ impl Engine {
             timers: BTreeSet::new(),
             unlogged: BTreeSet::new(),
             settles_due: None,
+            delays: delayed::Delays::new(DelayBudget::new((u64::MAX, u64::MAX))),
             settings,
         }
     }
@@ -196,13 +218,19 @@ impl Engine {
     pub fn restore_group(
         &mut self,
         topic: TopicId,
-        name: meshwire_proto::GroupName,
+        name: meshwire_proto::GroupKey,
         (id, settings): (GroupId, GroupSettings),
         now: Now,
         state: GroupState,
     ) {
         if let Some(topic) = self.topics.get_mut(&topic) {
-            topic.groups.insert(name, group::Group::new(id, settings, now, state));
+            #[cfg(feature = "testing")]
+            let state = if name.member.is_some() && planted::is(planted::Defect::MemberForgotten) {
+                GroupState { floor: topic.next, ..GroupState::default() }
+            } else {
+                state
+            };
+            topic.add_group(Group::new((id, name), settings, now, state));
         }
     }
 
@@ -242,29 +270,60 @@ impl Engine {
         self.topics.get(&id).map(|t| (&t.settings, t.next))
     }
 
-    /// Looks at a topic again: a block that was pending is there.
+    /// Looks again at who waits for a block of a topic: one is there.
     pub fn wake(&mut self, id: TopicId) {
-        if id.is_dead_letters() {
-            // Whoever waits for them is a group of their topic.
-            self.woken.extend([TopicId(id.number()), TopicId::memory(id.number())]);
-        } else {
+        if id.is_delayed() {
+            return self.look_at_delayed(id.target());
+        }
+        // Whoever waits for dead letters is a group of their topic.
+        let waiting = [TopicId(id.number()), TopicId::memory(id.number())];
+        for id in waiting.into_iter().filter(|of| id.is_dead_letters() || *of == id) {
+            if let Some(topic) = self.topics.get_mut(&id) {
+                topic.readers.wake_for_block();
+                self.woken.insert(id);
+            }
+        }
+    }
+
+    /// Looks at a reader in the next [`Engine::dispatch`].
+    fn wake_reader(&mut self, id: TopicId, reader: Reader) {
+        if let Some(topic) = self.topics.get_mut(&id) {
+            topic.readers.wake(reader);
             self.woken.insert(id);
         }
     }
 
-    /// Delivers what credit, leases and blocks allow.
+    /// Looks at a subscription again: there is room for what it has not got.
+    pub fn feed(&mut self, id: TopicId, key: SubscriptionKey) {
+        if let Some(reader) = self.topics.get(&id).and_then(|t| t.reader(key)) {
+            self.wake_reader(id, reader);
+        }
+    }
+
+    /// Delivers what credit, leases, room and blocks allow.
     pub fn dispatch(&mut self, now: Now, source: &mut dyn Source, out: &mut Vec<Output>) {
-        while let Some(id) = self.woken.pop_first() {
-            let letters = id.dead_letters(self.settings.logged);
-            if let Some(topic) = self.topics.get_mut(&id) {
-                for (group, dying) in topic.dispatch(now, letters, source, out) {
-                    self.bury(now, id, &group, dying);
+        while self.dispatch_next(now, source, out) {}
+    }
+
+    /// The same for one group, or one subscription without one; `false` when nobody is left to look at.
+    pub fn dispatch_next(&mut self, now: Now, source: &mut dyn Source, out: &mut Vec<Output>) -> bool {
+        let Some(id) = self.woken.first().copied() else {
+            return false;
+        };
+        let letters = id.dead_letters(self.settings.logged);
+        let mut dying = Vec::new();
+        match self.topics.get_mut(&id).and_then(|topic| topic.dispatch(now, letters, (source, out), &mut dying)) {
+            None => drop(self.woken.remove(&id)),
+            Some(Reader::Solo(_)) => {}
+            Some(Reader::Group(group)) => {
+                if !dying.is_empty() {
+                    self.bury(now, id, group, dying);
                 }
                 // What retention took, or is given up, is settled while dispatching.
-                self.note_unlogged(now, id);
-                self.set_timers(id);
+                self.touched(now, id, group);
             }
         }
+        true
     }
 
     /// Operations for the store, appends before the settlements that may be
@@ -280,13 +339,10 @@ impl Engine {
 
     fn take_settles(&mut self) {
         self.settles_due = None;
-        while let Some(id) = self.unlogged.pop_first() {
-            let Some(topic) = self.topics.get_mut(&id) else {
-                continue;
-            };
-            for group in topic.groups.values_mut().filter(|g| g.has_unlogged()) {
-                let ranges = group.take_unlogged();
-                self.ops.push(Op::Settle { topic: id, group: group.id, ranges });
+        while let Some((topic, group)) = self.unlogged.pop_first() {
+            let ranges = self.topics.get_mut(&topic).and_then(|t| t.groups.get_mut(&group)).map(Group::take_unlogged);
+            if let Some(ranges) = ranges.filter(|ranges| !ranges.is_empty()) {
+                self.ops.push(Op::Settle { topic, group, ranges });
             }
         }
     }
@@ -301,41 +357,45 @@ impl Engine {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         let lease = self.timers.first().map(|(at, _, _)| *at);
-        lease.into_iter().chain(self.settles_due).min()
+        [lease, self.settles_due, self.delays.first()].into_iter().flatten().min()
     }
 
-    /// Ends what is due. [`Engine::take_ops`] and [`Engine::dispatch`] follow.
+    /// Ends what is due. [`Engine::release`], [`Engine::take_ops`] and [`Engine::dispatch`] follow.
     pub fn tick(&mut self, now: Now) {
         while let Some((_, topic_id, group_id)) = self.timers.first().copied().filter(|(at, _, _)| *at <= now.mono) {
             self.timers.pop_first();
             let Some(topic) = self.topics.get_mut(&topic_id) else {
                 continue;
             };
-            let Some(group) = topic.groups.values_mut().find(|g| g.id == group_id) else {
+            let Some(group) = topic.groups.get_mut(&group_id) else {
                 continue;
             };
             group.timer = None;
             if group.expire(now) {
-                self.woken.insert(topic_id);
-                self.note_unlogged(now, topic_id);
+                self.wake_reader(topic_id, Reader::Group(group_id));
+                self.touched(now, topic_id, group_id);
+            } else {
+                self.set_timer(topic_id, group_id);
             }
-            self.set_timers(topic_id);
         }
     }
 
-    /// Settlements of a topic wait for a commit.
-    fn note_unlogged(&mut self, now: Now, id: TopicId) {
-        let Some(topic) = self.topics.get_mut(&id) else {
+    /// A group has changed: its settlements wait for a commit, and its next deadline may be another.
+    fn touched(&mut self, now: Now, id: TopicId, group: GroupId) {
+        self.note_unlogged(now, id, group);
+        self.set_timer(id, group);
+    }
+
+    fn note_unlogged(&mut self, now: Now, id: TopicId, group_id: GroupId) {
+        let Some(group) = self.topics.get_mut(&id).and_then(|t| t.groups.get_mut(&group_id)) else {
             return;
         };
-        let gone: Vec<Position> = topic.groups.values_mut().flat_map(group::Group::take_gone).collect();
+        let gone = group.take_gone();
         if id.is_memory() {
             // Nothing of a memory topic is logged.
-            for group in topic.groups.values_mut() {
-                group.take_unlogged();
-            }
-        } else if topic.groups.values().any(group::Group::has_unlogged) {
-            self.unlogged.insert(id);
+            group.take_unlogged();
+        } else if group.has_unlogged() {
+            self.unlogged.insert((id, group_id));
             self.settles_due.get_or_insert(now.mono + self.settings.settle_delay);
         }
         if !gone.is_empty() {
@@ -343,42 +403,19 @@ impl Engine {
         }
     }
 
-    fn set_timers(&mut self, id: TopicId) {
-        let Some(topic) = self.topics.get_mut(&id) else {
+    fn set_timer(&mut self, id: TopicId, group_id: GroupId) {
+        let Some(group) = self.topics.get_mut(&id).and_then(|t| t.groups.get_mut(&group_id)) else {
             return;
         };
-        for group in topic.groups.values_mut() {
-            let deadline = group.deadline();
-            if deadline != group.timer {
-                if let Some(old) = group.timer {
-                    self.timers.remove(&(old, id, group.id));
-                }
-                if let Some(new) = deadline {
-                    self.timers.insert((new, id, group.id));
-                }
-                group.timer = deadline;
+        let deadline = group.deadline();
+        if deadline != group.timer {
+            if let Some(old) = group.timer {
+                self.timers.remove(&(old, id, group_id));
             }
+            if let Some(new) = deadline {
+                self.timers.insert((new, id, group_id));
+            }
+            group.timer = deadline;
         }
     }
-}
-
-/// A line of a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupSummary {
-    /// Its name.
-    pub name: meshwire_proto::GroupName,
-    /// Everything below is settled.
-    pub floor: Position,
-    /// Members now.
-    pub members: u32,
-    /// Deliveries that are not settled.
-    pub in_flight: u64,
-    /// Events that are not settled and may still be delivered.
-    pub lag: u64,
-    /// How it delivers.
-    pub settings: GroupSettings,
-    /// Events that it gave up.
-    pub dead_letters: u64,
-    /// Events that wait for a delay to pass.
-    pub delayed: u64,
 }

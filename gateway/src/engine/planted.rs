@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 
+use meshwire_proto::wire::session::Reply;
+
 /// A mistake that the engine makes while it is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defect {
@@ -48,10 +50,40 @@ pub enum Defect {
     ReplyMisdirected,
     /// A change of a group's settings changes nothing.
     UpdateIgnored,
+    /// The last byte of what a publish has is stored as another one.
+    ByteChanged,
+    /// A group that is moved stays where it is.
+    SeekIgnored,
+    /// A group that is removed is still there.
+    DeleteIgnored,
+    /// A group that is made begins with the first event.
+    CreateStartIgnored,
+    /// A responder is not told that nobody waits any more.
+    CancelForgotten,
+    /// More credit for a reply stream does not come to the responder.
+    GrantForgotten,
+    /// Replies that nobody waits for are not counted.
+    LateUncounted,
+    /// A request that may be handled again is not given to another responder.
+    RetryForgotten,
+    /// A request whose responder is lost is left open.
+    LossForgotten,
+    /// What a responder says of a failure is not passed on.
+    FailureUnsaid,
+    /// The end of a reply stream is not passed on.
+    StreamEndForgotten,
+    /// Where nobody serves, all are said to be busy.
+    NobodyIsBusy,
+    /// A restart forgets the place of durable members.
+    MemberForgotten,
+    /// A durable member is given to a second subscription beside the first.
+    MemberTakenTwice,
+    /// Unnamed members of broadcast groups get every other event.
+    BroadcastHalved,
 }
 
 impl Defect {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 36] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -73,6 +105,21 @@ impl Defect {
         Self::RequestGivenTwice,
         Self::ReplyMisdirected,
         Self::UpdateIgnored,
+        Self::ByteChanged,
+        Self::SeekIgnored,
+        Self::DeleteIgnored,
+        Self::CreateStartIgnored,
+        Self::CancelForgotten,
+        Self::GrantForgotten,
+        Self::LateUncounted,
+        Self::RetryForgotten,
+        Self::LossForgotten,
+        Self::FailureUnsaid,
+        Self::StreamEndForgotten,
+        Self::NobodyIsBusy,
+        Self::MemberForgotten,
+        Self::MemberTakenTwice,
+        Self::BroadcastHalved,
     ];
 
     /// The defect of that name, as it is written here.
@@ -101,4 +148,28 @@ pub fn plant_everywhere(defect: Defect) {
 
 pub(super) fn is(defect: Defect) -> bool {
     PLANTED.get() == Some(defect) || EVERYWHERE.get() == Some(&defect)
+}
+
+/// What is stored of a publish.
+pub(super) fn stored(bytes: bytes::Bytes) -> bytes::Bytes {
+    if !is(Defect::ByteChanged) {
+        return bytes;
+    }
+    let mut changed = bytes.to_vec();
+    // The last byte of an event is one of its data, where it has some; text stays text.
+    changed.last_mut().into_iter().for_each(|byte| *byte ^= 1);
+    changed.into()
+}
+
+/// A reply on its way to the requester.
+pub(super) fn passed_on(reply: Reply) -> Reply {
+    match reply {
+        Reply { message, .. } if is(Defect::FailureUnsaid) && !message.is_empty() => {
+            Reply { message: String::new(), ..reply }
+        }
+        Reply { end: true, code: 0, event, .. } if is(Defect::StreamEndForgotten) && event.is_empty() => {
+            Reply { end: false, event, ..reply }
+        }
+        reply => reply,
+    }
 }

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use meshwire_proto::{EventError, EventLimits, EventRun, EventView, UnixMillis};
 
 use super::dedup::{IdHash, IdHasher, second_of};
+use super::delayed::Timing;
 use super::{Engine, Now};
-use crate::store::{Append, Entry, Op, Position, ProducerMark, TopicId, key_hash};
+use crate::store::{Append, Delay, Entry, Expiries, Op, Position, ProducerMark, TopicId, key_hash};
 
 /// One event of a run after its validating scan.
 #[derive(Clone, Debug)]
@@ -40,7 +41,7 @@ pub fn scan(run: &EventRun, limits: EventLimits, hasher: &IdHasher) -> Vec<Scann
 /// What became of consecutive events of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// New; the first has this position, the others follow.
+    /// New; the first has this position, the others follow. 0: they wait for their time, and have none yet.
     New(Position),
     /// Here already; the position is 0 when it is not known.
     Duplicate(Position),
@@ -48,7 +49,23 @@ pub enum Verdict {
     Refused(EventError),
     /// No space: nothing was taken.
     NoRoom,
+    /// As many wait for their time, or expire each at its own, as may.
+    TooManyTimes,
 }
+
+/// How a run is published.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// By which of our own clients.
+    pub producer: Option<ProducerMark>,
+    /// There is room for it; without, nothing new is taken.
+    pub room: bool,
+    /// When it is delivered.
+    pub timing: Timing,
+}
+
+/// Most ranges of one topic that expire each at a time of its own: about 3 MiB. A guess.
+pub const MAX_EXPIRIES: usize = 65_536;
 
 /// `count` events with one verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +79,11 @@ pub struct Judged {
 fn judge(judged: &mut Vec<Judged>, verdict: Verdict) {
     if let Some(last) = judged.last_mut() {
         let follows = match (&last.verdict, &verdict) {
-            (Verdict::New(first), Verdict::New(next)) => *first + u64::from(last.count) == *next,
-            (Verdict::Duplicate(0), Verdict::Duplicate(0)) | (Verdict::NoRoom, Verdict::NoRoom) => true,
+            (Verdict::New(0), Verdict::New(0))
+            | (Verdict::Duplicate(0), Verdict::Duplicate(0))
+            | (Verdict::NoRoom, Verdict::NoRoom)
+            | (Verdict::TooManyTimes, Verdict::TooManyTimes) => true,
+            (Verdict::New(first), Verdict::New(next)) => *first != 0 && *first + u64::from(last.count) == *next,
             (Verdict::Refused(one), Verdict::Refused(other)) => one == other,
             (Verdict::Duplicate(first), Verdict::Duplicate(next)) => {
                 *first != 0 && *first + u64::from(last.count) == *next
@@ -110,7 +130,8 @@ impl Taking {
         }
     }
 
-    fn take(&mut self, (end, key): (u32, u64), position: Position, sequence: u64) {
+    /// Takes an event; its position is told as `known`.
+    fn take(&mut self, (end, key): (u32, u64), (position, known): (Position, Position), sequence: u64) {
         if !self.open {
             self.stretches.push(Stretch {
                 from: self.start,
@@ -123,7 +144,7 @@ impl Taking {
         if let Some(stretch) = self.stretches.last_mut() {
             stretch.index.push(Entry { end: end - stretch.from, key });
         }
-        self.next(end, Verdict::New(position));
+        self.next(end, Verdict::New(known));
     }
 
     fn pass(&mut self, end: u32, verdict: Verdict) {
@@ -167,7 +188,7 @@ impl Engine {
         self.dedup.ended_early(second_of(stored)).map(Duration::from_secs)
     }
 
-    /// Accepts a run, given with its scan; without `room` nothing new is taken. What is new becomes an append that the next
+    /// Accepts a run, given with its scan. What is new becomes an append that the next
     /// [`Engine::take_ops`] gives; the caller commits it before it lets go of the
     /// engine, then calls [`Engine::committed`].
     pub fn publish(
@@ -175,18 +196,24 @@ impl Engine {
         now: Now,
         topic: TopicId,
         (run, scanned): (&EventRun, Vec<Scanned>),
-        producer: Option<ProducerMark>,
-        room: bool,
+        how: How,
     ) -> Vec<Judged> {
+        let How { producer, room, timing } = how;
         let mut taking = Taking::new(run);
+        let delay = timing.delay(now);
+        let waits = delay.map(|_| self.open_delayed(topic));
         let Some(state) = self.topics.get_mut(&topic) else {
             return taking.judged;
         };
         state.stored = state.stored.max(now.wall);
         let stored = state.stored;
+        let crowded = timing.expires_in_ms > 0 && state.expiries.len() >= MAX_EXPIRIES;
         let second = second_of(stored);
         let remembered = self.dedup.len(topic);
         let replay = producer.filter(|p| self.producers.may_have(p));
+        let mut next = waits.unwrap_or(state.next);
+        // Where an event will be is not known while it waits.
+        let known = |position| if waits.is_some() { 0 } else { position };
         for (n, Scanned { end, found }) in (0..).zip(scanned) {
             let sequence = producer.map_or(0, |p| p.first_sequence + n);
             match found {
@@ -196,26 +223,46 @@ impl Engine {
                 }
                 #[cfg(feature = "testing")]
                 Ok(event) if room && super::planted::is(super::planted::Defect::DuplicateTaken) => {
-                    taking.take((end, event.key), state.next, sequence);
-                    state.next += 1;
+                    taking.take((end, event.key), (next, known(next)), sequence);
+                    next += 1;
                 }
                 Ok(event) => match self.dedup.find(topic, event.id, second) {
                     Some(first) => taking.pass(end, Verdict::Duplicate(first)),
                     None if !room => taking.pass(end, Verdict::NoRoom),
+                    None if crowded || waits.is_some() && !self.delays.has_room(end - taking.start) => {
+                        taking.pass(end, Verdict::TooManyTimes);
+                    }
                     None => {
-                        self.dedup.insert(topic, event.id, state.next, second);
-                        taking.take((end, event.key), state.next, sequence);
-                        state.next += 1;
+                        self.dedup.insert(topic, event.id, known(next), second);
+                        taking.take((end, event.key), (next, known(next)), sequence);
+                        next += 1;
                     }
                 },
             }
         }
+        if waits.is_none() {
+            state.next = next;
+        }
         self.dedup.trim(topic, remembered, second);
         let (judged, stretches) = taking.end();
         for stretch in stretches {
-            self.append(topic, stored, run.as_bytes(), stretch, producer);
+            let append = self.append(topic, stored, run.as_bytes(), stretch, producer);
+            self.take(now, append, delay, timing.expires_in_ms);
         }
         judged
+    }
+
+    /// New events go into their topic, or wait for their time.
+    fn take(&mut self, now: Now, append: Append, delay: Option<Delay>, expires_in_ms: u64) {
+        if let Some(delay) = delay {
+            return self.delay(now, append, delay);
+        }
+        let Append { topic, first, stored, .. } = append;
+        let count = append.index.len() as u32;
+        self.ops.push(Op::Append(append));
+        if expires_in_ms > 0 {
+            self.expire(topic, (first, count), Expiries::end(stored, expires_in_ms));
+        }
     }
 
     fn append(
@@ -225,20 +272,16 @@ impl Engine {
         run: &Bytes,
         stretch: Stretch,
         producer: Option<ProducerMark>,
-    ) {
+    ) -> Append {
         let len = stretch.index.last().map_or(0, |e| e.end);
         let producer = producer.map(|p| ProducerMark { first_sequence: stretch.first_sequence, ..p });
         if let Some(mark) = &producer {
             let next = mark.first_sequence + stretch.index.len() as u64;
             self.producers.add(mark, mark.first_sequence, next, stored);
         }
-        self.ops.push(Op::Append(Append {
-            topic,
-            first: stretch.first,
-            stored,
-            bytes: run.slice(stretch.from as usize..(stretch.from + len) as usize),
-            index: stretch.index,
-            producer,
-        }));
+        let bytes = run.slice(stretch.from as usize..(stretch.from + len) as usize);
+        #[cfg(feature = "testing")]
+        let bytes = super::planted::stored(bytes);
+        Append { topic, first: stretch.first, stored, bytes, index: stretch.index, producer }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use meshwire_proto::frame::SettleKind;
 
 use super::deliveries::{Part, Settled};
+use super::readers::Reader;
 use super::{Engine, Now, SubscriptionKey};
 use crate::store::TopicId;
 
@@ -61,6 +62,10 @@ impl Engine {
             answer(numbers, false);
             return answers;
         };
+        let Some(reader) = topic.reader(key) else {
+            answer(numbers, false);
+            return answers;
+        };
         if let Some(solo) = topic.solos.get_mut(&key) {
             let (deliveries, kind) = (&mut solo.subscriber.deliveries, how.kind);
             if kind == SettleKind::Extend {
@@ -76,15 +81,13 @@ impl Engine {
                     }
                 }
             }
-        } else if let Some(group) = topic.group_of(key) {
+        } else if let Reader::Group(id) = reader
+            && let Some(group) = topic.groups.get_mut(&id)
+        {
             group.settle(now, key, numbers, how, &mut answer);
-            self.note_unlogged(now, topic_id);
-            self.set_timers(topic_id);
-        } else {
-            answer(numbers, false);
-            return answers;
+            self.touched(now, topic_id, id);
         }
-        self.woken.insert(topic_id);
+        self.wake_reader(topic_id, reader);
         answers
     }
 }

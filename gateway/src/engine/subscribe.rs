@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use meshwire_proto::GroupName;
-use meshwire_proto::wire::admin;
+use meshwire_proto::{GroupKey, GroupName, MemberName};
 
-use super::group::{Group, GroupState};
+use super::readers::Reader;
 use super::solo::Solo;
 use super::subscriber::Subscriber;
-use super::topic::Topic;
-use super::{Credit, Engine, Now, SubscriptionKey};
-use crate::store::{Difference, GroupId, Op, Position, TopicId};
+use super::{Credit, Engine, GroupSpec, Now, SubscriptionKey};
+use crate::store::{Difference, GroupId, Position, TopicId};
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug)]
@@ -24,19 +22,6 @@ pub struct SubscribeSpec {
     pub credit: Credit,
 }
 
-/// The group part of it.
-#[derive(Clone, Debug)]
-pub struct GroupSpec {
-    /// Its name.
-    pub name: GroupName,
-    /// Its id if it is new.
-    pub new_id: GroupId,
-    /// What it is asked to be like; what is absent is as it is, or as by default if it is new.
-    pub settings: admin::GroupSettings,
-    /// Most groups of the topic; 0 when no more can be in the gateway.
-    pub most: usize,
-}
-
 /// The subscription stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscribed {
@@ -48,8 +33,10 @@ pub struct Subscribed {
     pub topic_next: Position,
     /// How long a delivery may be held. Zero without a group: for ever.
     pub ack_wait: Duration,
-    /// The group was created for it.
+    /// The group, or the durable member, was made for it, or it has no place of its own.
     pub new_group: bool,
+    /// Groups and durable members that were made.
+    pub made: usize,
 }
 
 /// Why it does not.
@@ -59,7 +46,7 @@ pub enum SubscribeError {
     #[error("the topic does not exist")]
     NoTopic,
     /// The group has other settings.
-    #[error("group {group} has {difference}; leave it out to take the group's")]
+    #[error("group {group} has {difference}; {}", difference.remedy())]
     Conflict {
         /// The group.
         group: GroupName,
@@ -70,12 +57,38 @@ pub enum SubscribeError {
     #[error("{0}")]
     Setting(String),
     /// There are as many groups as may be.
-    #[error("the topic has {has} groups and group {group} would be one more")]
+    #[error("the topic has {has} groups and durable members, and {group} would be one more")]
     Full {
         /// The group.
-        group: GroupName,
+        group: GroupKey,
         /// What there are.
         has: usize,
+    },
+    /// The gateway has as many as may be.
+    #[error("the gateway has as many groups and durable members as it may, and {group} would be one more")]
+    GatewayFull {
+        /// The group.
+        group: GroupKey,
+    },
+    /// Members of cluster groups have no names.
+    #[error(
+        "group {group} is a cluster group, whose members have no names: leave out member {member}, or name a broadcast group"
+    )]
+    NotBroadcast {
+        /// The group.
+        group: GroupName,
+        /// The member.
+        member: MemberName,
+    },
+    /// The durable member is connected.
+    #[error(
+        "member {member} of group {group} is connected already; end that subscription, or take another member name"
+    )]
+    MemberInUse {
+        /// The group.
+        group: GroupName,
+        /// The member.
+        member: MemberName,
     },
     /// The session has a subscription of this number.
     #[error("subscription number {0} is in use")]
@@ -91,36 +104,6 @@ pub enum Leaving {
     Lost,
 }
 
-/// The group that is asked for, new or with these settings.
-pub(super) fn join<'t>(
-    topic: &'t mut Topic,
-    asked: GroupSpec,
-    start: Position,
-    now: Now,
-    ops: &mut Vec<Op>,
-) -> Result<&'t mut Group, SubscribeError> {
-    let has = topic.groups.get(&asked.name).map(|g| g.settings);
-    let settings = has.unwrap_or_default().with(&asked.settings).map_err(SubscribeError::Setting)?;
-    let difference = has.and_then(|has| has.difference(&settings));
-    #[cfg(feature = "testing")]
-    let difference = difference.filter(|_| !super::planted::is(super::planted::Defect::ConflictPasses));
-    if let Some(difference) = difference {
-        return Err(SubscribeError::Conflict { group: asked.name, difference });
-    }
-    let groups = topic.groups.len();
-    if groups >= asked.most && has.is_none() {
-        return Err(SubscribeError::Full { group: asked.name, has: groups });
-    }
-    let id = topic.id;
-    Ok(topic.groups.entry(asked.name.clone()).or_insert_with(|| {
-        if !id.is_memory() {
-            ops.push(Op::Group { topic: id, group: asked.new_id, name: asked.name, start, settings });
-        }
-        let state = GroupState { floor: start, ..GroupState::default() };
-        Group::new(asked.new_id, settings, now, state)
-    }))
-}
-
 impl Engine {
     /// Starts a subscription. A new group becomes an operation for the store.
     ///
@@ -133,42 +116,86 @@ impl Engine {
         key: SubscriptionKey,
         spec: SubscribeSpec,
     ) -> Result<Subscribed, SubscribeError> {
-        let topic = self.topics.get_mut(&topic_id).ok_or(SubscribeError::NoTopic)?;
-        if topic.solos.contains_key(&key) || topic.group_of(key).is_some() {
+        let topic = self.topics.get(&topic_id).ok_or(SubscribeError::NoTopic)?;
+        if topic.reader(key).is_some() {
             return Err(SubscribeError::InUse(key.subscription));
         }
         let topic_next = topic.next;
         let start = spec.start.unwrap_or(topic_next).clamp(1, topic_next);
         #[cfg(feature = "testing")]
         let start = if super::planted::is(super::planted::Defect::StartIgnored) { topic_next } else { start };
-        self.woken.insert(topic_id);
-        match spec.group {
-            None => {
-                let subscriber = Subscriber::new(key, spec.credit);
-                let solo = Solo { subscriber, next: start, fresh: true };
-                topic.solos.insert(key, solo);
-                let ack_wait = Duration::ZERO;
-                Ok(Subscribed { next_delivery: 1, next_position: start, topic_next, ack_wait, new_group: false })
+        let Some(asked) = spec.group else {
+            return Ok(self.subscribe_alone(topic_id, key, (start, spec.credit), None));
+        };
+        let joined = self.find_or_make(now, topic_id, &asked, start)?;
+        let made = joined.made.len();
+        if joined.settings.broadcast && asked.name.member.is_none() {
+            let alone = self.subscribe_alone(topic_id, key, (start, spec.credit), Some(joined.group));
+            return Ok(Subscribed { made, ..alone });
+        }
+        self.take_over(now, topic_id, (&asked.name, joined.group))?;
+        let topic = self.topics.get_mut(&topic_id).ok_or(SubscribeError::NoTopic)?;
+        topic.join(joined.group, key, spec.credit);
+        let next_position = topic.groups.get(&joined.group).map_or(start, |group| group.window.next());
+        self.wake_reader(topic_id, Reader::Group(joined.group));
+        let (ack_wait, new_group) = (joined.settings.ack_wait, joined.made.contains(&asked.name));
+        Ok(Subscribed { next_delivery: 1, next_position, topic_next, ack_wait, new_group, made })
+    }
+
+    /// A subscription that has no place of its own, with a broadcast group or without.
+    fn subscribe_alone(
+        &mut self,
+        topic_id: TopicId,
+        key: SubscriptionKey,
+        (start, credit): (Position, Credit),
+        group: Option<GroupId>,
+    ) -> Subscribed {
+        let mut topic_next = start;
+        if let Some(topic) = self.topics.get_mut(&topic_id) {
+            topic_next = topic.next;
+            let subscriber = Subscriber::new(key, credit);
+            topic.solos.insert(key, Solo { subscriber, group, next: start, fresh: true });
+        }
+        self.wake_reader(topic_id, Reader::Solo(key));
+        let (ack_wait, new_group) = (Duration::ZERO, group.is_some());
+        Subscribed { next_delivery: 1, next_position: start, topic_next, ack_wait, new_group, made: 0 }
+    }
+
+    /// A durable member has one subscription. A newcomer takes it over from one whose connection is lost: mostly it is
+    /// the same program, started again.
+    fn take_over(
+        &mut self,
+        now: Now,
+        topic_id: TopicId,
+        (name, group): (&GroupKey, GroupId),
+    ) -> Result<(), SubscribeError> {
+        let Some(member) = &name.member else {
+            return Ok(());
+        };
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::MemberTakenTwice) {
+            return Ok(());
+        }
+        let group = self.topics.get(&topic_id).and_then(|t| t.groups.get(&group));
+        match group.and_then(|g| g.members.values().next()).map(|holder| (holder.key, holder.away)) {
+            None => Ok(()),
+            Some((holder, true)) => {
+                self.leave(now, topic_id, holder, Leaving::Lost);
+                Ok(())
             }
-            Some(asked) => {
-                let (name, new_group) = (asked.name.clone(), !topic.groups.contains_key(&asked.name));
-                let group = join(topic, asked, start, now, &mut self.ops)?;
-                group.join(key, spec.credit);
-                let (next_position, ack_wait) = (group.window.next(), group.settings.ack_wait);
-                if new_group {
-                    self.adopt_all(topic_id, &name);
-                }
-                Ok(Subscribed { next_delivery: 1, next_position, topic_next, ack_wait, new_group })
-            }
+            Some((_, false)) => Err(SubscribeError::MemberInUse { group: name.group.clone(), member: member.clone() }),
         }
     }
 
     fn subscriber(&mut self, topic: TopicId, key: SubscriptionKey) -> Option<&mut Subscriber> {
-        let topic = self.topics.get_mut(&topic)?;
-        if let Some(solo) = topic.solos.get_mut(&key) {
-            return Some(&mut solo.subscriber);
+        self.topics.get_mut(&topic)?.subscriber(key)
+    }
+
+    /// Looks at a subscription in the next [`Engine::dispatch`].
+    fn wake_subscription(&mut self, topic: TopicId, key: SubscriptionKey) {
+        if let Some(reader) = self.topics.get(&topic).and_then(|t| t.reader(key)) {
+            self.wake_reader(topic, reader);
         }
-        topic.groups.values_mut().find_map(|g| g.members.get_mut(&key))
     }
 
     /// Sets a subscription's credit anew; `false` when there is none of this key.
@@ -177,41 +204,52 @@ impl Engine {
             return false;
         };
         subscriber.deliveries.set_credit(credit);
-        self.woken.insert(topic);
+        self.wake_subscription(topic, key);
         true
     }
 
-    /// Delivers nothing until [`Engine::resume`]; leases go on. Gives how many
+    /// Its connection is lost: delivers nothing until [`Engine::resume`]; leases go on. Gives how many
     /// deliveries are held.
     pub fn suspend(&mut self, topic: TopicId, key: SubscriptionKey) -> u32 {
         self.subscriber(topic, key).map_or(0, |subscriber| {
-            subscriber.suspended = true;
+            (subscriber.suspended, subscriber.away) = (true, true);
             subscriber.deliveries.held()
         })
     }
 
-    /// Delivers to a subscriber that was suspended before it got anything.
+    /// Delivers nothing until [`Engine::start`].
+    pub fn hold_back(&mut self, topic: TopicId, key: SubscriptionKey) {
+        if let Some(subscriber) = self.subscriber(topic, key) {
+            subscriber.suspended = true;
+        }
+    }
+
+    /// Delivers to a subscriber that was held back before it got anything.
     pub fn start(&mut self, topic: TopicId, key: SubscriptionKey) {
         if let Some(subscriber) = self.subscriber(topic, key) {
             subscriber.suspended = false;
-            self.woken.insert(topic);
+            self.wake_subscription(topic, key);
         }
     }
 
     /// Delivers again, from the number that the subscriber expects next.
     /// `false` when that number cannot be.
     pub fn resume(&mut self, topic_id: TopicId, key: SubscriptionKey, next_delivery: u64) -> bool {
-        let Some(topic) = self.topics.get_mut(&topic_id) else {
+        let Some((topic, reader)) =
+            self.topics.get_mut(&topic_id).and_then(|topic| topic.reader(key).map(|reader| (topic, reader)))
+        else {
             return false;
         };
-        let rewound = match topic.solos.get_mut(&key) {
-            Some(solo) => solo.rewind(next_delivery),
-            None => topic.group_of(key).is_some_and(|g| g.rewind(key, next_delivery)),
+        let rewound = match reader {
+            Reader::Solo(key) => topic.solos.get_mut(&key).is_some_and(|solo| solo.rewind(next_delivery)),
+            Reader::Group(id) => topic.groups.get_mut(&id).is_some_and(|g| g.rewind(key, next_delivery)),
         };
-        if rewound && let Some(subscriber) = self.subscriber(topic_id, key) {
-            subscriber.suspended = false;
-            self.woken.insert(topic_id);
-            self.set_timers(topic_id);
+        if rewound && let Some(subscriber) = topic.subscriber(key) {
+            (subscriber.suspended, subscriber.away) = (false, false);
+            self.wake_reader(topic_id, reader);
+            if let Reader::Group(id) = reader {
+                self.set_timer(topic_id, id);
+            }
         }
         rewound
     }
@@ -221,13 +259,11 @@ impl Engine {
         let Some(topic) = self.topics.get_mut(&topic_id) else {
             return;
         };
-        if topic.solos.remove(&key).is_none()
-            && let Some(group) = topic.group_of(key)
-        {
-            group.leave(now, key, how);
-            self.woken.insert(topic_id);
-            self.note_unlogged(now, topic_id);
-            self.set_timers(topic_id);
+        if topic.solos.remove(&key).is_some() {
+            topic.readers.forget(Reader::Solo(key));
+        } else if let Some(id) = topic.leave(now, key, how) {
+            self.wake_reader(topic_id, Reader::Group(id));
+            self.touched(now, topic_id, id);
         }
     }
 }

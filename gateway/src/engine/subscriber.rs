@@ -4,7 +4,7 @@
 use meshwire_proto::EventRun;
 
 use super::deliveries::{Credit, Deliveries};
-use super::{Output, Run, SubscriptionKey};
+use super::{Output, Run, Source, SubscriptionKey};
 use crate::store::{Block, Position};
 
 /// A run ends with the event that reaches this size, so that no frame grows past
@@ -24,20 +24,42 @@ struct Open {
 pub(super) struct Subscriber {
     pub(super) key: SubscriptionKey,
     pub(super) deliveries: Deliveries,
-    /// Its connection is gone and may come back: nothing is delivered.
+    /// Nothing is delivered: it has not begun yet, or it is away.
     pub(super) suspended: bool,
+    /// Its connection is gone and may come back.
+    pub(super) away: bool,
     /// Events that retention took, to be told with the next delivery.
     pub(super) gap: u64,
+    /// Bytes that it may still be handed in this pass.
+    room: u64,
     open: Option<Open>,
 }
 
 impl Subscriber {
     pub(super) const fn new(key: SubscriptionKey, credit: Credit) -> Self {
-        Self { key, deliveries: Deliveries::new(credit), suspended: false, gap: 0, open: None }
+        Self { key, deliveries: Deliveries::new(credit), suspended: false, away: false, gap: 0, room: 0, open: None }
+    }
+
+    /// Whether its credit allows more.
+    pub(super) fn wants_more(&self) -> bool {
+        !self.suspended && self.deliveries.has_room()
+    }
+
+    /// A pass begins.
+    pub(super) fn ask_room(&mut self, source: &mut dyn Source) {
+        self.room = if self.wants_more() { source.room(self.key) } else { 0 };
+    }
+
+    /// A pass ends.
+    pub(super) fn end_pass(&mut self, source: &mut dyn Source, out: &mut Vec<Output>) {
+        self.flush(out);
+        if self.room == 0 && self.wants_more() {
+            source.starved(self.key);
+        }
     }
 
     pub(super) fn is_available(&self) -> bool {
-        !self.suspended && self.deliveries.has_room()
+        self.room > 0 && self.wants_more()
     }
 
     /// Delivers one event, the one at `position` of the block, held as `held`; runs
@@ -58,6 +80,7 @@ impl Subscriber {
             self.deliveries.hold(held, size);
         }
         let number = self.deliveries.hold(held, size);
+        self.room = self.room.saturating_sub(size.into());
         match &mut self.open {
             Some(open)
                 if open.first_position + u64::from(open.count) == position

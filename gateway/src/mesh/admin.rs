@@ -1,12 +1,14 @@
 //! Administration: one command in, one answer out, the same on every protocol.
 
+use std::collections::BTreeMap;
+
 use meshwire_proto::wire::admin::{self, answer, command};
-use meshwire_proto::{ErrorKind, TopicName};
+use meshwire_proto::{ErrorKind, TopicName, UnixMillis};
 
 use super::dead_letters::Asked;
 use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::store::{Durability, Ticket, TopicBytes};
+use crate::store::{Durability, Lookup, Position, Store, Ticket, TopicBytes, TopicId};
 
 /// An answer and when it holds, or why there is none.
 pub type Answered = Result<(admin::Answer, Ticket), Refusal>;
@@ -105,15 +107,25 @@ impl Mesh {
                 return Err(Refusal::new(ErrorKind::Invalid, format!("limit is {other}; from 1 to 1000 is accepted")));
             }
         };
-        let mut page: Vec<(TopicName, TopicRef)> = {
+        let mut page: BTreeMap<TopicName, Option<TopicRef>> =
+            self.served_after(&list.cursor, limit + 1).into_iter().map(|name| (name, None)).collect();
+        {
             let topics = self.inner.topics();
             let after = topics.names.iter().filter(|(name, _)| name.as_str() > list.cursor.as_str());
-            after.take(limit + 1).map(|(name, topic)| (name.clone(), *topic)).collect()
-        };
+            page.extend(after.take(limit + 1).map(|(name, topic)| (name.clone(), Some(*topic))));
+        }
         let more = page.len() > limit;
-        page.truncate(limit);
+        let page: Vec<(TopicName, Option<TopicRef>)> = page.into_iter().take(limit).collect();
         let next = page.last().filter(|_| more).map(|(name, _)| name.to_string()).unwrap_or_default();
-        let topics = page.into_iter().filter_map(|(_, topic)| self.describe(topic)).collect();
+        let listed = |(name, topic): (TopicName, Option<TopicRef>)| match topic {
+            Some(topic) => self.describe(topic),
+            // Only served: nothing of it is stored.
+            None => {
+                let requests = self.served(name.as_str());
+                Some(admin::Topic { requests, name: name.to_string(), ..admin::Topic::default() })
+            }
+        };
+        let topics = page.into_iter().filter_map(listed).collect();
         Ok((admin::Answer { answer: Some(answer::Answer::Topics(admin::TopicList { topics, next })) }, Ticket::KEPT))
     }
 
@@ -134,13 +146,17 @@ impl Mesh {
             retention_ms: settings.retention_ms,
             first_position,
             next_position: next,
-            groups: shard.engine.groups(topic.id).iter().map(summary).collect(),
             retention_bytes: settings.limits.bytes,
             lagging: if settings.limits.block { admin::Lagging::Block } else { admin::Lagging::Drop }.into(),
             overtaken: shard.engine.overtaken(topic.id),
+            requests: self.served(settings.name.as_str()),
+            delayed: shard.engine.delayed(topic.id),
             ..admin::Topic::default()
         };
+        let groups = shard.engine.groups(topic.id);
         drop(shard);
+        let mut ages = Ages::new(store, topic.id, self.now().wall);
+        described.groups = groups.iter().map(|group| summary(group, &mut ages)).collect();
         // Publishes do not wait for a count over all segments.
         let TopicBytes { live, physical } = store.topic_bytes(topic.id);
         (described.bytes, described.physical_bytes) = (live, physical);
@@ -148,7 +164,42 @@ impl Mesh {
     }
 }
 
-pub(super) fn summary(group: &crate::engine::GroupSummary) -> admin::GroupSummary {
+/// Most blocks that a listing asks the disk for.
+const MOST_READS: u32 = 16;
+
+/// How old events of a topic are.
+pub(super) struct Ages<'a> {
+    store: &'a dyn Store,
+    topic: TopicId,
+    now: UnixMillis,
+    reads: u32,
+}
+
+impl<'a> Ages<'a> {
+    pub(super) fn new(store: &'a dyn Store, topic: TopicId, now: UnixMillis) -> Self {
+        Self { store, topic, now, reads: 0 }
+    }
+
+    /// How long ago the first event from a position on was stored; `None` while its block is read, for the next one
+    /// who asks.
+    fn of(&mut self, mut position: Position) -> Option<u64> {
+        if self.reads >= MOST_READS {
+            return None;
+        }
+        if let Lookup::Gone(first) = self.store.read(self.topic, position) {
+            position = first;
+        }
+        match self.store.read(self.topic, position) {
+            Lookup::Ready(block) => Some(self.now.0.saturating_sub(block.stored.0).max(0).unsigned_abs()),
+            _ => {
+                self.reads += 1;
+                None
+            }
+        }
+    }
+}
+
+pub(super) fn summary(group: &crate::engine::GroupSummary, ages: &mut Ages<'_>) -> admin::GroupSummary {
     admin::GroupSummary {
         name: group.name.to_string(),
         settled_through: group.floor.saturating_sub(1),
@@ -158,5 +209,21 @@ pub(super) fn summary(group: &crate::engine::GroupSummary) -> admin::GroupSummar
         settings: Some(group.settings.shown()),
         dead_letters: group.dead_letters,
         delayed: group.delayed,
+        failing: group.failing,
+        oldest_ms: (group.lag > 0).then(|| ages.of(group.floor)).flatten(),
+        durable_members: group.durable.iter().map(member).collect(),
+        expired: group.expired,
+    }
+}
+
+fn member(member: &crate::engine::GroupSummary) -> admin::MemberSummary {
+    admin::MemberSummary {
+        name: member.name.member.as_ref().map(ToString::to_string).unwrap_or_default(),
+        connected: member.connected,
+        settled_through: member.floor.saturating_sub(1),
+        in_flight: member.in_flight,
+        lag: member.lag,
+        dead_letters: member.dead_letters,
+        delayed: member.delayed,
     }
 }

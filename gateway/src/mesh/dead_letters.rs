@@ -1,7 +1,7 @@
 //! Dead letters through the waist: list, give back, remove.
 
 use meshwire_proto::wire::admin::{self, answer};
-use meshwire_proto::{ErrorKind, GroupName, TopicName};
+use meshwire_proto::{ErrorKind, GroupKey, TopicName};
 
 use super::admin::Answered;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
@@ -45,7 +45,7 @@ impl Mesh {
     fn page(&self, caller: &Caller, action: Action, asked: &Asked<'_>) -> Result<Page, Refusal> {
         let group = match asked.group {
             "" => None,
-            group => Some(GroupName::parse(group).map_err(|e| invalid(e.to_string()))?),
+            group => Some(GroupKey::parse(group).map_err(|e| invalid(e.to_string()))?),
         };
         let limit = match asked.limit {
             0 => 100,

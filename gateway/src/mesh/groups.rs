@@ -3,19 +3,19 @@
 use std::sync::atomic::Ordering;
 
 use meshwire_proto::wire::admin::{self, answer};
-use meshwire_proto::{ErrorKind, GroupName, TopicName, UnixMillis};
+use meshwire_proto::{ErrorKind, GroupKey, TopicName, UnixMillis};
 
-use super::admin::{Answered, summary};
+use super::admin::{Ages, Answered, summary};
 use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::engine::{DeleteError, GroupSpec};
-use crate::store::{GroupId, Limits, Lookup, Position, Since, Ticket};
+use crate::engine::{self, DeleteError};
+use crate::store::{Limits, Position, Since, Ticket};
 
 fn invalid(problem: impl Into<String>) -> Refusal {
     Refusal::new(ErrorKind::Invalid, problem)
 }
 
-fn no_group(topic: &TopicName, group: &GroupName) -> Refusal {
+fn no_group(topic: &TopicName, group: &GroupKey) -> Refusal {
     Refusal::new(ErrorKind::NotFound, format!("topic {topic} has no group {group}"))
 }
 
@@ -26,8 +26,8 @@ impl Mesh {
         caller: &Caller,
         action: Action,
         (topic, group): (&str, &str),
-    ) -> Result<(TopicRef, TopicName, GroupName), Refusal> {
-        let group = GroupName::parse(group).map_err(|e| invalid(e.to_string()))?;
+    ) -> Result<(TopicRef, TopicName, GroupKey), Refusal> {
+        let group = GroupKey::parse(group).map_err(|e| invalid(e.to_string()))?;
         let (topic, name) = self.known_topic(caller, action, topic)?;
         Ok((topic, name, group))
     }
@@ -48,12 +48,18 @@ impl Mesh {
     }
 
     /// What a group is now, and when its last change is kept.
-    fn shown(&self, topic: TopicRef, (name, group): (&TopicName, &GroupName)) -> Answered {
+    fn shown(&self, topic: TopicRef, (name, group): (&TopicName, &GroupKey)) -> Answered {
         let shard = shard::lock(self.shard(topic)?);
         let ticket = shard.engine.group_ticket(topic.id, group);
-        let found = shard.engine.groups(topic.id).into_iter().find(|g| g.name == *group);
+        let found = shard.engine.group(topic.id, group);
+        drop(shard);
         let found = found.ok_or_else(|| no_group(name, group))?;
-        Ok((admin::Answer { answer: Some(answer::Answer::Group(summary(&found))) }, ticket))
+        Ok((self.summary(topic, &found), ticket))
+    }
+
+    fn summary(&self, topic: TopicRef, group: &engine::GroupSummary) -> admin::Answer {
+        let mut ages = Ages::new(self.inner.stores.of(topic.id), topic.id, self.now().wall);
+        admin::Answer { answer: Some(answer::Answer::Group(summary(group, &mut ages))) }
     }
 
     pub(super) fn create_group(&self, caller: &Caller, create: &admin::CreateGroup) -> Option<Answered> {
@@ -68,26 +74,18 @@ impl Mesh {
 
     fn make_group(
         &self,
-        (topic, name, group): &(TopicRef, TopicName, GroupName),
+        (topic, name, group): &(TopicRef, TopicName, GroupKey),
         create: &admin::CreateGroup,
     ) -> Result<Option<()>, Refusal> {
         let mutex = self.shard(*topic)?;
-        let (max_groups, max_topic_groups) = (self.inner.config.max_groups, self.inner.config.max_topic_groups);
-        let may_create = self.inner.groups.fetch_add(1, Ordering::Relaxed) < max_groups;
-        let spec = GroupSpec {
-            name: group.clone(),
-            new_id: GroupId(self.inner.next_group.fetch_add(1, Ordering::Relaxed)),
-            settings: create.settings.unwrap_or_default(),
-            most: if may_create { max_topic_groups } else { 0 },
-        };
+        let room = self.room_for(Some(group));
+        let spec = self.group_spec(group.clone(), create.settings.unwrap_or_default(), room);
         let created = self.inner.with(mutex, |engine, now| {
             let start = self.place(*topic, create.start, create.start_time_unix_ms)?;
-            Some(engine.create_group(now, topic.id, spec, start))
+            Some(engine.create_group(now, topic.id, &spec, start))
         });
-        if !matches!(created, Some(Ok(true))) {
-            self.inner.groups.fetch_sub(1, Ordering::Relaxed);
-        }
-        created.transpose().map(|made| made.map(drop)).map_err(|e| self.not_joined(&e, name, may_create))
+        self.made(room, created.as_ref().and_then(|made| made.as_ref().ok()).copied().unwrap_or(0));
+        created.transpose().map(|made| made.map(drop)).map_err(|e| self.not_joined(&e, name))
     }
 
     /// Where a topic is read from a position on, or from a time on unless that is 0; under the lock of its shard, so that
@@ -107,16 +105,16 @@ impl Mesh {
     pub(super) fn delete_group(&self, caller: &Caller, delete: &admin::DeleteGroup) -> Answered {
         let (topic, name, group) = self.group(caller, Action::DeleteGroup, (&delete.topic, &delete.group))?;
         let mutex = self.shard(topic)?;
-        let before = shard::lock(mutex).engine.groups(topic.id).into_iter().find(|g| g.name == group);
+        let before = shard::lock(mutex).engine.group(topic.id, &group);
         let deleted = self.inner.with(mutex, |engine, _| engine.delete_group(topic.id, &group));
-        deleted.map_err(|e| match e {
+        let removed = deleted.map_err(|e| match e {
             DeleteError::NotFound(_) => no_group(&name, &group),
             DeleteError::InUse { .. } => invalid(e.to_string()),
         })?;
-        self.inner.groups.fetch_sub(1, Ordering::Relaxed);
+        self.inner.groups.fetch_sub(removed, Ordering::Relaxed);
         let ticket = shard::lock(mutex).engine.ticket(topic.id);
-        let was = before.as_ref().map(summary).unwrap_or_default();
-        Ok((admin::Answer { answer: Some(answer::Answer::Group(was)) }, ticket))
+        let was = before.ok_or_else(|| no_group(&name, &group))?;
+        Ok((self.summary(topic, &was), ticket))
     }
 
     pub(super) fn seek_group(&self, caller: &Caller, seek: &admin::SeekGroup) -> Option<Answered> {
@@ -159,9 +157,6 @@ impl Mesh {
 
     /// The first position that can be read.
     pub(super) fn first_position(&self, topic: TopicRef) -> Position {
-        match self.inner.stores.of(topic.id).read(topic.id, 1) {
-            Lookup::Gone(first) => first,
-            _ => 1,
-        }
+        self.inner.stores.of(topic.id).first(topic.id)
     }
 }

@@ -12,6 +12,7 @@ mod dead_letters;
 mod fetched;
 mod groups;
 mod kept;
+mod memory;
 mod open;
 mod publish;
 mod request;
@@ -29,6 +30,7 @@ use tokio::sync::{Notify, watch};
 
 pub use admin::Answered;
 pub use caller::{Action, AllowAll, Authorize, Caller, Refusal};
+pub use memory::Memory;
 pub use open::{Recovered, RecoveredGroup, RecoveredTopic, Stores};
 pub use publish::{Answer, Published};
 pub use subscribe::{Joined, SettleAnswers, SettleRequest, SubscribeRequest};
@@ -36,7 +38,7 @@ pub use topics::TopicRef;
 
 // What an ingress needs of the words below the mesh.
 pub use crate::engine::requests::Most as RequestLimits;
-pub use crate::engine::{Credit, Leaving, SettleAnswer, SettleAs, SubscriptionKey};
+pub use crate::engine::{Credit, Leaving, SettleAnswer, SettleAs, SubscriptionKey, Timing};
 pub use crate::store::{ProducerMark, Ticket, Watermark};
 
 use crate::clock::Clock;
@@ -72,8 +74,14 @@ pub struct MeshConfig {
     pub dedup_ids: usize,
     /// How long they are.
     pub dedup_window: std::time::Duration,
+    /// Most events that wait for their time, and most bytes of them.
+    pub delayed: (u64, u64),
+    /// How far ahead the time of an event may be, in milliseconds.
+    pub max_delay_ms: u64,
     /// Bytes accepted and not yet kept, over all connections.
     pub publish_budget_bytes: u64,
+    /// Bytes that wait in connections, over all of them.
+    pub connection_bytes: u64,
     /// Key of the identity hash: random per process.
     pub hash_key: [u8; 16],
     /// What one connection may have of requests.
@@ -101,6 +109,7 @@ struct Inner {
     next_session: AtomicU64,
     hasher: IdHasher,
     budget: Budget,
+    memory: Arc<Memory>,
     kept: Kept,
     fetched: Fetched,
     failed: watch::Sender<bool>,
@@ -163,6 +172,12 @@ impl Mesh {
     #[must_use]
     pub fn wake_when_kept(&self, ticket: Ticket, waker: &Waker) -> bool {
         self.inner.kept.wake_when(ticket, waker)
+    }
+
+    /// What waits in connections.
+    #[must_use]
+    pub fn memory(&self) -> Arc<Memory> {
+        self.inner.memory.clone()
     }
 
     /// Counts fetches; see [`Mesh::wake_when_fetched`].

@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use meshwire_proto::{EventRun, GroupName, TopicName, UnixMillis, event_identity};
+use meshwire_proto::{EventRun, GroupKey, TopicName, UnixMillis, event_identity};
 use tokio::sync::{Notify, watch};
 
 use super::request::Exchange;
 use super::shard::{Shard, lock};
 use super::topics::{TopicRef, Topics};
-use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Mesh, MeshConfig};
+use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Memory, Mesh, MeshConfig};
 use crate::clock::Clock;
-use crate::engine::{Engine, GroupState, IdBudget, Now, Producer, Settings, TopicSettings};
+use crate::engine::{DelayBudget, Engine, GroupState, IdBudget, Now, Producer, Settings, TopicSettings};
 use crate::store::{
-    Block, Completions, Grave, GroupId, GroupSettings, Position, Store, StoreError, TopicId, Watermark,
+    Block, Completions, Delay, Expiries, Grave, GroupId, GroupSettings, Position, Store, StoreError, TopicId, Watermark,
 };
 
 /// The stores of a gateway.
@@ -37,13 +37,13 @@ impl Stores {
     }
 }
 
-/// A group as the log knows it.
+/// A group, or a durable member of one, as the log knows it.
 #[derive(Clone, Debug)]
 pub struct RecoveredGroup {
     /// Its id.
     pub id: GroupId,
     /// Its name.
-    pub name: GroupName,
+    pub name: GroupKey,
     /// How it delivers.
     pub settings: GroupSettings,
     /// What is settled.
@@ -78,6 +78,10 @@ pub struct Recovered {
     pub next_ids: (u32, u32),
     /// Batches that are kept already.
     pub watermark: Watermark,
+    /// Events that wait for their time, by the topic they wait in.
+    pub delays: BTreeMap<TopicId, BTreeMap<Position, Delay>>,
+    /// Until when events are delivered, by topic.
+    pub expiries: BTreeMap<TopicId, Expiries>,
 }
 
 impl Mesh {
@@ -99,11 +103,14 @@ impl Mesh {
         };
         let hasher = IdHasher::new(config.hash_key);
         let ids = IdBudget::new(config.dedup_ids, count);
-        let mut engines: Vec<Engine> = (0..count).map(|_| Engine::new(settings, ids.clone())).collect();
+        let delays = DelayBudget::new(config.delayed);
+        let mut engines: Vec<Engine> =
+            (0..count).map(|_| Engine::new(settings, ids.clone()).with_delays(delays.clone())).collect();
         let (names, orphans) = restore(&mut engines, clock.now(), recovered);
         let exchange = Exchange::new(&config.gateway_id, config.requests);
         let inner = Inner {
             budget: Budget::new(config.publish_budget_bytes),
+            memory: Arc::new(Memory::new(config.connection_bytes)),
             hasher,
             config,
             clock,
@@ -136,11 +143,12 @@ impl Mesh {
         }
         let mut shard = lock(mutex);
         // What was stored was found valid then; this stands between a start and the first client.
+        let known = |position| if topic.is_delayed() { 0 } else { position };
         let identities = (first..).zip(EventRun::framed_in(bytes)).filter_map(|(position, (_, event))| {
             let (source, id) = event_identity(event)?;
-            Some((position, self.inner.hasher.hash(source, id)))
+            Some((known(position), self.inner.hasher.hash(source, id)))
         });
-        shard.engine.restore_identities(topic, identities, stored);
+        shard.engine.restore_identities(topic.target(), identities, stored);
     }
 
     /// Where the log reports to.
@@ -156,7 +164,7 @@ type Restored = (BTreeMap<TopicName, TopicRef>, BTreeMap<TopicName, u32>);
 fn restore(engines: &mut [Engine], now: Now, recovered: &Recovered) -> Restored {
     let count = engines.len();
     let (mut names, mut orphans) = (BTreeMap::new(), BTreeMap::new());
-    // Dead letters have higher ids than all topics that they may be of.
+    // Dead letters, and what waits for its time, have higher ids than all topics that they may be of.
     for topic in &recovered.topics {
         let shard = topic.id.number() as usize % count;
         let Some(engine) = engines.get_mut(shard) else {
@@ -171,12 +179,25 @@ fn restore(engines: &mut [Engine], now: Now, recovered: &Recovered) -> Restored 
             }
             continue;
         }
-        engine.add_topic(topic.id, topic.settings.clone(), topic.next, topic.stored);
+        let id = topic.id.target();
+        if engine.topic(id).is_none() {
+            // Of one whose creation was in a damaged record there may be only what waits for it.
+            engine.add_topic(id, topic.settings.clone(), if topic.id == id { topic.next } else { 1 }, topic.stored);
+            names.insert(name, TopicRef { id, durability, shard });
+        }
+        if topic.id.is_delayed() {
+            let none = BTreeMap::new();
+            let delays = recovered.delays.get(&topic.id).unwrap_or(&none);
+            engine.restore_delayed(id, (topic.next, topic.stored), delays, now);
+            continue;
+        }
+        if let Some(expiries) = recovered.expiries.get(&id) {
+            engine.restore_expiries(id, expiries.clone());
+        }
         for group in &topic.groups {
             let of = (group.id, group.settings);
             engine.restore_group(topic.id, group.name.clone(), of, now, group.state.clone());
         }
-        names.insert(name, TopicRef { id: topic.id, durability, shard });
     }
     for (id, producer) in &recovered.producers {
         for engine in engines.iter_mut() {
@@ -215,7 +236,7 @@ impl Completions for Inner {
             let mut shard = lock(mutex);
             let now = self.clock.now();
             shard.engine.wake(topic);
-            self.deliver(&mut shard, now, block.map(|block| (topic, block)));
+            self.deliver(&mut shard, now, block.map(|block| (topic, block)).as_ref());
         }
         self.fetched.arrived(topic, arrived.as_ref());
     }

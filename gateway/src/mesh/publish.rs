@@ -1,15 +1,17 @@
 //! Publishing through the waist.
 
+use std::time::Duration;
+
 use meshwire_proto::{ErrorKind, EventRun};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::engine::{Engine, Now, Producer, Verdict, scan};
+use crate::engine::{Engine, How, MAX_EXPIRIES, Now, Producer, Timing, Verdict, scan};
 use crate::store::{Claim, Position, ProducerMark, StoreError, Ticket};
 
 /// What became of consecutive events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Taken; the first has this position.
+    /// Taken; the first has this position. 0: they wait for their time, and have none yet.
     New(Position),
     /// Here already; 0 when the position is not known.
     Duplicate(Position),
@@ -29,6 +31,9 @@ pub struct Published {
 /// When a publisher should try again: the disk may have space, the budget room.
 const RETRY_FULL_MS: u32 = 1000;
 const RETRY_BUSY_MS: u32 = 50;
+
+/// What the log needs beside an event that waits, at most.
+const DELAY_BYTES: u64 = 64;
 
 /// Refuses an epoch that is older than what is known of a producer.
 fn fence(found: Option<&Producer>, epoch: u32) -> Result<(), Refusal> {
@@ -62,6 +67,21 @@ impl Mesh {
         run: &EventRun,
         producer: Option<ProducerMark>,
     ) -> Result<Published, Refusal> {
+        self.publish_timed(caller, topic, name, run, (producer, Timing::default()))
+    }
+
+    /// [`Mesh::publish`], of events that are delivered from or until some time.
+    ///
+    /// # Errors
+    /// The same; `TOO_LARGE` when their time is further ahead than `max_delay`.
+    pub fn publish_timed(
+        &self,
+        caller: &Caller,
+        topic: TopicRef,
+        name: &str,
+        run: &EventRun,
+        (producer, timing): (Option<ProducerMark>, Timing),
+    ) -> Result<Published, Refusal> {
         self.authorize(caller, Action::Publish, name)?;
         let inner = &*self.inner;
         let scanned = scan(run, inner.config.limits, &inner.hasher);
@@ -73,13 +93,16 @@ impl Mesh {
             return Err(Refusal::new(ErrorKind::TopicNotFound, format!("topic {name} was deleted")));
         }
         let now = self.now();
+        let delayed = self.is_delayed(timing, now)?;
         if let Some(mark) = &producer {
             fence(shard.engine.producer(&mark.producer), mark.epoch)?;
         }
         let crowded = producer.as_ref().and_then(|mark| shard.engine.crowded(mark)).map(crowded);
+        let beside = if delayed { u64::from(run.count()) * DELAY_BYTES } else { 0 };
         let admitted = crowded.map_or_else(|| self.admit(topic, &shard.engine, now), Err);
-        let claim = admitted.and_then(|()| self.claim(topic, run.as_bytes().len() as u64));
-        let judged = shard.engine.publish(now, topic.id, (run, scanned), producer, claim.is_ok());
+        let claim = admitted.and_then(|()| self.claim(topic, run.as_bytes().len() as u64 + beside));
+        let how = How { producer, room: claim.is_ok(), timing };
+        let judged = shard.engine.publish(now, topic.id, (run, scanned), how);
         inner.commit(&mut shard, now, false);
         // The log has what was claimed.
         let no_room = claim.err();
@@ -89,13 +112,7 @@ impl Mesh {
         let early = shard.engine.dedup_ended_early(topic.id);
         drop(shard);
         if let Some(early) = early {
-            let seconds = early.as_secs();
-            tracing::info!(
-                topic = name,
-                seconds,
-                dedup_ids = inner.config.dedup_ids,
-                "so many events come that their ids are remembered for less than dedup_window; raise dedup_ids if duplicates may come later than that (told once an hour)"
-            );
+            self.tell_early(name, early);
         }
         if let Some(stored) = swept {
             inner.shards.iter().for_each(|s| shard::lock(s).engine.forget_idle_producers(stored));
@@ -108,6 +125,7 @@ impl Mesh {
                 let full = || Refusal::new(ErrorKind::Busy, "the gateway is out of room");
                 Answer::Refused(no_room.clone().unwrap_or_else(full))
             }
+            Verdict::TooManyTimes => Answer::Refused(self.too_many_times(delayed)),
         };
         let answers = judged.into_iter().map(|j| (j.count, answer(j.verdict))).collect();
         Ok(Published { answers, ticket })
@@ -120,6 +138,44 @@ impl Mesh {
         };
         let admitted = self.inner.stores.of(topic.id).admit(topic.id, engine.needed(topic.id), now.wall);
         admitted.map_err(|e| Refusal::new(e.kind(), format!("topic {}: {e}", settings.name)).after(RETRY_FULL_MS))
+    }
+
+    fn tell_early(&self, topic: &str, early: Duration) {
+        let (seconds, dedup_ids) = (early.as_secs(), self.inner.config.dedup_ids);
+        tracing::info!(
+            topic,
+            seconds,
+            dedup_ids,
+            "so many events come that their ids are remembered for less than dedup_window; raise dedup_ids if duplicates may come later than that (told once an hour)"
+        );
+    }
+
+    /// Whether events are to wait; refused if it is for too long.
+    fn is_delayed(&self, timing: Timing, now: Now) -> Result<bool, Refusal> {
+        let Some(delay) = timing.delay(now) else {
+            return Ok(false);
+        };
+        let most = self.inner.config.max_delay_ms;
+        if delay.delay_ms > most {
+            let text = format!(
+                "deliver_at is {} ms ahead of the gateway's clock; at most {most} ms are accepted (option max_delay)",
+                delay.delay_ms
+            );
+            return Err(Refusal::new(ErrorKind::TooLarge, text));
+        }
+        Ok(true)
+    }
+
+    fn too_many_times(&self, delayed: bool) -> Refusal {
+        let text = if delayed {
+            let (events, bytes) = self.inner.config.delayed;
+            format!(
+                "as many events wait for their time as may (options delayed_events: {events}, delayed_bytes: {bytes})"
+            )
+        } else {
+            format!("events of this topic expire at {MAX_EXPIRIES} different times; try again when some have")
+        };
+        Refusal::new(ErrorKind::Busy, text).after(RETRY_FULL_MS)
     }
 
     /// Claims room for `bytes` of a topic, or says why there is none.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use meshwire_proto::wire::admin;
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, EventView, TopicName, options};
 
@@ -175,6 +176,29 @@ impl Mesh {
     #[must_use]
     pub fn request_counts(&self) -> Counts {
         self.inner.exchange().requests.counts()
+    }
+
+    /// Requests that wait for their last reply.
+    #[must_use]
+    pub fn requests_open(&self) -> usize {
+        self.inner.exchange().requests.open()
+    }
+
+    /// What there is of a topic that is served.
+    pub(super) fn served(&self, topic: &str) -> Option<admin::RequestSummary> {
+        let served = self.inner.exchange().requests.served(topic)?;
+        Some(admin::RequestSummary {
+            members: u32::try_from(served.members).unwrap_or(u32::MAX),
+            open: served.open,
+            requests: served.requests,
+            late_replies: served.late,
+        })
+    }
+
+    /// Names of topics that are served, behind this one; at most so many.
+    pub(super) fn served_after(&self, name: &str, limit: usize) -> Vec<TopicName> {
+        let exchange = self.inner.exchange();
+        exchange.requests.served_after(name).take(limit).filter_map(|name| TopicName::parse(name).ok()).collect()
     }
 
     pub(super) fn requests_deadline(&self) -> Option<meshwire_proto::Moment> {

@@ -36,18 +36,17 @@ pub(super) fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 /// The stores as the engine sees them, and a block that has just been fetched.
-struct Blocks<'a> {
+struct Blocks<'a, 's> {
     stores: &'a Stores,
-    fetched: Option<(TopicId, Block)>,
+    sinks: &'s BTreeMap<SubscriptionKey, Arc<dyn Sink>>,
+    fetched: Option<&'s (TopicId, Block)>,
     /// For what the engine wants kept while it delivers.
     claims: Vec<Claim<'a>>,
 }
 
-impl Source for Blocks<'_> {
+impl Source for Blocks<'_, '_> {
     fn block(&mut self, topic: TopicId, from: Position) -> Lookup {
-        if let Some((_, block)) =
-            self.fetched.as_ref().filter(|(t, b)| *t == topic && (b.first..b.next()).contains(&from))
-        {
+        if let Some((_, block)) = self.fetched.filter(|(t, b)| *t == topic && (b.first..b.next()).contains(&from)) {
             return Lookup::Ready(block.clone());
         }
         self.stores.of(topic).read(topic, from)
@@ -58,6 +57,16 @@ impl Source for Blocks<'_> {
         let granted = claim.is_ok();
         self.claims.extend(claim);
         granted
+    }
+
+    fn room(&mut self, subscription: SubscriptionKey) -> u64 {
+        self.sinks.get(&subscription).map_or(u64::MAX, |sink| sink.room())
+    }
+
+    fn starved(&mut self, subscription: SubscriptionKey) {
+        if let Some(sink) = self.sinks.get(&subscription) {
+            sink.starved(subscription.subscription);
+        }
     }
 }
 
@@ -99,24 +108,49 @@ impl Inner {
         batch
     }
 
+    /// Puts events whose time has come into their topics.
+    fn release(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) {
+        let Shard { engine, sinks, .. } = &mut *shard;
+        let mut blocks = Blocks { stores: &self.stores, sinks, fetched, claims: Vec::new() };
+        let released = engine.release(now, &mut blocks);
+        let claims = blocks.claims;
+        if released {
+            self.commit(shard, now, false);
+        }
+        // The log has what was claimed.
+        drop(claims);
+    }
+
     /// Hands out what can be delivered.
-    pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<(TopicId, Block)>) {
-        let mut blocks = Blocks { stores: &self.stores, fetched, claims: Vec::new() };
+    pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) {
         if !self.stopping.load(Ordering::Relaxed) {
-            shard.engine.dispatch(now, &mut blocks, &mut shard.out);
+            self.release(shard, now, fetched);
+        }
+        // One by one: what a sink was handed of one is in its room for the next.
+        while !self.stopping.load(Ordering::Relaxed) {
+            let Shard { engine, sinks, out } = &mut *shard;
+            let mut blocks = Blocks { stores: &self.stores, sinks, fetched, claims: Vec::new() };
+            let more = engine.dispatch_next(now, &mut blocks, out);
+            let claims = blocks.claims;
+            if engine.has_ops() {
+                self.commit(shard, now, false);
+            }
+            // The log has what was claimed.
+            drop(claims);
+            let Shard { sinks, out, .. } = &mut *shard;
+            for Output::Deliver { subscription, run } in out.drain(..) {
+                if let Some(sink) = sinks.get(&subscription) {
+                    sink.deliver(run.of(subscription.subscription));
+                }
+            }
+            if !more {
+                break;
+            }
         }
         if shard.engine.has_ops() {
             self.commit(shard, now, false);
         }
-        // The log has what was claimed.
-        drop(blocks);
-        let Shard { engine, sinks, out } = shard;
-        for Output::Deliver { subscription, run } in out.drain(..) {
-            if let Some(sink) = sinks.get(&subscription) {
-                sink.deliver(run.of(subscription.subscription));
-            }
-        }
-        self.ring(engine.deadline());
+        self.ring(shard.engine.deadline());
     }
 
     /// When events in memory are past their retention.

@@ -1,4 +1,5 @@
-//! The end of a gateway: nothing more is delivered, what members hold is settled.
+//! The end of a gateway: nothing more is delivered, what members hold is settled, and
+//! requests are answered. Clients that were told make no new ones.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,9 +21,9 @@ impl Mesh {
         self.inner.shards.iter().map(|s| shard::lock(s).engine.held()).sum()
     }
 
-    /// Resolves once members hold nothing.
+    /// Resolves once members hold nothing and every request has its last reply.
     pub async fn nothing_held(&self) {
-        while self.held() > 0 {
+        while self.held() > 0 || self.requests_open() > 0 {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

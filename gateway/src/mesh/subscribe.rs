@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use meshwire_proto::wire::admin;
-use meshwire_proto::{ErrorKind, GroupName, TopicName, UnixMillis};
+use meshwire_proto::{ErrorKind, GroupKey, TopicName, UnixMillis};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::delivery::Sink;
@@ -16,8 +16,8 @@ use crate::store::{GroupId, Position, Since, Ticket};
 /// What a subscriber asks for.
 #[derive(Clone, Debug)]
 pub struct SubscribeRequest {
-    /// `None`: a broadcast subscription of one's own.
-    pub group: Option<GroupName>,
+    /// The group, or a durable member of it; `None`: a broadcast subscription of one's own.
+    pub group: Option<GroupKey>,
     /// First position; `None` for behind the last event of now.
     pub start: Option<Position>,
     /// In its place: the first event stored at this time or later.
@@ -51,6 +51,21 @@ pub struct SettleAnswers {
     pub ticket: Ticket,
 }
 
+/// Groups that the gateway may make for somebody.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// What was taken of it.
+    taken: usize,
+    left: usize,
+}
+
+fn full(has: &str, group: &GroupKey, option: &str) -> Refusal {
+    let text = format!(
+        "{has} already, durable members included; group {group} was not created: join one of them or raise {option}"
+    );
+    Refusal::new(ErrorKind::TooLarge, text)
+}
+
 impl Mesh {
     /// Joins a subscription. It stands once the ticket is kept, also when the
     /// group or the topic is one that somebody else has just created; nothing comes
@@ -70,13 +85,38 @@ impl Mesh {
         if let Err(refusal) = self.authorize(caller, Action::Subscribe, name) {
             return Some(Err(refusal));
         }
-        // Taken back below unless a group is created.
-        let may_create = self.inner.groups.fetch_add(1, Ordering::Relaxed) < self.inner.config.max_groups;
-        let subscribed = self.join((topic, name), key, request, sink, may_create);
-        if !matches!(&subscribed, Some(Ok((subscribed, _))) if subscribed.new_group) {
-            self.inner.groups.fetch_sub(1, Ordering::Relaxed);
-        }
+        let room = self.room_for(request.group.as_ref());
+        let subscribed = self.join((topic, name), key, request, sink, room);
+        let made = match &subscribed {
+            Some(Ok((subscribed, _))) => subscribed.made,
+            _ => 0,
+        };
+        self.made(room, made);
         subscribed
+    }
+
+    /// Takes room for what may have to be made, until [`Mesh::made`].
+    pub(super) fn room_for(&self, group: Option<&GroupKey>) -> Room {
+        let taken = group.map_or(0, |key| 1 + usize::from(key.member.is_some()));
+        let before = self.inner.groups.fetch_add(taken, Ordering::Relaxed);
+        Room { taken, left: self.inner.config.max_groups.saturating_sub(before) }
+    }
+
+    /// Gives room back that was not needed.
+    pub(super) fn made(&self, room: Room, made: usize) {
+        self.inner.groups.fetch_sub(room.taken.saturating_sub(made), Ordering::Relaxed);
+    }
+
+    /// What is asked for, with ids for what may have to be made.
+    pub(super) fn group_spec(&self, name: GroupKey, settings: admin::GroupSettings, room: Room) -> GroupSpec {
+        let first = self.inner.next_group.fetch_add(2, Ordering::Relaxed);
+        GroupSpec {
+            name,
+            new_ids: [GroupId(first), GroupId(first + 1)],
+            settings,
+            most: self.inner.config.max_topic_groups,
+            room: room.left,
+        }
     }
 
     fn join(
@@ -85,7 +125,7 @@ impl Mesh {
         key: SubscriptionKey,
         request: SubscribeRequest,
         sink: Arc<dyn Sink>,
-        may_create: bool,
+        room: Room,
     ) -> Option<Joined> {
         let mut shard = match self.shard(topic) {
             Ok(mutex) => shard::lock(mutex),
@@ -98,20 +138,14 @@ impl Mesh {
             Some(Since::Behind) => None,
             Some(Since::Pending) => return None,
         };
-        let max_topic_groups = self.inner.config.max_topic_groups;
-        let group = request.group.map(|name| GroupSpec {
-            name,
-            new_id: GroupId(self.inner.next_group.fetch_add(1, Ordering::Relaxed)),
-            settings: request.settings,
-            most: if may_create { max_topic_groups } else { 0 },
-        });
+        let group = request.group.map(|name| self.group_spec(name, request.settings, room));
         let spec = SubscribeSpec { group, start, credit: request.credit };
         let now = self.now();
         let subscribed = match shard.engine.subscribe(now, topic.id, key, spec) {
             Ok(subscribed) => subscribed,
             Err(e) => {
                 return Some(Err(match TopicName::parse(name) {
-                    Ok(name) => self.not_joined(&e, &name, may_create),
+                    Ok(name) => self.not_joined(&e, &name),
                     Err(e) => Refusal::new(ErrorKind::Invalid, e.to_string()),
                 }));
             }
@@ -120,28 +154,28 @@ impl Mesh {
         self.inner.commit(&mut shard, now, false);
         let ticket = shard.engine.created(topic.id, Some(key));
         if !self.is_kept(ticket) {
-            shard.engine.suspend(topic.id, key);
+            shard.engine.hold_back(topic.id, key);
         }
         self.inner.deliver(&mut shard, now, None);
         Some(Ok((subscribed, ticket)))
     }
 
     /// Why a group cannot be had.
-    pub(super) fn not_joined(&self, error: &SubscribeError, topic: &TopicName, may_create: bool) -> Refusal {
+    pub(super) fn not_joined(&self, error: &SubscribeError, topic: &TopicName) -> Refusal {
         match error {
             SubscribeError::NoTopic => Refusal::new(ErrorKind::TopicNotFound, error.to_string()),
-            SubscribeError::Conflict { .. } => Refusal::new(ErrorKind::GroupConflict, error.to_string()),
+            SubscribeError::Conflict { .. } | SubscribeError::MemberInUse { .. } => {
+                Refusal::new(ErrorKind::GroupConflict, error.to_string())
+            }
+            SubscribeError::NotBroadcast { .. } => Refusal::new(ErrorKind::Unsupported, error.to_string()),
             SubscribeError::InUse(_) | SubscribeError::Setting(_) => {
                 Refusal::new(ErrorKind::Invalid, error.to_string())
             }
             SubscribeError::Full { group, has } => {
-                let (of, option) = if may_create {
-                    (format!("topic {topic} has {has} groups"), "max_topic_groups")
-                } else {
-                    (format!("there are {} groups", self.inner.config.max_groups), "max_groups")
-                };
-                let text = format!("{of} already; group {group} was not created: join one of them or raise {option}");
-                Refusal::new(ErrorKind::TooLarge, text)
+                full(&format!("topic {topic} has {has} groups"), group, "max_topic_groups")
+            }
+            SubscribeError::GatewayFull { group } => {
+                full(&format!("there are {} groups", self.inner.config.max_groups), group, "max_groups")
             }
         }
     }
@@ -219,6 +253,13 @@ impl Mesh {
         shard.sinks.insert(key, sink);
         self.inner.deliver(&mut shard, now, None);
         true
+    }
+
+    /// Delivers what a subscription's sink had no room for.
+    pub fn feed(&self, topic: TopicRef, key: SubscriptionKey) {
+        if let Ok(mutex) = self.shard(topic) {
+            self.inner.with(mutex, |engine, _| engine.feed(topic.id, key));
+        }
     }
 
     /// Ends a subscription.

@@ -7,18 +7,23 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use meshwire_proto::{ErrorKind, EventRun, GroupName, TopicName, UnixMillis};
+use meshwire_proto::{EventRun, GroupKey, TopicName, UnixMillis};
 
+mod claim;
+mod error;
 pub mod log;
 pub mod memory;
 mod outcome;
 mod settings;
+mod times;
 
+pub use claim::Claim;
+pub use error::StoreError;
 pub use outcome::{Change, Failure, Grave, Outcome};
 pub use settings::{Difference, GroupSettings};
+pub use times::{Delay, DelayChange, Expiries, Times};
 
 /// How much of a topic is kept, beside for how long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +51,7 @@ pub struct TopicId(pub u32);
 impl TopicId {
     const MEMORY: u32 = 1 << 31;
     const DEAD_LETTERS: u32 = 1 << 30;
+    const DELAYED: u32 = 1 << 29;
 
     /// An id for a topic of durability `memory`: such topics are never logged,
     /// and their ids tell them apart without a look-up.
@@ -73,10 +79,29 @@ impl TopicId {
         self.0 & Self::DEAD_LETTERS != 0
     }
 
-    /// What a topic and its dead letters have in common.
+    /// Where events of this topic wait for their time: a topic of the gateway's own. Those of a memory topic are nowhere
+    /// but in the engine.
+    #[must_use]
+    pub const fn delayed(self) -> Self {
+        Self(self.0 | Self::DELAYED)
+    }
+
+    /// Whether it is one of those.
+    #[must_use]
+    pub const fn is_delayed(self) -> bool {
+        self.0 & Self::DELAYED != 0
+    }
+
+    /// The topic that its events are for; of any other topic itself.
+    #[must_use]
+    pub const fn target(self) -> Self {
+        Self(self.0 & !Self::DELAYED)
+    }
+
+    /// What a topic, its dead letters and its delayed events have in common.
     #[must_use]
     pub const fn number(self) -> u32 {
-        self.0 & !(Self::MEMORY | Self::DEAD_LETTERS)
+        self.0 & !(Self::MEMORY | Self::DEAD_LETTERS | Self::DELAYED)
     }
 }
 
@@ -235,14 +260,14 @@ pub enum Op {
         /// How long its events stay at least readable, in milliseconds.
         retention_ms: u64,
     },
-    /// A new group, or other settings of one.
+    /// A new group or durable member, or other settings of one.
     Group {
         /// Its topic.
         topic: TopicId,
         /// Its id.
         group: GroupId,
-        /// Its name, unique in the topic.
-        name: GroupName,
+        /// Its name, unique in the topic; of a durable member with the group's, whose settings it has.
+        name: GroupKey,
         /// First position it gets.
         start: Position,
         /// How it delivers.
@@ -294,6 +319,8 @@ pub enum Op {
         /// In order.
         changes: Vec<(Position, Change)>,
     },
+    /// When events are delivered, or until when.
+    Times(Times),
 }
 
 impl Op {
@@ -310,6 +337,7 @@ impl Op {
             | Self::Seek { topic, .. }
             | Self::Graves { topic, .. } => *topic,
             Self::Append(append) => append.topic,
+            Self::Times(times) => times.topic(),
         }
     }
 
@@ -401,48 +429,6 @@ pub enum Since {
     Pending,
 }
 
-/// Why a store refuses.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// No space for what is asked; nothing was taken.
-    #[error("{0}")]
-    Full(String),
-    /// Room is being made; nothing was taken.
-    #[error("{0}")]
-    Busy(String),
-    /// A group needs what would have to go; nothing was taken.
-    #[error("{0}")]
-    Blocked(String),
-    /// A write or sync failed: nothing more is kept.
-    #[error("the store failed: {0}")]
-    Failed(String),
-    /// Retention took it meanwhile.
-    #[error("retention removed it")]
-    Gone,
-    /// Damage at a named place.
-    #[error("damaged: {0}")]
-    Damaged(String),
-    /// The store cannot do that.
-    #[error("{0}")]
-    Unsupported(&'static str),
-}
-
-impl StoreError {
-    /// The kind a caller sees.
-    #[must_use]
-    pub const fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Full(_) => ErrorKind::DiskFull,
-            Self::Busy(_) => ErrorKind::Busy,
-            Self::Gone => ErrorKind::NotFound,
-            Self::Blocked(_) => ErrorKind::TopicFull,
-            Self::Failed(_) | Self::Damaged(_) => ErrorKind::StoreFailed,
-            Self::Unsupported(_) => ErrorKind::Unsupported,
-        }
-    }
-}
-
 /// Where a store reports what took time. Called from the store's own threads,
 /// never from inside a call to the store.
 pub trait Completions: Send + Sync {
@@ -456,35 +442,6 @@ pub trait Completions: Send + Sync {
 
     /// A place that was [`Since::Pending`] is known.
     fn looked_up(&self) {}
-}
-
-/// Room that [`Store::reserve`] has promised: nobody else is promised it as long as this lives. It is held until the
-/// commit that it is for has been taken; dropped without one, it is free again.
-#[derive(Debug)]
-#[must_use = "the promise ends when this is dropped"]
-pub struct Claim<'a> {
-    of: Option<(&'a AtomicU64, u64)>,
-}
-
-impl<'a> Claim<'a> {
-    /// Of a store that always has room.
-    pub const fn unbounded() -> Self {
-        Self { of: None }
-    }
-
-    /// Adds `bytes` to the sum of what a store has promised, and takes them off again when it is dropped.
-    pub(crate) fn new(promised: &'a AtomicU64, bytes: u64) -> Self {
-        promised.fetch_add(bytes, Ordering::Relaxed);
-        Self { of: Some((promised, bytes)) }
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        if let Some((promised, bytes)) = self.of {
-            promised.fetch_sub(bytes, Ordering::Relaxed);
-        }
-    }
 }
 
 /// Keeps events.
@@ -506,6 +463,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// A block that holds `from`. Never waits.
     fn read(&self, topic: TopicId, from: Position) -> Lookup;
+
+    /// The first position that retention has not taken.
+    fn first(&self, topic: TopicId) -> Position;
 
     /// The first event that was stored at a time or later, of all that was taken. Never waits.
     fn since(&self, topic: TopicId, at: UnixMillis) -> Since;

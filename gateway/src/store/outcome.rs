@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meshwire_proto::{GroupName, UnixMillis};
+use meshwire_proto::{GroupKey, UnixMillis};
 
 use super::Position;
 
@@ -69,8 +69,8 @@ impl Failure {
 /// A dead letter that is not settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grave {
-    /// Whose it is.
-    pub group: GroupName,
+    /// Whose it is: a group's, or a durable member's.
+    pub group: GroupKey,
     /// Hash of its key if the key waits for it, else 0.
     pub key: u64,
     /// It was given back to the group.

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use meshwire_proto::options::{self, Bounded};
-use meshwire_proto::wire::admin::{self, AfterDeadLetter};
+use meshwire_proto::wire::admin::{self, AfterDeadLetter, GroupMode};
 use prost::Message as _;
 
 /// The settings of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupSettings {
+    /// Every member gets every event. Fixed when the group is made.
+    pub broadcast: bool,
     /// How long a delivery may stay unsettled.
     pub ack_wait: Duration,
     /// Failures after which an event is a dead letter; 0: never.
@@ -32,6 +34,7 @@ pub struct GroupSettings {
 impl Default for GroupSettings {
     fn default() -> Self {
         Self {
+            broadcast: false,
             ack_wait: options::ACK_WAIT.default_duration(),
             max_failures: number(options::MAX_FAILURES.default),
             max_age: options::MAX_AGE.default_duration(),
@@ -65,6 +68,18 @@ pub struct Difference {
     pub asked: String,
 }
 
+impl Difference {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        if self.field == "mode" {
+            "subscribe in that mode, or with another group"
+        } else {
+            "leave it out to take the group's"
+        }
+    }
+}
+
 fn duration(option: &Bounded, millis: impl Into<u64>) -> Result<Duration, String> {
     option.check(millis.into()).map(Duration::from_millis)
 }
@@ -75,6 +90,11 @@ impl GroupSettings {
     /// # Errors
     /// The option that is out of its bounds.
     pub fn with(mut self, asked: &admin::GroupSettings) -> Result<Self, String> {
+        match asked.mode.map(GroupMode::try_from) {
+            None | Some(Ok(GroupMode::Unspecified)) => {}
+            Some(Ok(mode)) => self.broadcast = mode == GroupMode::Broadcast,
+            Some(Err(_)) => return Err("mode is neither cluster nor broadcast".to_owned()),
+        }
         if let Some(wait) = asked.ack_wait_ms {
             self.ack_wait = duration(&options::ACK_WAIT, wait)?;
         }
@@ -117,9 +137,11 @@ impl GroupSettings {
     }
 
     /// Each by name, in words.
-    fn fields(&self) -> [(&'static str, String); 9] {
+    fn fields(&self) -> [(&'static str, String); 10] {
+        let mode = if self.broadcast { "broadcast" } else { "cluster" };
         let after = if self.hold_key { "hold" } else { "continue" };
         [
+            ("mode", mode.to_owned()),
             ("ack_wait", format!("{:?}", self.ack_wait)),
             ("max_failures", self.max_failures.to_string()),
             ("max_age", format!("{:?}", self.max_age)),
@@ -146,6 +168,7 @@ impl GroupSettings {
             strict_order: Some(self.strict_order),
             max_in_flight: Some(self.max_in_flight),
             max_rate: Some(self.max_rate),
+            mode: Some(if self.broadcast { GroupMode::Broadcast } else { GroupMode::Cluster }.into()),
         }
     }
 
@@ -198,7 +221,7 @@ mod tests {
 
     #[test]
     fn they_are_read_as_they_were_written_and_newer_ones_not_at_all() {
-        let settings = GroupSettings { hold_key: true, max_rate: 7, ..GroupSettings::default() };
+        let settings = GroupSettings { broadcast: true, hold_key: true, max_rate: 7, ..GroupSettings::default() };
         let mut bytes = settings.encode();
         assert_eq!(GroupSettings::decode(&bytes), Some(settings));
         bytes.extend([0xf8, 0x07, 1]);
@@ -211,6 +234,8 @@ mod tests {
         assert!(GroupSettings::default().with(&asked).unwrap_err().contains("ack_wait"));
         let asked = admin::GroupSettings { backoff_max_ms: Some(10), ..admin::GroupSettings::default() };
         assert!(GroupSettings::default().with(&asked).unwrap_err().contains("backoff_min"));
+        let asked = admin::GroupSettings { mode: Some(9), ..admin::GroupSettings::default() };
+        assert!(GroupSettings::default().with(&asked).unwrap_err().contains("mode"));
     }
 
     #[test]

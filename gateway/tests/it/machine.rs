@@ -16,7 +16,7 @@ use meshwire_gateway::recover::open_mesh;
 use meshwire_gateway::store::log::{Disk, LogOptions, LogStore, SimDisk};
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
 use meshwire_proto::frame::{ClientFrame, FrameParser, Publish, PublishRun, ServerFrame, begin_frame, end_frame};
-use meshwire_proto::wire::admin::{Command, CreateTopic, command};
+use meshwire_proto::wire::admin::{Command, CreateTopic, Durability, command};
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{Event, Moment, UnixMillis};
 use prost::Message as _;
@@ -88,6 +88,20 @@ impl Machine {
         self.log.report(&*self.mesh.completions());
     }
 
+    /// Bytes that wait in connections.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.mesh.memory().used()
+    }
+
+    /// Time passes, and what is due happens.
+    pub(crate) fn advance(&self, ms: i64) {
+        self.clock.0.fetch_add(ms, Ordering::Relaxed);
+        self.mesh.tick();
+        self.run_disk();
+        self.mesh.tick();
+        self.run_disk();
+    }
+
     /// When a connection that was accepted so long ago must have logged in, from now on.
     pub(crate) fn login_left(&self, waited: Duration) -> Duration {
         let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), waited);
@@ -148,12 +162,36 @@ impl Line {
         self.publish_as(sequence, topic, 1);
     }
 
+    /// Publishes an event with so many bytes of data.
+    pub(crate) fn publish_sized(&self, sequence: u64, topic: &str, bytes: usize) {
+        let event = Event::bytes("t", vec![7; bytes]).id(sequence.to_string()).source("/rig");
+        self.publish_event(sequence, (topic, 1), &event);
+    }
+
+    /// Publishes one event that is delivered at some time, or until some time.
+    pub(crate) fn publish_timed(&self, sequence: u64, (deliver_at_ms, expires_in_ms): (i64, u64)) {
+        let run = PublishRun {
+            alias: 1,
+            topic: "t".into(),
+            first_sequence: sequence,
+            deliver_at_ms,
+            expires_in_ms,
+            events: run_of(&[event(&sequence.to_string())]),
+            ..PublishRun::default()
+        };
+        self.send(&ClientFrame::Publish(Publish { runs: vec![run], answered_through: 0 }));
+    }
+
     pub(crate) fn publish_as(&self, sequence: u64, topic: &str, alias: u32) {
+        self.publish_event(sequence, (topic, alias), &event(&sequence.to_string()));
+    }
+
+    fn publish_event(&self, sequence: u64, (topic, alias): (&str, u32), event: &Event) {
         let run = PublishRun {
             alias,
             topic: topic.into(),
             first_sequence: sequence,
-            events: run_of(&[event(&sequence.to_string())]),
+            events: run_of(std::slice::from_ref(event)),
             ..PublishRun::default()
         };
         self.send(&ClientFrame::Publish(Publish { runs: vec![run], answered_through: 0 }));
@@ -168,7 +206,11 @@ impl Line {
     }
 
     pub(crate) fn create(&self, topic: &str) {
-        let create = CreateTopic { name: topic.into(), ..CreateTopic::default() };
+        self.create_as(topic, Durability::Unspecified);
+    }
+
+    pub(crate) fn create_as(&self, topic: &str, durability: Durability) {
+        let create = CreateTopic { name: topic.into(), durability: durability.into(), ..CreateTopic::default() };
         let command = Command { command: Some(command::Command::CreateTopic(create)) }.encode_to_vec().into();
         self.send(&ClientFrame::Admin(wire::Admin { number: 1, command }));
     }

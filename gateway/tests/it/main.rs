@@ -8,11 +8,15 @@
 )]
 
 mod authorize;
+mod broadcast;
+mod delayed;
 mod delete;
 mod hostile;
 mod kept;
 mod limits;
 mod machine;
+mod many_groups;
+mod memory;
 mod publish;
 mod requests;
 mod retention;

@@ -117,7 +117,7 @@ async fn in_a_topic_that_blocks_publishers_wait_for_the_group() {
             }
             assert!(taken < 20, "it is never full");
         };
-        assert_eq!(refused, (FULL, 1000), "with a time to try again");
+        assert_eq!(refused, (ErrorKind::TopicFull.number(), 1000), "with a time to try again");
         assert!((7..=9).contains(&taken), "{taken}");
         assert_eq!(topic(&mut peer).await.first_position, 1);
         // One that is there already is still answered.

@@ -23,7 +23,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Rig {
     pub(crate) address: SocketAddr,
-    _stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<()>,
+    over: tokio::task::JoinHandle<()>,
 }
 
 pub(crate) fn memory() -> Config {
@@ -42,10 +43,19 @@ impl Rig {
         let gateway = Gateway::open_with(config, authorize).await.unwrap();
         let address = gateway.address();
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(gateway.serve(async {
-            let _ = stopped.await;
-        }));
-        Self { address, _stop: stop }
+        let over = tokio::spawn(async {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            let _ = gateway.serve(stopped).await;
+        });
+        Self { address, stop, over }
+    }
+
+    /// Stops the gateway and waits until it is gone.
+    pub(crate) async fn stop(self) {
+        drop(self.stop);
+        tokio::time::timeout(PATIENCE, self.over).await.unwrap().unwrap();
     }
 
     pub(crate) async fn socket(&self) -> TcpStream {

@@ -80,11 +80,11 @@ pub const AUTO_CREATE: Flag = Flag { name: "auto_create", default: true, meaning
 /// Most topics of a gateway.
 pub const MAX_TOPICS: Bounded = Bounded { name: "max_topics", default: 10000, min: 1, max: 1000000, meaning: "Most topics of a gateway." };
 
-/// Most consumer groups of a gateway.
-pub const MAX_GROUPS: Bounded = Bounded { name: "max_groups", default: 10000, min: 1, max: 1000000, meaning: "Most consumer groups of a gateway." };
+/// Most consumer groups of a gateway, each durable member of a broadcast group counted as one.
+pub const MAX_GROUPS: Bounded = Bounded { name: "max_groups", default: 10000, min: 1, max: 1000000, meaning: "Most consumer groups of a gateway, each durable member of a broadcast group counted as one." };
 
-/// Most consumer groups of one topic.
-pub const MAX_TOPIC_GROUPS: Bounded = Bounded { name: "max_topic_groups", default: 1000, min: 1, max: 1000000, meaning: "Most consumer groups of one topic." };
+/// Most consumer groups of one topic, each durable member of a broadcast group counted as one.
+pub const MAX_TOPIC_GROUPS: Bounded = Bounded { name: "max_topic_groups", default: 1000, min: 1, max: 1000000, meaning: "Most consumer groups of one topic, each durable member of a broadcast group counted as one." };
 
 /// Most subscriptions of one session.
 pub const MAX_SUBSCRIPTIONS: Bounded = Bounded { name: "max_subscriptions", default: 1024, min: 1, max: 65536, meaning: "Most subscriptions of one session." };
@@ -103,6 +103,15 @@ pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, 
 
 /// Most bytes of a topic's events; over it the oldest are removed. Up to a sixteenth more (at least 256 KiB) may stay.
 pub const RETENTION_BYTES: Bounded = Bounded { name: "retention_bytes", default: 1073741824, min: 65536, max: 1125899906842624, meaning: "Most bytes of a topic's events; over it the oldest are removed. Up to a sixteenth more (at least 256 KiB) may stay." };
+
+/// How far ahead the deliver_at of an event may be.
+pub const MAX_DELAY: Bounded = Bounded { name: "max_delay", default: 31536000000, min: 1000, max: 3153600000000, meaning: "How far ahead the deliver_at of an event may be." };
+
+/// Most events that wait for their deliver_at. Each takes about 250 bytes of memory.
+pub const DELAYED_EVENTS: Bounded = Bounded { name: "delayed_events", default: 100000, min: 1, max: 100000000, meaning: "Most events that wait for their deliver_at. Each takes about 250 bytes of memory." };
+
+/// Most bytes of events that wait for their deliver_at; those of memory topics are in memory.
+pub const DELAYED_BYTES: Bounded = Bounded { name: "delayed_bytes", default: 67108864, min: 65536, max: 1099511627776, meaning: "Most bytes of events that wait for their deliver_at; those of memory topics are in memory." };
 
 /// How long dead letters stay at least readable.
 pub const DEAD_LETTER_RETENTION: Bounded = Bounded { name: "dead_letter_retention", default: 2592000000, min: 1000, max: 31536000000000, meaning: "How long dead letters stay at least readable." };
@@ -131,8 +140,8 @@ pub const LOGIN_TIMEOUT: Bounded = Bounded { name: "login_timeout", default: 500
 /// Silence after which a ping is sent; dead after two and a half of them without a byte.
 pub const HEARTBEAT: Bounded = Bounded { name: "heartbeat", default: 10000, min: 100, max: 600000, meaning: "Silence after which a ping is sent; dead after two and a half of them without a byte." };
 
-/// How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold; a second signal ends the wait.
-pub const STOP_TIMEOUT: Bounded = Bounded { name: "stop_timeout", default: 10000, min: 0, max: 600000, meaning: "How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold; a second signal ends the wait." };
+/// How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold and for requests without their last reply; a second signal ends the wait.
+pub const STOP_TIMEOUT: Bounded = Bounded { name: "stop_timeout", default: 10000, min: 0, max: 600000, meaning: "How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold and for requests without their last reply; a second signal ends the wait." };
 
 /// How long a session outlives its connection. At most the shortest ack wait of its subscriptions.
 pub const RESUME_WINDOW: Bounded = Bounded { name: "resume_window", default: 10000, min: 0, max: 600000, meaning: "How long a session outlives its connection. At most the shortest ack wait of its subscriptions." };

@@ -83,6 +83,9 @@ pub struct GroupSettings {
     /// Most deliveries a second of all members together. 0: no limit.
     #[prost(uint32, optional, tag = "9")]
     pub max_rate: ::core::option::Option<u32>,
+    /// Who gets an event. Fixed when the group is made.
+    #[prost(enumeration = "GroupMode", optional, tag = "10")]
+    pub mode: ::core::option::Option<i32>,
 }
 /// An event that a group gave up.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -90,6 +93,7 @@ pub struct DeadLetter {
     /// Its place among the dead letters of the topic: names it in other commands.
     #[prost(uint64, tag = "1")]
     pub number: u64,
+    /// Or the durable member, as `group/member`.
     #[prost(string, tag = "2")]
     pub group: ::prost::alloc::string::String,
     /// Where the event is, or was, in its topic.
@@ -154,8 +158,9 @@ pub struct UpdateGroup {
     #[prost(message, optional, tag = "3")]
     pub settings: ::core::option::Option<GroupSettings>,
 }
-/// A group that begins at a position before anybody joins it. One that exists with
-/// the same settings is left as it is.
+/// A group, or a durable member of a broadcast group, that begins at a position before
+/// anybody joins it. One that exists with the same settings is left as it is. A durable
+/// member is named `group/member` here, in the other commands and in answers.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateGroup {
     #[prost(string, tag = "1")]
@@ -173,8 +178,9 @@ pub struct CreateGroup {
     #[prost(int64, tag = "5")]
     pub start_time_unix_ms: i64,
 }
-/// Refused while it has members. Its dead letters stay, and belong to a group of that
-/// name if there is one again.
+/// Refused while it has members that are connected. A broadcast group goes with all its
+/// durable members. Dead letters stay, and belong to a group of that name if there is one
+/// again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteGroup {
     #[prost(string, tag = "1")]
@@ -183,7 +189,7 @@ pub struct DeleteGroup {
     pub group: ::prost::alloc::string::String,
 }
 /// What its members hold is lost to them; every event from the position on is
-/// delivered again, as if for the first time.
+/// delivered again, as if for the first time. A broadcast group moves all its durable members.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SeekGroup {
     #[prost(string, tag = "1")]
@@ -224,7 +230,7 @@ pub struct DeleteTopic {
 pub struct ListDeadLetters {
     #[prost(string, tag = "1")]
     pub topic: ::prost::alloc::string::String,
-    /// Empty: of all groups.
+    /// With all its durable members, or one of them as `group/member`. Empty: of all groups.
     #[prost(string, tag = "2")]
     pub group: ::prost::alloc::string::String,
     /// Numbers above this one. 0: from the first.
@@ -322,17 +328,27 @@ pub struct Topic {
     /// Events that retention took before its groups had them, since the gateway started.
     #[prost(uint64, tag = "11")]
     pub overtaken: u64,
+    /// Events that wait for the time they are to be delivered at.
+    #[prost(uint64, tag = "13")]
+    pub delayed: u64,
+    /// Absent: nobody serves its requests. A topic that is only served stores nothing:
+    /// its durability is unspecified.
+    #[prost(message, optional, tag = "14")]
+    pub requests: ::core::option::Option<RequestSummary>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GroupSummary {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// Of a broadcast group that of the durable member that is furthest behind.
     #[prost(uint64, tag = "2")]
     pub settled_through: u64,
+    /// Connected now.
     #[prost(uint32, tag = "3")]
     pub members: u32,
     #[prost(uint64, tag = "4")]
     pub in_flight: u64,
+    /// Of a broadcast group that of the durable member that has the most to do.
     #[prost(uint64, tag = "5")]
     pub lag: u64,
     #[prost(message, optional, tag = "6")]
@@ -341,6 +357,55 @@ pub struct GroupSummary {
     pub dead_letters: u64,
     /// Events that wait for a delay to pass.
     #[prost(uint64, tag = "8")]
+    pub delayed: u64,
+    /// Of a broadcast group, by name.
+    #[prost(message, repeated, tag = "9")]
+    pub durable_members: ::prost::alloc::vec::Vec<MemberSummary>,
+    /// Events that have failed and are not settled.
+    #[prost(uint64, tag = "12")]
+    pub failing: u64,
+    /// How long ago, by the gateway's clock, the oldest event that is not settled was
+    /// stored. Absent: there is none, or it is being read from the disk; then the next
+    /// listing has it.
+    #[prost(uint64, optional, tag = "13")]
+    pub oldest_ms: ::core::option::Option<u64>,
+    /// Events that expired before this group was done with them, since the gateway started.
+    #[prost(uint64, tag = "15")]
+    pub expired: u64,
+}
+/// Requests to a topic. Counts are since somebody began to serve it; they end with
+/// the last who does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RequestSummary {
+    /// Subscriptions that serve it.
+    #[prost(uint32, tag = "1")]
+    pub members: u32,
+    /// Requests that wait for their last reply.
+    #[prost(uint64, tag = "2")]
+    pub open: u64,
+    /// Requests that got to a member.
+    #[prost(uint64, tag = "3")]
+    pub requests: u64,
+    /// Replies that were dropped, since nobody waited for them any more.
+    #[prost(uint64, tag = "4")]
+    pub late_replies: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberSummary {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// False also while a session without a connection may be resumed.
+    #[prost(bool, tag = "2")]
+    pub connected: bool,
+    #[prost(uint64, tag = "3")]
+    pub settled_through: u64,
+    #[prost(uint64, tag = "4")]
+    pub in_flight: u64,
+    #[prost(uint64, tag = "5")]
+    pub lag: u64,
+    #[prost(uint64, tag = "6")]
+    pub dead_letters: u64,
+    #[prost(uint64, tag = "7")]
     pub delayed: u64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -406,6 +471,41 @@ impl Lagging {
             "LAGGING_UNSPECIFIED" => Some(Self::Unspecified),
             "DROP" => Some(Self::Drop),
             "BLOCK" => Some(Self::Block),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GroupMode {
+    /// As the group has it; a new one is CLUSTER.
+    Unspecified = 0,
+    /// One member gets it.
+    Cluster = 1,
+    /// Every member gets it. One with a name is durable: it has a place of its own, settles, and
+    /// goes on there after a restart of either end. One without begins behind the last event,
+    /// lasts as long as its session, and its settlements only return credit. Limits of
+    /// deliveries are those of each durable member.
+    Broadcast = 2,
+}
+impl GroupMode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GROUP_MODE_UNSPECIFIED",
+            Self::Cluster => "CLUSTER",
+            Self::Broadcast => "BROADCAST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GROUP_MODE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CLUSTER" => Some(Self::Cluster),
+            "BROADCAST" => Some(Self::Broadcast),
             _ => None,
         }
     }

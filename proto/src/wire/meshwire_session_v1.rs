@@ -278,8 +278,13 @@ pub struct Subscribe {
     pub group: ::prost::alloc::string::String,
     #[prost(enumeration = "GroupMode", tag = "4")]
     pub mode: i32,
+    /// Absent: the first event that can be read for a group and for a durable member, behind the
+    /// last one without a group and in mode BROADCAST without a member.
     #[prost(message, optional, tag = "5")]
     pub start: ::core::option::Option<Start>,
+    /// Makes a member of a broadcast group durable. One subscription at a time has it: another
+    /// one is answered GROUP_CONFLICT while the first is connected, and takes it over while that
+    /// one's connection is lost.
     #[prost(string, tag = "6")]
     pub member: ::prost::alloc::string::String,
     /// 0: the gateway's default, or what the group already has.
@@ -325,7 +330,8 @@ pub struct Subscribed {
     /// there. 1: the topic never had an event. 0: not told.
     #[prost(uint64, tag = "5")]
     pub topic_next: u64,
-    /// The group came into being with this subscription, at the start that was asked for.
+    /// The group, or its member, came into being with this subscription, at the start that was
+    /// asked for.
     #[prost(bool, tag = "6")]
     pub new_group: bool,
 }
@@ -598,9 +604,11 @@ pub struct Error {
     #[prost(bool, tag = "6")]
     pub fatal: bool,
 }
+/// As meshwire.admin.v1.GroupMode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum GroupMode {
+    /// As the settings say, else as the group has it; a new one is CLUSTER.
     Unspecified = 0,
     Cluster = 1,
     Broadcast = 2,

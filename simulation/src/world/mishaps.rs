@@ -30,6 +30,7 @@ impl World {
                     let until = self.now + self.some(MAX_STALL);
                     self.history.stalls.push(self.now);
                     self.wires[wire].stall(until);
+                    self.at(until, Event::Thaw);
                 }
             }
             Mishap::ClientKill => {

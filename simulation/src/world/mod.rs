@@ -37,17 +37,45 @@ pub struct Outcome {
 
 #[derive(Debug)]
 enum Event {
-    Dialed { client: usize, life: u32 },
-    Bytes { wire: usize, to: End, bytes: Bytes },
-    Closed { wire: usize, to: End },
-    ClientTick { client: usize },
-    GatewayTick { life: u32 },
-    Disk { life: u32, id: u64 },
-    Publish { client: usize },
-    Settle { client: usize, work: Work },
-    Answer { client: usize, life: u32, task: TaskId },
+    Dialed {
+        client: usize,
+        life: u32,
+    },
+    Bytes {
+        wire: usize,
+        to: End,
+        bytes: Bytes,
+    },
+    Closed {
+        wire: usize,
+        to: End,
+    },
+    ClientTick {
+        client: usize,
+    },
+    GatewayTick {
+        life: u32,
+    },
+    Disk {
+        life: u32,
+        id: u64,
+    },
+    Publish {
+        client: usize,
+    },
+    Settle {
+        client: usize,
+        work: Work,
+    },
+    Answer {
+        client: usize,
+        life: u32,
+        task: TaskId,
+    },
     Mishap(Mishap),
     DiskHasSpace,
+    /// A connection is not held back any more.
+    Thaw,
     Restart,
     Check,
 }
@@ -191,6 +219,7 @@ impl World {
             Event::Answer { client, life, task } => self.answer(client, life, task),
             Event::Mishap(mishap) => self.mishap(mishap),
             Event::DiskHasSpace => self.machine.set_capacity(None),
+            Event::Thaw => self.pump_gateway(),
             Event::Restart => self.start_gateway(),
             Event::Check => self.check(),
         }

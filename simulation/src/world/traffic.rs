@@ -136,7 +136,8 @@ impl World {
         let Some(gateway) = &mut self.gateway else {
             return;
         };
-        let pumped = gateway.pump(&self.machine);
+        let held = (0..self.wires.len()).filter(|w| self.wires[*w].is_stalled(self.now)).collect();
+        let pumped = gateway.pump(&self.machine, &held);
         let life = gateway.life;
         if pumped.no_room {
             self.history.no_room.push((self.now, self.history.published.len() as u32));

@@ -21,6 +21,8 @@ pub(crate) enum Step {
     Simulation,
     /// `kill -9` of the real gateway and of its consumers.
     Kill,
+    /// What is measured on the real clock.
+    OnTime,
     /// Every case against the real gateway, and every planted defect caught.
     Conformance,
     /// What a newcomer runs first.
@@ -40,6 +42,7 @@ impl Step {
         Self::Wasm,
         Self::Simulation,
         Self::Kill,
+        Self::OnTime,
         Self::Conformance,
         Self::Demo,
     ];
@@ -54,6 +57,7 @@ impl Step {
         Self::Release,
         Self::Simulation,
         Self::Kill,
+        Self::OnTime,
         Self::Conformance,
         Self::Demo,
     ];
@@ -75,6 +79,7 @@ impl Step {
             Self::Release => "release",
             Self::Simulation => "simulation",
             Self::Kill => "kill",
+            Self::OnTime => "on-time",
             Self::Conformance => "conformance",
             Self::Demo => "demo",
         }

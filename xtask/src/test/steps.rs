@@ -26,6 +26,8 @@ const CRASHES: u32 = 10;
 const ALL_CRASHES: u32 = 100;
 /// Modules of the tests that kill the gateway and its consumers.
 const KILLING: [&str; 2] = ["kill::", "crashes::"];
+/// Modules of the tests that measure on the real clock.
+const ON_TIME: [&str; 1] = ["on_time::"];
 /// How long rustup may take to bring a target. A guess: it takes seconds or never ends.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
 const WASM: &str = "wasm32-unknown-unknown";
@@ -72,7 +74,8 @@ pub(crate) fn run(room: &mut Room<'_>, step: Step) -> anyhow::Result<Outcome> {
             command.args(simulation_arguments(room.commit, if all { ALL_SEEDS } else { SEEDS }));
             room.one(command)
         }
-        Step::Kill => kill(room),
+        Step::Kill => alone(room, &KILLING),
+        Step::OnTime => alone(room, &ON_TIME),
         Step::Conformance => conformance(room),
         Step::Demo => {
             let command = demo::command(room.workspace)?;
@@ -149,7 +152,7 @@ fn tests(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
     command.args(["--", "--show-output"]).args(&room.options.filters);
     if room.options.filters.is_empty() {
         // They have a step of their own.
-        command.args(KILLING.iter().flat_map(|module| ["--skip", module]));
+        command.args(KILLING.iter().chain(&ON_TIME).flat_map(|module| ["--skip", module]));
     }
     let mut outcome = room.counted(command)?;
     if outcome.passed == 0 && outcome.failed == 0 && outcome.skipped.is_empty() {
@@ -159,18 +162,20 @@ fn tests(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-/// The tests that kill real processes: alone, so that nothing else takes their time.
-fn kill(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
-    let (mut command, kills, crashes) = if room.options.all {
+/// Tests of real processes, without any others beside them that take their time.
+fn alone(room: &mut Room<'_>, modules: &[&str]) -> anyhow::Result<Outcome> {
+    let all = room.options.all;
+    let (mut command, kills, crashes) = if all {
         (room.workspace.cargo(&["test", "--release", "-p", "meshwire-cli", "--test", "it"]), ALL_KILLS, ALL_CRASHES)
     } else {
         (room.workspace.cargo(&["test", "--workspace", "--all-targets"]), KILLS, CRASHES)
     };
-    command.args(["--no-fail-fast", "--", "--show-output"]).args(KILLING);
+    command.args(["--no-fail-fast", "--", "--show-output"]).args(modules);
     command.env("MESHWIRE_KILLS", kills.to_string()).env("MESHWIRE_CRASHES", crashes.to_string());
+    command.env("MESHWIRE_FULL", if all { "1" } else { "0" });
     let outcome = room.counted(command)?;
-    if outcome.failed == 0 && outcome.passed < KILLING.len().try_into()? {
-        let missing = format!("a test is missing in one of the modules {}", KILLING.join(" "));
+    if outcome.failed == 0 && outcome.passed < modules.len().try_into()? {
+        let missing = format!("a test is missing in one of the modules {}", modules.join(" "));
         return Ok(Outcome::one(false, vec![missing]));
     }
     Ok(outcome)

@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("meshwire-examples", &["meshwire"]),
     ("meshwire-bench", &["meshwire-proto", "meshwire"]),
     // A peer that lies is written from the frame table by hand: no proto here.
-    ("meshwire-conformance", &["meshwire"]),
+    ("meshwire-conformance", &["meshwire", "meshwire-history"]),
     ("meshwire-testee", &["meshwire"]),
     ("meshwire-planted", &["meshwire", "meshwire-gateway", "meshwire-testee"]),
     ("xtask", &[]),

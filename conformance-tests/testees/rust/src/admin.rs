@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meshwire::{DeadLetter, Durability, Error, Group, Lagging, TopicSettings};
+use meshwire::{DeadLetter, Durability, Error, Group, GroupMode, Lagging, Member, Topic, TopicSettings};
 use serde_json::{Value, json};
 
 use crate::command;
@@ -22,6 +22,7 @@ fn group(group: &Group) -> Value {
         "in_flight": group.in_flight,
         "lag": group.lag,
         "delayed": group.delayed,
+        "failing": group.failing,
         "dead_letters": group.dead_letters,
         "settings": {
             "ack_wait_ms": millis(settings.ack_wait),
@@ -31,14 +32,38 @@ fn group(group: &Group) -> Value {
             "strict_order": settings.strict_order,
             "max_in_flight": settings.max_in_flight,
             "max_rate": settings.max_rate,
+            "mode": settings.mode.map(GroupMode::name),
         },
+        "durable_members": group.durable_members.iter().map(member).collect::<Vec<_>>(),
     })
+}
+
+fn member(member: &Member) -> Value {
+    json!({
+        "name": member.name,
+        "connected": member.connected,
+        "settled_through": member.settled_through.number(),
+        "in_flight": member.in_flight,
+        "lag": member.lag,
+        "delayed": member.delayed,
+        "dead_letters": member.dead_letters,
+    })
+}
+
+fn topic(topic: &Topic) -> Value {
+    let mut shown = json!({"name": topic.name, "first": topic.first.number(), "next": topic.next.number(), "overtaken": topic.overtaken});
+    if let (Some(requests), Some(fields)) = (&topic.requests, shown.as_object_mut()) {
+        let of = json!({"members": requests.members, "open": requests.open, "late_replies": requests.late_replies});
+        fields.insert("requests".to_owned(), of);
+    }
+    shown
 }
 
 fn letter(letter: &DeadLetter) -> Value {
     json!({
         "number": letter.number,
         "group": letter.group,
+        "member": letter.member,
         "position": letter.position.number(),
         "reason": letter.reason.name(),
         "failures": letter.failures,
@@ -93,10 +118,7 @@ impl Room {
 
     pub(crate) async fn topics(&self, on: &str) -> Result<Value, Error> {
         let topics = self.client(on)?.topics().list().await?;
-        let shown = topics.iter().map(
-            |t| json!({"name": t.name, "first": t.first.number(), "next": t.next.number(), "overtaken": t.overtaken}),
-        );
-        Ok(json!({"topics": shown.collect::<Vec<_>>()}))
+        Ok(json!({"topics": topics.iter().map(topic).collect::<Vec<_>>()}))
     }
 
     pub(crate) async fn groups(&self, on: &str, topic: &str) -> Result<Value, Error> {
@@ -115,15 +137,10 @@ impl Room {
         Ok(group(&updated))
     }
 
-    pub(crate) async fn create_group(
-        &self,
-        on: &str,
-        (topic, name): (&str, &str),
-        start: Option<command::StartSpec>,
-        settings: command::Settings,
-    ) -> Result<Value, Error> {
-        let start = start.map(|spec| self.start(spec)).transpose()?;
-        let created = self.client(on)?.groups(topic).create(name, settings.into(), start).await?;
+    pub(crate) async fn create_group(&self, asked: command::CreateGroup) -> Result<Value, Error> {
+        let start = asked.start.map(|spec| self.start(spec)).transpose()?;
+        let groups = self.client(&asked.on)?.groups(&asked.topic);
+        let created = groups.create(&asked.group, asked.settings.into(), start).await?;
         Ok(group(&created))
     }
 
@@ -136,6 +153,11 @@ impl Room {
         let to = self.start(to)?;
         let moved = self.client(on)?.groups(topic).seek(name, to).await?;
         Ok(group(&moved))
+    }
+
+    pub(crate) async fn delete_group(&self, on: &str, topic: &str, name: &str) -> Result<Value, Error> {
+        let was = self.client(on)?.groups(topic).delete(name).await?;
+        Ok(group(&was))
     }
 
     pub(crate) async fn dead_letters(&self, of: command::DeadLetters) -> Result<Value, Error> {

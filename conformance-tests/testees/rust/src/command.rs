@@ -91,14 +91,7 @@ pub(crate) enum Command {
         group: String,
         settings: Settings,
     },
-    CreateGroup {
-        on: String,
-        topic: String,
-        group: String,
-        start: Option<StartSpec>,
-        #[serde(default)]
-        settings: Settings,
-    },
+    CreateGroup(CreateGroup),
     SeekGroup {
         on: String,
         topic: String,
@@ -109,6 +102,34 @@ pub(crate) enum Command {
     Mark {
         #[serde(rename = "as")]
         name: String,
+    },
+    DeleteGroup {
+        on: String,
+        topic: String,
+        group: String,
+    },
+    Serve(Serve),
+    StopServing {
+        on: String,
+    },
+    Reply {
+        on: String,
+        n: Vec<u64>,
+        event: EventSpec,
+    },
+    End {
+        on: String,
+        n: Vec<u64>,
+        /// Why it fails; absent: all was said.
+        reason: Option<String>,
+    },
+    Request(Request),
+    RequestStream(Request),
+    NextReply {
+        on: String,
+    },
+    Cancel {
+        on: String,
     },
     DeadLetters(DeadLetters),
     DeadLetter(DeadLetters),
@@ -148,6 +169,9 @@ pub(crate) struct Subscribe {
     pub(crate) name: String,
     pub(crate) topic: String,
     pub(crate) group: Option<String>,
+    #[serde(default)]
+    pub(crate) broadcast: bool,
+    pub(crate) member: Option<String>,
     pub(crate) start: Option<StartSpec>,
     pub(crate) prefetch: Option<(u64, u64)>,
     pub(crate) concurrency: Option<u64>,
@@ -173,6 +197,16 @@ impl TopicSpec {
         settings.retention_bytes = self.retention_bytes;
         settings
     }
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct CreateGroup {
+    pub(crate) on: String,
+    pub(crate) topic: String,
+    pub(crate) group: String,
+    pub(crate) start: Option<StartSpec>,
+    #[serde(default)]
+    pub(crate) settings: Settings,
 }
 
 #[derive(Debug, Deserialize)]
@@ -234,4 +268,29 @@ pub(crate) struct DeadLetters {
     /// Without numbers all are meant.
     #[serde(default)]
     pub(crate) numbers: Vec<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Serve {
+    pub(crate) on: String,
+    #[serde(rename = "as")]
+    pub(crate) name: String,
+    pub(crate) topic: String,
+    pub(crate) group: Option<String>,
+    pub(crate) concurrency: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) on: String,
+    /// By which it is read, or cancelled.
+    #[serde(rename = "as")]
+    pub(crate) name: Option<String>,
+    pub(crate) topic: String,
+    pub(crate) event: EventSpec,
+    pub(crate) timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) retry: bool,
+    /// Of a stream: replies ahead of who reads them.
+    pub(crate) credit: Option<u64>,
 }

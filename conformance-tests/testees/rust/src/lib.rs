@@ -4,12 +4,13 @@
 //! - [`command`]: what the runner can ask for;
 //! - [`room`]: clients and subscriptions by the names the runner gave them;
 //! - [`deliveries`]: a subscription's loop, and what was not settled yet;
-//! - [`verbs`], [`admin`]: each command as one call of the crate `meshwire`.
+//! - [`verbs`], [`requests`], [`admin`]: each command as one call of the crate `meshwire`.
 
 mod admin;
 mod command;
 mod deliveries;
 mod event;
+mod requests;
 mod room;
 mod verbs;
 

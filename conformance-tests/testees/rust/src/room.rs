@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use meshwire::{Error, EventError, Mesh, Position, Start, UnixMillis};
+use meshwire::{Error, EventError, Mesh, Position, Replies, Start, UnixMillis};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::command::{Command, StartSpec};
 use crate::deliveries::Deliveries;
+use crate::requests::{Asked, Serving};
 
 /// Everything that was named.
 pub(crate) struct Room {
@@ -22,6 +23,8 @@ struct Named {
     clients: HashMap<String, Mesh>,
     subscriptions: HashMap<String, Arc<Deliveries>>,
     marks: HashMap<String, UnixMillis>,
+    servings: HashMap<String, Arc<Serving>>,
+    asked: HashMap<String, Asked>,
 }
 
 /// What an op that names something absent answers: the case is wrong, not the client.
@@ -63,6 +66,29 @@ impl Room {
         self.named().subscriptions.insert(name, deliveries);
     }
 
+    pub(crate) fn serving(&self, name: &str) -> Result<Arc<Serving>, Error> {
+        self.named().servings.get(name).cloned().ok_or_else(|| absent(name))
+    }
+
+    pub(crate) fn add_serving(&self, name: String, serving: Arc<Serving>) {
+        self.named().servings.insert(name, serving);
+    }
+
+    pub(crate) fn stream(&self, name: &str) -> Result<Arc<tokio::sync::Mutex<Option<Replies>>>, Error> {
+        match self.named().asked.get(name) {
+            Some(Asked::Stream(stream)) => Ok(Arc::clone(stream)),
+            _ => Err(absent(name)),
+        }
+    }
+
+    pub(crate) fn add_asked(&self, name: String, asked: Asked) {
+        self.named().asked.insert(name, asked);
+    }
+
+    pub(crate) fn take_asked(&self, name: &str) -> Result<Asked, Error> {
+        self.named().asked.remove(name).ok_or_else(|| absent(name))
+    }
+
     pub(crate) fn remove_client(&self, name: &str) {
         self.named().clients.remove(name);
     }
@@ -101,7 +127,7 @@ impl Room {
                 "lang": "rust",
                 "api": "async",
                 "sdk": env!("CARGO_PKG_VERSION"),
-                "caps": ["tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats"],
+                "caps": ["tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests"],
             })),
             Command::Connect(connect) => self.connect(connect).await,
             Command::Publish { on, topic, event } => self.publish(&on, &topic, event).await,
@@ -128,11 +154,18 @@ impl Room {
             Command::UpdateGroup { on, topic, group, settings } => {
                 self.update_group(&on, &topic, &group, settings).await
             }
-            Command::CreateGroup { on, topic, group, start, settings } => {
-                self.create_group(&on, (&topic, &group), start, settings).await
-            }
+            Command::CreateGroup(asked) => self.create_group(asked).await,
             Command::SeekGroup { on, topic, group, to } => self.seek_group(&on, (&topic, &group), to).await,
             Command::Mark { name } => Ok(self.mark(name)),
+            Command::DeleteGroup { on, topic, group } => self.delete_group(&on, &topic, &group).await,
+            Command::Serve(serve) => self.serve(serve),
+            Command::StopServing { on } => self.stop_serving(&on),
+            Command::Reply { on, n, event } => self.reply(&on, &n, event).await,
+            Command::End { on, n, reason } => self.end(&on, &n, reason).await,
+            Command::Request(request) => self.request(request).await,
+            Command::RequestStream(request) => self.request_stream(request).await,
+            Command::NextReply { on } => self.next_reply(&on).await,
+            Command::Cancel { on } => self.cancel(&on).await,
             Command::DeadLetters(of) => self.dead_letters(of).await,
             Command::DeadLetter(of) => self.dead_letter(of).await,
             Command::Redrive(of) => self.redrive(of).await,

@@ -80,6 +80,12 @@ impl Room {
         if let Some(group) = spec.group {
             subscribe = subscribe.group(group);
         }
+        if spec.broadcast {
+            subscribe = subscribe.broadcast();
+        }
+        if let Some(member) = spec.member {
+            subscribe = subscribe.member(member);
+        }
         if let Some(start) = spec.start {
             subscribe = subscribe.start(self.start(start)?);
         }
@@ -97,6 +103,12 @@ impl Room {
         let mut consume = self.client(&spec.on)?.consume(&spec.topic).settings(spec.settings.into());
         if let Some(group) = spec.group {
             consume = consume.group(group);
+        }
+        if spec.broadcast {
+            consume = consume.broadcast();
+        }
+        if let Some(member) = spec.member {
+            consume = consume.member(member);
         }
         if let Some(start) = spec.start {
             consume = consume.start(self.start(start)?);

@@ -21,9 +21,9 @@ use meshwire_proto::frame::{
     ClientFrame, Deliver, DeliverRun, FrameParser, Publish, PublishRun, Receipt, Receipts, ServerFrame, Settle,
     SettleKind, SettleResult, Settled,
 };
-use meshwire_proto::wire::admin::GroupSettings;
+use meshwire_proto::wire::admin::{GroupMode, GroupSettings};
 use meshwire_proto::wire::session as wire;
-use meshwire_proto::{ErrorKind, EventRun, GroupName, Moment, TopicName};
+use meshwire_proto::{ErrorKind, EventRun, GroupName, MemberName, Moment, TopicName};
 
 use super::*;
 
@@ -42,6 +42,7 @@ fn spec(group: Option<&str>, start: Option<Start>) -> SubscribeSpec {
     SubscribeSpec {
         topic: topic("orders"),
         group: group.map(|g| GroupName::parse(g).unwrap()),
+        member: None,
         start,
         settings: GroupSettings::default(),
         max_events: 256,

@@ -71,6 +71,44 @@ fn an_ack_never_moves_past_a_nack() {
 }
 
 #[test]
+fn nothing_moves_past_a_nack_that_is_confirmed_and_a_nack_past_nothing() {
+    let (mut scene, id, number) = scene();
+    let nack = |first, confirm| SettleInput { confirm, ..settle_input(id, first, SettleKind::Nack) };
+    ack(&mut scene, id, [1]);
+    scene.session.settle(nack(2, Some(72)));
+    ack(&mut scene, id, [3]);
+    ack_confirmed(&mut scene, id, 4, 74);
+    scene.session.settle(nack(5, None));
+    ack(&mut scene, id, [6]);
+    assert_eq!(scene.session.unfinished(), 6);
+    let frame = |sequence, confirm, ranges: &[(u64, SettleKind)]| Settle {
+        sequence,
+        ranges: ranges.iter().map(|(first, kind)| range(number, *first, 1, *kind)).collect(),
+        confirm,
+    };
+    let expected = [
+        frame(1, false, &[(1, SettleKind::Ack)]),
+        frame(2, true, &[(2, SettleKind::Nack)]),
+        frame(3, false, &[(3, SettleKind::Ack)]),
+        frame(4, true, &[(4, SettleKind::Ack)]),
+        frame(5, false, &[(5, SettleKind::Nack), (6, SettleKind::Ack)]),
+    ];
+    assert_eq!(scene.settles(), expected);
+}
+
+#[test]
+fn acks_that_are_confirmed_and_acks_that_are_not_take_two_frames_however_they_alternate() {
+    let (mut scene, id, number) = scene();
+    for n in 1..=4 {
+        ack(&mut scene, id, [2 * n]);
+        ack_confirmed(&mut scene, id, 2 * n - 1, 70 + n);
+    }
+    let ranges = |first: u64| (0..4).map(|n| range(number, first + 2 * n, 1, SettleKind::Ack)).collect();
+    let frame = |sequence, confirm, first| Settle { sequence, ranges: ranges(first), confirm };
+    assert_eq!(scene.settles(), [frame(1, false, 2), frame(2, true, 1)]);
+}
+
+#[test]
 fn settle_frames_count_from_one_and_unprocessed_ones_are_repeated_after_a_resume() {
     let (mut scene, id, _) = scene();
     let mut frames = Vec::new();

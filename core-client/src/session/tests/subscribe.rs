@@ -20,6 +20,43 @@ fn a_subscription_says_where_it_begins_by_whether_it_has_a_group() {
     assert_eq!(asked.iter().map(|a| a.subscription).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
+fn broadcast(member: Option<&str>) -> SubscribeSpec {
+    let settings = GroupSettings { mode: Some(GroupMode::Broadcast.into()), ..GroupSettings::default() };
+    let member = member.map(|name| MemberName::parse(name).unwrap());
+    SubscribeSpec { member, settings, ..spec(Some("all"), None) }
+}
+
+#[test]
+fn a_broadcast_member_begins_by_whether_it_has_a_name() {
+    let mut scene = Scene::up();
+    scene.session.subscribe(broadcast(None));
+    scene.session.subscribe(broadcast(Some("m1")));
+    let asked = scene.asked();
+    let named = |n: usize| (asked[n].group.as_str(), asked[n].member.as_str(), asked[n].mode());
+    assert_eq!(named(0), ("all", "", wire::GroupMode::Broadcast));
+    assert_eq!(named(1), ("all", "m1", wire::GroupMode::Broadcast));
+    assert_eq!(at(&asked[0]), wire::start::At::Latest(true));
+    assert_eq!(at(&asked[1]), wire::start::At::Earliest(true));
+}
+
+#[test]
+fn after_a_lost_session_an_unnamed_member_goes_on_behind_what_it_got_and_a_durable_one_where_it_settled() {
+    for (member, start) in [(None, wire::start::At::Position(12)), (Some("m1"), wire::start::At::Earliest(true))] {
+        let mut scene = Scene::up();
+        let from = SubscribeSpec { start: Some(Start::Earliest), ..broadcast(member) };
+        let (_, number) = scene.subscribe(from);
+        scene.deliver(vec![run(number, 1, 10, &["a", "b"])]);
+        scene.outputs();
+        scene.reconnect(welcome());
+        assert_eq!(at(&scene.asked()[0]), start);
+        let again = scene
+            .outputs()
+            .into_iter()
+            .find_map(|o| if let Output::Reset { again, .. } = o { Some(again) } else { None });
+        assert_eq!(again, Some(member.is_some()), "whether what it held comes again");
+    }
+}
+
 #[test]
 fn one_asked_for_while_disconnected_is_asked_for_at_login() {
     let mut scene = Scene::new();

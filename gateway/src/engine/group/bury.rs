@@ -135,7 +135,7 @@ impl Group {
             let (found, at) = pass.event(position);
             match found {
                 Found::Block(block) => {
-                    let Some(letter) = self.letter(position, &block, at, pass) else {
+                    let Some(letter) = self.letter(position, &block, at) else {
                         continue;
                     };
                     if !pass.has_room(letter.framed.len()) {
@@ -156,7 +156,7 @@ impl Group {
         }
     }
 
-    fn letter(&self, position: Position, block: &Block, at: Position, pass: &Pass<'_>) -> Option<Dying> {
+    fn letter(&self, position: Position, block: &Block, at: Position) -> Option<Dying> {
         let framed = block.run(at, 1)?;
         let event = framed.iter().next()?;
         let trouble = self.window.trouble(position)?;
@@ -170,7 +170,7 @@ impl Group {
         };
         let letter = admin::DeadLetter {
             number: 0,
-            group: pass.name.to_string(),
+            group: self.name.to_string(),
             position: at,
             reason: reason.into(),
             failures: failure.count,

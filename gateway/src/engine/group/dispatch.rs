@@ -5,12 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use meshwire_proto::{GroupName, Moment};
+use meshwire_proto::{Moment, UnixMillis};
 
 use super::window::State;
 use super::{Dying, Group, Lease};
+use crate::engine::readers::Waits;
+use crate::engine::subscriber::Subscriber;
 use crate::engine::{Now, Output, Source, SubscriptionKey};
-use crate::store::{Block, Lookup, Outcome, Position, TopicId};
+use crate::store::{Block, Expiries, Lookup, Outcome, Position, TopicId};
 
 /// Most positions that wait: new ones are not looked at beyond it.
 const MAX_WAITING: usize = 1024;
@@ -22,11 +24,13 @@ pub(in crate::engine) struct Pass<'a> {
     letters: TopicId,
     head: Position,
     pub(super) now: Now,
-    /// The group's name.
-    pub(super) name: &'a GroupName,
+    /// Until when events are delivered, and the time of the topic.
+    pub(super) expiries: (&'a Expiries, UnixMillis),
     /// Keys whose first undelivered event could not go: their later ones stay behind it.
     blocked: BTreeSet<u64>,
     block: Option<Block>,
+    /// A block was not there yet.
+    later: bool,
     source: &'a mut dyn Source,
     out: &'a mut Vec<Output>,
     /// Letters for the topic.
@@ -53,14 +57,25 @@ pub(super) enum Found {
 
 impl<'a> Pass<'a> {
     pub(in crate::engine) fn new(
-        now: Now,
+        (now, expiries): (Now, (&'a Expiries, UnixMillis)),
         (topic, letters): (TopicId, TopicId),
         head: Position,
-        name: &'a GroupName,
         (source, out): (&'a mut dyn Source, &'a mut Vec<Output>),
         dying: &'a mut Vec<Dying>,
     ) -> Self {
-        Self { topic, letters, head, now, name, blocked: BTreeSet::new(), block: None, source, out, dying }
+        Self {
+            topic,
+            letters,
+            head,
+            now,
+            expiries,
+            blocked: BTreeSet::new(),
+            block: None,
+            later: false,
+            source,
+            out,
+            dying,
+        }
     }
 
     pub(super) fn block_key(&mut self, key: u64) {
@@ -96,17 +111,24 @@ impl<'a> Pass<'a> {
         match self.source.block(topic, position) {
             Lookup::Ready(block) if (block.first..block.next()).contains(&position) => Found::Block(block),
             Lookup::Gone(first) if first > position => Found::Gone(first),
-            _ => Found::Later,
+            _ => {
+                self.later = true;
+                Found::Later
+            }
         }
     }
 }
 
 impl Group {
-    pub(in crate::engine) fn dispatch(&mut self, mut pass: Pass<'_>) {
+    pub(in crate::engine) fn dispatch(&mut self, mut pass: Pass<'_>) -> Waits {
         if !self.dying.is_empty() {
             self.bury(&mut pass);
         }
-        if self.members.values().any(|m| m.is_available()) {
+        self.expire_waiting(&mut pass);
+        for member in self.members.values_mut() {
+            member.ask_room(pass.source);
+        }
+        if self.members.values().any(Subscriber::is_available) {
             self.dispatch_waiting(&mut pass);
             self.dispatch_new(&mut pass);
             // What was found to be too old.
@@ -115,8 +137,9 @@ impl Group {
             }
         }
         for member in self.members.values_mut() {
-            member.flush(pass.out);
+            member.end_pass(pass.source, pass.out);
         }
+        Waits { for_events: self.members.values().any(Subscriber::is_available), for_block: pass.later }
     }
 
     fn dispatch_waiting(&mut self, pass: &mut Pass<'_>) {
@@ -165,7 +188,7 @@ impl Group {
 
     fn dispatch_new(&mut self, pass: &mut Pass<'_>) {
         while self.wants_new(pass.head) {
-            if self.window.skip_settled() {
+            if self.window.skip_settled() || self.skip_expired(pass) {
                 continue;
             }
             let Some(free) = self.free_member() else {
@@ -196,7 +219,7 @@ impl Group {
             && self.free_member().is_some()
             && self.may_deliver(pass.now.mono)
         {
-            if self.window.skip_settled() {
+            if self.window.skip_settled() || self.skip_expired(pass) {
                 continue;
             }
             let position = self.window.next();

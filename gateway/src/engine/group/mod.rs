@@ -1,23 +1,28 @@
 //! A consumer group in cluster mode: every event goes to one member until it is
 //! acked. Leases, redelivery and the order of keys.
 //!
+//! A durable member of a broadcast group is such a group with at most one member. The broadcast group itself has none:
+//! it carries the settings.
+//!
 //! - [`window`]: what is known of each position between the lowest unsettled one
 //!   and the next one never delivered;
 //! - [`dispatch`]: which event goes to which member; [`choose`]: the member;
 //! - [`settle`]: ack, nack, extend, ended leases, lost members;
 //! - [`retry`]: delays, and when an event is given up;
-//! - [`bury`]: dead letters, and their way back.
+//! - [`bury`]: dead letters, and their way back;
+//! - [`expired`]: events that nobody gets any more.
 
 mod bury;
 mod choose;
 mod dispatch;
+mod expired;
 mod retry;
 mod settle;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use meshwire_proto::Moment;
+use meshwire_proto::{GroupKey, Moment};
 
 use super::keys::Keys;
 use super::subscriber::Subscriber;
@@ -43,6 +48,7 @@ pub struct GroupState {
 
 pub(super) struct Group {
     pub(super) id: GroupId,
+    pub(super) name: GroupKey,
     pub(super) settings: GroupSettings,
     /// When the group itself is kept.
     pub(super) created: Ticket,
@@ -75,6 +81,8 @@ pub(super) struct Group {
     turn: Option<Turn>,
     /// Events that retention took before it had them, since the start.
     pub(super) overtaken: u64,
+    /// Events that expired before it was done with them.
+    pub(super) expired: u64,
 }
 
 /// Consecutive deliveries of one member with one deadline.
@@ -86,9 +94,10 @@ struct Lease {
 }
 
 impl Group {
-    pub(super) fn new(id: GroupId, settings: GroupSettings, now: Now, state: GroupState) -> Self {
+    pub(super) fn new((id, name): (GroupId, GroupKey), settings: GroupSettings, now: Now, state: GroupState) -> Self {
         Self {
             id,
+            name,
             settings,
             created: Ticket::KEPT,
             window: Window::new(now, state),
@@ -108,7 +117,13 @@ impl Group {
             timer: None,
             turn: None,
             overtaken: 0,
+            expired: 0,
         }
+    }
+
+    /// Whether it is a broadcast group, and not a durable member of one.
+    pub(super) const fn is_broadcast(&self) -> bool {
+        self.settings.broadcast && self.name.member.is_none()
     }
 
     pub(super) fn join(&mut self, key: SubscriptionKey, credit: Credit) {

@@ -192,6 +192,12 @@ impl Window {
         self.troubles.get_mut(&position)?.due.take()
     }
 
+    /// How many positions have failed and are not settled.
+    pub(in crate::engine) fn failing(&self) -> u64 {
+        let open = |position: &Position| self.peek(*position).is_none_or(|slot| slot.state != State::Settled);
+        self.troubles.keys().filter(|position| open(position)).count() as u64
+    }
+
     /// Counts a failure of a position.
     pub(super) fn fail(&mut self, position: Position, outcome: Outcome, text: &str) {
         let trouble = self.troubles.entry(position).or_default();

@@ -7,6 +7,8 @@ use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, Moment};
 
 use super::{Address, Credit, Member, Peer, Request, Requests, Serving, Told, Trouble};
+#[cfg(feature = "testing")]
+use crate::engine::planted::{Defect, is};
 
 impl Requests {
     /// A new member for requests to a topic, with room for so many that it has not ended.
@@ -15,7 +17,7 @@ impl Requests {
             Some((topic, _)) => topic.clone(),
             None => Arc::from(topic),
         };
-        self.topics.entry(topic.clone()).or_default().members += 1;
+        self.topics.entry(topic.clone()).or_default().served.members += 1;
         self.members.insert(member, Serving { topic, credit, open: (0, 0), turn: 0 });
         self.load(member, |_| {});
     }
@@ -33,12 +35,16 @@ impl Requests {
         };
         if let Some(topic) = self.topics.get_mut(&serving.topic) {
             topic.ready.remove(&(serving.open.0, serving.turn, member));
-            topic.members -= 1;
-            if topic.members == 0 {
-                self.topics.remove(&serving.topic);
-            }
+            topic.served.members -= 1;
+            self.forget_idle(&serving.topic);
         }
         true
+    }
+
+    fn forget_idle(&mut self, topic: &Arc<str>) {
+        if self.topics.get(topic).is_some_and(|t| t.served.members == 0 && t.served.open == 0) {
+            self.topics.remove(topic);
+        }
     }
 
     /// A peer is gone: its requests are called off, and those that it was to answer go
@@ -64,6 +70,10 @@ impl Requests {
 
     /// A request whose responder is gone.
     fn lost(&mut self, now: Moment, address: Address) {
+        #[cfg(feature = "testing")]
+        if is(Defect::LossForgotten) {
+            return;
+        }
         let Some(request) = self.requests.get(&address) else {
             return;
         };
@@ -127,6 +137,10 @@ impl Requests {
     pub(super) fn close(&mut self, address: Address) -> Option<Request> {
         let request = self.requests.remove(&address)?;
         self.deadlines.remove(&(request.deadline, address));
+        if let Some(topic) = self.topics.get_mut(&request.asked.topic) {
+            topic.served.open = topic.served.open.saturating_sub(1);
+            self.forget_idle(&request.asked.topic);
+        }
         if let Some(state) = self.peers.get_mut(&address.0) {
             state.open = state.open.saturating_sub(1);
             // Empty unless it was kept.
@@ -143,6 +157,10 @@ impl Requests {
             return;
         };
         task.request = None;
+        #[cfg(feature = "testing")]
+        if is(Defect::CancelForgotten) {
+            return;
+        }
         let frame = ServerFrame::Cancel(wire::Cancel { number: request.task });
         self.out.push_back(Told { to: peer, about: address, frame });
     }

@@ -16,6 +16,7 @@ mod ends;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +68,10 @@ impl Asked {
         #[cfg(feature = "testing")]
         if super::planted::is(super::planted::Defect::RequestGivenTwice) {
             return true;
+        }
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::RetryForgotten) {
+            return false;
         }
         self.retry
     }
@@ -132,6 +137,19 @@ pub struct Counts {
     pub timeouts: u64,
 }
 
+/// Requests to one topic: a line of a listing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// Members now.
+    pub members: usize,
+    /// Requests that wait for their last reply.
+    pub open: u64,
+    /// Requests that got to a member, since the first member of now came.
+    pub requests: u64,
+    /// Replies since then that nobody waited for any more.
+    pub late: u64,
+}
+
 #[derive(Debug)]
 struct Request {
     asked: Asked,
@@ -155,10 +173,10 @@ struct Serving {
     turn: u64,
 }
 
-/// Who serves a topic.
+/// Who serves a topic. It is there as long as somebody does, or a request is open.
 #[derive(Debug, Default)]
 struct Topic {
-    members: usize,
+    served: Served,
     /// Those with fewer requests than their credit, the least loaded first.
     ready: BTreeSet<(u32, u64, Member)>,
 }
@@ -231,6 +249,23 @@ impl Requests {
         self.counts
     }
 
+    /// Requests that wait for their last reply.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// What there is of a topic that is served.
+    #[must_use]
+    pub fn served(&self, topic: &str) -> Option<Served> {
+        self.topics.get(topic).map(|topic| topic.served)
+    }
+
+    /// Names of topics that are served, behind this one, in their order.
+    pub fn served_after<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
+        self.topics.range::<str, _>((Bound::Excluded(name), Bound::Unbounded)).map(|(name, _)| name)
+    }
+
     /// When [`Requests::tick`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
@@ -255,6 +290,9 @@ impl Requests {
         let member = self.choose(&asked)?;
         let deadline = now + asked.timeout;
         let credit = asked.stream.unwrap_or(1);
+        if let Some(topic) = self.topics.get_mut(&asked.topic) {
+            (topic.served.requests, topic.served.open) = (topic.served.requests + 1, topic.served.open + 1);
+        }
         let request = Request { asked, deadline, member, task: 0, credit, answered: false };
         self.requests.insert(address, request);
         self.deadlines.insert((deadline, address));
@@ -283,14 +321,18 @@ impl Requests {
     /// The member with room that has the fewest requests.
     fn choose(&self, asked: &Asked) -> Result<Member, Trouble> {
         let topic = &asked.topic;
-        let Some(served) = self.topics.get(topic) else {
-            return Err(Trouble::new(ErrorKind::NoResponders, format!("nobody serves requests of topic {topic}")));
+        let Some(served) = self.topics.get(topic).filter(|topic| topic.served.members > 0) else {
+            let kind = ErrorKind::NoResponders;
+            #[cfg(feature = "testing")]
+            let kind = if super::planted::is(super::planted::Defect::NobodyIsBusy) { ErrorKind::Busy } else { kind };
+            return Err(Trouble::new(kind, format!("nobody serves requests of topic {topic}")));
         };
         let bytes = asked.event.len() as u64;
         let has_room = |(_, _, member): &&(u32, u64, Member)| self.has_room(*member, bytes);
         let found = served.ready.iter().take(MOST_LOOKS).find(has_room);
         found.map(|(_, _, member)| *member).ok_or_else(|| {
-            let text = format!("the {} responders of topic {topic} have as many requests as they take", served.members);
+            let text =
+                format!("the {} responders of topic {topic} have as many requests as they take", served.served.members);
             Trouble { retry_after_ms: RETRY_FULL_MS, ..Trouble::new(ErrorKind::Busy, text) }
         })
     }
@@ -368,7 +410,11 @@ impl Requests {
         };
         let end = reply.end || reply.code != 0 || !task.stream;
         let Some(address) = task.request else {
-            self.counts.late += 1;
+            let member = (peer, task.member);
+            // A last word without an event is only the end of what was called off.
+            if !reply.event.is_empty() {
+                self.count_late(member);
+            }
             if end {
                 self.release(peer, number);
             }
@@ -393,12 +439,30 @@ impl Requests {
         }
         let number = to_number(address);
         let frame = wire::Reply { number, reply_to: Bytes::new(), end, ..reply };
+        #[cfg(feature = "testing")]
+        let frame = super::planted::passed_on(frame);
         self.out.push_back(Told { to: address.0, about: address, frame: ServerFrame::Reply(frame) });
         Ok(())
     }
 
+    fn count_late(&mut self, member: Member) {
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::LateUncounted) {
+            return;
+        }
+        self.counts.late += 1;
+        let topic = self.members.get(&member).map(|serving| &serving.topic);
+        if let Some(topic) = topic.and_then(|topic| self.topics.get_mut(topic)) {
+            topic.served.late += 1;
+        }
+    }
+
     /// More credit for a reply stream. What is over by now has no use for it.
     pub fn grant(&mut self, address: Address, events: u32) {
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::GrantForgotten) {
+            return;
+        }
         let Some(request) = self.requests.get_mut(&address).filter(|r| r.asked.stream.is_some()) else { return };
         let room = u32::MAX - request.credit;
         let events = events.min(room);

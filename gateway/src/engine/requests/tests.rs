@@ -139,6 +139,34 @@ fn at_the_deadline_the_requester_is_told_and_the_responder_and_what_comes_later_
 }
 
 #[test]
+fn a_topic_is_listed_while_it_is_served_or_waited_for_with_what_is_open_and_came_late() {
+    let mut scene = Scene::with(&[2, 3]);
+    let mut given = Vec::new();
+    for number in 1..=3 {
+        scene.ask(number, asked(Some(1), false)).unwrap();
+        given.push(scene.given());
+    }
+    scene.requests.cancel((ASKER, 1));
+    let (peer, first) = given[0].clone();
+    scene.reply(peer, &first, b"late", false).unwrap();
+    scene.reply(peer, &first, b"", true).unwrap();
+    let served = Served { members: 2, open: 2, requests: 3, late: 1 };
+    assert_eq!(scene.requests.served("quote"), Some(served), "a bare end is no reply");
+    assert_eq!(scene.requests.open(), 2);
+    assert_eq!(scene.requests.served_after("").map(|name| &**name).collect::<Vec<_>>(), ["quote"]);
+    assert_eq!(scene.requests.served_after("quote").count(), 0);
+    scene.requests.leave((2, 1));
+    scene.requests.leave((3, 1));
+    assert_eq!(scene.requests.served("quote"), Some(Served { members: 0, ..served }));
+    assert_eq!(scene.ask(4, asked(None, false)), Err(ErrorKind::NoResponders), "nobody serves it");
+    for (peer, request) in &given[1..] {
+        scene.reply(*peer, request, b"answer", true).unwrap();
+    }
+    assert_eq!(scene.requests.served("quote"), None);
+    assert_eq!(scene.requests.open(), 0);
+}
+
+#[test]
 fn a_member_that_ends_nothing_gets_no_more_than_its_credit_however_many_are_cancelled() {
     let mut scene = Scene::new();
     scene.requests.serve((2, 1), "quote", credit(2));

@@ -35,7 +35,7 @@ fn after_its_last_failure_an_event_is_one_dead_letter_in_the_commit_that_settles
         rig.settle_as(1, number, 1, how);
     }
     assert_eq!(rig.take(1), [], "it does not come again");
-    let grave = Grave { group: GroupName::parse("g").unwrap(), key: 0, redriven: false };
+    let grave = Grave { group: key("g"), key: 0, redriven: false };
     assert_eq!(rig.graves, [(1, Change::Buried(grave))]);
     assert_eq!(rig.settled.last(), Some(&(1, 1, Outcome::Acked)));
     let letter = letter(&block_of(&rig, 1), 1).unwrap();
@@ -59,6 +59,20 @@ fn a_rejected_event_is_a_dead_letter_at_once_with_the_reason() {
     assert_eq!(rig.settle(1, 2, 1, Ack), [false], "the first settle wins");
     let letter = letter(&block_of(&rig, 1), 1).unwrap();
     assert_eq!((letter.position, letter.reason(), letter.error.as_str()), (2, DeathReason::Rejected, "broken"));
+}
+
+#[test]
+fn a_dead_letter_that_is_not_kept_yet_is_neither_listed_nor_counted() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(1, None);
+    rig.take(1);
+    rig.engine.settle(rig.now, TOPIC, sub(1), 1..2, reject("no"));
+    rig.engine.dispatch(rig.now, &mut rig.blocks, &mut Vec::new());
+    let counted = |rig: &Rig| rig.engine.group(TOPIC, &GroupKey::parse("g").unwrap()).unwrap().dead_letters;
+    assert_eq!((letters(&rig), counted(&rig)), (vec![], 0));
+    rig.commit();
+    assert_eq!((letters(&rig), counted(&rig)), (vec![1], 1));
 }
 
 #[test]
@@ -196,7 +210,7 @@ fn an_event_that_failed_and_is_too_old_is_given_up() {
 fn dead_letters_are_there_after_a_restart_and_what_was_given_back_comes() {
     let mut rig = Rig::new();
     rig.publish(2, None);
-    let name = || GroupName::parse("g").unwrap();
+    let name = || key("g");
     let state = GroupState { floor: 3, ..GroupState::default() };
     rig.engine.restore_group(TOPIC, name(), (GroupId(1), GroupSettings::default()), rig.now, state);
     let mut before = Rig::new();
@@ -212,7 +226,7 @@ fn dead_letters_are_there_after_a_restart_and_what_was_given_back_comes() {
     rig.join(1, MANY);
     assert_eq!(rig.take(1), [(1, 2, 1)]);
     assert_eq!(letters(&rig), [1, 2]);
-    assert_eq!(rig.engine.count_letters(TOPIC, &name()), 2);
+    assert_eq!(rig.engine.group(TOPIC, &name()).unwrap().dead_letters, 2);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use super::*;
 #[test]
 fn a_group_that_is_overtaken_is_told_how_much_is_missing_and_it_is_counted() {
     let mut rig = Rig::new();
-    let asked = GroupSpec { name: GroupName::parse("g").unwrap(), new_id: GroupId(1), settings: rig.settings, most: 9 };
-    rig.engine.create_group(rig.now, TOPIC, asked, 1).unwrap();
+    let asked = group_spec("g", 1, rig.settings);
+    rig.engine.create_group(rig.now, TOPIC, &asked, 1).unwrap();
     rig.publish(10, None);
     rig.blocks.gone_before = 5;
     assert_eq!(rig.engine.needed(TOPIC), 1);

@@ -2,20 +2,20 @@
 
 use super::*;
 
-fn name() -> GroupName {
-    GroupName::parse("g").unwrap()
+fn name() -> GroupKey {
+    key("g")
 }
 
 fn spec(rig: &Rig) -> GroupSpec {
-    GroupSpec { name: name(), new_id: GroupId(1), settings: rig.settings, most: 10 }
+    group_spec("g", 1, rig.settings)
 }
 
 #[test]
 fn a_group_begins_where_it_was_made_to_whenever_somebody_joins() {
     let mut rig = Rig::new();
     rig.publish(5, None);
-    assert_eq!(rig.engine.create_group(rig.now, TOPIC, spec(&rig), 3), Ok(true));
-    assert_eq!(rig.engine.create_group(rig.now, TOPIC, spec(&rig), 5), Ok(false), "it is there");
+    assert_eq!(rig.engine.create_group(rig.now, TOPIC, &spec(&rig), 3), Ok(1));
+    assert_eq!(rig.engine.create_group(rig.now, TOPIC, &spec(&rig), 5), Ok(0), "it is there");
     rig.join(1, MANY);
     assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [3, 4, 5]);
 }
@@ -54,7 +54,7 @@ fn a_seek_beyond_either_end_goes_to_that_end() {
     assert_eq!(rig.engine.seek_group(TOPIC, &name(), 0), Some(1));
     rig.commit();
     assert_eq!(rig.take(1).len(), 4);
-    assert_eq!(rig.engine.seek_group(TOPIC, &GroupName::parse("other").unwrap(), 1), None);
+    assert_eq!(rig.engine.seek_group(TOPIC, &key("other"), 1), None);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_dead_letter_that_was_given_back_stays_with_who_has_it_over_a_seek() {
     rig.engine.seek_group(TOPIC, &name(), 3).unwrap();
     rig.commit();
     assert_eq!(rig.settle(1, number, 1, Ack), [true]);
-    assert_eq!(rig.engine.count_letters(TOPIC, &name()), 0);
+    assert_eq!(rig.engine.group(TOPIC, &name()).unwrap().dead_letters, 0);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_group_is_removed_once_nobody_uses_it_and_its_name_begins_anew() {
     assert_eq!(refused, Err(DeleteError::InUse { group: name(), members: 1 }));
     rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Clean);
     rig.commit();
-    assert_eq!(rig.engine.delete_group(TOPIC, &name()), Ok(()));
+    assert_eq!(rig.engine.delete_group(TOPIC, &name()), Ok(1));
     assert_eq!(rig.engine.delete_group(TOPIC, &name()), Err(DeleteError::NotFound(name())));
     rig.advance(WAIT * 2);
     rig.join(2, MANY);

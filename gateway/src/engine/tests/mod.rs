@@ -1,21 +1,24 @@
 //! The engine against promises, in virtual time, over blocks in memory.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
+mod broadcast;
 mod dead_letters;
+mod delayed;
 mod delete;
 mod gaps;
 mod groups;
 mod keys;
+mod many_groups;
 mod retry;
 
 use std::collections::BTreeMap;
 
 use meshwire_proto::frame::SettleKind::{self, Ack, Nack};
 use meshwire_proto::wire::admin;
-use meshwire_proto::{Event, EventLimits, GroupName, TopicName};
+use meshwire_proto::{Event, EventLimits, GroupKey, TopicName};
 
 use super::*;
-use crate::store::{Append, Block, Change, Durability, Failure, Limits, Outcome, ProducerMark};
+use crate::store::{Append, Block, Change, DelayChange, Durability, Failure, Limits, Outcome, ProducerMark, Times};
 
 const TOPIC: TopicId = TopicId(1);
 const WAIT: Duration = Duration::from_secs(30);
@@ -57,6 +60,15 @@ fn is_failed(outcome: Outcome) -> bool {
     outcome != Outcome::Acked
 }
 
+fn key(name: &str) -> GroupKey {
+    GroupKey::parse(name).unwrap()
+}
+
+/// A group of this id, and a durable member of the next one.
+fn group_spec(name: &str, id: u32, settings: admin::GroupSettings) -> GroupSpec {
+    GroupSpec { name: key(name), new_ids: [GroupId(id), GroupId(id + 1)], settings, most: 100_000, room: 100_000 }
+}
+
 struct Rig {
     engine: Engine,
     blocks: Blocks,
@@ -68,6 +80,9 @@ struct Rig {
     graves: Vec<(Position, Change)>,
     /// What was told to be missing.
     gaps: Vec<(SubscriptionKey, u64)>,
+    /// Of what is published from now on.
+    timing: Timing,
+    delays: Vec<(Position, DelayChange)>,
 }
 
 impl Rig {
@@ -92,6 +107,8 @@ impl Rig {
             settings: admin::GroupSettings { ack_wait_ms: Some(30_000), ..admin::GroupSettings::default() },
             graves: Vec::new(),
             gaps: Vec::new(),
+            timing: Timing::default(),
+            delays: Vec::new(),
         }
     }
 
@@ -105,7 +122,12 @@ impl Rig {
 
     fn publish_run(&mut self, run: &EventRun, mark: Option<ProducerMark>) -> Vec<Judged> {
         let scanned = scan(run, EventLimits::default(), &IdHasher::new([0; 16]));
-        let judged = self.engine.publish(self.now, TOPIC, (run, scanned), mark, true);
+        let judged = self.engine.publish(
+            self.now,
+            TOPIC,
+            (run, scanned),
+            How { producer: mark, room: true, timing: self.timing },
+        );
         self.commit();
         judged
     }
@@ -113,6 +135,9 @@ impl Rig {
     fn commit(&mut self) {
         let mut out = Vec::new();
         self.keep();
+        if self.engine.release(self.now, &mut self.blocks) {
+            self.keep();
+        }
         self.engine.dispatch(self.now, &mut self.blocks, &mut out);
         if self.engine.has_ops() {
             self.keep();
@@ -137,6 +162,7 @@ impl Rig {
                 }
                 Op::Settle { ranges, .. } => self.settled.extend(ranges),
                 Op::Graves { changes, .. } => self.graves.extend(changes),
+                Op::Times(Times::Delays { changes, .. }) => self.delays.extend(changes),
                 _ => {}
             }
         }
@@ -157,8 +183,7 @@ impl Rig {
     }
 
     fn join(&mut self, n: u64, credit: Credit) {
-        let group =
-            GroupSpec { name: GroupName::parse("g").unwrap(), new_id: GroupId(1), settings: self.settings, most: 1000 };
+        let group = group_spec("g", 1, self.settings);
         let spec = SubscribeSpec { group: Some(group), start: Some(1), credit };
         self.engine.subscribe(self.now, TOPIC, sub(n), spec).unwrap();
         self.commit();
@@ -349,12 +374,7 @@ fn duplicates_are_found_by_id_and_by_sequence_and_bad_events_by_index() {
 fn a_group_is_refused_other_settings_by_name() {
     let mut rig = Rig::new();
     rig.join(1, MANY);
-    let group = GroupSpec {
-        name: GroupName::parse("g").unwrap(),
-        new_id: GroupId(2),
-        settings: admin::GroupSettings { ack_wait_ms: Some(5000), ..rig.settings },
-        most: 1000,
-    };
+    let group = group_spec("g", 2, admin::GroupSettings { ack_wait_ms: Some(5000), ..rig.settings });
     let refused =
         rig.engine.subscribe(rig.now, TOPIC, sub(2), SubscribeSpec { group: Some(group), start: None, credit: MANY });
     assert!(refused.unwrap_err().to_string().contains("ack_wait"));
@@ -385,7 +405,7 @@ fn a_restored_group_skips_what_was_settled_and_counts_failures_on() {
         settled: vec![(3, 5)],
         failures: BTreeMap::from([(2, Failure { count: 2, ..Failure::default() })]),
     };
-    rig.engine.restore_group(TOPIC, GroupName::parse("g").unwrap(), (GroupId(1), settings), rig.now, state);
+    rig.engine.restore_group(TOPIC, key("g"), (GroupId(1), settings), rig.now, state);
     rig.join(1, MANY);
     assert_eq!(rig.take(1), [(1, 2, 3), (2, 5, 1), (3, 6, 1)]);
 }

@@ -68,7 +68,7 @@ fn a_delay_goes_on_after_a_restart_and_is_never_longer_than_itself() {
         let failure = Failure { count: 1, last: UnixMillis(1_000_000), delay_ms: 8000, ..Failure::default() };
         let state = GroupState { floor: 1, settled: vec![], failures: BTreeMap::from([(1, failure)]) };
         let settings = GroupSettings::default();
-        rig.engine.restore_group(TOPIC, GroupName::parse("g").unwrap(), (GroupId(1), settings), rig.now, state);
+        rig.engine.restore_group(TOPIC, key("g"), (GroupId(1), settings), rig.now, state);
         rig.join(1, MANY);
         let first = positions(&rig.take(1));
         if left == 0 {
@@ -205,4 +205,25 @@ fn in_strict_order_a_key_has_one_unsettled_event() {
     assert_eq!(positions(&rig.take(1)), [1, 2]);
     rig.settle(1, 1, 1, Ack);
     assert_eq!(positions(&rig.take(1)), [3]);
+}
+
+#[test]
+fn an_event_counts_as_failing_from_its_first_failure_until_it_is_settled() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(3, None);
+    rig.take(1);
+    let failing = |rig: &Rig| rig.engine.groups(TOPIC)[0].failing;
+    assert_eq!(failing(&rig), 0);
+    rig.settle_as(1, 2, 1, nack(Some(SECOND)));
+    rig.settle_as(1, 3, 1, nack(Some(Duration::ZERO)));
+    assert_eq!(failing(&rig), 2);
+    let again = rig.take(1);
+    assert_eq!(positions(&again), [3]);
+    assert_eq!(rig.settle(1, again[0].0, 1, Ack), [true]);
+    assert_eq!(failing(&rig), 1, "also while an earlier one is not settled");
+    rig.advance(SECOND);
+    let number = rig.take(1)[0].0;
+    rig.settle(1, number, 1, Ack);
+    assert_eq!(failing(&rig), 0);
 }

@@ -126,7 +126,6 @@ impl Connection {
                 self.protocol.tick();
                 continue;
             }
-            self.protocol.wrote(self.queue.bytes);
             if self.queue.bytes < READ_PAUSE {
                 match self.read(cx)? {
                     Poll::Ready(true) => continue,
@@ -134,7 +133,7 @@ impl Connection {
                     Poll::Pending => {}
                 }
             }
-            if self.protocol.wake_for_output(cx.waker()) {
+            if self.protocol.wake_for_output(cx.waker(), &self.queue) {
                 return Poll::Pending;
             }
         }
@@ -148,7 +147,7 @@ impl Connection {
             if self.queue.is_empty() && !self.protocol.is_waiting() {
                 return Poll::Ready(Ok(()));
             }
-            if self.protocol.wake_for_output(cx.waker()) {
+            if self.protocol.wake_for_output(cx.waker(), &self.queue) {
                 return Poll::Pending;
             }
         }
@@ -187,14 +186,17 @@ impl Connection {
             let mut slices = [IoSlice::new(&[]); GATHER];
             let mut count = 0;
             for (slot, chunk) in slices.iter_mut().zip(&self.queue.chunks) {
-                *slot = IoSlice::new(chunk);
+                *slot = IoSlice::new(&chunk.bytes);
                 count += 1;
             }
             let slices = slices.get(..count).unwrap_or_default();
             match Pin::new(&mut self.stream).poll_write_vectored(cx, slices)? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(written) => self.queue.advance(written),
-                Poll::Pending => break,
+                Poll::Pending => {
+                    self.queue.own();
+                    break;
+                }
             }
         }
         Ok(())

@@ -10,10 +10,18 @@ use meshwire_proto::frame::{DeliverRun, PREFACE, ServerFrame, begin_frame, end_f
 /// write costs.
 const COPY_BELOW: usize = 4096;
 
+/// Bytes of a frame, or of several.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) bytes: Bytes,
+    /// A slice of a block: as long as it waits it keeps all of the block in memory.
+    shared: bool,
+}
+
 /// Bytes to write, in order.
 #[derive(Debug, Default)]
 pub struct WriteQueue {
-    pub(super) chunks: VecDeque<Bytes>,
+    pub(super) chunks: VecDeque<Chunk>,
     pub(super) bytes: usize,
     tail: BytesMut,
 }
@@ -39,20 +47,28 @@ impl WriteQueue {
             self.tail.extend_from_slice(events);
         } else {
             self.seal();
-            self.push(events.clone());
+            self.push(events.clone(), true);
         }
     }
 
-    fn push(&mut self, chunk: Bytes) {
-        self.bytes += chunk.len();
-        self.chunks.push_back(chunk);
+    fn push(&mut self, bytes: Bytes, shared: bool) {
+        self.bytes += bytes.len();
+        self.chunks.push_back(Chunk { bytes, shared });
+    }
+
+    /// Copies what waits for a slow peer out of its blocks: a block may be many times as large.
+    pub(super) fn own(&mut self) {
+        for chunk in self.chunks.iter_mut().filter(|chunk| chunk.shared) {
+            chunk.bytes = Bytes::copy_from_slice(&chunk.bytes);
+            chunk.shared = false;
+        }
     }
 
     /// Moves what was copied to the chunks.
     pub fn seal(&mut self) {
         if !self.tail.is_empty() {
             let chunk = self.tail.split().freeze();
-            self.push(chunk);
+            self.push(chunk, false);
         }
     }
 
@@ -65,7 +81,7 @@ impl WriteQueue {
     /// Takes the next chunk, as for a carrier that takes whole ones.
     pub fn pop(&mut self) -> Option<Bytes> {
         self.seal();
-        let chunk = self.chunks.pop_front()?;
+        let chunk = self.chunks.pop_front()?.bytes;
         self.bytes -= chunk.len();
         Some(chunk)
     }
@@ -74,11 +90,11 @@ impl WriteQueue {
     pub(super) fn advance(&mut self, mut written: usize) {
         self.bytes -= written;
         while let Some(front) = self.chunks.front_mut() {
-            if written < front.len() {
-                let _ = front.split_to(written);
+            if written < front.bytes.len() {
+                let _ = front.bytes.split_to(written);
                 return;
             }
-            written -= front.len();
+            written -= front.bytes.len();
             self.chunks.pop_front();
         }
         if self.chunks.is_empty() {

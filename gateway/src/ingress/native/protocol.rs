@@ -9,13 +9,13 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use meshwire_proto::frame::{ClientFrame, DeliverRun, FrameError, FrameParser, ServerFrame, Settled};
+use meshwire_proto::frame::{ClientFrame, FrameError, FrameParser, ServerFrame, Settled};
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, Moment, options};
 
 use super::admin::Later;
 use super::frames::WriteQueue;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Taken};
 use super::pending::Pending;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
@@ -49,7 +49,7 @@ pub struct Protocol {
     pub(super) settled_through: u64,
     parser: FrameParser,
     control: Vec<ServerFrame>,
-    deliveries: Vec<DeliverRun>,
+    taken: Taken,
     /// A Settle frame was processed since the last Settled went out.
     pub(super) unconfirmed: bool,
     heard: Moment,
@@ -73,7 +73,7 @@ impl Protocol {
         let number = native.mesh.new_session();
         Self {
             caller,
-            outbox: Arc::new(Outbox::new(native.config.session_bytes)),
+            outbox: Arc::new(Outbox::new(native.config.session_bytes, native.mesh.memory())),
             pending: Pending::default(),
             starting: Starting::new(),
             number,
@@ -83,7 +83,7 @@ impl Protocol {
             settled_through: 0,
             parser,
             control: Vec::new(),
-            deliveries: Vec::new(),
+            taken: Taken::default(),
             unconfirmed: false,
             heard: now,
             next_check: until,
@@ -259,17 +259,22 @@ impl Protocol {
         if std::mem::take(&mut self.unconfirmed) {
             self.control.push(ServerFrame::Settled(Settled { through: self.settled_through, results: Vec::new() }));
         }
-        if self.requesting && !self.closing {
-            self.outbox.take_frames(&mut self.control);
-        }
         for frame in self.control.drain(..) {
             queue.frame(&frame);
         }
-        if !self.closing {
-            self.outbox.take(&mut self.deliveries);
-            for delivery in self.deliveries.drain(..) {
+        while !self.closing {
+            queue.seal();
+            self.outbox.take(queue.bytes as u64, &mut self.taken);
+            for frame in self.taken.frames.drain(..) {
+                queue.frame(&frame);
+            }
+            for delivery in self.taken.deliveries.drain(..) {
                 queue.delivery(&delivery);
             }
+            let Some(subscription) = self.taken.fed.take() else {
+                break;
+            };
+            self.feed(subscription);
         }
         if self.outbox.is_closed() && !self.closing {
             self.lost_session();
@@ -278,6 +283,19 @@ impl Protocol {
             }
         }
         queue.seal();
+    }
+
+    /// Asks for what a subscription had no room for.
+    fn feed(&self, number: u32) {
+        let Some(session) = self.session() else {
+            return;
+        };
+        let session = lock(&session);
+        if session.owner == self.number
+            && let Some(subscription) = session.subscriptions.get(&number)
+        {
+            self.native.mesh.feed(subscription.topic, session.key(number));
+        }
     }
 
     /// Whether the peer was silent for too long.
@@ -308,19 +326,19 @@ impl Protocol {
         let id = session.id;
         drop(session);
         // What did not go out comes again with the resume.
-        self.outbox.take(&mut Vec::new());
+        self.outbox.clear();
         self.native.sessions.suspend(&self.native.mesh, id, &self.outbox, wait);
     }
 
-    /// Wakes `waker` when there may be more output though nothing is received and
+    /// Wakes `waker` when there may be more output than is in `queue` though nothing is received and
     /// no time passes; `false` when there is already.
-    pub(super) fn wake_for_output(&mut self, waker: &Waker) -> bool {
+    pub(super) fn wake_for_output(&mut self, waker: &Waker, queue: &WriteQueue) -> bool {
         let mut news = false;
         for ticket in self.pending.fresh() {
             news |= !self.native.mesh.wake_when_kept(ticket, waker);
         }
         // Nothing more is delivered to a connection that ends.
-        news |= !self.closing && !self.outbox.wake_when_filled(waker);
+        news |= !self.closing && !self.outbox.wake_when_filled(waker, queue.bytes as u64);
         news |= !self.later.wake_when_ready(&self.native.mesh, waker);
         !news
     }

@@ -1,11 +1,11 @@
 //! Publish frames.
 
 use meshwire_proto::frame::{Publish, PublishRun, Receipt};
-use meshwire_proto::{ErrorKind, TopicName};
+use meshwire_proto::{ErrorKind, TopicName, UnixMillis};
 
 use super::protocol::Protocol;
 use super::session::{Alias, Session};
-use crate::mesh::{Action, Answer, ProducerMark, Published, Refusal, Ticket};
+use crate::mesh::{Action, Answer, ProducerMark, Published, Refusal, Ticket, Timing};
 
 /// Most topics a session may bind: about 2 MB of names. A guess.
 const MAX_ALIASES: usize = 16_384;
@@ -38,13 +38,8 @@ impl Protocol {
     }
 
     fn publish_run(&self, session: &mut Session, run: &PublishRun, mark: ProducerMark) -> Result<Published, Refusal> {
-        let unsupported = [
-            (run.deliver_at_ms != 0, "deliver_at"),
-            (run.expires_in_ms != 0, "expires_in"),
-            (run.expected_position.is_some(), "expected_position"),
-        ];
-        if let Some((_, what)) = unsupported.iter().find(|(asked, _)| *asked) {
-            return Err(Refusal::new(ErrorKind::Unsupported, format!("this version has no {what}")));
+        if run.expected_position.is_some() {
+            return Err(Refusal::new(ErrorKind::Unsupported, "this version has no expected_position"));
         }
         if !run.topic.is_empty() {
             TopicName::parse(&run.topic).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
@@ -58,7 +53,8 @@ impl Protocol {
             return Err(Refusal::new(ErrorKind::Invalid, format!("topic alias {} was never bound", run.alias)));
         };
         let (mesh, caller) = (&self.native.mesh, &session.caller);
-        let publish = |topic| mesh.publish(caller, topic, &alias.name, &run.events, Some(mark));
+        let timing = Timing { deliver_at: UnixMillis(run.deliver_at_ms), expires_in_ms: run.expires_in_ms };
+        let publish = |topic| mesh.publish_timed(caller, topic, &alias.name, &run.events, (Some(mark), timing));
         if let Some(topic) = alias.topic {
             match publish(topic) {
                 // Deleted since. A name means what it means to a publisher that comes now.

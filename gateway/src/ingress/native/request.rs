@@ -73,13 +73,6 @@ impl Protocol {
         self.native.mesh.cancel_request(self.number, cancel.number);
     }
 
-    /// So many bytes wait for the peer to take them.
-    pub(super) fn wrote(&self, unwritten: usize) {
-        if self.requesting {
-            self.outbox.set_unwritten(unwritten);
-        }
-    }
-
     /// Nothing of this connection can be asked or answered any more.
     pub(super) fn hang_up(&mut self) {
         if self.requesting {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use meshwire_proto::frame::{ServerFrame, Settle, SettleRange, SettleResult};
 use meshwire_proto::wire::{admin, session as wire};
-use meshwire_proto::{ErrorKind, GroupName, TopicName, UnixMillis, options};
+use meshwire_proto::{ErrorKind, GroupKey, GroupName, MemberName, NameError, TopicName, UnixMillis, options};
 
 use prost::Message as _;
 
@@ -40,29 +40,43 @@ fn check(frame: &wire::Subscribe) -> Result<(), Refusal> {
         (!frame.pattern.is_empty(), "subscription by pattern"),
         (!frame.filters.is_empty(), "filter"),
         (frame.attributes_only, "attributes-only view"),
-        (!frame.member.is_empty(), "named member"),
-        (frame.mode() == wire::GroupMode::Broadcast && !frame.group.is_empty(), "broadcast group"),
     ];
     asked.iter().find(|(asked, _)| *asked).map_or(Ok(()), |(_, what)| Err(unsupported(what)))
 }
 
-fn group(frame: &wire::Subscribe) -> Result<Option<GroupName>, Refusal> {
-    let group = (!frame.group.is_empty()).then(|| GroupName::parse(&frame.group)).transpose();
-    group.map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))
+/// The group, and the durable member of it.
+fn group(frame: &wire::Subscribe) -> Result<Option<GroupKey>, Refusal> {
+    let invalid = |e: NameError| Refusal::new(ErrorKind::Invalid, e.to_string());
+    let group = (!frame.group.is_empty()).then(|| GroupName::parse(&frame.group)).transpose().map_err(invalid)?;
+    let member = (!frame.member.is_empty()).then(|| MemberName::parse(&frame.member)).transpose().map_err(invalid)?;
+    match (group, member) {
+        (None, Some(member)) => {
+            let text = format!("member {member} has no group: name a broadcast group, or leave the member out");
+            Err(Refusal::new(ErrorKind::Invalid, text))
+        }
+        (group, member) => Ok(group.map(|group| GroupKey { group, member })),
+    }
 }
 
 fn request(frame: &wire::Subscribe, credit: Credit) -> Result<SubscribeRequest, Refusal> {
     let invalid = |e: String| Refusal::new(ErrorKind::Invalid, e);
     let group = group(frame)?;
+    let mode = match frame.mode() {
+        wire::GroupMode::Unspecified => None,
+        wire::GroupMode::Cluster => Some(admin::GroupMode::Cluster),
+        wire::GroupMode::Broadcast => Some(admin::GroupMode::Broadcast),
+    };
+    let mut settings = admin::GroupSettings::decode(&frame.settings[..])
+        .map_err(|e| invalid(format!("the settings of the group cannot be read: {e}")))?;
+    settings.mode = mode.map(Into::into).or(settings.mode);
+    let unnamed = settings.mode() == admin::GroupMode::Broadcast && frame.member.is_empty();
     let (start, since) = match frame.start.and_then(|s| s.at) {
-        None if group.is_some() => (Some(1), None),
+        None if group.is_some() && !unnamed => (Some(1), None),
         None | Some(wire::start::At::Latest(_)) => (None, None),
         Some(wire::start::At::Earliest(_)) => (Some(1), None),
         Some(wire::start::At::Position(position)) => (Some(position), None),
         Some(wire::start::At::TimeUnixMs(time)) => (None, Some(UnixMillis(time))),
     };
-    let mut settings = admin::GroupSettings::decode(&frame.settings[..])
-        .map_err(|e| invalid(format!("the settings of the group cannot be read: {e}")))?;
     if frame.ack_wait_ms != 0 {
         settings.ack_wait_ms = Some(frame.ack_wait_ms);
     }
@@ -112,8 +126,9 @@ impl Protocol {
         check(frame)?;
         if frame.serve {
             group(frame)?;
-            if frame.start.is_some() || frame.ack_wait_ms != 0 || !frame.settings.is_empty() {
-                let text = "a serve subscription has no start, no ack wait and no settings";
+            let asked = !frame.member.is_empty() || frame.ack_wait_ms != 0 || !frame.settings.is_empty();
+            if frame.start.is_some() || asked {
+                let text = "a serve subscription has no start, no member, no ack wait and no settings";
                 return Err(Refusal::new(ErrorKind::Invalid, text));
             }
             return self.serve(session, frame, credit);

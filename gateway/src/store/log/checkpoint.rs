@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut as _, Bytes, BytesMut};
-use meshwire_proto::{GroupName, TopicName, UnixMillis};
+use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName, UnixMillis};
 
 use super::fold::{Fold, GroupState, TopicState};
 use super::format::{FILE_HEADER, FormatError, seal, unseal};
 use super::producers::{ProducerState, Producers};
 use super::ranges::RangeSet;
 use super::segment::{Sealed, Span};
+use super::times::TimesFold;
 use crate::store::{Durability, Failure, Grave, GroupId, GroupSettings, Limits, TopicId};
 
 const MAGIC: &[u8; 8] = b"MESHWCKP";
@@ -83,6 +84,12 @@ fn put_name(out: &mut BytesMut, name: &str) {
     out.put_slice(name.as_bytes());
 }
 
+/// A group's name, and that of its member: empty for the group itself.
+fn put_key(out: &mut BytesMut, key: &GroupKey) {
+    put_name(out, key.group.as_str());
+    put_name(out, key.member.as_ref().map_or("", MemberName::as_str));
+}
+
 fn put_ranges(out: &mut BytesMut, ranges: &RangeSet) {
     out.put_u32_le(ranges.len() as u32);
     for (first, next) in ranges.iter() {
@@ -105,7 +112,7 @@ fn put_fold(out: &mut BytesMut, fold: &Fold) {
             out.put_u64_le(*position);
             out.put_u64_le(grave.key);
             out.put_u8(grave.redriven.into());
-            put_name(out, grave.group.as_str());
+            put_key(out, &grave.group);
         }
     }
     out.put_u32_le(fold.groups.len() as u32);
@@ -113,7 +120,7 @@ fn put_fold(out: &mut BytesMut, fold: &Fold) {
         out.put_u32_le(id.0);
         out.put_u32_le(group.topic.0);
         out.put_u64_le(group.floor);
-        put_name(out, group.name.as_str());
+        put_key(out, &group.name);
         let settings = group.settings.encode();
         out.put_u16_le(settings.len() as u16);
         out.put_slice(&settings);
@@ -133,6 +140,7 @@ fn put_fold(out: &mut BytesMut, fold: &Fold) {
         out.put_i64_le(producer.seen.0);
         put_ranges(out, &producer.kept);
     }
+    fold.times.put(out);
 }
 
 fn put_failure(out: &mut BytesMut, failure: &Failure) {
@@ -214,16 +222,19 @@ impl<'a> Fields<'a> {
 
     fn grave(&mut self) -> Result<Grave, FormatError> {
         let (key, redriven) = (self.u64()?, self.u8()? != 0);
-        Ok(Grave { group: self.group_name()?, key, redriven })
+        Ok(Grave { group: self.key()?, key, redriven })
     }
 
-    fn group_name(&mut self) -> Result<GroupName, FormatError> {
-        GroupName::parse(self.name()?).map_err(|_| FormatError::Damaged("a group name in the checkpoint"))
+    fn key(&mut self) -> Result<GroupKey, FormatError> {
+        let group =
+            GroupName::parse(self.name()?).map_err(|_| FormatError::Damaged("a group name in the checkpoint"))?;
+        let member = Some(self.name()?).filter(|name| !name.is_empty()).map(MemberName::parse).transpose();
+        Ok(GroupKey { group, member: member.map_err(|_| FormatError::Damaged("a member name in the checkpoint"))? })
     }
 
     fn group(&mut self) -> Result<(GroupId, GroupState), FormatError> {
         let (id, topic, floor) = (GroupId(self.u32()?), TopicId(self.u32()?), self.u64()?);
-        let name = self.group_name()?;
+        let name = self.key()?;
         let len = self.0.try_get_u16_le().map_err(|_| CUT)?;
         let (settings, rest) = self.0.split_at_checked(usize::from(len)).ok_or(CUT)?;
         self.0 = rest;
@@ -268,6 +279,7 @@ impl<'a> Fields<'a> {
             fold.groups.extend([self.group()?]);
         }
         fold.producers = self.producers()?;
+        fold.times = TimesFold::read(&mut self.0).ok_or(CUT)?;
         Ok(fold)
     }
 
@@ -345,6 +357,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
     use super::*;
     use crate::store::log::ops::Mark;
+    use crate::store::{Delay, DelayChange, Times};
 
     fn checkpoint() -> Checkpoint {
         let mut fold = Fold { batch: 77, next: (9, 4), ..Fold::default() };
@@ -357,18 +370,23 @@ mod tests {
             first: 3,
             next: 10,
             stored: UnixMillis(99),
-            graves: BTreeMap::from([(4, Grave { group: GroupName::parse("g").unwrap(), key: 3, redriven: true })]),
+            graves: BTreeMap::from([(4, Grave { group: GroupKey::parse("g/m").unwrap(), key: 3, redriven: true })]),
         };
         fold.topics.insert(TopicId(2), topic);
         let mut acked = RangeSet::default();
         acked.insert(6, 8);
-        let name = GroupName::parse("billing").unwrap();
+        let name = GroupKey::parse("billing").unwrap();
         let failure = Failure { count: 3, lost: 1, first: UnixMillis(5), last: UnixMillis(9), ..Failure::default() };
         let failures = BTreeMap::from([(5, Failure { delay_ms: 70, rejected: true, ..failure })]);
         let settings = GroupSettings { max_failures: 9, ..GroupSettings::default() };
         fold.groups.insert(GroupId(1), GroupState { topic: TopicId(2), name, settings, floor: 4, acked, failures });
         let mark = Mark { producer: [7; 16], epoch: 1, count: 2, first_sequence: 5, answered_through: 2 };
         fold.producers.add(&mark, UnixMillis(99));
+        let delay = Delay { due: UnixMillis(500), delay_ms: 400, expires_in_ms: 3, len: 90 };
+        let changes = vec![(8, DelayChange::Waits(delay))];
+        fold.times.apply(&Times::Delays { topic: TopicId(2).delayed(), changes }, UnixMillis(99));
+        let expires = Times::Expires { topic: TopicId(2), first: 5, count: 3, at: UnixMillis(700) };
+        fold.times.apply(&expires, UnixMillis(99));
         let span = Span { topic: TopicId(2), first: 3, next: 10, stored: UnixMillis(99), bytes: 700 };
         let sealed = Sealed {
             number: 1,

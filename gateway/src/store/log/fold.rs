@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use meshwire_proto::{GroupName, TopicName, UnixMillis};
+use meshwire_proto::{GroupKey, TopicName, UnixMillis};
 
 use super::ops::{AppendHead, OpView, Ranges};
 use super::producers::Producers;
 use super::ranges::RangeSet;
+use super::times::TimesFold;
 use crate::store::{
     Change, DEAD, Durability, Failure, Grave, GroupId, GroupSettings, Limits, Outcome, Position, TopicId,
 };
@@ -35,13 +36,13 @@ pub struct TopicState {
     pub graves: BTreeMap<Position, Grave>,
 }
 
-/// A group as the log knows it.
+/// A group, or a durable member of one, as the log knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupState {
     /// Its topic.
     pub topic: TopicId,
     /// Its name.
-    pub name: GroupName,
+    pub name: GroupKey,
     /// How it delivers.
     pub settings: GroupSettings,
     /// Everything below is settled.
@@ -65,6 +66,15 @@ pub struct Fold {
     pub next: (u32, u32),
     /// Producers by id.
     pub producers: Producers,
+    /// Events that wait for their time, and those that expire.
+    pub times: TimesFold,
+}
+
+impl TopicState {
+    const fn new(name: TopicName, durability: Durability, retention_ms: u64) -> Self {
+        let (first, next, stored, limits) = (1, 1, UnixMillis(0), Limits { bytes: 0, block: false });
+        Self { name, durability, retention_ms, limits, first, next, stored, graves: BTreeMap::new() }
+    }
 }
 
 /// A topic whose creation was in a damaged record. Its events stay readable under this name.
@@ -96,17 +106,8 @@ impl Fold {
         match op {
             OpView::Topic { topic, name, durability, retention_ms } => {
                 self.next.0 = self.next.0.max(topic.number().saturating_add(1));
-                let state = TopicState {
-                    name: name.clone(),
-                    durability: *durability,
-                    retention_ms: *retention_ms,
-                    limits: Limits::default(),
-                    first: 1,
-                    next: 1,
-                    stored: UnixMillis(0),
-                    graves: BTreeMap::new(),
-                };
-                self.topics.entry(*topic).or_insert(state).retention_ms = *retention_ms;
+                let state = || TopicState::new(name.clone(), *durability, *retention_ms);
+                self.topics.entry(*topic).or_insert_with(state).retention_ms = *retention_ms;
             }
             OpView::Group { topic, group, name, start, settings } => {
                 self.next.1 = self.next.1.max(group.0.saturating_add(1));
@@ -135,6 +136,7 @@ impl Fold {
                 // Also if the record that made it was damaged.
                 self.next.0 = self.next.0.max(topic.number().saturating_add(1));
                 self.topics.remove(topic);
+                self.times.forget(*topic);
                 self.groups.retain(|_, group| group.topic != *topic);
             }
             OpView::GroupGone { group, .. } => drop(self.groups.remove(group)),
@@ -147,6 +149,10 @@ impl Fold {
                 for (position, change) in changes {
                     self.change_grave(*topic, *position, change);
                 }
+            }
+            OpView::Times(times) => {
+                let now = self.topics.get(&times.topic()).map_or(UnixMillis(0), |t| t.stored);
+                self.times.apply(times, now);
             }
             // Of a group whose creation was in a damaged record nothing can be kept.
             OpView::Settle { group, ranges, .. } => {
@@ -172,6 +178,7 @@ impl Fold {
 
     /// Retention has taken everything of a topic below `first`.
     pub(super) fn retain_from(&mut self, topic: TopicId, first: Position) {
+        self.times.retain_from(topic, first);
         if let Some(topic) = self.topics.get_mut(&topic) {
             topic.first = topic.first.max(first).min(topic.next);
         }
@@ -245,7 +252,7 @@ mod tests {
 
     fn fold(write: impl FnOnce(&mut BytesMut)) -> Fold {
         let mut body = BytesMut::new();
-        let (topic, group) = (TopicName::parse("t").unwrap(), GroupName::parse("g").unwrap());
+        let (topic, group) = (TopicName::parse("t").unwrap(), GroupKey::parse("g").unwrap());
         ops::put_topic(&mut body, TOPIC, &topic, Durability::Synced, 1);
         ops::put_topic(&mut body, TOPIC.dead_letters(true), &topic, Durability::Synced, 1);
         ops::put_group(&mut body, (TOPIC, GROUP), &group, 1, &GroupSettings::default());

@@ -33,6 +33,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod times;
 mod walk;
 
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub use recent::{RecentBlock, RecentEvents};
 pub use recovery::{OpenError, Recovered};
 pub use sim_disk::{SimCounts, SimDisk, SimFault};
 pub use store::{Ended, LogStore, Task};
+pub use times::TimesFold;
 
 /// Tells both clocks; called by the log's threads and at opening only.
 pub type LogClock = Arc<dyn Fn() -> (Moment, UnixMillis) + Send + Sync>;

@@ -8,6 +8,7 @@ use super::retain::Change;
 use crate::store::log::fold::Fold;
 use crate::store::log::format::{FormatError, record_len};
 use crate::store::log::ops::{self, AppendHead, Mark, OpView};
+use crate::store::log::times;
 use crate::store::{Append, Block, Durability, Entry, Op, Position, ProducerMark, TopicId};
 
 /// Events from this size on keep the buffer they came in; smaller ones are
@@ -129,6 +130,7 @@ impl Pending {
             Op::Limits { topic, limits } => ops::put_limits(&mut out, topic, limits),
             Op::Seek { topic, group, to } => ops::put_seek(&mut out, topic, group, to),
             Op::Graves { topic, changes } => ops::put_graves(&mut out, topic, &changes),
+            Op::Times(times) => times::put(&mut out, &times),
         }
         self.body_len += out.len();
         self.slots.push(Slot::Plain(out.freeze()));
@@ -324,12 +326,13 @@ impl Cut {
     }
 }
 
-/// Adds one encoded operation to the fold; the topic of a settlement, and what changed of topics and groups.
+/// Adds one encoded operation to the fold; the topic whose level it is kept at, and what changed of topics and groups.
 fn apply(fold: &mut Fold, mut bytes: &[u8]) -> Result<(Option<TopicId>, Option<Change>), FormatError> {
     let op = OpView::decode(&mut bytes)?;
     fold.apply(&op);
     Ok(match op {
         OpView::Settle { topic, .. } => (Some(topic), None),
+        OpView::Times(times) => (Some(times.topic()), Some(Change::Delays)),
         OpView::Topic { topic, .. } | OpView::Limits { topic, .. } => (None, Some(Change::Settings(topic))),
         OpView::TopicGone { topic } => (None, Some(Change::Gone(topic))),
         OpView::Group { topic, group, .. } => (None, Some(Change::Group(topic, group))),

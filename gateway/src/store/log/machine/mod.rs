@@ -36,7 +36,8 @@ use super::fold::Fold;
 use super::format::{SEGMENT_HEADER, record_len};
 use super::index::SegmentIndex;
 use super::job::JobResult;
-use crate::store::{Block, Op, Position, StoreError, TopicBytes, TopicId, Watermark};
+use crate::store::log::times::CHANGE;
+use crate::store::{Block, Op, Position, StoreError, Times, TopicBytes, TopicId, Watermark};
 use batch::{Cut, NewBlock, Pending};
 use find::Finds;
 use gather::Gather;
@@ -380,13 +381,11 @@ fn op_len(op: &Op) -> usize {
     match op {
         Op::Append(append) => append.bytes.len() + 128,
         Op::Settle { ranges, .. } => 16 + ranges.len() * 25,
-        Op::Graves { changes, .. } => 16 + changes.len() * 144,
-        Op::Topic { .. }
-        | Op::Group { .. }
-        | Op::GroupGone { .. }
-        | Op::Seek { .. }
-        | Op::TopicGone { .. }
-        | Op::Limits { .. } => 240,
+        Op::Graves { changes, .. } => 16 + changes.len() * 265,
+        Op::Times(Times::Delays { changes, .. }) => 16 + changes.len() * CHANGE,
+        Op::Times(Times::Expires { .. }) => 32,
+        Op::Group { .. } => 400,
+        Op::Topic { .. } | Op::GroupGone { .. } | Op::Seek { .. } | Op::TopicGone { .. } | Op::Limits { .. } => 240,
     }
 }
 

@@ -7,10 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meshwire_proto::{GroupName, UnixMillis};
+use meshwire_proto::{GroupKey, UnixMillis};
 
 use super::LogMachine;
-use crate::store::log::fold::{Fold, TopicState};
+use crate::store::log::fold::{Fold, GroupState, TopicState};
 use crate::store::log::index::BlockEntry;
 use crate::store::log::segment::Span;
 use crate::store::{Append, GroupId, Position, StoreError, TopicId};
@@ -68,6 +68,8 @@ pub(super) enum Change {
     Gone(TopicId),
     Group(TopicId, GroupId),
     GroupGone(TopicId, GroupId),
+    /// Events no longer wait for their time, perhaps.
+    Delays,
 }
 
 /// What retention asks of a topic.
@@ -111,7 +113,8 @@ impl Asked {
 impl Retention {
     pub(super) fn new(fold: &Fold, spans: impl Iterator<Item = Span>) -> Self {
         let mut retention = Self { moved: true, ..Self::default() };
-        for span in spans {
+        // Events that wait for their time go when they are released: `Space::retire` sees to them.
+        for span in spans.filter(|span| !span.topic.is_delayed()) {
             let Some(topic) = fold.topics.get(&span.topic) else {
                 continue;
             };
@@ -131,6 +134,9 @@ impl Retention {
 
     /// An append was taken.
     pub(super) fn add(&mut self, append: &Append) {
+        if append.topic.is_delayed() {
+            return;
+        }
         let kept = self.topics.entry(append.topic).or_default();
         if kept.live == 0 {
             kept.oldest = append.stored;
@@ -159,6 +165,7 @@ impl Retention {
                     self.groups.entry(topic).or_default().remove(&group);
                     self.look.insert(topic);
                 }
+                Change::Delays => self.moved = true,
                 Change::Gone(topic) => {
                     if let Some(due) = self.topics.remove(&topic).and_then(|kept| kept.due) {
                         self.due.remove(&(due, topic));
@@ -227,9 +234,12 @@ impl LogMachine {
     }
 
     /// The first position that a group of the topic has not settled, and whose it is.
-    fn needed(&self, topic: TopicId) -> (Position, Option<&GroupName>) {
+    fn needed(&self, topic: TopicId) -> (Position, Option<&GroupKey>) {
         let groups = self.retention.groups.get(&topic).into_iter().flatten();
-        let floors = groups.filter_map(|id| self.fold.groups.get(id)).map(|group| (group.floor, Some(&group.name)));
+        // A broadcast group has no place of its own: its durable members have.
+        let places = |group: &&GroupState| !group.settings.broadcast || group.name.member.is_some();
+        let groups = groups.filter_map(|id| self.fold.groups.get(id)).filter(places);
+        let floors = groups.map(|group| (group.floor, Some(&group.name)));
         let begins = self.retention.begins.get(&topic).map(|at| (*at, None));
         floors.chain(begins).min_by_key(|(floor, _)| *floor).unwrap_or((Position::MAX, None))
     }

@@ -12,3 +12,4 @@ mod retain;
 mod rig;
 mod since;
 mod threaded;
+mod times;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use meshwire_proto::{Event, EventRunBuilder, GroupName, Moment, TopicName, UnixMillis};
+use meshwire_proto::{Event, EventRunBuilder, GroupKey, Moment, TopicName, UnixMillis};
 
 use crate::store::log::{Ended, LogOptions, LogStore, OpenError, Recovered, SimDisk, Task};
 use crate::store::{
@@ -165,7 +165,7 @@ impl Rig {
 
     pub(super) fn group(&mut self, topic: TopicId, id: u32) -> GroupId {
         let group = GroupId(id);
-        let name = GroupName::parse(&format!("group-{id}")).unwrap();
+        let name = GroupKey::parse(&format!("group-{id}")).unwrap();
         self.store.commit(vec![Op::Group { topic, group, name, start: 1, settings: GroupSettings::default() }]);
         group
     }

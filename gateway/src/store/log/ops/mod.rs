@@ -1,10 +1,18 @@
 //! Operations as bytes. Layouts: docs/log-format.md.
 
-use bytes::{Buf, BufMut as _, BytesMut};
-use meshwire_proto::{GroupName, TopicName, UnixMillis};
+use bytes::Buf;
+use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName, UnixMillis};
 
 use super::format::FormatError;
-use crate::store::{Change, Durability, Grave, GroupId, GroupSettings, Limits, Outcome, Position, TopicId};
+use super::times::{self, DELAYS, EXPIRES};
+use crate::store::{Change, Durability, Grave, GroupId, GroupSettings, Limits, Outcome, Position, Times, TopicId};
+
+mod write;
+
+pub(super) use write::{
+    append_head_len, put_append, put_graves, put_group, put_group_gone, put_limits, put_seek, put_settle, put_topic,
+    put_topic_gone,
+};
 
 const TOPIC: u8 = 1;
 const GROUP: u8 = 2;
@@ -13,6 +21,7 @@ const SETTLE: u8 = 4;
 const GRAVES: u8 = 5;
 const GROUP_GONE: u8 = 6;
 const SEEK: u8 = 7;
+const MEMBER: u8 = 8;
 const TOPIC_GONE: u8 = 10;
 const LIMITS: u8 = 11;
 
@@ -46,12 +55,13 @@ pub(super) struct AppendHead {
 #[derive(Clone, Debug)]
 pub(super) enum OpView<'a> {
     Topic { topic: TopicId, name: TopicName, durability: Durability, retention_ms: u64 },
-    Group { topic: TopicId, group: GroupId, name: GroupName, start: Position, settings: GroupSettings },
+    Group { topic: TopicId, group: GroupId, name: GroupKey, start: Position, settings: GroupSettings },
     Append { head: AppendHead, marks: Marks<'a> },
     Settle { topic: TopicId, group: GroupId, ranges: Ranges<'a> },
     Graves { topic: TopicId, changes: Vec<(Position, Change)> },
     GroupGone { topic: TopicId, group: GroupId },
     Seek { topic: TopicId, group: GroupId, to: Position },
+    Times(Times),
     TopicGone { topic: TopicId },
     Limits { topic: TopicId, limits: Limits },
 }
@@ -101,132 +111,6 @@ impl Iterator for Ranges<'_> {
     }
 }
 
-pub(super) fn put_topic(out: &mut BytesMut, topic: TopicId, name: &TopicName, level: Durability, retention_ms: u64) {
-    out.put_slice(&[TOPIC, 0]);
-    out.put_u32_le(topic.0);
-    out.put_u8(match level {
-        Durability::Memory => 0,
-        Durability::Written => 1,
-        Durability::Synced => 2,
-    });
-    out.put_u64_le(retention_ms);
-    put_name(out, name.as_str());
-}
-
-pub(super) fn put_group(
-    out: &mut BytesMut,
-    (topic, group): (TopicId, GroupId),
-    name: &GroupName,
-    start: Position,
-    settings: &GroupSettings,
-) {
-    out.put_slice(&[GROUP, 0]);
-    out.put_u32_le(topic.0);
-    out.put_u32_le(group.0);
-    out.put_u64_le(start);
-    put_name(out, name.as_str());
-    let settings = settings.encode();
-    out.put_u16_le(settings.len() as u16);
-    out.put_slice(&settings);
-}
-
-/// A name has at most 120 bytes.
-fn put_name(out: &mut BytesMut, name: &str) {
-    out.put_u8(name.len() as u8);
-    out.put_slice(name.as_bytes());
-}
-
-/// Everything of an append but the bytes that must follow. At most 65,535 marks.
-pub(super) fn put_append(out: &mut BytesMut, head: &AppendHead, marks: &[Mark]) {
-    out.reserve(append_head_len(marks.len()));
-    out.put_slice(&[APPEND, 0]);
-    out.put_u16_le(marks.len() as u16);
-    out.put_u32_le(head.topic.0);
-    out.put_u64_le(head.first);
-    out.put_i64_le(head.stored.0);
-    for value in [head.count, 0, head.len, head.crc] {
-        out.put_u32_le(value);
-    }
-    for mark in marks {
-        out.put_slice(&mark.producer);
-        out.put_u32_le(mark.epoch);
-        out.put_u32_le(mark.count);
-        out.put_u64_le(mark.first_sequence);
-        out.put_u64_le(mark.answered_through);
-    }
-}
-
-/// Bytes that [`put_append`] writes.
-pub(super) const fn append_head_len(marks: usize) -> usize {
-    40 + marks * MARK
-}
-
-pub(super) fn put_settle(out: &mut BytesMut, topic: TopicId, group: GroupId, ranges: &[(Position, u32, Outcome)]) {
-    out.reserve(14 + ranges.len() * (RANGE + FAILURE));
-    out.put_slice(&[SETTLE, 0]);
-    out.put_u32_le(topic.0);
-    out.put_u32_le(group.0);
-    out.put_u32_le(ranges.len() as u32);
-    for (first, count, outcome) in ranges {
-        out.put_u64_le(*first);
-        out.put_u32_le(*count);
-        let (number, failed) = match *outcome {
-            Outcome::Acked => (0, None),
-            Outcome::Failed { at, delay_ms } => (1, Some((at, delay_ms))),
-            Outcome::Lost { at } => (2, Some((at, 0))),
-            Outcome::Rejected { at } => (3, Some((at, 0))),
-        };
-        out.put_u8(number);
-        if let Some((at, delay_ms)) = failed {
-            out.put_i64_le(at.0);
-            out.put_u32_le(delay_ms);
-        }
-    }
-}
-
-pub(super) fn put_graves(out: &mut BytesMut, topic: TopicId, changes: &[(Position, Change)]) {
-    out.put_slice(&[GRAVES, 0]);
-    out.put_u32_le(topic.0);
-    out.put_u32_le(changes.len() as u32);
-    for (position, change) in changes {
-        out.put_u64_le(*position);
-        match change {
-            Change::Buried(grave) => {
-                out.put_u8(0);
-                out.put_u64_le(grave.key);
-                put_name(out, grave.group.as_str());
-            }
-            Change::Redriven => out.put_u8(1),
-            Change::Gone => out.put_u8(2),
-        }
-    }
-}
-
-pub(super) fn put_group_gone(out: &mut BytesMut, topic: TopicId, group: GroupId) {
-    out.put_slice(&[GROUP_GONE, 0]);
-    out.put_u32_le(topic.0);
-    out.put_u32_le(group.0);
-}
-
-pub(super) fn put_seek(out: &mut BytesMut, topic: TopicId, group: GroupId, to: Position) {
-    out.put_slice(&[SEEK, 0]);
-    out.put_u32_le(topic.0);
-    out.put_u32_le(group.0);
-    out.put_u64_le(to);
-}
-
-pub(super) fn put_topic_gone(out: &mut BytesMut, topic: TopicId) {
-    out.put_slice(&[TOPIC_GONE, 0]);
-    out.put_u32_le(topic.0);
-}
-
-pub(super) fn put_limits(out: &mut BytesMut, topic: TopicId, limits: Limits) {
-    out.put_slice(&[LIMITS, 0]);
-    out.put_u32_le(topic.0);
-    out.put_u64_le(limits.bytes);
-    out.put_u8(limits.block.into());
-}
-
 const CUT: FormatError = FormatError::Damaged("an operation is cut short");
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], FormatError> {
@@ -241,6 +125,13 @@ fn name<'a>(rest: &mut &'a [u8]) -> Result<&'a str, FormatError> {
     std::str::from_utf8(bytes).map_err(|_| FormatError::Damaged("a name is not UTF-8"))
 }
 
+/// The name of a group, with that of a member behind it or without.
+fn key(rest: &mut &[u8], of_member: bool) -> Result<GroupKey, FormatError> {
+    let group = GroupName::parse(name(rest)?).map_err(|_| FormatError::Damaged("a group name breaks the rule"))?;
+    let member = of_member.then(|| name(rest)).transpose()?.map(MemberName::parse).transpose();
+    Ok(GroupKey { group, member: member.map_err(|_| FormatError::Damaged("a member name breaks the rule"))? })
+}
+
 impl<'a> OpView<'a> {
     /// Reads one operation and moves `rest` behind it; behind an append's head its events follow.
     pub(super) fn decode(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
@@ -250,7 +141,7 @@ impl<'a> OpView<'a> {
         }
         match kind {
             TOPIC => Self::read_topic(rest),
-            GROUP => Self::read_group(rest),
+            GROUP | MEMBER => Self::read_group(rest, kind == MEMBER),
             APPEND => Self::read_append(rest),
             SETTLE => Self::read_settle(rest),
             GRAVES => Self::read_graves(rest),
@@ -265,6 +156,7 @@ impl<'a> OpView<'a> {
             }
             TOPIC_GONE => Ok(Self::TopicGone { topic: TopicId(take(rest, 4)?.get_u32_le()) }),
             LIMITS => Self::read_limits(rest),
+            DELAYS | EXPIRES => times::read(kind, rest).map(Self::Times),
             _ => Err(FormatError::Newer(format!("operation kind {kind}"))),
         }
     }
@@ -292,11 +184,11 @@ impl<'a> OpView<'a> {
         }
     }
 
-    fn read_group(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
+    fn read_group(rest: &mut &'a [u8], of_member: bool) -> Result<Self, FormatError> {
         let mut fixed = take(rest, 16)?;
         let (topic, group) = (TopicId(fixed.get_u32_le()), GroupId(fixed.get_u32_le()));
         let start = fixed.get_u64_le();
-        let name = GroupName::parse(name(rest)?).map_err(|_| FormatError::Damaged("a group name breaks the rule"))?;
+        let name = key(rest, of_member)?;
         let len = rest.try_get_u16_le().map_err(|_| CUT)?;
         let settings = GroupSettings::decode(take(rest, usize::from(len))?)
             .ok_or_else(|| FormatError::Newer(format!("settings of group {name}")))?;
@@ -349,11 +241,9 @@ impl<'a> OpView<'a> {
             let mut change = take(rest, 9)?;
             let position = change.get_u64_le();
             let change = match change.get_u8() {
-                0 => {
-                    let key = rest.try_get_u64_le().map_err(|_| CUT)?;
-                    let group = GroupName::parse(name(rest)?)
-                        .map_err(|_| FormatError::Damaged("a group name breaks the rule"))?;
-                    Change::Buried(Grave { group, key, redriven: false })
+                what @ (0 | 3) => {
+                    let hash = rest.try_get_u64_le().map_err(|_| CUT)?;
+                    Change::Buried(Grave { group: key(rest, what == 3)?, key: hash, redriven: false })
                 }
                 1 => Change::Redriven,
                 2 => Change::Gone,
@@ -376,6 +266,7 @@ impl<'a> OpView<'a> {
             | Self::Seek { topic, .. }
             | Self::Graves { topic, .. } => *topic,
             Self::Append { head, .. } => head.topic,
+            Self::Times(times) => times.topic(),
         }
     }
 
@@ -427,9 +318,12 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
     use std::time::Duration;
 
+    use bytes::{BufMut as _, BytesMut};
+
     use super::*;
 
     const SETTINGS: GroupSettings = GroupSettings {
+        broadcast: false,
         ack_wait: Duration::from_secs(30),
         max_failures: 3,
         max_age: Duration::ZERO,
@@ -448,16 +342,16 @@ mod tests {
         (14, 1, Outcome::Rejected { at: UnixMillis(-7) }),
     ];
 
-    fn graves() -> [(Position, Change); 3] {
-        let grave = Grave { group: GroupName::parse("billing").unwrap(), key: 7, redriven: false };
-        [(1, Change::Buried(grave)), (1, Change::Redriven), (2, Change::Gone)]
+    fn graves() -> [(Position, Change); 4] {
+        let buried = |of| Change::Buried(Grave { group: GroupKey::parse(of).unwrap(), key: 7, redriven: false });
+        [(1, buried("billing")), (1, Change::Redriven), (2, Change::Gone), (3, buried("audit/m1"))]
     }
 
     fn body() -> BytesMut {
         let mut out = BytesMut::new();
         let name = TopicName::parse("orders").unwrap();
         put_topic(&mut out, TopicId(4), &name, Durability::Written, 60_000);
-        put_group(&mut out, (TopicId(4), GroupId(2)), &GroupName::parse("billing").unwrap(), 1, &SETTINGS);
+        put_group(&mut out, (TopicId(4), GroupId(2)), &GroupKey::parse("billing").unwrap(), 1, &SETTINGS);
         let head = AppendHead { topic: TopicId(4), first: 10, stored: UnixMillis(-5), count: 2, len: 6, crc: 99 };
         let mark = Mark { producer: [9; 16], epoch: 1, count: 2, first_sequence: 7, answered_through: 3 };
         put_append(&mut out, &head, &[mark, mark]);
@@ -466,6 +360,7 @@ mod tests {
         put_graves(&mut out, TopicId(4).dead_letters(true), &graves());
         put_group_gone(&mut out, TopicId(4), GroupId(2));
         put_seek(&mut out, TopicId(4), GroupId(2), 99);
+        put_group(&mut out, (TopicId(4), GroupId(3)), &GroupKey::parse("audit/m1").unwrap(), 7, &SETTINGS);
         put_topic_gone(&mut out, TopicId(4));
         put_limits(&mut out, TopicId(4), Limits { bytes: 77, block: true });
         out
@@ -475,11 +370,11 @@ mod tests {
     fn operations_are_read_as_they_were_written() {
         let body = body();
         let ops: Vec<_> = Ops::of(&body).map(Result::unwrap).collect();
-        assert_eq!(ops.len(), 9);
+        assert_eq!(ops.len(), 10);
         let OpView::Topic { topic, name, durability, retention_ms } = &ops[0].0 else { panic!() };
         assert_eq!((topic.0, name.as_str(), *durability, *retention_ms), (4, "orders", Durability::Written, 60_000));
         let OpView::Group { group, name, start, settings, .. } = &ops[1].0 else { panic!() };
-        assert_eq!((group.0, name.as_str(), *start, *settings), (2, "billing", 1, SETTINGS));
+        assert_eq!((group.0, name.to_string().as_str(), *start, *settings), (2, "billing", 1, SETTINGS));
         let OpView::Append { head, marks } = &ops[2].0 else { panic!() };
         assert_eq!((head.first, head.stored.0, head.count, head.len, head.crc), (10, -5, 2, 6, 99));
         assert_eq!((*marks).map(|m| (m.first_sequence, m.answered_through)).collect::<Vec<_>>(), [(7, 3); 2]);
@@ -490,8 +385,9 @@ mod tests {
         assert_eq!((*topic, &changes[..]), (TopicId(4).dead_letters(true), &graves()[..]));
         assert!(matches!(ops[5].0, OpView::GroupGone { group: GroupId(2), .. }));
         assert!(matches!(ops[6].0, OpView::Seek { group: GroupId(2), to: 99, .. }));
-        assert!(matches!(ops[7].0, OpView::TopicGone { topic: TopicId(4) }));
-        assert!(matches!(ops[8].0, OpView::Limits { limits: Limits { bytes: 77, block: true }, .. }));
+        assert!(matches!(&ops[7].0, OpView::Group { name, start: 7, .. } if name.to_string() == "audit/m1"));
+        assert!(matches!(ops[8].0, OpView::TopicGone { topic: TopicId(4) }));
+        assert!(matches!(ops[9].0, OpView::Limits { limits: Limits { bytes: 77, block: true }, .. }));
     }
 
     #[test]

@@ -1,0 +1,47 @@
+//! Events that have expired: settled without a delivery, and no dead letters.
+//!
+//! One that a member has may still be settled by it; it does not come again. One that
+//! was given up before is a dead letter, and one that was given back by hand is delivered.
+
+use super::Group;
+use super::dispatch::Pass;
+use super::window::State;
+use crate::store::{DEAD, Position};
+
+impl Group {
+    /// Takes up `next` as settled if it has expired.
+    pub(super) fn skip_expired(&mut self, pass: &Pass<'_>) -> bool {
+        let position = self.window.next();
+        if !pass.has_expired(position) {
+            return false;
+        }
+        self.window.push(State::Waiting, 0);
+        self.end_expired(position);
+        true
+    }
+
+    /// Ends those that wait to come again.
+    pub(super) fn expire_waiting(&mut self, pass: &mut Pass<'_>) {
+        if pass.expiries.0.is_empty() {
+            return;
+        }
+        let expired: Vec<Position> = self.waiting.range(..DEAD).copied().filter(|p| pass.has_expired(*p)).collect();
+        for position in expired {
+            self.waiting.remove(&position);
+            self.end_for_good(position);
+            self.end_expired(position);
+        }
+    }
+
+    fn end_expired(&mut self, position: Position) {
+        self.finish(position);
+        self.expired += 1;
+    }
+}
+
+impl Pass<'_> {
+    fn has_expired(&self, position: Position) -> bool {
+        let (expiries, now) = self.expiries;
+        expiries.has_expired(position, now)
+    }
+}

@@ -1,0 +1,110 @@
+//! What the gateway holds in memory for its peers is bounded, and nobody waits for one that takes nothing.
+
+use meshwire_proto::frame::{ClientFrame, ServerFrame};
+use meshwire_proto::wire::admin::Durability;
+use meshwire_proto::wire::session as wire;
+
+use crate::machine::{Line, Machine};
+use crate::rig::earliest;
+
+const EVENT: usize = 8 << 10;
+const EVENTS: u64 = 400;
+
+fn subscribe(line: &Line, subscription: u32, group: &str) {
+    let credit = wire::Subscribe { max_events: 65_536, max_bytes: 64 << 20, ..earliest(subscription, "t", group) };
+    line.send(&ClientFrame::Subscribe(credit));
+}
+
+/// Positions of the deliveries that are on the way to a peer, and how many events are gone before them.
+fn delivered(line: &Line) -> (Vec<u64>, u64) {
+    let runs =
+        line.frames().into_iter().flat_map(|f| if let ServerFrame::Deliver(d) = f { d.runs } else { Vec::new() });
+    runs.fold((Vec::new(), 0), |(mut positions, gone), run| {
+        positions.extend(run.first_position..run.first_position + u64::from(run.events.count()));
+        (positions, gone + run.gap)
+    })
+}
+
+fn one_that_takes_nothing(durability: Durability, group: &str) {
+    let machine = Machine::start();
+    let (publisher, stuck, healthy) = (machine.session(), machine.session(), machine.session());
+    publisher.create_as("t", durability);
+    machine.run_disk();
+    subscribe(&stuck, 1, group);
+    subscribe(&healthy, 1, "");
+    machine.run_disk();
+    stuck.frames();
+    healthy.frames();
+    for sequence in 1..=EVENTS {
+        publisher.publish_sized(sequence, "t", EVENT);
+        machine.run_disk();
+        assert_eq!(delivered(&healthy), (vec![sequence], 0), "the one that reads gets each event at once");
+        // One event passes over what a connection may let wait, and heads of frames come on top.
+        assert!(machine.waiting() <= (1 << 20) + 2 * EVENT as u64, "{} bytes wait", machine.waiting());
+    }
+    assert!(machine.waiting() > 1 << 19, "something waits for the one that takes nothing");
+    let (mut late, mut lost) = (Vec::new(), 0);
+    for _ in 0..EVENTS {
+        machine.run_disk();
+        let (positions, gone) = delivered(&stuck);
+        late.extend(positions);
+        lost += gone;
+    }
+    // It goes on where it was; what a ring does not have any more is told.
+    assert_eq!((late.first(), late.last(), late.len() as u64 + lost), (Some(&1), Some(&EVENTS), EVENTS));
+    assert!(late.is_sorted() && (lost == 0 || durability == Durability::Memory), "{lost} lost");
+    // What was taken counts until the next look says that it is written.
+    assert_eq!((delivered(&stuck), delivered(&healthy)), ((Vec::new(), 0), (Vec::new(), 0)));
+    // Answers of the last look count until the next one.
+    assert!(machine.waiting() < 1024, "{} bytes wait", machine.waiting());
+}
+
+#[test]
+fn a_peer_that_takes_nothing_holds_a_bounded_part_of_memory_and_up_nobody() {
+    one_that_takes_nothing(Durability::Synced, "");
+    one_that_takes_nothing(Durability::Memory, "");
+}
+
+#[test]
+fn the_same_is_so_for_a_member_of_a_group() {
+    one_that_takes_nothing(Durability::Synced, "g");
+    one_that_takes_nothing(Durability::Memory, "g");
+}
+
+#[test]
+fn a_connection_that_is_gone_holds_nothing() {
+    let machine = Machine::start();
+    let (publisher, stuck) = (machine.session(), machine.session());
+    subscribe(&stuck, 1, "g");
+    machine.run_disk();
+    stuck.frames();
+    publisher.publish_sized(1, "t", EVENT);
+    machine.run_disk();
+    assert!(machine.waiting() >= EVENT as u64);
+    stuck.cut();
+    // Answers of the last look count until the next one.
+    assert!(machine.waiting() < 1024, "{} bytes wait", machine.waiting());
+}
+
+#[test]
+fn a_subscription_with_much_to_deliver_holds_up_no_other_of_its_connection() {
+    let machine = Machine::start();
+    let (publisher, reader) = (machine.session(), machine.session());
+    for sequence in 1..=EVENTS {
+        publisher.publish_sized(sequence, "t", EVENT);
+        machine.run_disk();
+    }
+    subscribe(&reader, 1, "");
+    machine.run_disk();
+    reader.frames();
+    let small = earliest(2, "u", "");
+    reader.send(&ClientFrame::Subscribe(small));
+    publisher.publish_as(EVENTS + 1, "u", 2);
+    let mut turns = 0;
+    let of_two = |frame: &ServerFrame| matches!(frame, ServerFrame::Deliver(d) if d.runs[0].subscription == 2);
+    while !reader.frames().iter().any(of_two) {
+        machine.run_disk();
+        turns += 1;
+        assert!(turns < 10, "the other one waits for its neighbour");
+    }
+}
