@@ -290,17 +290,20 @@ pub(crate) fn millis(duration: Option<Duration>) -> u64 {
 }
 
 fn line(group: &Group, out: &mut String) {
-    let Group { name, settled_through, members, in_flight, lag, delayed, failing, dead_letters, settings, .. } = group;
+    let Group {
+        name, settled_through, members, in_flight, lag, delayed, failing, dead_letters, expired, settings, ..
+    } = group;
     let shown = |duration| show_duration(millis(duration));
     // Writing to a string does not fail.
     let _ = writeln!(
         out,
         "{name}: settled through {settled_through}, {members} members, {in_flight} in flight, {lag} waiting ({delayed} delayed, {failing} failing), {dead_letters} dead letters; \
-         ack wait {}, {} failures, back-off {} to {}",
+         ack wait {}, {} failures, back-off {} to {}{}",
         shown(settings.ack_wait),
         settings.max_failures.unwrap_or_default(),
         shown(settings.backoff_min),
         shown(settings.backoff_max),
+        if *expired > 0 { format!("; {expired} expired") } else { String::new() },
     );
     if settings.mode == Some(GroupMode::Broadcast) {
         out.truncate(out.trim_end().len());
@@ -329,6 +332,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     oldest_ms: Option<u64>,
     dead_letters: u64,
+    expired: u64,
     ack_wait_ms: u64,
     max_failures: Option<u32>,
     max_age_ms: u64,
@@ -380,6 +384,7 @@ fn object(group: &Group, out: &mut String) {
         failing: group.failing,
         oldest_ms: group.oldest.map(|age| millis(Some(age))),
         dead_letters: group.dead_letters,
+        expired: group.expired,
         ack_wait_ms: millis(settings.ack_wait),
         max_failures: settings.max_failures,
         max_age_ms: millis(settings.max_age),

@@ -30,6 +30,7 @@ mod shown;
 mod stop;
 mod subscribe;
 mod table;
+mod timing;
 mod topics;
 mod watch;
 

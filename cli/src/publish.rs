@@ -18,6 +18,7 @@ use crate::exit::{self, Exit, Failure};
 use crate::progress::{self, Part, Progress};
 use crate::server::{GRACE, Server, leave};
 use crate::stop::Stop;
+use crate::timing::When;
 use crate::{logs, meant, output};
 
 /// Most failures told one by one.
@@ -30,6 +31,7 @@ Examples:
   meshwire pub orders --file events.ndjson
   generate | meshwire pub orders --file - --json
   meshwire pub orders --data '{\"id\": 1}' --type order.created --key customer-7
+  meshwire pub reminders --data 'call back' --deliver-after 10m --expires-in 1h
 
 A file holds CloudEvents in JSON: one object a line, or an array. A bad one is told
 with its place and the others are published, in their order.
@@ -77,6 +79,8 @@ pub(crate) struct Publish {
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
+    when: When,
+    #[command(flatten)]
     server: Server,
 }
 
@@ -91,7 +95,8 @@ impl Publish {
         let topic = self.topic.as_str();
         let name = self.file.as_deref().map_or_else(String::new, source_name);
         let tally = Tally::new(self.json, Progress::new(self.quiet, part));
-        let mut publisher = Publisher { mesh: &mesh, topic, source: name, pending: VecDeque::new(), tally };
+        let mut publisher =
+            Publisher { mesh: &mesh, topic, when: self.when, source: name, pending: VecDeque::new(), tally };
         let interrupted = publisher.feed(&mut source, &mut stop).await;
         drop(source);
         let finished = if interrupted {
@@ -148,6 +153,7 @@ fn source_name(path: &Path) -> String {
 struct Publisher<'a> {
     mesh: &'a Mesh,
     topic: &'a str,
+    when: When,
     /// The name of what is read.
     source: String,
     pending: VecDeque<(Place, PendingReceipt)>,
@@ -195,7 +201,7 @@ impl Publisher<'_> {
                     continue;
                 }
             };
-            match self.mesh.publish_start(self.topic, event).await {
+            match self.mesh.publish_start(self.topic, self.when.of(event)).await {
                 Ok(receipt) => self.pending.push_back((place, receipt)),
                 Err(error) => {
                     match error.kind() {
@@ -264,7 +270,7 @@ struct ReceiptLine {
     /// Which event of the source, from 1.
     event: u64,
     line: Option<u64>,
-    /// `null` when it became known by a reconnect only that the event is kept.
+    /// `null` when it became known by a reconnect only that the event is kept, and while it waits for its time.
     position: Option<String>,
     duplicate: bool,
 }

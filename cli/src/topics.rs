@@ -290,6 +290,7 @@ struct TopicLine<'a> {
     bytes: u64,
     physical_bytes: u64,
     overtaken: u64,
+    delayed: u64,
     groups: Vec<GroupLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     requests: Option<RequestsLine>,
@@ -339,6 +340,7 @@ fn object<'a>(topic: &'a Topic, out: &mut String) {
         bytes: topic.bytes,
         physical_bytes: topic.physical_bytes,
         overtaken: topic.overtaken,
+        delayed: topic.delayed,
         groups: topic.groups.iter().map(group).collect(),
         requests: topic.requests.map(RequestsLine::from),
     };
@@ -369,6 +371,9 @@ fn table(topics: &[Topic]) -> String {
         if t.lagging == Lagging::Block || t.overtaken > 0 {
             let lagging = if t.lagging == Lagging::Block { "block" } else { "drop" };
             let _ = writeln!(text, "  lagging {lagging}, {} events gone before a group had them", t.overtaken);
+        }
+        if t.delayed > 0 {
+            let _ = writeln!(text, "  {} events wait for their time", t.delayed);
         }
         if let Some(requests) = &t.requests {
             let _ = writeln!(text, "  {}", shown::requests(requests));

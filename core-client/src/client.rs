@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use meshwire_proto::{Defaults, ErrorKind, Event, options};
+use meshwire_proto::{Defaults, ErrorKind, Event, TimedEvent, options};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -98,6 +98,8 @@ impl Mesh {
     /// throughput use [`publish_start`](Self::publish_start) or many tasks.
     /// While the client is reconnecting it waits.
     ///
+    /// [`Event::deliver_at`], [`Event::deliver_after`] and [`Event::expires_in`] say when it is delivered.
+    ///
     /// ```no_run
     /// # async fn example(mesh: meshwire::Mesh) -> meshwire::Result<()> {
     /// use meshwire::Event;
@@ -114,8 +116,8 @@ impl Mesh {
     ///
     /// # Cancel safety
     /// Once admitted the event is published whether the receipt is awaited or not.
-    pub async fn publish(&self, topic: &str, event: Event) -> Result<Receipt> {
-        self.publish_start(topic, event).await?.await
+    pub async fn publish(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<Receipt> {
+        self.start(topic, event.into()).await?.await
     }
 
     /// Publishes an event, waiting only for room in the window of unanswered
@@ -128,17 +130,22 @@ impl Mesh {
     ///
     /// # Cancel safety
     /// Dropped before it resolves, nothing was published.
-    pub async fn publish_start(&self, topic: &str, event: Event) -> Result<PendingReceipt> {
+    pub async fn publish_start(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<PendingReceipt> {
+        self.start(topic, event.into()).await
+    }
+
+    async fn start(&self, topic: &str, event: TimedEvent) -> Result<PendingReceipt> {
         // A loop of publishes must let the driver have its turn on this thread.
         tokio::task::coop::consume_budget().await;
         let outbox = &self.0.outbox;
-        let admitted = self.encoded(topic, &event, |encoded| match outbox.admit(topic, encoded)? {
+        let timing = event.timing(identity::now());
+        let admitted = self.encoded(topic, event.event(), |encoded| match outbox.admit(topic, encoded, timing)? {
             Admission::Admitted { alias, sequence } => Ok(Ok((alias, sequence))),
             Admission::Full => Ok(Err(Bytes::copy_from_slice(encoded))),
         })?;
         let (alias, sequence) = match admitted {
             Ok(admitted) => admitted,
-            Err(encoded) => outbox.admit_when_room(topic, &encoded).await?,
+            Err(encoded) => outbox.admit_when_room(topic, &encoded, timing).await?,
         };
         Ok(self.pending(alias, sequence))
     }
@@ -148,9 +155,10 @@ impl Mesh {
     /// # Errors
     /// `BUFFER_FULL` when the window is full, naming its option; else as
     /// [`publish_start`](Self::publish_start).
-    #[expect(clippy::needless_pass_by_value, reason = "an event is handed over, as to the other forms")]
-    pub fn try_publish(&self, topic: &str, event: Event) -> Result<PendingReceipt> {
-        match self.encoded(topic, &event, |encoded| self.0.outbox.admit(topic, encoded))? {
+    pub fn try_publish(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<PendingReceipt> {
+        let event = event.into();
+        let timing = event.timing(identity::now());
+        match self.encoded(topic, event.event(), |encoded| self.0.outbox.admit(topic, encoded, timing))? {
             Admission::Admitted { alias, sequence } => Ok(self.pending(alias, sequence)),
             Admission::Full => {
                 let limits = self.0.outbox.limits();

@@ -40,6 +40,8 @@ pub struct Group {
     pub oldest: Option<Duration>,
     /// Events that it gave up, and that were neither redriven and acked nor purged.
     pub dead_letters: u64,
+    /// Events that expired before it was done with them, since the gateway started.
+    pub expired: u64,
     /// How it delivers; every setting is there.
     pub settings: GroupSettings,
     /// Of a broadcast group its durable members, by name. Its own numbers are then sums of
@@ -93,6 +95,7 @@ impl From<wire::GroupSummary> for Group {
             failing: group.failing,
             oldest: group.oldest_ms.map(Duration::from_millis),
             dead_letters: group.dead_letters,
+            expired: group.expired,
             settings: GroupSettings::of(&group.settings.unwrap_or_default()),
             durable_members: group.durable_members.into_iter().map(Into::into).collect(),
         }

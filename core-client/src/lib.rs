@@ -91,7 +91,7 @@ pub use error::{Error, Result};
 pub use group_settings::{GroupMode, GroupSettings};
 pub use groups::{Group, Groups, Member};
 pub use meshwire_proto::{
-    AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, UnixMillis, codec,
+    AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, TimedEvent, UnixMillis, codec,
 };
 pub use receipt::{PendingReceipt, Receipt};
 pub use request::{Replies, Reply, SendRequest, StreamRequest};

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytes::Bytes;
-use meshwire_proto::{ErrorKind, EventRun, TopicName};
+use meshwire_proto::{ErrorKind, EventRun, Timing, TopicName};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::receipts::Receipts;
 use crate::replies::ReplyBox;
 use crate::serve::ServeInbox;
 use crate::session::{
-    Answer, Failure, RequestSpec, RunQueue, ServeSpec, State, Stats, SubscribeSpec, TaskId, TaskReply,
+    Answer, Failure, RequestSpec, RunQueue, ServeSpec, State, Stats, SubscribeSpec, TaskId, TaskReply, To,
 };
 use crate::{Error, Result};
 
@@ -112,7 +112,7 @@ pub(crate) struct Pending {
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) topics: Vec<TopicName>,
-    pub(crate) runs: Vec<(u32, EventRun)>,
+    pub(crate) runs: Vec<(To, EventRun)>,
     pub(crate) commands: Vec<Command>,
     pub(crate) settling: Vec<Arc<Inbox>>,
     pub(crate) settle_now: bool,
@@ -160,7 +160,7 @@ impl Pending {
         open.events < limits.events && (open.events == 0 || open.bytes + bytes <= limits.bytes)
     }
 
-    fn admit(&mut self, topic: &str, event: &[u8], limits: Limits) -> Result<Admission> {
+    fn admit(&mut self, topic: &str, (event, timing): (&[u8], Timing), limits: Limits) -> Result<Admission> {
         if let Some(closed) = &self.closed {
             return Err(closed.clone().during("publish").with("topic", topic));
         }
@@ -169,7 +169,7 @@ impl Pending {
         if !self.has_room(limits, bytes) {
             return Ok(Admission::Full);
         }
-        self.runs.push(alias, event);
+        self.runs.push((alias, timing), event);
         self.queued.events += 1;
         self.queued.bytes += bytes;
         self.last_sequence = self.receipts.push();
@@ -253,10 +253,10 @@ impl Outbox {
     }
 
     /// Takes one encoded event if there is room.
-    pub(crate) fn admit(&self, topic: &str, event: &[u8]) -> Result<Admission> {
+    pub(crate) fn admit(&self, topic: &str, event: &[u8], timing: Timing) -> Result<Admission> {
         self.fits_frame("publish", topic, event)?;
         let mut pending = self.lock();
-        let admission = pending.admit(topic, event, self.limits)?;
+        let admission = pending.admit(topic, (event, timing), self.limits)?;
         if matches!(admission, Admission::Admitted { .. }) {
             fill(pending);
         }
@@ -264,7 +264,7 @@ impl Outbox {
     }
 
     /// As [`Outbox::admit`], but waits for room.
-    pub(crate) async fn admit_when_room(&self, topic: &str, event: &[u8]) -> Result<(u32, u64)> {
+    pub(crate) async fn admit_when_room(&self, topic: &str, event: &[u8], timing: Timing) -> Result<(u32, u64)> {
         loop {
             let room = self.room.notified();
             tokio::pin!(room);
@@ -272,7 +272,7 @@ impl Outbox {
             room.as_mut().enable();
             self.lock().waiting += 1;
             let waiting = Waiting(self);
-            if let Admission::Admitted { alias, sequence } = self.admit(topic, event)? {
+            if let Admission::Admitted { alias, sequence } = self.admit(topic, event, timing)? {
                 return Ok((alias, sequence));
             }
             room.await;

@@ -14,7 +14,7 @@ use crate::{Error, Position, Result};
 #[non_exhaustive]
 pub struct Receipt {
     /// Where the event is in its topic; `None` when the gateway was known to have
-    /// the event only after a reconnect.
+    /// the event only after a reconnect, and for one that is delivered later.
     pub position: Option<Position>,
     /// The topic had an event of the same `source` and `id`, so this one was not
     /// kept again; the position is that of the first.

@@ -151,6 +151,8 @@ pub struct Topic {
     pub physical_bytes: u64,
     /// Events that retention took before its groups had them, since the gateway started.
     pub overtaken: u64,
+    /// Events that wait for the time they are to be delivered at.
+    pub delayed: u64,
     /// Its groups, by name.
     pub groups: Vec<Group>,
     /// Requests to it; `None`: nobody serves it.
@@ -207,6 +209,7 @@ impl TryFrom<wire::Topic> for Topic {
             first: Position::from_number(topic.first_position),
             next: Position::from_number(topic.next_position),
             bytes: topic.bytes,
+            delayed: topic.delayed,
             groups: topic.groups.into_iter().map(Group::from).collect(),
             name: topic.name,
         })

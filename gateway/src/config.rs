@@ -9,7 +9,8 @@ use std::time::Duration;
 use meshwire_proto::{EventLimits, options};
 
 use crate::ingress::native::NativeConfig;
-use crate::mesh::{MeshConfig, RequestLimits};
+use crate::mesh::{MeshConfig, Rates, RequestLimits};
+use crate::store::memory::MemoryConfig;
 
 /// What happens when the log fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,7 @@ pub struct Config {
     pub max_subscriptions: usize,
     pub max_requests: u32,
     pub max_suspended: usize,
+    /// 0: its share of `memory_budget`, as of the other parts below.
     pub suspended_bytes: u64,
     pub retention: Duration,
     pub retention_bytes: u64,
@@ -58,14 +60,14 @@ pub struct Config {
     pub max_connections: usize,
     pub dedup_window: Duration,
     pub dedup_ids: usize,
+    /// Options `max_publish_rate`, `max_publish_bytes_rate`, `max_deliver_rate`, `max_deliver_bytes_rate`.
+    pub rates: Rates,
+    pub memory_budget: u64,
     pub memory_ring_bytes: usize,
     pub memory_total_bytes: usize,
     pub cache_bytes: usize,
     pub publish_budget_bytes: u64,
 }
-
-/// Bytes that may wait in connections, over all of them.
-const CONNECTION_BYTES: u64 = 8 << 20;
 
 const fn size(option: &options::Bounded) -> usize {
     option.default as usize
@@ -104,6 +106,8 @@ impl Default for Config {
             max_connections: size(&options::MAX_CONNECTIONS),
             dedup_window: options::DEDUP_WINDOW.default_duration(),
             dedup_ids: size(&options::DEDUP_IDS),
+            rates: Rates::default(),
+            memory_budget: options::MEMORY_BUDGET.default,
             memory_ring_bytes: size(&options::MEMORY_RING_BYTES),
             memory_total_bytes: size(&options::MEMORY_TOTAL_BYTES),
             cache_bytes: size(&options::CACHE_BYTES),
@@ -112,10 +116,44 @@ impl Default for Config {
     }
 }
 
+/// Who may hold how much of `memory_budget`, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryShares {
+    /// Rings of memory topics.
+    pub rings: u64,
+    /// Blocks of the log.
+    pub cache: u64,
+    /// What is accepted and not kept.
+    pub publishes: u64,
+    /// Sessions that wait to be resumed.
+    pub suspended: u64,
+    /// What waits for peers to take it.
+    pub sending: u64,
+    /// Large frames that are not whole yet.
+    pub receiving: u64,
+}
+
 impl Config {
+    /// How `memory_budget` is shared out. Each part has a bound of its own, so that no one can use up what others need.
+    #[must_use]
+    pub const fn memory_shares(&self) -> MemoryShares {
+        const fn or(asked: u64, share: u64) -> u64 {
+            if asked == 0 { share } else { asked }
+        }
+        let (budget, logged) = (self.memory_budget, !self.memory);
+        let rings = or(self.memory_total_bytes as u64, if logged { budget / 4 } else { budget / 4 * 3 });
+        let cache = if logged { or(self.cache_bytes as u64, budget / 4) } else { 0 };
+        let publishes = if logged { or(self.publish_budget_bytes, budget / 4) } else { 0 };
+        let suspended = or(self.suspended_bytes, budget / 16);
+        let left =
+            budget.saturating_sub(rings.saturating_add(cache).saturating_add(publishes).saturating_add(suspended));
+        MemoryShares { rings, cache, publishes, suspended, sending: left / 2, receiving: left / 2 }
+    }
+
     /// What it says of the mesh, with a shard for each core.
     #[must_use]
     pub fn mesh(&self, hash_key: [u8; 16]) -> MeshConfig {
+        let memory = self.memory_shares();
         MeshConfig {
             shards: available_parallelism().map_or(1, Into::into),
             auto_create: self.auto_create,
@@ -130,12 +168,20 @@ impl Config {
             max_delay_ms: u64::try_from(self.max_delay.as_millis()).unwrap_or(u64::MAX),
             dedup_ids: self.dedup_ids,
             dedup_window: self.dedup_window,
-            publish_budget_bytes: self.publish_budget_bytes,
-            connection_bytes: CONNECTION_BYTES,
+            publish_budget_bytes: memory.publishes,
+            connection_bytes: memory.sending,
+            rates: self.rates,
             hash_key,
             requests: RequestLimits { requests: self.max_requests, bytes: self.session_bytes },
             gateway_id: String::new(),
         }
+    }
+
+    /// What it says of memory topics.
+    #[must_use]
+    pub fn rings(&self) -> MemoryConfig {
+        let total_bytes = usize::try_from(self.memory_shares().rings).unwrap_or(usize::MAX);
+        MemoryConfig { ring_bytes: self.memory_ring_bytes.min(total_bytes), total_bytes }
     }
 
     /// What it says of sessions.
@@ -151,7 +197,8 @@ impl Config {
             stop_timeout: self.stop_timeout,
             session_bytes: self.session_bytes,
             max_subscriptions: self.max_subscriptions,
-            suspended: (self.max_suspended, self.suspended_bytes),
+            suspended: (self.max_suspended, self.memory_shares().suspended),
+            receiving_bytes: self.memory_shares().receiving,
             publish_window: (options::PUBLISH_WINDOW_EVENTS.default as u32, options::PUBLISH_WINDOW_BYTES.default),
         }
     }

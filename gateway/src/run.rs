@@ -15,7 +15,7 @@ use crate::random::{Random as _, SystemRandom};
 use crate::recover::open_mesh;
 use crate::store::Store;
 use crate::store::log::{self, LogClock, LogOptions, LogStore, OpenError};
-use crate::store::memory::{MemoryConfig, MemoryStore};
+use crate::store::memory::MemoryStore;
 
 /// Why a gateway did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,17 @@ pub enum RunError {
         max_disk: u64,
         /// What would do, in whole MiB.
         least: u64,
+    },
+    /// The parts leave nothing to connections.
+    #[error(
+        "memory_budget is {budget} bytes, of which memory_total_bytes, cache_bytes, publish_budget_bytes and suspended_bytes take \
+         {parts}: an eighth of it must be left for connections; give more with memory_budget, or less to one of them"
+    )]
+    MemoryBudget {
+        /// What was asked for.
+        budget: u64,
+        /// What its parts take.
+        parts: u64,
     },
     /// No random numbers.
     #[error("the system gives no random numbers: {0}")]
@@ -104,6 +115,7 @@ impl Gateway {
             return Err(RunError::Open(config.listen));
         }
         check_max_disk(&config)?;
+        check_memory(&config)?;
         let limits = ListenerConfig { max_connections: config.max_connections, sniff_timeout: config.login_timeout };
         let refused = |source| RunError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, limits).await.map_err(refused)?;
@@ -112,7 +124,7 @@ impl Gateway {
         SystemRandom.fill(&mut random).map_err(RunError::Random)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let began = clock.now();
-        let memory = MemoryConfig { ring_bytes: config.memory_ring_bytes, total_bytes: config.memory_total_bytes };
+        let memory = config.rings();
         let memory: Arc<dyn Store> = Arc::new(MemoryStore::new(memory));
         let (log, found) = if config.memory { (None, None) } else { open_log(&config, clock.clone(), random)? };
         let report = found.as_ref().map(|found| Report {
@@ -213,7 +225,7 @@ fn log_options(config: &Config) -> LogOptions {
         max_disk: config.max_disk,
         // Room for the events of one frame is claimed at once.
         largest_write: config.max_frame_bytes.into(),
-        cache_bytes: config.cache_bytes,
+        cache_bytes: usize::try_from(config.memory_shares().cache).unwrap_or(usize::MAX),
         dedup_window_ms: u64::try_from(config.dedup_window.as_millis()).unwrap_or(u64::MAX),
         dedup_ids: config.dedup_ids as u64,
         ..LogOptions::default()
@@ -227,6 +239,12 @@ fn check_max_disk(config: &Config) -> Result<(), RunError> {
     } else {
         Err(RunError::MaxDisk { max_disk, least })
     }
+}
+
+fn check_memory(config: &Config) -> Result<(), RunError> {
+    let (budget, shares) = (config.memory_budget, config.memory_shares());
+    let left = shares.sending + shares.receiving;
+    if left >= budget / 8 { Ok(()) } else { Err(RunError::MemoryBudget { budget, parts: budget - left }) }
 }
 
 fn open_log(config: &Config, clock: Arc<dyn Clock>, random: [u8; 32]) -> Result<OpenedLog, OpenError> {

@@ -24,7 +24,7 @@ pub mod wire;
 pub use error::{ErrorKind, Retry};
 pub use event::{
     AttributeValue, Attributes, Data, Defaults, Event, EventError, EventLayout, EventLimits, EventRun, EventRunBuilder,
-    EventView, event_identity,
+    EventView, TimedEvent, Timing, event_identity,
 };
 pub use moment::{Moment, NoTime, UnixMillis};
 pub use names::{GroupKey, GroupName, MemberName, NameError, TopicName};

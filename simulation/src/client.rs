@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use meshwire::session::{Config, Output, Session, SettleInput, Start, State, SubscribeSpec, SubscriptionId};
+use meshwire_gateway::engine::Now;
 use meshwire_proto::frame::{DeliverRun, FrameParser, SettleKind};
-use meshwire_proto::wire::admin::GroupSettings;
-use meshwire_proto::{ErrorKind, Event, EventLimits, EventView, GroupName, Moment, TopicName};
+use meshwire_proto::wire::admin::{GroupMode, GroupSettings};
+use meshwire_proto::{
+    ErrorKind, Event, EventLimits, EventView, GroupName, MemberName, Moment, Timing, TopicName, UnixMillis,
+};
 
+use crate::brief;
 use crate::history::{Delivered, Given, History, Published, Topic};
 use crate::requests::{self, Answer, Exchange};
-use crate::script::{ACK_WAIT, BACKOFF, IMPATIENT, MAX_FAILURES, Role};
+use crate::script::{ACK_WAIT, BACKOFF, FIRST_MEMBER, IMPATIENT, MAX_FAILURES, Role};
 
 /// Keys that events may have.
 const KEYS: u8 = 6;
@@ -107,24 +111,33 @@ impl Client {
             for topic in Topic::ALL {
                 client.subscribe(topic, group, rng);
             }
+            // Nothing is read of it but by the group that gives nothing up.
+            if group == Some(0) {
+                client.subscribe(Topic::Brief, group, rng);
+            }
         }
         client
     }
 
     /// A reader of everything, for the end.
     pub(crate) fn subscribe(&mut self, topic: Topic, group: Option<u8>, rng: &mut fastrand::Rng) {
-        let (Ok(name), Ok(group_name)) =
-            (TopicName::parse(topic.name()), GroupName::parse(&format!("g{}", group.unwrap_or(0))))
-        else {
+        let Ok(name) = TopicName::parse(topic.name()) else {
             return;
         };
+        let member = group.filter(|n| *n >= FIRST_MEMBER);
+        // A reader without a place is a member of the broadcast group or of none.
+        let unnamed = group.is_none() && self.role == Role::Consumer(None) && self.index % 2 == 1;
+        let broadcast = unnamed || member.is_some();
+        let group_name = if broadcast { Some("all".to_owned()) } else { group.map(|n| format!("g{n}")) };
+        let mode = if broadcast { GroupMode::Broadcast } else { GroupMode::Cluster };
         let spec = SubscribeSpec {
             topic: name,
-            group: group.map(|_| group_name),
-            member: None,
+            group: group_name.and_then(|name| GroupName::parse(&name).ok()),
+            member: member.and_then(|n| MemberName::parse(&format!("m{n}")).ok()),
             start: Some(Start::Earliest),
             settings: GroupSettings {
-                ack_wait_ms: group.map(|_| ACK_WAIT.as_millis() as u32),
+                mode: Some(mode.into()),
+                ack_wait_ms: (broadcast || group.is_some()).then_some(ACK_WAIT.as_millis() as u32),
                 max_failures: Some(if group == Some(IMPATIENT) { MAX_FAILURES } else { 0 }),
                 backoff_min_ms: Some(if group == Some(IMPATIENT) { BACKOFF.as_millis() as u32 } else { 0 }),
                 ..GroupSettings::default()
@@ -152,12 +165,15 @@ impl Client {
     }
 
     /// Publishes a burst; sometimes an event that was published before.
-    pub(crate) fn publish_burst(&mut self, now: Moment, history: &mut History, rng: &mut fastrand::Rng) {
+    pub(crate) fn publish_burst(&mut self, now: Now, history: &mut History, rng: &mut fastrand::Rng) {
         for _ in 0..rng.u32(1..=12) {
             let Role::Publisher(left @ 1..) = &mut self.role else {
                 return;
             };
             *left -= 1;
+            if rng.u32(0..8) == 0 {
+                self.open.extend(brief::publish(&mut self.session, history, rng));
+            }
             let again = (!self.mine.is_empty() && rng.u32(0..12) == 0).then(|| self.mine[rng.usize(..self.mine.len())]);
             let id = again.unwrap_or_else(|| self.new_event(now, history, rng));
             let Some(event) = history.published.get(&id) else {
@@ -166,12 +182,12 @@ impl Client {
             let Ok(topic) = TopicName::parse(event.topic.name()) else {
                 continue;
             };
-            let sequence = self.session.publish(&topic, &event.bytes);
+            let sequence = self.session.publish_timed(&topic, &event.bytes, event.timing);
             self.open.insert(sequence, id);
         }
     }
 
-    fn new_event(&mut self, now: Moment, history: &mut History, rng: &mut fastrand::Rng) -> u32 {
+    fn new_event(&mut self, now: Now, history: &mut History, rng: &mut fastrand::Rng) -> u32 {
         let id = history.published.len() as u32 + 1;
         let topic = if rng.u32(0..4) == 0 { Topic::Audit } else { Topic::Orders };
         let key = (rng.u32(0..10) < 6).then(|| rng.u8(0..KEYS));
@@ -182,6 +198,9 @@ impl Client {
             event = event.key(format!("key-{key}"));
         }
         let bytes = event.encode().unwrap_or_default();
+        let delay_ms = if rng.u32(0..6) == 0 { rng.i64(-100..6000).max(-1) } else { 0 };
+        let deliver_at = if delay_ms == 0 { UnixMillis(0) } else { UnixMillis(now.wall.0 + delay_ms) };
+        history.totals.delayed += u64::from(delay_ms > 0);
         history.published.insert(
             id,
             Published {
@@ -190,7 +209,9 @@ impl Client {
                 publisher: (self.index, self.life),
                 key,
                 bytes,
-                at: now,
+                timing: Timing { deliver_at, expires_in_ms: 0 },
+                delay_ms,
+                at: now.mono,
                 acked: None,
                 refused: false,
             },
@@ -263,6 +284,13 @@ impl Client {
                 Some((topic, group)) if failure.kind == ErrorKind::DiskFull && history.disk_was_unwell => {
                     self.subscribe(topic, group, rng);
                 }
+                // The gateway has not seen yet that the program before this one was killed.
+                Some((topic, group @ Some(FIRST_MEMBER..)))
+                    if failure.kind == ErrorKind::GroupConflict && self.life > 0 =>
+                {
+                    history.totals.members_in_use += 1;
+                    self.subscribe(topic, group, rng);
+                }
                 _ => history.complaints.push(format!("client {}: a subscription ended: {failure:?}", self.index)),
             },
             Output::Failed(failure) => history.complaints.push(format!("client {} failed: {failure:?}", self.index)),
@@ -301,12 +329,16 @@ impl Client {
                 bytes: event.clone(),
             };
             history.totals.redeliveries += u64::from(run.attempt > 1);
+            history.totals.broadcast += u64::from(group >= Some(FIRST_MEMBER));
             if run.gap > 0 {
                 history.complaints.push(format!("client {} was told of a gap of {}", self.index, run.gap));
             }
             let number = run.first_delivery + n;
             self.plan(seen, subscription, number, &delivered, history, rng, wanted);
-            history.delivered.push(delivered);
+            match history.brief.get_mut(&id) {
+                Some(event) => event.delivered.push(seen.now),
+                None => history.delivered.push(delivered),
+            }
         }
     }
 
@@ -319,6 +351,9 @@ impl Client {
             match &answer.result {
                 Ok(kept) => {
                     history.totals.duplicates_refused += u64::from(kept.duplicate);
+                    if let Some(event) = history.brief.get_mut(&id) {
+                        event.acked.get_or_insert(now);
+                    }
                     if let Some(event) = history.published.get_mut(&id) {
                         event.acked.get_or_insert(now);
                     }
@@ -379,7 +414,8 @@ impl Client {
             subscription,
             generation: d.generation.1,
             number,
-            group: d.group.unwrap_or(u8::MAX),
+            // What becomes of an event that expires is told by its deliveries.
+            group: d.group.filter(|_| d.topic != Topic::Brief).unwrap_or(u8::MAX),
             id: d.id,
             delivered: seen.now,
             attempt: d.attempt,

@@ -23,11 +23,17 @@ pub enum Planted {
     DelayIgnored,
     RequestGivenTwice,
     ReplyMisdirected,
+    DelayHalved,
+    DelayForgotten,
+    ReleaseForgotten,
+    ExpiryIgnored,
+    MemberForgotten,
+    OpenMiscounted,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 21] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -43,6 +49,12 @@ impl Planted {
         Self::DelayIgnored,
         Self::RequestGivenTwice,
         Self::ReplyMisdirected,
+        Self::DelayHalved,
+        Self::DelayForgotten,
+        Self::ReleaseForgotten,
+        Self::ExpiryIgnored,
+        Self::MemberForgotten,
+        Self::OpenMiscounted,
     ];
 
     /// In words.
@@ -64,6 +76,12 @@ impl Planted {
             Self::DelayIgnored => "a nack's delay ignored",
             Self::RequestGivenTwice => "a request given to a second responder",
             Self::ReplyMisdirected => "a reply to another request",
+            Self::DelayHalved => "a delayed event after half its time",
+            Self::DelayForgotten => "delayed events forgotten at restart",
+            Self::ReleaseForgotten => "a delayed event that waits again after it came",
+            Self::ExpiryIgnored => "an expired event delivered",
+            Self::MemberForgotten => "the place of a durable member forgotten at restart",
+            Self::OpenMiscounted => "requests listed as open that are over",
         }
     }
 }
@@ -87,6 +105,12 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::DelayIgnored) => Some(engine::Defect::DelayIgnored),
         Some(Planted::RequestGivenTwice) => Some(engine::Defect::RequestGivenTwice),
         Some(Planted::ReplyMisdirected) => Some(engine::Defect::ReplyMisdirected),
+        Some(Planted::DelayHalved) => Some(engine::Defect::DelayHalved),
+        Some(Planted::DelayForgotten) => Some(engine::Defect::DelayForgotten),
+        Some(Planted::ReleaseForgotten) => Some(engine::Defect::ReleaseForgotten),
+        Some(Planted::ExpiryIgnored) => Some(engine::Defect::ExpiryIgnored),
+        Some(Planted::MemberForgotten) => Some(engine::Defect::MemberForgotten),
+        Some(Planted::OpenMiscounted) => Some(engine::Defect::OpenMiscounted),
         _ => None,
     });
     defect::set(match planted {

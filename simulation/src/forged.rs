@@ -1,15 +1,17 @@
 //! Forged histories: what the checks that stand here must refuse, and what reaches
 //! those of the library. The library forges its own.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use meshwire_proto::frame::SettleKind;
-use meshwire_proto::{Event, Moment};
+use meshwire_proto::{Event, Moment, Timing, UnixMillis};
 
+use crate::brief::{Brief, NEVER};
 use crate::history::{Delivered, Disaster, Ended, Given, History, Published, Settled, Topic};
 use crate::requests::Question;
+use crate::script::FIRST_MEMBER;
 use crate::verdict::judge;
 
 fn ms(at: u64) -> Moment {
@@ -30,6 +32,8 @@ fn two(topic: Topic) -> History {
             publisher: (0, 0),
             key: Some(1),
             bytes: bytes(id),
+            timing: Timing::default(),
+            delay_ms: 0,
             at: ms(0),
             acked: Some(ms(10)),
             refused: false,
@@ -92,6 +96,22 @@ fn refused(history: &History, part: &str) {
 fn passes(history: &History) {
     let broken = broken(history);
     assert!(broken.is_empty(), "{broken:?}");
+}
+
+#[test]
+fn a_durable_member_sees_log_order_but_for_what_it_has_seen() {
+    let mut history = two(Topic::Orders);
+    came(&mut history, 100, 2, 1);
+    came(&mut history, 110, 1, 1);
+    let plain = |id: u32| Event::new("sim").id(id.to_string()).source("/client-0").encode().unwrap();
+    history.published.values_mut().for_each(|event| (event.key, event.bytes) = (None, plain(event.id)));
+    history.delivered.iter_mut().for_each(|d| d.bytes = plain(d.id));
+    history.log.insert(Topic::Orders, vec![(1, plain(1)), (2, plain(2))]);
+    passes(&history);
+    history.delivered.iter_mut().for_each(|d| d.group = Some(FIRST_MEMBER));
+    refused(&history, "orders: durable member 10 got 1 at");
+    history.delivered[1].attempt = 2;
+    passes(&history);
 }
 
 #[test]
@@ -181,6 +201,53 @@ fn what_follows_a_nacked_event_in_its_key_comes_again() {
 fn a_panic_is_a_broken_promise() {
     let outcome = crate::panics_found(|| panic!("position {} of none", 7));
     assert_eq!(outcome.broken, ["it panicked: position 7 of none"]);
+}
+
+/// Events 1 and 2 are due 500 and 600 ms after they were published.
+fn two_delayed() -> History {
+    let mut history = two(Topic::Orders);
+    for (id, delay_ms) in [(1, 500), (2, 600)] {
+        let event = history.published.get_mut(&id).unwrap();
+        (event.delay_ms, event.timing.deliver_at) = (delay_ms, UnixMillis(delay_ms));
+    }
+    history
+}
+
+#[test]
+fn a_delayed_event_comes_at_its_time_unless_the_clock_was_set() {
+    let mut history = two_delayed();
+    came(&mut history, 500, 1, 1);
+    came(&mut history, 600, 2, 1);
+    passes(&history);
+    history.delivered[0].at = ms(490);
+    refused(&history, "event 1 came at Moment(490000), and it was due at Moment(500000)");
+    history.clock_set.push((ms(300), 10));
+    passes(&history);
+    history.clock_set[0].1 = -10;
+    refused(&history, "event 1 came at");
+}
+
+#[test]
+fn delayed_events_stand_in_the_order_in_which_they_are_due_if_both_waited() {
+    let mut history = two_delayed();
+    history.published.get_mut(&2).unwrap().timing.deliver_at = UnixMillis(400);
+    refused(&history, "event 2 due at 400 stands at 2, behind 1 due at 500");
+    history.published.get_mut(&2).unwrap().acked = Some(ms(600));
+    passes(&history);
+}
+
+#[test]
+fn an_event_comes_until_it_expires_and_one_that_does_not_comes() {
+    let mut history = History::default();
+    let second = Duration::from_secs(1);
+    history.brief.insert(1, Brief { expires_in: second, acked: Some(ms(10)), delivered: vec![ms(1010)] });
+    passes(&history);
+    history.brief.insert(1, Brief { expires_in: second, acked: Some(ms(10)), delivered: vec![ms(1010), ms(1200)] });
+    refused(&history, "event 1 came at Moment(1200000), and it had expired by Moment(1010000)");
+    history.clock_set.push((ms(500), -200));
+    passes(&history);
+    history.brief.insert(1, Brief { expires_in: NEVER, acked: Some(ms(10)), delivered: vec![] });
+    refused(&history, "event 1 was kept at Moment(10000)");
 }
 
 /// A question of client 0 that was answered after 40 ms, in three parts.

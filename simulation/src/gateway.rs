@@ -97,10 +97,15 @@ impl Gateway {
         }
         let mut hash_key = [0; 16];
         random.fill(&mut hash_key)?;
-        // So little that connections are often handed a part of what they have credit for.
-        let connection_bytes = 4 << 10;
-        let config =
-            MeshConfig { shards: 2, retention_ms: u64::MAX, connection_bytes, ..Config::default().mesh(hash_key) };
+        let config = MeshConfig {
+            shards: 2,
+            retention_ms: u64::MAX,
+            // So little that connections are often handed a part of what they have credit for,
+            connection_bytes: 4 << 10,
+            // and publishers wait for the disk.
+            publish_budget_bytes: 16 << 10,
+            ..Config::default().mesh(hash_key)
+        };
         let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
         let watched = Arc::new(Watched::new(log.clone()));
         let logged = !machine.memory;
@@ -177,7 +182,7 @@ impl Gateway {
     /// Carries everything on until only time or the outside can change anything. Nothing is written to connections
     /// that are `held` back.
     pub(crate) fn pump(&mut self, machine: &Machine, held: &BTreeSet<usize>) -> Pumped {
-        let mut pumped = Pumped::default();
+        let mut pumped = Pumped { no_room: self.mesh.refuses_publishes(), ..Pumped::default() };
         self.log.report(&*self.mesh.completions());
         for task in std::iter::from_fn(|| self.log.next_write().or_else(|| self.log.next_job())) {
             self.next_task += 1;
@@ -185,11 +190,12 @@ impl Gateway {
             machine.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(self.next_task, task);
         }
         pumped.failed = self.log.watermark().failed;
-        pumped.no_room = self.watched.take_refused();
+        pumped.no_room |= self.watched.take_refused();
         // What one connection takes may bring deliveries to another.
         let mut more = true;
         while std::mem::take(&mut more) {
-            for (wire, (protocol, _, queue)) in &mut self.connections {
+            for (wire, (protocol, buffer, queue)) in &mut self.connections {
+                more |= protocol.is_held() && protocol.go_on(buffer);
                 protocol.take_output(queue);
                 if held.contains(wire) && !protocol.is_closing() {
                     continue;
@@ -231,6 +237,12 @@ impl Gateway {
         self.mesh.held()
     }
 
+    /// Requests that wait for their last reply: as the mesh counts them, and as they are listed.
+    pub(crate) fn requests_open(&self) -> (usize, u64) {
+        let listed = self.topics().into_iter().filter_map(|topic| topic.requests);
+        (self.mesh.requests_open(), listed.map(|requests| requests.open).sum())
+    }
+
     fn topics(&self) -> Vec<admin::Topic> {
         let command = admin::Command { command: Some(command::Command::ListTopics(admin::ListTopics::default())) };
         match self.mesh.admin(&Caller::anonymous("simulation", None), &command) {
@@ -242,10 +254,26 @@ impl Gateway {
     /// Groups that have something left: topic, name, lag, in flight.
     pub(crate) fn unsettled(&self) -> Vec<(String, String, u64, u64)> {
         let all = self.topics().into_iter().flat_map(|t| t.groups.into_iter().map(move |g| (t.name.clone(), g)));
+        // What unnamed members of a broadcast group hold is nobody's to settle.
+        let in_flight = |g: &admin::GroupSummary| match g.settings.map(|s| s.mode()) {
+            Some(admin::GroupMode::Broadcast) => g.durable_members.iter().map(|m| m.in_flight).sum(),
+            _ => g.in_flight,
+        };
         // Dead letters that were given back are no lag.
-        all.filter(|(_, g)| g.lag + g.in_flight + g.delayed > 0)
-            .map(|(topic, g)| (topic, g.name, g.lag, g.in_flight))
+        all.map(|(topic, g)| (topic, in_flight(&g), g))
+            .filter(|(_, in_flight, g)| g.lag + in_flight + g.delayed > 0)
+            .map(|(topic, in_flight, g)| (topic, g.name, g.lag, in_flight))
             .collect()
+    }
+
+    /// Events that wait for their time.
+    pub(crate) fn delayed(&self) -> u64 {
+        self.topics().iter().map(|t| t.delayed).sum()
+    }
+
+    /// Events that groups of this life saw expire.
+    pub(crate) fn expired(&self) -> u64 {
+        self.topics().iter().flat_map(|t| &t.groups).map(|g| g.expired).sum()
     }
 
     /// Dead letters of a topic behind a number, and the number to go on behind; `None` while they are fetched.
@@ -263,7 +291,7 @@ impl Gateway {
             return Some((Vec::new(), 0));
         };
         let read = |letter: admin::DeadLetter| Letter {
-            group: letter.group.trim_start_matches('g').parse().unwrap_or(u8::MAX),
+            group: letter.group.trim_start_matches("all/m").trim_start_matches('g').parse().unwrap_or(u8::MAX),
             topic,
             position: letter.position,
             reason: letter.reason(),

@@ -5,19 +5,22 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use bytes::Bytes;
-use meshwire_proto::Moment;
 use meshwire_proto::frame::SettleKind;
 use meshwire_proto::wire::admin::DeathReason;
+use meshwire_proto::{Moment, Timing};
 
+use crate::brief::Brief;
 use crate::requests::Question;
 
-/// The topics of every simulation.
+/// The topics of every simulation; [`Topic::ALL`] are those that are read at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Topic {
     /// Synced.
     Orders,
     /// Written.
     Audit,
+    /// Synced; its events expire, and it is not read at the end.
+    Brief,
 }
 
 impl Topic {
@@ -27,6 +30,7 @@ impl Topic {
         match self {
             Self::Orders => "orders",
             Self::Audit => "audit",
+            Self::Brief => "brief",
         }
     }
 }
@@ -40,6 +44,10 @@ pub(crate) struct Published {
     pub(crate) publisher: (usize, u32),
     pub(crate) key: Option<u8>,
     pub(crate) bytes: Bytes,
+    /// When it is to be delivered.
+    pub(crate) timing: Timing,
+    /// How long after it was first published that was, in milliseconds.
+    pub(crate) delay_ms: i64,
     /// When it was first published.
     pub(crate) at: Moment,
     /// When it was answered as kept.
@@ -130,6 +138,8 @@ pub(crate) struct Ended {
 pub(crate) struct History {
     pub(crate) published: BTreeMap<u32, Published>,
     pub(crate) delivered: Vec<Delivered>,
+    /// Durable members that there are.
+    pub(crate) members: Vec<u8>,
     pub(crate) settled: BTreeMap<(u8, u32), Settled>,
     pub(crate) disasters: Vec<Ended>,
     /// When a client was without its connection, killed or new, by client.
@@ -144,6 +154,10 @@ pub(crate) struct History {
     pub(crate) refused_starts: Vec<String>,
     /// When wires were held back.
     pub(crate) stalls: Vec<Moment>,
+    /// When the gateway's wall clock was set, and by how many milliseconds.
+    pub(crate) clock_set: Vec<(Moment, i64)>,
+    /// Events that expire.
+    pub(crate) brief: BTreeMap<u32, Brief>,
     /// What a reader from the start got at the end: by topic, in order.
     pub(crate) log: BTreeMap<Topic, Vec<(u64, Bytes)>>,
     /// Dead letters at the end.
@@ -175,14 +189,20 @@ pub struct Totals {
     pub leases_lost: u64,
     pub dead_letters: u64,
     pub redriven: u64,
+    pub broadcast: u64,
+    pub members_in_use: u64,
     pub requests: u64,
     pub answered: u64,
+    pub delayed: u64,
+    pub expiring: u64,
+    pub expired: u64,
+    pub clocks_set: u64,
 }
 
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 16] {
+    pub const fn rows(&self) -> [(&'static str, u64); 22] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -198,8 +218,14 @@ impl Totals {
             ("leases lost", self.leases_lost),
             ("dead letters", self.dead_letters),
             ("redriven", self.redriven),
+            ("deliveries to durable members", self.broadcast),
+            ("durable members in use", self.members_in_use),
             ("requests", self.requests),
             ("requests answered", self.answered),
+            ("delayed", self.delayed),
+            ("expiring", self.expiring),
+            ("expired", self.expired),
+            ("clocks set", self.clocks_set),
         ]
     }
 }
@@ -220,7 +246,13 @@ impl AddAssign for Totals {
         self.leases_lost += other.leases_lost;
         self.dead_letters += other.dead_letters;
         self.redriven += other.redriven;
+        self.broadcast += other.broadcast;
+        self.members_in_use += other.members_in_use;
         self.requests += other.requests;
         self.answered += other.answered;
+        self.delayed += other.delayed;
+        self.expiring += other.expiring;
+        self.expired += other.expired;
+        self.clocks_set += other.clocks_set;
     }
 }

@@ -25,12 +25,13 @@ pub(crate) fn reports(seen: &Seen<'_>) -> Vec<History> {
 fn report(seen: &Seen<'_>, topic: Topic) -> History {
     let mut report = History::new(topic.name());
     report.level = match topic {
-        Topic::Orders => Level::Synced,
+        Topic::Orders | Topic::Brief => Level::Synced,
         Topic::Audit => Level::Written,
     };
     report.forgive.settle_before_death = SETTLES_LOGGED_WITHIN;
     report.forgive.under_way = UNDER_WAY;
-    for group in [0, IMPATIENT] {
+    // A durable member has all of the topic for itself, as a group has.
+    for group in [0, IMPATIENT].into_iter().chain(seen.history.members.iter().copied()) {
         let max_failures = (group == IMPATIENT).then_some(MAX_FAILURES);
         report.groups.push(Group { name: group_name(group), ack_wait: ACK_WAIT, max_failures, finished: true });
     }

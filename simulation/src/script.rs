@@ -10,6 +10,9 @@ pub(crate) const ACK_WAIT: Duration = Duration::from_secs(10);
 /// The group that gives events up.
 pub(crate) const IMPATIENT: u8 = 1;
 
+/// Groups from this number on are durable members of one broadcast group, each with one client.
+pub(crate) const FIRST_MEMBER: u8 = 10;
+
 /// After so many failures.
 pub(crate) const MAX_FAILURES: u32 = 3;
 
@@ -22,12 +25,16 @@ pub(crate) const CALM: Duration = Duration::from_secs(12);
 /// Virtual time after which rest must have been found.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
+/// A request reaches the gateway so long after it was sent at most: its time there begins then.
+pub(crate) const OVERDUE: Duration = Duration::from_secs(10);
+
 /// What a client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Publishes so many events.
     Publisher(u32),
-    /// Is a member of these groups on both topics; `None` reads without a group.
+    /// Is a member of these groups on both topics; `None` reads without a place: some without a
+    /// group, some as unnamed members of the broadcast group.
     Consumer(Option<u8>),
 }
 
@@ -46,6 +53,8 @@ pub(crate) enum Mishap {
     DiskFull,
     /// Somebody gives all dead letters back. No misfortune.
     Redrive,
+    /// The gateway's wall clock is set, by so many milliseconds.
+    ClockSet(i64),
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +75,7 @@ impl Script {
         let mut clients: Vec<Role> = (0..publishers).map(|_| Role::Publisher(210 / publishers as u32)).collect();
         clients.extend((0..rng.usize(2..=3)).map(|_| Role::Consumer(Some(0))));
         clients.extend((0..rng.usize(1..=2)).map(|_| Role::Consumer(Some(1))));
+        clients.extend((0..rng.u8(0..=2)).map(|n| Role::Consumer(Some(FIRST_MEMBER + n))));
         clients.push(Role::Consumer(None));
         let mut mishaps = Vec::new();
         for _ in 0..rng.usize(1..=3) {
@@ -81,6 +91,8 @@ impl Script {
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::ClientKill));
         mishaps.extend((0..usize::from(rng.u32(0..5) == 0)).map(|_| Mishap::DiskFull));
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Redrive));
+        let jumps = if rng.u32(0..3) == 0 { rng.usize(1..=2) } else { 0 };
+        mishaps.extend((0..jumps).map(|_| Mishap::ClockSet(rng.i64(-20_000..20_000))));
         // Most while publishers are busy, some long after.
         let mut at = || Duration::from_millis(if rng.u32(0..3) > 0 { rng.u64(20..1200) } else { rng.u64(1200..4000) });
         let mut mishaps: Vec<_> = mishaps.into_iter().map(|m| (at(), m)).collect();

@@ -1,6 +1,6 @@
 //! What must hold of a history. What everybody's history can show is left to the
 //! library ([`crate::report`]); what only a simulation knows enough of stands here
-//! and in `attempts`, `keys` and `letters`.
+//! and in `attempts`, `brief`, `delayed`, `keys`, `letters` and `members`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +8,12 @@ use bytes::Bytes;
 use meshwire_proto::Moment;
 
 use crate::attempts::attempts_count_failures_and_deliveries;
+use crate::brief::expired_events_are_not_delivered_and_others_are;
+use crate::delayed::{delayed_events_come_in_the_order_of_their_times, delayed_events_never_come_early};
 use crate::history::{History, Published, Topic};
 use crate::keys::a_nack_takes_back_what_follows_in_its_key;
 use crate::letters::{a_nacked_event_waits, what_is_given_up_has_a_cause};
+use crate::members::a_durable_member_sees_log_order;
 use crate::report::reports;
 use crate::requests::requests_end_once_and_are_handled_at_most_once;
 use crate::seen::Seen;
@@ -25,12 +28,18 @@ pub(crate) fn judge(history: &History) -> Vec<String> {
     }
     order_of_a_publisher(history, &logs, &mut broken);
     unnamed_readers_begin_with_the_first(history, &mut broken);
-    for check in
-        [attempts_count_failures_and_deliveries, a_nack_takes_back_what_follows_in_its_key, a_nacked_event_waits]
-    {
+    for check in [
+        attempts_count_failures_and_deliveries,
+        a_nack_takes_back_what_follows_in_its_key,
+        a_nacked_event_waits,
+        a_durable_member_sees_log_order,
+    ] {
         check(&seen, &mut broken);
     }
     what_is_given_up_has_a_cause(&seen, &logs, &mut broken);
+    delayed_events_never_come_early(history, &mut broken);
+    delayed_events_come_in_the_order_of_their_times(history, &logs, &mut broken);
+    expired_events_are_not_delivered_and_others_are(history, &mut broken);
     requests_end_once_and_are_handled_at_most_once(history, &mut broken);
     broken
 }
@@ -72,15 +81,17 @@ fn order_of_a_publisher(history: &History, logs: &BTreeMap<Topic, Log>, broken: 
     // the refusal was lost with its connection: the publisher never heard of it.
     let open =
         |event: &Published, at: Moment, last: u32| event.id <= last && event.acked.is_none_or(|acked| acked > at);
-    let may_have_been_refused =
-        |event: &Published| event.refused || history.no_room.iter().any(|(at, last)| open(event, *at, *last));
+    // What waits for its time stands where that falls.
+    let may_stand_elsewhere = |event: &Published| {
+        event.refused || event.delay_ms > 0 || history.no_room.iter().any(|(at, last)| open(event, *at, *last))
+    };
     for (topic, log) in logs {
         if history.may_be_rewritten(*topic) {
             continue;
         }
         let mut last: BTreeMap<(usize, u32), u32> = BTreeMap::new();
         for id in &log.order {
-            let Some(event) = history.published.get(id).filter(|e| !may_have_been_refused(e)) else {
+            let Some(event) = history.published.get(id).filter(|e| !may_stand_elsewhere(e)) else {
                 continue;
             };
             if let Some(before) = last.insert(event.publisher, *id).filter(|before| before > id) {

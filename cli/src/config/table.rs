@@ -70,10 +70,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting::Count(&options::MAX_CONNECTIONS, |s, v| s.gateway.max_connections = size(v)),
     Setting::Duration(&options::DEDUP_WINDOW, |s, v| s.gateway.dedup_window = v),
     Setting::Count(&options::DEDUP_IDS, |s, v| s.gateway.dedup_ids = size(v)),
+    Setting::Bytes(&options::MEMORY_BUDGET, |s, v| s.gateway.memory_budget = v),
     Setting::Bytes(&options::MEMORY_RING_BYTES, |s, v| s.gateway.memory_ring_bytes = size(v)),
     Setting::Bytes(&options::MEMORY_TOTAL_BYTES, |s, v| s.gateway.memory_total_bytes = size(v)),
     Setting::Bytes(&options::CACHE_BYTES, |s, v| s.gateway.cache_bytes = size(v)),
     Setting::Bytes(&options::PUBLISH_BUDGET_BYTES, |s, v| s.gateway.publish_budget_bytes = v),
+    Setting::Count(&options::MAX_PUBLISH_RATE, |s, v| s.gateway.rates.publish.0 = v),
+    Setting::Bytes(&options::MAX_PUBLISH_BYTES_RATE, |s, v| s.gateway.rates.publish.1 = v),
+    Setting::Count(&options::MAX_DELIVER_RATE, |s, v| s.gateway.rates.deliver.0 = v),
+    Setting::Bytes(&options::MAX_DELIVER_BYTES_RATE, |s, v| s.gateway.rates.deliver.1 = v),
 ];
 
 fn set_listen(settings: &mut Settings, text: &str) -> Result<(), String> {

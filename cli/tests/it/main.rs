@@ -8,9 +8,11 @@
     reason = "tests fail by panicking"
 )]
 
+mod bad_input;
 mod broadcast;
 mod crashes;
 mod dead_letters;
+mod delayed;
 mod draining;
 mod errors;
 mod full;
@@ -22,6 +24,7 @@ mod on_time;
 mod program;
 mod promises;
 mod publish;
+mod rebalance;
 mod recovery;
 mod requests;
 mod serve;

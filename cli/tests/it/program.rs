@@ -280,7 +280,7 @@ impl Gateway {
         self.ids(&["sub", topic, "--group", group, "--until-idle", "1s", "--json"])
     }
 
-    fn ids(&self, args: &[&str]) -> Vec<String> {
+    pub(crate) fn ids(&self, args: &[&str]) -> Vec<String> {
         let ended = self.run(args);
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         ended.lines().iter().map(|line| id(line)).collect()

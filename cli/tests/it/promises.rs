@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use meshwire::{Delivery, ErrorKind, Event, GroupSettings, Mesh, Start};
+use meshwire::{Delivery, ErrorKind, Event, GroupSettings, Mesh, Position, Start, Subscription};
 
 use crate::program::Gateway;
 
@@ -60,10 +60,7 @@ async fn s18_what_was_acknowledged_is_there_after_a_kill_right_behind_it() {
     assert_eq!(got, (0..10_000).collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn s60_three_consumers_at_three_speeds_are_each_complete_and_none_slows_another() {
-    let directory = tempfile::tempdir().unwrap();
-    let gateway = Gateway::on(directory.path());
+async fn three_speeds(gateway: &Gateway) {
     let mesh = meshwire::connect(&gateway.url).await.unwrap();
     let began = Instant::now();
     let (fast, slower, slowest) = tokio::join!(
@@ -81,6 +78,12 @@ async fn s60_three_consumers_at_three_speeds_are_each_complete_and_none_slows_an
     let all: Vec<usize> = (0..500).collect();
     assert_eq!((&fast.0, &slower, &slowest.0), (&all, &all, &all));
     assert!(fast.1 < slowest.1, "{:?} {:?}", fast.1, slowest.1);
+}
+
+#[tokio::test]
+async fn s60_three_consumers_at_three_speeds_are_each_complete_and_none_slows_another() {
+    let directory = tempfile::tempdir().unwrap();
+    three_speeds(&Gateway::on(directory.path())).await;
 }
 
 /// The field of an error's context that says which event of a batch it is about.
@@ -149,4 +152,95 @@ async fn s44_a_poison_event_is_a_dead_letter_until_it_is_replayed_after_the_fix(
     tokio::time::timeout(Duration::from_secs(30), consume).await.expect("it ends").unwrap();
     assert_eq!((attempts.into_inner(), handled.into_inner()), (4, 10), "three attempts and the replay");
     assert_eq!(mesh.dead_letters("users").pages(false).next().await.unwrap(), Some(Vec::new()));
+}
+
+#[tokio::test]
+async fn s60_three_consumers_at_three_speeds_are_each_complete_in_memory() {
+    three_speeds(&Gateway::start()).await;
+}
+
+/// A member of the broadcast group `all`; without a name when it is empty.
+async fn member(mesh: &Mesh, name: &str) -> Subscription {
+    let all = mesh.subscribe("users").group("all").broadcast();
+    if name.is_empty() { all.await.unwrap() } else { all.member(name).await.unwrap() }
+}
+
+/// Takes so many events, and acks each.
+async fn take(users: &mut Subscription, count: usize) -> Vec<usize> {
+    let mut got = Vec::new();
+    while got.len() < count {
+        let next = tokio::time::timeout(Duration::from_secs(30), users.next());
+        let delivery = next.await.expect("the next event comes").unwrap().unwrap();
+        got.push(delivery.id().parse().unwrap());
+        delivery.ack();
+    }
+    got
+}
+
+async fn broadcast(gateway: &Gateway) {
+    let mut members = Vec::new();
+    for name in ["a", "b", "", ""] {
+        let mesh = meshwire::connect(&gateway.url).await.unwrap();
+        members.push(member(&mesh, name).await);
+    }
+    let mesh = meshwire::connect(&gateway.url).await.unwrap();
+    publish(&mesh, "users", 2000).await;
+    let all: Vec<usize> = (0..2000).collect();
+    for member in &mut members {
+        assert_eq!(take(member, 2000).await, all);
+    }
+}
+
+#[tokio::test]
+async fn s22_every_member_of_a_broadcast_group_gets_every_event() {
+    let directory = tempfile::tempdir().unwrap();
+    broadcast(&Gateway::on(directory.path())).await;
+}
+
+#[tokio::test]
+async fn s22_every_member_of_a_broadcast_group_gets_every_event_in_memory() {
+    broadcast(&Gateway::start()).await;
+}
+
+/// Takes what comes to two members of a group until both have all together.
+async fn share(one: &mut Subscription, other: &mut Subscription, count: usize) -> Vec<usize> {
+    let mut got = Vec::new();
+    while got.len() < count {
+        let next = async {
+            tokio::select! { next = one.next() => next, next = other.next() => next }
+        };
+        let next = tokio::time::timeout(Duration::from_secs(30), next);
+        let delivery = next.await.expect("the next event comes").unwrap().unwrap();
+        got.push(delivery.id().parse().unwrap());
+        delivery.ack();
+    }
+    got.sort_unstable();
+    got
+}
+
+/// A queue, facts for all and a later replay, of one stream.
+async fn queue_facts_and_replay(gateway: &Gateway) {
+    let (mesh, second) =
+        (meshwire::connect(&gateway.url).await.unwrap(), meshwire::connect(&gateway.url).await.unwrap());
+    let queue = |mesh: &Mesh| mesh.subscribe("users").group("queue");
+    let (mut one, mut other) = (queue(&mesh).await.unwrap(), queue(&second).await.unwrap());
+    let (mut a, mut b) = (member(&mesh, "a").await, member(&second, "").await);
+    publish(&mesh, "users", 1000).await;
+    let all: Vec<usize> = (0..1000).collect();
+    assert_eq!(share(&mut one, &mut other, 1000).await, all, "each event once for the queue");
+    assert_eq!((take(&mut a, 1000).await, take(&mut b, 1000).await), (all.clone(), all.clone()));
+    let mut replay = mesh.subscribe("users").start(Start::Position(Position::from_number(401))).await.unwrap();
+    assert_eq!(take(&mut replay, 600).await, all[400..], "what was settled by all is there still");
+    assert_eq!((one.next_now().unwrap().is_none(), a.next_now().unwrap().is_none()), (true, true));
+}
+
+#[tokio::test]
+async fn s62_a_queue_a_broadcast_and_a_replay_consume_one_stream() {
+    let directory = tempfile::tempdir().unwrap();
+    queue_facts_and_replay(&Gateway::on(directory.path())).await;
+}
+
+#[tokio::test]
+async fn s62_a_queue_a_broadcast_and_a_replay_consume_one_stream_in_memory() {
+    queue_facts_and_replay(&Gateway::start()).await;
 }

@@ -21,7 +21,7 @@ fn a_created_topic_is_listed_with_its_settings_events_and_groups() {
     let expected = json!({
         "name": "orders", "durability": "memory", "retention_ms": 3_600_000, "first": "1", "next": "4",
         "retention_bytes": 1 << 30, "lagging": "drop", "events": 3, "bytes": null, "physical_bytes": null, "overtaken": 0,
-        "groups": [group],
+        "delayed": 0, "groups": [group],
     });
     assert_eq!(topic, expected);
     let table = gateway.run(&["topics", "list"]).out;

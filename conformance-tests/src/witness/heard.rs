@@ -9,6 +9,9 @@ use super::content::Shown;
 use super::topic::{Known, Made, Said};
 use super::{Lane, Witness};
 
+/// When a publish is delivered, and until when.
+const TIMES: [&str; 3] = ["deliver_at", "deliver_after_ms", "expires_in_ms"];
+
 /// Fields of a subscribe that histories understand; others make another kind of subscription.
 const SUBSCRIBE: [&str; 10] = ["op", "id", "on", "as", "topic", "group", "start", "prefetch", "concurrency", "gate"];
 /// Likewise of an event.
@@ -96,6 +99,8 @@ impl Witness {
         let client = self.clients.get(text(command, "on"));
         let filled = format!("//$host/{}", client.map_or("testee", String::as_str));
         let topic = self.topic(&name);
+        // What waits or expires is not where a history looks for it.
+        topic.strange |= TIMES.iter().any(|time| !command[*time].is_null());
         let mut places = Vec::new();
         for event in events {
             topic.strange |= !has_only(event, &EVENT);

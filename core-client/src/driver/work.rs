@@ -20,8 +20,8 @@ impl Driver {
         for topic in self.taken.topics.drain(..) {
             self.session.alias(&topic);
         }
-        for (alias, run) in self.taken.runs.drain(..) {
-            self.session.publish_run(alias, run);
+        for (to, run) in self.taken.runs.drain(..) {
+            self.session.publish_run(to, run);
         }
         self.take_settles();
         for command in std::mem::take(&mut self.taken.commands) {

@@ -40,7 +40,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use meshwire_proto::frame::{ClientFrame, SettleKind, SettleRange, begin_frame, end_frame};
 use meshwire_proto::wire::session as wire;
-use meshwire_proto::{EventRun, Moment, TopicName, options};
+use meshwire_proto::{EventRun, Moment, Timing, TopicName, options};
 
 use backoff::Backoff;
 pub use failure::Failure;
@@ -50,7 +50,7 @@ pub use position::Position;
 use publish::{Publishes, Window};
 pub use request::RequestSpec;
 use request::Requests;
-pub(crate) use runs::RunQueue;
+pub(crate) use runs::{RunQueue, To};
 use serve::Serves;
 pub use serve::{ServeId, ServeSpec, TaskId, TaskReply};
 use settle::Settles;
@@ -180,8 +180,13 @@ impl Session {
     /// Takes one encoded event; gives its sequence. [`Output::Answered`] tells
     /// what became of it.
     pub fn publish(&mut self, topic: &TopicName, event: &[u8]) -> u64 {
+        self.publish_timed(topic, event, Timing::default())
+    }
+
+    /// [`Session::publish`], of an event that is delivered at or until some time.
+    pub fn publish_timed(&mut self, topic: &TopicName, event: &[u8], timing: Timing) -> u64 {
         let alias = self.publishes.alias(topic);
-        self.publishes.push(alias, event)
+        self.publishes.push((alias, timing), event)
     }
 
     /// The number that [`Session::publish_run`] takes for a topic: from 1, in
@@ -190,9 +195,9 @@ impl Session {
         self.publishes.alias(topic)
     }
 
-    /// Takes many encoded events of one topic; gives the sequence of the first.
-    pub fn publish_run(&mut self, alias: u32, events: EventRun) -> u64 {
-        self.publishes.push_run(alias, events)
+    /// Takes many encoded events of one topic and one time; gives the sequence of the first.
+    pub fn publish_run(&mut self, to: (u32, Timing), events: EventRun) -> u64 {
+        self.publishes.push_run(to, events)
     }
 
     /// Publishes without a receipt: events and bytes.

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use meshwire_proto::frame::{Publish, PublishRun, Receipt};
 use meshwire_proto::{EventRun, TopicName};
 
-use super::runs::{RUN_BYTES, RunQueue, cut};
+use super::runs::{RUN_BYTES, RunQueue, To, cut};
 
 /// Consecutive sequences of one topic that have no receipt yet, or not all.
 #[derive(Debug)]
 struct Run {
-    alias: u32,
+    to: To,
     first: u64,
     events: EventRun,
     /// Sequences without a receipt, ascending.
@@ -82,14 +82,10 @@ impl Run {
             let cut = self.open.iter().map(|r| r.start.max(from)..r.end.min(to));
             cut.filter(|r| !r.is_empty()).collect::<Vec<_>>()
         };
-        let head = Self {
-            alias: self.alias,
-            first: self.first,
-            events: cut(&self.events, 0, take),
-            open: open(self.first, border),
-        };
+        let head =
+            Self { to: self.to, first: self.first, events: cut(&self.events, 0, take), open: open(self.first, border) };
         let rest = Self {
-            alias: self.alias,
+            to: self.to,
             first: border,
             events: cut(&self.events, take, u64::from(self.events.count())),
             open: open(border, self.last()),
@@ -143,30 +139,30 @@ impl Publishes {
         alias
     }
 
-    pub(super) fn push(&mut self, alias: u32, event: &[u8]) -> u64 {
-        self.tail.push(alias, event);
+    pub(super) fn push(&mut self, to: To, event: &[u8]) -> u64 {
+        self.tail.push(to, event);
         self.events += 1;
         self.bytes += event.len() as u64;
         self.next_sequence += 1;
         self.next_sequence - 1
     }
 
-    pub(super) fn push_run(&mut self, alias: u32, events: EventRun) -> u64 {
+    pub(super) fn push_run(&mut self, to: To, events: EventRun) -> u64 {
         self.settle_tail();
         let first = self.next_sequence;
         self.next_sequence += u64::from(events.count());
         self.tail_sequence = self.next_sequence;
         self.events += u64::from(events.count());
         self.bytes += events.as_bytes().len() as u64;
-        self.append(alias, first, events);
+        self.append(to, first, events);
         first
     }
 
-    fn append(&mut self, alias: u32, first: u64, events: EventRun) {
+    fn append(&mut self, to: To, first: u64, events: EventRun) {
         if !events.is_empty() {
             let end = first + u64::from(events.count());
             let open = Vec::from([Range { start: first, end }]);
-            self.runs.push_back(Run { alias, first, events, open });
+            self.runs.push_back(Run { to, first, events, open });
         }
     }
 
@@ -177,13 +173,13 @@ impl Publishes {
         }
         let mut sealed = Vec::new();
         self.tail.take(&mut sealed);
-        for (alias, events) in sealed {
+        for (to, events) in sealed {
             let first = self.tail_sequence;
             // Counted by event until now, by run with its framing from here on.
             let plain: usize = events.framed().map(|(_, event)| event.len()).sum();
             self.bytes += (events.as_bytes().len() - plain) as u64;
             self.tail_sequence += u64::from(events.count());
-            self.append(alias, first, events);
+            self.append(to, first, events);
         }
     }
 
@@ -342,13 +338,16 @@ impl Publishes {
         let Some(run) = self.runs.get(self.unsent) else {
             return;
         };
+        let (alias, timing) = run.to;
         for open in &run.open {
-            let topic = usize::try_from(run.alias).ok().and_then(|a| self.topics.get_mut(a.checked_sub(1)?));
+            let topic = usize::try_from(alias).ok().and_then(|a| self.topics.get_mut(a.checked_sub(1)?));
             let unbound = topic.and_then(|t| (!std::mem::replace(&mut t.bound, true)).then_some(&t.name));
             into.push(PublishRun {
-                alias: run.alias,
+                alias,
                 topic: unbound.map(ToString::to_string).unwrap_or_default(),
                 first_sequence: open.start,
+                deliver_at_ms: timing.deliver_at.0,
+                expires_in_ms: timing.expires_in_ms,
                 events: cut(&run.events, open.start - run.first, open.end - open.start),
                 ..PublishRun::default()
             });

@@ -1,26 +1,29 @@
 //! Events on their way in: many small ones become few runs.
 
 use bytes::Bytes;
-use meshwire_proto::{EventRun, EventRunBuilder};
+use meshwire_proto::{EventRun, EventRunBuilder, Timing};
 
 /// Largest run, and largest Publish frame unless one event is larger. Measured:
 /// larger ones gain nothing and hold up what else the connection carries.
 pub(super) const RUN_BYTES: usize = 64 * 1024;
 
-/// Collects encoded events; consecutive ones of a topic share a run.
+/// Where a run goes, and when it is delivered.
+pub(crate) type To = (u32, Timing);
+
+/// Collects encoded events; consecutive ones of a topic, and of one time, share a run.
 #[derive(Debug, Default)]
 pub(crate) struct RunQueue {
-    alias: u32,
+    to: To,
     open: EventRunBuilder,
-    sealed: Vec<(u32, EventRun)>,
+    sealed: Vec<(To, EventRun)>,
 }
 
 impl RunQueue {
-    /// Appends one encoded event of the topic behind `alias`.
-    pub(crate) fn push(&mut self, alias: u32, event: &[u8]) {
-        if self.alias != alias || self.open.len() + event.len() > RUN_BYTES {
+    /// Appends one encoded event.
+    pub(crate) fn push(&mut self, to: To, event: &[u8]) {
+        if self.to != to || self.open.len() + event.len() > RUN_BYTES {
             self.seal();
-            self.alias = alias;
+            self.to = to;
         }
         if self.open.is_empty() {
             // The frame of an event takes at most six bytes.
@@ -31,12 +34,12 @@ impl RunQueue {
 
     fn seal(&mut self) {
         if !self.open.is_empty() {
-            self.sealed.push((self.alias, self.open.take()));
+            self.sealed.push((self.to, self.open.take()));
         }
     }
 
     /// Hands over everything in order; `into` is emptied first and its room reused.
-    pub(crate) fn take(&mut self, into: &mut Vec<(u32, EventRun)>) {
+    pub(crate) fn take(&mut self, into: &mut Vec<(To, EventRun)>) {
         into.clear();
         self.seal();
         std::mem::swap(&mut self.sealed, into);

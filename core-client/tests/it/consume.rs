@@ -2,8 +2,9 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use meshwire::{Delivery, Mesh};
-use meshwire_proto::frame::SettleKind;
-use tokio::time::sleep;
+use meshwire_proto::frame::{ClientFrame, ServerFrame, SettleKind};
+use meshwire_proto::wire::session as wire;
+use tokio::time::{Instant, sleep};
 
 use crate::script::{connected, event};
 
@@ -147,4 +148,42 @@ async fn a_concurrency_out_of_bounds_is_refused() {
     let (mesh, _gateway, _listener) = connected().await;
     let run = mesh.consume("orders").concurrency(0).run(async |_: &Delivery| Ok::<(), String>(()));
     assert!(run.await.unwrap_err().message().contains("handler_concurrency"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_hangs_keeps_its_event_for_ten_waits_and_what_it_says_then_is_told_all_the_same() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    // Those of the script: 30 s.
+    let wait = Duration::from_secs(30);
+    let began = Instant::now();
+    let consume = mesh.consume("orders").group("g").until(sleep(wait * 14)).run(async |_: &Delivery| {
+        sleep(wait * 13).await;
+        Ok::<(), String>(())
+    });
+    let script = async {
+        let number = gateway.subscribe().await.subscription;
+        gateway.deliver(number, 1, [event("1", None, "x")]).await;
+        let (mut last, mut count) = (Duration::ZERO, 0);
+        loop {
+            match gateway.next().await {
+                Some(ClientFrame::Settle(settle)) if settle.ranges[0].kind == SettleKind::Extend => {
+                    (last, count) = (began.elapsed(), count + 1);
+                }
+                Some(ClientFrame::Settle(settle)) => {
+                    // The gateway answers it as its lease is; the client does not hide it.
+                    assert_eq!((settle.ranges[0].kind, settle.ranges[0].first_delivery), (SettleKind::Ack, 1));
+                    return (last, count);
+                }
+                Some(ClientFrame::Ping(ping)) => {
+                    gateway.send(&ServerFrame::Ping(wire::Ping { nonce: ping.nonce, answer: true })).await;
+                }
+                Some(_) => {}
+                None => panic!("the client hung up"),
+            }
+        }
+    };
+    let (consumed, (last, count)) = tokio::join!(consume, script);
+    consumed.unwrap();
+    assert!(last > wait * 9 && last <= wait * 10, "extended until {last:?}");
+    assert!((27..=30).contains(&count), "three times in a wait, not {count}");
 }

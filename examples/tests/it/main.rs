@@ -39,6 +39,22 @@ fn what_the_publisher_publishes_the_consumer_bills() {
 }
 
 #[test]
+fn every_host_gets_every_change_and_goes_on_where_it_was() {
+    let Some(gateway) = gateway() else { return };
+    assert_eq!(
+        printed(env!("CARGO_BIN_EXE_broadcast"), &gateway),
+        "north: apples 3\n\
+         south: apples 3\n\
+         north: pears 4\n\
+         guest: plums 5\n\
+         south: pears 4\n\
+         south: plums 5\n\
+         north has 1 waiting\n\
+         south has 0 waiting\n"
+    );
+}
+
+#[test]
 fn an_order_that_cannot_be_billed_is_given_up_and_given_back() {
     let Some(gateway) = gateway() else { return };
     assert_eq!(

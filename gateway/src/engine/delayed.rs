@@ -10,8 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use meshwire_proto::{Moment, UnixMillis};
+use meshwire_proto::{Moment, Timing, UnixMillis};
 
+use super::carry::{left_of_stay, longest_stay};
+#[cfg(feature = "testing")]
+use super::planted::{Defect, is};
 use super::topic::Topic;
 use super::{Engine, Now, Source};
 use crate::store::{
@@ -25,32 +28,18 @@ const MOST: (usize, usize) = (1024, 1 << 20);
 const LARGE: usize = 16 << 10;
 
 /// What the log needs for an event beside its bytes, at most.
-const BESIDE: u64 = 128;
+pub(super) const BESIDE: u64 = 128;
 
 /// When it is looked again whether the store has room.
-const NO_ROOM: Duration = Duration::from_secs(1);
+pub(super) const NO_ROOM: Duration = Duration::from_secs(1);
 
-/// When the events of a run are to be delivered, and until when.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timing {
-    /// Not before; 0 or in the past: at once.
-    pub deliver_at: UnixMillis,
-    /// So long, in milliseconds, from when they are stored or due; 0: for ever.
-    pub expires_in_ms: u64,
-}
-
-impl Timing {
-    /// How long they wait.
-    #[must_use]
-    pub fn delay(self, now: Now) -> Option<Delay> {
-        let delay = self.deliver_at.0.saturating_sub(now.wall.0);
-        (self.deliver_at.0 > 0 && delay > 0).then_some(Delay {
-            due: self.deliver_at,
-            delay_ms: delay.unsigned_abs(),
-            expires_in_ms: self.expires_in_ms,
-            len: 0,
-        })
-    }
+/// How long events of this timing wait, if they do.
+#[must_use]
+pub fn delay_of(timing: Timing, now: Now) -> Option<Delay> {
+    let Timing { deliver_at: due, expires_in_ms } = timing;
+    let delay = due.0.saturating_sub(now.wall.0);
+    let waits = due.0 > 0 && delay > 0;
+    waits.then_some(Delay { due, delay_ms: delay.unsigned_abs(), expires_in_ms, len: 0 })
 }
 
 /// How much may wait in all shards of a gateway.
@@ -90,18 +79,18 @@ impl DelayBudget {
 }
 
 /// In the order in which they are due.
-type Slot = (Moment, UnixMillis, Position);
+pub(super) type Slot = (Moment, UnixMillis, Position);
 
-struct Waiting {
-    expires_in_ms: u64,
-    len: u32,
+pub(super) struct Waiting {
+    pub(super) expires_in_ms: u64,
+    pub(super) len: u32,
     /// Of a memory topic, the event itself.
-    held: Option<Framed>,
+    pub(super) held: Option<Framed>,
 }
 
 #[derive(Clone)]
-struct Framed {
-    bytes: Bytes,
+pub(super) struct Framed {
+    pub(super) bytes: Bytes,
     key: u64,
 }
 
@@ -109,16 +98,18 @@ struct Framed {
 pub(super) struct Delayed {
     /// Position of the next, where they wait.
     pub(super) next: Position,
-    /// When the last of them was stored.
-    stored: UnixMillis,
-    waiting: BTreeMap<Slot, Waiting>,
-    /// When they are looked at next, as the engine's timers know it. `None` while what is due waits for the store.
+    pub(super) waiting: BTreeMap<Slot, Waiting>,
+    /// Those that wait for long, by when they are written again; some are not there any more.
+    pub(super) carried: BTreeSet<(Moment, Slot)>,
+    /// When it is looked next which are due; `None` while one that is waits for the store.
+    look: Option<Moment>,
+    /// The next look of any kind, as the engine's timers know it.
     timer: Option<Moment>,
 }
 
 impl Delayed {
-    pub(super) const fn new(next: Position, stored: UnixMillis) -> Self {
-        Self { next, stored, waiting: BTreeMap::new(), timer: None }
+    pub(super) const fn new(next: Position) -> Self {
+        Self { next, waiting: BTreeMap::new(), carried: BTreeSet::new(), look: None, timer: None }
     }
 }
 
@@ -141,7 +132,9 @@ impl Delays {
         self.budget.take(len, false)
     }
 
-    fn set(&mut self, topic: TopicId, delayed: &mut Delayed, at: Option<Moment>) {
+    fn set(&mut self, topic: TopicId, delayed: &mut Delayed) {
+        let carry = delayed.carried.first().map(|(at, _)| *at);
+        let at = [delayed.look, carry].into_iter().flatten().min();
         if delayed.timer != at {
             if let Some(old) = delayed.timer {
                 self.timers.remove(&(old, topic));
@@ -154,8 +147,8 @@ impl Delays {
 
 /// What is due, on its way into its topic.
 #[derive(Default)]
-struct Due {
-    changes: Vec<(Position, DelayChange)>,
+pub(super) struct Due {
+    pub(super) changes: Vec<(Position, DelayChange)>,
     events: Vec<Framed>,
     bytes: usize,
     /// First event, how many, when.
@@ -163,11 +156,11 @@ struct Due {
 }
 
 impl Due {
-    const fn is_long(&self) -> bool {
+    pub(super) const fn is_long(&self) -> bool {
         self.changes.len() >= MOST.0 || self.bytes >= MOST.1
     }
 
-    fn push(&mut self, event: Framed) {
+    pub(super) fn push(&mut self, event: Framed) {
         self.bytes += event.bytes.len();
         self.events.push(event);
     }
@@ -180,7 +173,7 @@ impl Due {
     }
 
     /// The events as appends from `first` on; small ones together.
-    fn appends(self, topic: TopicId, first: Position, stored: UnixMillis) -> impl Iterator<Item = Op> {
+    pub(super) fn appends(self, topic: TopicId, first: Position, stored: UnixMillis) -> impl Iterator<Item = Op> {
         let (mut at, mut events) = (first, self.events.into_iter().peekable());
         std::iter::from_fn(move || {
             let one = events.next()?;
@@ -202,14 +195,14 @@ impl Due {
 }
 
 /// An event where it waits.
-enum Found {
+pub(super) enum Found {
     Event(Framed),
     Later,
     /// Damage took it.
     Gone,
 }
 
-fn find(source: &mut dyn Source, topic: TopicId, position: Position) -> Found {
+pub(super) fn find(source: &mut dyn Source, topic: TopicId, position: Position) -> Found {
     match source.block(topic, position) {
         Lookup::Ready(block) => framed(&block, position).map_or(Found::Later, Found::Event),
         Lookup::Gone(first) if first > position => Found::Gone,
@@ -232,10 +225,10 @@ impl Engine {
 
     /// What waits goes with its topic.
     pub(super) fn forget_delayed(&mut self, id: TopicId) {
-        let Some(mut delayed) = self.topics.get_mut(&id).and_then(|t| t.delayed.take()) else {
+        let Some(delayed) = self.topics.get_mut(&id).and_then(|t| t.delayed.take()) else {
             return;
         };
-        self.delays.set(id, &mut delayed, None);
+        self.delays.timers.retain(|(_, of)| *of != id);
         for waiting in delayed.waiting.values() {
             self.delays.budget.give_back(waiting.len);
         }
@@ -255,7 +248,7 @@ impl Engine {
         let Some(topic) = self.topics.get_mut(&id) else {
             return 1;
         };
-        let Topic { settings, delayed, stored, .. } = topic;
+        let Topic { settings, delayed, .. } = topic;
         let delayed = delayed.get_or_insert_with(|| {
             if !id.is_memory() {
                 self.ops.push(Op::Topic {
@@ -265,7 +258,7 @@ impl Engine {
                     retention_ms: settings.retention_ms,
                 });
             }
-            Box::new(Delayed::new(1, *stored))
+            Box::new(Delayed::new(1))
         });
         delayed.next
     }
@@ -273,11 +266,16 @@ impl Engine {
     /// Events of a run begin to wait. Their room was taken.
     pub(super) fn delay(&mut self, now: Now, mut append: Append, delay: Delay) {
         let id = append.topic;
-        let Some(delayed) = self.topics.get_mut(&id).and_then(|t| t.delayed.as_mut()) else {
+        let Some(topic) = self.topics.get_mut(&id) else {
             return;
         };
-        delayed.stored = delayed.stored.max(append.stored);
+        let stay = longest_stay(id, topic.settings.retention_ms);
+        let Some(delayed) = topic.delayed.as_mut() else {
+            return;
+        };
         let due = now.mono + Duration::from_millis(delay.delay_ms);
+        #[cfg(feature = "testing")]
+        let due = if is(Defect::DelayHalved) { now.mono + Duration::from_millis(delay.delay_ms / 2) } else { due };
         let (mut start, mut changes) = (0, Vec::with_capacity(append.index.len()));
         for (position, entry) in (append.first..).zip(&append.index) {
             let len = entry.end - start;
@@ -288,12 +286,12 @@ impl Engine {
             });
             start = entry.end;
             let waiting = Waiting { expires_in_ms: delay.expires_in_ms, len, held };
-            delayed.waiting.insert((due, delay.due, position), waiting);
+            delayed.insert((due, delay.due, position), waiting, (now.mono, stay));
             changes.push((position, DelayChange::Waits(Delay { len, ..delay })));
         }
         delayed.next = append.first + append.index.len() as u64;
-        let first = delayed.timer.map_or(due, |timer| timer.min(due));
-        self.delays.set(id, delayed, Some(first));
+        delayed.look = Some(delayed.look.map_or(due, |look| look.min(due)));
+        self.delays.set(id, delayed);
         if !id.is_memory() {
             append.topic = id.delayed();
             self.ops.push(Op::Append(append));
@@ -302,27 +300,27 @@ impl Engine {
     }
 
     /// Events that wait, from the log: what is left of their delays, and never more than those. Their topic comes first.
-    pub fn restore_delayed(
-        &mut self,
-        of: TopicId,
-        (next, stored): (Position, UnixMillis),
-        delays: &BTreeMap<Position, Delay>,
-        now: Now,
-    ) {
+    pub fn restore_delayed(&mut self, of: TopicId, next: Position, delays: &BTreeMap<Position, Delay>, now: Now) {
         let Some(topic) = self.topics.get_mut(&of) else {
             return;
         };
         let behind = delays.last_key_value().map_or(1, |(position, _)| position + 1);
-        let mut delayed = Delayed::new(next.max(behind), stored);
+        let stay = longest_stay(of, topic.settings.retention_ms);
+        let mut delayed = Delayed::new(next.max(behind));
         for (position, delay) in delays {
             let left = delay.due.0.saturating_sub(now.wall.0).clamp(0, i64::MAX).unsigned_abs().min(delay.delay_ms);
+            #[cfg(feature = "testing")]
+            if is(Defect::DelayForgotten) && position % 3 == 0 {
+                continue;
+            }
             let due = now.mono + Duration::from_millis(left);
             self.delays.budget.take(delay.len, true);
             let waiting = Waiting { expires_in_ms: delay.expires_in_ms, len: delay.len, held: None };
-            delayed.waiting.insert((due, delay.due, *position), waiting);
+            let stay = left_of_stay(stay, delay, now.wall);
+            delayed.insert((due, delay.due, *position), waiting, (now.mono, stay));
         }
-        let first = delayed.waiting.first_key_value().map(|((due, ..), _)| *due);
-        self.delays.set(of, &mut delayed, first);
+        delayed.look = delayed.waiting.first_key_value().map(|((due, ..), _)| *due);
+        self.delays.set(of, &mut delayed);
         topic.delayed = Some(Box::new(delayed));
     }
 
@@ -336,10 +334,10 @@ impl Engine {
     /// What waits in the topic of this one may be readable now.
     pub(super) fn look_at_delayed(&mut self, of: TopicId) {
         if let Some(delayed) = self.topics.get_mut(&of).and_then(|t| t.delayed.as_mut())
-            && delayed.timer.is_none()
             && !delayed.waiting.is_empty()
         {
-            self.delays.set(of, delayed, Some(Moment(0)));
+            delayed.look = Some(Moment(0));
+            self.delays.set(of, delayed);
         }
     }
 
@@ -350,6 +348,10 @@ impl Engine {
         let mut any = false;
         for id in due {
             any |= self.release_topic(now, id, source);
+            any |= self.carry(now, id, source);
+            if let Some(delayed) = self.topics.get_mut(&id).and_then(|t| t.delayed.as_mut()) {
+                self.delays.set(id, delayed);
+            }
         }
         any
     }
@@ -391,7 +393,7 @@ impl Engine {
             due.changes.push((position, DelayChange::Released));
             self.delays.budget.give_back(first.remove().len);
         }
-        self.delays.set(id, delayed, again);
+        delayed.look = again;
         self.append_due(now, id, due)
     }
 
@@ -403,6 +405,8 @@ impl Engine {
         let (first, stored) = (topic.next, topic.stored);
         topic.next += due.events.len() as u64;
         let (changes, expiries) = (std::mem::take(&mut due.changes), std::mem::take(&mut due.expiries));
+        #[cfg(feature = "testing")]
+        let changes = if is(Defect::ReleaseForgotten) { Vec::new() } else { changes };
         self.ops.extend(due.appends(id, first, stored));
         for (first, count, at) in expiries {
             self.expire(id, (first, count), at);

@@ -13,10 +13,11 @@
 //! - [`join`]: groups that are found or made; [`groups`]: how they are administered; [`listing`]: what is seen of them;
 //! - [`delete`]: topics that are removed;
 //! - [`dead_letters`]: what groups have given up;
-//! - [`delayed`]: events that wait for their time;
+//! - [`delayed`]: events that wait for their time; [`carry`]: for long;
 //! - [`dedup`], [`producers`]: the two ways to know a duplicate;
 //! - [`requests`]: requests and replies, a machine of its own beside the shards.
 
+mod carry;
 mod dead_letters;
 mod dedup;
 mod delayed;
@@ -56,7 +57,7 @@ use readers::Reader;
 
 pub use dead_letters::{LetterError, LettersPage};
 pub use dedup::{IdBudget, IdHasher};
-pub use delayed::{DelayBudget, Timing};
+pub use delayed::{DelayBudget, delay_of};
 pub use delete::{Deleted, TopicInUse};
 pub use deliveries::Credit;
 pub use group::GroupState;
@@ -144,14 +145,39 @@ pub trait Source {
     /// Whether the store takes so many bytes more for a topic, in the next commit.
     fn claim(&mut self, topic: TopicId, bytes: u64) -> bool;
 
-    /// How many bytes may be handed to a subscription now; one event may pass over them.
-    fn room(&mut self, _subscription: SubscriptionKey) -> u64 {
-        u64::MAX
+    /// What may be handed to a subscription now.
+    fn room(&mut self, _subscription: SubscriptionKey) -> Room {
+        Room::ALL
     }
 
     /// A subscription has not got all that its credit allows, for want of room.
     /// [`Engine::feed`] is called when there is some.
-    fn starved(&mut self, _subscription: SubscriptionKey) {}
+    fn starved(&mut self, _topic: TopicId, _subscription: SubscriptionKey) {}
+}
+
+/// How much a subscription may be handed, whatever its credit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Events.
+    pub events: u64,
+    /// Bytes; one event may pass over them.
+    pub bytes: u64,
+}
+
+impl Room {
+    /// As much as its credit allows.
+    pub const ALL: Self = Self { events: u64::MAX, bytes: u64::MAX };
+    /// Nothing.
+    pub const NONE: Self = Self { events: 0, bytes: 0 };
+
+    pub(crate) const fn is_none(self) -> bool {
+        self.events == 0 || self.bytes == 0
+    }
+
+    const fn take(&mut self, bytes: u64) {
+        self.events = self.events.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
 }
 
 /// Bounds of one shard.
@@ -324,6 +350,12 @@ impl Engine {
             }
         }
         true
+    }
+
+    /// Whether somebody is to be looked at.
+    #[must_use]
+    pub fn has_woken(&self) -> bool {
+        !self.woken.is_empty()
     }
 
     /// Operations for the store, appends before the settlements that may be

@@ -80,10 +80,20 @@ pub enum Defect {
     MemberTakenTwice,
     /// Unnamed members of broadcast groups get every other event.
     BroadcastHalved,
+    /// What waits for its time comes after half of it.
+    DelayHalved,
+    /// A restart forgets some of what waits for its time.
+    DelayForgotten,
+    /// What has come at its time still counts as waiting.
+    ReleaseForgotten,
+    /// Events are delivered however long ago they expired.
+    ExpiryIgnored,
+    /// Requests that are over are listed as open.
+    OpenMiscounted,
 }
 
 impl Defect {
-    const ALL: [Self; 36] = [
+    const ALL: [Self; 41] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -120,6 +130,11 @@ impl Defect {
         Self::MemberForgotten,
         Self::MemberTakenTwice,
         Self::BroadcastHalved,
+        Self::DelayHalved,
+        Self::DelayForgotten,
+        Self::ReleaseForgotten,
+        Self::ExpiryIgnored,
+        Self::OpenMiscounted,
     ];
 
     /// The defect of that name, as it is written here.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use meshwire_proto::{EventError, EventLimits, EventRun, EventView, UnixMillis};
+use meshwire_proto::{EventError, EventLimits, EventRun, EventView, Timing, UnixMillis};
 
 use super::dedup::{IdHash, IdHasher, second_of};
-use super::delayed::Timing;
+use super::delayed::delay_of;
 use super::{Engine, Now};
 use crate::store::{Append, Delay, Entry, Expiries, Op, Position, ProducerMark, TopicId, key_hash};
 
@@ -200,7 +200,7 @@ impl Engine {
     ) -> Vec<Judged> {
         let How { producer, room, timing } = how;
         let mut taking = Taking::new(run);
-        let delay = timing.delay(now);
+        let delay = delay_of(timing, now);
         let waits = delay.map(|_| self.open_delayed(topic));
         let Some(state) = self.topics.get_mut(&topic) else {
             return taking.judged;

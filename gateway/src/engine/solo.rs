@@ -64,7 +64,7 @@ impl Solo {
                 }
             }
         }
-        self.subscriber.end_pass(source, out);
+        self.subscriber.end_pass(topic, source, out);
         Waits { for_events: self.subscriber.is_available(), for_block }
     }
 

@@ -4,8 +4,8 @@
 use meshwire_proto::EventRun;
 
 use super::deliveries::{Credit, Deliveries};
-use super::{Output, Run, Source, SubscriptionKey};
-use crate::store::{Block, Position};
+use super::{Output, Room, Run, Source, SubscriptionKey};
+use crate::store::{Block, Position, TopicId};
 
 /// A run ends with the event that reaches this size, so that no frame grows past
 /// what a peer accepts.
@@ -30,14 +30,22 @@ pub(super) struct Subscriber {
     pub(super) away: bool,
     /// Events that retention took, to be told with the next delivery.
     pub(super) gap: u64,
-    /// Bytes that it may still be handed in this pass.
-    room: u64,
+    /// What it may still be handed in this pass.
+    room: Room,
     open: Option<Open>,
 }
 
 impl Subscriber {
     pub(super) const fn new(key: SubscriptionKey, credit: Credit) -> Self {
-        Self { key, deliveries: Deliveries::new(credit), suspended: false, away: false, gap: 0, room: 0, open: None }
+        Self {
+            key,
+            deliveries: Deliveries::new(credit),
+            suspended: false,
+            away: false,
+            gap: 0,
+            room: Room::NONE,
+            open: None,
+        }
     }
 
     /// Whether its credit allows more.
@@ -47,19 +55,19 @@ impl Subscriber {
 
     /// A pass begins.
     pub(super) fn ask_room(&mut self, source: &mut dyn Source) {
-        self.room = if self.wants_more() { source.room(self.key) } else { 0 };
+        self.room = if self.wants_more() { source.room(self.key) } else { Room::NONE };
     }
 
     /// A pass ends.
-    pub(super) fn end_pass(&mut self, source: &mut dyn Source, out: &mut Vec<Output>) {
+    pub(super) fn end_pass(&mut self, topic: TopicId, source: &mut dyn Source, out: &mut Vec<Output>) {
         self.flush(out);
-        if self.room == 0 && self.wants_more() {
-            source.starved(self.key);
+        if self.room.is_none() && self.wants_more() {
+            source.starved(topic, self.key);
         }
     }
 
     pub(super) fn is_available(&self) -> bool {
-        self.room > 0 && self.wants_more()
+        !self.room.is_none() && self.wants_more()
     }
 
     /// Delivers one event, the one at `position` of the block, held as `held`; runs
@@ -80,7 +88,7 @@ impl Subscriber {
             self.deliveries.hold(held, size);
         }
         let number = self.deliveries.hold(held, size);
-        self.room = self.room.saturating_sub(size.into());
+        self.room.take(size.into());
         match &mut self.open {
             Some(open)
                 if open.first_position + u64::from(open.count) == position

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use meshwire_proto::wire::admin::{self, answer, command};
-use meshwire_proto::{ErrorKind, TopicName, UnixMillis};
+use meshwire_proto::{ErrorKind, TopicName};
 
+use super::ages::Ages;
 use super::dead_letters::Asked;
 use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::store::{Durability, Lookup, Position, Store, Ticket, TopicBytes, TopicId};
+use crate::store::{Durability, Ticket, TopicBytes};
 
 /// An answer and when it holds, or why there is none.
 pub type Answered = Result<(admin::Answer, Ticket), Refusal>;
@@ -45,6 +46,8 @@ impl Mesh {
             Some(command::Command::ListDeadLetters(c)) => return self.list_letters(caller, letters!(c), c.events),
             Some(command::Command::RedriveDeadLetters(c)) => return self.redrive_letters(caller, letters!(c)),
             Some(command::Command::PurgeDeadLetters(c)) => self.purge_letters(caller, letters!(c)),
+            Some(command::Command::GetLimits(_)) => self.get_limits(caller),
+            Some(command::Command::SetLimits(set)) => self.set_limits(caller, set),
             None => Err(Refusal::new(ErrorKind::Unsupported, "this gateway does not know the command")),
         })
     }
@@ -117,11 +120,12 @@ impl Mesh {
         let more = page.len() > limit;
         let page: Vec<(TopicName, Option<TopicRef>)> = page.into_iter().take(limit).collect();
         let next = page.last().filter(|_| more).map(|(name, _)| name.to_string()).unwrap_or_default();
+        let mut reads = 0;
         let listed = |(name, topic): (TopicName, Option<TopicRef>)| match topic {
-            Some(topic) => self.describe(topic),
-            // Only served: nothing of it is stored.
+            Some(topic) => self.describe_with(topic, &mut reads),
+            // Only served, unless nobody does by now: nothing of it is stored.
             None => {
-                let requests = self.served(name.as_str());
+                let requests = Some(self.served(name.as_str())?);
                 Some(admin::Topic { requests, name: name.to_string(), ..admin::Topic::default() })
             }
         };
@@ -131,6 +135,10 @@ impl Mesh {
 
     /// A line of the listing; `None` when the topic is gone by now.
     pub(super) fn describe(&self, topic: TopicRef) -> Option<admin::Topic> {
+        self.describe_with(topic, &mut 0)
+    }
+
+    fn describe_with(&self, topic: TopicRef, reads: &mut u32) -> Option<admin::Topic> {
         let shard = shard::lock(self.inner.shards.get(topic.shard)?);
         let (settings, next) = shard.engine.topic(topic.id)?;
         let store = self.inner.stores.of(topic.id);
@@ -155,47 +163,12 @@ impl Mesh {
         };
         let groups = shard.engine.groups(topic.id);
         drop(shard);
-        let mut ages = Ages::new(store, topic.id, self.now().wall);
+        let mut ages = Ages::new(store, topic.id, self.now().wall, reads);
         described.groups = groups.iter().map(|group| summary(group, &mut ages)).collect();
         // Publishes do not wait for a count over all segments.
         let TopicBytes { live, physical } = store.topic_bytes(topic.id);
         (described.bytes, described.physical_bytes) = (live, physical);
         Some(described)
-    }
-}
-
-/// Most blocks that a listing asks the disk for.
-const MOST_READS: u32 = 16;
-
-/// How old events of a topic are.
-pub(super) struct Ages<'a> {
-    store: &'a dyn Store,
-    topic: TopicId,
-    now: UnixMillis,
-    reads: u32,
-}
-
-impl<'a> Ages<'a> {
-    pub(super) fn new(store: &'a dyn Store, topic: TopicId, now: UnixMillis) -> Self {
-        Self { store, topic, now, reads: 0 }
-    }
-
-    /// How long ago the first event from a position on was stored; `None` while its block is read, for the next one
-    /// who asks.
-    fn of(&mut self, mut position: Position) -> Option<u64> {
-        if self.reads >= MOST_READS {
-            return None;
-        }
-        if let Lookup::Gone(first) = self.store.read(self.topic, position) {
-            position = first;
-        }
-        match self.store.read(self.topic, position) {
-            Lookup::Ready(block) => Some(self.now.0.saturating_sub(block.stored.0).max(0).unsigned_abs()),
-            _ => {
-                self.reads += 1;
-                None
-            }
-        }
     }
 }
 

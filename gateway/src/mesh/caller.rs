@@ -62,6 +62,10 @@ pub enum Action {
     RedriveDeadLetters,
     /// Remove a topic's dead letters for good.
     PurgeDeadLetters,
+    /// See the limits of the gateway, and how much of them is used.
+    ReadLimits,
+    /// Change the limits of the gateway.
+    SetLimits,
 }
 
 /// Decides.

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use meshwire_proto::wire::admin::{self, answer};
 use meshwire_proto::{ErrorKind, GroupKey, TopicName, UnixMillis};
 
-use super::admin::{Ages, Answered, summary};
+use super::admin::{Answered, summary};
+use super::ages::Ages;
 use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::engine::{self, DeleteError};
@@ -58,7 +59,8 @@ impl Mesh {
     }
 
     fn summary(&self, topic: TopicRef, group: &engine::GroupSummary) -> admin::Answer {
-        let mut ages = Ages::new(self.inner.stores.of(topic.id), topic.id, self.now().wall);
+        let mut reads = 0;
+        let mut ages = Ages::new(self.inner.stores.of(topic.id), topic.id, self.now().wall, &mut reads);
         admin::Answer { answer: Some(answer::Answer::Group(summary(group, &mut ages))) }
     }
 

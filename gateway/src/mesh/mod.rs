@@ -6,12 +6,14 @@
 //! [`Caller`] first.
 
 mod admin;
+mod ages;
 mod budget;
 mod caller;
 mod dead_letters;
 mod fetched;
 mod groups;
 mod kept;
+mod limits;
 mod memory;
 mod open;
 mod publish;
@@ -38,7 +40,7 @@ pub use topics::TopicRef;
 
 // What an ingress needs of the words below the mesh.
 pub use crate::engine::requests::Most as RequestLimits;
-pub use crate::engine::{Credit, Leaving, SettleAnswer, SettleAs, SubscriptionKey, Timing};
+pub use crate::engine::{Credit, Leaving, SettleAnswer, SettleAs, SubscriptionKey};
 pub use crate::store::{ProducerMark, Ticket, Watermark};
 
 use crate::clock::Clock;
@@ -46,6 +48,8 @@ use crate::engine::{IdHasher, MAX_RUN_BYTES, Now};
 use budget::Budget;
 use fetched::Fetched;
 use kept::Kept;
+use limits::Pacer;
+pub use limits::Rates;
 use shard::Shard;
 use topics::Topics;
 
@@ -80,6 +84,8 @@ pub struct MeshConfig {
     pub max_delay_ms: u64,
     /// Bytes accepted and not yet kept, over all connections.
     pub publish_budget_bytes: u64,
+    /// Rates of the whole gateway, to begin with.
+    pub rates: Rates,
     /// Bytes that wait in connections, over all of them.
     pub connection_bytes: u64,
     /// Key of the identity hash: random per process.
@@ -109,6 +115,8 @@ struct Inner {
     next_session: AtomicU64,
     hasher: IdHasher,
     budget: Budget,
+    publishes: Pacer,
+    deliveries: Pacer,
     memory: Arc<Memory>,
     kept: Kept,
     fetched: Fetched,
@@ -212,7 +220,7 @@ impl Mesh {
     /// When [`Mesh::tick`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        let engines = self.inner.shards.iter().filter_map(|s| shard::lock(s).engine.deadline());
+        let engines = self.inner.shards.iter().filter_map(|s| shard::lock(s).deadline());
         engines.chain(self.requests_deadline()).chain(self.inner.next_expiry(self.now())).min()
     }
 

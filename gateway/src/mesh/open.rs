@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use super::request::Exchange;
 use super::shard::{Shard, lock};
 use super::topics::{TopicRef, Topics};
-use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Memory, Mesh, MeshConfig};
+use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Memory, Mesh, MeshConfig, Pacer};
 use crate::clock::Clock;
 use crate::engine::{DelayBudget, Engine, GroupState, IdBudget, Now, Producer, Settings, TopicSettings};
 use crate::store::{
@@ -110,6 +110,8 @@ impl Mesh {
         let exchange = Exchange::new(&config.gateway_id, config.requests);
         let inner = Inner {
             budget: Budget::new(config.publish_budget_bytes),
+            publishes: Pacer::new(config.rates.publish),
+            deliveries: Pacer::new(config.rates.deliver),
             memory: Arc::new(Memory::new(config.connection_bytes)),
             hasher,
             config,
@@ -188,7 +190,7 @@ fn restore(engines: &mut [Engine], now: Now, recovered: &Recovered) -> Restored 
         if topic.id.is_delayed() {
             let none = BTreeMap::new();
             let delays = recovered.delays.get(&topic.id).unwrap_or(&none);
-            engine.restore_delayed(id, (topic.next, topic.stored), delays, now);
+            engine.restore_delayed(id, topic.next, delays, now);
             continue;
         }
         if let Some(expiries) = recovered.expiries.get(&id) {

@@ -1,11 +1,12 @@
 //! Publishing through the waist.
 
+use std::task::Waker;
 use std::time::Duration;
 
-use meshwire_proto::{ErrorKind, EventRun};
+use meshwire_proto::{ErrorKind, EventRun, Moment, Timing};
 
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::engine::{Engine, How, MAX_EXPIRIES, Now, Producer, Timing, Verdict, scan};
+use crate::engine::{Engine, How, MAX_EXPIRIES, Now, Producer, Verdict, delay_of, scan};
 use crate::store::{Claim, Position, ProducerMark, StoreError, Ticket};
 
 /// What became of consecutive events.
@@ -31,6 +32,9 @@ pub struct Published {
 /// When a publisher should try again: the disk may have space, the budget room.
 const RETRY_FULL_MS: u32 = 1000;
 const RETRY_BUSY_MS: u32 = 50;
+
+/// Longest that a publisher is slowed down; who would wait longer is refused. Less than a peer waits for a sign of life.
+const MOST_WAIT: Duration = Duration::from_secs(5);
 
 /// What the log needs beside an event that waits, at most.
 const DELAY_BYTES: u64 = 64;
@@ -140,6 +144,46 @@ impl Mesh {
         admitted.map_err(|e| Refusal::new(e.kind(), format!("topic {}: {e}", settings.name)).after(RETRY_FULL_MS))
     }
 
+    /// Whether publishers need not be slowed down at all.
+    #[must_use]
+    pub fn publishes_freely(&self) -> bool {
+        self.inner.publishes.is_off() && self.inner.budget.is_free()
+    }
+
+    /// Takes a share of the publish rate; gives how long to wait until it begins.
+    ///
+    /// # Errors
+    /// `BUSY` with the time to wait, if that is longer than 5 s.
+    pub fn reserve_publish(&self, now: Moment, events: u64, bytes: u64) -> Result<Duration, Refusal> {
+        self.inner.publishes.reserve(now, (events, bytes), MOST_WAIT).map_err(|wait| {
+            let (events, bytes) = self.inner.publishes.rates();
+            let text = format!(
+                "publishers have used up {} s of the rate of this gateway (max_publish_rate {events}, \
+                 max_publish_bytes_rate {bytes}; 0 is no limit)",
+                wait.as_secs()
+            );
+            Refusal::new(ErrorKind::Busy, text).after(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX))
+        })
+    }
+
+    /// Whether what waits to be kept is less than half of its budget.
+    #[must_use]
+    pub fn has_publish_room(&self) -> bool {
+        self.inner.budget.is_free()
+    }
+
+    /// Whether all of that budget is used up: publishes are refused.
+    #[must_use]
+    pub fn refuses_publishes(&self) -> bool {
+        !self.inner.budget.has_room()
+    }
+
+    /// Wakes `waker` when [`Mesh::has_publish_room`] may be so; `false` when it is already.
+    #[must_use]
+    pub fn wake_when_publish_room(&self, connection: u64, waker: &Waker) -> bool {
+        self.inner.budget.wake_when_free(connection, waker)
+    }
+
     fn tell_early(&self, topic: &str, early: Duration) {
         let (seconds, dedup_ids) = (early.as_secs(), self.inner.config.dedup_ids);
         tracing::info!(
@@ -152,7 +196,7 @@ impl Mesh {
 
     /// Whether events are to wait; refused if it is for too long.
     fn is_delayed(&self, timing: Timing, now: Now) -> Result<bool, Refusal> {
-        let Some(delay) = timing.delay(now) else {
+        let Some(delay) = delay_of(timing, now) else {
             return Ok(false);
         };
         let most = self.inner.config.max_delay_ms;

@@ -4,7 +4,7 @@
 //! change the engine, commit its operations (the order of locks is the order of
 //! the log), deliver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,20 +12,31 @@ use std::time::Duration;
 use meshwire_proto::Moment;
 
 use super::Inner;
+use super::budget::Bytes;
+use super::limits::Pacer;
 use super::open::Stores;
 use crate::delivery::Sink;
-use crate::engine::{Engine, Now, Output, Source, SubscriptionKey, Touched};
-use crate::store::{Block, Claim, Lookup, Op, Position, TopicId};
+use crate::engine::{Engine, Now, Output, Room, Source, SubscriptionKey, Touched};
+use crate::store::{Block, Claim, Durability, Lookup, Op, Position, TopicId};
 
 pub(super) struct Shard {
     pub(super) engine: Engine,
     pub(super) sinks: BTreeMap<SubscriptionKey, Arc<dyn Sink>>,
     out: Vec<Output>,
+    /// Who has had its part of the delivery rate and could have more, in turn.
+    paced: VecDeque<(TopicId, SubscriptionKey)>,
+    /// Nothing is delivered until then, as the rate is used up.
+    resumes: Option<Moment>,
 }
 
 impl Shard {
     pub(super) const fn new(engine: Engine) -> Self {
-        Self { engine, sinks: BTreeMap::new(), out: Vec::new() }
+        Self { engine, sinks: BTreeMap::new(), out: Vec::new(), paced: VecDeque::new(), resumes: None }
+    }
+
+    /// When time changes something.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.engine.deadline().into_iter().chain(self.resumes).min()
     }
 }
 
@@ -40,6 +51,8 @@ struct Blocks<'a, 's> {
     stores: &'a Stores,
     sinks: &'s BTreeMap<SubscriptionKey, Arc<dyn Sink>>,
     fetched: Option<&'s (TopicId, Block)>,
+    deliveries: &'a Pacer,
+    paced: &'s mut VecDeque<(TopicId, SubscriptionKey)>,
     /// For what the engine wants kept while it delivers.
     claims: Vec<Claim<'a>>,
 }
@@ -59,13 +72,20 @@ impl Source for Blocks<'_, '_> {
         granted
     }
 
-    fn room(&mut self, subscription: SubscriptionKey) -> u64 {
-        self.sinks.get(&subscription).map_or(u64::MAX, |sink| sink.room())
+    fn room(&mut self, subscription: SubscriptionKey) -> Room {
+        let sink = self.sinks.get(&subscription).map_or(u64::MAX, |sink| sink.room());
+        let (events, bytes) = self.deliveries.at_once();
+        Room { events, bytes: bytes.min(sink) }
     }
 
-    fn starved(&mut self, subscription: SubscriptionKey) {
-        if let Some(sink) = self.sinks.get(&subscription) {
+    fn starved(&mut self, topic: TopicId, subscription: SubscriptionKey) {
+        let Some(sink) = self.sinks.get(&subscription) else {
+            return;
+        };
+        if self.deliveries.is_off() || sink.room() == 0 {
             sink.starved(subscription.subscription);
+        } else {
+            self.paced.push_back((topic, subscription));
         }
     }
 }
@@ -101,7 +121,7 @@ impl Inner {
             return 0;
         }
         let touched: Vec<_> = logged.iter().map(Touched::from).collect();
-        let bytes = logged.iter().map(Op::bytes).sum();
+        let bytes = weigh(&shard.engine, &logged);
         let batch = self.stores.log.as_ref().map_or(0, |log| log.commit(logged));
         self.budget.take(batch, bytes);
         shard.engine.committed(batch, &touched);
@@ -110,8 +130,9 @@ impl Inner {
 
     /// Puts events whose time has come into their topics.
     fn release(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) {
-        let Shard { engine, sinks, .. } = &mut *shard;
-        let mut blocks = Blocks { stores: &self.stores, sinks, fetched, claims: Vec::new() };
+        let Shard { engine, sinks, paced, .. } = &mut *shard;
+        let (stores, deliveries) = (&self.stores, &self.deliveries);
+        let mut blocks = Blocks { stores, sinks, fetched, deliveries, paced, claims: Vec::new() };
         let released = engine.release(now, &mut blocks);
         let claims = blocks.claims;
         if released {
@@ -123,34 +144,26 @@ impl Inner {
 
     /// Hands out what can be delivered.
     pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) {
-        if !self.stopping.load(Ordering::Relaxed) {
-            self.release(shard, now, fetched);
-        }
+        shard.resumes = None;
+        // Also while the gateway stops: it shows nothing, and what is due must not be due for ever.
+        self.release(shard, now, fetched);
         // One by one: what a sink was handed of one is in its room for the next.
         while !self.stopping.load(Ordering::Relaxed) {
-            let Shard { engine, sinks, out } = &mut *shard;
-            let mut blocks = Blocks { stores: &self.stores, sinks, fetched, claims: Vec::new() };
-            let more = engine.dispatch_next(now, &mut blocks, out);
-            let claims = blocks.claims;
-            if engine.has_ops() {
-                self.commit(shard, now, false);
+            if !shard.engine.has_woken() {
+                shard.paced.drain(..).for_each(|(topic, key)| shard.engine.feed(topic, key));
             }
-            // The log has what was claimed.
-            drop(claims);
-            let Shard { sinks, out, .. } = &mut *shard;
-            for Output::Deliver { subscription, run } in out.drain(..) {
-                if let Some(sink) = sinks.get(&subscription) {
-                    sink.deliver(run.of(subscription.subscription));
-                }
+            if let Some(until) = self.deliveries.used_up(now.mono).filter(|_| shard.engine.has_woken()) {
+                shard.resumes = Some(until);
+                break;
             }
-            if !more {
+            if !self.deliver_next(shard, now, fetched) {
                 break;
             }
         }
         if shard.engine.has_ops() {
             self.commit(shard, now, false);
         }
-        self.ring(shard.engine.deadline());
+        self.ring(shard.deadline());
     }
 
     /// When events in memory are past their retention.
@@ -168,6 +181,42 @@ impl Inner {
             self.alarm_set.notify_one();
         }
     }
+
+    /// Hands out what one reader may have: what a sink gets is in its room for the next. `false`: there is no reader
+    /// left to look at.
+    fn deliver_next(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) -> bool {
+        let Shard { engine, sinks, out, paced, .. } = &mut *shard;
+        let (stores, deliveries) = (&self.stores, &self.deliveries);
+        let mut blocks = Blocks { stores, sinks, fetched, deliveries, paced, claims: Vec::new() };
+        let more = engine.dispatch_next(now, &mut blocks, out);
+        let claims = blocks.claims;
+        if engine.has_ops() {
+            self.commit(shard, now, false);
+        }
+        // The log has what was claimed.
+        drop(claims);
+        let Shard { sinks, out, paced, .. } = &mut *shard;
+        let (mut events, mut bytes) = (0, 0);
+        for Output::Deliver { subscription, run } in out.drain(..) {
+            if let Some(sink) = sinks.get(&subscription) {
+                events += u64::from(run.events.count());
+                bytes += run.events.as_bytes().len() as u64;
+                sink.deliver(run.of(subscription.subscription));
+            }
+        }
+        self.deliveries.charge(now.mono, (events, bytes));
+        more || !paced.is_empty()
+    }
+}
+
+/// What events take in memory until they are kept to their level.
+fn weigh(engine: &Engine, ops: &[Op]) -> Bytes {
+    let mut sum = Bytes::default();
+    for op in ops {
+        let synced = engine.topic(op.topic()).is_none_or(|(topic, _)| topic.durability == Durability::Synced);
+        *(if synced { &mut sum.synced } else { &mut sum.written }) += op.weight();
+    }
+    sum
 }
 
 /// What an append makes readable once it is kept.

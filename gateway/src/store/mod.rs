@@ -341,11 +341,11 @@ impl Op {
         }
     }
 
-    /// Bytes of events in it.
+    /// Memory of the events in it, about.
     #[must_use]
-    pub const fn bytes(&self) -> u64 {
+    pub const fn weight(&self) -> u64 {
         match self {
-            Self::Append(append) => append.bytes.len() as u64,
+            Self::Append(append) => (append.bytes.len() + append.index.len() * size_of::<Entry>() + 128) as u64,
             _ => 0,
         }
     }

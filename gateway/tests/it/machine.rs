@@ -10,13 +10,13 @@ use meshwire_gateway::clock::Clock;
 use meshwire_gateway::config::Config;
 use meshwire_gateway::engine::Now;
 use meshwire_gateway::ingress::native::{Native, NativeConfig, Protocol, WriteQueue};
-use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Stores};
+use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Refusal, Stores};
 use meshwire_gateway::random::SystemRandom;
 use meshwire_gateway::recover::open_mesh;
 use meshwire_gateway::store::log::{Disk, LogOptions, LogStore, SimDisk};
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
 use meshwire_proto::frame::{ClientFrame, FrameParser, Publish, PublishRun, ServerFrame, begin_frame, end_frame};
-use meshwire_proto::wire::admin::{Command, CreateTopic, Durability, command};
+use meshwire_proto::wire::admin::{Command, CreateTopic, Durability, answer, command};
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{Event, Moment, UnixMillis};
 use prost::Message as _;
@@ -42,6 +42,7 @@ pub(crate) struct Machine {
     native: Arc<Native>,
 }
 
+/// A connection, and what of its bytes was not processed.
 pub(crate) struct Line(Mutex<(Protocol, BytesMut)>);
 
 impl Machine {
@@ -51,22 +52,33 @@ impl Machine {
 
     /// With other limits.
     pub(crate) fn with(change: impl FnOnce(&mut NativeConfig)) -> Self {
-        Self::on(Arc::new(SimDisk::new()), Hands::default(), change)
+        Self::on(Arc::new(SimDisk::new()), Hands::default(), |_| {}, change)
+    }
+
+    /// With other limits of the mesh.
+    pub(crate) fn limited(change: impl FnOnce(&mut MeshConfig)) -> Self {
+        Self::on(Arc::new(SimDisk::new()), Hands::default(), change, |_| {})
     }
 
     /// Another life over the same disk.
     pub(crate) fn restart(self) -> Self {
-        Self::on(Arc::new(self.disk.duplicate()), self.clock, |_| {})
+        Self::on(Arc::new(self.disk.duplicate()), self.clock, |_| {}, |_| {})
     }
 
-    fn on(disk: Arc<SimDisk>, clock: Hands, change: impl FnOnce(&mut NativeConfig)) -> Self {
+    fn on(
+        disk: Arc<SimDisk>,
+        clock: Hands,
+        limit: impl FnOnce(&mut MeshConfig),
+        change: impl FnOnce(&mut NativeConfig),
+    ) -> Self {
         let on: Arc<dyn Disk> = disk.clone();
         let told = clock.clone();
         let time = Arc::new(move || (told.now().mono, told.now().wall));
         // Its disk is memory, and the log writes zeros ahead.
         let options = LogOptions { segment_bytes: 4 << 20, ..LogOptions::default() };
         let (log, found) = LogStore::open_on(on, &options, time).unwrap();
-        let config = MeshConfig { shards: 2, retention_ms: u64::MAX, ..Config::default().mesh([0; 16]) };
+        let mut config = MeshConfig { shards: 2, retention_ms: u64::MAX, ..Config::default().mesh([0; 16]) };
+        limit(&mut config);
         let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
         let stores = Stores { memory, log: Some(log.clone()) };
         let mesh = open_mesh(config, Arc::new(clock.clone()), Arc::new(AllowAll), stores, Some(found)).unwrap();
@@ -86,6 +98,19 @@ impl Machine {
             self.log.ended(task.run(&*self.disk));
         }
         self.log.report(&*self.mesh.completions());
+    }
+
+    /// Time passes, and what is due happens; the disk does nothing.
+    pub(crate) fn pass(&self, millis: i64) {
+        self.clock.0.fetch_add(millis, Ordering::Relaxed);
+        self.mesh.tick();
+    }
+
+    /// Carries out a command.
+    pub(crate) fn admin(&self, command: command::Command) -> Result<answer::Answer, Refusal> {
+        let command = Command { command: Some(command) };
+        let answered = self.mesh.admin(&Caller::anonymous("test", None), &command).unwrap();
+        answered.map(|(answer, _)| answer.answer.unwrap())
     }
 
     /// Bytes that wait in connections.
@@ -132,11 +157,22 @@ impl Machine {
 
 impl Line {
     pub(crate) fn send(&self, frame: &ClientFrame) {
-        let mut out = BytesMut::new();
-        let start = begin_frame(&mut out);
-        frame.encode(&mut out);
-        end_frame(&mut out, start, 0);
-        self.0.lock().unwrap().0.received(&mut out);
+        let mut line = self.0.lock().unwrap();
+        let (protocol, received) = &mut *line;
+        let start = begin_frame(received);
+        frame.encode(received);
+        end_frame(received, start, 0);
+        protocol.received(received);
+    }
+
+    /// Whether a frame, and what is behind it, must wait.
+    pub(crate) fn is_held(&self) -> bool {
+        self.0.lock().unwrap().0.is_held()
+    }
+
+    /// What is due happens.
+    pub(crate) fn tick(&self) {
+        self.0.lock().unwrap().0.tick();
     }
 
     /// The connection is lost.
@@ -147,8 +183,11 @@ impl Line {
     /// What was said since the last look.
     pub(crate) fn frames(&self) -> Vec<ServerFrame> {
         let mut line = self.0.lock().unwrap();
-        let (protocol, buffer) = &mut *line;
-        buffer.clear();
+        let (protocol, received) = &mut *line;
+        let buffer = &mut BytesMut::new();
+        if protocol.is_held() {
+            protocol.go_on(received);
+        }
         let mut queue = WriteQueue::default();
         protocol.take_output(&mut queue);
         while let Some(bytes) = queue.pop() {
@@ -160,12 +199,6 @@ impl Line {
 
     pub(crate) fn publish(&self, sequence: u64, topic: &str) {
         self.publish_as(sequence, topic, 1);
-    }
-
-    /// Publishes an event with so many bytes of data.
-    pub(crate) fn publish_sized(&self, sequence: u64, topic: &str, bytes: usize) {
-        let event = Event::bytes("t", vec![7; bytes]).id(sequence.to_string()).source("/rig");
-        self.publish_event(sequence, (topic, 1), &event);
     }
 
     /// Publishes one event that is delivered at some time, or until some time.

@@ -1,6 +1,7 @@
 //! What the gateway holds in memory for its peers is bounded, and nobody waits for one that takes nothing.
 
-use meshwire_proto::frame::{ClientFrame, ServerFrame};
+use meshwire_proto::ErrorKind;
+use meshwire_proto::frame::{ClientFrame, Receipt, ServerFrame, Settle, SettleKind, SettleRange};
 use meshwire_proto::wire::admin::Durability;
 use meshwire_proto::wire::session as wire;
 
@@ -36,7 +37,7 @@ fn one_that_takes_nothing(durability: Durability, group: &str) {
     stuck.frames();
     healthy.frames();
     for sequence in 1..=EVENTS {
-        publisher.publish_sized(sequence, "t", EVENT);
+        publisher.publish_large(sequence, "t", EVENT);
         machine.run_disk();
         assert_eq!(delivered(&healthy), (vec![sequence], 0), "the one that reads gets each event at once");
         // One event passes over what a connection may let wait, and heads of frames come on top.
@@ -78,7 +79,7 @@ fn a_connection_that_is_gone_holds_nothing() {
     subscribe(&stuck, 1, "g");
     machine.run_disk();
     stuck.frames();
-    publisher.publish_sized(1, "t", EVENT);
+    publisher.publish_large(1, "t", EVENT);
     machine.run_disk();
     assert!(machine.waiting() >= EVENT as u64);
     stuck.cut();
@@ -91,7 +92,7 @@ fn a_subscription_with_much_to_deliver_holds_up_no_other_of_its_connection() {
     let machine = Machine::start();
     let (publisher, reader) = (machine.session(), machine.session());
     for sequence in 1..=EVENTS {
-        publisher.publish_sized(sequence, "t", EVENT);
+        publisher.publish_large(sequence, "t", EVENT);
         machine.run_disk();
     }
     subscribe(&reader, 1, "");
@@ -107,4 +108,74 @@ fn a_subscription_with_much_to_deliver_holds_up_no_other_of_its_connection() {
         turns += 1;
         assert!(turns < 10, "the other one waits for its neighbour");
     }
+}
+
+pub(crate) fn receipts(line: &Line) -> Vec<Receipt> {
+    let receipts = |f| if let ServerFrame::Receipts(r) = f { r.receipts } else { Vec::new() };
+    line.frames().into_iter().flat_map(receipts).collect()
+}
+
+#[test]
+fn publishers_wait_while_much_is_to_be_kept_and_are_refused_when_the_disk_is_stuck() {
+    let machine = Machine::limited(|c| c.publish_budget_bytes = 8 * EVENT as u64);
+    let (publisher, other) = (machine.session(), machine.session());
+    let mut sequence = 0;
+    while !publisher.is_held() {
+        sequence += 1;
+        publisher.publish_large(sequence, "t", EVENT);
+        assert!(sequence < 6, "half of the budget is used up");
+    }
+    // The disk goes on: so does the publisher, and nothing was refused.
+    machine.run_disk();
+    let kept: u32 = receipts(&publisher).iter().filter(|r| r.code == 0).map(|r| r.count).sum();
+    assert_eq!((u64::from(kept), publisher.is_held()), (sequence - 1, false));
+    machine.run_disk();
+    assert_eq!(receipts(&publisher).len(), 1);
+
+    // The disk is stuck: a frame is held for a second, then it is taken or refused.
+    let mut refused = None;
+    for _ in 0..12 {
+        sequence += 1;
+        publisher.publish_large(sequence, "t", EVENT);
+        machine.pass(1000);
+        refused = refused.or_else(|| receipts(&publisher).into_iter().find(|r| r.code != 0));
+        other.send(&ClientFrame::Ping(wire::Ping { nonce: 7, answer: false }));
+        assert!(other.frames().iter().any(|f| matches!(f, ServerFrame::Ping(p) if p.nonce == 7)), "nobody else waits");
+    }
+    let refused = refused.unwrap();
+    assert!(refused.code == ErrorKind::Busy.number() && refused.retry_after_ms > 0, "{refused:?}");
+    assert!(refused.message.contains("publish_budget_bytes"), "{refused:?}");
+    machine.run_disk();
+    assert!(!receipts(&publisher).is_empty() && !publisher.is_held());
+}
+
+#[test]
+fn answers_that_wait_are_bounded_and_none_is_lost() {
+    const RANGES: u64 = 16_000;
+    const FRAMES: u64 = 20;
+    let machine = Machine::start();
+    let line = machine.session();
+    for sequence in 1..=FRAMES {
+        let range = |first_delivery| SettleRange {
+            subscription: 9,
+            first_delivery,
+            count: 1,
+            kind: SettleKind::Ack,
+            ..SettleRange::default()
+        };
+        // Every other number, so that no two answers are one.
+        let ranges = (0..RANGES).map(|n| range(1 + 2 * n)).collect();
+        line.send(&ClientFrame::Settle(Settle { sequence, ranges, confirm: true }));
+    }
+    assert!(line.is_held(), "the frames behind wait");
+    let (mut answered, mut looks) = (0, 0);
+    while answered < RANGES * FRAMES {
+        let results = |f| if let ServerFrame::Settled(s) = f { s.results.len() as u64 } else { 0 };
+        let news: u64 = line.frames().into_iter().map(results).sum();
+        assert!(news <= 2 * RANGES, "{news} answers waited at once");
+        answered += news;
+        looks += 1;
+        assert!(looks < 100, "{answered} answers came");
+    }
+    assert_eq!(answered, RANGES * FRAMES);
 }

@@ -174,6 +174,28 @@ async fn a_responder_that_dies_is_told_and_with_leave_another_one_is_asked() {
 }
 
 #[tokio::test]
+async fn a_responder_that_dies_in_the_middle_of_a_stream_is_told_and_nobody_else_is_asked() {
+    let rig = Rig::start().await;
+    let (mut requester, mut first) = pair(&rig).await;
+    let stream = wire::Request { stream: true, credit: 5, retry: true, ..request(1, "quote") };
+    requester.ask(stream).await;
+    let asked = first.asked().await;
+    let mut second = rig.session().await;
+    second.subscribe(serve(1, "quote")).await;
+    first.reply(&asked, body("1"), false).await;
+    first.reply(&asked, body("2"), false).await;
+    for part in ["1", "2"] {
+        assert_eq!(requester.replied().await.event, body(part));
+    }
+    drop(first);
+    let last = requester.replied().await;
+    assert_eq!((last.end, last.code, last.event), (true, code(ErrorKind::ResponderLost), Bytes::new()));
+    // A second responder would begin from the start: the next it hears of is another request.
+    requester.ask(request(2, "quote")).await;
+    assert_eq!(second.asked().await.event, body("2"));
+}
+
+#[tokio::test]
 async fn a_connection_that_is_resumed_serves_and_asks_nothing_of_before() {
     let rig = Rig::start().await;
     let (mut requester, mut responder) = pair(&rig).await;

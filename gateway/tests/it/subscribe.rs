@@ -56,6 +56,24 @@ async fn settling_what_was_never_leased_or_twice_in_two_ways_answers_lease_lost(
 }
 
 #[tokio::test]
+async fn a_settle_from_another_caller_is_lost_and_changes_nothing() {
+    let rig = Rig::start().await;
+    let (mut holder, mut other) = (rig.session().await, rig.session().await);
+    holder.subscribe(earliest(1, "t", "g")).await;
+    holder.publish("t", run_of(&[event("1"), event("2")])).await;
+    holder.deliveries(2).await;
+    // Neither without a subscription of that number, nor as a member of the same group.
+    for kind in [SettleKind::Ack, SettleKind::Nack, SettleKind::Reject, SettleKind::Extend] {
+        assert_eq!(other.settle(1, 1, 2, kind).await, [(1, 2, LOST)], "{kind:?}");
+    }
+    other.subscribe(earliest(1, "t", "g")).await;
+    for kind in [SettleKind::Ack, SettleKind::Nack, SettleKind::Reject, SettleKind::Extend] {
+        assert_eq!(other.settle(1, 1, 2, kind).await, [(1, 2, LOST)], "{kind:?} of a member");
+    }
+    assert_eq!(holder.settle(1, 1, 2, SettleKind::Ack).await, [(1, 2, 0)], "it has them still");
+}
+
+#[tokio::test]
 async fn a_subscription_that_cannot_be_is_refused_by_name() {
     let rig = Rig::start().await;
     let mut peer = rig.session().await;

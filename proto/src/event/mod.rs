@@ -7,12 +7,14 @@ mod builder;
 mod layout;
 mod run;
 mod scan;
+mod timed;
 mod view;
 
 pub use attribute::{AttributeValue, Attributes};
 pub use builder::{Defaults, Event};
 pub use layout::EventLayout;
 pub use run::{EventRun, EventRunBuilder};
+pub use timed::{TimedEvent, Timing};
 pub use view::{Data, EventView, event_identity};
 
 /// Sizes an event must keep to.

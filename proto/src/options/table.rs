@@ -95,8 +95,8 @@ pub const MAX_REQUESTS: Bounded = Bounded { name: "max_requests", default: 16384
 /// Most sessions that wait without a connection to be resumed; over it the ones that wait longest end. 0: none waits.
 pub const MAX_SUSPENDED: Bounded = Bounded { name: "max_suspended", default: 10000, min: 0, max: 1000000, meaning: "Most sessions that wait without a connection to be resumed; over it the ones that wait longest end. 0: none waits." };
 
-/// Memory of sessions that wait to be resumed, about; over it the ones that wait longest end.
-pub const SUSPENDED_BYTES: Bounded = Bounded { name: "suspended_bytes", default: 16777216, min: 65536, max: 17179869184, meaning: "Memory of sessions that wait to be resumed, about; over it the ones that wait longest end." };
+/// Memory of sessions that wait to be resumed, about; over it the ones that wait longest end. 0: a sixteenth of memory_budget.
+pub const SUSPENDED_BYTES: Bounded = Bounded { name: "suspended_bytes", default: 0, min: 0, max: 17179869184, meaning: "Memory of sessions that wait to be resumed, about; over it the ones that wait longest end. 0: a sixteenth of memory_budget." };
 
 /// Age after which a topic's events are removed; up to a sixteenth longer (at least a second, at most an hour) some may stay.
 pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, min: 1000, max: 315360000000, meaning: "Age after which a topic's events are removed; up to a sixteenth longer (at least a second, at most an hour) some may stay." };
@@ -155,17 +155,32 @@ pub const DEDUP_WINDOW: Bounded = Bounded { name: "dedup_window", default: 12000
 /// Most ids remembered by a gateway, about 32 bytes each, shared fairly by topic; when they are too few for dedup_window, the oldest go early and a log line says so.
 pub const DEDUP_IDS: Bounded = Bounded { name: "dedup_ids", default: 500000, min: 0, max: 100000000, meaning: "Most ids remembered by a gateway, about 32 bytes each, shared fairly by topic; when they are too few for dedup_window, the oldest go early and a log line says so." };
 
+/// What the gateway holds in memory for its peers, all in all: memory_total_bytes, cache_bytes, publish_budget_bytes and suspended_bytes, and with what they leave (at least an eighth) what connections receive and send. Over it publishers wait or are answered BUSY, and slow readers are sent ahead less.
+pub const MEMORY_BUDGET: Bounded = Bounded { name: "memory_budget", default: 67108864, min: 8388608, max: 1099511627776, meaning: "What the gateway holds in memory for its peers, all in all: memory_total_bytes, cache_bytes, publish_budget_bytes and suspended_bytes, and with what they leave (at least an eighth) what connections receive and send. Over it publishers wait or are answered BUSY, and slow readers are sent ahead less." };
+
 /// Ring of one memory topic.
 pub const MEMORY_RING_BYTES: Bounded = Bounded { name: "memory_ring_bytes", default: 16777216, min: 65536, max: 17179869184, meaning: "Ring of one memory topic." };
 
-/// Rings of all memory topics together.
-pub const MEMORY_TOTAL_BYTES: Bounded = Bounded { name: "memory_total_bytes", default: 67108864, min: 65536, max: 17179869184, meaning: "Rings of all memory topics together." };
+/// Rings of all memory topics together. 0: a quarter of memory_budget, three quarters with the option memory.
+pub const MEMORY_TOTAL_BYTES: Bounded = Bounded { name: "memory_total_bytes", default: 0, min: 0, max: 17179869184, meaning: "Rings of all memory topics together. 0: a quarter of memory_budget, three quarters with the option memory." };
 
-/// Cache of log blocks, shared by all topics.
-pub const CACHE_BYTES: Bounded = Bounded { name: "cache_bytes", default: 16777216, min: 1048576, max: 17179869184, meaning: "Cache of log blocks, shared by all topics." };
+/// Cache of log blocks, shared by all topics. 0: a quarter of memory_budget.
+pub const CACHE_BYTES: Bounded = Bounded { name: "cache_bytes", default: 0, min: 0, max: 17179869184, meaning: "Cache of log blocks, shared by all topics. 0: a quarter of memory_budget." };
 
-/// Bytes accepted and not yet kept, over all connections; above it publishes are answered BUSY.
-pub const PUBLISH_BUDGET_BYTES: Bounded = Bounded { name: "publish_budget_bytes", default: 67108864, min: 1048576, max: 17179869184, meaning: "Bytes accepted and not yet kept, over all connections; above it publishes are answered BUSY." };
+/// Bytes accepted and not yet kept, over all connections. From half of it on, connections that publish are read more slowly; above it, and when that has lasted for a second, publishes are answered BUSY. 0: a quarter of memory_budget.
+pub const PUBLISH_BUDGET_BYTES: Bounded = Bounded { name: "publish_budget_bytes", default: 0, min: 0, max: 17179869184, meaning: "Bytes accepted and not yet kept, over all connections. From half of it on, connections that publish are read more slowly; above it, and when that has lasted for a second, publishes are answered BUSY. 0: a quarter of memory_budget." };
+
+/// Events a second that all publishers together may publish; who is faster is read from more slowly, and over 5 s of waiting answered BUSY. 0: no limit. May be changed while it runs.
+pub const MAX_PUBLISH_RATE: Bounded = Bounded { name: "max_publish_rate", default: 0, min: 0, max: 1000000000, meaning: "Events a second that all publishers together may publish; who is faster is read from more slowly, and over 5 s of waiting answered BUSY. 0: no limit. May be changed while it runs." };
+
+/// The same in bytes of events a second. 0: no limit.
+pub const MAX_PUBLISH_BYTES_RATE: Bounded = Bounded { name: "max_publish_bytes_rate", default: 0, min: 0, max: 1099511627776, meaning: "The same in bytes of events a second. 0: no limit." };
+
+/// Deliveries a second to all subscriptions together; what is over it waits in its topic. 0: no limit. May be changed while it runs.
+pub const MAX_DELIVER_RATE: Bounded = Bounded { name: "max_deliver_rate", default: 0, min: 0, max: 1000000000, meaning: "Deliveries a second to all subscriptions together; what is over it waits in its topic. 0: no limit. May be changed while it runs." };
+
+/// The same in bytes of events a second. 0: no limit.
+pub const MAX_DELIVER_BYTES_RATE: Bounded = Bounded { name: "max_deliver_bytes_rate", default: 0, min: 0, max: 1099511627776, meaning: "The same in bytes of events a second. 0: no limit." };
 
 /// error, warn, info, debug or trace; logs go to stderr.
 pub const LOG_LEVEL: Text = Text { name: "log_level", default: "info", meaning: "error, warn, info, debug or trace; logs go to stderr." };

@@ -59,6 +59,8 @@ pub(super) struct Person {
     held: BTreeMap<String, Got>,
     /// Publishes that were answered as kept, and those that were not.
     pub(super) kept: u64,
+    /// Of them, those that were there already.
+    pub(super) duplicates: u64,
     pub(super) refused: Vec<Failure>,
     /// Answers to confirmed settles and to commands, by number.
     pub(super) settled: BTreeMap<u64, Result<(), Failure>>,
@@ -67,6 +69,8 @@ pub(super) struct Person {
     pub(super) ended: Vec<Failure>,
     subscription: Option<SubscriptionId>,
     generation: u32,
+    /// The latest event that it got: its position, and when it was stored.
+    last: (u64, i64),
     buffer: BytesMut,
     parser: FrameParser,
     next_token: u64,
@@ -83,6 +87,8 @@ impl Person {
             inbox: VecDeque::new(),
             held: BTreeMap::new(),
             kept: 0,
+            duplicates: 0,
+            last: (0, i64::MIN),
             refused: Vec::new(),
             settled: BTreeMap::new(),
             commands: BTreeMap::new(),
@@ -183,7 +189,11 @@ impl Person {
                 wanted.bytes.clear();
             }
             Output::Answered(answer) => match answer.result {
-                Ok(_) => self.kept += answer.sequences.end - answer.sequences.start,
+                Ok(kept) => {
+                    let count = answer.sequences.end - answer.sequences.start;
+                    self.kept += count;
+                    self.duplicates += if kept.duplicate { count } else { 0 };
+                }
                 Err(failure) => self.refused.push(failure),
             },
             Output::Reset { generation, again, .. } => {
@@ -202,6 +212,10 @@ impl Person {
     }
 
     fn delivered(&mut self, at: Moment, generation: u32, run: &DeliverRun) {
+        if run.first_position > self.last.0 {
+            assert!(run.stored_unix_ms >= self.last.1, "stored time goes back at position {}", run.first_position);
+            self.last = (run.first_position, run.stored_unix_ms);
+        }
         for (number, event) in (run.first_delivery..).zip(run.events.iter()) {
             let id = EventView::parse(&event, EventLimits::default()).unwrap().id().to_owned();
             self.inbox.push_back(Got { at, id, attempt: run.attempt, generation, number });

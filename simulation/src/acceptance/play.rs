@@ -18,6 +18,8 @@
 //! kill | power | down | up | stop | stopped 500    the gateway; `kill` and `power` start it again at once;
 //!                         `stop` begins to stop it, `stopped` waits until it has, within so long
 //! disk full | disk free
+//! clock 3600000 | clock -3600000   somebody sets the wall clock, so much forward or back
+//! again 1 2               published a second time: each must be told apart
 //! redrive all | redrive 1 2 | purge all | purge 1 | seek 1 | update max_failures 2 | letters 1
 //! ```
 
@@ -188,6 +190,16 @@ impl Play {
             ["letters", count] => {
                 let letters = self.stage.letters(self.publisher).len();
                 if letters.to_string() == **count { Ok(()) } else { Err(format!("{letters} dead letters")) }
+            }
+            ["clock", by] => {
+                self.stage.set_wall_clock(by.parse().map_err(|_| format!("{by} is no number"))?);
+                Ok(())
+            }
+            ["again", events @ ..] => {
+                let duplicates = self.stage.people[self.publisher].duplicates + expand(events).len() as u64;
+                self.publish(&expand(events))?;
+                let told = self.stage.people[self.publisher].duplicates;
+                if told == duplicates { Ok(()) } else { Err(format!("{told} of {duplicates} are told apart")) }
             }
             ["disk", space] => {
                 self.stage.machine.set_capacity((*space == "full").then_some(0));

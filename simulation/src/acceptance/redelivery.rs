@@ -285,6 +285,49 @@ const REBALANCE: &[Case] = cases![
 ];
 
 #[rustfmt::skip]
+const CLOCKS: &[Case] = cases![
+    "a wall clock that jumps forward changes no wait and ends no lease",
+    "wait 20000",
+    "a joins; publish 1 2; a gets 1 2; a nacks 1 for 10000; wait 1000; clock 86400000; +10000 a gets 1#2; +20000 a gets 2#2;
+     a acks 1 2 surely", "";
+
+    "a wall clock that jumps back changes no wait and ends no lease",
+    "wait 20000",
+    "a joins; publish 1 2; a gets 1 2; a nacks 1 for 10000; wait 1000; clock -86400000; +10000 a gets 1#2; +20000 a gets 2#2;
+     a acks 1 2 surely", "";
+
+    "events stay in order, and duplicates are told apart, whatever the wall clock says",
+    "", "a joins; publish 1@k; clock -3600000; publish 2@k; again 1 2; clock 3700000; publish 3@k; again 3; clock -100000; publish 4@k;
+         a gets 1..4; a acks 1..4", "";
+
+    "over a restart with a clock set back a wait is not longer than it was",
+    "", "a joins; publish 1; a gets 1; a nacks 1 for 20000 surely; clock -3600000; kill; @0..20000 a gets 1#2; a acks 1", "";
+
+    "over a restart with a clock set forward an event comes, and only once",
+    "", "a joins; publish 1; a gets 1; a nacks 1 for 20000 surely; clock 3600000; kill; @0..20000 a gets 1#2; quiet 20000; a acks 1", "";
+
+    "dead letters are made and given back whatever the wall clock says",
+    "failures 2 backoff 1000 1000",
+    "a joins; publish 1; a gets 1; a nacks 1; clock -3600000; +1000..1200 a gets 1#2; a nacks 1; wait 20; clock 7200000; redrive all;
+     a gets 1; a acks 1", "";
+];
+
+#[rustfmt::skip]
+const SEEKS: &[Case] = cases![
+    "a seek beyond the end passes over what is there and holds nobody up",
+    "", "a joins; publish 1..3; a gets 1..3; seek 1000; a acks 1 lost; publish 4; a gets 4; a acks 4", "";
+
+    "a seek before the start begins with the first event",
+    "", "a joins; publish 1..3; a gets 1..3; a acks 1..3; wait 20; seek 0; a gets 1..3; a acks 1..3", "";
+
+    "a seek while events wait for their delay forgets the wait",
+    "", "a joins; publish 1..3; a gets 1..3; a acks 2 3; a nacks 1 for 60000; wait 20; seek 1; a gets 1..3; a acks 1..3", "";
+
+    "a seek is kept over a kill",
+    "", "a joins; publish 1..3; a gets 1..3; a acks 1..3 surely; seek 2; a gets 2 3; kill; @0..1000 a gets 2 3; a acks 2 3", "";
+];
+
+#[rustfmt::skip]
 const DRAIN: &[Case] = cases![
     "a member that drains finishes what it has and gets nothing new",
     "", "a joins credit 2; publish 1..4; a gets 1 2; a drains; a acks 1 2 surely; quiet 5000; b joins; b gets 3 4; b acks 3 4", "";
@@ -336,6 +379,16 @@ fn an_exhausted_event_is_exactly_one_dead_letter() {
 #[test]
 fn events_move_with_the_members_that_come_and_go() {
     play(REBALANCE);
+}
+
+#[test]
+fn clocks_that_jump_both_ways_change_no_wait() {
+    play(CLOCKS);
+}
+
+#[test]
+fn a_seek_beyond_either_end_goes_to_that_end() {
+    play(SEEKS);
 }
 
 #[test]

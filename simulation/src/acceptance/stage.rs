@@ -108,6 +108,11 @@ impl Stage {
         }
     }
 
+    /// Somebody sets the wall clock.
+    pub(super) fn set_wall_clock(&self, by_millis: i64) {
+        self.clock.jump(by_millis);
+    }
+
     /// Tells the gateway to stop, as SIGTERM does.
     pub(super) fn begin_to_stop(&mut self) {
         self.gateway.as_mut().expect("a gateway runs").stop();
@@ -338,10 +343,18 @@ impl Stage {
 
     /// The dead letters of the topic, with their events.
     pub(super) fn letters(&mut self, person: usize) -> Vec<admin::DeadLetter> {
-        let list = admin::ListDeadLetters { topic: TOPIC.into(), limit: 1000, events: true, ..Default::default() };
-        match self.admin(person, command::Command::ListDeadLetters(list)).unwrap() {
-            answer::Answer::DeadLetters(list) => list.letters,
-            other => panic!("{other:?}"),
+        let (mut letters, mut after) = (Vec::new(), 0);
+        loop {
+            let list = admin::ListDeadLetters { topic: TOPIC.into(), after, events: true, ..Default::default() };
+            let answer = self.admin(person, command::Command::ListDeadLetters(list)).unwrap();
+            let answer::Answer::DeadLetters(page) = answer else {
+                panic!("no list: {answer:?}");
+            };
+            letters.extend(page.letters);
+            after = page.next;
+            if after == 0 {
+                return letters;
+            }
         }
     }
 

@@ -8,6 +8,9 @@ use crate::history::{Disaster, Ended, Topic};
 use crate::script::Mishap;
 use crate::wire::{End, MAX_STALL};
 
+/// The gateway knows of a killed client so late at most.
+const LATE: Duration = Duration::from_millis(50);
+
 impl World {
     pub(super) fn mishap(&mut self, mishap: Mishap) {
         self.history.disk_was_unwell |= matches!(mishap, Mishap::DiskFull | Mishap::Disaster(Disaster::DiskFailure));
@@ -38,6 +41,11 @@ impl World {
                 self.kill_client(index);
             }
             Mishap::Redrive => self.redrive(),
+            Mishap::ClockSet(ms) => {
+                self.history.totals.clocks_set += 1;
+                self.history.clock_set.push((self.now, ms));
+                self.clock.jump(ms);
+            }
             Mishap::DiskFull => {
                 self.history.totals.disk_full += 1;
                 self.machine.set_capacity(Some(self.rng.u64(0..64 << 10)));
@@ -73,7 +81,8 @@ impl World {
         self.note(index);
         if let Some(wire) = self.clients[index].wire {
             self.wires[wire].client_open = false;
-            let wait = self.some(self.script.wire_delay);
+            // Its machine may go with it: then the gateway hears of it later than of the next program.
+            let wait = self.some(self.script.wire_delay.max(LATE));
             self.after(wait, Event::Closed { wire, to: End::Gateway });
         }
         let abandoned = self.history.questions.values_mut().filter(|q| q.by.0 == index && q.ended.is_empty());

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use meshwire::session::TaskId;
+use meshwire_gateway::clock::Clock as _;
 use meshwire_proto::Moment;
 use siphasher::sip::SipHasher13;
 
@@ -20,7 +21,7 @@ use crate::client::{Client, Work};
 use crate::clock::VirtualClock;
 use crate::gateway::{Gateway, Machine};
 use crate::history::{History, Topic, Totals};
-use crate::script::{CALM, Mishap, PATIENCE, Role, Script};
+use crate::script::{CALM, FIRST_MEMBER, Mishap, OVERDUE, PATIENCE, Role, Script};
 use crate::verdict::judge;
 use crate::wire::{End, Wire};
 
@@ -158,6 +159,9 @@ impl World {
         }
         self.start_gateway();
         for (index, role) in self.script.clients.clone().into_iter().enumerate() {
+            if let Role::Consumer(Some(member @ FIRST_MEMBER..)) = role {
+                self.history.members.push(member);
+            }
             let client = Client::new(index, role, 0, &mut self.rng);
             self.clients.push(client);
             self.pump_client(index);
@@ -237,7 +241,8 @@ impl World {
     }
 
     fn publish(&mut self, client: usize) {
-        self.clients[client].publish_burst(self.now, &mut self.history, &mut self.rng);
+        let now = self.clock.now();
+        self.clients[client].publish_burst(now, &mut self.history, &mut self.rng);
         if self.rng.u32(0..3) == 0 {
             let Client { exchange, session, life, .. } = &mut self.clients[client];
             exchange.ask(self.now, (client, *life), session, &mut self.history, &mut self.rng);
@@ -290,7 +295,8 @@ impl World {
             self.over = true;
             return;
         }
-        let resting = self.gateway.as_ref().is_some_and(|g| g.unsettled().is_empty())
+        self.look_at_requests();
+        let resting = self.gateway.as_ref().is_some_and(|g| g.unsettled().is_empty() && g.delayed() == 0)
             && self.clients.iter().all(|c| c.publishes_left() == 0 && c.session.unanswered().0 == 0);
         match self.reader {
             None if resting => {
@@ -309,6 +315,18 @@ impl World {
         self.after(Duration::from_millis(500), Event::Check);
     }
 
+    /// What is listed of requests is what there is; and what is due is over, wherever its frames were.
+    fn look_at_requests(&mut self) {
+        let Some((open, listed)) = self.gateway.as_ref().map(Gateway::requests_open) else {
+            return;
+        };
+        let due = self.history.questions.values().filter(|q| q.deadline + OVERDUE >= self.now).count();
+        if open as u64 != listed || open > due {
+            let complaint = format!("{listed} requests are listed as open, {open} are, and {due} are not overdue");
+            self.history.complaints.push(complaint);
+        }
+    }
+
     /// Whether every dead letter was read; else the disk is at work.
     fn read_letters(&mut self) -> bool {
         while let Some((topic, after)) = self.letters_from {
@@ -320,7 +338,7 @@ impl World {
             self.history.letters.extend(letters);
             self.letters_from = match (next, topic) {
                 (0, Topic::Orders) => Some((Topic::Audit, 0)),
-                (0, Topic::Audit) => None,
+                (0, _) => None,
                 (next, topic) => Some((topic, next)),
             };
         }
@@ -347,6 +365,7 @@ impl World {
                 self.history.log.entry(d.topic).or_default().push((d.position, d.bytes.clone()));
             }
         }
+        self.history.totals.expired += self.gateway.as_ref().map_or(0, Gateway::expired);
         self.history.ended = self.now;
         Outcome { broken: judge(&self.history), trace: self.trace.finish(), totals: self.history.totals }
     }

@@ -1,8 +1,8 @@
 //! What the runner can ask for.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use meshwire::{GroupSettings, TopicSettings};
+use meshwire::{Event, GroupSettings, TimedEvent, TopicSettings, UnixMillis};
 use serde::Deserialize;
 
 use crate::event::EventSpec;
@@ -31,6 +31,8 @@ pub(crate) enum Command {
         on: String,
         topic: String,
         event: EventSpec,
+        #[serde(flatten)]
+        timing: Timing,
     },
     PublishBatch {
         on: String,
@@ -219,6 +221,33 @@ pub(crate) enum StartSpec {
     AgoMs(i64),
     /// At a time that was noted.
     Mark(String),
+}
+
+/// When a published event is delivered.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Timing {
+    /// RFC 3339.
+    deliver_at: Option<String>,
+    deliver_after_ms: Option<u64>,
+    expires_in_ms: Option<u64>,
+}
+
+impl Timing {
+    /// A time that is none is a wrong case: the event comes at once.
+    pub(crate) fn of(self, event: Event) -> TimedEvent {
+        let mut event = TimedEvent::from(event);
+        if let Some(at) = self.deliver_at.and_then(|at| at.parse::<UnixMillis>().ok()) {
+            let since = Duration::from_millis(u64::try_from(at.0).unwrap_or(0));
+            event = event.deliver_at(SystemTime::UNIX_EPOCH + since);
+        }
+        if let Some(delay) = self.deliver_after_ms {
+            event = event.deliver_after(Duration::from_millis(delay));
+        }
+        if let Some(time) = self.expires_in_ms {
+            event = event.expires_in(Duration::from_millis(time));
+        }
+        event
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

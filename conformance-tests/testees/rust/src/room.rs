@@ -12,6 +12,10 @@ use crate::command::{Command, StartSpec};
 use crate::deliveries::Deliveries;
 use crate::requests::{Asked, Serving};
 
+/// What this testee can do.
+const CAPS: [&str; 10] =
+    ["tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests", "delays"];
+
 /// Everything that was named.
 pub(crate) struct Room {
     lines: mpsc::Sender<Value>,
@@ -127,10 +131,10 @@ impl Room {
                 "lang": "rust",
                 "api": "async",
                 "sdk": env!("CARGO_PKG_VERSION"),
-                "caps": ["tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests"],
+                "caps": CAPS,
             })),
             Command::Connect(connect) => self.connect(connect).await,
-            Command::Publish { on, topic, event } => self.publish(&on, &topic, event).await,
+            Command::Publish { on, topic, event, timing } => self.publish(&on, &topic, event, timing).await,
             Command::PublishBatch { on, topic, events } => self.publish_batch(&on, &topic, events).await,
             Command::Flush { on } => self.client(&on)?.flush().await.map(|()| json!({})),
             Command::Subscribe(subscribe) => self.subscribe(subscribe).await,

@@ -61,8 +61,14 @@ impl Room {
         Ok(json!({}))
     }
 
-    pub(crate) async fn publish(&self, on: &str, topic: &str, spec: EventSpec) -> Result<Value, Error> {
-        self.client(on)?.publish(topic, spec.event()?).await.map(|kept| receipt(&kept))
+    pub(crate) async fn publish(
+        &self,
+        on: &str,
+        topic: &str,
+        spec: EventSpec,
+        timing: command::Timing,
+    ) -> Result<Value, Error> {
+        self.client(on)?.publish(topic, timing.of(spec.event()?)).await.map(|kept| receipt(&kept))
     }
 
     pub(crate) async fn publish_batch(&self, on: &str, topic: &str, specs: Vec<EventSpec>) -> Result<Value, Error> {

@@ -23,7 +23,7 @@ use meshwire_proto::frame::{
 };
 use meshwire_proto::wire::admin::{GroupMode, GroupSettings};
 use meshwire_proto::wire::session as wire;
-use meshwire_proto::{ErrorKind, EventRun, GroupName, MemberName, Moment, TopicName};
+use meshwire_proto::{ErrorKind, EventRun, GroupName, MemberName, Moment, Timing, TopicName, UnixMillis};
 
 use super::*;
 

@@ -264,9 +264,28 @@ fn runs_given_whole_and_events_given_singly_share_one_order() {
     let alias = scene.session.alias(&topic("orders"));
     assert_eq!(scene.session.publish(&topic("orders"), b"1"), 1);
     let run: EventRun = [Bytes::from_static(b"2"), Bytes::from_static(b"3")].into_iter().collect();
-    assert_eq!(scene.session.publish_run(alias, run), 2);
+    assert_eq!(scene.session.publish_run((alias, Timing::default()), run), 2);
     assert_eq!(scene.session.publish(&topic("orders"), b"4"), 4);
     let published = scene.published();
     let events: Vec<Bytes> = published.iter().flat_map(runs).flat_map(|r| r.3).collect();
     assert_eq!(events, ["1", "2", "3", "4"]);
+}
+
+#[test]
+fn events_of_one_time_share_a_run_and_a_replay_says_the_same_time() {
+    let mut scene = Scene::up();
+    let at = |ms| Timing { deliver_at: UnixMillis(ms), expires_in_ms: 7 };
+    for (event, timing) in [("1", at(5)), ("2", at(5)), ("3", at(6)), ("4", Timing::default()), ("5", at(5))] {
+        scene.session.publish_timed(&topic("orders"), event.as_bytes(), timing);
+    }
+    let times = |published: &[Publish]| -> Vec<_> {
+        let runs = published.iter().flat_map(|p| &p.runs);
+        runs.map(|r| (r.first_sequence, r.events.count(), r.deliver_at_ms, r.expires_in_ms)).collect()
+    };
+    let expected = [(1, 2, 5, 7), (3, 1, 6, 7), (4, 1, 0, 0), (5, 1, 5, 7)];
+    assert_eq!(times(&scene.published()), expected);
+    scene.session.disconnected(scene.now);
+    scene.now = scene.now + Duration::from_secs(60);
+    scene.connect(welcome());
+    assert_eq!(times(&scene.published()), expected);
 }

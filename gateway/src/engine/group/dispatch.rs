@@ -129,24 +129,27 @@ impl Group {
             member.ask_room(pass.source);
         }
         if self.members.values().any(Subscriber::is_available) {
-            self.dispatch_waiting(&mut pass);
-            self.dispatch_new(&mut pass);
+            if self.dispatch_waiting(&mut pass) {
+                self.dispatch_new(&mut pass);
+            }
             // What was found to be too old.
             if !self.dying.is_empty() {
                 self.bury(&mut pass);
             }
         }
         for member in self.members.values_mut() {
-            member.end_pass(pass.source, pass.out);
+            member.end_pass(pass.topic, pass.source, pass.out);
         }
         Waits { for_events: self.members.values().any(Subscriber::is_available), for_block: pass.later }
     }
 
-    fn dispatch_waiting(&mut self, pass: &mut Pass<'_>) {
+    /// `false` if new ones must wait: a durable member sees log order, also when what was sent to it before its
+    /// connection was lost must be read again.
+    fn dispatch_waiting(&mut self, pass: &mut Pass<'_>) -> bool {
         let waiting: Vec<Position> = self.waiting.iter().copied().collect();
         for position in waiting {
             if self.is_stuck(pass) {
-                return;
+                return true;
             }
             let Some(slot) = self.window.slot(position).copied() else { continue };
             let Some(member) = self.choose(slot.key, position, pass) else { continue };
@@ -164,6 +167,7 @@ impl Group {
                     self.finish(position);
                     self.tell_gap(member, 1, pass);
                 }
+                (Found::Later, _) if self.name.member.is_some() => return false,
                 (Found::Later, _) => {
                     if slot.key != 0 {
                         pass.block_key(slot.key);
@@ -171,6 +175,7 @@ impl Group {
                 }
             }
         }
+        true
     }
 
     /// Whether nobody may get anything; not if somebody is kept for an event that is delivered alone.

@@ -151,6 +151,25 @@ fn a_member_that_is_only_held_back_is_not_taken_over() {
 }
 
 #[test]
+fn what_never_arrived_comes_before_what_is_new_also_when_it_must_be_read_first() {
+    let mut rig = Rig::new();
+    join(&mut rig, 1, "g/a");
+    rig.publish(3, None);
+    rig.take(1);
+    rig.engine.suspend(TOPIC, sub(1));
+    rig.publish(2, None);
+    let (first, rest) = rig.blocks.blocks.split_first().map(|(first, rest)| (first.clone(), rest.to_vec())).unwrap();
+    rig.blocks.blocks = rest;
+    assert!(rig.engine.resume(TOPIC, sub(1), 2));
+    rig.commit();
+    assert_eq!(rig.take(1), [], "2 and 3 are not there yet");
+    rig.blocks.blocks.insert(0, first);
+    rig.engine.wake(TOPIC);
+    rig.commit();
+    assert_eq!(rig.take(1), [(2, 2, 1), (3, 3, 1), (4, 4, 1), (5, 5, 1)]);
+}
+
+#[test]
 fn a_dead_letter_of_a_durable_member_goes_back_to_that_member() {
     let mut rig = Rig::new();
     join(&mut rig, 1, "g/a");

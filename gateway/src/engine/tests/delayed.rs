@@ -110,7 +110,7 @@ fn restarted(wall: i64, delays: &[(Position, Delay)]) -> Rig {
     let index: Vec<_> = run.framed().map(entry).collect();
     let block = Block { first: 1, stored: UnixMillis(0), bytes: run.as_bytes().clone(), index: index.into() };
     rig.blocks.blocks.push((DELAYED, block));
-    rig.engine.restore_delayed(TOPIC, (5, UnixMillis(0)), &delays.iter().copied().collect(), rig.now);
+    rig.engine.restore_delayed(TOPIC, 5, &delays.iter().copied().collect(), rig.now);
     rig
 }
 
@@ -305,4 +305,49 @@ fn expiries_are_known_again_after_a_restart() {
     rig.wait(100);
     rig.join(1, MANY);
     assert_eq!(positions(&rig.take(1)), [1, 3]);
+}
+
+const HOUR: i64 = 3_600_000;
+
+/// Positions that begin to wait and that no longer do, since the last look.
+fn changes(rig: &mut Rig) -> (Vec<Position>, Vec<Position>) {
+    let changes = std::mem::take(&mut rig.delays);
+    let (waits, released): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(_, c)| *c != DelayChange::Released);
+    let positions = |changes: Vec<(Position, DelayChange)>| changes.into_iter().map(|(p, _)| p).collect();
+    (positions(waits), positions(released))
+}
+
+#[test]
+fn what_waits_for_long_is_written_again_and_comes_once_at_its_time() {
+    let mut rig = Rig::new();
+    rig.publish_at(Timing { deliver_at: UnixMillis(5 * HOUR / 2), expires_in_ms: 100 }, &["a", "b"]);
+    rig.publish_at(at(HOUR), &["soon"]);
+    assert_eq!(changes(&mut rig), (vec![1, 2, 3], vec![]));
+    rig.wait(HOUR as u64);
+    assert_eq!((rig.ids(), changes(&mut rig)), (vec!["soon".to_owned()], (vec![4, 5], vec![3, 1, 2])));
+    // Without room it is tried again, and nothing is lost meanwhile.
+    rig.blocks.full = 2;
+    rig.wait(HOUR as u64);
+    assert_eq!(changes(&mut rig), (vec![], vec![]));
+    rig.wait(1000);
+    assert_eq!(changes(&mut rig), (vec![6, 7], vec![4, 5]));
+    assert_eq!((rig.engine.delayed(TOPIC), rig.ids().len()), (2, 1));
+    rig.wait(HOUR as u64 / 2 - 1001);
+    assert_eq!(rig.ids().len(), 1);
+    rig.wait(1);
+    assert_eq!(rig.ids(), ["soon", "a", "b"]);
+    assert_eq!(changes(&mut rig), (vec![], vec![6, 7]));
+    assert_eq!(rig.engine.deadline(), None);
+}
+
+#[test]
+fn how_long_it_has_been_where_it_is_counts_over_a_restart() {
+    let delay = Delay { due: UnixMillis(10 * HOUR), delay_ms: 10 * HOUR as u64, expires_in_ms: 0, len: 9 };
+    let mut rig = restarted(HOUR / 2, &[(1, delay)]);
+    rig.wait(HOUR as u64 / 2 - 1);
+    assert_eq!(changes(&mut rig), (vec![], vec![]));
+    rig.wait(1);
+    assert_eq!(changes(&mut rig), (vec![5], vec![1]));
+    rig.wait(9 * HOUR as u64);
+    assert_eq!(rig.ids(), ["1"]);
 }

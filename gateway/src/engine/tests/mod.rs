@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use meshwire_proto::frame::SettleKind::{self, Ack, Nack};
 use meshwire_proto::wire::admin;
-use meshwire_proto::{Event, EventLimits, GroupKey, TopicName};
+use meshwire_proto::{Event, EventLimits, GroupKey, Timing, TopicName};
 
 use super::*;
 use crate::store::{Append, Block, Change, DelayChange, Durability, Failure, Limits, Outcome, ProducerMark, Times};

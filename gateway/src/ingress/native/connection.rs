@@ -14,14 +14,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use meshwire_proto::Moment;
 use meshwire_proto::frame::PREFACE;
+use meshwire_proto::{ErrorKind, Moment};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::frames::WriteQueue;
+use super::receiving::Permit;
 use super::{Accepted, Native, Protocol, Shutdown};
 use crate::mesh::Caller;
 
@@ -31,6 +32,9 @@ const READ_ROOM: usize = 16 * 1024;
 
 /// A connection keeps a buffer of its own only for more than this of a frame.
 const REST_BYTES: usize = 4 * 1024;
+
+/// Frames of this many bytes need leave to be received.
+const LARGE_FRAME: usize = 256 * 1024;
 
 /// Unwritten output above which nothing is read.
 const READ_PAUSE: usize = 4 * 1024 * 1024;
@@ -54,6 +58,14 @@ struct Connection {
     protocol: Protocol,
     /// What the timer is set to.
     timer_set: Option<Moment>,
+    /// Leave to receive a large frame, and since when.
+    permit: Option<(Permit, Moment)>,
+}
+
+/// Unwritten output above which nothing is read; less when memory is short.
+fn read_pause(native: &Native) -> usize {
+    let share = usize::try_from(native.mesh.memory().allowance()).unwrap_or(usize::MAX);
+    share.saturating_mul(4).clamp(READ_BYTES, READ_PAUSE)
 }
 
 pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: watch::Receiver<Shutdown>) {
@@ -62,11 +74,13 @@ pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: wat
     let protocol = Protocol::new(native.clone(), Caller::anonymous("native", Some(peer)), waited);
     let mut queue = WriteQueue::default();
     queue.preface();
-    let mut connection = Connection { stream, rest: prefix, queue, protocol, timer_set: None };
+    let mut connection = Connection { stream, rest: prefix, queue, protocol, timer_set: None, permit: None };
     connection.protocol.received(&mut connection.rest);
     if let Err(error) = connection.run(&native, &shutdown).await {
         tracing::debug!(%peer, %error, "connection lost");
     }
+    native.receiving.forget(connection.protocol.number);
+    connection.permit = None;
     connection.protocol.disconnected();
     // Half of the close is ours; unread input must not turn it into a reset that
     // takes the last frame with it.
@@ -126,7 +140,11 @@ impl Connection {
                 self.protocol.tick();
                 continue;
             }
-            if self.queue.bytes < READ_PAUSE {
+            if self.protocol.is_held() {
+                if self.protocol.go_on(&mut self.rest) || !self.protocol.is_held() {
+                    continue;
+                }
+            } else if self.queue.bytes < read_pause(native) && self.may_receive(native, cx) {
                 match self.read(cx)? {
                     Poll::Ready(true) => continue,
                     Poll::Ready(false) => return Poll::Ready(Ok(())),
@@ -137,6 +155,26 @@ impl Connection {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Whether more may be received of a large frame.
+    fn may_receive(&mut self, native: &Native, cx: &Context<'_>) -> bool {
+        let bytes = self.rest.capacity();
+        if self.rest.len() < REST_BYTES || bytes <= LARGE_FRAME {
+            self.permit = None;
+        } else if let Some((permit, since)) = &self.permit {
+            if native.mesh.now().mono.since(*since) > native.config.heartbeat * 5 / 2 && permit.is_wanted() {
+                let text =
+                    format!("a frame of {bytes} bytes came too slowly, and others wait for the memory that it takes");
+                self.protocol.fail(ErrorKind::Busy, &text);
+            }
+        } else {
+            let permit = native.receiving.admit(self.protocol.number, bytes as u64, cx.waker());
+            self.permit = permit.map(|permit| (permit, native.mesh.now().mono));
+            self.protocol.paused = self.permit.is_none();
+            return self.permit.is_some();
+        }
+        true
     }
 
     /// Writes until nothing is queued and nothing waits to be kept.

@@ -10,9 +10,11 @@ mod connection;
 mod frames;
 mod login;
 mod outbox;
+mod pace;
 mod pending;
 mod protocol;
 mod publish;
+mod receiving;
 mod request;
 mod session;
 mod sessions;
@@ -28,6 +30,7 @@ use tokio::sync::watch;
 use super::{Accepted, Ingress, Shutdown, Sniff};
 use crate::mesh::Mesh;
 use crate::random::Random;
+use receiving::Receiving;
 
 pub use frames::WriteQueue;
 pub use protocol::Protocol;
@@ -56,6 +59,8 @@ pub struct NativeConfig {
     pub max_subscriptions: usize,
     /// Most sessions that wait to be resumed, and about their bytes.
     pub suspended: (usize, u64),
+    /// Bytes of large frames that are not whole yet, over all connections; one always passes.
+    pub receiving_bytes: u64,
     /// Most publishes of one session without a receipt.
     pub publish_window: (u32, u64),
 }
@@ -65,6 +70,7 @@ pub struct Native {
     pub(super) mesh: Mesh,
     pub(super) config: NativeConfig,
     pub(super) sessions: Sessions,
+    pub(super) receiving: Arc<Receiving>,
     pub(super) random: Arc<dyn Random>,
 }
 
@@ -72,7 +78,8 @@ impl Native {
     /// The protocol over this mesh.
     #[must_use]
     pub fn new(mesh: Mesh, config: NativeConfig, random: Arc<dyn Random>) -> Arc<Self> {
-        Arc::new(Self { mesh, sessions: Sessions::new(config.suspended), config, random })
+        let (sessions, receiving) = (Sessions::new(config.suspended), Receiving::new(config.receiving_bytes));
+        Arc::new(Self { mesh, sessions, receiving, config, random })
     }
 
     /// Ends sessions whose resume window is over. Call it when

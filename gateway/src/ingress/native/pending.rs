@@ -17,8 +17,20 @@ enum Answer {
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     answers: Vec<(Ticket, Answer)>,
+    /// Memory of the answers, about.
+    bytes: u64,
     /// Tickets that nobody is woken for yet.
     fresh: Vec<Ticket>,
+}
+
+/// Memory of an answer, about.
+fn weight(answer: &Answer) -> u64 {
+    let more = match answer {
+        Answer::Receipt(receipt) => receipt.message.len(),
+        Answer::Frame(ServerFrame::Admin(answer)) => answer.answer.len() + answer.message.len(),
+        Answer::Settle(_) | Answer::Frame(_) => 0,
+    };
+    (size_of::<(Ticket, Answer)>() + more) as u64
 }
 
 impl Pending {
@@ -45,12 +57,18 @@ impl Pending {
         if self.answers.last().is_none_or(|(last, _)| *last != ticket) {
             self.fresh.push(ticket);
         }
+        self.bytes += weight(&answer);
         self.answers.push((ticket, answer));
     }
 
     /// What nobody is woken for yet; from now on the caller sees to that.
     pub(super) fn fresh(&mut self) -> impl Iterator<Item = Ticket> {
         self.fresh.drain(..)
+    }
+
+    /// Memory of what waits, about: its owner processes nothing more when it is too much.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -63,6 +81,7 @@ impl Pending {
         self.fresh.retain(|ticket| !watermark.covers(*ticket));
         let kept = self.answers.extract_if(.., |(ticket, _)| watermark.covers(*ticket));
         for (_, answer) in kept {
+            self.bytes -= weight(&answer);
             match answer {
                 Answer::Receipt(receipt) => match receipts.last_mut() {
                     Some(last) if follows(last, &receipt) => last.count += receipt.count,
@@ -84,6 +103,7 @@ impl Pending {
     /// Everything that waits has failed with this code and text.
     pub(super) fn failed(&mut self, code: u32, message: &str) -> Vec<ServerFrame> {
         let (mut receipts, mut settled, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        self.bytes = 0;
         for (_, answer) in self.answers.drain(..) {
             match answer {
                 Answer::Receipt(receipt) => {

@@ -16,11 +16,15 @@ use meshwire_proto::{ErrorKind, Moment, options};
 use super::admin::Later;
 use super::frames::WriteQueue;
 use super::outbox::{Outbox, Taken};
+use super::pace::{Admission, Held};
 use super::pending::Pending;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
 use super::{Native, login};
 use crate::mesh::{Caller, Leaving};
+
+/// Memory of answers that wait, about, up to which frames are processed however little memory there is.
+const LEAST_ANSWERS: u64 = 64 << 10;
 
 enum State {
     /// No Hello yet.
@@ -61,6 +65,12 @@ pub struct Protocol {
     pub(super) serving: BTreeMap<u32, u64>,
     /// It has sent or served requests.
     pub(super) requesting: bool,
+    /// A Publish frame that must wait.
+    pub(super) held: Option<Held>,
+    /// Frames were left where they were received.
+    left: bool,
+    /// Its connection waits for leave to receive a large frame.
+    pub(super) paused: bool,
 }
 
 impl Protocol {
@@ -91,46 +101,84 @@ impl Protocol {
             later: Later::default(),
             serving: BTreeMap::new(),
             requesting: false,
+            held: None,
+            left: false,
+            paused: false,
             native,
         }
     }
 
-    /// Takes every whole frame off `buffer`.
+    /// Takes every whole frame off `buffer`, unless it [is held](Self::is_held).
     pub fn received(&mut self, buffer: &mut BytesMut) {
         self.heard = self.native.mesh.now().mono;
         self.asked = false;
+        self.go_on(buffer);
+    }
+
+    /// Goes on with what was left in `buffer` while it was held; `false` when nothing could be done.
+    pub fn go_on(&mut self, buffer: &mut BytesMut) -> bool {
+        let mut done = false;
+        if let Some(held) = self.held.take() {
+            self.frame(&held.frame.clone(), Some(held));
+            done = self.held.is_none();
+        }
         loop {
             if self.closing {
+                self.held = None;
                 buffer.clear();
-                return;
+            }
+            self.left = self.must_wait();
+            if self.left || self.closing {
+                return done;
             }
             match self.parser.next(buffer) {
-                Ok(None) => return,
-                Ok(Some(frame)) => self.frame(frame),
+                Ok(None) => return done,
+                Ok(Some(frame)) => self.frame(&frame, None),
                 Err(error) => self.broken(&error),
             }
+            done = true;
         }
     }
 
-    fn frame(&mut self, frame: Bytes) {
-        let frame = match ClientFrame::decode(frame) {
+    /// Whether nothing more may be processed for now: too many answers wait, or a publish must wait.
+    fn must_wait(&self) -> bool {
+        self.held.is_some() || self.pending.bytes() > LEAST_ANSWERS.max(self.native.mesh.memory().allowance())
+    }
+
+    /// Whether it stopped before it had processed all that was received.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        self.left
+    }
+
+    fn frame(&mut self, frame: &Bytes, held: Option<Held>) {
+        let decoded = match ClientFrame::decode(frame.clone()) {
             Ok(frame) => frame,
             Err(error @ FrameError::Unknown(_)) if matches!(self.state, State::Open(_)) => {
                 return self.refuse(ErrorKind::Unsupported, &error.to_string(), "frame");
             }
             Err(error) => return self.broken(&error),
         };
-        match (&self.state, frame) {
+        match (&self.state, decoded) {
             (State::Login { .. }, ClientFrame::Hello(hello)) => self.hello(&hello),
             (State::Login { .. }, _) => self.fail(ErrorKind::Invalid, "the first frame must be Hello"),
-            (State::Open(session), frame) => {
+            (State::Open(session), decoded) => {
                 let session = session.clone();
                 let mut session = lock(&session);
-                if session.owner == self.number {
-                    self.open_frame(&mut session, frame);
-                } else {
-                    self.lost_session();
+                if session.owner != self.number {
+                    return self.lost_session();
                 }
+                if let ClientFrame::Publish(publish) = &decoded {
+                    match self.admit(frame, publish, held) {
+                        Admission::Go => {}
+                        Admission::Hold(held) => {
+                            self.held = Some(held);
+                            return;
+                        }
+                        Admission::Refuse(refusal) => return self.refuse_publish(publish, &refusal),
+                    }
+                }
+                self.open_frame(&mut session, decoded);
             }
             (State::Ended, _) => {}
         }
@@ -202,16 +250,21 @@ impl Protocol {
         }
     }
 
-    /// When [`Protocol::tick`] has something to do.
+    /// When [`Protocol::tick`] or [`Protocol::go_on`] has something to do.
     #[must_use]
-    pub const fn deadline(&self) -> Moment {
-        self.next_check
+    pub fn deadline(&self) -> Moment {
+        self.held_until().map_or(self.next_check, |until| until.min(self.next_check))
     }
 
     /// Ends a login that takes too long, and a connection that is silent too long.
     pub fn tick(&mut self) {
         let now = self.native.mesh.now().mono;
         let heartbeat = self.native.config.heartbeat;
+        if (self.held.is_some() || self.paused) && now >= self.next_check && matches!(self.state, State::Open(_)) {
+            // It cannot be heard, and does not hear that its pings come.
+            self.heard = now;
+            self.send(ServerFrame::Ping(wire::Ping { nonce: 1, answer: false }));
+        }
         match &self.state {
             State::Login { until } if now >= *until => {
                 let text = format!("no Hello within {:?} (option login_timeout)", self.native.config.login_timeout);
@@ -264,7 +317,7 @@ impl Protocol {
         }
         while !self.closing {
             queue.seal();
-            self.outbox.take(queue.bytes as u64, &mut self.taken);
+            self.outbox.take(queue.bytes as u64 + self.pending.bytes(), &mut self.taken);
             for frame in self.taken.frames.drain(..) {
                 queue.frame(&frame);
             }
@@ -338,7 +391,8 @@ impl Protocol {
             news |= !self.native.mesh.wake_when_kept(ticket, waker);
         }
         // Nothing more is delivered to a connection that ends.
-        news |= !self.closing && !self.outbox.wake_when_filled(waker, queue.bytes as u64);
+        news |= !self.closing && !self.outbox.wake_when_filled(waker, queue.bytes as u64 + self.pending.bytes());
+        news |= !self.wake_when_free(waker);
         news |= !self.later.wake_when_ready(&self.native.mesh, waker);
         !news
     }

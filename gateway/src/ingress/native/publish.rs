@@ -1,11 +1,11 @@
 //! Publish frames.
 
 use meshwire_proto::frame::{Publish, PublishRun, Receipt};
-use meshwire_proto::{ErrorKind, TopicName, UnixMillis};
+use meshwire_proto::{ErrorKind, Timing, TopicName, UnixMillis};
 
 use super::protocol::Protocol;
 use super::session::{Alias, Session};
-use crate::mesh::{Action, Answer, ProducerMark, Published, Refusal, Ticket, Timing};
+use crate::mesh::{Action, Answer, ProducerMark, Published, Refusal, Ticket};
 
 /// Most topics a session may bind: about 2 MB of names. A guess.
 const MAX_ALIASES: usize = 16_384;
@@ -68,7 +68,7 @@ impl Protocol {
         published
     }
 
-    fn answer(&mut self, run: &PublishRun, result: Result<Published, Refusal>) {
+    pub(super) fn answer(&mut self, run: &PublishRun, result: Result<Published, Refusal>) {
         let (answers, ticket) = match result {
             Ok(published) => (published.answers, published.ticket),
             Err(refusal) => (vec![(run.events.count(), Answer::Refused(refusal))], Ticket::KEPT),

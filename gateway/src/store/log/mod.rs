@@ -68,7 +68,7 @@ pub struct LogOptions {
     pub largest_write: u64,
     /// Most bytes of all segments. 0, the default: 80 % of what was free at first start.
     pub max_disk: u64,
-    /// Block cache, shared by all topics.
+    /// Block cache, shared by all topics. Default 16 MiB.
     pub cache_bytes: usize,
     /// How far back [`Recovered::recent`] goes in stored time, in milliseconds; 0 for not at all.
     pub dedup_window_ms: u64,
@@ -85,7 +85,7 @@ impl Default for LogOptions {
             segment_bytes: 64 << 20,
             largest_write: 0,
             max_disk: options::MAX_DISK.default,
-            cache_bytes: options::CACHE_BYTES.default as usize,
+            cache_bytes: 16 << 20,
             dedup_window_ms: options::DEDUP_WINDOW.default,
             dedup_ids: options::DEDUP_IDS.default,
             salt: 0,

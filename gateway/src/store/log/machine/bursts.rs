@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use meshwire_proto::{Moment, TopicName, UnixMillis, options};
+use meshwire_proto::{Moment, TopicName, UnixMillis};
 
 use super::{Input, LogMachine, OpId};
 use crate::store::log::job::{JobResult, Outcome, Work};
@@ -127,7 +127,7 @@ impl Stage {
 
     /// As many events as the budget takes, at once.
     fn burst(&mut self) {
-        while self.unwritten() < options::PUBLISH_BUDGET_BYTES.default {
+        while self.unwritten() < 64 * MIB {
             let (event, unwritten) = (self.next, self.unwritten());
             if let Err(error) = self.publish() {
                 panic!("event {event}, {unwritten} bytes behind: {error}");

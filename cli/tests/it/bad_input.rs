@@ -1,0 +1,114 @@
+//! Bad input, and who shows what becomes of it. Each line of the table names a test, or a
+//! case of a table; one that is gone fails here.
+
+use std::path::Path;
+use std::time::Duration;
+
+use meshwire::{Delivery, ErrorKind, Event, GroupSettings, Mesh};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::program::Gateway;
+
+const TABLE: &str = "simulation/src/acceptance/redelivery.rs";
+const SETTLES: &str = "gateway/tests/it/subscribe.rs";
+const RETRIES: &str = "gateway/src/engine/tests/retry.rs";
+const HANDLERS: &str = "core-client/tests/it/consume.rs";
+const REQUESTS: &str = "gateway/tests/it/requests.rs";
+const HERE: &str = "cli/tests/it/bad_input.rs";
+
+/// What is done, the file, and the words by which the test or case is found in it.
+#[rustfmt::skip]
+const SHOWN: &[(&str, &str, &str)] = &[
+    ("settling what was never leased", SETTLES, "settling_what_was_never_leased_or_twice_in_two_ways_answers_lease_lost"),
+    ("settling twice", TABLE, "the first settlement wins, and the same again is good"),
+    ("settling from another caller", SETTLES, "a_settle_from_another_caller_is_lost_and_changes_nothing"),
+    ("extending for ever", RETRIES, "extending_for_ever_ends_after_twelve_hours"),
+    ("a handler that panics", HANDLERS, "a_handlers_return_acks_and_its_error_or_panic_nacks"),
+    ("a handler that hangs", HANDLERS, "a_handler_that_hangs_keeps_its_event_for_ten_waits_and_what_it_says_then_is_told_all_the_same"),
+    ("an answer after the lease", TABLE, "an ack after somebody else got the event is lost"),
+    ("a group that changes its settings", HERE, "a_group_that_changes_its_settings_does_so_by_command_alone"),
+    ("a member that joins and leaves", TABLE, "who joins and leaves at once disturbs nobody"),
+    ("10,000 groups on a topic", HERE, "ten_thousand_groups_on_a_topic_are_made_listed_and_served"),
+    ("a poison event among 255 good ones", TABLE, "a poison event does not take its neighbours with it"),
+    ("the same, handled by a client", "conformance-tests/cases/settle/poison-among-good.toml", "poison"),
+    ("a dead letter topic that has no room", TABLE, "a full disk keeps a dead letter waiting, and it is made once there is room"),
+    ("a dead letter that fails itself", TABLE, "a dead letter that is given back has all its attempts again, and is one letter when it fails again"),
+    ("a request nobody serves", REQUESTS, "without_a_responder_the_answer_comes_at_once_and_no_topic_is_made"),
+    ("a responder that dies in the middle of a stream", REQUESTS,
+        "a_responder_that_dies_in_the_middle_of_a_stream_is_told_and_nobody_else_is_asked"),
+    ("a seek beyond the end", TABLE, "a seek beyond the end passes over what is there and holds nobody up"),
+    ("a seek before the start", TABLE, "a seek before the start begins with the first event"),
+    ("a clock that jumps forward", TABLE, "a wall clock that jumps forward changes no wait and ends no lease"),
+    ("a clock that jumps back", TABLE, "a wall clock that jumps back changes no wait and ends no lease"),
+    ("a clock that jumps over a restart", TABLE, "over a restart with a clock set back a wait is not longer than it was"),
+];
+
+#[test]
+fn every_bad_input_of_the_list_is_shown_by_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for (what, file, words) in SHOWN {
+        let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|e| panic!("{what}: {file}: {e}"));
+        // A test stands as `fn name(`, a case as a string; this table is neither.
+        let shown = [format!("fn {words}("), format!("    \"{words}\",\n")];
+        let is_case = file.ends_with(".toml") && text.contains(words);
+        assert!(is_case || shown.iter().any(|s| text.contains(s)), "{what}: nothing in {file} is called {words}");
+    }
+}
+
+async fn connect(gateway: &Gateway) -> Mesh {
+    meshwire::connect(&gateway.url).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_group_that_changes_its_settings_does_so_by_command_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Gateway::on(directory.path());
+    let mesh = connect(&gateway).await;
+    let waits = |seconds| GroupSettings::new().ack_wait(Duration::from_secs(seconds));
+    let mut first = mesh.subscribe("work").group("g").settings(waits(20)).await.unwrap();
+    mesh.publish("work", Event::text("work", "1").id("1").source("/s")).await.unwrap();
+    let held: Delivery = first.try_next().await.unwrap().unwrap();
+    let error = mesh.subscribe("work").group("g").settings(waits(40)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::GroupConflict);
+    assert!(error.message().contains("ack_wait"), "{error}");
+    mesh.groups("work").update("g", waits(40)).await.unwrap();
+    let error = mesh.subscribe("work").group("g").settings(waits(20)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::GroupConflict, "what it was is another one now");
+    let second = mesh.subscribe("work").group("g").settings(waits(40)).await.unwrap();
+    held.ack_confirmed().await.unwrap();
+    assert_eq!(mesh.groups("work").list().await.unwrap()[0].members, 2);
+    drop(second);
+}
+
+#[tokio::test]
+async fn ten_thousand_groups_on_a_topic_are_made_listed_and_served() {
+    const GROUPS: usize = 10_000;
+    let gateway = Gateway::with(&["--memory", "--max-groups", "20000", "--max-topic-groups", "10000"]);
+    let mesh = connect(&gateway).await;
+    mesh.publish("work", Event::text("work", "1").id("1").source("/s")).await.unwrap();
+    let groups = mesh.groups("work");
+    for first in (0..GROUPS).step_by(200) {
+        let mut some = JoinSet::new();
+        for n in first..first + 200 {
+            let mesh = mesh.clone();
+            some.spawn(async move { mesh.groups("work").create(&format!("g{n}"), GroupSettings::new(), None).await });
+        }
+        assert!(some.join_all().await.iter().all(Result::is_ok));
+    }
+    let one_more = groups.create("one-more", GroupSettings::new(), None).await.unwrap_err();
+    assert_eq!(one_more.kind(), ErrorKind::TooLarge);
+    assert!(one_more.message().contains("max_topic_groups"), "{one_more}");
+    mesh.publish("work", Event::text("work", "2").id("2").source("/s")).await.unwrap();
+    let mut work = mesh.subscribe("work").group("g9999").await.unwrap();
+    for id in ["1", "2"] {
+        let next = timeout(Duration::from_secs(20), work.try_next()).await.expect("its event comes");
+        let delivery = next.unwrap().unwrap();
+        assert_eq!(delivery.id(), id);
+        delivery.ack_confirmed().await.unwrap();
+    }
+    let listed = groups.list().await.unwrap();
+    assert_eq!(listed.len(), GROUPS);
+    let lags = |lag| listed.iter().filter(|group| group.lag == lag).count();
+    assert_eq!((lags(0), lags(2)), (1, GROUPS - 1));
+}
