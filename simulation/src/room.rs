@@ -44,6 +44,10 @@ impl Store for Watched {
         self.log.read(topic, from)
     }
 
+    fn first(&self, topic: TopicId) -> Position {
+        self.log.first(topic)
+    }
+
     fn since(&self, topic: TopicId, at: UnixMillis) -> Since {
         self.log.since(topic, at)
     }

@@ -206,7 +206,7 @@ impl Engine {
     #[must_use]
     pub fn needed(&self, id: TopicId) -> Position {
         let groups = self.topics.get(&id).into_iter().flat_map(|topic| topic.groups.values());
-        let needing = groups.filter(|group| !group.is_broadcast());
-        needing.map(|group| group.window.floor()).min().unwrap_or(Position::MAX)
+        // A broadcast group has no place of its own: its durable members have.
+        groups.filter(|group| !group.is_broadcast()).map(|group| group.window.floor()).min().unwrap_or(Position::MAX)
     }
 }

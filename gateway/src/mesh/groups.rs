@@ -10,7 +10,7 @@ use super::ages::Ages;
 use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::engine::{self, DeleteError};
-use crate::store::{Limits, Lookup, Position, Since, Ticket};
+use crate::store::{Limits, Position, Since, Ticket};
 
 fn invalid(problem: impl Into<String>) -> Refusal {
     Refusal::new(ErrorKind::Invalid, problem)
@@ -159,9 +159,6 @@ impl Mesh {
 
     /// The first position that can be read.
     pub(super) fn first_position(&self, topic: TopicRef) -> Position {
-        match self.inner.stores.of(topic.id).read(topic.id, 1) {
-            Lookup::Gone(first) => first,
-            _ => 1,
-        }
+        self.inner.stores.of(topic.id).first(topic.id)
     }
 }

@@ -9,9 +9,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use meshwire_proto::{ErrorKind, EventRun, GroupKey, TopicName, UnixMillis};
+use meshwire_proto::{EventRun, GroupKey, TopicName, UnixMillis};
 
 mod claim;
+mod error;
 mod ids;
 pub mod log;
 pub mod memory;
@@ -20,6 +21,7 @@ mod settings;
 mod times;
 
 pub use claim::Claim;
+pub use error::StoreError;
 pub use ids::{GroupId, TopicId};
 pub use outcome::{Change, Failure, Grave, Outcome};
 pub use settings::{Difference, GroupSettings};
@@ -364,48 +366,6 @@ pub enum Since {
     Pending,
 }
 
-/// Why a store refuses.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// No space for what is asked; nothing was taken.
-    #[error("{0}")]
-    Full(String),
-    /// Room is being made; nothing was taken.
-    #[error("{0}")]
-    Busy(String),
-    /// A group needs what would have to go; nothing was taken.
-    #[error("{0}")]
-    Blocked(String),
-    /// A write or sync failed: nothing more is kept.
-    #[error("the store failed: {0}")]
-    Failed(String),
-    /// Retention took it meanwhile.
-    #[error("retention removed it")]
-    Gone,
-    /// Damage at a named place.
-    #[error("damaged: {0}")]
-    Damaged(String),
-    /// The store cannot do that.
-    #[error("{0}")]
-    Unsupported(&'static str),
-}
-
-impl StoreError {
-    /// The kind a caller sees.
-    #[must_use]
-    pub const fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Full(_) => ErrorKind::DiskFull,
-            Self::Busy(_) => ErrorKind::Busy,
-            Self::Gone => ErrorKind::NotFound,
-            Self::Blocked(_) => ErrorKind::TopicFull,
-            Self::Failed(_) | Self::Damaged(_) => ErrorKind::StoreFailed,
-            Self::Unsupported(_) => ErrorKind::Unsupported,
-        }
-    }
-}
-
 /// Where a store reports what took time. Called from the store's own threads,
 /// never from inside a call to the store.
 pub trait Completions: Send + Sync {
@@ -440,6 +400,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// A block that holds `from`. Never waits.
     fn read(&self, topic: TopicId, from: Position) -> Lookup;
+
+    /// The first position that retention has not taken.
+    fn first(&self, topic: TopicId) -> Position;
 
     /// The first event that was stored at a time or later, of all that was taken. Never waits.
     fn since(&self, topic: TopicId, at: UnixMillis) -> Since;

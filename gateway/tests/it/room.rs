@@ -40,6 +40,10 @@ impl Store for Watching {
         self.inner.read(topic, from)
     }
 
+    fn first(&self, topic: TopicId) -> Position {
+        self.inner.first(topic)
+    }
+
     fn since(&self, topic: TopicId, at: UnixMillis) -> Since {
         self.inner.since(topic, at)
     }
@@ -90,6 +94,10 @@ impl Store for Greedy {
 
     fn read(&self, topic: TopicId, from: Position) -> Lookup {
         self.inner.read(topic, from)
+    }
+
+    fn first(&self, topic: TopicId) -> Position {
+        self.inner.first(topic)
     }
 
     fn since(&self, topic: TopicId, at: UnixMillis) -> Since {

@@ -52,7 +52,13 @@ fn member(member: &Member) -> Value {
 }
 
 fn topic(topic: &Topic) -> Value {
-    let mut shown = json!({"name": topic.name, "first": topic.first.number(), "next": topic.next.number(), "delayed": topic.delayed, "overtaken": topic.overtaken});
+    let mut shown = json!({
+        "name": topic.name,
+        "first": topic.first.number(),
+        "next": topic.next.number(),
+        "delayed": topic.delayed,
+        "overtaken": topic.overtaken,
+    });
     if let (Some(requests), Some(fields)) = (&topic.requests, shown.as_object_mut()) {
         let of = json!({"members": requests.members, "open": requests.open, "late_replies": requests.late_replies});
         fields.insert("requests".to_owned(), of);

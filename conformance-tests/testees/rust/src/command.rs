@@ -184,16 +184,6 @@ pub(crate) struct Subscribe {
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct CreateGroup {
-    pub(crate) on: String,
-    pub(crate) topic: String,
-    pub(crate) group: String,
-    pub(crate) start: Option<StartSpec>,
-    #[serde(default)]
-    pub(crate) settings: Settings,
-}
-
-#[derive(Debug, Deserialize)]
 pub(crate) struct TopicSpec {
     pub(crate) durability: Option<String>,
     retention_ms: Option<u64>,
@@ -209,6 +199,16 @@ impl TopicSpec {
         settings.retention_bytes = self.retention_bytes;
         settings
     }
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct CreateGroup {
+    pub(crate) on: String,
+    pub(crate) topic: String,
+    pub(crate) group: String,
+    pub(crate) start: Option<StartSpec>,
+    #[serde(default)]
+    pub(crate) settings: Settings,
 }
 
 #[derive(Debug, Deserialize)]

@@ -211,12 +211,8 @@ fn over_the_budget_none_begins_to_wait_until_others_are_delivered() {
 fn a_memory_topic_delays_too_and_logs_nothing() {
     let mut rig = Rig::new();
     let topic = TopicId::memory(7);
-    let settings = TopicSettings {
-        name: TopicName::parse("m").unwrap(),
-        durability: Durability::Memory,
-        retention_ms: 1,
-        limits: Limits::default(),
-    };
+    let (name, limits) = (TopicName::parse("m").unwrap(), Limits::default());
+    let settings = TopicSettings { name, durability: Durability::Memory, retention_ms: 1, limits };
     rig.engine.add_topic(topic, settings, 1, UnixMillis(0));
     let run = Rig::run(&["a".to_owned(), "b".to_owned()], None);
     let scanned = scan(&run, EventLimits::default(), &IdHasher::new([0; 16]));

@@ -267,6 +267,10 @@ impl Store for LogStore {
         lookup
     }
 
+    fn first(&self, topic: TopicId) -> Position {
+        self.shared.lock().first(topic)
+    }
+
     fn since(&self, topic: TopicId, at: UnixMillis) -> Since {
         let mut machine = self.shared.lock();
         let since = machine.since(topic, at);

@@ -121,6 +121,10 @@ impl Store for MemoryStore {
         self.rings().topics.get(&topic).map_or(Lookup::Ahead, |ring| ring.read(from))
     }
 
+    fn first(&self, topic: TopicId) -> Position {
+        self.rings().topics.get(&topic).map_or(1, Ring::first)
+    }
+
     fn since(&self, topic: TopicId, at: UnixMillis) -> Since {
         let rings = self.rings();
         let found = rings.topics.get(&topic).and_then(|ring| ring.since(at));

@@ -162,6 +162,11 @@ impl Ring {
         }
     }
 
+    /// The first position that is left, or that comes next.
+    pub(super) fn first(&self) -> Position {
+        self.blocks.front().map_or(self.next, |block| block.first)
+    }
+
     /// The first event stored at a time or later.
     pub(super) fn since(&self, at: UnixMillis) -> Option<Position> {
         self.blocks.get(self.blocks.partition_point(|b| b.stored < at)).map(|block| block.first)

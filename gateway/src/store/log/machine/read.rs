@@ -100,6 +100,12 @@ impl LogMachine {
         Lookup::Pending
     }
 
+    /// The first position of a topic that retention has not taken.
+    #[must_use]
+    pub fn first(&self, topic: TopicId) -> Position {
+        self.fold.topics.get(&topic).map_or(1, |t| t.first.max(1))
+    }
+
     fn locate(&self, topic: TopicId, from: Position) -> Located {
         let (segment, behind) = self.places.segment_of(topic, from);
         let Some(segment) = segment else {

@@ -1,0 +1,45 @@
+//! Why a store does not do what it is asked.
+
+use meshwire_proto::ErrorKind;
+
+/// Why a store refuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// No space for what is asked; nothing was taken.
+    #[error("{0}")]
+    Full(String),
+    /// Room is being made; nothing was taken.
+    #[error("{0}")]
+    Busy(String),
+    /// A group needs what would have to go; nothing was taken.
+    #[error("{0}")]
+    Blocked(String),
+    /// A write or sync failed: nothing more is kept.
+    #[error("the store failed: {0}")]
+    Failed(String),
+    /// Retention took it meanwhile.
+    #[error("retention removed it")]
+    Gone,
+    /// Damage at a named place.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    /// The store cannot do that.
+    #[error("{0}")]
+    Unsupported(&'static str),
+}
+
+impl StoreError {
+    /// The kind a caller sees.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Full(_) => ErrorKind::DiskFull,
+            Self::Busy(_) => ErrorKind::Busy,
+            Self::Gone => ErrorKind::NotFound,
+            Self::Blocked(_) => ErrorKind::TopicFull,
+            Self::Failed(_) | Self::Damaged(_) => ErrorKind::StoreFailed,
+            Self::Unsupported(_) => ErrorKind::Unsupported,
+        }
+    }
+}
