@@ -6,6 +6,7 @@ use meshwire_proto::{GroupName, MemberName, TopicName};
 use crate::complete::Completions;
 use crate::dead_letters::DeadLetters;
 use crate::groups::Groups;
+use crate::limits::Limits;
 use crate::publish::Publish;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Reply(Reply),
     Topics(Topics),
     Groups(Groups),
+    Limits(Limits),
     DeadLetters(DeadLetters),
     Watch(Watch),
     Completions(Completions),

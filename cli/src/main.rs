@@ -15,6 +15,7 @@ mod dead_letters;
 mod events;
 mod exit;
 mod groups;
+mod limits;
 mod logs;
 mod meant;
 mod output;
@@ -73,6 +74,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
             Command::Reply(reply) => reply.run(stop).await,
             Command::Topics(topics) => topics.run(stop).await,
             Command::Groups(groups) => groups.run(stop).await,
+            Command::Limits(limits) => limits.run(stop).await,
             Command::DeadLetters(letters) => letters.run(stop).await,
             Command::Watch(watch) => watch.run(stop).await,
             Command::Completions(completions) => completions.run(),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use meshwire::{Group, TopicRequests};
+use meshwire::{Group, GroupMode, Member, TopicRequests};
 
 use crate::config::show_duration;
 use crate::groups::millis;
@@ -19,13 +19,24 @@ pub(crate) fn oldest(group: &Group) -> String {
     }
 }
 
-/// Groups of one topic, a row each.
+/// A group's name, and that each member of it gets every event.
+pub(crate) fn name(group: &Group) -> String {
+    let kind = if group.settings.mode == Some(GroupMode::Broadcast) { " (broadcast)" } else { "" };
+    format!("{}{kind}", group.name)
+}
+
+/// A durable member, and whether it is there.
+pub(crate) fn durable(member: &Member) -> String {
+    format!("member {}, {}", member.name, if member.connected { "connected" } else { "away" })
+}
+
+/// Groups of one topic, a row each; below a broadcast group its durable members.
 pub(crate) fn table(groups: &[Group]) -> String {
     let head = ["group", "members", "in flight", "lag", "delayed", "failing", "oldest", "dead letters"];
     let mut table = Table::new(head);
     for group in groups {
         table.row([
-            group.name.clone(),
+            name(group),
             group.members.to_string(),
             group.in_flight.to_string(),
             group.lag.to_string(),
@@ -34,6 +45,18 @@ pub(crate) fn table(groups: &[Group]) -> String {
             oldest(group),
             group.dead_letters.to_string(),
         ]);
+        for member in &group.durable_members {
+            table.row([
+                format!("  {}", durable(member)),
+                String::new(),
+                member.in_flight.to_string(),
+                member.lag.to_string(),
+                member.delayed.to_string(),
+                String::new(),
+                String::new(),
+                member.dead_letters.to_string(),
+            ]);
+        }
     }
     let mut text = String::new();
     for line in table.lines(usize::MAX) {
@@ -60,6 +83,7 @@ pub(crate) fn page(topic: &str, group: &Group) -> String {
         ("lag", format!("{} ({} delayed, {} failing)", group.lag, group.delayed, group.failing)),
         ("oldest", oldest(group)),
         ("dead letters", group.dead_letters.to_string()),
+        ("expired", group.expired.to_string()),
         ("ack wait", time(settings.ack_wait)),
         ("given up after", never(format!("{max_failures} failures"), max_failures == 0)),
         ("or when older than", never(time(settings.max_age), settings.max_age.unwrap_or_default().is_zero())),
@@ -72,10 +96,18 @@ pub(crate) fn page(topic: &str, group: &Group) -> String {
         ("most in flight", most(settings.max_in_flight)),
         ("most a second", most(settings.max_rate)),
     ];
-    let mut text = format!("group {} of topic {topic}\n", group.name);
+    let mut text = format!("group {} of topic {topic}\n", name(group));
     for (name, value) in lines {
         // Writing to a string does not fail.
         let _ = writeln!(text, "  {name:<23}  {value}");
+    }
+    for member in &group.durable_members {
+        let Member { settled_through, in_flight, lag, dead_letters, .. } = member;
+        let _ = writeln!(
+            text,
+            "  {}: settled through {settled_through}, {in_flight} in flight, {lag} waiting, {dead_letters} dead letters",
+            durable(member)
+        );
     }
     text
 }

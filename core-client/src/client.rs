@@ -13,6 +13,7 @@ use crate::consume::Consume;
 use crate::dead_letters::DeadLetters;
 use crate::groups::Groups;
 use crate::identity::{self, IdText, Identity};
+use crate::limits::Limits;
 use crate::outbox::{Admission, Command, Outbox};
 use crate::receipt::{PendingReceipt, Receipt};
 use crate::request::{SendRequest, StreamRequest};
@@ -138,7 +139,7 @@ impl Mesh {
         // A loop of publishes must let the driver have its turn on this thread.
         tokio::task::coop::consume_budget().await;
         let outbox = &self.0.outbox;
-        let timing = event.timing(identity::now());
+        let timing = event.timing(outbox.gateway_now());
         let admitted = self.encoded(topic, event.event(), |encoded| match outbox.admit(topic, encoded, timing)? {
             Admission::Admitted { alias, sequence } => Ok(Ok((alias, sequence))),
             Admission::Full => Ok(Err(Bytes::copy_from_slice(encoded))),
@@ -157,7 +158,7 @@ impl Mesh {
     /// [`publish_start`](Self::publish_start).
     pub fn try_publish(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<PendingReceipt> {
         let event = event.into();
-        let timing = event.timing(identity::now());
+        let timing = event.timing(self.0.outbox.gateway_now());
         match self.encoded(topic, event.event(), |encoded| self.0.outbox.admit(topic, encoded, timing))? {
             Admission::Admitted { alias, sequence } => Ok(self.pending(alias, sequence)),
             Admission::Full => {
@@ -176,7 +177,7 @@ impl Mesh {
     ///
     /// # Cancel safety
     /// Events admitted so far are published.
-    pub async fn publish_batch(&self, topic: &str, events: Vec<Event>) -> Vec<Result<Receipt>> {
+    pub async fn publish_batch<E: Into<TimedEvent>>(&self, topic: &str, events: Vec<E>) -> Vec<Result<Receipt>> {
         let mut pending = Vec::with_capacity(events.len());
         for event in events {
             pending.push(self.publish_start(topic, event).await);
@@ -235,6 +236,12 @@ impl Mesh {
     #[must_use]
     pub fn groups(&self, topic: &str) -> Groups {
         Groups::new(self.clone(), topic)
+    }
+
+    /// Limits of the whole gateway: see them, change them while it runs.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits::new(self.clone())
     }
 
     /// Events of a topic that its groups have given up.

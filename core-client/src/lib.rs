@@ -67,6 +67,7 @@ mod group_settings;
 mod groups;
 mod identity;
 mod inbox;
+mod limits;
 mod outbox;
 mod receipt;
 mod receipts;
@@ -90,6 +91,7 @@ pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use group_settings::{GroupMode, GroupSettings};
 pub use groups::{Group, Groups, Member};
+pub use limits::{GatewayLimits, Limits, LimitsInForce};
 pub use meshwire_proto::{
     AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, TimedEvent, UnixMillis, codec,
 };

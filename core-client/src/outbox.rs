@@ -5,15 +5,16 @@
 //! takes everything in one go and is woken once for it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytes::Bytes;
-use meshwire_proto::{ErrorKind, EventRun, Timing, TopicName};
+use meshwire_proto::{ErrorKind, EventRun, Timing, TopicName, UnixMillis};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::identity;
 use crate::inbox::Inbox;
 use crate::receipts::Receipts;
 use crate::replies::ReplyBox;
@@ -124,6 +125,8 @@ pub(crate) struct Outbox {
     limits: Limits,
     request_limits: Limits,
     max_frame_bytes: AtomicU32,
+    /// How far the gateway's wall clock is ahead of this machine's, in milliseconds.
+    clock_ahead: AtomicI64,
     /// Wakes publishers when there is room again.
     pub(crate) room: Notify,
     pub(crate) state: watch::Sender<State>,
@@ -209,6 +212,7 @@ impl Outbox {
             limits,
             request_limits,
             max_frame_bytes: AtomicU32::new(u32::MAX),
+            clock_ahead: AtomicI64::new(0),
             room: Notify::new(),
             state: watch::Sender::new(State::Disconnected),
         }
@@ -458,6 +462,15 @@ impl Outbox {
 
     pub(crate) fn set_max_frame_bytes(&self, bytes: u32) {
         self.max_frame_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_clock_ahead(&self, ms: i64) {
+        self.clock_ahead.store(ms, Ordering::Relaxed);
+    }
+
+    /// Now, by the gateway's wall clock.
+    pub(crate) fn gateway_now(&self) -> UnixMillis {
+        UnixMillis(identity::now().0.saturating_add(self.clock_ahead.load(Ordering::Relaxed)))
     }
 
     pub(crate) const fn limits(&self) -> Limits {

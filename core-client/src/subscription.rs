@@ -76,7 +76,8 @@ impl Subscribe {
     ///
     /// A name has one subscription at a time. A second one is refused with `GROUP_CONFLICT`
     /// while the first is connected; if its connection is lost, the second takes over at
-    /// once, so that a program that was killed need not wait for `resume_window`.
+    /// once, so that a program that was killed need not wait for `resume_window`. The first
+    /// ends with `GROUP_CONFLICT` should it come back.
     pub fn member(mut self, name: impl Into<String>) -> Self {
         self.member = Some(name.into());
         self

@@ -200,8 +200,8 @@ impl TryFrom<wire::Topic> for Topic {
     fn try_from(topic: wire::Topic) -> Result<Self> {
         Ok(Self {
             durability: Durability::of(&topic)?,
-            requests: topic.requests.map(TopicRequests::from),
             lagging: if topic.lagging() == wire::Lagging::Block { Lagging::Block } else { Lagging::Drop },
+            requests: topic.requests.map(TopicRequests::from),
             retention: Duration::from_millis(topic.retention_ms),
             retention_bytes: topic.retention_bytes,
             physical_bytes: topic.physical_bytes,
@@ -232,7 +232,7 @@ impl Topics {
     pub async fn create(&self, name: &str, settings: TopicSettings) -> Result<Topic> {
         let context = |error: Error| error.during("create topic").with("topic", name);
         let name = TopicName::parse(name).map_err(|e| context(Error::name("create topic", &e)))?;
-        let invalid = |p| context(Error::new(ErrorKind::Invalid, "create topic", p));
+        let invalid = |p: String| context(Error::new(ErrorKind::Invalid, "create topic", p));
         if settings.durability == Some(Durability::NotStored) {
             let text = "a topic that is created stores its events: memory, written or synced is accepted";
             return Err(invalid(text.to_owned()));

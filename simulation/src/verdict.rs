@@ -81,9 +81,9 @@ fn order_of_a_publisher(history: &History, logs: &BTreeMap<Topic, Log>, broken: 
     // the refusal was lost with its connection: the publisher never heard of it.
     let open =
         |event: &Published, at: Moment, last: u32| event.id <= last && event.acked.is_none_or(|acked| acked > at);
-    // What waits for its time stands where that falls.
+    // What waits for its time stands where that falls; a clock that is set back brings a time that was past ahead.
     let may_stand_elsewhere = |event: &Published| {
-        event.refused || event.delay_ms > 0 || history.no_room.iter().any(|(at, last)| open(event, *at, *last))
+        event.refused || event.delay_ms != 0 || history.no_room.iter().any(|(at, last)| open(event, *at, *last))
     };
     for (topic, log) in logs {
         if history.may_be_rewritten(*topic) {

@@ -95,7 +95,7 @@ pub(super) fn rows(before: Option<&Look>, now: &Look) -> Vec<Row> {
         for group in &topic.groups {
             let out = rising.rate(&topic.name, Some(&group.name), settled(topic, group));
             rows.push([
-                format!("  {} ({})", group.name, group.members),
+                format!("  {} ({})", shown::name(group), group.members),
                 String::new(),
                 String::new(),
                 shown_rate(out),
@@ -105,6 +105,14 @@ pub(super) fn rows(before: Option<&Look>, now: &Look) -> Vec<Row> {
                 shown::oldest(group),
                 short::count(group.dead_letters),
             ]);
+            for member in &group.durable_members {
+                let mut row = Row::default();
+                let [name, _, _, _, lag, flight, _, _, dead] = &mut row;
+                *name = format!("    {}", shown::durable(member));
+                (*lag, *flight) = (short::count(member.lag), short::count(member.in_flight));
+                *dead = short::count(member.dead_letters);
+                rows.push(row);
+            }
         }
     }
     rows

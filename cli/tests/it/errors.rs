@@ -129,8 +129,9 @@ async fn provoke(kind: ErrorKind, mesh: &Mesh) -> Error {
         }
         ErrorKind::TopicNotFound => mesh.dead_letters("nothing").redrive_all().await.unwrap_err(),
         ErrorKind::AlreadyExists => {
-            mesh.topics().create("twice", TopicSettings::new().retention(Duration::from_secs(3600))).await.unwrap();
-            mesh.topics().create("twice", TopicSettings::new().retention(Duration::from_secs(7200))).await.unwrap_err()
+            let kept = |seconds| TopicSettings::new().retention(Duration::from_secs(seconds));
+            mesh.topics().create("twice", kept(3600)).await.unwrap();
+            mesh.topics().create("twice", kept(7200)).await.unwrap_err()
         }
         ErrorKind::Unsupported => {
             mesh.topics().create("s", TopicSettings::new().durability(Durability::Synced)).await.unwrap_err()

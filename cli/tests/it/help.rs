@@ -13,6 +13,10 @@ fn every_command_has_a_help_page_with_examples() {
         &["topics"],
         &["topics", "list"],
         &["topics", "create"],
+        &["groups"],
+        &["groups", "list"],
+        &["dead-letters"],
+        &["watch"],
         &[],
     ] {
         let ended = run(&[command, &["--help"]].concat());

@@ -19,6 +19,7 @@ mod full;
 mod groups;
 mod help;
 mod kill;
+mod limits;
 mod names;
 mod on_time;
 mod program;

@@ -15,11 +15,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use meshwire_proto::Moment;
 use meshwire_proto::frame::{FrameParser, PREFACE};
+use meshwire_proto::{Moment, UnixMillis};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::identity;
 use crate::inbox::{Confirm, Inbox, Settled};
 use crate::outbox::{Beginning, Outbox, Taken};
 use crate::session::{Answer, Failure, Session, SubscriptionId};
@@ -69,6 +70,8 @@ pub(crate) struct Driver {
     write: BytesMut,
     startup: Option<Startup>,
     trouble: Trouble,
+    /// This machine's clock when the last login began.
+    hello_at: UnixMillis,
     inlets: BTreeMap<SubscriptionId, Inlet>,
     confirms: BTreeMap<u64, oneshot::Sender<Result<u64, Failure>>>,
     next_token: u64,
@@ -100,6 +103,7 @@ impl Driver {
             write: BytesMut::new(),
             startup: Some(startup),
             trouble: Trouble::default(),
+            hello_at: UnixMillis(0),
             inlets: BTreeMap::new(),
             confirms: BTreeMap::new(),
             next_token: 1,
@@ -178,6 +182,7 @@ impl Driver {
                 self.write.clear();
                 self.write.extend_from_slice(&PREFACE);
                 self.session.connected(now);
+                self.hello_at = identity::now();
                 if self.startup.is_some() {
                     let address = self.dialer.address();
                     self.outbox.lock().last_attempt =

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use meshwire_proto::UnixMillis;
 use tokio::time::Instant;
 
 use super::carrier::Carrier;
 use super::{Draining, Driver, Inlet, SETTLE_DELAY};
 use crate::Error;
+use crate::identity;
 use crate::inbox::{Batch, End, Settled};
 use crate::outbox::{Beginning, Command};
 use crate::session::{Failure, Output, SettleInput, State, SubscriptionId};
@@ -182,10 +184,33 @@ impl Driver {
         }
         self.outbox.state.send_replace(state);
         if state == State::Connected {
+            if let Some(told) = self.session.gateway_time() {
+                self.outbox.set_clock_ahead(ahead(told, (self.hello_at, identity::now())));
+            }
             self.trouble.end();
         }
         if let Some(startup) = self.startup.take_if(|_| state == State::Connected) {
             let _ = startup.reply.send(Ok(()));
         }
+    }
+}
+
+/// How far the gateway's clock is ahead, given what it told between two moments of ours. No difference unless there
+/// must be one, and then the most: what is to wait waits no less.
+const fn ahead(told: UnixMillis, (before, after): (UnixMillis, UnixMillis)) -> i64 {
+    let (least, most) = (told.0.saturating_sub(after.0), told.0.saturating_sub(before.0));
+    // Both clocks have whole milliseconds.
+    if least <= 1 && most >= -1 { 0 } else { most.saturating_add(1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_may_agree_are_taken_to_and_others_differ_by_the_most_they_may() {
+        let told = |ms| ahead(UnixMillis(ms), (UnixMillis(1000), UnixMillis(1100)));
+        assert_eq!([999, 1000, 1050, 1100, 1101].map(told), [0; 5]);
+        assert_eq!([900, 1200, 3_601_000].map(told), [-99, 201, 3_600_001]);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use meshwire_proto::frame::{self, ClientFrame};
 use meshwire_proto::wire::session as wire;
-use meshwire_proto::{Moment, Retry, options};
+use meshwire_proto::{Moment, Retry, UnixMillis, options};
 
 #[cfg(feature = "testing")]
 use super::defect::{Defect, is_set};
@@ -249,6 +249,7 @@ impl Session {
             events: or(u64::from(welcome.publish_window_events), u64::MAX).min(self.config.window_events),
             bytes: or(welcome.publish_window_bytes, u64::MAX).min(self.config.window_bytes),
         };
+        self.gateway_time = UnixMillis(welcome.gateway_time_unix_ms);
         if welcome.max_frame_bytes > 0 {
             self.max_frame_bytes = welcome.max_frame_bytes;
         }

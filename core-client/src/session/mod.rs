@@ -40,7 +40,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use meshwire_proto::frame::{ClientFrame, SettleKind, SettleRange, begin_frame, end_frame};
 use meshwire_proto::wire::session as wire;
-use meshwire_proto::{EventRun, Moment, Timing, TopicName, options};
+use meshwire_proto::{EventRun, Moment, Timing, TopicName, UnixMillis, options};
 
 use backoff::Backoff;
 pub use failure::Failure;
@@ -107,6 +107,8 @@ pub struct Session {
     window: Window,
     heartbeat: Duration,
     max_frame_bytes: u32,
+    /// The gateway's wall clock at the last login; 0: not told.
+    gateway_time: UnixMillis,
     publishes: Publishes,
     subscriptions: Subscriptions,
     settles: Settles,
@@ -154,6 +156,7 @@ impl Session {
             window: Window { events: config.window_events, bytes: config.window_bytes },
             heartbeat: options::HEARTBEAT.default_duration(),
             max_frame_bytes: u32::try_from(options::MAX_FRAME_BYTES.default).unwrap_or(u32::MAX),
+            gateway_time: UnixMillis(0),
             publishes: Publishes::new(),
             subscriptions: Subscriptions::default(),
             settles: Settles::default(),
@@ -353,6 +356,12 @@ impl Session {
     #[must_use]
     pub const fn max_frame_bytes(&self) -> u32 {
         self.max_frame_bytes
+    }
+
+    /// What the gateway's wall clock said at the last login.
+    #[must_use]
+    pub fn gateway_time(&self) -> Option<UnixMillis> {
+        Some(self.gateway_time).filter(|time| time.0 != 0)
     }
 
     fn send(&mut self, frame: &ClientFrame) {

@@ -1,8 +1,9 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use meshwire::{ErrorKind, Event, Position, Receipt};
-use meshwire_proto::frame::Receipt as Range;
+use meshwire::{Connect, ErrorKind, Event, MemoryTransport, Position, Receipt};
+use meshwire_proto::frame::{Receipt as Range, ServerFrame};
+use meshwire_proto::wire::session as wire;
 use meshwire_proto::{EventLimits, EventView};
 use tokio::time::timeout;
 
@@ -196,4 +197,35 @@ async fn a_gateway_that_does_not_read_cannot_stop_the_client_from_reading() {
         subscription.try_next().await.unwrap().unwrap().ack();
     }
     drop(pending);
+}
+
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_delivered_later_is_told_by_the_gateways_clock_beside_the_event() {
+    for ahead in [0, -3_600_000, 3_600_000] {
+        let (transport, mut listener) = MemoryTransport::new();
+        let (mesh, mut gateway) = tokio::join!(Connect::memory(transport).name("test"), async {
+            let mut gateway = Gateway::accept(&mut listener).await;
+            gateway.hello().await;
+            let told = wire::Welcome { gateway_time_unix_ms: now_ms() + ahead, ..welcome() };
+            gateway.send(&ServerFrame::Welcome(told)).await;
+            gateway
+        });
+        let mesh = mesh.unwrap();
+        let before = now_ms();
+        let due = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+        drop(mesh.publish_start("orders", Event::new("t").deliver_after(Duration::from_secs(60))).await.unwrap());
+        drop(mesh.try_publish("orders", Event::new("t").deliver_at(due).expires_in(Duration::from_secs(5))).unwrap());
+        drop(mesh.publish_start("orders", Event::new("t")).await.unwrap());
+        let runs = gateway.publish().await.runs;
+        let times: Vec<_> = runs.iter().map(|r| (r.deliver_at_ms, r.expires_in_ms)).collect();
+        assert_eq!(times[1..], [(4_000_000_000_000, 5000), (0, 0)], "as it was said");
+        // Not less than the delay, and more by no more than the login took.
+        let delay = times[0].0 - ahead - before;
+        assert!((60_000..70_000).contains(&delay) && times[0].1 == 0, "{delay} with a clock {ahead} ms ahead");
+    }
 }

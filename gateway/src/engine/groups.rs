@@ -24,12 +24,6 @@ pub enum DeleteError {
 }
 
 impl Engine {
-    /// Events that retention took before the groups of a topic had them, since the start.
-    #[must_use]
-    pub fn overtaken(&self, id: TopicId) -> u64 {
-        self.topics.get(&id).into_iter().flat_map(|topic| topic.groups.values()).map(|group| group.overtaken).sum()
-    }
-
     /// Makes a group and a durable member of it, or finds them with these settings; gives how many are new.
     ///
     /// # Errors
@@ -212,7 +206,7 @@ impl Engine {
     #[must_use]
     pub fn needed(&self, id: TopicId) -> Position {
         let groups = self.topics.get(&id).into_iter().flat_map(|topic| topic.groups.values());
-        // A broadcast group has no place of its own: its durable members have.
-        groups.filter(|group| !group.is_broadcast()).map(|group| group.window.floor()).min().unwrap_or(Position::MAX)
+        let needing = groups.filter(|group| !group.is_broadcast());
+        needing.map(|group| group.window.floor()).min().unwrap_or(Position::MAX)
     }
 }

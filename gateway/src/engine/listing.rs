@@ -117,6 +117,12 @@ impl Engine {
         Some(self.counts(id, topic).summary(topic, topic.named(name)?))
     }
 
+    /// Events that retention took before the groups of a topic had them, since the start.
+    #[must_use]
+    pub fn overtaken(&self, id: TopicId) -> u64 {
+        self.topics.get(&id).into_iter().flat_map(|topic| topic.groups.values()).map(|group| group.overtaken).sum()
+    }
+
     /// How many deliveries the members of all groups hold.
     #[must_use]
     pub fn held(&self) -> u64 {

@@ -102,8 +102,8 @@ impl Mesh {
             fence(shard.engine.producer(&mark.producer), mark.epoch)?;
         }
         let crowded = producer.as_ref().and_then(|mark| shard.engine.crowded(mark)).map(crowded);
-        let beside = if delayed { u64::from(run.count()) * DELAY_BYTES } else { 0 };
         let admitted = crowded.map_or_else(|| self.admit(topic, &shard.engine, now), Err);
+        let beside = if delayed { u64::from(run.count()) * DELAY_BYTES } else { 0 };
         let claim = admitted.and_then(|()| self.claim(topic, run.as_bytes().len() as u64 + beside));
         let how = How { producer, room: claim.is_ok(), timing };
         let judged = shard.engine.publish(now, topic.id, (run, scanned), how);

@@ -14,8 +14,6 @@ use prost::Message as _;
 
 use crate::rig::{PATIENCE, Peer, Rig, earliest, memory, run_of};
 
-const FULL: u32 = ErrorKind::TopicFull.number();
-
 async fn admin(peer: &mut Peer, command: command::Command) -> Option<answer::Answer> {
     let command = Command { command: Some(command) }.encode_to_vec().into();
     peer.send(ClientFrame::Admin(wire::Admin { number: 1, command })).await;
@@ -64,7 +62,7 @@ async fn publish(peer: &mut Peer, id: u32) -> (u32, u32) {
 /// Publishes until the topic is full.
 async fn fill(peer: &mut Peer, id: &mut u32) {
     let most = *id + 20;
-    while publish(peer, *id).await.0 != FULL {
+    while publish(peer, *id).await.0 != ErrorKind::TopicFull.number() {
         *id += 1;
         assert!(*id < most, "it is never full");
     }

@@ -55,7 +55,9 @@ impl Sink for Inbox {
         self.filled.notify_one();
     }
 
-    fn ended(&self, _subscription: u32) {}
+    fn ended(&self, _subscription: u32) {
+        unreachable!("nobody deletes the topic");
+    }
 }
 
 impl Inbox {
@@ -175,6 +177,7 @@ impl Room {
             credit: Credit { events: credit as u32, bytes: 1 << 20 },
         };
         let joined = self.mesh.subscribe(&self.caller, (self.topic, TOPIC), key, request, inbox);
+        // Only a start at a time may have to wait for a block.
         let (subscribed, ticket) = joined.unwrap().unwrap();
         while !self.mesh.is_kept(ticket) {
             self.moment();

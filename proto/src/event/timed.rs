@@ -37,14 +37,16 @@ impl From<Event> for TimedEvent {
 
 impl Event {
     /// Delivers it at a time and never before, by the gateway's clock: as a rule within 50 ms. In the past: at once. The
-    /// publish is answered as soon as the event is kept, without a position; until then nobody sees it. A gateway
+    /// publish is answered as soon as the event is kept, without a position; until then nobody sees it.
+    /// Its place in the topic, also behind others of its key, is that of the moment when it is delivered. A gateway
     /// takes times up to its option `max_delay` ahead, 365 days by default.
     #[must_use]
     pub fn deliver_at(self, time: SystemTime) -> TimedEvent {
         TimedEvent::from(self).deliver_at(time)
     }
 
-    /// As [`Event::deliver_at`], counted from when it is published, by the clock of this machine.
+    /// As [`Event::deliver_at`], counted from when it is published. The client takes into account by how much the
+    /// gateway's clock differs from this machine's, as far as that shows at its login.
     #[must_use]
     pub fn deliver_after(self, delay: Duration) -> TimedEvent {
         TimedEvent::from(self).deliver_after(delay)

@@ -12,7 +12,7 @@
 //! +500..600 a gets 1#2    between the two
 //! @500 a gets 1#2         so long after what last happened to a process: it left, died, stopped, came up
 //! a acks 1 2 | nacks 1 [for 500] | rejects 1 [why] | extends 1     behind `;` or with `surely` and `lost`:
-//! a acks 1 surely         is confirmed; `lost`: is answered LEASE_LOST
+//! a acks 1 surely         is confirmed; `lost`: is answered LEASE_LOST; `later`: nobody waits for the answer
 //! a leaves | dies | drains | is cut
 //! wait 500 | quiet 500    nothing comes to anybody for so long
 //! kill | power | down | up | stop | stopped 500    the gateway; `kill` and `power` start it again at once;
@@ -287,7 +287,7 @@ impl Play {
             _ if who == "stopped" => return self.stopped(millis(verb)),
             _ => return self.goes(who, verb),
         };
-        let is_option = |word: &&str| ["surely", "lost", "for", "why"].contains(word);
+        let is_option = |word: &&str| ["surely", "lost", "later", "for", "why"].contains(word);
         let (events, options) = rest.split_at(rest.iter().position(is_option).unwrap_or(rest.len()));
         let mut say = Say::from(kind);
         let mut answer = None;
@@ -296,7 +296,7 @@ impl Play {
             match *option {
                 "for" => say.delay_ms = options.next().and_then(|delay| delay.parse().ok()),
                 "why" => say.reason = options.next().copied().unwrap_or_default(),
-                word => answer = Some(word == "surely"),
+                word => answer = Some(word),
             }
         }
         for id in expand(events) {
@@ -347,7 +347,7 @@ impl Play {
         Ok(())
     }
 
-    fn settles(&mut self, who: &str, id: &str, say: Say<'_>, answer: Option<bool>) -> Result<(), String> {
+    fn settles(&mut self, who: &str, id: &str, say: Say<'_>, answer: Option<&str>) -> Result<(), String> {
         let holder = |(_, person): &(&String, &usize)| self.stage.people[**person].holds(id);
         let person = if who == "any" {
             self.members.iter().filter(holder).max_by_key(|_| 0).map(|(_, person)| *person).ok_or("nobody has it")?
@@ -359,14 +359,14 @@ impl Play {
         }
         let token = self.stage.people[person].settle(id, say, answer.is_some());
         self.stage.pump(person);
-        let (Some(token), Some(sure)) = (token, answer) else {
+        let (Some(token), Some(expected @ ("surely" | "lost"))) = (token, answer) else {
             return Ok(());
         };
         let until = self.stage.now + Duration::from_secs(5);
         self.stage.run_until(until, |stage| stage.people[person].settled.contains_key(&token));
-        match (self.stage.people[person].settled.remove(&token), sure) {
-            (Some(Ok(())), true) => Ok(()),
-            (Some(Err(failure)), false) if failure.kind == ErrorKind::LeaseLost => Ok(()),
+        match (self.stage.people[person].settled.remove(&token), expected) {
+            (Some(Ok(())), "surely") => Ok(()),
+            (Some(Err(failure)), "lost") if failure.kind == ErrorKind::LeaseLost => Ok(()),
             (answer, _) => Err(format!("{id} was answered {answer:?}")),
         }
     }

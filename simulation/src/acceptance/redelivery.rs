@@ -75,6 +75,9 @@ const KEYS: &[Case] = cases![
     "an ack before the nack of a later event of its key stands",
     "", "a joins; publish 1@k 2@k 3@k; a gets 1..3; a acks 1; a nacks 2 for 1000; +1000 a gets 2#2 3#2; a acks 2 3", "";
 
+    "what is said while there is no connection keeps its order, confirmed or not",
+    "", "a joins; publish 1@k 2@k; a gets 1 2; a is cut; wait 2; a rejects 1 later; a acks 2; @0..1000 a gets 2#2; a acks 2", "1 rejected 1";
+
     "a delayed event holds its key and no other",
     "",
     "a joins; publish 1@k 2@k 3@j; a gets 1..3; a nacks 1 for 2000; publish 4@k 5@j; a gets 5; a acks 3 5;

@@ -184,6 +184,16 @@ pub(crate) struct Subscribe {
 }
 
 #[derive(Debug, Deserialize)]
+pub(crate) struct CreateGroup {
+    pub(crate) on: String,
+    pub(crate) topic: String,
+    pub(crate) group: String,
+    pub(crate) start: Option<StartSpec>,
+    #[serde(default)]
+    pub(crate) settings: Settings,
+}
+
+#[derive(Debug, Deserialize)]
 pub(crate) struct TopicSpec {
     pub(crate) durability: Option<String>,
     retention_ms: Option<u64>,
@@ -199,16 +209,6 @@ impl TopicSpec {
         settings.retention_bytes = self.retention_bytes;
         settings
     }
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct CreateGroup {
-    pub(crate) on: String,
-    pub(crate) topic: String,
-    pub(crate) group: String,
-    pub(crate) start: Option<StartSpec>,
-    #[serde(default)]
-    pub(crate) settings: Settings,
 }
 
 #[derive(Debug, Deserialize)]

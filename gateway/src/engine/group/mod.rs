@@ -79,10 +79,10 @@ pub(super) struct Group {
     /// The deadline the engine's timers know.
     pub(super) timer: Option<Moment>,
     turn: Option<Turn>,
-    /// Events that retention took before it had them, since the start.
-    pub(super) overtaken: u64,
     /// Events that expired before it was done with them.
     pub(super) expired: u64,
+    /// Events that retention took before it had them, since the start.
+    pub(super) overtaken: u64,
 }
 
 /// Consecutive deliveries of one member with one deadline.
@@ -116,8 +116,8 @@ impl Group {
             unlogged: Vec::new(),
             timer: None,
             turn: None,
-            overtaken: 0,
             expired: 0,
+            overtaken: 0,
         }
     }
 

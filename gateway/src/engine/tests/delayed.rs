@@ -211,8 +211,12 @@ fn over_the_budget_none_begins_to_wait_until_others_are_delivered() {
 fn a_memory_topic_delays_too_and_logs_nothing() {
     let mut rig = Rig::new();
     let topic = TopicId::memory(7);
-    let (name, limits) = (TopicName::parse("m").unwrap(), Limits::default());
-    let settings = TopicSettings { name, durability: Durability::Memory, retention_ms: 1, limits };
+    let settings = TopicSettings {
+        name: TopicName::parse("m").unwrap(),
+        durability: Durability::Memory,
+        retention_ms: 1,
+        limits: Limits::default(),
+    };
     rig.engine.add_topic(topic, settings, 1, UnixMillis(0));
     let run = Rig::run(&["a".to_owned(), "b".to_owned()], None);
     let scanned = scan(&run, EventLimits::default(), &IdHasher::new([0; 16]));
@@ -350,4 +354,28 @@ fn how_long_it_has_been_where_it_is_counts_over_a_restart() {
     assert_eq!(changes(&mut rig), (vec![5], vec![1]));
     rig.wait(9 * HOUR as u64);
     assert_eq!(rig.ids(), ["1"]);
+}
+
+#[test]
+fn with_its_topic_goes_what_waits_for_it() {
+    let mut rig = Rig::new();
+    rig.engine = std::mem::replace(&mut rig.engine, Rig::new().engine).with_delays(DelayBudget::new((1, 1 << 20)));
+    rig.publish_at(at(5 * HOUR), &["a"]);
+    rig.engine.delete_topic(TOPIC, false).unwrap();
+    let gone: Vec<TopicId> = rig.engine.take_ops(rig.now, false).iter().map(Op::topic).collect();
+    assert!(gone.contains(&DELAYED) && gone.contains(&TOPIC), "{gone:?}");
+    assert_eq!(rig.engine.deadline(), None);
+    rig.engine.wake(DELAYED);
+    rig.engine.kept(DELAYED, 2);
+    rig.wait(5 * HOUR as u64);
+    assert!(rig.ids().is_empty());
+    // Another topic of the id may have its room.
+    let settings = TopicSettings {
+        name: TopicName::parse("t").unwrap(),
+        durability: Durability::Synced,
+        retention_ms: 1,
+        limits: Limits::default(),
+    };
+    rig.engine.add_topic(TOPIC, settings, 1, UnixMillis(0));
+    assert_eq!(rig.publish_at(at(9 * HOUR), &["a"])[0].verdict, Verdict::New(0));
 }

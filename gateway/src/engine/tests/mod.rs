@@ -78,11 +78,11 @@ struct Rig {
     next_id: u64,
     settings: admin::GroupSettings,
     graves: Vec<(Position, Change)>,
-    /// What was told to be missing.
-    gaps: Vec<(SubscriptionKey, u64)>,
     /// Of what is published from now on.
     timing: Timing,
     delays: Vec<(Position, DelayChange)>,
+    /// What was told to be missing.
+    gaps: Vec<(SubscriptionKey, u64)>,
 }
 
 impl Rig {
@@ -106,9 +106,9 @@ impl Rig {
             next_id: 1,
             settings: admin::GroupSettings { ack_wait_ms: Some(30_000), ..admin::GroupSettings::default() },
             graves: Vec::new(),
-            gaps: Vec::new(),
             timing: Timing::default(),
             delays: Vec::new(),
+            gaps: Vec::new(),
         }
     }
 

@@ -72,7 +72,7 @@ pub struct Fold {
 
 impl TopicState {
     const fn new(name: TopicName, durability: Durability, retention_ms: u64) -> Self {
-        let (first, next, stored, limits) = (1, 1, UnixMillis(0), Limits { bytes: 0, block: false });
+        let (limits, first, next, stored) = (Limits { bytes: 0, block: false }, 1, 1, UnixMillis(0));
         Self { name, durability, retention_ms, limits, first, next, stored, graves: BTreeMap::new() }
     }
 }

@@ -55,9 +55,9 @@ impl TimesFold {
         self.expiries.remove(&topic);
     }
 
-    /// Whether events wait in a topic between these positions.
-    pub(super) fn waits(&self, topic: TopicId, first: Position, next: Position) -> bool {
-        self.delays.get(&topic).is_some_and(|delays| delays.range(first..next).next().is_some())
+    /// The first of the events that wait in a topic.
+    pub(super) fn first_waiting(&self, topic: TopicId) -> Option<Position> {
+        self.delays.get(&topic)?.first_key_value().map(|(position, _)| *position)
     }
 
     /// Retention has taken everything of a topic below `first`.
@@ -226,7 +226,7 @@ mod tests {
         let mut fold = TimesFold::default();
         all().iter().for_each(|times| fold.apply(times, UnixMillis(0)));
         let delayed = TopicId(4).delayed();
-        assert!(fold.waits(delayed, 3, 9) && !fold.waits(delayed, 2, 3));
+        assert_eq!(fold.first_waiting(delayed), Some(1));
         let mut out = BytesMut::new();
         fold.put(&mut out);
         assert_eq!(TimesFold::read(&mut &out[..]).as_ref(), Some(&fold));

@@ -326,13 +326,13 @@ impl Cut {
     }
 }
 
-/// Adds one encoded operation to the fold; the topic whose level it is kept at, and what changed of topics and groups.
+/// Adds one encoded operation to the fold; the topic whose events it is kept like, and what changed of topics and groups.
 fn apply(fold: &mut Fold, mut bytes: &[u8]) -> Result<(Option<TopicId>, Option<Change>), FormatError> {
     let op = OpView::decode(&mut bytes)?;
     fold.apply(&op);
     Ok(match op {
         OpView::Settle { topic, .. } => (Some(topic), None),
-        OpView::Times(times) => (Some(times.topic()), Some(Change::Delays)),
+        OpView::Times(times) => (Some(times.topic()), None),
         OpView::Topic { topic, .. } | OpView::Limits { topic, .. } => (None, Some(Change::Settings(topic))),
         OpView::TopicGone { topic } => (None, Some(Change::Gone(topic))),
         OpView::Group { topic, group, .. } => (None, Some(Change::Group(topic, group))),

@@ -252,12 +252,7 @@ impl LogMachine {
         if self.failed.is_some() || !self.retention.take_moved(self.wall) {
             return;
         }
-        for segment in self.space.retire(self.wall, &self.fold) {
-            for span in segment.spans.iter().filter(|span| span.topic.is_delayed()) {
-                if !self.fold.times.waits(span.topic, 0, span.next) {
-                    self.fold.retain_from(span.topic, span.next);
-                }
-            }
+        for segment in self.space.retire(self.wall, &self.fold.topics) {
             self.places.remove(&segment);
             self.jobs.stale.push(segment.number);
         }

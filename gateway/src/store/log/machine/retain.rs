@@ -21,6 +21,9 @@ const MOST_A_TICK: usize = 1000;
 /// A topic whose events a group needs is looked at again so much later, or when somebody publishes.
 const BLOCKED_MS: i64 = 5000;
 
+/// A delayed event that was released is where it waited as long as this, in milliseconds.
+const RELEASED_MS: i64 = 1000;
+
 /// How often it is looked for segments to give back though nothing has changed: the window of de-duplication goes on.
 const RETIRE_MS: i64 = 10_000;
 
@@ -68,8 +71,6 @@ pub(super) enum Change {
     Gone(TopicId),
     Group(TopicId, GroupId),
     GroupGone(TopicId, GroupId),
-    /// Events no longer wait for their time, perhaps.
-    Delays,
 }
 
 /// What retention asks of a topic.
@@ -113,8 +114,7 @@ impl Asked {
 impl Retention {
     pub(super) fn new(fold: &Fold, spans: impl Iterator<Item = Span>) -> Self {
         let mut retention = Self { moved: true, ..Self::default() };
-        // Events that wait for their time go when they are released: `Space::retire` sees to them.
-        for span in spans.filter(|span| !span.topic.is_delayed()) {
+        for span in spans {
             let Some(topic) = fold.topics.get(&span.topic) else {
                 continue;
             };
@@ -134,9 +134,6 @@ impl Retention {
 
     /// An append was taken.
     pub(super) fn add(&mut self, append: &Append) {
-        if append.topic.is_delayed() {
-            return;
-        }
         let kept = self.topics.entry(append.topic).or_default();
         if kept.live == 0 {
             kept.oldest = append.stored;
@@ -165,7 +162,6 @@ impl Retention {
                     self.groups.entry(topic).or_default().remove(&group);
                     self.look.insert(topic);
                 }
-                Change::Delays => self.moved = true,
                 Change::Gone(topic) => {
                     if let Some(due) = self.topics.remove(&topic).and_then(|kept| kept.due) {
                         self.due.remove(&(due, topic));
@@ -236,9 +232,9 @@ impl LogMachine {
     /// The first position that a group of the topic has not settled, and whose it is.
     fn needed(&self, topic: TopicId) -> (Position, Option<&GroupKey>) {
         let groups = self.retention.groups.get(&topic).into_iter().flatten();
-        // A broadcast group has no place of its own: its durable members have.
-        let places = |group: &&GroupState| !group.settings.broadcast || group.name.member.is_some();
-        let groups = groups.filter_map(|id| self.fold.groups.get(id)).filter(places);
+        // A broadcast group itself reads nothing, its members do.
+        let reads = |group: &&GroupState| !group.settings.broadcast || group.name.member.is_some();
+        let groups = groups.filter_map(|id| self.fold.groups.get(id)).filter(reads);
         let floors = groups.map(|group| (group.floor, Some(&group.name)));
         let begins = self.retention.begins.get(&topic).map(|at| (*at, None));
         floors.chain(begins).min_by_key(|(floor, _)| *floor).unwrap_or((Position::MAX, None))
@@ -309,10 +305,17 @@ impl LogMachine {
     }
 
     fn asked(&self, topic: TopicId, state: &TopicState) -> Asked {
+        let (keep_ms, hold) = if topic.is_delayed() {
+            // What waits stays, and nobody reads what was released.
+            (RELEASED_MS, self.fold.times.first_waiting(topic).unwrap_or(Position::MAX))
+        } else {
+            let keep_ms = i64::try_from(state.retention_ms).unwrap_or(i64::MAX);
+            (keep_ms, if state.limits.block { self.needed(topic).0 } else { Position::MAX })
+        };
         Asked {
-            keep_ms: i64::try_from(state.retention_ms).unwrap_or(i64::MAX),
+            keep_ms,
             most: if state.limits.bytes == 0 { u64::MAX } else { state.limits.bytes },
-            hold: if state.limits.block { self.needed(topic).0 } else { Position::MAX },
+            hold,
             visible: self.places.visible(topic),
             next: state.next,
             wall: self.wall,

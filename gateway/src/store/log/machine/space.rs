@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use meshwire_proto::{Moment, UnixMillis};
 
-use crate::store::log::fold::Fold;
+use crate::store::TopicId;
+use crate::store::log::fold::TopicState;
 use crate::store::log::format::{SEGMENT_HEADER, SegmentHeader, generation};
 use crate::store::log::index::SegmentIndex;
-use crate::store::log::segment::{Sealed, Span};
+use crate::store::log::segment::Sealed;
 
 /// Bytes written with zeros at a time, ahead of the writer.
 const ZERO_STEP: u64 = 1 << 20;
@@ -321,15 +322,12 @@ impl Space {
         self.give_up_ahead();
     }
 
-    /// Takes the segments out of whose events none can be read any more, or waits for its time. Those of the window of
-    /// de-duplication only with all before them: it is read again, segment by segment, when the log is opened.
-    pub(super) fn retire(&mut self, wall: UnixMillis, fold: &Fold) -> Vec<Sealed> {
+    /// Takes the segments out of whose events none can be read any more. Those of the window of de-duplication only with
+    /// all before them: it is read again, segment by segment, when the log is opened.
+    pub(super) fn retire(&mut self, wall: UnixMillis, topics: &BTreeMap<TopicId, TopicState>) -> Vec<Sealed> {
         let since = wall.0.saturating_sub(i64::try_from(self.dedup_window_ms).unwrap_or(i64::MAX));
-        let is_past = |span: &Span| match fold.topics.get(&span.topic) {
-            Some(_) if span.topic.is_delayed() => !fold.times.waits(span.topic, span.first, span.next),
-            topic => topic.is_none_or(|t| span.next <= t.first),
-        };
-        let is_gone = |s: &Sealed| s.spans.iter().all(is_past);
+        let is_gone =
+            |s: &Sealed| s.spans.iter().all(|span| topics.get(&span.topic).is_none_or(|t| span.next <= t.first));
         let is_old = |s: &Sealed| !s.spans.is_empty() && s.stored().0 < since;
         let window = self.sealed.values().rev().find(|s| is_old(s)).map_or(0, |s| s.number);
         let (mut all, mut out) = (true, Vec::new());

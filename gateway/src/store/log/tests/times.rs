@@ -80,3 +80,18 @@ fn retention_takes_no_event_that_waits_and_takes_it_once_it_does_not() {
     rig.idle();
     assert!(matches!(rig.store.read(delayed, 1), Lookup::Gone(2)));
 }
+
+#[test]
+fn with_its_topic_goes_what_waits_and_expires() {
+    let mut rig = Rig::new();
+    let topic = rig.topic(1, Durability::Synced);
+    let delayed = topic.delayed();
+    rig.topic(delayed.0, Durability::Synced);
+    let append = rig.append(delayed, &[200]);
+    rig.store.commit(vec![append, delays(delayed, DelayChange::Waits(DELAY), 1..2)]);
+    let append = rig.append(topic, &[200]);
+    rig.store.commit(vec![append, Op::Times(Times::Expires { topic, first: 1, count: 1, at: UnixMillis(9) })]);
+    rig.store.commit(vec![Op::TopicGone { topic: delayed }, Op::TopicGone { topic }]);
+    rig.idle();
+    assert_eq!(rig.restart().recovered.fold.times, crate::store::log::TimesFold::default());
+}
