@@ -201,6 +201,8 @@ pub struct Engine {
     ops: Vec<Op>,
     /// Topics to look at in the next [`Engine::dispatch`].
     woken: BTreeSet<TopicId>,
+    /// The one that was looked at last.
+    last: Option<TopicId>,
     /// Lease deadlines of groups.
     timers: BTreeSet<(Moment, TopicId, GroupId)>,
     /// Groups with settlements that no commit carries yet, and since when they wait.
@@ -221,6 +223,7 @@ impl Engine {
             producers: producers::Producers::default(),
             ops: Vec::new(),
             woken: BTreeSet::new(),
+            last: None,
             timers: BTreeSet::new(),
             unlogged: BTreeSet::new(),
             settles_due: None,
@@ -331,11 +334,13 @@ impl Engine {
         while self.dispatch_next(now, source, out) {}
     }
 
-    /// The same for one group, or one subscription without one; `false` when nobody is left to look at.
+    /// The same for one group, or one subscription without one, in turn: nobody who is woken often comes before others
+    /// a second time. `false` when nobody is left to look at.
     pub fn dispatch_next(&mut self, now: Now, source: &mut dyn Source, out: &mut Vec<Output>) -> bool {
-        let Some(id) = self.woken.first().copied() else {
+        let Some(id) = readers::in_turn(&self.woken, self.last) else {
             return false;
         };
+        self.last = Some(id);
         let letters = id.dead_letters(self.settings.logged);
         let mut dying = Vec::new();
         match self.topics.get_mut(&id).and_then(|topic| topic.dispatch(now, letters, (source, out), &mut dying)) {

@@ -2,6 +2,7 @@
 //! changed, so that what one does costs the same however many others there are.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use super::SubscriptionKey;
 use crate::store::GroupId;
@@ -29,9 +30,18 @@ pub(super) struct Readers {
     woken: BTreeSet<Reader>,
     for_events: BTreeSet<Reader>,
     for_block: BTreeSet<Reader>,
+    /// Who was looked at last.
+    last: Option<Reader>,
     /// How many were looked at.
     #[cfg(test)]
     pub(super) looks: u64,
+}
+
+/// The one behind `last`, and after the highest the lowest: whoever is put in again and again comes behind all
+/// others.
+pub(super) fn in_turn<T: Copy + Ord>(all: &BTreeSet<T>, last: Option<T>) -> Option<T> {
+    let behind = last.and_then(|last| all.range((Bound::Excluded(last), Bound::Unbounded)).next());
+    behind.or_else(|| all.first()).copied()
 }
 
 fn set(readers: &mut BTreeSet<Reader>, reader: Reader, within: bool) {
@@ -58,9 +68,13 @@ impl Readers {
         self.woken.append(&mut self.for_block);
     }
 
-    /// The next one to look at.
+    /// The next one to look at, in turn.
     pub(super) fn next(&mut self) -> Option<Reader> {
-        let next = self.woken.pop_first();
+        let next = in_turn(&self.woken, self.last);
+        if let Some(reader) = next {
+            self.woken.remove(&reader);
+            self.last = next;
+        }
         #[cfg(test)]
         {
             self.looks += u64::from(next.is_some());

@@ -50,7 +50,7 @@ use fetched::Fetched;
 use kept::Kept;
 use limits::Pacer;
 pub use limits::Rates;
-use shard::Shard;
+use shard::{Shard, Turns};
 use topics::Topics;
 
 /// Bounds and defaults of the mesh.
@@ -117,6 +117,7 @@ struct Inner {
     budget: Budget,
     publishes: Pacer,
     deliveries: Pacer,
+    turns: Turns,
     memory: Arc<Memory>,
     kept: Kept,
     fetched: Fetched,
@@ -226,9 +227,7 @@ impl Mesh {
 
     /// Ends leases and requests that are due and commits settlements that waited long enough.
     pub fn tick(&self) {
-        for shard in &self.inner.shards {
-            self.inner.with(shard, |engine, now| engine.tick(now));
-        }
+        self.inner.tick_shards();
         self.inner.stores.memory.expire(self.now().wall);
         self.tick_requests();
     }

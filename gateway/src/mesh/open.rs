@@ -10,7 +10,7 @@ use meshwire_proto::{EventRun, GroupKey, TopicName, UnixMillis, event_identity};
 use tokio::sync::{Notify, watch};
 
 use super::request::Exchange;
-use super::shard::{Shard, lock};
+use super::shard::{Shard, Turns, lock};
 use super::topics::{TopicRef, Topics};
 use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Memory, Mesh, MeshConfig, Pacer};
 use crate::clock::Clock;
@@ -112,13 +112,14 @@ impl Mesh {
             budget: Budget::new(config.publish_budget_bytes),
             publishes: Pacer::new(config.rates.publish),
             deliveries: Pacer::new(config.rates.deliver),
+            turns: Turns::default(),
             memory: Arc::new(Memory::new(config.connection_bytes)),
             hasher,
             config,
             clock,
             authorize,
             stores,
-            shards: engines.into_iter().map(|e| Mutex::new(Shard::new(e))).collect(),
+            shards: engines.into_iter().enumerate().map(|(place, e)| Mutex::new(Shard::new(place, e))).collect(),
             topics: Mutex::new(Topics { names, orphans, next: recovered.next_ids.0.max(1) }),
             next_group: AtomicU32::new(recovered.next_ids.1.max(1)),
             groups: AtomicUsize::new(recovered.topics.iter().map(|t| t.groups.len()).sum()),

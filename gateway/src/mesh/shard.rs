@@ -4,8 +4,8 @@
 //! change the engine, commit its operations (the order of locks is the order of
 //! the log), deliver.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::Ordering;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,15 +23,26 @@ pub(super) struct Shard {
     pub(super) engine: Engine,
     pub(super) sinks: BTreeMap<SubscriptionKey, Arc<dyn Sink>>,
     out: Vec<Output>,
-    /// Who has had its part of the delivery rate and could have more, in turn.
-    paced: VecDeque<(TopicId, SubscriptionKey)>,
-    /// Nothing is delivered until then, as the rate is used up.
+    /// Its place among the shards.
+    place: usize,
+    /// Who has just had its part of the delivery rate and could have more.
+    paced: Vec<(TopicId, SubscriptionKey)>,
+    /// Nothing is delivered until then: the rate is used up, or it is the turn of others.
     resumes: Option<Moment>,
 }
 
+/// Whose turn it is while there is a delivery rate: shards with much to do must not leave the others without their part.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// The shard that delivered last.
+    last: AtomicUsize,
+    /// Shards that wait for their turn.
+    waiting: AtomicUsize,
+}
+
 impl Shard {
-    pub(super) const fn new(engine: Engine) -> Self {
-        Self { engine, sinks: BTreeMap::new(), out: Vec::new(), paced: VecDeque::new(), resumes: None }
+    pub(super) const fn new(place: usize, engine: Engine) -> Self {
+        Self { engine, sinks: BTreeMap::new(), out: Vec::new(), place, paced: Vec::new(), resumes: None }
     }
 
     /// When time changes something.
@@ -52,7 +63,7 @@ struct Blocks<'a, 's> {
     sinks: &'s BTreeMap<SubscriptionKey, Arc<dyn Sink>>,
     fetched: Option<&'s (TopicId, Block)>,
     deliveries: &'a Pacer,
-    paced: &'s mut VecDeque<(TopicId, SubscriptionKey)>,
+    paced: &'s mut Vec<(TopicId, SubscriptionKey)>,
     /// For what the engine wants kept while it delivers.
     claims: Vec<Claim<'a>>,
 }
@@ -85,7 +96,7 @@ impl Source for Blocks<'_, '_> {
         if self.deliveries.is_off() || sink.room() == 0 {
             sink.starved(subscription.subscription);
         } else {
-            self.paced.push_back((topic, subscription));
+            self.paced.push((topic, subscription));
         }
     }
 }
@@ -99,6 +110,19 @@ impl Inner {
         self.commit(&mut shard, now, false);
         self.deliver(&mut shard, now, None);
         result
+    }
+
+    /// Ends what is due in all shards, and lets each deliver in its turn.
+    pub(super) fn tick_shards(&self) {
+        let next = self.turns.last.load(Ordering::Relaxed) + 1;
+        let (before, behind) = self.shards.split_at(next.min(self.shards.len()));
+        for shard in behind.iter().chain(before) {
+            let mut shard = lock(shard);
+            let now = self.clock.now();
+            shard.engine.tick(now);
+            self.commit(&mut shard, now, false);
+            self.deliver_in_turn(&mut shard, now, None);
+        }
     }
 
     /// Commits what the engine wants kept. Gives the number of the batch, 0 if
@@ -142,18 +166,38 @@ impl Inner {
         drop(claims);
     }
 
-    /// Hands out what can be delivered.
+    /// Hands out what can be delivered. While there is a rate and other shards wait for it, this one waits as well: who
+    /// is acked often would else always come before them.
     pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) {
-        shard.resumes = None;
+        let others = self.turns.waiting.load(Ordering::Relaxed) > usize::from(shard.resumes.is_some());
+        if others && !self.deliveries.is_off() && !self.stopping.load(Ordering::Relaxed) {
+            self.release(shard, now, fetched);
+            if shard.engine.has_woken() {
+                // What was fetched is in the cache.
+                self.wait_for_turn(shard, Some(shard.resumes.unwrap_or(now.mono)));
+                return self.ring(shard.deadline());
+            }
+        }
+        self.deliver_in_turn(shard, now, fetched);
+    }
+
+    fn wait_for_turn(&self, shard: &mut Shard, until: Option<Moment>) {
+        match (shard.resumes.is_some(), until.is_some()) {
+            (false, true) => drop(self.turns.waiting.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(self.turns.waiting.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
+        shard.resumes = until;
+    }
+
+    fn deliver_in_turn(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) {
+        self.wait_for_turn(shard, None);
         // Also while the gateway stops: it shows nothing, and what is due must not be due for ever.
         self.release(shard, now, fetched);
         // One by one: what a sink was handed of one is in its room for the next.
         while !self.stopping.load(Ordering::Relaxed) {
-            if !shard.engine.has_woken() {
-                shard.paced.drain(..).for_each(|(topic, key)| shard.engine.feed(topic, key));
-            }
             if let Some(until) = self.deliveries.used_up(now.mono).filter(|_| shard.engine.has_woken()) {
-                shard.resumes = Some(until);
+                self.wait_for_turn(shard, Some(until));
                 break;
             }
             if !self.deliver_next(shard, now, fetched) {
@@ -195,7 +239,9 @@ impl Inner {
         }
         // The log has what was claimed.
         drop(claims);
-        let Shard { sinks, out, paced, .. } = &mut *shard;
+        let Shard { engine, sinks, out, paced, place, .. } = &mut *shard;
+        // Behind all who are woken already.
+        paced.drain(..).for_each(|(topic, key)| engine.feed(topic, key));
         let (mut events, mut bytes) = (0, 0);
         for Output::Deliver { subscription, run } in out.drain(..) {
             if let Some(sink) = sinks.get(&subscription) {
@@ -204,8 +250,11 @@ impl Inner {
                 sink.deliver(run.of(subscription.subscription));
             }
         }
-        self.deliveries.charge(now.mono, (events, bytes));
-        more || !paced.is_empty()
+        if events > 0 && !self.deliveries.is_off() {
+            self.deliveries.charge(now.mono, (events, bytes));
+            self.turns.last.store(*place, Ordering::Relaxed);
+        }
+        more
     }
 }
 

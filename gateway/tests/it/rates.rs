@@ -1,11 +1,13 @@
 //! Limits of the whole gateway: they hold, in time that stands still until it is told to go on, and are changed while it runs.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use meshwire_gateway::mesh::Rates;
 use meshwire_proto::ErrorKind;
-use meshwire_proto::frame::{ClientFrame, ServerFrame};
+use meshwire_proto::frame::{ClientFrame, DeliverRun, ServerFrame, Settle, SettleKind, SettleRange};
 use meshwire_proto::wire::admin::{GetLimits, Limits, LimitsInForce, SetLimits, answer, command};
+use meshwire_proto::wire::session as wire;
 
 use crate::machine::{Line, Machine};
 use crate::memory::receipts;
@@ -100,6 +102,85 @@ fn deliveries_keep_to_their_rate_everybody_has_its_part_and_publishers_notice_no
     set(&machine, Limits { deliver_rate: Some(0), ..Limits::default() });
     let [e, f] = readers.each_ref().map(delivered);
     assert_eq!((a + c + e, b + d + f), (200, 200), "without a limit the rest comes at once");
+}
+
+/// Acks all that is new on a line; gives how much that was.
+fn take_and_ack(line: &Line, settles: &mut u64) -> u32 {
+    let runs =
+        line.frames().into_iter().flat_map(|f| if let ServerFrame::Deliver(d) = f { d.runs } else { Vec::new() });
+    let ack = |run: DeliverRun| SettleRange {
+        subscription: run.subscription,
+        first_delivery: run.first_delivery,
+        count: run.events.count(),
+        kind: SettleKind::Ack,
+        ..SettleRange::default()
+    };
+    let ranges: Vec<SettleRange> = runs.map(ack).collect();
+    let count = ranges.iter().map(|r| r.count).sum();
+    // One by one, so that each wakes who has acked.
+    for range in ranges {
+        *settles += 1;
+        line.send(&ClientFrame::Settle(Settle { sequence: *settles, ranges: vec![range], confirm: false }));
+    }
+    count
+}
+
+#[test]
+fn readers_that_ack_at_once_leave_their_part_of_the_rate_to_others_of_their_topic_and_of_other_topics() {
+    let machine = Machine::limited(|c| c.rates = Rates { deliver: (100, 0), ..Rates::default() });
+    let (publisher, readers) = (machine.session(), [(); 6].map(|()| machine.session()));
+    // Topics that follow each other are on different shards.
+    let places = [("t", ""), ("t", "g"), ("t", "h"), ("u", ""), ("u", "g"), ("v", "g")];
+    for (reader, (topic, group)) in readers.iter().zip(places) {
+        let few = wire::Subscribe { max_events: 20, ..earliest(1, topic, group) };
+        reader.send(&ClientFrame::Subscribe(few));
+    }
+    machine.run_disk();
+    for sequence in 0..300 {
+        for (alias, topic) in (1..).zip(["t", "u", "v"]) {
+            publisher.publish_as(3 * sequence + u64::from(alias), topic, alias);
+        }
+    }
+    machine.run_disk();
+    let (mut counts, mut settles) = ([0; 6], [0; 6]);
+    for _ in 0..6000 {
+        machine.pass(1);
+        for (n, reader) in readers.iter().enumerate() {
+            counts[n] += take_and_ack(reader, &mut settles[n]);
+        }
+    }
+    // Shards have equal parts, in them topics, and in these readers: "u" has a shard of its own.
+    let parts = counts.iter().zip([50, 50, 50, 150, 150, 150]);
+    assert!(parts.clone().all(|(got, part)| got.abs_diff(part) <= 15), "{counts:?}");
+}
+
+#[test]
+fn who_acks_faster_than_time_is_looked_at_does_not_come_before_other_topics() {
+    let machine = Machine::limited(|c| c.rates = Rates { deliver: (1000, 0), ..Rates::default() });
+    let (publisher, readers) = (machine.session(), [(); 2].map(|()| machine.session()));
+    for (reader, topic) in readers.iter().zip(["t", "u"]) {
+        reader.send(&ClientFrame::Subscribe(earliest(1, topic, "g")));
+    }
+    machine.run_disk();
+    for sequence in 0..1000 {
+        publisher.publish_as(2 * sequence + 1, "t", 1);
+        publisher.publish_as(2 * sequence + 2, "u", 2);
+    }
+    machine.run_disk();
+    let (mut counts, mut settles) = ([0; 2], [0; 2]);
+    for _ in 0..1000 {
+        // The rate may allow more at any of these moments, and the first to ask is always the same.
+        machine.clock.0.fetch_add(1, Ordering::Relaxed);
+        settles[0] += 1;
+        let nothing = SettleRange { subscription: 1, first_delivery: 1, count: 1, ..SettleRange::default() };
+        let extend = SettleRange { kind: SettleKind::Extend, ..nothing };
+        readers[0].send(&ClientFrame::Settle(Settle { sequence: settles[0], ranges: vec![extend], confirm: false }));
+        machine.pass(0);
+        for (n, reader) in readers.iter().enumerate() {
+            counts[n] += take_and_ack(reader, &mut settles[n]);
+        }
+    }
+    assert!(counts[0].abs_diff(counts[1]) <= 200 && counts.iter().sum::<u32>() >= 1000, "{counts:?}");
 }
 
 #[test]
