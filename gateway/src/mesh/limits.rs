@@ -89,6 +89,12 @@ impl Pacer {
         }
     }
 
+    /// How long it takes until so much more has had its share.
+    pub(super) fn wait_behind(&self, now: Moment, (events, bytes): (u64, u64)) -> Duration {
+        let spent = self.spent.load(Ordering::Relaxed).saturating_sub(now.0.saturating_mul(1000));
+        Duration::from_nanos(spent.saturating_add(self.cost(events, bytes)))
+    }
+
     /// Takes a share that was used already.
     pub(super) fn charge(&self, now: Moment, used: (u64, u64)) {
         // Any wait is short enough.

@@ -166,6 +166,19 @@ impl Mesh {
         })
     }
 
+    /// What a publisher is told, behind so much of whose own nothing more may wait.
+    #[must_use]
+    pub fn refuse_behind(&self, waiting: (u64, u64)) -> Refusal {
+        let wait = self.inner.publishes.wait_behind(self.now().mono, waiting);
+        let text = format!(
+            "{} events of this connection wait for their turn already, as max_publish_rate, max_publish_bytes_rate or \
+             publish_budget_bytes of this gateway allow no more; publish again when they are answered",
+            waiting.0
+        );
+        Refusal::new(ErrorKind::Busy, text)
+            .after(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(RETRY_BUSY_MS))
+    }
+
     /// Whether what waits to be kept is less than half of its budget.
     #[must_use]
     pub fn has_publish_room(&self) -> bool {

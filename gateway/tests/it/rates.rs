@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use meshwire_gateway::mesh::Rates;
 use meshwire_proto::ErrorKind;
-use meshwire_proto::frame::{ClientFrame, DeliverRun, ServerFrame, Settle, SettleKind, SettleRange};
+use meshwire_proto::frame::{ClientFrame, DeliverRun, Receipt, ServerFrame, Settle, SettleKind, SettleRange};
 use meshwire_proto::wire::admin::{GetLimits, Limits, LimitsInForce, SetLimits, answer, command};
 use meshwire_proto::wire::session as wire;
 
@@ -62,6 +62,84 @@ fn a_publisher_that_is_too_fast_is_slowed_down_and_refused_nothing() {
 }
 
 #[test]
+fn who_publishes_too_fast_is_heard_when_it_acks_on_the_same_connection() {
+    let machine = Machine::limited(|c| c.rates = Rates { publish: (100, 0), ..Rates::default() });
+    let line = machine.session();
+    line.send(&ClientFrame::Subscribe(wire::Subscribe { max_events: 5, ..earliest(1, "t", "g") }));
+    machine.run_disk();
+    for sequence in 1..=400 {
+        line.publish(sequence, "t");
+    }
+    // All is heard while publishes wait: each ack brings what its credit allows.
+    let (mut got, mut positions, mut settles) = (0, Vec::new(), 0);
+    for _ in 0..1000 {
+        machine.pass(1);
+        machine.run_disk();
+        let (runs, receipts): (Vec<_>, Vec<_>) =
+            line.frames().into_iter().partition(|f| matches!(f, ServerFrame::Deliver(_)));
+        let runs = runs.into_iter().flat_map(|f| if let ServerFrame::Deliver(d) = f { d.runs } else { Vec::new() });
+        for run in runs {
+            settles += 1;
+            got += run.events.count();
+            line.send(&ClientFrame::Settle(Settle { sequence: settles, ranges: vec![ack(&run)], confirm: true }));
+        }
+        let receipts =
+            receipts.into_iter().flat_map(|f| if let ServerFrame::Receipts(r) = f { r.receipts } else { vec![] });
+        positions.extend(receipts.map(|r| (r.code, r.first_sequence, r.first_position)));
+        assert!(line.is_held(), "400 take 4 s");
+    }
+    assert!((190..=220).contains(&got), "{got} were delivered in 2 s, 5 in flight");
+    assert!(
+        positions.iter().all(|(code, sequence, position)| (*code, sequence) == (0, position)),
+        "in order: {positions:?}"
+    );
+}
+
+#[test]
+fn of_a_publisher_that_does_not_stop_a_bounded_amount_waits_and_the_rest_is_refused_after_5_s() {
+    const EVENT: usize = 16 << 10;
+    let machine = Machine::limited(|c| c.rates = Rates { publish: (1, 0), ..Rates::default() });
+    let line = machine.session();
+    // 3.2 MB; about one may wait.
+    for sequence in 1..=200 {
+        line.publish_large(sequence, "t", EVENT);
+    }
+    line.send(&ClientFrame::Ping(wire::Ping { nonce: 7, answer: false }));
+    let pong = |frames: &[ServerFrame]| frames.iter().any(|f| matches!(f, ServerFrame::Ping(p) if p.nonce == 7));
+    assert!(machine.waiting() < (1 << 20) + 2 * EVENT as u64, "{} wait", machine.waiting());
+    let (mut heard, mut refused, mut kept) = (None, Vec::new(), Vec::new());
+    for millis in 0..8000 {
+        machine.pass(1);
+        machine.run_disk();
+        let frames = line.frames();
+        heard = heard.or_else(|| pong(&frames).then_some(2 * millis));
+        let receipts =
+            frames.into_iter().flat_map(|f| if let ServerFrame::Receipts(r) = f { r.receipts } else { vec![] });
+        for receipt in receipts {
+            if receipt.code == 0 { kept.push(receipt) } else { refused.push(receipt) }
+        }
+    }
+    assert!(heard.is_some_and(|at| (4900..=5100).contains(&at)), "{heard:?}");
+    let busy = |r: &Receipt| r.code == ErrorKind::Busy.number() && r.retry_after_ms > 50_000;
+    let many = refused.iter().map(|r| r.count).sum::<u32>();
+    assert!((100..=150).contains(&many) && refused.iter().all(busy), "{many} of {refused:?}");
+    assert!(kept.iter().map(|r| r.count).sum::<u32>() >= 15 && kept.is_sorted_by_key(|r| r.first_position));
+}
+
+#[test]
+fn a_goodbye_waits_for_what_was_published_before_it() {
+    let machine = Machine::limited(|c| c.rates = Rates { publish: (100, 0), ..Rates::default() });
+    let line = machine.session();
+    for sequence in 1..=50 {
+        line.publish(sequence, "t");
+    }
+    line.send(&ClientFrame::Goodbye(wire::Goodbye::default()));
+    assert!(line.is_held());
+    assert_eq!(kept_within(&machine, &line, 1000), 50);
+    assert!(!line.is_held());
+}
+
+#[test]
 fn who_would_wait_too_long_is_told_for_how_long() {
     let machine = Machine::limited(|c| c.rates = Rates { publish: (0, 1000), ..Rates::default() });
     let (first, second) = (machine.session(), machine.session());
@@ -104,18 +182,21 @@ fn deliveries_keep_to_their_rate_everybody_has_its_part_and_publishers_notice_no
     assert_eq!((a + c + e, b + d + f), (200, 200), "without a limit the rest comes at once");
 }
 
-/// Acks all that is new on a line; gives how much that was.
-fn take_and_ack(line: &Line, settles: &mut u64) -> u32 {
-    let runs =
-        line.frames().into_iter().flat_map(|f| if let ServerFrame::Deliver(d) = f { d.runs } else { Vec::new() });
-    let ack = |run: DeliverRun| SettleRange {
+fn ack(run: &DeliverRun) -> SettleRange {
+    SettleRange {
         subscription: run.subscription,
         first_delivery: run.first_delivery,
         count: run.events.count(),
         kind: SettleKind::Ack,
         ..SettleRange::default()
-    };
-    let ranges: Vec<SettleRange> = runs.map(ack).collect();
+    }
+}
+
+/// Acks all that is new on a line; gives how much that was.
+fn take_and_ack(line: &Line, settles: &mut u64) -> u32 {
+    let runs =
+        line.frames().into_iter().flat_map(|f| if let ServerFrame::Deliver(d) = f { d.runs } else { Vec::new() });
+    let ranges: Vec<SettleRange> = runs.map(|run| ack(&run)).collect();
     let count = ranges.iter().map(|r| r.count).sum();
     // One by one, so that each wakes who has acked.
     for range in ranges {

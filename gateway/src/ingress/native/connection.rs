@@ -140,11 +140,11 @@ impl Connection {
                 self.protocol.tick();
                 continue;
             }
-            if self.protocol.is_held() {
-                if self.protocol.go_on(&mut self.rest) || !self.protocol.is_held() {
-                    continue;
-                }
-            } else if self.queue.bytes < read_pause(native) && self.may_receive(native, cx) {
+            let held = self.protocol.is_held();
+            if held && (self.protocol.go_on(&mut self.rest) || !self.protocol.is_held()) {
+                continue;
+            }
+            if self.protocol.reads() && self.queue.bytes < read_pause(native) && self.may_receive(native, cx) {
                 match self.read(cx)? {
                     Poll::Ready(true) => continue,
                     Poll::Ready(false) => return Poll::Ready(Ok(())),

@@ -16,7 +16,7 @@ use meshwire_proto::{ErrorKind, Moment, options};
 use super::admin::Later;
 use super::frames::WriteQueue;
 use super::outbox::{Outbox, Taken};
-use super::pace::{Admission, Held};
+use super::pace::{Admission, Behind, Held};
 use super::pending::Pending;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
@@ -67,6 +67,8 @@ pub struct Protocol {
     pub(super) requesting: bool,
     /// A Publish frame that must wait.
     pub(super) held: Option<Held>,
+    /// Publish frames behind it.
+    pub(super) behind: Behind,
     /// Frames were left where they were received.
     left: bool,
     /// Its connection waits for leave to receive a large frame.
@@ -102,29 +104,27 @@ impl Protocol {
             serving: BTreeMap::new(),
             requesting: false,
             held: None,
+            behind: Behind::default(),
             left: false,
             paused: false,
             native,
         }
     }
 
-    /// Takes every whole frame off `buffer`, unless it [is held](Self::is_held).
+    /// Takes every whole frame off `buffer`, as far as it [reads](Self::reads).
     pub fn received(&mut self, buffer: &mut BytesMut) {
         self.heard = self.native.mesh.now().mono;
         self.asked = false;
         self.go_on(buffer);
     }
 
-    /// Goes on with what was left in `buffer` while it was held; `false` when nothing could be done.
+    /// Goes on with publishes that [are held](Self::is_held), and with what was left in `buffer`; `false` when nothing could be done.
     pub fn go_on(&mut self, buffer: &mut BytesMut) -> bool {
-        let mut done = false;
-        if let Some(held) = self.held.take() {
-            self.frame(&held.frame.clone(), Some(held));
-            done = self.held.is_none();
-        }
+        let mut done = self.publish_held();
         loop {
             if self.closing {
                 self.held = None;
+                self.behind = Behind::default();
                 buffer.clear();
             }
             self.left = self.must_wait();
@@ -140,18 +140,29 @@ impl Protocol {
         }
     }
 
-    /// Whether nothing more may be processed for now: too many answers wait, or a publish must wait.
+    /// Whether nothing more may be processed for now: too many answers wait, or too many publishes.
     fn must_wait(&self) -> bool {
-        self.held.is_some() || self.pending.bytes() > LEAST_ANSWERS.max(self.native.mesh.memory().allowance())
+        self.is_stalled() || self.pending.bytes() > LEAST_ANSWERS.max(self.native.mesh.memory().allowance())
     }
 
-    /// Whether it stopped before it had processed all that was received.
+    /// Whether it stopped before it had processed all that was received: [`Protocol::go_on`] may do more.
     #[must_use]
     pub const fn is_held(&self) -> bool {
-        self.left
+        self.left || self.held.is_some()
     }
 
-    fn frame(&mut self, frame: &Bytes, held: Option<Held>) {
+    /// Whether it takes more than it has received.
+    #[must_use]
+    pub const fn reads(&self) -> bool {
+        !self.left
+    }
+
+    /// Bytes of answers and publishes that wait here.
+    fn waiting_bytes(&self) -> u64 {
+        self.pending.bytes() + self.behind.bytes()
+    }
+
+    pub(super) fn frame(&mut self, frame: &Bytes, held: Option<Held>) {
         let decoded = match ClientFrame::decode(frame.clone()) {
             Ok(frame) => frame,
             Err(error @ FrameError::Unknown(_)) if matches!(self.state, State::Open(_)) => {
@@ -167,6 +178,9 @@ impl Protocol {
                 let mut session = lock(&session);
                 if session.owner != self.number {
                     return self.lost_session();
+                }
+                if self.waits_behind(frame, &decoded) {
+                    return;
                 }
                 if let ClientFrame::Publish(publish) = &decoded {
                     match self.admit(frame, publish, held) {
@@ -317,7 +331,7 @@ impl Protocol {
         }
         while !self.closing {
             queue.seal();
-            self.outbox.take(queue.bytes as u64 + self.pending.bytes(), &mut self.taken);
+            self.outbox.take(queue.bytes as u64 + self.waiting_bytes(), &mut self.taken);
             for frame in self.taken.frames.drain(..) {
                 queue.frame(&frame);
             }
@@ -391,7 +405,7 @@ impl Protocol {
             news |= !self.native.mesh.wake_when_kept(ticket, waker);
         }
         // Nothing more is delivered to a connection that ends.
-        news |= !self.closing && !self.outbox.wake_when_filled(waker, queue.bytes as u64 + self.pending.bytes());
+        news |= !self.closing && !self.outbox.wake_when_filled(waker, queue.bytes as u64 + self.waiting_bytes());
         news |= !self.wake_when_free(waker);
         news |= !self.later.wake_when_ready(&self.native.mesh, waker);
         !news
