@@ -110,10 +110,8 @@ impl Group {
         let Some(slot) = self.window.slot(position).copied() else {
             return;
         };
-        if let State::Leased(member, number) = slot.state
-            && let Some(subscriber) = self.members.get_mut(&member)
-        {
-            subscriber.deliveries.take_back(number);
+        if let State::Leased(member, number) = slot.state {
+            self.lose(member, number);
             self.keys.remove(slot.key, position);
         }
         self.end_for_good(position);

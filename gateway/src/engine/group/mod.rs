@@ -7,7 +7,7 @@
 //! - [`window`]: what is known of each position between the lowest unsettled one
 //!   and the next one never delivered;
 //! - [`dispatch`]: which event goes to which member; [`choose`]: the member;
-//! - [`settle`]: ack, nack, extend, ended leases, lost members;
+//! - [`settle`]: ack, nack, extend, ended leases, lost members; [`extended`]: leases that were;
 //! - [`retry`]: delays, and when an event is given up;
 //! - [`bury`]: dead letters, and their way back;
 //! - [`expired`]: events that nobody gets any more.
@@ -16,6 +16,7 @@ mod bury;
 mod choose;
 mod dispatch;
 mod expired;
+mod extended;
 mod retry;
 mod settle;
 mod window;
@@ -32,6 +33,7 @@ pub(crate) use bury::letter;
 pub(super) use bury::{Dying, key_of};
 use choose::{Rate, Turn};
 pub(super) use dispatch::Pass;
+use extended::Extended;
 use retry::Scheduled;
 use window::Window;
 
@@ -69,8 +71,7 @@ pub(super) struct Group {
     gone: Vec<Position>,
     /// Leases in the order they end; those settled meanwhile are skipped.
     leases: VecDeque<Lease>,
-    /// Leases that were extended: when each ends, and the latest it may.
-    extended: BTreeMap<(SubscriptionKey, u64), (Moment, Moment)>,
+    extended: Extended,
     /// A member that gets this position and nothing else, because members were lost with it.
     isolated: Option<(SubscriptionKey, Position)>,
     rate: Rate,
@@ -110,7 +111,7 @@ impl Group {
             held: BTreeMap::new(),
             gone: Vec::new(),
             leases: VecDeque::new(),
-            extended: BTreeMap::new(),
+            extended: Extended::default(),
             isolated: None,
             rate: Rate::default(),
             unlogged: Vec::new(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use meshwire_proto::Moment;
 use meshwire_proto::frame::SettleKind;
 
+use super::extended::Extension;
 use super::retry::Again;
 use super::window::State;
 use super::{Group, Lease};
@@ -71,7 +72,10 @@ impl Group {
             return false;
         };
         let position = match subscriber.deliveries.settle(number, how.kind) {
-            Settled::Now(position) => position,
+            Settled::Now(position) => {
+                self.extended.remove(member, number);
+                position
+            }
             Settled::Late(position) => {
                 // It waits, and its failure is counted: a nack has nothing to add.
                 if how.kind != SettleKind::Nack && self.waiting.remove(&position) {
@@ -116,7 +120,7 @@ impl Group {
         }
         answer(numbers.start..from, false);
         for number in from..to {
-            let latest = self.extended.get(&(member, number)).map_or(now + LONGEST_LEASE, |(_, latest)| *latest);
+            let latest = self.extended.get(member, number).map_or(now + LONGEST_LEASE, |e| e.latest);
             let ends = (now + self.settings.ack_wait).min(latest);
             let extended = held(self, number) && ends > now;
             #[cfg(feature = "testing")]
@@ -126,7 +130,7 @@ impl Group {
             }
             if extended {
                 let ends = self.begin_lease(ends, member, number);
-                self.extended.insert((member, number), (ends, latest));
+                self.extended.set((member, number), Extension { ends, latest });
             }
             answer(number..number + 1, extended);
         }
@@ -145,10 +149,8 @@ impl Group {
             let Some(slot) = self.window.slot(position) else {
                 continue;
             };
-            if let State::Leased(member, number) = std::mem::replace(&mut slot.state, State::Waiting)
-                && let Some(subscriber) = self.members.get_mut(&member)
-            {
-                subscriber.deliveries.take_back(number);
+            if let State::Leased(member, number) = std::mem::replace(&mut slot.state, State::Waiting) {
+                self.lose(member, number);
             }
             self.set_free(position);
             self.waiting.insert(position);
@@ -209,16 +211,8 @@ impl Group {
     }
 
     /// Whether the lease was extended beyond this one.
-    fn goes_on(&mut self, lease: &Lease, number: u64) -> bool {
-        if self.extended.is_empty() {
-            return false;
-        }
-        let of = (lease.member, number);
-        let later = self.extended.get(&of).is_some_and(|(ends, _)| *ends > lease.ends);
-        if !later {
-            self.extended.remove(&of);
-        }
-        later
+    fn goes_on(&self, lease: &Lease, number: u64) -> bool {
+        self.extended.get(lease.member, number).is_some_and(|e| e.ends > lease.ends)
     }
 
     /// Drops from the front what is no longer held, so that the first deadline is a real one.
@@ -260,7 +254,7 @@ impl Group {
         if self.is_set_apart(member) {
             self.isolated = None;
         }
-        self.extended.retain(|(of, _), _| *of != member);
+        self.extended.remove_from(member, 0);
         self.forget_settled_leases();
     }
 
@@ -271,6 +265,7 @@ impl Group {
             for (number, position) in subscriber.deliveries.all_held() {
                 if position & DEAD == 0 {
                     subscriber.deliveries.take_back(number);
+                    self.extended.remove(subscriber.key, number);
                     self.keys.remove(self.window.key(position).unwrap_or(0), position);
                 }
             }
@@ -312,6 +307,7 @@ impl Group {
             self.waiting.insert(position);
         }
         // Their numbers are used again: an old lease must not end the new delivery.
+        self.extended.remove_from(member, next_delivery);
         for lease in &mut self.leases {
             if lease.member == member {
                 let unseen = (lease.first_delivery + u64::from(lease.count)).saturating_sub(next_delivery);
