@@ -61,8 +61,8 @@ pub(super) struct Group {
     waiting: BTreeSet<Position>,
     /// The same, but not yet.
     scheduled: Scheduled,
-    /// To be dead letters as soon as their bytes are there.
-    dying: BTreeSet<Position>,
+    /// To be dead letters as soon as their bytes are there; with the hash of the key that waits for each, or 0.
+    dying: BTreeMap<Position, u64>,
     /// When there may be room for them again.
     bury_at: Option<Moment>,
     /// Keys that wait for dead letters, and for how many.
@@ -106,7 +106,7 @@ impl Group {
             keys: Keys::default(),
             waiting: BTreeSet::new(),
             scheduled: Scheduled::default(),
-            dying: BTreeSet::new(),
+            dying: BTreeMap::new(),
             bury_at: None,
             held: BTreeMap::new(),
             gone: Vec::new(),

@@ -271,7 +271,7 @@ impl Group {
             }
         }
         self.waiting.retain(|position| position & DEAD != 0);
-        self.dying.retain(|position| position & DEAD != 0);
+        self.spare_events();
         self.scheduled.forget_events();
         self.unlogged.retain(|(position, ..)| position & DEAD != 0);
         if self.isolated.is_some_and(|(_, alone)| alone & DEAD == 0) {
