@@ -1,6 +1,7 @@
-//! Leases that were extended. What is known of one goes with its delivery.
+//! Leases that were extended. Each is remembered once however often it is extended, and goes with its delivery: a
+//! consumer that extends as fast as it can costs no more than one that does so in time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshwire_proto::Moment;
 
@@ -18,6 +19,8 @@ pub(super) struct Extension {
 #[derive(Default)]
 pub(super) struct Extended {
     of: BTreeMap<(SubscriptionKey, u64), Extension>,
+    /// The same, by when they end.
+    by_end: BTreeSet<(Moment, SubscriptionKey, u64)>,
 }
 
 impl Extended {
@@ -26,13 +29,21 @@ impl Extended {
     }
 
     pub(super) fn set(&mut self, (member, number): (SubscriptionKey, u64), extension: Extension) {
-        self.of.insert((member, number), extension);
+        if let Some(before) = self.of.insert((member, number), extension) {
+            self.by_end.remove(&(before.ends, member, number));
+        }
+        self.by_end.insert((extension.ends, member, number));
+    }
+
+    /// The one that ends first, and when.
+    pub(super) fn first(&self) -> Option<(Moment, SubscriptionKey, u64)> {
+        self.by_end.first().copied()
     }
 
     /// The delivery is not held any more, or its lease has ended.
     pub(super) fn remove(&mut self, member: SubscriptionKey, number: u64) {
-        if !self.of.is_empty() {
-            self.of.remove(&(member, number));
+        if let Some(known) = self.of.remove(&(member, number)) {
+            self.by_end.remove(&(known.ends, member, number));
         }
     }
 
@@ -56,6 +67,6 @@ impl Group {
     /// What is remembered of leases: entries with one deadline, and extended deliveries.
     #[cfg(test)]
     pub(in crate::engine) fn remembered(&self) -> (usize, usize) {
-        (self.leases.len(), self.extended.of.len())
+        (self.leases.len(), self.extended.of.len().max(self.extended.by_end.len()))
     }
 }

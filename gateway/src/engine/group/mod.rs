@@ -69,8 +69,10 @@ pub(super) struct Group {
     held: BTreeMap<u64, u32>,
     /// Dead letters that are settled, which their topic does not know yet.
     gone: Vec<Position>,
-    /// Leases in the order they end; those settled meanwhile are skipped.
+    /// Leases as they began, in the order they end; those settled or extended meanwhile are skipped.
     leases: VecDeque<Lease>,
+    /// How many were left when it was last looked which are held.
+    leases_left: usize,
     extended: Extended,
     /// A member that gets this position and nothing else, because members were lost with it.
     isolated: Option<(SubscriptionKey, Position)>,
@@ -111,6 +113,7 @@ impl Group {
             held: BTreeMap::new(),
             gone: Vec::new(),
             leases: VecDeque::new(),
+            leases_left: 0,
             extended: Extended::default(),
             isolated: None,
             rate: Rate::default(),
@@ -134,7 +137,7 @@ impl Group {
     /// When the next lease ends, the next delay is over, the rate allows more, or
     /// there may be room for dead letters.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        let lease = self.leases.front().map(|l| l.ends);
+        let lease = self.next_end().map(|(ends, _)| ends);
         [lease, self.scheduled.first(), self.rate.waits_until(), self.bury_at].into_iter().flatten().min()
     }
 
