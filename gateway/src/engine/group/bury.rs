@@ -1,6 +1,8 @@
 //! Events that are given up: each becomes one dead letter, in the commit that
 //! settles it. And dead letters that are given back.
 
+use std::collections::btree_map::Entry;
+
 use bytes::Bytes;
 use meshwire_proto::wire::admin::{self, DeathReason};
 use meshwire_proto::{EventLimits, EventRun, EventView};
@@ -9,7 +11,7 @@ use prost::Message as _;
 use super::Group;
 use super::dispatch::{Found, Pass};
 use super::window::State;
-use crate::store::{Block, DEAD, Entry, Outcome, Position, key_hash};
+use crate::store::{self, Block, DEAD, Outcome, Position, key_hash};
 
 /// A dead letter on its way into the store.
 pub(in crate::engine) struct Dying {
@@ -30,7 +32,7 @@ fn event_of(block: &Block, position: Position) -> Option<Block> {
     let letter = letter(block, position)?;
     let framed: EventRun = std::iter::once(letter.event).collect();
     let bytes = framed.as_bytes().clone();
-    let index = [Entry { end: bytes.len() as u32, key: 0 }];
+    let index = [store::Entry { end: bytes.len() as u32, key: 0 }];
     let stored = meshwire_proto::UnixMillis(letter.stored_unix_ms);
     Some(Block { first: letter.position, stored, bytes, index: index.into() })
 }
@@ -66,13 +68,27 @@ impl Group {
     /// A position is to become a dead letter.
     pub(super) fn give_up(&mut self, position: Position) {
         self.waiting.remove(&position);
-        self.dying.insert(position);
         self.set_free(position);
-        if self.settings.hold_key
-            && let Some(key) = self.window.slot(position).map(|s| s.key).filter(|k| *k != 0)
-        {
-            self.hold(key);
+        let key = self.window.key(position).filter(|_| self.settings.hold_key).unwrap_or(0);
+        if let Entry::Vacant(new) = self.dying.entry(position) {
+            new.insert(key);
+            if key != 0 {
+                self.hold(key);
+            }
         }
+    }
+
+    /// A position is not to become a dead letter after all: no key waits for it.
+    fn spare(&mut self, position: Position) {
+        if let Some(key @ 1..) = self.dying.remove(&position) {
+            self.release(key);
+        }
+    }
+
+    /// The same for every event, as the group goes on elsewhere.
+    pub(super) fn spare_events(&mut self) {
+        let events: Vec<Position> = self.dying.range(..DEAD).map(|(position, _)| *position).collect();
+        events.into_iter().for_each(|position| self.spare(position));
     }
 
     /// A key waits for a dead letter.
@@ -110,15 +126,13 @@ impl Group {
         let Some(slot) = self.window.slot(position).copied() else {
             return;
         };
-        if let State::Leased(member, number) = slot.state
-            && let Some(subscriber) = self.members.get_mut(&member)
-        {
-            subscriber.deliveries.take_back(number);
+        if let State::Leased(member, number) = slot.state {
+            self.lose(member, number);
             self.keys.remove(slot.key, position);
         }
         self.end_for_good(position);
         self.waiting.remove(&position);
-        self.dying.remove(&position);
+        self.spare(position);
         self.set_free(position);
         self.window.drop_dead(position);
     }
@@ -130,25 +144,23 @@ impl Group {
 
     /// Makes letters of what was given up, as far as the bytes are there and the store has room.
     pub(super) fn bury(&mut self, pass: &mut Pass<'_>) {
-        let dying: Vec<Position> = self.dying.iter().copied().collect();
-        for position in dying {
+        let dying: Vec<(Position, u64)> = self.dying.iter().map(|(position, key)| (*position, *key)).collect();
+        for (position, key) in dying {
             let (found, at) = pass.event(position);
             match found {
                 Found::Block(block) => {
-                    let Some(letter) = self.letter(position, &block, at) else {
+                    let Some(framed) = self.letter(position, &block, at) else {
                         continue;
                     };
-                    if !pass.has_room(letter.framed.len()) {
+                    if !pass.has_room(framed.len()) {
                         self.bury_at = Some(pass.now.mono + super::retry::NO_ROOM);
                         return;
                     }
-                    pass.dying.push(letter);
+                    pass.dying.push(Dying { framed, key });
                     self.finish(position);
                 }
                 Found::Gone(_) => {
-                    if let Some(key) = self.window.key(position).filter(|k| *k != 0 && self.settings.hold_key) {
-                        self.release(key);
-                    }
+                    self.spare(position);
                     self.finish(position);
                 }
                 Found::Later => {}
@@ -156,7 +168,8 @@ impl Group {
         }
     }
 
-    fn letter(&self, position: Position, block: &Block, at: Position) -> Option<Dying> {
+    /// The letter, framed as an event is.
+    fn letter(&self, position: Position, block: &Block, at: Position) -> Option<Bytes> {
         let framed = block.run(at, 1)?;
         let event = framed.iter().next()?;
         let trouble = self.window.trouble(position)?;
@@ -183,8 +196,7 @@ impl Group {
             event,
         };
         let run: EventRun = std::iter::once(Bytes::from(letter.encode_to_vec())).collect();
-        let key = self.window.key(position).filter(|_| self.settings.hold_key).unwrap_or(0);
-        Some(Dying { framed: run.as_bytes().clone(), key })
+        Some(run.as_bytes().clone())
     }
 
     /// A position is done: acked, a dead letter, or gone.

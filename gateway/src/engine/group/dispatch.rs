@@ -302,9 +302,9 @@ impl Group {
         self.begin_lease(pass.now.mono + self.settings.ack_wait, member, number);
     }
 
-    /// A lease that ends later than all others; gives when it does. After a change to a shorter wait it ends with the
-    /// last of those that began before.
-    pub(super) fn begin_lease(&mut self, ends: Moment, member: SubscriptionKey, number: u64) -> Moment {
+    /// A lease that ends later than all others. After a change to a shorter wait it ends with the last of those that
+    /// began before.
+    fn begin_lease(&mut self, ends: Moment, member: SubscriptionKey, number: u64) {
         let ends = self.leases.back().map_or(ends, |l| l.ends.max(ends));
         match self.leases.back_mut() {
             Some(l) if l.ends == ends && l.member == member && l.first_delivery + u64::from(l.count) == number => {
@@ -312,6 +312,5 @@ impl Group {
             }
             _ => self.leases.push_back(Lease { ends, member, first_delivery: number, count: 1 }),
         }
-        ends
     }
 }

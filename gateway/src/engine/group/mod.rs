@@ -7,7 +7,7 @@
 //! - [`window`]: what is known of each position between the lowest unsettled one
 //!   and the next one never delivered;
 //! - [`dispatch`]: which event goes to which member; [`choose`]: the member;
-//! - [`settle`]: ack, nack, extend, ended leases, lost members;
+//! - [`settle`]: ack, nack, extend, ended leases, lost members; [`extended`]: leases that were;
 //! - [`retry`]: delays, and when an event is given up;
 //! - [`bury`]: dead letters, and their way back;
 //! - [`expired`]: events that nobody gets any more.
@@ -16,6 +16,7 @@ mod bury;
 mod choose;
 mod dispatch;
 mod expired;
+mod extended;
 mod retry;
 mod settle;
 mod window;
@@ -32,6 +33,7 @@ pub(crate) use bury::letter;
 pub(super) use bury::{Dying, key_of};
 use choose::{Rate, Turn};
 pub(super) use dispatch::Pass;
+use extended::Extended;
 use retry::Scheduled;
 use window::Window;
 
@@ -59,18 +61,19 @@ pub(super) struct Group {
     waiting: BTreeSet<Position>,
     /// The same, but not yet.
     scheduled: Scheduled,
-    /// To be dead letters as soon as their bytes are there.
-    dying: BTreeSet<Position>,
+    /// To be dead letters as soon as their bytes are there; with the hash of the key that waits for each, or 0.
+    dying: BTreeMap<Position, u64>,
     /// When there may be room for them again.
     bury_at: Option<Moment>,
     /// Keys that wait for dead letters, and for how many.
     held: BTreeMap<u64, u32>,
     /// Dead letters that are settled, which their topic does not know yet.
     gone: Vec<Position>,
-    /// Leases in the order they end; those settled meanwhile are skipped.
+    /// Leases as they began, in the order they end; those settled or extended meanwhile are skipped.
     leases: VecDeque<Lease>,
-    /// Leases that were extended: when each ends, and the latest it may.
-    extended: BTreeMap<(SubscriptionKey, u64), (Moment, Moment)>,
+    /// How many were left when it was last looked which are held.
+    leases_left: usize,
+    extended: Extended,
     /// A member that gets this position and nothing else, because members were lost with it.
     isolated: Option<(SubscriptionKey, Position)>,
     rate: Rate,
@@ -105,12 +108,13 @@ impl Group {
             keys: Keys::default(),
             waiting: BTreeSet::new(),
             scheduled: Scheduled::default(),
-            dying: BTreeSet::new(),
+            dying: BTreeMap::new(),
             bury_at: None,
             held: BTreeMap::new(),
             gone: Vec::new(),
             leases: VecDeque::new(),
-            extended: BTreeMap::new(),
+            leases_left: 0,
+            extended: Extended::default(),
             isolated: None,
             rate: Rate::default(),
             unlogged: Vec::new(),
@@ -133,7 +137,7 @@ impl Group {
     /// When the next lease ends, the next delay is over, the rate allows more, or
     /// there may be room for dead letters.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        let lease = self.leases.front().map(|l| l.ends);
+        let lease = self.next_end().map(|(ends, _)| ends);
         [lease, self.scheduled.first(), self.rate.waits_until(), self.bury_at].into_iter().flatten().min()
     }
 

@@ -1,23 +1,29 @@
 //! Ack, nack, reject, extend, ended leases and lost members.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
 use meshwire_proto::Moment;
 use meshwire_proto::frame::SettleKind;
 
+use super::extended::Extension;
 use super::retry::Again;
 use super::window::State;
 use super::{Group, Lease};
 use crate::engine::deliveries::{Part, Settled};
 #[cfg(feature = "testing")]
 use crate::engine::planted::{Defect, is};
+use crate::engine::subscriber::Subscriber;
 use crate::engine::{Leaving, Now, SettleAs, SubscriptionKey};
 use crate::store::{DEAD, Outcome, Position};
 
 /// Longest that a lease can be made by extending it, from the first time on: what a
 /// consumer that hangs, and extends for ever, holds up.
 const LONGEST_LEASE: Duration = Duration::from_secs(12 * 3600);
+
+/// Leases that may come before it is looked which are no longer held. A guess.
+const FORGET_AFTER: usize = 64;
 
 /// Bytes of a reason that are kept.
 const REASON_BYTES: usize = 1024;
@@ -34,6 +40,16 @@ fn why(reason: &str) -> &str {
 /// As much of a text as is kept.
 fn cut(text: &str) -> &str {
     text.get(..text.floor_char_boundary(REASON_BYTES)).unwrap_or_default()
+}
+
+/// Drops the first deliveries that are no longer held; `false` if none is left.
+fn trim(members: &BTreeMap<SubscriptionKey, Subscriber>, lease: &mut Lease) -> bool {
+    let member = members.get(&lease.member);
+    while lease.count > 0 && member.is_none_or(|m| m.deliveries.position(lease.first_delivery).is_none()) {
+        lease.first_delivery += 1;
+        lease.count -= 1;
+    }
+    lease.count > 0
 }
 
 impl Group {
@@ -71,7 +87,10 @@ impl Group {
             return false;
         };
         let position = match subscriber.deliveries.settle(number, how.kind) {
-            Settled::Now(position) => position,
+            Settled::Now(position) => {
+                self.extended.remove(member, number);
+                position
+            }
             Settled::Late(position) => {
                 // It waits, and its failure is counted: a nack has nothing to add.
                 if how.kind != SettleKind::Nack && self.waiting.remove(&position) {
@@ -116,7 +135,8 @@ impl Group {
         }
         answer(numbers.start..from, false);
         for number in from..to {
-            let latest = self.extended.get(&(member, number)).map_or(now + LONGEST_LEASE, |(_, latest)| *latest);
+            let before = self.extended.get(member, number);
+            let latest = before.map_or(now + LONGEST_LEASE, |e| e.latest);
             let ends = (now + self.settings.ack_wait).min(latest);
             let extended = held(self, number) && ends > now;
             #[cfg(feature = "testing")]
@@ -125,8 +145,10 @@ impl Group {
                 continue;
             }
             if extended {
-                let ends = self.begin_lease(ends, member, number);
-                self.extended.insert((member, number), (ends, latest));
+                // After a change to a shorter wait it ends no earlier than it did before.
+                let least = before.map(|e| e.ends).or_else(|| self.leases.back().map(|l| l.ends));
+                let ends = ends.max(least.unwrap_or(ends));
+                self.extended.set((member, number), Extension { ends, latest });
             }
             answer(number..number + 1, extended);
         }
@@ -145,10 +167,8 @@ impl Group {
             let Some(slot) = self.window.slot(position) else {
                 continue;
             };
-            if let State::Leased(member, number) = std::mem::replace(&mut slot.state, State::Waiting)
-                && let Some(subscriber) = self.members.get_mut(&member)
-            {
-                subscriber.deliveries.take_back(number);
+            if let State::Leased(member, number) = std::mem::replace(&mut slot.state, State::Waiting) {
+                self.lose(member, number);
             }
             self.set_free(position);
             self.waiting.insert(position);
@@ -160,21 +180,51 @@ impl Group {
         let mut any = self.bury_at.take_if(|at| *at <= now.mono).is_some();
         any |= self.rate.wakes(now.mono);
         any |= self.wake_scheduled(now.mono);
-        while self.leases.front().is_some_and(|l| l.ends <= now.mono) {
-            let Some(lease) = self.leases.pop_front() else {
-                break;
-            };
-            for number in lease.first_delivery..lease.first_delivery + u64::from(lease.count) {
-                if let Some(position) = self.leased_as(&lease, number)
-                    && !self.goes_on(&lease, number)
-                {
-                    self.end_lease(now, lease.member, number, position);
-                    any = true;
+        while let Some(next) = self.next_end().filter(|(ends, _)| *ends <= now.mono) {
+            any |= match next.1 {
+                Some((member, number)) => {
+                    self.extended.remove(member, number);
+                    self.end_if_held(now, member, number)
                 }
-            }
+                None => self.end_first(now),
+            };
         }
         self.forget_settled_leases();
         any
+    }
+
+    /// When the next lease ends; and which, if it is an extended one.
+    pub(super) fn next_end(&self) -> Option<(Moment, Option<(SubscriptionKey, u64)>)> {
+        let first = self.leases.front().map(|l| l.ends);
+        match self.extended.first() {
+            Some((ends, member, number)) if first.is_none_or(|first| ends <= first) => {
+                Some((ends, Some((member, number))))
+            }
+            _ => first.map(|ends| (ends, None)),
+        }
+    }
+
+    /// Ends the first leases that begin together, but those that were extended.
+    fn end_first(&mut self, now: Now) -> bool {
+        let Some(lease) = self.leases.pop_front() else {
+            return false;
+        };
+        let mut any = false;
+        for number in lease.first_delivery..lease.first_delivery + u64::from(lease.count) {
+            if self.extended.get(lease.member, number).is_none() {
+                any |= self.end_if_held(now, lease.member, number);
+            }
+        }
+        any
+    }
+
+    /// A number that a rewind used again has a later lease of its own.
+    fn end_if_held(&mut self, now: Now, member: SubscriptionKey, number: u64) -> bool {
+        let Some(position) = self.members.get(&member).and_then(|m| m.deliveries.position(number)) else {
+            return false;
+        };
+        self.end_lease(now, member, number, position);
+        true
     }
 
     /// A lease ended: a failure. Without a key it may be settled until somebody
@@ -202,37 +252,18 @@ impl Group {
         }
     }
 
-    /// The position that is still leased under this number of this lease. A
-    /// number that a rewind used again has a later lease of its own.
-    fn leased_as(&mut self, lease: &Lease, number: u64) -> Option<Position> {
-        self.members.get(&lease.member)?.deliveries.position(number)
-    }
-
-    /// Whether the lease was extended beyond this one.
-    fn goes_on(&mut self, lease: &Lease, number: u64) -> bool {
-        if self.extended.is_empty() {
-            return false;
-        }
-        let of = (lease.member, number);
-        let later = self.extended.get(&of).is_some_and(|(ends, _)| *ends > lease.ends);
-        if !later {
-            self.extended.remove(&of);
-        }
-        later
-    }
-
-    /// Drops from the front what is no longer held, so that the first deadline is a real one.
+    /// Drops from the front what is no longer held, so that the first deadline is a real one; and all of it when there
+    /// may be much behind one that is held for long.
     fn forget_settled_leases(&mut self) {
         while let Some(front) = self.leases.front_mut() {
-            let member = self.members.get(&front.member);
-            while front.count > 0 && member.is_none_or(|m| m.deliveries.position(front.first_delivery).is_none()) {
-                front.first_delivery += 1;
-                front.count -= 1;
-            }
-            if front.count > 0 {
+            if trim(&self.members, front) {
                 break;
             }
             self.leases.pop_front();
+        }
+        if self.leases.len() > 2 * self.leases_left + FORGET_AFTER {
+            self.leases.retain_mut(|lease| trim(&self.members, lease));
+            self.leases_left = self.leases.len();
         }
     }
 
@@ -260,7 +291,7 @@ impl Group {
         if self.is_set_apart(member) {
             self.isolated = None;
         }
-        self.extended.retain(|(of, _), _| *of != member);
+        self.extended.remove_from(member, 0);
         self.forget_settled_leases();
     }
 
@@ -271,12 +302,13 @@ impl Group {
             for (number, position) in subscriber.deliveries.all_held() {
                 if position & DEAD == 0 {
                     subscriber.deliveries.take_back(number);
+                    self.extended.remove(subscriber.key, number);
                     self.keys.remove(self.window.key(position).unwrap_or(0), position);
                 }
             }
         }
         self.waiting.retain(|position| position & DEAD != 0);
-        self.dying.retain(|position| position & DEAD != 0);
+        self.spare_events();
         self.scheduled.forget_events();
         self.unlogged.retain(|(position, ..)| position & DEAD != 0);
         if self.isolated.is_some_and(|(_, alone)| alone & DEAD == 0) {
@@ -312,6 +344,7 @@ impl Group {
             self.waiting.insert(position);
         }
         // Their numbers are used again: an old lease must not end the new delivery.
+        self.extended.remove_from(member, next_delivery);
         for lease in &mut self.leases {
             if lease.member == member {
                 let unseen = (lease.first_delivery + u64::from(lease.count)).saturating_sub(next_delivery);

@@ -246,3 +246,63 @@ fn a_redriven_letter_and_later_events_of_its_key_leave_the_key_free_when_they_ar
     rig.publish(1, Some("k"));
     assert_eq!(rig.take(2).iter().map(|g| g.1).collect::<Vec<_>>(), [4]);
 }
+
+/// A group that holds keys, with an event of one that is given up and cannot be buried yet, and one behind it.
+fn with_one_dying(hold: bool) -> Rig {
+    let mut rig = Rig::new();
+    let after = if hold { admin::AfterDeadLetter::Hold } else { admin::AfterDeadLetter::Continue };
+    rig.settings.after_dead_letter = Some(after.into());
+    rig.join(1, MANY);
+    rig.publish(2, Some("k"));
+    rig.take(1);
+    rig.blocks.full = u32::MAX;
+    rig.settle_as(1, 1, 1, reject("no"));
+    rig
+}
+
+fn change(rig: &mut Rig, after: admin::AfterDeadLetter) {
+    let asked = admin::GroupSettings { after_dead_letter: Some(after.into()), ..admin::GroupSettings::default() };
+    rig.engine.update_group(TOPIC, &key("g"), &asked).unwrap().unwrap();
+}
+
+#[test]
+fn a_key_that_was_held_for_what_a_seek_drops_goes_on() {
+    let mut rig = with_one_dying(true);
+    assert_eq!(rig.take(1), [], "the key is held");
+    rig.blocks.full = 0;
+    rig.engine.seek_group(TOPIC, &key("g"), 1).unwrap();
+    rig.commit();
+    assert_eq!(rig.take(1).iter().map(|g| (g.1, g.2)).collect::<Vec<_>>(), [(1, 1), (2, 1)]);
+    assert!(letters(&rig).is_empty(), "it was not given up since");
+}
+
+#[test]
+fn a_letter_holds_its_key_as_it_was_when_its_event_was_given_up() {
+    for hold in [true, false] {
+        let mut rig = with_one_dying(hold);
+        change(&mut rig, if hold { admin::AfterDeadLetter::Continue } else { admin::AfterDeadLetter::Hold });
+        rig.blocks.full = 0;
+        rig.advance(Duration::from_secs(1));
+        assert_eq!(letters(&rig), [1]);
+        assert_eq!(rig.take(1).len(), usize::from(!hold), "held: {hold}");
+        rig.engine.purge(TOPIC, 1);
+        rig.commit();
+        assert_eq!(rig.take(1).len(), usize::from(hold), "held: {hold}");
+        assert!(!rig.graves.is_empty());
+    }
+}
+
+#[test]
+fn a_purge_of_a_redriven_letter_that_is_given_up_again_frees_its_key() {
+    let mut rig = with_one_dying(true);
+    rig.blocks.full = 0;
+    rig.advance(Duration::from_secs(1));
+    rig.engine.redrive(TOPIC, 1, &block_of(&rig, 1)).unwrap();
+    rig.commit();
+    let [(number, 1, 1)] = rig.take(1)[..] else { panic!("the letter") };
+    rig.blocks.full = u32::MAX;
+    rig.settle_as(1, number, 1, reject("again"));
+    assert!(rig.engine.purge(TOPIC, 1));
+    rig.commit();
+    assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [2]);
+}

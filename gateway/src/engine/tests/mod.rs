@@ -8,6 +8,7 @@ mod delete;
 mod gaps;
 mod groups;
 mod keys;
+mod leases;
 mod many_groups;
 mod rates;
 mod retry;
