@@ -17,9 +17,7 @@ use super::carry::{left_of_stay, longest_stay};
 use super::planted::{Defect, is};
 use super::topic::Topic;
 use super::{Engine, Now, Source};
-use crate::store::{
-    Append, Block, Delay, DelayChange, Durability, Entry, Expiries, Lookup, Op, Position, Times, TopicId,
-};
+use crate::store::{Append, Block, Delay, DelayChange, Entry, Expiries, Lookup, Op, Position, Times, TopicId};
 
 /// Most events, and bytes of them, that one look at a topic puts into it: what a lock is held for.
 const MOST: (usize, usize) = (1024, 1 << 20);
@@ -324,13 +322,6 @@ impl Engine {
         topic.delayed = Some(Box::new(delayed));
     }
 
-    /// Events that expire, from the log.
-    pub fn restore_expiries(&mut self, id: TopicId, expiries: Expiries) {
-        if let Some(topic) = self.topics.get_mut(&id) {
-            topic.expiries = expiries;
-        }
-    }
-
     /// What waits in the topic of this one may be readable now.
     pub(super) fn look_at_delayed(&mut self, of: TopicId) {
         if let Some(delayed) = self.topics.get_mut(&of).and_then(|t| t.delayed.as_mut())
@@ -347,6 +338,7 @@ impl Engine {
             self.delays.timers.iter().take_while(|(at, _)| *at <= now.mono).map(|(_, id)| *id).collect();
         let mut any = false;
         for id in due {
+            self.tidy_expiries(id, source);
             any |= self.release_topic(now, id, source);
             any |= self.carry(now, id, source);
             if let Some(delayed) = self.topics.get_mut(&id).and_then(|t| t.delayed.as_mut()) {
@@ -415,16 +407,5 @@ impl Engine {
             self.ops.push(Op::Times(Times::Delays { topic: id.delayed(), changes }));
         }
         true
-    }
-
-    /// Events of a topic expire.
-    pub(super) fn expire(&mut self, id: TopicId, (first, count): (Position, u32), at: UnixMillis) {
-        let Some(topic) = self.topics.get_mut(&id) else {
-            return;
-        };
-        topic.expiries.add(first, count, at, topic.stored);
-        if topic.settings.durability != Durability::Memory {
-            self.ops.push(Op::Times(Times::Expires { topic: id, first, count, at }));
-        }
     }
 }

@@ -13,7 +13,7 @@
 //! - [`join`]: groups that are found or made; [`groups`]: how they are administered; [`listing`]: what is seen of them;
 //! - [`delete`]: topics that are removed;
 //! - [`dead_letters`]: what groups have given up;
-//! - [`delayed`]: events that wait for their time; [`carry`]: for long;
+//! - [`delayed`]: events that wait for their time; [`carry`]: for long; [`expiries`]: until when others are delivered;
 //! - [`dedup`], [`producers`]: the two ways to know a duplicate;
 //! - [`requests`]: requests and replies, a machine of its own beside the shards.
 
@@ -23,6 +23,7 @@ mod dedup;
 mod delayed;
 mod delete;
 mod deliveries;
+mod expiries;
 mod group;
 mod groups;
 mod join;
@@ -60,6 +61,7 @@ pub use dedup::{IdBudget, IdHasher};
 pub use delayed::{DelayBudget, delay_of};
 pub use delete::{Deleted, TopicInUse};
 pub use deliveries::Credit;
+pub use expiries::MAX_EXPIRIES;
 pub use group::GroupState;
 pub(crate) use group::letter;
 pub use groups::DeleteError;
@@ -67,7 +69,7 @@ pub use join::GroupSpec;
 pub use kept::Touched;
 pub use listing::GroupSummary;
 pub use producers::Producer;
-pub use publish::{How, Judged, MAX_EXPIRIES, Scanned, Verdict, scan};
+pub use publish::{How, Judged, Scanned, Verdict, scan};
 pub use settle::{SettleAnswer, SettleAs};
 pub use subscribe::{Leaving, SubscribeError, SubscribeSpec, Subscribed};
 pub use subscriber::MAX_RUN_BYTES;
@@ -141,6 +143,9 @@ pub enum Output {
 pub trait Source {
     /// A block that holds `from`.
     fn block(&mut self, topic: TopicId, from: Position) -> Lookup;
+
+    /// The first position of a topic that retention has not taken.
+    fn first(&mut self, topic: TopicId) -> Position;
 
     /// Whether the store takes so many bytes more for a topic, in the next commit.
     fn claim(&mut self, topic: TopicId, bytes: u64) -> bool;

@@ -64,9 +64,6 @@ pub struct How {
     pub timing: Timing,
 }
 
-/// Most ranges of one topic that expire each at a time of its own: about 3 MiB. A guess.
-pub const MAX_EXPIRIES: usize = 65_536;
-
 /// `count` events with one verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
@@ -207,7 +204,7 @@ impl Engine {
         };
         state.stored = state.stored.max(now.wall);
         let stored = state.stored;
-        let crowded = timing.expires_in_ms > 0 && state.expiries.len() >= MAX_EXPIRIES;
+        let crowded = timing.expires_in_ms > 0 && state.has_most_expiries();
         let second = second_of(stored);
         let remembered = self.dedup.len(topic);
         let replay = producer.filter(|p| self.producers.may_have(p));

@@ -105,6 +105,7 @@ impl Mesh {
         let beside = if delayed { u64::from(run.count()) * DELAY_BYTES } else { 0 };
         let admitted = crowded.map_or_else(|| self.admit(topic, &shard.engine, now), Err);
         let claim = admitted.and_then(|()| self.claim(topic, run.as_bytes().len() as u64 + beside));
+        let most_expire = self.most_expire(topic, &mut shard.engine, timing);
         let how = How { producer, room: claim.is_ok(), timing };
         let judged = shard.engine.publish(now, topic.id, (run, scanned), how);
         inner.commit(&mut shard, now, false);
@@ -129,7 +130,7 @@ impl Mesh {
                 let full = || Refusal::new(ErrorKind::Busy, "the gateway is out of room");
                 Answer::Refused(no_room.clone().unwrap_or_else(full))
             }
-            Verdict::TooManyTimes => Answer::Refused(self.too_many_times(delayed)),
+            Verdict::TooManyTimes => Answer::Refused(self.too_many_times(!most_expire)),
         };
         let answers = judged.into_iter().map(|j| (j.count, answer(j.verdict))).collect();
         Ok(Published { answers, ticket })
@@ -223,6 +224,14 @@ impl Mesh {
         Ok(true)
     }
 
+    /// Whether no more is taken that expires. What retention took is forgotten before that is said.
+    fn most_expire(&self, topic: TopicRef, engine: &mut Engine, timing: Timing) -> bool {
+        if timing.expires_in_ms > 0 && engine.wants_first(topic.id) {
+            engine.forget_expiries(topic.id, self.first_position(topic));
+        }
+        timing.expires_in_ms > 0 && engine.has_most_expiries(topic.id)
+    }
+
     fn too_many_times(&self, delayed: bool) -> Refusal {
         let text = if delayed {
             let (events, bytes) = self.inner.config.delayed;
@@ -230,7 +239,11 @@ impl Mesh {
                 "as many events wait for their time as may (options delayed_events: {events}, delayed_bytes: {bytes})"
             )
         } else {
-            format!("events of this topic expire at {MAX_EXPIRIES} different times; try again when some have")
+            format!(
+                "the events of this topic that expire are in {MAX_EXPIRIES} separate ranges already, as many as may; \
+                 ranges go when retention takes their events: give the topic less retention, or publish events that \
+                 expire to a topic of their own, where those that have expired are one range"
+            )
         };
         Refusal::new(ErrorKind::Busy, text).after(RETRY_FULL_MS)
     }

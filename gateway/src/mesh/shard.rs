@@ -76,6 +76,10 @@ impl Source for Blocks<'_, '_> {
         self.stores.of(topic).read(topic, from)
     }
 
+    fn first(&mut self, topic: TopicId) -> Position {
+        self.stores.of(topic).first(topic)
+    }
+
     fn claim(&mut self, topic: TopicId, bytes: u64) -> bool {
         let claim = self.stores.of(topic).reserve(bytes);
         let granted = claim.is_ok();

@@ -111,6 +111,12 @@ impl Expiries {
         self.ranges.len()
     }
 
+    /// So many have come since it was last looked what can go that it is time to: [`Expiries::forget_below`].
+    #[must_use]
+    pub fn is_crowding(&self) -> bool {
+        self.ranges.len() >= 2 * self.joined + JOIN_AFTER
+    }
+
     /// Events expire; positions come in rising order. `now`: the topic's time.
     pub fn add(&mut self, first: Position, count: u32, at: UnixMillis, now: UnixMillis) {
         let next = first + u64::from(count);
@@ -156,6 +162,7 @@ impl Expiries {
         while self.ranges.first_key_value().is_some_and(|(_, range)| range.next <= first) {
             self.ranges.pop_first();
         }
+        self.joined = self.joined.min(self.ranges.len());
     }
 
     /// Every range: first position, how many, when.

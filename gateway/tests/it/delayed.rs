@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use meshwire_gateway::mesh::AllowAll;
 use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{ClientFrame, Publish, PublishRun, Receipt, ServerFrame};
-use meshwire_proto::wire::admin::{Answer, Command, ListTopics, answer, command};
+use meshwire_proto::wire::admin::{Answer, Command, Durability, ListTopics, answer, command};
 use meshwire_proto::wire::session as wire;
 use prost::Message as _;
 
@@ -187,4 +187,34 @@ async fn on_the_real_clock_it_comes_within_fifty_milliseconds_and_never_before()
     // On a machine with much to do some come late.
     late.sort_unstable();
     assert!(late[4] <= 50, "{late:?}");
+}
+
+/// Publishes runs of one event each, every other one of events that expire; gives the refused receipts.
+fn alternate(machine: &Machine, line: &Line, runs: std::ops::Range<u64>) -> Vec<Receipt> {
+    let run = |sequence: u64| PublishRun {
+        alias: 1,
+        topic: "t".into(),
+        first_sequence: sequence,
+        expires_in_ms: (sequence % 2) * 86_400_000,
+        events: run_of(&[event(&sequence.to_string())]),
+        ..PublishRun::default()
+    };
+    let mut refused = Vec::new();
+    let runs: Vec<u64> = runs.collect();
+    for some in runs.chunks(1024) {
+        let runs = some.iter().map(|n| run(*n)).collect();
+        line.send(&ClientFrame::Publish(Publish { runs, answered_through: 0 }));
+        machine.run_disk();
+        refused.extend(receipts(line).into_iter().filter(|r| r.code != 0));
+    }
+    refused
+}
+
+#[test]
+fn events_that_expire_are_taken_between_others_for_as_long_as_retention_goes_on() {
+    let machine = Machine::start();
+    let line = machine.session();
+    line.create_as("t", Durability::Memory);
+    // Its ring holds a few thousand of them.
+    assert_eq!(alternate(&machine, &line, 1..140_000), []);
 }

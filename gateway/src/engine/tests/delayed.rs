@@ -307,6 +307,43 @@ fn expiries_are_known_again_after_a_restart() {
     assert_eq!(positions(&rig.take(1)), [1, 3]);
 }
 
+/// A topic whose expiring events stand between others, as many as may.
+fn crowded() -> Rig {
+    let mut rig = Rig::new();
+    let most = MAX_EXPIRIES as u64;
+    rig.publish_at(at(1000), &["late"]);
+    rig.publish_at(Timing { deliver_at: UnixMillis(1000), expires_in_ms: 500 }, &["brief"]);
+    let mut expiries = Expiries::default();
+    (0..most).for_each(|n| expiries.restore(1 + 2 * n, 1, UnixMillis(9000)));
+    rig.engine.restore_expiries(TOPIC, expiries);
+    rig
+}
+
+#[test]
+fn with_most_expiries_none_is_taken_until_retention_has_moved() {
+    let mut rig = crowded();
+    assert_eq!(rig.publish_at(expiring(1000), &["a"])[0].verdict, Verdict::TooManyTimes);
+    let both = Timing { deliver_at: UnixMillis(5000), expires_in_ms: 1000 };
+    assert_eq!(rig.publish_at(both, &["b"])[0].verdict, Verdict::TooManyTimes, "those that wait are bounded too");
+    assert!(matches!(rig.publish_at(Timing::default(), &["c"])[0].verdict, Verdict::New(_)));
+    assert!(rig.engine.wants_first(TOPIC));
+    rig.engine.forget_expiries(TOPIC, 2);
+    assert!(matches!(rig.publish_at(expiring(1000), &["a"])[0].verdict, Verdict::New(_)));
+    rig.engine.forget_expiries(TOPIC, 2 * MAX_EXPIRIES as u64);
+    assert!(!rig.engine.wants_first(TOPIC));
+}
+
+#[test]
+fn what_is_due_forgets_the_expiries_that_retention_took_and_comes_in_time_without_that_too() {
+    for (first, left) in [(0, true), (2 * MAX_EXPIRIES as u64, false)] {
+        let mut rig = crowded();
+        rig.blocks.gone_before = first;
+        rig.wait(1000);
+        assert_eq!(rig.ids(), ["late", "brief"]);
+        assert_eq!(rig.engine.wants_first(TOPIC), left);
+    }
+}
+
 const HOUR: i64 = 3_600_000;
 
 /// Positions that begin to wait and that no longer do, since the last look.

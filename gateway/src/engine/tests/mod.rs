@@ -48,6 +48,10 @@ impl Source for Blocks {
         granted
     }
 
+    fn first(&mut self, _: TopicId) -> Position {
+        self.gone_before.max(1)
+    }
+
     fn block(&mut self, topic: TopicId, from: Position) -> Lookup {
         if topic == TOPIC && from < self.gone_before {
             return Lookup::Gone(self.gone_before);
