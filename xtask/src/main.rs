@@ -26,7 +26,7 @@ Usage: cargo xtask COMMAND
   test [FILTER...]           what CI runs; with a filter only the cargo tests it names
        [--all]               release builds and full counts too; ends with a receipt
        [--from STEP]         go on where an earlier run of this commit stopped
-  test sim [ARGS...]         the simulation alone; ARGS go to it (try --help)
+  test sim [ARGS...]         the simulation alone, 1,000 seeds; ARGS go to it (try --help)
   conformance [ARGS...]      every case with every client; ARGS go to the runner (try --help)
   demo [--keep]              329 GitHub events, a kill -9 in the middle, nothing lost
   gen                        write every generated file anew

@@ -17,7 +17,7 @@ const HANDLERS: &str = "core-client/tests/it/consume.rs";
 const REQUESTS: &str = "gateway/tests/it/requests.rs";
 const HERE: &str = "cli/tests/it/bad_input.rs";
 
-/// What is done, the file, and the words by which the test or case is found in it.
+/// What is done, the file, and the name of the test or case in it.
 #[rustfmt::skip]
 const SHOWN: &[(&str, &str, &str)] = &[
     ("settling what was never leased", SETTLES, "settling_what_was_never_leased_or_twice_in_two_ways_answers_lease_lost"),
@@ -31,7 +31,8 @@ const SHOWN: &[(&str, &str, &str)] = &[
     ("a member that joins and leaves", TABLE, "who joins and leaves at once disturbs nobody"),
     ("10,000 groups on a topic", HERE, "ten_thousand_groups_on_a_topic_are_made_listed_and_served"),
     ("a poison event among 255 good ones", TABLE, "a poison event does not take its neighbours with it"),
-    ("the same, handled by a client", "conformance-tests/cases/settle/poison-among-good.toml", "poison"),
+    ("the same, handled by a client", "conformance-tests/cases/settle/poison-among-good.toml",
+        "an event that always fails holds up none of the others"),
     ("a dead letter topic that has no room", TABLE, "a full disk keeps a dead letter waiting, and it is made once there is room"),
     ("a dead letter that fails itself", TABLE, "a dead letter that is given back has all its attempts again, and is one letter when it fails again"),
     ("a request nobody serves", REQUESTS, "without_a_responder_the_answer_comes_at_once_and_no_topic_is_made"),
@@ -49,11 +50,37 @@ fn every_bad_input_of_the_list_is_shown_by_a_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for (what, file, words) in SHOWN {
         let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|e| panic!("{what}: {file}: {e}"));
-        // A test stands as `fn name(`, a case as a string; this table is neither.
-        let shown = [format!("fn {words}("), format!("    \"{words}\",\n")];
-        let is_case = file.ends_with(".toml") && text.contains(words);
-        assert!(is_case || shown.iter().any(|s| text.contains(s)), "{what}: nothing in {file} is called {words}");
+        assert!(has(file, &text, words), "{what}: nothing in {file} is called {words}");
     }
+}
+
+/// Whether a file has a test or case of exactly this name: a test stands as a function behind its attribute, a case of
+/// a table in Rust as a line of its own, and one of the conformance suite as the name of its file.
+fn has(file: &str, text: &str, name: &str) -> bool {
+    let line = |wanted: &str| text.lines().any(|line| line.trim() == wanted);
+    if file.ends_with(".toml") {
+        return line(&format!("name = \"{name}\""));
+    }
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let is_test = |pair: &[&str]| {
+        let function = pair[1].strip_prefix("async ").unwrap_or(pair[1]);
+        (pair[0] == "#[test]" || pair[0].starts_with("#[tokio::test"))
+            && function
+                .strip_prefix("fn ")
+                .and_then(|rest| rest.split_once('('))
+                .is_some_and(|(found, _)| found == name)
+    };
+    lines.windows(2).any(is_test) || (file == TABLE && line(&format!("\"{name}\",")))
+}
+
+#[test]
+fn a_word_of_a_case_or_a_test_that_is_none_is_not_taken_for_one() {
+    assert!(has("a.toml", "name = \"one of many\"\n", "one of many"));
+    assert!(!has("a.toml", "name = \"one of many\"\n", "many"));
+    assert!(has("a.rs", "#[test]\nfn it_holds() {", "it_holds"));
+    assert!(!has("a.rs", "fn it_holds() {", "it_holds"), "a helper shows nothing");
+    assert!(!has("a.rs", "    \"it holds\",\n", "it holds"), "only the table has cases");
+    assert!(has(TABLE, "    \"it holds\",\n", "it holds"));
 }
 
 async fn connect(gateway: &Gateway) -> Mesh {

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, available_parallelism};
 use std::time::{Duration, Instant};
 
-use meshwire::{Event, Mesh, Subscription};
+use meshwire::{Delivery, Event, Mesh, Subscription};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -60,14 +61,28 @@ fn what_a_program_held_that_panics_comes_to_others_at_once() {
 
 #[test]
 fn s24_nothing_is_lost_when_consumers_are_killed_at_random() {
-    kill_at_random();
+    let directory = tempfile::tempdir().unwrap();
+    kill_at_random(&["--data-dir", directory.path().to_str().unwrap()]);
+}
+
+#[test]
+fn s24_nothing_is_lost_when_consumers_are_killed_at_random_in_memory() {
+    kill_at_random(&["--memory"]);
 }
 
 /// At least once holds at saturation, too.
 #[test]
 fn s35_nothing_is_lost_when_consumers_are_killed_at_random_and_no_core_is_idle() {
+    let directory = tempfile::tempdir().unwrap();
     let busy = Busy::start();
-    kill_at_random();
+    kill_at_random(&["--data-dir", directory.path().to_str().unwrap()]);
+    assert!(busy.was_busy());
+}
+
+#[test]
+fn s35_nothing_is_lost_when_consumers_are_killed_at_random_and_no_core_is_idle_in_memory() {
+    let busy = Busy::start();
+    kill_at_random(&["--memory"]);
     assert!(busy.was_busy());
 }
 
@@ -127,87 +142,154 @@ async fn publish(mesh: &Mesh, count: usize) {
     mesh.flush().await.unwrap();
 }
 
-/// What one member printed, and whether it was killed.
-struct Printed {
-    program: Option<Program>,
-    ids: Vec<usize>,
+const URL: &str = "MESHWIRE_MEMBER";
+const NAME: &str = "crashes::a_member_prints_what_it_gets_and_what_it_has_acked";
+/// Events that a member acks together.
+const TOGETHER: usize = 64;
+
+/// A member that prints what it gets, and what is acked when the gateway has confirmed it.
+async fn print_and_ack(url: &str) {
+    let (_mesh, mut work) = join(url).await;
+    while let Some(first) = work.try_next().await.unwrap() {
+        let mut together = vec![first];
+        while together.len() < TOGETHER
+            && let Some(next) = work.next_now().unwrap()
+        {
+            together.push(next);
+        }
+        let ids: Vec<String> = together.iter().map(|delivery| delivery.id().to_owned()).collect();
+        ids.iter().for_each(|id| println!("got {id}"));
+        let last = together.pop().unwrap();
+        together.into_iter().for_each(Delivery::ack);
+        // With the last one those before it are confirmed.
+        last.ack_confirmed().await.unwrap();
+        ids.iter().for_each(|id| println!("acked {id}"));
+    }
 }
 
-impl Printed {
-    fn read(&mut self, wait: Duration) -> usize {
-        let Some(program) = &mut self.program else {
-            return 0;
-        };
-        let before = self.ids.len();
-        let mut wait = wait;
-        while let Some(line) = program.line_within(wait) {
-            self.ids.push(id(&line).parse().unwrap());
+/// This test is the member as well: in a process of its own, where it finds [`URL`].
+#[test]
+fn a_member_prints_what_it_gets_and_what_it_has_acked() {
+    if let Ok(url) = std::env::var(URL) {
+        return runtime().block_on(print_and_ack(&url));
+    }
+    let gateway = Gateway::start();
+    gateway.publish("work", &["1", "2"]);
+    let mut member = Member::start(&gateway);
+    let deadline = Instant::now() + PATIENCE;
+    while member.acked.len() < 2 {
+        assert!(Instant::now() < deadline, "{:?} of {:?}", member.acked, member.got);
+        member.read(Duration::from_millis(50));
+    }
+    assert_eq!((member.got, member.acked), (vec![1, 2], BTreeSet::from([1, 2])));
+    assert_eq!(gateway.group_ids("work", "g"), Vec::<String>::new());
+}
+
+/// What one member printed, and whether it was killed.
+struct Member {
+    program: Option<Program>,
+    got: Vec<usize>,
+    acked: BTreeSet<usize>,
+}
+
+impl Member {
+    fn start(gateway: &Gateway) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env(URL, &gateway.url).args([NAME, "--exact", "--nocapture"]);
+        Self { program: Some(Program::spawn(command)), got: Vec::new(), acked: BTreeSet::new() }
+    }
+
+    /// Takes what was printed; gives how many of it were got.
+    fn read(&mut self, mut wait: Duration) -> usize {
+        let before = self.got.len();
+        while let Some(line) = self.program.as_mut().and_then(|program| program.line_within(wait)) {
+            self.printed(&line);
             wait = Duration::ZERO;
         }
-        self.ids.len() - before
+        self.got.len() - before
+    }
+
+    /// The harness of the tests prints lines of its own, and may have begun one of these.
+    fn printed(&mut self, line: &str) {
+        let mut words = line.split_whitespace().rev();
+        if let (Some(Ok(id)), Some(verb)) = (words.next().map(str::parse), words.next()) {
+            match verb {
+                "got" => self.got.push(id),
+                "acked" => drop(self.acked.insert(id)),
+                _ => {}
+            }
+        }
     }
 
     fn kill(&mut self) {
         let rest = self.program.take().unwrap().kill();
-        self.ids.extend(rest.iter().map(|line| id(line).parse::<usize>().unwrap()));
+        rest.iter().for_each(|line| self.printed(line));
+    }
+
+    /// What it had got and not acked.
+    fn held(&self) -> impl Iterator<Item = usize> {
+        self.got.iter().copied().filter(|id| !self.acked.contains(id))
     }
 }
 
 #[test]
 fn s21_four_members_get_all_though_two_are_killed_and_only_what_those_held_comes_twice() {
-    // What a member may hold: the default of `prefetch_events`.
-    const PREFETCH: usize = 256;
-    let events = if std::env::var("MESHWIRE_FULL").is_ok_and(|full| full == "1") { 100_000 } else { 10_000 };
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().to_str().unwrap();
-    let gateway = Gateway::with(&["--data-dir", data, "--resume-window", "200ms"]);
-    let member =
-        |_| Printed { program: Some(gateway.begin(&["sub", "work", "--group", "g", "--json"])), ids: Vec::new() };
-    let mut members: Vec<Printed> = (0..4).map(member).collect();
+    four_members(&["--data-dir", data]);
+}
+
+#[test]
+fn s21_four_members_get_all_though_two_are_killed_and_only_what_those_held_comes_twice_in_memory() {
+    four_members(&["--memory"]);
+}
+
+fn four_members(store: &[&str]) {
+    let events = if std::env::var("MESHWIRE_FULL").is_ok_and(|full| full == "1") { 100_000 } else { 10_000 };
+    let gateway = Gateway::with(&[store, &["--resume-window", "200ms"]].concat());
+    let mut members: Vec<Member> = (0..4).map(|_| Member::start(&gateway)).collect();
     let url = gateway.url.clone();
     let publisher = std::thread::spawn(move || {
         runtime().block_on(async { publish(&meshwire::connect(&url).await.unwrap(), events).await });
     });
     let deadline = Instant::now() + Duration::from_secs(if events > 10_000 { 300 } else { 60 });
-    let read = |members: &mut [Printed], until: usize| {
-        let mut union: BTreeSet<usize> = members.iter().flat_map(|m| m.ids.iter().copied()).collect();
+    let read = |members: &mut [Member], until: usize| {
+        let mut union: BTreeSet<usize> = members.iter().flat_map(|m| m.got.iter().copied()).collect();
         while union.len() < until {
             assert!(Instant::now() < deadline, "{} of {until} events came", union.len());
             for member in &mut *members {
                 let came = member.read(Duration::from_millis(5));
-                union.extend(member.ids.iter().rev().take(came));
+                union.extend(member.got.iter().rev().take(came));
             }
         }
     };
     read(&mut members, events / 2);
-    members[..2].iter_mut().for_each(Printed::kill);
+    members[..2].iter_mut().for_each(Member::kill);
     read(&mut members, events);
     publisher.join().unwrap();
     let (killed, stay_on) = members.split_at_mut(2);
     for member in &mut *stay_on {
         member.read(Duration::from_secs(1));
     }
-    check_duplicates(killed, stay_on, PREFETCH);
+    check_duplicates(killed, stay_on);
     assert_eq!(gateway.group_ids("work", "g"), Vec::<String>::new(), "all is settled");
 }
 
-/// An event that was printed twice was among the last that a killed member printed, before its acks were through.
-fn check_duplicates(killed: &[Printed], stay: &[Printed], prefetch: usize) {
-    let held: BTreeSet<usize> = killed.iter().flat_map(|m| m.ids.iter().rev().take(prefetch).copied()).collect();
+/// An event that was got twice was got by a killed member, and not acked.
+fn check_duplicates(killed: &[Member], stay: &[Member]) {
+    let held: BTreeSet<usize> = killed.iter().flat_map(Member::held).collect();
     let all = killed.iter().chain(stay);
     let mut seen = BTreeSet::new();
-    let twice: Vec<usize> = all.flat_map(|m| &m.ids).copied().filter(|n| !seen.insert(*n)).collect();
+    let twice: Vec<usize> = all.flat_map(|m| &m.got).copied().filter(|n| !seen.insert(*n)).collect();
     let others: Vec<&usize> = twice.iter().filter(|n| !held.contains(n)).collect();
-    assert!(others.is_empty(), "printed twice, and no killed member held them: {others:?}");
-    assert!(killed.iter().all(|m| !m.ids.is_empty()), "both had work");
+    assert!(others.is_empty(), "came twice, and no killed member held them: {others:?}");
+    assert!(killed.iter().all(|m| !m.got.is_empty() && !m.acked.is_empty()), "both had work");
     let distinct: BTreeSet<usize> = twice.iter().copied().collect();
-    assert_eq!(distinct.len(), twice.len(), "nothing was printed three times");
+    assert_eq!(distinct.len(), twice.len(), "nothing came three times");
 }
 
-fn kill_at_random() {
-    let directory = tempfile::tempdir().unwrap();
-    let data = directory.path().to_str().unwrap();
-    let gateway = Gateway::with(&["--data-dir", data, "--resume-window", "100ms"]);
+fn kill_at_random(store: &[&str]) {
+    let gateway = Gateway::with(&[store, &["--resume-window", "100ms"]].concat());
     let member = || gateway.begin(&["sub", "work", "--group", "g", "--json"]);
     let mut members: Vec<Program> = (0..MEMBERS).map(|_| member()).collect();
     let (mut got, mut published) = (BTreeSet::new(), 0);

@@ -119,7 +119,15 @@ async fn s19_a_batch_with_three_invalid_events_stores_the_others_and_names_those
 #[tokio::test]
 async fn s44_a_poison_event_is_a_dead_letter_until_it_is_replayed_after_the_fix() {
     let directory = tempfile::tempdir().unwrap();
-    let gateway = Gateway::on(directory.path());
+    poison(&Gateway::on(directory.path())).await;
+}
+
+#[tokio::test]
+async fn s44_a_poison_event_is_a_dead_letter_until_it_is_replayed_after_the_fix_in_memory() {
+    poison(&Gateway::start()).await;
+}
+
+async fn poison(gateway: &Gateway) {
     let mesh = meshwire::connect(&gateway.url).await.unwrap();
     publish(&mesh, "users", 10).await;
     let (is_fixed, attempts, handled) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));

@@ -119,7 +119,7 @@ pub(crate) fn test(workspace: &Workspace, options: &Options) -> anyhow::Result<b
 pub(crate) fn simulation(workspace: &Workspace, arguments: &[&str]) -> anyhow::Result<bool> {
     let mut command = workspace.cargo(&["run", "--quiet", "-p", "meshwire-simulation", "--"]);
     if arguments.is_empty() {
-        command.args(steps::simulation_arguments(&workspace.commit(), steps::SEEDS));
+        command.args(steps::simulation_arguments(&workspace.commit(), steps::SIMULATION_SEEDS));
     }
     show(command.args(arguments))
 }

@@ -12,8 +12,10 @@ use crate::tidy::findings;
 use crate::workspace::{Profile, Workspace};
 use crate::{conformance, demo};
 
-/// Seeds of the simulation in `test`.
-pub(crate) const SEEDS: u32 = 500;
+/// Seeds of the simulation alone, `test sim`.
+pub(crate) const SIMULATION_SEEDS: u32 = 1_000;
+/// The same in `test`: a tenth of all.
+const SEEDS: u32 = 500;
 /// The same in `test --all`.
 const ALL_SEEDS: u32 = 5_000;
 /// Kills of the kill test in `test`: a tenth.
@@ -227,7 +229,12 @@ fn tail(lines: Vec<String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::simulation_arguments;
+    use super::{ALL_SEEDS, SEEDS, SIMULATION_SEEDS, simulation_arguments};
+
+    #[test]
+    fn the_simulation_alone_plays_a_thousand_seeds_and_a_test_run_a_tenth_of_all() {
+        assert_eq!((SIMULATION_SEEDS, SEEDS * 10), (1_000, ALL_SEEDS));
+    }
 
     #[test]
     fn a_commit_gives_its_own_seeds_and_none_gives_the_first() {

@@ -71,12 +71,20 @@ fn let_work(program: &mut Program) {
 
 #[test]
 fn s82_ten_lines_survive_a_crash_duplicates_and_a_poison_event_without_settings() {
-    const ORDERS: u64 = 40;
     let directory = tempfile::tempdir().unwrap();
-    let data = directory.path().to_str().unwrap();
+    survive(&["--data-dir", directory.path().to_str().unwrap()]);
+}
+
+#[test]
+fn s82_ten_lines_survive_a_crash_duplicates_and_a_poison_event_without_settings_in_memory() {
+    survive(&["--memory"]);
+}
+
+fn survive(store: &[&str]) {
+    const ORDERS: u64 = 40;
     // With the defaults of the gateway what a killed program held comes after ten seconds.
-    let args = ["--data-dir", data, "--resume-window", "1s"];
-    let gateway = Gateway::with(if is_full() { &args[..2] } else { &args });
+    let quick: &[&str] = if is_full() { &[] } else { &["--resume-window", "1s"] };
+    let gateway = Gateway::with(&[store, quick].concat());
     let mut program = begin(&gateway);
     let order =
         |n: u64| Event::json("order", &BTreeMap::from([("number", n)])).unwrap().id(n.to_string()).source("/shop");

@@ -123,10 +123,20 @@ fn resident(program: &Program) -> u64 {
 
 #[test]
 fn s53_a_surge_is_buffered_and_drained_without_loss_in_the_same_process_and_little_memory() {
-    const CAP: u64 = 96 << 20;
-    let (usual, hold) = if is_full() { (500_u64, 60) } else { (200, 2) };
     let directory = tempfile::tempdir().unwrap();
-    let mut gateway = Gateway::on(directory.path());
+    let load = if is_full() { (500, 60) } else { (200, 2) };
+    surge(Gateway::on(directory.path()), load);
+}
+
+/// A ring holds so many bytes: the full surge is more than that.
+#[test]
+fn s53_a_surge_that_fits_into_its_ring_is_buffered_and_drained_in_memory() {
+    surge(Gateway::start(), (200, 2));
+}
+
+/// The usual rate, and for how many seconds ten times that.
+fn surge(mut gateway: Gateway, (usual, hold): (u64, u64)) {
+    const CAP: u64 = 96 << 20;
     let before = resident(&gateway.program);
     runtime().block_on(async {
         let mesh = connect(&gateway.url).await;
