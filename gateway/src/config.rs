@@ -41,6 +41,8 @@ pub struct Config {
     pub suspended_bytes: u64,
     pub retention: Duration,
     pub retention_bytes: u64,
+    /// Most events that a subscription without a group is behind on a topic in memory.
+    pub max_lag_events: u64,
     pub dead_letter_retention: Duration,
     /// How far ahead the time of an event may be.
     pub max_delay: Duration,
@@ -90,6 +92,7 @@ impl Default for Config {
             suspended_bytes: options::SUSPENDED_BYTES.default,
             retention: options::RETENTION.default_duration(),
             retention_bytes: options::RETENTION_BYTES.default,
+            max_lag_events: options::MAX_LAG_EVENTS.default,
             max_delay: options::MAX_DELAY.default_duration(),
             delayed: (options::DELAYED_EVENTS.default, options::DELAYED_BYTES.default),
             dead_letter_retention: options::DEAD_LETTER_RETENTION.default_duration(),
@@ -162,6 +165,7 @@ impl Config {
             max_topic_groups: self.max_topic_groups,
             retention_ms: u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX),
             retention_bytes: self.retention_bytes,
+            max_lag_events: self.max_lag_events,
             dead_letter_retention_ms: u64::try_from(self.dead_letter_retention.as_millis()).unwrap_or(u64::MAX),
             limits: self.limits,
             delayed: self.delayed,

@@ -52,6 +52,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting::Bytes(&options::SUSPENDED_BYTES, |s, v| s.gateway.suspended_bytes = v),
     Setting::Duration(&options::RETENTION, |s, v| s.gateway.retention = v),
     Setting::Bytes(&options::RETENTION_BYTES, |s, v| s.gateway.retention_bytes = v),
+    Setting::Count(&options::MAX_LAG_EVENTS, |s, v| s.gateway.max_lag_events = v),
     Setting::Duration(&options::MAX_DELAY, |s, v| s.gateway.max_delay = v),
     Setting::Count(&options::DELAYED_EVENTS, |s, v| s.gateway.delayed.0 = v),
     Setting::Bytes(&options::DELAYED_BYTES, |s, v| s.gateway.delayed.1 = v),

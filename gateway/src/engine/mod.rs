@@ -192,6 +192,8 @@ pub struct Settings {
     pub dedup_window: Duration,
     /// Longest wait of a settlement for a commit to ride in.
     pub settle_delay: Duration,
+    /// Most events that a subscription without a group is behind on a topic in memory.
+    pub max_lag_events: u64,
     /// There is a log.
     pub logged: bool,
     /// How long dead letters stay at least readable, in milliseconds.
@@ -347,8 +349,9 @@ impl Engine {
         };
         self.last = Some(id);
         let letters = id.dead_letters(self.settings.logged);
-        let mut dying = Vec::new();
-        match self.topics.get_mut(&id).and_then(|topic| topic.dispatch(now, letters, (source, out), &mut dying)) {
+        let (mut dying, most) = (Vec::new(), self.settings.max_lag_events);
+        let topic = self.topics.get_mut(&id);
+        match topic.and_then(|topic| topic.dispatch(now, (letters, most), (source, out), &mut dying)) {
             None => drop(self.woken.remove(&id)),
             Some(Reader::Solo(_)) => {}
             Some(Reader::Group(group)) => {

@@ -67,6 +67,7 @@ impl Engine {
             return answers;
         };
         if let Some(solo) = topic.solos.get_mut(&key) {
+            solo.subscriber.arrived(numbers.end.saturating_sub(1));
             let (deliveries, kind) = (&mut solo.subscriber.deliveries, how.kind);
             if kind == SettleKind::Extend {
                 // It has no lease that could end.

@@ -18,11 +18,11 @@ pub(super) struct Solo {
 }
 
 impl Solo {
-    /// Delivers what credit and blocks allow.
+    /// Delivers what credit and blocks allow. It skips what is below `floor`, and is told.
     pub(super) fn dispatch(
         &mut self,
         topic: TopicId,
-        head: Position,
+        (floor, head): (Position, Position),
         (expiries, now): (&Expiries, UnixMillis),
         (source, out): (&mut dyn Source, &mut Vec<Output>),
     ) -> Waits {
@@ -30,6 +30,7 @@ impl Solo {
         self.subscriber.ask_room(source);
         while self.next < head && self.subscriber.is_available() {
             match source.block(topic, self.next) {
+                Lookup::Ready(_) if self.next < floor => self.skip_to(floor, out),
                 Lookup::Ready(block) => {
                     let end = block.next().min(head);
                     if end <= self.next {
@@ -52,11 +53,11 @@ impl Solo {
                     self.fresh = false;
                 }
                 Lookup::Gone(first) if first > self.next => {
-                    if !self.fresh {
-                        self.subscriber.flush(out);
-                        self.subscriber.gap += first - self.next;
+                    if self.fresh {
+                        self.next = first;
+                    } else {
+                        self.skip_to(first, out);
                     }
-                    self.next = first;
                 }
                 _ => {
                     for_block = true;
@@ -68,9 +69,16 @@ impl Solo {
         Waits { for_events: self.subscriber.is_available(), for_block }
     }
 
+    fn skip_to(&mut self, position: Position, out: &mut Vec<Output>) {
+        self.fresh = false;
+        self.subscriber.flush(out);
+        self.subscriber.gap += position - self.next;
+        self.next = position;
+    }
+
     /// Continues behind the last delivery that arrived.
     pub(super) fn rewind(&mut self, next_delivery: u64) -> bool {
-        let Some(undone) = self.subscriber.deliveries.rewind(next_delivery) else {
+        let Some(undone) = self.subscriber.rewind(next_delivery) else {
             return false;
         };
         if let Some((_, position)) = undone.first() {

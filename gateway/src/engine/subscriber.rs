@@ -1,6 +1,8 @@
 //! One subscriber's end of a topic: its numbers, its credit, and the runs that
 //! are being put together for it.
 
+use std::collections::VecDeque;
+
 use meshwire_proto::EventRun;
 
 use super::deliveries::{Credit, Deliveries};
@@ -10,6 +12,9 @@ use crate::store::{Block, Position, TopicId};
 /// A run ends with the event that reaches this size, so that no frame grows past
 /// what a peer accepts.
 pub const MAX_RUN_BYTES: u64 = 256 * 1024;
+
+/// So many told gaps are remembered until it is clear that they arrived. A guess: retention overtakes seldom.
+const MAX_TOLD: usize = 64;
 
 /// Consecutive positions of one block, consecutive numbers, one attempt.
 struct Open {
@@ -30,6 +35,8 @@ pub(super) struct Subscriber {
     pub(super) away: bool,
     /// Events that retention took, to be told with the next delivery.
     pub(super) gap: u64,
+    /// Gaps that were told with deliveries of these numbers, which may not have arrived.
+    told: VecDeque<(u64, u64)>,
     /// What it may still be handed in this pass.
     room: Room,
     open: Option<Open>,
@@ -43,6 +50,7 @@ impl Subscriber {
             suspended: false,
             away: false,
             gap: 0,
+            told: VecDeque::new(),
             room: Room::NONE,
             open: None,
         }
@@ -115,6 +123,35 @@ impl Subscriber {
         number
     }
 
+    /// It has seen the delivery of this number, and so all before.
+    pub(super) fn arrived(&mut self, number: u64) {
+        while self.told.front().is_some_and(|(told, _)| *told <= number) {
+            self.told.pop_front();
+        }
+    }
+
+    /// Undoes deliveries from `next` on, as [`Deliveries::rewind`]; gaps that were told with them will be told again.
+    pub(super) fn rewind(&mut self, next: u64) -> Option<Vec<(u64, Position)>> {
+        let undone = self.deliveries.rewind(next)?;
+        while let Some((_, gap)) = self.told.pop_back_if(|(number, _)| *number >= next) {
+            self.gap += gap;
+        }
+        self.told.clear();
+        Some(undone)
+    }
+
+    /// What is told with the run that begins with this number.
+    fn tell(&mut self, number: u64) -> u64 {
+        let gap = std::mem::take(&mut self.gap);
+        if gap > 0 {
+            if self.told.len() == MAX_TOLD {
+                self.told.pop_front();
+            }
+            self.told.push_back((number, gap));
+        }
+        gap
+    }
+
     /// Ends the open run.
     pub(super) fn flush(&mut self, out: &mut Vec<Output>) {
         let Some(open) = self.open.take() else { return };
@@ -123,7 +160,7 @@ impl Subscriber {
             first_delivery: open.first_delivery,
             attempt: open.attempt,
             first_position: open.first_position,
-            gap: std::mem::take(&mut self.gap),
+            gap: self.tell(open.first_delivery),
             stored: open.block.stored,
             events,
         };

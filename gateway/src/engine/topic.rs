@@ -135,7 +135,7 @@ impl Topic {
     pub(super) fn dispatch(
         &mut self,
         now: Now,
-        letters: TopicId,
+        (letters, max_lag): (TopicId, u64),
         (source, out): (&mut dyn Source, &mut Vec<Output>),
         dying: &mut Vec<Dying>,
     ) -> Option<Reader> {
@@ -144,7 +144,10 @@ impl Topic {
         let expiries = (&self.expiries, self.stored.max(now.wall));
         let waits = match reader {
             Reader::Solo(key) => {
-                self.solos.get_mut(&key).map(|solo| solo.dispatch(self.id, self.head, expiries, (source, out)))
+                // What is in a log can be read from there, however far behind.
+                let floor = if self.id.is_memory() { self.head.saturating_sub(max_lag) } else { 0 };
+                let solo = self.solos.get_mut(&key);
+                solo.map(|solo| solo.dispatch(self.id, (floor, self.head), expiries, (source, out)))
             }
             Reader::Group(id) => self.groups.get_mut(&id).map(|group| {
                 group.dispatch(Pass::new((now, expiries), (self.id, letters), self.head, (source, out), dying))

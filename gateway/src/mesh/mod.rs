@@ -70,6 +70,8 @@ pub struct MeshConfig {
     pub retention_ms: u64,
     /// Most bytes of topics that do not say.
     pub retention_bytes: u64,
+    /// Most events that a subscription without a group is behind on a topic in memory.
+    pub max_lag_events: u64,
     /// How long dead letters stay at least readable, in milliseconds.
     pub dead_letter_retention_ms: u64,
     /// Sizes an event must keep to.

@@ -98,6 +98,7 @@ impl Mesh {
         let settings = Settings {
             dedup_window: config.dedup_window,
             settle_delay: Duration::from_millis(10),
+            max_lag_events: config.max_lag_events,
             logged: stores.log.is_some(),
             dead_letter_retention_ms: config.dead_letter_retention_ms,
         };

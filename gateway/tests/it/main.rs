@@ -13,6 +13,7 @@ mod delayed;
 mod delete;
 mod hostile;
 mod kept;
+mod lag;
 mod limits;
 mod machine;
 mod many_groups;

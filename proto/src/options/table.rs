@@ -104,6 +104,9 @@ pub const RETENTION: Bounded = Bounded { name: "retention", default: 604800000, 
 /// Most bytes of a topic's events; over it the oldest are removed. Up to a sixteenth more (at least 256 KiB) may stay.
 pub const RETENTION_BYTES: Bounded = Bounded { name: "retention_bytes", default: 1073741824, min: 65536, max: 1125899906842624, meaning: "Most bytes of a topic's events; over it the oldest are removed. Up to a sixteenth more (at least 256 KiB) may stay." };
 
+/// Most events that a subscription without a group, or a member without a name of a broadcast group, may be behind on a topic of durability memory; further behind it skips ahead and is told how many it missed. Its bytes are bounded by memory_ring_bytes. On other topics it is served from the log. Groups skip nothing.
+pub const MAX_LAG_EVENTS: Bounded = Bounded { name: "max_lag_events", default: 100000, min: 1, max: 1000000000000, meaning: "Most events that a subscription without a group, or a member without a name of a broadcast group, may be behind on a topic of durability memory; further behind it skips ahead and is told how many it missed. Its bytes are bounded by memory_ring_bytes. On other topics it is served from the log. Groups skip nothing." };
+
 /// How far ahead the deliver_at of an event may be.
 pub const MAX_DELAY: Bounded = Bounded { name: "max_delay", default: 31536000000, min: 1000, max: 3153600000000, meaning: "How far ahead the deliver_at of an event may be." };
 

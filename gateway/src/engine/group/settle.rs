@@ -62,6 +62,9 @@ impl Group {
         how: SettleAs<'_>,
         answer: &mut dyn FnMut(Range<u64>, bool),
     ) {
+        if let Some(member) = self.members.get_mut(&member) {
+            member.arrived(numbers.end.saturating_sub(1));
+        }
         if how.kind == SettleKind::Extend {
             return self.extend(now.mono, member, numbers, answer);
         }
@@ -327,7 +330,7 @@ impl Group {
         let Some(subscriber) = self.members.get_mut(&member) else {
             return false;
         };
-        let Some(undone) = subscriber.deliveries.rewind(next_delivery) else {
+        let Some(undone) = subscriber.rewind(next_delivery) else {
             return false;
         };
         for (_, position) in undone {

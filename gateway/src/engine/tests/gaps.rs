@@ -2,6 +2,73 @@
 
 use super::*;
 
+/// Positions that came, and the gaps that were told.
+fn came(rig: &mut Rig, n: u64) -> (Vec<Position>, Vec<u64>) {
+    rig.commit();
+    (rig.take(n).into_iter().map(|g| g.1).collect(), rig.gaps.drain(..).map(|g| g.1).collect())
+}
+
+fn alone(rig: &mut Rig, topic: TopicId, start: Position) {
+    let credit = Credit { events: 2, bytes: 1 << 30 };
+    rig.engine.subscribe(rig.now, topic, sub(1), SubscribeSpec { group: None, start: Some(start), credit }).unwrap();
+}
+
+/// Twice as many events as a subscription may be behind, in a topic in memory.
+fn memory() -> (Rig, TopicId) {
+    let (mut rig, topic) = (Rig::new(), TopicId::memory(7));
+    let (name, limits) = (TopicName::parse("m").unwrap(), Limits::default());
+    let settings = TopicSettings { name, durability: Durability::Memory, retention_ms: 1, limits };
+    rig.engine.add_topic(topic, settings, 1, UnixMillis(0));
+    more(&mut rig, topic, 1..201);
+    (rig, topic)
+}
+
+fn more(rig: &mut Rig, topic: TopicId, ids: std::ops::Range<u64>) {
+    let run = Rig::run(&ids.map(|id| id.to_string()).collect::<Vec<_>>(), None);
+    let scanned = scan(&run, EventLimits::default(), &IdHasher::new([0; 16]));
+    rig.engine.publish(rig.now, topic, (&run, scanned), How { producer: None, room: true, timing: rig.timing });
+    rig.commit();
+}
+
+#[test]
+fn a_subscription_without_a_group_that_is_too_far_behind_in_memory_skips_ahead_and_is_told() {
+    let (mut rig, topic) = memory();
+    alone(&mut rig, topic, 1);
+    assert_eq!(came(&mut rig, 1), (vec![101, 102], vec![100]), "the last hundred are left");
+    more(&mut rig, topic, 201..211);
+    rig.engine.settle(rig.now, topic, sub(1), 1..2, Ack.into());
+    assert_eq!(came(&mut rig, 1), (vec![111], vec![8]), "103 to 110");
+    rig.engine.settle(rig.now, topic, sub(1), 2..4, Ack.into());
+    assert_eq!(came(&mut rig, 1), (vec![112, 113], vec![]), "it is no further behind than it may be");
+}
+
+#[test]
+fn a_gap_that_was_told_with_a_delivery_that_never_arrived_is_told_again() {
+    let (mut rig, topic) = memory();
+    alone(&mut rig, topic, 1);
+    assert_eq!(came(&mut rig, 1), (vec![101, 102], vec![100]));
+    rig.engine.suspend(topic, sub(1));
+    more(&mut rig, topic, 201..204);
+    assert!(rig.engine.resume(topic, sub(1), 1));
+    assert_eq!(came(&mut rig, 1), (vec![104, 105], vec![103]), "and what it has missed since");
+    rig.engine.suspend(topic, sub(1));
+    assert!(rig.engine.resume(topic, sub(1), 2));
+    assert_eq!(came(&mut rig, 1), (vec![105], vec![]), "the first arrived, with its gap");
+}
+
+#[test]
+fn a_group_in_memory_and_a_subscription_of_a_log_skip_nothing_however_far_behind() {
+    let (mut rig, topic) = memory();
+    let group = Some(group_spec("g", 1, rig.settings));
+    let spec = SubscribeSpec { group, start: Some(1), credit: MANY };
+    rig.engine.subscribe(rig.now, topic, sub(1), spec).unwrap();
+    assert_eq!(came(&mut rig, 1), ((1..=200).collect(), vec![]));
+    let mut rig = Rig::new();
+    rig.publish(200, None);
+    alone(&mut rig, TOPIC, 1);
+    assert_eq!(came(&mut rig, 1), (vec![1, 2], vec![]));
+}
+
 #[test]
 fn a_group_that_is_overtaken_is_told_how_much_is_missing_and_it_is_counted() {
     let mut rig = Rig::new();

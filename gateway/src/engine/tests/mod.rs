@@ -96,6 +96,7 @@ impl Rig {
         let settings = Settings {
             dedup_window: Duration::from_secs(120),
             settle_delay: Duration::from_millis(10),
+            max_lag_events: 100,
             logged: true,
             dead_letter_retention_ms: 1 << 40,
         };
