@@ -160,8 +160,7 @@ impl Session {
             return;
         };
         if subscription.phase == Phase::Asked {
-            subscription.phase = Phase::Active;
-            subscription.next_delivery = subscribed.next_delivery;
+            subscription.began(subscribed.next_delivery, subscribed.next_position);
             let &wire::Subscribed { ack_wait_ms, next_position, topic_next, new_group, .. } = subscribed;
             self.output.push_back(Output::Subscribed {
                 subscription: id,

@@ -97,7 +97,7 @@ pub(super) struct Subscription {
     /// Counts the sessions this subscription lived in.
     pub(super) generation: u32,
     pub(super) next_delivery: u64,
-    /// Position behind the last one delivered; 0 when none was.
+    /// Position behind the last one delivered, or where it began; 0 before that is known.
     next_position: u64,
 }
 
@@ -125,8 +125,8 @@ impl Subscription {
     fn start(&self) -> Start {
         let placed = self.spec.has_place();
         let start = self.spec.start.unwrap_or(if placed { Start::Earliest } else { Start::Latest });
-        // What a position holds is only known to go on where deliveries came in order from it.
-        if !placed && start != Start::Latest && self.next_position > 0 {
+        // Deliveries came in order from where it began: it goes on behind them, also one that began behind the newest event.
+        if !placed && self.next_position > 0 {
             Start::Position(Position::from_number(self.next_position))
         } else {
             start
@@ -271,6 +271,13 @@ impl Subscriptions {
 }
 
 impl Subscription {
+    /// It stands, and begins there: what went before was of another session.
+    pub(super) const fn began(&mut self, next_delivery: u64, next_position: u64) {
+        self.phase = Phase::Active;
+        self.next_delivery = next_delivery;
+        self.next_position = next_position;
+    }
+
     /// Takes note of a run.
     ///
     /// # Errors

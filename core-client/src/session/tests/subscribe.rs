@@ -141,11 +141,11 @@ fn a_lost_session_subscribes_again_in_a_new_generation() {
 }
 
 #[test]
-fn without_a_group_a_lost_session_goes_on_behind_the_last_delivery_if_it_began_in_the_past() {
+fn without_a_group_a_lost_session_goes_on_behind_the_last_delivery_or_where_it_began() {
     for (start, expected) in [
         (Start::Earliest, wire::start::At::Position(13)),
         (Start::Position(Position::from_number(5)), wire::start::At::Position(13)),
-        (Start::Latest, wire::start::At::Latest(true)),
+        (Start::Latest, wire::start::At::Position(13)),
     ] {
         let mut scene = Scene::up();
         let (_, number) = scene.subscribe(spec(None, Some(start)));
@@ -154,9 +154,9 @@ fn without_a_group_a_lost_session_goes_on_behind_the_last_delivery_if_it_began_i
         assert_eq!(at(&scene.asked()[0]), expected);
     }
     let mut scene = Scene::up();
-    scene.subscribe(spec(None, Some(Start::Earliest)));
+    scene.subscribe(spec(None, None));
     scene.reconnect(welcome());
-    assert_eq!(at(&scene.asked()[0]), wire::start::At::Earliest(true), "nothing was delivered yet");
+    assert_eq!(at(&scene.asked()[0]), wire::start::At::Position(1), "nothing was delivered yet");
 }
 
 #[test]
