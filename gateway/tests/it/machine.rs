@@ -115,7 +115,7 @@ impl Machine {
 
     /// Bytes that wait in connections.
     pub(crate) fn waiting(&self) -> u64 {
-        self.mesh.memory().used()
+        self.mesh.memory().used() + self.mesh.answers().used()
     }
 
     /// Time passes, and what is due happens.

@@ -1,12 +1,12 @@
 //! What the gateway holds in memory for its peers is bounded, and nobody waits for one that takes nothing.
 
-use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{ClientFrame, Receipt, ServerFrame, Settle, SettleKind, SettleRange};
 use meshwire_proto::wire::admin::Durability;
 use meshwire_proto::wire::session as wire;
+use meshwire_proto::{ErrorKind, Event};
 
 use crate::machine::{Line, Machine};
-use crate::rig::earliest;
+use crate::rig::{earliest, event, run_of};
 
 const EVENT: usize = 8 << 10;
 const EVENTS: u64 = 400;
@@ -70,6 +70,55 @@ fn a_peer_that_takes_nothing_holds_a_bounded_part_of_memory_and_up_nobody() {
 fn the_same_is_so_for_a_member_of_a_group() {
     one_that_takes_nothing(Durability::Synced, "g");
     one_that_takes_nothing(Durability::Memory, "g");
+}
+
+/// A requester that asked for many replies and takes none of them.
+fn stuck_requester(machine: &Machine) -> Line {
+    let (requester, responder) = (machine.session(), machine.session());
+    let serve = wire::Subscribe { serve: true, start: None, ..earliest(1, "quote", "") };
+    responder.send(&ClientFrame::Subscribe(serve));
+    responder.frames();
+    let event = run_of(&[event("quote")]).iter().next().unwrap();
+    let request =
+        wire::Request { number: 1, topic: "quote".into(), timeout_ms: 20_000, event, ..wire::Request::default() };
+    requester.send(&ClientFrame::Request(wire::Request { stream: true, credit: u32::MAX, ..request }));
+    let asked = |f| if let ServerFrame::Request(r) = f { Some(r) } else { None };
+    let asked = responder.frames().into_iter().find_map(asked).unwrap();
+    let event = Event::bytes("t", vec![7; 16 << 10]).id("1").source("/rig").encode().unwrap();
+    let reply = wire::Reply { number: asked.number, reply_to: asked.reply_to, event, ..wire::Reply::default() };
+    for _ in 0..300 {
+        responder.send(&ClientFrame::Reply(reply.clone()));
+    }
+    let off = responder.frames().iter().any(|f| matches!(f, ServerFrame::Cancel(_)));
+    assert!(off, "what it does not take ends its request");
+    requester
+}
+
+#[test]
+fn requesters_that_take_no_replies_leave_a_subscriber_its_room_and_new_requests_theirs() {
+    let machine = Machine::start();
+    let (publisher, healthy) = (machine.session(), machine.session());
+    publisher.create("t");
+    machine.run_disk();
+    subscribe(&healthy, 1, "");
+    machine.run_disk();
+    healthy.frames();
+    let stuck = [(); 12].map(|()| stuck_requester(&machine));
+    // What one of them alone may have is a good part of what all of them have.
+    assert!((1 << 20..5 << 19).contains(&machine.waiting()), "{} bytes wait", machine.waiting());
+    for sequence in 1..=50 {
+        publisher.publish_large(sequence, "t", EVENT);
+    }
+    machine.run_disk();
+    assert_eq!(delivered(&healthy).0.len(), 50, "all at once");
+    healthy.frames();
+    for requester in stuck {
+        let replies = requester.frames().into_iter().filter(|f| matches!(f, ServerFrame::Reply(_))).count();
+        // Some, and the end.
+        assert!(replies >= 2, "each has had a part: {replies}");
+        requester.frames();
+    }
+    assert!(machine.waiting() < 1024, "{} bytes wait", machine.waiting());
 }
 
 #[test]
