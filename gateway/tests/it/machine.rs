@@ -219,7 +219,7 @@ impl Line {
         self.publish_event(sequence, (topic, alias), &event(&sequence.to_string()));
     }
 
-    fn publish_event(&self, sequence: u64, (topic, alias): (&str, u32), event: &Event) {
+    pub(crate) fn publish_event(&self, sequence: u64, (topic, alias): (&str, u32), event: &Event) {
         let run = PublishRun {
             alias,
             topic: topic.into(),

@@ -193,7 +193,7 @@ fn ack(run: &DeliverRun) -> SettleRange {
 }
 
 /// Acks all that is new on a line; gives how much that was.
-fn take_and_ack(line: &Line, settles: &mut u64) -> u32 {
+pub(crate) fn take_and_ack(line: &Line, settles: &mut u64) -> u32 {
     let runs =
         line.frames().into_iter().flat_map(|f| if let ServerFrame::Deliver(d) = f { d.runs } else { Vec::new() });
     let ranges: Vec<SettleRange> = runs.map(|run| ack(&run)).collect();
