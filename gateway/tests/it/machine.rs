@@ -170,6 +170,16 @@ impl Line {
         self.0.lock().unwrap().0.is_held()
     }
 
+    /// Whether its peer is taken for dead.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.0.lock().unwrap().0.is_dead()
+    }
+
+    /// Its peer took some bytes.
+    pub(crate) fn wrote(&self) {
+        self.0.lock().unwrap().0.wrote();
+    }
+
     /// What is due happens.
     pub(crate) fn tick(&self) {
         self.0.lock().unwrap().0.tick();

@@ -221,7 +221,10 @@ impl Connection {
             let slices = slices.get(..count).unwrap_or_default();
             match Pin::new(&mut self.stream).poll_write_vectored(cx, slices)? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(written) => self.queue.advance(written),
+                Poll::Ready(written) => {
+                    self.queue.advance(written);
+                    self.protocol.wrote();
+                }
                 Poll::Pending => {
                     self.queue.own();
                     break;

@@ -271,8 +271,8 @@ impl Protocol {
     pub fn tick(&mut self) {
         let now = self.native.mesh.now().mono;
         let heartbeat = self.native.config.heartbeat;
-        if (self.held.is_some() || self.paused) && now >= self.next_check && matches!(self.state, State::Open(_)) {
-            // It cannot be heard, and does not hear that its pings come.
+        if (self.left || self.paused) && now >= self.next_check && matches!(self.state, State::Open(_)) {
+            // It is not read from, so it cannot be heard, and does not hear that its pings come.
             self.heard = now;
             self.send(ServerFrame::Ping(wire::Ping { nonce: 1, answer: false }));
         }
@@ -293,6 +293,14 @@ impl Protocol {
         }
         if now >= self.next_check {
             self.next_check = now + heartbeat / 2;
+        }
+    }
+
+    /// The peer took some bytes. While it is not read from for want of room for its answers, that is how it is heard.
+    pub fn wrote(&mut self) {
+        if self.outbox.is_crowded() {
+            self.heard = self.native.mesh.now().mono;
+            self.asked = false;
         }
     }
 
