@@ -150,6 +150,12 @@ pub trait Source {
     /// Whether the store takes so many bytes more for a topic, in the next commit.
     fn claim(&mut self, topic: TopicId, bytes: u64) -> bool;
 
+    /// What may be handed now to all members of a group together, before others have had their turn: what sinks
+    /// say is about what they were handed already.
+    fn at_once(&mut self) -> Room {
+        Room::ALL
+    }
+
     /// What may be handed to a subscription now.
     fn room(&mut self, _subscription: SubscriptionKey) -> Room {
         Room::ALL

@@ -23,6 +23,8 @@ pub(super) struct Waits {
     pub(super) for_events: bool,
     /// For a block that is not there yet.
     pub(super) for_block: bool,
+    /// For nothing but its next turn.
+    pub(super) again: bool,
 }
 
 #[derive(Default)]
@@ -86,6 +88,9 @@ impl Readers {
     pub(super) fn note(&mut self, reader: Reader, waits: Waits) {
         set(&mut self.for_events, reader, waits.for_events);
         set(&mut self.for_block, reader, waits.for_block);
+        if waits.again {
+            self.woken.insert(reader);
+        }
     }
 
     /// It is no more.

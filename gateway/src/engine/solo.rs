@@ -27,7 +27,9 @@ impl Solo {
         (source, out): (&mut dyn Source, &mut Vec<Output>),
     ) -> Waits {
         let mut for_block = false;
-        self.subscriber.ask_room(source);
+        if self.next < head && self.subscriber.wants_more() {
+            self.subscriber.ask_room(source);
+        }
         while self.next < head && self.subscriber.is_available() {
             match source.block(topic, self.next) {
                 Lookup::Ready(_) if self.next < floor => self.skip_to(floor, out),
@@ -65,8 +67,9 @@ impl Solo {
                 }
             }
         }
+        let for_events = self.subscriber.is_available();
         self.subscriber.end_pass(topic, source, out);
-        Waits { for_events: self.subscriber.is_available(), for_block }
+        Waits { for_events, for_block, again: false }
     }
 
     fn skip_to(&mut self, position: Position, out: &mut Vec<Output>) {

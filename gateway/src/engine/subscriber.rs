@@ -37,8 +37,8 @@ pub(super) struct Subscriber {
     pub(super) gap: u64,
     /// Gaps that were told with deliveries of these numbers, which may not have arrived.
     told: VecDeque<(u64, u64)>,
-    /// What it may still be handed in this pass.
-    room: Room,
+    /// What it may still be handed in this pass; nobody has asked before it is its turn.
+    room: Option<Room>,
     open: Option<Open>,
 }
 
@@ -51,7 +51,7 @@ impl Subscriber {
             away: false,
             gap: 0,
             told: VecDeque::new(),
-            room: Room::NONE,
+            room: None,
             open: None,
         }
     }
@@ -61,32 +61,43 @@ impl Subscriber {
         !self.suspended && self.deliveries.has_room()
     }
 
-    /// A pass begins.
+    /// Asks what it may be handed in this pass.
     pub(super) fn ask_room(&mut self, source: &mut dyn Source) {
-        self.room = if self.wants_more() { source.room(self.key) } else { Room::NONE };
+        self.room = Some(source.room(self.key));
+    }
+
+    /// The answer, if it was asked in this pass, less what it was given since.
+    pub(super) const fn room(&self) -> Option<Room> {
+        self.room
+    }
+
+    /// It was asked in another way.
+    pub(super) const fn set_room(&mut self, room: Room) {
+        self.room = Some(room);
     }
 
     /// A pass ends.
     pub(super) fn end_pass(&mut self, topic: TopicId, source: &mut dyn Source, out: &mut Vec<Output>) {
         self.flush(out);
-        if self.room.is_none() && self.wants_more() {
+        if self.room.take().is_some_and(Room::is_none) && self.wants_more() {
             source.starved(topic, self.key);
         }
     }
 
+    /// Whether it may have one more, as far as is known.
     pub(super) fn is_available(&self) -> bool {
-        !self.room.is_none() && self.wants_more()
+        !self.room.is_some_and(Room::is_none) && self.wants_more()
     }
 
     /// Delivers one event, the one at `position` of the block, held as `held`; runs
-    /// go to `out` when they end. Gives the number.
+    /// go to `out` when they end. Gives the number and the event's bytes.
     pub(super) fn deliver(
         &mut self,
         block: &Block,
         (position, held): (Position, Position),
         attempt: u32,
         out: &mut Vec<Output>,
-    ) -> u64 {
+    ) -> (u64, u64) {
         let size = match (block.start_of(position), block.entry(position)) {
             (Some(start), Some(entry)) => entry.end - start as u32,
             _ => 0,
@@ -96,7 +107,9 @@ impl Subscriber {
             self.deliveries.hold(held, size);
         }
         let number = self.deliveries.hold(held, size);
-        self.room.take(size.into());
+        if let Some(room) = &mut self.room {
+            room.take(size.into());
+        }
         match &mut self.open {
             Some(open)
                 if open.first_position + u64::from(open.count) == position
@@ -120,7 +133,7 @@ impl Subscriber {
                 });
             }
         }
-        number
+        (number, size.into())
     }
 
     /// It has seen the delivery of this number, and so all before.

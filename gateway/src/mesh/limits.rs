@@ -175,7 +175,7 @@ impl Mesh {
         let in_force = admin::LimitsInForce {
             limits: Some(limits),
             unkept_bytes: inner.budget.used(),
-            sending_bytes: inner.memory.used(),
+            sending_bytes: inner.memory.used() + inner.answers.used(),
             sending_most: inner.config.connection_bytes,
         };
         admin::Answer { answer: Some(answer::Answer::Limits(in_force)) }

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Most bytes that wait for one connection's peer, however much is free: behind it stands the socket's own buffer.
 const MOST_AHEAD: u64 = 1 << 20;
 
-/// Bytes that wait in connections, and how many may.
+/// Bytes that wait in connections, and how many may: one sum of deliveries, another of requests, replies, answers and
+/// publishes that are held, so that neither uses up the other's room.
 ///
-/// A connection may let wait at most half of what is free. So the sum never reaches the limit, and the more are stuck,
-/// the less each of them holds; whoever takes what it is sent is not held up by them.
+/// A connection may let wait at most half of what is free, and in any case one event. So the more are stuck, the less each
+/// of them holds; whoever takes what it is sent is not held up by them. Over the limit are at most one event of each
+/// connection, and in the second sum what each connection may have however little is free.
 #[derive(Debug)]
 pub struct Memory {
     limit: u64,

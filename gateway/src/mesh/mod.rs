@@ -121,6 +121,7 @@ struct Inner {
     deliveries: Pacer,
     turns: Turns,
     memory: Arc<Memory>,
+    answers: Arc<Memory>,
     kept: Kept,
     fetched: Fetched,
     failed: watch::Sender<bool>,
@@ -185,7 +186,13 @@ impl Mesh {
         self.inner.kept.wake_when(ticket, waker)
     }
 
-    /// What waits in connections.
+    /// Requests, replies, answers and held publishes that wait in connections.
+    #[must_use]
+    pub fn answers(&self) -> Arc<Memory> {
+        self.inner.answers.clone()
+    }
+
+    /// Deliveries that wait in connections.
     #[must_use]
     pub fn memory(&self) -> Arc<Memory> {
         self.inner.memory.clone()

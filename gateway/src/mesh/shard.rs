@@ -14,6 +14,7 @@ use meshwire_proto::Moment;
 use super::Inner;
 use super::budget::Bytes;
 use super::limits::Pacer;
+use super::memory::Memory;
 use super::open::Stores;
 use crate::delivery::Sink;
 use crate::engine::{Engine, Now, Output, Room, Source, SubscriptionKey, Touched};
@@ -63,6 +64,7 @@ struct Blocks<'a, 's> {
     sinks: &'s BTreeMap<SubscriptionKey, Arc<dyn Sink>>,
     fetched: Option<&'s (TopicId, Block)>,
     deliveries: &'a Pacer,
+    memory: &'a Memory,
     paced: &'s mut Vec<(TopicId, SubscriptionKey)>,
     /// For what the engine wants kept while it delivers.
     claims: Vec<Claim<'a>>,
@@ -85,6 +87,11 @@ impl Source for Blocks<'_, '_> {
         let granted = claim.is_ok();
         self.claims.extend(claim);
         granted
+    }
+
+    fn at_once(&mut self) -> Room {
+        let (events, bytes) = self.deliveries.at_once();
+        Room { events, bytes: bytes.min(self.memory.allowance().max(1)) }
     }
 
     fn room(&mut self, subscription: SubscriptionKey) -> Room {
@@ -159,8 +166,8 @@ impl Inner {
     /// Puts events whose time has come into their topics.
     fn release(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) {
         let Shard { engine, sinks, paced, .. } = &mut *shard;
-        let (stores, deliveries) = (&self.stores, &self.deliveries);
-        let mut blocks = Blocks { stores, sinks, fetched, deliveries, paced, claims: Vec::new() };
+        let (stores, deliveries, memory) = (&self.stores, &self.deliveries, &*self.memory);
+        let mut blocks = Blocks { stores, sinks, fetched, deliveries, memory, paced, claims: Vec::new() };
         let released = engine.release(now, &mut blocks);
         let claims = blocks.claims;
         if released {
@@ -234,8 +241,8 @@ impl Inner {
     /// left to look at.
     fn deliver_next(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) -> bool {
         let Shard { engine, sinks, out, paced, .. } = &mut *shard;
-        let (stores, deliveries) = (&self.stores, &self.deliveries);
-        let mut blocks = Blocks { stores, sinks, fetched, deliveries, paced, claims: Vec::new() };
+        let (stores, deliveries, memory) = (&self.stores, &self.deliveries, &*self.memory);
+        let mut blocks = Blocks { stores, sinks, fetched, deliveries, memory, paced, claims: Vec::new() };
         let more = engine.dispatch_next(now, &mut blocks, out);
         let claims = blocks.claims;
         if engine.has_ops() {

@@ -115,7 +115,7 @@ impl Machine {
 
     /// Bytes that wait in connections.
     pub(crate) fn waiting(&self) -> u64 {
-        self.mesh.memory().used()
+        self.mesh.memory().used() + self.mesh.answers().used()
     }
 
     /// Time passes, and what is due happens.
@@ -170,6 +170,16 @@ impl Line {
         self.0.lock().unwrap().0.is_held()
     }
 
+    /// Whether its peer is taken for dead.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.0.lock().unwrap().0.is_dead()
+    }
+
+    /// Its peer took some bytes.
+    pub(crate) fn wrote(&self) {
+        self.0.lock().unwrap().0.wrote();
+    }
+
     /// What is due happens.
     pub(crate) fn tick(&self) {
         self.0.lock().unwrap().0.tick();
@@ -219,7 +229,7 @@ impl Line {
         self.publish_event(sequence, (topic, alias), &event(&sequence.to_string()));
     }
 
-    fn publish_event(&self, sequence: u64, (topic, alias): (&str, u32), event: &Event) {
+    pub(crate) fn publish_event(&self, sequence: u64, (topic, alias): (&str, u32), event: &Event) {
         let run = PublishRun {
             alias,
             topic: topic.into(),

@@ -1,12 +1,13 @@
 //! What the gateway holds in memory for its peers is bounded, and nobody waits for one that takes nothing.
 
-use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{ClientFrame, Receipt, ServerFrame, Settle, SettleKind, SettleRange};
-use meshwire_proto::wire::admin::Durability;
+use meshwire_proto::wire::admin::{CreateGroup, Durability, GroupSettings, UpdateGroup, command};
 use meshwire_proto::wire::session as wire;
+use meshwire_proto::{ErrorKind, Event};
 
 use crate::machine::{Line, Machine};
-use crate::rig::earliest;
+use crate::rates::take_and_ack;
+use crate::rig::{earliest, event, run_of};
 
 const EVENT: usize = 8 << 10;
 const EVENTS: u64 = 400;
@@ -70,6 +71,55 @@ fn a_peer_that_takes_nothing_holds_a_bounded_part_of_memory_and_up_nobody() {
 fn the_same_is_so_for_a_member_of_a_group() {
     one_that_takes_nothing(Durability::Synced, "g");
     one_that_takes_nothing(Durability::Memory, "g");
+}
+
+/// A requester that asked for many replies and takes none of them.
+fn stuck_requester(machine: &Machine) -> Line {
+    let (requester, responder) = (machine.session(), machine.session());
+    let serve = wire::Subscribe { serve: true, start: None, ..earliest(1, "quote", "") };
+    responder.send(&ClientFrame::Subscribe(serve));
+    responder.frames();
+    let event = run_of(&[event("quote")]).iter().next().unwrap();
+    let request =
+        wire::Request { number: 1, topic: "quote".into(), timeout_ms: 20_000, event, ..wire::Request::default() };
+    requester.send(&ClientFrame::Request(wire::Request { stream: true, credit: u32::MAX, ..request }));
+    let asked = |f| if let ServerFrame::Request(r) = f { Some(r) } else { None };
+    let asked = responder.frames().into_iter().find_map(asked).unwrap();
+    let event = Event::bytes("t", vec![7; 16 << 10]).id("1").source("/rig").encode().unwrap();
+    let reply = wire::Reply { number: asked.number, reply_to: asked.reply_to, event, ..wire::Reply::default() };
+    for _ in 0..300 {
+        responder.send(&ClientFrame::Reply(reply.clone()));
+    }
+    let off = responder.frames().iter().any(|f| matches!(f, ServerFrame::Cancel(_)));
+    assert!(off, "what it does not take ends its request");
+    requester
+}
+
+#[test]
+fn requesters_that_take_no_replies_leave_a_subscriber_its_room_and_new_requests_theirs() {
+    let machine = Machine::start();
+    let (publisher, healthy) = (machine.session(), machine.session());
+    publisher.create("t");
+    machine.run_disk();
+    subscribe(&healthy, 1, "");
+    machine.run_disk();
+    healthy.frames();
+    let stuck = [(); 12].map(|()| stuck_requester(&machine));
+    // What one of them alone may have is a good part of what all of them have.
+    assert!((1 << 20..5 << 19).contains(&machine.waiting()), "{} bytes wait", machine.waiting());
+    for sequence in 1..=50 {
+        publisher.publish_large(sequence, "t", EVENT);
+    }
+    machine.run_disk();
+    assert_eq!(delivered(&healthy).0.len(), 50, "all at once");
+    healthy.frames();
+    for requester in stuck {
+        let replies = requester.frames().into_iter().filter(|f| matches!(f, ServerFrame::Reply(_))).count();
+        // Some, and the end.
+        assert!(replies >= 2, "each has had a part: {replies}");
+        requester.frames();
+    }
+    assert!(machine.waiting() < 1024, "{} bytes wait", machine.waiting());
 }
 
 #[test]
@@ -178,4 +228,72 @@ fn answers_that_wait_are_bounded_and_none_is_lost() {
         assert!(looks < 100, "{answered} answers came");
     }
     assert_eq!(answered, RANGES * FRAMES);
+}
+
+/// Many members of a group that take nothing, on so many connections, beside a subscription that takes everything.
+fn a_group_that_takes_nothing(connections: usize, keys: bool) {
+    const MEMBERS: u32 = 48;
+    const ALL: u64 = 2 * EVENTS;
+    let machine = Machine::start();
+    let (publisher, healthy) = (machine.session(), machine.session());
+    publisher.create("t");
+    machine.run_disk();
+    // What there is comes to all members at once, when the group is let go.
+    let settings = |rate| Some(GroupSettings { max_rate: Some(rate), ..GroupSettings::default() });
+    let topic = || "t".to_owned();
+    let held = CreateGroup { topic: topic(), group: "g".into(), settings: settings(1), ..CreateGroup::default() };
+    machine.admin(command::Command::CreateGroup(held)).unwrap();
+    machine.run_disk();
+    let stuck: Vec<Line> = (0..connections).map(|_| machine.session()).collect();
+    for (member, line) in (1..=MEMBERS).zip(stuck.iter().cycle()) {
+        subscribe(line, member, "g");
+    }
+    machine.run_disk();
+    stuck.iter().for_each(|line| drop(line.frames()));
+    for sequence in 1..=ALL {
+        let event = Event::bytes("t", vec![7; EVENT]).id(sequence.to_string()).source("/rig");
+        let event = if keys { event.key((sequence % 97).to_string()) } else { event };
+        publisher.publish_event(sequence, ("t", 1), &event);
+        if sequence % 20 == 0 {
+            machine.run_disk();
+        }
+    }
+    publisher.frames();
+    publisher.frames();
+    let free = UpdateGroup { topic: topic(), group: "g".into(), settings: settings(0) };
+    machine.admin(command::Command::UpdateGroup(free)).unwrap();
+    machine.run_disk();
+    let waiting = machine.waiting();
+    // One event of each passes, however little is free.
+    let most = (4 << 20) + (connections * EVENT) as u64;
+    assert!((1 << 19..most).contains(&waiting), "{waiting} bytes wait on {connections} connections");
+    let one = (1 << 20) + 4 * EVENT as u64;
+    assert!(connections > 1 || waiting < one, "{waiting} bytes wait on one connection");
+    subscribe(&healthy, 1, "");
+    let (mut got, mut looks) = (0, 0);
+    while got < ALL {
+        machine.run_disk();
+        got += delivered(&healthy).0.len() as u64;
+        looks += 1;
+        assert!(looks < 2 * ALL, "{got} came");
+    }
+    // Whoever takes again what it is sent gets all the rest.
+    let (mut rest, mut settles) = (0, vec![0; connections]);
+    for _ in 0..ALL {
+        machine.run_disk();
+        rest += stuck.iter().zip(&mut settles).map(|(line, n)| u64::from(take_and_ack(line, n))).sum::<u64>();
+        if rest >= ALL {
+            break;
+        }
+    }
+    assert_eq!(rest, ALL, "all came to the group on {connections} connections, {keys}; {} wait", machine.waiting());
+}
+
+#[test]
+fn a_group_with_many_members_that_take_nothing_keeps_to_the_memory_that_all_have_together() {
+    for keys in [false, true] {
+        a_group_that_takes_nothing(48, keys);
+        a_group_that_takes_nothing(6, keys);
+        a_group_that_takes_nothing(1, keys);
+    }
 }

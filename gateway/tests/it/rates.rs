@@ -1,7 +1,6 @@
 //! Limits of the whole gateway: they hold, in time that stands still until it is told to go on, and are changed while it runs.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use meshwire_gateway::mesh::Rates;
 use meshwire_proto::ErrorKind;
@@ -193,7 +192,7 @@ fn ack(run: &DeliverRun) -> SettleRange {
 }
 
 /// Acks all that is new on a line; gives how much that was.
-fn take_and_ack(line: &Line, settles: &mut u64) -> u32 {
+pub(crate) fn take_and_ack(line: &Line, settles: &mut u64) -> u32 {
     let runs =
         line.frames().into_iter().flat_map(|f| if let ServerFrame::Deliver(d) = f { d.runs } else { Vec::new() });
     let ranges: Vec<SettleRange> = runs.map(|run| ack(&run)).collect();
@@ -293,23 +292,64 @@ fn what_is_not_named_stays_and_what_is_out_of_bounds_is_refused_with_its_bounds(
     }
 }
 
-#[test]
-fn a_peer_that_is_held_is_told_that_the_gateway_lives_and_is_not_taken_for_dead() {
-    let machine = Machine::with(|c| c.heartbeat = Duration::from_millis(100));
-    let publisher = machine.session();
-    set(&machine, Limits { publish_bytes_rate: Some(50), ..Limits::default() });
-    publisher.publish(1, "t");
-    publisher.publish(2, "t");
-    assert!(publisher.is_held());
-    let mut pings = 0;
-    for _ in 0..20 {
-        machine.pass(50);
-        publisher.tick();
-        pings += publisher.frames().iter().filter(|f| matches!(f, ServerFrame::Ping(_))).count();
+/// Lets a minute pass second by second, with what comes between; whether the peer is taken for dead.
+fn dies_in_a_minute(machine: &Machine, line: &Line, mut each: impl FnMut(u32)) -> bool {
+    for second in 0..60 {
+        machine.clock.0.fetch_add(1000, Ordering::Relaxed);
+        line.tick();
+        each(second);
     }
-    assert!(publisher.is_held() && (10..=21).contains(&pings), "{pings} pings");
-    machine.pass(5000);
-    publisher.frames();
-    machine.run_disk();
-    assert_eq!(kept(&publisher), 2);
+    line.is_dead()
+}
+
+#[test]
+fn a_publisher_that_is_not_read_from_as_the_log_stands_still_is_not_taken_for_dead() {
+    let machine = Machine::limited(|c| c.connection_bytes = 0);
+    let (publisher, silent) = (machine.session(), machine.session());
+    // Receipts of two topics in turn are not one.
+    for sequence in 1..=2000 {
+        let topic = sequence % 2;
+        publisher.publish_as(sequence, ["t", "u"][topic as usize], 1 + topic as u32);
+    }
+    assert!(publisher.is_held() && !silent.is_held());
+    let mut pings = 0;
+    let count = |_| pings += publisher.frames().iter().filter(|f| matches!(f, ServerFrame::Ping(_))).count();
+    assert!(!dies_in_a_minute(&machine, &publisher, count));
+    assert!(publisher.is_held() && (6..=13).contains(&pings), "{pings} say that the gateway lives");
+    assert!(dies_in_a_minute(&machine, &silent, |_| {}), "who is read from and says nothing is dead");
+    for _ in 0..20 {
+        machine.run_disk();
+        publisher.frames();
+    }
+    assert!(!publisher.is_held(), "it goes on with the log");
+}
+
+#[test]
+fn a_publisher_whose_publishes_wait_is_read_from_and_must_be_heard() {
+    let machine = Machine::limited(|c| c.rates = Rates { publish: (1, 0), ..Rates::default() });
+    let (speaks, silent) = (machine.session(), machine.session());
+    for sequence in 1..=200 {
+        speaks.publish(sequence, "t");
+        silent.publish(sequence, "t");
+    }
+    let pong = || speaks.send(&ClientFrame::Ping(wire::Ping { nonce: 1, answer: true }));
+    assert!(!dies_in_a_minute(&machine, &speaks, |_| pong()));
+    assert!(dies_in_a_minute(&machine, &silent, |_| {}));
+}
+
+#[test]
+fn who_takes_its_answers_slowly_is_heard_by_that() {
+    let machine = Machine::limited(|c| c.connection_bytes = 0);
+    let [slow, stuck] = [(); 2].map(|()| {
+        let line = machine.session();
+        let ping = ClientFrame::Ping(wire::Ping { nonce: u64::MAX, answer: false });
+        (0..10_000).for_each(|_| line.send(&ping));
+        // From here on its connection has all of these to write.
+        line.frames();
+        line
+    });
+    assert!(!dies_in_a_minute(&machine, &slow, |second| if second % 20 == 0 {
+        slow.wrote()
+    }));
+    assert!(dies_in_a_minute(&machine, &stuck, |_| {}));
 }

@@ -6,6 +6,7 @@
 //! another, as when that one has just joined, gives some up: such a key waits
 //! until what is in flight of it is settled.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use meshwire_proto::Moment;
@@ -78,16 +79,66 @@ impl Rate {
 
 impl Group {
     /// Whether the group may have one more delivery, whoever gets it.
-    pub(super) fn may_deliver(&mut self, now: Moment) -> bool {
+    pub(super) fn may_deliver(&mut self, pass: &mut Pass<'_>) -> bool {
+        if pass.left.get_or_insert_with(|| pass.source.at_once()).is_none() {
+            return false;
+        }
         let most = self.settings.max_in_flight;
-        (most == 0 || self.in_flight() < most.into()) && self.rate.allows(now, self.settings.max_rate)
+        (most == 0 || *pass.in_flight.get_or_insert_with(|| self.in_flight()) < most.into())
+            && self.rate.allows(pass.now.mono, self.settings.max_rate)
     }
 
-    /// One more event went to a member.
-    pub(super) fn delivered_to(&mut self, member: SubscriptionKey, now: Moment) {
-        self.rate.take(now, self.settings.max_rate);
+    /// One more event of so many bytes went to a member.
+    pub(super) fn delivered_to(&mut self, member: SubscriptionKey, bytes: u64, pass: &mut Pass<'_>) {
+        self.rate.take(pass.now.mono, self.settings.max_rate);
         if let Some(turn) = self.turn.as_mut().filter(|t| t.member == member) {
             turn.count += 1;
+        }
+        if let Some(left) = &mut pass.left {
+            left.take(bytes);
+        }
+        if let Some(in_flight) = &mut pass.in_flight {
+            *in_flight += 1;
+        }
+        if pass.shared
+            && let Some(room) = self.members.get(&member).and_then(Subscriber::room)
+        {
+            for (_, other) in self.members.range_mut(session_of(member)).filter(|(_, other)| other.room().is_some()) {
+                other.set_room(room);
+            }
+        }
+    }
+
+    /// Whether a member has room, which is asked when it is its turn, and once a pass. Members of one connection have
+    /// it together.
+    fn has_room(&mut self, key: SubscriptionKey, pass: &mut Pass<'_>) -> bool {
+        let Some(room) = self.members.get(&key).map(Subscriber::room) else {
+            return false;
+        };
+        if let Some(room) = room {
+            return !room.is_none();
+        }
+        let beside = self.members.range(session_of(key)).find_map(|(_, other)| other.room());
+        let room = beside.unwrap_or_else(|| pass.source.room(key));
+        pass.shared |= beside.is_some();
+        pass.asked.push(key);
+        if let Some(member) = self.members.get_mut(&key) {
+            member.set_room(room);
+        }
+        !room.is_none()
+    }
+
+    /// The first of the free members, in the order of what `weigh` says, that has room.
+    fn first_free<W: Ord>(
+        &mut self,
+        pass: &mut Pass<'_>,
+        weigh: impl Fn(&Self, &Subscriber) -> W,
+    ) -> Option<SubscriptionKey> {
+        loop {
+            let key = self.free().min_by_key(|m| weigh(self, m)).map(|m| m.key)?;
+            if self.has_room(key, pass) {
+                return Some(key);
+            }
         }
     }
 
@@ -97,13 +148,13 @@ impl Group {
             return self.choose_alone(key, position, pass);
         }
         if key == 0 {
-            return self.free_member();
+            return self.free_member(pass);
         }
         #[cfg(feature = "testing")]
         if crate::engine::planted::is(crate::engine::planted::Defect::KeyIgnored) {
-            return self.free_member();
+            return self.free_member(pass);
         }
-        let found = if self.must_wait(key, position, pass) { None } else { self.member_of(key) };
+        let found = if self.must_wait(key, position, pass) { None } else { self.member_of(key, pass) };
         if found.is_none() {
             pass.block_key(key);
         }
@@ -119,18 +170,20 @@ impl Group {
             || (self.settings.strict_order && !matches!(self.keys.bound(key), Bound::Nowhere))
     }
 
-    fn member_of(&mut self, key: u64) -> Option<SubscriptionKey> {
+    fn member_of(&mut self, key: u64, pass: &mut Pass<'_>) -> Option<SubscriptionKey> {
         let bound = match self.keys.bound(key) {
             Bound::Look(_) => {
-                let least = self.free().map(|m| self.keys.of(m.key)).min();
+                let least = self.first_free(pass, |group, m| group.keys.of(m.key)).map(|m| self.keys.of(m));
                 self.keys.look(key, least.unwrap_or(usize::MAX));
                 self.keys.bound(key)
             }
             bound => bound,
         };
         match bound {
-            Bound::Nowhere => self.member_for_key(),
-            Bound::To(bound) | Bound::Look(bound) => Some(bound).filter(|m| self.is_free(*m)),
+            Bound::Nowhere => self.member_for_key(pass),
+            Bound::To(bound) | Bound::Look(bound) => {
+                Some(bound).filter(|m| self.is_free(*m) && self.has_room(*m, pass))
+            }
             Bound::Leaving => None,
         }
     }
@@ -144,11 +197,11 @@ impl Group {
                 Bound::Leaving => return None,
             };
             let apart = self.isolated.map(|(member, _)| member).filter(|m| bound.is_none_or(|b| b == *m));
-            let least = || self.free().min_by_key(|m| m.deliveries.held()).map(|m| m.key);
-            let member = bound.or(apart).or_else(least);
+            let member = bound.or(apart).or_else(|| self.first_free(pass, |_, m| m.deliveries.held()));
             self.isolated = member.map(|member| (member, position));
-            let found =
-                member.filter(|m| self.members.get(m).is_some_and(|m| m.is_available() && m.deliveries.held() == 0));
+            let is_idle = |m: &Subscriber| m.is_available() && m.deliveries.held() == 0;
+            let idle = member.filter(|m| self.members.get(m).is_some_and(is_idle));
+            let found = idle.filter(|m| self.has_room(*m, pass));
             if found.is_some() {
                 return found;
             }
@@ -168,28 +221,33 @@ impl Group {
     }
 
     /// The member that had the last event, if it may have more in a row.
-    fn in_turn(&self) -> Option<Turn> {
-        self.turn.filter(|t| t.count < TURN && self.is_free(t.member))
+    fn in_turn(&mut self, pass: &mut Pass<'_>) -> Option<Turn> {
+        self.turn.filter(|t| t.count < TURN && self.is_free(t.member) && self.has_room(t.member, pass))
     }
 
     /// The member whose turn it is: the last one for a while, then the least loaded.
-    pub(super) fn free_member(&mut self) -> Option<SubscriptionKey> {
-        if let Some(turn) = self.in_turn() {
+    pub(super) fn free_member(&mut self, pass: &mut Pass<'_>) -> Option<SubscriptionKey> {
+        if let Some(turn) = self.in_turn(pass) {
             return Some(turn.member);
         }
-        let chosen = self.free().min_by_key(|m| m.deliveries.held()).map(|m| m.key)?;
+        let chosen = self.first_free(pass, |_, m| m.deliveries.held())?;
         self.turn = Some(Turn { member: chosen, count: 0, keys: 0 });
         Some(chosen)
     }
 
     /// The member for a key that nobody has: the last one for a while, then the one
     /// with the fewest keys.
-    fn member_for_key(&mut self) -> Option<SubscriptionKey> {
-        if let Some(turn) = self.in_turn().filter(|t| self.keys.of(t.member) < t.keys) {
+    fn member_for_key(&mut self, pass: &mut Pass<'_>) -> Option<SubscriptionKey> {
+        if let Some(turn) = self.in_turn(pass).filter(|t| self.keys.of(t.member) < t.keys) {
             return Some(turn.member);
         }
-        let chosen = self.free().min_by_key(|m| (self.keys.of(m.key), m.deliveries.held())).map(|m| m.key)?;
+        let chosen = self.first_free(pass, |group, m| (group.keys.of(m.key), m.deliveries.held()))?;
         self.turn = Some(Turn { member: chosen, count: 0, keys: self.keys.of(chosen) + self.keys.slack() });
         Some(chosen)
     }
+}
+
+/// All subscriptions of the session of one.
+const fn session_of(key: SubscriptionKey) -> RangeInclusive<SubscriptionKey> {
+    SubscriptionKey { subscription: 0, ..key }..=SubscriptionKey { subscription: u32::MAX, ..key }
 }

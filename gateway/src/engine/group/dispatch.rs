@@ -11,7 +11,7 @@ use super::window::State;
 use super::{Dying, Group, Lease};
 use crate::engine::readers::Waits;
 use crate::engine::subscriber::Subscriber;
-use crate::engine::{Now, Output, Source, SubscriptionKey};
+use crate::engine::{Now, Output, Room, Source, SubscriptionKey};
 use crate::store::{Block, Expiries, Lookup, Outcome, Position, TopicId};
 
 /// Most positions that wait: new ones are not looked at beyond it.
@@ -31,7 +31,13 @@ pub(in crate::engine) struct Pass<'a> {
     block: Option<Block>,
     /// A block was not there yet.
     later: bool,
-    source: &'a mut dyn Source,
+    /// What the group may still be given at once, and how much its members hold: known when the first is to get something.
+    pub(super) left: Option<Room>,
+    pub(super) in_flight: Option<u64>,
+    /// Members that were asked for their room, and whether some of them share a connection.
+    pub(super) asked: Vec<SubscriptionKey>,
+    pub(super) shared: bool,
+    pub(super) source: &'a mut dyn Source,
     out: &'a mut Vec<Output>,
     /// Letters for the topic.
     pub(super) dying: &'a mut Vec<Dying>,
@@ -72,6 +78,10 @@ impl<'a> Pass<'a> {
             blocked: BTreeSet::new(),
             block: None,
             later: false,
+            left: None,
+            in_flight: None,
+            asked: Vec::new(),
+            shared: false,
             source,
             out,
             dying,
@@ -125,9 +135,6 @@ impl Group {
             self.bury(&mut pass);
         }
         self.expire_waiting(&mut pass);
-        for member in self.members.values_mut() {
-            member.ask_room(pass.source);
-        }
         if self.members.values().any(Subscriber::is_available) {
             if self.dispatch_waiting(&mut pass) {
                 self.dispatch_new(&mut pass);
@@ -137,10 +144,15 @@ impl Group {
                 self.bury(&mut pass);
             }
         }
-        for member in self.members.values_mut() {
-            member.end_pass(pass.topic, pass.source, pass.out);
+        let for_events = self.members.values().any(Subscriber::is_available);
+        // There may be more for those who have not got what they may, when others have had their turn.
+        let again = for_events && pass.left.is_some_and(Room::is_none);
+        for key in std::mem::take(&mut pass.asked) {
+            if let Some(member) = self.members.get_mut(&key) {
+                member.end_pass(pass.topic, pass.source, pass.out);
+            }
         }
-        Waits { for_events: self.members.values().any(Subscriber::is_available), for_block: pass.later }
+        Waits { for_events, for_block: pass.later, again }
     }
 
     /// `false` if new ones must wait: a durable member sees log order, also when what was sent to it before its
@@ -179,8 +191,8 @@ impl Group {
     }
 
     /// Whether nobody may get anything; not if somebody is kept for an event that is delivered alone.
-    fn is_stuck(&mut self, pass: &Pass<'_>) -> bool {
-        !self.may_deliver(pass.now.mono) || (self.free_member().is_none() && self.isolated.is_none())
+    fn is_stuck(&mut self, pass: &mut Pass<'_>) -> bool {
+        !self.may_deliver(pass) || (self.free_member(pass).is_none() && self.isolated.is_none())
     }
 
     fn tell_gap(&mut self, member: SubscriptionKey, events: u64, pass: &mut Pass<'_>) {
@@ -196,10 +208,10 @@ impl Group {
             if self.window.skip_settled() || self.skip_expired(pass) {
                 continue;
             }
-            let Some(free) = self.free_member() else {
+            let Some(free) = self.free_member(pass) else {
                 return;
             };
-            if !self.may_deliver(pass.now.mono) {
+            if !self.may_deliver(pass) {
                 return;
             }
             match pass.block(self.window.next()) {
@@ -220,9 +232,7 @@ impl Group {
 
     /// Takes up positions of one block until it ends or nobody has room.
     fn dispatch_block(&mut self, block: &Block, pass: &mut Pass<'_>) {
-        while self.wants_new(pass.head.min(block.next()))
-            && self.free_member().is_some()
-            && self.may_deliver(pass.now.mono)
+        while self.wants_new(pass.head.min(block.next())) && self.free_member(pass).is_some() && self.may_deliver(pass)
         {
             if self.window.skip_settled() || self.skip_expired(pass) {
                 continue;
@@ -285,7 +295,7 @@ impl Group {
         #[cfg(feature = "testing")]
         let attempt =
             if crate::engine::planted::is(crate::engine::planted::Defect::AttemptUncounted) { 1 } else { attempt };
-        let number = subscriber.deliver(block, (at, position), attempt, pass.out);
+        let (number, bytes) = subscriber.deliver(block, (at, position), attempt, pass.out);
         if let Some(slot) = self.window.slot(position) {
             slot.state = State::Leased(member, number);
             slot.deliveries = deliveries + 1;
@@ -298,7 +308,7 @@ impl Group {
         if key != 0 {
             self.keys.add(key, member, position);
         }
-        self.delivered_to(member, pass.now.mono);
+        self.delivered_to(member, bytes, pass);
         self.begin_lease(pass.now.mono + self.settings.ack_wait, member, number);
     }
 

@@ -101,7 +101,7 @@ impl Requests {
                 self.abandon(address, &Trouble::new(ErrorKind::Busy, text));
             }
             ServerFrame::Reply(reply) => {
-                let text = "the replies that this connection does not take are too many bytes (option session_bytes)";
+                let text = "the replies that this connection does not take are too many bytes (options session_bytes, memory_budget)";
                 let trouble = Trouble::new(ErrorKind::Busy, text);
                 if reply.end {
                     self.end(address, &trouble);

@@ -2,8 +2,8 @@
 //! [`Protocol`].
 //!
 //! Reading and writing go on side by side, so that two peers that both have much
-//! to say cannot wait for each other. Over [`READ_PAUSE`] of unwritten output
-//! nothing is read: a peer that does not take its answers is not asked for more.
+//! to say cannot wait for each other. A peer that does not take its answers is not
+//! asked for more: nothing is read while too many wait for it.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -36,9 +36,6 @@ const REST_BYTES: usize = 4 * 1024;
 /// Frames of this many bytes need leave to be received.
 const LARGE_FRAME: usize = 256 * 1024;
 
-/// Unwritten output above which nothing is read.
-const READ_PAUSE: usize = 4 * 1024 * 1024;
-
 /// Entries of one gathered write.
 const GATHER: usize = 64;
 
@@ -60,12 +57,6 @@ struct Connection {
     timer_set: Option<Moment>,
     /// Leave to receive a large frame, and since when.
     permit: Option<(Permit, Moment)>,
-}
-
-/// Unwritten output above which nothing is read; less when memory is short.
-fn read_pause(native: &Native) -> usize {
-    let share = usize::try_from(native.mesh.memory().allowance()).unwrap_or(usize::MAX);
-    share.saturating_mul(4).clamp(READ_BYTES, READ_PAUSE)
 }
 
 pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: watch::Receiver<Shutdown>) {
@@ -144,7 +135,7 @@ impl Connection {
             if held && (self.protocol.go_on(&mut self.rest) || !self.protocol.is_held()) {
                 continue;
             }
-            if self.protocol.reads() && self.queue.bytes < read_pause(native) && self.may_receive(native, cx) {
+            if self.protocol.reads() && !self.protocol.outbox.is_crowded() && self.may_receive(native, cx) {
                 match self.read(cx)? {
                     Poll::Ready(true) => continue,
                     Poll::Ready(false) => return Poll::Ready(Ok(())),
@@ -230,7 +221,10 @@ impl Connection {
             let slices = slices.get(..count).unwrap_or_default();
             match Pin::new(&mut self.stream).poll_write_vectored(cx, slices)? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(written) => self.queue.advance(written),
+                Poll::Ready(written) => {
+                    self.queue.advance(written);
+                    self.protocol.wrote();
+                }
                 Poll::Pending => {
                     self.queue.own();
                     break;

@@ -10,15 +10,20 @@ use meshwire_proto::wire::session as wire;
 use crate::delivery::{ReplySink, Sink};
 use crate::mesh::Memory;
 
-/// Filled under shard locks, emptied by the connection. What waits here and in the
-/// connection is bounded: of deliveries by [`Memory::allowance`] (one event may pass over
-/// it), of requests and replies by `most`.
+/// However many others take nothing, so much of requests, replies and answers may wait on a connection.
+pub(super) const LEAST_ANSWERS: u64 = 64 << 10;
+
+/// Filled under shard locks, emptied by the connection. What waits here and in the connection is bounded, of deliveries and
+/// of all else apart: each by [`Memory::allowance`] of its own part of memory, so that who does not take its replies leaves
+/// their room to deliveries. One event may pass over it.
 #[derive(Debug)]
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
     /// Most bytes of requests and replies that are not written.
     most: u64,
     memory: Arc<Memory>,
+    /// The part for requests, replies and answers.
+    answers: Arc<Memory>,
 }
 
 #[derive(Debug, Default)]
@@ -36,10 +41,12 @@ struct Queue {
     bytes: u64,
     /// Credit for reply streams, by request: any number of grants is one frame.
     credit: BTreeMap<u64, u32>,
-    /// Bytes that the connection took and the peer did not.
+    /// Bytes that the connection took and the peer did not: all of them, and those of deliveries. What is written is
+    /// shared out between the two.
     unwritten: u64,
-    /// What of this is in the sum of all connections.
-    counted: u64,
+    unwritten_deliveries: u64,
+    /// What of this is in the sums of all connections: of deliveries, and of all else.
+    counted: (u64, u64),
     /// Subscriptions that would have been handed more, had there been room: the one that waits longest goes first, so
     /// that one with much to deliver holds up no other of its connection.
     starved: VecDeque<u32>,
@@ -59,8 +66,13 @@ pub(super) struct Taken {
 }
 
 impl Outbox {
-    pub(super) fn new(most: u64, memory: Arc<Memory>) -> Self {
-        Self { queue: Mutex::default(), most, memory }
+    pub(super) fn new(most: u64, (memory, answers): (Arc<Memory>, Arc<Memory>)) -> Self {
+        Self { queue: Mutex::default(), most, memory, answers }
+    }
+
+    /// Whether the peer takes its answers too slowly to be asked for more.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.queue().waiting_answers() > LEAST_ANSWERS.max(self.answers.allowance())
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -82,8 +94,11 @@ impl Outbox {
         let credit = std::mem::take(&mut queue.credit);
         let frame = |(number, events)| ServerFrame::ReplyCredit(wire::ReplyCredit { number, events });
         into.frames.extend(credit.into_iter().map(frame));
-        queue.unwritten = unwritten + std::mem::take(&mut queue.bytes) + std::mem::take(&mut queue.delivery_bytes);
-        queue.count(&self.memory);
+        queue.wrote(unwritten);
+        let deliveries = std::mem::take(&mut queue.delivery_bytes);
+        queue.unwritten_deliveries += deliveries;
+        queue.unwritten += std::mem::take(&mut queue.bytes) + deliveries;
+        self.count(&mut queue);
         if queue.can_feed(&self.memory) {
             into.fed = queue.starved.pop_front();
         }
@@ -94,16 +109,17 @@ impl Outbox {
         let mut queue = self.queue();
         queue.deliveries = Vec::new();
         queue.starved.clear();
-        (queue.delivery_bytes, queue.unwritten) = (0, 0);
-        queue.count(&self.memory);
+        queue.delivery_bytes = 0;
+        queue.wrote(0);
+        self.count(&mut queue);
     }
 
     /// Wakes `waker`, once, when something is queued or the outbox is closed;
     /// `false` when that is so already. So many bytes are still to be written.
     pub(super) fn wake_when_filled(&self, waker: &Waker, unwritten: u64) -> bool {
         let mut queue = self.queue();
-        queue.unwritten = unwritten;
-        queue.count(&self.memory);
+        queue.wrote(unwritten);
+        self.count(&mut queue);
         let filled = queue.news || !queue.deliveries.is_empty() || queue.has_frames();
         if queue.closed || filled || queue.can_feed(&self.memory) {
             return false;
@@ -125,13 +141,25 @@ impl Outbox {
     pub(super) fn is_closed(&self) -> bool {
         self.queue().closed
     }
+
+    /// Brings the sums of all connections up to date.
+    fn count(&self, queue: &mut Queue) {
+        let waiting = (queue.waiting(), queue.waiting_answers());
+        let before = std::mem::replace(&mut queue.counted, waiting);
+        if before.0 != waiting.0 {
+            self.memory.change(before.0, waiting.0);
+        }
+        if before.1 != waiting.1 {
+            self.answers.change(before.1, waiting.1);
+        }
+    }
 }
 
 impl Sink for Outbox {
     fn deliver(&self, run: DeliverRun) {
         let mut queue = self.queue();
         queue.delivery_bytes += run.events.as_bytes().len() as u64;
-        queue.count(&self.memory);
+        self.count(&mut queue);
         queue.deliveries.push(run);
         wake(queue);
     }
@@ -167,27 +195,36 @@ impl Queue {
         !self.frames.is_empty() || !self.credit.is_empty()
     }
 
+    /// Bytes of deliveries.
     const fn waiting(&self) -> u64 {
-        self.delivery_bytes + self.bytes + self.unwritten
+        self.delivery_bytes + self.unwritten_deliveries
+    }
+
+    /// Bytes of all else.
+    const fn waiting_answers(&self) -> u64 {
+        self.bytes + self.unwritten.saturating_sub(self.unwritten_deliveries)
+    }
+
+    /// So many bytes are still to be written: of what the connection was handed before, or more answers.
+    fn wrote(&mut self, unwritten: u64) {
+        if unwritten < self.unwritten {
+            let part = u128::from(self.unwritten_deliveries) * u128::from(unwritten) / u128::from(self.unwritten);
+            self.unwritten_deliveries = u64::try_from(part).unwrap_or(0);
+        }
+        self.unwritten = unwritten;
     }
 
     /// Whether it is worth while to ask for more deliveries: not for every few bytes.
     fn can_feed(&self, memory: &Memory) -> bool {
         !self.starved.is_empty() && (self.waiting() == 0 || self.waiting() <= memory.allowance() / 2)
     }
-
-    fn count(&mut self, memory: &Memory) {
-        let waiting = self.waiting();
-        if waiting != self.counted {
-            memory.change(std::mem::replace(&mut self.counted, waiting), waiting);
-        }
-    }
 }
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        let counted = self.queue().counted;
-        self.memory.change(counted, 0);
+        let (deliveries, answers) = self.queue().counted;
+        self.memory.change(deliveries, 0);
+        self.answers.change(answers, 0);
     }
 }
 
@@ -206,12 +243,13 @@ impl ReplySink for Outbox {
             _ => 0,
         };
         // One passes, however large it is.
-        let waiting = queue.bytes + queue.unwritten;
-        if bytes > 0 && waiting > 0 && waiting + bytes > self.most {
+        let waiting = queue.waiting_answers();
+        let most = LEAST_ANSWERS.max(self.answers.allowance()).min(self.most);
+        if bytes > 0 && waiting > 0 && waiting + bytes > most {
             return false;
         }
         queue.bytes += bytes;
-        queue.count(&self.memory);
+        self.count(&mut queue);
         queue.frames.push(frame.clone());
         wake(queue);
         true

@@ -167,7 +167,7 @@ impl Protocol {
     }
 
     fn is_full_behind(&self) -> bool {
-        self.behind.bytes > LEAST_BEHIND.max(self.native.mesh.memory().allowance())
+        self.behind.bytes > LEAST_BEHIND.max(self.native.mesh.answers().allowance())
     }
 
     fn has_stalled(&self) -> bool {

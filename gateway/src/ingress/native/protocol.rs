@@ -15,16 +15,13 @@ use meshwire_proto::{ErrorKind, Moment, options};
 
 use super::admin::Later;
 use super::frames::WriteQueue;
-use super::outbox::{Outbox, Taken};
+use super::outbox::{LEAST_ANSWERS, Outbox, Taken};
 use super::pace::{Admission, Behind, Held};
 use super::pending::Pending;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
 use super::{Native, login};
 use crate::mesh::{Caller, Leaving};
-
-/// Memory of answers that wait, about, up to which frames are processed however little memory there is.
-const LEAST_ANSWERS: u64 = 64 << 10;
 
 enum State {
     /// No Hello yet.
@@ -85,7 +82,7 @@ impl Protocol {
         let number = native.mesh.new_session();
         Self {
             caller,
-            outbox: Arc::new(Outbox::new(native.config.session_bytes, native.mesh.memory())),
+            outbox: Arc::new(Outbox::new(native.config.session_bytes, (native.mesh.memory(), native.mesh.answers()))),
             pending: Pending::default(),
             starting: Starting::new(),
             number,
@@ -142,7 +139,7 @@ impl Protocol {
 
     /// Whether nothing more may be processed for now: too many answers wait, or too many publishes.
     fn must_wait(&self) -> bool {
-        self.is_stalled() || self.pending.bytes() > LEAST_ANSWERS.max(self.native.mesh.memory().allowance())
+        self.is_stalled() || self.pending.bytes() > LEAST_ANSWERS.max(self.native.mesh.answers().allowance())
     }
 
     /// Whether it stopped before it had processed all that was received: [`Protocol::go_on`] may do more.
@@ -274,8 +271,8 @@ impl Protocol {
     pub fn tick(&mut self) {
         let now = self.native.mesh.now().mono;
         let heartbeat = self.native.config.heartbeat;
-        if (self.held.is_some() || self.paused) && now >= self.next_check && matches!(self.state, State::Open(_)) {
-            // It cannot be heard, and does not hear that its pings come.
+        if (self.left || self.paused) && now >= self.next_check && matches!(self.state, State::Open(_)) {
+            // It is not read from, so it cannot be heard, and does not hear that its pings come.
             self.heard = now;
             self.send(ServerFrame::Ping(wire::Ping { nonce: 1, answer: false }));
         }
@@ -296,6 +293,14 @@ impl Protocol {
         }
         if now >= self.next_check {
             self.next_check = now + heartbeat / 2;
+        }
+    }
+
+    /// The peer took some bytes. While it is not read from for want of room for its answers, that is how it is heard.
+    pub fn wrote(&mut self) {
+        if self.outbox.is_crowded() {
+            self.heard = self.native.mesh.now().mono;
+            self.asked = false;
         }
     }
 
