@@ -255,6 +255,12 @@ impl Mesh {
         true
     }
 
+    /// Whether a subscription is there: not if its topic was deleted, or somebody else has its durable member.
+    #[must_use]
+    pub fn has_subscription(&self, topic: TopicRef, key: SubscriptionKey) -> bool {
+        self.shard(topic).is_ok_and(|mutex| shard::lock(mutex).engine.has_subscription(topic.id, key))
+    }
+
     /// Delivers what a subscription's sink had no room for.
     pub fn feed(&self, topic: TopicRef, key: SubscriptionKey) {
         if let Ok(mutex) = self.shard(topic) {

@@ -284,7 +284,7 @@ pub struct Subscribe {
     pub start: ::core::option::Option<Start>,
     /// Makes a member of a broadcast group durable. One subscription at a time has it: another
     /// one is answered GROUP_CONFLICT while the first is connected, and takes it over while that
-    /// one's connection is lost.
+    /// one's connection is lost; a resumed session then hears of it in Unsubscribed.
     #[prost(string, tag = "6")]
     pub member: ::prost::alloc::string::String,
     /// 0: the gateway's default, or what the group already has.

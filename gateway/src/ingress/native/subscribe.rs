@@ -8,6 +8,7 @@ use meshwire_proto::{ErrorKind, GroupKey, GroupName, MemberName, NameError, Topi
 
 use prost::Message as _;
 
+use super::outbox::End;
 use super::protocol::Protocol;
 use super::session::{Session, Subscription};
 use super::sessions::lock;
@@ -229,20 +230,26 @@ impl Protocol {
         self.left(number);
     }
 
-    /// Tells of subscriptions whose topic was deleted; not before they have begun.
+    /// Tells of subscriptions that ended by themselves; not before they have begun.
     pub(super) fn end_subscriptions(&mut self) {
         let Some(session) = self.session() else {
             return;
         };
         let ended = self.outbox.take_ended(|number| self.starting.contains_key(&number));
-        for subscription in ended {
+        for (subscription, why) in ended {
             let name = lock(&session).subscriptions.remove(&subscription).map(|s| s.name.to_string());
             let of = name.unwrap_or_else(|| "of this subscription".to_owned());
-            self.send(ServerFrame::Unsubscribed(wire::Unsubscribed {
-                subscription,
-                code: ErrorKind::TopicNotFound.number(),
-                message: format!("topic {of} was deleted"),
-            }));
+            let (kind, message) = match why {
+                End::TopicDeleted => (ErrorKind::TopicNotFound, format!("topic {of} was deleted")),
+                End::TakenOver => (
+                    ErrorKind::GroupConflict,
+                    format!(
+                        "another subscription to topic {of} took the durable member over while this one's connection was \
+                         lost; end that one, or take another member name"
+                    ),
+                ),
+            };
+            self.send(ServerFrame::Unsubscribed(wire::Unsubscribed { subscription, code: kind.number(), message }));
         }
     }
 
