@@ -134,6 +134,33 @@ async fn a_durable_member_is_for_one_connection_until_that_is_lost() {
     assert_eq!((positions(&again), again[0].attempt), (vec![1], 2), "at once, not after the resume window");
 }
 
+#[tokio::test]
+async fn the_mode_of_the_group_says_where_a_subscription_without_a_start_begins() {
+    let rig = rig(memory()).await;
+    let mut peer = rig.session().await;
+    peer.subscribe(broadcast(1, "a")).await;
+    publish(&mut peer, 0..3).await;
+    let latest = wire::Start { at: Some(wire::start::At::Latest(true)) };
+    let first = wire::Start { at: Some(wire::start::At::Earliest(true)) };
+    // Without a mode, an unnamed member of a group that is there is what that group is.
+    for (number, (group, member, start, begins)) in [
+        ("g", "", None, 4),
+        ("g", "", Some(first), 1),
+        ("g", "b", None, 1),
+        ("g", "c", Some(latest), 4),
+        ("cluster", "", None, 1),
+        ("behind", "", Some(latest), 4),
+        ("", "", None, 4),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mode = wire::GroupMode::Unspecified.into();
+        let frame = wire::Subscribe { group: group.into(), start, mode, ..broadcast(2 + number as u32, member) };
+        assert_eq!(peer.subscribe(frame).await.next_position, begins, "{group}/{member} {start:?}");
+    }
+}
+
 #[test]
 fn a_session_whose_member_was_taken_over_hears_of_it_and_keeps_its_other_subscriptions() {
     let machine = Machine::start();

@@ -279,7 +279,7 @@ pub struct Subscribe {
     #[prost(enumeration = "GroupMode", tag = "4")]
     pub mode: i32,
     /// Absent: the first event that can be read for a group and for a durable member, behind the
-    /// last one without a group and in mode BROADCAST without a member.
+    /// last one without a group and in a broadcast group without a member.
     #[prost(message, optional, tag = "5")]
     pub start: ::core::option::Option<Start>,
     /// Makes a member of a broadcast group durable. One subscription at a time has it: another

@@ -70,10 +70,10 @@ fn request(frame: &wire::Subscribe, credit: Credit) -> Result<SubscribeRequest, 
     let mut settings = admin::GroupSettings::decode(&frame.settings[..])
         .map_err(|e| invalid(format!("the settings of the group cannot be read: {e}")))?;
     settings.mode = mode.map(Into::into).or(settings.mode);
-    let unnamed = settings.mode() == admin::GroupMode::Broadcast && frame.member.is_empty();
     let (start, since) = match frame.start.and_then(|s| s.at) {
-        None if group.is_some() && !unnamed => (Some(1), None),
-        None | Some(wire::start::At::Latest(_)) => (None, None),
+        // The mode of the group decides.
+        None => (None, None),
+        Some(wire::start::At::Latest(_)) => (Some(u64::MAX), None),
         Some(wire::start::At::Earliest(_)) => (Some(1), None),
         Some(wire::start::At::Position(position)) => (Some(position), None),
         Some(wire::start::At::TimeUnixMs(time)) => (None, Some(UnixMillis(time))),
