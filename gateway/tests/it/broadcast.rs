@@ -88,7 +88,8 @@ async fn a_durable_member_goes_on_after_a_restart_of_the_gateway() {
     for (subscription, member) in [(1, "a"), (2, "b")] {
         peer.subscribe(broadcast(subscription, member)).await;
     }
-    publish(&mut peer, 0..5).await;
+    // Of another connection: what waits for receipts passes over deliveries.
+    publish(&mut before.session().await, 0..5).await;
     peer.deliveries(10).await;
     peer.settle(1, 1, 3, SettleKind::Ack).await;
     peer.settle(2, 2, 1, SettleKind::Ack).await;
