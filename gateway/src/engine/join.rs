@@ -84,6 +84,15 @@ impl Topic {
 }
 
 impl Engine {
+    /// Whether a subscription that names no start begins with the first event: what has a place of its own does when it is
+    /// made. An unnamed member of a broadcast group begins behind the last event.
+    #[must_use]
+    pub fn begins_first(&self, topic: TopicId, asked: &GroupSpec) -> bool {
+        let group = self.topics.get(&topic).and_then(|topic| topic.named(&asked.name.group.clone().into()));
+        let is_asked = || asked.settings.mode() == admin::GroupMode::Broadcast;
+        asked.name.member.is_some() || !group.map_or_else(is_asked, |group| group.settings.broadcast)
+    }
+
     pub(super) fn find_or_make(
         &mut self,
         now: Now,

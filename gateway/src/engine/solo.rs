@@ -31,6 +31,10 @@ impl Solo {
             self.subscriber.ask_room(source);
         }
         while self.next < head && self.subscriber.is_available() {
+            if let Some(end) = expiries.expired_before(self.next, now) {
+                self.next = end.min(head);
+                continue;
+            }
             match source.block(topic, self.next) {
                 Lookup::Ready(_) if self.next < floor => self.skip_to(floor, out),
                 Lookup::Ready(block) => {
@@ -47,9 +51,11 @@ impl Solo {
                             self.next += 1;
                             continue;
                         }
-                        if !expiries.has_expired(self.next, now) {
-                            self.subscriber.deliver(&block, (self.next, self.next), 1, out);
+                        if let Some(end) = expiries.expired_before(self.next, now) {
+                            self.next = end.min(head);
+                            continue;
                         }
+                        self.subscriber.deliver(&block, (self.next, self.next), 1, out);
                         self.next += 1;
                     }
                     self.fresh = false;

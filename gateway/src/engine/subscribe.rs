@@ -187,6 +187,12 @@ impl Engine {
         }
     }
 
+    /// Whether there is a subscription of this key.
+    #[must_use]
+    pub fn has_subscription(&self, topic: TopicId, key: SubscriptionKey) -> bool {
+        self.topics.get(&topic).is_some_and(|topic| topic.reader(key).is_some())
+    }
+
     fn subscriber(&mut self, topic: TopicId, key: SubscriptionKey) -> Option<&mut Subscriber> {
         self.topics.get_mut(&topic)?.subscriber(key)
     }

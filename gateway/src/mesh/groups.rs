@@ -10,7 +10,7 @@ use super::ages::Ages;
 use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::engine::{self, DeleteError};
-use crate::store::{Limits, Position, Since, Ticket};
+use crate::store::{Durability, Limits, Position, Since, Ticket};
 
 fn invalid(problem: impl Into<String>) -> Refusal {
     Refusal::new(ErrorKind::Invalid, problem)
@@ -106,17 +106,19 @@ impl Mesh {
 
     pub(super) fn delete_group(&self, caller: &Caller, delete: &admin::DeleteGroup) -> Answered {
         let (topic, name, group) = self.group(caller, Action::DeleteGroup, (&delete.topic, &delete.group))?;
-        let mutex = self.shard(topic)?;
-        let before = shard::lock(mutex).engine.group(topic.id, &group);
-        let deleted = self.inner.with(mutex, |engine, _| engine.delete_group(topic.id, &group));
-        let removed = deleted.map_err(|e| match e {
+        let mut shard = shard::lock(self.shard(topic)?);
+        let was = shard.engine.group(topic.id, &group).ok_or_else(|| no_group(&name, &group))?;
+        let removed = shard.engine.delete_group(topic.id, &group).map_err(|e| match e {
             DeleteError::NotFound(_) => no_group(&name, &group),
             DeleteError::InUse { .. } => invalid(e.to_string()),
         })?;
+        let now = self.now();
+        let batch = self.inner.commit(&mut shard, now, false);
+        self.inner.deliver(&mut shard, now, None);
+        drop(shard);
         self.inner.groups.fetch_sub(removed, Ordering::Relaxed);
-        let ticket = shard::lock(mutex).engine.ticket(topic.id);
-        let was = before.ok_or_else(|| no_group(&name, &group))?;
-        Ok((self.summary(topic, &was), ticket))
+        // It does not come back after power loss, whatever the level of the topic's events.
+        Ok((self.summary(topic, &was), Ticket { batch, level: Durability::Synced }))
     }
 
     pub(super) fn seek_group(&self, caller: &Caller, seek: &admin::SeekGroup) -> Option<Answered> {

@@ -18,7 +18,8 @@ use crate::store::{GroupId, Position, Since, Ticket};
 pub struct SubscribeRequest {
     /// The group, or a durable member of it; `None`: a broadcast subscription of one's own.
     pub group: Option<GroupKey>,
-    /// First position; `None` for behind the last event of now.
+    /// First position; one that no event has yet: behind the last event of now. `None`: the first event that can be read for
+    /// a group and a durable member, else behind the last one.
     pub start: Option<Position>,
     /// In its place: the first event stored at this time or later.
     pub since: Option<UnixMillis>,
@@ -131,14 +132,17 @@ impl Mesh {
             Ok(mutex) => shard::lock(mutex),
             Err(refusal) => return Some(Err(refusal)),
         };
+        let group = request.group.map(|name| self.group_spec(name, request.settings, room));
         let start = match request.since.map(|at| self.inner.stores.of(topic.id).since(topic.id, at)) {
-            // What is gone already is no gap later.
-            None => request.start.map(|start| start.max(self.first_position(topic))),
+            None => {
+                let first = group.as_ref().filter(|group| shard.engine.begins_first(topic.id, group)).map(|_| 1);
+                // What is gone already is no gap later.
+                request.start.or(first).map(|start| start.max(self.first_position(topic)))
+            }
             Some(Since::At(position)) => Some(position),
             Some(Since::Behind) => None,
             Some(Since::Pending) => return None,
         };
-        let group = request.group.map(|name| self.group_spec(name, request.settings, room));
         let spec = SubscribeSpec { group, start, credit: request.credit };
         let now = self.now();
         let subscribed = match shard.engine.subscribe(now, topic.id, key, spec) {
@@ -253,6 +257,12 @@ impl Mesh {
         shard.sinks.insert(key, sink);
         self.inner.deliver(&mut shard, now, None);
         true
+    }
+
+    /// Whether a subscription is there: not if its topic was deleted, or somebody else has its durable member.
+    #[must_use]
+    pub fn has_subscription(&self, topic: TopicRef, key: SubscriptionKey) -> bool {
+        self.shard(topic).is_ok_and(|mutex| shard::lock(mutex).engine.has_subscription(topic.id, key))
     }
 
     /// Delivers what a subscription's sink had no room for.

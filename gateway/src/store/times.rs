@@ -151,10 +151,12 @@ impl Expiries {
         (range.next > position).then_some(range.at)
     }
 
-    /// Whether the event of a position has expired.
+    /// If the event of a position has expired: the next position behind all that have expired with it, as far as one
+    /// range says.
     #[must_use]
-    pub fn has_expired(&self, position: Position, now: UnixMillis) -> bool {
-        !self.ranges.is_empty() && self.at(position).is_some_and(|at| at <= now)
+    pub fn expired_before(&self, position: Position, now: UnixMillis) -> Option<Position> {
+        let (_, range) = self.ranges.range(..=position).next_back()?;
+        (range.next > position && range.at <= now).then_some(range.next)
     }
 
     /// Positions below `first` are gone.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use meshwire_gateway::config::Config;
 use meshwire_gateway::mesh::AllowAll;
 use meshwire_proto::ErrorKind;
-use meshwire_proto::frame::{ClientFrame, DeliverRun, SettleKind};
+use meshwire_proto::frame::{ClientFrame, DeliverRun, ServerFrame, SettleKind};
 use meshwire_proto::wire::session as wire;
 
-use crate::rig::{Peer, Rig, event, memory, run_of};
+use crate::machine::Machine;
+use crate::rig::{Peer, Rig, earliest, event, hello, memory, run_of};
 
 fn logged(folder: &Path) -> Config {
     let mut config = memory();
@@ -87,7 +88,8 @@ async fn a_durable_member_goes_on_after_a_restart_of_the_gateway() {
     for (subscription, member) in [(1, "a"), (2, "b")] {
         peer.subscribe(broadcast(subscription, member)).await;
     }
-    publish(&mut peer, 0..5).await;
+    // Of another connection: what waits for receipts passes over deliveries.
+    publish(&mut before.session().await, 0..5).await;
     peer.deliveries(10).await;
     peer.settle(1, 1, 3, SettleKind::Ack).await;
     peer.settle(2, 2, 1, SettleKind::Ack).await;
@@ -124,13 +126,83 @@ async fn a_durable_member_is_for_one_connection_until_that_is_lost() {
         // The gateway may not have seen yet that the first one is gone.
         let answer = third.next().await.expect("an answer");
         match answer {
-            meshwire_proto::frame::ServerFrame::Subscribed(_) => break,
-            meshwire_proto::frame::ServerFrame::Error(error) => assert!(error.message.contains("connected already")),
+            ServerFrame::Subscribed(_) => break,
+            ServerFrame::Error(error) => assert!(error.message.contains("connected already")),
             other => panic!("{other:?}"),
         }
     }
     let again = third.deliveries(1).await;
     assert_eq!((positions(&again), again[0].attempt), (vec![1], 2), "at once, not after the resume window");
+}
+
+#[tokio::test]
+async fn the_mode_of_the_group_says_where_a_subscription_without_a_start_begins() {
+    let rig = rig(memory()).await;
+    let mut peer = rig.session().await;
+    peer.subscribe(broadcast(1, "a")).await;
+    publish(&mut peer, 0..3).await;
+    let latest = wire::Start { at: Some(wire::start::At::Latest(true)) };
+    let first = wire::Start { at: Some(wire::start::At::Earliest(true)) };
+    // Without a mode, an unnamed member of a group that is there is what that group is.
+    for (number, (group, member, start, begins)) in [
+        ("g", "", None, 4),
+        ("g", "", Some(first), 1),
+        ("g", "b", None, 1),
+        ("g", "c", Some(latest), 4),
+        ("cluster", "", None, 1),
+        ("behind", "", Some(latest), 4),
+        ("", "", None, 4),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mode = wire::GroupMode::Unspecified.into();
+        let frame = wire::Subscribe { group: group.into(), start, mode, ..broadcast(2 + number as u32, member) };
+        assert_eq!(peer.subscribe(frame).await.next_position, begins, "{group}/{member} {start:?}");
+    }
+}
+
+#[test]
+fn a_session_whose_member_was_taken_over_hears_of_it_and_keeps_its_other_subscriptions() {
+    let machine = Machine::start();
+    let who = hello();
+    let (line, welcome) = machine.login(who.clone());
+    line.send(&ClientFrame::Subscribe(broadcast(1, "a")));
+    line.send(&ClientFrame::Subscribe(earliest(2, "other", "g")));
+    machine.run_disk();
+    line.frames();
+    line.publish_as(1, "other", 1);
+    machine.run_disk();
+    line.cut();
+    let second = machine.session();
+    second.send(&ClientFrame::Subscribe(broadcast(1, "a")));
+    machine.run_disk();
+    assert!(second.frames().iter().any(|f| matches!(f, ServerFrame::Subscribed(_))));
+    let held =
+        [(1, 1), (2, 1)].map(|(subscription, next_delivery)| wire::HeldSubscription { subscription, next_delivery });
+    let resume = wire::Hello {
+        resume_session: welcome.session.clone(),
+        resume_secret: welcome.secret.clone(),
+        held: held.to_vec(),
+        ..who
+    };
+    for _ in 0..2 {
+        let (line, said) = machine.hello(resume.clone());
+        assert!(matches!(&said[0], ServerFrame::Welcome(welcome) if welcome.resumed), "{said:?}");
+        let of = |f: &ServerFrame| match f {
+            ServerFrame::Unsubscribed(u) => Some((u.subscription, ErrorKind::from_number(u.code))),
+            _ => None,
+        };
+        assert_eq!(said.iter().filter_map(of).collect::<Vec<_>>(), [(1, ErrorKind::GroupConflict)]);
+        let runs = said.into_iter().filter_map(|f| if let ServerFrame::Deliver(d) = f { Some(d.runs) } else { None });
+        let attempts: Vec<_> = runs.flatten().map(|run| (run.subscription, run.attempt)).collect();
+        assert_eq!(attempts, [(2, 1)], "no failure of the other one");
+        // It never read that, and comes again.
+        line.cut();
+    }
+    second.publish_as(1, "t", 1);
+    machine.run_disk();
+    assert!(second.frames().iter().any(|f| matches!(f, ServerFrame::Deliver(_))), "who took it over has it");
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use meshwire_gateway::store::log::{Disk, LogOptions, LogStore, SimFault};
 use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{ClientFrame, ServerFrame};
+use meshwire_proto::wire::admin::{Command, CreateGroup, DeleteGroup, Durability, command};
 use meshwire_proto::wire::session as wire;
+use prost::Message as _;
 
 use crate::machine::Machine;
 use crate::rig::{earliest, hello};
@@ -89,6 +91,29 @@ fn a_subscription_whose_group_cannot_be_kept_is_refused() {
     let errors: Vec<_> = errors.map(|e| (e.code, e.subscription, e.operation.as_str())).collect();
     assert_eq!(errors, [(ErrorKind::StoreFailed.number(), 7, "subscribe")]);
     assert!(!frames.iter().any(|f| matches!(f, ServerFrame::Subscribed(_))));
+}
+
+#[test]
+fn the_end_of_a_group_is_answered_when_it_survives_power_loss_whatever_its_topic() {
+    let machine = Machine::start();
+    let line = machine.session();
+    line.create_as("t", Durability::Written);
+    let create = CreateGroup { topic: "t".into(), group: "g".into(), ..CreateGroup::default() };
+    machine.run_disk();
+    machine.admin(command::Command::CreateGroup(create)).unwrap();
+    machine.run_disk();
+    line.frames();
+    let delete = DeleteGroup { topic: "t".into(), group: "g".into() };
+    let command = Command { command: Some(command::Command::DeleteGroup(delete)) }.encode_to_vec().into();
+    machine.clock.0.fetch_add(1, Ordering::Relaxed);
+    let before = machine.disk.counts().syncs;
+    line.send(&ClientFrame::Admin(wire::Admin { number: 2, command }));
+    let mut answered = line.frames();
+    while answered.is_empty() && machine.step_disk() {
+        answered = line.frames();
+    }
+    assert!(matches!(&answered[..], [ServerFrame::Admin(answer)] if answer.code == 0), "{answered:?}");
+    assert!(machine.disk.counts().syncs > before, "it is written and not synced");
 }
 
 #[test]

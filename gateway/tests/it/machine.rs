@@ -100,6 +100,16 @@ impl Machine {
         self.log.report(&*self.mesh.completions());
     }
 
+    /// Carries out the next write or sync that the log wants; `false` if it wants none.
+    pub(crate) fn step_disk(&self) -> bool {
+        let Some(task) = self.log.next_write() else {
+            return false;
+        };
+        self.log.ended(task.run(&*self.disk));
+        self.log.report(&*self.mesh.completions());
+        true
+    }
+
     /// Time passes, and what is due happens; the disk does nothing.
     pub(crate) fn pass(&self, millis: i64) {
         self.clock.0.fetch_add(millis, Ordering::Relaxed);

@@ -19,7 +19,7 @@ pub enum ErrorKind {
     NotFound = 5,
     /// The topic does not exist and auto_create is off.
     TopicNotFound = 6,
-    /// The group exists with other settings, or its durable member is connected already; the message names the field or the member.
+    /// The group exists with other settings, or its durable member is connected already or was taken over; the message names the field or the member.
     GroupConflict = 7,
     /// The delivery was settled in another way, leased again, or belongs to an older epoch of the gateway.
     LeaseLost = 8,
@@ -248,7 +248,7 @@ impl ErrorKind {
             Self::OriginRefused => "A web page of a foreign origin asked.",
             Self::NotFound => "The named object does not exist.",
             Self::TopicNotFound => "The topic does not exist and auto_create is off.",
-            Self::GroupConflict => "The group exists with other settings, or its durable member is connected already; the message names the field or the member.",
+            Self::GroupConflict => "The group exists with other settings, or its durable member is connected already or was taken over; the message names the field or the member.",
             Self::LeaseLost => "The delivery was settled in another way, leased again, or belongs to an older epoch of the gateway.",
             Self::TooLarge => "An event, its attributes, a frame or a number of things is over a limit; the message names the limit and its option.",
             Self::Busy => "The gateway is out of budget; try again after the stated time.",

@@ -279,12 +279,12 @@ pub struct Subscribe {
     #[prost(enumeration = "GroupMode", tag = "4")]
     pub mode: i32,
     /// Absent: the first event that can be read for a group and for a durable member, behind the
-    /// last one without a group and in mode BROADCAST without a member.
+    /// last one without a group and in a broadcast group without a member.
     #[prost(message, optional, tag = "5")]
     pub start: ::core::option::Option<Start>,
     /// Makes a member of a broadcast group durable. One subscription at a time has it: another
     /// one is answered GROUP_CONFLICT while the first is connected, and takes it over while that
-    /// one's connection is lost.
+    /// one's connection is lost; a resumed session then hears of it in Unsubscribed.
     #[prost(string, tag = "6")]
     pub member: ::prost::alloc::string::String,
     /// 0: the gateway's default, or what the group already has.

@@ -132,6 +132,7 @@ impl Group {
         }
         self.end_for_good(position);
         self.waiting.remove(&position);
+        self.scheduled.remove(position, slot.key);
         self.spare(position);
         self.set_free(position);
         self.window.drop_dead(position);

@@ -22,7 +22,7 @@ pub(in crate::engine) struct Pass<'a> {
     topic: TopicId,
     /// Where its dead letters are.
     letters: TopicId,
-    head: Position,
+    pub(super) head: Position,
     pub(super) now: Now,
     /// Until when events are delivered, and the time of the topic.
     pub(super) expiries: (&'a Expiries, UnixMillis),

@@ -6,17 +6,27 @@
 use super::Group;
 use super::dispatch::Pass;
 use super::window::State;
-use crate::store::{DEAD, Position};
+use crate::store::{DEAD, Outcome, Position};
 
 impl Group {
-    /// Takes up `next` as settled if it has expired.
+    /// Takes up `next` as settled if it has expired; and with it all behind it that have, while nothing below is open.
     pub(super) fn skip_expired(&mut self, pass: &Pass<'_>) -> bool {
         let position = self.window.next();
-        if !pass.has_expired(position) {
+        let Some(end) = pass.expired_before(position) else {
             return false;
+        };
+        match self.window.may_jump_to(end) {
+            Some(end) => {
+                let count = u32::try_from(end - position).unwrap_or(u32::MAX);
+                self.log(position, count, Outcome::Acked);
+                self.window.skip_to(position + u64::from(count));
+                self.expired += u64::from(count);
+            }
+            None => {
+                self.window.push(State::Waiting, 0);
+                self.end_expired(position);
+            }
         }
-        self.window.push(State::Waiting, 0);
-        self.end_expired(position);
         true
     }
 
@@ -41,11 +51,16 @@ impl Group {
 
 impl Pass<'_> {
     fn has_expired(&self, position: Position) -> bool {
+        self.expired_before(position).is_some()
+    }
+
+    /// If a position has expired: the next one behind those that have with it.
+    fn expired_before(&self, position: Position) -> Option<Position> {
         #[cfg(feature = "testing")]
         if crate::engine::planted::is(crate::engine::planted::Defect::ExpiryIgnored) {
-            return false;
+            return None;
         }
         let (expiries, now) = self.expiries;
-        expiries.has_expired(position, now)
+        expiries.expired_before(position, now).map(|end| end.min(self.head))
     }
 }

@@ -153,7 +153,11 @@ impl Group {
     /// Notes settlements for the log; neighbours become one range.
     fn log(&mut self, position: Position, count: u32, outcome: Outcome) {
         match self.unlogged.last_mut() {
-            Some((first, n, last)) if *last == outcome && *first + u64::from(*n) == position => *n += count,
+            Some((first, n, last))
+                if *last == outcome && *first + u64::from(*n) == position && count <= u32::MAX - *n =>
+            {
+                *n += count;
+            }
             _ => self.unlogged.push((position, count, outcome)),
         }
     }

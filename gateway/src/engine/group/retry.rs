@@ -1,7 +1,7 @@
 //! What becomes of an event that failed: when it comes again, and when it is
 //! given up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use meshwire_proto::{Moment, UnixMillis};
@@ -20,16 +20,16 @@ pub(super) const NO_ROOM: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Scheduled {
     by_time: BTreeSet<(Moment, Position)>,
-    /// With their keys: what follows in a key waits behind them.
-    by_key: BTreeSet<(u64, Position)>,
+    /// When each is due, by the hash of its key, 0 for none: what follows in a key waits behind it.
+    by_key: BTreeMap<(u64, Position), Moment>,
 }
 
 impl Scheduled {
     fn add(&mut self, due: Moment, position: Position, key: u64) {
-        self.by_time.insert((due, position));
-        if key != 0 {
-            self.by_key.insert((key, position));
+        if let Some(before) = self.by_key.insert((key, position), due) {
+            self.by_time.remove(&(before, position));
         }
+        self.by_time.insert((due, position));
     }
 
     /// The next position whose time has come.
@@ -46,16 +46,17 @@ impl Scheduled {
         self.by_time.iter().map(|(_, position)| *position)
     }
 
-    /// Looks at all: for what happens rarely.
-    fn remove(&mut self, position: Position) {
-        self.by_time.retain(|(_, other)| *other != position);
-        self.by_key.retain(|(_, other)| *other != position);
+    /// A position waits no more.
+    pub(super) fn remove(&mut self, position: Position, key: u64) {
+        if let Some(due) = self.by_key.remove(&(key, position)) {
+            self.by_time.remove(&(due, position));
+        }
     }
 
     /// Leaves only dead letters.
     pub(super) fn forget_events(&mut self) {
         self.by_time.retain(|(_, position)| position & DEAD != 0);
-        self.by_key.retain(|(_, position)| position & DEAD != 0);
+        self.by_key.retain(|(_, position), _| position & DEAD != 0);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -68,7 +69,7 @@ impl Scheduled {
 
     /// Whether a position must wait behind an earlier one of its key.
     pub(super) fn holds(&self, key: u64, position: Position) -> bool {
-        !self.by_key.is_empty() && self.by_key.range((key, 0)..(key, position)).next().is_some()
+        key != 0 && !self.by_key.is_empty() && self.by_key.range((key, 0)..(key, position)).next().is_some()
     }
 }
 
@@ -98,7 +99,7 @@ impl Group {
         let not_out = self.waiting.iter().copied().chain(self.scheduled.positions());
         let exhausted: Vec<Position> = not_out.filter(|p| self.is_exhausted(*p)).collect();
         for position in exhausted {
-            self.scheduled.remove(position);
+            self.scheduled.remove(position, self.window.key(position).unwrap_or(0));
             self.give_up(position);
         }
     }

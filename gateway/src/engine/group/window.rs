@@ -220,6 +220,12 @@ impl Window {
         self.slots.is_empty() || first - self.floor <= 2 * MAX_WINDOW as u64
     }
 
+    /// How far towards `end` it may jump over unsettled positions: up to what was settled before the last start. `None`
+    /// while something below is open.
+    pub(super) fn may_jump_to(&self, end: Position) -> Option<Position> {
+        self.slots.is_empty().then(|| self.settled.front().map_or(end, |(first, _)| end.min(*first)))
+    }
+
     /// Jumps over positions that are gone.
     pub(super) fn skip_to(&mut self, first: Position) {
         while self.next() < first && !self.slots.is_empty() {

@@ -306,3 +306,24 @@ fn a_purge_of_a_redriven_letter_that_is_given_up_again_frees_its_key() {
     rig.commit();
     assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [2]);
 }
+
+#[test]
+fn a_purge_of_a_redriven_letter_that_waits_for_its_time_frees_its_key() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(2, Some("k"));
+    rig.take(1);
+    rig.settle_as(1, 1, 1, reject("no"));
+    let [(number, 2, 2)] = rig.take(1)[..] else { panic!("what was taken back") };
+    rig.settle_as(1, number, 1, reject("no"));
+    rig.engine.redrive(TOPIC, 1, &block_of(&rig, 1)).unwrap();
+    rig.commit();
+    let [(number, 1, 1)] = rig.take(1)[..] else { panic!("the letter") };
+    assert_eq!(rig.settle_as(1, number, 1, SettleAs { delay: Some(WAIT), ..Nack.into() }), [true]);
+    assert!(rig.engine.purge(TOPIC, 1));
+    rig.engine.redrive(TOPIC, 2, &block_of(&rig, 2)).unwrap();
+    rig.commit();
+    assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [2], "nothing of the other one holds it");
+    let delayed = rig.engine.group(TOPIC, &key("g")).unwrap().delayed;
+    assert_eq!(delayed, 0);
+}

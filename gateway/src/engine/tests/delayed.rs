@@ -344,6 +344,43 @@ fn what_is_due_forgets_the_expiries_that_retention_took_and_comes_in_time_withou
     }
 }
 
+#[test]
+fn a_long_range_that_has_expired_is_passed_in_one_step() {
+    const LAST: Position = 1 << 40;
+    let mut rig = Rig::new();
+    let settings = rig.engine.topic(TOPIC).unwrap().0.clone();
+    rig.engine.add_topic(TOPIC, settings, LAST, UnixMillis(0));
+    let mut expiries = Expiries::default();
+    // One in the middle has not expired, one was settled before.
+    let (open, settled) = (1 << 30, 1 << 20);
+    expiries.restore(1, open - 1, UnixMillis(100));
+    expiries.restore(open + 1, LAST - open - 1, UnixMillis(100));
+    rig.engine.restore_expiries(TOPIC, expiries);
+    let state = GroupState { floor: 1, settled: vec![(settled, settled + 1)], ..GroupState::default() };
+    rig.engine.restore_group(TOPIC, key("g"), (GroupId(1), GroupSettings::default()), rig.now, state);
+    let block = {
+        let mut other = Rig::new();
+        other.publish(1, None);
+        other.blocks.blocks[0].1.clone()
+    };
+    rig.blocks.blocks.push((TOPIC, Block { first: open, ..block }));
+    rig.engine.kept(TOPIC, LAST);
+    rig.wait(100);
+    rig.settings = admin::GroupSettings::default();
+    rig.join(1, MANY);
+    rig.engine.subscribe(rig.now, TOPIC, sub(2), SubscribeSpec { group: None, start: Some(1), credit: MANY }).unwrap();
+    rig.publish(1, None);
+    assert_eq!(positions(&rig.take(2)), [open, LAST]);
+    assert_eq!(positions(&rig.take(1)), [open], "a window of the group is no longer than it was");
+    assert_eq!(rig.settle(1, 1, 1, Ack), [true]);
+    assert_eq!(positions(&rig.take(1)), [LAST]);
+    let group = &rig.engine.groups(TOPIC)[0];
+    assert_eq!((group.expired, group.floor), (LAST - 3, LAST));
+    rig.wait(10);
+    let acked: u64 = rig.settled.iter().map(|(_, count, _)| u64::from(*count)).sum();
+    assert_eq!(acked, LAST - 2, "with the one that was acked, without the one that was settled before");
+}
+
 const HOUR: i64 = 3_600_000;
 
 /// Positions that begin to wait and that no longer do, since the last look.

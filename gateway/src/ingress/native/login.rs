@@ -1,6 +1,6 @@
 //! Hello and Welcome.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -8,10 +8,10 @@ use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::VERSION;
 use meshwire_proto::wire::session as wire;
 
+use super::outbox::End;
 use super::protocol::Protocol;
 use super::session::Session;
 use super::sessions::lock;
-use crate::delivery::Sink as _;
 use crate::mesh::{Action, Refusal};
 
 fn invalid(message: impl Into<String>) -> Refusal {
@@ -108,6 +108,7 @@ fn create(protocol: &Protocol, producer: [u8; 16], epoch: u32) -> Result<Arc<Mut
         epoch,
         aliases: BTreeMap::new(),
         subscriptions: BTreeMap::new(),
+        taken: BTreeSet::new(),
         settled_through: 0,
         owner: protocol.number,
     };
@@ -115,7 +116,7 @@ fn create(protocol: &Protocol, producer: [u8; 16], epoch: u32) -> Result<Arc<Mut
 }
 
 /// Takes the session over if it is there, the secret right and every
-/// subscription can go on from where the client stands.
+/// subscription that is still there can go on from where the client stands.
 fn resume(protocol: &Protocol, hello: &wire::Hello, producer: &[u8; 16]) -> Option<Arc<Mutex<Session>>> {
     let id: [u8; 16] = hello.resume_session.as_ref().try_into().ok()?;
     let native = &protocol.native;
@@ -125,11 +126,12 @@ fn resume(protocol: &Protocol, hello: &wire::Hello, producer: &[u8; 16]) -> Opti
     let held: BTreeMap<u32, u64> = hello.held.iter().map(|h| (h.subscription, h.next_delivery)).collect();
     let same_producer = state.producer == *producer && state.epoch == hello.producer_epoch;
     let goes_on = same_producer
-        && state.subscriptions.iter().filter(|(_, s)| native.mesh.has_topic(s.topic)).all(|(number, subscription)| {
+        && state.subscriptions.iter().all(|(number, subscription)| {
             let key = state.key(*number);
             native.mesh.suspend(subscription.topic, key);
             let next = held.get(number).copied().unwrap_or(1);
             native.mesh.resume(subscription.topic, key, next, protocol.outbox.clone())
+                || !native.mesh.has_subscription(subscription.topic, key)
         });
     if !goes_on {
         super::sessions::leave_all(&native.mesh, &mut state, crate::mesh::Leaving::Lost);
@@ -137,10 +139,25 @@ fn resume(protocol: &Protocol, hello: &wire::Hello, producer: &[u8; 16]) -> Opti
         drop(state);
         return None;
     }
-    // Of what ended with its topic meanwhile, or just before, the client may not have heard.
-    let gone = state.subscriptions.iter().filter(|(_, s)| !native.mesh.has_topic(s.topic)).map(|(number, _)| *number);
-    let unheard = held.keys().copied().filter(|number| !state.subscriptions.contains_key(number));
-    gone.chain(unheard).for_each(|number| protocol.outbox.ended(number));
+    tell_ended(protocol, &mut state, &held);
     drop(state);
     Some(session)
+}
+
+/// Of what ended meanwhile, or just before, the client may not have heard: subscriptions whose topic was deleted, and durable
+/// members that somebody else has now.
+fn tell_ended(protocol: &Protocol, state: &mut Session, held: &BTreeMap<u32, u64>) {
+    let mesh = &protocol.native.mesh;
+    state.taken.retain(|number| held.contains_key(number));
+    let gone = state.subscriptions.iter().filter(|(number, s)| !mesh.has_subscription(s.topic, state.key(**number)));
+    let (taken, deleted): (Vec<_>, Vec<_>) =
+        gone.map(|(number, s)| (*number, s.topic)).partition(|(_, topic)| mesh.has_topic(*topic));
+    for (number, topic) in taken {
+        mesh.leave(topic, state.key(number), crate::mesh::Leaving::Clean);
+        state.taken.insert(number);
+    }
+    let unheard = held.keys().copied().filter(|number| !state.subscriptions.contains_key(number));
+    let ended: BTreeSet<u32> = deleted.into_iter().map(|(number, _)| number).chain(unheard).collect();
+    ended.difference(&state.taken).for_each(|number| protocol.outbox.end(*number, End::TopicDeleted));
+    state.taken.iter().for_each(|number| protocol.outbox.end(*number, End::TakenOver));
 }

@@ -26,13 +26,21 @@ pub(super) struct Outbox {
     answers: Arc<Memory>,
 }
 
+/// Why a subscription ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    TopicDeleted,
+    /// Somebody else took the durable member over while its connection was lost.
+    TakenOver,
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     deliveries: Vec<DeliverRun>,
     /// Bytes of their events.
     delivery_bytes: u64,
-    /// Subscriptions that ended with their topic.
-    ended: Vec<u32>,
+    /// Subscriptions that ended by themselves.
+    ended: Vec<(u32, End)>,
     /// One of them nobody has looked at.
     news: bool,
     /// Requests, replies and cancels.
@@ -80,10 +88,18 @@ impl Outbox {
     }
 
     /// Takes out the subscriptions that ended, unless `waits` for their beginning.
-    pub(super) fn take_ended(&self, waits: impl Fn(u32) -> bool) -> Vec<u32> {
+    pub(super) fn take_ended(&self, waits: impl Fn(u32) -> bool) -> Vec<(u32, End)> {
         let mut queue = self.queue();
         queue.news = false;
-        queue.ended.extract_if(.., |number| !waits(*number)).collect()
+        queue.ended.extract_if(.., |(number, _)| !waits(*number)).collect()
+    }
+
+    /// Tells of a subscription that ended.
+    pub(super) fn end(&self, subscription: u32, why: End) {
+        let mut queue = self.queue();
+        queue.ended.push((subscription, why));
+        queue.news = true;
+        wake(queue);
     }
 
     /// Moves what is queued behind what is in `into`, for a connection that has so many bytes to write already.
@@ -165,10 +181,7 @@ impl Sink for Outbox {
     }
 
     fn ended(&self, subscription: u32) {
-        let mut queue = self.queue();
-        queue.ended.push(subscription);
-        queue.news = true;
-        wake(queue);
+        self.end(subscription, End::TopicDeleted);
     }
 
     fn room(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! What a session is, whatever connection carries it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use meshwire_proto::TopicName;
@@ -39,6 +39,8 @@ pub(super) struct Session {
     pub(super) epoch: u32,
     pub(super) aliases: BTreeMap<u32, Alias>,
     pub(super) subscriptions: BTreeMap<u32, Subscription>,
+    /// Subscriptions that were taken over, of which the client may not have heard.
+    pub(super) taken: BTreeSet<u32>,
     /// The last Settle frame that was processed.
     pub(super) settled_through: u64,
     /// The connection that has it; another one may not act for it.

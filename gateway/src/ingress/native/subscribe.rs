@@ -8,6 +8,7 @@ use meshwire_proto::{ErrorKind, GroupKey, GroupName, MemberName, NameError, Topi
 
 use prost::Message as _;
 
+use super::outbox::End;
 use super::protocol::Protocol;
 use super::session::{Session, Subscription};
 use super::sessions::lock;
@@ -69,10 +70,10 @@ fn request(frame: &wire::Subscribe, credit: Credit) -> Result<SubscribeRequest, 
     let mut settings = admin::GroupSettings::decode(&frame.settings[..])
         .map_err(|e| invalid(format!("the settings of the group cannot be read: {e}")))?;
     settings.mode = mode.map(Into::into).or(settings.mode);
-    let unnamed = settings.mode() == admin::GroupMode::Broadcast && frame.member.is_empty();
     let (start, since) = match frame.start.and_then(|s| s.at) {
-        None if group.is_some() && !unnamed => (Some(1), None),
-        None | Some(wire::start::At::Latest(_)) => (None, None),
+        // The mode of the group decides.
+        None => (None, None),
+        Some(wire::start::At::Latest(_)) => (Some(u64::MAX), None),
         Some(wire::start::At::Earliest(_)) => (Some(1), None),
         Some(wire::start::At::Position(position)) => (Some(position), None),
         Some(wire::start::At::TimeUnixMs(time)) => (None, Some(UnixMillis(time))),
@@ -229,20 +230,26 @@ impl Protocol {
         self.left(number);
     }
 
-    /// Tells of subscriptions whose topic was deleted; not before they have begun.
+    /// Tells of subscriptions that ended by themselves; not before they have begun.
     pub(super) fn end_subscriptions(&mut self) {
         let Some(session) = self.session() else {
             return;
         };
         let ended = self.outbox.take_ended(|number| self.starting.contains_key(&number));
-        for subscription in ended {
+        for (subscription, why) in ended {
             let name = lock(&session).subscriptions.remove(&subscription).map(|s| s.name.to_string());
             let of = name.unwrap_or_else(|| "of this subscription".to_owned());
-            self.send(ServerFrame::Unsubscribed(wire::Unsubscribed {
-                subscription,
-                code: ErrorKind::TopicNotFound.number(),
-                message: format!("topic {of} was deleted"),
-            }));
+            let (kind, message) = match why {
+                End::TopicDeleted => (ErrorKind::TopicNotFound, format!("topic {of} was deleted")),
+                End::TakenOver => (
+                    ErrorKind::GroupConflict,
+                    format!(
+                        "another subscription to topic {of} took the durable member over while this one's connection was \
+                         lost; end that one, or take another member name"
+                    ),
+                ),
+            };
+            self.send(ServerFrame::Unsubscribed(wire::Unsubscribed { subscription, code: kind.number(), message }));
         }
     }
 
