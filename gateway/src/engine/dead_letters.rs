@@ -112,11 +112,7 @@ impl Engine {
 
     /// A group, restored or made again, has what it gave up.
     fn adopt(&mut self, letters: TopicId, position: Position, grave: &Grave) {
-        let number = letters.number();
-        let Some(group) = [TopicId(number), TopicId::memory(number)]
-            .into_iter()
-            .find(|id| self.topics.contains_key(id))
-            .and_then(|id| self.topics.get_mut(&id)?.named_mut(&grave.group))
+        let Some(group) = self.source_of(letters).and_then(|id| self.topics.get_mut(&id)?.named_mut(&grave.group))
         else {
             return;
         };
@@ -189,14 +185,39 @@ impl Engine {
         Ok(())
     }
 
-    /// Retention took the letters below `first`.
-    pub fn letters_expired(&mut self, of: TopicId, first: Position) {
-        let topic = self.topics.get(&self.letters_of(of));
-        let expired: Vec<Position> =
-            topic.map(|t| t.graves.range(..first).map(|(p, _)| *p)).into_iter().flatten().collect();
-        for position in expired {
-            self.purge(of, position);
+    /// Retention took the letters of a topic of dead letters that are below `first`. Its store knows that.
+    pub fn letters_expired(&mut self, letters: TopicId, first: Position) {
+        // They outlive a memory topic.
+        let of = self.source_of(letters);
+        let Some(topic) = self.topics.get_mut(&letters) else {
+            return;
+        };
+        let kept = topic.graves.split_off(&first);
+        for (position, grave) in std::mem::replace(&mut topic.graves, kept) {
+            let Some(of) = of else { continue };
+            if let Some(group) = self.topics.get_mut(&of).and_then(|t| t.named_mut(&grave.group)) {
+                group.forget_dead(position);
+            }
+            self.let_go(of, &grave);
         }
+    }
+
+    /// The topic that dead letters are of, if it is there.
+    fn source_of(&self, letters: TopicId) -> Option<TopicId> {
+        let number = letters.number();
+        [TopicId(number), TopicId::memory(number)].into_iter().find(|id| self.topics.contains_key(id))
+    }
+
+    /// A dead letter is no more: a key that waited for it goes on.
+    fn let_go(&mut self, of: TopicId, grave: &Grave) {
+        let Some(group) = self.topics.get_mut(&of).and_then(|t| t.named_mut(&grave.group)) else {
+            return;
+        };
+        if grave.key != 0 {
+            group.release(grave.key);
+        }
+        let group = group.id;
+        self.wake_reader(of, Reader::Group(group));
     }
 
     /// Removes dead letters for good; `false` for those that are not there.
@@ -227,13 +248,7 @@ impl Engine {
                 continue;
             };
             changes.push((position, Change::Gone));
-            if let Some(group) = self.topics.get_mut(&of).and_then(|t| t.named_mut(&grave.group)) {
-                if grave.key != 0 {
-                    group.release(grave.key);
-                }
-                let group = group.id;
-                self.wake_reader(of, Reader::Group(group));
-            }
+            self.let_go(of, &grave);
         }
         if !changes.is_empty() {
             self.ops.push(Op::Graves { topic: id, changes });

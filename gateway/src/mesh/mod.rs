@@ -229,7 +229,8 @@ impl Mesh {
         for shard in &self.inner.shards {
             self.inner.with(shard, |engine, now| engine.tick(now));
         }
-        self.inner.stores.memory.expire(self.now().wall);
+        let moved = self.inner.stores.memory.expire(self.now().wall);
+        self.inner.letters_moved(&moved);
         self.tick_requests();
     }
 

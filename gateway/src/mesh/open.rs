@@ -246,4 +246,8 @@ impl Completions for Inner {
     fn looked_up(&self) {
         self.fetched.looked_up();
     }
+
+    fn moved(&self, letters: &[(TopicId, Position)]) {
+        self.letters_moved(letters);
+    }
 }

@@ -246,3 +246,31 @@ fn a_redriven_letter_and_later_events_of_its_key_leave_the_key_free_when_they_ar
     rig.publish(1, Some("k"));
     assert_eq!(rig.take(2).iter().map(|g| g.1).collect::<Vec<_>>(), [4]);
 }
+
+#[test]
+fn letters_that_retention_took_are_forgotten_and_their_keys_go_on() {
+    let mut rig = Rig::new();
+    rig.settings.after_dead_letter = Some(admin::AfterDeadLetter::Hold.into());
+    rig.join(1, MANY);
+    rig.publish(2, Some("a"));
+    rig.publish(2, Some("b"));
+    rig.publish(1, None);
+    let got = rig.take(1);
+    for position in [1, 3, 5] {
+        let (number, ..) = *got.iter().find(|g| g.1 == position).unwrap();
+        rig.settle_as(1, number, 1, reject("no"));
+    }
+    assert_eq!((letters(&rig), rig.take(1)), (vec![1, 2, 3], vec![]));
+    rig.engine.redrive(TOPIC, 3, &block_of(&rig, 3)).unwrap();
+    rig.commit();
+    let [(given_back, 5, 1)] = rig.take(1)[..] else { panic!("it is out, at its old place") };
+    let logged = rig.graves.len();
+    rig.engine.letters_expired(LETTERS, 2);
+    rig.commit();
+    assert_eq!((letters(&rig), rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>()), (vec![2, 3], vec![2]));
+    rig.engine.letters_expired(LETTERS, 4);
+    rig.commit();
+    assert_eq!((letters(&rig), rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>()), (vec![], vec![4]));
+    assert_eq!(rig.settle(1, given_back, 1, Ack), [false], "it is gone");
+    assert_eq!(rig.graves.len(), logged, "the log knows it already");
+}

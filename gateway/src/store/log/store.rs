@@ -197,6 +197,10 @@ impl LogStore {
         if self.shared.lock().poll_found() {
             completions.looked_up();
         }
+        let moved = self.shared.lock().poll_moved();
+        if !moved.is_empty() {
+            completions.moved(&moved);
+        }
         loop {
             let fetched = self.shared.lock().poll_fetched();
             let Some(fetched) = fetched else { return };

@@ -38,6 +38,8 @@ struct Rings {
     sizes: BTreeSet<(usize, TopicId)>,
     /// When the oldest event of each is past its retention.
     due: BTreeSet<(UnixMillis, TopicId)>,
+    /// Topics of dead letters whose first position has moved and that nobody was told of.
+    moved: BTreeSet<TopicId>,
     total: usize,
 }
 
@@ -45,12 +47,15 @@ impl Rings {
     /// Changes a ring, made if need be; what is known of all rings follows.
     fn with<R>(&mut self, topic: TopicId, next: Position, change: impl FnOnce(&mut Ring) -> R) -> R {
         let ring = self.topics.entry(topic).or_insert_with(|| Ring::new(next));
-        let (bytes, due) = (ring.bytes(), ring.due());
+        let (bytes, due, first) = (ring.bytes(), ring.due(), ring.first());
         self.sizes.remove(&(bytes, topic));
         let result = change(ring);
         self.total = self.total + ring.bytes() - bytes;
         if ring.gives_way() {
             self.sizes.insert((ring.bytes(), topic));
+        }
+        if topic.is_dead_letters() && ring.first() > first {
+            self.moved.insert(topic);
         }
         if due != ring.due() {
             due.map(|due| self.due.remove(&(due, topic)));
@@ -67,6 +72,7 @@ impl Rings {
     fn remove(&mut self, topic: TopicId) {
         self.with(topic, 1, Ring::clear);
         self.sizes.remove(&(0, topic));
+        self.moved.remove(&topic);
         self.topics.remove(&topic);
     }
 
@@ -145,15 +151,20 @@ impl Store for MemoryStore {
         )))
     }
 
-    fn expire(&self, now: UnixMillis) {
+    fn expire(&self, now: UnixMillis) -> Vec<(TopicId, Position)> {
         let mut rings = self.rings();
         while let Some((_, topic)) = rings.due.first().copied().filter(|(due, _)| *due <= now) {
             rings.with(topic, 1, |ring| ring.expire(now));
         }
+        let moved = std::mem::take(&mut rings.moved);
+        moved.into_iter().filter_map(|topic| Some((topic, rings.topics.get(&topic)?.first()))).collect()
     }
 
     fn next_expiry(&self) -> Option<UnixMillis> {
-        self.rings().due.first().map(|(due, _)| *due)
+        let rings = self.rings();
+        // Who is to be told that letters are gone is told at once.
+        let told = (!rings.moved.is_empty()).then_some(UnixMillis(0));
+        told.or_else(|| rings.due.first().map(|(due, _)| *due))
     }
 
     fn close(&self) {}
@@ -314,6 +325,21 @@ mod tests {
         store.commit(vec![append_at(1, more, 70_000)]);
         store.expire(UnixMillis(130_000));
         assert_eq!((store.topic_bytes(of).live, store.next_expiry()), (0, None));
+    }
+
+    #[test]
+    fn dead_letters_that_are_gone_are_told_once_and_of_other_topics_nothing_is() {
+        let store = MemoryStore::new(MemoryConfig { ring_bytes: 3_000, total_bytes: 1 << 20 });
+        let letters = TopicId::memory(1).dead_letters(false);
+        for first in 1..=20 {
+            let Op::Append(append) = append(1, first, 300) else { panic!("it is one") };
+            store.commit(vec![Op::Append(Append { topic: letters, ..append.clone() }), Op::Append(append)]);
+        }
+        assert_eq!(store.next_expiry(), Some(UnixMillis(0)), "at once");
+        let first = store.first(letters);
+        assert!(first > 10, "{first}");
+        assert_eq!(store.expire(UnixMillis(1)), [(letters, first)]);
+        assert_eq!((store.expire(UnixMillis(1)), store.next_expiry()), (vec![], None));
     }
 
     #[test]
