@@ -84,27 +84,34 @@ impl Engine {
             Durability::Memory => Durability::Written,
             other => other,
         };
-        let (name, retention_ms) = (source.settings.name.clone(), self.settings.dead_letter_retention_ms);
-        let limits = Limits::default();
-        let settings = TopicSettings { name: name.clone(), durability, retention_ms, limits };
+        let settings = self.letter_settings(source.settings.name.clone(), durability);
         self.topics.insert(id, Topic::new(id, settings, 1, now.wall));
-        self.ops.push(Op::Topic { topic: id, name, durability, retention_ms });
+        self.push_topic(id);
     }
 
-    /// Adds a topic of dead letters from the log, and gives back what had been given back. Its groups come first.
+    const fn letter_settings(&self, name: TopicName, durability: Durability) -> TopicSettings {
+        let limits = Limits { bytes: self.settings.dead_letter_bytes, block: false };
+        TopicSettings { name, durability, retention_ms: self.settings.dead_letter_retention_ms, limits }
+    }
+
+    /// Adds a topic of dead letters from the log, and gives back what had been given back. Its groups come first. Its
+    /// retention is that of the options of now.
     pub fn restore_letters(
         &mut self,
         id: TopicId,
-        (name, durability): (TopicName, Durability),
+        logged: &TopicSettings,
         (next, stored): (Position, UnixMillis),
         graves: BTreeMap<Position, Grave>,
     ) {
-        let (retention_ms, limits) = (self.settings.dead_letter_retention_ms, Limits::default());
-        let settings = TopicSettings { name, durability, retention_ms, limits };
+        let settings = self.letter_settings(logged.name.clone(), logged.durability);
+        let changed = settings != *logged;
         let mut topic = Topic::new(id, settings, next, stored);
         topic.graves = graves;
         let held: Vec<(Position, Grave)> = topic.graves.iter().map(|(p, g)| (*p, g.clone())).collect();
         self.topics.insert(id, topic);
+        if changed {
+            self.push_topic(id);
+        }
         for (position, grave) in held {
             self.adopt(id, position, &grave);
         }

@@ -72,6 +72,8 @@ pub struct MeshConfig {
     pub retention_bytes: u64,
     /// How long dead letters stay at least readable, in milliseconds.
     pub dead_letter_retention_ms: u64,
+    /// Most bytes of the dead letters of one topic.
+    pub dead_letter_bytes: u64,
     /// Sizes an event must keep to.
     pub limits: EventLimits,
     /// Most identities remembered, over all shards.

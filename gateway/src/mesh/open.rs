@@ -100,6 +100,7 @@ impl Mesh {
             settle_delay: Duration::from_millis(10),
             logged: stores.log.is_some(),
             dead_letter_retention_ms: config.dead_letter_retention_ms,
+            dead_letter_bytes: config.dead_letter_bytes,
         };
         let hasher = IdHasher::new(config.hash_key);
         let ids = IdBudget::new(config.dedup_ids, count);
@@ -175,7 +176,7 @@ fn restore(engines: &mut [Engine], now: Now, recovered: &Recovered) -> Restored 
         let TopicSettings { name, durability, .. } = topic.settings.clone();
         if topic.id.is_dead_letters() {
             let known = (topic.next, topic.stored);
-            engine.restore_letters(topic.id, (name.clone(), durability), known, topic.graves.clone());
+            engine.restore_letters(topic.id, &topic.settings, known, topic.graves.clone());
             if !names.contains_key(&name) && !topic.graves.is_empty() {
                 orphans.insert(name, topic.id.number());
             }

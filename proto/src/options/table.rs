@@ -113,8 +113,11 @@ pub const DELAYED_EVENTS: Bounded = Bounded { name: "delayed_events", default: 1
 /// Most bytes of events that wait for their deliver_at; those of memory topics are in memory.
 pub const DELAYED_BYTES: Bounded = Bounded { name: "delayed_bytes", default: 67108864, min: 65536, max: 1099511627776, meaning: "Most bytes of events that wait for their deliver_at; those of memory topics are in memory." };
 
-/// How long dead letters stay at least readable.
-pub const DEAD_LETTER_RETENTION: Bounded = Bounded { name: "dead_letter_retention", default: 2592000000, min: 1000, max: 31536000000000, meaning: "How long dead letters stay at least readable." };
+/// How long dead letters stay at least readable, unless there are more than dead_letter_bytes.
+pub const DEAD_LETTER_RETENTION: Bounded = Bounded { name: "dead_letter_retention", default: 2592000000, min: 1000, max: 31536000000000, meaning: "How long dead letters stay at least readable, unless there are more than dead_letter_bytes." };
+
+/// Most bytes of the dead letters of one topic; over it the oldest are removed, and keys that waited for them go on. Those of a gateway with memory are in a ring, at most memory_ring_bytes.
+pub const DEAD_LETTER_BYTES: Bounded = Bounded { name: "dead_letter_bytes", default: 268435456, min: 65536, max: 1125899906842624, meaning: "Most bytes of the dead letters of one topic; over it the oldest are removed, and keys that waited for them go on. Those of a gateway with memory are in a ring, at most memory_ring_bytes." };
 
 /// Most bytes of the data directory. 0: 80 % of the space that was free at first start; else at least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes.
 pub const MAX_DISK: Bounded = Bounded { name: "max_disk", default: 0, min: 0, max: 1152921504606846976, meaning: "Most bytes of the data directory. 0: 80 % of the space that was free at first start; else at least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes." };

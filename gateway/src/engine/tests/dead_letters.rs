@@ -221,8 +221,12 @@ fn dead_letters_are_there_after_a_restart_and_what_was_given_back_comes() {
     rig.blocks.blocks.extend(before.blocks.blocks.into_iter().filter(|(topic, _)| *topic == LETTERS));
     let grave = |redriven| Grave { group: name(), key: 0, redriven };
     let graves = BTreeMap::from([(1, grave(false)), (2, grave(true))]);
-    let of = (TopicName::parse("t").unwrap(), Durability::Synced);
-    rig.engine.restore_letters(LETTERS, of, (3, UnixMillis(0)), graves);
+    let (name_of, durability) = (TopicName::parse("t").unwrap(), Durability::Synced);
+    let logged = TopicSettings { name: name_of, durability, retention_ms: 1 << 40, limits: Limits::default() };
+    rig.engine.restore_letters(LETTERS, &logged, (3, UnixMillis(0)), graves);
+    let ops = rig.engine.take_ops(rig.now, false);
+    let is_told = |op: &Op| matches!(op, Op::Limits { topic: LETTERS, limits } if limits.bytes == 1 << 20);
+    assert!(ops.iter().any(is_told), "as the option says now: {ops:?}");
     rig.join(1, MANY);
     assert_eq!(rig.take(1), [(1, 2, 1)]);
     assert_eq!(letters(&rig), [1, 2]);
