@@ -290,7 +290,7 @@ impl Store for LogStore {
         self.bytes_of(topic)
     }
 
-    fn admit(&self, topic: TopicId, _: Position, _: UnixMillis) -> Result<(), StoreError> {
+    fn admit(&self, topic: TopicId, _: &dyn Fn() -> Position, _: UnixMillis) -> Result<(), StoreError> {
         let mut machine = self.shared.lock();
         let admitted = machine.admit(topic);
         let wake = machine.wants_worker();

@@ -80,8 +80,13 @@ impl Rings {
         self.sizes.last().copied().is_some_and(|(_, topic)| self.with(topic, 1, Ring::drop_oldest))
     }
 
-    /// Whether a topic takes more, when what is at `needed` or behind it must stay.
-    fn admit(&mut self, topic: TopicId, (needed, now): (Position, UnixMillis), config: MemoryConfig) -> bool {
+    /// Whether a topic takes more, when what is at `needed()` or behind it must stay.
+    fn admit(
+        &mut self,
+        topic: TopicId,
+        (needed, now): (&dyn Fn() -> Position, UnixMillis),
+        config: MemoryConfig,
+    ) -> bool {
         let room = self.with(topic, 1, |ring| ring.make_room(needed, now, config.ring_bytes));
         // The others give way first; what does not is all that block.
         room && (self.total < config.total_bytes || self.sizes.last().is_some_and(|(bytes, _)| *bytes > 0))
@@ -142,12 +147,13 @@ impl Store for MemoryStore {
         TopicBytes { live: bytes, physical: bytes }
     }
 
-    fn admit(&self, topic: TopicId, needed: Position, now: UnixMillis) -> Result<(), StoreError> {
+    fn admit(&self, topic: TopicId, needed: &dyn Fn() -> Position, now: UnixMillis) -> Result<(), StoreError> {
         if self.rings().admit(topic, (needed, now), self.config) {
             return Ok(());
         }
         Err(StoreError::Blocked(format!(
-            "the event at position {needed} would have to go, which a group has not settled (retention.lagging = block)"
+            "the event at position {} would have to go, which a group has not settled (retention.lagging = block)",
+            needed()
         )))
     }
 
@@ -295,7 +301,7 @@ mod tests {
         let of = TopicId::memory(1);
         let mut next = 1;
         let mut fill = |needed, now| {
-            while next < 100 && store.admit(of, needed, UnixMillis(now)).is_ok() {
+            while next < 100 && store.admit(of, &|| needed, UnixMillis(now)).is_ok() {
                 store.commit(vec![append_at(1, next, now)]);
                 next += 1;
             }
@@ -304,7 +310,7 @@ mod tests {
         let full = fill(1, 0);
         assert!((10..20).contains(&full), "{full}");
         assert_eq!(first_readable(&store, 1), 1);
-        let error = store.admit(of, 1, UnixMillis(0)).unwrap_err();
+        let error = store.admit(of, &|| 1, UnixMillis(0)).unwrap_err();
         assert_eq!((error.kind(), error.to_string().contains("position 1")), (ErrorKind::TopicFull, true));
         let more = fill(5, 0);
         assert_eq!(more, full + 4, "as many as were settled");
@@ -318,13 +324,36 @@ mod tests {
         // Age counts too, and nothing goes by itself.
         store.expire(UnixMillis(90_000));
         assert_eq!(first_readable(&store, 1), 5);
-        assert!(store.admit(of, 6, UnixMillis(60_000)).is_err());
-        assert!(store.admit(of, more, UnixMillis(60_000)).is_ok());
+        assert!(store.admit(of, &|| 6, UnixMillis(60_000)).is_err());
+        assert!(store.admit(of, &|| more, UnixMillis(60_000)).is_ok());
         assert_eq!(store.topic_bytes(of).live, 0);
         topic(&store, 1, 60_000, Limits::default());
         store.commit(vec![append_at(1, more, 70_000)]);
         store.expire(UnixMillis(130_000));
         assert_eq!((store.topic_bytes(of).live, store.next_expiry()), (0, None));
+    }
+
+    #[test]
+    fn what_groups_need_is_asked_only_when_something_would_have_to_go() {
+        let store = MemoryStore::new(MemoryConfig { ring_bytes: 5_000, total_bytes: 1 << 20 });
+        topic(&store, 1, 60_000, Limits { bytes: 0, block: true });
+        let (of, asked) = (TopicId::memory(1), std::cell::Cell::new(0));
+        let needed = || {
+            asked.set(asked.get() + 1);
+            3
+        };
+        for first in 1..=10 {
+            assert!(store.admit(of, &needed, UnixMillis(0)).is_ok());
+            store.commit(vec![append_at(1, first, 0)]);
+        }
+        assert_eq!(asked.get(), 0);
+        // From an earlier question nothing is concluded: a group may have gone back since.
+        assert!(store.admit(of, &needed, UnixMillis(60_000)).is_err());
+        assert_eq!(first_readable(&store, 1), 3);
+        topic(&store, 1, 90_000, Limits { bytes: 0, block: true });
+        assert!(store.admit(of, &|| 3, UnixMillis(60_000)).is_ok());
+        store.commit(vec![append_at(1, 11, 90_000)]);
+        assert_eq!(first_readable(&store, 1), 3);
     }
 
     #[test]
