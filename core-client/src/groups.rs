@@ -122,19 +122,17 @@ impl Groups {
         found.map(|topic| topic.groups).ok_or_else(absent)
     }
 
-    /// One of the topic's groups.
+    /// One of the topic's groups, or as `group/member` a durable member of one.
     ///
     /// # Errors
-    /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the group).
+    /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the group), `INVALID` (a name).
     ///
     /// # Cancel safety
     /// It may be called again.
     pub async fn get(&self, group: &str) -> Result<Group> {
-        let found = self.list().await?.into_iter().find(|g| g.name == group);
-        found.ok_or_else(|| {
-            let text = format!("topic {} has no group {group}", self.topic);
-            Error::new(ErrorKind::NotFound, "show group", text)
-        })
+        let command =
+            wire::command::Command::GetGroup(wire::GetGroup { topic: self.topic.clone(), group: group.to_owned() });
+        self.ask("show group", group, command).await
     }
 
     /// Makes a group before anybody joins it, beginning with the first event that

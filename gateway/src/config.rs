@@ -44,6 +44,7 @@ pub struct Config {
     /// Most events that a subscription without a group is behind on a topic in memory.
     pub max_lag_events: u64,
     pub dead_letter_retention: Duration,
+    pub dead_letter_bytes: u64,
     /// How far ahead the time of an event may be.
     pub max_delay: Duration,
     /// Most events that wait for their time, and most bytes of them.
@@ -96,6 +97,7 @@ impl Default for Config {
             max_delay: options::MAX_DELAY.default_duration(),
             delayed: (options::DELAYED_EVENTS.default, options::DELAYED_BYTES.default),
             dead_letter_retention: options::DEAD_LETTER_RETENTION.default_duration(),
+            dead_letter_bytes: options::DEAD_LETTER_BYTES.default,
             max_disk: options::MAX_DISK.default,
             on_store_failure: OnStoreFailure::Exit,
             limits: EventLimits::default(),
@@ -167,6 +169,7 @@ impl Config {
             retention_bytes: self.retention_bytes,
             max_lag_events: self.max_lag_events,
             dead_letter_retention_ms: u64::try_from(self.dead_letter_retention.as_millis()).unwrap_or(u64::MAX),
+            dead_letter_bytes: self.dead_letter_bytes,
             limits: self.limits,
             delayed: self.delayed,
             max_delay_ms: u64::try_from(self.max_delay.as_millis()).unwrap_or(u64::MAX),

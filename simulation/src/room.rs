@@ -56,7 +56,7 @@ impl Store for Watched {
         self.log.topic_bytes(topic)
     }
 
-    fn admit(&self, topic: TopicId, needed: Position, now: UnixMillis) -> Result<(), StoreError> {
+    fn admit(&self, topic: TopicId, needed: &dyn Fn() -> Position, now: UnixMillis) -> Result<(), StoreError> {
         self.log.admit(topic, needed, now)
     }
 

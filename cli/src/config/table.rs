@@ -57,6 +57,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting::Count(&options::DELAYED_EVENTS, |s, v| s.gateway.delayed.0 = v),
     Setting::Bytes(&options::DELAYED_BYTES, |s, v| s.gateway.delayed.1 = v),
     Setting::Duration(&options::DEAD_LETTER_RETENTION, |s, v| s.gateway.dead_letter_retention = v),
+    Setting::Bytes(&options::DEAD_LETTER_BYTES, |s, v| s.gateway.dead_letter_bytes = v),
     Setting::Bytes(&options::MAX_DISK, |s, v| s.gateway.max_disk = v),
     Setting::Text(&options::ON_STORE_FAILURE, "exit|stay", set_on_store_failure),
     Setting::Bytes(&options::MAX_EVENT_BYTES, |s, v| s.gateway.limits.max_event_bytes = narrow(v)),

@@ -84,27 +84,34 @@ impl Engine {
             Durability::Memory => Durability::Written,
             other => other,
         };
-        let (name, retention_ms) = (source.settings.name.clone(), self.settings.dead_letter_retention_ms);
-        let limits = Limits::default();
-        let settings = TopicSettings { name: name.clone(), durability, retention_ms, limits };
+        let settings = self.letter_settings(source.settings.name.clone(), durability);
         self.topics.insert(id, Topic::new(id, settings, 1, now.wall));
-        self.ops.push(Op::Topic { topic: id, name, durability, retention_ms });
+        self.push_topic(id);
     }
 
-    /// Adds a topic of dead letters from the log, and gives back what had been given back. Its groups come first.
+    const fn letter_settings(&self, name: TopicName, durability: Durability) -> TopicSettings {
+        let limits = Limits { bytes: self.settings.dead_letter_bytes, block: false };
+        TopicSettings { name, durability, retention_ms: self.settings.dead_letter_retention_ms, limits }
+    }
+
+    /// Adds a topic of dead letters from the log, and gives back what had been given back. Its groups come first. Its
+    /// retention is that of the options of now.
     pub fn restore_letters(
         &mut self,
         id: TopicId,
-        (name, durability): (TopicName, Durability),
+        logged: &TopicSettings,
         (next, stored): (Position, UnixMillis),
         graves: BTreeMap<Position, Grave>,
     ) {
-        let (retention_ms, limits) = (self.settings.dead_letter_retention_ms, Limits::default());
-        let settings = TopicSettings { name, durability, retention_ms, limits };
+        let settings = self.letter_settings(logged.name.clone(), logged.durability);
+        let changed = settings != *logged;
         let mut topic = Topic::new(id, settings, next, stored);
         topic.graves = graves;
         let held: Vec<(Position, Grave)> = topic.graves.iter().map(|(p, g)| (*p, g.clone())).collect();
         self.topics.insert(id, topic);
+        if changed {
+            self.push_topic(id);
+        }
         for (position, grave) in held {
             self.adopt(id, position, &grave);
         }
@@ -112,11 +119,7 @@ impl Engine {
 
     /// A group, restored or made again, has what it gave up.
     fn adopt(&mut self, letters: TopicId, position: Position, grave: &Grave) {
-        let number = letters.number();
-        let Some(group) = [TopicId(number), TopicId::memory(number)]
-            .into_iter()
-            .find(|id| self.topics.contains_key(id))
-            .and_then(|id| self.topics.get_mut(&id)?.named_mut(&grave.group))
+        let Some(group) = self.source_of(letters).and_then(|id| self.topics.get_mut(&id)?.named_mut(&grave.group))
         else {
             return;
         };
@@ -189,14 +192,39 @@ impl Engine {
         Ok(())
     }
 
-    /// Retention took the letters below `first`.
-    pub fn letters_expired(&mut self, of: TopicId, first: Position) {
-        let topic = self.topics.get(&self.letters_of(of));
-        let expired: Vec<Position> =
-            topic.map(|t| t.graves.range(..first).map(|(p, _)| *p)).into_iter().flatten().collect();
-        for position in expired {
-            self.purge(of, position);
+    /// Retention took the letters of a topic of dead letters that are below `first`. Its store knows that.
+    pub fn letters_expired(&mut self, letters: TopicId, first: Position) {
+        // They outlive a memory topic.
+        let of = self.source_of(letters);
+        let Some(topic) = self.topics.get_mut(&letters) else {
+            return;
+        };
+        let kept = topic.graves.split_off(&first);
+        for (position, grave) in std::mem::replace(&mut topic.graves, kept) {
+            let Some(of) = of else { continue };
+            if let Some(group) = self.topics.get_mut(&of).and_then(|t| t.named_mut(&grave.group)) {
+                group.forget_dead(position);
+            }
+            self.let_go(of, &grave);
         }
+    }
+
+    /// The topic that dead letters are of, if it is there.
+    fn source_of(&self, letters: TopicId) -> Option<TopicId> {
+        let number = letters.number();
+        [TopicId(number), TopicId::memory(number)].into_iter().find(|id| self.topics.contains_key(id))
+    }
+
+    /// A dead letter is no more: a key that waited for it goes on.
+    fn let_go(&mut self, of: TopicId, grave: &Grave) {
+        let Some(group) = self.topics.get_mut(&of).and_then(|t| t.named_mut(&grave.group)) else {
+            return;
+        };
+        if grave.key != 0 {
+            group.release(grave.key);
+        }
+        let group = group.id;
+        self.wake_reader(of, Reader::Group(group));
     }
 
     /// Removes dead letters for good; `false` for those that are not there.
@@ -227,13 +255,7 @@ impl Engine {
                 continue;
             };
             changes.push((position, Change::Gone));
-            if let Some(group) = self.topics.get_mut(&of).and_then(|t| t.named_mut(&grave.group)) {
-                if grave.key != 0 {
-                    group.release(grave.key);
-                }
-                let group = group.id;
-                self.wake_reader(of, Reader::Group(group));
-            }
+            self.let_go(of, &grave);
         }
         if !changes.is_empty() {
             self.ops.push(Op::Graves { topic: id, changes });

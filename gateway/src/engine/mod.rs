@@ -204,6 +204,8 @@ pub struct Settings {
     pub logged: bool,
     /// How long dead letters stay at least readable, in milliseconds.
     pub dead_letter_retention_ms: u64,
+    /// Most bytes of the dead letters of one topic; over it the oldest go.
+    pub dead_letter_bytes: u64,
 }
 
 /// One shard.

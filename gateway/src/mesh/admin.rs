@@ -43,6 +43,7 @@ impl Mesh {
             Some(command::Command::UpdateGroup(update)) => self.update_group(caller, update),
             Some(command::Command::SeekGroup(seek)) => return self.seek_group(caller, seek),
             Some(command::Command::DeleteGroup(delete)) => self.delete_group(caller, delete),
+            Some(command::Command::GetGroup(get)) => self.get_group(caller, get),
             Some(command::Command::ListDeadLetters(c)) => return self.list_letters(caller, letters!(c), c.events),
             Some(command::Command::RedriveDeadLetters(c)) => return self.redrive_letters(caller, letters!(c)),
             Some(command::Command::PurgeDeadLetters(c)) => self.purge_letters(caller, letters!(c)),

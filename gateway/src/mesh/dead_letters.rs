@@ -4,9 +4,9 @@ use meshwire_proto::wire::admin::{self, answer};
 use meshwire_proto::{ErrorKind, GroupKey, TopicName};
 
 use super::admin::Answered;
-use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
+use super::{Action, Caller, Inner, Mesh, Refusal, TopicRef, shard};
 use crate::engine::{self, LetterError};
-use crate::store::{Block, Lookup, Position, Ticket};
+use crate::store::{Block, Lookup, Position, Ticket, TopicId};
 
 /// A page of a list ends with the letter that makes it so large.
 const PAGE_BYTES: usize = 1 << 20;
@@ -39,6 +39,17 @@ impl Page {
 
 fn invalid(problem: impl Into<String>) -> Refusal {
     Refusal::new(ErrorKind::Invalid, problem)
+}
+
+impl Inner {
+    /// Retention took the letters below these positions of topics of dead letters.
+    pub(super) fn letters_moved(&self, moved: &[(TopicId, Position)]) {
+        for (letters, first) in moved {
+            if let Some(shard) = self.shards.get(self.shard_of(*letters)) {
+                self.with(shard, |engine, _| engine.letters_expired(*letters, *first));
+            }
+        }
+    }
 }
 
 impl Mesh {
@@ -84,7 +95,7 @@ impl Mesh {
             Lookup::Ready(block) if (block.first..block.next()).contains(&number) => Ok(Some(block)),
             Lookup::Pending => Ok(None),
             Lookup::Gone(first) => {
-                self.inner.with(mutex, |engine, _| engine.letters_expired(topic.id, first));
+                self.inner.with(mutex, |engine, _| engine.letters_expired(letters, first));
                 Err(LetterError::NotFound(number)).map_err(|e| Refusal::new(ErrorKind::NotFound, e.to_string()))
             }
             _ => Err(Refusal::new(ErrorKind::NotFound, LetterError::NotFound(number).to_string())),

@@ -58,6 +58,12 @@ impl Mesh {
         Ok((self.summary(topic, &found), ticket))
     }
 
+    pub(super) fn get_group(&self, caller: &Caller, get: &admin::GetGroup) -> Answered {
+        let (topic, name, group) = self.group(caller, Action::ListTopics, (&get.topic, &get.group))?;
+        let (answer, _) = self.shown(topic, (&name, &group))?;
+        Ok((answer, Ticket::KEPT))
+    }
+
     fn summary(&self, topic: TopicRef, group: &engine::GroupSummary) -> admin::Answer {
         let mut reads = 0;
         let mut ages = Ages::new(self.inner.stores.of(topic.id), topic.id, self.now().wall, &mut reads);

@@ -74,6 +74,8 @@ pub struct MeshConfig {
     pub max_lag_events: u64,
     /// How long dead letters stay at least readable, in milliseconds.
     pub dead_letter_retention_ms: u64,
+    /// Most bytes of the dead letters of one topic.
+    pub dead_letter_bytes: u64,
     /// Sizes an event must keep to.
     pub limits: EventLimits,
     /// Most identities remembered, over all shards.
@@ -237,7 +239,8 @@ impl Mesh {
     /// Ends leases and requests that are due and commits settlements that waited long enough.
     pub fn tick(&self) {
         self.inner.tick_shards();
-        self.inner.stores.memory.expire(self.now().wall);
+        let moved = self.inner.stores.memory.expire(self.now().wall);
+        self.inner.letters_moved(&moved);
         self.tick_requests();
     }
 

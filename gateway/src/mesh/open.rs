@@ -101,6 +101,7 @@ impl Mesh {
             max_lag_events: config.max_lag_events,
             logged: stores.log.is_some(),
             dead_letter_retention_ms: config.dead_letter_retention_ms,
+            dead_letter_bytes: config.dead_letter_bytes,
         };
         let hasher = IdHasher::new(config.hash_key);
         let ids = IdBudget::new(config.dedup_ids, count);
@@ -178,7 +179,7 @@ fn restore(engines: &mut [Engine], now: Now, recovered: &Recovered) -> Restored 
         let TopicSettings { name, durability, .. } = topic.settings.clone();
         if topic.id.is_dead_letters() {
             let known = (topic.next, topic.stored);
-            engine.restore_letters(topic.id, (name.clone(), durability), known, topic.graves.clone());
+            engine.restore_letters(topic.id, &topic.settings, known, topic.graves.clone());
             if !names.contains_key(&name) && !topic.graves.is_empty() {
                 orphans.insert(name, topic.id.number());
             }
@@ -248,5 +249,9 @@ impl Completions for Inner {
 
     fn looked_up(&self) {
         self.fetched.looked_up();
+    }
+
+    fn moved(&self, letters: &[(TopicId, Position)]) {
+        self.letters_moved(letters);
     }
 }

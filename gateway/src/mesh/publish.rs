@@ -141,7 +141,7 @@ impl Mesh {
         let Some((settings, _)) = engine.topic(topic.id).filter(|(settings, _)| settings.limits.block) else {
             return Ok(());
         };
-        let admitted = self.inner.stores.of(topic.id).admit(topic.id, engine.needed(topic.id), now.wall);
+        let admitted = self.inner.stores.of(topic.id).admit(topic.id, &|| engine.needed(topic.id), now.wall);
         admitted.map_err(|e| Refusal::new(e.kind(), format!("topic {}: {e}", settings.name)).after(RETRY_FULL_MS))
     }
 

@@ -134,12 +134,13 @@ impl Mesh {
     pub(super) fn delete_topic(&self, caller: &Caller, delete: &admin::DeleteTopic) -> Answered {
         let (topic, name) = self.known_topic(caller, Action::DeleteTopic, &delete.name)?;
         let mutex = self.shard(topic)?;
+        // With all its groups: before the directory is locked, where everybody who names a topic waits.
+        let was = self.describe(topic).unwrap_or_default();
         // Held to the end: the log has a topic made anew behind this.
         let mut topics = self.inner.topics();
         if topics.names.get(&name) != Some(&topic) {
             return Err(Refusal::new(ErrorKind::TopicNotFound, format!("topic {name} does not exist")));
         }
-        let was = self.describe(topic).unwrap_or_default();
         let mut shard = super::shard::lock(mutex);
         let deleted = shard.engine.delete_topic(topic.id, delete.force);
         let deleted =

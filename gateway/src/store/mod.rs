@@ -379,6 +379,9 @@ pub trait Completions: Send + Sync {
 
     /// A place that was [`Since::Pending`] is known.
     fn looked_up(&self) {}
+
+    /// Retention has moved the first position of these topics of dead letters: what is below is gone.
+    fn moved(&self, _: &[(TopicId, Position)]) {}
 }
 
 /// Keeps events.
@@ -410,15 +413,19 @@ pub trait Store: Send + Sync + 'static {
     /// Bytes of a topic.
     fn topic_bytes(&self, topic: TopicId) -> TopicBytes;
 
-    /// Whether a topic that blocks ([`Limits::block`]) takes more events: not while one at `needed` or behind it, which its
-    /// groups have not settled, would have to go. Asked with the shard locked, before a commit.
+    /// Whether a topic that blocks ([`Limits::block`]) takes more events: not while one at `needed()` or behind it, which
+    /// its groups have not settled, would have to go. Asked with the shard locked, before a commit. `needed` looks at all
+    /// groups of the topic: it is called only if something would have to go.
     ///
     /// # Errors
     /// [`StoreError::Blocked`].
-    fn admit(&self, topic: TopicId, needed: Position, now: UnixMillis) -> Result<(), StoreError>;
+    fn admit(&self, topic: TopicId, needed: &dyn Fn() -> Position, now: UnixMillis) -> Result<(), StoreError>;
 
-    /// Takes what is past its retention, in a store that has no time of its own.
-    fn expire(&self, _: UnixMillis) {}
+    /// Takes what is past its retention, in a store that has no time of its own. Gives what another one reports as
+    /// [`Completions::moved`].
+    fn expire(&self, _: UnixMillis) -> Vec<(TopicId, Position)> {
+        Vec::new()
+    }
 
     /// When [`Store::expire`] has something to do.
     fn next_expiry(&self) -> Option<UnixMillis> {

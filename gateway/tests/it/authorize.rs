@@ -5,7 +5,9 @@ use std::sync::Arc;
 use meshwire_gateway::mesh::{Action, Authorize, Caller};
 use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{ClientFrame, ServerFrame};
-use meshwire_proto::wire::admin::{Command, CreateTopic, DeleteTopic, GetLimits, ListTopics, SetLimits, command};
+use meshwire_proto::wire::admin::{
+    Command, CreateTopic, DeleteTopic, GetGroup, GetLimits, ListTopics, SetLimits, command,
+};
 use meshwire_proto::wire::session as wire;
 use prost::Message as _;
 
@@ -50,6 +52,8 @@ async fn every_operation_is_refused_to_who_may_nothing() {
         DENIED
     );
     assert_eq!(admin(&mut peer, command::Command::ListTopics(ListTopics::default())).await, DENIED);
+    let get = GetGroup { topic: "t".into(), group: "g".into() };
+    assert_eq!(admin(&mut peer, command::Command::GetGroup(get)).await, DENIED);
     assert_eq!(admin(&mut peer, command::Command::GetLimits(GetLimits {})).await, DENIED);
     assert_eq!(admin(&mut peer, command::Command::SetLimits(SetLimits::default())).await, DENIED);
     let delete = DeleteTopic { name: "t".into(), force: true };

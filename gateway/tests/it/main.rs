@@ -9,6 +9,7 @@
 
 mod authorize;
 mod broadcast;
+mod dead_letters;
 mod delayed;
 mod delete;
 mod hostile;

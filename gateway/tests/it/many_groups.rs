@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use meshwire_gateway::config::Config;
 use meshwire_gateway::mesh::AllowAll;
+use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{ClientFrame, ServerFrame, SettleKind};
 use meshwire_proto::wire::admin::{self, answer, command};
 use meshwire_proto::wire::session as wire;
@@ -40,6 +41,17 @@ async fn create_all(peer: &mut Peer) {
     }
 }
 
+/// One group is answered alone.
+async fn one_is_asked_for(peer: &mut Peer) {
+    let get = |group: &str| command::Command::GetGroup(admin::GetGroup { topic: "t".into(), group: group.into() });
+    send(peer, GROUPS + 2, get("g10000")).await;
+    let Some(answer::Answer::Group(group)) = answered(peer).await else { panic!("a group") };
+    assert_eq!((group.name.as_str(), group.settled_through, group.lag), ("g10000", 2, 1));
+    send(peer, GROUPS + 3, get("h")).await;
+    let refused = peer.find(|f| if let ServerFrame::Admin(a) = f { Some(a) } else { None }).await;
+    assert_eq!(refused.code, ErrorKind::NotFound.number(), "{}", refused.message);
+}
+
 async fn each_goes_its_own_way(mut config: Config) {
     config.max_topic_groups = GROUPS as usize;
     let rig = Rig::with(config, Arc::new(AllowAll)).await;
@@ -57,6 +69,7 @@ async fn each_goes_its_own_way(mut config: Config) {
     assert_eq!(groups.len() as u64, GROUPS);
     let lag = |name: &str| groups.iter().find(|g| g.name == name).map(|g| g.lag);
     assert_eq!([lag("g1"), lag("g5000"), lag("g10000")], [Some(3), Some(3), Some(1)]);
+    one_is_asked_for(&mut peer).await;
 }
 
 #[tokio::test]

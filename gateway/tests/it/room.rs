@@ -62,7 +62,7 @@ impl Store for Watching {
         self.inner.topic_bytes(topic)
     }
 
-    fn admit(&self, topic: TopicId, needed: Position, now: UnixMillis) -> Result<(), StoreError> {
+    fn admit(&self, topic: TopicId, needed: &dyn Fn() -> Position, now: UnixMillis) -> Result<(), StoreError> {
         self.inner.admit(topic, needed, now)
     }
 
@@ -108,7 +108,7 @@ impl Store for Greedy {
         self.inner.topic_bytes(topic)
     }
 
-    fn admit(&self, topic: TopicId, needed: Position, now: UnixMillis) -> Result<(), StoreError> {
+    fn admit(&self, topic: TopicId, needed: &dyn Fn() -> Position, now: UnixMillis) -> Result<(), StoreError> {
         self.inner.admit(topic, needed, now)
     }
 

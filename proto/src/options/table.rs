@@ -113,11 +113,14 @@ pub const MAX_DELAY: Bounded = Bounded { name: "max_delay", default: 31536000000
 /// Most events that wait for their deliver_at. Each takes about 250 bytes of memory.
 pub const DELAYED_EVENTS: Bounded = Bounded { name: "delayed_events", default: 100000, min: 1, max: 100000000, meaning: "Most events that wait for their deliver_at. Each takes about 250 bytes of memory." };
 
-/// Most bytes of events that wait for their deliver_at; those of memory topics are in memory.
-pub const DELAYED_BYTES: Bounded = Bounded { name: "delayed_bytes", default: 67108864, min: 65536, max: 1099511627776, meaning: "Most bytes of events that wait for their deliver_at; those of memory topics are in memory." };
+/// Most bytes of events that wait for their deliver_at; those of memory topics are in memory, beside memory_budget.
+pub const DELAYED_BYTES: Bounded = Bounded { name: "delayed_bytes", default: 67108864, min: 65536, max: 1099511627776, meaning: "Most bytes of events that wait for their deliver_at; those of memory topics are in memory, beside memory_budget." };
 
-/// How long dead letters stay at least readable.
-pub const DEAD_LETTER_RETENTION: Bounded = Bounded { name: "dead_letter_retention", default: 2592000000, min: 1000, max: 31536000000000, meaning: "How long dead letters stay at least readable." };
+/// How long dead letters stay at least readable, unless there are more than dead_letter_bytes.
+pub const DEAD_LETTER_RETENTION: Bounded = Bounded { name: "dead_letter_retention", default: 2592000000, min: 1000, max: 31536000000000, meaning: "How long dead letters stay at least readable, unless there are more than dead_letter_bytes." };
+
+/// Most bytes of the dead letters of one topic; over it the oldest are removed, and keys that waited for them go on. Those of a gateway with memory are in a ring, at most memory_ring_bytes.
+pub const DEAD_LETTER_BYTES: Bounded = Bounded { name: "dead_letter_bytes", default: 268435456, min: 65536, max: 1125899906842624, meaning: "Most bytes of the dead letters of one topic; over it the oldest are removed, and keys that waited for them go on. Those of a gateway with memory are in a ring, at most memory_ring_bytes." };
 
 /// Most bytes of the data directory. 0: 80 % of the space that was free at first start; else at least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes.
 pub const MAX_DISK: Bounded = Bounded { name: "max_disk", default: 0, min: 0, max: 1152921504606846976, meaning: "Most bytes of the data directory. 0: 80 % of the space that was free at first start; else at least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes." };
@@ -158,8 +161,8 @@ pub const DEDUP_WINDOW: Bounded = Bounded { name: "dedup_window", default: 12000
 /// Most ids remembered by a gateway, about 32 bytes each, shared fairly by topic; when they are too few for dedup_window, the oldest go early and a log line says so.
 pub const DEDUP_IDS: Bounded = Bounded { name: "dedup_ids", default: 500000, min: 0, max: 100000000, meaning: "Most ids remembered by a gateway, about 32 bytes each, shared fairly by topic; when they are too few for dedup_window, the oldest go early and a log line says so." };
 
-/// What the gateway holds in memory for its peers, all in all: memory_total_bytes, cache_bytes, publish_budget_bytes and suspended_bytes, and with what they leave (at least an eighth) what connections receive and send. Over it publishers wait or are answered BUSY, and slow readers are sent ahead less.
-pub const MEMORY_BUDGET: Bounded = Bounded { name: "memory_budget", default: 67108864, min: 8388608, max: 1099511627776, meaning: "What the gateway holds in memory for its peers, all in all: memory_total_bytes, cache_bytes, publish_budget_bytes and suspended_bytes, and with what they leave (at least an eighth) what connections receive and send. Over it publishers wait or are answered BUSY, and slow readers are sent ahead less." };
+/// What the gateway holds in memory for its peers, all in all: memory_total_bytes, cache_bytes, publish_budget_bytes and suspended_bytes, and with what they leave (at least an eighth) what connections receive and send. Over it publishers wait or are answered BUSY, and slow readers are sent ahead less. Delayed events of memory topics are beside it (delayed_bytes, delayed_events).
+pub const MEMORY_BUDGET: Bounded = Bounded { name: "memory_budget", default: 67108864, min: 8388608, max: 1099511627776, meaning: "What the gateway holds in memory for its peers, all in all: memory_total_bytes, cache_bytes, publish_budget_bytes and suspended_bytes, and with what they leave (at least an eighth) what connections receive and send. Over it publishers wait or are answered BUSY, and slow readers are sent ahead less. Delayed events of memory topics are beside it (delayed_bytes, delayed_events)." };
 
 /// Ring of one memory topic.
 pub const MEMORY_RING_BYTES: Bounded = Bounded { name: "memory_ring_bytes", default: 16777216, min: 65536, max: 17179869184, meaning: "Ring of one memory topic." };

@@ -4,7 +4,7 @@
 pub struct Command {
     #[prost(
         oneof = "command::Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 16"
     )]
     pub command: ::core::option::Option<command::Command>,
 }
@@ -38,6 +38,8 @@ pub mod command {
         GetLimits(super::GetLimits),
         #[prost(message, tag = "15")]
         SetLimits(super::SetLimits),
+        #[prost(message, tag = "16")]
+        GetGroup(super::GetGroup),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -419,6 +421,14 @@ pub struct Limits {
     /// The same in bytes of events.
     #[prost(uint64, optional, tag = "5")]
     pub deliver_bytes_rate: ::core::option::Option<u64>,
+}
+/// One group of a topic, or as `group/member` a durable member of one. Answered with the group.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetGroup {
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub group: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetLimits {}

@@ -202,11 +202,9 @@ impl Group {
 
     /// A position is done: acked, a dead letter, or gone.
     pub(super) fn finish(&mut self, position: Position) {
-        let Some(slot) = self.window.slot(position) else {
+        let Some(key) = self.window.settle(position) else {
             return;
         };
-        slot.state = State::Settled;
-        let key = slot.key;
         if key != 0 {
             self.keys.remove(key, position);
         }

@@ -53,6 +53,8 @@ pub(super) struct Trouble {
 pub(in crate::engine) struct Window {
     floor: Position,
     slots: VecDeque<Slot>,
+    /// How many of the slots are settled.
+    done: usize,
     /// Dead letters that were given back to the group, by position with [`DEAD`].
     dead: BTreeMap<Position, Slot>,
     /// Settled before the last start, above the floor.
@@ -83,6 +85,7 @@ impl Window {
         Self {
             floor: state.floor,
             slots: VecDeque::new(),
+            done: 0,
             dead: BTreeMap::new(),
             settled: state.settled.into(),
             troubles: failures.into_iter().map(|(position, failure)| (position, trouble(failure))).collect(),
@@ -94,6 +97,7 @@ impl Window {
     pub(super) fn seek(&mut self, to: Position) {
         self.floor = to;
         self.slots.clear();
+        self.done = 0;
         self.settled.clear();
         let events: Vec<Position> = self.troubles.range(..DEAD).map(|(p, _)| *p).collect();
         events.into_iter().for_each(|position| self.recover(position));
@@ -112,7 +116,7 @@ impl Window {
     /// How many positions below `end` are not settled.
     pub(in crate::engine) fn unsettled(&self, end: Position) -> u64 {
         let next = self.next();
-        let begun = self.slots.iter().filter(|slot| slot.state != State::Settled).count() as u64;
+        let begun = self.slots.len().saturating_sub(self.done) as u64;
         let settled = self.settled.iter().map(|(first, last)| (*last).min(end).saturating_sub((*first).max(next)));
         begun + end.saturating_sub(next).saturating_sub(settled.sum())
     }
@@ -139,6 +143,16 @@ impl Window {
     pub(super) fn push(&mut self, state: State, key: u64) {
         let deliveries = u32::from(matches!(state, State::Leased(..)));
         self.slots.push_back(Slot { state, key, deliveries });
+        self.done += usize::from(state == State::Settled);
+    }
+
+    /// A position is settled; gives the hash of its key.
+    pub(super) fn settle(&mut self, position: Position) -> Option<u64> {
+        let slot = self.slot(position)?;
+        let (key, new) = (slot.key, slot.state != State::Settled);
+        slot.state = State::Settled;
+        self.done += usize::from(new && position & DEAD == 0);
+        Some(key)
     }
 
     /// Takes up a dead letter that is given back.
@@ -241,10 +255,44 @@ impl Window {
     pub(super) fn advance(&mut self) {
         while self.slots.front().is_some_and(|s| s.state == State::Settled) {
             self.slots.pop_front();
+            self.done = self.done.saturating_sub(1);
             self.floor += 1;
         }
         while let Some(done) = self.troubles.first_key_value().map(|(p, _)| *p).filter(|p| *p < self.floor) {
             self.recover(done);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_settled_is_known_without_a_look_at_each() {
+        let settled = vec![(8, 10)];
+        let mut window = Window::new(Now::default(), GroupState { floor: 1, settled, ..GroupState::default() });
+        for n in 0..5 {
+            window.push(State::Waiting, n);
+        }
+        window.push(State::Settled, 0);
+        window.push_dead(DEAD | 1, 0);
+        // Of 1 to 10: 6, 8 and 9 are settled.
+        assert_eq!((window.next(), window.unsettled(11)), (7, 7));
+        for (position, key, left) in [(3, Some(2), 6), (3, Some(2), 6), (DEAD | 1, Some(0), 6), (99, None, 6)] {
+            assert_eq!((window.settle(position), window.unsettled(11)), (key, left), "{position}");
+        }
+        window.settle(1);
+        window.advance();
+        assert_eq!((window.floor(), window.unsettled(11)), (2, 5));
+        window.skip_to(5);
+        assert_eq!(window.unsettled(11), 5, "what is skipped to is settled one by one");
+        for position in [2, 4, 5] {
+            window.settle(position);
+        }
+        window.advance();
+        assert_eq!((window.floor(), window.next(), window.unsettled(11)), (7, 7, 2));
+        window.seek(1);
+        assert_eq!(window.unsettled(11), 10);
     }
 }

@@ -221,8 +221,12 @@ fn dead_letters_are_there_after_a_restart_and_what_was_given_back_comes() {
     rig.blocks.blocks.extend(before.blocks.blocks.into_iter().filter(|(topic, _)| *topic == LETTERS));
     let grave = |redriven| Grave { group: name(), key: 0, redriven };
     let graves = BTreeMap::from([(1, grave(false)), (2, grave(true))]);
-    let of = (TopicName::parse("t").unwrap(), Durability::Synced);
-    rig.engine.restore_letters(LETTERS, of, (3, UnixMillis(0)), graves);
+    let (name_of, durability) = (TopicName::parse("t").unwrap(), Durability::Synced);
+    let logged = TopicSettings { name: name_of, durability, retention_ms: 1 << 40, limits: Limits::default() };
+    rig.engine.restore_letters(LETTERS, &logged, (3, UnixMillis(0)), graves);
+    let ops = rig.engine.take_ops(rig.now, false);
+    let is_told = |op: &Op| matches!(op, Op::Limits { topic: LETTERS, limits } if limits.bytes == 1 << 20);
+    assert!(ops.iter().any(is_told), "as the option says now: {ops:?}");
     rig.join(1, MANY);
     assert_eq!(rig.take(1), [(1, 2, 1)]);
     assert_eq!(letters(&rig), [1, 2]);
@@ -326,4 +330,32 @@ fn a_purge_of_a_redriven_letter_that_waits_for_its_time_frees_its_key() {
     assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [2], "nothing of the other one holds it");
     let delayed = rig.engine.group(TOPIC, &key("g")).unwrap().delayed;
     assert_eq!(delayed, 0);
+}
+
+#[test]
+fn letters_that_retention_took_are_forgotten_and_their_keys_go_on() {
+    let mut rig = Rig::new();
+    rig.settings.after_dead_letter = Some(admin::AfterDeadLetter::Hold.into());
+    rig.join(1, MANY);
+    rig.publish(2, Some("a"));
+    rig.publish(2, Some("b"));
+    rig.publish(1, None);
+    let got = rig.take(1);
+    for position in [1, 3, 5] {
+        let (number, ..) = *got.iter().find(|g| g.1 == position).unwrap();
+        rig.settle_as(1, number, 1, reject("no"));
+    }
+    assert_eq!((letters(&rig), rig.take(1)), (vec![1, 2, 3], vec![]));
+    rig.engine.redrive(TOPIC, 3, &block_of(&rig, 3)).unwrap();
+    rig.commit();
+    let [(given_back, 5, 1)] = rig.take(1)[..] else { panic!("it is out, at its old place") };
+    let logged = rig.graves.len();
+    rig.engine.letters_expired(LETTERS, 2);
+    rig.commit();
+    assert_eq!((letters(&rig), rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>()), (vec![2, 3], vec![2]));
+    rig.engine.letters_expired(LETTERS, 4);
+    rig.commit();
+    assert_eq!((letters(&rig), rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>()), (vec![], vec![4]));
+    assert_eq!(rig.settle(1, given_back, 1, Ack), [false], "it is gone");
+    assert_eq!(rig.graves.len(), logged, "the log knows it already");
 }

@@ -99,6 +99,7 @@ impl Rig {
             max_lag_events: 100,
             logged: true,
             dead_letter_retention_ms: 1 << 40,
+            dead_letter_bytes: 1 << 20,
         };
         let mut engine = Engine::new(settings, IdBudget::new(1000, 1));
         let (name, limits) = (TopicName::parse("t").unwrap(), Limits::default());

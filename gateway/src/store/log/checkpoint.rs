@@ -276,7 +276,9 @@ impl<'a> Fields<'a> {
             fold.topics.extend([self.topic()?]);
         }
         for _ in 0..self.u32()? {
-            fold.groups.extend([self.group()?]);
+            let (id, group) = self.group()?;
+            fold.names.insert((group.topic.number(), group.name.clone()), id);
+            fold.groups.insert(id, group);
         }
         fold.producers = self.producers()?;
         fold.times = TimesFold::read(&mut self.0).ok_or(CUT)?;
@@ -379,6 +381,7 @@ mod tests {
         let failure = Failure { count: 3, lost: 1, first: UnixMillis(5), last: UnixMillis(9), ..Failure::default() };
         let failures = BTreeMap::from([(5, Failure { delay_ms: 70, rejected: true, ..failure })]);
         let settings = GroupSettings { max_failures: 9, ..GroupSettings::default() };
+        fold.names.insert((2, name.clone()), GroupId(1));
         fold.groups.insert(GroupId(1), GroupState { topic: TopicId(2), name, settings, floor: 4, acked, failures });
         let mark = Mark { producer: [7; 16], epoch: 1, count: 2, first_sequence: 5, answered_through: 2 };
         fold.producers.add(&mark, UnixMillis(99));

@@ -197,6 +197,10 @@ impl LogStore {
         if self.shared.lock().poll_found() {
             completions.looked_up();
         }
+        let moved = self.shared.lock().poll_moved();
+        if !moved.is_empty() {
+            completions.moved(&moved);
+        }
         loop {
             let fetched = self.shared.lock().poll_fetched();
             let Some(fetched) = fetched else { return };
@@ -286,7 +290,7 @@ impl Store for LogStore {
         self.bytes_of(topic)
     }
 
-    fn admit(&self, topic: TopicId, _: Position, _: UnixMillis) -> Result<(), StoreError> {
+    fn admit(&self, topic: TopicId, _: &dyn Fn() -> Position, _: UnixMillis) -> Result<(), StoreError> {
         let mut machine = self.shared.lock();
         let admitted = machine.admit(topic);
         let wake = machine.wants_worker();

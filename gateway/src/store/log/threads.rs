@@ -88,7 +88,8 @@ fn work(shared: &Shared, completions: &dyn Completions) {
         let job = machine.poll_job(now);
         let fetched = machine.poll_fetched();
         let found = machine.poll_found();
-        if job.is_none() && fetched.is_none() && !found {
+        let moved = machine.poll_moved();
+        if job.is_none() && fetched.is_none() && !found && moved.is_empty() {
             if machine.is_closed() {
                 shared.writer.notify_one();
                 return;
@@ -103,6 +104,9 @@ fn work(shared: &Shared, completions: &dyn Completions) {
         }
         if found {
             completions.looked_up();
+        }
+        if !moved.is_empty() {
+            completions.moved(&moved);
         }
         let ended = job.map(|(id, job)| Input::JobDone { id, result: job.run(&*shared.disk) });
         machine = shared.lock();

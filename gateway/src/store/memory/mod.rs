@@ -38,6 +38,8 @@ struct Rings {
     sizes: BTreeSet<(usize, TopicId)>,
     /// When the oldest event of each is past its retention.
     due: BTreeSet<(UnixMillis, TopicId)>,
+    /// Topics of dead letters whose first position has moved and that nobody was told of.
+    moved: BTreeSet<TopicId>,
     total: usize,
 }
 
@@ -45,12 +47,15 @@ impl Rings {
     /// Changes a ring, made if need be; what is known of all rings follows.
     fn with<R>(&mut self, topic: TopicId, next: Position, change: impl FnOnce(&mut Ring) -> R) -> R {
         let ring = self.topics.entry(topic).or_insert_with(|| Ring::new(next));
-        let (bytes, due) = (ring.bytes(), ring.due());
+        let (bytes, due, first) = (ring.bytes(), ring.due(), ring.first());
         self.sizes.remove(&(bytes, topic));
         let result = change(ring);
         self.total = self.total + ring.bytes() - bytes;
         if ring.gives_way() {
             self.sizes.insert((ring.bytes(), topic));
+        }
+        if topic.is_dead_letters() && ring.first() > first {
+            self.moved.insert(topic);
         }
         if due != ring.due() {
             due.map(|due| self.due.remove(&(due, topic)));
@@ -67,6 +72,7 @@ impl Rings {
     fn remove(&mut self, topic: TopicId) {
         self.with(topic, 1, Ring::clear);
         self.sizes.remove(&(0, topic));
+        self.moved.remove(&topic);
         self.topics.remove(&topic);
     }
 
@@ -74,8 +80,13 @@ impl Rings {
         self.sizes.last().copied().is_some_and(|(_, topic)| self.with(topic, 1, Ring::drop_oldest))
     }
 
-    /// Whether a topic takes more, when what is at `needed` or behind it must stay.
-    fn admit(&mut self, topic: TopicId, (needed, now): (Position, UnixMillis), config: MemoryConfig) -> bool {
+    /// Whether a topic takes more, when what is at `needed()` or behind it must stay.
+    fn admit(
+        &mut self,
+        topic: TopicId,
+        (needed, now): (&dyn Fn() -> Position, UnixMillis),
+        config: MemoryConfig,
+    ) -> bool {
         let room = self.with(topic, 1, |ring| ring.make_room(needed, now, config.ring_bytes));
         // The others give way first; what does not is all that block.
         room && (self.total < config.total_bytes || self.sizes.last().is_some_and(|(bytes, _)| *bytes > 0))
@@ -136,24 +147,30 @@ impl Store for MemoryStore {
         TopicBytes { live: bytes, physical: bytes }
     }
 
-    fn admit(&self, topic: TopicId, needed: Position, now: UnixMillis) -> Result<(), StoreError> {
+    fn admit(&self, topic: TopicId, needed: &dyn Fn() -> Position, now: UnixMillis) -> Result<(), StoreError> {
         if self.rings().admit(topic, (needed, now), self.config) {
             return Ok(());
         }
         Err(StoreError::Blocked(format!(
-            "the event at position {needed} would have to go, which a group has not settled (retention.lagging = block)"
+            "the event at position {} would have to go, which a group has not settled (retention.lagging = block)",
+            needed()
         )))
     }
 
-    fn expire(&self, now: UnixMillis) {
+    fn expire(&self, now: UnixMillis) -> Vec<(TopicId, Position)> {
         let mut rings = self.rings();
         while let Some((_, topic)) = rings.due.first().copied().filter(|(due, _)| *due <= now) {
             rings.with(topic, 1, |ring| ring.expire(now));
         }
+        let moved = std::mem::take(&mut rings.moved);
+        moved.into_iter().filter_map(|topic| Some((topic, rings.topics.get(&topic)?.first()))).collect()
     }
 
     fn next_expiry(&self) -> Option<UnixMillis> {
-        self.rings().due.first().map(|(due, _)| *due)
+        let rings = self.rings();
+        // Who is to be told that letters are gone is told at once.
+        let told = (!rings.moved.is_empty()).then_some(UnixMillis(0));
+        told.or_else(|| rings.due.first().map(|(due, _)| *due))
     }
 
     fn close(&self) {}
@@ -284,7 +301,7 @@ mod tests {
         let of = TopicId::memory(1);
         let mut next = 1;
         let mut fill = |needed, now| {
-            while next < 100 && store.admit(of, needed, UnixMillis(now)).is_ok() {
+            while next < 100 && store.admit(of, &|| needed, UnixMillis(now)).is_ok() {
                 store.commit(vec![append_at(1, next, now)]);
                 next += 1;
             }
@@ -293,7 +310,7 @@ mod tests {
         let full = fill(1, 0);
         assert!((10..20).contains(&full), "{full}");
         assert_eq!(first_readable(&store, 1), 1);
-        let error = store.admit(of, 1, UnixMillis(0)).unwrap_err();
+        let error = store.admit(of, &|| 1, UnixMillis(0)).unwrap_err();
         assert_eq!((error.kind(), error.to_string().contains("position 1")), (ErrorKind::TopicFull, true));
         let more = fill(5, 0);
         assert_eq!(more, full + 4, "as many as were settled");
@@ -307,13 +324,51 @@ mod tests {
         // Age counts too, and nothing goes by itself.
         store.expire(UnixMillis(90_000));
         assert_eq!(first_readable(&store, 1), 5);
-        assert!(store.admit(of, 6, UnixMillis(60_000)).is_err());
-        assert!(store.admit(of, more, UnixMillis(60_000)).is_ok());
+        assert!(store.admit(of, &|| 6, UnixMillis(60_000)).is_err());
+        assert!(store.admit(of, &|| more, UnixMillis(60_000)).is_ok());
         assert_eq!(store.topic_bytes(of).live, 0);
         topic(&store, 1, 60_000, Limits::default());
         store.commit(vec![append_at(1, more, 70_000)]);
         store.expire(UnixMillis(130_000));
         assert_eq!((store.topic_bytes(of).live, store.next_expiry()), (0, None));
+    }
+
+    #[test]
+    fn what_groups_need_is_asked_only_when_something_would_have_to_go() {
+        let store = MemoryStore::new(MemoryConfig { ring_bytes: 5_000, total_bytes: 1 << 20 });
+        topic(&store, 1, 60_000, Limits { bytes: 0, block: true });
+        let (of, asked) = (TopicId::memory(1), std::cell::Cell::new(0));
+        let needed = || {
+            asked.set(asked.get() + 1);
+            3
+        };
+        for first in 1..=10 {
+            assert!(store.admit(of, &needed, UnixMillis(0)).is_ok());
+            store.commit(vec![append_at(1, first, 0)]);
+        }
+        assert_eq!(asked.get(), 0);
+        // From an earlier question nothing is concluded: a group may have gone back since.
+        assert!(store.admit(of, &needed, UnixMillis(60_000)).is_err());
+        assert_eq!(first_readable(&store, 1), 3);
+        topic(&store, 1, 90_000, Limits { bytes: 0, block: true });
+        assert!(store.admit(of, &|| 3, UnixMillis(60_000)).is_ok());
+        store.commit(vec![append_at(1, 11, 90_000)]);
+        assert_eq!(first_readable(&store, 1), 3);
+    }
+
+    #[test]
+    fn dead_letters_that_are_gone_are_told_once_and_of_other_topics_nothing_is() {
+        let store = MemoryStore::new(MemoryConfig { ring_bytes: 3_000, total_bytes: 1 << 20 });
+        let letters = TopicId::memory(1).dead_letters(false);
+        for first in 1..=20 {
+            let Op::Append(append) = append(1, first, 300) else { panic!("it is one") };
+            store.commit(vec![Op::Append(Append { topic: letters, ..append.clone() }), Op::Append(append)]);
+        }
+        assert_eq!(store.next_expiry(), Some(UnixMillis(0)), "at once");
+        let first = store.first(letters);
+        assert!(first > 10, "{first}");
+        assert_eq!(store.expire(UnixMillis(1)), [(letters, first)]);
+        assert_eq!((store.expire(UnixMillis(1)), store.next_expiry()), (vec![], None));
     }
 
     #[test]

@@ -141,10 +141,15 @@ impl Ring {
     }
 
     /// Lets go of what may and has to go before more is taken; `false` if something has to that is needed.
-    pub(super) fn make_room(&mut self, needed: Position, now: UnixMillis, ring_bytes: usize) -> bool {
-        self.needed = needed;
-        self.expire(now);
+    pub(super) fn make_room(&mut self, needed: &dyn Fn() -> Position, now: UnixMillis, ring_bytes: usize) -> bool {
         let most = self.most(ring_bytes);
+        if self.bytes < most && !self.is_past(now) {
+            // Nothing goes until it is asked again.
+            self.needed = 0;
+            return true;
+        }
+        self.needed = needed();
+        self.expire(now);
         while self.bytes >= most && self.may_drop() {
             self.pop();
         }

@@ -56,6 +56,8 @@ pub(super) struct Retention {
     begins: BTreeMap<TopicId, Position>,
     /// A first position has moved, or a topic is gone: segments may be given back.
     moved: bool,
+    /// Topics of dead letters whose first position has moved and that nobody was told of.
+    letters: BTreeSet<TopicId>,
     /// Or time has passed.
     next_retire: UnixMillis,
 }
@@ -305,7 +307,16 @@ impl LogMachine {
         if first > before {
             self.fold.retain_from(topic, first);
             self.retention.moved = true;
+            if topic.is_dead_letters() {
+                self.retention.letters.insert(topic);
+            }
         }
+    }
+
+    /// Topics of dead letters whose first position has moved since the last call, with it.
+    pub fn poll_moved(&mut self) -> Vec<(TopicId, Position)> {
+        let moved = std::mem::take(&mut self.retention.letters);
+        moved.into_iter().map(|topic| (topic, self.first(topic))).collect()
     }
 
     fn asked(&self, topic: TopicId, state: &TopicState) -> Asked {
