@@ -18,6 +18,7 @@ mod errors;
 mod full;
 mod groups;
 mod help;
+mod isolation;
 mod kill;
 mod limits;
 mod names;
