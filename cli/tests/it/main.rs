@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod access;
 mod bad_input;
 mod broadcast;
 mod crashes;
