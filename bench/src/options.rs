@@ -58,6 +58,9 @@ pub(crate) struct Options {
     /// Publish in P2 with crate `meshwire` instead of bare frames; Redis is always spoken to in bare RESP.
     #[arg(long, global = true)]
     pub(crate) with_crate: bool,
+    /// Wide bars and less to offer, for slow-reader and healthy: tells whether a bound is broken, and measures nothing.
+    #[arg(long, global = true)]
+    pub(crate) guard: bool,
     /// Where data directories are made: a folder on the disk to measure. Default: the system's temporary folder.
     #[arg(long, global = true)]
     dir: Option<PathBuf>,

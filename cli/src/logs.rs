@@ -3,7 +3,9 @@
 use std::io::IsTerminal as _;
 
 use tracing::Level;
-use tracing_subscriber::fmt;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{fmt, registry};
 
 use crate::config::{parse_level, warn_of_unknown_variables};
 use crate::exit::{Exit, Failure};
@@ -11,16 +13,21 @@ use crate::exit::{Exit, Failure};
 /// The variable that sets the level of every command.
 const VARIABLE: &str = "MESHWIRE_LOG_LEVEL";
 
+/// The target of the gateway's records of calls.
+const ACCESS: &str = "meshwire::access";
+
 /// Writes lines of this level and above from now on.
 pub(crate) fn start(level: Level) {
-    let lines = fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_max_level(level)
-        .with_target(false)
-        .finish();
+    start_with_access(level, false);
+}
+
+/// [`start`], with a line for each call of a client whatever the level.
+pub(crate) fn start_with_access(level: Level, access: bool) {
+    let calls = if access { level.max(Level::DEBUG) } else { level };
+    let filter = Targets::new().with_default(level).with_target(ACCESS, calls);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).with_target(false);
     // Only the first call counts, and there is one.
-    let _ = tracing::subscriber::set_global_default(lines);
+    let _ = tracing::subscriber::set_global_default(registry().with(lines).with(filter));
 }
 
 /// [`start`] for the commands that have no configuration: the environment's

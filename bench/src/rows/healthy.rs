@@ -18,6 +18,8 @@ use crate::report::Report;
 
 const RATE: &str = "healthy one, of the offered";
 const RATE_BAR: f64 = 0.9;
+/// For one short pair on a busy machine, which says nothing of latency.
+const GUARD_RATE_BAR: f64 = 0.5;
 const LATENCY: &str = "its p99, of that alone";
 const LATENCY_BAR: f64 = 2.0;
 /// Between two looks at what is due.
@@ -36,7 +38,11 @@ pub(crate) async fn run(options: &Options, report: &mut Report) {
     report.note("    socket, one that takes 100 ms for each event, one that crashes every 200 ms without a word");
     match measure(options, report).await {
         Ok((rates, latencies)) => {
-            report.bar(RATE, &rates.to_string(), &format!(">= {RATE_BAR}"), rates.median >= RATE_BAR);
+            let bar = if options.guard { GUARD_RATE_BAR } else { RATE_BAR };
+            report.bar(RATE, &rates.to_string(), &format!(">= {bar}"), rates.median >= bar);
+            if options.guard {
+                return;
+            }
             report.bar(LATENCY, &latencies.to_string(), &format!("<= {LATENCY_BAR}"), latencies.median <= LATENCY_BAR);
         }
         Err(problem) => report.missed(RATE, &format!("{problem:#}")),

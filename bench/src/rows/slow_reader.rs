@@ -21,12 +21,15 @@ use crate::slice::{self, Slice};
 
 const READERS: u32 = 3;
 const RATE_BAR: f64 = 0.9;
+/// For one short pair on a busy machine.
+const GUARD_RATE_BAR: f64 = 0.5;
 const RATE: &str = "three beside one that is stuck";
-const MEMORY: &str = "256 MiB";
 /// Bytes of data of an event.
 const SIZES: [usize; 3] = [payload::BYTES, 4096, 65_536];
 /// Bytes of data that are offered while memory is watched.
 const OFFERED: u64 = 256 << 20;
+/// The same of a guard: more than what may be resident.
+const GUARD_OFFERED: u64 = 128 << 20;
 /// The default of option `memory_budget`, and what may be resident of it beyond an idle gateway.
 const BUDGET: u64 = 64 << 20;
 const OF_BUDGET: f64 = 1.2;
@@ -41,9 +44,11 @@ const LAST_ARRIVALS: Duration = Duration::from_secs(120);
 pub(crate) async fn run(options: &Options, report: &mut Report) {
     report.note("Slow reader  `synced` topic, 256 bytes, one publisher, three unnamed subscribers, and one more that never reads");
     report.note("    its socket and stays connected; it asked for all the credit there is (65,536 events, 64 MiB)");
-    for bytes in SIZES {
-        let what = format!("{MEMORY} in {bytes} bytes");
-        match memory(options, bytes).await {
+    let (offered, rate_bar) = if options.guard { (GUARD_OFFERED, GUARD_RATE_BAR) } else { (OFFERED, RATE_BAR) };
+    // Small events take the time; the others show a bound as well.
+    for bytes in SIZES.into_iter().filter(|bytes| !options.guard || *bytes > payload::BYTES) {
+        let what = format!("{} MiB in {bytes} bytes", offered >> 20);
+        match memory(options, bytes, offered).await {
             Ok((idle, most)) => {
                 report.note(&format!("    idle {:.1} MB, at most {:.1} MB", idle as f64 / 1e6, most as f64 / 1e6));
                 let bar = (idle as f64 + BUDGET as f64 * OF_BUDGET) / 1e6;
@@ -54,8 +59,8 @@ pub(crate) async fn run(options: &Options, report: &mut Report) {
     }
     match rates(options, report).await {
         Ok(pairs) => {
-            let met = pairs.ratios.median >= RATE_BAR;
-            report.bar(RATE, &pairs.ratios.to_string(), &format!(">= {RATE_BAR}"), met);
+            let met = pairs.ratios.median >= rate_bar;
+            report.bar(RATE, &pairs.ratios.to_string(), &format!(">= {rate_bar}"), met);
         }
         Err(problem) => report.missed(RATE, &format!("{problem:#}")),
     }
@@ -98,14 +103,14 @@ async fn slice(options: &Options, folder: &Path, stuck: bool) -> anyhow::Result<
 }
 
 /// Resident bytes when idle, and at most.
-async fn memory(options: &Options, bytes: usize) -> anyhow::Result<(u64, u64)> {
+async fn memory(options: &Options, bytes: usize, offered: u64) -> anyhow::Result<(u64, u64)> {
     let folder = options.folder()?;
     let gateway = Gateway::on_disk(folder.path())?;
     tokio::time::sleep(SETTLE).await;
     let idle = resident_bytes(gateway.pid())?;
     let shared = Arc::new(Shared::default());
     let (readers, _stuck) = begin(&gateway, &shared, true).await?;
-    let events = OFFERED / bytes as u64;
+    let events = offered / bytes as u64;
     let publisher = gateway.connect().await?;
     let publishing = tokio::spawn(publish(publisher, (events, bytes), Arc::clone(&shared)));
     let mut most = idle;

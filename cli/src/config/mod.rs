@@ -25,6 +25,7 @@ pub(crate) use value::{parse_duration, parse_duration_within, parse_size, show_d
 pub(crate) struct Settings {
     pub(crate) gateway: Config,
     pub(crate) log_level: Level,
+    pub(crate) access_log: bool,
 }
 
 /// One option's value as it was written, and where.
@@ -63,7 +64,7 @@ impl Settings {
         environment: impl Fn(&str) -> Option<OsString>,
         flags: Vec<Given>,
     ) -> Result<Self, Vec<Problem>> {
-        let mut settings = Self { gateway: Config::default(), log_level: Level::INFO };
+        let mut settings = Self { gateway: Config::default(), log_level: Level::INFO, access_log: false };
         let (given, mut problems) = file.map(raw::read).unwrap_or_default();
         let (variables, unreadable) = environment::read(environment);
         settings.apply(given, &mut problems);

@@ -41,6 +41,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting::Text(&options::DATA_DIR, "DIR", |s, v| { s.gateway.data_dir = v.into(); Ok(()) }),
     Setting::Switch(&options::MEMORY, |s, v| s.gateway.memory = v),
     Setting::Text(&options::LOG_LEVEL, "LEVEL", |s, v| { s.log_level = parse_level(v)?; Ok(()) }),
+    Setting::Switch(&options::ACCESS_LOG, |s, v| s.access_log = v),
     Setting::Switch(&options::ALLOW_ANONYMOUS, |s, v| s.gateway.allow_anonymous = v),
     Setting::Switch(&options::AUTO_CREATE, |s, v| s.gateway.auto_create = v),
     Setting::Count(&options::MAX_TOPICS, |s, v| s.gateway.max_topics = size(v)),

@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod access;
 mod bad_input;
 mod broadcast;
 mod crashes;
@@ -18,6 +19,7 @@ mod errors;
 mod full;
 mod groups;
 mod help;
+mod isolation;
 mod kill;
 mod limits;
 mod names;

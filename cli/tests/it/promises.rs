@@ -1,9 +1,11 @@
 //! Promises of the product, over the real program and client, named by their row.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use meshwire::{Delivery, ErrorKind, Event, GroupSettings, Mesh, Position, Start, Subscription};
+use meshwire::{Delivery, ErrorKind, Event, GroupSettings, Mesh, Position, Request, Start, Subscription};
 
 use crate::program::Gateway;
 
@@ -251,4 +253,113 @@ async fn s62_a_queue_a_broadcast_and_a_replay_consume_one_stream() {
 #[tokio::test]
 async fn s62_a_queue_a_broadcast_and_a_replay_consume_one_stream_in_memory() {
     queue_facts_and_replay(&Gateway::start()).await;
+}
+
+/// A responder of its own thread, which is busy as long as it likes: it answers what it was asked once it is told to.
+fn busy_responder(url: &str, asked: &mpsc::SyncSender<String>, go_on: &mpsc::Receiver<()>) {
+    let handler = async |request: &Request| {
+        asked.send(request.text()?.to_owned()).unwrap();
+        // Nothing else runs in this thread meanwhile, so it does not hear that nobody waits any more.
+        go_on.recv().unwrap();
+        Ok::<_, meshwire::Error>(Event::text("order.billed", format!("{} billed", request.text()?)))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mesh = meshwire::connect(url).await.unwrap();
+        // It ends with the thread of the test, whose ends of the channels are gone.
+        mesh.serve("orders").run(handler).await.unwrap();
+    });
+}
+
+async fn ask(mesh: &Mesh, order: &str, limit: Duration) -> meshwire::Result<String> {
+    let event = Event::text("order.placed", order).source("/shop");
+    let reply = mesh.request("orders", event).timeout(limit).await?;
+    Ok(reply.text()?.to_owned())
+}
+
+async fn reply_after_processing(gateway: &Gateway) {
+    let patience = Duration::from_secs(30);
+    let mesh = meshwire::connect(&gateway.url).await.unwrap();
+    let nobody = ask(&mesh, "0", patience).await.unwrap_err();
+    assert_eq!(nobody.kind(), ErrorKind::NoResponders);
+    let ((asked, was_asked), (let_go_on, go_on)) = (mpsc::sync_channel(1), mpsc::sync_channel(1));
+    let url = gateway.url.clone();
+    std::thread::spawn(move || busy_responder(&url, &asked, &go_on));
+    let served = async || {
+        let topics = mesh.topics().list().await.unwrap();
+        topics.into_iter().find(|topic| topic.name == "orders").and_then(|topic| topic.requests)
+    };
+    let until = async |what: &str, done: fn(&meshwire::TopicRequests) -> bool| {
+        let wait = async { while !served().await.as_ref().is_some_and(done) {} };
+        tokio::time::timeout(patience, wait).await.unwrap_or_else(|_| panic!("{what}"));
+    };
+    until("somebody serves", |served| served.members == 1).await;
+    let_go_on.send(()).unwrap();
+    assert_eq!(ask(&mesh, "1", patience).await.unwrap(), "1 billed");
+    assert_eq!(was_asked.recv().unwrap(), "1", "it was processed before it was answered");
+    let late = ask(&mesh, "2", Duration::from_millis(300)).await.unwrap_err();
+    assert_eq!((late.kind(), was_asked.recv().unwrap()), (ErrorKind::Timeout, "2".to_owned()));
+    let_go_on.send(()).unwrap();
+    until("the late reply is counted", |served| served.late_replies == 1).await;
+    let_go_on.send(()).unwrap();
+    assert_eq!(ask(&mesh, "3", patience).await.unwrap(), "3 billed", "a late reply is taken for no other");
+}
+
+#[tokio::test]
+async fn s17_a_publish_with_reply_returns_once_it_was_processed_and_what_comes_late_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    reply_after_processing(&Gateway::on(directory.path())).await;
+}
+
+#[tokio::test]
+async fn s17_a_publish_with_reply_returns_once_it_was_processed_and_what_comes_late_is_counted_in_memory() {
+    reply_after_processing(&Gateway::start()).await;
+}
+
+/// Keeps the last word of each key.
+async fn view(mut users: Subscription, count: usize) -> (BTreeMap<String, String>, Instant) {
+    let mut view = BTreeMap::new();
+    for _ in 0..count {
+        let next = tokio::time::timeout(Duration::from_secs(30), users.next());
+        let delivery = next.await.expect("the next event comes").unwrap().unwrap();
+        view.insert(delivery.event().key().unwrap().to_owned(), delivery.id().to_owned());
+        delivery.ack();
+    }
+    (view, Instant::now())
+}
+
+/// A burst is taken at once, worked off at each consumer's own rate, and all come to the same state.
+async fn level_load(gateway: &Gateway) {
+    const EVENTS: usize = 600;
+    const RATE: u32 = 300;
+    let mesh = meshwire::connect(&gateway.url).await.unwrap();
+    let slow = mesh.subscribe("users").group("slow").settings(GroupSettings::new().max_rate(RATE)).await.unwrap();
+    let fast = mesh.subscribe("users").group("fast").await.unwrap();
+    let publisher = meshwire::connect(&gateway.url).await.unwrap();
+    let began = Instant::now();
+    let burst = async {
+        for n in 0..EVENTS {
+            drop(publisher.publish_start("users", changed(n).key((n % 10).to_string())).await.unwrap());
+        }
+        publisher.flush().await.unwrap();
+        Instant::now()
+    };
+    let (published, slow, fast) = tokio::join!(burst, view(slow, EVENTS), view(fast, EVENTS));
+    let last = (EVENTS - 10..EVENTS).map(|n| ((n % 10).to_string(), n.to_string()));
+    assert_eq!(slow.0, last.collect(), "the last word of every key");
+    assert_eq!(slow.0, fast.0);
+    let least = Duration::from_secs_f64((EVENTS - RATE as usize / 10 - 1) as f64 / f64::from(RATE));
+    assert!(slow.1.duration_since(began) >= least, "it was worked off at its own rate");
+    assert!(published < slow.1 && fast.1 < slow.1, "and held up neither the publisher nor another consumer");
+}
+
+#[tokio::test]
+async fn s81_a_burst_is_levelled_and_all_come_to_the_same_state() {
+    let directory = tempfile::tempdir().unwrap();
+    level_load(&Gateway::on(directory.path())).await;
+}
+
+#[tokio::test]
+async fn s81_a_burst_is_levelled_and_all_come_to_the_same_state_in_memory() {
+    level_load(&Gateway::start()).await;
 }

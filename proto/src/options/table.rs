@@ -190,3 +190,6 @@ pub const MAX_DELIVER_BYTES_RATE: Bounded = Bounded { name: "max_deliver_bytes_r
 
 /// error, warn, info, debug or trace; logs go to stderr.
 pub const LOG_LEVEL: Text = Text { name: "log_level", default: "info", meaning: "error, warn, info, debug or trace; logs go to stderr." };
+
+/// Log a line for each call of a client: login, publish frame, subscription, request, command; with its code and microseconds. Level debug has them too.
+pub const ACCESS_LOG: Flag = Flag { name: "access_log", default: false, meaning: "Log a line for each call of a client: login, publish frame, subscription, request, command; with its code and microseconds. Level debug has them too." };

@@ -125,7 +125,7 @@ pub(crate) fn simulation(workspace: &Workspace, arguments: &[&str]) -> anyhow::R
 }
 
 fn run_step(room: &mut steps::Room<'_>, step: Step) -> anyhow::Result<Record> {
-    print!("{:<12}", step.name());
+    print!("{:<13}", step.name());
     std::io::stdout().flush()?;
     room.log.line(&format!("==== {}", step.name()))?;
     let began = Instant::now();

@@ -27,6 +27,8 @@ pub(crate) enum Step {
     Conformance,
     /// What a newcomer runs first.
     Demo,
+    /// The bounds of memory and the rate beside who is stuck, measured briefly.
+    BenchGuards,
 }
 
 impl Step {
@@ -60,6 +62,7 @@ impl Step {
         Self::OnTime,
         Self::Conformance,
         Self::Demo,
+        Self::BenchGuards,
     ];
 
     /// The plan of `test`, or of `test --all`.
@@ -82,6 +85,7 @@ impl Step {
             Self::OnTime => "on-time",
             Self::Conformance => "conformance",
             Self::Demo => "demo",
+            Self::BenchGuards => "bench-guards",
         }
     }
 

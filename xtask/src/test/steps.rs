@@ -32,6 +32,8 @@ const KILLING: [&str; 2] = ["kill::", "crashes::"];
 const ON_TIME: [&str; 1] = ["on_time::"];
 /// How long rustup may take to bring a target. A guess: it takes seconds or never ends.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
+/// How long a row of the guards may take: four times what it takes on two cores.
+const GUARD_LIMIT: Duration = Duration::from_secs(120);
 const WASM: &str = "wasm32-unknown-unknown";
 /// Lines at the end of a program's output that tell why it failed.
 const TAIL: usize = 40;
@@ -83,6 +85,7 @@ pub(crate) fn run(room: &mut Room<'_>, step: Step) -> anyhow::Result<Outcome> {
             let command = demo::command(room.workspace)?;
             room.one(command)
         }
+        Step::BenchGuards => bench_guards(room),
     }
 }
 
@@ -138,7 +141,7 @@ fn tidy(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
 
 /// One build per package: a joint one would give the gateway the features of the simulation.
 fn release(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
-    for package in ["meshwire-cli", "meshwire-simulation"] {
+    for package in ["meshwire-cli", "meshwire-simulation", "meshwire-bench"] {
         let build = room.workspace.cargo(&["build", "--release", "-p", package]);
         let built = room.one(build)?;
         if built.failed > 0 {
@@ -181,6 +184,23 @@ fn alone(room: &mut Room<'_>, modules: &[&str]) -> anyhow::Result<Outcome> {
         return Ok(Outcome::one(false, vec![missing]));
     }
     Ok(outcome)
+}
+
+/// One pair of each row, with bars that only a broken bound misses; the measurement itself is `cargo xtask bench smoke`.
+fn bench_guards(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
+    let mut sum = Outcome::default();
+    for row in ["slow-reader", "healthy"] {
+        let mut bench = room.workspace.program(&room.workspace.built(Profile::Release, "meshwire-bench"));
+        bench.args([row, "--guard", "--pairs", "1", "--seconds", "1", "--warm-up", "1"]);
+        bench.env("MESHWIRE_BIN", room.workspace.built(Profile::Release, "meshwire"));
+        let finished = room.log.run(&mut bench, Some(GUARD_LIMIT))?;
+        sum.passed += u32::from(finished.success);
+        sum.failed += u32::from(!finished.success);
+        if !finished.success {
+            sum.excerpt.extend(tail(finished.lines));
+        }
+    }
+    Ok(sum)
 }
 
 /// The cases, then the same with their expectations spoiled, then every planted defect.

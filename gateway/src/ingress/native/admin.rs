@@ -8,11 +8,12 @@ use meshwire_proto::wire::admin::Command;
 use meshwire_proto::wire::session as wire;
 use prost::Message as _;
 
+use super::access::{self, Call, Record};
 use super::protocol::Protocol;
 use super::session::Session;
 use super::sessions::lock;
 use super::subscribe::Join;
-use crate::mesh::{Answered, Credit, Mesh, Refusal};
+use crate::mesh::{Answered, Caller, Credit, Mesh, Refusal};
 
 /// Most commands of a connection that wait for the disk.
 const MOST_LATER: usize = 16;
@@ -20,7 +21,7 @@ const MOST_LATER: usize = 16;
 /// What waits for the disk: commands for blocks, subscriptions for the place of a time.
 #[derive(Default)]
 pub(super) struct Later {
-    commands: Vec<(u64, Command)>,
+    commands: Vec<(u64, Command, Call)>,
     /// As many as the session may have subscriptions.
     joins: Vec<Join>,
     /// Fetches that had ended when they were tried last.
@@ -71,26 +72,33 @@ impl Later {
 
 impl Protocol {
     pub(super) fn admin(&mut self, session: &Session, admin: wire::Admin) {
+        let call = Call::begin(&self.native.mesh);
         match meshwire_proto::wire::admin::Command::decode(admin.command) {
-            Ok(command) => self.carry_out(session, admin.number, command),
+            Ok(command) => self.carry_out(session, admin.number, command, call),
             Err(e) => {
                 let refusal = Refusal::new(ErrorKind::Invalid, format!("the command is malformed: {e}"));
-                self.answer_admin(admin.number, Err(refusal));
+                self.answer_admin(
+                    &session.caller,
+                    admin.number,
+                    Err(refusal),
+                    (call, Record { operation: "unknown_command", ..Record::default() }),
+                );
             }
         }
     }
 
-    fn carry_out(&mut self, session: &Session, number: u64, command: Command) {
+    fn carry_out(&mut self, session: &Session, number: u64, command: Command, call: Call) {
         let seen = self.native.mesh.fetches();
         match self.native.mesh.admin(&session.caller, &command) {
-            Some(answered) => self.answer_admin(number, answered),
+            Some(answered) => self.answer_admin(&session.caller, number, answered, (call, access::command(&command))),
             None if self.later.commands.len() < MOST_LATER => {
                 self.later.wait_from(seen);
-                self.later.commands.push((number, command));
+                self.later.commands.push((number, command, call));
             }
             None => {
                 let text = format!("{MOST_LATER} commands of this connection wait for the disk; ask again");
-                self.answer_admin(number, Err(Refusal::new(ErrorKind::Busy, text)));
+                let refused = Err(Refusal::new(ErrorKind::Busy, text));
+                self.answer_admin(&session.caller, number, refused, (call, access::command(&command)));
             }
         }
     }
@@ -105,8 +113,8 @@ impl Protocol {
             return;
         };
         let mut session = lock(&session);
-        for (number, command) in commands {
-            self.carry_out(&session, number, command);
+        for (number, command, call) in commands {
+            self.carry_out(&session, number, command, call);
         }
         // Another connection that has the session by now asks again.
         if session.owner == self.number {
@@ -116,7 +124,9 @@ impl Protocol {
         }
     }
 
-    fn answer_admin(&mut self, number: u64, answered: Answered) {
+    fn answer_admin(&mut self, caller: &Caller, number: u64, answered: Answered, (call, record): (Call, Record<'_>)) {
+        let refused = answered.as_ref().err().map(|refusal| refusal.kind);
+        call.end(&self.native.mesh, caller, Record { refused, ..record });
         match answered {
             Ok((answer, ticket)) => {
                 let answer = answer.encode_to_vec().into();

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use meshwire_proto::Moment;
 use meshwire_proto::frame::{ClientFrame, Publish};
 
+use super::access::Call;
 use super::protocol::Protocol;
+use super::publish::Offered;
+use super::session::Session;
 use crate::mesh::Refusal;
 
 /// How long a frame is held while too much waits to be kept: then it is taken or refused. A disk that is stuck must
@@ -112,9 +115,13 @@ impl Protocol {
     }
 
     /// Answers every event of a frame alike.
-    pub(super) fn refuse_publish(&mut self, publish: &Publish, refusal: &Refusal) {
+    pub(super) fn refuse_publish(&mut self, session: &Session, publish: &Publish, refusal: &Refusal) {
+        let call = Call::begin(&self.native.mesh);
         for run in &publish.runs {
             self.answer(run, Err(refusal.clone()));
+        }
+        if call.is_recorded() {
+            self.record_publish(session, call, Offered::of(publish), Some(refusal.kind));
         }
     }
 

@@ -13,6 +13,7 @@ use meshwire_proto::frame::{ClientFrame, FrameError, FrameParser, ServerFrame, S
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, Moment, options};
 
+use super::access::{Call, Record};
 use super::admin::Later;
 use super::frames::WriteQueue;
 use super::outbox::{LEAST_ANSWERS, Outbox, Taken};
@@ -186,7 +187,7 @@ impl Protocol {
                             self.held = Some(held);
                             return;
                         }
-                        Admission::Refuse(refusal) => return self.refuse_publish(publish, &refusal),
+                        Admission::Refuse(refusal) => return self.refuse_publish(&session, publish, &refusal),
                     }
                 }
                 self.open_frame(&mut session, decoded);
@@ -196,7 +197,11 @@ impl Protocol {
     }
 
     fn hello(&mut self, hello: &wire::Hello) {
-        match login::login(self, hello) {
+        let call = Call::begin(&self.native.mesh);
+        let logged_in = login::login(self, hello);
+        let refused = logged_in.as_ref().err().map(|refusal| refusal.kind);
+        call.end(&self.native.mesh, &self.caller, Record { operation: "login", refused, ..Record::default() });
+        match logged_in {
             Ok((session, welcome)) => {
                 let config = &self.native.config;
                 self.parser.set_limit(config.max_frame_bytes, options::MAX_FRAME_BYTES.name);

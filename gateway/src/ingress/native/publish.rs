@@ -3,6 +3,7 @@
 use meshwire_proto::frame::{Publish, PublishRun, Receipt};
 use meshwire_proto::{ErrorKind, Timing, TopicName, UnixMillis};
 
+use super::access::{Call, Record};
 use super::protocol::Protocol;
 use super::session::{Alias, Session};
 use crate::mesh::{Action, Answer, ProducerMark, Published, Refusal, Ticket};
@@ -10,21 +11,64 @@ use crate::mesh::{Action, Answer, ProducerMark, Published, Refusal, Ticket};
 /// Most topics a session may bind: about 2 MB of names. A guess.
 const MAX_ALIASES: usize = 16_384;
 
+/// What a record says of a Publish frame.
+#[derive(Clone, Copy)]
+pub(super) struct Offered {
+    events: u64,
+    alias: Option<u32>,
+}
+
+impl Offered {
+    pub(super) fn of(publish: &Publish) -> Self {
+        let events = publish.runs.iter().map(|r| u64::from(r.events.count())).sum();
+        Self { events, alias: publish.runs.first().map(|run| run.alias) }
+    }
+}
+
+/// Why a run, or the first of its events that was not taken, was refused.
+fn refusal_of(result: &Result<Published, Refusal>) -> Option<ErrorKind> {
+    let refused = |answer: &Answer| if let Answer::Refused(refusal) = answer { Some(refusal.kind) } else { None };
+    match result {
+        Ok(published) => published.answers.iter().find_map(|(_, answer)| refused(answer)),
+        Err(refusal) => Some(refusal.kind),
+    }
+}
+
 impl Protocol {
     pub(super) fn publish(&mut self, session: &mut Session, publish: Publish) {
-        let window = self.native.config.publish_window.0;
-        let events: u64 = publish.runs.iter().map(|r| u64::from(r.events.count())).sum();
-        if events > u64::from(window) {
-            let text = format!("a Publish frame has {events} events; Welcome.publish_window_events allows {window}");
-            return self.fail(ErrorKind::Invalid, &text);
+        let call = Call::begin(&self.native.mesh);
+        let offered = Offered::of(&publish);
+        let refused = match self.publish_all(session, publish, offered.events) {
+            Ok(refused) => refused,
+            Err(text) => {
+                self.fail(ErrorKind::Invalid, &text);
+                Some(ErrorKind::Invalid)
+            }
+        };
+        if call.is_recorded() {
+            self.record_publish(session, call, offered, refused);
         }
+    }
+
+    /// The first refusal; an error ends the connection.
+    fn publish_all(
+        &mut self,
+        session: &mut Session,
+        publish: Publish,
+        events: u64,
+    ) -> Result<Option<ErrorKind>, String> {
+        let window = self.native.config.publish_window.0;
+        if events > u64::from(window) {
+            return Err(format!("a Publish frame has {events} events; Welcome.publish_window_events allows {window}"));
+        }
+        let mut refused = None;
         for run in publish.runs {
             // The last sequences of the range are never used, so that none runs over.
             let end = run.first_sequence.checked_add(u64::from(run.events.count()));
             let right = run.first_sequence > publish.answered_through && end.is_some() && !run.events.is_empty();
             if !right {
                 let text = "a publish run needs events, and sequences from 1 on above answered_through";
-                return self.fail(ErrorKind::Invalid, text);
+                return Err(text.to_owned());
             }
             let mark = ProducerMark {
                 producer: session.producer,
@@ -33,8 +77,17 @@ impl Protocol {
                 answered_through: publish.answered_through,
             };
             let result = self.publish_run(session, &run, mark);
+            refused = refused.or_else(|| refusal_of(&result));
             self.answer(&run, result);
         }
+        Ok(refused)
+    }
+
+    /// The record of a frame, by the topic of its first run.
+    pub(super) fn record_publish(&self, session: &Session, call: Call, offered: Offered, refused: Option<ErrorKind>) {
+        let topic = offered.alias.and_then(|alias| session.aliases.get(&alias)).map_or("", |alias| &alias.name);
+        let record = Record { operation: "publish", topic, events: offered.events, refused, ..Record::default() };
+        call.end(&self.native.mesh, &session.caller, record);
     }
 
     fn publish_run(&self, session: &mut Session, run: &PublishRun, mark: ProducerMark) -> Result<Published, Refusal> {

@@ -6,6 +6,7 @@ use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::ServerFrame;
 use meshwire_proto::wire::session as wire;
 
+use super::access::{Call, Record};
 use super::protocol::Protocol;
 use super::session::Session;
 use crate::mesh::{Credit, Refusal};
@@ -41,12 +42,18 @@ impl Protocol {
     }
 
     pub(super) fn request(&mut self, session: &Session, request: &wire::Request) {
+        let call = Call::begin(&self.native.mesh);
+        let record = Record { operation: "request", topic: &request.topic, events: 1, ..Record::default() };
         self.requesting = true;
         if !self.native.mesh.request_number(self.number, request.number) {
             let text = format!("request {} came behind one of the same or a higher number", request.number);
+            let refused = Some(ErrorKind::Invalid);
+            call.end(&self.native.mesh, &session.caller, Record { refused, ..record });
             return self.fail(ErrorKind::Invalid, &text);
         }
         let taken = self.native.mesh.request(&session.caller, self.number, request, self.outbox.clone());
+        let refused = taken.as_ref().err().map(|refusal| refusal.kind);
+        call.end(&self.native.mesh, &session.caller, Record { refused, ..record });
         if let Err(refusal) = taken {
             self.send(ServerFrame::Reply(wire::Reply {
                 number: request.number,

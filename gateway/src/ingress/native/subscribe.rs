@@ -9,6 +9,7 @@ use meshwire_proto::{ErrorKind, GroupKey, GroupName, MemberName, NameError, Topi
 use prost::Message as _;
 
 use super::outbox::End;
+use super::access::{Call, Record};
 use super::protocol::Protocol;
 use super::session::{Session, Subscription};
 use super::sessions::lock;
@@ -89,11 +90,27 @@ pub(super) struct Join {
     pub(super) number: u32,
     pub(super) topic: TopicName,
     pub(super) request: SubscribeRequest,
+    pub(super) call: Call,
+}
+
+/// What became of a subscription that was not refused.
+enum Tried {
+    Joined,
+    Waits,
 }
 
 impl Protocol {
     pub(super) fn subscribe(&mut self, session: &mut Session, frame: &wire::Subscribe) {
-        if let Err(refusal) = self.try_subscribe(session, frame) {
+        let call = Call::begin(&self.native.mesh);
+        let result = self.try_subscribe(session, frame, call);
+        // One that waits for the place of a time is recorded when it has joined.
+        if !matches!(result, Ok(Tried::Waits)) {
+            let operation = if frame.serve { "serve" } else { "subscribe" };
+            let refused = result.as_ref().err().map(|refusal| refusal.kind);
+            let record = Record { operation, topic: &frame.topic, group: &frame.group, refused, events: 0 };
+            call.end(&self.native.mesh, &session.caller, record);
+        }
+        if let Err(refusal) = result {
             self.not_subscribed(frame.subscription, refusal);
         }
     }
@@ -109,7 +126,7 @@ impl Protocol {
         }));
     }
 
-    fn try_subscribe(&mut self, session: &mut Session, frame: &wire::Subscribe) -> Result<(), Refusal> {
+    fn try_subscribe(&mut self, session: &mut Session, frame: &wire::Subscribe, call: Call) -> Result<Tried, Refusal> {
         let number = frame.subscription;
         let in_use = session.subscriptions.contains_key(&number) || self.later.waits_to_join(number);
         if number == 0 || in_use || self.serving.contains_key(&number) {
@@ -132,23 +149,32 @@ impl Protocol {
                 let text = "a serve subscription has no start, no member, no ack wait and no settings";
                 return Err(Refusal::new(ErrorKind::Invalid, text));
             }
-            return self.serve(session, frame, credit);
+            return self.serve(session, frame, credit).map(|()| Tried::Joined);
         }
         let request = request(frame, credit)?;
         let topic = TopicName::parse(&frame.topic).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
-        self.try_join(session, Join { number, topic, request })
+        self.try_join(session, Join { number, topic, request, call })
     }
 
     /// Joins now, or when the place of a time is known.
     pub(super) fn join(&mut self, session: &mut Session, join: Join) {
-        let number = join.number;
-        if let Err(refusal) = self.try_join(session, join) {
+        let (number, call) = (join.number, join.call);
+        let named =
+            call.is_recorded().then(|| (join.topic.clone(), join.request.group.as_ref().map(|key| key.group.clone())));
+        let result = self.try_join(session, join);
+        if let (Some((topic, group)), false) = (&named, matches!(result, Ok(Tried::Waits))) {
+            let refused = result.as_ref().err().map(|refusal| refusal.kind);
+            let (topic, group) = (topic.as_str(), group.as_ref().map_or("", |group| group.as_str()));
+            let record = Record { operation: "subscribe", topic, group, refused, events: 0 };
+            call.end(&self.native.mesh, &session.caller, record);
+        }
+        if let Err(refusal) = result {
             self.not_subscribed(number, refusal);
         }
     }
 
-    fn try_join(&mut self, session: &mut Session, join: Join) -> Result<(), Refusal> {
-        let Join { number, topic: name, request } = &join;
+    fn try_join(&mut self, session: &mut Session, join: Join) -> Result<Tried, Refusal> {
+        let Join { number, topic: name, request, .. } = &join;
         // Others may have joined while it waited.
         let credit = self.grant(session, *number, request.credit.events, request.credit.bytes);
         let (number, request) = (*number, SubscribeRequest { credit, ..request.clone() });
@@ -159,7 +185,7 @@ impl Protocol {
         let joined = mesh.subscribe(&session.caller, of, key, request, self.outbox.clone());
         let Some(joined) = joined else {
             self.later.join(join, seen);
-            return Ok(());
+            return Ok(Tried::Waits);
         };
         let (subscribed, ticket) = joined?;
         let ack_wait = subscribed.ack_wait;
@@ -174,7 +200,7 @@ impl Protocol {
             new_group: subscribed.new_group,
         };
         self.pending.frame(ticket, ServerFrame::Subscribed(answer));
-        Ok(())
+        Ok(Tried::Joined)
     }
 
     /// Deliveries begin behind the answers that say so.

@@ -1,0 +1,71 @@
+//! The access record: one line for each call that a client makes, under a target of its own.
+
+use meshwire_proto::wire::admin;
+use meshwire_proto::wire::admin::command::Command;
+use meshwire_proto::{ErrorKind, Moment};
+use tracing::Level;
+
+use crate::mesh::{Caller, Mesh};
+
+/// The target of the records; their level is debug.
+const TARGET: &str = "meshwire::access";
+
+/// A call that is being answered. While nobody asks for records it is a look at a flag.
+#[derive(Clone, Copy)]
+pub(super) struct Call {
+    began: Option<Moment>,
+}
+
+/// What a record names. What a call has not is empty.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Record<'a> {
+    pub(super) operation: &'static str,
+    pub(super) topic: &'a str,
+    pub(super) group: &'a str,
+    /// Of a publish.
+    pub(super) events: u64,
+    /// Why it was refused.
+    pub(super) refused: Option<ErrorKind>,
+}
+
+impl Call {
+    pub(super) fn begin(mesh: &Mesh) -> Self {
+        let on = tracing::enabled!(target: TARGET, Level::DEBUG);
+        Self { began: on.then(|| mesh.now().mono) }
+    }
+
+    /// Whether there is to be a record.
+    pub(super) const fn is_recorded(self) -> bool {
+        self.began.is_some()
+    }
+
+    /// The call is answered, but for what its answer waits for.
+    pub(super) fn end(self, mesh: &Mesh, caller: &Caller, record: Record<'_>) {
+        let Some(began) = self.began else { return };
+        let Record { operation, topic, group, events, refused } = record;
+        let (principal, code) = (&*caller.principal, refused.map_or("OK", |kind| kind.code()));
+        let micros = mesh.now().mono.0.saturating_sub(began.0);
+        tracing::debug!(target: TARGET, operation, principal, peer = ?caller.peer, topic, group, events, code, micros, "call");
+    }
+}
+
+/// What a command is called in a record, its topic and its group.
+pub(super) fn command(command: &admin::Command) -> Record<'_> {
+    let (operation, topic, group): (_, &str, &str) = match &command.command {
+        Some(Command::CreateTopic(c)) => ("create_topic", &c.name, ""),
+        Some(Command::ListTopics(_)) => ("list_topics", "", ""),
+        Some(Command::UpdateTopic(c)) => ("update_topic", &c.name, ""),
+        Some(Command::DeleteTopic(c)) => ("delete_topic", &c.name, ""),
+        Some(Command::CreateGroup(c)) => ("create_group", &c.topic, &c.group),
+        Some(Command::UpdateGroup(c)) => ("update_group", &c.topic, &c.group),
+        Some(Command::SeekGroup(c)) => ("seek_group", &c.topic, &c.group),
+        Some(Command::DeleteGroup(c)) => ("delete_group", &c.topic, &c.group),
+        Some(Command::ListDeadLetters(c)) => ("list_dead_letters", &c.topic, &c.group),
+        Some(Command::RedriveDeadLetters(c)) => ("redrive_dead_letters", &c.topic, &c.group),
+        Some(Command::PurgeDeadLetters(c)) => ("purge_dead_letters", &c.topic, &c.group),
+        Some(Command::GetLimits(_)) => ("get_limits", "", ""),
+        Some(Command::SetLimits(_)) => ("set_limits", "", ""),
+        None => ("unknown_command", "", ""),
+    };
+    Record { operation, topic, group, ..Record::default() }
+}
