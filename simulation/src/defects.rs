@@ -29,11 +29,13 @@ pub enum Planted {
     ExpiryIgnored,
     MemberForgotten,
     OpenMiscounted,
+    GapUntold,
+    GapTooWide,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -55,6 +57,8 @@ impl Planted {
         Self::ExpiryIgnored,
         Self::MemberForgotten,
         Self::OpenMiscounted,
+        Self::GapUntold,
+        Self::GapTooWide,
     ];
 
     /// In words.
@@ -82,6 +86,8 @@ impl Planted {
             Self::ExpiryIgnored => "an expired event delivered",
             Self::MemberForgotten => "the place of a durable member forgotten at restart",
             Self::OpenMiscounted => "requests listed as open that are over",
+            Self::GapUntold => "a gap that is not told",
+            Self::GapTooWide => "a group that is overtaken loses an event more",
         }
     }
 }
@@ -111,6 +117,8 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::ExpiryIgnored) => Some(engine::Defect::ExpiryIgnored),
         Some(Planted::MemberForgotten) => Some(engine::Defect::MemberForgotten),
         Some(Planted::OpenMiscounted) => Some(engine::Defect::OpenMiscounted),
+        Some(Planted::GapUntold) => Some(engine::Defect::GapUntold),
+        Some(Planted::GapTooWide) => Some(engine::Defect::GapTooWide),
         _ => None,
     });
     defect::set(match planted {

@@ -10,6 +10,7 @@ use meshwire_proto::wire::admin::DeathReason;
 use meshwire_proto::{Moment, Timing};
 
 use crate::brief::Brief;
+use crate::overtaken::Scarce;
 use crate::requests::Question;
 
 /// The topics of every simulation; [`Topic::ALL`] are those that are read at the end.
@@ -21,6 +22,8 @@ pub(crate) enum Topic {
     Audit,
     /// Synced; its events expire, and it is not read at the end.
     Brief,
+    /// Synced, with room for few events: retention overtakes its readers.
+    Scarce,
 }
 
 impl Topic {
@@ -31,6 +34,7 @@ impl Topic {
             Self::Orders => "orders",
             Self::Audit => "audit",
             Self::Brief => "brief",
+            Self::Scarce => "scarce",
         }
     }
 }
@@ -158,6 +162,8 @@ pub(crate) struct History {
     pub(crate) clock_set: Vec<(Moment, i64)>,
     /// Events that expire.
     pub(crate) brief: BTreeMap<u32, Brief>,
+    /// Topics with room for few.
+    pub(crate) scarce: Scarce,
     /// What a reader from the start got at the end: by topic, in order.
     pub(crate) log: BTreeMap<Topic, Vec<(u64, Bytes)>>,
     /// Dead letters at the end.
@@ -197,12 +203,13 @@ pub struct Totals {
     pub expiring: u64,
     pub expired: u64,
     pub clocks_set: u64,
+    pub overtaken: u64,
 }
 
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 22] {
+    pub const fn rows(&self) -> [(&'static str, u64); 23] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -226,6 +233,7 @@ impl Totals {
             ("expiring", self.expiring),
             ("expired", self.expired),
             ("clocks set", self.clocks_set),
+            ("overtaken by retention", self.overtaken),
         ]
     }
 }
@@ -254,5 +262,6 @@ impl AddAssign for Totals {
         self.expiring += other.expiring;
         self.expired += other.expired;
         self.clocks_set += other.clocks_set;
+        self.overtaken += other.overtaken;
     }
 }

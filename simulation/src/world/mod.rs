@@ -302,7 +302,7 @@ impl World {
             None if resting => {
                 let index = self.clients.len();
                 let mut reader = Client::new(index, Role::Publisher(0), 0, &mut self.rng);
-                for topic in Topic::ALL {
+                for topic in Topic::ALL.into_iter().chain([Topic::Scarce]) {
                     reader.subscribe(topic, None, &mut self.rng);
                 }
                 self.clients.push(reader);
@@ -349,10 +349,12 @@ impl World {
         let Some(gateway) = &self.gateway else {
             return false;
         };
-        Topic::ALL.iter().all(|topic| {
+        let scarce = self.history.scarce.came.iter().filter(|came| came.client == reader).count() as u64;
+        let has_all = |topic: &Topic| {
             let mine = self.history.delivered.iter().filter(|d| d.client == reader && d.topic == *topic);
             mine.count() as u64 >= gateway.events(*topic)
-        })
+        };
+        scarce >= gateway.events(Topic::Scarce) && Topic::ALL.iter().all(has_all)
     }
 
     fn end(mut self) -> Outcome {
@@ -365,6 +367,7 @@ impl World {
                 self.history.log.entry(d.topic).or_default().push((d.position, d.bytes.clone()));
             }
         }
+        self.history.scarce.date(self.gateway.as_ref().map(|gateway| gateway.first(Topic::Scarce)));
         self.history.totals.expired += self.gateway.as_ref().map_or(0, Gateway::expired);
         self.history.ended = self.now;
         Outcome { broken: judge(&self.history), trace: self.trace.finish(), totals: self.history.totals }

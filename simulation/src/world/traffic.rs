@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Event, World};
 use crate::client::Wanted;
-use crate::history::Disaster;
+use crate::history::{Disaster, Topic};
 use crate::wire::{End, Wire};
 
 impl World {
@@ -99,6 +99,9 @@ impl World {
                 self.after(wait, Event::Dialed { client: index, life });
             }
             break;
+        }
+        if self.history.scarce.undated {
+            self.history.scarce.date(self.gateway.as_ref().map(|gateway| gateway.first(Topic::Scarce)));
         }
         let client = &mut self.clients[index];
         if let Some(deadline) = client.session.deadline()
