@@ -31,11 +31,12 @@ pub enum Planted {
     OpenMiscounted,
     GapUntold,
     GapTooWide,
+    HoldIgnored,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -59,6 +60,7 @@ impl Planted {
         Self::OpenMiscounted,
         Self::GapUntold,
         Self::GapTooWide,
+        Self::HoldIgnored,
     ];
 
     /// In words.
@@ -88,6 +90,7 @@ impl Planted {
             Self::OpenMiscounted => "requests listed as open that are over",
             Self::GapUntold => "a gap that is not told",
             Self::GapTooWide => "a group that is overtaken loses an event more",
+            Self::HoldIgnored => "what a group needs is taken though its topic blocks",
         }
     }
 }
@@ -99,6 +102,7 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::SettleBeforeAppend) => Some(log::Defect::SettleBeforeAppend),
         Some(Planted::DedupForgotten) => Some(log::Defect::DedupForgotten),
         Some(Planted::SyncNothing) => Some(log::Defect::SyncNothing),
+        Some(Planted::HoldIgnored) => Some(log::Defect::HoldIgnored),
         _ => None,
     });
     engine::plant(match planted {

@@ -117,6 +117,7 @@ impl Gateway {
         if logged {
             create(&mesh, Topic::Audit, admin::Durability::Written, None)?;
             create(&mesh, Topic::Scarce, admin::Durability::Synced, Some(ROOM))?;
+            create(&mesh, Topic::Tight, admin::Durability::Synced, Some(ROOM))?;
         }
         let native = Native::new(mesh.clone(), native_config(life), random);
         let now = clock.now().mono;
@@ -333,6 +334,7 @@ fn create(mesh: &Mesh, topic: Topic, level: admin::Durability, room: Option<u64>
         name: topic.name().into(),
         durability: level.into(),
         retention_bytes: room.unwrap_or_default(),
+        lagging: if topic == Topic::Tight { admin::Lagging::Block } else { admin::Lagging::Drop }.into(),
         ..Default::default()
     };
     let command = admin::Command { command: Some(command::Command::CreateTopic(create)) };

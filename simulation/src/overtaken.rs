@@ -7,11 +7,14 @@ use bytes::Bytes;
 use meshwire::session::Session;
 use meshwire_proto::{Event, TopicName};
 
+use crate::gateway::Gateway;
 use crate::history::{Delivered, History, Topic};
 use crate::script::{FIRST_MEMBER, IMPATIENT};
 
-/// Ids from here on are of these events.
-const FIRST: u32 = 2_000_000;
+/// Ids from here on are of events of a topic.
+const fn first_id(topic: Topic) -> u32 {
+    if matches!(topic, Topic::Tight) { 3_000_000 } else { 2_000_000 }
+}
 
 /// What such a topic has room for.
 pub(crate) const ROOM: u64 = 65_536;
@@ -77,32 +80,60 @@ impl Scarce {
     }
 }
 
+impl History {
+    pub(crate) const fn scarce_mut(&mut self, topic: Topic) -> &mut Scarce {
+        if matches!(topic, Topic::Tight) { &mut self.tight } else { &mut self.scarce }
+    }
+
+    /// Of what was seen by now of both topics: what is gone.
+    pub(crate) fn date_gaps(&mut self, gateway: Option<&Gateway>) {
+        for topic in Topic::SCARCE {
+            self.scarce_mut(topic).date(gateway.map(|gateway| gateway.first(topic)));
+        }
+    }
+}
+
+/// Publishes one that was refused because its topic was full.
+pub(crate) fn publish_again(session: &mut Session, history: &History, id: u32) -> Option<(u64, u32)> {
+    let event = history.tight.events.get(&id)?;
+    Some((session.publish(&TopicName::parse(Topic::Tight.name()).ok()?, &event.bytes), id))
+}
+
 /// Publishes one; gives its sequence and its id.
 pub(crate) fn publish(session: &mut Session, history: &mut History, rng: &mut fastrand::Rng) -> Option<(u64, u32)> {
-    let id = FIRST + history.scarce.events.len() as u32;
-    let data = vec![b'x'; rng.usize(1000..8000)];
+    let topic = if rng.bool() { Topic::Scarce } else { Topic::Tight };
+    let scarce = history.scarce_mut(topic);
+    let id = first_id(topic) + scarce.events.len() as u32;
+    let data = vec![b'x'; rng.usize(2000..12_000)];
     let bytes = Event::bytes("sim", data).id(id.to_string()).source("/scarce").encode().ok()?;
-    let sequence = session.publish(&TopicName::parse(Topic::Scarce.name()).ok()?, &bytes);
-    history.scarce.events.insert(id, Offered { bytes, acked: None });
+    let sequence = session.publish(&TopicName::parse(topic.name()).ok()?, &bytes);
+    scarce.events.insert(id, Offered { bytes, acked: None });
     Some((sequence, id))
 }
 
 /// Nobody misses what was there, and who misses what was taken is told how much it is.
 pub(crate) fn what_retention_took_is_told_and_nothing_else_is_missing(history: &History, broken: &mut Vec<String>) {
-    let scarce = &history.scarce;
+    for (topic, scarce) in [(Topic::Scarce, &history.scarce), (Topic::Tight, &history.tight)] {
+        let mut found = Vec::new();
+        judge(history, topic, scarce, &mut found);
+        broken.extend(found.into_iter().map(|sentence| format!("{}: {sentence}", topic.name())));
+    }
+}
+
+fn judge(history: &History, topic: Topic, scarce: &Scarce, broken: &mut Vec<String>) {
     let mut at: BTreeMap<u64, u32> = BTreeMap::new();
     for came in &scarce.came {
         let id = *at.entry(came.position).or_insert(came.id);
         if id != came.id || !came.intact {
-            broken.push(format!("scarce: event {} came at {}, where {id} stands, or changed", came.id, came.position));
+            broken.push(format!("event {} came at {}, where {id} stands, or changed", came.id, came.position));
         }
     }
     for (id, event) in &scarce.events {
         let Some(position) = event.acked.filter(|position| *position > 0) else { continue };
         match at.get(&position) {
-            Some(other) if other != id => broken.push(format!("scarce: {other} came at {position} of event {id}")),
+            Some(other) if other != id => broken.push(format!("{other} came at {position} of event {id}")),
             None if position >= scarce.gone_before => {
-                broken.push(format!("scarce: event {id} was kept at {position}, could be read, and never came"));
+                broken.push(format!("event {id} was kept at {position}, could be read, and never came"));
             }
             _ => {}
         }
@@ -110,8 +141,11 @@ pub(crate) fn what_retention_took_is_told_and_nothing_else_is_missing(history: &
     for group in [0, IMPATIENT].into_iter().chain(history.members.iter().copied()) {
         let had: BTreeSet<u64> = scarce.came.iter().filter(|c| c.group == Some(group)).map(|c| c.position).collect();
         for position in at.keys().filter(|position| **position >= scarce.gone_before && !had.contains(position)) {
-            broken.push(format!("scarce: {position} could be read and never came to group {group}"));
+            broken.push(format!("{position} could be read and never came to group {group}"));
         }
+    }
+    if topic == Topic::Tight {
+        groups_hold_it_up(history, &at, broken);
     }
     readers_are_told(scarce, broken);
     durable_members_are_told(scarce, broken);
@@ -124,7 +158,7 @@ fn readers_are_told(scarce: &Scarce, broken: &mut Vec<String>) {
         let Some(before) = last.insert((came.client, came.generation), came.position) else { continue };
         if before + 1 + came.gap != came.position {
             broken.push(format!(
-                "scarce: reader {} got {} behind {before} and was told that {} are missing",
+                "reader {} got {} behind {before} and was told that {} are missing",
                 came.client, came.position, came.gap
             ));
         }
@@ -136,7 +170,7 @@ fn readers_are_told(scarce: &Scarce, broken: &mut Vec<String>) {
 fn looked_for(came: &Came, missing: std::ops::Range<u64>, broken: &mut Vec<String>) {
     if let Some(first) = came.gone_before.filter(|first| missing.end > *first && !missing.is_empty()) {
         broken.push(format!(
-            "scarce: client {} was told that what is before {} is missing, and {first} could be read",
+            "client {} was told that what is before {} is missing, and {first} could be read",
             came.client, missing.end
         ));
     }
@@ -159,7 +193,7 @@ fn durable_members_are_told(scarce: &Scarce, broken: &mut Vec<String>) {
             let missing = new.filter(|position| !had.contains(&(group, *position))).count() as u64;
             if *highest > 0 && missing > *told {
                 broken.push(format!(
-                    "scarce: member {group} got {} behind {highest}, misses {missing}, and was told of {told}",
+                    "member {group} got {} behind {highest}, misses {missing}, and was told of {told}",
                     came.position
                 ));
             }
@@ -170,5 +204,20 @@ fn durable_members_are_told(scarce: &Scarce, broken: &mut Vec<String>) {
             (*highest, *told) = (came.position, 0);
         }
         had.insert((group, came.position));
+    }
+}
+
+/// From its first event on a group gets all of a topic that blocks, and never hears of a gap.
+fn groups_hold_it_up(history: &History, at: &BTreeMap<u64, u32>, broken: &mut Vec<String>) {
+    for group in [0, IMPATIENT].into_iter().chain(history.members.iter().copied()) {
+        let mine = || history.tight.came.iter().filter(|came| came.group == Some(group));
+        let had: BTreeSet<u64> = mine().map(|came| came.position).collect();
+        let Some(first) = had.first() else { continue };
+        for position in at.range(first..).map(|(position, _)| position).filter(|position| !had.contains(position)) {
+            broken.push(format!("{position} never came to group {group}, for which it was to be kept"));
+        }
+        if let Some(told) = mine().find(|came| came.gap > 0) {
+            broken.push(format!("group {group} was told that {} are missing before {}", told.gap, told.position));
+        }
     }
 }

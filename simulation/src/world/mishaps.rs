@@ -97,7 +97,7 @@ impl World {
             return;
         };
         // The next one may begin a little before: what has been told stays told.
-        self.history.scarce.date(Some(gateway.first(Topic::Scarce)));
+        self.history.date_gaps(Some(&gateway));
         self.history.disasters.push(Ended { at: self.now, life: self.life, how: disaster });
         let totals = &mut self.history.totals;
         match disaster {

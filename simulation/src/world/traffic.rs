@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Event, World};
 use crate::client::Wanted;
-use crate::history::{Disaster, Topic};
+use crate::history::Disaster;
 use crate::wire::{End, Wire};
 
 impl World {
@@ -100,8 +100,8 @@ impl World {
             }
             break;
         }
-        if self.history.scarce.undated {
-            self.history.scarce.date(self.gateway.as_ref().map(|gateway| gateway.first(Topic::Scarce)));
+        if self.history.scarce.undated || self.history.tight.undated {
+            self.history.date_gaps(self.gateway.as_ref());
         }
         let client = &mut self.clients[index];
         if let Some(deadline) = client.session.deadline()
