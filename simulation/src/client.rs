@@ -14,6 +14,7 @@ use meshwire_proto::{
 
 use crate::brief;
 use crate::history::{Delivered, Given, History, Published, Topic};
+use crate::overtaken;
 use crate::requests::{self, Answer, Exchange};
 use crate::script::{ACK_WAIT, BACKOFF, FIRST_MEMBER, IMPATIENT, MAX_FAILURES, Role};
 
@@ -80,6 +81,8 @@ pub(crate) struct Client {
     confirms: BTreeMap<u64, (u8, u32, Option<usize>)>,
     next_token: u64,
     mine: Vec<u32>,
+    /// Events that a full topic refused, to be published again.
+    pub(crate) blocked: Vec<u32>,
     pub(crate) exchange: Exchange,
 }
 
@@ -104,11 +107,12 @@ impl Client {
             confirms: BTreeMap::new(),
             next_token: 1,
             mine: Vec::new(),
+            blocked: Vec::new(),
             exchange: Exchange::default(),
         };
         if let Role::Consumer(group) = role {
             requests::serve(&mut client.session, rng);
-            for topic in Topic::ALL {
+            for topic in Topic::ALL.into_iter().chain(Topic::SCARCE) {
                 client.subscribe(topic, group, rng);
             }
             // Nothing is read of it but by the group that gives nothing up.
@@ -142,7 +146,7 @@ impl Client {
                 backoff_min_ms: Some(if group == Some(IMPATIENT) { BACKOFF.as_millis() as u32 } else { 0 }),
                 ..GroupSettings::default()
             },
-            max_events: rng.u32(4..64),
+            max_events: if Topic::SCARCE.contains(&topic) { rng.u32(1..5) } else { rng.u32(4..64) },
             max_bytes: 1 << 20,
         };
         let id = self.session.subscribe(spec);
@@ -166,6 +170,7 @@ impl Client {
 
     /// Publishes a burst; sometimes an event that was published before.
     pub(crate) fn publish_burst(&mut self, now: Now, history: &mut History, rng: &mut fastrand::Rng) {
+        self.publish_blocked(history);
         for _ in 0..rng.u32(1..=12) {
             let Role::Publisher(left @ 1..) = &mut self.role else {
                 return;
@@ -173,6 +178,9 @@ impl Client {
             *left -= 1;
             if rng.u32(0..8) == 0 {
                 self.open.extend(brief::publish(&mut self.session, history, rng));
+            }
+            if rng.u32(0..3) == 0 {
+                self.open.extend(overtaken::publish(&mut self.session, history, rng));
             }
             let again = (!self.mine.is_empty() && rng.u32(0..12) == 0).then(|| self.mine[rng.usize(..self.mine.len())]);
             let id = again.unwrap_or_else(|| self.new_event(now, history, rng));
@@ -184,6 +192,13 @@ impl Client {
             };
             let sequence = self.session.publish_timed(&topic, &event.bytes, event.timing);
             self.open.insert(sequence, id);
+        }
+    }
+
+    /// Publishes again what full topics refused.
+    pub(crate) fn publish_blocked(&mut self, history: &History) {
+        for id in std::mem::take(&mut self.blocked) {
+            self.open.extend(overtaken::publish_again(&mut self.session, history, id));
         }
     }
 
@@ -284,6 +299,8 @@ impl Client {
                 Some((topic, group)) if failure.kind == ErrorKind::DiskFull && history.disk_was_unwell => {
                     self.subscribe(topic, group, rng);
                 }
+                // Nor was there just then.
+                Some((topic, group)) if failure.kind == ErrorKind::Busy => self.subscribe(topic, group, rng),
                 // The gateway has not seen yet that the program before this one was killed.
                 Some((topic, group @ Some(FIRST_MEMBER..)))
                     if failure.kind == ErrorKind::GroupConflict && self.life > 0 =>
@@ -330,20 +347,25 @@ impl Client {
             };
             history.totals.redeliveries += u64::from(run.attempt > 1);
             history.totals.broadcast += u64::from(group >= Some(FIRST_MEMBER));
-            if run.gap > 0 {
+            if run.gap > 0 && !Topic::SCARCE.contains(&topic) {
                 history.complaints.push(format!("client {} was told of a gap of {}", self.index, run.gap));
             }
             let number = run.first_delivery + n;
             self.plan(seen, subscription, number, &delivered, history, rng, wanted);
             match history.brief.get_mut(&id) {
                 Some(event) => event.delivered.push(seen.now),
+                None if Topic::SCARCE.contains(&topic) => {
+                    let gap = if n == 0 { run.gap } else { 0 };
+                    history.totals.overtaken += gap;
+                    history.scarce_mut(topic).came(&delivered, gap);
+                }
                 None => history.delivered.push(delivered),
             }
         }
     }
 
     fn answered(&mut self, now: Moment, answer: &meshwire::session::Answer, history: &mut History) {
-        for sequence in answer.sequences.clone() {
+        for (n, sequence) in (0..).zip(answer.sequences.clone()) {
             let Some(id) = self.open.remove(&sequence) else {
                 history.complaints.push(format!("client {}: sequence {sequence} was answered twice", self.index));
                 continue;
@@ -351,12 +373,19 @@ impl Client {
             match &answer.result {
                 Ok(kept) => {
                     history.totals.duplicates_refused += u64::from(kept.duplicate);
+                    let position = if kept.first_position == 0 { 0 } else { kept.first_position + n };
+                    let _ = history.scarce.acked(id, position) || history.tight.acked(id, position);
                     if let Some(event) = history.brief.get_mut(&id) {
                         event.acked.get_or_insert(now);
                     }
                     if let Some(event) = history.published.get_mut(&id) {
                         event.acked.get_or_insert(now);
                     }
+                }
+                // It goes on when the groups of the topic do.
+                Err(failure) if failure.kind == ErrorKind::TopicFull => {
+                    history.totals.topic_full += 1;
+                    self.blocked.push(id);
                 }
                 Err(failure) if REFUSALS.contains(&failure.kind) => {
                     if let Some(event) = history.published.get_mut(&id) {
@@ -396,6 +425,7 @@ impl Client {
         wanted: &mut Wanted,
     ) {
         let longest = if !seen.calm && rng.u32(0..20) == 0 { 3_000_000 } else { 60_000 };
+        let longest = if Topic::SCARCE.contains(&d.topic) && !seen.calm { 1_000_000 } else { longest };
         let mut at = seen.now + Duration::from_micros(rng.u64(0..longest));
         if let (Some(group), Some(key)) = (d.group, history.published.get(&d.id).and_then(|p| p.key)) {
             let busy = self.busy.entry((group, key)).or_default();
@@ -403,6 +433,7 @@ impl Client {
             *busy = at;
         }
         let (kind, confirm) = match rng.u32(0..100) {
+            _ if Topic::SCARCE.contains(&d.topic) => (SettleKind::Ack, false),
             0..2 if !seen.calm && d.group == Some(IMPATIENT) => (SettleKind::Reject, rng.bool()),
             0..8 if !seen.calm => (SettleKind::Nack, false),
             8..12 if !seen.calm => return,
@@ -414,8 +445,8 @@ impl Client {
             subscription,
             generation: d.generation.1,
             number,
-            // What becomes of an event that expires is told by its deliveries.
-            group: d.group.filter(|_| d.topic != Topic::Brief).unwrap_or(u8::MAX),
+            // What becomes of an event of the others is told by its deliveries.
+            group: d.group.filter(|_| Topic::ALL.contains(&d.topic)).unwrap_or(u8::MAX),
             id: d.id,
             delivered: seen.now,
             attempt: d.attempt,

@@ -29,11 +29,14 @@ pub enum Planted {
     ExpiryIgnored,
     MemberForgotten,
     OpenMiscounted,
+    GapUntold,
+    GapTooWide,
+    HoldIgnored,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -55,6 +58,9 @@ impl Planted {
         Self::ExpiryIgnored,
         Self::MemberForgotten,
         Self::OpenMiscounted,
+        Self::GapUntold,
+        Self::GapTooWide,
+        Self::HoldIgnored,
     ];
 
     /// In words.
@@ -82,6 +88,9 @@ impl Planted {
             Self::ExpiryIgnored => "an expired event delivered",
             Self::MemberForgotten => "the place of a durable member forgotten at restart",
             Self::OpenMiscounted => "requests listed as open that are over",
+            Self::GapUntold => "a gap that is not told",
+            Self::GapTooWide => "a group that is overtaken loses an event more",
+            Self::HoldIgnored => "what a group needs is taken though its topic blocks",
         }
     }
 }
@@ -93,6 +102,7 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::SettleBeforeAppend) => Some(log::Defect::SettleBeforeAppend),
         Some(Planted::DedupForgotten) => Some(log::Defect::DedupForgotten),
         Some(Planted::SyncNothing) => Some(log::Defect::SyncNothing),
+        Some(Planted::HoldIgnored) => Some(log::Defect::HoldIgnored),
         _ => None,
     });
     engine::plant(match planted {
@@ -111,6 +121,8 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::ExpiryIgnored) => Some(engine::Defect::ExpiryIgnored),
         Some(Planted::MemberForgotten) => Some(engine::Defect::MemberForgotten),
         Some(Planted::OpenMiscounted) => Some(engine::Defect::OpenMiscounted),
+        Some(Planted::GapUntold) => Some(engine::Defect::GapUntold),
+        Some(Planted::GapTooWide) => Some(engine::Defect::GapTooWide),
         _ => None,
     });
     defect::set(match planted {

@@ -20,6 +20,7 @@ use meshwire_proto::wire::admin::{self, answer, command};
 
 use crate::clock::{SeededRandom, VirtualClock};
 use crate::history::{Disaster, Letter, Topic};
+use crate::overtaken::ROOM;
 use crate::room::Watched;
 
 /// Heartbeat of simulated gateways: short, so that silence is met often.
@@ -114,7 +115,9 @@ impl Gateway {
         let mesh = open_mesh(config, clock.clone(), Arc::new(AllowAll), stores, logged.then_some(found))
             .map_err(|e| e.to_string())?;
         if logged {
-            create_audit(&mesh)?;
+            create(&mesh, Topic::Audit, admin::Durability::Written, None)?;
+            create(&mesh, Topic::Scarce, admin::Durability::Synced, Some(ROOM))?;
+            create(&mesh, Topic::Tight, admin::Durability::Synced, Some(ROOM))?;
         }
         let native = Native::new(mesh.clone(), native_config(life), random);
         let now = clock.now().mono;
@@ -315,16 +318,23 @@ impl Gateway {
         }
     }
 
+    /// The first readable position of a topic.
+    pub(crate) fn first(&self, topic: Topic) -> u64 {
+        self.topics().into_iter().find(|t| t.name == topic.name()).map_or(0, |t| t.first_position)
+    }
+
     /// How many events a topic has.
     pub(crate) fn events(&self, topic: Topic) -> u64 {
         self.topics().into_iter().find(|t| t.name == topic.name()).map_or(0, |t| t.next_position - t.first_position)
     }
 }
 
-fn create_audit(mesh: &Mesh) -> Result<(), String> {
+fn create(mesh: &Mesh, topic: Topic, level: admin::Durability, room: Option<u64>) -> Result<(), String> {
     let create = admin::CreateTopic {
-        name: Topic::Audit.name().into(),
-        durability: admin::Durability::Written.into(),
+        name: topic.name().into(),
+        durability: level.into(),
+        retention_bytes: room.unwrap_or_default(),
+        lagging: if topic == Topic::Tight { admin::Lagging::Block } else { admin::Lagging::Drop }.into(),
         ..Default::default()
     };
     let command = admin::Command { command: Some(command::Command::CreateTopic(create)) };

@@ -10,6 +10,7 @@ use meshwire_proto::wire::admin::DeathReason;
 use meshwire_proto::{Moment, Timing};
 
 use crate::brief::Brief;
+use crate::overtaken::Scarce;
 use crate::requests::Question;
 
 /// The topics of every simulation; [`Topic::ALL`] are those that are read at the end.
@@ -21,16 +22,25 @@ pub(crate) enum Topic {
     Audit,
     /// Synced; its events expire, and it is not read at the end.
     Brief,
+    /// Synced, with room for few events: retention overtakes its readers.
+    Scarce,
+    /// The same, and publishers wait for its groups.
+    Tight,
 }
 
 impl Topic {
     pub(crate) const ALL: [Self; 2] = [Self::Orders, Self::Audit];
+
+    /// Those with room for few events.
+    pub(crate) const SCARCE: [Self; 2] = [Self::Scarce, Self::Tight];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Orders => "orders",
             Self::Audit => "audit",
             Self::Brief => "brief",
+            Self::Scarce => "scarce",
+            Self::Tight => "tight",
         }
     }
 }
@@ -158,6 +168,9 @@ pub(crate) struct History {
     pub(crate) clock_set: Vec<(Moment, i64)>,
     /// Events that expire.
     pub(crate) brief: BTreeMap<u32, Brief>,
+    /// Topics with room for few: the one that drops, and the one that blocks.
+    pub(crate) scarce: Scarce,
+    pub(crate) tight: Scarce,
     /// What a reader from the start got at the end: by topic, in order.
     pub(crate) log: BTreeMap<Topic, Vec<(u64, Bytes)>>,
     /// Dead letters at the end.
@@ -197,12 +210,14 @@ pub struct Totals {
     pub expiring: u64,
     pub expired: u64,
     pub clocks_set: u64,
+    pub overtaken: u64,
+    pub topic_full: u64,
 }
 
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 22] {
+    pub const fn rows(&self) -> [(&'static str, u64); 24] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -226,6 +241,8 @@ impl Totals {
             ("expiring", self.expiring),
             ("expired", self.expired),
             ("clocks set", self.clocks_set),
+            ("overtaken by retention", self.overtaken),
+            ("publishes refused by full topics", self.topic_full),
         ]
     }
 }
@@ -254,5 +271,7 @@ impl AddAssign for Totals {
         self.expiring += other.expiring;
         self.expired += other.expired;
         self.clocks_set += other.clocks_set;
+        self.overtaken += other.overtaken;
+        self.topic_full += other.topic_full;
     }
 }

@@ -53,6 +53,7 @@ fn config(mut words: impl Iterator<Item = String>) -> Result<Config, Box<dyn std
             "--data-dir" => config.data_dir = value()?.into(),
             "--auto-create=false" => config.auto_create = false,
             "--resume-window" => config.resume_window = seconds(&value()?)?,
+            "--max-lag-events" => config.max_lag_events = value()?.parse()?,
             "--heartbeat" => config.heartbeat = seconds(&value()?)?,
             "--max-event-bytes" => config.limits.max_event_bytes = value()?.parse()?,
             _ => return Err(format!("{word} is not a flag that cases use").into()),

@@ -90,10 +90,14 @@ pub enum Defect {
     ExpiryIgnored,
     /// Requests that are over are listed as open.
     OpenMiscounted,
+    /// What is missing is not told.
+    GapUntold,
+    /// Whoever is overtaken loses an event more than retention took.
+    GapTooWide,
 }
 
 impl Defect {
-    const ALL: [Self; 41] = [
+    const ALL: [Self; 43] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -135,6 +139,8 @@ impl Defect {
         Self::ReleaseForgotten,
         Self::ExpiryIgnored,
         Self::OpenMiscounted,
+        Self::GapUntold,
+        Self::GapTooWide,
     ];
 
     /// The defect of that name, as it is written here.

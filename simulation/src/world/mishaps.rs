@@ -93,9 +93,11 @@ impl World {
     }
 
     pub(super) fn disaster(&mut self, disaster: Disaster) {
-        if self.gateway.take().is_none() {
+        let Some(gateway) = self.gateway.take() else {
             return;
-        }
+        };
+        // The next one may begin a little before: what has been told stays told.
+        self.history.date_gaps(Some(&gateway));
         self.history.disasters.push(Ended { at: self.now, life: self.life, how: disaster });
         let totals = &mut self.history.totals;
         match disaster {

@@ -21,6 +21,7 @@ use crate::client::{Client, Work};
 use crate::clock::VirtualClock;
 use crate::gateway::{Gateway, Machine};
 use crate::history::{History, Topic, Totals};
+use crate::overtaken::Scarce;
 use crate::script::{CALM, FIRST_MEMBER, Mishap, OVERDUE, PATIENCE, Role, Script};
 use crate::verdict::judge;
 use crate::wire::{End, Wire};
@@ -296,13 +297,20 @@ impl World {
             return;
         }
         self.look_at_requests();
+        for index in 0..self.clients.len() {
+            self.clients[index].publish_blocked(&self.history);
+            self.pump_client(index);
+        }
         let resting = self.gateway.as_ref().is_some_and(|g| g.unsettled().is_empty() && g.delayed() == 0)
-            && self.clients.iter().all(|c| c.publishes_left() == 0 && c.session.unanswered().0 == 0);
+            && self
+                .clients
+                .iter()
+                .all(|c| c.publishes_left() == 0 && c.blocked.is_empty() && c.session.unanswered().0 == 0);
         match self.reader {
             None if resting => {
                 let index = self.clients.len();
                 let mut reader = Client::new(index, Role::Publisher(0), 0, &mut self.rng);
-                for topic in Topic::ALL {
+                for topic in Topic::ALL.into_iter().chain(Topic::SCARCE) {
                     reader.subscribe(topic, None, &mut self.rng);
                 }
                 self.clients.push(reader);
@@ -349,10 +357,14 @@ impl World {
         let Some(gateway) = &self.gateway else {
             return false;
         };
-        Topic::ALL.iter().all(|topic| {
+        let came = |scarce: &Scarce| scarce.came.iter().filter(|came| came.client == reader).count() as u64;
+        let has_all = |topic: &Topic| {
             let mine = self.history.delivered.iter().filter(|d| d.client == reader && d.topic == *topic);
             mine.count() as u64 >= gateway.events(*topic)
-        })
+        };
+        came(&self.history.scarce) >= gateway.events(Topic::Scarce)
+            && came(&self.history.tight) >= gateway.events(Topic::Tight)
+            && Topic::ALL.iter().all(has_all)
     }
 
     fn end(mut self) -> Outcome {
@@ -365,6 +377,7 @@ impl World {
                 self.history.log.entry(d.topic).or_default().push((d.position, d.bytes.clone()));
             }
         }
+        self.history.date_gaps(self.gateway.as_ref());
         self.history.totals.expired += self.gateway.as_ref().map_or(0, Gateway::expired);
         self.history.ended = self.now;
         Outcome { broken: judge(&self.history), trace: self.trace.finish(), totals: self.history.totals }

@@ -100,6 +100,9 @@ impl World {
             }
             break;
         }
+        if self.history.scarce.undated || self.history.tight.undated {
+            self.history.date_gaps(self.gateway.as_ref());
+        }
         let client = &mut self.clients[index];
         if let Some(deadline) = client.session.deadline()
             && client.tick.is_none_or(|t| t > deadline)

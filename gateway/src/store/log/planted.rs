@@ -14,10 +14,13 @@ pub enum Defect {
     SettleBeforeAppend,
     /// A restart finds neither producers nor recent events.
     DedupForgotten,
+    /// Retention takes what a group needs, also where it is to be kept.
+    HoldIgnored,
 }
 
 impl Defect {
-    const ALL: [Self; 4] = [Self::AckBeforeSync, Self::SyncNothing, Self::SettleBeforeAppend, Self::DedupForgotten];
+    const ALL: [Self; 5] =
+        [Self::AckBeforeSync, Self::SyncNothing, Self::SettleBeforeAppend, Self::DedupForgotten, Self::HoldIgnored];
 
     /// The defect of that name, as it is written here.
     #[must_use]

@@ -320,10 +320,13 @@ impl LogMachine {
     }
 
     fn asked(&self, topic: TopicId, state: &TopicState) -> Asked {
+        let blocks = state.limits.block;
+        #[cfg(feature = "testing")]
+        let blocks = blocks && !crate::store::log::planted::is(crate::store::log::planted::Defect::HoldIgnored);
         Asked {
             keep_ms: i64::try_from(state.retention_ms).unwrap_or(i64::MAX),
             most: if state.limits.bytes == 0 { u64::MAX } else { state.limits.bytes },
-            hold: if state.limits.block { self.needed(topic).0 } else { Position::MAX },
+            hold: if blocks { self.needed(topic).0 } else { Position::MAX },
             visible: self.places.visible(topic),
             next: state.next,
             wall: self.wall,
