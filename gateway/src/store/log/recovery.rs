@@ -158,7 +158,7 @@ pub(super) fn open(
         Space::new(active, parts.sealed, (options.segment_len(max_disk), max_disk), (directory.salt, epoch, begun));
     space.dedup_window_ms = options.dedup_window_ms;
     let machine = LogMachine::new(Start {
-        fold: fold.clone(),
+        fold,
         space,
         indexes: parts.indexes,
         last_batch,
@@ -168,7 +168,7 @@ pub(super) fn open(
         now,
         wall,
     });
-    let watermark = machine.watermark();
+    let (fold, watermark) = (machine.fold.clone(), machine.watermark());
     let mut recovered = Recovered { fold, epoch, events, scanned_bytes, torn_bytes, recent, damage, watermark };
     #[cfg(feature = "testing")]
     recovered.forget_if_planted();

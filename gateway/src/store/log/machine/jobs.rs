@@ -10,7 +10,6 @@ use meshwire_proto::Moment;
 use super::{FULL_RETRY, LogMachine, OpId};
 use crate::store::log::checkpoint;
 use crate::store::log::disk::{DiskError, DiskFault, FileName, Part};
-use crate::store::log::fold::Fold;
 use crate::store::log::index::SegmentIndex;
 use crate::store::log::job::{Job, JobResult, Outcome, Work};
 use crate::store::{Position, TopicId};
@@ -84,13 +83,17 @@ impl Jobs {
         self.under_way.is_none()
     }
 
-    /// Whether the last checkpoint is older than the fold.
-    pub(super) const fn checkpoint_due(&self, fold: &Fold) -> bool {
-        self.checkpointed < fold.batch
+    pub(super) const fn want_checkpoint(&mut self) {
+        self.checkpoint_wanted = true;
     }
 }
 
 impl LogMachine {
+    /// Whether the last checkpoint is older than the fold.
+    pub(super) const fn checkpoint_due(&self) -> bool {
+        self.jobs.checkpointed < self.fold.batch || self.retention.is_unsaved()
+    }
+
     /// The next job, one at a time. Its end is told by [`super::Input::JobDone`].
     pub fn poll_job(&mut self, now: Moment) -> Option<(OpId, Job)> {
         if self.jobs.under_way.is_some() {
@@ -173,14 +176,15 @@ impl LogMachine {
     }
 
     fn next_checkpoint(&mut self) -> Option<(Kind, Work)> {
+        let last = self.closing && self.ready.is_empty() && self.pending.is_empty() && self.checkpoint_due();
         let jobs = &mut self.jobs;
-        let last = self.closing && self.ready.is_empty() && self.pending.is_empty() && jobs.checkpoint_due(&self.fold);
         let wanted = jobs.checkpoint_wanted || self.space.wants_checkpoint() || last;
         if jobs.snapshot.is_none() && wanted {
             jobs.checkpoint_wanted = false;
             let open = (self.space.active.number, self.space.active.first_batch);
             let bytes = checkpoint::encode(&self.fold, self.space.epoch, open, &self.space.sealed);
             let retired = self.space.retired_so_far();
+            self.retention.saved();
             jobs.snapshot = Some(Snapshot { batch: self.fold.batch, bytes, retired });
         }
         // It must not be true before the log is: a cursor would be ahead of its events.

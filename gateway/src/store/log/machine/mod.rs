@@ -8,13 +8,14 @@
 //! - [`gather`]: when it may be written; [`write`](mod@write): writing and syncing, where
 //!   an event becomes kept;
 //! - [`retain`]: how far retention goes; [`space`]: segments, and the promise that what is accepted fits;
-//! - [`find`]: places by time; [`read`]: cache, index, fetches; [`jobs`]: everything in the background.
+//! - [`held`]: what holds the oldest segment; [`find`]: places by time; [`read`]: cache, index, fetches; [`jobs`]: everything in the background.
 
 mod batch;
 #[cfg(test)]
 mod bursts;
 mod find;
 mod gather;
+mod held;
 mod jobs;
 mod places;
 mod read;
@@ -36,6 +37,7 @@ use super::fold::Fold;
 use super::format::{SEGMENT_HEADER, record_len};
 use super::index::SegmentIndex;
 use super::job::JobResult;
+use super::segment::Span;
 use crate::store::log::times::CHANGE;
 use crate::store::{Block, Op, Position, StoreError, Times, TopicBytes, TopicId, Watermark};
 use batch::{Cut, NewBlock, Pending};
@@ -177,8 +179,9 @@ impl LogMachine {
         let mut places = Places::default();
         let sealed = start.space.sealed.values().flat_map(|s| s.spans.iter().map(|span| (*span, s.number)));
         let active = start.space.active.index.spans().into_iter().map(|span| (span, start.space.active.number));
-        // Events of topics that are gone are there until their segment is.
-        for (span, segment) in sealed.chain(active).filter(|(span, _)| start.fold.topics.contains_key(&span.topic)) {
+        // Events that are gone, alone or with their topic, are there until their segment is.
+        let is_there = |span: &Span| start.fold.topics.get(&span.topic).is_some_and(|t| t.first < span.next);
+        for (span, segment) in sealed.chain(active).filter(|(span, _)| is_there(span)) {
             places.add(span.topic, span.first, segment);
         }
         for (id, topic) in &start.fold.topics {
@@ -217,6 +220,7 @@ impl LogMachine {
             closing: false,
             next_id: 0,
         }
+        .retained()
     }
 
     /// How far batches are kept.
@@ -290,15 +294,8 @@ impl LogMachine {
         if !limit {
             return format!("no space for the next segment of the log: {cause}");
         }
-        let oldest = self.space.sealed.values().next();
-        let largest = oldest.and_then(|s| s.spans.iter().max_by_key(|span| span.bytes));
-        match largest.and_then(|span| self.fold.topics.get(&span.topic)) {
-            Some(topic) => format!(
-                "{cause}; its oldest segment holds events of topic {} until their retention of {} s ends; \
-                 raise max_disk, or publish again then",
-                topic.name,
-                topic.retention_ms / 1000
-            ),
+        match self.space.held_by(&self.fold) {
+            Some(holders) => format!("{cause}; {holders}"),
             None => format!("{cause}; raise max_disk"),
         }
     }
@@ -313,6 +310,7 @@ impl LogMachine {
                 self.space.ask_again(now);
                 self.retain();
                 self.retire();
+                self.save_firsts();
             }
             Input::Close => self.closing = true,
         }
@@ -338,7 +336,7 @@ impl LogMachine {
         let idle = self.writing.is_none() && self.jobs.is_idle();
         let stuck = self.full.is_some() || self.ready.front().is_some_and(|cut| self.space.is_stuck(cut.len()));
         let kept = self.pending.is_empty() && self.ready.is_empty() && !self.dirty && !self.mark_due(None);
-        let finished = stuck && !self.ready.is_empty() || kept && !self.jobs.checkpoint_due(&self.fold);
+        let finished = stuck && !self.ready.is_empty() || kept && !self.checkpoint_due();
         self.closing && idle && (self.failed.is_some() || finished)
     }
 

@@ -60,6 +60,10 @@ pub(super) struct Retention {
     letters: BTreeSet<TopicId>,
     /// Or time has passed.
     next_retire: UnixMillis,
+    /// A first position has moved since the last checkpoint was made.
+    unsaved: bool,
+    /// While there is no space, a checkpoint is made for it then.
+    next_save: UnixMillis,
 }
 
 /// What a change in the log is to retention.
@@ -193,6 +197,16 @@ impl Retention {
         std::mem::take(&mut self.moved) || later
     }
 
+    /// A first position that no checkpoint has.
+    pub(super) const fn is_unsaved(&self) -> bool {
+        self.unsaved
+    }
+
+    /// A checkpoint is made: all first positions are in it.
+    pub(super) const fn saved(&mut self) {
+        self.unsaved = false;
+    }
+
     /// A segment is full: everything in it may be gone already.
     pub(super) const fn sealed(&mut self) {
         self.moved = true;
@@ -225,6 +239,23 @@ impl LogMachine {
         let look: Vec<_> = self.retention.look.iter().copied().chain(due).take(MOST_A_TICK).collect();
         for topic in look {
             self.trim(topic);
+        }
+    }
+
+    /// Where a topic begins is in checkpoints only: what has gone since the last one goes before anybody reads. What
+    /// needs an index is looked at with the first tick: whoever opens the log does not wait for it.
+    pub(super) fn retained(mut self) -> Self {
+        self.retain();
+        let wanted = std::mem::take(&mut self.retention.wanted);
+        self.retention.look.extend(wanted.into_values().flatten());
+        self
+    }
+
+    /// First positions are in checkpoints only. As long as there is no space no segment is sealed, which else makes one.
+    pub(super) fn save_firsts(&mut self) {
+        if self.space.is_refused() && self.retention.unsaved && self.wall >= self.retention.next_save {
+            self.retention.next_save = UnixMillis(self.wall.0.saturating_add(RETIRE_MS));
+            self.jobs.want_checkpoint();
         }
     }
 
@@ -310,6 +341,7 @@ impl LogMachine {
             if topic.is_dead_letters() {
                 self.retention.letters.insert(topic);
             }
+            self.retention.unsaved = true;
         }
     }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use meshwire_proto::{Moment, UnixMillis};
 
+use super::held::is_held;
 use crate::store::log::fold::Fold;
 use crate::store::log::format::{SEGMENT_HEADER, SegmentHeader, generation};
 use crate::store::log::index::SegmentIndex;
-use crate::store::log::segment::{Sealed, Span};
+use crate::store::log::segment::Sealed;
 
 /// Bytes written with zeros at a time, ahead of the writer.
 const ZERO_STEP: u64 = 1 << 20;
@@ -151,9 +152,14 @@ impl Space {
         }
     }
 
+    /// There was no space for another segment.
+    pub(super) const fn is_refused(&self) -> bool {
+        matches!(self.more, More::Refused { .. })
+    }
+
     /// Nothing more can be written: there is no room for this record, and there was no space for another segment.
     pub(super) fn is_stuck(&self, len: u64) -> bool {
-        matches!(self.more, More::Refused { .. }) && !self.fits(std::iter::once(len))
+        self.is_refused() && !self.fits(std::iter::once(len))
     }
 
     /// Bytes that the active segment has left.
@@ -325,11 +331,7 @@ impl Space {
     /// de-duplication only with all before them: it is read again, segment by segment, when the log is opened.
     pub(super) fn retire(&mut self, wall: UnixMillis, fold: &Fold) -> Vec<Sealed> {
         let since = wall.0.saturating_sub(i64::try_from(self.dedup_window_ms).unwrap_or(i64::MAX));
-        let is_past = |span: &Span| match fold.topics.get(&span.topic) {
-            Some(_) if span.topic.is_delayed() => !fold.times.waits(span.topic, span.first, span.next),
-            topic => topic.is_none_or(|t| span.next <= t.first),
-        };
-        let is_gone = |s: &Sealed| s.spans.iter().all(is_past);
+        let is_gone = |s: &Sealed| s.spans.iter().all(|span| !is_held(span, fold));
         let is_old = |s: &Sealed| !s.spans.is_empty() && s.stored().0 < since;
         let window = self.sealed.values().rev().find(|s| is_old(s)).map_or(0, |s| s.number);
         let (mut all, mut out) = (true, Vec::new());

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use super::rig::{Rig, append_at, small};
 use crate::store::log::{LogOptions, SimDisk, SimFault};
-use crate::store::{Durability, Op, Store, StoreError, TopicId};
+use crate::store::{Delay, DelayChange, Durability, Limits, Lookup, Op, Store, StoreError, Times, TopicId};
+use meshwire_proto::UnixMillis;
 
 fn refusal(rig: &Rig, bytes: u64) -> Option<String> {
     match rig.store.reserve(bytes) {
@@ -74,6 +75,86 @@ fn max_disk_names_the_topic_that_holds_the_oldest_segment_and_retention_ends_it(
     let batch = rig.publish(topic, &[200]);
     rig.settle();
     assert!(rig.watermark().synced >= batch);
+}
+
+/// A log at `max_disk` in which events of topic 2 are between those of topic 1, whose retention takes nearly all.
+fn filled(hold: impl Fn(&mut Rig)) -> (Rig, TopicId, String) {
+    let options = LogOptions { max_disk: 200 << 10, ..small() };
+    let mut rig = Rig::open(Arc::new(SimDisk::new()), options, Arc::default()).unwrap();
+    let churn = rig.topic(1, Durability::Synced);
+    rig.store.commit(vec![Op::Limits { topic: churn, limits: Limits { bytes: 6000, block: false } }]);
+    rig.topic(2, Durability::Synced);
+    rig.topic(TopicId(2).delayed().0, Durability::Synced);
+    for n in 0..10_000 {
+        if let Some(text) = refusal(&rig, 350) {
+            rig.idle();
+            let text = refusal(&rig, 350).unwrap_or(text);
+            return (rig, churn, text);
+        }
+        if n % 10 == 0 {
+            hold(&mut rig);
+        }
+        rig.publish(churn, &[200]);
+        rig.settle();
+        rig.advance_ms(5000);
+        rig.store.tick();
+        rig.settle();
+    }
+    panic!("never full");
+}
+
+fn one_of_topic_2(rig: &mut Rig) {
+    rig.publish(TopicId(2), &[10]);
+}
+
+#[test]
+fn max_disk_names_the_topics_that_hold_the_oldest_segment_and_no_other() {
+    let (_, _, text) = filled(one_of_topic_2);
+    assert!(text.contains("events of topic topic-2 (retention 604800 s)") && !text.contains("topic-1"), "{text}");
+    let (_, _, text) = filled(|rig| {
+        let delayed = TopicId(2).delayed();
+        let delay = Delay { due: UnixMillis(i64::MAX), delay_ms: 1 << 40, expires_in_ms: 0, len: 200 };
+        let change = (rig.next[&delayed], DelayChange::Waits(delay));
+        let append = rig.append(delayed, &[10]);
+        rig.store.commit(vec![append, Op::Times(Times::Delays { topic: delayed, changes: vec![change] })]);
+    });
+    assert!(text.contains("events of topic topic-2 that wait for their time") && !text.contains("topic-1"), "{text}");
+}
+
+#[test]
+fn the_first_position_of_a_topic_does_not_go_back_at_a_restart_of_a_full_log() {
+    for closed in [false, true] {
+        let (rig, churn, _) = filled(one_of_topic_2);
+        let first = |rig: &Rig| if let Lookup::Gone(first) = rig.store.read(churn, 1) { first } else { 1 };
+        let (before, live) = (first(&rig), rig.store.bytes_of(churn).live);
+        assert!(before > 100 && live <= 6000, "{before} {live}");
+        if closed {
+            rig.store.close();
+        }
+        let mut rig = rig.restart();
+        assert_eq!((first(&rig), rig.recovered.fold.topics[&churn].first), (before, before), "closed: {closed}");
+        rig.idle();
+        assert_eq!((first(&rig), rig.store.bytes_of(churn).live), (before, live), "closed: {closed}");
+    }
+}
+
+#[test]
+fn what_is_too_much_goes_before_anybody_reads_after_a_kill_without_a_checkpoint() {
+    let mut rig =
+        Rig::open(Arc::new(SimDisk::new()), LogOptions { first_segment_bytes: 1 << 20, ..small() }, Arc::default())
+            .unwrap();
+    let topic = rig.topic(1, Durability::Synced);
+    rig.store.commit(vec![Op::Limits { topic, limits: Limits { bytes: 6000, block: false } }]);
+    for _ in 0..100 {
+        rig.publish(topic, &[200]);
+        rig.settle();
+    }
+    rig.store.tick();
+    let Lookup::Gone(first) = rig.store.read(topic, 1) else { panic!("nothing is gone") };
+    let live = rig.store.bytes_of(topic).live;
+    let rig = rig.restart();
+    assert!(matches!(rig.store.read(topic, 1), Lookup::Gone(after) if after == first));
+    assert_eq!((rig.recovered.fold.topics[&topic].first, rig.store.bytes_of(topic).live), (first, live));
 }
 
 #[test]

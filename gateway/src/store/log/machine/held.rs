@@ -1,0 +1,50 @@
+//! What holds the oldest segment when there is no space for another: for the words of the refusal.
+
+use super::Space;
+use crate::store::log::fold::Fold;
+use crate::store::log::segment::Span;
+
+/// So many topics are named: those with the most bytes in the segment.
+const MOST_NAMED: usize = 3;
+
+/// Whether an event of a span can still be read, or waits for its time.
+pub(super) fn is_held(span: &Span, fold: &Fold) -> bool {
+    match fold.topics.get(&span.topic) {
+        Some(_) if span.topic.is_delayed() => fold.times.waits(span.topic, span.first, span.next),
+        topic => topic.is_some_and(|t| span.next > t.first),
+    }
+}
+
+impl Space {
+    /// The topics that hold the oldest segment, and what to do; `None` if no topic does.
+    pub(super) fn held_by(&self, fold: &Fold) -> Option<String> {
+        let oldest = self.sealed.values().next()?;
+        let mut spans: Vec<_> = oldest.spans.iter().filter(|span| is_held(span, fold)).collect();
+        spans.sort_by_key(|span| std::cmp::Reverse(span.bytes));
+        let mut named: Vec<_> = spans.iter().take(MOST_NAMED).filter_map(|span| what_is_held(span, fold)).collect();
+        if named.is_empty() {
+            return None;
+        }
+        if let Some(more @ 1..) = spans.len().checked_sub(named.len()) {
+            named.push(format!("{more} more topics"));
+        }
+        Some(format!(
+            "its oldest segment is given back when nothing in it is needed, and is held by {}; delete what is not needed, \
+             set less retention, or raise max_disk",
+            named.join(", ")
+        ))
+    }
+}
+
+fn what_is_held(span: &Span, fold: &Fold) -> Option<String> {
+    // What waits is named by the topic that it is for.
+    let topic = fold.topics.get(&span.topic.target()).or_else(|| fold.topics.get(&span.topic))?;
+    Some(if span.topic.is_delayed() {
+        format!("events of topic {} that wait for their time", topic.name)
+    } else if span.topic.is_dead_letters() {
+        format!("dead letters of topic {}", topic.name)
+    } else {
+        let seconds = topic.retention_ms / 1000;
+        format!("events of topic {} (retention {seconds} s)", topic.name)
+    })
+}
