@@ -56,6 +56,7 @@ pub(super) fn command(command: &admin::Command) -> Record<'_> {
         Some(Command::ListTopics(_)) => ("list_topics", "", ""),
         Some(Command::UpdateTopic(c)) => ("update_topic", &c.name, ""),
         Some(Command::DeleteTopic(c)) => ("delete_topic", &c.name, ""),
+        Some(Command::GetGroup(c)) => ("get_group", &c.topic, &c.group),
         Some(Command::CreateGroup(c)) => ("create_group", &c.topic, &c.group),
         Some(Command::UpdateGroup(c)) => ("update_group", &c.topic, &c.group),
         Some(Command::SeekGroup(c)) => ("seek_group", &c.topic, &c.group),

@@ -145,7 +145,7 @@ impl Protocol {
     }
 
     /// Whether a frame has to wait behind the Publish frame that is held; if so, it is taken care of.
-    pub(super) fn waits_behind(&mut self, frame: &Bytes, decoded: &ClientFrame) -> bool {
+    pub(super) fn waits_behind(&mut self, session: &Session, frame: &Bytes, decoded: &ClientFrame) -> bool {
         if self.held.is_none() {
             return false;
         }
@@ -153,7 +153,7 @@ impl Protocol {
             ClientFrame::Publish(publish) if self.has_stalled() && self.is_full_behind() => {
                 let (events, bytes) = (self.behind.events, self.behind.bytes);
                 let refusal = self.native.mesh.refuse_behind((events, bytes));
-                self.refuse_publish(publish, &refusal);
+                self.refuse_publish(session, publish, &refusal);
             }
             ClientFrame::Publish(publish) => {
                 self.behind.push(frame, publish);

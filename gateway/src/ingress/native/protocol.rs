@@ -177,7 +177,7 @@ impl Protocol {
                 if session.owner != self.number {
                     return self.lost_session();
                 }
-                if self.waits_behind(frame, &decoded) {
+                if self.waits_behind(&session, frame, &decoded) {
                     return;
                 }
                 if let ClientFrame::Publish(publish) = &decoded {

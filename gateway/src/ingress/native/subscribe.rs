@@ -8,8 +8,8 @@ use meshwire_proto::{ErrorKind, GroupKey, GroupName, MemberName, NameError, Topi
 
 use prost::Message as _;
 
-use super::outbox::End;
 use super::access::{Call, Record};
+use super::outbox::End;
 use super::protocol::Protocol;
 use super::session::{Session, Subscription};
 use super::sessions::lock;
