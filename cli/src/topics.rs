@@ -229,7 +229,7 @@ impl Command {
             Self::Delete { topic, force, json, .. } => {
                 let topic = mesh.topics().delete(topic.as_str(), *force).await?;
                 if !json {
-                    return Ok(format!("topic {}: deleted, {} events\n", topic.name, events(&topic)));
+                    return Ok(deleted(&topic));
                 }
                 object(&topic, &mut text);
             }
@@ -262,13 +262,23 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn settings(topic: &Topic) -> String {
-    let age = show_duration(millis(topic.retention));
     let lagging = if topic.lagging == Lagging::Block { ", lagging block" } else { "" };
-    format!("durability {}, retention {age}, {}{lagging}", level(topic.durability), kept_bytes(topic))
+    format!("durability {}, retention {}{lagging}", level(topic.durability), kept(topic))
 }
 
-fn kept_bytes(topic: &Topic) -> String {
-    if topic.retention_bytes == 0 { "any bytes".to_owned() } else { show_size(topic.retention_bytes) }
+/// How long and how much of a topic is kept.
+fn kept(topic: &Topic) -> String {
+    let bytes = if topic.retention_bytes == 0 { "any bytes".to_owned() } else { show_size(topic.retention_bytes) };
+    format!("{}, {bytes}", show_duration(millis(topic.retention)))
+}
+
+/// What went with a topic, events that were still to come included.
+fn deleted(topic: &Topic) -> String {
+    let waited = match topic.delayed {
+        0 => String::new(),
+        delayed => format!(", and {delayed} that waited for their time"),
+    };
+    format!("topic {}: deleted, {} events{waited}\n", topic.name, events(topic))
 }
 
 const fn events(topic: &Topic) -> u64 {
@@ -354,15 +364,15 @@ fn table(topics: &[Topic]) -> String {
     let width = topics.iter().map(|t| t.name.len()).max().unwrap_or_default().max(5);
     // Bytes of what can be read, and of what is on disk.
     let mut text = format!(
-        "{:width$}  {:10}  {:9}  {:>10}  {:>12}  {:>12}\n",
+        "{:width$}  {:10}  {:14}  {:>10}  {:>12}  {:>12}\n",
         "topic", "durability", "retention", "events", "bytes", "on disk"
     );
     for t in topics {
-        let (durability, kept) = (level(t.durability), show_duration(millis(t.retention)));
+        let (durability, kept) = (level(t.durability), kept(t));
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "{:width$}  {durability:10}  {kept:9}  {:>10}  {:>12}  {:>12}",
+            "{:width$}  {durability:10}  {kept:14}  {:>10}  {:>12}  {:>12}",
             t.name,
             events(t),
             show_size(t.bytes),

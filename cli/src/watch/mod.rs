@@ -4,13 +4,13 @@ use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use clap::Args;
-use meshwire::{Mesh, State};
+use meshwire::{Mesh, State, Topic};
 use meshwire_proto::TopicName;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use crate::args;
-use crate::config::{parse_duration, show_duration};
+use crate::config::{nearest, parse_duration, show_duration};
 use crate::exit::{Exit, Failure};
 use crate::server::{Server, leave};
 use crate::stop::Stop;
@@ -84,9 +84,37 @@ impl Watch {
         let Some(mesh) = self.server.connect(&mut stop).await? else {
             return Ok(Exit::Done);
         };
+        if let Some(failure) = self.absent(&mesh, &mut stop).await? {
+            leave(&mesh, &mut stop).await;
+            return Err(failure);
+        }
         let exit = if live { self.draw(&mesh, &mut stop).await } else { self.print(&mesh, &mut stop).await };
         leave(&mesh, &mut stop).await;
         exit
+    }
+
+    async fn listed(mesh: &Mesh) -> meshwire::Result<Vec<Topic>> {
+        mesh.topics().list().await
+    }
+
+    /// Why there is nothing to watch: a topic that does not exist at the beginning. One that goes or comes later is none.
+    async fn absent(&self, mesh: &Mesh, stop: &mut Stop) -> Result<Option<Failure>, Failure> {
+        if self.topics.is_empty() {
+            return Ok(None);
+        }
+        let topics = tokio::select! {
+            topics = Self::listed(mesh) => topics?,
+            () = stop.requested() => return Ok(None),
+        };
+        let Some(name) = self.topics.iter().find(|name| topics.iter().all(|topic| topic.name != name.as_str())) else {
+            return Ok(None);
+        };
+        let failure = Failure::new(Exit::Refused, format!("topic {name} does not exist (TOPIC_NOT_FOUND)"));
+        let near = nearest(name.as_str(), topics.iter().map(|topic| topic.name.as_str()));
+        Ok(Some(match near {
+            Some(near) => failure.with_hint(&format!("did you mean {near}?")),
+            None => failure,
+        }))
     }
 
     /// The next look, not before that moment.

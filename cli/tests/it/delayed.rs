@@ -94,3 +94,13 @@ fn the_flags_of_pub_say_when_events_are_delivered() {
     }
     assert_eq!(data(&["--deliver-at", "2999-01-01T00:00:00Z"]).code, Some(4), "over max_delay");
 }
+
+#[test]
+fn who_deletes_a_topic_is_told_of_events_that_waited_for_their_time() {
+    let gateway = Gateway::start();
+    for id in ["a", "b"] {
+        assert_eq!(gateway.run(&["pub", "later", "--data", "x", "--deliver-after", "1h", "--id", id]).code, Some(0));
+    }
+    let deleted = gateway.run(&["topics", "delete", "later"]);
+    assert_eq!(deleted.out, "topic later: deleted, 0 events, and 2 that waited for their time\n");
+}

@@ -25,7 +25,7 @@ fn a_created_topic_is_listed_with_its_settings_events_and_groups() {
     });
     assert_eq!(topic, expected);
     let table = gateway.run(&["topics", "list"]).out;
-    assert!(table.lines().any(|l| l.starts_with("orders  memory      1h")), "{table}");
+    assert!(table.lines().any(|l| l.starts_with("orders  memory      1h, 1GiB ")), "{table}");
     assert!(table.contains("group billing: 0 members, 0 in flight, 0 waiting"), "{table}");
 }
 

@@ -33,8 +33,12 @@ orders              3     -
     );
     assert_eq!(topic["groups"][0]["lag"], 3);
     assert!(topic["groups"][0]["oldest_ms"].as_u64().is_some(), "{topic}");
-    let other = gateway.run(&["watch", "none", "--once", "--json"]);
-    assert_eq!(other.out, "{\"topics\":[]}\n");
+    let other = gateway.run(&["watch", "ordesr", "orders", "--once", "--json"]);
+    assert_eq!((other.code, other.out.as_str()), (Some(4), ""), "{other:?}");
+    assert!(
+        other.err.contains("topic ordesr does not exist") && other.err.contains("did you mean orders?"),
+        "{other:?}"
+    );
 }
 
 #[test]
