@@ -23,8 +23,8 @@ pub const PREFETCH_EVENTS: Bounded = Bounded { name: "prefetch_events", default:
 /// Credit of a subscription: most unsettled bytes; one event may pass over it.
 pub const PREFETCH_BYTES: Bounded = Bounded { name: "prefetch_bytes", default: 8388608, min: 1, max: 67108864, meaning: "Credit of a subscription: most unsettled bytes; one event may pass over it." };
 
-/// Most unsettled bytes of all subscriptions of one session. Also most bytes of requests and replies that wait for its peer to take them, and of its requests that may be retried; of what waits, memory_budget may allow less.
-pub const SESSION_BYTES: Bounded = Bounded { name: "session_bytes", default: 67108864, min: 65536, max: 1073741824, meaning: "Most unsettled bytes of all subscriptions of one session. Also most bytes of requests and replies that wait for its peer to take them, and of its requests that may be retried; of what waits, memory_budget may allow less." };
+/// Most unsettled bytes of all subscriptions of one session. Also most bytes of requests and replies that wait for its peer to take them, and of its requests that may be retried.
+pub const SESSION_BYTES: Bounded = Bounded { name: "session_bytes", default: 67108864, min: 65536, max: 1073741824, meaning: "Most unsettled bytes of all subscriptions of one session. Also most bytes of requests and replies that wait for its peer to take them, and of its requests that may be retried." };
 
 /// How long a consumer may hold a delivery before it comes again.
 pub const ACK_WAIT: Bounded = Bounded { name: "ack_wait", default: 30000, min: 1000, max: 43200000, meaning: "How long a consumer may hold a delivery before it comes again." };

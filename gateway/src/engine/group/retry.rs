@@ -8,7 +8,7 @@ use meshwire_proto::{Moment, UnixMillis};
 
 use super::Group;
 use crate::engine::{Now, SubscriptionKey};
-use crate::store::{DEAD, Failure, GroupSettings, Outcome, Position};
+use crate::store::{DEAD, GroupSettings, Outcome, Position};
 
 /// How often a member may be lost with an event until it is delivered alone.
 const LOST_TOGETHER: u32 = 2;
@@ -157,13 +157,7 @@ impl Group {
     /// Whether it failed so often that it is given up, or was rejected.
     pub(super) fn is_exhausted(&self, position: Position) -> bool {
         let most = self.settings.max_failures;
-        let Some(Failure { count, lost, rejected, .. }) = self.window.trouble(position).map(|t| &t.failure) else {
-            return false;
-        };
-        // Its member may have died of an event that it had beside this one: where that would be enough, this one is
-        // delivered alone first.
-        let alone = most > LOST_TOGETHER || *lost == 0 || *lost > LOST_TOGETHER || count - lost >= most;
-        *rejected || (most > 0 && *count >= most && alone)
+        self.window.trouble(position).is_some_and(|t| t.failure.rejected || (most > 0 && t.failure.count >= most))
     }
 
     /// Whether it has failed and is too old to be tried again.

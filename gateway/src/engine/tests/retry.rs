@@ -227,30 +227,3 @@ fn an_event_counts_as_failing_from_its_first_failure_until_it_is_settled() {
     rig.settle(1, number, 1, Ack);
     assert_eq!(failing(&rig), 0);
 }
-
-#[test]
-fn with_few_failures_allowed_an_event_is_not_given_up_for_what_its_neighbour_did() {
-    for most in [1, 2] {
-        let mut rig = Rig::new();
-        rig.settings.max_failures = Some(most);
-        rig.join(1, MANY);
-        rig.publish(3, None);
-        rig.take(1);
-        for member in 1..3 {
-            rig.engine.leave(rig.now, TOPIC, sub(member), Leaving::Lost);
-            rig.join(member + 1, MANY);
-            rig.commit();
-        }
-        assert!(rig.graves.is_empty(), "two members died, and nobody knows of which event");
-        // Each alone: the first kills its member, the others are fine.
-        assert_eq!(positions(&rig.take(3)), [1]);
-        rig.engine.leave(rig.now, TOPIC, sub(3), Leaving::Lost);
-        rig.join(4, MANY);
-        for position in [2, 3] {
-            let [(number, got, _)] = rig.take(4)[..] else { panic!("one at a time") };
-            assert_eq!(got, position);
-            rig.settle(4, number, 1, Ack);
-        }
-        assert_eq!(rig.graves.len(), 1, "with {most} allowed");
-    }
-}

@@ -257,8 +257,7 @@ impl ReplySink for Outbox {
         };
         // One passes, however large it is.
         let waiting = queue.waiting_answers();
-        let most = LEAST_ANSWERS.max(self.answers.allowance()).min(self.most);
-        if bytes > 0 && waiting > 0 && waiting + bytes > most {
+        if bytes > 0 && waiting > 0 && waiting + bytes > self.most {
             return false;
         }
         queue.bytes += bytes;
