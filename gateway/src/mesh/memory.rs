@@ -1,5 +1,5 @@
-//! What connections hold in memory, over all of them: bounded as a whole, and shared so that one that is stuck leaves
-//! enough to all others.
+//! What connections hold in memory, over all of them: shared so that one that is stuck leaves enough to all others, and
+//! of deliveries bounded as a whole.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +11,8 @@ const MOST_AHEAD: u64 = 1 << 20;
 ///
 /// A connection may let wait at most half of what is free, and in any case one event. So the more are stuck, the less each
 /// of them holds; whoever takes what it is sent is not held up by them. Over the limit are at most one event of each
-/// connection, and in the second sum what each connection may have however little is free.
+/// connection, and in the second sum what each connection may have however little is free, and replies within the
+/// credit of their requester: of those `session_bytes` of each connection is the bound.
 #[derive(Debug)]
 pub struct Memory {
     limit: u64,

@@ -14,8 +14,8 @@ use crate::mesh::Memory;
 pub(super) const LEAST_ANSWERS: u64 = 64 << 10;
 
 /// Filled under shard locks, emptied by the connection. What waits here and in the connection is bounded, of deliveries and
-/// of all else apart: each by [`Memory::allowance`] of its own part of memory, so that who does not take its replies leaves
-/// their room to deliveries. One event may pass over it.
+/// of all else apart, so that who does not take its replies leaves their room to deliveries: deliveries by
+/// [`Memory::allowance`], requests and replies by `most`. One event may pass over it.
 #[derive(Debug)]
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
