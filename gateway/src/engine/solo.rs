@@ -87,11 +87,13 @@ impl Solo {
 
     /// Continues behind the last delivery that arrived.
     pub(super) fn rewind(&mut self, next_delivery: u64) -> bool {
+        let told_before = self.subscriber.told_with(next_delivery);
         let Some(undone) = self.subscriber.rewind(next_delivery) else {
             return false;
         };
         if let Some((_, position)) = undone.first() {
-            self.next = *position;
+            // Every gap behind this position is found once more on the way.
+            (self.next, self.subscriber.gap) = (*position, told_before);
         }
         true
     }
