@@ -49,10 +49,10 @@ impl Engine {
             return;
         };
         topic.stored = topic.stored.max(now.wall);
-        for Dying { framed, key } in dying {
+        for Dying { framed, key, holds } in dying {
             let position = topic.next;
             topic.next += 1;
-            let grave = Grave { group: group.clone(), key, redriven: false };
+            let grave = Grave { group: group.clone(), key, holds, redriven: false };
             #[cfg(feature = "testing")]
             if super::planted::is(super::planted::Defect::LetterForgotten) && position % 3 == 0 {
                 continue;
@@ -123,8 +123,8 @@ impl Engine {
         else {
             return;
         };
-        if grave.key != 0 {
-            group.hold(grave.key);
+        if let Some(key) = grave.held_key() {
+            group.hold(key);
         }
         if grave.redriven {
             group.give_back(position, grave.key);
@@ -220,8 +220,8 @@ impl Engine {
         let Some(group) = self.topics.get_mut(&of).and_then(|t| t.named_mut(&grave.group)) else {
             return;
         };
-        if grave.key != 0 {
-            group.release(grave.key);
+        if let Some(key) = grave.held_key() {
+            group.release(key);
         }
         let group = group.id;
         self.wake_reader(of, Reader::Group(group));

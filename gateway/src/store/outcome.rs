@@ -71,10 +71,20 @@ impl Failure {
 pub struct Grave {
     /// Whose it is: a group's, or a durable member's.
     pub group: GroupKey,
-    /// Hash of its key if the key waits for it, else 0.
+    /// Hash of its key, 0 if it has none.
     pub key: u64,
+    /// The key waits for it.
+    pub holds: bool,
     /// It was given back to the group.
     pub redriven: bool,
+}
+
+impl Grave {
+    /// The hash of its key, if that waits for it.
+    #[must_use]
+    pub fn held_key(&self) -> Option<u64> {
+        (self.holds && self.key != 0).then_some(self.key)
+    }
 }
 
 /// What happened to a dead letter.

@@ -17,8 +17,10 @@ use crate::store::{self, Block, DEAD, Outcome, Position, key_hash};
 pub(in crate::engine) struct Dying {
     /// The letter, framed as an event is.
     pub(in crate::engine) framed: Bytes,
-    /// Hash of its key if the key is to wait for it, else 0.
+    /// Hash of its key, 0 if it has none.
     pub(in crate::engine) key: u64,
+    /// The key is to wait for it.
+    pub(in crate::engine) holds: bool,
 }
 
 /// The letter in a block of dead letters.
@@ -146,7 +148,7 @@ impl Group {
     /// Makes letters of what was given up, as far as the bytes are there and the store has room.
     pub(super) fn bury(&mut self, pass: &mut Pass<'_>) {
         let dying: Vec<(Position, u64)> = self.dying.iter().map(|(position, key)| (*position, *key)).collect();
-        for (position, key) in dying {
+        for (position, held) in dying {
             let (found, at) = pass.event(position);
             match found {
                 Found::Block(block) => {
@@ -157,7 +159,9 @@ impl Group {
                         self.bury_at = Some(pass.now.mono + super::retry::NO_ROOM);
                         return;
                     }
-                    pass.dying.push(Dying { framed, key });
+                    let key = self.window.key(position).filter(|key| *key != 0);
+                    let key = key.or_else(|| block.entry(at).map(|entry| entry.key)).unwrap_or(0);
+                    pass.dying.push(Dying { framed, key, holds: held != 0 });
                     self.finish(position);
                 }
                 Found::Gone(_) => {

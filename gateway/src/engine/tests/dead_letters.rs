@@ -35,7 +35,7 @@ fn after_its_last_failure_an_event_is_one_dead_letter_in_the_commit_that_settles
         rig.settle_as(1, number, 1, how);
     }
     assert_eq!(rig.take(1), [], "it does not come again");
-    let grave = Grave { group: key("g"), key: 0, redriven: false };
+    let grave = Grave { group: key("g"), key: 0, holds: false, redriven: false };
     assert_eq!(rig.graves, [(1, Change::Buried(grave))]);
     assert_eq!(rig.settled.last(), Some(&(1, 1, Outcome::Acked)));
     let letter = letter(&block_of(&rig, 1), 1).unwrap();
@@ -219,7 +219,7 @@ fn dead_letters_are_there_after_a_restart_and_what_was_given_back_comes() {
     before.take(1);
     before.settle_as(1, 1, 2, reject("no"));
     rig.blocks.blocks.extend(before.blocks.blocks.into_iter().filter(|(topic, _)| *topic == LETTERS));
-    let grave = |redriven| Grave { group: name(), key: 0, redriven };
+    let grave = |redriven| Grave { group: name(), key: 0, holds: false, redriven };
     let graves = BTreeMap::from([(1, grave(false)), (2, grave(true))]);
     let (name_of, durability) = (TopicName::parse("t").unwrap(), Durability::Synced);
     let logged = TopicSettings { name: name_of, durability, retention_ms: 1 << 40, limits: Limits::default() };
@@ -231,6 +231,31 @@ fn dead_letters_are_there_after_a_restart_and_what_was_given_back_comes() {
     assert_eq!(rig.take(1), [(1, 2, 1)]);
     assert_eq!(letters(&rig), [1, 2]);
     assert_eq!(rig.engine.group(TOPIC, &name()).unwrap().dead_letters, 2);
+}
+
+#[test]
+fn a_letter_that_was_given_back_keeps_its_place_in_its_key_over_a_restart() {
+    let mut before = Rig::new();
+    before.join(1, MANY);
+    before.publish(1, Some("k"));
+    before.take(1);
+    before.settle_as(1, 1, 1, reject("no"));
+    before.engine.redrive(TOPIC, 1, &block_of(&before, 1)).unwrap();
+    before.commit();
+    let mut graves = BTreeMap::new();
+    before.graves.drain(..).for_each(|(position, change)| change.apply(position, &mut graves));
+    let mut rig = Rig::new();
+    rig.publish(2, Some("k"));
+    rig.blocks.blocks.extend(before.blocks.blocks.into_iter().filter(|(topic, _)| *topic == LETTERS));
+    let state = GroupState { floor: 2, ..GroupState::default() };
+    rig.engine.restore_group(TOPIC, key("g"), (GroupId(1), GroupSettings::default()), rig.now, state);
+    let (name, durability) = (TopicName::parse("t").unwrap(), Durability::Synced);
+    let logged = TopicSettings { name, durability, retention_ms: 1 << 40, limits: Limits::default() };
+    rig.engine.restore_letters(LETTERS, &logged, (2, UnixMillis(0)), graves);
+    rig.join(1, MANY);
+    let [(letter, 1, 1), (event, 2, 1)] = rig.take(1)[..] else { panic!("the letter, and the event") };
+    assert_eq!(rig.settle(1, event, 1, Nack), [true]);
+    assert_eq!(rig.settle(1, letter, 1, Ack), [false], "the nack took the letter back: it stands behind every event");
 }
 
 #[test]

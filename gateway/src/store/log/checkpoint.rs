@@ -111,7 +111,7 @@ fn put_fold(out: &mut BytesMut, fold: &Fold) {
         for (position, grave) in &topic.graves {
             out.put_u64_le(*position);
             out.put_u64_le(grave.key);
-            out.put_u8(grave.redriven.into());
+            out.put_u8(u8::from(grave.redriven) | u8::from(!grave.holds) << 1);
             put_key(out, &grave.group);
         }
     }
@@ -221,8 +221,8 @@ impl<'a> Fields<'a> {
     }
 
     fn grave(&mut self) -> Result<Grave, FormatError> {
-        let (key, redriven) = (self.u64()?, self.u8()? != 0);
-        Ok(Grave { group: self.key()?, key, redriven })
+        let (key, is) = (self.u64()?, self.u8()?);
+        Ok(Grave { group: self.key()?, key, holds: is & 2 == 0, redriven: is & 1 != 0 })
     }
 
     fn key(&mut self) -> Result<GroupKey, FormatError> {
@@ -372,7 +372,10 @@ mod tests {
             first: 3,
             next: 10,
             stored: UnixMillis(99),
-            graves: BTreeMap::from([(4, Grave { group: GroupKey::parse("g/m").unwrap(), key: 3, redriven: true })]),
+            graves: BTreeMap::from([(
+                4,
+                Grave { group: GroupKey::parse("g/m").unwrap(), key: 3, holds: false, redriven: true },
+            )]),
         };
         fold.topics.insert(TopicId(2), topic);
         let mut acked = RangeSet::default();

@@ -279,7 +279,7 @@ mod tests {
         ops::put_topic(&mut body, TOPIC, &topic, Durability::Synced, 1);
         ops::put_topic(&mut body, TOPIC.dead_letters(true), &topic, Durability::Synced, 1);
         ops::put_group(&mut body, (TOPIC, GROUP), &group, 1, &GroupSettings::default());
-        let grave = Grave { group, key: 0, redriven: false };
+        let grave = Grave { group, key: 0, holds: false, redriven: false };
         let graves = [(1, Change::Buried(grave)), (1, Change::Redriven)];
         ops::put_graves(&mut body, TOPIC.dead_letters(true), &graves);
         let failed = Outcome::Failed { at: UnixMillis(7), delay_ms: 0 };
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn retention_takes_dead_letters_with_their_failures_and_leaves_later_ones() {
-        let later = Grave { group: GroupKey::parse("g").unwrap(), key: 7, redriven: false };
+        let later = Grave { group: GroupKey::parse("g").unwrap(), key: 7, holds: true, redriven: false };
         let letters = TOPIC.dead_letters(true);
         let mut found = fold(|body| ops::put_graves(body, letters, &[(2, Change::Buried(later))]));
         found.topics.get_mut(&letters).unwrap().next = 3;
@@ -328,7 +328,7 @@ mod tests {
         });
         let start = std::time::Instant::now();
         for position in 1..10_000 {
-            let grave = Grave { group: GroupKey::parse("g49999").unwrap(), key: 0, redriven: false };
+            let grave = Grave { group: GroupKey::parse("g49999").unwrap(), key: 0, holds: false, redriven: false };
             fold.change_grave(letters, position, &Change::Buried(grave));
             fold.change_grave(letters, position, &Change::Gone);
         }

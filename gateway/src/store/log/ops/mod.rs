@@ -241,9 +241,10 @@ impl<'a> OpView<'a> {
             let mut change = take(rest, 9)?;
             let position = change.get_u64_le();
             let change = match change.get_u8() {
-                what @ (0 | 3) => {
+                what @ (0 | 3 | 4 | 5) => {
                     let hash = rest.try_get_u64_le().map_err(|_| CUT)?;
-                    Change::Buried(Grave { group: key(rest, what == 3)?, key: hash, redriven: false })
+                    let group = key(rest, matches!(what, 3 | 5))?;
+                    Change::Buried(Grave { group, key: hash, holds: matches!(what, 0 | 3), redriven: false })
                 }
                 1 => Change::Redriven,
                 2 => Change::Gone,
@@ -342,9 +343,17 @@ mod tests {
         (14, 1, Outcome::Rejected { at: UnixMillis(-7) }),
     ];
 
-    fn graves() -> [(Position, Change); 4] {
-        let buried = |of| Change::Buried(Grave { group: GroupKey::parse(of).unwrap(), key: 7, redriven: false });
-        [(1, buried("billing")), (1, Change::Redriven), (2, Change::Gone), (3, buried("audit/m1"))]
+    fn graves() -> [(Position, Change); 6] {
+        let buried =
+            |of, holds| Change::Buried(Grave { group: GroupKey::parse(of).unwrap(), key: 7, holds, redriven: false });
+        [
+            (1, buried("billing", true)),
+            (1, Change::Redriven),
+            (2, Change::Gone),
+            (3, buried("audit/m1", true)),
+            (4, buried("billing", false)),
+            (5, buried("audit/m1", false)),
+        ]
     }
 
     fn body() -> BytesMut {

@@ -118,7 +118,12 @@ pub(in crate::store::log) fn put_graves(out: &mut BytesMut, topic: TopicId, chan
         out.put_u64_le(*position);
         match change {
             Change::Buried(grave) => {
-                out.put_u8(if grave.group.member.is_some() { 3 } else { 0 });
+                out.put_u8(match (grave.group.member.is_some(), grave.holds) {
+                    (false, true) => 0,
+                    (true, true) => 3,
+                    (false, false) => 4,
+                    (true, false) => 5,
+                });
                 out.put_u64_le(grave.key);
                 put_key(out, &grave.group);
             }
