@@ -29,8 +29,8 @@ pub const SESSION_BYTES: Bounded = Bounded { name: "session_bytes", default: 671
 /// How long a consumer may hold a delivery before it comes again.
 pub const ACK_WAIT: Bounded = Bounded { name: "ack_wait", default: 30000, min: 1000, max: 43200000, meaning: "How long a consumer may hold a delivery before it comes again." };
 
-/// Failures of an event (nack, ended lease, lost member) after which it is a dead letter of its group. 0: never.
-pub const MAX_FAILURES: Bounded = Bounded { name: "max_failures", default: 5, min: 0, max: 1000000, meaning: "Failures of an event (nack, ended lease, lost member) after which it is a dead letter of its group. 0: never." };
+/// Failures of an event (nack, ended lease, lost member) after which it is a dead letter of its group. 0: never. Below 3, an event can be given up for another one that killed its member: what kills is delivered alone from its third delivery on.
+pub const MAX_FAILURES: Bounded = Bounded { name: "max_failures", default: 5, min: 0, max: 1000000, meaning: "Failures of an event (nack, ended lease, lost member) after which it is a dead letter of its group. 0: never. Below 3, an event can be given up for another one that killed its member: what kills is delivered alone from its third delivery on." };
 
 /// An event that has failed and was stored longer ago than this is a dead letter of its group. 0: never.
 pub const MAX_AGE: Bounded = Bounded { name: "max_age", default: 0, min: 0, max: 31536000000, meaning: "An event that has failed and was stored longer ago than this is a dead letter of its group. 0: never." };
