@@ -462,8 +462,10 @@ impl Client {
         let mut ack = None;
         if work.group != u8::MAX && current == work.generation {
             let settled = history.settled.entry((work.group, work.id)).or_default();
+            history.given += 1;
             let given = Given {
                 at: now,
+                nth: history.given,
                 client: self.index,
                 connected: whole && self.session.state() == State::Connected,
                 delivered: work.delivered,

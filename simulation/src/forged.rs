@@ -64,7 +64,7 @@ fn came(history: &mut History, at: u64, id: u32, attempt: u32) {
 
 fn acked(at: u64, delivered: u64, attempt: u32) -> Given {
     let (at, delivered) = (ms(at), ms(delivered));
-    Given { at, client: 1, connected: true, delivered, attempt, kind: SettleKind::Ack, confirmed: None }
+    Given { at, nth: at.0, client: 1, connected: true, delivered, attempt, kind: SettleKind::Ack, confirmed: None }
 }
 
 fn nacked(at: u64, delivered: u64, attempt: u32) -> Given {

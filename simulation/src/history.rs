@@ -87,6 +87,8 @@ pub(crate) struct Delivered {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Given {
     pub(crate) at: Moment,
+    /// How many were given before it, by anybody: what was given at one moment has an order too.
+    pub(crate) nth: u64,
     pub(crate) client: usize,
     /// The session was logged in.
     pub(crate) connected: bool,
@@ -151,6 +153,8 @@ pub(crate) struct History {
     /// Durable members that there are.
     pub(crate) members: Vec<u8>,
     pub(crate) settled: BTreeMap<(u8, u32), Settled>,
+    /// How many settles were given.
+    pub(crate) given: u64,
     pub(crate) disasters: Vec<Ended>,
     /// When a client was without its connection, killed or new, by client.
     pub(crate) breaks: BTreeMap<usize, Vec<Moment>>,

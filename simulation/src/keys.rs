@@ -38,8 +38,8 @@ fn is_held(seen: &Seen<'_>, nacked: &Delivered, nack: &Given, d: &Delivered) -> 
     let behind = d.at >= nacked.at && d.at <= nack.at;
     let by_the_same = (d.client, d.generation) == (nacked.client, nacked.generation);
     let settled = d.group.and_then(|group| seen.history.settled.get(&(group, d.id)));
-    // Programs settle a key in order, so at the same moment the later event comes later.
-    let acked = settled.is_some_and(|s| s.acks.iter().any(|a| is_about(a, d) && a.at < nack.at));
+    // A letter that was given back stands behind every event, and may have come before them.
+    let acked = settled.is_some_and(|s| s.acks.iter().any(|a| is_about(a, d) && a.nth < nack.nth));
     // If the nacked event had been taken back before the nack, so had what was sent
     // behind it: unless that was sent behind its next delivery, which comes first.
     behind && by_the_same && !acked && !comes_again(seen, nacked, Some(d.at))
