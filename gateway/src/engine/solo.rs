@@ -87,11 +87,14 @@ impl Solo {
 
     /// Continues behind the last delivery that arrived.
     pub(super) fn rewind(&mut self, next_delivery: u64) -> bool {
+        let told = self.subscriber.told_with(next_delivery);
         let Some(undone) = self.subscriber.rewind(next_delivery) else {
             return false;
         };
         if let Some((_, position)) = undone.first() {
             self.next = *position;
+            // What was missing behind it will be found missing again, and more by then.
+            self.subscriber.gap = told;
         }
         true
     }

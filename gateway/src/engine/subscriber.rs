@@ -143,6 +143,11 @@ impl Subscriber {
         }
     }
 
+    /// The gap that was told with the delivery of this number.
+    pub(super) fn told_with(&self, number: u64) -> u64 {
+        self.told.iter().find(|(told, _)| *told == number).map_or(0, |(_, gap)| *gap)
+    }
+
     /// Undoes deliveries from `next` on, as [`Deliveries::rewind`]; gaps that were told with them will be told again.
     pub(super) fn rewind(&mut self, next: u64) -> Option<Vec<(u64, Position)>> {
         let undone = self.deliveries.rewind(next)?;
