@@ -10,6 +10,7 @@ use meshwire_proto::wire::admin::DeathReason;
 use meshwire_proto::{Moment, Timing};
 
 use crate::brief::Brief;
+use crate::moved::Sought;
 use crate::overtaken::Scarce;
 use crate::requests::Question;
 
@@ -150,6 +151,9 @@ pub(crate) struct History {
     pub(crate) delivered: Vec<Delivered>,
     /// Durable members that there are.
     pub(crate) members: Vec<u8>,
+    /// When the group was moved that is moved; not looked at where it has no clients.
+    pub(crate) sought: Vec<Sought>,
+    pub(crate) has_moved: bool,
     pub(crate) settled: BTreeMap<(u8, u32), Settled>,
     pub(crate) disasters: Vec<Ended>,
     /// When a client was without its connection, killed or new, by client.
@@ -212,12 +216,13 @@ pub struct Totals {
     pub clocks_set: u64,
     pub overtaken: u64,
     pub topic_full: u64,
+    pub seeks: u64,
 }
 
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 24] {
+    pub const fn rows(&self) -> [(&'static str, u64); 25] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -243,6 +248,7 @@ impl Totals {
             ("clocks set", self.clocks_set),
             ("overtaken by retention", self.overtaken),
             ("publishes refused by full topics", self.topic_full),
+            ("groups moved", self.seeks),
         ]
     }
 }
@@ -273,5 +279,6 @@ impl AddAssign for Totals {
         self.clocks_set += other.clocks_set;
         self.overtaken += other.overtaken;
         self.topic_full += other.topic_full;
+        self.seeks += other.seeks;
     }
 }

@@ -54,6 +54,10 @@ pub enum Defect {
     ByteChanged,
     /// A group that is moved stays where it is.
     SeekIgnored,
+    /// A restart forgets that a group was moved.
+    SeekForgotten,
+    /// What members hold of a group stays with them when it is moved.
+    SeekLeavesLeases,
     /// A group that is removed is still there.
     DeleteIgnored,
     /// A group that is made begins with the first event.
@@ -97,7 +101,7 @@ pub enum Defect {
 }
 
 impl Defect {
-    const ALL: [Self; 43] = [
+    const ALL: [Self; 45] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -121,6 +125,8 @@ impl Defect {
         Self::UpdateIgnored,
         Self::ByteChanged,
         Self::SeekIgnored,
+        Self::SeekForgotten,
+        Self::SeekLeavesLeases,
         Self::DeleteIgnored,
         Self::CreateStartIgnored,
         Self::CancelForgotten,

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use meshwire::session::TaskId;
 use meshwire_gateway::clock::Clock as _;
+use meshwire_gateway::store::Ticket;
 use meshwire_proto::Moment;
 use siphasher::sip::SipHasher13;
 
@@ -22,7 +23,7 @@ use crate::clock::VirtualClock;
 use crate::gateway::{Gateway, Machine};
 use crate::history::{History, Topic, Totals};
 use crate::overtaken::Scarce;
-use crate::script::{CALM, FIRST_MEMBER, Mishap, OVERDUE, PATIENCE, Role, Script};
+use crate::script::{CALM, FIRST_MEMBER, MOVED, Mishap, OVERDUE, PATIENCE, Role, Script};
 use crate::verdict::judge;
 use crate::wire::{End, Wire};
 
@@ -101,6 +102,8 @@ struct World {
     over: bool,
     /// Dead letters of this topic behind this number are to be read.
     letters_from: Option<(Topic, u64)>,
+    /// Moves that are not kept yet.
+    seeks: Vec<(usize, Ticket)>,
 }
 
 /// Runs one seed.
@@ -151,6 +154,7 @@ impl World {
             reader: None,
             over: false,
             letters_from: Some((Topic::Orders, 0)),
+            seeks: Vec::new(),
         }
     }
 
@@ -163,6 +167,7 @@ impl World {
             if let Role::Consumer(Some(member @ FIRST_MEMBER..)) = role {
                 self.history.members.push(member);
             }
+            self.history.has_moved |= role == Role::Consumer(Some(MOVED));
             let client = Client::new(index, role, 0, &mut self.rng);
             self.clients.push(client);
             self.pump_client(index);
