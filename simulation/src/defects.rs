@@ -35,11 +35,13 @@ pub enum Planted {
     SeekIgnored,
     SeekForgotten,
     SeekLeavesLeases,
+    LeavingFails,
+    LeavingKeeps,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -67,6 +69,8 @@ impl Planted {
         Self::SeekIgnored,
         Self::SeekForgotten,
         Self::SeekLeavesLeases,
+        Self::LeavingFails,
+        Self::LeavingKeeps,
     ];
 
     /// In words.
@@ -100,6 +104,8 @@ impl Planted {
             Self::SeekIgnored => "a group that is moved stays where it is",
             Self::SeekForgotten => "a move forgotten at restart",
             Self::SeekLeavesLeases => "what members hold stays theirs when their group is moved",
+            Self::LeavingFails => "what a member holds has failed when it leaves",
+            Self::LeavingKeeps => "what a member holds stays its own when it leaves",
         }
     }
 }
@@ -135,6 +141,8 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::SeekIgnored) => Some(engine::Defect::SeekIgnored),
         Some(Planted::SeekForgotten) => Some(engine::Defect::SeekForgotten),
         Some(Planted::SeekLeavesLeases) => Some(engine::Defect::SeekLeavesLeases),
+        Some(Planted::LeavingFails) => Some(engine::Defect::LeavingFails),
+        Some(Planted::LeavingKeeps) => Some(engine::Defect::LeavingKeeps),
         _ => None,
     });
     defect::set(match planted {

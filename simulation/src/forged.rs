@@ -111,6 +111,8 @@ fn a_durable_member_sees_log_order_but_for_what_it_has_seen() {
     passes(&history);
     history.delivered.iter_mut().for_each(|d| d.group = Some(FIRST_MEMBER));
     refused(&history, "orders: durable member 10 got 1 at");
+    history.consumers.insert(1, FIRST_MEMBER);
+    history.left.entry(1).or_default().push(ms(105));
     history.delivered[1].attempt = 2;
     passes(&history);
 }
@@ -129,7 +131,7 @@ fn moved(to: u64, kept: bool, came_then: &[(u64, u32, u32)]) -> History {
         history.settled.entry((MOVED, *id)).or_default().acks.push(acked(*at + 10, *at, *attempt));
     }
     history.delivered.iter_mut().for_each(|d| d.group = Some(MOVED));
-    history.has_moved = true;
+    history.consumers.insert(1, MOVED);
     history
 }
 
@@ -159,6 +161,35 @@ fn nothing_before_the_place_where_a_group_was_moved_comes_unless_the_move_was_lo
         history.delivered.iter_mut().for_each(|d| d.group = Some(MOVED));
         assert_eq!(broken(&history).iter().any(|b| b.ends_with("before that")), before_that, "kept: {kept}");
     }
+}
+
+#[test]
+fn an_event_has_not_failed_because_its_member_left() {
+    let mut history = two(Topic::Orders);
+    history.consumers.insert(1, 0);
+    came(&mut history, 100, 1, 1);
+    history.left.entry(1).or_default().push(ms(200));
+    ended(&mut history, 500, Disaster::Kill);
+    came(&mut history, 700, 1, 2);
+    settled(&mut history, 1).acks.push(acked(710, 700, 2));
+    refused(
+        &history,
+        "group 0: event 1 came at Moment(700000) first in life 2, as attempt 2, and may have failed 0 times",
+    );
+    let with = |change: fn(&mut History)| {
+        let mut history = two(Topic::Orders);
+        history.consumers.insert(1, 0);
+        came(&mut history, 100, 1, 1);
+        change(&mut history);
+        ended(&mut history, 500, Disaster::Kill);
+        came(&mut history, 700, 1, 2);
+        settled(&mut history, 1).acks.push(acked(710, 700, 2));
+        history
+    };
+    passes(&with(|history| history.lost.entry(1).or_default().push(ms(200))));
+    passes(&with(|history| settled(history, 1).nacks.push(nacked(110, 100, 1))));
+    // A delivery before it in the same life may not have come.
+    passes(&with(|history| history.left.entry(1).or_default().push(ms(600))));
 }
 
 #[test]

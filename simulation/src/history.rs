@@ -74,7 +74,7 @@ pub(crate) struct Delivered {
     /// Which life of the gateway.
     pub(crate) life: u32,
     pub(crate) client: usize,
-    /// Which life of the client, and which session in it.
+    /// Which life of the client, and which subscription and session in it.
     pub(crate) generation: (u32, u32),
     pub(crate) group: Option<u8>,
     pub(crate) topic: Topic,
@@ -151,13 +151,18 @@ pub(crate) struct History {
     pub(crate) delivered: Vec<Delivered>,
     /// Durable members that there are.
     pub(crate) members: Vec<u8>,
-    /// When the group was moved that is moved; not looked at where it has no clients.
+    /// When the group was moved that is moved.
     pub(crate) sought: Vec<Sought>,
-    pub(crate) has_moved: bool,
+    /// The group of each client that is a member of one.
+    pub(crate) consumers: BTreeMap<usize, u8>,
     pub(crate) settled: BTreeMap<(u8, u32), Settled>,
     pub(crate) disasters: Vec<Ended>,
     /// When a client was without its connection, killed or new, by client.
     pub(crate) breaks: BTreeMap<usize, Vec<Moment>>,
+    /// Breaks that were not the end of the gateway: its member may be lost.
+    pub(crate) lost: BTreeMap<usize, Vec<Moment>>,
+    /// When a client ended subscriptions, or itself, on purpose.
+    pub(crate) left: BTreeMap<usize, Vec<Moment>>,
     /// A disk operation was made to fail, or the disk had no space.
     pub(crate) disk_was_unwell: bool,
     /// From when to when the disk had no space.
@@ -217,12 +222,14 @@ pub struct Totals {
     pub overtaken: u64,
     pub topic_full: u64,
     pub seeks: u64,
+    pub leaves: u64,
+    pub closes: u64,
 }
 
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 25] {
+    pub const fn rows(&self) -> [(&'static str, u64); 27] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -249,6 +256,8 @@ impl Totals {
             ("overtaken by retention", self.overtaken),
             ("publishes refused by full topics", self.topic_full),
             ("groups moved", self.seeks),
+            ("members that left", self.leaves),
+            ("programs that ended", self.closes),
         ]
     }
 }
@@ -280,5 +289,7 @@ impl AddAssign for Totals {
         self.overtaken += other.overtaken;
         self.topic_full += other.topic_full;
         self.seeks += other.seeks;
+        self.leaves += other.leaves;
+        self.closes += other.closes;
     }
 }

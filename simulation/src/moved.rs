@@ -80,13 +80,11 @@ impl Seen<'_> {
         names.flat_map(of).collect()
     }
 
-    /// Whether a member of the group was without its connection, or the gateway ended, in this span.
+    /// Whether all members of the group and the gateway were there in this span.
     fn went_on(&self, from: Moment, to: Moment) -> bool {
-        let within = |at: &Moment| *at >= from && *at <= to;
-        let mine: BTreeSet<usize> =
-            self.history.delivered.iter().filter(|d| d.group == Some(MOVED)).map(|d| d.client).collect();
-        let broke = mine.iter().filter_map(|client| self.history.breaks.get(client)).flatten().any(within);
-        !broke && !self.history.disasters.iter().any(|ended| within(&ended.at))
+        // The gateway may hear of a break later.
+        let before = Moment(from.0.saturating_sub(HELD_BACK.as_micros() as u64));
+        !self.history.was_away(MOVED, before, to) && !self.restarted(from, to)
     }
 }
 
@@ -134,7 +132,8 @@ pub(crate) fn a_moved_group_goes_on_where_it_was_moved(
 
 /// What follows the last move came since, and was acked.
 fn all_is_done(seen: &Seen<'_>, (topic, log): (Topic, &Log), last: Option<&Sought>, broken: &mut Vec<String>) {
-    if !seen.history.has_moved || last.is_some_and(|sought| sought.kept.is_none()) {
+    if seen.history.consumers.values().all(|group| *group != MOVED) || last.is_some_and(|sought| sought.kept.is_none())
+    {
         return;
     }
     let (at, to) = last.map_or((Moment(0), 1), |sought| (sought.at, sought.to));

@@ -58,6 +58,10 @@ fn report(seen: &Seen<'_>, topic: Topic) -> History {
         let member = member_name(*client);
         report.absences.extend(breaks.iter().map(|at| Absence { at: span(*at), member: member.clone() }));
     }
+    for (client, left) in &history.left {
+        let member = member_name(*client);
+        report.absences.extend(left.iter().map(|at| Absence { at: span(*at), member: member.clone() }));
+    }
     report.deliveries = deliveries(seen, topic);
     let log: Vec<(u64, u64)> = report.log.iter().map(|stored| (stored.event.id, stored.position)).collect();
     let given_back = log.iter().filter_map(|(id, position)| Some((u32::try_from(*id).ok()?, *position)));

@@ -52,6 +52,10 @@ pub(crate) enum Mishap {
     Stall,
     /// A client process ends, and another one takes its place.
     ClientKill,
+    /// A client process ends as it should, and another one takes its place.
+    Close,
+    /// A member leaves its group and joins it again, so many times.
+    Leave(u32),
     /// The disk has no space for a while.
     DiskFull,
     /// Somebody gives all dead letters back. No misfortune.
@@ -100,6 +104,8 @@ impl Script {
         if clients.contains(&Role::Consumer(Some(MOVED))) {
             mishaps.extend((0..rng.usize(1..=4)).map(|_| Mishap::Seek));
         }
+        mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Close));
+        mishaps.extend((0..rng.usize(0..=3)).map(|_| Mishap::Leave(rng.u32(1..8))));
         let jumps = if rng.u32(0..3) == 0 { rng.usize(1..=2) } else { 0 };
         mishaps.extend((0..jumps).map(|_| Mishap::ClockSet(rng.i64(-20_000..20_000))));
         // Most while publishers are busy, some long after.

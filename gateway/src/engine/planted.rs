@@ -38,6 +38,8 @@ pub enum Defect {
     AttemptUncounted,
     /// A member that leaves keeps its events.
     LeavingKeeps,
+    /// A member that leaves on purpose has failed what it held.
+    LeavingFails,
     /// A dead letter that is given back stays where it is.
     RedriveForgotten,
     /// A purge removes nothing.
@@ -101,7 +103,7 @@ pub enum Defect {
 }
 
 impl Defect {
-    const ALL: [Self; 45] = [
+    const ALL: [Self; 46] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -117,6 +119,7 @@ impl Defect {
         Self::ConflictPasses,
         Self::AttemptUncounted,
         Self::LeavingKeeps,
+        Self::LeavingFails,
         Self::RedriveForgotten,
         Self::PurgeForgotten,
         Self::ReasonForgotten,

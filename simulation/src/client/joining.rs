@@ -1,6 +1,7 @@
 //! What a program subscribes to.
 
-use meshwire::session::{Start, SubscribeSpec};
+use bytes::{Bytes, BytesMut};
+use meshwire::session::{Start, SubscribeSpec, SubscriptionId};
 use meshwire_proto::wire::admin::{GroupMode, GroupSettings};
 use meshwire_proto::{GroupName, MemberName, TopicName};
 
@@ -9,6 +10,24 @@ use crate::history::Topic;
 use crate::script::{ACK_WAIT, BACKOFF, FIRST_MEMBER, IMPATIENT, MAX_FAILURES, Role};
 
 impl Client {
+    /// Ends one of its subscriptions of a group; gives the topic.
+    pub(crate) fn leave(&mut self, rng: &mut fastrand::Rng) -> Option<Topic> {
+        let mine: Vec<SubscriptionId> = self.subscriptions.keys().copied().collect();
+        let id = *mine.get(rng.usize(..mine.len().max(1)))?;
+        let (topic, _) = self.subscriptions.remove(&id)?;
+        self.session.unsubscribe(id);
+        Some(topic)
+    }
+
+    /// Ends the session; gives what is still to be sent.
+    pub(crate) fn close(&mut self) -> Bytes {
+        let mut bytes = BytesMut::new();
+        while self.session.transmit(&mut bytes) {}
+        self.session.close();
+        while self.session.transmit(&mut bytes) {}
+        bytes.freeze()
+    }
+
     /// A reader of everything, for the end.
     pub(crate) fn subscribe(&mut self, topic: Topic, group: Option<u8>, rng: &mut fastrand::Rng) {
         let Ok(name) = TopicName::parse(topic.name()) else {

@@ -296,7 +296,7 @@ impl Client {
                 at: seen.now,
                 life: seen.life,
                 client: self.index,
-                generation: (self.life, generation),
+                generation: (self.life, subscription.0 << 16 | generation),
                 group,
                 topic,
                 position: run.first_position + n,
@@ -310,7 +310,7 @@ impl Client {
                 history.complaints.push(format!("client {} was told of a gap of {}", self.index, run.gap));
             }
             let number = run.first_delivery + n;
-            self.plan(seen, subscription, number, &delivered, history, rng, wanted);
+            self.plan(seen, (subscription, generation, number), &delivered, history, rng, wanted);
             match history.brief.get_mut(&id) {
                 Some(event) => event.delivered.push(seen.now),
                 None if Topic::SCARCE.contains(&topic) => {

@@ -50,8 +50,7 @@ impl Client {
     pub(super) fn plan(
         &mut self,
         seen: &Seen,
-        subscription: SubscriptionId,
-        number: u64,
+        (subscription, generation, number): (SubscriptionId, u32, u64),
         d: &Delivered,
         history: &History,
         rng: &mut fastrand::Rng,
@@ -76,7 +75,7 @@ impl Client {
         let work = Work {
             life: self.life,
             subscription,
-            generation: d.generation.1,
+            generation,
             number,
             // What becomes of an event of the others is told by its deliveries.
             group: d.group.filter(|_| Topic::ALL.contains(&d.topic)).unwrap_or(u8::MAX),
@@ -91,6 +90,10 @@ impl Client {
 
     /// The program settles. `whole`: its connection is not cut, whether it knows or not.
     pub(crate) fn settle(&mut self, now: Moment, whole: bool, work: Work, history: &mut History) {
+        // It has left: what it held is not its to settle.
+        if !self.subscriptions.contains_key(&work.subscription) {
+            return;
+        }
         let current = self.generations.get(&work.subscription).copied().unwrap_or(0);
         let mut ack = None;
         if work.group != u8::MAX && current == work.generation {

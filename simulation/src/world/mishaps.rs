@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use super::{Event, World};
+use meshwire::session::State;
+
 use crate::client::Client;
 use crate::history::{Disaster, Ended, Topic};
 use crate::moved::Sought;
-use crate::script::Mishap;
+use crate::script::{Mishap, Role};
 use crate::wire::{End, MAX_STALL};
+
+/// Longest time between two rounds of a member that comes and goes.
+const AWAY: Duration = Duration::from_millis(100);
 
 /// The gateway knows of a killed client so late at most.
 const LATE: Duration = Duration::from_millis(50);
@@ -21,7 +26,7 @@ impl World {
             Mishap::Cut => {
                 if let Some(wire) = self.some_wire() {
                     self.history.totals.cuts += 1;
-                    self.history.breaks.entry(self.wires[wire].client).or_default().push(self.now);
+                    self.lost(self.wires[wire].client);
                     self.wires[wire].cut = true;
                     for to in [End::Client, End::Gateway] {
                         let wait = self.some(Duration::from_secs(1));
@@ -40,6 +45,15 @@ impl World {
             Mishap::ClientKill => {
                 let index = self.rng.usize(..self.clients.len());
                 self.kill_client(index);
+            }
+            Mishap::Close => {
+                let index = self.rng.usize(..self.clients.len());
+                self.close_client(index);
+            }
+            Mishap::Leave(rounds) => {
+                let members: Vec<usize> = self.history.consumers.keys().copied().collect();
+                let index = members[self.rng.usize(..members.len())];
+                self.leave(index, rounds);
             }
             Mishap::Redrive => self.redrive(),
             Mishap::Seek => self.seek(),
@@ -107,17 +121,70 @@ impl World {
         (!open.is_empty()).then(|| open[self.rng.usize(..open.len())])
     }
 
+    /// The gateway may lose this client.
+    pub(super) fn lost(&mut self, client: usize) {
+        self.history.lost.entry(client).or_default().push(self.now);
+        self.history.breaks.entry(client).or_default().push(self.now);
+    }
+
+    /// A member ends one of its subscriptions, and begins it anew at once or a little later.
+    fn leave(&mut self, index: usize, rounds: u32) {
+        let client = &mut self.clients[index];
+        if let Some(topic) = client.leave(&mut self.rng) {
+            let life = client.life;
+            self.history.totals.leaves += 1;
+            self.history.left.entry(index).or_default().push(self.now);
+            let wait = if self.rng.bool() { Duration::ZERO } else { self.some(AWAY) };
+            self.after(wait, Event::Join { client: index, life, topic });
+            self.pump_client(index);
+        }
+        if rounds > 1 {
+            let wait = self.some(AWAY);
+            self.after(wait, Event::Mishap(Mishap::Leave(rounds - 1)));
+        }
+    }
+
+    pub(super) fn join(&mut self, index: usize, life: u32, topic: Topic) {
+        let client = &mut self.clients[index];
+        if let (true, Role::Consumer(group)) = (client.life == life, client.role) {
+            client.subscribe(topic, group, &mut self.rng);
+            self.pump_client(index);
+        }
+    }
+
+    /// A program ends and says so, if there is somebody to say it to.
+    fn close_client(&mut self, index: usize) {
+        let wire = self.clients[index].wire.filter(|wire| !self.wires[*wire].cut);
+        let connected = self.clients[index].session.state() == State::Connected;
+        let Some(wire) = wire.filter(|_| connected) else {
+            return self.kill_client(index);
+        };
+        self.history.totals.closes += 1;
+        self.history.left.entry(index).or_default().push(self.now);
+        let goodbye = self.clients[index].close();
+        self.send(wire, End::Gateway, &goodbye);
+        let at = self.wires[wire].arrival(self.now, End::Gateway, Duration::ZERO);
+        self.wires[wire].client_open = false;
+        self.at(at, Event::Closed { wire, to: End::Gateway });
+        self.replace_client(index);
+    }
+
     fn kill_client(&mut self, index: usize) {
-        let old = &self.clients[index];
-        let (role, life, tick) = (old.role, old.life + 1, old.tick);
-        self.history.breaks.entry(index).or_default().push(self.now);
-        self.note(index);
+        self.lost(index);
         if let Some(wire) = self.clients[index].wire {
             self.wires[wire].client_open = false;
             // Its machine may go with it: then the gateway hears of it later than of the next program.
             let wait = self.some(self.script.wire_delay.max(LATE));
             self.after(wait, Event::Closed { wire, to: End::Gateway });
         }
+        self.replace_client(index);
+    }
+
+    /// The next process of a client begins.
+    fn replace_client(&mut self, index: usize) {
+        let old = &self.clients[index];
+        let (role, life, tick) = (old.role, old.life + 1, old.tick);
+        self.note(index);
         let abandoned = self.history.questions.values_mut().filter(|q| q.by.0 == index && q.ended.is_empty());
         abandoned.for_each(|q| q.abandoned = true);
         self.clients[index] = Client::new(index, role, life, &mut self.rng);
@@ -143,6 +210,7 @@ impl World {
         self.history.totals.torn_writes += self.machine.crash(disaster, seed);
         for wire in 0..self.wires.len() {
             self.wires[wire].gateway_open = false;
+            self.wires[wire].ended = true;
             if self.wires[wire].client_open {
                 self.wires[wire].cut = true;
                 let wait = self.some(Duration::from_millis(200));

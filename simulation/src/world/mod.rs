@@ -23,7 +23,7 @@ use crate::clock::VirtualClock;
 use crate::gateway::{Gateway, Machine};
 use crate::history::{History, Topic, Totals};
 use crate::overtaken::Scarce;
-use crate::script::{CALM, FIRST_MEMBER, MOVED, Mishap, OVERDUE, PATIENCE, Role, Script};
+use crate::script::{CALM, FIRST_MEMBER, Mishap, OVERDUE, PATIENCE, Role, Script};
 use crate::verdict::judge;
 use crate::wire::{End, Wire};
 
@@ -76,6 +76,12 @@ enum Event {
         task: TaskId,
     },
     Mishap(Mishap),
+    /// A program that left joins again.
+    Join {
+        client: usize,
+        life: u32,
+        topic: Topic,
+    },
     DiskHasSpace,
     /// A connection is not held back any more.
     Thaw,
@@ -167,7 +173,9 @@ impl World {
             if let Role::Consumer(Some(member @ FIRST_MEMBER..)) = role {
                 self.history.members.push(member);
             }
-            self.history.has_moved |= role == Role::Consumer(Some(MOVED));
+            if let Role::Consumer(Some(group)) = role {
+                self.history.consumers.insert(index, group);
+            }
             let client = Client::new(index, role, 0, &mut self.rng);
             self.clients.push(client);
             self.pump_client(index);
@@ -228,6 +236,7 @@ impl World {
             }
             Event::Answer { client, life, task } => self.answer(client, life, task),
             Event::Mishap(mishap) => self.mishap(mishap),
+            Event::Join { client, life, topic } => self.join(client, life, topic),
             Event::DiskHasSpace => self.machine.set_capacity(None),
             Event::Thaw => self.pump_gateway(),
             Event::Restart => self.start_gateway(),

@@ -279,6 +279,8 @@ impl Group {
         let held = subscriber.deliveries.all_held();
         #[cfg(feature = "testing")]
         let held = if is(Defect::LeavingKeeps) { Vec::new() } else { held };
+        #[cfg(feature = "testing")]
+        let how = if is(Defect::LeavingFails) { Leaving::Lost } else { how };
         for (number, position) in held {
             let still = self.members.get(&member).is_some_and(|m| m.deliveries.position(number).is_some());
             match how {
