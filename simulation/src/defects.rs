@@ -32,11 +32,16 @@ pub enum Planted {
     GapUntold,
     GapTooWide,
     HoldIgnored,
+    SeekIgnored,
+    SeekForgotten,
+    SeekLeavesLeases,
+    LeavingFails,
+    LeavingKeeps,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 29] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -61,6 +66,11 @@ impl Planted {
         Self::GapUntold,
         Self::GapTooWide,
         Self::HoldIgnored,
+        Self::SeekIgnored,
+        Self::SeekForgotten,
+        Self::SeekLeavesLeases,
+        Self::LeavingFails,
+        Self::LeavingKeeps,
     ];
 
     /// In words.
@@ -91,6 +101,11 @@ impl Planted {
             Self::GapUntold => "a gap that is not told",
             Self::GapTooWide => "a group that is overtaken loses an event more",
             Self::HoldIgnored => "what a group needs is taken though its topic blocks",
+            Self::SeekIgnored => "a group that is moved stays where it is",
+            Self::SeekForgotten => "a move forgotten at restart",
+            Self::SeekLeavesLeases => "what members hold stays theirs when their group is moved",
+            Self::LeavingFails => "what a member holds has failed when it leaves",
+            Self::LeavingKeeps => "what a member holds stays its own when it leaves",
         }
     }
 }
@@ -123,6 +138,11 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::OpenMiscounted) => Some(engine::Defect::OpenMiscounted),
         Some(Planted::GapUntold) => Some(engine::Defect::GapUntold),
         Some(Planted::GapTooWide) => Some(engine::Defect::GapTooWide),
+        Some(Planted::SeekIgnored) => Some(engine::Defect::SeekIgnored),
+        Some(Planted::SeekForgotten) => Some(engine::Defect::SeekForgotten),
+        Some(Planted::SeekLeavesLeases) => Some(engine::Defect::SeekLeavesLeases),
+        Some(Planted::LeavingFails) => Some(engine::Defect::LeavingFails),
+        Some(Planted::LeavingKeeps) => Some(engine::Defect::LeavingKeeps),
         _ => None,
     });
     defect::set(match planted {

@@ -10,8 +10,9 @@ use meshwire_proto::{Event, Moment, Timing, UnixMillis};
 
 use crate::brief::{Brief, NEVER};
 use crate::history::{Delivered, Disaster, Ended, Given, History, Published, Settled, Topic};
+use crate::moved::Sought;
 use crate::requests::Question;
-use crate::script::FIRST_MEMBER;
+use crate::script::{FIRST_MEMBER, MOVED};
 use crate::verdict::judge;
 
 fn ms(at: u64) -> Moment {
@@ -110,8 +111,85 @@ fn a_durable_member_sees_log_order_but_for_what_it_has_seen() {
     passes(&history);
     history.delivered.iter_mut().for_each(|d| d.group = Some(FIRST_MEMBER));
     refused(&history, "orders: durable member 10 got 1 at");
+    history.consumers.insert(1, FIRST_MEMBER);
+    history.left.entry(1).or_default().push(ms(105));
     history.delivered[1].attempt = 2;
     passes(&history);
+}
+
+/// Both events came to the group that is moved and were acked; then it was moved, and what `came` came.
+fn moved(to: u64, kept: bool, came_then: &[(u64, u32, u32)]) -> History {
+    let mut history = two(Topic::Orders);
+    for id in [1, 2] {
+        came(&mut history, 100, id, 1);
+        history.settled.entry((MOVED, id)).or_default().acks.push(acked(110, 100, 1));
+    }
+    let kept = kept.then(|| ms(505));
+    history.sought.push(Sought { at: ms(500), life: 1, topic: Topic::Orders, to, kept });
+    for (at, id, attempt) in came_then {
+        came(&mut history, *at, *id, *attempt);
+        history.settled.entry((MOVED, *id)).or_default().acks.push(acked(*at + 10, *at, *attempt));
+    }
+    history.delivered.iter_mut().for_each(|d| d.group = Some(MOVED));
+    history.consumers.insert(1, MOVED);
+    history
+}
+
+#[test]
+fn what_follows_the_place_where_a_group_was_moved_comes_as_if_for_the_first_time() {
+    passes(&moved(1, true, &[(700, 1, 1), (700, 2, 1)]));
+    refused(
+        &moved(1, true, &[(700, 1, 1)]),
+        "orders: the group was moved to 1 at Moment(500000), and 2 never came since",
+    );
+    refused(&moved(1, true, &[(700, 1, 2), (700, 2, 1)]), "and 1 came at Moment(700000), first as attempt 2");
+    // Whatever of it may be of before says nothing.
+    passes(&moved(1, true, &[(510, 1, 2), (700, 2, 1)]));
+    let mut history = moved(1, true, &[(700, 1, 1), (700, 2, 1)]);
+    history.settled.get_mut(&(MOVED, 2)).unwrap().acks.pop();
+    refused(&history, "and 2 was not acked since");
+}
+
+#[test]
+fn nothing_before_the_place_where_a_group_was_moved_comes_unless_the_move_was_lost() {
+    passes(&moved(2, true, &[(700, 2, 1)]));
+    refused(&moved(2, true, &[(700, 1, 1), (700, 2, 1)]), "and 1 came at Moment(700000), before that");
+    for (kept, before_that) in [(true, true), (false, false)] {
+        let mut history = moved(2, kept, &[(700, 2, 1)]);
+        ended(&mut history, 800, Disaster::Kill);
+        came(&mut history, 1000, 1, 1);
+        history.delivered.iter_mut().for_each(|d| d.group = Some(MOVED));
+        assert_eq!(broken(&history).iter().any(|b| b.ends_with("before that")), before_that, "kept: {kept}");
+    }
+}
+
+#[test]
+fn an_event_has_not_failed_because_its_member_left() {
+    let mut history = two(Topic::Orders);
+    history.consumers.insert(1, 0);
+    came(&mut history, 100, 1, 1);
+    history.left.entry(1).or_default().push(ms(200));
+    ended(&mut history, 500, Disaster::Kill);
+    came(&mut history, 700, 1, 2);
+    settled(&mut history, 1).acks.push(acked(710, 700, 2));
+    refused(
+        &history,
+        "group 0: event 1 came at Moment(700000) first in life 2, as attempt 2, and may have failed 0 times",
+    );
+    let with = |change: fn(&mut History)| {
+        let mut history = two(Topic::Orders);
+        history.consumers.insert(1, 0);
+        came(&mut history, 100, 1, 1);
+        change(&mut history);
+        ended(&mut history, 500, Disaster::Kill);
+        came(&mut history, 700, 1, 2);
+        settled(&mut history, 1).acks.push(acked(710, 700, 2));
+        history
+    };
+    passes(&with(|history| history.lost.entry(1).or_default().push(ms(200))));
+    passes(&with(|history| settled(history, 1).nacks.push(nacked(110, 100, 1))));
+    // A delivery before it in the same life may not have come.
+    passes(&with(|history| history.left.entry(1).or_default().push(ms(600))));
 }
 
 #[test]

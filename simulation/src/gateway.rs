@@ -12,9 +12,9 @@ use meshwire_gateway::ingress::native::{Native, NativeConfig, Protocol, WriteQue
 use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Stores};
 use meshwire_gateway::random::Random;
 use meshwire_gateway::recover::open_mesh;
-use meshwire_gateway::store::Store;
 use meshwire_gateway::store::log::{Disk, LogClock, LogOptions, LogStore, Recovered, SimDisk, SimFault, Task};
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
+use meshwire_gateway::store::{Store, Ticket};
 use meshwire_proto::Moment;
 use meshwire_proto::wire::admin::{self, answer, command};
 
@@ -22,6 +22,7 @@ use crate::clock::{SeededRandom, VirtualClock};
 use crate::history::{Disaster, Letter, Topic};
 use crate::overtaken::ROOM;
 use crate::room::Watched;
+use crate::script::MOVED;
 
 /// Heartbeat of simulated gateways: short, so that silence is met often.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -316,6 +317,22 @@ impl Gateway {
             Ok((admin::Answer { answer: Some(answer::Answer::DeadLettersChanged(changed)) }, _)) => Some(changed.count),
             _ => Some(0),
         }
+    }
+
+    /// Moves the group that is moved; gives where it goes on, and when that is kept. `None`: it is not there yet.
+    pub(crate) fn seek(&self, topic: Topic, to: u64) -> Option<(u64, Ticket)> {
+        let seek = admin::SeekGroup { topic: topic.name().into(), group: format!("g{MOVED}"), to, time_unix_ms: 0 };
+        let command = admin::Command { command: Some(command::Command::SeekGroup(seek)) };
+        match self.mesh.admin(&Caller::anonymous("simulation", None), &command)? {
+            Ok((admin::Answer { answer: Some(answer::Answer::Group(group)) }, ticket)) => {
+                Some((group.settled_through + 1, ticket))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_kept(&self, ticket: Ticket) -> bool {
+        self.mesh.is_kept(ticket)
     }
 
     /// The first readable position of a topic.

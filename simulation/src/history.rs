@@ -10,6 +10,7 @@ use meshwire_proto::wire::admin::DeathReason;
 use meshwire_proto::{Moment, Timing};
 
 use crate::brief::Brief;
+use crate::moved::Sought;
 use crate::overtaken::Scarce;
 use crate::requests::Question;
 
@@ -73,7 +74,7 @@ pub(crate) struct Delivered {
     /// Which life of the gateway.
     pub(crate) life: u32,
     pub(crate) client: usize,
-    /// Which life of the client, and which session in it.
+    /// Which life of the client, and which subscription and session in it.
     pub(crate) generation: (u32, u32),
     pub(crate) group: Option<u8>,
     pub(crate) topic: Topic,
@@ -152,12 +153,20 @@ pub(crate) struct History {
     pub(crate) delivered: Vec<Delivered>,
     /// Durable members that there are.
     pub(crate) members: Vec<u8>,
+    /// When the group was moved that is moved.
+    pub(crate) sought: Vec<Sought>,
+    /// The group of each client that is a member of one.
+    pub(crate) consumers: BTreeMap<usize, u8>,
     pub(crate) settled: BTreeMap<(u8, u32), Settled>,
     /// How many settles were given.
     pub(crate) given: u64,
     pub(crate) disasters: Vec<Ended>,
     /// When a client was without its connection, killed or new, by client.
     pub(crate) breaks: BTreeMap<usize, Vec<Moment>>,
+    /// Breaks that were not the end of the gateway: its member may be lost.
+    pub(crate) lost: BTreeMap<usize, Vec<Moment>>,
+    /// When a client ended subscriptions, or itself, on purpose.
+    pub(crate) left: BTreeMap<usize, Vec<Moment>>,
     /// A disk operation was made to fail, or the disk had no space.
     pub(crate) disk_was_unwell: bool,
     /// From when to when the disk had no space.
@@ -216,12 +225,15 @@ pub struct Totals {
     pub clocks_set: u64,
     pub overtaken: u64,
     pub topic_full: u64,
+    pub seeks: u64,
+    pub leaves: u64,
+    pub closes: u64,
 }
 
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 24] {
+    pub const fn rows(&self) -> [(&'static str, u64); 27] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -247,6 +259,9 @@ impl Totals {
             ("clocks set", self.clocks_set),
             ("overtaken by retention", self.overtaken),
             ("publishes refused by full topics", self.topic_full),
+            ("groups moved", self.seeks),
+            ("members that left", self.leaves),
+            ("programs that ended", self.closes),
         ]
     }
 }
@@ -277,5 +292,8 @@ impl AddAssign for Totals {
         self.clocks_set += other.clocks_set;
         self.overtaken += other.overtaken;
         self.topic_full += other.topic_full;
+        self.seeks += other.seeks;
+        self.leaves += other.leaves;
+        self.closes += other.closes;
     }
 }

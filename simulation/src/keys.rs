@@ -14,6 +14,10 @@ pub(crate) fn a_nack_takes_back_what_follows_in_its_key(seen: &Seen<'_>, broken:
             let Some(nacked) = nacked.filter(|d| !seen.history.may_be_rewritten(d.topic)) else {
                 continue;
             };
+            // Who is moved owes nothing of what was before.
+            if seen.is_moved_after(nacked) {
+                continue;
+            }
             // A nack of what was given up before is void, and one of what was given back takes nothing with it.
             if seen.may_be_given_up(*group, *id, nacked.topic, nacked.position) {
                 continue;

@@ -9,7 +9,7 @@
 //! - [`gateway`]: one gateway process, its kill and its restart;
 //! - [`history`]: what was seen from outside; [`seen`]: the same by event and key;
 //! - [`report`]: the same as the library of histories reads it, whose checks are made;
-//! - [`verdict`], [`attempts`], [`brief`], [`delayed`], [`keys`], [`letters`], [`overtaken`]: what must hold of it beyond those;
+//! - [`verdict`], [`attempts`], [`brief`], [`delayed`], [`failures`], [`keys`], [`letters`], [`moved`], [`overtaken`]: what must hold of it beyond those;
 //! - [`defects`]: mistakes planted on purpose, to see that they are caught.
 
 #![allow(
@@ -25,6 +25,7 @@ mod client;
 mod clock;
 pub mod defects;
 mod delayed;
+mod failures;
 #[cfg(test)]
 mod forged;
 mod gateway;
@@ -32,6 +33,7 @@ mod history;
 mod keys;
 mod letters;
 mod members;
+mod moved;
 mod overtaken;
 mod report;
 mod requests;

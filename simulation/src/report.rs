@@ -35,6 +35,9 @@ fn report(seen: &Seen<'_>, topic: Topic) -> History {
         let max_failures = (group == IMPATIENT).then_some(MAX_FAILURES);
         report.groups.push(Group { name: group_name(group), ack_wait: ACK_WAIT, max_failures, finished: true });
     }
+    // What it has to do with an event ends when it is moved.
+    let stretch = |name| Group { name, ack_wait: ACK_WAIT, max_failures: None, finished: false };
+    report.groups.extend(seen.stretches(topic).into_iter().map(stretch));
     let history = seen.history;
     for p in history.published.values().filter(|p| p.topic == topic) {
         // A refusal is for want of room: what is published again may be kept.
@@ -55,12 +58,17 @@ fn report(seen: &Seen<'_>, topic: Topic) -> History {
         let member = member_name(*client);
         report.absences.extend(breaks.iter().map(|at| Absence { at: span(*at), member: member.clone() }));
     }
+    for (client, left) in &history.left {
+        let member = member_name(*client);
+        report.absences.extend(left.iter().map(|at| Absence { at: span(*at), member: member.clone() }));
+    }
     report.deliveries = deliveries(seen, topic);
-    let given_back = report.log.iter().map(|stored| (stored.event.id, stored.position));
-    let given_back = given_back.filter_map(|(id, position)| Some((u32::try_from(id).ok()?, position)));
+    let log: Vec<(u64, u64)> = report.log.iter().map(|stored| (stored.event.id, stored.position)).collect();
+    let given_back = log.iter().filter_map(|(id, position)| Some((u32::try_from(*id).ok()?, *position)));
     report.given_back = given_back
         .filter(|(id, position)| seen.may_be_given_up(IMPATIENT, *id, topic, *position))
         .map(|(id, _)| (group_name(IMPATIENT), u64::from(id)))
+        .chain(seen.out_of_stretch(topic, &log))
         .collect();
     for ((group, id), settled) in &history.settled {
         if history.published.get(id).is_some_and(|p| p.topic == topic) {
@@ -81,7 +89,7 @@ fn deliveries(seen: &Seen<'_>, topic: Topic) -> Vec<Delivery> {
         deliveries.push(Delivery {
             at: span(d.at),
             life: d.life.into(),
-            group: d.group.map(group_name),
+            group: seen.seen_as(d),
             member: member_name(d.client),
             subscription: u64::from(life) << 32 | u64::from(session),
             position: d.position,
@@ -108,11 +116,15 @@ fn settles(seen: &Seen<'_>, group: u8, id: u32, settled: &Settled) -> Vec<Settle
         let Some(d) = seen.deliveries(group, id).iter().find(|d| is_about(given, d)) else {
             continue;
         };
+        // Nobody knows whether it was for what was before a move or behind it.
+        let Some(name) = seen.stretch(d).and_then(|_| seen.seen_as(d)) else {
+            continue;
+        };
         let nacked = settled.nacks.iter().any(|n| n.at <= given.at);
         settles.push(Settle {
             at: span(given.at),
             life: d.life.into(),
-            group: group_name(group),
+            group: name,
             event: id.into(),
             kind: kind(given),
             confirmed: given.confirmed.map(span),
@@ -137,7 +149,7 @@ fn event(bytes: &Bytes) -> Event {
     Event::new(id, key, bytes)
 }
 
-fn group_name(group: u8) -> Name {
+pub(crate) fn group_name(group: u8) -> Name {
     format!("g{group}").into()
 }
 

@@ -10,6 +10,9 @@ pub(crate) const ACK_WAIT: Duration = Duration::from_secs(10);
 /// The group that gives events up.
 pub(crate) const IMPATIENT: u8 = 1;
 
+/// The group that is moved back and forth.
+pub(crate) const MOVED: u8 = 2;
+
 /// Groups from this number on are durable members of one broadcast group, each with one client.
 pub(crate) const FIRST_MEMBER: u8 = 10;
 
@@ -49,10 +52,16 @@ pub(crate) enum Mishap {
     Stall,
     /// A client process ends, and another one takes its place.
     ClientKill,
+    /// A client process ends as it should, and another one takes its place.
+    Close,
+    /// A member leaves its group and joins it again, so many times.
+    Leave(u32),
     /// The disk has no space for a while.
     DiskFull,
     /// Somebody gives all dead letters back. No misfortune.
     Redrive,
+    /// Somebody moves a group. No misfortune either.
+    Seek,
     /// The gateway's wall clock is set, by so many milliseconds.
     ClockSet(i64),
 }
@@ -75,6 +84,7 @@ impl Script {
         let mut clients: Vec<Role> = (0..publishers).map(|_| Role::Publisher(210 / publishers as u32)).collect();
         clients.extend((0..rng.usize(2..=3)).map(|_| Role::Consumer(Some(0))));
         clients.extend((0..rng.usize(1..=2)).map(|_| Role::Consumer(Some(1))));
+        clients.extend((0..rng.usize(0..=2)).map(|_| Role::Consumer(Some(MOVED))));
         clients.extend((0..rng.u8(0..=2)).map(|n| Role::Consumer(Some(FIRST_MEMBER + n))));
         clients.push(Role::Consumer(None));
         let mut mishaps = Vec::new();
@@ -91,6 +101,11 @@ impl Script {
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::ClientKill));
         mishaps.extend((0..usize::from(rng.u32(0..5) == 0)).map(|_| Mishap::DiskFull));
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Redrive));
+        if clients.contains(&Role::Consumer(Some(MOVED))) {
+            mishaps.extend((0..rng.usize(1..=4)).map(|_| Mishap::Seek));
+        }
+        mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Close));
+        mishaps.extend((0..rng.usize(0..=3)).map(|_| Mishap::Leave(rng.u32(1..8))));
         let jumps = if rng.u32(0..3) == 0 { rng.usize(1..=2) } else { 0 };
         mishaps.extend((0..jumps).map(|_| Mishap::ClockSet(rng.i64(-20_000..20_000))));
         // Most while publishers are busy, some long after.

@@ -110,7 +110,7 @@ impl<'a> Seen<'a> {
     }
 
     /// Whether a wire may have been held back in this span.
-    fn stalled(&self, from: Moment, to: Moment) -> bool {
+    pub(crate) fn stalled(&self, from: Moment, to: Moment) -> bool {
         self.history.stalls.iter().any(|at| *at <= to && from <= *at + HELD_BACK)
     }
 

@@ -1,6 +1,6 @@
 //! What must hold of a history. What everybody's history can show is left to the
 //! library ([`crate::report`]); what only a simulation knows enough of stands here
-//! and in `attempts`, `brief`, `delayed`, `keys`, `letters`, `members` and `overtaken`.
+//! and in `attempts`, `brief`, `delayed`, `failures`, `keys`, `letters`, `members`, `moved` and `overtaken`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,12 @@ use meshwire_proto::Moment;
 use crate::attempts::attempts_count_failures_and_deliveries;
 use crate::brief::expired_events_are_not_delivered_and_others_are;
 use crate::delayed::{delayed_events_come_in_the_order_of_their_times, delayed_events_never_come_early};
+use crate::failures::every_failure_has_a_cause;
 use crate::history::{History, Published, Topic};
 use crate::keys::a_nack_takes_back_what_follows_in_its_key;
 use crate::letters::{a_nacked_event_waits, what_is_given_up_has_a_cause};
 use crate::members::a_durable_member_sees_log_order;
+use crate::moved::a_moved_group_goes_on_where_it_was_moved;
 use crate::overtaken::what_retention_took_is_told_and_nothing_else_is_missing;
 use crate::report::reports;
 use crate::requests::requests_end_once_and_are_handled_at_most_once;
@@ -38,6 +40,8 @@ pub(crate) fn judge(history: &History) -> Vec<String> {
         check(&seen, &mut broken);
     }
     what_is_given_up_has_a_cause(&seen, &logs, &mut broken);
+    every_failure_has_a_cause(&seen, &logs, &mut broken);
+    a_moved_group_goes_on_where_it_was_moved(&seen, &logs, &mut broken);
     delayed_events_never_come_early(history, &mut broken);
     delayed_events_come_in_the_order_of_their_times(history, &logs, &mut broken);
     expired_events_are_not_delivered_and_others_are(history, &mut broken);

@@ -23,6 +23,8 @@ pub(crate) struct Wire {
     pub(crate) client_open: bool,
     pub(crate) gateway_open: bool,
     pub(crate) cut: bool,
+    /// The gateway process that it led to ended.
+    pub(crate) ended: bool,
     /// It was held back at least once.
     pub(crate) stalled: bool,
     stalled_until: Moment,
@@ -39,6 +41,7 @@ impl Wire {
             client_open: true,
             gateway_open: true,
             cut: false,
+            ended: false,
             stalled: false,
             stalled_until: Moment(0),
             arrival: [Moment(0); 2],

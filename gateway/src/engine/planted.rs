@@ -38,6 +38,8 @@ pub enum Defect {
     AttemptUncounted,
     /// A member that leaves keeps its events.
     LeavingKeeps,
+    /// A member that leaves on purpose has failed what it held.
+    LeavingFails,
     /// A dead letter that is given back stays where it is.
     RedriveForgotten,
     /// A purge removes nothing.
@@ -54,6 +56,10 @@ pub enum Defect {
     ByteChanged,
     /// A group that is moved stays where it is.
     SeekIgnored,
+    /// A restart forgets that a group was moved.
+    SeekForgotten,
+    /// What members hold of a group stays with them when it is moved.
+    SeekLeavesLeases,
     /// A group that is removed is still there.
     DeleteIgnored,
     /// A group that is made begins with the first event.
@@ -97,7 +103,7 @@ pub enum Defect {
 }
 
 impl Defect {
-    const ALL: [Self; 43] = [
+    const ALL: [Self; 46] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -113,6 +119,7 @@ impl Defect {
         Self::ConflictPasses,
         Self::AttemptUncounted,
         Self::LeavingKeeps,
+        Self::LeavingFails,
         Self::RedriveForgotten,
         Self::PurgeForgotten,
         Self::ReasonForgotten,
@@ -121,6 +128,8 @@ impl Defect {
         Self::UpdateIgnored,
         Self::ByteChanged,
         Self::SeekIgnored,
+        Self::SeekForgotten,
+        Self::SeekLeavesLeases,
         Self::DeleteIgnored,
         Self::CreateStartIgnored,
         Self::CancelForgotten,

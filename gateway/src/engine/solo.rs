@@ -87,13 +87,14 @@ impl Solo {
 
     /// Continues behind the last delivery that arrived.
     pub(super) fn rewind(&mut self, next_delivery: u64) -> bool {
-        let told_before = self.subscriber.told_with(next_delivery);
+        let told = self.subscriber.told_with(next_delivery);
         let Some(undone) = self.subscriber.rewind(next_delivery) else {
             return false;
         };
         if let Some((_, position)) = undone.first() {
-            // Every gap behind this position is found once more on the way.
-            (self.next, self.subscriber.gap) = (*position, told_before);
+            self.next = *position;
+            // What was missing behind it will be found missing again, and more by then.
+            self.subscriber.gap = told;
         }
         true
     }

@@ -143,9 +143,9 @@ impl Subscriber {
         }
     }
 
-    /// The gap that was told with the delivery of this number, as far as it may not have arrived.
+    /// The gap that was told with the delivery of this number.
     pub(super) fn told_with(&self, number: u64) -> u64 {
-        self.told.iter().rev().find(|(told, _)| *told == number).map_or(0, |(_, gap)| *gap)
+        self.told.iter().find(|(told, _)| *told == number).map_or(0, |(_, gap)| *gap)
     }
 
     /// Undoes deliveries from `next` on, as [`Deliveries::rewind`]; gaps that were told with them will be told again.

@@ -3,10 +3,16 @@
 use std::time::Duration;
 
 use super::{Event, World};
+use meshwire::session::State;
+
 use crate::client::Client;
 use crate::history::{Disaster, Ended, Topic};
-use crate::script::Mishap;
+use crate::moved::Sought;
+use crate::script::{Mishap, Role};
 use crate::wire::{End, MAX_STALL};
+
+/// Longest time between two rounds of a member that comes and goes.
+const AWAY: Duration = Duration::from_millis(100);
 
 /// The gateway knows of a killed client so late at most.
 const LATE: Duration = Duration::from_millis(50);
@@ -20,7 +26,7 @@ impl World {
             Mishap::Cut => {
                 if let Some(wire) = self.some_wire() {
                     self.history.totals.cuts += 1;
-                    self.history.breaks.entry(self.wires[wire].client).or_default().push(self.now);
+                    self.lost(self.wires[wire].client);
                     self.wires[wire].cut = true;
                     for to in [End::Client, End::Gateway] {
                         let wait = self.some(Duration::from_secs(1));
@@ -40,7 +46,17 @@ impl World {
                 let index = self.rng.usize(..self.clients.len());
                 self.kill_client(index);
             }
+            Mishap::Close => {
+                let index = self.rng.usize(..self.clients.len());
+                self.close_client(index);
+            }
+            Mishap::Leave(rounds) => {
+                let members: Vec<usize> = self.history.consumers.keys().copied().collect();
+                let index = members[self.rng.usize(..members.len())];
+                self.leave(index, rounds);
+            }
             Mishap::Redrive => self.redrive(),
+            Mishap::Seek => self.seek(),
             Mishap::ClockSet(ms) => {
                 self.history.totals.clocks_set += 1;
                 self.history.clock_set.push((self.now, ms));
@@ -68,23 +84,107 @@ impl World {
         }
     }
 
+    /// Moves the group that is moved: to either end, beyond it, or in between.
+    fn seek(&mut self) {
+        let Some(gateway) = &self.gateway else {
+            return;
+        };
+        let topic = if self.rng.u32(0..4) == 0 { Topic::Audit } else { Topic::Orders };
+        let to = match self.rng.u32(0..8) {
+            0 => 0,
+            1 => u64::MAX,
+            _ => self.rng.u64(1..=gateway.events(topic) + 2),
+        };
+        if let Some((to, ticket)) = gateway.seek(topic, to) {
+            self.history.totals.seeks += 1;
+            self.seeks.push((self.history.sought.len(), ticket));
+            self.history.sought.push(Sought { at: self.now, life: self.life, topic, to, kept: None });
+        }
+        self.pump_gateway();
+    }
+
+    /// Notes which moves are kept.
+    pub(super) fn look_at_seeks(&mut self) {
+        let Some(gateway) = self.gateway.as_ref().filter(|_| !self.seeks.is_empty()) else {
+            return;
+        };
+        let (kept, open): (Vec<_>, Vec<_>) = self.seeks.drain(..).partition(|(_, ticket)| gateway.is_kept(*ticket));
+        self.seeks = open;
+        for (seek, _) in kept {
+            self.history.sought[seek].kept = Some(self.now);
+        }
+    }
+
     fn some_wire(&mut self) -> Option<usize> {
         let open: Vec<usize> =
             (0..self.wires.len()).filter(|w| self.wires[*w].client_open && !self.wires[*w].cut).collect();
         (!open.is_empty()).then(|| open[self.rng.usize(..open.len())])
     }
 
+    /// The gateway may lose this client.
+    pub(super) fn lost(&mut self, client: usize) {
+        self.history.lost.entry(client).or_default().push(self.now);
+        self.history.breaks.entry(client).or_default().push(self.now);
+    }
+
+    /// A member ends one of its subscriptions, and begins it anew at once or a little later.
+    fn leave(&mut self, index: usize, rounds: u32) {
+        let client = &mut self.clients[index];
+        if let Some(topic) = client.leave(&mut self.rng) {
+            let life = client.life;
+            self.history.totals.leaves += 1;
+            self.history.left.entry(index).or_default().push(self.now);
+            let wait = if self.rng.bool() { Duration::ZERO } else { self.some(AWAY) };
+            self.after(wait, Event::Join { client: index, life, topic });
+            self.pump_client(index);
+        }
+        if rounds > 1 {
+            let wait = self.some(AWAY);
+            self.after(wait, Event::Mishap(Mishap::Leave(rounds - 1)));
+        }
+    }
+
+    pub(super) fn join(&mut self, index: usize, life: u32, topic: Topic) {
+        let client = &mut self.clients[index];
+        if let (true, Role::Consumer(group)) = (client.life == life, client.role) {
+            client.subscribe(topic, group, &mut self.rng);
+            self.pump_client(index);
+        }
+    }
+
+    /// A program ends and says so, if there is somebody to say it to.
+    fn close_client(&mut self, index: usize) {
+        let wire = self.clients[index].wire.filter(|wire| !self.wires[*wire].cut);
+        let connected = self.clients[index].session.state() == State::Connected;
+        let Some(wire) = wire.filter(|_| connected) else {
+            return self.kill_client(index);
+        };
+        self.history.totals.closes += 1;
+        self.history.left.entry(index).or_default().push(self.now);
+        let goodbye = self.clients[index].close();
+        self.send(wire, End::Gateway, &goodbye);
+        let at = self.wires[wire].arrival(self.now, End::Gateway, Duration::ZERO);
+        self.wires[wire].client_open = false;
+        self.at(at, Event::Closed { wire, to: End::Gateway });
+        self.replace_client(index);
+    }
+
     fn kill_client(&mut self, index: usize) {
-        let old = &self.clients[index];
-        let (role, life, tick) = (old.role, old.life + 1, old.tick);
-        self.history.breaks.entry(index).or_default().push(self.now);
-        self.note(index);
+        self.lost(index);
         if let Some(wire) = self.clients[index].wire {
             self.wires[wire].client_open = false;
             // Its machine may go with it: then the gateway hears of it later than of the next program.
             let wait = self.some(self.script.wire_delay.max(LATE));
             self.after(wait, Event::Closed { wire, to: End::Gateway });
         }
+        self.replace_client(index);
+    }
+
+    /// The next process of a client begins.
+    fn replace_client(&mut self, index: usize) {
+        let old = &self.clients[index];
+        let (role, life, tick) = (old.role, old.life + 1, old.tick);
+        self.note(index);
         let abandoned = self.history.questions.values_mut().filter(|q| q.by.0 == index && q.ended.is_empty());
         abandoned.for_each(|q| q.abandoned = true);
         self.clients[index] = Client::new(index, role, life, &mut self.rng);
@@ -96,6 +196,7 @@ impl World {
         let Some(gateway) = self.gateway.take() else {
             return;
         };
+        self.seeks.clear();
         // The next one may begin a little before: what has been told stays told.
         self.history.date_gaps(Some(&gateway));
         self.history.disasters.push(Ended { at: self.now, life: self.life, how: disaster });
@@ -109,6 +210,7 @@ impl World {
         self.history.totals.torn_writes += self.machine.crash(disaster, seed);
         for wire in 0..self.wires.len() {
             self.wires[wire].gateway_open = false;
+            self.wires[wire].ended = true;
             if self.wires[wire].client_open {
                 self.wires[wire].cut = true;
                 let wait = self.some(Duration::from_millis(200));

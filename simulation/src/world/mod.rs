@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use meshwire::session::TaskId;
 use meshwire_gateway::clock::Clock as _;
+use meshwire_gateway::store::Ticket;
 use meshwire_proto::Moment;
 use siphasher::sip::SipHasher13;
 
@@ -75,6 +76,12 @@ enum Event {
         task: TaskId,
     },
     Mishap(Mishap),
+    /// A program that left joins again.
+    Join {
+        client: usize,
+        life: u32,
+        topic: Topic,
+    },
     DiskHasSpace,
     /// A connection is not held back any more.
     Thaw,
@@ -101,6 +108,8 @@ struct World {
     over: bool,
     /// Dead letters of this topic behind this number are to be read.
     letters_from: Option<(Topic, u64)>,
+    /// Moves that are not kept yet.
+    seeks: Vec<(usize, Ticket)>,
 }
 
 /// Runs one seed.
@@ -151,6 +160,7 @@ impl World {
             reader: None,
             over: false,
             letters_from: Some((Topic::Orders, 0)),
+            seeks: Vec::new(),
         }
     }
 
@@ -162,6 +172,9 @@ impl World {
         for (index, role) in self.script.clients.clone().into_iter().enumerate() {
             if let Role::Consumer(Some(member @ FIRST_MEMBER..)) = role {
                 self.history.members.push(member);
+            }
+            if let Role::Consumer(Some(group)) = role {
+                self.history.consumers.insert(index, group);
             }
             let client = Client::new(index, role, 0, &mut self.rng);
             self.clients.push(client);
@@ -223,6 +236,7 @@ impl World {
             }
             Event::Answer { client, life, task } => self.answer(client, life, task),
             Event::Mishap(mishap) => self.mishap(mishap),
+            Event::Join { client, life, topic } => self.join(client, life, topic),
             Event::DiskHasSpace => self.machine.set_capacity(None),
             Event::Thaw => self.pump_gateway(),
             Event::Restart => self.start_gateway(),

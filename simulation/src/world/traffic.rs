@@ -55,7 +55,11 @@ impl World {
                 self.wires[wire].client_open = false;
                 let client = self.wires[wire].client;
                 if self.clients[client].wire == Some(wire) {
-                    self.history.breaks.entry(client).or_default().push(self.now);
+                    if self.wires[wire].ended {
+                        self.history.breaks.entry(client).or_default().push(self.now);
+                    } else {
+                        self.lost(client);
+                    }
                     self.clients[client].wire = None;
                     self.clients[client].session.disconnected(self.now);
                     self.pump_client(client);
@@ -114,7 +118,7 @@ impl World {
 
     /// The client drops its connection.
     fn hang_up(&mut self, client: usize, wire: usize) {
-        self.history.breaks.entry(client).or_default().push(self.now);
+        self.lost(client);
         self.clients[client].wire = None;
         self.wires[wire].client_open = false;
         let wait = self.some(self.script.wire_delay);
@@ -123,7 +127,7 @@ impl World {
         self.clients[client].session.disconnected(self.now);
     }
 
-    fn send(&mut self, wire: usize, to: End, bytes: &Bytes) {
+    pub(super) fn send(&mut self, wire: usize, to: End, bytes: &Bytes) {
         let delay = self.some(self.script.wire_delay);
         // Streams have no frames: sometimes bytes come in two parts.
         let cut = if self.rng.u32(0..8) == 0 { self.rng.usize(0..bytes.len()) } else { 0 };
@@ -145,6 +149,7 @@ impl World {
         if pumped.no_room {
             self.history.no_room.push((self.now, self.history.published.len() as u32));
         }
+        self.look_at_seeks();
         if pumped.failed {
             return self.disaster(Disaster::DiskFailure);
         }

@@ -279,6 +279,8 @@ impl Group {
         let held = subscriber.deliveries.all_held();
         #[cfg(feature = "testing")]
         let held = if is(Defect::LeavingKeeps) { Vec::new() } else { held };
+        #[cfg(feature = "testing")]
+        let how = if is(Defect::LeavingFails) { Leaving::Lost } else { how };
         for (number, position) in held {
             let still = self.members.get(&member).is_some_and(|m| m.deliveries.position(number).is_some());
             match how {
@@ -302,7 +304,10 @@ impl Group {
     /// that were given back stay with who has them.
     pub(in crate::engine) fn seek(&mut self, to: Position) {
         for subscriber in self.members.values_mut() {
-            for (number, position) in subscriber.deliveries.all_held() {
+            let held = subscriber.deliveries.all_held();
+            #[cfg(feature = "testing")]
+            let held = if is(Defect::SeekLeavesLeases) { Vec::new() } else { held };
+            for (number, position) in held {
                 if position & DEAD == 0 {
                     subscriber.deliveries.take_back(number);
                     self.extended.remove(subscriber.key, number);

@@ -1,43 +1,31 @@
 //! One client program: a real session, and what its program does with it.
+//!
+//! - [`joining`]: what it subscribes to;
+//! - [`settling`]: what it says of its deliveries.
+
+mod joining;
+mod settling;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::BytesMut;
-use meshwire::session::{Config, Output, Session, SettleInput, Start, State, SubscribeSpec, SubscriptionId};
+use meshwire::session::{Config, Output, Session, SubscriptionId};
 use meshwire_gateway::engine::Now;
-use meshwire_proto::frame::{DeliverRun, FrameParser, SettleKind};
-use meshwire_proto::wire::admin::{GroupMode, GroupSettings};
-use meshwire_proto::{
-    ErrorKind, Event, EventLimits, EventView, GroupName, MemberName, Moment, Timing, TopicName, UnixMillis,
-};
+use meshwire_proto::frame::{DeliverRun, FrameParser};
+use meshwire_proto::{ErrorKind, Event, EventLimits, EventView, Moment, Timing, TopicName, UnixMillis};
+pub(crate) use settling::Work;
 
 use crate::brief;
-use crate::history::{Delivered, Given, History, Published, Topic};
+use crate::history::{Delivered, History, Published, Topic};
 use crate::overtaken;
 use crate::requests::{self, Answer, Exchange};
-use crate::script::{ACK_WAIT, BACKOFF, FIRST_MEMBER, IMPATIENT, MAX_FAILURES, Role};
+use crate::script::{FIRST_MEMBER, MOVED, Role};
 
 /// Keys that events may have.
 const KEYS: u8 = 6;
 
 /// How a gateway may answer a publish when its disk is full or fails.
 const REFUSALS: [ErrorKind; 3] = [ErrorKind::Busy, ErrorKind::DiskFull, ErrorKind::StoreFailed];
-
-/// A delivery that its program has not settled yet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Work {
-    pub(crate) life: u32,
-    subscription: SubscriptionId,
-    generation: u32,
-    number: u64,
-    group: u8,
-    id: u32,
-    delivered: Moment,
-    attempt: u32,
-    kind: SettleKind,
-    confirm: bool,
-}
 
 /// What the world has to carry out for a client.
 #[derive(Debug, Default)]
@@ -112,7 +100,8 @@ impl Client {
         };
         if let Role::Consumer(group) = role {
             requests::serve(&mut client.session, rng);
-            for topic in Topic::ALL.into_iter().chain(Topic::SCARCE) {
+            let scarce = if group == Some(MOVED) { &[][..] } else { &Topic::SCARCE };
+            for topic in Topic::ALL.iter().chain(scarce).copied() {
                 client.subscribe(topic, group, rng);
             }
             // Nothing is read of it but by the group that gives nothing up.
@@ -121,36 +110,6 @@ impl Client {
             }
         }
         client
-    }
-
-    /// A reader of everything, for the end.
-    pub(crate) fn subscribe(&mut self, topic: Topic, group: Option<u8>, rng: &mut fastrand::Rng) {
-        let Ok(name) = TopicName::parse(topic.name()) else {
-            return;
-        };
-        let member = group.filter(|n| *n >= FIRST_MEMBER);
-        // A reader without a place is a member of the broadcast group or of none.
-        let unnamed = group.is_none() && self.role == Role::Consumer(None) && self.index % 2 == 1;
-        let broadcast = unnamed || member.is_some();
-        let group_name = if broadcast { Some("all".to_owned()) } else { group.map(|n| format!("g{n}")) };
-        let mode = if broadcast { GroupMode::Broadcast } else { GroupMode::Cluster };
-        let spec = SubscribeSpec {
-            topic: name,
-            group: group_name.and_then(|name| GroupName::parse(&name).ok()),
-            member: member.and_then(|n| MemberName::parse(&format!("m{n}")).ok()),
-            start: Some(Start::Earliest),
-            settings: GroupSettings {
-                mode: Some(mode.into()),
-                ack_wait_ms: (broadcast || group.is_some()).then_some(ACK_WAIT.as_millis() as u32),
-                max_failures: Some(if group == Some(IMPATIENT) { MAX_FAILURES } else { 0 }),
-                backoff_min_ms: Some(if group == Some(IMPATIENT) { BACKOFF.as_millis() as u32 } else { 0 }),
-                ..GroupSettings::default()
-            },
-            max_events: if Topic::SCARCE.contains(&topic) { rng.u32(1..5) } else { rng.u32(4..64) },
-            max_bytes: 1 << 20,
-        };
-        let id = self.session.subscribe(spec);
-        self.subscriptions.insert(id, (topic, group));
     }
 
     /// Names confirmed settles that were never answered.
@@ -337,7 +296,7 @@ impl Client {
                 at: seen.now,
                 life: seen.life,
                 client: self.index,
-                generation: (self.life, generation),
+                generation: (self.life, subscription.0 << 16 | generation),
                 group,
                 topic,
                 position: run.first_position + n,
@@ -351,7 +310,7 @@ impl Client {
                 history.complaints.push(format!("client {} was told of a gap of {}", self.index, run.gap));
             }
             let number = run.first_delivery + n;
-            self.plan(seen, subscription, number, &delivered, history, rng, wanted);
+            self.plan(seen, (subscription, generation, number), &delivered, history, rng, wanted);
             match history.brief.get_mut(&id) {
                 Some(event) => event.delivered.push(seen.now),
                 None if Topic::SCARCE.contains(&topic) => {
@@ -397,106 +356,5 @@ impl Client {
                 }
             }
         }
-    }
-
-    /// The answer to a confirmed ack.
-    fn settled(&self, now: Moment, (group, id, ack): (u8, u32, Option<usize>), stands: bool, history: &mut History) {
-        let mut acks = history.settled.get_mut(&(group, id)).map(|s| s.acks.iter_mut());
-        match ack.and_then(|n| acks.as_mut()?.nth(n)) {
-            _ if !stands => history.totals.leases_lost += 1,
-            Some(given) => given.confirmed = Some(now),
-            None => {
-                let lost = format!("client {}: an ack of event {id} was confirmed, and its lease was gone", self.index);
-                history.complaints.push(lost);
-            }
-        }
-    }
-
-    /// Decides what the program will do with a delivery, and when.
-    #[allow(clippy::too_many_arguments, reason = "the parts of the world that a program touches")]
-    fn plan(
-        &mut self,
-        seen: &Seen,
-        subscription: SubscriptionId,
-        number: u64,
-        d: &Delivered,
-        history: &History,
-        rng: &mut fastrand::Rng,
-        wanted: &mut Wanted,
-    ) {
-        let longest = if !seen.calm && rng.u32(0..20) == 0 { 3_000_000 } else { 60_000 };
-        let longest = if Topic::SCARCE.contains(&d.topic) && !seen.calm { 1_000_000 } else { longest };
-        let mut at = seen.now + Duration::from_micros(rng.u64(0..longest));
-        if let (Some(group), Some(key)) = (d.group, history.published.get(&d.id).and_then(|p| p.key)) {
-            let busy = self.busy.entry((group, key)).or_default();
-            at = at.max(*busy);
-            *busy = at;
-        }
-        let (kind, confirm) = match rng.u32(0..100) {
-            _ if Topic::SCARCE.contains(&d.topic) => (SettleKind::Ack, false),
-            0..2 if !seen.calm && d.group == Some(IMPATIENT) => (SettleKind::Reject, rng.bool()),
-            0..8 if !seen.calm => (SettleKind::Nack, false),
-            8..12 if !seen.calm => return,
-            12..22 => (SettleKind::Ack, true),
-            _ => (SettleKind::Ack, false),
-        };
-        let work = Work {
-            life: self.life,
-            subscription,
-            generation: d.generation.1,
-            number,
-            // What becomes of an event of the others is told by its deliveries.
-            group: d.group.filter(|_| Topic::ALL.contains(&d.topic)).unwrap_or(u8::MAX),
-            id: d.id,
-            delivered: seen.now,
-            attempt: d.attempt,
-            kind,
-            confirm,
-        };
-        wanted.work.push((at, work));
-    }
-
-    /// The program settles. `whole`: its connection is not cut, whether it knows or not.
-    pub(crate) fn settle(&mut self, now: Moment, whole: bool, work: Work, history: &mut History) {
-        let current = self.generations.get(&work.subscription).copied().unwrap_or(0);
-        let mut ack = None;
-        if work.group != u8::MAX && current == work.generation {
-            let settled = history.settled.entry((work.group, work.id)).or_default();
-            history.given += 1;
-            let given = Given {
-                at: now,
-                nth: history.given,
-                client: self.index,
-                connected: whole && self.session.state() == State::Connected,
-                delivered: work.delivered,
-                attempt: work.attempt,
-                kind: work.kind,
-                confirmed: None,
-            };
-            if work.kind == SettleKind::Ack {
-                ack = Some(settled.acks.len());
-                settled.acks.push(given);
-            } else {
-                settled.nacks.push(given);
-            }
-        }
-        let confirm = work.confirm.then(|| {
-            self.next_token += 1;
-            if work.group != u8::MAX && work.kind == SettleKind::Ack {
-                self.confirms.insert(self.next_token, (work.group, work.id, ack));
-            }
-            self.next_token
-        });
-        let input = SettleInput {
-            subscription: work.subscription,
-            generation: work.generation,
-            first: work.number,
-            count: 1,
-            kind: work.kind,
-            delay_ms: None,
-            reason: None,
-            confirm,
-        };
-        self.session.settle(input);
     }
 }
