@@ -123,7 +123,6 @@ impl Mesh {
         let shard = shard::lock(self.inner.shards.get(topic.shard)?);
         let (settings, next) = shard.engine.topic(topic.id)?;
         let store = self.inner.stores.of(topic.id);
-        let first_position = self.first_position(topic);
         let durability = match settings.durability {
             Durability::Memory => admin::Durability::Memory,
             Durability::Written => admin::Durability::Written,
@@ -133,7 +132,6 @@ impl Mesh {
             name: settings.name.to_string(),
             durability: durability.into(),
             retention_ms: settings.retention_ms,
-            first_position,
             next_position: next,
             retention_bytes: settings.limits.bytes,
             lagging: if settings.limits.block { admin::Lagging::Block } else { admin::Lagging::Drop }.into(),
@@ -151,6 +149,9 @@ impl Mesh {
         // Publishes do not wait for a count over all segments.
         let TopicBytes { live, physical } = store.topic_bytes(topic.id);
         (described.bytes, described.physical_bytes) = (live, physical);
+        // Behind the bytes: what retention has taken from them is not said to be there. It may have taken more by now than
+        // there was.
+        described.first_position = self.first_position(topic).min(described.next_position);
         Some(described)
     }
 
