@@ -226,13 +226,13 @@ impl Mesh {
         Consume::new(self.subscribe(topic))
     }
 
-    /// Topics: create and list.
+    /// Topics: create and list. A command that the gateway answers `BUSY` is asked again when it says, for up to 30 s.
     #[must_use]
     pub fn topics(&self) -> Topics {
         Topics::new(self.clone())
     }
 
-    /// The groups of a topic: list them, change their settings.
+    /// The groups of a topic: list them, change their settings. As with [`topics`](Self::topics) a `BUSY` is waited out.
     #[must_use]
     pub fn groups(&self, topic: &str) -> Groups {
         Groups::new(self.clone(), topic)

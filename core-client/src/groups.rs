@@ -7,6 +7,8 @@ use meshwire_proto::wire::admin as wire;
 
 use crate::admin::{ask, unexpected};
 use crate::client::Mesh;
+use crate::listing::{self, whole_group};
+use crate::topics::Topic;
 use crate::{Error, GroupSettings, Position, Result, Start};
 
 /// Looks after the groups of a topic; from [`Mesh::groups`].
@@ -102,6 +104,9 @@ impl From<wire::GroupSummary> for Group {
     }
 }
 
+/// What is deleted is not asked for again.
+const DELETE: &str = "delete group";
+
 impl Groups {
     pub(crate) fn new(mesh: Mesh, topic: &str) -> Self {
         Self { mesh, topic: topic.to_owned() }
@@ -115,8 +120,9 @@ impl Groups {
     /// # Cancel safety
     /// It may be called again.
     pub async fn list(&self) -> Result<Vec<Group>> {
-        let topics = self.mesh.topics().list().await.map_err(|e| e.during("list groups"))?;
-        let found = topics.into_iter().find(|topic| topic.name == self.topic && topic.is_stored());
+        let topics = listing::topics(&self.mesh, "list groups", &self.topic).await?;
+        let found = topics.into_iter().map(Topic::try_from).collect::<Result<Vec<_>>>()?;
+        let found = found.into_iter().find(|topic| topic.name == self.topic && topic.is_stored());
         let absent =
             || Error::new(ErrorKind::TopicNotFound, "list groups", format!("topic {} does not exist", self.topic));
         found.map(|topic| topic.groups).ok_or_else(absent)
@@ -181,7 +187,8 @@ impl Groups {
     }
 
     /// Removes a group that has no members; a broadcast group goes with its durable ones. Its
-    /// dead letters stay, and belong to a group of that name if there is one again. Gives what it was.
+    /// dead letters stay, and belong to a group of that name if there is one again. Gives what it was, of very many
+    /// durable members only the first.
     ///
     /// # Errors
     /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the group), `INVALID` while it has members.
@@ -193,7 +200,7 @@ impl Groups {
             topic: self.topic.clone(),
             group: group.to_owned(),
         });
-        self.ask("delete group", group, command).await
+        self.ask(DELETE, group, command).await
     }
 
     /// Removes a durable member that does not come back from a broadcast group. Its dead
@@ -230,7 +237,11 @@ impl Groups {
     async fn ask(&self, operation: &'static str, group: &str, command: wire::command::Command) -> Result<Group> {
         let context = |error: Error| error.with("topic", self.topic.as_str()).with("group", group);
         match ask(&self.mesh, operation, command).await.map_err(context)? {
-            wire::answer::Answer::Group(group) => Ok(group.into()),
+            wire::answer::Answer::Group(found) if operation == DELETE => Ok(found.into()),
+            wire::answer::Answer::Group(found) => {
+                let found = whole_group(&self.mesh, operation, (&self.topic, found)).await.map_err(context)?;
+                Ok(found.into())
+            }
             _ => Err(unexpected(operation, "something else")),
         }
     }

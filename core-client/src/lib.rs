@@ -68,6 +68,7 @@ mod groups;
 mod identity;
 mod inbox;
 mod limits;
+mod listing;
 mod outbox;
 mod receipt;
 mod receipts;

@@ -19,7 +19,8 @@ use crate::outbox::{Beginning, Command};
 use crate::session::{Start, SubscribeSpec};
 use crate::{Error, GroupMode, GroupSettings, Position, Result};
 
-/// What to receive, until it is awaited for the [`Subscription`].
+/// What to receive, until it is awaited for the [`Subscription`]. A gateway that answers `BUSY` is asked again when it
+/// says: for up to 30 s, and as long as it lasts once the subscription has run.
 ///
 /// ```no_run
 /// # async fn example(mesh: meshwire::Mesh) -> meshwire::Result<()> {

@@ -8,6 +8,7 @@ use meshwire_proto::{ErrorKind, TopicName, options};
 use crate::admin::{ask, unexpected};
 use crate::client::Mesh;
 use crate::groups::Group;
+use crate::listing::{self, whole_topic};
 use crate::{Error, Position, Result};
 
 /// Creates, changes, removes and lists topics; from [`Mesh::topics`].
@@ -246,7 +247,10 @@ impl Topics {
             lagging: settings.lagging_on_wire(),
         });
         match ask(&self.mesh, "topics", command).await.map_err(context)? {
-            wire::answer::Answer::Topic(topic) => Topic::try_from(topic).map_err(context),
+            wire::answer::Answer::Topic(topic) => {
+                let topic = whole_topic(&self.mesh, "topics", topic).await.map_err(context)?;
+                Topic::try_from(topic).map_err(context)
+            }
             _ => Err(context(unexpected("topics", "something else"))),
         }
     }
@@ -273,12 +277,15 @@ impl Topics {
             lagging: settings.lagging_on_wire(),
         });
         match ask(&self.mesh, "update topic", command).await.map_err(context)? {
-            wire::answer::Answer::Topic(topic) => Topic::try_from(topic).map_err(context),
+            wire::answer::Answer::Topic(topic) => {
+                let topic = whole_topic(&self.mesh, "update topic", topic).await.map_err(context)?;
+                Topic::try_from(topic).map_err(context)
+            }
             _ => Err(context(unexpected("update topic", "something else"))),
         }
     }
 
-    /// Removes a topic with its events, groups and dead letters; gives what it was. One of the same name may be made at
+    /// Removes a topic with its events, groups and dead letters; gives what it was, of very many groups only the first. One of the same name may be made at
     /// once: it is another topic, whose positions begin at 1. A publisher makes it anew with its next event where the
     /// gateway creates topics by itself (option `auto_create`), else it gets `TOPIC_NOT_FOUND`. Disk space comes back
     /// when everything else in the same part of the log is gone, too.
@@ -297,7 +304,8 @@ impl Topics {
         }
     }
 
-    /// Every topic that has events or is served, by name.
+    /// Every topic that has events or is served, by name. It is asked for page by page: what changes meanwhile may be
+    /// in it or not.
     ///
     /// # Errors
     /// As the gateway answers.
@@ -305,21 +313,7 @@ impl Topics {
     /// # Cancel safety
     /// It may be called again.
     pub async fn list(&self) -> Result<Vec<Topic>> {
-        let mut topics = Vec::new();
-        let mut cursor = String::new();
-        loop {
-            let command = wire::command::Command::ListTopics(wire::ListTopics { cursor, limit: 0 });
-            let answer = ask(&self.mesh, "list topics", command).await?;
-            let wire::answer::Answer::Topics(page) = answer else {
-                return Err(unexpected("list topics", "something else"));
-            };
-            for topic in page.topics {
-                topics.push(Topic::try_from(topic)?);
-            }
-            cursor = page.next;
-            if cursor.is_empty() {
-                return Ok(topics);
-            }
-        }
+        let topics = listing::topics(&self.mesh, "list topics", "").await?;
+        topics.into_iter().map(Topic::try_from).collect()
     }
 }

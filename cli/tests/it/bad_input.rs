@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use meshwire::{Delivery, ErrorKind, Event, GroupSettings, Mesh};
+use meshwire::{Delivery, ErrorKind, Event, GroupSettings, Mesh, TopicSettings};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -119,7 +119,7 @@ async fn ten_thousand_groups_on_a_topic_are_made_listed_and_served() {
         let mut some = JoinSet::new();
         for n in first..first + 200 {
             let mesh = mesh.clone();
-            some.spawn(async move { mesh.groups("work").create(&format!("g{n}"), GroupSettings::new(), None).await });
+            some.spawn(async move { mesh.groups("work").create(&longest(n), GroupSettings::new(), None).await });
         }
         assert!(some.join_all().await.iter().all(Result::is_ok));
     }
@@ -127,7 +127,7 @@ async fn ten_thousand_groups_on_a_topic_are_made_listed_and_served() {
     assert_eq!(one_more.kind(), ErrorKind::TooLarge);
     assert!(one_more.message().contains("max_topic_groups"), "{one_more}");
     mesh.publish("work", Event::text("work", "2").id("2").source("/s")).await.unwrap();
-    let mut work = mesh.subscribe("work").group("g9999").await.unwrap();
+    let mut work = mesh.subscribe("work").group(longest(9999)).await.unwrap();
     for id in ["1", "2"] {
         let next = timeout(Duration::from_secs(20), work.try_next()).await.expect("its event comes");
         let delivery = next.unwrap().unwrap();
@@ -138,4 +138,44 @@ async fn ten_thousand_groups_on_a_topic_are_made_listed_and_served() {
     assert_eq!(listed.len(), GROUPS);
     let lags = |lag| listed.iter().filter(|group| group.lag == lag).count();
     assert_eq!((lags(0), lags(2)), (1, GROUPS - 1));
+    // So are they where they are named beside it, and by the command line.
+    let updated = mesh.topics().update("work", TopicSettings::new()).await.unwrap();
+    assert_eq!(
+        updated.groups.iter().map(|g| &g.name).collect::<Vec<_>>(),
+        listed.iter().map(|g| &g.name).collect::<Vec<_>>()
+    );
+    assert_eq!(gateway.run(&["groups", "list", "work", "--json"]).lines().len(), GROUPS);
+    assert_eq!(mesh.topics().list().await.unwrap()[0].groups.len(), GROUPS);
+}
+
+/// The longest name that there may be.
+fn longest(n: usize) -> String {
+    format!("{:-<120}", format!("g{n}"))
+}
+
+#[tokio::test]
+async fn a_broadcast_group_with_more_members_than_an_answer_holds_is_whole() {
+    const MEMBERS: usize = 3000;
+    let gateway = Gateway::with(&["--memory", "--max-topic-groups", "10000"]);
+    let mesh = connect(&gateway).await;
+    mesh.publish("work", Event::text("work", "1").id("1").source("/s")).await.unwrap();
+    let groups = mesh.groups("work");
+    for first in (0..MEMBERS).step_by(200) {
+        let mut some = JoinSet::new();
+        for n in first..first + 200 {
+            let (mesh, name) = (mesh.clone(), format!("all/{}", longest(n)));
+            let settings = GroupSettings::new().broadcast();
+            some.spawn(async move { mesh.groups("work").create(&name, settings, None).await });
+        }
+        assert!(some.join_all().await.iter().all(Result::is_ok));
+    }
+    groups.create("behind", GroupSettings::new(), None).await.unwrap();
+    let group = groups.get("all").await.unwrap();
+    assert_eq!(group.durable_members.len(), MEMBERS);
+    let listed = groups.list().await.unwrap();
+    assert_eq!(
+        listed.iter().map(|g| (&*g.name, g.durable_members.len())).collect::<Vec<_>>(),
+        [("all", MEMBERS), ("behind", 0)]
+    );
+    assert_eq!(listed[0].durable_members, group.durable_members);
 }

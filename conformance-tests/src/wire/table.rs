@@ -207,6 +207,7 @@ static ADMIN_ANSWER: Message = Message(&[
     Field(2, "code", Number, false),
     Field(3, "message", Text, false),
     Field(4, "answer", Bytes, false),
+    Field(40, "retry_after_ms", Number, false),
 ]);
 
 static PING: Message = Message(&[Field(1, "nonce", Number, false), Field(2, "answer", Flag, false)]);

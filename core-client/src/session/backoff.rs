@@ -28,6 +28,12 @@ impl Backoff {
         Duration::from_micros(self.random() % micros)
     }
 
+    /// A wait of at least this length and up to half as long again: who was sent away together does not come back so.
+    pub(super) fn beyond(&mut self, wait: Duration) -> Duration {
+        let half = u64::try_from(wait.as_micros() / 2).unwrap_or(u64::MAX - 1);
+        wait.saturating_add(Duration::from_micros(self.random() % half.saturating_add(1)))
+    }
+
     /// SplitMix64: enough for jitter, and the same on every machine.
     fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -61,7 +61,7 @@ impl Session {
     /// When [`Session::tick`] must be called at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        self.link_deadline().into_iter().chain(self.requests.deadline()).min()
+        self.link_deadline().into_iter().chain(self.requests.deadline()).chain(self.busy.deadline()).min()
     }
 
     fn link_deadline(&self) -> Option<Moment> {
@@ -79,6 +79,7 @@ impl Session {
     /// Lets time pass.
     pub fn tick(&mut self, now: Moment) {
         self.expire_requests(now);
+        self.ask_again(now);
         if self.link_deadline().is_none_or(|deadline| deadline > now) {
             return;
         }
@@ -158,6 +159,7 @@ impl Session {
         }
         self.requests_lost();
         self.tasks_lost();
+        self.busy.disconnected();
         let wait = self.backoff.next().max(at_least);
         self.link = Link::Waiting { until: now + wait };
         self.control.clear();
@@ -322,6 +324,7 @@ impl Session {
         for token in tokens {
             self.output.push_back(Output::Settled { token, result: Err(failure.clone()) });
         }
+        self.busy = super::Busy::default();
         self.finish_requests(failure);
         self.finish_serves(failure);
         for number in std::mem::take(&mut self.admins).into_keys() {

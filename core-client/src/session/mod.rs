@@ -14,9 +14,11 @@
 //! - [`settle`](Session::settle): ranges, repeated until processed (`settle.rs`);
 //! - [`request`](Session::request), [`serve`](Session::serve): ask, and answer others;
 //!   neither outlives its connection (`request.rs`, `serve.rs`);
+//! - what the gateway is too busy for is asked again (`busy.rs`);
 //! - connecting, login, resume, heartbeats and back-off (`link.rs`).
 
 mod backoff;
+mod busy;
 #[cfg(feature = "testing")]
 pub mod defect;
 mod failure;
@@ -43,6 +45,7 @@ use meshwire_proto::wire::session as wire;
 use meshwire_proto::{EventRun, Moment, Timing, TopicName, UnixMillis, options};
 
 use backoff::Backoff;
+use busy::{Ask, Busy};
 pub use failure::Failure;
 use link::{Link, Resume};
 pub use output::{Answer, Kept, Output, State, Stats};
@@ -114,6 +117,7 @@ pub struct Session {
     settles: Settles,
     requests: Requests,
     serves: Serves,
+    busy: Busy,
     admins: BTreeMap<u64, Bytes>,
     next_admin: u64,
     control: BytesMut,
@@ -162,6 +166,7 @@ impl Session {
             settles: Settles::default(),
             requests: Requests::default(),
             serves: Serves::default(),
+            busy: Busy::default(),
             admins: BTreeMap::new(),
             next_admin: 1,
             control: BytesMut::new(),
@@ -229,6 +234,7 @@ impl Session {
     /// Ends a subscription; what is unsettled comes again elsewhere at once.
     /// Settles given before count, and are unfinished until they are kept.
     pub fn unsubscribe(&mut self, subscription: SubscriptionId) {
+        self.busy.forget(Ask::Subscription(subscription));
         let Some(frame) = self.subscriptions.leave(subscription) else {
             return;
         };

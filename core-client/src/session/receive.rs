@@ -9,7 +9,7 @@ use meshwire_proto::{ErrorKind, Moment};
 use super::defect::{Defect, is_set};
 use super::link::Link;
 use super::subscribe::Phase;
-use super::{Answer, Failure, Kept, Output, Session};
+use super::{Answer, Ask, Failure, Kept, Output, Session};
 
 impl Session {
     /// Takes one frame, without its length. Whatever the bytes are, the worst
@@ -57,7 +57,7 @@ impl Session {
                 };
                 self.subscription_ended(ended.subscription, failure);
             }
-            ServerFrame::Admin(answer) => self.admin_answered(answer),
+            ServerFrame::Admin(answer) => self.admin_answered(now, answer),
             ServerFrame::Request(request) => return self.asked(request),
             ServerFrame::Reply(reply) => self.replied(reply),
             ServerFrame::Cancel(cancel) => self.task_cancelled(cancel.number),
@@ -159,6 +159,7 @@ impl Session {
         let Some((id, subscription)) = self.subscriptions.by_wire(subscribed.subscription) else {
             return;
         };
+        self.busy.forget(Ask::Subscription(id));
         if subscription.phase == Phase::Asked {
             subscription.began(subscribed.next_delivery, subscribed.next_position);
             let &wire::Subscribed { ack_wait_ms, next_position, topic_next, new_group, .. } = subscribed;
@@ -169,6 +170,18 @@ impl Session {
                 topic_next,
                 new_group,
             });
+        }
+    }
+
+    /// A subscription is refused, for good or for now.
+    fn subscription_refused(&mut self, now: Moment, wire: u32, failure: Failure) {
+        let asked = self.subscriptions.asked(wire).map(Ask::Subscription);
+        match asked.or_else(|| self.serves.asked(wire).map(Ask::Serve)) {
+            Some(ask) if self.is_asked_again(now, ask, &failure) => {
+                self.subscriptions.not_yet(wire);
+                self.serves.not_yet(wire);
+            }
+            _ => self.subscription_ended(wire, failure),
         }
     }
 
@@ -184,13 +197,19 @@ impl Session {
         }
     }
 
-    fn admin_answered(&mut self, answer: wire::AdminAnswer) {
+    fn admin_answered(&mut self, now: Moment, answer: wire::AdminAnswer) {
+        if !self.admins.contains_key(&answer.number) {
+            return;
+        }
+        let ask = Ask::Admin(answer.number);
+        let failure = Failure::from_wire(answer.code, &answer.message, answer.retry_after_ms);
+        let refused = answer.code != 0;
+        if refused && self.is_asked_again(now, ask, &failure) {
+            return;
+        }
+        self.busy.forget(ask);
         if self.admins.remove(&answer.number).is_some() {
-            let result = if answer.code == 0 {
-                Ok(answer.answer)
-            } else {
-                Err(Failure::from_wire(answer.code, &answer.message, 0))
-            };
+            let result = if refused { Err(failure) } else { Ok(answer.answer) };
             self.output.push_back(Output::Admin { number: answer.number, result });
         }
     }
@@ -200,7 +219,7 @@ impl Session {
         if error.fatal || !self.is_up() {
             self.refused(now, failure);
         } else if error.subscription > 0 {
-            self.subscription_ended(error.subscription, failure);
+            self.subscription_refused(now, error.subscription, failure);
         } else if error.operation == "reply" {
             self.output.push_back(Output::ReplyRefused(failure));
         }

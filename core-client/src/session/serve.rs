@@ -7,7 +7,7 @@ use meshwire_proto::frame::ClientFrame;
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, GroupName, TopicName};
 
-use super::{Failure, Output, Session};
+use super::{Ask, Failure, Output, Session};
 
 /// Names what serves to this session's owner; survives reconnects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +64,18 @@ pub(super) struct Serves {
 }
 
 impl Serves {
+    /// What was asked for by this number, answered or not.
+    pub(super) fn asked(&self, wire: u32) -> Option<ServeId> {
+        self.by_wire.get(&wire).copied()
+    }
+
+    /// It is asked for again later, by another number.
+    pub(super) fn not_yet(&mut self, wire: u32) {
+        if let Some(serve) = self.by_wire.remove(&wire).and_then(|id| self.all.get_mut(&id)) {
+            serve.wire = 0;
+        }
+    }
+
     pub(super) fn tasks(&self) -> usize {
         self.tasks.len()
     }
@@ -83,6 +95,7 @@ impl Session {
 
     /// Takes no more requests. What was asked is still to be answered.
     pub fn serve_no_more(&mut self, id: ServeId) {
+        self.busy.forget(Ask::Serve(id));
         let Some(serve) = self.serves.all.remove(&id) else { return };
         self.serves.by_wire.remove(&serve.wire);
         if serve.wire > 0 && self.is_up() {
@@ -113,7 +126,7 @@ impl Session {
         self.send(&ClientFrame::Reply(frame));
     }
 
-    fn ask_to_serve(&mut self, id: ServeId) {
+    pub(super) fn ask_to_serve(&mut self, id: ServeId) {
         let Some(serve) = self.serves.all.get_mut(&id) else { return };
         serve.wire = self.subscriptions.next_wire();
         self.serves.by_wire.insert(serve.wire, id);
@@ -148,6 +161,7 @@ impl Session {
         let Some(serve) = self.serves.by_wire.get(&wire).copied() else {
             return false;
         };
+        self.busy.forget(Ask::Serve(serve));
         self.output.push_back(Output::Serving { serve });
         true
     }

@@ -196,6 +196,24 @@ impl Subscriptions {
         Some(subscription.frame())
     }
 
+    /// The one that was asked for by this number and is not answered.
+    pub(super) fn asked(&self, wire: u32) -> Option<SubscriptionId> {
+        let id = *self.by_wire.get(&wire)?;
+        self.all.get(&id).filter(|s| s.phase == Phase::Asked).map(|_| id)
+    }
+
+    /// It is asked for again later, by another number.
+    pub(super) fn not_yet(&mut self, wire: u32) {
+        if let Some(subscription) = self.by_wire.remove(&wire).and_then(|id| self.all.get_mut(&id)) {
+            subscription.phase = Phase::New;
+        }
+    }
+
+    /// Whether it ran before, in a session that is gone.
+    pub(super) fn has_run(&self, id: SubscriptionId) -> bool {
+        self.all.get(&id).is_some_and(|s| s.generation > 0)
+    }
+
     /// Begins to end one; the frame to send if the gateway may know of it.
     pub(super) fn leave(&mut self, id: SubscriptionId) -> Option<wire::Unsubscribe> {
         let subscription = self.all.get_mut(&id)?;

@@ -1,6 +1,7 @@
 //! What the administration sees of groups.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use meshwire_proto::GroupKey;
 
@@ -39,6 +40,18 @@ pub struct GroupSummary {
     pub durable: Vec<Self>,
 }
 
+/// Groups of a topic, as many as had room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupsPage {
+    /// By name. The first may be one whose first durable members were in the page before.
+    pub groups: Vec<GroupSummary>,
+    /// There are more, behind this group or durable member.
+    pub next: Option<GroupKey>,
+}
+
+/// Most bytes of a line of a listing beside its name, encoded: settings and numbers.
+const LINE: usize = 256;
+
 /// What is counted once for all groups of a topic.
 struct Counts<'a> {
     letters: BTreeMap<&'a GroupKey, u64>,
@@ -47,6 +60,7 @@ struct Counts<'a> {
 }
 
 impl Counts<'_> {
+    /// Without its durable members; they are in its numbers.
     fn summary(&self, topic: &Topic, group: &Group) -> GroupSummary {
         let (unnamed, held) = self.unnamed.get(&group.id).copied().unwrap_or_default();
         let mut summary = GroupSummary {
@@ -64,25 +78,54 @@ impl Counts<'_> {
             durable: Vec::new(),
         };
         if group.is_broadcast() {
-            summary.durable = topic.members_of(&group.name.group).map(|member| self.summary(topic, member)).collect();
-            summary.add_up(topic.next);
+            (summary.floor, summary.lag) = (topic.next, 0);
+            let members = topic.members_of(&group.name.group);
+            members.for_each(|member| summary.add(&self.summary(topic, member)));
         }
         summary
+    }
+
+    /// Lines for these names, in rising order, while there is room, and in any case one.
+    fn page<'t>(
+        &self,
+        topic: &Topic,
+        names: impl Iterator<Item = (&'t GroupKey, &'t GroupId)>,
+        room: &mut usize,
+    ) -> GroupsPage {
+        let mut page = GroupsPage::default();
+        let mut last: Option<&GroupKey> = None;
+        for (name, id) in names {
+            if *room == 0 && last.is_some() {
+                page.next = last.cloned();
+                break;
+            }
+            let Some(found) = topic.groups.get(id) else { continue };
+            let begins = page.groups.last().is_none_or(|group| group.name.group != name.group);
+            if begins && let Some(group) = topic.named(&GroupKey::from(name.group.clone())) {
+                page.groups.push(self.summary(topic, group));
+                *room = room.saturating_sub(LINE + name.group.as_str().len());
+            }
+            if let (Some(member), Some(group)) = (&name.member, page.groups.last_mut()) {
+                group.durable.push(self.summary(topic, found));
+                *room = room.saturating_sub(LINE + member.as_str().len());
+            }
+            last = Some(name);
+        }
+        page
     }
 }
 
 impl GroupSummary {
-    fn add_up(&mut self, topic_next: Position) {
-        self.floor = self.durable.iter().map(|m| m.floor).min().unwrap_or(topic_next);
-        self.lag = self.durable.iter().map(|m| m.lag).max().unwrap_or(0);
-        for member in &self.durable {
-            self.members += member.members;
-            self.in_flight += member.in_flight;
-            self.dead_letters += member.dead_letters;
-            self.delayed += member.delayed;
-            self.failing += member.failing;
-            self.expired += member.expired;
-        }
+    /// A durable member's numbers are its group's, too.
+    fn add(&mut self, member: &Self) {
+        self.floor = self.floor.min(member.floor);
+        self.lag = self.lag.max(member.lag);
+        self.members += member.members;
+        self.in_flight += member.in_flight;
+        self.dead_letters += member.dead_letters;
+        self.delayed += member.delayed;
+        self.failing += member.failing;
+        self.expired += member.expired;
     }
 }
 
@@ -99,22 +142,46 @@ impl Engine {
         Counts { letters: self.letter_counts(id), unnamed }
     }
 
-    /// Groups of a topic, by name.
+    /// Groups of a topic and durable members of them, by name, behind one: as many as fit into so many bytes, in any case
+    /// one; `room` is what is left of them.
     #[must_use]
-    pub fn groups(&self, id: TopicId) -> Vec<GroupSummary> {
+    pub fn groups_after(&self, id: TopicId, after: Option<&GroupKey>, room: &mut usize) -> GroupsPage {
         let Some(topic) = self.topics.get(&id) else {
-            return Vec::new();
+            return GroupsPage::default();
         };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.counts(id, topic).page(topic, topic.names.range((from, Bound::Unbounded)), room)
+    }
+
+    /// One group of a topic with as many of its durable members as fit into so many bytes, and the last of them if there
+    /// are more; or a durable member of one.
+    #[must_use]
+    pub fn group_within(
+        &self,
+        id: TopicId,
+        name: &GroupKey,
+        room: &mut usize,
+    ) -> Option<(GroupSummary, Option<GroupKey>)> {
+        let topic = self.topics.get(&id)?;
         let counts = self.counts(id, topic);
-        let groups = topic.names.iter().filter(|(name, _)| name.member.is_none());
-        groups.filter_map(|(_, id)| topic.groups.get(id)).map(|group| counts.summary(topic, group)).collect()
+        if name.member.is_some() {
+            return Some((counts.summary(topic, topic.named(name)?), None));
+        }
+        let within = topic.names.range(name..).take_while(|(other, _)| other.is_within(name));
+        let mut page = counts.page(topic, within, room);
+        Some((page.groups.pop()?, page.next))
+    }
+
+    /// All groups of a topic, by name.
+    #[cfg(test)]
+    pub(super) fn groups(&self, id: TopicId) -> Vec<GroupSummary> {
+        self.groups_after(id, None, &mut usize::MAX.clone()).groups
     }
 
     /// One group of a topic, or a durable member of one.
-    #[must_use]
-    pub fn group(&self, id: TopicId, name: &GroupKey) -> Option<GroupSummary> {
-        let topic = self.topics.get(&id)?;
-        Some(self.counts(id, topic).summary(topic, topic.named(name)?))
+    #[cfg(test)]
+    pub(super) fn group(&self, id: TopicId, name: &GroupKey) -> Option<GroupSummary> {
+        self.group_within(id, name, &mut usize::MAX.clone()).map(|(group, _)| group)
     }
 
     /// Events that retention took before the groups of a topic had them, since the start.

@@ -67,7 +67,7 @@ pub(crate) use group::letter;
 pub use groups::DeleteError;
 pub use join::GroupSpec;
 pub use kept::Touched;
-pub use listing::GroupSummary;
+pub use listing::{GroupSummary, GroupsPage};
 pub use producers::Producer;
 pub use publish::{How, Judged, Scanned, Verdict, scan};
 pub use settle::{SettleAnswer, SettleAs};

@@ -1,15 +1,12 @@
 //! Administration: one command in, one answer out, the same on every protocol.
 
-use std::collections::BTreeMap;
-
 use meshwire_proto::wire::admin::{self, answer, command};
 use meshwire_proto::{ErrorKind, TopicName};
 
-use super::ages::Ages;
 use super::dead_letters::Asked;
 use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::store::{Durability, Ticket, TopicBytes};
+use crate::store::{Durability, Ticket};
 
 /// An answer and when it holds, or why there is none.
 pub type Answered = Result<(admin::Answer, Ticket), Refusal>;
@@ -100,104 +97,5 @@ impl Mesh {
                 Ok((admin::Answer { answer: Some(answer::Answer::Topic(has)) }, ticket))
             }
         }
-    }
-
-    fn list_topics(&self, caller: &Caller, list: &admin::ListTopics) -> Answered {
-        self.authorize(caller, Action::ListTopics, "")?;
-        let limit = match list.limit {
-            0 => 100,
-            limit @ 1..=1000 => limit as usize,
-            other => {
-                return Err(Refusal::new(ErrorKind::Invalid, format!("limit is {other}; from 1 to 1000 is accepted")));
-            }
-        };
-        let mut page: BTreeMap<TopicName, Option<TopicRef>> =
-            self.served_after(&list.cursor, limit + 1).into_iter().map(|name| (name, None)).collect();
-        {
-            let topics = self.inner.topics();
-            let after = topics.names.iter().filter(|(name, _)| name.as_str() > list.cursor.as_str());
-            page.extend(after.take(limit + 1).map(|(name, topic)| (name.clone(), Some(*topic))));
-        }
-        let more = page.len() > limit;
-        let page: Vec<(TopicName, Option<TopicRef>)> = page.into_iter().take(limit).collect();
-        let next = page.last().filter(|_| more).map(|(name, _)| name.to_string()).unwrap_or_default();
-        let mut reads = 0;
-        let listed = |(name, topic): (TopicName, Option<TopicRef>)| match topic {
-            Some(topic) => self.describe_with(topic, &mut reads),
-            // Only served, unless nobody does by now: nothing of it is stored.
-            None => {
-                let requests = Some(self.served(name.as_str())?);
-                Some(admin::Topic { requests, name: name.to_string(), ..admin::Topic::default() })
-            }
-        };
-        let topics = page.into_iter().filter_map(listed).collect();
-        Ok((admin::Answer { answer: Some(answer::Answer::Topics(admin::TopicList { topics, next })) }, Ticket::KEPT))
-    }
-
-    /// A line of the listing; `None` when the topic is gone by now.
-    pub(super) fn describe(&self, topic: TopicRef) -> Option<admin::Topic> {
-        self.describe_with(topic, &mut 0)
-    }
-
-    fn describe_with(&self, topic: TopicRef, reads: &mut u32) -> Option<admin::Topic> {
-        let shard = shard::lock(self.inner.shards.get(topic.shard)?);
-        let (settings, next) = shard.engine.topic(topic.id)?;
-        let store = self.inner.stores.of(topic.id);
-        let first_position = self.first_position(topic);
-        let durability = match settings.durability {
-            Durability::Memory => admin::Durability::Memory,
-            Durability::Written => admin::Durability::Written,
-            Durability::Synced => admin::Durability::Synced,
-        };
-        let mut described = admin::Topic {
-            name: settings.name.to_string(),
-            durability: durability.into(),
-            retention_ms: settings.retention_ms,
-            first_position,
-            next_position: next,
-            retention_bytes: settings.limits.bytes,
-            lagging: if settings.limits.block { admin::Lagging::Block } else { admin::Lagging::Drop }.into(),
-            overtaken: shard.engine.overtaken(topic.id),
-            requests: self.served(settings.name.as_str()),
-            delayed: shard.engine.delayed(topic.id),
-            ..admin::Topic::default()
-        };
-        let groups = shard.engine.groups(topic.id);
-        drop(shard);
-        let mut ages = Ages::new(store, topic.id, self.now().wall, reads);
-        described.groups = groups.iter().map(|group| summary(group, &mut ages)).collect();
-        // Publishes do not wait for a count over all segments.
-        let TopicBytes { live, physical } = store.topic_bytes(topic.id);
-        (described.bytes, described.physical_bytes) = (live, physical);
-        Some(described)
-    }
-}
-
-pub(super) fn summary(group: &crate::engine::GroupSummary, ages: &mut Ages<'_>) -> admin::GroupSummary {
-    admin::GroupSummary {
-        name: group.name.to_string(),
-        settled_through: group.floor.saturating_sub(1),
-        members: group.members,
-        in_flight: group.in_flight,
-        lag: group.lag,
-        settings: Some(group.settings.shown()),
-        dead_letters: group.dead_letters,
-        delayed: group.delayed,
-        failing: group.failing,
-        oldest_ms: (group.lag > 0).then(|| ages.of(group.floor)).flatten(),
-        durable_members: group.durable.iter().map(member).collect(),
-        expired: group.expired,
-    }
-}
-
-fn member(member: &crate::engine::GroupSummary) -> admin::MemberSummary {
-    admin::MemberSummary {
-        name: member.name.member.as_ref().map(ToString::to_string).unwrap_or_default(),
-        connected: member.connected,
-        settled_through: member.floor.saturating_sub(1),
-        in_flight: member.in_flight,
-        lag: member.lag,
-        dead_letters: member.dead_letters,
-        delayed: member.delayed,
     }
 }

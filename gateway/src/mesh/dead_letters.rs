@@ -2,14 +2,16 @@
 
 use meshwire_proto::wire::admin::{self, answer};
 use meshwire_proto::{ErrorKind, GroupKey, TopicName};
+use prost::Message as _;
 
 use super::admin::Answered;
 use super::{Action, Caller, Inner, Mesh, Refusal, TopicRef, shard};
 use crate::engine::{self, LetterError};
 use crate::store::{Block, Lookup, Position, Ticket, TopicId};
 
-/// A page of a list ends with the letter that makes it so large.
-const PAGE_BYTES: usize = 1 << 20;
+/// A page of a list ends with the letter that makes it so large: with that one it has no more bytes than the longest
+/// run of deliveries, which every client takes.
+const PAGE_BYTES: usize = engine::MAX_RUN_BYTES as usize / 2;
 
 /// Which dead letters a command is about.
 pub(super) struct Asked<'a> {
@@ -116,7 +118,7 @@ impl Mesh {
                     if !events {
                         letter.event = bytes::Bytes::new();
                     }
-                    bytes += letter.event.len() + letter.error.len() + 64;
+                    bytes += letter.encoded_len();
                     letters.push(letter);
                 }
                 // What is there is a page of its own.

@@ -51,13 +51,15 @@ impl Fetched {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    pub(super) fn arrived(&self, topic: TopicId, block: Option<&Block>) {
+    pub(super) fn arrived(&self, topic: TopicId, from: Position, blocks: &[Block]) {
         let mut state = self.state();
-        if let Some(block) = block.filter(|_| topic.is_dead_letters()) {
-            state.blocks.push_back((topic, block.clone()));
-            if state.blocks.len() > BLOCKS {
-                state.blocks.pop_front();
+        if topic.is_dead_letters() {
+            let wanted = blocks.iter().skip_while(|block| block.next() <= from);
+            for block in wanted.take(BLOCKS) {
+                state.blocks.push_back((topic, block.clone()));
             }
+            let surplus = state.blocks.len().saturating_sub(BLOCKS);
+            state.blocks.drain(..surplus);
         }
         Self::tell(state);
     }

@@ -5,11 +5,10 @@ use std::sync::atomic::Ordering;
 use meshwire_proto::wire::admin::{self, answer};
 use meshwire_proto::{ErrorKind, GroupKey, TopicName, UnixMillis};
 
-use super::admin::{Answered, summary};
-use super::ages::Ages;
+use super::admin::Answered;
 use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
-use crate::engine::{self, DeleteError};
+use crate::engine::DeleteError;
 use crate::store::{Durability, Limits, Position, Since, Ticket};
 
 fn invalid(problem: impl Into<String>) -> Refusal {
@@ -18,6 +17,10 @@ fn invalid(problem: impl Into<String>) -> Refusal {
 
 fn no_group(topic: &TopicName, group: &GroupKey) -> Refusal {
     Refusal::new(ErrorKind::NotFound, format!("topic {topic} has no group {group}"))
+}
+
+fn answer(group: admin::GroupSummary) -> admin::Answer {
+    admin::Answer { answer: Some(answer::Answer::Group(group)) }
 }
 
 impl Mesh {
@@ -52,22 +55,15 @@ impl Mesh {
     fn shown(&self, topic: TopicRef, (name, group): (&TopicName, &GroupKey)) -> Answered {
         let shard = shard::lock(self.shard(topic)?);
         let ticket = shard.engine.group_ticket(topic.id, group);
-        let found = shard.engine.group(topic.id, group);
+        let found = self.describe_group((topic, name), group, &shard.engine);
         drop(shard);
-        let found = found.ok_or_else(|| no_group(name, group))?;
-        Ok((self.summary(topic, &found), ticket))
+        Ok((answer(found.ok_or_else(|| no_group(name, group))?), ticket))
     }
 
     pub(super) fn get_group(&self, caller: &Caller, get: &admin::GetGroup) -> Answered {
         let (topic, name, group) = self.group(caller, Action::ListTopics, (&get.topic, &get.group))?;
         let (answer, _) = self.shown(topic, (&name, &group))?;
         Ok((answer, Ticket::KEPT))
-    }
-
-    fn summary(&self, topic: TopicRef, group: &engine::GroupSummary) -> admin::Answer {
-        let mut reads = 0;
-        let mut ages = Ages::new(self.inner.stores.of(topic.id), topic.id, self.now().wall, &mut reads);
-        admin::Answer { answer: Some(answer::Answer::Group(summary(group, &mut ages))) }
     }
 
     pub(super) fn create_group(&self, caller: &Caller, create: &admin::CreateGroup) -> Option<Answered> {
@@ -113,7 +109,7 @@ impl Mesh {
     pub(super) fn delete_group(&self, caller: &Caller, delete: &admin::DeleteGroup) -> Answered {
         let (topic, name, group) = self.group(caller, Action::DeleteGroup, (&delete.topic, &delete.group))?;
         let mut shard = shard::lock(self.shard(topic)?);
-        let was = shard.engine.group(topic.id, &group).ok_or_else(|| no_group(&name, &group))?;
+        let was = self.describe_group((topic, &name), &group, &shard.engine).ok_or_else(|| no_group(&name, &group))?;
         let removed = shard.engine.delete_group(topic.id, &group).map_err(|e| match e {
             DeleteError::NotFound(_) => no_group(&name, &group),
             DeleteError::InUse { .. } => invalid(e.to_string()),
@@ -124,7 +120,7 @@ impl Mesh {
         drop(shard);
         self.inner.groups.fetch_sub(removed, Ordering::Relaxed);
         // It does not come back after power loss, whatever the level of the topic's events.
-        Ok((self.summary(topic, &was), Ticket { batch, level: Durability::Synced }))
+        Ok((answer(was), Ticket { batch, level: Durability::Synced }))
     }
 
     pub(super) fn seek_group(&self, caller: &Caller, seek: &admin::SeekGroup) -> Option<Answered> {

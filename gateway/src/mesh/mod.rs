@@ -14,6 +14,7 @@ mod fetched;
 mod groups;
 mod kept;
 mod limits;
+mod listing;
 mod memory;
 mod open;
 mod publish;

@@ -227,24 +227,23 @@ impl Completions for Inner {
         }
     }
 
-    fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {
-        let block = match result {
-            Ok(block) => Some(block),
-            Err(StoreError::Gone) => None,
+    fn fetched(&self, topic: TopicId, from: Position, result: Result<Vec<Block>, StoreError>) {
+        let blocks = match result {
+            Ok(blocks) => blocks,
+            Err(StoreError::Gone) => Vec::new(),
             // Never a read that may succeed later: who reads on is told of a gap.
             Err(error) => {
                 tracing::error!(topic = topic.0, position = from, %error, "a stored block is lost");
-                None
+                Vec::new()
             }
         };
-        let arrived = block.clone();
         if let Some(mutex) = self.shards.get(self.shard_of(topic)) {
             let mut shard = lock(mutex);
             let now = self.clock.now();
             shard.engine.wake(topic);
-            self.deliver(&mut shard, now, block.map(|block| (topic, block)).as_ref());
+            self.deliver(&mut shard, now, Some((topic, &blocks)));
         }
-        self.fetched.arrived(topic, arrived.as_ref());
+        self.fetched.arrived(topic, from, &blocks);
     }
 
     fn looked_up(&self) {

@@ -58,11 +58,11 @@ pub(super) fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The stores as the engine sees them, and a block that has just been fetched.
+/// The stores as the engine sees them, and blocks of a topic that have just been fetched.
 struct Blocks<'a, 's> {
     stores: &'a Stores,
     sinks: &'s BTreeMap<SubscriptionKey, Arc<dyn Sink>>,
-    fetched: Option<&'s (TopicId, Block)>,
+    fetched: Option<(TopicId, &'s [Block])>,
     deliveries: &'a Pacer,
     memory: &'a Memory,
     paced: &'s mut Vec<(TopicId, SubscriptionKey)>,
@@ -72,7 +72,10 @@ struct Blocks<'a, 's> {
 
 impl Source for Blocks<'_, '_> {
     fn block(&mut self, topic: TopicId, from: Position) -> Lookup {
-        if let Some((_, block)) = self.fetched.filter(|(t, b)| *t == topic && (b.first..b.next()).contains(&from)) {
+        // They are in rising order.
+        let fetched = self.fetched.filter(|(t, _)| *t == topic).map_or(&[][..], |(_, blocks)| blocks);
+        let at = fetched.partition_point(|block| block.next() <= from);
+        if let Some(block) = fetched.get(at).filter(|block| block.first <= from) {
             return Lookup::Ready(block.clone());
         }
         self.stores.of(topic).read(topic, from)
@@ -164,7 +167,7 @@ impl Inner {
     }
 
     /// Puts events whose time has come into their topics.
-    fn release(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) {
+    fn release(&self, shard: &mut Shard, now: Now, fetched: Option<(TopicId, &[Block])>) {
         let Shard { engine, sinks, paced, .. } = &mut *shard;
         let (stores, deliveries, memory) = (&self.stores, &self.deliveries, &*self.memory);
         let mut blocks = Blocks { stores, sinks, fetched, deliveries, memory, paced, claims: Vec::new() };
@@ -179,7 +182,7 @@ impl Inner {
 
     /// Hands out what can be delivered. While there is a rate and other shards wait for it, this one waits as well: who
     /// is acked often would else always come before them.
-    pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) {
+    pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<(TopicId, &[Block])>) {
         let others = self.turns.waiting.load(Ordering::Relaxed) > usize::from(shard.resumes.is_some());
         if others && !self.deliveries.is_off() && !self.stopping.load(Ordering::Relaxed) {
             self.release(shard, now, fetched);
@@ -201,7 +204,7 @@ impl Inner {
         shard.resumes = until;
     }
 
-    fn deliver_in_turn(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) {
+    fn deliver_in_turn(&self, shard: &mut Shard, now: Now, fetched: Option<(TopicId, &[Block])>) {
         self.wait_for_turn(shard, None);
         // Also while the gateway stops: it shows nothing, and what is due must not be due for ever.
         self.release(shard, now, fetched);
@@ -239,7 +242,7 @@ impl Inner {
 
     /// Hands out what one reader may have: what a sink gets is in its room for the next. `false`: there is no reader
     /// left to look at.
-    fn deliver_next(&self, shard: &mut Shard, now: Now, fetched: Option<&(TopicId, Block)>) -> bool {
+    fn deliver_next(&self, shard: &mut Shard, now: Now, fetched: Option<(TopicId, &[Block])>) -> bool {
         let Shard { engine, sinks, out, paced, .. } = &mut *shard;
         let (stores, deliveries, memory) = (&self.stores, &self.deliveries, &*self.memory);
         let mut blocks = Blocks { stores, sinks, fetched, deliveries, memory, paced, claims: Vec::new() };

@@ -347,7 +347,7 @@ pub struct Capability {
 pub enum Lookup {
     /// A block that holds the position.
     Ready(Block),
-    /// Being fetched; [`Completions::fetched`] brings it.
+    /// Being fetched; [`Completions::fetched`] brings it, together with its neighbours.
     Pending,
     /// Nothing is kept there yet.
     Ahead,
@@ -373,9 +373,10 @@ pub trait Completions: Send + Sync {
     /// before that position may now be shown to consumers.
     fn kept(&self, watermark: Watermark, heads: &[(TopicId, Position)]);
 
-    /// A read that was pending has ended: with a block, or with the damage in its place, which reads of it then pass
-    /// over. A store that only fails to read tries again by itself, and the read stays pending.
-    fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>);
+    /// A read that was pending has ended: with all blocks that it brought, in rising order and one of them with the
+    /// position, or with the damage in its place, which reads of it then pass over. Whoever waits for any position of
+    /// these blocks is told by it. A store that only fails to read tries again by itself, and the read stays pending.
+    fn fetched(&self, topic: TopicId, from: Position, result: Result<Vec<Block>, StoreError>);
 
     /// A place that was [`Since::Pending`] is known.
     fn looked_up(&self) {}

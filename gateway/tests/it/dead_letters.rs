@@ -3,21 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use meshwire_gateway::config::Config;
 use meshwire_gateway::mesh::AllowAll;
 use meshwire_proto::Event;
 use meshwire_proto::frame::{ClientFrame, ServerFrame, SettleKind};
-use meshwire_proto::wire::admin::{AfterDeadLetter, Command, CreateGroup, CreateTopic, GroupSettings, command};
+use meshwire_proto::wire::admin::{
+    AfterDeadLetter, Answer, Command, CreateGroup, CreateTopic, GroupSettings, ListDeadLetters, answer, command,
+};
 use meshwire_proto::wire::session as wire;
 use prost::Message as _;
 
 use crate::rig::{Peer, Rig, earliest, event, memory, run_of};
 
-async fn admin(peer: &mut Peer, command: command::Command) {
+async fn admin(peer: &mut Peer, command: command::Command) -> Bytes {
     let command = Command { command: Some(command) }.encode_to_vec().into();
     peer.send(ClientFrame::Admin(wire::Admin { number: 1, command })).await;
     let answer = peer.find(|f| if let ServerFrame::Admin(a) = f { Some(a) } else { None }).await;
     assert_eq!(answer.code, 0, "{}", answer.message);
+    answer.answer
 }
 
 /// Rejects the first of two events of a key that waits for its dead letter, and so many others of 8 KiB; then reads on.
@@ -66,5 +70,34 @@ async fn over_their_bytes_the_oldest_dead_letters_go() {
     for mut config in configs(&tempfile::tempdir().unwrap()) {
         config.dead_letter_bytes = 65_536;
         reject_and_wait(config, 20).await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_dead_letters_fits_a_frame_that_every_client_takes() {
+    for mut config in configs(&tempfile::tempdir().unwrap()) {
+        // What a client has to accept is then little more than a run of deliveries.
+        (config.limits.max_event_bytes, config.limits.max_attribute_bytes) = (65_536, 1024);
+        let rig = Rig::with(config, Arc::new(AllowAll)).await;
+        let mut peer = rig.session().await;
+        let large = |n: u32| Event::bytes("t", vec![7; 60_000]).id(n.to_string()).source("/rig");
+        peer.publish("t", run_of(&(0..12).map(large).collect::<Vec<_>>())).await;
+        peer.subscribe(earliest(1, "t", "g")).await;
+        peer.deliveries(12).await;
+        assert_eq!(peer.settle(1, 1, 12, SettleKind::Reject).await, [(1, 12, 0)]);
+        let (mut numbers, mut after) = (Vec::new(), 0);
+        while numbers.len() < 12 {
+            let list = ListDeadLetters { topic: "t".into(), after, events: true, ..ListDeadLetters::default() };
+            let answer = admin(&mut peer, command::Command::ListDeadLetters(list)).await;
+            assert!(answer.len() <= (256 << 10) + 65_536, "a page of {} bytes", answer.len());
+            let Some(answer::Answer::DeadLetters(page)) = Answer::decode(answer).unwrap().answer else {
+                panic!("a list")
+            };
+            assert!(!page.letters.is_empty());
+            numbers.extend(page.letters.iter().map(|letter| letter.number));
+            after = page.next;
+        }
+        assert_eq!((numbers, after), ((1..=12).collect::<Vec<u64>>(), 0));
+        rig.stop().await;
     }
 }

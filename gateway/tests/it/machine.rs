@@ -37,13 +37,18 @@ impl Clock for Hands {
 pub(crate) struct Machine {
     pub(crate) clock: Hands,
     pub(crate) disk: Arc<SimDisk>,
-    log: Arc<LogStore>,
+    pub(crate) log: Arc<LogStore>,
     mesh: Mesh,
     native: Arc<Native>,
 }
 
 /// A connection, and what of its bytes was not processed.
 pub(crate) struct Line(Mutex<(Protocol, BytesMut)>);
+
+fn log_options() -> LogOptions {
+    // Its disk is memory, and the log writes zeros ahead.
+    LogOptions { segment_bytes: 4 << 20, ..LogOptions::default() }
+}
 
 impl Machine {
     pub(crate) fn start() -> Self {
@@ -52,31 +57,35 @@ impl Machine {
 
     /// With other limits.
     pub(crate) fn with(change: impl FnOnce(&mut NativeConfig)) -> Self {
-        Self::on(Arc::new(SimDisk::new()), Hands::default(), |_| {}, change)
+        Self::on(Arc::new(SimDisk::new()), Hands::default(), &log_options(), (|_| {}, change))
+    }
+
+    /// With a cache of so many bytes.
+    pub(crate) fn caching(cache_bytes: usize) -> Self {
+        let options = LogOptions { cache_bytes, ..log_options() };
+        Self::on(Arc::new(SimDisk::new()), Hands::default(), &options, (|_| {}, |_| {}))
     }
 
     /// With other limits of the mesh.
     pub(crate) fn limited(change: impl FnOnce(&mut MeshConfig)) -> Self {
-        Self::on(Arc::new(SimDisk::new()), Hands::default(), change, |_| {})
+        Self::on(Arc::new(SimDisk::new()), Hands::default(), &log_options(), (change, |_| {}))
     }
 
     /// Another life over the same disk.
     pub(crate) fn restart(self) -> Self {
-        Self::on(Arc::new(self.disk.duplicate()), self.clock, |_| {}, |_| {})
+        Self::on(Arc::new(self.disk.duplicate()), self.clock, &log_options(), (|_| {}, |_| {}))
     }
 
     fn on(
         disk: Arc<SimDisk>,
         clock: Hands,
-        limit: impl FnOnce(&mut MeshConfig),
-        change: impl FnOnce(&mut NativeConfig),
+        options: &LogOptions,
+        (limit, change): (impl FnOnce(&mut MeshConfig), impl FnOnce(&mut NativeConfig)),
     ) -> Self {
         let on: Arc<dyn Disk> = disk.clone();
         let told = clock.clone();
         let time = Arc::new(move || (told.now().mono, told.now().wall));
-        // Its disk is memory, and the log writes zeros ahead.
-        let options = LogOptions { segment_bytes: 4 << 20, ..LogOptions::default() };
-        let (log, found) = LogStore::open_on(on, &options, time).unwrap();
+        let (log, found) = LogStore::open_on(on, options, time).unwrap();
         let mut config = MeshConfig { shards: 2, retention_ms: u64::MAX, ..Config::default().mesh([0; 16]) };
         limit(&mut config);
         let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));

@@ -9,6 +9,7 @@
 
 mod authorize;
 mod broadcast;
+mod cold;
 mod dead_letters;
 mod delayed;
 mod delete;

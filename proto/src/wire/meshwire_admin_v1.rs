@@ -151,12 +151,15 @@ pub struct CreateTopic {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListTopics {
-    /// Names after this one. Empty: from the first.
+    /// `next` of the page before; or a name: names after this one. Empty: from the first.
     #[prost(string, tag = "1")]
     pub cursor: ::prost::alloc::string::String,
-    /// 1 to 1000. 0: 100.
+    /// Most topics of a page, 1 to 1000. 0: 100. A page also ends when it has about 256 KiB.
     #[prost(uint32, tag = "2")]
     pub limit: u32,
+    /// Only this topic, and nothing if there is no such one. Empty: all.
+    #[prost(string, tag = "40")]
+    pub topic: ::prost::alloc::string::String,
 }
 /// Other settings of a group that exists. Its members go on; a lease that has begun
 /// keeps its length.
@@ -307,7 +310,9 @@ pub struct DeadLettersChanged {
 pub struct TopicList {
     #[prost(message, repeated, tag = "1")]
     pub topics: ::prost::alloc::vec::Vec<Topic>,
-    /// Cursor of the next page. Empty: this was the last.
+    /// Cursor of the next page. Empty: this was the last. A page that ends within a topic or a broadcast
+    /// group is followed by one that begins with the same topic or group, and with its next groups or
+    /// durable members.
     #[prost(string, tag = "2")]
     pub next: ::prost::alloc::string::String,
 }
@@ -346,6 +351,10 @@ pub struct Topic {
     /// its durability is unspecified.
     #[prost(message, optional, tag = "14")]
     pub requests: ::core::option::Option<RequestSummary>,
+    /// It has more groups than are here: cursor of the ListTopics that goes on with them. Empty:
+    /// these are all.
+    #[prost(string, tag = "40")]
+    pub groups_next: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GroupSummary {
@@ -383,6 +392,10 @@ pub struct GroupSummary {
     /// Events that expired before this group was done with them, since the gateway started.
     #[prost(uint64, tag = "15")]
     pub expired: u64,
+    /// It has more durable members than are here: cursor of the ListTopics that goes on with them.
+    /// Empty: these are all.
+    #[prost(string, tag = "40")]
+    pub members_next: ::prost::alloc::string::String,
 }
 /// Requests to a topic. Counts are since somebody began to serve it; they end with
 /// the last who does.

@@ -545,6 +545,9 @@ pub struct AdminAnswer {
     pub message: ::prost::alloc::string::String,
     #[prost(bytes = "bytes", tag = "4")]
     pub answer: ::prost::bytes::Bytes,
+    /// After a BUSY: when to ask again. 0: not told.
+    #[prost(uint32, tag = "40")]
+    pub retry_after_ms: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Auth {

@@ -256,3 +256,38 @@ fn a_durable_member_can_be_made_before_it_connects() {
     join(&mut rig, 2, "g/b");
     assert_eq!((positions(&rig.take(1)), positions(&rig.take(2))), (vec![2, 3], vec![3]));
 }
+
+#[test]
+fn pages_of_one_line_list_every_group_and_member_once() {
+    let mut rig = Rig::new();
+    let names = ["a", "g", "g/m", "g/n", "g/o", "h/m", "i"];
+    for (n, name) in names.iter().enumerate().filter(|(_, name)| **name != "a" && **name != "i") {
+        join(&mut rig, n as u64, name);
+    }
+    for (n, name) in [(8, "a"), (9, "i")] {
+        let group = group_spec(name, n, rig.settings);
+        rig.engine.create_group(rig.now, TOPIC, &group, 1).unwrap();
+    }
+    rig.commit();
+    let all = rig.engine.groups(TOPIC);
+    assert_eq!(all.iter().map(|g| g.durable.len()).collect::<Vec<_>>(), [0, 3, 1, 0]);
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = rig.engine.groups_after(TOPIC, after.as_ref(), &mut 0);
+        assert!(page.groups.len() == 1 && page.groups[0].durable.len() <= 1, "{page:?}");
+        let group = &page.groups[0];
+        let whole = all.iter().find(|g| g.name == group.name).unwrap();
+        assert_eq!((group.members, group.lag), (whole.members, whole.lag), "its numbers are of all its members");
+        seen.push(group.durable.first().unwrap_or(group).name.to_string());
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, ["a", "g", "g/m", "g/n", "g/o", "h", "h/m", "i"]);
+    // Behind one that is gone by now is behind its name.
+    let behind = rig.engine.groups_after(TOPIC, Some(&key("g/mm")), &mut 0);
+    assert_eq!(behind.groups[0].durable[0].name, key("g/n"));
+    assert_eq!(rig.engine.group_within(TOPIC, &key("g"), &mut 0).unwrap().1, Some(key("g")));
+    assert_eq!(rig.engine.group_within(TOPIC, &key("g/m"), &mut 0).unwrap().1, None);
+}

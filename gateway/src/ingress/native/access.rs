@@ -53,7 +53,7 @@ impl Call {
 pub(super) fn command(command: &admin::Command) -> Record<'_> {
     let (operation, topic, group): (_, &str, &str) = match &command.command {
         Some(Command::CreateTopic(c)) => ("create_topic", &c.name, ""),
-        Some(Command::ListTopics(_)) => ("list_topics", "", ""),
+        Some(Command::ListTopics(c)) => ("list_topics", &c.topic, ""),
         Some(Command::UpdateTopic(c)) => ("update_topic", &c.name, ""),
         Some(Command::DeleteTopic(c)) => ("delete_topic", &c.name, ""),
         Some(Command::GetGroup(c)) => ("get_group", &c.topic, &c.group),

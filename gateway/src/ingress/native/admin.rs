@@ -137,6 +137,7 @@ impl Protocol {
                 number,
                 code: refusal.kind.number(),
                 message: refusal.message,
+                retry_after_ms: refusal.retry_after_ms,
                 ..wire::AdminAnswer::default()
             })),
         }

@@ -115,7 +115,7 @@ impl Pending {
                     number: answer.number,
                     code,
                     message: message.to_owned(),
-                    answer: bytes::Bytes::new(),
+                    ..AdminAnswer::default()
                 })),
                 Answer::Frame(ServerFrame::Subscribed(answer)) => others.push(ServerFrame::Error(Error {
                     code,

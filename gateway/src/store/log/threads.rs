@@ -85,8 +85,9 @@ fn work(shared: &Shared, completions: &dyn Completions) {
             machine.handle(now, Input::Tick { wall });
             next_tick = now + TICK;
         }
-        let job = machine.poll_job(now);
         let fetched = machine.poll_fetched();
+        // What was read is handed over before more is read: it is held until then.
+        let job = if fetched.is_none() { machine.poll_job(now) } else { None };
         let found = machine.poll_found();
         let moved = machine.poll_moved();
         if job.is_none() && fetched.is_none() && !found && moved.is_empty() {

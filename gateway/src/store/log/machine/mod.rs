@@ -105,8 +105,8 @@ pub struct Fetched {
     pub topic: TopicId,
     /// The position that was asked for.
     pub from: Position,
-    /// The block, or why there is none.
-    pub result: Result<Block, StoreError>,
+    /// What was read in one go, in rising order; or why there is no block with the position.
+    pub result: Result<Vec<Block>, StoreError>,
 }
 
 /// What the log starts from.

@@ -1,6 +1,7 @@
 //! Reading: cache, index of the active segment, fetches of the rest.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,18 @@ impl Reads {
         self.retries.range((topic, 0)..=(topic, Position::MAX)).next().is_some()
     }
 
+    /// Nobody waits for these positions any more.
+    fn end(&mut self, (topic, positions): (TopicId, Range<Position>)) {
+        let keys = (topic, positions.start)..(topic, positions.end);
+        let ended: Vec<_> = self.waiting.range(keys.clone()).copied().collect();
+        self.waiting.retain(|key| !keys.contains(key));
+        self.queue.retain(|key| !keys.contains(key));
+        let failed = ended.iter().filter(|key| self.retries.remove(key).is_some()).count();
+        if failed > 0 && !self.fails(topic) {
+            tracing::info!(topic = topic.0, "the log can be read again");
+        }
+    }
+
     /// The next fetch: one that was never tried, or one whose pause is over.
     fn pop(&mut self, now: Moment) -> Option<(TopicId, Position)> {
         if let Some(next) = self.queue.pop_front() {
@@ -88,7 +101,7 @@ impl LogMachine {
         if from >= self.places.visible(topic) {
             return Lookup::Ahead;
         }
-        if let Some(block) = self.cache.get(topic, from) {
+        if let Some(block) = self.cache.get(topic, from).or_else(|| self.brought(topic, from)) {
             return Lookup::Ready(block.clone());
         }
         if let Located::Hole(next) = self.locate(topic, from) {
@@ -98,6 +111,12 @@ impl LogMachine {
             self.reads.queue.push_back((topic, from));
         }
         Lookup::Pending
+    }
+
+    /// A block that was read and is not handed over yet: a cache may be too small for it.
+    fn brought(&self, topic: TopicId, from: Position) -> Option<&Block> {
+        let blocks = self.fetched.iter().filter(|f| f.topic == topic).flat_map(|f| f.result.iter().flatten());
+        blocks.into_iter().find(|block| (block.first..block.next()).contains(&from))
     }
 
     /// The first position of a topic that retention has not taken.
@@ -132,7 +151,8 @@ impl LogMachine {
         while let Some((topic, from)) = self.reads.pop(now) {
             // Another fetch may have brought it meanwhile, or retention taken it.
             if let Some(block) = self.cache.get(topic, from).cloned() {
-                self.answer(topic, from, Ok(block));
+                self.reads.end((topic, block.first..block.next()));
+                self.answer(topic, from, Ok(vec![block]));
                 continue;
             }
             let (segment, index) = match self.locate(topic, from) {
@@ -176,6 +196,12 @@ impl LogMachine {
         }
         let pause = self.reads.retries.get(&(topic, from)).map_or(FIRST_PAUSE, |r| (r.pause * 2).min(LONGEST_PAUSE));
         self.reads.retries.insert((topic, from), Retry { at: now + pause, pause });
+        // Others who wait for that block are told when it is there: one tries for all.
+        if let Located::Blocks(_, blocks) = self.locate(topic, from)
+            && let Some(block) = blocks.first()
+        {
+            self.reads.queue.retain(|(of, position)| *of != topic || !(block.first..block.next()).contains(position));
+        }
     }
 
     pub(super) fn read_done(&mut self, (topic, from, segment): (TopicId, Position, u64), fetch: Fetch) {
@@ -187,20 +213,26 @@ impl LogMachine {
             // The topic was deleted meanwhile.
             return;
         }
-        let mut answer = None;
+        let (mut good, mut damage, mut found) = (Vec::with_capacity(blocks.len()), None, false);
         for (entry, result) in blocks {
-            match &result {
-                Ok(block) => self.cache.insert(topic, block.clone(), 0),
+            let wanted = (entry.first..entry.next()).contains(&from);
+            // Who waits for another position of it must not read it again.
+            self.reads.end((topic, entry.first..entry.next()));
+            match result {
+                Ok(block) => {
+                    self.cache.insert(topic, block.clone(), 0);
+                    good.push(block);
+                    found |= wanted;
+                }
                 Err(error) => {
                     tracing::error!(%error, "a block is damaged and skipped from now on");
                     self.reads.bad.insert((topic, entry.first));
+                    damage = damage.or_else(|| wanted.then_some(error));
                 }
             }
-            if (entry.first..entry.next()).contains(&from) {
-                answer = Some(result);
-            }
         }
-        let answer = answer.unwrap_or_else(|| Err(hole(topic, from, self.places.segment_of(topic, from).1)));
+        let lost = || damage.unwrap_or_else(|| hole(topic, from, self.places.segment_of(topic, from).1));
+        let answer = if found { Ok(good) } else { Err(lost()) };
         self.answer(topic, from, answer);
     }
 
@@ -213,11 +245,8 @@ impl LogMachine {
         self.reads.bad.retain(|key| !of(key));
     }
 
-    fn answer(&mut self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {
-        self.reads.waiting.remove(&(topic, from));
-        if self.reads.retries.remove(&(topic, from)).is_some() && !self.reads.fails(topic) {
-            tracing::info!(topic = topic.0, "the log can be read again");
-        }
+    fn answer(&mut self, topic: TopicId, from: Position, result: Result<Vec<Block>, StoreError>) {
+        self.reads.end((topic, from..from + 1));
         self.fetched.push_back(Fetched { topic, from, result });
     }
 }

@@ -199,3 +199,58 @@ fn a_failed_read_at_opening_refuses_to_open_and_cuts_nothing() {
     }
     assert!(refused > 5, "{refused} reads");
 }
+
+/// Ten blocks of a hundred events behind others, and a cache that holds none of them.
+fn cold(bytes: usize) -> (Rig, TopicId) {
+    let options = LogOptions { cache_bytes: 0, segment_bytes: 4 << 20, ..small() };
+    let mut rig = Rig::open(Arc::new(SimDisk::new()), options, Arc::default()).unwrap();
+    let topic = rig.topic(1, Durability::Synced);
+    for _ in 0..10 {
+        rig.publish(topic, &vec![bytes; 100]);
+        rig.settle();
+    }
+    rig.idle();
+    (rig, topic)
+}
+
+#[test]
+fn a_thousand_positions_of_ten_blocks_are_ten_reads_at_most() {
+    // Of 20 and 250 KB: the small ones are read several at once, when they are asked for as a group does.
+    for (bytes, rising, most) in [(100, true, 3), (100, false, 10), (2500, true, 10), (2500, false, 10)] {
+        let (mut rig, topic) = cold(bytes);
+        let mut positions: Vec<Position> = (1..=1000).collect();
+        if !rising {
+            positions.reverse();
+        }
+        for position in positions {
+            assert!(matches!(rig.store.read(topic, position), Lookup::Pending));
+        }
+        let before = rig.disk.counts().reads;
+        rig.settle();
+        let reads = rig.disk.counts().reads - before;
+        assert!((1..=most).contains(&reads), "{reads} reads of blocks of 100 events with {bytes} bytes");
+        let told = rig.reports.fetched.lock().unwrap().len() as u64;
+        assert_eq!(told, reads, "who waits is told once a read");
+    }
+}
+
+#[test]
+fn of_a_block_that_cannot_be_read_one_position_is_tried_for_all() {
+    let (mut rig, topic) = cold(2500);
+    rig.disk.set_unreadable(Some((FileName::of(Part::Segment(2)), 0..u64::MAX)));
+    for position in 1..=100 {
+        assert!(matches!(rig.store.read(topic, position), Lookup::Pending));
+    }
+    let before = rig.disk.counts().reads;
+    rig.settle();
+    assert_eq!(rig.disk.counts().reads - before, 1);
+    rig.disk.set_unreadable(None);
+    rig.advance_ms(100);
+    rig.settle();
+    let fetched = std::mem::take(&mut *rig.reports.fetched.lock().unwrap());
+    assert!(matches!(&fetched[..], [(_, _, Ok(block))] if block.first == 1), "{}", fetched.len());
+    assert!(matches!(rig.store.read(topic, 50), Lookup::Pending));
+    let before = rig.disk.counts().reads;
+    rig.settle();
+    assert_eq!(rig.disk.counts().reads, before + 1, "who asks again has it read again");
+}

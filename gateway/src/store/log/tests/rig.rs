@@ -38,7 +38,9 @@ impl Completions for Reports {
         }
     }
 
-    fn fetched(&self, topic: TopicId, from: Position, result: Result<Block, StoreError>) {
+    fn fetched(&self, topic: TopicId, from: Position, result: Result<Vec<Block>, StoreError>) {
+        let holds = |block: &Block| (block.first..block.next()).contains(&from);
+        let result = result.map(|blocks| blocks.into_iter().find(holds).expect("the block that was asked for"));
         self.fetched.lock().unwrap().push((topic, from, result));
     }
 

@@ -23,7 +23,9 @@ impl Completions for Waiting {
         self.changed.notify_all();
     }
 
-    fn fetched(&self, _: TopicId, from: Position, result: Result<Block, StoreError>) {
+    fn fetched(&self, _: TopicId, from: Position, result: Result<Vec<Block>, StoreError>) {
+        let holds = |block: &Block| (block.first..block.next()).contains(&from);
+        let result = result.map(|blocks| blocks.into_iter().find(holds).unwrap());
         self.state.lock().unwrap().1.push((from, result));
         self.changed.notify_all();
     }
