@@ -1,5 +1,6 @@
 //! `meshwire dead-letters`: what groups gave up: look at it, give it back, remove it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
@@ -18,6 +19,9 @@ use crate::stop::Stop;
 
 /// Most characters of an error on a line for people.
 const ERROR: usize = 80;
+
+/// Most groups that are named to people.
+const GROUPS: usize = 10;
 
 /// Look at events that groups gave up, give them back, or remove them.
 #[derive(Args)]
@@ -81,7 +85,8 @@ Examples:
         #[command(flatten)]
         server: Server,
     },
-    /// Give them back to the groups that gave them up. Each is gone once it is acked.
+    /// Give them back to the groups that gave them up. Each is gone once it is acked. Those of a group that does not
+    /// exist any more are left: exit code 4.
     #[command(after_help = "\
 Examples:
   meshwire dead-letters redrive orders 3 4
@@ -91,6 +96,9 @@ Examples:
         of: Of,
         #[command(flatten)]
         which: Which,
+        /// A JSON object: how many, and how many were left of groups that do not exist any more.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         server: Server,
     },
@@ -104,6 +112,9 @@ Examples:
         of: Of,
         #[command(flatten)]
         which: Which,
+        /// A JSON object: how many.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         server: Server,
     },
@@ -151,33 +162,77 @@ impl Command {
     }
 
     async fn carry_out(&self, mesh: &Mesh) -> meshwire::Result<Exit> {
-        let (done, asked, text) = match self {
-            Self::List { of, json, .. } => return list(of.letters(mesh), *json).await,
+        match self {
+            Self::List { of, json, .. } => list(of.letters(mesh), *json).await,
             Self::Show { of, number, .. } => {
                 let letter = of.letters(mesh).get(*number).await?;
                 let mut text = String::new();
                 object(&letter, &mut text);
-                return Ok(print(&text));
+                Ok(print(&text))
             }
-            Self::Redrive { of, which, .. } => {
+            Self::Redrive { of, which, json, .. } => {
                 let letters = of.letters(mesh);
                 let done =
                     if which.all { letters.redrive_all().await? } else { letters.redrive(&which.numbers).await? };
-                (done, which, "redriven")
+                let left = done.left.iter().map(|(group, count)| (group.as_str(), *count)).collect();
+                let line = Changed { redriven: Some(done.count), left: Some(left), ..Changed::default() };
+                Ok(line.print(which, *json))
             }
-            Self::Purge { of, which, .. } => {
+            Self::Purge { of, which, json, .. } => {
                 let letters = of.letters(mesh);
                 let done = if which.all { letters.purge_all().await? } else { letters.purge(&which.numbers).await? };
-                (done, which, "purged")
+                Ok(Changed { purged: Some(done), ..Changed::default() }.print(which, *json))
             }
+        }
+    }
+}
+
+/// What became of dead letters, as it is printed with `--json`.
+#[derive(Default, Serialize)]
+struct Changed<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redriven: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purged: Option<u64>,
+    /// Of those named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_there: Option<u64>,
+    /// How many, by group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<BTreeMap<&'a str, u64>>,
+}
+
+impl Changed<'_> {
+    fn print(mut self, which: &Which, json: bool) -> Exit {
+        let (done, text) = match self.purged {
+            Some(purged) => (purged, "purged"),
+            None => (self.redriven.unwrap_or(0), "redriven"),
         };
-        let wanted = asked.numbers.len() as u64;
-        let absent = wanted.saturating_sub(done);
+        let left = self.left.iter().flatten().map(|(_, count)| count).sum::<u64>();
+        let wanted = which.numbers.len() as u64;
+        let absent = wanted.saturating_sub(done).saturating_sub(left);
         if absent > 0 {
             output::note(format_args!("{absent} of {wanted} are not there"));
         }
-        let exit = print(&format!("{text} {done}\n"));
-        Ok(if absent > 0 { Exit::Failed } else { exit })
+        for (group, count) in self.left.iter().flatten().take(GROUPS) {
+            let hint = "create it, or subscribe with it, and try again";
+            output::note(format_args!("{count} left: group {group} does not exist any more; {hint}"));
+        }
+        let more = self.left.as_ref().map_or(0, BTreeMap::len).saturating_sub(GROUPS);
+        if more > 0 {
+            output::note(format_args!("and more of {more} other groups that do not exist any more"));
+        }
+        let mut line = format!("{text} {done}\n");
+        if json {
+            self.not_there = Some(absent).filter(|_| !which.all);
+            line.clear();
+            output::object(&self, &mut line);
+        }
+        match print(&line) {
+            Exit::Done if left > 0 => Exit::Refused,
+            Exit::Done if absent > 0 => Exit::Failed,
+            exit => exit,
+        }
     }
 }
 

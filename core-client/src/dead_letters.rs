@@ -1,5 +1,7 @@
 //! Events that groups have given up.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use meshwire_proto::wire::admin::{self as wire, DeathReason};
 use meshwire_proto::{ErrorKind, EventLimits, EventView, UnixMillis};
@@ -46,6 +48,18 @@ pub struct DeadLetter {
     /// It was given back to its group and is not settled yet.
     pub redriven: bool,
     event: Bytes,
+}
+
+/// What became of dead letters that were to be given back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "what was left says so only here"]
+#[non_exhaustive]
+pub struct Redriven {
+    /// How many were given back; those that had been before are counted too.
+    pub count: u64,
+    /// How many were left, since their group does not exist any more: by the group, or by the durable member as
+    /// `group/member`. Once somebody creates it again, or subscribes with it, they can be given back.
+    pub left: BTreeMap<String, u64>,
 }
 
 /// Why an event was given up.
@@ -175,14 +189,15 @@ impl DeadLetters {
     }
 
     /// Gives dead letters back to the groups that gave them up, with failures from
-    /// 0; each is gone once it is acked. Gives how many there were of those named.
+    /// 0; each is gone once it is acked. Says how many there were of those named; where the group
+    /// is gone they stay, which is no error.
     ///
     /// # Errors
-    /// `NOT_FOUND` when the group is gone, `TOPIC_NOT_FOUND`, and as the gateway answers.
+    /// `TOPIC_NOT_FOUND`, and as the gateway answers.
     ///
     /// # Cancel safety
     /// Some may be given back.
-    pub async fn redrive(&self, numbers: &[u64]) -> Result<u64> {
+    pub async fn redrive(&self, numbers: &[u64]) -> Result<Redriven> {
         self.some("redrive", numbers, redrive).await
     }
 
@@ -193,8 +208,10 @@ impl DeadLetters {
     ///
     /// # Cancel safety
     /// As [`redrive`](Self::redrive).
-    pub async fn redrive_all(&self) -> Result<u64> {
-        self.change("redrive", Vec::new(), redrive).await
+    pub async fn redrive_all(&self) -> Result<Redriven> {
+        let mut done = Redriven::default();
+        self.change("redrive", Vec::new(), redrive, &mut done).await?;
+        Ok(done)
     }
 
     /// Removes dead letters for good, also those that were given back. Gives how
@@ -206,7 +223,7 @@ impl DeadLetters {
     /// # Cancel safety
     /// Some may be removed.
     pub async fn purge(&self, numbers: &[u64]) -> Result<u64> {
-        self.some("purge", numbers, purge).await
+        Ok(self.some("purge", numbers, purge).await?.count)
     }
 
     /// As [`purge`](Self::purge), all of them.
@@ -217,7 +234,9 @@ impl DeadLetters {
     /// # Cancel safety
     /// As [`purge`](Self::purge).
     pub async fn purge_all(&self) -> Result<u64> {
-        self.change("purge", Vec::new(), purge).await
+        let mut done = Redriven::default();
+        self.change("purge", Vec::new(), purge, &mut done).await?;
+        Ok(done.count)
     }
 
     fn context(&self, error: Error) -> Error {
@@ -244,31 +263,40 @@ impl DeadLetters {
         }
     }
 
-    async fn some(&self, operation: &'static str, numbers: &[u64], command: Change) -> Result<u64> {
-        let mut count = 0;
+    async fn some(&self, operation: &'static str, numbers: &[u64], command: Change) -> Result<Redriven> {
+        let mut done = Redriven::default();
         for numbers in numbers.chunks(1000) {
-            count += self.change(operation, numbers.to_vec(), command).await?;
+            self.change(operation, numbers.to_vec(), command, &mut done).await?;
         }
-        Ok(count)
+        Ok(done)
     }
 
-    async fn change(&self, operation: &'static str, numbers: Vec<u64>, command: Change) -> Result<u64> {
-        let (mut count, mut after) = (0, 0);
+    async fn change(
+        &self,
+        operation: &'static str,
+        numbers: Vec<u64>,
+        command: Change,
+        done: &mut Redriven,
+    ) -> Result<()> {
+        let mut after = 0;
         loop {
             let left: Vec<u64> = numbers.iter().copied().filter(|number| *number > after).collect();
             if left.is_empty() && !numbers.is_empty() {
-                return Ok(count);
+                return Ok(());
             }
             let asked = (self.topic.clone(), self.group.clone(), after, left);
             match ask(&self.mesh, operation, command(asked)).await.map_err(|e| self.context(e))? {
                 wire::answer::Answer::DeadLettersChanged(changed) => {
-                    count += u64::from(changed.count);
+                    done.count += u64::from(changed.count);
+                    for left in changed.left {
+                        *done.left.entry(left.group).or_default() += u64::from(left.count);
+                    }
                     after = changed.next;
                 }
                 _ => return Err(unexpected(operation, "something else")),
             }
             if after == 0 {
-                return Ok(count);
+                return Ok(());
             }
         }
     }

@@ -30,7 +30,8 @@ pub struct Group {
     pub members: u32,
     /// Deliveries that are out and unsettled.
     pub in_flight: u64,
-    /// Events that are not settled, those in flight among them.
+    /// Events that are not settled, those in flight and redriven dead letters among them. What retention took is not in
+    /// it: the group is told at its next delivery, and [`Topic::overtaken`](crate::Topic::overtaken) counts it at once.
     pub lag: u64,
     /// Of them, events that wait for a delay to pass.
     pub delayed: u64,
@@ -40,7 +41,7 @@ pub struct Group {
     /// stored. `None`: there is none; or the gateway has to read its place from the disk
     /// first, and then the next listing has it.
     pub oldest: Option<Duration>,
-    /// Events that it gave up, and that were neither redriven and acked nor purged.
+    /// Events that it gave up, and that were neither redriven and acked nor purged; redriven ones are in [`Group::lag`] too.
     pub dead_letters: u64,
     /// Events that expired before it was done with them, since the gateway started.
     pub expired: u64,
@@ -63,7 +64,7 @@ pub struct Member {
     pub settled_through: Position,
     /// Deliveries that are out and unsettled.
     pub in_flight: u64,
-    /// Events that are not settled, those in flight among them.
+    /// Events that are not settled, those in flight and redriven dead letters among them.
     pub lag: u64,
     /// Of them, events that wait for a delay to pass.
     pub delayed: u64,

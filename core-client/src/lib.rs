@@ -87,7 +87,7 @@ pub use bytes::Bytes;
 pub use client::Mesh;
 pub use connect::{Connect, connect};
 pub use consume::Consume;
-pub use dead_letters::{DeadLetter, DeadLetterPages, DeadLetters, GivenUp};
+pub use dead_letters::{DeadLetter, DeadLetterPages, DeadLetters, GivenUp, Redriven};
 pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use group_settings::{GroupMode, GroupSettings};

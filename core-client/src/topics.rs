@@ -150,7 +150,8 @@ pub struct Topic {
     /// Bytes of its events on disk, those past retention too: the space of a part of the log comes back when everything
     /// in it is gone. In memory as [`Topic::bytes`].
     pub physical_bytes: u64,
-    /// Events that retention took before its groups had them, since the gateway started.
+    /// Events that retention took before its groups had them, since the gateway started; those that they were not told of
+    /// yet among them.
     pub overtaken: u64,
     /// Events that wait for the time they are to be delivered at.
     pub delayed: u64,

@@ -263,7 +263,6 @@ impl Gateway {
             Some(admin::GroupMode::Broadcast) => g.durable_members.iter().map(|m| m.in_flight).sum(),
             _ => g.in_flight,
         };
-        // Dead letters that were given back are no lag.
         all.map(|(topic, g)| (topic, in_flight(&g), g))
             .filter(|(_, in_flight, g)| g.lag + in_flight + g.delayed > 0)
             .map(|(topic, in_flight, g)| (topic, g.name, g.lag, in_flight))

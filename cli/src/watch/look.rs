@@ -30,9 +30,10 @@ struct Rising<'a> {
     span: Duration,
 }
 
-/// How many events of a topic a group has settled.
+/// How many events of a topic a group has settled. What retention took before it was told is neither that nor lag.
 const fn settled(topic: &Topic, group: &Group) -> u64 {
-    topic.next.number().saturating_sub(group.lag)
+    let lost = topic.first.number().saturating_sub(1).saturating_sub(group.settled_through.number());
+    topic.next.number().saturating_sub(group.lag).saturating_sub(lost)
 }
 
 impl<'a> Rising<'a> {

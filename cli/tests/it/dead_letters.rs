@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use meshwire::{Delivery, GroupSettings, Mesh, Subscription};
+use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -56,7 +57,7 @@ fn an_event_that_cannot_be_handled_is_kept_over_a_kill_shown_and_given_back() {
     drop(gateway);
     let gateway = Gateway::on(directory.path());
     let shown = gateway.run(&["dead-letters", "show", "work", "1"]);
-    let letter: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
+    let letter: Value = serde_json::from_str(&shown.out).unwrap();
     assert_eq!((&letter["group"], &letter["position"], &letter["failures"]), (&"g".into(), &"2".into(), &2.into()));
     assert_eq!(letter["event"]["id"], "2");
     let missing = gateway.run(&["dead-letters", "show", "work", "7"]);
@@ -95,6 +96,75 @@ fn rejected_events_have_their_reason_and_are_purged_by_number_or_all() {
 }
 
 #[test]
+fn dead_letters_of_a_group_that_is_gone_are_left_and_counted_and_those_of_others_go_back() {
+    let gateway = Gateway::start();
+    gateway.publish("work", &["1", "2"]);
+    let others = runtime().block_on(async {
+        let mesh = meshwire::connect(&gateway.url).await.unwrap();
+        for group in ["gone", "stays"] {
+            let mut work = mesh.subscribe("work").group(group).await.unwrap();
+            for _ in 0..2 {
+                next(&mut work).await.reject_confirmed("no").await.unwrap();
+            }
+            drop(work);
+        }
+        assert_eq!(gateway.run(&["groups", "delete", "work", "gone"]).code, Some(0));
+        let all = gateway.run(&["dead-letters", "redrive", "work", "--all"]);
+        assert_eq!((all.code, all.out.as_str()), (Some(4), "redriven 2\n"), "{all:?}");
+        let left = "2 left: group gone does not exist any more; create it, or subscribe with it, and try again";
+        assert_eq!(all.notes(), [left]);
+        let mut work = mesh.subscribe("work").group("stays").await.unwrap();
+        let others = [next(&mut work).await.id().to_owned(), next(&mut work).await.id().to_owned()];
+        mesh.close().await.unwrap();
+        others
+    });
+    assert_eq!(others, ["1", "2"]);
+    let some = gateway.run(&["dead-letters", "redrive", "work", "1", "3", "9", "--json"]);
+    assert_eq!(some.code, Some(4), "{some:?}");
+    assert_eq!(some.out, "{\"redriven\":1,\"not_there\":1,\"left\":{\"gone\":1}}\n");
+    let purged = gateway.run(&["dead-letters", "purge", "work", "--group", "gone", "--all", "--json"]);
+    assert_eq!((purged.code, purged.out.as_str()), (Some(0), "{\"purged\":2}\n"), "{purged:?}");
+    let rest = gateway.run(&["dead-letters", "redrive", "work", "--all", "--json"]);
+    assert_eq!((rest.code, rest.out.as_str()), (Some(0), "{\"redriven\":2,\"left\":{}}\n"), "{rest:?}");
+}
+
+fn redriven_events_are_listed_as_owed(gateway: &Gateway) {
+    gateway.publish("work", &["1", "2"]);
+    runtime().block_on(async {
+        let (mesh, mut work) = join(&gateway.url).await;
+        for _ in 0..2 {
+            next(&mut work).await.reject_confirmed("no").await.unwrap();
+        }
+        mesh.close().await.unwrap();
+    });
+    let listed = || -> Value {
+        let watched = gateway.run(&["watch", "--once", "--json"]);
+        serde_json::from_str::<Value>(&watched.out).unwrap()["topics"][0]["groups"][0].clone()
+    };
+    assert_eq!((&listed()["lag"], &listed()["oldest_ms"]), (&0.into(), &Value::Null));
+    assert_eq!(gateway.run(&["dead-letters", "redrive", "work", "--all"]).out, "redriven 2\n");
+    let aged = (0..100).any(|_| listed()["oldest_ms"].is_u64());
+    assert!(aged && listed()["lag"] == 2 && listed()["dead_letters"] == 2, "{}", listed());
+    runtime().block_on(async {
+        let (mesh, mut work) = join(&gateway.url).await;
+        next(&mut work).await.ack_confirmed().await.unwrap();
+        let left = mesh.groups("work").get("g").await.unwrap();
+        assert_eq!((left.lag, left.dead_letters), (1, 1));
+        mesh.close().await.unwrap();
+    });
+}
+
+#[test]
+fn redriven_events_are_owed_to_their_group_in_every_listing() {
+    redriven_events_are_listed_as_owed(&Gateway::start());
+}
+
+#[test]
+fn redriven_events_are_owed_to_their_group_in_every_listing_in_memory() {
+    redriven_events_are_listed_as_owed(&Gateway::with(&["--memory"]));
+}
+
+#[test]
 fn the_settings_of_a_group_are_changed_while_it_runs_and_kept() {
     let directory = tempfile::tempdir().unwrap();
     let gateway = Gateway::on(directory.path());
@@ -114,7 +184,7 @@ fn the_settings_of_a_group_are_changed_while_it_runs_and_kept() {
     drop(gateway);
     let gateway = Gateway::on(directory.path());
     let listed = gateway.run(&["groups", "list", "work", "--json"]);
-    let group: serde_json::Value = serde_json::from_str(&listed.out).unwrap();
+    let group: Value = serde_json::from_str(&listed.out).unwrap();
     assert_eq!((&group["max_failures"], &group["backoff_max_ms"]), (&1.into(), &3_600_000.into()), "{listed:?}");
     assert_eq!((&group["dead_letters"], &group["lag"]), (&1.into(), &0.into()));
 }
@@ -138,10 +208,12 @@ fn dead_letters_of_a_memory_topic_outlive_it_and_go_to_its_group_once_both_are_t
     let listed = gateway.run(&["dead-letters", "list", "work"]);
     assert!(listed.out.contains("group g  at 1  rejected"), "{listed:?}");
     let early = gateway.run(&["dead-letters", "redrive", "work", "--all"]);
-    assert!(early.code == Some(4) && early.err.contains("group g does not exist any more"), "{early:?}");
+    assert_eq!((early.code, early.out.as_str()), (Some(4), "redriven 0\n"), "{early:?}");
+    let left = "1 left: group g does not exist any more; create it, or subscribe with it, and try again";
+    assert_eq!(early.notes(), [left]);
     runtime().block_on(async {
         let (mesh, mut work) = join(&gateway.url).await;
-        assert_eq!(mesh.dead_letters("work").redrive_all().await.unwrap(), 1);
+        assert_eq!(mesh.dead_letters("work").redrive_all().await.unwrap().count, 1);
         let delivery = next(&mut work).await;
         assert_eq!((delivery.id(), delivery.attempt()), ("1", 1));
         delivery.ack_confirmed().await.unwrap();

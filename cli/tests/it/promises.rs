@@ -155,7 +155,7 @@ async fn poison(gateway: &Gateway) {
         assert_eq!((letter.event().unwrap().id(), letter.failures, letter.attempts), ("4", 3, 3));
         assert_eq!(letter.error, "cannot divide by zero");
         is_fixed.store(true, Ordering::Relaxed);
-        assert_eq!(mesh.dead_letters("users").redrive_all().await.unwrap(), 1);
+        assert_eq!(mesh.dead_letters("users").redrive_all().await.unwrap().count, 1);
         while letters().await > 0 {}
     };
     let consume = mesh.consume("users").group("g").settings(settings).until(watch).run(handle);

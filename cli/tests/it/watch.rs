@@ -56,6 +56,34 @@ fn elsewhere_than_on_a_terminal_each_look_is_printed_with_rates_from_the_second_
 }
 
 #[test]
+fn what_retention_takes_from_a_group_that_nobody_reads_is_neither_lag_nor_settled() {
+    let gateway = Gateway::start();
+    assert_eq!(gateway.run(&["topics", "create", "small", "--retention-bytes", "64KiB"]).code, Some(0));
+    gateway.run(&["groups", "create", "small", "billing"]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("events.ndjson");
+    let data = "x".repeat(1000);
+    let events: String = (0..1000).map(|n| format!("{{\"id\":\"f{n}\",\"data\":\"{data}\"}}\n")).collect();
+    std::fs::write(&file, &events).unwrap();
+    let mut watch = gateway.begin(&["watch", "--every", "200ms", "--json"]);
+    watch.line();
+    assert_eq!(gateway.run(&["pub", "small", "--file", file.to_str().unwrap()]).code, Some(0));
+    let taken = (0..100).any(|_| {
+        let look: Value = serde_json::from_str(&watch.line()).unwrap();
+        let topic = &look["topics"][0];
+        assert_eq!(topic["groups"][0]["lag"], topic["events"], "{topic}");
+        assert!(topic["groups"][0]["settled_per_second"].as_f64().is_none_or(|rate| rate == 0.0), "{topic}");
+        (1..1000).contains(&topic["events"].as_u64().unwrap())
+    });
+    assert!(taken, "64 KiB and what may stay beside them are less than 1000 events");
+    watch.signal(rustix::process::Signal::INT);
+    watch.end();
+    let listed: Value = serde_json::from_str(&gateway.run(&["topics", "list", "--json"]).out).unwrap();
+    let (events, overtaken) = (listed["events"].as_u64().unwrap(), listed["overtaken"].as_u64().unwrap());
+    assert_eq!((events + overtaken, listed["groups"][0]["lag"].as_u64()), (1000, Some(events)), "{listed}");
+}
+
+#[test]
 fn on_a_terminal_it_fits_is_drawn_anew_at_another_size_and_leaves_it_as_it_was_on_q() {
     let gateway = gateway();
     for n in 0..30 {

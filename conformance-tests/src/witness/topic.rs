@@ -124,7 +124,12 @@ impl Topic {
             history.settles.push(settle);
         }
         for letter in &end.letters {
-            let group: Name = letter["group"].as_str().unwrap_or_default().into();
+            let group = letter["group"].as_str().unwrap_or_default();
+            // What its members said is not in the history either.
+            if self.groups.get(group).is_some_and(|known| !known.from_start) {
+                continue;
+            }
+            let group: Name = group.into();
             let position = letter["position"].as_u64().unwrap_or_default();
             let event = numbers.event(&Shown::seen(&letter["event"]), Some(position));
             history.letters.push(DeadLetter { group, position, event });

@@ -114,6 +114,41 @@ impl<S: Future<Output = ()>> Consume<S> {
     /// # }
     /// ```
     ///
+    /// # In a task of its own
+    /// Two shapes go to another thread; other ones may be refused with "implementation of `Send` is not general enough",
+    /// which means a borrow: the handler's of something around it, or one that it captured.
+    ///
+    /// A handler that owns all that it captures, an `async move` closure, also deep inside other futures:
+    ///
+    /// ```no_run
+    /// # struct Database;
+    /// # impl Database { async fn save(&self, order: &str) -> meshwire::Result<()> { Ok(()) } }
+    /// # fn example(mesh: meshwire::Mesh, database: std::sync::Arc<Database>) {
+    /// use std::sync::Arc;
+    /// use meshwire::Delivery;
+    /// let shared = Arc::clone(&database);
+    /// tokio::spawn(async move {
+    ///     let handler = async move |order: &Delivery| shared.save(order.text()?).await;
+    ///     if let Err(error) = mesh.consume("orders").group("billing").concurrency(8).run(handler).await {
+    ///         eprintln!("{error}");
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// And the future of `run` itself, with any handler that is `'static`, one with a captured `&'static str` too:
+    ///
+    /// ```no_run
+    /// # fn example(mesh: meshwire::Mesh, name: &'static str) {
+    /// # use meshwire::{Delivery, Error};
+    /// tokio::spawn(mesh.consume("orders").group("billing").run(async move |order: &Delivery| {
+    ///     println!("{name}: {}", order.text()?);
+    ///     tokio::task::yield_now().await;
+    ///     Ok::<(), Error>(())
+    /// }));
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Subscribe`] and [`Subscription`].
     ///

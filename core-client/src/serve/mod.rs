@@ -98,6 +98,24 @@ impl<S: Future<Output = ()>> Serve<S> {
     /// # }
     /// ```
     ///
+    /// In a task of its own the handler is an `async move` closure that owns what it captures; see
+    /// [`Consume::run`](crate::Consume::run).
+    ///
+    /// ```no_run
+    /// # struct Prices;
+    /// # impl Prices { async fn of(&self, what: &str) -> meshwire::Result<String> { Ok(what.to_owned()) } }
+    /// # fn example(mesh: meshwire::Mesh, prices: std::sync::Arc<Prices>) {
+    /// use meshwire::{Error, Event, Request};
+    /// tokio::spawn(async move {
+    ///     let handler = async move |request: &Request| {
+    ///         let price = prices.of(request.text()?).await?;
+    ///         Ok::<_, Error>(Event::text("quote.given", price))
+    ///     };
+    ///     mesh.serve("quote").concurrency(8).run(handler).await
+    /// });
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// `INVALID` for a name or a bound; `DENIED`, `TOO_LARGE` (too many subscriptions) as the
     /// gateway answers; `CLOSED`.
@@ -116,6 +134,23 @@ impl<S: Future<Output = ()>> Serve<S> {
     /// As [`run`](Self::run), for handlers that give any number of replies: [`ReplySender::send`]
     /// sends one, waiting for the requester to take it, and `Ok` ends them. A request that
     /// wants one reply gets the first.
+    ///
+    /// ```no_run
+    /// # struct Prices;
+    /// # impl Prices { async fn of(&self, what: &str) -> meshwire::Result<String> { Ok(what.to_owned()) } }
+    /// # fn example(mesh: meshwire::Mesh, prices: std::sync::Arc<Prices>) {
+    /// use meshwire::{Error, Event, ReplySender, Request};
+    /// tokio::spawn(async move {
+    ///     let handler = async move |request: &Request, replies: &ReplySender| {
+    ///         for what in request.text()?.lines() {
+    ///             replies.send(Event::text("quote.given", prices.of(what).await?)).await?;
+    ///         }
+    ///         Ok::<_, Error>(())
+    ///     };
+    ///     mesh.serve("quote").run_stream(handler).await
+    /// });
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`run`](Self::run).

@@ -61,13 +61,13 @@ async fn main() -> anyhow::Result<()> {
             println!("dead letter {}: order {id}, {} failures", letter.number, letter.failures);
         }
     }
-    println!("given back: {}", letters.redrive_all().await?);
+    println!("given back: {}", letters.redrive_all().await?.count);
     let generous = async |delivery: &Delivery| {
         println!("{} is free", delivery.id());
         Ok(())
     };
     bill(&mesh, 1, generous).await?;
-    println!("left: {}", letters.redrive_all().await?);
+    println!("left: {}", letters.redrive_all().await?.count);
     mesh.close().await?;
     Ok(())
 }

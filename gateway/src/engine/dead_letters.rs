@@ -27,7 +27,7 @@ pub enum LetterError {
     #[error("there is no dead letter {0}")]
     NotFound(Position),
     /// Its group is gone.
-    #[error("group {0} does not exist any more; subscribe with it, or create it, and try again")]
+    #[error("group {0} does not exist any more")]
     NoGroup(GroupKey),
 }
 
@@ -170,18 +170,18 @@ impl Engine {
     /// [`LetterError`].
     pub fn redrive(&mut self, of: TopicId, position: Position, block: &Block) -> Result<(), LetterError> {
         let id = self.letters_of(of);
-        let grave = self.topics.get_mut(&id).and_then(|t| t.graves.get_mut(&position));
+        let grave = self.topics.get(&id).and_then(|t| t.graves.get(&position));
         let grave = grave.ok_or(LetterError::NotFound(position))?;
-        if grave.redriven {
-            return Ok(());
-        }
-        let name = grave.group.clone();
+        let (name, before) = (grave.group.clone(), grave.redriven);
         let key = letter(block, position).map_or(0, |letter| key_of(&letter));
         #[cfg(feature = "testing")]
         if super::planted::is(super::planted::Defect::RedriveForgotten) {
             return Ok(());
         }
         let group = self.topics.get_mut(&of).and_then(|t| t.named_mut(&name)).ok_or(LetterError::NoGroup(name))?;
+        if before {
+            return Ok(());
+        }
         group.give_back(position, key);
         let group = group.id;
         if let Some(grave) = self.topics.get_mut(&id).and_then(|t| t.graves.get_mut(&position)) {

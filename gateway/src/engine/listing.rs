@@ -24,13 +24,16 @@ pub struct GroupSummary {
     pub connected: bool,
     /// Deliveries that are not settled.
     pub in_flight: u64,
-    /// Events that are not settled and may still be delivered.
+    /// Events that are not settled and may still be delivered, or are with a member; dead letters that were given back among
+    /// them.
     pub lag: u64,
+    /// Where the oldest of them is in the topic, and which is the first of those dead letters.
+    pub oldest: (Option<Position>, Option<Position>),
     /// How it delivers.
     pub settings: GroupSettings,
     /// Events that it gave up.
     pub dead_letters: u64,
-    /// Events that wait for a delay to pass.
+    /// Of them, events that wait for a delay to pass.
     pub delayed: u64,
     /// Events that have failed and are not settled.
     pub failing: u64,
@@ -54,6 +57,8 @@ const LINE: usize = 256;
 
 /// What is counted once for all groups of a topic.
 struct Counts<'a> {
+    /// The first position of the topic that can be read.
+    first: Position,
     letters: BTreeMap<&'a GroupKey, u64>,
     /// Unnamed members of broadcast groups, and what they hold.
     unnamed: BTreeMap<GroupId, (u32, u64)>,
@@ -63,22 +68,25 @@ impl Counts<'_> {
     /// Without its durable members; they are in its numbers.
     fn summary(&self, topic: &Topic, group: &Group) -> GroupSummary {
         let (unnamed, held) = self.unnamed.get(&group.id).copied().unwrap_or_default();
+        let behind = group.behind((self.first, topic.next));
+        let (given_back, first_given_back) = group.given_back();
         let mut summary = GroupSummary {
             name: group.name.clone(),
             floor: group.window.floor(),
             members: group.members.len() as u32 + unnamed,
             connected: group.members.values().any(|member| !member.away),
             in_flight: group.in_flight() + held,
-            lag: group.window.unsettled(topic.next),
+            lag: behind + given_back,
+            oldest: ((behind > 0).then(|| group.window.floor()), first_given_back),
             settings: group.settings,
             dead_letters: self.letters.get(&group.name).copied().unwrap_or(0),
-            delayed: group.delayed(),
+            delayed: group.delayed(self.first),
             failing: group.window.failing(),
             expired: group.expired,
             durable: Vec::new(),
         };
         if group.is_broadcast() {
-            (summary.floor, summary.lag) = (topic.next, 0);
+            (summary.floor, summary.lag, summary.oldest) = (topic.next, 0, (None, None));
             let members = topic.members_of(&group.name.group);
             members.for_each(|member| summary.add(&self.summary(topic, member)));
         }
@@ -120,6 +128,8 @@ impl GroupSummary {
     fn add(&mut self, member: &Self) {
         self.floor = self.floor.min(member.floor);
         self.lag = self.lag.max(member.lag);
+        self.oldest.0 = self.oldest.0.into_iter().chain(member.oldest.0).min();
+        self.oldest.1 = self.oldest.1.into_iter().chain(member.oldest.1).min();
         self.members += member.members;
         self.in_flight += member.in_flight;
         self.dead_letters += member.dead_letters;
@@ -130,7 +140,7 @@ impl GroupSummary {
 }
 
 impl Engine {
-    fn counts(&self, id: TopicId, topic: &Topic) -> Counts<'_> {
+    fn counts(&self, (id, first): (TopicId, Position), topic: &Topic) -> Counts<'_> {
         let mut unnamed: BTreeMap<GroupId, (u32, u64)> = BTreeMap::new();
         for solo in topic.solos.values() {
             if let Some(group) = solo.group {
@@ -139,18 +149,23 @@ impl Engine {
                 *held += u64::from(solo.subscriber.deliveries.held());
             }
         }
-        Counts { letters: self.letter_counts(id), unnamed }
+        Counts { first, letters: self.letter_counts(id), unnamed }
     }
 
     /// Groups of a topic and durable members of them, by name, behind one: as many as fit into so many bytes, in any case
-    /// one; `room` is what is left of them.
+    /// one; `room` is what is left of them. `first`: the first position of the topic that can be read.
     #[must_use]
-    pub fn groups_after(&self, id: TopicId, after: Option<&GroupKey>, room: &mut usize) -> GroupsPage {
+    pub fn groups_after(
+        &self,
+        (id, first): (TopicId, Position),
+        after: Option<&GroupKey>,
+        room: &mut usize,
+    ) -> GroupsPage {
         let Some(topic) = self.topics.get(&id) else {
             return GroupsPage::default();
         };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.counts(id, topic).page(topic, topic.names.range((from, Bound::Unbounded)), room)
+        self.counts((id, first), topic).page(topic, topic.names.range((from, Bound::Unbounded)), room)
     }
 
     /// One group of a topic with as many of its durable members as fit into so many bytes, and the last of them if there
@@ -158,12 +173,12 @@ impl Engine {
     #[must_use]
     pub fn group_within(
         &self,
-        id: TopicId,
+        (id, first): (TopicId, Position),
         name: &GroupKey,
         room: &mut usize,
     ) -> Option<(GroupSummary, Option<GroupKey>)> {
         let topic = self.topics.get(&id)?;
-        let counts = self.counts(id, topic);
+        let counts = self.counts((id, first), topic);
         if name.member.is_some() {
             return Some((counts.summary(topic, topic.named(name)?), None));
         }
@@ -174,20 +189,22 @@ impl Engine {
 
     /// All groups of a topic, by name.
     #[cfg(test)]
-    pub(super) fn groups(&self, id: TopicId) -> Vec<GroupSummary> {
-        self.groups_after(id, None, &mut usize::MAX.clone()).groups
+    pub(super) fn groups(&self, id: TopicId, first: Position) -> Vec<GroupSummary> {
+        self.groups_after((id, first), None, &mut usize::MAX.clone()).groups
     }
 
     /// One group of a topic, or a durable member of one.
     #[cfg(test)]
-    pub(super) fn group(&self, id: TopicId, name: &GroupKey) -> Option<GroupSummary> {
-        self.group_within(id, name, &mut usize::MAX.clone()).map(|(group, _)| group)
+    pub(super) fn group(&self, of: (TopicId, Position), name: &GroupKey) -> Option<GroupSummary> {
+        self.group_within(of, name, &mut usize::MAX.clone()).map(|(group, _)| group)
     }
 
-    /// Events that retention took before the groups of a topic had them, since the start.
+    /// Events that retention took before the groups of a topic had them: since the start, and those below the `first` that
+    /// can be read which the groups were not told of yet.
     #[must_use]
-    pub fn overtaken(&self, id: TopicId) -> u64 {
-        self.topics.get(&id).into_iter().flat_map(|topic| topic.groups.values()).map(|group| group.overtaken).sum()
+    pub fn overtaken(&self, id: TopicId, first: Position) -> u64 {
+        let groups = self.topics.get(&id).into_iter().flat_map(|topic| topic.groups.values());
+        groups.map(|group| group.overtaken + group.untold(first)).sum()
     }
 
     /// How many deliveries the members of all groups hold.

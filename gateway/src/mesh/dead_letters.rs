@@ -1,7 +1,9 @@
 //! Dead letters through the waist: list, give back, remove.
 
+use std::collections::BTreeMap;
+
 use meshwire_proto::wire::admin::{self, answer};
-use meshwire_proto::{ErrorKind, GroupKey, TopicName};
+use meshwire_proto::{ErrorKind, GroupKey};
 use prost::Message as _;
 
 use super::admin::Answered;
@@ -25,7 +27,6 @@ pub(super) struct Asked<'a> {
 /// The same, resolved.
 struct Page {
     topic: TopicRef,
-    name: TopicName,
     /// Number, and whether it was given back.
     letters: Vec<(Position, bool)>,
     more: bool,
@@ -68,7 +69,7 @@ impl Mesh {
         if asked.numbers.len() > 1000 {
             return Err(invalid(format!("{} numbers; up to 1000 are accepted", asked.numbers.len())));
         }
-        let (topic, name) = self.known_topic(caller, action, asked.topic)?;
+        let (topic, _) = self.known_topic(caller, action, asked.topic)?;
         let shard = shard::lock(self.shard(topic)?);
         let engine::LettersPage { letters, more } = if asked.numbers.is_empty() {
             shard.engine.letters(topic.id, group.as_ref(), asked.after, limit)
@@ -83,7 +84,7 @@ impl Mesh {
             engine::LettersPage { letters: numbers.into_iter().filter_map(one).collect(), more: false }
         };
         drop(shard);
-        Ok(Page { topic, name, letters, more })
+        Ok(Page { topic, letters, more })
     }
 
     /// The block of a letter; `None` while it is fetched. One that retention took is forgotten.
@@ -141,16 +142,14 @@ impl Mesh {
             Err(refusal) => return Some(Err(refusal)),
         };
         let (mut count, mut last, mut ticket) = (0, 0, Ticket::KEPT);
+        let mut left: BTreeMap<GroupKey, u32> = BTreeMap::new();
         for (number, _) in &page.letters {
             match self.letter_block(page.topic, *number) {
                 Ok(Some(block)) => match self.redrive(page.topic, *number, &block) {
                     Ok(kept) => (count, ticket) = (count + 1, ticket.later(kept)),
                     Err(LetterError::NotFound(_)) => {}
-                    Err(error) if count == 0 => {
-                        let text = format!("topic {}: {error}", page.name);
-                        return Some(Err(Refusal::new(ErrorKind::NotFound, text)));
-                    }
-                    Err(_) => break,
+                    // Those of other groups need not wait for somebody to make it again.
+                    Err(LetterError::NoGroup(group)) => *left.entry(group).or_default() += 1,
                 },
                 Ok(None) if last > 0 => break,
                 Ok(None) => return None,
@@ -158,7 +157,8 @@ impl Mesh {
             }
             last = *number;
         }
-        Some(Ok((changed(count, page.next(last)), ticket)))
+        let left = left.into_iter().map(|(group, count)| admin::LettersLeft { group: group.to_string(), count });
+        Some(Ok((changed(count, page.next(last), left.collect()), ticket)))
     }
 
     fn redrive(&self, topic: TopicRef, number: Position, block: &Block) -> Result<Ticket, LetterError> {
@@ -180,10 +180,10 @@ impl Mesh {
         let shard = shard::lock(mutex);
         let ticket = shard.engine.ticket(shard.engine.letters_of(of));
         let last = page.letters.last().map_or(0, |(number, _)| *number);
-        Ok((changed(u32::try_from(count).unwrap_or(u32::MAX), page.next(last)), ticket))
+        Ok((changed(u32::try_from(count).unwrap_or(u32::MAX), page.next(last), Vec::new()), ticket))
     }
 }
 
-fn changed(count: u32, next: Position) -> admin::Answer {
-    admin::Answer { answer: Some(answer::Answer::DeadLettersChanged(admin::DeadLettersChanged { count, next })) }
+fn changed(count: u32, next: Position, left: Vec<admin::LettersLeft>) -> admin::Answer {
+    admin::Answer { answer: Some(answer::Answer::DeadLettersChanged(admin::DeadLettersChanged { count, next, left })) }
 }

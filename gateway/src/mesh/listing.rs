@@ -122,7 +122,7 @@ impl Mesh {
     fn describe_from(&self, topic: TopicRef, within: Option<&GroupKey>, room: &mut Room) -> Option<admin::Topic> {
         let shard = shard::lock(self.inner.shards.get(topic.shard)?);
         let (settings, next) = shard.engine.topic(topic.id)?;
-        let store = self.inner.stores.of(topic.id);
+        let (store, first) = (self.inner.stores.of(topic.id), self.first_position(topic));
         let durability = match settings.durability {
             Durability::Memory => admin::Durability::Memory,
             Durability::Written => admin::Durability::Written,
@@ -135,15 +135,16 @@ impl Mesh {
             next_position: next,
             retention_bytes: settings.limits.bytes,
             lagging: if settings.limits.block { admin::Lagging::Block } else { admin::Lagging::Drop }.into(),
-            overtaken: shard.engine.overtaken(topic.id),
+            overtaken: shard.engine.overtaken(topic.id, first),
             requests: self.served(settings.name.as_str()),
             delayed: shard.engine.delayed(topic.id),
             ..admin::Topic::default()
         };
         room.bytes = room.bytes.saturating_sub(TOPIC + described.name.len());
-        let GroupsPage { groups, next } = shard.engine.groups_after(topic.id, within, &mut room.bytes);
+        let GroupsPage { groups, next } = shard.engine.groups_after((topic.id, first), within, &mut room.bytes);
+        let letters = shard.engine.letters_of(topic.id);
         drop(shard);
-        let mut ages = Ages::new(store, topic.id, self.now().wall, &mut room.reads);
+        let mut ages = Ages::new(&self.inner.stores, (topic.id, letters), self.now().wall, &mut room.reads);
         described.groups = groups.iter().map(|group| summary(group, &mut ages)).collect();
         described.groups_next = next.map(|last| format!("{}/{last}", described.name)).unwrap_or_default();
         // Publishes do not wait for a count over all segments.
@@ -163,8 +164,9 @@ impl Mesh {
         engine: &crate::engine::Engine,
     ) -> Option<admin::GroupSummary> {
         let mut room = Room::new();
-        let (found, next) = engine.group_within(topic.id, group, &mut room.bytes)?;
-        let mut ages = Ages::new(self.inner.stores.of(topic.id), topic.id, self.now().wall, &mut room.reads);
+        let (found, next) = engine.group_within((topic.id, self.first_position(topic)), group, &mut room.bytes)?;
+        let mut ages =
+            Ages::new(&self.inner.stores, (topic.id, engine.letters_of(topic.id)), self.now().wall, &mut room.reads);
         let members_next = next.map(|last| format!("{name}/{last}")).unwrap_or_default();
         Some(admin::GroupSummary { members_next, ..summary(&found, &mut ages) })
     }
@@ -185,7 +187,7 @@ fn summary(group: &GroupSummary, ages: &mut Ages<'_>) -> admin::GroupSummary {
         dead_letters: group.dead_letters,
         delayed: group.delayed,
         failing: group.failing,
-        oldest_ms: (group.lag > 0).then(|| ages.of(group.floor)).flatten(),
+        oldest_ms: ages.oldest(group.oldest),
         durable_members: group.durable.iter().map(member).collect(),
         expired: group.expired,
         members_next: String::new(),

@@ -269,7 +269,7 @@ pub struct DeadLetterList {
     pub next: u64,
 }
 /// Gives dead letters back to the groups that gave them up, with failures from 0.
-/// Each is gone once it is acked.
+/// Each is gone once it is acked. Those whose group is gone stay where they are.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RedriveDeadLetters {
     #[prost(string, tag = "1")]
@@ -297,7 +297,7 @@ pub struct PurgeDeadLetters {
     #[prost(uint64, repeated, tag = "5")]
     pub numbers: ::prost::alloc::vec::Vec<u64>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeadLettersChanged {
     /// How many were given back, or removed; one that was given back before counts.
     #[prost(uint32, tag = "1")]
@@ -305,6 +305,17 @@ pub struct DeadLettersChanged {
     /// `after` of the next page. 0: this was the last.
     #[prost(uint64, tag = "2")]
     pub next: u64,
+    /// What was not given back, since its group does not exist any more; by group.
+    #[prost(message, repeated, tag = "20")]
+    pub left: ::prost::alloc::vec::Vec<LettersLeft>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LettersLeft {
+    /// Or the durable member, as `group/member`.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub count: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TopicList {
@@ -341,7 +352,8 @@ pub struct Topic {
     pub retention_bytes: u64,
     #[prost(enumeration = "Lagging", tag = "10")]
     pub lagging: i32,
-    /// Events that retention took before its groups had them, since the gateway started.
+    /// Events that retention took before its groups had them, since the gateway started; those
+    /// that they were not told of yet among them.
     #[prost(uint64, tag = "11")]
     pub overtaken: u64,
     /// Events that wait for the time they are to be delivered at.
@@ -368,7 +380,9 @@ pub struct GroupSummary {
     pub members: u32,
     #[prost(uint64, tag = "4")]
     pub in_flight: u64,
-    /// Of a broadcast group that of the durable member that has the most to do.
+    /// Events that are not settled and can be read, or are in flight; dead letters that were
+    /// given back among them. Of a broadcast group that of the durable member that has the most
+    /// to do.
     #[prost(uint64, tag = "5")]
     pub lag: u64,
     #[prost(message, optional, tag = "6")]

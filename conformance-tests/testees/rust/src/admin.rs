@@ -184,8 +184,11 @@ impl Room {
     pub(crate) async fn redrive(&self, of: command::DeadLetters) -> Result<Value, Error> {
         let letters = self.letters(&of)?;
         let all = of.numbers.is_empty();
-        let count = if all { letters.redrive_all().await? } else { letters.redrive(&of.numbers).await? };
-        Ok(json!({"count": count}))
+        let done = if all { letters.redrive_all().await? } else { letters.redrive(&of.numbers).await? };
+        match done.left.is_empty() {
+            true => Ok(json!({"count": done.count})),
+            false => Ok(json!({"count": done.count, "left": done.left})),
+        }
     }
 
     pub(crate) async fn purge(&self, of: command::DeadLetters) -> Result<Value, Error> {

@@ -162,9 +162,37 @@ impl Group {
         }
     }
 
-    /// Events that wait for a delay to pass.
-    pub(super) fn delayed(&self) -> u64 {
-        self.scheduled.len() as u64
+    /// Events from `first` on that wait for a delay to pass.
+    pub(super) fn delayed(&self, first: Position) -> u64 {
+        (self.scheduled.len() - self.scheduled_below(first)) as u64
+    }
+
+    fn scheduled_below(&self, first: Position) -> usize {
+        if self.window.floor() < first { self.scheduled.below(first) } else { 0 }
+    }
+
+    /// How many events of `first..end` it has yet to settle. What members hold may be below `first`, which is the first
+    /// that can be read: it can still be settled.
+    pub(super) fn behind(&self, (first, end): (Position, Position)) -> u64 {
+        self.window.unsettled((first, end)).saturating_sub(self.lost(first))
+    }
+
+    /// Dead letters that were given back and are owed to its members, and the first of them.
+    pub(super) fn given_back(&self) -> (u64, Option<Position>) {
+        self.window.given_back()
+    }
+
+    /// How many events below `first` it will be told are missing.
+    pub(super) fn untold(&self, first: Position) -> u64 {
+        if self.is_broadcast() || self.window.floor() >= first {
+            return 0;
+        }
+        self.lost(first) + self.window.ahead((0, first))
+    }
+
+    /// How many positions below `first` were to come again.
+    fn lost(&self, first: Position) -> u64 {
+        (self.waiting.range(..first).count() + self.scheduled_below(first)) as u64
     }
 
     pub(super) fn in_flight(&self) -> u64 {

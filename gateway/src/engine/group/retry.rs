@@ -46,6 +46,11 @@ impl Scheduled {
         self.by_time.iter().map(|(_, position)| *position)
     }
 
+    /// How many are below a position.
+    pub(super) fn below(&self, end: Position) -> usize {
+        self.positions().filter(|position| *position < end).count()
+    }
+
     /// A position waits no more.
     pub(super) fn remove(&mut self, position: Position, key: u64) {
         if let Some(due) = self.by_key.remove(&(key, position)) {

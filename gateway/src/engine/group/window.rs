@@ -113,12 +113,17 @@ impl Window {
         self.floor + self.slots.len() as u64
     }
 
-    /// How many positions below `end` are not settled.
-    pub(in crate::engine) fn unsettled(&self, end: Position) -> u64 {
-        let next = self.next();
-        let begun = self.slots.len().saturating_sub(self.done) as u64;
+    /// How many positions below `end` are not settled. Of those that were never delivered only from `first` on: the others
+    /// cannot be read any more.
+    pub(in crate::engine) fn unsettled(&self, (first, end): (Position, Position)) -> u64 {
+        self.slots.len().saturating_sub(self.done) as u64 + self.ahead((first, end))
+    }
+
+    /// How many positions in `first..end` were never delivered since the start, and are not settled.
+    pub(in crate::engine) fn ahead(&self, (first, end): (Position, Position)) -> u64 {
+        let next = self.next().max(first);
         let settled = self.settled.iter().map(|(first, last)| (*last).min(end).saturating_sub((*first).max(next)));
-        begun + end.saturating_sub(next).saturating_sub(settled.sum())
+        end.saturating_sub(next).saturating_sub(settled.sum())
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -153,6 +158,11 @@ impl Window {
         slot.state = State::Settled;
         self.done += usize::from(new && position & DEAD == 0);
         Some(key)
+    }
+
+    /// Dead letters that were given back and are not settled, and the first of them.
+    pub(super) fn given_back(&self) -> (u64, Option<Position>) {
+        (self.dead.len() as u64, self.dead.keys().next().map(|position| position & !DEAD))
     }
 
     /// Takes up a dead letter that is given back.
@@ -278,21 +288,21 @@ mod tests {
         window.push(State::Settled, 0);
         window.push_dead(DEAD | 1, 0);
         // Of 1 to 10: 6, 8 and 9 are settled.
-        assert_eq!((window.next(), window.unsettled(11)), (7, 7));
+        assert_eq!((window.next(), window.unsettled((0, 11))), (7, 7));
         for (position, key, left) in [(3, Some(2), 6), (3, Some(2), 6), (DEAD | 1, Some(0), 6), (99, None, 6)] {
-            assert_eq!((window.settle(position), window.unsettled(11)), (key, left), "{position}");
+            assert_eq!((window.settle(position), window.unsettled((0, 11))), (key, left), "{position}");
         }
         window.settle(1);
         window.advance();
-        assert_eq!((window.floor(), window.unsettled(11)), (2, 5));
+        assert_eq!((window.floor(), window.unsettled((0, 11))), (2, 5));
         window.skip_to(5);
-        assert_eq!(window.unsettled(11), 5, "what is skipped to is settled one by one");
+        assert_eq!(window.unsettled((0, 11)), 5, "what is skipped to is settled one by one");
         for position in [2, 4, 5] {
             window.settle(position);
         }
         window.advance();
-        assert_eq!((window.floor(), window.next(), window.unsettled(11)), (7, 7, 2));
+        assert_eq!((window.floor(), window.next(), window.unsettled((0, 11))), (7, 7, 2));
         window.seek(1);
-        assert_eq!(window.unsettled(11), 10);
+        assert_eq!(window.unsettled((0, 11)), 10);
     }
 }

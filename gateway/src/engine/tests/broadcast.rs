@@ -28,7 +28,7 @@ fn positions(got: &[(u64, Position, u32)]) -> Vec<Position> {
 }
 
 fn summary(rig: &Rig, name: &str) -> GroupSummary {
-    rig.engine.group(TOPIC, &key(name)).unwrap()
+    rig.engine.group((TOPIC, 0), &key(name)).unwrap()
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn every_member_gets_every_event_in_log_order() {
     for n in 1..=4 {
         assert_eq!(positions(&rig.take(n)), (1..=10).collect::<Vec<_>>(), "member {n}");
     }
-    assert_eq!(rig.engine.groups(TOPIC).len(), 1, "a member is no group of its own");
+    assert_eq!(rig.engine.groups(TOPIC, 0).len(), 1, "a member is no group of its own");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_cluster_group_has_no_named_members_and_none_is_made() {
         let refused = rig.engine.subscribe(rig.now, TOPIC, sub(2), spec);
         assert!(matches!(refused, Err(SubscribeError::NotBroadcast { .. })), "{name}: {refused:?}");
     }
-    assert_eq!(rig.engine.groups(TOPIC).len(), 1);
+    assert_eq!(rig.engine.groups(TOPIC, 0).len(), 1);
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_group_goes_with_its_durable_members_and_a_member_alone_once_nobody_has_them
         rig.engine.leave(rig.now, TOPIC, sub(n), Leaving::Clean);
     }
     assert_eq!(rig.engine.delete_group(TOPIC, &key("g")), Ok(2));
-    assert_eq!(rig.engine.groups(TOPIC), []);
+    assert_eq!(rig.engine.groups(TOPIC, 0), []);
     rig.publish(1, None);
     assert_eq!(rig.engine.deadline(), None, "nothing is left of them");
 }
@@ -269,11 +269,11 @@ fn pages_of_one_line_list_every_group_and_member_once() {
         rig.engine.create_group(rig.now, TOPIC, &group, 1).unwrap();
     }
     rig.commit();
-    let all = rig.engine.groups(TOPIC);
+    let all = rig.engine.groups(TOPIC, 1);
     assert_eq!(all.iter().map(|g| g.durable.len()).collect::<Vec<_>>(), [0, 3, 1, 0]);
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let page = rig.engine.groups_after(TOPIC, after.as_ref(), &mut 0);
+        let page = rig.engine.groups_after((TOPIC, 1), after.as_ref(), &mut 0);
         assert!(page.groups.len() == 1 && page.groups[0].durable.len() <= 1, "{page:?}");
         let group = &page.groups[0];
         let whole = all.iter().find(|g| g.name == group.name).unwrap();
@@ -286,8 +286,8 @@ fn pages_of_one_line_list_every_group_and_member_once() {
     }
     assert_eq!(seen, ["a", "g", "g/m", "g/n", "g/o", "h", "h/m", "i"]);
     // Behind one that is gone by now is behind its name.
-    let behind = rig.engine.groups_after(TOPIC, Some(&key("g/mm")), &mut 0);
+    let behind = rig.engine.groups_after((TOPIC, 1), Some(&key("g/mm")), &mut 0);
     assert_eq!(behind.groups[0].durable[0].name, key("g/n"));
-    assert_eq!(rig.engine.group_within(TOPIC, &key("g"), &mut 0).unwrap().1, Some(key("g")));
-    assert_eq!(rig.engine.group_within(TOPIC, &key("g/m"), &mut 0).unwrap().1, None);
+    assert_eq!(rig.engine.group_within((TOPIC, 1), &key("g"), &mut 0).unwrap().1, Some(key("g")));
+    assert_eq!(rig.engine.group_within((TOPIC, 1), &key("g/m"), &mut 0).unwrap().1, None);
 }

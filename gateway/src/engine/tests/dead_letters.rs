@@ -69,7 +69,7 @@ fn a_dead_letter_that_is_not_kept_yet_is_neither_listed_nor_counted() {
     rig.take(1);
     rig.engine.settle(rig.now, TOPIC, sub(1), 1..2, reject("no"));
     rig.engine.dispatch(rig.now, &mut rig.blocks, &mut Vec::new());
-    let counted = |rig: &Rig| rig.engine.group(TOPIC, &GroupKey::parse("g").unwrap()).unwrap().dead_letters;
+    let counted = |rig: &Rig| rig.engine.group((TOPIC, 0), &GroupKey::parse("g").unwrap()).unwrap().dead_letters;
     assert_eq!((letters(&rig), counted(&rig)), (vec![], 0));
     rig.commit();
     assert_eq!((letters(&rig), counted(&rig)), (vec![1], 1));
@@ -230,7 +230,7 @@ fn dead_letters_are_there_after_a_restart_and_what_was_given_back_comes() {
     rig.join(1, MANY);
     assert_eq!(rig.take(1), [(1, 2, 1)]);
     assert_eq!(letters(&rig), [1, 2]);
-    assert_eq!(rig.engine.group(TOPIC, &name()).unwrap().dead_letters, 2);
+    assert_eq!(rig.engine.group((TOPIC, 0), &name()).unwrap().dead_letters, 2);
 }
 
 #[test]
@@ -353,7 +353,7 @@ fn a_purge_of_a_redriven_letter_that_waits_for_its_time_frees_its_key() {
     rig.engine.redrive(TOPIC, 2, &block_of(&rig, 2)).unwrap();
     rig.commit();
     assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [2], "nothing of the other one holds it");
-    let delayed = rig.engine.group(TOPIC, &key("g")).unwrap().delayed;
+    let delayed = rig.engine.group((TOPIC, 0), &key("g")).unwrap().delayed;
     assert_eq!(delayed, 0);
 }
 
@@ -383,4 +383,46 @@ fn letters_that_retention_took_are_forgotten_and_their_keys_go_on() {
     assert_eq!((letters(&rig), rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>()), (vec![], vec![4]));
     assert_eq!(rig.settle(1, given_back, 1, Ack), [false], "it is gone");
     assert_eq!(rig.graves.len(), logged, "the log knows it already");
+}
+
+#[test]
+fn a_dead_letter_of_a_group_that_is_gone_cannot_be_given_back_also_if_it_was_before() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(1, None);
+    rig.take(1);
+    rig.settle_as(1, 1, 1, reject("no"));
+    rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Clean);
+    let block = block_of(&rig, 1);
+    rig.engine.redrive(TOPIC, 1, &block).unwrap();
+    assert_eq!(rig.engine.delete_group(TOPIC, &key("g")), Ok(1));
+    assert_eq!(rig.engine.redrive(TOPIC, 1, &block), Err(LetterError::NoGroup(key("g"))));
+    rig.join(2, MANY);
+    assert_eq!(rig.take(2), [(1, 1, 1), (2, 1, 1)], "who makes it again has it at once, beside the event itself");
+}
+
+#[test]
+fn what_was_given_back_is_owed_to_the_group_until_it_is_settled() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(2, None);
+    rig.take(1);
+    rig.settle_as(1, 1, 2, reject("no"));
+    rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Clean);
+    let seen = |rig: &Rig| {
+        let group = rig.engine.group((TOPIC, 0), &key("g")).unwrap();
+        (group.lag, group.in_flight, group.dead_letters, group.oldest)
+    };
+    assert_eq!(seen(&rig), (0, 0, 2, (None, None)));
+    for number in [1, 2] {
+        rig.engine.redrive(TOPIC, number, &block_of(&rig, number)).unwrap();
+    }
+    assert_eq!(seen(&rig), (2, 0, 2, (None, Some(1))));
+    rig.publish(1, None);
+    rig.join(2, MANY);
+    assert_eq!((rig.take(2).len(), seen(&rig)), (3, (3, 3, 2, (Some(3), Some(1)))));
+    let settled: Vec<bool> = [rig.settle(2, 1, 1, Ack), rig.settle(2, 3, 1, Ack)].concat();
+    assert_eq!((settled, seen(&rig)), (vec![true, true], (1, 1, 1, (None, Some(2)))));
+    rig.settle_as(2, 2, 1, reject("still"));
+    assert_eq!(seen(&rig), (0, 0, 1, (None, None)), "it is a dead letter again");
 }

@@ -236,7 +236,7 @@ fn an_expired_event_is_settled_for_groups_and_passed_over_for_others() {
     rig.engine.subscribe(rig.now, TOPIC, sub(2), SubscribeSpec { group: None, start: Some(1), credit: MANY }).unwrap();
     rig.commit();
     assert_eq!((rig.take(1), rig.take(2)), (vec![(1, 3, 1)], vec![(1, 3, 1)]));
-    let group = &rig.engine.groups(TOPIC)[0];
+    let group = &rig.engine.groups(TOPIC, 0)[0];
     assert_eq!((group.expired, group.floor, group.dead_letters), (2, 3, 0));
     rig.wait(10);
     assert_eq!(rig.settled, [(1, 2, Outcome::Acked)]);
@@ -256,7 +256,7 @@ fn one_that_is_out_may_be_acked_after_its_expiry_and_does_not_come_again() {
     assert_eq!(rig.settle(1, 3, 1, Nack), [true]);
     rig.wait(WAIT.as_millis() as u64);
     assert_eq!(rig.take(1), []);
-    let group = &rig.engine.groups(TOPIC)[0];
+    let group = &rig.engine.groups(TOPIC, 0)[0];
     assert_eq!((group.expired, group.lag, group.dead_letters, group.in_flight), (2, 0, 0, 0));
 }
 
@@ -267,7 +267,7 @@ fn what_was_given_up_before_it_expired_is_a_dead_letter() {
     rig.publish_at(expiring(1000), &["a"]);
     rig.wait(1000);
     rig.settle_as(1, 1, 1, SettleAs { reason: "bad", ..SettleKind::Reject.into() });
-    let group = &rig.engine.groups(TOPIC)[0];
+    let group = &rig.engine.groups(TOPIC, 0)[0];
     assert_eq!((group.expired, group.dead_letters), (0, 1));
 }
 
@@ -374,7 +374,7 @@ fn a_long_range_that_has_expired_is_passed_in_one_step() {
     assert_eq!(positions(&rig.take(1)), [open], "a window of the group is no longer than it was");
     assert_eq!(rig.settle(1, 1, 1, Ack), [true]);
     assert_eq!(positions(&rig.take(1)), [LAST]);
-    let group = &rig.engine.groups(TOPIC)[0];
+    let group = &rig.engine.groups(TOPIC, 0)[0];
     assert_eq!((group.expired, group.floor), (LAST - 3, LAST));
     rig.wait(10);
     let acked: u64 = rig.settled.iter().map(|(_, count, _)| u64::from(*count)).sum();

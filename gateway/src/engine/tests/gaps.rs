@@ -93,15 +93,40 @@ fn a_group_that_is_overtaken_is_told_how_much_is_missing_and_it_is_counted() {
     rig.join(1, Credit { events: 2, bytes: 1 << 30 });
     assert_eq!(rig.gaps, [(sub(1), 4)], "also if nobody was there in between");
     assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [5, 6]);
-    assert_eq!((rig.engine.overtaken(TOPIC), rig.engine.needed(TOPIC)), (4, 5));
+    assert_eq!((rig.engine.overtaken(TOPIC, 0), rig.engine.needed(TOPIC)), (4, 5));
     // What it holds may be gone too: it is settled all the same; what comes next is told.
     rig.blocks.gone_before = 9;
     rig.settle(1, 1, 1, Ack);
     rig.settle(1, 2, 1, Nack);
     assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [9, 10]);
     assert_eq!(rig.gaps, [(sub(1), 4), (sub(1), 2), (sub(1), 1)], "7 and 8, and 6, which was to come again");
-    assert_eq!((rig.engine.overtaken(TOPIC), rig.engine.needed(TOPIC)), (7, 9));
+    assert_eq!((rig.engine.overtaken(TOPIC, 0), rig.engine.needed(TOPIC)), (7, 9));
     rig.advance(Duration::from_millis(10));
     let acked: u32 = rig.settled.iter().filter(|s| s.2 == Outcome::Acked).map(|s| s.1).sum();
     assert_eq!(acked, 8, "what is gone is settled for the group");
+}
+
+#[test]
+fn what_is_gone_is_no_lag_and_counts_as_overtaken_before_the_group_is_told() {
+    let mut rig = Rig::new();
+    let asked = group_spec("g", 1, rig.settings);
+    rig.engine.create_group(rig.now, TOPIC, &asked, 1).unwrap();
+    rig.publish(10, None);
+    let seen = |rig: &Rig, first| (rig.engine.groups(TOPIC, first)[0].lag, rig.engine.overtaken(TOPIC, first));
+    assert_eq!([seen(&rig, 1), seen(&rig, 5), seen(&rig, 11)], [(10, 0), (6, 4), (0, 10)]);
+    rig.blocks.gone_before = 5;
+    rig.join(1, Credit { events: 2, bytes: 1 << 30 });
+    assert_eq!(rig.take(1).len(), 2);
+    assert_eq!(seen(&rig, 5), (6, 4), "told, it is counted once");
+    // What a member has can still be settled.
+    assert_eq!(seen(&rig, 9), (4, 6));
+    // What was to come again, now or later, cannot be read any more.
+    let later = SettleAs { delay: Some(WAIT), ..Nack.into() };
+    rig.settle_as(1, 2, 1, later);
+    rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Clean);
+    assert_eq!([seen(&rig, 5), seen(&rig, 6), seen(&rig, 9)], [(6, 4), (5, 5), (2, 8)]);
+    rig.blocks.gone_before = 9;
+    rig.advance(WAIT);
+    rig.join(2, MANY);
+    assert_eq!((rig.take(2).len(), seen(&rig, 9)), (2, (2, 8)), "told, it is counted once");
 }

@@ -39,7 +39,7 @@ fn after_a_seek_back_everything_comes_again_as_if_for_the_first_time() {
     }
     rig.advance(WAIT * 2);
     assert_eq!(rig.take(1), [], "nothing of before is left");
-    assert_eq!(rig.engine.groups(TOPIC)[0].lag, 0);
+    assert_eq!(rig.engine.groups(TOPIC, 0)[0].lag, 0);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_dead_letter_that_was_given_back_stays_with_who_has_it_over_a_seek() {
     rig.engine.seek_group(TOPIC, &name(), 3).unwrap();
     rig.commit();
     assert_eq!(rig.settle(1, number, 1, Ack), [true]);
-    assert_eq!(rig.engine.group(TOPIC, &name()).unwrap().dead_letters, 0);
+    assert_eq!(rig.engine.group((TOPIC, 0), &name()).unwrap().dead_letters, 0);
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn a_second(rig: &mut Rig) -> Vec<u64> {
 }
 
 fn summary(rig: &Rig) -> GroupSummary {
-    rig.engine.groups(TOPIC).remove(0)
+    rig.engine.groups(TOPIC, 0).remove(0)
 }
 
 #[test]

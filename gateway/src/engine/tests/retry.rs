@@ -213,7 +213,7 @@ fn an_event_counts_as_failing_from_its_first_failure_until_it_is_settled() {
     rig.join(1, MANY);
     rig.publish(3, None);
     rig.take(1);
-    let failing = |rig: &Rig| rig.engine.groups(TOPIC)[0].failing;
+    let failing = |rig: &Rig| rig.engine.groups(TOPIC, 0)[0].failing;
     assert_eq!(failing(&rig), 0);
     rig.settle_as(1, 2, 1, nack(Some(SECOND)));
     rig.settle_as(1, 3, 1, nack(Some(Duration::ZERO)));
