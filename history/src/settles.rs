@@ -32,7 +32,8 @@ fn plain_in_vain(index: &Index<'_>, ack: &Settle, forgiven: &mut Forgiven) -> Op
     if ack.excused || index.is_given_back(group, id) || !history.is_for_good(ack.at) {
         return None;
     }
-    let again = index.deliveries(group, id).iter().find(|d| d.at > ack.at && !index.is_overtaken(group, d))?;
+    let again = index.deliveries(group, id).iter().find(|d| d.at > ack.at && !index.is_overtaken(group, d));
+    let Some(again) = again else { return dead_in_vain(index, ack) };
     let came =
         format!("event {id} came again to {} of group {group} at {:?} in life {}", again.member, again.at, again.life);
     let acked = format!("it was acked at {:?} in life {}", ack.at, ack.life);
@@ -47,6 +48,20 @@ fn plain_in_vain(index: &Index<'_>, ack: &Settle, forgiven: &mut Forgiven) -> Op
         return Some(format!("{came}: {acked}, which ended {:?} later", death.at - ack.at));
     }
     None
+}
+
+/// An event that was acked in time, while nothing went wrong, is no dead letter.
+fn dead_in_vain(index: &Index<'_>, ack: &Settle) -> Option<String> {
+    let (history, group, id) = (index.history, &ack.group, ack.event);
+    let settings = history.groups.iter().find(|g| g.name == *group)?;
+    let last = index.deliveries(group, id).last()?;
+    let first = index.settles(group, id).iter().find(|s| s.at >= last.at)?;
+    let in_time = first.at == ack.at && first.kind == SettleKind::Ack && ack.at - last.at < settings.ack_wait / 2;
+    let gone = history.absences.iter().any(|a| a.member == last.member && a.at >= last.at);
+    let logged = ack.at + history.forgive.settle_before_death;
+    let died = history.deaths.iter().any(|death| death.life == ack.life && death.at <= logged);
+    (in_time && index.is_dead(group, id) && !gone && !died && !last.excused)
+        .then(|| format!("event {id} is a dead letter of group {group}, and was acked at {:?}, in time", ack.at))
 }
 
 /// An ack counts that was given behind the event's last delivery: an earlier one was forgotten.

@@ -52,7 +52,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) {
 /// What one slice gave.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    /// Of the offered events, those that arrived while they were offered.
+    /// Of the events that were to be offered, those that had arrived when the last one was due.
     part: f64,
     p99: Duration,
 }
@@ -134,7 +134,8 @@ async fn consume(mut events: Subscription, shared: Arc<Shared>, sent: Arc<Sent>)
     Ok(())
 }
 
-/// When each event was sent, and how long it took, in microseconds from the begin.
+/// When each event was due, and how long after it came, in microseconds from the begin: one that could not be published in
+/// time has waited too.
 #[derive(Debug, Default)]
 struct Sent {
     began: Option<Instant>,
@@ -154,9 +155,10 @@ impl Sent {
         self.times.get(usize::try_from(event).ok()?)
     }
 
-    fn leaves(&self, event: u64) {
+    /// An event was due at this time, which has come.
+    fn leaves(&self, event: u64, due: u64) {
         if let Some(slot) = self.slot(event) {
-            slot.store(self.now(), Ordering::Relaxed);
+            slot.store(due, Ordering::Relaxed);
         }
     }
 
@@ -193,8 +195,13 @@ async fn slice(options: &Options, folder: &Path, rate: u64, together: bool) -> a
         others.spawn(crash(gateway.address()?));
     }
     let publisher = gateway.connect().await?;
-    offer(&publisher, rate, events, &sent).await?;
-    let arrived = shared.received.load(Ordering::Relaxed);
+    let planned = Duration::from_secs_f64(events as f64 / rate as f64);
+    let in_time = async {
+        tokio::time::sleep(planned).await;
+        shared.received.load(Ordering::Relaxed)
+    };
+    let (offered, arrived) = tokio::join!(offer(&publisher, rate, events, &sent), in_time);
+    offered?;
     publisher.flush().await?;
     while shared.received.load(Ordering::Relaxed) < events && !consuming.is_finished() {
         tokio::time::sleep(STEP).await;
@@ -209,14 +216,15 @@ async fn slice(options: &Options, folder: &Path, rate: u64, together: bool) -> a
     Ok(Seen { part, p99: sent.p99(first..events).context("nothing was counted")? })
 }
 
-/// Publishes at a constant rate.
+/// Publishes at a constant rate, as far as the gateway lets it.
 async fn offer(mesh: &Mesh, rate: u64, events: u64, sent: &Sent) -> anyhow::Result<()> {
     let mut payloads = Payloads::new(0);
-    let began = Instant::now();
+    let (began, from) = (Instant::now(), sent.now());
     while payloads.made() < events {
         let due = ((began.elapsed().as_secs_f64() * rate as f64) as u64).min(events);
         while payloads.made() < due {
-            sent.leaves(payloads.made());
+            let made = payloads.made();
+            sent.leaves(made, from + made * 1_000_000 / rate);
             // Its receipt is waited for by the flush at the end.
             drop(mesh.publish_start(TOPIC, ours::event(&mut payloads)).await?);
         }

@@ -182,6 +182,27 @@ fn of_what_came() -> Vec<Forged> {
             "event 5 at 5 of key a came to alice of group work at 235ms before event 3 at 3",
         ),
         forged(
+            "what follows a nacked event in its key came again before it",
+            |h| {
+                delivery(h, WORK, 3, 1).at = ms(236);
+                settled(h, "work", 3).at = ms(243);
+                h.deliveries.sort_by_key(|d| d.at);
+            },
+            Reordered,
+            "event 5 at 5 of key a came to alice of group work at 235ms, before event 3 at 3, which was nacked at 213ms, came again",
+        ),
+        forged(
+            "a rejected event was still with another member when the next of its key came",
+            |h| {
+                delivery(h, WORK, 2, 0).member = "alice".into();
+                h.settles.retain(|s| &*s.group != "work" || s.event != 2);
+                h.settles.push(settle(250, "work", 2, SettleKind::Reject));
+                h.letters.push(letter("work", 2));
+            },
+            Reordered,
+            "event 4 at 4 of key b came to bob of group work at 204ms before event 2 at 2",
+        ),
+        forged(
             "a reader missed an event",
             |h| h.deliveries.retain(|d| d.group.is_some() || d.event.id != 4),
             Reordered,
@@ -244,6 +265,12 @@ fn of_settles() -> Vec<Forged> {
             },
             AckLost,
             "event 4 is a dead letter of group work, and its ack was confirmed at 230ms",
+        ),
+        forged(
+            "a dead letter was acked in time",
+            |h| h.letters.push(letter("work", 4)),
+            AckLost,
+            "event 4 is a dead letter of group work, and was acked at 214ms, in time",
         ),
         forged(
             "an event came to a second member while the first had it",
@@ -321,7 +348,8 @@ fn of_the_end() -> Vec<Forged> {
             |h| h.letters.push(letter("audit", 1)),
             DeadTwice,
             "event 1 is a dead letter of group audit, which gives nothing up, and was not rejected",
-        ),
+        )
+        .of(2),
     ]
 }
 

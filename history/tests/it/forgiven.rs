@@ -94,7 +94,7 @@ fn a_delivery_that_a_later_one_overtook_has_not_come_again() {
 #[test]
 fn a_key_goes_on_behind_what_was_given_up() {
     passes(|h| {
-        let failed = Settle { kind: SettleKind::Reject, ..settle(211, "work", 1, SettleKind::Ack) };
+        let failed = Settle { kind: SettleKind::Reject, ..settle(202, "work", 1, SettleKind::Ack) };
         h.settles.retain(|s| &*s.group != "work" || s.event != 1);
         h.settles.push(failed);
         h.letters.push(crate::good::letter("work", 1));
