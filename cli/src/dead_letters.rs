@@ -14,7 +14,7 @@ use crate::exit::{Exit, Failure};
 use crate::logs;
 use crate::meant;
 use crate::output::{self, one_line};
-use crate::server::{Server, leave};
+use crate::server::Server;
 use crate::stop::Stop;
 
 /// Most characters of an error on a line for people.
@@ -127,15 +127,10 @@ impl DeadLetters {
         | Command::Show { server, .. }
         | Command::Redrive { server, .. }
         | Command::Purge { server, .. }) = &self.command;
-        let Some(mesh) = server.connect(&mut stop).await? else {
-            return Ok(Exit::Failed);
-        };
-        let done = tokio::select! {
-            done = self.command.explained(&mesh) => done,
-            () = stop.requested() => Err(Failure::new(Exit::Failed, "interrupted; a part may be done")),
-        };
-        leave(&mesh, &mut stop).await;
-        done
+        let done = server
+            .ask(&mut stop, "interrupted; a part may be done", async |mesh| self.command.explained(mesh).await)
+            .await?;
+        Ok(done.unwrap_or(Exit::Failed))
     }
 }
 

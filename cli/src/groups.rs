@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::args;
 use crate::config::{parse_duration_within as within, show_duration};
 use crate::exit::{Exit, Failure};
-use crate::server::{Server, leave};
+use crate::server::Server;
 use crate::stop::Stop;
 use crate::{logs, meant, output, place, shown};
 
@@ -217,15 +217,11 @@ impl Groups {
         | Command::Seek { server, .. }
         | Command::Delete { server, .. }
         | Command::Update { server, .. }) = &self.command;
-        let Some(mesh) = server.connect(&mut stop).await? else {
-            return Ok(Exit::Failed);
-        };
-        let answer = tokio::select! {
-            answer = self.command.explained(&mesh) => answer,
-            () = stop.requested() => Err(Failure::new(Exit::Failed, "interrupted; settings may be changed or not")),
-        };
-        leave(&mesh, &mut stop).await;
-        output::write(&answer?).map_or(Ok(Exit::Failed), |()| Ok(Exit::Done))
+        server
+            .print(&mut stop, "interrupted; settings may be changed or not", async |mesh| {
+                self.command.explained(mesh).await
+            })
+            .await
     }
 }
 

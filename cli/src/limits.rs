@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::config::{parse_size, show_size};
 use crate::exit::{Exit, Failure};
-use crate::server::{Server, leave};
+use crate::server::Server;
 use crate::stop::Stop;
 use crate::{logs, output};
 
@@ -112,15 +112,11 @@ impl Limits {
     pub(crate) async fn run(self, mut stop: Stop) -> Result<Exit, Failure> {
         logs::start_from_environment()?;
         let (Command::Show { server, .. } | Command::Set { server, .. }) = &self.command;
-        let Some(mesh) = server.connect(&mut stop).await? else {
-            return Ok(Exit::Failed);
-        };
-        let answer = tokio::select! {
-            answer = self.command.ask(&mesh) => answer.map_err(Failure::from),
-            () = stop.requested() => Err(Failure::new(Exit::Failed, "interrupted; limits may be changed or not")),
-        };
-        leave(&mesh, &mut stop).await;
-        output::write(&answer?).map_or(Ok(Exit::Failed), |()| Ok(Exit::Done))
+        server
+            .print(&mut stop, "interrupted; limits may be changed or not", async |mesh| {
+                Ok(self.command.ask(mesh).await?)
+            })
+            .await
     }
 }
 

@@ -8,7 +8,8 @@ use meshwire::{Connect, Mesh};
 use meshwire_proto::options;
 
 use crate::config::parse_duration_within as within;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
+use crate::output;
 use crate::stop::Stop;
 
 /// How long what is in flight may take when a command ends. A guess: long
@@ -45,6 +46,36 @@ impl Server {
             connected = connect.into_future() => Ok(Some(connected?)),
             () = stop.requested() => Ok(None),
         }
+    }
+
+    /// Connects, asks one thing and leaves; `None` when a signal came before there was a connection. A signal while it
+    /// asks is a failure with these words: what it asked for may be done or not.
+    pub(crate) async fn ask<T>(
+        &self,
+        stop: &mut Stop,
+        interrupted: &'static str,
+        ask: impl AsyncFnOnce(&Mesh) -> Result<T, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        let Some(mesh) = self.connect(stop).await? else {
+            return Ok(None);
+        };
+        let answer = tokio::select! {
+            answer = ask(&mesh) => answer,
+            () = stop.requested() => Err(Failure::new(Exit::Failed, interrupted)),
+        };
+        leave(&mesh, stop).await;
+        answer.map(Some)
+    }
+
+    /// The same, and prints the answer.
+    pub(crate) async fn print(
+        &self,
+        stop: &mut Stop,
+        interrupted: &'static str,
+        ask: impl AsyncFnOnce(&Mesh) -> Result<String, Failure>,
+    ) -> Result<Exit, Failure> {
+        let text = self.ask(stop, interrupted, ask).await?;
+        Ok(text.and_then(|text| output::write(&text).ok()).map_or(Exit::Failed, |()| Exit::Done))
     }
 }
 

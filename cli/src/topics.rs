@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::args;
 use crate::config::{parse_duration_within, parse_size, show_duration, show_size};
 use crate::exit::{Exit, Failure};
-use crate::server::{Server, leave};
+use crate::server::Server;
 use crate::stop::Stop;
 use crate::{logs, meant, output, shown};
 
@@ -184,15 +184,11 @@ impl Topics {
             | Command::Delete { server, .. }
             | Command::Set { server, .. } => server,
         };
-        let Some(mesh) = server.connect(&mut stop).await? else {
-            return Ok(Exit::Failed);
-        };
-        let answer = tokio::select! {
-            answer = self.command.explained(&mesh) => answer,
-            () = stop.requested() => Err(Failure::new(Exit::Failed, "interrupted; a topic may be created, changed or deleted, or not")),
-        };
-        leave(&mesh, &mut stop).await;
-        output::write(&answer?).map_or(Ok(Exit::Failed), |()| Ok(Exit::Done))
+        server
+            .print(&mut stop, "interrupted; a topic may be created, changed or deleted, or not", async |mesh| {
+                self.command.explained(mesh).await
+            })
+            .await
     }
 }
 
