@@ -22,7 +22,8 @@ use crate::clock::{SeededRandom, VirtualClock};
 use crate::history::{Disaster, Letter, Topic};
 use crate::overtaken::ROOM;
 use crate::room::Watched;
-use crate::script::MOVED;
+use crate::script::{MOVED, TUNED};
+use crate::tuned::Settings;
 
 /// Heartbeat of simulated gateways: short, so that silence is met often.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -329,6 +330,15 @@ impl Gateway {
             }
             _ => None,
         }
+    }
+
+    /// Changes the settings of the group whose settings are changed; gives when that is kept.
+    pub(crate) fn tune(&self, topic: Topic, settings: Settings) -> Option<Ticket> {
+        let (topic, group) = (topic.name().into(), format!("g{TUNED}"));
+        let update = admin::UpdateGroup { topic, group, settings: Some(settings.asked()) };
+        let command = admin::Command { command: Some(command::Command::UpdateGroup(update)) };
+        let answered = self.mesh.admin(&Caller::anonymous("simulation", None), &command)?;
+        answered.ok().map(|(_, ticket)| ticket)
     }
 
     pub(crate) fn is_kept(&self, ticket: Ticket) -> bool {

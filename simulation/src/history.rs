@@ -13,6 +13,7 @@ use crate::brief::Brief;
 use crate::moved::Sought;
 use crate::overtaken::Scarce;
 use crate::requests::Question;
+use crate::tuned::Tuned;
 
 /// The topics of every simulation; [`Topic::ALL`] are those that are read at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,6 +154,8 @@ pub(crate) struct History {
     pub(crate) members: Vec<u8>,
     /// When the group was moved that is moved.
     pub(crate) sought: Vec<Sought>,
+    /// When settings of a group were changed.
+    pub(crate) tuned: Vec<Tuned>,
     /// The group of each client that is a member of one.
     pub(crate) consumers: BTreeMap<usize, u8>,
     pub(crate) settled: BTreeMap<(u8, u32), Settled>,
@@ -222,6 +225,8 @@ pub struct Totals {
     pub overtaken: u64,
     pub topic_full: u64,
     pub seeks: u64,
+    pub tuned: u64,
+    pub conflicts: u64,
     pub leaves: u64,
     pub closes: u64,
 }
@@ -229,7 +234,7 @@ pub struct Totals {
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 27] {
+    pub const fn rows(&self) -> [(&'static str, u64); 29] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -256,6 +261,8 @@ impl Totals {
             ("overtaken by retention", self.overtaken),
             ("publishes refused by full topics", self.topic_full),
             ("groups moved", self.seeks),
+            ("settings changed", self.tuned),
+            ("subscriptions with other settings", self.conflicts),
             ("members that left", self.leaves),
             ("programs that ended", self.closes),
         ]
@@ -289,6 +296,8 @@ impl AddAssign for Totals {
         self.overtaken += other.overtaken;
         self.topic_full += other.topic_full;
         self.seeks += other.seeks;
+        self.tuned += other.tuned;
+        self.conflicts += other.conflicts;
         self.leaves += other.leaves;
         self.closes += other.closes;
     }

@@ -13,6 +13,9 @@ pub(crate) const IMPATIENT: u8 = 1;
 /// The group that is moved back and forth.
 pub(crate) const MOVED: u8 = 2;
 
+/// The group whose settings are changed.
+pub(crate) const TUNED: u8 = 3;
+
 /// Groups from this number on are durable members of one broadcast group, each with one client.
 pub(crate) const FIRST_MEMBER: u8 = 10;
 
@@ -60,6 +63,8 @@ pub(crate) enum Mishap {
     DiskFull,
     /// Somebody gives all dead letters back. No misfortune.
     Redrive,
+    /// Somebody changes the settings of a group.
+    Tune,
     /// Somebody moves a group. No misfortune either.
     Seek,
     /// The gateway's wall clock is set, by so many milliseconds.
@@ -85,6 +90,7 @@ impl Script {
         clients.extend((0..rng.usize(2..=3)).map(|_| Role::Consumer(Some(0))));
         clients.extend((0..rng.usize(1..=2)).map(|_| Role::Consumer(Some(1))));
         clients.extend((0..rng.usize(0..=2)).map(|_| Role::Consumer(Some(MOVED))));
+        clients.extend((0..rng.usize(0..=2)).map(|_| Role::Consumer(Some(TUNED))));
         clients.extend((0..rng.u8(0..=2)).map(|n| Role::Consumer(Some(FIRST_MEMBER + n))));
         clients.push(Role::Consumer(None));
         let mut mishaps = Vec::new();
@@ -103,6 +109,9 @@ impl Script {
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Redrive));
         if clients.contains(&Role::Consumer(Some(MOVED))) {
             mishaps.extend((0..rng.usize(1..=4)).map(|_| Mishap::Seek));
+        }
+        if clients.contains(&Role::Consumer(Some(TUNED))) {
+            mishaps.extend((0..rng.usize(2..=8)).map(|_| Mishap::Tune));
         }
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Close));
         mishaps.extend((0..rng.usize(0..=3)).map(|_| Mishap::Leave(rng.u32(1..8))));

@@ -1,6 +1,6 @@
 //! What must hold of a history. What everybody's history can show is left to the
 //! library ([`crate::report`]); what only a simulation knows enough of stands here
-//! and in `attempts`, `brief`, `delayed`, `failures`, `keys`, `letters`, `members`, `moved` and `overtaken`.
+//! and in `attempts`, `brief`, `delayed`, `failures`, `keys`, `letters`, `members`, `moved`, `overtaken` and `tuned`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +20,7 @@ use crate::overtaken::what_retention_took_is_told_and_nothing_else_is_missing;
 use crate::report::reports;
 use crate::requests::requests_end_once_and_are_handled_at_most_once;
 use crate::seen::Seen;
+use crate::tuned::limits_of_a_group_hold_as_they_are_changed;
 
 /// Every broken promise, as a sentence.
 pub(crate) fn judge(history: &History) -> Vec<String> {
@@ -36,6 +37,7 @@ pub(crate) fn judge(history: &History) -> Vec<String> {
         a_nack_takes_back_what_follows_in_its_key,
         a_nacked_event_waits,
         a_durable_member_sees_log_order,
+        limits_of_a_group_hold_as_they_are_changed,
     ] {
         check(&seen, &mut broken);
     }

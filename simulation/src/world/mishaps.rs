@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use super::{Event, World};
 use meshwire::session::State;
+use meshwire_gateway::store::Ticket;
 
 use crate::client::Client;
 use crate::history::{Disaster, Ended, Topic};
 use crate::moved::Sought;
 use crate::script::{Mishap, Role};
+use crate::tuned::Tuned;
 use crate::wire::{End, MAX_STALL};
 
 /// Longest time between two rounds of a member that comes and goes.
@@ -57,6 +59,7 @@ impl World {
             }
             Mishap::Redrive => self.redrive(),
             Mishap::Seek => self.seek(),
+            Mishap::Tune => self.tune(),
             Mishap::ClockSet(ms) => {
                 self.history.totals.clocks_set += 1;
                 self.history.clock_set.push((self.now, ms));
@@ -103,15 +106,34 @@ impl World {
         self.pump_gateway();
     }
 
-    /// Notes which moves are kept.
-    pub(super) fn look_at_seeks(&mut self) {
-        let Some(gateway) = self.gateway.as_ref().filter(|_| !self.seeks.is_empty()) else {
+    /// Changes settings of the group whose settings are changed.
+    fn tune(&mut self) {
+        let Some(gateway) = &self.gateway else {
             return;
         };
-        let (kept, open): (Vec<_>, Vec<_>) = self.seeks.drain(..).partition(|(_, ticket)| gateway.is_kept(*ticket));
-        self.seeks = open;
-        for (seek, _) in kept {
+        let topic = if self.rng.u32(0..4) == 0 { Topic::Audit } else { Topic::Orders };
+        let settings = self.history.next_settings(topic, &mut self.rng);
+        if let Some(ticket) = gateway.tune(topic, settings) {
+            self.history.totals.tuned += 1;
+            self.tunings.push((self.history.tuned.len(), ticket));
+            self.history.tuned.push(Tuned { at: self.now, topic, settings, kept: None });
+        }
+        self.pump_gateway();
+    }
+
+    /// Notes which moves and changes are kept.
+    pub(super) fn look_at_tickets(&mut self) {
+        let Some(gateway) = &self.gateway else {
+            return;
+        };
+        let kept = |waiting: &mut Vec<(usize, Ticket)>| -> Vec<(usize, Ticket)> {
+            waiting.extract_if(.., |(_, ticket)| gateway.is_kept(*ticket)).collect()
+        };
+        for (seek, _) in kept(&mut self.seeks) {
             self.history.sought[seek].kept = Some(self.now);
+        }
+        for (tuning, _) in kept(&mut self.tunings) {
+            self.history.tuned[tuning].kept = Some(self.now);
         }
     }
 
@@ -197,6 +219,7 @@ impl World {
             return;
         };
         self.seeks.clear();
+        self.tunings.clear();
         // The next one may begin a little before: what has been told stays told.
         self.history.date_gaps(Some(&gateway));
         self.history.disasters.push(Ended { at: self.now, life: self.life, how: disaster });

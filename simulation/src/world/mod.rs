@@ -110,6 +110,8 @@ struct World {
     letters_from: Option<(Topic, u64)>,
     /// Moves that are not kept yet.
     seeks: Vec<(usize, Ticket)>,
+    /// Changes of settings that are not.
+    tunings: Vec<(usize, Ticket)>,
 }
 
 /// Runs one seed.
@@ -161,6 +163,7 @@ impl World {
             over: false,
             letters_from: Some((Topic::Orders, 0)),
             seeks: Vec::new(),
+            tunings: Vec::new(),
         }
     }
 
