@@ -20,6 +20,7 @@ use meshwire_proto::wire::admin::{self, answer, command};
 
 use crate::clock::{SeededRandom, VirtualClock};
 use crate::history::{Disaster, Letter, Topic};
+use crate::limits::Limited;
 use crate::overtaken::ROOM;
 use crate::room::Watched;
 use crate::script::{MOVED, TUNED};
@@ -339,6 +340,12 @@ impl Gateway {
         let command = admin::Command { command: Some(command::Command::UpdateGroup(update)) };
         let answered = self.mesh.admin(&Caller::anonymous("simulation", None), &command)?;
         answered.ok().map(|(_, ticket)| ticket)
+    }
+
+    /// Sets the rates of the gateway.
+    pub(crate) fn limit(&self, limits: Limited) {
+        let command = admin::Command { command: Some(command::Command::SetLimits(limits.asked())) };
+        let _ = self.mesh.admin(&Caller::anonymous("simulation", None), &command);
     }
 
     pub(crate) fn is_kept(&self, ticket: Ticket) -> bool {

@@ -28,6 +28,9 @@ pub(crate) const BACKOFF: Duration = Duration::from_millis(200);
 /// From then on nothing goes wrong any more, and everything must come to rest.
 pub(crate) const CALM: Duration = Duration::from_secs(12);
 
+/// From then on there are no limits of the whole gateway.
+const UNLIMITED: Duration = Duration::from_secs(8);
+
 /// Virtual time after which rest must have been found.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -63,6 +66,8 @@ pub(crate) enum Mishap {
     DiskFull,
     /// Somebody gives all dead letters back. No misfortune.
     Redrive,
+    /// Somebody sets how many events a second may be published and delivered.
+    Limits { publish: u64, deliver: u64 },
     /// Somebody changes the settings of a group.
     Tune,
     /// Somebody moves a group. No misfortune either.
@@ -113,6 +118,9 @@ impl Script {
         if clients.contains(&Role::Consumer(Some(TUNED))) {
             mishaps.extend((0..rng.usize(2..=8)).map(|_| Mishap::Tune));
         }
+        if rng.u32(0..3) == 0 {
+            mishaps.extend((0..rng.usize(1..=3)).map(|_| limits(rng)));
+        }
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Close));
         mishaps.extend((0..rng.usize(0..=3)).map(|_| Mishap::Leave(rng.u32(1..8))));
         let jumps = if rng.u32(0..3) == 0 { rng.usize(1..=2) } else { 0 };
@@ -120,6 +128,7 @@ impl Script {
         // Most while publishers are busy, some long after.
         let mut at = || Duration::from_millis(if rng.u32(0..3) > 0 { rng.u64(20..1200) } else { rng.u64(1200..4000) });
         let mut mishaps: Vec<_> = mishaps.into_iter().map(|m| (at(), m)).collect();
+        mishaps.push((UNLIMITED, Mishap::Limits { publish: 0, deliver: 0 }));
         mishaps.sort_by_key(|(at, _)| *at);
         Self {
             clients,
@@ -129,4 +138,10 @@ impl Script {
             pause: Duration::from_millis(rng.u64(5..200)),
         }
     }
+}
+
+fn limits(rng: &mut fastrand::Rng) -> Mishap {
+    let publish = if rng.bool() { 0 } else { rng.u64(30..150) };
+    let deliver = if rng.bool() { 0 } else { rng.u64(100..1500) };
+    Mishap::Limits { publish, deliver }
 }

@@ -313,6 +313,7 @@ impl Client {
                 attempt: run.attempt,
                 bytes: event.clone(),
             };
+            history.handed.push(seen.now);
             history.totals.redeliveries += u64::from(run.attempt > 1);
             history.totals.broadcast += u64::from(group >= Some(FIRST_MEMBER));
             if run.gap > 0 && !Topic::SCARCE.contains(&topic) {
@@ -341,6 +342,9 @@ impl Client {
             match &answer.result {
                 Ok(kept) => {
                     history.totals.duplicates_refused += u64::from(kept.duplicate);
+                    if !kept.duplicate {
+                        history.receipts.push(now);
+                    }
                     let position = if kept.first_position == 0 { 0 } else { kept.first_position + n };
                     let _ = history.scarce.acked(id, position) || history.tight.acked(id, position);
                     if let Some(event) = history.brief.get_mut(&id) {

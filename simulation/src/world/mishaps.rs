@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Event, World};
 use meshwire::session::State;
-use meshwire_gateway::store::Ticket;
 
+use super::{Event, World};
 use crate::client::Client;
 use crate::history::{Disaster, Ended, Topic};
-use crate::moved::Sought;
 use crate::script::{Mishap, Role};
-use crate::tuned::Tuned;
 use crate::wire::{End, MAX_STALL};
 
 /// Longest time between two rounds of a member that comes and goes.
@@ -60,6 +57,7 @@ impl World {
             Mishap::Redrive => self.redrive(),
             Mishap::Seek => self.seek(),
             Mishap::Tune => self.tune(),
+            Mishap::Limits { publish, deliver } => self.limit(publish, deliver),
             Mishap::ClockSet(ms) => {
                 self.history.totals.clocks_set += 1;
                 self.history.clock_set.push((self.now, ms));
@@ -72,68 +70,6 @@ impl World {
                 self.history.full.push((self.now, self.now + wait));
                 self.after(wait, Event::DiskHasSpace);
             }
-        }
-    }
-
-    fn redrive(&mut self) {
-        let Some(gateway) = &self.gateway else {
-            return;
-        };
-        let counts: Vec<Option<u32>> = Topic::ALL.iter().map(|topic| gateway.redrive(*topic)).collect();
-        self.history.totals.redriven += u64::from(counts.iter().flatten().sum::<u32>());
-        self.pump_gateway();
-        if counts.contains(&None) && !self.is_calm() {
-            self.after(Duration::from_millis(100), Event::Mishap(Mishap::Redrive));
-        }
-    }
-
-    /// Moves the group that is moved: to either end, beyond it, or in between.
-    fn seek(&mut self) {
-        let Some(gateway) = &self.gateway else {
-            return;
-        };
-        let topic = if self.rng.u32(0..4) == 0 { Topic::Audit } else { Topic::Orders };
-        let to = match self.rng.u32(0..8) {
-            0 => 0,
-            1 => u64::MAX,
-            _ => self.rng.u64(1..=gateway.events(topic) + 2),
-        };
-        if let Some((to, ticket)) = gateway.seek(topic, to) {
-            self.history.totals.seeks += 1;
-            self.seeks.push((self.history.sought.len(), ticket));
-            self.history.sought.push(Sought { at: self.now, life: self.life, topic, to, kept: None });
-        }
-        self.pump_gateway();
-    }
-
-    /// Changes settings of the group whose settings are changed.
-    fn tune(&mut self) {
-        let Some(gateway) = &self.gateway else {
-            return;
-        };
-        let topic = if self.rng.u32(0..4) == 0 { Topic::Audit } else { Topic::Orders };
-        let settings = self.history.next_settings(topic, &mut self.rng);
-        if let Some(ticket) = gateway.tune(topic, settings) {
-            self.history.totals.tuned += 1;
-            self.tunings.push((self.history.tuned.len(), ticket));
-            self.history.tuned.push(Tuned { at: self.now, topic, settings, kept: None });
-        }
-        self.pump_gateway();
-    }
-
-    /// Notes which moves and changes are kept.
-    pub(super) fn look_at_tickets(&mut self) {
-        let Some(gateway) = &self.gateway else {
-            return;
-        };
-        let kept = |waiting: &mut Vec<(usize, Ticket)>| -> Vec<(usize, Ticket)> {
-            waiting.extract_if(.., |(_, ticket)| gateway.is_kept(*ticket)).collect()
-        };
-        for (seek, _) in kept(&mut self.seeks) {
-            self.history.sought[seek].kept = Some(self.now);
-        }
-        for (tuning, _) in kept(&mut self.tunings) {
-            self.history.tuned[tuning].kept = Some(self.now);
         }
     }
 

@@ -1,8 +1,10 @@
 //! The queue of what happens when, and the one loop that empties it.
 //!
 //! - [`traffic`]: bytes between clients and gateway;
+//! - [`commands`]: what an operator does;
 //! - [`mishaps`]: what goes wrong.
 
+mod commands;
 mod mishaps;
 mod traffic;
 
