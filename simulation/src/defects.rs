@@ -37,11 +37,14 @@ pub enum Planted {
     SeekLeavesLeases,
     LeavingFails,
     LeavingKeeps,
+    UpdateIgnored,
+    RateIgnored,
+    InFlightIgnored,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -71,6 +74,9 @@ impl Planted {
         Self::SeekLeavesLeases,
         Self::LeavingFails,
         Self::LeavingKeeps,
+        Self::UpdateIgnored,
+        Self::RateIgnored,
+        Self::InFlightIgnored,
     ];
 
     /// In words.
@@ -106,6 +112,9 @@ impl Planted {
             Self::SeekLeavesLeases => "what members hold stays theirs when their group is moved",
             Self::LeavingFails => "what a member holds has failed when it leaves",
             Self::LeavingKeeps => "what a member holds stays its own when it leaves",
+            Self::UpdateIgnored => "a change of settings that changes nothing",
+            Self::RateIgnored => "a group that is delivered more a second than it may",
+            Self::InFlightIgnored => "a group that has more in flight than it may",
         }
     }
 }
@@ -143,6 +152,9 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::SeekLeavesLeases) => Some(engine::Defect::SeekLeavesLeases),
         Some(Planted::LeavingFails) => Some(engine::Defect::LeavingFails),
         Some(Planted::LeavingKeeps) => Some(engine::Defect::LeavingKeeps),
+        Some(Planted::UpdateIgnored) => Some(engine::Defect::UpdateIgnored),
+        Some(Planted::RateIgnored) => Some(engine::Defect::RateIgnored),
+        Some(Planted::InFlightIgnored) => Some(engine::Defect::InFlightIgnored),
         _ => None,
     });
     defect::set(match planted {

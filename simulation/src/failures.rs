@@ -7,8 +7,8 @@ use meshwire_proto::Moment;
 use meshwire_proto::wire::admin::DeathReason;
 
 use crate::history::{History, Topic};
-use crate::script::ACK_WAIT;
 use crate::seen::{HELD_BACK, Seen};
+use crate::tuned::ack_waits;
 use crate::verdict::Log;
 
 /// What is logged of an event's failures is no more than what may have failed: nacks, leases that may have ended, and
@@ -45,7 +45,7 @@ pub(crate) fn every_failure_has_a_cause(seen: &Seen<'_>, logs: &BTreeMap<Topic, 
 fn causes(seen: &Seen<'_>, group: u8, id: u32, by: Moment) -> u32 {
     let nacks = seen.history.settled.get(&(group, id)).map_or(&[][..], |settled| &settled.nacks);
     let nacked = nacks.iter().filter(|nack| nack.at <= by).count();
-    let ends = seen.deliveries(group, id).iter().filter(|d| d.at + ACK_WAIT <= by + HELD_BACK).count();
+    let ends = seen.deliveries(group, id).iter().filter(|d| d.at + ack_waits(group).0 <= by + HELD_BACK).count();
     (nacked + ends + seen.history.lost_by(group, by)) as u32
 }
 

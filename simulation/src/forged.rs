@@ -10,6 +10,7 @@ use meshwire_proto::{Event, Moment, Timing, UnixMillis};
 
 use crate::brief::{Brief, NEVER};
 use crate::history::{Delivered, Disaster, Ended, Given, History, Published, Settled, Topic};
+use crate::limits::Limited;
 use crate::moved::Sought;
 use crate::requests::Question;
 use crate::script::{FIRST_MEMBER, MOVED};
@@ -190,6 +191,27 @@ fn an_event_has_not_failed_because_its_member_left() {
     passes(&with(|history| settled(history, 1).nacks.push(nacked(110, 100, 1))));
     // A delivery before it in the same life may not have come.
     passes(&with(|history| history.left.entry(1).or_default().push(ms(600))));
+}
+
+#[test]
+fn a_rate_of_the_whole_gateway_holds_from_when_it_is_set_until_the_gateway_ends() {
+    let with = |deliver, publish, every: u64| {
+        let mut history = two(Topic::Orders);
+        history.limited.push(Limited { at: ms(1000), publish, deliver });
+        let times = (0..300).map(|n| ms(1500 + n * every));
+        (history.handed, history.receipts) = (times.clone().collect(), times.collect());
+        history.ended = ms(10_000);
+        history
+    };
+    passes(&with(100, 100, 10));
+    refused(&with(100, 0, 4), "were delivered from Moment(1500000) to");
+    refused(&with(0, 100, 4), "were published from Moment(1500000) to");
+    let mut history = with(100, 100, 4);
+    history.limited.push(Limited { at: ms(1400), publish: 0, deliver: 0 });
+    passes(&history);
+    let mut history = with(100, 100, 4);
+    ended(&mut history, 1400, Disaster::Kill);
+    passes(&history);
 }
 
 #[test]

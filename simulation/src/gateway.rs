@@ -20,9 +20,11 @@ use meshwire_proto::wire::admin::{self, answer, command};
 
 use crate::clock::{SeededRandom, VirtualClock};
 use crate::history::{Disaster, Letter, Topic};
+use crate::limits::Limited;
 use crate::overtaken::ROOM;
 use crate::room::Watched;
-use crate::script::MOVED;
+use crate::script::{MOVED, TUNED};
+use crate::tuned::Settings;
 
 /// Heartbeat of simulated gateways: short, so that silence is met often.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -328,6 +330,21 @@ impl Gateway {
             }
             _ => None,
         }
+    }
+
+    /// Changes the settings of the group whose settings are changed; gives when that is kept.
+    pub(crate) fn tune(&self, topic: Topic, settings: Settings) -> Option<Ticket> {
+        let (topic, group) = (topic.name().into(), format!("g{TUNED}"));
+        let update = admin::UpdateGroup { topic, group, settings: Some(settings.asked()) };
+        let command = admin::Command { command: Some(command::Command::UpdateGroup(update)) };
+        let answered = self.mesh.admin(&Caller::anonymous("simulation", None), &command)?;
+        answered.ok().map(|(_, ticket)| ticket)
+    }
+
+    /// Sets the rates of the gateway.
+    pub(crate) fn limit(&self, limits: Limited) {
+        let command = admin::Command { command: Some(command::Command::SetLimits(limits.asked())) };
+        let _ = self.mesh.admin(&Caller::anonymous("simulation", None), &command);
     }
 
     pub(crate) fn is_kept(&self, ticket: Ticket) -> bool {

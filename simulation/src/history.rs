@@ -10,9 +10,11 @@ use meshwire_proto::wire::admin::DeathReason;
 use meshwire_proto::{Moment, Timing};
 
 use crate::brief::Brief;
+use crate::limits::Limited;
 use crate::moved::Sought;
 use crate::overtaken::Scarce;
 use crate::requests::Question;
+use crate::tuned::Tuned;
 
 /// The topics of every simulation; [`Topic::ALL`] are those that are read at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,6 +157,13 @@ pub(crate) struct History {
     pub(crate) members: Vec<u8>,
     /// When the group was moved that is moved.
     pub(crate) sought: Vec<Sought>,
+    /// When rates of the gateway were set.
+    pub(crate) limited: Vec<Limited>,
+    /// When events came to programs, of all topics, and receipts of such as are no duplicates.
+    pub(crate) handed: Vec<Moment>,
+    pub(crate) receipts: Vec<Moment>,
+    /// When settings of a group were changed.
+    pub(crate) tuned: Vec<Tuned>,
     /// The group of each client that is a member of one.
     pub(crate) consumers: BTreeMap<usize, u8>,
     pub(crate) settled: BTreeMap<(u8, u32), Settled>,
@@ -226,6 +235,9 @@ pub struct Totals {
     pub overtaken: u64,
     pub topic_full: u64,
     pub seeks: u64,
+    pub tuned: u64,
+    pub limited: u64,
+    pub conflicts: u64,
     pub leaves: u64,
     pub closes: u64,
 }
@@ -233,7 +245,7 @@ pub struct Totals {
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 27] {
+    pub const fn rows(&self) -> [(&'static str, u64); 30] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -260,6 +272,9 @@ impl Totals {
             ("overtaken by retention", self.overtaken),
             ("publishes refused by full topics", self.topic_full),
             ("groups moved", self.seeks),
+            ("settings changed", self.tuned),
+            ("rates set", self.limited),
+            ("subscriptions with other settings", self.conflicts),
             ("members that left", self.leaves),
             ("programs that ended", self.closes),
         ]
@@ -293,6 +308,9 @@ impl AddAssign for Totals {
         self.overtaken += other.overtaken;
         self.topic_full += other.topic_full;
         self.seeks += other.seeks;
+        self.tuned += other.tuned;
+        self.limited += other.limited;
+        self.conflicts += other.conflicts;
         self.leaves += other.leaves;
         self.closes += other.closes;
     }

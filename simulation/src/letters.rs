@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use meshwire_proto::wire::admin::DeathReason;
 
 use crate::history::{Settled, Topic};
-use crate::script::{BACKOFF, IMPATIENT, MAX_FAILURES};
+use crate::script::{IMPATIENT, TUNED};
 use crate::seen::Seen;
 use crate::verdict::Log;
 
@@ -16,7 +16,9 @@ pub(crate) fn what_is_given_up_has_a_cause(seen: &Seen<'_>, logs: &BTreeMap<Topi
         let settled = id.and_then(|id| seen.history.settled.get(&(letter.group, id)));
         let has_cause = match letter.reason {
             DeathReason::Rejected => settled.is_some_and(Settled::is_rejected),
-            DeathReason::Failures => letter.failures >= MAX_FAILURES,
+            DeathReason::Failures => {
+                seen.history.gives_up_after(letter.group).is_some_and(|limit| letter.failures >= limit)
+            }
             _ => false,
         };
         if !has_cause {
@@ -27,19 +29,20 @@ pub(crate) fn what_is_given_up_has_a_cause(seen: &Seen<'_>, logs: &BTreeMap<Topi
 
 /// A nack that reached the gateway holds its event for the group's back-off.
 pub(crate) fn a_nacked_event_waits(seen: &Seen<'_>, broken: &mut Vec<String>) {
-    for d in seen.history.delivered.iter().filter(|d| d.group == Some(IMPATIENT)) {
-        if seen.may_be_given_up(IMPATIENT, d.id, d.topic, d.position) {
+    for d in &seen.history.delivered {
+        let Some(group @ (IMPATIENT | TUNED)) = d.group else { continue };
+        if seen.may_be_given_up(group, d.id, d.topic, d.position) {
             continue;
         }
-        let Some(settled) = seen.history.settled.get(&(IMPATIENT, d.id)) else {
+        let Some(settled) = seen.history.settled.get(&(group, d.id)) else {
             continue;
         };
         let early = |n: &&crate::history::Given| {
             n.attempt < d.attempt
                 && d.at > n.at
-                && d.at.since(n.at) < BACKOFF
+                && d.at.since(n.at) < seen.history.backoff(group, d.topic, (n.at, Seen::logged_by(n)))
                 && !seen.restarted(n.at, d.at)
-                && seen.must_stand(IMPATIENT, d, n)
+                && seen.must_stand(group, d, n)
         };
         if let Some(nack) = settled.nacks.iter().find(early) {
             broken.push(format!("event {} came at {:?}, too soon after its nack at {:?}", d.id, d.at, nack.at));

@@ -101,17 +101,25 @@ pub(crate) fn a_moved_group_goes_on_where_it_was_moved(
 ) {
     for (topic, log) in logs {
         let moves: Vec<&Sought> = seen.moves(*topic).collect();
-        let mut known: BTreeSet<(usize, u32)> = BTreeSet::new();
         let mine = || seen.history.delivered.iter().filter(|d| d.topic == *topic && d.group == Some(MOVED));
         let unknown: BTreeSet<u32> = mine().filter(|d| seen.stretch(d).is_none()).map(|d| d.id).collect();
+        // Two members may see its deliveries in another order than they were made in.
+        let mut first: BTreeMap<(usize, u32), (u32, &Delivered)> = BTreeMap::new();
+        for d in mine() {
+            if let Some(stretch) = seen.stretch(d) {
+                let (attempt, _) = first.entry((stretch, d.id)).or_insert((d.attempt, d));
+                *attempt = d.attempt.min(*attempt);
+            }
+        }
         for d in mine() {
             let Some(stretch @ 1..) = seen.stretch(d) else { continue };
             let Some(sought) = moves.get(stretch - 1) else { continue };
-            let first = known.insert((stretch, d.id)) && !unknown.contains(&d.id);
+            let first = first.get(&(stretch, d.id)).filter(|(_, first)| std::ptr::eq(*first, d));
+            let attempt = first.filter(|_| !unknown.contains(&d.id)).map_or(1, |(attempt, _)| *attempt);
             let problem = if d.position < sought.to {
                 "before that".to_owned()
-            } else if first && d.attempt > 1 && seen.went_on(sought.at, d.at) {
-                format!("first as attempt {}", d.attempt)
+            } else if attempt > 1 && seen.went_on(sought.at, d.at) {
+                format!("first as attempt {attempt}")
             } else {
                 continue;
             };

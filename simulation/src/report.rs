@@ -14,8 +14,9 @@ use meshwire_proto::{EventLimits, EventView, Moment};
 
 use crate::history::{Delivered, Disaster, Given, Settled, Topic};
 use crate::keys::is_about;
-use crate::script::{ACK_WAIT, IMPATIENT, MAX_FAILURES};
+use crate::script::{ACK_WAIT, IMPATIENT, TUNED};
 use crate::seen::{HELD_BACK, SETTLES_LOGGED_WITHIN, Seen, UNDER_WAY};
+use crate::tuned::ack_waits;
 
 /// What was seen of each topic.
 pub(crate) fn reports(seen: &Seen<'_>) -> Vec<History> {
@@ -31,9 +32,11 @@ fn report(seen: &Seen<'_>, topic: Topic) -> History {
     report.forgive.settle_before_death = SETTLES_LOGGED_WITHIN;
     report.forgive.under_way = UNDER_WAY;
     // A durable member has all of the topic for itself, as a group has.
-    for group in [0, IMPATIENT].into_iter().chain(seen.history.members.iter().copied()) {
-        let max_failures = (group == IMPATIENT).then_some(MAX_FAILURES);
-        report.groups.push(Group { name: group_name(group), ack_wait: ACK_WAIT, max_failures, finished: true });
+    let tuned = seen.history.consumers.values().any(|group| *group == TUNED).then_some(TUNED);
+    for group in [0, IMPATIENT].into_iter().chain(tuned).chain(seen.history.members.iter().copied()) {
+        let max_failures = seen.history.gives_up_after(group);
+        let (ack_wait, _) = ack_waits(group);
+        report.groups.push(Group { name: group_name(group), ack_wait, max_failures, finished: true });
     }
     // What it has to do with an event ends when it is moved.
     let stretch = |name| Group { name, ack_wait: ACK_WAIT, max_failures: None, finished: false };
@@ -66,8 +69,9 @@ fn report(seen: &Seen<'_>, topic: Topic) -> History {
     let log: Vec<(u64, u64)> = report.log.iter().map(|stored| (stored.event.id, stored.position)).collect();
     let given_back = log.iter().filter_map(|(id, position)| Some((u32::try_from(*id).ok()?, *position)));
     report.given_back = given_back
-        .filter(|(id, position)| seen.may_be_given_up(IMPATIENT, *id, topic, *position))
-        .map(|(id, _)| (group_name(IMPATIENT), u64::from(id)))
+        .flat_map(|(id, position)| [(IMPATIENT, id, position), (TUNED, id, position)])
+        .filter(|(group, id, position)| seen.may_be_given_up(*group, *id, topic, *position))
+        .map(|(group, id, _)| (group_name(group), u64::from(id)))
         .chain(seen.out_of_stretch(topic, &log))
         .collect();
     for ((group, id), settled) in &history.settled {
@@ -104,7 +108,7 @@ fn deliveries(seen: &Seen<'_>, topic: Topic) -> Vec<Delivery> {
 /// Whether a lease may have ended between two deliveries of an event, beyond what
 /// the library knows: wires are held back here.
 fn may_come_again(seen: &Seen<'_>, before: &Delivered, d: &Delivered) -> bool {
-    let ended = d.at.since(before.at) + HELD_BACK >= ACK_WAIT;
+    let ended = d.group.is_some_and(|group| d.at.since(before.at) + HELD_BACK >= ack_waits(group).0);
     // Positions that went to others say nothing of what stands before an event.
     let unknown = seen.key(d.id).is_some() && seen.history.may_be_rewritten(d.topic);
     ended || unknown || d.group.is_some_and(|group| seen.may_be_taken_back(group, d, before.at, d.at))

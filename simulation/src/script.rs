@@ -13,6 +13,9 @@ pub(crate) const IMPATIENT: u8 = 1;
 /// The group that is moved back and forth.
 pub(crate) const MOVED: u8 = 2;
 
+/// The group whose settings are changed.
+pub(crate) const TUNED: u8 = 3;
+
 /// Groups from this number on are durable members of one broadcast group, each with one client.
 pub(crate) const FIRST_MEMBER: u8 = 10;
 
@@ -24,6 +27,9 @@ pub(crate) const BACKOFF: Duration = Duration::from_millis(200);
 
 /// From then on nothing goes wrong any more, and everything must come to rest.
 pub(crate) const CALM: Duration = Duration::from_secs(12);
+
+/// From then on there are no limits of the whole gateway.
+const UNLIMITED: Duration = Duration::from_secs(8);
 
 /// Virtual time after which rest must have been found.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
@@ -60,6 +66,10 @@ pub(crate) enum Mishap {
     DiskFull,
     /// Somebody gives all dead letters back. No misfortune.
     Redrive,
+    /// Somebody sets how many events a second may be published and delivered.
+    Limits { publish: u64, deliver: u64 },
+    /// Somebody changes the settings of a group.
+    Tune,
     /// Somebody moves a group. No misfortune either.
     Seek,
     /// The gateway's wall clock is set, by so many milliseconds.
@@ -85,6 +95,7 @@ impl Script {
         clients.extend((0..rng.usize(2..=3)).map(|_| Role::Consumer(Some(0))));
         clients.extend((0..rng.usize(1..=2)).map(|_| Role::Consumer(Some(1))));
         clients.extend((0..rng.usize(0..=2)).map(|_| Role::Consumer(Some(MOVED))));
+        clients.extend((0..rng.usize(0..=2)).map(|_| Role::Consumer(Some(TUNED))));
         clients.extend((0..rng.u8(0..=2)).map(|n| Role::Consumer(Some(FIRST_MEMBER + n))));
         clients.push(Role::Consumer(None));
         let mut mishaps = Vec::new();
@@ -104,6 +115,12 @@ impl Script {
         if clients.contains(&Role::Consumer(Some(MOVED))) {
             mishaps.extend((0..rng.usize(1..=4)).map(|_| Mishap::Seek));
         }
+        if clients.contains(&Role::Consumer(Some(TUNED))) {
+            mishaps.extend((0..rng.usize(2..=8)).map(|_| Mishap::Tune));
+        }
+        if rng.u32(0..3) == 0 {
+            mishaps.extend((0..rng.usize(1..=3)).map(|_| limits(rng)));
+        }
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Close));
         mishaps.extend((0..rng.usize(0..=3)).map(|_| Mishap::Leave(rng.u32(1..8))));
         let jumps = if rng.u32(0..3) == 0 { rng.usize(1..=2) } else { 0 };
@@ -111,6 +128,7 @@ impl Script {
         // Most while publishers are busy, some long after.
         let mut at = || Duration::from_millis(if rng.u32(0..3) > 0 { rng.u64(20..1200) } else { rng.u64(1200..4000) });
         let mut mishaps: Vec<_> = mishaps.into_iter().map(|m| (at(), m)).collect();
+        mishaps.push((UNLIMITED, Mishap::Limits { publish: 0, deliver: 0 }));
         mishaps.sort_by_key(|(at, _)| *at);
         Self {
             clients,
@@ -120,4 +138,10 @@ impl Script {
             pause: Duration::from_millis(rng.u64(5..200)),
         }
     }
+}
+
+fn limits(rng: &mut fastrand::Rng) -> Mishap {
+    let publish = if rng.bool() { 0 } else { rng.u64(30..150) };
+    let deliver = if rng.bool() { 0 } else { rng.u64(100..1500) };
+    Mishap::Limits { publish, deliver }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use meshwire_proto::Moment;
 
 use crate::history::{Delivered, Disaster, Given, History, Settled, Topic};
-use crate::script::{ACK_WAIT, IMPATIENT, MAX_FAILURES};
+use crate::script::ACK_WAIT;
+use crate::tuned::ack_waits;
 use crate::verdict::Log;
 use crate::wire::MAX_STALL;
 
@@ -67,9 +68,9 @@ impl<'a> Seen<'a> {
     /// Whether it was a dead letter at some time: a crash may have taken the letter, or it was given back.
     pub(crate) fn may_be_given_up(&self, group: u8, id: u32, topic: Topic, position: u64) -> bool {
         let settled = self.history.settled.get(&(group, id));
-        let failed = self.deliveries(group, id).iter().any(|d| d.attempt >= MAX_FAILURES);
-        group == IMPATIENT
-            && (failed || settled.is_some_and(Settled::is_rejected) || self.is_given_up(group, topic, position))
+        let Some(limit) = self.history.gives_up_after(group) else { return false };
+        let failed = self.deliveries(group, id).iter().any(|d| d.attempt >= limit);
+        failed || settled.is_some_and(Settled::is_rejected) || self.is_given_up(group, topic, position)
     }
 
     /// Deliveries of an event to a group, in order.
@@ -104,7 +105,8 @@ impl<'a> Seen<'a> {
             let arrives = |n: &Given| n.at + slack >= from || !self.is_processed(n, Self::logged_by(n));
             let nacked = settled.is_some_and(|s| s.nacks.iter().any(|n| n.at <= to && arrives(n)));
             // The gateway's lease began before the delivery was seen.
-            let ends = |b: &&Delivered| b.at + ACK_WAIT + slack >= from && b.at + ACK_WAIT <= to + HELD_BACK;
+            let (shortest, longest) = ack_waits(group);
+            let ends = |b: &&Delivered| b.at + longest + slack >= from && b.at + shortest <= to + HELD_BACK;
             nacked || self.deliveries(group, *earlier).iter().any(ends)
         })
     }

@@ -1,6 +1,6 @@
 //! What must hold of a history. What everybody's history can show is left to the
 //! library ([`crate::report`]); what only a simulation knows enough of stands here
-//! and in `attempts`, `brief`, `delayed`, `failures`, `keys`, `letters`, `members`, `moved` and `overtaken`.
+//! and in `attempts`, `brief`, `delayed`, `failures`, `keys`, `letters`, `limits`, `members`, `moved`, `overtaken` and `tuned`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,12 +14,14 @@ use crate::failures::every_failure_has_a_cause;
 use crate::history::{History, Published, Topic};
 use crate::keys::a_nack_takes_back_what_follows_in_its_key;
 use crate::letters::{a_nacked_event_waits, what_is_given_up_has_a_cause};
+use crate::limits::rates_hold_as_they_are_changed;
 use crate::members::a_durable_member_sees_log_order;
 use crate::moved::a_moved_group_goes_on_where_it_was_moved;
 use crate::overtaken::what_retention_took_is_told_and_nothing_else_is_missing;
 use crate::report::reports;
 use crate::requests::requests_end_once_and_are_handled_at_most_once;
 use crate::seen::Seen;
+use crate::tuned::limits_of_a_group_hold_as_they_are_changed;
 
 /// Every broken promise, as a sentence.
 pub(crate) fn judge(history: &History) -> Vec<String> {
@@ -36,6 +38,8 @@ pub(crate) fn judge(history: &History) -> Vec<String> {
         a_nack_takes_back_what_follows_in_its_key,
         a_nacked_event_waits,
         a_durable_member_sees_log_order,
+        limits_of_a_group_hold_as_they_are_changed,
+        rates_hold_as_they_are_changed,
     ] {
         check(&seen, &mut broken);
     }
@@ -89,7 +93,10 @@ fn order_of_a_publisher(history: &History, logs: &BTreeMap<Topic, Log>, broken: 
         |event: &Published, at: Moment, last: u32| event.id <= last && event.acked.is_none_or(|acked| acked > at);
     // What waits for its time stands where that falls; a clock that is set back brings a time that was past ahead.
     let may_stand_elsewhere = |event: &Published| {
-        event.refused || event.delay_ms != 0 || history.no_room.iter().any(|(at, last)| open(event, *at, *last))
+        event.refused
+            || event.delay_ms != 0
+            || history.may_be_held_back(event)
+            || history.no_room.iter().any(|(at, last)| open(event, *at, *last))
     };
     for (topic, log) in logs {
         if history.may_be_rewritten(*topic) {

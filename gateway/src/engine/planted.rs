@@ -52,6 +52,10 @@ pub enum Defect {
     ReplyMisdirected,
     /// A change of a group's settings changes nothing.
     UpdateIgnored,
+    /// A group is delivered as many a second as there are.
+    RateIgnored,
+    /// A group has as many in flight as there are.
+    InFlightIgnored,
     /// The last byte of what a publish has is stored as another one.
     ByteChanged,
     /// A group that is moved stays where it is.
@@ -103,7 +107,7 @@ pub enum Defect {
 }
 
 impl Defect {
-    const ALL: [Self; 46] = [
+    const ALL: [Self; 48] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -126,6 +130,8 @@ impl Defect {
         Self::RequestGivenTwice,
         Self::ReplyMisdirected,
         Self::UpdateIgnored,
+        Self::RateIgnored,
+        Self::InFlightIgnored,
         Self::ByteChanged,
         Self::SeekIgnored,
         Self::SeekForgotten,

@@ -21,6 +21,13 @@ impl Mesh {
         self.inner.shards.iter().map(|s| shard::lock(s).engine.held()).sum()
     }
 
+    /// Commits settlements that would have ridden in a later commit: those of the last moments of a gateway that stops.
+    pub fn commit_settlements(&self) {
+        for mutex in &self.inner.shards {
+            self.inner.commit(&mut shard::lock(mutex), self.now(), true);
+        }
+    }
+
     /// Resolves once members hold nothing and every request has its last reply.
     pub async fn nothing_held(&self) {
         while self.held() > 0 || self.requests_open() > 0 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meshwire_gateway::mesh::AllowAll;
-use meshwire_proto::frame::SettleKind;
+use meshwire_proto::frame::{ClientFrame, ServerFrame, Settle, SettleKind, SettleRange};
 use meshwire_proto::wire::session as wire;
 
 use crate::rig::{Rig, earliest, event, hello, memory, run_of};
@@ -99,4 +99,24 @@ async fn a_peer_that_stops_reading_loses_its_connection_and_what_it_held_goes_to
             got += d.runs.len();
         }
     }
+}
+
+#[tokio::test]
+async fn what_was_settled_in_the_last_moments_before_a_gateway_stops_does_not_come_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = memory();
+    (config.memory, config.data_dir) = (false, folder.path().into());
+    let rig = Rig::with(config.clone(), Arc::new(AllowAll)).await;
+    let mut peer = rig.session().await;
+    peer.publish("t", run_of(&[event("1"), event("2")])).await;
+    peer.subscribe(earliest(1, "t", "g")).await;
+    peer.deliveries(2).await;
+    let both = SettleRange { subscription: 1, first_delivery: 1, count: 2, ..SettleRange::default() };
+    peer.send(ClientFrame::Settle(Settle { sequence: 1, confirm: false, ranges: vec![both] })).await;
+    peer.find(|f| if let ServerFrame::Settled(settled) = f { Some(settled) } else { None }).await;
+    rig.stop().await;
+
+    let rig = Rig::with(config, Arc::new(AllowAll)).await;
+    let mut peer = rig.session().await;
+    assert_eq!(peer.subscribe(earliest(1, "t", "g")).await.next_position, 3);
 }

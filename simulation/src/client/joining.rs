@@ -7,7 +7,8 @@ use meshwire_proto::{GroupName, MemberName, TopicName};
 
 use super::Client;
 use crate::history::Topic;
-use crate::script::{ACK_WAIT, BACKOFF, FIRST_MEMBER, IMPATIENT, MAX_FAILURES, Role};
+use crate::script::{ACK_WAIT, BACKOFF, FIRST_MEMBER, IMPATIENT, MAX_FAILURES, Role, TUNED};
+use crate::tuned::Settings;
 
 impl Client {
     /// Ends one of its subscriptions of a group; gives the topic.
@@ -44,17 +45,26 @@ impl Client {
             group: group_name.and_then(|name| GroupName::parse(&name).ok()),
             member: member.and_then(|n| MemberName::parse(&format!("m{n}")).ok()),
             start: Some(Start::Earliest),
-            settings: GroupSettings {
-                mode: Some(mode.into()),
-                ack_wait_ms: (broadcast || group.is_some()).then_some(ACK_WAIT.as_millis() as u32),
-                max_failures: Some(if group == Some(IMPATIENT) { MAX_FAILURES } else { 0 }),
-                backoff_min_ms: Some(if group == Some(IMPATIENT) { BACKOFF.as_millis() as u32 } else { 0 }),
-                ..GroupSettings::default()
-            },
+            settings: GroupSettings { mode: Some(mode.into()), ..self.wanted(group, broadcast) },
             max_events: if Topic::SCARCE.contains(&topic) { rng.u32(1..5) } else { rng.u32(4..64) },
             max_bytes: 1 << 20,
         };
         let id = self.session.subscribe(spec);
         self.subscriptions.insert(id, (topic, group));
+    }
+
+    /// What its group is to be like.
+    fn wanted(&self, group: Option<u8>, broadcast: bool) -> GroupSettings {
+        match group {
+            // As it is.
+            Some(TUNED) if self.adopts => GroupSettings::default(),
+            Some(TUNED) => Settings::first(),
+            _ => GroupSettings {
+                ack_wait_ms: (broadcast || group.is_some()).then_some(ACK_WAIT.as_millis() as u32),
+                max_failures: Some(if group == Some(IMPATIENT) { MAX_FAILURES } else { 0 }),
+                backoff_min_ms: Some(if group == Some(IMPATIENT) { BACKOFF.as_millis() as u32 } else { 0 }),
+                ..GroupSettings::default()
+            },
+        }
     }
 }

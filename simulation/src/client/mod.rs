@@ -19,7 +19,7 @@ use crate::brief;
 use crate::history::{Delivered, History, Published, Topic};
 use crate::overtaken;
 use crate::requests::{self, Answer, Exchange};
-use crate::script::{FIRST_MEMBER, MOVED, Role};
+use crate::script::{FIRST_MEMBER, MOVED, Role, TUNED};
 
 /// Keys that events may have.
 const KEYS: u8 = 6;
@@ -72,6 +72,8 @@ pub(crate) struct Client {
     /// Events that a full topic refused, to be published again.
     pub(crate) blocked: Vec<u32>,
     pub(crate) exchange: Exchange,
+    /// It takes the group as it is.
+    adopts: bool,
 }
 
 impl Client {
@@ -97,10 +99,11 @@ impl Client {
             mine: Vec::new(),
             blocked: Vec::new(),
             exchange: Exchange::default(),
+            adopts: false,
         };
         if let Role::Consumer(group) = role {
             requests::serve(&mut client.session, rng);
-            let scarce = if group == Some(MOVED) { &[][..] } else { &Topic::SCARCE };
+            let scarce = if matches!(group, Some(MOVED | TUNED)) { &[][..] } else { &Topic::SCARCE };
             for topic in Topic::ALL.iter().chain(scarce).copied() {
                 client.subscribe(topic, group, rng);
             }
@@ -260,6 +263,12 @@ impl Client {
                 }
                 // Nor was there just then.
                 Some((topic, group)) if failure.kind == ErrorKind::Busy => self.subscribe(topic, group, rng),
+                // Its settings were changed.
+                Some((topic, group @ Some(TUNED))) if failure.kind == ErrorKind::GroupConflict => {
+                    history.totals.conflicts += 1;
+                    self.adopts = true;
+                    self.subscribe(topic, group, rng);
+                }
                 // The gateway has not seen yet that the program before this one was killed.
                 Some((topic, group @ Some(FIRST_MEMBER..)))
                     if failure.kind == ErrorKind::GroupConflict && self.life > 0 =>
@@ -304,6 +313,7 @@ impl Client {
                 attempt: run.attempt,
                 bytes: event.clone(),
             };
+            history.handed.push(seen.now);
             history.totals.redeliveries += u64::from(run.attempt > 1);
             history.totals.broadcast += u64::from(group >= Some(FIRST_MEMBER));
             if run.gap > 0 && !Topic::SCARCE.contains(&topic) {
@@ -332,6 +342,9 @@ impl Client {
             match &answer.result {
                 Ok(kept) => {
                     history.totals.duplicates_refused += u64::from(kept.duplicate);
+                    if !kept.duplicate {
+                        history.receipts.push(now);
+                    }
                     let position = if kept.first_position == 0 { 0 } else { kept.first_position + n };
                     let _ = history.scarce.acked(id, position) || history.tight.acked(id, position);
                     if let Some(event) = history.brief.get_mut(&id) {

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Event, World};
 use meshwire::session::State;
 
+use super::{Event, World};
 use crate::client::Client;
 use crate::history::{Disaster, Ended, Topic};
-use crate::moved::Sought;
 use crate::script::{Mishap, Role};
 use crate::wire::{End, MAX_STALL};
 
@@ -57,6 +56,8 @@ impl World {
             }
             Mishap::Redrive => self.redrive(),
             Mishap::Seek => self.seek(),
+            Mishap::Tune => self.tune(),
+            Mishap::Limits { publish, deliver } => self.limit(publish, deliver),
             Mishap::ClockSet(ms) => {
                 self.history.totals.clocks_set += 1;
                 self.history.clock_set.push((self.now, ms));
@@ -69,49 +70,6 @@ impl World {
                 self.history.full.push((self.now, self.now + wait));
                 self.after(wait, Event::DiskHasSpace);
             }
-        }
-    }
-
-    fn redrive(&mut self) {
-        let Some(gateway) = &self.gateway else {
-            return;
-        };
-        let counts: Vec<Option<u32>> = Topic::ALL.iter().map(|topic| gateway.redrive(*topic)).collect();
-        self.history.totals.redriven += u64::from(counts.iter().flatten().sum::<u32>());
-        self.pump_gateway();
-        if counts.contains(&None) && !self.is_calm() {
-            self.after(Duration::from_millis(100), Event::Mishap(Mishap::Redrive));
-        }
-    }
-
-    /// Moves the group that is moved: to either end, beyond it, or in between.
-    fn seek(&mut self) {
-        let Some(gateway) = &self.gateway else {
-            return;
-        };
-        let topic = if self.rng.u32(0..4) == 0 { Topic::Audit } else { Topic::Orders };
-        let to = match self.rng.u32(0..8) {
-            0 => 0,
-            1 => u64::MAX,
-            _ => self.rng.u64(1..=gateway.events(topic) + 2),
-        };
-        if let Some((to, ticket)) = gateway.seek(topic, to) {
-            self.history.totals.seeks += 1;
-            self.seeks.push((self.history.sought.len(), ticket));
-            self.history.sought.push(Sought { at: self.now, life: self.life, topic, to, kept: None });
-        }
-        self.pump_gateway();
-    }
-
-    /// Notes which moves are kept.
-    pub(super) fn look_at_seeks(&mut self) {
-        let Some(gateway) = self.gateway.as_ref().filter(|_| !self.seeks.is_empty()) else {
-            return;
-        };
-        let (kept, open): (Vec<_>, Vec<_>) = self.seeks.drain(..).partition(|(_, ticket)| gateway.is_kept(*ticket));
-        self.seeks = open;
-        for (seek, _) in kept {
-            self.history.sought[seek].kept = Some(self.now);
         }
     }
 
@@ -197,6 +155,7 @@ impl World {
             return;
         };
         self.seeks.clear();
+        self.tunings.clear();
         // The next one may begin a little before: what has been told stays told.
         self.history.date_gaps(Some(&gateway));
         self.history.disasters.push(Ended { at: self.now, life: self.life, how: disaster });

@@ -1,8 +1,10 @@
 //! The queue of what happens when, and the one loop that empties it.
 //!
 //! - [`traffic`]: bytes between clients and gateway;
+//! - [`commands`]: what an operator does;
 //! - [`mishaps`]: what goes wrong.
 
+mod commands;
 mod mishaps;
 mod traffic;
 
@@ -110,6 +112,8 @@ struct World {
     letters_from: Option<(Topic, u64)>,
     /// Moves that are not kept yet.
     seeks: Vec<(usize, Ticket)>,
+    /// Changes of settings that are not.
+    tunings: Vec<(usize, Ticket)>,
 }
 
 /// Runs one seed.
@@ -161,6 +165,7 @@ impl World {
             over: false,
             letters_from: Some((Topic::Orders, 0)),
             seeks: Vec::new(),
+            tunings: Vec::new(),
         }
     }
 

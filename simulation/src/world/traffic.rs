@@ -149,7 +149,7 @@ impl World {
         if pumped.no_room {
             self.history.no_room.push((self.now, self.history.published.len() as u32));
         }
-        self.look_at_seeks();
+        self.look_at_tickets();
         if pumped.failed {
             return self.disaster(Disaster::DiskFailure);
         }

@@ -15,6 +15,8 @@ use super::Group;
 use super::dispatch::Pass;
 use crate::engine::SubscriptionKey;
 use crate::engine::keys::Bound;
+#[cfg(feature = "testing")]
+use crate::engine::planted::{Defect, is};
 use crate::engine::subscriber::Subscriber;
 use crate::store::{DEAD, Position};
 
@@ -83,9 +85,13 @@ impl Group {
         if pass.left.get_or_insert_with(|| pass.source.at_once()).is_none() {
             return false;
         }
-        let most = self.settings.max_in_flight;
+        let (most, rate) = (self.settings.max_in_flight, self.settings.max_rate);
+        #[cfg(feature = "testing")]
+        let most = if is(Defect::InFlightIgnored) { 0 } else { most };
+        #[cfg(feature = "testing")]
+        let rate = if is(Defect::RateIgnored) { 0 } else { rate };
         (most == 0 || *pass.in_flight.get_or_insert_with(|| self.in_flight()) < most.into())
-            && self.rate.allows(pass.now.mono, self.settings.max_rate)
+            && self.rate.allows(pass.now.mono, rate)
     }
 
     /// One more event of so many bytes went to a member.
