@@ -38,6 +38,8 @@ pub(crate) struct Place {
     pub(crate) position: u64,
     pub(crate) gap: u64,
     pub(crate) stored: i64,
+    /// 0: never.
+    pub(crate) expires: i64,
     pub(crate) attempt: u32,
     pub(crate) generation: u32,
 }
@@ -138,10 +140,18 @@ impl Delivery {
         self.place.gap
     }
 
-    /// When the gateway stored the event, or one a little before it.
+    /// When the gateway stored the event, or one a little behind it in the same commit.
     #[must_use]
     pub const fn stored(&self) -> UnixMillis {
         UnixMillis(self.place.stored)
+    }
+
+    /// From when on nobody gets the event any more, by the gateway's clock, as [`stored`](Self::stored); it may still be
+    /// acked then. Up to a thousandth of its time early. `None`: it does not expire, or was redriven and is delivered all
+    /// the same.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<UnixMillis> {
+        Some(UnixMillis(self.place.expires)).filter(|at| at.0 != 0)
     }
 
     /// The topic it came from.

@@ -334,6 +334,7 @@ impl Subscription {
                 position: run.first_position,
                 gap: std::mem::take(&mut run.gap),
                 stored: run.stored_unix_ms,
+                expires: run.expires_unix_ms,
                 attempt: run.attempt,
                 generation: batch.generation,
             };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use meshwire::session::Session;
+use meshwire_proto::frame::DeliverRun;
 use meshwire_proto::{Event, Moment, Timing, TopicName, UnixMillis};
 
 use crate::history::{History, Topic};
@@ -13,6 +14,9 @@ const FIRST: u32 = 1_000_000;
 
 /// Half of them expire while the simulation runs, the others never do.
 pub(crate) const NEVER: Duration = Duration::from_secs(3600);
+
+/// Milliseconds that one commit gathers events at most, on a disk that is full for a while too.
+const COMMIT: i64 = 3000;
 
 /// An event that expires.
 #[derive(Clone, Debug)]
@@ -34,6 +38,28 @@ pub(crate) fn publish(session: &mut Session, history: &mut History, rng: &mut fa
     history.brief.insert(id, Brief { expires_in, acked: None, delivered: Vec::new() });
     history.totals.expiring += 1;
     Some((sequence, id))
+}
+
+/// An event came, in a run that says when its events expire; `false` if it is none of these.
+pub(crate) fn came(history: &mut History, (now, client): (Moment, usize), id: u32, run: &DeliverRun) -> bool {
+    let event = history.brief.get_mut(&id);
+    let problem = wrong_expiry(event.as_ref().map(|event| event.expires_in), run);
+    let is_brief = event.map(|event| event.delivered.push(now)).is_some();
+    history.complaints.extend(problem.map(|problem| format!("client {client}: event {id} {problem}")));
+    is_brief
+}
+
+/// What is wrong with what a run says of when its events expire. They do at most a thousandth early; and what is stored in one
+/// commit shares a time, that of its last.
+fn wrong_expiry(expires_in: Option<Duration>, run: &DeliverRun) -> Option<String> {
+    let said = run.expires_unix_ms;
+    let Some(expires_in) = expires_in else {
+        return (said != 0).then(|| format!("does not expire, and was said to at {said}"));
+    };
+    let long = i64::try_from(expires_in.as_millis()).unwrap_or(i64::MAX);
+    let left = said - run.stored_unix_ms;
+    let right = long - (long >> 10) - COMMIT..=long;
+    (!right.contains(&left)).then(|| format!("expires {long} ms after it was stored, and was said to after {left}"))
 }
 
 /// No event comes after it expired, and one that did not comes.

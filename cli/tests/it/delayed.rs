@@ -104,3 +104,35 @@ fn who_deletes_a_topic_is_told_of_events_that_waited_for_their_time() {
     let deleted = gateway.run(&["topics", "delete", "later"]);
     assert_eq!(deleted.out, "topic later: deleted, 0 events, and 2 that waited for their time\n");
 }
+
+async fn deliveries_tell_their_expiry(gateway: &Gateway) {
+    let mesh = meshwire::connect(&gateway.url).await.unwrap();
+    let minute = Duration::from_secs(60);
+    let event = |id: &str| Event::new("r").id(id).source("/s");
+    mesh.publish("reminders", event("stays")).await.unwrap();
+    mesh.publish("reminders", event("goes").expires_in(minute)).await.unwrap();
+    let late = event("late").deliver_after(Duration::from_millis(1)).expires_in(minute);
+    mesh.publish("reminders", late).await.unwrap();
+    let mut subscription = mesh.subscribe("reminders").group("g").await.unwrap();
+    for id in ["stays", "goes", "late"] {
+        let delivery = timeout(PATIENCE, subscription.try_next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(delivery.id(), id);
+        let left = delivery.expires_at().map(|at| at.0 - delivery.stored().0);
+        match id {
+            "stays" => assert_eq!(left, None),
+            _ => assert!((59_900..=60_100).contains(&left.unwrap()), "{id}: {left:?}"),
+        }
+        delivery.ack();
+    }
+    mesh.close().await.unwrap();
+}
+
+#[test]
+fn a_delivery_tells_until_when_its_event_is_delivered() {
+    runtime().block_on(deliveries_tell_their_expiry(&Gateway::start()));
+}
+
+#[test]
+fn a_delivery_tells_until_when_its_event_is_delivered_in_memory() {
+    runtime().block_on(deliveries_tell_their_expiry(&Gateway::with(&["--memory"])));
+}

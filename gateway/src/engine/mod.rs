@@ -106,6 +106,8 @@ pub struct Run {
     pub gap: u64,
     /// When they were stored.
     pub stored: UnixMillis,
+    /// From when on nobody gets them any more.
+    pub expires: Option<UnixMillis>,
     /// The events, a slice of their block.
     pub events: EventRun,
 }
@@ -121,6 +123,7 @@ impl Run {
             first_position: self.first_position,
             gap: self.gap,
             stored_unix_ms: self.stored.0,
+            expires_unix_ms: self.expires.map_or(0, |at| at.0),
             events: self.events,
         }
     }

@@ -55,7 +55,7 @@ impl Solo {
                             self.next = end.min(head);
                             continue;
                         }
-                        self.subscriber.deliver(&block, (self.next, self.next), 1, out);
+                        self.subscriber.deliver(&block, (self.next, self.next), (1, expiries.at(self.next)), out);
                         self.next += 1;
                     }
                     self.fresh = false;

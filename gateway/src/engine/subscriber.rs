@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use meshwire_proto::EventRun;
+use meshwire_proto::{EventRun, UnixMillis};
 
 use super::deliveries::{Credit, Deliveries};
 use super::{Output, Room, Run, Source, SubscriptionKey};
@@ -16,13 +16,14 @@ pub const MAX_RUN_BYTES: u64 = 256 * 1024;
 /// So many told gaps are remembered until it is clear that they arrived. A guess: retention overtakes seldom.
 const MAX_TOLD: usize = 64;
 
-/// Consecutive positions of one block, consecutive numbers, one attempt.
+/// Consecutive positions of one block, consecutive numbers, one attempt, one expiry.
 struct Open {
     block: Block,
     first_position: Position,
     first_delivery: u64,
     count: u32,
     attempt: u32,
+    expires: Option<UnixMillis>,
     bytes: u64,
 }
 
@@ -89,13 +90,13 @@ impl Subscriber {
         !self.room.is_some_and(Room::is_none) && self.wants_more()
     }
 
-    /// Delivers one event, the one at `position` of the block, held as `held`; runs
+    /// Delivers one event, the one at `position` of the block, held as `held`, with when it expires; runs
     /// go to `out` when they end. Gives the number and the event's bytes.
     pub(super) fn deliver(
         &mut self,
         block: &Block,
         (position, held): (Position, Position),
-        attempt: u32,
+        (attempt, expires): (u32, Option<UnixMillis>),
         out: &mut Vec<Output>,
     ) -> (u64, u64) {
         let size = match (block.start_of(position), block.entry(position)) {
@@ -114,6 +115,7 @@ impl Subscriber {
             Some(open)
                 if open.first_position + u64::from(open.count) == position
                     && open.attempt == attempt
+                    && open.expires == expires
                     && position == held
                     && position < open.block.next()
                     && open.bytes < MAX_RUN_BYTES =>
@@ -129,6 +131,7 @@ impl Subscriber {
                     first_delivery: number,
                     count: 1,
                     attempt,
+                    expires,
                     bytes: u64::from(size),
                 });
             }
@@ -182,6 +185,7 @@ impl Subscriber {
             first_position: open.first_position,
             gap: self.tell(open.first_delivery),
             stored: open.block.stored,
+            expires: open.expires,
             events,
         };
         out.push(Output::Deliver { subscription: self.key, run });

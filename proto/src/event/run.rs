@@ -21,18 +21,26 @@ impl EventRun {
     ///
     /// # Errors
     /// What is wrong with them: another field in between, cut short, another count.
-    pub fn from_wire(bytes: Bytes, count: u32) -> Result<Self, &'static str> {
-        let mut scan = Scanner::new(&bytes);
-        let mut found = 0;
-        loop {
+    pub fn from_wire(mut bytes: Bytes, count: u32) -> Result<Self, &'static str> {
+        let run = Self::split_from_wire(&mut bytes, count)?;
+        if bytes.is_empty() { Ok(run) } else { Err("more than the run's count of events stands there") }
+    }
+
+    /// Takes a run from the front of a message's fields, and leaves those behind it.
+    ///
+    /// # Errors
+    /// As [`EventRun::from_wire`], but for what stands behind.
+    pub fn split_from_wire(fields: &mut Bytes, count: u32) -> Result<Self, &'static str> {
+        let mut scan = Scanner::new(fields);
+        for _ in 0..count {
             match scan.next() {
-                Ok(None) => break,
-                Ok(Some((15, Field::Bytes(_)))) => found += 1,
-                Ok(Some(_)) => return Err("a field stands behind the events"),
+                Ok(Some((15, Field::Bytes(_)))) => {}
+                Ok(_) => return Err("the run's count is not that of its events"),
                 Err(_) => return Err("the events are cut short"),
             }
         }
-        if found == count { Ok(Self { bytes, count }) } else { Err("the run's count is not that of its events") }
+        let len = fields.len() - scan.rest().len();
+        Ok(Self { bytes: fields.split_to(len), count })
     }
 
     /// Takes bytes that are known to hold `count` framed events, as a slice at

@@ -35,6 +35,11 @@ impl<'a> Scanner<'a> {
         Self { rest: message }
     }
 
+    /// What was not read yet.
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     #[inline]
     fn varint(&mut self) -> Result<u64, Broken> {
         // One byte is by far the most frequent.

@@ -28,12 +28,16 @@ pub struct DeliverRun {
     pub gap: u64,
     /// When the first was stored.
     pub stored_unix_ms: i64,
+    /// From when on nobody gets them any more; 0: never.
+    pub expires_unix_ms: i64,
     /// The events, as stored.
     pub events: EventRun,
 }
 
 const DELIVER: &str = "Deliver";
 const FRAME: u32 = 5;
+/// Number of the field that only runs of events that expire have.
+const EXPIRES: u32 = 30;
 
 impl Deliver {
     pub(super) fn decode(body: Bytes) -> Result<Self, FrameError> {
@@ -60,13 +64,20 @@ impl Deliver {
 impl DeliverRun {
     fn decode(body: Bytes) -> Result<Self, FrameError> {
         let mut run = Self::default();
-        let mut count = 0;
+        let (mut count, mut found) = (0, false);
         let mut fields = Fields::new(DELIVER, body);
         loop {
             if fields.peek() == Some(EventRun::FIELD) {
-                run.events = EventRun::from_wire(fields.rest().clone(), count)
+                if std::mem::replace(&mut found, true) {
+                    return Err(FrameError::malformed(
+                        DELIVER,
+                        "more events than the run says, or not all in one place",
+                    ));
+                }
+                // We write them last; who writes fields in the order of their numbers has the expiry behind them.
+                run.events = EventRun::split_from_wire(fields.rest_mut(), count)
                     .map_err(|problem| FrameError::malformed(DELIVER, problem))?;
-                break;
+                continue;
             }
             match fields.next()? {
                 None => break,
@@ -77,6 +88,7 @@ impl DeliverRun {
                 Some((5, Value::Varint(v))) => count = narrow(DELIVER, v)?,
                 Some((6, Value::Varint(v))) => run.gap = v,
                 Some((7, Value::Varint(v))) => run.stored_unix_ms = v as i64,
+                Some((EXPIRES, Value::Varint(v))) => run.expires_unix_ms = v as i64,
                 Some(_) => {}
             }
         }
@@ -97,6 +109,7 @@ impl DeliverRun {
             + number_len(5, u64::from(self.events.count()))
             + number_len(6, self.gap)
             + number_len(7, self.stored_unix_ms as u64)
+            + number_len(EXPIRES, self.expires_unix_ms as u64)
     }
 
     fn encoded_len(&self) -> usize {
@@ -111,6 +124,7 @@ impl DeliverRun {
         put_number(out, 5, u64::from(self.events.count()));
         put_number(out, 6, self.gap);
         put_number(out, 7, self.stored_unix_ms as u64);
+        put_number(out, EXPIRES, self.expires_unix_ms as u64);
     }
 
     /// Appends a whole Deliver frame of this one run but for its events, which

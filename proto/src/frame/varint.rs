@@ -102,6 +102,11 @@ impl Fields {
         &self.rest
     }
 
+    /// The same, for whoever takes some of it.
+    pub(crate) const fn rest_mut(&mut self) -> &mut Bytes {
+        &mut self.rest
+    }
+
     fn varint(&mut self) -> Result<u64, FrameError> {
         let (value, len) = read_varint(&self.rest).ok_or_else(|| self.broken("a number is cut short or too long"))?;
         self.rest = self.rest.split_off(len);

@@ -209,10 +209,10 @@ pub struct PublishRun {
     pub first_sequence: u64,
     #[prost(uint32, tag = "4")]
     pub count: u32,
-    /// Unix time in milliseconds. Answered UNSUPPORTED by this version.
+    /// Unix time in milliseconds, by the gateway's clock. 0: at once.
     #[prost(int64, tag = "5")]
     pub deliver_at_ms: i64,
-    /// Answered UNSUPPORTED by this version.
+    /// How long they are delivered, from when they are stored or due. 0: as long as they are kept.
     #[prost(uint64, tag = "6")]
     pub expires_in_ms: u64,
     /// Answered UNSUPPORTED by this version.
@@ -384,7 +384,11 @@ pub struct DeliverRun {
     pub gap: u64,
     #[prost(int64, tag = "7")]
     pub stored_unix_ms: i64,
-    /// io.cloudevents.v1.CloudEvent, opaque. Always the last field.
+    /// From when on nobody gets them any more, by the gateway's clock. 0: they do not expire,
+    /// or were given back by hand and are delivered all the same.
+    #[prost(int64, tag = "30")]
+    pub expires_unix_ms: i64,
+    /// io.cloudevents.v1.CloudEvent, opaque. The gateway writes them behind all other fields.
     #[prost(bytes = "bytes", repeated, tag = "15")]
     pub events: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }

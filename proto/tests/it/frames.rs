@@ -28,8 +28,9 @@ prop_compose! {
 
 prop_compose! {
     fn deliver_run()(subscription in any::<u32>(), first_delivery in any::<u64>(), attempt in any::<u32>(),
-        first_position in any::<u64>(), gap in any::<u64>(), stored_unix_ms in any::<i64>(), events in run()) -> DeliverRun {
-        DeliverRun { subscription, first_delivery, attempt, first_position, gap, stored_unix_ms, events }
+        first_position in any::<u64>(), gap in any::<u64>(), stored_unix_ms in any::<i64>(),
+        expires_unix_ms in any::<i64>(), events in run()) -> DeliverRun {
+        DeliverRun { subscription, first_delivery, attempt, first_position, gap, stored_unix_ms, expires_unix_ms, events }
     }
 }
 
@@ -196,4 +197,26 @@ fn a_run_that_lies_about_its_count_is_refused() {
     let count = bytes.iter().position(|b| *b == 4 << 3).unwrap() + 1;
     bytes[count] = 9;
     assert!(ClientFrame::decode(bytes.into()).unwrap_err().to_string().contains("count is not that of its events"));
+}
+
+#[test]
+fn the_events_of_a_delivery_stand_in_one_place_and_what_is_behind_them_is_read() {
+    let decode = |fields: &[&[u8]]| {
+        let run = fields.concat();
+        let runs = [&[0x0A, run.len() as u8][..], &run].concat();
+        ServerFrame::decode([&[0x2A, runs.len() as u8][..], &runs].concat().into())
+    };
+    let (two, event, expires) = ([5 << 3, 2], [0x7A, 1, b'a'], [0xF0, 1, 7]);
+    let Ok(ServerFrame::Deliver(read)) = decode(&[&two, &event, &event, &expires]) else { panic!("a delivery") };
+    assert_eq!((read.runs[0].events.count(), read.runs[0].expires_unix_ms), (2, 7));
+    let wrong = [
+        vec![&two[..], &event, &expires, &event],
+        vec![&two, &event, &event, &expires, &event],
+        vec![&two, &event, &event, &event],
+        vec![&two, &event],
+        vec![&event],
+    ];
+    for fields in wrong {
+        assert!(matches!(decode(&fields), Err(FrameError::Malformed { .. })), "{fields:?}");
+    }
 }

@@ -321,14 +321,14 @@ impl Client {
             }
             let number = run.first_delivery + n;
             self.plan(seen, (subscription, generation, number), &delivered, history, rng, wanted);
-            match history.brief.get_mut(&id) {
-                Some(event) => event.delivered.push(seen.now),
-                None if Topic::SCARCE.contains(&topic) => {
+            match brief::came(history, (seen.now, self.index), id, run) {
+                true => {}
+                false if Topic::SCARCE.contains(&topic) => {
                     let gap = if n == 0 { run.gap } else { 0 };
                     history.totals.overtaken += gap;
                     history.scarce_mut(topic).came(&delivered, gap);
                 }
-                None => history.delivered.push(delivered),
+                false => history.delivered.push(delivered),
             }
         }
     }

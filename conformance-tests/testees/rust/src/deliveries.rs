@@ -96,6 +96,9 @@ impl Deliveries {
         message.insert("attempt".to_owned(), delivery.attempt().into());
         message.insert("position".to_owned(), delivery.position().number().into());
         message.insert("gap".to_owned(), delivery.gap().into());
+        if delivery.expires_at().is_some() {
+            message.insert("expires".to_owned(), true.into());
+        }
         message.into()
     }
 

@@ -301,7 +301,8 @@ impl Group {
         #[cfg(feature = "testing")]
         let attempt =
             if crate::engine::planted::is(crate::engine::planted::Defect::AttemptUncounted) { 1 } else { attempt };
-        let (number, bytes) = subscriber.deliver(block, (at, position), attempt, pass.out);
+        let how = (attempt, pass.expiry(position));
+        let (number, bytes) = subscriber.deliver(block, (at, position), how, pass.out);
         if let Some(slot) = self.window.slot(position) {
             slot.state = State::Leased(member, number);
             slot.deliveries = deliveries + 1;

@@ -3,6 +3,8 @@
 //! One that a member has may still be settled by it; it does not come again. One that
 //! was given up before is a dead letter, and one that was given back by hand is delivered.
 
+use meshwire_proto::UnixMillis;
+
 use super::Group;
 use super::dispatch::Pass;
 use super::window::State;
@@ -50,6 +52,11 @@ impl Group {
 }
 
 impl Pass<'_> {
+    /// When the event of a position expires; one that was given back by hand does not.
+    pub(super) fn expiry(&self, position: Position) -> Option<UnixMillis> {
+        if position & DEAD == 0 { self.expiries.0.at(position) } else { None }
+    }
+
     fn has_expired(&self, position: Position) -> bool {
         self.expired_before(position).is_some()
     }

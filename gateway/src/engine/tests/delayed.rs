@@ -449,3 +449,26 @@ fn with_its_topic_goes_what_waits_for_it() {
     rig.engine.add_topic(TOPIC, settings, 1, UnixMillis(0));
     assert_eq!(rig.publish_at(at(9 * HOUR), &["a"])[0].verdict, Verdict::New(0));
 }
+
+#[test]
+fn a_run_says_until_when_its_events_are_delivered_and_one_that_was_given_back_by_hand_has_no_end() {
+    let mut rig = Rig::new();
+    rig.publish_at(at(0), &["a", "b"]);
+    rig.publish_at(expiring(1000), &["c", "d"]);
+    rig.publish_at(expiring(500), &["e"]);
+    rig.publish_at(at(0), &["f"]);
+    let expected = [(1, 2, None), (3, 2, Some(1000)), (5, 1, Some(500)), (6, 1, None)];
+    for (n, group) in [(1, Some(group_spec("g", 1, rig.settings))), (2, None)] {
+        rig.engine.subscribe(rig.now, TOPIC, sub(n), SubscribeSpec { group, start: Some(1), credit: MANY }).unwrap();
+        rig.commit();
+        assert_eq!(std::mem::take(&mut rig.runs), expected, "subscription {n}");
+    }
+    rig.settle(1, 3, 1, Nack);
+    rig.settle_as(1, 4, 1, SettleAs { reason: "bad", ..SettleKind::Reject.into() });
+    assert_eq!(std::mem::take(&mut rig.runs), [(3, 1, Some(1000))], "also when it comes again");
+    let letters = TOPIC.dead_letters(true);
+    let letter = rig.blocks.blocks.iter().find(|(topic, _)| *topic == letters).unwrap().1.clone();
+    rig.engine.redrive(TOPIC, 1, &letter).unwrap();
+    rig.commit();
+    assert_eq!(rig.runs, [(4, 1, None)]);
+}

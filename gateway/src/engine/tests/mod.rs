@@ -86,6 +86,8 @@ struct Rig {
     graves: Vec<(Position, Change)>,
     /// What was told to be missing.
     gaps: Vec<(SubscriptionKey, u64)>,
+    /// Runs that came: first position, how many, and until when they are delivered.
+    runs: Vec<(Position, u32, Option<i64>)>,
     /// Of what is published from now on.
     timing: Timing,
     delays: Vec<(Position, DelayChange)>,
@@ -115,6 +117,7 @@ impl Rig {
             settings: admin::GroupSettings { ack_wait_ms: Some(30_000), ..admin::GroupSettings::default() },
             graves: Vec::new(),
             gaps: Vec::new(),
+            runs: Vec::new(),
             timing: Timing::default(),
             delays: Vec::new(),
         }
@@ -151,6 +154,7 @@ impl Rig {
             self.keep();
         }
         for Output::Deliver { subscription, run } in out {
+            self.runs.push((run.first_position, run.events.count(), run.expires.map(|at| at.0)));
             self.gaps.extend((run.gap > 0).then_some((subscription, run.gap)));
             let got = self.got.entry(subscription).or_default();
             for n in 0..u64::from(run.events.count()) {
