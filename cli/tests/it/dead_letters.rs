@@ -1,10 +1,12 @@
 //! Events that consumers cannot handle: tried again, given up, looked at, given back.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use meshwire::{Delivery, GroupSettings, Mesh, Subscription};
+use meshwire::{Delivery, Event, GroupSettings, Mesh, Subscription};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::program::Gateway;
@@ -220,4 +222,32 @@ fn dead_letters_of_a_memory_topic_outlive_it_and_go_to_its_group_once_both_are_t
         mesh.close().await.unwrap();
     });
     assert_eq!(gateway.run(&["dead-letters", "list", "work"]).out, "no dead letters\n");
+}
+
+/// The handler of a consumer is handed what a dead letter held up, without the wait of a lease.
+#[test]
+fn behind_a_dead_letter_a_handler_gets_the_rest_of_the_key_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    for gateway in [Gateway::start(), Gateway::on(directory.path())] {
+        let ran = runtime().block_on(async {
+            let mesh = meshwire::connect(&gateway.url).await.unwrap();
+            for id in 0..8 {
+                mesh.publish("work", Event::text("made", "x").id(id.to_string()).key("k")).await.unwrap();
+            }
+            let (handled, done) = (AtomicUsize::new(0), Notify::new());
+            let handler = async |delivery: &Delivery| {
+                if delivery.id() == "0" {
+                    return Err("never");
+                }
+                if handled.fetch_add(1, Ordering::Relaxed) == 6 {
+                    done.notify_one();
+                }
+                Ok(())
+            };
+            let consume = mesh.consume("work").group("g").settings(impatient()).until(done.notified());
+            // A lease takes 30 s.
+            timeout(PATIENCE, consume.run(handler)).await
+        });
+        assert!(matches!(ran, Ok(Ok(()))), "{ran:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Which events may be handled now: one of a key at a time, in order.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::delivery::{Delivery, Place};
 
@@ -8,39 +8,73 @@ use crate::delivery::{Delivery, Place};
 pub(super) struct Keys {
     pub(super) ready: VecDeque<Delivery>,
     busy: HashMap<String, Key>,
+    /// Keys with nothing to do that wait for what was on its way, by where that ends.
+    settling: BTreeMap<At, Vec<String>>,
+    /// Everything before has come.
+    come: At,
+}
+
+/// A delivery's generation and its number in it: in this order they come.
+type At = (u32, u64);
+
+fn at(delivery: &Delivery) -> At {
+    let place = delivery.place();
+    (place.generation, place.number)
 }
 
 #[derive(Default)]
 struct Key {
-    /// Those that wait for the one being handled.
+    /// Those that wait for the one being handled. Behind a nack: those of which it is not known yet whether they were on
+    /// their way.
     waiting: VecDeque<Delivery>,
-    /// Position of an event that was nacked. The gateway took it and the later
-    /// ones of its key back: those that were on their way come again.
-    nacked: Option<u64>,
-    /// Deliveries below this number were on their way at the nack.
-    boundary: Option<u64>,
+    nacked: Option<Nacked>,
+}
+
+/// An event that was nacked. The gateway takes it and the later ones of its key back: those that were on their way come
+/// again.
+struct Nacked {
+    position: u64,
+    /// The first delivery that was made behind the nack, once that is known.
+    boundary: Option<At>,
 }
 
 impl Keys {
     pub(super) fn arrive(&mut self, delivery: Delivery) {
-        let Some(key) = delivery.event().key() else {
-            return self.ready.push_back(delivery);
-        };
-        match self.busy.get_mut(key) {
-            None => {
-                self.busy.insert(key.to_owned(), Key::default());
-                self.ready.push_back(delivery);
-            }
-            Some(Key { nacked: Some(position), boundary, .. }) => {
-                let again = delivery.position().number() == *position;
-                if again || boundary.is_some_and(|b| delivery.number() >= b) {
-                    self.busy.insert(key.to_owned(), Key::default());
-                    self.ready.push_back(delivery);
-                } else {
-                    delivery.forget();
+        self.come = self.come.max((delivery.place().generation, delivery.number().saturating_add(1)));
+        if let Some(key) = delivery.event().key().map(str::to_owned) {
+            self.arrive_of(&key, delivery);
+        } else {
+            self.ready.push_back(delivery);
+        }
+        while let Some(entry) = self.settling.first_entry().filter(|entry| *entry.key() <= self.come) {
+            let boundary = *entry.key();
+            for key in entry.remove() {
+                let waits = |busy: &Key| busy.nacked.as_ref().is_some_and(|n| n.boundary == Some(boundary));
+                if self.busy.get(&key).is_some_and(waits) {
+                    self.busy.remove(&key);
                 }
             }
-            Some(busy) => busy.waiting.push_back(delivery),
+        }
+    }
+
+    fn arrive_of(&mut self, key: &str, delivery: Delivery) {
+        let Some(busy) = self.busy.get_mut(key) else {
+            self.busy.insert(key.to_owned(), Key::default());
+            return self.ready.push_back(delivery);
+        };
+        match &busy.nacked {
+            None => busy.waiting.push_back(delivery),
+            Some(nacked) if delivery.position().number() == nacked.position => {
+                busy.waiting.drain(..).for_each(Delivery::forget);
+                busy.nacked = None;
+                self.ready.push_back(delivery);
+            }
+            Some(Nacked { boundary: None, .. }) => busy.waiting.push_back(delivery),
+            Some(Nacked { boundary: Some(boundary), .. }) if at(&delivery) < *boundary => delivery.forget(),
+            Some(_) => {
+                busy.nacked = None;
+                self.ready.push_back(delivery);
+            }
         }
     }
 
@@ -63,13 +97,30 @@ impl Keys {
         let key = delivery.event().key()?;
         let busy = self.busy.get_mut(key)?;
         busy.waiting.drain(..).for_each(Delivery::forget);
-        busy.nacked = Some(delivery.position().number());
+        busy.nacked = Some(Nacked { position: delivery.position().number(), boundary: None });
         Some(key.to_owned())
     }
 
-    pub(super) fn nacked(&mut self, key: &str, boundary: u64) {
-        if let Some(busy) = self.busy.get_mut(key).filter(|k| k.nacked.is_some()) {
-            busy.boundary = Some(boundary);
+    /// The nack was answered: deliveries before `boundary` were on their way. What came behind it is what goes on: the event
+    /// waits for its time, or is a dead letter and does not come again.
+    pub(super) fn nacked(&mut self, key: String, boundary: At) {
+        let Some(busy) = self.busy.get_mut(&key) else {
+            return;
+        };
+        let Some(nacked) = &mut busy.nacked else {
+            return;
+        };
+        while let Some(void) = busy.waiting.pop_front_if(|delivery| at(delivery) < boundary) {
+            void.forget();
+        }
+        if let Some(next) = busy.waiting.pop_front() {
+            busy.nacked = None;
+            self.ready.push_back(next);
+        } else if boundary <= self.come {
+            self.busy.remove(&key);
+        } else {
+            nacked.boundary = Some(boundary);
+            self.settling.entry(boundary).or_default().push(key);
         }
     }
 

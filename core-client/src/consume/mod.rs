@@ -179,8 +179,15 @@ struct Consuming {
 
 /// What a handler's end, or the end of a nack, comes to.
 enum Done {
-    Handled { delivery: Delivery, problem: Option<String> },
-    Nacked { key: String, boundary: u64 },
+    Handled {
+        delivery: Delivery,
+        problem: Option<String>,
+    },
+    /// A key, and where what was on its way at the nack ends.
+    Nacked {
+        key: String,
+        boundary: (u32, u64),
+    },
 }
 
 impl Consuming {
@@ -257,16 +264,17 @@ impl Consuming {
                 match self.keys.fail(&delivery) {
                     None => delivery.nack_because(&problem),
                     Some(key) => {
+                        let generation = delivery.place().generation;
                         let nacked = delivery.nack_boundary(&problem);
                         nacking.push(Box::pin(async move {
                             // Without an answer the lease is gone, and so is what came with it.
                             let boundary = nacked.await.unwrap_or(0);
-                            Done::Nacked { key, boundary }
+                            Done::Nacked { key, boundary: (generation, boundary) }
                         }));
                     }
                 }
             }
-            Done::Nacked { key, boundary } => self.keys.nacked(&key, boundary),
+            Done::Nacked { key, boundary } => self.keys.nacked(key, boundary),
         }
     }
 }

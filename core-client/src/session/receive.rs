@@ -139,13 +139,13 @@ impl Session {
         #[cfg(feature = "testing")]
         let settled = if is_set(Defect::ConfirmationsPass) { Ok(settled.unwrap_or_default()) } else { settled };
         for done in settled? {
-            let boundary = self.subscriptions.by_wire(done.wire).map_or(0, |(_, s)| s.next_delivery);
             #[cfg(feature = "testing")]
             let done = super::settle::Confirmed {
                 code: if is_set(Defect::LeaseLostSwallowed) { 0 } else { done.code },
                 ..done
             };
-            let result = if done.code == 0 { Ok(boundary) } else { Err(Failure::from_wire(done.code, "", 0)) };
+            let result =
+                if done.code == 0 { Ok(done.next_delivery) } else { Err(Failure::from_wire(done.code, "", 0)) };
             self.stats.leases_lost += u64::from(done.code == ErrorKind::LeaseLost.number());
             self.output.push_back(Output::Settled { token: done.token, result });
         }

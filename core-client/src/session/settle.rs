@@ -20,8 +20,9 @@ pub(super) struct Confirm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Confirmed {
     pub(super) token: u64,
-    pub(super) wire: u32,
     pub(super) code: u32,
+    /// The number that the next delivery had when the gateway processed it.
+    pub(super) next_delivery: u64,
 }
 
 /// Settles that may go in two frames: first the plain ones, then those that are
@@ -217,7 +218,8 @@ impl Settles {
             if confirm.left > 0 {
                 return true;
             }
-            done.extend(confirm.token.map(|token| Confirmed { token, wire: range.subscription, code: confirm.code }));
+            let (code, next_delivery) = (confirm.code, result.next_delivery);
+            done.extend(confirm.token.map(|token| Confirmed { token, code, next_delivery }));
             false
         });
         if confirms.is_empty() {

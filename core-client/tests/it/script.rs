@@ -131,7 +131,17 @@ impl Gateway {
 
     /// Confirms the next Settle, which asks for it; gives its ranges as `(first, kind)`.
     pub(crate) async fn confirm(&mut self) -> Vec<(u64, SettleKind)> {
+        self.confirm_before(0).await
+    }
+
+    /// The same, and says that the next delivery had this number then.
+    pub(crate) async fn confirm_before(&mut self, next_delivery: u64) -> Vec<(u64, SettleKind)> {
         let settle = self.settle().await;
+        self.answer(&settle, next_delivery).await;
+        settle.ranges.iter().map(|r| (r.first_delivery, r.kind)).collect()
+    }
+
+    pub(crate) async fn answer(&mut self, settle: &Settle, next_delivery: u64) {
         assert!(settle.confirm);
         let result = |range: &SettleRange| SettleResult {
             sequence: settle.sequence,
@@ -139,10 +149,10 @@ impl Gateway {
             first_delivery: range.first_delivery,
             count: range.count,
             code: 0,
+            next_delivery,
         };
         let results = settle.ranges.iter().map(result).collect();
         self.send(&ServerFrame::Settled(Settled { through: settle.sequence, results })).await;
-        settle.ranges.iter().map(|r| (r.first_delivery, r.kind)).collect()
     }
 
     pub(crate) async fn settled(&mut self, through: u64) {
@@ -192,9 +202,19 @@ impl Gateway {
         first_position: u64,
         events: impl IntoIterator<Item = Bytes>,
     ) {
+        self.deliver_again(subscription, (first_delivery, first_position), 1, events).await;
+    }
+
+    /// Events from a number and a position on, all as this attempt.
+    pub(crate) async fn deliver_again(
+        &mut self,
+        subscription: u32,
+        (first_delivery, first_position): (u64, u64),
+        attempt: u32,
+        events: impl IntoIterator<Item = Bytes>,
+    ) {
         let events = events.into_iter().collect();
-        let run =
-            DeliverRun { subscription, first_delivery, attempt: 1, first_position, events, ..DeliverRun::default() };
+        let run = DeliverRun { subscription, first_delivery, attempt, first_position, events, ..DeliverRun::default() };
         self.send(&ServerFrame::Deliver(Deliver { runs: vec![run] })).await;
     }
 }

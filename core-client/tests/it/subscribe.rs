@@ -90,6 +90,7 @@ async fn a_confirmed_ack_has_the_gateways_word() {
                 first_delivery: range.first_delivery,
                 count: range.count,
                 code,
+                next_delivery: 0,
             };
             let settled = Settled { through: settle.sequence, results: vec![result] };
             gateway.send(&ServerFrame::Settled(settled)).await;

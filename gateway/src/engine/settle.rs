@@ -39,6 +39,18 @@ impl From<SettleKind> for SettleAs<'_> {
 }
 
 impl Engine {
+    /// The number of the next delivery to a subscription; 0 if there is none.
+    #[must_use]
+    pub fn next_delivery(&self, topic: TopicId, key: SubscriptionKey) -> u64 {
+        let Some(topic) = self.topics.get(&topic) else { return 0 };
+        match topic.reader(key) {
+            Some(Reader::Solo(key)) => topic.solos.get(&key).map(|solo| &solo.subscriber),
+            Some(Reader::Group(id)) => topic.groups.get(&id).and_then(|group| group.members.get(&key)),
+            None => None,
+        }
+        .map_or(0, |subscriber| subscriber.deliveries.next())
+    }
+
     /// Settles deliveries by their numbers. The first settle wins, the same
     /// again is settled too, anything else is lost.
     pub fn settle(

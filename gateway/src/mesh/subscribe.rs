@@ -50,6 +50,8 @@ pub struct SettleAnswers {
     pub answers: Vec<SettleAnswer>,
     /// Only of meaning for a confirmed settle.
     pub ticket: Ticket,
+    /// The number that the next delivery had: what came before it was on its way.
+    pub next: u64,
 }
 
 /// Groups that the gateway may make for somebody.
@@ -211,12 +213,13 @@ impl Mesh {
         let mut shard = shard::lock(self.shard(topic)?);
         let now = self.now();
         let answers = shard.engine.settle(now, topic.id, key, asked.numbers, asked.how);
+        let next = shard.engine.next_delivery(topic.id, key);
         // What is given up by it becomes a dead letter in the same commit.
         self.inner.deliver(&mut shard, now, None);
         self.inner.commit(&mut shard, now, asked.confirm);
         // What is said of a dead letter that was given back is kept with the dead letters.
         let ticket = shard.engine.ticket(topic.id).later(shard.engine.ticket(shard.engine.letters_of(topic.id)));
-        Ok(SettleAnswers { answers, ticket })
+        Ok(SettleAnswers { answers, ticket, next })
     }
 
     /// Sets a subscription's credit anew.

@@ -70,6 +70,8 @@ pub struct SettleResult {
     pub count: u32,
     /// 0: settled. Else the number of an [`ErrorKind`](crate::ErrorKind).
     pub code: u32,
+    /// The number that the subscription's next delivery had when this was processed; 0: not said.
+    pub next_delivery: u64,
 }
 
 const SETTLE: &str = "Settle";
@@ -201,6 +203,7 @@ impl SettleResult {
                 (3, Value::Varint(v)) => result.first_delivery = v,
                 (4, Value::Varint(v)) => result.count = narrow(SETTLED, v)?,
                 (5, Value::Varint(v)) => result.code = narrow(SETTLED, v)?,
+                (6, Value::Varint(v)) => result.next_delivery = v,
                 _ => {}
             }
         }
@@ -213,6 +216,7 @@ impl SettleResult {
             + number_len(3, self.first_delivery)
             + number_len(4, u64::from(self.count))
             + number_len(5, u64::from(self.code))
+            + number_len(6, self.next_delivery)
     }
 
     fn encode(&self, out: &mut BytesMut) {
@@ -221,5 +225,6 @@ impl SettleResult {
         put_number(out, 3, self.first_delivery);
         put_number(out, 4, u64::from(self.count));
         put_number(out, 5, u64::from(self.code));
+        put_number(out, 6, self.next_delivery);
     }
 }

@@ -441,6 +441,9 @@ pub struct SettleResult {
     /// 0: settled. Else a number of the error table, LEASE_LOST as a rule.
     #[prost(uint32, tag = "5")]
     pub code: u32,
+    /// The number that the subscription's next delivery had when this was processed: what came before it was on its way. 0: not said.
+    #[prost(uint64, tag = "6")]
+    pub next_delivery: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Seek {

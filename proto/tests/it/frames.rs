@@ -51,8 +51,8 @@ prop_compose! {
 
 prop_compose! {
     fn settle_result()(sequence in any::<u64>(), subscription in any::<u32>(), first_delivery in any::<u64>(),
-        count in any::<u32>(), code in any::<u32>()) -> SettleResult {
-        SettleResult { sequence, subscription, first_delivery, count, code }
+        count in any::<u32>(), code in any::<u32>(), next_delivery in any::<u64>()) -> SettleResult {
+        SettleResult { sequence, subscription, first_delivery, count, code, next_delivery }
     }
 }
 

@@ -141,6 +141,7 @@ fn no_bytes_and_no_order_of_frames_make_the_session_panic() {
                     first_delivery: u64::MAX - b,
                     count: u32::MAX,
                     code: c,
+                    next_delivery: b,
                 }],
             }),
             ServerFrame::Subscribed(wire::Subscribed {

@@ -32,7 +32,7 @@ fn settled(through: u64, results: Vec<SettleResult>) -> ServerFrame {
 }
 
 fn result(sequence: u64, subscription: u32, first: u64, count: u32, code: u32) -> SettleResult {
-    SettleResult { sequence, subscription, first_delivery: first, count, code }
+    SettleResult { sequence, subscription, first_delivery: first, count, code, next_delivery: 21 }
 }
 
 /// `(token, settled)` of each confirmed settle.

@@ -325,14 +325,15 @@ impl Protocol {
     }
 
     fn settle_range(&self, session: &Session, frame: &Settle, range: &SettleRange) -> Vec<(Ticket, SettleResult)> {
-        let result = |first_delivery, count, code| SettleResult {
+        let result = |first_delivery, count, (code, next_delivery)| SettleResult {
             sequence: frame.sequence,
             subscription: range.subscription,
             first_delivery,
             count,
             code,
+            next_delivery,
         };
-        let all = |kind: ErrorKind| vec![(Ticket::KEPT, result(range.first_delivery, range.count, kind.number()))];
+        let all = |kind: ErrorKind| vec![(Ticket::KEPT, result(range.first_delivery, range.count, (kind.number(), 0)))];
         let Some(subscription) = session.subscriptions.get(&range.subscription) else {
             return all(ErrorKind::LeaseLost);
         };
@@ -348,7 +349,7 @@ impl Protocol {
                 let code = |ok: bool| if ok { 0 } else { ErrorKind::LeaseLost.number() };
                 let one = |a: crate::mesh::SettleAnswer| {
                     let count = u32::try_from(a.count).unwrap_or(u32::MAX);
-                    (settled.ticket, result(a.first_delivery, count, code(a.settled)))
+                    (settled.ticket, result(a.first_delivery, count, (code(a.settled), settled.next)))
                 };
                 settled.answers.into_iter().map(one).collect()
             }
