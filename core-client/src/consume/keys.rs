@@ -135,3 +135,40 @@ impl Keys {
         self.ready.drain(..).chain(waiting).for_each(Delivery::forget);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use meshwire_proto::{Event, TopicName};
+
+    use super::*;
+    use crate::inbox::Inbox;
+    use crate::outbox::{Limits, Outbox};
+
+    fn delivery(inbox: &Arc<Inbox>, number: u64, key: &str) -> Delivery {
+        let event = Event::text("made", "x").id(number.to_string()).source("/test").key(key).encode().unwrap();
+        let place = Place { number, position: number, gap: 0, stored: 0, expires: 0, attempt: 1, generation: 1 };
+        Delivery::new(event, inbox, place).unwrap()
+    }
+
+    fn inbox() -> Arc<Inbox> {
+        let limits = || Limits { events: 16, bytes: 1 << 20 };
+        let outbox = Arc::new(Outbox::new(limits(), limits()));
+        Arc::new(Inbox::new(TopicName::parse("orders").unwrap(), outbox, 16, 1 << 20))
+    }
+
+    #[test]
+    fn keys_whose_events_went_elsewhere_are_forgotten() {
+        let (inbox, mut keys) = (inbox(), Keys::default());
+        for number in 1..=100 {
+            keys.arrive(delivery(&inbox, number, &format!("key-{number}")));
+            let failed = keys.ready.pop_front().unwrap();
+            let key = keys.fail(&failed).unwrap();
+            failed.forget();
+            // Of every other one the answer comes before all that was on its way has been read.
+            keys.nacked(key, (1, number + 1 + number % 2));
+        }
+        assert_eq!((keys.busy.len(), keys.settling.len()), (0, 0));
+    }
+}
