@@ -138,6 +138,8 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
     use std::sync::Arc;
 
     use meshwire_proto::{Event, TopicName};
