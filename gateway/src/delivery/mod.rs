@@ -32,4 +32,13 @@ pub trait ReplySink: Send + Sync + 'static {
     /// Takes a request, a reply, a cancel or more credit over: it queues, wakes its
     /// owner and returns. `false`: there is no room for the event in it.
     fn take(&self, frame: &ServerFrame) -> bool;
+
+    /// How many bytes of replies it would take now; one reply of each stream may pass over them. 0: none.
+    fn room(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// A reply stream would have been asked for more, had there been room: when there is some, its owner calls
+    /// [`Mesh::more_replies`](crate::mesh::Mesh::more_replies).
+    fn starved(&self) {}
 }

@@ -11,8 +11,9 @@ const MOST_AHEAD: u64 = 1 << 20;
 ///
 /// A connection may let wait at most half of what is free, and in any case one event. So the more are stuck, the less each
 /// of them holds; whoever takes what it is sent is not held up by them. Over the limit are at most one event of each
-/// connection, and in the second sum what each connection may have however little is free, and replies within the
-/// credit of their requester: of those `session_bytes` of each connection is the bound.
+/// connection, and in the second sum what each connection may have however little is free, the first replies of streams,
+/// whose size is not known, and replies to requests without a stream: of those `session_bytes` of each connection is the
+/// bound.
 #[derive(Debug)]
 pub struct Memory {
     limit: u64,

@@ -36,10 +36,17 @@ impl Exchange {
     }
 
     fn tell(&mut self) {
-        while let Some(told) = self.requests.poll() {
-            let taken = self.sinks.get(&told.to).is_none_or(|sink| sink.take(&told.frame));
-            if !taken {
-                self.requests.refused(&told);
+        loop {
+            while let Some(told) = self.requests.poll() {
+                let taken = self.sinks.get(&told.to).is_none_or(|sink| sink.take(&told.frame));
+                if !taken {
+                    self.requests.refused(&told);
+                }
+            }
+            let Some(peer) = self.requests.next_to_look_at() else { return };
+            let Some(sink) = self.sinks.get(&peer) else { continue };
+            if self.requests.pass_on(peer, sink.room()) {
+                sink.starved();
             }
         }
     }
@@ -156,6 +163,11 @@ impl Mesh {
     /// More credit for a reply stream of this peer.
     pub fn reply_credit(&self, peer: Peer, number: u64, events: u32) {
         self.inner.exchanging(|exchange| exchange.requests.grant((peer, number), events));
+    }
+
+    /// A requester's connection has room for replies again: see [`ReplySink::starved`].
+    pub fn more_replies(&self, peer: Peer) {
+        self.inner.exchanging(|exchange| exchange.requests.has_room_again(peer));
     }
 
     /// A requester waits no more.

@@ -1,12 +1,14 @@
 //! Requests and replies over real frames.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use meshwire_gateway::mesh::AllowAll;
 use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{ClientFrame, ServerFrame};
-use meshwire_proto::wire::session as wire;
+use meshwire_proto::wire::{admin, session as wire};
+use prost::Message as _;
 
 use crate::rig::{Peer, Rig, earliest, event, hello, memory, run_of};
 
@@ -331,6 +333,70 @@ async fn a_requester_that_reads_nothing_is_given_no_more_than_its_bytes() {
     };
     assert_eq!(last.code, code(ErrorKind::Busy));
     assert!(last.message.contains("session_bytes") && replies < 64, "{last:?}");
+}
+
+/// Bytes that wait in connections.
+async fn waiting(peer: &mut Peer) -> u64 {
+    let get = admin::command::Command::GetLimits(admin::GetLimits {});
+    let command = admin::Command { command: Some(get) }.encode_to_vec().into();
+    peer.send(ClientFrame::Admin(wire::Admin { number: 1, command })).await;
+    let answer = peer.find(|f| if let ServerFrame::Admin(a) = f { Some(a) } else { None }).await;
+    match admin::Answer::decode(answer.answer).unwrap().answer {
+        Some(admin::answer::Answer::Limits(limits)) => limits.sending_bytes,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn eight_requesters_that_read_nothing_hold_little_and_hold_up_nobody_who_asks_the_same_responder() {
+    const STUCK: u64 = 8;
+    let mut config = memory();
+    config.memory_budget = 16 << 20;
+    let rig = Rig::with(config, Arc::new(AllowAll)).await;
+    let (mut healthy, mut responder) = pair(&rig).await;
+    let mut stuck = Vec::new();
+    let large = meshwire_proto::Event::bytes("t", vec![0; 64 << 10]).id("1").source("/rig").encode().unwrap();
+    // By the responder's number: what it was asked, and how many replies it may send.
+    let mut asked = BTreeMap::new();
+    for _ in 0..STUCK {
+        let mut requester = rig.session().await;
+        requester.ask(wire::Request { stream: true, credit: 10_000, ..request(1, "quote") }).await;
+        let request = responder.asked().await;
+        asked.insert(request.number, (request.credit, request));
+        stuck.push(requester);
+    }
+    let mut sent = 0;
+    // The sockets take some megabytes each; then no more is asked for.
+    let (mut quiet, mut turn) = (0, 0);
+    while quiet < 20 {
+        let mut now = 0;
+        turn += 1;
+        for (credit, request) in asked.values_mut() {
+            for _ in 0..std::mem::take(credit) {
+                responder.reply(request, large.clone(), false).await;
+                now += 1;
+            }
+        }
+        sent += now;
+        quiet = if now == 0 { quiet + 1 } else { 0 };
+        assert!(sent < 10_000, "it is asked for more and more");
+        // Nobody reads, and the one that does is answered at once by the same responder.
+        healthy.ask(request(turn, "quote")).await;
+        let question = loop {
+            match responder.next().await.expect("the responder's connection stands") {
+                ServerFrame::ReplyCredit(more) => asked.get_mut(&more.number).unwrap().0 += more.events,
+                ServerFrame::Request(question) => break question,
+                ServerFrame::Ping(_) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        responder.reply(&question, body("answer"), true).await;
+        assert_eq!(healthy.replied().await.code, 0);
+        let held = waiting(&mut healthy).await;
+        // Their part of the budget, the floor of each connection, and the first replies, whose size nobody knew.
+        assert!(held <= (512 << 10) + STUCK * (64 << 10) + STUCK * 8 * (64 << 10), "{held} bytes wait");
+    }
+    assert!(sent >= STUCK * 8);
 }
 
 #[tokio::test]

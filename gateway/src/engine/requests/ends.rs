@@ -64,6 +64,7 @@ impl Requests {
         for address in state.tasks.into_values().filter_map(|task| task.request) {
             self.lost(now, address);
         }
+        self.look.remove(&peer);
         // What was for the one who is gone.
         self.out.retain(|told| told.to != peer);
     }
@@ -137,6 +138,7 @@ impl Requests {
     pub(super) fn close(&mut self, address: Address) -> Option<Request> {
         let request = self.requests.remove(&address)?;
         self.deadlines.remove(&(request.deadline, address));
+        self.holding.remove(&address);
         self.count_closed(&request.asked.topic);
         if let Some(state) = self.peers.get_mut(&address.0) {
             state.open = state.open.saturating_sub(1);

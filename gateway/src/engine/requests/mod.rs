@@ -2,7 +2,8 @@
 //! nothing of it is ever stored.
 //!
 //! - [`Requests::request`]: to the serve member with the fewest requests;
-//! - [`Requests::reply`], [`Requests::grant`], [`Requests::cancel`]: while both ends are there;
+//! - [`Requests::reply`], [`Requests::cancel`]: while both ends are there;
+//! - [`Requests::grant`], [`Requests::pass_on`]: how many replies may come (`credit.rs`);
 //! - what [`Requests::tick`] does is end those whose deadline has come;
 //! - [`Requests::leave`], [`Requests::hang_up`]: what becomes of the others when an end
 //!   is gone (`ends.rs`).
@@ -11,6 +12,7 @@
 //! its place in the credit of its member until the member has ended it, so that a member
 //! which takes nothing gets nothing.
 
+mod credit;
 mod ends;
 #[cfg(test)]
 mod tests;
@@ -159,6 +161,10 @@ struct Request {
     task: u64,
     /// Replies that may come; without a stream one.
     credit: u32,
+    /// Replies that were asked for beside these, and that the responder was not told of.
+    held: u32,
+    /// Bytes of the largest reply.
+    largest: u64,
     answered: bool,
 }
 
@@ -177,6 +183,8 @@ struct Serving {
 #[derive(Debug, Default)]
 struct Topic {
     served: Served,
+    /// Bytes of the largest reply.
+    largest: u64,
     /// Those with fewer requests than their credit, the least loaded first.
     ready: BTreeSet<(u32, u64, Member)>,
 }
@@ -199,6 +207,8 @@ struct PeerState {
     last: u64,
     /// The last task that it was given.
     given: u64,
+    /// Its request that was given more credit last.
+    last_given: u64,
     open: u32,
     /// Bytes of its requests that are kept.
     kept: u64,
@@ -215,6 +225,9 @@ pub struct Requests {
     deadlines: BTreeSet<(Moment, Address)>,
     members: BTreeMap<Member, Serving>,
     topics: BTreeMap<Arc<str>, Topic>,
+    /// Requests with credit that is held back, and requesters of whose it may be passed on.
+    holding: BTreeSet<Address>,
+    look: BTreeSet<Peer>,
     turn: u64,
     counts: Counts,
     out: VecDeque<Told>,
@@ -232,6 +245,8 @@ impl Requests {
             deadlines: BTreeSet::new(),
             members: BTreeMap::new(),
             topics: BTreeMap::new(),
+            holding: BTreeSet::new(),
+            look: BTreeSet::new(),
             turn: 0,
             counts: Counts::default(),
             out: VecDeque::new(),
@@ -289,11 +304,12 @@ impl Requests {
         self.check_room(address.0, kept)?;
         let member = self.choose(&asked)?;
         let deadline = now + asked.timeout;
-        let credit = asked.stream.unwrap_or(1);
+        let credit = self.first_credit(&asked);
+        let held = asked.stream.unwrap_or(1) - credit;
         if let Some(topic) = self.topics.get_mut(&asked.topic) {
             (topic.served.requests, topic.served.open) = (topic.served.requests + 1, topic.served.open + 1);
         }
-        let request = Request { asked, deadline, member, task: 0, credit, answered: false };
+        let request = Request { asked, deadline, member, task: 0, credit, held, largest: 0, answered: false };
         self.requests.insert(address, request);
         self.deadlines.insert((deadline, address));
         let state = self.peers.entry(address.0).or_default();
@@ -301,6 +317,7 @@ impl Requests {
         state.kept += kept;
         self.counts.requests += 1;
         self.give(now, address, member);
+        self.hold(address);
         Ok(())
     }
 
@@ -424,15 +441,14 @@ impl Requests {
         let has_event = !reply.event.is_empty();
         if has_event && request.credit == 0 {
             let text = format!("request {number} has got more replies than it has credit for");
-            self.abandon(
-                address,
-                &Trouble::new(ErrorKind::ResponderFailed, "the responder sent more than was asked for"),
-            );
+            let why = "the responder sent more than was asked for";
+            self.abandon(address, &Trouble::new(ErrorKind::ResponderFailed, why));
             return Err(invalid(text));
         }
         request.credit -= u32::from(has_event);
         request.answered = true;
         self.counts.replies += 1;
+        self.note_size(address, reply.event.len() as u64);
         if end {
             self.release(peer, number);
             self.close(address);
@@ -455,20 +471,6 @@ impl Requests {
         if let Some(topic) = topic.and_then(|topic| self.topics.get_mut(topic)) {
             topic.served.late += 1;
         }
-    }
-
-    /// More credit for a reply stream. What is over by now has no use for it.
-    pub fn grant(&mut self, address: Address, events: u32) {
-        #[cfg(feature = "testing")]
-        if super::planted::is(super::planted::Defect::GrantForgotten) {
-            return;
-        }
-        let Some(request) = self.requests.get_mut(&address).filter(|r| r.asked.stream.is_some()) else { return };
-        let room = u32::MAX - request.credit;
-        let events = events.min(room);
-        request.credit += events;
-        let frame = wire::ReplyCredit { number: request.task, events };
-        self.out.push_back(Told { to: request.member.0, about: address, frame: ServerFrame::ReplyCredit(frame) });
     }
 
     /// The requester waits no more.

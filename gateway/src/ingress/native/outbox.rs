@@ -15,7 +15,8 @@ pub(super) const LEAST_ANSWERS: u64 = 64 << 10;
 
 /// Filled under shard locks, emptied by the connection. What waits here and in the connection is bounded, of deliveries and
 /// of all else apart, so that who does not take its replies leaves their room to deliveries: deliveries by
-/// [`Memory::allowance`], requests and replies by `most`. One event may pass over it.
+/// [`Memory::allowance`], replies of streams likewise, as no more are asked for, and other replies and requests by `most`.
+/// One event may pass over it.
 #[derive(Debug)]
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
@@ -58,6 +59,8 @@ struct Queue {
     /// Subscriptions that would have been handed more, had there been room: the one that waits longest goes first, so
     /// that one with much to deliver holds up no other of its connection.
     starved: VecDeque<u32>,
+    /// A reply stream would have been asked for more, had there been room.
+    thirsty: bool,
     /// The connection's task, when it waits.
     waker: Option<Waker>,
     /// Another connection has taken the session over.
@@ -71,6 +74,8 @@ pub(super) struct Taken {
     pub(super) frames: Vec<ServerFrame>,
     /// A subscription that waited for room, and there is some.
     pub(super) fed: Option<u32>,
+    /// Reply streams waited for room, and there is some.
+    pub(super) refreshed: bool,
 }
 
 impl Outbox {
@@ -118,6 +123,10 @@ impl Outbox {
         if queue.can_feed(&self.memory) {
             into.fed = queue.starved.pop_front();
         }
+        if queue.can_refresh(&self.answers) {
+            queue.thirsty = false;
+            into.refreshed = true;
+        }
     }
 
     /// Nothing of it will be written any more.
@@ -137,7 +146,7 @@ impl Outbox {
         queue.wrote(unwritten);
         self.count(&mut queue);
         let filled = queue.news || !queue.deliveries.is_empty() || queue.has_frames();
-        if queue.closed || filled || queue.can_feed(&self.memory) {
+        if queue.closed || filled || queue.can_feed(&self.memory) || queue.can_refresh(&self.answers) {
             return false;
         }
         match &mut queue.waker {
@@ -231,6 +240,11 @@ impl Queue {
     fn can_feed(&self, memory: &Memory) -> bool {
         !self.starved.is_empty() && (self.waiting() == 0 || self.waiting() <= memory.allowance() / 2)
     }
+
+    /// Whether it is worth while to ask for more replies.
+    fn can_refresh(&self, answers: &Memory) -> bool {
+        self.thirsty && self.waiting_answers() <= LEAST_ANSWERS.max(answers.allowance()) / 2
+    }
 }
 
 impl Drop for Outbox {
@@ -265,6 +279,20 @@ impl ReplySink for Outbox {
         queue.frames.push(frame.clone());
         wake(queue);
         true
+    }
+
+    fn room(&self) -> u64 {
+        let waiting = self.queue().waiting_answers();
+        LEAST_ANSWERS.max(self.answers.allowance()).saturating_sub(waiting)
+    }
+
+    fn starved(&self) {
+        let mut queue = self.queue();
+        queue.thirsty = true;
+        // The connection may have written everything meanwhile, and look no more by itself.
+        if queue.can_refresh(&self.answers) {
+            wake(queue);
+        }
     }
 }
 

@@ -353,6 +353,9 @@ impl Protocol {
             };
             self.feed(subscription);
         }
+        if std::mem::take(&mut self.taken.refreshed) {
+            self.native.mesh.more_replies(self.number);
+        }
         if self.outbox.is_closed() && !self.closing {
             self.lost_session();
             for frame in self.control.drain(..) {
