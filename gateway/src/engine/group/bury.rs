@@ -72,8 +72,9 @@ impl Group {
         self.waiting.remove(&position);
         self.set_free(position);
         let key = self.window.key(position).filter(|_| self.settings.hold_key).unwrap_or(0);
+        let reason = self.reason(position);
         if let Entry::Vacant(new) = self.dying.entry(position) {
-            new.insert(key);
+            new.insert((key, reason));
             if key != 0 {
                 self.hold(key);
             }
@@ -82,7 +83,7 @@ impl Group {
 
     /// A position is not to become a dead letter after all: no key waits for it.
     fn spare(&mut self, position: Position) {
-        if let Some(key @ 1..) = self.dying.remove(&position) {
+        if let Some((key @ 1.., _)) = self.dying.remove(&position) {
             self.release(key);
         }
     }
@@ -147,12 +148,12 @@ impl Group {
 
     /// Makes letters of what was given up, as far as the bytes are there and the store has room.
     pub(super) fn bury(&mut self, pass: &mut Pass<'_>) {
-        let dying: Vec<(Position, u64)> = self.dying.iter().map(|(position, key)| (*position, *key)).collect();
-        for (position, held) in dying {
+        let dying: Vec<_> = self.dying.iter().map(|(position, why)| (*position, *why)).collect();
+        for (position, (held, reason)) in dying {
             let (found, at) = pass.event(position);
             match found {
                 Found::Block(block) => {
-                    let Some(framed) = self.letter(position, &block, at) else {
+                    let Some(framed) = self.letter((position, reason), &block, at) else {
                         continue;
                     };
                     if !pass.has_room(framed.len()) {
@@ -173,19 +174,23 @@ impl Group {
         }
     }
 
-    /// The letter, framed as an event is.
-    fn letter(&self, position: Position, block: &Block, at: Position) -> Option<Bytes> {
-        let framed = block.run(at, 1)?;
-        let event = framed.iter().next()?;
-        let trouble = self.window.trouble(position)?;
-        let failure = trouble.failure;
-        let reason = if failure.rejected {
+    /// Why a position is given up now: by the time of its letter the settings may be others.
+    fn reason(&self, position: Position) -> DeathReason {
+        if self.window.trouble(position).is_some_and(|trouble| trouble.failure.rejected) {
             DeathReason::Rejected
         } else if self.is_exhausted(position) {
             DeathReason::Failures
         } else {
             DeathReason::Age
-        };
+        }
+    }
+
+    /// The letter, framed as an event is.
+    fn letter(&self, (position, reason): (Position, DeathReason), block: &Block, at: Position) -> Option<Bytes> {
+        let framed = block.run(at, 1)?;
+        let event = framed.iter().next()?;
+        let trouble = self.window.trouble(position)?;
+        let failure = trouble.failure;
         let letter = admin::DeadLetter {
             number: 0,
             group: self.name.to_string(),

@@ -23,6 +23,7 @@ mod window;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use meshwire_proto::wire::admin::DeathReason;
 use meshwire_proto::{GroupKey, Moment};
 
 use super::keys::Keys;
@@ -61,8 +62,8 @@ pub(super) struct Group {
     waiting: BTreeSet<Position>,
     /// The same, but not yet.
     scheduled: Scheduled,
-    /// To be dead letters as soon as their bytes are there; with the hash of the key that waits for each, or 0.
-    dying: BTreeMap<Position, u64>,
+    /// To be dead letters as soon as their bytes are there; with the hash of the key that waits for each, or 0, and why.
+    dying: BTreeMap<Position, (u64, DeathReason)>,
     /// When there may be room for them again.
     bury_at: Option<Moment>,
     /// Keys that wait for dead letters, and for how many.

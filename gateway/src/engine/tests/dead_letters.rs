@@ -322,6 +322,23 @@ fn a_letter_holds_its_key_as_it_was_when_its_event_was_given_up() {
 }
 
 #[test]
+fn a_letter_says_why_its_event_was_given_up_though_the_settings_are_others_by_then() {
+    let mut rig = Rig::new();
+    rig.settings.max_failures = Some(1);
+    rig.join(1, MANY);
+    rig.publish(1, None);
+    rig.take(1);
+    rig.blocks.full = u32::MAX;
+    rig.settle_as(1, 1, 1, SettleAs { delay: Some(Duration::ZERO), ..SettleKind::Nack.into() });
+    let asked = admin::GroupSettings { max_failures: Some(5), ..admin::GroupSettings::default() };
+    rig.engine.update_group(TOPIC, &key("g"), &asked).unwrap().unwrap();
+    rig.blocks.full = 0;
+    rig.advance(Duration::from_secs(1));
+    assert_eq!(letters(&rig), [1]);
+    assert_eq!(letter(&block_of(&rig, 1), 1).unwrap().reason(), DeathReason::Failures);
+}
+
+#[test]
 fn a_purge_of_a_redriven_letter_that_is_given_up_again_frees_its_key() {
     let mut rig = with_one_dying(true);
     rig.blocks.full = 0;
