@@ -21,6 +21,14 @@ impl Mesh {
         self.inner.shards.iter().map(|s| shard::lock(s).engine.held()).sum()
     }
 
+    /// Hands the log what was settled last and waits for company: with that, closing the log keeps it. Nobody settles
+    /// any more.
+    pub fn commit_settled(&self) {
+        for shard in &self.inner.shards {
+            self.inner.commit(&mut shard::lock(shard), self.now(), true);
+        }
+    }
+
     /// Resolves once members hold nothing and every request has its last reply.
     pub async fn nothing_held(&self) {
         while self.held() > 0 || self.requests_open() > 0 {
