@@ -210,7 +210,7 @@ impl Gateway {
         if !served {
             serving.await;
         }
-        mesh.commit_settlements();
+        self.mesh.commit_settled();
         if let Some(log) = self.stores.log {
             // Closing waits for the disk; nothing else runs by now.
             log.close();

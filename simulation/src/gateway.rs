@@ -237,6 +237,15 @@ impl Gateway {
         }
     }
 
+    /// Ends as a gateway does that has stopped: the disk is waited for, and nothing else happens meanwhile.
+    #[cfg(test)]
+    pub(crate) fn close(&self, machine: &Machine) {
+        self.mesh.commit_settled();
+        let running = std::mem::take(&mut *machine.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        running.into_values().for_each(|task| self.log.ended(task.run(&*self.disk)));
+        self.log.close();
+    }
+
     /// Deliveries that members of groups hold.
     #[cfg(test)]
     pub(crate) fn held(&self) -> u64 {

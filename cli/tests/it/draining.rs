@@ -37,7 +37,8 @@ fn a_gateway_that_is_stopped_waits_for_what_consumers_hold_and_delivers_nothing_
         gateway.program.signal(Signal::TERM);
         timeout(PATIENCE, mesh.state().wait_for(|s| *s == State::Draining)).await.unwrap().unwrap();
         for delivery in held {
-            delivery.ack_confirmed().await.unwrap();
+            // Nobody answers it, and with the last one the gateway may end.
+            delivery.ack();
         }
         assert_eq!(gateway.program.end().code, Some(0));
         assert!(work.next_now().unwrap().is_none(), "4 waits for the next start");

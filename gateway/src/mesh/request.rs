@@ -142,6 +142,11 @@ impl Mesh {
     /// `INVALID` or `TOO_LARGE`: the event; the request is not that peer's.
     pub fn reply(&self, peer: Peer, mut reply: wire::Reply) -> Result<(), Refusal> {
         reply.message.truncate(reply.message.floor_char_boundary(MESSAGE_BYTES));
+        reply.message.shrink_to_fit();
+        if reply.code == 0 {
+            // There is nothing to say of what did not fail.
+            reply.message = String::new();
+        }
         if reply.code != 0 {
             reply.event = Bytes::new();
         } else if !reply.event.is_empty() {

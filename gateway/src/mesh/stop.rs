@@ -21,10 +21,11 @@ impl Mesh {
         self.inner.shards.iter().map(|s| shard::lock(s).engine.held()).sum()
     }
 
-    /// Commits settlements that would have ridden in a later commit: those of the last moments of a gateway that stops.
-    pub fn commit_settlements(&self) {
-        for mutex in &self.inner.shards {
-            self.inner.commit(&mut shard::lock(mutex), self.now(), true);
+    /// Hands the log what was settled last and waits for company: with that, closing the log keeps it. Nobody settles
+    /// any more.
+    pub fn commit_settled(&self) {
+        for shard in &self.inner.shards {
+            self.inner.commit(&mut shard::lock(shard), self.now(), true);
         }
     }
 

@@ -28,5 +28,6 @@ mod rig;
 mod room;
 mod sessions;
 mod since;
+mod stopping;
 mod subscribe;
 mod threads;

@@ -157,6 +157,34 @@ fn requesters_that_take_no_replies_hold_a_bounded_part_of_memory_and_leave_a_sub
 }
 
 #[test]
+fn what_is_said_of_requests_that_failed_counts_as_what_waits_for_the_requester() {
+    let machine = Machine::start();
+    let (requester, responder) = (machine.session(), machine.session());
+    responder.send(&ClientFrame::Subscribe(wire::Subscribe { serve: true, start: None, ..earliest(1, "quote", "") }));
+    responder.frames();
+    let event = run_of(&[event("quote")]).iter().next().unwrap();
+    let request = wire::Request { topic: "quote".into(), timeout_ms: 20_000, event, ..wire::Request::default() };
+    let ask = |number| requester.send(&ClientFrame::Request(wire::Request { number, ..request.clone() }));
+    (1..=51).for_each(ask);
+    let asked =
+        responder.frames().into_iter().filter_map(|f| if let ServerFrame::Request(r) = f { Some(r) } else { None });
+    for asked in asked {
+        let (number, reply_to, message) = (asked.number, asked.reply_to, "x".repeat(1024));
+        let reply = wire::Reply { number, reply_to, end: true, message, ..wire::Reply::default() };
+        // The last one did not fail: there is nothing to say of it.
+        let code = if number == 51 { 0 } else { ErrorKind::ResponderFailed.number() };
+        responder.send(&ClientFrame::Reply(wire::Reply { code, ..reply }));
+    }
+    responder.frames();
+    assert!(machine.waiting() >= 50 * 1024, "{} bytes wait", machine.waiting());
+    let replies =
+        requester.frames().into_iter().filter_map(|f| if let ServerFrame::Reply(r) = f { Some(r) } else { None });
+    assert_eq!(replies.map(|r| r.message.len()).collect::<Vec<_>>(), [vec![1024; 50], vec![0]].concat());
+    requester.frames();
+    assert!(machine.waiting() < 1024, "{} bytes wait", machine.waiting());
+}
+
+#[test]
 fn a_connection_that_is_gone_holds_nothing() {
     let machine = Machine::start();
     let (publisher, stuck) = (machine.session(), machine.session());

@@ -503,7 +503,8 @@ pub struct Reply {
     /// From a responder: as in the Request.
     #[prost(bytes = "bytes", tag = "2")]
     pub reply_to: ::prost::bytes::Bytes,
-    /// The last one. Without `stream` every reply is.
+    /// The last one. Without `stream` every reply is. One with neither an end, a code nor
+    /// an event is `INVALID`.
     #[prost(bool, tag = "3")]
     pub end: bool,
     /// Not 0: the request failed, a number of the error table; always the last one, and

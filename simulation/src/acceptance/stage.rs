@@ -23,8 +23,6 @@ pub(super) const WIRE: Duration = Duration::from_millis(1);
 const DISK: Duration = Duration::from_millis(2);
 /// How long a gateway that stops waits for what members hold: the default of `stop_timeout`.
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// What the log may need to keep the last settlements of a gateway that stops.
-const LAST_COMMIT: Duration = Duration::from_millis(100);
 /// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -125,7 +123,7 @@ impl Stage {
         let began = self.now;
         self.run_until(began + STOP_TIMEOUT, |stage| stage.gateway.as_ref().is_none_or(|g| g.held() == 0));
         let took = self.now.since(began);
-        self.run(LAST_COMMIT);
+        self.gateway.as_ref().expect("a gateway runs").close(&self.machine);
         self.end_gateway(Disaster::Kill);
         took
     }

@@ -70,6 +70,8 @@ impl Group {
     /// A position is to become a dead letter.
     pub(super) fn give_up(&mut self, position: Position) {
         self.waiting.remove(&position);
+        // Nor is it acked by who had it last.
+        self.end_for_good(position);
         self.set_free(position);
         let key = self.window.key(position).filter(|_| self.settings.hold_key).unwrap_or(0);
         let reason = self.reason(position);

@@ -95,8 +95,12 @@ impl Group {
                 position
             }
             Settled::Late(position) => {
-                // It waits, and its failure is counted: a nack has nothing to add.
-                if how.kind != SettleKind::Nack && self.waiting.remove(&position) {
+                if !self.waiting.contains(&position) {
+                    return false;
+                }
+                // Its failure is counted: a nack has nothing to add.
+                if how.kind != SettleKind::Nack {
+                    self.waiting.remove(&position);
                     self.settle_as(now, position, how);
                 }
                 return true;

@@ -134,6 +134,19 @@ impl Requests {
         self.out.push_back(Told { to: address.0, about: address, frame: ServerFrame::Reply(frame) });
     }
 
+    /// A reply with neither an event nor an end costs no credit: there could be any number of them.
+    pub(super) fn said_nothing(&mut self, (peer, number): (Peer, u64), request: Option<Address>, end: bool) -> Trouble {
+        if end {
+            self.release(peer, number);
+        }
+        if let Some(address) = request {
+            let text = "the responder sent a reply with neither an event nor an end";
+            self.abandon(address, &Trouble::new(ErrorKind::ResponderFailed, text));
+        }
+        let text = format!("a reply to request {number} has neither an event nor an end; give it one of them");
+        Trouble::new(ErrorKind::Invalid, text)
+    }
+
     /// Forgets a request; its task stays until the member has ended it.
     pub(super) fn close(&mut self, address: Address) -> Option<Request> {
         let request = self.requests.remove(&address)?;

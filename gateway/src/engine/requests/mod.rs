@@ -414,7 +414,7 @@ impl Requests {
     /// A responder's reply.
     ///
     /// # Errors
-    /// `INVALID`: to what it was not asked, or has ended, or more than the credit. What is
+    /// `INVALID`: to what it was not asked, or has ended, or more than the credit, or neither an event nor an end. What is
     /// only late is dropped and counted.
     pub fn reply(&mut self, peer: Peer, reply: wire::Reply) -> Result<(), Trouble> {
         let invalid = |text: String| Trouble::new(ErrorKind::Invalid, text);
@@ -425,8 +425,11 @@ impl Requests {
             let text = format!("a reply to request {number}, which this connection was not given or has ended");
             return Err(invalid(text));
         };
-        let end = reply.end || reply.code != 0 || !task.stream;
-        let Some(address) = task.request else {
+        let (end, asked) = (reply.end || reply.code != 0 || !task.stream, task.request);
+        if reply.event.is_empty() && reply.code == 0 && !reply.end {
+            return Err(self.said_nothing((peer, number), asked, end));
+        }
+        let Some(address) = asked else {
             let member = (peer, task.member);
             // A last word without an event is only the end of what was called off.
             if !reply.event.is_empty() {

@@ -465,3 +465,21 @@ fn one_that_is_over_waits_for_no_room_and_its_responder_is_called_off() {
     scene.requests.grant((ASKER, 1), 5);
     assert!(scene.told().is_empty(), "nor for credit");
 }
+
+#[test]
+fn a_reply_with_neither_an_event_nor_an_end_is_refused_and_ends_its_request() {
+    for stream in [Some(1), None] {
+        let mut scene = Scene::with(&[2]);
+        scene.ask(1, asked(stream, false)).unwrap();
+        let (_, request) = scene.given();
+        for _ in 0..1000 {
+            assert_eq!(scene.reply(2, &request, b"", false), Err(ErrorKind::Invalid));
+        }
+        let (replies, others) = scene.replies();
+        assert_eq!(replies.iter().map(code).collect::<Vec<_>>(), [Some(ErrorKind::ResponderFailed)]);
+        assert_eq!(others.len(), usize::from(stream.is_some()), "it is told unless its reply was the last: {others:?}");
+        let ended = scene.reply(2, &request, b"", true);
+        assert_eq!(ended, if stream.is_some() { Ok(()) } else { Err(ErrorKind::Invalid) });
+        assert_eq!((scene.requests.counts().replies, scene.requests.open()), (0, 0));
+    }
+}

@@ -443,3 +443,29 @@ fn what_was_given_back_is_owed_to_the_group_until_it_is_settled() {
     rig.settle_as(2, 2, 1, reject("still"));
     assert_eq!(seen(&rig), (0, 0, 1, (None, None)), "it is a dead letter again");
 }
+
+#[test]
+fn nobody_acks_an_event_that_is_given_up_after_its_lease_has_ended() {
+    // By other settings, with room for the letter and without; and as it is too old.
+    for (given_up, full) in [("settings", 0), ("settings", 9), ("age", 0)] {
+        let mut rig = Rig::new();
+        rig.settings.max_age_ms = Some(60_000);
+        rig.join(1, MANY);
+        rig.publish(1, None);
+        rig.take(1);
+        rig.engine.credit(TOPIC, sub(1), Credit { events: 0, bytes: 0 });
+        rig.advance(WAIT);
+        rig.blocks.full = full;
+        if given_up == "settings" {
+            let update = admin::GroupSettings { max_failures: Some(1), ..admin::GroupSettings::default() };
+            rig.engine.update_group(TOPIC, &key("g"), &update).unwrap().unwrap();
+        } else {
+            rig.now.wall = UnixMillis(61_000);
+            rig.join(2, MANY);
+        }
+        rig.commit();
+        assert_eq!(rig.settle(1, 1, 1, Ack), [false], "by {given_up}");
+        (0..9).for_each(|_| rig.advance(Duration::from_secs(1)));
+        assert_eq!((letters(&rig), rig.take(2)), (vec![1], vec![]), "by {given_up}");
+    }
+}

@@ -13,6 +13,9 @@ use crate::mesh::Memory;
 /// However many others take nothing, so much of requests, replies and answers may wait on a connection.
 pub(super) const LEAST_ANSWERS: u64 = 64 << 10;
 
+/// Memory of a frame that waits, beside its event and its words.
+const FRAME_BYTES: u64 = size_of::<ServerFrame>() as u64;
+
 /// Filled under shard locks, emptied by the connection. What waits here and in the connection is bounded, of deliveries and
 /// of all else apart, so that who does not take its replies leaves their room to deliveries: deliveries by
 /// [`Memory::allowance`], replies of streams likewise, as no more are asked for, and other replies and requests by `most`.
@@ -46,7 +49,7 @@ struct Queue {
     news: bool,
     /// Requests, replies and cancels.
     frames: Vec<ServerFrame>,
-    /// Bytes of their events.
+    /// Memory that they take.
     bytes: u64,
     /// Credit for reply streams, by request: any number of grants is one frame.
     credit: BTreeMap<u64, u32>,
@@ -258,20 +261,21 @@ impl Drop for Outbox {
 impl ReplySink for Outbox {
     fn take(&self, frame: &ServerFrame) -> bool {
         let mut queue = self.queue();
-        let bytes = match frame {
-            ServerFrame::Request(request) => request.event.len() as u64,
-            ServerFrame::Reply(reply) => reply.event.len() as u64,
+        let (event, words) = match frame {
+            ServerFrame::Request(request) => (request.event.len(), request.topic.len() + request.reply_to.len()),
+            ServerFrame::Reply(reply) => (reply.event.len(), reply.message.len()),
             ServerFrame::ReplyCredit(credit) => {
                 let events = queue.credit.entry(credit.number).or_default();
                 *events = events.saturating_add(credit.events);
                 wake(queue);
                 return true;
             }
-            _ => 0,
+            _ => (0, 0),
         };
-        // One passes, however large it is.
+        let bytes = FRAME_BYTES + (event + words) as u64;
+        // One passes, however large it is, and so does the end of a request: there are no more of them than requests.
         let waiting = queue.waiting_answers();
-        if bytes > 0 && waiting > 0 && waiting + bytes > self.most {
+        if event > 0 && waiting > 0 && waiting + bytes > self.most {
             return false;
         }
         queue.bytes += bytes;

@@ -154,7 +154,8 @@ impl Fold {
             // Of a group whose creation was in a damaged record nothing can be kept.
             OpView::Settle { group, ranges, .. } => {
                 if let Some(group) = self.groups.get_mut(group) {
-                    group.settle(*ranges);
+                    let letters = self.topics.get(&group.topic.dead_letters(true));
+                    group.settle(*ranges, letters.map(|letters| &letters.graves));
                 }
             }
         }
@@ -238,7 +239,12 @@ impl GroupState {
         self.failures.retain(|position, _| *position >= DEAD);
     }
 
-    fn settle(&mut self, ranges: Ranges<'_>) {
+    /// What failed of a dead letter is forgotten with the letter, also when the failure is logged behind it.
+    fn settle(&mut self, ranges: Ranges<'_>, graves: Option<&BTreeMap<Position, Grave>>) {
+        let is_letter = |position: Position| {
+            let grave = graves.and_then(|graves| graves.get(&(position & !DEAD)));
+            grave.is_some_and(|grave| grave.redriven)
+        };
         for (first, count, outcome) in ranges {
             let next = first.saturating_add(u64::from(count));
             match outcome {
@@ -252,7 +258,9 @@ impl GroupState {
                 }
                 failed => {
                     for position in first.max(self.floor)..next {
-                        if !self.acked.contains(position) {
+                        let is_open =
+                            if position & DEAD == 0 { !self.acked.contains(position) } else { is_letter(position) };
+                        if is_open {
                             self.failures.entry(position).or_default().add(failed);
                         }
                     }
@@ -304,6 +312,17 @@ mod tests {
         let found = fold(|body| ops::put_graves(body, TOPIC.dead_letters(true), &[(1, Change::Gone)]));
         assert_eq!(found.groups.get(&GROUP).unwrap().failures.keys().collect::<Vec<_>>(), [&4]);
         assert!(found.topics.get(&TOPIC.dead_letters(true)).unwrap().graves.is_empty());
+    }
+
+    #[test]
+    fn a_failure_that_is_logged_behind_the_end_of_its_dead_letter_is_not_kept() {
+        let found = fold(|body| {
+            let failed = Outcome::Failed { at: UnixMillis(8), delay_ms: 0 };
+            ops::put_graves(body, TOPIC.dead_letters(true), &[(1, Change::Gone)]);
+            ops::put_settle(body, TOPIC, GROUP, &[(DEAD | 1, 1, failed), (4, 1, failed)]);
+        });
+        let failures = &found.groups.get(&GROUP).unwrap().failures;
+        assert_eq!(failures.iter().map(|(p, f)| (*p, f.count)).collect::<Vec<_>>(), [(4, 2)]);
     }
 
     #[test]
