@@ -157,57 +157,6 @@ fn requesters_that_take_no_replies_hold_a_bounded_part_of_memory_and_leave_a_sub
 }
 
 #[test]
-fn single_replies_that_nobody_takes_are_refused_to_who_holds_most_and_others_get_theirs() {
-    const ASKED: u64 = 150;
-    let machine = Machine::start();
-    let (healthy, responder) = (machine.session(), machine.session());
-    let credit = wire::Subscribe { max_events: 65_536, max_bytes: 64 << 20, ..earliest(1, "quote", "") };
-    responder.send(&ClientFrame::Subscribe(wire::Subscribe { serve: true, start: None, ..credit }));
-    responder.frames();
-    let question = run_of(&[event("quote")]).iter().next().unwrap();
-    let large = Event::bytes("t", vec![7; 32 << 10]).id("1").source("/rig").encode().unwrap();
-    let ask = |line: &Line, number| {
-        let (topic, event) = ("quote".into(), question.clone());
-        line.send(&ClientFrame::Request(wire::Request { number, topic, event, ..wire::Request::default() }));
-    };
-    let answer = |machine: &Machine| {
-        for frame in responder.frames() {
-            if let ServerFrame::Request(wire::Request { number, reply_to, .. }) = frame {
-                let reply = wire::Reply { number, reply_to, end: true, event: large.clone(), ..wire::Reply::default() };
-                responder.send(&ClientFrame::Reply(reply));
-            }
-        }
-        machine.waiting()
-    };
-    let replies = |line: &Line| {
-        let reply = |f| if let ServerFrame::Reply(r) = f { Some(r.code) } else { None };
-        line.frames().into_iter().filter_map(reply).collect::<Vec<_>>()
-    };
-    let stuck: Vec<Line> = (0..8).map(|_| machine.session()).collect();
-    for (number, line) in (1..=ASKED).flat_map(|number| stuck.iter().map(move |line| (number, line))) {
-        ask(line, number);
-    }
-    let waiting = answer(&machine);
-    // Without the bound it would be 37 MiB.
-    assert!((7 << 20..9 << 20).contains(&waiting), "{waiting} bytes wait");
-    for number in 1..=20 {
-        ask(&healthy, number);
-        answer(&machine);
-        assert_eq!(replies(&healthy), [0], "who takes what it is sent gets all");
-        healthy.frames();
-    }
-    for line in &stuck {
-        let codes = replies(line);
-        assert_eq!(codes.len() as u64, ASKED, "every question has its answer");
-        let taken = codes.iter().filter(|code| **code == 0).count();
-        assert!((16..100).contains(&taken), "{taken} replies");
-        assert!(codes.iter().all(|code| *code == 0 || *code == ErrorKind::Busy.number()));
-        line.frames();
-    }
-    assert!(machine.waiting() < 4096, "{} bytes wait", machine.waiting());
-}
-
-#[test]
 fn a_connection_that_is_gone_holds_nothing() {
     let machine = Machine::start();
     let (publisher, stuck) = (machine.session(), machine.session());

@@ -10,6 +10,9 @@ use meshwire_proto::wire::session as wire;
 use crate::delivery::{ReplySink, Sink};
 use crate::mesh::Memory;
 
+/// However many others take nothing, so much of requests, replies and answers may wait on a connection.
+pub(super) const LEAST_ANSWERS: u64 = 64 << 10;
+
 /// Filled under shard locks, emptied by the connection. What waits here and in the connection is bounded, of deliveries and
 /// of all else apart, so that who does not take its replies leaves their room to deliveries: deliveries by
 /// [`Memory::allowance`], replies of streams likewise, as no more are asked for, and other replies and requests by `most`.
@@ -82,7 +85,7 @@ impl Outbox {
 
     /// Whether the peer takes its answers too slowly to be asked for more.
     pub(super) fn is_crowded(&self) -> bool {
-        self.queue().waiting_answers() > Memory::LEAST.max(self.answers.allowance())
+        self.queue().waiting_answers() > LEAST_ANSWERS.max(self.answers.allowance())
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -240,7 +243,7 @@ impl Queue {
 
     /// Whether it is worth while to ask for more replies.
     fn can_refresh(&self, answers: &Memory) -> bool {
-        self.thirsty && self.waiting_answers() <= Memory::LEAST.max(answers.allowance()) / 2
+        self.thirsty && self.waiting_answers() <= LEAST_ANSWERS.max(answers.allowance()) / 2
     }
 }
 
@@ -268,8 +271,7 @@ impl ReplySink for Outbox {
         };
         // One passes, however large it is.
         let waiting = queue.waiting_answers();
-        let too_much = || waiting + bytes > self.most || self.answers.is_too_much(waiting, waiting + bytes);
-        if bytes > 0 && waiting > 0 && too_much() {
+        if bytes > 0 && waiting > 0 && waiting + bytes > self.most {
             return false;
         }
         queue.bytes += bytes;
@@ -281,7 +283,7 @@ impl ReplySink for Outbox {
 
     fn room(&self) -> u64 {
         let waiting = self.queue().waiting_answers();
-        Memory::LEAST.max(self.answers.allowance()).saturating_sub(waiting)
+        LEAST_ANSWERS.max(self.answers.allowance()).saturating_sub(waiting)
     }
 
     fn starved(&self) {

@@ -16,13 +16,13 @@ use meshwire_proto::{ErrorKind, Moment, options};
 use super::access::{Call, Record};
 use super::admin::Later;
 use super::frames::WriteQueue;
-use super::outbox::{Outbox, Taken};
+use super::outbox::{LEAST_ANSWERS, Outbox, Taken};
 use super::pace::{Admission, Behind, Held};
 use super::pending::Pending;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
 use super::{Native, login};
-use crate::mesh::{Caller, Leaving, Memory};
+use crate::mesh::{Caller, Leaving};
 
 enum State {
     /// No Hello yet.
@@ -140,7 +140,7 @@ impl Protocol {
 
     /// Whether nothing more may be processed for now: too many answers wait, or too many publishes.
     fn must_wait(&self) -> bool {
-        self.is_stalled() || self.pending.bytes() > Memory::LEAST.max(self.native.mesh.answers().allowance())
+        self.is_stalled() || self.pending.bytes() > LEAST_ANSWERS.max(self.native.mesh.answers().allowance())
     }
 
     /// Whether it stopped before it had processed all that was received: [`Protocol::go_on`] may do more.
