@@ -129,7 +129,8 @@ Examples:
         #[command(flatten)]
         server: Server,
     },
-    /// Change settings. Members go on; a lease that has begun keeps its length.
+    /// Change settings. Members go on; a lease that has begun keeps its length. A shorter ack wait is for members that
+    /// join or come back in a new session afterwards: others rely on the one that they were told.
     #[command(after_help = "Example:\n  meshwire groups update orders billing --max-failures 10 --max-rate 50")]
     Update {
         #[command(flatten)]

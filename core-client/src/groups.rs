@@ -218,7 +218,9 @@ impl Groups {
 
     /// Changes what is said in `settings`; members go on, and a lease that has
     /// begun keeps its length. What has failed as often as a lower `max_failures`
-    /// becomes a dead letter.
+    /// becomes a dead letter. A shorter `ack_wait` is for members that join, or come back in a
+    /// new session, afterwards: leases of the others last as long as they were told, since they
+    /// extend by that.
     ///
     /// # Errors
     /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the group), `INVALID` (a setting).

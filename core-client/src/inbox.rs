@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use meshwire_proto::TopicName;
 use meshwire_proto::frame::{DeliverRun, SettleKind};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::outbox::Outbox;
 use crate::session::{Failure, SubscriptionId};
@@ -86,7 +86,7 @@ pub(crate) struct Inbox {
     stopped: AtomicBool,
     /// Of those that the stream took, the ones that no program has been handed yet.
     waiting: AtomicU64,
-    ack_wait_ms: AtomicU32,
+    ack_wait: watch::Sender<Duration>,
     pub(crate) warned: AtomicBool,
     contents: Mutex<Contents>,
 }
@@ -101,7 +101,7 @@ impl Inbox {
             valid_from: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
             waiting: AtomicU64::new(0),
-            ack_wait_ms: AtomicU32::new(0),
+            ack_wait: watch::Sender::new(Duration::ZERO),
             warned: AtomicBool::new(false),
             contents: Mutex::default(),
         }
@@ -240,11 +240,11 @@ impl Inbox {
 
     /// The gateway's word on the ack wait; 0 without a group.
     pub(crate) fn set_ack_wait(&self, millis: u32) {
-        self.ack_wait_ms.store(millis, Ordering::Relaxed);
+        self.ack_wait.send_replace(Duration::from_millis(millis.into()));
     }
 
-    pub(crate) fn ack_wait(&self) -> Duration {
-        Duration::from_millis(self.ack_wait_ms.load(Ordering::Relaxed).into())
+    pub(crate) fn ack_wait(&self) -> watch::Receiver<Duration> {
+        self.ack_wait.subscribe()
     }
 
     /// The consumer settles one delivery and waits for the answer.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
 use meshwire_proto::{ErrorKind, GroupName, MemberName, TopicName, options};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::client::Mesh;
 use crate::delivery::{Delivery, Place};
@@ -275,8 +275,8 @@ impl Subscription {
         self.inbox.extend(places.into_iter().map(|p| (p.generation, p.number, 1)));
     }
 
-    /// The group's ack wait; zero without a group.
-    pub(crate) fn ack_wait(&self) -> Duration {
+    /// The ack wait as the gateway told it last; zero without a group.
+    pub(crate) fn ack_wait(&self) -> watch::Receiver<Duration> {
         self.inbox.ack_wait()
     }
 

@@ -2,8 +2,10 @@
 //! in an ack wait.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::delivery::Place;
@@ -14,14 +16,15 @@ const MOST_WAITS: u32 = 10;
 
 /// What handlers work on, and since when.
 pub(super) struct Leases {
-    ack_wait: Duration,
+    /// What the gateway told last: another session may be told another wait.
+    ack_wait: watch::Receiver<Duration>,
     running: HashMap<(u32, u64), (Instant, Place)>,
-    next: Instant,
+    extended: Instant,
 }
 
 impl Leases {
-    pub(super) fn new(ack_wait: Duration) -> Self {
-        Self { ack_wait, running: HashMap::new(), next: Instant::now() + ack_wait / 3 }
+    pub(super) fn new(ack_wait: watch::Receiver<Duration>) -> Self {
+        Self { ack_wait, running: HashMap::new(), extended: Instant::now() }
     }
 
     pub(super) fn begin(&mut self, place: Place) {
@@ -33,18 +36,23 @@ impl Leases {
     }
 
     /// When leases are to be extended; never without a group.
-    pub(super) async fn due(&self) {
-        if self.ack_wait.is_zero() {
-            return std::future::pending().await;
+    pub(super) async fn due(&mut self) {
+        loop {
+            let wait = *self.ack_wait.borrow_and_update();
+            tokio::select! {
+                () = sleep_until(self.extended + wait / 3), if !wait.is_zero() => return,
+                changed = self.ack_wait.changed() => if changed.is_err() {
+                    return pending().await;
+                },
+            }
         }
-        sleep_until(self.next).await;
     }
 
     /// What is to be extended; `None` when every handler that runs is stuck.
     pub(super) fn extend(&mut self) -> Option<Vec<Place>> {
         let now = Instant::now();
-        self.next = now + self.ack_wait / 3;
-        let most = self.ack_wait * MOST_WAITS;
+        self.extended = now;
+        let most = *self.ack_wait.borrow() * MOST_WAITS;
         let alive = |since: &Instant| now.duration_since(*since) < most;
         let places: Vec<Place> = self.running.values().filter(|(since, _)| alive(since)).map(|(_, p)| *p).collect();
         (!places.is_empty() || self.running.is_empty()).then_some(places)

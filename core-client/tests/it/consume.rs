@@ -6,7 +6,7 @@ use meshwire_proto::frame::{ClientFrame, ServerFrame, SettleKind};
 use meshwire_proto::wire::session as wire;
 use tokio::time::{Instant, sleep};
 
-use crate::script::{connected, event};
+use crate::script::{Gateway, connected, event, welcome};
 
 async fn consume_until_idle<F>(mesh: &Mesh, concurrency: u64, handler: F)
 where
@@ -207,4 +207,34 @@ async fn a_handler_that_hangs_keeps_its_event_for_ten_waits_and_what_it_says_the
     consumed.unwrap();
     assert!(last > wait * 9 && last <= wait * 10, "extended until {last:?}");
     assert!((27..=30).contains(&count), "three times in a wait, not {count}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_session_is_lost_leases_are_extended_by_the_ack_wait_that_the_next_one_tells() {
+    let (mesh, mut gateway, mut listener) = connected().await;
+    let handler = async |_: &Delivery| {
+        sleep(Duration::from_millis(5500)).await;
+        Ok::<(), String>(())
+    };
+    let consume = mesh.consume("orders").group("g").until(sleep(Duration::from_secs(20))).run(handler);
+    let script = async {
+        // 30 s.
+        gateway.subscribe().await;
+        drop(gateway);
+        let (mut gateway, _) = Gateway::log_in(&mut listener, welcome()).await;
+        let number = gateway.subscribe_for(3000).await.subscription;
+        gateway.deliver(number, 1, [event("1", None, "x")]).await;
+        let mut extended = 0;
+        loop {
+            let ranges = gateway.ranges().await;
+            match ranges[..] {
+                [(1, 1, SettleKind::Extend)] => extended += 1,
+                [(1, 1, SettleKind::Ack)] => return extended,
+                _ => panic!("{ranges:?}"),
+            }
+        }
+    };
+    let (consumed, extended) = tokio::join!(consume, script);
+    consumed.unwrap();
+    assert!(extended >= 5, "once a second, not {extended} times in 5.5 s");
 }

@@ -45,6 +45,18 @@ pub(crate) async fn connected_with(options: impl FnOnce(Connect) -> Connect) -> 
     (mesh.expect("the script logs in"), gateway, listener)
 }
 
+/// The answer to a subscribe, but for its number.
+pub(crate) fn subscribed(next_position: u64, new_group: bool) -> wire::Subscribed {
+    wire::Subscribed {
+        next_delivery: 1,
+        next_position,
+        ack_wait_ms: 30_000,
+        topic_next: next_position,
+        new_group,
+        ..wire::Subscribed::default()
+    }
+}
+
 /// An encoded event as a gateway would deliver it.
 pub(crate) fn event(id: &str, key: Option<&str>, data: &str) -> Bytes {
     let event = Event::text("test", data).id(id).source("//test");
@@ -172,20 +184,22 @@ impl Gateway {
         self.subscribe_at(1, true).await
     }
 
+    /// The same, and tells this ack wait in milliseconds.
+    pub(crate) async fn subscribe_for(&mut self, ack_wait_ms: u32) -> wire::Subscribe {
+        self.answer_subscribe(wire::Subscribed { ack_wait_ms, ..subscribed(1, true) }).await
+    }
+
     /// The same, where the group was there before or not, and its next event.
     pub(crate) async fn subscribe_at(&mut self, next_position: u64, new_group: bool) -> wire::Subscribe {
+        self.answer_subscribe(subscribed(next_position, new_group)).await
+    }
+
+    pub(crate) async fn answer_subscribe(&mut self, answer: wire::Subscribed) -> wire::Subscribe {
         let subscribe = match self.next().await {
             Some(ClientFrame::Subscribe(subscribe)) => subscribe,
             other => panic!("{other:?} instead of Subscribe"),
         };
-        let subscribed = wire::Subscribed {
-            subscription: subscribe.subscription,
-            next_delivery: 1,
-            next_position,
-            ack_wait_ms: 30_000,
-            topic_next: next_position,
-            new_group,
-        };
+        let subscribed = wire::Subscribed { subscription: subscribe.subscription, ..answer };
         self.send(&ServerFrame::Subscribed(subscribed)).await;
         subscribe
     }

@@ -131,7 +131,7 @@ impl Engine {
     }
 
     /// Changes settings of a group and with it of its durable members; `None` when there is none of that name. Leases
-    /// that have begun keep their length.
+    /// that have begun keep their length; members that are there keep an ack wait that is longer.
     pub fn update_group(
         &mut self,
         topic_id: TopicId,

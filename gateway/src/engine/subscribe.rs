@@ -153,7 +153,7 @@ impl Engine {
         let mut topic_next = start;
         if let Some(topic) = self.topics.get_mut(&topic_id) {
             topic_next = topic.next;
-            let subscriber = Subscriber::new(key, credit);
+            let subscriber = Subscriber::new(key, credit, Duration::ZERO);
             topic.solos.insert(key, Solo { subscriber, group, next: start, fresh: true });
         }
         self.wake_reader(topic_id, Reader::Solo(key));

@@ -2,6 +2,7 @@
 //! are being put together for it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use meshwire_proto::{EventRun, UnixMillis};
 
@@ -30,6 +31,8 @@ struct Open {
 pub(super) struct Subscriber {
     pub(super) key: SubscriptionKey,
     pub(super) deliveries: Deliveries,
+    /// The ack wait that it was told when it subscribed: it extends by that. Zero without a group.
+    pub(super) ack_wait: Duration,
     /// Nothing is delivered: it has not begun yet, or it is away.
     pub(super) suspended: bool,
     /// Its connection is gone and may come back.
@@ -44,10 +47,11 @@ pub(super) struct Subscriber {
 }
 
 impl Subscriber {
-    pub(super) const fn new(key: SubscriptionKey, credit: Credit) -> Self {
+    pub(super) const fn new(key: SubscriptionKey, credit: Credit, ack_wait: Duration) -> Self {
         Self {
             key,
             deliveries: Deliveries::new(credit),
+            ack_wait,
             suspended: false,
             away: false,
             gap: 0,
@@ -55,6 +59,11 @@ impl Subscriber {
             room: None,
             open: None,
         }
+    }
+
+    /// How long its leases last in a group of this ack wait: after a change to a shorter one no less than it was told.
+    pub(super) fn lease_time(&self, ack_wait: Duration) -> Duration {
+        self.ack_wait.max(ack_wait)
     }
 
     /// Whether its credit allows more.

@@ -162,7 +162,8 @@ pub struct ListTopics {
     pub topic: ::prost::alloc::string::String,
 }
 /// Other settings of a group that exists. Its members go on; a lease that has begun
-/// keeps its length.
+/// keeps its length, and leases of a member last no less than the ack wait that its
+/// Subscribed told.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateGroup {
     #[prost(string, tag = "1")]

@@ -315,8 +315,9 @@ impl Play {
         let behind = |word| rest.iter().position(|w| *w == word).and_then(|at| rest.get(at + 1));
         let credit = behind("credit").map_or(1000, |n| n.parse().unwrap());
         let group = behind("of").map_or("g", |group| group);
+        let settings = if rest.ends_with(&["whatever"]) { GroupSettings::default() } else { self.settings };
         let person = self.stage.enter();
-        self.stage.people[person].join(group, self.settings, credit);
+        self.stage.people[person].join(group, settings, credit);
         self.stage.pump(person);
         self.members.insert(who.to_owned(), person);
         // A login, and a group that is kept.

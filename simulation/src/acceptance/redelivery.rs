@@ -54,6 +54,16 @@ const REDELIVERY: &[Case] = cases![
     "", "a joins; publish 1 2; a gets 1 2; a acks 1 surely; a acks 1 surely; a nacks 1 lost; a rejects 1 lost;
          a rejects 2 surely; a acks 2 lost", "2 rejected 1";
 
+    "after a change to a shorter wait leases of a member last as long as it was told, over a lost connection too",
+    "wait 20000",
+    "a joins; update wait 5000; publish 1; a gets 1; +20000 a gets 1#2; wait 9000; a extends 1; a is cut; wait 5000;
+     quiet 14000; a acks 1 surely", "";
+
+    "a shorter wait is for members that join after it, beside one that was told a longer wait",
+    "wait 20000",
+    "a joins credit 1; publish 1; a gets 1; update wait 5000; b joins whatever; publish 2; b gets 2; +5000 b gets 2#2; b acks 2;
+     +20000 any gets 1#2; any acks 1", "";
+
     "a longer wait counts from the next delivery on",
     "wait 5000",
     "a joins; publish 1; a gets 1; update wait 20000; +5000 a gets 1#2; +20000 a gets 1#3; a acks 1", "";

@@ -161,3 +161,36 @@ fn a_drain_under_load_loses_nothing_and_repeats_nothing_that_was_acked() {
         assert_eq!(acked, (1..=EVENTS).collect());
     });
 }
+
+#[test]
+fn a_handler_that_succeeds_makes_no_dead_letter_after_a_change_to_a_shorter_ack_wait() {
+    let gateway = Gateway::with(&["--memory"]);
+    runtime().block_on(async {
+        let mesh = connect(&gateway.url).await;
+        // It extends every two seconds.
+        let settings = GroupSettings::new().ack_wait(WAIT * 3).max_failures(1);
+        let (told, mut begun) = tokio::sync::mpsc::channel(8);
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let handler = async move |delivery: &Delivery| {
+            told.send((delivery.id().to_owned(), delivery.attempt())).await.unwrap();
+            if delivery.id() == "2" {
+                // Work that takes longer than the new wait.
+                timeout(WAIT + WAIT / 2, std::future::pending::<()>()).await.unwrap_err();
+            }
+            Ok::<(), meshwire::Error>(())
+        };
+        let consume = mesh.consume(TOPIC).group(GROUP).settings(settings).until(async { drop(stopped.await) });
+        let consuming = tokio::spawn(consume.run(handler));
+        publish(&mesh, 1).await;
+        let group = async || mesh.groups(TOPIC).get(GROUP).await.unwrap();
+        timeout(PATIENCE, async { while group().await.settled_through.number() < 1 {} }).await.expect("1 is acked");
+        let shorter = GroupSettings::new().ack_wait(WAIT / 2);
+        mesh.groups(TOPIC).update(GROUP, shorter).await.unwrap();
+        mesh.publish(TOPIC, numbered(2)).await.unwrap();
+        timeout(PATIENCE, async { while group().await.settled_through.number() < 2 {} }).await.expect("2 ends");
+        stop.send(()).unwrap();
+        consuming.await.unwrap().unwrap();
+        assert_eq!((begun.recv().await, begun.recv().await), (Some(("1".into(), 1)), Some(("2".into(), 1))));
+        assert_eq!((begun.recv().await, group().await.dead_letters), (None, 0));
+    });
+}

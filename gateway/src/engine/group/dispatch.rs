@@ -4,9 +4,12 @@
 //! then new ones; [`choose`](super::choose) says who gets one.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use meshwire_proto::{Moment, UnixMillis};
 
+use super::extended::Extension;
+use super::settle::LONGEST_LEASE;
 use super::window::State;
 use super::{Dying, Group, Lease};
 use crate::engine::readers::Waits;
@@ -303,6 +306,7 @@ impl Group {
             if crate::engine::planted::is(crate::engine::planted::Defect::AttemptUncounted) { 1 } else { attempt };
         let how = (attempt, pass.expiry(position));
         let (number, bytes) = subscriber.deliver(block, (at, position), how, pass.out);
+        let lasts = subscriber.lease_time(self.settings.ack_wait);
         if let Some(slot) = self.window.slot(position) {
             slot.state = State::Leased(member, number);
             slot.deliveries = deliveries + 1;
@@ -316,13 +320,16 @@ impl Group {
             self.keys.add(key, member, position);
         }
         self.delivered_to(member, bytes, pass);
-        self.begin_lease(pass.now.mono + self.settings.ack_wait, member, number);
+        self.begin_lease((pass.now.mono, lasts), member, number);
     }
 
-    /// A lease that ends later than all others. After a change to a shorter wait it ends with the last of those that
-    /// began before.
-    fn begin_lease(&mut self, ends: Moment, member: SubscriptionKey, number: u64) {
-        let ends = self.leases.back().map_or(ends, |l| l.ends.max(ends));
+    /// A lease that ends later than all others; or, beside members that were told a longer wait, one that is
+    /// remembered by itself.
+    fn begin_lease(&mut self, (now, lasts): (Moment, Duration), member: SubscriptionKey, number: u64) {
+        let ends = now + lasts;
+        if self.leases.back().is_some_and(|last| last.ends > ends) {
+            return self.extended.set((member, number), Extension { ends, latest: now + LONGEST_LEASE });
+        }
         match self.leases.back_mut() {
             Some(l) if l.ends == ends && l.member == member && l.first_delivery + u64::from(l.count) == number => {
                 l.count += 1;

@@ -132,7 +132,7 @@ impl Group {
     }
 
     pub(super) fn join(&mut self, key: SubscriptionKey, credit: Credit) {
-        self.members.insert(key, Subscriber::new(key, credit));
+        self.members.insert(key, Subscriber::new(key, credit, self.settings.ack_wait));
     }
 
     /// When the next lease ends, the next delay is over, the rate allows more, or

@@ -20,7 +20,7 @@ use crate::store::{DEAD, Outcome, Position};
 
 /// Longest that a lease can be made by extending it, from the first time on: what a
 /// consumer that hangs, and extends for ever, holds up.
-const LONGEST_LEASE: Duration = Duration::from_secs(12 * 3600);
+pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(12 * 3600);
 
 /// Leases that may come before it is looked which are no longer held. A guess.
 const FORGET_AFTER: usize = 64;
@@ -136,6 +136,7 @@ impl Group {
         let held =
             |group: &Self, number| group.members.get(&member).is_some_and(|m| m.deliveries.position(number).is_some());
         let open = self.members.get(&member).map_or(0..0, |m| m.deliveries.open());
+        let wait = self.members.get(&member).map_or(Duration::ZERO, |m| m.lease_time(self.settings.ack_wait));
         let (from, to) = (numbers.start.max(open.start).min(numbers.end), numbers.end.min(open.end).max(numbers.start));
         if from >= to {
             return answer(numbers, false);
@@ -144,7 +145,7 @@ impl Group {
         for number in from..to {
             let before = self.extended.get(member, number);
             let latest = before.map_or(now + LONGEST_LEASE, |e| e.latest);
-            let ends = (now + self.settings.ack_wait).min(latest);
+            let ends = (now + wait).min(latest);
             let extended = held(self, number) && ends > now;
             #[cfg(feature = "testing")]
             if is(Defect::ExtendIgnored) {

@@ -78,19 +78,64 @@ fn leases_end_in_the_order_of_their_ends_whether_extended_or_not() {
     assert_eq!(failed, [2, 1], "2 fails and takes 3 back, then 1 fails");
 }
 
+fn change_wait(rig: &mut Rig, millis: u32) {
+    rig.settings.ack_wait_ms = Some(millis);
+    rig.engine.update_group(TOPIC, &key("g"), &rig.settings).unwrap().unwrap();
+}
+
 #[test]
-fn after_a_change_to_a_shorter_wait_an_extension_makes_no_lease_shorter() {
+fn after_a_change_to_a_shorter_wait_leases_of_a_member_last_as_long_as_it_was_told() {
     let mut rig = Rig::new();
+    rig.settings.max_failures = Some(1);
     rig.join(1, MANY);
+    change_wait(&mut rig, 2000);
     rig.publish(1, None);
     rig.take(1);
-    let asked = admin::GroupSettings { ack_wait_ms: Some(1000), ..admin::GroupSettings::default() };
-    rig.engine.update_group(TOPIC, &key("g"), &asked).unwrap().unwrap();
-    extend(&mut rig, 1, 1);
+    // It extends three times in the wait that it knows of, over a reconnection too.
+    for _ in 0..10 {
+        rig.advance(WAIT / 3);
+        extend(&mut rig, 1, 1);
+        rig.engine.suspend(TOPIC, sub(1));
+        assert!(rig.engine.resume(TOPIC, sub(1), 2));
+    }
     rig.advance(WAIT - Duration::from_micros(1));
-    assert_eq!(rig.take(1), []);
+    assert_eq!(rig.settle(1, 1, 1, Ack), [true]);
+    rig.advance(Duration::from_millis(10));
+    assert!(!rig.settled.iter().any(|s| is_failed(s.2)), "{:?}", rig.settled);
+}
+
+#[test]
+fn a_shorter_wait_holds_for_who_joins_after_it_beside_one_that_was_told_a_longer_one() {
+    let mut rig = Rig::new();
+    rig.join(1, Credit { events: 1, bytes: 1 << 30 });
+    rig.publish(1, None);
+    assert_eq!(rig.take(1), [(1, 1, 1)]);
+    change_wait(&mut rig, 2000);
+    rig.join(2, MANY);
+    rig.publish(2, None);
+    assert_eq!(rig.take(2), [(1, 2, 1), (2, 3, 1)]);
+    assert_eq!(rig.settle(2, 1, 1, Ack), [true]);
+    rig.advance(Duration::from_millis(1999));
+    assert_eq!(rig.take(2), []);
+    rig.advance(Duration::from_millis(1));
+    assert_eq!(rig.take(2), [(3, 3, 2)], "its lease was the shorter one");
     extend(&mut rig, 1, 1);
-    rig.advance(Duration::from_secs(1) - Duration::from_micros(1));
+    rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Clean);
+    rig.commit();
+    assert_eq!(rig.take(2), [(4, 1, 2)], "nothing of the first one is left");
+    assert_eq!(rig.settle(2, 3, 2, Ack), [true, true]);
+    rig.advance(WAIT);
+    assert_eq!((remembered(&rig), rig.engine.deadline()), ((0, 0), None));
+}
+
+#[test]
+fn a_longer_wait_holds_for_everybody_from_the_next_lease_on() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    change_wait(&mut rig, 60_000);
+    rig.publish(1, None);
+    rig.take(1);
+    rig.advance(WAIT * 2 - Duration::from_micros(1));
     assert_eq!(rig.take(1), []);
     rig.advance(Duration::from_micros(1));
     assert_eq!(rig.take(1), [(2, 1, 2)]);
