@@ -24,6 +24,7 @@ mod progress;
 mod publish;
 mod reply;
 mod request;
+mod running;
 mod serve;
 mod server;
 mod short;

@@ -1,19 +1,18 @@
 //! `meshwire reply`: answer a topic's requests with fixed data, or with what a command says.
 
-use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::{ArgGroup, Args};
 use meshwire::{Event, Request, codec};
 use meshwire_proto::{GroupName, TopicName, options};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Command;
 use tokio::sync::Notify;
 
 use crate::args;
 use crate::events;
 use crate::exit::{Exit, Failure};
 use crate::logs;
+use crate::running::Running;
 use crate::server::{Server, leave};
 use crate::stop::Stop;
 
@@ -31,8 +30,11 @@ Examples:
 A command is run by sh for each request, with the request's data on standard input. What it
 prints, without the last line break, is the data of the reply: JSON if it is an object or an
 array, else text. When it ends with another code than 0 the request fails and says that code;
-what it writes to its error stream is seen here. When the requester waits no more it is killed.
-All who serve a topic share its requests.
+what it writes to its error stream is seen here. When the requester waits no more it is killed,
+with what it started. All who serve a topic share its requests.
+
+At SIGTERM no more requests are taken, and commands that run may finish; Ctrl-C (SIGINT) or
+another signal kills them, and those who wait are told RESPONDER_LOST.
 
 Exit codes:
   0  it ended as asked: --count, or a signal
@@ -92,7 +94,14 @@ impl Reply {
             }
             answer
         });
-        let served = served.await;
+        let mut signals = Stop::listen()?;
+        let served = tokio::select! {
+            // It hears a signal first, so that the farewell waits for another one.
+            biased;
+            served = served => served,
+            // Dropped, each handler kills its command.
+            () = signals.at_once() => Ok(()),
+        };
         leave(&mesh, &mut stop).await;
         Ok(served.map(|()| Exit::Done)?)
     }
@@ -116,10 +125,7 @@ impl Reply {
         } else {
             request.event().data().bytes()
         };
-        let mut process = Command::new("sh");
-        process.args(["-c", command]).kill_on_drop(true);
-        process.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = process.spawn().map_err(cannot)?;
+        let mut child = Running::start(command).map_err(cannot)?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let write = async {
             if let Some(mut stdin) = stdin {

@@ -29,4 +29,12 @@ impl Stop {
             _ = self.terminate.recv() => {}
         }
     }
+
+    /// Resolves at the first SIGINT, or at the second signal of any kind.
+    pub(crate) async fn at_once(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => self.requested().await,
+        }
+    }
 }

@@ -37,7 +37,8 @@ pub struct DeadLetter {
     pub failures: u32,
     /// How often it was delivered.
     pub attempts: u32,
-    /// What the consumer said at the last failure; empty if nothing.
+    /// What the consumer said last. If it never said anything, how it failed last: "the ack wait ended", "its consumer was
+    /// lost" or that it was nacked. Empty for a reject without a reason, and where the gateway was restarted meanwhile.
     pub error: String,
     /// When it failed first.
     pub first_failure: UnixMillis,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use meshwire_gateway::store::log::LogStore;
-use meshwire_gateway::store::{Capability, Claim, Lookup, Op, Position, Since, Store, StoreError, TopicBytes, TopicId};
+use meshwire_gateway::store::{
+    Capability, Claim, Lookup, Needed, Op, Position, Since, Store, StoreError, TopicBytes, TopicId,
+};
 use meshwire_proto::UnixMillis;
 
 pub(crate) struct Watched {
@@ -56,7 +58,7 @@ impl Store for Watched {
         self.log.topic_bytes(topic)
     }
 
-    fn admit(&self, topic: TopicId, needed: &dyn Fn() -> Position, now: UnixMillis) -> Result<(), StoreError> {
+    fn admit<'a>(&self, topic: TopicId, needed: &dyn Fn() -> Needed<'a>, now: UnixMillis) -> Result<(), StoreError> {
         self.log.admit(topic, needed, now)
     }
 

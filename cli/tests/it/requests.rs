@@ -1,5 +1,11 @@
 //! Requests and replies between real programs.
 
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
 use crate::program::{Ended, Gateway, Program};
 
 /// A responder that is ready.
@@ -56,6 +62,56 @@ fn a_command_that_hangs_is_killed_when_nobody_waits_and_the_next_request_is_answ
     assert_eq!(outcome(&late), (Some(1), ""));
     assert!(late.err.contains("no reply came within 300ms (TIMEOUT"), "{}", late.err);
     assert_eq!(outcome(&gateway.run(&["request", "t", "--data", "x"])), (Some(0), "second\n"));
+}
+
+/// A command whose own command, which `sh` waits for, has the pipe `fifo` open as long as it lives.
+fn nested(fifo: &str) -> String {
+    format!("sh -c 'echo begun; exec tail -f /dev/null' > {fifo}; echo done")
+}
+
+/// What comes out of a pipe, once it begins and once nobody has it open any more.
+fn listen(fifo: String) -> mpsc::Receiver<String> {
+    let (sender, said) = mpsc::sync_channel(2);
+    thread::spawn(move || {
+        use std::io::BufRead as _;
+        let mut pipe = std::io::BufReader::new(std::fs::File::open(fifo).unwrap());
+        for _ in 0..2 {
+            let mut line = String::new();
+            pipe.read_line(&mut line).unwrap();
+            sender.send(line).unwrap();
+        }
+    });
+    said
+}
+
+#[test]
+fn what_a_command_started_is_killed_with_it_at_a_timeout_at_ctrl_c_and_at_a_second_signal() {
+    let gateway = Gateway::start();
+    let folder = tempfile::tempdir().unwrap();
+    let patience = Duration::from_secs(30);
+    for (number, signals) in [&[][..], &[Signal::INT], &[Signal::TERM, Signal::TERM]].into_iter().enumerate() {
+        let fifo = folder.path().join(number.to_string()).display().to_string();
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let mut responder = reply(&gateway, &["t", "--exec", &nested(&fifo)]);
+        let pipe = listen(fifo);
+        let timeout = if signals.is_empty() { "1s" } else { "25s" };
+        let request = gateway.begin(&["request", "t", "--data", "x", "--timeout", timeout]);
+        assert_eq!(pipe.recv_timeout(patience).as_deref(), Ok("begun\n"));
+        for (sent, signal) in signals.iter().enumerate() {
+            if sent > 0 {
+                // The first one only ends the taking of requests: heard before the second is sent, and it kills nothing.
+                assert_eq!(gateway.run(&["request", "t", "--data", "x", "--timeout", "20s"]).code, Some(4));
+                assert!(responder.stays_quiet(Duration::ZERO) && pipe.try_recv().is_err());
+            }
+            responder.signal(*signal);
+        }
+        assert_eq!(pipe.recv_timeout(patience).as_deref(), Ok(""), "what the command started is gone");
+        let (ended, code) = (request.end(), if signals.is_empty() { "TIMEOUT" } else { "RESPONDER_LOST" });
+        assert!(ended.code == Some(1) && ended.err.contains(code), "{signals:?}: {ended:?}");
+        if !signals.is_empty() {
+            assert_eq!(responder.end().code, Some(0), "{signals:?}");
+        }
+    }
 }
 
 #[test]

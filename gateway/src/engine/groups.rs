@@ -5,7 +5,7 @@ use meshwire_proto::wire::admin;
 
 use super::readers::Reader;
 use super::{Engine, GroupSpec, Now, SubscribeError, TopicSettings};
-use crate::store::{GroupId, GroupSettings, Limits, Op, Position, Ticket, TopicId};
+use crate::store::{GroupId, GroupSettings, Limits, Needed, Op, Position, Ticket, TopicId};
 
 /// Why a group is not removed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -206,11 +206,13 @@ impl Engine {
         self.ops.push(Op::Limits { topic: id, limits: *limits });
     }
 
-    /// The first position that a group of the topic has not settled: what a topic that blocks must keep.
+    /// The first position that a group of the topic has not settled, and whose it is: what a topic that blocks must keep.
     #[must_use]
-    pub fn needed(&self, id: TopicId) -> Position {
+    pub fn needed(&self, id: TopicId) -> Needed<'_> {
         let groups = self.topics.get(&id).into_iter().flat_map(|topic| topic.groups.values());
         // A broadcast group has no place of its own: its durable members have.
-        groups.filter(|group| !group.is_broadcast()).map(|group| group.window.floor()).min().unwrap_or(Position::MAX)
+        let places =
+            groups.filter(|group| !group.is_broadcast()).map(|group| (group.window.floor(), Some(&group.name)));
+        places.min_by_key(|(floor, _)| *floor).unwrap_or((Position::MAX, None))
     }
 }

@@ -2,6 +2,8 @@
 
 use meshwire_proto::ErrorKind;
 
+use super::Needed;
+
 /// Why a store refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -30,6 +32,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// A topic that blocks is full.
+    #[must_use]
+    pub(super) fn blocked((position, group): Needed<'_>) -> Self {
+        let group = group.map_or_else(|| "a group".to_owned(), |name| format!("group {name}"));
+        Self::Blocked(format!(
+            "{group} has not settled the event at position {position}, which retention would remove (its setting lagging is \
+             block); let it catch up, seek or delete it, or set more retention"
+        ))
+    }
+
     /// The kind a caller sees.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {

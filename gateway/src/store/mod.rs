@@ -49,6 +49,9 @@ pub struct TopicBytes {
 /// Place of an event in its topic: from 1, without gaps, never reused.
 pub type Position = u64;
 
+/// The first position that a topic must keep, and the group or durable member that has not settled it.
+pub type Needed<'a> = (Position, Option<&'a GroupKey>);
+
 /// In settlements of a group a position with this bit is that of a dead letter, given
 /// back to the group: its place among the dead letters of the topic.
 pub const DEAD: Position = 1 << 63;
@@ -420,7 +423,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Blocked`].
-    fn admit(&self, topic: TopicId, needed: &dyn Fn() -> Position, now: UnixMillis) -> Result<(), StoreError>;
+    fn admit<'a>(&self, topic: TopicId, needed: &dyn Fn() -> Needed<'a>, now: UnixMillis) -> Result<(), StoreError>;
 
     /// Takes what is past its retention, in a store that has no time of its own. Gives what another one reports as
     /// [`Completions::moved`].

@@ -118,6 +118,9 @@ async fn in_a_topic_that_blocks_publishers_wait_for_the_group() {
         };
         assert_eq!(refused, (ErrorKind::TopicFull.number(), 1000), "with a time to try again");
         assert!((7..=9).contains(&taken), "{taken}");
+        let told = peer.publish("t", events(taken..taken + 1)).await.remove(0).message;
+        let text = "topic t: group g has not settled the event at position 1, which retention would remove";
+        assert!(told.starts_with(text) && told.contains("; let it catch up, seek or delete it, "), "{told}");
         assert_eq!(topic(&mut peer).await.first_position, 1);
         // One that is there already is still answered.
         let again = peer.publish("t", events(0..1)).await.remove(0);

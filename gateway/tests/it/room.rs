@@ -9,7 +9,9 @@ use meshwire_gateway::config::Config;
 use meshwire_gateway::mesh::{Action, AllowAll, Caller, Mesh, MeshConfig, Recovered, Stores};
 use meshwire_gateway::store::log::{Disk, LogOptions, LogStore, SimDisk};
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
-use meshwire_gateway::store::{Capability, Claim, Lookup, Op, Position, Since, Store, StoreError, TopicBytes, TopicId};
+use meshwire_gateway::store::{
+    Capability, Claim, Lookup, Needed, Op, Position, Since, Store, StoreError, TopicBytes, TopicId,
+};
 use meshwire_proto::wire::admin::{Command, ListTopics, command};
 use meshwire_proto::{Moment, UnixMillis};
 
@@ -62,7 +64,7 @@ impl Store for Watching {
         self.inner.topic_bytes(topic)
     }
 
-    fn admit(&self, topic: TopicId, needed: &dyn Fn() -> Position, now: UnixMillis) -> Result<(), StoreError> {
+    fn admit<'a>(&self, topic: TopicId, needed: &dyn Fn() -> Needed<'a>, now: UnixMillis) -> Result<(), StoreError> {
         self.inner.admit(topic, needed, now)
     }
 
@@ -108,7 +110,7 @@ impl Store for Greedy {
         self.inner.topic_bytes(topic)
     }
 
-    fn admit(&self, topic: TopicId, needed: &dyn Fn() -> Position, now: UnixMillis) -> Result<(), StoreError> {
+    fn admit<'a>(&self, topic: TopicId, needed: &dyn Fn() -> Needed<'a>, now: UnixMillis) -> Result<(), StoreError> {
         self.inner.admit(topic, needed, now)
     }
 

@@ -116,7 +116,8 @@ pub struct DeadLetter {
     pub failures: u32,
     #[prost(uint32, tag = "6")]
     pub attempts: u32,
-    /// What the consumer said at the last failure.
+    /// What the consumer said last; if it never said anything, how it failed last, as far as that is known since the start of the
+    /// gateway: nacked, its ack wait ended, or its consumer was lost. Of a reject without a reason: empty.
     #[prost(string, tag = "7")]
     pub error: ::prost::alloc::string::String,
     #[prost(int64, tag = "8")]

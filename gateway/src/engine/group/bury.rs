@@ -200,7 +200,7 @@ impl Group {
             reason: reason.into(),
             failures: failure.count,
             attempts: self.window.attempts(position),
-            error: trouble.text.clone(),
+            error: trouble.why().to_owned(),
             first_failure_unix_ms: failure.first.0,
             last_failure_unix_ms: failure.last.0,
             stored_unix_ms: block.stored.0,

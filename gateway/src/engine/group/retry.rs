@@ -7,6 +7,7 @@ use std::time::Duration;
 use meshwire_proto::{Moment, UnixMillis};
 
 use super::Group;
+use super::window::{NACKED, Why};
 use crate::engine::{Now, SubscriptionKey};
 use crate::store::{DEAD, GroupSettings, Outcome, Position};
 
@@ -110,7 +111,7 @@ impl Group {
     }
 
     /// A nack: one more failure, and when it comes again.
-    pub(super) fn nacked(&mut self, now: Now, position: Position, again: Again, why: &str) {
+    pub(super) fn nacked(&mut self, now: Now, position: Position, again: Again, said: &str) {
         let delay = match again {
             Again::After(delay) => delay,
             #[cfg(feature = "testing")]
@@ -123,11 +124,11 @@ impl Group {
             }
         };
         let delay_ms = millis(delay);
-        self.fail(now, position, Outcome::Failed { at: now.wall, delay_ms }, why);
+        self.fail(now, position, Outcome::Failed { at: now.wall, delay_ms }, Why { said, what: NACKED });
     }
 
     /// One more failure; the event and every later one of its key come again.
-    pub(super) fn fail(&mut self, now: Now, position: Position, outcome: Outcome, why: &str) {
+    pub(super) fn fail(&mut self, now: Now, position: Position, outcome: Outcome, why: Why<'_>) {
         self.log(position, 1, outcome);
         self.window.fail(position, outcome, why);
         self.take_back(position);

@@ -9,7 +9,7 @@ use meshwire_proto::frame::SettleKind;
 
 use super::extended::Extension;
 use super::retry::Again;
-use super::window::State;
+use super::window::{LEASE_ENDED, MEMBER_LOST, State, Why};
 use super::{Group, Lease};
 use crate::engine::deliveries::{Part, Settled};
 #[cfg(feature = "testing")]
@@ -117,7 +117,10 @@ impl Group {
             #[cfg(feature = "testing")]
             SettleKind::Ack if is(Defect::AckForgotten) => self.take_back(position),
             SettleKind::Ack => self.finish(position),
-            SettleKind::Reject => self.fail(now, position, Outcome::Rejected { at: now.wall }, cut(why(how.reason))),
+            SettleKind::Reject => {
+                let why = Why { said: cut(why(how.reason)), what: "" };
+                self.fail(now, position, Outcome::Rejected { at: now.wall }, why);
+            }
             _ => {
                 let again = how.delay.map_or(Again::Backoff, Again::After);
                 self.nacked(now, position, again, cut(how.reason));
@@ -239,7 +242,7 @@ impl Group {
     /// else has the event; with one all later ones of the key wait too, and what is
     /// still sent for them is lost.
     fn end_lease(&mut self, now: Now, member: SubscriptionKey, number: u64, position: Position) {
-        self.fail(now, position, Outcome::Failed { at: now.wall, delay_ms: 0 }, "");
+        self.fail(now, position, Outcome::Failed { at: now.wall, delay_ms: 0 }, Why { said: "", what: LEASE_ENDED });
         if !self.waiting.contains(&position) {
             return;
         }
@@ -289,7 +292,10 @@ impl Group {
         for (number, position) in held {
             let still = self.members.get(&member).is_some_and(|m| m.deliveries.position(number).is_some());
             match how {
-                Leaving::Lost if still => self.fail(now, position, Outcome::Lost { at: now.wall }, ""),
+                Leaving::Lost if still => {
+                    let why = Why { said: "", what: MEMBER_LOST };
+                    self.fail(now, position, Outcome::Lost { at: now.wall }, why);
+                }
                 Leaving::Clean if still => self.take_back(position),
                 _ => {}
             }

@@ -37,6 +37,19 @@ pub(super) struct Slot {
     pub(super) deliveries: u32,
 }
 
+/// Why an event failed: what its consumer said, and what happened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Why<'a> {
+    pub(super) said: &'a str,
+    /// For people, where nobody ever said anything.
+    pub(super) what: &'static str,
+}
+
+/// What happens to leases, for people.
+pub(super) const NACKED: &str = "the consumer nacked it, without a reason";
+pub(super) const LEASE_ENDED: &str = "the ack wait ended";
+pub(super) const MEMBER_LOST: &str = "its consumer was lost";
+
 /// A position that has failed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trouble {
@@ -45,8 +58,22 @@ pub(super) struct Trouble {
     before: u32,
     /// Until when a restored one waits.
     due: Option<Moment>,
-    /// What was said at the last one.
-    pub(super) text: String,
+    /// What was said last.
+    text: String,
+    /// What happened at the last one, if it was since the start.
+    what: &'static str,
+}
+
+impl Trouble {
+    /// What was said last; where nothing ever was, what happened last. Neither outlives the process, the number of lost
+    /// members does.
+    pub(super) fn why(&self) -> &str {
+        match (&*self.text, self.what) {
+            ("", "") if self.failure.lost == self.failure.count => MEMBER_LOST,
+            ("", what) => what,
+            (said, _) => said,
+        }
+    }
 }
 
 /// Formula: `slots[n]` is position `floor + n`; `next = floor + slots.len()`.
@@ -80,8 +107,12 @@ impl Window {
         } else {
             failures
         };
-        let trouble =
-            |failure: Failure| Trouble { before: failure.count, due: due(now, &failure), failure, text: String::new() };
+        let trouble = |failure: Failure| Trouble {
+            before: failure.count,
+            due: due(now, &failure),
+            failure,
+            ..Trouble::default()
+        };
         Self {
             floor: state.floor,
             slots: VecDeque::new(),
@@ -223,12 +254,14 @@ impl Window {
     }
 
     /// Counts a failure of a position.
-    pub(super) fn fail(&mut self, position: Position, outcome: Outcome, text: &str) {
+    pub(super) fn fail(&mut self, position: Position, outcome: Outcome, why: Why<'_>) {
         let trouble = self.troubles.entry(position).or_default();
         trouble.failure.add(outcome);
-        if !text.is_empty() && self.texts + text.len() <= MAX_TEXTS {
-            self.texts = self.texts + text.len() - trouble.text.len();
-            text.clone_into(&mut trouble.text);
+        let Why { said, what } = why;
+        trouble.what = what;
+        if !said.is_empty() && self.texts + said.len() <= MAX_TEXTS {
+            self.texts = self.texts + said.len() - trouble.text.len();
+            said.clone_into(&mut trouble.text);
         }
     }
 

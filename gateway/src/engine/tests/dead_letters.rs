@@ -62,6 +62,38 @@ fn a_rejected_event_is_a_dead_letter_at_once_with_the_reason() {
 }
 
 #[test]
+fn a_dead_letter_of_which_its_consumer_said_nothing_says_how_it_failed_last() {
+    type Fails = fn(&mut Rig);
+    let fails: [(Fails, &str); 4] = [
+        (|rig| drop(rig.settle(1, 1, 1, Nack)), "the consumer nacked it, without a reason"),
+        (|rig| rig.advance(WAIT), "the ack wait ended"),
+        (|rig| rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Lost), "its consumer was lost"),
+        (|rig| drop(rig.settle_as(1, 1, 1, reject(""))), ""),
+    ];
+    for (fail, how) in fails {
+        let mut rig = Rig::new();
+        rig.settings.max_failures = Some(1);
+        rig.join(1, MANY);
+        rig.publish(1, None);
+        rig.take(1);
+        fail(&mut rig);
+        rig.commit();
+        assert_eq!(letter(&block_of(&rig, 1), 1).unwrap().error, how);
+    }
+    // What it said before is worth more.
+    let mut rig = Rig::new();
+    rig.settings.max_failures = Some(2);
+    rig.join(1, MANY);
+    rig.publish(1, None);
+    rig.take(1);
+    rig.settle_as(1, 1, 1, SettleAs { reason: "no such customer", delay: Some(Duration::ZERO), ..Nack.into() });
+    rig.take(1);
+    rig.advance(WAIT);
+    let letter = letter(&block_of(&rig, 1), 1).unwrap();
+    assert_eq!((letter.failures, letter.error.as_str()), (2, "no such customer"));
+}
+
+#[test]
 fn a_dead_letter_that_is_not_kept_yet_is_neither_listed_nor_counted() {
     let mut rig = Rig::new();
     rig.join(1, MANY);

@@ -45,7 +45,8 @@ impl Call {
         let Record { operation, topic, group, events, refused } = record;
         let (principal, code) = (&*caller.principal, refused.map_or("OK", |kind| kind.code()));
         let micros = mesh.now().mono.0.saturating_sub(began.0);
-        tracing::debug!(target: TARGET, operation, principal, peer = ?caller.peer, topic, group, events, code, micros, "call");
+        let peer = caller.peer.map(tracing::field::display);
+        tracing::debug!(target: TARGET, operation, principal, peer, topic, group, events, code, micros, "call");
     }
 }
 

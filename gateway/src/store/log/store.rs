@@ -14,8 +14,8 @@ use super::os_disk::OsDisk;
 use super::recovery::{self, OpenError, Recovered};
 use super::{LogClock, LogOptions, threads};
 use crate::store::{
-    Capability, Claim, Completions, Durability, Lookup, Op, Position, Since, Store, StoreError, TopicBytes, TopicId,
-    Watermark,
+    Capability, Claim, Completions, Durability, Lookup, Needed, Op, Position, Since, Store, StoreError, TopicBytes,
+    TopicId, Watermark,
 };
 
 /// What callers and threads share.
@@ -290,7 +290,7 @@ impl Store for LogStore {
         self.bytes_of(topic)
     }
 
-    fn admit(&self, topic: TopicId, _: &dyn Fn() -> Position, _: UnixMillis) -> Result<(), StoreError> {
+    fn admit<'a>(&self, topic: TopicId, _: &dyn Fn() -> Needed<'a>, _: UnixMillis) -> Result<(), StoreError> {
         let mut machine = self.shared.lock();
         let admitted = machine.admit(topic);
         let wake = machine.wants_worker();

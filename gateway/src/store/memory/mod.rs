@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use meshwire_proto::UnixMillis;
 
 use super::{
-    Append, Capability, Claim, Durability, Lookup, Op, Position, Since, Store, StoreError, TopicBytes, TopicId,
+    Append, Capability, Claim, Durability, Lookup, Needed, Op, Position, Since, Store, StoreError, TopicBytes, TopicId,
 };
 use ring::Ring;
 
@@ -81,13 +81,13 @@ impl Rings {
     }
 
     /// Whether a topic takes more, when what is at `needed()` or behind it must stay.
-    fn admit(
+    fn admit<'a>(
         &mut self,
         topic: TopicId,
-        (needed, now): (&dyn Fn() -> Position, UnixMillis),
+        (needed, now): (&dyn Fn() -> Needed<'a>, UnixMillis),
         config: MemoryConfig,
     ) -> bool {
-        let room = self.with(topic, 1, |ring| ring.make_room(needed, now, config.ring_bytes));
+        let room = self.with(topic, 1, |ring| ring.make_room(&|| needed().0, now, config.ring_bytes));
         // The others give way first; what does not is all that block.
         room && (self.total < config.total_bytes || self.sizes.last().is_some_and(|(bytes, _)| *bytes > 0))
     }
@@ -147,14 +147,11 @@ impl Store for MemoryStore {
         TopicBytes { live: bytes, physical: bytes }
     }
 
-    fn admit(&self, topic: TopicId, needed: &dyn Fn() -> Position, now: UnixMillis) -> Result<(), StoreError> {
+    fn admit<'a>(&self, topic: TopicId, needed: &dyn Fn() -> Needed<'a>, now: UnixMillis) -> Result<(), StoreError> {
         if self.rings().admit(topic, (needed, now), self.config) {
             return Ok(());
         }
-        Err(StoreError::Blocked(format!(
-            "the event at position {} would have to go, which a group has not settled (retention.lagging = block)",
-            needed()
-        )))
+        Err(StoreError::blocked(needed()))
     }
 
     fn expire(&self, now: UnixMillis) -> Vec<(TopicId, Position)> {
@@ -179,7 +176,7 @@ impl Store for MemoryStore {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 mod tests {
-    use meshwire_proto::{ErrorKind, TopicName};
+    use meshwire_proto::{ErrorKind, GroupKey, TopicName};
 
     use super::*;
     use crate::store::{Entry, Limits};
@@ -298,10 +295,10 @@ mod tests {
     fn what_a_group_needs_stays_in_a_topic_that_blocks() {
         let store = MemoryStore::new(MemoryConfig { ring_bytes: 5_000, total_bytes: 8_000 });
         topic(&store, 1, 60_000, Limits { bytes: 0, block: true });
-        let of = TopicId::memory(1);
+        let (of, group) = (TopicId::memory(1), GroupKey::parse("g").unwrap());
         let mut next = 1;
         let mut fill = |needed, now| {
-            while next < 100 && store.admit(of, &|| needed, UnixMillis(now)).is_ok() {
+            while next < 100 && store.admit(of, &|| (needed, None), UnixMillis(now)).is_ok() {
                 store.commit(vec![append_at(1, next, now)]);
                 next += 1;
             }
@@ -310,7 +307,8 @@ mod tests {
         let full = fill(1, 0);
         assert!((10..20).contains(&full), "{full}");
         assert_eq!(first_readable(&store, 1), 1);
-        let error = store.admit(of, &|| 1, UnixMillis(0)).unwrap_err();
+        let error = store.admit(of, &|| (1, Some(&group)), UnixMillis(0)).unwrap_err();
+        assert!(error.to_string().starts_with("group g has not settled the event at position 1, "), "{error}");
         assert_eq!((error.kind(), error.to_string().contains("position 1")), (ErrorKind::TopicFull, true));
         let more = fill(5, 0);
         assert_eq!(more, full + 4, "as many as were settled");
@@ -324,8 +322,8 @@ mod tests {
         // Age counts too, and nothing goes by itself.
         store.expire(UnixMillis(90_000));
         assert_eq!(first_readable(&store, 1), 5);
-        assert!(store.admit(of, &|| 6, UnixMillis(60_000)).is_err());
-        assert!(store.admit(of, &|| more, UnixMillis(60_000)).is_ok());
+        assert!(store.admit(of, &|| (6, None), UnixMillis(60_000)).is_err());
+        assert!(store.admit(of, &|| (more, None), UnixMillis(60_000)).is_ok());
         assert_eq!(store.topic_bytes(of).live, 0);
         topic(&store, 1, 60_000, Limits::default());
         store.commit(vec![append_at(1, more, 70_000)]);
@@ -340,7 +338,7 @@ mod tests {
         let (of, asked) = (TopicId::memory(1), std::cell::Cell::new(0));
         let needed = || {
             asked.set(asked.get() + 1);
-            3
+            (3, None)
         };
         for first in 1..=10 {
             assert!(store.admit(of, &needed, UnixMillis(0)).is_ok());
@@ -351,7 +349,7 @@ mod tests {
         assert!(store.admit(of, &needed, UnixMillis(60_000)).is_err());
         assert_eq!(first_readable(&store, 1), 3);
         topic(&store, 1, 90_000, Limits { bytes: 0, block: true });
-        assert!(store.admit(of, &|| 3, UnixMillis(60_000)).is_ok());
+        assert!(store.admit(of, &|| (3, None), UnixMillis(60_000)).is_ok());
         store.commit(vec![append_at(1, 11, 90_000)]);
         assert_eq!(first_readable(&store, 1), 3);
     }

@@ -7,13 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meshwire_proto::{GroupKey, UnixMillis};
+use meshwire_proto::UnixMillis;
 
 use super::LogMachine;
 use crate::store::log::fold::{Fold, GroupState, TopicState};
 use crate::store::log::index::BlockEntry;
 use crate::store::log::segment::Span;
-use crate::store::{Append, GroupId, Position, StoreError, TopicId};
+use crate::store::{Append, GroupId, Needed, Position, StoreError, TopicId};
 
 /// Most topics that are looked at in one tick: bounds the time that the lock is held.
 const MOST_A_TICK: usize = 1000;
@@ -267,7 +267,7 @@ impl LogMachine {
     }
 
     /// The first position that a group of the topic has not settled, and whose it is.
-    fn needed(&self, topic: TopicId) -> (Position, Option<&GroupKey>) {
+    fn needed(&self, topic: TopicId) -> Needed<'_> {
         let groups = self.retention.groups.get(&topic).into_iter().flatten();
         // A broadcast group has no place of its own: its durable members have.
         let places = |group: &&GroupState| !group.settings.broadcast || group.name.member.is_some();
@@ -291,12 +291,7 @@ impl LogMachine {
         if self.retention.topics.get(&topic).is_none_or(|kept| !kept.blocked) {
             return Ok(());
         }
-        let (needed, group) = self.needed(topic);
-        let group = group.map_or_else(|| "a group".to_owned(), |name| format!("group {name}"));
-        Err(StoreError::Blocked(format!(
-            "{group} has not settled the event at position {needed}, which retention would remove (its setting lagging is \
-             block); let it catch up, seek or delete it, or set more retention"
-        )))
+        Err(StoreError::blocked(self.needed(topic)))
     }
 
     /// Moves the first position of a topic as far as its retention says.
