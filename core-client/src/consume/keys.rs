@@ -10,6 +10,13 @@ pub(super) struct Keys {
     busy: HashMap<String, Key>,
 }
 
+/// No handler has begun what is left: it comes again, and has not failed.
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
 #[derive(Default)]
 struct Key {
     /// Those that wait for the one being handled.
