@@ -19,8 +19,10 @@ use crate::{Error, Position, Result};
 /// (done), [`nack`](Self::nack) (again) or [`reject`](Self::reject) (never again). Each takes
 /// the delivery, so it is settled once.
 ///
-/// Dropped without a word it stays leased to this consumer and comes again after
-/// the ack wait, or when its subscription ends; that is logged once for each subscription.
+/// Dropped without a word it stays leased to this consumer and comes again after the ack wait; that is logged once for
+/// each subscription. When the subscription ends first, as it does when the program leaves its loop by `?`, what it was
+/// handed and dropped has failed: it is nacked as [`nack`](Self::nack) does it. Dropped by a panic it is nacked at once.
+/// So an event that a program cannot handle becomes a dead letter, however often the program is started again.
 #[derive(Debug)]
 #[must_use = "settle the delivery: ack it when it is done, nack it to get it again"]
 pub struct Delivery {
@@ -305,12 +307,16 @@ impl Drop for Delivery {
         if self.settled {
             return;
         }
-        self.inbox.give_up(1);
+        if std::thread::panicking() {
+            let how = because(SettleKind::Nack, &"the program panicked");
+            return self.inbox.settle(self.range(how), self.event.len());
+        }
+        self.inbox.dropped(self.place.generation, self.place.number);
         if !self.inbox.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 topic = self.inbox.topic.as_str(),
                 position = self.place.position,
-                "a delivery was dropped without ack or nack: it comes again after the ack wait, or when its subscription ends; call ack() when it is done, nack() to get it again (logged once for each subscription)"
+                "a delivery was dropped without ack or nack: it comes again after the ack wait, and has failed when its subscription ends before; call ack() when it is done, nack() to get it again (logged once for each subscription)"
             );
         }
     }

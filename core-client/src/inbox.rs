@@ -72,6 +72,8 @@ struct Contents {
     announced: bool,
     /// Deliveries that the stream took and that were neither settled nor given up.
     held: u64,
+    /// Those that the program was handed and dropped: they fail when the subscription ends.
+    dropped: VecDeque<(u32, u64)>,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,8 @@ pub(crate) struct Inbox {
     pub(crate) topic: TopicName,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) id: OnceLock<SubscriptionId>,
+    /// Most deliveries that the gateway may have out here.
+    most: usize,
     /// Settled so much, the credit is worth returning at once.
     half: (u32, u64),
     /// Deliveries below it come again; see [`Inbox::is_stale`].
@@ -97,6 +101,7 @@ impl Inbox {
             topic,
             outbox,
             id: OnceLock::new(),
+            most: usize::try_from(max_events).unwrap_or(usize::MAX),
             half: ((max_events / 2).max(1), (max_bytes / 2).max(1)),
             valid_from: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
@@ -141,6 +146,11 @@ impl Inbox {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// The gateway has taken back what was out here.
+    pub(crate) fn forget_dropped(&self) {
+        self.lock().dropped.clear();
     }
 
     /// Leases of earlier generations are gone and their events come again.
@@ -270,6 +280,28 @@ impl Inbox {
             // A drain may have waited for just this.
             self.outbox.look_again();
         }
+    }
+
+    /// The program dropped a delivery that it was handed. The gateway has no more out here than the credit, and these
+    /// leases are not extended: one that dropped behind as many later ones has ended.
+    pub(crate) fn dropped(&self, generation: u32, number: u64) {
+        let mut contents = self.lock();
+        if contents.dropped.len() >= self.most {
+            contents.dropped.pop_front();
+        }
+        contents.dropped.push_back((generation, number));
+        drop(contents);
+        self.give_up(1);
+    }
+
+    /// The subscription ends: what the program was handed and dropped has failed. It is for the caller to have the
+    /// driver collect it.
+    pub(crate) fn fail_dropped(&self, reason: &str) {
+        let mut contents = self.lock();
+        let how = How { kind: SettleKind::Nack, delay_ms: None, reason: Some(reason.into()) };
+        let of = |(generation, first)| Settled { generation, first, count: 1, how: how.clone() };
+        let failed: Vec<Settled> = contents.dropped.drain(..).map(of).collect();
+        contents.settles.extend(failed);
     }
 
     /// The driver collects what was settled.

@@ -206,9 +206,12 @@ impl IntoFuture for Subscribe {
     }
 }
 
-/// A stream of deliveries. Dropping it ends the subscription, and what is
-/// unsettled comes again at once; so it does when a panic ends the runtime that
-/// the client lives on. A process that is killed gives nothing back: its events
+/// Why an event failed that a program had and let go of.
+pub(crate) const DROPPED: &str = "dropped without being settled";
+
+/// A stream of deliveries. Dropping it ends the subscription: what the program was not handed yet, or still has in
+/// hand, comes again at once and has not failed; what it was handed and dropped unsettled has failed, and comes again after
+/// the group's back-off (see [`Delivery`]). So it is when a panic ends the runtime that the client lives on. A process that is killed gives nothing back: its events
 /// come again when the gateway's `resume_window` (10 s by default) is over.
 ///
 /// It ends (`None`) when the client drains or closes. An error other than an
@@ -359,6 +362,7 @@ impl Drop for Subscription {
         self.inbox.give_up(left);
         // Leaving gives back what is unsettled: no settle is missing any more.
         self.inbox.warned.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.inbox.fail_dropped(DROPPED);
         // A client that is closed has nothing to be told.
         let _ = self.inbox.outbox.command(Command::Unsubscribe(Arc::clone(&self.inbox)));
     }

@@ -162,12 +162,15 @@ impl Printer<'_> {
                 continue;
             };
             let (text, written) = self.gather(first);
-            let printed = print(text, stop).await?;
-            if printed == Printed::Unknown {
-                self.unsettled = written;
-                return Ok(());
-            }
-            let last = self.left == Some(0) || printed == Printed::OutThenStop;
+            let stopped = match print(text, stop).await {
+                Ok(Printed::Out) => false,
+                Ok(Printed::OutThenStop) => true,
+                not_out => {
+                    self.unsettled = written;
+                    return not_out.map(drop);
+                }
+            };
+            let last = self.left == Some(0) || stopped;
             self.acknowledge(written, last).await;
             if let Some(failure) = self.end.take() {
                 return Err(failure);

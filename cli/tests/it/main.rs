@@ -15,6 +15,7 @@ mod crashes;
 mod dead_letters;
 mod delayed;
 mod draining;
+mod dropped;
 mod errors;
 mod full;
 mod groups;

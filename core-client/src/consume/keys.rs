@@ -22,6 +22,13 @@ fn at(delivery: &Delivery) -> At {
     (place.generation, place.number)
 }
 
+/// No handler has begun what is left: it comes again, and has not failed.
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
 #[derive(Default)]
 struct Key {
     /// Those that wait for the one being handled. Behind a nack: those of which it is not known yet whether they were on

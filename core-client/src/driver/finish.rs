@@ -1,5 +1,6 @@
 //! How a client ends: refused, drained, closed, or dropped with its runtime.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -13,6 +14,7 @@ use super::requests;
 use crate::inbox::End;
 use crate::outbox::Command;
 use crate::session::{Failure, State};
+use crate::subscription::DROPPED;
 use crate::transport::DialError;
 use crate::{Error, Result};
 
@@ -56,6 +58,9 @@ impl Driver {
         };
         let late = Instant::now() >= draining.until;
         let held = self.inlets.values().filter(|i| !i.inbox.is_done()).count();
+        if late || held == 0 {
+            self.fail_dropped();
+        }
         if !late && held == 0 && self.session.unfinished() == 0 {
             self.session.confirm_settles();
         }
@@ -78,6 +83,15 @@ impl Driver {
         self.session.close();
         self.carry_out();
         self.farewell = reply.map(|reply| (reply, drained(events, held, unfinished - events - requests, requests)));
+    }
+
+    /// Every subscription ends: what was handed to the program and dropped has failed.
+    fn fail_dropped(&mut self) {
+        let inboxes: Vec<_> = self.inlets.iter().map(|(id, inlet)| (*id, Arc::clone(&inlet.inbox))).collect();
+        for (id, inbox) in inboxes {
+            inbox.fail_dropped(DROPPED);
+            self.settle(id, &inbox);
+        }
     }
 
     /// Says goodbye, and only then that the drain is over: the process may end
@@ -126,6 +140,7 @@ impl Driver {
     fn leave_at_once(&mut self) {
         self.taken.settle_now = true;
         self.take();
+        self.fail_dropped();
         self.session.close();
         while self.session.poll().is_some() {}
         while self.session.transmit(&mut self.write) {}

@@ -50,7 +50,7 @@ impl Driver {
         }
     }
 
-    fn settle(&mut self, subscription: SubscriptionId, inbox: &crate::inbox::Inbox) {
+    pub(super) fn settle(&mut self, subscription: SubscriptionId, inbox: &crate::inbox::Inbox) {
         let (mut settles, mut confirms) = std::mem::take(&mut self.settles);
         inbox.collect(&mut settles, &mut confirms);
         let input = |settled: Settled, confirm| SettleInput {
@@ -143,8 +143,11 @@ impl Driver {
                 }
             }
             Output::Reset { subscription, generation, again } => {
-                if let Some(inlet) = self.inlets.get(&subscription).filter(|_| again) {
-                    inlet.inbox.reset(generation);
+                if let Some(inlet) = self.inlets.get(&subscription) {
+                    inlet.inbox.forget_dropped();
+                    if again {
+                        inlet.inbox.reset(generation);
+                    }
                 }
             }
             Output::Ended { subscription, failure } => self.ended(subscription, &failure),

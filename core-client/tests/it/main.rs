@@ -10,6 +10,7 @@
 
 mod connect;
 mod consume;
+mod dropped;
 mod end;
 mod logs;
 mod publish;

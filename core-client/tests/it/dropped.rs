@@ -1,0 +1,162 @@
+//! What a program was handed and let go of without a word.
+
+use std::future::IntoFuture;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use meshwire::{Delivery, Mesh, Subscription};
+use meshwire_proto::frame::{ClientFrame, Settle, SettleKind};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::script::{Gateway, connected, event};
+
+const DROPPED: &str = "dropped without being settled";
+
+async fn handed(events: u32) -> (Mesh, Subscription, Gateway, impl Sized) {
+    let (mesh, mut gateway, listener) = connected().await;
+    let subscribe = mesh.subscribe("orders").group("g");
+    let (orders, frame) = tokio::join!(subscribe.into_future(), gateway.subscribe());
+    gateway.deliver(frame.subscription, 1, (1..=events).map(|n| event(&n.to_string(), None, "x"))).await;
+    (mesh, orders.unwrap(), gateway, listener)
+}
+
+fn said(settle: &Settle) -> Vec<(u64, u32, SettleKind, &str)> {
+    settle.ranges.iter().map(|r| (r.first_delivery, r.count, r.kind, r.reason.as_str())).collect()
+}
+
+async fn unsubscribes(gateway: &mut Gateway) {
+    loop {
+        match gateway.next().await {
+            Some(ClientFrame::Unsubscribe(_)) => return,
+            Some(ClientFrame::Settle(settle)) if settle.confirm => {}
+            other => panic!("{other:?} instead of Unsubscribe"),
+        }
+    }
+}
+
+/// The loop of the README.
+async fn bill_all(
+    mut orders: Subscription,
+    bill: impl Fn(&Delivery) -> Result<(), &'static str>,
+) -> Result<(), &'static str> {
+    while let Some(order) = orders.try_next().await.map_err(|_| "the gateway")? {
+        bill(&order)?;
+        order.ack();
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_loop_that_ends_by_an_error_had_in_hand_is_nacked_and_the_rest_only_given_back() {
+    let (_mesh, orders, mut gateway, _listener) = handed(5).await;
+    let ended = bill_all(orders, |order| if order.id() == "3" { Err("poison") } else { Ok(()) }).await;
+    assert_eq!(ended, Err("poison"));
+    let settle = gateway.settle().await;
+    assert_eq!(said(&settle), [(1, 2, SettleKind::Ack, ""), (3, 1, SettleKind::Nack, DROPPED)]);
+    assert_eq!(settle.ranges[1].delay_ms, None, "the group's back-off says when");
+    unsubscribes(&mut gateway).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_panic_drops_is_nacked_at_once() {
+    let (_mesh, mut orders, mut gateway, _listener) = handed(3).await;
+    let order = orders.try_next().await.unwrap().unwrap();
+    let program = || {
+        let _order = order;
+        panic!("a defect of the program");
+    };
+    catch_unwind(AssertUnwindSafe(program)).unwrap_err();
+    // The subscription goes on.
+    assert_eq!(said(&gateway.settle().await), [(1, 1, SettleKind::Nack, "the program panicked")]);
+    assert_eq!(orders.try_next().await.unwrap().unwrap().id(), "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaving_the_loop_with_nothing_in_hand_fails_nothing() {
+    let (_mesh, mut orders, mut gateway, _listener) = handed(5).await;
+    orders.try_next().await.unwrap().unwrap().ack();
+    drop(orders);
+    assert_eq!(said(&gateway.settle().await), [(1, 1, SettleKind::Ack, "")]);
+    unsubscribes(&mut gateway).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_while_the_subscription_goes_on_is_not_settled_until_it_ends() {
+    let (mesh, mut orders, mut gateway, _listener) = handed(4).await;
+    let kept = orders.try_next().await.unwrap().unwrap();
+    drop(orders.try_next().await.unwrap());
+    orders.try_next().await.unwrap().unwrap().ack();
+    assert_eq!(said(&gateway.settle().await), [(3, 1, SettleKind::Ack, "")]);
+    drop(kept);
+    // The program ends its client, and keeps the subscription.
+    let (ended, ()) = tokio::join!(mesh.close(), async {
+        assert!(matches!(gateway.next().await, Some(ClientFrame::Credit(_))));
+        let settle = gateway.settle().await;
+        assert_eq!(said(&settle), [(1, 2, SettleKind::Nack, DROPPED)]);
+        gateway.settled(settle.sequence).await;
+        gateway.confirm().await;
+        assert!(matches!(gateway.next().await, Some(ClientFrame::Goodbye(_))));
+        while gateway.next().await.is_some() {}
+    });
+    ended.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_hand_when_its_subscription_goes_has_not_failed() {
+    let (_mesh, mut orders, mut gateway, _listener) = handed(3).await;
+    let held = orders.try_next().await.unwrap().unwrap();
+    drop(orders);
+    assert!(matches!(gateway.next().await, Some(ClientFrame::Unsubscribe(_))));
+    held.ack();
+    assert_eq!(said(&gateway.settle().await), [(1, 1, SettleKind::Ack, "")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn handlers_that_are_cancelled_fail_what_they_had_begun_and_nothing_else() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let begun = Notify::new();
+    let handler = async |order: &Delivery| {
+        if order.id() == "2" {
+            begun.notify_one();
+        }
+        sleep(Duration::from_secs(60)).await;
+        Ok::<(), String>(())
+    };
+    let consuming = mesh.consume("orders").group("g").concurrency(2).run(handler);
+    let script = async {
+        let number = gateway.subscribe().await.subscription;
+        // 3 waits for 2, which has its key.
+        let events = [("1", None), ("2", Some("k")), ("3", Some("k")), ("4", None)];
+        gateway.deliver(number, 1, events.map(|(id, key)| event(id, key, "x"))).await;
+        begun.notified().await;
+    };
+    tokio::select! {
+        ended = consuming => panic!("{ended:?}"),
+        () = script => {}
+    }
+    let mut failed = gateway.settle().await.ranges;
+    failed.sort_by_key(|r| r.first_delivery);
+    let failed: Vec<_> = failed.iter().map(|r| (r.first_delivery, r.count, r.kind)).collect();
+    assert_eq!(failed, [(1, 2, SettleKind::Nack)]);
+    unsubscribes(&mut gateway).await;
+}
+
+#[test]
+fn a_main_that_returns_right_after_its_loop_still_says_what_failed() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let (ended, mut gateway, _listener) = first.block_on(async {
+        let (mesh, orders, gateway, listener) = handed(2).await;
+        let ended = bill_all(orders, |_| Err("poison")).await;
+        drop(mesh);
+        (ended, gateway, listener)
+    });
+    drop(first);
+    assert_eq!(ended, Err("poison"));
+    runtime().block_on(async {
+        assert_eq!(said(&gateway.settle().await), [(1, 1, SettleKind::Nack, DROPPED)]);
+        unsubscribes(&mut gateway).await;
+        assert!(matches!(gateway.next().await, Some(ClientFrame::Goodbye(_))));
+    });
+}
