@@ -14,6 +14,7 @@ use crate::limits::Limited;
 use crate::moved::Sought;
 use crate::requests::Question;
 use crate::script::{FIRST_MEMBER, MOVED};
+use crate::stops::Stopping;
 use crate::verdict::judge;
 
 fn ms(at: u64) -> Moment {
@@ -191,6 +192,27 @@ fn an_event_has_not_failed_because_its_member_left() {
     passes(&with(|history| settled(history, 1).nacks.push(nacked(110, 100, 1))));
     // A delivery before it in the same life may not have come.
     passes(&with(|history| history.left.entry(1).or_default().push(ms(600))));
+}
+
+#[test]
+fn a_gateway_that_stops_delivers_nothing_and_forgets_no_ack() {
+    let mut history = two(Topic::Orders);
+    history.stopping.push(Stopping { at: ms(200), life: 1 });
+    came(&mut history, 190, 1, 1);
+    came(&mut history, 210, 2, 1);
+    settled(&mut history, 1).acks.push(acked(390, 190, 1));
+    settled(&mut history, 2).acks.push(acked(390, 210, 1));
+    ended(&mut history, 400, Disaster::Stop);
+    passes(&history);
+    came(&mut history, 700, 1, 1);
+    refused(&history, "group 0: event 1 came again at Moment(700000): it was acked at Moment(390000), before");
+    // Who is killed may forget the last moments.
+    history.disasters[0].how = Disaster::Kill;
+    passes(&history);
+    history.disasters[0].how = Disaster::Stop;
+    history.delivered.pop();
+    history.delivered[1].at = ms(350);
+    refused(&history, "orders: 2 came to client 1 at Moment(350000), and its gateway was told to stop at");
 }
 
 #[test]

@@ -90,6 +90,7 @@ pub(crate) struct Gateway {
     next_task: u64,
     tick: Option<Moment>,
     log_tick: Moment,
+    stopping: bool,
 }
 
 impl Gateway {
@@ -136,6 +137,7 @@ impl Gateway {
             next_task: 0,
             tick: None,
             log_tick: now,
+            stopping: false,
         })
     }
 
@@ -229,25 +231,34 @@ impl Gateway {
     }
 
     /// Begins to end as SIGTERM makes it: nothing more is delivered, and peers are told.
-    #[cfg(test)]
     pub(crate) fn stop(&mut self) {
+        self.stopping = true;
         self.mesh.stop_delivering();
         for (protocol, ..) in self.connections.values_mut() {
             protocol.drain("the gateway is stopping");
         }
     }
 
-    /// Ends as a gateway does that has stopped: the disk is waited for, and nothing else happens meanwhile.
-    #[cfg(test)]
-    pub(crate) fn close(&self, machine: &Machine) {
+    /// Whether it was told to stop: it takes no connections.
+    pub(crate) const fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Whether nothing is in flight, no request is open, and everybody has all answers.
+    pub(crate) fn is_done(&self) -> bool {
+        let waiting = self.connections.values().any(|(protocol, ..)| protocol.is_waiting());
+        self.held() == 0 && self.mesh.requests_open() == 0 && !waiting
+    }
+
+    /// Ends as the process does that has stopped: its log is whole.
+    pub(crate) fn finish(&mut self, machine: &Machine) {
         self.mesh.commit_settled();
-        let running = std::mem::take(&mut *machine.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        running.into_values().for_each(|task| self.log.ended(task.run(&*self.disk)));
+        let under_way = std::mem::take(&mut *machine.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        under_way.into_values().for_each(|task| self.log.ended(task.run(&*self.disk)));
         self.log.close();
     }
 
     /// Deliveries that members of groups hold.
-    #[cfg(test)]
     pub(crate) fn held(&self) -> u64 {
         self.mesh.held()
     }

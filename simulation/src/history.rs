@@ -14,6 +14,7 @@ use crate::limits::Limited;
 use crate::moved::Sought;
 use crate::overtaken::Scarce;
 use crate::requests::Question;
+use crate::stops::Stopping;
 use crate::tuned::Tuned;
 
 /// The topics of every simulation; [`Topic::ALL`] are those that are read at the end.
@@ -138,6 +139,8 @@ pub(crate) enum Disaster {
     PowerLoss,
     /// A disk operation failed, and the gateway ended itself.
     DiskFailure,
+    /// It was stopped, and nothing was in flight any more. No disaster.
+    Stop,
 }
 
 /// When a gateway process ended, which it was, and how.
@@ -157,6 +160,10 @@ pub(crate) struct History {
     pub(crate) members: Vec<u8>,
     /// When the group was moved that is moved.
     pub(crate) sought: Vec<Sought>,
+    /// Some programs never settle some of their events before it is calm; a gateway that stops waits in vain for them.
+    pub(crate) forgetful: bool,
+    /// When gateways were told to stop.
+    pub(crate) stopping: Vec<Stopping>,
     /// When rates of the gateway were set.
     pub(crate) limited: Vec<Limited>,
     /// When events came to programs, of all topics, and receipts of such as are no duplicates.
@@ -237,6 +244,8 @@ pub struct Totals {
     pub seeks: u64,
     pub tuned: u64,
     pub limited: u64,
+    pub stops: u64,
+    pub told: u64,
     pub conflicts: u64,
     pub leaves: u64,
     pub closes: u64,
@@ -245,7 +254,7 @@ pub struct Totals {
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 30] {
+    pub const fn rows(&self) -> [(&'static str, u64); 32] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -274,6 +283,8 @@ impl Totals {
             ("groups moved", self.seeks),
             ("settings changed", self.tuned),
             ("rates set", self.limited),
+            ("gateways stopped", self.stops),
+            ("clients told of it", self.told),
             ("subscriptions with other settings", self.conflicts),
             ("members that left", self.leaves),
             ("programs that ended", self.closes),
@@ -310,6 +321,8 @@ impl AddAssign for Totals {
         self.seeks += other.seeks;
         self.tuned += other.tuned;
         self.limited += other.limited;
+        self.stops += other.stops;
+        self.told += other.told;
         self.conflicts += other.conflicts;
         self.leaves += other.leaves;
         self.closes += other.closes;

@@ -23,6 +23,10 @@ pub(crate) fn a_nack_takes_back_what_follows_in_its_key(seen: &Seen<'_>, broken:
                 continue;
             }
             for (position, later) in seen.later(nacked) {
+                // Nor is one that was given back taken with others.
+                if seen.may_be_given_up(*group, *later, nacked.topic, *position) {
+                    continue;
+                }
                 let mut held = seen.deliveries(*group, *later).iter().filter(|d| is_held(seen, nacked, nack, d));
                 let given_up = |d: &Delivered| seen.is_given_up(*group, d.topic, d.position);
                 if held.any(|d| !comes_again(seen, d, None) && !given_up(d)) {

@@ -9,7 +9,7 @@
 //! - [`gateway`]: one gateway process, its kill and its restart;
 //! - [`history`]: what was seen from outside; [`seen`]: the same by event and key;
 //! - [`report`]: the same as the library of histories reads it, whose checks are made;
-//! - [`verdict`], [`attempts`], [`brief`], [`delayed`], [`failures`], [`keys`], [`letters`], [`limits`], [`moved`], [`overtaken`], [`tuned`]: what must hold of it beyond those;
+//! - [`verdict`], [`attempts`], [`brief`], [`delayed`], [`failures`], [`keys`], [`letters`], [`limits`], [`moved`], [`overtaken`], [`stops`], [`tuned`]: what must hold of it beyond those;
 //! - [`defects`]: mistakes planted on purpose, to see that they are caught.
 
 #![allow(
@@ -41,6 +41,7 @@ mod requests;
 mod room;
 mod script;
 mod seen;
+mod stops;
 mod tuned;
 mod verdict;
 mod wire;

@@ -66,6 +66,8 @@ pub(crate) enum Mishap {
     DiskFull,
     /// Somebody gives all dead letters back. No misfortune.
     Redrive,
+    /// The gateway is stopped as it should be, and started again.
+    Stop,
     /// Somebody sets how many events a second may be published and delivered.
     Limits { publish: u64, deliver: u64 },
     /// Somebody changes the settings of a group.
@@ -84,6 +86,8 @@ pub(crate) struct Script {
     pub(crate) wire_delay: Duration,
     /// Longest time of a disk operation.
     pub(crate) disk_delay: Duration,
+    /// Some events are never settled.
+    pub(crate) forgetful: bool,
     /// Longest pause of a publisher between bursts.
     pub(crate) pause: Duration,
 }
@@ -121,6 +125,7 @@ impl Script {
         if rng.u32(0..3) == 0 {
             mishaps.extend((0..rng.usize(1..=3)).map(|_| limits(rng)));
         }
+        mishaps.extend((0..rng.usize(0..=1)).map(|_| Mishap::Stop));
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Close));
         mishaps.extend((0..rng.usize(0..=3)).map(|_| Mishap::Leave(rng.u32(1..8))));
         let jumps = if rng.u32(0..3) == 0 { rng.usize(1..=2) } else { 0 };
@@ -136,6 +141,7 @@ impl Script {
             wire_delay: Duration::from_micros(rng.u64(50..20_000)),
             disk_delay: Duration::from_micros(if rng.bool() { rng.u64(100..5_000) } else { rng.u64(5_000..40_000) }),
             pause: Duration::from_millis(rng.u64(5..200)),
+            forgetful: rng.bool(),
         }
     }
 }

@@ -135,7 +135,8 @@ impl<'a> Seen<'a> {
         let within = |at: &Moment| *at >= given.at && *at <= logged_by;
         let history = self.history;
         let broke = history.breaks.get(&given.client).is_some_and(|b| b.iter().any(within));
-        let disaster = history.disasters.iter().any(|d| within(&d.at));
+        // One that stops has taken what was settled.
+        let disaster = history.disasters.iter().any(|d| within(&d.at) && d.how != Disaster::Stop);
         let stalled = history.stalls.iter().any(|at| *at <= logged_by && given.at <= *at + MAX_STALL);
         // A full disk may have no place for a settlement until it has space again.
         let full = history.full.iter().any(|(from, to)| *from <= logged_by && given.at <= *to + SETTLES_LOGGED_WITHIN);

@@ -1,6 +1,6 @@
 //! What must hold of a history. What everybody's history can show is left to the
 //! library ([`crate::report`]); what only a simulation knows enough of stands here
-//! and in `attempts`, `brief`, `delayed`, `failures`, `keys`, `letters`, `limits`, `members`, `moved`, `overtaken` and `tuned`.
+//! and in `attempts`, `brief`, `delayed`, `failures`, `keys`, `letters`, `limits`, `members`, `moved`, `overtaken`, `stops` and `tuned`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +21,7 @@ use crate::overtaken::what_retention_took_is_told_and_nothing_else_is_missing;
 use crate::report::reports;
 use crate::requests::requests_end_once_and_are_handled_at_most_once;
 use crate::seen::Seen;
+use crate::stops::{a_gateway_that_stops_delivers_nothing, what_was_acked_before_a_stop_stays_acked};
 use crate::tuned::limits_of_a_group_hold_as_they_are_changed;
 
 /// Every broken promise, as a sentence.
@@ -40,6 +41,8 @@ pub(crate) fn judge(history: &History) -> Vec<String> {
         a_durable_member_sees_log_order,
         limits_of_a_group_hold_as_they_are_changed,
         rates_hold_as_they_are_changed,
+        a_gateway_that_stops_delivers_nothing,
+        what_was_acked_before_a_stop_stays_acked,
     ] {
         check(&seen, &mut broken);
     }

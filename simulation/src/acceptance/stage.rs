@@ -123,7 +123,7 @@ impl Stage {
         let began = self.now;
         self.run_until(began + STOP_TIMEOUT, |stage| stage.gateway.as_ref().is_none_or(|g| g.held() == 0));
         let took = self.now.since(began);
-        self.gateway.as_ref().expect("a gateway runs").close(&self.machine);
+        self.gateway.as_mut().expect("a gateway runs").finish(&self.machine);
         self.end_gateway(Disaster::Kill);
         took
     }

@@ -68,7 +68,7 @@ impl Client {
             _ if Topic::SCARCE.contains(&d.topic) => (SettleKind::Ack, false),
             0..2 if !seen.calm && d.group == Some(IMPATIENT) => (SettleKind::Reject, rng.bool()),
             0..8 if !seen.calm => (SettleKind::Nack, false),
-            8..12 if !seen.calm => return,
+            8..12 if !seen.calm && history.forgetful => return,
             12..22 => (SettleKind::Ack, true),
             _ => (SettleKind::Ack, false),
         };
@@ -103,7 +103,7 @@ impl Client {
                 at: now,
                 nth: history.given,
                 client: self.index,
-                connected: whole && self.session.state() == State::Connected,
+                connected: whole && matches!(self.session.state(), State::Connected | State::Draining),
                 delivered: work.delivered,
                 attempt: work.attempt,
                 kind: work.kind,

@@ -34,7 +34,8 @@ impl World {
                 }
             }
             Mishap::Stall => {
-                if let Some(wire) = self.some_wire() {
+                // Twice at once would hold back longer than anybody reckons with.
+                if let Some(wire) = self.some_wire().filter(|wire| !self.wires[*wire].is_stalled(self.now)) {
                     let until = self.now + self.some(MAX_STALL);
                     self.history.stalls.push(self.now);
                     self.wires[wire].stall(until);
@@ -55,6 +56,7 @@ impl World {
                 self.leave(index, rounds);
             }
             Mishap::Redrive => self.redrive(),
+            Mishap::Stop => self.stop(),
             Mishap::Seek => self.seek(),
             Mishap::Tune => self.tune(),
             Mishap::Limits { publish, deliver } => self.limit(publish, deliver),
@@ -164,13 +166,16 @@ impl World {
             Disaster::Kill => totals.kills += 1,
             Disaster::PowerLoss => totals.power_losses += 1,
             Disaster::DiskFailure => totals.disk_failures += 1,
+            Disaster::Stop => totals.stops += 1,
         }
         let seed = self.rng.u64(..);
         self.history.totals.torn_writes += self.machine.crash(disaster, seed);
         for wire in 0..self.wires.len() {
+            // Peers of one that has stopped are told in order.
+            let told = disaster == Disaster::Stop || self.wires[wire].ended;
             self.wires[wire].gateway_open = false;
             self.wires[wire].ended = true;
-            if self.wires[wire].client_open {
+            if self.wires[wire].client_open && !told {
                 self.wires[wire].cut = true;
                 let wait = self.some(Duration::from_millis(200));
                 self.after(wait, Event::Closed { wire, to: End::Client });

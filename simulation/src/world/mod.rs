@@ -2,10 +2,12 @@
 //!
 //! - [`traffic`]: bytes between clients and gateway;
 //! - [`commands`]: what an operator does;
-//! - [`mishaps`]: what goes wrong.
+//! - [`mishaps`]: what goes wrong;
+//! - [`stopping`]: a gateway that ends as it should.
 
 mod commands;
 mod mishaps;
+mod stopping;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -85,6 +87,11 @@ enum Event {
         topic: Topic,
     },
     DiskHasSpace,
+    /// A gateway that stops may be done.
+    Stopping {
+        life: u32,
+        until: Moment,
+    },
     /// A connection is not held back any more.
     Thaw,
     Restart,
@@ -114,6 +121,8 @@ struct World {
     seeks: Vec<(usize, Ticket)>,
     /// Changes of settings that are not.
     tunings: Vec<(usize, Ticket)>,
+    /// Clients that the gateway that stops must tell, and over which wires.
+    to_tell: Vec<(usize, usize)>,
 }
 
 /// Runs one seed.
@@ -166,6 +175,7 @@ impl World {
             letters_from: Some((Topic::Orders, 0)),
             seeks: Vec::new(),
             tunings: Vec::new(),
+            to_tell: Vec::new(),
         }
     }
 
@@ -173,6 +183,7 @@ impl World {
         for (at, mishap) in self.script.mishaps.clone() {
             self.at(Moment(0) + at, Event::Mishap(mishap));
         }
+        self.history.forgetful = self.script.forgetful;
         self.start_gateway();
         for (index, role) in self.script.clients.clone().into_iter().enumerate() {
             if let Role::Consumer(Some(member @ FIRST_MEMBER..)) = role {
@@ -242,6 +253,7 @@ impl World {
             Event::Answer { client, life, task } => self.answer(client, life, task),
             Event::Mishap(mishap) => self.mishap(mishap),
             Event::Join { client, life, topic } => self.join(client, life, topic),
+            Event::Stopping { life, until } => self.stopping(life, until),
             Event::DiskHasSpace => self.machine.set_capacity(None),
             Event::Thaw => self.pump_gateway(),
             Event::Restart => self.start_gateway(),

@@ -16,6 +16,7 @@ impl World {
         }
         match &mut self.gateway {
             None => self.clients[client].session.disconnected(self.now),
+            Some(gateway) if gateway.is_stopping() => self.clients[client].session.disconnected(self.now),
             Some(gateway) => {
                 let wire = self.wires.len();
                 self.wires.push(Wire::new(client));
