@@ -292,6 +292,29 @@ fn what_is_not_named_stays_and_what_is_out_of_bounds_is_refused_with_its_bounds(
     }
 }
 
+#[test]
+fn a_higher_delivery_rate_holds_at_once_for_the_topics_of_all_shards() {
+    let machine = Machine::limited(|c| c.rates = Rates { deliver: (1, 0), ..Rates::default() });
+    let (publisher, readers) = (machine.session(), [(); 2].map(|()| machine.session()));
+    for (reader, topic) in readers.iter().zip(["t", "u"]) {
+        reader.send(&ClientFrame::Subscribe(earliest(1, topic, "g")));
+    }
+    machine.run_disk();
+    assert_eq!(readers.each_ref().map(delivered), [0, 0], "they have begun");
+    for sequence in 0..50 {
+        publisher.publish_as(2 * sequence + 1, "t", 1);
+        publisher.publish_as(2 * sequence + 2, "u", 2);
+    }
+    machine.run_disk();
+    (0..1500).for_each(|_| machine.pass(1));
+    let before = readers.each_ref().map(delivered);
+    assert!(before.iter().all(|got| *got < 5), "{before:?}: both wait for most");
+    set(&machine, Limits { deliver_rate: Some(1000), ..Limits::default() });
+    (0..20).for_each(|_| machine.pass_if_due(1));
+    let got: u32 = readers.iter().map(delivered).sum();
+    assert_eq!(got + before.iter().sum::<u32>(), 100, "within the burst, long before the next event of the old rate");
+}
+
 /// Lets a minute pass second by second, with what comes between; whether the peer is taken for dead.
 fn dies_in_a_minute(machine: &Machine, line: &Line, mut each: impl FnMut(u32)) -> bool {
     for second in 0..60 {
