@@ -89,6 +89,15 @@ impl Engine {
         self.push_topic(id);
     }
 
+    /// Dead letters that a memory topic left are kept from now on as well as the topic that has them.
+    pub(super) fn raise_letters(&mut self, of: TopicId, durability: Durability) {
+        let id = self.letters_of(of);
+        if let Some(topic) = self.topics.get_mut(&id).filter(|letters| letters.settings.durability < durability) {
+            topic.settings.durability = durability;
+            self.push_topic(id);
+        }
+    }
+
     const fn letter_settings(&self, name: TopicName, durability: Durability) -> TopicSettings {
         let limits = Limits { bytes: self.settings.dead_letter_bytes, block: false };
         TopicSettings { name, durability, retention_ms: self.settings.dead_letter_retention_ms, limits }
