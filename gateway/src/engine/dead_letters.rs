@@ -1,7 +1,7 @@
 //! Dead letters: kept for the topic, listed and removed there, given back to the
 //! group that gave them up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshwire_proto::{GroupKey, TopicName, UnixMillis};
 
@@ -89,6 +89,15 @@ impl Engine {
         self.push_topic(id);
     }
 
+    /// Dead letters that a memory topic left are kept from now on as well as the topic that has them.
+    pub(super) fn raise_letters(&mut self, of: TopicId, durability: Durability) {
+        let id = self.letters_of(of);
+        if let Some(topic) = self.topics.get_mut(&id).filter(|letters| letters.settings.durability < durability) {
+            topic.settings.durability = durability;
+            self.push_topic(id);
+        }
+    }
+
     const fn letter_settings(&self, name: TopicName, durability: Durability) -> TopicSettings {
         let limits = Limits { bytes: self.settings.dead_letter_bytes, block: false };
         TopicSettings { name, durability, retention_ms: self.settings.dead_letter_retention_ms, limits }
@@ -112,8 +121,12 @@ impl Engine {
         if changed {
             self.push_topic(id);
         }
-        for (position, grave) in held {
-            self.adopt(id, position, &grave);
+        for (position, grave) in &held {
+            self.adopt(id, *position, grave);
+        }
+        if let Some(of) = self.source_of(id) {
+            let holding: BTreeSet<GroupKey> = held.into_iter().filter(|(_, g)| g.holds).map(|(_, g)| g.group).collect();
+            holding.iter().for_each(|name| self.hold_no_more(of, name));
         }
     }
 
@@ -123,11 +136,31 @@ impl Engine {
         else {
             return;
         };
-        if let Some(key) = grave.held_key() {
+        if group.settings.hold_key
+            && let Some(key) = grave.held_key()
+        {
             group.hold(key);
         }
         if grave.redriven {
             group.give_back(position, grave.key);
+        }
+    }
+
+    /// Keys of a group that holds none go on whatever becomes of their dead letters.
+    pub(super) fn hold_no_more(&mut self, of: TopicId, name: &GroupKey) {
+        if self.topics.get(&of).and_then(|t| t.named(name)).is_none_or(|group| group.settings.hold_key) {
+            return;
+        }
+        let id = self.letters_of(of);
+        let graves = self.topics.get_mut(&id).map(|t| t.graves.iter_mut()).into_iter().flatten();
+        let mut changes = Vec::new();
+        for (position, grave) in graves.filter(|(_, grave)| grave.holds && grave.group == *name) {
+            grave.holds = false;
+            changes.push((*position, Change::Buried(Grave { redriven: false, ..grave.clone() })));
+            changes.extend(grave.redriven.then_some((*position, Change::Redriven)));
+        }
+        if !changes.is_empty() {
+            self.ops.push(Op::Graves { topic: id, changes });
         }
     }
 
@@ -139,6 +172,7 @@ impl Engine {
         for (position, grave) in graves {
             self.adopt(id, position, &grave);
         }
+        self.hold_no_more(of, name);
     }
 
     /// Dead letters of a topic behind `after`, of one group with its durable members or of all. One that is not kept yet is

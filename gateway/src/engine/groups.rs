@@ -167,6 +167,7 @@ impl Engine {
         };
         group.change(settings);
         let (name, start) = (group.name.clone(), group.window.floor());
+        self.hold_no_more(topic_id, &name);
         if !topic_id.is_memory() {
             self.ops.push(Op::Group { topic: topic_id, group: id, name, start, settings });
         }

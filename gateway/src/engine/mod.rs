@@ -252,8 +252,10 @@ impl Engine {
 
     /// Makes a topic.
     pub fn create_topic(&mut self, id: TopicId, settings: TopicSettings, now: Now) {
+        let durability = settings.durability;
         self.add_topic(id, settings, 1, now.wall);
         self.push_topic(id);
+        self.raise_letters(id, durability);
     }
 
     /// Adds a topic from the log, with its next position.

@@ -69,7 +69,11 @@ impl Mesh {
         if asked.numbers.len() > 1000 {
             return Err(invalid(format!("{} numbers; up to 1000 are accepted", asked.numbers.len())));
         }
-        let (topic, _) = self.known_topic(caller, action, asked.topic)?;
+        let topic = match self.known_topic(caller, action, asked.topic) {
+            // Dead letters of a memory topic are there before it is made again.
+            Err(absent) if absent.kind == ErrorKind::TopicNotFound => self.inner.orphan(asked.topic).ok_or(absent)?,
+            found => found?.0,
+        };
         let shard = shard::lock(self.shard(topic)?);
         let engine::LettersPage { letters, more } = if asked.numbers.is_empty() {
             shard.engine.letters(topic.id, group.as_ref(), asked.after, limit)

@@ -10,7 +10,7 @@ use meshwire_proto::wire::admin::{self, answer};
 use meshwire_proto::{ErrorKind, Moment, options};
 
 use super::admin::Answered;
-use super::{Action, Caller, Mesh, Refusal, Ticket};
+use super::{Action, Caller, Mesh, Refusal, Ticket, shard};
 
 /// How much of a rate may be used at once after a pause.
 const BURST: Duration = Duration::from_millis(100);
@@ -154,7 +154,8 @@ impl Mesh {
         if deliver_to != deliver {
             inner.deliveries.set(deliver_to);
         }
-        // What waited for the old rate need not wait for the new one.
+        // What waited for the old rate need not wait for the new one, nor a shard for those that did.
+        inner.shards.iter().for_each(|shard| inner.wait_no_more(&mut shard::lock(shard)));
         for shard in &inner.shards {
             inner.with(shard, |_, _| {});
         }

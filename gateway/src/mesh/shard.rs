@@ -204,6 +204,11 @@ impl Inner {
         shard.resumes = until;
     }
 
+    /// A shard waits neither for the rate nor for its turn: other rates hold.
+    pub(super) fn wait_no_more(&self, shard: &mut Shard) {
+        self.wait_for_turn(shard, None);
+    }
+
     fn deliver_in_turn(&self, shard: &mut Shard, now: Now, fetched: Option<(TopicId, &[Block])>) {
         self.wait_for_turn(shard, None);
         // Also while the gateway stops: it shows nothing, and what is due must not be due for ever.

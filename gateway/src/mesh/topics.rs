@@ -25,8 +25,8 @@ pub struct TopicRef {
 #[derive(Debug, Default)]
 pub(super) struct Topics {
     pub(super) names: BTreeMap<TopicName, TopicRef>,
-    /// Numbers of memory topics of an earlier life that have dead letters: who makes
-    /// one of the name again gets them.
+    /// Numbers of memory topics of an earlier life that have dead letters: a topic of the name, of whatever durability,
+    /// gets them when it is made again.
     pub(super) orphans: BTreeMap<TopicName, u32>,
     pub(super) next: u32,
 }
@@ -73,6 +73,12 @@ impl Inner {
         id.number() as usize % self.shards.len().max(1)
     }
 
+    /// The memory topic of an earlier life that left dead letters under this name.
+    pub(super) fn orphan(&self, name: &str) -> Option<TopicRef> {
+        let id = TopicId::memory(*self.topics().orphans.get(&TopicName::parse(name).ok()?)?);
+        Some(TopicRef { id, durability: Durability::Memory, shard: self.shard_of(id) })
+    }
+
     /// Whether a new topic can be; gives the durability it will have.
     fn may_create(&self, topics: &Topics, name: &TopicName, asked: NewTopic) -> Result<Durability, Refusal> {
         if topics.names.len() >= self.config.max_topics {
@@ -106,13 +112,10 @@ impl Inner {
         asked: NewTopic,
     ) -> Result<(TopicRef, Ticket), Refusal> {
         let durability = self.may_create(topics, name, asked)?;
-        let number = match topics.orphans.remove(name) {
-            Some(number) if durability == Durability::Memory => number,
-            _ => {
-                topics.next += 1;
-                topics.next - 1
-            }
-        };
+        let number = topics.orphans.remove(name).unwrap_or_else(|| {
+            topics.next += 1;
+            topics.next - 1
+        });
         let id = if durability == Durability::Memory { TopicId::memory(number) } else { TopicId(number) };
         let retention_ms = asked.retention_ms.unwrap_or(self.config.retention_ms);
         let bytes = asked.retention_bytes.unwrap_or(self.config.retention_bytes);

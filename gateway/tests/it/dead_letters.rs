@@ -9,7 +9,8 @@ use meshwire_gateway::mesh::AllowAll;
 use meshwire_proto::Event;
 use meshwire_proto::frame::{ClientFrame, ServerFrame, SettleKind};
 use meshwire_proto::wire::admin::{
-    AfterDeadLetter, Answer, Command, CreateGroup, CreateTopic, GroupSettings, ListDeadLetters, answer, command,
+    AfterDeadLetter, Answer, Command, CreateGroup, CreateTopic, Durability, GroupSettings, ListDeadLetters,
+    PurgeDeadLetters, RedriveDeadLetters, answer, command,
 };
 use meshwire_proto::wire::session as wire;
 use prost::Message as _;
@@ -98,6 +99,60 @@ async fn a_page_of_dead_letters_fits_a_frame_that_every_client_takes() {
             after = page.next;
         }
         assert_eq!((numbers, after), ((1..=12).collect::<Vec<u64>>(), 0));
+        rig.stop().await;
+    }
+}
+
+/// Numbers of the dead letters of `t`.
+async fn letters(peer: &mut Peer) -> Vec<u64> {
+    let list = ListDeadLetters { topic: "t".into(), ..ListDeadLetters::default() };
+    match Answer::decode(admin(peer, command::Command::ListDeadLetters(list)).await).unwrap().answer {
+        Some(answer::Answer::DeadLetters(page)) => page.letters.iter().map(|letter| letter.number).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn create(peer: &mut Peer, durability: Durability) {
+    let create = CreateTopic { name: "t".into(), durability: durability.into(), ..CreateTopic::default() };
+    admin(peer, command::Command::CreateTopic(create)).await;
+}
+
+#[tokio::test]
+async fn dead_letters_of_a_memory_topic_are_found_after_a_restart_whatever_the_topic_is_then() {
+    for durability in [Durability::Synced, Durability::Written, Durability::Memory] {
+        let folder = tempfile::tempdir().unwrap();
+        let [config, _] = configs(&folder);
+        let rig = Rig::with(config.clone(), Arc::new(AllowAll)).await;
+        let mut peer = rig.session().await;
+        create(&mut peer, Durability::Memory).await;
+        peer.publish("t", run_of(&[event("1"), event("2")])).await;
+        peer.subscribe(earliest(1, "t", "g")).await;
+        peer.deliveries(2).await;
+        assert_eq!(peer.settle(1, 1, 2, SettleKind::Reject).await, [(1, 2, 0)]);
+        assert_eq!(letters(&mut peer).await, [1, 2]);
+        rig.stop().await;
+
+        let rig = Rig::with(config.clone(), Arc::new(AllowAll)).await;
+        let mut peer = rig.session().await;
+        assert_eq!(letters(&mut peer).await, [1, 2], "before anybody made the topic again");
+        let purge = PurgeDeadLetters { topic: "t".into(), numbers: vec![1], ..PurgeDeadLetters::default() };
+        admin(&mut peer, command::Command::PurgeDeadLetters(purge)).await;
+        create(&mut peer, durability).await;
+        assert_eq!(letters(&mut peer).await, [2]);
+        rig.stop().await;
+
+        let rig = Rig::with(config, Arc::new(AllowAll)).await;
+        let mut peer = rig.session().await;
+        if durability == Durability::Memory {
+            create(&mut peer, durability).await;
+        }
+        peer.subscribe(earliest(1, "t", "g")).await;
+        let redrive = RedriveDeadLetters { topic: "t".into(), ..RedriveDeadLetters::default() };
+        let mut operator = rig.session().await;
+        admin(&mut operator, command::Command::RedriveDeadLetters(redrive)).await;
+        assert_eq!(peer.deliveries(1).await[0].first_position, 2, "with {durability:?}");
+        assert_eq!(peer.settle(1, 1, 1, SettleKind::Ack).await, [(1, 1, 0)]);
+        assert_eq!(letters(&mut peer).await, [0_u64; 0]);
         rig.stop().await;
     }
 }

@@ -125,6 +125,14 @@ impl Machine {
         self.mesh.tick();
     }
 
+    /// Time passes, and who keeps it looks at what is due then, as a gateway does that is told of the next deadline.
+    pub(crate) fn pass_if_due(&self, millis: i64) {
+        self.clock.0.fetch_add(millis, Ordering::Relaxed);
+        if self.mesh.deadline().is_some_and(|at| at <= self.clock.now().mono) {
+            self.mesh.tick();
+        }
+    }
+
     /// Carries out a command.
     pub(crate) fn admin(&self, command: command::Command) -> Result<answer::Answer, Refusal> {
         let command = Command { command: Some(command) };

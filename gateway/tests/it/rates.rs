@@ -126,6 +126,35 @@ fn of_a_publisher_that_does_not_stop_a_bounded_amount_waits_and_the_rest_is_refu
 }
 
 #[test]
+fn who_publishes_too_much_on_the_connection_that_consumes_loses_no_lease_by_it() {
+    const EVENT: usize = 16 << 10;
+    for (ack_wait_ms, stalled) in [(2000, 600..=700), (60_000, 4900..=5100)] {
+        let machine = Machine::limited(|c| c.rates = Rates { publish: (1, 0), ..Rates::default() });
+        let line = machine.session();
+        line.send(&ClientFrame::Subscribe(wire::Subscribe { ack_wait_ms, max_events: 1, ..earliest(1, "t", "g") }));
+        machine.run_disk();
+        for sequence in 1..=200 {
+            line.publish_large(sequence, "t", EVENT);
+        }
+        machine.run_disk();
+        assert_eq!(delivered(&line), 1);
+        let ack = SettleRange { subscription: 1, first_delivery: 1, count: 1, ..SettleRange::default() };
+        line.send(&ClientFrame::Settle(Settle { sequence: 1, ranges: vec![ack], confirm: true }));
+        let mut settled = None;
+        for millis in 0..3000 {
+            machine.pass(1);
+            machine.run_disk();
+            let settles =
+                line.frames().into_iter().filter_map(|f| if let ServerFrame::Settled(s) = f { Some(s) } else { None });
+            let mut results = settles.flat_map(|s| s.results);
+            settled = settled.or_else(|| results.next().map(|result| (2 * millis, result.code)));
+        }
+        let (heard, code) = settled.unwrap();
+        assert!(code == 0 && stalled.contains(&heard), "code {code} after {heard} ms");
+    }
+}
+
+#[test]
 fn a_goodbye_waits_for_what_was_published_before_it() {
     let machine = Machine::limited(|c| c.rates = Rates { publish: (100, 0), ..Rates::default() });
     let line = machine.session();
@@ -261,6 +290,29 @@ fn who_acks_faster_than_time_is_looked_at_does_not_come_before_other_topics() {
         }
     }
     assert!(counts[0].abs_diff(counts[1]) <= 200 && counts.iter().sum::<u32>() >= 1000, "{counts:?}");
+}
+
+#[test]
+fn a_higher_delivery_rate_holds_at_once_for_the_topics_of_all_shards() {
+    let machine = Machine::limited(|c| c.rates = Rates { deliver: (1, 0), ..Rates::default() });
+    let (publisher, readers) = (machine.session(), [(); 2].map(|()| machine.session()));
+    for (reader, topic) in readers.iter().zip(["t", "u"]) {
+        reader.send(&ClientFrame::Subscribe(earliest(1, topic, "g")));
+    }
+    machine.run_disk();
+    assert_eq!(readers.each_ref().map(delivered), [0, 0], "they have begun");
+    for sequence in 0..50 {
+        publisher.publish_as(2 * sequence + 1, "t", 1);
+        publisher.publish_as(2 * sequence + 2, "u", 2);
+    }
+    machine.run_disk();
+    (0..1500).for_each(|_| machine.pass(1));
+    let before = readers.each_ref().map(delivered);
+    assert!(before.iter().all(|got| *got < 5), "{before:?}: both wait for most");
+    set(&machine, Limits { deliver_rate: Some(1000), ..Limits::default() });
+    (0..20).for_each(|_| machine.pass_if_due(1));
+    let got: u32 = readers.iter().map(delivered).sum();
+    assert_eq!(got + before.iter().sum::<u32>(), 100, "within the burst, long before the next event of the old rate");
 }
 
 #[test]

@@ -111,6 +111,12 @@ impl Group {
         }
     }
 
+    /// No key waits for a dead letter any more.
+    pub(super) fn release_all(&mut self) {
+        self.held.clear();
+        self.dying.values_mut().for_each(|key| *key = 0);
+    }
+
     pub(super) fn is_held(&self, key: u64) -> bool {
         !self.held.is_empty() && self.held.contains_key(&key)
     }

@@ -101,6 +101,9 @@ impl Group {
     /// Other settings, from now on.
     pub(in crate::engine) fn change(&mut self, settings: GroupSettings) {
         self.settings = settings;
+        if !settings.hold_key {
+            self.release_all();
+        }
         // What failed too often by the new ones is given up now.
         let not_out = self.waiting.iter().copied().chain(self.scheduled.positions());
         let exhausted: Vec<Position> = not_out.filter(|p| self.is_exhausted(*p)).collect();

@@ -338,18 +338,17 @@ fn a_key_that_was_held_for_what_a_seek_drops_goes_on() {
 }
 
 #[test]
-fn a_letter_holds_its_key_as_it_was_when_its_event_was_given_up() {
+fn what_is_given_up_holds_its_key_only_if_its_group_held_keys_then_and_still_does() {
     for hold in [true, false] {
         let mut rig = with_one_dying(hold);
         change(&mut rig, if hold { admin::AfterDeadLetter::Continue } else { admin::AfterDeadLetter::Hold });
         rig.blocks.full = 0;
         rig.advance(Duration::from_secs(1));
         assert_eq!(letters(&rig), [1]);
-        assert_eq!(rig.take(1).len(), usize::from(!hold), "held: {hold}");
+        assert_eq!(rig.take(1).len(), 1, "held before: {hold}");
         rig.engine.purge(TOPIC, 1);
         rig.commit();
-        assert_eq!(rig.take(1).len(), usize::from(hold), "held: {hold}");
-        assert!(!rig.graves.is_empty());
+        assert_eq!(rig.take(1), []);
     }
 }
 
@@ -368,6 +367,32 @@ fn a_letter_says_why_its_event_was_given_up_though_the_settings_are_others_by_th
     rig.advance(Duration::from_secs(1));
     assert_eq!(letters(&rig), [1]);
     assert_eq!(letter(&block_of(&rig, 1), 1).unwrap().reason(), DeathReason::Failures);
+}
+
+#[test]
+fn keys_that_are_held_go_on_when_their_group_holds_no_more_and_what_held_them_frees_none_later() {
+    let mut rig = Rig::new();
+    rig.settings.after_dead_letter = Some(admin::AfterDeadLetter::Hold.into());
+    rig.join(1, MANY);
+    rig.publish(3, Some("k"));
+    rig.take(1);
+    rig.settle_as(1, 1, 1, reject("no"));
+    assert_eq!((letters(&rig), rig.take(1)), (vec![1], vec![]), "the key is held");
+    change(&mut rig, admin::AfterDeadLetter::Continue);
+    rig.commit();
+    let [(second, 2, _), (_, 3, _)] = rig.take(1)[..] else { panic!("the key goes on") };
+    let mut graves = BTreeMap::new();
+    rig.graves.iter().for_each(|(position, change)| change.clone().apply(*position, &mut graves));
+    assert!(!graves[&1].holds, "nor does the letter hold it after a restart");
+    change(&mut rig, admin::AfterDeadLetter::Hold);
+    rig.settle_as(1, second, 1, reject("no"));
+    assert_eq!((letters(&rig), rig.take(1)), (vec![1, 2], vec![]), "held by the second");
+    rig.engine.purge(TOPIC, 1);
+    rig.commit();
+    assert_eq!(rig.take(1), [], "still");
+    rig.engine.purge(TOPIC, 2);
+    rig.commit();
+    assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [3]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod keys;
 mod leases;
 mod many_groups;
 mod rates;
+mod restored;
 mod retry;
 
 use std::collections::BTreeMap;

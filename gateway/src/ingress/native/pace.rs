@@ -23,7 +23,8 @@ use crate::mesh::Refusal;
 const MOST_CROWDED: Duration = Duration::from_secs(1);
 
 /// How long a connection is not read from, in all, because more publishes wait than may: what comes later and finds no
-/// place is refused, until none waits any more. Settlements are heard within that time.
+/// place is refused, until none waits any more. Settlements are heard within that time, which is a third of the session's
+/// shortest lease if that is less: nobody loses leases by publishing.
 const MOST_STALLED: Duration = Duration::from_secs(5);
 
 /// What may wait on a connection however little memory there is: about as much as it reads at once.
@@ -49,7 +50,7 @@ pub(super) struct Behind {
     /// Sum of these.
     events: u64,
     bytes: u64,
-    /// Since when more of them came than may wait.
+    /// More of them came than may wait: until when nothing is read for that.
     stalled: Option<Moment>,
     /// A Goodbye behind them.
     goodbye: Option<Bytes>,
@@ -158,7 +159,8 @@ impl Protocol {
             ClientFrame::Publish(publish) => {
                 self.behind.push(frame, publish);
                 if self.is_full_behind() {
-                    self.behind.stalled.get_or_insert(self.native.mesh.now().mono);
+                    let most = session.shortest_ack_wait().map_or(MOST_STALLED, |wait| MOST_STALLED.min(wait / 3));
+                    self.behind.stalled.get_or_insert(self.native.mesh.now().mono + most);
                 }
             }
             // Whoever says it has published all that is before it.
@@ -178,7 +180,7 @@ impl Protocol {
     }
 
     fn has_stalled(&self) -> bool {
-        self.behind.stalled.is_some_and(|since| self.native.mesh.now().mono >= since + MOST_STALLED)
+        self.behind.stalled.is_some_and(|until| self.native.mesh.now().mono >= until)
     }
 
     /// When publishes that wait are to be looked at again though nothing happens.
@@ -186,7 +188,7 @@ impl Protocol {
         let held = self.held.as_ref()?;
         let now = self.native.mesh.now().mono;
         let until = if now < held.until { held.until } else { held.until.max(held.since) + MOST_CROWDED };
-        let reads = self.behind.stalled.map(|since| since + MOST_STALLED).filter(|at| *at > now);
+        let reads = self.behind.stalled.filter(|at| *at > now);
         Some(reads.map_or(until, |at| at.min(until)))
     }
 

@@ -67,7 +67,11 @@ impl Session {
 
     /// How long it may be without a connection: no longer than the shortest lease.
     pub(super) fn resume_window(&self, most: Duration) -> Duration {
-        let waits = self.subscriptions.values().map(|s| s.ack_wait).filter(|w| !w.is_zero());
-        waits.min().map_or(most, |w| w.min(most))
+        self.shortest_ack_wait().map_or(most, |w| w.min(most))
+    }
+
+    /// Of its subscriptions that have leases.
+    pub(super) fn shortest_ack_wait(&self) -> Option<Duration> {
+        self.subscriptions.values().map(|s| s.ack_wait).filter(|w| !w.is_zero()).min()
     }
 }

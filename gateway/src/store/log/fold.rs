@@ -109,7 +109,10 @@ impl Fold {
             OpView::Topic { topic, name, durability, retention_ms } => {
                 self.next.0 = self.next.0.max(topic.number().saturating_add(1));
                 let state = || TopicState::new(name.clone(), *durability, *retention_ms);
-                self.topics.entry(*topic).or_insert_with(state).retention_ms = *retention_ms;
+                let state = self.topics.entry(*topic).or_insert_with(state);
+                state.retention_ms = *retention_ms;
+                // Nothing is kept less well than it was promised.
+                state.durability = state.durability.max(*durability);
             }
             OpView::Group { topic, group, name, start, settings } => {
                 self.next.1 = self.next.1.max(group.0.saturating_add(1));
@@ -323,6 +326,18 @@ mod tests {
         });
         let failures = &found.groups.get(&GROUP).unwrap().failures;
         assert_eq!(failures.iter().map(|(p, f)| (*p, f.count)).collect::<Vec<_>>(), [(4, 2)]);
+    }
+
+    #[test]
+    fn a_topic_is_kept_as_well_as_it_was_ever_promised() {
+        let name = TopicName::parse("t").unwrap();
+        let found = fold(|body| {
+            ops::put_topic(body, TopicId(7), &name, Durability::Written, 1);
+            ops::put_topic(body, TopicId(7), &name, Durability::Synced, 2);
+            ops::put_topic(body, TopicId(7), &name, Durability::Written, 3);
+        });
+        let topic = found.topics.get(&TopicId(7)).unwrap();
+        assert_eq!((topic.durability, topic.retention_ms), (Durability::Synced, 3));
     }
 
     #[test]
