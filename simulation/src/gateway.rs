@@ -109,6 +109,7 @@ impl Gateway {
             connection_bytes: 4 << 10,
             // and publishers wait for the disk.
             publish_budget_bytes: 16 << 10,
+            gateway_id: format!("life-{life}"),
             ..Config::default().mesh(hash_key)
         };
         let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));

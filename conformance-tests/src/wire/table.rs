@@ -145,6 +145,7 @@ static SUBSCRIBED: Message = Message(&[
     Field(4, "ack_wait_ms", Number, false),
     Field(5, "topic_next", Number, false),
     Field(6, "new_group", Flag, false),
+    Field(30, "topic_identity", Bytes, false),
 ]);
 
 static SUBSCRIPTION: Message = Message(&[Field(1, "subscription", Number, false)]);

@@ -41,10 +41,12 @@ pub enum Defect {
     LoginForEver,
     /// Frames that may be skipped end the connection.
     OptionalRefused,
+    /// A topic that was made anew is taken for the one before it.
+    TopicUnnoticed,
 }
 
 impl Defect {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::ResumeWithoutReplay,
         Self::DeliveryGapsPass,
         Self::SettlesForgotten,
@@ -62,6 +64,7 @@ impl Defect {
         Self::KeptForgotten,
         Self::LoginForEver,
         Self::OptionalRefused,
+        Self::TopicUnnoticed,
     ];
 
     /// The defect of that name, as it is written here.

@@ -119,7 +119,7 @@ impl Session {
             };
             match subscription.phase {
                 Phase::Active => {}
-                Phase::Leaving => continue,
+                Phase::Leaving | Phase::Anew => continue,
                 Phase::New | Phase::Asked => {
                     return Err(format!("a delivery for subscription {wire} before it was confirmed"));
                 }
@@ -161,7 +161,10 @@ impl Session {
         };
         self.busy.forget(Ask::Subscription(id));
         if subscription.phase == Phase::Asked {
-            subscription.began(subscribed.next_delivery, subscribed.next_position);
+            if !subscription.began(subscribed) {
+                let subscription = subscribed.subscription;
+                return self.send(&ClientFrame::Unsubscribe(wire::Unsubscribe { subscription }));
+            }
             let &wire::Subscribed { ack_wait_ms, next_position, topic_next, new_group, .. } = subscribed;
             self.output.push_back(Output::Subscribed {
                 subscription: id,
@@ -188,6 +191,11 @@ impl Session {
     fn subscription_ended(&mut self, wire: u32, failure: Failure) {
         if self.serve_ended(wire, &failure) {
             return;
+        }
+        if !self.draining
+            && let Some(subscribe) = self.subscriptions.anew(wire)
+        {
+            return self.send(&ClientFrame::Subscribe(subscribe));
         }
         match self.subscriptions.remove(wire) {
             Some((subscription, gone)) if gone.phase != Phase::Leaving => {

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use bytes::Bytes;
 use meshwire_proto::frame::DeliverRun;
 use meshwire_proto::wire::{admin, session as wire};
 use meshwire_proto::{GroupName, MemberName, TopicName, UnixMillis};
 use prost::Message as _;
 
 use super::Position;
+
+/// Of a topic's first event; as a start it is the oldest that is kept.
+const FIRST_POSITION: u64 = 1;
 
 /// Names a subscription to this session's owner; survives reconnects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,6 +89,8 @@ pub(super) enum Phase {
     /// Asked for, not answered.
     Asked,
     Active,
+    /// It stands in a topic that was made anew, behind its first events: told to end, to be asked for again.
+    Anew,
     /// Told to end, not answered.
     Leaving,
 }
@@ -99,6 +105,8 @@ pub(super) struct Subscription {
     pub(super) next_delivery: u64,
     /// Position behind the last one delivered, or where it began; 0 before that is known.
     next_position: u64,
+    /// The topic that this position is of; empty before that is known, or told.
+    topic: Bytes,
 }
 
 /// Invariant: `by_wire` holds every subscription that the gateway may know of.
@@ -161,7 +169,8 @@ impl Subscriptions {
     pub(super) fn add(&mut self, spec: SubscribeSpec) -> SubscriptionId {
         self.last_id += 1;
         let id = SubscriptionId(self.last_id);
-        let new = Subscription { spec, phase: Phase::New, wire: 0, generation: 0, next_delivery: 0, next_position: 0 };
+        let (phase, topic) = (Phase::New, Bytes::new());
+        let new = Subscription { spec, phase, wire: 0, generation: 0, next_delivery: 0, next_position: 0, topic };
         self.all.insert(id, new);
         id
     }
@@ -214,6 +223,14 @@ impl Subscriptions {
         self.all.get(&id).is_some_and(|s| s.generation > 0)
     }
 
+    /// One that began in a topic made anew has ended there; the frame that asks for it again.
+    pub(super) fn anew(&mut self, wire: u32) -> Option<wire::Subscribe> {
+        let id = *self.by_wire.get(&wire)?;
+        self.all.get(&id).filter(|s| s.phase == Phase::Anew)?;
+        self.by_wire.remove(&wire);
+        self.ask(id)
+    }
+
     /// Begins to end one; the frame to send if the gateway may know of it.
     pub(super) fn leave(&mut self, id: SubscriptionId) -> Option<wire::Unsubscribe> {
         let subscription = self.all.get_mut(&id)?;
@@ -257,13 +274,13 @@ impl Subscriptions {
                 continue;
             };
             let (phase, wire) = (subscription.phase, subscription.wire);
-            if matches!(phase, Phase::Asked | Phase::Leaving) {
+            if matches!(phase, Phase::Asked | Phase::Anew | Phase::Leaving) {
                 leave.push(wire::Unsubscribe { subscription: wire });
             }
-            if phase == Phase::Asked {
+            if matches!(phase, Phase::Asked | Phase::Anew) {
                 self.by_wire.remove(&wire);
             }
-            if matches!(phase, Phase::New | Phase::Asked) {
+            if matches!(phase, Phase::New | Phase::Asked | Phase::Anew) {
                 ask.extend(self.ask(id));
             }
         }
@@ -289,11 +306,21 @@ impl Subscriptions {
 }
 
 impl Subscription {
-    /// It stands, and begins there: what went before was of another session.
-    pub(super) const fn began(&mut self, next_delivery: u64, next_position: u64) {
+    /// It stands, and begins there: what went before was of another session. `false`: it went on at a position of a
+    /// topic that is gone. Every event of the one that was made anew is new to it, so it has to begin with the first.
+    pub(super) fn began(&mut self, subscribed: &wire::Subscribed) -> bool {
+        let told = !self.topic.is_empty() && !subscribed.topic_identity.is_empty();
+        let other = told && self.topic != subscribed.topic_identity;
+        #[cfg(feature = "testing")]
+        let other = other && !super::defect::is_set(super::defect::Defect::TopicUnnoticed);
+        self.topic = subscribed.topic_identity.clone();
+        if other && !self.spec.has_place() && self.next_position > FIRST_POSITION {
+            (self.phase, self.next_position) = (Phase::Anew, FIRST_POSITION);
+            return false;
+        }
         self.phase = Phase::Active;
-        self.next_delivery = next_delivery;
-        self.next_position = next_position;
+        (self.next_delivery, self.next_position) = (subscribed.next_delivery, subscribed.next_position);
+        true
     }
 
     /// Takes note of a run.

@@ -97,7 +97,7 @@ pub struct MeshConfig {
     pub hash_key: [u8; 16],
     /// What one connection may have of requests.
     pub requests: RequestLimits,
-    /// Names this process in reply addresses.
+    /// Names this process in reply addresses, and its topics in memory.
     pub gateway_id: String,
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use meshwire_proto::wire::admin::{self, answer};
 use meshwire_proto::{ErrorKind, TopicName, options};
 
@@ -160,6 +161,17 @@ impl Mesh {
         }
         let ticket = Ticket { batch, level: Durability::Synced };
         Ok((admin::Answer { answer: Some(answer::Answer::Topic(was)) }, ticket))
+    }
+
+    /// Which topic of its name it is: numbers are not used again in a data directory, and a topic in memory is one of
+    /// this process.
+    #[must_use]
+    pub fn topic_identity(&self, topic: TopicRef) -> Bytes {
+        let mut identity = topic.id.0.to_le_bytes().to_vec();
+        if topic.id.is_memory() {
+            identity.extend_from_slice(self.inner.config.gateway_id.as_bytes());
+        }
+        identity.into()
     }
 
     /// Whether a topic is still there.

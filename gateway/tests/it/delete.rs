@@ -31,7 +31,7 @@ async fn a_topic_of_the_same_name_is_another_one() {
     let rig = Rig::start().await;
     let mut peer = rig.session().await;
     peer.publish("t", run_of(&[event("1"), event("2")])).await;
-    peer.subscribe(earliest(1, "t", "g")).await;
+    let before = peer.subscribe(earliest(1, "t", "g")).await.topic_identity;
     peer.deliveries(2).await;
     peer.settle(1, 1, 1, SettleKind::Ack).await;
     peer.settle(1, 2, 1, SettleKind::Reject).await;
@@ -43,6 +43,9 @@ async fn a_topic_of_the_same_name_is_another_one() {
     assert_eq!(receipts.iter().map(|r| (r.first_position, r.count, r.duplicate)).collect::<Vec<_>>(), [(1, 2, false)]);
     let subscribed = peer.subscribe(earliest(2, "t", "g")).await;
     assert_eq!((subscribed.new_group, subscribed.next_position), (true, 1));
+    let identity = subscribed.topic_identity;
+    assert!(!before.is_empty() && identity != before, "a position of the old one says nothing here");
+    assert_eq!(peer.subscribe(earliest(3, "t", "other")).await.topic_identity, identity);
     assert_eq!(peer.deliveries(2).await[0].first_position, 1);
     // A settle of the subscription that ended long ago touches nothing.
     assert_eq!(peer.settle(1, 1, 1, SettleKind::Ack).await, [(1, 1, ErrorKind::LeaseLost.number())]);

@@ -314,7 +314,7 @@ pub struct Subscribe {
     #[prost(bytes = "bytes", tag = "15")]
     pub settings: ::prost::bytes::Bytes,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Subscribed {
     #[prost(uint32, tag = "1")]
     pub subscription: u32,
@@ -334,6 +334,10 @@ pub struct Subscribed {
     /// asked for.
     #[prost(bool, tag = "6")]
     pub new_group: bool,
+    /// Which topic of this name it is, opaque: another one when the topic was made anew, after it was deleted or with a
+    /// gateway that keeps it in memory. A position belongs to one of them. Empty: not told.
+    #[prost(bytes = "bytes", tag = "30")]
+    pub topic_identity: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Unsubscribe {

@@ -245,7 +245,7 @@ impl Scene {
             next_position: 1,
             ack_wait_ms: 30_000,
             topic_next: 1,
-            new_group: false,
+            ..wire::Subscribed::default()
         };
         self.receive(&ServerFrame::Subscribed(subscribed));
     }

@@ -279,3 +279,107 @@ fn closing_says_goodbye_and_ends_every_subscription() {
     let outputs = scene.outputs();
     assert!(outputs.iter().any(|o| matches!(o, Output::Ended { subscription, .. } if *subscription == id)));
 }
+
+/// Answers the only Subscribe frame among what was sent: it stands at this position of that topic.
+fn stand(scene: &mut Scene, subscription: u32, next_position: u64, topic: &'static [u8]) {
+    let subscribed = wire::Subscribed {
+        subscription,
+        next_delivery: 1,
+        next_position,
+        topic_identity: Bytes::from_static(topic),
+        ..wire::Subscribed::default()
+    };
+    scene.receive(&ServerFrame::Subscribed(subscribed));
+}
+
+/// One without a place, of topic `old`, that has read to before position 12 and finds `found` after its session is lost; and its
+/// number there.
+fn finds(found: &'static [u8]) -> (Scene, u32) {
+    let mut scene = Scene::up();
+    scene.session.subscribe(spec(None, Some(Start::Latest)));
+    let number = scene.asked()[0].subscription;
+    stand(&mut scene, number, 10, b"old");
+    scene.deliver(vec![run(number, 1, 10, &["a", "b"])]);
+    scene.reconnect(welcome());
+    let asked = scene.asked();
+    assert_eq!(at(&asked[0]), wire::start::At::Position(12));
+    scene.outputs();
+    stand(&mut scene, asked[0].subscription, 12, found);
+    (scene, asked[0].subscription)
+}
+
+fn is_subscribed(scene: &mut Scene) -> bool {
+    scene.outputs().iter().any(|o| matches!(o, Output::Subscribed { .. }))
+}
+
+#[test]
+fn one_without_a_place_goes_on_where_it_was_in_the_same_topic_and_where_none_is_told() {
+    for found in [&b"old"[..], b""] {
+        let (mut scene, number) = finds(found);
+        assert!(scene.sent().is_empty());
+        assert!(is_subscribed(&mut scene));
+        scene.deliver(vec![run(number, 1, 12, &["c"])]);
+        assert!(matches!(scene.outputs()[..], [Output::Deliver { generation: 1, .. }]));
+    }
+}
+
+#[test]
+fn one_without_a_place_begins_with_the_first_event_of_a_topic_that_was_made_anew() {
+    let (mut scene, there) = finds(b"new");
+    assert!(!is_subscribed(&mut scene), "not there");
+    assert_eq!(scene.sent(), [ClientFrame::Unsubscribe(wire::Unsubscribe { subscription: there })]);
+    // What is on its way from there comes again.
+    scene.deliver(vec![run(there, 1, 12, &["l"])]);
+    assert_eq!(scene.outputs(), []);
+    scene.receive(&ServerFrame::Unsubscribed(wire::Unsubscribed { subscription: there, ..Default::default() }));
+    let asked = scene.asked();
+    assert_eq!((asked.len(), at(&asked[0])), (1, wire::start::At::Position(1)));
+    stand(&mut scene, asked[0].subscription, 1, b"new");
+    assert!(is_subscribed(&mut scene));
+    scene.deliver(vec![run(asked[0].subscription, 1, 1, &["a"])]);
+    assert!(matches!(scene.outputs()[..], [Output::Deliver { .. }]));
+}
+
+#[test]
+fn it_does_so_too_when_the_connection_is_lost_before_it_has_ended_there() {
+    for next in [resumed(), welcome()] {
+        let is_resumed = next.resumed;
+        let (mut scene, there) = finds(b"new");
+        scene.sent();
+        scene.reconnect(next);
+        let sent = scene.sent();
+        let left = ClientFrame::Unsubscribe(wire::Unsubscribe { subscription: there });
+        assert_eq!(sent.contains(&left), is_resumed, "{sent:?}");
+        let asked = sent.into_iter().find_map(|f| if let ClientFrame::Subscribe(s) = f { Some(s) } else { None });
+        let asked = asked.expect("it is asked for");
+        assert_eq!(at(&asked), wire::start::At::Position(1));
+        scene.receive(&ServerFrame::Unsubscribed(wire::Unsubscribed { subscription: there, ..Default::default() }));
+        stand(&mut scene, asked.subscription, 1, b"new");
+        assert!(is_subscribed(&mut scene));
+        assert!(scene.sent().is_empty());
+    }
+}
+
+#[test]
+fn a_program_that_leaves_while_its_topic_was_made_anew_is_not_subscribed_again() {
+    let (mut scene, there) = finds(b"new");
+    let id = scene.session.subscribe(spec(Some("other"), None));
+    scene.sent();
+    scene.session.unsubscribe(SubscriptionId(id.0 - 1));
+    scene.receive(&ServerFrame::Unsubscribed(wire::Unsubscribed { subscription: there, ..Default::default() }));
+    assert!(scene.asked().is_empty());
+}
+
+#[test]
+fn a_group_goes_on_in_a_topic_that_was_made_anew_where_the_gateway_says() {
+    let mut scene = Scene::up();
+    scene.session.subscribe(spec(Some("g"), None));
+    let number = scene.asked()[0].subscription;
+    stand(&mut scene, number, 10, b"old");
+    scene.reconnect(welcome());
+    let asked = scene.asked();
+    scene.outputs();
+    stand(&mut scene, asked[0].subscription, 1, b"new");
+    assert!(is_subscribed(&mut scene));
+    assert!(scene.sent().is_empty());
+}

@@ -114,7 +114,7 @@ impl Group {
     /// No key waits for a dead letter any more.
     pub(super) fn release_all(&mut self) {
         self.held.clear();
-        self.dying.values_mut().for_each(|key| *key = 0);
+        self.dying.values_mut().for_each(|(key, _)| *key = 0);
     }
 
     pub(super) fn is_held(&self, key: u64) -> bool {

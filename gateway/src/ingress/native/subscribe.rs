@@ -198,6 +198,7 @@ impl Protocol {
             ack_wait_ms: u32::try_from(ack_wait.as_millis()).unwrap_or(u32::MAX),
             topic_next: subscribed.topic_next,
             new_group: subscribed.new_group,
+            topic_identity: mesh.topic_identity(topic),
         };
         self.pending.frame(ticket, ServerFrame::Subscribed(answer));
         Ok(Tried::Joined)
