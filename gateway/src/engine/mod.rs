@@ -38,6 +38,7 @@ mod readers;
 pub mod requests;
 mod settle;
 mod solo;
+mod span;
 mod subscribe;
 mod subscriber;
 mod topic;

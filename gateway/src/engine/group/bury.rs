@@ -10,7 +10,7 @@ use prost::Message as _;
 
 use super::Group;
 use super::dispatch::{Found, Pass};
-use super::window::State;
+use super::slot::State;
 use crate::store::{self, Block, DEAD, Outcome, Position, key_hash};
 
 /// A dead letter on its way into the store.
@@ -128,7 +128,7 @@ impl Group {
         let Some(slot) = self.window.slot(position).copied() else {
             return;
         };
-        if let State::Leased(member, number) = slot.state {
+        if let State::Leased(member, number) = slot.state() {
             self.lose(member, number);
             self.keys.remove(slot.key, position);
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use meshwire_proto::{Moment, UnixMillis};
 
-use super::window::State;
+use super::slot::State;
 use super::{Dying, Group, Lease};
 use crate::engine::readers::Waits;
 use crate::engine::subscriber::Subscriber;
@@ -169,7 +169,7 @@ impl Group {
                 (Found::Block(block), _) if self.is_too_old(pass.now, position, block.stored) => self.give_up(position),
                 (Found::Block(block), at) => {
                     self.waiting.remove(&position);
-                    let next = Next { position, at, key: slot.key, deliveries: slot.deliveries };
+                    let next = Next { position, at, key: slot.key, deliveries: slot.deliveries() };
                     self.lease(member, &block, next, pass);
                 }
                 // Retention took it while it waited: it is settled, and told as a gap.
@@ -216,11 +216,7 @@ impl Group {
             }
             match pass.block(self.window.next()) {
                 Found::Block(block) => self.dispatch_block(&block, pass),
-                Found::Gone(first) => {
-                    if !self.skip_gap(first, free, pass) {
-                        return;
-                    }
-                }
+                Found::Gone(first) => self.skip_gap(first, free, pass),
                 Found::Later => return,
             }
         }
@@ -272,9 +268,8 @@ impl Group {
         }
     }
 
-    /// Retention took `next` up to before `first`. `false` when that must wait
-    /// until what is open below is settled.
-    fn skip_gap(&mut self, first: Position, member: SubscriptionKey, pass: &mut Pass<'_>) -> bool {
+    /// Retention took `next` up to before `first`.
+    fn skip_gap(&mut self, first: Position, member: SubscriptionKey, pass: &mut Pass<'_>) {
         let position = self.window.next();
         #[cfg(feature = "testing")]
         let first = if crate::engine::planted::is(crate::engine::planted::Defect::GapTooWide) {
@@ -282,13 +277,9 @@ impl Group {
         } else {
             first
         };
-        if !self.window.can_skip_to(first) {
-            return false;
-        }
         self.tell_gap(member, first - position, pass);
         self.log(position, u32::try_from(first - position).unwrap_or(u32::MAX), Outcome::Acked);
         self.window.skip_to(first);
-        true
     }
 
     fn lease(&mut self, member: SubscriptionKey, block: &Block, event: Next, pass: &mut Pass<'_>) {
@@ -302,10 +293,10 @@ impl Group {
         let attempt =
             if crate::engine::planted::is(crate::engine::planted::Defect::AttemptUncounted) { 1 } else { attempt };
         let (number, bytes) = subscriber.deliver(block, (at, position), attempt, pass.out);
-        if let Some(slot) = self.window.slot(position) {
-            slot.state = State::Leased(member, number);
-            slot.deliveries = deliveries + 1;
-        }
+        self.window.update(position, |slot| {
+            slot.set(State::Leased(member, number));
+            slot.count(deliveries + 1);
+        });
         #[cfg(feature = "testing")]
         if crate::engine::planted::is(crate::engine::planted::Defect::LeaseGivenTwice) && key == 0 && position % 10 == 0
         {

@@ -5,7 +5,7 @@
 //! it carries the settings.
 //!
 //! - [`window`]: what is known of each position between the lowest unsettled one
-//!   and the next one never delivered;
+//!   and the next one never delivered; [`slot`]: of one;
 //! - [`dispatch`]: which event goes to which member; [`choose`]: the member;
 //! - [`settle`]: ack, nack, extend, ended leases, lost members; [`extended`]: leases that were;
 //! - [`retry`]: delays, and when an event is given up;
@@ -19,6 +19,7 @@ mod expired;
 mod extended;
 mod retry;
 mod settle;
+mod slot;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
