@@ -69,7 +69,7 @@ impl Pass<'_> {
 impl Group {
     /// A position is to become a dead letter.
     pub(super) fn give_up(&mut self, position: Position) {
-        self.waiting.remove(&position);
+        self.unwait(position);
         self.set_free(position);
         let key = self.window.key(position).filter(|_| self.settings.hold_key).unwrap_or(0);
         if let Entry::Vacant(new) = self.dying.entry(position) {
@@ -96,6 +96,7 @@ impl Group {
     /// A key waits for a dead letter.
     pub(in crate::engine) fn hold(&mut self, key: u64) {
         *self.held.entry(key).or_default() += 1;
+        self.wake(key);
     }
 
     /// A dead letter that a key waited for is settled.
@@ -106,6 +107,7 @@ impl Group {
                 self.held.remove(&key);
             }
         }
+        self.wake(key);
     }
 
     pub(super) fn is_held(&self, key: u64) -> bool {
@@ -116,7 +118,7 @@ impl Group {
     pub(in crate::engine) fn give_back(&mut self, place: Position, key: u64) {
         let position = place | DEAD;
         self.window.push_dead(position, key);
-        self.waiting.insert(position);
+        self.wait(position, key);
         if let Some(due) = self.window.restored_due(position) {
             self.schedule(due, position);
         }
@@ -130,11 +132,12 @@ impl Group {
         };
         if let State::Leased(member, number) = slot.state() {
             self.lose(member, number);
-            self.keys.remove(slot.key, position);
+            self.end_in_flight(slot.key, position);
         }
         self.end_for_good(position);
-        self.waiting.remove(&position);
+        self.unwait(position);
         self.scheduled.remove(position, slot.key);
+        self.wake(slot.key);
         self.spare(position);
         self.set_free(position);
         self.window.drop_dead(position);
@@ -210,7 +213,7 @@ impl Group {
             return;
         };
         if key != 0 {
-            self.keys.remove(key, position);
+            self.end_in_flight(key, position);
         }
         self.dying.remove(&position);
         self.set_free(position);

@@ -5,7 +5,7 @@
 
 use super::Group;
 use super::dispatch::Pass;
-use crate::store::{DEAD, Outcome, Position};
+use crate::store::{Outcome, Position};
 
 impl Group {
     /// Takes up `next` as settled if it has expired; and with it all behind it that have.
@@ -27,9 +27,10 @@ impl Group {
         if pass.expiries.0.is_empty() {
             return;
         }
-        let expired: Vec<Position> = self.waiting.range(..DEAD).copied().filter(|p| pass.has_expired(*p)).collect();
+        let mut expired = self.waiting.events();
+        expired.retain(|position| pass.has_expired(*position));
         for position in expired {
-            self.waiting.remove(&position);
+            self.unwait(position);
             self.end_for_good(position);
             self.end_expired(position);
         }

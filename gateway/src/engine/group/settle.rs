@@ -96,7 +96,7 @@ impl Group {
             }
             Settled::Late(position) => {
                 // It waits, and its failure is counted: a nack has nothing to add.
-                if how.kind != SettleKind::Nack && self.waiting.remove(&position) {
+                if how.kind != SettleKind::Nack && self.unwait(position) {
                     self.settle_as(now, position, how);
                 }
                 return true;
@@ -173,7 +173,7 @@ impl Group {
                 self.lose(member, number);
             }
             self.set_free(position);
-            self.waiting.insert(position);
+            self.wait(position, key);
         }
     }
 
@@ -234,12 +234,11 @@ impl Group {
     /// still sent for them is lost.
     fn end_lease(&mut self, now: Now, member: SubscriptionKey, number: u64, position: Position) {
         self.fail(now, position, Outcome::Failed { at: now.wall, delay_ms: 0 }, "");
-        if !self.waiting.contains(&position) {
+        let key = self.window.key(position).unwrap_or(0);
+        if key != 0 || !self.waiting.contains(position, key) {
             return;
         }
-        if self.window.key(position) == Some(0)
-            && let Some(subscriber) = self.members.get_mut(&member)
-        {
+        if let Some(subscriber) = self.members.get_mut(&member) {
             self.window.update(position, |slot| slot.set(State::Ended(member, number)));
             subscriber.deliveries.end(number, position);
         }
@@ -314,7 +313,6 @@ impl Group {
                 }
             }
         }
-        self.waiting.retain(|position| position & DEAD != 0);
         self.spare_events();
         self.scheduled.forget_events();
         self.unlogged.retain(|(position, ..)| position & DEAD != 0);
@@ -325,6 +323,7 @@ impl Group {
             subscriber.deliveries.forget_ended();
         }
         self.window.seek(to);
+        self.forget_waiting();
         self.forget_settled_leases();
     }
 
@@ -349,7 +348,7 @@ impl Group {
             if key != 0 {
                 self.keys.remove(key, position);
             }
-            self.waiting.insert(position);
+            self.wait(position, key);
         }
         // Their numbers are used again: an old lease must not end the new delivery.
         self.extended.remove_from(member, next_delivery);
