@@ -6,12 +6,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Side by side for as long as there are fewer: an order of settling that is only a little mixed up costs nothing. A
-/// guess.
-const NEAR: usize = 4096;
-
-/// Of those left behind: done ones are taken out when they are half of at least so many. A guess.
-const FAR: usize = 64;
+use super::bounds::bounds;
 
 /// A value that comes to an end.
 pub(super) trait Step {
@@ -112,14 +107,15 @@ impl<T: Step> Span<T> {
     /// Lets go of what is done, as far as that is due; `dropped` gets each.
     pub(super) fn trim(&mut self, mut dropped: impl FnMut(u64, T)) {
         self.trim_front(&mut dropped);
-        if self.near.len() >= NEAR && self.near_done * 2 >= self.near.len() {
+        let bounds = bounds();
+        if self.near.len() >= bounds.near && self.near_done * 2 >= self.near.len() {
             self.leave_behind(self.near.len() / 2, &mut dropped);
         }
         if self.is_full() && (self.near_done + self.far_done) * 4 >= self.places() {
             self.leave_behind(0, &mut dropped);
             self.sweep(&mut dropped);
         }
-        if self.far.len() >= FAR && self.far_done * 2 >= self.far.len() {
+        if self.far.len() >= bounds.far && self.far_done * 2 >= self.far.len() {
             self.sweep(&mut dropped);
         }
         self.trim_front(&mut dropped);
@@ -150,7 +146,7 @@ impl<T: Step> Span<T> {
             }
             self.start += 1;
         }
-        let least = left.max(NEAR);
+        let least = left.max(bounds().near);
         if self.near.capacity() > 4 * least {
             self.near.shrink_to(2 * least);
         }
@@ -235,7 +231,7 @@ mod tests {
             span.trim(|_, _| {});
             most = most.max(span.places());
         }
-        assert!(most <= NEAR + 1 && span.near.capacity() <= 4 * NEAR, "{most} {}", span.near.capacity());
+        assert!(most <= 4097 && span.near.capacity() <= 4 * 4096, "{most} {}", span.near.capacity());
         assert_eq!((span.first(), span.open(), span.next()), (7, 1, 1_000_001));
         span.update(7, |done| *done = true);
         span.trim(|_, _| {});

@@ -7,15 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Group;
 use crate::engine::SubscriptionKey;
+use crate::engine::bounds::bounds;
 use crate::engine::keys::Bound;
 use crate::store::{DEAD, Position};
-
-/// Most positions that are looked at in each pass: new ones are not looked at beyond it.
-const MAX_READY: usize = 1024;
-
-/// Most positions that wait in all, as behind an event of their key; the same beyond it. One costs about 30 bytes here.
-/// A guess.
-const MAX_WAITING: usize = 65_536;
 
 #[derive(Default)]
 pub(super) struct Waiting {
@@ -41,7 +35,8 @@ impl Waiting {
 
     /// Whether new ones may be taken up.
     pub(super) fn has_room(&self) -> bool {
-        self.ready.len() < MAX_READY && self.lines.len() < MAX_WAITING
+        let bounds = bounds();
+        self.ready.len() < bounds.ready && self.lines.len() < bounds.waiting
     }
 
     pub(super) fn contains(&self, position: Position, key: u64) -> bool {
@@ -127,7 +122,7 @@ impl Waiting {
     /// it costs as much as a few looks. Rising.
     pub(super) fn events(&mut self) -> Vec<Position> {
         self.since_sweep += 1;
-        if self.lines.len() > MAX_READY + self.since_sweep {
+        if self.lines.len() > bounds().ready + self.since_sweep {
             return self.ready.range(..DEAD).copied().collect();
         }
         self.since_sweep = 0;

@@ -8,16 +8,9 @@ use meshwire_proto::Moment;
 use super::GroupState;
 use super::slot::{Slot, State};
 use crate::engine::Now;
+use crate::engine::bounds::bounds;
 use crate::engine::span::Span;
 use crate::store::{DEAD, Failure, Outcome, Position};
-
-/// Places for positions that were taken up: at least three quarters of them, 98,304, can be unsettled before the group
-/// takes up no new ones. What is settled between them takes none, however much it is. A place is 32 to 40 bytes, so
-/// this bounds a group to about 5 MiB. A guess.
-const MAX_PLACES: usize = 131_072;
-
-/// Over so many positions in a row that are done it jumps, which leaves behind what is open. A guess.
-const FEW: u64 = 64;
 
 /// Most bytes of texts why events failed, of one group; beyond it they are not kept.
 const MAX_TEXTS: usize = 256 * 1024;
@@ -66,7 +59,7 @@ impl Window {
         let trouble =
             |failure: Failure| Trouble { before: failure.count, due: due(now, &failure), failure, text: String::new() };
         Self {
-            slots: Span::new(state.floor, MAX_PLACES),
+            slots: Span::new(state.floor, bounds().places),
             dead: BTreeMap::new(),
             settled: state.settled.into(),
             troubles: failures.into_iter().map(|(position, failure)| (position, trouble(failure))).collect(),
@@ -230,7 +223,7 @@ impl Window {
         while let Some(gone) = self.troubles.range(next..first.max(next)).next().map(|(position, _)| *position) {
             self.recover(gone);
         }
-        if self.slots.is_level() || first.saturating_sub(next) > FEW {
+        if self.slots.is_level() || first.saturating_sub(next) > bounds().few {
             self.slots.jump(first, |_, _| {});
         }
         while self.next() < first {

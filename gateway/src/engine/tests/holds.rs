@@ -48,6 +48,31 @@ fn one_open_event_does_not_stop_its_group_however_much_is_settled_behind_it() {
     assert!(places < 5000, "{places} places for one event");
 }
 
+#[test]
+fn a_restored_group_goes_on_with_what_is_open_however_much_is_settled_between() {
+    const LAST: Position = 1_000_000;
+    let mut rig = Rig::new();
+    let settings = rig.engine.topic(TOPIC).unwrap().0.clone();
+    rig.publish(1, None);
+    let block = rig.blocks.blocks[0].1.clone();
+    rig.blocks.blocks.extend([LAST / 2, LAST].map(|first| (TOPIC, Block { first, ..block.clone() })));
+    rig.engine.add_topic(TOPIC, settings, LAST + 1, UnixMillis(0));
+    let settled = vec![(2, LAST / 2), (LAST / 2 + 1, LAST)];
+    let failures = BTreeMap::from([(LAST / 2, Failure { count: 2, ..Failure::default() })]);
+    let state = GroupState { floor: 1, settled, failures };
+    rig.engine.restore_group(TOPIC, key("g"), (GroupId(1), GroupSettings::default()), rig.now, state);
+    rig.join(1, MANY);
+    assert_eq!(rig.take(1), [(1, 1, 1), (2, LAST / 2, 3), (3, LAST, 1)]);
+    let group = |rig: &Rig| rig.engine.groups(TOPIC, 0)[0].clone();
+    assert_eq!((group(&rig).floor, group(&rig).lag, group(&rig).failing), (1, 3, 1));
+    rig.settle(1, 2, 2, Ack);
+    assert_eq!((group(&rig).floor, group(&rig).lag, group(&rig).failing), (1, 1, 0));
+    rig.settle(1, 1, 1, Ack);
+    assert_eq!((group(&rig).floor, group(&rig).lag), (LAST + 1, 0));
+    rig.advance(Duration::from_millis(10));
+    assert_eq!(rig.settled.iter().map(|s| s.0).collect::<Vec<_>>(), [LAST / 2, LAST, 1], "nothing is settled twice");
+}
+
 /// Two members: the first has all the keys it is given, and is stuck with them.
 fn with_one_stuck(keys: u64) -> Rig {
     let mut rig = Rig::new();
