@@ -1,4 +1,4 @@
-//! S27: who is stuck holds up nobody else: another topic, another group, another client.
+//! S27: who is stuck holds up nobody else: another topic, another group, another client, another member of its group.
 //!
 //! Those that are stuck are programs that were stopped for good, so that whatever waited for one would never end.
 
@@ -171,6 +171,46 @@ fn deaf_publisher(gateway: &Gateway) -> TcpStream {
     panic!("the gateway answers a publisher that does not read without a bound");
 }
 
+/// A member of the same group has all its credit and all its keys, and settles nothing: what comes of these keys waits,
+/// and nothing else does.
+async fn beside_a_stuck_member(gateway: &Gateway) {
+    const KEYS: u32 = 16;
+    const BEHIND: u32 = 1_200;
+    let clients = [connect(gateway).await, connect(gateway).await];
+    let join = async |client: &Mesh| {
+        let joining = client.subscribe("keyed").group("team").start(Start::Earliest);
+        joining.ack_wait(Duration::from_secs(3600)).prefetch(KEYS.into(), 1 << 20).await.unwrap()
+    };
+    let publisher = connect(gateway).await;
+    let of_key = async |n: u32| {
+        let keyed = event(format!("keyed-{n}"), 1).key(format!("key-{}", n % KEYS));
+        publisher.publish("keyed", keyed).await.unwrap();
+    };
+    let mut stuck = join(&clients[0]).await;
+    let mut held = Vec::new();
+    for n in 0..KEYS {
+        of_key(n).await;
+        held.push(stuck.try_next().await.unwrap().unwrap());
+    }
+    let mut healthy = join(&clients[1]).await;
+    for n in KEYS..BEHIND {
+        of_key(n).await;
+    }
+    publish(&publisher, "keyed", "free", (20, 1)).await;
+    timeout(PATIENCE, take(&mut healthy, "free", 20)).await.expect("it waits beside a stuck member of its group");
+    // Once that one is gone the other one gets everything, each key in its order.
+    drop((held, stuck));
+    let mut next: Vec<u32> = (0..KEYS).collect();
+    for _ in 0..BEHIND {
+        let delivery = timeout(PATIENCE, healthy.try_next()).await.expect("what waited comes").unwrap().unwrap();
+        let n: u32 = delivery.id().strip_prefix("keyed-").unwrap().parse().unwrap();
+        let expected = next.get_mut(usize::try_from(n % KEYS).unwrap()).unwrap();
+        assert_eq!(n, *expected);
+        *expected += KEYS;
+        delivery.ack_confirmed().await.unwrap();
+    }
+}
+
 async fn nobody_waits(store: &[&str]) {
     let gateway = Gateway::with(store);
     others_go_on(&gateway, "nobody").await;
@@ -183,6 +223,7 @@ async fn nobody_waits(store: &[&str]) {
     let _publisher = deaf_publisher(&gateway);
     others_go_on(&gateway, "a-publisher").await;
     beside_a_stuck_requester(&gateway).await;
+    beside_a_stuck_member(&gateway).await;
 }
 
 #[tokio::test]

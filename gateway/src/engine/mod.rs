@@ -17,6 +17,7 @@
 //! - [`dedup`], [`producers`]: the two ways to know a duplicate;
 //! - [`requests`]: requests and replies, a machine of its own beside the shards.
 
+mod bounds;
 mod carry;
 mod dead_letters;
 mod dedup;
@@ -38,6 +39,7 @@ mod readers;
 pub mod requests;
 mod settle;
 mod solo;
+mod span;
 mod subscribe;
 mod subscriber;
 mod topic;
@@ -56,6 +58,7 @@ use crate::store::{GroupId, GroupSettings, Lookup, Op, Position, TopicId};
 use group::Group;
 use readers::Reader;
 
+pub use bounds::Bounds;
 pub use dead_letters::{LetterError, LettersPage};
 pub use dedup::{IdBudget, IdHasher};
 pub use delayed::{DelayBudget, delay_of};

@@ -18,6 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use meshwire::session::TaskId;
 use meshwire_gateway::clock::Clock as _;
+use meshwire_gateway::engine::Bounds;
 use meshwire_gateway::store::Ticket;
 use meshwire_proto::Moment;
 use siphasher::sip::SipHasher13;
@@ -128,6 +129,8 @@ struct World {
 /// Runs one seed.
 #[must_use]
 pub fn run(seed: u64) -> Outcome {
+    // Half of the seeds soon meet what a gateway meets with tens of thousands of events.
+    if seed.is_multiple_of(2) { Bounds::SMALL } else { Bounds::REAL }.set();
     let mut rng = fastrand::Rng::with_seed(seed);
     let script = Script::draw(&mut rng);
     let mut world = World::new(rng, script);

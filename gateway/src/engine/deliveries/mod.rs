@@ -9,15 +9,17 @@ use std::ops::Range;
 
 use meshwire_proto::frame::SettleKind;
 
+use super::span::{Span, Step};
 use crate::store::{DEAD, Position};
 
 /// How many past settlements are remembered, as ranges, to answer a repeated
 /// settle with `ok`. A guess: a resume repeats a handful of frames.
 const HISTORY: usize = 64;
 
-/// Most deliveries from the first unsettled one on: bounds what one delivery that
-/// is never settled costs (about 1.5 MiB).
-const MAX_SPAN: usize = 65_536;
+/// Places for deliveries: at least three quarters of them, more than the most credit there is, can be unsettled. What
+/// is settled between them takes none: one delivery that is never settled holds up nothing. A place is 16 to 24 bytes,
+/// so this bounds a subscription to about 2 MiB.
+const MAX_PLACES: usize = 98_304;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -32,6 +34,12 @@ struct Entry {
     position: Position,
     size: u32,
     state: State,
+}
+
+impl Step for Entry {
+    fn is_done(&self) -> bool {
+        self.state != State::Held
+    }
 }
 
 /// Answer to a settle of one delivery number.
@@ -66,12 +74,10 @@ pub struct Credit {
 }
 
 /// Delivery numbers rise without gaps from 1.
-/// Formula: entry `n` has number `base + n`; `next = base + entries.len()`.
 #[derive(Debug)]
 pub(super) struct Deliveries {
-    base: u64,
-    entries: VecDeque<Entry>,
-    /// Rising, without overlap.
+    entries: Span<Entry>,
+    /// What left the table. Rising, without overlap.
     history: VecDeque<(u64, u64, State)>,
     /// Leases that ended, of positions that nobody else has yet: they may still be
     /// settled. As many as wait in their group, at most.
@@ -86,8 +92,7 @@ pub(super) struct Deliveries {
 impl Deliveries {
     pub(super) const fn new(credit: Credit) -> Self {
         Self {
-            base: 1,
-            entries: VecDeque::new(),
+            entries: Span::new(1, MAX_PLACES),
             history: VecDeque::new(),
             ended: BTreeMap::new(),
             late: BTreeMap::new(),
@@ -103,7 +108,7 @@ impl Deliveries {
 
     /// Whether one more event may be delivered.
     pub(super) fn has_room(&self) -> bool {
-        self.held_events < self.credit.events && self.held_bytes < self.credit.bytes && self.entries.len() < MAX_SPAN
+        self.held_events < self.credit.events && self.held_bytes < self.credit.bytes && !self.entries.is_full()
     }
 
     pub(super) const fn held(&self) -> u32 {
@@ -112,30 +117,28 @@ impl Deliveries {
 
     /// Number of the next delivery.
     pub(super) fn next(&self) -> u64 {
-        self.base + self.entries.len() as u64
+        self.entries.next()
     }
 
-    /// Numbers of which some may be held.
-    pub(super) fn open(&self) -> Range<u64> {
-        self.base..self.next()
+    /// Numbers within a range that are held.
+    pub(super) fn held_within(&self, numbers: Range<u64>) -> Vec<u64> {
+        let near = numbers.start.max(self.entries.near())..numbers.end.min(self.next());
+        let all = self.entries.left_behind(numbers).chain(near);
+        all.filter(|number| self.position(*number).is_some()).collect()
     }
 
     /// Records a delivery and gives its number.
     pub(super) fn hold(&mut self, position: Position, size: u32) -> u64 {
         let number = self.next();
-        self.entries.push_back(Entry { position, size, state: State::Held });
+        self.entries.push(Entry { position, size, state: State::Held });
         self.held_events += 1;
         self.held_bytes += u64::from(size);
         number
     }
 
-    fn entry(&mut self, number: u64) -> Option<&mut Entry> {
-        self.entries.get_mut(usize::try_from(number.checked_sub(self.base)?).ok()?)
-    }
-
     /// The position that is held under this number.
     pub(super) fn position(&self, number: u64) -> Option<Position> {
-        let entry = self.entries.get(usize::try_from(number.checked_sub(self.base)?).ok()?)?;
+        let entry = self.entries.get(number)?;
         (entry.state == State::Held).then_some(entry.position)
     }
 
@@ -144,16 +147,9 @@ impl Deliveries {
     pub(super) fn parts(&self, numbers: Range<u64>, kind: SettleKind) -> Vec<Part> {
         let mut parts = Vec::new();
         let mut at = numbers.start;
-        let single = |from: u64, to: u64| {
-            let (mut ended, mut late) = (self.ended.range(from..to).peekable(), self.late.range(from..to).peekable());
-            std::iter::from_fn(move || match (ended.peek().map(|e| *e.0), late.peek().map(|l| *l.0)) {
-                (Some(e), l) if l.is_none_or(|l| e < l) => ended.next().map(|e| *e.0),
-                _ => late.next().map(|l| *l.0),
-            })
-        };
-        let old = numbers.end.min(self.base);
+        let old = numbers.end.min(self.entries.near());
         if at < old {
-            for number in single(at, old) {
+            for number in self.singles(at..old) {
                 self.old_parts(at..number, kind, &mut parts);
                 parts.push(Part::Each(number..number + 1));
                 at = number + 1;
@@ -172,6 +168,16 @@ impl Deliveries {
         parts
     }
 
+    /// Numbers below those that stand side by side which must be looked at one by one.
+    fn singles(&self, numbers: Range<u64>) -> Vec<u64> {
+        let apart = self.ended.range(numbers.clone()).map(|(number, _)| *number);
+        let apart = apart.chain(self.late.range(numbers.clone()).map(|(number, _)| *number));
+        let mut singles: Vec<u64> = apart.chain(self.entries.left_behind(numbers)).collect();
+        singles.sort_unstable();
+        singles.dedup();
+        singles
+    }
+
     /// The parts of numbers that left the table.
     fn old_parts(&self, numbers: Range<u64>, kind: SettleKind, parts: &mut Vec<Part>) {
         let mut at = numbers.start;
@@ -188,25 +194,21 @@ impl Deliveries {
 
     pub(super) fn settle(&mut self, number: u64, kind: SettleKind) -> Settled {
         if let Some(position) = self.ended.remove(&number) {
-            match self.entry(number) {
-                Some(entry) => entry.state = State::Settled(kind),
-                None => {
-                    self.late.insert(number, kind);
-                    if self.late.len() > HISTORY {
-                        self.late.pop_first();
-                    }
+            if self.entries.update(number, |entry| entry.state = State::Settled(kind)).is_none() {
+                self.late.insert(number, kind);
+                if self.late.len() > HISTORY {
+                    self.late.pop_first();
                 }
             }
             return Settled::Late(position);
         }
-        let Some(entry) = self.entry(number) else {
+        let Some(entry) = self.entries.get(number).copied() else {
             return self.settled_before(number, kind);
         };
         match entry.state {
             State::Held => {
-                let position = entry.position;
                 self.resolve(number, State::Settled(kind));
-                Settled::Now(position)
+                Settled::Now(entry.position)
             }
             State::Settled(before) if before == kind => Settled::Before,
             _ => Settled::Lost,
@@ -223,7 +225,7 @@ impl Deliveries {
 
     /// Takes a held delivery away from the subscriber.
     pub(super) fn take_back(&mut self, number: u64) {
-        if self.entry(number).is_some_and(|e| e.state == State::Held) {
+        if self.position(number).is_some() {
             self.resolve(number, State::Lost);
         }
     }
@@ -247,37 +249,22 @@ impl Deliveries {
     }
 
     fn resolve(&mut self, number: u64, state: State) {
-        if let Some(entry) = self.entry(number) {
+        let resolved = self.entries.update(number, |entry| {
             entry.state = state;
-            let size = u64::from(entry.size);
+            u64::from(entry.size)
+        });
+        if let Some(size) = resolved {
             self.held_events -= 1;
             self.held_bytes -= size;
         }
-        while let Some(front) = self.entries.front().filter(|e| e.state != State::Held) {
-            self.remember(front.state);
-            self.entries.pop_front();
-            self.base += 1;
-        }
-    }
-
-    /// Moves the number `base` into the history.
-    fn remember(&mut self, state: State) {
-        let number = self.base;
-        match self.history.back_mut() {
-            Some((_, next, last)) if *last == state && *next == number => *next += 1,
-            _ => {
-                if self.history.len() == HISTORY {
-                    self.history.pop_front();
-                }
-                self.history.push_back((number, number + 1, state));
-            }
-        }
+        let history = &mut self.history;
+        self.entries.trim(|number, entry| remember(history, number, entry.state));
     }
 
     /// Everything held, as `(number, position)`, in number order.
     pub(super) fn all_held(&self) -> Vec<(u64, Position)> {
-        let numbered = self.entries.iter().zip(self.base..);
-        numbered.filter(|(e, _)| e.state == State::Held).map(|(e, number)| (number, e.position)).collect()
+        let held = self.entries.iter().filter(|(_, entry)| entry.state == State::Held);
+        held.map(|(number, entry)| (number, entry.position)).collect()
     }
 
     /// Undoes deliveries from `next` on, which never arrived: their numbers will
@@ -290,29 +277,57 @@ impl Deliveries {
         // These numbers go to others.
         self.ended.split_off(&next);
         self.late.split_off(&next);
-        // Below `base` everything is resolved: nothing of it may have been unseen,
-        // except what was taken back meanwhile.
-        let keep = usize::try_from(next.saturating_sub(self.base)).ok()?;
+        // What left the table is resolved: nothing of it may have been unseen, except what was taken back meanwhile.
         let mut undone = Vec::new();
-        while self.entries.len() > keep {
-            let number = self.next() - 1;
-            let Some(entry) = self.entries.pop_back() else {
-                break;
-            };
+        self.entries.cut(next, |number, entry| {
             if entry.state == State::Held {
                 self.held_events -= 1;
                 self.held_bytes -= u64::from(entry.size);
                 undone.push((number, entry.position));
             }
-        }
-        if next < self.base {
-            self.base = next;
-            self.history.retain(|(first, _, _)| *first < next);
-            if let Some((_, end, _)) = self.history.back_mut() {
-                *end = (*end).min(next);
-            }
+        });
+        self.history.retain(|(first, _, _)| *first < next);
+        if let Some((_, end, _)) = self.history.back_mut() {
+            *end = (*end).min(next);
         }
         undone.reverse();
         Some(undone)
+    }
+}
+
+/// A number that left the table goes into the history.
+fn remember(history: &mut VecDeque<(u64, u64, State)>, number: u64, state: State) {
+    // As a rule it is the highest so far.
+    let at = if history.back().is_none_or(|(first, ..)| *first < number) {
+        history.len()
+    } else {
+        history.partition_point(|(first, ..)| *first < number)
+    };
+    let joins = |range: Option<&(u64, u64, State)>, edge: fn(&(u64, u64, State)) -> u64, at: u64| {
+        range.is_some_and(|range| range.2 == state && edge(range) == at)
+    };
+    let before = at.checked_sub(1).filter(|before| joins(history.get(*before), |range| range.1, number));
+    let behind = joins(history.get(at), |range| range.0, number + 1);
+    match (before.and_then(|before| history.get_mut(before)), behind) {
+        (Some(range), false) => range.1 = number + 1,
+        (Some(range), true) => {
+            range.1 = number + 1;
+            if let Some((_, end, _)) = history.remove(at)
+                && let Some(range) = before.and_then(|before| history.get_mut(before))
+            {
+                range.1 = end;
+            }
+        }
+        (None, true) => {
+            if let Some(range) = history.get_mut(at) {
+                range.0 = number;
+            }
+        }
+        (None, false) => {
+            history.insert(at, (number, number + 1, state));
+            if history.len() > HISTORY {
+                history.pop_front();
+            }
+        }
     }
 }

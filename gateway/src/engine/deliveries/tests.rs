@@ -109,17 +109,51 @@ fn byte_credit_lets_one_event_pass_over_it() {
 }
 
 #[test]
-fn one_delivery_that_is_never_settled_costs_a_bounded_amount() {
+fn one_delivery_that_is_never_settled_costs_little_and_holds_up_nothing() {
     let mut d = Deliveries::new(Credit { events: 10, bytes: 1000 });
     d.hold(1, 1);
-    while d.has_room() {
+    for _ in 0..200_000 {
+        assert!(d.has_room());
         let number = d.hold(d.next(), 1);
-        d.settle(number, SettleKind::Ack);
-        assert!(d.entries.len() <= MAX_SPAN);
+        assert_eq!(d.settle(number, SettleKind::Ack), Settled::Now(number));
     }
-    assert_eq!(d.entries.len(), MAX_SPAN);
-    d.settle(1, SettleKind::Ack);
-    assert!(d.has_room() && d.entries.is_empty());
+    assert!(d.entries.places() < 5000, "{}", d.entries.places());
+    let all = 0..u64::MAX / 2;
+    assert!(steps(&d.parts(all.clone(), SettleKind::Nack)) < 5000, "nor does a settle of all of them cost more");
+    assert_eq!((d.held_within(all), d.settle(9, SettleKind::Ack)), (vec![1], Settled::Before));
+    assert_eq!((d.settle(1, SettleKind::Nack), d.entries.places()), (Settled::Now(1), 0));
+    assert_eq!(
+        (d.settle(1, SettleKind::Nack), d.history.len()),
+        (Settled::Before, 2),
+        "each is remembered in its place"
+    );
+}
+
+#[test]
+fn as_many_as_there_is_credit_can_be_held_at_once() {
+    let mut d = Deliveries::new(Credit { events: 65_536, bytes: 1 << 30 });
+    while d.has_room() {
+        let number = d.hold(1, 1);
+        if number.is_multiple_of(5) {
+            d.settle(number, SettleKind::Ack);
+        }
+    }
+    assert_eq!(d.held(), 65_536);
+}
+
+#[test]
+fn a_rewind_reaches_what_was_left_behind() {
+    let mut d = Deliveries::new(Credit { events: 10, bytes: 1000 });
+    for number in 1..=20_000 {
+        d.hold(number, 1);
+        if ![5, 9].contains(&number) {
+            d.settle(number, SettleKind::Ack);
+        }
+    }
+    assert_eq!(d.rewind(8), Some(vec![(9, 9)]));
+    assert_eq!((d.next(), d.held(), d.position(5)), (8, 1, Some(5)));
+    assert_eq!((d.settle(7, SettleKind::Ack), d.settle(8, SettleKind::Ack)), (Settled::Before, Settled::Lost));
+    assert_eq!((d.hold(9, 1), d.settle(8, SettleKind::Ack)), (8, Settled::Now(9)));
 }
 
 #[test]

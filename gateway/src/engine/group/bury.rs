@@ -10,7 +10,7 @@ use prost::Message as _;
 
 use super::Group;
 use super::dispatch::{Found, Pass};
-use super::window::State;
+use super::slot::State;
 use crate::store::{self, Block, DEAD, Outcome, Position, key_hash};
 
 /// A dead letter on its way into the store.
@@ -69,7 +69,7 @@ impl Pass<'_> {
 impl Group {
     /// A position is to become a dead letter.
     pub(super) fn give_up(&mut self, position: Position) {
-        self.waiting.remove(&position);
+        self.unwait(position);
         // Nor is it acked by who had it last.
         self.end_for_good(position);
         self.set_free(position);
@@ -99,6 +99,7 @@ impl Group {
     /// A key waits for a dead letter.
     pub(in crate::engine) fn hold(&mut self, key: u64) {
         *self.held.entry(key).or_default() += 1;
+        self.wake(key);
     }
 
     /// A dead letter that a key waited for is settled.
@@ -109,11 +110,12 @@ impl Group {
                 self.held.remove(&key);
             }
         }
+        self.wake(key);
     }
 
     /// No key waits for a dead letter any more.
     pub(super) fn release_all(&mut self) {
-        self.held.clear();
+        std::mem::take(&mut self.held).into_keys().for_each(|key| self.wake(key));
         self.dying.values_mut().for_each(|(key, _)| *key = 0);
     }
 
@@ -125,7 +127,7 @@ impl Group {
     pub(in crate::engine) fn give_back(&mut self, place: Position, key: u64) {
         let position = place | DEAD;
         self.window.push_dead(position, key);
-        self.waiting.insert(position);
+        self.wait(position, key);
         if let Some(due) = self.window.restored_due(position) {
             self.schedule(due, position);
         }
@@ -137,13 +139,14 @@ impl Group {
         let Some(slot) = self.window.slot(position).copied() else {
             return;
         };
-        if let State::Leased(member, number) = slot.state {
+        if let State::Leased(member, number) = slot.state() {
             self.lose(member, number);
-            self.keys.remove(slot.key, position);
+            self.end_in_flight(slot.key, position);
         }
         self.end_for_good(position);
-        self.waiting.remove(&position);
+        self.unwait(position);
         self.scheduled.remove(position, slot.key);
+        self.wake(slot.key);
         self.spare(position);
         self.set_free(position);
         self.window.drop_dead(position);
@@ -223,7 +226,7 @@ impl Group {
             return;
         };
         if key != 0 {
-            self.keys.remove(key, position);
+            self.end_in_flight(key, position);
         }
         self.dying.remove(&position);
         self.set_free(position);

@@ -148,7 +148,7 @@ impl Group {
         }
     }
 
-    /// The member for an event of this key; a key that must wait is noted.
+    /// The member for an event of this key that is the first of those that wait.
     pub(super) fn choose(&mut self, key: u64, position: Position, pass: &mut Pass<'_>) -> Option<SubscriptionKey> {
         if self.is_poison(position) {
             return self.choose_alone(key, position, pass);
@@ -160,18 +160,12 @@ impl Group {
         if crate::engine::planted::is(crate::engine::planted::Defect::KeyIgnored) {
             return self.free_member(pass);
         }
-        let found = if self.must_wait(key, position, pass) { None } else { self.member_of(key, pass) };
-        if found.is_none() {
-            pass.block_key(key);
-        }
-        found
+        if self.must_wait(key, position) { None } else { self.member_of(key, pass) }
     }
 
     /// Whether an earlier event of its key must go first. A dead letter that its key waits for goes before it.
-    fn must_wait(&self, key: u64, position: Position, pass: &Pass<'_>) -> bool {
-        let held = self.is_held(key);
-        let first = held && position & DEAD != 0;
-        ((pass.blocks(key) || held) && !first)
+    pub(super) fn must_wait(&self, key: u64, position: Position) -> bool {
+        (self.is_held(key) && position & DEAD == 0)
             || self.scheduled.holds(key, position)
             || (self.settings.strict_order && !matches!(self.keys.bound(key), Bound::Nowhere))
     }
@@ -196,7 +190,7 @@ impl Group {
 
     /// A member that has nothing else. While all have something, one gets no more.
     fn choose_alone(&mut self, key: u64, position: Position, pass: &mut Pass<'_>) -> Option<SubscriptionKey> {
-        if self.isolated.is_none_or(|(_, alone)| alone == position) && !self.must_wait(key, position, pass) {
+        if self.isolated.is_none_or(|(_, alone)| alone == position) && !self.must_wait(key, position) {
             let bound = match self.keys.bound(key) {
                 Bound::Nowhere => None,
                 Bound::To(member) | Bound::Look(member) => Some(member),
@@ -211,9 +205,6 @@ impl Group {
             if found.is_some() {
                 return found;
             }
-        }
-        if key != 0 {
-            pass.block_key(key);
         }
         None
     }

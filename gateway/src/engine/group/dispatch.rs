@@ -3,22 +3,18 @@
 //! Positions are looked at in log order, first those that wait to come again,
 //! then new ones; [`choose`](super::choose) says who gets one.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use meshwire_proto::{Moment, UnixMillis};
 
 use super::extended::Extension;
 use super::settle::LONGEST_LEASE;
-use super::window::State;
+use super::slot::State;
 use super::{Dying, Group, Lease};
 use crate::engine::readers::Waits;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::{Now, Output, Room, Source, SubscriptionKey};
 use crate::store::{Block, Expiries, Lookup, Outcome, Position, TopicId};
-
-/// Most positions that wait: new ones are not looked at beyond it.
-const MAX_WAITING: usize = 1024;
 
 /// What one pass has found out.
 pub(in crate::engine) struct Pass<'a> {
@@ -29,8 +25,6 @@ pub(in crate::engine) struct Pass<'a> {
     pub(super) now: Now,
     /// Until when events are delivered, and the time of the topic.
     pub(super) expiries: (&'a Expiries, UnixMillis),
-    /// Keys whose first undelivered event could not go: their later ones stay behind it.
-    blocked: BTreeSet<u64>,
     block: Option<Block>,
     /// A block was not there yet.
     later: bool,
@@ -78,7 +72,6 @@ impl<'a> Pass<'a> {
             head,
             now,
             expiries,
-            blocked: BTreeSet::new(),
             block: None,
             later: false,
             left: None,
@@ -89,14 +82,6 @@ impl<'a> Pass<'a> {
             out,
             dying,
         }
-    }
-
-    pub(super) fn block_key(&mut self, key: u64) {
-        self.blocked.insert(key);
-    }
-
-    pub(super) fn blocks(&self, key: u64) -> bool {
-        self.blocked.contains(&key)
     }
 
     /// Whether the store takes so many bytes of dead letters.
@@ -161,33 +146,42 @@ impl Group {
     /// `false` if new ones must wait: a durable member sees log order, also when what was sent to it before its
     /// connection was lost must be read again.
     fn dispatch_waiting(&mut self, pass: &mut Pass<'_>) -> bool {
-        let waiting: Vec<Position> = self.waiting.iter().copied().collect();
-        for position in waiting {
+        let apart = self.isolated.map(|(member, _)| member);
+        for (key, _) in self.members.iter().filter(|(key, m)| m.is_available() && apart != Some(**key)) {
+            self.waiting.unstick(*key);
+        }
+        let mut from = 0;
+        while let Some(position) = self.waiting.next_ready(from) {
             if self.is_stuck(pass) {
                 return true;
             }
-            let Some(slot) = self.window.slot(position).copied() else { continue };
-            let Some(member) = self.choose(slot.key, position, pass) else { continue };
+            from = position + 1;
+            let Some(slot) = self.window.slot(position).copied().filter(|slot| self.is_first(position, slot.key))
+            else {
+                self.leave_out(position);
+                continue;
+            };
+            let Some(member) = self.choose(slot.key, position, pass) else {
+                self.set_aside(position, slot.key);
+                continue;
+            };
             match pass.event(position) {
                 (Found::Block(block), _) if self.is_too_old(pass.now, position, block.stored) => self.give_up(position),
                 (Found::Block(block), at) => {
-                    self.waiting.remove(&position);
-                    let next = Next { position, at, key: slot.key, deliveries: slot.deliveries };
+                    self.unwait(position);
+                    self.waiting.unstick(member);
+                    let next = Next { position, at, key: slot.key, deliveries: slot.deliveries() };
                     self.lease(member, &block, next, pass);
                 }
                 // Retention took it while it waited: it is settled, and told as a gap.
                 (Found::Gone(_), _) => {
-                    self.waiting.remove(&position);
+                    self.unwait(position);
                     self.end_for_good(position);
                     self.finish(position);
                     self.tell_gap(member, 1, pass);
                 }
                 (Found::Later, _) if self.name.member.is_some() => return false,
-                (Found::Later, _) => {
-                    if slot.key != 0 {
-                        pass.block_key(slot.key);
-                    }
-                }
+                (Found::Later, _) => {}
             }
         }
         true
@@ -219,18 +213,14 @@ impl Group {
             }
             match pass.block(self.window.next()) {
                 Found::Block(block) => self.dispatch_block(&block, pass),
-                Found::Gone(first) => {
-                    if !self.skip_gap(first, free, pass) {
-                        return;
-                    }
-                }
+                Found::Gone(first) => self.skip_gap(first, free, pass),
                 Found::Later => return,
             }
         }
     }
 
     fn wants_new(&self, head: Position) -> bool {
-        self.window.next() < head && !self.window.is_full() && self.waiting.len() < MAX_WAITING
+        self.window.next() < head && !self.window.is_full() && self.waiting.has_room()
     }
 
     /// Takes up positions of one block until it ends or nobody has room.
@@ -246,12 +236,17 @@ impl Group {
             if self.waits_from_before(position, block, pass) {
                 continue;
             }
+            if self.waiting.has_line(key) {
+                self.line_up(position, key);
+                continue;
+            }
             match self.choose(key, position, pass) {
                 Some(member) => {
                     self.lease(member, block, Next { position, at: position, key, deliveries: 0 }, pass);
                 }
                 None => {
-                    self.waiting.insert(position);
+                    self.wait(position, key);
+                    self.set_aside(position, key);
                 }
             }
         }
@@ -275,9 +270,8 @@ impl Group {
         }
     }
 
-    /// Retention took `next` up to before `first`. `false` when that must wait
-    /// until what is open below is settled.
-    fn skip_gap(&mut self, first: Position, member: SubscriptionKey, pass: &mut Pass<'_>) -> bool {
+    /// Retention took `next` up to before `first`.
+    fn skip_gap(&mut self, first: Position, member: SubscriptionKey, pass: &mut Pass<'_>) {
         let position = self.window.next();
         #[cfg(feature = "testing")]
         let first = if crate::engine::planted::is(crate::engine::planted::Defect::GapTooWide) {
@@ -285,13 +279,9 @@ impl Group {
         } else {
             first
         };
-        if !self.window.can_skip_to(first) {
-            return false;
-        }
         self.tell_gap(member, first - position, pass);
         self.log(position, u32::try_from(first - position).unwrap_or(u32::MAX), Outcome::Acked);
         self.window.skip_to(first);
-        true
     }
 
     fn lease(&mut self, member: SubscriptionKey, block: &Block, event: Next, pass: &mut Pass<'_>) {
@@ -307,14 +297,14 @@ impl Group {
         let how = (attempt, pass.expiry(position));
         let (number, bytes) = subscriber.deliver(block, (at, position), how, pass.out);
         let lasts = subscriber.lease_time(self.settings.ack_wait);
-        if let Some(slot) = self.window.slot(position) {
-            slot.state = State::Leased(member, number);
-            slot.deliveries = deliveries + 1;
-        }
+        self.window.update(position, |slot| {
+            slot.set(State::Leased(member, number));
+            slot.count(deliveries + 1);
+        });
         #[cfg(feature = "testing")]
         if crate::engine::planted::is(crate::engine::planted::Defect::LeaseGivenTwice) && key == 0 && position % 10 == 0
         {
-            self.waiting.insert(position);
+            self.wait(position, 0);
         }
         if key != 0 {
             self.keys.add(key, member, position);

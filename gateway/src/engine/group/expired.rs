@@ -7,28 +7,20 @@ use meshwire_proto::UnixMillis;
 
 use super::Group;
 use super::dispatch::Pass;
-use super::window::State;
 use crate::store::{DEAD, Outcome, Position};
 
 impl Group {
-    /// Takes up `next` as settled if it has expired; and with it all behind it that have, while nothing below is open.
+    /// Takes up `next` as settled if it has expired; and with it all behind it that have.
     pub(super) fn skip_expired(&mut self, pass: &Pass<'_>) -> bool {
         let position = self.window.next();
         let Some(end) = pass.expired_before(position) else {
             return false;
         };
-        match self.window.may_jump_to(end) {
-            Some(end) => {
-                let count = u32::try_from(end - position).unwrap_or(u32::MAX);
-                self.log(position, count, Outcome::Acked);
-                self.window.skip_to(position + u64::from(count));
-                self.expired += u64::from(count);
-            }
-            None => {
-                self.window.push(State::Waiting, 0);
-                self.end_expired(position);
-            }
-        }
+        let end = self.window.may_jump_to(end);
+        let count = u32::try_from(end - position).unwrap_or(u32::MAX);
+        self.log(position, count, Outcome::Acked);
+        self.window.skip_to(position + u64::from(count));
+        self.expired += u64::from(count);
         true
     }
 
@@ -37,9 +29,10 @@ impl Group {
         if pass.expiries.0.is_empty() {
             return;
         }
-        let expired: Vec<Position> = self.waiting.range(..DEAD).copied().filter(|p| pass.has_expired(*p)).collect();
+        let mut expired = self.waiting.events();
+        expired.retain(|position| pass.has_expired(*position));
         for position in expired {
-            self.waiting.remove(&position);
+            self.unwait(position);
             self.end_for_good(position);
             self.end_expired(position);
         }

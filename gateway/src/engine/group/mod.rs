@@ -5,7 +5,8 @@
 //! it carries the settings.
 //!
 //! - [`window`]: what is known of each position between the lowest unsettled one
-//!   and the next one never delivered;
+//!   and the next one never delivered; [`slot`]: of one;
+//! - [`waiting`]: which of them are to be delivered, and which of these may go;
 //! - [`dispatch`]: which event goes to which member; [`choose`]: the member;
 //! - [`settle`]: ack, nack, extend, ended leases, lost members; [`extended`]: leases that were;
 //! - [`retry`]: delays, and when an event is given up;
@@ -19,9 +20,11 @@ mod expired;
 mod extended;
 mod retry;
 mod settle;
+mod slot;
+mod waiting;
 mod window;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use meshwire_proto::wire::admin::DeathReason;
 use meshwire_proto::{GroupKey, Moment};
@@ -36,6 +39,7 @@ use choose::{Rate, Turn};
 pub(super) use dispatch::Pass;
 use extended::Extended;
 use retry::Scheduled;
+use waiting::Waiting;
 use window::Window;
 
 /// What a group starts from after a restart.
@@ -59,7 +63,7 @@ pub(super) struct Group {
     pub(super) members: BTreeMap<SubscriptionKey, Subscriber>,
     keys: Keys,
     /// Below `window.next`, neither leased nor settled: they come (again).
-    waiting: BTreeSet<Position>,
+    waiting: Waiting,
     /// The same, but not yet.
     scheduled: Scheduled,
     /// To be dead letters as soon as their bytes are there; with the hash of the key that waits for each, or 0, and why.
@@ -107,7 +111,7 @@ impl Group {
             window: Window::new(now, state),
             members: BTreeMap::new(),
             keys: Keys::default(),
-            waiting: BTreeSet::new(),
+            waiting: Waiting::default(),
             scheduled: Scheduled::default(),
             dying: BTreeMap::new(),
             bury_at: None,
@@ -193,7 +197,8 @@ impl Group {
 
     /// How many positions below `first` were to come again.
     fn lost(&self, first: Position) -> u64 {
-        (self.waiting.range(..first).count() + self.scheduled_below(first)) as u64
+        let waiting = if self.window.floor() < first { self.waiting.below(first) } else { 0 };
+        (waiting + self.scheduled_below(first)) as u64
     }
 
     pub(super) fn in_flight(&self) -> u64 {

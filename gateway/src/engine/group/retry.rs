@@ -105,12 +105,14 @@ impl Group {
             self.release_all();
         }
         // What failed too often by the new ones is given up now.
-        let not_out = self.waiting.iter().copied().chain(self.scheduled.positions());
+        let not_out = self.waiting.positions().chain(self.scheduled.positions());
         let exhausted: Vec<Position> = not_out.filter(|p| self.is_exhausted(*p)).collect();
         for position in exhausted {
             self.scheduled.remove(position, self.window.key(position).unwrap_or(0));
             self.give_up(position);
         }
+        // Order may be less strict now.
+        self.wake_all();
     }
 
     /// A nack: one more failure, and when it comes again.
@@ -145,7 +147,7 @@ impl Group {
     /// A position that waits does so until then.
     pub(super) fn schedule(&mut self, due: Moment, position: Position) {
         if let Some(key) = self.window.slot(position).map(|s| s.key) {
-            self.waiting.remove(&position);
+            self.unwait(position);
             self.scheduled.add(due, position, key);
         }
     }
@@ -156,7 +158,7 @@ impl Group {
         while let Some(position) = self.scheduled.pop(now) {
             if let Some(key) = self.window.slot(position).map(|s| s.key) {
                 self.scheduled.by_key.remove(&(key, position));
-                self.waiting.insert(position);
+                self.wait(position, key);
             }
             any = true;
         }

@@ -9,7 +9,8 @@ use meshwire_proto::frame::SettleKind;
 
 use super::extended::Extension;
 use super::retry::Again;
-use super::window::{LEASE_ENDED, MEMBER_LOST, State, Why};
+use super::slot::{Slot, State};
+use super::window::{LEASE_ENDED, MEMBER_LOST, Why};
 use super::{Group, Lease};
 use crate::engine::deliveries::{Part, Settled};
 #[cfg(feature = "testing")]
@@ -95,12 +96,12 @@ impl Group {
                 position
             }
             Settled::Late(position) => {
-                if !self.waiting.contains(&position) {
+                let key = self.window.key(position).unwrap_or(0);
+                if !self.waiting.contains(position, key) {
                     return false;
                 }
                 // Its failure is counted: a nack has nothing to add.
-                if how.kind != SettleKind::Nack {
-                    self.waiting.remove(&position);
+                if how.kind != SettleKind::Nack && self.unwait(position) {
                     self.settle_as(now, position, how);
                 }
                 return true;
@@ -136,23 +137,19 @@ impl Group {
         numbers: Range<u64>,
         answer: &mut dyn FnMut(Range<u64>, bool),
     ) {
-        let held =
-            |group: &Self, number| group.members.get(&member).is_some_and(|m| m.deliveries.position(number).is_some());
-        let open = self.members.get(&member).map_or(0..0, |m| m.deliveries.open());
+        let held = self.members.get(&member).map(|m| m.deliveries.held_within(numbers.clone())).unwrap_or_default();
         let wait = self.members.get(&member).map_or(Duration::ZERO, |m| m.lease_time(self.settings.ack_wait));
-        let (from, to) = (numbers.start.max(open.start).min(numbers.end), numbers.end.min(open.end).max(numbers.start));
-        if from >= to {
-            return answer(numbers, false);
-        }
-        answer(numbers.start..from, false);
-        for number in from..to {
+        let mut at = numbers.start;
+        for number in held {
             let before = self.extended.get(member, number);
             let latest = before.map_or(now + LONGEST_LEASE, |e| e.latest);
             let ends = (now + wait).min(latest);
-            let extended = held(self, number) && ends > now;
+            let extended = ends > now;
+            answer(at..number, false);
+            answer(number..number + 1, extended);
+            at = number + 1;
             #[cfg(feature = "testing")]
             if is(Defect::ExtendIgnored) {
-                answer(number..number + 1, extended);
                 continue;
             }
             if extended {
@@ -161,9 +158,8 @@ impl Group {
                 let ends = ends.max(least.unwrap_or(ends));
                 self.extended.set((member, number), Extension { ends, latest });
             }
-            answer(number..number + 1, extended);
         }
-        answer(to..numbers.end, false);
+        answer(at..numbers.end, false);
     }
 
     /// Takes an event and every later one of its key away from its member.
@@ -175,14 +171,18 @@ impl Group {
         #[cfg(feature = "testing")]
         let taken = if is(Defect::TakeBackForgotten) { vec![position] } else { taken };
         for position in taken {
-            let Some(slot) = self.window.slot(position) else {
+            let Some(before) = self.window.update(position, |slot| {
+                let before = slot.state();
+                slot.set(State::Waiting);
+                before
+            }) else {
                 continue;
             };
-            if let State::Leased(member, number) = std::mem::replace(&mut slot.state, State::Waiting) {
+            if let State::Leased(member, number) = before {
                 self.lose(member, number);
             }
             self.set_free(position);
-            self.waiting.insert(position);
+            self.wait(position, key);
         }
     }
 
@@ -243,20 +243,19 @@ impl Group {
     /// still sent for them is lost.
     fn end_lease(&mut self, now: Now, member: SubscriptionKey, number: u64, position: Position) {
         self.fail(now, position, Outcome::Failed { at: now.wall, delay_ms: 0 }, Why { said: "", what: LEASE_ENDED });
-        if !self.waiting.contains(&position) {
+        let key = self.window.key(position).unwrap_or(0);
+        if key != 0 || !self.waiting.contains(position, key) {
             return;
         }
-        if let Some(slot) = self.window.slot(position).filter(|s| s.key == 0)
-            && let Some(subscriber) = self.members.get_mut(&member)
-        {
-            slot.state = State::Ended(member, number);
+        if let Some(subscriber) = self.members.get_mut(&member) {
+            self.window.update(position, |slot| slot.set(State::Ended(member, number)));
             subscriber.deliveries.end(number, position);
         }
     }
 
     /// Nobody may settle a position any more under the lease that has ended.
     pub(super) fn end_for_good(&mut self, position: Position) {
-        if let Some(State::Ended(member, number)) = self.window.slot(position).map(|s| s.state)
+        if let Some(State::Ended(member, number)) = self.window.slot(position).map(Slot::state)
             && let Some(subscriber) = self.members.get_mut(&member)
         {
             subscriber.deliveries.end_for_good(number, position);
@@ -326,7 +325,6 @@ impl Group {
                 }
             }
         }
-        self.waiting.retain(|position| position & DEAD != 0);
         self.spare_events();
         self.scheduled.forget_events();
         self.unlogged.retain(|(position, ..)| position & DEAD != 0);
@@ -337,6 +335,7 @@ impl Group {
             subscriber.deliveries.forget_ended();
         }
         self.window.seek(to);
+        self.forget_waiting();
         self.forget_settled_leases();
     }
 
@@ -350,17 +349,18 @@ impl Group {
             return false;
         };
         for (_, position) in undone {
-            let Some(slot) = self.window.slot(position) else {
+            let Some(key) = self.window.update(position, |slot| {
+                slot.set(State::Waiting);
+                slot.count(slot.deliveries().saturating_sub(1));
+                slot.key
+            }) else {
                 continue;
             };
-            slot.state = State::Waiting;
-            slot.deliveries = slot.deliveries.saturating_sub(1);
             self.set_free(position);
-            let key = self.window.key(position).unwrap_or(0);
             if key != 0 {
                 self.keys.remove(key, position);
             }
-            self.waiting.insert(position);
+            self.wait(position, key);
         }
         // Their numbers are used again: an old lease must not end the new delivery.
         self.extended.remove_from(member, next_delivery);

@@ -6,36 +6,14 @@ use std::time::Duration;
 use meshwire_proto::Moment;
 
 use super::GroupState;
-use crate::engine::{Now, SubscriptionKey};
+use super::slot::{Slot, State};
+use crate::engine::Now;
+use crate::engine::bounds::bounds;
+use crate::engine::span::Span;
 use crate::store::{DEAD, Failure, Outcome, Position};
-
-/// Most positions between the lowest unsettled one and the next new one: bounds
-/// the memory that one stuck lease costs (about 3 MiB). A guess.
-pub(super) const MAX_WINDOW: usize = 65_536;
 
 /// Most bytes of texts why events failed, of one group; beyond it they are not kept.
 const MAX_TEXTS: usize = 256 * 1024;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// To be delivered (again).
-    Waiting,
-    /// The same; the lease under which it was last delivered has ended.
-    Ended(SubscriptionKey, u64),
-    /// With a member, under a delivery number.
-    Leased(SubscriptionKey, u64),
-    /// Done.
-    Settled,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Slot {
-    pub(super) state: State,
-    /// Hash of its key, 0 for none.
-    pub(super) key: u64,
-    /// Deliveries since the gateway started.
-    pub(super) deliveries: u32,
-}
 
 /// Why an event failed: what its consumer said, and what happened.
 #[derive(Clone, Copy, Debug)]
@@ -76,16 +54,14 @@ impl Trouble {
     }
 }
 
-/// Formula: `slots[n]` is position `floor + n`; `next = floor + slots.len()`.
+/// The span goes from the floor to the next position that was never delivered since the start.
 pub(in crate::engine) struct Window {
-    floor: Position,
-    slots: VecDeque<Slot>,
-    /// How many of the slots are settled.
-    done: usize,
+    slots: Span<Slot>,
     /// Dead letters that were given back to the group, by position with [`DEAD`].
     dead: BTreeMap<Position, Slot>,
     /// Settled before the last start, above the floor.
     settled: VecDeque<(Position, Position)>,
+    /// Of positions that are not settled.
     troubles: BTreeMap<Position, Trouble>,
     /// Bytes of their texts.
     texts: usize,
@@ -114,9 +90,7 @@ impl Window {
             ..Trouble::default()
         };
         Self {
-            floor: state.floor,
-            slots: VecDeque::new(),
-            done: 0,
+            slots: Span::new(state.floor, bounds().places),
             dead: BTreeMap::new(),
             settled: state.settled.into(),
             troubles: failures.into_iter().map(|(position, failure)| (position, trouble(failure))).collect(),
@@ -126,28 +100,26 @@ impl Window {
 
     /// Goes on at `to`, as if nothing had happened to what follows.
     pub(super) fn seek(&mut self, to: Position) {
-        self.floor = to;
-        self.slots.clear();
-        self.done = 0;
+        self.slots.restart(to);
         self.settled.clear();
         let events: Vec<Position> = self.troubles.range(..DEAD).map(|(p, _)| *p).collect();
         events.into_iter().for_each(|position| self.recover(position));
     }
 
     /// Everything below is settled.
-    pub(in crate::engine) const fn floor(&self) -> Position {
-        self.floor
+    pub(in crate::engine) fn floor(&self) -> Position {
+        self.slots.first()
     }
 
     /// The next position that was never delivered since the start.
     pub(in crate::engine) fn next(&self) -> Position {
-        self.floor + self.slots.len() as u64
+        self.slots.next()
     }
 
     /// How many positions below `end` are not settled. Of those that were never delivered only from `first` on: the others
     /// cannot be read any more.
     pub(in crate::engine) fn unsettled(&self, (first, end): (Position, Position)) -> u64 {
-        self.slots.len().saturating_sub(self.done) as u64 + self.ahead((first, end))
+        self.slots.open() as u64 + self.ahead((first, end))
     }
 
     /// How many positions in `first..end` were never delivered since the start, and are not settled.
@@ -158,36 +130,41 @@ impl Window {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.slots.len() >= MAX_WINDOW
+        self.slots.is_full()
     }
 
-    pub(super) fn slot(&mut self, position: Position) -> Option<&mut Slot> {
-        if position & DEAD != 0 {
-            return self.dead.get_mut(&position);
-        }
-        self.slots.get_mut(usize::try_from(position.checked_sub(self.floor)?).ok()?)
+    /// Places that are used.
+    #[cfg(test)]
+    pub(in crate::engine) fn places(&self) -> usize {
+        self.slots.places()
     }
 
-    fn peek(&self, position: Position) -> Option<&Slot> {
-        if position & DEAD != 0 {
-            return self.dead.get(&position);
+    /// What is known of a position.
+    pub(super) fn slot(&self, position: Position) -> Option<&Slot> {
+        if position & DEAD == 0 { self.slots.get(position) } else { self.dead.get(&position) }
+    }
+
+    /// Changes what is known of a position. It is settled by [`Window::settle`] alone.
+    pub(super) fn update<R>(&mut self, position: Position, change: impl FnOnce(&mut Slot) -> R) -> Option<R> {
+        if position & DEAD == 0 {
+            self.slots.update(position, change)
+        } else {
+            self.dead.get_mut(&position).map(change)
         }
-        self.slots.get(usize::try_from(position.checked_sub(self.floor)?).ok()?)
     }
 
     /// Takes up `next` in this state.
     pub(super) fn push(&mut self, state: State, key: u64) {
-        let deliveries = u32::from(matches!(state, State::Leased(..)));
-        self.slots.push_back(Slot { state, key, deliveries });
-        self.done += usize::from(state == State::Settled);
+        self.slots.push(Slot::new(state, key));
     }
 
     /// A position is settled; gives the hash of its key.
     pub(super) fn settle(&mut self, position: Position) -> Option<u64> {
-        let slot = self.slot(position)?;
-        let (key, new) = (slot.key, slot.state != State::Settled);
-        slot.state = State::Settled;
-        self.done += usize::from(new && position & DEAD == 0);
+        let key = self.update(position, |slot| {
+            slot.set(State::Settled);
+            slot.key
+        })?;
+        self.recover(position);
         Some(key)
     }
 
@@ -198,7 +175,7 @@ impl Window {
 
     /// Takes up a dead letter that is given back.
     pub(super) fn push_dead(&mut self, position: Position, key: u64) {
-        self.dead.insert(position, Slot { state: State::Waiting, key, deliveries: 0 });
+        self.dead.insert(position, Slot::new(State::Waiting, key));
     }
 
     /// A dead letter is settled.
@@ -207,18 +184,15 @@ impl Window {
         self.recover(position);
     }
 
-    /// Whether `next` was settled before the last start; then it is taken up as such.
+    /// Whether `next` was settled before the last start; then it is taken up as such, with what follows and was too.
     pub(super) fn skip_settled(&mut self) -> bool {
         let next = self.next();
-        while self.settled.front().is_some_and(|(_, end)| *end <= next) {
-            self.settled.pop_front();
+        while self.settled.pop_front_if(|(_, end)| *end <= next).is_some() {}
+        let end = self.settled.front().filter(|(first, _)| *first <= next).map(|(_, end)| *end);
+        if let Some(end) = end {
+            self.skip_to(end);
         }
-        let known = self.settled.front().is_some_and(|(first, _)| *first <= next);
-        if known {
-            self.push(State::Settled, 0);
-            self.advance();
-        }
-        known
+        end.is_some()
     }
 
     /// The attempt number of the next delivery of `position`.
@@ -228,13 +202,13 @@ impl Window {
 
     /// How often a position was delivered so far.
     pub(super) fn attempts(&self, position: Position) -> u32 {
-        let deliveries = self.peek(position).map_or(0, |slot| slot.deliveries);
+        let deliveries = self.slot(position).map_or(0, Slot::deliveries);
         self.attempt(position, deliveries) - 1
     }
 
     /// The hash of a position's key.
     pub(super) fn key(&self, position: Position) -> Option<u64> {
-        self.peek(position).map(|slot| slot.key)
+        self.slot(position).map(|slot| slot.key)
     }
 
     /// What went wrong with a position, if anything did.
@@ -249,8 +223,7 @@ impl Window {
 
     /// How many positions have failed and are not settled.
     pub(in crate::engine) fn failing(&self) -> u64 {
-        let open = |position: &Position| self.peek(*position).is_none_or(|slot| slot.state != State::Settled);
-        self.troubles.keys().filter(|position| open(position)).count() as u64
+        self.troubles.len() as u64
     }
 
     /// Counts a failure of a position.
@@ -272,36 +245,31 @@ impl Window {
         }
     }
 
-    /// Whether a jump costs no more than the window may.
-    pub(super) fn can_skip_to(&self, first: Position) -> bool {
-        self.slots.is_empty() || first - self.floor <= 2 * MAX_WINDOW as u64
+    /// How far towards `end` it may jump over unsettled positions: up to what was settled before the last start.
+    pub(super) fn may_jump_to(&self, end: Position) -> Position {
+        self.settled.front().map_or(end, |(first, _)| end.min(*first))
     }
 
-    /// How far towards `end` it may jump over unsettled positions: up to what was settled before the last start. `None`
-    /// while something below is open.
-    pub(super) fn may_jump_to(&self, end: Position) -> Option<Position> {
-        self.slots.is_empty().then(|| self.settled.front().map_or(end, |(first, _)| end.min(*first)))
-    }
-
-    /// Jumps over positions that are gone.
+    /// Jumps over positions that are gone, or settled.
     pub(super) fn skip_to(&mut self, first: Position) {
-        while self.next() < first && !self.slots.is_empty() {
-            self.push(State::Settled, 0);
+        let next = self.next();
+        while let Some(gone) = self.troubles.range(next..first.max(next)).next().map(|(position, _)| *position) {
+            self.recover(gone);
         }
-        if self.slots.is_empty() {
-            self.floor = self.floor.max(first);
+        if self.slots.is_level() || first.saturating_sub(next) > bounds().few {
+            self.slots.jump(first, |_, _| {});
+        }
+        while self.next() < first {
+            self.push(State::Settled, 0);
         }
         self.advance();
     }
 
     /// Moves the floor over what is settled.
     pub(super) fn advance(&mut self) {
-        while self.slots.front().is_some_and(|s| s.state == State::Settled) {
-            self.slots.pop_front();
-            self.done = self.done.saturating_sub(1);
-            self.floor += 1;
-        }
-        while let Some(done) = self.troubles.first_key_value().map(|(p, _)| *p).filter(|p| *p < self.floor) {
+        self.slots.trim(|_, _| {});
+        let floor = self.floor();
+        while let Some(done) = self.troubles.first_key_value().map(|(p, _)| *p).filter(|p| *p < floor) {
             self.recover(done);
         }
     }

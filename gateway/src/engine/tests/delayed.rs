@@ -371,9 +371,8 @@ fn a_long_range_that_has_expired_is_passed_in_one_step() {
     rig.engine.subscribe(rig.now, TOPIC, sub(2), SubscribeSpec { group: None, start: Some(1), credit: MANY }).unwrap();
     rig.publish(1, None);
     assert_eq!(positions(&rig.take(2)), [open, LAST]);
-    assert_eq!(positions(&rig.take(1)), [open], "a window of the group is no longer than it was");
+    assert_eq!(positions(&rig.take(1)), [open, LAST], "one that is open is no reason to look at each behind it");
     assert_eq!(rig.settle(1, 1, 1, Ack), [true]);
-    assert_eq!(positions(&rig.take(1)), [LAST]);
     let group = &rig.engine.groups(TOPIC, 0)[0];
     assert_eq!((group.expired, group.floor), (LAST - 3, LAST));
     rig.wait(10);

@@ -7,6 +7,7 @@ mod delayed;
 mod delete;
 mod gaps;
 mod groups;
+mod holds;
 mod keys;
 mod leases;
 mod many_groups;
