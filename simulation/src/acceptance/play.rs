@@ -122,6 +122,7 @@ fn settings(words: &str) -> GroupSettings {
             "in_flight" => settings.max_in_flight = Some(number()),
             "rate" => settings.max_rate = Some(number()),
             "hold" => settings.after_dead_letter = Some(AfterDeadLetter::Hold.into()),
+            "continue" => settings.after_dead_letter = Some(AfterDeadLetter::Continue.into()),
             "strict" => settings.strict_order = Some(true),
             _ => panic!("no setting {word}"),
         }

@@ -206,6 +206,13 @@ const DEAD_LETTERS: &[Case] = cases![
     "a key that is held goes on when its dead letter is removed",
     "hold", "a joins; publish 1@k 2@k; a gets 1 2; a rejects 1; quiet 60000; purge 1; a gets 2#2; a acks 2", "";
 
+    "a key goes on when its group is told to wait for dead letters no more",
+    "hold", "a joins; publish 1@k 2@k; a gets 1 2; a rejects 1; quiet 60000; update continue; a gets 2#2; a acks 2", "1 rejected 1";
+
+    "a key that waits since before a kill goes on as well",
+    "hold", "a joins; publish 1@k 2@k 3@k; a gets 1..3; a rejects 1; quiet 5000; kill; quiet 5000; update continue; a gets 2 3;
+             a acks 2 3", "1 rejected 1";
+
     "a dead letter that is given back and acked is gone",
     "", "a joins; publish 1 2; a gets 1 2; a acks 2; a rejects 1; wait 20; redrive 1; a gets 1; a acks 1 surely; letters 0", "";
 
