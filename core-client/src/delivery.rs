@@ -279,10 +279,6 @@ impl Delivery {
         self.place
     }
 
-    pub(crate) const fn number(&self) -> u64 {
-        self.place.number
-    }
-
     /// Lets go without a word, because the event is known to come again.
     pub(crate) fn forget(mut self) {
         self.settled = true;

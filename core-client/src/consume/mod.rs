@@ -20,7 +20,7 @@ use meshwire_proto::{ErrorKind, options};
 use keys::Keys;
 use leases::Leases;
 
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Place};
 use crate::session::Start;
 use crate::subscription::{Subscribe, Subscription};
 use crate::{Error, GroupSettings, Result};
@@ -180,7 +180,7 @@ struct Consuming {
 /// What a handler's end, or the end of a nack, comes to.
 enum Done {
     Handled { delivery: Delivery, problem: Option<String> },
-    Nacked { key: String, boundary: u64 },
+    Nacked { key: String, of: Place, boundary: u64 },
 }
 
 impl Consuming {
@@ -257,16 +257,17 @@ impl Consuming {
                 match self.keys.fail(&delivery) {
                     None => delivery.nack_because(&problem),
                     Some(key) => {
+                        let of = delivery.place();
                         let nacked = delivery.nack_boundary(&problem);
                         nacking.push(Box::pin(async move {
                             // Without an answer the lease is gone, and so is what came with it.
                             let boundary = nacked.await.unwrap_or(0);
-                            Done::Nacked { key, boundary }
+                            Done::Nacked { key, of, boundary }
                         }));
                     }
                 }
             }
-            Done::Nacked { key, boundary } => self.keys.nacked(&key, boundary),
+            Done::Nacked { key, of, boundary } => self.keys.nacked(&key, of, boundary),
         }
     }
 }
