@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use meshwire::{Group, GroupMode, GroupSettings, Mesh, Position, Start};
 use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName, options};
 use serde::Serialize;
@@ -187,12 +187,34 @@ pub(crate) struct Settings {
     /// The longest such delay.
     #[arg(long, value_name = "DURATION", value_parser = |t: &str| within(&options::BACKOFF_MAX, t))]
     backoff_max: Option<Duration>,
+    /// What the other events of a key do after a dead letter.
+    #[arg(long, value_enum)]
+    after_dead_letter: Option<AfterDeadLetter>,
+    /// How many events of a key may be on their way at once.
+    #[arg(long, value_enum)]
+    order: Option<Order>,
     /// Most unsettled deliveries of all members together, of each in a broadcast group; 0: no limit.
     #[arg(long, value_name = "COUNT")]
     max_in_flight: Option<u32>,
     /// Most deliveries a second of all members together, of each in a broadcast group; 0: no limit.
     #[arg(long, value_name = "COUNT")]
     max_rate: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AfterDeadLetter {
+    /// They go on.
+    Continue,
+    /// They wait until it is redriven and acked, or purged.
+    Hold,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Order {
+    /// Several, to the member that has the key; it handles one after the other.
+    ByKey,
+    /// One: the next when it is settled.
+    Strict,
 }
 
 impl From<&Settings> for GroupSettings {
@@ -203,6 +225,8 @@ impl From<&Settings> for GroupSettings {
         settings.max_age = asked.max_age;
         settings.backoff_min = asked.backoff_min;
         settings.backoff_max = asked.backoff_max;
+        settings.hold_after_dead_letter = asked.after_dead_letter.map(|after| after == AfterDeadLetter::Hold);
+        settings.strict_order = asked.order.map(|order| order == Order::Strict);
         settings.max_in_flight = asked.max_in_flight;
         settings.max_rate = asked.max_rate;
         settings
@@ -212,6 +236,13 @@ impl From<&Settings> for GroupSettings {
 impl Groups {
     pub(crate) async fn run(self, mut stop: Stop) -> Result<Exit, Failure> {
         logs::start_from_environment()?;
+        if let Command::Update { settings, .. } = &self.command
+            && GroupSettings::from(settings) == GroupSettings::new()
+        {
+            let text = "nothing is to be changed: say --ack-wait, --max-failures, --max-age, --backoff-min, --backoff-max, \
+                        --after-dead-letter, --order, --max-in-flight or --max-rate";
+            return Err(Failure::new(Exit::Usage, text));
+        }
         let (Command::List { server, .. }
         | Command::Show { server, .. }
         | Command::Create { server, .. }

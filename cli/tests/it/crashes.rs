@@ -82,7 +82,54 @@ fn s35_what_was_acknowledged_is_there_after_a_kill_when_no_core_is_idle() {
 /// Keeps every core of the machine at work.
 struct Busy {
     done: Arc<AtomicBool>,
-    turns: Vec<JoinHandle<u64>>,
+    threads: Vec<JoinHandle<()>>,
+    before: Used,
+}
+
+/// What the cores of the machine have done since it started, in ticks of its clock.
+#[derive(Clone, Copy, Debug)]
+struct Used {
+    idle: u64,
+    all: u64,
+    /// How many there are.
+    cores: u64,
+}
+
+impl Used {
+    fn now() -> Self {
+        Self::read(&std::fs::read_to_string("/proc/stat").expect("the machine says what its cores do"))
+    }
+
+    fn read(stat: &str) -> Self {
+        let cores = stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count() as u64;
+        let sum = stat.lines().find_map(|line| line.strip_prefix("cpu ")).expect("the sum of all cores");
+        // Idle, and waiting for a disk, are the fourth and the fifth; those behind the eighth are among the first.
+        let ticks: Vec<u64> = sum.split_whitespace().take(8).map(|n| n.parse().unwrap()).collect();
+        Self { idle: ticks[3] + ticks[4], all: ticks.iter().sum(), cores }
+    }
+
+    /// Whether nine tenths of so many cores were at work since.
+    fn kept_busy(self, now: Self, cores: u64) -> bool {
+        let (all, idle) = (now.all - self.all, now.idle - self.idle);
+        all > 0 && (all - idle) * now.cores * 10 >= all * cores * 9
+    }
+}
+
+#[test]
+fn a_machine_with_an_idle_core_is_not_busy() {
+    let used = |user: u64, idle: u64, wait: u64| {
+        Used::read(&format!("cpu  {user} 0 0 {idle} {wait} 0 0 0 7 7\ncpu0 1\ncpu1 1\nintr 1\n"))
+    };
+    let before = used(1000, 5000, 0);
+    assert!(before.kept_busy(used(1190, 5010, 0), 2));
+    assert!(!before.kept_busy(used(1100, 5100, 0), 2), "one is idle");
+    assert!(!before.kept_busy(used(1100, 5000, 100), 2), "one waits for a disk");
+    assert!(before.kept_busy(used(1100, 5100, 0), 1), "the other one is not ours");
+    assert!(!before.kept_busy(before, 2), "no time has passed");
+}
+
+fn cores() -> usize {
+    available_parallelism().unwrap().get()
 }
 
 impl Busy {
@@ -91,22 +138,21 @@ impl Busy {
         let turn = |_| {
             let done = done.clone();
             std::thread::spawn(move || {
-                let mut turns = 0_u64;
                 while !done.load(Ordering::Relaxed) {
-                    turns = std::hint::black_box(turns + 1);
+                    std::hint::black_box(&done);
                 }
-                turns
             })
         };
-        let cores = available_parallelism().unwrap().get();
-        let turns = (0..cores).map(turn).collect();
-        Self { done, turns }
+        let threads = (0..cores()).map(turn).collect();
+        Self { done, threads, before: Used::now() }
     }
 
-    /// Ends it; whether every thread of it ran.
+    /// Ends it; whether no core was idle meanwhile.
     fn was_busy(self) -> bool {
+        let now = Used::now();
         self.done.store(true, Ordering::Relaxed);
-        self.turns.into_iter().all(|turns| turns.join().unwrap() > 0)
+        let ended = self.threads.into_iter().all(|thread| thread.join().is_ok());
+        ended && self.before.kept_busy(now, cores() as u64)
     }
 }
 

@@ -86,3 +86,41 @@ fn a_group_is_shown_with_what_waits_what_has_failed_and_how_old_it_is() {
     assert_eq!((&object["failing"], &object["lag"]), (&1.into(), &2.into()));
     assert!(object["oldest_ms"].as_u64().unwrap() < 3_600_000, "{object}");
 }
+
+#[test]
+fn a_group_holds_a_key_after_a_dead_letter_and_keeps_strict_order_when_it_is_told_to() {
+    let gateway = Gateway::start();
+    gateway.publish("work", &["1"]);
+    let object = |args: &[&str]| {
+        let run = gateway.run(&[&["groups"], args, &["--json"]].concat());
+        let object: serde_json::Value = serde_json::from_str(&run.out).unwrap_or_else(|e| panic!("{e}: {run:?}"));
+        (object["hold_after_dead_letter"].as_bool().unwrap(), object["strict_order"].as_bool().unwrap())
+    };
+    assert_eq!(object(&["create", "work", "plain"]), (false, false));
+    let asked = ["--after-dead-letter", "hold", "--order", "strict"];
+    assert_eq!(object(&[&["create", "work", "careful"], &asked[..]].concat()), (true, true));
+    let shown = |group: &str| gateway.run(&["groups", "show", "work", group]).out;
+    let lines = |after: &str, order: &str| {
+        format!("\n  key after a dead letter  {after}\n  order                    {order}\n")
+    };
+    assert!(shown("careful").contains(&lines("waits", "strict")), "{}", shown("careful"));
+    assert_eq!(object(&["update", "work", "careful", "--order", "by-key"]), (true, false));
+    assert_eq!(object(&["update", "work", "careful", "--after-dead-letter", "continue"]), (false, false));
+    assert!(shown("careful").contains(&lines("goes on", "by key")), "{}", shown("careful"));
+    assert_eq!(object(&["update", "work", "plain", "--after-dead-letter", "hold"]), (true, false));
+}
+
+#[test]
+fn an_update_that_changes_nothing_is_refused_with_what_can_be_set() {
+    let gateway = Gateway::start();
+    gateway.run(&["groups", "create", "work", "g"]);
+    let help = gateway.run(&["groups", "update", "--help"]).out;
+    let refused = gateway.run(&["groups", "update", "work", "g"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.err.contains("nothing is to be changed"), "{refused:?}");
+    let settings = ["ack-wait", "max-failures", "max-age", "backoff-min", "backoff-max", "after-dead-letter", "order"];
+    for setting in settings.into_iter().chain(["max-in-flight", "max-rate"]) {
+        let flag = format!("--{setting}");
+        assert!(refused.err.contains(&flag) && help.contains(&flag), "{flag}: {refused:?}");
+    }
+}

@@ -20,7 +20,7 @@ use meshwire_proto::{ErrorKind, options};
 use keys::Keys;
 use leases::Leases;
 
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Place};
 use crate::session::Start;
 use crate::subscription::{Subscribe, Subscription};
 use crate::{Error, GroupSettings, Result};
@@ -183,10 +183,11 @@ enum Done {
         delivery: Delivery,
         problem: Option<String>,
     },
-    /// A key, and where what was on its way at the nack ends.
+    /// A key, the delivery of it that was nacked, and where what was on its way then ends.
     Nacked {
         key: String,
-        boundary: (u32, u64),
+        of: Place,
+        boundary: u64,
     },
 }
 
@@ -264,17 +265,17 @@ impl Consuming {
                 match self.keys.fail(&delivery) {
                     None => delivery.nack_because(&problem),
                     Some(key) => {
-                        let generation = delivery.place().generation;
+                        let of = delivery.place();
                         let nacked = delivery.nack_boundary(&problem);
                         nacking.push(Box::pin(async move {
                             // Without an answer the lease is gone, and so is what came with it.
                             let boundary = nacked.await.unwrap_or(0);
-                            Done::Nacked { key, boundary: (generation, boundary) }
+                            Done::Nacked { key, of, boundary }
                         }));
                     }
                 }
             }
-            Done::Nacked { key, boundary } => self.keys.nacked(key, boundary),
+            Done::Nacked { key, of, boundary } => self.keys.nacked(key, of, boundary),
         }
     }
 }

@@ -8,12 +8,23 @@ pub(crate) struct Tests {
     /// As cargo counts: with those that printed that they were skipped.
     pub(crate) passed: u32,
     pub(crate) failed: u32,
+    /// Names of tests that passed, as cargo counts.
+    names: Vec<String>,
     /// Tests that printed `skipped: needs X` on a line of its own.
     pub(crate) said_skipped: Vec<Skip>,
     /// Tests marked `#[ignore]`.
     pub(crate) ignored: Vec<Skip>,
     /// What failed tests printed.
     pub(crate) failures: Vec<String>,
+}
+
+impl Tests {
+    /// Those of these modules, given as `name::`, of which no test passed that was not skipped.
+    pub(crate) fn missing<'a>(&self, modules: &[&'a str]) -> Vec<&'a str> {
+        let skipped = |name: &String| self.said_skipped.iter().any(|skip| skip.test == *name);
+        let ran = |module: &str| self.names.iter().any(|name| name.starts_with(module) && !skipped(name));
+        modules.iter().copied().filter(|module| !ran(module)).collect()
+    }
 }
 
 /// Reads the lines of one `cargo test`.
@@ -28,6 +39,8 @@ pub(crate) fn read(lines: &[String]) -> Tests {
             tests.said_skipped.push(Skip { needs: needs.to_owned(), test: section.clone() });
         } else if let Some(skip) = ignored(line) {
             tests.ignored.push(skip);
+        } else if let Some(name) = line.strip_prefix("test ").and_then(|l| l.strip_suffix(" ... ok")) {
+            tests.names.push(name.to_owned());
         } else if let Some(counts) = line.strip_prefix("test result: ") {
             tests.passed += count(counts, "passed");
             tests.failed += count(counts, "failed");
@@ -99,6 +112,20 @@ mod tests {
         let tests = read(&lines("test a ... ignored, needs redis-server\ntest c ... ignored\n"));
         assert_eq!(tests.ignored.first(), Some(&skip("a", "redis-server")));
         assert!(tests.ignored.get(1).is_some_and(|s| s.test == "c" && s.needs.starts_with("a reason")));
+    }
+
+    #[test]
+    fn a_module_is_missing_when_all_that_passed_is_of_others_or_was_skipped() {
+        let tests = read(&lines(
+            "test kill::a ... ok\ntest kill::b ... ok\ntest crashes::c ... ok\ntest other::on_time::d ... ok\n\
+             test gone::e ... FAILED\n---- crashes::c stdout ----\nskipped: needs root\n\
+             test result: FAILED. 4 passed; 1 failed; 0 ignored",
+        ));
+        assert_eq!(tests.passed, 4);
+        assert_eq!(
+            tests.missing(&["kill::", "crashes::", "on_time::", "gone::"]),
+            ["crashes::", "on_time::", "gone::"]
+        );
     }
 
     #[test]
