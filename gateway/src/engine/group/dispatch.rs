@@ -117,6 +117,10 @@ impl<'a> Pass<'a> {
     }
 }
 
+/// Leases whose ends are no further apart end together with the later one: passes may be a little out of the order of
+/// their clocks.
+const SAME_END: Duration = Duration::from_millis(50);
+
 impl Group {
     pub(in crate::engine) fn dispatch(&mut self, mut pass: Pass<'_>) -> Waits {
         if !self.dying.is_empty() {
@@ -317,9 +321,10 @@ impl Group {
     /// remembered by itself.
     fn begin_lease(&mut self, (now, lasts): (Moment, Duration), member: SubscriptionKey, number: u64) {
         let ends = now + lasts;
-        if self.leases.back().is_some_and(|last| last.ends > ends) {
+        if self.leases.back().is_some_and(|last| last.ends > ends + SAME_END) {
             return self.extended.set((member, number), Extension { ends, latest: now + LONGEST_LEASE });
         }
+        let ends = self.leases.back().map_or(ends, |last| last.ends.max(ends));
         match self.leases.back_mut() {
             Some(l) if l.ends == ends && l.member == member && l.first_delivery + u64::from(l.count) == number => {
                 l.count += 1;
