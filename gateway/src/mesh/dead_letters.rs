@@ -7,6 +7,7 @@ use meshwire_proto::{ErrorKind, GroupKey};
 use prost::Message as _;
 
 use super::admin::Answered;
+use super::groups::no_group;
 use super::{Action, Caller, Inner, Mesh, Refusal, TopicRef, shard};
 use crate::engine::{self, LetterError};
 use crate::store::{Block, Lookup, Position, Ticket, TopicId};
@@ -69,7 +70,7 @@ impl Mesh {
         if asked.numbers.len() > 1000 {
             return Err(invalid(format!("{} numbers; up to 1000 are accepted", asked.numbers.len())));
         }
-        let (topic, _) = self.known_topic(caller, action, asked.topic)?;
+        let (topic, name) = self.known_topic(caller, action, asked.topic)?;
         let shard = shard::lock(self.shard(topic)?);
         let engine::LettersPage { letters, more } = if asked.numbers.is_empty() {
             shard.engine.letters(topic.id, group.as_ref(), asked.after, limit)
@@ -83,6 +84,11 @@ impl Mesh {
             };
             engine::LettersPage { letters: numbers.into_iter().filter_map(one).collect(), more: false }
         };
+        // A later page may have nothing left of a group that is gone.
+        let unknown = group.filter(|_| letters.is_empty() && asked.after == 0);
+        if let Some(group) = unknown.filter(|group| !shard.engine.gives_letters(topic.id, group)) {
+            return Err(no_group(&name, &group));
+        }
         drop(shard);
         Ok(Page { topic, letters, more })
     }
