@@ -1,5 +1,7 @@
 //! What can be typed.
 
+use std::str::FromStr;
+
 use clap::{Parser, Subcommand};
 use meshwire_proto::{GroupName, MemberName, TopicName};
 
@@ -32,7 +34,8 @@ Examples:
   meshwire request quote --data '{\"sku\": 1}'
 
 Exit codes: 0 done, 1 some failed, 2 wrong arguments, or all input is wrong, 3 gateway unreachable,
-4 refused by the gateway; `meshwire pub --help` and `meshwire sub --help` say what counts when failures are mixed";
+4 refused by the gateway; `meshwire pub --help` and `meshwire sub --help` say what counts when failures are mixed.
+An error that ends a command with --json is a JSON object on the error stream: message, and code if it has one";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -67,6 +70,21 @@ pub(crate) fn member(text: &str) -> Result<MemberName, String> {
 /// Text that is not empty: an empty attribute is none, and would be filled in.
 pub(crate) fn attribute(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("it is empty; leave the flag out".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// A whole number.
+pub(crate) fn whole<T: FromStr>(text: &str) -> Result<T, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let problem = || if digits { "it is too large" } else { "it is not a whole number" };
+    text.parse().map_err(|_| problem().to_owned())
+}
+
+/// A whole number that is not 0.
+pub(crate) fn some(text: &str) -> Result<u64, String> {
+    match whole(text)? {
+        0 => Err("it is at least 1".to_owned()),
+        number => Ok(number),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 use meshwire::{DeadLetter, DeadLetters as Letters, Mesh, codec};
-use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName};
+use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName, counted};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -50,9 +50,10 @@ struct Of {
 }
 
 #[derive(Args)]
+#[group(required = true, multiple = false)]
 struct Which {
     /// Numbers from `list`.
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_parser = args::whole::<u64>)]
     numbers: Vec<u64>,
     /// All of them, of the group or of the topic.
     #[arg(long)]
@@ -76,12 +77,18 @@ Examples:
         server: Server,
     },
     /// One, with its event.
-    #[command(after_help = "Example:\n  meshwire dead-letters show orders 3")]
+    #[command(
+        after_help = "Examples:\n  meshwire dead-letters show orders 3\n  meshwire dead-letters show orders 3 --json"
+    )]
     Show {
         #[command(flatten)]
         of: Of,
         /// Its number, from `list`.
+        #[arg(value_parser = args::whole::<u64>)]
         number: u64,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         server: Server,
     },
@@ -159,10 +166,14 @@ impl Command {
     async fn carry_out(&self, mesh: &Mesh) -> meshwire::Result<Exit> {
         match self {
             Self::List { of, json, .. } => list(of.letters(mesh), *json).await,
-            Self::Show { of, number, .. } => {
+            Self::Show { of, number, json, .. } => {
                 let letter = of.letters(mesh).get(*number).await?;
                 let mut text = String::new();
-                object(&letter, &mut text);
+                if *json {
+                    object(&letter, &mut text)
+                } else {
+                    page(of.topic.as_str(), &letter, &mut text)
+                }
                 Ok(print(&text))
             }
             Self::Redrive { of, which, json, .. } => {
@@ -258,7 +269,8 @@ fn line(letter: &DeadLetter, out: &mut String) {
     let member = letter.member.as_ref().map(|name| format!(" member {name}")).unwrap_or_default();
     let _ = write!(
         out,
-        "{number:>6}  group {group}{member}  at {position}  {reason}  {failures} failures, the last {last}"
+        "{number:>6}  group {group}{member}  at {position}  {reason}  {}, the last {last}",
+        counted((*failures).into(), "failure")
     );
     if letter.redriven {
         out.push_str("  redriven");
@@ -289,12 +301,40 @@ struct Line<'a> {
     event: Option<Box<RawValue>>,
 }
 
+/// A dead letter, a line for each thing to know.
+fn page(topic: &str, letter: &DeadLetter, out: &mut String) {
+    let lines = [
+        ("group", letter.group.clone()),
+        ("member", letter.member.clone().unwrap_or_default()),
+        ("position", letter.position.to_string()),
+        ("stored", letter.stored.to_string()),
+        ("reason", letter.reason.name().to_owned()),
+        ("failures", format!("{}, of {}", letter.failures, deliveries(letter.attempts))),
+        ("first failure", letter.first_failure.to_string()),
+        ("last failure", letter.last_failure.to_string()),
+        ("error", one_line(&letter.error, usize::MAX)),
+        ("given back", if letter.redriven { "yes, and not settled yet" } else { "" }.to_owned()),
+        ("event", event(letter).map(|event| event.get().to_owned()).unwrap_or_default()),
+    ];
+    // Writing to a string does not fail.
+    let _ = writeln!(out, "dead letter {} of topic {topic}", letter.number);
+    for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = writeln!(out, "  {name:<13}  {value}");
+    }
+}
+
+fn deliveries(attempts: u32) -> String {
+    if attempts == 1 { "1 delivery".to_owned() } else { format!("{attempts} deliveries") }
+}
+
+/// Its event in JSON, if it has a form there.
+fn event(letter: &DeadLetter) -> Option<Box<RawValue>> {
+    let mut text = String::new();
+    codec::json::write(&letter.event()?, &mut text).ok()?;
+    RawValue::from_string(text).ok()
+}
+
 fn object(letter: &DeadLetter, out: &mut String) {
-    let event = letter.event().and_then(|event| {
-        let mut text = String::new();
-        codec::json::write(&event, &mut text).ok()?;
-        RawValue::from_string(text).ok()
-    });
     let line = Line {
         number: letter.number,
         group: &letter.group,
@@ -308,7 +348,7 @@ fn object(letter: &DeadLetter, out: &mut String) {
         last_failure: letter.last_failure.to_string(),
         stored: letter.stored.to_string(),
         redriven: letter.redriven,
-        event,
+        event: event(letter),
     };
     output::object(&line, out);
 }

@@ -4,6 +4,9 @@ use std::fmt;
 use std::process::ExitCode;
 
 use meshwire_proto::ErrorKind;
+use serde::Serialize;
+
+use crate::output;
 
 /// An exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +36,36 @@ impl From<Exit> for ExitCode {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
+    /// What the gateway or the client calls it, if it comes from them.
+    kind: Option<ErrorKind>,
     message: String,
+}
+
+/// A failure as it is told with `--json`.
+#[derive(Serialize)]
+struct Line<'a> {
+    code: Option<&'static str>,
+    message: &'a str,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
+        Self { exit, kind: None, message: message.into() }
+    }
+
+    /// The failure that an error is, with an exit code of its own.
+    pub(crate) fn of(exit: Exit, error: &meshwire::Error) -> Self {
+        Self { kind: Some(error.kind()), ..Self::new(exit, error.to_string()) }
+    }
+
+    /// Its last words, for people or for a program that asked for JSON.
+    pub(crate) fn tell(&self, json: bool) {
+        if !json {
+            return output::note(format_args!("error: {self}"));
+        }
+        let mut line = String::new();
+        output::object(&Line { code: self.kind.map(ErrorKind::code), message: &self.message }, &mut line);
+        output::note(line.trim_end());
     }
 
     /// With what may help, behind it.
@@ -59,7 +86,7 @@ impl From<meshwire::Error> for Failure {
     fn from(error: meshwire::Error) -> Self {
         // Only a URL that cannot be used is refused with itself as context.
         let exit = if error.context().iter().any(|(key, _)| *key == "url") { Exit::Usage } else { of(error.kind()) };
-        Self::new(exit, error.to_string())
+        Self::of(exit, &error)
     }
 }
 

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use meshwire::{Group, GroupMode, GroupSettings, Mesh, Position, Start};
-use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName, options};
+use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName, counted, options};
 use serde::Serialize;
 
 use crate::args;
@@ -63,7 +63,8 @@ oldest   how long ago the oldest of them was stored; ? while that is read from t
         #[command(flatten)]
         server: Server,
     },
-    /// Make a group before anybody joins it.
+    /// Make a group before anybody joins it. One that is there with these settings stays as it is,
+    /// wherever it is to begin.
     #[command(after_help = "\
 Examples:
   meshwire groups create orders audit --start 100 --max-failures 0
@@ -90,7 +91,7 @@ Examples:
     },
     /// Move a group: every event from there on is delivered as if for the first time. A
     /// broadcast group moves all its durable members.
-    #[command(after_help = "\
+    #[command(group = ArgGroup::new("place").required(true).args(["position", "to"]), after_help = "\
 Examples:
   meshwire groups seek orders billing 1
   meshwire groups seek orders billing --to -10m")]
@@ -100,11 +101,11 @@ Examples:
         #[command(flatten)]
         member: Member,
         /// Position; beyond either end it goes to that end.
-        #[arg(required_unless_present = "to")]
+        #[arg(value_parser = args::whole::<u64>)]
         position: Option<u64>,
         /// In its place earliest, latest, or the first event stored at a time or later
         /// (2026-11-28T06:30:00Z, or -10m for ten minutes ago).
-        #[arg(long, value_name = "PLACE", allow_hyphen_values = true, conflicts_with = "position", value_parser = place::parse)]
+        #[arg(long, value_name = "PLACE", allow_hyphen_values = true, value_parser = place::parse)]
         to: Option<Start>,
         /// One JSON object.
         #[arg(long)]
@@ -176,7 +177,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "DURATION", value_parser = |t: &str| within(&options::ACK_WAIT, t))]
     ack_wait: Option<Duration>,
     /// Failures after which an event is a dead letter; 0: never.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = args::whole::<u32>)]
     max_failures: Option<u32>,
     /// An event that has failed and is older is a dead letter; 0: never.
     #[arg(long, value_name = "DURATION", value_parser = |t: &str| within(&options::MAX_AGE, t))]
@@ -194,10 +195,10 @@ pub(crate) struct Settings {
     #[arg(long, value_enum)]
     order: Option<Order>,
     /// Most unsettled deliveries of all members together, of each in a broadcast group; 0: no limit.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = args::whole::<u32>)]
     max_in_flight: Option<u32>,
     /// Most deliveries a second of all members together, of each in a broadcast group; 0: no limit.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = args::whole::<u32>)]
     max_rate: Option<u32>,
 }
 
@@ -290,8 +291,14 @@ impl Command {
             Self::Create { which, member, broadcast, settings, start, json, .. } => {
                 let settings = GroupSettings::from(settings);
                 let settings = if *broadcast { settings.broadcast() } else { settings };
-                let groups = mesh.groups(which.topic.as_str());
-                (vec![groups.create(&which.key(member), settings, *start).await?], *json)
+                let (groups, key) = (mesh.groups(which.topic.as_str()), which.key(member));
+                // Whatever this one fails of, the next one says.
+                let was_there = groups.get(&key).await.is_ok();
+                let group = groups.create(&key, settings, *start).await?;
+                if was_there {
+                    output::note(there_already(&which.topic, &key, start.is_some()));
+                }
+                (vec![group], *json)
             }
             Self::Update { which: Which { topic, group }, settings, json, .. } => {
                 (vec![mesh.groups(topic.as_str()).update(group.as_str(), settings.into()).await?], *json)
@@ -313,6 +320,12 @@ impl Command {
     }
 }
 
+/// What a group that is to be made is told by.
+fn there_already(topic: &TopicName, key: &str, with_start: bool) -> String {
+    let start = if with_start { "; its place was not changed: meshwire groups seek moves it" } else { "" };
+    format!("group {key} of topic {topic} is there already, and stays as it is{start}")
+}
+
 pub(crate) fn millis(duration: Option<Duration>) -> u64 {
     duration.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
@@ -325,10 +338,12 @@ fn line(group: &Group, out: &mut String) {
     // Writing to a string does not fail.
     let _ = writeln!(
         out,
-        "{name}: settled through {settled_through}, {members} members, {in_flight} in flight, {lag} waiting ({delayed} delayed, {failing} failing), {dead_letters} dead letters; \
-         ack wait {}, {} failures, back-off {} to {}{}",
+        "{name}: settled through {settled_through}, {}, {in_flight} in flight, {lag} waiting ({delayed} delayed, {failing} failing), {}; \
+         ack wait {}, {}, back-off {} to {}{}",
+        counted((*members).into(), "member"),
+        counted(*dead_letters, "dead letter"),
         shown(settings.ack_wait),
-        settings.max_failures.unwrap_or_default(),
+        counted(settings.max_failures.unwrap_or_default().into(), "failure"),
         shown(settings.backoff_min),
         shown(settings.backoff_max),
         if *expired > 0 { format!("; {expired} expired") } else { String::new() },
@@ -342,7 +357,8 @@ fn line(group: &Group, out: &mut String) {
         let state = if member.connected { "connected" } else { "away" };
         let _ = writeln!(
             out,
-            "  member {name}: {state}, settled through {settled_through}, {in_flight} in flight, {lag} waiting ({delayed} delayed), {dead_letters} dead letters"
+            "  member {name}: {state}, settled through {settled_through}, {in_flight} in flight, {lag} waiting ({delayed} delayed), {}",
+            counted(*dead_letters, "dead letter")
         );
     }
 }

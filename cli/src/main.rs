@@ -2,10 +2,9 @@
 //!
 //! No behaviour of its own: flags in, gateway or client calls out.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 mod allocator;
 mod args;
@@ -42,21 +41,32 @@ use stop::Stop;
 
 fn main() -> ExitCode {
     allocator::keep_one_arena();
-    let exit = start().unwrap_or_else(|failure| {
-        // Nobody is left to tell when the error stream is closed.
-        let _ = writeln!(std::io::stderr(), "error: {failure}");
+    let mut json = false;
+    let exit = start(&mut json).unwrap_or_else(|failure| {
+        failure.tell(json);
         failure.exit
     });
     exit.into()
 }
 
-fn start() -> Result<Exit, Failure> {
+fn start(json: &mut bool) -> Result<Exit, Failure> {
     if complete::answer()? {
         return Ok(Exit::Done);
     }
-    match Program::parse().command {
+    let matches = Program::command().get_matches();
+    *json = prints_json(&matches);
+    match Program::from_arg_matches(&matches).unwrap_or_else(|e| e.exit()).command {
         Command::Completions(completions) => completions.run(),
         command => run(command),
+    }
+}
+
+/// Whether what was typed asks for JSON on standard output; of `reply` the flag is about its command.
+fn prints_json(matches: &ArgMatches) -> bool {
+    match matches.subcommand() {
+        Some(("reply", _)) => false,
+        Some((_, below)) => prints_json(below),
+        None => matches.try_get_one("json").ok().flatten().copied().unwrap_or(false),
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) struct Reply {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
     concurrency: u64,
     /// End after so many requests.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = args::some)]
     count: Option<u64>,
     #[command(flatten)]
     server: Server,

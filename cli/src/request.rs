@@ -131,5 +131,5 @@ fn failure(error: &meshwire::Error) -> Failure {
         }
         kind => exit::of(kind),
     };
-    Failure::new(exit, error.to_string())
+    Failure::of(exit, error)
 }

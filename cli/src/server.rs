@@ -36,7 +36,15 @@ fn wait(text: &str) -> Result<Duration, String> {
     within(&options::CONNECT_WAIT, text)
 }
 
+/// How long publishes that are answered `BUSY` are tried again, unless --wait says so: as other calls are by the client.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 impl Server {
+    /// How long to go on with a gateway that is reached and too busy.
+    pub(crate) fn patience(&self) -> Duration {
+        self.wait.unwrap_or(PATIENCE)
+    }
+
     /// Connects; `None` when a signal came first.
     pub(crate) async fn connect(&self, stop: &mut Stop) -> Result<Option<Mesh>, Failure> {
         let url = self.server.as_deref().unwrap_or_default();

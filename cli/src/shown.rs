@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use meshwire::{Group, GroupMode, Member, TopicRequests};
+use meshwire_proto::counted;
 
 use crate::config::show_duration;
 use crate::groups::millis;
@@ -85,7 +86,7 @@ pub(crate) fn page(topic: &str, group: &Group) -> String {
         ("dead letters", group.dead_letters.to_string()),
         ("expired", group.expired.to_string()),
         ("ack wait", time(settings.ack_wait)),
-        ("given up after", never(format!("{max_failures} failures"), max_failures == 0)),
+        ("given up after", never(counted(max_failures.into(), "failure").to_string(), max_failures == 0)),
         ("or when older than", never(time(settings.max_age), settings.max_age.unwrap_or_default().is_zero())),
         ("back-off", format!("{} to {}", time(settings.backoff_min), time(settings.backoff_max))),
         (
@@ -105,8 +106,9 @@ pub(crate) fn page(topic: &str, group: &Group) -> String {
         let Member { settled_through, in_flight, lag, dead_letters, .. } = member;
         let _ = writeln!(
             text,
-            "  {}: settled through {settled_through}, {in_flight} in flight, {lag} waiting, {dead_letters} dead letters",
-            durable(member)
+            "  {}: settled through {settled_through}, {in_flight} in flight, {lag} waiting, {}",
+            durable(member),
+            counted(*dead_letters, "dead letter")
         );
     }
     text
@@ -115,5 +117,6 @@ pub(crate) fn page(topic: &str, group: &Group) -> String {
 /// Requests to a topic, on one line.
 pub(crate) fn requests(requests: &TopicRequests) -> String {
     let TopicRequests { members, open, requests, late_replies, .. } = requests;
-    format!("requests: {members} serve, {open} open, {requests} taken, {late_replies} late replies dropped")
+    let late = if *late_replies == 1 { "late reply" } else { "late replies" };
+    format!("requests: {members} serve, {open} open, {requests} taken, {late_replies} {late} dropped")
 }

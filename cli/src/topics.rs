@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use meshwire::{Durability, Group, Lagging, Mesh, Topic, TopicRequests, TopicSettings};
-use meshwire_proto::{TopicName, options};
+use meshwire_proto::{TopicName, counted, options};
 use serde::Serialize;
 
 use crate::args;
@@ -35,7 +35,11 @@ enum Command {
     #[command(after_help = "\
 Examples:
   meshwire topics list
-  meshwire topics list --json --server mesh://127.0.0.1:7400")]
+  meshwire topics list --json --server mesh://127.0.0.1:7400
+
+bytes    of events that can be read
+on disk  those of events that are gone too, as far as their segments of the log are still there: topics share
+         segments, and one of up to 64 MiB is given back as a whole, when nothing in it is needed any more")]
     List {
         /// One JSON object a line.
         #[arg(long)]
@@ -274,7 +278,7 @@ fn deleted(topic: &Topic) -> String {
         0 => String::new(),
         delayed => format!(", and {delayed} that waited for their time"),
     };
-    format!("topic {}: deleted, {} events{waited}\n", topic.name, events(topic))
+    format!("topic {}: deleted, {}{waited}\n", topic.name, counted(events(topic), "event"))
 }
 
 const fn events(topic: &Topic) -> u64 {
@@ -364,7 +368,9 @@ fn table(topics: &[Topic]) -> String {
         "topic", "durability", "retention", "events", "bytes", "on disk"
     );
     for t in topics {
-        let (durability, kept) = (level(t.durability), kept(t));
+        // Of a topic that is only served nothing is kept.
+        let served = t.durability == Durability::NotStored;
+        let (durability, kept) = if served { ("-", "-".to_owned()) } else { (level(t.durability), kept(t)) };
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
@@ -376,10 +382,12 @@ fn table(topics: &[Topic]) -> String {
         );
         if t.lagging == Lagging::Block || t.overtaken > 0 {
             let lagging = if t.lagging == Lagging::Block { "block" } else { "drop" };
-            let _ = writeln!(text, "  lagging {lagging}, {} events gone before a group had them", t.overtaken);
+            let _ =
+                writeln!(text, "  lagging {lagging}, {} gone before a group had them", counted(t.overtaken, "event"));
         }
         if t.delayed > 0 {
-            let _ = writeln!(text, "  {} events wait for their time", t.delayed);
+            let wait = if t.delayed == 1 { "waits for its" } else { "wait for their" };
+            let _ = writeln!(text, "  {} {wait} time", counted(t.delayed, "event"));
         }
         if let Some(requests) = &t.requests {
             let _ = writeln!(text, "  {}", shown::requests(requests));
@@ -387,8 +395,11 @@ fn table(topics: &[Topic]) -> String {
         for g in &t.groups {
             let _ = writeln!(
                 text,
-                "  group {}: {} members, {} in flight, {} waiting",
-                g.name, g.members, g.in_flight, g.lag
+                "  group {}: {}, {} in flight, {} waiting",
+                g.name,
+                counted(g.members.into(), "member"),
+                g.in_flight,
+                g.lag
             );
         }
     }

@@ -142,7 +142,7 @@ impl DeadLetterPages {
     /// The next page, rising by number; `None` behind the last.
     ///
     /// # Errors
-    /// `TOPIC_NOT_FOUND`, and as the gateway answers.
+    /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (a group that is not there and has no dead letters), and as the gateway answers.
     ///
     /// # Cancel safety
     /// Nothing is skipped.
@@ -194,7 +194,7 @@ impl DeadLetters {
     /// is gone they stay, which is no error.
     ///
     /// # Errors
-    /// `TOPIC_NOT_FOUND`, and as the gateway answers.
+    /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (a group that is not there and has no dead letters), and as the gateway answers.
     ///
     /// # Cancel safety
     /// Some may be given back.
@@ -219,7 +219,7 @@ impl DeadLetters {
     /// many there were of those named.
     ///
     /// # Errors
-    /// `TOPIC_NOT_FOUND`, and as the gateway answers.
+    /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (a group that is not there and has no dead letters), and as the gateway answers.
     ///
     /// # Cancel safety
     /// Some may be removed.

@@ -13,6 +13,7 @@
 //! a clock. Time comes in as a [`Moment`] or as Unix milliseconds.
 
 pub mod codec;
+mod counted;
 mod error;
 mod event;
 pub mod frame;
@@ -21,6 +22,7 @@ mod names;
 pub mod options;
 pub mod wire;
 
+pub use counted::{Counted, counted};
 pub use error::{ErrorKind, Retry};
 pub use event::{
     AttributeValue, Attributes, Data, Defaults, Event, EventError, EventLayout, EventLimits, EventRun, EventRunBuilder,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use meshwire::{Delivery, ErrorKind, Mesh, Start, Subscription};
-use meshwire_proto::{GroupName, MemberName, TopicName, options};
+use meshwire_proto::{GroupName, MemberName, TopicName, counted, options};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -73,7 +73,7 @@ pub(crate) struct Subscribe {
     #[arg(long)]
     json: bool,
     /// End after so many events.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = args::some)]
     count: Option<u64>,
     /// End when no event came for so long while connected, such as 2s.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
@@ -162,15 +162,14 @@ impl Printer<'_> {
                 continue;
             };
             let (text, written) = self.gather(first);
-            let stopped = match print(text, stop).await {
-                Ok(Printed::Out) => false,
-                Ok(Printed::OutThenStop) => true,
-                not_out => {
+            let printed = match print(text, stop).await {
+                Ok(printed @ (Printed::Out | Printed::OutThenStop)) => printed,
+                unknown => {
                     self.unsettled = written;
-                    return not_out.map(drop);
+                    return unknown.map(drop);
                 }
             };
-            let last = self.left == Some(0) || stopped;
+            let last = self.left == Some(0) || printed == Printed::OutThenStop;
             self.acknowledge(written, last).await;
             if let Some(failure) = self.end.take() {
                 return Err(failure);
@@ -190,13 +189,25 @@ impl Printer<'_> {
         let mut next = Some(first);
         while let Some(delivery) = next {
             if delivery.gap() > 0 {
-                let (gap, position) = (delivery.gap(), delivery.position());
-                output::note(format_args!("position {position}: retention removed {gap} events before it"));
+                output::note(self.missing(&delivery));
             }
             self.show(delivery, &mut text, &mut written);
             next = if text.len() < BATCH_BYTES && self.left != Some(0) { self.at_hand() } else { None };
         }
         (text, written)
+    }
+
+    /// What is said of events that are missing before one.
+    fn missing(&self, delivery: &Delivery) -> String {
+        let (events, position) = (counted(delivery.gap(), "event"), delivery.position());
+        let durable = self.options.group.is_some() && (!self.options.broadcast || self.options.member.is_some());
+        if durable {
+            return format!("position {position}: retention removed {events} before it");
+        }
+        format!(
+            "position {position}: {events} before it skipped: retention removed them (options retention, retention_bytes, \
+             memory_ring_bytes), or this subscription was further behind than option max_lag_events on a topic of durability memory"
+        )
     }
 
     fn at_hand(&mut self) -> Option<Delivery> {

@@ -54,7 +54,7 @@ fn each_durable_member_gets_every_event_once_over_a_restart_and_is_removed_by_na
         "{second:?}"
     );
     let used = gateway.run(&["groups", "delete", "work", "caches", "--member", "a"]);
-    assert!(used.code == Some(4) && used.err.contains("1 members"), "{used:?}");
+    assert!(used.code == Some(4) && used.err.contains("1 member;"), "{used:?}");
     // Killed, it need not wait for its resume window when it comes back.
     first.kill();
     gateway.publish("work", &["5"]);
@@ -93,6 +93,7 @@ fn a_durable_member_is_made_before_it_connects() {
     gateway.publish("work", &["1", "2"]);
     let made = gateway.run(&create);
     assert!(made.out.starts_with("caches/a: settled through 1, 0 members, 0 in flight, 1 waiting"), "{made:?}");
+    assert_eq!(made.notes(), Vec::<&str>::new());
     assert_eq!(ids(&gateway, "a"), ["2"]);
     let moved = gateway.run(&["groups", "seek", "work", "caches", "1", "--member", "a"]);
     assert!(moved.out.starts_with("caches/a: settled through 0, "), "{moved:?}");

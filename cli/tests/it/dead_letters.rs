@@ -58,7 +58,11 @@ fn an_event_that_cannot_be_handled_is_kept_over_a_kill_shown_and_given_back() {
     assert!(listed.out.starts_with("     1  group g  at 2  failures  2 failures, the last 20"), "{listed:?}");
     drop(gateway);
     let gateway = Gateway::on(directory.path());
-    let shown = gateway.run(&["dead-letters", "show", "work", "1"]);
+    let page = gateway.run(&["dead-letters", "show", "work", "1"]);
+    assert!(page.out.starts_with("dead letter 1 of topic work\n  group          g\n  position       2\n"), "{page:?}");
+    assert!(page.out.contains("\n  failures       2, of 2 deliveries\n"), "{page:?}");
+    assert!(page.out.contains("\n  event          {") && page.out.contains("\"id\":\"2\""), "{page:?}");
+    let shown = gateway.run(&["dead-letters", "show", "work", "1", "--json"]);
     let letter: Value = serde_json::from_str(&shown.out).unwrap();
     assert_eq!((&letter["group"], &letter["position"], &letter["failures"]), (&"g".into(), &"2".into(), &2.into()));
     assert_eq!(letter["event"]["id"], "2");
@@ -91,7 +95,13 @@ fn rejected_events_have_their_reason_and_are_purged_by_number_or_all() {
     let listed = gateway.run(&["dead-letters", "list", "work", "--group", "g"]);
     assert_eq!(listed.lines().len(), 3, "{listed:?}");
     assert!(listed.lines()[0].ends_with("  no such\\ncustomer"), "{listed:?}");
-    assert_eq!(gateway.run(&["dead-letters", "list", "work", "--group", "other", "--json"]).out, "");
+    gateway.run(&["groups", "create", "work", "none-yet"]);
+    assert_eq!(gateway.run(&["dead-letters", "list", "work", "--group", "none-yet"]).out, "no dead letters\n");
+    let mut shell = crate::program::meshwire(&["--", "meshwire", "dead-letters", "redrive", "work", ""]);
+    shell.env("MESHWIRE_URL", &gateway.url).env("MESHWIRE_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "4");
+    shell.env("_CLAP_COMPLETE_COMP_TYPE", "9").env("_CLAP_COMPLETE_SPACE", "true").env("_CLAP_IFS", " ");
+    let offered = String::from_utf8(shell.output().unwrap().stdout).unwrap();
+    assert_eq!(offered.split_whitespace().take(3).collect::<Vec<_>>(), ["1", "2", "3"], "{offered}");
     assert_eq!(gateway.run(&["dead-letters", "purge", "work", "2"]).out, "purged 1\n");
     assert_eq!(gateway.run(&["dead-letters", "purge", "work", "--all"]).out, "purged 2\n");
     assert_eq!(gateway.run(&["dead-letters", "list", "work"]).out, "no dead letters\n");
@@ -182,7 +192,7 @@ fn the_settings_of_a_group_are_changed_while_it_runs_and_kept() {
         changed
     });
     assert_eq!(changed.code, Some(0), "{changed:?}");
-    assert!(changed.out.ends_with("; ack wait 30s, 1 failures, back-off 50ms to 1h\n"), "{changed:?}");
+    assert!(changed.out.ends_with("; ack wait 30s, 1 failure, back-off 50ms to 1h\n"), "{changed:?}");
     drop(gateway);
     let gateway = Gateway::on(directory.path());
     let listed = gateway.run(&["groups", "list", "work", "--json"]);

@@ -11,6 +11,10 @@ fn a_group_is_made_moved_and_removed_and_a_topic_gets_another_retention() {
     assert!(made.out.starts_with("late: settled through 2, 0 members, 0 in flight, 1 waiting"), "{made:?}");
     let again = gateway.run(&["groups", "create", "work", "late", "--max-failures", "8"]);
     assert!(again.code == Some(4) && again.err.contains("max_failures 7, not 8"), "{again:?}");
+    let again = gateway.run(&["groups", "create", "work", "late", "--start", "1"]);
+    let said = "group late of topic work is there already, and stays as it is; its place was not changed: meshwire groups seek moves it";
+    assert_eq!((again.code, again.notes()), (Some(0), vec![said]));
+    assert!(again.out.starts_with("late: settled through 2, "), "{again:?}");
     assert_eq!(gateway.group_ids("work", "late"), ["3"]);
     let moved = gateway.run(&["groups", "seek", "work", "late", "2"]);
     assert!(moved.out.starts_with("late: settled through 1, "), "{moved:?}");
@@ -28,7 +32,7 @@ fn a_group_is_made_moved_and_removed_and_a_topic_gets_another_retention() {
     // With its first line it has joined.
     member.line();
     let used = gateway.run(&["groups", "delete", "work", "late"]);
-    assert!(used.err.contains("group late has 1 members; end their subscriptions first"), "{used:?}");
+    assert!(used.err.contains("group late has 1 member; end their subscriptions first"), "{used:?}");
     drop(member);
     let absent = gateway.run(&["groups", "list", "nothing"]);
     assert!(absent.code == Some(4) && absent.err.contains("topic nothing does not exist"), "{absent:?}");

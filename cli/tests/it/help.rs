@@ -62,9 +62,15 @@ fn wrong_arguments_exit_2_and_say_what_is_accepted() {
         (&["sub", "orders", "--group", "a/b"], "group name \"a/b\" holds '/'"),
         (&["sub", "orders", "--start", "yesterday"], "write earliest, latest, a position, a time such as"),
         (&["sub", "orders", "--until-idle", "2"], "a whole number and ms, s, m, h or d"),
-        (&["sub", "orders", "--count", "0"], "0 is not in 1.."),
+        (&["sub", "orders", "--count", "0"], "it is at least 1"),
         (&["sub", "orders", "--server", "ftp://localhost"], "mesh://HOST:PORT"),
         (&["sub", "orders", "--wait", "2h"], "from 0s to 1h is accepted"),
+        (&["groups", "seek", "a", "b"], "<POSITION|--to <PLACE>>"),
+        (&["groups", "seek", "a", "b", "1x"], "'1x' for '[POSITION]': it is not a whole number"),
+        (&["groups", "update", "a", "b", "--max-failures", "99999999999"], "it is too large"),
+        (&["dead-letters", "redrive", "a"], "<NUMBERS|--all>"),
+        (&["dead-letters", "purge", "a", "1", "--all"], "cannot be used with"),
+        (&["dead-letters", "show", "a", "first"], "it is not a whole number"),
         (&["topics", "create", "t", "--durability", "most"], "memory, written, synced"),
         (&["topics", "create", "t", "--retention", "1ms"], "from 1s to 3650d is accepted"),
         (&["serve", "--unknown"], "--unknown"),
@@ -112,4 +118,36 @@ fn with_a_wait_every_command_goes_on_once_the_gateway_is_there_and_ends_with_3_w
     let ended = run(&["pub", "orders", "--data", "x", "--server", "mesh://127.0.0.1:1", "--wait", "200ms"]);
     assert_eq!(ended.code, Some(3), "{}", ended.err);
     assert!(ended.notes()[0].contains("127.0.0.1:1 refused"), "{}", ended.err);
+}
+
+#[test]
+fn with_json_an_error_that_ends_a_command_is_one_object_on_the_error_stream() {
+    let gateway = Gateway::with(&["--memory", "--auto-create=false"]);
+    gateway.run(&["topics", "create", "t"]);
+    let cases: &[(&[&str], &str)] = &[
+        (&["groups", "show", "t", "none"], "NOT_FOUND"),
+        (&["groups", "list", "none"], "TOPIC_NOT_FOUND"),
+        (&["topics", "delete", "none"], "TOPIC_NOT_FOUND"),
+        (&["dead-letters", "show", "t", "1"], "NOT_FOUND"),
+        (&["dead-letters", "list", "t", "--group", "none"], "NOT_FOUND"),
+        (&["dead-letters", "redrive", "none", "--all"], "TOPIC_NOT_FOUND"),
+        (&["dead-letters", "purge", "t", "--group", "none", "--all"], "NOT_FOUND"),
+        (&["limits", "set", "--publish-budget-bytes", "1TiB"], "INVALID"),
+        (&["request", "t", "--data", "x"], "NO_RESPONDERS"),
+        (&["sub", "none"], "TOPIC_NOT_FOUND"),
+    ];
+    for (args, code) in cases {
+        let ended = gateway.run(&[args, &["--json"][..]].concat());
+        assert_eq!((ended.code, ended.out.as_str(), ended.notes().len()), (Some(4), "", 1), "{args:?}: {ended:?}");
+        let error: serde_json::Value =
+            serde_json::from_str(ended.notes()[0]).unwrap_or_else(|e| panic!("{e}: {ended:?}"));
+        assert_eq!(error["code"], *code, "{args:?}: {error}");
+        assert!(error["message"].as_str().unwrap().contains(code), "{error}");
+        assert!(gateway.run(args).err.contains("error: "), "{args:?}");
+    }
+    let unreachable = run(&["topics", "list", "--json", "--server", "mesh://127.0.0.1:1"]);
+    assert!(
+        unreachable.code == Some(3) && unreachable.err.starts_with("{\"code\":\"UNAVAILABLE\","),
+        "{unreachable:?}"
+    );
 }

@@ -23,6 +23,12 @@ fn a_mistyped_name_is_answered_with_the_nearest_one_that_exists() {
         (&["groups", "show", "orders", "biling"], "did you mean billing?"),
         (&["topics", "set", "payment", "--retention", "1h"], "did you mean payments?"),
         (&["dead-letters", "list", "oders"], "did you mean orders?"),
+        (
+            &["dead-letters", "list", "orders", "--group", "biling"],
+            "no group biling (NOT_FOUND, topic orders, group biling); did you mean billing?",
+        ),
+        (&["dead-letters", "purge", "orders", "--group", "biling", "--all"], "did you mean billing?"),
+        (&["dead-letters", "redrive", "orders", "--group", "biling", "--all"], "did you mean billing?"),
         (&["sub", "oders", "--group", "g"], "did you mean orders?"),
         (&["pub", "payment", "--data", "x"], "did you mean payments?"),
     ] {
@@ -51,6 +57,8 @@ fn a_request_to_a_mistyped_topic_names_one_that_is_served() {
     assert!(ended.code == Some(4) && ended.err.ends_with("did you mean quotes?\n"), "{ended:?}");
     let listed = gateway.run(&["topics", "list"]);
     assert!(listed.out.contains("requests: 1 serve, 0 open, 1 taken, 0 late replies dropped"), "{listed:?}");
+    let served = listed.lines().into_iter().find(|line| line.starts_with("quotes")).unwrap().to_owned();
+    assert_eq!(served.split_whitespace().take(3).collect::<Vec<_>>(), ["quotes", "-", "-"], "nothing of it is kept");
 }
 
 /// What the shell is offered for the last of these words.
@@ -74,6 +82,12 @@ fn a_shell_is_offered_commands_flags_and_the_names_on_the_gateway() {
     assert_eq!(offer(&["meshwire", "groups", "show", "orders", ""])[0], "billing");
     assert_eq!(offer(&["meshwire", "sub", "payments", "--group", ""])[0], "audit");
     assert_eq!(offer(&["meshwire", "watch", "pay"]), ["payments"]);
+    gateway.run(&["groups", "create", "payments", "caches", "--broadcast", "--member", "host1"]);
+    assert!(offer(&["meshwire", "sub", "order-lines", "--group", ""]).is_empty(), "it has none");
+    assert_eq!(offer(&["meshwire", "sub", "payments", "--group", "caches", "--broadcast", "--member", ""]), ["host1"]);
+    assert_eq!(offer(&["meshwire", "groups", "seek", "payments", "caches", "--member", "h"]), ["host1"]);
+    assert_eq!(offer(&["meshwire", "sub", "orders", "--start", ""]), ["earliest", "latest"]);
+    assert_eq!(offer(&["meshwire", "groups", "seek", "orders", "billing", "--to", "l"]), ["latest"]);
 }
 
 #[test]

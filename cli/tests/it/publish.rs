@@ -222,3 +222,27 @@ fn a_reader_of_receipts_that_ends_first_does_not_stop_the_publishing() {
     let last = gateway.run(&["sub", "orders", "--start", "20000", "--count", "1", "--json"]);
     assert_eq!(id(last.out.trim()), "20000");
 }
+
+#[test]
+fn what_is_over_the_publish_rate_is_told_when_to_come_again_and_published_then() {
+    let gateway = Gateway::start();
+    gateway.run(&["limits", "set", "--publish-bytes-rate", "1000"]);
+    // It is taken, and uses up 10 s of the rate.
+    let large = "x".repeat(10_000);
+    assert_eq!(gateway.run(&["pub", "orders", "--data", &large]).code, Some(0));
+    let mut patient = gateway.begin(&["pub", "orders", "--file", "-"]);
+    patient.input.take().unwrap().write_all(b"{\"id\":\"1\"}\n{\"id\":\"2\"}\n").unwrap();
+    patient.wait_for_log("it is published again when the gateway says: publishers have used up ");
+    let impatient = gateway.run(&["pub", "orders", "--data", "late", "--wait", "1ms"]);
+    assert_eq!((impatient.code, impatient.out.as_str()), (Some(4), "published 0, failed 1\n"), "{impatient:?}");
+    let said = impatient.notes()[0].to_owned();
+    assert!(said.contains("max_publish_bytes_rate 1000") && said.contains("; publish again in "), "{said}");
+    assert!(said.ends_with(" s (BUSY)"), "{said}");
+    let patient = patient.end();
+    assert_eq!(
+        (patient.code, patient.out.as_str(), patient.notes().len()),
+        (Some(0), "published 2\n", 1),
+        "{patient:?}"
+    );
+    assert_eq!(gateway.all_ids("orders")[1..], ["1", "2"]);
+}

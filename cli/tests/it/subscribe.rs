@@ -200,3 +200,32 @@ fn a_topic_that_does_not_exist_is_refused_with_exit_code_4_where_none_is_made() 
     assert_eq!(ended.code, Some(4));
     assert!(ended.err.contains("TOPIC_NOT_FOUND"), "{}", ended.err);
 }
+
+#[test]
+fn an_output_that_cannot_be_written_is_told_and_no_advice_for_programs_is_logged() {
+    let gateway = Gateway::start();
+    gateway.publish("orders", &["a", "b"]);
+    let mut full =
+        crate::program::meshwire(&["sub", "orders", "--group", "g", "--count", "1", "--server", &gateway.url]);
+    full.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let ended = full.output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: standard output cannot be written: ") && !said.contains("ack()"), "{said}");
+    assert_eq!(gateway.group_ids("orders", "g"), ["a", "b"]);
+}
+
+#[test]
+fn a_reader_of_a_topic_in_memory_that_is_too_far_behind_is_told_which_option_it_met() {
+    let gateway = Gateway::with(&["--memory", "--max-lag-events", "5"]);
+    gateway.publish("orders", &["first"]);
+    let mut reader = gateway.begin(&["sub", "orders", "--start", "earliest"]);
+    reader.line();
+    reader.pause();
+    // More than it has credit for.
+    let ids: Vec<String> = (0..500).map(|n| n.to_string()).collect();
+    gateway.publish("orders", &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    reader.signal(rustix::process::Signal::CONT);
+    let said = reader.wait_for_log("skipped");
+    assert!(said.contains("further behind than option max_lag_events"), "{said}");
+}

@@ -188,6 +188,13 @@ impl Engine {
         LettersPage { more: found.next().is_some(), letters }
     }
 
+    /// Whether a group is there, or has dead letters of when it was.
+    #[must_use]
+    pub fn gives_letters(&self, of: TopicId, group: &GroupKey) -> bool {
+        self.topics.get(&of).is_some_and(|t| t.named(group).is_some())
+            || !self.letters(of, Some(group), 0, 1).letters.is_empty()
+    }
+
     /// How many dead letters each group has that has any, of those that [`Engine::letters`] lists.
     pub(super) fn letter_counts(&self, of: TopicId) -> BTreeMap<&GroupKey, u64> {
         let mut counts = BTreeMap::new();

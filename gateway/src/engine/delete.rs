@@ -1,5 +1,7 @@
 //! Topics that are removed, with all that is theirs.
 
+use meshwire_proto::counted;
+
 use super::{Engine, SubscriptionKey};
 use crate::store::{Op, TopicId};
 
@@ -14,7 +16,7 @@ pub struct Deleted {
 
 /// Somebody reads the topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it has {subscriptions} subscriptions; end them first, or force it, which ends them")]
+#[error("it has {}; end them first, or force it, which ends them", counted(*.subscriptions as u64, "subscription"))]
 pub struct TopicInUse {
     /// How many.
     pub subscriptions: usize,

@@ -1,7 +1,7 @@
 //! Groups as they are administered: made, changed, moved, removed.
 
-use meshwire_proto::GroupKey;
 use meshwire_proto::wire::admin;
+use meshwire_proto::{GroupKey, counted};
 
 use super::readers::Reader;
 use super::{Engine, GroupSpec, Now, SubscribeError, TopicSettings};
@@ -14,7 +14,7 @@ pub enum DeleteError {
     #[error("there is no group {0}")]
     NotFound(GroupKey),
     /// Somebody uses it.
-    #[error("group {group} has {members} members; end their subscriptions first")]
+    #[error("group {group} has {}; end their subscriptions first", counted(*.members as u64, "member"))]
     InUse {
         /// Which.
         group: GroupKey,

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use meshwire_proto::wire::admin::{self, answer};
-use meshwire_proto::{ErrorKind, GroupKey};
+use meshwire_proto::{ErrorKind, GroupKey, TopicName};
 use prost::Message as _;
 
 use super::admin::Answered;
+use super::groups::no_group;
 use super::{Action, Caller, Inner, Mesh, Refusal, TopicRef, shard};
 use crate::engine::{self, LetterError};
 use crate::store::{Block, Lookup, Position, Ticket, TopicId};
@@ -69,10 +70,13 @@ impl Mesh {
         if asked.numbers.len() > 1000 {
             return Err(invalid(format!("{} numbers; up to 1000 are accepted", asked.numbers.len())));
         }
-        let topic = match self.known_topic(caller, action, asked.topic) {
+        let (topic, name) = match self.known_topic(caller, action, asked.topic) {
             // Dead letters of a memory topic are there before it is made again.
-            Err(absent) if absent.kind == ErrorKind::TopicNotFound => self.inner.orphan(asked.topic).ok_or(absent)?,
-            found => found?.0,
+            Err(absent) if absent.kind == ErrorKind::TopicNotFound => {
+                let topic = self.inner.orphan(asked.topic).ok_or(absent)?;
+                (topic, TopicName::parse(asked.topic).map_err(|e| invalid(e.to_string()))?)
+            }
+            found => found?,
         };
         let shard = shard::lock(self.shard(topic)?);
         let engine::LettersPage { letters, more } = if asked.numbers.is_empty() {
@@ -87,6 +91,11 @@ impl Mesh {
             };
             engine::LettersPage { letters: numbers.into_iter().filter_map(one).collect(), more: false }
         };
+        // A later page may have nothing left of a group that is gone.
+        let unknown = group.filter(|_| letters.is_empty() && asked.after == 0);
+        if let Some(group) = unknown.filter(|group| !shard.engine.gives_letters(topic.id, group)) {
+            return Err(no_group(&name, &group));
+        }
         drop(shard);
         Ok(Page { topic, letters, more })
     }

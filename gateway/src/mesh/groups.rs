@@ -15,7 +15,7 @@ fn invalid(problem: impl Into<String>) -> Refusal {
     Refusal::new(ErrorKind::Invalid, problem)
 }
 
-fn no_group(topic: &TopicName, group: &GroupKey) -> Refusal {
+pub(super) fn no_group(topic: &TopicName, group: &GroupKey) -> Refusal {
     Refusal::new(ErrorKind::NotFound, format!("topic {topic} has no group {group}"))
 }
 

@@ -160,8 +160,9 @@ impl Mesh {
             let (events, bytes) = self.inner.publishes.rates();
             let text = format!(
                 "publishers have used up {} s of the rate of this gateway (max_publish_rate {events}, \
-                 max_publish_bytes_rate {bytes}; 0 is no limit)",
-                wait.as_secs()
+                 max_publish_bytes_rate {bytes}; 0 is no limit); publish again in {:.1} s",
+                wait.as_secs(),
+                wait.as_secs_f64()
             );
             Refusal::new(ErrorKind::Busy, text).after(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX))
         })
@@ -171,13 +172,14 @@ impl Mesh {
     #[must_use]
     pub fn refuse_behind(&self, waiting: (u64, u64)) -> Refusal {
         let wait = self.inner.publishes.wait_behind(self.now().mono, waiting);
+        let wait = wait.max(Duration::from_millis(RETRY_BUSY_MS.into()));
         let text = format!(
             "{} events of this connection wait for their turn already, as max_publish_rate, max_publish_bytes_rate or \
-             publish_budget_bytes of this gateway allow no more; publish again when they are answered",
-            waiting.0
+             publish_budget_bytes of this gateway allow no more; publish again when they are answered, in about {:.1} s",
+            waiting.0,
+            wait.as_secs_f64()
         );
-        Refusal::new(ErrorKind::Busy, text)
-            .after(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(RETRY_BUSY_MS))
+        Refusal::new(ErrorKind::Busy, text).after(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX))
     }
 
     /// Whether what waits to be kept is less than half of its budget.

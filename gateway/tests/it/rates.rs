@@ -177,8 +177,10 @@ fn who_would_wait_too_long_is_told_for_how_long() {
     assert_eq!(refused.code, ErrorKind::Busy.number());
     assert!((20_000..21_000).contains(&refused.retry_after_ms), "{refused:?}");
     assert!(refused.message.contains("max_publish_bytes_rate 1000"), "{refused:?}");
+    assert!(refused.message.contains("; publish again in 20."), "{refused:?}");
     machine.pass(refused.retry_after_ms.into());
-    second.publish(2, "t");
+    // The topic was named by the event that was refused, and is bound all the same.
+    second.publish(2, "");
     machine.run_disk();
     assert_eq!(kept(&second), 1);
 }

@@ -25,7 +25,7 @@ pub enum ErrorKind {
     LeaseLost = 8,
     /// An event, its attributes, a frame or a number of things is over a limit; the message names the limit and its option.
     TooLarge = 9,
-    /// The gateway is out of budget; try again after the stated time.
+    /// The gateway is out of budget or over a rate, nothing was taken; try again after the time that comes with the answer. Publishers are slowed down first: of a burst over the rate those are taken whose turn comes within 5 s, and the others refused.
     Busy = 10,
     /// The data directory is at max_disk or its file system is full; ends by itself when space returns.
     DiskFull = 11,
@@ -251,7 +251,7 @@ impl ErrorKind {
             Self::GroupConflict => "The group exists with other settings, or its durable member is connected already or was taken over; the message names the field or the member.",
             Self::LeaseLost => "The delivery was settled in another way, leased again, or belongs to an older epoch of the gateway.",
             Self::TooLarge => "An event, its attributes, a frame or a number of things is over a limit; the message names the limit and its option.",
-            Self::Busy => "The gateway is out of budget; try again after the stated time.",
+            Self::Busy => "The gateway is out of budget or over a rate, nothing was taken; try again after the time that comes with the answer. Publishers are slowed down first: of a burst over the rate those are taken whose turn comes within 5 s, and the others refused.",
             Self::DiskFull => "The data directory is at max_disk or its file system is full; ends by itself when space returns.",
             Self::TopicFull => "A lagging group blocks retention of the topic.",
             Self::Unavailable => "No gateway could be reached, and every attempt is named; or the connection to it was lost while a request waited.",

@@ -14,7 +14,7 @@ use meshwire_proto::frame::{ClientFrame, Publish};
 
 use super::access::Call;
 use super::protocol::Protocol;
-use super::publish::Offered;
+use super::publish::{Offered, bind};
 use super::session::Session;
 use crate::mesh::Refusal;
 
@@ -115,11 +115,12 @@ impl Protocol {
         if now < held.until || crowded { Admission::Hold(held) } else { Admission::Go }
     }
 
-    /// Answers every event of a frame alike.
-    pub(super) fn refuse_publish(&mut self, session: &Session, publish: &Publish, refusal: &Refusal) {
+    /// Answers every event of a frame alike, but for a run whose topic cannot be bound.
+    pub(super) fn refuse_publish(&mut self, session: &mut Session, publish: &Publish, refusal: &Refusal) {
         let call = Call::begin(&self.native.mesh);
         for run in &publish.runs {
-            self.answer(run, Err(refusal.clone()));
+            let bound = bind(session, run);
+            self.answer(run, Err(bound.err().unwrap_or_else(|| refusal.clone())));
         }
         if call.is_recorded() {
             self.record_publish(session, call, Offered::of(publish), Some(refusal.kind));
@@ -146,7 +147,7 @@ impl Protocol {
     }
 
     /// Whether a frame has to wait behind the Publish frame that is held; if so, it is taken care of.
-    pub(super) fn waits_behind(&mut self, session: &Session, frame: &Bytes, decoded: &ClientFrame) -> bool {
+    pub(super) fn waits_behind(&mut self, session: &mut Session, frame: &Bytes, decoded: &ClientFrame) -> bool {
         if self.held.is_none() {
             return false;
         }

@@ -177,7 +177,7 @@ impl Protocol {
                 if session.owner != self.number {
                     return self.lost_session();
                 }
-                if self.waits_behind(&session, frame, &decoded) {
+                if self.waits_behind(&mut session, frame, &decoded) {
                     return;
                 }
                 if let ClientFrame::Publish(publish) = &decoded {
@@ -187,7 +187,7 @@ impl Protocol {
                             self.held = Some(held);
                             return;
                         }
-                        Admission::Refuse(refusal) => return self.refuse_publish(&session, publish, &refusal),
+                        Admission::Refuse(refusal) => return self.refuse_publish(&mut session, publish, &refusal),
                     }
                 }
                 self.open_frame(&mut session, decoded);

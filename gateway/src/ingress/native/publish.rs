@@ -25,6 +25,20 @@ impl Offered {
     }
 }
 
+/// Binds the topic that a run names: for all that come after it, whatever becomes of its own events.
+pub(super) fn bind(session: &mut Session, run: &PublishRun) -> Result<(), Refusal> {
+    if run.topic.is_empty() {
+        return Ok(());
+    }
+    TopicName::parse(&run.topic).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
+    if session.aliases.len() >= MAX_ALIASES && !session.aliases.contains_key(&run.alias) {
+        let text = format!("this session has bound {MAX_ALIASES} topics; open another for more");
+        return Err(Refusal::new(ErrorKind::Invalid, text));
+    }
+    session.aliases.insert(run.alias, Alias { name: run.topic.clone(), topic: None });
+    Ok(())
+}
+
 /// Why a run, or the first of its events that was not taken, was refused.
 fn refusal_of(result: &Result<Published, Refusal>) -> Option<ErrorKind> {
     let refused = |answer: &Answer| if let Answer::Refused(refusal) = answer { Some(refusal.kind) } else { None };
@@ -91,16 +105,9 @@ impl Protocol {
     }
 
     fn publish_run(&self, session: &mut Session, run: &PublishRun, mark: ProducerMark) -> Result<Published, Refusal> {
+        bind(session, run)?;
         if run.expected_position.is_some() {
             return Err(Refusal::new(ErrorKind::Unsupported, "this version has no expected_position"));
-        }
-        if !run.topic.is_empty() {
-            TopicName::parse(&run.topic).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
-            if session.aliases.len() >= MAX_ALIASES && !session.aliases.contains_key(&run.alias) {
-                let text = format!("this session has bound {MAX_ALIASES} topics; open another for more");
-                return Err(Refusal::new(ErrorKind::Invalid, text));
-            }
-            session.aliases.insert(run.alias, Alias { name: run.topic.clone(), topic: None });
         }
         let Some(alias) = session.aliases.get_mut(&run.alias) else {
             return Err(Refusal::new(ErrorKind::Invalid, format!("topic alias {} was never bound", run.alias)));

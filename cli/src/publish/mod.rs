@@ -8,21 +8,23 @@ use std::task::{Context, Poll, Waker};
 use clap::{ArgGroup, Args};
 use meshwire::{ErrorKind, Event, Mesh, PendingReceipt, Receipt};
 use meshwire_proto::TopicName;
-use serde::Serialize;
 use tokio::sync::mpsc;
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use crate::args;
 use crate::events::{self, Batch, Item, Place, read_in_background};
-use crate::exit::{self, Exit, Failure};
+use crate::exit::{Exit, Failure};
 use crate::progress::{self, Part, Progress};
 use crate::server::{GRACE, Server, leave};
 use crate::stop::Stop;
 use crate::timing::When;
 use crate::{logs, meant, output};
 
-/// Most failures told one by one.
-const TOLD_FAILURES: u64 = 20;
+mod busy;
+mod tally;
+
+use busy::Busy;
+use tally::Tally;
 
 /// Publish events to a topic and wait for their receipts.
 #[derive(Args)]
@@ -40,6 +42,11 @@ What is absent is filled in: specversion 1.0; id, a new one (UUIDv7); source,
 //HOST/PROGRAM; type, the topic's name; time, now; datacontenttype, application/json
 for data in a file, and text/plain for --data that is no JSON object or array.
 What is there stays as it is.
+
+A gateway that is too busy, or over its publish rate, slows publishers down and refuses what
+would wait for more than 5 s (BUSY): nothing of that is kept, and it is published again when the
+gateway says. After 30 s in which nothing was taken, or after --wait if that is said, it counts as
+failed. Behind an event that is published again others of its file may be kept already.
 
 Interrupted, it says how many are acknowledged.
 
@@ -71,8 +78,9 @@ pub(crate) struct Publish {
     /// The one event's id. Default: a new one.
     #[arg(long, conflicts_with = "file", value_parser = args::attribute)]
     id: Option<String>,
-    /// Print each receipt, one JSON object a line, in the order of the events. An event
-    /// that failed is a line with code and message, as soon as that is known.
+    /// Print each receipt, one JSON object a line, in the order of the events; those that had to
+    /// be published again come later. An event that failed is a line with code and message,
+    /// as soon as that is known.
     #[arg(long)]
     json: bool,
     /// Show no progress on a terminal.
@@ -95,8 +103,8 @@ impl Publish {
         let topic = self.topic.as_str();
         let name = self.file.as_deref().map_or_else(String::new, source_name);
         let tally = Tally::new(self.json, Progress::new(self.quiet, part));
-        let mut publisher =
-            Publisher { mesh: &mesh, topic, when: self.when, source: name, pending: VecDeque::new(), tally };
+        let (pending, busy) = (VecDeque::new(), Busy::new(self.server.patience()));
+        let mut publisher = Publisher { mesh: &mesh, topic, when: self.when, source: name, pending, busy, tally };
         let interrupted = publisher.feed(&mut source, &mut stop).await;
         drop(source);
         let finished = if interrupted {
@@ -105,10 +113,13 @@ impl Publish {
         } else {
             tokio::select! { () = publisher.finish() => true, () = stop.requested() => false }
         };
-        let Publisher { pending, mut tally, .. } = publisher;
+        let Publisher { pending, busy, mut tally, .. } = publisher;
         tally.interrupted = interrupted || !finished;
-        for (place, _) in pending {
+        for Sent { place, .. } in pending {
             tally.unanswered(place);
+        }
+        for (item, error) in busy.into_waiting() {
+            tally.refused(item.place, &error);
         }
         if tally.no_topic
             && let Some(hint) = meant::hint(&mesh, ErrorKind::TopicNotFound, topic, None).await
@@ -156,8 +167,16 @@ struct Publisher<'a> {
     when: When,
     /// The name of what is read.
     source: String,
-    pending: VecDeque<(Place, PendingReceipt)>,
+    pending: VecDeque<Sent>,
+    busy: Busy,
     tally: Tally,
+}
+
+/// An event on its way, kept for when the gateway is too busy for it.
+struct Sent {
+    place: Place,
+    event: Event,
+    receipt: PendingReceipt,
 }
 
 impl Publisher<'_> {
@@ -167,13 +186,24 @@ impl Publisher<'_> {
         loop {
             self.take_ready();
             self.tally.flush();
-            self.tally.progress(self.pending.len());
+            self.tally.progress(self.pending.len() + self.busy.len());
+            let due = self.due();
             let batch = tokio::select! {
                 biased;
                 () = stop.requested() => return true,
                 _ = again.tick(), if self.tally.progress.is_on() => continue,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => None,
                 () = self.take_next(), if !self.pending.is_empty() => continue,
-                batch = source.recv() => batch,
+                // What waits goes before what is new.
+                batch = source.recv(), if self.busy.is_empty() => Some(batch),
+            };
+            let Some(batch) = batch else {
+                tokio::select! {
+                    biased;
+                    () = stop.requested() => return true,
+                    closed = self.publish_again() => if closed { return false },
+                }
+                continue;
             };
             let items = match batch {
                 None => return false,
@@ -201,8 +231,8 @@ impl Publisher<'_> {
                     continue;
                 }
             };
-            match self.mesh.publish_start(self.topic, self.when.of(event)).await {
-                Ok(receipt) => self.pending.push_back((place, receipt)),
+            match self.mesh.publish_start(self.topic, self.when.of(event.clone())).await {
+                Ok(receipt) => self.pending.push_back(Sent { place, event, receipt }),
                 Err(error) => {
                     match error.kind() {
                         // Found out here, before it was sent.
@@ -220,30 +250,53 @@ impl Publisher<'_> {
         false
     }
 
+    /// When what the gateway was too busy for is published again: once all else is answered, to keep its order as far as
+    /// can be.
+    fn due(&self) -> Option<Instant> {
+        self.busy.due().filter(|_| self.pending.is_empty())
+    }
+
+    /// The same as [`Publisher::publish`], with what waits.
+    async fn publish_again(&mut self) -> bool {
+        let items = self.busy.take();
+        self.publish(items).await
+    }
+
     /// Takes every receipt that is there.
     fn take_ready(&mut self) {
-        while let Some((place, receipt)) = self.pending.front_mut() {
-            let place = *place;
-            match Pin::new(receipt).poll(&mut Context::from_waker(Waker::noop())) {
+        while let Some(sent) = self.pending.front_mut() {
+            match Pin::new(&mut sent.receipt).poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Pending => return,
-                Poll::Ready(result) => self.answered(place, result),
+                Poll::Ready(result) => self.answered(result),
             }
         }
     }
 
     /// Waits for the oldest receipt.
     async fn take_next(&mut self) {
-        if let Some((place, receipt)) = self.pending.front_mut() {
-            let place = *place;
-            let result = receipt.await;
-            self.answered(place, result);
+        if let Some(sent) = self.pending.front_mut() {
+            let result = (&mut sent.receipt).await;
+            self.answered(result);
         }
     }
 
-    fn answered(&mut self, place: Place, result: meshwire::Result<Receipt>) {
-        self.pending.pop_front();
+    /// The oldest one is answered.
+    fn answered(&mut self, result: meshwire::Result<Receipt>) {
+        let Some(Sent { place, event, .. }) = self.pending.pop_front() else {
+            return;
+        };
         match result {
-            Ok(receipt) => self.tally.published(place, &receipt),
+            Ok(receipt) => {
+                self.busy.over();
+                self.tally.published(place, &receipt);
+            }
+            Err(error) if self.busy.waits_for(&error) => {
+                if self.busy.is_new() {
+                    self.tally.progress.clear();
+                    output::note(format_args!("it is published again when the gateway says: {}", error.message()));
+                }
+                self.busy.push(Item { place, event: Ok(event) }, error);
+            }
             Err(error) => self.tally.refused(place, &error),
         }
     }
@@ -251,185 +304,19 @@ impl Publisher<'_> {
     /// Waits for all receipts.
     async fn finish(&mut self) {
         let mut again = interval(progress::EVERY);
-        while !self.pending.is_empty() {
-            self.tally.progress(self.pending.len());
-            tokio::select! {
+        while !self.pending.is_empty() || !self.busy.is_empty() {
+            self.tally.progress(self.pending.len() + self.busy.len());
+            let due = self.due();
+            let is_due = tokio::select! {
                 _ = again.tick(), if self.tally.progress.is_on() => continue,
-                () = self.take_next() => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => true,
+                () = self.take_next(), if !self.pending.is_empty() => false,
+            };
+            if is_due && self.publish_again().await {
+                return;
             }
             self.take_ready();
             self.tally.flush();
-        }
-    }
-}
-
-/// A receipt as it is printed with `--json`. Positions are strings: they are
-/// opaque, and numbers of JSON end at 2^53.
-#[derive(Serialize)]
-struct ReceiptLine {
-    /// Which event of the source, from 1.
-    event: u64,
-    line: Option<u64>,
-    /// `null` when it became known by a reconnect only that the event is kept, and while it waits for its time.
-    position: Option<String>,
-    duplicate: bool,
-}
-
-/// An event that failed, or whose answer was not waited for, as it is printed with `--json`.
-#[derive(Serialize)]
-struct FailureLine<'a> {
-    event: u64,
-    line: Option<u64>,
-    code: &'static str,
-    message: &'a str,
-}
-
-/// What became of the events, for the last line and the exit code.
-struct Tally {
-    json: bool,
-    progress: Progress,
-    lines: String,
-    published: u64,
-    duplicates: u64,
-    failed: u64,
-    /// Of the failed: those told one by one.
-    told: u64,
-    /// Of the failed: those that the gateway said no to.
-    refused: u64,
-    /// Of the failed: those that were never sent, since the input is wrong.
-    bad: u64,
-    unanswered: u64,
-    interrupted: bool,
-    /// Events failed because the topic does not exist.
-    no_topic: bool,
-}
-
-impl Tally {
-    const fn new(json: bool, progress: Progress) -> Self {
-        let lines = String::new();
-        Self {
-            json,
-            progress,
-            lines,
-            published: 0,
-            duplicates: 0,
-            failed: 0,
-            told: 0,
-            refused: 0,
-            bad: 0,
-            unanswered: 0,
-            interrupted: false,
-            no_topic: false,
-        }
-    }
-
-    fn progress(&mut self, unanswered: usize) {
-        self.progress.show(self.published, self.failed, unanswered);
-    }
-
-    fn published(&mut self, place: Place, receipt: &Receipt) {
-        self.published += 1;
-        self.duplicates += u64::from(receipt.duplicate);
-        if self.json {
-            let line = ReceiptLine {
-                event: place.number,
-                line: place.line,
-                position: receipt.position.map(|p| p.to_string()),
-                duplicate: receipt.duplicate,
-            };
-            output::object(&line, &mut self.lines);
-        }
-    }
-
-    /// The command and its topic are known: a place, a sentence and a code say it all.
-    fn failed(&mut self, place: Place, kind: ErrorKind, message: &str) {
-        self.failed += 1;
-        if self.told < TOLD_FAILURES {
-            self.told += 1;
-            self.progress.clear();
-            output::note(format_args!("{place}: {message} ({kind})"));
-        }
-        self.print_failure(place, kind, message);
-    }
-
-    fn print_failure(&mut self, place: Place, kind: ErrorKind, message: &str) {
-        if self.json {
-            let line = FailureLine { event: place.number, line: place.line, code: kind.code(), message };
-            output::object(&line, &mut self.lines);
-        }
-    }
-
-    fn bad(&mut self, place: Place, kind: ErrorKind, message: &str) {
-        self.bad += 1;
-        self.failed(place, kind, message);
-    }
-
-    fn refused(&mut self, place: Place, error: &meshwire::Error) {
-        self.no_topic |= error.kind() == ErrorKind::TopicNotFound;
-        self.refused += u64::from(exit::of(error.kind()) == Exit::Refused);
-        self.failed(place, error.kind(), error.message());
-    }
-
-    /// The source broke off: how many events it had left is not known.
-    fn unreadable(&mut self, source: &str, cause: &std::io::Error) {
-        (self.failed, self.bad, self.told) = (self.failed + 1, self.bad + 1, self.told + 1);
-        self.progress.clear();
-        output::note(format_args!("{source}: cannot be read further: {cause}"));
-    }
-
-    /// The command ends before the answer to this one.
-    fn unanswered(&mut self, place: Place) {
-        self.unanswered += 1;
-        let message = "interrupted before its answer; it may be kept or not";
-        self.print_failure(place, ErrorKind::Cancelled, message);
-    }
-
-    /// Prints the receipts so far. A reader that is gone does not stop the publishing.
-    fn flush(&mut self) {
-        if !self.lines.is_empty() {
-            self.progress.clear();
-        }
-        if !self.lines.is_empty() && output::write(&self.lines).is_err() {
-            self.json = false;
-        }
-        self.lines.clear();
-    }
-
-    /// Prints the last lines; the exit code.
-    fn tell(mut self) -> Exit {
-        self.flush();
-        self.progress.clear();
-        if self.failed > self.told {
-            output::note(format_args!("and {} more failures", self.failed - self.told));
-        }
-        let mut line = format!("published {}", self.published);
-        if self.duplicates > 0 {
-            line += &format!(" ({} were there already)", self.duplicates);
-        }
-        if self.failed > 0 {
-            line += &format!(", failed {}", self.failed);
-        }
-        if self.interrupted {
-            line += ", interrupted";
-        }
-        if self.unanswered > 0 {
-            line += &format!("; {} without an answer, which may be kept or not", self.unanswered);
-        }
-        // Receipts own standard output when they are asked for.
-        if self.json {
-            output::note(line);
-        } else if let Err(cause) = output::write(&format!("{line}\n")) {
-            output::note(format_args!("standard output: {cause}; {line}"));
-        }
-        self.exit()
-    }
-
-    const fn exit(&self) -> Exit {
-        match (self.failed, self.published, self.interrupted) {
-            (0, _, false) => Exit::Done,
-            (failed, 0, false) if failed == self.bad => Exit::Usage,
-            (failed, 0, false) if failed == self.refused => Exit::Refused,
-            _ => Exit::Failed,
         }
     }
 }
