@@ -35,7 +35,7 @@ pub struct DeadLetter {
     pub reason: GivenUp,
     /// How often it failed.
     pub failures: u32,
-    /// How often it was delivered.
+    /// As [`Delivery::attempt`](crate::Delivery::attempt) was at its last delivery.
     pub attempts: u32,
     /// What the consumer said at the last failure; empty if nothing.
     pub error: String,
