@@ -35,7 +35,7 @@ pub struct DeadLetter {
     pub reason: GivenUp,
     /// How often it failed.
     pub failures: u32,
-    /// How often it was delivered.
+    /// As [`Delivery::attempt`](crate::Delivery::attempt) was at its last delivery.
     pub attempts: u32,
     /// What the consumer said last. If it never said anything, how it failed last: "the ack wait ended", "its consumer was
     /// lost" or that it was nacked. Empty for a reject without a reason, and where the gateway was restarted meanwhile.

@@ -81,7 +81,8 @@ impl SendRequest {
     }
 
     /// Whether the request may be handled more than once: it is then asked again, within
-    /// its timeout, when its responder or the connection is lost before the reply. Default: no.
+    /// its timeout, when its responder or the connection is lost before the reply; that nobody serves is then no answer while it
+    /// lasts, since those who did may not be back yet. Default: no.
     pub const fn retry(mut self, allowed: bool) -> Self {
         self.0.retry = allowed;
         self

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
+use meshwire_proto::wire::admin;
 use meshwire_proto::{ErrorKind, GroupName, MemberName, TopicName, options};
 use tokio::sync::{oneshot, watch};
 
@@ -102,14 +103,14 @@ impl Subscribe {
     }
 
     /// How long a delivery may stay unsettled before it comes again. Default
-    /// 30 s, or what the group has; from 1 s to 12 h.
+    /// 30 s, or what the group has; from 1 s to 12 h. A setting of the group: without one it is `INVALID`.
     pub fn ack_wait(mut self, wait: Duration) -> Self {
         self.settings = self.settings.ack_wait(wait);
         self
     }
 
     /// How the group is to deliver. A group that exists with other settings answers
-    /// `GROUP_CONFLICT`; what is not said is not compared.
+    /// `GROUP_CONFLICT`; what is not said is not compared. Without a group it is `INVALID`.
     pub fn settings(mut self, settings: GroupSettings) -> Self {
         let (ack_wait, mode) = (settings.ack_wait.or(self.settings.ack_wait), settings.mode.or(self.settings.mode));
         self.settings = GroupSettings { ack_wait, mode, ..settings };
@@ -126,10 +127,21 @@ impl Subscribe {
             group: self.group.as_deref().map(GroupName::parse).transpose().map_err(named)?,
             member: self.member_name().map_err(invalid)?,
             start: self.start,
-            settings: self.settings.check().map_err(invalid)?,
+            settings: self.group_settings().map_err(invalid)?,
             max_events: u32::try_from(events).unwrap_or(u32::MAX),
             max_bytes: options::PREFETCH_BYTES.check(bytes).map_err(invalid)?,
         })
+    }
+
+    fn group_settings(&self) -> Result<admin::GroupSettings, String> {
+        let settings = self.settings.check()?;
+        // Who has no group sees every event, as in a broadcast group.
+        let others = admin::GroupSettings { mode: None, ..settings };
+        if self.group.is_none() && others != admin::GroupSettings::default() {
+            return Err("settings are those of a group: name one with group(), or leave out settings() and ack_wait()"
+                .to_owned());
+        }
+        Ok(settings)
     }
 
     fn member_name(&self) -> Result<Option<MemberName>, String> {
@@ -213,6 +225,10 @@ pub(crate) const DROPPED: &str = "dropped without being settled";
 /// hand, comes again at once and has not failed; what it was handed and dropped unsettled has failed, and comes again after
 /// the group's back-off (see [`Delivery`]). So it is when a panic ends the runtime that the client lives on. A process that is killed gives nothing back: its events
 /// come again when the gateway's `resume_window` (10 s by default) is over.
+///
+/// The client lives on the program's tokio runtime. A program that blocks its thread, in a `current_thread` runtime, stops its
+/// heartbeats: after 25 s the gateway takes it for dead, and once `resume_window` is over its events come again, whatever the ack
+/// wait. Block in `tokio::task::spawn_blocking`, or take a multi-thread runtime.
 ///
 /// It ends (`None`) when the client drains or closes. An error other than an
 /// unreadable event is its last item.

@@ -79,6 +79,7 @@ impl Session {
     /// Lets time pass.
     pub fn tick(&mut self, now: Moment) {
         self.expire_requests(now);
+        self.request_again(now);
         self.ask_again(now);
         if self.link_deadline().is_none_or(|deadline| deadline > now) {
             return;

@@ -59,7 +59,7 @@ impl Session {
             }
             ServerFrame::Admin(answer) => self.admin_answered(now, answer),
             ServerFrame::Request(request) => return self.asked(request),
-            ServerFrame::Reply(reply) => self.replied(reply),
+            ServerFrame::Reply(reply) => self.replied(now, reply),
             ServerFrame::Cancel(cancel) => self.task_cancelled(cancel.number),
             ServerFrame::ReplyCredit(credit) => self.task_granted(credit),
             ServerFrame::Ping(ping) if !ping.answer => {

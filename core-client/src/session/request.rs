@@ -1,7 +1,8 @@
 //! Requests on their way to whoever serves their topic, and their replies.
 //!
 //! A request is sent once: with the connection that carried it its outcome is unknown,
-//! unless its caller allows a retry.
+//! unless its caller allows a retry. One that is sent again may be back before those who serve: that nobody does is then
+//! no answer before its deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -34,19 +35,27 @@ struct Open {
     deadline: Moment,
     sent: bool,
     answered: bool,
+    /// 0 unless it was sent before, over a connection that was lost; then one more each time that nobody serves.
+    rounds: u32,
+    /// When it is sent again.
+    again: Option<Moment>,
 }
 
-/// Invariant: `deadlines` holds each of `open`.
+/// First and longest wait until a request is sent again that nobody served; it doubles in between.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// Invariant: `deadlines` holds each of `open`, and `again` those that wait.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     open: BTreeMap<u64, Open>,
     deadlines: BTreeSet<(Moment, u64)>,
+    again: BTreeSet<(Moment, u64)>,
     last: u64,
 }
 
 impl Requests {
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.deadlines.first().map(|(at, _)| *at)
+        self.deadlines.first().into_iter().chain(self.again.first()).map(|(at, _)| *at).min()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -56,6 +65,9 @@ impl Requests {
     fn remove(&mut self, number: u64) -> Option<Open> {
         let open = self.open.remove(&number)?;
         self.deadlines.remove(&(open.deadline, number));
+        if let Some(at) = open.again {
+            self.again.remove(&(at, number));
+        }
         Some(open)
     }
 }
@@ -83,7 +95,8 @@ impl Session {
         self.requests.last += 1;
         let number = self.requests.last;
         let deadline = now + spec.timeout;
-        self.requests.open.insert(number, Open { spec, deadline, sent: false, answered: false });
+        let open = Open { spec, deadline, sent: false, answered: false, rounds: 0, again: None };
+        self.requests.open.insert(number, open);
         self.requests.deadlines.insert((deadline, number));
         if self.is_up() && !self.is_leaving() {
             self.send_requests(now);
@@ -130,8 +143,11 @@ impl Session {
     }
 
     /// A reply. One that nobody waits for any more is dropped.
-    pub(super) fn replied(&mut self, reply: wire::Reply) {
+    pub(super) fn replied(&mut self, now: Moment, reply: wire::Reply) {
         let number = reply.number;
+        if reply.code == ErrorKind::NoResponders.number() && self.is_served_later(now, number) {
+            return;
+        }
         let Some(open) = self.requests.open.get_mut(&number) else { return };
         open.answered = true;
         let over = reply.end || reply.code != 0 || open.spec.stream.is_none();
@@ -144,6 +160,32 @@ impl Session {
             code => Err(Failure::from_wire(code, &reply.message, reply.retry_after_ms)),
         });
         self.output.push_back(Output::Replied { request: number, event, end });
+    }
+
+    /// Whether a request that nobody serves is to wait for those who did before the connection was lost.
+    fn is_served_later(&mut self, now: Moment, number: u64) -> bool {
+        let Some(open) = self.requests.open.get_mut(&number).filter(|open| open.rounds > 0 && !open.answered) else {
+            return false;
+        };
+        let (first, longest) = AGAIN;
+        let wait = first.saturating_mul(1 << open.rounds.saturating_sub(1).min(10)).min(longest);
+        open.rounds = open.rounds.saturating_add(1);
+        let at = now + self.backoff.beyond(wait);
+        open.again = Some(at);
+        self.requests.again.insert((at, number));
+        true
+    }
+
+    /// Sends again what nobody served.
+    pub(super) fn request_again(&mut self, now: Moment) {
+        while let Some((at, number)) = self.requests.again.first().copied().filter(|(at, _)| *at <= now) {
+            self.requests.again.remove(&(at, number));
+            if let Some(open) = self.requests.open.get_mut(&number) {
+                open.again = None;
+                let frame = open.frame(number, now);
+                self.send(&ClientFrame::Request(frame));
+            }
+        }
     }
 
     fn request_over(&mut self, number: u64, failure: Failure) {
@@ -177,10 +219,17 @@ impl Session {
     /// The connection is gone: what may be asked again waits for the next one.
     pub(super) fn requests_lost(&mut self) {
         let failure = Failure::new(ErrorKind::Unavailable, "the connection to the gateway was lost");
+        // They are sent with the others once there is a connection.
+        for (_, number) in std::mem::take(&mut self.requests.again) {
+            self.requests.open.entry(number).and_modify(|open| open.again = None);
+        }
         let sent: Vec<u64> = self.requests.open.iter().filter(|(_, open)| open.sent).map(|(n, _)| *n).collect();
         for number in sent {
             match self.requests.open.get_mut(&number) {
-                Some(open) if open.spec.retry && !open.answered => open.sent = false,
+                Some(open) if open.spec.retry && !open.answered => {
+                    open.sent = false;
+                    open.rounds = 1;
+                }
                 _ => self.request_over(number, failure.unknown_outcome_of("the request")),
             }
         }

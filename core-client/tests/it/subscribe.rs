@@ -2,10 +2,9 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use meshwire::{ErrorKind, MemoryListener, Mesh, Position, Start, Subscription};
+use meshwire::{ErrorKind, GroupSettings, MemoryListener, Mesh, Position, Start, Subscription};
 use meshwire_proto::frame::{ClientFrame, ServerFrame, SettleKind, SettleResult, Settled};
-use meshwire_proto::wire::admin::GroupSettings;
-use meshwire_proto::wire::session as wire;
+use meshwire_proto::wire::{admin, session as wire};
 use prost::Message as _;
 use tokio::time::{Instant, timeout};
 use tracing::Level;
@@ -116,8 +115,8 @@ async fn a_refused_subscribe_is_the_callers_error() {
     let subscribe = mesh.subscribe("orders").group("g").ack_wait(Duration::from_secs(60));
     let (subscription, ()) = tokio::join!(subscribe.into_future(), async {
         let Some(ClientFrame::Subscribe(frame)) = gateway.next().await else { panic!("no Subscribe") };
-        let settings = GroupSettings::decode(&frame.settings[..]).unwrap();
-        assert_eq!(settings, GroupSettings { ack_wait_ms: Some(60_000), ..GroupSettings::default() });
+        let settings = admin::GroupSettings::decode(&frame.settings[..]).unwrap();
+        assert_eq!(settings, admin::GroupSettings { ack_wait_ms: Some(60_000), ..admin::GroupSettings::default() });
         let error = wire::Error {
             code: ErrorKind::GroupConflict.number(),
             message: "ack_wait is 30 s".to_owned(),
@@ -140,6 +139,8 @@ async fn what_is_wrong_with_a_subscribe_is_told_before_it_is_sent() {
         (mesh.subscribe("a").prefetch(0, 1), "prefetch_events"),
         (mesh.subscribe("a").prefetch(1, 1 << 40), "prefetch_bytes"),
         (mesh.subscribe("a").ack_wait(Duration::from_millis(10)), "ack_wait"),
+        (mesh.subscribe("a").ack_wait(Duration::from_secs(60)), "group()"),
+        (mesh.subscribe("a").settings(GroupSettings::new().max_failures(1)), "group()"),
     ] {
         let error = subscribe.await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);

@@ -376,7 +376,7 @@ pub struct DeliverRun {
     pub subscription: u32,
     #[prost(uint64, tag = "2")]
     pub first_delivery: u64,
-    /// 1 for a first delivery.
+    /// Failures of before the last start of the gateway, and deliveries since, this one too: 1 for a first one.
     #[prost(uint32, tag = "3")]
     pub attempt: u32,
     #[prost(uint64, tag = "4")]

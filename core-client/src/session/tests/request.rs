@@ -160,6 +160,52 @@ fn a_lost_connection_ends_what_was_sent_except_where_a_retry_is_allowed() {
 }
 
 #[test]
+fn a_request_that_is_back_before_its_responders_is_asked_again_until_its_deadline() {
+    let nobody = |number| {
+        let code = ErrorKind::NoResponders.number();
+        ServerFrame::Reply(wire::Reply { code, ..reply(number, b"", true) })
+    };
+    let mut scene = ready();
+    let again = scene.ask(ask(None, true));
+    scene.sent();
+    scene.reconnect(welcome());
+    assert_eq!(scene.requests().len(), 1);
+    scene.outputs();
+    let (began, mut asked) = (scene.now, Vec::new());
+    while asked.len() < 4 {
+        scene.receive(&nobody(again));
+        assert!(scene.replies().is_empty() && scene.requests().is_empty(), "it waits");
+        let due = scene.session.deadline().unwrap();
+        scene.pass(due.since(scene.now));
+        let sent = scene.requests();
+        assert_eq!((sent.len(), sent[0].number, sent[0].event.as_ref()), (1, again, &b"question"[..]));
+        asked.push(scene.now.since(began));
+    }
+    assert!(asked[0] >= Duration::from_millis(50) && asked[3] >= Duration::from_millis(750), "{asked:?}");
+    assert!(asked[3] <= Duration::from_millis(1200), "{asked:?}");
+    // A connection that is lost meanwhile: it is sent once with the next.
+    scene.receive(&nobody(again));
+    scene.reconnect(welcome());
+    assert_eq!(scene.requests().len(), 1);
+    scene.receive(&ServerFrame::Reply(reply(again, b"answer", true)));
+    assert_eq!(scene.replies(), [(again, true, Some(Ok(())))]);
+
+    let late = scene.ask(ask(None, true));
+    scene.sent();
+    scene.reconnect(welcome());
+    scene.outputs();
+    scene.receive(&nobody(late));
+    scene.pass(TIMEOUT);
+    assert_eq!(scene.failure().kind, ErrorKind::Timeout);
+    // Who was never sent before, or allows no retry, hears at once that nobody serves.
+    for retry in [true, false] {
+        let first = scene.ask(ask(None, retry));
+        scene.receive(&nobody(first));
+        assert_eq!(scene.failure().kind, ErrorKind::NoResponders);
+    }
+}
+
+#[test]
 fn requests_are_numbered_in_the_order_they_are_sent_also_after_a_reconnect() {
     let mut scene = ready();
     for _ in 0..3 {
