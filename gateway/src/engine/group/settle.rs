@@ -166,16 +166,34 @@ impl Group {
         let taken = if key == 0 { vec![position] } else { self.keys.take_from(key, position) };
         #[cfg(feature = "testing")]
         let taken = if is(Defect::TakeBackForgotten) { vec![position] } else { taken };
-        for position in taken {
-            let Some(slot) = self.window.slot(position) else {
-                continue;
-            };
-            if let State::Leased(member, number) = std::mem::replace(&mut slot.state, State::Waiting) {
-                self.lose(member, number);
-            }
-            self.set_free(position);
-            self.waiting.insert(position);
+        taken.into_iter().for_each(|position| self.take(position));
+    }
+
+    /// Takes a rejected event away. It does not come again, so its key goes on: what follows stays with who has it,
+    /// unless the key is to wait for the dead letter.
+    pub(super) fn take_rejected(&mut self, position: Position) {
+        #[cfg(feature = "testing")]
+        if is(Defect::RejectTakesBack) {
+            return self.take_back(position);
         }
+        if self.settings.hold_key {
+            return self.take_back(position);
+        }
+        if let Some(key @ 1..) = self.window.slot(position).map(|s| s.key) {
+            self.keys.remove(key, position);
+        }
+        self.take(position);
+    }
+
+    fn take(&mut self, position: Position) {
+        let Some(slot) = self.window.slot(position) else {
+            return;
+        };
+        if let State::Leased(member, number) = std::mem::replace(&mut slot.state, State::Waiting) {
+            self.lose(member, number);
+        }
+        self.set_free(position);
+        self.waiting.insert(position);
     }
 
     /// Ends every lease that is due; `true` if one was.
