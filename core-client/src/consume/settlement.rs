@@ -26,6 +26,8 @@ pub enum Settlement {
     /// As [`Delivery::nack_after`](crate::Delivery::nack_after).
     NackAfter(Duration),
     /// As [`Delivery::reject`](crate::Delivery::reject), with the reason.
+    /// In a group that [holds keys](crate::GroupSettings::hold_after_dead_letter) after a dead letter, later events of the key that
+    /// were sent to this client before may still be handled, and come again after the letter.
     Reject(String),
 }
 
