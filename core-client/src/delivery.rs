@@ -49,6 +49,10 @@ pub(crate) struct Place {
 /// As much of a reason as the gateway keeps.
 const REASON_BYTES: usize = 1024;
 
+fn in_millis(delay: Duration) -> u32 {
+    u32::try_from(delay.as_millis()).unwrap_or(u32::MAX)
+}
+
 fn because(kind: SettleKind, reason: &dyn Display) -> How {
     let mut text = reason.to_string();
     text.truncate(text.floor_char_boundary(REASON_BYTES));
@@ -122,8 +126,9 @@ impl Delivery {
             .with("position", self.position().to_string())
     }
 
-    /// How often the event was handed to a consumer of this group: 1 the first
-    /// time. Without a group always 1.
+    /// How often the event failed in this group before the gateway was started last, and how often it was delivered to a
+    /// consumer of the group since, this time too: 1 the first time. Failures survive a restart of the gateway; deliveries that
+    /// did not fail are counted by the gateway that made them only. Without a group always 1.
     #[must_use]
     pub const fn attempt(&self) -> u32 {
         self.place.attempt
@@ -179,12 +184,12 @@ impl Delivery {
     /// As [`nack`](Self::nack), but the event comes again after `delay`; zero is at
     /// once. At most 49 days.
     pub fn nack_after(self, delay: Duration) {
-        let delay_ms = Some(u32::try_from(delay.as_millis()).unwrap_or(u32::MAX));
-        self.settle(How { delay_ms, ..SettleKind::Nack.into() });
+        self.settle(How { delay_ms: Some(in_millis(delay)), ..SettleKind::Nack.into() });
     }
 
     /// Never again: the event becomes a dead letter of the group, with the reason,
-    /// of which 1024 bytes are kept. Without a group it only returns credit.
+    /// of which 1024 bytes are kept. Later events of its key stay with who has them, unless the group
+    /// [holds keys](crate::GroupSettings::hold_after_dead_letter). Without a group it only returns credit.
     /// Sent as [`ack`](Self::ack) is.
     pub fn reject(self, reason: impl Display) {
         self.settle(because(SettleKind::Reject, &reason));
@@ -279,12 +284,17 @@ impl Delivery {
     }
 
     /// A nack of a handler that failed, and why.
-    pub(crate) fn nack_because(self, reason: &str) {
-        self.settle(because(SettleKind::Nack, &reason));
+    pub(crate) fn nack_because(self, reason: &str, delay: Option<Duration>) {
+        self.settle(How { delay_ms: delay.map(in_millis), ..because(SettleKind::Nack, &reason) });
     }
 
-    pub(crate) fn nack_boundary(self, reason: &str) -> impl Future<Output = Result<u64>> + Send + use<> {
-        self.settle_confirmed(because(SettleKind::Nack, &reason), "nack_confirmed")
+    pub(crate) fn nack_boundary(
+        self,
+        reason: &str,
+        delay: Option<Duration>,
+    ) -> impl Future<Output = Result<u64>> + Send + use<> {
+        let how = How { delay_ms: delay.map(in_millis), ..because(SettleKind::Nack, &reason) };
+        self.settle_confirmed(how, "nack_confirmed")
     }
 
     pub(crate) const fn place(&self) -> Place {

@@ -86,7 +86,7 @@ mod transport;
 pub use bytes::Bytes;
 pub use client::Mesh;
 pub use connect::{Connect, connect};
-pub use consume::Consume;
+pub use consume::{Consume, Handled, Settlement};
 pub use dead_letters::{DeadLetter, DeadLetterPages, DeadLetters, GivenUp, Redriven};
 pub use delivery::Delivery;
 pub use error::{Error, Result};

@@ -18,6 +18,7 @@ pub enum Planted {
     SettlesForgotten,
     KeyIgnored,
     TakeBackForgotten,
+    RejectTakesBack,
     FailuresForgotten,
     LetterForgotten,
     DelayIgnored,
@@ -44,7 +45,7 @@ pub enum Planted {
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -55,6 +56,7 @@ impl Planted {
         Self::SettlesForgotten,
         Self::KeyIgnored,
         Self::TakeBackForgotten,
+        Self::RejectTakesBack,
         Self::FailuresForgotten,
         Self::LetterForgotten,
         Self::DelayIgnored,
@@ -93,6 +95,7 @@ impl Planted {
             Self::SettlesForgotten => "settles forgotten at a resume",
             Self::KeyIgnored => "a key's events with two members at once",
             Self::TakeBackForgotten => "what follows a failed event in its key is not taken back",
+            Self::RejectTakesBack => "what follows a rejected event in its key is taken back",
             Self::FailuresForgotten => "failures forgotten at restart",
             Self::LetterForgotten => "an event given up without a dead letter",
             Self::DelayIgnored => "a nack's delay ignored",
@@ -134,6 +137,7 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::DeliveryGap) => Some(engine::Defect::DeliveryGap),
         Some(Planted::KeyIgnored) => Some(engine::Defect::KeyIgnored),
         Some(Planted::TakeBackForgotten) => Some(engine::Defect::TakeBackForgotten),
+        Some(Planted::RejectTakesBack) => Some(engine::Defect::RejectTakesBack),
         Some(Planted::FailuresForgotten) => Some(engine::Defect::FailuresForgotten),
         Some(Planted::LetterForgotten) => Some(engine::Defect::LetterForgotten),
         Some(Planted::DelayIgnored) => Some(engine::Defect::DelayIgnored),

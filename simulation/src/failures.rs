@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use meshwire_proto::Moment;
+use meshwire_proto::frame::SettleKind;
 use meshwire_proto::wire::admin::DeathReason;
 
 use crate::history::{History, Topic};
@@ -44,7 +45,8 @@ pub(crate) fn every_failure_has_a_cause(seen: &Seen<'_>, logs: &BTreeMap<Topic, 
 /// How often an event may have failed by then.
 fn causes(seen: &Seen<'_>, group: u8, id: u32, by: Moment) -> u32 {
     let nacks = seen.history.settled.get(&(group, id)).map_or(&[][..], |settled| &settled.nacks);
-    let nacked = nacks.iter().filter(|nack| nack.at <= by).count();
+    // What is rejected does not come again, unless it is given back, without its failures.
+    let nacked = nacks.iter().filter(|nack| nack.kind != SettleKind::Reject && nack.at <= by).count();
     let ends = seen.deliveries(group, id).iter().filter(|d| d.at + ack_waits(group).0 <= by + HELD_BACK).count();
     (nacked + ends + seen.history.lost_by(group, by)) as u32
 }

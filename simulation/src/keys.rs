@@ -1,15 +1,16 @@
 //! What must hold of the events of one key when one of them fails.
 
 use meshwire_proto::Moment;
+use meshwire_proto::frame::SettleKind;
 
 use crate::history::{Delivered, Given};
 use crate::seen::Seen;
 
 /// A nack takes back what its member has of the key behind the event, and acks
-/// that are given for it later are void: it comes again.
+/// that are given for it later are void: it comes again. A reject takes back nothing: its key goes on.
 pub(crate) fn a_nack_takes_back_what_follows_in_its_key(seen: &Seen<'_>, broken: &mut Vec<String>) {
     for ((group, id), settled) in &seen.history.settled {
-        for nack in &settled.nacks {
+        for nack in settled.nacks.iter().filter(|n| n.kind != SettleKind::Reject) {
             let nacked = seen.deliveries(*group, *id).iter().find(|d| is_about(nack, d));
             let Some(nacked) = nacked.filter(|d| !seen.history.may_be_rewritten(d.topic)) else {
                 continue;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use meshwire_proto::Moment;
+use meshwire_proto::frame::SettleKind;
 
 use crate::history::{Delivered, Disaster, Given, History, Settled, Topic};
 use crate::script::ACK_WAIT;
@@ -95,7 +96,7 @@ impl<'a> Seen<'a> {
         key.map_or(&[], Vec::as_slice)
     }
 
-    /// Whether an earlier event of the key may have failed in this span, and this
+    /// Whether an earlier event of the key may have failed in this span, otherwise than by a reject, and this
     /// one been taken back with it. Its member is the same: a lost one is not looked for.
     pub(crate) fn may_be_taken_back(&self, group: u8, d: &Delivered, from: Moment, to: Moment) -> bool {
         let slack = if self.stalled(from, to) { HELD_BACK } else { UNDER_WAY };
@@ -103,7 +104,8 @@ impl<'a> Seen<'a> {
             let settled = self.history.settled.get(&(group, *earlier));
             // One that a connection kept back arrives after a resume, whenever that is.
             let arrives = |n: &Given| n.at + slack >= from || !self.is_processed(n, Self::logged_by(n));
-            let nacked = settled.is_some_and(|s| s.nacks.iter().any(|n| n.at <= to && arrives(n)));
+            let takes = |n: &&Given| n.kind != SettleKind::Reject && n.at <= to;
+            let nacked = settled.is_some_and(|s| s.nacks.iter().filter(takes).any(arrives));
             // The gateway's lease began before the delivery was seen.
             let (shortest, longest) = ack_waits(group);
             let ends = |b: &&Delivered| b.at + longest + slack >= from && b.at + shortest <= to + HELD_BACK;

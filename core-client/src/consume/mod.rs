@@ -1,13 +1,14 @@
 //! Handling events with a function.
 //!
 //! - [`keys`]: which events may be handled now;
-//! - [`leases`]: what keeps an event while its handler runs.
+//! - [`leases`]: what keeps an event while its handler runs;
+//! - [`settlement`]: what a handler says of its event.
 
 mod keys;
 mod leases;
+mod settlement;
 
 use std::any::Any;
-use std::fmt::Display;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use meshwire_proto::{ErrorKind, options};
 
 use keys::Keys;
 use leases::Leases;
+pub use settlement::{Handled, Settlement};
 
 use crate::delivery::{Delivery, Place};
 use crate::session::Start;
@@ -100,7 +102,8 @@ impl<S: Future<Output = ()>> Consume<S> {
 
     /// Calls `handler` for each event until the client closes or
     /// [`until`](Self::until) says so. `Ok` acks the event, `Err` nacks it, a panic
-    /// nacks it and is logged. Events of one key (`partitionkey`) are handled one
+    /// nacks it and is logged; a handler that returns a [`Settlement`] in its `Ok` can also reject, or say when the event
+    /// comes again. Events of one key (`partitionkey`) are handled one
     /// at a time, in order, whatever the concurrency; after a nack they begin
     /// again at the nacked one.
     ///
@@ -149,15 +152,21 @@ impl<S: Future<Output = ()>> Consume<S> {
     /// # }
     /// ```
     ///
+    /// # Handlers that block
+    /// All handlers run in this task. One that blocks its thread holds up the others, and extends no lease; in a `current_thread`
+    /// runtime it also stops heartbeats, and after 25 s and `resume_window` its session and all its leases are lost, whatever the ack
+    /// wait. Block in `tokio::task::spawn_blocking`, and take a multi-thread runtime where that is not possible.
+    ///
     /// # Errors
     /// As [`Subscribe`] and [`Subscription`].
     ///
     /// # Cancel safety
-    /// Dropping it drops the handlers that run; their events come again at once.
-    pub async fn run<F, E>(self, handler: F) -> Result<()>
+    /// Dropping it drops the handlers that run: their events have failed and come again after the group's back-off; the others
+    /// come again at once.
+    pub async fn run<F, R>(self, handler: F) -> Result<()>
     where
-        F: AsyncFn(&Delivery) -> Result<(), E>,
-        E: Display,
+        F: AsyncFn(&Delivery) -> R,
+        R: Handled,
     {
         let concurrency = options::HANDLER_CONCURRENCY.check(self.concurrency);
         let concurrency = concurrency.map_err(|problem| Error::new(ErrorKind::Invalid, "consume", problem))?;
@@ -177,11 +186,14 @@ struct Consuming {
     concurrency: usize,
 }
 
+/// Nacks of events with a key whose answer is awaited.
+type Nacking = FuturesUnordered<BoxFuture<'static, Done>>;
+
 /// What a handler's end, or the end of a nack, comes to.
 enum Done {
     Handled {
         delivery: Delivery,
-        problem: Option<String>,
+        settled: Result<Settlement, String>,
     },
     /// A key, the delivery of it that was nacked, and where what was on its way then ends.
     Nacked {
@@ -192,13 +204,13 @@ enum Done {
 }
 
 impl Consuming {
-    async fn run<F, E>(mut self, stop: impl Future<Output = ()>, handler: F) -> Result<()>
+    async fn run<F, R>(mut self, stop: impl Future<Output = ()>, handler: F) -> Result<()>
     where
-        F: AsyncFn(&Delivery) -> Result<(), E>,
-        E: Display,
+        F: AsyncFn(&Delivery) -> R,
+        R: Handled,
     {
         let mut running = FuturesUnordered::new();
-        let mut nacking: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
+        let mut nacking = Nacking::new();
         tokio::pin!(stop);
         let mut open = true;
         let mut outcome = Ok(());
@@ -245,16 +257,24 @@ impl Consuming {
         self.subscription.extend_queued();
     }
 
-    fn done(&mut self, done: Done, nacking: &mut FuturesUnordered<BoxFuture<'static, Done>>) {
+    fn done(&mut self, done: Done, nacking: &mut Nacking) {
         if let Done::Handled { delivery, .. } = &done {
             self.leases.end(delivery.place());
         }
         match done {
-            Done::Handled { delivery, problem: None } => {
+            Done::Handled { delivery, settled: Ok(Settlement::Ack) } => {
                 self.keys.release(&delivery);
                 delivery.ack();
             }
-            Done::Handled { delivery, problem: Some(problem) } => {
+            // It does not come again, and takes nothing with it.
+            Done::Handled { delivery, settled: Ok(Settlement::Reject(reason)) } => {
+                self.keys.release(&delivery);
+                delivery.reject(reason);
+            }
+            Done::Handled { delivery, settled: Ok(Settlement::NackAfter(delay)) } => {
+                self.again(delivery, Some(delay), "", nacking);
+            }
+            Done::Handled { delivery, settled: Err(problem) } => {
                 tracing::warn!(
                     topic = delivery.topic(),
                     id = delivery.id(),
@@ -262,37 +282,39 @@ impl Consuming {
                     problem = problem.as_str(),
                     "the handler failed; the event comes again"
                 );
-                match self.keys.fail(&delivery) {
-                    None => delivery.nack_because(&problem),
-                    Some(key) => {
-                        let of = delivery.place();
-                        let nacked = delivery.nack_boundary(&problem);
-                        nacking.push(Box::pin(async move {
-                            // Without an answer the lease is gone, and so is what came with it.
-                            let boundary = nacked.await.unwrap_or(0);
-                            Done::Nacked { key, of, boundary }
-                        }));
-                    }
-                }
+                self.again(delivery, None, &problem, nacking);
             }
             Done::Nacked { key, of, boundary } => self.keys.nacked(key, of, boundary),
         }
     }
+
+    /// An event is to come again: after a delay, or when the group's settings say.
+    fn again(&mut self, delivery: Delivery, delay: Option<Duration>, problem: &str, nacking: &mut Nacking) {
+        let Some(key) = self.keys.fail(&delivery) else {
+            return delivery.nack_because(problem, delay);
+        };
+        let of = delivery.place();
+        let nacked = delivery.nack_boundary(problem, delay);
+        nacking.push(Box::pin(async move {
+            // Without an answer the lease is gone, and so is what came with it.
+            let boundary = nacked.await.unwrap_or(0);
+            Done::Nacked { key, of, boundary }
+        }));
+    }
 }
 
-async fn handle<F, E>(handler: &F, delivery: Delivery) -> Done
+async fn handle<F, R>(handler: &F, delivery: Delivery) -> Done
 where
-    F: AsyncFn(&Delivery) -> Result<(), E>,
-    E: Display,
+    F: AsyncFn(&Delivery) -> R,
+    R: Handled,
 {
     // The delivery is only read by the handler, and nacked after a panic.
     let handled = AssertUnwindSafe(async { handler(&delivery).await }).catch_unwind().await;
-    let problem = match handled {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(panic) => Some(panic_text(&*panic)),
+    let settled = match handled {
+        Ok(said) => said.settled(),
+        Err(panic) => Err(panic_text(&*panic)),
     };
-    Done::Handled { delivery, problem }
+    Done::Handled { delivery, settled }
 }
 
 /// What a handler that panicked said.

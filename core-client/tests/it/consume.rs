@@ -1,7 +1,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use meshwire::{Delivery, Mesh};
+use meshwire::{Delivery, Mesh, Settlement};
 use meshwire_proto::frame::{ClientFrame, ServerFrame, SettleKind};
 use meshwire_proto::wire::session as wire;
 use tokio::time::{Instant, sleep};
@@ -125,6 +125,50 @@ async fn behind_an_event_that_does_not_come_again_its_key_goes_on_at_once() {
         assert_eq!(gateway.ranges().await, [(4, 2, SettleKind::Ack)]);
     });
     assert_eq!(seen.into_inner(), [("a".to_owned(), 1), ("b".to_owned(), 2), ("c".to_owned(), 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_can_reject_and_say_when_its_event_comes_again() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let handler = async |order: &Delivery| match order.id() {
+        "1" => Ok(Settlement::Ack),
+        "2" => Ok(Settlement::reject("no such customer")),
+        "3" => Ok(Settlement::NackAfter(Duration::from_secs(7))),
+        _ => Err("not yet"),
+    };
+    let consume = mesh.consume("orders").group("g").until(sleep(Duration::from_secs(5))).run(handler);
+    let (consumed, ()) = tokio::join!(consume, async {
+        let number = gateway.subscribe().await.subscription;
+        gateway.deliver(number, 1, ["1", "2", "3", "4"].map(|id| event(id, None, "x"))).await;
+        let ranges = gateway.settle().await.ranges;
+        let said: Vec<_> = ranges.iter().map(|r| (r.kind, r.delay_ms, r.reason.as_str())).collect();
+        assert_eq!(
+            said,
+            [
+                (SettleKind::Ack, None, ""),
+                (SettleKind::Reject, None, "no such customer"),
+                (SettleKind::Nack, Some(7000), ""),
+                (SettleKind::Nack, None, "not yet"),
+            ]
+        );
+    });
+    consumed.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_reject_a_key_goes_on_with_what_waited_behind_it() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let handler = async |order: &Delivery| {
+        Ok::<_, String>(if order.id() == "2" { Settlement::reject("no") } else { Settlement::Ack })
+    };
+    let consume = mesh.consume("orders").group("g").until(sleep(Duration::from_secs(5))).run(handler);
+    let (consumed, ()) = tokio::join!(consume, async {
+        let number = gateway.subscribe().await.subscription;
+        gateway.deliver(number, 1, ["1", "2", "3", "4"].map(|id| event(id, Some("k"), "x"))).await;
+        let ranges = gateway.ranges().await;
+        assert_eq!(ranges, [(1, 1, SettleKind::Ack), (2, 1, SettleKind::Reject), (3, 2, SettleKind::Ack)]);
+    });
+    consumed.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,8 @@ pub enum Defect {
     KeyIgnored,
     /// A failed event leaves its member, the later ones of its key stay there.
     TakeBackForgotten,
+    /// A reject takes back what follows in its key.
+    RejectTakesBack,
     /// A restart forgets how often events have failed.
     FailuresForgotten,
     /// Some events that are given up are settled without a dead letter.
@@ -107,11 +109,12 @@ pub enum Defect {
 }
 
 impl Defect {
-    const ALL: [Self; 48] = [
+    const ALL: [Self; 49] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
         Self::TakeBackForgotten,
+        Self::RejectTakesBack,
         Self::FailuresForgotten,
         Self::LetterForgotten,
         Self::DelayIgnored,

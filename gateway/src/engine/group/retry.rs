@@ -132,11 +132,14 @@ impl Group {
         self.fail(now, position, Outcome::Failed { at: now.wall, delay_ms }, Why { said, what: NACKED });
     }
 
-    /// One more failure; the event and every later one of its key come again.
+    /// One more failure: the event comes again, and every later one of its key with it; or it was rejected, and goes alone.
     pub(super) fn fail(&mut self, now: Now, position: Position, outcome: Outcome, why: Why<'_>) {
         self.log(position, 1, outcome);
         self.window.fail(position, outcome, why);
-        self.take_back(position);
+        match outcome {
+            Outcome::Rejected { .. } => self.take_rejected(position),
+            _ => self.take_back(position),
+        }
         if self.is_exhausted(position) {
             self.give_up(position);
         } else if let Outcome::Failed { delay_ms: delay @ 1.., .. } = outcome {

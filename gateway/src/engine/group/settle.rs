@@ -170,20 +170,39 @@ impl Group {
         let taken = if key == 0 { vec![position] } else { self.keys.take_from(key, position) };
         #[cfg(feature = "testing")]
         let taken = if is(Defect::TakeBackForgotten) { vec![position] } else { taken };
-        for position in taken {
-            let Some(before) = self.window.update(position, |slot| {
-                let before = slot.state();
-                slot.set(State::Waiting);
-                before
-            }) else {
-                continue;
-            };
-            if let State::Leased(member, number) = before {
-                self.lose(member, number);
-            }
-            self.set_free(position);
-            self.wait(position, key);
+        taken.into_iter().for_each(|position| self.take(position, key));
+    }
+
+    /// Takes a rejected event away. It does not come again, so its key goes on: what follows stays with who has it,
+    /// unless the key is to wait for the dead letter.
+    pub(super) fn take_rejected(&mut self, position: Position) {
+        #[cfg(feature = "testing")]
+        if is(Defect::RejectTakesBack) {
+            return self.take_back(position);
         }
+        if self.settings.hold_key {
+            return self.take_back(position);
+        }
+        let key = self.window.key(position).unwrap_or(0);
+        if key != 0 {
+            self.keys.remove(key, position);
+        }
+        self.take(position, key);
+    }
+
+    fn take(&mut self, position: Position, key: u64) {
+        let Some(before) = self.window.update(position, |slot| {
+            let before = slot.state();
+            slot.set(State::Waiting);
+            before
+        }) else {
+            return;
+        };
+        if let State::Leased(member, number) = before {
+            self.lose(member, number);
+        }
+        self.set_free(position);
+        self.wait(position, key);
     }
 
     /// Ends every lease that is due; `true` if one was.
