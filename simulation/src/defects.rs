@@ -41,11 +41,15 @@ pub enum Planted {
     UpdateIgnored,
     RateIgnored,
     InFlightIgnored,
+    PurgeForgotten,
+    PurgeUnlogged,
+    PurgeHoldsKey,
+    PurgeLeavesGiven,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 37] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -79,6 +83,10 @@ impl Planted {
         Self::UpdateIgnored,
         Self::RateIgnored,
         Self::InFlightIgnored,
+        Self::PurgeForgotten,
+        Self::PurgeUnlogged,
+        Self::PurgeHoldsKey,
+        Self::PurgeLeavesGiven,
     ];
 
     /// In words.
@@ -118,6 +126,10 @@ impl Planted {
             Self::UpdateIgnored => "a change of settings that changes nothing",
             Self::RateIgnored => "a group that is delivered more a second than it may",
             Self::InFlightIgnored => "a group that has more in flight than it may",
+            Self::PurgeForgotten => "dead letters that stay though they are removed",
+            Self::PurgeUnlogged => "a removal of dead letters forgotten at restart",
+            Self::PurgeHoldsKey => "a key that waits for a dead letter that was removed",
+            Self::PurgeLeavesGiven => "a removed dead letter that comes, as it was given back",
         }
     }
 }
@@ -159,6 +171,10 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::UpdateIgnored) => Some(engine::Defect::UpdateIgnored),
         Some(Planted::RateIgnored) => Some(engine::Defect::RateIgnored),
         Some(Planted::InFlightIgnored) => Some(engine::Defect::InFlightIgnored),
+        Some(Planted::PurgeForgotten) => Some(engine::Defect::PurgeForgotten),
+        Some(Planted::PurgeUnlogged) => Some(engine::Defect::PurgeUnlogged),
+        Some(Planted::PurgeHoldsKey) => Some(engine::Defect::PurgeHoldsKey),
+        Some(Planted::PurgeLeavesGiven) => Some(engine::Defect::PurgeLeavesGiven),
         _ => None,
     });
     defect::set(match planted {

@@ -317,6 +317,7 @@ impl Gateway {
             return Some((Vec::new(), 0));
         };
         let read = |letter: admin::DeadLetter| Letter {
+            number: letter.number,
             group: letter.group.trim_start_matches("all/m").trim_start_matches('g').parse().unwrap_or(u8::MAX),
             topic,
             position: letter.position,
@@ -338,6 +339,18 @@ impl Gateway {
         match self.mesh.admin(&Caller::anonymous("simulation", None), &command)? {
             Ok((admin::Answer { answer: Some(answer::Answer::DeadLettersChanged(changed)) }, _)) => Some(changed.count),
             _ => Some(0),
+        }
+    }
+
+    /// Removes dead letters of a topic; gives how many that were, and when it is kept.
+    pub(crate) fn purge(&self, topic: Topic, numbers: Vec<u64>) -> Option<(u32, Ticket)> {
+        let purge = admin::PurgeDeadLetters { topic: topic.name().into(), numbers, ..Default::default() };
+        let command = admin::Command { command: Some(command::Command::PurgeDeadLetters(purge)) };
+        match self.mesh.admin(&Caller::anonymous("simulation", None), &command)? {
+            Ok((admin::Answer { answer: Some(answer::Answer::DeadLettersChanged(changed)) }, ticket)) => {
+                Some((changed.count, ticket))
+            }
+            _ => None,
         }
     }
 

@@ -7,13 +7,15 @@ use std::ops::AddAssign;
 use bytes::Bytes;
 use meshwire_proto::frame::SettleKind;
 use meshwire_proto::wire::admin::DeathReason;
-use meshwire_proto::{Moment, Timing};
+use meshwire_proto::{EventLimits, EventView, Moment, Timing};
 
 use crate::brief::Brief;
+use crate::holding::Holding;
 use crate::limits::Limited;
 use crate::moved::Sought;
 use crate::overtaken::Scarce;
 use crate::requests::Question;
+use crate::script::{HOLDING, MOVED, TUNED};
 use crate::stops::Stopping;
 use crate::tuned::Tuned;
 
@@ -30,6 +32,8 @@ pub(crate) enum Topic {
     Scarce,
     /// The same, and publishers wait for its groups.
     Tight,
+    /// Synced; keys of its group wait for their dead letters.
+    Held,
 }
 
 impl Topic {
@@ -38,6 +42,17 @@ impl Topic {
     /// Those with room for few events.
     pub(crate) const SCARCE: [Self; 2] = [Self::Scarce, Self::Tight];
 
+    /// Those that members of a group read; who has no group reads all that may be read without one.
+    pub(crate) const fn of_group(group: Option<u8>) -> &'static [Self] {
+        match group {
+            Some(MOVED | TUNED) => &Self::ALL,
+            Some(HOLDING) => &[Self::Held],
+            // Nothing is read of events that expire but by the group that gives nothing up.
+            Some(0) => &[Self::Orders, Self::Audit, Self::Scarce, Self::Tight, Self::Brief],
+            _ => &[Self::Orders, Self::Audit, Self::Scarce, Self::Tight],
+        }
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Orders => "orders",
@@ -45,6 +60,7 @@ impl Topic {
             Self::Brief => "brief",
             Self::Scarce => "scarce",
             Self::Tight => "tight",
+            Self::Held => "held",
         }
     }
 }
@@ -122,12 +138,21 @@ impl Settled {
 /// A dead letter as it was found at the end.
 #[derive(Clone, Debug)]
 pub(crate) struct Letter {
+    /// Its place among the letters of its topic.
+    pub(crate) number: u64,
     pub(crate) group: u8,
     pub(crate) topic: Topic,
     pub(crate) position: u64,
     pub(crate) reason: DeathReason,
     pub(crate) failures: u32,
     pub(crate) bytes: Bytes,
+}
+
+impl Letter {
+    /// Of its event; 0 if there is none.
+    pub(crate) fn id(&self) -> u32 {
+        EventView::parse(&self.bytes, EventLimits::default()).map_or(0, |view| view.id().parse().unwrap_or(0))
+    }
 }
 
 /// An end of a gateway process.
@@ -200,6 +225,8 @@ pub(crate) struct History {
     /// Topics with room for few: the one that drops, and the one that blocks.
     pub(crate) scarce: Scarce,
     pub(crate) tight: Scarce,
+    /// The topic whose dead letters are removed.
+    pub(crate) holding: Holding,
     /// What a reader from the start got at the end: by topic, in order.
     pub(crate) log: BTreeMap<Topic, Vec<(u64, Bytes)>>,
     /// Dead letters at the end.
@@ -231,6 +258,7 @@ pub struct Totals {
     pub leases_lost: u64,
     pub dead_letters: u64,
     pub redriven: u64,
+    pub purged: u64,
     pub broadcast: u64,
     pub members_in_use: u64,
     pub requests: u64,
@@ -254,7 +282,7 @@ pub struct Totals {
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 32] {
+    pub const fn rows(&self) -> [(&'static str, u64); 33] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -270,6 +298,7 @@ impl Totals {
             ("leases lost", self.leases_lost),
             ("dead letters", self.dead_letters),
             ("redriven", self.redriven),
+            ("dead letters removed", self.purged),
             ("deliveries to durable members", self.broadcast),
             ("durable members in use", self.members_in_use),
             ("requests", self.requests),
@@ -308,6 +337,7 @@ impl AddAssign for Totals {
         self.leases_lost += other.leases_lost;
         self.dead_letters += other.dead_letters;
         self.redriven += other.redriven;
+        self.purged += other.purged;
         self.broadcast += other.broadcast;
         self.members_in_use += other.members_in_use;
         self.requests += other.requests;

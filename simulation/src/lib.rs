@@ -9,7 +9,7 @@
 //! - [`gateway`]: one gateway process, its kill and its restart;
 //! - [`history`]: what was seen from outside; [`seen`]: the same by event and key;
 //! - [`report`]: the same as the library of histories reads it, whose checks are made;
-//! - [`verdict`], [`attempts`], [`brief`], [`delayed`], [`failures`], [`keys`], [`letters`], [`limits`], [`moved`], [`overtaken`], [`stops`], [`tuned`]: what must hold of it beyond those;
+//! - [`verdict`], [`attempts`], [`brief`], [`delayed`], [`failures`], [`holding`], [`keys`], [`letters`], [`limits`], [`moved`], [`overtaken`], [`stops`], [`tuned`]: what must hold of it beyond those;
 //! - [`defects`]: mistakes planted on purpose, to see that they are caught.
 
 #![allow(
@@ -30,6 +30,7 @@ mod failures;
 mod forged;
 mod gateway;
 mod history;
+mod holding;
 mod keys;
 mod letters;
 mod limits;

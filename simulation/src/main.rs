@@ -1,5 +1,6 @@
 //! Runs many seeds and says what they came to.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::available_parallelism;
@@ -38,32 +39,41 @@ const RUN_TWICE: u64 = 20;
 /// whether a check sees anything must not hang on the day's seeds. Failures without a cause show in about one of a hundred.
 const CATCH_WITHIN: u64 = 600;
 
-#[allow(clippy::print_stdout, reason = "a program that reports")]
 fn main() -> ExitCode {
-    let args = Args::parse();
+    match report(&Args::parse(), &mut std::io::stdout()) {
+        Ok(true) => ExitCode::SUCCESS,
+        // Whoever read it has gone, or seeds failed: either way it is not known to be well.
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Whether all is well.
+fn report(args: &Args, out: &mut impl Write) -> io::Result<bool> {
     if let Some(seed) = args.seed {
         let outcome = run(seed);
-        println!("seed {seed}: trace {:016x}", outcome.trace);
-        outcome.broken.iter().for_each(|b| println!("  {b}"));
-        return if outcome.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        writeln!(out, "seed {seed}: trace {:016x}", outcome.trace)?;
+        for broken in &outcome.broken {
+            writeln!(out, "  {broken}")?;
+        }
+        return Ok(outcome.broken.is_empty());
     }
     let seeds = args.first_seed..args.first_seed + args.seeds;
-    let mut failed = run_all(seeds);
+    let mut failed = run_all(seeds, out)?;
     if !args.no_defects {
         for planted in Planted::ALL {
             let caught = catch(planted);
             match caught {
-                Some((after, ref by)) => println!("planted: {} caught by seed {after}: {by}", planted.name()),
-                None => println!("planted: {} NOT caught within {CATCH_WITHIN} seeds", planted.name()),
+                Some((after, ref by)) => writeln!(out, "planted: {} caught by seed {after}: {by}", planted.name())?,
+                None => writeln!(out, "planted: {} NOT caught within {CATCH_WITHIN} seeds", planted.name())?,
             }
             failed |= caught.is_none();
         }
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    Ok(!failed)
 }
 
-#[allow(clippy::print_stdout, reason = "a program that reports")]
-fn run_all(seeds: std::ops::Range<u64>) -> bool {
+/// Whether some failed.
+fn run_all(seeds: std::ops::Range<u64>, out: &mut impl Write) -> io::Result<bool> {
     let began = Instant::now();
     let count = seeds.end - seeds.start;
     let (mut totals, mut failed) = (Totals::default(), 0);
@@ -71,24 +81,26 @@ fn run_all(seeds: std::ops::Range<u64>) -> bool {
         totals += outcome.totals;
         if !same || !outcome.broken.is_empty() {
             failed += 1;
-            println!("seed {seed} failed; replay it with: cargo xtask test sim --seed {seed}");
-            outcome.broken.iter().take(5).for_each(|b| println!("  {b}"));
+            writeln!(out, "seed {seed} failed; replay it with: cargo xtask test sim --seed {seed}")?;
+            for broken in outcome.broken.iter().take(5) {
+                writeln!(out, "  {broken}")?;
+            }
             if !same {
-                println!("  the same seed gave another trace");
+                writeln!(out, "  the same seed gave another trace")?;
             }
         }
     }
     let rate = count as f64 / began.elapsed().as_secs_f64();
-    println!("{count} seeds, {failed} failed, {rate:.0} seeds per second");
+    writeln!(out, "{count} seeds, {failed} failed, {rate:.0} seeds per second")?;
     let mut empty = false;
     for (name, total) in totals.rows() {
-        println!("  {name}: {total}");
+        writeln!(out, "  {name}: {total}")?;
         empty |= total == 0 && count >= 100;
     }
     if empty {
-        println!("  a total is 0: these seeds did not reach what they are for");
+        writeln!(out, "  a total is 0: these seeds did not reach what they are for")?;
     }
-    failed > 0 || empty
+    Ok(failed > 0 || empty)
 }
 
 /// One thread a core; each simulation stays in one. Gives seed, outcome, and

@@ -16,6 +16,9 @@ pub(crate) const MOVED: u8 = 2;
 /// The group whose settings are changed.
 pub(crate) const TUNED: u8 = 3;
 
+/// The group whose keys wait for their dead letters; it has a topic of its own.
+pub(crate) const HOLDING: u8 = 4;
+
 /// Groups from this number on are durable members of one broadcast group, each with one client.
 pub(crate) const FIRST_MEMBER: u8 = 10;
 
@@ -70,6 +73,8 @@ pub(crate) enum Mishap {
     Stop,
     /// Somebody sets how many events a second may be published and delivered.
     Limits { publish: u64, deliver: u64 },
+    /// Somebody removes dead letters. No misfortune.
+    Purge,
     /// Somebody changes the settings of a group.
     Tune,
     /// Somebody moves a group. No misfortune either.
@@ -100,6 +105,7 @@ impl Script {
         clients.extend((0..rng.usize(1..=2)).map(|_| Role::Consumer(Some(1))));
         clients.extend((0..rng.usize(0..=2)).map(|_| Role::Consumer(Some(MOVED))));
         clients.extend((0..rng.usize(0..=2)).map(|_| Role::Consumer(Some(TUNED))));
+        clients.extend((0..rng.usize(0..=2)).map(|_| Role::Consumer(Some(HOLDING))));
         clients.extend((0..rng.u8(0..=2)).map(|n| Role::Consumer(Some(FIRST_MEMBER + n))));
         clients.push(Role::Consumer(None));
         let mut mishaps = Vec::new();
@@ -121,6 +127,9 @@ impl Script {
         }
         if clients.contains(&Role::Consumer(Some(TUNED))) {
             mishaps.extend((0..rng.usize(2..=8)).map(|_| Mishap::Tune));
+        }
+        if clients.contains(&Role::Consumer(Some(HOLDING))) {
+            mishaps.extend((0..rng.usize(2..=6)).map(|_| Mishap::Purge));
         }
         if rng.u32(0..3) == 0 {
             mishaps.extend((0..rng.usize(1..=3)).map(|_| limits(rng)));

@@ -278,12 +278,30 @@ impl Engine {
         if super::planted::is(super::planted::Defect::PurgeForgotten) {
             return true;
         }
-        if let Some(group) = self.topics.get_mut(&of).and_then(|t| t.named_mut(&grave.group)) {
+        #[cfg(feature = "testing")]
+        let leaves_given = super::planted::is(super::planted::Defect::PurgeLeavesGiven);
+        #[cfg(not(feature = "testing"))]
+        let leaves_given = false;
+        if let Some(group) = self.topics.get_mut(&of).and_then(|t| t.named_mut(&grave.group))
+            && !leaves_given
+        {
             group.forget_dead(position);
             let group = group.id;
             self.wake_reader(of, Reader::Group(group));
         }
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::PurgeHoldsKey) {
+            self.topics
+                .get_mut(&id)
+                .and_then(|t| t.graves.get_mut(&position))
+                .into_iter()
+                .for_each(|g| g.holds = false);
+        }
         self.end_graves(of, vec![position]);
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::PurgeUnlogged) {
+            self.ops.pop();
+        }
         true
     }
 

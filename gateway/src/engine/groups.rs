@@ -93,6 +93,10 @@ impl Engine {
         if let Some(timer) = group.timer {
             self.timers.remove(&(timer, topic_id, id));
         }
+        #[cfg(feature = "testing")]
+        if super::planted::is(super::planted::Defect::DeleteUnlogged) {
+            return;
+        }
         if !topic_id.is_memory() {
             self.ops.push(Op::GroupGone { topic: topic_id, group: id });
         }

@@ -46,6 +46,12 @@ pub enum Defect {
     RedriveForgotten,
     /// A purge removes nothing.
     PurgeForgotten,
+    /// A restart forgets that dead letters were removed.
+    PurgeUnlogged,
+    /// A key waits for its dead letter after that is removed.
+    PurgeHoldsKey,
+    /// A dead letter that was given back comes again after it is removed.
+    PurgeLeavesGiven,
     /// Why an event was rejected is not kept.
     ReasonForgotten,
     /// A request whose responder is lost goes to another one, allowed or not.
@@ -68,6 +74,10 @@ pub enum Defect {
     SeekLeavesLeases,
     /// A group that is removed is still there.
     DeleteIgnored,
+    /// A restart forgets that a group was removed.
+    DeleteUnlogged,
+    /// A restart forgets that a topic was removed.
+    TopicGoneUnlogged,
     /// A group that is made begins with the first event.
     CreateStartIgnored,
     /// A responder is not told that nobody waits any more.
@@ -109,7 +119,7 @@ pub enum Defect {
 }
 
 impl Defect {
-    const ALL: [Self; 49] = [
+    const ALL: [Self; 54] = [
         Self::LeaseGivenTwice,
         Self::DeliveryGap,
         Self::KeyIgnored,
@@ -129,6 +139,9 @@ impl Defect {
         Self::LeavingFails,
         Self::RedriveForgotten,
         Self::PurgeForgotten,
+        Self::PurgeUnlogged,
+        Self::PurgeHoldsKey,
+        Self::PurgeLeavesGiven,
         Self::ReasonForgotten,
         Self::RequestGivenTwice,
         Self::ReplyMisdirected,
@@ -140,6 +153,8 @@ impl Defect {
         Self::SeekForgotten,
         Self::SeekLeavesLeases,
         Self::DeleteIgnored,
+        Self::DeleteUnlogged,
+        Self::TopicGoneUnlogged,
         Self::CreateStartIgnored,
         Self::CancelForgotten,
         Self::GrantForgotten,

@@ -2,12 +2,12 @@
 
 use bytes::{Bytes, BytesMut};
 use meshwire::session::{Start, SubscribeSpec, SubscriptionId};
-use meshwire_proto::wire::admin::{GroupMode, GroupSettings};
+use meshwire_proto::wire::admin::{AfterDeadLetter, GroupMode, GroupSettings};
 use meshwire_proto::{GroupName, MemberName, TopicName};
 
 use super::Client;
 use crate::history::Topic;
-use crate::script::{ACK_WAIT, BACKOFF, FIRST_MEMBER, IMPATIENT, MAX_FAILURES, Role, TUNED};
+use crate::script::{ACK_WAIT, BACKOFF, FIRST_MEMBER, HOLDING, IMPATIENT, MAX_FAILURES, Role, TUNED};
 use crate::tuned::Settings;
 
 impl Client {
@@ -59,6 +59,13 @@ impl Client {
             // As it is.
             Some(TUNED) if self.adopts => GroupSettings::default(),
             Some(TUNED) => Settings::first(),
+            Some(HOLDING) => GroupSettings {
+                ack_wait_ms: Some(ACK_WAIT.as_millis() as u32),
+                max_failures: Some(MAX_FAILURES),
+                backoff_min_ms: Some(0),
+                after_dead_letter: Some(AfterDeadLetter::Hold.into()),
+                ..GroupSettings::default()
+            },
             _ => GroupSettings {
                 ack_wait_ms: (broadcast || group.is_some()).then_some(ACK_WAIT.as_millis() as u32),
                 max_failures: Some(if group == Some(IMPATIENT) { MAX_FAILURES } else { 0 }),

@@ -17,9 +17,10 @@ pub(crate) use settling::Work;
 
 use crate::brief;
 use crate::history::{Delivered, History, Published, Topic};
+use crate::holding;
 use crate::overtaken;
 use crate::requests::{self, Answer, Exchange};
-use crate::script::{FIRST_MEMBER, MOVED, Role, TUNED};
+use crate::script::{FIRST_MEMBER, Role, TUNED};
 
 /// Keys that events may have.
 const KEYS: u8 = 6;
@@ -103,13 +104,8 @@ impl Client {
         };
         if let Role::Consumer(group) = role {
             requests::serve(&mut client.session, rng);
-            let scarce = if matches!(group, Some(MOVED | TUNED)) { &[][..] } else { &Topic::SCARCE };
-            for topic in Topic::ALL.iter().chain(scarce).copied() {
-                client.subscribe(topic, group, rng);
-            }
-            // Nothing is read of it but by the group that gives nothing up.
-            if group == Some(0) {
-                client.subscribe(Topic::Brief, group, rng);
+            for topic in Topic::of_group(group) {
+                client.subscribe(*topic, group, rng);
             }
         }
         client
@@ -140,6 +136,9 @@ impl Client {
             *left -= 1;
             if rng.u32(0..8) == 0 {
                 self.open.extend(brief::publish(&mut self.session, history, rng));
+            }
+            if history.has_holding() && rng.u32(0..3) == 0 {
+                self.open.extend(holding::publish(&mut self.session, history, rng));
             }
             if rng.u32(0..3) == 0 {
                 self.open.extend(overtaken::publish(&mut self.session, history, rng));
@@ -328,6 +327,7 @@ impl Client {
                     history.totals.overtaken += gap;
                     history.scarce_mut(topic).came(&delivered, gap);
                 }
+                false if topic == Topic::Held => history.holding.came(&delivered),
                 false => history.delivered.push(delivered),
             }
         }
@@ -347,6 +347,7 @@ impl Client {
                     }
                     let position = if kept.first_position == 0 { 0 } else { kept.first_position + n };
                     let _ = history.scarce.acked(id, position) || history.tight.acked(id, position);
+                    history.holding_acked(now, id);
                     if let Some(event) = history.brief.get_mut(&id) {
                         event.acked.get_or_insert(now);
                     }

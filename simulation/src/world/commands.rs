@@ -5,7 +5,8 @@ use std::time::Duration;
 use meshwire_gateway::store::Ticket;
 
 use super::{Event, World};
-use crate::history::Topic;
+use crate::history::{Letter, Topic};
+use crate::holding::Purged;
 use crate::limits::Limited;
 use crate::moved::Sought;
 use crate::script::Mishap;
@@ -22,6 +23,46 @@ impl World {
         if counts.contains(&None) && !self.is_calm() {
             self.after(Duration::from_millis(100), Event::Mishap(Mishap::Redrive));
         }
+    }
+
+    /// Removes some dead letters, or gives them back; all are removed once it is calm.
+    pub(super) fn purge(&mut self) {
+        let Some(gateway) = self.gateway.as_ref().filter(|_| self.history.has_holding()) else {
+            return;
+        };
+        let Some((letters, _)) = gateway.letters(Topic::Held, 0) else {
+            // The disk is at work. Whoever looks at rest asks again by itself.
+            self.pump_gateway();
+            if !self.is_calm() {
+                self.after(Duration::from_millis(20), Event::Mishap(Mishap::Purge));
+            }
+            return;
+        };
+        self.history.letters_listed(self.now, self.life, &letters);
+        if !self.is_calm() && self.rng.u32(0..4) == 0 {
+            self.history.totals.redriven += u64::from(gateway.redrive(Topic::Held).unwrap_or(0));
+            self.history.holding.redriven.push(self.now);
+            return self.pump_gateway();
+        }
+        let all = self.is_calm() || self.rng.bool();
+        let some: Vec<&Letter> = letters.iter().filter(|_| all || self.rng.bool()).collect();
+        // No numbers would be all of them.
+        if !some.is_empty()
+            && let Some((count, ticket)) = gateway.purge(Topic::Held, some.iter().map(|l| l.number).collect())
+        {
+            if count as usize != some.len() {
+                let complaint = format!("{count} dead letters were removed, and {} were listed", some.len());
+                self.history.complaints.push(complaint);
+            }
+            self.history.totals.purged += u64::from(count);
+            let ids = some.iter().map(|letter| letter.id()).collect();
+            self.purges.push((self.history.holding.purged.len(), ticket));
+            self.history.holding.purged.push(Purged { at: self.now, life: self.life, ids, kept: None });
+        }
+        if let Some((letters, _)) = gateway.letters(Topic::Held, 0) {
+            self.history.letters_listed(self.now, self.life, &letters);
+        }
+        self.pump_gateway();
     }
 
     /// Moves the group that is moved: to either end, beyond it, or in between.
@@ -68,6 +109,9 @@ impl World {
         };
         for (seek, _) in kept(&mut self.seeks) {
             self.history.sought[seek].kept = Some(self.now);
+        }
+        for (purge, _) in kept(&mut self.purges) {
+            self.history.holding.purged[purge].kept = Some(self.now);
         }
         for (tuning, _) in kept(&mut self.tunings) {
             self.history.tuned[tuning].kept = Some(self.now);

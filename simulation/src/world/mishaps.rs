@@ -59,6 +59,7 @@ impl World {
             Mishap::Stop => self.stop(),
             Mishap::Seek => self.seek(),
             Mishap::Tune => self.tune(),
+            Mishap::Purge => self.purge(),
             Mishap::Limits { publish, deliver } => self.limit(publish, deliver),
             Mishap::ClockSet(ms) => {
                 self.history.totals.clocks_set += 1;
@@ -157,6 +158,7 @@ impl World {
             return;
         };
         self.seeks.clear();
+        self.purges.clear();
         self.tunings.clear();
         // The next one may begin a little before: what has been told stays told.
         self.history.date_gaps(Some(&gateway));

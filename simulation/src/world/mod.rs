@@ -122,6 +122,8 @@ struct World {
     seeks: Vec<(usize, Ticket)>,
     /// Changes of settings that are not.
     tunings: Vec<(usize, Ticket)>,
+    /// Removals of dead letters that are not.
+    purges: Vec<(usize, Ticket)>,
     /// Clients that the gateway that stops must tell, and over which wires.
     to_tell: Vec<(usize, usize)>,
 }
@@ -178,6 +180,7 @@ impl World {
             letters_from: Some((Topic::Orders, 0)),
             seeks: Vec::new(),
             tunings: Vec::new(),
+            purges: Vec::new(),
             to_tell: Vec::new(),
         }
     }
@@ -331,6 +334,7 @@ impl World {
             return;
         }
         self.look_at_requests();
+        self.purge();
         for index in 0..self.clients.len() {
             self.clients[index].publish_blocked(&self.history);
             self.pump_client(index);
