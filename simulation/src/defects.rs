@@ -45,11 +45,14 @@ pub enum Planted {
     PurgeUnlogged,
     PurgeHoldsKey,
     PurgeLeavesGiven,
+    DeleteIgnored,
+    DeleteUnlogged,
+    TopicGoneUnlogged,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 40] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -87,6 +90,9 @@ impl Planted {
         Self::PurgeUnlogged,
         Self::PurgeHoldsKey,
         Self::PurgeLeavesGiven,
+        Self::DeleteIgnored,
+        Self::DeleteUnlogged,
+        Self::TopicGoneUnlogged,
     ];
 
     /// In words.
@@ -130,6 +136,9 @@ impl Planted {
             Self::PurgeUnlogged => "a removal of dead letters forgotten at restart",
             Self::PurgeHoldsKey => "a key that waits for a dead letter that was removed",
             Self::PurgeLeavesGiven => "a removed dead letter that comes, as it was given back",
+            Self::DeleteIgnored => "a deleted group that is still there",
+            Self::DeleteUnlogged => "a deletion of a group forgotten at restart",
+            Self::TopicGoneUnlogged => "a deletion of a topic forgotten at restart",
         }
     }
 }
@@ -175,6 +184,9 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::PurgeUnlogged) => Some(engine::Defect::PurgeUnlogged),
         Some(Planted::PurgeHoldsKey) => Some(engine::Defect::PurgeHoldsKey),
         Some(Planted::PurgeLeavesGiven) => Some(engine::Defect::PurgeLeavesGiven),
+        Some(Planted::DeleteIgnored) => Some(engine::Defect::DeleteIgnored),
+        Some(Planted::DeleteUnlogged) => Some(engine::Defect::DeleteUnlogged),
+        Some(Planted::TopicGoneUnlogged) => Some(engine::Defect::TopicGoneUnlogged),
         _ => None,
     });
     defect::set(match planted {

@@ -18,12 +18,13 @@ use meshwire_gateway::store::{Store, Ticket};
 use meshwire_proto::Moment;
 use meshwire_proto::wire::admin::{self, answer, command};
 
+use crate::client::group_settings;
 use crate::clock::{SeededRandom, VirtualClock};
 use crate::history::{Disaster, Letter, Topic};
 use crate::limits::Limited;
 use crate::overtaken::ROOM;
 use crate::room::Watched;
-use crate::script::{MOVED, TUNED};
+use crate::script::{MOVED, REMADE, TUNED};
 use crate::tuned::Settings;
 
 /// Heartbeat of simulated gateways: short, so that silence is met often.
@@ -364,6 +365,45 @@ impl Gateway {
             }
             _ => None,
         }
+    }
+
+    /// Members of the group that is made anew, as they are listed.
+    pub(crate) fn members(&self, topic: Topic) -> Option<u32> {
+        let topic = self.topics().into_iter().find(|t| t.name == topic.name())?;
+        topic.groups.iter().find(|group| group.name == format!("g{REMADE}")).map(|group| group.members)
+    }
+
+    /// Deletes the group that is made anew; gives when that is kept. `None`: it was refused.
+    pub(crate) fn delete_group(&self, topic: Topic) -> Option<Ticket> {
+        let delete = admin::DeleteGroup { topic: topic.name().into(), group: format!("g{REMADE}") };
+        let command = admin::Command { command: Some(command::Command::DeleteGroup(delete)) };
+        let answered = self.mesh.admin(&Caller::anonymous("simulation", None), &command)?;
+        answered.ok().map(|(_, ticket)| ticket)
+    }
+
+    /// Makes it anew, as its members would; gives where it begins, and when that is kept.
+    pub(crate) fn create_group(&self, topic: Topic, start: u64) -> Option<(u64, Ticket)> {
+        let settings =
+            admin::GroupSettings { mode: Some(admin::GroupMode::Cluster.into()), ..group_settings(Some(REMADE)) };
+        let (topic, group) = (topic.name().into(), format!("g{REMADE}"));
+        let create = admin::CreateGroup { topic, group, settings: Some(settings), start, start_time_unix_ms: 0 };
+        let command = admin::Command { command: Some(command::Command::CreateGroup(create)) };
+        match self.mesh.admin(&Caller::anonymous("simulation", None), &command)? {
+            Ok((admin::Answer { answer: Some(answer::Answer::Group(group)) }, ticket)) => {
+                Some((group.settled_through + 1, ticket))
+            }
+            _ => None,
+        }
+    }
+
+    /// Deletes the topic that is deleted, also under its readers if it is forced; gives when that is kept, and how many of
+    /// its name are listed then. `None`: it was refused.
+    pub(crate) fn delete_topic(&self, force: bool) -> Option<(Ticket, usize)> {
+        let delete = admin::DeleteTopic { name: Topic::Fleeting.name().into(), force };
+        let command = admin::Command { command: Some(command::Command::DeleteTopic(delete)) };
+        let (_, ticket) = self.mesh.admin(&Caller::anonymous("simulation", None), &command)?.ok()?;
+        let left = self.topics().into_iter().filter(|topic| topic.name == Topic::Fleeting.name());
+        Some((ticket, left.count()))
     }
 
     /// Changes the settings of the group whose settings are changed; gives when that is kept.

@@ -10,12 +10,13 @@ use meshwire_proto::wire::admin::DeathReason;
 use meshwire_proto::{EventLimits, EventView, Moment, Timing};
 
 use crate::brief::Brief;
+use crate::fleeting::Fleeting;
 use crate::holding::Holding;
 use crate::limits::Limited;
 use crate::moved::Sought;
 use crate::overtaken::Scarce;
 use crate::requests::Question;
-use crate::script::{HOLDING, MOVED, TUNED};
+use crate::script::{FLEETING, HOLDING, MOVED, REMADE, TUNED};
 use crate::stops::Stopping;
 use crate::tuned::Tuned;
 
@@ -34,6 +35,8 @@ pub(crate) enum Topic {
     Tight,
     /// Synced; keys of its group wait for their dead letters.
     Held,
+    /// Synced; it is deleted and made anew.
+    Fleeting,
 }
 
 impl Topic {
@@ -45,8 +48,10 @@ impl Topic {
     /// Those that members of a group read; who has no group reads all that may be read without one.
     pub(crate) const fn of_group(group: Option<u8>) -> &'static [Self] {
         match group {
-            Some(MOVED | TUNED) => &Self::ALL,
+            Some(MOVED | REMADE | TUNED) => &Self::ALL,
             Some(HOLDING) => &[Self::Held],
+            Some(FLEETING) => &[Self::Fleeting],
+            None => &[Self::Orders, Self::Audit, Self::Scarce, Self::Tight, Self::Fleeting],
             // Nothing is read of events that expire but by the group that gives nothing up.
             Some(0) => &[Self::Orders, Self::Audit, Self::Scarce, Self::Tight, Self::Brief],
             _ => &[Self::Orders, Self::Audit, Self::Scarce, Self::Tight],
@@ -61,6 +66,7 @@ impl Topic {
             Self::Scarce => "scarce",
             Self::Tight => "tight",
             Self::Held => "held",
+            Self::Fleeting => "fleeting",
         }
     }
 }
@@ -183,7 +189,7 @@ pub(crate) struct History {
     pub(crate) delivered: Vec<Delivered>,
     /// Durable members that there are.
     pub(crate) members: Vec<u8>,
-    /// When the group was moved that is moved.
+    /// When the group was moved that is moved, and when that was made anew that is.
     pub(crate) sought: Vec<Sought>,
     /// Some programs never settle some of their events before it is calm; a gateway that stops waits in vain for them.
     pub(crate) forgetful: bool,
@@ -227,6 +233,8 @@ pub(crate) struct History {
     pub(crate) tight: Scarce,
     /// The topic whose dead letters are removed.
     pub(crate) holding: Holding,
+    /// The topic that is deleted.
+    pub(crate) fleeting: Fleeting,
     /// What a reader from the start got at the end: by topic, in order.
     pub(crate) log: BTreeMap<Topic, Vec<(u64, Bytes)>>,
     /// Dead letters at the end.
@@ -270,6 +278,9 @@ pub struct Totals {
     pub overtaken: u64,
     pub topic_full: u64,
     pub seeks: u64,
+    pub topics_deleted: u64,
+    pub groups_deleted: u64,
+    pub groups_in_use: u64,
     pub tuned: u64,
     pub limited: u64,
     pub stops: u64,
@@ -282,7 +293,7 @@ pub struct Totals {
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 33] {
+    pub const fn rows(&self) -> [(&'static str, u64); 36] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -310,6 +321,9 @@ impl Totals {
             ("overtaken by retention", self.overtaken),
             ("publishes refused by full topics", self.topic_full),
             ("groups moved", self.seeks),
+            ("topics deleted", self.topics_deleted),
+            ("groups deleted", self.groups_deleted),
+            ("groups in use", self.groups_in_use),
             ("settings changed", self.tuned),
             ("rates set", self.limited),
             ("gateways stopped", self.stops),
@@ -349,6 +363,9 @@ impl AddAssign for Totals {
         self.overtaken += other.overtaken;
         self.topic_full += other.topic_full;
         self.seeks += other.seeks;
+        self.topics_deleted += other.topics_deleted;
+        self.groups_deleted += other.groups_deleted;
+        self.groups_in_use += other.groups_in_use;
         self.tuned += other.tuned;
         self.limited += other.limited;
         self.stops += other.stops;

@@ -9,7 +9,7 @@
 //! - [`gateway`]: one gateway process, its kill and its restart;
 //! - [`history`]: what was seen from outside; [`seen`]: the same by event and key;
 //! - [`report`]: the same as the library of histories reads it, whose checks are made;
-//! - [`verdict`], [`attempts`], [`brief`], [`delayed`], [`failures`], [`holding`], [`keys`], [`letters`], [`limits`], [`moved`], [`overtaken`], [`stops`], [`tuned`]: what must hold of it beyond those;
+//! - [`verdict`], [`attempts`], [`brief`], [`delayed`], [`failures`], [`fleeting`], [`holding`], [`keys`], [`letters`], [`limits`], [`moved`], [`overtaken`], [`stops`], [`tuned`]: what must hold of it beyond those;
 //! - [`defects`]: mistakes planted on purpose, to see that they are caught.
 
 #![allow(
@@ -26,6 +26,7 @@ mod clock;
 pub mod defects;
 mod delayed;
 mod failures;
+mod fleeting;
 #[cfg(test)]
 mod forged;
 mod gateway;

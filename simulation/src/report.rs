@@ -26,7 +26,7 @@ pub(crate) fn reports(seen: &Seen<'_>) -> Vec<History> {
 fn report(seen: &Seen<'_>, topic: Topic) -> History {
     let mut report = History::new(topic.name());
     report.level = match topic {
-        Topic::Orders | Topic::Brief | Topic::Scarce | Topic::Tight | Topic::Held => Level::Synced,
+        Topic::Orders | Topic::Brief | Topic::Scarce | Topic::Tight | Topic::Held | Topic::Fleeting => Level::Synced,
         Topic::Audit => Level::Written,
     };
     report.forgive.settle_before_death = SETTLES_LOGGED_WITHIN;

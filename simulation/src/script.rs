@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::history::Disaster;
+use crate::history::{Disaster, Topic};
 
 /// Ack wait of every group.
 pub(crate) const ACK_WAIT: Duration = Duration::from_secs(10);
@@ -18,6 +18,12 @@ pub(crate) const TUNED: u8 = 3;
 
 /// The group whose keys wait for their dead letters; it has a topic of its own.
 pub(crate) const HOLDING: u8 = 4;
+
+/// The group that is deleted and made anew.
+pub(crate) const REMADE: u8 = 5;
+
+/// The group of the topic that is deleted.
+pub(crate) const FLEETING: u8 = 6;
 
 /// Groups from this number on are durable members of one broadcast group, each with one client.
 pub(crate) const FIRST_MEMBER: u8 = 10;
@@ -77,6 +83,12 @@ pub(crate) enum Mishap {
     Purge,
     /// Somebody changes the settings of a group.
     Tune,
+    /// Somebody deletes a topic. No misfortune.
+    DeleteTopic,
+    /// All members of a group leave, and somebody deletes it.
+    Remake,
+    /// Somebody deletes a group, and tries again so many times while it has members.
+    DeleteGroup(Topic, u32),
     /// Somebody moves a group. No misfortune either.
     Seek,
     /// The gateway's wall clock is set, by so many milliseconds.
@@ -106,6 +118,8 @@ impl Script {
         clients.extend((0..rng.usize(0..=2)).map(|_| Role::Consumer(Some(MOVED))));
         clients.extend((0..rng.usize(0..=2)).map(|_| Role::Consumer(Some(TUNED))));
         clients.extend((0..rng.usize(0..=2)).map(|_| Role::Consumer(Some(HOLDING))));
+        clients.extend((0..rng.usize(0..=2)).map(|_| Role::Consumer(Some(REMADE))));
+        clients.extend((0..rng.usize(0..=2)).map(|_| Role::Consumer(Some(FLEETING))));
         clients.extend((0..rng.u8(0..=2)).map(|n| Role::Consumer(Some(FIRST_MEMBER + n))));
         clients.push(Role::Consumer(None));
         let mut mishaps = Vec::new();
@@ -122,18 +136,7 @@ impl Script {
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::ClientKill));
         mishaps.extend((0..usize::from(rng.u32(0..5) == 0)).map(|_| Mishap::DiskFull));
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Redrive));
-        if clients.contains(&Role::Consumer(Some(MOVED))) {
-            mishaps.extend((0..rng.usize(1..=4)).map(|_| Mishap::Seek));
-        }
-        if clients.contains(&Role::Consumer(Some(TUNED))) {
-            mishaps.extend((0..rng.usize(2..=8)).map(|_| Mishap::Tune));
-        }
-        if clients.contains(&Role::Consumer(Some(HOLDING))) {
-            mishaps.extend((0..rng.usize(2..=6)).map(|_| Mishap::Purge));
-        }
-        if rng.u32(0..3) == 0 {
-            mishaps.extend((0..rng.usize(1..=3)).map(|_| limits(rng)));
-        }
+        mishaps.extend(commands(&clients, rng));
         mishaps.extend((0..rng.usize(0..=1)).map(|_| Mishap::Stop));
         mishaps.extend((0..rng.usize(0..=2)).map(|_| Mishap::Close));
         mishaps.extend((0..rng.usize(0..=3)).map(|_| Mishap::Leave(rng.u32(1..8))));
@@ -153,6 +156,30 @@ impl Script {
             forgetful: rng.bool(),
         }
     }
+}
+
+/// What somebody who runs the gateway does to groups and topics that are there.
+fn commands(clients: &[Role], rng: &mut fastrand::Rng) -> Vec<Mishap> {
+    let mut commands = Vec::new();
+    if clients.contains(&Role::Consumer(Some(MOVED))) {
+        commands.extend((0..rng.usize(1..=4)).map(|_| Mishap::Seek));
+    }
+    if clients.contains(&Role::Consumer(Some(TUNED))) {
+        commands.extend((0..rng.usize(2..=8)).map(|_| Mishap::Tune));
+    }
+    if clients.contains(&Role::Consumer(Some(REMADE))) {
+        commands.extend((0..rng.usize(1..=4)).map(|_| Mishap::Remake));
+    }
+    if clients.contains(&Role::Consumer(Some(FLEETING))) {
+        commands.extend((0..rng.usize(1..=4)).map(|_| Mishap::DeleteTopic));
+    }
+    if clients.contains(&Role::Consumer(Some(HOLDING))) {
+        commands.extend((0..rng.usize(2..=6)).map(|_| Mishap::Purge));
+    }
+    if rng.u32(0..3) == 0 {
+        commands.extend((0..rng.usize(1..=3)).map(|_| limits(rng)));
+    }
+    commands
 }
 
 fn limits(rng: &mut fastrand::Rng) -> Mishap {

@@ -1,6 +1,6 @@
 //! What must hold of a history. What everybody's history can show is left to the
 //! library ([`crate::report`]); what only a simulation knows enough of stands here
-//! and in `attempts`, `brief`, `delayed`, `failures`, `holding`, `keys`, `letters`, `limits`, `members`, `moved`, `overtaken`, `stops` and `tuned`.
+//! and in `attempts`, `brief`, `delayed`, `failures`, `fleeting`, `holding`, `keys`, `letters`, `limits`, `members`, `moved`, `overtaken`, `stops` and `tuned`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +11,7 @@ use crate::attempts::attempts_count_failures_and_deliveries;
 use crate::brief::expired_events_are_not_delivered_and_others_are;
 use crate::delayed::{delayed_events_come_in_the_order_of_their_times, delayed_events_never_come_early};
 use crate::failures::every_failure_has_a_cause;
+use crate::fleeting::nothing_of_a_deleted_topic_comes_again;
 use crate::history::{History, Published, Topic};
 use crate::holding::what_is_purged_is_gone_and_frees_its_key;
 use crate::keys::a_nack_takes_back_what_follows_in_its_key;
@@ -44,6 +45,7 @@ pub(crate) fn judge(history: &History) -> Vec<String> {
         rates_hold_as_they_are_changed,
         a_gateway_that_stops_delivers_nothing,
         what_is_purged_is_gone_and_frees_its_key,
+        nothing_of_a_deleted_topic_comes_again,
         what_was_acked_before_a_stop_stays_acked,
     ] {
         check(&seen, &mut broken);

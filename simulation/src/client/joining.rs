@@ -11,6 +11,16 @@ use crate::script::{ACK_WAIT, BACKOFF, FIRST_MEMBER, HOLDING, IMPATIENT, MAX_FAI
 use crate::tuned::Settings;
 
 impl Client {
+    /// Ends its subscription of a topic; whether it had one.
+    pub(crate) fn leave_topic(&mut self, topic: Topic) -> bool {
+        let id = self.subscriptions.iter().find(|(_, (of, _))| *of == topic).map(|(id, _)| *id);
+        let left = id.map(|id| {
+            self.subscriptions.remove(&id);
+            self.session.unsubscribe(id);
+        });
+        left.is_some()
+    }
+
     /// Ends one of its subscriptions of a group; gives the topic.
     pub(crate) fn leave(&mut self, rng: &mut fastrand::Rng) -> Option<Topic> {
         let mine: Vec<SubscriptionId> = self.subscriptions.keys().copied().collect();
@@ -55,23 +65,23 @@ impl Client {
 
     /// What its group is to be like.
     fn wanted(&self, group: Option<u8>, broadcast: bool) -> GroupSettings {
-        match group {
+        let settings = match group {
             // As it is.
-            Some(TUNED) if self.adopts => GroupSettings::default(),
-            Some(TUNED) => Settings::first(),
-            Some(HOLDING) => GroupSettings {
-                ack_wait_ms: Some(ACK_WAIT.as_millis() as u32),
-                max_failures: Some(MAX_FAILURES),
-                backoff_min_ms: Some(0),
-                after_dead_letter: Some(AfterDeadLetter::Hold.into()),
-                ..GroupSettings::default()
-            },
-            _ => GroupSettings {
-                ack_wait_ms: (broadcast || group.is_some()).then_some(ACK_WAIT.as_millis() as u32),
-                max_failures: Some(if group == Some(IMPATIENT) { MAX_FAILURES } else { 0 }),
-                backoff_min_ms: Some(if group == Some(IMPATIENT) { BACKOFF.as_millis() as u32 } else { 0 }),
-                ..GroupSettings::default()
-            },
-        }
+            Some(TUNED) if self.adopts => return GroupSettings::default(),
+            Some(TUNED) => return Settings::first(),
+            _ => group_settings(group),
+        };
+        GroupSettings { ack_wait_ms: settings.ack_wait_ms.filter(|_| broadcast || group.is_some()), ..settings }
+    }
+}
+
+/// What a group is like from the start on.
+pub(crate) fn group_settings(group: Option<u8>) -> GroupSettings {
+    GroupSettings {
+        ack_wait_ms: Some(ACK_WAIT.as_millis() as u32),
+        max_failures: Some(if matches!(group, Some(HOLDING | IMPATIENT)) { MAX_FAILURES } else { 0 }),
+        backoff_min_ms: Some(if group == Some(IMPATIENT) { BACKOFF.as_millis() as u32 } else { 0 }),
+        after_dead_letter: (group == Some(HOLDING)).then_some(AfterDeadLetter::Hold.into()),
+        ..GroupSettings::default()
     }
 }

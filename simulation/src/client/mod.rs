@@ -9,6 +9,7 @@ mod settling;
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
+pub(crate) use joining::group_settings;
 use meshwire::session::{Config, Output, Session, SubscriptionId};
 use meshwire_gateway::engine::Now;
 use meshwire_proto::frame::{DeliverRun, FrameParser};
@@ -16,6 +17,7 @@ use meshwire_proto::{ErrorKind, Event, EventLimits, EventView, Moment, Timing, T
 pub(crate) use settling::Work;
 
 use crate::brief;
+use crate::fleeting;
 use crate::history::{Delivered, History, Published, Topic};
 use crate::holding;
 use crate::overtaken;
@@ -37,6 +39,8 @@ pub(crate) struct Wanted {
     pub(crate) bytes: BytesMut,
     /// To be settled then.
     pub(crate) work: Vec<(Moment, Work)>,
+    /// Topics that were deleted, to be subscribed to again.
+    pub(crate) join: Vec<Topic>,
     /// Questions of others to be answered then.
     pub(crate) answers: Vec<Answer>,
 }
@@ -136,6 +140,9 @@ impl Client {
             *left -= 1;
             if rng.u32(0..8) == 0 {
                 self.open.extend(brief::publish(&mut self.session, history, rng));
+            }
+            if history.has_fleeting() && rng.u32(0..3) == 0 {
+                self.open.extend(fleeting::publish(&mut self.session, now, history, rng));
             }
             if history.has_holding() && rng.u32(0..3) == 0 {
                 self.open.extend(holding::publish(&mut self.session, history, rng));
@@ -260,6 +267,10 @@ impl Client {
                 Some((topic, group)) if failure.kind == ErrorKind::DiskFull && history.disk_was_unwell => {
                     self.subscribe(topic, group, rng);
                 }
+                // It was deleted: the program wants the next one of its name.
+                Some((topic @ Topic::Fleeting, _)) if failure.kind == ErrorKind::TopicNotFound => {
+                    wanted.join.push(topic)
+                }
                 // Nor was there just then.
                 Some((topic, group)) if failure.kind == ErrorKind::Busy => self.subscribe(topic, group, rng),
                 // Its settings were changed.
@@ -327,6 +338,7 @@ impl Client {
                     history.totals.overtaken += gap;
                     history.scarce_mut(topic).came(&delivered, gap);
                 }
+                false if topic == Topic::Fleeting => history.fleeting.came(&delivered),
                 false if topic == Topic::Held => history.holding.came(&delivered),
                 false => history.delivered.push(delivered),
             }
@@ -348,6 +360,7 @@ impl Client {
                     let position = if kept.first_position == 0 { 0 } else { kept.first_position + n };
                     let _ = history.scarce.acked(id, position) || history.tight.acked(id, position);
                     history.holding_acked(now, id);
+                    history.fleeting.acked(now, id);
                     if let Some(event) = history.brief.get_mut(&id) {
                         event.acked.get_or_insert(now);
                     }

@@ -8,7 +8,7 @@ use meshwire_proto::frame::SettleKind;
 
 use super::{Client, Seen, Wanted};
 use crate::history::{Delivered, Given, History, Topic};
-use crate::script::{HOLDING, IMPATIENT};
+use crate::script::{FLEETING, HOLDING, IMPATIENT};
 
 /// A delivery that its program has not settled yet.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,7 @@ impl Client {
         }
         let (kind, confirm) = match rng.u32(0..100) {
             _ if Topic::SCARCE.contains(&d.topic) => (SettleKind::Ack, false),
-            0..12 if !seen.calm && d.group == Some(HOLDING) => (SettleKind::Reject, false),
+            0..12 if !seen.calm && matches!(d.group, Some(FLEETING | HOLDING)) => (SettleKind::Reject, false),
             0..2 if !seen.calm && d.group == Some(IMPATIENT) => (SettleKind::Reject, rng.bool()),
             0..8 if !seen.calm => (SettleKind::Nack, false),
             8..12 if !seen.calm && history.forgetful => return,

@@ -5,11 +5,12 @@ use std::time::Duration;
 use meshwire_gateway::store::Ticket;
 
 use super::{Event, World};
+use crate::fleeting::Deleted;
 use crate::history::{Letter, Topic};
 use crate::holding::Purged;
 use crate::limits::Limited;
 use crate::moved::Sought;
-use crate::script::Mishap;
+use crate::script::{MOVED, Mishap, REMADE, Role};
 use crate::tuned::Tuned;
 
 impl World {
@@ -22,6 +23,79 @@ impl World {
         self.pump_gateway();
         if counts.contains(&None) && !self.is_calm() {
             self.after(Duration::from_millis(100), Event::Mishap(Mishap::Redrive));
+        }
+    }
+
+    /// All members of a group leave it, and come again a little later; meanwhile somebody deletes it, or tries to.
+    pub(super) fn remake(&mut self) {
+        let topic = if self.rng.u32(0..4) == 0 { Topic::Audit } else { Topic::Orders };
+        for index in 0..self.clients.len() {
+            let client = &mut self.clients[index];
+            if client.role == Role::Consumer(Some(REMADE)) && client.leave_topic(topic) {
+                let life = client.life;
+                self.history.totals.leaves += 1;
+                self.history.left.entry(index).or_default().push(self.now);
+                let wait = self.some(Duration::from_millis(400));
+                self.after(wait, Event::Join { client: index, life, topic });
+                self.pump_client(index);
+            }
+        }
+        let wait = self.some(self.script.wire_delay);
+        self.after(wait, Event::Mishap(Mishap::DeleteGroup(topic, 10)));
+    }
+
+    /// Deletes the group that is made anew, while it has no members; sometimes somebody makes it at once.
+    pub(super) fn delete_group(&mut self, topic: Topic, tries: u32) {
+        let Some(gateway) = &self.gateway else {
+            return;
+        };
+        let (members, deleted) = (gateway.members(topic), gateway.delete_group(topic));
+        if deleted.is_some() != (members == Some(0)) {
+            let complaint = format!("{}: a group with {members:?} members was deleted: {deleted:?}", topic.name());
+            self.history.complaints.push(complaint);
+        }
+        let Some(ticket) = deleted else {
+            self.history.totals.groups_in_use += u64::from(members.is_some());
+            if tries > 0 {
+                let wait = self.some(Duration::from_millis(30));
+                self.after(wait, Event::Mishap(Mishap::DeleteGroup(topic, tries - 1)));
+            }
+            return;
+        };
+        self.history.totals.groups_deleted += 1;
+        // Its members make it anew from the first event on.
+        let mut anew = vec![(1, ticket)];
+        if self.rng.bool() {
+            anew.extend(gateway.create_group(topic, self.rng.u64(1..=gateway.events(topic) + 2)));
+        }
+        for (to, ticket) in anew {
+            self.seeks.push((self.history.sought.len(), ticket));
+            let life = self.life;
+            self.history.sought.push(Sought { at: self.now, life, group: REMADE, topic, to, kept: None });
+        }
+        self.pump_gateway();
+    }
+
+    /// Deletes a topic, mostly under its readers.
+    pub(super) fn delete_topic(&mut self) {
+        let force = self.rng.u32(0..4) > 0;
+        if let Some((ticket, left)) = self.gateway.as_ref().and_then(|gateway| gateway.delete_topic(force)) {
+            if left > 0 {
+                self.history.complaints.push(format!("a topic that was deleted is listed at {:?}", self.now));
+            }
+            self.history.totals.topics_deleted += 1;
+            self.deletions.push((self.history.fleeting.deleted.len(), ticket));
+            self.history.fleeting.deleted.push(Deleted { at: self.now, life: self.life, kept: None });
+        }
+        self.pump_gateway();
+        self.look_at_fleeting();
+    }
+
+    /// Its dead letters, if they are there to be read.
+    pub(super) fn look_at_fleeting(&mut self) {
+        let gateway = self.gateway.as_ref().filter(|_| self.history.has_fleeting());
+        if let Some((letters, _)) = gateway.and_then(|gateway| gateway.letters(Topic::Fleeting, 0)) {
+            self.history.fleeting_listed(self.now, self.life, &letters);
         }
     }
 
@@ -79,7 +153,8 @@ impl World {
         if let Some((to, ticket)) = gateway.seek(topic, to) {
             self.history.totals.seeks += 1;
             self.seeks.push((self.history.sought.len(), ticket));
-            self.history.sought.push(Sought { at: self.now, life: self.life, topic, to, kept: None });
+            let life = self.life;
+            self.history.sought.push(Sought { at: self.now, life, group: MOVED, topic, to, kept: None });
         }
         self.pump_gateway();
     }
@@ -112,6 +187,9 @@ impl World {
         }
         for (purge, _) in kept(&mut self.purges) {
             self.history.holding.purged[purge].kept = Some(self.now);
+        }
+        for (deletion, _) in kept(&mut self.deletions) {
+            self.history.fleeting.deleted[deletion].kept = Some(self.now);
         }
         for (tuning, _) in kept(&mut self.tunings) {
             self.history.tuned[tuning].kept = Some(self.now);

@@ -60,20 +60,25 @@ impl World {
             Mishap::Seek => self.seek(),
             Mishap::Tune => self.tune(),
             Mishap::Purge => self.purge(),
+            Mishap::DeleteTopic => self.delete_topic(),
+            Mishap::Remake => self.remake(),
+            Mishap::DeleteGroup(topic, tries) => self.delete_group(topic, tries),
             Mishap::Limits { publish, deliver } => self.limit(publish, deliver),
             Mishap::ClockSet(ms) => {
                 self.history.totals.clocks_set += 1;
                 self.history.clock_set.push((self.now, ms));
                 self.clock.jump(ms);
             }
-            Mishap::DiskFull => {
-                self.history.totals.disk_full += 1;
-                self.machine.set_capacity(Some(self.rng.u64(0..64 << 10)));
-                let wait = self.some(Duration::from_secs(2));
-                self.history.full.push((self.now, self.now + wait));
-                self.after(wait, Event::DiskHasSpace);
-            }
+            Mishap::DiskFull => self.fill_disk(),
         }
+    }
+
+    fn fill_disk(&mut self) {
+        self.history.totals.disk_full += 1;
+        self.machine.set_capacity(Some(self.rng.u64(0..64 << 10)));
+        let wait = self.some(Duration::from_secs(2));
+        self.history.full.push((self.now, self.now + wait));
+        self.after(wait, Event::DiskHasSpace);
     }
 
     fn some_wire(&mut self) -> Option<usize> {
@@ -159,6 +164,7 @@ impl World {
         };
         self.seeks.clear();
         self.purges.clear();
+        self.deletions.clear();
         self.tunings.clear();
         // The next one may begin a little before: what has been told stays told.
         self.history.date_gaps(Some(&gateway));

@@ -124,6 +124,8 @@ struct World {
     tunings: Vec<(usize, Ticket)>,
     /// Removals of dead letters that are not.
     purges: Vec<(usize, Ticket)>,
+    /// Deletions of a topic that are not.
+    deletions: Vec<(usize, Ticket)>,
     /// Clients that the gateway that stops must tell, and over which wires.
     to_tell: Vec<(usize, usize)>,
 }
@@ -181,6 +183,7 @@ impl World {
             seeks: Vec::new(),
             tunings: Vec::new(),
             purges: Vec::new(),
+            deletions: Vec::new(),
             to_tell: Vec::new(),
         }
     }
@@ -335,6 +338,7 @@ impl World {
         }
         self.look_at_requests();
         self.purge();
+        self.look_at_fleeting();
         for index in 0..self.clients.len() {
             self.clients[index].publish_blocked(&self.history);
             self.pump_client(index);

@@ -1,6 +1,7 @@
 //! Bytes between clients and gateway, and what each wants done with them.
 
 use std::hash::Hasher as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -81,12 +82,16 @@ impl World {
         loop {
             let calm = self.is_calm();
             let client = &mut self.clients[index];
-            let Wanted { connect, disconnect, bytes, work, answers } =
+            let Wanted { connect, disconnect, bytes, work, join, answers } =
                 client.pump(self.now, self.life, calm, &mut self.history, &mut self.rng);
             for (at, work) in work {
                 self.at(at, Event::Settle { client: index, work });
             }
             let life = self.clients[index].life;
+            for topic in join {
+                let wait = self.some(Duration::from_millis(200));
+                self.after(wait, Event::Join { client: index, life, topic });
+            }
             for (at, task) in answers {
                 self.at(at, Event::Answer { client: index, life, task });
             }

@@ -91,4 +91,6 @@ fn a_group_is_removed_once_nobody_uses_it_and_its_name_begins_anew() {
     rig.advance(WAIT * 2);
     rig.join(2, MANY);
     assert_eq!(rig.take(2).iter().map(|g| (g.1, g.2)).collect::<Vec<_>>(), [(1, 1), (2, 1)]);
+    assert_eq!(rig.settle(1, 2, 1, Ack), [false], "what was handed out before is nobody's any more");
+    assert_eq!(rig.settle(2, 2, 1, Ack), [true]);
 }

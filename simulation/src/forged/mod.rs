@@ -2,20 +2,21 @@
 //! those of the library. The library forges its own.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
 
+mod fleeting;
+mod holding;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use meshwire_proto::frame::SettleKind;
-use meshwire_proto::wire::admin::DeathReason;
 use meshwire_proto::{Event, Moment, Timing, UnixMillis};
 
 use crate::brief::{Brief, NEVER};
-use crate::history::{Delivered, Disaster, Ended, Given, History, Letter, Published, Settled, Topic};
-use crate::holding::{Came, Kept, Listed, Purged};
+use crate::history::{Delivered, Disaster, Ended, Given, History, Published, Settled, Topic};
 use crate::limits::Limited;
 use crate::moved::Sought;
 use crate::requests::Question;
-use crate::script::{FIRST_MEMBER, HOLDING, MOVED};
+use crate::script::{FIRST_MEMBER, MOVED, REMADE};
 use crate::stops::Stopping;
 use crate::verdict::judge;
 
@@ -121,22 +122,40 @@ fn a_durable_member_sees_log_order_but_for_what_it_has_seen() {
     passes(&history);
 }
 
-/// Both events came to the group that is moved and were acked; then it was moved, and what `came` came.
-fn moved(to: u64, kept: bool, came_then: &[(u64, u32, u32)]) -> History {
+/// Both events came to a group and were acked; then it was moved, or made anew, and what `came` came.
+fn moved_in(group: u8, to: u64, kept: bool, came_then: &[(u64, u32, u32)]) -> History {
     let mut history = two(Topic::Orders);
     for id in [1, 2] {
         came(&mut history, 100, id, 1);
-        history.settled.entry((MOVED, id)).or_default().acks.push(acked(110, 100, 1));
+        history.settled.entry((group, id)).or_default().acks.push(acked(110, 100, 1));
     }
     let kept = kept.then(|| ms(505));
-    history.sought.push(Sought { at: ms(500), life: 1, topic: Topic::Orders, to, kept });
+    history.sought.push(Sought { at: ms(500), life: 1, group, topic: Topic::Orders, to, kept });
     for (at, id, attempt) in came_then {
         came(&mut history, *at, *id, *attempt);
-        history.settled.entry((MOVED, *id)).or_default().acks.push(acked(*at + 10, *at, *attempt));
+        history.settled.entry((group, *id)).or_default().acks.push(acked(*at + 10, *at, *attempt));
     }
-    history.delivered.iter_mut().for_each(|d| d.group = Some(MOVED));
-    history.consumers.insert(1, MOVED);
+    history.delivered.iter_mut().for_each(|d| d.group = Some(group));
+    history.consumers.insert(1, group);
     history
+}
+
+fn moved(to: u64, kept: bool, came_then: &[(u64, u32, u32)]) -> History {
+    moved_in(MOVED, to, kept, came_then)
+}
+
+#[test]
+fn a_group_that_is_made_anew_owes_nothing_and_begins_where_it_is_to() {
+    passes(&moved_in(REMADE, 1, true, &[(700, 1, 1), (700, 2, 1)]));
+    refused(
+        &moved_in(REMADE, 1, true, &[(700, 1, 1)]),
+        "the group was made anew, moved to 1 at Moment(500000), and 2 never",
+    );
+    let mut history = moved_in(REMADE, 1, true, &[(700, 1, 2), (700, 2, 1)]);
+    // Its members leave before it is deleted.
+    history.left.entry(1).or_default().push(ms(450));
+    refused(&history, "and 1 came at Moment(700000), first as attempt 2");
+    refused(&moved_in(REMADE, 2, true, &[(700, 1, 1), (700, 2, 1)]), "and 1 came at Moment(700000), before that");
 }
 
 #[test]
@@ -421,64 +440,5 @@ fn a_request_ends_once_in_time_and_whole() {
         change(&mut question);
         history.questions.insert(1, question);
         passes(&history);
-    }
-}
-
-/// Events 1 and 2 of one key; the first is a letter, which is removed after a second.
-fn one_purged() -> History {
-    let mut history = History::default();
-    history.consumers.insert(1, HOLDING);
-    let holding = &mut history.holding;
-    holding.events.extend([1, 2].map(|id| (id, Kept { key: Some(1), acked: Some(ms(10)) })));
-    holding.listed.push(Listed { at: ms(500), letters: vec![(1, 1)] });
-    holding.purged.push(Purged { at: ms(1000), life: 1, ids: [1].into(), kept: Some(ms(1010)) });
-    let came = [(100, 1), (1001, 2)];
-    holding.came.extend(came.map(|(at, id)| Came { at: ms(at), life: 1, id, position: id.into() }));
-    history
-}
-
-#[test]
-fn what_was_purged_does_not_come_and_its_key_goes_on_with_it() {
-    passes(&one_purged());
-    let with = |change: fn(&mut History)| {
-        let mut history = one_purged();
-        change(&mut history);
-        history
-    };
-    let again = |history: &mut History| {
-        history.holding.came.push(Came { at: ms(1200), life: 2, id: 1, position: 1 });
-    };
-    let mut history = with(again);
-    refused(&history, "the dead letter of 1 was removed at Moment(1000000), and it came at Moment(1200000)");
-    // A removal that was not kept may be undone by the end of its gateway.
-    history.holding.purged[0].kept = None;
-    passes(&history);
-    history.holding.came[2].life = 1;
-    refused(&history, "the dead letter of 1 was removed");
-    let early = |history: &mut History| history.holding.came[1].at = ms(700);
-    refused(&with(early), "2 came at Moment(700000), and its key waits for the dead letter of 1");
-    let mut history = with(early);
-    history.holding.redriven.push(ms(550));
-    passes(&history);
-    history = with(|history| history.holding.came.truncate(1));
-    refused(&history, "event 2 was kept at Moment(10000) and never came");
-}
-
-#[test]
-fn what_was_purged_is_in_no_list() {
-    for (kept, life, listed) in [(true, 2, true), (false, 1, true), (false, 2, false)] {
-        let mut history = one_purged();
-        history.holding.purged[0].kept = kept.then_some(ms(1010));
-        let letter = Letter {
-            number: 1,
-            group: HOLDING,
-            topic: Topic::Held,
-            position: 1,
-            reason: DeathReason::Rejected,
-            failures: 1,
-            bytes: bytes(1),
-        };
-        history.letters_listed(ms(1300), life, &[letter]);
-        assert_eq!(history.complaints.len(), usize::from(listed), "kept: {kept}, life {life}");
     }
 }
