@@ -76,7 +76,7 @@ const KEYS: &[Case] = cases![
     "a joins; publish 1@k 2@k 3; a gets 1..3; a acks 3; +10000 a gets 1#2 2#2; a acks 1 2", "";
 
     "only the first event of a key fails when its lease ends",
-    "wait 10000 failures 1", "a joins; publish 1@k 2@k; a gets 1 2; +10000 a gets 2#2; a acks 2", "1 failures 1";
+    "wait 10000 failures 1", "a joins; publish 1@k 2@k; a gets 1 2; +10000 a gets 2#2; a acks 2", "1 failures 1 why the ack wait ended";
 
     "a nack takes back what follows in its key, and acks of that are lost",
     "",
@@ -110,7 +110,7 @@ const RETRY: &[Case] = cases![
     "with the defaults an event is tried five times with doubled waits, then it is one dead letter",
     "",
     "a joins; publish 1; a gets 1; a nacks 1; +1000..1200 a gets 1#2; a nacks 1; +2000..2400 a gets 1#3; a nacks 1;
-     +4000..4800 a gets 1#4; a nacks 1; +8000..9600 a gets 1#5; a nacks 1", "1 failures 5";
+     +4000..4800 a gets 1#4; a nacks 1; +8000..9600 a gets 1#5; a nacks 1", "1 failures 5 why the consumer nacked it, without a reason";
 
     "the wait grows up to its most",
     "backoff 1000 3000 failures 0",
@@ -145,18 +145,18 @@ const RETRY: &[Case] = cases![
     "failures are counted over kills",
     "failures 3 backoff 0 0",
     "a joins; publish 1; a gets 1; a nacks 1 surely; a gets 1#2; a nacks 1 surely; a gets 1#3; kill;
-     @0..1000 a gets 1#3; a nacks 1", "1 failures 3";
+     @0..1000 a gets 1#3; a nacks 1", "1 failures 3 why the consumer nacked it, without a reason";
 
     "a restart of the gateway is no failure",
     "failures 1", "a joins; publish 1; a gets 1; kill; @0..1000 a gets 1; kill; @0..1000 a gets 1; a acks 1", "";
 
     "other limits count at once: what failed too often by them is given up",
     "failures 0 backoff 0 0",
-    "a joins; publish 1; a gets 1; a nacks 1; a gets 1#2; a nacks 1 for 60000; update failures 2; quiet 90000", "1 failures 2";
+    "a joins; publish 1; a gets 1; a nacks 1; a gets 1#2; a nacks 1 for 60000; update failures 2; quiet 90000", "1 failures 2 why the consumer nacked it, without a reason";
 
     "an event that failed and is too old is given up when it is due",
     "age 60000", "a joins; publish 1 2; a gets 1 2; a acks 2; a nacks 1 for 40000; +40000 a gets 1#2; a nacks 1 for 40000;
-                  quiet 60000", "1 age 2";
+                  quiet 60000", "1 age 2 why the consumer nacked it, without a reason";
 
     "what never failed is delivered however old it is",
     "age 60000", "publish 1; wait 300000; a joins; a gets 1; a acks 1", "";
@@ -170,17 +170,17 @@ const DEAD_LETTERS: &[Case] = cases![
     "after so many nacks there is one dead letter",
     "failures 3 backoff 0 0",
     "a joins; publish 1 2; a gets 1 2; a acks 2; a nacks 1; a gets 1#2; a nacks 1; a gets 1#3; a nacks 1; quiet 1000; letters 1",
-    "1 failures 3";
+    "1 failures 3 why the consumer nacked it, without a reason";
 
     "after so many ended leases there is one dead letter",
-    "failures 2 wait 5000", "a joins; publish 1; a gets 1; +5000 a gets 1#2; quiet 20000", "1 failures 2";
+    "failures 2 wait 5000", "a joins; publish 1; a gets 1; +5000 a gets 1#2; quiet 20000", "1 failures 2 why the ack wait ended";
 
     "after so many lost members there is one dead letter",
-    "failures 2", "a joins; publish 1; a gets 1; a dies; b joins; @5000 b gets 1#2; b dies; c joins; quiet 30000", "1 failures 2";
+    "failures 2", "a joins; publish 1; a gets 1; a dies; b joins; @5000 b gets 1#2; b dies; c joins; quiet 30000", "1 failures 2 why its consumer was lost";
 
     "a nack, an ended lease and a lost member each count once",
     "failures 3 wait 20000 backoff 0 0",
-    "a joins; publish 1; a gets 1; a nacks 1; a gets 1#2; +20000 a gets 1#3; a dies; b joins; quiet 30000", "1 failures 3";
+    "a joins; publish 1; a gets 1; a nacks 1; a gets 1#2; +20000 a gets 1#3; a dies; b joins; quiet 30000", "1 failures 3 why its consumer was lost";
 
     "a rejected event is a dead letter at once, with what the consumer said",
     "", "a joins; publish 1 2; a gets 1 2; a rejects 1 why broken; a acks 2; quiet 1000; letters 1", "1 rejected 1 why broken";
@@ -194,7 +194,7 @@ const DEAD_LETTERS: &[Case] = cases![
 
     "each group has a dead letter of its own",
     "failures 1",
-    "a joins; b joins of h; publish 1; a gets 1; b gets 1; b nacks 1; wait 20; a rejects 1", "1 failures 1 of h, 1 rejected 1";
+    "a joins; b joins of h; publish 1; a gets 1; b gets 1; b nacks 1; wait 20; a rejects 1", "1 failures 1 of h why the consumer nacked it, without a reason, 1 rejected 1";
 
     "after a dead letter its key goes on",
     "", "a joins; publish 1@k 2@k; a gets 1 2; a rejects 1; quiet 1000; a acks 2 surely; publish 3@k; a gets 3; a acks 3", "1 rejected 1";
@@ -222,7 +222,7 @@ const DEAD_LETTERS: &[Case] = cases![
     "a dead letter that is given back has all its attempts again, and is one letter when it fails again",
     "failures 2 backoff 1000 1000",
     "a joins; publish 1; a gets 1; a rejects 1; wait 20; redrive all; a gets 1; a nacks 1; +1000..1200 a gets 1#2; a nacks 1",
-    "1 failures 2";
+    "1 failures 2 why the consumer nacked it, without a reason";
 
     "a dead letter goes back to its own group alone",
     "", "a joins; b joins of h; publish 1; a gets 1; b gets 1; b acks 1; a rejects 1; wait 20; redrive all; a gets 1;
@@ -253,7 +253,7 @@ const DEAD_LETTERS: &[Case] = cases![
     "a poison event does not take its neighbours with it",
     "failures 3",
     "a joins; publish 1..256; a gets 1..256; a dies; b joins; @5000 b gets 1..256#2; b dies; c joins; @5000 c works 1..99#3;
-     c gets 100#3; c dies; d joins; @5000 d works 101..256#3", "100 failures 3";
+     c gets 100#3; c dies; d joins; @5000 d works 101..256#3", "100 failures 3 why its consumer was lost";
 ];
 
 #[rustfmt::skip]
@@ -265,7 +265,7 @@ const REBALANCE: &[Case] = cases![
     "", "a joins; publish 1 2; a gets 1 2; b joins; a dies; @5000 b gets 1#2 2#2; b acks 1 2", "";
 
     "of a key only the first event of a member that died fails",
-    "failures 1", "a joins; publish 1@k 2@k; a gets 1 2; b joins; a dies; @5000 b gets 2#2; b acks 2", "1 failures 1";
+    "failures 1", "a joins; publish 1@k 2@k; a gets 1 2; b joins; a dies; @5000 b gets 2#2; b acks 2", "1 failures 1 why its consumer was lost";
 
     "a connection that is cut keeps its leases",
     "", "a joins; publish 1; a gets 1; b joins; a is cut; quiet 4000; a acks 1 surely", "";
