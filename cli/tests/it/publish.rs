@@ -233,7 +233,7 @@ fn what_is_over_the_publish_rate_is_told_when_to_come_again_and_published_then()
     let mut patient = gateway.begin(&["pub", "orders", "--file", "-"]);
     patient.input.take().unwrap().write_all(b"{\"id\":\"1\"}\n{\"id\":\"2\"}\n").unwrap();
     patient.wait_for_log("it is published again when the gateway says: publishers have used up ");
-    let impatient = gateway.run(&["pub", "orders", "--data", "late", "--wait", "1ms"]);
+    let impatient = gateway.run(&["pub", "orders", "--data", "late", "--wait", "1s"]);
     assert_eq!((impatient.code, impatient.out.as_str()), (Some(4), "published 0, failed 1\n"), "{impatient:?}");
     let said = impatient.notes()[0].to_owned();
     assert!(said.contains("max_publish_bytes_rate 1000") && said.contains("; publish again in "), "{said}");
