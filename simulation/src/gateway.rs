@@ -425,9 +425,10 @@ impl Gateway {
         self.mesh.is_kept(ticket)
     }
 
-    /// The first readable position of a topic.
-    pub(crate) fn first(&self, topic: Topic) -> u64 {
-        self.topics().into_iter().find(|t| t.name == topic.name()).map_or(0, |t| t.first_position)
+    /// The first readable positions of topics.
+    pub(crate) fn firsts(&self, topics: [Topic; 2]) -> [u64; 2] {
+        let listed = self.topics();
+        topics.map(|topic| listed.iter().find(|t| t.name == topic.name()).map_or(0, |t| t.first_position))
     }
 
     /// How many events a topic has.

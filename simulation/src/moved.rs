@@ -92,9 +92,9 @@ impl Seen<'_> {
 
     /// Whether all members of the group and the gateway were there in this span.
     fn went_on(&self, group: u8, from: Moment, to: Moment) -> bool {
-        // The gateway may hear of a break later. One that has members is not deleted.
-        let late = if group == REMADE { 0 } else { HELD_BACK.as_micros() as u64 };
-        !self.history.was_away(group, Moment(from.0.saturating_sub(late)), to) && !self.restarted(from, to)
+        // The gateway may hear of a break later.
+        let before = Moment(from.0.saturating_sub(HELD_BACK.as_micros() as u64));
+        !self.history.was_away(group, before, to) && !self.restarted(from, to)
     }
 }
 

@@ -87,8 +87,9 @@ impl History {
 
     /// Of what was seen by now of both topics: what is gone.
     pub(crate) fn date_gaps(&mut self, gateway: Option<&Gateway>) {
-        for topic in Topic::SCARCE {
-            self.scarce_mut(topic).date(gateway.map(|gateway| gateway.first(topic)));
+        let firsts = gateway.map(|gateway| gateway.firsts(Topic::SCARCE));
+        for (n, topic) in Topic::SCARCE.into_iter().enumerate() {
+            self.scarce_mut(topic).date(firsts.map(|firsts| firsts[n]));
         }
     }
 }

@@ -151,9 +151,7 @@ fn a_group_that_is_made_anew_owes_nothing_and_begins_where_it_is_to() {
         &moved_in(REMADE, 1, true, &[(700, 1, 1)]),
         "the group was made anew, moved to 1 at Moment(500000), and 2 never",
     );
-    let mut history = moved_in(REMADE, 1, true, &[(700, 1, 2), (700, 2, 1)]);
-    // Its members leave before it is deleted.
-    history.left.entry(1).or_default().push(ms(450));
+    let history = moved_in(REMADE, 1, true, &[(700, 1, 2), (700, 2, 1)]);
     refused(&history, "and 1 came at Moment(700000), first as attempt 2");
     refused(&moved_in(REMADE, 2, true, &[(700, 1, 1), (700, 2, 1)]), "and 1 came at Moment(700000), before that");
 }

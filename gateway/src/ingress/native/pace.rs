@@ -111,8 +111,19 @@ impl Protocol {
                 }
             }
         };
-        let crowded = !mesh.has_publish_room() && now < held.since.max(held.until) + MOST_CROWDED;
-        if now < held.until || crowded { Admission::Hold(held) } else { Admission::Go }
+        if self.is_not_due(&held) { Admission::Hold(held) } else { Admission::Go }
+    }
+
+    /// Whether a Publish frame waits on: its share of the rate is not there yet, or too much waits to be kept.
+    fn is_not_due(&self, held: &Held) -> bool {
+        let mesh = &self.native.mesh;
+        let now = mesh.now().mono;
+        now < held.until || (!mesh.has_publish_room() && now < held.since.max(held.until) + MOST_CROWDED)
+    }
+
+    /// The same of the one that is held, without decoding it: it is asked for whenever anything happens.
+    fn holds_on(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| self.is_not_due(held)) && self.has_its_session()
     }
 
     /// Answers every event of a frame alike, but for a run whose topic cannot be bound.
@@ -129,6 +140,9 @@ impl Protocol {
 
     /// Goes on with publishes that wait; `false` when nothing could be done.
     pub(super) fn publish_held(&mut self) -> bool {
+        if self.holds_on() {
+            return false;
+        }
         let mut done = false;
         loop {
             match self.held.take() {

@@ -160,6 +160,11 @@ impl Protocol {
         self.pending.bytes() + self.behind.bytes()
     }
 
+    /// Whether its session is open, and no other connection's.
+    pub(super) fn has_its_session(&self) -> bool {
+        matches!(&self.state, State::Open(session) if lock(session).owner == self.number)
+    }
+
     pub(super) fn frame(&mut self, frame: &Bytes, held: Option<Held>) {
         let decoded = match ClientFrame::decode(frame.clone()) {
             Ok(frame) => frame,
