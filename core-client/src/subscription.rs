@@ -110,7 +110,8 @@ impl Subscribe {
     }
 
     /// How the group is to deliver. A group that exists with other settings answers
-    /// `GROUP_CONFLICT`; what is not said is not compared. Without a group it is `INVALID`.
+    /// `GROUP_CONFLICT`; what is not said is not compared. One that has joined and comes back after a lost session takes the
+    /// group as it is by then. Without a group it is `INVALID`.
     pub fn settings(mut self, settings: GroupSettings) -> Self {
         let (ack_wait, mode) = (settings.ack_wait.or(self.settings.ack_wait), settings.mode.or(self.settings.mode));
         self.settings = GroupSettings { ack_wait, mode, ..settings };

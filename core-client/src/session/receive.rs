@@ -178,7 +178,14 @@ impl Session {
 
     /// A subscription is refused, for good or for now.
     fn subscription_refused(&mut self, now: Moment, wire: u32, failure: Failure) {
-        let asked = self.subscriptions.asked(wire).map(Ask::Subscription);
+        let subscription = self.subscriptions.asked(wire);
+        if failure.kind == ErrorKind::GroupConflict
+            && !self.draining
+            && let Some(subscribe) = subscription.and_then(|id| self.subscriptions.as_it_is(id))
+        {
+            return self.send(&ClientFrame::Subscribe(subscribe));
+        }
+        let asked = subscription.map(Ask::Subscription);
         match asked.or_else(|| self.serves.asked(wire).map(Ask::Serve)) {
             Some(ask) if self.is_asked_again(now, ask, &failure) => {
                 self.subscriptions.not_yet(wire);

@@ -107,6 +107,8 @@ pub(super) struct Subscription {
     next_position: u64,
     /// The topic that this position is of; empty before that is known, or told.
     topic: Bytes,
+    /// It asks for its group as it is.
+    as_it_is: bool,
 }
 
 /// Invariant: `by_wire` holds every subscription that the gateway may know of.
@@ -141,6 +143,15 @@ impl Subscription {
         }
     }
 
+    fn settings(&self) -> admin::GroupSettings {
+        let mode = self.spec.settings.mode;
+        if self.as_it_is {
+            admin::GroupSettings { mode, ..admin::GroupSettings::default() }
+        } else {
+            self.spec.settings
+        }
+    }
+
     fn frame(&self) -> wire::Subscribe {
         let at = match self.start() {
             Start::Earliest => wire::start::At::Earliest(true),
@@ -157,7 +168,7 @@ impl Subscription {
             member: name(self.spec.member.as_ref().map(ToString::to_string)),
             mode: mode.into(),
             start: Some(wire::Start { at: Some(at) }),
-            settings: self.spec.settings.encode_to_vec().into(),
+            settings: self.settings().encode_to_vec().into(),
             max_events: self.spec.max_events,
             max_bytes: self.spec.max_bytes,
             ..wire::Subscribe::default()
@@ -170,7 +181,16 @@ impl Subscriptions {
         self.last_id += 1;
         let id = SubscriptionId(self.last_id);
         let (phase, topic) = (Phase::New, Bytes::new());
-        let new = Subscription { spec, phase, wire: 0, generation: 0, next_delivery: 0, next_position: 0, topic };
+        let new = Subscription {
+            spec,
+            phase,
+            wire: 0,
+            generation: 0,
+            next_delivery: 0,
+            next_position: 0,
+            topic,
+            as_it_is: false,
+        };
         self.all.insert(id, new);
         id
     }
@@ -221,6 +241,20 @@ impl Subscriptions {
     /// Whether it ran before, in a session that is gone.
     pub(super) fn has_run(&self, id: SubscriptionId) -> bool {
         self.all.get(&id).is_some_and(|s| s.generation > 0)
+    }
+
+    /// Its group has other settings than it named when it joined: somebody has changed them since. It asks for it as it is,
+    /// and the frame to send is given; `None` if that would change nothing.
+    pub(super) fn as_it_is(&mut self, id: SubscriptionId) -> Option<wire::Subscribe> {
+        let subscription = self.all.get_mut(&id).filter(|s| s.generation > 0 && !s.as_it_is)?;
+        let all = subscription.settings();
+        subscription.as_it_is = true;
+        if subscription.settings() == all {
+            return None;
+        }
+        let wire = subscription.wire;
+        self.not_yet(wire);
+        self.ask(id)
     }
 
     /// One that began in a topic made anew has ended there; the frame that asks for it again.
@@ -318,7 +352,8 @@ impl Subscription {
             (self.phase, self.next_position) = (Phase::Anew, FIRST_POSITION);
             return false;
         }
-        self.phase = Phase::Active;
+        // A group that has to be made anew is what was asked for.
+        (self.phase, self.as_it_is) = (Phase::Active, false);
         (self.next_delivery, self.next_position) = (subscribed.next_delivery, subscribed.next_position);
         true
     }

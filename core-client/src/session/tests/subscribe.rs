@@ -242,6 +242,39 @@ fn an_error_about_a_subscription_ends_it_and_nothing_else() {
 }
 
 #[test]
+fn one_whose_group_was_changed_since_it_joined_joins_it_again_as_it_is() {
+    let settings = GroupSettings { max_failures: Some(3), ..GroupSettings::default() };
+    let asked = SubscribeSpec { settings, ..spec(Some("g"), None) };
+    let mut scene = Scene::up();
+    let (id, _) = scene.subscribe(asked);
+    for _ in 0..2 {
+        scene.reconnect(welcome());
+        let again = scene.asked().remove(0);
+        assert_eq!(again.settings, prost::Message::encode_to_vec(&settings), "it may have to be made anew");
+        scene.outputs();
+        scene.receive(&conflict(again.subscription));
+        let as_it_is = scene.asked().remove(0);
+        assert!(as_it_is.settings.is_empty() && as_it_is.subscription != again.subscription);
+        assert_eq!(scene.outputs(), []);
+        scene.confirm_subscribe(as_it_is.subscription);
+        scene.outputs();
+    }
+    scene.reconnect(welcome());
+    for _ in 0..2 {
+        let again = scene.asked().remove(0);
+        scene.outputs();
+        scene.receive(&conflict(again.subscription));
+    }
+    let failure = Failure::new(ErrorKind::GroupConflict, "max_failures differs");
+    assert_eq!(scene.outputs(), [Output::Ended { subscription: id, failure }], "it is of another mode, say");
+}
+
+fn conflict(subscription: u32) -> ServerFrame {
+    let (code, message) = (ErrorKind::GroupConflict.number(), "max_failures differs".to_owned());
+    ServerFrame::Error(wire::Error { code, message, subscription, ..wire::Error::default() })
+}
+
+#[test]
 fn a_subscription_that_the_gateway_ends_says_why() {
     let mut scene = Scene::up();
     let (id, number) = scene.subscribe(spec(Some("g"), None));
