@@ -209,6 +209,9 @@ async fn read_log(mesh: &Mesh, head: Position) -> Vec<Stored> {
 async fn nothing_acknowledged_is_lost_or_doubled_when_the_gateway_is_killed() {
     let directory = tempfile::tempdir().unwrap();
     let mut gateway = start(directory.path(), "127.0.0.1:0");
+    // A long run is more than a topic keeps by default.
+    let created = gateway.run(&["topics", "create", TOPIC, "--retention-bytes", "100GiB"]);
+    assert_eq!(created.code, Some(0), "{created:?}");
     let (address, url) = (gateway.address.clone(), gateway.url.clone());
     let seen = Arc::new(Watch::new());
     let stop = Arc::new(AtomicBool::new(false));
