@@ -120,9 +120,12 @@ impl Mesh {
     }
 
     fn describe_from(&self, topic: TopicRef, within: Option<&GroupKey>, room: &mut Room) -> Option<admin::Topic> {
+        // Publishes do not wait for a count over all segments. Before all else: what retention has taken from it by then is not
+        // said to be there.
+        let TopicBytes { live, physical } = self.inner.stores.of(topic.id).topic_bytes(topic.id);
         let shard = shard::lock(self.inner.shards.get(topic.shard)?);
         let (settings, next) = shard.engine.topic(topic.id)?;
-        let (store, first) = (self.inner.stores.of(topic.id), self.first_position(topic));
+        let first = self.first_position(topic);
         let durability = match settings.durability {
             Durability::Memory => admin::Durability::Memory,
             Durability::Written => admin::Durability::Written,
@@ -132,6 +135,10 @@ impl Mesh {
             name: settings.name.to_string(),
             durability: durability.into(),
             retention_ms: settings.retention_ms,
+            bytes: live,
+            physical_bytes: physical,
+            // It may have taken more by now than there was.
+            first_position: first.min(next),
             next_position: next,
             retention_bytes: settings.limits.bytes,
             lagging: if settings.limits.block { admin::Lagging::Block } else { admin::Lagging::Drop }.into(),
@@ -147,12 +154,6 @@ impl Mesh {
         let mut ages = Ages::new(&self.inner.stores, (topic.id, letters), self.now().wall, &mut room.reads);
         described.groups = groups.iter().map(|group| summary(group, &mut ages)).collect();
         described.groups_next = next.map(|last| format!("{}/{last}", described.name)).unwrap_or_default();
-        // Publishes do not wait for a count over all segments.
-        let TopicBytes { live, physical } = store.topic_bytes(topic.id);
-        (described.bytes, described.physical_bytes) = (live, physical);
-        // Behind the bytes: what retention has taken from them is not said to be there. It may have taken more by now than
-        // there was.
-        described.first_position = self.first_position(topic).min(described.next_position);
         Some(described)
     }
 
