@@ -50,7 +50,7 @@ pub struct SettleAnswers {
     pub answers: Vec<SettleAnswer>,
     /// Only of meaning for a confirmed settle.
     pub ticket: Ticket,
-    /// The number that the next delivery had: what came before it was on its way.
+    /// Of a confirmed settle: the number that the next delivery had; what came before it was on its way.
     pub next: u64,
 }
 
@@ -213,7 +213,7 @@ impl Mesh {
         let mut shard = shard::lock(self.shard(topic)?);
         let now = self.now();
         let answers = shard.engine.settle(now, topic.id, key, asked.numbers, asked.how);
-        let next = shard.engine.next_delivery(topic.id, key);
+        let next = if asked.confirm { shard.engine.next_delivery(topic.id, key) } else { 0 };
         // What is given up by it becomes a dead letter in the same commit.
         self.inner.deliver(&mut shard, now, None);
         self.inner.commit(&mut shard, now, asked.confirm);

@@ -7,6 +7,7 @@ mod delayed;
 mod delete;
 mod gaps;
 mod groups;
+mod held_keys;
 mod holds;
 mod keys;
 mod leases;
