@@ -109,7 +109,7 @@ impl Mesh {
         }
         match self.inner.stores.of(letters).read(letters, number) {
             Lookup::Ready(block) if (block.first..block.next()).contains(&number) => Ok(Some(block)),
-            Lookup::Pending => Ok(None),
+            Lookup::Pending(_) => Ok(None),
             Lookup::Gone(first) => {
                 self.inner.with(mutex, |engine, _| engine.letters_expired(letters, first));
                 Err(LetterError::NotFound(number)).map_err(|e| Refusal::new(ErrorKind::NotFound, e.to_string()))

@@ -350,8 +350,8 @@ pub struct Capability {
 pub enum Lookup {
     /// A block that holds the position.
     Ready(Block),
-    /// Being fetched; [`Completions::fetched`] brings it, together with its neighbours.
-    Pending,
+    /// Being fetched, with what follows it below this position; [`Completions::fetched`] brings it.
+    Pending(Position),
     /// Nothing is kept there yet.
     Ahead,
     /// Retention took it; the first readable position is named.

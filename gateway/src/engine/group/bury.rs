@@ -9,7 +9,7 @@ use meshwire_proto::{EventLimits, EventRun, EventView};
 use prost::Message as _;
 
 use super::Group;
-use super::dispatch::{Found, Pass};
+use super::dispatch::{FETCHES, Found, Pass};
 use super::slot::State;
 use crate::store::{self, Block, DEAD, Outcome, Position, key_hash};
 
@@ -61,7 +61,8 @@ impl Pass<'_> {
                 // It cannot be read: nobody will ever get it.
                 None => (Found::Gone(place + 1), place),
             },
-            other => (other, place),
+            Found::Later(until) => (Found::Later(until | DEAD), place),
+            other @ Found::Gone(_) => (other, place),
         }
     }
 }
@@ -159,8 +160,11 @@ impl Group {
 
     /// Makes letters of what was given up, as far as the bytes are there and the store has room.
     pub(super) fn bury(&mut self, pass: &mut Pass<'_>) {
-        let dying: Vec<_> = self.dying.iter().map(|(position, why)| (*position, *why)).collect();
-        for (position, (held, reason)) in dying {
+        let (mut from, mut fetches) = (0, 0);
+        while fetches < FETCHES
+            && let Some((position, (held, reason))) = self.dying.range(from..).next().map(|(p, why)| (*p, *why))
+        {
+            from = position + 1;
             let (found, at) = pass.event(position);
             match found {
                 Found::Block(block) => {
@@ -180,7 +184,7 @@ impl Group {
                     self.spare(position);
                     self.finish(position);
                 }
-                Found::Later => {}
+                Found::Later(until) => (from, fetches) = (until, fetches + 1),
             }
         }
     }

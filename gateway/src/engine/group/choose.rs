@@ -213,7 +213,7 @@ impl Group {
         !self.is_set_apart(member) && self.members.get(&member).is_some_and(Subscriber::is_available)
     }
 
-    fn free(&self) -> impl Iterator<Item = &Subscriber> {
+    pub(super) fn free(&self) -> impl Iterator<Item = &Subscriber> {
         self.members.values().filter(|m| m.is_available() && !self.is_set_apart(m.key))
     }
 

@@ -55,7 +55,8 @@ struct Next {
 pub(super) enum Found {
     Block(Block),
     Gone(Position),
-    Later,
+    /// Not before others are there, up to this position.
+    Later(Position),
 }
 
 impl<'a> Pass<'a> {
@@ -100,6 +101,11 @@ impl<'a> Pass<'a> {
         found
     }
 
+    fn later(&mut self, position: Position, until: Position) -> Found {
+        self.later = true;
+        Found::Later(until.max(position + 1))
+    }
+
     /// A block of dead letters.
     pub(super) fn letters(&mut self, position: Position) -> Found {
         self.look(self.letters, position)
@@ -109,13 +115,14 @@ impl<'a> Pass<'a> {
         match self.source.block(topic, position) {
             Lookup::Ready(block) if (block.first..block.next()).contains(&position) => Found::Block(block),
             Lookup::Gone(first) if first > position => Found::Gone(first),
-            _ => {
-                self.later = true;
-                Found::Later
-            }
+            Lookup::Pending(until) => self.later(position, until),
+            _ => self.later(position, position),
         }
     }
 }
+
+/// So much is fetched at a time for events of a group that come again, or end: others want to read too. A guess.
+pub(super) const FETCHES: u32 = 16;
 
 /// Leases whose ends are no further apart end together with the later one: passes may be a little out of the order of
 /// their clocks.
@@ -126,17 +133,18 @@ impl Group {
         if !self.dying.is_empty() {
             self.bury(&mut pass);
         }
+        let dying = self.dying.len();
         self.expire_waiting(&mut pass);
         if self.members.values().any(Subscriber::is_available) {
             if self.dispatch_waiting(&mut pass) {
                 self.dispatch_new(&mut pass);
             }
             // What was found to be too old.
-            if !self.dying.is_empty() {
+            if self.dying.len() > dying {
                 self.bury(&mut pass);
             }
         }
-        let for_events = self.members.values().any(Subscriber::is_available);
+        let for_events = self.free().next().is_some();
         // There may be more for those who have not got what they may, when others have had their turn.
         let again = for_events && pass.left.is_some_and(Room::is_none);
         for key in std::mem::take(&mut pass.asked) {
@@ -154,17 +162,21 @@ impl Group {
         for (key, _) in self.members.iter().filter(|(key, m)| m.is_available() && apart != Some(**key)) {
             self.waiting.unstick(*key);
         }
-        let mut from = 0;
-        while let Some(position) = self.waiting.next_ready(from) {
-            if self.is_stuck(pass) {
-                return true;
-            }
+        let (mut from, mut fetches) = (0, 0);
+        while fetches < FETCHES
+            && self.may_deliver(pass)
+            && let Some(position) = self.next_ready(from, pass)
+        {
             from = position + 1;
             let Some(slot) = self.window.slot(position).copied().filter(|slot| self.is_first(position, slot.key))
             else {
                 self.leave_out(position);
                 continue;
             };
+            if pass.has_expired(position) {
+                self.end_expired(position);
+                continue;
+            }
             let Some(member) = self.choose(slot.key, position, pass) else {
                 self.set_aside(position, slot.key);
                 continue;
@@ -184,16 +196,11 @@ impl Group {
                     self.finish(position);
                     self.tell_gap(member, 1, pass);
                 }
-                (Found::Later, _) if self.name.member.is_some() => return false,
-                (Found::Later, _) => {}
+                (Found::Later(_), _) if self.name.member.is_some() => return false,
+                (Found::Later(until), _) => (from, fetches) = (until, fetches + 1),
             }
         }
         true
-    }
-
-    /// Whether nobody may get anything; not if somebody is kept for an event that is delivered alone.
-    fn is_stuck(&mut self, pass: &mut Pass<'_>) -> bool {
-        !self.may_deliver(pass) || (self.free_member(pass).is_none() && self.isolated.is_none())
     }
 
     fn tell_gap(&mut self, member: SubscriptionKey, events: u64, pass: &mut Pass<'_>) {
@@ -218,7 +225,7 @@ impl Group {
             match pass.block(self.window.next()) {
                 Found::Block(block) => self.dispatch_block(&block, pass),
                 Found::Gone(first) => self.skip_gap(first, free, pass),
-                Found::Later => return,
+                Found::Later(_) => return,
             }
         }
     }

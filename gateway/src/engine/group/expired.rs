@@ -29,16 +29,14 @@ impl Group {
         if pass.expiries.0.is_empty() {
             return;
         }
-        let mut expired = self.waiting.events();
-        expired.retain(|position| pass.has_expired(*position));
-        for position in expired {
-            self.unwait(position);
-            self.end_for_good(position);
-            self.end_expired(position);
-        }
+        let expired = self.waiting.events().into_iter().flatten().filter(|position| pass.has_expired(*position));
+        expired.for_each(|position| self.end_expired(position));
     }
 
-    fn end_expired(&mut self, position: Position) {
+    /// One that waits ends.
+    pub(super) fn end_expired(&mut self, position: Position) {
+        self.unwait(position);
+        self.end_for_good(position);
         self.finish(position);
         self.expired += 1;
     }
@@ -50,8 +48,8 @@ impl Pass<'_> {
         if position & DEAD == 0 { self.expiries.0.at(position) } else { None }
     }
 
-    fn has_expired(&self, position: Position) -> bool {
-        self.expired_before(position).is_some()
+    pub(super) fn has_expired(&self, position: Position) -> bool {
+        position & DEAD == 0 && self.expired_before(position).is_some()
     }
 
     /// If a position has expired: the next one behind those that have with it.

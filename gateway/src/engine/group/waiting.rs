@@ -6,10 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Group;
+use super::dispatch::Pass;
 use crate::engine::SubscriptionKey;
 use crate::engine::bounds::bounds;
 use crate::engine::keys::Bound;
 use crate::store::{DEAD, Position};
+
+/// So many events are looked at for each pass. A guess.
+const SWEEP: usize = 16;
 
 #[derive(Default)]
 pub(super) struct Waiting {
@@ -17,6 +21,8 @@ pub(super) struct Waiting {
     lines: BTreeSet<(u64, Position)>,
     /// To be looked at in the next pass: those without a key, and the first of lines that may go on.
     ready: BTreeSet<Position>,
+    /// The same of those that are delivered alone: one of them is looked at, however many there are.
+    alone: BTreeSet<Position>,
     /// The first of lines whose key is with a member that has no room: as many as keys are in flight, at most.
     stuck: BTreeSet<(SubscriptionKey, Position, u64)>,
     /// The same by key.
@@ -36,7 +42,7 @@ impl Waiting {
     /// Whether new ones may be taken up.
     pub(super) fn has_room(&self) -> bool {
         let bounds = bounds();
-        self.ready.len() < bounds.ready && self.lines.len() < bounds.waiting
+        self.ready.len() + self.alone.len() < bounds.ready && self.lines.len() < bounds.waiting
     }
 
     pub(super) fn contains(&self, position: Position, key: u64) -> bool {
@@ -63,25 +69,20 @@ impl Waiting {
         self.lines.range((key, from)..=(key, Position::MAX)).next().map(|(_, position)| *position)
     }
 
-    fn insert(&mut self, position: Position, key: u64) {
-        self.lines.insert((key, position));
-        if key == 0 {
-            self.ready.insert(position);
-        }
-    }
-
     fn remove(&mut self, position: Position, key: u64) -> bool {
-        self.ready.remove(&position);
+        self.leave_out(position);
         self.lines.remove(&(key, position))
     }
 
-    /// The first of a line is looked at in the next pass.
-    fn wake(&mut self, key: u64, held: bool) {
-        if let Some((member, position)) = self.stuck_of.remove(&key) {
-            self.stuck.remove(&(member, position, key));
-        }
-        if let Some(first) = self.first(key, held) {
-            self.ready.insert(first);
+    /// A position is looked at in the next pass, or when it is its turn to be delivered alone.
+    fn look_at(&mut self, position: Position, alone: bool) {
+        let ready = if alone { &mut self.alone } else { &mut self.ready };
+        ready.insert(position);
+    }
+
+    fn leave_out(&mut self, position: Position) {
+        if !self.ready.remove(&position) {
+            self.alone.remove(&position);
         }
     }
 
@@ -107,9 +108,15 @@ impl Waiting {
         self.stuck_of.insert(key, (member, position));
     }
 
-    /// The next one to look at.
-    pub(super) fn next_ready(&mut self, from: Position) -> Option<Position> {
-        let next = self.ready.range(from..).next().copied();
+    /// The next one to look at from a position on: of those that are ready if somebody is free, and of those that are
+    /// delivered alone this one, or any.
+    fn next(&mut self, from: Position, free: bool, alone: Option<Position>) -> Option<Position> {
+        let ready = self.ready.range(from..).next().copied().filter(|_| free);
+        let alone = match alone {
+            Some(one) => Some(one).filter(|one| *one >= from && self.alone.contains(one)),
+            None => self.alone.range(from..).next().copied().filter(|_| free),
+        };
+        let next = ready.into_iter().chain(alone).min();
         self.since_sweep += usize::from(next.is_some());
         #[cfg(test)]
         {
@@ -118,24 +125,33 @@ impl Waiting {
         next
     }
 
-    /// Events that are looked at because their time may be over: those that are ready, and all once in a while, so that
-    /// it costs as much as a few looks. Rising.
-    pub(super) fn events(&mut self) -> Vec<Position> {
+    /// All events, rising, once in a while, to look whose time is over: a few of them for each pass and look. What is
+    /// delivered is looked at anyway.
+    pub(super) fn events(&mut self) -> Option<Vec<Position>> {
         self.since_sweep += 1;
-        if self.lines.len() > bounds().ready + self.since_sweep {
-            return self.ready.range(..DEAD).copied().collect();
+        if self.lines.len() > SWEEP * self.since_sweep {
+            return None;
         }
         self.since_sweep = 0;
         let mut events: Vec<Position> = self.positions().filter(|position| position & DEAD == 0).collect();
         events.sort_unstable();
-        events
+        Some(events)
     }
 }
 
 impl Group {
     /// A position is to be delivered.
     pub(super) fn wait(&mut self, position: Position, key: u64) {
-        self.waiting.insert(position, key);
+        self.waiting.lines.insert((key, position));
+        if key == 0 {
+            self.waiting.look_at(position, self.is_poison(position));
+        } else if let Some((_, alone)) = self.isolated
+            && position < alone
+            && self.window.key(alone) == Some(key)
+        {
+            // It goes first: nobody is kept free for the later one.
+            self.isolated = None;
+        }
         self.wake(key);
     }
 
@@ -151,8 +167,15 @@ impl Group {
 
     /// Something may have changed for a key: its line is looked at.
     pub(super) fn wake(&mut self, key: u64) {
-        if key != 0 && !self.waiting.is_empty() {
-            self.waiting.wake(key, self.is_held(key));
+        if key == 0 || self.waiting.is_empty() {
+            return;
+        }
+        let Waiting { stuck, stuck_of, .. } = &mut self.waiting;
+        if let Some((member, position)) = stuck_of.remove(&key) {
+            stuck.remove(&(member, position, key));
+        }
+        if let Some(first) = self.waiting.first(key, self.is_held(key)) {
+            self.waiting.look_at(first, self.is_poison(first));
         }
     }
 
@@ -182,12 +205,18 @@ impl Group {
 
     /// A position is not looked at before something has changed for it.
     pub(super) fn leave_out(&mut self, position: Position) {
-        self.waiting.ready.remove(&position);
+        self.waiting.leave_out(position);
+    }
+
+    /// The next position behind `from` that may go to somebody.
+    pub(super) fn next_ready(&mut self, from: Position, pass: &mut Pass<'_>) -> Option<Position> {
+        let free = self.free_member(pass).is_some();
+        self.waiting.next(from, free, self.isolated.map(|(_, alone)| alone))
     }
 
     /// Nobody can have a position now. It stays to be looked at if that may be otherwise in the next pass.
     pub(super) fn set_aside(&mut self, position: Position, key: u64) {
-        if key == 0 || self.is_poison(position) {
+        if key == 0 {
             return;
         }
         if self.must_wait(key, position) {
@@ -196,6 +225,8 @@ impl Group {
         match self.keys.bound(key) {
             Bound::Nowhere => {}
             Bound::Leaving => self.leave_out(position),
+            // Its member is kept free for it.
+            Bound::To(_) | Bound::Look(_) if self.is_poison(position) => {}
             Bound::To(member) | Bound::Look(member) => self.waiting.stick(position, key, member),
         }
     }
@@ -204,6 +235,7 @@ impl Group {
     pub(super) fn forget_waiting(&mut self) {
         self.waiting.lines.retain(|(_, position)| position & DEAD != 0);
         self.waiting.ready.retain(|position| position & DEAD != 0);
+        self.waiting.alone.retain(|position| position & DEAD != 0);
         self.waiting.stuck.clear();
         self.waiting.stuck_of.clear();
         self.wake_all();

@@ -23,10 +23,6 @@ fn join(rig: &mut Rig, n: u64, name: &str) {
     try_join(rig, n, name, Some(1)).unwrap();
 }
 
-fn positions(got: &[(u64, Position, u32)]) -> Vec<Position> {
-    got.iter().map(|g| g.1).collect()
-}
-
 fn summary(rig: &Rig, name: &str) -> GroupSummary {
     rig.engine.group((TOPIC, 0), &key(name)).unwrap()
 }

@@ -14,10 +14,6 @@ const fn expiring(expires_in_ms: u64) -> Timing {
 
 const DELAYED: TopicId = TOPIC.delayed();
 
-fn positions(got: &[(u64, Position, u32)]) -> Vec<Position> {
-    got.iter().map(|g| g.1).collect()
-}
-
 impl Rig {
     /// Both clocks go on.
     fn wait(&mut self, ms: u64) {

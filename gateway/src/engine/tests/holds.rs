@@ -9,10 +9,6 @@ fn later(delay: Duration) -> SettleAs<'static> {
     SettleAs { delay: Some(delay), ..Nack.into() }
 }
 
-fn positions(got: &[(u64, Position, u32)]) -> Vec<Position> {
-    got.iter().map(|g| g.1).collect()
-}
-
 /// Everything that comes to a member, acked as it comes.
 fn drain(rig: &mut Rig, member: u64) -> Vec<Position> {
     let mut all = Vec::new();

@@ -160,3 +160,15 @@ fn what_is_settled_behind_a_delivery_that_is_held_for_long_is_not_remembered() {
     rig.advance(Duration::from_millis(4998));
     assert_eq!(rig.take(1), [(number + 2, 2, 5000)], "and so does the last lease of the other one");
 }
+
+#[test]
+fn a_late_settle_of_an_event_with_a_key_is_lost_since_those_behind_it_wait_too() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(2, Some("k"));
+    rig.engine.credit(TOPIC, sub(1), Credit { events: 0, bytes: 0 });
+    rig.advance(WAIT);
+    assert_eq!(rig.settle(1, 1, 2, Ack), [false, false]);
+    rig.join(2, MANY);
+    assert_eq!(rig.take(2), [(1, 1, 2), (2, 2, 2)]);
+}

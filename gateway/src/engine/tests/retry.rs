@@ -7,11 +7,6 @@ const fn nack(delay: Option<Duration>) -> SettleAs<'static> {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-const ONE: Credit = Credit { events: 1, bytes: 1 << 30 };
-
-fn positions(got: &[(u64, Position, u32)]) -> Vec<Position> {
-    got.iter().map(|g| g.1).collect()
-}
 
 #[test]
 fn a_nack_with_a_delay_is_due_then_and_not_before() {
@@ -116,52 +111,6 @@ fn extending_for_ever_ends_after_twelve_hours() {
     }
     assert!(extended >= Duration::from_secs(12 * 3600 - 60));
     assert_eq!(rig.take(1).len(), 1, "it came again");
-}
-
-#[test]
-fn an_event_that_was_lost_with_its_member_twice_is_delivered_alone() {
-    let mut rig = Rig::new();
-    rig.publish(256, None);
-    for n in 1..=2 {
-        rig.join(n, MANY);
-        assert_eq!(rig.take(n).len(), 256);
-        rig.engine.leave(rig.now, TOPIC, sub(n), Leaving::Lost);
-    }
-    let (mut member, mut good) = (3, 0);
-    rig.join(member, MANY);
-    while let Some(got) = rig.got.remove(&sub(member)) {
-        let [(number, position, _)] = got[..] else { panic!("{} at once", got.len()) };
-        if position != 100 {
-            assert_eq!(rig.settle(member, number, 1, Ack), [true]);
-            good += 1;
-            continue;
-        }
-        // It kills whoever has it.
-        rig.engine.leave(rig.now, TOPIC, sub(member), Leaving::Lost);
-        rig.commit();
-        member += 1;
-        rig.join(member, MANY);
-    }
-    assert_eq!((good, member), (255, 6), "three members more");
-    assert_eq!(rig.graves.len(), 1, "and it is a dead letter after five failures");
-}
-
-#[test]
-fn a_member_is_kept_free_for_what_is_delivered_alone_and_others_go_on() {
-    let mut rig = Rig::new();
-    rig.publish(1, None);
-    for n in 1..=2 {
-        rig.join(n, MANY);
-        rig.take(n);
-        rig.engine.leave(rig.now, TOPIC, sub(n), Leaving::Lost);
-    }
-    rig.publish(4, None);
-    rig.join(3, Credit { events: 2, bytes: 1 << 30 });
-    assert_eq!(positions(&rig.take(3)), [1], "alone, though there is room");
-    rig.join(4, ONE);
-    assert_eq!(positions(&rig.take(4)), [2]);
-    rig.settle(3, 1, 1, Ack);
-    assert_eq!(positions(&rig.take(3)), [3, 4], "and then it goes on");
 }
 
 #[test]

@@ -263,7 +263,7 @@ impl Store for LogStore {
     fn read(&self, topic: TopicId, from: Position) -> Lookup {
         let mut machine = self.shared.lock();
         let lookup = machine.read(topic, from);
-        let wake = matches!(lookup, Lookup::Pending) && machine.wants_worker();
+        let wake = matches!(lookup, Lookup::Pending(_)) && machine.wants_worker();
         drop(machine);
         if wake {
             self.shared.worker.notify_one();

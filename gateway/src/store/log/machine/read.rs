@@ -62,7 +62,9 @@ impl Reads {
     fn end(&mut self, (topic, positions): (TopicId, Range<Position>)) {
         let keys = (topic, positions.start)..(topic, positions.end);
         let ended: Vec<_> = self.waiting.range(keys.clone()).copied().collect();
-        self.waiting.retain(|key| !keys.contains(key));
+        for key in &ended {
+            self.waiting.remove(key);
+        }
         self.queue.retain(|key| !keys.contains(key));
         let failed = ended.iter().filter(|key| self.retries.remove(key).is_some()).count();
         if failed > 0 && !self.fails(topic) {
@@ -85,8 +87,8 @@ impl Reads {
 /// Where a position is.
 enum Located {
     Blocks(u64, Vec<BlockEntry>),
-    /// In this segment, whose index is not in memory.
-    Unknown(u64),
+    /// In this segment, whose index is not in memory, and which ends there.
+    Unknown(u64, Position),
     /// Nowhere; the next one that is somewhere.
     Hole(Position),
 }
@@ -104,13 +106,15 @@ impl LogMachine {
         if let Some(block) = self.cache.get(topic, from).or_else(|| self.brought(topic, from)) {
             return Lookup::Ready(block.clone());
         }
-        if let Located::Hole(next) = self.locate(topic, from) {
-            return Lookup::Gone(next);
-        }
+        let until = match self.locate(topic, from) {
+            Located::Hole(next) => return Lookup::Gone(next),
+            Located::Blocks(_, blocks) => blocks.last().map_or(from + 1, BlockEntry::next),
+            Located::Unknown(_, behind) => behind,
+        };
         if self.reads.waiting.insert((topic, from)) {
             self.reads.queue.push_back((topic, from));
         }
-        Lookup::Pending
+        Lookup::Pending(until)
     }
 
     /// A block that was read and is not handed over yet: a cache may be too small for it.
@@ -135,7 +139,7 @@ impl LogMachine {
         } else {
             match self.reads.index_of(segment) {
                 Some(index) => index,
-                None => return Located::Unknown(segment),
+                None => return Located::Unknown(segment, behind),
             }
         };
         match index.blocks_from(topic, from) {
@@ -157,7 +161,7 @@ impl LogMachine {
             }
             let (segment, index) = match self.locate(topic, from) {
                 Located::Blocks(segment, blocks) => (segment, ReadIndex::Known(blocks)),
-                Located::Unknown(segment) => (segment, ReadIndex::Load),
+                Located::Unknown(segment, _) => (segment, ReadIndex::Load),
                 Located::Hole(_) if self.fold.topics.get(&topic).is_some_and(|t| from < t.first) => {
                     self.answer(topic, from, Err(StoreError::Gone));
                     continue;

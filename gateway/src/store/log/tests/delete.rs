@@ -63,8 +63,8 @@ fn who_waits_for_a_block_of_a_deleted_topic_is_told_to_look_again() {
         rig.settle();
     }
     let mut rig = rig.restart();
-    assert!(matches!(rig.store.read(gone, 1), Lookup::Pending));
-    assert!(matches!(rig.store.read(gone, 50), Lookup::Pending));
+    assert!(matches!(rig.store.read(gone, 1), Lookup::Pending(_)));
+    assert!(matches!(rig.store.read(gone, 50), Lookup::Pending(_)));
     // One fetch is under way, the other one waits.
     rig.begin();
     delete(&rig, gone);

@@ -27,7 +27,7 @@ fn a_directory_is_made_and_found_again_by_the_next_process() {
     // Closed is enough: whoever still has a handle does not keep the directory.
     let (again, recovered) = LogStore::open(&path, &LogOptions::default(), clock()).unwrap();
     assert_eq!((recovered.epoch, recovered.events, recovered.torn_bytes, recovered.damage.len()), (2, 3, 0, 0));
-    assert!(matches!(again.read(topic, 1), Lookup::Pending));
+    assert!(matches!(again.read(topic, 1), Lookup::Pending(_)));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn blocks_read_from_a_real_disk_are_what_was_written() {
     }
     let reports = super::rig::Reports::default();
     for position in [1, 50, 100] {
-        assert!(matches!(store.read(topic, position), Lookup::Pending));
+        assert!(matches!(store.read(topic, position), Lookup::Pending(_)));
         while let Some(task) = store.next_job() {
             store.ended(task.run(&*disk));
         }

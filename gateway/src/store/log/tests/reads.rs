@@ -33,7 +33,7 @@ fn everything() -> Vec<Position> {
 fn a_fetch_that_fails_twice_and_then_succeeds_delivers_everything_without_a_gap() {
     let (rig, topic) = rig();
     let mut rig = rig.restart();
-    assert!(matches!(rig.store.read(topic, 1), Lookup::Pending));
+    assert!(matches!(rig.store.read(topic, 1), Lookup::Pending(_)));
     fail_next(&rig.disk, 1);
     rig.settle();
     assert!(rig.reports.fetched.lock().unwrap().is_empty(), "nothing is said while nothing is known");
@@ -48,7 +48,7 @@ fn a_fetch_that_fails_twice_and_then_succeeds_delivers_everything_without_a_gap(
     rig.advance_ms(199);
     rig.settle();
     assert!(rig.reports.fetched.lock().unwrap().is_empty(), "twice as long the second time");
-    assert!(matches!(rig.store.read(topic, 1), Lookup::Pending));
+    assert!(matches!(rig.store.read(topic, 1), Lookup::Pending(_)));
     rig.advance_ms(1);
     rig.settle();
     let fetched = std::mem::take(&mut *rig.reports.fetched.lock().unwrap());
@@ -60,7 +60,7 @@ fn a_fetch_that_fails_twice_and_then_succeeds_delivers_everything_without_a_gap(
 fn the_pause_grows_to_five_seconds_and_other_readers_do_not_wait() {
     let (mut rig, topic) = rig();
     rig.disk.set_unreadable(Some((FileName::of(Part::Segment(1)), 0..u64::MAX)));
-    assert!(matches!(rig.store.read(topic, 1), Lookup::Pending));
+    assert!(matches!(rig.store.read(topic, 1), Lookup::Pending(_)));
     for _ in 0..300 {
         rig.settle();
         rig.advance_ms(100);
@@ -89,10 +89,10 @@ fn a_bad_place_keeps_back_its_own_block_and_none_before_or_behind_it() {
     rig.disk.set_unreadable(Some((segment, place..place + 1)));
     assert_eq!(rig.read_all(topic, 1, 9), (1..9).collect::<Vec<_>>());
     assert_eq!(rig.read_all(topic, 10, EVENTS + 1), (10..=EVENTS).collect::<Vec<_>>());
-    assert!(matches!(rig.store.read(topic, 9), Lookup::Pending));
+    assert!(matches!(rig.store.read(topic, 9), Lookup::Pending(_)));
     rig.advance_ms(10_000);
     rig.settle();
-    assert!(matches!(rig.store.read(topic, 9), Lookup::Pending), "for as long as it takes");
+    assert!(matches!(rig.store.read(topic, 9), Lookup::Pending(_)), "for as long as it takes");
     rig.disk.set_unreadable(None);
     rig.advance_ms(10_000);
     rig.settle();
@@ -103,7 +103,7 @@ fn a_bad_place_keeps_back_its_own_block_and_none_before_or_behind_it() {
 fn a_read_that_fails_does_not_hold_up_the_end() {
     let (mut rig, topic) = rig();
     rig.disk.set_unreadable(Some((FileName::of(Part::Segment(1)), 0..u64::MAX)));
-    assert!(matches!(rig.store.read(topic, 1), Lookup::Pending));
+    assert!(matches!(rig.store.read(topic, 1), Lookup::Pending(_)));
     rig.settle();
     let batch = rig.publish(topic, &[300]);
     rig.store.close();
@@ -139,7 +139,7 @@ fn from_a_segment_that_cannot_be_read_whole_no_index_is_made_until_it_can() {
     for nth in 0..4 {
         let disk = Arc::new(disk.duplicate());
         let mut rig = Rig::open(disk.clone(), options.clone(), micros.clone()).unwrap();
-        assert!(matches!(rig.store.read(topic, 2), Lookup::Pending));
+        assert!(matches!(rig.store.read(topic, 2), Lookup::Pending(_)));
         disk.plan_read(disk.counts().reads + nth);
         rig.settle();
         assert_eq!(stored(&disk), bad, "read {nth} failed: nothing is written");
@@ -223,7 +223,7 @@ fn a_thousand_positions_of_ten_blocks_are_ten_reads_at_most() {
             positions.reverse();
         }
         for position in positions {
-            assert!(matches!(rig.store.read(topic, position), Lookup::Pending));
+            assert!(matches!(rig.store.read(topic, position), Lookup::Pending(_)));
         }
         let before = rig.disk.counts().reads;
         rig.settle();
@@ -239,7 +239,7 @@ fn of_a_block_that_cannot_be_read_one_position_is_tried_for_all() {
     let (mut rig, topic) = cold(2500);
     rig.disk.set_unreadable(Some((FileName::of(Part::Segment(2)), 0..u64::MAX)));
     for position in 1..=100 {
-        assert!(matches!(rig.store.read(topic, position), Lookup::Pending));
+        assert!(matches!(rig.store.read(topic, position), Lookup::Pending(_)));
     }
     let before = rig.disk.counts().reads;
     rig.settle();
@@ -249,7 +249,7 @@ fn of_a_block_that_cannot_be_read_one_position_is_tried_for_all() {
     rig.settle();
     let fetched = std::mem::take(&mut *rig.reports.fetched.lock().unwrap());
     assert!(matches!(&fetched[..], [(_, _, Ok(block))] if block.first == 1), "{}", fetched.len());
-    assert!(matches!(rig.store.read(topic, 50), Lookup::Pending));
+    assert!(matches!(rig.store.read(topic, 50), Lookup::Pending(_)));
     let before = rig.disk.counts().reads;
     rig.settle();
     assert_eq!(rig.disk.counts().reads, before + 1, "who asks again has it read again");

@@ -219,7 +219,7 @@ fn a_reader_that_is_overtaken_while_it_waits_is_told_that_and_no_block_is_said_t
         rig.settle();
     }
     let mut rig = rig.restart();
-    assert!(matches!(rig.store.read(topic, 1), Lookup::Pending));
+    assert!(matches!(rig.store.read(topic, 1), Lookup::Pending(_)));
     rig.advance_ms(60_000);
     rig.store.tick();
     rig.settle();

@@ -196,13 +196,13 @@ impl Rig {
     pub(super) fn read(&mut self, topic: TopicId, from: Position) -> Result<Block, Lookup> {
         match self.store.read(topic, from) {
             Lookup::Ready(block) => return Ok(block),
-            Lookup::Pending => {}
+            Lookup::Pending(_) => {}
             other => return Err(other),
         }
         self.settle();
         let fetched = std::mem::take(&mut *self.reports.fetched.lock().unwrap());
         let answer = fetched.into_iter().find(|(t, p, _)| (*t, *p) == (topic, from)).expect("a fetch is answered");
-        answer.2.map_err(|_| Lookup::Pending)
+        answer.2.map_err(|_| Lookup::Pending(from + 1))
     }
 
     /// Reads positions `from..to`, checks each event's bytes, and gives the positions that could be read.
@@ -225,7 +225,7 @@ impl Rig {
                     from = next;
                 }
                 // Damaged: named once, then a hole.
-                Err(Lookup::Pending) => {}
+                Err(Lookup::Pending(_)) => {}
                 Err(other) => panic!("position {from} of {to}: {other:?}"),
             }
         }

@@ -1,0 +1,102 @@
+//! What members were lost with, and is delivered alone.
+
+use super::dead_letters::{block_of, reject};
+use super::*;
+
+const TWO: Credit = Credit { events: 2, bytes: 1 << 30 };
+
+fn lose(rig: &mut Rig, member: u64) {
+    rig.engine.leave(rig.now, TOPIC, sub(member), Leaving::Lost);
+    rig.commit();
+}
+
+#[test]
+fn an_event_that_was_lost_with_its_member_twice_is_delivered_alone() {
+    let mut rig = Rig::new();
+    rig.publish(256, None);
+    for n in 1..=2 {
+        rig.join(n, MANY);
+        assert_eq!(rig.take(n).len(), 256);
+        rig.engine.leave(rig.now, TOPIC, sub(n), Leaving::Lost);
+    }
+    let (mut member, mut good) = (3, 0);
+    rig.join(member, MANY);
+    while let Some(got) = rig.got.remove(&sub(member)) {
+        let [(number, position, _)] = got[..] else { panic!("{} at once", got.len()) };
+        if position != 100 {
+            assert_eq!(rig.settle(member, number, 1, Ack), [true]);
+            good += 1;
+            continue;
+        }
+        // It kills whoever has it.
+        rig.engine.leave(rig.now, TOPIC, sub(member), Leaving::Lost);
+        rig.commit();
+        member += 1;
+        rig.join(member, MANY);
+    }
+    assert_eq!((good, member), (255, 6), "three members more");
+    assert_eq!(rig.graves.len(), 1, "and it is a dead letter after five failures");
+}
+
+#[test]
+fn a_member_is_kept_free_for_what_is_delivered_alone_and_others_go_on() {
+    let mut rig = Rig::new();
+    rig.publish(1, None);
+    for n in 1..=2 {
+        rig.join(n, MANY);
+        rig.take(n);
+        rig.engine.leave(rig.now, TOPIC, sub(n), Leaving::Lost);
+    }
+    rig.publish(4, None);
+    rig.join(3, Credit { events: 2, bytes: 1 << 30 });
+    assert_eq!(positions(&rig.take(3)), [1], "alone, though there is room");
+    rig.join(4, ONE);
+    assert_eq!(positions(&rig.take(4)), [2]);
+    rig.settle(3, 1, 1, Ack);
+    assert_eq!(positions(&rig.take(3)), [3, 4], "and then it goes on");
+}
+
+#[test]
+fn thousands_that_are_delivered_alone_cost_nothing_while_one_of_them_is_out() {
+    let mut rig = Rig::new();
+    rig.publish(3000, None);
+    for n in 1..=2 {
+        rig.join(n, Credit { events: 3000, ..MANY });
+        assert_eq!(rig.take(n).len(), 3000);
+        lose(&mut rig, n);
+    }
+    let looks = |rig: &Rig| rig.engine.topics[&TOPIC].groups[&GroupId(1)].looks();
+    rig.join(3, MANY);
+    assert_eq!(positions(&rig.take(3)), [1]);
+    let (before, readers) = (looks(&rig), rig.engine.topics[&TOPIC].readers.looks);
+    for _ in 0..100 {
+        rig.publish(1, None);
+    }
+    assert_eq!((looks(&rig), rig.engine.topics[&TOPIC].readers.looks), (before, readers), "nobody is free for more");
+    rig.settle(3, 1, 1, Ack);
+    assert_eq!((positions(&rig.take(3)), looks(&rig) - before), (vec![2], 1));
+}
+
+#[test]
+fn nobody_is_kept_free_for_an_event_that_has_to_wait_for_an_earlier_one_of_its_key() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(1, Some("k"));
+    rig.take(1);
+    rig.settle_as(1, 1, 1, reject("no"));
+    rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Clean);
+    rig.engine.redrive(TOPIC, 1, &block_of(&rig, 1)).unwrap();
+    // Two members are lost with the letter; the second one has a later event, whose place is before it.
+    rig.join(2, ONE);
+    lose(&mut rig, 2);
+    rig.join(3, TWO);
+    rig.publish(1, Some("k"));
+    assert_eq!(positions(&rig.take(3)), [1, 2]);
+    lose(&mut rig, 3);
+    rig.join(4, TWO);
+    assert_eq!(positions(&rig.take(4)), [2], "the letter is next, alone");
+    rig.settle(4, 1, 1, Nack);
+    assert_eq!(positions(&rig.take(4)), [2], "and waits for this one again");
+    rig.settle(4, 2, 1, Ack);
+    assert_eq!(positions(&rig.take(4)), [1]);
+}
