@@ -95,6 +95,23 @@ impl Planted {
         Self::TopicGoneUnlogged,
     ];
 
+    /// The seed from which on it is looked for: one that is known to show it, where few do. Any other costs only time.
+    #[must_use]
+    pub const fn first_seed(self) -> u64 {
+        match self {
+            Self::SettlesForgotten => 16,
+            Self::OpenMiscounted => 11,
+            Self::InFlightIgnored => 14,
+            Self::SeekLeavesLeases => 15,
+            Self::AckBeforeSync => 22,
+            Self::RateIgnored => 25,
+            Self::LeavingFails => 28,
+            Self::TopicGoneUnlogged => 69,
+            Self::PurgeLeavesGiven => 399,
+            _ => 1,
+        }
+    }
+
     /// In words.
     #[must_use]
     pub const fn name(self) -> &'static str {

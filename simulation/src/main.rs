@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::available_parallelism;
 use std::time::Instant;
 
@@ -36,7 +36,7 @@ struct Args {
 const RUN_TWICE: u64 = 20;
 
 /// A planted defect must be caught within so many seeds, always the same ones:
-/// whether a check sees anything must not hang on the day's seeds. Failures without a cause show in about one of a hundred.
+/// whether a check sees anything must not hang on the day's seeds. The rarest show in about one of some hundred.
 const CATCH_WITHIN: u64 = 600;
 
 fn main() -> ExitCode {
@@ -60,8 +60,7 @@ fn report(args: &Args, out: &mut impl Write) -> io::Result<bool> {
     let seeds = args.first_seed..args.first_seed + args.seeds;
     let mut failed = run_all(seeds, out)?;
     if !args.no_defects {
-        for planted in Planted::ALL {
-            let caught = catch(planted);
+        for (planted, caught) in on_all_cores(&Planted::ALL, catch) {
             match caught {
                 Some((after, ref by)) => writeln!(out, "planted: {} caught by seed {after}: {by}", planted.name())?,
                 None => writeln!(out, "planted: {} NOT caught within {CATCH_WITHIN} seeds", planted.name())?,
@@ -77,7 +76,13 @@ fn run_all(seeds: std::ops::Range<u64>, out: &mut impl Write) -> io::Result<bool
     let began = Instant::now();
     let count = seeds.end - seeds.start;
     let (mut totals, mut failed) = (Totals::default(), 0);
-    for (seed, outcome, same) in run_on_all_cores(&seeds) {
+    let twice = seeds.start + RUN_TWICE;
+    let run_one = |seed| {
+        let outcome = run(seed);
+        let same = seed >= twice || run(seed).trace == outcome.trace;
+        (outcome, same)
+    };
+    for (seed, (outcome, same)) in on_all_cores(&seeds.collect::<Vec<_>>(), run_one) {
         totals += outcome.totals;
         if !same || !outcome.broken.is_empty() {
             failed += 1;
@@ -103,36 +108,32 @@ fn run_all(seeds: std::ops::Range<u64>, out: &mut impl Write) -> io::Result<bool
     Ok(failed > 0 || empty)
 }
 
-/// One thread a core; each simulation stays in one. Gives seed, outcome, and
-/// whether the same seed gave the same trace again (the first ones are run twice).
-fn run_on_all_cores(seeds: &std::ops::Range<u64>) -> Vec<(u64, Outcome, bool)> {
-    let next = AtomicU64::new(seeds.start);
-    let work = || {
+/// One thread a core; each simulation stays in one. Gives what came of each, in order.
+fn on_all_cores<T: Copy + Sync + Send, R: Send>(all: &[T], work: impl Fn(T) -> R + Sync) -> Vec<(T, R)> {
+    let next = AtomicUsize::new(0);
+    let take = || {
         let mut done = Vec::new();
         loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                return done;
-            }
-            let outcome = run(seed);
-            let same = seed >= seeds.start + RUN_TWICE || run(seed).trace == outcome.trace;
-            done.push((seed, outcome, same));
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(one) = all.get(at) else { return done };
+            done.push((at, (*one, work(*one))));
         }
     };
     let cores = available_parallelism().map_or(1, Into::into);
-    let mut all: Vec<(u64, Outcome, bool)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+    let mut done: Vec<(usize, (T, R))> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(take)).collect();
         // A panic outside a simulation is a defect of this program.
         threads.into_iter().flat_map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
-    all.sort_by_key(|(seed, _, _)| *seed);
-    all
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, one)| one).collect()
 }
 
 /// The first of the seeds that sees a planted defect, and what it says of it.
 fn catch(planted: Planted) -> Option<(u64, String)> {
+    let first = planted.first_seed();
     plant(Some(planted));
-    let caught = (1..=CATCH_WITHIN).find_map(|seed| Some((seed, run(seed).broken.into_iter().next()?)));
+    let caught = (first..first + CATCH_WITHIN).find_map(|seed| Some((seed, run(seed).broken.into_iter().next()?)));
     plant(None);
     caught.filter(|(seed, _)| run(*seed).broken.is_empty())
 }

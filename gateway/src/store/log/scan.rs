@@ -44,8 +44,9 @@ pub(super) struct Scanner<'d> {
     file: FileName,
     /// Bytes of the file.
     pub(super) len: u64,
-    /// Formula: `buffer` holds `start..start + buffer.len()`.
+    /// Formula: `buffer` holds `start..start + have`.
     start: u64,
+    have: usize,
     buffer: Vec<u8>,
 }
 
@@ -58,38 +59,37 @@ fn is_zero(bytes: &[u8]) -> bool {
 
 impl<'d> Scanner<'d> {
     pub(super) fn new(disk: &'d dyn Disk, segment: u64, len: u64) -> Self {
-        Self { disk, file: FileName::of(Part::Segment(segment)), len, start: 0, buffer: Vec::new() }
+        Self { disk, file: FileName::of(Part::Segment(segment)), len, start: 0, have: 0, buffer: Vec::new() }
     }
 
     /// At most `len` bytes from `offset` on; fewer only at the end of the file.
     pub(super) fn bytes(&mut self, offset: u64, len: usize) -> Result<&[u8], DiskError> {
         let len = len.min(usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX));
         let held = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
-        let at = match held.filter(|at| at + len <= self.buffer.len()) {
+        let at = match held.filter(|at| at + len <= self.have) {
             Some(at) => at,
             None => {
-                self.fill(offset, held.filter(|at| *at < self.buffer.len()), len)?;
+                self.fill(offset, held.filter(|at| *at < self.have), len)?;
                 0
             }
         };
-        Ok(self.buffer.get(at..).map_or(&[], |rest| rest.get(..len).unwrap_or(rest)))
+        Ok(self.buffer.get(at..self.have.min(at + len)).unwrap_or_default())
     }
 
     /// Makes the buffer begin at `offset` and hold `len` bytes; `held` of it may be there already.
     fn fill(&mut self, offset: u64, held: Option<usize>, len: usize) -> Result<(), DiskError> {
-        match held {
-            Some(at) => drop(self.buffer.drain(..at)),
-            None => self.buffer.clear(),
+        let before = std::mem::take(&mut self.have);
+        if let Some(at) = held {
+            self.buffer.copy_within(at..before, 0);
+            self.have = before - at;
         }
         self.start = offset;
-        let have = self.buffer.len();
         let want = usize::try_from(self.len - offset).map_or(usize::MAX, |rest| rest.min(len.max(CHUNK)));
-        self.buffer.resize(want.max(have), 0);
-        let (_, rest) = self.buffer.split_at_mut(have);
-        let read = self.disk.read(self.file, offset + have as u64, rest);
-        // What could not be read must not stay as zeros.
-        self.buffer.truncate(have + read.as_ref().map_or(0, |read| *read));
-        read.map(drop)
+        let more = want.saturating_sub(self.buffer.len());
+        self.buffer.append(&mut vec![0; more]);
+        let rest = self.buffer.get_mut(self.have..want.max(self.have)).unwrap_or_default();
+        self.have += self.disk.read(self.file, offset + self.have as u64, rest)?;
+        Ok(())
     }
 
     pub(super) fn head(&mut self) -> Result<Head, DiskError> {
