@@ -156,7 +156,8 @@ struct Line(BTreeMap<String, String>);
 
 impl Line {
     fn read() -> Self {
-        let words: Vec<String> = std::env::args().skip_while(|word| word != "--").skip(2).collect();
+        let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+        let words: Vec<String> = words.skip_while(|word| word != "--").skip(2).collect();
         Self::of(&Program::command(), &words)
     }
 

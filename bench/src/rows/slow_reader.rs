@@ -114,19 +114,24 @@ async fn memory(options: &Options, bytes: usize, offered: u64) -> anyhow::Result
     let publisher = gateway.connect().await?;
     let publishing = tokio::spawn(publish(publisher, (events, bytes), Arc::clone(&shared)));
     let mut most = idle;
-    while shared.received.load(Ordering::Relaxed) < events * u64::from(READERS) && !failed(&publishing, &readers) {
-        most = most.max(resident_bytes(gateway.pid())?);
-        tokio::time::sleep(LOOK_EVERY).await;
+    let all = async {
+        let sent = publishing.await.context("the publisher panicked")??;
+        ensure!(sent == events, "{sent} of {events} events were published");
+        all_arrived(&shared, readers, sent).await
+    };
+    tokio::select! {
+        looked = look_for_most(gateway.pid(), &mut most) => looked?,
+        arrived = all => arrived?,
     }
-    let sent = publishing.await.context("the publisher panicked")??;
-    ensure!(sent == events, "{sent} of {events} events were published");
-    all_arrived(&shared, readers, sent).await?;
     Ok((idle, most.max(resident_bytes(gateway.pid())?)))
 }
 
-/// Whether the publisher ended with an error, or a reader at all.
-fn failed(publishing: &tokio::task::JoinHandle<anyhow::Result<u64>>, readers: &JoinSet<anyhow::Result<()>>) -> bool {
-    readers.len() < READERS as usize || (publishing.is_finished() && readers.is_empty())
+/// The most memory that was seen, until it is dropped.
+async fn look_for_most(pid: u32, most: &mut u64) -> anyhow::Result<()> {
+    loop {
+        *most = (*most).max(resident_bytes(pid)?);
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 async fn begin(

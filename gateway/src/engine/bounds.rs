@@ -13,7 +13,7 @@ pub struct Bounds {
     pub(super) far: usize,
     /// Over more positions in a row that are done a window jumps, which leaves behind what is open. A guess.
     pub(super) few: u64,
-    /// Most positions of a group that may go to anybody, or alone, and have not gone: no new ones are taken up beyond it. A guess.
+    /// Most positions of a group that may go to anybody and have not gone: no new ones are taken up beyond it. A guess.
     pub(super) ready: usize,
     /// Most positions of a group that wait in all, as behind an event of their key; the same beyond it. One costs about
     /// 30 bytes beside its place. A guess.

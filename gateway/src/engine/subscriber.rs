@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use meshwire_proto::{EventRun, UnixMillis};
+use meshwire_proto::{EventRun, Moment, UnixMillis};
 
 use super::deliveries::{Credit, Deliveries};
 use super::{Output, Room, Run, Source, SubscriptionKey};
@@ -33,6 +33,8 @@ pub(super) struct Subscriber {
     pub(super) deliveries: Deliveries,
     /// The ack wait that it was told when it subscribed: it extends by that. Zero without a group.
     pub(super) ack_wait: Duration,
+    /// When the last lease ends that it was given, unless that was extended.
+    pub(super) lease_ends: Moment,
     /// Nothing is delivered: it has not begun yet, or it is away.
     pub(super) suspended: bool,
     /// Its connection is gone and may come back.
@@ -52,6 +54,7 @@ impl Subscriber {
             key,
             deliveries: Deliveries::new(credit),
             ack_wait,
+            lease_ends: Moment(0),
             suspended: false,
             away: false,
             gap: 0,

@@ -188,7 +188,7 @@ impl Group {
         }
     }
 
-    /// A member that has nothing else. While all have something, one gets no more.
+    /// A member that has nothing else. While all have something, one gets no more; whoever is done first has it.
     fn choose_alone(&mut self, key: u64, position: Position, pass: &mut Pass<'_>) -> Option<SubscriptionKey> {
         if self.isolated.is_none_or(|(_, alone)| alone == position) && !self.must_wait(key, position) {
             let bound = match self.keys.bound(key) {
@@ -196,11 +196,17 @@ impl Group {
                 Bound::To(member) | Bound::Look(member) => Some(member),
                 Bound::Leaving => return None,
             };
+            let is_idle = |group: &Self, member: &SubscriptionKey| {
+                group.members.get(member).is_some_and(|m| m.is_available() && m.deliveries.held() == 0)
+            };
             let apart = self.isolated.map(|(member, _)| member).filter(|m| bound.is_none_or(|b| b == *m));
-            let member = bound.or(apart).or_else(|| self.first_free(pass, |_, m| m.deliveries.held()));
+            let mut member = bound.or(apart);
+            if bound.is_none() && !apart.is_some_and(|m| is_idle(self, &m)) {
+                let free = self.first_free(pass, |_, m| m.deliveries.held());
+                member = free.filter(|m| apart.is_none() || is_idle(self, m)).or(apart);
+            }
             self.isolated = member.map(|member| (member, position));
-            let is_idle = |m: &Subscriber| m.is_available() && m.deliveries.held() == 0;
-            let idle = member.filter(|m| self.members.get(m).is_some_and(is_idle));
+            let idle = member.filter(|m| is_idle(self, m));
             let found = idle.filter(|m| self.has_room(*m, pass));
             if found.is_some() {
                 return found;

@@ -332,6 +332,9 @@ impl Group {
             return self.extended.set((member, number), Extension { ends, latest: now + LONGEST_LEASE });
         }
         let ends = self.leases.back().map_or(ends, |last| last.ends.max(ends));
+        if let Some(member) = self.members.get_mut(&member) {
+            member.lease_ends = ends;
+        }
         match self.leases.back_mut() {
             Some(l) if l.ends == ends && l.member == member && l.first_delivery + u64::from(l.count) == number => {
                 l.count += 1;

@@ -153,8 +153,9 @@ impl Group {
                 continue;
             }
             if extended {
-                // After a change to a shorter wait it ends no earlier than it did before.
-                let least = before.map(|e| e.ends).or_else(|| self.leases.back().map(|l| l.ends));
+                // After a change to a shorter wait it ends no earlier than it did before: no lease of a member ends behind
+                // its last one.
+                let least = before.map(|e| e.ends).or_else(|| self.members.get(&member).map(|m| m.lease_ends));
                 let ends = ends.max(least.unwrap_or(ends));
                 self.extended.set((member, number), Extension { ends, latest });
             }

@@ -42,7 +42,7 @@ impl Waiting {
     /// Whether new ones may be taken up.
     pub(super) fn has_room(&self) -> bool {
         let bounds = bounds();
-        self.ready.len() + self.alone.len() < bounds.ready && self.lines.len() < bounds.waiting
+        self.ready.len() < bounds.ready && self.lines.len() < bounds.waiting
     }
 
     pub(super) fn contains(&self, position: Position, key: u64) -> bool {

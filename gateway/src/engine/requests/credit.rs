@@ -5,7 +5,7 @@
 use meshwire_proto::frame::ServerFrame;
 use meshwire_proto::wire::session as wire;
 
-use super::{Address, Asked, Peer, Requests, Told};
+use super::{Address, Asked, Peer, Request, Requests, Told};
 
 /// Most replies that a stream begins with, before it is known how large they are. A guess.
 const FIRST: u32 = 8;
@@ -47,12 +47,21 @@ impl Requests {
 
     /// A reply of so many bytes is on its way to its requester.
     pub(super) fn note_size(&mut self, address: Address, bytes: u64) {
-        let Some(request) = self.requests.get_mut(&address) else { return };
-        request.largest = request.largest.max(bytes);
+        let Some(request) = self.requests.get(&address) else { return };
         if let Some(topic) = self.topics.get_mut(&request.asked.topic) {
             topic.largest = topic.largest.max(bytes);
         }
+        self.promise(address, |request| request.largest = request.largest.max(bytes));
         self.hold(address);
+    }
+
+    /// Changes what may come in a request.
+    pub(super) fn promise(&mut self, address: Address, change: impl FnOnce(&mut Request)) {
+        let Some(request) = self.requests.get_mut(&address) else { return };
+        let before = request.promised();
+        change(request);
+        let state = self.peers.entry(address.0).or_default();
+        state.promised = state.promised.saturating_sub(before).saturating_add(request.promised());
     }
 
     /// There is more room on a requester's connection.
@@ -69,14 +78,13 @@ impl Requests {
     /// room is enough for one reply of each. `true`: one waits for more room.
     pub fn pass_on(&mut self, peer: Peer, room: u64) -> bool {
         let mut holding: Vec<Address> = self.holding.range((peer, 0)..=(peer, u64::MAX)).copied().collect();
-        let last = self.peers.get(&peer).map_or(0, |state| state.last_given);
+        let (last, promised) = self.peers.get(&peer).map_or((0, 0), |state| (state.last_given, state.promised));
         let behind = holding.partition_point(|address| address.1 <= last);
         holding.rotate_left(behind);
-        let promised = |address| self.requests.get(address).map_or(0, |r| r.size().saturating_mul(r.credit.into()));
-        let mut left = room.saturating_sub(holding.iter().map(promised).fold(0, u64::saturating_add));
+        let mut left = room.saturating_sub(promised);
         let (share, mut waits) = (left / holding.len().max(1) as u64, false);
         for address in holding {
-            let Some(request) = self.requests.get_mut(&address) else { continue };
+            let Some(request) = self.requests.get(&address) else { continue };
             let fits = u32::try_from(share.min(left) / request.size()).unwrap_or(u32::MAX);
             let events = match request.credit {
                 0 if room > 0 && request.largest == 0 => fits.clamp(1, FIRST),
@@ -88,11 +96,12 @@ impl Requests {
                 _ => 0,
             };
             let events = events.min(request.held);
-            request.credit += events;
-            request.held -= events;
             left = left.saturating_sub(request.size().saturating_mul(events.into()));
-            waits |= request.credit == 0;
-            let (to, number, rest) = (request.member.0, request.task, request.held);
+            waits |= request.credit + events == 0;
+            let (to, number, rest) = (request.member.0, request.task, request.held - events);
+            self.promise(address, |request| {
+                (request.credit, request.held) = (request.credit + events, request.held - events)
+            });
             if rest == 0 {
                 self.holding.remove(&address);
             }
@@ -106,9 +115,14 @@ impl Requests {
     }
 }
 
-impl super::Request {
+impl Request {
     /// What a reply of it is expected to take.
     fn size(&self) -> u64 {
         self.largest.max(LEAST_REPLY)
+    }
+
+    /// Bytes of what its responder may send, of a stream.
+    pub(super) fn promised(&self) -> u64 {
+        if self.asked.stream.is_some() { self.size().saturating_mul(self.credit.into()) } else { 0 }
     }
 }

@@ -157,6 +157,9 @@ impl Requests {
             state.open = state.open.saturating_sub(1);
             // Empty unless it was kept.
             state.kept = state.kept.saturating_sub(request.asked.event.len() as u64);
+            state.promised = state.promised.saturating_sub(request.promised());
+            // Others may have what it was promised.
+            self.look.insert(address.0);
         }
         Some(request)
     }

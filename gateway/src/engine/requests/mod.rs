@@ -210,6 +210,8 @@ struct PeerState {
     given: u64,
     /// Its request that was given more credit last.
     last_given: u64,
+    /// Bytes of the replies that responders may send in its streams.
+    promised: u64,
     open: u32,
     /// Bytes of its requests that are kept.
     kept: u64,
@@ -310,8 +312,9 @@ impl Requests {
         if let Some(topic) = self.topics.get_mut(&asked.topic) {
             (topic.served.requests, topic.served.open) = (topic.served.requests + 1, topic.served.open + 1);
         }
-        let request = Request { asked, deadline, member, task: 0, credit, held, largest: 0, answered: false };
+        let request = Request { asked, deadline, member, task: 0, credit: 0, held, largest: 0, answered: false };
         self.requests.insert(address, request);
+        self.promise(address, |request| request.credit = credit);
         self.deadlines.insert((deadline, address));
         let state = self.peers.entry(address.0).or_default();
         state.open += 1;

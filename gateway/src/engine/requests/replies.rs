@@ -45,8 +45,8 @@ impl Requests {
             self.abandon(address, &Trouble::new(ErrorKind::ResponderFailed, why));
             return Err(invalid(text));
         }
-        request.credit -= u32::from(has_event);
         request.answered = true;
+        self.promise(address, |request| request.credit -= u32::from(has_event));
         self.counts.replies += 1;
         self.note_size(address, reply.event.len() as u64);
         if end {

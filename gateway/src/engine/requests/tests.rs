@@ -443,6 +443,25 @@ fn streams_of_one_requester_share_its_room_in_turn_and_none_waits_for_a_slow_one
     assert_eq!(passed_on(&mut scene), [(2, 3), (3, 3), (4, 3)]);
 }
 
+#[test]
+fn streams_that_were_given_all_they_asked_for_count_for_those_that_come_later() {
+    let mut scene = Scene::with(&[2]);
+    scene.room = 1 << 20;
+    let mut sent = 0;
+    for number in 1..=10 {
+        scene.ask(number, asked(Some(64), false)).unwrap();
+        let (_, request) = scene.given();
+        scene.reply(2, &request, &[7; 16 << 10], false).unwrap();
+        let more: u32 = passed_on(&mut scene).iter().map(|(_, events)| events).sum();
+        sent += request.credit - 1 + more;
+    }
+    // Each began with a few, when none of the first one's were on their way yet.
+    assert!(u64::from(sent) * (16 << 10) < (1 << 20) + 10 * (64 << 10), "{sent} replies of 16 KiB");
+    // What one was promised is there for others when it ends.
+    scene.requests.cancel((ASKER, 1));
+    assert!(!passed_on(&mut scene).is_empty());
+}
+
 /// What a reply counts as whose size is not known.
 const LEAST: u64 = 4096;
 

@@ -100,3 +100,44 @@ fn nobody_is_kept_free_for_an_event_that_has_to_wait_for_an_earlier_one_of_its_k
     rig.settle(4, 2, 1, Ack);
     assert_eq!(positions(&rig.take(4)), [1]);
 }
+
+#[test]
+fn what_is_delivered_alone_goes_to_whoever_is_done_first() {
+    let mut rig = Rig::new();
+    rig.publish(1, None);
+    rig.join(1, ONE);
+    rig.join(3, ONE);
+    rig.join(4, TWO);
+    rig.publish(3, None);
+    let held = |rig: &mut Rig, n| positions(&rig.take(n)).len();
+    assert_eq!([held(&mut rig, 1), held(&mut rig, 3), held(&mut rig, 4)], [1, 1, 2]);
+    lose(&mut rig, 1);
+    rig.join(2, ONE);
+    assert_eq!(positions(&rig.take(2)), [1]);
+    lose(&mut rig, 2);
+    // The one that is chosen has less, and takes long for it.
+    rig.engine.credit(TOPIC, sub(3), TWO);
+    rig.engine.credit(TOPIC, sub(4), Credit { events: 4, ..TWO });
+    rig.commit();
+    assert_eq!((positions(&rig.take(3)), positions(&rig.take(4))), (vec![], vec![]), "both have something");
+    rig.settle(4, 1, 2, Ack);
+    assert_eq!(positions(&rig.take(4)), [1]);
+    rig.publish(1, None);
+    assert_eq!(positions(&rig.take(3)), [5], "and the other one is kept free no more");
+}
+
+#[test]
+fn however_many_are_delivered_alone_new_events_come_to_other_members() {
+    let mut rig = Rig::new();
+    rig.publish(2000, None);
+    for n in 1..=2 {
+        rig.join(n, Credit { events: 2000, ..MANY });
+        rig.take(n);
+        lose(&mut rig, n);
+    }
+    rig.join(3, MANY);
+    rig.join(4, MANY);
+    assert_eq!(positions(&rig.take(3)), [1]);
+    rig.publish(10, None);
+    assert_eq!(rig.take(4).len(), 10);
+}

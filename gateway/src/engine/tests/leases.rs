@@ -172,3 +172,23 @@ fn a_late_settle_of_an_event_with_a_key_is_lost_since_those_behind_it_wait_too()
     rig.join(2, MANY);
     assert_eq!(rig.take(2), [(1, 1, 2), (2, 2, 2)]);
 }
+
+#[test]
+fn an_extension_is_no_longer_than_its_own_members_wait_whatever_lease_another_one_has() {
+    let mut rig = Rig::new();
+    rig.settings.ack_wait_ms = Some(12 * 3_600_000);
+    rig.join(1, ONE);
+    let asked = admin::GroupSettings { ack_wait_ms: Some(1000), ..admin::GroupSettings::default() };
+    rig.engine.update_group(TOPIC, &key("g"), &asked).unwrap().unwrap();
+    rig.settings.ack_wait_ms = None;
+    rig.engine.credit(TOPIC, sub(1), Credit { events: 0, bytes: 0 });
+    rig.join(2, ONE);
+    rig.publish(1, None);
+    assert_eq!(rig.take(2).len(), 1);
+    rig.engine.credit(TOPIC, sub(1), ONE);
+    rig.publish(1, None);
+    assert_eq!(rig.take(1).len(), 1, "its lease ends long after");
+    assert_eq!(rig.settle_as(2, 1, 1, SettleKind::Extend.into()), [true]);
+    rig.advance(Duration::from_millis(1001));
+    assert_eq!(rig.take(2), [(2, 1, 2)], "it hangs, and is given the event again");
+}

@@ -162,12 +162,12 @@ impl LogMachine {
             let (segment, index) = match self.locate(topic, from) {
                 Located::Blocks(segment, blocks) => (segment, ReadIndex::Known(blocks)),
                 Located::Unknown(segment, _) => (segment, ReadIndex::Load),
-                Located::Hole(_) if self.fold.topics.get(&topic).is_some_and(|t| from < t.first) => {
-                    self.answer(topic, from, Err(StoreError::Gone));
-                    continue;
-                }
                 Located::Hole(next) => {
-                    self.answer(topic, from, Err(hole(topic, from, next)));
+                    // Whoever waits for others of it asks again and is told where it goes on.
+                    self.reads.end((topic, from..next.max(from + 1)));
+                    let gone = self.fold.topics.get(&topic).is_some_and(|t| from < t.first);
+                    let error = if gone { StoreError::Gone } else { hole(topic, from, next) };
+                    self.answer(topic, from, Err(error));
                     continue;
                 }
             };
