@@ -10,8 +10,10 @@ use std::time::Duration;
 use meshwire_proto::TopicName;
 use meshwire_proto::frame::{DeliverRun, SettleKind};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use crate::outbox::Outbox;
+use crate::prefetched::{Claim, Look, Prefetched};
 use crate::session::{Failure, SubscriptionId};
 use crate::{Error, Result};
 
@@ -20,6 +22,8 @@ use crate::{Error, Result};
 pub(crate) struct Batch {
     pub(crate) generation: u32,
     pub(crate) run: DeliverRun,
+    /// The claim on its numbers, where they have leases.
+    pub(crate) claim: Option<Arc<Claim>>,
 }
 
 /// What is said of deliveries.
@@ -72,6 +76,13 @@ struct Contents {
     announced: bool,
     /// Deliveries that the stream took and that were neither settled nor given up.
     held: u64,
+    prefetched: Prefetched,
+    /// Rises with whatever the program does.
+    done: u64,
+    /// What waited was given back, and nothing more is sent.
+    paused: bool,
+    /// It takes deliveries again, and the driver is to say so.
+    resumed: bool,
     /// Those that the program was handed and dropped: they fail when the subscription ends.
     dropped: VecDeque<(u32, u64)>,
 }
@@ -137,15 +148,46 @@ impl Inbox {
         self.waiting.store(count, Ordering::SeqCst);
     }
 
-    /// The driver brings events.
-    pub(crate) fn deliver(&self, batch: Batch) {
+    /// The driver brings events. Gives when to [look after](Self::look_after_leases) their leases.
+    pub(crate) fn deliver(&self, generation: u32, run: DeliverRun) -> Option<Instant> {
+        let ack_wait = *self.ack_wait.borrow();
         let mut contents = self.lock();
-        contents.runs.push_back(batch);
+        let range = (generation, run.first_delivery, run.events.count());
+        let leased = (!ack_wait.is_zero()).then(|| contents.prefetched.arrived(range, ack_wait));
+        let (claim, look) = leased.unzip();
+        contents.runs.push_back(Batch { generation, run, claim });
         let waker = contents.waker.take();
         drop(contents);
         if let Some(waker) = waker {
             waker.wake();
         }
+        look
+    }
+
+    /// Leases of what no program has been handed: extended, or given back when the program is stuck. Gives when to look
+    /// again, and whether something was given back.
+    pub(crate) fn look_after_leases(&self) -> (Option<Instant>, bool) {
+        let ack_wait = *self.ack_wait.borrow();
+        let mut contents = self.lock();
+        let done = contents.done;
+        let Look { extend, release, again } = contents.prefetched.look(ack_wait, done);
+        let stuck = !release.is_empty();
+        if stuck {
+            // What the stream took already it finds given back itself.
+            contents.runs.clear();
+            contents.paused = true;
+        }
+        for (ranges, kind) in [(extend, SettleKind::Extend), (release, SettleKind::Release)] {
+            let how = How::from(kind);
+            let of = |(generation, first, count)| Settled { generation, first, count, how: how.clone() };
+            contents.settles.extend(ranges.into_iter().map(of));
+        }
+        (again, stuck)
+    }
+
+    /// Whether the program takes deliveries again, since this was asked last.
+    pub(crate) fn take_resumed(&self) -> bool {
+        std::mem::take(&mut self.lock().resumed)
     }
 
     /// The gateway has taken back what was out here.
@@ -156,7 +198,9 @@ impl Inbox {
     /// Leases of earlier generations are gone and their events come again.
     pub(crate) fn reset(&self, generation: u32) {
         self.valid_from.store(generation, Ordering::Relaxed);
-        self.lock().runs.retain(|batch| batch.generation >= generation);
+        let mut contents = self.lock();
+        contents.runs.retain(|batch| batch.generation >= generation);
+        contents.prefetched.reset(generation);
     }
 
     /// No more events come. The first end counts.
@@ -175,7 +219,7 @@ impl Inbox {
     }
 
     /// The stream takes all runs at once; `Ready(None)` at the end.
-    pub(crate) fn poll_take(&self, into: &mut VecDeque<Batch>, cx: &Context<'_>) -> Poll<Option<End>> {
+    pub(crate) fn poll_take(self: &Arc<Self>, into: &mut VecDeque<Batch>, cx: &Context<'_>) -> Poll<Option<End>> {
         let mut contents = self.lock();
         if !contents.runs.is_empty() {
             std::mem::swap(&mut contents.runs, into);
@@ -191,19 +235,23 @@ impl Inbox {
             contents.waker = Some(cx.waker().clone());
         }
         // Nothing to read: the consumer may be waiting for the credit it gave back.
-        let flush = contents.announced && contents.settled_events > 0;
+        let resumed = std::mem::take(&mut contents.paused);
+        contents.resumed |= resumed;
+        let flush = (contents.announced && contents.settled_events > 0) || resumed;
         contents.settled_events = 0;
+        let first = resumed && !std::mem::replace(&mut contents.announced, true);
         drop(contents);
         if flush {
-            self.outbox.settling(None, true);
+            self.outbox.settling(first.then_some(self), true);
         }
         Poll::Pending
     }
 
-    /// The consumer settles one delivery.
-    pub(crate) fn settle(self: &Arc<Self>, settled: Settled, bytes: usize) {
+    /// The consumer settles one delivery, of so many bytes. `at_once`: it waits for no others.
+    pub(crate) fn settle(self: &Arc<Self>, settled: Settled, bytes: usize, at_once: bool) {
         let mut contents = self.lock();
         contents.held = contents.held.saturating_sub(1);
+        contents.done += 1;
         contents.settled_events += 1;
         contents.settled_bytes += bytes as u64;
         match contents.settles.last_mut() {
@@ -222,14 +270,15 @@ impl Inbox {
             (contents.settled_events, contents.settled_bytes) = (0, 0);
         }
         drop(contents);
-        if first || half {
-            self.outbox.settling(first.then_some(self), half);
+        if first || half || at_once {
+            self.outbox.settling(first.then_some(self), half || at_once);
         }
     }
 
     /// The consumer is still working on deliveries: nothing is settled.
     pub(crate) fn extend(self: &Arc<Self>, extended: impl IntoIterator<Item = (u32, u64, u32)>) {
         let mut contents = self.lock();
+        contents.done += 1;
         let how = How::from(SettleKind::Extend);
         let of = |(generation, first, count)| Settled { generation, first, count, how: how.clone() };
         contents.settles.extend(extended.into_iter().map(of));
@@ -241,11 +290,6 @@ impl Inbox {
         if first {
             self.outbox.settling(Some(self), false);
         }
-    }
-
-    /// What waits here to be taken: generation, first number, how many.
-    pub(crate) fn queued(&self) -> Vec<(u32, u64, u32)> {
-        self.lock().runs.iter().map(|b| (b.generation, b.run.first_delivery, b.run.events.count())).collect()
     }
 
     /// The gateway's word on the ack wait; 0 without a group.
@@ -261,6 +305,7 @@ impl Inbox {
     pub(crate) fn settle_confirmed(self: &Arc<Self>, settled: Settled) -> oneshot::Receiver<Result<u64, Failure>> {
         let (sender, receiver) = oneshot::channel();
         let mut contents = self.lock();
+        contents.done += 1;
         if settled.how.kind != SettleKind::Extend {
             contents.held = contents.held.saturating_sub(1);
         }

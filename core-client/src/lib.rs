@@ -70,6 +70,7 @@ mod inbox;
 mod limits;
 mod listing;
 mod outbox;
+mod prefetched;
 mod receipt;
 mod receipts;
 mod replies;

@@ -227,6 +227,11 @@ pub(crate) const DROPPED: &str = "dropped without being settled";
 /// the group's back-off (see [`Delivery`]). So it is when a panic ends the runtime that the client lives on. A process that is killed gives nothing back: its events
 /// come again when the gateway's `resume_window` (10 s by default) is over.
 ///
+/// What was sent ahead keeps its lease while it waits here, however slow the program is: at least seven eighths of the ack wait
+/// are left when a delivery is handed out. A program that takes, settles and extends nothing for a whole ack wait is stuck: what
+/// waits is given back, without a failure, and nothing more is sent until it takes a delivery again; the lease of what it has in
+/// hand ends. [`Delivery::extend`] is for work that takes longer; [`Mesh::consume`] does that by itself.
+///
 /// The client lives on the program's tokio runtime. A program that blocks its thread, in a `current_thread` runtime, stops its
 /// heartbeats: after 25 s the gateway takes it for dead, and once `resume_window` is over its events come again, whatever the ack
 /// wait. Block in `tokio::task::spawn_blocking`, or take a multi-thread runtime.
@@ -282,12 +287,6 @@ impl Subscription {
     #[must_use]
     pub const fn mesh(&self) -> &Mesh {
         &self.mesh
-    }
-
-    /// Leases of what is here and was not handed out begin anew.
-    pub(crate) fn extend_queued(&self) {
-        let taken = self.taken.iter().map(|b| (b.generation, b.run.first_delivery, b.run.events.count()));
-        self.inbox.extend(taken.chain(self.inbox.queued()));
     }
 
     /// Leases of these deliveries begin anew.
@@ -360,6 +359,11 @@ impl Subscription {
             };
             run.first_delivery = run.first_delivery.saturating_add(1);
             run.first_position = run.first_position.saturating_add(1);
+            if batch.claim.as_ref().is_some_and(|claim| !claim.take(place.number)) {
+                // The program took nothing for so long that it was given back.
+                self.inbox.give_up(1);
+                continue;
+            }
             return Some(Delivery::new(event, &self.inbox, place));
         }
     }

@@ -21,9 +21,9 @@ mod show;
 
 use idle::Idle;
 
-/// Most bytes written before they are flushed and acknowledged. One event may
-/// pass over it.
-const BATCH_BYTES: usize = 1 << 20;
+/// Most bytes written before they are flushed and acknowledged: what a slow reader of a pipe takes within any ack wait. One
+/// event may pass over it.
+const BATCH_BYTES: usize = 4 << 10;
 
 /// Receive a topic's events and print them.
 #[derive(Args)]

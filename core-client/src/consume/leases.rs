@@ -27,6 +27,11 @@ impl Leases {
         Self { ack_wait, running: HashMap::new(), extended: Instant::now() }
     }
 
+    /// How long a handler may run; zero without a group.
+    pub(super) fn longest(&self) -> Duration {
+        *self.ack_wait.borrow() * MOST_WAITS
+    }
+
     pub(super) fn begin(&mut self, place: Place) {
         self.running.insert((place.generation, place.number), (Instant::now(), place));
     }
@@ -52,7 +57,7 @@ impl Leases {
     pub(super) fn extend(&mut self) -> Option<Vec<Place>> {
         let now = Instant::now();
         self.extended = now;
-        let most = *self.ack_wait.borrow() * MOST_WAITS;
+        let most = self.longest();
         let alive = |since: &Instant| now.duration_since(*since) < most;
         let places: Vec<Place> = self.running.values().filter(|(since, _)| alive(since)).map(|(_, p)| *p).collect();
         (!places.is_empty() || self.running.is_empty()).then_some(places)

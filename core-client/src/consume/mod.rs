@@ -17,6 +17,7 @@ use futures_core::future::BoxFuture;
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use meshwire_proto::{ErrorKind, options};
+use tokio::time::timeout;
 
 use keys::Keys;
 use leases::Leases;
@@ -74,8 +75,8 @@ impl<S: Future<Output = ()>> Consume<S> {
         self
     }
 
-    /// As [`Subscribe::ack_wait`]. A handler that runs longer keeps its event, up to
-    /// ten times the wait: leases are extended while it runs.
+    /// As [`Subscribe::ack_wait`]. A handler that runs longer keeps its event, up to ten times the wait: leases are extended
+    /// while it runs. One that has not ended by then is dropped where it awaits, and its event has failed.
     pub fn ack_wait(mut self, wait: Duration) -> Self {
         self.subscribe = self.subscribe.ack_wait(wait);
         self
@@ -220,7 +221,7 @@ impl Consuming {
                     break;
                 };
                 self.leases.begin(delivery.place());
-                running.push(handle(&handler, delivery));
+                running.push(handle(&handler, delivery, self.leases.longest()));
             }
             if !open && running.is_empty() {
                 return outcome;
@@ -254,7 +255,6 @@ impl Consuming {
             return;
         };
         self.subscription.extend(running.into_iter().chain(self.keys.places()));
-        self.subscription.extend_queued();
     }
 
     fn done(&mut self, done: Done, nacking: &mut Nacking) {
@@ -303,16 +303,19 @@ impl Consuming {
     }
 }
 
-async fn handle<F, R>(handler: &F, delivery: Delivery) -> Done
+/// Runs a handler, for so long at most; zero is without end.
+async fn handle<F, R>(handler: &F, delivery: Delivery, longest: Duration) -> Done
 where
     F: AsyncFn(&Delivery) -> R,
     R: Handled,
 {
     // The delivery is only read by the handler, and nacked after a panic.
-    let handled = AssertUnwindSafe(async { handler(&delivery).await }).catch_unwind().await;
+    let handled = AssertUnwindSafe(async { handler(&delivery).await }).catch_unwind();
+    let handled = if longest.is_zero() { Ok(handled.await) } else { timeout(longest, handled).await };
     let settled = match handled {
-        Ok(said) => said.settled(),
-        Err(panic) => Err(panic_text(&*panic)),
+        Ok(Ok(said)) => said.settled(),
+        Ok(Err(panic)) => Err(panic_text(&*panic)),
+        Err(_) => Err(format!("the handler did not end within {longest:?}, ten ack waits, and was dropped")),
     };
     Done::Handled { delivery, settled }
 }

@@ -82,6 +82,8 @@ pub(crate) struct Driver {
     farewell: Option<(oneshot::Sender<Result<()>>, Result<()>)>,
     /// When settles that wait must leave.
     settle_at: Option<Instant>,
+    /// When leases of what programs have not been handed are looked after.
+    leases_at: Option<Instant>,
     over: Option<Error>,
     taken: Taken,
     answers: Vec<Answer>,
@@ -112,6 +114,7 @@ impl Driver {
             draining: None,
             farewell: None,
             settle_at: None,
+            leases_at: None,
             over: None,
             taken: Taken::default(),
             answers: Vec::new(),
@@ -134,6 +137,7 @@ impl Driver {
     fn poll(&mut self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.take();
+            self.keep_leases();
             self.session.tick(self.now());
             self.carry_out();
             self.tell_trouble();
@@ -164,7 +168,7 @@ impl Driver {
     fn deadline(&self) -> Instant {
         let session = self.session.deadline().map(|at| self.origin + Duration::from_micros(at.0));
         let drain = self.draining.as_ref().map(|d| d.until);
-        [session, drain, self.settle_at, self.trouble.deadline()]
+        [session, drain, self.settle_at, self.leases_at, self.trouble.deadline()]
             .into_iter()
             .flatten()
             .min()

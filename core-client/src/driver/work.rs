@@ -10,7 +10,7 @@ use super::carrier::Carrier;
 use super::{Draining, Driver, Inlet, SETTLE_DELAY};
 use crate::Error;
 use crate::identity;
-use crate::inbox::{Batch, End, Settled};
+use crate::inbox::{End, Settled};
 use crate::outbox::{Beginning, Command};
 use crate::session::{Failure, Output, SettleInput, State, SubscriptionId};
 
@@ -73,6 +73,32 @@ impl Driver {
             self.session.settle(input(settled, Some(token)));
         }
         self.settles = (settles, confirms);
+        if inbox.take_resumed() {
+            self.session.set_flowing(subscription, true);
+        }
+    }
+
+    /// Looks after the leases of what programs have not been handed, when it is time.
+    pub(super) fn keep_leases(&mut self) {
+        if self.leases_at.is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        self.leases_at = None;
+        for (id, inlet) in std::mem::take(&mut self.inlets) {
+            let (again, stuck) = inlet.inbox.look_after_leases();
+            if stuck {
+                let topic = inlet.inbox.topic.as_str();
+                tracing::warn!(
+                    topic,
+                    "the program has taken no event for a whole ack wait: those that wait for it are given back, and no more are \
+                     asked for until it takes one"
+                );
+                self.session.set_flowing(id, false);
+            }
+            self.leases_at = self.leases_at.into_iter().chain(again).min();
+            self.settle(id, &inlet.inbox);
+            self.inlets.insert(id, inlet);
+        }
     }
 
     fn command(&mut self, command: Command) {
@@ -113,7 +139,8 @@ impl Driver {
                 Output::Answered(answer) => self.answers.push(answer),
                 Output::Deliver { subscription, generation, run } => {
                     if let Some(inlet) = self.inlets.get(&subscription) {
-                        inlet.inbox.deliver(Batch { generation, run });
+                        let look = inlet.inbox.deliver(generation, run);
+                        self.leases_at = self.leases_at.into_iter().chain(look).min();
                     }
                 }
                 Output::Connect => self.carrier = Carrier::Dialing(self.dialer.dial()),

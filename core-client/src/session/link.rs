@@ -299,6 +299,9 @@ impl Session {
             for frame in leave {
                 self.send(&ClientFrame::Unsubscribe(frame));
             }
+            for frame in self.subscriptions.credits().into_iter().filter(|_| !draining) {
+                self.send(&ClientFrame::Credit(frame));
+            }
             ask
         } else {
             let (ask, lost) = self.subscriptions.lost();

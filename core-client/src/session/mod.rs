@@ -245,6 +245,15 @@ impl Session {
         }
     }
 
+    /// Whether deliveries are sent to a subscription; until told otherwise they are.
+    pub fn set_flowing(&mut self, subscription: SubscriptionId, flowing: bool) {
+        if let Some(frame) = self.subscriptions.set_flowing(subscription, flowing).filter(|_| !self.draining)
+            && self.is_up()
+        {
+            self.send(&ClientFrame::Credit(frame));
+        }
+    }
+
     /// Settles deliveries. Those of a session that is gone are dropped and
     /// counted, or answered `LEASE_LOST` where an answer is asked for.
     pub fn settle(&mut self, input: SettleInput) {

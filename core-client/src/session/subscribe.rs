@@ -109,6 +109,8 @@ pub(super) struct Subscription {
     topic: Bytes,
     /// It asks for its group as it is.
     as_it_is: bool,
+    /// What was said last of whether deliveries are sent.
+    flowing: Option<bool>,
 }
 
 /// Invariant: `by_wire` holds every subscription that the gateway may know of.
@@ -190,6 +192,7 @@ impl Subscriptions {
             next_position: 0,
             topic,
             as_it_is: false,
+            flowing: None,
         };
         self.all.insert(id, new);
         id
@@ -285,6 +288,18 @@ impl Subscriptions {
         self.all.keys().copied().collect()
     }
 
+    /// The frame that says it, if the gateway knows of the subscription.
+    pub(super) fn set_flowing(&mut self, id: SubscriptionId, flowing: bool) -> Option<wire::Credit> {
+        let subscription = self.all.get_mut(&id).filter(|s| s.phase == Phase::Active)?;
+        subscription.flowing = Some(flowing);
+        subscription.credit()
+    }
+
+    /// Credit that may not have arrived.
+    pub(super) fn credits(&self) -> Vec<wire::Credit> {
+        self.active().filter_map(Subscription::credit).collect()
+    }
+
     pub(super) fn active(&self) -> impl Iterator<Item = &Subscription> {
         self.all.values().filter(|s| s.phase == Phase::Active)
     }
@@ -331,6 +346,8 @@ impl Subscriptions {
             if let Some(s) = self.all.get_mut(&id).filter(|s| s.phase == Phase::Active) {
                 s.generation += 1;
                 s.next_delivery = 0;
+                // It is asked for with all its credit.
+                s.flowing = None;
                 reset.push((id, s.generation, s.spec.has_place()));
             }
             ask.extend(self.ask(id));
@@ -340,6 +357,12 @@ impl Subscriptions {
 }
 
 impl Subscription {
+    /// What was said last of whether deliveries are sent, if anything was.
+    fn credit(&self) -> Option<wire::Credit> {
+        let (max_events, max_bytes) = if self.flowing? { (self.spec.max_events, self.spec.max_bytes) } else { (0, 0) };
+        Some(wire::Credit { subscription: self.wire, max_events, max_bytes })
+    }
+
     /// It stands, and begins there: what went before was of another session. `false`: it went on at a position of a
     /// topic that is gone. Every event of the one that was made anew is new to it, so it has to begin with the first.
     pub(super) fn began(&mut self, subscribed: &wire::Subscribed) -> bool {

@@ -29,6 +29,8 @@ pub enum SettleKind {
     Reject,
     /// Still working.
     Extend,
+    /// Given back unbegun.
+    Release,
 }
 
 /// The same settlement for consecutive delivery numbers.
@@ -84,6 +86,7 @@ impl SettleKind {
             Self::Nack => 2,
             Self::Reject => 3,
             Self::Extend => 4,
+            Self::Release => 5,
         }
     }
 
@@ -93,6 +96,7 @@ impl SettleKind {
             2 => Self::Nack,
             3 => Self::Reject,
             4 => Self::Extend,
+            5 => Self::Release,
             other => return Err(FrameError::malformed(SETTLE, format!("settlement {other}"))),
         })
     }

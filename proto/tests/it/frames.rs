@@ -43,7 +43,7 @@ prop_compose! {
 
 prop_compose! {
     fn settle_range()(subscription in any::<u32>(), first_delivery in any::<u64>(), count in any::<u32>(),
-        kind in prop_oneof![Just(SettleKind::Ack), Just(SettleKind::Nack), Just(SettleKind::Reject), Just(SettleKind::Extend)],
+        kind in prop_oneof![Just(SettleKind::Ack), Just(SettleKind::Nack), Just(SettleKind::Reject), Just(SettleKind::Extend), Just(SettleKind::Release)],
         delay_ms in any::<Option<u32>>(), reason in "\\PC{0,20}") -> SettleRange {
         SettleRange { subscription, first_delivery, count, kind, delay_ms, reason }
     }

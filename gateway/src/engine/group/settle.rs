@@ -101,7 +101,7 @@ impl Group {
                     return false;
                 }
                 // Its failure is counted: a nack has nothing to add.
-                if how.kind != SettleKind::Nack && self.unwait(position) {
+                if !matches!(how.kind, SettleKind::Nack | SettleKind::Release) && self.unwait(position) {
                     self.settle_as(now, position, how);
                 }
                 return true;
@@ -118,6 +118,8 @@ impl Group {
             #[cfg(feature = "testing")]
             SettleKind::Ack if is(Defect::AckForgotten) => self.take_back(position),
             SettleKind::Ack => self.finish(position),
+            // It was not begun with: no failure, and what follows in its key was not either.
+            SettleKind::Release => self.take_back(position),
             SettleKind::Reject => {
                 let why = Why { said: cut(why(how.reason)), what: "" };
                 self.fail(now, position, Outcome::Rejected { at: now.wall }, why);

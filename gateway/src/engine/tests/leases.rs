@@ -192,3 +192,22 @@ fn an_extension_is_no_longer_than_its_own_members_wait_whatever_lease_another_on
     rig.advance(Duration::from_millis(1001));
     assert_eq!(rig.take(2), [(2, 1, 2)], "it hangs, and is given the event again");
 }
+
+#[test]
+fn what_is_given_back_unbegun_comes_again_at_once_and_has_not_failed() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(2, Some("k"));
+    rig.publish(3, None);
+    assert_eq!(rig.take(1).len(), 5);
+    rig.engine.credit(TOPIC, sub(1), Credit { events: 0, bytes: 0 });
+    assert_eq!(rig.settle_as(1, 2, 4, SettleKind::Release.into()), [true; 4]);
+    assert_eq!(rig.settle(1, 3, 1, Ack), [false], "it is others'");
+    rig.join(2, MANY);
+    let came: Vec<_> = rig.take(2).iter().map(|got| (got.1, got.2)).collect();
+    assert_eq!(came, [(3, 2), (4, 2), (5, 2)], "the key stays with who has its first event");
+    rig.settle(1, 1, 1, Ack);
+    assert_eq!(positions(&rig.take(2)), [2]);
+    let group = &rig.engine.groups(TOPIC, 0)[0];
+    assert_eq!((group.failing, rig.settled.iter().any(|s| is_failed(s.2))), (0, false));
+}

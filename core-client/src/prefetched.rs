@@ -1,0 +1,174 @@
+//! Leases of deliveries that the program has not been handed yet.
+//!
+//! While they wait they are extended: what a slow program has not begun with does not fail. A program that takes, settles and
+//! extends nothing for a whole ack wait is stuck: then what waits is given back, so that others get it, and nothing more is sent until
+//! the program takes a delivery again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Leases are looked at so often in an ack wait: at least seven eighths of it are left when a delivery is handed out.
+const LOOKS: u32 = 8;
+
+/// Generation, first number, how many.
+pub(crate) type Range = (u32, u64, u32);
+
+/// Which numbers of a generation are handed out or given back: all below it.
+#[derive(Debug, Default)]
+pub(crate) struct Claim(AtomicU64);
+
+impl Claim {
+    fn next(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Takes a delivery for the program; `false`: it was given back.
+    pub(crate) fn take(&self, number: u64) -> bool {
+        let take = |next| (next <= number).then_some(number.saturating_add(1));
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()
+    }
+
+    /// Takes all below `end` that the program has not; the first of them.
+    fn give_back(&self, end: u64) -> u64 {
+        self.0.fetch_max(end, Ordering::AcqRel)
+    }
+}
+
+/// A run that came.
+#[derive(Debug)]
+struct Waiting {
+    claim: Arc<Claim>,
+    generation: u32,
+    first: u64,
+    end: u64,
+    since: Instant,
+}
+
+impl Waiting {
+    fn from(&self, first: u64) -> Option<Range> {
+        let first = first.max(self.first);
+        let count = u32::try_from(self.end.checked_sub(first)?).ok().filter(|count| *count > 0)?;
+        Some((self.generation, first, count))
+    }
+}
+
+/// What is to be done about leases.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// Leases that begin anew.
+    pub(crate) extend: Vec<Range>,
+    /// What is given back.
+    pub(crate) release: Vec<Range>,
+    /// When to look again.
+    pub(crate) again: Option<Instant>,
+}
+
+/// What waits for the program, and when the program was last seen.
+#[derive(Debug, Default)]
+pub(crate) struct Prefetched {
+    claim: (u32, Arc<Claim>),
+    waiting: VecDeque<Waiting>,
+    /// What the program had done by then.
+    seen: Option<(u64, u64, Instant)>,
+}
+
+/// How long until leases are looked at, of so long an ack wait.
+fn pause(ack_wait: Duration) -> Duration {
+    ack_wait / LOOKS
+}
+
+impl Prefetched {
+    /// A run has come. Gives the claim on its numbers, and when to look.
+    pub(crate) fn arrived(&mut self, (generation, first, count): Range, ack_wait: Duration) -> (Arc<Claim>, Instant) {
+        if self.claim.0 != generation {
+            self.claim = (generation, Arc::default());
+        }
+        let (claim, since) = (Arc::clone(&self.claim.1), Instant::now());
+        let end = first.saturating_add(count.into());
+        self.waiting.push_back(Waiting { claim: Arc::clone(&claim), generation, first, end, since });
+        (claim, since + pause(ack_wait))
+    }
+
+    /// What came in earlier generations comes again.
+    pub(crate) fn reset(&mut self, generation: u32) {
+        self.waiting.retain(|run| run.generation >= generation);
+    }
+
+    /// Looks after leases. `done` rises with whatever the program does.
+    pub(crate) fn look(&mut self, ack_wait: Duration, done: u64) -> Look {
+        while self.waiting.pop_front_if(|run| run.claim.next() >= run.end).is_some() {}
+        let Some(first) = self.waiting.front() else {
+            self.seen = None;
+            return Look::default();
+        };
+        if ack_wait.is_zero() {
+            return Look::default();
+        }
+        let now = Instant::now();
+        let taken = first.claim.next();
+        let since = match self.seen {
+            Some((d, t, since)) if (d, t) == (done, taken) => since,
+            _ => now,
+        };
+        self.seen = Some((done, taken, since));
+        if now.duration_since(since) >= ack_wait {
+            return Look { release: self.give_back(), ..Look::default() };
+        }
+        let old = |run: &&Waiting| now.duration_since(run.since) >= pause(ack_wait);
+        let extend = self.waiting.iter().filter(old).filter_map(|run| run.from(run.claim.next())).collect();
+        Look { extend, release: Vec::new(), again: Some(now + pause(ack_wait)) }
+    }
+
+    fn give_back(&mut self) -> Vec<Range> {
+        self.seen = None;
+        self.waiting.drain(..).filter_map(|run| run.from(run.claim.give_back(run.end))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(8);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_extended_while_the_program_goes_on_and_given_back_when_it_is_stuck() {
+        let mut prefetched = Prefetched::default();
+        let (claim, at) = prefetched.arrived((0, 1, 10), WAIT);
+        assert!(claim.take(1));
+        tokio::time::sleep_until(at).await;
+        let look = prefetched.look(WAIT, 0);
+        assert_eq!((look.extend, look.release), (vec![(0, 2, 9)], vec![]));
+        // Slow, and alive: it takes one now, settles one then.
+        for done in 1..20 {
+            tokio::time::sleep(WAIT - Duration::from_millis(1)).await;
+            assert!(done > 3 || claim.take(1 + done));
+            let look = prefetched.look(WAIT, done);
+            assert!(look.release.is_empty() && look.extend == [(0, 2 + done.min(3), 9 - done.min(3) as u32)]);
+        }
+        tokio::time::sleep(WAIT).await;
+        let look = prefetched.look(WAIT, 19);
+        assert_eq!((look.extend, look.release, look.again), (vec![], vec![(0, 5, 6)], None));
+        assert!(!claim.take(5) && !claim.take(10), "they are others'");
+        let (_, _) = prefetched.arrived((0, 11, 1), WAIT);
+        assert!(claim.take(11), "what comes later is not");
+        assert_eq!(prefetched.look(WAIT, 19), Look::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_fresh_is_not_extended_and_a_new_generation_begins_anew() {
+        let mut prefetched = Prefetched::default();
+        let (old, _) = prefetched.arrived((0, 1, 10), WAIT);
+        let look = prefetched.look(WAIT, 0);
+        assert!(look.extend.is_empty() && look.release.is_empty() && look.again.is_some());
+        prefetched.reset(1);
+        let (new, at) = prefetched.arrived((1, 1, 1), WAIT);
+        assert!(old.take(7) && new.take(1));
+        tokio::time::sleep_until(at).await;
+        assert_eq!(prefetched.look(WAIT, 0), Look::default());
+    }
+}

@@ -1,0 +1,116 @@
+//! Leases of what waits for a program that takes its time.
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use meshwire::{Mesh, Subscription};
+use meshwire_proto::frame::{ClientFrame, SettleKind};
+use tokio::time::{Instant, sleep};
+
+use crate::script::{Gateway, connected, event};
+
+const WAIT: Duration = Duration::from_secs(1);
+
+/// A subscription with ten events, of an ack wait of a second.
+async fn with_ten() -> (Mesh, Subscription, Gateway, impl Sized) {
+    let (mesh, mut gateway, listener) = connected().await;
+    let subscribe = mesh.subscribe("orders").group("g");
+    let (orders, frame) = tokio::join!(subscribe.into_future(), gateway.subscribe_for(1000));
+    gateway.deliver(frame.subscription, 1, (1..=10).map(|n| event(&n.to_string(), None, "x"))).await;
+    (mesh, orders.unwrap(), gateway, listener)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_slow_loop_has_not_begun_with_keeps_its_lease() {
+    let (_mesh, mut orders, mut gateway, _listener) = with_ten().await;
+    let program = async {
+        for _ in 0..10 {
+            let order = orders.try_next().await.unwrap().unwrap();
+            sleep(WAIT / 100 * 85).await;
+            order.ack();
+        }
+    };
+    let script = async {
+        // Until when each has its lease.
+        let began = Instant::now();
+        let (mut leases, mut acked) = ([began + WAIT; 11], 0);
+        while acked < 10 {
+            for (first, count, kind) in gateway.ranges().await {
+                for number in first..first + u64::from(count) {
+                    assert!(Instant::now() <= leases[number as usize], "the lease of {number} has ended");
+                    match kind {
+                        SettleKind::Extend => leases[number as usize] = Instant::now() + WAIT,
+                        SettleKind::Ack => acked += 1,
+                        other => panic!("{other:?} of {number}"),
+                    }
+                }
+            }
+        }
+    };
+    tokio::join!(program, script);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_loop_that_is_stuck_is_given_back_and_comes_when_it_goes_on() {
+    let (_mesh, mut orders, mut gateway, _listener) = with_ten().await;
+    let program = async {
+        let stuck = orders.try_next().await.unwrap().unwrap();
+        sleep(WAIT * 5).await;
+        stuck.ack();
+        assert_eq!(orders.try_next().await.unwrap().unwrap().id(), "again", "what was given back is others'");
+    };
+    let script = async {
+        let mut credits = Vec::new();
+        let mut released = None;
+        let began = Instant::now();
+        loop {
+            match gateway.next().await {
+                Some(ClientFrame::Credit(credit)) => {
+                    credits.push((credit.max_events, began.elapsed()));
+                    if credit.max_events > 0 {
+                        gateway.deliver(credit.subscription, 11, [event("again", None, "x")]).await;
+                        break;
+                    }
+                }
+                Some(ClientFrame::Settle(settle)) => {
+                    for range in settle.ranges.iter().filter(|r| r.kind == SettleKind::Release) {
+                        assert_eq!(released.replace(began.elapsed()), None);
+                        assert_eq!((range.first_delivery, range.count), (2, 9));
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let [(0, paused), (256, resumed)] = credits[..] else { panic!("{credits:?}") };
+        assert!(paused >= WAIT && paused < WAIT * 3 / 2 && released < Some(WAIT * 3 / 2), "{paused:?} {released:?}");
+        assert!(resumed >= WAIT * 5);
+    };
+    tokio::join!(program, script);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_extends_what_it_has_in_hand_is_not_stuck() {
+    let (_mesh, mut orders, mut gateway, _listener) = with_ten().await;
+    let program = async {
+        let order = orders.try_next().await.unwrap().unwrap();
+        for _ in 0..8 {
+            sleep(WAIT / 2).await;
+            order.extend();
+        }
+        order.ack();
+    };
+    let script = async {
+        loop {
+            match gateway.next().await {
+                Some(ClientFrame::Settle(settle)) => {
+                    assert!(settle.ranges.iter().all(|r| r.kind != SettleKind::Release));
+                    if settle.ranges.iter().any(|r| r.kind == SettleKind::Ack) {
+                        return;
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    tokio::join!(program, script);
+}
