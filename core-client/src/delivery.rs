@@ -11,8 +11,7 @@ use meshwire_proto::{ErrorKind, EventLayout, EventLimits, EventView, UnixMillis}
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use crate::inbox::{How, Inbox, Settled};
-use crate::session::Failure;
+use crate::inbox::{Answer, How, Inbox, Settled};
 use crate::{Error, Position, Result};
 
 /// One event handed to a consumer, which says what becomes of it: [`ack`](Self::ack)
@@ -210,7 +209,7 @@ impl Delivery {
     /// It is sent whether the answer is awaited or not.
     pub async fn extend_confirmed(&self) -> Result<()> {
         let answer = self.inbox.settle_confirmed(self.range(SettleKind::Extend.into()));
-        self.answered(answer, "extend_confirmed").await.map(drop)
+        self.answered(answer, "extend_confirmed").await
     }
 
     /// As [`ack`](Self::ack), and waits for the gateway's word, given at the
@@ -223,7 +222,7 @@ impl Delivery {
     /// # Cancel safety
     /// The ack is sent whether the answer is awaited or not.
     pub async fn ack_confirmed(self) -> Result<()> {
-        self.settle_confirmed(SettleKind::Ack.into(), "ack_confirmed").await.map(drop)
+        self.settle_confirmed(SettleKind::Ack.into(), "ack_confirmed").await
     }
 
     /// As [`nack`](Self::nack), and waits for the gateway's word.
@@ -234,7 +233,7 @@ impl Delivery {
     /// # Cancel safety
     /// The nack is sent whether the answer is awaited or not.
     pub async fn nack_confirmed(self) -> Result<()> {
-        self.settle_confirmed(SettleKind::Nack.into(), "nack_confirmed").await.map(drop)
+        self.settle_confirmed(SettleKind::Nack.into(), "nack_confirmed").await
     }
 
     /// As [`reject`](Self::reject), and waits for the gateway's word.
@@ -246,7 +245,7 @@ impl Delivery {
     /// It is sent whether the answer is awaited or not.
     pub async fn reject_confirmed(self, reason: impl Display) -> Result<()> {
         let how = because(SettleKind::Reject, &reason);
-        self.settle_confirmed(how, "reject_confirmed").await.map(drop)
+        self.settle_confirmed(how, "reject_confirmed").await
     }
 
     const fn range(&self, how: How) -> Settled {
@@ -258,26 +257,21 @@ impl Delivery {
         self.inbox.settle(self.range(how.into()), self.event.len());
     }
 
-    /// Settles at once; the future only waits for the answer, the subscription's
-    /// next delivery number as of then.
+    /// Settles at once; the future only waits for the answer.
     fn settle_confirmed(
         mut self,
         how: How,
         operation: &'static str,
-    ) -> impl Future<Output = Result<u64>> + Send + use<> {
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
         self.settled = true;
         let answer = self.inbox.settle_confirmed(self.range(how));
         async move { self.answered(answer, operation).await }
     }
 
-    async fn answered(
-        &self,
-        answer: oneshot::Receiver<std::result::Result<u64, Failure>>,
-        operation: &'static str,
-    ) -> Result<u64> {
+    async fn answered(&self, answer: oneshot::Receiver<Answer>, operation: &'static str) -> Result<()> {
         let error = match answer.await {
-            Ok(Ok(boundary)) => return Ok(boundary),
-            Ok(Err(failure)) => Error::from_failure(operation, &failure),
+            Ok((Ok(()), _)) => return Ok(()),
+            Ok((Err(failure), _)) => Error::from_failure(operation, &failure),
             Err(_) => Error::closed(operation),
         };
         Err(error.with("topic", self.topic()).with("position", self.position().to_string()))
@@ -288,13 +282,23 @@ impl Delivery {
         self.settle(How { delay_ms: delay.map(in_millis), ..because(SettleKind::Nack, &reason) });
     }
 
+    /// The same, and gives where what was on its way at it ends, whatever the answer: see
+    /// [`Output::Settled`](crate::session::Output::Settled).
     pub(crate) fn nack_boundary(
-        self,
+        mut self,
         reason: &str,
         delay: Option<Duration>,
-    ) -> impl Future<Output = Result<u64>> + Send + use<> {
+    ) -> impl Future<Output = u64> + Send + use<> {
         let how = How { delay_ms: delay.map(in_millis), ..because(SettleKind::Nack, &reason) };
-        self.settle_confirmed(how, "nack_confirmed")
+        self.settled = true;
+        let answer = self.inbox.settle_confirmed(self.range(how));
+        // A client that has ended gets nothing more.
+        async move { answer.await.map_or(u64::MAX, |(_, boundary)| boundary) }
+    }
+
+    /// Whether its lease is gone and it comes again: handling it now would be once too often.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.inbox.is_stale(self.place.generation)
     }
 
     pub(crate) const fn place(&self) -> Place {

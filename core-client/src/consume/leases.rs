@@ -27,6 +27,11 @@ impl Leases {
         Self { ack_wait, running: HashMap::new(), extended: Instant::now() }
     }
 
+    /// Whether there are any: without one nothing that fails is taken back, and nothing comes again.
+    pub(super) fn exist(&self) -> bool {
+        !self.ack_wait.borrow().is_zero()
+    }
+
     pub(super) fn begin(&mut self, place: Place) {
         self.running.insert((place.generation, place.number), (Instant::now(), place));
     }

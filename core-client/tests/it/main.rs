@@ -13,6 +13,7 @@ mod consume;
 mod dropped;
 mod end;
 mod logs;
+mod order;
 mod publish;
 mod request;
 mod script;
