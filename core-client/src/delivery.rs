@@ -19,9 +19,29 @@ use crate::{Error, Position, Result};
 /// the delivery, so it is settled once.
 ///
 /// Dropped without a word it stays leased to this consumer and comes again after the ack wait; that is logged once for
-/// each subscription. When the subscription ends first, as it does when the program leaves its loop by `?`, what it was
-/// handed and dropped has failed: it is nacked as [`nack`](Self::nack) does it. Dropped by a panic it is nacked at once.
-/// So an event that a program cannot handle becomes a dead letter, however often the program is started again.
+/// each subscription. When the subscription ends first, as it does when the program leaves its loop by `?`, `break` or
+/// `return`, what it was handed and dropped has failed: it is nacked as [`nack`](Self::nack) does it. Dropped by a panic it
+/// is nacked at once. So an event that a program cannot handle becomes a dead letter, however often the program is started again.
+///
+/// A program that stops in the middle on purpose settles the delivery that it has in hand before it leaves the loop:
+/// `nack_after(Duration::ZERO)` has it come again at once, counted as a failure. To give it back without a failure it
+/// keeps the delivery until the [`Subscription`](crate::Subscription) is dropped:
+///
+/// ```no_run
+/// # async fn example(mut orders: meshwire::Subscription, stop: impl Fn() -> bool) -> meshwire::Result<()> {
+/// let mut in_hand = None;
+/// while let Some(order) = orders.try_next().await? {
+///     if stop() {
+///         in_hand = Some(order);
+///         break;
+///     }
+///     order.ack();
+/// }
+/// drop(orders); // first the subscription, which gives back what is in hand
+/// drop(in_hand);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "settle the delivery: ack it when it is done, nack it to get it again"]
 pub struct Delivery {
