@@ -11,8 +11,7 @@ use meshwire_proto::{ErrorKind, EventLayout, EventLimits, EventView, UnixMillis}
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use crate::inbox::{How, Inbox, Settled};
-use crate::session::Failure;
+use crate::inbox::{Answer, How, Inbox, Settled};
 use crate::{Error, Position, Result};
 
 /// One event handed to a consumer, which says what becomes of it: [`ack`](Self::ack)
@@ -20,9 +19,29 @@ use crate::{Error, Position, Result};
 /// the delivery, so it is settled once.
 ///
 /// Dropped without a word it stays leased to this consumer and comes again after the ack wait; that is logged once for
-/// each subscription. When the subscription ends first, as it does when the program leaves its loop by `?`, what it was
-/// handed and dropped has failed: it is nacked as [`nack`](Self::nack) does it. Dropped by a panic it is nacked at once.
-/// So an event that a program cannot handle becomes a dead letter, however often the program is started again.
+/// each subscription. When the subscription ends first, as it does when the program leaves its loop by `?`, `break` or
+/// `return`, what it was handed and dropped has failed: it is nacked as [`nack`](Self::nack) does it. Dropped by a panic it
+/// is nacked at once. So an event that a program cannot handle becomes a dead letter, however often the program is started again.
+///
+/// A program that stops in the middle on purpose settles the delivery that it has in hand before it leaves the loop:
+/// `nack_after(Duration::ZERO)` has it come again at once, counted as a failure. To give it back without a failure it
+/// keeps the delivery until the [`Subscription`](crate::Subscription) is dropped:
+///
+/// ```no_run
+/// # async fn example(mut orders: meshwire::Subscription, stop: impl Fn() -> bool) -> meshwire::Result<()> {
+/// let mut in_hand = None;
+/// while let Some(order) = orders.try_next().await? {
+///     if stop() {
+///         in_hand = Some(order);
+///         break;
+///     }
+///     order.ack();
+/// }
+/// drop(orders); // first the subscription, which gives back what is in hand
+/// drop(in_hand);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "settle the delivery: ack it when it is done, nack it to get it again"]
 pub struct Delivery {
@@ -210,7 +229,7 @@ impl Delivery {
     /// It is sent whether the answer is awaited or not.
     pub async fn extend_confirmed(&self) -> Result<()> {
         let answer = self.inbox.settle_confirmed(self.range(SettleKind::Extend.into()));
-        self.answered(answer, "extend_confirmed").await.map(drop)
+        self.answered(answer, "extend_confirmed").await
     }
 
     /// As [`ack`](Self::ack), and waits for the gateway's word, given at the
@@ -223,7 +242,7 @@ impl Delivery {
     /// # Cancel safety
     /// The ack is sent whether the answer is awaited or not.
     pub async fn ack_confirmed(self) -> Result<()> {
-        self.settle_confirmed(SettleKind::Ack.into(), "ack_confirmed").await.map(drop)
+        self.settle_confirmed(SettleKind::Ack.into(), "ack_confirmed").await
     }
 
     /// As [`nack`](Self::nack), and waits for the gateway's word.
@@ -234,7 +253,7 @@ impl Delivery {
     /// # Cancel safety
     /// The nack is sent whether the answer is awaited or not.
     pub async fn nack_confirmed(self) -> Result<()> {
-        self.settle_confirmed(SettleKind::Nack.into(), "nack_confirmed").await.map(drop)
+        self.settle_confirmed(SettleKind::Nack.into(), "nack_confirmed").await
     }
 
     /// As [`reject`](Self::reject), and waits for the gateway's word.
@@ -246,7 +265,7 @@ impl Delivery {
     /// It is sent whether the answer is awaited or not.
     pub async fn reject_confirmed(self, reason: impl Display) -> Result<()> {
         let how = because(SettleKind::Reject, &reason);
-        self.settle_confirmed(how, "reject_confirmed").await.map(drop)
+        self.settle_confirmed(how, "reject_confirmed").await
     }
 
     const fn range(&self, how: How) -> Settled {
@@ -260,26 +279,21 @@ impl Delivery {
         self.inbox.settle(self.range(how.into()), self.event.len(), again);
     }
 
-    /// Settles at once; the future only waits for the answer, the subscription's
-    /// next delivery number as of then.
+    /// Settles at once; the future only waits for the answer.
     fn settle_confirmed(
         mut self,
         how: How,
         operation: &'static str,
-    ) -> impl Future<Output = Result<u64>> + Send + use<> {
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
         self.settled = true;
         let answer = self.inbox.settle_confirmed(self.range(how));
         async move { self.answered(answer, operation).await }
     }
 
-    async fn answered(
-        &self,
-        answer: oneshot::Receiver<std::result::Result<u64, Failure>>,
-        operation: &'static str,
-    ) -> Result<u64> {
+    async fn answered(&self, answer: oneshot::Receiver<Answer>, operation: &'static str) -> Result<()> {
         let error = match answer.await {
-            Ok(Ok(boundary)) => return Ok(boundary),
-            Ok(Err(failure)) => Error::from_failure(operation, &failure),
+            Ok((Ok(()), _)) => return Ok(()),
+            Ok((Err(failure), _)) => Error::from_failure(operation, &failure),
             Err(_) => Error::closed(operation),
         };
         Err(error.with("topic", self.topic()).with("position", self.position().to_string()))
@@ -290,13 +304,23 @@ impl Delivery {
         self.settle(How { delay_ms: delay.map(in_millis), ..because(SettleKind::Nack, &reason) });
     }
 
+    /// The same, and gives where what was on its way at it ends, whatever the answer: see
+    /// [`Output::Settled`](crate::session::Output::Settled).
     pub(crate) fn nack_boundary(
-        self,
+        mut self,
         reason: &str,
         delay: Option<Duration>,
-    ) -> impl Future<Output = Result<u64>> + Send + use<> {
+    ) -> impl Future<Output = u64> + Send + use<> {
         let how = How { delay_ms: delay.map(in_millis), ..because(SettleKind::Nack, &reason) };
-        self.settle_confirmed(how, "nack_confirmed")
+        self.settled = true;
+        let answer = self.inbox.settle_confirmed(self.range(how));
+        // A client that has ended gets nothing more.
+        async move { answer.await.map_or(u64::MAX, |(_, boundary)| boundary) }
+    }
+
+    /// Whether its lease is gone and it comes again: handling it now would be once too often.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.inbox.is_stale(self.place.generation)
     }
 
     pub(crate) const fn place(&self) -> Place {

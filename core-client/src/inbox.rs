@@ -50,9 +50,11 @@ pub(crate) struct Settled {
     pub(crate) how: How,
 }
 
-/// A settle whose answer is awaited: the subscription's next delivery number
-/// when it was answered.
-pub(crate) type Confirm = (Settled, oneshot::Sender<Result<u64, Failure>>);
+/// What came of a settle, and of a nack the boundary of [`Output::Settled`](crate::session::Output::Settled).
+pub(crate) type Answer = (Result<(), Failure>, u64);
+
+/// A settle whose answer is awaited.
+pub(crate) type Confirm = (Settled, oneshot::Sender<Answer>);
 
 /// How a stream ends.
 #[derive(Clone, Debug)]
@@ -302,7 +304,7 @@ impl Inbox {
     }
 
     /// The consumer settles one delivery and waits for the answer.
-    pub(crate) fn settle_confirmed(self: &Arc<Self>, settled: Settled) -> oneshot::Receiver<Result<u64, Failure>> {
+    pub(crate) fn settle_confirmed(self: &Arc<Self>, settled: Settled) -> oneshot::Receiver<Answer> {
         let (sender, receiver) = oneshot::channel();
         let mut contents = self.lock();
         contents.done += 1;

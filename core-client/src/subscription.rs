@@ -223,8 +223,8 @@ impl IntoFuture for Subscribe {
 pub(crate) const DROPPED: &str = "dropped without being settled";
 
 /// A stream of deliveries. Dropping it ends the subscription: what the program was not handed yet, or still has in
-/// hand, comes again at once and has not failed; what it was handed and dropped unsettled has failed, and comes again after
-/// the group's back-off (see [`Delivery`]). So it is when a panic ends the runtime that the client lives on. A process that is killed gives nothing back: its events
+/// hand, comes again at once and has not failed; what it was handed and dropped unsettled, also by `?`, `break` or `return`
+/// out of its loop, has failed, and comes again after the group's back-off ([`Delivery`] has the ways out). So it is when a panic ends the runtime that the client lives on. A process that is killed gives nothing back: its events
 /// come again when the gateway's `resume_window` (10 s by default) is over.
 ///
 /// What was sent ahead keeps its lease while it waits here, however slow the program is: at least seven eighths of the ack wait

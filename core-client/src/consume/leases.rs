@@ -32,6 +32,11 @@ impl Leases {
         *self.ack_wait.borrow() * MOST_WAITS
     }
 
+    /// Whether there are any: without one nothing that fails is taken back, and nothing comes again.
+    pub(super) fn exist(&self) -> bool {
+        !self.ack_wait.borrow().is_zero()
+    }
+
     pub(super) fn begin(&mut self, place: Place) {
         self.running.insert((place.generation, place.number), (Instant::now(), place));
     }

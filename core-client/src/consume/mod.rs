@@ -106,7 +106,7 @@ impl<S: Future<Output = ()>> Consume<S> {
     /// nacks it and is logged; a handler that returns a [`Settlement`] in its `Ok` can also reject, or say when the event
     /// comes again. Events of one key (`partitionkey`) are handled one
     /// at a time, in order, whatever the concurrency; after a nack they begin
-    /// again at the nacked one.
+    /// again at the nacked one. Without a group nothing comes again: after a nack the next one is handled.
     ///
     /// ```no_run
     /// # async fn example(mesh: meshwire::Mesh) -> meshwire::Result<()> {
@@ -217,7 +217,7 @@ impl Consuming {
         let mut outcome = Ok(());
         loop {
             while running.len() < self.concurrency {
-                let Some(delivery) = self.keys.ready.pop_front() else {
+                let Some(delivery) = self.keys.next() else {
                     break;
                 };
                 self.leases.begin(delivery.place());
@@ -290,16 +290,16 @@ impl Consuming {
 
     /// An event is to come again: after a delay, or when the group's settings say.
     fn again(&mut self, delivery: Delivery, delay: Option<Duration>, problem: &str, nacking: &mut Nacking) {
+        if !self.leases.exist() {
+            self.keys.release(&delivery);
+            return delivery.nack_because(problem, delay);
+        }
         let Some(key) = self.keys.fail(&delivery) else {
             return delivery.nack_because(problem, delay);
         };
         let of = delivery.place();
         let nacked = delivery.nack_boundary(problem, delay);
-        nacking.push(Box::pin(async move {
-            // Without an answer the lease is gone, and so is what came with it.
-            let boundary = nacked.await.unwrap_or(0);
-            Done::Nacked { key, of, boundary }
-        }));
+        nacking.push(Box::pin(async move { Done::Nacked { key, of, boundary: nacked.await } }));
     }
 }
 

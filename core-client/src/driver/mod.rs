@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::identity;
-use crate::inbox::{Confirm, Inbox, Settled};
+use crate::inbox::{self, Confirm, Inbox, Settled};
 use crate::outbox::{Beginning, Outbox, Taken};
 use crate::session::{Answer, Failure, Session, SubscriptionId};
 use crate::transport::Dial;
@@ -73,7 +73,7 @@ pub(crate) struct Driver {
     /// This machine's clock when the last login began.
     hello_at: UnixMillis,
     inlets: BTreeMap<SubscriptionId, Inlet>,
-    confirms: BTreeMap<u64, oneshot::Sender<Result<u64, Failure>>>,
+    confirms: BTreeMap<u64, oneshot::Sender<inbox::Answer>>,
     next_token: u64,
     admins: BTreeMap<u64, oneshot::Sender<Result<bytes::Bytes, Failure>>>,
     exchange: Exchange,

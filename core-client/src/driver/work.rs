@@ -178,9 +178,9 @@ impl Driver {
                 }
             }
             Output::Ended { subscription, failure } => self.ended(subscription, &failure),
-            Output::Settled { token, result } => {
+            Output::Settled { token, result, boundary } => {
                 if let Some(reply) = self.confirms.remove(&token) {
-                    let _ = reply.send(result);
+                    let _ = reply.send((result, boundary));
                 }
             }
             Output::Admin { number, result } => {

@@ -161,6 +161,7 @@ impl Session {
         self.requests_lost();
         self.tasks_lost();
         self.busy.disconnected();
+        self.nothing_comes(None);
         let wait = self.backoff.next().max(at_least);
         self.link = Link::Waiting { until: now + wait };
         self.control.clear();
@@ -285,10 +286,8 @@ impl Session {
         }
         let (tokens, dropped) = self.settles.lost();
         self.stats.settles_dropped += dropped;
-        for token in tokens {
-            self.stats.leases_lost += 1;
-            self.output.push_back(Output::Settled { token, result: Err(Failure::lease_lost()) });
-        }
+        self.stats.leases_lost += tokens.len() as u64;
+        self.unanswered_settles(tokens, &Failure::lease_lost());
     }
 
     fn resume_subscriptions(&mut self, resumed: bool) {
@@ -325,9 +324,8 @@ impl Session {
         self.publishes = super::Publishes::new();
         let (tokens, dropped) = self.settles.lost();
         self.stats.settles_dropped += dropped;
-        for token in tokens {
-            self.output.push_back(Output::Settled { token, result: Err(failure.clone()) });
-        }
+        self.nothing_comes(None);
+        self.unanswered_settles(tokens, failure);
         self.busy = super::Busy::default();
         self.finish_requests(failure);
         self.finish_serves(failure);

@@ -18,6 +18,7 @@
 //! - connecting, login, resume, heartbeats and back-off (`link.rs`).
 
 mod backoff;
+mod boundary;
 mod busy;
 #[cfg(feature = "testing")]
 pub mod defect;
@@ -56,7 +57,7 @@ use request::Requests;
 pub(crate) use runs::{RunQueue, To};
 use serve::Serves;
 pub use serve::{ServeId, ServeSpec, TaskId, TaskReply};
-use settle::Settles;
+use settle::{Confirmed, Settles};
 use subscribe::Subscriptions;
 pub use subscribe::{Start, SubscribeSpec, SubscriptionId};
 
@@ -115,6 +116,8 @@ pub struct Session {
     publishes: Publishes,
     subscriptions: Subscriptions,
     settles: Settles,
+    /// Answers to nacks that wait for what was on its way at them (`boundary.rs`). At most one of each delivery.
+    held_answers: Vec<Confirmed>,
     requests: Requests,
     serves: Serves,
     busy: Busy,
@@ -164,6 +167,7 @@ impl Session {
             publishes: Publishes::new(),
             subscriptions: Subscriptions::default(),
             settles: Settles::default(),
+            held_answers: Vec::new(),
             requests: Requests::default(),
             serves: Serves::default(),
             busy: Busy::default(),
@@ -238,6 +242,7 @@ impl Session {
         let Some(frame) = self.subscriptions.leave(subscription) else {
             return;
         };
+        self.nothing_comes(Some(frame.subscription));
         if self.is_up() {
             self.settles.confirm_last(frame.subscription);
             self.send_settles();
@@ -260,7 +265,7 @@ impl Session {
         let found = self.subscriptions.get(input.subscription);
         let Some(wire) = found.filter(|s| s.generation == input.generation && s.wire > 0).map(|s| s.wire) else {
             match input.confirm {
-                Some(token) => self.output.push_back(Output::Settled { token, result: Err(Failure::lease_lost()) }),
+                Some(token) => self.unanswered_settles(vec![token], &Failure::lease_lost()),
                 None if input.kind == SettleKind::Extend => {}
                 None => self.stats.settles_dropped += u64::from(input.count),
             }

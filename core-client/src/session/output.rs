@@ -103,8 +103,11 @@ pub enum Output {
     Settled {
         /// Its token.
         token: u64,
-        /// The number of the subscription's next delivery, as of this answer.
-        result: Result<u64, Failure>,
+        /// Whether it holds.
+        result: Result<(), Failure>,
+        /// Of a nack: deliveries of its session with a lower number were on their way then, those of its key among them were
+        /// taken back with it. All of them have come by now.
+        boundary: u64,
     },
     /// The answer to an administrative command, `meshwire.admin.v1.Answer`.
     Admin {

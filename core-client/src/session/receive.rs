@@ -130,6 +130,7 @@ impl Session {
             let noted = if is_set(Defect::DeliveryGapsPass) { Ok(()) } else { noted };
             noted?;
             self.output.push_back(Output::Deliver { subscription: id, generation, run });
+            self.have_come(wire);
         }
         Ok(())
     }
@@ -144,10 +145,7 @@ impl Session {
                 code: if is_set(Defect::LeaseLostSwallowed) { 0 } else { done.code },
                 ..done
             };
-            let result =
-                if done.code == 0 { Ok(done.next_delivery) } else { Err(Failure::from_wire(done.code, "", 0)) };
-            self.stats.leases_lost += u64::from(done.code == ErrorKind::LeaseLost.number());
-            self.output.push_back(Output::Settled { token: done.token, result });
+            self.confirmed(done);
         }
         Ok(())
     }
@@ -204,6 +202,7 @@ impl Session {
         {
             return self.send(&ClientFrame::Subscribe(subscribe));
         }
+        self.nothing_comes(Some(wire));
         match self.subscriptions.remove(wire) {
             Some((subscription, gone)) if gone.phase != Phase::Leaving => {
                 self.output.push_back(Output::Ended { subscription, failure });

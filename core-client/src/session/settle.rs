@@ -16,13 +16,16 @@ pub(super) struct Confirm {
     code: u32,
 }
 
-/// A settle that was answered: its token and 0, or the number of an error.
+/// A settle that was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Confirmed {
     pub(super) token: u64,
+    pub(super) subscription: u32,
+    pub(super) kind: SettleKind,
+    /// 0, or the number of an error.
     pub(super) code: u32,
-    /// The number that the next delivery had when the gateway processed it.
-    pub(super) next_delivery: u64,
+    /// Of a nack: where what was on its way then ends; 0 where the gateway does not say.
+    pub(super) boundary: u64,
 }
 
 /// Settles that may go in two frames: first the plain ones, then those that are
@@ -218,8 +221,9 @@ impl Settles {
             if confirm.left > 0 {
                 return true;
             }
-            let (code, next_delivery) = (confirm.code, result.next_delivery);
-            done.extend(confirm.token.map(|token| Confirmed { token, code, next_delivery }));
+            let (subscription, kind) = (range.subscription, range.kind);
+            let (code, boundary) = (confirm.code, result.next_delivery);
+            done.extend(confirm.token.map(|token| Confirmed { token, subscription, kind, code, boundary }));
             false
         });
         if confirms.is_empty() {

@@ -207,6 +207,10 @@ impl Subscriptions {
         Some((id, self.all.get_mut(&id)?))
     }
 
+    pub(super) fn of_wire(&self, wire: u32) -> Option<&Subscription> {
+        self.all.get(self.by_wire.get(&wire)?)
+    }
+
     /// Whether this number was ever given to a subscription.
     pub(super) const fn was_used(&self, wire: u32) -> bool {
         wire > 0 && wire <= self.last_wire

@@ -112,6 +112,62 @@ async fn what_is_in_hand_when_its_subscription_goes_has_not_failed() {
     assert_eq!(said(&gateway.settle().await), [(1, 1, SettleKind::Ack, "")]);
 }
 
+/// Leaves its loop at the second event: by `break`, or by `return`.
+async fn leave(mut orders: Subscription, by_return: bool) {
+    while let Some(order) = orders.try_next().await.unwrap() {
+        match order.id() {
+            "2" if by_return => return,
+            "2" => break,
+            _ => order.ack(),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_loop_had_in_hand_that_is_left_by_break_or_return_has_failed() {
+    for by_return in [false, true] {
+        let (_mesh, orders, mut gateway, _listener) = handed(3).await;
+        leave(orders, by_return).await;
+        assert_eq!(said(&gateway.settle().await), [(1, 1, SettleKind::Ack, ""), (2, 1, SettleKind::Nack, DROPPED)]);
+        unsubscribes(&mut gateway).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_its_loop_and_keeps_what_it_has_in_hand_until_its_subscription_is_dropped_fails_nothing() {
+    let (mesh, mut orders, mut gateway, _listener) = handed(3).await;
+    let mut in_hand = None;
+    while let Some(order) = orders.try_next().await.unwrap() {
+        if order.id() == "1" {
+            in_hand = Some(order);
+            break;
+        }
+    }
+    drop(orders);
+    drop(in_hand);
+    unsubscribes(&mut gateway).await;
+    // Nor when its client ends.
+    let (_closed, last) = tokio::join!(mesh.close(), gateway.next());
+    assert!(matches!(last, Some(ClientFrame::Goodbye(_))), "{last:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_nacks_what_it_has_in_hand_before_it_leaves_its_loop_says_when_it_comes_again() {
+    let (_mesh, mut orders, mut gateway, _listener) = handed(3).await;
+    while let Some(order) = orders.try_next().await.unwrap() {
+        if order.id() == "2" {
+            order.nack_after(Duration::ZERO);
+            break;
+        }
+        order.ack();
+    }
+    drop(orders);
+    let settle = gateway.settle().await;
+    assert_eq!(said(&settle), [(1, 1, SettleKind::Ack, ""), (2, 1, SettleKind::Nack, "")]);
+    assert_eq!(settle.ranges[1].delay_ms, Some(0));
+    unsubscribes(&mut gateway).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn handlers_that_are_cancelled_fail_what_they_had_begun_and_nothing_else() {
     let (mesh, mut gateway, _listener) = connected().await;

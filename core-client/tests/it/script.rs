@@ -154,13 +154,17 @@ impl Gateway {
     }
 
     pub(crate) async fn answer(&mut self, settle: &Settle, next_delivery: u64) {
+        self.answer_with(settle, 0, next_delivery).await;
+    }
+
+    pub(crate) async fn answer_with(&mut self, settle: &Settle, code: u32, next_delivery: u64) {
         assert!(settle.confirm);
         let result = |range: &SettleRange| SettleResult {
             sequence: settle.sequence,
             subscription: range.subscription,
             first_delivery: range.first_delivery,
             count: range.count,
-            code: 0,
+            code,
             next_delivery,
         };
         let results = settle.ranges.iter().map(result).collect();

@@ -19,6 +19,9 @@ pub struct SettleAnswer {
     pub count: u64,
     /// `false`: the lease is lost.
     pub settled: bool,
+    /// Of a confirmed settle: where what was on its way ended when these were nacked or taken back, else where it ends
+    /// now. Later deliveries of their key that have a lower number were taken back with them. 0: not asked for.
+    pub boundary: u64,
 }
 
 /// What a consumer says of deliveries.
@@ -39,16 +42,30 @@ impl From<SettleKind> for SettleAs<'_> {
 }
 
 impl Engine {
-    /// The number of the next delivery to a subscription; 0 if there is none.
+    /// The same answers with their boundaries.
     #[must_use]
-    pub fn next_delivery(&self, topic: TopicId, key: SubscriptionKey) -> u64 {
-        let Some(topic) = self.topics.get(&topic) else { return 0 };
-        match topic.reader(key) {
+    pub fn with_boundaries(
+        &self,
+        topic: TopicId,
+        key: SubscriptionKey,
+        answers: Vec<SettleAnswer>,
+    ) -> Vec<SettleAnswer> {
+        let Some(topic) = self.topics.get(&topic) else { return answers };
+        let subscriber = match topic.reader(key) {
             Some(Reader::Solo(key)) => topic.solos.get(&key).map(|solo| &solo.subscriber),
             Some(Reader::Group(id)) => topic.groups.get(&id).and_then(|group| group.members.get(&key)),
             None => None,
+        };
+        let Some(subscriber) = subscriber else { return answers };
+        let mut told = Vec::with_capacity(answers.len());
+        for answer in answers {
+            let numbers = answer.first_delivery..answer.first_delivery.saturating_add(answer.count);
+            subscriber.deliveries.boundaries(numbers, |numbers, boundary| {
+                let (first_delivery, count) = (numbers.start, numbers.end - numbers.start);
+                told.push(SettleAnswer { first_delivery, count, boundary, ..answer });
+            });
         }
-        .map_or(0, |subscriber| subscriber.deliveries.next())
+        told
     }
 
     /// Settles deliveries by their numbers. The first settle wins, the same
@@ -67,7 +84,7 @@ impl Engine {
             _ if numbers.is_empty() => {}
             _ => {
                 let count = numbers.end - numbers.start;
-                answers.push(SettleAnswer { first_delivery: numbers.start, count, settled });
+                answers.push(SettleAnswer { first_delivery: numbers.start, count, settled, boundary: 0 });
             }
         };
         let Some(topic) = self.topics.get_mut(&topic_id) else {

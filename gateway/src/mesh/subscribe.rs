@@ -50,8 +50,6 @@ pub struct SettleAnswers {
     pub answers: Vec<SettleAnswer>,
     /// Only of meaning for a confirmed settle.
     pub ticket: Ticket,
-    /// Of a confirmed settle: the number that the next delivery had; what came before it was on its way.
-    pub next: u64,
 }
 
 /// Groups that the gateway may make for somebody.
@@ -212,14 +210,16 @@ impl Mesh {
         self.authorize(caller, Action::Subscribe, name)?;
         let mut shard = shard::lock(self.shard(topic)?);
         let now = self.now();
-        let answers = shard.engine.settle(now, topic.id, key, asked.numbers, asked.how);
-        let next = if asked.confirm { shard.engine.next_delivery(topic.id, key) } else { 0 };
+        let mut answers = shard.engine.settle(now, topic.id, key, asked.numbers, asked.how);
+        if asked.confirm {
+            answers = shard.engine.with_boundaries(topic.id, key, answers);
+        }
         // What is given up by it becomes a dead letter in the same commit.
         self.inner.deliver(&mut shard, now, None);
         self.inner.commit(&mut shard, now, asked.confirm);
         // What is said of a dead letter that was given back is kept with the dead letters.
         let ticket = shard.engine.ticket(topic.id).later(shard.engine.ticket(shard.engine.letters_of(topic.id)));
-        Ok(SettleAnswers { answers, ticket, next })
+        Ok(SettleAnswers { answers, ticket })
     }
 
     /// Sets a subscription's credit anew.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use meshwire_gateway::mesh::AllowAll;
 use meshwire_proto::frame::{ClientFrame, ServerFrame, Settle, SettleKind, SettleRange};
-use meshwire_proto::wire::session as wire;
+use meshwire_proto::wire::{admin, session as wire};
+use prost::Message as _;
 
-use crate::rig::{Rig, earliest, event, hello, memory, run_of};
+use crate::rig::{Peer, Rig, earliest, event, hello, memory, run_of};
 
 #[tokio::test]
 async fn a_resumed_session_keeps_its_leases_and_gets_what_never_arrived() {
@@ -119,4 +120,57 @@ async fn what_was_settled_in_the_last_moments_before_a_gateway_stops_does_not_co
     let rig = Rig::with(config, Arc::new(AllowAll)).await;
     let mut peer = rig.session().await;
     assert_eq!(peer.subscribe(earliest(1, "t", "g")).await.next_position, 3);
+}
+
+/// Nacks the first delivery, confirmed, in this frame, and reads until this delivery has come. Gives the boundary that
+/// the answer names.
+async fn nack(peer: &mut Peer, sequence: u64, until: u64) -> u64 {
+    let first =
+        SettleRange { subscription: 1, first_delivery: 1, count: 1, kind: SettleKind::Nack, ..SettleRange::default() };
+    peer.send(ClientFrame::Settle(Settle { sequence, confirm: true, ranges: vec![first] })).await;
+    let (mut boundary, mut come) = (None, 0);
+    loop {
+        match peer.next().await.expect("the answer and the deliveries") {
+            ServerFrame::Deliver(deliver) => {
+                come = deliver.runs.iter().map(|r| r.first_delivery + u64::from(r.events.count()) - 1).max().unwrap();
+            }
+            ServerFrame::Settled(settled) => {
+                boundary = boundary.or(settled.results.first().map(|r| (r.code, r.next_delivery)));
+            }
+            _ => {}
+        }
+        if let Some((code, boundary)) = boundary.filter(|_| come >= until) {
+            assert_eq!(code, 0);
+            return boundary;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_nack_whose_answer_was_lost_is_answered_as_the_first_time_when_the_session_is_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut logged = memory();
+    (logged.memory, logged.data_dir) = (false, folder.path().into());
+    for config in [memory(), logged] {
+        let rig = Rig::with(config, Arc::new(AllowAll)).await;
+        let hello = hello();
+        let (mut peer, welcome) = rig.login(hello.clone()).await;
+        let once = admin::GroupSettings { max_failures: Some(1), ..admin::GroupSettings::default() };
+        peer.subscribe(wire::Subscribe { settings: once.encode_to_vec().into(), ..earliest(1, "t", "g") }).await;
+        peer.publish("t", run_of(&["1", "2", "3"].map(|id| event(id).key("k")))).await;
+        peer.deliveries(3).await;
+        // It is a dead letter, and its key goes on.
+        assert_eq!(nack(&mut peer, 1, 5).await, 4);
+        drop(peer);
+        let resume = wire::Hello {
+            resume_session: welcome.session,
+            resume_secret: welcome.secret,
+            held: vec![wire::HeldSubscription { subscription: 1, next_delivery: 6 }],
+            first_unanswered: 4,
+            ..hello
+        };
+        let (mut peer, again) = rig.login(resume).await;
+        assert!(again.resumed);
+        assert_eq!(nack(&mut peer, 2, 0).await, 4, "what goes on was not on its way");
+    }
 }

@@ -445,7 +445,8 @@ pub struct SettleResult {
     /// 0: settled. Else a number of the error table, LEASE_LOST as a rule.
     #[prost(uint32, tag = "5")]
     pub code: u32,
-    /// The number that the subscription's next delivery had when this was processed: what came before it was on its way. 0: not said.
+    /// The number that the subscription's next delivery had when these were nacked or taken back, else when this was processed: later
+    /// deliveries of their key before it were on their way and were taken back with them. The same when it is asked again. 0: not said.
     #[prost(uint64, tag = "6")]
     pub next_delivery: u64,
 }

@@ -203,7 +203,7 @@ impl Person {
                 }
             }
             Output::Deliver { generation, run, .. } => self.delivered(now, generation, &run),
-            Output::Settled { token, result } => drop(self.settled.insert(token, result.map(|_| ()))),
+            Output::Settled { token, result, .. } => drop(self.settled.insert(token, result)),
             Output::Admin { number, result } => drop(self.commands.insert(number, result)),
             Output::Ended { failure, .. } => self.ended.push(failure),
             Output::Failed(failure) => panic!("a session failed: {failure:?}"),

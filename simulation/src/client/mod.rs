@@ -257,7 +257,7 @@ impl Client {
             Output::Deliver { subscription, generation, run } => {
                 self.delivered(&Seen { now, life, calm }, (subscription, generation), &run, history, rng, wanted);
             }
-            Output::Settled { token, result } => {
+            Output::Settled { token, result, .. } => {
                 if let Some(ack) = self.confirms.remove(&token) {
                     self.settled(now, ack, result.is_ok(), history);
                 }

@@ -9,7 +9,7 @@ use crate::delivery::{Delivery, Place};
 
 #[derive(Default)]
 pub(super) struct Keys {
-    pub(super) ready: VecDeque<Delivery>,
+    ready: VecDeque<Delivery>,
     busy: HashMap<String, Key>,
     /// Keys with nothing to do that wait for what was on its way, by where that ends.
     settling: BTreeMap<At, Vec<String>>,
@@ -34,20 +34,30 @@ impl Drop for Keys {
 
 #[derive(Default)]
 struct Key {
-    /// Those that wait for the one being handled. Behind a nack: those of which it is not known yet whether they were on
-    /// their way.
+    /// Those that wait for the one being handled. Behind a nack: those of which it is not known yet whether they were
+    /// taken back with it.
     waiting: VecDeque<Delivery>,
     nacked: Option<Nacked>,
 }
 
-/// An event that was nacked. The gateway takes it and the later ones of its key back: those that were on their way come
-/// again.
+/// An event that was nacked. The gateway takes it and the later ones of its key back, or did when its lease ended: those
+/// that were on their way come again.
 struct Nacked {
     /// Its delivery.
     of: At,
     position: u64,
-    /// The first delivery that was made behind the nack, once that is known.
+    /// The first delivery that was made behind that, once it is known.
     boundary: Option<At>,
+}
+
+impl Key {
+    /// The next of those that wait, without those that come again.
+    fn next(&mut self) -> Option<Delivery> {
+        while let Some(stale) = self.waiting.pop_front_if(|delivery| delivery.is_stale()) {
+            stale.forget();
+        }
+        self.waiting.pop_front()
+    }
 }
 
 impl Keys {
@@ -101,42 +111,53 @@ impl Keys {
         let Some(busy) = self.busy.get_mut(key) else {
             return;
         };
-        match busy.waiting.pop_front() {
+        match busy.next() {
             Some(next) => self.ready.push_back(next),
             None => drop(self.busy.remove(key)),
         }
     }
 
-    /// An event is to be nacked: what waits behind it comes again after it.
+    /// What is to be handled next.
+    pub(super) fn next(&mut self) -> Option<Delivery> {
+        loop {
+            let next = self.ready.pop_front()?;
+            if !next.is_stale() {
+                return Some(next);
+            }
+            self.release(&next);
+            next.forget();
+        }
+    }
+
+    /// An event is to be nacked: nothing of its key is handled before it is known what waits behind it was taken back.
     pub(super) fn fail(&mut self, delivery: &Delivery) -> Option<String> {
         let key = delivery.event().key()?;
         let busy = self.busy.get_mut(key)?;
-        busy.waiting.drain(..).for_each(Delivery::forget);
         busy.nacked = Some(Nacked { of: at(delivery), position: delivery.position().number(), boundary: None });
         Some(key.to_owned())
     }
 
-    /// The nack of a delivery was answered: those of its session before `boundary` were on their way. What came behind it is what goes on: the event
-    /// waits for its time, or is a dead letter and does not come again.
+    /// The nack of a delivery was answered: those of its session before `boundary` were taken back. What came behind it is
+    /// what goes on: the event waits for its time, or is a dead letter and does not come again.
     pub(super) fn nacked(&mut self, key: String, of: Place, boundary: u64) {
         let (of, boundary) = ((of.generation, of.number), (of.generation, boundary));
         let Some(busy) = self.busy.get_mut(&key) else {
             return;
         };
         // An event that came again meanwhile and failed again has an answer of its own to come.
-        let Some(nacked) = busy.nacked.as_mut().filter(|nacked| nacked.of == of) else {
+        if busy.nacked.as_ref().is_none_or(|nacked| nacked.of != of) {
             return;
-        };
+        }
         while let Some(void) = busy.waiting.pop_front_if(|delivery| at(delivery) < boundary) {
             void.forget();
         }
-        if let Some(next) = busy.waiting.pop_front() {
+        if let Some(next) = busy.next() {
             busy.nacked = None;
             self.ready.push_back(next);
         } else if boundary <= self.come {
             self.busy.remove(&key);
         } else {
-            nacked.boundary = Some(boundary);
+            busy.nacked.iter_mut().for_each(|nacked| nacked.boundary = Some(boundary));
             self.settling.entry(boundary).or_default().push(key);
         }
     }

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn delivery(inbox: &Arc<Inbox>, (generation, number): At, position: u64, key: &s
 
 /// What may be handled now.
 fn ready(keys: &mut Keys) -> Vec<Delivery> {
-    keys.ready.drain(..).collect()
+    std::iter::from_fn(|| keys.next()).collect()
 }
 
 fn numbers(deliveries: &[Delivery]) -> Vec<u64> {
@@ -109,4 +109,57 @@ fn an_event_that_comes_again_before_its_boundary_frees_its_key() {
     let again = ready(&mut keys).remove(0);
     keys.release(&again);
     assert_eq!(remembered(&keys), (0, 0));
+}
+
+/// The first of two events of a key is handled; both were delivered.
+fn two_of_a_key(inbox: &Arc<Inbox>, keys: &mut Keys) -> Delivery {
+    keys.arrive(delivery(inbox, (0, 1), 10, "k"));
+    keys.arrive(delivery(inbox, (0, 2), 11, "k"));
+    let mut handled = ready(keys);
+    assert_eq!(numbers(&handled), [1]);
+    handled.remove(0)
+}
+
+#[test]
+fn a_nack_whose_session_is_lost_hands_out_nothing_of_that_session() {
+    let (inbox, mut keys) = (inbox(), Keys::default());
+    let failed = two_of_a_key(&inbox, &mut keys);
+    let key = keys.fail(&failed).unwrap();
+    keys.nacked(key, failed.place(), u64::MAX);
+    assert!(ready(&mut keys).is_empty(), "2 comes again behind 1");
+    keys.arrive(delivery(&inbox, (1, 1), 10, "k"));
+    keys.arrive(delivery(&inbox, (1, 2), 11, "k"));
+    assert_eq!(numbers(&ready(&mut keys)), [1]);
+}
+
+#[test]
+fn a_handler_that_fails_after_its_lease_throws_away_nothing_that_was_leased_again() {
+    let (inbox, mut keys) = (inbox(), Keys::default());
+    let failed = two_of_a_key(&inbox, &mut keys);
+    // The lease ended: both were leased again.
+    keys.arrive(delivery(&inbox, (0, 3), 10, "k"));
+    keys.arrive(delivery(&inbox, (0, 4), 11, "k"));
+    let key = keys.fail(&failed).unwrap();
+    assert!(ready(&mut keys).is_empty());
+    keys.nacked(key, failed.place(), 3);
+    let again = ready(&mut keys).remove(0);
+    assert_eq!(again.place().number, 3);
+    keys.release(&again);
+    assert_eq!(numbers(&ready(&mut keys)), [4]);
+}
+
+#[test]
+fn what_comes_again_is_not_handled_under_its_old_lease_whether_it_was_ready_or_waited() {
+    let (inbox, mut keys) = (inbox(), Keys::default());
+    for (n, key) in [(1, "a"), (2, "a"), (3, "b")] {
+        keys.arrive(delivery(&inbox, (0, n), n, key));
+    }
+    inbox.reset(1);
+    keys.arrive(delivery(&inbox, (1, 1), 1, "a"));
+    keys.arrive(delivery(&inbox, (1, 2), 2, "a"));
+    let again = ready(&mut keys);
+    assert_eq!(again.iter().map(|d| (d.place().generation, d.place().number)).collect::<Vec<_>>(), [(1, 1)]);
+    keys.release(&again[0]);
+    assert_eq!(numbers(&ready(&mut keys)), [2]);
+    assert_eq!(remembered(&keys), (1, 0), "b is forgotten");
 }

@@ -7,6 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod boundary;
 mod busy;
 mod chaos;
 mod link;

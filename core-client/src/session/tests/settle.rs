@@ -38,7 +38,7 @@ fn result(sequence: u64, subscription: u32, first: u64, count: u32, code: u32) -
 /// `(token, settled)` of each confirmed settle.
 fn confirmed(scene: &mut Scene) -> Vec<(u64, Result<u64, ErrorKind>)> {
     let settled = |o| match o {
-        Output::Settled { token, result } => Some((token, result.map_err(|f| f.kind))),
+        Output::Settled { token, result, boundary } => Some((token, result.map(|()| boundary).map_err(|f| f.kind))),
         _ => None,
     };
     scene.outputs().into_iter().filter_map(settled).collect()

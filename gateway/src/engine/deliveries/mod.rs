@@ -1,13 +1,16 @@
 //! Delivery numbers of one subscriber: what it holds, what it may still get,
 //! and what became of what it held.
 
+mod ranges;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use meshwire_proto::frame::SettleKind;
+
+use ranges::Ranges;
 
 use super::span::{Span, Step};
 use crate::store::{DEAD, Position};
@@ -15,6 +18,10 @@ use crate::store::{DEAD, Position};
 /// How many past settlements are remembered, as ranges, to answer a repeated
 /// settle with `ok`. A guess: a resume repeats a handful of frames.
 const HISTORY: usize = 64;
+
+/// The same of where what was on its way ended when deliveries were taken back: about 6 KiB. A guess: who is asked about
+/// one that is forgotten says what is on its way by then, which is never too little.
+const TAKEN: usize = 256;
 
 /// Places for deliveries: at least three quarters of them, more than the most credit there is, can be unsettled. What
 /// is settled between them takes none: one delivery that is never settled holds up nothing. A place is 16 to 24 bytes,
@@ -77,8 +84,10 @@ pub struct Credit {
 #[derive(Debug)]
 pub(super) struct Deliveries {
     entries: Span<Entry>,
-    /// What left the table. Rising, without overlap.
-    history: VecDeque<(u64, u64, State)>,
+    /// What left the table.
+    history: Ranges<State>,
+    /// Of deliveries that were nacked or taken back: the number that the next one had then.
+    taken: Ranges<u64>,
     /// Leases that ended, of positions that nobody else has yet: they may still be
     /// settled. As many as wait in their group, at most.
     ended: BTreeMap<u64, Position>,
@@ -93,7 +102,8 @@ impl Deliveries {
     pub(super) const fn new(credit: Credit) -> Self {
         Self {
             entries: Span::new(1, MAX_PLACES),
-            history: VecDeque::new(),
+            history: Ranges::new(HISTORY),
+            taken: Ranges::new(TAKEN),
             ended: BTreeMap::new(),
             late: BTreeMap::new(),
             held_events: 0,
@@ -181,13 +191,10 @@ impl Deliveries {
     /// The parts of numbers that left the table.
     fn old_parts(&self, numbers: Range<u64>, kind: SettleKind, parts: &mut Vec<Part>) {
         let mut at = numbers.start;
-        for (first, next, state) in &self.history {
-            let (from, to) = ((*first).max(at), (*next).min(numbers.end));
-            if from < to {
-                parts.extend((at < from).then_some(Part::All(at..from, false)));
-                parts.push(Part::All(from..to, *state == State::Settled(kind)));
-                at = to;
-            }
+        for (known, state) in self.history.within(numbers.clone()) {
+            parts.extend((at < known.start).then_some(Part::All(at..known.start, false)));
+            at = known.end;
+            parts.push(Part::All(known, state == State::Settled(kind)));
         }
         parts.extend((at < numbers.end).then_some(Part::All(at..numbers.end, false)));
     }
@@ -207,6 +214,9 @@ impl Deliveries {
         };
         match entry.state {
             State::Held => {
+                if kind == SettleKind::Nack {
+                    self.taken.remember(number, self.entries.next());
+                }
                 self.resolve(number, State::Settled(kind));
                 Settled::Now(entry.position)
             }
@@ -219,14 +229,30 @@ impl Deliveries {
         if let Some(before) = self.late.get(&number) {
             return if *before == kind { Settled::Before } else { Settled::Lost };
         }
-        let found = self.history.iter().rev().find(|(first, next, _)| (*first..*next).contains(&number));
-        if found.is_some_and(|(_, _, state)| *state == State::Settled(kind)) { Settled::Before } else { Settled::Lost }
+        if self.history.get(number) == Some(State::Settled(kind)) { Settled::Before } else { Settled::Lost }
     }
 
     /// Takes a held delivery away from the subscriber.
     pub(super) fn take_back(&mut self, number: u64) {
         if self.position(number).is_some() {
+            self.taken.remember(number, self.entries.next());
             self.resolve(number, State::Lost);
+        }
+    }
+
+    /// Cuts numbers by where what was on its way ended when they were taken back; of the others, where it ends now.
+    /// Deliveries from there on were made behind that and may be held.
+    pub(super) fn boundaries(&self, numbers: Range<u64>, mut each: impl FnMut(Range<u64>, u64)) {
+        let mut at = numbers.start;
+        for (known, boundary) in self.taken.within(numbers.clone()) {
+            if at < known.start {
+                each(at..known.start, self.next());
+            }
+            at = known.end;
+            each(known, boundary);
+        }
+        if at < numbers.end {
+            each(at..numbers.end, self.next());
         }
     }
 
@@ -258,7 +284,7 @@ impl Deliveries {
             self.held_bytes -= size;
         }
         let history = &mut self.history;
-        self.entries.trim(|number, entry| remember(history, number, entry.state));
+        self.entries.trim(|number, entry| history.remember(number, entry.state));
     }
 
     /// Everything held, as `(number, position)`, in number order.
@@ -286,48 +312,11 @@ impl Deliveries {
                 undone.push((number, entry.position));
             }
         });
-        self.history.retain(|(first, _, _)| *first < next);
-        if let Some((_, end, _)) = self.history.back_mut() {
-            *end = (*end).min(next);
-        }
+        self.history.cut(next);
+        self.taken.cut(next);
+        // What was on its way ended there, and what goes under these numbers now was made behind.
+        self.taken.change(|boundary| boundary.min(next));
         undone.reverse();
         Some(undone)
-    }
-}
-
-/// A number that left the table goes into the history.
-fn remember(history: &mut VecDeque<(u64, u64, State)>, number: u64, state: State) {
-    // As a rule it is the highest so far.
-    let at = if history.back().is_none_or(|(first, ..)| *first < number) {
-        history.len()
-    } else {
-        history.partition_point(|(first, ..)| *first < number)
-    };
-    let joins = |range: Option<&(u64, u64, State)>, edge: fn(&(u64, u64, State)) -> u64, at: u64| {
-        range.is_some_and(|range| range.2 == state && edge(range) == at)
-    };
-    let before = at.checked_sub(1).filter(|before| joins(history.get(*before), |range| range.1, number));
-    let behind = joins(history.get(at), |range| range.0, number + 1);
-    match (before.and_then(|before| history.get_mut(before)), behind) {
-        (Some(range), false) => range.1 = number + 1,
-        (Some(range), true) => {
-            range.1 = number + 1;
-            if let Some((_, end, _)) = history.remove(at)
-                && let Some(range) = before.and_then(|before| history.get_mut(before))
-            {
-                range.1 = end;
-            }
-        }
-        (None, true) => {
-            if let Some(range) = history.get_mut(at) {
-                range.0 = number;
-            }
-        }
-        (None, false) => {
-            history.insert(at, (number, number + 1, state));
-            if history.len() > HISTORY {
-                history.pop_front();
-            }
-        }
     }
 }

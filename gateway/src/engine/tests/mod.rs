@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod alone;
+mod boundary;
 mod broadcast;
 mod cold;
 mod dead_letters;

@@ -350,7 +350,7 @@ impl Protocol {
                 let code = |ok: bool| if ok { 0 } else { ErrorKind::LeaseLost.number() };
                 let one = |a: crate::mesh::SettleAnswer| {
                     let count = u32::try_from(a.count).unwrap_or(u32::MAX);
-                    (settled.ticket, result(a.first_delivery, count, (code(a.settled), settled.next)))
+                    (settled.ticket, result(a.first_delivery, count, (code(a.settled), a.boundary)))
                 };
                 settled.answers.into_iter().map(one).collect()
             }
