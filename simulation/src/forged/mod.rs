@@ -395,6 +395,7 @@ fn an_event_comes_until_it_expires_and_one_that_does_not_comes() {
 fn asked() -> (History, Question) {
     let question = Question {
         by: (0, 0),
+        asked: ms(0),
         deadline: ms(1000),
         parts: 3,
         retry: false,
@@ -410,7 +411,7 @@ fn asked() -> (History, Question) {
 fn a_request_ends_once_in_time_and_whole() {
     use meshwire_proto::ErrorKind;
     type Change = fn(&mut Question);
-    let wrong: [(Change, &str); 8] = [
+    let wrong: [(Change, &str); 9] = [
         (|q| q.handled = 2, "was handled 2 times"),
         (|q| q.got = vec![0, 2, 1], "got the parts [0, 2, 1]"),
         (|q| q.got = vec![0, 1], "ended well with [0, 1]"),
@@ -419,6 +420,7 @@ fn a_request_ends_once_in_time_and_whole() {
         (|q| q.ended = vec![(ms(40), None); 2], "ended 2 times"),
         (|q| q.ended = vec![(ms(40), Some(ErrorKind::Invalid))], "ended with INVALID"),
         (|q| q.ended = vec![(ms(40), Some(ErrorKind::Busy))], "was refused with BUSY and handled"),
+        (|q| q.ended = vec![(ms(40), Some(ErrorKind::Unavailable))], "nothing was wrong with its connection"),
     ];
     for (change, part) in wrong {
         let (mut history, mut question) = asked();
@@ -438,5 +440,16 @@ fn a_request_ends_once_in_time_and_whole() {
         change(&mut question);
         history.questions.insert(1, question);
         passes(&history);
+    }
+}
+
+#[test]
+fn a_request_is_lost_only_with_its_connection() {
+    for (client, at, excused) in [(0, 20, true), (0, 41, false), (1, 20, false)] {
+        let (mut history, mut question) = asked();
+        question.ended = vec![(ms(40), Some(meshwire_proto::ErrorKind::Unavailable))];
+        history.questions.insert(1, question);
+        history.cut_off.insert(client, vec![ms(at)]);
+        if excused { passes(&history) } else { refused(&history, "nothing was wrong with its connection") }
     }
 }
