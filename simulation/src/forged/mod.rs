@@ -214,6 +214,19 @@ fn an_event_has_not_failed_because_its_member_left() {
 }
 
 #[test]
+fn a_delivery_that_was_still_on_its_way_when_its_gateway_ended_was_an_attempt() {
+    for (end, excused) in [(750, true), (850, false)] {
+        let mut history = two(Topic::Orders);
+        history.consumers.insert(1, 0);
+        came(&mut history, 700, 1, 2);
+        settled(&mut history, 1).acks.push(acked(710, 700, 2));
+        ended(&mut history, end, Disaster::Kill);
+        let failed = broken(&history).iter().any(|b| b.contains("may have failed 0 times"));
+        assert_eq!(failed, !excused, "ended at {end}");
+    }
+}
+
+#[test]
 fn a_gateway_that_stops_delivers_nothing_and_forgets_no_ack() {
     let mut history = two(Topic::Orders);
     history.stopping.push(Stopping { at: ms(200), life: 1 });
