@@ -48,11 +48,12 @@ pub enum Planted {
     DeleteIgnored,
     DeleteUnlogged,
     TopicGoneUnlogged,
+    NumberReused,
 }
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -93,6 +94,7 @@ impl Planted {
         Self::DeleteIgnored,
         Self::DeleteUnlogged,
         Self::TopicGoneUnlogged,
+        Self::NumberReused,
     ];
 
     /// The seed from which on it is looked for: one that is known to show it, where few do. Any other costs only time.
@@ -156,6 +158,7 @@ impl Planted {
             Self::DeleteIgnored => "a deleted group that is still there",
             Self::DeleteUnlogged => "a deletion of a group forgotten at restart",
             Self::TopicGoneUnlogged => "a deletion of a topic forgotten at restart",
+            Self::NumberReused => "a request that is sent again under the same number",
         }
     }
 }
@@ -209,6 +212,7 @@ pub fn plant(planted: Option<Planted>) {
     defect::set(match planted {
         Some(Planted::ResumeWithoutReplay) => Some(defect::Defect::ResumeWithoutReplay),
         Some(Planted::SettlesForgotten) => Some(defect::Defect::SettlesForgotten),
+        Some(Planted::NumberReused) => Some(defect::Defect::NumberReused),
         _ => None,
     });
 }

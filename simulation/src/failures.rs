@@ -8,7 +8,7 @@ use meshwire_proto::frame::SettleKind;
 use meshwire_proto::wire::admin::DeathReason;
 
 use crate::history::{History, Topic};
-use crate::seen::{HELD_BACK, Seen};
+use crate::seen::{HELD_BACK, Seen, UNDER_WAY};
 use crate::tuned::ack_waits;
 use crate::verdict::Log;
 
@@ -24,8 +24,7 @@ pub(crate) fn every_failure_has_a_cause(seen: &Seen<'_>, logs: &BTreeMap<Topic, 
     }
     for ((group, id, life), (attempt, at)) in first {
         let began = seen.history.disasters.iter().find(|ended| ended.life + 1 == life).map_or(Moment(0), |e| e.at);
-        // One before it may have been made and not have come.
-        let came_first = !seen.history.was_away(group, began, at);
+        let came_first = !seen.may_have_been_lost(group, began, at);
         let (failures, causes) = (attempt.saturating_sub(1), causes(seen, group, id, began));
         if came_first && failures > causes {
             broken.push(format!(
@@ -39,6 +38,16 @@ pub(crate) fn every_failure_has_a_cause(seen: &Seen<'_>, logs: &BTreeMap<Topic, 
         if letter.failures > causes && !seen.history.may_be_rewritten(letter.topic) {
             broken.push(format!("a dead letter that may have failed {causes} times: {letter:?}"));
         }
+    }
+}
+
+impl Seen<'_> {
+    /// Whether a delivery to a group that was made in this span may never have come. It is an attempt all the same. Its member
+    /// may also have gone, or the gateway ended, a little later: a nack of what stands before it in its key takes it back from a
+    /// member that it is still on its way to, and the next one may have it sooner.
+    fn may_have_been_lost(&self, group: u8, from: Moment, to: Moment) -> bool {
+        let to = to + if self.stalled(to, to + UNDER_WAY) { HELD_BACK } else { UNDER_WAY };
+        self.history.was_away(group, from, to) || self.restarted(from, to)
     }
 }
 

@@ -212,6 +212,8 @@ pub(crate) struct History {
     pub(crate) breaks: BTreeMap<usize, Vec<Moment>>,
     /// Breaks that were not the end of the gateway: its member may be lost.
     pub(crate) lost: BTreeMap<usize, Vec<Moment>>,
+    /// When a client's connection ended with a reason: a cut, silence, or the end of the gateway.
+    pub(crate) cut_off: BTreeMap<usize, Vec<Moment>>,
     /// When a client ended subscriptions, or itself, on purpose.
     pub(crate) left: BTreeMap<usize, Vec<Moment>>,
     /// A disk operation was made to fail, or the disk had no space.

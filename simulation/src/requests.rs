@@ -20,6 +20,7 @@ const FAILURES: [ErrorKind; 5] =
 pub(crate) struct Question {
     /// Which client asked, and which life of it.
     pub(crate) by: (usize, u32),
+    pub(crate) asked: Moment,
     pub(crate) deadline: Moment,
     /// Replies that are due; without a stream one.
     pub(crate) parts: u32,
@@ -89,7 +90,7 @@ impl Exchange {
         self.asked.insert(number, question);
         let deadline = now + timeout;
         let (got, ended) = (Vec::new(), Vec::new());
-        let asked = Question { by, deadline, parts, retry, handled: 0, got, ended, abandoned: false };
+        let asked = Question { by, asked: now, deadline, parts, retry, handled: 0, got, ended, abandoned: false };
         history.questions.insert(question, asked);
         history.totals.requests += 1;
     }
@@ -181,6 +182,13 @@ impl Exchange {
     }
 }
 
+impl History {
+    /// Whether the connection of a client ended with a reason in this span.
+    fn was_cut_off(&self, client: usize, from: Moment, to: Moment) -> bool {
+        self.cut_off.get(&client).into_iter().flatten().any(|at| *at >= from && *at <= to)
+    }
+}
+
 /// Every request ends once, in time, by its own answer or a failure that may be; what was
 /// refused was not handled, and nothing is handled twice unless that was allowed.
 pub(crate) fn requests_end_once_and_are_handled_at_most_once(history: &History, broken: &mut Vec<String>) {
@@ -200,6 +208,12 @@ pub(crate) fn requests_end_once_and_are_handled_at_most_once(history: &History, 
             [(_, Some(kind))] if !FAILURES.contains(kind) => say(format!("ended with {kind}")),
             [(_, Some(kind @ (ErrorKind::NoResponders | ErrorKind::Busy)))] if q.handled > 0 && !q.retry => {
                 say(format!("was refused with {kind} and handled"));
+            }
+            [(at, Some(ErrorKind::Unavailable))] if !history.was_cut_off(q.by.0, q.asked, *at) => {
+                say(format!(
+                    "ended at {at:?} with {}, and nothing was wrong with its connection",
+                    ErrorKind::Unavailable
+                ));
             }
             [_] => {}
             more => say(format!("ended {} times", more.len())),

@@ -144,7 +144,7 @@ impl Driver {
                     }
                 }
                 Output::Connect => self.carrier = Carrier::Dialing(self.dialer.dial()),
-                Output::Disconnect { reason } => {
+                Output::Disconnect { reason, .. } => {
                     self.ended_by(&reason, "dropping the connection to the gateway");
                 }
                 Output::State(state) => self.state(state),

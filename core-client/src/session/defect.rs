@@ -43,10 +43,12 @@ pub enum Defect {
     OptionalRefused,
     /// A topic that was made anew is taken for the one before it.
     TopicUnnoticed,
+    /// A request that is sent again over the same connection keeps its number.
+    NumberReused,
 }
 
 impl Defect {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::ResumeWithoutReplay,
         Self::DeliveryGapsPass,
         Self::SettlesForgotten,
@@ -65,6 +67,7 @@ impl Defect {
         Self::LoginForEver,
         Self::OptionalRefused,
         Self::TopicUnnoticed,
+        Self::NumberReused,
     ];
 
     /// The defect of that name, as it is written here.

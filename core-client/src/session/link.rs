@@ -171,7 +171,7 @@ impl Session {
     }
 
     pub(super) fn drop_link(&mut self, now: Moment, reason: &str) {
-        self.output.push_back(Output::Disconnect { reason: reason.to_owned() });
+        self.output.push_back(Output::Disconnect { reason: reason.to_owned(), refused: None });
         self.wait(now, Duration::ZERO);
     }
 
@@ -188,7 +188,7 @@ impl Session {
 
     /// An error after which the gateway closes the connection.
     pub(super) fn refused(&mut self, now: Moment, failure: Failure) {
-        self.output.push_back(Output::Disconnect { reason: failure.message.clone() });
+        self.output.push_back(Output::Disconnect { reason: failure.message.clone(), refused: Some(failure.kind) });
         use meshwire_proto::ErrorKind as Kind;
         let hopeless = matches!(
             failure.kind,

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::DeliverRun;
 use meshwire_proto::wire::session as wire;
 
@@ -56,6 +57,8 @@ pub enum Output {
     Disconnect {
         /// Why, for a log line.
         reason: String,
+        /// The error that the gateway ended it with; `None` if it did not.
+        refused: Option<ErrorKind>,
     },
     /// The state changed.
     State(State),

@@ -3,6 +3,9 @@
 //! A request is sent once: with the connection that carried it its outcome is unknown,
 //! unless its caller allows a retry. One that is sent again may be back before those who serve: that nobody does is then
 //! no answer before its deadline.
+//!
+//! Numbers of requests rise on a connection, so what is sent again over the same one has a number there that its caller
+//! does not know.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,6 +15,8 @@ use meshwire_proto::frame::ClientFrame;
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, Moment, Retry, TopicName};
 
+#[cfg(feature = "testing")]
+use super::defect::{Defect, is_set};
 use super::{Failure, Output, Session};
 
 /// What to ask.
@@ -33,6 +38,9 @@ pub struct RequestSpec {
 struct Open {
     spec: RequestSpec,
     deadline: Moment,
+    /// Its number on this connection while the gateway has it.
+    wire: Option<u64>,
+    /// Also while it waits to be sent again.
     sent: bool,
     answered: bool,
     /// 0 unless it was sent before, over a connection that was lost; then one more each time that nobody serves.
@@ -44,12 +52,15 @@ struct Open {
 /// First and longest wait until a request is sent again that nobody served; it doubles in between.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// Invariant: `deadlines` holds each of `open`, and `again` those that wait.
+/// Invariants: `deadlines` holds each of `open`, and `again` those that wait; `renamed` leads from the number of this
+/// connection to each of `open` that has another one there than its own.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     open: BTreeMap<u64, Open>,
     deadlines: BTreeSet<(Moment, u64)>,
     again: BTreeSet<(Moment, u64)>,
+    renamed: BTreeMap<u64, u64>,
+    /// The last number that was given away, to a caller or on this connection.
     last: u64,
 }
 
@@ -68,11 +79,36 @@ impl Requests {
         if let Some(at) = open.again {
             self.again.remove(&(at, number));
         }
+        if let Some(wire) = open.wire {
+            self.renamed.remove(&wire);
+        }
         Some(open)
+    }
+
+    /// The caller's number of a request that has this one on the connection, and is open there.
+    fn of_wire(&self, wire: u64) -> Option<u64> {
+        let number = self.renamed.get(&wire).copied().unwrap_or(wire);
+        self.open.get(&number).filter(|open| open.wire == Some(wire)).map(|_| number)
+    }
+
+    /// A number that no request of this connection had, for one that is sent again.
+    fn rename(&mut self, number: u64) -> u64 {
+        #[cfg(feature = "testing")]
+        if is_set(Defect::NumberReused) {
+            return number;
+        }
+        self.last += 1;
+        self.renamed.insert(self.last, number);
+        self.last
     }
 }
 
 impl Open {
+    /// Whether the gateway may have had it, over this connection or one before.
+    const fn was_sent(&self) -> bool {
+        self.sent || self.rounds > 0
+    }
+
     fn frame(&self, number: u64, now: Moment) -> wire::Request {
         let left = self.deadline.since(now).as_millis().max(1);
         wire::Request {
@@ -95,7 +131,7 @@ impl Session {
         self.requests.last += 1;
         let number = self.requests.last;
         let deadline = now + spec.timeout;
-        let open = Open { spec, deadline, sent: false, answered: false, rounds: 0, again: None };
+        let open = Open { spec, deadline, wire: None, sent: false, answered: false, rounds: 0, again: None };
         self.requests.open.insert(number, open);
         self.requests.deadlines.insert((deadline, number));
         if self.is_up() && !self.is_leaving() {
@@ -106,7 +142,7 @@ impl Session {
 
     /// Nobody waits for a request any more.
     pub fn cancel_request(&mut self, number: u64) {
-        if self.requests.remove(number).is_some_and(|open| open.sent) && self.is_up() {
+        if let Some(number) = self.requests.remove(number).and_then(|open| open.wire) {
             self.send(&ClientFrame::Cancel(wire::Cancel { number }));
         }
     }
@@ -114,10 +150,12 @@ impl Session {
     /// So many more replies of a stream may come.
     pub fn grant(&mut self, number: u64, events: u32) {
         let Some(open) = self.requests.open.get_mut(&number) else { return };
-        if open.sent {
-            self.send(&ClientFrame::ReplyCredit(wire::ReplyCredit { number, events }));
-        } else if let Some(credit) = &mut open.spec.stream {
+        // What is sent again takes all with it that it was granted.
+        if let Some(credit) = open.spec.stream.as_mut().filter(|_| !open.answered) {
             *credit = credit.saturating_add(events);
+        }
+        if let Some(number) = open.wire {
+            self.send(&ClientFrame::ReplyCredit(wire::ReplyCredit { number, events }));
         }
     }
 
@@ -131,7 +169,7 @@ impl Session {
     pub(super) fn send_requests(&mut self, now: Moment) {
         let mut frames = Vec::new();
         for (number, open) in self.requests.open.iter_mut().rev().take_while(|(_, open)| !open.sent) {
-            open.sent = true;
+            (open.sent, open.wire) = (true, Some(*number));
             frames.push(open.frame(*number, now));
             if !open.spec.retry {
                 open.spec.event = Bytes::new();
@@ -142,9 +180,9 @@ impl Session {
         }
     }
 
-    /// A reply. One that nobody waits for any more is dropped.
+    /// A reply. One that nobody waits for any more is dropped, and so is one to an earlier try.
     pub(super) fn replied(&mut self, now: Moment, reply: wire::Reply) {
-        let number = reply.number;
+        let Some(number) = self.requests.of_wire(reply.number) else { return };
         if reply.code == ErrorKind::NoResponders.number() && self.is_served_later(now, number) {
             return;
         }
@@ -170,19 +208,25 @@ impl Session {
         let (first, longest) = AGAIN;
         let wait = first.saturating_mul(1 << open.rounds.saturating_sub(1).min(10)).min(longest);
         open.rounds = open.rounds.saturating_add(1);
+        if let Some(wire) = open.wire.take() {
+            self.requests.renamed.remove(&wire);
+        }
         let at = now + self.backoff.beyond(wait);
         open.again = Some(at);
         self.requests.again.insert((at, number));
         true
     }
 
-    /// Sends again what nobody served.
+    /// Sends again what nobody served; to a gateway that is about to stop nothing, it goes out with the next connection.
     pub(super) fn request_again(&mut self, now: Moment) {
         while let Some((at, number)) = self.requests.again.first().copied().filter(|(at, _)| *at <= now) {
             self.requests.again.remove(&(at, number));
-            if let Some(open) = self.requests.open.get_mut(&number) {
-                open.again = None;
-                let frame = open.frame(number, now);
+            let leaving = self.is_leaving();
+            let wire = if leaving { None } else { Some(self.requests.rename(number)) };
+            let Some(open) = self.requests.open.get_mut(&number) else { continue };
+            (open.again, open.wire) = (None, wire);
+            if let Some(wire) = wire {
+                let frame = open.frame(wire, now);
                 self.send(&ClientFrame::Request(frame));
             }
         }
@@ -201,15 +245,15 @@ impl Session {
                 continue;
             };
             let timeout = open.spec.timeout;
-            let sent = open.sent;
-            let failure = if sent {
+            let wire = open.wire;
+            let failure = if open.was_sent() {
                 let which = if open.spec.stream.is_some() { "the last reply did not come" } else { "no reply came" };
                 Failure::new(ErrorKind::Timeout, format!("{which} within {timeout:?}"))
             } else {
                 let message = format!("there was no connection within {timeout:?}; the request was not sent");
                 Failure { retry: Retry::After, ..Failure::new(ErrorKind::Timeout, message) }
             };
-            if sent && self.is_up() {
+            if let Some(number) = wire {
                 self.send(&ClientFrame::Cancel(wire::Cancel { number }));
             }
             self.request_over(number, failure);
@@ -223,6 +267,8 @@ impl Session {
         for (_, number) in std::mem::take(&mut self.requests.again) {
             self.requests.open.entry(number).and_modify(|open| open.again = None);
         }
+        self.requests.renamed.clear();
+        self.requests.open.values_mut().for_each(|open| open.wire = None);
         let sent: Vec<u64> = self.requests.open.iter().filter(|(_, open)| open.sent).map(|(n, _)| *n).collect();
         for number in sent {
             match self.requests.open.get_mut(&number) {
@@ -237,7 +283,7 @@ impl Session {
 
     pub(super) fn finish_requests(&mut self, failure: &Failure) {
         for (number, open) in std::mem::take(&mut self.requests).open {
-            let failure = if open.sent { failure.unknown_outcome_of("the request") } else { failure.clone() };
+            let failure = if open.was_sent() { failure.unknown_outcome_of("the request") } else { failure.clone() };
             self.output.push_back(Output::Replied { request: number, event: None, end: Some(Err(failure)) });
         }
     }

@@ -468,8 +468,8 @@ pub struct Sought {
 /// and replies are never stored. Both ends forget them with the connection that carries them.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Request {
-    /// From a requester: rises from request to request of a connection, from 1 on. From the
-    /// gateway: counts the requests that this connection got.
+    /// From a requester: rises from request to request of a connection, from 1 on; one that is sent again over
+    /// the same connection has a new one. From the gateway: counts the requests that this connection got.
     #[prost(uint64, tag = "1")]
     pub number: u64,
     #[prost(string, tag = "2")]

@@ -248,7 +248,11 @@ impl Client {
     ) {
         match output {
             Output::Connect => wanted.connect = true,
-            Output::Disconnect { .. } => {
+            Output::Disconnect { reason, refused } => {
+                // Whoever keeps to the protocol is only ever told that it was silent for too long.
+                if refused.is_some_and(|kind| kind != ErrorKind::Timeout) {
+                    history.complaints.push(format!("client {}: its connection was refused: {reason}", self.index));
+                }
                 wanted.disconnect = true;
                 wanted.bytes.clear();
             }

@@ -214,6 +214,19 @@ fn an_event_has_not_failed_because_its_member_left() {
 }
 
 #[test]
+fn a_delivery_that_was_still_on_its_way_when_its_gateway_ended_was_an_attempt() {
+    for (end, excused) in [(750, true), (850, false)] {
+        let mut history = two(Topic::Orders);
+        history.consumers.insert(1, 0);
+        came(&mut history, 700, 1, 2);
+        settled(&mut history, 1).acks.push(acked(710, 700, 2));
+        ended(&mut history, end, Disaster::Kill);
+        let failed = broken(&history).iter().any(|b| b.contains("may have failed 0 times"));
+        assert_eq!(failed, !excused, "ended at {end}");
+    }
+}
+
+#[test]
 fn a_gateway_that_stops_delivers_nothing_and_forgets_no_ack() {
     let mut history = two(Topic::Orders);
     history.stopping.push(Stopping { at: ms(200), life: 1 });
@@ -395,6 +408,7 @@ fn an_event_comes_until_it_expires_and_one_that_does_not_comes() {
 fn asked() -> (History, Question) {
     let question = Question {
         by: (0, 0),
+        asked: ms(0),
         deadline: ms(1000),
         parts: 3,
         retry: false,
@@ -410,7 +424,7 @@ fn asked() -> (History, Question) {
 fn a_request_ends_once_in_time_and_whole() {
     use meshwire_proto::ErrorKind;
     type Change = fn(&mut Question);
-    let wrong: [(Change, &str); 8] = [
+    let wrong: [(Change, &str); 9] = [
         (|q| q.handled = 2, "was handled 2 times"),
         (|q| q.got = vec![0, 2, 1], "got the parts [0, 2, 1]"),
         (|q| q.got = vec![0, 1], "ended well with [0, 1]"),
@@ -419,6 +433,7 @@ fn a_request_ends_once_in_time_and_whole() {
         (|q| q.ended = vec![(ms(40), None); 2], "ended 2 times"),
         (|q| q.ended = vec![(ms(40), Some(ErrorKind::Invalid))], "ended with INVALID"),
         (|q| q.ended = vec![(ms(40), Some(ErrorKind::Busy))], "was refused with BUSY and handled"),
+        (|q| q.ended = vec![(ms(40), Some(ErrorKind::Unavailable))], "nothing was wrong with its connection"),
     ];
     for (change, part) in wrong {
         let (mut history, mut question) = asked();
@@ -438,5 +453,16 @@ fn a_request_ends_once_in_time_and_whole() {
         change(&mut question);
         history.questions.insert(1, question);
         passes(&history);
+    }
+}
+
+#[test]
+fn a_request_is_lost_only_with_its_connection() {
+    for (client, at, excused) in [(0, 20, true), (0, 41, false), (1, 20, false)] {
+        let (mut history, mut question) = asked();
+        question.ended = vec![(ms(40), Some(meshwire_proto::ErrorKind::Unavailable))];
+        history.questions.insert(1, question);
+        history.cut_off.insert(client, vec![ms(at)]);
+        if excused { passes(&history) } else { refused(&history, "nothing was wrong with its connection") }
     }
 }

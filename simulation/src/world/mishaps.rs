@@ -93,6 +93,11 @@ impl World {
         self.history.breaks.entry(client).or_default().push(self.now);
     }
 
+    /// There is a reason why the connection of this client ends.
+    pub(super) fn cut_off(&mut self, client: usize) {
+        self.history.cut_off.entry(client).or_default().push(self.now);
+    }
+
     /// A member ends one of its subscriptions, and begins it anew at once or a little later.
     fn leave(&mut self, index: usize, rounds: u32) {
         let client = &mut self.clients[index];

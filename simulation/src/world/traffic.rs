@@ -57,6 +57,11 @@ impl World {
                 self.wires[wire].client_open = false;
                 let client = self.wires[wire].client;
                 if self.clients[client].wire == Some(wire) {
+                    let Wire { cut, ended, stalled, .. } = self.wires[wire];
+                    // A gateway that hears nothing over a connection that is held back ends it without a word.
+                    if cut || ended || stalled {
+                        self.cut_off(client);
+                    }
                     if self.wires[wire].ended {
                         self.history.breaks.entry(client).or_default().push(self.now);
                     } else {
@@ -125,6 +130,7 @@ impl World {
     /// The client drops its connection.
     fn hang_up(&mut self, client: usize, wire: usize) {
         self.lost(client);
+        self.cut_off(client);
         self.clients[client].wire = None;
         self.wires[wire].client_open = false;
         let wait = self.some(self.script.wire_delay);

@@ -13,6 +13,7 @@ mod chaos;
 mod link;
 mod publish;
 mod request;
+mod request_again;
 mod settle;
 mod subscribe;
 
@@ -258,7 +259,7 @@ impl Scene {
     /// The reason of the only Disconnect among the outputs.
     fn disconnect_reason(&mut self) -> String {
         let reason = |o| {
-            if let Output::Disconnect { reason } = o { Some(reason) } else { None }
+            if let Output::Disconnect { reason, .. } = o { Some(reason) } else { None }
         };
         let mut reasons: Vec<String> = self.outputs().into_iter().filter_map(reason).collect();
         assert_eq!(reasons.len(), 1, "{reasons:?}");

@@ -2,10 +2,10 @@
 
 use super::*;
 
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A reply: its number, whether it has an event, and how it ends the request.
-type Replied = (u64, bool, Option<Result<(), Failure>>);
+pub(super) type Replied = (u64, bool, Option<Result<(), Failure>>);
 
 pub(super) fn ask(stream: Option<u32>, retry: bool) -> RequestSpec {
     RequestSpec { topic: topic("quote"), event: Bytes::from_static(b"question"), timeout: TIMEOUT, stream, retry }
@@ -15,7 +15,7 @@ pub(super) fn serve() -> ServeSpec {
     ServeSpec { topic: topic("quote"), group: None, max_events: 256, max_bytes: 8 << 20 }
 }
 
-fn reply(number: u64, event: &'static [u8], end: bool) -> wire::Reply {
+pub(super) fn reply(number: u64, event: &'static [u8], end: bool) -> wire::Reply {
     wire::Reply { number, end, event: Bytes::from_static(event), ..wire::Reply::default() }
 }
 
@@ -24,24 +24,24 @@ pub(super) fn done(event: &'static [u8]) -> TaskReply {
 }
 
 /// A scene that is logged in, and told so.
-fn ready() -> Scene {
+pub(super) fn ready() -> Scene {
     let mut scene = Scene::up();
     scene.outputs();
     scene
 }
 
 impl Scene {
-    fn ask(&mut self, spec: RequestSpec) -> u64 {
+    pub(super) fn ask(&mut self, spec: RequestSpec) -> u64 {
         self.session.request(self.now, spec)
     }
 
-    fn requests(&mut self) -> Vec<wire::Request> {
+    pub(super) fn requests(&mut self) -> Vec<wire::Request> {
         let request = |f| if let ClientFrame::Request(r) = f { Some(r) } else { None };
         self.sent().into_iter().filter_map(request).collect()
     }
 
     /// The replies since the last look: number, event, and how it ended.
-    fn replies(&mut self) -> Vec<Replied> {
+    pub(super) fn replies(&mut self) -> Vec<Replied> {
         let reply = |o| match o {
             Output::Replied { request, event, end } => Some((request, event.is_some(), end)),
             _ => None,
@@ -50,7 +50,7 @@ impl Scene {
     }
 
     /// The one failure since the last look.
-    fn failure(&mut self) -> Failure {
+    pub(super) fn failure(&mut self) -> Failure {
         match self.replies().as_slice() {
             [(_, false, Some(Err(failure)))] => failure.clone(),
             other => panic!("{other:?}"),
@@ -157,52 +157,6 @@ fn a_lost_connection_ends_what_was_sent_except_where_a_retry_is_allowed() {
     scene.connect(resumed());
     let sent = scene.requests();
     assert_eq!((sent.len(), sent[0].number, sent[0].event.as_ref()), (1, again, &b"question"[..]));
-}
-
-#[test]
-fn a_request_that_is_back_before_its_responders_is_asked_again_until_its_deadline() {
-    let nobody = |number| {
-        let code = ErrorKind::NoResponders.number();
-        ServerFrame::Reply(wire::Reply { code, ..reply(number, b"", true) })
-    };
-    let mut scene = ready();
-    let again = scene.ask(ask(None, true));
-    scene.sent();
-    scene.reconnect(welcome());
-    assert_eq!(scene.requests().len(), 1);
-    scene.outputs();
-    let (began, mut asked) = (scene.now, Vec::new());
-    while asked.len() < 4 {
-        scene.receive(&nobody(again));
-        assert!(scene.replies().is_empty() && scene.requests().is_empty(), "it waits");
-        let due = scene.session.deadline().unwrap();
-        scene.pass(due.since(scene.now));
-        let sent = scene.requests();
-        assert_eq!((sent.len(), sent[0].number, sent[0].event.as_ref()), (1, again, &b"question"[..]));
-        asked.push(scene.now.since(began));
-    }
-    assert!(asked[0] >= Duration::from_millis(50) && asked[3] >= Duration::from_millis(750), "{asked:?}");
-    assert!(asked[3] <= Duration::from_millis(1200), "{asked:?}");
-    // A connection that is lost meanwhile: it is sent once with the next.
-    scene.receive(&nobody(again));
-    scene.reconnect(welcome());
-    assert_eq!(scene.requests().len(), 1);
-    scene.receive(&ServerFrame::Reply(reply(again, b"answer", true)));
-    assert_eq!(scene.replies(), [(again, true, Some(Ok(())))]);
-
-    let late = scene.ask(ask(None, true));
-    scene.sent();
-    scene.reconnect(welcome());
-    scene.outputs();
-    scene.receive(&nobody(late));
-    scene.pass(TIMEOUT);
-    assert_eq!(scene.failure().kind, ErrorKind::Timeout);
-    // Who was never sent before, or allows no retry, hears at once that nobody serves.
-    for retry in [true, false] {
-        let first = scene.ask(ask(None, retry));
-        scene.receive(&nobody(first));
-        assert_eq!(scene.failure().kind, ErrorKind::NoResponders);
-    }
 }
 
 #[test]
