@@ -1,6 +1,6 @@
 //! `meshwire dead-letters`: what groups gave up: look at it, give it back, remove it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
@@ -179,14 +179,15 @@ impl Command {
             Self::Redrive { of, which, json, .. } => {
                 let letters = of.letters(mesh);
                 let done =
-                    if which.all { letters.redrive_all().await? } else { letters.redrive(&which.numbers).await? };
+                    if which.all { letters.redrive_all().await? } else { letters.redrive(&which.distinct()).await? };
                 let left = done.left.iter().map(|(group, count)| (group.as_str(), *count)).collect();
                 let line = Changed { redriven: Some(done.count), left: Some(left), ..Changed::default() };
                 Ok(line.print(which, *json))
             }
             Self::Purge { of, which, json, .. } => {
                 let letters = of.letters(mesh);
-                let done = if which.all { letters.purge_all().await? } else { letters.purge(&which.numbers).await? };
+                let done =
+                    if which.all { letters.purge_all().await? } else { letters.purge(&which.distinct()).await? };
                 Ok(Changed { purged: Some(done), ..Changed::default() }.print(which, *json))
             }
         }
@@ -208,6 +209,14 @@ struct Changed<'a> {
     left: Option<BTreeMap<&'a str, u64>>,
 }
 
+impl Which {
+    /// The numbers, each once.
+    fn distinct(&self) -> Vec<u64> {
+        let numbers: BTreeSet<u64> = self.numbers.iter().copied().collect();
+        numbers.into_iter().collect()
+    }
+}
+
 impl Changed<'_> {
     fn print(mut self, which: &Which, json: bool) -> Exit {
         let (done, text) = match self.purged {
@@ -215,7 +224,7 @@ impl Changed<'_> {
             None => (self.redriven.unwrap_or(0), "redriven"),
         };
         let left = self.left.iter().flatten().map(|(_, count)| count).sum::<u64>();
-        let wanted = which.numbers.len() as u64;
+        let wanted = which.distinct().len() as u64;
         let absent = wanted.saturating_sub(done).saturating_sub(left);
         if absent > 0 {
             output::note(format_args!("{absent} of {wanted} are not there"));

@@ -76,10 +76,13 @@ fn say(line: &str) {
 }
 
 fn line(done: Option<(u64, u64)>, (published, failed): (u64, u64), rate: f64, unanswered: usize) -> String {
+    let answered = published + failed;
     let mut line = match done {
         Some((read, size @ 1..)) => {
-            // A file may grow while it is read.
-            let percent = (u128::from(read) * 100 / u128::from(size)).min(100) as usize;
+            // Of what was read, as much as was answered. A file may grow while it is read.
+            let of = u128::from(answered + unanswered as u64).max(1);
+            let done = u128::from(read) * u128::from(answered) / of;
+            let percent = (done * 100 / u128::from(size)).min(100) as usize;
             let full = percent * BAR / 100;
             format!("[{}{}] {percent:>3}%  ", "#".repeat(full), ".".repeat(BAR - full))
         }

@@ -274,9 +274,7 @@ impl Delivery {
 
     fn settle(mut self, how: impl Into<How>) {
         self.settled = true;
-        // One that comes again may come since its program died of a later one: what is said of it must not die too.
-        let again = self.place.attempt > 1;
-        self.inbox.settle(self.range(how.into()), self.event.len(), again);
+        self.inbox.settle(self.range(how.into()), self.event.len());
     }
 
     /// Settles at once; the future only waits for the answer.
@@ -345,7 +343,7 @@ impl Drop for Delivery {
         }
         if std::thread::panicking() {
             let how = because(SettleKind::Nack, &"the program panicked");
-            return self.inbox.settle(self.range(how), self.event.len(), true);
+            return self.inbox.settle(self.range(how), self.event.len());
         }
         self.inbox.dropped(self.place.generation, self.place.number);
         if !self.inbox.warned.swap(true, Ordering::Relaxed) {

@@ -249,8 +249,8 @@ impl Inbox {
         Poll::Pending
     }
 
-    /// The consumer settles one delivery, of so many bytes. `at_once`: it waits for no others.
-    pub(crate) fn settle(self: &Arc<Self>, settled: Settled, bytes: usize, at_once: bool) {
+    /// The consumer settles one delivery, of so many bytes.
+    pub(crate) fn settle(self: &Arc<Self>, settled: Settled, bytes: usize) {
         let mut contents = self.lock();
         contents.held = contents.held.saturating_sub(1);
         contents.done += 1;
@@ -272,8 +272,8 @@ impl Inbox {
             (contents.settled_events, contents.settled_bytes) = (0, 0);
         }
         drop(contents);
-        if first || half || at_once {
-            self.outbox.settling(first.then_some(self), half || at_once);
+        if first || half {
+            self.outbox.settling(first.then_some(self), half);
         }
     }
 
@@ -351,10 +351,26 @@ impl Inbox {
         contents.settles.extend(failed);
     }
 
+    /// Whether something was settled that the driver has not collected; then it does at once, and wakes who asks.
+    pub(crate) fn has_unsent(&self, cx: &Context<'_>) -> bool {
+        let mut contents = self.lock();
+        if !contents.announced || contents.end.is_some() {
+            return false;
+        }
+        contents.waker = Some(cx.waker().clone());
+        drop(contents);
+        self.outbox.settling(None, true);
+        true
+    }
+
     /// The driver collects what was settled.
     pub(crate) fn collect(&self, settles: &mut Vec<Settled>, confirms: &mut Vec<Confirm>) {
         let mut contents = self.lock();
-        contents.announced = false;
+        if std::mem::take(&mut contents.announced)
+            && let Some(waker) = contents.waker.take()
+        {
+            waker.wake();
+        }
         (contents.settled_events, contents.settled_bytes) = (0, 0);
         settles.append(&mut contents.settles);
         confirms.append(&mut contents.confirms);

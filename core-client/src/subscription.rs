@@ -219,6 +219,9 @@ impl IntoFuture for Subscribe {
     }
 }
 
+/// Attempts from which on an event is suspected.
+const MANY_ATTEMPTS: u32 = 2;
+
 /// Why an event failed that a program had and let go of.
 pub(crate) const DROPPED: &str = "dropped without being settled";
 
@@ -309,6 +312,11 @@ impl Subscription {
             return Poll::Ready(None);
         }
         loop {
+            // An event that comes again and again may be the one that its program dies of: what was settled before it must
+            // not come again with it.
+            if self.taken.front().is_some_and(|batch| batch.run.attempt > MANY_ATTEMPTS) && self.inbox.has_unsent(cx) {
+                return Poll::Pending;
+            }
             if let Some(delivery) = self.split() {
                 return Poll::Ready(Some(delivery));
             }

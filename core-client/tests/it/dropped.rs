@@ -216,3 +216,18 @@ fn a_main_that_returns_right_after_its_loop_still_says_what_failed() {
         assert!(matches!(gateway.next().await, Some(ClientFrame::Goodbye(_))));
     });
 }
+
+#[tokio::test(start_paused = true)]
+async fn before_an_event_comes_for_the_third_time_what_was_settled_before_it_is_sent() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let subscribe = mesh.subscribe("orders").group("g");
+    let (orders, frame) = tokio::join!(subscribe.into_future(), gateway.subscribe());
+    let (mut orders, began) = (orders.unwrap(), tokio::time::Instant::now());
+    let events = (1..=3).map(|n| event(&n.to_string(), None, "x"));
+    gateway.deliver_again(frame.subscription, (1, 1), 3, events).await;
+    orders.try_next().await.unwrap().unwrap().ack();
+    // The next one may be what the program dies of.
+    let (next, settled) = tokio::join!(orders.next(), gateway.ranges());
+    assert_eq!((next.unwrap().unwrap().id(), settled), ("2", vec![(1, 1, SettleKind::Ack)]));
+    assert!(began.elapsed() < Duration::from_millis(10), "nothing waits for time to pass");
+}
