@@ -18,6 +18,7 @@ pub enum Planted {
     SettlesForgotten,
     KeyIgnored,
     TakeBackForgotten,
+    BoundaryForgotten,
     RejectTakesBack,
     FailuresForgotten,
     LetterForgotten,
@@ -52,7 +53,7 @@ pub enum Planted {
 
 impl Planted {
     /// Every one.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::AckBeforeSync,
         Self::SettleBeforeAppend,
         Self::ResumeWithoutReplay,
@@ -63,6 +64,7 @@ impl Planted {
         Self::SettlesForgotten,
         Self::KeyIgnored,
         Self::TakeBackForgotten,
+        Self::BoundaryForgotten,
         Self::RejectTakesBack,
         Self::FailuresForgotten,
         Self::LetterForgotten,
@@ -99,15 +101,16 @@ impl Planted {
     #[must_use]
     pub const fn first_seed(self) -> u64 {
         match self {
-            Self::SettlesForgotten => 16,
+            Self::BoundaryForgotten => 10,
             Self::OpenMiscounted => 11,
-            Self::InFlightIgnored => 14,
             Self::SeekLeavesLeases => 15,
-            Self::AckBeforeSync => 22,
             Self::RateIgnored => 25,
-            Self::LeavingFails => 28,
-            Self::TopicGoneUnlogged => 69,
-            Self::PurgeLeavesGiven => 399,
+            Self::InFlightIgnored => 29,
+            Self::SettlesForgotten => 41,
+            Self::AckBeforeSync => 48,
+            Self::LeavingFails => 62,
+            Self::TopicGoneUnlogged => 74,
+            Self::PurgeLeavesGiven => 491,
             _ => 1,
         }
     }
@@ -126,6 +129,7 @@ impl Planted {
             Self::SettlesForgotten => "settles forgotten at a resume",
             Self::KeyIgnored => "a key's events with two members at once",
             Self::TakeBackForgotten => "what follows a failed event in its key is not taken back",
+            Self::BoundaryForgotten => "what a nack took back is what is on its way when it is asked",
             Self::RejectTakesBack => "what follows a rejected event in its key is taken back",
             Self::FailuresForgotten => "failures forgotten at restart",
             Self::LetterForgotten => "an event given up without a dead letter",
@@ -175,6 +179,7 @@ pub fn plant(planted: Option<Planted>) {
         Some(Planted::DeliveryGap) => Some(engine::Defect::DeliveryGap),
         Some(Planted::KeyIgnored) => Some(engine::Defect::KeyIgnored),
         Some(Planted::TakeBackForgotten) => Some(engine::Defect::TakeBackForgotten),
+        Some(Planted::BoundaryForgotten) => Some(engine::Defect::BoundaryForgotten),
         Some(Planted::RejectTakesBack) => Some(engine::Defect::RejectTakesBack),
         Some(Planted::FailuresForgotten) => Some(engine::Defect::FailuresForgotten),
         Some(Planted::LetterForgotten) => Some(engine::Defect::LetterForgotten),
