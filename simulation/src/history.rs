@@ -288,6 +288,7 @@ pub struct Totals {
     pub stops: u64,
     pub told: u64,
     pub conflicts: u64,
+    pub boundaries: u64,
     pub leaves: u64,
     pub closes: u64,
 }
@@ -295,7 +296,7 @@ pub struct Totals {
 impl Totals {
     /// `(name, count, must not be zero over many seeds)`.
     #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 36] {
+    pub const fn rows(&self) -> [(&'static str, u64); 37] {
         [
             ("events", self.events),
             ("kills", self.kills),
@@ -331,6 +332,7 @@ impl Totals {
             ("gateways stopped", self.stops),
             ("clients told of it", self.told),
             ("subscriptions with other settings", self.conflicts),
+            ("nacks that said what they took back", self.boundaries),
             ("members that left", self.leaves),
             ("programs that ended", self.closes),
         ]
@@ -373,6 +375,7 @@ impl AddAssign for Totals {
         self.stops += other.stops;
         self.told += other.told;
         self.conflicts += other.conflicts;
+        self.boundaries += other.boundaries;
         self.leaves += other.leaves;
         self.closes += other.closes;
     }

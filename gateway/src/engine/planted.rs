@@ -16,6 +16,8 @@ pub enum Defect {
     KeyIgnored,
     /// A failed event leaves its member, the later ones of its key stay there.
     TakeBackForgotten,
+    /// What was on its way at a nack is said to be what is on its way when it is asked.
+    BoundaryForgotten,
     /// A reject takes back what follows in its key.
     RejectTakesBack,
     /// A restart forgets how often events have failed.

@@ -1,13 +1,16 @@
 //! One client program: a real session, and what its program does with it.
 //!
+//! - [`boundary`]: what its nacks took back;
 //! - [`joining`]: what it subscribes to;
 //! - [`settling`]: what it says of its deliveries.
 
+mod boundary;
 mod joining;
 mod settling;
 
 use std::collections::BTreeMap;
 
+use boundary::Boundaries;
 use bytes::BytesMut;
 pub(crate) use joining::group_settings;
 use meshwire::session::{Config, Output, Session, SubscriptionId};
@@ -72,6 +75,7 @@ pub(crate) struct Client {
     busy: BTreeMap<(u8, u8), Moment>,
     /// By token: group, event, and which of its acks; none if its lease was gone.
     confirms: BTreeMap<u64, (u8, u32, Option<usize>)>,
+    boundaries: Boundaries,
     next_token: u64,
     mine: Vec<u32>,
     /// Events that a full topic refused, to be published again.
@@ -100,6 +104,7 @@ impl Client {
             generations: BTreeMap::new(),
             busy: BTreeMap::new(),
             confirms: BTreeMap::new(),
+            boundaries: Boundaries::default(),
             next_token: 1,
             mine: Vec::new(),
             blocked: Vec::new(),
@@ -117,7 +122,7 @@ impl Client {
 
     /// Names confirmed settles that were never answered.
     pub(crate) fn complain(&self, history: &mut History) {
-        let open = self.confirms.len();
+        let open = self.confirms.len() + self.boundaries.open();
         if open > 0 {
             history.complaints.push(format!("client {}: {open} confirmed settles were never answered", self.index));
         }
@@ -261,7 +266,10 @@ impl Client {
             Output::Deliver { subscription, generation, run } => {
                 self.delivered(&Seen { now, life, calm }, (subscription, generation), &run, history, rng, wanted);
             }
-            Output::Settled { token, result, .. } => {
+            Output::Settled { token, result, boundary } => {
+                let (problem, told) = self.boundaries.answered(token, result.is_ok(), boundary);
+                history.totals.boundaries += u64::from(told);
+                history.complaints.extend(problem.map(|problem| format!("client {}: {problem}", self.index)));
                 if let Some(ack) = self.confirms.remove(&token) {
                     self.settled(now, ack, result.is_ok(), history);
                 }

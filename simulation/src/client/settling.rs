@@ -6,6 +6,7 @@ use meshwire::session::{SettleInput, State, SubscriptionId};
 use meshwire_proto::Moment;
 use meshwire_proto::frame::SettleKind;
 
+use super::boundary::{Keyed, Place};
 use super::{Client, Seen, Wanted};
 use crate::history::{Delivered, Given, History, Topic};
 use crate::script::{FLEETING, HOLDING, IMPATIENT};
@@ -64,11 +65,14 @@ impl Client {
             at = at.max(*busy);
             *busy = at;
         }
+        if let (Some(_), Some(key)) = (d.group, history.published.get(&d.id).and_then(|p| p.key)) {
+            self.boundaries.came(Place { subscription, generation, number }, Keyed { key, id: d.id });
+        }
         let (kind, confirm) = match rng.u32(0..100) {
             _ if Topic::SCARCE.contains(&d.topic) => (SettleKind::Ack, false),
             0..12 if !seen.calm && matches!(d.group, Some(FLEETING | HOLDING)) => (SettleKind::Reject, false),
             0..2 if !seen.calm && d.group == Some(IMPATIENT) => (SettleKind::Reject, rng.bool()),
-            0..8 if !seen.calm => (SettleKind::Nack, false),
+            0..8 if !seen.calm => (SettleKind::Nack, number % 2 == 0),
             8..12 if !seen.calm && history.forgetful => return,
             12..22 => (SettleKind::Ack, true),
             _ => (SettleKind::Ack, false),
@@ -121,6 +125,13 @@ impl Client {
             self.next_token += 1;
             if work.group != u8::MAX && work.kind == SettleKind::Ack {
                 self.confirms.insert(self.next_token, (work.group, work.id, ack));
+            }
+            let place = Place { subscription: work.subscription, generation: work.generation, number: work.number };
+            match work.kind {
+                SettleKind::Ack | SettleKind::Nack => {
+                    self.boundaries.ask(self.next_token, place, work.kind == SettleKind::Nack);
+                }
+                _ => {}
             }
             self.next_token
         });
