@@ -240,6 +240,13 @@ impl Client {
         }
     }
 
+    /// Whoever keeps to the protocol is only ever told that it was silent for too long.
+    fn hung_up(&self, reason: &str, refused: Option<ErrorKind>, history: &mut History) {
+        if refused.is_some_and(|kind| kind != ErrorKind::Timeout) {
+            history.complaints.push(format!("client {}: its connection was refused: {reason}", self.index));
+        }
+    }
+
     #[allow(clippy::too_many_arguments, reason = "the parts of the world that a program touches")]
     fn output(
         &mut self,
@@ -254,10 +261,7 @@ impl Client {
         match output {
             Output::Connect => wanted.connect = true,
             Output::Disconnect { reason, refused } => {
-                // Whoever keeps to the protocol is only ever told that it was silent for too long.
-                if refused.is_some_and(|kind| kind != ErrorKind::Timeout) {
-                    history.complaints.push(format!("client {}: its connection was refused: {reason}", self.index));
-                }
+                self.hung_up(&reason, refused, history);
                 wanted.disconnect = true;
                 wanted.bytes.clear();
             }
