@@ -76,6 +76,8 @@ struct Contents {
     settled_bytes: u64,
     /// Whether the driver knows that there are settles to send.
     announced: bool,
+    /// The stream waits until they are collected.
+    awaits_sending: bool,
     /// Deliveries that the stream took and that were neither settled nor given up.
     held: u64,
     prefetched: Prefetched,
@@ -358,6 +360,7 @@ impl Inbox {
             return false;
         }
         contents.waker = Some(cx.waker().clone());
+        contents.awaits_sending = true;
         drop(contents);
         self.outbox.settling(None, true);
         true
@@ -366,7 +369,8 @@ impl Inbox {
     /// The driver collects what was settled.
     pub(crate) fn collect(&self, settles: &mut Vec<Settled>, confirms: &mut Vec<Confirm>) {
         let mut contents = self.lock();
-        if std::mem::take(&mut contents.announced)
+        contents.announced = false;
+        if std::mem::take(&mut contents.awaits_sending)
             && let Some(waker) = contents.waker.take()
         {
             waker.wake();

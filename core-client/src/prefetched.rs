@@ -87,10 +87,16 @@ impl Prefetched {
         if self.claim.0 != generation {
             self.claim = (generation, Arc::default());
         }
+        self.trim();
         let (claim, since) = (Arc::clone(&self.claim.1), Instant::now());
         let end = first.saturating_add(count.into());
         self.waiting.push_back(Waiting { claim: Arc::clone(&claim), generation, first, end, since });
         (claim, since + pause(ack_wait))
+    }
+
+    /// Forgets what was handed out.
+    fn trim(&mut self) {
+        while self.waiting.pop_front_if(|run| run.claim.next() >= run.end).is_some() {}
     }
 
     /// What came in earlier generations comes again.
@@ -100,7 +106,7 @@ impl Prefetched {
 
     /// Looks after leases. `done` rises with whatever the program does.
     pub(crate) fn look(&mut self, ack_wait: Duration, done: u64) -> Look {
-        while self.waiting.pop_front_if(|run| run.claim.next() >= run.end).is_some() {}
+        self.trim();
         let Some(first) = self.waiting.front() else {
             self.seen = None;
             return Look::default();
@@ -157,6 +163,15 @@ mod tests {
         let (_, _) = prefetched.arrived((0, 11, 1), WAIT);
         assert!(claim.take(11), "what comes later is not");
         assert_eq!(prefetched.look(WAIT, 19), Look::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_is_fast_costs_no_memory_however_long_the_ack_wait_is() {
+        let mut prefetched = Prefetched::default();
+        for number in 1..10_000 {
+            let (claim, _) = prefetched.arrived((0, number, 1), Duration::from_secs(43_200));
+            assert!(claim.take(number) && prefetched.waiting.len() <= 1);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -659,6 +659,8 @@ pub enum SettleKind {
     Nack = 2,
     Reject = 3,
     Extend = 4,
+    /// Given back: nobody has begun with it. It has not failed, and comes again at once.
+    Release = 5,
 }
 impl SettleKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -672,6 +674,7 @@ impl SettleKind {
             Self::Nack => "NACK",
             Self::Reject => "REJECT",
             Self::Extend => "EXTEND",
+            Self::Release => "RELEASE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -682,6 +685,7 @@ impl SettleKind {
             "NACK" => Some(Self::Nack),
             "REJECT" => Some(Self::Reject),
             "EXTEND" => Some(Self::Extend),
+            "RELEASE" => Some(Self::Release),
             _ => None,
         }
     }
