@@ -25,7 +25,7 @@ const SHOWN: &[(&str, &str, &str)] = &[
     ("settling from another caller", SETTLES, "a_settle_from_another_caller_is_lost_and_changes_nothing"),
     ("extending for ever", RETRIES, "extending_for_ever_ends_after_twelve_hours"),
     ("a handler that panics", HANDLERS, "a_handlers_return_acks_and_its_error_or_panic_nacks"),
-    ("a handler that hangs", HANDLERS, "a_handler_that_hangs_keeps_its_event_for_ten_waits_and_what_it_says_then_is_told_all_the_same"),
+    ("a handler that hangs", HANDLERS, "a_handler_that_hangs_keeps_its_event_for_ten_waits_and_is_then_dropped_and_the_next_one_begins"),
     ("an answer after the lease", TABLE, "an ack after somebody else got the event is lost"),
     ("a group that changes its settings", HERE, "a_group_that_changes_its_settings_does_so_by_command_alone"),
     ("a member that joins and leaves", TABLE, "who joins and leaves at once disturbs nobody"),
