@@ -215,7 +215,7 @@ impl Deliveries {
         match entry.state {
             State::Held => {
                 if kind == SettleKind::Nack {
-                    self.taken.remember(number, self.entries.next());
+                    self.remember_taken(number, entry.position);
                 }
                 self.resolve(number, State::Settled(kind));
                 Settled::Now(entry.position)
@@ -234,10 +234,17 @@ impl Deliveries {
 
     /// Takes a held delivery away from the subscriber.
     pub(super) fn take_back(&mut self, number: u64) {
-        if self.position(number).is_some() {
-            self.taken.remember(number, self.entries.next());
+        if let Some(position) = self.position(number) {
+            self.remember_taken(number, position);
             self.resolve(number, State::Lost);
         }
+    }
+
+    /// What came behind a delivery until now was taken back with it, if it is of its key. Not with a dead letter that was
+    /// given back: its place is behind every event of its key.
+    fn remember_taken(&mut self, number: u64, position: Position) {
+        let boundary = if position & DEAD == 0 { self.entries.next() } else { number.saturating_add(1) };
+        self.taken.remember(number, boundary);
     }
 
     /// Cuts numbers by where what was on its way ended when they were taken back; of the others, where it ends now.

@@ -71,3 +71,17 @@ fn what_is_not_remembered_any_more_ends_where_it_ends_now() {
     assert_eq!(nack(&mut rig, 1..2)[0].2, next);
     assert!(nack(&mut rig, 300..301)[0].2 < next);
 }
+
+#[test]
+fn what_came_behind_a_letter_that_was_given_back_stays_though_that_fails_again() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(1, Some("k"));
+    rig.take(1);
+    rig.settle_as(1, 1, 1, super::dead_letters::reject("no"));
+    rig.engine.redrive(TOPIC, 1, &super::dead_letters::block_of(&rig, 1)).unwrap();
+    rig.publish(2, Some("k"));
+    assert_eq!(numbers(&rig.take(1)), [(2, 1), (3, 2), (4, 3)]);
+    assert_eq!(nack(&mut rig, 2..3), [(1, true, 3)]);
+    assert_eq!(rig.settle(1, 3, 2, Ack), [true, true]);
+}
