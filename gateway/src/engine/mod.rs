@@ -293,10 +293,12 @@ impl Engine {
         identities: impl Iterator<Item = (Position, dedup::IdHash)>,
         stored: UnixMillis,
     ) {
-        // A topic that was deleted since.
-        if !self.topics.contains_key(&topic) {
+        // Unless it was deleted since.
+        let Some(state) = self.topics.get_mut(&topic) else {
             return;
-        }
+        };
+        // What waits for its time may have been stored after the last event that is here: time does not go back behind it.
+        state.stored = state.stored.max(stored);
         let second = dedup::second_of(stored);
         let before = self.dedup.len(topic);
         for (position, id) in identities {

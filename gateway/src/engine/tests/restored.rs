@@ -44,3 +44,14 @@ fn letters_that_a_memory_topic_left_are_kept_as_well_as_the_topic_that_has_them_
     let raised = |op: &Op| matches!(op, Op::Topic { topic: LETTERS, durability: Durability::Synced, .. });
     assert!(ops.iter().any(raised), "{ops:?}");
 }
+
+#[test]
+fn what_waits_for_its_time_is_known_again_though_the_clock_was_set_back_before_the_restart() {
+    let mut rig = Rig::new();
+    let run = Rig::run(&["1".to_owned()], None);
+    let identity = IdHasher::new([0; 16]).hash("/s", "1");
+    // It was stored when the clock was ahead, and not in the topic itself.
+    rig.engine.restore_identities(TOPIC, std::iter::once((1, identity)), UnixMillis(60_000));
+    rig.now.wall = UnixMillis(40_000);
+    assert!(matches!(rig.publish_run(&run, None)[0].verdict, Verdict::Duplicate(_)));
+}
