@@ -4,12 +4,30 @@ use meshwire_proto::{ErrorKind, options};
 
 use crate::{Error, Result};
 
-/// `host:port` of a URL; an empty one means `MESHWIRE_URL`, else the default.
-pub(crate) fn resolve(url: &str) -> Result<String> {
+/// How a session travels to the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// `mesh`, `tcp`, or none.
+    Tcp,
+    /// `ws`.
+    #[cfg(feature = "websocket")]
+    WebSocket,
+}
+
+/// Where a gateway is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) scheme: Scheme,
+    /// `host:port`.
+    pub(crate) address: String,
+}
+
+/// Where a URL points; an empty one means `MESHWIRE_URL`, else the default.
+pub(crate) fn resolve(url: &str) -> Result<Endpoint> {
     let from_environment =
         if url.is_empty() { std::env::var("MESHWIRE_URL").unwrap_or_default() } else { String::new() };
     let url = [url, &from_environment, options::URL.default].into_iter().find(|u| !u.is_empty()).unwrap_or_default();
-    host_and_port(url)
+    endpoint(url)
 }
 
 fn refuse(kind: ErrorKind, url: &str, problem: &str) -> Error {
@@ -25,16 +43,30 @@ fn without_secrets(url: &str) -> String {
     format!("{scheme}{user}{rest}{query}")
 }
 
-fn host_and_port(url: &str) -> Result<String> {
+fn endpoint(url: &str) -> Result<Endpoint> {
+    let (scheme, rest) = match url.split_once("://") {
+        None => (Scheme::Tcp, url),
+        Some(("mesh" | "tcp", rest)) => (Scheme::Tcp, rest),
+        #[cfg(feature = "websocket")]
+        Some(("ws", rest)) => (Scheme::WebSocket, rest),
+        #[cfg(not(feature = "websocket"))]
+        Some(("ws", _)) => {
+            let text = "this program was built without the feature `websocket` of crate meshwire";
+            return Err(refuse(ErrorKind::Unsupported, url, text));
+        }
+        Some(("grpc" | "grpcs" | "wss" | "http" | "https" | "meshs" | "tcps", _)) => {
+            let text = "this transport comes with a later version of meshwire";
+            return Err(refuse(ErrorKind::Unsupported, url, text));
+        }
+        Some(_) => return Err(refuse(ErrorKind::Invalid, url, "the URL's scheme is not known")),
+    };
+    let address = host_and_port(url, rest)?;
+    Ok(Endpoint { scheme, address })
+}
+
+fn host_and_port(url: &str, rest: &str) -> Result<String> {
     let invalid = |problem| refuse(ErrorKind::Invalid, url, problem);
     let later = |problem| refuse(ErrorKind::Unsupported, url, problem);
-    let rest = match url.split_once("://") {
-        None | Some(("mesh" | "tcp", _)) => url.split_once("://").map_or(url, |(_, rest)| rest),
-        Some(("grpc" | "grpcs" | "ws" | "wss" | "http" | "https" | "mesh+tls" | "tcp+tls" | "tls", _)) => {
-            return Err(later("this transport comes with a later version of meshwire"));
-        }
-        Some(_) => return Err(invalid("the URL's scheme is not known")),
-    };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains(',') {
         return Err(later("several addresses come with a later version of meshwire"));
@@ -78,14 +110,15 @@ mod tests {
             ("mesh://[::1]", "[::1]:7400"),
             (options::URL.default, "127.0.0.1:7400"),
         ] {
-            assert_eq!(host_and_port(url).unwrap(), expected, "{url}");
+            let expected = Endpoint { scheme: Scheme::Tcp, address: expected.to_owned() };
+            assert_eq!(endpoint(url).unwrap(), expected, "{url}");
         }
     }
 
     #[test]
     fn a_url_that_cannot_be_used_says_why_and_what_would_be() {
         for (url, kind) in [
-            ("ws://gateway:1", ErrorKind::Unsupported),
+            ("wss://gateway:1", ErrorKind::Unsupported),
             ("mesh://a:1,b:2", ErrorKind::Unsupported),
             ("ftp://gateway", ErrorKind::Invalid),
             ("mesh://", ErrorKind::Invalid),
@@ -95,7 +128,7 @@ mod tests {
             ("mesh://gateway:1/path", ErrorKind::Invalid),
             ("mesh://::1:7400", ErrorKind::Invalid),
         ] {
-            let error = host_and_port(url).unwrap_err();
+            let error = endpoint(url).unwrap_err();
             assert_eq!(error.kind(), kind, "{error}");
             assert!(error.to_string().contains("mesh://HOST:PORT"), "{error}");
         }
@@ -109,7 +142,7 @@ mod tests {
             ("https://u:p/@gateway:1/x?token=p", "https://***@gateway:1/x?***"),
             ("ws://gateway:1?p", "ws://gateway:1?***"),
         ] {
-            let error = host_and_port(url).unwrap_err();
+            let error = endpoint(url).unwrap_err();
             assert_eq!(error.context(), [("url", shown.to_owned())]);
             assert!(!format!("{error:?}").contains("p@"), "{error:?}");
         }

@@ -10,11 +10,14 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::address::{Endpoint, Scheme};
 use crate::client::Mesh;
 use crate::driver::{Driver, Startup, unreachable};
 use crate::identity::{self, Identity};
 use crate::outbox::{Limits, Outbox};
 use crate::session::{Config, Session};
+#[cfg(feature = "websocket")]
+use crate::transport::WebSocket;
 use crate::transport::{Dial, MemoryTransport, Tcp};
 use crate::{Error, Result, address};
 
@@ -149,7 +152,14 @@ impl Connect {
     fn dialer(&self) -> Result<Arc<dyn Dial>> {
         Ok(match &self.memory {
             Some(transport) => Arc::new(transport.clone()),
-            None => Arc::new(Tcp::new(&address::resolve(&self.url)?)),
+            None => {
+                let Endpoint { scheme, address } = address::resolve(&self.url)?;
+                match scheme {
+                    Scheme::Tcp => Arc::new(Tcp::new(&address)),
+                    #[cfg(feature = "websocket")]
+                    Scheme::WebSocket => Arc::new(WebSocket::new(&address)),
+                }
+            }
         })
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use meshwire_proto::{EventLimits, options};
 
+use crate::ingress::http::HttpConfig;
 use crate::ingress::native::NativeConfig;
 use crate::mesh::{MeshConfig, Rates, RequestLimits};
 use crate::store::memory::MemoryConfig;
@@ -189,6 +190,12 @@ impl Config {
     pub fn rings(&self) -> MemoryConfig {
         let total_bytes = usize::try_from(self.memory_shares().rings).unwrap_or(usize::MAX);
         MemoryConfig { ring_bytes: self.memory_ring_bytes.min(total_bytes), total_bytes }
+    }
+
+    /// What it says of HTTP.
+    #[must_use]
+    pub const fn http(&self) -> HttpConfig {
+        HttpConfig { login_timeout: self.login_timeout, head_bytes: self.login_frame_bytes as usize }
     }
 
     /// What it says of sessions.

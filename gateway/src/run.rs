@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, OnStoreFailure};
+use crate::ingress::http::{HttpConfig, HttpIngress};
 use crate::ingress::native::{Native, NativeIngress};
 use crate::ingress::{Ingress, Listener, ListenerConfig, Shutdown};
 use crate::mesh::{AllowAll, Authorize, Mesh, MeshConfig, Stores};
@@ -77,6 +78,7 @@ pub struct Gateway {
     address: SocketAddr,
     mesh: Mesh,
     native: Arc<Native>,
+    http: HttpConfig,
     stores: Stores,
     on_store_failure: OnStoreFailure,
     stop_timeout: Duration,
@@ -148,6 +150,7 @@ impl Gateway {
             address,
             mesh,
             native,
+            http: config.http(),
             stores,
             on_store_failure: config.on_store_failure,
             stop_timeout: config.stop_timeout,
@@ -177,7 +180,8 @@ impl Gateway {
         tokio::spawn(mesh.clone().announce());
         let mut failed = mesh.failed();
         let exit = self.on_store_failure == OnStoreFailure::Exit;
-        let ingresses: Vec<Arc<dyn Ingress>> = vec![Arc::new(NativeIngress(self.native.clone()))];
+        let http = HttpIngress::new(self.native.clone(), self.http);
+        let ingresses: Vec<Arc<dyn Ingress>> = vec![Arc::new(NativeIngress(self.native.clone())), Arc::new(http)];
         let serving = self.listener.serve(ingresses, watched);
         let mut serving = std::pin::pin!(serving);
         let mut stop = std::pin::pin!(stop);

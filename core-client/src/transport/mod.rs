@@ -2,6 +2,8 @@
 
 mod memory;
 mod tcp;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::fmt;
 use std::future::Future;
@@ -11,6 +13,8 @@ use std::pin::Pin;
 pub use memory::{MemoryListener, MemoryTransport};
 pub(crate) use tcp::Tcp;
 use tokio::io::{AsyncRead, AsyncWrite};
+#[cfg(feature = "websocket")]
+pub(crate) use websocket::WebSocket;
 
 /// A connection: bytes both ways, in order.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

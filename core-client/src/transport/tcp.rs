@@ -25,34 +25,37 @@ impl Tcp {
     }
 }
 
+/// A socket to `host:port`, at the first of its addresses that takes one.
+pub(super) async fn connect(address: &str) -> Result<TcpStream, DialError> {
+    let mut failed = DialError::default();
+    let found = match lookup_host(address).await {
+        Ok(found) => found,
+        Err(cause) => {
+            failed.attempts.push((address.to_owned(), cause));
+            return Err(failed);
+        }
+    };
+    for address in found {
+        let connecting = timeout(ADDRESS_TIMEOUT, TcpStream::connect(address)).await;
+        match connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => {
+                // The driver writes batches; waiting for more only adds delay.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(cause) => failed.attempts.push((address.to_string(), cause)),
+        }
+    }
+    if failed.attempts.is_empty() {
+        failed.attempts.push((address.to_owned(), io::Error::other("the name has no address")));
+    }
+    Err(failed)
+}
+
 impl Dial for Tcp {
     fn dial(&self) -> Dialing {
         let address = Arc::clone(&self.address);
-        Box::pin(async move {
-            let mut failed = DialError::default();
-            let found = match lookup_host(&*address).await {
-                Ok(found) => found,
-                Err(cause) => {
-                    failed.attempts.push((address.to_string(), cause));
-                    return Err(failed);
-                }
-            };
-            for address in found {
-                let connecting = timeout(ADDRESS_TIMEOUT, TcpStream::connect(address)).await;
-                match connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                    Ok(stream) => {
-                        // The driver writes batches; waiting for more only adds delay.
-                        let _ = stream.set_nodelay(true);
-                        return Ok(Box::new(stream) as Box<dyn Stream>);
-                    }
-                    Err(cause) => failed.attempts.push((address.to_string(), cause)),
-                }
-            }
-            if failed.attempts.is_empty() {
-                failed.attempts.push((address.to_string(), io::Error::other("the name has no address")));
-            }
-            Err(failed)
-        })
+        Box::pin(async move { Ok(Box::new(connect(&address).await?) as Box<dyn Stream>) })
     }
 
     fn address(&self) -> &str {

@@ -101,7 +101,8 @@ async fn serve_one(
     match tokio::time::timeout(timeout, sniff(&mut stream, &mut prefix, ingresses)).await {
         Ok(Ok(Some(ingress))) => {
             tracing::debug!(%peer, protocol = ingress.name(), "connected");
-            ingress.serve(Accepted { stream, prefix, peer, waited: began.elapsed() }, shutdown).await;
+            let accepted = Accepted { stream: Box::new(stream), prefix, peer, waited: began.elapsed() };
+            ingress.serve(accepted, shutdown).await;
             tracing::debug!(%peer, "disconnected");
         }
         Ok(Ok(None)) => {

@@ -4,17 +4,20 @@
 //! into a prefix, each ingress says whether that is its own, and the one that
 //! says yes gets the connection with the prefix as the head of its stream.
 
+pub mod http;
+mod io;
 mod listener;
 pub mod native;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+pub use io::{BoxIo, Io};
 pub use listener::{Listener, ListenerConfig};
 
 /// What an ingress says of a prefix.
@@ -29,16 +32,21 @@ pub enum Sniff {
 }
 
 /// A connection whose protocol is known.
-#[derive(Debug)]
 pub struct Accepted {
-    /// The socket.
-    pub stream: TcpStream,
+    /// The socket, or what is spoken inside of it.
+    pub stream: BoxIo,
     /// What was read of it already.
     pub prefix: BytesMut,
     /// The other end.
     pub peer: SocketAddr,
     /// How long ago it was accepted: a login has no more time than is left.
     pub waited: Duration,
+}
+
+impl fmt::Debug for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepted").field("peer", &self.peer).field("waited", &self.waited).finish_non_exhaustive()
+    }
 }
 
 /// How far shutdown is.

@@ -13,17 +13,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use meshwire_proto::frame::PREFACE;
 use meshwire_proto::{ErrorKind, Moment};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::frames::WriteQueue;
 use super::receiving::Permit;
 use super::{Accepted, Native, Protocol, Shutdown};
+use crate::ingress::BoxIo;
 use crate::mesh::Caller;
 
 /// Room made for reading, and the least that is worth a read.
@@ -48,7 +48,7 @@ thread_local! {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: BoxIo,
     /// What was read of a frame that is not whole yet.
     rest: BytesMut,
     queue: WriteQueue,
@@ -60,15 +60,33 @@ struct Connection {
 }
 
 pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: watch::Receiver<Shutdown>) {
-    let Accepted { stream, mut prefix, peer, waited } = accepted;
-    prefix.advance(PREFACE.len());
-    let protocol = Protocol::new(native.clone(), Caller::anonymous("native", Some(peer)), waited);
+    let Accepted { stream, prefix, peer, waited } = accepted;
+    let caller = Caller::anonymous("native", Some(peer));
+    serve_stream(native, (stream, prefix), (caller, waited), shutdown).await;
+}
+
+/// Serves a session whose bytes come through `stream`, after those that were read already.
+pub(in crate::ingress) async fn serve_stream(
+    native: Arc<Native>,
+    (mut stream, mut rest): (BoxIo, BytesMut),
+    (caller, waited): (Caller, Duration),
+    shutdown: watch::Receiver<Shutdown>,
+) {
+    let (peer, began) = (caller.peer, Instant::now());
+    let left = native.config.login_timeout.saturating_sub(waited);
+    if !matches!(timeout(left, preface(&mut stream, &mut rest)).await, Ok(Ok(true))) {
+        tracing::info!(?peer, "no session within the login timeout: its first bytes are missing");
+        let _ = stream.shutdown().await;
+        return;
+    }
+    let waited = waited + began.elapsed();
+    let protocol = Protocol::new(native.clone(), caller, waited);
     let mut queue = WriteQueue::default();
     queue.preface();
-    let mut connection = Connection { stream, rest: prefix, queue, protocol, timer_set: None, permit: None };
+    let mut connection = Connection { stream, rest, queue, protocol, timer_set: None, permit: None };
     connection.protocol.received(&mut connection.rest);
     if let Err(error) = connection.run(&native, &shutdown).await {
-        tracing::debug!(%peer, %error, "connection lost");
+        tracing::debug!(?peer, %error, "connection lost");
     }
     native.receiving.forget(connection.protocol.number);
     connection.permit = None;
@@ -76,6 +94,16 @@ pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: wat
     // Half of the close is ours; unread input must not turn it into a reset that
     // takes the last frame with it.
     let _ = connection.stream.shutdown().await;
+}
+
+/// Takes the first bytes of a session off; `false` if they are others.
+async fn preface(stream: &mut BoxIo, rest: &mut BytesMut) -> io::Result<bool> {
+    while rest.len() < PREFACE.len() {
+        if stream.read_buf(rest).await? == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(rest.split_to(PREFACE.len()) == PREFACE.as_slice())
 }
 
 /// Ends when shutdown is so far.

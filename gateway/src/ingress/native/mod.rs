@@ -33,6 +33,7 @@ use crate::mesh::Mesh;
 use crate::random::Random;
 use receiving::Receiving;
 
+pub(super) use connection::serve_stream;
 pub use frames::WriteQueue;
 pub use protocol::Protocol;
 pub use sessions::Sessions;

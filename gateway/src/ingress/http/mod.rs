@@ -1,0 +1,125 @@
+//! HTTP/1.1 and HTTP/2, and what travels inside them.
+//!
+//! - [`connection`]: one connection: limits before its first request is whole, shutdown;
+//! - [`websocket`]: upgrades: native sessions as binary messages;
+//! - [`problem`]: errors as RFC 9457 problem details.
+
+mod connection;
+mod problem;
+mod websocket;
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use tokio::sync::{mpsc, watch};
+
+use super::native::Native;
+use super::{Accepted, Ingress, Shutdown, Sniff};
+use crate::mesh::Caller;
+use problem::Problem;
+
+/// Longest name of a method.
+const LONGEST_METHOD: usize = 16;
+
+/// Limits of HTTP connections.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// How long a connection may take from accept to the end of its first request's head, and each later head.
+    pub login_timeout: Duration,
+    /// Most bytes of a request's head.
+    pub head_bytes: usize,
+}
+
+/// HTTP behind the listener.
+pub struct HttpIngress {
+    native: Arc<Native>,
+    config: HttpConfig,
+    router: Router,
+}
+
+/// What a handler knows of the connection that a request came by.
+#[derive(Clone)]
+struct Door {
+    native: Arc<Native>,
+    peer: SocketAddr,
+    shutdown: watch::Receiver<Shutdown>,
+    /// The connection ends when the last of these is dropped: what goes on after an upgrade holds one.
+    open: mpsc::Sender<()>,
+}
+
+impl Door {
+    /// Who asks: the one place where HTTP makes a caller.
+    fn caller(&self, protocol: &'static str) -> Caller {
+        Caller::anonymous(protocol, Some(self.peer))
+    }
+}
+
+impl HttpIngress {
+    /// HTTP over the sessions of `native`.
+    #[must_use]
+    pub fn new(native: Arc<Native>, config: HttpConfig) -> Self {
+        let router = Router::new()
+            .route("/v1/ws", get(websocket::upgrade))
+            .fallback(|uri: axum::http::Uri| async move { Problem::no_path(uri.path()) })
+            .method_not_allowed_fallback(|method: axum::http::Method, uri: axum::http::Uri| async move {
+                Problem::wrong_method(&method, uri.path())
+            });
+        Self { native, config, router }
+    }
+}
+
+impl Ingress for HttpIngress {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    fn sniff(&self, prefix: &[u8]) -> Sniff {
+        begins(prefix)
+    }
+
+    fn serve(
+        &self,
+        accepted: Accepted,
+        shutdown: watch::Receiver<Shutdown>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let parts = (self.router.clone(), self.native.clone(), self.config.clone());
+        Box::pin(connection::serve(parts, accepted, shutdown))
+    }
+}
+
+/// A method and a space, or the HTTP/2 preface, which begins like one.
+fn begins(prefix: &[u8]) -> Sniff {
+    let method = prefix.iter().take(LONGEST_METHOD).take_while(|b| b.is_ascii_uppercase()).count();
+    match prefix.get(method) {
+        Some(b' ') if method > 0 => Sniff::Yes,
+        None if method < LONGEST_METHOD => Sniff::NeedMore,
+        _ => Sniff::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_and_a_space_are_http_and_what_cannot_become_one_is_not() {
+        let cases: [(&[u8], Sniff); 9] = [
+            (b"", Sniff::NeedMore),
+            (b"GE", Sniff::NeedMore),
+            (b"GET ", Sniff::Yes),
+            (b"POST /v1", Sniff::Yes),
+            (b"PRI * HTTP/2.0", Sniff::Yes),
+            (b"get /", Sniff::No),
+            (b" GET", Sniff::No),
+            (b"GET/", Sniff::No),
+            (b"AAAAAAAAAAAAAAAA", Sniff::No),
+        ];
+        for (prefix, expected) in cases {
+            assert_eq!(begins(prefix), expected, "{}", prefix.escape_ascii());
+        }
+    }
+}

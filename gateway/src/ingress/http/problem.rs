@@ -1,0 +1,70 @@
+//! Errors as RFC 9457 problem details, with the code of the catalogue.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, Method, Response, StatusCode};
+use axum::response::IntoResponse;
+use meshwire_proto::ErrorKind;
+
+use crate::mesh::Refusal;
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// A request that was not carried out.
+#[derive(Debug)]
+pub(super) struct Problem {
+    refusal: Refusal,
+    /// Where the status says more than the code's own.
+    status: Option<StatusCode>,
+}
+
+impl Problem {
+    pub(super) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Refusal::new(kind, message).into()
+    }
+
+    fn with(self, status: StatusCode) -> Self {
+        Self { status: Some(status), ..self }
+    }
+
+    pub(super) fn no_path(path: &str) -> Self {
+        Self::new(ErrorKind::NotFound, format!("there is nothing at {path}; /openapi.json lists what there is"))
+    }
+
+    pub(super) fn wrong_method(method: &Method, path: &str) -> Self {
+        Self::new(ErrorKind::Invalid, format!("{path} does not take {method}")).with(StatusCode::METHOD_NOT_ALLOWED)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, status: None }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let Refusal { kind, message, retry_after_ms } = self.refusal;
+        let status = self.status.or_else(|| StatusCode::from_u16(kind.http_status()).ok());
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut body = serde_json::json!({
+            "type": "about:blank",
+            "title": kind.code(),
+            "status": status.as_u16(),
+            "code": kind.code(),
+            "detail": message,
+        });
+        if retry_after_ms > 0
+            && let Some(body) = body.as_object_mut()
+        {
+            body.insert("retry_after_ms".to_owned(), retry_after_ms.into());
+        }
+        let mut response = Response::new(Body::from(body.to_string()));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
+        if retry_after_ms > 0 {
+            response.headers_mut().insert(RETRY_AFTER, retry_after_ms.div_ceil(1000).into());
+        }
+        response
+    }
+}

@@ -1,0 +1,145 @@
+//! WebSocket upgrades: a native session whose bytes travel in binary messages.
+//!
+//! The bytes are those of a session over TCP, preface first; a message may hold any part of them.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::response::{IntoResponse, Response};
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::{Sink as _, Stream as _};
+use meshwire_proto::ErrorKind;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Door, Problem};
+use crate::ingress::native::serve_stream;
+
+/// The native protocol in binary messages.
+const NATIVE: &str = "meshwire.v1";
+
+/// Largest message that is taken: a longer frame comes in several. It is held in memory, also before login.
+const MAX_MESSAGE: usize = 128 * 1024;
+
+/// Largest message that is sent.
+const SENT_MESSAGE: usize = 64 * 1024;
+
+/// What is read from the socket at once.
+const READ_BUFFER: usize = 16 * 1024;
+
+pub(super) async fn upgrade(
+    Extension(door): Extension<Door>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => {
+            let text = format!("{rejection}; this is for WebSocket, with subprotocol {NATIVE}");
+            return Problem::new(ErrorKind::Invalid, text).into_response();
+        }
+    };
+    let upgrade = upgrade
+        .protocols([NATIVE])
+        .max_message_size(MAX_MESSAGE)
+        .max_frame_size(MAX_MESSAGE)
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0);
+    if upgrade.selected_protocol().is_none() {
+        let text = format!("no WebSocket subprotocol was asked for that is served here; there is {NATIVE}");
+        return Problem::new(ErrorKind::Unsupported, text).into_response();
+    }
+    upgrade.on_upgrade(move |socket| async move {
+        let caller = door.caller("websocket");
+        let Door { native, shutdown, open, .. } = door;
+        let bytes = Messages { socket, read: Bytes::new(), refused: None };
+        serve_stream(native, (Box::new(bytes), BytesMut::new()), (caller, Duration::ZERO), shutdown).await;
+        drop(open);
+    })
+}
+
+/// The bytes in binary messages.
+struct Messages {
+    socket: WebSocket,
+    /// What is left of the last message.
+    read: Bytes,
+    /// Why it ends, if the peer broke a rule.
+    refused: Option<CloseFrame>,
+}
+
+fn lost(error: axum::Error) -> io::Error {
+    io::Error::other(error)
+}
+
+impl Messages {
+    fn refuse(&mut self, reason: &'static str) -> io::Error {
+        self.refused = Some(CloseFrame { code: close_code::UNSUPPORTED, reason: reason.into() });
+        io::Error::new(io::ErrorKind::InvalidData, reason)
+    }
+}
+
+impl AsyncRead for Messages {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        while self.read.is_empty() {
+            match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+                None | Some(Ok(Message::Close(_))) => return Poll::Ready(Ok(())),
+                Some(Ok(Message::Binary(bytes))) => self.read = bytes,
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Text(_))) => {
+                    return Poll::Ready(Err(self.refuse("this subprotocol has binary messages only")));
+                }
+                Some(Err(error)) => return Poll::Ready(Err(lost(error))),
+            }
+        }
+        let count = self.read.len().min(buf.remaining());
+        buf.put_slice(self.read.get(..count).unwrap_or_default());
+        self.read.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Messages {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    /// One message of all that fits into one.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(lost)?;
+        let mut message = BytesMut::new();
+        for slice in slices {
+            let room = SENT_MESSAGE - message.len();
+            message.extend_from_slice(slice.get(..room).unwrap_or(slice));
+        }
+        let written = message.len();
+        Pin::new(&mut self.socket).start_send(Message::Binary(message.freeze())).map_err(lost)?;
+        // What the peer does not take yet is written before the next message.
+        if let Poll::Ready(Err(error)) = Pin::new(&mut self.socket).poll_flush(cx) {
+            return Poll::Ready(Err(lost(error)));
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx).map_err(lost)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(frame) = self.refused.take() {
+            ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(lost)?;
+            Pin::new(&mut self.socket).start_send(Message::Close(Some(frame))).map_err(lost)?;
+        }
+        Pin::new(&mut self.socket).poll_close(cx).map_err(lost)
+    }
+}
