@@ -8,6 +8,7 @@ pub mod http;
 mod io;
 mod listener;
 pub mod native;
+mod waiting;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,3 +1,4 @@
 //! Formats an event is written in, other than its own protobuf bytes.
 
+pub mod http;
 pub mod json;

@@ -4,8 +4,10 @@
 //! - [`websocket`]: upgrades: native sessions as binary messages;
 //! - [`problem`]: errors as RFC 9457 problem details.
 
+mod body;
 mod connection;
 mod problem;
+mod publish;
 mod websocket;
 
 use std::net::SocketAddr;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::sync::{mpsc, watch};
 
 use super::native::Native;
@@ -63,6 +65,7 @@ impl HttpIngress {
     #[must_use]
     pub fn new(native: Arc<Native>, config: HttpConfig) -> Self {
         let router = Router::new()
+            .route("/v1/topics/{topic}/events", post(publish::publish))
             .route("/v1/ws", get(websocket::upgrade))
             .fallback(|uri: axum::http::Uri| async move { Problem::no_path(uri.path()) })
             .method_not_allowed_fallback(|method: axum::http::Method, uri: axum::http::Uri| async move {

@@ -23,7 +23,7 @@ impl Problem {
         Refusal::new(kind, message).into()
     }
 
-    fn with(self, status: StatusCode) -> Self {
+    pub(super) fn with(self, status: StatusCode) -> Self {
         Self { status: Some(status), ..self }
     }
 
@@ -33,6 +33,29 @@ impl Problem {
 
     pub(super) fn wrong_method(method: &Method, path: &str) -> Self {
         Self::new(ErrorKind::Invalid, format!("{path} does not take {method}")).with(StatusCode::METHOD_NOT_ALLOWED)
+    }
+
+    fn status(&self) -> StatusCode {
+        let status = self.status.or_else(|| StatusCode::from_u16(self.refusal.kind.http_status()).ok());
+        status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// Its members.
+    pub(super) fn json(&self) -> serde_json::Value {
+        let (status, Refusal { kind, message, retry_after_ms }) = (self.status(), &self.refusal);
+        let mut body = serde_json::json!({
+            "type": "about:blank",
+            "title": kind.code(),
+            "status": status.as_u16(),
+            "code": kind.code(),
+            "detail": message,
+        });
+        if *retry_after_ms > 0
+            && let Some(body) = body.as_object_mut()
+        {
+            body.insert("retry_after_ms".to_owned(), (*retry_after_ms).into());
+        }
+        body
     }
 }
 
@@ -44,23 +67,9 @@ impl From<Refusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
-        let Refusal { kind, message, retry_after_ms } = self.refusal;
-        let status = self.status.or_else(|| StatusCode::from_u16(kind.http_status()).ok());
-        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut body = serde_json::json!({
-            "type": "about:blank",
-            "title": kind.code(),
-            "status": status.as_u16(),
-            "code": kind.code(),
-            "detail": message,
-        });
-        if retry_after_ms > 0
-            && let Some(body) = body.as_object_mut()
-        {
-            body.insert("retry_after_ms".to_owned(), retry_after_ms.into());
-        }
-        let mut response = Response::new(Body::from(body.to_string()));
-        *response.status_mut() = status;
+        let mut response = Response::new(Body::from(self.json().to_string()));
+        *response.status_mut() = self.status();
+        let retry_after_ms = self.refusal.retry_after_ms;
         response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
         if retry_after_ms > 0 {
             response.headers_mut().insert(RETRY_AFTER, retry_after_ms.div_ceil(1000).into());

@@ -90,6 +90,17 @@ impl Native {
         self.sessions.expire(&self.mesh, self.mesh.now().mono);
     }
 
+    /// What sessions call.
+    #[must_use]
+    pub const fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
+    /// Largest frame after login.
+    pub(super) fn max_frame_bytes(&self) -> u64 {
+        self.config.max_frame_bytes.into()
+    }
+
     /// Sessions of this gateway.
     #[must_use]
     pub const fn sessions(&self) -> &Sessions {

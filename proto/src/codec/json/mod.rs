@@ -107,6 +107,15 @@ pub fn parse(text: &str) -> Result<Event, EventError> {
     }
 }
 
+/// Reads a batch: an array of events. What is wrong with one of them is in its place.
+///
+/// # Errors
+/// [`EventError::Json`]: it is not an array of JSON values.
+pub fn parse_batch(text: &str) -> Result<Vec<Result<Event, EventError>>, EventError> {
+    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|e| EventError::Json(format!("a batch: {e}")))?;
+    Ok(items.into_iter().map(|item| parse(item.get())).collect())
+}
+
 /// JSON content keeps its exact text; any other type must be a string.
 fn with_data(event: Event, raw: &str, content_type: Option<&str>) -> Result<Event, EventError> {
     match content_type {
