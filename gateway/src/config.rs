@@ -10,6 +10,7 @@ use meshwire_proto::{EventLimits, options};
 
 use crate::ingress::http::HttpConfig;
 use crate::ingress::native::NativeConfig;
+use crate::ingress::tls::TlsConfig;
 use crate::mesh::{MeshConfig, Rates, RequestLimits};
 use crate::store::memory::MemoryConfig;
 
@@ -29,6 +30,8 @@ pub enum OnStoreFailure {
 pub struct Config {
     pub listen: SocketAddr,
     pub allow_anonymous: bool,
+    /// Options `tls`, `tls_certificate`, `tls_key`, `tls_client_roots`.
+    pub tls: Option<TlsConfig>,
     pub data_dir: PathBuf,
     pub memory: bool,
     pub auto_create: bool,
@@ -82,6 +85,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             allow_anonymous: options::ALLOW_ANONYMOUS.default,
+            tls: None,
             data_dir: options::DATA_DIR.default.into(),
             memory: options::MEMORY.default,
             auto_create: options::AUTO_CREATE.default,

@@ -10,7 +10,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, OnStoreFailure};
 use crate::ingress::http::{HttpConfig, HttpIngress};
 use crate::ingress::native::{Native, NativeIngress};
-use crate::ingress::{Ingress, Listener, ListenerConfig, Shutdown};
+use crate::ingress::tls::{Tls, TlsError, TlsMode};
+use crate::ingress::{Doors, Ingress, Listener, ListenerConfig, Shutdown};
 use crate::mesh::{AllowAll, Authorize, Mesh, MeshConfig, Stores};
 use crate::random::{Random as _, SystemRandom};
 use crate::recover::open_mesh;
@@ -35,6 +36,9 @@ pub enum RunError {
         "{0} is not a loopback address, and callers are not authenticated; listen on 127.0.0.1, or allow it with --allow-anonymous"
     )]
     Open(SocketAddr),
+    /// TLS cannot be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Less than the log needs to go on when a segment is full.
     #[error(
         "max_disk is {max_disk} bytes, and {} MiB are needed: two segments that hold the largest frame (option max_frame_bytes); \
@@ -79,6 +83,7 @@ pub struct Gateway {
     mesh: Mesh,
     native: Arc<Native>,
     http: HttpConfig,
+    tls: Option<Arc<Tls>>,
     stores: Stores,
     on_store_failure: OnStoreFailure,
     stop_timeout: Duration,
@@ -118,6 +123,8 @@ impl Gateway {
         }
         check_max_disk(&config)?;
         check_memory(&config)?;
+        let tls = config.tls.as_ref().filter(|tls| tls.mode != TlsMode::Off);
+        let tls = tls.map(|tls| Tls::open(tls.clone())).transpose()?.map(Arc::new);
         let limits = ListenerConfig { max_connections: config.max_connections, sniff_timeout: config.login_timeout };
         let refused = |source| RunError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, limits).await.map_err(refused)?;
@@ -151,6 +158,7 @@ impl Gateway {
             mesh,
             native,
             http: config.http(),
+            tls,
             stores,
             on_store_failure: config.on_store_failure,
             stop_timeout: config.stop_timeout,
@@ -182,10 +190,17 @@ impl Gateway {
         let exit = self.on_store_failure == OnStoreFailure::Exit;
         let http = HttpIngress::new(self.native.clone(), self.http);
         let ingresses: Vec<Arc<dyn Ingress>> = vec![Arc::new(NativeIngress(self.native.clone())), Arc::new(http)];
-        let serving = self.listener.serve(ingresses, watched);
+        let tls = self.tls.clone();
+        let serving = self.listener.serve(Doors { ingresses, tls: self.tls }, watched);
         let mut serving = std::pin::pin!(serving);
         let mut stop = std::pin::pin!(stop);
-        let time = async { tokio::join!(mesh.keep_time(), native.keep_time()) };
+        let certificates = async {
+            match &tls {
+                Some(tls) => tls.watch().await,
+                None => std::future::pending().await,
+            }
+        };
+        let time = async { tokio::join!(mesh.keep_time(), native.keep_time(), certificates) };
         let mut time = std::pin::pin!(time);
         let result = tokio::select! {
             biased;

@@ -8,18 +8,24 @@ pub mod http;
 mod io;
 mod listener;
 pub mod native;
+pub mod tls;
 mod waiting;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
 pub use io::{BoxIo, Io};
-pub use listener::{Listener, ListenerConfig};
+pub use listener::{Doors, Listener, ListenerConfig};
+
+/// To who speaks in plain where TLS is required.
+const PLAIN_REFUSED: &str =
+    "this gateway speaks TLS only (option tls): use meshs://, tcps://, grpcs://, wss:// or https://";
 
 /// What an ingress says of a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +46,8 @@ pub struct Accepted {
     pub prefix: BytesMut,
     /// The other end.
     pub peer: SocketAddr,
+    /// Whom a certificate that it showed names.
+    pub principal: Option<Arc<str>>,
     /// How long ago it was accepted: a login has no more time than is left.
     pub waited: Duration,
 }
@@ -68,6 +76,9 @@ pub trait Ingress: Send + Sync + 'static {
 
     /// Whether a connection that begins so is of this protocol.
     fn sniff(&self, prefix: &[u8]) -> Sniff;
+
+    /// What a peer is told that speaks in plain where TLS is required.
+    fn refuse_plain(&self, prefix: &[u8]) -> Bytes;
 
     /// Serves one connection to its end. A login takes place within the
     /// listener's deadline, which counts from accept.

@@ -41,9 +41,9 @@ pub(super) async fn serve(
     accepted: Accepted,
     mut shutdown: watch::Receiver<Shutdown>,
 ) {
-    let Accepted { stream, prefix, peer, waited } = accepted;
+    let Accepted { stream, prefix, peer, principal, waited } = accepted;
     let (open, mut ended) = mpsc::channel(1);
-    let door = Door { native, peer, shutdown: shutdown.clone(), open };
+    let door = Door { native, peer, principal, shutdown: shutdown.clone(), open };
     let asked = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {

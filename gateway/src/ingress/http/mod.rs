@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
+use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::native::Native;
@@ -48,6 +49,7 @@ pub struct HttpIngress {
 struct Door {
     native: Arc<Native>,
     peer: SocketAddr,
+    principal: Option<Arc<str>>,
     shutdown: watch::Receiver<Shutdown>,
     /// The connection ends when the last of these is dropped: what goes on after an upgrade holds one.
     open: mpsc::Sender<()>,
@@ -56,7 +58,7 @@ struct Door {
 impl Door {
     /// Who asks: the one place where HTTP makes a caller.
     fn caller(&self, protocol: &'static str) -> Caller {
-        Caller::anonymous(protocol, Some(self.peer))
+        Caller::known(protocol, Some(self.peer), self.principal.clone())
     }
 }
 
@@ -82,6 +84,10 @@ impl Ingress for HttpIngress {
 
     fn sniff(&self, prefix: &[u8]) -> Sniff {
         begins(prefix)
+    }
+
+    fn refuse_plain(&self, _: &[u8]) -> Bytes {
+        Problem::tls_required().into_bytes()
     }
 
     fn serve(

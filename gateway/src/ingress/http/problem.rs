@@ -4,11 +4,13 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, Method, Response, StatusCode};
 use axum::response::IntoResponse;
+use bytes::Bytes;
 use meshwire_proto::ErrorKind;
 
+use crate::ingress::PLAIN_REFUSED;
 use crate::mesh::Refusal;
 
-const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+const PROBLEM_JSON: &str = "application/problem+json";
 
 /// A request that was not carried out.
 #[derive(Debug)]
@@ -33,6 +35,20 @@ impl Problem {
 
     pub(super) fn wrong_method(method: &Method, path: &str) -> Self {
         Self::new(ErrorKind::Invalid, format!("{path} does not take {method}")).with(StatusCode::METHOD_NOT_ALLOWED)
+    }
+
+    pub(super) fn tls_required() -> Self {
+        Self::new(ErrorKind::TlsRequired, PLAIN_REFUSED)
+    }
+
+    /// As an answer of HTTP/1.1 that ends the connection.
+    pub(super) fn into_bytes(self) -> Bytes {
+        let (status, body) = (self.status(), self.json().to_string());
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        Bytes::from(head + &body)
     }
 
     fn status(&self) -> StatusCode {
@@ -70,7 +86,7 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(self.json().to_string()));
         *response.status_mut() = self.status();
         let retry_after_ms = self.refusal.retry_after_ms;
-        response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if retry_after_ms > 0 {
             response.headers_mut().insert(RETRY_AFTER, retry_after_ms.div_ceil(1000).into());
         }

@@ -60,8 +60,8 @@ struct Connection {
 }
 
 pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: watch::Receiver<Shutdown>) {
-    let Accepted { stream, prefix, peer, waited } = accepted;
-    let caller = Caller::anonymous("native", Some(peer));
+    let Accepted { stream, prefix, peer, principal, waited } = accepted;
+    let caller = Caller::known("native", Some(peer), principal);
     serve_stream(native, (stream, prefix), (caller, waited), shutdown).await;
 }
 

@@ -25,10 +25,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::PREFACE;
+use meshwire_proto::frame::ServerFrame;
+use meshwire_proto::wire::session::Error;
 use tokio::sync::watch;
 
-use super::{Accepted, Ingress, Shutdown, Sniff};
+use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
 use crate::mesh::Mesh;
 use crate::random::Random;
 use receiving::Receiving;
@@ -139,6 +143,14 @@ impl Ingress for NativeIngress {
             (true, false) => Sniff::NeedMore,
             _ => Sniff::No,
         }
+    }
+
+    fn refuse_plain(&self, _: &[u8]) -> Bytes {
+        let (kind, mut queue) = (ErrorKind::TlsRequired, WriteQueue::default());
+        queue.preface();
+        let message = PLAIN_REFUSED.to_owned();
+        queue.frame(&ServerFrame::Error(Error { code: kind.number(), message, fatal: true, ..Error::default() }));
+        queue.pop().unwrap_or_default()
     }
 
     fn serve(
