@@ -31,7 +31,7 @@ pub struct Config {
     pub listen: SocketAddr,
     pub allow_anonymous: bool,
     /// Options `tls`, `tls_certificate`, `tls_key`, `tls_client_roots`.
-    pub tls: Option<TlsConfig>,
+    pub tls: TlsConfig,
     pub data_dir: PathBuf,
     pub memory: bool,
     pub auto_create: bool,
@@ -85,7 +85,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             allow_anonymous: options::ALLOW_ANONYMOUS.default,
-            tls: None,
+            tls: TlsConfig::default(),
             data_dir: options::DATA_DIR.default.into(),
             memory: options::MEMORY.default,
             auto_create: options::AUTO_CREATE.default,

@@ -10,7 +10,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, OnStoreFailure};
 use crate::ingress::http::{HttpConfig, HttpIngress};
 use crate::ingress::native::{Native, NativeIngress};
-use crate::ingress::tls::{Tls, TlsError, TlsMode};
+use crate::ingress::tls::{Tls, TlsError};
 use crate::ingress::{Doors, Ingress, Listener, ListenerConfig, Shutdown};
 use crate::mesh::{AllowAll, Authorize, Mesh, MeshConfig, Stores};
 use crate::random::{Random as _, SystemRandom};
@@ -123,8 +123,7 @@ impl Gateway {
         }
         check_max_disk(&config)?;
         check_memory(&config)?;
-        let tls = config.tls.as_ref().filter(|tls| tls.mode != TlsMode::Off);
-        let tls = tls.map(|tls| Tls::open(tls.clone())).transpose()?.map(Arc::new);
+        let tls = Tls::open(config.tls.clone())?.map(Arc::new);
         let limits = ListenerConfig { max_connections: config.max_connections, sniff_timeout: config.login_timeout };
         let refused = |source| RunError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, limits).await.map_err(refused)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use meshwire_proto::options;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -32,17 +33,17 @@ pub enum TlsMode {
     Both,
 }
 
-/// Files of a listener's TLS, all PEM.
-#[derive(Clone, Debug)]
+/// Files of a listener's TLS, all PEM; an empty path is none.
+#[derive(Clone, Debug, Default)]
 pub struct TlsConfig {
-    /// [`TlsMode::Required`] or [`TlsMode::Both`].
-    pub mode: TlsMode,
+    /// `None`: required if there is a certificate, else off.
+    pub mode: Option<TlsMode>,
     /// The certificate, with those between it and a root.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
     /// Roots of clients' certificates: who shows one must have it from these. Nobody has to.
-    pub client_roots: Option<PathBuf>,
+    pub client_roots: PathBuf,
 }
 
 /// TLS that cannot be served.
@@ -55,6 +56,14 @@ pub enum TlsError {
         file: PathBuf,
         /// What is wrong.
         problem: String,
+    },
+    /// An option is missing beside another.
+    #[error("TLS needs {missing} beside {given}; set it to a PEM file")]
+    Missing {
+        /// The option that is not set.
+        missing: &'static str,
+        /// The one that asks for it.
+        given: &'static str,
     },
     /// The parts do not fit.
     #[error("the certificate cannot be used: {0}")]
@@ -95,9 +104,9 @@ fn load(config: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
     let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|e| bad(&config.key, e))?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-    let builder = match &config.client_roots {
-        None => builder.with_no_client_auth(),
-        Some(file) => {
+    let builder = match config.client_roots.as_path() {
+        none if none.as_os_str().is_empty() => builder.with_no_client_auth(),
+        file => {
             let mut roots = RootCertStore::empty();
             for root in certificates(file)? {
                 roots.add(root).map_err(|e| bad(file, e))?;
@@ -113,18 +122,31 @@ fn load(config: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
 }
 
 impl Tls {
-    /// Reads the files.
+    /// Reads the files; `None` if TLS is off.
     ///
     /// # Errors
-    /// [`TlsError`]: which file, and what is wrong with it.
-    pub fn open(config: TlsConfig) -> Result<Self, TlsError> {
-        let stamps = Mutex::new(stamps(&config));
-        Ok(Self { acceptor: RwLock::new(load(&config)?), stamps, config })
+    /// [`TlsError`]: which file or option, and what is wrong with it.
+    pub fn open(config: TlsConfig) -> Result<Option<Self>, TlsError> {
+        let given = |path: &Path| !path.as_os_str().is_empty();
+        let (certificate, key, tls) = (options::TLS_CERTIFICATE.name, options::TLS_KEY.name, options::TLS.name);
+        let (missing, given) = match (config.mode, given(&config.certificate), given(&config.key)) {
+            (Some(TlsMode::Off), _, _) => return Ok(None),
+            (_, true, true) => {
+                let stamps = Mutex::new(stamps(&config));
+                return Ok(Some(Self { acceptor: RwLock::new(load(&config)?), stamps, config }));
+            }
+            (_, true, false) => (key, certificate),
+            (_, false, true) => (certificate, key),
+            (Some(_), false, false) => (certificate, tls),
+            (None, false, false) if given(&config.client_roots) => (certificate, options::TLS_CLIENT_ROOTS.name),
+            (None, false, false) => return Ok(None),
+        };
+        Err(TlsError::Missing { missing, given })
     }
 
     /// Whether plain connections are served too.
     pub(super) fn allows_plain(&self) -> bool {
-        self.config.mode != TlsMode::Required
+        self.config.mode == Some(TlsMode::Both)
     }
 
     /// Reads the files again; what was is kept if they cannot be used.
@@ -178,9 +200,8 @@ pub(super) fn begins(prefix: &[u8]) -> Sniff {
 }
 
 fn stamps(config: &TlsConfig) -> Stamps {
-    let files = [Some(&config.certificate), Some(&config.key), config.client_roots.as_ref()];
     let stamp = |file: &PathBuf| std::fs::metadata(file).ok().and_then(|m| Some((m.len(), m.modified().ok()?)));
-    files.into_iter().flatten().map(stamp).collect()
+    [&config.certificate, &config.key, &config.client_roots].into_iter().map(stamp).collect()
 }
 
 /// The first URI, else the first host name, else the common name of a certificate that was verified.

@@ -68,6 +68,18 @@ pub const LISTEN: Text = Text { name: "listen", default: "127.0.0.1:7400", meani
 /// Serve callers without credentials on addresses that are not loopback.
 pub const ALLOW_ANONYMOUS: Flag = Flag { name: "allow_anonymous", default: false, meaning: "Serve callers without credentials on addresses that are not loopback." };
 
+/// off: no TLS. required: nothing else. both: as each peer likes, on the one port. Default: required if tls_certificate is set, else off.
+pub const TLS: Text = Text { name: "tls", default: "", meaning: "off: no TLS. required: nothing else. both: as each peer likes, on the one port. Default: required if tls_certificate is set, else off." };
+
+/// PEM file of the gateway's certificate, with those between it and a root. It and the other files of TLS are read again on SIGHUP and within 5 s of a change; files that cannot be used change nothing.
+pub const TLS_CERTIFICATE: Text = Text { name: "tls_certificate", default: "", meaning: "PEM file of the gateway's certificate, with those between it and a root. It and the other files of TLS are read again on SIGHUP and within 5 s of a change; files that cannot be used change nothing." };
+
+/// PEM file of the certificate's private key.
+pub const TLS_KEY: Text = Text { name: "tls_key", default: "", meaning: "PEM file of the certificate's private key." };
+
+/// PEM file of roots of clients' certificates. Nobody has to show one; who does must have it from these, and is known by its first URI, else its first host name, else its common name.
+pub const TLS_CLIENT_ROOTS: Text = Text { name: "tls_client_roots", default: "", meaning: "PEM file of roots of clients' certificates. Nobody has to show one; who does must have it from these, and is known by its first URI, else its first host name, else its common name." };
+
 /// Directory of the log. One process at a time.
 pub const DATA_DIR: Text = Text { name: "data_dir", default: "./meshwire-data", meaning: "Directory of the log. One process at a time." };
 
