@@ -4,20 +4,22 @@ use meshwire_proto::{ErrorKind, options};
 
 use crate::{Error, Result};
 
-/// How a session travels to the gateway.
+/// What a session travels in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scheme {
-    /// `mesh`, `tcp`, or none.
+pub(crate) enum Carrier {
+    /// TCP.
     Tcp,
-    /// `ws`.
+    /// Binary messages of WebSocket.
     #[cfg(feature = "websocket")]
     WebSocket,
 }
 
-/// Where a gateway is.
+/// Where a gateway is, and how it is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    pub(crate) scheme: Scheme,
+    pub(crate) carrier: Carrier,
+    /// Inside TLS.
+    pub(crate) secure: bool,
     /// `host:port`.
     pub(crate) address: String,
 }
@@ -44,24 +46,25 @@ fn without_secrets(url: &str) -> String {
 }
 
 fn endpoint(url: &str) -> Result<Endpoint> {
-    let (scheme, rest) = match url.split_once("://") {
-        None => (Scheme::Tcp, url),
-        Some(("mesh" | "tcp", rest)) => (Scheme::Tcp, rest),
+    let unsupported = |text| Err(refuse(ErrorKind::Unsupported, url, text));
+    let (scheme, rest) = url.split_once("://").unwrap_or(("mesh", url));
+    let (carrier, secure) = match scheme {
+        "mesh" | "tcp" => (Carrier::Tcp, false),
+        "meshs" | "tcps" => (Carrier::Tcp, true),
         #[cfg(feature = "websocket")]
-        Some(("ws", rest)) => (Scheme::WebSocket, rest),
+        "ws" | "wss" => (Carrier::WebSocket, scheme == "wss"),
         #[cfg(not(feature = "websocket"))]
-        Some(("ws", _)) => {
-            let text = "this program was built without the feature `websocket` of crate meshwire";
-            return Err(refuse(ErrorKind::Unsupported, url, text));
+        "ws" | "wss" => return unsupported("this program was built without the feature `websocket` of crate meshwire"),
+        "grpc" | "grpcs" | "http" | "https" => {
+            return unsupported("this transport comes with a later version of meshwire");
         }
-        Some(("grpc" | "grpcs" | "wss" | "http" | "https" | "meshs" | "tcps", _)) => {
-            let text = "this transport comes with a later version of meshwire";
-            return Err(refuse(ErrorKind::Unsupported, url, text));
-        }
-        Some(_) => return Err(refuse(ErrorKind::Invalid, url, "the URL's scheme is not known")),
+        _ => return Err(refuse(ErrorKind::Invalid, url, "the URL's scheme is not known")),
     };
+    if secure && !cfg!(feature = "tls") {
+        return unsupported("this program was built without the feature `tls` of crate meshwire");
+    }
     let address = host_and_port(url, rest)?;
-    Ok(Endpoint { scheme, address })
+    Ok(Endpoint { carrier, secure, address })
 }
 
 fn host_and_port(url: &str, rest: &str) -> Result<String> {
@@ -110,7 +113,7 @@ mod tests {
             ("mesh://[::1]", "[::1]:7400"),
             (options::URL.default, "127.0.0.1:7400"),
         ] {
-            let expected = Endpoint { scheme: Scheme::Tcp, address: expected.to_owned() };
+            let expected = Endpoint { carrier: Carrier::Tcp, secure: false, address: expected.to_owned() };
             assert_eq!(endpoint(url).unwrap(), expected, "{url}");
         }
     }
@@ -118,7 +121,7 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_used_says_why_and_what_would_be() {
         for (url, kind) in [
-            ("wss://gateway:1", ErrorKind::Unsupported),
+            ("grpc://gateway:1", ErrorKind::Unsupported),
             ("mesh://a:1,b:2", ErrorKind::Unsupported),
             ("ftp://gateway", ErrorKind::Invalid),
             ("mesh://", ErrorKind::Invalid),

@@ -1,6 +1,8 @@
 //! Becoming a client of a gateway.
 
 use std::future::IntoFuture;
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +12,14 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::address::{Endpoint, Scheme};
 use crate::client::Mesh;
 use crate::driver::{Driver, Startup, unreachable};
 use crate::identity::{self, Identity};
 use crate::outbox::{Limits, Outbox};
 use crate::session::{Config, Session};
-#[cfg(feature = "websocket")]
-use crate::transport::WebSocket;
-use crate::transport::{Dial, MemoryTransport, Tcp};
+use crate::transport::{Dial, MemoryTransport, Network};
+#[cfg(feature = "tls")]
+use crate::transport::{Tls, TlsOptions};
 use crate::{Error, Result, address};
 
 /// Connects to the gateway at `url`, with every default; [`Connect`] has the options.
@@ -65,6 +66,8 @@ pub struct Connect {
     requests: u64,
     reconnect: (Duration, Duration),
     memory: Option<MemoryTransport>,
+    #[cfg(feature = "tls")]
+    tls: TlsOptions,
 }
 
 impl Connect {
@@ -79,6 +82,8 @@ impl Connect {
             requests: options::REQUEST_WINDOW.default,
             reconnect: (options::RECONNECT_MIN.default_duration(), options::RECONNECT_MAX.default_duration()),
             memory: None,
+            #[cfg(feature = "tls")]
+            tls: TlsOptions::default(),
         }
     }
 
@@ -132,6 +137,27 @@ impl Connect {
         self
     }
 
+    /// Trusts the certificates of this PEM file, in place of the system's roots. For TLS schemes only.
+    #[cfg(feature = "tls")]
+    pub fn tls_roots(mut self, file: impl Into<PathBuf>) -> Self {
+        self.tls.roots = Some(file.into());
+        self
+    }
+
+    /// Shows this certificate with its private key, both PEM files: the gateway knows this client by it.
+    #[cfg(feature = "tls")]
+    pub fn tls_certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.tls.certificate = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// The name that the gateway's certificate must have. Default: the URL's host.
+    #[cfg(feature = "tls")]
+    pub fn tls_server_name(mut self, name: impl Into<String>) -> Self {
+        self.tls.server_name = Some(name.into());
+        self
+    }
+
     fn config(&self, producer_id: [u8; 16]) -> Result<Config> {
         let invalid = |problem: String| Error::new(ErrorKind::Invalid, "connect", problem);
         options::CONNECT_TIMEOUT.check_duration(self.timeout).map_err(invalid)?;
@@ -153,12 +179,15 @@ impl Connect {
         Ok(match &self.memory {
             Some(transport) => Arc::new(transport.clone()),
             None => {
-                let Endpoint { scheme, address } = address::resolve(&self.url)?;
-                match scheme {
-                    Scheme::Tcp => Arc::new(Tcp::new(&address)),
-                    #[cfg(feature = "websocket")]
-                    Scheme::WebSocket => Arc::new(WebSocket::new(&address)),
-                }
+                let endpoint = address::resolve(&self.url)?;
+                #[cfg(feature = "tls")]
+                let tls =
+                    endpoint.secure.then(|| Tls::new(&self.tls, endpoint.carrier, &endpoint.address)).transpose()?;
+                Arc::new(Network::new(
+                    endpoint,
+                    #[cfg(feature = "tls")]
+                    tls,
+                ))
             }
         })
     }

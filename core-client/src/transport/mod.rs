@@ -1,7 +1,10 @@
 //! How bytes travel: a transport makes connections, the driver uses them.
 
 mod memory;
+mod network;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(feature = "websocket")]
 mod websocket;
 
@@ -11,10 +14,10 @@ use std::io;
 use std::pin::Pin;
 
 pub use memory::{MemoryListener, MemoryTransport};
-pub(crate) use tcp::Tcp;
+pub(crate) use network::Network;
+#[cfg(feature = "tls")]
+pub(crate) use tls::{Tls, TlsOptions};
 use tokio::io::{AsyncRead, AsyncWrite};
-#[cfg(feature = "websocket")]
-pub(crate) use websocket::WebSocket;
 
 /// A connection: bytes both ways, in order.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

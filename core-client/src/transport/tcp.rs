@@ -1,29 +1,16 @@
-//! TCP: the carrier of `mesh://` and `tcp://`.
+//! TCP: below everything.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use super::{Dial, DialError, Dialing, Stream};
+use super::DialError;
 
 /// Longest wait for one address. A guess: above any round trip, below the
 /// five seconds that `connect` takes.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Dials `host:port`, every address that the name stands for.
-#[derive(Debug)]
-pub(crate) struct Tcp {
-    address: Arc<str>,
-}
-
-impl Tcp {
-    pub(crate) fn new(address: &str) -> Self {
-        Self { address: address.into() }
-    }
-}
 
 /// A socket to `host:port`, at the first of its addresses that takes one.
 pub(super) async fn connect(address: &str) -> Result<TcpStream, DialError> {
@@ -50,15 +37,4 @@ pub(super) async fn connect(address: &str) -> Result<TcpStream, DialError> {
         failed.attempts.push((address.to_owned(), io::Error::other("the name has no address")));
     }
     Err(failed)
-}
-
-impl Dial for Tcp {
-    fn dial(&self) -> Dialing {
-        let address = Arc::clone(&self.address);
-        Box::pin(async move { Ok(Box::new(connect(&address).await?) as Box<dyn Stream>) })
-    }
-
-    fn address(&self) -> &str {
-        &self.address
-    }
 }

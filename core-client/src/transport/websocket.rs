@@ -1,14 +1,12 @@
-//! WebSocket: the carrier of `ws://`. The bytes of a session travel in binary messages.
+//! WebSocket: `ws://` and `wss://`. The bytes of a session travel in binary messages.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use futures_util::{Sink as _, Stream as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
@@ -16,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::{Dial, DialError, Dialing, Stream, tcp};
+use super::Stream;
 
 /// The path and the subprotocol of sessions.
 const PATH: &str = "/v1/ws";
@@ -28,44 +26,17 @@ const SENT_MESSAGE: usize = 64 * 1024;
 /// Largest message that is taken.
 const MAX_MESSAGE: usize = 1 << 20;
 
-/// Dials `host:port` and upgrades.
-#[derive(Debug)]
-pub(crate) struct WebSocket {
-    address: Arc<str>,
-}
-
-impl WebSocket {
-    pub(crate) fn new(address: &str) -> Self {
-        Self { address: address.into() }
-    }
-}
-
-impl Dial for WebSocket {
-    fn dial(&self) -> Dialing {
-        let address = Arc::clone(&self.address);
-        Box::pin(async move {
-            let stream = tcp::connect(&address).await?;
-            match upgrade(&address, stream).await {
-                Ok(socket) => Ok(Box::new(Messages { socket, read: Bytes::new() }) as Box<dyn Stream>),
-                Err(error) => Err(DialError { attempts: vec![(format!("ws://{address}"), error)] }),
-            }
-        })
-    }
-
-    fn address(&self) -> &str {
-        &self.address
-    }
-}
-
-async fn upgrade(address: &str, stream: TcpStream) -> io::Result<WebSocketStream<TcpStream>> {
-    let mut request = format!("ws://{address}{PATH}").into_client_request().map_err(io::Error::other)?;
+/// Asks for a session in WebSocket on a connection to `host:port`.
+pub(super) async fn upgrade(address: &str, secure: bool, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+    let scheme = if secure { "wss" } else { "ws" };
+    let mut request = format!("{scheme}://{address}{PATH}").into_client_request().map_err(io::Error::other)?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
     let config = WebSocketConfig::default()
         .write_buffer_size(0)
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
     match client_async_with_config(request, stream, Some(config)).await {
-        Ok((socket, _)) => Ok(socket),
+        Ok((socket, _)) => Ok(Box::new(Messages { socket, read: Bytes::new() })),
         Err(Error::Http(response)) => {
             Err(io::Error::other(format!("answered the WebSocket upgrade with {}", response.status())))
         }
@@ -82,7 +53,7 @@ fn lost(error: Error) -> io::Error {
 
 /// The bytes in binary messages.
 struct Messages {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Box<dyn Stream>>,
     /// What is left of the last message.
     read: Bytes,
 }

@@ -1,0 +1,105 @@
+//! TLS: whom this client trusts, and who it says it is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use meshwire_proto::ErrorKind;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::Stream;
+use crate::address::Carrier;
+use crate::{Error, Result};
+
+/// What a program says of TLS.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TlsOptions {
+    /// Roots in place of the system's.
+    pub(crate) roots: Option<PathBuf>,
+    /// Certificate and private key to show.
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
+    /// The name to look for in the gateway's certificate, in place of the host.
+    pub(crate) server_name: Option<String>,
+}
+
+/// Everything for handshakes with one gateway.
+pub(crate) struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn bad(file: &Path, problem: impl ToString) -> Error {
+    Error::new(ErrorKind::Invalid, "connect", format!("{}: {}", file.display(), problem.to_string()))
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>);
+    match found {
+        Ok(found) if found.is_empty() => Err(bad(file, "there is no certificate in it")),
+        Ok(found) => Ok(found),
+        Err(error) => Err(bad(file, error)),
+    }
+}
+
+fn roots(options: &TlsOptions) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    match &options.roots {
+        Some(file) => {
+            for root in certificates(file)? {
+                roots.add(root).map_err(|e| bad(file, e))?;
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+        }
+    }
+    if roots.is_empty() {
+        let text = "this system has no root certificates, and none were given; name a file of them";
+        return Err(Error::new(ErrorKind::Invalid, "connect", text));
+    }
+    Ok(roots)
+}
+
+impl Tls {
+    /// For a gateway at `host:port`.
+    pub(crate) fn new(options: &TlsOptions, carrier: Carrier, address: &str) -> Result<Self> {
+        let invalid = |text: String| Error::new(ErrorKind::Invalid, "connect", text);
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|e| invalid(e.to_string()))?.with_root_certificates(roots(options)?);
+        let mut config = match &options.certificate {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let chain = certificates(certificate)?;
+                let key = PrivateKeyDer::from_pem_file(key).map_err(|e| bad(key, e))?;
+                builder.with_client_auth_cert(chain, key).map_err(|e| bad(certificate, e))?
+            }
+        };
+        config.alpn_protocols = vec![match carrier {
+            Carrier::Tcp => b"meshwire/1".to_vec(),
+            #[cfg(feature = "websocket")]
+            Carrier::WebSocket => b"http/1.1".to_vec(),
+        }];
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let name = options.server_name.clone().unwrap_or_else(|| host.to_owned());
+        let name =
+            ServerName::try_from(name.clone()).map_err(|_| invalid(format!("{name:?} is no name of a server")))?;
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+    }
+
+    pub(super) async fn connect(&self, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(self.connector.connect(self.name.clone(), stream).await?))
+    }
+}
