@@ -38,8 +38,8 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-fn bad(file: &Path, problem: impl ToString) -> Error {
-    Error::new(ErrorKind::Invalid, "connect", format!("{}: {}", file.display(), problem.to_string()))
+fn bad(file: &Path, problem: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Invalid, "connect", format!("{}: {problem}", file.display()))
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {

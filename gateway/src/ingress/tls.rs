@@ -86,22 +86,22 @@ pub(super) struct Inside {
     pub(super) principal: Option<Arc<str>>,
 }
 
-fn bad(file: &Path, problem: impl ToString) -> TlsError {
+fn bad(file: &Path, problem: &impl ToString) -> TlsError {
     TlsError::File { file: file.to_owned(), problem: problem.to_string() }
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match found {
-        Ok(found) if found.is_empty() => Err(bad(file, "there is no certificate in it")),
+        Ok(found) if found.is_empty() => Err(bad(file, &"there is no certificate in it")),
         Ok(found) => Ok(found),
-        Err(error) => Err(bad(file, error)),
+        Err(error) => Err(bad(file, &error)),
     }
 }
 
 fn load(config: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
     let chain = certificates(&config.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|e| bad(&config.key, e))?;
+    let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|e| bad(&config.key, &e))?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let builder = match config.client_roots.as_path() {
@@ -109,10 +109,10 @@ fn load(config: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
         file => {
             let mut roots = RootCertStore::empty();
             for root in certificates(file)? {
-                roots.add(root).map_err(|e| bad(file, e))?;
+                roots.add(root).map_err(|e| bad(file, &e))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            let verifier = verifier.allow_unauthenticated().build().map_err(|e| bad(file, e))?;
+            let verifier = verifier.allow_unauthenticated().build().map_err(|e| bad(file, &e))?;
             builder.with_client_cert_verifier(verifier)
         }
     };

@@ -4,7 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meshwire_gateway::ingress::{Accepted, Ingress, Listener, ListenerConfig, Shutdown, Sniff};
+use bytes::Bytes;
+use meshwire_gateway::ingress::{Accepted, Doors, Ingress, Listener, ListenerConfig, Shutdown, Sniff};
 use meshwire_gateway::mesh::AllowAll;
 use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{ClientFrame, PREFACE, Publish, PublishRun, ServerFrame};
@@ -190,6 +191,10 @@ impl Ingress for Telling {
         if prefix.is_empty() { Sniff::NeedMore } else { Sniff::Yes }
     }
 
+    fn refuse_plain(&self, _: &[u8]) -> Bytes {
+        Bytes::new()
+    }
+
     fn serve(&self, accepted: Accepted, _: watch::Receiver<Shutdown>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         self.0.try_send(accepted.waited).unwrap();
         Box::pin(std::future::ready(()))
@@ -207,7 +212,8 @@ async fn a_login_has_one_deadline_which_counts_from_accept() {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), config).await.unwrap();
     let address = listener.address().unwrap();
     let (_running, shutdown) = watch::channel(Shutdown::Running);
-    tokio::spawn(listener.serve(vec![Arc::new(Telling(tell))], shutdown));
+    let doors = Doors { ingresses: vec![Arc::new(Telling(tell))], tls: None };
+    tokio::spawn(listener.serve(doors, shutdown));
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     socket.write_all(b"x").await.unwrap();
     assert!(told.recv().await.unwrap() > Duration::ZERO, "the time that it took to tell the protocol");

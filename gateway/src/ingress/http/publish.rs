@@ -89,7 +89,7 @@ pub(super) async fn publish(
     };
     let results = offer(&door, &topic, events).await?;
     if mode == Mode::Batch {
-        let results: Vec<serde_json::Value> = results.into_iter().map(|result| item(result)).collect();
+        let results: Vec<serde_json::Value> = results.into_iter().map(item).collect();
         return Ok(json_response(&serde_json::json!({ "results": results })));
     }
     match results.into_iter().next() {
@@ -137,7 +137,7 @@ async fn offer(door: &Door, topic: &str, events: Vec<Result<Event, EventError>>)
             Err(error) => results.push(Some(Err(invalid(&error)))),
         }
     }
-    if run.len() > 0 {
+    if !run.is_empty() {
         let caller = door.caller("http");
         let handle = mesh.open_topic(&caller, topic, Action::Publish)?;
         let run = run.take();
