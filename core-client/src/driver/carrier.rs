@@ -56,17 +56,20 @@ fn turn(stream: &mut dyn Stream, read: &mut BytesMut, write: &mut BytesMut, cx: 
     }
 }
 
-/// Writes until all is written or the peer takes no more.
+/// Writes until all is written or the peer takes no more. What TLS and messages hold of it still goes out then.
 fn write_some(stream: &mut dyn Stream, write: &mut BytesMut, cx: &mut Context<'_>) -> io::Result<()> {
     while !write.is_empty() {
         match Pin::new(&mut *stream).poll_write(cx, write) {
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(Ok(count)) => write.advance(count),
             Poll::Ready(Err(error)) => return Err(error),
-            Poll::Pending => break,
+            Poll::Pending => return Ok(()),
         }
     }
-    Ok(())
+    match Pin::new(&mut *stream).poll_flush(cx) {
+        Poll::Ready(flushed) => flushed,
+        Poll::Pending => Ok(()),
+    }
 }
 
 /// Sends what can be sent without waiting, and hangs up. What the gateway said is
