@@ -80,9 +80,9 @@ impl Play {
         command.retain(|name, _| !RUNNER.contains(&name.as_str()));
         if op == "connect" {
             let url = match step.get("url").and_then(Value::as_str) {
-                None => format!("mesh://{}", self.world.address()),
-                Some("direct") => format!("mesh://{}", self.world.real()?.gateway()?),
-                Some("nowhere") => format!("mesh://{}", nowhere()?),
+                None => format!("tcp://{}", self.world.address()),
+                Some("direct") => format!("tcp://{}", self.world.real()?.gateway()?),
+                Some("nowhere") => format!("tcp://{}", nowhere()?),
                 Some(url) => url.to_owned(),
             };
             command.insert("url".to_owned(), url.into());

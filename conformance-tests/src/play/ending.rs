@@ -26,7 +26,7 @@ impl Play {
             real.start()?;
             self.witness.gateway_starts();
         }
-        let url = format!("mesh://{}", self.world.real()?.gateway()?);
+        let url = format!("tcp://{}", self.world.real()?.gateway()?);
         self.ask(&json!({"op": "connect", "as": READER, "url": url}))?;
         let listed = self.ask(&json!({"op": "topics", "on": READER}))?;
         let listed = items(&listed, "topics");
