@@ -17,7 +17,7 @@ use crate::driver::{Driver, Startup, unreachable};
 use crate::identity::{self, Identity};
 use crate::outbox::{Limits, Outbox};
 use crate::session::{Config, Session};
-use crate::transport::{Dial, MemoryTransport, Network};
+use crate::transport::{Dial, Means, MemoryTransport, Network};
 #[cfg(feature = "tls")]
 use crate::transport::{Tls, TlsOptions};
 use crate::{Error, Result, address};
@@ -179,15 +179,13 @@ impl Connect {
         Ok(match &self.memory {
             Some(transport) => Arc::new(transport.clone()),
             None => {
-                let endpoint = address::resolve(&self.url)?;
-                #[cfg(feature = "tls")]
-                let tls =
-                    endpoint.secure.then(|| Tls::new(&self.tls, endpoint.carrier, &endpoint.address)).transpose()?;
-                Arc::new(Network::new(
-                    endpoint,
+                let target = address::resolve(&self.url)?;
+                let means = Means {
+                    secure: target.secure,
                     #[cfg(feature = "tls")]
-                    tls,
-                ))
+                    tls: target.secure.then(|| Tls::new(&self.tls)).transpose()?,
+                };
+                Arc::new(Network::new(target, means))
             }
         })
     }
@@ -203,7 +201,6 @@ impl Connect {
         let config = self.config(producer_id)?;
         let invalid = |problem: String| Error::new(ErrorKind::Invalid, "connect", problem);
         let requests = options::REQUEST_WINDOW.check(self.requests).map_err(invalid)?;
-        let address = dialer.address().to_owned();
         let runtime = Handle::try_current().map_err(|cause| {
             let message = "there is no tokio runtime here; call it inside #[tokio::main] or Runtime::block_on, with I/O and time enabled";
             Error::new(ErrorKind::Invalid, "connect", message).with_source(cause)
@@ -214,7 +211,7 @@ impl Connect {
         let session = Session::new(config, jitter);
         let (reply, connected) = oneshot::channel();
         let startup = Startup { reply, keep_trying: !self.wait.is_zero() };
-        runtime.spawn(Driver::new(Arc::clone(&outbox), session, dialer, startup).run());
+        runtime.spawn(Driver::new(Arc::clone(&outbox), session, Arc::clone(&dialer), startup).run());
         // Dropped on every way out but success, it ends the driver.
         let mesh = Mesh::new(Arc::clone(&outbox), identity);
         let patience = if self.wait.is_zero() { self.timeout } else { self.wait };
@@ -223,8 +220,8 @@ impl Connect {
             Ok(Ok(Err(error))) => Err(error),
             Ok(Err(_)) => Err(Error::closed("connect")),
             Err(_) => {
-                let attempt = outbox.lock().last_attempt.take();
-                Err(unreachable(&attempt.unwrap_or_else(|| format!("{address} did not answer"))))
+                let attempt = dialer.tried().or_else(|| outbox.lock().last_attempt.take());
+                Err(unreachable(&attempt.unwrap_or_else(|| format!("{} did not answer", dialer.address()))))
             }
         }
     }

@@ -9,7 +9,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
 
 use super::WRITE_BYTES;
-use crate::transport::{DialError, Dialing, Stream};
+use crate::transport::{DialError, Dialing, Opened, Stream};
 
 /// A read buffer below this much room gets a new one. Frames are slices of it,
 /// so it is large enough to be shared by many.
@@ -23,7 +23,7 @@ pub(super) enum Carrier {
 }
 
 pub(super) enum Event {
-    Dialed(Result<Box<dyn Stream>, DialError>),
+    Dialed(Result<Opened, DialError>),
     /// All that waited was written, and there was so much that more may follow.
     Wrote,
     Read,

@@ -33,9 +33,10 @@ impl Driver {
     /// No connection could be made.
     pub(super) fn dial_failed(&mut self, error: &DialError) {
         self.hindered(error.to_string());
-        let hopeless = self.startup.take_if(|s| !s.keep_trying && error.is_plain());
+        let hopeless = self.startup.take_if(|s| error.is_hopeless() || (!s.keep_trying && error.is_plain()));
         if let Some(startup) = hopeless {
-            let _ = startup.reply.send(Err(unreachable(&error.to_string())));
+            let text = self.dialer.tried().unwrap_or_else(|| error.to_string());
+            let _ = startup.reply.send(Err(unreachable(&text)));
             self.over = Some(Error::closed("connect"));
         }
     }

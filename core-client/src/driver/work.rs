@@ -13,6 +13,7 @@ use crate::identity;
 use crate::inbox::{End, Settled};
 use crate::outbox::{Beginning, Command};
 use crate::session::{Failure, Output, SettleInput, State, SubscriptionId};
+use crate::transport::Cause;
 
 impl Driver {
     /// Takes what handles left since the last turn.
@@ -144,8 +145,10 @@ impl Driver {
                     }
                 }
                 Output::Connect => self.carrier = Carrier::Dialing(self.dialer.dial()),
-                Output::Disconnect { reason, .. } => {
-                    self.ended_by(&reason, "dropping the connection to the gateway");
+                Output::Disconnect { reason, refused } => {
+                    if refused.is_some() || !self.find_another_way(|| Cause::Ended(reason.clone())) {
+                        self.ended_by(&reason, "dropping the connection to the gateway");
+                    }
                 }
                 Output::State(state) => self.state(state),
                 other => self.tell(other),
@@ -218,6 +221,9 @@ impl Driver {
                 self.outbox.set_clock_ahead(ahead(told, (self.hello_at, identity::now())));
             }
             self.trouble.end();
+        }
+        if self.session.is_up() {
+            self.logged_in();
         }
         if let Some(startup) = self.startup.take_if(|_| state == State::Connected) {
             let _ = startup.reply.send(Ok(()));

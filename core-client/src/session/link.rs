@@ -137,6 +137,17 @@ impl Session {
         self.send(&ClientFrame::Hello(hello));
     }
 
+    /// A connection whose login was not answered is given up for another one that is being made: [`Session::connected`]
+    /// or [`Session::disconnected`] follows. Whether one may be made now.
+    pub fn redial(&mut self) -> bool {
+        if !matches!(self.link, Link::LoggingIn { .. } | Link::Waiting { .. }) {
+            return false;
+        }
+        self.link = Link::Dialing;
+        self.control.clear();
+        true
+    }
+
     /// The connection ended, or none could be made.
     pub fn disconnected(&mut self, now: Moment) {
         if !matches!(self.link, Link::Waiting { .. } | Link::Closed) {

@@ -1,0 +1,138 @@
+//! One way to a gateway: a socket, TLS in it, and what a session travels in.
+
+use std::time::Duration;
+
+use meshwire_proto::frame::PREFACE;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+#[cfg(feature = "tls")]
+use super::Tls;
+use super::race::Progress;
+#[cfg(feature = "websocket")]
+use super::websocket;
+use super::{Cause, Failed, Stream, tcp};
+use crate::address::Carrier;
+
+/// Longest that a connection which was taken may need until a session can begin in it: as a login.
+const OPENING: Duration = Duration::from_secs(5);
+
+/// How an answer of HTTP/1 begins.
+pub(crate) const HTTP: &[u8] = b"HTTP/";
+
+/// What all ways of one client share.
+#[derive(Debug)]
+pub(crate) struct Means {
+    /// Inside TLS.
+    #[cfg_attr(not(feature = "websocket"), expect(dead_code, reason = "other carriers need not say it"))]
+    pub(crate) secure: bool,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Tls>,
+}
+
+/// Where to, and in what.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    /// Its place among all of the client's.
+    pub(super) number: usize,
+    pub(super) address: String,
+    pub(super) carrier: Carrier,
+}
+
+/// Why a way is none.
+pub(super) enum Blocked {
+    /// There is no connection to its address, in whatever carrier.
+    Unreachable(Vec<Failed>),
+    /// It is reached, and what is there does not do as a gateway does in this carrier.
+    Here(Failed),
+}
+
+impl Way {
+    pub(super) fn failed(&self, cause: Cause) -> Failed {
+        Failed { address: self.address.clone(), carrier: Some(self.carrier.name()), cause }
+    }
+
+    /// Makes a connection in which a session can begin; with `greet`, one in which a gateway has sent its preface for
+    /// ours. Tells `progress` each step that is done.
+    pub(super) async fn open(
+        &self,
+        means: &Means,
+        greet: bool,
+        progress: &Progress<'_>,
+    ) -> Result<Box<dyn Stream>, Blocked> {
+        let unreachable = |(address, cause)| Failed { address, ..self.failed(Cause::from(cause)) };
+        let connected = tcp::connect(&self.address).await;
+        let stream = connected.map_err(|causes| Blocked::Unreachable(causes.into_iter().map(unreachable).collect()))?;
+        progress.reached(self);
+        let opening = async {
+            let mut stream = self.enter(means, Box::new(stream), progress).await?;
+            if greet {
+                exchange(&mut *stream).await?;
+            }
+            Ok(stream)
+        };
+        let opened = timeout(OPENING, opening).await.unwrap_or(Err(Cause::Silent));
+        opened.map_err(|cause| Blocked::Here(self.failed(cause)))
+    }
+
+    #[cfg_attr(
+        not(any(feature = "tls", feature = "websocket")),
+        expect(unused_variables, reason = "bare TCP needs no means")
+    )]
+    async fn enter(
+        &self,
+        means: &Means,
+        stream: Box<dyn Stream>,
+        progress: &Progress<'_>,
+    ) -> Result<Box<dyn Stream>, Cause> {
+        #[cfg(feature = "tls")]
+        let stream = match &means.tls {
+            Some(tls) => tls.connect(&self.address, self.carrier, stream).await?,
+            None => stream,
+        };
+        progress.step();
+        match self.carrier {
+            Carrier::Tcp => Ok(stream),
+            #[cfg(feature = "websocket")]
+            Carrier::WebSocket => {
+                let stream = websocket::upgrade(&self.address, means.secure, stream).await.map_err(cause_of)?;
+                progress.step();
+                Ok(stream)
+            }
+        }
+    }
+}
+
+/// Says our preface and takes the gateway's.
+async fn exchange(stream: &mut dyn Stream) -> Result<(), Cause> {
+    stream.write_all(&PREFACE).await.map_err(cause_of)?;
+    stream.flush().await.map_err(cause_of)?;
+    let (mut head, mut length) = ([0; PREFACE.len()], 0);
+    while length < head.len() {
+        let rest = head.get_mut(length..).unwrap_or_default();
+        match stream.read(rest).await.map_err(cause_of)? {
+            0 => return Err(Cause::Ended("the gateway closed it".to_owned())),
+            count => length += count,
+        }
+        let begun = head.get(..length).unwrap_or(&head);
+        if !PREFACE.starts_with(begun) && !HTTP.starts_with(begun) {
+            return Err(stranger(begun));
+        }
+    }
+    Ok(())
+}
+
+/// Who answers so.
+pub(crate) fn stranger(begun: &[u8]) -> Cause {
+    // Some servers answer what is no request of HTTP/1 without a head.
+    Cause::Stranger { http: begun.starts_with(HTTP) || begun.starts_with(b"<") }
+}
+
+/// A reading or writing that failed: with TLS, the gateway's word on our certificate comes so.
+fn cause_of(error: std::io::Error) -> Cause {
+    #[cfg(feature = "tls")]
+    if super::tls::is_about_certificates(&error) {
+        return Cause::Certificate(error);
+    }
+    Cause::from(error)
+}
