@@ -13,6 +13,7 @@ mod consume;
 mod dropped;
 mod end;
 mod logs;
+mod offline;
 mod order;
 mod prefetched;
 mod publish;
