@@ -40,6 +40,8 @@ pub struct Mesh(Arc<Handle>);
 struct Handle {
     outbox: Arc<Outbox>,
     identity: Identity,
+    /// How long a plain publish waits for its receipt.
+    patience: Option<Duration>,
 }
 
 /// How long publishes without a receipt live on after the last handle is gone.
@@ -53,8 +55,8 @@ thread_local! {
 }
 
 impl Mesh {
-    pub(crate) fn new(outbox: Arc<Outbox>, identity: Identity) -> Self {
-        Self(Arc::new(Handle { outbox, identity }))
+    pub(crate) fn new(outbox: Arc<Outbox>, identity: Identity, patience: Option<Duration>) -> Self {
+        Self(Arc::new(Handle { outbox, identity, patience }))
     }
 
     pub(crate) fn outbox(&self) -> &Arc<Outbox> {
@@ -97,7 +99,8 @@ impl Mesh {
     ///
     /// One after the other this takes a round trip and a sync each; for
     /// throughput use [`publish_start`](Self::publish_start) or many tasks.
-    /// While the client is reconnecting it waits.
+    /// While the client is reconnecting it waits, for ever or for
+    /// [`Connect::publish_timeout`](crate::Connect::publish_timeout).
     ///
     /// [`Event::deliver_at`], [`Event::deliver_after`] and [`Event::expires_in`] say when it is delivered.
     ///
@@ -113,12 +116,22 @@ impl Mesh {
     /// # Errors
     /// `INVALID` or `TOO_LARGE` for the topic's name or the event; `BUSY`,
     /// `DISK_FULL`, `TOPIC_FULL` with a time to try again after; `STORE_FAILED` and
-    /// `CLOSED` with unknown outcome when the event had been sent.
+    /// `CLOSED` with unknown outcome when the event had been sent; `TIMEOUT` with unknown outcome at the end of
+    /// the publish timeout. With an [offline buffer](crate::Offline) also what [`publish_start`](Self::publish_start) says.
     ///
     /// # Cancel safety
     /// Once admitted the event is published whether the receipt is awaited or not.
     pub async fn publish(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<Receipt> {
-        self.start(topic, event.into()).await?.await
+        let publish = async { self.start(topic, event.into()).await?.await };
+        let Some(patience) = self.0.patience else {
+            return publish.await;
+        };
+        tokio::time::timeout(patience, publish).await.unwrap_or_else(|_| {
+            let message = format!(
+                "no receipt came within {patience:?} (option publish_timeout); outcome unknown: the event is published still if it was admitted"
+            );
+            Err(Error::new(ErrorKind::Timeout, "publish", message).with("topic", topic))
+        })
     }
 
     /// Publishes an event, waiting only for room in the window of unanswered
@@ -161,14 +174,7 @@ impl Mesh {
         let timing = event.timing(self.0.outbox.gateway_now());
         match self.encoded(topic, event.event(), |encoded| self.0.outbox.admit(topic, encoded, timing))? {
             Admission::Admitted { alias, sequence } => Ok(self.pending(alias, sequence)),
-            Admission::Full => {
-                let limits = self.0.outbox.limits();
-                let message = format!(
-                    "{} events or {} bytes wait for their receipts (option publish_window)",
-                    limits.events, limits.bytes
-                );
-                Err(Error::new(ErrorKind::BufferFull, "publish", message).with("topic", topic))
-            }
+            Admission::Full => Err(self.0.outbox.buffer_full(topic)),
         }
     }
 
@@ -266,6 +272,23 @@ impl Mesh {
     /// Begins to answer a topic's requests with a function; see [`Serve::run`].
     pub fn serve(&self, topic: &str) -> Serve {
         Serve::new(self.clone(), topic)
+    }
+
+    /// Waits until the client is logged in at a gateway; at once when it is. Of use after
+    /// [`Connect::offline`](crate::Connect::offline).
+    ///
+    /// # Errors
+    /// `CLOSED` when the client ended, for instance because the gateway refused it for good.
+    ///
+    /// # Cancel safety
+    /// It may be called again.
+    pub async fn connected(&self) -> Result<()> {
+        let mut state = self.state();
+        let reached = state.wait_for(|state| matches!(state, State::Connected | State::Closed)).await;
+        match reached.map(|state| *state) {
+            Ok(State::Connected) => Ok(()),
+            _ => Err(self.0.outbox.end().unwrap_or_else(|| Error::closed("connect"))),
+        }
     }
 
     /// The client's state, now and whenever it changes.

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::client::Mesh;
 use crate::driver::{Driver, Startup, unreachable};
 use crate::identity::{self, Identity};
+use crate::offline::Offline;
 use crate::outbox::{Limits, Outbox};
 use crate::session::{Config, Session};
 use crate::transport::{Dial, Means, MemoryTransport, Network};
@@ -65,6 +66,8 @@ pub struct Connect {
     window: (u64, u64),
     requests: u64,
     reconnect: (Duration, Duration),
+    publish_timeout: Duration,
+    offline: Option<Offline>,
     memory: Option<MemoryTransport>,
     #[cfg(feature = "tls")]
     tls: TlsOptions,
@@ -81,6 +84,8 @@ impl Connect {
             window: (options::PUBLISH_WINDOW_EVENTS.default, options::PUBLISH_WINDOW_BYTES.default),
             requests: options::REQUEST_WINDOW.default,
             reconnect: (options::RECONNECT_MIN.default_duration(), options::RECONNECT_MAX.default_duration()),
+            publish_timeout: options::PUBLISH_TIMEOUT.default_duration(),
+            offline: None,
             memory: None,
             #[cfg(feature = "tls")]
             tls: TlsOptions::default(),
@@ -137,6 +142,22 @@ impl Connect {
         self
     }
 
+    /// How long a plain [`publish`](Mesh::publish) waits for its receipt, and for room before; then it is `TIMEOUT` with
+    /// unknown outcome, and what was admitted is published all the same. Default 0: as long as it takes; at most 12 h.
+    pub const fn publish_timeout(mut self, timeout: Duration) -> Self {
+        self.publish_timeout = timeout;
+        self
+    }
+
+    /// Lets publishes wait for a gateway in the offline buffer: connecting succeeds at once, whether one runs or not,
+    /// and [`Mesh::connected`] waits for one. [`Mesh::publish_start`] takes events up to the buffer's size, then is
+    /// `BUFFER_FULL` while there is no gateway. What a gateway refuses for a while (`BUSY`, `DISK_FULL`, `TOPIC_FULL`) is
+    /// sent again when it says. An event that waits longer than the buffer allows fails. Default: none of that.
+    pub fn offline(mut self, offline: Offline) -> Self {
+        self.offline = Some(offline);
+        self
+    }
+
     /// Trusts the certificates of this PEM file, in place of the system's roots. For TLS schemes only.
     #[cfg(feature = "tls")]
     pub fn tls_roots(mut self, file: impl Into<PathBuf>) -> Self {
@@ -172,6 +193,7 @@ impl Connect {
             reconnect_min: options::RECONNECT_MIN.check_duration(self.reconnect.0).map_err(invalid)?,
             reconnect_max: options::RECONNECT_MAX.check_duration(self.reconnect.1).map_err(invalid)?,
             login_timeout: defaults.login_timeout,
+            offline: self.offline.as_ref().map(Offline::policy).transpose()?,
         })
     }
 
@@ -205,15 +227,24 @@ impl Connect {
             let message = "there is no tokio runtime here; call it inside #[tokio::main] or Runtime::block_on, with I/O and time enabled";
             Error::new(ErrorKind::Invalid, "connect", message).with_source(cause)
         })?;
-        let window = Limits { events: config.window_events, bytes: config.window_bytes };
-        let outbox = Arc::new(Outbox::new(window, Limits { events: requests, bytes: REQUEST_BYTES }));
+        let window = match &config.offline {
+            Some(policy) => Limits { events: policy.max_events(), bytes: policy.max_bytes },
+            None => Limits { events: config.window_events, bytes: config.window_bytes },
+        };
+        let is_offline = config.offline.is_some();
+        let outbox = Arc::new(Outbox::new(window, is_offline, Limits { events: requests, bytes: REQUEST_BYTES }));
+        options::PUBLISH_TIMEOUT.check_duration(self.publish_timeout).map_err(invalid)?;
+        let publish_timeout = Some(self.publish_timeout).filter(|timeout| !timeout.is_zero());
         let identity = Identity::new(&config.client_name, [low, high]);
         let session = Session::new(config, jitter);
         let (reply, connected) = oneshot::channel();
-        let startup = Startup { reply, keep_trying: !self.wait.is_zero() };
+        let startup = (!is_offline).then_some(Startup { reply, keep_trying: !self.wait.is_zero() });
         runtime.spawn(Driver::new(Arc::clone(&outbox), session, Arc::clone(&dialer), startup).run());
         // Dropped on every way out but success, it ends the driver.
-        let mesh = Mesh::new(Arc::clone(&outbox), identity);
+        let mesh = Mesh::new(Arc::clone(&outbox), identity, publish_timeout);
+        if is_offline {
+            return Ok(mesh);
+        }
         let patience = if self.wait.is_zero() { self.timeout } else { self.wait };
         match timeout(patience, connected).await {
             Ok(Ok(Ok(()))) => Ok(mesh),

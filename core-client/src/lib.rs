@@ -69,6 +69,7 @@ mod identity;
 mod inbox;
 mod limits;
 mod listing;
+mod offline;
 mod outbox;
 mod prefetched;
 mod receipt;
@@ -97,6 +98,7 @@ pub use limits::{GatewayLimits, Limits, LimitsInForce};
 pub use meshwire_proto::{
     AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, TimedEvent, UnixMillis, codec,
 };
+pub use offline::Offline;
 pub use receipt::{PendingReceipt, Receipt};
 pub use request::{Replies, Reply, SendRequest, StreamRequest};
 pub use serve::{ReplySender, Request, Serve};

@@ -183,6 +183,6 @@ impl Drop for Driver {
             inlet.inbox.end(End::Error(error.clone()));
         }
         self.outbox.lock().stats = self.session.stats();
-        self.outbox.state.send_replace(State::Closed);
+        self.outbox.state_is(State::Closed);
     }
 }

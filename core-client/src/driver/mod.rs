@@ -95,7 +95,7 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(outbox: Arc<Outbox>, session: Session, dialer: Arc<dyn Dial>, startup: Startup) -> Self {
+    pub(crate) fn new(outbox: Arc<Outbox>, session: Session, dialer: Arc<dyn Dial>, startup: Option<Startup>) -> Self {
         Self {
             parser: parser(),
             outbox,
@@ -107,7 +107,7 @@ impl Driver {
             prefaced: false,
             read: BytesMut::new(),
             write: BytesMut::new(),
-            startup: Some(startup),
+            startup,
             trouble: Trouble::default(),
             hello_at: UnixMillis(0),
             inlets: BTreeMap::new(),
@@ -160,7 +160,8 @@ impl Driver {
             if deadline < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(deadline);
             }
-            if timer.as_mut().poll(cx).is_pending() && self.outbox.wake_when_filled(cx.waker()) {
+            if timer.as_mut().poll(cx).is_pending() && self.outbox.wake_when_filled(cx.waker(), self.session.buffered())
+            {
                 return Poll::Pending;
             }
         }

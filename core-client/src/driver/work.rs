@@ -2,6 +2,7 @@
 //! found out goes back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use meshwire_proto::UnixMillis;
 use tokio::time::Instant;
@@ -23,8 +24,9 @@ impl Driver {
         for topic in self.taken.topics.drain(..) {
             self.session.alias(&topic);
         }
+        let now = self.now();
         for (to, run) in self.taken.runs.drain(..) {
-            self.session.publish_run(to, run);
+            self.session.publish_aged(now, Duration::ZERO, to, run);
         }
         self.take_settles();
         for command in std::mem::take(&mut self.taken.commands) {
@@ -215,7 +217,7 @@ impl Driver {
             let (resumes, replays) = (stats.resumes, stats.replays);
             tracing::info!(reconnects = stats.reconnects, resumes, replays, "connected to the gateway again");
         }
-        self.outbox.state.send_replace(state);
+        self.outbox.state_is(state);
         if state == State::Connected {
             if let Some(told) = self.session.gateway_time() {
                 self.outbox.set_clock_ahead(ahead(told, (self.hello_at, identity::now())));

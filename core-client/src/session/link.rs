@@ -61,7 +61,8 @@ impl Session {
     /// When [`Session::tick`] must be called at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        self.link_deadline().into_iter().chain(self.requests.deadline()).chain(self.busy.deadline()).min()
+        let others = self.requests.deadline().into_iter().chain(self.busy.deadline()).chain(self.offline_deadline());
+        self.link_deadline().into_iter().chain(others).min()
     }
 
     fn link_deadline(&self) -> Option<Moment> {
@@ -81,6 +82,7 @@ impl Session {
         self.expire_requests(now);
         self.request_again(now);
         self.ask_again(now);
+        self.tick_offline(now);
         if self.link_deadline().is_none_or(|deadline| deadline > now) {
             return;
         }
@@ -173,6 +175,7 @@ impl Session {
         self.tasks_lost();
         self.busy.disconnected();
         self.nothing_comes(None);
+        self.publish_again_at = None;
         let wait = self.backoff.next().max(at_least);
         self.link = Link::Waiting { until: now + wait };
         self.control.clear();
@@ -239,6 +242,7 @@ impl Session {
         self.link = Link::Up(Up { since: now, heard: now, pinged: false, leaving: None });
         self.adopt(&welcome);
         self.replay(&welcome);
+        self.refuse_too_large();
         self.resume_settles(&welcome);
         self.resume_subscriptions(welcome.resumed);
         self.resume = Some(Resume { session: welcome.session, secret: welcome.secret });

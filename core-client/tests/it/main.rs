@@ -15,6 +15,7 @@ mod end;
 mod fallback;
 mod logs;
 mod network;
+mod offline;
 mod order;
 mod prefetched;
 mod publish;

@@ -17,6 +17,24 @@ pub const PUBLISH_WINDOW_EVENTS: Bounded = Bounded { name: "publish_window_event
 /// Most bytes of publishes without a receipt.
 pub const PUBLISH_WINDOW_BYTES: Bounded = Bounded { name: "publish_window_bytes", default: 67108864, min: 65536, max: 1073741824, meaning: "Most bytes of publishes without a receipt." };
 
+/// buffer: connect succeeds without a gateway, publishes wait for one in the offline buffer, and what a gateway is too busy for is sent again. off: connect fails without a gateway.
+pub const PUBLISH_OFFLINE: Text = Text { name: "publish_offline", default: "off", meaning: "buffer: connect succeeds without a gateway, publishes wait for one in the offline buffer, and what a gateway is too busy for is sent again. off: connect fails without a gateway." };
+
+/// How long a plain publish waits for its receipt; then it fails with TIMEOUT, outcome unknown, and the event is still published. 0: as long as it takes.
+pub const PUBLISH_TIMEOUT: Bounded = Bounded { name: "publish_timeout", default: 0, min: 0, max: 43200000, meaning: "How long a plain publish waits for its receipt; then it fails with TIMEOUT, outcome unknown, and the event is still published. 0: as long as it takes." };
+
+/// Most bytes of events in the offline buffer, in place of the publish window; over it a publish is BUFFER_FULL while there is no gateway. An event counts as 64 bytes at least.
+pub const OFFLINE_MAX_BYTES: Bounded = Bounded { name: "offline_max_bytes", default: 67108864, min: 65536, max: 1073741824, meaning: "Most bytes of events in the offline buffer, in place of the publish window; over it a publish is BUFFER_FULL while there is no gateway. An event counts as 64 bytes at least." };
+
+/// How long an event waits in the offline buffer; then its receipt fails with TIMEOUT. A gateway remembers a client for 24 h without a publish: what is sent again later is known by source and id alone.
+pub const OFFLINE_MAX_AGE: Bounded = Bounded { name: "offline_max_age", default: 86400000, min: 1000, max: 31536000000, meaning: "How long an event waits in the offline buffer; then its receipt fails with TIMEOUT. A gateway remembers a client for 24 h without a publish: what is sent again later is known by source and id alone." };
+
+/// File that the offline buffer is kept in, beside it a file of the same name with .lock. One process at a time. Without it the buffer ends with the process.
+pub const OFFLINE_FILE: Text = Text { name: "offline_file", default: "", meaning: "File that the offline buffer is kept in, beside it a file of the same name with .lock. One process at a time. Without it the buffer ends with the process." };
+
+/// synced: an event is on disk before its publish is admitted, and survives loss of power. written: it is handed to the system, and survives the end of the process.
+pub const OFFLINE_SYNC: Text = Text { name: "offline_sync", default: "synced", meaning: "synced: an event is on disk before its publish is admitted, and survives loss of power. written: it is handed to the system, and survives the end of the process." };
+
 /// Credit of a subscription: most unsettled events.
 pub const PREFETCH_EVENTS: Bounded = Bounded { name: "prefetch_events", default: 256, min: 1, max: 65536, meaning: "Credit of a subscription: most unsettled events." };
 

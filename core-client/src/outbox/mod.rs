@@ -4,6 +4,8 @@
 //! A handle encodes outside the lock, then holds it for one copy; the driver
 //! takes everything in one go and is woken once for it.
 
+mod room;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -105,6 +107,8 @@ pub(crate) struct Pending {
     last_sequence: u64,
     closed: Option<Error>,
     pub(crate) stats: Stats,
+    /// Events and bytes that the session has and that are not on their way.
+    buffered: (u64, u64),
     /// Why the last connection could not be made.
     pub(crate) last_attempt: Option<String>,
 }
@@ -123,6 +127,8 @@ pub(crate) struct Taken {
 pub(crate) struct Outbox {
     pending: Mutex<Pending>,
     limits: Limits,
+    /// Publishes wait for a gateway, in the offline buffer.
+    is_offline: bool,
     request_limits: Limits,
     max_frame_bytes: AtomicU32,
     /// How far the gateway's wall clock is ahead of this machine's, in milliseconds.
@@ -181,7 +187,7 @@ impl Pending {
 }
 
 impl Outbox {
-    pub(crate) fn new(limits: Limits, request_limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, is_offline: bool, request_limits: Limits) -> Self {
         let nothing = Limits { events: 0, bytes: 0 };
         let ring = usize::try_from(limits.events).unwrap_or(usize::MAX).saturating_add(1024);
         let pending = Pending {
@@ -205,11 +211,13 @@ impl Outbox {
             last_sequence: 0,
             closed: None,
             stats: Stats::default(),
+            buffered: (0, 0),
             last_attempt: None,
         };
         Self {
             pending: Mutex::new(pending),
             limits,
+            is_offline,
             request_limits,
             max_frame_bytes: AtomicU32::new(u32::MAX),
             clock_ahead: AtomicI64::new(0),
@@ -224,9 +232,10 @@ impl Outbox {
     }
 
     /// Wakes `waker`, once, when something is left for the driver; `false` when
-    /// that is so already.
-    pub(crate) fn wake_when_filled(&self, waker: &Waker) -> bool {
+    /// that is so already. `buffered`: what the session has and that is not on its way.
+    pub(crate) fn wake_when_filled(&self, waker: &Waker, buffered: (u64, u64)) -> bool {
         let mut pending = self.lock();
+        pending.buffered = buffered;
         if pending.filled {
             return false;
         }
@@ -267,23 +276,6 @@ impl Outbox {
         Ok(admission)
     }
 
-    /// As [`Outbox::admit`], but waits for room.
-    pub(crate) async fn admit_when_room(&self, topic: &str, event: &[u8], timing: Timing) -> Result<(u32, u64)> {
-        loop {
-            let room = self.room.notified();
-            tokio::pin!(room);
-            // Registered before the look at the window, so that no wake is missed.
-            room.as_mut().enable();
-            self.lock().waiting += 1;
-            let waiting = Waiting(self);
-            if let Admission::Admitted { alias, sequence } = self.admit(topic, event, timing)? {
-                return Ok((alias, sequence));
-            }
-            room.await;
-            drop(waiting);
-        }
-    }
-
     pub(crate) fn command(&self, command: Command) -> Result<()> {
         let mut pending = self.lock();
         if let Some(closed) = &pending.closed {
@@ -302,27 +294,6 @@ impl Outbox {
             pending.commands.push(command);
             fill(pending);
         }
-    }
-
-    /// A place in the window of requests, given back with [`Outbox::request_over`].
-    pub(crate) fn begin_request(&self, bytes: u64) -> Result<()> {
-        let mut pending = self.lock();
-        let (open, limits) = (pending.requests, self.request_limits);
-        if open.events >= limits.events || (open.events > 0 && open.bytes + bytes > limits.bytes) {
-            let message = format!(
-                "{} requests of {} bytes wait for their replies (option request_window: {}, and {} bytes)",
-                open.events, open.bytes, limits.events, limits.bytes
-            );
-            return Err(Error::new(ErrorKind::BufferFull, "request", message));
-        }
-        pending.requests = Limits { events: open.events + 1, bytes: open.bytes + bytes };
-        Ok(())
-    }
-
-    pub(crate) fn request_over(&self, bytes: u64) {
-        let requests = &mut self.lock().requests;
-        requests.events = requests.events.saturating_sub(1);
-        requests.bytes = requests.bytes.saturating_sub(bytes);
     }
 
     /// [`Outbox::command`] for the end of the client: publishes and subscribes are
@@ -429,6 +400,19 @@ impl Outbox {
         drop(flushes);
     }
 
+    /// Tells all who look, and those who wait for room: without a gateway there may be none for long.
+    pub(crate) fn state_is(&self, state: State) {
+        self.state.send_replace(state);
+        if self.is_offline {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Why the client ended, if it did.
+    pub(crate) fn end(&self) -> Option<Error> {
+        self.lock().closed.clone()
+    }
+
     /// Publishes without a receipt.
     pub(crate) fn unanswered(&self) -> Limits {
         self.lock().unanswered()
@@ -440,6 +424,9 @@ impl Outbox {
         crate::Stats {
             pending: open.events,
             pending_bytes: open.bytes,
+            buffered: pending.queued.events + pending.buffered.0,
+            buffered_bytes: pending.queued.bytes + pending.buffered.1,
+            given_up: session.given_up,
             published: pending.last_sequence,
             reconnects: session.reconnects,
             resumes: session.resumes,
@@ -472,10 +459,6 @@ impl Outbox {
     pub(crate) fn gateway_now(&self) -> UnixMillis {
         UnixMillis(identity::now().0.saturating_add(self.clock_ahead.load(Ordering::Relaxed)))
     }
-
-    pub(crate) const fn limits(&self) -> Limits {
-        self.limits
-    }
 }
 
 /// Wakes the driver, if it waits.
@@ -485,14 +468,5 @@ fn fill(mut pending: MutexGuard<'_, Pending>) {
     drop(pending);
     if let Some(driver) = driver {
         driver.wake();
-    }
-}
-
-/// Counts one publisher that waits for room.
-struct Waiting<'a>(&'a Outbox);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.lock().waiting -= 1;
     }
 }
