@@ -1,7 +1,7 @@
 //! Publishing: events in, one result each.
 
 use bytes::BytesMut;
-use meshwire_proto::{Defaults, ErrorKind, Event, EventError, EventRun, EventRunBuilder, Timing};
+use meshwire_proto::{Defaults, ErrorKind, EventError, EventParts, EventRun, EventRunBuilder, Timing};
 
 use super::Calls;
 use crate::ingress::native::access::{Call, Record};
@@ -35,7 +35,7 @@ pub struct Offer {
 
 impl Offer {
     /// Adds an event, or what is wrong with one: that becomes its result.
-    pub fn event(&mut self, event: Result<Event, EventError>) {
+    pub fn event(&mut self, event: Result<EventParts<'_>, EventError>) {
         self.encoded.clear();
         let encoded = event.and_then(|event| event.encode_with(Defaults::default(), &mut self.encoded));
         match encoded {

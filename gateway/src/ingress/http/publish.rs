@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use meshwire_proto::codec::{http, json};
-use meshwire_proto::{ErrorKind, Event, EventError, Timing};
+use meshwire_proto::{ErrorKind, EventError, EventParts, Timing};
 
 use super::{Door, Problem, body};
 use crate::ingress::calls::{Offer, Stored, Taken};
@@ -61,7 +61,11 @@ fn invalid(error: &EventError) -> Refusal {
 }
 
 /// Attributes of headers, as far as their values can be text.
-fn binary(headers: &HeaderMap, content_type: Option<&str>, body: Bytes) -> Result<Event, EventError> {
+fn binary<'a>(
+    headers: &'a HeaderMap,
+    content_type: Option<&'a str>,
+    body: Bytes,
+) -> Result<EventParts<'a>, EventError> {
     let attributes = headers
         .iter()
         .filter_map(|(name, value)| name.as_str().strip_prefix(http::PREFIX).map(|name| (name, value.as_bytes())));
@@ -83,8 +87,8 @@ pub(super) async fn publish(
     let mode = Mode::of(content_type, &parts.headers)?;
     let body = whole(&door, mode, body).await?;
     let events = match mode {
-        Mode::Binary => vec![binary(&parts.headers, content_type, body)],
-        Mode::Structured => vec![json::parse(text(&body)?)],
+        Mode::Binary => vec![binary(&parts.headers, content_type, body.clone())],
+        Mode::Structured => vec![json::read(text(&body)?)],
         Mode::Batch => json::parse_batch(text(&body)?).map_err(|e| invalid(&e))?,
     };
     let mut offer = Offer::default();
