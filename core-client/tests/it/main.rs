@@ -14,6 +14,7 @@ mod dropped;
 mod end;
 mod logs;
 mod offline;
+mod offline_file;
 mod order;
 mod prefetched;
 mod publish;
