@@ -140,10 +140,12 @@ impl Mesh {
     /// no receipt when the tokio runtime ends may be lost, and only a log line says so.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish) for what is wrong before the event is sent.
+    /// As [`publish`](Self::publish) for what is wrong before the event is sent. With an
+    /// [offline buffer](crate::Offline) `BUFFER_FULL` when it is full and there is no gateway; with a file of it
+    /// `DISK_FULL`, and `STORE_FAILED` when it cannot be written.
     ///
     /// # Cancel safety
-    /// Dropped before it resolves, nothing was published.
+    /// Dropped before it resolves, nothing was published; with an offline file it may be.
     pub async fn publish_start(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<PendingReceipt> {
         self.start(topic, event.into()).await
     }
@@ -161,15 +163,25 @@ impl Mesh {
             Ok(admitted) => admitted,
             Err(encoded) => outbox.admit_when_room(topic, &encoded, timing).await?,
         };
-        Ok(self.pending(alias, sequence))
+        let pending = self.pending(alias, sequence);
+        if outbox.has_file() {
+            let filed = outbox.until_filed(sequence).await;
+            filed.map_err(|failure| Error::from_failure("publish", &failure).with("topic", topic))?;
+        }
+        Ok(pending)
     }
 
     /// As [`publish_start`](Self::publish_start), but never waits.
     ///
     /// # Errors
-    /// `BUFFER_FULL` when the window is full, naming its option; else as
-    /// [`publish_start`](Self::publish_start).
+    /// `BUFFER_FULL` when the window is full, naming its option; `UNSUPPORTED` with an
+    /// [offline file](crate::Offline::file); else as [`publish_start`](Self::publish_start).
     pub fn try_publish(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<PendingReceipt> {
+        if self.0.outbox.has_file() {
+            let message =
+                "with an offline file an event is admitted when it is there, which takes time: use publish_start";
+            return Err(Error::new(ErrorKind::Unsupported, "publish", message).with("topic", topic));
+        }
         let event = event.into();
         let timing = event.timing(self.0.outbox.gateway_now());
         match self.encoded(topic, event.event(), |encoded| self.0.outbox.admit(topic, encoded, timing))? {
@@ -340,7 +352,8 @@ impl Drop for Handle {
         let unanswered = self.outbox.unanswered().events;
         let reply = None;
         let until = Instant::now() + LINGER;
-        if self.outbox.drain(Command::Drain { until, reply }).is_ok() && unanswered > 0 {
+        let is_over = self.outbox.drain(Command::Drain { until, reply }).is_err();
+        if !is_over && unanswered > 0 && !self.outbox.has_file() {
             tracing::warn!(
                 unanswered,
                 "a client was dropped with publishes that have no receipt; they get 2 s more. Call flush or close before dropping it"

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::client::Mesh;
 use crate::driver::{Driver, Startup, unreachable};
 use crate::identity::{self, Identity};
-use crate::offline::Offline;
+use crate::offline::{Kept, Offline};
 use crate::outbox::{Limits, Outbox};
 use crate::session::{Config, Session};
 use crate::transport::{Dial, Means, MemoryTransport, Network};
@@ -220,7 +220,7 @@ impl Connect {
         let (left, right) = producer_id.split_at_mut(8);
         left.copy_from_slice(&producer.to_le_bytes());
         right.copy_from_slice(&producer_high.to_le_bytes());
-        let config = self.config(producer_id)?;
+        let mut config = self.config(producer_id)?;
         let invalid = |problem: String| Error::new(ErrorKind::Invalid, "connect", problem);
         let requests = options::REQUEST_WINDOW.check(self.requests).map_err(invalid)?;
         let runtime = Handle::try_current().map_err(|cause| {
@@ -236,10 +236,15 @@ impl Connect {
         options::PUBLISH_TIMEOUT.check_duration(self.publish_timeout).map_err(invalid)?;
         let publish_timeout = Some(self.publish_timeout).filter(|timeout| !timeout.is_zero());
         let identity = Identity::new(&config.client_name, [low, high]);
-        let session = Session::new(config, jitter);
+        let file = match self.offline.clone() {
+            Some(offline) => Kept::open(offline, &mut config, &runtime).await?,
+            None => None,
+        };
+        let mut session = Session::new(config, jitter);
+        let filed = file.map(|file| file.begin(&outbox, &mut session)).transpose()?;
         let (reply, connected) = oneshot::channel();
         let startup = (!is_offline).then_some(Startup { reply, keep_trying: !self.wait.is_zero() });
-        runtime.spawn(Driver::new(Arc::clone(&outbox), session, Arc::clone(&dialer), startup).run());
+        runtime.spawn(Driver::new(Arc::clone(&outbox), session, Arc::clone(&dialer), startup, filed).run());
         // Dropped on every way out but success, it ends the driver.
         let mesh = Mesh::new(Arc::clone(&outbox), identity, publish_timeout);
         if is_offline {

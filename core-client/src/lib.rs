@@ -69,7 +69,8 @@ mod identity;
 mod inbox;
 mod limits;
 mod listing;
-mod offline;
+#[doc(hidden)]
+pub mod offline;
 mod outbox;
 mod prefetched;
 mod receipt;

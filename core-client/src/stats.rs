@@ -14,6 +14,8 @@ pub struct Stats {
     pub buffered_bytes: u64,
     /// Publishes that waited too long in the offline buffer.
     pub given_up: u64,
+    /// Publishes that an earlier client left in the offline file.
+    pub restored: u64,
     /// Publishes admitted.
     pub published: u64,
     /// Logins after the first.

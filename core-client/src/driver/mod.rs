@@ -72,6 +72,7 @@ pub(crate) struct Driver {
     read: BytesMut,
     write: BytesMut,
     startup: Option<Startup>,
+    filed: Option<oneshot::Receiver<()>>,
     trouble: Trouble,
     /// This machine's clock when the last login began.
     hello_at: UnixMillis,
@@ -95,7 +96,14 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(outbox: Arc<Outbox>, session: Session, dialer: Arc<dyn Dial>, startup: Option<Startup>) -> Self {
+    /// `filed` resolves when the offline file is closed, if there is one.
+    pub(crate) fn new(
+        outbox: Arc<Outbox>,
+        session: Session,
+        dialer: Arc<dyn Dial>,
+        startup: Option<Startup>,
+        filed: Option<oneshot::Receiver<()>>,
+    ) -> Self {
         Self {
             parser: parser(),
             outbox,
@@ -108,6 +116,7 @@ impl Driver {
             read: BytesMut::new(),
             write: BytesMut::new(),
             startup,
+            filed,
             trouble: Trouble::default(),
             hello_at: UnixMillis(0),
             inlets: BTreeMap::new(),

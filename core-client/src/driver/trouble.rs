@@ -33,6 +33,11 @@ impl Trouble {
         news
     }
 
+    /// Whether an attempt has failed since the client was connected.
+    pub(super) const fn is_known(&self) -> bool {
+        self.cause.is_some()
+    }
+
     /// When [`Driver::tell_trouble`] has something to do.
     pub(super) const fn deadline(&self) -> Option<Instant> {
         self.tell_at

@@ -12,8 +12,8 @@ use super::{Draining, Driver, Inlet, SETTLE_DELAY};
 use crate::Error;
 use crate::identity;
 use crate::inbox::{End, Settled};
-use crate::outbox::{Beginning, Command};
-use crate::session::{Failure, Output, SettleInput, State, SubscriptionId};
+use crate::outbox::{Beginning, Command, Passed};
+use crate::session::{Answer, Failure, Output, SettleInput, State, SubscriptionId};
 use crate::transport::Cause;
 
 impl Driver {
@@ -28,9 +28,28 @@ impl Driver {
         for (to, run) in self.taken.runs.drain(..) {
             self.session.publish_aged(now, Duration::ZERO, to, run);
         }
+        self.take_filed();
         self.take_settles();
         for command in std::mem::take(&mut self.taken.commands) {
             self.command(command);
+        }
+    }
+
+    /// What has been through the offline file goes to the session, or is answered.
+    fn take_filed(&mut self) {
+        let now = self.now();
+        for Passed { first, to, events } in self.taken.filed.drain(..) {
+            match events {
+                Ok(events) => self.session.publish_filed(now, Duration::ZERO, first, to, events),
+                Err((count, failure)) => {
+                    let sequences = first..first + count;
+                    self.session.skip_to(sequences.end);
+                    self.answers.push(Answer { sequences, result: Err(failure) });
+                }
+            }
+        }
+        if let Some(through) = self.taken.forgettable.take() {
+            self.session.set_forgettable(through);
         }
     }
 
@@ -159,7 +178,8 @@ impl Driver {
         if !self.answers.is_empty() {
             let unanswered = self.session.unanswered();
             let through = self.session.answered_through();
-            self.outbox.answered(&mut self.answers, unanswered, through, &mut self.wakers);
+            let is_over = self.session.state() == State::Closed;
+            self.outbox.answered(&mut self.answers, is_over, unanswered, through, &mut self.wakers);
         }
     }
 

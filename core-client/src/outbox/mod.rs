@@ -4,11 +4,13 @@
 //! A handle encodes outside the lock, then holds it for one copy; the driver
 //! takes everything in one go and is woken once for it.
 
+mod answers;
+mod filing;
 mod room;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -21,10 +23,10 @@ use crate::inbox::Inbox;
 use crate::receipts::Receipts;
 use crate::replies::ReplyBox;
 use crate::serve::ServeInbox;
-use crate::session::{
-    Answer, Failure, RequestSpec, RunQueue, ServeSpec, State, Stats, SubscribeSpec, TaskId, TaskReply, To,
-};
+use crate::session::{Failure, RequestSpec, RunQueue, ServeSpec, State, Stats, SubscribeSpec, TaskId, TaskReply, To};
 use crate::{Error, Result};
+use filing::Filing;
+pub(crate) use filing::Passed;
 
 /// Where a subscription begins.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +106,13 @@ pub(crate) struct Pending {
     gone: bool,
     flushes: Vec<(u64, oneshot::Sender<()>)>,
     answered_through: u64,
+    /// The first that was given here; those below were left by an earlier life.
+    first_sequence: u64,
     last_sequence: u64,
+    /// How many an earlier life left.
+    restored: u64,
+    /// What is on its way into the offline file, if there is one.
+    filing: Option<Filing>,
     closed: Option<Error>,
     pub(crate) stats: Stats,
     /// Events and bytes that the session has and that are not on their way.
@@ -118,6 +126,10 @@ pub(crate) struct Pending {
 pub(crate) struct Taken {
     pub(crate) topics: Vec<TopicName>,
     pub(crate) runs: Vec<(To, EventRun)>,
+    /// The same, by way of the offline file.
+    pub(crate) filed: Vec<Passed>,
+    /// What the gateway may forget, where there is a file.
+    pub(crate) forgettable: Option<u64>,
     pub(crate) commands: Vec<Command>,
     pub(crate) settling: Vec<Arc<Inbox>>,
     pub(crate) settle_now: bool,
@@ -136,6 +148,12 @@ pub(crate) struct Outbox {
     /// Wakes publishers when there is room again.
     pub(crate) room: Notify,
     pub(crate) state: watch::Sender<State>,
+    /// Publishes go through the offline file.
+    has_file: AtomicBool,
+    /// Wakes the thread of the offline file.
+    filer: Condvar,
+    /// Every sequence up to this one has been through the file.
+    filed: watch::Sender<u64>,
 }
 
 /// Whether an event was taken.
@@ -161,7 +179,14 @@ impl Pending {
     }
 
     const fn unanswered(&self) -> Limits {
-        Limits { events: self.queued.events + self.in_session.events, bytes: self.queued.bytes + self.in_session.bytes }
+        let (events, bytes) = match &self.filing {
+            Some(filing) => (filing.waiting.events, filing.waiting.bytes),
+            None => (0, 0),
+        };
+        Limits {
+            events: self.queued.events + self.in_session.events + events,
+            bytes: self.queued.bytes + self.in_session.bytes + bytes,
+        }
     }
 
     fn has_room(&self, limits: Limits, bytes: u64) -> bool {
@@ -178,9 +203,13 @@ impl Pending {
         if !self.has_room(limits, bytes) {
             return Ok(Admission::Full);
         }
-        self.runs.push((alias, timing), event);
-        self.queued.events += 1;
-        self.queued.bytes += bytes;
+        if let Some(filing) = &mut self.filing {
+            filing.push((alias, timing), event);
+        } else {
+            self.runs.push((alias, timing), event);
+            self.queued.events += 1;
+            self.queued.bytes += bytes;
+        }
         self.last_sequence = self.receipts.push();
         Ok(Admission::Admitted { alias, sequence: self.last_sequence })
     }
@@ -208,7 +237,10 @@ impl Outbox {
             gone: false,
             flushes: Vec::new(),
             answered_through: 0,
+            first_sequence: 1,
             last_sequence: 0,
+            restored: 0,
+            filing: None,
             closed: None,
             stats: Stats::default(),
             buffered: (0, 0),
@@ -223,6 +255,9 @@ impl Outbox {
             clock_ahead: AtomicI64::new(0),
             room: Notify::new(),
             state: watch::Sender::new(State::Disconnected),
+            has_file: AtomicBool::new(false),
+            filer: Condvar::new(),
+            filed: watch::Sender::new(0),
         }
     }
 
@@ -271,7 +306,12 @@ impl Outbox {
         let mut pending = self.lock();
         let admission = pending.admit(topic, (event, timing), self.limits)?;
         if matches!(admission, Admission::Admitted { .. }) {
-            fill(pending);
+            if pending.filing.is_some() {
+                drop(pending);
+                self.filer.notify_one();
+            } else {
+                fill(pending);
+            }
         }
         Ok(admission)
     }
@@ -323,52 +363,16 @@ impl Outbox {
         taken.topics.extend(pending.names.iter().skip(pending.told_topics).cloned());
         pending.told_topics = pending.names.len();
         pending.runs.take(&mut taken.runs);
-        pending.in_session = pending.unanswered();
+        if let Some(filing) = &mut pending.filing {
+            taken.filed.append(&mut filing.filed);
+            taken.forgettable = Some(filing.forgettable);
+        }
+        pending.in_session.events += pending.queued.events;
+        pending.in_session.bytes += pending.queued.bytes;
         pending.queued = Limits { events: 0, bytes: 0 };
         taken.commands.append(&mut pending.commands);
         taken.settling.append(&mut pending.settling);
         taken.settle_now |= std::mem::take(&mut pending.settle_now);
-    }
-
-    /// Hands out answers, and the room that they make.
-    pub(crate) fn answered(
-        &self,
-        answers: &mut Vec<Answer>,
-        unanswered: (u64, u64),
-        through: u64,
-        wakers: &mut Vec<Waker>,
-    ) {
-        let freed: u64 = answers.iter().map(|a| a.sequences.end - a.sequences.start).sum();
-        let mut pending = self.lock();
-        for answer in answers.drain(..) {
-            pending.receipts.complete(answer, wakers);
-        }
-        (pending.in_session.events, pending.in_session.bytes) = unanswered;
-        pending.answered_through = through;
-        let (done, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut pending.flushes).into_iter().partition(|(sequence, _)| *sequence <= through);
-        pending.flushes = waiting;
-        let room = pending.waiting.min(usize::try_from(freed).unwrap_or(usize::MAX));
-        drop(pending);
-        for _ in 0..room {
-            self.room.notify_one();
-        }
-        wakers.drain(..).for_each(Waker::wake);
-        for (_, reply) in done {
-            let _ = reply.send(());
-        }
-    }
-
-    /// Resolves when everything published so far is answered.
-    pub(crate) fn flushed(&self) -> Option<oneshot::Receiver<()>> {
-        let mut pending = self.lock();
-        let last = pending.last_sequence;
-        if pending.answered_through >= last {
-            return None;
-        }
-        let (sender, receiver) = oneshot::channel();
-        pending.flushes.push((last, sender));
-        Some(receiver)
     }
 
     /// From now on every call fails with `error`; gives what was not taken yet.
@@ -380,24 +384,6 @@ impl Outbox {
         drop(pending);
         self.room.notify_waiters();
         commands
-    }
-
-    /// Nobody drives any more: everything that waits is answered.
-    pub(crate) fn abandon(&self, failure: &Failure) {
-        let mut pending = self.lock();
-        let sequences = pending.answered_through + 1..pending.last_sequence + 1;
-        let mut wakers = Vec::new();
-        if !sequences.is_empty() {
-            pending.receipts.complete(Answer { sequences, result: Err(failure.clone()) }, &mut wakers);
-        }
-        pending.answered_through = pending.last_sequence;
-        let nothing = Limits { events: 0, bytes: 0 };
-        (pending.queued, pending.in_session) = (nothing, nothing);
-        let flushes = std::mem::take(&mut pending.flushes);
-        drop(pending);
-        self.room.notify_waiters();
-        wakers.into_iter().for_each(Waker::wake);
-        drop(flushes);
     }
 
     /// Tells all who look, and those who wait for room: without a gateway there may be none for long.
@@ -427,7 +413,8 @@ impl Outbox {
             buffered: pending.queued.events + pending.buffered.0,
             buffered_bytes: pending.queued.bytes + pending.buffered.1,
             given_up: session.given_up,
-            published: pending.last_sequence,
+            restored: pending.restored,
+            published: pending.last_sequence - (pending.first_sequence - 1),
             reconnects: session.reconnects,
             resumes: session.resumes,
             replays: session.replays,

@@ -16,6 +16,7 @@ mod fallback;
 mod logs;
 mod network;
 mod offline;
+mod offline_file;
 mod order;
 mod prefetched;
 mod publish;

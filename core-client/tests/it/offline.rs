@@ -12,7 +12,7 @@ use crate::script::{Gateway, resumed, welcome};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn event(n: u64) -> Event {
+pub(crate) fn event(n: u64) -> Event {
     Event::text("test", n.to_string()).id(n.to_string())
 }
 
@@ -35,7 +35,7 @@ async fn comes(listener: &mut MemoryListener, welcome: Welcome) -> Gateway {
 }
 
 /// Reads and keeps `count` publishes; gives their sequences and ids in the order they came.
-async fn keep(gateway: &mut Gateway, count: usize) -> Vec<(u64, String)> {
+pub(crate) async fn keep(gateway: &mut Gateway, count: usize) -> Vec<(u64, String)> {
     let mut came = Vec::new();
     while came.len() < count {
         for run in gateway.publish().await.runs {

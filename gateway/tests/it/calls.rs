@@ -61,7 +61,7 @@ impl Bench {
 
     async fn publish(&self, ids: &[&str]) {
         let mut offer = Offer::default();
-        ids.iter().for_each(|id| offer.event(Ok(event(id))));
+        ids.iter().for_each(|id| offer.event(Ok(event(id).into())));
         let taken = self.calls.publish(&self.caller, "t", offer, Timing::default()).await.unwrap();
         assert!(taken.iter().all(Result::is_ok), "{taken:?}");
     }

@@ -51,7 +51,8 @@ fn what_travels_says_its_version() {
     assert_eq!(parse_versioned(&format!("{{{HEAD}}}")), parse(&format!("{{{HEAD}}}")));
     let without = r#"{"id":"1","source":"/s","type":"t"}"#;
     assert!(parse_versioned(without).is_err_and(|e| e.to_string().contains("specversion")));
-    let batch = parse_batch(&format!("[{{{HEAD}}},{without}]")).unwrap_or_default();
+    let text = format!("[{{{HEAD}}},{without}]");
+    let batch = parse_batch(&text).unwrap_or_default();
     assert_eq!(batch.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
 }
 
