@@ -119,7 +119,7 @@ fn goes_on(line: &[u8]) -> bool {
 fn parse(text: &[u8], by_line: bool) -> Result<Event, String> {
     let text =
         std::str::from_utf8(text.trim_ascii_end()).map_err(|e| format!("not UTF-8 behind byte {}", e.valid_up_to()))?;
-    codec::json::parse(text).map_err(|e| {
+    codec::json::parse_partial(text).map_err(|e| {
         let problem = e.to_string();
         if by_line {
             // The reader saw one line only; which one is said in front.

@@ -1,11 +1,13 @@
 //! HTTP/1.1 and HTTP/2, and what travels inside them.
 //!
 //! - [`connection`]: one connection: limits before its first request is whole, shutdown;
+//! - [`head`]: what is refused for its head alone, on every path;
 //! - [`websocket`]: upgrades: native sessions as binary messages;
 //! - [`problem`]: errors as RFC 9457 problem details.
 
 mod body;
 mod connection;
+mod head;
 mod problem;
 mod publish;
 mod websocket;
@@ -73,7 +75,7 @@ impl HttpIngress {
             .method_not_allowed_fallback(|method: axum::http::Method, uri: axum::http::Uri| async move {
                 Problem::wrong_method(&method, uri.path())
             });
-        Self { native, config, router }
+        Self { native, config, router: head::guarded(router) }
     }
 }
 

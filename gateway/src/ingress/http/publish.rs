@@ -33,11 +33,22 @@ fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
         .map_err(|_| Problem::new(ErrorKind::Invalid, "header content-type is not ASCII text"))
 }
 
+/// JSON is UTF-8, whatever a parameter says.
+fn is_utf8(content_type: &str) -> bool {
+    let parameters = content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    let mut charsets = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    charsets.all(|(_, value)| ["utf-8", "us-ascii"].contains(&&*value.trim().trim_matches('"').to_ascii_lowercase()))
+}
+
 impl Mode {
     fn of(content_type: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
         let essence =
             content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
+            kind if kind.starts_with("application/cloudevents") && !is_utf8(content_type.unwrap_or_default()) => {
+                let text = "events in JSON are UTF-8: leave the charset out of content-type";
+                Err(Problem::new(ErrorKind::Unsupported, text).with(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+            }
             "application/cloudevents+json" => Ok(Self::Structured),
             "application/cloudevents-batch+json" => Ok(Self::Batch),
             other if other.starts_with("application/cloudevents") => {

@@ -53,27 +53,40 @@ const KNOWN: [&str; 10] =
 const NO_EVENT: &str = "none of specversion, id, source, type and data is there; if this object is the data of an event, \
     write {\"specversion\":\"1.0\",\"data\":...} around it";
 
-/// Reads one event.
+/// Reads one event as it stands on a wire: with its `specversion`.
 ///
 /// # Errors
-/// [`EventError`]: what is wrong and where. Required attributes may be absent
-/// here, `specversion` among them; [`Event::encode`] asks for the others. An object
+/// [`EventError`]: what is wrong and where. [`Event::encode`] asks for the other attributes that must be there. An object
 /// whose members are all unknown to CloudEvents is refused: as a rule it is the data
 /// of an event without the event, and would become extension attributes.
 pub fn parse(text: &str) -> Result<Event, EventError> {
+    read(text)
+        .and_then(|(event, versioned)| if versioned { Ok(event) } else { Err(EventError::Missing("specversion")) })
+}
+
+/// Reads one event as a person writes it, who may leave `specversion` out.
+///
+/// # Errors
+/// As of [`parse`].
+pub fn parse_partial(text: &str) -> Result<Event, EventError> {
+    read(text).map(|(event, _)| event)
+}
+
+/// The event, and whether it says its version.
+fn read(text: &str) -> Result<(Event, bool), EventError> {
     let Members(members) = serde_json::from_str(text).map_err(|e| EventError::Json(e.to_string()))?;
     if !members.is_empty() && !members.iter().any(|(name, _)| KNOWN.contains(&&**name)) {
         return Err(EventError::Json(NO_EVENT.to_owned()));
     }
     let mut event = Event::default();
-    let (mut data, mut base64, mut content_type) = (None, None, None);
+    let (mut data, mut base64, mut content_type, mut versioned) = (None, None, None, false);
     for (name, raw) in members {
         if raw.get() == "null" && name != "data" {
             continue;
         }
         match &*name {
             "specversion" => match string(&name, raw)?.as_str() {
-                "1.0" => {}
+                "1.0" => versioned = true,
                 other => return Err(EventError::Version(other.chars().take(20).collect())),
             },
             "id" => event = event.id(required(&name, raw)?),
@@ -96,15 +109,15 @@ pub fn parse(text: &str) -> Result<Event, EventError> {
             _ => event = event.attribute(name.clone().into_owned(), extension(&name, raw)?),
         }
     }
-    match (data, base64) {
-        (Some(_), Some(_)) => Err(EventError::Json("data and data_base64 exclude each other".to_owned())),
-        (Some(raw), None) => with_data(event, raw, content_type.as_deref()),
-        (None, Some(text)) => STANDARD
-            .decode(text)
-            .map(|bytes| event.binary_data(bytes))
-            .map_err(|e| EventError::Json(format!("data_base64: {e}"))),
-        (None, None) => Ok(event),
-    }
+    let event = match (data, base64) {
+        (Some(_), Some(_)) => return Err(EventError::Json("data and data_base64 exclude each other".to_owned())),
+        (Some(raw), None) => with_data(event, raw, content_type.as_deref())?,
+        (None, Some(text)) => {
+            event.binary_data(STANDARD.decode(text).map_err(|e| EventError::Json(format!("data_base64: {e}")))?)
+        }
+        (None, None) => event,
+    };
+    Ok((event, versioned))
 }
 
 /// Reads a batch: an array of events. What is wrong with one of them is in its place.
