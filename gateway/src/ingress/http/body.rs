@@ -60,3 +60,31 @@ pub(super) async fn read(mut body: Body, limit: u64, option: &str) -> Result<Byt
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use futures_util::{StreamExt as _, stream};
+
+    use super::*;
+
+    /// Pieces of so many bytes, one each second, for as long as somebody asks.
+    fn dripping(bytes: usize) -> Body {
+        Body::from_stream(stream::repeat(Bytes::from(vec![0; bytes])).then(|piece| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok::<_, std::convert::Infallible>(piece)
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_or_stops_is_given_up_after_a_period_and_a_slow_one_is_read() {
+        for body in [dripping(1), dripping(1000), Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>())]
+        {
+            let began = tokio::time::Instant::now();
+            assert_eq!(read(body, 1 << 30, "x").await.err().map(|e| e.kind()), Some(ErrorKind::Timeout));
+            assert_eq!(began.elapsed().as_secs(), PERIOD.as_secs());
+        }
+        let over = read(dripping(2000), 100_000, "x").await.err().map(|e| e.kind());
+        assert_eq!(over, Some(ErrorKind::TooLarge), "it is read until it is over the limit");
+    }
+}

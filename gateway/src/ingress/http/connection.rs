@@ -16,14 +16,12 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, watch};
 
+use super::head::MAX_HEADERS;
 use super::{Door, HttpConfig};
 use crate::ingress::calls::Calls;
 use crate::ingress::io::Prefixed;
 use crate::ingress::native::Native;
 use crate::ingress::{Accepted, Shutdown};
-
-/// Most headers of a request.
-const MAX_HEADERS: usize = 200;
 
 /// Least that the server takes as a bound of a head.
 const LEAST_BUFFER: usize = 8192;

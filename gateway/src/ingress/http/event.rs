@@ -11,9 +11,6 @@ use meshwire_proto::{ErrorKind, EventError, EventParts};
 use super::body::read;
 use super::{Door, Problem};
 
-/// Most bytes of attributes in headers, their names with them.
-const ATTRIBUTES: usize = 32 * 1024;
-
 /// How the events of a request are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -39,9 +36,22 @@ pub(super) fn essence(headers: &HeaderMap) -> Result<String, Problem> {
     Ok(content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
+/// JSON is UTF-8, whatever a parameter says.
+fn is_utf8(content_type: &str) -> bool {
+    let parameters = content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    let mut charsets = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    charsets.all(|(_, value)| ["utf-8", "us-ascii"].contains(&&*value.trim().trim_matches('"').to_ascii_lowercase()))
+}
+
 impl Mode {
     fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         match essence(headers)?.as_str() {
+            kind if kind.starts_with("application/cloudevents")
+                && !is_utf8(content_type(headers)?.unwrap_or_default()) =>
+            {
+                let text = "events in JSON are UTF-8: leave the charset out of content-type";
+                Err(Problem::new(ErrorKind::Unsupported, text).with(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+            }
             "application/cloudevents+json" => Ok(Self::Structured),
             "application/cloudevents-batch+json" => Ok(Self::Batch),
             other if other.starts_with("application/cloudevents") => {
@@ -76,20 +86,6 @@ fn binary<'a>(
     http::parse(attributes, content_type, body)
 }
 
-/// Refuses attributes that are too many for headers.
-fn check_attributes(headers: &HeaderMap) -> Result<(), Problem> {
-    let attributes = headers.iter().filter(|(name, _)| name.as_str().starts_with(http::PREFIX));
-    let bytes: usize = attributes.map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if bytes <= ATTRIBUTES {
-        return Ok(());
-    }
-    let text = format!(
-        "the attributes in headers have {bytes} bytes; at most {ATTRIBUTES} are taken there: send the event in structured mode \
-         (content-type: application/cloudevents+json)"
-    );
-    Err(Problem::new(ErrorKind::TooLarge, text).with(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE))
-}
-
 pub(super) fn text(body: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(body).map_err(|e| Problem::new(ErrorKind::Invalid, format!("the body is not UTF-8: {e}")))
 }
@@ -111,7 +107,6 @@ async fn whole(door: &Door, mode: Mode, body: Body) -> Result<Bytes, Problem> {
 /// What is wrong with the request.
 pub(super) async fn body(door: &Door, parts: &Parts, body: Body) -> Result<(Mode, Bytes), Problem> {
     let mode = Mode::of(&parts.headers)?;
-    check_attributes(&parts.headers)?;
     Ok((mode, whole(door, mode, body).await?))
 }
 

@@ -1,6 +1,7 @@
 //! HTTP/1.1 and HTTP/2, and what travels inside them.
 //!
 //! - [`connection`]: one connection: limits before its first request is whole, shutdown;
+//! - [`head`]: what is refused for its head alone, on every path;
 //! - [`websocket`]: upgrades: native sessions as binary messages;
 //! - [`publish`], [`request`], [`receive`], [`fetch`], [`settle`]: events for programs without our client; [`event`], [`delivery`]: how they
 //!   are written;
@@ -11,6 +12,7 @@ mod connection;
 mod delivery;
 mod event;
 mod fetch;
+mod head;
 mod problem;
 mod publish;
 mod query;
@@ -92,7 +94,7 @@ impl HttpIngress {
             .method_not_allowed_fallback(|method: axum::http::Method, uri: axum::http::Uri| async move {
                 Problem::wrong_method(&method, uri.path())
             });
-        Self { native, calls, config, router }
+        Self { native, calls, config, router: head::guarded(router) }
     }
 }
 

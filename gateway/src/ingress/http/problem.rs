@@ -25,6 +25,11 @@ impl Problem {
         Refusal::new(kind, message).into()
     }
 
+    #[cfg(test)]
+    pub(super) const fn kind(&self) -> ErrorKind {
+        self.refusal.kind
+    }
+
     pub(super) fn with(self, status: StatusCode) -> Self {
         Self { status: Some(status), ..self }
     }

@@ -55,11 +55,10 @@ const KNOWN: [&str; 10] =
 const NO_EVENT: &str = "none of specversion, id, source, type and data is there; if this object is the data of an event, \
     write {\"specversion\":\"1.0\",\"data\":...} around it";
 
-/// Reads one event.
+/// Reads one event as it stands on a wire: with its `specversion`.
 ///
 /// # Errors
-/// [`EventError`]: what is wrong and where. Required attributes may be absent
-/// here, `specversion` among them; [`Event::encode`] asks for the others. An object
+/// [`EventError`]: what is wrong and where. [`Event::encode`] asks for the other attributes that must be there. An object
 /// whose members are all unknown to CloudEvents is refused: as a rule it is the data
 /// of an event without the event, and would become extension attributes.
 pub fn parse(text: &str) -> Result<Event, EventError> {
@@ -72,7 +71,7 @@ pub fn parse(text: &str) -> Result<Event, EventError> {
 /// The same; `specversion` is missing.
 pub fn parse_versioned(text: &str) -> Result<Event, EventError> {
     let (event, versioned) = parse_members(text)?;
-    if versioned { Ok(event) } else { Err(EventError::value("specversion", "is missing: it must be \"1.0\"")) }
+    if versioned { Ok(event) } else { Err(EventError::Missing("specversion")) }
 }
 
 /// An event, and whether it says its version.

@@ -20,11 +20,12 @@ fn an_empty_id_source_or_type_is_refused_by_name() {
 }
 
 #[test]
-fn an_object_that_is_only_the_data_of_an_event_is_refused_and_a_missing_specversion_is_1_0() {
+fn an_object_that_is_only_the_data_of_an_event_is_refused_and_a_person_may_leave_specversion_out() {
     let refused = parse(r#"{"item":42,"price":7}"#).map(|_| ());
     assert!(refused.is_err_and(|e| e.to_string().contains("write {\"specversion\":\"1.0\",\"data\":...} around it")));
     assert_eq!(parse(r#"{"data":{"item":42}}"#), parse(r#"{"specversion":"1.0","data":{"item":42}}"#));
     assert_eq!(parse("{}"), Ok(Event::default()));
+    assert_eq!(parse_versioned(r#"{"data":{"item":42}}"#), Err(EventError::Missing("specversion")));
 }
 
 #[test]
