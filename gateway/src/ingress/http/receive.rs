@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::fetch::group_key;
 use super::query::{Named, Query};
 use super::{Door, Problem, delivery};
-use crate::ingress::calls::{Consumer, ConsumerRequest, Delivered, Start};
+use crate::ingress::calls::{Calls, Consumer, ConsumerRequest, Delivered, Start};
 use crate::mesh::{Credit, Refusal};
 
 /// Something is sent at least so often, so that nobody between takes the stream for dead.
@@ -67,11 +67,11 @@ impl Format {
         }
     }
 
-    fn write(self, door: &Door, delivered: &Delivered, out: &mut String) {
+    fn write(self, calls: &Calls, delivered: &Delivered, out: &mut String) {
         if self == Self::Sse {
             let _ = write!(out, "id: {}\ndata: ", delivered.position);
         }
-        delivery::write(&door.calls, delivered, out);
+        delivery::write(calls, delivered, out);
         out.push_str(if self == Self::Sse { "\n\n" } else { "\n" });
     }
 
@@ -167,16 +167,16 @@ async fn stream_of(door: Door, parts: &Parts, topic: &str, asked: ConsumerReques
         (CACHE_CONTROL.as_str(), "no-store"),
         ("x-accel-buffering", "no"),
     ];
-    let pieces = stream::unfold(Some((door, consumer)), move |state| async move {
-        let (door, mut consumer) = state?;
-        let (piece, goes_on) = piece(&door, &mut consumer, format).await;
-        Some((Ok::<_, Infallible>(Bytes::from(piece)), goes_on.then_some((door, consumer))))
+    let pieces = stream::unfold(Some((door.calls, consumer)), move |state| async move {
+        let (calls, mut consumer) = state?;
+        let (piece, goes_on) = piece(&calls, &mut consumer, format).await;
+        Some((Ok::<_, Infallible>(Bytes::from(piece)), goes_on.then_some((calls, consumer))))
     });
     Ok((headers, Body::from_stream(pieces)).into_response())
 }
 
 /// The next piece, and whether more may come.
-async fn piece(door: &Door, consumer: &mut Consumer, format: Format) -> (String, bool) {
+async fn piece(calls: &Calls, consumer: &mut Consumer, format: Format) -> (String, bool) {
     let mut piece = String::new();
     let mut next = match timeout(KEEP_ALIVE, consumer.next()).await {
         Err(_) => return (format.comment("still here"), true),
@@ -187,7 +187,7 @@ async fn piece(door: &Door, consumer: &mut Consumer, format: Format) -> (String,
     };
     loop {
         match next {
-            Ok(Some(delivered)) => format.write(door, &delivered, &mut piece),
+            Ok(Some(delivered)) => format.write(calls, &delivered, &mut piece),
             Ok(None) => return (piece, true),
             Err(refusal) => return (piece + &format.error(refusal), false),
         }
@@ -201,7 +201,67 @@ async fn piece(door: &Door, consumer: &mut Consumer, format: Format) -> (String,
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use std::sync::Arc;
+
+    use meshwire_proto::{Event, Timing};
+
     use super::*;
+    use crate::clock::SystemClock;
+    use crate::config::Config;
+    use crate::ingress::calls::{CallsConfig, Offer};
+    use crate::mesh::{AllowAll, Caller, Stores};
+    use crate::store::memory::{MemoryConfig, MemoryStore};
+
+    /// Calls over a ring of 64 KiB.
+    fn calls() -> Arc<Calls> {
+        let memory = MemoryStore::new(MemoryConfig { ring_bytes: 64 << 10, total_bytes: 1 << 20 });
+        let stores = Stores { memory: Arc::new(memory), log: None };
+        let config = Config { memory: true, ..Config::default() };
+        let (clock, judge) = (Arc::new(SystemClock::new()), Arc::new(AllowAll));
+        let mesh = crate::recover::open_mesh(config.mesh([7; 16]), clock, judge, stores, None).unwrap();
+        Calls::new(mesh, CallsConfig { max_fetch_members: 1, session_bytes: 1 << 20 }, [1; 24])
+    }
+
+    async fn publish(calls: &Calls, ids: std::ops::Range<u32>) {
+        let mut offer = Offer::default();
+        let event = |id: u32| Event::text("t", "x".repeat(16 << 10)).source("/s").id(id.to_string());
+        ids.for_each(|id| offer.event(Ok(event(id))));
+        for taken in calls.publish(&Caller::anonymous("test", None), "t", offer, Timing::default()).await.unwrap() {
+            taken.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_sends_something_every_15_s() {
+        let (calls, began) = (calls(), tokio::time::Instant::now());
+        let asked = asked(None, Start::Latest, 1);
+        let mut consumer = calls.consume(&Caller::anonymous("test", None), "t", asked).await.unwrap();
+        assert_eq!(piece(&calls, &mut consumer, Format::NdJson).await, ("\n".to_owned(), true));
+        assert_eq!(piece(&calls, &mut consumer, Format::Sse).await, (": still here\n\n".to_owned(), true));
+        assert_eq!(began.elapsed(), 2 * KEEP_ALIVE);
+    }
+
+    #[tokio::test]
+    async fn who_falls_behind_a_ring_is_told_how_many_events_are_missing() {
+        let calls = calls();
+        publish(&calls, 0..1).await;
+        let asked = asked(None, Start::Earliest, 1);
+        let mut consumer = calls.consume(&Caller::anonymous("test", None), "t", asked).await.unwrap();
+        for id in 1..40 {
+            publish(&calls, id..id + 1).await;
+        }
+        let (mut seen, mut missing) = (0, 0);
+        while seen + missing < 40 {
+            let (text, goes_on) = piece(&calls, &mut consumer, Format::NdJson).await;
+            assert!(goes_on);
+            for line in text.lines() {
+                let object: serde_json::Value = serde_json::from_str(line).unwrap();
+                seen += 1;
+                missing += object.get("gap").map_or(0, |gap| gap.as_u64().unwrap());
+            }
+        }
+        assert!(missing > 0 && seen + missing == 40, "{seen} {missing}");
+    }
 
     #[test]
     fn accept_picks_the_first_that_there_is() {
