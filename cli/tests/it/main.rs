@@ -24,6 +24,7 @@ mod isolation;
 mod kill;
 mod limits;
 mod names;
+mod offline;
 mod on_time;
 mod program;
 mod promises;
