@@ -122,7 +122,7 @@ impl Mesh {
     /// # Cancel safety
     /// Once admitted the event is published whether the receipt is awaited or not.
     pub async fn publish(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<Receipt> {
-        let publish = async { self.start(topic, event.into()).await?.await };
+        let publish = async { self.publish_start(topic, event).await?.await };
         let Some(patience) = self.0.patience else {
             return publish.await;
         };
@@ -147,7 +147,8 @@ impl Mesh {
     /// # Cancel safety
     /// Dropped before it resolves, nothing was published; with an offline file it may be.
     pub async fn publish_start(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<PendingReceipt> {
-        self.start(topic, event.into()).await
+        let pending = self.start(topic, event.into()).await?;
+        self.admitted(topic, pending).await
     }
 
     async fn start(&self, topic: &str, event: TimedEvent) -> Result<PendingReceipt> {
@@ -163,12 +164,43 @@ impl Mesh {
             Ok(admitted) => admitted,
             Err(encoded) => outbox.admit_when_room(topic, &encoded, timing).await?,
         };
-        let pending = self.pending(alias, sequence);
-        if outbox.has_file() {
-            let filed = outbox.until_filed(sequence).await;
+        Ok(self.pending(alias, sequence))
+    }
+
+    /// Waits until what was started is in the offline file, if there is one.
+    async fn admitted(&self, topic: &str, pending: PendingReceipt) -> Result<PendingReceipt> {
+        if self.0.outbox.has_file() {
+            let filed = self.0.outbox.until_filed(pending.sequence()).await;
             filed.map_err(|failure| Error::from_failure("publish", &failure).with("topic", topic))?;
         }
         Ok(pending)
+    }
+
+    /// [`publish_start`](Self::publish_start) of many events, one result an event, in their order. With an
+    /// [offline file](crate::Offline::file) they share what it takes to put them on disk.
+    ///
+    /// # Cancel safety
+    /// Events admitted so far are published.
+    pub async fn publish_start_all<E: Into<TimedEvent>>(
+        &self,
+        topic: &str,
+        events: Vec<E>,
+    ) -> Vec<Result<PendingReceipt>> {
+        let mut results = Vec::with_capacity(events.len());
+        for event in events {
+            results.push(self.start(topic, event.into()).await);
+        }
+        if !self.0.outbox.has_file() {
+            return results;
+        }
+        let mut admitted = Vec::with_capacity(results.len());
+        for started in results {
+            admitted.push(match started {
+                Ok(pending) => self.admitted(topic, pending).await,
+                Err(error) => Err(error),
+            });
+        }
+        admitted
     }
 
     /// As [`publish_start`](Self::publish_start), but never waits.
@@ -196,10 +228,7 @@ impl Mesh {
     /// # Cancel safety
     /// Events admitted so far are published.
     pub async fn publish_batch<E: Into<TimedEvent>>(&self, topic: &str, events: Vec<E>) -> Vec<Result<Receipt>> {
-        let mut pending = Vec::with_capacity(events.len());
-        for event in events {
-            pending.push(self.publish_start(topic, event).await);
-        }
+        let pending = self.publish_start_all(topic, events).await;
         let mut results = Vec::with_capacity(pending.len());
         for (index, started) in pending.into_iter().enumerate() {
             let result = match started {

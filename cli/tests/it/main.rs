@@ -25,6 +25,7 @@ mod isolation;
 mod kill;
 mod limits;
 mod names;
+mod offline;
 mod on_time;
 mod program;
 mod promises;
