@@ -9,6 +9,7 @@
 
 mod authorize;
 mod broadcast;
+mod carrier;
 mod cold;
 mod dead_letters;
 mod delayed;

@@ -2,17 +2,20 @@
 //!
 //! - [`connection`]: one connection: limits before its first request is whole, shutdown;
 //! - [`websocket`]: upgrades: native sessions as binary messages;
+//! - [`session`]: sessions inside requests, for where nothing else gets through;
 //! - [`problem`]: errors as RFC 9457 problem details.
 
 mod body;
 mod connection;
 mod problem;
 mod publish;
+mod session;
 mod websocket;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::Router;
@@ -53,6 +56,8 @@ struct Door {
     shutdown: watch::Receiver<Shutdown>,
     /// The connection ends when the last of these is dropped: what goes on after an upgrade holds one.
     open: mpsc::Sender<()>,
+    /// Whether requests of sessions came by it: those go on while the gateway drains.
+    carries: Arc<AtomicBool>,
 }
 
 impl Door {
@@ -69,6 +74,7 @@ impl HttpIngress {
         let router = Router::new()
             .route("/v1/topics/{topic}/events", post(publish::publish))
             .route("/v1/ws", get(websocket::upgrade))
+            .merge(session::routes())
             .fallback(|uri: axum::http::Uri| async move { Problem::no_path(uri.path()) })
             .method_not_allowed_fallback(|method: axum::http::Method, uri: axum::http::Uri| async move {
                 Problem::wrong_method(&method, uri.path())
