@@ -12,6 +12,9 @@ pub(crate) enum Carrier {
     /// Binary messages of WebSocket.
     #[cfg(feature = "websocket")]
     WebSocket,
+    /// Requests of HTTP.
+    #[cfg(feature = "http")]
+    Http,
 }
 
 impl Carrier {
@@ -20,6 +23,8 @@ impl Carrier {
         Self::Tcp,
         #[cfg(feature = "websocket")]
         Self::WebSocket,
+        #[cfg(feature = "http")]
+        Self::Http,
     ];
 
     /// What it is called when TLS begins.
@@ -29,6 +34,8 @@ impl Carrier {
             Self::Tcp => b"meshwire/1",
             #[cfg(feature = "websocket")]
             Self::WebSocket => b"http/1.1",
+            #[cfg(feature = "http")]
+            Self::Http => b"http/1.1",
         }
     }
 
@@ -38,6 +45,8 @@ impl Carrier {
             Self::Tcp => "tcp",
             #[cfg(feature = "websocket")]
             Self::WebSocket => "websocket",
+            #[cfg(feature = "http")]
+            Self::Http => "http",
         }
     }
 }
@@ -97,7 +106,11 @@ fn target(url: &str) -> Result<Target> {
         "ws" | "wss" => (vec![Carrier::WebSocket], scheme == "wss"),
         #[cfg(not(feature = "websocket"))]
         "ws" | "wss" => return Err(without("websocket")),
-        "grpc" | "grpcs" | "http" | "https" => {
+        #[cfg(feature = "http")]
+        "http" | "https" => (vec![Carrier::Http], scheme == "https"),
+        #[cfg(not(feature = "http"))]
+        "http" | "https" => return Err(without("http")),
+        "grpc" | "grpcs" => {
             return Err(unsupported("this transport comes with a later version of meshwire"));
         }
         _ => return Err(refuse(ErrorKind::Invalid, url, "the URL's scheme is not known")),

@@ -11,6 +11,7 @@
 mod access;
 mod bad_input;
 mod broadcast;
+mod carried;
 mod crashes;
 mod dead_letters;
 mod delayed;

@@ -29,7 +29,7 @@ pub(crate) struct Network {
 
 #[derive(Debug)]
 struct Shared {
-    means: Means,
+    means: Arc<Means>,
     tried: Tried,
     memory: Mutex<Memory>,
 }
@@ -57,7 +57,7 @@ impl Network {
     pub(crate) fn new(target: Target, means: Means) -> Self {
         let worked = vec![None; target.endpoints.len()];
         let memory = Memory { worked, last: None, current: None, disappointing: BTreeSet::new() };
-        let shared = Shared { means, tried: Tried::default(), memory: Mutex::new(memory) };
+        let shared = Shared { means: Arc::new(means), tried: Tried::default(), memory: Mutex::new(memory) };
         Self { address: target.endpoints.join(","), target, shared: Arc::new(shared) }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -74,7 +74,7 @@ impl<'a> Progress<'a> {
 /// are tried once it is known to take connections.
 pub(super) async fn race(
     mut waiting: VecDeque<Way>,
-    means: &Means,
+    means: &Arc<Means>,
     tried: &Tried,
 ) -> Result<(Way, Box<dyn Stream>), DialError> {
     let progress = Progress::new(tried);
@@ -115,7 +115,7 @@ pub(super) async fn race(
     }
 }
 
-async fn attempt(way: Way, means: &Means, progress: &Progress<'_>) -> (Way, Result<Box<dyn Stream>, Blocked>) {
+async fn attempt(way: Way, means: &Arc<Means>, progress: &Progress<'_>) -> (Way, Result<Box<dyn Stream>, Blocked>) {
     let opened = way.open(means, true, progress).await;
     (way, opened)
 }

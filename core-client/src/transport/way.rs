@@ -1,5 +1,6 @@
 //! One way to a gateway: a socket, TLS in it, and what a session travels in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use meshwire_proto::frame::PREFACE;
@@ -8,6 +9,8 @@ use tokio::time::timeout;
 
 #[cfg(feature = "tls")]
 use super::Tls;
+#[cfg(feature = "http")]
+use super::http;
 use super::race::Progress;
 #[cfg(feature = "websocket")]
 use super::websocket;
@@ -56,7 +59,7 @@ impl Way {
     /// ours. Tells `progress` each step that is done.
     pub(super) async fn open(
         &self,
-        means: &Means,
+        means: &Arc<Means>,
         greet: bool,
         progress: &Progress<'_>,
     ) -> Result<Box<dyn Stream>, Blocked> {
@@ -75,21 +78,13 @@ impl Way {
         opened.map_err(|cause| Blocked::Here(self.failed(cause)))
     }
 
-    #[cfg_attr(
-        not(any(feature = "tls", feature = "websocket")),
-        expect(unused_variables, reason = "bare TCP needs no means")
-    )]
     async fn enter(
         &self,
-        means: &Means,
+        means: &Arc<Means>,
         stream: Box<dyn Stream>,
         progress: &Progress<'_>,
     ) -> Result<Box<dyn Stream>, Cause> {
-        #[cfg(feature = "tls")]
-        let stream = match &means.tls {
-            Some(tls) => tls.connect(&self.address, self.carrier, stream).await?,
-            None => stream,
-        };
+        let stream = self.secure(means, stream).await?;
         progress.step();
         match self.carrier {
             Carrier::Tcp => Ok(stream),
@@ -99,7 +94,36 @@ impl Way {
                 progress.step();
                 Ok(stream)
             }
+            #[cfg(feature = "http")]
+            Carrier::Http => {
+                let stream = http::open(self, means, stream).await?;
+                progress.step();
+                Ok(stream)
+            }
         }
+    }
+
+    /// What TLS makes of a socket, where there is TLS.
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables, clippy::unused_async, reason = "there is no TLS"))]
+    async fn secure(&self, means: &Means, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>, Cause> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &means.tls {
+            return tls.connect(&self.address, self.carrier, stream).await;
+        }
+        Ok(stream)
+    }
+
+    /// One more connection, for a carrier that needs several.
+    #[cfg(feature = "http")]
+    pub(super) async fn another(&self, means: &Means) -> Result<Box<dyn Stream>, Cause> {
+        let mut connected = tcp::connect(&self.address).await;
+        if let Err(causes) = &mut connected
+            && let Some((_, cause)) = causes.pop()
+        {
+            return Err(cause.into());
+        }
+        let stream = connected.map_err(|_| Cause::Silent)?;
+        self.secure(means, Box::new(stream)).await
     }
 }
 
@@ -129,7 +153,7 @@ pub(crate) fn stranger(begun: &[u8]) -> Cause {
 }
 
 /// A reading or writing that failed: with TLS, the gateway's word on our certificate comes so.
-fn cause_of(error: std::io::Error) -> Cause {
+pub(super) fn cause_of(error: std::io::Error) -> Cause {
     #[cfg(feature = "tls")]
     if super::tls::is_about_certificates(&error) {
         return Cause::Certificate(error);

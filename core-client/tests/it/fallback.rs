@@ -1,5 +1,5 @@
 //! Finding a way to the gateway when some are blocked. Real sockets on loopback.
-#![cfg(feature = "websocket")]
+#![cfg(all(feature = "websocket", feature = "http"))]
 
 use std::future::IntoFuture as _;
 use std::time::Duration;
@@ -210,6 +210,7 @@ async fn an_error_names_every_endpoint_every_carrier_and_each_cause() {
         format!("{free} refused the connection (tcp)"),
         format!("{web} is not a Meshwire gateway; it answered HTTP (tcp)"),
         format!("{web}: answered the WebSocket upgrade with 404 Not Found (websocket)"),
+        format!("{web}: answered the request for a session with 404 Not Found (http)"),
     ] {
         assert!(error.message().contains(&part), "{error}");
     }

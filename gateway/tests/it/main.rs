@@ -10,6 +10,7 @@
 mod authorize;
 mod broadcast;
 mod calls;
+mod carrier;
 mod certificates;
 mod cold;
 mod dead_letters;

@@ -42,7 +42,8 @@ pub(super) async fn serve(
 ) {
     let Accepted { stream, prefix, peer, principal, waited } = accepted;
     let (open, mut ended) = mpsc::channel(1);
-    let door = Door { native, calls, peer, principal, shutdown: shutdown.clone(), open };
+    let carries = Arc::new(AtomicBool::new(false));
+    let door = Door { native, calls, peer, principal, shutdown: shutdown.clone(), open, carries: Arc::clone(&carries) };
     let asked = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -55,7 +56,13 @@ pub(super) async fn serve(
         let io = TokioIo::new(Prefixed::new(prefix, stream));
         let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
         let mut login = pin!(tokio::time::sleep(config.login_timeout.saturating_sub(waited)));
-        let mut draining = pin!(async move { drop(shutdown.wait_for(|s| *s >= Shutdown::Draining).await) });
+        let mut draining = pin!(async move {
+            drop(shutdown.wait_for(|s| *s >= Shutdown::Draining).await);
+            // Sessions may settle until the end.
+            if carries.load(Ordering::Relaxed) {
+                drop(shutdown.wait_for(|s| *s >= Shutdown::Closing).await);
+            }
+        });
         let (mut logged_in, mut told) = (false, false);
         loop {
             tokio::select! {

@@ -5,6 +5,7 @@
 //! - [`websocket`]: upgrades: native sessions as binary messages;
 //! - [`publish`], [`request`], [`receive`], [`fetch`], [`settle`]: events for programs without our client; [`event`], [`delivery`]: how they
 //!   are written;
+//! - [`session`]: sessions inside requests, for where nothing else gets through;
 //! - [`problem`]: errors as RFC 9457 problem details.
 
 mod body;
@@ -18,12 +19,14 @@ mod publish;
 mod query;
 mod receive;
 mod request;
+mod session;
 mod settle;
 mod websocket;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::Router;
@@ -70,6 +73,8 @@ struct Door {
     shutdown: watch::Receiver<Shutdown>,
     /// The connection ends when the last of these is dropped: what goes on after an upgrade holds one.
     open: mpsc::Sender<()>,
+    /// Whether requests of sessions came by it: those go on while the gateway drains.
+    carries: Arc<AtomicBool>,
 }
 
 impl Door {
@@ -90,6 +95,7 @@ impl HttpIngress {
             .route("/v1/topics/{topic}/groups/{group}/fetch", post(fetch::fetch))
             .route("/v1/topics/{topic}/groups/{group}/settle", post(settle::settle))
             .route("/v1/ws", get(websocket::upgrade))
+            .merge(session::routes())
             .fallback(|uri: axum::http::Uri| async move { Problem::no_path(uri.path()) })
             .method_not_allowed_fallback(|method: axum::http::Method, uri: axum::http::Uri| async move {
                 Problem::wrong_method(&method, uri.path())
