@@ -7,13 +7,16 @@
     reason = "tests fail by panicking"
 )]
 
+mod admin_http;
 mod authorize;
 mod broadcast;
+mod browsers;
 mod certificates;
 mod cold;
 mod dead_letters;
 mod delayed;
 mod delete;
+mod health;
 mod hostile;
 mod kept;
 mod lag;
@@ -21,6 +24,8 @@ mod limits;
 mod machine;
 mod many_groups;
 mod memory;
+mod metrics;
+mod page;
 mod publish;
 mod rates;
 mod requests;
@@ -33,4 +38,5 @@ mod stopping;
 mod subscribe;
 mod threads;
 mod tls;
+mod web;
 mod websocket;

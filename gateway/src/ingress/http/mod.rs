@@ -2,10 +2,20 @@
 //!
 //! - [`connection`]: one connection: limits before its first request is whole, shutdown;
 //! - [`websocket`]: upgrades: native sessions as binary messages;
+//! - [`origin`]: who is let in: no foreign web page;
+//! - [`admin`]: the commands of administration;
+//! - [`health`], [`metrics`], [`page`]: for those who watch a gateway;
 //! - [`problem`]: errors as RFC 9457 problem details.
 
+mod admin;
+mod authority;
 mod body;
 mod connection;
+mod health;
+mod metrics;
+mod names;
+mod origin;
+mod page;
 mod problem;
 mod publish;
 mod websocket;
@@ -22,8 +32,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::native::Native;
 use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
-use crate::mesh::Caller;
-use problem::Problem;
+use crate::mesh::{Caller, Spoken};
+pub use origin::Guests;
+use problem::{Problem, Refused};
 
 /// Longest name of a method.
 const LONGEST_METHOD: usize = 16;
@@ -35,6 +46,8 @@ pub struct HttpConfig {
     pub login_timeout: Duration,
     /// Most bytes of a request's head.
     pub head_bytes: usize,
+    /// Web pages and names that are let in.
+    pub guests: Arc<Guests>,
 }
 
 /// HTTP behind the listener.
@@ -69,6 +82,11 @@ impl HttpIngress {
         let router = Router::new()
             .route("/v1/topics/{topic}/events", post(publish::publish))
             .route("/v1/ws", get(websocket::upgrade))
+            .merge(admin::routes())
+            .merge(page::routes())
+            .route("/healthz", get(health::lives))
+            .route("/readyz", get(health::ready))
+            .route("/metrics", get(metrics::metrics))
             .fallback(|uri: axum::http::Uri| async move { Problem::no_path(uri.path()) })
             .method_not_allowed_fallback(|method: axum::http::Method, uri: axum::http::Uri| async move {
                 Problem::wrong_method(&method, uri.path())
@@ -80,6 +98,10 @@ impl HttpIngress {
 impl Ingress for HttpIngress {
     fn name(&self) -> &'static str {
         "http"
+    }
+
+    fn spoken(&self) -> Option<Spoken> {
+        Some(Spoken::Http)
     }
 
     fn sniff(&self, prefix: &[u8]) -> Sniff {

@@ -12,6 +12,10 @@ use crate::mesh::Refusal;
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
+/// With an answer: why it is a problem.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused(pub(super) ErrorKind);
+
 /// A request that was not carried out.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -51,6 +55,10 @@ impl Problem {
         Bytes::from(head + &body)
     }
 
+    pub(super) const fn kind(&self) -> ErrorKind {
+        self.refusal.kind
+    }
+
     fn status(&self) -> StatusCode {
         let status = self.status.or_else(|| StatusCode::from_u16(self.refusal.kind.http_status()).ok());
         status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -85,6 +93,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.json().to_string()));
         *response.status_mut() = self.status();
+        response.extensions_mut().insert(Refused(self.refusal.kind));
         let retry_after_ms = self.refusal.retry_after_ms;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if retry_after_ms > 0 {

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Door, Problem};
 use crate::ingress::native::serve_stream;
+use crate::mesh::Spoken;
 
 /// The native protocol in binary messages.
 const NATIVE: &str = "meshwire.v1";
@@ -54,6 +55,7 @@ pub(super) async fn upgrade(
     }
     upgrade.on_upgrade(move |socket| async move {
         let caller = door.caller("websocket");
+        let _counted = door.native.mesh().counts().connected(Spoken::WebSocket);
         let Door { native, shutdown, open, .. } = door;
         let bytes = Messages { socket, read: Bytes::new(), refused: None };
         serve_stream(native, (Box::new(bytes), BytesMut::new()), (caller, Duration::ZERO), shutdown).await;
