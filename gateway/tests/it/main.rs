@@ -7,8 +7,10 @@
     reason = "tests fail by panicking"
 )]
 
+mod admin_http;
 mod authorize;
 mod broadcast;
+mod browsers;
 mod calls;
 mod carrier;
 mod certificates;
@@ -16,6 +18,7 @@ mod cold;
 mod dead_letters;
 mod delayed;
 mod delete;
+mod health;
 mod hostile;
 mod http_client;
 mod http_fetch;
@@ -30,6 +33,8 @@ mod limits;
 mod machine;
 mod many_groups;
 mod memory;
+mod metrics;
+mod page;
 mod publish;
 mod rates;
 mod requests;
@@ -42,4 +47,5 @@ mod stopping;
 mod subscribe;
 mod threads;
 mod tls;
+mod web;
 mod websocket;

@@ -98,6 +98,12 @@ pub const TLS_KEY: Text = Text { name: "tls_key", default: "", meaning: "PEM fil
 /// PEM file of roots of clients' certificates. Nobody has to show one; who does must have it from these, and is known by its first URI, else its first host name, else its common name.
 pub const TLS_CLIENT_ROOTS: Text = Text { name: "tls_client_roots", default: "", meaning: "PEM file of roots of clients' certificates. Nobody has to show one; who does must have it from these, and is known by its first URI, else its first host name, else its common name." };
 
+/// Origins of web pages that may use the gateway, separated by commas, as https://app.example.com. Pages that the gateway serves itself may; all others are answered ORIGIN_REFUSED, over HTTP, gRPC and WebSocket.
+pub const HTTP_ORIGINS: Text = Text { name: "http_origins", default: "", meaning: "Origins of web pages that may use the gateway, separated by commas, as https://app.example.com. Pages that the gateway serves itself may; all others are answered ORIGIN_REFUSED, over HTTP, gRPC and WebSocket." };
+
+/// Names by which HTTP, gRPC and WebSocket clients may come without credentials, separated by commas, as mesh.example.com or mesh.example.com:7400; without a port it is meant with any. Addresses, localhost and names below it always may. It keeps web pages out that had a name of their own point to this machine.
+pub const HTTP_HOSTS: Text = Text { name: "http_hosts", default: "", meaning: "Names by which HTTP, gRPC and WebSocket clients may come without credentials, separated by commas, as mesh.example.com or mesh.example.com:7400; without a port it is meant with any. Addresses, localhost and names below it always may. It keeps web pages out that had a name of their own point to this machine." };
+
 /// Directory of the log. One process at a time.
 pub const DATA_DIR: Text = Text { name: "data_dir", default: "./meshwire-data", meaning: "Directory of the log. One process at a time." };
 

@@ -19,8 +19,13 @@ const LEAST: usize = 10 * 1024;
 ///
 /// # Errors
 /// `TOO_LARGE`, naming the option that sets the limit; `TIMEOUT` with status 408 when it comes too slowly; `INVALID` when it breaks off.
-pub(super) async fn read(mut body: Body, limit: u64, option: &str) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(ErrorKind::TooLarge, format!("the body is over {limit} bytes (option {option})"));
+pub(super) async fn read(body: Body, limit: u64, option: &str) -> Result<Bytes, Problem> {
+    read_within(body, limit, &format!("(option {option})")).await
+}
+
+/// The same, of a limit that stands for `what`.
+pub(super) async fn read_within(mut body: Body, limit: u64, what: &str) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new(ErrorKind::TooLarge, format!("the body is over {limit} bytes {what}"));
     if axum::body::HttpBody::size_hint(&body).lower() > limit {
         return Err(too_large());
     }

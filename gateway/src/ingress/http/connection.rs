@@ -17,11 +17,13 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, watch};
 
 use super::head::MAX_HEADERS;
-use super::{Door, HttpConfig};
+use super::origin::{self, Judged};
+use super::{Door, Guests, HttpConfig, Refused};
 use crate::ingress::calls::Calls;
 use crate::ingress::io::Prefixed;
 use crate::ingress::native::Native;
 use crate::ingress::{Accepted, Shutdown};
+use crate::mesh::Counts;
 
 /// Least that the server takes as a bound of a head.
 const LEAST_BUFFER: usize = 8192;
@@ -44,12 +46,14 @@ pub(super) async fn serve(
     let (open, mut ended) = mpsc::channel(1);
     let carries = Arc::new(AtomicBool::new(false));
     let door = Door { native, calls, peer, principal, shutdown: shutdown.clone(), open, carries: Arc::clone(&carries) };
+    let (authenticated, guests) = (door.principal.is_some(), Arc::clone(&config.guests));
+    let counts = Arc::clone(door.native.mesh().counts());
     let asked = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {
         seen.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(door.clone());
-        answer(router.clone(), request)
+        answer(router.clone(), (Arc::clone(&guests), Arc::clone(&counts)), request, authenticated)
     });
     let builder = builder(&config);
     {
@@ -91,8 +95,30 @@ pub(super) async fn serve(
     let _ = ended.recv().await;
 }
 
-async fn answer(router: Router, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    TowerToHyperService::new(router).call(request).await
+fn counted(counts: &Counts, response: Response<Body>) -> Response<Body> {
+    if let Some(Refused(kind)) = response.extensions().get() {
+        counts.told(*kind);
+    }
+    response
+}
+
+async fn answer(
+    router: Router,
+    (guests, counts): (Arc<Guests>, Arc<Counts>),
+    request: Request<Incoming>,
+    authenticated: bool,
+) -> Result<Response<Body>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let page = match guests.judge(&parts, authenticated) {
+        Judged::Answered(response) => return Ok(counted(&counts, response)),
+        Judged::Passes(page) => page,
+    };
+    let response = TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await?;
+    let mut response = counted(&counts, response);
+    if let Some(page) = page {
+        origin::allow(response.headers_mut(), &page);
+    }
+    Ok(response)
 }
 
 fn builder(config: &HttpConfig) -> auto::Builder<TokioExecutor> {

@@ -6,14 +6,24 @@
 //! - [`publish`], [`request`], [`receive`], [`fetch`], [`settle`]: events for programs without our client; [`event`], [`delivery`]: how they
 //!   are written;
 //! - [`session`]: sessions inside requests, for where nothing else gets through;
+//! - [`origin`]: who is let in: no foreign web page;
+//! - [`admin`]: the commands of administration;
+//! - [`health`], [`metrics`], [`page`]: for those who watch a gateway;
 //! - [`problem`]: errors as RFC 9457 problem details.
 
+mod admin;
+mod authority;
 mod body;
 mod connection;
 mod delivery;
 mod event;
 mod fetch;
 mod head;
+mod health;
+mod metrics;
+mod names;
+mod origin;
+mod page;
 mod problem;
 mod publish;
 mod query;
@@ -40,8 +50,9 @@ use tokio::sync::{mpsc, watch};
 use super::calls::Calls;
 use super::native::Native;
 use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
-use crate::mesh::Caller;
-use problem::Problem;
+use crate::mesh::{Caller, Spoken};
+pub use origin::Guests;
+use problem::{Problem, Refused};
 
 /// Longest name of a method.
 const LONGEST_METHOD: usize = 16;
@@ -53,6 +64,8 @@ pub struct HttpConfig {
     pub login_timeout: Duration,
     /// Most bytes of a request's head.
     pub head_bytes: usize,
+    /// Web pages and names that are let in.
+    pub guests: Arc<Guests>,
 }
 
 /// HTTP behind the listener.
@@ -96,6 +109,11 @@ impl HttpIngress {
             .route("/v1/topics/{topic}/groups/{group}/settle", post(settle::settle))
             .route("/v1/ws", get(websocket::upgrade))
             .merge(session::routes())
+            .merge(admin::routes())
+            .merge(page::routes())
+            .route("/healthz", get(health::lives))
+            .route("/readyz", get(health::ready))
+            .route("/metrics", get(metrics::metrics))
             .fallback(|uri: axum::http::Uri| async move { Problem::no_path(uri.path()) })
             .method_not_allowed_fallback(|method: axum::http::Method, uri: axum::http::Uri| async move {
                 Problem::wrong_method(&method, uri.path())
@@ -107,6 +125,10 @@ impl HttpIngress {
 impl Ingress for HttpIngress {
     fn name(&self) -> &'static str {
         "http"
+    }
+
+    fn spoken(&self) -> Option<Spoken> {
+        Some(Spoken::Http)
     }
 
     fn sniff(&self, prefix: &[u8]) -> Sniff {

@@ -12,6 +12,10 @@ use crate::mesh::Refusal;
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
+/// With an answer: why it is a problem.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused(pub(super) ErrorKind);
+
 /// A request that was not carried out.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -23,11 +27,6 @@ pub(super) struct Problem {
 impl Problem {
     pub(super) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Refusal::new(kind, message).into()
-    }
-
-    #[cfg(test)]
-    pub(super) const fn kind(&self) -> ErrorKind {
-        self.refusal.kind
     }
 
     pub(super) fn with(self, status: StatusCode) -> Self {
@@ -54,6 +53,10 @@ impl Problem {
             "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
         );
         Bytes::from(head + &body)
+    }
+
+    pub(super) const fn kind(&self) -> ErrorKind {
+        self.refusal.kind
     }
 
     fn status(&self) -> StatusCode {
@@ -90,6 +93,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.json().to_string()));
         *response.status_mut() = self.status();
+        response.extensions_mut().insert(Refused(self.refusal.kind));
         let retry_after_ms = self.refusal.retry_after_ms;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if retry_after_ms > 0 {

@@ -6,7 +6,8 @@ use axum::response::Response;
 use meshwire_proto::{ErrorKind, Timing, UnixMillis, options};
 
 use super::event::{self, Mode};
-use super::query::{Named, Query};
+use super::names::Named;
+use super::query::Query;
 use super::{Door, Problem, answer_json, in_time};
 use crate::ingress::calls::{Offer, Stored, Taken};
 

@@ -18,7 +18,8 @@ use meshwire_proto::{ErrorKind, GroupKey, MemberName, UnixMillis, options};
 use tokio::time::timeout;
 
 use super::fetch::group_key;
-use super::query::{Named, Query};
+use super::names::Named;
+use super::query::Query;
 use super::{Door, Problem, delivery};
 use crate::ingress::calls::{Calls, Consumer, ConsumerRequest, Delivered, Start};
 use crate::mesh::{Credit, Refusal};
@@ -225,7 +226,7 @@ mod tests {
     async fn publish(calls: &Calls, ids: std::ops::Range<u32>) {
         let mut offer = Offer::default();
         let event = |id: u32| Event::text("t", "x".repeat(16 << 10)).source("/s").id(id.to_string());
-        ids.for_each(|id| offer.event(Ok(event(id))));
+        ids.for_each(|id| offer.event(Ok(event(id).into())));
         for taken in calls.publish(&Caller::anonymous("test", None), "t", offer, Timing::default()).await.unwrap() {
             taken.unwrap();
         }

@@ -12,7 +12,8 @@ use meshwire_proto::{Defaults, ErrorKind, EventError, EventView, options};
 
 use super::delivery::ANY_SIZE;
 use super::event::{self, Mode};
-use super::query::{Named, Query};
+use super::names::Named;
+use super::query::Query;
 use super::{Door, Problem};
 use crate::ingress::calls::RequestCall;
 

@@ -22,6 +22,7 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use super::{Door, Problem};
 use crate::ingress::native::serve_stream;
+use crate::mesh::Spoken;
 
 /// The native protocol in binary messages.
 const NATIVE: &str = "meshwire.v1";
@@ -79,6 +80,7 @@ pub(super) async fn upgrade(
     }
     upgrade.on_upgrade(move |socket| async move {
         let caller = door.caller("websocket");
+        let _counted = door.native.mesh().counts().connected(Spoken::WebSocket);
         let Door { native, shutdown, open, .. } = door;
         let bytes = Messages { socket, read: Bytes::new(), refused: None };
         serve_stream(native, (Box::new(bytes), BytesMut::new()), (caller, Duration::ZERO), shutdown).await;
