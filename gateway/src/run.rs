@@ -171,6 +171,12 @@ impl Gateway {
         self.address
     }
 
+    /// TLS of the listener, to read its files again; `None` without a certificate.
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.clone()
+    }
+
     /// What recovery found; `None` without a log.
     #[must_use]
     pub const fn report(&self) -> Option<&Report> {

@@ -14,6 +14,7 @@ mod broadcast;
 mod crashes;
 mod dead_letters;
 mod delayed;
+mod doors;
 mod draining;
 mod dropped;
 mod errors;

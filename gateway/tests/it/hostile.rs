@@ -37,7 +37,8 @@ async fn fatal(peer: &mut Peer) -> wire::Error {
 #[tokio::test]
 async fn first_bytes_of_no_protocol_get_a_sentence_and_the_end() {
     let rig = Rig::start().await;
-    for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01", b"\xf3mesX", b"\0\0\0\0"] {
+    for bytes in [&b"get / HTTP/1.1\r\n\r\n"[..], b"\x10\x16MQTT", b"AMQP\0", b"\x16\x03\x01", b"\xf3mesX", b"\0\0\0\0"]
+    {
         let mut socket = rig.socket().await;
         socket.write_all(bytes).await.unwrap();
         let got = everything(socket).await;

@@ -9,6 +9,7 @@
 
 mod authorize;
 mod broadcast;
+mod certificates;
 mod cold;
 mod dead_letters;
 mod delayed;
@@ -31,3 +32,5 @@ mod since;
 mod stopping;
 mod subscribe;
 mod threads;
+mod tls;
+mod websocket;

@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::grpc;
 use super::native::Native;
-use super::{Accepted, Ingress, Shutdown, Sniff};
+use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
 use crate::mesh::Caller;
 
 pub(super) use body::read as read_body;
@@ -97,8 +97,8 @@ impl Ingress for HttpIngress {
         begins(prefix)
     }
 
-    fn refuse_plain(&self, _: &[u8]) -> Bytes {
-        Problem::tls_required().into_bytes()
+    fn refuse_plain(&self, prefix: &[u8]) -> Bytes {
+        if prefix.starts_with(H2_PREFACE) { goaway(PLAIN_REFUSED) } else { Problem::tls_required().into_bytes() }
     }
 
     fn serve(
@@ -109,6 +109,18 @@ impl Ingress for HttpIngress {
         let parts = (self.router.clone(), self.native.clone(), self.config.clone());
         Box::pin(connection::serve(parts, accepted, shutdown))
     }
+}
+
+/// How HTTP/2 begins, as far as it is read to tell it.
+const H2_PREFACE: &[u8] = b"PRI ";
+
+/// The end of an HTTP/2 connection before any request: empty settings, and GOAWAY with `INADEQUATE_SECURITY` (RFC 9113 6.8, 7).
+fn goaway(text: &str) -> Bytes {
+    let length = u8::try_from(8 + text.len()).unwrap_or(u8::MAX);
+    let mut bytes = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
+    bytes.extend([0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xc]);
+    bytes.extend(text.bytes().take(usize::from(length) - 8));
+    bytes.into()
 }
 
 /// A method and a space, or the HTTP/2 preface, which begins like one.
