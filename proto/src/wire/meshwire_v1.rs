@@ -127,6 +127,9 @@ pub struct Deliveries {
     /// In order, at least one.
     #[prost(message, repeated, tag = "1")]
     pub deliveries: ::prost::alloc::vec::Vec<Delivery>,
+    /// Means nothing. It makes small messages longer, as receivers of HTTP/2 bear few of those unread.
+    #[prost(bytes = "bytes", tag = "15")]
+    pub padding: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Delivery {

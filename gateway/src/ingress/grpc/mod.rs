@@ -1,17 +1,20 @@
 //! gRPC: services over the HTTP/2 of the one port.
 //!
 //! - [`session`]: a native session in one stream;
+//! - [`mesh`]: events for plain stubs; [`subscribe`]: its stream of deliveries;
 //! - [`admin`]: commands; [`health`]: whether the gateway serves;
 //! - [`call`]: what calls have in common; [`status`]: errors.
 
 mod admin;
 mod call;
 mod health;
+mod mesh;
 #[rustfmt::skip]
 #[allow(clippy::all, unreachable_pub, elided_lifetimes_in_paths, reason = "generated code")]
 mod services;
 mod session;
 mod status;
+mod subscribe;
 
 use std::sync::Arc;
 
@@ -24,19 +27,25 @@ use tonic_reflection::server::Builder;
 
 pub(super) use call::{is_grpc, unknown};
 
+use super::calls::Calls;
 use super::http::Door;
-use super::native::Native;
 use crate::mesh::{Caller, Refusal};
 use services::admin_server::AdminServer;
+use services::mesh_server::MeshServer;
 
 /// Largest message to services that everybody may ask, and that hold no events.
 const SMALL: usize = 64 * 1024;
 
 /// The paths of gRPC.
-pub(super) fn router(native: &Arc<Native>) -> Router {
-    let admin = AdminServer::new(admin::Commands(native.mesh().clone())).max_decoding_message_size(usize::MAX);
-    let calls = Router::new().route_service("/meshwire.v1.Admin/{method}", admin).layer(middleware::from_fn(call::run));
-    let health = HealthServer::new(health::State(native.mesh().failed())).max_decoding_message_size(SMALL);
+pub(super) fn router(calls: &Arc<Calls>) -> Router {
+    // How long a message may be is known before it comes to these.
+    let mesh = MeshServer::new(mesh::Service(calls.clone())).max_decoding_message_size(usize::MAX);
+    let admin = AdminServer::new(admin::Commands(calls.mesh().clone())).max_decoding_message_size(usize::MAX);
+    let health = HealthServer::new(health::State(calls.mesh().failed())).max_decoding_message_size(SMALL);
+    let calls = Router::new()
+        .route_service("/meshwire.v1.Mesh/{method}", mesh)
+        .route_service("/meshwire.v1.Admin/{method}", admin)
+        .layer(middleware::from_fn(call::run));
     let router = Router::new()
         .route(meshwire_proto::codec::grpc::SESSION_PATH, post(session::open))
         .route_service("/grpc.health.v1.Health/{method}", health)

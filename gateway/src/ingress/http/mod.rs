@@ -22,6 +22,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
+use super::calls::Calls;
 use super::grpc;
 use super::native::Native;
 use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
@@ -45,6 +46,7 @@ pub struct HttpConfig {
 /// HTTP behind the listener.
 pub struct HttpIngress {
     native: Arc<Native>,
+    calls: Arc<Calls>,
     config: HttpConfig,
     router: Router,
 }
@@ -53,6 +55,7 @@ pub struct HttpIngress {
 #[derive(Clone)]
 pub(super) struct Door {
     pub(super) native: Arc<Native>,
+    calls: Arc<Calls>,
     peer: SocketAddr,
     principal: Option<Arc<str>>,
     pub(super) shutdown: watch::Receiver<Shutdown>,
@@ -68,18 +71,18 @@ impl Door {
 }
 
 impl HttpIngress {
-    /// HTTP over the sessions of `native`.
+    /// HTTP over these calls, and the sessions of `native`.
     #[must_use]
-    pub fn new(native: Arc<Native>, config: HttpConfig) -> Self {
+    pub fn new(native: Arc<Native>, calls: Arc<Calls>, config: HttpConfig) -> Self {
         let router = Router::new()
             .route("/v1/topics/{topic}/events", post(publish::publish))
             .route("/v1/ws", get(websocket::upgrade))
-            .merge(grpc::router(&native))
+            .merge(grpc::router(&calls))
             .fallback(nothing_here)
             .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
                 Problem::wrong_method(&method, uri.path())
             });
-        Self { native, config, router }
+        Self { native, calls, config, router }
     }
 }
 
@@ -106,7 +109,7 @@ impl Ingress for HttpIngress {
         accepted: Accepted,
         shutdown: watch::Receiver<Shutdown>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let parts = (self.router.clone(), self.native.clone(), self.config.clone());
+        let parts = (self.router.clone(), (self.native.clone(), self.calls.clone()), self.config.clone());
         Box::pin(connection::serve(parts, accepted, shutdown))
     }
 }
