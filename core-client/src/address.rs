@@ -4,11 +4,14 @@ use meshwire_proto::{ErrorKind, options};
 
 use crate::{Error, Result};
 
-/// What a session travels in. Over gRPC comes between TCP and WebSocket.
+/// What a session travels in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carrier {
     /// TCP.
     Tcp,
+    /// The messages of one gRPC call.
+    #[cfg(feature = "grpc")]
+    Grpc,
     /// Binary messages of WebSocket.
     #[cfg(feature = "websocket")]
     WebSocket,
@@ -21,6 +24,8 @@ impl Carrier {
     /// All that this program was built with, in the order in which they are tried.
     const ALL: &[Self] = &[
         Self::Tcp,
+        #[cfg(feature = "grpc")]
+        Self::Grpc,
         #[cfg(feature = "websocket")]
         Self::WebSocket,
         #[cfg(feature = "http")]
@@ -32,6 +37,8 @@ impl Carrier {
     pub(crate) const fn alpn(self) -> &'static [u8] {
         match self {
             Self::Tcp => b"meshwire/1",
+            #[cfg(feature = "grpc")]
+            Self::Grpc => b"h2",
             #[cfg(feature = "websocket")]
             Self::WebSocket => b"http/1.1",
             #[cfg(feature = "http")]
@@ -43,6 +50,8 @@ impl Carrier {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+            #[cfg(feature = "grpc")]
+            Self::Grpc => "grpc",
             #[cfg(feature = "websocket")]
             Self::WebSocket => "websocket",
             #[cfg(feature = "http")]
@@ -110,9 +119,10 @@ fn target(url: &str) -> Result<Target> {
         "http" | "https" => (vec![Carrier::Http], scheme == "https"),
         #[cfg(not(feature = "http"))]
         "http" | "https" => return Err(without("http")),
-        "grpc" | "grpcs" => {
-            return Err(unsupported("this transport comes with a later version of meshwire"));
-        }
+        #[cfg(feature = "grpc")]
+        "grpc" | "grpcs" => (vec![Carrier::Grpc], scheme == "grpcs"),
+        #[cfg(not(feature = "grpc"))]
+        "grpc" | "grpcs" => return Err(without("grpc")),
         _ => return Err(refuse(ErrorKind::Invalid, url, "the URL's scheme is not known")),
     };
     if secure && !cfg!(feature = "tls") {
@@ -198,7 +208,6 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_used_says_why_and_what_would_be() {
         for (url, kind) in [
-            ("grpc://gateway:1", ErrorKind::Unsupported),
             ("mesh://a:1,,b:2", ErrorKind::Invalid),
             ("mesh://a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q", ErrorKind::Invalid),
             ("ftp://gateway", ErrorKind::Invalid),

@@ -5,6 +5,8 @@
 //! - [`way`]: one of them: TCP, what TLS makes of it, and what a session travels in.
 
 mod failure;
+#[cfg(feature = "grpc")]
+mod grpc;
 #[cfg(feature = "http")]
 mod http;
 mod memory;

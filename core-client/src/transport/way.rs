@@ -9,6 +9,8 @@ use tokio::time::timeout;
 
 #[cfg(feature = "tls")]
 use super::Tls;
+#[cfg(feature = "grpc")]
+use super::grpc;
 #[cfg(feature = "http")]
 use super::http;
 use super::race::Progress;
@@ -88,6 +90,12 @@ impl Way {
         progress.step();
         match self.carrier {
             Carrier::Tcp => Ok(stream),
+            #[cfg(feature = "grpc")]
+            Carrier::Grpc => {
+                let stream = grpc::call(&self.address, means.secure, stream).await.map_err(cause_of)?;
+                progress.step();
+                Ok(stream)
+            }
             #[cfg(feature = "websocket")]
             Carrier::WebSocket => {
                 let stream = websocket::upgrade(&self.address, means.secure, stream).await.map_err(cause_of)?;

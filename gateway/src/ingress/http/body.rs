@@ -19,7 +19,7 @@ const LEAST: usize = 10 * 1024;
 ///
 /// # Errors
 /// `TOO_LARGE`, naming the option that sets the limit; `TIMEOUT` with status 408 when it comes too slowly; `INVALID` when it breaks off.
-pub(super) async fn read(body: Body, limit: u64, option: &str) -> Result<Bytes, Problem> {
+pub(in crate::ingress) async fn read(body: Body, limit: u64, option: &str) -> Result<Bytes, Problem> {
     read_within(body, limit, &format!("(option {option})")).await
 }
 
