@@ -20,6 +20,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
+use super::calls::Calls;
 use super::native::Native;
 use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
 use crate::mesh::Caller;
@@ -40,6 +41,7 @@ pub struct HttpConfig {
 /// HTTP behind the listener.
 pub struct HttpIngress {
     native: Arc<Native>,
+    calls: Arc<Calls>,
     config: HttpConfig,
     router: Router,
 }
@@ -48,6 +50,7 @@ pub struct HttpIngress {
 #[derive(Clone)]
 struct Door {
     native: Arc<Native>,
+    calls: Arc<Calls>,
     peer: SocketAddr,
     principal: Option<Arc<str>>,
     shutdown: watch::Receiver<Shutdown>,
@@ -63,9 +66,9 @@ impl Door {
 }
 
 impl HttpIngress {
-    /// HTTP over the sessions of `native`.
+    /// HTTP over these calls, and the sessions of `native`.
     #[must_use]
-    pub fn new(native: Arc<Native>, config: HttpConfig) -> Self {
+    pub fn new(native: Arc<Native>, calls: Arc<Calls>, config: HttpConfig) -> Self {
         let router = Router::new()
             .route("/v1/topics/{topic}/events", post(publish::publish))
             .route("/v1/ws", get(websocket::upgrade))
@@ -73,7 +76,7 @@ impl HttpIngress {
             .method_not_allowed_fallback(|method: axum::http::Method, uri: axum::http::Uri| async move {
                 Problem::wrong_method(&method, uri.path())
             });
-        Self { native, config, router }
+        Self { native, calls, config, router }
     }
 }
 
@@ -95,7 +98,7 @@ impl Ingress for HttpIngress {
         accepted: Accepted,
         shutdown: watch::Receiver<Shutdown>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let parts = (self.router.clone(), self.native.clone(), self.config.clone());
+        let parts = (self.router.clone(), (self.native.clone(), self.calls.clone()), self.config.clone());
         Box::pin(connection::serve(parts, accepted, shutdown))
     }
 }

@@ -1,18 +1,23 @@
 //! `POST /v1/topics/{topic}/events`: CloudEvents in binary, structured or batched mode.
 
+use std::borrow::Cow;
+
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use meshwire_proto::codec::{http, json};
-use meshwire_proto::{Defaults, ErrorKind, EventError, EventParts, EventRunBuilder, Timing};
+use meshwire_proto::{ErrorKind, EventError, EventParts, Timing};
 
 use super::{Door, Problem, body};
-use crate::ingress::waiting;
-use crate::mesh::{Action, Answer, Published, Refusal};
+use crate::ingress::calls::{Offer, Stored, Taken};
+use crate::mesh::Refusal;
+
+/// How the types of whole events begin.
+const CLOUD_EVENTS: &str = "application/cloudevents";
 
 /// How the events of a request are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +40,18 @@ fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 
 impl Mode {
     fn of(content_type: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
-        let essence =
-            content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match essence.as_str() {
+        let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        // As a rule it is no CloudEvent's, and needs no copy in lower case.
+        let prefix = essence.as_bytes().get(..CLOUD_EVENTS.len()).unwrap_or_default();
+        let essence = if prefix.eq_ignore_ascii_case(CLOUD_EVENTS.as_bytes()) {
+            Cow::Owned(essence.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(essence)
+        };
+        match &*essence {
             "application/cloudevents+json" => Ok(Self::Structured),
             "application/cloudevents-batch+json" => Ok(Self::Batch),
-            other if other.starts_with("application/cloudevents") => {
+            other if other.starts_with(CLOUD_EVENTS) => {
                 let text = format!(
                     "content type {other} is not supported; application/cloudevents+json and application/cloudevents-batch+json are"
                 );
@@ -86,18 +97,20 @@ pub(super) async fn publish(
     let content_type = content_type(&parts.headers)?;
     let mode = Mode::of(content_type, &parts.headers)?;
     let body = whole(&door, mode, body).await?;
-    let events = match mode {
-        Mode::Binary => vec![binary(&parts.headers, content_type, body.clone())],
-        Mode::Structured => vec![json::read(text(&body)?)],
-        Mode::Batch => json::parse_batch(text(&body)?).map_err(|e| invalid(&e))?,
-    };
-    let results = offer(&door, &topic, events).await?;
+    let mut offer = Offer::default();
+    match mode {
+        Mode::Binary => offer.event(binary(&parts.headers, content_type, body)),
+        Mode::Structured => offer.event(json::read(text(&body)?)),
+        Mode::Batch => {
+            json::parse_batch(text(&body)?).map_err(|e| invalid(&e))?.into_iter().for_each(|event| offer.event(event));
+        }
+    }
+    let results = door.calls.publish(&door.caller("http"), &topic, offer, Timing::default()).await?;
     if mode == Mode::Batch {
-        let results: Vec<serde_json::Value> = results.into_iter().map(item).collect();
-        return Ok(json_response(&serde_json::json!({ "results": results })));
+        return Ok(json_response(batch(results)));
     }
     match results.into_iter().next() {
-        Some(result) => Ok(json_response(&item(Ok(result?)))),
+        Some(result) => Ok(json_response(item(Ok(result?)))),
         None => Err(Problem::new(ErrorKind::Internal, "no answer for the event")),
     }
 }
@@ -123,62 +136,34 @@ async fn whole(door: &Door, mode: Mode, body: Body) -> Result<Bytes, Problem> {
     }
 }
 
-type Taken = Result<(u64, bool), Refusal>;
-
-/// Publishes all that are events, waits until they are kept, and gives each one's position and whether it was there already.
-async fn offer(
-    door: &Door,
-    topic: &str,
-    events: Vec<Result<EventParts<'_>, EventError>>,
-) -> Result<Vec<Taken>, Refusal> {
-    let mesh = door.native.mesh();
-    let (mut run, mut encoded) = (EventRunBuilder::default(), BytesMut::new());
-    let mut results: Vec<Option<Taken>> = Vec::with_capacity(events.len());
-    for event in events {
-        encoded.clear();
-        let written = event.and_then(|event| event.encode_with(Defaults::default(), &mut encoded));
-        match written {
-            Ok(()) => {
-                run.push(&encoded);
-                results.push(None);
-            }
-            Err(error) => results.push(Some(Err(invalid(&error)))),
-        }
-    }
-    if !run.is_empty() {
-        let caller = door.caller("http");
-        let handle = mesh.open_topic(&caller, topic, Action::Publish)?;
-        let run = run.take();
-        waiting::pace(mesh, u64::from(run.count()), run.as_bytes().len() as u64).await?;
-        let Published { answers, ticket } =
-            mesh.publish_timed(&caller, handle, topic, &run, (None, Timing::default()))?;
-        waiting::kept(mesh, ticket).await?;
-        let mut open = results.iter_mut().filter(|result| result.is_none());
-        for (count, answer) in answers {
-            for n in 0..u64::from(count) {
-                if let Some(result) = open.next() {
-                    *result = Some(match &answer {
-                        Answer::New(first) => Ok((if *first == 0 { 0 } else { first + n }, false)),
-                        Answer::Duplicate(first) => Ok((if *first == 0 { 0 } else { first + n }, true)),
-                        Answer::Refused(refusal) => Err(refusal.clone()),
-                    });
-                }
-            }
-        }
-    }
-    let lost = || Err(Refusal::new(ErrorKind::Internal, "no answer for the event"));
-    Ok(results.into_iter().map(|result| result.unwrap_or_else(lost)).collect())
-}
-
-/// One result as JSON. A position of 0 is none yet.
-fn item(taken: Taken) -> serde_json::Value {
+/// One result as JSON.
+fn item(taken: Taken) -> String {
     match taken {
-        Ok((0, duplicate)) => serde_json::json!({ "duplicate": duplicate }),
-        Ok((position, duplicate)) => serde_json::json!({ "position": position, "duplicate": duplicate }),
-        Err(refusal) => Problem::from(refusal).json(),
+        Ok(Stored { position: None, duplicate }) => format!(r#"{{"duplicate":{duplicate}}}"#),
+        Ok(Stored { position: Some(position), duplicate }) => {
+            format!(r#"{{"position":"{position}","duplicate":{duplicate}}}"#)
+        }
+        Err(refusal) => Problem::from(refusal).json().to_string(),
     }
 }
 
-fn json_response(value: &serde_json::Value) -> Response {
-    ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+/// All results, in the order of the events.
+fn batch(results: Vec<Taken>) -> String {
+    let mut text = String::with_capacity(16 + ITEM * results.len());
+    text.push_str(r#"{"results":["#);
+    for (n, taken) in results.into_iter().enumerate() {
+        if n > 0 {
+            text.push(',');
+        }
+        text.push_str(&item(taken));
+    }
+    text.push_str("]}");
+    text
+}
+
+/// About how long the result of an event is that was taken.
+const ITEM: usize = 48;
+
+fn json_response(text: String) -> Response {
+    ([(CONTENT_TYPE, "application/json")], text).into_response()
 }
