@@ -5,6 +5,7 @@
 //! says yes gets the connection with the prefix as the head of its stream.
 
 pub mod calls;
+mod grpc;
 pub mod http;
 mod io;
 mod listener;

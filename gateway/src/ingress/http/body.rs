@@ -19,7 +19,7 @@ const LEAST: usize = 10 * 1024;
 ///
 /// # Errors
 /// `TOO_LARGE`, naming the option that sets the limit; `TIMEOUT` with status 408 when it comes too slowly; `INVALID` when it breaks off.
-pub(super) async fn read(mut body: Body, limit: u64, option: &str) -> Result<Bytes, Problem> {
+pub(in crate::ingress) async fn read(mut body: Body, limit: u64, option: &str) -> Result<Bytes, Problem> {
     let too_large = || Problem::new(ErrorKind::TooLarge, format!("the body is over {limit} bytes (option {option})"));
     if axum::body::HttpBody::size_hint(&body).lower() > limit {
         return Err(too_large());
