@@ -21,6 +21,7 @@ use crate::ingress::calls::Calls;
 use crate::ingress::io::Prefixed;
 use crate::ingress::native::Native;
 use crate::ingress::{Accepted, Shutdown};
+use crate::mesh::Caller;
 
 /// Most headers of a request.
 const MAX_HEADERS: usize = 200;
@@ -44,7 +45,9 @@ pub(super) async fn serve(
 ) {
     let Accepted { stream, prefix, peer, principal, waited } = accepted;
     let (open, mut ended) = mpsc::channel(1);
-    let door = Door { native, calls, peer, principal, shutdown: shutdown.clone(), open };
+    // The one place where HTTP makes a caller: once a connection.
+    let caller = Caller::known("http", Some(peer), principal);
+    let door = Door { native, calls, caller, shutdown: shutdown.clone(), open };
     let asked = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {

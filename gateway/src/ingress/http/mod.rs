@@ -10,7 +10,6 @@ mod problem;
 mod publish;
 mod websocket;
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,17 +55,17 @@ pub struct HttpIngress {
 pub(super) struct Door {
     pub(super) native: Arc<Native>,
     calls: Arc<Calls>,
-    peer: SocketAddr,
-    principal: Option<Arc<str>>,
+    /// Who asks by this connection, whatever it speaks.
+    caller: Caller,
     pub(super) shutdown: watch::Receiver<Shutdown>,
     /// The connection ends when the last of these is dropped: what goes on after an upgrade holds one.
     pub(super) open: mpsc::Sender<()>,
 }
 
 impl Door {
-    /// Who asks: the one place where HTTP makes a caller.
+    /// Who asks, in the words of `protocol`.
     pub(super) fn caller(&self, protocol: &'static str) -> Caller {
-        Caller::known(protocol, Some(self.peer), self.principal.clone())
+        Caller { protocol, ..self.caller.clone() }
     }
 }
 

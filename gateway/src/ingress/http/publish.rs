@@ -102,6 +102,7 @@ pub(super) async fn publish(
         Mode::Binary => offer.event(binary(&parts.headers, content_type, body)),
         Mode::Structured => offer.event(json::read(text(&body)?)),
         Mode::Batch => {
+            offer = Offer::about(body.len());
             json::parse_batch(text(&body)?).map_err(|e| invalid(&e))?.into_iter().for_each(|event| offer.event(event));
         }
     }
