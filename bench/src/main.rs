@@ -5,6 +5,7 @@
 //! Absolute figures are notes; the ratios are what counts.
 
 mod flow;
+mod grpc;
 mod http;
 mod options;
 mod ours;

@@ -31,6 +31,8 @@ pub(crate) enum Row {
     P2,
     /// CloudEvents over HTTP, single against a bare handler of the same crates, batches against single.
     P5,
+    /// A gRPC stream against a bare one of the same crates, gRPC batches against unary calls.
+    P6,
     /// Idle memory, time to ready, size of the program.
     Footprint,
     /// Memory after a million events, with 200 connections open.
@@ -41,7 +43,7 @@ pub(crate) enum Row {
     SlowReader,
     /// A healthy consumer beside a stuck, a slow and a crashing one: its rate, and its latency.
     Healthy,
-    /// Is the bare server of P5, and measures nothing.
+    /// Is the bare server of P5 and P6, and measures nothing.
     #[command(hide = true)]
     Bare,
 }

@@ -1,4 +1,4 @@
-//! CloudEvents over HTTP as any client sends them: one in binary mode, or a batch as JSON; one request in flight.
+//! CloudEvents over HTTP as any client sends them: one in binary mode, or a batch as JSON, and the next when that is answered.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ pub(crate) use one::Connection;
 pub(crate) use two::{Dialed, Shared, dial};
 
 /// The attributes that a client fills in beside the id.
-const SOURCE: &str = "//load-generator/meshwire-bench";
+pub(crate) const SOURCE: &str = "//load-generator/meshwire-bench";
 const TIME: &str = "2026-11-28T12:00:00.123Z";
 /// Longest head of an answer, and longest answer.
 const MAX_ANSWER: usize = 256 * 1024;
@@ -31,11 +31,16 @@ pub(crate) enum Version {
 
 /// Something that sends one request and waits for the answer.
 pub(crate) trait OneByOne: Send + 'static {
-    /// Publishes one event in binary mode.
-    fn publish(&mut self, id: &str, data: Bytes) -> impl Future<Output = anyhow::Result<()>> + Send;
+    /// Publishes the next event of a publisher.
+    fn publish(&mut self, publisher: u32, payloads: &mut Payloads) -> impl Future<Output = anyhow::Result<()>> + Send;
 
-    /// Publishes a JSON batch.
-    fn publish_batch(&mut self, body: Bytes) -> impl Future<Output = anyhow::Result<()>> + Send;
+    /// Publishes its next `count` in one request.
+    fn publish_batch(
+        &mut self,
+        publisher: u32,
+        payloads: &mut Payloads,
+        count: u64,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
 /// Where events are published.
@@ -49,7 +54,7 @@ pub(crate) fn id(publisher: u32, sequence: u64) -> String {
 }
 
 /// The next `count` events of a publisher as a JSON batch.
-pub(crate) fn batch(publisher: u32, payloads: &mut Payloads, count: u64) -> Bytes {
+fn batch(publisher: u32, payloads: &mut Payloads, count: u64) -> Bytes {
     let mut body = String::with_capacity(640 * count as usize);
     for _ in 0..count {
         let id = id(publisher, payloads.made());

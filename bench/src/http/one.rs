@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use anyhow::{Context, bail, ensure};
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{MAX_ANSWER, OneByOne, SOURCE, TIME, host, path};
+use super::{MAX_ANSWER, OneByOne, SOURCE, TIME, batch, host, id, path};
 use crate::ours::TOPIC;
+use crate::payload::Payloads;
 
 /// A kept-alive connection.
 #[derive(Debug)]
@@ -57,7 +58,8 @@ impl Connection {
 }
 
 impl OneByOne for Connection {
-    async fn publish(&mut self, id: &str, data: Bytes) -> anyhow::Result<()> {
+    async fn publish(&mut self, publisher: u32, payloads: &mut Payloads) -> anyhow::Result<()> {
+        let (id, data) = (id(publisher, payloads.made()), payloads.next());
         self.head.clear();
         write!(
             self.head,
@@ -68,7 +70,8 @@ impl OneByOne for Connection {
         self.ask(&data).await
     }
 
-    async fn publish_batch(&mut self, body: Bytes) -> anyhow::Result<()> {
+    async fn publish_batch(&mut self, publisher: u32, payloads: &mut Payloads, count: u64) -> anyhow::Result<()> {
+        let body = batch(publisher, payloads, count);
         self.head.clear();
         let length = body.len();
         write!(self.head, "content-type: application/cloudevents-batch+json\r\ncontent-length: {length}\r\n\r\n")?;

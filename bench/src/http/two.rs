@@ -11,8 +11,9 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
-use super::{OneByOne, SOURCE, TIME, Version, host, path};
+use super::{OneByOne, SOURCE, TIME, Version, batch, host, id, path};
 use crate::ours::TOPIC;
+use crate::payload::Payloads;
 
 /// What one connection and each of its streams may have been sent and not read.
 const WINDOW: u32 = 1 << 20;
@@ -99,7 +100,8 @@ impl Shared {
 }
 
 impl OneByOne for Shared {
-    async fn publish(&mut self, id: &str, data: Bytes) -> anyhow::Result<()> {
+    async fn publish(&mut self, publisher: u32, payloads: &mut Payloads) -> anyhow::Result<()> {
+        let (id, data) = (id(publisher, payloads.made()), payloads.next());
         let request = Request::post(self.uri.as_str())
             .header("ce-specversion", "1.0")
             .header("ce-id", id)
@@ -111,7 +113,8 @@ impl OneByOne for Shared {
         self.ask(request).await
     }
 
-    async fn publish_batch(&mut self, body: Bytes) -> anyhow::Result<()> {
+    async fn publish_batch(&mut self, publisher: u32, payloads: &mut Payloads, count: u64) -> anyhow::Result<()> {
+        let body = batch(publisher, payloads, count);
         let request = Request::post(self.uri.as_str())
             .header("content-type", "application/cloudevents-batch+json")
             .body(Full::new(body))?;

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::p1::stream;
 use crate::flow::{Arrivals, Flow, MOST_ON_THE_WAY};
-use crate::http::{self, Connection, OneByOne, Shared, Version};
+use crate::http::{Connection, OneByOne, Shared, Version};
 use crate::options::Options;
 use crate::ours::{self, Gateway};
 use crate::pairs::Run;
@@ -23,18 +23,18 @@ use crate::slice::Slice;
 const SINGLE_BAR: f64 = 0.7;
 const BATCH_BAR: f64 = 10.0;
 /// Events of a batch.
-const BATCH: u64 = 100;
+pub(super) const BATCH: u64 = 100;
 /// Connections of HTTP/1.1, each with one request in flight.
 const CONNECTIONS: u32 = 32;
 /// Connections of HTTP/2, and the requests in flight of each.
-const SHARED: u32 = 8;
-const STREAMS: u32 = 32;
+pub(super) const SHARED: u32 = 8;
+pub(super) const STREAMS: u32 = 32;
 /// How long a publisher waits for the subscriber.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// What a request carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Load {
+pub(super) enum Load {
     Single,
     Batch,
 }
@@ -78,7 +78,7 @@ async fn batch(options: &Options, report: &mut Report, version: Version, name: &
     verdict(report, &format!("P5 {name}, batch of {BATCH}"), measured.await.map(|p| p.ratios), BATCH_BAR);
 }
 
-fn verdict(report: &mut Report, what: &str, ratios: anyhow::Result<crate::pairs::Ratios>, bar: f64) {
+pub(super) fn verdict(report: &mut Report, what: &str, ratios: anyhow::Result<crate::pairs::Ratios>, bar: f64) {
     match ratios {
         Ok(ratios) => report.bar(what, &ratios.to_string(), &format!(">= {bar}"), ratios.median >= bar),
         Err(problem) => report.missed(what, &format!("{problem:#}")),
@@ -137,7 +137,8 @@ async fn publish(address: SocketAddr, version: Version, load: Load, flow: Arc<Fl
     Ok(sent)
 }
 
-async fn publish_one_by_one(
+/// Publishes from one connection until the flow is stopped; `admitted` counts what all of them began.
+pub(super) async fn publish_one_by_one(
     mut connection: impl OneByOne,
     publisher: u32,
     load: Load,
@@ -152,11 +153,8 @@ async fn publish_one_by_one(
         }
         admitted.fetch_add(count, Ordering::Relaxed);
         match load {
-            Load::Single => {
-                let id = http::id(publisher, payloads.made());
-                connection.publish(&id, payloads.next()).await?;
-            }
-            Load::Batch => connection.publish_batch(http::batch(publisher, &mut payloads, count)).await?,
+            Load::Single => connection.publish(publisher, &mut payloads).await?,
+            Load::Batch => connection.publish_batch(publisher, &mut payloads, BATCH).await?,
         }
     }
     Ok(payloads.made())

@@ -61,7 +61,7 @@ impl Bench {
 
     async fn publish(&self, ids: &[&str]) {
         let mut offer = Offer::default();
-        ids.iter().for_each(|id| offer.event(Ok(event(id).into())));
+        ids.iter().for_each(|id| offer.event(Ok(event(id))));
         let taken = self.calls.publish(&self.caller, "t", offer, Timing::default()).await.unwrap();
         assert!(taken.iter().all(Result::is_ok), "{taken:?}");
     }
@@ -198,7 +198,7 @@ async fn a_consumer_that_takes_nothing_lets_no_more_wait_than_its_part_of_the_me
     let before = bench.mesh().memory().allowance();
     for id in 0..40 {
         let mut offer = Offer::default();
-        offer.event(Ok(event(&id.to_string()).text_data("x".repeat(100_000)).into()));
+        offer.event(Ok(event(&id.to_string()).text_data("x".repeat(100_000))));
         bench.calls.publish(&bench.caller, "t", offer, Timing::default()).await.unwrap();
     }
     let used = bench.mesh().memory().used();

@@ -89,6 +89,7 @@ impl<'a> EventParts<'a> {
     /// As [`Event::encode`]; `out` is then as it was.
     pub fn encode_with(&self, defaults: Defaults<'_>, out: &mut BytesMut) -> Result<(), EventError> {
         let start = out.len();
+        out.reserve(self.about());
         let written = self.write(defaults, out);
         if written.is_err() {
             out.truncate(start);

@@ -16,7 +16,7 @@ use futures_util::stream;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 
-use super::WINDOW;
+use super::{WINDOW, grpc};
 
 /// Payloads that may lie between the publishers and the subscriber.
 const QUEUE: usize = 65_536;
@@ -24,12 +24,32 @@ const QUEUE: usize = 65_536;
 const GATHERED: usize = 512;
 
 /// What the handlers share.
-struct Handed {
+pub(super) struct Handed {
     positions: AtomicU64,
-    queue: mpsc::Sender<Bytes>,
+    pub(super) queue: mpsc::Sender<Bytes>,
     taken: Mutex<Option<mpsc::Receiver<Bytes>>>,
     answered: AtomicU64,
     room: Notify,
+}
+
+impl Handed {
+    /// What the one subscriber gets.
+    pub(super) fn take(&self) -> Option<mpsc::Receiver<Bytes>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Waits until the subscriber may have more, of whom so many were sent.
+    pub(super) async fn room(&self, sent: u64) {
+        while sent.saturating_sub(self.answered.load(Ordering::Acquire)) >= WINDOW {
+            self.room.notified().await;
+        }
+    }
+
+    /// The subscriber has all through this one.
+    pub(super) fn answered(&self, through: u64) {
+        self.answered.fetch_max(through, Ordering::AcqRel);
+        self.room.notify_one();
+    }
 }
 
 /// Serves until it is killed.
@@ -49,6 +69,8 @@ pub(super) async fn serve(listener: TcpListener) -> anyhow::Result<()> {
         .route("/v1/topics/{topic}/events", post(take))
         .route("/subscription", get(hand_out))
         .route("/answers/{through}", post(answer))
+        .route(grpc::PUBLISH, post(grpc::publish))
+        .route(grpc::SUBSCRIBE, post(grpc::subscribe))
         .with_state(Arc::new(handed));
     let listener = listener.tap_io(|stream| {
         // Without it the measurement says so.
@@ -68,13 +90,11 @@ async fn take(State(handed): State<Arc<Handed>>, Path(_topic): Path<String>, bod
 
 /// Payloads, each behind its length, in pieces of what is there.
 async fn hand_out(State(handed): State<Arc<Handed>>) -> Response {
-    let Some(taken) = handed.taken.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+    let Some(taken) = handed.take() else {
         return StatusCode::CONFLICT.into_response();
     };
     let pieces = stream::unfold((handed, taken, 0, Vec::new()), |(handed, mut taken, mut sent, mut some)| async move {
-        while sent - handed.answered.load(Ordering::Acquire) >= WINDOW {
-            handed.room.notified().await;
-        }
+        handed.room(sent).await;
         if taken.recv_many(&mut some, GATHERED).await == 0 {
             return None;
         }
@@ -91,7 +111,6 @@ async fn hand_out(State(handed): State<Arc<Handed>>) -> Response {
 
 /// The subscriber has all through the number it names.
 async fn answer(State(handed): State<Arc<Handed>>, Path(through): Path<u64>) -> StatusCode {
-    handed.answered.fetch_max(through, Ordering::AcqRel);
-    handed.room.notify_one();
+    handed.answered(through);
     StatusCode::OK
 }

@@ -10,9 +10,11 @@ use tokio::net::TcpListener;
 
 use crate::server::{Says, Server};
 
+mod grpc;
 mod http;
 mod subscriber;
 
+pub(crate) use grpc::{Answer, PUBLISH, Payload, SUBSCRIBE};
 pub(crate) use subscriber::{receive, subscribe};
 
 /// What starts a line with its address.

@@ -23,7 +23,7 @@ use crate::ingress::calls::Calls;
 use crate::ingress::io::Prefixed;
 use crate::ingress::native::Native;
 use crate::ingress::{Accepted, Shutdown};
-use crate::mesh::Counts;
+use crate::mesh::{Caller, Counts};
 
 /// Least that the server takes as a bound of a head.
 const LEAST_BUFFER: usize = 8192;
@@ -45,9 +45,12 @@ pub(super) async fn serve(
     let Accepted { stream, prefix, peer, principal, waited } = accepted;
     let (open, mut ended) = mpsc::channel(1);
     let carries = Arc::new(AtomicBool::new(false));
-    let door = Door { native, calls, peer, principal, shutdown: shutdown.clone(), open, carries: Arc::clone(&carries) };
-    let (authenticated, guests) = (door.principal.is_some(), Arc::clone(&config.guests));
-    let counts = Arc::clone(door.native.mesh().counts());
+    let (authenticated, guests) = (principal.is_some(), Arc::clone(&config.guests));
+    let counts = Arc::clone(native.mesh().counts());
+    // The one place where HTTP makes a caller: once a connection.
+    let caller = Caller::known("http", Some(peer), principal.clone());
+    let shutdown_of = shutdown.clone();
+    let door = Door { native, calls, caller, principal, shutdown: shutdown_of, open, carries: Arc::clone(&carries) };
     let asked = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {

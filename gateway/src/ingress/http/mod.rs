@@ -33,7 +33,6 @@ mod session;
 mod settle;
 mod websocket;
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -85,7 +84,9 @@ pub struct HttpIngress {
 pub(super) struct Door {
     pub(super) native: Arc<Native>,
     calls: Arc<Calls>,
-    peer: SocketAddr,
+    /// Who asks by this connection, whatever it speaks.
+    caller: Caller,
+    /// Whom its certificate names, if it has shown one.
     principal: Option<Arc<str>>,
     pub(super) shutdown: watch::Receiver<Shutdown>,
     /// The connection ends when the last of these is dropped: what goes on after an upgrade holds one.
@@ -95,9 +96,9 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Who asks: the one place where HTTP makes a caller.
+    /// Who asks, in the words of `protocol`.
     pub(super) fn caller(&self, protocol: &'static str) -> Caller {
-        Caller::known(protocol, Some(self.peer), self.principal.clone())
+        Caller { protocol, ..self.caller.clone() }
     }
 }
 

@@ -226,7 +226,7 @@ mod tests {
     async fn publish(calls: &Calls, ids: std::ops::Range<u32>) {
         let mut offer = Offer::default();
         let event = |id: u32| Event::text("t", "x".repeat(16 << 10)).source("/s").id(id.to_string());
-        ids.for_each(|id| offer.event(Ok(event(id).into())));
+        ids.for_each(|id| offer.event(Ok(event(id))));
         for taken in calls.publish(&Caller::anonymous("test", None), "t", offer, Timing::default()).await.unwrap() {
             taken.unwrap();
         }
