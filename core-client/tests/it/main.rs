@@ -12,6 +12,7 @@ mod connect;
 mod consume;
 mod dropped;
 mod end;
+mod hooks;
 mod logs;
 mod offline;
 mod offline_file;
