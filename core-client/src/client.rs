@@ -155,6 +155,7 @@ impl Mesh {
         // A loop of publishes must let the driver have its turn on this thread.
         tokio::task::coop::consume_budget().await;
         let outbox = &self.0.outbox;
+        let event = outbox.hooks.publish(topic, event)?;
         let timing = event.timing(outbox.gateway_now());
         let admitted = self.encoded(topic, event.event(), |encoded| match outbox.admit(topic, encoded, timing)? {
             Admission::Admitted { alias, sequence } => Ok(Ok((alias, sequence))),
@@ -214,7 +215,7 @@ impl Mesh {
                 "with an offline file an event is admitted when it is there, which takes time: use publish_start";
             return Err(Error::new(ErrorKind::Unsupported, "publish", message).with("topic", topic));
         }
-        let event = event.into();
+        let event = self.0.outbox.hooks.publish(topic, event.into())?;
         let timing = event.timing(self.0.outbox.gateway_now());
         match self.encoded(topic, event.event(), |encoded| self.0.outbox.admit(topic, encoded, timing))? {
             Admission::Admitted { alias, sequence } => Ok(self.pending(alias, sequence)),

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
-use meshwire_proto::{ErrorKind, options};
+use meshwire_proto::{ErrorKind, Event, options};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::client::Mesh;
 use crate::driver::{Driver, Startup, unreachable};
+use crate::hooks::{Hooks, SettledAs};
 use crate::identity::{self, Identity};
 use crate::offline::{Kept, Offline};
 use crate::outbox::{Limits, Outbox};
@@ -21,7 +22,7 @@ use crate::session::{Config, Session};
 use crate::transport::{Dial, Means, MemoryTransport, Network};
 #[cfg(feature = "tls")]
 use crate::transport::{Tls, TlsOptions};
-use crate::{Error, Result, address};
+use crate::{Delivery, Error, Result, address};
 
 /// Connects to the gateway at `url`, with every default; [`Connect`] has the options.
 ///
@@ -68,6 +69,7 @@ pub struct Connect {
     reconnect: (Duration, Duration),
     publish_timeout: Duration,
     offline: Option<Offline>,
+    hooks: Hooks,
     memory: Option<MemoryTransport>,
     #[cfg(feature = "tls")]
     tls: TlsOptions,
@@ -86,6 +88,7 @@ impl Connect {
             reconnect: (options::RECONNECT_MIN.default_duration(), options::RECONNECT_MAX.default_duration()),
             publish_timeout: options::PUBLISH_TIMEOUT.default_duration(),
             offline: None,
+            hooks: Hooks::default(),
             memory: None,
             #[cfg(feature = "tls")]
             tls: TlsOptions::default(),
@@ -158,6 +161,41 @@ impl Connect {
         self
     }
 
+    /// Calls `hook` with the topic and each event that is published, before what is absent is filled in and it is encoded:
+    /// what it gives is published. An error of it refuses the event: the publish fails with it, as `INVALID` unless it is an
+    /// [`Error`] of this crate. When it panics the publish is `INTERNAL`. It runs in the caller's task and must not block.
+    /// Requests are not published. One hook; the last one set counts.
+    ///
+    /// ```no_run
+    /// # fn current() -> String { String::new() }
+    /// # async fn example() -> meshwire::Result<()> {
+    /// let mesh = meshwire::Connect::new("")
+    ///     .on_publish(|_topic, event| Ok(event.attribute("traceparent", current())))
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_publish(
+        mut self,
+        hook: impl Fn(&str, Event) -> Result<Event, Box<dyn std::error::Error + Send + Sync>> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.publish = Some(Box::new(hook));
+        self
+    }
+
+    /// Calls `hook` with each delivery before the program is handed it, also before a handler. When it panics the delivery is
+    /// nacked, and the subscription gives `INTERNAL` in its place, and goes on. It must not block.
+    pub fn on_delivery(mut self, hook: impl Fn(&Delivery) + Send + Sync + 'static) -> Self {
+        self.hooks.delivery = Some(Box::new(hook));
+        self
+    }
+
+    /// Calls `hook` when a delivery is settled, or dropped without. When it panics that is logged. It must not block.
+    pub fn on_settle(mut self, hook: impl Fn(&Delivery, SettledAs) + Send + Sync + 'static) -> Self {
+        self.hooks.settle = Some(Box::new(hook));
+        self
+    }
+
     /// Trusts the certificates of this PEM file, in place of the system's roots. For TLS schemes only.
     #[cfg(feature = "tls")]
     pub fn tls_roots(mut self, file: impl Into<PathBuf>) -> Self {
@@ -212,7 +250,7 @@ impl Connect {
         })
     }
 
-    async fn begin(self) -> Result<Mesh> {
+    async fn begin(mut self) -> Result<Mesh> {
         let dialer = self.dialer()?;
         let [producer, jitter, ids @ ..] = random()?;
         let [producer_high, low, high] = ids;
@@ -232,7 +270,12 @@ impl Connect {
             None => Limits { events: config.window_events, bytes: config.window_bytes },
         };
         let is_offline = config.offline.is_some();
-        let outbox = Arc::new(Outbox::new(window, is_offline, Limits { events: requests, bytes: REQUEST_BYTES }));
+        let outbox = Arc::new(Outbox::new(
+            window,
+            is_offline,
+            Limits { events: requests, bytes: REQUEST_BYTES },
+            std::mem::take(&mut self.hooks),
+        ));
         options::PUBLISH_TIMEOUT.check_duration(self.publish_timeout).map_err(invalid)?;
         let publish_timeout = Some(self.publish_timeout).filter(|timeout| !timeout.is_zero());
         let identity = Identity::new(&config.client_name, [low, high]);

@@ -226,7 +226,9 @@ impl<D: Disk> Journal<D> {
         for (filed, (from, to)) in batch.iter().zip(starts.zip(ends.iter().copied())) {
             self.add(filed, from..to);
         }
-        self.forget();
+        if self.is_synced {
+            self.forget();
+        }
         Ok(())
     }
 
@@ -247,8 +249,6 @@ impl<D: Disk> Journal<D> {
         let written = self.write(|out, synced| record::put_answered(out, synced, &unmarked));
         if written.is_err() {
             self.unmarked = unmarked;
-        } else if !self.is_synced {
-            self.forget();
         }
         self.shrink()?;
         written
@@ -266,7 +266,7 @@ impl<D: Disk> Journal<D> {
         self.len
     }
 
-    /// What is answered now is so after a crash.
+    /// What is answered now is so after a loss of power, too: all was synced.
     fn forget(&mut self) {
         if !self.unmarked.is_empty() {
             return;

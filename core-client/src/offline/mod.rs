@@ -6,6 +6,8 @@ mod filer;
 pub mod forgetful;
 mod journal;
 mod kept;
+#[cfg(test)]
+mod lives;
 mod record;
 #[cfg(test)]
 mod tests;

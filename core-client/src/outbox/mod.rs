@@ -18,6 +18,7 @@ use meshwire_proto::{ErrorKind, EventRun, Timing, TopicName, UnixMillis};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::hooks::Hooks;
 use crate::identity;
 use crate::inbox::Inbox;
 use crate::receipts::Receipts;
@@ -138,6 +139,7 @@ pub(crate) struct Taken {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     pending: Mutex<Pending>,
+    pub(crate) hooks: Hooks,
     limits: Limits,
     /// Publishes wait for a gateway, in the offline buffer.
     is_offline: bool,
@@ -216,7 +218,7 @@ impl Pending {
 }
 
 impl Outbox {
-    pub(crate) fn new(limits: Limits, is_offline: bool, request_limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, is_offline: bool, request_limits: Limits, hooks: Hooks) -> Self {
         let nothing = Limits { events: 0, bytes: 0 };
         let ring = usize::try_from(limits.events).unwrap_or(usize::MAX).saturating_add(1024);
         let pending = Pending {
@@ -248,6 +250,7 @@ impl Outbox {
         };
         Self {
             pending: Mutex::new(pending),
+            hooks,
             limits,
             is_offline,
             request_limits,

@@ -13,6 +13,7 @@ mod consume;
 mod dropped;
 mod end;
 mod fallback;
+mod hooks;
 mod logs;
 mod network;
 mod offline;

@@ -144,6 +144,27 @@ impl Event {
         self.0.id.is_empty()
     }
 
+    /// An attribute as its canonical text, by its name in CloudEvents: `type`, not `kind`. `None`: it is absent so far.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
+        let required = match name {
+            "id" => &self.id,
+            "source" => &self.source,
+            "type" => &self.kind,
+            _ => {
+                let at = self.attributes.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+                return self.attributes.get(at).map(|(_, value)| value.to_string().into());
+            }
+        };
+        (!required.is_empty()).then_some(Cow::Borrowed(required.as_str()))
+    }
+
+    /// The data as it will be sent.
+    #[must_use]
+    pub fn data_bytes(&self) -> &[u8] {
+        self.data.field().1
+    }
+
     /// Encodes the event as `io.cloudevents.v1.CloudEvent`, attributes by name.
     ///
     /// # Errors
