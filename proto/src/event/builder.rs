@@ -148,21 +148,21 @@ impl Event {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
         let required = match name {
-            "id" => &self.id,
-            "source" => &self.source,
-            "type" => &self.kind,
+            "id" => &self.0.id,
+            "source" => &self.0.source,
+            "type" => &self.0.kind,
             _ => {
-                let at = self.attributes.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
-                return self.attributes.get(at).map(|(_, value)| value.to_string().into());
+                let at = self.0.attributes.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+                return self.0.attributes.get(at).map(|(_, value)| value.to_string().into());
             }
         };
-        (!required.is_empty()).then_some(Cow::Borrowed(required.as_str()))
+        (!required.is_empty()).then_some(Cow::Borrowed(&**required))
     }
 
     /// The data as it will be sent.
     #[must_use]
     pub fn data_bytes(&self) -> &[u8] {
-        self.data.field().1
+        self.0.data.field().1
     }
 
     /// Encodes the event as `io.cloudevents.v1.CloudEvent`, attributes by name.

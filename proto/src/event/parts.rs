@@ -143,7 +143,7 @@ impl From<Event> for EventParts<'static> {
 
 impl PartsData<'_> {
     /// Number and value of its field; 0 for none.
-    fn field(&self) -> (u32, &[u8]) {
+    pub(super) fn field(&self) -> (u32, &[u8]) {
         match self {
             Self::Absent => (0, &[]),
             Self::Binary(v) => (6, v),

@@ -9,11 +9,13 @@
 //! - [`origin`]: who is let in: no foreign web page;
 //! - [`admin`]: the commands of administration;
 //! - [`health`], [`metrics`], [`page`]: for those who watch a gateway;
+//! - [`cloudevents`], [`pages`]: the same as messages of WebSocket;
 //! - [`problem`]: errors as RFC 9457 problem details.
 
 mod admin;
 mod authority;
 mod body;
+mod cloudevents;
 mod connection;
 mod delivery;
 mod event;
@@ -24,6 +26,7 @@ mod metrics;
 mod names;
 mod origin;
 mod page;
+mod pages;
 mod problem;
 mod publish;
 mod query;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -20,7 +22,7 @@ use tokio::time::timeout;
 use super::fetch::group_key;
 use super::names::Named;
 use super::query::Query;
-use super::{Door, Problem, delivery};
+use super::{Door, Problem, cloudevents, delivery};
 use crate::ingress::calls::{Calls, Consumer, ConsumerRequest, Delivered, Start};
 use crate::mesh::{Credit, Refusal};
 
@@ -98,8 +100,12 @@ fn invalid(text: impl Into<String>) -> Problem {
     Problem::new(ErrorKind::Invalid, text)
 }
 
-fn start(query: &Query) -> Result<Start, Problem> {
-    let Some(text) = query.get("start") else { return Ok(Start::Default) };
+pub(super) fn start(query: &Query) -> Result<Start, Problem> {
+    query.get("start").map_or(Ok(Start::Default), place)
+}
+
+/// A place in a topic.
+pub(super) fn place(text: &str) -> Result<Start, Problem> {
     match text {
         "earliest" => return Ok(Start::Earliest),
         "latest" => return Ok(Start::Latest),
@@ -110,7 +116,7 @@ fn start(query: &Query) -> Result<Start, Problem> {
     }
     text.parse::<UnixMillis>().map(Start::Time).map_err(|_| {
         invalid(format!(
-            "parameter start is {text:?}; earliest, latest, a position, and a time such as 2026-11-28T06:30:00Z are accepted"
+            "start is {text:?}; earliest, latest, a position, and a time such as 2026-11-28T06:30:00Z are accepted"
         ))
     })
 }
@@ -129,13 +135,23 @@ fn resumed(parts: &Parts) -> Result<Option<Start>, Problem> {
 pub(super) async fn broadcast(
     Extension(door): Extension<Door>,
     Named(topic): Named<String>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
+    match upgrade {
+        Ok(upgrade) => return cloudevents::upgrade(door, topic, &parts.uri, upgrade).await,
+        Err(rejection) if parts.headers.contains_key(UPGRADE) => return Err(invalid(rejection.to_string())),
+        Err(_) => {}
+    }
     let query = Query::read(&parts.uri, &["start"])?;
     let start = resumed(&parts)?.map_or_else(|| start(&query), Ok)?;
-    let events = u32::try_from(options::PREFETCH_EVENTS.default).unwrap_or(u32::MAX);
-    stream_of(door, &parts, &topic, asked(None, start, events)).await
+    stream_of(door, &parts, &topic, broadcast_request(start)).await
+}
+
+/// An unnamed broadcast subscription.
+pub(super) fn broadcast_request(start: Start) -> ConsumerRequest {
+    asked(None, start, u32::try_from(options::PREFETCH_EVENTS.default).unwrap_or(u32::MAX))
 }
 
 /// As a member of a group, with leases. The end of the stream gives them back.
@@ -154,7 +170,7 @@ pub(super) async fn group(
     stream_of(door, &parts, &topic, asked).await
 }
 
-fn asked(group: Option<GroupKey>, start: Start, events: u32) -> ConsumerRequest {
+pub(super) fn asked(group: Option<GroupKey>, start: Start, events: u32) -> ConsumerRequest {
     let mode = group.as_ref().and_then(|key| key.member.as_ref()).map(|_| admin::GroupMode::Broadcast.into());
     let settings = admin::GroupSettings { mode, ..admin::GroupSettings::default() };
     ConsumerRequest { group, start, settings, credit: Credit { events, bytes: options::PREFETCH_BYTES.default } }
