@@ -81,6 +81,7 @@ mod start;
 mod stats;
 mod subscription;
 pub mod testing;
+mod token;
 mod topics;
 mod transport;
 
