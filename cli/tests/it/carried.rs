@@ -40,6 +40,8 @@ enum Fate {
     Cut(usize),
     /// Answers are kept back until they are whole.
     KeptBack,
+    /// Answered as if the gateway knew nothing of the session.
+    Unknown,
     Passed,
 }
 
@@ -51,7 +53,12 @@ async fn between(gateway: SocketAddr, fate: impl Fn(usize) -> Fate + Send + 'sta
     let made = Arc::clone(&count);
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            let number = made.fetch_add(1, Ordering::Relaxed);
+            let (number, mut client) = (made.fetch_add(1, Ordering::Relaxed), client);
+            if matches!(fate(number), Fate::Unknown) {
+                let _ = client.read(&mut [0; 4096]).await;
+                let _ = client.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
+                continue;
+            }
             let server = TcpStream::connect(gateway).await.unwrap();
             tokio::spawn(pass(client, server, fate(number)));
         }
@@ -202,6 +209,21 @@ async fn cut_again_and_again_at_places_from_a_seed_nothing_is_lost_and_nothing_a
         assert!(made.load(Ordering::Relaxed) > 10, "it was cut");
         mesh.close().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_session_that_loses_its_carrier_is_resumed_over_another_one() {
+    let address = gateway().await;
+    let fate = |number| match number {
+        0 | 1 => Fate::Cut(3000),
+        2 => Fate::Unknown,
+        _ => Fate::Passed,
+    };
+    let (port, _) = between(address, fate).await;
+    let mesh = connect(format!("http://{port}")).await;
+    exchange(&mesh, "resumed", 40).await;
+    assert!(mesh.stats().resumes >= 1, "{:?}", mesh.stats());
+    mesh.close().await.unwrap();
 }
 
 #[tokio::test]
