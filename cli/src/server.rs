@@ -7,6 +7,7 @@ use clap::Args;
 use meshwire::{Connect, Mesh};
 use meshwire_proto::options;
 
+use crate::access::Access;
 use crate::config::parse_duration_within as within;
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -30,6 +31,8 @@ pub(crate) struct Server {
     /// Default: 0, not at all.
     #[arg(long, value_name = "DURATION", value_parser = wait)]
     wait: Option<Duration>,
+    #[command(flatten)]
+    access: Access,
 }
 
 fn wait(text: &str) -> Result<Duration, String> {
@@ -63,7 +66,7 @@ impl Server {
     ) -> Result<Option<Mesh>, Failure> {
         let url = self.server.as_deref().unwrap_or_default();
         let connect = Connect::new(url).publish_window(options::PUBLISH_WINDOW_EVENTS.default, WINDOW_BYTES);
-        let connect = connect.wait(self.wait.unwrap_or_default());
+        let connect = self.access.apply(connect.wait(self.wait.unwrap_or_default()));
         tokio::select! {
             connected = more(connect).into_future() => Ok(Some(connected?)),
             () = stop.requested() => Ok(None),

@@ -1,5 +1,7 @@
 //! Where the gateway is: URLs.
 
+use std::net::IpAddr;
+
 use meshwire_proto::{ErrorKind, options};
 
 use crate::{Error, Result};
@@ -82,8 +84,21 @@ pub(crate) fn resolve(url: &str) -> Result<Target> {
     target(url)
 }
 
+/// Whether a host is this machine, by its name or address.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The port in `host:port`.
+pub(crate) fn port_of(endpoint: &str) -> Option<u16> {
+    let (host, port) = endpoint.rsplit_once(':')?;
+    if host.contains(':') && !host.ends_with(']') {
+        return None;
+    }
+    port.parse().ok()
+}
+
 /// The host in `host:port`, without brackets.
-#[cfg(feature = "tls")]
 pub(crate) fn host_of(endpoint: &str) -> &str {
     let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
     host.trim_start_matches('[').trim_end_matches(']')

@@ -1,7 +1,7 @@
 //! Becoming a client of a gateway.
 
+use std::collections::BTreeMap;
 use std::future::IntoFuture;
-#[cfg(feature = "tls")]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,8 @@ use crate::identity::{self, Identity};
 use crate::offline::{Kept, Offline};
 use crate::outbox::{Limits, Outbox};
 use crate::session::{Config, Session};
-use crate::transport::{Dial, Means, MemoryTransport, Network};
+use crate::token::{Secret, Token};
+use crate::transport::{Dial, Means, MemoryTransport, Network, choose_proxy};
 #[cfg(feature = "tls")]
 use crate::transport::{Tls, TlsOptions};
 use crate::{Delivery, Error, Result, address};
@@ -27,7 +28,10 @@ use crate::{Delivery, Error, Result, address};
 /// Connects to the gateway at `url`, with every default; [`Connect`] has the options.
 ///
 /// An empty `url` means the environment variable `MESHWIRE_URL`, else
-/// `mesh://127.0.0.1:7400`.
+/// `mesh://127.0.0.1:7400`. Up to 16 endpoints stand in one URL, separated by commas;
+/// `mesh://` takes whatever gets through to one of them (TCP, then WebSocket, then
+/// HTTP), `tcp://`, `ws://` and `http://` only that. `meshs`, `tcps`, `wss` and `https`
+/// are the same inside TLS.
 ///
 /// ```no_run
 /// # async fn example() -> meshwire::Result<()> {
@@ -40,7 +44,9 @@ use crate::{Delivery, Error, Result, address};
 /// `UNAVAILABLE` naming every address tried: at once when all refuse, after 5 s
 /// when one is silent. `UNAUTHENTICATED`, `DENIED` or `UNSUPPORTED` as the gateway
 /// answers. `UNAVAILABLE` at once, too, when what answers there is not a Meshwire
-/// gateway. `INVALID` for a URL that is none, or outside a tokio runtime.
+/// gateway, or shows a certificate that is not trusted. `PROXY_REFUSED` when a proxy
+/// refuses. `INVALID` for a URL that is none, a token that may not be sent there or
+/// cannot be read, or outside a tokio runtime.
 ///
 /// # Cancel safety
 /// Dropping the future abandons the connection.
@@ -71,6 +77,8 @@ pub struct Connect {
     offline: Option<Offline>,
     hooks: Hooks,
     memory: Option<MemoryTransport>,
+    proxy: String,
+    token: Token,
     #[cfg(feature = "tls")]
     tls: TlsOptions,
 }
@@ -90,6 +98,8 @@ impl Connect {
             offline: None,
             hooks: Hooks::default(),
             memory: None,
+            proxy: options::PROXY.default.to_owned(),
+            token: Token::None,
             #[cfg(feature = "tls")]
             tls: TlsOptions::default(),
         }
@@ -196,6 +206,29 @@ impl Connect {
         self
     }
 
+    /// The HTTP proxy to go through, as `http://HOST:PORT` or `http://NAME:PASSWORD@HOST:PORT`; by CONNECT, whatever the
+    /// URL's scheme is. Default, and for `""`: as the environment says in `HTTPS_PROXY` (TLS schemes), `HTTP_PROXY`
+    /// (others), `ALL_PROXY` and `NO_PROXY`, never for this machine. `none`: no proxy at all. One that refuses ends the
+    /// connect with `PROXY_REFUSED`.
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = url.into();
+        self
+    }
+
+    /// Logs in with this bearer token. It is sent over TLS, or without it to this machine alone: to another host in
+    /// plain, connecting is refused with `INVALID` before anything is sent. At most 16 KiB without blanks.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Token::Text(Secret::new(token));
+        self
+    }
+
+    /// The same with the token in a file, which is read at each connect: a program that renews it need not tell.
+    /// Blanks around it do not count. In place of [`Connect::token`].
+    pub fn token_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.token = Token::File(file.into());
+        self
+    }
+
     /// Trusts the certificates of this PEM file, in place of the system's roots. For TLS schemes only.
     #[cfg(feature = "tls")]
     pub fn tls_roots(mut self, file: impl Into<PathBuf>) -> Self {
@@ -240,7 +273,17 @@ impl Connect {
             Some(transport) => Arc::new(transport.clone()),
             None => {
                 let target = address::resolve(&self.url)?;
+                let mut proxies = BTreeMap::new();
+                for endpoint in &target.endpoints {
+                    let variable = |name: &str| std::env::var(name).ok();
+                    if let Some(proxy) = choose_proxy(&self.proxy, variable, target.secure, endpoint)? {
+                        proxies.insert(endpoint.clone(), proxy);
+                    }
+                }
+                self.token.may_go(&target, &proxies)?;
                 let means = Means {
+                    token: self.token.clone(),
+                    proxies,
                     secure: target.secure,
                     #[cfg(feature = "tls")]
                     tls: target.secure.then(|| Tls::new(&self.tls)).transpose()?,

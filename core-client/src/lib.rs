@@ -86,6 +86,7 @@ mod start;
 mod stats;
 mod subscription;
 pub mod testing;
+mod token;
 mod topics;
 mod transport;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use meshwire::{Connect, Event, Mesh};
+use meshwire::{Connect, ErrorKind, Event, Mesh};
 use meshwire_gateway::config::Config;
 use meshwire_gateway::mesh::AllowAll;
 use meshwire_gateway::run::Gateway;
@@ -19,9 +19,14 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn gateway() -> SocketAddr {
+    gateway_with(|_| {}).await
+}
+
+async fn gateway_with(change: impl FnOnce(&mut Config)) -> SocketAddr {
     let mut config = Config::default();
     config.listen = "127.0.0.1:0".parse().unwrap();
     config.memory = true;
+    change(&mut config);
     let gateway = Gateway::open_with(config, Arc::new(AllowAll)).await.unwrap();
     let address = gateway.address();
     tokio::spawn(async { gateway.serve(std::future::pending()).await.unwrap() });
@@ -35,6 +40,8 @@ enum Fate {
     Cut(usize),
     /// Answers are kept back until they are whole.
     KeptBack,
+    /// Answered as if the gateway knew nothing of the session.
+    Unknown,
     Passed,
 }
 
@@ -46,7 +53,12 @@ async fn between(gateway: SocketAddr, fate: impl Fn(usize) -> Fate + Send + 'sta
     let made = Arc::clone(&count);
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            let number = made.fetch_add(1, Ordering::Relaxed);
+            let (number, mut client) = (made.fetch_add(1, Ordering::Relaxed), client);
+            if matches!(fate(number), Fate::Unknown) {
+                let _ = client.read(&mut [0; 4096]).await;
+                let _ = client.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
+                continue;
+            }
             let server = TcpStream::connect(gateway).await.unwrap();
             tokio::spawn(pass(client, server, fate(number)));
         }
@@ -200,6 +212,21 @@ async fn cut_again_and_again_at_places_from_a_seed_nothing_is_lost_and_nothing_a
 }
 
 #[tokio::test]
+async fn a_session_that_loses_its_carrier_is_resumed_over_another_one() {
+    let address = gateway().await;
+    let fate = |number| match number {
+        0 | 1 => Fate::Cut(3000),
+        2 => Fate::Unknown,
+        _ => Fate::Passed,
+    };
+    let (port, _) = between(address, fate).await;
+    let mesh = connect(format!("http://{port}")).await;
+    exchange(&mesh, "resumed", 40).await;
+    assert!(mesh.stats().resumes >= 1, "{:?}", mesh.stats());
+    mesh.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn where_long_answers_are_kept_back_short_ones_are_asked_for() {
     let address = gateway().await;
     let (port, _) = between(address, |_| Fate::KeptBack).await;
@@ -207,6 +234,36 @@ async fn where_long_answers_are_kept_back_short_ones_are_asked_for() {
     exchange(&mesh, "kept-back", 5).await;
     assert_eq!(mesh.stats().reconnects, 0);
     mesh.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn inside_tls_every_carrier_does_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let set = |config: &mut Config| (config.tls.certificate, config.tls.key) = (certificate.clone(), key);
+    let port = gateway_with(set).await.port();
+    for scheme in ["meshs", "tcps", "wss", "https"] {
+        let mesh = Connect::new(&format!("{scheme}://localhost:{port}")).tls_roots(&certificate).await.unwrap();
+        exchange(&mesh, scheme, 5).await;
+        mesh.close().await.unwrap();
+    }
+    for scheme in ["mesh", "tcp", "ws", "http"] {
+        let error = Connect::new(&format!("{scheme}://localhost:{port}")).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::TlsRequired | ErrorKind::Unavailable), "{scheme}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_the_gateway_cannot_verify_is_unauthenticated_on_every_carrier() {
+    let address = gateway().await;
+    for scheme in ["mesh", "tcp", "ws", "http"] {
+        let error = Connect::new(&format!("{scheme}://{address}")).token("secret-token").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{scheme}: {error}");
+        assert!(!format!("{error:?}").contains("secret-token"), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -35,8 +35,13 @@ impl Driver {
         self.hindered(error.to_string());
         let hopeless = self.startup.take_if(|s| error.is_hopeless() || (!s.keep_trying && error.is_plain()));
         if let Some(startup) = hopeless {
-            let text = self.dialer.tried().unwrap_or_else(|| error.to_string());
-            let _ = startup.reply.send(Err(unreachable(&text)));
+            let text = self.dialer.tried().filter(|_| error.kind() != Some(ErrorKind::Invalid));
+            let text = text.unwrap_or_else(|| error.to_string());
+            let told = match error.kind() {
+                Some(kind) => Error::new(kind, "connect", text),
+                None => unreachable(&text),
+            };
+            let _ = startup.reply.send(Err(told));
             self.over = Some(Error::closed("connect"));
         }
     }

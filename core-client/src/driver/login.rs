@@ -29,7 +29,7 @@ impl Peer {
 impl Driver {
     /// There is a connection: the login begins.
     pub(super) fn opened(&mut self, now: Moment, opened: Opened) {
-        let Opened { stream, address, carrier, greeted } = opened;
+        let Opened { stream, address, carrier, greeted, token } = opened;
         self.carrier = Carrier::Link(stream);
         self.parser = parser();
         self.prefaced = greeted;
@@ -38,6 +38,7 @@ impl Driver {
         if !greeted {
             self.write.extend_from_slice(&PREFACE);
         }
+        self.session.authenticate(token);
         self.session.connected(now);
         self.hello_at = identity::now();
         let until = self.dialer.patience().map(|patience| Instant::now() + patience);

@@ -11,6 +11,7 @@ use meshwire_proto::{Moment, Retry, UnixMillis, options};
 use super::defect::{Defect, is_set};
 use super::publish::Window;
 use super::{Answer, Failure, Kept, Output, Session, State};
+use crate::token::Secret;
 
 /// Where the connection stands.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub(super) struct Resume {
     secret: Bytes,
 }
 
+/// The scheme of tokens.
+const BEARER: &str = "bearer";
 /// A connection that lived this long was a success: back-off begins anew. A guess.
 const STEADY: Duration = Duration::from_secs(1);
 /// How much longer than it announced a gateway may take to stop. A guess.
@@ -113,6 +116,11 @@ impl Session {
         }
     }
 
+    /// What the next logins show: a bearer token, or nothing.
+    pub(crate) fn authenticate(&mut self, token: Option<Secret>) {
+        self.token = token;
+    }
+
     /// There is a connection: the login is the first thing to transmit on it.
     pub fn connected(&mut self, now: Moment) {
         if !matches!(self.link, Link::Dialing) {
@@ -131,6 +139,8 @@ impl Session {
             client_version: env!("CARGO_PKG_VERSION").to_owned(),
             max_frame_bytes: u32::try_from(options::MAX_FRAME_BYTES.max).unwrap_or(u32::MAX),
             first_unanswered: self.publishes.first_unanswered(),
+            auth_scheme: self.token.as_ref().map(|_| BEARER.to_owned()).unwrap_or_default(),
+            auth_credentials: self.token.as_ref().map(Secret::bytes).unwrap_or_default(),
             held: if resume.is_some() { self.subscriptions.held() } else { Vec::new() },
             resume_session: resume.as_ref().map(|r| r.session.clone()).unwrap_or_default(),
             resume_secret: resume.map(|r| r.secret).unwrap_or_default(),

@@ -47,6 +47,7 @@ use meshwire_proto::frame::{ClientFrame, SettleKind, SettleRange, begin_frame, e
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{EventRun, Moment, Timing, TopicName, UnixMillis, options};
 
+use crate::token::Secret;
 use backoff::Backoff;
 use busy::{Ask, Busy};
 pub use failure::Failure;
@@ -112,6 +113,7 @@ pub struct Session {
     backoff: Backoff,
     state: State,
     resume: Option<Resume>,
+    token: Option<Secret>,
     /// Connections in a row that ended by a protocol error soon after login.
     strikes: u32,
     draining: bool,
@@ -167,6 +169,7 @@ impl Session {
             backoff: Backoff::new(config.reconnect_min, config.reconnect_max, seed),
             state: State::Disconnected,
             resume: None,
+            token: None,
             strikes: 0,
             draining: false,
             window: Window { events: config.window_events, bytes: config.window_bytes },

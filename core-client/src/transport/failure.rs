@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use meshwire_proto::ErrorKind;
+
 /// Why one attempt failed.
 #[derive(Debug)]
 pub(crate) enum Cause {
@@ -14,6 +16,10 @@ pub(crate) enum Cause {
     Ended(String),
     /// Somebody else than a gateway answered; in HTTP, or not.
     Stranger { http: bool },
+    /// The token cannot be read.
+    Token(io::Error),
+    /// A proxy refused.
+    Proxy(String),
     /// A certificate, the gateway's or ours, is not taken.
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS has certificates"))]
     Certificate(io::Error),
@@ -25,13 +31,13 @@ impl Cause {
         match self {
             Self::Io(cause) => cause.kind() != io::ErrorKind::TimedOut,
             Self::Silent | Self::Ended(_) => false,
-            Self::Stranger { .. } | Self::Certificate(_) => true,
+            Self::Stranger { .. } | Self::Proxy(_) | Self::Token(_) | Self::Certificate(_) => true,
         }
     }
 
-    /// Whether no other way to the gateway may be tried: that would hide it.
+    /// Whether no other way may be tried: that would hide it, or ask the same proxy the same again.
     pub(crate) const fn is_final(&self) -> bool {
-        matches!(self, Self::Certificate(_))
+        matches!(self, Self::Certificate(_) | Self::Proxy(_) | Self::Token(_))
     }
 }
 
@@ -65,7 +71,8 @@ impl fmt::Display for Failed {
                 write!(f, "{address} refused the connection")?;
             }
             Cause::Io(cause) if cause.kind() == io::ErrorKind::TimedOut => write!(f, "{address} did not answer")?,
-            Cause::Io(cause) | Cause::Certificate(cause) => write!(f, "{address}: {cause}")?,
+            Cause::Io(cause) | Cause::Token(cause) | Cause::Certificate(cause) => write!(f, "{address}: {cause}")?,
+            Cause::Proxy(text) => write!(f, "{address}: {text}")?,
             Cause::Silent => write!(f, "{address} was connected to, and did not answer the login")?,
             Cause::Ended(cause) => write!(f, "{address} was connected to, and did not answer the login: {cause}")?,
             Cause::Stranger { http } => {
@@ -87,6 +94,16 @@ impl DialError {
     /// such host. Silence, on the other hand, may end.
     pub(crate) fn is_plain(&self) -> bool {
         self.attempts.iter().all(|failed| failed.cause.is_plain())
+    }
+
+    /// What it is called where it is not that nobody was there.
+    pub(crate) fn kind(&self) -> Option<ErrorKind> {
+        self.attempts.iter().find_map(|failed| match failed.cause {
+            Cause::Token(_) => Some(ErrorKind::Invalid),
+            Cause::Proxy(_) => Some(ErrorKind::ProxyRefused),
+            Cause::Certificate(_) => Some(ErrorKind::Unavailable),
+            _ => None,
+        })
     }
 
     /// Whether nothing will change by itself: what answers is no gateway, or not the one that is meant.

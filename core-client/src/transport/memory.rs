@@ -51,9 +51,13 @@ impl Dial for MemoryTransport {
         let sent = self.connections.try_send(far);
         Box::pin(async move {
             match sent {
-                Ok(()) => {
-                    Ok(Opened { stream: Box::new(near), address: "memory".to_owned(), carrier: None, greeted: false })
-                }
+                Ok(()) => Ok(Opened {
+                    stream: Box::new(near),
+                    address: "memory".to_owned(),
+                    carrier: None,
+                    greeted: false,
+                    token: None,
+                }),
                 Err(_) => {
                     let cause = Cause::Io(io::ErrorKind::ConnectionRefused.into());
                     Err(DialError { attempts: vec![Failed { address: "memory".to_owned(), carrier: None, cause }] })

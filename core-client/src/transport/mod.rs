@@ -11,6 +11,7 @@ mod grpc;
 mod http;
 mod memory;
 mod network;
+mod proxy;
 mod race;
 mod tcp;
 #[cfg(feature = "tls")]
@@ -26,9 +27,12 @@ use std::time::Duration;
 pub(crate) use failure::{Cause, DialError, Failed};
 pub use memory::{MemoryListener, MemoryTransport};
 pub(crate) use network::Network;
+pub(crate) use proxy::{Proxy, choose as choose_proxy};
 #[cfg(feature = "tls")]
 pub(crate) use tls::{Tls, TlsOptions};
 use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::token::Secret;
 pub(crate) use way::{HTTP, Means, stranger};
 
 /// A connection: bytes both ways, in order.
@@ -44,6 +48,8 @@ pub(crate) struct Opened {
     pub(crate) carrier: Option<&'static str>,
     /// Both prefaces were exchanged: the other end is a gateway.
     pub(crate) greeted: bool,
+    /// What to log in with.
+    pub(crate) token: Option<Secret>,
 }
 
 pub(crate) type Dialing = Pin<Box<dyn Future<Output = Result<Opened, DialError>> + Send>>;

@@ -94,13 +94,14 @@ impl Dial for Network {
         let ways = self.ways(&self.shared.memory(), Instant::now());
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
+            let token = shared.means.token.read().await.map_err(|cause| DialError { attempts: vec![cause] })?;
             let (way, stream) = match ways.front().filter(|_| pinned) {
                 Some(way) => (way.clone(), alone(way, &shared).await?),
                 None => race(ways, &shared.means, &shared.tried).await?,
             };
             let (address, carrier) = (way.address.clone(), Some(way.carrier.name()));
             shared.memory().current = Some(way);
-            Ok(Opened { stream, address, carrier, greeted: !pinned })
+            Ok(Opened { stream, address, carrier, greeted: !pinned, token })
         })
     }
 

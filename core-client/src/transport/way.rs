@@ -1,10 +1,12 @@
 //! One way to a gateway: a socket, TLS in it, and what a session travels in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use meshwire_proto::frame::PREFACE;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 #[cfg(feature = "tls")]
@@ -13,11 +15,13 @@ use super::Tls;
 use super::grpc;
 #[cfg(feature = "http")]
 use super::http;
+use super::proxy::Proxy;
 use super::race::Progress;
 #[cfg(feature = "websocket")]
 use super::websocket;
 use super::{Cause, Failed, Stream, tcp};
 use crate::address::Carrier;
+use crate::token::Token;
 
 /// Longest that a connection which was taken may need until a session can begin in it: as a login.
 const OPENING: Duration = Duration::from_secs(5);
@@ -31,6 +35,10 @@ pub(crate) struct Means {
     /// Inside TLS.
     #[cfg_attr(not(feature = "websocket"), expect(dead_code, reason = "other carriers need not say it"))]
     pub(crate) secure: bool,
+    /// What to log in with.
+    pub(crate) token: Token,
+    /// The proxy before an endpoint, where there is one.
+    pub(crate) proxies: BTreeMap<String, Proxy>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Tls>,
 }
@@ -65,9 +73,7 @@ impl Way {
         greet: bool,
         progress: &Progress<'_>,
     ) -> Result<Box<dyn Stream>, Blocked> {
-        let unreachable = |(address, cause)| Failed { address, ..self.failed(Cause::from(cause)) };
-        let connected = tcp::connect(&self.address).await;
-        let stream = connected.map_err(|causes| Blocked::Unreachable(causes.into_iter().map(unreachable).collect()))?;
+        let stream = self.socket(means).await.map_err(Blocked::Unreachable)?;
         progress.reached(self);
         let opening = async {
             let mut stream = self.enter(means, Box::new(stream), progress).await?;
@@ -78,6 +84,25 @@ impl Way {
         };
         let opened = timeout(OPENING, opening).await.unwrap_or(Err(Cause::Silent));
         opened.map_err(|cause| Blocked::Here(self.failed(cause)))
+    }
+
+    /// A socket to the address, through the proxy that stands before it.
+    async fn socket(&self, means: &Means) -> Result<TcpStream, Vec<Failed>> {
+        let Some(proxy) = means.proxies.get(&self.address) else {
+            let failed = |(address, cause)| Failed { address, ..self.failed(Cause::from(cause)) };
+            return tcp::connect(&self.address).await.map_err(|causes| causes.into_iter().map(failed).collect());
+        };
+        let failed = |address: &str, cause| Failed {
+            address: format!("{} through proxy {address}", self.address),
+            ..self.failed(cause)
+        };
+        let connected = tcp::connect(&proxy.address).await;
+        let mut stream = connected.map_err(|causes| -> Vec<Failed> {
+            causes.into_iter().map(|(address, cause)| failed(&address, cause.into())).collect()
+        })?;
+        let tunnel = timeout(OPENING, proxy.tunnel(&self.address, &mut stream)).await;
+        tunnel.unwrap_or(Err(Cause::Silent)).map_err(|cause| vec![failed(&proxy.address, cause)])?;
+        Ok(stream)
     }
 
     async fn enter(
@@ -124,13 +149,8 @@ impl Way {
     /// One more connection, for a carrier that needs several.
     #[cfg(feature = "http")]
     pub(super) async fn another(&self, means: &Means) -> Result<Box<dyn Stream>, Cause> {
-        let mut connected = tcp::connect(&self.address).await;
-        if let Err(causes) = &mut connected
-            && let Some((_, cause)) = causes.pop()
-        {
-            return Err(cause.into());
-        }
-        let stream = connected.map_err(|_| Cause::Silent)?;
+        let connected = self.socket(means).await;
+        let stream = connected.map_err(|mut failed| failed.pop().map_or(Cause::Silent, |failed| failed.cause))?;
         self.secure(means, Box::new(stream)).await
     }
 }

@@ -55,7 +55,6 @@ impl Port {
     }
 
     /// The next connection, whatever it is.
-    #[cfg(feature = "tls")]
     pub(crate) async fn accept(&self) -> TcpStream {
         timeout(PATIENCE, self.listener.accept()).await.expect("a connection").unwrap().0
     }

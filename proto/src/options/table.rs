@@ -5,6 +5,15 @@ use super::{Bounded, Flag, Text};
 /// Where the gateway is. Argument, else MESHWIRE_URL, else this.
 pub const URL: Text = Text { name: "url", default: "mesh://127.0.0.1:7400", meaning: "Where the gateway is. Argument, else MESHWIRE_URL, else this." };
 
+/// The HTTP proxy to go through by CONNECT, as http://NAME:PASSWORD@HOST:PORT. Default: as HTTPS_PROXY (TLS schemes), HTTP_PROXY (others), ALL_PROXY and NO_PROXY say, never for this machine. none: no proxy.
+pub const PROXY: Text = Text { name: "proxy", default: "", meaning: "The HTTP proxy to go through by CONNECT, as http://NAME:PASSWORD@HOST:PORT. Default: as HTTPS_PROXY (TLS schemes), HTTP_PROXY (others), ALL_PROXY and NO_PROXY say, never for this machine. none: no proxy." };
+
+/// Bearer token to log in with. It is sent over TLS, or in plain to this machine; anything else is refused before it is sent.
+pub const TOKEN: Text = Text { name: "token", default: "", meaning: "Bearer token to log in with. It is sent over TLS, or in plain to this machine; anything else is refused before it is sent." };
+
+/// File with the bearer token, in place of token. It is read at each connect, so that a new token is taken up.
+pub const TOKEN_FILE: Text = Text { name: "token_file", default: "", meaning: "File with the bearer token, in place of token. It is read at each connect, so that a new token is taken up." };
+
 /// How long connect waits for a gateway that is reachable and silent. When every address is refused it fails at once.
 pub const CONNECT_TIMEOUT: Bounded = Bounded { name: "connect_timeout", default: 5000, min: 10, max: 600000, meaning: "How long connect waits for a gateway that is reachable and silent. When every address is refused it fails at once." };
 

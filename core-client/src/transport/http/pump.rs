@@ -80,9 +80,16 @@ async fn carry(path: String, line: Line, far: DuplexStream) {
     let mut up = std::pin::pin!(say(&path, line.another(), read, &received));
     let mut down = std::pin::pin!(hear(&path, line, write, &received));
     tokio::select! {
-        end = &mut up => if !matches!(end, End::Lost) {
-            // Whoever ended it: the gateway may still have something to say.
-            down.await;
+        end = &mut up => match end {
+            // It was told that we are done, and may still have something to say.
+            End::Ours => {
+                down.await;
+            }
+            // It said why, if it did, before it forgot the session.
+            End::Theirs => {
+                let _ = timeout(GOODBYE, down).await;
+            }
+            End::Lost => {}
         },
         end = &mut down => if matches!(end, End::Ours) {
             up.await;

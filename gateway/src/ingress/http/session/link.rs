@@ -72,6 +72,8 @@ pub(super) struct State {
     idle_since: Option<Instant>,
     /// The client gave no sign of life.
     pub(super) lost: bool,
+    /// All was handed over, for a client that may not have got it.
+    handed: bool,
     /// The client knows of the end.
     told: bool,
 }
@@ -117,6 +119,7 @@ impl Link {
             listening: 0,
             idle_since: Some(Instant::now()),
             lost: false,
+            handed: false,
             told: false,
         };
         Self { state: Mutex::new(state), pool, principal, read: Notify::new(), written: Notify::new() }
@@ -253,12 +256,16 @@ impl Link {
         self.written.notify_waiters();
     }
 
-    /// Ends when the client knows of the end.
-    pub(super) async fn told(&self) {
+    /// Ends when the client knows of the end; when nobody can ask again, once all was handed over.
+    pub(super) async fn told(&self, last: impl Fn() -> bool) {
         loop {
             let mut written = std::pin::pin!(self.written.notified());
             written.as_mut().enable();
-            if self.state().told {
+            let (told, handed) = {
+                let state = self.state();
+                (state.told, state.handed)
+            };
+            if told || (handed && last()) {
                 return;
             }
             written.await;
@@ -302,10 +309,9 @@ impl Listening {
             return Piece::None;
         }
         // Only a client that has all asks for what is behind it.
-        if state.output.is_empty() {
-            state.told = true;
-            self.link.written.notify_waiters();
-        }
+        state.told = state.output.is_empty();
+        state.handed = true;
+        self.link.written.notify_waiters();
         Piece::End
     }
 

@@ -32,6 +32,7 @@ use meshwire_proto::frame::PREFACE;
 use tokio::time::timeout;
 
 use super::{Door, Problem, body};
+use crate::ingress::Shutdown;
 use crate::ingress::native::serve_stream;
 use crate::mesh::Caller;
 use link::{Link, Listening, Offer, Piece, WINDOW};
@@ -91,7 +92,7 @@ async fn begin(
 /// The session of a carrier, to its end.
 async fn run((id, link): (Id, Arc<Link>), carriers: Arc<Carriers>, door: Door, caller: Caller) {
     let Door { native, shutdown, open, .. } = door;
-    let heartbeat = native.config.heartbeat;
+    let (heartbeat, stopping) = (native.config.heartbeat, shutdown.clone());
     let carried = (Box::new(Carried(Arc::clone(&link))) as crate::ingress::BoxIo, BytesMut::new());
     let mut serving = Box::pin(serve_stream(native, carried, (caller, Duration::ZERO), shutdown));
     tokio::select! {
@@ -104,7 +105,8 @@ async fn run((id, link): (Id, Arc<Link>), carriers: Arc<Carriers>, door: Door, c
     }
     link.over();
     // A client that is gone never hears of it.
-    let _ = timeout(LAST_WORDS, link.told()).await;
+    let last = || *stopping.borrow() != Shutdown::Running;
+    let _ = timeout(LAST_WORDS, link.told(last)).await;
     carriers.remove(&id);
     // The connection that began it counts until now.
     drop(open);

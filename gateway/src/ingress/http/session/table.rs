@@ -7,6 +7,7 @@ use meshwire_proto::ErrorKind;
 
 use super::link::{Link, Pool};
 use crate::ingress::http::Problem;
+use crate::mesh::Refusal;
 use crate::random::Random;
 
 /// Most carriers at once: with the least window each, 32 MiB.
@@ -50,7 +51,7 @@ impl Carriers {
         let mut links = self.links();
         if links.len() >= MAX_CARRIERS {
             let text = format!("{MAX_CARRIERS} sessions are carried over HTTP already; use another transport");
-            return Err(Problem::new(ErrorKind::Busy, text));
+            return Err(Refusal { retry_after_ms: 1000, ..Refusal::new(ErrorKind::Busy, text) }.into());
         }
         links.insert(id, Arc::clone(link));
         Ok(id)
