@@ -34,3 +34,4 @@ mod subscribe;
 mod threads;
 mod tls;
 mod websocket;
+mod websocket_rfc;
