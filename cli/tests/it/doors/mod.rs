@@ -1,5 +1,6 @@
 //! One port, every protocol: what is published by one is consumed by any other, plain and inside TLS.
 
+mod before_login;
 mod certificate;
 mod fidelity;
 
