@@ -3,6 +3,7 @@
 mod before_login;
 mod certificate;
 mod fidelity;
+mod floods;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
