@@ -51,3 +51,4 @@ mod threads;
 mod tls;
 mod web;
 mod websocket;
+mod websocket_rfc;

@@ -30,8 +30,9 @@ const NATIVE: &str = "meshwire.v1";
 /// Calls as JSON.
 const PAGES: &str = "meshwire.v1.json";
 
-/// Largest message that is taken: a longer frame comes in several. It is held in memory, also before login.
-const MAX_MESSAGE: usize = 128 * 1024;
+/// Largest message that is taken: a longer frame comes in several. Before login too, one in parts is held up to twice: what came of
+/// it, and the part that is coming.
+const MAX_MESSAGE: usize = 64 * 1024;
 
 /// Largest message that is sent.
 const SENT_MESSAGE: usize = 64 * 1024;
@@ -127,7 +128,7 @@ fn broken(error: &axum::Error) -> Option<(CloseCode, &'static str)> {
     }
     match source.downcast_ref()? {
         WebSocketError::Utf8(_) => Some((close_code::INVALID, "text that is not UTF-8")),
-        WebSocketError::Capacity(_) => Some((close_code::SIZE, "a message is over 128 KiB; split it")),
+        WebSocketError::Capacity(_) => Some((close_code::SIZE, "a message is over 64 KiB; split it")),
         WebSocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
         WebSocketError::Protocol(_) => Some((close_code::PROTOCOL, "a frame breaks a rule of RFC 6455")),
         _ => None,

@@ -14,7 +14,7 @@ pub(super) fn framed(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_le_bytes()[..], bytes].concat()
 }
 
-pub(super) fn encoded(frame: &ClientFrame) -> Vec<u8> {
+pub(crate) fn encoded(frame: &ClientFrame) -> Vec<u8> {
     let mut bytes = BytesMut::new();
     let start = begin_frame(&mut bytes);
     frame.encode(&mut bytes);

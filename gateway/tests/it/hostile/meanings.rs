@@ -116,7 +116,9 @@ fn doors(meaning: &Meaning) -> Vec<(&'static str, Vec<u8>)> {
         post(&path, &format!("content-type: application/{kind}\r\ncontent-length: {}\r\n", body.len()), body)
     };
     let frames = publish(&meaning.topic, &meaning.protobuf);
-    let inside = websocket::frame(0x82, &[&PREFACE[..], &hello_frame(), &frames].concat());
+    // Messages hold at most 64 KiB of a session each.
+    let bytes = [&PREFACE[..], &hello_frame(), &frames].concat();
+    let inside: Vec<u8> = bytes.chunks(64 << 10).flat_map(|part| websocket::frame(0x82, part)).collect();
     let mut doors = vec![
         ("structured", json("cloudevents+json", &meaning.json)),
         ("batch", json("cloudevents-batch+json", &format!("[{}]", meaning.json))),

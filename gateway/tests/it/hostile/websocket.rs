@@ -31,7 +31,7 @@ fn request(line: &str, headers: &str) -> Vec<u8> {
 }
 
 /// Headers that make an upgrade, but those that begin with `but`.
-fn headers(but: &str) -> String {
+pub(crate) fn headers(but: &str) -> String {
     let all = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: meshwire.v1\r\n";
     all.split_inclusive("\r\n").filter(|line| but.is_empty() || !line.starts_with(but)).collect()
