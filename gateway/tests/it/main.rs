@@ -14,6 +14,7 @@ mod cold;
 mod dead_letters;
 mod delayed;
 mod delete;
+mod grpc;
 mod hostile;
 mod kept;
 mod lag;
