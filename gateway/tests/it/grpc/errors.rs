@@ -13,6 +13,9 @@ use tonic::{Code, Request, Status};
 use super::{ErrorInfo, Raw, RetryInfo, Stub, detail, is, publishing, subscribing};
 use crate::rig::{Rig, event, memory};
 
+/// Path, message, metadata; status and code.
+type Case<'a> = (&'a str, Vec<u8>, &'a [(&'static str, &'a str)], Code, ErrorKind);
+
 /// What a call is answered whose message is these bytes.
 async fn answer(stub: &Stub, path: &str, message: Vec<u8>, metadata: &[(&'static str, &str)]) -> Result<Bytes, Status> {
     let mut request = Request::new(Bytes::from(message));
@@ -42,7 +45,7 @@ async fn every_bad_call_is_told_its_code_and_the_next_one_is_served() {
     let get = admin::GetGroup { topic: "t".into(), group: "none".into() };
     let conflict = wire::SubscribeRequest { settings: other, ..subscribing("t", "g") };
     let member = wire::SubscribeRequest { member: "m".into(), ..subscribing("t", "") };
-    let cases: Vec<(&str, Vec<u8>, &[(&str, &str)], Code, ErrorKind)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (publish, publishing("a/b", "1").encode_to_vec(), &[], Code::InvalidArgument, ErrorKind::Invalid),
         (publish, event_of(b"").encode_to_vec(), &[], Code::InvalidArgument, ErrorKind::Invalid),
         (publish, event_of(b"\xff\xff").encode_to_vec(), &[], Code::InvalidArgument, ErrorKind::Invalid),

@@ -14,7 +14,7 @@ use crate::rig::{PATIENCE, Rig, earliest, event, hello, memory, run_of};
 
 /// Both directions of a call.
 struct Call {
-    out: mpsc::UnboundedSender<Bytes>,
+    out: mpsc::Sender<Bytes>,
     input: Streaming<Bytes>,
     buffer: BytesMut,
     /// The gateway's preface came.
@@ -23,14 +23,14 @@ struct Call {
 
 impl Call {
     async fn open(stub: &Stub) -> Result<Self, Status> {
-        let (out, mut queue) = mpsc::unbounded_channel();
+        let (out, mut queue) = mpsc::channel(4096);
         let messages = futures_util::stream::poll_fn(move |cx| queue.poll_recv(cx));
         let path = "/meshwire.session.v1.Session/Open".parse().unwrap();
         let answered = stub.grpc().await.streaming(Request::new(messages), path, Raw).await?;
         Ok(Self { out, input: answered.into_inner(), buffer: BytesMut::new(), begun: false })
     }
 
-    fn send(&self, frame: ClientFrame, size: usize) {
+    fn send(&self, frame: &ClientFrame, size: usize) {
         let mut bytes = BytesMut::new();
         if matches!(frame, ClientFrame::Hello(_)) {
             bytes.extend_from_slice(&PREFACE);
@@ -38,7 +38,7 @@ impl Call {
         let start = begin_frame(&mut bytes);
         frame.encode(&mut bytes);
         end_frame(&mut bytes, start, 0);
-        bytes.chunks(size).for_each(|chunk| self.out.send(Bytes::copy_from_slice(chunk)).unwrap());
+        bytes.chunks(size).for_each(|chunk| self.out.try_send(Bytes::copy_from_slice(chunk)).unwrap());
     }
 
     async fn next(&mut self) -> Result<Option<ServerFrame>, Status> {
@@ -62,7 +62,7 @@ impl Call {
 
     async fn login(stub: &Stub, size: usize) -> Self {
         let mut call = Self::open(stub).await.unwrap();
-        call.send(ClientFrame::Hello(hello()), size);
+        call.send(&ClientFrame::Hello(hello()), size);
         let welcome = call.next().await.unwrap();
         assert!(matches!(welcome, Some(ServerFrame::Welcome(_))), "{welcome:?}");
         call
@@ -76,8 +76,8 @@ async fn a_session_may_come_byte_by_byte_or_whole() {
     for size in [1, 7, 1 << 16] {
         let call = Call::login(&stub, size).await;
         // Messages without bytes say nothing.
-        call.out.send(Bytes::new()).unwrap();
-        call.send(ClientFrame::Goodbye(meshwire_proto::wire::session::Goodbye::default()), size);
+        call.out.try_send(Bytes::new()).unwrap();
+        call.send(&ClientFrame::Goodbye(meshwire_proto::wire::session::Goodbye::default()), size);
     }
 }
 
@@ -89,7 +89,7 @@ async fn a_call_without_a_session_ends_with_a_code() {
     let stub = Stub::of(&rig).await;
     for first in [Bytes::new(), Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n")] {
         let mut call = Call::open(&stub).await.unwrap();
-        call.out.send(first).unwrap();
+        call.out.try_send(first).unwrap();
         is(&call.next().await.unwrap_err(), Code::InvalidArgument, ErrorKind::Invalid);
     }
     let mut silent = Call::open(&stub).await.unwrap();
@@ -107,7 +107,7 @@ async fn a_session_that_reads_nothing_of_thousands_of_small_events_keeps_its_con
     let stub = Stub::with(&rig, window).await;
     let mut call = Call::login(&stub, 1 << 16).await;
     let subscribe = meshwire_proto::wire::session::Subscribe { max_events: EVENTS, ..earliest(1, "t", "") };
-    call.send(ClientFrame::Subscribe(subscribe), 1 << 16);
+    call.send(&ClientFrame::Subscribe(subscribe), 1 << 16);
     assert!(matches!(call.next().await.unwrap(), Some(ServerFrame::Subscribed(_))));
     let mut publisher = rig.session().await;
     for id in 0..EVENTS {
