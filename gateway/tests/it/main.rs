@@ -18,6 +18,7 @@ mod cold;
 mod dead_letters;
 mod delayed;
 mod delete;
+mod grpc;
 mod health;
 mod hostile;
 mod http_client;
