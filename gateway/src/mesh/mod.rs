@@ -13,6 +13,7 @@ mod counts;
 mod dead_letters;
 mod fetched;
 mod groups;
+mod hold;
 mod kept;
 mod limits;
 mod listing;

@@ -164,7 +164,7 @@ async fn dead_letters_are_listed_shown_given_back_and_removed() {
     assert!(letter.get("event").is_none() && letter["stored"].as_str().unwrap().ends_with('Z'));
     let rest = ok(&rig, "GET", &format!("{path}?cursor={}&events=true", page["next"].as_str().unwrap()), "").await;
     assert_eq!((&rest["items"][0]["number"], rest.get("next")), (&json!(4), None));
-    let shown = rig.get(&format!("{path}/4")).await;
+    let shown = rig.look(&format!("{path}/4")).await;
     assert_eq!(shown.json()["event"]["id"], "x");
     assert!(shown.body.contains(exact), "JSON data keeps its text: {}", shown.body);
 
@@ -207,12 +207,12 @@ async fn what_is_said_wrongly_is_named_with_what_would_do() {
     for (method, path, body, says) in [
         ("GET", "/v1/topics?page=2", "", "no parameter \"page\" here; there is limit, cursor"),
         ("GET", "/v1/topics/t?x", "", "no parameter \"x\" here; there is none"),
-        ("GET", "/v1/topics?limit=0", "", "from 1 to 1000 is accepted"),
-        ("GET", "/v1/topics?limit=1&limit=2", "", "limit is there more than once"),
-        ("GET", "/v1/topics?cursor=%zz", "", "two hexadecimal digits"),
+        ("GET", "/v1/topics?limit=0", "", "1 to 1000 are accepted"),
+        ("GET", "/v1/topics?limit=1&limit=2", "", "limit occurs twice"),
+        ("GET", "/v1/topics?cursor=%zz", "", "percent-encoded"),
         ("DELETE", "/v1/topics/t?force=yes", "", "true and false are accepted"),
         ("PUT", "/v1/topics/a%20b", "", "topic name \"a b\" holds ' '"),
-        ("PUT", "/v1/topics/%ff", "", "/v1/topics/%ff"),
+        ("PUT", "/v1/topics/%ff", "", "path"),
         ("GET", "/v1/topics/%20", "", "topic name"),
         ("PUT", "/v1/topics/t", r#"{"retention":1}"#, "no field \"retention\" here; there is durability, retention_ms"),
         ("PUT", "/v1/topics/t", r#"{"retention_ms":1,"retention_ms":2}"#, "\"retention_ms\" is there more than once"),

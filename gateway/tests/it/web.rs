@@ -60,7 +60,7 @@ impl Rig {
         self.raw(request.as_bytes()).await
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn look(&self, path: &str) -> Answer {
         self.with_headers("GET", path, "", "").await
     }
 

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::origin::{self, Judged};
 use super::{Door, Guests, HttpConfig, Refused};
+use crate::ingress::calls::Calls;
 use crate::ingress::io::Prefixed;
 use crate::ingress::native::Native;
 use crate::ingress::{Accepted, Shutdown};
@@ -39,13 +40,13 @@ const WINDOW: u32 = 1 << 20;
 const IDLE: Duration = Duration::from_secs(60);
 
 pub(super) async fn serve(
-    (router, native, config): (Router, Arc<Native>, HttpConfig),
+    (router, (native, calls), config): (Router, (Arc<Native>, Arc<Calls>), HttpConfig),
     accepted: Accepted,
     mut shutdown: watch::Receiver<Shutdown>,
 ) {
     let Accepted { stream, prefix, peer, principal, waited } = accepted;
     let (open, mut ended) = mpsc::channel(1);
-    let door = Door { native, peer, principal, shutdown: shutdown.clone(), open };
+    let door = Door { native, calls, peer, principal, shutdown: shutdown.clone(), open };
     let (authenticated, guests) = (door.principal.is_some(), Arc::clone(&config.guests));
     let counts = Arc::clone(door.native.mesh().counts());
     let asked = Arc::new(AtomicBool::new(false));

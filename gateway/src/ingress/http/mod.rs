@@ -5,19 +5,28 @@
 //! - [`origin`]: who is let in: no foreign web page;
 //! - [`admin`]: the commands of administration;
 //! - [`health`], [`metrics`], [`page`]: for those who watch a gateway;
+//! - [`publish`], [`request`], [`receive`], [`fetch`], [`settle`]: events for programs without our client; [`event`], [`delivery`]: how they
+//!   are written;
 //! - [`problem`]: errors as RFC 9457 problem details.
 
 mod admin;
 mod authority;
 mod body;
 mod connection;
+mod delivery;
+mod event;
+mod fetch;
 mod health;
 mod metrics;
-mod names;
+mod openapi;
 mod origin;
 mod page;
 mod problem;
 mod publish;
+mod query;
+mod receive;
+mod request;
+mod settle;
 mod websocket;
 
 use std::net::SocketAddr;
@@ -26,10 +35,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use meshwire_proto::ErrorKind;
 use tokio::sync::{mpsc, watch};
 
+use super::calls::Calls;
 use super::native::Native;
 use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
 use crate::mesh::{Caller, Spoken};
@@ -53,6 +66,7 @@ pub struct HttpConfig {
 /// HTTP behind the listener.
 pub struct HttpIngress {
     native: Arc<Native>,
+    calls: Arc<Calls>,
     config: HttpConfig,
     router: Router,
 }
@@ -61,6 +75,7 @@ pub struct HttpIngress {
 #[derive(Clone)]
 struct Door {
     native: Arc<Native>,
+    calls: Arc<Calls>,
     peer: SocketAddr,
     principal: Option<Arc<str>>,
     shutdown: watch::Receiver<Shutdown>,
@@ -76,22 +91,27 @@ impl Door {
 }
 
 impl HttpIngress {
-    /// HTTP over the sessions of `native`.
+    /// HTTP over these calls, and the sessions of `native`.
     #[must_use]
-    pub fn new(native: Arc<Native>, config: HttpConfig) -> Self {
+    pub fn new(native: Arc<Native>, calls: Arc<Calls>, config: HttpConfig) -> Self {
         let router = Router::new()
-            .route("/v1/topics/{topic}/events", post(publish::publish))
+            .route("/v1/topics/{topic}/events", post(publish::publish).get(receive::broadcast))
+            .route("/v1/topics/{topic}/requests", post(request::request))
+            .route("/v1/topics/{topic}/groups/{group}/events", get(receive::group))
+            .route("/v1/topics/{topic}/groups/{group}/fetch", post(fetch::fetch))
+            .route("/v1/topics/{topic}/groups/{group}/settle", post(settle::settle))
             .route("/v1/ws", get(websocket::upgrade))
             .merge(admin::routes())
             .merge(page::routes())
             .route("/healthz", get(health::lives))
             .route("/readyz", get(health::ready))
             .route("/metrics", get(metrics::metrics))
+            .route("/openapi.json", get(openapi::openapi))
             .fallback(|uri: axum::http::Uri| async move { Problem::no_path(uri.path()) })
             .method_not_allowed_fallback(|method: axum::http::Method, uri: axum::http::Uri| async move {
                 Problem::wrong_method(&method, uri.path())
             });
-        Self { native, config, router }
+        Self { native, calls, config, router }
     }
 }
 
@@ -117,7 +137,7 @@ impl Ingress for HttpIngress {
         accepted: Accepted,
         shutdown: watch::Receiver<Shutdown>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let parts = (self.router.clone(), self.native.clone(), self.config.clone());
+        let parts = (self.router.clone(), (self.native.clone(), self.calls.clone()), self.config.clone());
         Box::pin(connection::serve(parts, accepted, shutdown))
     }
 }
@@ -132,6 +152,29 @@ fn goaway(text: &str) -> Bytes {
     bytes.extend([0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xc]);
     bytes.extend(text.bytes().take(usize::from(length) - 8));
     bytes.into()
+}
+
+/// An answer of JSON.
+fn answer_json(value: &serde_json::Value) -> Response {
+    written(value.to_string())
+}
+
+/// An answer of JSON that is written already.
+fn written(json: impl Into<axum::body::Body>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], json.into()).into_response()
+}
+
+/// Carries out within a deadline of the request's own.
+///
+/// # Errors
+/// `TIMEOUT`.
+async fn in_time<T>(timeout: Option<Duration>, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    let Some(timeout) = timeout else { return work.await };
+    let late = || {
+        let text = format!("no answer within timeout_ms={}; what was asked may have been done", timeout.as_millis());
+        Problem::new(ErrorKind::Timeout, text)
+    };
+    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// A method and a space, or the HTTP/2 preface, which begins like one.
