@@ -7,6 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod access;
 mod admin_http;
 mod authorize;
 mod broadcast;
@@ -37,6 +38,7 @@ mod machine;
 mod many_groups;
 mod memory;
 mod metrics;
+mod openapi;
 mod page;
 mod publish;
 mod rates;

@@ -6,7 +6,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use meshwire_proto::ErrorKind;
 
-use super::admin::Query;
+use super::query::Query;
 use super::{Door, Problem};
 use crate::ingress::Shutdown;
 
@@ -15,11 +15,11 @@ fn ok() -> Response {
 }
 
 pub(super) async fn lives(request: Request) -> Result<Response, Problem> {
-    Query::parse(request.uri(), &[]).map(|_| ok())
+    Query::read(request.uri(), &[]).map(|_| ok())
 }
 
 pub(super) async fn ready(Extension(door): Extension<Door>, request: Request) -> Result<Response, Problem> {
-    Query::parse(request.uri(), &[])?;
+    Query::read(request.uri(), &[])?;
     let failed = *door.native.mesh().failed().borrow();
     let shutdown = *door.shutdown.borrow();
     let reasons = reasons(shutdown, failed);

@@ -24,6 +24,7 @@ mod head;
 mod health;
 mod metrics;
 mod names;
+mod openapi;
 mod origin;
 mod page;
 mod pages;
@@ -123,6 +124,7 @@ impl HttpIngress {
             .route("/readyz", get(health::ready))
             .route("/metrics", get(metrics::metrics))
             .merge(grpc::router(&calls))
+            .route("/openapi.json", get(openapi::openapi))
             .fallback(nothing_here)
             .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
                 Problem::wrong_method(&method, uri.path())
@@ -177,7 +179,12 @@ fn goaway(text: &str) -> Bytes {
 
 /// An answer of JSON.
 fn answer_json(value: &serde_json::Value) -> Response {
-    ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+    written(value.to_string())
+}
+
+/// An answer of JSON that is written already.
+fn written(json: impl Into<axum::body::Body>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], json.into()).into_response()
 }
 
 /// Carries out within a deadline of the request's own.

@@ -25,6 +25,14 @@ fn invalid(text: impl Into<String>) -> Problem {
     Problem::new(ErrorKind::Invalid, text)
 }
 
+/// A number without a fraction, however it is written, as 1.0 by languages that know one kind of number.
+fn whole(value: &Value) -> Option<u64> {
+    /// From here on not every whole number can be told from its neighbours.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let float = || value.as_f64().filter(|float| (0.0..EXACT).contains(float) && float.fract() == 0.0);
+    value.as_u64().or_else(|| float().map(|float| float as u64))
+}
+
 impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object;
@@ -101,11 +109,11 @@ impl Fields {
     }
 
     pub(super) fn u64(&self, name: &str) -> Result<Option<u64>, Problem> {
-        self.typed(name, "a whole number", Value::as_u64)
+        self.typed(name, "a whole number", whole)
     }
 
     pub(super) fn u32(&self, name: &str) -> Result<Option<u32>, Problem> {
-        self.typed(name, "a whole number up to 4294967295", |value| value.as_u64()?.try_into().ok())
+        self.typed(name, "a whole number up to 4294967295", |value| whole(value)?.try_into().ok())
     }
 
     pub(super) fn bool(&self, name: &str) -> Result<Option<bool>, Problem> {
@@ -125,7 +133,7 @@ impl Fields {
 
     /// Numbers of dead letters.
     pub(super) fn numbers(&self, name: &str) -> Result<Option<Vec<u64>>, Problem> {
-        let read = |value: &Value| value.as_array()?.iter().map(Value::as_u64).collect();
+        let read = |value: &Value| value.as_array()?.iter().map(whole).collect();
         self.typed(name, "an array of whole numbers", read)
     }
 }
@@ -165,6 +173,8 @@ mod tests {
             "field a is \"x\"; one of \"y\", \"z\" is accepted"
         );
         assert_eq!(fields.text("a").unwrap(), Some("x"));
+        let numbers = Fields::parse(br#"{"a":5.0,"b":5.5}"#, &["a", "b"]).unwrap();
+        assert_eq!((numbers.u32("a").unwrap(), numbers.u32("b").is_err()), (Some(5), true));
         assert!(fields.bool("c").unwrap().is_none());
     }
 }

@@ -9,9 +9,10 @@ use meshwire_proto::wire::admin::{DeadLettersChanged, ListDeadLetters, PurgeDead
 use serde_json::{Map, Value};
 
 use super::body::Fields;
-use super::query::Query;
-use super::{Door, Problem, Shown, carry_out, json, page, show, text, unexpected};
+use super::paging;
+use super::{Door, Problem, Shown, carry_out, json, page, show, unexpected, written};
 use crate::ingress::http::names::Named;
+use crate::ingress::http::query::Query;
 
 /// Letters that one request gives back or removes when it says all.
 const AT_ONCE: u32 = 1000;
@@ -39,8 +40,9 @@ pub(in crate::ingress::http) async fn list(
     Named((topic, group)): Named<(String, String)>,
     request: Request,
 ) -> Shown {
-    let query = Query::parse(request.uri(), &["limit", "cursor", "events"])?;
-    let (after, limit, events) = (cursor(query.cursor())?, query.limit()?, query.flag("events")?);
+    let query = Query::read(request.uri(), &["limit", "cursor", "events"])?;
+    let (after, limit, events) =
+        (cursor(paging::cursor(&query))?, paging::limit(&query)?, paging::flag(&query, "events")?);
     let list = ListDeadLetters { topic, group, after, limit, numbers: Vec::new(), events };
     match carry_out(&door, Command::ListDeadLetters(list)).await? {
         Answer::DeadLetters(found) => Ok(page(found.letters.iter().map(show::letter), next(found.next))),
@@ -53,7 +55,7 @@ pub(in crate::ingress::http) async fn one(
     Named((topic, group, last)): Named<(String, String, String)>,
     request: Request,
 ) -> Shown {
-    Query::parse(request.uri(), &[])?;
+    Query::read(request.uri(), &[])?;
     let number = number(&last, "the last part of the path")?;
     let absent =
         Problem::new(ErrorKind::NotFound, format!("group {group} of topic {topic} has no dead letter {number}"));
@@ -63,7 +65,7 @@ pub(in crate::ingress::http) async fn one(
     }
     let list = ListDeadLetters { topic, group, numbers: vec![number], events: true, ..ListDeadLetters::default() };
     match carry_out(&door, Command::ListDeadLetters(list)).await? {
-        Answer::DeadLetters(found) => found.letters.first().map(|letter| text(show::letter(letter))).ok_or(absent),
+        Answer::DeadLetters(found) => found.letters.first().map(|letter| written(show::letter(letter))).ok_or(absent),
         _ => Err(unexpected()),
     }
 }
@@ -71,7 +73,7 @@ pub(in crate::ingress::http) async fn one(
 /// Which letters a request is about: these, or all behind a number.
 async fn meant(request: Request) -> Result<(Vec<u64>, u64), Problem> {
     let (parts, body) = request.into_parts();
-    Query::parse(&parts.uri, &[])?;
+    Query::read(&parts.uri, &[])?;
     let fields = Fields::read(&parts.headers, body, &["numbers", "all", "cursor"]).await?;
     let after = cursor(fields.text("cursor")?.unwrap_or_default())?;
     match (fields.numbers("numbers")?, fields.bool("all")?.unwrap_or_default()) {

@@ -10,9 +10,10 @@ use meshwire_proto::wire::admin::{
 use meshwire_proto::{ErrorKind, UnixMillis};
 
 use super::body::Fields;
-use super::query::Query;
+use super::paging;
 use super::{Door, Problem, Shown, carry_out, json, page, show, topics, unexpected};
 use crate::ingress::http::names::Named;
+use crate::ingress::http::query::Query;
 
 /// Settings that can be changed.
 const SETTINGS: [&str; 9] = [
@@ -38,8 +39,8 @@ pub(in crate::ingress::http) async fn list(
     Named(topic): Named<String>,
     request: Request,
 ) -> Shown {
-    let query = Query::parse(request.uri(), &["limit", "cursor"])?;
-    let (limit, cursor) = (query.limit()? as usize, query.cursor().to_owned());
+    let query = Query::read(request.uri(), &["limit", "cursor"])?;
+    let (limit, cursor) = (paging::limit(&query)? as usize, paging::cursor(&query).to_owned());
     if !cursor.is_empty() && cursor.split_once('/').is_none_or(|(of, _)| of != topic) {
         return Err(invalid(format!("cursor {cursor:?} is not of this list; send what next said, or nothing")));
     }
@@ -63,7 +64,7 @@ pub(in crate::ingress::http) async fn one(
     Named((topic, group)): Named<(String, String)>,
     request: Request,
 ) -> Shown {
-    Query::parse(request.uri(), &[])?;
+    Query::read(request.uri(), &[])?;
     shown(&carry_out(&door, Command::GetGroup(GetGroup { topic, group })).await?)
 }
 
@@ -119,7 +120,7 @@ pub(in crate::ingress::http) async fn put(
     request: Request,
 ) -> Shown {
     let (parts, body) = request.into_parts();
-    Query::parse(&parts.uri, &[])?;
+    Query::read(&parts.uri, &[])?;
     let known = [&SETTINGS[..], &["mode", "start", "start_time"]].concat();
     let fields = Fields::read(&parts.headers, body, &known).await?;
     let settings = Some(settings(&fields)?);
@@ -139,7 +140,7 @@ pub(in crate::ingress::http) async fn change(
     request: Request,
 ) -> Shown {
     let (parts, body) = request.into_parts();
-    Query::parse(&parts.uri, &[])?;
+    Query::read(&parts.uri, &[])?;
     let fields = Fields::read(&parts.headers, body, &SETTINGS).await?;
     let settings = Some(settings(&fields)?);
     shown(&carry_out(&door, Command::UpdateGroup(UpdateGroup { topic, group, settings })).await?)
@@ -150,7 +151,7 @@ pub(in crate::ingress::http) async fn delete(
     Named((topic, group)): Named<(String, String)>,
     request: Request,
 ) -> Shown {
-    Query::parse(request.uri(), &[])?;
+    Query::read(request.uri(), &[])?;
     shown(&carry_out(&door, Command::DeleteGroup(DeleteGroup { topic, group })).await?)
 }
 
@@ -160,7 +161,7 @@ pub(in crate::ingress::http) async fn seek(
     request: Request,
 ) -> Shown {
     let (parts, body) = request.into_parts();
-    Query::parse(&parts.uri, &[])?;
+    Query::read(&parts.uri, &[])?;
     let fields = Fields::read(&parts.headers, body, &["to", "time"]).await?;
     let Some((to, time_unix_ms)) = place(&fields, "to", "time")? else {
         return Err(invalid("say where to: field to is earliest, latest or a position, field time an RFC 3339 time"));

@@ -7,8 +7,8 @@ use meshwire_proto::wire::admin::command::Command;
 use meshwire_proto::wire::admin::{GetLimits, Limits, SetLimits};
 
 use super::body::Fields;
-use super::query::Query;
 use super::{Door, Shown, carry_out, json, show, unexpected};
+use crate::ingress::http::query::Query;
 
 const LIMITS: [&str; 5] =
     ["publish_rate", "publish_bytes_rate", "publish_budget_bytes", "deliver_rate", "deliver_bytes_rate"];
@@ -21,13 +21,13 @@ fn shown(answer: &Answer) -> Shown {
 }
 
 pub(in crate::ingress::http) async fn show(Extension(door): Extension<Door>, request: Request) -> Shown {
-    Query::parse(request.uri(), &[])?;
+    Query::read(request.uri(), &[])?;
     shown(&carry_out(&door, Command::GetLimits(GetLimits {})).await?)
 }
 
 pub(in crate::ingress::http) async fn change(Extension(door): Extension<Door>, request: Request) -> Shown {
     let (parts, body) = request.into_parts();
-    Query::parse(&parts.uri, &[])?;
+    Query::read(&parts.uri, &[])?;
     let fields = Fields::read(&parts.headers, body, &LIMITS).await?;
     let limits = Limits {
         publish_rate: fields.u64("publish_rate")?,

@@ -1,6 +1,6 @@
 //! Administration: each operation makes one command of `meshwire.admin.v1`, and shows its answer as JSON.
 //!
-//! - [`query`], [`body`]: what a request says; unknown, repeated and ill-typed parts are refused by name;
+//! - [`paging`], [`body`]: what a request says; unknown, repeated and ill-typed parts are refused by name;
 //! - [`topics`], [`groups`], [`dead_letters`], [`limits`]: the operations;
 //! - [`show`]: the answers, with the names that `meshwire --json` has.
 
@@ -8,7 +8,7 @@ mod body;
 mod dead_letters;
 mod groups;
 mod limits;
-mod query;
+pub(super) mod paging;
 pub(super) mod show;
 mod topics;
 
@@ -16,16 +16,13 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use axum::Router;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use meshwire_proto::ErrorKind;
 use meshwire_proto::wire::admin::{self, answer, command};
 use serde_json::Value;
 
-pub(super) use query::Query;
-
-use super::{Door, Problem};
+use super::{Door, Problem, answer_json as json, written};
 use crate::ingress::native::access::{self, Call, Record};
 use crate::ingress::waiting;
 use crate::mesh::{Answered, Caller, Mesh};
@@ -79,18 +76,9 @@ fn unexpected() -> Problem {
     Problem::new(ErrorKind::Internal, "another answer than that of the command")
 }
 
-fn json(value: &Value) -> Response {
-    text(value.to_string())
-}
-
-/// JSON that is written already.
-fn text(json: String) -> Response {
-    ([(CONTENT_TYPE, "application/json")], json).into_response()
-}
-
 /// A page of a list. `next` is the cursor of the next one, and absent on the last.
 fn page(items: impl Iterator<Item = String>, next: Option<String>) -> Response {
     let items: Vec<String> = items.collect();
     let next = next.map(|next| format!(",\"next\":{}", Value::from(next))).unwrap_or_default();
-    text(format!("{{\"items\":[{}]{next}}}", items.join(",")))
+    written(format!("{{\"items\":[{}]{next}}}", items.join(",")))
 }

@@ -8,17 +8,19 @@ use meshwire_proto::wire::admin::command::Command;
 use meshwire_proto::wire::admin::{CreateTopic, DeleteTopic, Durability, Lagging, ListTopics, Topic, UpdateTopic};
 
 use super::body::Fields;
-use super::query::Query;
+use super::paging;
 use super::{Door, Problem, Shown, carry_out, json, page, show, unexpected};
 use crate::ingress::http::names::Named;
+use crate::ingress::http::query::Query;
 
 const DURABILITY: [(&str, Durability); 3] =
     [("memory", Durability::Memory), ("written", Durability::Written), ("synced", Durability::Synced)];
 const LAGGING: [(&str, Lagging); 2] = [("drop", Lagging::Drop), ("block", Lagging::Block)];
 
 pub(in crate::ingress::http) async fn list(Extension(door): Extension<Door>, request: Request) -> Shown {
-    let query = Query::parse(request.uri(), &["limit", "cursor"])?;
-    let list = ListTopics { cursor: query.cursor().to_owned(), limit: query.limit()?, topic: String::new() };
+    let query = Query::read(request.uri(), &["limit", "cursor"])?;
+    let list =
+        ListTopics { cursor: paging::cursor(&query).to_owned(), limit: paging::limit(&query)?, topic: String::new() };
     match carry_out(&door, Command::ListTopics(list)).await? {
         Answer::Topics(found) => {
             let next = Some(found.next).filter(|next| !next.is_empty());
@@ -33,7 +35,7 @@ pub(in crate::ingress::http) async fn one(
     Named(topic): Named<String>,
     request: Request,
 ) -> Shown {
-    Query::parse(request.uri(), &[])?;
+    Query::read(request.uri(), &[])?;
     found(&door, topic, String::new()).await.map(|topic| json(&show::topic(&topic)))
 }
 
@@ -61,7 +63,7 @@ pub(in crate::ingress::http) async fn put(
     request: Request,
 ) -> Shown {
     let (parts, body) = request.into_parts();
-    Query::parse(&parts.uri, &[])?;
+    Query::read(&parts.uri, &[])?;
     let fields =
         Fields::read(&parts.headers, body, &["durability", "retention_ms", "retention_bytes", "lagging"]).await?;
     let durability = fields.word("durability", &DURABILITY)?.unwrap_or_default();
@@ -97,7 +99,7 @@ pub(in crate::ingress::http) async fn change(
     request: Request,
 ) -> Shown {
     let (parts, body) = request.into_parts();
-    Query::parse(&parts.uri, &[])?;
+    Query::read(&parts.uri, &[])?;
     let fields = Fields::read(&parts.headers, body, &["retention_ms", "retention_bytes", "lagging"]).await?;
     shown(&carry_out(&door, Command::UpdateTopic(update(name, &fields)?)).await?)
 }
@@ -107,6 +109,6 @@ pub(in crate::ingress::http) async fn delete(
     Named(name): Named<String>,
     request: Request,
 ) -> Shown {
-    let force = Query::parse(request.uri(), &["force"])?.flag("force")?;
+    let force = paging::flag(&Query::read(request.uri(), &["force"])?, "force")?;
     shown(&carry_out(&door, Command::DeleteTopic(DeleteTopic { name, force })).await?)
 }

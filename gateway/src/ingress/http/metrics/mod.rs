@@ -14,7 +14,8 @@ use meshwire_proto::wire::admin::answer::Answer;
 use meshwire_proto::wire::admin::command::Command;
 use meshwire_proto::wire::admin::{GroupSummary, ListTopics, Topic};
 
-use super::admin::{Query, carry_out};
+use super::admin::carry_out;
+use super::query::Query;
 use super::{Door, Problem};
 use crate::mesh::{Mesh, Spoken};
 use text::{Kind, family};
@@ -68,7 +69,7 @@ const GROUPS: [OfGroup; 6] = [
 ];
 
 pub(super) async fn metrics(Extension(door): Extension<Door>, request: Request) -> Result<Response, Problem> {
-    Query::parse(request.uri(), &[])?;
+    Query::read(request.uri(), &[])?;
     let listed = Listed::of(&door).await?;
     let mut text = String::new();
     work(&mut text, door.native.mesh());

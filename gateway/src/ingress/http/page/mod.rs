@@ -19,7 +19,8 @@ use meshwire_proto::wire::admin::answer::Answer;
 use meshwire_proto::wire::admin::command::Command;
 use meshwire_proto::wire::admin::{DeadLetter, Durability, ListDeadLetters, ListTopics, Topic, TopicList};
 
-use super::admin::{Query, carry_out, show};
+use super::admin::{carry_out, paging, show};
+use super::query::Query;
 use super::{Door, Problem, health};
 use crate::mesh::Spoken;
 use html::{bytes, escape, segment};
@@ -63,8 +64,8 @@ pub(super) fn routes() -> Router {
 }
 
 async fn page(door: &Door, rates: &Rates, uri: &Uri) -> Result<Response, Problem> {
-    let query = Query::parse(uri, &["cursor"])?;
-    let list = ListTopics { cursor: query.cursor().to_owned(), limit: TOPICS, topic: String::new() };
+    let query = Query::read(uri, &["cursor"])?;
+    let list = ListTopics { cursor: paging::cursor(&query).to_owned(), limit: TOPICS, topic: String::new() };
     let Answer::Topics(TopicList { topics, next }) = carry_out(door, Command::ListTopics(list)).await? else {
         return Err(Problem::new(ErrorKind::Internal, "another answer than a list"));
     };
