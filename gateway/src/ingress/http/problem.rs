@@ -29,6 +29,10 @@ impl Problem {
         Self { status: Some(status), ..self }
     }
 
+    pub(super) const fn kind(&self) -> ErrorKind {
+        self.refusal.kind
+    }
+
     pub(super) fn no_path(path: &str) -> Self {
         Self::new(ErrorKind::NotFound, format!("there is nothing at {path}; /openapi.json lists what there is"))
     }
