@@ -9,6 +9,9 @@ use crate::{Error, Result};
 pub(crate) enum Carrier {
     /// TCP.
     Tcp,
+    /// The messages of one gRPC call.
+    #[cfg(feature = "grpc")]
+    Grpc,
     /// Binary messages of WebSocket.
     #[cfg(feature = "websocket")]
     WebSocket,
@@ -55,7 +58,11 @@ fn endpoint(url: &str) -> Result<Endpoint> {
         "ws" | "wss" => (Carrier::WebSocket, scheme == "wss"),
         #[cfg(not(feature = "websocket"))]
         "ws" | "wss" => return unsupported("this program was built without the feature `websocket` of crate meshwire"),
-        "grpc" | "grpcs" | "http" | "https" => {
+        #[cfg(feature = "grpc")]
+        "grpc" | "grpcs" => (Carrier::Grpc, scheme == "grpcs"),
+        #[cfg(not(feature = "grpc"))]
+        "grpc" | "grpcs" => return unsupported("this program was built without the feature `grpc` of crate meshwire"),
+        "http" | "https" => {
             return unsupported("this transport comes with a later version of meshwire");
         }
         _ => return Err(refuse(ErrorKind::Invalid, url, "the URL's scheme is not known")),
@@ -121,7 +128,7 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_used_says_why_and_what_would_be() {
         for (url, kind) in [
-            ("grpc://gateway:1", ErrorKind::Unsupported),
+            ("http://gateway:1", ErrorKind::Unsupported),
             ("mesh://a:1,b:2", ErrorKind::Unsupported),
             ("ftp://gateway", ErrorKind::Invalid),
             ("mesh://", ErrorKind::Invalid),

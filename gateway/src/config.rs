@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use meshwire_proto::{EventLimits, options};
 
+use crate::ingress::calls::CallsConfig;
 use crate::ingress::http::HttpConfig;
 use crate::ingress::native::NativeConfig;
 use crate::ingress::tls::TlsConfig;
@@ -41,6 +42,7 @@ pub struct Config {
     pub max_subscriptions: usize,
     pub max_requests: u32,
     pub max_suspended: usize,
+    pub max_fetch_members: usize,
     /// 0: its share of `memory_budget`, as of the other parts below.
     pub suspended_bytes: u64,
     pub retention: Duration,
@@ -95,6 +97,7 @@ impl Default for Config {
             max_subscriptions: size(&options::MAX_SUBSCRIPTIONS),
             max_requests: options::MAX_REQUESTS.default as u32,
             max_suspended: size(&options::MAX_SUSPENDED),
+            max_fetch_members: size(&options::MAX_FETCH_MEMBERS),
             suspended_bytes: options::SUSPENDED_BYTES.default,
             retention: options::RETENTION.default_duration(),
             retention_bytes: options::RETENTION_BYTES.default,
@@ -194,6 +197,12 @@ impl Config {
     pub fn rings(&self) -> MemoryConfig {
         let total_bytes = usize::try_from(self.memory_shares().rings).unwrap_or(usize::MAX);
         MemoryConfig { ring_bytes: self.memory_ring_bytes.min(total_bytes), total_bytes }
+    }
+
+    /// What it says of calls without a session.
+    #[must_use]
+    pub const fn calls(&self) -> CallsConfig {
+        CallsConfig { max_fetch_members: self.max_fetch_members, session_bytes: self.session_bytes }
     }
 
     /// What it says of HTTP.

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, OnStoreFailure};
+use crate::ingress::calls::Calls;
 use crate::ingress::http::{HttpConfig, HttpIngress};
 use crate::ingress::native::{Native, NativeIngress};
 use crate::ingress::tls::{Tls, TlsError};
@@ -82,6 +83,7 @@ pub struct Gateway {
     address: SocketAddr,
     mesh: Mesh,
     native: Arc<Native>,
+    calls: Arc<Calls>,
     http: HttpConfig,
     tls: Option<Arc<Tls>>,
     stores: Stores,
@@ -151,11 +153,15 @@ impl Gateway {
         let millis = u64::try_from(clock.now().mono.since(began.mono).as_millis()).unwrap_or(u64::MAX);
         let report = report.map(|r| Report { millis, ..r });
         let native = Native::new(mesh.clone(), config.native(gateway_id(random)), Arc::new(SystemRandom));
+        let mut secret = [0; 24];
+        SystemRandom.fill(&mut secret).map_err(RunError::Random)?;
+        let calls = Calls::new(mesh.clone(), config.calls(), secret);
         Ok(Self {
             listener,
             address,
             mesh,
             native,
+            calls,
             http: config.http(),
             tls,
             stores,
@@ -189,11 +195,11 @@ impl Gateway {
     /// [`RunError::StoreFailed`] with `on_store_failure = exit`.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let (shutdown, watched) = watch::channel(Shutdown::Running);
-        let (mesh, native) = (self.mesh.clone(), self.native.clone());
+        let (mesh, native, calls) = (self.mesh.clone(), self.native.clone(), self.calls.clone());
         tokio::spawn(mesh.clone().announce());
         let mut failed = mesh.failed();
         let exit = self.on_store_failure == OnStoreFailure::Exit;
-        let http = HttpIngress::new(self.native.clone(), self.http);
+        let http = HttpIngress::new(self.native.clone(), self.calls.clone(), self.http);
         let ingresses: Vec<Arc<dyn Ingress>> = vec![Arc::new(NativeIngress(self.native.clone())), Arc::new(http)];
         let tls = self.tls.clone();
         let serving = self.listener.serve(Doors { ingresses, tls: self.tls }, watched);
@@ -205,7 +211,7 @@ impl Gateway {
                 None => std::future::pending().await,
             }
         };
-        let time = async { tokio::join!(mesh.keep_time(), native.keep_time(), certificates) };
+        let time = async { tokio::join!(mesh.keep_time(), native.keep_time(), calls.keep_time(), certificates) };
         let mut time = std::pin::pin!(time);
         let result = tokio::select! {
             biased;
@@ -216,6 +222,7 @@ impl Gateway {
         };
         mesh.stop_delivering();
         shutdown.send_replace(Shutdown::Draining);
+        self.calls.stop();
         let mut served = false;
         if result.is_ok() {
             // Settlements are still taken, and time goes on for them.

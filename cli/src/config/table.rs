@@ -55,6 +55,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting::Count(&options::MAX_SUBSCRIPTIONS, |s, v| s.gateway.max_subscriptions = size(v)),
     Setting::Count(&options::MAX_REQUESTS, |s, v| s.gateway.max_requests = narrow(v)),
     Setting::Count(&options::MAX_SUSPENDED, |s, v| s.gateway.max_suspended = size(v)),
+    Setting::Count(&options::MAX_FETCH_MEMBERS, |s, v| s.gateway.max_fetch_members = size(v)),
     Setting::Bytes(&options::SUSPENDED_BYTES, |s, v| s.gateway.suspended_bytes = v),
     Setting::Duration(&options::RETENTION, |s, v| s.gateway.retention = v),
     Setting::Bytes(&options::RETENTION_BYTES, |s, v| s.gateway.retention_bytes = v),

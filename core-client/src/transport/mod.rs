@@ -1,5 +1,7 @@
 //! How bytes travel: a transport makes connections, the driver uses them.
 
+#[cfg(feature = "grpc")]
+mod grpc;
 mod memory;
 mod network;
 mod tcp;

@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+#[cfg(feature = "grpc")]
+use super::grpc;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
 #[cfg(feature = "websocket")]
@@ -44,6 +46,8 @@ impl Dial for Network {
             };
             match endpoint.carrier {
                 Carrier::Tcp => Ok(stream),
+                #[cfg(feature = "grpc")]
+                Carrier::Grpc => grpc::call(&endpoint.address, endpoint.secure, stream).await.map_err(failed),
                 #[cfg(feature = "websocket")]
                 Carrier::WebSocket => {
                     websocket::upgrade(&endpoint.address, endpoint.secure, stream).await.map_err(failed)

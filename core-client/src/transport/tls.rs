@@ -88,6 +88,8 @@ impl Tls {
         };
         config.alpn_protocols = vec![match carrier {
             Carrier::Tcp => b"meshwire/1".to_vec(),
+            #[cfg(feature = "grpc")]
+            Carrier::Grpc => b"h2".to_vec(),
             #[cfg(feature = "websocket")]
             Carrier::WebSocket => b"http/1.1".to_vec(),
         }];

@@ -4,6 +4,8 @@
 //! into a prefix, each ingress says whether that is its own, and the one that
 //! says yes gets the connection with the prefix as the head of its stream.
 
+pub mod calls;
+mod grpc;
 pub mod http;
 mod io;
 mod listener;

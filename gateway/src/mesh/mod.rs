@@ -12,6 +12,7 @@ mod caller;
 mod dead_letters;
 mod fetched;
 mod groups;
+mod hold;
 mod kept;
 mod limits;
 mod listing;

@@ -107,6 +107,9 @@ pub const MAX_REQUESTS: Bounded = Bounded { name: "max_requests", default: 16384
 /// Most sessions that wait without a connection to be resumed; over it the ones that wait longest end. 0: none waits.
 pub const MAX_SUSPENDED: Bounded = Bounded { name: "max_suspended", default: 10000, min: 0, max: 1000000, meaning: "Most sessions that wait without a connection to be resumed; over it the ones that wait longest end. 0: none waits." };
 
+/// Most members of groups that live from fetch to fetch (HTTP, gRPC): those that fetch now, hold leases, or have a name and fetched within the last 30 s. Over it a fetch is BUSY.
+pub const MAX_FETCH_MEMBERS: Bounded = Bounded { name: "max_fetch_members", default: 10000, min: 1, max: 1000000, meaning: "Most members of groups that live from fetch to fetch (HTTP, gRPC): those that fetch now, hold leases, or have a name and fetched within the last 30 s. Over it a fetch is BUSY." };
+
 /// Memory of sessions that wait to be resumed, about; over it the ones that wait longest end. 0: a sixteenth of memory_budget.
 pub const SUSPENDED_BYTES: Bounded = Bounded { name: "suspended_bytes", default: 0, min: 0, max: 17179869184, meaning: "Memory of sessions that wait to be resumed, about; over it the ones that wait longest end. 0: a sixteenth of memory_budget." };
 

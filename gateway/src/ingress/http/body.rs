@@ -24,7 +24,7 @@ const DISCARD_PERIOD: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// `TOO_LARGE`, naming the option that sets the limit; `TIMEOUT` with status 408 when it comes too slowly; `INVALID` when it breaks off.
-pub(super) async fn read(mut body: Body, limit: u64, option: &str) -> Result<Bytes, Problem> {
+pub(in crate::ingress) async fn read(mut body: Body, limit: u64, option: &str) -> Result<Bytes, Problem> {
     let read = within(&mut body, limit, option).await;
     if matches!(&read, Err(problem) if problem.kind() == ErrorKind::TooLarge) {
         discard(body).await;

@@ -17,6 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, watch};
 
 use super::{Door, HttpConfig};
+use crate::ingress::calls::Calls;
 use crate::ingress::io::Prefixed;
 use crate::ingress::native::Native;
 use crate::ingress::{Accepted, Shutdown};
@@ -37,13 +38,13 @@ const WINDOW: u32 = 1 << 20;
 const IDLE: Duration = Duration::from_secs(60);
 
 pub(super) async fn serve(
-    (router, native, config): (Router, Arc<Native>, HttpConfig),
+    (router, (native, calls), config): (Router, (Arc<Native>, Arc<Calls>), HttpConfig),
     accepted: Accepted,
     mut shutdown: watch::Receiver<Shutdown>,
 ) {
     let Accepted { stream, prefix, peer, principal, waited } = accepted;
     let (open, mut ended) = mpsc::channel(1);
-    let door = Door { native, peer, principal, shutdown: shutdown.clone(), open };
+    let door = Door { native, calls, peer, principal, shutdown: shutdown.clone(), open };
     let asked = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {

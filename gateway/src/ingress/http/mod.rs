@@ -16,14 +16,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::{HeaderMap, Method, Uri};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
+use super::calls::Calls;
+use super::grpc;
 use super::native::Native;
 use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
 use crate::mesh::Caller;
-use problem::Problem;
+
+pub(super) use body::read as read_body;
+pub(super) use problem::Problem;
 
 /// Longest name of a method.
 const LONGEST_METHOD: usize = 16;
@@ -40,41 +46,49 @@ pub struct HttpConfig {
 /// HTTP behind the listener.
 pub struct HttpIngress {
     native: Arc<Native>,
+    calls: Arc<Calls>,
     config: HttpConfig,
     router: Router,
 }
 
 /// What a handler knows of the connection that a request came by.
 #[derive(Clone)]
-struct Door {
-    native: Arc<Native>,
+pub(super) struct Door {
+    pub(super) native: Arc<Native>,
+    calls: Arc<Calls>,
     peer: SocketAddr,
     principal: Option<Arc<str>>,
-    shutdown: watch::Receiver<Shutdown>,
+    pub(super) shutdown: watch::Receiver<Shutdown>,
     /// The connection ends when the last of these is dropped: what goes on after an upgrade holds one.
-    open: mpsc::Sender<()>,
+    pub(super) open: mpsc::Sender<()>,
 }
 
 impl Door {
     /// Who asks: the one place where HTTP makes a caller.
-    fn caller(&self, protocol: &'static str) -> Caller {
+    pub(super) fn caller(&self, protocol: &'static str) -> Caller {
         Caller::known(protocol, Some(self.peer), self.principal.clone())
     }
 }
 
 impl HttpIngress {
-    /// HTTP over the sessions of `native`.
+    /// HTTP over these calls, and the sessions of `native`.
     #[must_use]
-    pub fn new(native: Arc<Native>, config: HttpConfig) -> Self {
+    pub fn new(native: Arc<Native>, calls: Arc<Calls>, config: HttpConfig) -> Self {
         let router = Router::new()
             .route("/v1/topics/{topic}/events", post(publish::publish))
             .route("/v1/ws", get(websocket::upgrade))
-            .fallback(|uri: axum::http::Uri| async move { Problem::no_path(uri.path()) })
-            .method_not_allowed_fallback(|method: axum::http::Method, uri: axum::http::Uri| async move {
+            .merge(grpc::router(&calls))
+            .fallback(nothing_here)
+            .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
                 Problem::wrong_method(&method, uri.path())
             });
-        Self { native, config, router }
+        Self { native, calls, config, router }
     }
+}
+
+/// In the words of who asks.
+async fn nothing_here(uri: Uri, headers: HeaderMap) -> Response {
+    if grpc::is_grpc(&headers) { grpc::unknown(uri.path()) } else { Problem::no_path(uri.path()).into_response() }
 }
 
 impl Ingress for HttpIngress {
@@ -95,7 +109,7 @@ impl Ingress for HttpIngress {
         accepted: Accepted,
         shutdown: watch::Receiver<Shutdown>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let parts = (self.router.clone(), self.native.clone(), self.config.clone());
+        let parts = (self.router.clone(), (self.native.clone(), self.calls.clone()), self.config.clone());
         Box::pin(connection::serve(parts, accepted, shutdown))
     }
 }

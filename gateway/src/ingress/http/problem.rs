@@ -14,39 +14,39 @@ const PROBLEM_JSON: &str = "application/problem+json";
 
 /// A request that was not carried out.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(in crate::ingress) struct Problem {
     refusal: Refusal,
     /// Where the status says more than the code's own.
     status: Option<StatusCode>,
 }
 
 impl Problem {
-    pub(super) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub(in crate::ingress) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Refusal::new(kind, message).into()
     }
 
-    pub(super) fn with(self, status: StatusCode) -> Self {
+    pub(in crate::ingress) fn with(self, status: StatusCode) -> Self {
         Self { status: Some(status), ..self }
     }
 
-    pub(super) const fn kind(&self) -> ErrorKind {
+    pub(in crate::ingress) const fn kind(&self) -> ErrorKind {
         self.refusal.kind
     }
 
-    pub(super) fn no_path(path: &str) -> Self {
+    pub(in crate::ingress) fn no_path(path: &str) -> Self {
         Self::new(ErrorKind::NotFound, format!("there is nothing at {path}; /openapi.json lists what there is"))
     }
 
-    pub(super) fn wrong_method(method: &Method, path: &str) -> Self {
+    pub(in crate::ingress) fn wrong_method(method: &Method, path: &str) -> Self {
         Self::new(ErrorKind::Invalid, format!("{path} does not take {method}")).with(StatusCode::METHOD_NOT_ALLOWED)
     }
 
-    pub(super) fn tls_required() -> Self {
+    pub(in crate::ingress) fn tls_required() -> Self {
         Self::new(ErrorKind::TlsRequired, PLAIN_REFUSED)
     }
 
     /// As an answer of HTTP/1.1 that ends the connection.
-    pub(super) fn into_bytes(self) -> Bytes {
+    pub(in crate::ingress) fn into_bytes(self) -> Bytes {
         let (status, body) = (self.status(), self.json().to_string());
         let length = body.len();
         let head = format!(
@@ -61,7 +61,7 @@ impl Problem {
     }
 
     /// Its members.
-    pub(super) fn json(&self) -> serde_json::Value {
+    pub(in crate::ingress) fn json(&self) -> serde_json::Value {
         let (status, Refusal { kind, message, retry_after_ms }) = (self.status(), &self.refusal);
         let mut body = serde_json::json!({
             "type": "about:blank",
@@ -82,6 +82,12 @@ impl Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         Self { refusal, status: None }
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        problem.refusal
     }
 }
 

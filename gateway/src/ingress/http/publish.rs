@@ -6,13 +6,13 @@ use axum::extract::{Path, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use meshwire_proto::codec::{http, json};
-use meshwire_proto::{Defaults, ErrorKind, Event, EventError, EventRunBuilder, Timing};
+use meshwire_proto::{ErrorKind, Event, EventError, Timing};
 
 use super::{Door, Problem, body};
-use crate::ingress::waiting;
-use crate::mesh::{Action, Answer, Published, Refusal};
+use crate::ingress::calls::{Offer, Stored, Taken};
+use crate::mesh::Refusal;
 
 /// How the events of a request are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,9 @@ pub(super) async fn publish(
         Mode::Structured => vec![json::parse(text(&body)?)],
         Mode::Batch => json::parse_batch(text(&body)?).map_err(|e| invalid(&e))?,
     };
-    let results = offer(&door, &topic, events).await?;
+    let mut offer = Offer::default();
+    events.into_iter().for_each(|event| offer.event(event));
+    let results = door.calls.publish(&door.caller("http"), &topic, offer, Timing::default()).await?;
     if mode == Mode::Batch {
         let results: Vec<serde_json::Value> = results.into_iter().map(item).collect();
         return Ok(json_response(&serde_json::json!({ "results": results })));
@@ -119,54 +121,13 @@ async fn whole(door: &Door, mode: Mode, body: Body) -> Result<Bytes, Problem> {
     }
 }
 
-type Taken = Result<(u64, bool), Refusal>;
-
-/// Publishes all that are events, waits until they are kept, and gives each one's position and whether it was there already.
-async fn offer(door: &Door, topic: &str, events: Vec<Result<Event, EventError>>) -> Result<Vec<Taken>, Refusal> {
-    let mesh = door.native.mesh();
-    let (mut run, mut encoded) = (EventRunBuilder::default(), BytesMut::new());
-    let mut results: Vec<Option<Taken>> = Vec::with_capacity(events.len());
-    for event in events {
-        encoded.clear();
-        let written = event.and_then(|event| event.encode_with(Defaults::default(), &mut encoded));
-        match written {
-            Ok(()) => {
-                run.push(&encoded);
-                results.push(None);
-            }
-            Err(error) => results.push(Some(Err(invalid(&error)))),
-        }
-    }
-    if !run.is_empty() {
-        let caller = door.caller("http");
-        let handle = mesh.open_topic(&caller, topic, Action::Publish)?;
-        let run = run.take();
-        waiting::pace(mesh, u64::from(run.count()), run.as_bytes().len() as u64).await?;
-        let Published { answers, ticket } =
-            mesh.publish_timed(&caller, handle, topic, &run, (None, Timing::default()))?;
-        waiting::kept(mesh, ticket).await?;
-        let mut open = results.iter_mut().filter(|result| result.is_none());
-        for (count, answer) in answers {
-            for n in 0..u64::from(count) {
-                if let Some(result) = open.next() {
-                    *result = Some(match &answer {
-                        Answer::New(first) => Ok((if *first == 0 { 0 } else { first + n }, false)),
-                        Answer::Duplicate(first) => Ok((if *first == 0 { 0 } else { first + n }, true)),
-                        Answer::Refused(refusal) => Err(refusal.clone()),
-                    });
-                }
-            }
-        }
-    }
-    let lost = || Err(Refusal::new(ErrorKind::Internal, "no answer for the event"));
-    Ok(results.into_iter().map(|result| result.unwrap_or_else(lost)).collect())
-}
-
-/// One result as JSON. A position of 0 is none yet.
+/// One result as JSON.
 fn item(taken: Taken) -> serde_json::Value {
     match taken {
-        Ok((0, duplicate)) => serde_json::json!({ "duplicate": duplicate }),
-        Ok((position, duplicate)) => serde_json::json!({ "position": position, "duplicate": duplicate }),
+        Ok(Stored { position: None, duplicate }) => serde_json::json!({ "duplicate": duplicate }),
+        Ok(Stored { position: Some(position), duplicate }) => {
+            serde_json::json!({ "position": position.to_string(), "duplicate": duplicate })
+        }
         Err(refusal) => Problem::from(refusal).json(),
     }
 }
