@@ -18,13 +18,20 @@ import (
 )
 
 type task struct {
-	Mode, Address, Topic string
-	Events               []plain
+	Do, Mode, Address, Topic string
+	Count                    int
+	Events                   []plain
 }
 
 type plain struct {
-	Attributes map[string]any
-	Data       *struct{ Text, JSON, Base64 *string }
+	Attributes map[string]any `json:"attributes"`
+	Data       *data          `json:"data"`
+}
+
+type data struct {
+	Text   *string `json:"text,omitempty"`
+	JSON   *string `json:"json,omitempty"`
+	Base64 *string `json:"base64,omitempty"`
 }
 
 type result struct {
@@ -169,21 +176,89 @@ func publish(t task) ([]result, error) {
 	return results, nil
 }
 
+// snippet: go-cloudevents-receive
+func receive(ctx context.Context, address, topic string, each func(event.Event) bool) error {
+	url := fmt.Sprintf("http://%s/v1/topics/%s/events?start=earliest", address, topic)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", "application/x-ndjson")
+	response, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	// A stream of JSON objects; the blank lines between, which say that the gateway is there, mean nothing to it.
+	deliveries := json.NewDecoder(response.Body)
+	for {
+		var delivery struct{ Event event.Event }
+		if err := deliveries.Decode(&delivery); err != nil {
+			return err
+		}
+		if !each(delivery.Event) {
+			return nil
+		}
+	}
+}
+
+// snippet end
+
+func plainOf(e event.Event) plain {
+	p := plain{Attributes: map[string]any{"id": e.ID(), "source": e.Source(), "type": e.Type()}}
+	for name, value := range e.Extensions() {
+		p.Attributes[name] = value
+	}
+	optional := map[string]string{
+		"subject": e.Subject(), "dataschema": e.DataSchema(), "datacontenttype": e.DataContentType(),
+	}
+	for name, text := range optional {
+		if text != "" {
+			p.Attributes[name] = text
+		}
+	}
+	p.Attributes["time"] = e.Time().Format(time.RFC3339Nano)
+	if e.Data() != nil {
+		text := base64.StdEncoding.EncodeToString(e.Data())
+		p.Data = &data{Base64: &text}
+	}
+	return p
+}
+
+func received(t task) ([]plain, error) {
+	var events []plain
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	err := receive(ctx, t.Address, t.Topic, func(e event.Event) bool {
+		events = append(events, plainOf(e))
+		return len(events) < t.Count
+	})
+	return events, err
+}
+
+func carryOut(t task) (any, error) {
+	if t.Do == "receive" {
+		events, err := received(t)
+		return map[string]any{"events": events}, err
+	}
+	results, err := publish(t)
+	return map[string]any{"results": results}, err
+}
+
 func main() {
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 64<<20)
 	out := json.NewEncoder(os.Stdout)
 	for lines.Scan() {
 		var t task
+		var answer any
 		err := json.Unmarshal(lines.Bytes(), &t)
-		var results []result
 		if err == nil {
-			results, err = publish(t)
+			answer, err = carryOut(t)
 		}
 		if err != nil {
-			_ = out.Encode(map[string]string{"error": err.Error()})
-			continue
+			answer = map[string]string{"error": err.Error()}
 		}
-		_ = out.Encode(map[string]any{"results": results})
+		_ = out.Encode(answer)
 	}
 }

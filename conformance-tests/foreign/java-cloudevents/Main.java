@@ -3,6 +3,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.cloudevents.CloudEvent;
+import io.cloudevents.CloudEventData;
 import io.cloudevents.core.builder.CloudEventBuilder;
 import io.cloudevents.http.HttpMessageFactory;
 import io.cloudevents.jackson.JsonCloudEventData;
@@ -16,6 +17,8 @@ import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
 import java.time.OffsetDateTime;
 import java.util.Base64;
+import java.util.HashSet;
+import java.util.function.Predicate;
 
 /** The CloudEvents SDK for Java over HTTP, with the HTTP client of the JDK. */
 public final class Main {
@@ -37,6 +40,54 @@ public final class Main {
         return CLIENT.send(request.build(), HttpResponse.BodyHandlers.ofString());
     }
     // snippet end
+
+    // snippet: java-cloudevents-receive
+    static void receive(String address, String topic, Predicate<CloudEvent> each) throws Exception {
+        var url = URI.create("http://" + address + "/v1/topics/" + topic + "/events?start=earliest");
+        var request = HttpRequest.newBuilder(url).header("accept", "application/x-ndjson").build();
+        var format = new JsonFormat();
+        try (var lines = CLIENT.send(request, HttpResponse.BodyHandlers.ofLines()).body()) {
+            // An empty line only says that the gateway is there.
+            for (String line : (Iterable<String>) lines.filter(line -> !line.isEmpty())::iterator) {
+                byte[] event = JSON.writeValueAsBytes(JSON.readTree(line).get("event"));
+                if (!each.test(format.deserialize(event))) {
+                    return;
+                }
+            }
+        }
+    }
+    // snippet end
+
+    static ObjectNode plain(CloudEvent event) {
+        ObjectNode plain = JSON.createObjectNode();
+        ObjectNode attributes = plain.putObject("attributes");
+        var names = new HashSet<>(event.getAttributeNames());
+        names.remove("specversion");
+        for (String name : names) {
+            Object value = event.getAttribute(name);
+            if (value != null) {
+                attributes.put(name, value.toString());
+            }
+        }
+        for (String name : event.getExtensionNames()) {
+            attributes.set(name, JSON.valueToTree(event.getExtension(name)));
+        }
+        CloudEventData data = event.getData();
+        if (data != null) {
+            plain.putObject("data").put("base64", Base64.getEncoder().encodeToString(data.toBytes()));
+        }
+        return plain;
+    }
+
+    static ObjectNode received(JsonNode task) throws Exception {
+        ObjectNode answer = JSON.createObjectNode();
+        ArrayNode events = answer.putArray("events");
+        receive(task.get("address").asText(), task.get("topic").asText(), event -> {
+            events.add(plain(event));
+            return events.size() < task.get("count").asInt();
+        });
+        return answer;
+    }
 
     static CloudEvent event(JsonNode plain, boolean structured) throws Exception {
         CloudEventBuilder builder = CloudEventBuilder.v1();
@@ -90,6 +141,9 @@ public final class Main {
     }
 
     static ObjectNode carryOut(JsonNode task) throws Exception {
+        if (task.get("do").asText().equals("receive")) {
+            return received(task);
+        }
         boolean structured = task.get("mode").asText().equals("structured");
         ObjectNode answer = JSON.createObjectNode();
         ArrayNode results = answer.putArray("results");

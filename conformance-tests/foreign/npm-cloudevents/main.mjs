@@ -1,6 +1,7 @@
 // The CloudEvents SDK for JavaScript over HTTP, with fetch of Node.
 
 import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
 import { CloudEvent, HTTP } from "cloudevents";
 
 function eventOf(plain, mode) {
@@ -47,7 +48,37 @@ function result({ ok, answer }) {
   return { ok: ok && !answer.code, code: answer.code, detail: answer.detail };
 }
 
-async function carryOut({ mode, address, topic, events }) {
+// snippet: npm-cloudevents-receive
+async function* receive(address, topic) {
+  const url = `http://${address}/v1/topics/${topic}/events?start=earliest`;
+  const response = await fetch(url, { headers: { accept: "application/x-ndjson" } });
+  for await (const line of createInterface({ input: Readable.fromWeb(response.body), crlfDelay: Infinity })) {
+    // An empty line only says that the gateway is there.
+    if (line) yield new CloudEvent(JSON.parse(line).event);
+  }
+}
+// snippet end
+
+function plainOf(event) {
+  const { specversion, data, data_base64: base64, ...attributes } = event.toJSON();
+  const isJson = /[/+]json(;|$)/.test(attributes.datacontenttype ?? "application/json");
+  const kinds = () => (isJson ? { json: JSON.stringify(data) } : { text: data });
+  const none = data === undefined && base64 === undefined;
+  return { attributes, data: none ? null : base64 !== undefined ? { base64 } : kinds() };
+}
+
+async function received({ address, topic, count }) {
+  const events = [];
+  for await (const event of receive(address, topic)) {
+    events.push(plainOf(event));
+    if (events.length === count) return { events };
+  }
+  throw new Error(`the stream ended after ${events.length} events`);
+}
+
+async function carryOut(task) {
+  if (task.do === "receive") return received(task);
+  const { mode, address, topic, events } = task;
   const written = events.map((plain) => eventOf(plain, mode));
   if (mode === "batch") {
     const { ok, answer } = await publish(address, topic, batch(written));

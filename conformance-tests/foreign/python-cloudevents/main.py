@@ -1,11 +1,13 @@
 """The CloudEvents SDK for Python over HTTP."""
 
 import base64
+import itertools
 import json
 import sys
 
 import requests
 from cloudevents.core.bindings.http import to_binary_event, to_structured_event
+from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from dateutil.parser import isoparse
 
@@ -38,7 +40,32 @@ def result(response):
     return {"ok": response.ok, "code": answer.get("code"), "detail": answer.get("detail")}
 
 
+# snippet: python-cloudevents-receive
+def receive(address, topic):
+    url = f"http://{address}/v1/topics/{topic}/events?start=earliest"
+    with session.get(url, headers={"accept": "application/x-ndjson"}, stream=True, timeout=20) as response:
+        for line in response.iter_lines(chunk_size=1 << 16):
+            # An empty line only says that the gateway is there.
+            if line:
+                yield JSONFormat().read(CloudEvent, json.dumps(json.loads(line)["event"]))
+# snippet end
+
+
+def plain_of(event):
+    attributes = {**event.get_attributes(), "time": event.get_time().isoformat()}
+    attributes.pop("specversion")
+    data, kind = event.get_data(), attributes.get("datacontenttype", "application/json").split(";")[0]
+    if isinstance(data, bytes):
+        data = {"base64": base64.b64encode(data).decode()}
+    elif data is not None:
+        data = {"json": json.dumps(data)} if kind.endswith(("/json", "+json")) else {"text": data}
+    return {"attributes": attributes, "data": data}
+
+
 def carry_out(task):
+    if task["do"] == "receive":
+        events = itertools.islice(receive(task["address"], task["topic"]), task["count"])
+        return {"events": [plain_of(event) for event in events]}
     write = WRITERS[task["mode"]]
     messages = [write(event_of(plain, task["mode"])) for plain in task["events"]]
     return {"results": [result(publish(task["address"], task["topic"], message)) for message in messages]}

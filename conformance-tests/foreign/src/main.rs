@@ -16,6 +16,8 @@ mod play;
 mod program;
 mod route;
 mod seen;
+#[cfg(test)]
+mod snippets;
 mod table;
 
 use std::path::{Path, PathBuf};

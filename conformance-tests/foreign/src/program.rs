@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
@@ -15,6 +15,8 @@ use crate::plain::Plain;
 
 /// Lines in flight; over it the program waits.
 const LINES: usize = 16;
+/// How long a program may take to end once its input has.
+const ENDING: Duration = Duration::from_secs(3);
 
 /// A program that runs until this is dropped.
 pub(crate) struct Program {
@@ -100,9 +102,15 @@ impl Program {
         self.said.take().and_then(|said| said.join().ok()).unwrap_or_default()
     }
 
+    /// The end of its input tells it to end what it started too.
     fn kill(&mut self) {
-        // Whether it ended by itself before does not matter.
         self.input = None;
+        let until = Instant::now() + ENDING;
+        while Instant::now() < until && self.process.try_wait().is_ok_and(|status| status.is_none()) {
+            // There is no portable wait with a limit.
+            thread::sleep(Duration::from_millis(2));
+        }
+        // Whether it ended by itself before does not matter.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

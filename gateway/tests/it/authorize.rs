@@ -89,3 +89,47 @@ async fn settling_and_credit_need_leave_to_subscribe() {
     peer.send(ClientFrame::Credit(wire::Credit { subscription: 1, max_events: 1, max_bytes: 1 })).await;
     assert_eq!(peer.error().await.code, DENIED);
 }
+
+#[tokio::test]
+async fn every_call_over_http_is_refused_to_who_may_nothing() {
+    let rig = Rig::with(memory(), Arc::new(Only(&[]))).await;
+    let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+    let (structured, batch) = ("application/cloudevents+json", "application/cloudevents-batch+json");
+    let cells = [
+        ("POST", "/v1/topics/t/events", structured, event.to_owned()),
+        ("POST", "/v1/topics/t/events", batch, format!("[{event}]")),
+        ("POST", "/v1/topics/t/requests", structured, event.to_owned()),
+        ("GET", "/v1/topics/t/events", structured, String::new()),
+        ("GET", "/v1/topics/t/groups/g/events", structured, String::new()),
+        ("GET", "/v1/topics/t/groups/g/events?member=m", structured, String::new()),
+        ("POST", "/v1/topics/t/groups/g/fetch", "application/json", "{}".to_owned()),
+        ("POST", "/v1/topics/t/groups/g/fetch", "application/json", r#"{"member":"m"}"#.to_owned()),
+    ];
+    for (method, path, kind, body) in cells {
+        let answer = rig.http().await.call(method, path, &[("content-type", kind)], body.as_bytes()).await;
+        assert_eq!(answer.problem(), (403, "DENIED".into()), "{method} {path}");
+    }
+    // Nobody can have been given a lease; and none tells whether there is one.
+    let settle = serde_json::json!({"settlements": [{"lease": "AAAA", "kind": "ack"}]});
+    let answer = rig.post("/v1/topics/t/groups/g/settle", &settle).await;
+    assert_eq!(answer.problem(), (403, "DENIED".into()));
+}
+
+#[tokio::test]
+async fn settling_over_http_needs_leave_to_subscribe() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    struct Until(AtomicBool);
+    impl Authorize for Until {
+        fn allows(&self, _: &Caller, action: Action, _: &str) -> bool {
+            action != Action::Subscribe || self.0.load(Ordering::Relaxed)
+        }
+    }
+    let judge = Arc::new(Until(AtomicBool::new(true)));
+    let rig = Rig::with(memory(), judge.clone()).await;
+    rig.offer("t", &["1"]).await;
+    let fetched = rig.post("/v1/topics/t/groups/g/fetch", &serde_json::json!({})).await.json();
+    judge.0.store(false, Ordering::Relaxed);
+    let settle = serde_json::json!({"settlements": [{"lease": fetched["deliveries"][0]["lease"], "kind": "ack"}]});
+    let answer = rig.post("/v1/topics/t/groups/g/settle", &settle).await;
+    assert_eq!(answer.problem(), (403, "DENIED".into()));
+}

@@ -9,12 +9,20 @@
 
 mod authorize;
 mod broadcast;
+mod calls;
 mod certificates;
 mod cold;
 mod dead_letters;
 mod delayed;
 mod delete;
 mod hostile;
+mod http_client;
+mod http_fetch;
+mod http_inputs;
+mod http_publish;
+mod http_receive;
+mod http_request;
+mod http_settle;
 mod kept;
 mod lag;
 mod limits;

@@ -10,7 +10,7 @@ use super::lease::Lease;
 use super::{Calls, Seat};
 use crate::ingress::native::access::{Call, Record};
 use crate::ingress::waiting;
-use crate::mesh::{Caller, Refusal, SettleAs, SettleRequest, Ticket};
+use crate::mesh::{Action, Caller, Refusal, SettleAs, SettleRequest, Ticket};
 
 /// Most settlements of one call.
 pub const MAX_SETTLEMENTS: usize = 10_000;
@@ -65,7 +65,7 @@ impl Calls {
     /// level.
     ///
     /// # Errors
-    /// Of the whole call: `TOO_LARGE` over [`MAX_SETTLEMENTS`]. Of one: `LEASE_LOST`; `INVALID`: not a token, not the caller's,
+    /// Of the whole call: `TOO_LARGE` over [`MAX_SETTLEMENTS`], `DENIED`. Of one: `LEASE_LOST`; `INVALID`: not a token, not the caller's,
     /// or of another topic or group; `DENIED`; `STORE_FAILED`.
     pub async fn settle(
         &self,
@@ -78,6 +78,7 @@ impl Calls {
             let text = format!("{} settlements in one call; at most {MAX_SETTLEMENTS} are taken", settlements.len());
             return Err(Refusal::new(ErrorKind::TooLarge, text));
         }
+        self.mesh.authorize(caller, Action::Subscribe, topic)?;
         let call = Call::begin(&self.mesh);
         let (mut results, tickets) = self.settle_all(caller, (topic, group), settlements, confirm);
         if confirm {

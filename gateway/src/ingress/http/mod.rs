@@ -2,12 +2,21 @@
 //!
 //! - [`connection`]: one connection: limits before its first request is whole, shutdown;
 //! - [`websocket`]: upgrades: native sessions as binary messages;
+//! - [`publish`], [`request`], [`receive`], [`fetch`], [`settle`]: events for programs without our client; [`event`], [`delivery`]: how they
+//!   are written;
 //! - [`problem`]: errors as RFC 9457 problem details.
 
 mod body;
 mod connection;
+mod delivery;
+mod event;
+mod fetch;
 mod problem;
 mod publish;
+mod query;
+mod receive;
+mod request;
+mod settle;
 mod websocket;
 
 use std::net::SocketAddr;
@@ -16,10 +25,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use meshwire_proto::ErrorKind;
 use tokio::sync::{mpsc, watch};
 
 use super::calls::Calls;
@@ -75,7 +86,11 @@ impl HttpIngress {
     #[must_use]
     pub fn new(native: Arc<Native>, calls: Arc<Calls>, config: HttpConfig) -> Self {
         let router = Router::new()
-            .route("/v1/topics/{topic}/events", post(publish::publish))
+            .route("/v1/topics/{topic}/events", post(publish::publish).get(receive::broadcast))
+            .route("/v1/topics/{topic}/requests", post(request::request))
+            .route("/v1/topics/{topic}/groups/{group}/events", get(receive::group))
+            .route("/v1/topics/{topic}/groups/{group}/fetch", post(fetch::fetch))
+            .route("/v1/topics/{topic}/groups/{group}/settle", post(settle::settle))
             .route("/v1/ws", get(websocket::upgrade))
             .merge(grpc::router(&calls))
             .fallback(nothing_here)
@@ -124,6 +139,24 @@ fn goaway(text: &str) -> Bytes {
     bytes.extend([0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xc]);
     bytes.extend(text.bytes().take(usize::from(length) - 8));
     bytes.into()
+}
+
+/// An answer of JSON.
+fn answer_json(value: &serde_json::Value) -> Response {
+    ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}
+
+/// Carries out within a deadline of the request's own.
+///
+/// # Errors
+/// `TIMEOUT`.
+async fn in_time<T>(timeout: Option<Duration>, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    let Some(timeout) = timeout else { return work.await };
+    let late = || {
+        let text = format!("no answer within timeout_ms={}; what was asked may have been done", timeout.as_millis());
+        Problem::new(ErrorKind::Timeout, text)
+    };
+    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// A method and a space, or the HTTP/2 preface, which begins like one.

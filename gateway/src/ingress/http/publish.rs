@@ -1,124 +1,52 @@
-//! `POST /v1/topics/{topic}/events`: CloudEvents in binary, structured or batched mode.
+//! `POST /v1/topics/{topic}/events`: publishing.
 
 use axum::Extension;
-use axum::body::Body;
-use axum::extract::{Path, Request};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use meshwire_proto::codec::{http, json};
-use meshwire_proto::{ErrorKind, Event, EventError, Timing};
+use axum::extract::Request;
+use axum::response::Response;
+use meshwire_proto::{ErrorKind, Timing, UnixMillis, options};
 
-use super::{Door, Problem, body};
+use super::event::{self, Mode};
+use super::query::{Named, Query};
+use super::{Door, Problem, answer_json, in_time};
 use crate::ingress::calls::{Offer, Stored, Taken};
-use crate::mesh::Refusal;
-
-/// How the events of a request are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    /// One, its attributes in headers.
-    Binary,
-    /// One, as JSON.
-    Structured,
-    /// A JSON array of them.
-    Batch,
-}
-
-fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    headers
-        .get(CONTENT_TYPE)
-        .map(|value| value.to_str())
-        .transpose()
-        .map_err(|_| Problem::new(ErrorKind::Invalid, "header content-type is not ASCII text"))
-}
-
-impl Mode {
-    fn of(content_type: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
-        let essence =
-            content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match essence.as_str() {
-            "application/cloudevents+json" => Ok(Self::Structured),
-            "application/cloudevents-batch+json" => Ok(Self::Batch),
-            other if other.starts_with("application/cloudevents") => {
-                let text = format!(
-                    "content type {other} is not supported; application/cloudevents+json and application/cloudevents-batch+json are"
-                );
-                Err(Problem::new(ErrorKind::Unsupported, text).with(StatusCode::UNSUPPORTED_MEDIA_TYPE))
-            }
-            _ if headers.contains_key("ce-specversion") => Ok(Self::Binary),
-            _ => {
-                let text = "this is no CloudEvent: send attributes as headers (ce-specversion: 1.0, ce-id, ce-source, ce-type) with the \
-                    data as the body, or an event as JSON with content-type: application/cloudevents+json";
-                Err(Problem::new(ErrorKind::Invalid, text))
-            }
-        }
-    }
-}
-
-fn invalid(error: &EventError) -> Refusal {
-    Refusal::new(error.kind(), error.to_string())
-}
-
-/// Attributes of headers, as far as their values can be text.
-fn binary(headers: &HeaderMap, content_type: Option<&str>, body: Bytes) -> Result<Event, EventError> {
-    let attributes = headers
-        .iter()
-        .filter_map(|(name, value)| name.as_str().strip_prefix(http::PREFIX).map(|name| (name, value.as_bytes())));
-    http::parse(attributes, content_type, body)
-}
-
-fn text(body: &[u8]) -> Result<&str, Problem> {
-    std::str::from_utf8(body).map_err(|e| Problem::new(ErrorKind::Invalid, format!("the body is not UTF-8: {e}")))
-}
 
 pub(super) async fn publish(
     Extension(door): Extension<Door>,
-    Path(topic): Path<String>,
+    Named(topic): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    no_parameters(&parts.uri)?;
-    let content_type = content_type(&parts.headers)?;
-    let mode = Mode::of(content_type, &parts.headers)?;
-    let body = whole(&door, mode, body).await?;
-    let events = match mode {
-        Mode::Binary => vec![binary(&parts.headers, content_type, body)],
-        Mode::Structured => vec![json::parse(text(&body)?)],
-        Mode::Batch => json::parse_batch(text(&body)?).map_err(|e| invalid(&e))?,
-    };
-    let mut offer = Offer::default();
-    events.into_iter().for_each(|event| offer.event(event));
-    let results = door.calls.publish(&door.caller("http"), &topic, offer, Timing::default()).await?;
-    if mode == Mode::Batch {
-        let results: Vec<serde_json::Value> = results.into_iter().map(item).collect();
-        return Ok(json_response(&serde_json::json!({ "results": results })));
-    }
-    match results.into_iter().next() {
-        Some(result) => Ok(json_response(&item(Ok(result?)))),
-        None => Err(Problem::new(ErrorKind::Internal, "no answer for the event")),
-    }
-}
-
-fn no_parameters(uri: &Uri) -> Result<(), Problem> {
-    match uri.query().filter(|query| !query.is_empty()) {
-        None => Ok(()),
-        Some(query) => {
-            let name = query.split(['=', '&']).next().unwrap_or_default();
-            Err(Problem::new(ErrorKind::Invalid, format!("there is no parameter {name:?} here")))
+    let query = Query::read(&parts.uri, &["deliver_at", "expires_in_ms", "timeout_ms"])?;
+    let timing = timing(&query)?;
+    let timeout = query.timeout(&options::REQUEST_TIMEOUT)?;
+    let publishing = async {
+        let (mode, events) = event::read(&door, &parts, body).await?;
+        let mut offer = Offer::default();
+        events.into_iter().for_each(|event| offer.event(event));
+        let results = door.calls.publish(&door.caller("http"), &topic, offer, timing).await?;
+        if mode == Mode::Batch {
+            let results: Vec<serde_json::Value> = results.into_iter().map(item).collect();
+            return Ok(answer_json(&serde_json::json!({ "results": results })));
         }
-    }
+        match results.into_iter().next() {
+            Some(result) => Ok(answer_json(&item(Ok(result?)))),
+            None => Err(Problem::new(ErrorKind::Internal, "no answer for the event")),
+        }
+    };
+    in_time(timeout, publishing).await
 }
 
-async fn whole(door: &Door, mode: Mode, body: Body) -> Result<Bytes, Problem> {
-    let limits = door.native.mesh().limits();
-    let (event, option) = (u64::from(limits.max_event_bytes), "max_event_bytes");
-    match mode {
-        Mode::Binary => body::read(body, event, option).await,
-        // JSON escapes at most six bytes for one; base64 is less.
-        Mode::Structured => body::read(body, door.native.max_frame_bytes().max(event * 2), option).await,
-        Mode::Batch => body::read(body, door.native.max_frame_bytes(), "max_frame_bytes").await,
-    }
+fn timing(query: &Query) -> Result<Timing, Problem> {
+    let deliver_at = match query.get("deliver_at") {
+        None => UnixMillis(0),
+        Some(text) => text
+            .parse::<UnixMillis>()
+            .map_err(|e| Problem::new(ErrorKind::Invalid, format!("parameter deliver_at: {e}")))?,
+    };
+    // Before 1970 is in the past.
+    let deliver_at = if query.get("deliver_at").is_some() { UnixMillis(deliver_at.0.max(1)) } else { deliver_at };
+    let expires_in_ms = query.number("expires_in_ms", (1, u64::MAX))?.unwrap_or(0);
+    Ok(Timing { deliver_at, expires_in_ms })
 }
 
 /// One result as JSON.
@@ -130,8 +58,4 @@ fn item(taken: Taken) -> serde_json::Value {
         }
         Err(refusal) => Problem::from(refusal).json(),
     }
-}
-
-fn json_response(value: &serde_json::Value) -> Response {
-    ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }

@@ -61,11 +61,25 @@ const NO_EVENT: &str = "none of specversion, id, source, type and data is there;
 /// whose members are all unknown to CloudEvents is refused: as a rule it is the data
 /// of an event without the event, and would become extension attributes.
 pub fn parse(text: &str) -> Result<Event, EventError> {
+    parse_members(text).map(|(event, _)| event)
+}
+
+/// [`parse`], of an event that must say its version, as CloudEvents asks of those that travel.
+///
+/// # Errors
+/// The same; `specversion` is missing.
+pub fn parse_versioned(text: &str) -> Result<Event, EventError> {
+    let (event, versioned) = parse_members(text)?;
+    if versioned { Ok(event) } else { Err(EventError::value("specversion", "is missing: it must be \"1.0\"")) }
+}
+
+/// An event, and whether it says its version.
+fn parse_members(text: &str) -> Result<(Event, bool), EventError> {
     let Members(members) = serde_json::from_str(text).map_err(|e| EventError::Json(e.to_string()))?;
     if !members.is_empty() && !members.iter().any(|(name, _)| KNOWN.contains(&&**name)) {
         return Err(EventError::Json(NO_EVENT.to_owned()));
     }
-    let mut event = Event::default();
+    let (mut event, mut versioned) = (Event::default(), false);
     let (mut data, mut base64, mut content_type) = (None, None, None);
     for (name, raw) in members {
         if raw.get() == "null" && name != "data" {
@@ -73,7 +87,7 @@ pub fn parse(text: &str) -> Result<Event, EventError> {
         }
         match &*name {
             "specversion" => match string(&name, raw)?.as_str() {
-                "1.0" => {}
+                "1.0" => versioned = true,
                 other => return Err(EventError::Version(other.chars().take(20).collect())),
             },
             "id" => event = event.id(required(&name, raw)?),
@@ -96,7 +110,7 @@ pub fn parse(text: &str) -> Result<Event, EventError> {
             _ => event = event.attribute(name.clone().into_owned(), extension(&name, raw)?),
         }
     }
-    match (data, base64) {
+    let event = match (data, base64) {
         (Some(_), Some(_)) => Err(EventError::Json("data and data_base64 exclude each other".to_owned())),
         (Some(raw), None) => with_data(event, raw, content_type.as_deref()),
         (None, Some(text)) => STANDARD
@@ -104,16 +118,17 @@ pub fn parse(text: &str) -> Result<Event, EventError> {
             .map(|bytes| event.binary_data(bytes))
             .map_err(|e| EventError::Json(format!("data_base64: {e}"))),
         (None, None) => Ok(event),
-    }
+    };
+    event.map(|event| (event, versioned))
 }
 
-/// Reads a batch: an array of events. What is wrong with one of them is in its place.
+/// Reads a batch: an array of events that say their version. What is wrong with one of them is in its place.
 ///
 /// # Errors
 /// [`EventError::Json`]: it is not an array of JSON values.
 pub fn parse_batch(text: &str) -> Result<Vec<Result<Event, EventError>>, EventError> {
     let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|e| EventError::Json(format!("a batch: {e}")))?;
-    Ok(items.into_iter().map(|item| parse(item.get())).collect())
+    Ok(items.into_iter().map(|item| parse_versioned(item.get())).collect())
 }
 
 /// JSON content keeps its exact text; any other type must be a string.
@@ -188,13 +203,13 @@ pub fn write(event: &EventView<'_>, out: &mut String) -> Result<(), EventError> 
 
 fn write_data(out: &mut String, data: Data<'_>, json: bool) {
     let text = std::str::from_utf8(data.bytes()).ok();
-    match (text, data) {
-        (Some(text), _) if json && serde_json::from_str::<&RawValue>(text).is_ok() => {
+    match text {
+        Some(text) if json && serde_json::from_str::<&RawValue>(text).is_ok() => {
             out.push_str(",\"data\":");
             // A line break inside a JSON string is always escaped, so any raw one stands between tokens.
             out.extend(text.trim().chars().map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }));
         }
-        (Some(text), Data::Text(_)) if !json => member(out, "data", text),
+        Some(text) if !json => member(out, "data", text),
         _ => member(out, "data_base64", &STANDARD.encode(data.bytes())),
     }
 }

@@ -33,6 +33,10 @@ fn data_keeps_its_exact_text_and_attributes_their_types() {
         (r#","data":{"a": 1.50,  "b":[ ]}"#, r#","datacontenttype":"application/json","data":{"a": 1.50,  "b":[ ]}"#),
         (r#","datacontenttype":"text/plain","data":"a\nb""#, r#","datacontenttype":"text/plain","data":"a\nb""#),
         (r#","data_base64":"AP8=""#, r#","data_base64":"AP8=""#),
+        (
+            r#","datacontenttype":"text/plain","data_base64":"YQA=""#,
+            r#","datacontenttype":"text/plain","data":"a\u0000""#,
+        ),
         (r#","flag":true,"n":-7,"word":"x""#, r#","flag":true,"n":-7,"word":"x""#),
         (r#","time":"2020-01-02T03:04:05.5Z""#, r#","time":"2020-01-02T03:04:05.500Z""#),
         (r#","gone":null"#, ""),
@@ -40,6 +44,15 @@ fn data_keeps_its_exact_text_and_attributes_their_types() {
     ] {
         assert_eq!(round(&format!("{{{HEAD}{given}}}")), Ok(format!("{{{HEAD}{expected}}}")), "{given}");
     }
+}
+
+#[test]
+fn what_travels_says_its_version() {
+    assert_eq!(parse_versioned(&format!("{{{HEAD}}}")), parse(&format!("{{{HEAD}}}")));
+    let without = r#"{"id":"1","source":"/s","type":"t"}"#;
+    assert!(parse_versioned(without).is_err_and(|e| e.to_string().contains("specversion")));
+    let batch = parse_batch(&format!("[{{{HEAD}}},{without}]")).unwrap_or_default();
+    assert_eq!(batch.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! CloudEvents in requests: binary, structured or batched.
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use bytes::Bytes;
+use meshwire_proto::codec::{http, json};
+use meshwire_proto::{ErrorKind, Event, EventError};
+
+use super::{Door, Problem, body};
+
+/// Most bytes of attributes in headers, their names with them.
+const ATTRIBUTES: usize = 32 * 1024;
+
+/// How the events of a request are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// One, its attributes in headers.
+    Binary,
+    /// One, as JSON.
+    Structured,
+    /// A JSON array of them.
+    Batch,
+}
+
+fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    headers
+        .get(CONTENT_TYPE)
+        .map(|value| value.to_str())
+        .transpose()
+        .map_err(|_| Problem::new(ErrorKind::Invalid, "header content-type is not ASCII text"))
+}
+
+/// The media type without its parameters, in lower case.
+pub(super) fn essence(headers: &HeaderMap) -> Result<String, Problem> {
+    let content_type = content_type(headers)?.unwrap_or_default();
+    Ok(content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+impl Mode {
+    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        match essence(headers)?.as_str() {
+            "application/cloudevents+json" => Ok(Self::Structured),
+            "application/cloudevents-batch+json" => Ok(Self::Batch),
+            other if other.starts_with("application/cloudevents") => {
+                let text = format!(
+                    "content type {other} is not supported; application/cloudevents+json and application/cloudevents-batch+json are"
+                );
+                Err(Problem::new(ErrorKind::Unsupported, text).with(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+            }
+            _ if headers.contains_key("ce-specversion") => Ok(Self::Binary),
+            _ => {
+                let text = "this is no CloudEvent: send attributes as headers (ce-specversion: 1.0, ce-id, ce-source, ce-type) with the \
+                    data as the body, or an event as JSON with content-type: application/cloudevents+json";
+                Err(Problem::new(ErrorKind::Invalid, text))
+            }
+        }
+    }
+}
+
+pub(super) fn invalid(error: &EventError) -> Problem {
+    Problem::new(error.kind(), error.to_string())
+}
+
+/// Attributes of headers.
+fn binary(headers: &HeaderMap, content_type: Option<&str>, body: Bytes) -> Result<Event, EventError> {
+    let attributes = headers
+        .iter()
+        .filter_map(|(name, value)| name.as_str().strip_prefix(http::PREFIX).map(|name| (name, value.as_bytes())));
+    http::parse(attributes, content_type, body)
+}
+
+/// Refuses attributes that are too many for headers.
+fn check_attributes(headers: &HeaderMap) -> Result<(), Problem> {
+    let attributes = headers.iter().filter(|(name, _)| name.as_str().starts_with(http::PREFIX));
+    let bytes: usize = attributes.map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes <= ATTRIBUTES {
+        return Ok(());
+    }
+    let text = format!(
+        "the attributes in headers have {bytes} bytes; at most {ATTRIBUTES} are taken there: send the event in structured mode \
+         (content-type: application/cloudevents+json)"
+    );
+    Err(Problem::new(ErrorKind::TooLarge, text).with(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE))
+}
+
+pub(super) fn text(body: &[u8]) -> Result<&str, Problem> {
+    std::str::from_utf8(body).map_err(|e| Problem::new(ErrorKind::Invalid, format!("the body is not UTF-8: {e}")))
+}
+
+async fn whole(door: &Door, mode: Mode, body: Body) -> Result<Bytes, Problem> {
+    let limits = door.native.mesh().limits();
+    let (event, option) = (u64::from(limits.max_event_bytes), "max_event_bytes");
+    match mode {
+        Mode::Binary => body::read(body, event, option).await,
+        // JSON escapes at most six bytes for one; base64 is less.
+        Mode::Structured => body::read(body, door.native.max_frame_bytes().max(event * 2), option).await,
+        Mode::Batch => body::read(body, door.native.max_frame_bytes(), "max_frame_bytes").await,
+    }
+}
+
+/// The events of a request; what is wrong with one of a batch is in its place.
+///
+/// # Errors
+/// What is wrong with the request.
+pub(super) async fn read(
+    door: &Door,
+    parts: &Parts,
+    body: Body,
+) -> Result<(Mode, Vec<Result<Event, EventError>>), Problem> {
+    let mode = Mode::of(&parts.headers)?;
+    check_attributes(&parts.headers)?;
+    let body = whole(door, mode, body).await?;
+    let events = match mode {
+        Mode::Binary => vec![binary(&parts.headers, content_type(&parts.headers)?, body)],
+        Mode::Structured => vec![json::parse_versioned(text(&body)?)],
+        Mode::Batch => json::parse_batch(text(&body)?).map_err(|e| invalid(&e))?,
+    };
+    Ok((mode, events))
+}
