@@ -13,6 +13,16 @@ function receive(topic, each) {
 }
 // snippet end
 
+// snippet: chromium-websocket
+// Every event of the topic comes as a message, and a message publishes one. A refusal closes the connection: the code of the close is
+// 4000 + our code's number, and the reason begins with the code.
+function events(topic, each, start = "latest") {
+  const socket = new WebSocket(`ws://${location.host}/v1/topics/${topic}/events?start=${start}`, "cloudevents.json");
+  socket.onmessage = (message) => each(JSON.parse(message.data), socket);
+  return socket;
+}
+// snippet end
+
 // An event's JSON with its data's exact text in it.
 function asJson({ attributes, data }) {
   const members = { specversion: "1.0", ...attributes };
@@ -46,20 +56,39 @@ async function published({ mode, topic, events }) {
   return results;
 }
 
-function received({ topic, count }) {
+// An event is kept when it comes back.
+async function publishedOverWebSocket({ topic, events: plain }) {
+  const results = [];
+  let came;
+  const socket = events(topic, (event) => came?.(event.id));
+  const closed = new Promise((resolve) => (socket.onclose = ({ reason }) => resolve({ reason })));
+  await Promise.race([new Promise((resolve) => (socket.onopen = resolve)), closed]);
+  for (const event of plain) {
+    const back = new Promise((resolve) => (came = resolve));
+    socket.send(asJson(event));
+    const end = await Promise.race([back, closed]);
+    results.push(end.reason === undefined ? { ok: true } : { code: end.reason.split(":")[0], detail: end.reason });
+  }
+  socket.close();
+  return results;
+}
+
+function received({ mode, topic, count }) {
   return new Promise((resolve, reject) => {
-    const events = [];
-    const source = receive(topic, (event) => {
-      events.push(plainOf(event));
-      if (events.length === count) {
+    const got = [];
+    const each = (event, source) => {
+      got.push(plainOf(event));
+      if (got.length === count) {
         source.close();
-        resolve(events);
+        resolve(got);
       }
-    });
-    source.onerror = () => reject(new Error(`the stream ended after ${events.length} events`));
+    };
+    const source = mode === "sse" ? receive(topic, each) : events(topic, each, "earliest");
+    source.onerror = () => reject(new Error(`the stream ended after ${got.length} events`));
   });
 }
 
 async function carryOut(task) {
-  return task.do === "receive" ? { events: await received(task) } : { results: await published(task) };
+  if (task.do === "receive") return { events: await received(task) };
+  return { results: await (task.mode === "ws-events" ? publishedOverWebSocket(task) : published(task)) };
 }

@@ -49,8 +49,11 @@ public final class Main {
         try (var lines = CLIENT.send(request, HttpResponse.BodyHandlers.ofLines()).body()) {
             // An empty line only says that the gateway is there.
             for (String line : (Iterable<String>) lines.filter(line -> !line.isEmpty())::iterator) {
-                byte[] event = JSON.writeValueAsBytes(JSON.readTree(line).get("event"));
-                if (!each.test(format.deserialize(event))) {
+                JsonNode event = JSON.readTree(line).get("event");
+                if (event == null) {
+                    throw new IllegalStateException("it ended: " + line);
+                }
+                if (!each.test(format.deserialize(JSON.writeValueAsBytes(event)))) {
                     return;
                 }
             }

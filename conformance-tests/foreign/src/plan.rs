@@ -50,7 +50,7 @@ pub(crate) struct Route {
     pub(crate) config: String,
     /// `{config}` is its path and `{folder}` a folder of its own.
     pub(crate) run: Vec<String>,
-    /// Rows that go through it: client and mode to publish in.
+    /// Rows that go through it: client and mode.
     pub(crate) rows: Vec<(String, String)>,
 }
 
@@ -112,14 +112,17 @@ pub(crate) fn read(folder: &Path, set: &[Plain]) -> anyhow::Result<Plan> {
         }
         for known in &client.differs {
             let modes = known.modes.iter().all(|m| client.publish.contains(m) || client.receive.contains(m));
-            let payloads = known.payloads.iter().all(|p| set.iter().any(|event| event.id() == p));
+            let is_error = |name: &String| plan.error.iter().any(|error| error.name == *name);
+            let is_payload = |name: &String| set.iter().any(|event| event.id() == name);
+            let payloads = known.payloads.iter().all(|name| is_payload(name) || is_error(name));
             ensure!(modes && payloads, "{}: a difference of no cell: {known:?}", client.name);
         }
     }
     for route in &plan.route {
         for (client, mode) in &route.rows {
-            let there = plan.client.iter().any(|c| c.name == *client && c.publish.contains(mode));
-            ensure!(there, "route {}: {client} does not publish as {mode}", route.name);
+            let has = |c: &Client| c.publish.contains(mode) || c.receive.contains(mode);
+            let there = plan.client.iter().any(|c| c.name == *client && has(c));
+            ensure!(there, "route {}: {client} has no mode {mode}", route.name);
         }
     }
     Ok(plan)

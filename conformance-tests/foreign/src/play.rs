@@ -47,6 +47,10 @@ impl World<'_> {
             .publish_set(client, program, mode, (&topic, way))
             .unwrap_or_else(|error| vec![Cell::Failed(format!("{error:#}")); self.set.len()]);
         for provoked in &self.plan.error {
+            if client.difference(mode, &provoked.name) == Some(Difference::Cannot) {
+                cells.push(Cell::Cannot);
+                continue;
+            }
             let refused = self.refused(program, mode, (provoked.topic.as_ref().unwrap_or(&topic), way), provoked);
             cells.push(match refused {
                 Ok(None) => Cell::Same,

@@ -1,5 +1,7 @@
 //! The snippets of docs/foreign-clients.md are parts of the programs here.
 
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -191,6 +191,23 @@ async fn when_the_gateway_stops_streams_end_fetches_go_back_and_nothing_new_begi
     assert_eq!(refused.kind, ErrorKind::Unavailable);
 }
 
+#[tokio::test]
+async fn a_consumer_that_takes_nothing_lets_no_more_wait_than_its_part_of_the_memory() {
+    let bench = Bench::new();
+    let consumer = bench.consume().await;
+    let before = bench.mesh().memory().allowance();
+    for id in 0..40 {
+        let mut offer = Offer::default();
+        offer.event(Ok(event(&id.to_string()).text_data("x".repeat(100_000))));
+        bench.calls.publish(&bench.caller, "t", offer, Timing::default()).await.unwrap();
+    }
+    let used = bench.mesh().memory().used();
+    // One event may pass over its credit of 1 MiB, and over its part.
+    assert!(used > 0 && used <= before.min(1 << 20) + 101_000, "{used} of {before}");
+    drop(consumer);
+    assert_eq!(bench.mesh().memory().used(), 0);
+}
+
 fn members(bench: &Bench) -> u32 {
     use meshwire_proto::wire::admin::{Command, answer, command};
     let command = Command { command: Some(command::Command::ListTopics(ListTopics::default())) };

@@ -23,6 +23,7 @@ mod http_publish;
 mod http_receive;
 mod http_request;
 mod http_settle;
+mod http_websocket;
 mod kept;
 mod lag;
 mod limits;

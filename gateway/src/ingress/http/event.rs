@@ -38,9 +38,23 @@ pub(super) fn essence(headers: &HeaderMap) -> Result<String, Problem> {
     Ok(content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
+/// JSON is UTF-8, whatever a parameter of the media type says.
+fn is_utf8(headers: &HeaderMap) -> Result<bool, Problem> {
+    let parameters = content_type(headers)?.unwrap_or_default().split(';').skip(1);
+    let mut charsets = parameters
+        .filter_map(|part| part.split_once('='))
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    Ok(charsets
+        .all(|(_, value)| ["utf-8", "us-ascii"].contains(&&*value.trim().trim_matches('"').to_ascii_lowercase())))
+}
+
 impl Mode {
     fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         match essence(headers)?.as_str() {
+            kind if kind.starts_with("application/cloudevents") && !is_utf8(headers)? => {
+                let text = "events in JSON are UTF-8: leave the charset out of content-type";
+                Err(Problem::new(ErrorKind::Unsupported, text).with(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+            }
             "application/cloudevents+json" => Ok(Self::Structured),
             "application/cloudevents-batch+json" => Ok(Self::Batch),
             other if other.starts_with("application/cloudevents") => {

@@ -4,9 +4,11 @@
 //! - [`websocket`]: upgrades: native sessions as binary messages;
 //! - [`publish`], [`request`], [`receive`], [`fetch`], [`settle`]: events for programs without our client; [`event`], [`delivery`]: how they
 //!   are written;
+//! - [`cloudevents`]: the same as messages of WebSocket;
 //! - [`problem`]: errors as RFC 9457 problem details.
 
 mod body;
+mod cloudevents;
 mod connection;
 mod delivery;
 mod event;

@@ -17,7 +17,8 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let query = Query::read(&parts.uri, &["deliver_at", "expires_in_ms", "timeout_ms"])?;
-    let timing = timing(&query)?;
+    let expires_in_ms = query.number("expires_in_ms", (1, u64::MAX))?;
+    let timing = timing(query.get("deliver_at"), expires_in_ms)?;
     let timeout = query.timeout(&options::REQUEST_TIMEOUT)?;
     let publishing = async {
         let (mode, events) = event::read(&door, &parts, body).await?;
@@ -36,21 +37,25 @@ pub(super) async fn publish(
     in_time(timeout, publishing).await
 }
 
-fn timing(query: &Query) -> Result<Timing, Problem> {
-    let deliver_at = match query.get("deliver_at") {
+/// When an event is delivered.
+///
+/// # Errors
+/// `INVALID`: not a time, or no time at all.
+pub(super) fn timing(deliver_at: Option<&str>, expires_in_ms: Option<u64>) -> Result<Timing, Problem> {
+    let deliver_at = match deliver_at.map(str::parse::<UnixMillis>) {
         None => UnixMillis(0),
-        Some(text) => text
-            .parse::<UnixMillis>()
-            .map_err(|e| Problem::new(ErrorKind::Invalid, format!("parameter deliver_at: {e}")))?,
+        // Before 1970 is in the past.
+        Some(Ok(at)) => UnixMillis(at.0.max(1)),
+        Some(Err(e)) => return Err(Problem::new(ErrorKind::Invalid, format!("deliver_at: {e}"))),
     };
-    // Before 1970 is in the past.
-    let deliver_at = if query.get("deliver_at").is_some() { UnixMillis(deliver_at.0.max(1)) } else { deliver_at };
-    let expires_in_ms = query.number("expires_in_ms", (1, u64::MAX))?.unwrap_or(0);
-    Ok(Timing { deliver_at, expires_in_ms })
+    if expires_in_ms == Some(0) {
+        return Err(Problem::new(ErrorKind::Invalid, "expires_in_ms is 0; 1 and more are accepted"));
+    }
+    Ok(Timing { deliver_at, expires_in_ms: expires_in_ms.unwrap_or(0) })
 }
 
 /// One result as JSON.
-fn item(taken: Taken) -> serde_json::Value {
+pub(super) fn item(taken: Taken) -> serde_json::Value {
     match taken {
         Ok(Stored { position: None, duplicate }) => serde_json::json!({ "duplicate": duplicate }),
         Ok(Stored { position: Some(position), duplicate }) => {

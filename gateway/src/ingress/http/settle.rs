@@ -23,13 +23,13 @@ struct Asked {
     confirm: bool,
 }
 
-const fn yes() -> bool {
+pub(super) const fn yes() -> bool {
     true
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Item {
+pub(super) struct Item {
     lease: String,
     kind: Kind,
     delay_ms: Option<u32>,
@@ -50,7 +50,7 @@ enum Kind {
 impl Item {
     /// # Errors
     /// `INVALID`: a member that its kind has not.
-    fn settlement(&self) -> Result<Settlement<'_>, Problem> {
+    pub(super) fn settlement(&self) -> Result<Settlement<'_>, Problem> {
         if self.delay_ms.is_some() && self.kind != Kind::Nack {
             return Err(Problem::new(ErrorKind::Invalid, "only a nack has a delay_ms"));
         }
@@ -83,10 +83,15 @@ pub(super) async fn settle(
     let group = group_key(&group)?;
     let settlements = asked.settlements.iter().map(Item::settlement).collect::<Result<Vec<_>, _>>()?;
     let settled = door.calls.settle(&door.caller("http"), (&topic, &group), &settlements, asked.confirm).await?;
+    Ok(answer_json(&results(settled)))
+}
+
+/// What became of each, as JSON.
+pub(super) fn results(settled: Vec<Result<(), Refusal>>) -> serde_json::Value {
     let result = |settled: Result<(), Refusal>| match settled {
         Ok(()) => serde_json::json!({ "settled": true }),
         Err(refusal) => Problem::from(refusal).json(),
     };
     let results: Vec<serde_json::Value> = settled.into_iter().map(result).collect();
-    Ok(answer_json(&serde_json::json!({ "results": results })))
+    serde_json::json!({ "results": results })
 }
