@@ -88,7 +88,71 @@ function received({ mode, topic, count }) {
   });
 }
 
+// The subprotocol for calls: an answer has the id of its call, a delivery that of its subscription.
+function connect() {
+  const socket = new WebSocket(`ws://${location.host}/v1/ws`, "meshwire.v1.json");
+  const waiting = new Map();
+  const subscriptions = new Map();
+  let last = 0;
+  socket.onmessage = ({ data }) => {
+    const { id, ok, error, subscription, ...delivery } = JSON.parse(data);
+    if (subscription !== undefined) return subscriptions.get(subscription)(delivery);
+    const { resolve, reject } = waiting.get(id);
+    waiting.delete(id);
+    return error ? reject(error) : resolve(ok);
+  };
+  // `event` is JSON text.
+  const call = (op, members, event, each) =>
+    new Promise((resolve, reject) => {
+      const id = (last += 1);
+      waiting.set(id, { resolve, reject });
+      if (each) subscriptions.set(id, each);
+      const text = JSON.stringify({ id, op, ...members });
+      socket.send(event ? `${text.slice(0, -1)},"event":${event}}` : text);
+    });
+  return new Promise((resolve, reject) => {
+    socket.onopen = () => resolve({ call, close: () => socket.close() });
+    socket.onclose = ({ code, reason }) => {
+      const error = new Error(`closed with ${code} ${reason}`);
+      reject(error);
+      for (const call of waiting.values()) call.reject(error);
+    };
+  });
+}
+
+async function publishByCalls({ topic, events: plain }) {
+  const mesh = await connect();
+  const publish = (event) =>
+    mesh.call("publish", { topic }, asJson(event)).then(
+      () => ({ ok: true }),
+      ({ code, detail, message }) => ({ code, detail: detail ?? message }),
+    );
+  const results = await Promise.all(plain.map(publish));
+  mesh.close();
+  return results;
+}
+
+// As the member of a group: each delivery is settled, and the gateway confirms it.
+async function receiveByCalls({ topic, count }) {
+  const mesh = await connect();
+  const got = [];
+  let all, failed;
+  const done = new Promise((resolve, reject) => ([all, failed] = [resolve, reject]));
+  const each = async ({ lease, event }) => {
+    const { results } = await mesh.call("settle", { topic, group: "strangers", settlements: [{ lease, kind: "ack" }] });
+    if (!results[0].settled) throw new Error(`not settled: ${JSON.stringify(results)}`);
+    if (got.push(plainOf(event)) === count) all();
+  };
+  const delivered = (delivery) => each(delivery).catch(failed);
+  await mesh.call("subscribe", { topic, group: "strangers", start: "earliest" }, undefined, delivered);
+  await done;
+  mesh.close();
+  return got;
+}
+
+const PUBLISH = { "ws-events": publishedOverWebSocket, "ws-calls": publishByCalls };
+
 async function carryOut(task) {
-  if (task.do === "receive") return { events: await received(task) };
-  return { results: await (task.mode === "ws-events" ? publishedOverWebSocket(task) : published(task)) };
+  if (task.do === "publish") return { results: await (PUBLISH[task.mode] ?? published)(task) };
+  return { events: await (task.mode === "ws-group" ? receiveByCalls : received)(task) };
 }

@@ -77,8 +77,78 @@ async function receiveEvents({ address, topic, count }) {
   return got;
 }
 
+// snippet: npm-ws-calls
+// The subprotocol for calls: an answer has the id of its call, a delivery that of its subscription.
+function connect(address) {
+  const socket = new WebSocket(`ws://${address}/v1/ws`, "meshwire.v1.json");
+  const waiting = new Map();
+  const subscriptions = new Map();
+  let last = 0;
+  socket.onmessage = ({ data }) => {
+    const { id, ok, error, subscription, ...delivery } = JSON.parse(data);
+    if (subscription !== undefined) return subscriptions.get(subscription)(delivery);
+    const { resolve, reject } = waiting.get(id);
+    waiting.delete(id);
+    return error ? reject(error) : resolve(ok);
+  };
+  // `event` is JSON text.
+  const call = (op, members, event, each) =>
+    new Promise((resolve, reject) => {
+      const id = (last += 1);
+      waiting.set(id, { resolve, reject });
+      if (each) subscriptions.set(id, each);
+      const text = JSON.stringify({ id, op, ...members });
+      socket.send(event ? `${text.slice(0, -1)},"event":${event}}` : text);
+    });
+  return new Promise((resolve, reject) => {
+    socket.onopen = () => resolve({ call, close: () => socket.close() });
+    socket.onclose = ({ code, reason }) => {
+      const error = new Error(`closed with ${code} ${reason}`);
+      reject(error);
+      for (const call of waiting.values()) call.reject(error);
+    };
+  });
+}
+// snippet end
+
+async function publishByCalls({ address, topic, events: plain }) {
+  const mesh = await connect(address);
+  const publish = (event) =>
+    mesh.call("publish", { topic }, asJson(event)).then(
+      () => ({ ok: true }),
+      ({ code, detail, message }) => ({ code, detail: detail ?? message }),
+    );
+  const results = await Promise.all(plain.map(publish));
+  mesh.close();
+  return results;
+}
+
+// As the member of a group: each delivery is settled, and the gateway confirms it.
+async function receiveByCalls({ address, topic, count }) {
+  const mesh = await connect(address);
+  const got = [];
+  let all, failed;
+  const done = new Promise((resolve, reject) => ([all, failed] = [resolve, reject]));
+  const each = async ({ lease, event }) => {
+    const { results } = await mesh.call("settle", { topic, group: "strangers", settlements: [{ lease, kind: "ack" }] });
+    if (!results[0].settled) throw new Error(`not settled: ${JSON.stringify(results)}`);
+    if (got.push(plainOf(event)) === count) all();
+  };
+  const delivered = (delivery) => each(delivery).catch(failed);
+  await mesh.call("subscribe", { topic, group: "strangers", start: "earliest" }, undefined, delivered);
+  await done;
+  mesh.close();
+  return got;
+}
+
+const DO = {
+  publish: { "ws-events": publishEvents, "ws-calls": publishByCalls },
+  receive: { "ws-broadcast": receiveEvents, "ws-group": receiveByCalls },
+};
+
 async function carryOut(task) {
-  return task.do === "receive" ? { events: await receiveEvents(task) } : { results: await publishEvents(task) };
+  const done = await DO[task.do][task.mode](task);
+  return task.do === "receive" ? { events: done } : { results: done };
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -133,3 +133,24 @@ async fn settling_over_http_needs_leave_to_subscribe() {
     let answer = rig.post("/v1/topics/t/groups/g/settle", &settle).await;
     assert_eq!(answer.problem(), (403, "DENIED".into()));
 }
+
+#[tokio::test]
+async fn every_call_of_a_page_is_refused_to_who_may_nothing() {
+    use futures_util::SinkExt as _;
+    use serde_json::json;
+    use tokio_tungstenite::tungstenite::Message;
+    let rig = Rig::with(memory(), Arc::new(Only(&[]))).await;
+    let mut page = crate::http_websocket::ask(&rig, "/v1/ws", "meshwire.v1.json").await.unwrap();
+    let event = json!({"specversion":"1.0","id":"1","source":"/s","type":"t"});
+    for call in [
+        json!({"id": 1, "op": "publish", "topic": "t", "event": event}),
+        json!({"id": 2, "op": "request", "topic": "t", "event": event}),
+        json!({"id": 3, "op": "subscribe", "topic": "t"}),
+        json!({"id": 4, "op": "subscribe", "topic": "t", "group": "g"}),
+        json!({"id": 5, "op": "settle", "topic": "t", "group": "g", "settlements": []}),
+    ] {
+        page.send(Message::text(call.to_string())).await.unwrap();
+        let answer = crate::http_websocket::next_json(&mut page).await;
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&call["id"], &json!("DENIED")), "{answer}");
+    }
+}

@@ -19,6 +19,7 @@ mod hostile;
 mod http_client;
 mod http_fetch;
 mod http_inputs;
+mod http_pages;
 mod http_publish;
 mod http_receive;
 mod http_request;

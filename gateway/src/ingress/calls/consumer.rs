@@ -279,6 +279,13 @@ impl Consumer {
         self.calls.mesh.credit(&self.caller, (self.topic, self.name.as_str()), self.key, credit)
     }
 
+    /// What sets its credit while somebody waits for its deliveries.
+    #[must_use]
+    pub fn crediting(&self) -> Crediting {
+        let (calls, caller) = (Arc::clone(&self.calls), self.caller.clone());
+        Crediting { calls, caller, topic: self.topic, name: self.name.clone(), key: self.key }
+    }
+
     /// Takes its credit away; deliveries from `next` on come again as if they had never been made. Gives how many it still holds.
     pub(super) fn pause(&mut self, next: u64) -> u32 {
         let (held, _) = self.calls.mesh.pause(self.topic, self.key, next);
@@ -291,6 +298,27 @@ impl Consumer {
     /// Whether its subscription still stands: its topic was not deleted.
     pub(super) fn stands(&self) -> bool {
         self.calls.mesh.has_subscription(self.topic, self.key)
+    }
+}
+
+/// Sets a consumer's credit from elsewhere.
+#[derive(Debug)]
+pub struct Crediting {
+    calls: Arc<Calls>,
+    caller: Caller,
+    topic: TopicRef,
+    name: TopicName,
+    key: SubscriptionKey,
+}
+
+impl Crediting {
+    /// As [`Consumer::set_credit`].
+    ///
+    /// # Errors
+    /// `DENIED`; `NOT_FOUND`: the consumer was dropped, or its topic deleted.
+    pub fn set(&self, credit: Credit) -> Result<(), Refusal> {
+        let credit = self.calls.grant(credit);
+        self.calls.mesh.credit(&self.caller, (self.topic, self.name.as_str()), self.key, credit)
     }
 }
 

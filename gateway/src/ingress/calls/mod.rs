@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use meshwire_proto::{GroupKey, TopicName};
 use tokio::sync::watch;
 
-pub use consumer::{Consumer, ConsumerRequest, Delivered, Start};
+pub use consumer::{Consumer, ConsumerRequest, Crediting, Delivered, Start};
 pub use fetch::{FetchRequest, Fetched, MAX_FETCH, MAX_WAIT};
 pub use publish::{Offer, Stored, Taken};
 pub use request::{Replies, RequestCall};

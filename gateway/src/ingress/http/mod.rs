@@ -4,7 +4,7 @@
 //! - [`websocket`]: upgrades: native sessions as binary messages;
 //! - [`publish`], [`request`], [`receive`], [`fetch`], [`settle`]: events for programs without our client; [`event`], [`delivery`]: how they
 //!   are written;
-//! - [`cloudevents`]: the same as messages of WebSocket;
+//! - [`cloudevents`], [`pages`]: the same as messages of WebSocket;
 //! - [`problem`]: errors as RFC 9457 problem details.
 
 mod body;
@@ -13,6 +13,7 @@ mod connection;
 mod delivery;
 mod event;
 mod fetch;
+mod pages;
 mod problem;
 mod publish;
 mod query;

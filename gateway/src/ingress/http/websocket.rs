@@ -16,11 +16,14 @@ use futures_util::{Sink as _, Stream as _};
 use meshwire_proto::ErrorKind;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Door, Problem};
+use super::{Door, Problem, pages};
 use crate::ingress::native::serve_stream;
 
 /// The native protocol in binary messages.
 const NATIVE: &str = "meshwire.v1";
+
+/// Calls as JSON.
+const PAGES: &str = "meshwire.v1.json";
 
 /// Largest message that is taken: a longer frame comes in several. It is held in memory, also before login.
 const MAX_MESSAGE: usize = 128 * 1024;
@@ -43,20 +46,35 @@ pub(super) async fn upgrade(
         }
     };
     let upgrade = upgrade
-        .protocols([NATIVE])
+        .protocols([NATIVE, PAGES])
         .max_message_size(MAX_MESSAGE)
         .max_frame_size(MAX_MESSAGE)
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0);
-    if upgrade.selected_protocol().is_none() {
-        let text = format!("no WebSocket subprotocol was asked for that is served here; there is {NATIVE}");
-        return Problem::new(ErrorKind::Unsupported, text).into_response();
+    match upgrade.selected_protocol() {
+        Some(name) if name == PAGES => return upgrade_page(door, upgrade),
+        Some(_) => {}
+        None => {
+            let text =
+                format!("no WebSocket subprotocol was asked for that is served here; there are {NATIVE} and {PAGES}");
+            return Problem::new(ErrorKind::Unsupported, text).into_response();
+        }
     }
     upgrade.on_upgrade(move |socket| async move {
         let caller = door.caller("websocket");
         let Door { native, shutdown, open, .. } = door;
         let bytes = Messages { socket, read: Bytes::new(), refused: None };
         serve_stream(native, (Box::new(bytes), BytesMut::new()), (caller, Duration::ZERO), shutdown).await;
+        drop(open);
+    })
+}
+
+/// Calls as JSON: a message holds an event, whose bytes base64 or escapes make more.
+fn upgrade_page(door: Door, upgrade: WebSocketUpgrade) -> Response {
+    let most = usize::try_from(door.native.mesh().limits().max_event_bytes).unwrap_or(usize::MAX).saturating_mul(2);
+    upgrade.max_message_size(most).max_frame_size(most).on_upgrade(move |socket| async move {
+        let open = door.open.clone();
+        pages::serve(door, socket).await;
         drop(open);
     })
 }
