@@ -1,12 +1,12 @@
 // A page in headless Chromium, driven over its debugging pipe. What the page does is in page.js.
 
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-const profile = mkdtempSync(join(tmpdir(), "chromium-"));
+const profile = mkdtempSync(join(process.cwd(), "profile-"));
 const quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
 const alone = ["--disable-component-update", "--disable-sync", `--user-data-dir=${profile}`];
 const chromium = spawn(
@@ -69,5 +69,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     console.log(JSON.stringify({ error: error.stack }));
   }
 }
+const gone = once(chromium, "exit");
 chromium.kill();
+await gone;
 rmSync(profile, { recursive: true, force: true, maxRetries: 5 });

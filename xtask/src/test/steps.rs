@@ -230,7 +230,9 @@ fn conformance(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
 fn foreign(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
     let mut command = foreign::command(room.workspace)?;
     let finished = room.log.run(&mut command, Some(FOREIGN_LIMIT))?;
-    let (passed, failed) = finished.lines.last().and_then(|line| conformance::totals(line)).unwrap_or((0, 1));
+    // A proxy's last words may come behind the runner's.
+    let totals = finished.lines.iter().rev().find_map(|line| conformance::totals(line));
+    let (passed, failed) = totals.unwrap_or((0, 1));
     let skips = finished.lines.iter().filter_map(|line| foreign::skip(line));
     let skipped = skips.map(|(who, needs)| Skip { needs: needs.to_owned(), test: who.to_owned() }).collect();
     let failed = if finished.success { failed } else { failed.max(1) };
