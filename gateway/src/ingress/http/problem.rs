@@ -33,6 +33,10 @@ impl Problem {
         Self { status: Some(status), ..self }
     }
 
+    pub(in crate::ingress) const fn kind(&self) -> ErrorKind {
+        self.refusal.kind
+    }
+
     pub(in crate::ingress) fn no_path(path: &str) -> Self {
         Self::new(ErrorKind::NotFound, format!("there is nothing at {path}; /openapi.json lists what there is"))
     }
@@ -53,10 +57,6 @@ impl Problem {
             "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
         );
         Bytes::from(head + &body)
-    }
-
-    pub(super) const fn kind(&self) -> ErrorKind {
-        self.refusal.kind
     }
 
     fn status(&self) -> StatusCode {

@@ -131,6 +131,12 @@ fn resumed(parts: &Parts) -> Result<Option<Start>, Problem> {
         .ok_or_else(|| invalid("header last-event-id is no position: send the id of an event of this stream"))
 }
 
+/// Other protocols than WebSocket may be offered, as the JDK's client does HTTP/2; such offers are passed over.
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let offers = headers.get_all(UPGRADE).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+    offers.map(str::trim).any(|offer| offer.eq_ignore_ascii_case("websocket"))
+}
+
 /// Unnamed: everybody who asks gets everything.
 pub(super) async fn broadcast(
     Extension(door): Extension<Door>,
@@ -141,7 +147,7 @@ pub(super) async fn broadcast(
     let (parts, _) = request.into_parts();
     match upgrade {
         Ok(upgrade) => return cloudevents::upgrade(door, topic, &parts.uri, upgrade).await,
-        Err(rejection) if parts.headers.contains_key(UPGRADE) => return Err(invalid(rejection.to_string())),
+        Err(rejection) if asks_for_websocket(&parts.headers) => return Err(invalid(rejection.to_string())),
         Err(_) => {}
     }
     let query = Query::read(&parts.uri, &["start"])?;
@@ -278,6 +284,17 @@ mod tests {
             }
         }
         assert!(missing > 0 && seen + missing == 40, "{seen} {missing}");
+    }
+
+    #[test]
+    fn only_an_offer_of_websocket_asks_for_it() {
+        let asks = |upgrade: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(UPGRADE, axum::http::HeaderValue::from_static(upgrade));
+            asks_for_websocket(&headers)
+        };
+        assert!(asks("websocket") && asks("h2c, WebSocket"));
+        assert!(!asks("h2c") && !asks_for_websocket(&HeaderMap::new()));
     }
 
     #[test]

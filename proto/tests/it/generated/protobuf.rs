@@ -7,7 +7,7 @@ use prost_types::field_descriptor_proto::Type;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
 
 const SCHEMAS: [&str; 4] =
-    ["io/cloudevents/v1.proto", "meshwire/session/v1.proto", "meshwire/admin/v1.proto", "meshwire/v1.proto"];
+    ["meshwire/cloudevents/v1.proto", "meshwire/session/v1.proto", "meshwire/admin/v1.proto", "meshwire/v1.proto"];
 
 /// The schema with services that are carried out call by call.
 const SERVICES: &str = "meshwire/v1.proto";
@@ -35,23 +35,32 @@ fn events_as_bytes(mut files: FileDescriptorSet) -> FileDescriptorSet {
 pub(super) fn generate(folder: &Path) -> Vec<(String, String)> {
     let files = events_as_bytes(compile(folder));
     let generate = |schema: &&str| {
-        let package = schema.trim_end_matches(".proto").replace('/', ".");
         let mut config = prost_build::Config::new();
         config.bytes(["."]);
         if *schema == SERVICES {
             config.extern_path(".meshwire.admin.v1", "crate::wire::admin");
         }
         let code = generated(config, &files, schema);
-        (format!("{}.rs", package.replace('.', "_")), code)
+        (format!("{}.rs", package(&files, schema).replace('.', "_")), code)
     };
     SCHEMAS.iter().map(generate).collect()
+}
+
+/// A file's place need not be its package: Python's generated code is named by the file, and `io` is a module of its own there.
+fn package<'a>(files: &'a FileDescriptorSet, schema: &str) -> &'a str {
+    files
+        .file
+        .iter()
+        .find(|file| file.name() == schema)
+        .map(FileDescriptorProto::package)
+        .expect("a schema of the list")
 }
 
 /// What `config` makes of one schema.
 fn generated(mut config: prost_build::Config, files: &FileDescriptorSet, schema: &str) -> String {
     let made = tempfile::tempdir().expect("a temporary folder");
     config.out_dir(made.path()).compile_fds(files.clone()).expect("schemas generate");
-    let name = format!("{}.rs", schema.trim_end_matches(".proto").replace('/', "."));
+    let name = format!("{}.rs", package(files, schema));
     let code = std::fs::read_to_string(made.path().join(name)).expect("a file per package");
     format!("{HEAD}{code}")
 }
