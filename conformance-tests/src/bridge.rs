@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
+use http::{HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -85,7 +87,7 @@ async fn link(transport: Transport, tls: Option<TlsAcceptor>, stream: TcpStream,
     }
 }
 
-async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
+async fn carry<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     transport: Transport,
     mut stream: S,
     peer: SocketAddr,
@@ -104,6 +106,8 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
             let socket = accept_hdr_async(stream, subprotocol).await.map_err(io::Error::other)?;
             messages(socket, connect.await?).await
         }
+        Transport::Grpc | Transport::Grpcs => call(stream, connect.await?).await,
+        Transport::Http | Transport::Https => Err(io::Error::other("requests are not bridged")),
     }
 }
 
@@ -136,4 +140,54 @@ async fn messages<S: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     }
+}
+
+/// Most bytes that are not yet taken by either side of a call.
+const WINDOW: u32 = 1 << 20;
+
+/// The same of the messages of one gRPC call: each has a flag and its length in front.
+async fn call<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, mut script: TcpStream) -> io::Result<()> {
+    let mut builder = h2::server::Builder::new();
+    builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
+    let mut connection = builder.handshake::<_, Bytes>(stream).await.map_err(io::Error::other)?;
+    let Some(request) = connection.accept().await else { return Ok(()) };
+    let (request, mut respond) = request.map_err(io::Error::other)?;
+    let answer = http::Response::builder().header("content-type", "application/grpc").body(());
+    let mut send = respond.send_response(answer.map_err(io::Error::other)?, false).map_err(io::Error::other)?;
+    let mut body = request.into_body();
+    let (mut buffer, mut unread) = (vec![0; READ], Vec::new());
+    loop {
+        tokio::select! {
+            // It moves the bytes of the streams; no other call comes.
+            more = connection.accept() => if more.is_none() { return script.shutdown().await },
+            data = body.data() => {
+                let Some(Ok(data)) = data else { return script.shutdown().await };
+                let _ = body.flow_control().release_capacity(data.len());
+                unread.extend_from_slice(&data);
+                while let Some((message, length)) = message(&unread) {
+                    script.write_all(message).await?;
+                    unread.drain(..length);
+                }
+            }
+            read = script.read(&mut buffer) => {
+                let bytes = buffer.get(..read.unwrap_or(0)).unwrap_or_default();
+                if bytes.is_empty() {
+                    let trailers = http::HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
+                    send.send_trailers(trailers).map_err(io::Error::other)?;
+                    connection.graceful_shutdown();
+                    while connection.accept().await.is_some() {}
+                    return Ok(());
+                }
+                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
+                let message = [&[0], &length[..], bytes].concat();
+                send.send_data(message.into(), false).map_err(io::Error::other)?;
+            }
+        }
+    }
+}
+
+/// The first message of some bytes, and how many they are with what stands in front; `None`: it is not whole.
+fn message(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let length = usize::try_from(u32::from_be_bytes(bytes.get(1..5)?.try_into().ok()?)).ok()?;
+    Some((bytes.get(5..5 + length)?, 5 + length))
 }

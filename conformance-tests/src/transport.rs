@@ -9,21 +9,30 @@ use anyhow::bail;
 pub(crate) enum Transport {
     Tcp,
     Tcps,
+    Grpc,
+    Grpcs,
     Ws,
     Wss,
+    Http,
+    Https,
 }
 
 impl Transport {
     /// Every one, in the order in which they are played.
-    pub(crate) const ALL: [Self; 4] = [Self::Tcp, Self::Tcps, Self::Ws, Self::Wss];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Tcp, Self::Tcps, Self::Grpc, Self::Grpcs, Self::Ws, Self::Wss, Self::Http, Self::Https];
 
     /// The scheme.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::Tcps => "tcps",
+            Self::Grpc => "grpc",
+            Self::Grpcs => "grpcs",
             Self::Ws => "ws",
             Self::Wss => "wss",
+            Self::Http => "http",
+            Self::Https => "https",
         }
     }
 
@@ -36,12 +45,17 @@ impl Transport {
 
     /// Whether it is inside TLS.
     pub(crate) const fn is_secure(self) -> bool {
-        matches!(self, Self::Tcps | Self::Wss)
+        matches!(self, Self::Tcps | Self::Grpcs | Self::Wss | Self::Https)
     }
 
     /// Whether frames can be read off its bytes.
     pub(crate) const fn shows_frames(self) -> bool {
         matches!(self, Self::Tcp)
+    }
+
+    /// Whether a bridge takes it off in front of the scripted peer.
+    pub(crate) const fn is_bridged(self) -> bool {
+        !matches!(self, Self::Http | Self::Https)
     }
 
     pub(crate) fn url(self, address: SocketAddr) -> String {

@@ -6,7 +6,7 @@ use crate::process::show;
 use crate::workspace::{Profile, Workspace};
 
 /// What carries sessions beside TCP.
-const OTHERS: [&str; 3] = ["tcps", "ws", "wss"];
+const OTHERS: [&str; 7] = ["tcps", "grpc", "grpcs", "ws", "wss", "http", "https"];
 
 /// What is run when nothing else is asked for: the cases, over TCP and one other transport or `all`; the cases with a
 /// wrong expectation each; and every planted defect with the cases that must catch it.
@@ -60,9 +60,9 @@ mod tests {
 
     #[test]
     fn a_commit_plays_tcp_and_one_other_transport_and_all_plays_every_one() {
-        assert_eq!(runs("00000001", false)[0], ["--transport", "tcp", "--transport", "ws"]);
+        assert_eq!(runs("00000001", false)[0], ["--transport", "tcp", "--transport", "grpc"]);
         assert_eq!(runs("00000001", true)[0], ["--transport", "all"]);
-        let seen: Vec<_> = ["00000000", "00000001", "00000002"].into_iter().map(other).collect();
+        let seen: Vec<_> = (0..7).map(|n| other(&format!("{n:08x}"))).collect();
         assert_eq!(seen, OTHERS);
         assert_eq!(other("unknown"), "tcps");
     }

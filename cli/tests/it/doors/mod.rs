@@ -19,7 +19,7 @@ use certificate::Files;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a client comes in.
-const SCHEMES: [&str; 6] = ["tcp", "ws", "grpc", "tcps", "wss", "grpcs"];
+const SCHEMES: [&str; 8] = ["tcp", "grpc", "ws", "http", "tcps", "grpcs", "wss", "https"];
 
 fn serving(files: &Files, mode: &str, more: &[&str]) -> Gateway {
     let (certificate, key) = (files.certificate.to_str().unwrap(), files.key.to_str().unwrap());

@@ -12,7 +12,7 @@ use crate::gateway::Gateway;
 use crate::webhooks::Sent;
 
 /// What is spoken on the one port.
-const TRANSPORTS: [&str; 2] = ["tcp", "ws"];
+const TRANSPORTS: [&str; 4] = ["tcp", "grpc", "http", "ws"];
 /// Where they meet.
 const TOPIC: &str = "doors";
 /// Events of each publisher.
