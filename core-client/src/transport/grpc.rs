@@ -45,7 +45,7 @@ pub(super) async fn call(address: &str, secure: bool, stream: Box<dyn Stream>) -
     });
     let mut client = client.ready().await.map_err(lost)?;
     let (response, send) = client.send_request(request, false).map_err(lost)?;
-    let (head, body) = response.await.map_err(lost)?.into_parts();
+    let (head, body) = response.await.map_err(no_answer)?.into_parts();
     if head.status != StatusCode::OK {
         return Err(io::Error::other(format!("answered the gRPC call with HTTP status {}", head.status)));
     }
@@ -59,6 +59,7 @@ pub(super) async fn call(address: &str, secure: bool, stream: Box<dyn Stream>) -
     Ok(Box::new(Messages { send, body, unframer: Unframer::default(), chunk: Bytes::new(), piece: Bytes::new() }))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
 fn lost(error: h2::Error) -> io::Error {
     if error.is_io()
         && let Some(error) = error.get_io()
@@ -66,6 +67,14 @@ fn lost(error: h2::Error) -> io::Error {
         return io::Error::new(error.kind(), error.to_string());
     }
     io::Error::other(format!("HTTP/2: {error}"))
+}
+
+/// What answered the call by something that is no answer.
+fn no_answer(error: h2::Error) -> io::Error {
+    if error.is_io() {
+        return lost(error);
+    }
+    io::Error::other(format!("did not answer the gRPC call as HTTP/2 does: {error}"))
 }
 
 /// Why a call has failed, if it has.

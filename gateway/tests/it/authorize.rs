@@ -61,6 +61,18 @@ async fn every_operation_is_refused_to_who_may_nothing() {
 }
 
 #[tokio::test]
+async fn every_call_of_grpc_is_refused_to_who_may_nothing() {
+    let codes = crate::grpc::codes(Arc::new(Only(&[]))).await;
+    for (path, code) in &codes {
+        assert_eq!(code, "DENIED", "{path}");
+    }
+    assert_eq!(codes.len(), 18);
+    // Who may everything hears other things, so that the cells above show what they are for.
+    let allowed = crate::grpc::codes(Arc::new(meshwire_gateway::mesh::AllowAll)).await;
+    assert!(allowed.iter().all(|(_, code)| code != "DENIED"), "{allowed:?}");
+}
+
+#[tokio::test]
 async fn creating_a_topic_by_its_first_use_needs_leave_to_create() {
     let rig = Rig::with(memory(), Arc::new(Only(&[Action::Connect, Action::Publish, Action::Subscribe]))).await;
     let mut peer = rig.session().await;

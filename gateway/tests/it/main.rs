@@ -15,6 +15,7 @@ mod cold;
 mod dead_letters;
 mod delayed;
 mod delete;
+mod grpc;
 mod hostile;
 mod http_client;
 mod http_fetch;

@@ -17,7 +17,7 @@ use certificate::Files;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a client comes in.
-const SCHEMES: [&str; 4] = ["tcp", "ws", "tcps", "wss"];
+const SCHEMES: [&str; 6] = ["tcp", "ws", "grpc", "tcps", "wss", "grpcs"];
 
 fn serving(files: &Files, mode: &str, more: &[&str]) -> Gateway {
     let (certificate, key) = (files.certificate.to_str().unwrap(), files.key.to_str().unwrap());
@@ -79,11 +79,11 @@ async fn an_event_of_any_protocol_is_the_same_in_any_other() {
 async fn a_client_without_tls_is_told_that_it_is_needed_and_one_that_does_not_trust_the_certificate_ends() {
     let files = Files::new();
     let gateway = serving(&files, "required", &["--memory"]);
-    for (scheme, expected) in [("tcp", "meshs://"), ("ws", "")] {
+    for (scheme, expected) in [("tcp", "meshs://"), ("ws", ""), ("grpc", "")] {
         let error = Connect::new(&format!("{scheme}://{}", gateway.address)).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{scheme}: {error}");
     }
-    for scheme in ["tcps", "wss"] {
+    for scheme in ["tcps", "wss", "grpcs"] {
         let url = format!("{scheme}://{}", gateway.address);
         let stranger = Files::new();
         for connect in [

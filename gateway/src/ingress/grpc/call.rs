@@ -50,24 +50,24 @@ pub(in crate::ingress) fn unknown(path: &str) -> Response {
     status::refuse(ErrorKind::Unsupported, text)
 }
 
-/// Refuses what no call may have.
-pub(super) fn check(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Response> {
+/// The answer to what no call may have.
+pub(super) fn refused(method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
     if method != Method::POST {
-        return Err(Problem::wrong_method(method, path).into_response());
+        return Some(Problem::wrong_method(method, path).into_response());
     }
     if !is_grpc(headers) {
         let text = format!("{path} is called by gRPC: send content-type: application/grpc over HTTP/2");
         let problem = Problem::new(ErrorKind::Unsupported, text);
-        return Err(problem.with(axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE).into_response());
+        return Some(problem.with(axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE).into_response());
     }
     if headers.contains_key(AUTHORIZATION) {
         let text = "this gateway cannot verify credentials; leave out metadata authorization";
-        return Err(status::refuse(ErrorKind::Unauthenticated, text));
+        return Some(status::refuse(ErrorKind::Unauthenticated, text));
     }
     if headers.get("grpc-encoding").is_some_and(|encoding| encoding != "identity") {
-        return Err(status::refuse(ErrorKind::Unsupported, grpc::Compressed.to_string()));
+        return Some(status::refuse(ErrorKind::Unsupported, grpc::Compressed.to_string()));
     }
-    Ok(())
+    None
 }
 
 /// The time that a call has.
@@ -101,7 +101,7 @@ fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
 pub(super) async fn run(Extension(door): Extension<Door>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    if let Err(refused) = check(&parts.method, &path, &parts.headers) {
+    if let Some(refused) = refused(&parts.method, &path, &parts.headers) {
         return refused;
     }
     let deadline = match timeout(&parts.headers) {

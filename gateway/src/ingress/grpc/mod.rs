@@ -10,7 +10,7 @@ mod call;
 mod health;
 mod mesh;
 #[rustfmt::skip]
-#[allow(clippy::all, unreachable_pub, elided_lifetimes_in_paths, reason = "generated code")]
+#[allow(clippy::all, clippy::allow_attributes_without_reason, unreachable_pub, elided_lifetimes_in_paths, reason = "generated code")]
 mod services;
 mod session;
 mod status;

@@ -29,7 +29,7 @@ const WAITING: usize = 64 * 1024;
 
 pub(super) async fn open(Extension(door): Extension<Door>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    if let Err(refused) = call::check(&parts.method, parts.uri.path(), &parts.headers) {
+    if let Some(refused) = call::refused(&parts.method, parts.uri.path(), &parts.headers) {
         return refused;
     }
     let caller = door.caller("grpc");
