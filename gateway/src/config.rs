@@ -3,13 +3,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use meshwire_proto::{EventLimits, options};
 
 use crate::ingress::calls::CallsConfig;
-use crate::ingress::http::HttpConfig;
+use crate::ingress::http::{Guests, HttpConfig};
 use crate::ingress::native::NativeConfig;
 use crate::ingress::tls::TlsConfig;
 use crate::mesh::{MeshConfig, Rates, RequestLimits};
@@ -33,6 +34,8 @@ pub struct Config {
     pub allow_anonymous: bool,
     /// Options `tls`, `tls_certificate`, `tls_key`, `tls_client_roots`.
     pub tls: TlsConfig,
+    /// Options `http_origins`, `http_hosts`.
+    pub guests: Guests,
     pub data_dir: PathBuf,
     pub memory: bool,
     pub auto_create: bool,
@@ -88,6 +91,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             allow_anonymous: options::ALLOW_ANONYMOUS.default,
             tls: TlsConfig::default(),
+            guests: Guests::default(),
             data_dir: options::DATA_DIR.default.into(),
             memory: options::MEMORY.default,
             auto_create: options::AUTO_CREATE.default,
@@ -207,8 +211,9 @@ impl Config {
 
     /// What it says of HTTP.
     #[must_use]
-    pub const fn http(&self) -> HttpConfig {
-        HttpConfig { login_timeout: self.login_timeout, head_bytes: self.login_frame_bytes as usize }
+    pub fn http(&self) -> HttpConfig {
+        let guests = Arc::new(self.guests.clone());
+        HttpConfig { login_timeout: self.login_timeout, head_bytes: self.login_frame_bytes as usize, guests }
     }
 
     /// What it says of sessions.

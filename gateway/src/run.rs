@@ -150,6 +150,9 @@ impl Gateway {
         if let Some(log) = &log {
             log.start(mesh.completions()).map_err(RunError::Thread)?;
         }
+        if let Some(tls) = &tls {
+            tls.count_failures(mesh.counts().clone());
+        }
         let millis = u64::try_from(clock.now().mono.since(began.mono).as_millis()).unwrap_or(u64::MAX);
         let report = report.map(|r| Report { millis, ..r });
         let native = Native::new(mesh.clone(), config.native(gateway_id(random)), Arc::new(SystemRandom));
@@ -202,7 +205,7 @@ impl Gateway {
         let http = HttpIngress::new(self.native.clone(), self.calls.clone(), self.http);
         let ingresses: Vec<Arc<dyn Ingress>> = vec![Arc::new(NativeIngress(self.native.clone())), Arc::new(http)];
         let tls = self.tls.clone();
-        let serving = self.listener.serve(Doors { ingresses, tls: self.tls }, watched);
+        let serving = self.listener.serve(Doors { ingresses, tls: self.tls, counts: mesh.counts().clone() }, watched);
         let mut serving = std::pin::pin!(serving);
         let mut stop = std::pin::pin!(stop);
         let certificates = async {

@@ -48,6 +48,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting::Text(&options::TLS_CERTIFICATE, "FILE", |s, v| { s.gateway.tls.certificate = v.into(); Ok(()) }),
     Setting::Text(&options::TLS_KEY, "FILE", |s, v| { s.gateway.tls.key = v.into(); Ok(()) }),
     Setting::Text(&options::TLS_CLIENT_ROOTS, "FILE", |s, v| { s.gateway.tls.client_roots = v.into(); Ok(()) }),
+    Setting::Text(&options::HTTP_ORIGINS, "ORIGIN,...", |s, v| s.gateway.guests.set_origins(v)),
+    Setting::Text(&options::HTTP_HOSTS, "HOST,...", |s, v| s.gateway.guests.set_hosts(v)),
     Setting::Switch(&options::AUTO_CREATE, |s, v| s.gateway.auto_create = v),
     Setting::Count(&options::MAX_TOPICS, |s, v| s.gateway.max_topics = size(v)),
     Setting::Count(&options::MAX_GROUPS, |s, v| s.gateway.max_groups = size(v)),

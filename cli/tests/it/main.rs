@@ -11,6 +11,7 @@
 mod access;
 mod bad_input;
 mod broadcast;
+mod carried;
 mod crashes;
 mod dead_letters;
 mod delayed;
@@ -25,6 +26,7 @@ mod isolation;
 mod kill;
 mod limits;
 mod names;
+mod offline;
 mod on_time;
 mod program;
 mod promises;

@@ -9,10 +9,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{self, AlertDescription, ClientConfig, RootCertStore};
 
-use super::Stream;
-use crate::address::Carrier;
+use super::{Cause, Stream};
+use crate::address::{Carrier, host_of};
 use crate::{Error, Result};
 
 /// What a program says of TLS.
@@ -26,10 +26,11 @@ pub(crate) struct TlsOptions {
     pub(crate) server_name: Option<String>,
 }
 
-/// Everything for handshakes with one gateway.
+/// Everything for handshakes with gateways.
 pub(crate) struct Tls {
-    connector: TlsConnector,
-    name: ServerName<'static>,
+    config: ClientConfig,
+    /// The name that their certificates must have, in place of their hosts.
+    name: Option<ServerName<'static>>,
 }
 
 impl std::fmt::Debug for Tls {
@@ -72,13 +73,12 @@ fn roots(options: &TlsOptions) -> Result<RootCertStore> {
 }
 
 impl Tls {
-    /// For a gateway at `host:port`.
-    pub(crate) fn new(options: &TlsOptions, carrier: Carrier, address: &str) -> Result<Self> {
+    pub(crate) fn new(options: &TlsOptions) -> Result<Self> {
         let invalid = |text: String| Error::new(ErrorKind::Invalid, "connect", text);
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|e| invalid(e.to_string()))?.with_root_certificates(roots(options)?);
-        let mut config = match &options.certificate {
+        let config = match &options.certificate {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
                 let chain = certificates(certificate)?;
@@ -86,22 +86,48 @@ impl Tls {
                 builder.with_client_auth_cert(chain, key).map_err(|e| bad(certificate, e))?
             }
         };
-        config.alpn_protocols = vec![match carrier {
-            Carrier::Tcp => b"meshwire/1".to_vec(),
-            #[cfg(feature = "grpc")]
-            Carrier::Grpc => b"h2".to_vec(),
-            #[cfg(feature = "websocket")]
-            Carrier::WebSocket => b"http/1.1".to_vec(),
-        }];
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let name = options.server_name.clone().unwrap_or_else(|| host.to_owned());
-        let name =
-            ServerName::try_from(name.clone()).map_err(|_| invalid(format!("{name:?} is no name of a server")))?;
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+        let name = options.server_name.clone().map(|name| {
+            ServerName::try_from(name.clone()).map_err(|_| invalid(format!("{name:?} is no name of a server")))
+        });
+        Ok(Self { config, name: name.transpose()? })
     }
 
-    pub(super) async fn connect(&self, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
-        Ok(Box::new(self.connector.connect(self.name.clone(), stream).await?))
+    /// A handshake with the gateway at `host:port`.
+    pub(super) async fn connect(
+        &self,
+        address: &str,
+        carrier: Carrier,
+        stream: Box<dyn Stream>,
+    ) -> std::result::Result<Box<dyn Stream>, Cause> {
+        let host = || ServerName::try_from(host_of(address).to_owned());
+        let name = self.name.clone().map_or_else(host, Ok).map_err(|e| Cause::Io(io::Error::other(e)))?;
+        let mut config = self.config.clone();
+        config.alpn_protocols = vec![carrier.alpn().to_vec()];
+        match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) if is_about_certificates(&error) => Err(Cause::Certificate(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Whether one side does not take the certificate of the other.
+pub(super) fn is_about_certificates(error: &io::Error) -> bool {
+    use AlertDescription as Alert;
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => true,
+        Some(rustls::Error::AlertReceived(alert)) => matches!(
+            alert,
+            Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+                | Alert::CertificateRequired
+        ),
+        _ => false,
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::io::Prefixed;
 use super::tls::{self, Tls};
 use super::{Accepted, BoxIo, Ingress, Shutdown, Sniff};
+use crate::mesh::Counts;
 
 /// More than any protocol needs to be told apart.
 const MAX_PREFIX: usize = 1024;
@@ -37,6 +38,8 @@ pub struct Doors {
     pub ingresses: Vec<Arc<dyn Ingress>>,
     /// TLS, if there is a certificate.
     pub tls: Option<Arc<Tls>>,
+    /// Where connections are counted.
+    pub counts: Arc<Counts>,
 }
 
 /// A bound listener.
@@ -117,6 +120,7 @@ async fn serve_one(
     match tokio::time::timeout(timeout, tell(Box::new(stream), doors)).await {
         Ok(Ok(Some((ingress, stream, prefix, principal)))) => {
             tracing::debug!(%peer, protocol = ingress.name(), "connected");
+            let _counted = ingress.spoken().map(|spoken| doors.counts.connected(spoken));
             let accepted = Accepted { stream, prefix, peer, principal, waited: began.elapsed() };
             ingress.serve(accepted, shutdown).await;
             tracing::debug!(%peer, "disconnected");

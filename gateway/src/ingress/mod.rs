@@ -22,6 +22,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
+use crate::mesh::Spoken;
+
 pub use io::{BoxIo, Io};
 pub use listener::{Doors, Listener, ListenerConfig};
 
@@ -75,6 +77,11 @@ pub enum Shutdown {
 pub trait Ingress: Send + Sync + 'static {
     /// Short stable name for logs and metrics.
     fn name(&self) -> &'static str;
+
+    /// As what its connections are counted; `None`: not at all.
+    fn spoken(&self) -> Option<Spoken> {
+        None
+    }
 
     /// Whether a connection that begins so is of this protocol.
     fn sniff(&self, prefix: &[u8]) -> Sniff;

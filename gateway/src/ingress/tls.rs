@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use meshwire_proto::options;
@@ -15,6 +15,7 @@ use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
 use super::{BoxIo, Sniff};
+use crate::mesh::Counts;
 
 /// What is spoken inside, in the order in which it is preferred.
 const ALPN: [&[u8]; 3] = [b"meshwire/1", b"h2", b"http/1.1"];
@@ -78,6 +79,7 @@ pub struct Tls {
     config: TlsConfig,
     acceptor: RwLock<TlsAcceptor>,
     stamps: Mutex<Stamps>,
+    counts: OnceLock<Arc<Counts>>,
 }
 
 /// A connection inside TLS, and the name that its client has proven.
@@ -133,7 +135,12 @@ impl Tls {
             (Some(TlsMode::Off), _, _) => return Ok(None),
             (_, true, true) => {
                 let stamps = Mutex::new(stamps(&config));
-                return Ok(Some(Self { acceptor: RwLock::new(load(&config)?), stamps, config }));
+                return Ok(Some(Self {
+                    acceptor: RwLock::new(load(&config)?),
+                    stamps,
+                    counts: OnceLock::new(),
+                    config,
+                }));
             }
             (_, true, false) => (key, certificate),
             (_, false, true) => (certificate, key),
@@ -147,6 +154,12 @@ impl Tls {
     /// Whether plain connections are served too.
     pub(super) fn allows_plain(&self) -> bool {
         self.config.mode == Some(TlsMode::Both)
+    }
+
+    /// Failures to read the files again are counted there from now on.
+    pub(crate) fn count_failures(&self, counts: Arc<Counts>) {
+        // Once for a gateway.
+        let _ = self.counts.set(counts);
     }
 
     /// Reads the files again; what was is kept if they cannot be used.
@@ -164,6 +177,9 @@ impl Tls {
                 Ok(())
             }
             Err(error) => {
+                if let Some(counts) = self.counts.get() {
+                    counts.tls_failed();
+                }
                 tracing::error!(%error, "the new certificate cannot be used; the one of before is kept");
                 Err(error)
             }

@@ -166,3 +166,38 @@ async fn every_call_of_a_page_is_refused_to_who_may_nothing() {
         assert_eq!((&answer["id"], &answer["error"]["code"]), (&call["id"], &json!("DENIED")), "{answer}");
     }
 }
+
+#[tokio::test]
+async fn administration_over_http_is_refused_to_who_may_nothing() {
+    let rig = Rig::with(memory(), Arc::new(Only(&[]))).await;
+    let (topic, group) = ("/v1/topics/t", "/v1/topics/t/groups/g");
+    let letters = format!("{group}/dead-letters");
+    for (method, path, body) in [
+        ("GET", "/", ""),
+        ("GET", "/metrics", ""),
+        ("GET", "/v1/topics", ""),
+        ("GET", topic, ""),
+        ("PUT", topic, "{}"),
+        ("PATCH", topic, r#"{"lagging":"drop"}"#),
+        ("DELETE", topic, ""),
+        ("GET", &format!("{topic}/groups"), ""),
+        ("GET", group, ""),
+        ("PUT", group, "{}"),
+        ("PATCH", group, r#"{"max_rate":1}"#),
+        ("DELETE", group, ""),
+        ("POST", &format!("{group}/seek"), r#"{"to":"1"}"#),
+        ("GET", &letters, ""),
+        ("GET", &format!("{letters}/1"), ""),
+        ("POST", &format!("{letters}/redrive"), r#"{"all":true}"#),
+        ("POST", &format!("{letters}/purge"), r#"{"numbers":[1]}"#),
+        ("GET", "/v1/limits", ""),
+        ("PATCH", "/v1/limits", r#"{"deliver_rate":1}"#),
+    ] {
+        let answer = rig.ask(method, path, body).await;
+        assert_eq!((answer.status, answer.code().as_str()), (403, "DENIED"), "{method} {path}");
+    }
+    // They tell nothing of what the gateway holds.
+    for path in ["/healthz", "/readyz", "/openapi.json", "/page.css"] {
+        assert_eq!(rig.look(path).await.status, 200, "{path}");
+    }
+}

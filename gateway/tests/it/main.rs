@@ -7,15 +7,20 @@
     reason = "tests fail by panicking"
 )]
 
+mod access;
+mod admin_http;
 mod authorize;
 mod broadcast;
+mod browsers;
 mod calls;
+mod carrier;
 mod certificates;
 mod cold;
 mod dead_letters;
 mod delayed;
 mod delete;
 mod grpc;
+mod health;
 mod hostile;
 mod http_client;
 mod http_fetch;
@@ -32,6 +37,9 @@ mod limits;
 mod machine;
 mod many_groups;
 mod memory;
+mod metrics;
+mod openapi;
+mod page;
 mod publish;
 mod rates;
 mod requests;
@@ -44,4 +52,6 @@ mod stopping;
 mod subscribe;
 mod threads;
 mod tls;
+mod web;
 mod websocket;
+mod websocket_rfc;

@@ -2,13 +2,15 @@
 //!
 //! Source: CloudEvents 1.0.2, HTTP Protocol Binding, section 3.1.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::str::FromStr as _;
 
 use bytes::Bytes;
 use prost_types::Timestamp;
 
-use crate::{AttributeValue, Data, Event, EventError, EventView};
+use crate::event::PartsData;
+use crate::{AttributeValue, Data, EventError, EventParts, EventView};
 
 /// Begins the name of each header that is an attribute.
 pub const PREFIX: &str = "ce-";
@@ -20,32 +22,28 @@ pub const PREFIX: &str = "ce-";
 /// [`EventError`]: what is wrong and where.
 pub fn parse<'a>(
     headers: impl Iterator<Item = (&'a str, &'a [u8])>,
-    content_type: Option<&str>,
+    content_type: Option<&'a str>,
     body: Bytes,
-) -> Result<Event, EventError> {
-    let (mut event, mut seen, mut version) = (Event::default(), Vec::new(), None);
+) -> Result<EventParts<'a>, EventError> {
+    let (mut event, mut version) = (EventParts::default(), None);
     for (name, value) in headers {
-        if seen.contains(&name) {
-            return Err(EventError::value(name, "its header occurs twice"));
-        }
-        seen.push(name);
         let text = decode(name, value)?;
         match name {
-            "specversion" => version = Some(text),
+            "specversion" => once(name, version.replace(text).is_some())?,
             "id" | "source" | "type" if text.is_empty() => return Err(EventError::value(name, "must not be empty")),
-            "id" => event = event.id(text),
-            "source" => event = event.source(text),
-            "type" => event = event.kind(text),
+            "id" => once(name, !std::mem::replace(&mut event.id, text).is_empty())?,
+            "source" => once(name, !std::mem::replace(&mut event.source, text).is_empty())?,
+            "type" => once(name, !std::mem::replace(&mut event.kind, text).is_empty())?,
             "time" => {
                 let time = Timestamp::from_str(&text)
                     .map_err(|_| EventError::value("time", format!("{text:?} is not an RFC 3339 time")))?;
-                event = event.attribute("time", AttributeValue::Timestamp(time));
+                once(name, event.set(Cow::Borrowed(name), AttributeValue::Timestamp(time)))?;
             }
-            "dataschema" => event = event.attribute("dataschema", AttributeValue::Uri(text.into())),
+            "dataschema" => once(name, event.set(Cow::Borrowed(name), AttributeValue::Uri(text)))?,
             "datacontenttype" => {
                 return Err(EventError::value(name, "is the header content-type in this mode"));
             }
-            _ => event = event.attribute(name.to_owned(), text),
+            _ => once(name, event.set(Cow::Borrowed(name), AttributeValue::String(text)))?,
         }
     }
     match version.as_deref() {
@@ -54,9 +52,16 @@ pub fn parse<'a>(
         None => return Err(EventError::value("specversion", "is missing: header ce-specversion must be 1.0")),
     }
     if let Some(content_type) = content_type {
-        event = event.data_content_type(content_type);
+        event.set(Cow::Borrowed("datacontenttype"), AttributeValue::String(Cow::Borrowed(content_type)));
     }
-    Ok(if body.is_empty() && content_type.is_none() { event } else { event.binary_data(body) })
+    if !body.is_empty() || content_type.is_some() {
+        event.data = PartsData::Binary(body);
+    }
+    Ok(event)
+}
+
+fn once(name: &str, again: bool) -> Result<(), EventError> {
+    if again { Err(EventError::value(name, "its header occurs twice")) } else { Ok(()) }
 }
 
 /// The headers of an event, names with [`PREFIX`]; the content type apart; and its data.
@@ -84,7 +89,11 @@ pub fn write<'a>(
 }
 
 /// A header's value as text: quotes are taken off, and `%XX` becomes a byte of UTF-8.
-fn decode(name: &str, value: &[u8]) -> Result<String, EventError> {
+fn decode<'a>(name: &str, value: &'a [u8]) -> Result<Cow<'a, str>, EventError> {
+    let no_text = |_| EventError::value(name, "is not UTF-8");
+    if !value.contains(&b'%') && value.first() != Some(&b'"') {
+        return std::str::from_utf8(value).map(Cow::Borrowed).map_err(no_text);
+    }
     let value = match value {
         [b'"', inner @ .., b'"'] => unescape(inner),
         value => value.to_vec(),
@@ -103,7 +112,7 @@ fn decode(name: &str, value: &[u8]) -> Result<String, EventError> {
             byte => byte,
         });
     }
-    String::from_utf8(bytes).map_err(|_| EventError::value(name, "is not UTF-8"))
+    String::from_utf8(bytes).map(Cow::Owned).map_err(|e| no_text(e.utf8_error()))
 }
 
 fn unescape(quoted: &[u8]) -> Vec<u8> {
@@ -136,13 +145,13 @@ fn encode(value: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::*;
-    use crate::EventLimits;
+    use crate::{Event, EventLimits};
 
     const LEAST: [(&str, &[u8]); 4] = [("specversion", b"1.0"), ("id", b"1"), ("source", b"/s"), ("type", b"t")];
 
     fn with(name: &'static str, value: &'static [u8]) -> Result<Event, EventError> {
         let least = LEAST.into_iter().filter(|(n, _)| *n != name);
-        parse(least.chain([(name, value)]), Some("text/plain"), Bytes::from_static(b"x"))
+        parse(least.chain([(name, value)]), Some("text/plain"), Bytes::from_static(b"x")).map(EventParts::into_event)
     }
 
     #[test]
@@ -157,7 +166,7 @@ mod tests {
         let subject = headers.iter().find(|(name, _)| name == "ce-subject").unwrap();
         assert_eq!(subject.1, "Euro%20%E2%82%AC%20%F0%9F%98%80%20%22%25%22");
         let again = headers.iter().map(|(name, value)| (name.trim_start_matches(PREFIX), value.as_bytes()));
-        assert_eq!(parse(again, Some("text/plain"), Bytes::from_static(b"x")).unwrap(), event);
+        assert_eq!(parse(again, Some("text/plain"), Bytes::from_static(b"x")).unwrap().into_event(), event);
     }
 
     #[test]
@@ -171,7 +180,7 @@ mod tests {
     #[test]
     fn an_empty_body_without_a_type_is_no_data() {
         let of = |content_type| {
-            let bytes = parse(LEAST.into_iter(), content_type, Bytes::new()).unwrap().encode().unwrap();
+            let bytes = parse(LEAST.into_iter(), content_type, Bytes::new()).unwrap().into_event().encode().unwrap();
             let view = EventView::parse(&bytes, EventLimits::default()).unwrap();
             matches!(view.data(), Data::Absent)
         };
@@ -192,8 +201,11 @@ mod tests {
             let error = with(name, value).unwrap_err().to_string();
             assert!(error.contains(says) && error.contains(if says == "0.3" { "" } else { name }), "{error}");
         }
-        let twice = LEAST.into_iter().chain([("id", &b"2"[..])]);
-        assert!(parse(twice, None, Bytes::new()).unwrap_err().to_string().contains("twice"));
+        for (name, value) in LEAST.into_iter().chain([("subject", &b"2"[..]), ("specversion", b"1.0")]) {
+            let twice = LEAST.into_iter().filter(|(n, _)| *n != name).chain([(name, value), (name, value)]);
+            let error = parse(twice, None, Bytes::new()).unwrap_err().to_string();
+            assert!(error.contains("twice") && error.contains(name), "{error}");
+        }
         let none = parse(std::iter::empty(), None, Bytes::new()).unwrap_err().to_string();
         assert!(none.contains("ce-specversion"), "{none}");
     }

@@ -211,7 +211,7 @@ fn bench_guards(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
 /// The cases, then the same with their expectations spoiled, then every planted defect.
 fn conformance(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
     let mut sum = Outcome::default();
-    for arguments in conformance::RUNS {
+    for arguments in conformance::runs(room.commit, room.options.all) {
         let mut command = conformance::command(room.workspace);
         let finished = room.log.run(command.args(arguments), None)?;
         let counted = finished.lines.last().and_then(|line| conformance::totals(line));

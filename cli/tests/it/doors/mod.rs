@@ -1,7 +1,9 @@
 //! One port, every protocol: what is published by one is consumed by any other, plain and inside TLS.
 
+mod before_login;
 mod certificate;
 mod fidelity;
+mod floods;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

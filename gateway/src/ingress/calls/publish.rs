@@ -1,7 +1,7 @@
 //! Publishing: events in, one result each.
 
 use bytes::BytesMut;
-use meshwire_proto::{Defaults, ErrorKind, Event, EventError, EventRun, EventRunBuilder, Timing};
+use meshwire_proto::{Defaults, ErrorKind, EventError, EventParts, EventRun, EventRunBuilder, Timing};
 
 use super::Calls;
 use crate::ingress::native::access::{Call, Record};
@@ -34,10 +34,18 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// With room for about so many bytes of events.
+    #[must_use]
+    pub fn about(bytes: usize) -> Self {
+        let mut offer = Self::default();
+        offer.builder.reserve(bytes.min(RUN_BYTES), 0);
+        offer
+    }
+
     /// Adds an event, or what is wrong with one: that becomes its result.
-    pub fn event(&mut self, event: Result<Event, EventError>) {
+    pub fn event<'e>(&mut self, event: Result<impl Into<EventParts<'e>>, EventError>) {
         self.encoded.clear();
-        let encoded = event.and_then(|event| event.encode_with(Defaults::default(), &mut self.encoded));
+        let encoded = event.and_then(|event| event.into().encode_with(Defaults::default(), &mut self.encoded));
         match encoded {
             Ok(()) => {
                 self.builder.push(&self.encoded);

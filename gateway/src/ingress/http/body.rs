@@ -24,16 +24,21 @@ const DISCARD_PERIOD: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// `TOO_LARGE`, naming the option that sets the limit; `TIMEOUT` with status 408 when it comes too slowly; `INVALID` when it breaks off.
-pub(in crate::ingress) async fn read(mut body: Body, limit: u64, option: &str) -> Result<Bytes, Problem> {
-    let read = within(&mut body, limit, option).await;
+pub(in crate::ingress) async fn read(body: Body, limit: u64, option: &str) -> Result<Bytes, Problem> {
+    read_within(body, limit, &format!("(option {option})")).await
+}
+
+/// The same, of a limit that stands for `what`.
+pub(super) async fn read_within(mut body: Body, limit: u64, what: &str) -> Result<Bytes, Problem> {
+    let read = within(&mut body, limit, what).await;
     if matches!(&read, Err(problem) if problem.kind() == ErrorKind::TooLarge) {
         discard(body).await;
     }
     read
 }
 
-async fn within(body: &mut Body, limit: u64, option: &str) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(ErrorKind::TooLarge, format!("the body is over {limit} bytes (option {option})"));
+async fn within(body: &mut Body, limit: u64, what: &str) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new(ErrorKind::TooLarge, format!("the body is over {limit} bytes {what}"));
     if axum::body::HttpBody::size_hint(body).lower() > limit {
         return Err(too_large());
     }
@@ -95,7 +100,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use futures_util::StreamExt as _;
+    use futures_util::{StreamExt as _, stream};
 
     use super::*;
 
@@ -126,5 +131,25 @@ mod tests {
             let refused = read(body, CHUNK.len() as u64, "max_event_bytes").await.map(drop).map_err(|p| p.kind());
             assert_eq!((refused, taken.load(Ordering::Relaxed)), (Err(ErrorKind::TooLarge), expected));
         }
+    }
+
+    /// Pieces of so many bytes, one each second, for as long as somebody asks.
+    fn dripping(bytes: usize) -> Body {
+        Body::from_stream(stream::repeat(Bytes::from(vec![0; bytes])).then(|piece| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok::<_, std::convert::Infallible>(piece)
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_or_stops_is_given_up_after_a_period_and_a_slow_one_is_read() {
+        for body in [dripping(1), dripping(1000), Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>())]
+        {
+            let began = tokio::time::Instant::now();
+            assert_eq!(read(body, 1 << 30, "x").await.err().map(|e| e.kind()), Some(ErrorKind::Timeout));
+            assert_eq!(began.elapsed().as_secs(), PERIOD.as_secs());
+        }
+        let over = read(dripping(2000), 100_000, "x").await.err().map(|e| e.kind());
+        assert_eq!(over, Some(ErrorKind::TooLarge), "it is read until it is over the limit");
     }
 }

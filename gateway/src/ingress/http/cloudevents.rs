@@ -151,7 +151,7 @@ impl Peer {
                 (Some(Ok(Message::Ping(_) | Message::Pong(_))), _) => {}
                 (Some(Ok(Message::Text(text))), Format::Json) => {
                     bytes += text.len();
-                    offer.event(json::parse_versioned(&text));
+                    offer.event(json::read(&text));
                 }
                 (Some(Ok(Message::Binary(event))), Format::Proto) => {
                     bytes += event.len();

@@ -16,14 +16,14 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, watch};
 
-use super::{Door, HttpConfig};
+use super::head::MAX_HEADERS;
+use super::origin::{self, Judged};
+use super::{Door, Guests, HttpConfig, Refused};
 use crate::ingress::calls::Calls;
 use crate::ingress::io::Prefixed;
 use crate::ingress::native::Native;
 use crate::ingress::{Accepted, Shutdown};
-
-/// Most headers of a request.
-const MAX_HEADERS: usize = 200;
+use crate::mesh::{Caller, Counts};
 
 /// Least that the server takes as a bound of a head.
 const LEAST_BUFFER: usize = 8192;
@@ -44,20 +44,32 @@ pub(super) async fn serve(
 ) {
     let Accepted { stream, prefix, peer, principal, waited } = accepted;
     let (open, mut ended) = mpsc::channel(1);
-    let door = Door { native, calls, peer, principal, shutdown: shutdown.clone(), open };
+    let carries = Arc::new(AtomicBool::new(false));
+    let (authenticated, guests) = (principal.is_some(), Arc::clone(&config.guests));
+    let counts = Arc::clone(native.mesh().counts());
+    // The one place where HTTP makes a caller: once a connection.
+    let caller = Caller::known("http", Some(peer), principal.clone());
+    let shutdown_of = shutdown.clone();
+    let door = Door { native, calls, caller, principal, shutdown: shutdown_of, open, carries: Arc::clone(&carries) };
     let asked = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {
         seen.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(door.clone());
-        answer(router.clone(), request)
+        answer(router.clone(), (Arc::clone(&guests), Arc::clone(&counts)), request, authenticated)
     });
     let builder = builder(&config);
     {
         let io = TokioIo::new(Prefixed::new(prefix, stream));
         let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
         let mut login = pin!(tokio::time::sleep(config.login_timeout.saturating_sub(waited)));
-        let mut draining = pin!(async move { drop(shutdown.wait_for(|s| *s >= Shutdown::Draining).await) });
+        let mut draining = pin!(async move {
+            drop(shutdown.wait_for(|s| *s >= Shutdown::Draining).await);
+            // Sessions may settle until the end.
+            if carries.load(Ordering::Relaxed) {
+                drop(shutdown.wait_for(|s| *s >= Shutdown::Closing).await);
+            }
+        });
         let (mut logged_in, mut told) = (false, false);
         loop {
             tokio::select! {
@@ -86,8 +98,30 @@ pub(super) async fn serve(
     let _ = ended.recv().await;
 }
 
-async fn answer(router: Router, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    TowerToHyperService::new(router).call(request).await
+fn counted(counts: &Counts, response: Response<Body>) -> Response<Body> {
+    if let Some(Refused(kind)) = response.extensions().get() {
+        counts.told(*kind);
+    }
+    response
+}
+
+async fn answer(
+    router: Router,
+    (guests, counts): (Arc<Guests>, Arc<Counts>),
+    request: Request<Incoming>,
+    authenticated: bool,
+) -> Result<Response<Body>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let page = match guests.judge(&parts, authenticated) {
+        Judged::Answered(response) => return Ok(counted(&counts, response)),
+        Judged::Passes(page) => page,
+    };
+    let response = TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await?;
+    let mut response = counted(&counts, response);
+    if let Some(page) = page {
+        origin::allow(response.headers_mut(), &page);
+    }
+    Ok(response)
 }
 
 fn builder(config: &HttpConfig) -> auto::Builder<TokioExecutor> {

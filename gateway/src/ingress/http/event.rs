@@ -6,12 +6,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use meshwire_proto::codec::{http, json};
-use meshwire_proto::{ErrorKind, Event, EventError};
+use meshwire_proto::{ErrorKind, EventError, EventParts};
 
-use super::{Door, Problem, body};
-
-/// Most bytes of attributes in headers, their names with them.
-const ATTRIBUTES: usize = 32 * 1024;
+use super::body::read;
+use super::{Door, Problem};
 
 /// How the events of a request are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,25 +76,15 @@ pub(super) fn invalid(error: &EventError) -> Problem {
 }
 
 /// Attributes of headers.
-fn binary(headers: &HeaderMap, content_type: Option<&str>, body: Bytes) -> Result<Event, EventError> {
+fn binary<'a>(
+    headers: &'a HeaderMap,
+    content_type: Option<&'a str>,
+    body: Bytes,
+) -> Result<EventParts<'a>, EventError> {
     let attributes = headers
         .iter()
         .filter_map(|(name, value)| name.as_str().strip_prefix(http::PREFIX).map(|name| (name, value.as_bytes())));
     http::parse(attributes, content_type, body)
-}
-
-/// Refuses attributes that are too many for headers.
-fn check_attributes(headers: &HeaderMap) -> Result<(), Problem> {
-    let attributes = headers.iter().filter(|(name, _)| name.as_str().starts_with(http::PREFIX));
-    let bytes: usize = attributes.map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if bytes <= ATTRIBUTES {
-        return Ok(());
-    }
-    let text = format!(
-        "the attributes in headers have {bytes} bytes; at most {ATTRIBUTES} are taken there: send the event in structured mode \
-         (content-type: application/cloudevents+json)"
-    );
-    Err(Problem::new(ErrorKind::TooLarge, text).with(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE))
 }
 
 pub(super) fn text(body: &[u8]) -> Result<&str, Problem> {
@@ -107,29 +95,34 @@ async fn whole(door: &Door, mode: Mode, body: Body) -> Result<Bytes, Problem> {
     let limits = door.native.mesh().limits();
     let (event, option) = (u64::from(limits.max_event_bytes), "max_event_bytes");
     match mode {
-        Mode::Binary => body::read(body, event, option).await,
+        Mode::Binary => read(body, event, option).await,
         // JSON escapes at most six bytes for one; base64 is less.
-        Mode::Structured => body::read(body, door.native.max_frame_bytes().max(event * 2), option).await,
-        Mode::Batch => body::read(body, door.native.max_frame_bytes(), "max_frame_bytes").await,
+        Mode::Structured => read(body, door.native.max_frame_bytes().max(event * 2), option).await,
+        Mode::Batch => read(body, door.native.max_frame_bytes(), "max_frame_bytes").await,
     }
 }
 
-/// The events of a request; what is wrong with one of a batch is in its place.
+/// How the events of a request are written, and its body.
 ///
 /// # Errors
 /// What is wrong with the request.
-pub(super) async fn read(
-    door: &Door,
-    parts: &Parts,
-    body: Body,
-) -> Result<(Mode, Vec<Result<Event, EventError>>), Problem> {
+pub(super) async fn body(door: &Door, parts: &Parts, body: Body) -> Result<(Mode, Bytes), Problem> {
     let mode = Mode::of(&parts.headers)?;
-    check_attributes(&parts.headers)?;
-    let body = whole(door, mode, body).await?;
-    let events = match mode {
-        Mode::Binary => vec![binary(&parts.headers, content_type(&parts.headers)?, body)],
-        Mode::Structured => vec![json::parse_versioned(text(&body)?)],
-        Mode::Batch => json::parse_batch(text(&body)?).map_err(|e| invalid(&e))?,
-    };
-    Ok((mode, events))
+    Ok((mode, whole(door, mode, body).await?))
+}
+
+/// The events of a request; what is wrong with one is in its place.
+///
+/// # Errors
+/// The body is not what its type says.
+pub(super) fn parse<'a>(
+    mode: Mode,
+    parts: &'a Parts,
+    body: &'a Bytes,
+) -> Result<Vec<Result<EventParts<'a>, EventError>>, Problem> {
+    Ok(match mode {
+        Mode::Binary => vec![binary(&parts.headers, content_type(&parts.headers)?, body.clone())],
+        Mode::Structured => vec![json::read(text(body)?)],
+        Mode::Batch => json::parse_batch(text(body)?).map_err(|e| invalid(&e))?,
+    })
 }

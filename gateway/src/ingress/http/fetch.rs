@@ -16,7 +16,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::event::{essence, text};
-use super::query::{Named, Query};
+use super::names::Named;
+use super::query::Query;
 use super::{Door, Problem, body, delivery};
 use crate::ingress::calls::{FetchRequest, Fetched};
 

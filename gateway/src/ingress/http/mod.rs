@@ -1,30 +1,45 @@
 //! HTTP/1.1 and HTTP/2, and what travels inside them.
 //!
 //! - [`connection`]: one connection: limits before its first request is whole, shutdown;
+//! - [`head`]: what is refused for its head alone, on every path;
 //! - [`websocket`]: upgrades: native sessions as binary messages;
 //! - [`publish`], [`request`], [`receive`], [`fetch`], [`settle`]: events for programs without our client; [`event`], [`delivery`]: how they
 //!   are written;
+//! - [`session`]: sessions inside requests, for where nothing else gets through;
+//! - [`origin`]: who is let in: no foreign web page;
+//! - [`admin`]: the commands of administration;
+//! - [`health`], [`metrics`], [`page`]: for those who watch a gateway;
 //! - [`cloudevents`], [`pages`]: the same as messages of WebSocket;
 //! - [`problem`]: errors as RFC 9457 problem details.
 
+mod admin;
+mod authority;
 mod body;
 mod cloudevents;
 mod connection;
 mod delivery;
 mod event;
 mod fetch;
+mod head;
+mod health;
+mod metrics;
+mod names;
+mod openapi;
+mod origin;
+mod page;
 mod pages;
 mod problem;
 mod publish;
 mod query;
 mod receive;
 mod request;
+mod session;
 mod settle;
 mod websocket;
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::Router;
@@ -40,10 +55,11 @@ use super::calls::Calls;
 use super::grpc;
 use super::native::Native;
 use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
-use crate::mesh::Caller;
-
+use crate::mesh::{Caller, Spoken};
 pub(super) use body::read as read_body;
+pub use origin::Guests;
 pub(super) use problem::Problem;
+use problem::Refused;
 
 /// Longest name of a method.
 const LONGEST_METHOD: usize = 16;
@@ -55,6 +71,8 @@ pub struct HttpConfig {
     pub login_timeout: Duration,
     /// Most bytes of a request's head.
     pub head_bytes: usize,
+    /// Web pages and names that are let in.
+    pub guests: Arc<Guests>,
 }
 
 /// HTTP behind the listener.
@@ -70,17 +88,21 @@ pub struct HttpIngress {
 pub(super) struct Door {
     pub(super) native: Arc<Native>,
     calls: Arc<Calls>,
-    peer: SocketAddr,
+    /// Who asks by this connection, whatever it speaks.
+    caller: Caller,
+    /// Whom its certificate names, if it has shown one.
     principal: Option<Arc<str>>,
     pub(super) shutdown: watch::Receiver<Shutdown>,
     /// The connection ends when the last of these is dropped: what goes on after an upgrade holds one.
     pub(super) open: mpsc::Sender<()>,
+    /// Whether requests of sessions came by it: those go on while the gateway drains.
+    carries: Arc<AtomicBool>,
 }
 
 impl Door {
-    /// Who asks: the one place where HTTP makes a caller.
+    /// Who asks, in the words of `protocol`.
     pub(super) fn caller(&self, protocol: &'static str) -> Caller {
-        Caller::known(protocol, Some(self.peer), self.principal.clone())
+        Caller { protocol, ..self.caller.clone() }
     }
 }
 
@@ -95,12 +117,19 @@ impl HttpIngress {
             .route("/v1/topics/{topic}/groups/{group}/fetch", post(fetch::fetch))
             .route("/v1/topics/{topic}/groups/{group}/settle", post(settle::settle))
             .route("/v1/ws", get(websocket::upgrade))
+            .merge(session::routes())
+            .merge(admin::routes())
+            .merge(page::routes())
+            .route("/healthz", get(health::lives))
+            .route("/readyz", get(health::ready))
+            .route("/metrics", get(metrics::metrics))
             .merge(grpc::router(&calls))
+            .route("/openapi.json", get(openapi::openapi))
             .fallback(nothing_here)
             .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
                 Problem::wrong_method(&method, uri.path())
             });
-        Self { native, calls, config, router }
+        Self { native, calls, config, router: head::guarded(router) }
     }
 }
 
@@ -112,6 +141,10 @@ async fn nothing_here(uri: Uri, headers: HeaderMap) -> Response {
 impl Ingress for HttpIngress {
     fn name(&self) -> &'static str {
         "http"
+    }
+
+    fn spoken(&self) -> Option<Spoken> {
+        Some(Spoken::Http)
     }
 
     fn sniff(&self, prefix: &[u8]) -> Sniff {
@@ -146,7 +179,12 @@ fn goaway(text: &str) -> Bytes {
 
 /// An answer of JSON.
 fn answer_json(value: &serde_json::Value) -> Response {
-    ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+    written(value.to_string())
+}
+
+/// An answer of JSON that is written already.
+fn written(json: impl Into<axum::body::Body>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], json.into()).into_response()
 }
 
 /// Carries out within a deadline of the request's own.

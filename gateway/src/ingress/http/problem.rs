@@ -12,6 +12,10 @@ use crate::mesh::Refusal;
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
+/// With an answer: why it is a problem.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused(pub(super) ErrorKind);
+
 /// A request that was not carried out.
 #[derive(Debug)]
 pub(in crate::ingress) struct Problem {
@@ -95,6 +99,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.json().to_string()));
         *response.status_mut() = self.status();
+        response.extensions_mut().insert(Refused(self.refusal.kind));
         let retry_after_ms = self.refusal.retry_after_ms;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if retry_after_ms > 0 {

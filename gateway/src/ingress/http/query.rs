@@ -1,28 +1,12 @@
-//! Parts of a request's address: names in its path, and parameters, of which none is taken that is not known.
+//! The parameters of a request, of which none is taken that is not known.
 
 use std::time::Duration;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, Path};
 use axum::http::Uri;
-use axum::http::request::Parts;
 use meshwire_proto::ErrorKind;
 use meshwire_proto::options::Bounded;
-use serde::de::DeserializeOwned;
 
 use super::Problem;
-
-/// Names in a path.
-pub(super) struct Named<T>(pub(super) T);
-
-impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let invalid = |e: PathRejection| Problem::new(ErrorKind::Invalid, format!("the path: {}", e.body_text()));
-        Path::from_request_parts(parts, state).await.map(|Path(names)| Self(names)).map_err(invalid)
-    }
-}
 
 /// The parameters of a request.
 #[derive(Debug, Default)]

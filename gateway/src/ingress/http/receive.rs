@@ -20,7 +20,8 @@ use meshwire_proto::{ErrorKind, GroupKey, MemberName, UnixMillis, options};
 use tokio::time::timeout;
 
 use super::fetch::group_key;
-use super::query::{Named, Query};
+use super::names::Named;
+use super::query::Query;
 use super::{Door, Problem, cloudevents, delivery};
 use crate::ingress::calls::{Calls, Consumer, ConsumerRequest, Delivered, Start};
 use crate::mesh::{Credit, Refusal};

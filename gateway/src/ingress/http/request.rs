@@ -6,13 +6,14 @@ use axum::extract::Request;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use meshwire_proto::codec::{http, json};
-use meshwire_proto::{ErrorKind, EventError, EventView, options};
+use meshwire_proto::{Defaults, ErrorKind, EventError, EventView, options};
 
 use super::delivery::ANY_SIZE;
 use super::event::{self, Mode};
-use super::query::{Named, Query};
+use super::names::Named;
+use super::query::Query;
 use super::{Door, Problem};
 use crate::ingress::calls::RequestCall;
 
@@ -29,16 +30,21 @@ pub(super) async fn request(
     let (parts, body) = request.into_parts();
     let query = Query::read(&parts.uri, &["timeout_ms"])?;
     let timeout = query.timeout(&options::REQUEST_TIMEOUT)?;
-    let (mode, events) = event::read(&door, &parts, body).await?;
-    let asked = match (mode, events.into_iter().next()) {
+    let (mode, body) = event::body(&door, &parts, body).await?;
+    let mut asked = BytesMut::new();
+    match (mode, event::parse(mode, &parts, &body)?.into_iter().next()) {
         (Mode::Batch, _) | (_, None) => {
             return Err(Problem::new(
                 ErrorKind::Invalid,
                 "a request is one event: send it in binary or structured mode",
             ));
         }
-        (_, Some(event)) => event.and_then(|event| event.encode()).map_err(|e| event::invalid(&e))?,
-    };
+        (_, Some(event)) => {
+            let encoded = event.and_then(|event| event.encode_with(Defaults::default(), &mut asked));
+            encoded.map_err(|e| event::invalid(&e))?;
+        }
+    }
+    let asked = asked.freeze();
     let call = RequestCall { topic: &topic, event: asked, timeout, stream: false, retry: false };
     let reply = door.calls.request(&door.caller("http"), call)?.next().await?;
     let Some(reply) = reply else {

@@ -10,7 +10,8 @@ use meshwire_proto::frame::SettleKind;
 use serde::Deserialize;
 
 use super::fetch::{group_key, read_json};
-use super::query::{Named, Query};
+use super::names::Named;
+use super::query::Query;
 use super::{Door, Problem, answer_json};
 use crate::ingress::calls::Settlement;
 use crate::mesh::Refusal;

@@ -9,15 +9,20 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{CloseCode, CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::{Sink as _, Stream as _};
 use meshwire_proto::ErrorKind;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite::Error as WebSocketError;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use super::{Door, Problem, pages};
 use crate::ingress::native::serve_stream;
+use crate::mesh::Spoken;
 
 /// The native protocol in binary messages.
 const NATIVE: &str = "meshwire.v1";
@@ -25,8 +30,9 @@ const NATIVE: &str = "meshwire.v1";
 /// Calls as JSON.
 const PAGES: &str = "meshwire.v1.json";
 
-/// Largest message that is taken: a longer frame comes in several. It is held in memory, also before login.
-const MAX_MESSAGE: usize = 128 * 1024;
+/// Largest message that is taken: a longer frame comes in several. Before login too, one in parts is held up to twice: what came of
+/// it, and the part that is coming.
+const MAX_MESSAGE: usize = 64 * 1024;
 
 /// Largest message that is sent.
 const SENT_MESSAGE: usize = 64 * 1024;
@@ -34,17 +40,38 @@ const SENT_MESSAGE: usize = 64 * 1024;
 /// What is read from the socket at once.
 const READ_BUFFER: usize = 16 * 1024;
 
+/// Why an upgrade cannot be.
+fn rejected(rejection: &WebSocketUpgradeRejection) -> Response {
+    let text = format!("{rejection}; this is for WebSocket, with subprotocol {NATIVE}");
+    if matches!(rejection, WebSocketUpgradeRejection::InvalidWebSocketVersionHeader(_)) {
+        let mut response =
+            Problem::new(ErrorKind::Unsupported, text).with(StatusCode::UPGRADE_REQUIRED).into_response();
+        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return response;
+    }
+    Problem::new(ErrorKind::Invalid, text).into_response()
+}
+
+/// Whether a key is 16 bytes in base64 (RFC 6455 4.1). In HTTP/2 there is none.
+fn is_key(headers: &HeaderMap) -> bool {
+    let alphabet = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    headers.get(SEC_WEBSOCKET_KEY).is_none_or(|key| {
+        key.as_bytes().strip_suffix(b"==").is_some_and(|digits| digits.len() == 22 && digits.iter().all(alphabet))
+    })
+}
+
 pub(super) async fn upgrade(
     Extension(door): Extension<Door>,
+    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
-        Err(rejection) => {
-            let text = format!("{rejection}; this is for WebSocket, with subprotocol {NATIVE}");
-            return Problem::new(ErrorKind::Invalid, text).into_response();
-        }
+        Err(rejection) => return rejected(&rejection),
     };
+    if !is_key(&headers) {
+        return Problem::new(ErrorKind::Invalid, "sec-websocket-key must be 16 bytes in base64").into_response();
+    }
     let upgrade = upgrade
         .protocols([NATIVE, PAGES])
         .max_message_size(MAX_MESSAGE)
@@ -62,6 +89,7 @@ pub(super) async fn upgrade(
     }
     upgrade.on_upgrade(move |socket| async move {
         let caller = door.caller("websocket");
+        let _counted = door.native.mesh().counts().connected(Spoken::WebSocket);
         let Door { native, shutdown, open, .. } = door;
         let bytes = Messages { socket, read: Bytes::new(), refused: None };
         serve_stream(native, (Box::new(bytes), BytesMut::new()), (caller, Duration::ZERO), shutdown).await;
@@ -92,9 +120,24 @@ fn lost(error: axum::Error) -> io::Error {
     io::Error::other(error)
 }
 
+/// What a peer is told that broke a rule of the protocol itself; `None`: nothing can be told, or it broke none.
+fn broken(error: &axum::Error) -> Option<(CloseCode, &'static str)> {
+    let mut source: &dyn std::error::Error = error;
+    while !source.is::<WebSocketError>() {
+        source = source.source()?;
+    }
+    match source.downcast_ref()? {
+        WebSocketError::Utf8(_) => Some((close_code::INVALID, "text that is not UTF-8")),
+        WebSocketError::Capacity(_) => Some((close_code::SIZE, "a message is over 64 KiB; split it")),
+        WebSocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        WebSocketError::Protocol(_) => Some((close_code::PROTOCOL, "a frame breaks a rule of RFC 6455")),
+        _ => None,
+    }
+}
+
 impl Messages {
-    fn refuse(&mut self, reason: &'static str) -> io::Error {
-        self.refused = Some(CloseFrame { code: close_code::UNSUPPORTED, reason: reason.into() });
+    fn refuse(&mut self, code: CloseCode, reason: &'static str) -> io::Error {
+        self.refused = Some(CloseFrame { code, reason: reason.into() });
         io::Error::new(io::ErrorKind::InvalidData, reason)
     }
 }
@@ -107,9 +150,16 @@ impl AsyncRead for Messages {
                 Some(Ok(Message::Binary(bytes))) => self.read = bytes,
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(Message::Text(_))) => {
-                    return Poll::Ready(Err(self.refuse("this subprotocol has binary messages only")));
+                    return Poll::Ready(Err(
+                        self.refuse(close_code::UNSUPPORTED, "this subprotocol has binary messages only")
+                    ));
                 }
-                Some(Err(error)) => return Poll::Ready(Err(lost(error))),
+                Some(Err(error)) => {
+                    return Poll::Ready(Err(match broken(&error) {
+                        Some((code, reason)) => self.refuse(code, reason),
+                        None => lost(error),
+                    }));
+                }
             }
         }
         let count = self.read.len().min(buf.remaining());

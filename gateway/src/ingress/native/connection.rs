@@ -52,6 +52,8 @@ struct Connection {
     /// What was read of a frame that is not whole yet.
     rest: BytesMut,
     queue: WriteQueue,
+    /// Nothing of what was written waits inside the stream.
+    flushed: bool,
     protocol: Protocol,
     /// What the timer is set to.
     timer_set: Option<Moment>,
@@ -83,7 +85,7 @@ pub(in crate::ingress) async fn serve_stream(
     let protocol = Protocol::new(native.clone(), caller, waited);
     let mut queue = WriteQueue::default();
     queue.preface();
-    let mut connection = Connection { stream, rest, queue, protocol, timer_set: None, permit: None };
+    let mut connection = Connection { stream, rest, queue, flushed: true, protocol, timer_set: None, permit: None };
     connection.protocol.received(&mut connection.rest);
     if let Err(error) = connection.run(&native, &shutdown).await {
         tracing::debug!(?peer, %error, "connection lost");
@@ -201,7 +203,7 @@ impl Connection {
         loop {
             self.protocol.take_output(&mut self.queue);
             self.write(cx)?;
-            if self.queue.is_empty() && !self.protocol.is_waiting() {
+            if self.queue.is_empty() && self.flushed && !self.protocol.is_waiting() {
                 return Poll::Ready(Ok(()));
             }
             if self.protocol.wake_for_output(cx.waker(), &self.queue) {
@@ -239,6 +241,19 @@ impl Connection {
 
     /// Writes until all is written or the peer takes no more.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let wrote = !self.queue.is_empty();
+        self.write_queue(cx)?;
+        // TLS and messages may hold the last of it.
+        if (wrote || !self.flushed) && self.queue.is_empty() {
+            self.flushed = match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Ready(flushed) => flushed.map(|()| true)?,
+                Poll::Pending => false,
+            };
+        }
+        Ok(())
+    }
+
+    fn write_queue(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while !self.queue.is_empty() {
             let mut slices = [IoSlice::new(&[]); GATHER];
             let mut count = 0;

@@ -33,7 +33,7 @@ use meshwire_proto::wire::session::Error;
 use tokio::sync::watch;
 
 use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
-use crate::mesh::Mesh;
+use crate::mesh::{Mesh, Spoken};
 use crate::random::Random;
 use receiving::Receiving;
 
@@ -134,6 +134,10 @@ pub struct NativeIngress(pub Arc<Native>);
 impl Ingress for NativeIngress {
     fn name(&self) -> &'static str {
         "native"
+    }
+
+    fn spoken(&self) -> Option<Spoken> {
+        Some(Spoken::Native)
     }
 
     fn sniff(&self, prefix: &[u8]) -> Sniff {

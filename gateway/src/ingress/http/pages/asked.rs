@@ -98,12 +98,12 @@ pub(super) fn publish(text: &str, calls: Arc<Calls>, caller: Caller) -> Result<B
     let asked: Publish<'_> = body(text)?;
     let timing = publishing::timing(asked.deliver_at.as_deref(), asked.expires_in_ms)?;
     let mut offer = Offer::default();
-    offer.event(json::parse_versioned(asked.event.get()));
+    offer.event(json::read(asked.event.get()));
     let topic = asked.topic;
     let begun = async move {
         let taken = calls.publish(&caller, &topic, offer, timing).await?.into_iter().next();
         let taken = taken.ok_or_else(|| Problem::new(ErrorKind::Internal, "no answer for the event"))??;
-        Ok(Done::Answer(publishing::item(Ok(taken)).to_string()))
+        Ok(Done::Answer(publishing::item(Ok(taken))))
     };
     Ok(begun.boxed())
 }

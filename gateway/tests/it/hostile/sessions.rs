@@ -213,7 +213,7 @@ async fn a_login_has_one_deadline_which_counts_from_accept() {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), config).await.unwrap();
     let address = listener.address().unwrap();
     let (_running, shutdown) = watch::channel(Shutdown::Running);
-    let doors = Doors { ingresses: vec![Arc::new(Telling(tell))], tls: None };
+    let doors = Doors { ingresses: vec![Arc::new(Telling(tell))], tls: None, counts: Arc::default() };
     tokio::spawn(listener.serve(doors, shutdown));
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     socket.write_all(b"x").await.unwrap();

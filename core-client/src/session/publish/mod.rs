@@ -5,9 +5,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use meshwire_proto::frame::{Publish, PublishRun, Receipt};
-use meshwire_proto::{EventRun, TopicName};
+use meshwire_proto::{EventRun, Moment, TopicName};
 
 use super::runs::{RUN_BYTES, RunQueue, To, cut};
+
+mod again;
 
 /// Consecutive sequences of one topic that have no receipt yet, or not all.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ struct Run {
     events: EventRun,
     /// Sequences without a receipt, ascending.
     open: Vec<Range<u64>>,
+    /// When it is given up, if it is not on its way then.
+    until: Option<Moment>,
 }
 
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub(super) struct Publishes {
     tail_sequence: u64,
     /// Behind the highest sequence that was ever sent.
     sent_before: u64,
+    /// The gateway is told of no answers above this sequence.
+    forgettable: u64,
     in_flight: Window,
     events: u64,
     bytes: u64,
@@ -82,11 +88,17 @@ impl Run {
             let cut = self.open.iter().map(|r| r.start.max(from)..r.end.min(to));
             cut.filter(|r| !r.is_empty()).collect::<Vec<_>>()
         };
-        let head =
-            Self { to: self.to, first: self.first, events: cut(&self.events, 0, take), open: open(self.first, border) };
+        let head = Self {
+            to: self.to,
+            first: self.first,
+            events: cut(&self.events, 0, take),
+            open: open(self.first, border),
+            until: self.until,
+        };
         let rest = Self {
             to: self.to,
             first: border,
+            until: self.until,
             events: cut(&self.events, take, u64::from(self.events.count())),
             open: open(border, self.last()),
         };
@@ -122,6 +134,7 @@ impl Publishes {
             next_sequence: 1,
             tail_sequence: 1,
             sent_before: 1,
+            forgettable: u64::MAX,
             in_flight: Window { events: 0, bytes: 0 },
             events: 0,
             bytes: 0,
@@ -147,22 +160,22 @@ impl Publishes {
         self.next_sequence - 1
     }
 
-    pub(super) fn push_run(&mut self, to: To, events: EventRun) -> u64 {
+    pub(super) fn push_run(&mut self, to: To, events: EventRun, until: Option<Moment>) -> u64 {
         self.settle_tail();
         let first = self.next_sequence;
         self.next_sequence += u64::from(events.count());
         self.tail_sequence = self.next_sequence;
         self.events += u64::from(events.count());
         self.bytes += events.as_bytes().len() as u64;
-        self.append(to, first, events);
+        self.append(to, first, events, until);
         first
     }
 
-    fn append(&mut self, to: To, first: u64, events: EventRun) {
+    fn append(&mut self, to: To, first: u64, events: EventRun, until: Option<Moment>) {
         if !events.is_empty() {
             let end = first + u64::from(events.count());
             let open = Vec::from([Range { start: first, end }]);
-            self.runs.push_back(Run { to, first, events, open });
+            self.runs.push_back(Run { to, first, events, open, until });
         }
     }
 
@@ -179,7 +192,7 @@ impl Publishes {
             let plain: usize = events.framed().map(|(_, event)| event.len()).sum();
             self.bytes += (events.as_bytes().len() - plain) as u64;
             self.tail_sequence += u64::from(events.count());
-            self.append(to, first, events);
+            self.append(to, first, events, None);
         }
     }
 
@@ -297,7 +310,7 @@ impl Publishes {
             size += len;
             self.send(&mut publish.runs);
         }
-        publish.answered_through = self.answered_through();
+        publish.answered_through = self.answered_through().min(self.forgettable);
         (!publish.runs.is_empty()).then_some(publish)
     }
 

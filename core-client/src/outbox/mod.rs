@@ -4,9 +4,13 @@
 //! A handle encodes outside the lock, then holds it for one copy; the driver
 //! takes everything in one go and is woken once for it.
 
+mod answers;
+mod filing;
+mod room;
+
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -14,15 +18,16 @@ use meshwire_proto::{ErrorKind, EventRun, Timing, TopicName, UnixMillis};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::hooks::Hooks;
 use crate::identity;
 use crate::inbox::Inbox;
 use crate::receipts::Receipts;
 use crate::replies::ReplyBox;
 use crate::serve::ServeInbox;
-use crate::session::{
-    Answer, Failure, RequestSpec, RunQueue, ServeSpec, State, Stats, SubscribeSpec, TaskId, TaskReply, To,
-};
+use crate::session::{Failure, RequestSpec, RunQueue, ServeSpec, State, Stats, SubscribeSpec, TaskId, TaskReply, To};
 use crate::{Error, Result};
+use filing::Filing;
+pub(crate) use filing::Passed;
 
 /// Where a subscription begins.
 #[derive(Clone, Copy, Debug)]
@@ -102,9 +107,17 @@ pub(crate) struct Pending {
     gone: bool,
     flushes: Vec<(u64, oneshot::Sender<()>)>,
     answered_through: u64,
+    /// The first that was given here; those below were left by an earlier life.
+    first_sequence: u64,
     last_sequence: u64,
+    /// How many an earlier life left.
+    restored: u64,
+    /// What is on its way into the offline file, if there is one.
+    filing: Option<Filing>,
     closed: Option<Error>,
     pub(crate) stats: Stats,
+    /// Events and bytes that the session has and that are not on their way.
+    buffered: (u64, u64),
     /// Why the last connection could not be made.
     pub(crate) last_attempt: Option<String>,
 }
@@ -114,6 +127,10 @@ pub(crate) struct Pending {
 pub(crate) struct Taken {
     pub(crate) topics: Vec<TopicName>,
     pub(crate) runs: Vec<(To, EventRun)>,
+    /// The same, by way of the offline file.
+    pub(crate) filed: Vec<Passed>,
+    /// What the gateway may forget, where there is a file.
+    pub(crate) forgettable: Option<u64>,
     pub(crate) commands: Vec<Command>,
     pub(crate) settling: Vec<Arc<Inbox>>,
     pub(crate) settle_now: bool,
@@ -122,7 +139,10 @@ pub(crate) struct Taken {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     pending: Mutex<Pending>,
+    pub(crate) hooks: Hooks,
     limits: Limits,
+    /// Publishes wait for a gateway, in the offline buffer.
+    is_offline: bool,
     request_limits: Limits,
     max_frame_bytes: AtomicU32,
     /// How far the gateway's wall clock is ahead of this machine's, in milliseconds.
@@ -130,6 +150,12 @@ pub(crate) struct Outbox {
     /// Wakes publishers when there is room again.
     pub(crate) room: Notify,
     pub(crate) state: watch::Sender<State>,
+    /// Publishes go through the offline file.
+    has_file: AtomicBool,
+    /// Wakes the thread of the offline file.
+    filer: Condvar,
+    /// Every sequence up to this one has been through the file.
+    filed: watch::Sender<u64>,
 }
 
 /// Whether an event was taken.
@@ -155,7 +181,14 @@ impl Pending {
     }
 
     const fn unanswered(&self) -> Limits {
-        Limits { events: self.queued.events + self.in_session.events, bytes: self.queued.bytes + self.in_session.bytes }
+        let (events, bytes) = match &self.filing {
+            Some(filing) => (filing.waiting.events, filing.waiting.bytes),
+            None => (0, 0),
+        };
+        Limits {
+            events: self.queued.events + self.in_session.events + events,
+            bytes: self.queued.bytes + self.in_session.bytes + bytes,
+        }
     }
 
     fn has_room(&self, limits: Limits, bytes: u64) -> bool {
@@ -172,16 +205,20 @@ impl Pending {
         if !self.has_room(limits, bytes) {
             return Ok(Admission::Full);
         }
-        self.runs.push((alias, timing), event);
-        self.queued.events += 1;
-        self.queued.bytes += bytes;
+        if let Some(filing) = &mut self.filing {
+            filing.push((alias, timing), event);
+        } else {
+            self.runs.push((alias, timing), event);
+            self.queued.events += 1;
+            self.queued.bytes += bytes;
+        }
         self.last_sequence = self.receipts.push();
         Ok(Admission::Admitted { alias, sequence: self.last_sequence })
     }
 }
 
 impl Outbox {
-    pub(crate) fn new(limits: Limits, request_limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, is_offline: bool, request_limits: Limits, hooks: Hooks) -> Self {
         let nothing = Limits { events: 0, bytes: 0 };
         let ring = usize::try_from(limits.events).unwrap_or(usize::MAX).saturating_add(1024);
         let pending = Pending {
@@ -202,19 +239,28 @@ impl Outbox {
             gone: false,
             flushes: Vec::new(),
             answered_through: 0,
+            first_sequence: 1,
             last_sequence: 0,
+            restored: 0,
+            filing: None,
             closed: None,
             stats: Stats::default(),
+            buffered: (0, 0),
             last_attempt: None,
         };
         Self {
             pending: Mutex::new(pending),
+            hooks,
             limits,
+            is_offline,
             request_limits,
             max_frame_bytes: AtomicU32::new(u32::MAX),
             clock_ahead: AtomicI64::new(0),
             room: Notify::new(),
             state: watch::Sender::new(State::Disconnected),
+            has_file: AtomicBool::new(false),
+            filer: Condvar::new(),
+            filed: watch::Sender::new(0),
         }
     }
 
@@ -224,9 +270,10 @@ impl Outbox {
     }
 
     /// Wakes `waker`, once, when something is left for the driver; `false` when
-    /// that is so already.
-    pub(crate) fn wake_when_filled(&self, waker: &Waker) -> bool {
+    /// that is so already. `buffered`: what the session has and that is not on its way.
+    pub(crate) fn wake_when_filled(&self, waker: &Waker, buffered: (u64, u64)) -> bool {
         let mut pending = self.lock();
+        pending.buffered = buffered;
         if pending.filled {
             return false;
         }
@@ -262,26 +309,14 @@ impl Outbox {
         let mut pending = self.lock();
         let admission = pending.admit(topic, (event, timing), self.limits)?;
         if matches!(admission, Admission::Admitted { .. }) {
-            fill(pending);
+            if pending.filing.is_some() {
+                drop(pending);
+                self.filer.notify_one();
+            } else {
+                fill(pending);
+            }
         }
         Ok(admission)
-    }
-
-    /// As [`Outbox::admit`], but waits for room.
-    pub(crate) async fn admit_when_room(&self, topic: &str, event: &[u8], timing: Timing) -> Result<(u32, u64)> {
-        loop {
-            let room = self.room.notified();
-            tokio::pin!(room);
-            // Registered before the look at the window, so that no wake is missed.
-            room.as_mut().enable();
-            self.lock().waiting += 1;
-            let waiting = Waiting(self);
-            if let Admission::Admitted { alias, sequence } = self.admit(topic, event, timing)? {
-                return Ok((alias, sequence));
-            }
-            room.await;
-            drop(waiting);
-        }
     }
 
     pub(crate) fn command(&self, command: Command) -> Result<()> {
@@ -302,27 +337,6 @@ impl Outbox {
             pending.commands.push(command);
             fill(pending);
         }
-    }
-
-    /// A place in the window of requests, given back with [`Outbox::request_over`].
-    pub(crate) fn begin_request(&self, bytes: u64) -> Result<()> {
-        let mut pending = self.lock();
-        let (open, limits) = (pending.requests, self.request_limits);
-        if open.events >= limits.events || (open.events > 0 && open.bytes + bytes > limits.bytes) {
-            let message = format!(
-                "{} requests of {} bytes wait for their replies (option request_window: {}, and {} bytes)",
-                open.events, open.bytes, limits.events, limits.bytes
-            );
-            return Err(Error::new(ErrorKind::BufferFull, "request", message));
-        }
-        pending.requests = Limits { events: open.events + 1, bytes: open.bytes + bytes };
-        Ok(())
-    }
-
-    pub(crate) fn request_over(&self, bytes: u64) {
-        let requests = &mut self.lock().requests;
-        requests.events = requests.events.saturating_sub(1);
-        requests.bytes = requests.bytes.saturating_sub(bytes);
     }
 
     /// [`Outbox::command`] for the end of the client: publishes and subscribes are
@@ -352,52 +366,16 @@ impl Outbox {
         taken.topics.extend(pending.names.iter().skip(pending.told_topics).cloned());
         pending.told_topics = pending.names.len();
         pending.runs.take(&mut taken.runs);
-        pending.in_session = pending.unanswered();
+        if let Some(filing) = &mut pending.filing {
+            taken.filed.append(&mut filing.filed);
+            taken.forgettable = Some(filing.forgettable);
+        }
+        pending.in_session.events += pending.queued.events;
+        pending.in_session.bytes += pending.queued.bytes;
         pending.queued = Limits { events: 0, bytes: 0 };
         taken.commands.append(&mut pending.commands);
         taken.settling.append(&mut pending.settling);
         taken.settle_now |= std::mem::take(&mut pending.settle_now);
-    }
-
-    /// Hands out answers, and the room that they make.
-    pub(crate) fn answered(
-        &self,
-        answers: &mut Vec<Answer>,
-        unanswered: (u64, u64),
-        through: u64,
-        wakers: &mut Vec<Waker>,
-    ) {
-        let freed: u64 = answers.iter().map(|a| a.sequences.end - a.sequences.start).sum();
-        let mut pending = self.lock();
-        for answer in answers.drain(..) {
-            pending.receipts.complete(answer, wakers);
-        }
-        (pending.in_session.events, pending.in_session.bytes) = unanswered;
-        pending.answered_through = through;
-        let (done, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut pending.flushes).into_iter().partition(|(sequence, _)| *sequence <= through);
-        pending.flushes = waiting;
-        let room = pending.waiting.min(usize::try_from(freed).unwrap_or(usize::MAX));
-        drop(pending);
-        for _ in 0..room {
-            self.room.notify_one();
-        }
-        wakers.drain(..).for_each(Waker::wake);
-        for (_, reply) in done {
-            let _ = reply.send(());
-        }
-    }
-
-    /// Resolves when everything published so far is answered.
-    pub(crate) fn flushed(&self) -> Option<oneshot::Receiver<()>> {
-        let mut pending = self.lock();
-        let last = pending.last_sequence;
-        if pending.answered_through >= last {
-            return None;
-        }
-        let (sender, receiver) = oneshot::channel();
-        pending.flushes.push((last, sender));
-        Some(receiver)
     }
 
     /// From now on every call fails with `error`; gives what was not taken yet.
@@ -411,22 +389,17 @@ impl Outbox {
         commands
     }
 
-    /// Nobody drives any more: everything that waits is answered.
-    pub(crate) fn abandon(&self, failure: &Failure) {
-        let mut pending = self.lock();
-        let sequences = pending.answered_through + 1..pending.last_sequence + 1;
-        let mut wakers = Vec::new();
-        if !sequences.is_empty() {
-            pending.receipts.complete(Answer { sequences, result: Err(failure.clone()) }, &mut wakers);
+    /// Tells all who look, and those who wait for room: without a gateway there may be none for long.
+    pub(crate) fn state_is(&self, state: State) {
+        self.state.send_replace(state);
+        if self.is_offline {
+            self.room.notify_waiters();
         }
-        pending.answered_through = pending.last_sequence;
-        let nothing = Limits { events: 0, bytes: 0 };
-        (pending.queued, pending.in_session) = (nothing, nothing);
-        let flushes = std::mem::take(&mut pending.flushes);
-        drop(pending);
-        self.room.notify_waiters();
-        wakers.into_iter().for_each(Waker::wake);
-        drop(flushes);
+    }
+
+    /// Why the client ended, if it did.
+    pub(crate) fn end(&self) -> Option<Error> {
+        self.lock().closed.clone()
     }
 
     /// Publishes without a receipt.
@@ -440,7 +413,11 @@ impl Outbox {
         crate::Stats {
             pending: open.events,
             pending_bytes: open.bytes,
-            published: pending.last_sequence,
+            buffered: pending.queued.events + pending.buffered.0,
+            buffered_bytes: pending.queued.bytes + pending.buffered.1,
+            given_up: session.given_up,
+            restored: pending.restored,
+            published: pending.last_sequence - (pending.first_sequence - 1),
             reconnects: session.reconnects,
             resumes: session.resumes,
             replays: session.replays,
@@ -472,10 +449,6 @@ impl Outbox {
     pub(crate) fn gateway_now(&self) -> UnixMillis {
         UnixMillis(identity::now().0.saturating_add(self.clock_ahead.load(Ordering::Relaxed)))
     }
-
-    pub(crate) const fn limits(&self) -> Limits {
-        self.limits
-    }
 }
 
 /// Wakes the driver, if it waits.
@@ -485,14 +458,5 @@ fn fill(mut pending: MutexGuard<'_, Pending>) {
     drop(pending);
     if let Some(driver) = driver {
         driver.wake();
-    }
-}
-
-/// Counts one publisher that waits for room.
-struct Waiting<'a>(&'a Outbox);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.lock().waiting -= 1;
     }
 }
