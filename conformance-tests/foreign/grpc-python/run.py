@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 from grpc_tools import protoc
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-SCHEMAS = ["io/cloudevents/v1.proto", "meshwire/admin/v1.proto", "meshwire/v1.proto"]
+SCHEMAS = ["meshwire/cloudevents/v1.proto", "meshwire/admin/v1.proto", "meshwire/v1.proto"]
 PATIENCE = 20
 
 if len(sys.argv) != 2:
@@ -26,10 +26,8 @@ def stubs():
     args = ["protoc", f"-I{ROOT / 'proto/proto'}", f"-I{well_known}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
     if protoc.main(args + SCHEMAS) != 0:
         sys.exit("the schemas do not compile")
-    # Package `io` is Python's own: what lies under it is found by its path.
     sys.path.insert(0, folder)
-    sys.modules["io"].__path__ = [str(pathlib.Path(folder) / "io")]
-    names = ["io.cloudevents.v1_pb2", "meshwire.admin.v1_pb2", "meshwire.v1_pb2", "meshwire.v1_pb2_grpc"]
+    names = ["meshwire.cloudevents.v1_pb2", "meshwire.admin.v1_pb2", "meshwire.v1_pb2", "meshwire.v1_pb2_grpc"]
     return [importlib.import_module(name) for name in names]
 
 

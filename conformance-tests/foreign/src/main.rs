@@ -148,6 +148,12 @@ fn direct(
             return Ok(());
         }
     };
+    if client.own {
+        let mut words = folders.filled(&client.run, &place);
+        words.iter_mut().for_each(|word| *word = word.replace("{address}", address));
+        results.rows.push(table::own(&client.name, &program::printed(&words, &place, world.patience)?));
+        return Ok(());
+    }
     let way = Way { name: "direct", address };
     with_program(folders, client, &place, results, |program| {
         let publish = client.publish.iter().map(|mode| (false, mode));

@@ -74,6 +74,9 @@ pub(crate) struct Client {
     #[serde(default)]
     pub(crate) build: Vec<Vec<String>>,
     pub(crate) run: Vec<String>,
+    /// It takes no tasks: it plays cells of its own against `{address}`, and prints `ok` or `FAILED` and a name for each.
+    #[serde(default)]
+    pub(crate) own: bool,
     #[serde(default)]
     pub(crate) publish: Vec<String>,
     #[serde(default)]

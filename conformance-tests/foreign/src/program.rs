@@ -116,6 +116,22 @@ impl Program {
     }
 }
 
+/// What a program prints that needs no task, to its end, or until nothing came for so long.
+pub(crate) fn printed(command: &[String], folder: &Path, patience: Duration) -> anyhow::Result<String> {
+    let program = Program::start(command, folder)?;
+    let mut text = String::new();
+    loop {
+        match program.lines.recv_timeout(patience) {
+            Ok(line) => {
+                text += &line;
+                text.push('\n');
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok(text),
+            Err(RecvTimeoutError::Timeout) => return Ok(format!("{text}FAILED  it does not end: {}", program.end())),
+        }
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         self.kill();

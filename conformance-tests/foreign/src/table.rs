@@ -16,6 +16,18 @@ pub(crate) enum Cell {
     Failed(String),
 }
 
+/// The cells that a client plays and judges itself, of its output.
+pub(crate) fn own(name: &str, printed: &str) -> Row {
+    let cells = printed.lines().filter_map(|line| match line.split_whitespace().next() {
+        Some("ok") => Some(Cell::Same),
+        Some("FAILED") => Some(Cell::Failed(line.to_owned())),
+        _ => None,
+    });
+    let cells: Vec<Cell> = cells.collect();
+    let cells = if cells.is_empty() { vec![Cell::Failed(format!("it played nothing: {printed}"))] } else { cells };
+    Row { name: format!("{name} its own"), cells }
+}
+
 /// One client in one mode.
 #[derive(Debug)]
 pub(crate) struct Row {
@@ -28,9 +40,9 @@ impl Row {
     /// Each reason of a failure, and the columns that it holds for.
     pub(crate) fn failures<'a>(&'a self, columns: &'a [String]) -> BTreeMap<&'a str, Vec<&'a str>> {
         let mut failures: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (cell, column) in self.cells.iter().zip(columns) {
+        for (at, cell) in self.cells.iter().enumerate() {
             if let Cell::Failed(why) = cell {
-                failures.entry(why).or_default().push(column);
+                failures.entry(why).or_default().push(columns.get(at).map_or("its own", String::as_str));
             }
         }
         failures
@@ -86,7 +98,14 @@ impl Cell {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cell, Counts, Row, counts, table};
+    use super::{Cell, Counts, Row, counts, own, table};
+
+    #[test]
+    fn cells_that_a_client_judges_itself_are_counted_and_none_is_a_failure() {
+        let row = own("a", "begins\nok      one\nFAILED  two: why\n1 passed, 1 failed\n");
+        assert_eq!(row.cells, [Cell::Same, Cell::Failed("FAILED  two: why".to_owned())]);
+        assert_eq!(counts(&[own("a", "")]), Counts { passed: 0, failed: 1 });
+    }
 
     #[test]
     fn a_cell_that_no_client_can_say_is_not_counted_and_a_failed_one_is() {
