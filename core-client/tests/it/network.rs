@@ -33,10 +33,10 @@ impl Port {
         Self { listener, address }
     }
 
-    /// The next connection and what it begins with, of which nothing is read.
+    /// The next connection and what it begins with, of which nothing is read. No gRPC gets through here: it is reset.
     pub(crate) async fn next(&self) -> (Begun, TcpStream) {
         let next = async {
-            let (stream, _) = self.listener.accept().await.unwrap();
+            let (mut stream, _) = self.listener.accept().await.unwrap();
             let mut head = [0; 12];
             loop {
                 stream.readable().await.unwrap();
@@ -45,6 +45,10 @@ impl Port {
                     [0xF3, ..] => return (Begun::Tcp, stream),
                     b"GET /v1/ws H" | b"GET /v1/ws" => return (Begun::WebSocket, stream),
                     b"POST /v1/ses" => return (Begun::Http, stream),
+                    b"PRI * HTTP/2" => {
+                        drop(stream);
+                        (stream, _) = self.listener.accept().await.unwrap();
+                    }
                     // More of it comes, and readable() cannot wait for that.
                     [_, ..] if count < head.len() => tokio::task::yield_now().await,
                     other => panic!("a connection that begins with {other:?}"),
