@@ -23,7 +23,7 @@ const fn provoked(kind: ErrorKind) -> Where {
     use Where::{Here, Never, There};
     match kind {
         ErrorKind::Unauthenticated | ErrorKind::Denied => {
-            There("gateway/tests/it/hostile.rs", "a_login_that_cannot_be_is_refused_by_name")
+            There("gateway/tests/it/hostile/sessions.rs", "a_login_that_cannot_be_is_refused_by_name")
         }
         ErrorKind::Busy => {
             There("gateway/tests/it/requests.rs", "one_connection_has_no_more_requests_than_the_option_says")

@@ -39,7 +39,7 @@ async fn consumed(mesh: &Mesh, topic: &str, count: usize) -> Vec<Event> {
     let mut events = Vec::new();
     while events.len() < count {
         let next = timeout(PATIENCE, subscription.next()).await;
-        let delivery = next.unwrap_or_else(|_| panic!("only {} came", events.len())).unwrap().unwrap();
+        let delivery = next.unwrap_or_else(|_| panic!("only {} of {topic} came", events.len())).unwrap().unwrap();
         events.push(Event::from_view(&delivery.event()));
         delivery.ack_confirmed().await.unwrap();
     }
@@ -49,7 +49,9 @@ async fn consumed(mesh: &Mesh, topic: &str, count: usize) -> Vec<Event> {
 #[tokio::test]
 async fn an_event_of_any_protocol_is_the_same_in_any_other() {
     let files = Files::new();
-    let gateway = serving(&files, "both", &["--memory"]);
+    // More than the rings of topics in memory hold.
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = serving(&files, "both", &["--data-dir", folder.path().to_str().unwrap()]);
     let set = fidelity::set();
     for publisher in SCHEMES {
         let mesh = client(&gateway, &files, publisher).await;
