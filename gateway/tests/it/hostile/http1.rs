@@ -153,12 +153,12 @@ fn lines() -> Vec<Case> {
     add("a blank in the path", "GET /a b HTTP/1.1", http(400, ""));
     add("a NUL in the path", "GET /a\0b HTTP/1.1", http(400, ""));
     add("a DEL in the path", "GET /a\x7fb HTTP/1.1", http(400, ""));
-    add("no slash", "GET nowhere HTTP/1.1", http(404, "NOT_FOUND"));
-    add("another host's path", "GET http://evil.example/nowhere HTTP/1.1", http(404, "NOT_FOUND"));
+    add("no slash", "GET nowhere HTTP/1.1", http(400, "INVALID"));
+    add("another host's path", "GET http://evil.example/nowhere HTTP/1.1", http(400, "INVALID"));
     add("a scheme without a host", "GET http:// HTTP/1.1", http(400, ""));
     add("a path that climbs", "GET /v1/../../etc/passwd HTTP/1.1", http(404, "NOT_FOUND"));
     add("a path that climbs, encoded", "GET /v1/%2e%2e/%2e%2e/etc/passwd HTTP/1.1", http(404, "NOT_FOUND"));
-    add("a tunnel", "CONNECT evil.example:443 HTTP/1.1", http(404, "NOT_FOUND"));
+    add("a tunnel", "CONNECT evil.example:443 HTTP/1.1", http(400, "INVALID"));
     add("an asterisk", "OPTIONS * HTTP/1.1", http(404, "NOT_FOUND"));
     cases
 }

@@ -112,16 +112,16 @@ fn the_quick_way_reads_what_the_careful_one_reads_and_nothing_more() {
     ];
     let (mut quick, mut all) = (0, 0);
     for text in heads.iter().flat_map(|head| ends.iter().map(move |end| format!("{{{head}{end}}}"))) {
-        assert_eq!(read(&text).map(EventParts::into_event), parse(&text), "{text}");
+        assert_eq!(read(&text).map(EventParts::into_event), parse_versioned(&text), "{text}");
         let both = format!("[{text},{text}]");
         let batch = parse_batch(&both).unwrap_or_default();
         let batch: Vec<_> = batch.into_iter().map(|event| event.map(EventParts::into_event)).collect();
-        assert_eq!(batch, [parse(&text), parse(&text)], "{text}");
+        assert_eq!(batch, [parse_versioned(&text), parse_versioned(&text)], "{text}");
         (quick, all) = (quick + usize::from(fast::parse(&text).is_some()), all + 1);
     }
     assert_eq!((quick, all), (10, 72));
     for text in ["", "1", "[1]", "[{}]", "[", "[{\"id\":\"1\"}] x"] {
-        assert_eq!(read(text).map(EventParts::into_event), parse(text), "{text}");
+        assert_eq!(read(text).map(EventParts::into_event), parse_versioned(text), "{text}");
     }
     assert!(parse_batch("{}").is_err() && parse_batch("[1] 2").is_err());
     assert_eq!(parse_batch("[]"), Ok(Vec::new()));
