@@ -31,6 +31,11 @@ impl Flow {
         self.arrived.load(Ordering::Acquire)
     }
 
+    /// Whether the publishers are to end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
     /// The publisher ends with the event it is at.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
@@ -92,7 +97,12 @@ pub(crate) struct Arrivals {
 
 impl Arrivals {
     pub(crate) fn new(flow: Arc<Flow>) -> Self {
-        Self { flow, verifier: Verifier::new(1) }
+        Self::of(flow, 1)
+    }
+
+    /// Of so many publishers.
+    pub(crate) fn of(flow: Arc<Flow>, publishers: usize) -> Self {
+        Self { flow, verifier: Verifier::new(publishers) }
     }
 
     /// Verifies and counts one event's data.

@@ -5,6 +5,8 @@
 //! Absolute figures are notes; the ratios are what counts.
 
 mod flow;
+mod grpc;
+mod http;
 mod options;
 mod ours;
 mod pairs;
@@ -22,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::options::Arguments;
+use crate::options::{Arguments, Row};
 use crate::report::Report;
 
 fn main() -> ExitCode {
@@ -30,6 +32,11 @@ fn main() -> ExitCode {
     let mut report = Report::new();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {
+        Ok(runtime) if arguments.row == Row::Bare => {
+            if let Err(problem) = runtime.block_on(peers::bare::serve()) {
+                report.missed("bare server", &format!("{problem:#}"));
+            }
+        }
         Ok(runtime) => runtime.block_on(rows::run(&arguments, &mut report)),
         Err(problem) => report.missed("load generator", &format!("has no runtime: {problem}")),
     }

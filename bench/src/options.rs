@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
-/// Measures Meshwire side by side with NATS and Redis, and prints ratios.
+/// Measures Meshwire side by side with NATS, Redis and bare handlers, and prints ratios.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -29,6 +29,10 @@ pub(crate) enum Row {
     P1,
     /// Synced, 50 publishers with one event in flight each, against Redis.
     P2,
+    /// CloudEvents over HTTP, single against a bare handler of the same crates, batches against single.
+    P5,
+    /// A gRPC stream against a bare one of the same crates, gRPC batches against unary calls.
+    P6,
     /// Idle memory, time to ready, size of the program.
     Footprint,
     /// Memory after a million events, with 200 connections open.
@@ -39,6 +43,9 @@ pub(crate) enum Row {
     SlowReader,
     /// A healthy consumer beside a stuck, a slow and a crashing one: its rate, and its latency.
     Healthy,
+    /// Is the bare server of P5 and P6, and measures nothing.
+    #[command(hide = true)]
+    Bare,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -104,6 +104,14 @@ impl Gateway {
         meshwire::connect(&self.url).await
     }
 
+    /// A connection of its own inside a gRPC stream.
+    ///
+    /// # Errors
+    /// As [`meshwire::connect`].
+    pub(crate) async fn connect_by_grpc(&self) -> meshwire::Result<Mesh> {
+        meshwire::connect(&self.url.replacen("tcp://", "grpc://", 1)).await
+    }
+
     /// Reads the topic from its first event until every acknowledged one, given by
     /// publisher, was seen and verified.
     ///

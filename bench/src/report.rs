@@ -2,6 +2,12 @@
 
 use std::io::Write;
 
+/// Prints a line.
+pub(crate) fn say(line: &str) {
+    // A closed pipe must not end a measurement: the exit code still tells.
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
 /// Counts the bars met and not met.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -17,8 +23,7 @@ impl Report {
     /// A line that is no verdict.
     #[expect(clippy::unused_self, reason = "everything printed goes through the report")]
     pub(crate) fn note(&self, line: &str) {
-        // A closed pipe must not end a measurement: the exit code still tells.
-        let _ = writeln!(std::io::stdout().lock(), "{line}");
+        say(line);
     }
 
     /// A value beside its bar.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
+mod access;
 mod allocator;
 mod args;
 mod complete;

@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use meshwire_gateway::config::Config;
+use meshwire_gateway::ingress::tls::Tls;
 use meshwire_gateway::run::{Gateway, Report, RunError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,7 +29,7 @@ Examples:
 When it is ready, the line `listening HOST:PORT` is printed; logs go to the error stream.
 Each option can stand in the file (TOML, with _ for -), in the environment
 (MESHWIRE_ and upper case) and here; the later holds.
-SIGINT and SIGTERM stop it cleanly. Exit codes: 0 stopped, 1 failed, 2 configuration, 74 the log failed";
+SIGINT and SIGTERM stop it cleanly, SIGHUP reads certificates again. Exit codes: 0 stopped, 1 failed, 2 configuration, 74 the log failed";
 
 /// What was typed behind `serve`.
 pub(crate) struct Serve {
@@ -59,7 +61,17 @@ impl Args for Serve {
 /// A file over the process's size limit is then an error of its write, `DISK_FULL`
 /// for publishers, and no longer the end of the process.
 fn hear_file_too_large() -> Result<Signal, Failure> {
-    let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    hear(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
+}
+
+/// Certificates are read again when the signal comes; what is wrong with them is logged there.
+async fn reload(tls: Arc<Tls>, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        let _ = tls.reload();
+    }
+}
+
+fn hear(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|cause| Failure::new(Exit::Failed, format!("signals cannot be received: {cause}")))
 }
 
@@ -113,6 +125,9 @@ impl Serve {
         let ready = format!("listening {}\n", gateway.address());
         if let Err(cause) = output::write(&ready) {
             tracing::warn!(%cause, "standard output is closed; the address is {}", gateway.address());
+        }
+        if let Some(tls) = gateway.tls() {
+            tokio::spawn(reload(tls, hear(SignalKind::hangup())?));
         }
         let mut again = Stop::listen()?;
         let stopping = async {

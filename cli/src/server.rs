@@ -7,6 +7,7 @@ use clap::Args;
 use meshwire::{Connect, Mesh};
 use meshwire_proto::options;
 
+use crate::access::Access;
 use crate::config::parse_duration_within as within;
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -30,6 +31,8 @@ pub(crate) struct Server {
     /// Default: 0, not at all.
     #[arg(long, value_name = "DURATION", value_parser = wait)]
     wait: Option<Duration>,
+    #[command(flatten)]
+    access: Access,
 }
 
 fn wait(text: &str) -> Result<Duration, String> {
@@ -40,6 +43,11 @@ fn wait(text: &str) -> Result<Duration, String> {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Server {
+    /// How long to wait for a gateway that cannot be reached.
+    pub(crate) fn wait(&self) -> Duration {
+        self.wait.unwrap_or_default()
+    }
+
     /// How long to go on with a gateway that is reached and too busy.
     pub(crate) fn patience(&self) -> Duration {
         self.wait.unwrap_or(PATIENCE)
@@ -47,11 +55,20 @@ impl Server {
 
     /// Connects; `None` when a signal came first.
     pub(crate) async fn connect(&self, stop: &mut Stop) -> Result<Option<Mesh>, Failure> {
+        self.connect_with(stop, |connect| connect).await
+    }
+
+    /// The same, with more options.
+    pub(crate) async fn connect_with(
+        &self,
+        stop: &mut Stop,
+        more: impl FnOnce(Connect) -> Connect,
+    ) -> Result<Option<Mesh>, Failure> {
         let url = self.server.as_deref().unwrap_or_default();
         let connect = Connect::new(url).publish_window(options::PUBLISH_WINDOW_EVENTS.default, WINDOW_BYTES);
-        let connect = connect.wait(self.wait.unwrap_or_default());
+        let connect = self.access.apply(connect.wait(self.wait.unwrap_or_default()));
         tokio::select! {
-            connected = connect.into_future() => Ok(Some(connected?)),
+            connected = more(connect).into_future() => Ok(Some(connected?)),
             () = stop.requested() => Ok(None),
         }
     }

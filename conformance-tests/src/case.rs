@@ -6,6 +6,8 @@ use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::transport::Transport;
+
 /// One step: `op` says what, the rest is the op's.
 pub(crate) type Step = Map<String, Value>;
 
@@ -49,6 +51,12 @@ pub(crate) struct Case {
     /// The testee talks to a script instead of a gateway.
     #[serde(default)]
     pub(crate) peer: bool,
+    /// The transports it is played over, by name; all if absent.
+    #[serde(default)]
+    pub(crate) transports: Vec<String>,
+    /// Why it is not played over every one.
+    #[serde(default)]
+    pub(crate) transports_why: String,
     /// Lanes whose order is left to chance: they are not compared with the blessed trace.
     #[serde(default)]
     pub(crate) by_chance: Vec<String>,
@@ -59,28 +67,35 @@ fn both() -> Vec<Store> {
     vec![Store::Memory, Store::Log]
 }
 
-/// A case with one store: what is played at once.
+/// A case with one store and one transport: what is played at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cell<'a> {
     pub(crate) case: &'a Case,
     /// `None` with a scripted peer.
     pub(crate) store: Option<Store>,
+    pub(crate) transport: Transport,
 }
 
 impl Cell<'_> {
     /// As the grid and the lists name it.
     pub(crate) fn id(&self) -> String {
-        match self.store {
-            Some(store) => format!("{}/{}", self.case.id, store.name()),
-            None => format!("{}/peer", self.case.id),
+        let store = self.store.map_or("peer", Store::name);
+        match self.transport {
+            Transport::Tcp => format!("{}/{store}", self.case.id),
+            transport => format!("{}/{store}/{}", self.case.id, transport.name()),
         }
     }
 }
 
 impl Case {
-    /// The cells of a case.
-    pub(crate) fn cells(&self) -> Vec<Cell<'_>> {
-        let cell = |store| Cell { case: self, store };
+    /// The cells of a case over a transport.
+    pub(crate) fn cells(&self, transport: Transport) -> Vec<Cell<'_>> {
+        let named = self.transports.is_empty() || self.transports.iter().any(|name| name == transport.name());
+        // What a peer that lies says in frames is the same in whatever carries them.
+        if !named || (self.peer && !transport.is_bridged()) {
+            return Vec::new();
+        }
+        let cell = |store| Cell { case: self, store, transport };
         if self.peer { vec![cell(None)] } else { self.stores.iter().map(|s| cell(Some(*s))).collect() }
     }
 
@@ -92,6 +107,13 @@ impl Case {
         case.id = words.join("/");
         ensure!(!case.steps.is_empty(), "it has no steps");
         ensure!(!case.source.is_empty(), "it does not say where its promise stands (source)");
+        ensure!(
+            case.transports.is_empty() == case.transports_why.is_empty(),
+            "transports and transports_why stand together"
+        );
+        for name in &case.transports {
+            Transport::parse(name)?;
+        }
         for (at, step) in case.steps.iter().enumerate() {
             ensure!(step.get("op").is_some_and(Value::is_string), "step {} has no op", at + 1);
         }

@@ -2,7 +2,8 @@
 //!
 //! - [`case`]: cases as data;
 //! - [`testee`]: the client under test, a process in any language;
-//! - [`proxy`], [`peer`], [`wire`]: faults, and a gateway that lies;
+//! - [`transport`], [`certificate`]: what carries a session;
+//! - [`proxy`], [`peer`], [`bridge`], [`wire`]: faults, and a gateway that lies;
 //! - [`play`]: one case from its first step to its last;
 //! - [`witness`]: what the case shows of the gateway, judged as a history;
 //! - [`trace`], [`expect`], [`grid`]: what is compared, and how it is told;
@@ -11,7 +12,9 @@
 //! *Invariant:* knows frames from the table in [`wire`] alone, and the client only as a process.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program talks on its standard streams")]
 
+mod bridge;
 mod case;
+mod certificate;
 mod expect;
 mod grid;
 mod peer;
@@ -22,6 +25,7 @@ mod run;
 mod spoil;
 mod testee;
 mod trace;
+mod transport;
 mod wire;
 mod witness;
 
@@ -32,10 +36,11 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::Parser;
 
-use case::{Case, Cell};
+use case::Cell;
 use grid::{LEGEND, Mark, Row, junit, table, totals};
 use run::{Folders, Run};
 use testee::Program;
+use transport::Transport;
 
 /// Play conformance cases against clients and a real gateway.
 #[derive(Debug, Parser)]
@@ -46,6 +51,9 @@ struct Options {
     /// Only this testee; may be given often.
     #[arg(long, value_name = "NAME")]
     testee: Vec<String>,
+    /// Over this transport, or `all`; may be given often.
+    #[arg(long, value_name = "NAME", default_value = "tcp")]
+    transport: Vec<String>,
     /// Write the traces instead of comparing them.
     #[arg(long)]
     bless: bool,
@@ -99,7 +107,11 @@ fn run(options: &Options) -> anyhow::Result<bool> {
         }
     }
     let chosen = |cell: &Cell<'_>| options.filter.is_empty() || options.filter.iter().any(|f| cell.id().contains(f));
-    let cells: Vec<Cell<'_>> = cases.iter().flat_map(Case::cells).filter(chosen).collect();
+    let cells: Vec<Cell<'_>> = transports(&options.transport)?
+        .into_iter()
+        .flat_map(|transport| cases.iter().flat_map(move |case| case.cells(transport)))
+        .filter(chosen)
+        .collect();
     ensure!(!cells.is_empty(), "no case has such a name");
     let testees = read_testees(&options.folder, &programs, &options.testee)?;
     let run = Run {
@@ -127,6 +139,13 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     }
     println!("{} cases; {}", cases.len(), totals(&rows));
     Ok(!rows.iter().any(|row| row.mark.is_bad()))
+}
+
+fn transports(names: &[String]) -> anyhow::Result<Vec<Transport>> {
+    if names.iter().any(|name| name == "all") {
+        return Ok(Transport::ALL.to_vec());
+    }
+    names.iter().map(|name| Transport::parse(name)).collect()
 }
 
 /// Tells which spoiled cells passed; `true` when none did.

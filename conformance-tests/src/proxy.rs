@@ -74,6 +74,8 @@ struct State {
     /// The trigger's fault was done.
     struck: bool,
     over: bool,
+    /// Bytes cannot be read as frames: a trigger waits for the next bytes of its side.
+    opaque: bool,
 }
 
 impl Shared {
@@ -98,10 +100,10 @@ impl State {
 }
 
 impl Proxy {
-    pub(crate) fn start(upstream: SocketAddr) -> anyhow::Result<Self> {
+    pub(crate) fn start(upstream: SocketAddr, shows_frames: bool) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).context("the proxy gets no port")?;
         let address = listener.local_addr()?;
-        let state = State { upstream: Some(upstream), ..State::default() };
+        let state = State { upstream: Some(upstream), opaque: !shows_frames, ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
@@ -202,26 +204,35 @@ fn pump(shared: &Shared, mut from: TcpStream, to: &TcpStream, who: From) -> std:
         if count == 0 {
             return Ok(());
         }
-        cutter.push(buffer.get(..count).unwrap_or_default());
+        let bytes = buffer.get(..count).unwrap_or_default();
+        if shared.state().opaque {
+            pass(shared, to, bytes, triggered(shared, who, None))?;
+            continue;
+        }
+        cutter.push(bytes);
         while let Some(piece) = cutter.next() {
             let name = piece.frame.map(|number| frame_name(table, number));
-            let fault = name.and_then(|name| triggered(shared, who, &name));
-            match fault {
-                None => send(shared, to, &piece.bytes)?,
-                Some(trigger) => {
-                    let passed = trigger.pass.unwrap_or(piece.bytes.len());
-                    send(shared, to, piece.bytes.get(..passed).unwrap_or(&piece.bytes))?;
-                    struck(shared, trigger.fault);
-                }
-            }
+            let trigger = name.and_then(|name| triggered(shared, who, Some(&name)));
+            pass(shared, to, &piece.bytes, trigger)?;
         }
     }
 }
 
-/// The trigger, if this frame is the one it waits for.
-fn triggered(shared: &Shared, who: From, name: &str) -> Option<Trigger> {
+/// Sends on, as far as a fault lets it.
+fn pass(shared: &Shared, to: &TcpStream, bytes: &[u8], trigger: Option<Trigger>) -> std::io::Result<()> {
+    let Some(trigger) = trigger else {
+        return send(shared, to, bytes);
+    };
+    let passed = trigger.pass.unwrap_or(bytes.len());
+    send(shared, to, bytes.get(..passed).unwrap_or(bytes))?;
+    struck(shared, trigger.fault);
+    Ok(())
+}
+
+/// The trigger, if this frame is the one it waits for; of bytes in which no frames can be seen, any of its side.
+fn triggered(shared: &Shared, who: From, name: Option<&str>) -> Option<Trigger> {
     let mut state = shared.state();
-    let trigger = state.trigger.as_mut().filter(|t| t.from == who && t.frame == name)?;
+    let trigger = state.trigger.as_mut().filter(|t| t.from == who && name.is_none_or(|name| t.frame == name))?;
     trigger.nth = trigger.nth.saturating_sub(1);
     if trigger.nth > 0 { None } else { state.trigger.take() }
 }
@@ -276,7 +287,7 @@ mod tests {
     /// A client and a gateway with the proxy between them.
     fn both() -> (Proxy, TcpStream, TcpStream) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let proxy = Proxy::start(listener.local_addr().unwrap()).unwrap();
+        let proxy = Proxy::start(listener.local_addr().unwrap(), true).unwrap();
         let client = TcpStream::connect(proxy.address()).unwrap();
         let gateway = listener.accept().unwrap().0;
         (proxy, client, gateway)

@@ -77,7 +77,7 @@ impl Run<'_> {
             Played::Skipped { needs } => (Mark::Skip(needs), String::new()),
         };
         let id = cell.id();
-        let reason = known.iter().find(|(cell, _)| *cell == id || *cell == cell_case(&id)).map(|(_, r)| r.as_str());
+        let reason = known.iter().find(|(cell, _)| is_of(&id, cell)).map(|(_, r)| r.as_str());
         Row {
             name: cell.case.name.clone(),
             testee: program.name.clone(),
@@ -88,7 +88,7 @@ impl Run<'_> {
         }
     }
 
-    /// One trace for a case, whatever the store and the language.
+    /// One trace for a case, whatever the store, the transport and the language.
     fn compare(&self, cell: Cell<'_>, trace: &str) -> anyhow::Result<Mark> {
         let path = self.folders.traces.join(format!("{}.txt", cell.case.id));
         if self.bless {
@@ -104,7 +104,7 @@ impl Run<'_> {
     }
 }
 
-/// A cell's id without its store.
-fn cell_case(id: &str) -> &str {
-    id.rsplit_once('/').map_or(id, |(case, _)| case)
+/// Whether a cell is that of a list, or one of its case or store.
+fn is_of(id: &str, listed: &str) -> bool {
+    id.strip_prefix(listed).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -40,6 +40,8 @@ pub struct Mesh(Arc<Handle>);
 struct Handle {
     outbox: Arc<Outbox>,
     identity: Identity,
+    /// How long a plain publish waits for its receipt.
+    patience: Option<Duration>,
 }
 
 /// How long publishes without a receipt live on after the last handle is gone.
@@ -53,8 +55,8 @@ thread_local! {
 }
 
 impl Mesh {
-    pub(crate) fn new(outbox: Arc<Outbox>, identity: Identity) -> Self {
-        Self(Arc::new(Handle { outbox, identity }))
+    pub(crate) fn new(outbox: Arc<Outbox>, identity: Identity, patience: Option<Duration>) -> Self {
+        Self(Arc::new(Handle { outbox, identity, patience }))
     }
 
     pub(crate) fn outbox(&self) -> &Arc<Outbox> {
@@ -97,7 +99,8 @@ impl Mesh {
     ///
     /// One after the other this takes a round trip and a sync each; for
     /// throughput use [`publish_start`](Self::publish_start) or many tasks.
-    /// While the client is reconnecting it waits.
+    /// While the client is reconnecting it waits, for ever or for
+    /// [`Connect::publish_timeout`](crate::Connect::publish_timeout).
     ///
     /// [`Event::deliver_at`], [`Event::deliver_after`] and [`Event::expires_in`] say when it is delivered.
     ///
@@ -113,12 +116,22 @@ impl Mesh {
     /// # Errors
     /// `INVALID` or `TOO_LARGE` for the topic's name or the event; `BUSY`,
     /// `DISK_FULL`, `TOPIC_FULL` with a time to try again after; `STORE_FAILED` and
-    /// `CLOSED` with unknown outcome when the event had been sent.
+    /// `CLOSED` with unknown outcome when the event had been sent; `TIMEOUT` with unknown outcome at the end of
+    /// the publish timeout. With an [offline buffer](crate::Offline) also what [`publish_start`](Self::publish_start) says.
     ///
     /// # Cancel safety
     /// Once admitted the event is published whether the receipt is awaited or not.
     pub async fn publish(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<Receipt> {
-        self.start(topic, event.into()).await?.await
+        let publish = async { self.publish_start(topic, event).await?.await };
+        let Some(patience) = self.0.patience else {
+            return publish.await;
+        };
+        tokio::time::timeout(patience, publish).await.unwrap_or_else(|_| {
+            let message = format!(
+                "no receipt came within {patience:?} (option publish_timeout); outcome unknown: the event is published still if it was admitted"
+            );
+            Err(Error::new(ErrorKind::Timeout, "publish", message).with("topic", topic))
+        })
     }
 
     /// Publishes an event, waiting only for room in the window of unanswered
@@ -127,18 +140,22 @@ impl Mesh {
     /// no receipt when the tokio runtime ends may be lost, and only a log line says so.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish) for what is wrong before the event is sent.
+    /// As [`publish`](Self::publish) for what is wrong before the event is sent. With an
+    /// [offline buffer](crate::Offline) `BUFFER_FULL` when it is full and there is no gateway; with a file of it
+    /// `DISK_FULL`, and `STORE_FAILED` when it cannot be written.
     ///
     /// # Cancel safety
-    /// Dropped before it resolves, nothing was published.
+    /// Dropped before it resolves, nothing was published; with an offline file it may be.
     pub async fn publish_start(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<PendingReceipt> {
-        self.start(topic, event.into()).await
+        let pending = self.start(topic, event.into()).await?;
+        self.admitted(topic, pending).await
     }
 
     async fn start(&self, topic: &str, event: TimedEvent) -> Result<PendingReceipt> {
         // A loop of publishes must let the driver have its turn on this thread.
         tokio::task::coop::consume_budget().await;
         let outbox = &self.0.outbox;
+        let event = outbox.hooks.publish(topic, event)?;
         let timing = event.timing(outbox.gateway_now());
         let admitted = self.encoded(topic, event.event(), |encoded| match outbox.admit(topic, encoded, timing)? {
             Admission::Admitted { alias, sequence } => Ok(Ok((alias, sequence))),
@@ -151,24 +168,58 @@ impl Mesh {
         Ok(self.pending(alias, sequence))
     }
 
+    /// Waits until what was started is in the offline file, if there is one.
+    async fn admitted(&self, topic: &str, pending: PendingReceipt) -> Result<PendingReceipt> {
+        if self.0.outbox.has_file() {
+            let filed = self.0.outbox.until_filed(pending.sequence()).await;
+            filed.map_err(|failure| Error::from_failure("publish", &failure).with("topic", topic))?;
+        }
+        Ok(pending)
+    }
+
+    /// [`publish_start`](Self::publish_start) of many events, one result an event, in their order. With an
+    /// [offline file](crate::Offline::file) they share what it takes to put them on disk.
+    ///
+    /// # Cancel safety
+    /// Events admitted so far are published.
+    pub async fn publish_start_all<E: Into<TimedEvent>>(
+        &self,
+        topic: &str,
+        events: Vec<E>,
+    ) -> Vec<Result<PendingReceipt>> {
+        let mut results = Vec::with_capacity(events.len());
+        for event in events {
+            results.push(self.start(topic, event.into()).await);
+        }
+        if !self.0.outbox.has_file() {
+            return results;
+        }
+        let mut admitted = Vec::with_capacity(results.len());
+        for started in results {
+            admitted.push(match started {
+                Ok(pending) => self.admitted(topic, pending).await,
+                Err(error) => Err(error),
+            });
+        }
+        admitted
+    }
+
     /// As [`publish_start`](Self::publish_start), but never waits.
     ///
     /// # Errors
-    /// `BUFFER_FULL` when the window is full, naming its option; else as
-    /// [`publish_start`](Self::publish_start).
+    /// `BUFFER_FULL` when the window is full, naming its option; `UNSUPPORTED` with an
+    /// [offline file](crate::Offline::file); else as [`publish_start`](Self::publish_start).
     pub fn try_publish(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<PendingReceipt> {
-        let event = event.into();
+        if self.0.outbox.has_file() {
+            let message =
+                "with an offline file an event is admitted when it is there, which takes time: use publish_start";
+            return Err(Error::new(ErrorKind::Unsupported, "publish", message).with("topic", topic));
+        }
+        let event = self.0.outbox.hooks.publish(topic, event.into())?;
         let timing = event.timing(self.0.outbox.gateway_now());
         match self.encoded(topic, event.event(), |encoded| self.0.outbox.admit(topic, encoded, timing))? {
             Admission::Admitted { alias, sequence } => Ok(self.pending(alias, sequence)),
-            Admission::Full => {
-                let limits = self.0.outbox.limits();
-                let message = format!(
-                    "{} events or {} bytes wait for their receipts (option publish_window)",
-                    limits.events, limits.bytes
-                );
-                Err(Error::new(ErrorKind::BufferFull, "publish", message).with("topic", topic))
-            }
+            Admission::Full => Err(self.0.outbox.buffer_full(topic)),
         }
     }
 
@@ -178,10 +229,7 @@ impl Mesh {
     /// # Cancel safety
     /// Events admitted so far are published.
     pub async fn publish_batch<E: Into<TimedEvent>>(&self, topic: &str, events: Vec<E>) -> Vec<Result<Receipt>> {
-        let mut pending = Vec::with_capacity(events.len());
-        for event in events {
-            pending.push(self.publish_start(topic, event).await);
-        }
+        let pending = self.publish_start_all(topic, events).await;
         let mut results = Vec::with_capacity(pending.len());
         for (index, started) in pending.into_iter().enumerate() {
             let result = match started {
@@ -268,6 +316,23 @@ impl Mesh {
         Serve::new(self.clone(), topic)
     }
 
+    /// Waits until the client is logged in at a gateway; at once when it is. Of use after
+    /// [`Connect::offline`](crate::Connect::offline).
+    ///
+    /// # Errors
+    /// `CLOSED` when the client ended, for instance because the gateway refused it for good.
+    ///
+    /// # Cancel safety
+    /// It may be called again.
+    pub async fn connected(&self) -> Result<()> {
+        let mut state = self.state();
+        let reached = state.wait_for(|state| matches!(state, State::Connected | State::Closed)).await;
+        match reached.map(|state| *state) {
+            Ok(State::Connected) => Ok(()),
+            _ => Err(self.0.outbox.end().unwrap_or_else(|| Error::closed("connect"))),
+        }
+    }
+
     /// The client's state, now and whenever it changes.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<State> {
@@ -317,7 +382,8 @@ impl Drop for Handle {
         let unanswered = self.outbox.unanswered().events;
         let reply = None;
         let until = Instant::now() + LINGER;
-        if self.outbox.drain(Command::Drain { until, reply }).is_ok() && unanswered > 0 {
+        let is_over = self.outbox.drain(Command::Drain { until, reply }).is_err();
+        if !is_over && unanswered > 0 && !self.outbox.has_file() {
             tracing::warn!(
                 unanswered,
                 "a client was dropped with publishes that have no receipt; they get 2 s more. Call flush or close before dropping it"

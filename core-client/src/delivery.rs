@@ -11,6 +11,7 @@ use meshwire_proto::{ErrorKind, EventLayout, EventLimits, EventView, UnixMillis}
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
+use crate::hooks::SettledAs;
 use crate::inbox::{Answer, How, Inbox, Settled};
 use crate::{Error, Position, Result};
 
@@ -272,9 +273,21 @@ impl Delivery {
         Settled { generation: self.place.generation, first: self.place.number, count: 1, how }
     }
 
-    fn settle(mut self, how: impl Into<How>) {
+    /// What becomes of it is known: from here on it is not dropped.
+    fn decided(&mut self, how: &How) {
         self.settled = true;
-        self.inbox.settle(self.range(how.into()), self.event.len());
+        let settled = match how.kind {
+            SettleKind::Ack => SettledAs::Ack,
+            SettleKind::Reject => SettledAs::Reject,
+            _ => SettledAs::Nack,
+        };
+        self.inbox.outbox.hooks.settle(self, settled);
+    }
+
+    fn settle(mut self, how: impl Into<How>) {
+        let how = how.into();
+        self.decided(&how);
+        self.inbox.settle(self.range(how), self.event.len());
     }
 
     /// Settles at once; the future only waits for the answer.
@@ -283,7 +296,7 @@ impl Delivery {
         how: How,
         operation: &'static str,
     ) -> impl Future<Output = Result<()>> + Send + use<> {
-        self.settled = true;
+        self.decided(&how);
         let answer = self.inbox.settle_confirmed(self.range(how));
         async move { self.answered(answer, operation).await }
     }
@@ -310,7 +323,7 @@ impl Delivery {
         delay: Option<Duration>,
     ) -> impl Future<Output = u64> + Send + use<> {
         let how = How { delay_ms: delay.map(in_millis), ..because(SettleKind::Nack, &reason) };
-        self.settled = true;
+        self.decided(&how);
         let answer = self.inbox.settle_confirmed(self.range(how));
         // A client that has ended gets nothing more.
         async move { answer.await.map_or(u64::MAX, |(_, boundary)| boundary) }
@@ -341,6 +354,7 @@ impl Drop for Delivery {
         if self.settled {
             return;
         }
+        self.inbox.outbox.hooks.settle(self, SettledAs::Dropped);
         if std::thread::panicking() {
             let how = because(SettleKind::Nack, &"the program panicked");
             return self.inbox.settle(self.range(how), self.event.len());

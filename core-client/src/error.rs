@@ -59,6 +59,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_cause(mut self, cause: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Arc::make_mut(&mut self.0).source = Some(cause.into());
+        self
+    }
+
     pub(crate) fn during(mut self, operation: &'static str) -> Self {
         Arc::make_mut(&mut self.0).operation = operation;
         self

@@ -40,6 +40,8 @@
 //!   [`Mesh::consume`] calls a handler instead;
 //! - [`Mesh::request`] asks whoever [serves](Mesh::serve) a topic and gives the [`Reply`],
 //!   [`Mesh::request_stream`] many of them; nothing of it is stored;
+//! - [`Connect::offline`] lets publishes wait for a gateway, also in a file ([`Offline`]);
+//! - [`Connect::on_publish`], [`Connect::on_delivery`] and [`Connect::on_settle`] are hooks for tracing and stamps;
 //! - every failure is an [`Error`]: kind, retry class, operation, context;
 //! - [`testing::Gateway`] starts a gateway for a test.
 //!
@@ -65,10 +67,13 @@ mod driver;
 mod error;
 mod group_settings;
 mod groups;
+mod hooks;
 mod identity;
 mod inbox;
 mod limits;
 mod listing;
+#[doc(hidden)]
+pub mod offline;
 mod outbox;
 mod prefetched;
 mod receipt;
@@ -81,6 +86,7 @@ mod start;
 mod stats;
 mod subscription;
 pub mod testing;
+mod token;
 mod topics;
 mod transport;
 
@@ -93,10 +99,12 @@ pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use group_settings::{GroupMode, GroupSettings};
 pub use groups::{Group, Groups, Member};
+pub use hooks::SettledAs;
 pub use limits::{GatewayLimits, Limits, LimitsInForce};
 pub use meshwire_proto::{
     AttributeValue, Attributes, Data, ErrorKind, Event, EventError, EventView, Retry, TimedEvent, UnixMillis, codec,
 };
+pub use offline::Offline;
 pub use receipt::{PendingReceipt, Receipt};
 pub use request::{Replies, Reply, SendRequest, StreamRequest};
 pub use serve::{ReplySender, Request, Serve};

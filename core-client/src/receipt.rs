@@ -42,6 +42,10 @@ impl PendingReceipt {
     pub(crate) fn new(outbox: Arc<Outbox>, alias: u32, sequence: u64) -> Self {
         Self { outbox, alias, sequence, done: false }
     }
+
+    pub(crate) const fn sequence(&self) -> u64 {
+        self.sequence
+    }
 }
 
 impl Future for PendingReceipt {

@@ -36,6 +36,8 @@ pub(crate) struct Unwatched {
 /// `base` that nobody took yet.
 #[derive(Debug)]
 pub(crate) struct Receipts {
+    /// Sequences below were given by an earlier life.
+    first: u64,
     base: u64,
     slots: VecDeque<Slot>,
     late: BTreeMap<u64, Outcome>,
@@ -46,7 +48,22 @@ pub(crate) struct Receipts {
 
 impl Receipts {
     pub(crate) const fn new(room: usize) -> Self {
-        Self { base: 1, slots: VecDeque::new(), late: BTreeMap::new(), room, unwatched: None }
+        Self { first: 1, base: 1, slots: VecDeque::new(), late: BTreeMap::new(), room, unwatched: None }
+    }
+
+    /// The first sequence is this one. Before any is given.
+    pub(crate) const fn begin_at(&mut self, sequence: u64) {
+        (self.first, self.base) = (sequence, sequence);
+    }
+
+    /// The failure of a sequence, if it has failed and nobody took that yet.
+    pub(crate) fn take_failure(&mut self, sequence: u64) -> Option<Arc<Failure>> {
+        let Slot::Answered(Outcome::Failed(failure)) = self.slot(sequence)? else {
+            return None;
+        };
+        let failure = Arc::clone(failure);
+        self.forget(sequence);
+        Some(failure)
     }
 
     /// A slot for the next sequence.
@@ -62,9 +79,16 @@ impl Receipts {
     /// Hands an answer to all it is for; collects who must be woken.
     pub(crate) fn complete(&mut self, answer: Answer, wakers: &mut Vec<Waker>) {
         let first = answer.sequences.start;
-        let count = usize::try_from(answer.sequences.end - first).unwrap_or(usize::MAX);
-        let from = usize::try_from(first.saturating_sub(self.base)).unwrap_or(usize::MAX);
         let outcome = answer.result.map_err(Arc::new);
+        let below = answer.sequences.end.min(self.first).saturating_sub(first);
+        if let Err(failure) = &outcome
+            && below > 0
+        {
+            // Whoever published it is gone with its process.
+            self.unwatched.get_or_insert(Unwatched { count: 0, first: Arc::clone(failure) }).count += below;
+        }
+        let count = usize::try_from(answer.sequences.end - first - below).unwrap_or(usize::MAX);
+        let from = usize::try_from((first + below).saturating_sub(self.base)).unwrap_or(usize::MAX);
         for (nth, slot) in self.slots.iter_mut().skip(from).take(count).enumerate() {
             let outcome = match &outcome {
                 Ok(kept) => {

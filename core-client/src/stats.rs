@@ -8,6 +8,14 @@ pub struct Stats {
     pub pending: u64,
     /// Bytes of them.
     pub pending_bytes: u64,
+    /// Of the pending, those that are not on their way: there is no gateway, or it takes no more now.
+    pub buffered: u64,
+    /// Bytes of them.
+    pub buffered_bytes: u64,
+    /// Publishes that waited too long in the offline buffer.
+    pub given_up: u64,
+    /// Publishes that an earlier client left in the offline file.
+    pub restored: u64,
     /// Publishes admitted.
     pub published: u64,
     /// Logins after the first.

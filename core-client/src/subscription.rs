@@ -372,7 +372,15 @@ impl Subscription {
                 self.inbox.give_up(1);
                 continue;
             }
-            return Some(Delivery::new(event, &self.inbox, place));
+            return Some(Delivery::new(event, &self.inbox, place).and_then(|delivery| {
+                match self.inbox.outbox.hooks.delivery(&delivery) {
+                    Ok(()) => Ok(delivery),
+                    Err(error) => {
+                        delivery.nack_because(error.message(), None);
+                        Err(error)
+                    }
+                }
+            }));
         }
     }
 }

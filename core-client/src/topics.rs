@@ -305,6 +305,23 @@ impl Topics {
         }
     }
 
+    /// One topic.
+    ///
+    /// # Errors
+    /// `TOPIC_NOT_FOUND`, `INVALID` (a name).
+    ///
+    /// # Cancel safety
+    /// It may be called again.
+    pub async fn get(&self, name: &str) -> Result<Topic> {
+        let context = |error: Error| error.during("show topic").with("topic", name);
+        // An empty name asks for all of them.
+        let parsed = TopicName::parse(name).map_err(|e| context(Error::name("show topic", &e)))?;
+        let topics = listing::topics(&self.mesh, "show topic", parsed.as_str()).await.map_err(context)?;
+        let topic = topics.into_iter().find(|topic| topic.name == name);
+        let missing = || Error::new(ErrorKind::TopicNotFound, "show topic", format!("there is no topic {name}"));
+        Topic::try_from(topic.ok_or_else(|| context(missing()))?).map_err(context)
+    }
+
     /// Every topic that has events or is served, by name. It is asked for page by page: what changes meanwhile may be
     /// in it or not.
     ///

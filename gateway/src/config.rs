@@ -3,12 +3,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use meshwire_proto::{EventLimits, options};
 
+use crate::ingress::calls::CallsConfig;
+use crate::ingress::http::{Guests, HttpConfig};
 use crate::ingress::native::NativeConfig;
+use crate::ingress::tls::TlsConfig;
 use crate::mesh::{MeshConfig, Rates, RequestLimits};
 use crate::store::memory::MemoryConfig;
 
@@ -28,6 +32,10 @@ pub enum OnStoreFailure {
 pub struct Config {
     pub listen: SocketAddr,
     pub allow_anonymous: bool,
+    /// Options `tls`, `tls_certificate`, `tls_key`, `tls_client_roots`.
+    pub tls: TlsConfig,
+    /// Options `http_origins`, `http_hosts`.
+    pub guests: Guests,
     pub data_dir: PathBuf,
     pub memory: bool,
     pub auto_create: bool,
@@ -37,6 +45,7 @@ pub struct Config {
     pub max_subscriptions: usize,
     pub max_requests: u32,
     pub max_suspended: usize,
+    pub max_fetch_members: usize,
     /// 0: its share of `memory_budget`, as of the other parts below.
     pub suspended_bytes: u64,
     pub retention: Duration,
@@ -81,6 +90,8 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             allow_anonymous: options::ALLOW_ANONYMOUS.default,
+            tls: TlsConfig::default(),
+            guests: Guests::default(),
             data_dir: options::DATA_DIR.default.into(),
             memory: options::MEMORY.default,
             auto_create: options::AUTO_CREATE.default,
@@ -90,6 +101,7 @@ impl Default for Config {
             max_subscriptions: size(&options::MAX_SUBSCRIPTIONS),
             max_requests: options::MAX_REQUESTS.default as u32,
             max_suspended: size(&options::MAX_SUSPENDED),
+            max_fetch_members: size(&options::MAX_FETCH_MEMBERS),
             suspended_bytes: options::SUSPENDED_BYTES.default,
             retention: options::RETENTION.default_duration(),
             retention_bytes: options::RETENTION_BYTES.default,
@@ -189,6 +201,19 @@ impl Config {
     pub fn rings(&self) -> MemoryConfig {
         let total_bytes = usize::try_from(self.memory_shares().rings).unwrap_or(usize::MAX);
         MemoryConfig { ring_bytes: self.memory_ring_bytes.min(total_bytes), total_bytes }
+    }
+
+    /// What it says of calls without a session.
+    #[must_use]
+    pub const fn calls(&self) -> CallsConfig {
+        CallsConfig { max_fetch_members: self.max_fetch_members, session_bytes: self.session_bytes }
+    }
+
+    /// What it says of HTTP.
+    #[must_use]
+    pub fn http(&self) -> HttpConfig {
+        let guests = Arc::new(self.guests.clone());
+        HttpConfig { login_timeout: self.login_timeout, head_bytes: self.login_frame_bytes as usize, guests }
     }
 
     /// What it says of sessions.

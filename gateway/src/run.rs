@@ -8,8 +8,11 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, OnStoreFailure};
+use crate::ingress::calls::Calls;
+use crate::ingress::http::{HttpConfig, HttpIngress};
 use crate::ingress::native::{Native, NativeIngress};
-use crate::ingress::{Ingress, Listener, ListenerConfig, Shutdown};
+use crate::ingress::tls::{Tls, TlsError};
+use crate::ingress::{Doors, Ingress, Listener, ListenerConfig, Shutdown};
 use crate::mesh::{AllowAll, Authorize, Mesh, MeshConfig, Stores};
 use crate::random::{Random as _, SystemRandom};
 use crate::recover::open_mesh;
@@ -34,6 +37,9 @@ pub enum RunError {
         "{0} is not a loopback address, and callers are not authenticated; listen on 127.0.0.1, or allow it with --allow-anonymous"
     )]
     Open(SocketAddr),
+    /// TLS cannot be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Less than the log needs to go on when a segment is full.
     #[error(
         "max_disk is {max_disk} bytes, and {} MiB are needed: two segments that hold the largest frame (option max_frame_bytes); \
@@ -77,6 +83,9 @@ pub struct Gateway {
     address: SocketAddr,
     mesh: Mesh,
     native: Arc<Native>,
+    calls: Arc<Calls>,
+    http: HttpConfig,
+    tls: Option<Arc<Tls>>,
     stores: Stores,
     on_store_failure: OnStoreFailure,
     stop_timeout: Duration,
@@ -116,6 +125,7 @@ impl Gateway {
         }
         check_max_disk(&config)?;
         check_memory(&config)?;
+        let tls = Tls::open(config.tls.clone())?.map(Arc::new);
         let limits = ListenerConfig { max_connections: config.max_connections, sniff_timeout: config.login_timeout };
         let refused = |source| RunError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, limits).await.map_err(refused)?;
@@ -140,14 +150,23 @@ impl Gateway {
         if let Some(log) = &log {
             log.start(mesh.completions()).map_err(RunError::Thread)?;
         }
+        if let Some(tls) = &tls {
+            tls.count_failures(mesh.counts().clone());
+        }
         let millis = u64::try_from(clock.now().mono.since(began.mono).as_millis()).unwrap_or(u64::MAX);
         let report = report.map(|r| Report { millis, ..r });
         let native = Native::new(mesh.clone(), config.native(gateway_id(random)), Arc::new(SystemRandom));
+        let mut secret = [0; 24];
+        SystemRandom.fill(&mut secret).map_err(RunError::Random)?;
+        let calls = Calls::new(mesh.clone(), config.calls(), secret);
         Ok(Self {
             listener,
             address,
             mesh,
             native,
+            calls,
+            http: config.http(),
+            tls,
             stores,
             on_store_failure: config.on_store_failure,
             stop_timeout: config.stop_timeout,
@@ -159,6 +178,12 @@ impl Gateway {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// TLS of the listener, to read its files again; `None` without a certificate.
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.clone()
     }
 
     /// What recovery found; `None` without a log.
@@ -173,15 +198,23 @@ impl Gateway {
     /// [`RunError::StoreFailed`] with `on_store_failure = exit`.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let (shutdown, watched) = watch::channel(Shutdown::Running);
-        let (mesh, native) = (self.mesh.clone(), self.native.clone());
+        let (mesh, native, calls) = (self.mesh.clone(), self.native.clone(), self.calls.clone());
         tokio::spawn(mesh.clone().announce());
         let mut failed = mesh.failed();
         let exit = self.on_store_failure == OnStoreFailure::Exit;
-        let ingresses: Vec<Arc<dyn Ingress>> = vec![Arc::new(NativeIngress(self.native.clone()))];
-        let serving = self.listener.serve(ingresses, watched);
+        let http = HttpIngress::new(self.native.clone(), self.calls.clone(), self.http);
+        let ingresses: Vec<Arc<dyn Ingress>> = vec![Arc::new(NativeIngress(self.native.clone())), Arc::new(http)];
+        let tls = self.tls.clone();
+        let serving = self.listener.serve(Doors { ingresses, tls: self.tls, counts: mesh.counts().clone() }, watched);
         let mut serving = std::pin::pin!(serving);
         let mut stop = std::pin::pin!(stop);
-        let time = async { tokio::join!(mesh.keep_time(), native.keep_time()) };
+        let certificates = async {
+            match &tls {
+                Some(tls) => tls.watch().await,
+                None => std::future::pending().await,
+            }
+        };
+        let time = async { tokio::join!(mesh.keep_time(), native.keep_time(), calls.keep_time(), certificates) };
         let mut time = std::pin::pin!(time);
         let result = tokio::select! {
             biased;
@@ -192,6 +225,7 @@ impl Gateway {
         };
         mesh.stop_delivering();
         shutdown.send_replace(Shutdown::Draining);
+        self.calls.stop();
         let mut served = false;
         if result.is_ok() {
             // Settlements are still taken, and time goes on for them.

@@ -25,8 +25,8 @@ pub mod wire;
 pub use counted::{Counted, counted};
 pub use error::{ErrorKind, Retry};
 pub use event::{
-    AttributeValue, Attributes, Data, Defaults, Event, EventError, EventLayout, EventLimits, EventRun, EventRunBuilder,
-    EventView, TimedEvent, Timing, event_identity,
+    AttributeValue, Attributes, Data, Defaults, Event, EventError, EventLayout, EventLimits, EventParts, EventRun,
+    EventRunBuilder, EventView, TimedEvent, Timing, event_identity,
 };
 pub use moment::{Moment, NoTime, UnixMillis};
 pub use names::{GroupKey, GroupName, MemberName, NameError, TopicName};

@@ -5,9 +5,22 @@ use std::process::Command;
 use crate::process::show;
 use crate::workspace::{Profile, Workspace};
 
-/// What is run when nothing else is asked for: the cases, the cases with a wrong
-/// expectation each, and every planted defect with the cases that must catch it.
-pub(crate) const RUNS: [&[&str]; 3] = [&[], &["--spoil"], &["--planted"]];
+/// What carries sessions beside TCP.
+const OTHERS: [&str; 7] = ["tcps", "grpc", "grpcs", "ws", "wss", "http", "https"];
+
+/// What is run when nothing else is asked for: the cases, over TCP and one other transport or `all`; the cases with a
+/// wrong expectation each; and every planted defect with the cases that must catch it.
+pub(crate) fn runs(commit: &str, all: bool) -> [Vec<&'static str>; 3] {
+    let played =
+        if all { vec!["--transport", "all"] } else { vec!["--transport", "tcp", "--transport", other(commit)] };
+    [played, vec!["--spoil"], vec!["--planted"]]
+}
+
+/// Another one for every commit.
+fn other(commit: &str) -> &'static str {
+    let prefix = commit.get(..8).and_then(|digits| usize::from_str_radix(digits, 16).ok()).unwrap_or_default();
+    OTHERS.get(prefix % OTHERS.len()).unwrap_or(&"tcps")
+}
 
 /// Builds what the runner starts, and hands over to it.
 pub(crate) fn conformance(workspace: &Workspace, arguments: &[&str]) -> anyhow::Result<bool> {
@@ -19,7 +32,7 @@ pub(crate) fn conformance(workspace: &Workspace, arguments: &[&str]) -> anyhow::
         return show(command(workspace).args(arguments));
     }
     let mut good = true;
-    for arguments in RUNS {
+    for arguments in runs(&workspace.commit(), false) {
         good &= show(command(workspace).args(arguments))?;
     }
     Ok(good)
@@ -43,7 +56,16 @@ pub(crate) fn totals(line: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::totals;
+    use super::{OTHERS, other, runs, totals};
+
+    #[test]
+    fn a_commit_plays_tcp_and_one_other_transport_and_all_plays_every_one() {
+        assert_eq!(runs("00000001", false)[0], ["--transport", "tcp", "--transport", "grpc"]);
+        assert_eq!(runs("00000001", true)[0], ["--transport", "all"]);
+        let seen: Vec<_> = (0..7).map(|n| other(&format!("{n:08x}"))).collect();
+        assert_eq!(seen, OTHERS);
+        assert_eq!(other("unknown"), "tcps");
+    }
 
     #[test]
     fn the_last_line_of_the_runner_is_counted() {

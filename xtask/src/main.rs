@@ -9,6 +9,7 @@ mod bench;
 mod check;
 mod conformance;
 mod demo;
+mod foreign;
 mod payloads;
 mod process;
 mod test;
@@ -28,6 +29,7 @@ Usage: cargo xtask COMMAND
        [--from STEP]         go on where an earlier run of this commit stopped
   test sim [ARGS...]         the simulation alone, 1,000 seeds; ARGS go to it (try --help)
   conformance [ARGS...]      every case with every client; ARGS go to the runner (try --help)
+  foreign [ARGS...]          programs of other projects publish and receive; ARGS go to the runner
   demo [--keep]              329 GitHub events, a kill -9 in the middle, nothing lost
   gen                        write every generated file anew
   tidy                       house rules that no compiler checks
@@ -59,6 +61,7 @@ fn run(words: &[&str]) -> anyhow::Result<bool> {
         ["test", "sim", arguments @ ..] => test::simulation(&workspace, arguments),
         ["test", arguments @ ..] => test::test(&workspace, &test::Options::parse(arguments)?),
         ["conformance", arguments @ ..] => conformance::conformance(&workspace, arguments),
+        ["foreign", arguments @ ..] => foreign::foreign(&workspace, arguments),
         ["demo"] => demo::demo(&workspace, false),
         ["demo", "--keep"] => demo::demo(&workspace, true),
         ["gen"] => check::generate(&workspace),

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 
+pub(crate) mod bare;
 pub(crate) mod nats;
 pub(crate) mod redis;
 

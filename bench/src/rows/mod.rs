@@ -8,6 +8,8 @@ mod healthy;
 mod memory;
 mod p1;
 mod p2;
+mod p5;
+mod p6;
 mod recovery;
 mod slow_reader;
 
@@ -22,6 +24,12 @@ pub(crate) async fn run(arguments: &Arguments, report: &mut Report) {
     }
     if matches!(row, Row::Smoke | Row::P2) {
         p2::run(options, report).await;
+    }
+    if matches!(row, Row::Smoke | Row::P5) {
+        p5::run(options, report).await;
+    }
+    if matches!(row, Row::Smoke | Row::P6) {
+        p6::run(options, report).await;
     }
     if matches!(row, Row::Smoke | Row::Memory) {
         memory::run(options, report).await;

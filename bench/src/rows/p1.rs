@@ -77,7 +77,7 @@ async fn slice_of_nats(options: &Options, program: &Path, folder: &Path) -> anyh
 }
 
 /// Runs both ends for a slice and verifies that what was sent arrived.
-async fn stream(
+pub(super) async fn stream(
     options: &Options,
     server: u32,
     flow: Arc<Flow>,

@@ -11,7 +11,18 @@ pub(super) const PREFIX: &str = "MESHWIRE_";
 
 /// Variables, without the prefix, that are no option of a gateway: its file, and what
 /// clients and the test helper read. They may be set in the shell that starts a gateway.
-const OTHERS: [&str; 4] = ["CONFIG", "URL", "BIN", "COMPLETE"];
+const OTHERS: [&str; 10] = [
+    "CONFIG",
+    "URL",
+    "BIN",
+    "COMPLETE",
+    "PROXY",
+    "TOKEN_FILE",
+    "CLIENT_TLS_ROOTS",
+    "CLIENT_TLS_CERTIFICATE",
+    "CLIENT_TLS_KEY",
+    "CLIENT_TLS_SERVER_NAME",
+];
 
 /// An empty variable counts as absent.
 pub(super) fn read(variable: impl Fn(&str) -> Option<OsString>) -> (Vec<Given>, Vec<Problem>) {

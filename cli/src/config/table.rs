@@ -6,6 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use meshwire_gateway::config::OnStoreFailure;
+use meshwire_gateway::ingress::tls::TlsMode;
 use meshwire_proto::options::{self, Bounded, Flag, Text};
 use tracing::Level;
 
@@ -43,6 +44,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting::Text(&options::LOG_LEVEL, "LEVEL", |s, v| { s.log_level = parse_level(v)?; Ok(()) }),
     Setting::Switch(&options::ACCESS_LOG, |s, v| s.access_log = v),
     Setting::Switch(&options::ALLOW_ANONYMOUS, |s, v| s.gateway.allow_anonymous = v),
+    Setting::Text(&options::TLS, "off|required|both", set_tls),
+    Setting::Text(&options::TLS_CERTIFICATE, "FILE", |s, v| { s.gateway.tls.certificate = v.into(); Ok(()) }),
+    Setting::Text(&options::TLS_KEY, "FILE", |s, v| { s.gateway.tls.key = v.into(); Ok(()) }),
+    Setting::Text(&options::TLS_CLIENT_ROOTS, "FILE", |s, v| { s.gateway.tls.client_roots = v.into(); Ok(()) }),
+    Setting::Text(&options::HTTP_ORIGINS, "ORIGIN,...", |s, v| s.gateway.guests.set_origins(v)),
+    Setting::Text(&options::HTTP_HOSTS, "HOST,...", |s, v| s.gateway.guests.set_hosts(v)),
     Setting::Switch(&options::AUTO_CREATE, |s, v| s.gateway.auto_create = v),
     Setting::Count(&options::MAX_TOPICS, |s, v| s.gateway.max_topics = size(v)),
     Setting::Count(&options::MAX_GROUPS, |s, v| s.gateway.max_groups = size(v)),
@@ -50,6 +57,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting::Count(&options::MAX_SUBSCRIPTIONS, |s, v| s.gateway.max_subscriptions = size(v)),
     Setting::Count(&options::MAX_REQUESTS, |s, v| s.gateway.max_requests = narrow(v)),
     Setting::Count(&options::MAX_SUSPENDED, |s, v| s.gateway.max_suspended = size(v)),
+    Setting::Count(&options::MAX_FETCH_MEMBERS, |s, v| s.gateway.max_fetch_members = size(v)),
     Setting::Bytes(&options::SUSPENDED_BYTES, |s, v| s.gateway.suspended_bytes = v),
     Setting::Duration(&options::RETENTION, |s, v| s.gateway.retention = v),
     Setting::Bytes(&options::RETENTION_BYTES, |s, v| s.gateway.retention_bytes = v),
@@ -121,6 +129,17 @@ fn set_on_store_failure(settings: &mut Settings, text: &str) -> Result<(), Strin
         "exit" => OnStoreFailure::Exit,
         "stay" => OnStoreFailure::Stay,
         _ => return Err(format!("{text:?} is neither exit nor stay")),
+    };
+    Ok(())
+}
+
+fn set_tls(settings: &mut Settings, text: &str) -> Result<(), String> {
+    settings.gateway.tls.mode = match text {
+        "" => None,
+        "off" => Some(TlsMode::Off),
+        "required" => Some(TlsMode::Required),
+        "both" => Some(TlsMode::Both),
+        _ => return Err(format!("{text:?} is neither off nor required nor both")),
     };
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use meshwire::{ErrorKind, Event, Mesh, PendingReceipt, Receipt};
@@ -21,9 +22,11 @@ use crate::timing::When;
 use crate::{logs, meant, output};
 
 mod busy;
+mod offline;
 mod tally;
 
 use busy::Busy;
+use offline::OfflineFile;
 use tally::Tally;
 
 /// Publish events to a topic and wait for their receipts.
@@ -50,8 +53,12 @@ failed. Behind an event that is published again others of its file may be kept a
 
 Interrupted, it says how many are acknowledged.
 
+With --offline-file events are first put into that file, and published from there: what an earlier
+command left goes first. Without a gateway they stay in it, which is no failure, and the next
+command with the same file publishes them. There it waits out a gateway that is too busy.
+
 Exit codes:
-  0  every event is published, or was there already
+  0  every event is published, or was there already; or waits in the --offline-file
   1  anything else: some failed and others did not, they failed in different ways, what
      became of one is not known, or it was interrupted
   2  wrong arguments; or no event was published, and all of them are wrong in themselves
@@ -87,6 +94,8 @@ pub(crate) struct Publish {
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
+    offline: OfflineFile,
+    #[command(flatten)]
     when: When,
     #[command(flatten)]
     server: Server,
@@ -96,18 +105,23 @@ impl Publish {
     pub(crate) async fn run(self, mut stop: Stop) -> Result<Exit, Failure> {
         logs::start_from_environment()?;
         let (mut source, part) = self.source()?;
-        let Some(mesh) = self.server.connect(&mut stop).await? else {
+        let Some(mesh) = self.connect(&mut stop).await? else {
             output::note("published 0, interrupted before a gateway was reached");
             return Ok(Exit::Failed);
         };
         let topic = self.topic.as_str();
         let name = self.file.as_deref().map_or_else(String::new, source_name);
-        let tally = Tally::new(self.json, Progress::new(self.quiet, part));
+        let mut tally = Tally::new(self.json, Progress::new(self.quiet, part));
+        tally.file = self.offline.name();
+        tally.restored(mesh.stats().restored);
         let (pending, busy) = (VecDeque::new(), Busy::new(self.server.patience()));
         let mut publisher = Publisher { mesh: &mesh, topic, when: self.when, source: name, pending, busy, tally };
         let interrupted = publisher.feed(&mut source, &mut stop).await;
         drop(source);
-        let finished = if interrupted {
+        let finished = if self.offline.is_used() {
+            let wait = if interrupted { Duration::ZERO } else { self.server.wait() };
+            tokio::select! { () = publisher.finish_offline(interrupted, wait) => true, () = stop.requested() => false }
+        } else if interrupted {
             let waiting = timeout(GRACE, publisher.finish());
             tokio::select! { done = waiting => done.is_ok(), () = stop.requested() => false }
         } else {
@@ -129,6 +143,18 @@ impl Publish {
         let exit = tally.tell();
         leave(&mesh, &mut stop).await;
         Ok(exit)
+    }
+
+    async fn connect(&self, stop: &mut Stop) -> Result<Option<Mesh>, Failure> {
+        let connected = self.server.connect_with(stop, |connect| self.offline.apply(connect)).await;
+        if !self.offline.is_used() {
+            return connected;
+        }
+        // No gateway was asked: it is the file.
+        connected.map_err(|mut failure| {
+            failure.exit = Exit::Usage;
+            failure
+        })
     }
 
     fn source(&self) -> Result<(mpsc::Receiver<Batch>, Option<Part>), Failure> {
@@ -223,15 +249,28 @@ impl Publisher<'_> {
 
     /// Starts to publish; whether the client has ended, so that more is no use.
     async fn publish(&mut self, items: Vec<Item>) -> bool {
+        let mut is_closed = false;
+        let mut good = Vec::with_capacity(items.len());
         for Item { place, event } in items {
-            let event = match event {
-                Ok(event) => event,
+            match event {
+                Ok(event) => good.push((place, event)),
                 Err(problem) => {
+                    // What is wrong is told in the order of the source.
+                    is_closed |= self.start(std::mem::take(&mut good)).await;
                     self.tally.bad(place, ErrorKind::Invalid, &problem);
-                    continue;
                 }
-            };
-            match self.mesh.publish_start(self.topic, self.when.of(event.clone())).await {
+            }
+        }
+        is_closed | self.start(good).await
+    }
+
+    /// [`Publisher::publish`], of events that are none the worse so far.
+    async fn start(&mut self, good: Vec<(Place, Event)>) -> bool {
+        let mut is_closed = false;
+        let events = good.iter().map(|(_, event)| self.when.of(event.clone())).collect();
+        let started = self.mesh.publish_start_all(self.topic, events).await;
+        for ((place, event), started) in good.into_iter().zip(started) {
+            match started {
                 Ok(receipt) => self.pending.push_back(Sent { place, event, receipt }),
                 Err(error) => {
                     match error.kind() {
@@ -241,13 +280,11 @@ impl Publisher<'_> {
                         }
                         _ => self.tally.refused(place, &error),
                     }
-                    if error.kind() == ErrorKind::Closed {
-                        return true;
-                    }
+                    is_closed |= error.kind() == ErrorKind::Closed;
                 }
             }
         }
-        false
+        is_closed
     }
 
     /// When what the gateway was too busy for is published again: once all else is answered, to keep its order as far as
@@ -290,6 +327,7 @@ impl Publisher<'_> {
                 self.busy.over();
                 self.tally.published(place, &receipt);
             }
+            Err(error) if self.tally.file.is_some() && error.kind() == ErrorKind::Closed => self.tally.waits(place),
             Err(error) if self.busy.waits_for(&error) => {
                 if self.busy.is_new() {
                     self.tally.progress.clear();

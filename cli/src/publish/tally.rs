@@ -32,6 +32,14 @@ struct FailureLine<'a> {
     message: &'a str,
 }
 
+/// An event that stays in the offline file, as it is printed with `--json`.
+#[derive(Serialize)]
+struct WaitingLine {
+    event: u64,
+    line: Option<u64>,
+    waiting: bool,
+}
+
 /// What became of the events, for the last line and the exit code.
 pub(super) struct Tally {
     json: bool,
@@ -47,6 +55,10 @@ pub(super) struct Tally {
     /// Of the failed: those that were never sent, since the input is wrong.
     bad: u64,
     unanswered: u64,
+    /// Of this command, those that stay in the offline file.
+    waiting: u64,
+    /// The offline file.
+    pub(super) file: Option<String>,
     pub(super) interrupted: bool,
     /// Events failed because the topic does not exist.
     pub(super) no_topic: bool,
@@ -66,6 +78,8 @@ impl Tally {
             refused: 0,
             bad: 0,
             unanswered: 0,
+            waiting: 0,
+            file: None,
             interrupted: false,
             no_topic: false,
         }
@@ -132,6 +146,22 @@ impl Tally {
         self.print_failure(place, ErrorKind::Cancelled, message);
     }
 
+    /// The gateway does not have it; the file does.
+    pub(super) fn waits(&mut self, place: Place) {
+        self.waiting += 1;
+        if self.json {
+            let line = WaitingLine { event: place.number, line: place.line, waiting: true };
+            output::object(&line, &mut self.lines);
+        }
+    }
+
+    /// Earlier commands left so many.
+    pub(super) fn restored(&self, events: u64) {
+        if let (Some(file), 1..) = (&self.file, events) {
+            output::note(format_args!("{events} events that wait in {file} are published first"));
+        }
+    }
+
     /// Prints the receipts so far. A reader that is gone does not stop the publishing.
     pub(super) fn flush(&mut self) {
         if !self.lines.is_empty() {
@@ -156,6 +186,9 @@ impl Tally {
         }
         if self.failed > 0 {
             line += &format!(", failed {}", self.failed);
+        }
+        if let (Some(file), 1..) = (&self.file, self.waiting) {
+            line += &format!(", {} wait in {file}", self.waiting);
         }
         if self.interrupted {
             line += ", interrupted";

@@ -23,7 +23,7 @@ const fn provoked(kind: ErrorKind) -> Where {
     use Where::{Here, Never, There};
     match kind {
         ErrorKind::Unauthenticated | ErrorKind::Denied => {
-            There("gateway/tests/it/hostile.rs", "a_login_that_cannot_be_is_refused_by_name")
+            There("gateway/tests/it/hostile/sessions.rs", "a_login_that_cannot_be_is_refused_by_name")
         }
         ErrorKind::Busy => {
             There("gateway/tests/it/requests.rs", "one_connection_has_no_more_requests_than_the_option_says")
@@ -45,13 +45,20 @@ const fn provoked(kind: ErrorKind) -> Where {
         ErrorKind::Internal => {
             There("core-client/tests/it/subscribe.rs", "an_event_that_cannot_be_read_is_an_item_of_its_own")
         }
-        ErrorKind::OriginRefused => Never("browsers come with WebSocket"),
+        ErrorKind::OriginRefused => {
+            There("gateway/tests/it/browsers.rs", "a_page_of_a_foreign_origin_is_refused_whatever_it_asks")
+        }
         ErrorKind::TopicFull => {
             There("gateway/tests/it/retention.rs", "in_a_topic_that_blocks_publishers_wait_for_the_group")
         }
         ErrorKind::ProducerUnknown => Never("the login says what is known of a producer; replays are never refused"),
-        ErrorKind::TlsRequired => Never("comes with TLS"),
-        ErrorKind::ProxyRefused => Never("comes with HTTP and its proxies"),
+        ErrorKind::TlsRequired => There(
+            "gateway/tests/it/tls.rs",
+            "with_a_certificate_sessions_and_http_are_served_inside_tls_and_plain_ones_are_told_so",
+        ),
+        ErrorKind::ProxyRefused => {
+            There("core-client/tests/it/proxy.rs", "a_proxy_that_refuses_is_asked_once_and_named")
+        }
         _ => Here,
     }
 }
@@ -101,7 +108,7 @@ async fn every_error_of_the_catalogue_is_provoked_by_a_test_or_cannot_occur() {
             }
             Where::There(file, test) => {
                 let body = body(file, test).unwrap_or_else(|| panic!("{file} has no test {test}"));
-                assert!(body.contains(&name), "{test} in {file} says nothing of {name}");
+                assert!(body.contains(&name) || body.contains(kind.code()), "{test} in {file} says nothing of {name}");
             }
             Where::Never(why) => {
                 let mut found = Vec::new();

@@ -49,6 +49,7 @@ fn the_help_of_serve_lists_every_option_with_its_default_in_human_units() {
 #[test]
 fn wrong_arguments_exit_2_and_say_what_is_accepted() {
     let cases: &[(&[&str], &str)] = &[
+        (&["topics", "list", "--tls-key", "k"], "--tls-certificate <FILE>"),
         (&["pub", "orders"], "<--file <FILE>|--data <TEXT>>"),
         (&["pub", "a b", "--data", "x"], "1 to 120 bytes of A-Z a-z 0-9"),
         (&["pub", "orders", "--file", "-", "--data", "x"], "cannot be used with"),

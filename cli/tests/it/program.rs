@@ -292,3 +292,10 @@ pub(crate) fn id(line: &str) -> String {
     let event: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
     event["id"].as_str().unwrap().to_owned()
 }
+
+/// Memory that a process has now, in bytes.
+pub(crate) fn resident(program: &Program) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}

@@ -209,7 +209,7 @@ fn the_log_level_silences_and_a_wrong_one_is_refused_by_every_command() {
 #[test]
 fn first_bytes_of_no_protocol_are_hung_up_on_and_others_are_served() {
     let gateway = Gateway::start();
-    for bytes in [&b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..], b"\0\0\0\0\0\0\0\0\0\0\0\0", &[0xFF; 64]] {
+    for bytes in [&b"get / HTTP/1.1\r\nhost: x\r\n\r\n"[..], b"\0\0\0\0\0\0\0\0\0\0\0\0", &[0xFF; 64]] {
         let mut stranger = TcpStream::connect(&gateway.address).unwrap();
         stranger.write_all(bytes).unwrap();
         // Whatever it says, it ends: by a close or, with bytes unread, by a reset.

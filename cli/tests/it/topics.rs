@@ -105,3 +105,18 @@ fn retention_is_changed_while_it_runs_and_survives_a_kill() {
         assert_eq!(wrong.code, Some(2), "{wrong:?}");
     }
 }
+
+#[test]
+fn a_program_is_shown_one_topic_and_told_of_one_that_is_not_there() {
+    let gateway = Gateway::start();
+    gateway.publish("orders", &["a", "b"]);
+    gateway.publish("others", &["a"]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mesh = meshwire::connect(&gateway.url).await.unwrap();
+        let topic = mesh.topics().get("orders").await.unwrap();
+        assert_eq!((topic.name.as_str(), topic.durability), ("orders", meshwire::Durability::Memory));
+        let kinds = [mesh.topics().get("order").await, mesh.topics().get("").await].map(|got| got.unwrap_err().kind());
+        assert_eq!(kinds, [meshwire::ErrorKind::TopicNotFound, meshwire::ErrorKind::Invalid]);
+    });
+}

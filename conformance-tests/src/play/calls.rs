@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Play, fill, millis, text};
 use crate::case::Step;
+use crate::certificate::certificate;
 use crate::expect::differs;
 
 /// What the runner reads of a step; all else goes to the testee.
@@ -80,12 +81,13 @@ impl Play {
         command.retain(|name, _| !RUNNER.contains(&name.as_str()));
         if op == "connect" {
             let url = match step.get("url").and_then(Value::as_str) {
-                None => format!("mesh://{}", self.world.address()),
-                Some("direct") => format!("mesh://{}", self.world.real()?.gateway()?),
-                Some("nowhere") => format!("mesh://{}", nowhere()?),
+                None => self.transport.url(self.world.address()),
+                Some("direct") => self.transport.url(self.world.real()?.gateway()?),
+                Some("nowhere") => self.transport.url(nowhere()?),
                 Some(url) => url.to_owned(),
             };
             command.insert("url".to_owned(), url.into());
+            self.trust(&mut command)?;
         }
         if let Some(form) = step.get("fill") {
             command.insert("events".to_owned(), fill(form)?.into());
@@ -101,6 +103,14 @@ impl Play {
             command.insert("n".to_owned(), ids.iter().map(number).collect::<anyhow::Result<Vec<_>>>()?.into());
         }
         Ok(command.into())
+    }
+
+    /// A client inside TLS needs to know whom to trust.
+    pub(super) fn trust(&self, connect: &mut Step) -> anyhow::Result<()> {
+        if self.transport.is_secure() {
+            connect.insert("tls_roots".to_owned(), certificate()?.certificate.display().to_string().into());
+        }
+        Ok(())
     }
 
     /// Asks until the answer is as expected.

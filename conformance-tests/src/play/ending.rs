@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
 use super::Play;
-use crate::case::Store;
+use crate::case::{Step, Store};
 use crate::witness::End;
 
 /// The client, and the subscription, that read. No case uses such a name.
@@ -26,8 +26,11 @@ impl Play {
             real.start()?;
             self.witness.gateway_starts();
         }
-        let url = format!("mesh://{}", self.world.real()?.gateway()?);
-        self.ask(&json!({"op": "connect", "as": READER, "url": url}))?;
+        let url = self.transport.url(self.world.real()?.gateway()?);
+        let mut connect =
+            Step::from_iter([("op", "connect"), ("as", READER), ("url", &*url)].map(|(k, v)| (k.to_owned(), v.into())));
+        self.trust(&mut connect)?;
+        self.ask(&connect.into())?;
         let listed = self.ask(&json!({"op": "topics", "on": READER}))?;
         let listed = items(&listed, "topics");
         let mut broken = Vec::new();

@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 use crate::case::{Cell, Step, Store};
 use crate::testee::{Line, Program, Testee};
 use crate::trace::Trace;
+use crate::transport::Transport;
 use crate::witness::Witness;
 use world::World;
 
@@ -37,6 +38,7 @@ pub(crate) enum Played {
 /// A cell in the middle of being played.
 struct Play {
     patience: Duration,
+    transport: Transport,
     testee: Testee,
     world: World,
     trace: Trace,
@@ -66,6 +68,7 @@ pub(crate) fn play(cell: Cell<'_>, program: &Program, patience: Duration) -> Pla
     };
     let mut play = Play {
         patience,
+        transport: cell.transport,
         testee,
         world,
         trace: Trace::default(),

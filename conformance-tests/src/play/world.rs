@@ -6,14 +6,17 @@ use anyhow::Context as _;
 use meshwire::testing::Gateway;
 use tempfile::TempDir;
 
+use crate::bridge::Bridge;
 use crate::case::{Cell, Store};
+use crate::certificate::certificate;
 use crate::peer::Peer;
 use crate::proxy::Proxy;
+use crate::transport::Transport;
 
 /// The surroundings of one cell.
 pub(super) enum World {
     Real(Box<Real>),
-    Scripted(Peer),
+    Scripted(Peer, Option<Bridge>),
 }
 
 /// A gateway process, its folder, and the way to it.
@@ -28,7 +31,10 @@ pub(super) struct Real {
 impl World {
     pub(super) fn start(cell: Cell<'_>) -> anyhow::Result<Self> {
         let Some(store) = cell.store else {
-            return Ok(Self::Scripted(Peer::start()?));
+            let peer = Peer::start()?;
+            let plain = cell.transport == Transport::Tcp;
+            let bridge = if plain { None } else { Some(Bridge::start(cell.transport, peer.address())?) };
+            return Ok(Self::Scripted(peer, bridge));
         };
         let folder = tempfile::tempdir().context("there is no place for the gateway's log")?;
         let mut arguments = match store {
@@ -36,29 +42,35 @@ impl World {
             Store::Log => vec!["--data-dir".to_owned(), folder.path().join("data").display().to_string()],
         };
         arguments.extend(cell.case.gateway.iter().cloned());
+        if cell.transport.is_secure() {
+            let files = certificate()?;
+            let (certificate, key) = (files.certificate.display(), files.key.display());
+            arguments.extend(["--tls-certificate".to_owned(), certificate.to_string()]);
+            arguments.extend(["--tls-key".to_owned(), key.to_string()]);
+        }
         let gateway = start(&arguments)?;
-        let proxy = Proxy::start(address(&gateway)?)?;
+        let proxy = Proxy::start(address(&gateway)?, cell.transport.shows_frames())?;
         Ok(Self::Real(Box::new(Real { gateway: Some(gateway), proxy, arguments, _folder: folder })))
     }
 
     /// Where the testee is to connect.
-    pub(super) const fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         match self {
             Self::Real(real) => real.proxy.address(),
-            Self::Scripted(peer) => peer.address(),
+            Self::Scripted(peer, bridge) => bridge.as_ref().map_or(peer.address(), Bridge::address),
         }
     }
 
     pub(super) fn real(&mut self) -> anyhow::Result<&mut Real> {
         match self {
             Self::Real(real) => Ok(real),
-            Self::Scripted(_) => anyhow::bail!("a scripted peer has no gateway and no proxy"),
+            Self::Scripted(..) => anyhow::bail!("a scripted peer has no gateway and no proxy"),
         }
     }
 
     pub(super) fn peer(&mut self) -> anyhow::Result<&mut Peer> {
         match self {
-            Self::Scripted(peer) => Ok(peer),
+            Self::Scripted(peer, _) => Ok(peer),
             Self::Real(_) => anyhow::bail!("the case does not say `peer = true`"),
         }
     }

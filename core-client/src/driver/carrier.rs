@@ -9,7 +9,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
 
 use super::WRITE_BYTES;
-use crate::transport::{DialError, Dialing, Stream};
+use crate::transport::{DialError, Dialing, Opened, Stream};
 
 /// A read buffer below this much room gets a new one. Frames are slices of it,
 /// so it is large enough to be shared by many.
@@ -23,7 +23,7 @@ pub(super) enum Carrier {
 }
 
 pub(super) enum Event {
-    Dialed(Result<Box<dyn Stream>, DialError>),
+    Dialed(Result<Opened, DialError>),
     /// All that waited was written, and there was so much that more may follow.
     Wrote,
     Read,
@@ -56,17 +56,20 @@ fn turn(stream: &mut dyn Stream, read: &mut BytesMut, write: &mut BytesMut, cx: 
     }
 }
 
-/// Writes until all is written or the peer takes no more.
+/// Writes until all is written or the peer takes no more. What TLS and messages hold of it still goes out then.
 fn write_some(stream: &mut dyn Stream, write: &mut BytesMut, cx: &mut Context<'_>) -> io::Result<()> {
     while !write.is_empty() {
         match Pin::new(&mut *stream).poll_write(cx, write) {
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(Ok(count)) => write.advance(count),
             Poll::Ready(Err(error)) => return Err(error),
-            Poll::Pending => break,
+            Poll::Pending => return Ok(()),
         }
     }
-    Ok(())
+    match Pin::new(&mut *stream).poll_flush(cx) {
+        Poll::Ready(flushed) => flushed,
+        Poll::Pending => Ok(()),
+    }
 }
 
 /// Sends what can be sent without waiting, and hangs up. What the gateway said is

@@ -33,9 +33,15 @@ impl Driver {
     /// No connection could be made.
     pub(super) fn dial_failed(&mut self, error: &DialError) {
         self.hindered(error.to_string());
-        let hopeless = self.startup.take_if(|s| !s.keep_trying && error.is_plain());
+        let hopeless = self.startup.take_if(|s| error.is_hopeless() || (!s.keep_trying && error.is_plain()));
         if let Some(startup) = hopeless {
-            let _ = startup.reply.send(Err(unreachable(&error.to_string())));
+            let text = self.dialer.tried().filter(|_| error.kind() != Some(ErrorKind::Invalid));
+            let text = text.unwrap_or_else(|| error.to_string());
+            let told = match error.kind() {
+                Some(kind) => Error::new(kind, "connect", text),
+                None => unreachable(&text),
+            };
+            let _ = startup.reply.send(Err(told));
             self.over = Some(Error::closed("connect"));
         }
     }
@@ -65,13 +71,18 @@ impl Driver {
             self.session.confirm_settles();
         }
         let unfinished = self.session.unfinished();
-        if !late && (unfinished > 0 || held > 0) {
+        let (events, _) = self.session.unanswered();
+        // What is in a file waits there for a gateway as well as here.
+        let kept = if self.outbox.has_file() && self.trouble.is_known() { events } else { 0 };
+        let staged = self.outbox.staged();
+        if !late && (unfinished > kept || held > 0 || staged > 0) {
             return;
         }
         let requests = self.session.unfinished_requests() as u64;
         let reply = self.draining.take().and_then(|d| d.reply);
-        let (events, _) = self.session.unanswered();
-        if events > 0 {
+        if events > 0 && self.outbox.has_file() {
+            tracing::info!(unanswered = events, "publishes without a receipt stay in the offline file");
+        } else if events > 0 {
             tracing::warn!(
                 unanswered = events,
                 "closing with publishes that have no receipt; they may or may not be kept"
@@ -82,7 +93,8 @@ impl Driver {
         }
         self.session.close();
         self.carry_out();
-        self.farewell = reply.map(|reply| (reply, drained(events, held, unfinished - events - requests, requests)));
+        self.farewell =
+            reply.map(|reply| (reply, drained(events - kept, held, unfinished - events - requests, requests)));
     }
 
     /// Every subscription ends: what was handed to the program and dropped has failed.
@@ -98,6 +110,11 @@ impl Driver {
     /// right after, and what it held must have been given back.
     pub(super) async fn part(&mut self) {
         self.say_goodbye().await;
+        // The file is closed before the program is told, which may open it again.
+        self.outbox.stop_filing();
+        if let Some(filed) = self.filed.take() {
+            let _ = filed.await;
+        }
         if let Some((reply, result)) = self.farewell.take() {
             let _ = reply.send(result);
         }
@@ -155,7 +172,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         if self.over.is_none() {
             let unanswered = self.outbox.unanswered().events;
-            if unanswered > 0 {
+            if unanswered > 0 && !self.outbox.has_file() {
                 tracing::warn!(
                     unanswered,
                     "the tokio runtime ended before publishes had their receipts; they may or may not be kept. Call flush or close before main returns"
@@ -176,12 +193,13 @@ impl Drop for Driver {
                 other => requests::refuse(other, &error, &failure),
             }
         }
+        self.outbox.stop_filing();
         self.outbox.abandon(&failure);
         self.exchange.end(&error, &failure);
         for inlet in std::mem::take(&mut self.inlets).into_values() {
             inlet.inbox.end(End::Error(error.clone()));
         }
         self.outbox.lock().stats = self.session.stats();
-        self.outbox.state.send_replace(State::Closed);
+        self.outbox.state_is(State::Closed);
     }
 }

@@ -3,6 +3,7 @@
 
 mod carrier;
 mod finish;
+mod login;
 mod requests;
 mod trouble;
 mod work;
@@ -20,16 +21,16 @@ use meshwire_proto::{Moment, UnixMillis};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::identity;
 use crate::inbox::{self, Confirm, Inbox, Settled};
 use crate::outbox::{Beginning, Outbox, Taken};
 use crate::session::{Answer, Failure, Session, SubscriptionId};
-use crate::transport::Dial;
+use crate::transport::{Cause, Dial, HTTP};
 use crate::{Error, Result};
 use carrier::{Carrier, Event};
 pub(crate) use finish::unreachable;
+use login::Peer;
 use requests::Exchange;
-use trouble::{HTTP, Trouble};
+use trouble::Trouble;
 
 /// Bytes waiting to be written at which no more are encoded.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -62,6 +63,8 @@ pub(crate) struct Driver {
     session: Session,
     dialer: Arc<dyn Dial>,
     carrier: Carrier,
+    /// Where the connection goes, and until when another way waits for its login.
+    peer: Peer,
     origin: Instant,
     parser: FrameParser,
     /// Whether the gateway's preface is still to be read.
@@ -69,6 +72,7 @@ pub(crate) struct Driver {
     read: BytesMut,
     write: BytesMut,
     startup: Option<Startup>,
+    filed: Option<oneshot::Receiver<()>>,
     trouble: Trouble,
     /// This machine's clock when the last login began.
     hello_at: UnixMillis,
@@ -92,18 +96,27 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(outbox: Arc<Outbox>, session: Session, dialer: Arc<dyn Dial>, startup: Startup) -> Self {
+    /// `filed` resolves when the offline file is closed, if there is one.
+    pub(crate) fn new(
+        outbox: Arc<Outbox>,
+        session: Session,
+        dialer: Arc<dyn Dial>,
+        startup: Option<Startup>,
+        filed: Option<oneshot::Receiver<()>>,
+    ) -> Self {
         Self {
             parser: parser(),
             outbox,
             session,
             dialer,
             carrier: Carrier::None,
+            peer: Peer::default(),
             origin: Instant::now(),
             prefaced: false,
             read: BytesMut::new(),
             write: BytesMut::new(),
-            startup: Some(startup),
+            startup,
+            filed,
             trouble: Trouble::default(),
             hello_at: UnixMillis(0),
             inlets: BTreeMap::new(),
@@ -139,6 +152,7 @@ impl Driver {
             self.take();
             self.keep_leases();
             self.session.tick(self.now());
+            self.lose_patience();
             self.carry_out();
             self.tell_trouble();
             self.finish_drain();
@@ -155,7 +169,8 @@ impl Driver {
             if deadline < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(deadline);
             }
-            if timer.as_mut().poll(cx).is_pending() && self.outbox.wake_when_filled(cx.waker()) {
+            if timer.as_mut().poll(cx).is_pending() && self.outbox.wake_when_filled(cx.waker(), self.session.buffered())
+            {
                 return Poll::Pending;
             }
         }
@@ -168,7 +183,7 @@ impl Driver {
     fn deadline(&self) -> Instant {
         let session = self.session.deadline().map(|at| self.origin + Duration::from_micros(at.0));
         let drain = self.draining.as_ref().map(|d| d.until);
-        [session, drain, self.settle_at, self.leases_at, self.trouble.deadline()]
+        [session, drain, self.settle_at, self.leases_at, self.trouble.deadline(), self.peer.until]
             .into_iter()
             .flatten()
             .min()
@@ -178,21 +193,7 @@ impl Driver {
     fn happened(&mut self, event: Event) {
         let now = self.now();
         match event {
-            Event::Dialed(Ok(stream)) => {
-                self.carrier = Carrier::Link(stream);
-                self.parser = parser();
-                self.prefaced = false;
-                self.read.clear();
-                self.write.clear();
-                self.write.extend_from_slice(&PREFACE);
-                self.session.connected(now);
-                self.hello_at = identity::now();
-                if self.startup.is_some() {
-                    let address = self.dialer.address();
-                    self.outbox.lock().last_attempt =
-                        Some(format!("{address} was connected to, and did not answer the login"));
-                }
-            }
+            Event::Dialed(Ok(opened)) => self.opened(now, opened),
             Event::Dialed(Err(error)) => {
                 self.carrier = Carrier::None;
                 self.dial_failed(&error);
@@ -204,8 +205,10 @@ impl Driver {
                 self.parse(now);
             }
             Event::Lost(cause) => {
-                self.ended_by(&cause, "the connection to the gateway ended");
-                self.session.disconnected(now);
+                if !self.find_another_way(|| Cause::Ended(cause.clone())) {
+                    self.ended_by(&cause, "the connection to the gateway ended");
+                    self.session.disconnected(now);
+                }
             }
         }
     }

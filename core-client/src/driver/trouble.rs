@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Driver;
 use crate::Error;
 use crate::session::State;
+use crate::transport::{Cause, stranger};
 
 /// How often a failure that lasts is told again. A guess: soon enough for a person who
 /// waits, far from filling a log.
@@ -30,6 +31,11 @@ impl Trouble {
         }
         self.tell_at.get_or_insert_with(|| Instant::now() + TELL_EVERY);
         news
+    }
+
+    /// Whether an attempt has failed since the client was connected.
+    pub(super) const fn is_known(&self) -> bool {
+        self.cause.is_some()
     }
 
     /// When [`Driver::tell_trouble`] has something to do.
@@ -84,8 +90,8 @@ impl Driver {
             return;
         }
         if self.startup.is_some() {
-            let address = self.dialer.address();
-            return self.hindered(format!("{address} was connected to, and did not answer the login: {cause}"));
+            let failed = self.peer.failed(Cause::Ended(cause.to_owned()));
+            return self.hindered(failed.to_string());
         }
         if self.trouble.is_news(cause) {
             tracing::info!(cause, "{what}");
@@ -97,10 +103,7 @@ impl Driver {
     /// What answers speaks another protocol. The first time that is a wrong address;
     /// later somebody else took the place of the gateway, which may come back.
     pub(super) fn not_a_gateway(&mut self, now: Moment) {
-        let address = self.dialer.address();
-        // Some servers answer what is no request of HTTP/1 without a head.
-        let http = self.read.starts_with(HTTP) || self.read.starts_with(b"<");
-        let cause = format!("{address} is not a Meshwire gateway{}", if http { "; it answered HTTP" } else { "" });
+        let cause = self.peer.failed(stranger(&self.read)).to_string();
         self.drop_link();
         if let Some(startup) = self.startup.take() {
             let error = Error::new(ErrorKind::Unavailable, "connect", cause);
@@ -112,6 +115,3 @@ impl Driver {
         self.session.disconnected(now);
     }
 }
-
-/// How an answer of HTTP/1 begins.
-pub(super) const HTTP: &[u8] = b"HTTP/";

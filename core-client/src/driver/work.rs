@@ -2,6 +2,7 @@
 //! found out goes back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use meshwire_proto::UnixMillis;
 use tokio::time::Instant;
@@ -11,8 +12,9 @@ use super::{Draining, Driver, Inlet, SETTLE_DELAY};
 use crate::Error;
 use crate::identity;
 use crate::inbox::{End, Settled};
-use crate::outbox::{Beginning, Command};
-use crate::session::{Failure, Output, SettleInput, State, SubscriptionId};
+use crate::outbox::{Beginning, Command, Passed};
+use crate::session::{Answer, Failure, Output, SettleInput, State, SubscriptionId};
+use crate::transport::Cause;
 
 impl Driver {
     /// Takes what handles left since the last turn.
@@ -22,12 +24,32 @@ impl Driver {
         for topic in self.taken.topics.drain(..) {
             self.session.alias(&topic);
         }
+        let now = self.now();
         for (to, run) in self.taken.runs.drain(..) {
-            self.session.publish_run(to, run);
+            self.session.publish_aged(now, Duration::ZERO, to, run);
         }
+        self.take_filed();
         self.take_settles();
         for command in std::mem::take(&mut self.taken.commands) {
             self.command(command);
+        }
+    }
+
+    /// What has been through the offline file goes to the session, or is answered.
+    fn take_filed(&mut self) {
+        let now = self.now();
+        for Passed { first, to, events } in self.taken.filed.drain(..) {
+            match events {
+                Ok(events) => self.session.publish_filed(now, Duration::ZERO, first, to, events),
+                Err((count, failure)) => {
+                    let sequences = first..first + count;
+                    self.session.skip_to(sequences.end);
+                    self.answers.push(Answer { sequences, result: Err(failure) });
+                }
+            }
+        }
+        if let Some(through) = self.taken.forgettable.take() {
+            self.session.set_forgettable(through);
         }
     }
 
@@ -144,8 +166,10 @@ impl Driver {
                     }
                 }
                 Output::Connect => self.carrier = Carrier::Dialing(self.dialer.dial()),
-                Output::Disconnect { reason, .. } => {
-                    self.ended_by(&reason, "dropping the connection to the gateway");
+                Output::Disconnect { reason, refused } => {
+                    if refused.is_some() || !self.find_another_way(|| Cause::Ended(reason.clone())) {
+                        self.ended_by(&reason, "dropping the connection to the gateway");
+                    }
                 }
                 Output::State(state) => self.state(state),
                 other => self.tell(other),
@@ -154,7 +178,8 @@ impl Driver {
         if !self.answers.is_empty() {
             let unanswered = self.session.unanswered();
             let through = self.session.answered_through();
-            self.outbox.answered(&mut self.answers, unanswered, through, &mut self.wakers);
+            let is_over = self.session.state() == State::Closed;
+            self.outbox.answered(&mut self.answers, is_over, unanswered, through, &mut self.wakers);
         }
     }
 
@@ -212,12 +237,15 @@ impl Driver {
             let (resumes, replays) = (stats.resumes, stats.replays);
             tracing::info!(reconnects = stats.reconnects, resumes, replays, "connected to the gateway again");
         }
-        self.outbox.state.send_replace(state);
+        self.outbox.state_is(state);
         if state == State::Connected {
             if let Some(told) = self.session.gateway_time() {
                 self.outbox.set_clock_ahead(ahead(told, (self.hello_at, identity::now())));
             }
             self.trouble.end();
+        }
+        if self.session.is_up() {
+            self.logged_in();
         }
         if let Some(startup) = self.startup.take_if(|_| state == State::Connected) {
             let _ = startup.reply.send(Ok(()));

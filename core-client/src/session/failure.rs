@@ -54,4 +54,13 @@ impl Failure {
         let message = format!("{}; outcome unknown: the event had been sent, its receipt had not come", self.message);
         Self { retry: Retry::UnknownOutcome, message, ..self.clone() }
     }
+
+    /// The same for something that is still in the offline file.
+    pub(crate) fn stays_in_file(&self) -> Self {
+        let message = format!(
+            "{}; the event stays in the offline file, and the next client that opens it publishes it",
+            self.message
+        );
+        Self { retry: Retry::UnknownOutcome, message, ..self.clone() }
+    }
 }

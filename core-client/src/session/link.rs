@@ -11,6 +11,7 @@ use meshwire_proto::{Moment, Retry, UnixMillis, options};
 use super::defect::{Defect, is_set};
 use super::publish::Window;
 use super::{Answer, Failure, Kept, Output, Session, State};
+use crate::token::Secret;
 
 /// Where the connection stands.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub(super) struct Resume {
     secret: Bytes,
 }
 
+/// The scheme of tokens.
+const BEARER: &str = "bearer";
 /// A connection that lived this long was a success: back-off begins anew. A guess.
 const STEADY: Duration = Duration::from_secs(1);
 /// How much longer than it announced a gateway may take to stop. A guess.
@@ -61,7 +64,8 @@ impl Session {
     /// When [`Session::tick`] must be called at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        self.link_deadline().into_iter().chain(self.requests.deadline()).chain(self.busy.deadline()).min()
+        let others = self.requests.deadline().into_iter().chain(self.busy.deadline()).chain(self.offline_deadline());
+        self.link_deadline().into_iter().chain(others).min()
     }
 
     fn link_deadline(&self) -> Option<Moment> {
@@ -81,6 +85,7 @@ impl Session {
         self.expire_requests(now);
         self.request_again(now);
         self.ask_again(now);
+        self.tick_offline(now);
         if self.link_deadline().is_none_or(|deadline| deadline > now) {
             return;
         }
@@ -111,6 +116,11 @@ impl Session {
         }
     }
 
+    /// What the next logins show: a bearer token, or nothing.
+    pub(crate) fn authenticate(&mut self, token: Option<Secret>) {
+        self.token = token;
+    }
+
     /// There is a connection: the login is the first thing to transmit on it.
     pub fn connected(&mut self, now: Moment) {
         if !matches!(self.link, Link::Dialing) {
@@ -129,12 +139,25 @@ impl Session {
             client_version: env!("CARGO_PKG_VERSION").to_owned(),
             max_frame_bytes: u32::try_from(options::MAX_FRAME_BYTES.max).unwrap_or(u32::MAX),
             first_unanswered: self.publishes.first_unanswered(),
+            auth_scheme: self.token.as_ref().map(|_| BEARER.to_owned()).unwrap_or_default(),
+            auth_credentials: self.token.as_ref().map(Secret::bytes).unwrap_or_default(),
             held: if resume.is_some() { self.subscriptions.held() } else { Vec::new() },
             resume_session: resume.as_ref().map(|r| r.session.clone()).unwrap_or_default(),
             resume_secret: resume.map(|r| r.secret).unwrap_or_default(),
             ..wire::Hello::default()
         };
         self.send(&ClientFrame::Hello(hello));
+    }
+
+    /// A connection whose login was not answered is given up for another one that is being made: [`Session::connected`]
+    /// or [`Session::disconnected`] follows. Whether one may be made now.
+    pub fn redial(&mut self) -> bool {
+        if !matches!(self.link, Link::LoggingIn { .. } | Link::Waiting { .. }) {
+            return false;
+        }
+        self.link = Link::Dialing;
+        self.control.clear();
+        true
     }
 
     /// The connection ended, or none could be made.
@@ -162,6 +185,7 @@ impl Session {
         self.tasks_lost();
         self.busy.disconnected();
         self.nothing_comes(None);
+        self.publish_again_at = None;
         let wait = self.backoff.next().max(at_least);
         self.link = Link::Waiting { until: now + wait };
         self.control.clear();
@@ -228,6 +252,7 @@ impl Session {
         self.link = Link::Up(Up { since: now, heard: now, pinged: false, leaving: None });
         self.adopt(&welcome);
         self.replay(&welcome);
+        self.refuse_too_large();
         self.resume_settles(&welcome);
         self.resume_subscriptions(welcome.resumed);
         self.resume = Some(Resume { session: welcome.session, secret: welcome.secret });

@@ -8,14 +8,15 @@
 //! the simulation does so in virtual time.
 //!
 //! - [`publish`](Session::publish): sequences rise from 1; events stay until
-//!   their receipt and are replayed with their old sequence (`publish.rs`);
+//!   their receipt and are replayed with their old sequence (`publish/`);
 //! - [`subscribe`](Session::subscribe): survives reconnects, resumed or not
 //!   (`subscribe.rs`);
 //! - [`settle`](Session::settle): ranges, repeated until processed (`settle.rs`);
 //! - [`request`](Session::request), [`serve`](Session::serve): ask, and answer others;
 //!   neither outlives its connection (`request.rs`, `serve.rs`);
 //! - what the gateway is too busy for is asked again (`busy.rs`);
-//! - connecting, login, resume, heartbeats and back-off (`link.rs`).
+//! - connecting, login, resume, heartbeats and back-off (`link.rs`);
+//! - with [`Config::offline`], publishes wait out a gateway that is away or busy (`offline.rs`).
 
 mod backoff;
 mod boundary;
@@ -24,6 +25,7 @@ mod busy;
 pub mod defect;
 mod failure;
 mod link;
+mod offline;
 mod output;
 mod position;
 mod publish;
@@ -45,10 +47,12 @@ use meshwire_proto::frame::{ClientFrame, SettleKind, SettleRange, begin_frame, e
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{EventRun, Moment, Timing, TopicName, UnixMillis, options};
 
+use crate::token::Secret;
 use backoff::Backoff;
 use busy::{Ask, Busy};
 pub use failure::Failure;
 use link::{Link, Resume};
+pub use offline::OfflinePolicy;
 pub use output::{Answer, Kept, Output, State, Stats};
 pub use position::Position;
 use publish::{Publishes, Window};
@@ -80,6 +84,9 @@ pub struct Config {
     pub reconnect_max: Duration,
     /// How long a login may take.
     pub login_timeout: Duration,
+    /// What may wait for a gateway that is away; `None`: publishes wait as long as the session, and are answered
+    /// what the gateway says, also if it is busy.
+    pub offline: Option<OfflinePolicy>,
 }
 
 impl Default for Config {
@@ -93,6 +100,7 @@ impl Default for Config {
             reconnect_min: options::RECONNECT_MIN.default_duration(),
             reconnect_max: options::RECONNECT_MAX.default_duration(),
             login_timeout: options::LOGIN_TIMEOUT.default_duration(),
+            offline: None,
         }
     }
 }
@@ -105,6 +113,7 @@ pub struct Session {
     backoff: Backoff,
     state: State,
     resume: Option<Resume>,
+    token: Option<Secret>,
     /// Connections in a row that ended by a protocol error soon after login.
     strikes: u32,
     draining: bool,
@@ -114,6 +123,8 @@ pub struct Session {
     /// The gateway's wall clock at the last login; 0: not told.
     gateway_time: UnixMillis,
     publishes: Publishes,
+    /// When publishes that were refused for a while are sent again, and those behind them.
+    publish_again_at: Option<Moment>,
     subscriptions: Subscriptions,
     settles: Settles,
     /// Answers to nacks that wait for what was on its way at them (`boundary.rs`). At most one of each delivery.
@@ -158,6 +169,7 @@ impl Session {
             backoff: Backoff::new(config.reconnect_min, config.reconnect_max, seed),
             state: State::Disconnected,
             resume: None,
+            token: None,
             strikes: 0,
             draining: false,
             window: Window { events: config.window_events, bytes: config.window_bytes },
@@ -165,6 +177,7 @@ impl Session {
             max_frame_bytes: u32::try_from(options::MAX_FRAME_BYTES.default).unwrap_or(u32::MAX),
             gateway_time: UnixMillis(0),
             publishes: Publishes::new(),
+            publish_again_at: None,
             subscriptions: Subscriptions::default(),
             settles: Settles::default(),
             held_answers: Vec::new(),
@@ -185,8 +198,11 @@ impl Session {
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
         let open = self.publishes.unanswered();
-        open.events < self.config.window_events
-            && (open.events == 0 || open.bytes + bytes as u64 <= self.config.window_bytes)
+        let (events, most) = match &self.config.offline {
+            Some(policy) => (policy.max_events(), policy.max_bytes),
+            None => (self.config.window_events, self.config.window_bytes),
+        };
+        open.events < events && (open.events == 0 || open.bytes + bytes as u64 <= most)
     }
 
     /// Takes one encoded event; gives its sequence. [`Output::Answered`] tells
@@ -209,7 +225,7 @@ impl Session {
 
     /// Takes many encoded events of one topic and one time; gives the sequence of the first.
     pub fn publish_run(&mut self, to: (u32, Timing), events: EventRun) -> u64 {
-        self.publishes.push_run(to, events)
+        self.publishes.push_run(to, events, None)
     }
 
     /// Publishes without a receipt: events and bytes.
@@ -353,7 +369,7 @@ impl Session {
         let before = out.len();
         out.extend_from_slice(&self.control);
         self.control.clear();
-        let may_publish = self.is_up() && !self.is_leaving();
+        let may_publish = self.is_up() && !self.is_leaving() && self.publish_again_at.is_none();
         if let Some(publish) = may_publish.then(|| self.publishes.next_frame(self.window)).flatten() {
             put(out, &ClientFrame::Publish(publish));
         }

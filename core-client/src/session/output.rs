@@ -182,6 +182,8 @@ pub struct Stats {
     pub replays: u64,
     /// Of those, events sent to a gateway that had no record of this producer.
     pub replays_by_id: u64,
+    /// Publishes given up because they had waited too long for a gateway.
+    pub given_up: u64,
     /// Connections dropped because the gateway broke the protocol.
     pub protocol_errors: u64,
     /// Connections dropped after silence.

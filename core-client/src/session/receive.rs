@@ -43,7 +43,7 @@ impl Session {
 
     fn up_frame(&mut self, now: Moment, frame: ServerFrame) -> Result<(), String> {
         match frame {
-            ServerFrame::Receipts(receipts) => return self.receipts(receipts),
+            ServerFrame::Receipts(receipts) => return self.receipts(now, receipts),
             ServerFrame::Deliver(deliver) => return self.deliver(deliver),
             ServerFrame::Settled(settled) => return self.settled(&settled),
             ServerFrame::Subscribed(subscribed) => self.subscribed(&subscribed),
@@ -77,8 +77,16 @@ impl Session {
         Ok(())
     }
 
-    fn receipts(&mut self, receipts: Receipts) -> Result<(), String> {
+    fn receipts(&mut self, now: Moment, receipts: Receipts) -> Result<(), String> {
         for receipt in receipts.receipts {
+            let refused =
+                (receipt.code != 0).then(|| Failure::from_wire(receipt.code, &receipt.message, receipt.retry_after_ms));
+            if let Some(failure) = &refused
+                && self.publishes.was_sent(&receipt)
+                && self.is_published_again(now, receipt.first_sequence, failure)
+            {
+                continue;
+            }
             let answered = self.publishes.receipt(&receipt);
             #[cfg(feature = "testing")]
             let answered = if is_set(Defect::ReceiptsPass) { Ok(answered.unwrap_or_default()) } else { answered };

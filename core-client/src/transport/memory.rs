@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
-use super::{Dial, DialError, Dialing, Stream};
+use super::{Cause, Dial, DialError, Dialing, Failed, Opened};
 
 /// Bytes that each direction of a connection holds.
 const PIPE_BYTES: usize = 64 * 1024;
@@ -51,9 +51,16 @@ impl Dial for MemoryTransport {
         let sent = self.connections.try_send(far);
         Box::pin(async move {
             match sent {
-                Ok(()) => Ok(Box::new(near) as Box<dyn Stream>),
+                Ok(()) => Ok(Opened {
+                    stream: Box::new(near),
+                    address: "memory".to_owned(),
+                    carrier: None,
+                    greeted: false,
+                    token: None,
+                }),
                 Err(_) => {
-                    Err(DialError { attempts: vec![("memory".to_owned(), io::ErrorKind::ConnectionRefused.into())] })
+                    let cause = Cause::Io(io::ErrorKind::ConnectionRefused.into());
+                    Err(DialError { attempts: vec![Failed { address: "memory".to_owned(), carrier: None, cause }] })
                 }
             }
         })

@@ -1,60 +1,83 @@
 //! How bytes travel: a transport makes connections, the driver uses them.
+//!
+//! - [`network`]: what is tried, in which order, and what worked;
+//! - [`race`]: several ways at once, until a gateway answers on one;
+//! - [`way`]: one of them: TCP, what TLS makes of it, and what a session travels in.
 
+mod failure;
+#[cfg(feature = "grpc")]
+mod grpc;
+#[cfg(feature = "http")]
+mod http;
 mod memory;
+mod network;
+mod proxy;
+mod race;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
+mod way;
+#[cfg(feature = "websocket")]
+mod websocket;
 
-use std::fmt;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 
+pub(crate) use failure::{Cause, DialError, Failed};
 pub use memory::{MemoryListener, MemoryTransport};
-pub(crate) use tcp::Tcp;
+pub(crate) use network::Network;
+pub(crate) use proxy::{Proxy, choose as choose_proxy};
+#[cfg(feature = "tls")]
+pub(crate) use tls::{Tls, TlsOptions};
 use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::token::Secret;
+pub(crate) use way::{HTTP, Means, stranger};
 
 /// A connection: bytes both ways, in order.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-pub(crate) type Dialing = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, DialError>> + Send>>;
+/// A connection that was made.
+pub(crate) struct Opened {
+    pub(crate) stream: Box<dyn Stream>,
+    /// Where it goes to, and in what where there is a choice of it: for messages.
+    pub(crate) address: String,
+    pub(crate) carrier: Option<&'static str>,
+    /// Both prefaces were exchanged: the other end is a gateway.
+    pub(crate) greeted: bool,
+    /// What to log in with.
+    pub(crate) token: Option<Secret>,
+}
+
+pub(crate) type Dialing = Pin<Box<dyn Future<Output = Result<Opened, DialError>> + Send>>;
 
 /// Makes connections to one gateway.
 pub(crate) trait Dial: Send + Sync {
-    /// Tries every address once.
+    /// Tries every way once, until one works.
     fn dial(&self) -> Dialing;
 
     /// Where to, for messages.
     fn address(&self) -> &str;
-}
 
-/// Every address failed.
-#[derive(Debug, Default)]
-pub(crate) struct DialError {
-    /// Address and cause of each attempt.
-    pub(crate) attempts: Vec<(String, io::Error)>,
-}
-
-impl DialError {
-    /// Whether trying again at once is of no use: nobody listens, or there is no
-    /// such host. Silence, on the other hand, may end.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.attempts.iter().all(|(_, cause)| cause.kind() != io::ErrorKind::TimedOut)
+    /// What became of each way that was tried since the last login, for messages; `None`: the driver knows it all.
+    fn tried(&self) -> Option<String> {
+        None
     }
-}
 
-impl fmt::Display for DialError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (address, cause)) in self.attempts.iter().enumerate() {
-            if index > 0 {
-                f.write_str("; ")?;
-            }
-            match cause.kind() {
-                io::ErrorKind::ConnectionRefused => write!(f, "{address} refused the connection")?,
-                io::ErrorKind::TimedOut => write!(f, "{address} did not answer")?,
-                _ => write!(f, "{address}: {cause}")?,
-            }
-        }
-        Ok(())
+    /// How long a connection may be silent after its Hello before [`Dial::disappointed`] is asked; `None`: as long as
+    /// a login may take.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The connection that was dialed last is logged in.
+    fn welcomed(&self) {}
+
+    /// It opened, and the login was not answered as a gateway does. Whether another way is worth trying at once.
+    fn disappointed(&self, _cause: Cause) -> bool {
+        false
     }
 }

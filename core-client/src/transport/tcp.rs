@@ -1,61 +1,38 @@
-//! TCP: the carrier of `mesh://` and `tcp://`.
+//! TCP: below everything.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use super::{Dial, DialError, Dialing, Stream};
-
 /// Longest wait for one address. A guess: above any round trip, below the
 /// five seconds that `connect` takes.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Dials `host:port`, every address that the name stands for.
-#[derive(Debug)]
-pub(crate) struct Tcp {
-    address: Arc<str>,
-}
-
-impl Tcp {
-    pub(crate) fn new(address: &str) -> Self {
-        Self { address: address.into() }
-    }
-}
-
-impl Dial for Tcp {
-    fn dial(&self) -> Dialing {
-        let address = Arc::clone(&self.address);
-        Box::pin(async move {
-            let mut failed = DialError::default();
-            let found = match lookup_host(&*address).await {
-                Ok(found) => found,
-                Err(cause) => {
-                    failed.attempts.push((address.to_string(), cause));
-                    return Err(failed);
-                }
-            };
-            for address in found {
-                let connecting = timeout(ADDRESS_TIMEOUT, TcpStream::connect(address)).await;
-                match connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                    Ok(stream) => {
-                        // The driver writes batches; waiting for more only adds delay.
-                        let _ = stream.set_nodelay(true);
-                        return Ok(Box::new(stream) as Box<dyn Stream>);
-                    }
-                    Err(cause) => failed.attempts.push((address.to_string(), cause)),
-                }
+/// A socket to `host:port`, at the first of its addresses that takes one.
+///
+/// # Errors
+/// What became of each address.
+pub(super) async fn connect(address: &str) -> Result<TcpStream, Vec<(String, io::Error)>> {
+    let mut failed = Vec::new();
+    let found = match lookup_host(address).await {
+        Ok(found) => found,
+        Err(cause) => return Err(vec![(address.to_owned(), cause)]),
+    };
+    for address in found {
+        let connecting = timeout(ADDRESS_TIMEOUT, TcpStream::connect(address)).await;
+        match connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => {
+                // The driver writes batches; waiting for more only adds delay.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
             }
-            if failed.attempts.is_empty() {
-                failed.attempts.push((address.to_string(), io::Error::other("the name has no address")));
-            }
-            Err(failed)
-        })
+            Err(cause) => failed.push((address.to_string(), cause)),
+        }
     }
-
-    fn address(&self) -> &str {
-        &self.address
+    if failed.is_empty() {
+        failed.push((address.to_owned(), io::Error::other("the name has no address")));
     }
+    Err(failed)
 }

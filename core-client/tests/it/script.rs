@@ -8,11 +8,16 @@ use meshwire_proto::frame::{
     SettleKind, SettleRange, SettleResult, Settled, begin_frame, end_frame,
 };
 use meshwire_proto::wire::session as wire;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Bytes both ways.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// The gateway's end of one connection.
 pub(crate) struct Gateway {
-    stream: DuplexStream,
+    stream: Box<dyn Io>,
     read: BytesMut,
 }
 
@@ -65,7 +70,12 @@ pub(crate) fn event(id: &str, key: Option<&str>, data: &str) -> Bytes {
 
 impl Gateway {
     pub(crate) async fn accept(listener: &mut MemoryListener) -> Self {
-        Self { stream: listener.accept().await.expect("a connection"), read: BytesMut::new() }
+        Self::over(listener.accept().await.expect("a connection"))
+    }
+
+    /// On a connection of any kind.
+    pub(crate) fn over(stream: impl Io + 'static) -> Self {
+        Self { stream: Box::new(stream), read: BytesMut::new() }
     }
 
     /// Accepts, reads the Hello, answers it.

@@ -214,6 +214,18 @@ impl Engine {
         true
     }
 
+    /// Deliveries that a subscription holds unsettled, and their bytes.
+    #[must_use]
+    pub fn held_by(&self, topic: TopicId, key: SubscriptionKey) -> (u32, u64) {
+        let Some(topic) = self.topics.get(&topic) else { return (0, 0) };
+        let subscriber = match topic.reader(key) {
+            Some(Reader::Solo(key)) => topic.solos.get(&key).map(|solo| &solo.subscriber),
+            Some(Reader::Group(id)) => topic.groups.get(&id).and_then(|group| group.members.get(&key)),
+            None => None,
+        };
+        subscriber.map_or((0, 0), |s| (s.deliveries.held(), s.deliveries.held_bytes()))
+    }
+
     /// Its connection is lost: delivers nothing until [`Engine::resume`]; leases go on. Gives how many
     /// deliveries are held.
     pub fn suspend(&mut self, topic: TopicId, key: SubscriptionKey) -> u32 {

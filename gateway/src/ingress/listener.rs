@@ -12,7 +12,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Accepted, Ingress, Shutdown, Sniff};
+use super::io::Prefixed;
+use super::tls::{self, Tls};
+use super::{Accepted, BoxIo, Ingress, Shutdown, Sniff};
+use crate::mesh::Counts;
 
 /// More than any protocol needs to be told apart.
 const MAX_PREFIX: usize = 1024;
@@ -27,6 +30,16 @@ pub struct ListenerConfig {
     pub max_connections: usize,
     /// How long a connection may take until its protocol is known.
     pub sniff_timeout: Duration,
+}
+
+/// What is served on a listener.
+pub struct Doors {
+    /// Protocols, in the order in which they are asked whose a connection is.
+    pub ingresses: Vec<Arc<dyn Ingress>>,
+    /// TLS, if there is a certificate.
+    pub tls: Option<Arc<Tls>>,
+    /// Where connections are counted.
+    pub counts: Arc<Counts>,
 }
 
 /// A bound listener.
@@ -54,8 +67,8 @@ impl Listener {
     }
 
     /// Accepts until shutdown, then waits for every connection to end.
-    pub async fn serve(self, ingresses: Vec<Arc<dyn Ingress>>, mut shutdown: watch::Receiver<Shutdown>) {
-        let ingresses: Arc<[Arc<dyn Ingress>]> = ingresses.into();
+    pub async fn serve(self, doors: Doors, mut shutdown: watch::Receiver<Shutdown>) {
+        let doors = Arc::new(doors);
         let permits = Arc::new(Semaphore::new(self.config.max_connections));
         let mut connections = JoinSet::new();
         loop {
@@ -77,9 +90,9 @@ impl Listener {
                 tracing::warn!(%peer, limit = self.config.max_connections, "connection refused (option max_connections)");
                 continue;
             };
-            let (ingresses, shutdown, timeout) = (ingresses.clone(), shutdown.clone(), self.config.sniff_timeout);
+            let (doors, shutdown, timeout) = (doors.clone(), shutdown.clone(), self.config.sniff_timeout);
             connections.spawn(async move {
-                serve_one(stream, peer, &ingresses, shutdown, timeout).await;
+                serve_one(stream, peer, &doors, shutdown, timeout).await;
                 drop(permit);
             });
         }
@@ -88,54 +101,93 @@ impl Listener {
     }
 }
 
+/// What a connection turned out to be.
+enum Told<'a> {
+    Tls(&'a Tls),
+    Protocol(&'a Arc<dyn Ingress>),
+    Nothing,
+}
+
 async fn serve_one(
-    mut stream: TcpStream,
+    stream: TcpStream,
     peer: SocketAddr,
-    ingresses: &[Arc<dyn Ingress>],
+    doors: &Doors,
     shutdown: watch::Receiver<Shutdown>,
     timeout: Duration,
 ) {
     let _ = stream.set_nodelay(true);
-    let mut prefix = BytesMut::new();
     let began = Instant::now();
-    match tokio::time::timeout(timeout, sniff(&mut stream, &mut prefix, ingresses)).await {
-        Ok(Ok(Some(ingress))) => {
+    match tokio::time::timeout(timeout, tell(Box::new(stream), doors)).await {
+        Ok(Ok(Some((ingress, stream, prefix, principal)))) => {
             tracing::debug!(%peer, protocol = ingress.name(), "connected");
-            ingress.serve(Accepted { stream, prefix, peer, waited: began.elapsed() }, shutdown).await;
+            let _counted = ingress.spoken().map(|spoken| doors.counts.connected(spoken));
+            let accepted = Accepted { stream, prefix, peer, principal, waited: began.elapsed() };
+            ingress.serve(accepted, shutdown).await;
             tracing::debug!(%peer, "disconnected");
         }
-        Ok(Ok(None)) => {
-            tracing::info!(%peer, first = %printable(&prefix), "first bytes of no protocol served here");
-            let text = b"meshwire: these bytes begin no protocol that is served here\n";
-            let _ = stream.write_all(text).await;
-            let _ = stream.shutdown().await;
-        }
+        Ok(Ok(None)) => {}
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "connection ended before its protocol was known")
         }
         Err(_) => {
-            tracing::info!(%peer, bytes = prefix.len(), "no protocol within the login timeout")
+            tracing::info!(%peer, "no protocol within the login timeout")
         }
     }
 }
 
-/// Reads until one ingress says yes or all say no.
+type Known<'a> = (&'a Arc<dyn Ingress>, BoxIo, BytesMut, Option<Arc<str>>);
+
+/// Finds out what a connection is. `None`: it was told that it is nothing.
+async fn tell(mut stream: BoxIo, doors: &Doors) -> io::Result<Option<Known<'_>>> {
+    let mut prefix = BytesMut::new();
+    let mut principal = None;
+    let mut told = sniff(&mut stream, &mut prefix, doors, doors.tls.as_deref()).await?;
+    let secure = if let Told::Tls(tls) = told {
+        let inside = tls.accept(Box::new(Prefixed::new(std::mem::take(&mut prefix), stream))).await?;
+        (stream, principal) = (inside.stream, inside.principal);
+        told = sniff(&mut stream, &mut prefix, doors, None).await?;
+        true
+    } else {
+        doors.tls.as_ref().is_none_or(|tls| tls.allows_plain())
+    };
+    let text = match told {
+        Told::Protocol(ingress) if secure => return Ok(Some((ingress, stream, prefix, principal))),
+        Told::Protocol(ingress) => ingress.refuse_plain(&prefix),
+        Told::Tls(_) | Told::Nothing => {
+            tracing::info!(first = %printable(&prefix), "first bytes of no protocol served here");
+            Bytes::from_static(b"meshwire: these bytes begin no protocol that is served here\n")
+        }
+    };
+    stream.write_all(&text).await?;
+    stream.shutdown().await?;
+    Ok(None)
+}
+
+/// Reads until one says yes or all say no.
 async fn sniff<'a>(
-    stream: &mut TcpStream,
+    stream: &mut BoxIo,
     prefix: &mut BytesMut,
-    ingresses: &'a [Arc<dyn Ingress>],
-) -> io::Result<Option<&'a Arc<dyn Ingress>>> {
+    doors: &'a Doors,
+    tls: Option<&'a Tls>,
+) -> io::Result<Told<'a>> {
     loop {
         let mut undecided = false;
-        for ingress in ingresses {
+        if let Some(tls) = tls {
+            match tls::begins(prefix) {
+                Sniff::Yes => return Ok(Told::Tls(tls)),
+                Sniff::NeedMore => undecided = true,
+                Sniff::No => {}
+            }
+        }
+        for ingress in &doors.ingresses {
             match ingress.sniff(prefix) {
-                Sniff::Yes => return Ok(Some(ingress)),
+                Sniff::Yes => return Ok(Told::Protocol(ingress)),
                 Sniff::NeedMore => undecided = true,
                 Sniff::No => {}
             }
         }
         if !undecided || prefix.len() >= MAX_PREFIX {
-            return Ok(None);
+            return Ok(Told::Nothing);
         }
         if stream.read_buf(prefix).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

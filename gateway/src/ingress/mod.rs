@@ -4,18 +4,32 @@
 //! into a prefix, each ingress says whether that is its own, and the one that
 //! says yes gets the connection with the prefix as the head of its stream.
 
+pub mod calls;
+mod grpc;
+pub mod http;
+mod io;
 mod listener;
 pub mod native;
+pub mod tls;
+mod waiting;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::net::TcpStream;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
-pub use listener::{Listener, ListenerConfig};
+use crate::mesh::Spoken;
+
+pub use io::{BoxIo, Io};
+pub use listener::{Doors, Listener, ListenerConfig};
+
+/// To who speaks in plain where TLS is required.
+const PLAIN_REFUSED: &str =
+    "this gateway speaks TLS only (option tls): use meshs://, tcps://, grpcs://, wss:// or https://";
 
 /// What an ingress says of a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,16 +43,23 @@ pub enum Sniff {
 }
 
 /// A connection whose protocol is known.
-#[derive(Debug)]
 pub struct Accepted {
-    /// The socket.
-    pub stream: TcpStream,
+    /// The socket, or what is spoken inside of it.
+    pub stream: BoxIo,
     /// What was read of it already.
     pub prefix: BytesMut,
     /// The other end.
     pub peer: SocketAddr,
+    /// Whom a certificate that it showed names.
+    pub principal: Option<Arc<str>>,
     /// How long ago it was accepted: a login has no more time than is left.
     pub waited: Duration,
+}
+
+impl fmt::Debug for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepted").field("peer", &self.peer).field("waited", &self.waited).finish_non_exhaustive()
+    }
 }
 
 /// How far shutdown is.
@@ -57,8 +78,16 @@ pub trait Ingress: Send + Sync + 'static {
     /// Short stable name for logs and metrics.
     fn name(&self) -> &'static str;
 
+    /// As what its connections are counted; `None`: not at all.
+    fn spoken(&self) -> Option<Spoken> {
+        None
+    }
+
     /// Whether a connection that begins so is of this protocol.
     fn sniff(&self, prefix: &[u8]) -> Sniff;
+
+    /// What a peer is told that speaks in plain where TLS is required.
+    fn refuse_plain(&self, prefix: &[u8]) -> Bytes;
 
     /// Serves one connection to its end. A login takes place within the
     /// listener's deadline, which counts from accept.

@@ -19,6 +19,13 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// A caller of this name, if it has proven one.
+    #[must_use]
+    pub fn known(protocol: &'static str, peer: Option<SocketAddr>, principal: Option<Arc<str>>) -> Self {
+        let anonymous = Self::anonymous(protocol, peer);
+        Self { principal: principal.unwrap_or_else(|| anonymous.principal.clone()), ..anonymous }
+    }
+
     /// A caller without credentials.
     #[must_use]
     pub fn anonymous(protocol: &'static str, peer: Option<SocketAddr>) -> Self {

@@ -31,6 +31,12 @@ impl Memory {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Most bytes that may wait in all connections, but for what is said above.
+    #[must_use]
+    pub const fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Most bytes that may wait in one connection now.
     #[must_use]
     pub fn allowance(&self) -> u64 {

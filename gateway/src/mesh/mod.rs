@@ -9,13 +9,16 @@ mod admin;
 mod ages;
 mod budget;
 mod caller;
+mod counts;
 mod dead_letters;
 mod fetched;
 mod groups;
+mod hold;
 mod kept;
 mod limits;
 mod listing;
 mod memory;
+mod observe;
 mod open;
 mod publish;
 mod request;
@@ -33,7 +36,9 @@ use tokio::sync::{Notify, watch};
 
 pub use admin::Answered;
 pub use caller::{Action, AllowAll, Authorize, Caller, Refusal};
+pub use counts::{Connected, Counts, Spoken};
 pub use memory::Memory;
+pub use observe::Used;
 pub use open::{Recovered, RecoveredGroup, RecoveredTopic, Stores};
 pub use publish::{Answer, Published};
 pub use subscribe::{Joined, SettleAnswers, SettleRequest, SubscribeRequest};
@@ -128,6 +133,7 @@ struct Inner {
     kept: Kept,
     fetched: Fetched,
     failed: watch::Sender<bool>,
+    counts: Arc<Counts>,
     /// Nothing is delivered any more.
     stopping: AtomicBool,
     exchange: Mutex<request::Exchange>,

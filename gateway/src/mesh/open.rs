@@ -130,6 +130,7 @@ impl Mesh {
             kept: Kept::new(recovered.watermark),
             fetched: Fetched::default(),
             failed: watch::Sender::new(false),
+            counts: Arc::default(),
             stopping: AtomicBool::new(false),
             exchange,
             alarm: AtomicU64::new(u64::MAX),

@@ -132,7 +132,8 @@ impl Mesh {
             }
             Verdict::TooManyTimes => Answer::Refused(self.too_many_times(!most_expire)),
         };
-        let answers = judged.into_iter().map(|j| (j.count, answer(j.verdict))).collect();
+        let answers: Vec<(u32, Answer)> = judged.into_iter().map(|j| (j.count, answer(j.verdict))).collect();
+        inner.counts.published(&answers, run.as_bytes().len() as u64);
         Ok(Published { answers, ticket })
     }
 

@@ -269,6 +269,9 @@ impl Inner {
                 sink.deliver(run.of(subscription.subscription));
             }
         }
+        if events > 0 {
+            self.counts.delivered(events, bytes);
+        }
         if events > 0 && !self.deliveries.is_off() {
             self.deliveries.charge(now.mono, (events, bytes));
             self.turns.last.store(*place, Ordering::Relaxed);

@@ -211,6 +211,7 @@ impl Mesh {
         let mut shard = shard::lock(self.shard(topic)?);
         let now = self.now();
         let mut answers = shard.engine.settle(now, topic.id, key, asked.numbers, asked.how);
+        self.inner.counts.settled(asked.how.kind, &answers);
         if asked.confirm {
             answers = shard.engine.with_boundaries(topic.id, key, answers);
         }

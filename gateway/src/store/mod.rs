@@ -18,6 +18,7 @@ pub mod log;
 pub mod memory;
 mod outcome;
 mod settings;
+mod syncs;
 mod times;
 
 pub use claim::Claim;
@@ -25,6 +26,7 @@ pub use error::StoreError;
 pub use ids::{GroupId, TopicId};
 pub use outcome::{Change, Failure, Grave, Outcome};
 pub use settings::{Difference, GroupSettings};
+pub use syncs::SyncTimes;
 pub use times::{Delay, DelayChange, Expiries, Times};
 
 /// How much of a topic is kept, beside for how long.
@@ -392,6 +394,11 @@ pub trait Completions: Send + Sync {
 pub trait Store: Send + Sync + 'static {
     /// What this store promises.
     fn capability(&self) -> Capability;
+
+    /// How long its syncs took; `None` of a store that has none.
+    fn sync_times(&self) -> Option<SyncTimes> {
+        None
+    }
 
     /// Claims room for `bytes` more: as long as the claim is held, a commit of at most so many bytes finds its space,
     /// whoever else commits or claims meanwhile.

@@ -7,19 +7,39 @@
     reason = "tests fail by panicking"
 )]
 
+mod access;
+mod admin_http;
 mod authorize;
 mod broadcast;
+mod browsers;
+mod calls;
+mod carrier;
+mod certificates;
 mod cold;
 mod dead_letters;
 mod delayed;
 mod delete;
+mod grpc;
+mod health;
 mod hostile;
+mod http_client;
+mod http_fetch;
+mod http_inputs;
+mod http_pages;
+mod http_publish;
+mod http_receive;
+mod http_request;
+mod http_settle;
+mod http_websocket;
 mod kept;
 mod lag;
 mod limits;
 mod machine;
 mod many_groups;
 mod memory;
+mod metrics;
+mod openapi;
+mod page;
 mod publish;
 mod rates;
 mod requests;
@@ -31,3 +51,7 @@ mod since;
 mod stopping;
 mod subscribe;
 mod threads;
+mod tls;
+mod web;
+mod websocket;
+mod websocket_rfc;

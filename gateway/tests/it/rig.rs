@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use meshwire_gateway::config::Config;
+use meshwire_gateway::ingress::BoxIo;
 use meshwire_gateway::mesh::{AllowAll, Authorize};
 use meshwire_gateway::run::Gateway;
 use meshwire_proto::frame::{
@@ -40,7 +41,10 @@ impl Rig {
     }
 
     pub(crate) async fn with(config: Config, authorize: Arc<dyn Authorize>) -> Self {
-        let gateway = Gateway::open_with(config, authorize).await.unwrap();
+        Self::of(Gateway::open_with(config, authorize).await.unwrap())
+    }
+
+    pub(crate) fn of(gateway: Gateway) -> Self {
         let address = gateway.address();
         let (stop, stopped) = oneshot::channel();
         let over = tokio::spawn(async {
@@ -64,12 +68,7 @@ impl Rig {
 
     /// A peer that has sent the preface.
     pub(crate) async fn peer(&self) -> Peer {
-        let mut stream = self.socket().await;
-        stream.write_all(&PREFACE).await.unwrap();
-        let mut preface = [0; 8];
-        tokio::time::timeout(PATIENCE, stream.read_exact(&mut preface)).await.unwrap().unwrap();
-        assert_eq!(preface, PREFACE);
-        Peer { stream, buffer: BytesMut::new(), sequence: 0, settles: 0 }
+        Peer::over(Box::new(self.socket().await)).await
     }
 
     /// A peer that has logged in.
@@ -79,11 +78,8 @@ impl Rig {
 
     pub(crate) async fn login(&self, hello: wire::Hello) -> (Peer, wire::Welcome) {
         let mut peer = self.peer().await;
-        peer.send(ClientFrame::Hello(hello)).await;
-        match peer.next().await {
-            Some(ServerFrame::Welcome(welcome)) => (peer, welcome),
-            other => panic!("no welcome: {other:?}"),
-        }
+        let welcome = peer.login(hello).await;
+        (peer, welcome)
     }
 }
 
@@ -121,13 +117,30 @@ pub(crate) fn earliest(subscription: u32, topic: &str, group: &str) -> wire::Sub
 }
 
 pub(crate) struct Peer {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: BoxIo,
     buffer: BytesMut,
     sequence: u64,
     settles: u64,
 }
 
 impl Peer {
+    /// A peer that has sent the preface over these bytes.
+    pub(crate) async fn over(mut stream: BoxIo) -> Self {
+        stream.write_all(&PREFACE).await.unwrap();
+        let mut preface = [0; 8];
+        tokio::time::timeout(PATIENCE, stream.read_exact(&mut preface)).await.unwrap().unwrap();
+        assert_eq!(preface, PREFACE);
+        Self { stream, buffer: BytesMut::new(), sequence: 0, settles: 0 }
+    }
+
+    pub(crate) async fn login(&mut self, hello: wire::Hello) -> wire::Welcome {
+        self.send(ClientFrame::Hello(hello)).await;
+        match self.next().await {
+            Some(ServerFrame::Welcome(welcome)) => welcome,
+            other => panic!("no welcome: {other:?}"),
+        }
+    }
+
     pub(crate) async fn send(&mut self, frame: ClientFrame) {
         let mut out = BytesMut::new();
         let start = begin_frame(&mut out);

@@ -27,13 +27,13 @@ pub enum ErrorKind {
     TooLarge = 9,
     /// The gateway is out of budget or over a rate, nothing was taken; try again after the time that comes with the answer. Publishers are slowed down first: of a burst over the rate those are taken whose turn comes within 5 s, and the others refused.
     Busy = 10,
-    /// The data directory is at max_disk or its file system is full; ends by itself when space returns.
+    /// The data directory is at max_disk or its file system is full, or that of a client's offline file; ends by itself when space returns.
     DiskFull = 11,
     /// A lagging group blocks retention of the topic.
     TopicFull = 12,
     /// No gateway could be reached, and every attempt is named; or the connection to it was lost while a request waited.
     Unavailable = 13,
-    /// A write or sync of the gateway's log failed; whether the event was kept is not known.
+    /// A write or sync of the gateway's log failed; whether the event was kept is not known. Or the same of a client's offline file; or that file is damaged.
     StoreFailed = 14,
     /// Nobody serves requests of this topic.
     NoResponders = 15,
@@ -43,7 +43,7 @@ pub enum ErrorKind {
     Unsupported = 17,
     /// The client, subscription or gateway was closed.
     Closed = 18,
-    /// The client's window of unanswered publishes is full.
+    /// The client's window of unanswered publishes is full, or its offline buffer while there is no gateway.
     BufferFull = 19,
     /// The gateway has no record of the producer; replays are told apart by source and id.
     ProducerUnknown = 20,
@@ -252,15 +252,15 @@ impl ErrorKind {
             Self::LeaseLost => "The delivery was settled in another way, leased again, or belongs to an older epoch of the gateway.",
             Self::TooLarge => "An event, its attributes, a frame or a number of things is over a limit; the message names the limit and its option.",
             Self::Busy => "The gateway is out of budget or over a rate, nothing was taken; try again after the time that comes with the answer. Publishers are slowed down first: of a burst over the rate those are taken whose turn comes within 5 s, and the others refused.",
-            Self::DiskFull => "The data directory is at max_disk or its file system is full; ends by itself when space returns.",
+            Self::DiskFull => "The data directory is at max_disk or its file system is full, or that of a client's offline file; ends by itself when space returns.",
             Self::TopicFull => "A lagging group blocks retention of the topic.",
             Self::Unavailable => "No gateway could be reached, and every attempt is named; or the connection to it was lost while a request waited.",
-            Self::StoreFailed => "A write or sync of the gateway's log failed; whether the event was kept is not known.",
+            Self::StoreFailed => "A write or sync of the gateway's log failed; whether the event was kept is not known. Or the same of a client's offline file; or that file is damaged.",
             Self::NoResponders => "Nobody serves requests of this topic.",
             Self::Timeout => "The deadline passed without an answer.",
             Self::Unsupported => "This version, store or connection cannot do that.",
             Self::Closed => "The client, subscription or gateway was closed.",
-            Self::BufferFull => "The client's window of unanswered publishes is full.",
+            Self::BufferFull => "The client's window of unanswered publishes is full, or its offline buffer while there is no gateway.",
             Self::ProducerUnknown => "The gateway has no record of the producer; replays are told apart by source and id.",
             Self::ProducerFenced => "The same producer was opened again with a higher epoch.",
             Self::AlreadyExists => "An object of that name exists with other settings.",

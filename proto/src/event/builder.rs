@@ -2,22 +2,11 @@
 
 use std::borrow::Cow;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use prost_types::Timestamp;
+use bytes::{Bytes, BytesMut};
 
-use super::attribute::{check, check_text};
+use super::parts::{EventParts, PartsData, timestamp};
 use super::{AttributeValue, EventError, EventView};
 use crate::UnixMillis;
-use crate::frame::{bytes_len, number_len, put_bytes, put_head, put_number, put_varint};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-enum OwnedData {
-    #[default]
-    Absent,
-    Binary(Bytes),
-    Text(String),
-    Proto(Bytes),
-}
 
 /// An event to publish. What is absent of `id`, `source`, `type` and `time` is
 /// filled in by the client before the first send; over the wire all but `time`
@@ -29,14 +18,7 @@ enum OwnedData {
 /// # Ok::<(), meshwire_proto::EventError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Event {
-    id: String,
-    source: String,
-    kind: String,
-    /// By name, none twice.
-    attributes: Vec<(Cow<'static, str>, AttributeValue<'static>)>,
-    data: OwnedData,
-}
+pub struct Event(pub(super) EventParts<'static>);
 
 /// What stands in for attributes that an event does not have.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +37,7 @@ impl Event {
     /// An event of this type without data. An empty type is filled in with the topic's name.
     #[must_use]
     pub fn new(kind: impl Into<String>) -> Self {
-        Self { kind: kind.into(), ..Self::default() }
+        Self::default().kind(kind)
     }
 
     fn of_type(kind: impl Into<String>, content_type: &'static str) -> Self {
@@ -87,42 +69,27 @@ impl Event {
     /// A copy of an event that was received.
     #[must_use]
     pub fn from_view(view: &EventView<'_>) -> Self {
-        let data = match view.data() {
-            super::Data::Absent => OwnedData::Absent,
-            super::Data::Binary(bytes) => OwnedData::Binary(Bytes::copy_from_slice(bytes)),
-            super::Data::Text(text) => OwnedData::Text(text.to_owned()),
-            super::Data::Proto(bytes) => OwnedData::Proto(Bytes::copy_from_slice(bytes)),
-        };
-        let owned = |(name, value): (&str, AttributeValue<'_>)| (Cow::Owned(name.to_owned()), value.into_owned());
-        let mut attributes: Vec<(Cow<'static, str>, _)> = view.attributes().map(owned).collect();
-        attributes.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Self {
-            id: view.id().to_owned(),
-            source: view.source().to_owned(),
-            kind: view.kind().to_owned(),
-            attributes,
-            data,
-        }
+        EventParts::from_view(view).into_event()
     }
 
     /// Sets `id`. With `source` it identifies the event.
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
-        self.id = id.into();
+        self.0.id = Cow::Owned(id.into());
         self
     }
 
     /// Sets `source`.
     #[must_use]
     pub fn source(mut self, source: impl Into<String>) -> Self {
-        self.source = source.into();
+        self.0.source = Cow::Owned(source.into());
         self
     }
 
     /// Sets `type`.
     #[must_use]
     pub fn kind(mut self, kind: impl Into<String>) -> Self {
-        self.kind = kind.into();
+        self.0.kind = Cow::Owned(kind.into());
         self
     }
 
@@ -153,36 +120,49 @@ impl Event {
     /// Sets any attribute but the four required ones.
     #[must_use]
     pub fn attribute(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<AttributeValue<'static>>) -> Self {
-        let (name, value) = (name.into(), value.into());
-        match self.attributes.binary_search_by(|(n, _)| n.cmp(&name)) {
-            Ok(at) => {
-                if let Some(attribute) = self.attributes.get_mut(at) {
-                    attribute.1 = value;
-                }
-            }
-            Err(at) => self.attributes.insert(at, (name, value)),
-        }
+        self.0.set(name.into(), value.into());
         self
     }
 
     /// Sets the data to bytes.
     #[must_use]
     pub fn binary_data(mut self, data: impl Into<Bytes>) -> Self {
-        self.data = OwnedData::Binary(data.into());
+        self.0.data = PartsData::Binary(data.into());
         self
     }
 
     /// Sets the data to text.
     #[must_use]
     pub fn text_data(mut self, data: impl Into<String>) -> Self {
-        self.data = OwnedData::Text(data.into());
+        self.0.data = PartsData::Text(Cow::Owned(data.into()));
         self
     }
 
     /// Whether there is no `id` yet.
     #[must_use]
-    pub const fn lacks_id(&self) -> bool {
-        self.id.is_empty()
+    pub fn lacks_id(&self) -> bool {
+        self.0.id.is_empty()
+    }
+
+    /// An attribute as its canonical text, by its name in CloudEvents: `type`, not `kind`. `None`: it is absent so far.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
+        let required = match name {
+            "id" => &self.0.id,
+            "source" => &self.0.source,
+            "type" => &self.0.kind,
+            _ => {
+                let at = self.0.attributes.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+                return self.0.attributes.get(at).map(|(_, value)| value.to_string().into());
+            }
+        };
+        (!required.is_empty()).then_some(Cow::Borrowed(&**required))
+    }
+
+    /// The data as it will be sent.
+    #[must_use]
+    pub fn data_bytes(&self) -> &[u8] {
+        self.0.data.field().1
     }
 
     /// Encodes the event as `io.cloudevents.v1.CloudEvent`, attributes by name.
@@ -191,7 +171,7 @@ impl Event {
     /// [`EventError`] for an absent required attribute, a name or a value that
     /// CloudEvents refuses. Sizes are not checked here.
     pub fn encode(&self) -> Result<Bytes, EventError> {
-        let size = 160 + self.attributes.len() * 48 + self.data.field().1.len();
+        let size = self.0.about();
         let mut out = BytesMut::with_capacity(size);
         self.encode_with(Defaults::default(), &mut out)?;
         Ok(out.freeze())
@@ -203,135 +183,7 @@ impl Event {
     /// # Errors
     /// As [`Event::encode`]; `out` is then as it was.
     pub fn encode_with(&self, defaults: Defaults<'_>, out: &mut BytesMut) -> Result<(), EventError> {
-        let start = out.len();
-        let written = self.write(defaults, out);
-        if written.is_err() {
-            out.truncate(start);
-        }
-        written
-    }
-
-    fn write(&self, defaults: Defaults<'_>, out: &mut BytesMut) -> Result<(), EventError> {
-        for (number, name, value, default) in [
-            (1, "id", &self.id, defaults.id),
-            (2, "source", &self.source, defaults.source),
-            (4, "type", &self.kind, defaults.kind),
-        ] {
-            let value = if value.is_empty() { default } else { value };
-            if value.is_empty() {
-                return Err(EventError::Missing(name));
-            }
-            check_text(name, value)?;
-            if number == 4 {
-                put_bytes(out, 3, b"1.0");
-            }
-            put_bytes(out, number, value.as_bytes());
-        }
-        let mut time = defaults.time;
-        for (name, value) in &self.attributes {
-            check(name, value)?;
-            if name.as_ref() >= "time"
-                && let Some(time) = time.take().filter(|_| name != "time")
-            {
-                put_attribute(out, "time", &timestamp(time));
-            }
-            put_attribute(out, name, value);
-        }
-        if let Some(time) = time {
-            put_attribute(out, "time", &timestamp(time));
-        }
-        let (field, data) = self.data.field();
-        if field != 0 {
-            put_head(out, field, data.len());
-            out.put_slice(data);
-        }
-        Ok(())
-    }
-}
-
-impl OwnedData {
-    /// Number and value of its field; 0 for none.
-    fn field(&self) -> (u32, &[u8]) {
-        match self {
-            Self::Absent => (0, &[]),
-            Self::Binary(v) => (6, v),
-            Self::Text(v) => (7, v.as_bytes()),
-            Self::Proto(v) => (8, v),
-        }
-    }
-}
-
-fn timestamp(time: UnixMillis) -> AttributeValue<'static> {
-    let seconds = time.0.div_euclid(1000);
-    let nanos = i32::try_from(time.0.rem_euclid(1000)).unwrap_or(0) * 1_000_000;
-    AttributeValue::Timestamp(Timestamp { seconds, nanos })
-}
-
-fn put_attribute(out: &mut BytesMut, name: &str, value: &AttributeValue<'_>) {
-    let len = value_len(value);
-    put_head(out, 5, bytes_len(1, name.len()) + bytes_len(2, len));
-    put_bytes(out, 1, name.as_bytes());
-    put_head(out, 2, len);
-    put_value(out, value);
-}
-
-/// The field of a value that is a byte string.
-fn slice_field<'v>(value: &'v AttributeValue<'_>) -> Option<(u32, &'v [u8])> {
-    Some(match value {
-        AttributeValue::String(v) => (3, v.as_bytes()),
-        AttributeValue::Binary(v) => (4, v),
-        AttributeValue::Uri(v) => (5, v.as_bytes()),
-        AttributeValue::UriReference(v) => (6, v.as_bytes()),
-        _ => return None,
-    })
-}
-
-/// Members of a oneof are written even when they are zero or empty.
-fn put_value(out: &mut BytesMut, value: &AttributeValue<'_>) {
-    match value {
-        AttributeValue::Boolean(v) => out.put_slice(&[1 << 3, u8::from(*v)]),
-        AttributeValue::Integer(v) => {
-            out.put_u8(2 << 3);
-            put_varint(out, i64::from(*v) as u64);
-        }
-        AttributeValue::Timestamp(t) => {
-            put_head(out, 7, timestamp_len(t));
-            put_number(out, 1, t.seconds as u64);
-            put_number(out, 2, i64::from(t.nanos) as u64);
-        }
-        _ => {
-            if let Some((field, bytes)) = slice_field(value) {
-                put_head(out, field, bytes.len());
-                out.put_slice(bytes);
-            }
-        }
-    }
-}
-
-fn timestamp_len(t: &Timestamp) -> usize {
-    number_len(1, t.seconds as u64) + number_len(2, i64::from(t.nanos) as u64)
-}
-
-fn value_len(value: &AttributeValue<'_>) -> usize {
-    match value {
-        AttributeValue::Boolean(_) => 2,
-        AttributeValue::Integer(v) => 1 + crate::frame::varint_len(i64::from(*v) as u64),
-        AttributeValue::Timestamp(t) => bytes_len(7, timestamp_len(t)),
-        _ => slice_field(value).map_or(0, |(field, bytes)| bytes_len(field, bytes.len())),
-    }
-}
-
-impl AttributeValue<'_> {
-    fn into_owned(self) -> AttributeValue<'static> {
-        match self {
-            Self::Boolean(v) => AttributeValue::Boolean(v),
-            Self::Integer(v) => AttributeValue::Integer(v),
-            Self::String(v) => AttributeValue::String(Cow::Owned(v.into_owned())),
-            Self::Binary(v) => AttributeValue::Binary(Cow::Owned(v.into_owned())),
-            Self::Uri(v) => AttributeValue::Uri(Cow::Owned(v.into_owned())),
-            Self::UriReference(v) => AttributeValue::UriReference(Cow::Owned(v.into_owned())),
-            Self::Timestamp(v) => AttributeValue::Timestamp(v),
-        }
+        self.0.encode_with(defaults, out)
     }
 }
 
@@ -351,10 +203,10 @@ mod tests {
             let mut encoded = BytesMut::from(&b"before"[..]);
             event.encode_with(defaults, &mut encoded).unwrap();
             let mut expected = full(event.clone());
-            if !event.kind.is_empty() {
-                expected = expected.kind(event.kind.clone());
+            if !event.0.kind.is_empty() {
+                expected = expected.kind(event.0.kind.clone());
             }
-            if !event.attributes.is_empty() && event.attributes.iter().any(|(n, _)| n == "time") {
+            if !event.0.attributes.is_empty() && event.0.attributes.iter().any(|(n, _)| n == "time") {
                 expected = expected.time(UnixMillis(1));
             }
             assert_eq!(encoded.strip_prefix(b"before").unwrap(), expected.encode().unwrap());

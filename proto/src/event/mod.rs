@@ -5,6 +5,7 @@
 mod attribute;
 mod builder;
 mod layout;
+mod parts;
 mod run;
 mod scan;
 mod timed;
@@ -13,6 +14,8 @@ mod view;
 pub use attribute::{AttributeValue, Attributes};
 pub use builder::{Defaults, Event};
 pub use layout::EventLayout;
+pub use parts::EventParts;
+pub(crate) use parts::PartsData;
 pub use run::{EventRun, EventRunBuilder};
 pub use timed::{TimedEvent, Timing};
 pub use view::{Data, EventView, event_identity};

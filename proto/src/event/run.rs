@@ -103,6 +103,9 @@ impl EventRun {
     }
 }
 
+/// Most bytes of the frame before an event.
+const HEAD: usize = 6;
+
 /// Builds a run event by event.
 #[derive(Debug, Default)]
 pub struct EventRunBuilder {
@@ -121,6 +124,8 @@ impl EventRunBuilder {
 
     /// Appends one encoded event.
     pub fn push(&mut self, event: &[u8]) {
+        // Head and event at once, or a buffer that is new grows twice.
+        self.bytes.reserve(event.len() + HEAD);
         put_head(&mut self.bytes, EventRun::FIELD, event.len());
         self.bytes.extend_from_slice(event);
         self.count += 1;

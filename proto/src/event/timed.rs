@@ -88,6 +88,14 @@ impl TimedEvent {
         &self.event
     }
 
+    /// The same for another event in its place.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub fn try_map<E>(self, change: impl FnOnce(Event) -> Result<Event, E>) -> Result<Self, E> {
+        Ok(Self { event: change(self.event)?, ..self })
+    }
+
     /// What the gateway is told of an event that is published now.
     #[must_use]
     pub fn timing(&self, now: UnixMillis) -> Timing {

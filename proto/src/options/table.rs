@@ -5,6 +5,15 @@ use super::{Bounded, Flag, Text};
 /// Where the gateway is. Argument, else MESHWIRE_URL, else this.
 pub const URL: Text = Text { name: "url", default: "mesh://127.0.0.1:7400", meaning: "Where the gateway is. Argument, else MESHWIRE_URL, else this." };
 
+/// The HTTP proxy to go through by CONNECT, as http://NAME:PASSWORD@HOST:PORT. Default: as HTTPS_PROXY (TLS schemes), HTTP_PROXY (others), ALL_PROXY and NO_PROXY say, never for this machine. none: no proxy.
+pub const PROXY: Text = Text { name: "proxy", default: "", meaning: "The HTTP proxy to go through by CONNECT, as http://NAME:PASSWORD@HOST:PORT. Default: as HTTPS_PROXY (TLS schemes), HTTP_PROXY (others), ALL_PROXY and NO_PROXY say, never for this machine. none: no proxy." };
+
+/// Bearer token to log in with. It is sent over TLS, or in plain to this machine; anything else is refused before it is sent.
+pub const TOKEN: Text = Text { name: "token", default: "", meaning: "Bearer token to log in with. It is sent over TLS, or in plain to this machine; anything else is refused before it is sent." };
+
+/// File with the bearer token, in place of token. It is read at each connect, so that a new token is taken up.
+pub const TOKEN_FILE: Text = Text { name: "token_file", default: "", meaning: "File with the bearer token, in place of token. It is read at each connect, so that a new token is taken up." };
+
 /// How long connect waits for a gateway that is reachable and silent. When every address is refused it fails at once.
 pub const CONNECT_TIMEOUT: Bounded = Bounded { name: "connect_timeout", default: 5000, min: 10, max: 600000, meaning: "How long connect waits for a gateway that is reachable and silent. When every address is refused it fails at once." };
 
@@ -16,6 +25,24 @@ pub const PUBLISH_WINDOW_EVENTS: Bounded = Bounded { name: "publish_window_event
 
 /// Most bytes of publishes without a receipt.
 pub const PUBLISH_WINDOW_BYTES: Bounded = Bounded { name: "publish_window_bytes", default: 67108864, min: 65536, max: 1073741824, meaning: "Most bytes of publishes without a receipt." };
+
+/// buffer: connect succeeds without a gateway, publishes wait for one in the offline buffer, and what a gateway is too busy for is sent again. off: connect fails without a gateway.
+pub const PUBLISH_OFFLINE: Text = Text { name: "publish_offline", default: "off", meaning: "buffer: connect succeeds without a gateway, publishes wait for one in the offline buffer, and what a gateway is too busy for is sent again. off: connect fails without a gateway." };
+
+/// How long a plain publish waits for its receipt; then it fails with TIMEOUT, outcome unknown, and the event is still published. 0: as long as it takes.
+pub const PUBLISH_TIMEOUT: Bounded = Bounded { name: "publish_timeout", default: 0, min: 0, max: 43200000, meaning: "How long a plain publish waits for its receipt; then it fails with TIMEOUT, outcome unknown, and the event is still published. 0: as long as it takes." };
+
+/// Most bytes of events in the offline buffer, in place of the publish window; over it a publish is BUFFER_FULL while there is no gateway. An event counts as 64 bytes at least.
+pub const OFFLINE_MAX_BYTES: Bounded = Bounded { name: "offline_max_bytes", default: 67108864, min: 65536, max: 1073741824, meaning: "Most bytes of events in the offline buffer, in place of the publish window; over it a publish is BUFFER_FULL while there is no gateway. An event counts as 64 bytes at least." };
+
+/// How long an event waits in the offline buffer; then its receipt fails with TIMEOUT. A gateway remembers a client for 24 h without a publish: what is sent again later is known by source and id alone.
+pub const OFFLINE_MAX_AGE: Bounded = Bounded { name: "offline_max_age", default: 86400000, min: 1000, max: 31536000000, meaning: "How long an event waits in the offline buffer; then its receipt fails with TIMEOUT. A gateway remembers a client for 24 h without a publish: what is sent again later is known by source and id alone." };
+
+/// File that the offline buffer is kept in, beside it a file of the same name with .lock. One process at a time. Without it the buffer ends with the process.
+pub const OFFLINE_FILE: Text = Text { name: "offline_file", default: "", meaning: "File that the offline buffer is kept in, beside it a file of the same name with .lock. One process at a time. Without it the buffer ends with the process." };
+
+/// synced: an event is on disk before its publish is admitted, and survives loss of power. written: it is handed to the system, and survives the end of the process.
+pub const OFFLINE_SYNC: Text = Text { name: "offline_sync", default: "synced", meaning: "synced: an event is on disk before its publish is admitted, and survives loss of power. written: it is handed to the system, and survives the end of the process." };
 
 /// Credit of a subscription: most unsettled events.
 pub const PREFETCH_EVENTS: Bounded = Bounded { name: "prefetch_events", default: 256, min: 1, max: 65536, meaning: "Credit of a subscription: most unsettled events." };
@@ -68,6 +95,24 @@ pub const LISTEN: Text = Text { name: "listen", default: "127.0.0.1:7400", meani
 /// Serve callers without credentials on addresses that are not loopback.
 pub const ALLOW_ANONYMOUS: Flag = Flag { name: "allow_anonymous", default: false, meaning: "Serve callers without credentials on addresses that are not loopback." };
 
+/// off: no TLS. required: nothing else. both: as each peer likes, on the one port. Default: required if tls_certificate is set, else off.
+pub const TLS: Text = Text { name: "tls", default: "", meaning: "off: no TLS. required: nothing else. both: as each peer likes, on the one port. Default: required if tls_certificate is set, else off." };
+
+/// PEM file of the gateway's certificate, with those between it and a root. It and the other files of TLS are read again on SIGHUP and within 5 s of a change; files that cannot be used change nothing.
+pub const TLS_CERTIFICATE: Text = Text { name: "tls_certificate", default: "", meaning: "PEM file of the gateway's certificate, with those between it and a root. It and the other files of TLS are read again on SIGHUP and within 5 s of a change; files that cannot be used change nothing." };
+
+/// PEM file of the certificate's private key.
+pub const TLS_KEY: Text = Text { name: "tls_key", default: "", meaning: "PEM file of the certificate's private key." };
+
+/// PEM file of roots of clients' certificates. Nobody has to show one; who does must have it from these, and is known by its first URI, else its first host name, else its common name.
+pub const TLS_CLIENT_ROOTS: Text = Text { name: "tls_client_roots", default: "", meaning: "PEM file of roots of clients' certificates. Nobody has to show one; who does must have it from these, and is known by its first URI, else its first host name, else its common name." };
+
+/// Origins of web pages that may use the gateway, separated by commas, as https://app.example.com. Pages that the gateway serves itself may; all others are answered ORIGIN_REFUSED, over HTTP, gRPC and WebSocket.
+pub const HTTP_ORIGINS: Text = Text { name: "http_origins", default: "", meaning: "Origins of web pages that may use the gateway, separated by commas, as https://app.example.com. Pages that the gateway serves itself may; all others are answered ORIGIN_REFUSED, over HTTP, gRPC and WebSocket." };
+
+/// Names by which HTTP, gRPC and WebSocket clients may come without credentials, separated by commas, as mesh.example.com or mesh.example.com:7400; without a port it is meant with any. Addresses, localhost and names below it always may. It keeps web pages out that had a name of their own point to this machine.
+pub const HTTP_HOSTS: Text = Text { name: "http_hosts", default: "", meaning: "Names by which HTTP, gRPC and WebSocket clients may come without credentials, separated by commas, as mesh.example.com or mesh.example.com:7400; without a port it is meant with any. Addresses, localhost and names below it always may. It keeps web pages out that had a name of their own point to this machine." };
+
 /// Directory of the log. One process at a time.
 pub const DATA_DIR: Text = Text { name: "data_dir", default: "./meshwire-data", meaning: "Directory of the log. One process at a time." };
 
@@ -94,6 +139,9 @@ pub const MAX_REQUESTS: Bounded = Bounded { name: "max_requests", default: 16384
 
 /// Most sessions that wait without a connection to be resumed; over it the ones that wait longest end. 0: none waits.
 pub const MAX_SUSPENDED: Bounded = Bounded { name: "max_suspended", default: 10000, min: 0, max: 1000000, meaning: "Most sessions that wait without a connection to be resumed; over it the ones that wait longest end. 0: none waits." };
+
+/// Most members of groups that live from fetch to fetch (HTTP, gRPC): those that fetch now, hold leases, or have a name and fetched within the last 30 s. Over it a fetch is BUSY.
+pub const MAX_FETCH_MEMBERS: Bounded = Bounded { name: "max_fetch_members", default: 10000, min: 1, max: 1000000, meaning: "Most members of groups that live from fetch to fetch (HTTP, gRPC): those that fetch now, hold leases, or have a name and fetched within the last 30 s. Over it a fetch is BUSY." };
 
 /// Memory of sessions that wait to be resumed, about; over it the ones that wait longest end. 0: a sixteenth of memory_budget.
 pub const SUSPENDED_BYTES: Bounded = Bounded { name: "suspended_bytes", default: 0, min: 0, max: 17179869184, meaning: "Memory of sessions that wait to be resumed, about; over it the ones that wait longest end. 0: a sixteenth of memory_budget." };

@@ -620,6 +620,9 @@ pub struct Error {
     #[prost(bool, tag = "6")]
     pub fatal: bool,
 }
+/// Stands for bytes of a session: it is never encoded.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionBytes {}
 /// As meshwire.admin.v1.GroupMode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

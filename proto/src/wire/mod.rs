@@ -17,3 +17,11 @@ pub mod session;
 #[rustfmt::skip]
 #[path = "meshwire_admin_v1.rs"]
 pub mod admin;
+
+/// `meshwire.v1`. Events are their bytes here: `io.cloudevents.v1.CloudEvent` in the schema.
+#[rustfmt::skip]
+#[path = "meshwire_v1.rs"]
+pub mod mesh;
+
+/// All schemas as a `google.protobuf.FileDescriptorSet`, as gRPC reflection gives them.
+pub const DESCRIPTORS: &[u8] = include_bytes!("descriptors.bin");

@@ -25,6 +25,8 @@ pub(crate) enum Step {
     OnTime,
     /// Every case against the real gateway, and every planted defect caught.
     Conformance,
+    /// Programs of other projects publish to the real gateway and receive from it.
+    Foreign,
     /// What a newcomer runs first.
     Demo,
     /// The bounds of memory and the rate beside who is stuck, measured briefly.
@@ -46,6 +48,7 @@ impl Step {
         Self::Kill,
         Self::OnTime,
         Self::Conformance,
+        Self::Foreign,
         Self::Demo,
     ];
 
@@ -61,6 +64,7 @@ impl Step {
         Self::Kill,
         Self::OnTime,
         Self::Conformance,
+        Self::Foreign,
         Self::Demo,
         Self::BenchGuards,
     ];
@@ -84,6 +88,7 @@ impl Step {
             Self::Kill => "kill",
             Self::OnTime => "on-time",
             Self::Conformance => "conformance",
+            Self::Foreign => "foreign",
             Self::Demo => "demo",
             Self::BenchGuards => "bench-guards",
         }

@@ -10,7 +10,7 @@ use super::{Options, Outcome, Skip};
 use crate::process::{Finished, Log};
 use crate::tidy::findings;
 use crate::workspace::{Profile, Workspace};
-use crate::{conformance, demo};
+use crate::{conformance, demo, foreign};
 
 /// Seeds of the simulation alone, `test sim`.
 pub(crate) const SIMULATION_SEEDS: u32 = 1_000;
@@ -34,6 +34,8 @@ const ON_TIME: [&str; 1] = ["on_time::"];
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
 /// How long a row of the guards may take: four times what it takes on two cores.
 const GUARD_LIMIT: Duration = Duration::from_secs(120);
+/// How long the programs of others may take, with all that they install the first time.
+const FOREIGN_LIMIT: Duration = Duration::from_secs(900);
 const WASM: &str = "wasm32-unknown-unknown";
 /// Lines at the end of a program's output that tell why it failed.
 const TAIL: usize = 40;
@@ -81,6 +83,7 @@ pub(crate) fn run(room: &mut Room<'_>, step: Step) -> anyhow::Result<Outcome> {
         Step::Kill => alone(room, &KILLING),
         Step::OnTime => alone(room, &ON_TIME),
         Step::Conformance => conformance(room),
+        Step::Foreign => foreign(room),
         Step::Demo => {
             let command = demo::command(room.workspace)?;
             room.one(command)
@@ -208,7 +211,7 @@ fn bench_guards(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
 /// The cases, then the same with their expectations spoiled, then every planted defect.
 fn conformance(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
     let mut sum = Outcome::default();
-    for arguments in conformance::RUNS {
+    for arguments in conformance::runs(room.commit, room.options.all) {
         let mut command = conformance::command(room.workspace);
         let finished = room.log.run(command.args(arguments), None)?;
         let counted = finished.lines.last().and_then(|line| conformance::totals(line));
@@ -221,6 +224,20 @@ fn conformance(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
         }
     }
     Ok(sum)
+}
+
+/// The cells of the table, and who could not take part.
+fn foreign(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
+    let mut command = foreign::command(room.workspace)?;
+    let finished = room.log.run(&mut command, Some(FOREIGN_LIMIT))?;
+    // A proxy's last words may come behind the runner's.
+    let totals = finished.lines.iter().rev().find_map(|line| conformance::totals(line));
+    let (passed, failed) = totals.unwrap_or((0, 1));
+    let skips = finished.lines.iter().filter_map(|line| foreign::skip(line));
+    let skipped = skips.map(|(who, needs)| Skip { needs: needs.to_owned(), test: who.to_owned() }).collect();
+    let failed = if finished.success { failed } else { failed.max(1) };
+    let excerpt = if failed > 0 { tail(finished.lines) } else { Vec::new() };
+    Ok(Outcome { passed, failed, skipped, excerpt })
 }
 
 fn wasm(room: &mut Room<'_>) -> anyhow::Result<Outcome> {

@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // A peer that lies is written from the frame table by hand: no proto here.
     ("meshwire-conformance", &["meshwire", "meshwire-history"]),
     ("meshwire-testee", &["meshwire"]),
+    ("meshwire-foreign", &["meshwire"]),
     ("meshwire-planted", &["meshwire", "meshwire-gateway", "meshwire-testee"]),
     ("xtask", &[]),
 ];

@@ -4,6 +4,7 @@
 //! `MESHWIRE_FULL=1` gives them their full length, which is minutes.
 
 mod beginner;
+mod cut;
 mod limits;
 mod redelivery;
 mod surges;

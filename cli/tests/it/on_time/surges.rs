@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::program::{Gateway, Program, id};
+use crate::program::{Gateway, Program, id, resident};
 
 /// The middle of these times.
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -112,13 +112,6 @@ fn s59_a_burst_of_ten_times_the_rate_comes_at_the_rate_and_the_backlog_is_shown(
         let least = Duration::from_secs(all / rate - 1);
         assert!(span <= least + least / 3 + Duration::from_secs(2), "and not much slower than the rate: {span:?}");
     });
-}
-
-/// Memory that a process has now, in bytes.
-fn resident(program: &Program) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
 #[test]

@@ -160,6 +160,8 @@ pub(crate) struct Connect {
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) wait_ms: Option<u64>,
     pub(crate) window_events: Option<u64>,
+    /// Whom to trust, as a PEM file.
+    pub(crate) tls_roots: Option<String>,
     /// First and longest wait before a reconnect.
     pub(crate) reconnect_ms: Option<(u64, u64)>,
 }

@@ -43,6 +43,9 @@ impl Room {
         if let Some((first, most)) = spec.reconnect_ms {
             connect = connect.reconnect(Duration::from_millis(first), Duration::from_millis(most));
         }
+        if let Some(roots) = spec.tls_roots {
+            connect = connect.tls_roots(roots);
+        }
         let mesh = connect.await?;
         let (mut states, lines, on) = (mesh.state(), self.lines().clone(), spec.name.clone());
         // It ends with its client.

@@ -10,7 +10,7 @@ use crate::outbox::{Limits, Outbox};
 
 fn inbox() -> Arc<Inbox> {
     let none = Limits { events: 1, bytes: 1 };
-    let outbox = Arc::new(Outbox::new(none, none));
+    let outbox = Arc::new(Outbox::new(none, false, none, crate::hooks::Hooks::default()));
     Arc::new(Inbox::new(TopicName::parse("t").unwrap(), outbox, 1000, 1 << 20))
 }
 

@@ -63,7 +63,12 @@ impl Gateway {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("mesh://{}", self.address)
+        self.url_over("mesh")
+    }
+
+    /// By this scheme.
+    pub(crate) fn url_over(&self, scheme: &str) -> String {
+        format!("{scheme}://{}", self.address)
     }
 
     pub(crate) fn address(&self) -> &str {

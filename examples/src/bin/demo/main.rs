@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the demo is what it prints")]
 
 mod consumers;
+mod doors;
 mod gateway;
 mod report;
 mod story;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::consumers::{self, GroupReport, Progress};
+use crate::doors::{self, Table};
 use crate::gateway::Gateway;
 use crate::report::{AtKill, Report};
 use crate::webhooks::Sent;
@@ -33,9 +34,9 @@ const LIMIT: Duration = Duration::from_secs(90);
 pub(crate) async fn tell(events: Vec<Sent>, keep: bool) -> anyhow::Result<bool> {
     let folder = tempfile::Builder::new().prefix("meshwire-demo-").tempdir()?;
     let told = tokio::time::timeout(LIMIT, acts(folder.path(), &events)).await;
-    let (gateway, report) = told.with_context(|| format!("not at its end after {} s", LIMIT.as_secs()))??;
-    println!("\n{report}");
-    let faults = report.faults();
+    let (gateway, report, table) = told.with_context(|| format!("not at its end after {} s", LIMIT.as_secs()))??;
+    println!("\n{report}\n{table}");
+    let faults = [report.faults(), table.faults()].concat();
     for fault in &faults {
         println!("  FAILED: {fault}");
     }
@@ -50,7 +51,7 @@ pub(crate) async fn tell(events: Vec<Sent>, keep: bool) -> anyhow::Result<bool> 
     Ok(faults.is_empty())
 }
 
-async fn acts(folder: &Path, events: &[Sent]) -> anyhow::Result<(Gateway, Report)> {
+async fn acts(folder: &Path, events: &[Sent]) -> anyhow::Result<(Gateway, Report, Table)> {
     let gateway = Gateway::start(folder).await?;
     say("gateway", &format!("{}, data and log in {}", gateway.address(), folder.display()));
     let (before, after) = events.split_at_checked(BEFORE).context("too few payloads for the story")?;
@@ -73,7 +74,9 @@ async fn acts(folder: &Path, events: &[Sent]) -> anyhow::Result<(Gateway, Report
     let log = consumers::late_reader(&stage.mesh).await?;
     say("late reader", "has read the topic from its first event");
     stage.mesh.close().await?;
-    Ok((gateway, Report::new(at_kill, events, &stage.acknowledged, &group, &log)))
+    let table = doors::cross(&gateway, events).await?;
+    say("one port", "each publisher and each consumer over a transport of its own, at once");
+    Ok((gateway, Report::new(at_kill, events, &stage.acknowledged, &group, &log), table))
 }
 
 /// Everybody but the gateway.

@@ -125,6 +125,10 @@ impl Deliveries {
         self.held_events
     }
 
+    pub(super) const fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
     /// Number of the next delivery.
     pub(super) fn next(&self) -> u64 {
         self.entries.next()

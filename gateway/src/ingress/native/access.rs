@@ -12,35 +12,35 @@ const TARGET: &str = "meshwire::access";
 
 /// A call that is being answered. While nobody asks for records it is a look at a flag.
 #[derive(Clone, Copy)]
-pub(super) struct Call {
+pub(in crate::ingress) struct Call {
     began: Option<Moment>,
 }
 
 /// What a record names. What a call has not is empty.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Record<'a> {
-    pub(super) operation: &'static str,
-    pub(super) topic: &'a str,
-    pub(super) group: &'a str,
+pub(in crate::ingress) struct Record<'a> {
+    pub(in crate::ingress) operation: &'static str,
+    pub(in crate::ingress) topic: &'a str,
+    pub(in crate::ingress) group: &'a str,
     /// Of a publish.
-    pub(super) events: u64,
+    pub(in crate::ingress) events: u64,
     /// Why it was refused.
-    pub(super) refused: Option<ErrorKind>,
+    pub(in crate::ingress) refused: Option<ErrorKind>,
 }
 
 impl Call {
-    pub(super) fn begin(mesh: &Mesh) -> Self {
+    pub(in crate::ingress) fn begin(mesh: &Mesh) -> Self {
         let on = tracing::enabled!(target: TARGET, Level::DEBUG);
         Self { began: on.then(|| mesh.now().mono) }
     }
 
     /// Whether there is to be a record.
-    pub(super) const fn is_recorded(self) -> bool {
+    pub(in crate::ingress) const fn is_recorded(self) -> bool {
         self.began.is_some()
     }
 
     /// The call is answered, but for what its answer waits for.
-    pub(super) fn end(self, mesh: &Mesh, caller: &Caller, record: Record<'_>) {
+    pub(in crate::ingress) fn end(self, mesh: &Mesh, caller: &Caller, record: Record<'_>) {
         let Some(began) = self.began else { return };
         let Record { operation, topic, group, events, refused } = record;
         let (principal, code) = (&*caller.principal, refused.map_or("OK", |kind| kind.code()));
@@ -51,7 +51,7 @@ impl Call {
 }
 
 /// What a command is called in a record, its topic and its group.
-pub(super) fn command(command: &admin::Command) -> Record<'_> {
+pub(in crate::ingress) fn command(command: &admin::Command) -> Record<'_> {
     let (operation, topic, group): (_, &str, &str) = match &command.command {
         Some(Command::CreateTopic(c)) => ("create_topic", &c.name, ""),
         Some(Command::ListTopics(c)) => ("list_topics", &c.topic, ""),

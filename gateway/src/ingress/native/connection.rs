@@ -13,17 +13,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use meshwire_proto::frame::PREFACE;
 use meshwire_proto::{ErrorKind, Moment};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::frames::WriteQueue;
 use super::receiving::Permit;
 use super::{Accepted, Native, Protocol, Shutdown};
+use crate::ingress::BoxIo;
 use crate::mesh::Caller;
 
 /// Room made for reading, and the least that is worth a read.
@@ -48,10 +48,12 @@ thread_local! {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: BoxIo,
     /// What was read of a frame that is not whole yet.
     rest: BytesMut,
     queue: WriteQueue,
+    /// Nothing of what was written waits inside the stream.
+    flushed: bool,
     protocol: Protocol,
     /// What the timer is set to.
     timer_set: Option<Moment>,
@@ -60,15 +62,33 @@ struct Connection {
 }
 
 pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: watch::Receiver<Shutdown>) {
-    let Accepted { stream, mut prefix, peer, waited } = accepted;
-    prefix.advance(PREFACE.len());
-    let protocol = Protocol::new(native.clone(), Caller::anonymous("native", Some(peer)), waited);
+    let Accepted { stream, prefix, peer, principal, waited } = accepted;
+    let caller = Caller::known("native", Some(peer), principal);
+    serve_stream(native, (stream, prefix), (caller, waited), shutdown).await;
+}
+
+/// Serves a session whose bytes come through `stream`, after those that were read already.
+pub(in crate::ingress) async fn serve_stream(
+    native: Arc<Native>,
+    (mut stream, mut rest): (BoxIo, BytesMut),
+    (caller, waited): (Caller, Duration),
+    shutdown: watch::Receiver<Shutdown>,
+) {
+    let (peer, began) = (caller.peer, Instant::now());
+    let left = native.config.login_timeout.saturating_sub(waited);
+    if !matches!(timeout(left, preface(&mut stream, &mut rest)).await, Ok(Ok(true))) {
+        tracing::info!(?peer, "no session within the login timeout: its first bytes are missing");
+        let _ = stream.shutdown().await;
+        return;
+    }
+    let waited = waited + began.elapsed();
+    let protocol = Protocol::new(native.clone(), caller, waited);
     let mut queue = WriteQueue::default();
     queue.preface();
-    let mut connection = Connection { stream, rest: prefix, queue, protocol, timer_set: None, permit: None };
+    let mut connection = Connection { stream, rest, queue, flushed: true, protocol, timer_set: None, permit: None };
     connection.protocol.received(&mut connection.rest);
     if let Err(error) = connection.run(&native, &shutdown).await {
-        tracing::debug!(%peer, %error, "connection lost");
+        tracing::debug!(?peer, %error, "connection lost");
     }
     native.receiving.forget(connection.protocol.number);
     connection.permit = None;
@@ -76,6 +96,16 @@ pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: wat
     // Half of the close is ours; unread input must not turn it into a reset that
     // takes the last frame with it.
     let _ = connection.stream.shutdown().await;
+}
+
+/// Takes the first bytes of a session off; `false` if they are others.
+async fn preface(stream: &mut BoxIo, rest: &mut BytesMut) -> io::Result<bool> {
+    while rest.len() < PREFACE.len() {
+        if stream.read_buf(rest).await? == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(rest.split_to(PREFACE.len()) == PREFACE.as_slice())
 }
 
 /// Ends when shutdown is so far.
@@ -173,7 +203,7 @@ impl Connection {
         loop {
             self.protocol.take_output(&mut self.queue);
             self.write(cx)?;
-            if self.queue.is_empty() && !self.protocol.is_waiting() {
+            if self.queue.is_empty() && self.flushed && !self.protocol.is_waiting() {
                 return Poll::Ready(Ok(()));
             }
             if self.protocol.wake_for_output(cx.waker(), &self.queue) {
@@ -211,6 +241,19 @@ impl Connection {
 
     /// Writes until all is written or the peer takes no more.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let wrote = !self.queue.is_empty();
+        self.write_queue(cx)?;
+        // TLS and messages may hold the last of it.
+        if (wrote || !self.flushed) && self.queue.is_empty() {
+            self.flushed = match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Ready(flushed) => flushed.map(|()| true)?,
+                Poll::Pending => false,
+            };
+        }
+        Ok(())
+    }
+
+    fn write_queue(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while !self.queue.is_empty() {
             let mut slices = [IoSlice::new(&[]); GATHER];
             let mut count = 0;

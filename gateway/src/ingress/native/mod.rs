@@ -5,7 +5,7 @@
 //! - [`Sessions`]: sessions outlive their connections for the resume window;
 //! - [`connection`]: the task that moves bytes and time.
 
-mod access;
+pub(in crate::ingress) mod access;
 mod admin;
 mod connection;
 mod frames;
@@ -25,14 +25,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::PREFACE;
+use meshwire_proto::frame::ServerFrame;
+use meshwire_proto::wire::session::Error;
 use tokio::sync::watch;
 
-use super::{Accepted, Ingress, Shutdown, Sniff};
-use crate::mesh::Mesh;
+use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
+use crate::mesh::{Mesh, Spoken};
 use crate::random::Random;
 use receiving::Receiving;
 
+pub(super) use connection::serve_stream;
 pub use frames::WriteQueue;
 pub use protocol::Protocol;
 pub use sessions::Sessions;
@@ -89,6 +94,17 @@ impl Native {
         self.sessions.expire(&self.mesh, self.mesh.now().mono);
     }
 
+    /// What sessions call.
+    #[must_use]
+    pub const fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
+    /// Largest frame after login.
+    pub(super) fn max_frame_bytes(&self) -> u64 {
+        self.config.max_frame_bytes.into()
+    }
+
     /// Sessions of this gateway.
     #[must_use]
     pub const fn sessions(&self) -> &Sessions {
@@ -120,6 +136,10 @@ impl Ingress for NativeIngress {
         "native"
     }
 
+    fn spoken(&self) -> Option<Spoken> {
+        Some(Spoken::Native)
+    }
+
     fn sniff(&self, prefix: &[u8]) -> Sniff {
         let seen = prefix.len().min(PREFACE.len());
         match (prefix.get(..seen) == PREFACE.get(..seen), seen == PREFACE.len()) {
@@ -127,6 +147,14 @@ impl Ingress for NativeIngress {
             (true, false) => Sniff::NeedMore,
             _ => Sniff::No,
         }
+    }
+
+    fn refuse_plain(&self, _: &[u8]) -> Bytes {
+        let (kind, mut queue) = (ErrorKind::TlsRequired, WriteQueue::default());
+        queue.preface();
+        let message = PLAIN_REFUSED.to_owned();
+        queue.frame(&ServerFrame::Error(Error { code: kind.number(), message, fatal: true, ..Error::default() }));
+        queue.pop().unwrap_or_default()
     }
 
     fn serve(

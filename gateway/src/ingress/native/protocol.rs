@@ -430,6 +430,15 @@ impl Protocol {
     }
 
     pub(super) fn send(&mut self, frame: ServerFrame) {
+        let code = match &frame {
+            ServerFrame::Error(error) => error.code,
+            ServerFrame::Admin(answer) => answer.code,
+            ServerFrame::Reply(reply) => reply.code,
+            _ => 0,
+        };
+        if code != 0 {
+            self.native.mesh.counts().told(ErrorKind::from_number(code));
+        }
         self.control.push(frame);
     }
 

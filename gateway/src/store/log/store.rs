@@ -13,9 +13,10 @@ use super::machine::{Input, LogMachine, OpId};
 use super::os_disk::OsDisk;
 use super::recovery::{self, OpenError, Recovered};
 use super::{LogClock, LogOptions, threads};
+use crate::store::syncs::Syncs;
 use crate::store::{
-    Capability, Claim, Completions, Durability, Lookup, Needed, Op, Position, Since, Store, StoreError, TopicBytes,
-    TopicId, Watermark,
+    Capability, Claim, Completions, Durability, Lookup, Needed, Op, Position, Since, Store, StoreError, SyncTimes,
+    TopicBytes, TopicId, Watermark,
 };
 
 /// What callers and threads share.
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     /// Wakes the writer thread, and the worker thread.
     pub(super) writer: Condvar,
     pub(super) worker: Condvar,
+    /// Of batches.
+    pub(super) syncs: Syncs,
 }
 
 impl Shared {
@@ -125,7 +128,15 @@ impl LogStore {
         let (machine, recovered) = recovery::open(&disk, options, clock())?;
         let (machine, threads) = (Mutex::new(machine), Mutex::new(Vec::new()));
         let claimed = AtomicU64::new(0);
-        let shared = Shared { machine, claimed, disk, clock, writer: Condvar::new(), worker: Condvar::new() };
+        let shared = Shared {
+            machine,
+            claimed,
+            disk,
+            clock,
+            writer: Condvar::new(),
+            worker: Condvar::new(),
+            syncs: Syncs::default(),
+        };
         Ok((Arc::new(Self { shared: Arc::new(shared), threads }), recovered))
     }
 
@@ -235,6 +246,10 @@ impl LogStore {
 impl Store for LogStore {
     fn capability(&self) -> Capability {
         Capability { durability: Durability::Synced, atomic_commit: true, native_groups: false }
+    }
+
+    fn sync_times(&self) -> Option<SyncTimes> {
+        Some(self.shared.syncs.times())
     }
 
     fn reserve(&self, bytes: u64) -> Result<Claim<'_>, StoreError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use meshwire_proto::Moment;
 
+use super::disk::{DiskError, DiskOp};
 use super::machine::{Input, LogMachine};
 use super::store::{Shared, carry_out};
 use crate::store::Completions;
@@ -67,13 +68,23 @@ fn write(shared: &Shared, completions: &dyn Completions) {
         if let Some(kept) = kept {
             completions.kept(kept.watermark, &kept.heads);
         }
-        let ended = op.map(|(id, op)| Input::Done { id, result: carry_out(&*shared.disk, &op) });
+        let ended = op.map(|(id, op)| Input::Done { id, result: timed(shared, &op) });
         machine = shared.lock();
         if let Some(ended) = ended {
             let (now, _) = shared.now();
             machine.handle(now, ended);
         }
     }
+}
+
+/// Carries an operation out; how long a sync took is counted.
+fn timed(shared: &Shared, op: &DiskOp) -> Result<(), DiskError> {
+    let began = matches!(op, DiskOp::Sync { .. }).then(|| shared.now().0);
+    let result = carry_out(&*shared.disk, op);
+    if let Some(began) = began {
+        shared.syncs.add(shared.now().0.since(began));
+    }
+    result
 }
 
 fn work(shared: &Shared, completions: &dyn Completions) {

@@ -3,6 +3,8 @@
 //! Source: CloudEvents 1.0.2, JSON Event Format. JSON data is kept as its exact
 //! text, in `text_data`.
 
+mod fast;
+
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::str::FromStr as _;
@@ -13,7 +15,7 @@ use prost_types::Timestamp;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::{AttributeValue, Data, Event, EventError, EventView};
+use crate::{AttributeValue, Data, Event, EventError, EventParts, EventView};
 
 /// The members of an object in their order, none twice.
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -53,19 +55,32 @@ const KNOWN: [&str; 10] =
 const NO_EVENT: &str = "none of specversion, id, source, type and data is there; if this object is the data of an event, \
     write {\"specversion\":\"1.0\",\"data\":...} around it";
 
-/// Reads one event.
+/// Reads one event as it stands on a wire: with its `specversion`.
 ///
 /// # Errors
-/// [`EventError`]: what is wrong and where. Required attributes may be absent
-/// here, `specversion` among them; [`Event::encode`] asks for the others. An object
+/// [`EventError`]: what is wrong and where. [`Event::encode`] asks for the other attributes that must be there. An object
 /// whose members are all unknown to CloudEvents is refused: as a rule it is the data
 /// of an event without the event, and would become extension attributes.
 pub fn parse(text: &str) -> Result<Event, EventError> {
+    parse_members(text).map(|(event, _)| event)
+}
+
+/// [`parse`], of an event that must say its version, as CloudEvents asks of those that travel.
+///
+/// # Errors
+/// The same; `specversion` is missing.
+pub fn parse_versioned(text: &str) -> Result<Event, EventError> {
+    let (event, versioned) = parse_members(text)?;
+    if versioned { Ok(event) } else { Err(EventError::Missing("specversion")) }
+}
+
+/// An event, and whether it says its version.
+fn parse_members(text: &str) -> Result<(Event, bool), EventError> {
     let Members(members) = serde_json::from_str(text).map_err(|e| EventError::Json(e.to_string()))?;
     if !members.is_empty() && !members.iter().any(|(name, _)| KNOWN.contains(&&**name)) {
         return Err(EventError::Json(NO_EVENT.to_owned()));
     }
-    let mut event = Event::default();
+    let (mut event, mut versioned) = (Event::default(), false);
     let (mut data, mut base64, mut content_type) = (None, None, None);
     for (name, raw) in members {
         if raw.get() == "null" && name != "data" {
@@ -73,7 +88,7 @@ pub fn parse(text: &str) -> Result<Event, EventError> {
         }
         match &*name {
             "specversion" => match string(&name, raw)?.as_str() {
-                "1.0" => {}
+                "1.0" => versioned = true,
                 other => return Err(EventError::Version(other.chars().take(20).collect())),
             },
             "id" => event = event.id(required(&name, raw)?),
@@ -96,7 +111,7 @@ pub fn parse(text: &str) -> Result<Event, EventError> {
             _ => event = event.attribute(name.clone().into_owned(), extension(&name, raw)?),
         }
     }
-    match (data, base64) {
+    let event = match (data, base64) {
         (Some(_), Some(_)) => Err(EventError::Json("data and data_base64 exclude each other".to_owned())),
         (Some(raw), None) => with_data(event, raw, content_type.as_deref()),
         (None, Some(text)) => STANDARD
@@ -104,7 +119,28 @@ pub fn parse(text: &str) -> Result<Event, EventError> {
             .map(|bytes| event.binary_data(bytes))
             .map_err(|e| EventError::Json(format!("data_base64: {e}"))),
         (None, None) => Ok(event),
+    };
+    event.map(|event| (event, versioned))
+}
+
+/// As [`parse_versioned`], borrowed from the text where that goes.
+///
+/// # Errors
+/// The same.
+pub fn read(text: &str) -> Result<EventParts<'_>, EventError> {
+    fast::parse(text).map_or_else(|| parse_versioned(text).map(EventParts::from), Ok)
+}
+
+/// Reads a batch: an array of events that say their version. What is wrong with one of them is in its place.
+///
+/// # Errors
+/// [`EventError::Json`]: it is not an array of JSON values.
+pub fn parse_batch(text: &str) -> Result<Vec<Result<EventParts<'_>, EventError>>, EventError> {
+    if let Some(events) = fast::parse_batch(text) {
+        return Ok(events.into_iter().map(Ok).collect());
     }
+    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|e| EventError::Json(format!("a batch: {e}")))?;
+    Ok(items.into_iter().map(|item| read(item.get())).collect())
 }
 
 /// JSON content keeps its exact text; any other type must be a string.
@@ -145,8 +181,9 @@ fn extension(name: &str, raw: &RawValue) -> Result<AttributeValue<'static>, Even
 /// Whether a media type says JSON: CloudEvents 1.0.2, JSON Event Format, section 3.1.
 #[must_use]
 pub fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence.ends_with("/json") || essence.ends_with("+json")
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let ending = essence.len().checked_sub(5).and_then(|at| essence.as_bytes().get(at..)).unwrap_or_default();
+    ending.eq_ignore_ascii_case(b"/json") || ending.eq_ignore_ascii_case(b"+json")
 }
 
 /// Appends one event as an object on one line. JSON data goes out as its exact
@@ -179,13 +216,13 @@ pub fn write(event: &EventView<'_>, out: &mut String) -> Result<(), EventError> 
 
 fn write_data(out: &mut String, data: Data<'_>, json: bool) {
     let text = std::str::from_utf8(data.bytes()).ok();
-    match (text, data) {
-        (Some(text), _) if json && serde_json::from_str::<&RawValue>(text).is_ok() => {
+    match text {
+        Some(text) if json && serde_json::from_str::<&RawValue>(text).is_ok() => {
             out.push_str(",\"data\":");
             // A line break inside a JSON string is always escaped, so any raw one stands between tokens.
             out.extend(text.trim().chars().map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }));
         }
-        (Some(text), Data::Text(_)) if !json => member(out, "data", text),
+        Some(text) if !json => member(out, "data", text),
         _ => member(out, "data_base64", &STANDARD.encode(data.bytes())),
     }
 }

@@ -20,11 +20,12 @@ fn an_empty_id_source_or_type_is_refused_by_name() {
 }
 
 #[test]
-fn an_object_that_is_only_the_data_of_an_event_is_refused_and_a_missing_specversion_is_1_0() {
+fn an_object_that_is_only_the_data_of_an_event_is_refused_and_a_person_may_leave_specversion_out() {
     let refused = parse(r#"{"item":42,"price":7}"#).map(|_| ());
     assert!(refused.is_err_and(|e| e.to_string().contains("write {\"specversion\":\"1.0\",\"data\":...} around it")));
     assert_eq!(parse(r#"{"data":{"item":42}}"#), parse(r#"{"specversion":"1.0","data":{"item":42}}"#));
     assert_eq!(parse("{}"), Ok(Event::default()));
+    assert_eq!(parse_versioned(r#"{"data":{"item":42}}"#), Err(EventError::Missing("specversion")));
 }
 
 #[test]
@@ -33,6 +34,10 @@ fn data_keeps_its_exact_text_and_attributes_their_types() {
         (r#","data":{"a": 1.50,  "b":[ ]}"#, r#","datacontenttype":"application/json","data":{"a": 1.50,  "b":[ ]}"#),
         (r#","datacontenttype":"text/plain","data":"a\nb""#, r#","datacontenttype":"text/plain","data":"a\nb""#),
         (r#","data_base64":"AP8=""#, r#","data_base64":"AP8=""#),
+        (
+            r#","datacontenttype":"text/plain","data_base64":"YQA=""#,
+            r#","datacontenttype":"text/plain","data":"a\u0000""#,
+        ),
         (r#","flag":true,"n":-7,"word":"x""#, r#","flag":true,"n":-7,"word":"x""#),
         (r#","time":"2020-01-02T03:04:05.5Z""#, r#","time":"2020-01-02T03:04:05.500Z""#),
         (r#","gone":null"#, ""),
@@ -40,6 +45,16 @@ fn data_keeps_its_exact_text_and_attributes_their_types() {
     ] {
         assert_eq!(round(&format!("{{{HEAD}{given}}}")), Ok(format!("{{{HEAD}{expected}}}")), "{given}");
     }
+}
+
+#[test]
+fn what_travels_says_its_version() {
+    assert_eq!(parse_versioned(&format!("{{{HEAD}}}")), parse(&format!("{{{HEAD}}}")));
+    let without = r#"{"id":"1","source":"/s","type":"t"}"#;
+    assert!(parse_versioned(without).is_err_and(|e| e.to_string().contains("specversion")));
+    let text = format!("[{{{HEAD}}},{without}]");
+    let batch = parse_batch(&text).unwrap_or_default();
+    assert_eq!(batch.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
 }
 
 #[test]
@@ -60,4 +75,54 @@ fn bad_json_says_what_and_where() {
         let refused = round(&given).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(refused.contains(problem), "{given}: {refused}");
     }
+}
+
+#[test]
+fn the_quick_way_reads_what_the_careful_one_reads_and_nothing_more() {
+    let ends = [
+        "",
+        r#","data":{"a": 1.50,  "b":[ ]}"#,
+        r#","datacontenttype":"Application/Vnd.x+JSON; a=b","data":"text""#,
+        r#","datacontenttype":"text/plain","data":"a\nb \u00e9""#,
+        r#","data":"x","datacontenttype":"text/plain""#,
+        r#","datacontenttype":"text/plain","data":{}"#,
+        r#","data":null"#,
+        r#","data_base64":"AP8=""#,
+        r#","data_base64":"!""#,
+        r#","data":1,"data_base64":"AA==""#,
+        r#","flag":true,"n":-7,"m":2147483647,"word":"\u00e9 \"x\"""#,
+        r#","n":2147483648"#,
+        r#","n":1.0"#,
+        r#","n":1e999"#,
+        r#","word":"\ud800""#,
+        r#","gone":null"#,
+        r#","x":{"a":1}"#,
+        r#","x":[1]"#,
+        r#","time":"2020-01-02T03:04:05.5+01:00","subject":"s","dataschema":"https://s""#,
+        r#","time":"2020-01-02T03:04:05.5Z","time":"2020-01-02T03:04:05.5Z""#,
+        r#","time":"yesterday""#,
+        r#","id":"2""#,
+        r#","x":1,"x":1"#,
+        r#","Bad":1"#,
+    ];
+    let heads = [
+        HEAD,
+        r#""id":"1","source":"/s","type":"t""#,
+        r#""specversion":"1.0","id":"","id":"1","source":"/s","type":"t""#,
+    ];
+    let (mut quick, mut all) = (0, 0);
+    for text in heads.iter().flat_map(|head| ends.iter().map(move |end| format!("{{{head}{end}}}"))) {
+        assert_eq!(read(&text).map(EventParts::into_event), parse_versioned(&text), "{text}");
+        let both = format!("[{text},{text}]");
+        let batch = parse_batch(&both).unwrap_or_default();
+        let batch: Vec<_> = batch.into_iter().map(|event| event.map(EventParts::into_event)).collect();
+        assert_eq!(batch, [parse_versioned(&text), parse_versioned(&text)], "{text}");
+        (quick, all) = (quick + usize::from(fast::parse(&text).is_some()), all + 1);
+    }
+    assert_eq!((quick, all), (10, 72));
+    for text in ["", "1", "[1]", "[{}]", "[", "[{\"id\":\"1\"}] x"] {
+        assert_eq!(read(text).map(EventParts::into_event), parse_versioned(text), "{text}");
+    }
+    assert!(parse_batch("{}").is_err() && parse_batch("[1] 2").is_err());
+    assert_eq!(parse_batch("[]"), Ok(Vec::new()));
 }

@@ -11,21 +11,24 @@ fn root() -> PathBuf {
 }
 
 /// Compares `content` with the file, or writes it.
-fn settle(path: &Path, content: &str) {
+fn settle(path: &Path, content: impl AsRef<[u8]>) {
+    let content = content.as_ref();
     if std::env::var_os("MESHWIRE_GEN").is_some_and(|v| v == "write") {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
         return;
     }
-    let found = std::fs::read_to_string(path).unwrap_or_default();
+    let found = std::fs::read(path).unwrap_or_default();
     assert!(found == content, "{} is not what its source generates: run `cargo xtask gen`", path.display());
 }
 
 #[test]
 fn checked_in_protobuf_types_are_what_the_schemas_generate() {
     for (name, content) in protobuf::generate(&root().join("proto")) {
-        settle(&root().join("src/wire").join(name), &content);
+        settle(&root().join("src/wire").join(name), content);
     }
+    settle(&root().join("src/wire/descriptors.bin"), protobuf::descriptors(&root().join("proto")));
+    settle(&root().join("../gateway/src/ingress/grpc/services.rs"), protobuf::services(&root().join("proto")));
 }
 
 #[test]
@@ -33,8 +36,8 @@ fn checked_in_tables_are_what_the_catalogues_generate() {
     let errors = std::fs::read_to_string(root().join("errors.toml")).unwrap();
     let options = std::fs::read_to_string(root().join("options.toml")).unwrap();
     let docs = root().join("../docs");
-    settle(&root().join("src/error/table.rs"), &tables::error_table(&errors));
-    settle(&root().join("src/options/table.rs"), &tables::option_table(&options));
-    settle(&docs.join("errors.md"), &tables::error_page(&errors));
-    settle(&docs.join("options.md"), &tables::option_page(&options));
+    settle(&root().join("src/error/table.rs"), tables::error_table(&errors));
+    settle(&root().join("src/options/table.rs"), tables::option_table(&options));
+    settle(&docs.join("errors.md"), tables::error_page(&errors));
+    settle(&docs.join("options.md"), tables::option_page(&options));
 }

@@ -1,0 +1,77 @@
+//! CloudEvents over HTTP as any client sends them: one in binary mode, or a batch as JSON, and the next when that is answered.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+
+use crate::ours::TOPIC;
+use crate::payload::Payloads;
+
+mod one;
+mod two;
+
+pub(crate) use one::Connection;
+pub(crate) use two::{Dialed, Shared, dial};
+
+/// The attributes that a client fills in beside the id.
+pub(crate) const SOURCE: &str = "//load-generator/meshwire-bench";
+const TIME: &str = "2026-11-28T12:00:00.123Z";
+/// Longest head of an answer, and longest answer.
+const MAX_ANSWER: usize = 256 * 1024;
+
+/// How a request is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    Http1,
+    Http2,
+}
+
+/// Something that sends one request and waits for the answer.
+pub(crate) trait OneByOne: Send + 'static {
+    /// Publishes the next event of a publisher.
+    fn publish(&mut self, publisher: u32, payloads: &mut Payloads) -> impl Future<Output = anyhow::Result<()>> + Send;
+
+    /// Publishes its next `count` in one request.
+    fn publish_batch(
+        &mut self,
+        publisher: u32,
+        payloads: &mut Payloads,
+        count: u64,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
+/// Where events are published.
+fn path() -> String {
+    format!("/v1/topics/{TOPIC}/events")
+}
+
+/// A CloudEvent's id, as long as those that clients draw.
+pub(crate) fn id(publisher: u32, sequence: u64) -> String {
+    format!("{publisher:08}-{sequence:027}")
+}
+
+/// The next `count` events of a publisher as a JSON batch.
+fn batch(publisher: u32, payloads: &mut Payloads, count: u64) -> Bytes {
+    let mut body = String::with_capacity(640 * count as usize);
+    for _ in 0..count {
+        let id = id(publisher, payloads.made());
+        let separator = if body.is_empty() { '[' } else { ',' };
+        // Writing to a string does not fail.
+        let _ = write!(
+            body,
+            r#"{separator}{{"specversion":"1.0","id":"{id}","source":"{SOURCE}","type":"{TOPIC}","time":"{TIME}","datacontenttype":"application/octet-stream","data_base64":""#
+        );
+        STANDARD.encode_string(payloads.next(), &mut body);
+        body.push_str("\"}");
+    }
+    body.push(']');
+    body.into()
+}
+
+/// The value of the header `host`.
+fn host(address: SocketAddr) -> String {
+    address.to_string()
+}

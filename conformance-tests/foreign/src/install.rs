@@ -1,0 +1,179 @@
+//! Getting what a stranger needs: Debian's packages when we may, and its own locked dependencies below one folder.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+use sha2::{Digest as _, Sha256};
+
+use crate::plan::Client;
+
+/// The environment of installing commands: their caches lie with what they install, never at home.
+const CACHES: [(&str, &str); 5] = [
+    ("GOPATH", "go"),
+    ("GOCACHE", "go-build"),
+    ("PIP_CACHE_DIR", "pip"),
+    ("npm_config_cache", "npm"),
+    ("PYTHONPYCACHEPREFIX", "pycache"),
+];
+
+/// Why a stranger does not take part: what it lacks.
+pub(crate) struct Missing(pub(crate) String);
+
+/// Where things are.
+pub(crate) struct Folders {
+    /// This crate's.
+    pub(crate) source: PathBuf,
+    /// The checkout.
+    pub(crate) root: PathBuf,
+    /// What is installed and built.
+    pub(crate) built: PathBuf,
+}
+
+impl Folders {
+    /// Words of a command with `{client}`, `{root}` and `{caches}` filled in.
+    pub(crate) fn filled(&self, words: &[String], client: &Path) -> Vec<String> {
+        let caches = self.built.join("caches");
+        let places = [("{client}", client), ("{root}", &self.root), ("{caches}", &caches)];
+        let fill = |word: &String| {
+            places.iter().fold(word.clone(), |word, (name, path)| word.replace(name, &path.to_string_lossy()))
+        };
+        words.iter().map(fill).collect()
+    }
+
+    fn run(&self, words: &[String], client: &Path) -> anyhow::Result<()> {
+        let words = self.filled(words, client);
+        let (name, arguments) = words.split_first().context("an empty command")?;
+        let mut command = Command::new(name);
+        command.args(arguments).current_dir(client);
+        for (variable, folder) in CACHES {
+            command.env(variable, self.built.join("caches").join(folder));
+        }
+        command.env("GOFLAGS", "-modcacherw -buildvcs=false").env("GOTOOLCHAIN", "local");
+        succeed(command).with_context(|| words.join(" "))
+    }
+}
+
+/// Programs that are on the search path, or are brought there from Debian when we are root.
+pub(crate) fn require(needs: &[String], packages: &[String]) -> Result<(), Missing> {
+    let Some(absent) = needs.iter().find(|name| !is_there(name)) else { return Ok(()) };
+    if packages.is_empty() || !rustix::process::geteuid().is_root() || !is_there("apt-get") {
+        return Err(Missing(absent.clone()));
+    }
+    // An old list of packages is as good as none.
+    let lock = "DPkg::Lock::Timeout=120";
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        // At run level 1 no service that comes with a package is started.
+        command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+        command.args(["-qq", "-o", lock]).args(arguments);
+        succeed(command)
+    };
+    let install = || {
+        let mut arguments = vec!["install", "-y", "--no-install-recommends"];
+        arguments.extend(packages.iter().map(String::as_str));
+        apt(&["update"])?;
+        apt(&arguments)
+    };
+    if let Err(error) = install() {
+        eprintln!("{error:#}");
+    }
+    match needs.iter().find(|name| !is_there(name)) {
+        None => Ok(()),
+        Some(absent) => Err(Missing(absent.clone())),
+    }
+}
+
+/// Installs and builds a client unless what is there was made of the same.
+///
+/// # Errors
+/// A build that fails; a registry that does not answer is [`Missing`].
+pub(crate) fn client(folders: &Folders, client: &Client) -> anyhow::Result<Result<PathBuf, Missing>> {
+    if let Err(missing) = require(&client.needs, &client.apt) {
+        return Ok(Err(missing));
+    }
+    let (source, built) = (folders.source.join(&client.name), folders.built.join(&client.name));
+    let stamp = stamp(folders, client, &source)?;
+    let stamped = built.join(".made-of");
+    if std::fs::read_to_string(&stamped).is_ok_and(|made_of| made_of == stamp) {
+        return Ok(Ok(built));
+    }
+    if built.exists() {
+        std::fs::remove_dir_all(&built).with_context(|| format!("{} cannot be removed", built.display()))?;
+    }
+    copy(&source, &built)?;
+    for command in &client.fetch {
+        if let Err(error) = folders.run(command, &built) {
+            eprintln!("{}: {error:#}", client.name);
+            return Ok(Err(Missing(format!("a registry for {}", client.name))));
+        }
+    }
+    for command in &client.build {
+        folders.run(command, &built)?;
+    }
+    std::fs::write(&stamped, stamp)?;
+    Ok(Ok(built))
+}
+
+/// A digest of all that a client is built from.
+fn stamp(folders: &Folders, client: &Client, source: &Path) -> anyhow::Result<String> {
+    let mut digest = Sha256::new();
+    digest.update(format!("{:?}{:?}", client.fetch, client.build));
+    let inputs = client.inputs.iter().map(|input| folders.root.join(input));
+    for folder in std::iter::once(source.to_path_buf()).chain(inputs) {
+        for file in files(&folder)? {
+            let content = std::fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+            let name = file.strip_prefix(&folder).unwrap_or(&file);
+            digest.update(format!("{}\n{}\n", name.display(), content.len()));
+            digest.update(content);
+        }
+    }
+    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Every file at or below a path, in order.
+fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if path.is_file() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let mut found = Vec::new();
+    let entries = std::fs::read_dir(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        // What tools leave behind in the source is not of it.
+        let left = ["__pycache__", "node_modules", "target"].iter().any(|name| entry.file_name() == OsStr::new(name));
+        if !left {
+            found.extend(files(&entry.path())?);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to).with_context(|| format!("{} cannot be made", to.display()))?;
+    for file in files(from)? {
+        let target = to.join(file.strip_prefix(from)?);
+        if let Some(folder) = target.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::copy(&file, &target).with_context(|| format!("{} cannot be written", target.display()))?;
+    }
+    Ok(())
+}
+
+fn is_there(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(system).any(|folder| folder.join(name).is_file())
+}
+
+fn succeed(mut command: Command) -> anyhow::Result<()> {
+    let output = command.stdin(Stdio::null()).output().context("it cannot be started")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    bail!("{}\n{said}", output.status)
+}

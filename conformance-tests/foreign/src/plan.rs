@@ -1,0 +1,132 @@
+//! `clients.toml`: who takes part, in which modes, and what is known of each.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use serde::Deserialize;
+
+use crate::plain::{Plain, PlainData};
+use crate::seen::{Difference, Keeps};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Plan {
+    /// By name.
+    pub(crate) mode: BTreeMap<String, Keeps>,
+    pub(crate) error: Vec<Provoked>,
+    #[serde(default)]
+    pub(crate) route: Vec<Route>,
+    pub(crate) client: Vec<Client>,
+}
+
+/// A publish that is refused.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Provoked {
+    pub(crate) name: String,
+    /// In place of the row's own topic.
+    pub(crate) topic: Option<String>,
+    pub(crate) data: Option<PlainData>,
+    pub(crate) code: String,
+}
+
+impl Provoked {
+    pub(crate) fn event(&self) -> anyhow::Result<Plain> {
+        let attributes = [("id", self.name.as_str()), ("datacontenttype", "application/octet-stream")];
+        let attributes = attributes.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
+        Plain { attributes, types: BTreeMap::new(), data: self.data.clone() }.complete()
+    }
+}
+
+/// A program between client and gateway.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Route {
+    pub(crate) name: String,
+    pub(crate) needs: Vec<String>,
+    pub(crate) apt: Vec<String>,
+    /// Its configuration, below the folder of this crate. `{listen}`, `{gateway}` and `{folder}` are filled in.
+    pub(crate) config: String,
+    /// `{config}` is its path and `{folder}` a folder of its own.
+    pub(crate) run: Vec<String>,
+    /// Rows that go through it: client and mode.
+    pub(crate) rows: Vec<(String, String)>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Client {
+    /// Also its folder.
+    pub(crate) name: String,
+    /// Programs on the search path.
+    pub(crate) needs: Vec<String>,
+    /// Debian's packages that have them.
+    #[serde(default)]
+    pub(crate) apt: Vec<String>,
+    /// Files outside its folder that it is built from, below the root.
+    #[serde(default)]
+    pub(crate) inputs: Vec<String>,
+    /// Commands that ask a registry.
+    #[serde(default)]
+    pub(crate) fetch: Vec<Vec<String>>,
+    /// Commands that need no network.
+    #[serde(default)]
+    pub(crate) build: Vec<Vec<String>>,
+    pub(crate) run: Vec<String>,
+    /// It takes no tasks: it plays cells of its own against `{address}`, and prints `ok` or `FAILED` and a name for each.
+    #[serde(default)]
+    pub(crate) own: bool,
+    #[serde(default)]
+    pub(crate) publish: Vec<String>,
+    #[serde(default)]
+    pub(crate) receive: Vec<String>,
+    #[serde(default)]
+    differs: Vec<Known>,
+}
+
+/// What a client is known not to keep.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    modes: Vec<String>,
+    payloads: Vec<String>,
+    how: Difference,
+    /// For the reader.
+    #[serde(rename = "why")]
+    _why: String,
+}
+
+impl Client {
+    pub(crate) fn difference(&self, mode: &str, payload: &str) -> Option<Difference> {
+        let holds = |list: &[String], word: &str| list.iter().any(|w| w == word);
+        let known = self.differs.iter().find(|k| holds(&k.modes, mode) && holds(&k.payloads, payload));
+        known.map(|known| known.how)
+    }
+}
+
+pub(crate) fn read(folder: &Path, set: &[Plain]) -> anyhow::Result<Plan> {
+    let path = folder.join("clients.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let plan: Plan = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+    for client in &plan.client {
+        for mode in client.publish.iter().chain(&client.receive) {
+            ensure!(plan.mode.contains_key(mode), "{}: there is no mode {mode}", client.name);
+        }
+        for known in &client.differs {
+            let modes = known.modes.iter().all(|m| client.publish.contains(m) || client.receive.contains(m));
+            let is_error = |name: &String| plan.error.iter().any(|error| error.name == *name);
+            let is_payload = |name: &String| set.iter().any(|event| event.id() == name);
+            let payloads = known.payloads.iter().all(|name| is_payload(name) || is_error(name));
+            ensure!(modes && payloads, "{}: a difference of no cell: {known:?}", client.name);
+        }
+    }
+    for route in &plan.route {
+        for (client, mode) in &route.rows {
+            let has = |c: &Client| c.publish.contains(mode) || c.receive.contains(mode);
+            let there = plan.client.iter().any(|c| c.name == *client && has(c));
+            ensure!(there, "route {}: {client} has no mode {mode}", route.name);
+        }
+    }
+    Ok(plan)
+}

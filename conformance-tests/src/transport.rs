@@ -1,0 +1,64 @@
+//! What carries the session of a cell.
+
+use std::net::SocketAddr;
+
+use anyhow::bail;
+
+/// A way to a gateway: a scheme of its URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Tcp,
+    Tcps,
+    Grpc,
+    Grpcs,
+    Ws,
+    Wss,
+    Http,
+    Https,
+}
+
+impl Transport {
+    /// Every one, in the order in which they are played.
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Tcp, Self::Tcps, Self::Grpc, Self::Grpcs, Self::Ws, Self::Wss, Self::Http, Self::Https];
+
+    /// The scheme.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tcps => "tcps",
+            Self::Grpc => "grpc",
+            Self::Grpcs => "grpcs",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    pub(crate) fn parse(name: &str) -> anyhow::Result<Self> {
+        match Self::ALL.into_iter().find(|transport| transport.name() == name) {
+            Some(transport) => Ok(transport),
+            None => bail!("there is no transport {name:?}, but {}", Self::ALL.map(Self::name).join(", ")),
+        }
+    }
+
+    /// Whether it is inside TLS.
+    pub(crate) const fn is_secure(self) -> bool {
+        matches!(self, Self::Tcps | Self::Grpcs | Self::Wss | Self::Https)
+    }
+
+    /// Whether frames can be read off its bytes.
+    pub(crate) const fn shows_frames(self) -> bool {
+        matches!(self, Self::Tcp)
+    }
+
+    /// Whether a bridge takes it off in front of the scripted peer.
+    pub(crate) const fn is_bridged(self) -> bool {
+        !matches!(self, Self::Http | Self::Https)
+    }
+
+    pub(crate) fn url(self, address: SocketAddr) -> String {
+        format!("{}://{address}", self.name())
+    }
+}

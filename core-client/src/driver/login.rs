@@ -1,0 +1,81 @@
+//! From a connection to a login, or to another way.
+
+use meshwire_proto::Moment;
+use meshwire_proto::frame::PREFACE;
+use tokio::time::Instant;
+
+use super::carrier::Carrier;
+use super::{Driver, parser};
+use crate::identity;
+use crate::transport::{Cause, Failed, Opened};
+
+/// The other end of the connection.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    address: String,
+    carrier: Option<&'static str>,
+    /// Whether the login on it was answered.
+    welcomed: bool,
+    /// When another way is tried if the login was not answered.
+    pub(super) until: Option<Instant>,
+}
+
+impl Peer {
+    pub(super) fn failed(&self, cause: Cause) -> Failed {
+        Failed { address: self.address.clone(), carrier: self.carrier, cause }
+    }
+}
+
+impl Driver {
+    /// There is a connection: the login begins.
+    pub(super) fn opened(&mut self, now: Moment, opened: Opened) {
+        let Opened { stream, address, carrier, greeted, token } = opened;
+        self.carrier = Carrier::Link(stream);
+        self.parser = parser();
+        self.prefaced = greeted;
+        self.read.clear();
+        self.write.clear();
+        if !greeted {
+            self.write.extend_from_slice(&PREFACE);
+        }
+        self.session.authenticate(token);
+        self.session.connected(now);
+        self.hello_at = identity::now();
+        let until = self.dialer.patience().map(|patience| Instant::now() + patience);
+        self.peer = Peer { address, carrier, welcomed: false, until };
+        if self.startup.is_some() {
+            self.outbox.lock().last_attempt = Some(self.peer.failed(Cause::Silent).to_string());
+        }
+    }
+
+    pub(super) fn logged_in(&mut self) {
+        (self.peer.until, self.peer.welcomed) = (None, true);
+        self.dialer.welcomed();
+    }
+
+    /// Gives a connection up whose login is not answered, when there is another way.
+    pub(super) fn lose_patience(&mut self) {
+        if self.peer.until.take_if(|until| *until <= Instant::now()).is_some() {
+            self.find_another_way(|| Cause::Silent);
+        }
+    }
+
+    /// The login came to nothing for this cause. If there is another way, it is tried at once.
+    pub(super) fn find_another_way(&mut self, cause: impl Fn() -> Cause) -> bool {
+        if !matches!(self.carrier, Carrier::Link(_)) || self.peer.welcomed {
+            return false;
+        }
+        if !self.dialer.disappointed(cause()) {
+            return false;
+        }
+        let failed = self.peer.failed(cause());
+        tracing::debug!(cause = %failed, "trying another way to the gateway");
+        self.drop_link();
+        if !self.session.redial() {
+            return false;
+        }
+        self.outbox.lock().last_attempt = Some(failed.to_string());
+        self.carrier = Carrier::Dialing(self.dialer.dial());
+        true
+    }
+}

@@ -1,0 +1,126 @@
+//! Why there is no connection.
+
+use std::fmt;
+use std::io;
+
+use meshwire_proto::ErrorKind;
+
+/// Why one attempt failed.
+#[derive(Debug)]
+pub(crate) enum Cause {
+    /// What the system says.
+    Io(io::Error),
+    /// It was connected to and said nothing.
+    Silent,
+    /// It was connected to and hung up.
+    Ended(String),
+    /// Somebody else than a gateway answered; in HTTP, or not.
+    Stranger { http: bool },
+    /// The token cannot be read.
+    Token(io::Error),
+    /// A proxy refused.
+    Proxy(String),
+    /// A certificate, the gateway's or ours, is not taken.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS has certificates"))]
+    Certificate(io::Error),
+}
+
+impl Cause {
+    /// Whether trying the same at once is of no use. Silence may end, and who hung up may be about to start anew.
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Io(cause) => cause.kind() != io::ErrorKind::TimedOut,
+            Self::Silent | Self::Ended(_) => false,
+            Self::Stranger { .. } | Self::Proxy(_) | Self::Token(_) | Self::Certificate(_) => true,
+        }
+    }
+
+    /// Whether no other way may be tried: that would hide it, or ask the same proxy the same again.
+    pub(crate) const fn is_final(&self) -> bool {
+        matches!(self, Self::Certificate(_) | Self::Proxy(_) | Self::Token(_))
+    }
+}
+
+impl From<io::Error> for Cause {
+    fn from(cause: io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        match cause.kind() {
+            Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => {
+                Self::Ended(cause.to_string())
+            }
+            _ => Self::Io(cause),
+        }
+    }
+}
+
+/// One attempt that failed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// Where to.
+    pub(crate) address: String,
+    /// In what, where there is a choice of it.
+    pub(crate) carrier: Option<&'static str>,
+    pub(crate) cause: Cause,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = &self.address;
+        match &self.cause {
+            Cause::Io(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => {
+                write!(f, "{address} refused the connection")?;
+            }
+            Cause::Io(cause) if cause.kind() == io::ErrorKind::TimedOut => write!(f, "{address} did not answer")?,
+            Cause::Io(cause) | Cause::Token(cause) | Cause::Certificate(cause) => write!(f, "{address}: {cause}")?,
+            Cause::Proxy(text) => write!(f, "{address}: {text}")?,
+            Cause::Silent => write!(f, "{address} was connected to, and did not answer the login")?,
+            Cause::Ended(cause) => write!(f, "{address} was connected to, and did not answer the login: {cause}")?,
+            Cause::Stranger { http } => {
+                write!(f, "{address} is not a Meshwire gateway{}", if *http { "; it answered HTTP" } else { "" })?;
+            }
+        }
+        self.carrier.map_or(Ok(()), |carrier| write!(f, " ({carrier})"))
+    }
+}
+
+/// Every attempt failed.
+#[derive(Debug, Default)]
+pub(crate) struct DialError {
+    pub(crate) attempts: Vec<Failed>,
+}
+
+impl DialError {
+    /// Whether trying again at once is of no use: nobody listens, or there is no
+    /// such host. Silence, on the other hand, may end.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.attempts.iter().all(|failed| failed.cause.is_plain())
+    }
+
+    /// What it is called where it is not that nobody was there.
+    pub(crate) fn kind(&self) -> Option<ErrorKind> {
+        self.attempts.iter().find_map(|failed| match failed.cause {
+            Cause::Token(_) => Some(ErrorKind::Invalid),
+            Cause::Proxy(_) => Some(ErrorKind::ProxyRefused),
+            Cause::Certificate(_) => Some(ErrorKind::Unavailable),
+            _ => None,
+        })
+    }
+
+    /// Whether nothing will change by itself: what answers is no gateway, or not the one that is meant.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        let mut causes = self.attempts.iter().map(|failed| &failed.cause);
+        causes.clone().any(Cause::is_final) || causes.all(|cause| matches!(cause, Cause::Stranger { .. }))
+    }
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, failed) in self.attempts.iter().enumerate() {
+            if index > 0 {
+                f.write_str("; ")?;
+            }
+            failed.fmt(f)?;
+        }
+        Ok(())
+    }
+}

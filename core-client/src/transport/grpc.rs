@@ -1,0 +1,200 @@
+//! gRPC: `grpc://` and `grpcs://`. The bytes of a session travel in the messages of one call.
+//!
+//! Over HTTP/2 by hand: of gRPC a session needs five bytes a message and the status at the end.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use h2::{RecvStream, SendStream};
+use http::header::{CONTENT_TYPE, TE};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use meshwire_proto::codec::grpc::{self, Unframer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Stream;
+
+/// Most bytes of one message that is sent.
+const SENT_MESSAGE: usize = 64 * 1024;
+
+/// What a gateway may send before it is read.
+const WINDOW: u32 = 1 << 20;
+
+/// Longest text of a gateway, or of what stands for one, that is shown.
+const SHOWN: usize = 512;
+
+/// Calls for a session on a connection to `host:port`.
+pub(super) async fn call(address: &str, secure: bool, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+    let scheme = if secure { "https" } else { "http" };
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(format!("{scheme}://{address}{}", grpc::SESSION_PATH))
+        .header(CONTENT_TYPE, grpc::CONTENT_TYPE)
+        .header(TE, "trailers")
+        .body(())
+        .map_err(io::Error::other)?;
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW).enable_push(false);
+    let (client, connection) = builder.handshake::<_, Bytes>(stream).await.map_err(lost)?;
+    // It ends with the call, or with the socket.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "HTTP/2 connection lost");
+        }
+    });
+    let mut client = client.ready().await.map_err(lost)?;
+    let (response, send) = client.send_request(request, false).map_err(lost)?;
+    let (head, body) = response.await.map_err(no_answer)?.into_parts();
+    if head.status != StatusCode::OK {
+        return Err(io::Error::other(format!("answered the gRPC call with HTTP status {}", head.status)));
+    }
+    if let Some(error) = refusal(&head.headers) {
+        return Err(error);
+    }
+    let kind = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    if !kind.starts_with(grpc::CONTENT_TYPE.as_bytes()) {
+        return Err(io::Error::other("answered the gRPC call with something else than gRPC"));
+    }
+    Ok(Box::new(Messages { send, body, unframer: Unframer::default(), chunk: Bytes::new(), piece: Bytes::new() }))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
+fn lost(error: h2::Error) -> io::Error {
+    if error.is_io()
+        && let Some(error) = error.get_io()
+    {
+        return io::Error::new(error.kind(), error.to_string());
+    }
+    io::Error::other(format!("HTTP/2: {error}"))
+}
+
+/// What answered the call by something that is no answer.
+fn no_answer(error: h2::Error) -> io::Error {
+    if error.is_io() {
+        return lost(error);
+    }
+    io::Error::other(format!("did not answer the gRPC call as HTTP/2 does: {error}"))
+}
+
+/// Why a call has failed, if it has.
+fn refusal(headers: &HeaderMap) -> Option<io::Error> {
+    let status = headers.get("grpc-status")?.to_str().unwrap_or("unknown");
+    if status == "0" {
+        return None;
+    }
+    let text = headers.get("grpc-message").map(|text| plain(text.as_bytes())).unwrap_or_default();
+    Some(io::Error::other(format!("ended the gRPC call with status {status}: {text}")))
+}
+
+/// The text of `grpc-message`, which is percent-encoded.
+fn plain(text: &[u8]) -> String {
+    let (mut found, mut rest) = (Vec::new(), text);
+    while let Some((&byte, behind)) = rest.split_first() {
+        let escaped = behind.split_first_chunk::<2>().filter(|_| byte == b'%');
+        let value = escaped.and_then(|(digits, behind)| {
+            Some((u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?, behind))
+        });
+        let (byte, behind) = value.unwrap_or((byte, behind));
+        found.push(byte);
+        rest = behind;
+    }
+    found.truncate(SHOWN);
+    String::from_utf8_lossy(&found).into_owned()
+}
+
+/// The bytes in messages.
+struct Messages {
+    send: SendStream<Bytes>,
+    body: RecvStream,
+    unframer: Unframer,
+    /// What came last, and the piece of it that is being read.
+    chunk: Bytes,
+    piece: Bytes,
+}
+
+impl Messages {
+    /// The status behind everything; `Ok` when the call simply ended.
+    fn poll_status(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let trailers = ready!(self.body.poll_trailers(cx)).map_err(lost)?;
+        Poll::Ready(trailers.as_ref().and_then(refusal).map_or(Ok(()), Err))
+    }
+}
+
+impl AsyncRead for Messages {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while this.piece.is_empty() {
+            let piece = this.unframer.next(&mut this.chunk);
+            if let Some(piece) = piece.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))? {
+                this.piece = piece;
+                continue;
+            }
+            match ready!(this.body.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // It is out of the connection's hands: what is not read of it is one chunk at most.
+                    this.body.flow_control().release_capacity(data.len()).map_err(lost)?;
+                    this.chunk = data;
+                }
+                Some(Err(error)) => return Poll::Ready(Err(lost(error))),
+                None => return this.poll_status(cx),
+            }
+        }
+        let count = this.piece.len().min(buf.remaining());
+        buf.put_slice(this.piece.get(..count).unwrap_or_default());
+        this.piece.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Messages {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let part = bytes.get(..SENT_MESSAGE).unwrap_or(bytes);
+        self.send.reserve_capacity(part.len().max(1));
+        while self.send.capacity() == 0 {
+            match ready!(self.send.poll_capacity(cx)) {
+                Some(granted) => drop(granted.map_err(lost)?),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+        let mut message = BytesMut::new();
+        grpc::put_message(&[part], &mut message);
+        grpc::pad(&mut message);
+        // Somewhat more than there is capacity for waits in the connection.
+        self.send.send_data(message.freeze(), false).map_err(lost)?;
+        Poll::Ready(Ok(part.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Of no use to a call that has ended already.
+        let _ = self.send.send_data(Bytes::new(), true);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_told_with_its_text_as_it_was_meant() {
+        let headers = |status, message| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-status", HeaderValue::from_static(status));
+            headers.insert("grpc-message", HeaderValue::from_static(message));
+            headers
+        };
+        assert!(refusal(&HeaderMap::new()).is_none());
+        assert!(refusal(&headers("0", "")).is_none());
+        for (message, shown) in
+            [("no%20way: 5%25", "no way: 5%"), ("100%", "100%"), ("%zz%4", "%zz%4"), ("%C3%A4", "\u{e4}")]
+        {
+            let text = refusal(&headers("7", message)).map(|error| error.to_string());
+            assert_eq!(text, Some(format!("ended the gRPC call with status 7: {shown}")));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! TLS: whom this client trusts, and who it says it is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use meshwire_proto::ErrorKind;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{self, AlertDescription, ClientConfig, RootCertStore};
+
+use super::{Cause, Stream};
+use crate::address::{Carrier, host_of};
+use crate::{Error, Result};
+
+/// What a program says of TLS.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TlsOptions {
+    /// Roots in place of the system's.
+    pub(crate) roots: Option<PathBuf>,
+    /// Certificate and private key to show.
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
+    /// The name to look for in the gateway's certificate, in place of the host.
+    pub(crate) server_name: Option<String>,
+}
+
+/// Everything for handshakes with gateways.
+pub(crate) struct Tls {
+    config: ClientConfig,
+    /// The name that their certificates must have, in place of their hosts.
+    name: Option<ServerName<'static>>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn bad(file: &Path, problem: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Invalid, "connect", format!("{}: {problem}", file.display()))
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>);
+    match found {
+        Ok(found) if found.is_empty() => Err(bad(file, "there is no certificate in it")),
+        Ok(found) => Ok(found),
+        Err(error) => Err(bad(file, error)),
+    }
+}
+
+fn roots(options: &TlsOptions) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    match &options.roots {
+        Some(file) => {
+            for root in certificates(file)? {
+                roots.add(root).map_err(|e| bad(file, e))?;
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+        }
+    }
+    if roots.is_empty() {
+        let text = "this system has no root certificates, and none were given; name a file of them";
+        return Err(Error::new(ErrorKind::Invalid, "connect", text));
+    }
+    Ok(roots)
+}
+
+impl Tls {
+    pub(crate) fn new(options: &TlsOptions) -> Result<Self> {
+        let invalid = |text: String| Error::new(ErrorKind::Invalid, "connect", text);
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|e| invalid(e.to_string()))?.with_root_certificates(roots(options)?);
+        let config = match &options.certificate {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let chain = certificates(certificate)?;
+                let key = PrivateKeyDer::from_pem_file(key).map_err(|e| bad(key, e))?;
+                builder.with_client_auth_cert(chain, key).map_err(|e| bad(certificate, e))?
+            }
+        };
+        let name = options.server_name.clone().map(|name| {
+            ServerName::try_from(name.clone()).map_err(|_| invalid(format!("{name:?} is no name of a server")))
+        });
+        Ok(Self { config, name: name.transpose()? })
+    }
+
+    /// A handshake with the gateway at `host:port`.
+    pub(super) async fn connect(
+        &self,
+        address: &str,
+        carrier: Carrier,
+        stream: Box<dyn Stream>,
+    ) -> std::result::Result<Box<dyn Stream>, Cause> {
+        let host = || ServerName::try_from(host_of(address).to_owned());
+        let name = self.name.clone().map_or_else(host, Ok).map_err(|e| Cause::Io(io::Error::other(e)))?;
+        let mut config = self.config.clone();
+        config.alpn_protocols = vec![carrier.alpn().to_vec()];
+        match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) if is_about_certificates(&error) => Err(Cause::Certificate(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Whether one side does not take the certificate of the other.
+pub(super) fn is_about_certificates(error: &io::Error) -> bool {
+    use AlertDescription as Alert;
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => true,
+        Some(rustls::Error::AlertReceived(alert)) => matches!(
+            alert,
+            Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+                | Alert::CertificateRequired
+        ),
+        _ => false,
+    }
+}

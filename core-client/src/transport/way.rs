@@ -1,0 +1,190 @@
+//! One way to a gateway: a socket, TLS in it, and what a session travels in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meshwire_proto::frame::PREFACE;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+#[cfg(feature = "tls")]
+use super::Tls;
+#[cfg(feature = "grpc")]
+use super::grpc;
+#[cfg(feature = "http")]
+use super::http;
+use super::proxy::Proxy;
+use super::race::Progress;
+#[cfg(feature = "websocket")]
+use super::websocket;
+use super::{Cause, Failed, Stream, tcp};
+use crate::address::Carrier;
+use crate::token::Token;
+
+/// Longest that a connection which was taken may need until a session can begin in it: as a login.
+const OPENING: Duration = Duration::from_secs(5);
+
+/// How an answer of HTTP/1 begins.
+pub(crate) const HTTP: &[u8] = b"HTTP/";
+
+/// What all ways of one client share.
+#[derive(Debug)]
+pub(crate) struct Means {
+    /// Inside TLS.
+    #[cfg_attr(not(feature = "websocket"), expect(dead_code, reason = "other carriers need not say it"))]
+    pub(crate) secure: bool,
+    /// What to log in with.
+    pub(crate) token: Token,
+    /// The proxy before an endpoint, where there is one.
+    pub(crate) proxies: BTreeMap<String, Proxy>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Tls>,
+}
+
+/// Where to, and in what.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    /// Its place among all of the client's.
+    pub(super) number: usize,
+    pub(super) address: String,
+    pub(super) carrier: Carrier,
+}
+
+/// Why a way is none.
+pub(super) enum Blocked {
+    /// There is no connection to its address, in whatever carrier.
+    Unreachable(Vec<Failed>),
+    /// It is reached, and what is there does not do as a gateway does in this carrier.
+    Here(Failed),
+}
+
+impl Way {
+    pub(super) fn failed(&self, cause: Cause) -> Failed {
+        Failed { address: self.address.clone(), carrier: Some(self.carrier.name()), cause }
+    }
+
+    /// Makes a connection in which a session can begin; with `greet`, one in which a gateway has sent its preface for
+    /// ours. Tells `progress` each step that is done.
+    pub(super) async fn open(
+        &self,
+        means: &Arc<Means>,
+        greet: bool,
+        progress: &Progress<'_>,
+    ) -> Result<Box<dyn Stream>, Blocked> {
+        let stream = self.socket(means).await.map_err(Blocked::Unreachable)?;
+        progress.reached(self);
+        let opening = async {
+            let mut stream = self.enter(means, Box::new(stream), progress).await?;
+            if greet {
+                exchange(&mut *stream).await?;
+            }
+            Ok(stream)
+        };
+        let opened = timeout(OPENING, opening).await.unwrap_or(Err(Cause::Silent));
+        opened.map_err(|cause| Blocked::Here(self.failed(cause)))
+    }
+
+    /// A socket to the address, through the proxy that stands before it.
+    async fn socket(&self, means: &Means) -> Result<TcpStream, Vec<Failed>> {
+        let Some(proxy) = means.proxies.get(&self.address) else {
+            let failed = |(address, cause)| Failed { address, ..self.failed(Cause::from(cause)) };
+            return tcp::connect(&self.address).await.map_err(|causes| causes.into_iter().map(failed).collect());
+        };
+        let failed = |address: &str, cause| Failed {
+            address: format!("{} through proxy {address}", self.address),
+            ..self.failed(cause)
+        };
+        let connected = tcp::connect(&proxy.address).await;
+        let mut stream = connected.map_err(|causes| -> Vec<Failed> {
+            causes.into_iter().map(|(address, cause)| failed(&address, cause.into())).collect()
+        })?;
+        let tunnel = timeout(OPENING, proxy.tunnel(&self.address, &mut stream)).await;
+        tunnel.unwrap_or(Err(Cause::Silent)).map_err(|cause| vec![failed(&proxy.address, cause)])?;
+        Ok(stream)
+    }
+
+    async fn enter(
+        &self,
+        means: &Arc<Means>,
+        stream: Box<dyn Stream>,
+        progress: &Progress<'_>,
+    ) -> Result<Box<dyn Stream>, Cause> {
+        let stream = self.secure(means, stream).await?;
+        progress.step();
+        match self.carrier {
+            Carrier::Tcp => Ok(stream),
+            #[cfg(feature = "grpc")]
+            Carrier::Grpc => {
+                let stream = grpc::call(&self.address, means.secure, stream).await.map_err(cause_of)?;
+                progress.step();
+                Ok(stream)
+            }
+            #[cfg(feature = "websocket")]
+            Carrier::WebSocket => {
+                let stream = websocket::upgrade(&self.address, means.secure, stream).await.map_err(cause_of)?;
+                progress.step();
+                Ok(stream)
+            }
+            #[cfg(feature = "http")]
+            Carrier::Http => {
+                let stream = http::open(self, means, stream).await?;
+                progress.step();
+                Ok(stream)
+            }
+        }
+    }
+
+    /// What TLS makes of a socket, where there is TLS.
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables, clippy::unused_async, reason = "there is no TLS"))]
+    async fn secure(&self, means: &Means, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>, Cause> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &means.tls {
+            return tls.connect(&self.address, self.carrier, stream).await;
+        }
+        Ok(stream)
+    }
+
+    /// One more connection, for a carrier that needs several.
+    #[cfg(feature = "http")]
+    pub(super) async fn another(&self, means: &Means) -> Result<Box<dyn Stream>, Cause> {
+        let connected = self.socket(means).await;
+        let stream = connected.map_err(|mut failed| failed.pop().map_or(Cause::Silent, |failed| failed.cause))?;
+        self.secure(means, Box::new(stream)).await
+    }
+}
+
+/// Says our preface and takes the gateway's.
+async fn exchange(stream: &mut dyn Stream) -> Result<(), Cause> {
+    stream.write_all(&PREFACE).await.map_err(cause_of)?;
+    stream.flush().await.map_err(cause_of)?;
+    let (mut head, mut length) = ([0; PREFACE.len()], 0);
+    while length < head.len() {
+        let rest = head.get_mut(length..).unwrap_or_default();
+        match stream.read(rest).await.map_err(cause_of)? {
+            0 => return Err(Cause::Ended("the gateway closed it".to_owned())),
+            count => length += count,
+        }
+        let begun = head.get(..length).unwrap_or(&head);
+        if !PREFACE.starts_with(begun) && !HTTP.starts_with(begun) {
+            return Err(stranger(begun));
+        }
+    }
+    Ok(())
+}
+
+/// Who answers so.
+pub(crate) fn stranger(begun: &[u8]) -> Cause {
+    // Some servers answer what is no request of HTTP/1 without a head.
+    Cause::Stranger { http: begun.starts_with(HTTP) || begun.starts_with(b"<") }
+}
+
+/// A reading or writing that failed: with TLS, the gateway's word on our certificate comes so.
+pub(super) fn cause_of(error: std::io::Error) -> Cause {
+    #[cfg(feature = "tls")]
+    if super::tls::is_about_certificates(&error) {
+        return Cause::Certificate(error);
+    }
+    Cause::from(error)
+}

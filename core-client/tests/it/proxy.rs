@@ -1,0 +1,102 @@
+//! Going through an HTTP proxy.
+
+use std::future::IntoFuture as _;
+
+use meshwire::{Connect, Error, ErrorKind, Mesh};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::network::{Port, log_in};
+use crate::script::Gateway;
+
+fn connect(url: &str, proxy: String) -> JoinHandle<Result<Mesh, Error>> {
+    tokio::spawn(Connect::new(url).name("test").proxy(proxy).into_future())
+}
+
+/// The head of the next request to a proxy.
+async fn asked(port: &Port) -> (TcpStream, String) {
+    let mut stream = port.accept().await;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    (stream, String::from_utf8(head).unwrap())
+}
+
+#[tokio::test]
+async fn a_session_goes_through_a_tunnel_to_a_name_that_only_the_proxy_knows() {
+    let port = Port::open().await;
+    let connecting = connect("tcp://gateway.invalid:7401", format!("http://user:p%40ss@{}", port.address));
+    let (mut stream, head) = asked(&port).await;
+    assert!(head.starts_with("CONNECT gateway.invalid:7401 HTTP/1.1\r\nHost: gateway.invalid:7401\r\n"), "{head}");
+    assert!(head.contains("Proxy-Authorization: Basic dXNlcjpwQHNz\r\n"), "{head}");
+    stream.write_all(b"HTTP/1.1 200 Connection established\r\nvia: test\r\n\r\n").await.unwrap();
+    let _gateway = log_in(Gateway::over(stream)).await;
+    connecting.await.unwrap().unwrap();
+}
+
+#[cfg(feature = "websocket")]
+#[tokio::test]
+async fn every_carrier_goes_through_the_tunnel() {
+    let port = Port::open().await;
+    let connecting = connect("mesh://gateway.invalid", port.address.to_string());
+    let (mut stream, _) = asked(&port).await;
+    // TCP inside it gets nowhere, and gRPC neither.
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    drop(stream);
+    let (mut stream, _) = asked(&port).await;
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    drop(stream);
+    let (mut stream, head) = asked(&port).await;
+    assert!(head.starts_with("CONNECT gateway.invalid:7400 "), "{head}");
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    let _gateway = log_in(Gateway::over(crate::network::upgrade(stream).await)).await;
+    connecting.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_is_asked_once_and_named() {
+    for (answer, told) in [
+        ("407 Proxy Authentication Required", "asks for a name and a password"),
+        ("403 Forbidden", "answered CONNECT with 403 Forbidden"),
+    ] {
+        let port = Port::open().await;
+        let connecting = connect("mesh://a.invalid,b.invalid", port.address.to_string());
+        let (mut stream, _) = asked(&port).await;
+        stream.write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await.unwrap();
+        let error = connecting.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ProxyRefused, "{error}");
+        assert!(error.message().contains(told), "{error}");
+        assert!(error.message().contains(&format!("a.invalid:7400 through proxy {}", port.address)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_does_not_reach_the_gateway_gives_the_next_endpoint_its_turn() {
+    let port = Port::open().await;
+    let connecting = connect("tcp://a.invalid,b.invalid", port.address.to_string());
+    let (mut stream, head) = asked(&port).await;
+    assert!(head.starts_with("CONNECT a.invalid:7400 "), "{head}");
+    stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n").await.unwrap();
+    let (mut stream, head) = asked(&port).await;
+    assert!(head.starts_with("CONNECT b.invalid:7400 "), "{head}");
+    stream.write_all(b"HTTP/1.0 200\r\n\r\n").await.unwrap();
+    let _gateway = log_in(Gateway::over(stream)).await;
+    connecting.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_none_is_said_to_be() {
+    for answer in ["SSH-2.0-x\r\n\r\n", "HTTP/1.1 abc\r\n\r\n"] {
+        let port = Port::open().await;
+        let connecting = connect("tcp://a.invalid", port.address.to_string());
+        let (mut stream, _) = asked(&port).await;
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        let error = connecting.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.message().contains("does not answer CONNECT"), "{error}");
+    }
+    let error = Connect::new("tcp://a.invalid").proxy("socks5://a:1").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}

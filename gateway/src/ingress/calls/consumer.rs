@@ -1,0 +1,330 @@
+//! A subscription without a session: it ends when it is dropped.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use meshwire_proto::frame::{DeliverRun, SettleKind};
+use meshwire_proto::wire::admin;
+use meshwire_proto::{ErrorKind, GroupKey, TopicName, UnixMillis, options};
+use tokio::sync::watch;
+
+use super::inbox::{Found, Inbox};
+use super::lease::Lease;
+use super::{Calls, Seat};
+use crate::ingress::native::access::{Call, Record};
+use crate::ingress::waiting;
+use crate::mesh::{Action, Caller, Credit, Refusal, SettleRequest, SubscribeRequest, SubscriptionKey, TopicRef};
+
+/// A consumer always gets this much byte credit: a single event passes.
+const LEAST_BYTES: u64 = 64 * 1024;
+
+/// Where a subscription begins: of a group only when it is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// The first event of a group and of a durable member, behind the last one otherwise.
+    #[default]
+    Default,
+    /// The first event that can be read.
+    Earliest,
+    /// Behind the last event of now.
+    Latest,
+    /// The event at this position.
+    Position(u64),
+    /// The first event stored at this time or later.
+    Time(UnixMillis),
+}
+
+/// What a consumer asks for.
+#[derive(Clone, Debug)]
+pub struct ConsumerRequest {
+    /// The group, or a durable member of a broadcast group; `None`: an unnamed broadcast subscription.
+    pub group: Option<GroupKey>,
+    /// Where it begins.
+    pub start: Start,
+    /// What the group is to be like.
+    pub settings: admin::GroupSettings,
+    /// Most unsettled; it gets no more than the bounds of the gateway.
+    pub credit: Credit,
+}
+
+/// One delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// Settles it, by the same caller over any connection; `None`: there is nothing to settle.
+    pub lease: Option<String>,
+    /// 1 for a first delivery.
+    pub attempt: u32,
+    /// Where the event is in its topic.
+    pub position: u64,
+    /// Events that retention took, or that were skipped, just before it.
+    pub gap: u64,
+    /// When it was stored, or the first of those stored with it.
+    pub stored: UnixMillis,
+    /// From when on nobody gets it any more.
+    pub expires: Option<UnixMillis>,
+    /// Its protobuf bytes.
+    pub event: Bytes,
+}
+
+/// A subscription and its deliveries. Dropped, it leaves: what it held comes again at once, and what nobody has seen as if it
+/// had never been delivered.
+#[derive(Debug)]
+pub struct Consumer {
+    calls: Arc<Calls>,
+    caller: Caller,
+    topic: TopicRef,
+    name: TopicName,
+    key: SubscriptionKey,
+    inbox: Arc<Inbox>,
+    stopping: watch::Receiver<bool>,
+    leased: bool,
+    /// What is left of the run in hand.
+    run: DeliverRun,
+    /// Number of the next delivery: nobody has seen it or a later one.
+    next: u64,
+}
+
+impl Calls {
+    /// Joins a subscription, once it is kept that it exists.
+    ///
+    /// # Errors
+    /// `INVALID` (the topic's name, a setting), `DENIED`, `TOPIC_NOT_FOUND`, `GROUP_CONFLICT`, `TOO_LARGE` (too many topics or groups),
+    /// `STORE_FAILED`; `UNAVAILABLE`: the gateway stops.
+    pub async fn consume(
+        self: &Arc<Self>,
+        caller: &Caller,
+        topic: &str,
+        request: ConsumerRequest,
+    ) -> Result<Consumer, Refusal> {
+        let call = Call::begin(&self.mesh);
+        let named = call.is_recorded().then(|| request.group.clone()).flatten();
+        let joined = self.join(caller, topic, request).await;
+        let group = named.as_ref().map_or("", |key| key.group.as_str());
+        let refused = joined.as_ref().err().map(|refusal| refusal.kind);
+        call.end(&self.mesh, caller, Record { operation: "subscribe", topic, group, refused, events: 0 });
+        joined
+    }
+
+    pub(super) async fn join(
+        self: &Arc<Self>,
+        caller: &Caller,
+        topic: &str,
+        request: ConsumerRequest,
+    ) -> Result<Consumer, Refusal> {
+        let name = TopicName::parse(topic).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
+        let stopping = self.stopping.subscribe();
+        if *stopping.borrow() {
+            return Err(Refusal::new(ErrorKind::Unavailable, "the gateway is stopping").after(1000));
+        }
+        let topic = self.mesh.open_topic(caller, name.as_str(), Action::Subscribe)?;
+        let inbox = Inbox::new(self.mesh.memory());
+        let key = SubscriptionKey { session: self.mesh.new_session(), subscription: 1 };
+        let group = request.group.clone();
+        let asked = SubscribeRequest { credit: self.grant(request.credit), ..subscribe_request(request) };
+        let (subscribed, ticket) = loop {
+            let seen = self.mesh.fetches();
+            match self.mesh.subscribe(caller, (topic, name.as_str()), key, asked.clone(), inbox.clone()) {
+                Some(joined) => break joined?,
+                None => self.fetched(seen).await,
+            }
+        };
+        let leased = !subscribed.ack_wait.is_zero();
+        if let Some(group) = group.filter(|_| leased) {
+            let seat = Seat { topic, name: name.clone(), group, key };
+            self.seats().insert(key.session, Arc::new(seat));
+        }
+        let run = DeliverRun::default();
+        let next = subscribed.next_delivery;
+        let (calls, caller) = (Arc::clone(self), caller.clone());
+        let consumer = Consumer { calls, caller, topic, name, key, inbox, stopping, leased, run, next };
+        // From here on it leaves when this is dropped.
+        waiting::kept(&self.mesh, ticket).await?;
+        self.mesh.start(topic, key);
+        Ok(consumer)
+    }
+
+    /// Waits until more was read from the disk.
+    async fn fetched(&self, seen: u64) {
+        let poll = |cx: &mut std::task::Context<'_>| {
+            if self.mesh.wake_when_fetched(seen, cx.waker()) {
+                return std::task::Poll::Pending;
+            }
+            std::task::Poll::Ready(())
+        };
+        poll_fn(poll).await;
+    }
+
+    /// Credit within the bounds.
+    pub(super) fn grant(&self, credit: Credit) -> Credit {
+        let most = u32::try_from(options::PREFETCH_EVENTS.max).unwrap_or(u32::MAX);
+        let bytes = credit.bytes.min(self.config.session_bytes).max(LEAST_BYTES);
+        Credit { events: credit.events.min(most), bytes }
+    }
+}
+
+fn subscribe_request(request: ConsumerRequest) -> SubscribeRequest {
+    let (start, since) = match request.start {
+        Start::Default => (None, None),
+        Start::Earliest => (Some(1), None),
+        Start::Latest => (Some(u64::MAX), None),
+        Start::Position(position) => (Some(position), None),
+        Start::Time(time) => (None, Some(time)),
+    };
+    let ConsumerRequest { group, settings, credit, .. } = request;
+    SubscribeRequest { group, start, since, settings, credit }
+}
+
+impl Consumer {
+    /// Whether its deliveries are to be settled: not those of unnamed broadcast subscriptions.
+    #[must_use]
+    pub const fn is_leased(&self) -> bool {
+        self.leased
+    }
+
+    /// The next delivery; `None` when the gateway stops.
+    ///
+    /// # Errors
+    /// `TOPIC_NOT_FOUND`: the topic was deleted. `DENIED`: the caller may no longer subscribe.
+    pub async fn next(&mut self) -> Result<Option<Delivered>, Refusal> {
+        loop {
+            if let Some(delivered) = self.pop() {
+                return Ok(Some(delivered));
+            }
+            let inbox = &self.inbox;
+            let found = tokio::select! {
+                biased;
+                _ = self.stopping.wait_for(|stopping| *stopping) => return Ok(None),
+                found = poll_fn(|cx| inbox.poll(cx)) => found,
+            };
+            self.found(found)?;
+        }
+    }
+
+    /// The next delivery, if it is here already.
+    ///
+    /// # Errors
+    /// As [`Consumer::next`].
+    pub fn ready(&mut self) -> Result<Option<Delivered>, Refusal> {
+        loop {
+            if let Some(delivered) = self.pop() {
+                return Ok(Some(delivered));
+            }
+            match self.inbox.take() {
+                Some(found) => self.found(found)?,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn found(&mut self, found: Found) -> Result<(), Refusal> {
+        match found {
+            Found::Run(run) if self.leased => self.run = run,
+            Found::Run(run) => {
+                // Nothing is to be settled: what is taken makes room for more.
+                let numbers = run.first_delivery..run.first_delivery + u64::from(run.events.count());
+                let asked = SettleRequest { numbers, how: SettleKind::Ack.into(), confirm: false };
+                self.run = run;
+                self.calls.mesh.settle(&self.caller, (self.topic, self.name.as_str()), self.key, asked)?;
+            }
+            Found::Room => self.calls.mesh.feed(self.topic, self.key),
+            Found::Ended => {
+                let text = format!("topic {} was deleted", self.name);
+                return Err(Refusal::new(ErrorKind::TopicNotFound, text));
+            }
+        }
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Delivered> {
+        let event = self.run.events.pop_front()?;
+        let run = &mut self.run;
+        let number = run.first_delivery;
+        let lease = Lease { session: self.key.session, delivery: number };
+        let delivered = Delivered {
+            lease: self.leased.then(|| self.calls.seal.token(&self.caller, lease)),
+            attempt: run.attempt,
+            position: run.first_position,
+            gap: std::mem::take(&mut run.gap),
+            stored: UnixMillis(run.stored_unix_ms),
+            expires: (run.expires_unix_ms != 0).then_some(UnixMillis(run.expires_unix_ms)),
+            event,
+        };
+        run.first_delivery += 1;
+        run.first_position += 1;
+        self.next = number + 1;
+        Some(delivered)
+    }
+
+    /// Number of the next delivery.
+    pub(super) const fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    pub(super) const fn session(&self) -> u64 {
+        self.key.session
+    }
+
+    /// Deliveries that it holds unsettled, and their bytes.
+    pub(super) fn holds(&self) -> (u32, u64) {
+        self.calls.mesh.holds(self.topic, self.key)
+    }
+
+    /// Sets its credit anew.
+    ///
+    /// # Errors
+    /// `DENIED`; `NOT_FOUND`: the topic was deleted.
+    pub fn set_credit(&self, credit: Credit) -> Result<(), Refusal> {
+        let credit = self.calls.grant(credit);
+        self.calls.mesh.credit(&self.caller, (self.topic, self.name.as_str()), self.key, credit)
+    }
+
+    /// What sets its credit while somebody waits for its deliveries.
+    #[must_use]
+    pub fn crediting(&self) -> Crediting {
+        let (calls, caller) = (Arc::clone(&self.calls), self.caller.clone());
+        Crediting { calls, caller, topic: self.topic, name: self.name.clone(), key: self.key }
+    }
+
+    /// Takes its credit away; deliveries from `next` on come again as if they had never been made. Gives how many it still holds.
+    pub(super) fn pause(&mut self, next: u64) -> u32 {
+        let (held, _) = self.calls.mesh.pause(self.topic, self.key, next);
+        self.run = DeliverRun::default();
+        self.inbox.clear();
+        self.next = next;
+        held
+    }
+
+    /// Whether its subscription still stands: its topic was not deleted.
+    pub(super) fn stands(&self) -> bool {
+        self.calls.mesh.has_subscription(self.topic, self.key)
+    }
+}
+
+/// Sets a consumer's credit from elsewhere.
+#[derive(Debug)]
+pub struct Crediting {
+    calls: Arc<Calls>,
+    caller: Caller,
+    topic: TopicRef,
+    name: TopicName,
+    key: SubscriptionKey,
+}
+
+impl Crediting {
+    /// As [`Consumer::set_credit`].
+    ///
+    /// # Errors
+    /// `DENIED`; `NOT_FOUND`: the consumer was dropped, or its topic deleted.
+    pub fn set(&self, credit: Credit) -> Result<(), Refusal> {
+        let credit = self.calls.grant(credit);
+        self.calls.mesh.credit(&self.caller, (self.topic, self.name.as_str()), self.key, credit)
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.calls.seats().remove(&self.key.session);
+        self.calls.mesh.leave_unseen(self.topic, self.key, self.next);
+    }
+}

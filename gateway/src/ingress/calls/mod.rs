@@ -1,0 +1,114 @@
+//! What protocols without a session call: one call, one answer; or a stream of deliveries that ends with its connection.
+//!
+//! - [`publish`]: events in, one result each, once they are kept;
+//! - [`consumer`]: a subscription without a session; [`inbox`]: its deliveries;
+//! - [`lease`]: tokens that settle over any connection and protocol; [`settle`]: what is said by them;
+//! - [`fetch`]: so many events at once, by members of a group that live from fetch to fetch;
+//! - [`request`]: requests and their replies.
+//!
+//! *Invariant:* sees only the mesh and `proto`; no protocol's words.
+
+mod consumer;
+mod fetch;
+mod inbox;
+mod lease;
+mod members;
+mod publish;
+mod request;
+mod settle;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use meshwire_proto::{GroupKey, TopicName};
+use tokio::sync::watch;
+
+pub use consumer::{Consumer, ConsumerRequest, Crediting, Delivered, Start};
+pub use fetch::{FetchRequest, Fetched, MAX_FETCH, MAX_WAIT};
+pub use publish::{Offer, Stored, Taken};
+pub use request::{Replies, RequestCall};
+pub use settle::{MAX_SETTLEMENTS, Settlement};
+
+use crate::mesh::{Mesh, SubscriptionKey, TopicRef};
+use lease::Seal;
+use members::Members;
+
+/// Bounds of calls.
+#[derive(Clone, Copy, Debug)]
+pub struct CallsConfig {
+    /// Most members that live from fetch to fetch (option `max_fetch_members`).
+    pub max_fetch_members: usize,
+    /// Most unsettled bytes of one consumer (option `session_bytes`).
+    pub session_bytes: u64,
+}
+
+/// Calls of all protocols without sessions.
+pub struct Calls {
+    mesh: Mesh,
+    config: CallsConfig,
+    seal: Seal,
+    seats: Mutex<BTreeMap<u64, Arc<Seat>>>,
+    members: Members,
+    stopping: watch::Sender<bool>,
+    unwritable: AtomicU64,
+}
+
+/// Whose leases a token can name: one subscription that stands.
+#[derive(Debug)]
+struct Seat {
+    topic: TopicRef,
+    name: TopicName,
+    /// With the durable member of a broadcast group.
+    group: GroupKey,
+    key: SubscriptionKey,
+}
+
+impl Calls {
+    /// Calls to this mesh. `secret` is random for each process: it seals lease tokens.
+    #[must_use]
+    pub fn new(mesh: Mesh, config: CallsConfig, secret: [u8; 24]) -> Arc<Self> {
+        Arc::new(Self {
+            mesh,
+            config,
+            seal: Seal::new(secret),
+            seats: Mutex::default(),
+            members: Members::new(config.max_fetch_members),
+            stopping: watch::Sender::new(false),
+            unwritable: AtomicU64::new(0),
+        })
+    }
+
+    /// What is called.
+    #[must_use]
+    pub const fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
+    /// The gateway stops: streams end, fetches are answered, and all leases that they hold go back.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+        self.members.clear();
+    }
+
+    /// An event could not be written in the format that its consumer reads.
+    pub fn count_unwritable(&self) {
+        self.unwritable.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were, since the gateway began.
+    #[must_use]
+    pub fn unwritable(&self) -> u64 {
+        self.unwritable.load(Ordering::Relaxed)
+    }
+
+    fn seats(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Seat>>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Calls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Calls").field("config", &self.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,155 @@
+//! Publishing: events in, one result each.
+
+use bytes::BytesMut;
+use meshwire_proto::{Defaults, ErrorKind, EventError, EventParts, EventRun, EventRunBuilder, Timing};
+
+use super::Calls;
+use crate::ingress::native::access::{Call, Record};
+use crate::ingress::waiting;
+use crate::mesh::{Action, Answer, Caller, Published, Refusal, TopicRef};
+
+/// A run ends with the event that reaches this size: what is claimed of the log at once.
+const RUN_BYTES: usize = 1 << 20;
+
+/// An event that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Where; `None`: it waits for its time, or it is a duplicate whose position is not known.
+    pub position: Option<u64>,
+    /// It was there already.
+    pub duplicate: bool,
+}
+
+/// What became of one event.
+pub type Taken = Result<Stored, Refusal>;
+
+/// Events of one call, in their order.
+#[derive(Debug, Default)]
+pub struct Offer {
+    builder: EventRunBuilder,
+    runs: Vec<EventRun>,
+    encoded: BytesMut,
+    /// Why one of them is none; `None`: it is in a run.
+    refused: Vec<Option<Refusal>>,
+}
+
+impl Offer {
+    /// With room for about so many bytes of events.
+    #[must_use]
+    pub fn about(bytes: usize) -> Self {
+        let mut offer = Self::default();
+        offer.builder.reserve(bytes.min(RUN_BYTES), 0);
+        offer
+    }
+
+    /// Adds an event, or what is wrong with one: that becomes its result.
+    pub fn event<'e>(&mut self, event: Result<impl Into<EventParts<'e>>, EventError>) {
+        self.encoded.clear();
+        let encoded = event.and_then(|event| event.into().encode_with(Defaults::default(), &mut self.encoded));
+        match encoded {
+            Ok(()) => {
+                self.builder.push(&self.encoded);
+                self.refused.push(None);
+                self.end_run();
+            }
+            Err(error) => self.refused.push(Some(Refusal::new(error.kind(), error.to_string()))),
+        }
+    }
+
+    /// Adds the protobuf bytes of an event; what is wrong with them becomes its result.
+    pub fn raw(&mut self, event: &[u8]) {
+        self.builder.push(event);
+        self.refused.push(None);
+        self.end_run();
+    }
+
+    fn end_run(&mut self) {
+        if self.builder.len() >= RUN_BYTES {
+            self.runs.push(self.builder.take());
+        }
+    }
+
+    /// How many events.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.refused.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.refused.is_empty()
+    }
+}
+
+impl Calls {
+    /// Publishes what is offered and waits until it is kept to its topic's level. The results are in order of the events.
+    ///
+    /// # Errors
+    /// Of the whole call, before anything was taken: `INVALID` (the topic's name), `DENIED`, `TOPIC_NOT_FOUND`, `TOO_LARGE` (too many
+    /// topics, or a time too far ahead), `BUSY`. And `STORE_FAILED`: nothing is known of what was offered.
+    pub async fn publish(
+        &self,
+        caller: &Caller,
+        topic: &str,
+        offer: Offer,
+        timing: Timing,
+    ) -> Result<Vec<Taken>, Refusal> {
+        let (call, events) = (Call::begin(&self.mesh), offer.len() as u64);
+        let result = self.offer(caller, topic, offer, timing).await;
+        let refused = result.as_ref().err().map(|refusal| refusal.kind);
+        call.end(&self.mesh, caller, Record { operation: "publish", topic, events, refused, ..Record::default() });
+        result
+    }
+
+    async fn offer(
+        &self,
+        caller: &Caller,
+        topic: &str,
+        mut offer: Offer,
+        timing: Timing,
+    ) -> Result<Vec<Taken>, Refusal> {
+        let handle = self.mesh.open_topic(caller, topic, Action::Publish)?;
+        if !offer.builder.is_empty() {
+            offer.runs.push(offer.builder.take());
+        }
+        let mut taken = Vec::with_capacity(offer.len());
+        for run in offer.runs {
+            match self.publish_run(caller, (handle, topic), &run, timing).await {
+                Ok(published) => published.into_iter().for_each(|(count, answer)| results(count, &answer, &mut taken)),
+                // Nothing was taken yet, or nobody knows: the whole call fails.
+                Err(refusal) if taken.is_empty() || refusal.kind == ErrorKind::StoreFailed => return Err(refusal),
+                Err(refusal) => taken.extend((0..run.count()).map(|_| Err(refusal.clone()))),
+            }
+        }
+        let mut taken = taken.into_iter();
+        let lost = || Err(Refusal::new(ErrorKind::Internal, "no answer for the event"));
+        let result = |refused: Option<Refusal>| refused.map_or_else(|| taken.next().unwrap_or_else(lost), Err);
+        Ok(offer.refused.into_iter().map(result).collect())
+    }
+
+    async fn publish_run(
+        &self,
+        caller: &Caller,
+        (handle, topic): (TopicRef, &str),
+        run: &EventRun,
+        timing: Timing,
+    ) -> Result<Vec<(u32, Answer)>, Refusal> {
+        waiting::pace(&self.mesh, u64::from(run.count()), run.as_bytes().len() as u64).await?;
+        let Published { answers, ticket } = self.mesh.publish_timed(caller, handle, topic, run, (None, timing))?;
+        waiting::kept(&self.mesh, ticket).await?;
+        Ok(answers)
+    }
+}
+
+/// One answer for consecutive events as one result each.
+fn results(count: u32, answer: &Answer, taken: &mut Vec<Taken>) {
+    taken.extend((0..u64::from(count)).map(|n| {
+        let stored = |first: u64, duplicate| Stored { position: (first != 0).then_some(first + n), duplicate };
+        match answer {
+            Answer::New(first) => Ok(stored(*first, false)),
+            Answer::Duplicate(first) => Ok(stored(*first, true)),
+            Answer::Refused(refusal) => Err(refusal.clone()),
+        }
+    }));
+}

@@ -1,0 +1,187 @@
+//! Settling by tokens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meshwire_proto::frame::SettleKind;
+use meshwire_proto::{ErrorKind, GroupKey};
+
+use super::lease::Lease;
+use super::{Calls, Seat};
+use crate::ingress::native::access::{Call, Record};
+use crate::ingress::waiting;
+use crate::mesh::{Action, Caller, Refusal, SettleAs, SettleRequest, Ticket};
+
+/// Most settlements of one call.
+pub const MAX_SETTLEMENTS: usize = 10_000;
+
+/// What is said of one delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct Settlement<'a> {
+    /// The token that came with it.
+    pub lease: &'a str,
+    /// What happens to it.
+    pub kind: SettleKind,
+    /// Of a nack: when to deliver again; `None` for when the group's settings say.
+    pub delay: Option<Duration>,
+    /// Of a nack and a reject: why. The first 1024 bytes are kept.
+    pub reason: &'a str,
+}
+
+/// Consecutive deliveries of which the same is said.
+struct Range<'a> {
+    seat: Arc<Seat>,
+    session: u64,
+    first: u64,
+    settlement: Settlement<'a>,
+    /// Places of the results.
+    items: Vec<usize>,
+}
+
+/// What holds once it is kept, and for which items.
+type Waits = (Ticket, Vec<usize>);
+
+impl<'a> Range<'a> {
+    fn takes(&self, lease: Lease, settlement: &Settlement<'_>) -> bool {
+        let (mine, end) = (&self.settlement, self.first + self.items.len() as u64);
+        self.session == lease.session
+            && lease.delivery == end
+            && (mine.kind, mine.delay, mine.reason) == (settlement.kind, settlement.delay, settlement.reason)
+    }
+
+    const fn how(&self) -> SettleAs<'a> {
+        SettleAs { kind: self.settlement.kind, delay: self.settlement.delay, reason: self.settlement.reason }
+    }
+}
+
+fn lost() -> Refusal {
+    let text =
+        "the lease has ended, or its event was settled in another way; it comes again unless somebody settled it";
+    Refusal::new(ErrorKind::LeaseLost, text)
+}
+
+impl Calls {
+    /// Settles deliveries of this topic and group; one result each, in their order. `confirm` waits until they are kept to the topic's
+    /// level.
+    ///
+    /// # Errors
+    /// Of the whole call: `TOO_LARGE` over [`MAX_SETTLEMENTS`], `DENIED`. Of one: `LEASE_LOST`; `INVALID`: not a token, not the caller's,
+    /// or of another topic or group; `DENIED`; `STORE_FAILED`.
+    pub async fn settle(
+        &self,
+        caller: &Caller,
+        (topic, group): (&str, &GroupKey),
+        settlements: &[Settlement<'_>],
+        confirm: bool,
+    ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        if settlements.len() > MAX_SETTLEMENTS {
+            let text = format!("{} settlements in one call; at most {MAX_SETTLEMENTS} are taken", settlements.len());
+            return Err(Refusal::new(ErrorKind::TooLarge, text));
+        }
+        self.mesh.authorize(caller, Action::Subscribe, topic)?;
+        let call = Call::begin(&self.mesh);
+        let (mut results, tickets) = self.settle_all(caller, (topic, group), settlements, confirm);
+        if confirm {
+            for (ticket, items) in tickets {
+                let Err(failed) = waiting::kept(&self.mesh, ticket).await else { continue };
+                for item in items {
+                    if let Some(result) = results.get_mut(item).filter(|result| result.is_ok()) {
+                        *result = Err(failed.clone());
+                    }
+                }
+            }
+        }
+        let refused = results.iter().find_map(|result| result.as_ref().err()).map(|refusal| refusal.kind);
+        let (group, events) = (group.group.as_str(), settlements.len() as u64);
+        call.end(&self.mesh, caller, Record { operation: "settle", topic, group, events, refused });
+        Ok(results)
+    }
+
+    fn settle_all(
+        &self,
+        caller: &Caller,
+        of: (&str, &GroupKey),
+        settlements: &[Settlement<'_>],
+        confirm: bool,
+    ) -> (Vec<Result<(), Refusal>>, Vec<Waits>) {
+        let mut results = vec![Ok(()); settlements.len()];
+        let (mut tickets, mut sessions, mut open) = (Vec::new(), Vec::new(), None::<Range<'_>>);
+        let mut end = |range: Range<'_>, results: &mut Vec<Result<(), Refusal>>| {
+            if sessions.last() != Some(&range.session) {
+                sessions.push(range.session);
+            }
+            if let Some(ticket) = self.settle_range(caller, &range, confirm, results) {
+                tickets.push((ticket, range.items));
+            }
+        };
+        for (item, settlement) in settlements.iter().enumerate() {
+            let found = self.find(caller, of, settlement.lease);
+            match (found, &mut open) {
+                (Ok((lease, _)), Some(range)) if range.takes(lease, settlement) => range.items.push(item),
+                (Ok((lease, seat)), open) => {
+                    let Lease { session, delivery: first } = lease;
+                    let next = Range { seat, session, first, settlement: *settlement, items: vec![item] };
+                    if let Some(range) = open.replace(next) {
+                        end(range, &mut results);
+                    }
+                }
+                (Err(refusal), _) => {
+                    if let Some(result) = results.get_mut(item) {
+                        *result = Err(refusal);
+                    }
+                }
+            }
+        }
+        if let Some(range) = open {
+            end(range, &mut results);
+        }
+        sessions.into_iter().for_each(|session| self.members.settled(session));
+        (results, tickets)
+    }
+
+    fn find(
+        &self,
+        caller: &Caller,
+        (topic, group): (&str, &GroupKey),
+        lease: &str,
+    ) -> Result<(Lease, Arc<Seat>), Refusal> {
+        let lease = self.seal.read(caller, lease)?;
+        let seat = self.seats().get(&lease.session).cloned().ok_or_else(lost)?;
+        if seat.name.as_str() != topic || seat.group.group != group.group {
+            let text = format!("this lease is of topic {}, group {}", seat.name, seat.group.group);
+            return Err(Refusal::new(ErrorKind::Invalid, text));
+        }
+        Ok((lease, seat))
+    }
+
+    fn settle_range(
+        &self,
+        caller: &Caller,
+        range: &Range<'_>,
+        confirm: bool,
+        results: &mut [Result<(), Refusal>],
+    ) -> Option<Ticket> {
+        let mut set = |n: u64, refusal: &Refusal| {
+            let item = usize::try_from(n).ok().and_then(|n| range.items.get(n));
+            if let Some(result) = item.and_then(|item| results.get_mut(*item)) {
+                *result = Err(refusal.clone());
+            }
+        };
+        let (seat, count) = (&*range.seat, range.items.len() as u64);
+        let numbers = range.first..range.first.saturating_add(count);
+        let asked = SettleRequest { numbers, how: range.how(), confirm };
+        match self.mesh.settle(caller, (seat.topic, seat.name.as_str()), seat.key, asked) {
+            Err(refusal) => {
+                (0..count).for_each(|n| set(n, &refusal));
+                None
+            }
+            Ok(settled) => {
+                for answer in settled.answers.iter().filter(|answer| !answer.settled) {
+                    let first = answer.first_delivery.saturating_sub(range.first);
+                    (first..first.saturating_add(answer.count).min(count)).for_each(|n| set(n, &lost()));
+                }
+                Some(settled.ticket)
+            }
+        }
+    }
+}

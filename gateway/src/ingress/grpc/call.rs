@@ -1,0 +1,196 @@
+//! What all calls with one message from the client have in common: the message is whole, in time and not too large; every error
+//! says its code.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use meshwire_proto::ErrorKind;
+use meshwire_proto::codec::grpc;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+use super::status;
+use crate::ingress::http::{Door, Problem, read_body};
+use crate::mesh::Refusal;
+
+/// Flag and length before a message.
+const PREFIX: u64 = 5;
+
+/// When a call ends whatever comes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline(pub(super) Option<Instant>);
+
+impl Deadline {
+    /// What is left until then; `None`: there is none.
+    pub(super) fn left(self) -> Option<Duration> {
+        self.0.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// Whether a request means gRPC.
+pub(in crate::ingress) fn is_grpc(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let rest = value.and_then(|value| value.get(..grpc::CONTENT_TYPE.len()).zip(value.get(grpc::CONTENT_TYPE.len()..)));
+    // Not `application/grpc-web`, which is something else.
+    rest.is_some_and(|(kind, rest)| {
+        kind.eq_ignore_ascii_case(grpc::CONTENT_TYPE) && (rest.is_empty() || rest.starts_with(['+', ';']))
+    })
+}
+
+/// The answer to a call of a service or a method that is not here.
+pub(in crate::ingress) fn unknown(path: &str) -> Response {
+    let text = format!("there is no method {path} here; reflection lists what there is");
+    status::refuse(ErrorKind::Unsupported, text)
+}
+
+/// The answer to what no call may have.
+pub(super) fn refused(method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
+    if method != Method::POST {
+        return Some(Problem::wrong_method(method, path).into_response());
+    }
+    if !is_grpc(headers) {
+        let text = format!("{path} is called by gRPC: send content-type: application/grpc over HTTP/2");
+        let problem = Problem::new(ErrorKind::Unsupported, text);
+        return Some(problem.with(axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE).into_response());
+    }
+    if headers.contains_key(AUTHORIZATION) {
+        let text = "this gateway cannot verify credentials; leave out metadata authorization";
+        return Some(status::refuse(ErrorKind::Unauthenticated, text));
+    }
+    if headers.get("grpc-encoding").is_some_and(|encoding| encoding != "identity") {
+        return Some(status::refuse(ErrorKind::Unsupported, grpc::Compressed.to_string()));
+    }
+    None
+}
+
+/// The time that a call has.
+///
+/// # Errors
+/// What is wrong with the header.
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
+    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
+    let parsed = value.to_str().ok().and_then(|text| {
+        let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let plain = (1..=8).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        let count: u64 = if plain { digits.parse().ok()? } else { return None };
+        match unit {
+            "H" => Some(Duration::from_secs(count * 3600)),
+            "M" => Some(Duration::from_secs(count * 60)),
+            "S" => Some(Duration::from_secs(count)),
+            "m" => Some(Duration::from_millis(count)),
+            "u" => Some(Duration::from_micros(count)),
+            "n" => Some(Duration::from_nanos(count)),
+            _ => None,
+        }
+    });
+    let invalid = || {
+        let text = "grpc-timeout is not one to eight digits and a unit of H, M, S, m, u, n";
+        Refusal::new(ErrorKind::Invalid, text)
+    };
+    parsed.map(Some).ok_or_else(invalid)
+}
+
+/// Carries a call out.
+pub(super) async fn run(Extension(door): Extension<Door>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    if let Some(refused) = refused(&parts.method, &path, &parts.headers) {
+        return refused;
+    }
+    let deadline = match timeout(&parts.headers) {
+        // A time that cannot be reached is no deadline.
+        Ok(timeout) => Deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout))),
+        Err(refusal) => return status::answer(refusal),
+    };
+    parts.extensions.insert(deadline);
+    let limit = door.native.max_frame_bytes();
+    let carried = async move {
+        match message(body, limit).await {
+            Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+            Err(refusal) => status::answer(refusal),
+        }
+    };
+    let response = match deadline.0 {
+        None => carried.await,
+        Some(at) => match tokio::time::timeout_at(at, carried).await {
+            Ok(response) => response,
+            Err(_) => status::refuse(ErrorKind::Timeout, "the deadline of the call passed before it was answered"),
+        },
+    };
+    with_code(response, &path)
+}
+
+/// The one message of a call, as it came.
+async fn message(body: Body, limit: u64) -> Result<Bytes, Refusal> {
+    let body = read_body(body, limit.saturating_add(PREFIX), "max_frame_bytes").await?;
+    let invalid = |text| Refusal::new(ErrorKind::Invalid, text);
+    let Some((flag, rest)) = body.split_first() else { return Err(invalid("the call has no message")) };
+    if *flag != 0 {
+        return Err(Refusal::new(ErrorKind::Unsupported, grpc::Compressed.to_string()));
+    }
+    let Some((length, message)) = rest.split_first_chunk::<4>() else {
+        return Err(invalid("the call's message breaks off"));
+    };
+    if u64::from(u32::from_be_bytes(*length)) != message.len() as u64 {
+        return Err(invalid("the call has more than one message, or less"));
+    }
+    Ok(body)
+}
+
+/// Errors of the layers between have a code of ours too.
+fn with_code(response: Response, path: &str) -> Response {
+    let Some(found) = Status::from_header_map(response.headers()) else { return response };
+    if found.code() == Code::Ok || !found.details().is_empty() {
+        return response;
+    }
+    match found.code() {
+        Code::Unimplemented => unknown(path),
+        // Of a message that was read whole that is all that can be wrong.
+        _ => status::refuse(ErrorKind::Invalid, format!("the call's message is malformed: {}", found.message())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    fn headers(name: &'static str, value: &'static str) -> HeaderMap {
+        [(axum::http::HeaderName::from_static(name), value.parse().unwrap())].into_iter().collect()
+    }
+
+    #[test]
+    fn the_time_of_a_call_is_digits_and_a_unit() {
+        assert_eq!(timeout(&HeaderMap::new()).unwrap(), None);
+        for (text, millis) in
+            [("1H", 3_600_000), ("2M", 120_000), ("99999999S", 99_999_999_000), ("5m", 5), ("7000u", 7)]
+        {
+            assert_eq!(timeout(&headers("grpc-timeout", text)).unwrap(), Some(Duration::from_millis(millis)), "{text}");
+        }
+        assert_eq!(timeout(&headers("grpc-timeout", "9n")).unwrap(), Some(Duration::from_nanos(9)));
+        for text in ["", "S", "1", "1s", "-1S", "+1S", "123456789S", "1.5S", " 1S"] {
+            assert_eq!(timeout(&headers("grpc-timeout", text)).unwrap_err().kind, ErrorKind::Invalid, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_content_types_of_grpc_are_grpc() {
+        for (text, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("Application/gRPC;x=y", true),
+            ("application/grpc-web", false),
+            ("application/json", false),
+            ("", false),
+        ] {
+            assert_eq!(is_grpc(&headers("content-type", text)), expected, "{text}");
+        }
+    }
+}

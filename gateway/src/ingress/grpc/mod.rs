@@ -1,0 +1,79 @@
+//! gRPC: services over the HTTP/2 of the one port.
+//!
+//! - [`session`]: a native session in one stream;
+//! - [`mesh`]: events for plain stubs; [`subscribe`]: its stream of deliveries;
+//! - [`admin`]: commands; [`health`]: whether the gateway serves;
+//! - [`call`]: what calls have in common; [`status`]: errors.
+
+mod admin;
+mod call;
+mod health;
+mod mesh;
+#[rustfmt::skip]
+#[allow(clippy::all, clippy::allow_attributes_without_reason, unreachable_pub, elided_lifetimes_in_paths, reason = "generated code")]
+mod services;
+mod session;
+mod status;
+mod subscribe;
+
+use std::sync::Arc;
+
+use axum::routing::post;
+use axum::{Router, middleware};
+use meshwire_proto::wire::DESCRIPTORS;
+use tonic::{Request, Status};
+use tonic_health::pb::health_server::HealthServer;
+use tonic_reflection::server::Builder;
+
+pub(super) use call::{is_grpc, unknown};
+
+use super::calls::Calls;
+use super::http::Door;
+use crate::mesh::{Caller, Refusal};
+use services::admin_server::AdminServer;
+use services::mesh_server::MeshServer;
+
+/// Largest message to services that everybody may ask, and that hold no events.
+const SMALL: usize = 64 * 1024;
+
+/// The paths of gRPC.
+pub(super) fn router(calls: &Arc<Calls>) -> Router {
+    // How long a message may be is known before it comes to these.
+    let mesh = MeshServer::new(mesh::Service(calls.clone())).max_decoding_message_size(usize::MAX);
+    let admin = AdminServer::new(admin::Commands(calls.mesh().clone())).max_decoding_message_size(usize::MAX);
+    let health = HealthServer::new(health::State(calls.mesh().failed())).max_decoding_message_size(SMALL);
+    let calls = Router::new()
+        .route_service("/meshwire.v1.Mesh/{method}", mesh)
+        .route_service("/meshwire.v1.Admin/{method}", admin)
+        .layer(middleware::from_fn(call::run));
+    let router = Router::new()
+        .route(meshwire_proto::codec::grpc::SESSION_PATH, post(session::open))
+        .route_service("/grpc.health.v1.Health/{method}", health)
+        .merge(calls);
+    with_reflection(router)
+}
+
+fn with_reflection(mut router: Router) -> Router {
+    let builder = || {
+        Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // What is built in is read without fault: a test lists the services by it.
+    if let Ok(v1) = builder().build_v1() {
+        let v1 = v1.max_decoding_message_size(SMALL);
+        router = router.route_service("/grpc.reflection.v1.ServerReflection/{method}", v1);
+    }
+    if let Ok(v1alpha) = builder().build_v1alpha() {
+        let v1alpha = v1alpha.max_decoding_message_size(SMALL);
+        router = router.route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha);
+    }
+    router
+}
+
+/// Who calls.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let door = request.extensions().get::<Door>();
+    let nobody = || status::status(Refusal::new(meshwire_proto::ErrorKind::Internal, "a call without a connection"));
+    door.map(|door| door.caller("grpc")).ok_or_else(nobody)
+}

@@ -1,0 +1,123 @@
+//! `/v1/topics/{topic}/groups/{group}/dead-letters`.
+
+use axum::Extension;
+use axum::extract::Request;
+use meshwire_proto::ErrorKind;
+use meshwire_proto::wire::admin::answer::Answer;
+use meshwire_proto::wire::admin::command::Command;
+use meshwire_proto::wire::admin::{DeadLettersChanged, ListDeadLetters, PurgeDeadLetters, RedriveDeadLetters};
+use serde_json::{Map, Value};
+
+use super::body::Fields;
+use super::paging;
+use super::{Door, Problem, Shown, carry_out, json, page, show, unexpected, written};
+use crate::ingress::http::names::Named;
+use crate::ingress::http::query::Query;
+
+/// Letters that one request gives back or removes when it says all.
+const AT_ONCE: u32 = 1000;
+
+fn invalid(text: impl Into<String>) -> Problem {
+    Problem::new(ErrorKind::Invalid, text)
+}
+
+fn number(text: &str, what: &str) -> Result<u64, Problem> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let wrong = || invalid(format!("{what} is {text:?}; the number of a dead letter is accepted"));
+    text.parse().ok().filter(|_| digits).ok_or_else(wrong)
+}
+
+fn cursor(text: &str) -> Result<u64, Problem> {
+    if text.is_empty() { Ok(0) } else { number(text, "cursor") }
+}
+
+fn next(next: u64) -> Option<String> {
+    Some(next).filter(|next| *next > 0).map(|next| next.to_string())
+}
+
+pub(in crate::ingress::http) async fn list(
+    Extension(door): Extension<Door>,
+    Named((topic, group)): Named<(String, String)>,
+    request: Request,
+) -> Shown {
+    let query = Query::read(request.uri(), &["limit", "cursor", "events"])?;
+    let (after, limit, events) =
+        (cursor(paging::cursor(&query))?, paging::limit(&query)?, paging::flag(&query, "events")?);
+    let list = ListDeadLetters { topic, group, after, limit, numbers: Vec::new(), events };
+    match carry_out(&door, Command::ListDeadLetters(list)).await? {
+        Answer::DeadLetters(found) => Ok(page(found.letters.iter().map(show::letter), next(found.next))),
+        _ => Err(unexpected()),
+    }
+}
+
+pub(in crate::ingress::http) async fn one(
+    Extension(door): Extension<Door>,
+    Named((topic, group, last)): Named<(String, String, String)>,
+    request: Request,
+) -> Shown {
+    Query::read(request.uri(), &[])?;
+    let number = number(&last, "the last part of the path")?;
+    let absent =
+        Problem::new(ErrorKind::NotFound, format!("group {group} of topic {topic} has no dead letter {number}"));
+    // 0 would be all of them.
+    if number == 0 {
+        return Err(absent);
+    }
+    let list = ListDeadLetters { topic, group, numbers: vec![number], events: true, ..ListDeadLetters::default() };
+    match carry_out(&door, Command::ListDeadLetters(list)).await? {
+        Answer::DeadLetters(found) => found.letters.first().map(|letter| written(show::letter(letter))).ok_or(absent),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Which letters a request is about: these, or all behind a number.
+async fn meant(request: Request) -> Result<(Vec<u64>, u64), Problem> {
+    let (parts, body) = request.into_parts();
+    Query::read(&parts.uri, &[])?;
+    let fields = Fields::read(&parts.headers, body, &["numbers", "all", "cursor"]).await?;
+    let after = cursor(fields.text("cursor")?.unwrap_or_default())?;
+    match (fields.numbers("numbers")?, fields.bool("all")?.unwrap_or_default()) {
+        (Some(numbers), false) if numbers.is_empty() => {
+            Err(invalid("field numbers is empty; name dead letters, or say all"))
+        }
+        (Some(numbers), false) if after == 0 => Ok((numbers, 0)),
+        (None, true) => Ok((Vec::new(), after)),
+        _ => Err(invalid("say either numbers, or all with the cursor that next said")),
+    }
+}
+
+/// How many, and what was left.
+fn changed(answer: Answer, done: &str) -> Shown {
+    let Answer::DeadLettersChanged(DeadLettersChanged { count, next: after, left }) = answer else {
+        return Err(unexpected());
+    };
+    let mut object = Map::from_iter([(done.to_owned(), Value::from(count))]);
+    if done == "redriven" {
+        let left: Map<String, Value> = left.into_iter().map(|left| (left.group, left.count.into())).collect();
+        object.insert("left".to_owned(), left.into());
+    }
+    if let Some(after) = next(after) {
+        object.insert("next".to_owned(), after.into());
+    }
+    Ok(json(&object.into()))
+}
+
+pub(in crate::ingress::http) async fn redrive(
+    Extension(door): Extension<Door>,
+    Named((topic, group)): Named<(String, String)>,
+    request: Request,
+) -> Shown {
+    let (numbers, after) = meant(request).await?;
+    let redrive = RedriveDeadLetters { topic, group, after, limit: AT_ONCE, numbers };
+    changed(carry_out(&door, Command::RedriveDeadLetters(redrive)).await?, "redriven")
+}
+
+pub(in crate::ingress::http) async fn purge(
+    Extension(door): Extension<Door>,
+    Named((topic, group)): Named<(String, String)>,
+    request: Request,
+) -> Shown {
+    let (numbers, after) = meant(request).await?;
+    let purge = PurgeDeadLetters { topic, group, after, limit: AT_ONCE, numbers };
+    changed(carry_out(&door, Command::PurgeDeadLetters(purge)).await?, "purged")
+}

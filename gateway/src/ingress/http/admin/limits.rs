@@ -1,0 +1,40 @@
+//! `/v1/limits`: of the whole gateway, until it ends.
+
+use axum::Extension;
+use axum::extract::Request;
+use meshwire_proto::wire::admin::answer::Answer;
+use meshwire_proto::wire::admin::command::Command;
+use meshwire_proto::wire::admin::{GetLimits, Limits, SetLimits};
+
+use super::body::Fields;
+use super::{Door, Shown, carry_out, json, show, unexpected};
+use crate::ingress::http::query::Query;
+
+const LIMITS: [&str; 5] =
+    ["publish_rate", "publish_bytes_rate", "publish_budget_bytes", "deliver_rate", "deliver_bytes_rate"];
+
+fn shown(answer: &Answer) -> Shown {
+    match answer {
+        Answer::Limits(limits) => Ok(json(&show::limits(limits))),
+        _ => Err(unexpected()),
+    }
+}
+
+pub(in crate::ingress::http) async fn show(Extension(door): Extension<Door>, request: Request) -> Shown {
+    Query::read(request.uri(), &[])?;
+    shown(&carry_out(&door, Command::GetLimits(GetLimits {})).await?)
+}
+
+pub(in crate::ingress::http) async fn change(Extension(door): Extension<Door>, request: Request) -> Shown {
+    let (parts, body) = request.into_parts();
+    Query::read(&parts.uri, &[])?;
+    let fields = Fields::read(&parts.headers, body, &LIMITS).await?;
+    let limits = Limits {
+        publish_rate: fields.u64("publish_rate")?,
+        publish_bytes_rate: fields.u64("publish_bytes_rate")?,
+        publish_budget_bytes: fields.u64("publish_budget_bytes")?,
+        deliver_rate: fields.u64("deliver_rate")?,
+        deliver_bytes_rate: fields.u64("deliver_bytes_rate")?,
+    };
+    shown(&carry_out(&door, Command::SetLimits(SetLimits { limits: Some(limits) })).await?)
+}

@@ -1,0 +1,84 @@
+//! Administration: each operation makes one command of `meshwire.admin.v1`, and shows its answer as JSON.
+//!
+//! - [`paging`], [`body`]: what a request says; unknown, repeated and ill-typed parts are refused by name;
+//! - [`topics`], [`groups`], [`dead_letters`], [`limits`]: the operations;
+//! - [`show`]: the answers, with the names that `meshwire --json` has.
+
+mod body;
+mod dead_letters;
+mod groups;
+mod limits;
+pub(super) mod paging;
+pub(super) mod show;
+mod topics;
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use axum::Router;
+use axum::response::Response;
+use axum::routing::{get, post};
+use meshwire_proto::ErrorKind;
+use meshwire_proto::wire::admin::{self, answer, command};
+use serde_json::Value;
+
+use super::{Door, Problem, answer_json as json, written};
+use crate::ingress::native::access::{self, Call, Record};
+use crate::ingress::waiting;
+use crate::mesh::{Answered, Caller, Mesh};
+
+pub(super) fn routes() -> Router {
+    Router::new()
+        .route("/v1/topics", get(topics::list))
+        .route("/v1/topics/{topic}", get(topics::one).put(topics::put).patch(topics::change).delete(topics::delete))
+        .route("/v1/topics/{topic}/groups", get(groups::list))
+        .route(
+            "/v1/topics/{topic}/groups/{group}",
+            get(groups::one).put(groups::put).patch(groups::change).delete(groups::delete),
+        )
+        .route("/v1/topics/{topic}/groups/{group}/seek", post(groups::seek))
+        .route("/v1/topics/{topic}/groups/{group}/dead-letters", get(dead_letters::list))
+        .route("/v1/topics/{topic}/groups/{group}/dead-letters/{number}", get(dead_letters::one))
+        .route("/v1/topics/{topic}/groups/{group}/dead-letters/redrive", post(dead_letters::redrive))
+        .route("/v1/topics/{topic}/groups/{group}/dead-letters/purge", post(dead_letters::purge))
+        .route("/v1/limits", get(limits::show).patch(limits::change))
+}
+
+/// What an operation answers.
+type Shown = Result<Response, Problem>;
+
+/// Waits for what the disk has to give.
+pub(super) async fn answered(mesh: &Mesh, caller: &Caller, command: &admin::Command) -> Answered {
+    loop {
+        let seen = mesh.fetches();
+        if let Some(answered) = mesh.admin(caller, command) {
+            return answered;
+        }
+        poll_fn(|cx| if mesh.wake_when_fetched(seen, cx.waker()) { Poll::Pending } else { Poll::Ready(()) }).await;
+    }
+}
+
+/// Carries a command out, and waits until it is kept.
+pub(super) async fn carry_out(door: &Door, command: command::Command) -> Result<answer::Answer, Problem> {
+    let (mesh, caller) = (door.native.mesh(), door.caller("http"));
+    let command = admin::Command { command: Some(command) };
+    let call = Call::begin(mesh);
+    let answered = answered(mesh, &caller, &command).await;
+    let refused = answered.as_ref().err().map(|refusal| refusal.kind);
+    call.end(mesh, &caller, Record { refused, ..access::command(&command) });
+    let (answer, ticket) = answered?;
+    waiting::kept(mesh, ticket).await?;
+    answer.answer.ok_or_else(unexpected)
+}
+
+/// An answer that does not belong to its command.
+fn unexpected() -> Problem {
+    Problem::new(ErrorKind::Internal, "another answer than that of the command")
+}
+
+/// A page of a list. `next` is the cursor of the next one, and absent on the last.
+fn page(items: impl Iterator<Item = String>, next: Option<String>) -> Response {
+    let items: Vec<String> = items.collect();
+    let next = next.map(|next| format!(",\"next\":{}", Value::from(next))).unwrap_or_default();
+    written(format!("{{\"items\":[{}]{next}}}", items.join(",")))
+}

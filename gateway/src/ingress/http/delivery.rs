@@ -1,0 +1,37 @@
+//! Deliveries as JSON objects: `{"lease", "attempt", "position", "event"}`.
+
+use std::fmt::Write as _;
+
+use meshwire_proto::codec::json;
+use meshwire_proto::{EventLimits, EventView};
+
+use super::Problem;
+use crate::ingress::calls::{Calls, Delivered};
+use crate::mesh::Refusal;
+
+/// What is stored was checked when it was published, by limits that may have been others.
+pub(super) const ANY_SIZE: EventLimits = EventLimits { max_event_bytes: u32::MAX, max_attribute_bytes: u32::MAX };
+
+/// Appends a delivery as an object on one line. An event that has no form in JSON is counted, and `error` says so in its place: its
+/// lease can be settled all the same.
+pub(super) fn write(calls: &Calls, delivered: &Delivered, out: &mut String) {
+    out.push('{');
+    if let Some(lease) = &delivered.lease {
+        // A token has nothing that JSON would escape.
+        let _ = write!(out, "\"lease\":\"{lease}\",");
+    }
+    let _ = write!(out, "\"attempt\":{},\"position\":\"{}\",", delivered.attempt, delivered.position);
+    if delivered.gap > 0 {
+        let _ = write!(out, "\"gap\":{},", delivered.gap);
+    }
+    let before = out.len();
+    out.push_str("\"event\":");
+    let written = EventView::parse(&delivered.event, ANY_SIZE).and_then(|view| json::write(&view, out));
+    if let Err(error) = written {
+        calls.count_unwritable();
+        out.truncate(before);
+        let problem = Problem::from(Refusal::new(error.kind(), error.to_string()));
+        let _ = write!(out, "\"error\":{}", problem.json());
+    }
+    out.push('}');
+}

@@ -1,0 +1,120 @@
+//! What is refused for its head alone, on every path: before a handler sees it, and before a byte of its body is read.
+
+use axum::Router;
+use axum::body::HttpBody as _;
+use axum::extract::Request;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
+use http_body_util::BodyExt as _;
+use meshwire_proto::ErrorKind;
+use meshwire_proto::codec::http::PREFIX;
+
+use super::Problem;
+
+/// Most headers of a request.
+pub(super) const MAX_HEADERS: usize = 200;
+
+/// Most bytes of attributes in headers: what comes back must fit into the head of an answer too.
+const MAX_ATTRIBUTES: usize = 32 * 1024;
+
+/// Longest refusal of an extractor that is given a code; they are one line.
+const LONGEST_REJECTION: u64 = 4096;
+
+/// The router, and what it need not look after.
+pub(super) fn guarded(router: Router) -> Router {
+    router.layer(from_fn(guard))
+}
+
+async fn guard(request: Request, next: Next) -> Response {
+    match check(request.headers(), request.uri().path()) {
+        Ok(()) => with_code(next.run(request).await).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn check(headers: &HeaderMap, path: &str) -> Result<(), Problem> {
+    if headers.len() > MAX_HEADERS {
+        let text = format!("the request has {} headers; at most {MAX_HEADERS} are taken", headers.len());
+        return Err(Problem::new(ErrorKind::TooLarge, text).with(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+    }
+    if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+        return Err(Problem::new(ErrorKind::Invalid, "header content-type occurs twice"));
+    }
+    let is_coded = |value: &axum::http::HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(CONTENT_ENCODING).iter().any(is_coded) {
+        let text = "compressed bodies are not taken: send it without content-encoding";
+        return Err(Problem::new(ErrorKind::Unsupported, text).with(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+    if !is_encoded(path.as_bytes()) {
+        return Err(Problem::new(ErrorKind::Invalid, "the path has a % without two hexadecimal digits behind it"));
+    }
+    let attributes = headers.iter().filter(|(name, _)| name.as_str().starts_with(PREFIX));
+    let bytes: usize = attributes.map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > MAX_ATTRIBUTES {
+        let text = format!(
+            "attributes in headers have {bytes} bytes, at most {MAX_ATTRIBUTES} are taken; send the event as JSON with \
+            content-type: application/cloudevents+json"
+        );
+        return Err(Problem::new(ErrorKind::TooLarge, text).with(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+    }
+    Ok(())
+}
+
+/// Whether two hexadecimal digits stand behind each `%`.
+fn is_encoded(path: &[u8]) -> bool {
+    let mut parts = path.split(|byte| *byte == b'%').skip(1);
+    parts.all(|part| part.get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
+}
+
+/// An extractor refuses in plain text, as a path that is not UTF-8: it is made a problem with our code.
+async fn with_code(response: Response) -> Response {
+    let is_text = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    let is_short = response.body().size_hint().upper().is_some_and(|most| most <= LONGEST_REJECTION);
+    let status = response.status();
+    if !status.is_client_error() || !is_text || !is_short {
+        return response;
+    }
+    match response.into_body().collect().await {
+        Ok(text) => {
+            let text = String::from_utf8_lossy(&text.to_bytes()).into_owned();
+            Problem::new(ErrorKind::Invalid, text).with(status).into_response()
+        }
+        Err(error) => Problem::new(ErrorKind::Internal, error.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(name: &'static str, values: &[&str]) -> Option<ErrorKind> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name, value.parse().ok()?);
+        }
+        check(&headers, "/").err().map(|problem| problem.kind())
+    }
+
+    #[test]
+    fn a_head_is_refused_for_what_no_handler_takes() {
+        assert_eq!(refused("content-encoding", &["identity"]), None);
+        assert_eq!(refused("content-encoding", &["identity", "br"]), Some(ErrorKind::Unsupported));
+        assert_eq!(refused("content-type", &["text/plain"]), None);
+        assert_eq!(refused("content-type", &["text/plain", "text/plain"]), Some(ErrorKind::Invalid));
+        assert_eq!(refused("ce-a", &[&"x".repeat(MAX_ATTRIBUTES - 4)]), None);
+        assert_eq!(refused("ce-a", &[&"x".repeat(MAX_ATTRIBUTES - 3)]), Some(ErrorKind::TooLarge));
+        assert_eq!(refused("a", &["x"; MAX_HEADERS]), None);
+        assert_eq!(refused("a", &["x"; MAX_HEADERS + 1]), Some(ErrorKind::TooLarge));
+    }
+
+    #[test]
+    fn two_digits_stand_behind_each_percent_sign() {
+        for (path, good) in
+            [("/a", true), ("/%41%fF", true), ("/%", false), ("/%4", false), ("/%4g/a", false), ("/%%41", false)]
+        {
+            assert_eq!(is_encoded(path.as_bytes()), good, "{path}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! HTTP/1.1 and HTTP/2, and what travels inside them.
+//!
+//! - [`connection`]: one connection: limits before its first request is whole, shutdown;
+//! - [`head`]: what is refused for its head alone, on every path;
+//! - [`websocket`]: upgrades: native sessions as binary messages;
+//! - [`publish`], [`request`], [`receive`], [`fetch`], [`settle`]: events for programs without our client; [`event`], [`delivery`]: how they
+//!   are written;
+//! - [`session`]: sessions inside requests, for where nothing else gets through;
+//! - [`origin`]: who is let in: no foreign web page;
+//! - [`admin`]: the commands of administration;
+//! - [`health`], [`metrics`], [`page`]: for those who watch a gateway;
+//! - [`cloudevents`], [`pages`]: the same as messages of WebSocket;
+//! - [`problem`]: errors as RFC 9457 problem details.
+
+mod admin;
+mod authority;
+mod body;
+mod cloudevents;
+mod connection;
+mod delivery;
+mod event;
+mod fetch;
+mod head;
+mod health;
+mod metrics;
+mod names;
+mod openapi;
+mod origin;
+mod page;
+mod pages;
+mod problem;
+mod publish;
+mod query;
+mod receive;
+mod request;
+mod session;
+mod settle;
+mod websocket;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Method, Uri};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use meshwire_proto::ErrorKind;
+use tokio::sync::{mpsc, watch};
+
+use super::calls::Calls;
+use super::grpc;
+use super::native::Native;
+use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
+use crate::mesh::{Caller, Spoken};
+pub(super) use body::read as read_body;
+pub use origin::Guests;
+pub(super) use problem::Problem;
+use problem::Refused;
+
+/// Longest name of a method.
+const LONGEST_METHOD: usize = 16;
+
+/// Limits of HTTP connections.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// How long a connection may take from accept to the end of its first request's head, and each later head.
+    pub login_timeout: Duration,
+    /// Most bytes of a request's head.
+    pub head_bytes: usize,
+    /// Web pages and names that are let in.
+    pub guests: Arc<Guests>,
+}
+
+/// HTTP behind the listener.
+pub struct HttpIngress {
+    native: Arc<Native>,
+    calls: Arc<Calls>,
+    config: HttpConfig,
+    router: Router,
+}
+
+/// What a handler knows of the connection that a request came by.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) native: Arc<Native>,
+    calls: Arc<Calls>,
+    /// Who asks by this connection, whatever it speaks.
+    caller: Caller,
+    /// Whom its certificate names, if it has shown one.
+    principal: Option<Arc<str>>,
+    pub(super) shutdown: watch::Receiver<Shutdown>,
+    /// The connection ends when the last of these is dropped: what goes on after an upgrade holds one.
+    pub(super) open: mpsc::Sender<()>,
+    /// Whether requests of sessions came by it: those go on while the gateway drains.
+    carries: Arc<AtomicBool>,
+}
+
+impl Door {
+    /// Who asks, in the words of `protocol`.
+    pub(super) fn caller(&self, protocol: &'static str) -> Caller {
+        Caller { protocol, ..self.caller.clone() }
+    }
+}
+
+impl HttpIngress {
+    /// HTTP over these calls, and the sessions of `native`.
+    #[must_use]
+    pub fn new(native: Arc<Native>, calls: Arc<Calls>, config: HttpConfig) -> Self {
+        let router = Router::new()
+            .route("/v1/topics/{topic}/events", post(publish::publish).get(receive::broadcast))
+            .route("/v1/topics/{topic}/requests", post(request::request))
+            .route("/v1/topics/{topic}/groups/{group}/events", get(receive::group))
+            .route("/v1/topics/{topic}/groups/{group}/fetch", post(fetch::fetch))
+            .route("/v1/topics/{topic}/groups/{group}/settle", post(settle::settle))
+            .route("/v1/ws", get(websocket::upgrade))
+            .merge(session::routes())
+            .merge(admin::routes())
+            .merge(page::routes())
+            .route("/healthz", get(health::lives))
+            .route("/readyz", get(health::ready))
+            .route("/metrics", get(metrics::metrics))
+            .merge(grpc::router(&calls))
+            .route("/openapi.json", get(openapi::openapi))
+            .fallback(nothing_here)
+            .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
+                Problem::wrong_method(&method, uri.path())
+            });
+        Self { native, calls, config, router: head::guarded(router) }
+    }
+}
+
+/// In the words of who asks.
+async fn nothing_here(uri: Uri, headers: HeaderMap) -> Response {
+    if grpc::is_grpc(&headers) { grpc::unknown(uri.path()) } else { Problem::no_path(uri.path()).into_response() }
+}
+
+impl Ingress for HttpIngress {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    fn spoken(&self) -> Option<Spoken> {
+        Some(Spoken::Http)
+    }
+
+    fn sniff(&self, prefix: &[u8]) -> Sniff {
+        begins(prefix)
+    }
+
+    fn refuse_plain(&self, prefix: &[u8]) -> Bytes {
+        if prefix.starts_with(H2_PREFACE) { goaway(PLAIN_REFUSED) } else { Problem::tls_required().into_bytes() }
+    }
+
+    fn serve(
+        &self,
+        accepted: Accepted,
+        shutdown: watch::Receiver<Shutdown>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let parts = (self.router.clone(), (self.native.clone(), self.calls.clone()), self.config.clone());
+        Box::pin(connection::serve(parts, accepted, shutdown))
+    }
+}
+
+/// How HTTP/2 begins, as far as it is read to tell it.
+const H2_PREFACE: &[u8] = b"PRI ";
+
+/// The end of an HTTP/2 connection before any request: empty settings, and GOAWAY with `INADEQUATE_SECURITY` (RFC 9113 6.8, 7).
+fn goaway(text: &str) -> Bytes {
+    let length = u8::try_from(8 + text.len()).unwrap_or(u8::MAX);
+    let mut bytes = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
+    bytes.extend([0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xc]);
+    bytes.extend(text.bytes().take(usize::from(length) - 8));
+    bytes.into()
+}
+
+/// An answer of JSON.
+fn answer_json(value: &serde_json::Value) -> Response {
+    written(value.to_string())
+}
+
+/// An answer of JSON that is written already.
+fn written(json: impl Into<axum::body::Body>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], json.into()).into_response()
+}
+
+/// Carries out within a deadline of the request's own.
+///
+/// # Errors
+/// `TIMEOUT`.
+async fn in_time<T>(timeout: Option<Duration>, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    let Some(timeout) = timeout else { return work.await };
+    let late = || {
+        let text = format!("no answer within timeout_ms={}; what was asked may have been done", timeout.as_millis());
+        Problem::new(ErrorKind::Timeout, text)
+    };
+    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// A method and a space, or the HTTP/2 preface, which begins like one.
+fn begins(prefix: &[u8]) -> Sniff {
+    let method = prefix.iter().take(LONGEST_METHOD).take_while(|b| b.is_ascii_uppercase()).count();
+    match prefix.get(method) {
+        Some(b' ') if method > 0 => Sniff::Yes,
+        None if method < LONGEST_METHOD => Sniff::NeedMore,
+        _ => Sniff::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_and_a_space_are_http_and_what_cannot_become_one_is_not() {
+        let cases: [(&[u8], Sniff); 9] = [
+            (b"", Sniff::NeedMore),
+            (b"GE", Sniff::NeedMore),
+            (b"GET ", Sniff::Yes),
+            (b"POST /v1", Sniff::Yes),
+            (b"PRI * HTTP/2.0", Sniff::Yes),
+            (b"get /", Sniff::No),
+            (b" GET", Sniff::No),
+            (b"GET/", Sniff::No),
+            (b"AAAAAAAAAAAAAAAA", Sniff::No),
+        ];
+        for (prefix, expected) in cases {
+            assert_eq!(begins(prefix), expected, "{}", prefix.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Subprotocol `meshwire.v1.json` on `/v1/ws`: calls as JSON in text messages, for pages and scripts.
+//!
+//! `{"id", "op", ...}` is answered `{"id", "ok"}` or `{"id", "error"}`; a subscription's deliveries are the objects of the NDJSON stream with
+//! `subscription`, the id that it was made with. Calls run beside each other; publishes begin in the order in which they came.
+//!
+//! - [`asked`]: what is asked, and how it is answered;
+//! - [`subscriptions`]: the streams of one connection.
+
+mod asked;
+mod subscriptions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use meshwire_proto::ErrorKind;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Door, Problem};
+use crate::ingress::Shutdown;
+use asked::{Answering, Asked, Done, answer, error};
+use subscriptions::Subscriptions;
+
+/// A ping is sent so often.
+const PING: Duration = Duration::from_secs(15);
+
+/// Most calls of a connection without an answer; over it the connection is not read from.
+const MOST_CALLS: usize = 64;
+
+/// Most deliveries that are written before anything else is looked at.
+const MOST_WRITTEN: usize = 64;
+
+/// Serves one connection to its end.
+pub(super) async fn serve(door: Door, mut socket: WebSocket) {
+    let most = door.native.config.max_subscriptions;
+    let mut page = Page { calls: FuturesUnordered::new(), subscriptions: Subscriptions::new(most), door };
+    if let Some(frame) = page.run(&mut socket).await {
+        let _ = socket.send(Message::Close(Some(frame))).await;
+    }
+}
+
+struct Page {
+    door: Door,
+    calls: FuturesUnordered<Answering>,
+    subscriptions: Subscriptions,
+}
+
+impl Page {
+    /// Gives why it ends; `None`: the peer has gone.
+    async fn run(&mut self, socket: &mut WebSocket) -> Option<CloseFrame> {
+        let mut pings = interval(PING);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut shutdown = self.door.shutdown.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = async { drop(shutdown.wait_for(|shutdown| *shutdown >= Shutdown::Draining).await) } => {
+                    return Some(CloseFrame { code: close_code::AWAY, reason: "the gateway is stopping".into() });
+                }
+                Some(done) = self.calls.next(), if !self.calls.is_empty() => {
+                    let text = self.done(done);
+                    socket.send(Message::Text(text.into())).await.ok()?;
+                }
+                message = socket.recv(), if self.calls.len() < MOST_CALLS => match message {
+                    None | Some(Err(_) | Ok(Message::Close(_))) => return None,
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(Message::Binary(_))) => {
+                        let reason = "calls are text messages in this subprotocol".into();
+                        return Some(CloseFrame { code: close_code::UNSUPPORTED, reason });
+                    }
+                    Some(Ok(Message::Text(text))) => {
+                        if let Some(text) = self.call(&text) {
+                            socket.send(Message::Text(text.into())).await.ok()?;
+                        }
+                    }
+                },
+                Some(text) = self.subscriptions.next(), if !self.subscriptions.is_empty() => {
+                    self.deliver(text, socket).await?;
+                }
+                _ = pings.tick() => socket.send(Message::Ping(bytes::Bytes::new())).await.ok()?,
+            }
+        }
+    }
+
+    /// Writes a delivery, and those behind it that are here already.
+    async fn deliver(&mut self, mut text: String, socket: &mut WebSocket) -> Option<()> {
+        for _ in 0..MOST_WRITTEN {
+            socket.feed(Message::Text(text.into())).await.ok()?;
+            match self.subscriptions.next().now_or_never().flatten() {
+                Some(next) => text = next,
+                None => return socket.flush().await.ok(),
+            }
+        }
+        socket.send(Message::Text(text.into())).await.ok()
+    }
+
+    /// Begins a call, or gives its answer at once.
+    fn call(&mut self, text: &str) -> Option<String> {
+        let asked = match asked::read(text) {
+            Ok(asked) => asked,
+            Err((id, problem)) => return Some(error(&id, &problem)),
+        };
+        let (calls, caller) = (Arc::clone(&self.door.calls), self.door.caller("websocket"));
+        let answered = match asked.op.as_str() {
+            "publish" => asked::publish(text, calls, caller).map(Some),
+            "request" => asked::request(text, calls, caller).map(Some),
+            "settle" => asked::settle(text, calls, caller).map(Some),
+            "subscribe" => asked::subscribe(text, calls, caller)
+                .and_then(|begun| self.subscriptions.room_for(&asked.id).map(|()| Some(begun))),
+            "credit" => {
+                asked::credit(text).and_then(|(id, events)| self.subscriptions.credit(&id, events)).map(|()| None)
+            }
+            "unsubscribe" => asked::unsubscribe(text).and_then(|id| self.subscriptions.end(&id)).map(|()| None),
+            op => {
+                let text = format!(
+                    "there is no op {op:?}; there are publish, request, subscribe, settle, credit, unsubscribe"
+                );
+                Err(Problem::new(ErrorKind::Invalid, text))
+            }
+        };
+        match answered {
+            Ok(Some(answering)) => {
+                self.calls.push(Box::pin(answering.map(|done| (asked, done))));
+                None
+            }
+            Ok(None) => Some(answer(&asked.id, "{}")),
+            Err(problem) => Some(error(&asked.id, &problem)),
+        }
+    }
+
+    fn done(&mut self, (asked, done): (Asked, Result<Done, Problem>)) -> String {
+        match done {
+            Ok(Done::Answer(ok)) => answer(&asked.id, &ok),
+            Ok(Done::Joined(consumer)) => {
+                self.subscriptions.add(&asked.id, Arc::clone(&self.door.calls), *consumer);
+                answer(&asked.id, "{}")
+            }
+            Err(problem) => {
+                if asked.op == "subscribe" {
+                    self.subscriptions.give_back(&asked.id);
+                }
+                error(&asked.id, &problem)
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `POST /v1/topics/{topic}/events`: publishing.
+
+use axum::Extension;
+use axum::extract::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use meshwire_proto::{ErrorKind, Timing, UnixMillis, options};
+
+use super::event::{self, Mode};
+use super::names::Named;
+use super::query::Query;
+use super::{Door, Problem, in_time};
+use crate::ingress::calls::{Offer, Stored, Taken};
+
+pub(super) async fn publish(
+    Extension(door): Extension<Door>,
+    Named(topic): Named<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let query = Query::read(&parts.uri, &["deliver_at", "expires_in_ms", "timeout_ms"])?;
+    let expires_in_ms = query.number("expires_in_ms", (1, u64::MAX))?;
+    let timing = timing(query.get("deliver_at"), expires_in_ms)?;
+    let timeout = query.timeout(&options::REQUEST_TIMEOUT)?;
+    let publishing = async {
+        let (mode, body) = event::body(&door, &parts, body).await?;
+        let mut offer = Offer::about(if mode == Mode::Batch { body.len() } else { 0 });
+        event::parse(mode, &parts, &body)?.into_iter().for_each(|event| offer.event(event));
+        let results = door.calls.publish(&door.caller("http"), &topic, offer, timing).await?;
+        if mode == Mode::Batch {
+            return Ok(answer(batch(results)));
+        }
+        match results.into_iter().next() {
+            Some(result) => Ok(answer(item(Ok(result?)))),
+            None => Err(Problem::new(ErrorKind::Internal, "no answer for the event")),
+        }
+    };
+    in_time(timeout, publishing).await
+}
+
+/// When an event is delivered.
+///
+/// # Errors
+/// `INVALID`: not a time, or no time at all.
+pub(super) fn timing(deliver_at: Option<&str>, expires_in_ms: Option<u64>) -> Result<Timing, Problem> {
+    let deliver_at = match deliver_at.map(str::parse::<UnixMillis>) {
+        None => UnixMillis(0),
+        // Before 1970 is in the past.
+        Some(Ok(at)) => UnixMillis(at.0.max(1)),
+        Some(Err(e)) => return Err(Problem::new(ErrorKind::Invalid, format!("deliver_at: {e}"))),
+    };
+    if expires_in_ms == Some(0) {
+        return Err(Problem::new(ErrorKind::Invalid, "expires_in_ms is 0; 1 and more are accepted"));
+    }
+    Ok(Timing { deliver_at, expires_in_ms: expires_in_ms.unwrap_or(0) })
+}
+
+/// One result as JSON.
+pub(super) fn item(taken: Taken) -> String {
+    match taken {
+        Ok(Stored { position: None, duplicate }) => format!(r#"{{"duplicate":{duplicate}}}"#),
+        Ok(Stored { position: Some(position), duplicate }) => {
+            format!(r#"{{"position":"{position}","duplicate":{duplicate}}}"#)
+        }
+        Err(refusal) => Problem::from(refusal).json().to_string(),
+    }
+}
+
+/// All results, in the order of the events.
+fn batch(results: Vec<Taken>) -> String {
+    let mut text = String::with_capacity(16 + ITEM * results.len());
+    text.push_str(r#"{"results":["#);
+    for (n, taken) in results.into_iter().enumerate() {
+        if n > 0 {
+            text.push(',');
+        }
+        text.push_str(&item(taken));
+    }
+    text.push_str("]}");
+    text
+}
+
+/// About how long the result of an event is that was taken.
+const ITEM: usize = 48;
+
+fn answer(text: String) -> Response {
+    ([(CONTENT_TYPE, "application/json")], text).into_response()
+}

@@ -1,0 +1,313 @@
+//! `GET .../events`: deliveries as a stream, NDJSON or server-sent events.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use meshwire_proto::wire::admin;
+use meshwire_proto::{ErrorKind, GroupKey, MemberName, UnixMillis, options};
+use tokio::time::timeout;
+
+use super::fetch::group_key;
+use super::names::Named;
+use super::query::Query;
+use super::{Door, Problem, cloudevents, delivery};
+use crate::ingress::calls::{Calls, Consumer, ConsumerRequest, Delivered, Start};
+use crate::mesh::{Credit, Refusal};
+
+/// Something is sent at least so often, so that nobody between takes the stream for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// A piece of the stream ends with the delivery that reaches this size.
+const PIECE: usize = 64 * 1024;
+
+/// How a stream is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    NdJson,
+    Sse,
+}
+
+const NDJSON: &str = "application/x-ndjson";
+const SSE: &str = "text/event-stream";
+
+impl Format {
+    /// The first in `Accept` that there is.
+    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut any = false;
+        for value in headers.get_all(ACCEPT) {
+            for part in value.to_str().unwrap_or_default().split(',') {
+                any = true;
+                match part.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+                    NDJSON | "application/*" | "*/*" => return Ok(Self::NdJson),
+                    SSE | "text/*" => return Ok(Self::Sse),
+                    _ => {}
+                }
+            }
+        }
+        if any {
+            let text = format!("a stream is {NDJSON} or {SSE}, of which header accept names none");
+            return Err(Problem::new(ErrorKind::Unsupported, text).with(StatusCode::NOT_ACCEPTABLE));
+        }
+        Ok(Self::NdJson)
+    }
+
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::NdJson => NDJSON,
+            Self::Sse => SSE,
+        }
+    }
+
+    fn write(self, calls: &Calls, delivered: &Delivered, out: &mut String) {
+        if self == Self::Sse {
+            let _ = write!(out, "id: {}\ndata: ", delivered.position);
+        }
+        delivery::write(calls, delivered, out);
+        out.push_str(if self == Self::Sse { "\n\n" } else { "\n" });
+    }
+
+    /// What a reader passes over.
+    fn comment(self, text: &str) -> String {
+        match self {
+            Self::NdJson => "\n".to_owned(),
+            Self::Sse => format!(": {text}\n\n"),
+        }
+    }
+
+    /// Why nothing more comes.
+    fn error(self, refusal: Refusal) -> String {
+        let problem = Problem::from(refusal).json();
+        match self {
+            Self::NdJson => format!("{{\"error\":{problem}}}\n"),
+            Self::Sse => format!("event: error\ndata: {{\"error\":{problem}}}\n\n"),
+        }
+    }
+}
+
+fn invalid(text: impl Into<String>) -> Problem {
+    Problem::new(ErrorKind::Invalid, text)
+}
+
+pub(super) fn start(query: &Query) -> Result<Start, Problem> {
+    query.get("start").map_or(Ok(Start::Default), place)
+}
+
+/// A place in a topic.
+pub(super) fn place(text: &str) -> Result<Start, Problem> {
+    match text {
+        "earliest" => return Ok(Start::Earliest),
+        "latest" => return Ok(Start::Latest),
+        _ => {}
+    }
+    if let Ok(position) = text.parse() {
+        return Ok(Start::Position(position));
+    }
+    text.parse::<UnixMillis>().map(Start::Time).map_err(|_| {
+        invalid(format!(
+            "start is {text:?}; earliest, latest, a position, and a time such as 2026-11-28T06:30:00Z are accepted"
+        ))
+    })
+}
+
+/// Behind the event that a reader saw last.
+fn resumed(parts: &Parts) -> Result<Option<Start>, Problem> {
+    let Some(value) = parts.headers.get("last-event-id") else { return Ok(None) };
+    let position = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let behind = |position: u64| Some(Start::Position(position.saturating_add(1)));
+    position
+        .map(behind)
+        .ok_or_else(|| invalid("header last-event-id is no position: send the id of an event of this stream"))
+}
+
+/// Other protocols than WebSocket may be offered, as the JDK's client does HTTP/2; such offers are passed over.
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let offers = headers.get_all(UPGRADE).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+    offers.map(str::trim).any(|offer| offer.eq_ignore_ascii_case("websocket"))
+}
+
+/// Unnamed: everybody who asks gets everything.
+pub(super) async fn broadcast(
+    Extension(door): Extension<Door>,
+    Named(topic): Named<String>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    match upgrade {
+        Ok(upgrade) => return cloudevents::upgrade(door, topic, &parts.uri, upgrade).await,
+        Err(rejection) if asks_for_websocket(&parts.headers) => return Err(invalid(rejection.to_string())),
+        Err(_) => {}
+    }
+    let query = Query::read(&parts.uri, &["start"])?;
+    let start = resumed(&parts)?.map_or_else(|| start(&query), Ok)?;
+    stream_of(door, &parts, &topic, broadcast_request(start)).await
+}
+
+/// An unnamed broadcast subscription.
+pub(super) fn broadcast_request(start: Start) -> ConsumerRequest {
+    asked(None, start, u32::try_from(options::PREFETCH_EVENTS.default).unwrap_or(u32::MAX))
+}
+
+/// As a member of a group, with leases. The end of the stream gives them back.
+pub(super) async fn group(
+    Extension(door): Extension<Door>,
+    Named((topic, group)): Named<(String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let query = Query::read(&parts.uri, &["max_unsettled", "member", "start"])?;
+    let most = query.number("max_unsettled", (1, options::PREFETCH_EVENTS.max))?;
+    let most = most.unwrap_or(options::PREFETCH_EVENTS.default);
+    let member = query.get("member").map(MemberName::parse).transpose().map_err(|e| invalid(e.to_string()))?;
+    let group = GroupKey { member, ..group_key(&group)? };
+    let asked = asked(Some(group), start(&query)?, u32::try_from(most).unwrap_or(u32::MAX));
+    stream_of(door, &parts, &topic, asked).await
+}
+
+pub(super) fn asked(group: Option<GroupKey>, start: Start, events: u32) -> ConsumerRequest {
+    let mode = group.as_ref().and_then(|key| key.member.as_ref()).map(|_| admin::GroupMode::Broadcast.into());
+    let settings = admin::GroupSettings { mode, ..admin::GroupSettings::default() };
+    ConsumerRequest { group, start, settings, credit: Credit { events, bytes: options::PREFETCH_BYTES.default } }
+}
+
+async fn stream_of(door: Door, parts: &Parts, topic: &str, asked: ConsumerRequest) -> Result<Response, Problem> {
+    let format = Format::of(&parts.headers)?;
+    let consumer = door.calls.consume(&door.caller("http"), topic, asked).await?;
+    let headers = [
+        (CONTENT_TYPE.as_str(), format.content_type()),
+        (CACHE_CONTROL.as_str(), "no-store"),
+        ("x-accel-buffering", "no"),
+    ];
+    let pieces = stream::unfold(Some((door.calls, consumer)), move |state| async move {
+        let (calls, mut consumer) = state?;
+        let (piece, goes_on) = piece(&calls, &mut consumer, format).await;
+        Some((Ok::<_, Infallible>(Bytes::from(piece)), goes_on.then_some((calls, consumer))))
+    });
+    Ok((headers, Body::from_stream(pieces)).into_response())
+}
+
+/// The next piece, and whether more may come.
+async fn piece(calls: &Calls, consumer: &mut Consumer, format: Format) -> (String, bool) {
+    let mut piece = String::new();
+    let mut next = match timeout(KEEP_ALIVE, consumer.next()).await {
+        Err(_) => return (format.comment("still here"), true),
+        Ok(next) => match next {
+            Ok(None) => return (format.comment("the gateway is stopping"), false),
+            next => next,
+        },
+    };
+    loop {
+        match next {
+            Ok(Some(delivered)) => format.write(calls, &delivered, &mut piece),
+            Ok(None) => return (piece, true),
+            Err(refusal) => return (piece + &format.error(refusal), false),
+        }
+        if piece.len() >= PIECE {
+            return (piece, true);
+        }
+        next = consumer.ready();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use std::sync::Arc;
+
+    use meshwire_proto::{Event, Timing};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::config::Config;
+    use crate::ingress::calls::{CallsConfig, Offer};
+    use crate::mesh::{AllowAll, Caller, Stores};
+    use crate::store::memory::{MemoryConfig, MemoryStore};
+
+    /// Calls over a ring of 64 KiB.
+    fn calls() -> Arc<Calls> {
+        let memory = MemoryStore::new(MemoryConfig { ring_bytes: 64 << 10, total_bytes: 1 << 20 });
+        let stores = Stores { memory: Arc::new(memory), log: None };
+        let config = Config { memory: true, ..Config::default() };
+        let (clock, judge) = (Arc::new(SystemClock::new()), Arc::new(AllowAll));
+        let mesh = crate::recover::open_mesh(config.mesh([7; 16]), clock, judge, stores, None).unwrap();
+        Calls::new(mesh, CallsConfig { max_fetch_members: 1, session_bytes: 1 << 20 }, [1; 24])
+    }
+
+    async fn publish(calls: &Calls, ids: std::ops::Range<u32>) {
+        let mut offer = Offer::default();
+        let event = |id: u32| Event::text("t", "x".repeat(16 << 10)).source("/s").id(id.to_string());
+        ids.for_each(|id| offer.event(Ok(event(id))));
+        for taken in calls.publish(&Caller::anonymous("test", None), "t", offer, Timing::default()).await.unwrap() {
+            taken.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_sends_something_every_15_s() {
+        let (calls, began) = (calls(), tokio::time::Instant::now());
+        let asked = asked(None, Start::Latest, 1);
+        let mut consumer = calls.consume(&Caller::anonymous("test", None), "t", asked).await.unwrap();
+        assert_eq!(piece(&calls, &mut consumer, Format::NdJson).await, ("\n".to_owned(), true));
+        assert_eq!(piece(&calls, &mut consumer, Format::Sse).await, (": still here\n\n".to_owned(), true));
+        assert_eq!(began.elapsed(), 2 * KEEP_ALIVE);
+    }
+
+    #[tokio::test]
+    async fn who_falls_behind_a_ring_is_told_how_many_events_are_missing() {
+        let calls = calls();
+        publish(&calls, 0..1).await;
+        let asked = asked(None, Start::Earliest, 1);
+        let mut consumer = calls.consume(&Caller::anonymous("test", None), "t", asked).await.unwrap();
+        for id in 1..40 {
+            publish(&calls, id..id + 1).await;
+        }
+        let (mut seen, mut missing) = (0, 0);
+        while seen + missing < 40 {
+            let (text, goes_on) = piece(&calls, &mut consumer, Format::NdJson).await;
+            assert!(goes_on);
+            for line in text.lines() {
+                let object: serde_json::Value = serde_json::from_str(line).unwrap();
+                seen += 1;
+                missing += object.get("gap").map_or(0, |gap| gap.as_u64().unwrap());
+            }
+        }
+        assert!(missing > 0 && seen + missing == 40, "{seen} {missing}");
+    }
+
+    #[test]
+    fn only_an_offer_of_websocket_asks_for_it() {
+        let asks = |upgrade: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(UPGRADE, axum::http::HeaderValue::from_static(upgrade));
+            asks_for_websocket(&headers)
+        };
+        assert!(asks("websocket") && asks("h2c, WebSocket"));
+        assert!(!asks("h2c") && !asks_for_websocket(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn accept_picks_the_first_that_there_is() {
+        let of = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            Format::of(&headers).ok()
+        };
+        assert_eq!(of("text/html, text/event-stream;q=0.9"), Some(Format::Sse));
+        assert_eq!(of("application/x-ndjson, text/event-stream"), Some(Format::NdJson));
+        assert_eq!(of("*/*"), Some(Format::NdJson));
+        assert_eq!(of("image/png"), None);
+        assert_eq!(Format::of(&HeaderMap::new()).ok(), Some(Format::NdJson));
+    }
+}

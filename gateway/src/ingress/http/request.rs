@@ -1,0 +1,100 @@
+//! `POST /v1/topics/{topic}/requests`: an event in, the reply to it out.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use meshwire_proto::codec::{http, json};
+use meshwire_proto::{Defaults, ErrorKind, EventError, EventView, options};
+
+use super::delivery::ANY_SIZE;
+use super::event::{self, Mode};
+use super::names::Named;
+use super::query::Query;
+use super::{Door, Problem};
+use crate::ingress::calls::RequestCall;
+
+/// Most bytes of attributes that go out in headers; an event with more is answered as JSON.
+const ATTRIBUTES: usize = 32 * 1024;
+
+const STRUCTURED: &str = "application/cloudevents+json";
+
+pub(super) async fn request(
+    Extension(door): Extension<Door>,
+    Named(topic): Named<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let query = Query::read(&parts.uri, &["timeout_ms"])?;
+    let timeout = query.timeout(&options::REQUEST_TIMEOUT)?;
+    let (mode, body) = event::body(&door, &parts, body).await?;
+    let mut asked = BytesMut::new();
+    match (mode, event::parse(mode, &parts, &body)?.into_iter().next()) {
+        (Mode::Batch, _) | (_, None) => {
+            return Err(Problem::new(
+                ErrorKind::Invalid,
+                "a request is one event: send it in binary or structured mode",
+            ));
+        }
+        (_, Some(event)) => {
+            let encoded = event.and_then(|event| event.encode_with(Defaults::default(), &mut asked));
+            encoded.map_err(|e| event::invalid(&e))?;
+        }
+    }
+    let asked = asked.freeze();
+    let call = RequestCall { topic: &topic, event: asked, timeout, stream: false, retry: false };
+    let reply = door.calls.request(&door.caller("http"), call)?.next().await?;
+    let Some(reply) = reply else {
+        // The responder ended it without an event.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    answer(&door, &reply, wants_json(&parts.headers))
+}
+
+fn wants_json(headers: &HeaderMap) -> bool {
+    let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accept
+        .flat_map(|value| value.split(','))
+        .any(|part| part.split(';').next().unwrap_or_default().trim() == STRUCTURED)
+}
+
+fn answer(door: &Door, reply: &Bytes, structured: bool) -> Result<Response, Problem> {
+    let answered =
+        EventView::parse(reply, ANY_SIZE).and_then(|view| if structured { as_json(&view) } else { binary(&view) });
+    answered.map_err(|error| {
+        if error.kind() == ErrorKind::Unsupported {
+            door.calls.count_unwritable();
+        }
+        Problem::new(error.kind(), format!("the reply: {error}"))
+    })
+}
+
+fn as_json(view: &EventView<'_>) -> Result<Response, EventError> {
+    let mut text = String::new();
+    json::write(view, &mut text)?;
+    Ok(([(CONTENT_TYPE, STRUCTURED)], text).into_response())
+}
+
+fn binary(view: &EventView<'_>) -> Result<Response, EventError> {
+    let (mut headers, mut bytes, mut fits) = (HeaderMap::new(), 0, true);
+    let mut header = |name: &str, value: String| {
+        bytes += name.len() + value.len();
+        match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
+            (Ok(name), Ok(value)) => drop(headers.insert(name, value)),
+            _ => fits = false,
+        }
+    };
+    let (content_type, data) = http::write(view, &mut header)?;
+    if let Some(content_type) = content_type {
+        header(CONTENT_TYPE.as_str(), content_type);
+    }
+    if !fits || bytes > ATTRIBUTES {
+        return as_json(view);
+    }
+    let mut response = Response::new(Body::from(Bytes::copy_from_slice(data)));
+    *response.headers_mut() = headers;
+    Ok(response)
+}

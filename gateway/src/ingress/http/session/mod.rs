@@ -1,0 +1,254 @@
+//! Sessions of our own clients inside plain HTTP requests.
+//!
+//! The bytes are those of a session over TCP, preface first. What a client says comes in numbered batches, each of
+//! which is taken once however often it is sent; what the gateway says is kept until it is acknowledged, and can be
+//! asked for again from any byte on. So each request may be cut off anywhere.
+//!
+//! - `POST /v1/session`: the first bytes; answers with the id in `meshwire-session` and the gateway's first bytes;
+//! - `POST /v1/session/{id}?batch=N[&after=B][&end=true]`: batch `N`, from 1; all before byte `B` has come;
+//! - `GET /v1/session/{id}?after=B[&wait_ms=T]`: bytes from `B` on, as a stream, or what there is after at most `T`.
+//!   204: there are no more, and will be none.
+
+mod link;
+mod stream;
+mod table;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Request};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::unfold;
+use meshwire_proto::ErrorKind;
+use meshwire_proto::frame::PREFACE;
+use tokio::time::timeout;
+
+use super::{Door, Problem, body};
+use crate::ingress::Shutdown;
+use crate::ingress::native::serve_stream;
+use crate::mesh::Caller;
+use link::{Link, Listening, Offer, Piece, WINDOW};
+use stream::Carried;
+pub(super) use table::Carriers;
+use table::Id;
+
+/// The header that names a carrier.
+const SESSION: HeaderName = HeaderName::from_static("meshwire-session");
+
+/// Longest that a request for output waits.
+const MAX_WAIT_MS: u64 = 25_000;
+
+/// How long what a session said last may be asked for after its end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+pub(super) fn routes() -> Router {
+    Router::new()
+        .route("/v1/session", post(begin))
+        .route("/v1/session/{id}", get(listen).post(receive))
+        .layer(Extension(Arc::new(Carriers::default())))
+}
+
+async fn begin(
+    Extension(door): Extension<Door>,
+    Extension(carriers): Extension<Arc<Carriers>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let [] = parameters(request.uri(), [])?;
+    door.carries.store(true, Ordering::Relaxed);
+    let limit = u64::from(door.native.config.login_frame_bytes);
+    let first = body::read(request.into_body(), limit, "login_frame_bytes").await?;
+    if !first.starts_with(&PREFACE) {
+        let text = "the body does not begin with the preface of a Meshwire session";
+        return Err(Problem::new(ErrorKind::Invalid, text));
+    }
+    let link = Arc::new(Link::new(Arc::clone(&carriers.pool), door.principal.clone(), &first));
+    let id = carriers.add(&*door.native.random, &link)?;
+    let mut listening = link.listen(0).map_err(|_| Problem::new(ErrorKind::Internal, "a new carrier has output"))?;
+    let (caller, wait) = (door.caller("http"), door.native.config.login_timeout);
+    tokio::spawn(run((id, Arc::clone(&link)), carriers, door, caller));
+    // With a Hello the answer has the Welcome; without one, the preface is all there is to say.
+    let enough = if first.len() > PREFACE.len() { PREFACE.len() + 1 } else { PREFACE.len() };
+    let mut said = BytesMut::new();
+    let gather = async {
+        while said.len() < enough {
+            let Piece::Bytes(piece) = listening.next().await else { break };
+            said.extend_from_slice(&piece);
+        }
+    };
+    // What is late is asked for with GET.
+    let _ = timeout(wait, gather).await;
+    let id = HeaderValue::from_str(&table::text(&id)).map_err(|e| Problem::new(ErrorKind::Internal, e.to_string()))?;
+    Ok((StatusCode::CREATED, [(SESSION, id)], bytes(Body::from(said.freeze()))).into_response())
+}
+
+/// The session of a carrier, to its end.
+async fn run((id, link): (Id, Arc<Link>), carriers: Arc<Carriers>, door: Door, caller: Caller) {
+    let Door { native, shutdown, open, .. } = door;
+    let (heartbeat, stopping) = (native.config.heartbeat, shutdown.clone());
+    let carried = (Box::new(Carried(Arc::clone(&link))) as crate::ingress::BoxIo, BytesMut::new());
+    let mut serving = Box::pin(serve_stream(native, carried, (caller, Duration::ZERO), shutdown));
+    tokio::select! {
+        biased;
+        () = &mut serving => {}
+        () = link.abandoned(heartbeat) => {
+            link.lose();
+            serving.await;
+        }
+    }
+    link.over();
+    // A client that is gone never hears of it.
+    let last = || *stopping.borrow() != Shutdown::Running;
+    let _ = timeout(LAST_WORDS, link.told(last)).await;
+    carriers.remove(&id);
+    // The connection that began it counts until now.
+    drop(open);
+}
+
+async fn receive(
+    Extension(door): Extension<Door>,
+    Extension(carriers): Extension<Arc<Carriers>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let [batch, after, end] = parameters(request.uri(), ["batch", "after", "end"])?;
+    let link = carriers.find(&id, door.principal.as_ref())?;
+    door.carries.store(true, Ordering::Relaxed);
+    let number = number("batch", batch)?.filter(|number| *number > 0);
+    let number = number.ok_or_else(|| invalid("batch=N is missing: batches are numbered from 1"))?;
+    let end = match end {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => return Err(invalid(format!("end is true or false, not {other:?}"))),
+    };
+    if let Some(through) = self::number("after", after)? {
+        link.acknowledge(through).map_err(|range| outside(through, range))?;
+    }
+    let turn = link.receive();
+    let reading = body::read(request.into_body(), WINDOW as u64, "none: send smaller batches");
+    let batch = tokio::select! {
+        batch = reading => batch?,
+        () = superseded(&link, turn) => return Err(late()),
+    };
+    loop {
+        let mut read = std::pin::pin!(link.read.notified());
+        read.as_mut().enable();
+        match link.offer(turn, number, &batch, end) {
+            Offer::Taken => return Ok(StatusCode::NO_CONTENT.into_response()),
+            Offer::Full => read.await,
+            Offer::Gap(expected) => {
+                let text = format!("batch {number} came where {expected} was expected");
+                return Err(Problem::new(ErrorKind::Invalid, text).with(StatusCode::CONFLICT));
+            }
+            Offer::Superseded => return Err(late()),
+            Offer::Over => return Err(Problem::new(ErrorKind::NotFound, "the session has ended")),
+        }
+    }
+}
+
+async fn superseded(link: &Link, turn: u64) {
+    loop {
+        let mut read = std::pin::pin!(link.read.notified());
+        read.as_mut().enable();
+        if !link.receives(turn) {
+            return;
+        }
+        read.await;
+    }
+}
+
+async fn listen(
+    Extension(door): Extension<Door>,
+    Extension(carriers): Extension<Arc<Carriers>>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let [after, wait] = parameters(&uri, ["after", "wait_ms"])?;
+    let link = carriers.find(&id, door.principal.as_ref())?;
+    door.carries.store(true, Ordering::Relaxed);
+    let after = number("after", after)?.unwrap_or_default();
+    let wait = number("wait_ms", wait)?;
+    if wait.is_some_and(|wait| wait > MAX_WAIT_MS) {
+        return Err(invalid(format!("wait_ms is at most {MAX_WAIT_MS}")));
+    }
+    link.acknowledge(after).map_err(|range| outside(after, range))?;
+    let mut listening = link.listen(after).map_err(|range| outside(after, range))?;
+    match listening.piece() {
+        Piece::End => Ok(StatusCode::NO_CONTENT.into_response()),
+        Piece::Bytes(piece) if wait.is_some() => Ok(bytes(Body::from(piece)).into_response()),
+        Piece::Bytes(piece) => Ok(bytes(streamed(piece, listening)).into_response()),
+        Piece::Superseded => Err(late()),
+        Piece::None => match wait {
+            None => Ok(bytes(streamed(Bytes::new(), listening)).into_response()),
+            Some(wait) => match timeout(Duration::from_millis(wait), listening.next()).await {
+                Ok(Piece::Bytes(piece)) => Ok(bytes(Body::from(piece)).into_response()),
+                Ok(Piece::End) => Ok(StatusCode::NO_CONTENT.into_response()),
+                Ok(Piece::Superseded) => Err(late()),
+                Ok(Piece::None) | Err(_) => Ok(bytes(Body::empty()).into_response()),
+            },
+        },
+    }
+}
+
+/// All that follows, until the session ends or a later request takes its place.
+fn streamed(first: Bytes, listening: Listening) -> Body {
+    let pieces = unfold((Some(first), listening), |(first, mut listening)| async move {
+        let piece = match first.filter(|first| !first.is_empty()) {
+            Some(first) => first,
+            None => match listening.next().await {
+                Piece::Bytes(piece) => piece,
+                _ => return None,
+            },
+        };
+        Some((Ok::<_, Infallible>(piece), (None, listening)))
+    });
+    Body::from_stream(pieces)
+}
+
+/// Bytes that nothing between here and the client may keep or change.
+fn bytes(body: Body) -> impl IntoResponse {
+    let headers = [
+        (CONTENT_TYPE, "application/octet-stream"),
+        (CACHE_CONTROL, "no-store, no-transform"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    (headers, body)
+}
+
+fn invalid(text: impl Into<String>) -> Problem {
+    Problem::new(ErrorKind::Invalid, text)
+}
+
+fn late() -> Problem {
+    Problem::new(ErrorKind::Cancelled, "a later request has taken the place of this one").with(StatusCode::CONFLICT)
+}
+
+fn outside(after: u64, (first, last): (u64, u64)) -> Problem {
+    invalid(format!("after={after} is not in what is kept of the session's bytes: {first} to {last}"))
+}
+
+fn number(name: &str, value: Option<&str>) -> Result<Option<u64>, Problem> {
+    let parse = |text: &str| text.parse().map_err(|_| invalid(format!("{name} is not a number: {text:?}")));
+    value.map(parse).transpose()
+}
+
+/// The values of these parameters; no others are taken.
+fn parameters<'a, const N: usize>(uri: &'a Uri, names: [&str; N]) -> Result<[Option<&'a str>; N], Problem> {
+    let mut values = [None; N];
+    for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let slot = names.iter().zip(&mut values).find(|(known, _)| **known == name);
+        let Some((_, slot)) = slot else { return Err(invalid(format!("there is no parameter {name:?} here"))) };
+        if slot.replace(value).is_some() {
+            return Err(invalid(format!("parameter {name} comes twice")));
+        }
+    }
+    Ok(values)
+}

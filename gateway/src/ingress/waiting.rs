@@ -1,0 +1,33 @@
+//! What calls of protocols with one answer a request wait for.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use meshwire_proto::ErrorKind;
+
+use crate::mesh::{Mesh, Refusal, Ticket};
+
+/// Waits until a ticket is kept.
+///
+/// # Errors
+/// `STORE_FAILED`: it will never be.
+pub(super) async fn kept(mesh: &Mesh, ticket: Ticket) -> Result<(), Refusal> {
+    poll_fn(|cx| if mesh.wake_when_kept(ticket, cx.waker()) { Poll::Pending } else { Poll::Ready(()) }).await;
+    if mesh.is_kept(ticket) {
+        return Ok(());
+    }
+    Err(Refusal::new(ErrorKind::StoreFailed, "the log failed before this was kept; nothing is known of it"))
+}
+
+/// Waits as long as the gateway's publish rate asks for.
+///
+/// # Errors
+/// `BUSY` with the time to wait, when that is too long.
+pub(super) async fn pace(mesh: &Mesh, events: u64, bytes: u64) -> Result<(), Refusal> {
+    if mesh.publishes_freely() {
+        return Ok(());
+    }
+    let wait = mesh.reserve_publish(mesh.now().mono, events, bytes)?;
+    tokio::time::sleep(wait).await;
+    Ok(())
+}

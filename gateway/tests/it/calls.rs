@@ -1,0 +1,217 @@
+//! What protocols without a session call, without a protocol, by a clock of the test's own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use meshwire_gateway::clock::Clock;
+use meshwire_gateway::config::Config;
+use meshwire_gateway::engine::Now;
+use meshwire_gateway::ingress::calls::{
+    Calls, CallsConfig, Consumer, ConsumerRequest, FetchRequest, Fetched, Offer, Settlement, Start,
+};
+use meshwire_gateway::mesh::{AllowAll, Caller, Credit, Mesh, Stores};
+use meshwire_gateway::recover::open_mesh;
+use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
+use meshwire_proto::frame::SettleKind;
+use meshwire_proto::wire::admin::{GroupSettings, ListTopics};
+use meshwire_proto::{ErrorKind, GroupKey, Moment, Timing, UnixMillis};
+
+use crate::rig::event;
+
+/// Microseconds.
+#[derive(Default)]
+struct ByHand(AtomicU64);
+
+impl Clock for ByHand {
+    fn now(&self) -> Now {
+        let micros = self.0.load(Ordering::Relaxed);
+        Now { mono: Moment(micros), wall: UnixMillis(1_700_000_000_000 + i64::try_from(micros / 1000).unwrap()) }
+    }
+}
+
+struct Bench {
+    calls: Arc<Calls>,
+    clock: Arc<ByHand>,
+    caller: Caller,
+    group: GroupKey,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let clock = Arc::new(ByHand::default());
+        let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
+        let (stores, mut config) = (Stores { memory, log: None }, Config::default());
+        config.memory = true;
+        let mesh = open_mesh(config.mesh([7; 16]), clock.clone(), Arc::new(AllowAll), stores, None).unwrap();
+        let config = CallsConfig { max_fetch_members: 10, session_bytes: 1 << 20 };
+        let calls = Calls::new(mesh, config, [1; 24]);
+        let group = GroupKey { group: meshwire_proto::GroupName::parse("g").unwrap(), member: None };
+        Self { calls, clock, caller: Caller::anonymous("test", None), group }
+    }
+
+    fn mesh(&self) -> &Mesh {
+        self.calls.mesh()
+    }
+
+    fn pass(&self, time: Duration) {
+        self.clock.0.fetch_add(u64::try_from(time.as_micros()).unwrap(), Ordering::Relaxed);
+        self.mesh().tick();
+    }
+
+    async fn publish(&self, ids: &[&str]) {
+        let mut offer = Offer::default();
+        ids.iter().for_each(|id| offer.event(Ok(event(id))));
+        let taken = self.calls.publish(&self.caller, "t", offer, Timing::default()).await.unwrap();
+        assert!(taken.iter().all(Result::is_ok), "{taken:?}");
+    }
+
+    async fn consume(&self) -> Consumer {
+        let credit = Credit { events: 100, bytes: 1 << 20 };
+        let (group, settings) = (Some(self.group.clone()), GroupSettings::default());
+        let asked = ConsumerRequest { group, start: Start::Default, settings, credit };
+        self.calls.consume(&self.caller, "t", asked).await.unwrap()
+    }
+
+    async fn fetch(&self, member: Option<&str>) -> Fetched {
+        let (topic, group, wait) = ("t", &self.group, Duration::ZERO);
+        let asked = FetchRequest { topic, group, member, max_events: 10, max_bytes: 1 << 20, wait };
+        self.calls.fetch(&self.caller, asked).await.unwrap()
+    }
+
+    fn held(&self) -> u64 {
+        self.mesh().held()
+    }
+
+    async fn ack(&self, lease: &str) -> Result<(), ErrorKind> {
+        let settlement = Settlement { lease, kind: SettleKind::Ack, delay: None, reason: "" };
+        let settled = self.calls.settle(&self.caller, ("t", &self.group), &[settlement], true).await.unwrap();
+        settled[0].clone().map_err(|refusal| refusal.kind)
+    }
+}
+
+fn attempts(fetched: &Fetched) -> Vec<(u64, u32)> {
+    fetched.deliveries().iter().map(|d| (d.position, d.attempt)).collect()
+}
+
+#[tokio::test]
+async fn what_a_consumer_had_not_handed_out_when_it_was_dropped_counts_as_never_delivered() {
+    let bench = Bench::new();
+    let mut consumer = bench.consume().await;
+    bench.publish(&["1", "2", "3"]).await;
+    assert_eq!(consumer.next().await.unwrap().unwrap().position, 1);
+    assert_eq!(bench.held(), 3);
+    drop(consumer);
+    assert_eq!(bench.held(), 0);
+    assert_eq!(attempts(&bench.fetch(None).await), [(1, 2), (2, 1), (3, 1)]);
+}
+
+#[tokio::test]
+async fn a_fetch_that_was_never_handed_out_comes_to_the_next_as_if_never_delivered() {
+    for member in [None, Some("m")] {
+        let bench = Bench::new();
+        bench.publish(&["1", "2"]).await;
+        for _ in 0..2 {
+            let fetched = bench.fetch(member).await;
+            assert_eq!(attempts(&fetched), [(1, 1), (2, 1)], "{member:?}");
+            drop(fetched);
+            assert_eq!(bench.held(), 0);
+        }
+        let mut fetched = bench.fetch(member).await;
+        fetched.handed_out();
+        let leases: Vec<String> = fetched.deliveries().iter().filter_map(|d| d.lease.clone()).collect();
+        drop(fetched);
+        assert_eq!(bench.held(), 2);
+        assert_eq!(bench.ack(&leases[1]).await, Ok(()));
+        assert_eq!((bench.held(), bench.ack(&leases[0]).await), (1, Ok(())));
+    }
+}
+
+#[tokio::test]
+async fn a_lease_is_its_callers_alone() {
+    let bench = Bench::new();
+    bench.publish(&["1"]).await;
+    let mut consumer = bench.consume().await;
+    let lease = consumer.next().await.unwrap().unwrap().lease.unwrap();
+    let other = Bench { caller: Caller::known("test", None, Some("other".into())), ..bench };
+    assert_eq!(other.ack(&lease).await, Err(ErrorKind::Invalid));
+    let same = Bench { caller: Caller::anonymous("another protocol", None), ..other };
+    assert_eq!(same.ack(&lease).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_that_hold_nothing_leave_after_half_a_minute_and_those_with_leases_stay() {
+    let bench = Bench::new();
+    let keeping = tokio::spawn({
+        let calls = bench.calls.clone();
+        async move { calls.keep_time().await }
+    });
+    bench.publish(&["1"]).await;
+    bench.fetch(None).await.handed_out();
+    drop(bench.fetch(Some("idle")).await);
+    assert_eq!(members(&bench), 2);
+    // A lease of the default lasts 30 s.
+    for _ in 0..5 {
+        bench.pass(Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    assert_eq!((members(&bench), bench.held()), (2, 1));
+    for _ in 0..4 {
+        bench.pass(Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    assert_eq!((members(&bench), bench.held()), (1, 0));
+    for _ in 0..8 {
+        bench.pass(Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    assert_eq!(members(&bench), 0);
+    keeping.abort();
+}
+
+#[tokio::test]
+async fn when_the_gateway_stops_streams_end_fetches_go_back_and_nothing_new_begins() {
+    let bench = Bench::new();
+    bench.publish(&["1", "2"]).await;
+    let mut fetched = bench.fetch(None).await;
+    fetched.handed_out();
+    drop(fetched);
+    let mut consumer = bench.consume().await;
+    bench.mesh().stop_delivering();
+    bench.calls.stop();
+    assert_eq!(bench.held(), 0);
+    assert_eq!(consumer.next().await, Ok(None));
+    let asked = ConsumerRequest {
+        group: None,
+        start: Start::Latest,
+        settings: GroupSettings::default(),
+        credit: Credit { events: 1, bytes: 1 },
+    };
+    let refused = bench.calls.consume(&bench.caller, "t", asked).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_consumer_that_takes_nothing_lets_no_more_wait_than_its_part_of_the_memory() {
+    let bench = Bench::new();
+    let consumer = bench.consume().await;
+    let before = bench.mesh().memory().allowance();
+    for id in 0..40 {
+        let mut offer = Offer::default();
+        offer.event(Ok(event(&id.to_string()).text_data("x".repeat(100_000))));
+        bench.calls.publish(&bench.caller, "t", offer, Timing::default()).await.unwrap();
+    }
+    let used = bench.mesh().memory().used();
+    // One event may pass over its credit of 1 MiB, and over its part.
+    assert!(used > 0 && used <= before.min(1 << 20) + 101_000, "{used} of {before}");
+    drop(consumer);
+    assert_eq!(bench.mesh().memory().used(), 0);
+}
+
+fn members(bench: &Bench) -> u32 {
+    use meshwire_proto::wire::admin::{Command, answer, command};
+    let command = Command { command: Some(command::Command::ListTopics(ListTopics::default())) };
+    let (answer, _) = bench.mesh().admin(&bench.caller, &command).unwrap().unwrap();
+    let Some(answer::Answer::Topics(topics)) = answer.answer else { panic!("{answer:?}") };
+    topics.topics[0].groups.iter().map(|group| group.members).sum()
+}

@@ -1,0 +1,70 @@
+//! Health and reflection.
+
+use tonic::{Code, Request, Streaming};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tonic_prost::ProstCodec;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
+
+use meshwire_proto::ErrorKind;
+
+use super::{Stub, is};
+use crate::rig::Rig;
+
+fn of(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest { service: service.into() }
+}
+
+#[tokio::test]
+async fn the_gateway_and_each_service_are_serving_until_it_drains() {
+    let rig = Rig::start().await;
+    let stub = Stub::of(&rig).await;
+    let path = "/grpc.health.v1.Health/Check";
+    for service in ["", "meshwire.v1.Mesh", "meshwire.v1.Admin", "meshwire.session.v1.Session"] {
+        let answer: HealthCheckResponse = stub.call(path, of(service)).await.unwrap();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{service}");
+    }
+    let status = stub.call::<_, HealthCheckResponse>(path, of("other.Service")).await.unwrap_err();
+    is(&status, Code::NotFound, ErrorKind::NotFound);
+
+    let watch = Request::new(of(""));
+    let mut states: Streaming<HealthCheckResponse> = stub.stream("/grpc.health.v1.Health/Watch", watch).await.unwrap();
+    assert_eq!(states.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let stopping = tokio::spawn(rig.stop());
+    assert_eq!(states.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert_eq!(states.message().await.unwrap(), None);
+    stopping.await.unwrap();
+}
+
+async fn reflect(stub: &Stub, version: &str, asked: MessageRequest) -> MessageResponse {
+    let request = ServerReflectionRequest { message_request: Some(asked), ..ServerReflectionRequest::default() };
+    let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo").parse().unwrap();
+    let codec = ProstCodec::<ServerReflectionRequest, ServerReflectionResponse>::default();
+    let request = Request::new(futures_util::stream::iter([request]));
+    let mut answers = stub.grpc().await.streaming(request, path, codec).await.unwrap().into_inner();
+    answers.message().await.unwrap().unwrap().message_response.unwrap()
+}
+
+#[tokio::test]
+async fn reflection_lists_the_services_and_has_their_schemas() {
+    let rig = Rig::start().await;
+    let stub = Stub::of(&rig).await;
+    for version in ["v1", "v1alpha"] {
+        let MessageResponse::ListServicesResponse(list) =
+            reflect(&stub, version, MessageRequest::ListServices(String::new())).await
+        else {
+            panic!("no list");
+        };
+        let names: Vec<_> = list.service.iter().map(|s| s.name.as_str()).collect();
+        for name in ["meshwire.v1.Mesh", "meshwire.v1.Admin", "meshwire.session.v1.Session", "grpc.health.v1.Health"] {
+            assert!(names.contains(&name), "{version}: {names:?}");
+        }
+        for symbol in ["meshwire.v1.Mesh", "io.cloudevents.v1.CloudEvent", "meshwire.admin.v1.Topic"] {
+            let asked = MessageRequest::FileContainingSymbol(symbol.to_owned());
+            let answer = reflect(&stub, version, asked).await;
+            assert!(matches!(answer, MessageResponse::FileDescriptorResponse(_)), "{symbol}: {answer:?}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! A native session in the messages of one call.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use meshwire_proto::ErrorKind;
+use meshwire_proto::frame::{ClientFrame, FrameParser, PREFACE, ServerFrame, begin_frame, end_frame};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tonic::{Code, Request, Status, Streaming};
+
+use super::{Raw, Stub, is};
+use crate::rig::{PATIENCE, Rig, earliest, event, hello, memory, run_of};
+
+/// Both directions of a call.
+struct Call {
+    out: mpsc::Sender<Bytes>,
+    input: Streaming<Bytes>,
+    buffer: BytesMut,
+    /// The gateway's preface came.
+    begun: bool,
+}
+
+impl Call {
+    async fn open(stub: &Stub) -> Result<Self, Status> {
+        let (out, mut queue) = mpsc::channel(4096);
+        let messages = futures_util::stream::poll_fn(move |cx| queue.poll_recv(cx));
+        let path = "/meshwire.session.v1.Session/Open".parse().unwrap();
+        let answered = stub.grpc().await.streaming(Request::new(messages), path, Raw).await?;
+        Ok(Self { out, input: answered.into_inner(), buffer: BytesMut::new(), begun: false })
+    }
+
+    fn send(&self, frame: &ClientFrame, size: usize) {
+        let mut bytes = BytesMut::new();
+        if matches!(frame, ClientFrame::Hello(_)) {
+            bytes.extend_from_slice(&PREFACE);
+        }
+        let start = begin_frame(&mut bytes);
+        frame.encode(&mut bytes);
+        end_frame(&mut bytes, start, 0);
+        bytes.chunks(size).for_each(|chunk| self.out.try_send(Bytes::copy_from_slice(chunk)).unwrap());
+    }
+
+    async fn next(&mut self) -> Result<Option<ServerFrame>, Status> {
+        let parser = FrameParser::new(1 << 26, "none");
+        loop {
+            if !self.begun && self.buffer.len() >= PREFACE.len() {
+                assert_eq!(self.buffer.split_to(PREFACE.len()), PREFACE[..]);
+                self.begun = true;
+            }
+            if self.begun
+                && let Some(frame) = parser.next(&mut self.buffer).unwrap()
+            {
+                return Ok(Some(ServerFrame::decode(frame).unwrap()));
+            }
+            match timeout(PATIENCE, self.input.message()).await.expect("a message in time")? {
+                Some(bytes) => self.buffer.extend_from_slice(&bytes),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    async fn login(stub: &Stub, size: usize) -> Self {
+        let mut call = Self::open(stub).await.unwrap();
+        call.send(&ClientFrame::Hello(hello()), size);
+        let welcome = call.next().await.unwrap();
+        assert!(matches!(welcome, Some(ServerFrame::Welcome(_))), "{welcome:?}");
+        call
+    }
+}
+
+#[tokio::test]
+async fn a_session_may_come_byte_by_byte_or_whole() {
+    let rig = Rig::start().await;
+    let stub = Stub::of(&rig).await;
+    for size in [1, 7, 1 << 16] {
+        let call = Call::login(&stub, size).await;
+        // Messages without bytes say nothing.
+        call.out.try_send(Bytes::new()).unwrap();
+        call.send(&ClientFrame::Goodbye(meshwire_proto::wire::session::Goodbye::default()), size);
+    }
+}
+
+#[tokio::test]
+async fn a_call_without_a_session_ends_with_a_code() {
+    let mut config = memory();
+    config.login_timeout = Duration::from_millis(200);
+    let rig = Rig::with(config, std::sync::Arc::new(meshwire_gateway::mesh::AllowAll)).await;
+    let stub = Stub::of(&rig).await;
+    for first in [Bytes::new(), Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n")] {
+        let mut call = Call::open(&stub).await.unwrap();
+        call.out.try_send(first).unwrap();
+        is(&call.next().await.unwrap_err(), Code::InvalidArgument, ErrorKind::Invalid);
+    }
+    let mut silent = Call::open(&stub).await.unwrap();
+    is(&silent.next().await.unwrap_err(), Code::InvalidArgument, ErrorKind::Invalid);
+    Call::login(&stub, 64).await;
+}
+
+#[tokio::test]
+async fn a_session_that_reads_nothing_of_thousands_of_small_events_keeps_its_connection() {
+    const EVENTS: u32 = 4000;
+    let rig = Rig::start().await;
+    let window = |endpoint: tonic::transport::Endpoint| {
+        endpoint.initial_connection_window_size(1 << 20).initial_stream_window_size(1 << 20)
+    };
+    let stub = Stub::with(&rig, window).await;
+    let mut call = Call::login(&stub, 1 << 16).await;
+    let subscribe = meshwire_proto::wire::session::Subscribe { max_events: EVENTS, ..earliest(1, "t", "") };
+    call.send(&ClientFrame::Subscribe(subscribe), 1 << 16);
+    assert!(matches!(call.next().await.unwrap(), Some(ServerFrame::Subscribed(_))));
+    let mut publisher = rig.session().await;
+    for id in 0..EVENTS {
+        publisher.publish("t", run_of(&[event(&id.to_string())])).await;
+    }
+    let mut came = 0;
+    while came < EVENTS {
+        if let Some(ServerFrame::Deliver(deliver)) = call.next().await.unwrap() {
+            came += deliver.runs.iter().map(|run| run.events.count()).sum::<u32>();
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! What strangers and broken peers send: a typed error or the end, and everybody else is served on.
+#![allow(clippy::print_stdout, reason = "a table prints its counts")]
+
+pub(crate) mod answers;
+mod events;
+mod first;
+pub(crate) mod frames;
+mod http1;
+mod http2;
+mod meanings;
+mod sessions;
+mod slow;
+mod table;
+pub(crate) mod websocket;

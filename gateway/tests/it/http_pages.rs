@@ -1,0 +1,175 @@
+//! Calls as JSON over WebSocket: subprotocol `meshwire.v1.json` on `/v1/ws`.
+
+use futures_util::SinkExt as _;
+use meshwire_proto::frame::{ClientFrame, ServerFrame};
+use meshwire_proto::wire::session as wire;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::http_websocket::{Socket, ask, closed, next_json};
+use crate::rig::{Rig, event};
+
+async fn page(rig: &Rig) -> Socket {
+    ask(rig, "/v1/ws", "meshwire.v1.json").await.unwrap()
+}
+
+async fn say(socket: &mut Socket, call: Value) {
+    socket.send(Message::text(call.to_string())).await.unwrap();
+}
+
+/// Sends a call and gives the next message.
+async fn call(socket: &mut Socket, asked: Value) -> Value {
+    say(socket, asked).await;
+    next_json(socket).await
+}
+
+fn an_event(id: &str) -> Value {
+    json!({"specversion":"1.0","id":id,"source":"/s","type":"t","data":id})
+}
+
+fn publish(id: impl Into<Value>, event: &str) -> Value {
+    json!({"id": id.into(), "op": "publish", "topic": "t", "event": an_event(event)})
+}
+
+#[tokio::test]
+async fn a_page_publishes_subscribes_settles_and_gets_no_more_than_its_credit() {
+    let rig = Rig::start().await;
+    let mut page = page(&rig).await;
+    let answer = call(&mut page, publish("a", "1")).await;
+    assert_eq!(answer, json!({"id": "a", "ok": {"position": "1", "duplicate": false}}));
+    call(&mut page, publish(2, "2")).await;
+    let subscribe = json!({"id": 3, "op": "subscribe", "topic": "t", "group": "g", "max_unsettled": 1});
+    assert_eq!(call(&mut page, subscribe).await, json!({"id": 3, "ok": {}}));
+    let first = next_json(&mut page).await;
+    assert_eq!((&first["subscription"], &first["event"]["id"], &first["attempt"]), (&json!(3), &json!("1"), &json!(1)));
+    let settlements = json!([{"lease": first["lease"], "kind": "ack"}]);
+    say(&mut page, json!({"id": 4, "op": "settle", "topic": "t", "group": "g", "settlements": settlements})).await;
+    let mut seen = [next_json(&mut page).await, next_json(&mut page).await];
+    seen.sort_by_key(|message| message["id"].is_null());
+    assert_eq!(seen[0], json!({"id": 4, "ok": {"results": [{"settled": true}]}}));
+    assert_eq!(seen[1]["event"]["id"], "2");
+    call(&mut page, publish(5, "3")).await;
+    let credit = json!({"id": 6, "op": "credit", "subscription": 3, "max_unsettled": 2});
+    assert_eq!(call(&mut page, credit).await, json!({"id": 6, "ok": {}}));
+    assert_eq!(next_json(&mut page).await["event"]["id"], "3");
+    assert_eq!(
+        call(&mut page, json!({"id": 7, "op": "unsubscribe", "subscription": 3})).await,
+        json!({"id": 7, "ok": {}})
+    );
+    // What it held comes to the next, here under the same id as soon as the old one is gone.
+    let again = rig.post("/v1/topics/t/groups/g/fetch", &json!({"wait_ms": 20000})).await.json();
+    assert_eq!(again["deliveries"][0]["event"]["id"], "2");
+}
+
+#[tokio::test]
+async fn an_unnamed_subscription_and_a_request_share_the_connection() {
+    let rig = Rig::start().await;
+    let mut responder = rig.session().await;
+    let serve = wire::Subscribe {
+        subscription: 1,
+        topic: "quote".into(),
+        serve: true,
+        max_events: 16,
+        max_bytes: 1 << 20,
+        ..wire::Subscribe::default()
+    };
+    responder.subscribe(serve).await;
+    let mut page = page(&rig).await;
+    call(&mut page, json!({"id": 1, "op": "subscribe", "topic": "t"})).await;
+    say(&mut page, json!({"id": 2, "op": "request", "topic": "quote", "event": an_event("q")})).await;
+    let asked = responder.find(|f| if let ServerFrame::Request(r) = f { Some(r) } else { None }).await;
+    rig.offer("t", &["1"]).await;
+    let delivery = next_json(&mut page).await;
+    assert_eq!((&delivery["subscription"], &delivery["event"]["id"]), (&json!(1), &json!("1")));
+    assert!(delivery["lease"].is_null());
+    let (number, reply_to, event) = (asked.number, asked.reply_to, event("r").encode().unwrap());
+    responder
+        .send(ClientFrame::Reply(wire::Reply { number, reply_to, end: true, event, ..wire::Reply::default() }))
+        .await;
+    let answer = next_json(&mut page).await;
+    assert_eq!((&answer["id"], &answer["ok"]["event"]["id"]), (&json!(2), &json!("r")));
+}
+
+#[tokio::test]
+async fn pipelined_publishes_keep_their_order() {
+    let rig = Rig::start().await;
+    let mut page = page(&rig).await;
+    for n in 0..200 {
+        page.feed(Message::text(publish(n, &n.to_string()).to_string())).await.unwrap();
+    }
+    page.flush().await.unwrap();
+    for _ in 0..200 {
+        let answer = next_json(&mut page).await;
+        let position: u64 = answer["ok"]["position"].as_str().unwrap().parse().unwrap();
+        assert_eq!(position, answer["id"].as_u64().unwrap() + 1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_answered_under_its_id_and_the_connection_goes_on() {
+    let rig = Rig::start().await;
+    let mut page = page(&rig).await;
+    let topic = |op: &str| json!({"id": 1, "op": op, "topic": "t"});
+    let with = |mut call: Value, name: &str, value: Value| {
+        call[name] = value;
+        call
+    };
+    for (asked, id, code, says) in [
+        (json!([]), Value::Null, "INVALID", "message"),
+        (json!({"op": "publish"}), Value::Null, "INVALID", "id"),
+        (json!({"id": {}, "op": "publish"}), Value::Null, "INVALID", "id must be"),
+        (json!({"id": "x".repeat(200), "op": "publish"}), Value::Null, "INVALID", "128"),
+        (json!({"id": 1}), Value::Null, "INVALID", "op"),
+        (json!({"id": 1, "op": "delete"}), json!(1), "INVALID", "unsubscribe"),
+        (topic("publish"), json!(1), "INVALID", "event"),
+        (with(publish(1, "1"), "when", json!(1)), json!(1), "INVALID", "deliver_at"),
+        (with(publish(1, "1"), "deliver_at", json!("soon")), json!(1), "INVALID", "deliver_at"),
+        (with(publish(1, "1"), "topic", json!("a b")), json!(1), "INVALID", "a b"),
+        (with(topic("publish"), "event", json!({"id": "1"})), json!(1), "INVALID", "specversion"),
+        (with(topic("request"), "event", an_event("1")), json!(1), "NO_RESPONDERS", "t"),
+        (
+            with(with(topic("request"), "event", an_event("1")), "timeout_ms", json!(0)),
+            json!(1),
+            "INVALID",
+            "request_timeout",
+        ),
+        (with(topic("subscribe"), "start", json!("soon")), json!(1), "INVALID", "earliest"),
+        (with(topic("subscribe"), "member", json!("m")), json!(1), "INVALID", "group"),
+        (with(topic("subscribe"), "max_unsettled", json!(65537)), json!(1), "INVALID", "65536"),
+        (with(topic("subscribe"), "group", json!(">")), json!(1), "INVALID", ">"),
+        (with(topic("settle"), "settlements", json!([])), json!(1), "INVALID", "group"),
+        (json!({"id": 1, "op": "credit", "subscription": 9, "max_unsettled": 1}), json!(1), "NOT_FOUND", "9"),
+        (json!({"id": 1, "op": "unsubscribe", "subscription": 9}), json!(1), "NOT_FOUND", "9"),
+    ] {
+        let answer = call(&mut page, asked.clone()).await;
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&id, &json!(code)), "{asked}: {answer}");
+        assert!(answer["error"]["detail"].as_str().unwrap().contains(says), "{asked}: {answer}");
+    }
+    call(&mut page, topic("subscribe")).await;
+    assert_eq!(call(&mut page, topic("subscribe")).await["error"]["code"], "INVALID");
+    page.send(Message::binary(&b"x"[..])).await.unwrap();
+    assert_eq!(closed(&mut page).await.0, 1003);
+}
+
+#[tokio::test]
+async fn a_connection_has_no_more_subscriptions_than_it_may_and_refused_ones_do_not_count() {
+    let mut config = crate::rig::memory();
+    config.max_subscriptions = 1;
+    let rig = Rig::with(config, std::sync::Arc::new(meshwire_gateway::mesh::AllowAll)).await;
+    let mut page = page(&rig).await;
+    let subscribe = |id: u32, topic: &str| json!({"id": id, "op": "subscribe", "topic": topic});
+    assert_eq!(call(&mut page, subscribe(1, "a b")).await["error"]["code"], "INVALID");
+    assert_eq!(call(&mut page, subscribe(2, "t")).await["ok"], json!({}));
+    assert_eq!(call(&mut page, subscribe(3, "t")).await["error"]["code"], "TOO_LARGE");
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_tells_its_pages() {
+    let rig = Rig::start().await;
+    let mut page = page(&rig).await;
+    call(&mut page, json!({"id": 1, "op": "subscribe", "topic": "t"})).await;
+    let stopping = tokio::spawn(rig.stop());
+    assert_eq!(closed(&mut page).await, (1001, "the gateway is stopping".into()));
+    drop(page);
+    stopping.await.unwrap();
+}

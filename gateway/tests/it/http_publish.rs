@@ -1,0 +1,87 @@
+//! `POST /v1/topics/{topic}/events`: positions, times, deadlines.
+
+use serde_json::json;
+
+use crate::rig::Rig;
+
+const HEADERS: [(&str, &str); 5] =
+    [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"), ("content-type", "text/plain")];
+
+#[tokio::test]
+async fn an_event_is_answered_with_its_position_as_text_and_the_same_again_is_a_duplicate() {
+    let rig = Rig::start().await;
+    let mut http = rig.http().await;
+    let first = http.call("POST", "/v1/topics/t/events", &HEADERS, b"hello").await;
+    assert_eq!((first.status, first.json()), (200, json!({"position": "1", "duplicate": false})));
+    let again = http.call("POST", "/v1/topics/t/events", &HEADERS, b"hello").await;
+    assert_eq!(again.json(), json!({"position": "1", "duplicate": true}));
+}
+
+#[tokio::test]
+async fn an_event_for_later_has_no_position_yet_and_one_that_expired_is_delivered_to_nobody() {
+    let rig = Rig::start().await;
+    let mut http = rig.http().await;
+    let later = http.call("POST", "/v1/topics/t/events?deliver_at=2100-01-01T00:00:00Z", &HEADERS, b"x").await;
+    // A hundred years are over max_delay.
+    assert_eq!(later.problem(), (413, "TOO_LARGE".into()));
+    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() + 3_600_000;
+    let time = meshwire_proto::UnixMillis(i64::try_from(time).unwrap());
+    let later = http.call("POST", &format!("/v1/topics/t/events?deliver_at={time}"), &HEADERS, b"x").await;
+    assert_eq!(later.json(), json!({"duplicate": false}));
+    let headers = [HEADERS[0], ("ce-id", "2"), HEADERS[2], HEADERS[3], HEADERS[4]];
+    let soon = http.call("POST", "/v1/topics/t/events?expires_in_ms=1", &headers, b"x").await;
+    assert_eq!(soon.json(), json!({"position": "1", "duplicate": false}));
+    let headers = [HEADERS[0], ("ce-id", "3"), HEADERS[2], HEADERS[3], HEADERS[4]];
+    http.call("POST", "/v1/topics/t/events?timeout_ms=20000", &headers, b"x").await;
+    // Events that expire within a millisecond are over by the time of the fetch, or of the one behind it.
+    let mut seen = Vec::new();
+    while !seen.contains(&"3".to_owned()) {
+        let fetched = http.post("/v1/topics/t/groups/g/fetch", &json!({"wait_ms": 1000})).await.json();
+        let ids = fetched["deliveries"].as_array().unwrap().iter();
+        seen.extend(ids.map(|d| d["event"]["id"].as_str().unwrap().to_owned()));
+    }
+    assert!(!seen.contains(&"1".to_owned()), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_batch_has_a_result_for_each_event_in_its_place() {
+    let rig = Rig::start().await;
+    let batch = json!([
+        {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"},
+        {"id": "2", "source": "/s", "type": "t"},
+        {"specversion": "1.0", "id": "3", "source": "/s", "type": "t", "Bad": 1},
+        {"specversion": "1.0", "id": "4", "source": "/s", "type": "t"},
+    ]);
+    let headers = [("content-type", "application/cloudevents-batch+json")];
+    let answer =
+        rig.http().await.call("POST", "/v1/topics/t/events", &headers, batch.to_string().as_bytes()).await.json();
+    assert_eq!(answer["results"][0]["position"], "1");
+    assert_eq!(answer["results"][1]["code"], "INVALID");
+    assert!(answer["results"][1]["detail"].as_str().unwrap().contains("specversion"));
+    assert_eq!(answer["results"][2]["code"], "INVALID");
+    assert_eq!(answer["results"][3]["position"], "2");
+}
+
+#[tokio::test]
+async fn a_large_batch_is_taken_in_parts_and_answered_in_order() {
+    let rig = Rig::start().await;
+    let data = "x".repeat(100_000);
+    let event = |n: u32| json!({"specversion":"1.0","id":n.to_string(),"source":"/s","type":"t","data":data});
+    let batch: Vec<_> = (0..40).map(event).collect();
+    let headers = [("content-type", "application/cloudevents-batch+json")];
+    let body = serde_json::Value::from(batch).to_string();
+    let answer = rig.http().await.call("POST", "/v1/topics/t/events", &headers, body.as_bytes()).await.json();
+    let positions = answer["results"].as_array().unwrap().iter().map(|r| r["position"].as_str().unwrap().to_owned());
+    assert_eq!(positions.collect::<Vec<_>>(), (1..=40).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn attributes_over_32_kib_are_refused_in_headers_and_taken_in_structured_mode() {
+    let rig = Rig::start().await;
+    let long = "x".repeat(33 * 1024);
+    let headers = [&HEADERS[..], &[("ce-long", &long)]].concat();
+    let refused = rig.http().await.call("POST", "/v1/topics/t/events", &headers, b"x").await;
+    assert_eq!(refused.problem(), (431, "TOO_LARGE".into()));
+    assert!(refused.text().contains("application/cloudevents+json"));
+    rig.offer_events("t", &json!([{"specversion":"1.0","id":"1","source":"/s","type":"t","long":long}])).await;
+}

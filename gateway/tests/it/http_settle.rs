@@ -1,0 +1,132 @@
+//! Settling by lease tokens: every settlement, over any connection, by the same caller, in this life of the gateway.
+
+use std::sync::Arc;
+
+use meshwire_gateway::mesh::AllowAll;
+use serde_json::{Value, json};
+
+use crate::rig::{Rig, memory};
+
+const FETCH: &str = "/v1/topics/t/groups/g/fetch";
+const SETTLE: &str = "/v1/topics/t/groups/g/settle";
+
+impl Rig {
+    async fn fetched(&self, asked: Value) -> Vec<Value> {
+        self.post(FETCH, &asked).await.json()["deliveries"].as_array().unwrap().clone()
+    }
+
+    /// `OK` or the code of each.
+    async fn settled(&self, settlements: Value) -> Vec<String> {
+        let answer = self.post(SETTLE, &json!({"settlements": settlements})).await.json();
+        let results = answer["results"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        let code =
+            |r: &Value| if r["settled"] == true { "OK".to_owned() } else { r["code"].as_str().unwrap().to_owned() };
+        results.iter().map(code).collect()
+    }
+}
+
+fn with(delivery: &Value, kind: &str) -> Value {
+    json!({"lease": delivery["lease"], "kind": kind})
+}
+
+#[tokio::test]
+async fn each_settlement_does_what_it_says() {
+    let rig = Rig::start().await;
+    rig.offer("t", &["ack", "nack", "reject", "extend", "release"]).await;
+    let held = rig.fetched(json!({})).await;
+    let settlements = json!([
+        with(&held[0], "ack"),
+        {"lease": held[1]["lease"], "kind": "nack", "delay_ms": 0, "reason": "again"},
+        {"lease": held[2]["lease"], "kind": "reject", "reason": "never"},
+        with(&held[3], "extend"),
+        with(&held[4], "release"),
+    ]);
+    assert_eq!(rig.settled(settlements).await, ["OK"; 5]);
+    let again = rig.fetched(json!({"wait_ms": 5000})).await;
+    let mut seen: Vec<(String, Value)> =
+        again.iter().map(|d| (d["event"]["id"].as_str().unwrap().to_owned(), d["attempt"].clone())).collect();
+    seen.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(seen.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["nack", "release"]);
+    assert_eq!(rig.settled(json!([with(&held[3], "ack")])).await, ["OK"]);
+}
+
+#[tokio::test]
+async fn the_first_settlement_wins_and_the_same_again_is_fine() {
+    let rig = Rig::start().await;
+    rig.offer("t", &["1"]).await;
+    let held = rig.fetched(json!({"member": "m"})).await;
+    assert_eq!(rig.settled(json!([with(&held[0], "ack"), with(&held[0], "ack")])).await, ["OK", "OK"]);
+    assert_eq!(rig.settled(json!([with(&held[0], "ack"), with(&held[0], "reject")])).await, ["OK", "LEASE_LOST"]);
+}
+
+#[tokio::test]
+async fn results_stand_in_the_order_of_the_settlements_however_mixed_they_are() {
+    let rig = Rig::start().await;
+    rig.offer("t", &["1", "2", "3", "4"]).await;
+    let (a, b) = (rig.fetched(json!({"max_events": 2})).await, rig.fetched(json!({"max_events": 2})).await);
+    let forged = json!({"lease": "AAAA", "kind": "ack"});
+    let settlements = json!([with(&b[1], "ack"), forged, with(&a[0], "ack"), with(&a[1], "ack"), with(&b[0], "ack")]);
+    assert_eq!(rig.settled(settlements).await, ["OK", "INVALID", "OK", "OK", "OK"]);
+}
+
+#[tokio::test]
+async fn a_lease_of_a_stream_is_settled_over_another_connection_and_lost_when_the_stream_ends() {
+    let rig = Rig::start().await;
+    rig.offer("t", &["1", "2"]).await;
+    let mut stream = rig.http().await;
+    stream.stream("/v1/topics/t/groups/g/events", &[]).await;
+    let held = [stream.delivery().await, stream.delivery().await];
+    assert_eq!(rig.settled(json!([with(&held[0], "ack")])).await, ["OK"]);
+    drop(stream);
+    let again = rig.fetched(json!({"wait_ms": 20000})).await;
+    assert_eq!(again[0]["event"]["id"], "2");
+    assert_eq!(rig.settled(json!([with(&held[1], "ack")])).await, ["LEASE_LOST"]);
+}
+
+#[tokio::test]
+async fn a_forged_cut_or_misplaced_lease_is_invalid() {
+    let rig = Rig::start().await;
+    rig.offer("t", &["1"]).await;
+    let held = rig.fetched(json!({})).await;
+    let lease = held[0]["lease"].as_str().unwrap();
+    let forged = format!("{}AAAA", &lease[..lease.len() - 4]);
+    for wrong in [forged.as_str(), &lease[..lease.len() - 1], &lease[1..], "", "not base64!"] {
+        assert_eq!(rig.settled(json!([{"lease": wrong, "kind": "ack"}])).await, ["INVALID"], "{wrong}");
+    }
+    let settlements = json!({"settlements": [with(&held[0], "ack")]});
+    for path in ["/v1/topics/t/groups/other/settle", "/v1/topics/other/groups/g/settle"] {
+        assert_eq!(rig.post(path, &settlements).await.json()["results"][0]["code"], "INVALID", "{path}");
+    }
+    assert_eq!(rig.settled(json!([with(&held[0], "ack")])).await, ["OK"]);
+}
+
+#[tokio::test]
+async fn after_a_restart_leases_are_lost_acks_stand_and_the_rest_comes_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = memory();
+    config.memory = false;
+    config.data_dir = dir.path().into();
+    let rig = Rig::with(config.clone(), Arc::new(AllowAll)).await;
+    rig.offer("t", &["1", "2"]).await;
+    let held = rig.fetched(json!({"wait_ms": 5000})).await;
+    assert_eq!(held.len(), 2);
+    assert_eq!(rig.settled(json!([with(&held[0], "ack")])).await, ["OK"]);
+    rig.stop().await;
+    let rig = Rig::with(config, Arc::new(AllowAll)).await;
+    assert_eq!(rig.settled(json!([with(&held[0], "ack"), with(&held[1], "ack")])).await, ["LEASE_LOST"; 2]);
+    let again = rig.fetched(json!({"wait_ms": 20000})).await;
+    assert_eq!(again.iter().map(|d| d["event"]["id"].as_str().unwrap()).collect::<Vec<_>>(), ["2"]);
+}
+
+#[tokio::test]
+async fn a_thousand_leases_are_settled_in_one_call() {
+    let rig = Rig::start().await;
+    let ids: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+    rig.offer("t", &ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut held = Vec::new();
+    while held.len() < 1000 {
+        held.extend(rig.fetched(json!({"max_events": 1024, "wait_ms": 5000})).await);
+    }
+    let settlements: Vec<Value> = held.iter().map(|d| with(d, "ack")).collect();
+    assert_eq!(rig.settled(settlements.into()).await, ["OK"; 1000]);
+}

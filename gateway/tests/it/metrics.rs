@@ -1,0 +1,95 @@
+//! What a monitor reads: the same metrics as docs/metrics.md lists, and true.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use meshwire_gateway::mesh::AllowAll;
+use meshwire_proto::frame::SettleKind;
+
+use crate::rig::{Rig, earliest, event, memory, run_of};
+
+async fn logged() -> (Rig, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = memory();
+    (config.memory, config.data_dir) = (false, directory.path().to_owned());
+    (Rig::with(config, Arc::new(AllowAll)).await, directory)
+}
+
+async fn samples(rig: &Rig) -> BTreeMap<String, f64> {
+    let answer = rig.look("/metrics").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let lines = answer.body.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+        .collect()
+}
+
+#[tokio::test]
+async fn every_metric_is_in_the_documentation_with_its_type_labels_and_help_and_no_other() {
+    let (rig, _directory) = logged().await;
+    let mut peer = rig.session().await;
+    peer.publish("t", run_of(&[event("1")])).await;
+    peer.subscribe(earliest(1, "t", "g")).await;
+    let text = rig.look("/metrics").await.body;
+    assert!(text.ends_with("# EOF\n"));
+    let (mut exported, mut names) = (Vec::new(), BTreeMap::new());
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) else { continue };
+        let help = lines.next().unwrap().strip_prefix(&format!("# HELP {name} ")).unwrap();
+        assert!(names.insert(name, ()).is_none(), "{name} is there twice");
+        let sample = lines.peek().unwrap_or_else(|| panic!("{name} has no sample"));
+        assert!(sample.starts_with(name), "{name}: {sample}");
+        let labels = sample.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("", |(labels, _)| labels);
+        let labels: Vec<&str> =
+            labels.split(',').filter_map(|label| Some(label.split_once('=')?.0)).filter(|l| *l != "le").collect();
+        let suffix = if kind == "counter" { "_total" } else { "" };
+        exported.push(format!("| `{name}{suffix}` | {kind} | {} | {help} |", labels.join(", ")));
+    }
+    let docs = include_str!("../../../docs/metrics.md");
+    let listed: Vec<&str> = docs.lines().filter(|line| line.starts_with("| `meshwire_")).collect();
+    assert_eq!(listed, exported, "docs/metrics.md should have:\n{}", exported.join("\n"));
+}
+
+#[tokio::test]
+async fn what_was_done_is_counted() {
+    let (rig, _directory) = logged().await;
+    let mut peer = rig.session().await;
+    let events: Vec<_> = (0..5).map(|n| event(&n.to_string())).collect();
+    peer.publish("t", run_of(&events)).await;
+    peer.publish("t", run_of(&events[..2])).await;
+    peer.subscribe(earliest(1, "t", "g")).await;
+    peer.deliveries(5).await;
+    peer.settle(1, 1, 2, SettleKind::Ack).await;
+    peer.settle(1, 3, 1, SettleKind::Reject).await;
+    rig.look("/nothing").await;
+    rig.look("/v1/topics/none").await;
+    let found = samples(&rig).await;
+    for (name, value) in [
+        (r#"meshwire_published_events_total{result="new"}"#, 5.0),
+        (r#"meshwire_published_events_total{result="duplicate"}"#, 2.0),
+        ("meshwire_deliveries_total", 5.0),
+        (r#"meshwire_settled_deliveries_total{how="ack"}"#, 2.0),
+        (r#"meshwire_settled_deliveries_total{how="reject"}"#, 1.0),
+        (r#"meshwire_errors_total{code="NOT_FOUND"}"#, 1.0),
+        (r#"meshwire_errors_total{code="TOPIC_NOT_FOUND"}"#, 1.0),
+        (r#"meshwire_connections{protocol="native"}"#, 1.0),
+        (r#"meshwire_connections{protocol="http"}"#, 1.0),
+        (r#"meshwire_connections_opened_total{protocol="http"}"#, 3.0),
+        (r#"meshwire_topic_events{topic="t"}"#, 5.0),
+        (r#"meshwire_topic_stored_events_total{topic="t"}"#, 5.0),
+        (r#"meshwire_group_unsettled_deliveries{topic="t",group="g"}"#, 2.0),
+        (r#"meshwire_group_lag_events{topic="t",group="g"}"#, 2.0),
+        (r#"meshwire_group_dead_letters{topic="t",group="g"}"#, 1.0),
+        (r#"meshwire_group_members{topic="t",group="g"}"#, 1.0),
+        (r#"meshwire_objects{of="topics"}"#, 1.0),
+        ("meshwire_tls_reload_failures_total", 0.0),
+    ] {
+        assert_eq!(found.get(name), Some(&value), "{name}: {found:?}");
+    }
+    assert!(found["meshwire_published_bytes_total"] > 0.0 && found["meshwire_delivered_bytes_total"] > 0.0);
+    let syncs = found["meshwire_log_sync_seconds_count"];
+    assert!(syncs >= 1.0 && found[r#"meshwire_log_sync_seconds_bucket{le="+Inf"}"#] == syncs, "{found:?}");
+    drop(peer);
+}

@@ -1,0 +1,65 @@
+//! The page at `/`, as curl sees it.
+
+use meshwire_proto::Event;
+use meshwire_proto::frame::SettleKind;
+use meshwire_proto::wire::session as wire;
+
+use crate::rig::{Rig, earliest, run_of};
+
+#[tokio::test]
+async fn topics_groups_and_dead_letters_are_in_tables_and_markup_of_others_is_text() {
+    let rig = Rig::start().await;
+    let mut peer = rig.session().await;
+    let script = "<script>alert('x')</script>";
+    let event = Event::text("t", script).id("1").source("/<b>").data_content_type("text/plain");
+    peer.publish("orders", run_of(&[event.clone(), event.id("2")])).await;
+    peer.subscribe(wire::Subscribe { ..earliest(1, "orders", "billing") }).await;
+    peer.deliveries(2).await;
+    peer.settle(1, 1, 1, SettleKind::Reject).await;
+
+    let answer = rig.look("/").await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    let html = &answer.body;
+    assert!(html.contains("<span id=\"state\">ready</span>"), "{html}");
+    assert!(html.contains(&format!("<span id=\"version\">{}</span>", env!("CARGO_PKG_VERSION"))));
+    assert!(
+        html.contains("<td><a href=\"/v1/topics/orders\">orders</a></td><td>memory</td><td class=\"number\">2</td>"),
+        "{html}"
+    );
+    let group = "<td>orders</td><td><a href=\"/v1/topics/orders/groups/billing\">billing</a></td><td class=\"number\">1</td>\
+        <td class=\"number\">1</td><td class=\"number\">1</td>";
+    assert!(html.contains(group), "{html}");
+    assert!(html.contains("<table id=\"dead-letters\">") && html.contains("/dead-letters/1\">1</a>"), "{html}");
+    assert!(!html.contains("<script") && !html.contains("<b>"), "{html}");
+    assert!(html.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;"), "{html}");
+}
+
+#[tokio::test]
+async fn a_page_loads_nothing_but_its_style_and_runs_nothing() {
+    let rig = Rig::start().await;
+    let answer = rig.look("/").await;
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'self'") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    for active in [" style=", "<style", "<script", " onload", " onclick", "javascript:", "http://", "https://"] {
+        assert!(!answer.body.contains(active), "{active}: {}", answer.body);
+    }
+    assert!(answer.body.contains("<p id=\"topics\">None.</p>"));
+    let style = rig.look("/page.css").await;
+    assert_eq!((style.status, style.header("content-type")), (200, Some("text/css; charset=utf-8")));
+    assert!(!style.body.contains("url(") && !style.body.contains("@import"));
+}
+
+#[tokio::test]
+async fn more_topics_than_a_page_has_are_behind_a_link() {
+    let rig = Rig::start().await;
+    for n in 0..101 {
+        assert_eq!(rig.ask("PUT", &format!("/v1/topics/t{n:03}"), "").await.status, 200);
+    }
+    let first = rig.look("/").await.body;
+    assert!(first.contains(">t099<") && !first.contains(">t100<"));
+    let next = first.split("<a href=\"/?").nth(1).unwrap().split('"').next().unwrap();
+    let second = rig.look(&format!("/?{next}")).await.body;
+    assert!(second.contains(">t100<") && !second.contains(">t099<") && !second.contains("More topics"));
+}
