@@ -1,10 +1,10 @@
 #!/bin/sh
-# Runs schemathesis, all checks, against a gateway of its own: run.sh MESHWIRE [PYTHON_ENVIRONMENT]
+# Runs schemathesis, all checks, against a gateway of its own: run.sh [MESHWIRE [PYTHON_ENVIRONMENT]]
 #
-# MESHWIRE is the binary; the environment is made if it is not there. Every run has the same seed.
+# MESHWIRE is the binary, else that of MESHWIRE_BIN; the environment is made if it is not there. Every run has the same seed.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-meshwire=$1
+meshwire=${1:-${MESHWIRE_BIN:-meshwire}}
 environment=${2:-$(mktemp -d)/environment}
 work=$(mktemp -d)
 gateway=
@@ -58,3 +58,4 @@ cd "$work"
   --checks all --seed 5 --max-examples "${EXAMPLES:-20}" --phases examples,coverage,fuzzing --workers 1 \
   --exclude-operation-id receive_topic --exclude-operation-id receive_group --request-timeout 35 --no-color
 kill -0 "$gateway"
+echo "ok  schemathesis: every operation of /openapi.json"

@@ -1,8 +1,11 @@
 //! Commands of the testee and what is expected of their answers.
 
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use rustix::net;
 use serde_json::{Value, json};
 
 use super::{Play, fill, millis, text};
@@ -83,7 +86,11 @@ impl Play {
             let url = match step.get("url").and_then(Value::as_str) {
                 None => self.transport.url(self.world.address()),
                 Some("direct") => self.transport.url(self.world.real()?.gateway()?),
-                Some("nowhere") => self.transport.url(nowhere()?),
+                Some("nowhere") => {
+                    let (held, address) = nowhere()?;
+                    self.held.push(held);
+                    self.transport.url(address)
+                }
                 Some(url) => url.to_owned(),
             };
             command.insert("url".to_owned(), url.into());
@@ -166,7 +173,10 @@ impl Play {
     }
 }
 
-/// An address that nobody listens on.
-fn nowhere() -> anyhow::Result<std::net::SocketAddr> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+/// An address that nobody listens on, and nobody else can have while the socket is there.
+fn nowhere() -> anyhow::Result<(OwnedFd, SocketAddr)> {
+    let socket = net::socket(net::AddressFamily::INET, net::SocketType::STREAM, None)?;
+    net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let address = net::getsockname(&socket)?.try_into()?;
+    Ok((socket, address))
 }

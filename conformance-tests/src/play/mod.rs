@@ -12,6 +12,7 @@ mod step;
 mod world;
 
 use std::collections::{HashMap, VecDeque};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -54,6 +55,8 @@ struct Play {
     told: HashMap<String, VecDeque<Value>>,
     /// The newest number of each event, by subscription.
     numbers: HashMap<(String, String), u64>,
+    /// Ports that nobody listens on.
+    held: Vec<OwnedFd>,
     /// When the last step that does something began.
     acted: Instant,
 }
@@ -79,6 +82,7 @@ pub(crate) fn play(cell: Cell<'_>, program: &Program, patience: Duration) -> Pla
         messages: HashMap::new(),
         told: HashMap::new(),
         numbers: HashMap::new(),
+        held: Vec::new(),
         acted: Instant::now(),
     };
     let went = play.through(cell);

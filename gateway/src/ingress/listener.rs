@@ -20,6 +20,9 @@ use crate::mesh::Counts;
 /// More than any protocol needs to be told apart.
 const MAX_PREFIX: usize = 1024;
 
+/// How long connections have to end once the gateway closes. More than the last words of any protocol take.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// Wait after a failed accept, as when file descriptors have run out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -97,7 +100,16 @@ impl Listener {
             });
         }
         drop(self.socket);
-        while connections.join_next().await.is_some() {}
+        let cut_off = async {
+            drop(shutdown.wait_for(|s| *s >= Shutdown::Closing).await);
+            tokio::time::sleep(CLOSING).await;
+        };
+        tokio::select! {
+            () = async { while connections.join_next().await.is_some() {} } => return,
+            () = cut_off => {}
+        }
+        tracing::warn!(connections = connections.len(), "cut off: their peers did not take the end");
+        connections.shutdown().await;
     }
 }
 

@@ -101,3 +101,14 @@ async fn without_auto_create_a_topic_must_be_there() {
     }
     assert_eq!(rig.post(FETCH, &json!({})).await.problem(), (404, "TOPIC_NOT_FOUND".into()));
 }
+
+#[tokio::test]
+async fn credentials_that_nobody_can_verify_are_refused_on_every_path() {
+    let rig = Rig::start().await;
+    for path in
+        ["/", "/healthz", "/metrics", "/v1/topics", "/v1/ws", "/v1/topics/t/events", "/v1/session/x", "/nowhere"]
+    {
+        let answer = rig.http().await.call("GET", path, &[("authorization", "Bearer x")], b"").await;
+        assert_eq!(answer.problem(), (401, "UNAUTHENTICATED".into()), "{path}");
+    }
+}

@@ -143,3 +143,39 @@ async fn a_gateway_that_stops_says_so() {
     drop(socket);
     stopping.await.unwrap();
 }
+
+#[tokio::test]
+async fn what_was_sent_before_a_close_is_published() {
+    let rig = Rig::start().await;
+    let mut socket = ask(&rig, EVENTS, "cloudevents.json").await.unwrap();
+    for id in ["1", "2", "3"] {
+        socket.feed(text(id)).await.unwrap();
+    }
+    socket.close(None).await.unwrap();
+    // It ends once the gateway has done with it.
+    while let Some(Ok(_)) = tokio::time::timeout(PATIENCE, socket.next()).await.expect("the end") {}
+    let topic = rig.get("/v1/topics/t").await.json();
+    assert_eq!(topic["next"], "4", "{topic}");
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_nothing_does_not_hold_the_gateway_up_when_it_stops() {
+    let mut config = memory();
+    config.stop_timeout = std::time::Duration::from_millis(100);
+    let rig = Rig::with(config, Arc::new(meshwire_gateway::mesh::AllowAll)).await;
+    let large = "x".repeat(1 << 20);
+    let event =
+        json!({"specversion":"1.0","id":"1","source":"/s","type":"t","datacontenttype":"text/plain","data":large});
+    let path = "/v1/topics/t/events?start=earliest";
+    // Neither reads what it is sent.
+    let _page = ask(&rig, EVENTS, "cloudevents.json").await.unwrap();
+    let mut stream = rig.http().await;
+    for id in 0..16 {
+        let mut event = event.clone();
+        event["id"] = json!(id.to_string());
+        rig.offer_events("t", &json!([event])).await;
+    }
+    stream.send("GET", path, &[], b"").await;
+    stream.head().await;
+    rig.stop().await;
+}

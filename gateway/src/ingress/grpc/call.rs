@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -59,10 +59,6 @@ pub(super) fn refused(method: &Method, path: &str, headers: &HeaderMap) -> Optio
         let text = format!("{path} is called by gRPC: send content-type: application/grpc over HTTP/2");
         let problem = Problem::new(ErrorKind::Unsupported, text);
         return Some(problem.with(axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE).into_response());
-    }
-    if headers.contains_key(AUTHORIZATION) {
-        let text = "this gateway cannot verify credentials; leave out metadata authorization";
-        return Some(status::refuse(ErrorKind::Unauthenticated, text));
     }
     if headers.get("grpc-encoding").is_some_and(|encoding| encoding != "identity") {
         return Some(status::refuse(ErrorKind::Unsupported, grpc::Compressed.to_string()));

@@ -92,7 +92,7 @@ pub(super) fn answer(refusal: Refusal) -> Response {
 }
 
 /// What was refused before it was looked at.
-pub(super) fn refuse(kind: ErrorKind, message: impl Into<String>) -> Response {
+pub(in crate::ingress) fn refuse(kind: ErrorKind, message: impl Into<String>) -> Response {
     answer(Refusal::new(kind, message))
 }
 

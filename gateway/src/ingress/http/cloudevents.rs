@@ -123,6 +123,10 @@ impl Peer {
                 message = self.socket.recv(), if publishing.is_none() => {
                     let mut offer = Offer::default();
                     if let Err(end) = self.gather(message, &mut offer) {
+                        if !offer.is_empty() {
+                            // What came before the end is published all the same; nobody hears of it any more.
+                            let _ = self.publish(offer).await;
+                        }
                         return end;
                     }
                     publishing = (!offer.is_empty()).then(|| self.publish(offer));

@@ -16,6 +16,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, watch};
 
+use super::credentials;
 use super::head::MAX_HEADERS;
 use super::origin::{self, Judged};
 use super::{Door, Guests, HttpConfig, Refused};
@@ -116,6 +117,9 @@ async fn answer(
         Judged::Answered(response) => return Ok(counted(&counts, response)),
         Judged::Passes(page) => page,
     };
+    if let Some(response) = credentials::refused(&parts.headers) {
+        return Ok(counted(&counts, response));
+    }
     let response = TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await?;
     let mut response = counted(&counts, response);
     if let Some(page) = page {

@@ -10,6 +10,7 @@
 //! - [`admin`]: the commands of administration;
 //! - [`health`], [`metrics`], [`page`]: for those who watch a gateway;
 //! - [`cloudevents`], [`pages`]: the same as messages of WebSocket;
+//! - [`credentials`]: what cannot be verified is refused;
 //! - [`problem`]: errors as RFC 9457 problem details.
 
 mod admin;
@@ -17,6 +18,7 @@ mod authority;
 mod body;
 mod cloudevents;
 mod connection;
+mod credentials;
 mod delivery;
 mod event;
 mod fetch;

@@ -78,7 +78,7 @@ pub(in crate::ingress) async fn serve_stream(
     let left = native.config.login_timeout.saturating_sub(waited);
     if !matches!(timeout(left, preface(&mut stream, &mut rest)).await, Ok(Ok(true))) {
         tracing::info!(?peer, "no session within the login timeout: its first bytes are missing");
-        let _ = stream.shutdown().await;
+        let _ = timeout(LAST_WORDS, stream.shutdown()).await;
         return;
     }
     let waited = waited + began.elapsed();
@@ -95,7 +95,7 @@ pub(in crate::ingress) async fn serve_stream(
     connection.protocol.disconnected();
     // Half of the close is ours; unread input must not turn it into a reset that
     // takes the last frame with it.
-    let _ = connection.stream.shutdown().await;
+    let _ = timeout(LAST_WORDS, connection.stream.shutdown()).await;
 }
 
 /// Takes the first bytes of a session off; `false` if they are others.
