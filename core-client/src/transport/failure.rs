@@ -16,6 +16,8 @@ pub(crate) enum Cause {
     Ended(String),
     /// Somebody else than a gateway answered; in HTTP, or not.
     Stranger { http: bool },
+    /// It speaks inside TLS only.
+    TlsRequired,
     /// The token cannot be read.
     Token(io::Error),
     /// A proxy refused.
@@ -31,19 +33,40 @@ impl Cause {
         match self {
             Self::Io(cause) => cause.kind() != io::ErrorKind::TimedOut,
             Self::Silent | Self::Ended(_) => false,
-            Self::Stranger { .. } | Self::Proxy(_) | Self::Token(_) | Self::Certificate(_) => true,
+            Self::Stranger { .. } | Self::TlsRequired | Self::Proxy(_) | Self::Token(_) | Self::Certificate(_) => true,
         }
     }
 
     /// Whether no other way may be tried: that would hide it, or ask the same proxy the same again.
     pub(crate) const fn is_final(&self) -> bool {
-        matches!(self, Self::Certificate(_) | Self::Proxy(_) | Self::Token(_))
+        matches!(self, Self::Certificate(_) | Self::Proxy(_) | Self::TlsRequired | Self::Token(_))
     }
 }
+
+/// What carriers over HTTP give up with when they are told that TLS is needed.
+#[derive(Debug)]
+pub(crate) struct TlsNeeded;
+
+impl TlsNeeded {
+    pub(crate) fn error() -> io::Error {
+        io::Error::other(Self)
+    }
+}
+
+impl fmt::Display for TlsNeeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("speaks TLS only: use the scheme with an s, as meshs://, tcps://, grpcs://, wss:// or https://")
+    }
+}
+
+impl std::error::Error for TlsNeeded {}
 
 impl From<io::Error> for Cause {
     fn from(cause: io::Error) -> Self {
         use io::ErrorKind as Kind;
+        if cause.get_ref().is_some_and(|cause| cause.is::<TlsNeeded>()) {
+            return Self::TlsRequired;
+        }
         match cause.kind() {
             Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => {
                 Self::Ended(cause.to_string())
@@ -73,6 +96,7 @@ impl fmt::Display for Failed {
             Cause::Io(cause) if cause.kind() == io::ErrorKind::TimedOut => write!(f, "{address} did not answer")?,
             Cause::Io(cause) | Cause::Token(cause) | Cause::Certificate(cause) => write!(f, "{address}: {cause}")?,
             Cause::Proxy(text) => write!(f, "{address}: {text}")?,
+            Cause::TlsRequired => write!(f, "{address} {TlsNeeded}")?,
             Cause::Silent => write!(f, "{address} was connected to, and did not answer the login")?,
             Cause::Ended(cause) => write!(f, "{address} was connected to, and did not answer the login: {cause}")?,
             Cause::Stranger { http } => {
@@ -101,6 +125,7 @@ impl DialError {
         self.attempts.iter().find_map(|failed| match failed.cause {
             Cause::Token(_) => Some(ErrorKind::Invalid),
             Cause::Proxy(_) => Some(ErrorKind::ProxyRefused),
+            Cause::TlsRequired => Some(ErrorKind::TlsRequired),
             Cause::Certificate(_) => Some(ErrorKind::Unavailable),
             _ => None,
         })

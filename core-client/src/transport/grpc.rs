@@ -14,6 +14,7 @@ use meshwire_proto::codec::grpc::{self, Unframer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Stream;
+use super::failure::TlsNeeded;
 
 /// Most bytes of one message that is sent.
 const SENT_MESSAGE: usize = 64 * 1024;
@@ -61,6 +62,9 @@ pub(super) async fn call(address: &str, secure: bool, stream: Box<dyn Stream>) -
 
 #[expect(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
 fn lost(error: h2::Error) -> io::Error {
+    if error.reason() == Some(h2::Reason::INADEQUATE_SECURITY) {
+        return TlsNeeded::error();
+    }
     if error.is_io()
         && let Some(error) = error.get_io()
     {
@@ -71,7 +75,7 @@ fn lost(error: h2::Error) -> io::Error {
 
 /// What answered the call by something that is no answer.
 fn no_answer(error: h2::Error) -> io::Error {
-    if error.is_io() {
+    if error.is_io() || error.reason() == Some(h2::Reason::INADEQUATE_SECURITY) {
         return lost(error);
     }
     io::Error::other(format!("did not answer the gRPC call as HTTP/2 does: {error}"))

@@ -6,15 +6,17 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use futures_util::{Sink as _, Stream as _};
+use meshwire_proto::ErrorKind;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, Response, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::Stream;
+use super::failure::TlsNeeded;
 
 /// The path and the subprotocol of sessions.
 const PATH: &str = "/v1/ws";
@@ -37,11 +39,19 @@ pub(super) async fn upgrade(address: &str, secure: bool, stream: Box<dyn Stream>
         .max_frame_size(Some(MAX_MESSAGE));
     match client_async_with_config(request, stream, Some(config)).await {
         Ok((socket, _)) => Ok(Box::new(Messages { socket, read: Bytes::new() })),
+        Err(Error::Http(response)) if tells_of_tls(&response) => Err(TlsNeeded::error()),
         Err(Error::Http(response)) => {
             Err(io::Error::other(format!("answered the WebSocket upgrade with {}", response.status())))
         }
         Err(error) => Err(lost(error)),
     }
+}
+
+/// Whether the gateway refused to speak in plain.
+fn tells_of_tls(response: &Response<Option<Vec<u8>>>) -> bool {
+    let code = ErrorKind::TlsRequired.code().as_bytes();
+    let body = response.body().as_deref().unwrap_or_default();
+    response.status() == StatusCode::UPGRADE_REQUIRED && body.windows(code.len()).any(|window| window == code)
 }
 
 fn lost(error: Error) -> io::Error {

@@ -1,5 +1,6 @@
 //! A gateway in this process, and a peer that speaks frames by hand.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,6 +120,8 @@ pub(crate) fn earliest(subscription: u32, topic: &str, group: &str) -> wire::Sub
 pub(crate) struct Peer {
     pub(crate) stream: BoxIo,
     buffer: BytesMut,
+    /// Deliveries that came before the receipts which were waited for.
+    early: VecDeque<ServerFrame>,
     sequence: u64,
     settles: u64,
 }
@@ -130,7 +133,7 @@ impl Peer {
         let mut preface = [0; 8];
         tokio::time::timeout(PATIENCE, stream.read_exact(&mut preface)).await.unwrap().unwrap();
         assert_eq!(preface, PREFACE);
-        Self { stream, buffer: BytesMut::new(), sequence: 0, settles: 0 }
+        Self { stream, buffer: BytesMut::new(), early: VecDeque::new(), sequence: 0, settles: 0 }
     }
 
     pub(crate) async fn login(&mut self, hello: wire::Hello) -> wire::Welcome {
@@ -151,6 +154,13 @@ impl Peer {
 
     /// The next frame, `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Option<ServerFrame> {
+        match self.early.pop_front() {
+            None => self.read().await,
+            early => early,
+        }
+    }
+
+    async fn read(&mut self) -> Option<ServerFrame> {
         let parser = FrameParser::new(1 << 26, "none");
         loop {
             if let Some(frame) = parser.next(&mut self.buffer).unwrap() {
@@ -188,7 +198,15 @@ impl Peer {
         let mut receipts = Vec::new();
         let mut answered = 0;
         while answered < count {
-            let more = self.find(|f| if let ServerFrame::Receipts(r) = f { Some(r.receipts) } else { None }).await;
+            let more = match self.read().await.expect("the receipts") {
+                ServerFrame::Receipts(r) => r.receipts,
+                // What is kept may be delivered before it is answered.
+                deliver @ ServerFrame::Deliver(_) => {
+                    self.early.push_back(deliver);
+                    continue;
+                }
+                _ => continue,
+            };
             answered += more.iter().map(|r| u64::from(r.count)).sum::<u64>();
             receipts.extend(more);
         }

@@ -8,7 +8,7 @@ mod floods;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use meshwire::{Connect, Event, Mesh, Start};
+use meshwire::{Connect, ErrorKind, Event, Mesh, Start};
 use rustix::process::Signal;
 use tokio::time::timeout;
 
@@ -83,11 +83,12 @@ async fn an_event_of_any_protocol_is_the_same_in_any_other() {
 async fn a_client_without_tls_is_told_that_it_is_needed_and_one_that_does_not_trust_the_certificate_ends() {
     let files = Files::new();
     let gateway = serving(&files, "required", &["--memory"]);
-    for (scheme, expected) in [("tcp", "meshs://"), ("ws", ""), ("grpc", "")] {
+    for scheme in ["mesh", "tcp", "grpc", "ws", "http"] {
         let error = Connect::new(&format!("{scheme}://{}", gateway.address)).await.unwrap_err();
-        assert!(error.to_string().contains(expected), "{scheme}: {error}");
+        assert_eq!(error.kind(), ErrorKind::TlsRequired, "{scheme}: {error}");
+        assert!(error.to_string().contains("meshs://"), "{scheme}: {error}");
     }
-    for scheme in ["tcps", "wss", "grpcs"] {
+    for scheme in ["tcps", "wss", "grpcs", "https"] {
         let url = format!("{scheme}://{}", gateway.address);
         let stranger = Files::new();
         for connect in [

@@ -40,6 +40,9 @@ pub(super) async fn open(way: &Way, means: &Arc<Means>, stream: Box<dyn Stream>)
     line.take(stream).await?;
     let answer = line.request(Method::POST, PATH, Bytes::from_static(&PREFACE)).await?;
     let id = answer.headers().get(SESSION).and_then(|id| id.to_str().ok()).filter(|id| is_id(id)).map(str::to_owned);
+    if answer.status() == StatusCode::UPGRADE_REQUIRED {
+        return Err(Cause::TlsRequired);
+    }
     let (Some(id), StatusCode::CREATED) = (id, answer.status()) else {
         let text = format!("answered the request for a session with {}", answer.status());
         return Err(Cause::Io(io::Error::other(text)));
