@@ -146,8 +146,10 @@ pub struct MemoryShares {
     pub suspended: u64,
     /// What waits for peers to take it.
     pub sending: u64,
-    /// Large frames that are not whole yet.
+    /// Large frames and bodies of requests that are not whole yet.
     pub receiving: u64,
+    /// What HTTP/2 connections have sent and nobody has read.
+    pub windows: u64,
 }
 
 impl Config {
@@ -164,7 +166,8 @@ impl Config {
         let suspended = or(self.suspended_bytes, budget / 16);
         let left =
             budget.saturating_sub(rings.saturating_add(cache).saturating_add(publishes).saturating_add(suspended));
-        MemoryShares { rings, cache, publishes, suspended, sending: left / 2, receiving: left / 2 }
+        let (sending, windows) = (left / 2, left / 6);
+        MemoryShares { rings, cache, publishes, suspended, sending, receiving: left - sending - windows, windows }
     }
 
     /// What it says of the mesh, with a shard for each core.
@@ -213,7 +216,12 @@ impl Config {
     #[must_use]
     pub fn http(&self) -> HttpConfig {
         let guests = Arc::new(self.guests.clone());
-        HttpConfig { login_timeout: self.login_timeout, head_bytes: self.login_frame_bytes as usize, guests }
+        HttpConfig {
+            login_timeout: self.login_timeout,
+            head_bytes: self.login_frame_bytes as usize,
+            guests,
+            window_bytes: self.memory_shares().windows,
+        }
     }
 
     /// What it says of sessions.

@@ -278,7 +278,7 @@ fn check_max_disk(config: &Config) -> Result<(), RunError> {
 
 fn check_memory(config: &Config) -> Result<(), RunError> {
     let (budget, shares) = (config.memory_budget, config.memory_shares());
-    let left = shares.sending + shares.receiving;
+    let left = shares.sending + shares.receiving + shares.windows;
     if left >= budget / 8 { Ok(()) } else { Err(RunError::MemoryBudget { budget, parts: budget - left }) }
 }
 

@@ -10,6 +10,7 @@ pub mod http;
 mod io;
 mod listener;
 pub mod native;
+mod receiving;
 pub mod tls;
 mod waiting;
 

@@ -10,6 +10,7 @@
 mod access;
 mod admin_http;
 mod authorize;
+mod bodies;
 mod broadcast;
 mod browsers;
 mod calls;

@@ -1,6 +1,7 @@
 //! One HTTP connection: from its first bytes to the end of all that was begun in it.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,10 +20,12 @@ use tokio::sync::{mpsc, watch};
 use super::credentials;
 use super::head::MAX_HEADERS;
 use super::origin::{self, Judged};
+use super::window::Window;
 use super::{Door, Guests, HttpConfig, Refused};
 use crate::ingress::calls::Calls;
 use crate::ingress::io::Prefixed;
 use crate::ingress::native::Native;
+use crate::ingress::receiving::Share;
 use crate::ingress::{Accepted, Shutdown};
 use crate::mesh::{Caller, Counts};
 
@@ -32,26 +35,21 @@ const LEAST_BUFFER: usize = 8192;
 /// Most requests at once of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
 
-/// What one HTTP/2 connection may have sent and not read by its handlers, in all and of one stream.
-const WINDOW: u32 = 1 << 20;
-
 /// How long the head of a later request may take; a connection that is idle for so long is closed.
 const IDLE: Duration = Duration::from_secs(60);
 
 pub(super) async fn serve(
     (router, (native, calls), config): (Router, (Arc<Native>, Arc<Calls>), HttpConfig),
+    window: Option<Window>,
     accepted: Accepted,
     mut shutdown: watch::Receiver<Shutdown>,
 ) {
     let Accepted { stream, prefix, peer, principal, waited } = accepted;
     let (open, mut ended) = mpsc::channel(1);
-    let carries = Arc::new(AtomicBool::new(false));
     let (authenticated, guests) = (principal.is_some(), Arc::clone(&config.guests));
     let counts = Arc::clone(native.mesh().counts());
-    // The one place where HTTP makes a caller: once a connection.
-    let caller = Caller::known("http", Some(peer), principal.clone());
-    let shutdown_of = shutdown.clone();
-    let door = Door { native, calls, caller, principal, shutdown: shutdown_of, open, carries: Arc::clone(&carries) };
+    let door = Door::of((native, calls), (peer, principal), shutdown.clone(), open);
+    let carries = Arc::clone(&door.carries);
     let asked = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -59,7 +57,7 @@ pub(super) async fn serve(
         request.extensions_mut().insert(door.clone());
         answer(router.clone(), (Arc::clone(&guests), Arc::clone(&counts)), request, authenticated)
     });
-    let builder = builder(&config);
+    let builder = builder(&config, window.as_ref());
     {
         let io = TokioIo::new(Prefixed::new(prefix, stream));
         let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
@@ -99,6 +97,21 @@ pub(super) async fn serve(
     let _ = ended.recv().await;
 }
 
+impl Door {
+    /// What is known of a connection that begins. The one place where HTTP makes a caller.
+    fn of(
+        (native, calls): (Arc<Native>, Arc<Calls>),
+        (peer, principal): (SocketAddr, Option<Arc<str>>),
+        shutdown: watch::Receiver<Shutdown>,
+        open: mpsc::Sender<()>,
+    ) -> Self {
+        let caller = Caller::known("http", Some(peer), principal.clone());
+        let share = Share::new(Arc::clone(&native.receiving));
+        let carries = Arc::new(AtomicBool::new(false));
+        Self { native, calls, caller, principal, shutdown, open, share, carries }
+    }
+}
+
 fn counted(counts: &Counts, response: Response<Body>) -> Response<Body> {
     if let Some(Refused(kind)) = response.extensions().get() {
         counts.told(*kind);
@@ -128,8 +141,9 @@ async fn answer(
     Ok(response)
 }
 
-fn builder(config: &HttpConfig) -> auto::Builder<TokioExecutor> {
+fn builder(config: &HttpConfig, window: Option<&Window>) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
+    let window = window.map(Window::bytes);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -140,7 +154,7 @@ fn builder(config: &HttpConfig) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(config.head_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW);
+        .initial_stream_window_size(window)
+        .initial_connection_window_size(window);
     builder
 }

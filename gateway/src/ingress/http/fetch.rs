@@ -45,7 +45,7 @@ pub(super) async fn read_json<T: DeserializeOwned>(
     parts: &Parts,
     body: Body,
 ) -> Result<Option<T>, Problem> {
-    let body = body::read(body, door.native.max_frame_bytes(), "max_frame_bytes").await?;
+    let body = body::read(&door.share, body, door.native.max_frame_bytes(), "max_frame_bytes").await?;
     if body.is_empty() {
         return Ok(None);
     }

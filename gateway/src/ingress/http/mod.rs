@@ -10,6 +10,7 @@
 //! - [`admin`]: the commands of administration;
 //! - [`health`], [`metrics`], [`page`]: for those who watch a gateway;
 //! - [`cloudevents`], [`pages`]: the same as messages of WebSocket;
+//! - [`window`]: what HTTP/2 may send that is not read;
 //! - [`credentials`]: what cannot be verified is refused;
 //! - [`problem`]: errors as RFC 9457 problem details.
 
@@ -38,6 +39,7 @@ mod request;
 mod session;
 mod settle;
 mod websocket;
+mod window;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -56,12 +58,14 @@ use tokio::sync::{mpsc, watch};
 use super::calls::Calls;
 use super::grpc;
 use super::native::Native;
+use super::receiving::Share;
 use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
 use crate::mesh::{Caller, Spoken};
-pub(super) use body::read as read_body;
+pub(super) use body::{Received, read as read_body};
 pub use origin::Guests;
 pub(super) use problem::Problem;
 use problem::Refused;
+use window::Windows;
 
 /// Longest name of a method.
 const LONGEST_METHOD: usize = 16;
@@ -75,6 +79,8 @@ pub struct HttpConfig {
     pub head_bytes: usize,
     /// Web pages and names that are let in.
     pub guests: Arc<Guests>,
+    /// Bytes that HTTP/2 connections may have sent and not read, over all of them, beyond 64 KiB of each.
+    pub window_bytes: u64,
 }
 
 /// HTTP behind the listener.
@@ -82,6 +88,7 @@ pub struct HttpIngress {
     native: Arc<Native>,
     calls: Arc<Calls>,
     config: HttpConfig,
+    windows: Arc<Windows>,
     router: Router,
 }
 
@@ -97,6 +104,8 @@ pub(super) struct Door {
     pub(super) shutdown: watch::Receiver<Shutdown>,
     /// The connection ends when the last of these is dropped: what goes on after an upgrade holds one.
     pub(super) open: mpsc::Sender<()>,
+    /// What bodies of its requests may hold in memory.
+    pub(super) share: Arc<Share>,
     /// Whether requests of sessions came by it: those go on while the gateway drains.
     carries: Arc<AtomicBool>,
 }
@@ -131,7 +140,8 @@ impl HttpIngress {
             .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
                 Problem::wrong_method(&method, uri.path())
             });
-        Self { native, calls, config, router: head::guarded(router) }
+        let windows = Windows::new(config.window_bytes);
+        Self { native, calls, config, windows, router: head::guarded(router) }
     }
 }
 
@@ -163,7 +173,8 @@ impl Ingress for HttpIngress {
         shutdown: watch::Receiver<Shutdown>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let parts = (self.router.clone(), (self.native.clone(), self.calls.clone()), self.config.clone());
-        Box::pin(connection::serve(parts, accepted, shutdown))
+        let window = accepted.prefix.starts_with(H2_PREFACE).then(|| self.windows.open());
+        Box::pin(connection::serve(parts, window, accepted, shutdown))
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) async fn publish(
         let (mode, body) = event::body(&door, &parts, body).await?;
         let mut offer = Offer::about(if mode == Mode::Batch { body.len() } else { 0 });
         event::parse(mode, &parts, &body)?.into_iter().for_each(|event| offer.event(event));
+        // What was made of the body is as much as it was.
+        let (_, _held) = body.split();
         let results = door.calls.publish(&door.caller("http"), &topic, offer, timing).await?;
         if mode == Mode::Batch {
             return Ok(answer(batch(results)));

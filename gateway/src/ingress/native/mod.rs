@@ -15,7 +15,6 @@ mod pace;
 mod pending;
 mod protocol;
 mod publish;
-mod receiving;
 mod request;
 mod session;
 mod sessions;
@@ -32,10 +31,10 @@ use meshwire_proto::frame::ServerFrame;
 use meshwire_proto::wire::session::Error;
 use tokio::sync::watch;
 
+use super::receiving::Receiving;
 use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
 use crate::mesh::{Mesh, Spoken};
 use crate::random::Random;
-use receiving::Receiving;
 
 pub(super) use connection::serve_stream;
 pub use frames::WriteQueue;
@@ -65,7 +64,7 @@ pub struct NativeConfig {
     pub max_subscriptions: usize,
     /// Most sessions that wait to be resumed, and about their bytes.
     pub suspended: (usize, u64),
-    /// Bytes of large frames that are not whole yet, over all connections; one always passes.
+    /// Bytes of large frames and bodies of requests that are not whole yet, over all connections; one always passes.
     pub receiving_bytes: u64,
     /// Most publishes of one session without a receipt.
     pub publish_window: (u32, u64),

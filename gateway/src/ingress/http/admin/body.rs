@@ -3,13 +3,14 @@
 use std::fmt;
 
 use axum::body::Body as HttpBody;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::request::Parts;
 use meshwire_proto::ErrorKind;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::super::{Problem, body};
+use super::super::{Door, Problem, body};
 
 /// Most bytes of a command.
 const MOST: u64 = 64 << 10;
@@ -67,9 +68,11 @@ impl Fields {
     ///
     /// # Errors
     /// `UNSUPPORTED` with status 415: it is not said to be JSON; `INVALID`: it is none, or says what is not known, with what is.
-    pub(super) async fn read(headers: &HeaderMap, body: HttpBody, known: &[&str]) -> Result<Self, Problem> {
-        let bytes = body::read_within(body, MOST, "(most of a command)").await?;
-        let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    pub(super) async fn read(parts: &Parts, body: HttpBody, known: &[&str]) -> Result<Self, Problem> {
+        let door = parts.extensions.get::<Door>();
+        let door = door.ok_or_else(|| Problem::new(ErrorKind::Internal, "a request without a connection"))?;
+        let bytes = body::read_within(&door.share, body, MOST, "(most of a command)").await?;
+        let media = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = media.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let nothing = bytes.is_empty() && media.is_none();
         if !nothing && !JSON.contains(&essence.as_str()) {

@@ -74,7 +74,7 @@ pub(in crate::ingress::http) async fn one(
 async fn meant(request: Request) -> Result<(Vec<u64>, u64), Problem> {
     let (parts, body) = request.into_parts();
     Query::read(&parts.uri, &[])?;
-    let fields = Fields::read(&parts.headers, body, &["numbers", "all", "cursor"]).await?;
+    let fields = Fields::read(&parts, body, &["numbers", "all", "cursor"]).await?;
     let after = cursor(fields.text("cursor")?.unwrap_or_default())?;
     match (fields.numbers("numbers")?, fields.bool("all")?.unwrap_or_default()) {
         (Some(numbers), false) if numbers.is_empty() => {

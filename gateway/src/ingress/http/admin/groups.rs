@@ -122,7 +122,7 @@ pub(in crate::ingress::http) async fn put(
     let (parts, body) = request.into_parts();
     Query::read(&parts.uri, &[])?;
     let known = [&SETTINGS[..], &["mode", "start", "start_time"]].concat();
-    let fields = Fields::read(&parts.headers, body, &known).await?;
+    let fields = Fields::read(&parts, body, &known).await?;
     let settings = Some(settings(&fields)?);
     let (start, start_time_unix_ms) = place(&fields, "start", "start_time")?.unwrap_or_default();
     let (of, name) = (topic.clone(), group.clone());
@@ -141,7 +141,7 @@ pub(in crate::ingress::http) async fn change(
 ) -> Shown {
     let (parts, body) = request.into_parts();
     Query::read(&parts.uri, &[])?;
-    let fields = Fields::read(&parts.headers, body, &SETTINGS).await?;
+    let fields = Fields::read(&parts, body, &SETTINGS).await?;
     let settings = Some(settings(&fields)?);
     shown(&carry_out(&door, Command::UpdateGroup(UpdateGroup { topic, group, settings })).await?)
 }
@@ -162,7 +162,7 @@ pub(in crate::ingress::http) async fn seek(
 ) -> Shown {
     let (parts, body) = request.into_parts();
     Query::read(&parts.uri, &[])?;
-    let fields = Fields::read(&parts.headers, body, &["to", "time"]).await?;
+    let fields = Fields::read(&parts, body, &["to", "time"]).await?;
     let Some((to, time_unix_ms)) = place(&fields, "to", "time")? else {
         return Err(invalid("say where to: field to is earliest, latest or a position, field time an RFC 3339 time"));
     };

@@ -28,7 +28,7 @@ pub(in crate::ingress::http) async fn show(Extension(door): Extension<Door>, req
 pub(in crate::ingress::http) async fn change(Extension(door): Extension<Door>, request: Request) -> Shown {
     let (parts, body) = request.into_parts();
     Query::read(&parts.uri, &[])?;
-    let fields = Fields::read(&parts.headers, body, &LIMITS).await?;
+    let fields = Fields::read(&parts, body, &LIMITS).await?;
     let limits = Limits {
         publish_rate: fields.u64("publish_rate")?,
         publish_bytes_rate: fields.u64("publish_bytes_rate")?,

@@ -64,8 +64,7 @@ pub(in crate::ingress::http) async fn put(
 ) -> Shown {
     let (parts, body) = request.into_parts();
     Query::read(&parts.uri, &[])?;
-    let fields =
-        Fields::read(&parts.headers, body, &["durability", "retention_ms", "retention_bytes", "lagging"]).await?;
+    let fields = Fields::read(&parts, body, &["durability", "retention_ms", "retention_bytes", "lagging"]).await?;
     let durability = fields.word("durability", &DURABILITY)?.unwrap_or_default();
     let update = update(name, &fields)?;
     let UpdateTopic { name, retention_ms, retention_bytes, lagging } = update.clone();
@@ -100,7 +99,7 @@ pub(in crate::ingress::http) async fn change(
 ) -> Shown {
     let (parts, body) = request.into_parts();
     Query::read(&parts.uri, &[])?;
-    let fields = Fields::read(&parts.headers, body, &["retention_ms", "retention_bytes", "lagging"]).await?;
+    let fields = Fields::read(&parts, body, &["retention_ms", "retention_bytes", "lagging"]).await?;
     shown(&carry_out(&door, Command::UpdateTopic(update(name, &fields)?)).await?)
 }
 

@@ -64,7 +64,7 @@ async fn begin(
     let [] = parameters(request.uri(), [])?;
     door.carries.store(true, Ordering::Relaxed);
     let limit = u64::from(door.native.config.login_frame_bytes);
-    let first = body::read(request.into_body(), limit, "login_frame_bytes").await?;
+    let first = body::read(&door.share, request.into_body(), limit, "login_frame_bytes").await?;
     if !first.starts_with(&PREFACE) {
         let text = "the body does not begin with the preface of a Meshwire session";
         return Err(Problem::new(ErrorKind::Invalid, text));
@@ -132,7 +132,7 @@ async fn receive(
         link.acknowledge(through).map_err(|range| outside(through, range))?;
     }
     let turn = link.receive();
-    let reading = body::read(request.into_body(), WINDOW as u64, "none: send smaller batches");
+    let reading = body::read(&door.share, request.into_body(), WINDOW as u64, "none: send smaller batches");
     let batch = tokio::select! {
         batch = reading => batch?,
         () = superseded(&link, turn) => return Err(late()),
