@@ -2,7 +2,7 @@
 //!
 //! - [`case`]: cases as data;
 //! - [`testee`]: the client under test, a process in any language;
-//! - [`transport`], [`certificate`]: what carries a session;
+//! - [`transport`], [`certificate`]: what carries a session; [`share`]: how many cases each plays;
 //! - [`proxy`], [`peer`], [`bridge`], [`wire`]: faults, and a gateway that lies;
 //! - [`play`]: one case from its first step to its last;
 //! - [`witness`]: what the case shows of the gateway, judged as a history;
@@ -22,6 +22,7 @@ mod planted;
 mod play;
 mod proxy;
 mod run;
+mod share;
 mod spoil;
 mod testee;
 mod trace;
@@ -101,6 +102,7 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     }
     let folders = Folders::below(&options.folder);
     let mut cases = case::read_all(&folders.cases)?;
+    let shares = share::shares(&cases)?;
     if options.spoil {
         for case in &mut cases {
             ensure!(spoil::spoil(case), "case {} expects nothing: it proves nothing", case.id);
@@ -136,6 +138,9 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     }
     if let Some(path) = &options.junit {
         std::fs::write(path, junit(&rows)).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    for line in &shares {
+        println!("{line}");
     }
     println!("{} cases; {}", cases.len(), totals(&rows));
     Ok(!rows.iter().any(|row| row.mark.is_bad()))

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Play, fill, millis, text};
 use crate::case::Step;
@@ -84,7 +84,7 @@ impl Play {
     /// Something else is told: a state, an end, an error of a subscription.
     pub(super) fn told(&mut self, step: &Step) -> anyhow::Result<()> {
         let on = text(step, "on")?.to_owned();
-        let expected = step.get("expect").cloned().unwrap_or_else(|| json!({}));
+        let expected = step.get("expect").cloned().context("told needs `expect`: anything is told some day")?;
         let within = self.within(step);
         let mut last = String::new();
         let found = self.wait(within, |play| {
