@@ -17,7 +17,7 @@ use crate::mesh::{AllowAll, Authorize, Mesh, MeshConfig, Stores};
 use crate::random::{Random as _, SystemRandom};
 use crate::recover::open_mesh;
 use crate::store::Store;
-use crate::store::log::{self, LogClock, LogOptions, LogStore, OpenError};
+use crate::store::log::{self, Disk, LogClock, LogOptions, LogStore, OpenError};
 use crate::store::memory::MemoryStore;
 
 /// Why a gateway did not start, or ended by itself.
@@ -120,6 +120,22 @@ impl Gateway {
     /// # Errors
     /// [`RunError`].
     pub async fn open_with(config: Config, authorize: Arc<dyn Authorize>) -> Result<Self, RunError> {
+        Self::build(config, authorize, None).await
+    }
+
+    /// [`Gateway::open_with`] with its log on this disk, and not in `data_dir`.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn open_on(config: Config, authorize: Arc<dyn Authorize>, disk: Arc<dyn Disk>) -> Result<Self, RunError> {
+        Self::build(config, authorize, Some(disk)).await
+    }
+
+    async fn build(
+        config: Config,
+        authorize: Arc<dyn Authorize>,
+        disk: Option<Arc<dyn Disk>>,
+    ) -> Result<Self, RunError> {
         if !config.listen.ip().is_loopback() && !config.allow_anonymous {
             return Err(RunError::Open(config.listen));
         }
@@ -136,7 +152,7 @@ impl Gateway {
         let began = clock.now();
         let memory = config.rings();
         let memory: Arc<dyn Store> = Arc::new(MemoryStore::new(memory));
-        let (log, found) = if config.memory { (None, None) } else { open_log(&config, clock.clone(), random)? };
+        let (log, found) = if config.memory { (None, None) } else { open_log(&config, disk, clock.clone(), random)? };
         let report = found.as_ref().map(|found| Report {
             events: found.events,
             torn_bytes: found.torn_bytes,
@@ -282,14 +298,22 @@ fn check_memory(config: &Config) -> Result<(), RunError> {
     if left >= budget / 8 { Ok(()) } else { Err(RunError::MemoryBudget { budget, parts: budget - left }) }
 }
 
-fn open_log(config: &Config, clock: Arc<dyn Clock>, random: [u8; 32]) -> Result<OpenedLog, OpenError> {
+fn open_log(
+    config: &Config,
+    disk: Option<Arc<dyn Disk>>,
+    clock: Arc<dyn Clock>,
+    random: [u8; 32],
+) -> Result<OpenedLog, OpenError> {
     let salt = random.iter().skip(24).fold(0, |salt: u64, byte| salt << 8 | u64::from(*byte));
     let options = LogOptions { salt, ..log_options(config) };
     let time: LogClock = Arc::new(move || {
         let now = clock.now();
         (now.mono, now.wall)
     });
-    let (log, found) = LogStore::open(&config.data_dir, &options, time)?;
+    let (log, found) = match disk {
+        Some(disk) => LogStore::open_on(disk, &options, time)?,
+        None => LogStore::open(&config.data_dir, &options, time)?,
+    };
     Ok((Some(log), Some(found)))
 }
 

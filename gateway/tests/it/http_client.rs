@@ -110,7 +110,12 @@ impl Http {
     }
 
     pub(crate) async fn answer(&mut self) -> Answer {
-        let mut answer = self.head().await;
+        let head = self.head().await;
+        self.rest_of(head).await
+    }
+
+    /// An answer whose head has come.
+    pub(crate) async fn rest_of(&mut self, mut answer: Answer) -> Answer {
         if answer.header("transfer-encoding") == Some("chunked") {
             while let Some(piece) = self.piece().await {
                 answer.body.extend(piece);
@@ -139,6 +144,13 @@ impl Http {
         let head = self.head().await;
         assert_eq!(head.status, 200, "{head:?}");
         head
+    }
+
+    /// The head of what is asked for; `None`: the connection ends first.
+    pub(crate) async fn try_stream(&mut self, path: &str) -> Option<Answer> {
+        self.send("GET", path, &[], b"").await;
+        let more = patient(self.stream.fill_buf()).await.is_ok_and(|bytes| !bytes.is_empty());
+        if more { Some(self.head().await) } else { None }
     }
 
     /// The next line of a stream that is not empty; `None` at its end.

@@ -26,7 +26,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder;
 
 pub(super) use call::{is_grpc, unknown};
-pub(super) use status::refuse;
+pub(super) use status::answer;
 
 use super::calls::Calls;
 use super::http::Door;

@@ -87,12 +87,12 @@ pub(super) fn status(refusal: Refusal) -> Status {
 }
 
 /// A whole answer of that refusal.
-pub(super) fn answer(refusal: Refusal) -> Response {
+pub(in crate::ingress) fn answer(refusal: Refusal) -> Response {
     status(refusal).into_http::<Body>()
 }
 
 /// What was refused before it was looked at.
-pub(in crate::ingress) fn refuse(kind: ErrorKind, message: impl Into<String>) -> Response {
+pub(super) fn refuse(kind: ErrorKind, message: impl Into<String>) -> Response {
     answer(Refusal::new(kind, message))
 }
 

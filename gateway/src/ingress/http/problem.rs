@@ -2,12 +2,12 @@
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, Method, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use meshwire_proto::ErrorKind;
 
-use crate::ingress::PLAIN_REFUSED;
+use crate::ingress::{PLAIN_REFUSED, grpc};
 use crate::mesh::Refusal;
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -47,6 +47,11 @@ impl Problem {
 
     pub(in crate::ingress) fn tls_required() -> Self {
         Self::new(ErrorKind::TlsRequired, PLAIN_REFUSED)
+    }
+
+    /// In the words of who asks: a call of gRPC is told a status.
+    pub(super) fn answer(self, headers: &HeaderMap) -> Response<Body> {
+        if grpc::is_grpc(headers) { grpc::answer(self.refusal) } else { self.into_response() }
     }
 
     /// As an answer of HTTP/1.1 that ends the connection.

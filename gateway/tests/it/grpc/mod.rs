@@ -37,12 +37,12 @@ struct ErrorInfo {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct RetryInfo {
+pub(crate) struct RetryInfo {
     #[prost(message, optional, tag = "1")]
-    delay: Option<prost_types::Duration>,
+    pub(crate) delay: Option<prost_types::Duration>,
 }
 
-fn detail<T: Message + Default>(status: &Status, name: &str) -> Option<T> {
+pub(crate) fn detail<T: Message + Default>(status: &Status, name: &str) -> Option<T> {
     let details = RpcStatus::decode(status.details()).expect("details").details;
     let url = format!("type.googleapis.com/google.rpc.{name}");
     details.iter().find(|any| any.type_url == url).map(|any| T::decode(&*any.value).unwrap())
@@ -61,7 +61,7 @@ fn is(status: &Status, code: Code, kind: ErrorKind) {
 
 /// Messages as they are.
 #[derive(Clone, Copy, Default)]
-struct Raw;
+pub(crate) struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;
@@ -111,13 +111,13 @@ impl Stub {
         Self(endpoint.connect().await.unwrap())
     }
 
-    async fn grpc(&self) -> tonic::client::Grpc<Channel> {
+    pub(crate) async fn grpc(&self) -> tonic::client::Grpc<Channel> {
         let mut grpc = tonic::client::Grpc::new(self.0.clone()).max_decoding_message_size(usize::MAX);
         grpc.ready().await.unwrap();
         grpc
     }
 
-    async fn ask<A, B>(&self, path: &str, request: Request<A>) -> Result<B, Status>
+    pub(crate) async fn ask<A, B>(&self, path: &str, request: Request<A>) -> Result<B, Status>
     where
         A: Message + Send + Sync + 'static,
         B: Message + Default + Send + Sync + 'static,
@@ -135,11 +135,11 @@ impl Stub {
         self.ask(path, Request::new(message)).await
     }
 
-    async fn publish(&self, request: wire::PublishRequest) -> Result<wire::PublishResponse, Status> {
+    pub(crate) async fn publish(&self, request: wire::PublishRequest) -> Result<wire::PublishResponse, Status> {
         self.call("/meshwire.v1.Mesh/Publish", request).await
     }
 
-    async fn settle(&self, request: wire::SettleRequest) -> Result<wire::SettleResponse, Status> {
+    pub(crate) async fn settle(&self, request: wire::SettleRequest) -> Result<wire::SettleResponse, Status> {
         self.call("/meshwire.v1.Mesh/Settle", request).await
     }
 
@@ -153,7 +153,10 @@ impl Stub {
         answered.map(tonic::Response::into_inner)
     }
 
-    async fn subscribe(&self, request: wire::SubscribeRequest) -> Result<Streaming<wire::Deliveries>, Status> {
+    pub(crate) async fn subscribe(
+        &self,
+        request: wire::SubscribeRequest,
+    ) -> Result<Streaming<wire::Deliveries>, Status> {
         self.stream("/meshwire.v1.Mesh/Subscribe", Request::new(request)).await
     }
 }
