@@ -36,6 +36,7 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Options `http_origins`, `http_hosts`.
     pub guests: Guests,
+    pub http_idle_timeout: Duration,
     pub data_dir: PathBuf,
     pub memory: bool,
     pub auto_create: bool,
@@ -92,6 +93,7 @@ impl Default for Config {
             allow_anonymous: options::ALLOW_ANONYMOUS.default,
             tls: TlsConfig::default(),
             guests: Guests::default(),
+            http_idle_timeout: options::HTTP_IDLE_TIMEOUT.default_duration(),
             data_dir: options::DATA_DIR.default.into(),
             memory: options::MEMORY.default,
             auto_create: options::AUTO_CREATE.default,
@@ -219,6 +221,8 @@ impl Config {
         HttpConfig {
             login_timeout: self.login_timeout,
             head_bytes: self.login_frame_bytes as usize,
+            idle_timeout: self.http_idle_timeout,
+            heartbeat: self.heartbeat,
             guests,
             window_bytes: self.memory_shares().windows,
         }

@@ -8,6 +8,7 @@ pub mod calls;
 mod grpc;
 pub mod http;
 mod io;
+mod keepalive;
 mod listener;
 pub mod native;
 mod receiving;

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -17,6 +16,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, watch};
 
+use super::activity::{Activity, Answering};
 use super::credentials;
 use super::head::MAX_HEADERS;
 use super::origin::{self, Judged};
@@ -35,9 +35,6 @@ const LEAST_BUFFER: usize = 8192;
 /// Most requests at once of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
 
-/// How long the head of a later request may take; a connection that is idle for so long is closed.
-const IDLE: Duration = Duration::from_secs(60);
-
 pub(super) async fn serve(
     (router, (native, calls), config): (Router, (Arc<Native>, Arc<Calls>), HttpConfig),
     window: Option<Window>,
@@ -50,12 +47,13 @@ pub(super) async fn serve(
     let counts = Arc::clone(native.mesh().counts());
     let door = Door::of((native, calls), (peer, principal), shutdown.clone(), open);
     let carries = Arc::clone(&door.carries);
-    let asked = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&asked);
+    let activity = Arc::new(Activity::default());
+    let seen = Arc::clone(&activity);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        seen.store(true, Ordering::Relaxed);
+        let active = seen.begin();
         request.extensions_mut().insert(door.clone());
-        answer(router.clone(), (Arc::clone(&guests), Arc::clone(&counts)), request, authenticated)
+        let answered = answer(router.clone(), (Arc::clone(&guests), Arc::clone(&counts)), request, authenticated);
+        async move { Ok::<_, Infallible>(answered.await?.map(|body| Answering::new(body, active))) }
     });
     let builder = builder(&config, window.as_ref());
     {
@@ -69,6 +67,7 @@ pub(super) async fn serve(
                 drop(shutdown.wait_for(|s| *s >= Shutdown::Closing).await);
             }
         });
+        let mut idle = pin!(activity.over(config.idle_timeout));
         let (mut logged_in, mut told) = (false, false);
         loop {
             tokio::select! {
@@ -80,13 +79,13 @@ pub(super) async fn serve(
                     break;
                 }
                 () = &mut login, if !logged_in => {
-                    if !asked.load(Ordering::Relaxed) {
+                    if !activity.has_begun() {
                         tracing::info!(%peer, "no HTTP request within the login timeout");
                         break;
                     }
                     logged_in = true;
                 }
-                () = &mut draining, if !told => {
+                () = async { tokio::select! { () = &mut draining => {}, () = &mut idle => {} } }, if !told => {
                     told = true;
                     serving.as_mut().graceful_shutdown();
                 }
@@ -147,11 +146,13 @@ fn builder(config: &HttpConfig, window: Option<&Window>) -> auto::Builder<TokioE
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
+        .header_read_timeout(config.idle_timeout)
         .max_headers(MAX_HEADERS)
         .max_buf_size(config.head_bytes.max(LEAST_BUFFER))
         .http2()
         .timer(TokioTimer::new())
+        .keep_alive_interval(config.heartbeat)
+        .keep_alive_timeout(config.heartbeat * 3 / 2)
         .max_header_list_size(u32::try_from(config.head_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(window)

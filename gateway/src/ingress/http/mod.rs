@@ -10,10 +10,12 @@
 //! - [`admin`]: the commands of administration;
 //! - [`health`], [`metrics`], [`page`]: for those who watch a gateway;
 //! - [`cloudevents`], [`pages`]: the same as messages of WebSocket;
+//! - [`activity`], [`pulse`]: connections without requests, and WebSockets without a sign of life, end;
 //! - [`window`]: what HTTP/2 may send that is not read;
 //! - [`credentials`]: what cannot be verified is refused;
 //! - [`problem`]: errors as RFC 9457 problem details.
 
+mod activity;
 mod admin;
 mod authority;
 mod body;
@@ -33,6 +35,7 @@ mod page;
 mod pages;
 mod problem;
 mod publish;
+mod pulse;
 mod query;
 mod receive;
 mod request;
@@ -75,6 +78,10 @@ const LONGEST_METHOD: usize = 16;
 pub struct HttpConfig {
     /// How long a connection may take from accept to the end of its first request's head, and each later head.
     pub login_timeout: Duration,
+    /// How long a connection may be without a request.
+    pub idle_timeout: Duration,
+    /// Silence after which an HTTP/2 connection is pinged; it is dead after two and a half of them.
+    pub heartbeat: Duration,
     /// Most bytes of a request's head.
     pub head_bytes: usize,
     /// Web pages and names that are let in.
