@@ -19,9 +19,10 @@ use tokio::sync::{mpsc, watch};
 use super::credentials;
 use super::head::MAX_HEADERS;
 use super::origin::{self, Judged};
+use super::unreadable::Answered;
 use super::{Door, Guests, HttpConfig, Refused};
 use crate::ingress::calls::Calls;
-use crate::ingress::io::Prefixed;
+use crate::ingress::grpc;
 use crate::ingress::native::Native;
 use crate::ingress::{Accepted, Shutdown};
 use crate::mesh::{Caller, Counts};
@@ -47,7 +48,7 @@ pub(super) async fn serve(
     let (open, mut ended) = mpsc::channel(1);
     let carries = Arc::new(AtomicBool::new(false));
     let (authenticated, guests) = (principal.is_some(), Arc::clone(&config.guests));
-    let counts = Arc::clone(native.mesh().counts());
+    let (counts, answers) = (Arc::clone(native.mesh().counts()), Arc::clone(native.mesh().counts()));
     // The one place where HTTP makes a caller: once a connection.
     let caller = Caller::known("http", Some(peer), principal.clone());
     let shutdown_of = shutdown.clone();
@@ -61,7 +62,7 @@ pub(super) async fn serve(
     });
     let builder = builder(&config);
     {
-        let io = TokioIo::new(Prefixed::new(prefix, stream));
+        let io = TokioIo::new(Answered::over(prefix, stream, answers, config.head_bytes));
         let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
         let mut login = pin!(tokio::time::sleep(config.login_timeout.saturating_sub(waited)));
         let mut draining = pin!(async move {
@@ -99,10 +100,10 @@ pub(super) async fn serve(
     let _ = ended.recv().await;
 }
 
-fn counted(counts: &Counts, response: Response<Body>) -> Response<Body> {
-    if let Some(Refused(kind)) = response.extensions().get() {
-        counts.told(*kind);
-    }
+/// The one place that counts what HTTP and gRPC answer; streams count what ends them.
+fn counted(counts: &Arc<Counts>, response: Response<Body>) -> Response<Body> {
+    let Some(Refused(kind)) = response.extensions().get() else { return grpc::counted(counts, response) };
+    counts.told(*kind);
     response
 }
 

@@ -20,7 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Door, Problem};
 use crate::ingress::Shutdown;
-use asked::{Answering, Asked, Done, answer, error};
+use asked::{Answering, Asked, Done, answer};
 use subscriptions::Subscriptions;
 
 /// A ping is sent so often.
@@ -100,7 +100,7 @@ impl Page {
     fn call(&mut self, text: &str) -> Option<String> {
         let asked = match asked::read(text) {
             Ok(asked) => asked,
-            Err((id, problem)) => return Some(error(&id, &problem)),
+            Err((id, problem)) => return Some(self.error(&id, &problem)),
         };
         let (calls, caller) = (Arc::clone(&self.door.calls), self.door.caller("websocket"));
         let answered = match asked.op.as_str() {
@@ -126,8 +126,13 @@ impl Page {
                 None
             }
             Ok(None) => Some(answer(&asked.id, "{}")),
-            Err(problem) => Some(error(&asked.id, &problem)),
+            Err(problem) => Some(self.error(&asked.id, &problem)),
         }
+    }
+
+    fn error(&self, id: &str, problem: &Problem) -> String {
+        self.door.native.mesh().counts().told(problem.kind());
+        asked::error(id, problem)
     }
 
     fn done(&mut self, (asked, done): (Asked, Result<Done, Problem>)) -> String {
@@ -141,7 +146,7 @@ impl Page {
                 if asked.op == "subscribe" {
                     self.subscriptions.give_back(&asked.id);
                 }
-                error(&asked.id, &problem)
+                self.error(&asked.id, &problem)
             }
         }
     }
