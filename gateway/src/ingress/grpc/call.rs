@@ -69,7 +69,7 @@ pub(super) fn refused(method: &Method, path: &str, headers: &HeaderMap) -> Optio
 ///
 /// # Errors
 /// What is wrong with the header.
-fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
+pub(in crate::ingress) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
     let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
     let parsed = value.to_str().ok().and_then(|text| {
         let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

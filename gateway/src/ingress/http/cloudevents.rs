@@ -94,7 +94,8 @@ struct Peer {
     topic: String,
 }
 
-fn refused(refusal: &Refusal) -> CloseFrame {
+fn refused(calls: &Calls, refusal: &Refusal) -> CloseFrame {
+    calls.mesh().counts().told(refusal.kind);
     let text = format!("{}: {}", refusal.kind.code(), refusal.message);
     let reason = text.get(..text.floor_char_boundary(REASON)).unwrap_or_default();
     CloseFrame { code: refusal.kind.ws_close(), reason: reason.into() }
@@ -117,7 +118,7 @@ impl Peer {
                         None => None,
                     };
                     if let Some(refusal) = refusal {
-                        return Some(refused(&refusal));
+                        return Some(refused(&self.calls, &refusal));
                     }
                 }
                 message = self.socket.recv(), if publishing.is_none() => {
@@ -201,7 +202,7 @@ impl Peer {
                     let reason = "the gateway is stopping".into();
                     return Err(Some(CloseFrame { code: close_code::AWAY, reason }));
                 }
-                Err(refusal) => return Err(Some(refused(&refusal))),
+                Err(refusal) => return Err(Some(refused(&self.calls, &refusal))),
             }
             if written >= GATHERED_BYTES {
                 break;

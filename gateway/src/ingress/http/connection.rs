@@ -20,10 +20,11 @@ use super::activity::{Activity, Answering};
 use super::credentials;
 use super::head::MAX_HEADERS;
 use super::origin::{self, Judged};
+use super::unreadable::Answered;
 use super::window::Window;
 use super::{Door, Guests, HttpConfig, Refused};
 use crate::ingress::calls::Calls;
-use crate::ingress::io::Prefixed;
+use crate::ingress::grpc;
 use crate::ingress::native::Native;
 use crate::ingress::receiving::Share;
 use crate::ingress::{Accepted, Shutdown};
@@ -44,7 +45,7 @@ pub(super) async fn serve(
     let Accepted { stream, prefix, peer, principal, waited } = accepted;
     let (open, mut ended) = mpsc::channel(1);
     let (authenticated, guests) = (principal.is_some(), Arc::clone(&config.guests));
-    let counts = Arc::clone(native.mesh().counts());
+    let (counts, answers) = (Arc::clone(native.mesh().counts()), Arc::clone(native.mesh().counts()));
     let door = Door::of((native, calls), (peer, principal), shutdown.clone(), open);
     let carries = Arc::clone(&door.carries);
     let activity = Arc::new(Activity::default());
@@ -57,7 +58,7 @@ pub(super) async fn serve(
     });
     let builder = builder(&config, window.as_ref());
     {
-        let io = TokioIo::new(Prefixed::new(prefix, stream));
+        let io = TokioIo::new(Answered::over(prefix, stream, answers, config.head_bytes));
         let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
         let mut login = pin!(tokio::time::sleep(config.login_timeout.saturating_sub(waited)));
         let mut draining = pin!(async move {
@@ -111,10 +112,10 @@ impl Door {
     }
 }
 
-fn counted(counts: &Counts, response: Response<Body>) -> Response<Body> {
-    if let Some(Refused(kind)) = response.extensions().get() {
-        counts.told(*kind);
-    }
+/// The one place that counts what HTTP and gRPC answer; streams count what ends them.
+fn counted(counts: &Arc<Counts>, response: Response<Body>) -> Response<Body> {
+    let Some(Refused(kind)) = response.extensions().get() else { return grpc::counted(counts, response) };
+    counts.told(*kind);
     response
 }
 

@@ -19,6 +19,7 @@ mod request;
 mod session;
 mod sessions;
 mod subscribe;
+mod told;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -151,6 +152,7 @@ impl Ingress for NativeIngress {
     fn refuse_plain(&self, _: &[u8]) -> Bytes {
         let (kind, mut queue) = (ErrorKind::TlsRequired, WriteQueue::default());
         queue.preface();
+        self.0.mesh.counts().told(kind);
         let message = PLAIN_REFUSED.to_owned();
         queue.frame(&ServerFrame::Error(Error { code: kind.number(), message, fatal: true, ..Error::default() }));
         queue.pop().unwrap_or_default()
