@@ -11,6 +11,7 @@ mod row;
 use meshwire_proto::ErrorKind;
 
 use crate::doors::Door;
+pub(crate) use requests::responder;
 use row::{CLIENT, Cell, Row};
 
 /// How often a code was provoked.

@@ -29,7 +29,7 @@ async fn asked(peer: &mut Peer) -> wire::Request {
 }
 
 /// Answers every request so.
-pub(super) async fn responder(rig: &Rig, topic: &str, reply: wire::Reply) -> Ended {
+pub(crate) async fn responder(rig: &Rig, topic: &str, reply: wire::Reply) -> Ended {
     let mut peer = serving(rig, topic, 64).await;
     Ended(tokio::spawn(async move {
         loop {
@@ -41,7 +41,7 @@ pub(super) async fn responder(rig: &Rig, topic: &str, reply: wire::Reply) -> End
 }
 
 /// A task that ends with what it was for.
-pub(super) struct Ended(JoinHandle<()>);
+pub(crate) struct Ended(JoinHandle<()>);
 
 impl Drop for Ended {
     fn drop(&mut self) {

@@ -1,10 +1,10 @@
 //! The doors of a gateway as their own clients see them: the same thing asked over each, and what each says of it.
 
 pub(crate) mod carriers;
-mod events;
+pub(crate) mod events;
 mod grpc;
-mod http;
-mod page;
+pub(crate) mod http;
+pub(crate) mod page;
 pub(crate) mod said;
 pub(crate) mod session;
 

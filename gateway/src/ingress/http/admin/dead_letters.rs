@@ -45,7 +45,10 @@ pub(in crate::ingress::http) async fn list(
     let (after, limit, events) = (cursor(paging::cursor(&query))?, paging::limit(&query)?, query.flag("events")?);
     let list = ListDeadLetters { topic, group, after, limit, numbers: Vec::new(), events };
     match carry_out(&door, Command::ListDeadLetters(list)).await? {
-        Answer::DeadLetters(found) => Ok(page(found.letters.iter().map(show::letter), next(found.next))),
+        Answer::DeadLetters(found) => {
+            let letters = found.letters.iter().map(|letter| show::letter(&door.calls, letter));
+            Ok(page(letters, next(found.next)))
+        }
         _ => Err(unexpected()),
     }
 }
@@ -65,7 +68,9 @@ pub(in crate::ingress::http) async fn one(
     }
     let list = ListDeadLetters { topic, group, numbers: vec![number], events: true, ..ListDeadLetters::default() };
     match carry_out(&door, Command::ListDeadLetters(list)).await? {
-        Answer::DeadLetters(found) => found.letters.first().map(|letter| written(show::letter(letter))).ok_or(absent),
+        Answer::DeadLetters(found) => {
+            found.letters.first().map(|letter| written(show::letter(&door.calls, letter))).ok_or(absent)
+        }
         _ => Err(unexpected()),
     }
 }

@@ -73,6 +73,9 @@ pub(super) async fn metrics(Extension(door): Extension<Door>, request: Request) 
     let listed = Listed::of(&door).await?;
     let mut text = String::new();
     work(&mut text, door.native.mesh());
+    let unwritable =
+        ("meshwire_unwritable_events", Kind::Counter, "Events that have no form in the format of who was to get them.");
+    family(&mut text, unwritable).sample(&[], door.calls.unwritable());
     bounds(&mut text, door.native.mesh(), door.native.receiving.used());
     listed.write(&mut text);
     text.push_str("# EOF\n");
