@@ -98,6 +98,14 @@ impl Case {
         if self.peer { vec![cell(None)] } else { self.stores.iter().map(|s| cell(Some(*s))).collect() }
     }
 
+    /// The milliseconds that its steps speak of: about how long it may wait.
+    pub(crate) fn waits(&self) -> u64 {
+        let times = |step: &Step| -> u64 {
+            ["for_ms", "not_before_ms", "within_ms"].iter().filter_map(|name| step.get(*name)?.as_u64()).sum()
+        };
+        self.steps.iter().map(times).sum()
+    }
+
     fn read(root: &Path, path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)?;
         let mut case: Self = toml::from_str(&text)?;

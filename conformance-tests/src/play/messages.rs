@@ -39,10 +39,10 @@ impl Play {
                 "not all came on one: {}",
                 line.value
             );
-            let judged: Vec<_> = left.iter().map(|wanted| differs(wanted, &line.value)).collect();
-            let found = judged.iter().position(Option::is_none).filter(|at| !in_order || *at == 0);
-            let Some(at) = found else {
-                let why = judged.into_iter().flatten().next().unwrap_or_default();
+            // In order, only the first can be meant.
+            let able = left.iter().take(if in_order { 1 } else { left.len() });
+            let Some(at) = able.clone().position(|wanted| differs(wanted, &line.value).is_none()) else {
+                let why = able.clone().find_map(|wanted| differs(wanted, &line.value)).unwrap_or_default();
                 bail!("{why} in {}", line.value);
             };
             left.remove(at);
