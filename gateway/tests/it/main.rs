@@ -57,6 +57,5 @@ mod subscribe;
 mod threads;
 mod tls;
 mod vectors;
-mod web;
 mod websocket;
 mod websocket_rfc;
