@@ -164,9 +164,9 @@ async fn dead_letters_are_listed_shown_given_back_and_removed() {
     assert!(letter.get("event").is_none() && letter["stored"].as_str().unwrap().ends_with('Z'));
     let rest = ok(&rig, "GET", &format!("{path}?cursor={}&events=true", page["next"].as_str().unwrap()), "").await;
     assert_eq!((&rest["items"][0]["number"], rest.get("next")), (&json!(4), None));
-    let shown = rig.look(&format!("{path}/4")).await;
+    let shown = rig.get(&format!("{path}/4")).await;
     assert_eq!(shown.json()["event"]["id"], "x");
-    assert!(shown.body.contains(exact), "JSON data keeps its text: {}", shown.body);
+    assert!(shown.text().contains(exact), "JSON data keeps its text: {}", shown.text());
 
     assert_eq!(
         ok(&rig, "POST", &format!("{path}/redrive"), r#"{"numbers":[1,2,9]}"#).await,

@@ -19,7 +19,7 @@ const FREE: u64 = 64 << 10;
 
 /// What is held of what there is, in bytes.
 async fn receiving(rig: &Rig) -> (u64, u64) {
-    let text = rig.look("/metrics").await.body;
+    let text = rig.get("/metrics").await.text().to_owned();
     let find = |name: &str| {
         let name = format!("meshwire_memory_{name}_bytes{{of=\"receiving\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_else(|| panic!("{name}: {text}")).to_owned()

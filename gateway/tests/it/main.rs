@@ -60,6 +60,5 @@ mod threads;
 mod tls;
 mod told;
 mod vectors;
-mod web;
 mod websocket;
 mod websocket_rfc;

@@ -12,7 +12,7 @@ use crate::rig::{PATIENCE, Rig, earliest, event, run_of};
 
 /// How many errors of a code clients were told.
 pub(crate) async fn told(rig: &Rig, code: &str) -> u64 {
-    let metrics = rig.look("/metrics").await.body;
+    let metrics = rig.get("/metrics").await.text().to_owned();
     let sample = format!("meshwire_errors_total{{code=\"{code}\"}} ");
     metrics.lines().find_map(|line| line.strip_prefix(&sample)).unwrap().parse().unwrap()
 }
@@ -20,7 +20,7 @@ pub(crate) async fn told(rig: &Rig, code: &str) -> u64 {
 #[tokio::test]
 async fn answers_of_http_and_heads_that_cannot_be_read_are_counted() {
     let rig = Rig::start().await;
-    assert_eq!(rig.look("/v1/topics/none").await.code(), "TOPIC_NOT_FOUND");
+    assert_eq!(rig.get("/v1/topics/none").await.code(), "TOPIC_NOT_FOUND");
     assert_eq!(told(&rig, "TOPIC_NOT_FOUND").await, 1);
     let mut socket = rig.socket().await;
     socket.write_all(b"GET / HTTP/1.1\r\nbad head\r\n\r\n").await.unwrap();

@@ -126,7 +126,7 @@ impl Calls {
             let seen = self.mesh.fetches();
             match self.mesh.subscribe(caller, (topic, name.as_str()), key, asked.clone(), inbox.clone()) {
                 Some(joined) => break joined?,
-                None => self.fetched(seen).await,
+                None => waiting::fetched(&self.mesh, seen).await,
             }
         };
         let leased = !subscribed.ack_wait.is_zero();
@@ -142,17 +142,6 @@ impl Calls {
         waiting::kept(&self.mesh, ticket).await?;
         self.mesh.start(topic, key);
         Ok(consumer)
-    }
-
-    /// Waits until more was read from the disk.
-    async fn fetched(&self, seen: u64) {
-        let poll = |cx: &mut std::task::Context<'_>| {
-            if self.mesh.wake_when_fetched(seen, cx.waker()) {
-                return std::task::Poll::Pending;
-            }
-            std::task::Poll::Ready(())
-        };
-        poll_fn(poll).await;
     }
 
     /// Credit within the bounds.

@@ -1,8 +1,5 @@
 //! `meshwire.v1.Admin`: each command as a call.
 
-use std::future::poll_fn;
-use std::task::Poll;
-
 use meshwire_proto::ErrorKind;
 use meshwire_proto::wire::admin::answer::Answer;
 use meshwire_proto::wire::admin::command::Command;
@@ -35,8 +32,7 @@ impl Commands {
                 return Ok(answer.answer);
             }
             // What it needs is being read from the disk.
-            poll_fn(|cx| if self.0.wake_when_fetched(seen, cx.waker()) { Poll::Pending } else { Poll::Ready(()) })
-                .await;
+            waiting::fetched(&self.0, seen).await;
         }
     }
 }

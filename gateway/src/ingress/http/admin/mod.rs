@@ -12,9 +12,6 @@ pub(super) mod paging;
 pub(super) mod show;
 mod topics;
 
-use std::future::poll_fn;
-use std::task::Poll;
-
 use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -54,7 +51,7 @@ pub(super) async fn answered(mesh: &Mesh, caller: &Caller, command: &admin::Comm
         if let Some(answered) = mesh.admin(caller, command) {
             return answered;
         }
-        poll_fn(|cx| if mesh.wake_when_fetched(seen, cx.waker()) { Poll::Pending } else { Poll::Ready(()) }).await;
+        waiting::fetched(mesh, seen).await;
     }
 }
 
