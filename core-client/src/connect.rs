@@ -229,21 +229,23 @@ impl Connect {
         self
     }
 
-    /// Trusts the certificates of this PEM file, in place of the system's roots. For TLS schemes only.
+    /// Trusts the certificates of this PEM file, in place of the system's roots (option `client_tls_roots`). It is read
+    /// when connecting, which fails with `INVALID` if it cannot be. For TLS schemes only.
     #[cfg(feature = "tls")]
     pub fn tls_roots(mut self, file: impl Into<PathBuf>) -> Self {
         self.tls.roots = Some(file.into());
         self
     }
 
-    /// Shows this certificate with its private key, both PEM files: the gateway knows this client by it.
+    /// Shows this certificate with its private key, both PEM files: the gateway knows this client by it (options
+    /// `client_tls_certificate`, `client_tls_key`). Default: none.
     #[cfg(feature = "tls")]
     pub fn tls_certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.tls.certificate = Some((certificate.into(), key.into()));
         self
     }
 
-    /// The name that the gateway's certificate must have. Default: the URL's host.
+    /// The name that the gateway's certificate must have (option `client_tls_server_name`). Default: the URL's host.
     #[cfg(feature = "tls")]
     pub fn tls_server_name(mut self, name: impl Into<String>) -> Self {
         self.tls.server_name = Some(name.into());

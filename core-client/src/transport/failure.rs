@@ -55,6 +55,7 @@ impl Cause {
 pub(crate) struct TlsNeeded;
 
 impl TlsNeeded {
+    #[cfg(any(feature = "grpc", feature = "websocket"))]
     pub(crate) fn error() -> io::Error {
         io::Error::other(Self)
     }

@@ -33,7 +33,10 @@ pub(crate) const HTTP: &[u8] = b"HTTP/";
 #[derive(Debug)]
 pub(crate) struct Means {
     /// Inside TLS.
-    #[cfg_attr(not(feature = "websocket"), expect(dead_code, reason = "other carriers need not say it"))]
+    #[cfg_attr(
+        not(any(feature = "grpc", feature = "websocket")),
+        expect(dead_code, reason = "other carriers need not say it")
+    )]
     pub(crate) secure: bool,
     /// What to log in with.
     pub(crate) token: Token,

@@ -14,6 +14,18 @@ pub const TOKEN: Text = Text { name: "token", default: "", meaning: "Bearer toke
 /// File with the bearer token, in place of token. It is read at each connect, so that a new token is taken up.
 pub const TOKEN_FILE: Text = Text { name: "token_file", default: "", meaning: "File with the bearer token, in place of token. It is read at each connect, so that a new token is taken up." };
 
+/// PEM file of roots to trust, in place of the system's; read at connect. For TLS schemes only, as all that begins with client_tls. Commands: --tls-roots.
+pub const CLIENT_TLS_ROOTS: Text = Text { name: "client_tls_roots", default: "", meaning: "PEM file of roots to trust, in place of the system's; read at connect. For TLS schemes only, as all that begins with client_tls. Commands: --tls-roots." };
+
+/// PEM file of the certificate to show, with those between it and a root: the gateway knows the client by it. Needs client_tls_key. Commands: --tls-certificate.
+pub const CLIENT_TLS_CERTIFICATE: Text = Text { name: "client_tls_certificate", default: "", meaning: "PEM file of the certificate to show, with those between it and a root: the gateway knows the client by it. Needs client_tls_key. Commands: --tls-certificate." };
+
+/// PEM file of the private key of client_tls_certificate. Commands: --tls-key.
+pub const CLIENT_TLS_KEY: Text = Text { name: "client_tls_key", default: "", meaning: "PEM file of the private key of client_tls_certificate. Commands: --tls-key." };
+
+/// Name that the gateway's certificate must have. Default: the URL's host. Commands: --tls-server-name.
+pub const CLIENT_TLS_SERVER_NAME: Text = Text { name: "client_tls_server_name", default: "", meaning: "Name that the gateway's certificate must have. Default: the URL's host. Commands: --tls-server-name." };
+
 /// How long connect waits for a gateway that is reachable and silent. When every address is refused it fails at once.
 pub const CONNECT_TIMEOUT: Bounded = Bounded { name: "connect_timeout", default: 5000, min: 10, max: 600000, meaning: "How long connect waits for a gateway that is reachable and silent. When every address is refused it fails at once." };
 
