@@ -2,7 +2,7 @@
 //!
 //! - [`connection`]: one connection: limits before its first request is whole, shutdown;
 //! - [`head`]: what is refused for its head alone, on every path;
-//! - [`websocket`]: upgrades: native sessions as binary messages;
+//! - [`websocket`]: upgrades and their connections, whatever is said in them; native sessions as binary messages;
 //! - [`publish`], [`request`], [`receive`], [`fetch`], [`settle`]: events for programs without our client; [`event`], [`delivery`]: how they
 //!   are written;
 //! - [`session`]: sessions inside requests, for where nothing else gets through;

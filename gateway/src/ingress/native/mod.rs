@@ -35,11 +35,11 @@ use tokio::sync::watch;
 use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
 use crate::mesh::{Mesh, Spoken};
 use crate::random::Random;
-use receiving::Receiving;
 
-pub(super) use connection::serve_stream;
+pub(super) use connection::{Ended, serve_stream, serve_telling};
 pub use frames::WriteQueue;
 pub use protocol::Protocol;
+pub(super) use receiving::{Permit, Receiving};
 pub use sessions::Sessions;
 
 /// Limits and times of native sessions.
@@ -98,6 +98,11 @@ impl Native {
     #[must_use]
     pub const fn mesh(&self) -> &Mesh {
         &self.mesh
+    }
+
+    /// Memory for large frames that are not whole.
+    pub(super) fn receiving(&self) -> Arc<Receiving> {
+        Arc::clone(&self.receiving)
     }
 
     /// Largest frame after login.

@@ -20,7 +20,7 @@ struct State {
 
 /// Leave to receive a large frame; ends when it is dropped.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(in crate::ingress) struct Permit {
     of: Arc<Receiving>,
     bytes: u64,
 }
@@ -35,7 +35,7 @@ impl Receiving {
     }
 
     /// Leave for a frame of so many bytes; without room `waker` is woken when there may be some.
-    pub(super) fn admit(self: &Arc<Self>, connection: u64, bytes: u64, waker: &Waker) -> Option<Permit> {
+    pub(in crate::ingress) fn admit(self: &Arc<Self>, connection: u64, bytes: u64, waker: &Waker) -> Option<Permit> {
         let mut state = self.state();
         if state.used > 0 && state.used.saturating_add(bytes) > self.limit {
             state.waiting.insert(connection, waker.clone());
@@ -47,14 +47,14 @@ impl Receiving {
     }
 
     /// A connection waits no more.
-    pub(super) fn forget(&self, connection: u64) {
+    pub(in crate::ingress) fn forget(&self, connection: u64) {
         self.state().waiting.remove(&connection);
     }
 }
 
 impl Permit {
     /// Whether others wait for it to end.
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(in crate::ingress) fn is_wanted(&self) -> bool {
         !self.of.state().waiting.is_empty()
     }
 }
