@@ -72,7 +72,7 @@ impl Format {
         if self == Self::Sse {
             let _ = write!(out, "id: {}\ndata: ", delivered.position);
         }
-        delivery::write(calls, delivered, out);
+        delivery::write_line(calls, delivered, out);
         out.push_str(if self == Self::Sse { "\n\n" } else { "\n" });
     }
 
