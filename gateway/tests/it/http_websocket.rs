@@ -17,7 +17,9 @@ pub(crate) type Socket = WebSocketStream<TcpStream>;
 
 pub(crate) async fn ask(rig: &Rig, path: &str, subprotocol: &str) -> Result<Socket, Error> {
     let mut request = format!("ws://{}{path}", rig.address).into_client_request().unwrap();
-    request.headers_mut().insert("sec-websocket-protocol", subprotocol.parse().unwrap());
+    if !subprotocol.is_empty() {
+        request.headers_mut().insert("sec-websocket-protocol", subprotocol.parse().unwrap());
+    }
     client_async(request, rig.socket().await).await.map(|(socket, _)| socket)
 }
 

@@ -35,6 +35,7 @@ mod http_publish;
 mod http_receive;
 mod http_request;
 mod http_settle;
+mod http_verbatim;
 mod http_websocket;
 mod kept;
 mod lag;

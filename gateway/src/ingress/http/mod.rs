@@ -2,7 +2,7 @@
 //!
 //! - [`connection`]: one connection: limits before its first request is whole, shutdown;
 //! - [`head`]: what is refused for its head alone, on every path;
-//! - [`websocket`]: upgrades: native sessions as binary messages;
+//! - [`websocket`]: upgrades and their connections, whatever is said in them; native sessions as binary messages;
 //! - [`publish`], [`request`], [`receive`], [`fetch`], [`settle`]: events for programs without our client; [`event`], [`delivery`]: how they
 //!   are written;
 //! - [`session`]: sessions inside requests, for where nothing else gets through;
@@ -12,7 +12,7 @@
 //! - [`admin`]: the commands of administration;
 //! - [`health`], [`metrics`], [`page`]: for those who watch a gateway;
 //! - [`cloudevents`], [`pages`]: the same as messages of WebSocket;
-//! - [`activity`], [`pulse`]: connections without requests, and WebSockets without a sign of life, end;
+//! - [`activity`]: connections without requests end;
 //! - [`window`]: what HTTP/2 may send that is not read;
 //! - [`credentials`]: what cannot be verified is refused;
 //! - [`problem`]: errors as RFC 9457 problem details; [`unreadable`]: also for heads that cannot be read.
@@ -40,7 +40,6 @@ mod page;
 mod pages;
 mod problem;
 mod publish;
-mod pulse;
 mod query;
 mod receive;
 mod request;

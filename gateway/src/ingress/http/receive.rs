@@ -7,9 +7,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -23,7 +21,7 @@ use super::accept::wanted;
 use super::deadline::{self, Deadline, TIMEOUT};
 use super::names::{Named, group_key};
 use super::query::Query;
-use super::{Door, Problem, cloudevents, delivery};
+use super::{Door, Problem, cloudevents, delivery, websocket};
 use crate::ingress::calls::{Calls, Consumer, ConsumerRequest, Delivered, Start};
 use crate::mesh::{Credit, Refusal};
 
@@ -63,7 +61,7 @@ impl Format {
         if self == Self::Sse {
             let _ = write!(out, "id: {}\ndata: ", delivered.position);
         }
-        delivery::write(calls, delivered, out);
+        delivery::write_line(calls, delivered, out);
         out.push_str(if self == Self::Sse { "\n\n" } else { "\n" });
     }
 
@@ -121,24 +119,15 @@ fn resumed(parts: &Parts) -> Result<Option<Start>, Problem> {
         .ok_or_else(|| invalid("header last-event-id is no position: send the id of an event of this stream"))
 }
 
-/// Other protocols than WebSocket may be offered, as the JDK's client does HTTP/2; such offers are passed over.
-fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    let offers = headers.get_all(UPGRADE).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
-    offers.map(str::trim).any(|offer| offer.eq_ignore_ascii_case("websocket"))
-}
-
 /// Unnamed: everybody who asks gets everything.
 pub(super) async fn broadcast(
     Extension(door): Extension<Door>,
     Named(topic): Named<String>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, _) = request.into_parts();
-    match upgrade {
-        Ok(upgrade) => return cloudevents::upgrade(door, topic, &parts.uri, upgrade).await,
-        Err(rejection) if asks_for_websocket(&parts.headers) => return Err(invalid(rejection.to_string())),
-        Err(_) => {}
+    let (mut parts, _) = request.into_parts();
+    if websocket::is_asked(&parts.headers) {
+        return Ok(cloudevents::upgrade(door, topic, &mut parts).await.into_response());
     }
     let query = Query::read(&parts.uri, &["start", TIMEOUT])?;
     let start = resumed(&parts)?.map_or_else(|| start(&query), Ok)?;
@@ -295,16 +284,5 @@ mod tests {
             }
         }
         assert!(missing > 0 && seen + missing == 40, "{seen} {missing}");
-    }
-
-    #[test]
-    fn only_an_offer_of_websocket_asks_for_it() {
-        let asks = |upgrade: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(UPGRADE, axum::http::HeaderValue::from_static(upgrade));
-            asks_for_websocket(&headers)
-        };
-        assert!(asks("websocket") && asks("h2c, WebSocket"));
-        assert!(!asks("h2c") && !asks_for_websocket(&HeaderMap::new()));
     }
 }

@@ -24,7 +24,7 @@ use super::frames::WriteQueue;
 use super::{Accepted, Native, Protocol, Shutdown};
 use crate::ingress::BoxIo;
 use crate::ingress::receiving::Permit;
-use crate::mesh::Caller;
+use crate::mesh::{Caller, Refusal};
 
 /// Room made for reading, and the least that is worth a read.
 const READ_BYTES: usize = 64 * 1024;
@@ -67,17 +67,47 @@ pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: wat
     serve_stream(native, (stream, prefix), (caller, waited), shutdown).await;
 }
 
+/// How a session's connection ended.
+pub(in crate::ingress) enum Ended {
+    /// The peer went, or was silent for too long.
+    Over,
+    /// It was refused, and told so.
+    Refused(Refusal),
+    /// The gateway stops.
+    Stopped,
+}
+
 /// Serves a session whose bytes come through `stream`, after those that were read already.
 pub(in crate::ingress) async fn serve_stream(
+    native: Arc<Native>,
+    io: (BoxIo, BytesMut),
+    who: (Caller, Duration),
+    shutdown: watch::Receiver<Shutdown>,
+) {
+    serve_telling(native, io, who, shutdown, |_| {}).await;
+}
+
+/// [`serve_stream`], for a stream that has a word of its own for how it ends: it is told before it is shut down.
+pub(in crate::ingress) async fn serve_telling(
     native: Arc<Native>,
     (mut stream, mut rest): (BoxIo, BytesMut),
     (caller, waited): (Caller, Duration),
     shutdown: watch::Receiver<Shutdown>,
+    tell: impl FnOnce(Ended) + Send,
 ) {
     let (peer, began) = (caller.peer, Instant::now());
     let left = native.config.login_timeout.saturating_sub(waited);
-    if !matches!(timeout(left, preface(&mut stream, &mut rest)).await, Ok(Ok(true))) {
+    let first = timeout(left, preface(&mut stream, &mut rest)).await;
+    if !matches!(first, Ok(Ok(true))) {
         tracing::info!(?peer, "no session within the login timeout: its first bytes are missing");
+        tell(match first {
+            Ok(Ok(_)) => Ended::Refused(Refusal::new(ErrorKind::Invalid, "these are not the first bytes of a session")),
+            Ok(Err(_)) => Ended::Over,
+            Err(_) => Ended::Refused(Refusal::new(
+                ErrorKind::Timeout,
+                "no session within the time for it (option login_timeout)",
+            )),
+        });
         let _ = timeout(LAST_WORDS, stream.shutdown()).await;
         return;
     }
@@ -93,6 +123,11 @@ pub(in crate::ingress) async fn serve_stream(
     native.receiving.forget(connection.protocol.number);
     connection.permit = None;
     connection.protocol.disconnected();
+    tell(match connection.protocol.refused.take() {
+        Some(refusal) => Ended::Refused(refusal),
+        None if *shutdown.borrow() >= Shutdown::Closing => Ended::Stopped,
+        None => Ended::Over,
+    });
     // Half of the close is ours; unread input must not turn it into a reset that
     // takes the last frame with it.
     let _ = timeout(LAST_WORDS, connection.stream.shutdown()).await;

@@ -37,7 +37,7 @@ use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
 use crate::mesh::{Mesh, Spoken};
 use crate::random::Random;
 
-pub(super) use connection::serve_stream;
+pub(super) use connection::{Ended, serve_stream, serve_telling};
 pub use frames::WriteQueue;
 pub use protocol::Protocol;
 pub use sessions::Sessions;

@@ -22,7 +22,7 @@ use super::pending::Pending;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
 use super::{Native, login, told};
-use crate::mesh::{Caller, Leaving};
+use crate::mesh::{Caller, Leaving, Refusal};
 
 enum State {
     /// No Hello yet.
@@ -71,6 +71,8 @@ pub struct Protocol {
     left: bool,
     /// Its connection waits for leave to receive a large frame.
     pub(super) paused: bool,
+    /// Why the gateway ends it.
+    pub(super) refused: Option<Refusal>,
 }
 
 impl Protocol {
@@ -105,6 +107,7 @@ impl Protocol {
             behind: Behind::default(),
             left: false,
             paused: false,
+            refused: None,
             native,
         }
     }
@@ -457,6 +460,7 @@ impl Protocol {
             fatal: true,
             ..wire::Error::default()
         }));
+        self.refused = Some(Refusal::new(kind, message));
         self.closing = true;
     }
 
@@ -470,7 +474,9 @@ impl Protocol {
     }
 
     fn lost_session(&mut self) {
+        let text = "another connection has resumed this session";
         self.closing = true;
-        self.refuse(ErrorKind::Closed, "another connection has resumed this session", "session");
+        self.refused = Some(Refusal::new(ErrorKind::Closed, text));
+        self.refuse(ErrorKind::Closed, text, "session");
     }
 }

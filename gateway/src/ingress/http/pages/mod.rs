@@ -11,12 +11,11 @@ mod subscriptions;
 
 use std::sync::Arc;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _};
 use meshwire_proto::ErrorKind;
 
-use super::pulse::Pulse;
+use super::websocket::{End, Received, Socket};
 use super::{Door, Problem};
 use crate::ingress::Shutdown;
 use asked::{Answering, Asked, Done, answer};
@@ -29,17 +28,15 @@ const MOST_CALLS: usize = 64;
 const MOST_WRITTEN: usize = 64;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(door: Door, mut socket: WebSocket) {
+pub(super) async fn serve(door: Door, mut socket: Socket) {
     let most = door.native.config.max_subscriptions;
     let mut page = Page { calls: FuturesUnordered::new(), subscriptions: Subscriptions::new(most), door };
-    let pulse = Pulse::new(page.door.native.config.heartbeat);
-    let end = tokio::select! {
-        end = page.run(&mut socket, &pulse) => end,
-        () = pulse.stops() => None,
+    let end = match page.run(&mut socket).await {
+        Ok(()) => End::stopping(),
+        Err(end) => end,
     };
-    if let Some(frame) = end {
-        let _ = socket.send(Message::Close(Some(frame))).await;
-    }
+    drop(page);
+    socket.end(end).await;
 }
 
 struct Page {
@@ -49,57 +46,45 @@ struct Page {
 }
 
 impl Page {
-    /// Gives why it ends; `None`: the peer has gone.
-    async fn run(&mut self, socket: &mut WebSocket, pulse: &Pulse) -> Option<CloseFrame> {
-        let mut pings = pulse.pings();
+    /// Runs until the gateway stops.
+    ///
+    /// # Errors
+    /// Why it ends before.
+    async fn run(&mut self, socket: &mut Socket) -> Result<(), End> {
         let mut shutdown = self.door.shutdown.clone();
         loop {
             tokio::select! {
                 biased;
-                () = async { drop(shutdown.wait_for(|shutdown| *shutdown >= Shutdown::Draining).await) } => {
-                    return Some(CloseFrame { code: close_code::AWAY, reason: "the gateway is stopping".into() });
-                }
+                () = async { drop(shutdown.wait_for(|shutdown| *shutdown >= Shutdown::Draining).await) } => return Ok(()),
                 Some(done) = self.calls.next(), if !self.calls.is_empty() => {
                     let text = self.done(done);
-                    socket.send(Message::Text(text.into())).await.ok()?;
+                    socket.send(text).await?;
                 }
-                message = socket.recv(), if self.calls.len() < MOST_CALLS => match message {
-                    None | Some(Err(_) | Ok(Message::Close(_))) => return None,
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => pulse.heard(),
-                    Some(Ok(Message::Binary(_))) => {
-                        let reason = "calls are text messages in this subprotocol".into();
-                        return Some(CloseFrame { code: close_code::UNSUPPORTED, reason });
-                    }
-                    Some(Ok(Message::Text(text))) => {
-                        pulse.heard();
+                message = socket.next(), if self.calls.len() < MOST_CALLS => match message? {
+                    Received::Binary(_) => return Err(End::wrong_kind("calls are text messages in this subprotocol")),
+                    Received::Text(text) => {
                         if let Some(text) = self.call(&text) {
-                            socket.send(Message::Text(text.into())).await.ok()?;
+                            socket.send(text).await?;
                         }
                     }
                 },
                 Some(text) = self.subscriptions.next(), if !self.subscriptions.is_empty() => {
                     self.deliver(text, socket).await?;
                 }
-                _ = pings.tick() => {
-                    if self.calls.len() >= MOST_CALLS {
-                        pulse.heard();
-                    }
-                    socket.send(Message::Ping(bytes::Bytes::new())).await.ok()?;
-                }
             }
         }
     }
 
     /// Writes a delivery, and those behind it that are here already.
-    async fn deliver(&mut self, mut text: String, socket: &mut WebSocket) -> Option<()> {
+    async fn deliver(&mut self, mut text: String, socket: &mut Socket) -> Result<(), End> {
         for _ in 0..MOST_WRITTEN {
-            socket.feed(Message::Text(text.into())).await.ok()?;
+            socket.feed(Received::Text(text.into())).await?;
             match self.subscriptions.next().now_or_never().flatten() {
                 Some(next) => text = next,
-                None => return socket.flush().await.ok(),
+                None => return socket.flush().await,
             }
         }
-        socket.send(Message::Text(text.into())).await.ok()
+        socket.send(text).await
     }
 
     /// Begins a call, or gives its answer at once.
