@@ -131,7 +131,7 @@ impl Calls {
         };
         let leased = !subscribed.ack_wait.is_zero();
         if let Some(group) = group.filter(|_| leased) {
-            let seat = Seat { topic, name: name.clone(), group, key };
+            let seat = Seat { topic, name: name.clone(), group, key, answered: std::sync::Mutex::default() };
             self.seats().insert(key.session, Arc::new(seat));
         }
         let run = DeliverRun::default();
@@ -313,7 +313,7 @@ impl Crediting {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.calls.seats().remove(&self.key.session);
+        self.calls.stand_up(self.key.session);
         self.calls.mesh.leave_unseen(self.topic, self.key, self.next);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`publish`]: events in, one result each, once they are kept;
 //! - [`consumer`]: a subscription without a session; [`inbox`]: its deliveries;
-//! - [`lease`]: tokens that settle over any connection and protocol; [`settle`]: what is said by them;
+//! - [`lease`]: tokens that settle over any connection and protocol; [`settle`]: what is said by them; [`gone`]: what was, of who left;
 //! - [`fetch`]: so many events at once, by members of a group that live from fetch to fetch;
 //! - [`request`]: requests and their replies.
 //!
@@ -10,6 +10,7 @@
 
 mod consumer;
 mod fetch;
+mod gone;
 mod inbox;
 mod lease;
 mod members;
@@ -31,6 +32,7 @@ pub use request::{Replies, RequestCall};
 pub use settle::{MAX_SETTLEMENTS, Settlement};
 
 use crate::mesh::{Mesh, Refusal, SubscriptionKey, TopicRef};
+use gone::{Answered, Gone, Left};
 use lease::Seal;
 use members::Members;
 
@@ -49,6 +51,7 @@ pub struct Calls {
     config: CallsConfig,
     seal: Seal,
     seats: Mutex<BTreeMap<u64, Arc<Seat>>>,
+    gone: Mutex<Gone>,
     members: Members,
     stopping: watch::Sender<bool>,
     unwritable: AtomicU64,
@@ -62,6 +65,14 @@ struct Seat {
     /// With the durable member of a broadcast group.
     group: GroupKey,
     key: SubscriptionKey,
+    /// What was settled by tokens.
+    answered: Mutex<Answered>,
+}
+
+impl Seat {
+    fn answered(&self) -> MutexGuard<'_, Answered> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A group, or a durable member of one: no name of a member is none.
@@ -83,6 +94,7 @@ impl Calls {
             config,
             seal: Seal::new(secret),
             seats: Mutex::default(),
+            gone: Mutex::default(),
             members: Members::new(config.max_fetch_members),
             stopping: watch::Sender::new(false),
             unwritable: AtomicU64::new(0),
@@ -110,6 +122,20 @@ impl Calls {
     #[must_use]
     pub fn unwritable(&self) -> u64 {
         self.unwritable.load(Ordering::Relaxed)
+    }
+
+    /// A subscription has gone.
+    fn stand_up(&self, session: u64) {
+        // It is in one of the two tables whenever somebody looks.
+        let mut seats = self.seats();
+        let Some(seat) = seats.remove(&session) else { return };
+        let answered = std::mem::take(&mut *seat.answered());
+        let left = Left { topic: seat.name.clone(), group: seat.group.group.clone(), answered };
+        self.gone().add(session, left);
+    }
+
+    fn gone(&self) -> MutexGuard<'_, Gone> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn seats(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Seat>>> {

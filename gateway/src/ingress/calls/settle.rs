@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meshwire_proto::frame::SettleKind;
-use meshwire_proto::{ErrorKind, GroupKey};
+use meshwire_proto::{ErrorKind, GroupKey, GroupName, TopicName};
 
 use super::lease::Lease;
 use super::{Calls, Seat};
@@ -36,6 +36,13 @@ struct Range<'a> {
     settlement: Settlement<'a>,
     /// Places of the results.
     items: Vec<usize>,
+}
+
+/// What a token names.
+enum Found {
+    Standing(Lease, Arc<Seat>),
+    /// Its subscription has gone, after the same was said of it.
+    Settled,
 }
 
 /// What holds once it is kept, and for which items.
@@ -129,10 +136,13 @@ impl Calls {
             }
         };
         for (item, settlement) in settlements.iter().enumerate() {
-            let found = self.find(caller, of, settlement.lease);
+            let found = self.find(caller, of, settlement);
             match (found, &mut open) {
-                (Ok((lease, _)), Some(range)) if range.takes(lease, settlement) => range.items.push(item),
-                (Ok((lease, seat)), open) => {
+                (Ok(Found::Settled), _) => {}
+                (Ok(Found::Standing(lease, _)), Some(range)) if range.takes(lease, settlement) => {
+                    range.items.push(item);
+                }
+                (Ok(Found::Standing(lease, seat)), open) => {
                     let Lease { session, delivery: first } = lease;
                     let next = Range { seat, session, first, settlement: *settlement, items: vec![item] };
                     if let Some(range) = open.replace(next) {
@@ -157,15 +167,23 @@ impl Calls {
         &self,
         caller: &Caller,
         (topic, group): (&str, &GroupKey),
-        lease: &str,
-    ) -> Result<(Lease, Arc<Seat>), Refusal> {
-        let lease = self.seal.read(caller, lease)?;
-        let seat = self.seats().get(&lease.session).cloned().ok_or_else(lost)?;
-        if seat.name.as_str() != topic || seat.group.group != group.group {
-            let text = format!("this lease is of topic {}, group {}", seat.name, seat.group.group);
-            return Err(Refusal::new(ErrorKind::Invalid, text));
+        settlement: &Settlement<'_>,
+    ) -> Result<Found, Refusal> {
+        let lease = self.seal.read(caller, settlement.lease)?;
+        let check = |name: &TopicName, of: &GroupName| {
+            let text = format!("this lease is of topic {name}, group {of}");
+            let right = name.as_str() == topic && *of == group.group;
+            if right { Ok(()) } else { Err(Refusal::new(ErrorKind::Invalid, text)) }
+        };
+        let seat = self.seats().get(&lease.session).cloned();
+        if let Some(seat) = seat {
+            check(&seat.name, &seat.group.group)?;
+            return Ok(Found::Standing(lease, seat));
         }
-        Ok((lease, seat))
+        let gone = self.gone();
+        let left = gone.find(lease.session).ok_or_else(lost)?;
+        check(&left.topic, &left.group)?;
+        if left.answered.has(lease.delivery, settlement.kind) { Ok(Found::Settled) } else { Err(lost()) }
     }
 
     fn settle_range(
@@ -190,7 +208,12 @@ impl Calls {
                 None
             }
             Ok(settled) => {
-                for answer in settled.answers.iter().filter(|answer| !answer.settled) {
+                for answer in settled.answers {
+                    if answer.settled {
+                        let end = answer.first_delivery.saturating_add(answer.count);
+                        seat.answered().add(answer.first_delivery..end, range.settlement.kind);
+                        continue;
+                    }
                     let first = answer.first_delivery.saturating_sub(range.first);
                     (first..first.saturating_add(answer.count).min(count)).for_each(|n| set(n, &lost()));
                 }
