@@ -29,9 +29,9 @@ use crate::{Delivery, Error, Result, address};
 ///
 /// An empty `url` means the environment variable `MESHWIRE_URL`, else
 /// `mesh://127.0.0.1:7400`. Up to 16 endpoints stand in one URL, separated by commas;
-/// `mesh://` takes whatever gets through to one of them (TCP, then WebSocket, then
-/// HTTP), `tcp://`, `ws://` and `http://` only that. `meshs`, `tcps`, `wss` and `https`
-/// are the same inside TLS.
+/// `mesh://` takes whatever gets through to one of them (TCP, then gRPC, then WebSocket,
+/// then HTTP), `tcp://`, `grpc://`, `ws://` and `http://` only that. `meshs`, `tcps`,
+/// `grpcs`, `wss` and `https` are the same inside TLS.
 ///
 /// ```no_run
 /// # async fn example() -> meshwire::Result<()> {
@@ -208,8 +208,8 @@ impl Connect {
 
     /// The HTTP proxy to go through, as `http://HOST:PORT` or `http://NAME:PASSWORD@HOST:PORT`; by CONNECT, whatever the
     /// URL's scheme is. Default, and for `""`: as the environment says in `HTTPS_PROXY` (TLS schemes), `HTTP_PROXY`
-    /// (others), `ALL_PROXY` and `NO_PROXY`, never for this machine. `none`: no proxy at all. One that refuses ends the
-    /// connect with `PROXY_REFUSED`.
+    /// (others), `ALL_PROXY` and `NO_PROXY`, never for this machine. `none`: no proxy at all. One that refuses
+    /// ends the connect with `PROXY_REFUSED`, unless an endpoint is left that needs none or that it lets through to.
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.proxy = url.into();
         self

@@ -142,7 +142,11 @@ impl Gateway {
         check_max_disk(&config)?;
         check_memory(&config)?;
         let tls = Tls::open(config.tls.clone())?.map(Arc::new);
-        let limits = ListenerConfig { max_connections: config.max_connections, sniff_timeout: config.login_timeout };
+        let limits = ListenerConfig {
+            max_connections: config.max_connections,
+            sniff_timeout: config.login_timeout,
+            heartbeat: config.heartbeat,
+        };
         let refused = |source| RunError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, limits).await.map_err(refused)?;
         let address = listener.address().map_err(refused)?;
@@ -294,7 +298,7 @@ fn check_max_disk(config: &Config) -> Result<(), RunError> {
 
 fn check_memory(config: &Config) -> Result<(), RunError> {
     let (budget, shares) = (config.memory_budget, config.memory_shares());
-    let left = shares.sending + shares.receiving;
+    let left = shares.sending + shares.receiving + shares.windows;
     if left >= budget / 8 { Ok(()) } else { Err(RunError::MemoryBudget { budget, parts: budget - left }) }
 }
 

@@ -148,10 +148,12 @@ fn direct(
             return Ok(());
         }
     };
-    if client.own {
-        let mut words = folders.filled(&client.run, &place);
+    if !client.own.is_empty() {
+        let mut words = folders.filled(&client.own, &place);
         words.iter_mut().for_each(|word| *word = word.replace("{address}", address));
         results.rows.push(table::own(&client.name, &program::printed(&words, &place, world.patience)?));
+    }
+    if client.run.is_empty() {
         return Ok(());
     }
     let way = Way { name: "direct", address };

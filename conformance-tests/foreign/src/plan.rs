@@ -73,10 +73,12 @@ pub(crate) struct Client {
     /// Commands that need no network.
     #[serde(default)]
     pub(crate) build: Vec<Vec<String>>,
-    pub(crate) run: Vec<String>,
-    /// It takes no tasks: it plays cells of its own against `{address}`, and prints `ok` or `FAILED` and a name for each.
+    /// The program that takes tasks; not there without modes.
     #[serde(default)]
-    pub(crate) own: bool,
+    pub(crate) run: Vec<String>,
+    /// A program that plays cells of its own against `{address}`, and prints `ok` or `FAILED` and a name for each.
+    #[serde(default)]
+    pub(crate) own: Vec<String>,
     #[serde(default)]
     pub(crate) publish: Vec<String>,
     #[serde(default)]
@@ -110,6 +112,9 @@ pub(crate) fn read(folder: &Path, set: &[Plain]) -> anyhow::Result<Plan> {
     let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
     let plan: Plan = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
     for client in &plan.client {
+        let modes = client.publish.len() + client.receive.len();
+        ensure!(modes > 0 || !client.own.is_empty(), "{} plays no cell", client.name);
+        ensure!((modes == 0) == client.run.is_empty(), "{}: a program takes tasks when there are modes", client.name);
         for mode in client.publish.iter().chain(&client.receive) {
             ensure!(plan.mode.contains_key(mode), "{}: there is no mode {mode}", client.name);
         }

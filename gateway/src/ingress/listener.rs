@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::io::Prefixed;
+use super::keepalive;
 use super::tls::{self, Tls};
 use super::{Accepted, BoxIo, Ingress, Shutdown, Sniff};
 use crate::mesh::Counts;
@@ -33,6 +34,8 @@ pub struct ListenerConfig {
     pub max_connections: usize,
     /// How long a connection may take until its protocol is known.
     pub sniff_timeout: Duration,
+    /// A peer that TCP hears nothing of, or that takes nothing, for six of these is gone.
+    pub heartbeat: Duration,
 }
 
 /// What is served on a listener.
@@ -93,6 +96,9 @@ impl Listener {
                 tracing::warn!(%peer, limit = self.config.max_connections, "connection refused (option max_connections)");
                 continue;
             };
+            if let Err(error) = keepalive::watch(&stream, self.config.heartbeat) {
+                tracing::debug!(%peer, %error, "no keepalive");
+            }
             let (doors, shutdown, timeout) = (doors.clone(), shutdown.clone(), self.config.sniff_timeout);
             connections.spawn(async move {
                 serve_one(stream, peer, &doors, shutdown, timeout).await;

@@ -8,8 +8,10 @@ pub mod calls;
 mod grpc;
 pub mod http;
 mod io;
+mod keepalive;
 mod listener;
 pub mod native;
+mod receiving;
 pub mod tls;
 mod waiting;
 

@@ -206,7 +206,7 @@ async fn what_is_said_wrongly_is_named_with_what_would_do() {
     ok(&rig, "PUT", "/v1/topics/t", "").await;
     for (method, path, body, says) in [
         ("GET", "/v1/topics?page=2", "", "no parameter \"page\" here; there is limit, cursor"),
-        ("GET", "/v1/topics/t?x", "", "no parameter \"x\" here; there is none"),
+        ("GET", "/v1/topics/t?x", "", "no parameter \"x\" here; there is timeout_ms"),
         ("GET", "/v1/topics?limit=0", "", "1 to 1000 are accepted"),
         ("GET", "/v1/topics?limit=1&limit=2", "", "limit occurs twice"),
         ("GET", "/v1/topics?cursor=%zz", "", "percent-encoded"),

@@ -116,6 +116,13 @@ impl Http {
         self.stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
     }
 
+    /// A head alone.
+    pub(crate) async fn send_head(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
+        headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
+        self.stream.write_all((head + "\r\n").as_bytes()).await.unwrap();
+    }
+
     async fn read_line(&mut self) -> String {
         let mut line = String::new();
         patient(self.stream.read_line(&mut line)).await.unwrap();

@@ -52,8 +52,8 @@ const CASES: &[Case] = &[
     ("POST", FETCH, JSON, r#"{"member":""}"#, 400, "INVALID", "member"),
     ("POST", FETCH, JSON, r#"{"member":"a b"}"#, 400, "INVALID", "a b"),
     ("POST", FETCH, JSON, "[", 400, "INVALID", "body"),
-    ("POST", FETCH, ("content-type", "text/plain"), "{}", 415, "INVALID", "application/json"),
-    ("POST", "/v1/topics/t/groups/g/fetch?wait_ms=1", JSON, "{}", 400, "INVALID", "none"),
+    ("POST", FETCH, ("content-type", "text/plain"), "{}", 415, "UNSUPPORTED", "application/json"),
+    ("POST", "/v1/topics/t/groups/g/fetch?wait_ms=1", JSON, "{}", 400, "INVALID", "timeout_ms"),
     ("POST", "/v1/topics/t/groups/a%20b/fetch", JSON, "{}", 400, "INVALID", "a b"),
     ("GET", FETCH, JSON, "", 405, "INVALID", "GET"),
     ("POST", SETTLE, JSON, "", 400, "INVALID", "settlements"),
@@ -64,7 +64,7 @@ const CASES: &[Case] = &[
     ("POST", SETTLE, JSON, r#"{"settlements":[{"lease":"x","kind":"ack","reason":"y"}]}"#, 400, "INVALID", "reason"),
     ("POST", SETTLE, JSON, r#"{"settlements":[{"lease":"x","kind":"nack","delay_ms":4294967296}]}"#, 400, "INVALID", "4294967296"),
     ("POST", SETTLE, JSON, r#"{"settlements":[],"wait":true}"#, 400, "INVALID", "confirm"),
-    ("POST", SETTLE, ("content-type", "text/plain"), "{}", 415, "INVALID", "application/json"),
+    ("POST", SETTLE, ("content-type", "text/plain"), "{}", 415, "UNSUPPORTED", "application/json"),
 ];
 
 #[tokio::test]

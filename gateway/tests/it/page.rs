@@ -52,14 +52,24 @@ async fn a_page_loads_nothing_but_its_style_and_runs_nothing() {
 }
 
 #[tokio::test]
-async fn more_topics_than_a_page_has_are_behind_a_link() {
+async fn more_topics_than_a_page_has_are_behind_links_with_their_groups_and_lag() {
     let rig = Rig::start().await;
-    for n in 0..101 {
+    for n in 0..201 {
         assert_eq!(rig.ask("PUT", &format!("/v1/topics/t{n:03}"), "").await.status, 200);
     }
+    assert_eq!(rig.ask("PUT", "/v1/topics/t200/groups/late", r#"{"start":"earliest"}"#).await.status, 200);
+    rig.offer("t200", &["1", "2"]).await;
+    let next = |page: &str| page.split("<a href=\"/?").nth(1).map(|rest| rest.split('"').next().unwrap().to_owned());
     let first = rig.get("/").await.text().to_owned();
-    assert!(first.contains(">t099<") && !first.contains(">t100<"));
-    let next = first.split("<a href=\"/?").nth(1).unwrap().split('"').next().unwrap();
-    let second = rig.get(&format!("/?{next}")).await.text().to_owned();
-    assert!(second.contains(">t100<") && !second.contains(">t099<") && !second.contains("More topics"));
+    assert!(first.contains(">t099<") && !first.contains(">t100<") && !first.contains("First page"));
+    assert!(first.contains("a list of 201 topics"), "{first}");
+    let second = rig.get(&format!("/?{}", next(&first).unwrap())).await.text().to_owned();
+    assert!(second.contains(">t100<") && second.contains(">t199<") && second.contains("<a href=\"/\">First page</a>"));
+    assert!(!second.contains(">t099<") && !second.contains("late"));
+    let third = rig.get(&format!("/?{}", next(&second).unwrap())).await.text().to_owned();
+    assert!(third.contains(">t200<") && !third.contains(">t199<") && next(&third).is_none());
+    assert!(third.contains("<td class=\"number\">2</td>") && third.contains(">late<"), "{third}");
+    let group = "<a href=\"/v1/topics/t200/groups/late\">late</a></td><td class=\"number\">0</td><td class=\"number\">0</td>\
+        <td class=\"number\">2</td>";
+    assert!(third.contains(group), "{third}");
 }

@@ -113,6 +113,9 @@ pub const HTTP_ORIGINS: Text = Text { name: "http_origins", default: "", meaning
 /// Names by which HTTP, gRPC and WebSocket clients may come without credentials, separated by commas, as mesh.example.com or mesh.example.com:7400; without a port it is meant with any. Addresses, localhost and names below it always may. It keeps web pages out that had a name of their own point to this machine.
 pub const HTTP_HOSTS: Text = Text { name: "http_hosts", default: "", meaning: "Names by which HTTP, gRPC and WebSocket clients may come without credentials, separated by commas, as mesh.example.com or mesh.example.com:7400; without a port it is meant with any. Addresses, localhost and names below it always may. It keeps web pages out that had a name of their own point to this machine." };
 
+/// How long an HTTP connection may be without a request, half of it more at most; then it is closed.
+pub const HTTP_IDLE_TIMEOUT: Bounded = Bounded { name: "http_idle_timeout", default: 60000, min: 100, max: 3600000, meaning: "How long an HTTP connection may be without a request, half of it more at most; then it is closed." };
+
 /// Directory of the log. One process at a time.
 pub const DATA_DIR: Text = Text { name: "data_dir", default: "./meshwire-data", meaning: "Directory of the log. One process at a time." };
 

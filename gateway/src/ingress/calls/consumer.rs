@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::inbox::{Found, Inbox};
 use super::lease::Lease;
 use super::{Calls, Seat};
-use crate::ingress::native::access::{Call, Record};
+use crate::ingress::native::access::{Record, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Action, Caller, Credit, Refusal, SettleRequest, SubscribeRequest, SubscriptionKey, TopicRef};
 
@@ -97,12 +97,12 @@ impl Calls {
         topic: &str,
         request: ConsumerRequest,
     ) -> Result<Consumer, Refusal> {
-        let call = Call::begin(&self.mesh);
-        let named = call.is_recorded().then(|| request.group.clone()).flatten();
-        let joined = self.join(caller, topic, request).await;
+        let named = request.group.clone();
         let group = named.as_ref().map_or("", |key| key.group.as_str());
-        let refused = joined.as_ref().err().map(|refusal| refusal.kind);
-        call.end(&self.mesh, caller, Record { operation: "subscribe", topic, group, refused, events: 0 });
+        let call =
+            Waiting::begin(&self.mesh, caller, Record { operation: "subscribe", topic, group, ..Record::default() });
+        let joined = self.join(caller, topic, request).await;
+        call.end(joined.as_ref().err().map(|refusal| refusal.kind));
         joined
     }
 

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use meshwire_proto::{GroupKey, TopicName};
+use meshwire_proto::{ErrorKind, GroupKey, GroupName, MemberName, NameError, TopicName};
 use tokio::sync::watch;
 
 pub use consumer::{Consumer, ConsumerRequest, Crediting, Delivered, Start};
@@ -30,7 +30,7 @@ pub use publish::{Offer, Stored, Taken};
 pub use request::{Replies, RequestCall};
 pub use settle::{MAX_SETTLEMENTS, Settlement};
 
-use crate::mesh::{Mesh, SubscriptionKey, TopicRef};
+use crate::mesh::{Mesh, Refusal, SubscriptionKey, TopicRef};
 use lease::Seal;
 use members::Members;
 
@@ -62,6 +62,16 @@ struct Seat {
     /// With the durable member of a broadcast group.
     group: GroupKey,
     key: SubscriptionKey,
+}
+
+/// A group, or a durable member of one: no name of a member is none.
+///
+/// # Errors
+/// `INVALID`: a name breaks a rule.
+pub fn group_key(group: &str, member: &str) -> Result<GroupKey, Refusal> {
+    let invalid = |e: NameError| Refusal::new(ErrorKind::Invalid, e.to_string());
+    let member = (!member.is_empty()).then(|| MemberName::parse(member)).transpose().map_err(invalid)?;
+    Ok(GroupKey { group: GroupName::parse(group).map_err(invalid)?, member })
 }
 
 impl Calls {

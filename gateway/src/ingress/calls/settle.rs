@@ -8,7 +8,7 @@ use meshwire_proto::{ErrorKind, GroupKey};
 
 use super::lease::Lease;
 use super::{Calls, Seat};
-use crate::ingress::native::access::{Call, Record};
+use crate::ingress::native::access::{Record, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Action, Caller, Refusal, SettleAs, SettleRequest, Ticket};
 
@@ -74,12 +74,29 @@ impl Calls {
         settlements: &[Settlement<'_>],
         confirm: bool,
     ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        let (name, events) = (group.group.as_str(), settlements.len() as u64);
+        let record = Record { operation: "settle", topic, group: name, events, ..Record::default() };
+        let call = Waiting::begin(&self.mesh, caller, record);
+        let settled = self.settle_kept(caller, (topic, group), settlements, confirm).await;
+        call.end(match &settled {
+            Ok(results) => results.iter().find_map(|result| result.as_ref().err()).map(|refusal| refusal.kind),
+            Err(refusal) => Some(refusal.kind),
+        });
+        settled
+    }
+
+    async fn settle_kept(
+        &self,
+        caller: &Caller,
+        (topic, group): (&str, &GroupKey),
+        settlements: &[Settlement<'_>],
+        confirm: bool,
+    ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
         if settlements.len() > MAX_SETTLEMENTS {
             let text = format!("{} settlements in one call; at most {MAX_SETTLEMENTS} are taken", settlements.len());
             return Err(Refusal::new(ErrorKind::TooLarge, text));
         }
         self.mesh.authorize(caller, Action::Subscribe, topic)?;
-        let call = Call::begin(&self.mesh);
         let (mut results, tickets) = self.settle_all(caller, (topic, group), settlements, confirm);
         if confirm {
             for (ticket, items) in tickets {
@@ -91,9 +108,6 @@ impl Calls {
                 }
             }
         }
-        let refused = results.iter().find_map(|result| result.as_ref().err()).map(|refusal| refusal.kind);
-        let (group, events) = (group.group.as_str(), settlements.len() as u64);
-        call.end(&self.mesh, caller, Record { operation: "settle", topic, group, events, refused });
         Ok(results)
     }
 

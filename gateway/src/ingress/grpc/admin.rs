@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use super::services::admin_server::Admin;
 use super::{caller, status};
-use crate::ingress::native::access::{self, Call};
+use crate::ingress::native::access::{self, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Caller, Mesh, Refusal};
 
@@ -17,10 +17,9 @@ pub(super) struct Commands(pub(super) Mesh);
 
 impl Commands {
     async fn carry_out(&self, caller: &Caller, command: admin::Command) -> Result<Option<Answer>, Refusal> {
-        let call = Call::begin(&self.0);
+        let call = Waiting::begin(&self.0, caller, access::command(&command));
         let answered = self.answer(caller, &command).await;
-        let refused = answered.as_ref().err().map(|refusal| refusal.kind);
-        call.end(&self.0, caller, access::Record { refused, ..access::command(&command) });
+        call.end(answered.as_ref().err().map(|refusal| refusal.kind));
         answered
     }
 

@@ -5,7 +5,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::http::Uri;
@@ -13,9 +12,9 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use meshwire_proto::codec::json;
 use meshwire_proto::{ErrorKind, EventView, Timing};
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::delivery::ANY_SIZE;
+use super::pulse::Pulse;
 use super::query::Query;
 use super::{Door, Problem, receive};
 use crate::ingress::calls::{Calls, Consumer, Delivered, Offer, Taken};
@@ -25,9 +24,6 @@ use crate::mesh::{Caller, Refusal};
 const JSON: &str = "cloudevents.json";
 /// One event a binary message, in protobuf.
 const PROTO: &str = "cloudevents.proto";
-
-/// A ping is sent so often.
-const PING: Duration = Duration::from_secs(15);
 
 /// Most messages that are published together, and about their bytes.
 const GATHERED: usize = 256;
@@ -75,9 +71,14 @@ pub(super) async fn upgrade(
     let caller = door.caller("websocket");
     let consumer = door.calls.consume(&caller, &topic, receive::broadcast_request(start)).await?;
     let response = upgrade.on_upgrade(move |socket| async move {
-        let Door { calls, open, .. } = door;
+        let Door { calls, open, native, .. } = door;
+        let pulse = Pulse::new(native.config.heartbeat);
         let mut peer = Peer { socket, format, calls, caller, topic };
-        if let Some(frame) = peer.serve(consumer).await {
+        let end = tokio::select! {
+            end = peer.serve(consumer, &pulse) => end,
+            () = pulse.stops() => None,
+        };
+        if let Some(frame) = end {
             let _ = peer.socket.send(Message::Close(Some(frame))).await;
         }
         drop(open);
@@ -93,7 +94,8 @@ struct Peer {
     topic: String,
 }
 
-fn refused(refusal: &Refusal) -> CloseFrame {
+fn refused(calls: &Calls, refusal: &Refusal) -> CloseFrame {
+    calls.mesh().counts().told(refusal.kind);
     let text = format!("{}: {}", refusal.kind.code(), refusal.message);
     let reason = text.get(..text.floor_char_boundary(REASON)).unwrap_or_default();
     CloseFrame { code: refusal.kind.ws_close(), reason: reason.into() }
@@ -102,10 +104,9 @@ fn refused(refusal: &Refusal) -> CloseFrame {
 type Publishing = Pin<Box<dyn Future<Output = Result<Vec<Taken>, Refusal>> + Send>>;
 
 impl Peer {
-    async fn serve(&mut self, mut consumer: Consumer) -> End {
+    async fn serve(&mut self, mut consumer: Consumer, pulse: &Pulse) -> End {
         let mut publishing: Option<Publishing> = None;
-        let mut pings = interval(PING);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pings = pulse.pings();
         loop {
             tokio::select! {
                 biased;
@@ -117,10 +118,11 @@ impl Peer {
                         None => None,
                     };
                     if let Some(refusal) = refusal {
-                        return Some(refused(&refusal));
+                        return Some(refused(&self.calls, &refusal));
                     }
                 }
                 message = self.socket.recv(), if publishing.is_none() => {
+                    pulse.heard();
                     let mut offer = Offer::default();
                     if let Err(end) = self.gather(message, &mut offer) {
                         if !offer.is_empty() {
@@ -136,7 +138,12 @@ impl Peer {
                         return end;
                     }
                 }
-                _ = pings.tick() => self.socket.send(Message::Ping(bytes::Bytes::new())).await.ok()?,
+                _ = pings.tick() => {
+                    if publishing.is_some() {
+                        pulse.heard();
+                    }
+                    self.socket.send(Message::Ping(bytes::Bytes::new())).await.ok()?;
+                }
             }
         }
     }
@@ -195,7 +202,7 @@ impl Peer {
                     let reason = "the gateway is stopping".into();
                     return Err(Some(CloseFrame { code: close_code::AWAY, reason }));
                 }
-                Err(refusal) => return Err(Some(refused(&refusal))),
+                Err(refusal) => return Err(Some(refused(&self.calls, &refusal))),
             }
             if written >= GATHERED_BYTES {
                 break;

@@ -29,6 +29,7 @@ pub(super) fn write(calls: &Calls, delivered: &Delivered, out: &mut String) {
     let written = EventView::parse(&delivered.event, ANY_SIZE).and_then(|view| json::write(&view, out));
     if let Err(error) = written {
         calls.count_unwritable();
+        calls.mesh().counts().told(error.kind());
         out.truncate(before);
         let problem = Problem::from(Refusal::new(error.kind(), error.to_string()));
         let _ = write!(out, "\"error\":{}", problem.json());

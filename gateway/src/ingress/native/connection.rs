@@ -21,9 +21,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::frames::WriteQueue;
-use super::receiving::Permit;
 use super::{Accepted, Native, Protocol, Shutdown};
 use crate::ingress::BoxIo;
+use crate::ingress::receiving::Permit;
 use crate::mesh::Caller;
 
 /// Room made for reading, and the least that is worth a read.

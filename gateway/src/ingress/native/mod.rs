@@ -15,11 +15,11 @@ mod pace;
 mod pending;
 mod protocol;
 mod publish;
-mod receiving;
 mod request;
 mod session;
 mod sessions;
 mod subscribe;
+mod told;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,10 +32,10 @@ use meshwire_proto::frame::ServerFrame;
 use meshwire_proto::wire::session::Error;
 use tokio::sync::watch;
 
+use super::receiving::Receiving;
 use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
 use crate::mesh::{Mesh, Spoken};
 use crate::random::Random;
-use receiving::Receiving;
 
 pub(super) use connection::serve_stream;
 pub use frames::WriteQueue;
@@ -65,7 +65,7 @@ pub struct NativeConfig {
     pub max_subscriptions: usize,
     /// Most sessions that wait to be resumed, and about their bytes.
     pub suspended: (usize, u64),
-    /// Bytes of large frames that are not whole yet, over all connections; one always passes.
+    /// Bytes of large frames and bodies of requests that are not whole yet, over all connections; one always passes.
     pub receiving_bytes: u64,
     /// Most publishes of one session without a receipt.
     pub publish_window: (u32, u64),
@@ -152,6 +152,7 @@ impl Ingress for NativeIngress {
     fn refuse_plain(&self, _: &[u8]) -> Bytes {
         let (kind, mut queue) = (ErrorKind::TlsRequired, WriteQueue::default());
         queue.preface();
+        self.0.mesh.counts().told(kind);
         let message = PLAIN_REFUSED.to_owned();
         queue.frame(&ServerFrame::Error(Error { code: kind.number(), message, fatal: true, ..Error::default() }));
         queue.pop().unwrap_or_default()

@@ -21,7 +21,7 @@ use super::pace::{Admission, Behind, Held};
 use super::pending::Pending;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
-use super::{Native, login};
+use super::{Native, login, told};
 use crate::mesh::{Caller, Leaving};
 
 enum State {
@@ -341,13 +341,13 @@ impl Protocol {
         if std::mem::take(&mut self.unconfirmed) {
             self.control.push(ServerFrame::Settled(Settled { through: self.settled_through, results: Vec::new() }));
         }
-        for frame in self.control.drain(..) {
-            queue.frame(&frame);
-        }
+        self.write_control(queue);
         while !self.closing {
             queue.seal();
             self.outbox.take(queue.bytes as u64 + self.waiting_bytes(), &mut self.taken);
+            let counts = self.native.mesh.counts();
             for frame in self.taken.frames.drain(..) {
+                told::count(counts, &frame);
                 queue.frame(&frame);
             }
             for delivery in self.taken.deliveries.drain(..) {
@@ -363,11 +363,16 @@ impl Protocol {
         }
         if self.outbox.is_closed() && !self.closing {
             self.lost_session();
-            for frame in self.control.drain(..) {
-                queue.frame(&frame);
-            }
+            self.write_control(queue);
         }
         queue.seal();
+    }
+
+    fn write_control(&mut self, queue: &mut WriteQueue) {
+        for frame in self.control.drain(..) {
+            told::count(self.native.mesh.counts(), &frame);
+            queue.frame(&frame);
+        }
     }
 
     /// Asks for what a subscription had no room for.
@@ -430,15 +435,6 @@ impl Protocol {
     }
 
     pub(super) fn send(&mut self, frame: ServerFrame) {
-        let code = match &frame {
-            ServerFrame::Error(error) => error.code,
-            ServerFrame::Admin(answer) => answer.code,
-            ServerFrame::Reply(reply) => reply.code,
-            _ => 0,
-        };
-        if code != 0 {
-            self.native.mesh.counts().told(ErrorKind::from_number(code));
-        }
         self.control.push(frame);
     }
 

@@ -6,6 +6,7 @@ mod errors;
 mod services;
 mod session;
 mod subscribe;
+mod told;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use meshwire_proto::ErrorKind;

@@ -76,7 +76,7 @@ pub(super) async fn metrics(Extension(door): Extension<Door>, request: Request) 
     let unwritable =
         ("meshwire_unwritable_events", Kind::Counter, "Events that have no form in the format of who was to get them.");
     family(&mut text, unwritable).sample(&[], door.calls.unwritable());
-    bounds(&mut text, door.native.mesh());
+    bounds(&mut text, door.native.mesh(), door.native.receiving.used());
     listed.write(&mut text);
     text.push_str("# EOF\n");
     Ok(([(CONTENT_TYPE, OPEN_METRICS)], text).into_response())
@@ -143,21 +143,23 @@ fn syncs(text: &mut String, mesh: &Mesh) {
 }
 
 /// What is bounded, and how full it is.
-fn bounds(text: &mut String, mesh: &Mesh) {
+fn bounds(text: &mut String, mesh: &Mesh, receiving: (u64, u64)) {
     let budgets = mesh.budgets();
     let used = (
         "meshwire_memory_used_bytes",
         Kind::Gauge,
-        "Bytes that wait: to be kept, to be taken as deliveries, or as answers.",
+        "Bytes that wait: to be kept, to be taken as deliveries, or as answers, or for the rest of their frame or body.",
     );
     let mut used = family(text, used);
     for budget in &budgets {
         used.sample(&[("of", budget.of)], budget.used);
     }
+    used.sample(&[("of", "receiving")], receiving.0);
     let mut most = family(text, ("meshwire_memory_limit_bytes", Kind::Gauge, "How many bytes may wait so."));
     for budget in &budgets {
         most.sample(&[("of", budget.of)], budget.most);
     }
+    most.sample(&[("of", "receiving")], receiving.1);
     let population = mesh.population();
     let mut there = family(text, ("meshwire_objects", Kind::Gauge, "Topics and groups that there are."));
     for of in &population {

@@ -10,21 +10,17 @@ mod asked;
 mod subscriptions;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use meshwire_proto::ErrorKind;
-use tokio::time::{MissedTickBehavior, interval};
 
+use super::pulse::Pulse;
 use super::{Door, Problem};
 use crate::ingress::Shutdown;
-use asked::{Answering, Asked, Done, answer, error};
+use asked::{Answering, Asked, Done, answer};
 use subscriptions::Subscriptions;
-
-/// A ping is sent so often.
-const PING: Duration = Duration::from_secs(15);
 
 /// Most calls of a connection without an answer; over it the connection is not read from.
 const MOST_CALLS: usize = 64;
@@ -36,7 +32,12 @@ const MOST_WRITTEN: usize = 64;
 pub(super) async fn serve(door: Door, mut socket: WebSocket) {
     let most = door.native.config.max_subscriptions;
     let mut page = Page { calls: FuturesUnordered::new(), subscriptions: Subscriptions::new(most), door };
-    if let Some(frame) = page.run(&mut socket).await {
+    let pulse = Pulse::new(page.door.native.config.heartbeat);
+    let end = tokio::select! {
+        end = page.run(&mut socket, &pulse) => end,
+        () = pulse.stops() => None,
+    };
+    if let Some(frame) = end {
         let _ = socket.send(Message::Close(Some(frame))).await;
     }
 }
@@ -49,9 +50,8 @@ struct Page {
 
 impl Page {
     /// Gives why it ends; `None`: the peer has gone.
-    async fn run(&mut self, socket: &mut WebSocket) -> Option<CloseFrame> {
-        let mut pings = interval(PING);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    async fn run(&mut self, socket: &mut WebSocket, pulse: &Pulse) -> Option<CloseFrame> {
+        let mut pings = pulse.pings();
         let mut shutdown = self.door.shutdown.clone();
         loop {
             tokio::select! {
@@ -65,12 +65,13 @@ impl Page {
                 }
                 message = socket.recv(), if self.calls.len() < MOST_CALLS => match message {
                     None | Some(Err(_) | Ok(Message::Close(_))) => return None,
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => pulse.heard(),
                     Some(Ok(Message::Binary(_))) => {
                         let reason = "calls are text messages in this subprotocol".into();
                         return Some(CloseFrame { code: close_code::UNSUPPORTED, reason });
                     }
                     Some(Ok(Message::Text(text))) => {
+                        pulse.heard();
                         if let Some(text) = self.call(&text) {
                             socket.send(Message::Text(text.into())).await.ok()?;
                         }
@@ -79,7 +80,12 @@ impl Page {
                 Some(text) = self.subscriptions.next(), if !self.subscriptions.is_empty() => {
                     self.deliver(text, socket).await?;
                 }
-                _ = pings.tick() => socket.send(Message::Ping(bytes::Bytes::new())).await.ok()?,
+                _ = pings.tick() => {
+                    if self.calls.len() >= MOST_CALLS {
+                        pulse.heard();
+                    }
+                    socket.send(Message::Ping(bytes::Bytes::new())).await.ok()?;
+                }
             }
         }
     }
@@ -100,7 +106,7 @@ impl Page {
     fn call(&mut self, text: &str) -> Option<String> {
         let asked = match asked::read(text) {
             Ok(asked) => asked,
-            Err((id, problem)) => return Some(error(&id, &problem)),
+            Err((id, problem)) => return Some(self.error(&id, &problem)),
         };
         let (calls, caller) = (Arc::clone(&self.door.calls), self.door.caller("websocket"));
         let answered = match asked.op.as_str() {
@@ -126,8 +132,13 @@ impl Page {
                 None
             }
             Ok(None) => Some(answer(&asked.id, "{}")),
-            Err(problem) => Some(error(&asked.id, &problem)),
+            Err(problem) => Some(self.error(&asked.id, &problem)),
         }
+    }
+
+    fn error(&self, id: &str, problem: &Problem) -> String {
+        self.door.native.mesh().counts().told(problem.kind());
+        asked::error(id, problem)
     }
 
     fn done(&mut self, (asked, done): (Asked, Result<Done, Problem>)) -> String {
@@ -141,7 +152,7 @@ impl Page {
                 if asked.op == "subscribe" {
                     self.subscriptions.give_back(&asked.id);
                 }
-                error(&asked.id, &problem)
+                self.error(&asked.id, &problem)
             }
         }
     }

@@ -31,6 +31,7 @@ use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::PREFACE;
 use tokio::time::timeout;
 
+use super::query::Query;
 use super::{Door, Problem, body};
 use crate::ingress::Shutdown;
 use crate::ingress::native::serve_stream;
@@ -61,10 +62,10 @@ async fn begin(
     Extension(carriers): Extension<Arc<Carriers>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let [] = parameters(request.uri(), [])?;
+    Query::read(request.uri(), &[])?;
     door.carries.store(true, Ordering::Relaxed);
     let limit = u64::from(door.native.config.login_frame_bytes);
-    let first = body::read(request.into_body(), limit, "login_frame_bytes").await?;
+    let first = body::read(&door.share, request.into_body(), limit, "login_frame_bytes").await?;
     if !first.starts_with(&PREFACE) {
         let text = "the body does not begin with the preface of a Meshwire session";
         return Err(Problem::new(ErrorKind::Invalid, text));
@@ -118,21 +119,17 @@ async fn receive(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let [batch, after, end] = parameters(request.uri(), ["batch", "after", "end"])?;
+    let query = Query::read(request.uri(), &["batch", "after", "end"])?;
     let link = carriers.find(&id, door.principal.as_ref())?;
     door.carries.store(true, Ordering::Relaxed);
-    let number = number("batch", batch)?.filter(|number| *number > 0);
+    let number = query.number("batch", (1, u64::MAX))?;
     let number = number.ok_or_else(|| invalid("batch=N is missing: batches are numbered from 1"))?;
-    let end = match end {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(other) => return Err(invalid(format!("end is true or false, not {other:?}"))),
-    };
-    if let Some(through) = self::number("after", after)? {
+    let end = query.flag("end")?;
+    if let Some(through) = query.number("after", (0, u64::MAX))? {
         link.acknowledge(through).map_err(|range| outside(through, range))?;
     }
     let turn = link.receive();
-    let reading = body::read(request.into_body(), WINDOW as u64, "none: send smaller batches");
+    let reading = body::read(&door.share, request.into_body(), WINDOW as u64, "none: send smaller batches");
     let batch = tokio::select! {
         batch = reading => batch?,
         () = superseded(&link, turn) => return Err(late()),
@@ -170,14 +167,11 @@ async fn listen(
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let [after, wait] = parameters(&uri, ["after", "wait_ms"])?;
+    let query = Query::read(&uri, &["after", "wait_ms"])?;
     let link = carriers.find(&id, door.principal.as_ref())?;
     door.carries.store(true, Ordering::Relaxed);
-    let after = number("after", after)?.unwrap_or_default();
-    let wait = number("wait_ms", wait)?;
-    if wait.is_some_and(|wait| wait > MAX_WAIT_MS) {
-        return Err(invalid(format!("wait_ms is at most {MAX_WAIT_MS}")));
-    }
+    let after = query.number("after", (0, u64::MAX))?.unwrap_or_default();
+    let wait = query.number("wait_ms", (0, MAX_WAIT_MS))?;
     link.acknowledge(after).map_err(|range| outside(after, range))?;
     let mut listening = link.listen(after).map_err(|range| outside(after, range))?;
     match listening.piece() {
@@ -232,23 +226,4 @@ fn late() -> Problem {
 
 fn outside(after: u64, (first, last): (u64, u64)) -> Problem {
     invalid(format!("after={after} is not in what is kept of the session's bytes: {first} to {last}"))
-}
-
-fn number(name: &str, value: Option<&str>) -> Result<Option<u64>, Problem> {
-    let parse = |text: &str| text.parse().map_err(|_| invalid(format!("{name} is not a number: {text:?}")));
-    value.map(parse).transpose()
-}
-
-/// The values of these parameters; no others are taken.
-fn parameters<'a, const N: usize>(uri: &'a Uri, names: [&str; N]) -> Result<[Option<&'a str>; N], Problem> {
-    let mut values = [None; N];
-    for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let slot = names.iter().zip(&mut values).find(|(known, _)| **known == name);
-        let Some((_, slot)) = slot else { return Err(invalid(format!("there is no parameter {name:?} here"))) };
-        if slot.replace(value).is_some() {
-            return Err(invalid(format!("parameter {name} comes twice")));
-        }
-    }
-    Ok(values)
 }
