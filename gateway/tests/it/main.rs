@@ -41,6 +41,7 @@ mod memory;
 mod metrics;
 mod openapi;
 mod page;
+mod places;
 mod publish;
 mod rates;
 mod requests;

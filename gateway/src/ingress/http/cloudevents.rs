@@ -18,7 +18,7 @@ use super::pulse::Pulse;
 use super::query::Query;
 use super::{Door, Problem, receive};
 use crate::ingress::calls::{Calls, Consumer, Delivered, Offer, Taken};
-use crate::mesh::{Caller, Refusal};
+use crate::mesh::{Caller, Refusal, Spoken};
 
 /// One event a text message, in JSON.
 const JSON: &str = "cloudevents.json";
@@ -71,7 +71,8 @@ pub(super) async fn upgrade(
     let caller = door.caller("websocket");
     let consumer = door.calls.consume(&caller, &topic, receive::broadcast_request(start)).await?;
     let response = upgrade.on_upgrade(move |socket| async move {
-        let Door { calls, open, native, .. } = door;
+        let Door { calls, open, native, place: _place, .. } = door;
+        let _counted = native.mesh().counts().connected(Spoken::WebSocketCloudEvents);
         let pulse = Pulse::new(native.config.heartbeat);
         let mut peer = Peer { socket, format, calls, caller, topic };
         let end = tokio::select! {

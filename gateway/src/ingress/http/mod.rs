@@ -62,8 +62,8 @@ use super::calls::Calls;
 use super::grpc;
 use super::native::Native;
 use super::receiving::Share;
-use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
-use crate::mesh::{Caller, Spoken};
+use super::{Accepted, Ingress, Place, Shutdown, Sniff};
+use crate::mesh::{Caller, Refusal, Spoken};
 pub(super) use body::{Received, read as read_body};
 pub use origin::Guests;
 pub(super) use problem::Problem;
@@ -113,6 +113,8 @@ pub(super) struct Door {
     pub(super) open: mpsc::Sender<()>,
     /// What bodies of its requests may hold in memory.
     pub(super) share: Arc<Share>,
+    /// The place of the connection.
+    pub(super) place: Arc<Place>,
     /// Whether requests of sessions came by it: those go on while the gateway drains.
     carries: Arc<AtomicBool>,
 }
@@ -134,7 +136,7 @@ impl HttpIngress {
             .route("/v1/topics/{topic}/groups/{group}/events", get(receive::group))
             .route("/v1/topics/{topic}/groups/{group}/fetch", post(fetch::fetch))
             .route("/v1/topics/{topic}/groups/{group}/settle", post(settle::settle))
-            .route("/v1/ws", get(websocket::upgrade))
+            .route(websocket::PATH, get(websocket::upgrade))
             .merge(session::routes())
             .merge(admin::routes())
             .merge(page::routes())
@@ -170,8 +172,8 @@ impl Ingress for HttpIngress {
         begins(prefix)
     }
 
-    fn refuse_plain(&self, prefix: &[u8]) -> Bytes {
-        if prefix.starts_with(H2_PREFACE) { goaway(PLAIN_REFUSED) } else { Problem::tls_required().into_bytes() }
+    fn refuse(&self, prefix: &[u8], refusal: Refusal) -> Bytes {
+        if prefix.starts_with(H2_PREFACE) { goaway(&refusal) } else { Problem::from(refusal).into_bytes() }
     }
 
     fn serve(
@@ -188,11 +190,13 @@ impl Ingress for HttpIngress {
 /// How HTTP/2 begins, as far as it is read to tell it.
 const H2_PREFACE: &[u8] = b"PRI ";
 
-/// The end of an HTTP/2 connection before any request: empty settings, and GOAWAY with `INADEQUATE_SECURITY` (RFC 9113 6.8, 7).
-fn goaway(text: &str) -> Bytes {
+/// The end of an HTTP/2 connection before any request: empty settings, and GOAWAY with `INADEQUATE_SECURITY` or `ENHANCE_YOUR_CALM` (RFC
+/// 9113 6.8, 7).
+fn goaway(refusal: &Refusal) -> Bytes {
+    let (text, code) = (&refusal.message, if refusal.kind == ErrorKind::TlsRequired { 0xc } else { 0xb });
     let length = u8::try_from(8 + text.len()).unwrap_or(u8::MAX);
     let mut bytes = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
-    bytes.extend([0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xc]);
+    bytes.extend([0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, code]);
     bytes.extend(text.bytes().take(usize::from(length) - 8));
     bytes.into()
 }

@@ -7,7 +7,6 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use meshwire_proto::ErrorKind;
 
-use crate::ingress::PLAIN_REFUSED;
 use crate::mesh::Refusal;
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -45,16 +44,14 @@ impl Problem {
         Self::new(ErrorKind::Invalid, format!("{path} does not take {method}")).with(StatusCode::METHOD_NOT_ALLOWED)
     }
 
-    pub(in crate::ingress) fn tls_required() -> Self {
-        Self::new(ErrorKind::TlsRequired, PLAIN_REFUSED)
-    }
-
     /// As an answer of HTTP/1.1 that ends the connection.
     pub(in crate::ingress) fn into_bytes(self) -> Bytes {
         let (status, body) = (self.status(), self.json().to_string());
         let length = body.len();
+        let after = self.refusal.retry_after_ms.div_ceil(1000);
+        let after = if after > 0 { format!("retry-after: {after}\r\n") } else { String::new() };
         let head = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+            "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {length}\r\n{after}connection: close\r\n\r\n"
         );
         Bytes::from(head + &body)
     }

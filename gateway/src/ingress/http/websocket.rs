@@ -24,6 +24,9 @@ use super::{Door, Problem, pages};
 use crate::ingress::native::serve_stream;
 use crate::mesh::Spoken;
 
+/// Where WebSocket is that is not about one topic.
+pub(super) const PATH: &str = "/v1/ws";
+
 /// The native protocol in binary messages.
 const NATIVE: &str = "meshwire.v1";
 
@@ -90,18 +93,20 @@ pub(super) async fn upgrade(
     upgrade.on_upgrade(move |socket| async move {
         let caller = door.caller("websocket");
         let _counted = door.native.mesh().counts().connected(Spoken::WebSocket);
-        let Door { native, shutdown, open, .. } = door;
+        let Door { native, shutdown, open, place, .. } = door;
         let bytes = Messages { socket, read: Bytes::new(), refused: None };
-        serve_stream(native, (Box::new(bytes), BytesMut::new()), (caller, Duration::ZERO), shutdown).await;
+        serve_stream(native, (Box::new(bytes), BytesMut::new()), (caller, Duration::ZERO, place), shutdown).await;
         drop(open);
     })
 }
 
 /// Calls as JSON: a message holds an event, whose bytes base64 or escapes make more.
 fn upgrade_page(door: Door, upgrade: WebSocketUpgrade) -> Response {
+    door.place.logged_in();
     let most = usize::try_from(door.native.mesh().limits().max_event_bytes).unwrap_or(usize::MAX).saturating_mul(2);
     upgrade.max_message_size(most).max_frame_size(most).on_upgrade(move |socket| async move {
         let open = door.open.clone();
+        let _counted = door.native.mesh().counts().connected(Spoken::WebSocketJson);
         pages::serve(door, socket).await;
         drop(open);
     })

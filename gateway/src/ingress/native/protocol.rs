@@ -22,7 +22,7 @@ use super::pending::Pending;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
 use super::{Native, login};
-use crate::mesh::{Caller, Leaving};
+use crate::mesh::{Caller, Leaving, Lost};
 
 enum State {
     /// No Hello yet.
@@ -288,6 +288,7 @@ impl Protocol {
         }
         match &self.state {
             State::Login { until } if now >= *until => {
+                self.native.mesh.counts().lost(Lost::LoginTimeout);
                 let text = format!("no Hello within {:?} (option login_timeout)", self.native.config.login_timeout);
                 self.fail(ErrorKind::Timeout, &text);
             }
