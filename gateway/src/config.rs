@@ -243,6 +243,7 @@ impl Config {
             max_subscriptions: self.max_subscriptions,
             suspended: (self.max_suspended, self.memory_shares().suspended),
             receiving_bytes: self.memory_shares().receiving,
+            max_connections: self.max_connections,
             publish_window: (options::PUBLISH_WINDOW_EVENTS.default as u32, options::PUBLISH_WINDOW_BYTES.default),
         }
     }

@@ -142,11 +142,7 @@ impl Gateway {
         check_max_disk(&config)?;
         check_memory(&config)?;
         let tls = Tls::open(config.tls.clone())?.map(Arc::new);
-        let limits = ListenerConfig {
-            max_connections: config.max_connections,
-            sniff_timeout: config.login_timeout,
-            heartbeat: config.heartbeat,
-        };
+        let limits = ListenerConfig { sniff_timeout: config.login_timeout, heartbeat: config.heartbeat };
         let refused = |source| RunError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, limits).await.map_err(refused)?;
         let address = listener.address().map_err(refused)?;
@@ -225,7 +221,10 @@ impl Gateway {
         let http = HttpIngress::new(self.native.clone(), self.calls.clone(), self.http);
         let ingresses: Vec<Arc<dyn Ingress>> = vec![Arc::new(NativeIngress(self.native.clone())), Arc::new(http)];
         let tls = self.tls.clone();
-        let serving = self.listener.serve(Doors { ingresses, tls: self.tls, counts: mesh.counts().clone() }, watched);
+        let serving = self.listener.serve(
+            Doors { ingresses, tls: self.tls, counts: mesh.counts().clone(), places: native.places().clone() },
+            watched,
+        );
         let mut serving = std::pin::pin!(serving);
         let mut stop = std::pin::pin!(stop);
         let certificates = async {

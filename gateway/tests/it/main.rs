@@ -46,6 +46,7 @@ mod memory;
 mod metrics;
 mod openapi;
 mod page;
+mod places;
 mod proto_data;
 mod publish;
 mod rates;

@@ -68,8 +68,8 @@ use super::calls::Calls;
 use super::grpc;
 use super::native::Native;
 use super::receiving::Share;
-use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
-use crate::mesh::{Caller, Spoken};
+use super::{Accepted, Ingress, Place, Shutdown, Sniff};
+use crate::mesh::{Caller, Refusal, Spoken};
 pub(super) use body::{Received, read as read_body};
 pub use origin::Guests;
 pub(super) use problem::Problem;
@@ -119,6 +119,8 @@ pub(super) struct Door {
     pub(super) open: mpsc::Sender<()>,
     /// What bodies of its requests may hold in memory.
     pub(super) share: Arc<Share>,
+    /// The place of the connection.
+    pub(super) place: Arc<Place>,
     /// Whether requests of sessions came by it: those go on while the gateway drains.
     carries: Arc<AtomicBool>,
 }
@@ -143,7 +145,7 @@ impl HttpIngress {
             .merge(admin::routes())
             .route_layer(from_fn(deadline::keep));
         let router = Router::new()
-            .route("/v1/ws", get(websocket::upgrade))
+            .route(websocket::PATH, get(websocket::upgrade))
             .merge(session::routes())
             .merge(timed)
             .merge(page::routes())
@@ -179,9 +181,9 @@ impl Ingress for HttpIngress {
         begins(prefix)
     }
 
-    fn refuse_plain(&self, prefix: &[u8]) -> Bytes {
-        self.native.mesh().counts().told(ErrorKind::TlsRequired);
-        if prefix.starts_with(H2_PREFACE) { goaway(PLAIN_REFUSED) } else { Problem::tls_required().into_bytes() }
+    fn refuse(&self, prefix: &[u8], refusal: Refusal) -> Bytes {
+        self.native.mesh().counts().told(refusal.kind);
+        if prefix.starts_with(H2_PREFACE) { goaway(&refusal) } else { Problem::from(refusal).into_bytes() }
     }
 
     fn serve(
@@ -198,11 +200,13 @@ impl Ingress for HttpIngress {
 /// How HTTP/2 begins, as far as it is read to tell it.
 const H2_PREFACE: &[u8] = b"PRI ";
 
-/// The end of an HTTP/2 connection before any request: empty settings, and GOAWAY with `INADEQUATE_SECURITY` (RFC 9113 6.8, 7).
-fn goaway(text: &str) -> Bytes {
+/// The end of an HTTP/2 connection before any request: empty settings, and GOAWAY with `INADEQUATE_SECURITY` or `ENHANCE_YOUR_CALM` (RFC
+/// 9113 6.8, 7).
+fn goaway(refusal: &Refusal) -> Bytes {
+    let (text, code) = (&refusal.message, if refusal.kind == ErrorKind::TlsRequired { 0xc } else { 0xb });
     let length = u8::try_from(8 + text.len()).unwrap_or(u8::MAX);
     let mut bytes = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
-    bytes.extend([0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xc]);
+    bytes.extend([0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, code]);
     bytes.extend(text.bytes().take(usize::from(length) - 8));
     bytes.into()
 }

@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use meshwire_proto::ErrorKind;
 
-use crate::ingress::{PLAIN_REFUSED, grpc};
+use crate::ingress::grpc;
 use crate::mesh::Refusal;
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -45,10 +45,6 @@ impl Problem {
         Self::new(ErrorKind::Invalid, format!("{path} does not take {method}")).with(StatusCode::METHOD_NOT_ALLOWED)
     }
 
-    pub(in crate::ingress) fn tls_required() -> Self {
-        Self::new(ErrorKind::TlsRequired, PLAIN_REFUSED)
-    }
-
     /// In the words of who asks: a call of gRPC is told a status.
     pub(super) fn answer(self, headers: &HeaderMap) -> Response<Body> {
         if grpc::is_grpc(headers) { grpc::answer(self.refusal) } else { self.into_response() }
@@ -58,8 +54,10 @@ impl Problem {
     pub(in crate::ingress) fn into_bytes(self) -> Bytes {
         let (status, body) = (self.status(), self.json().to_string());
         let length = body.len();
+        let after = self.refusal.retry_after_ms.div_ceil(1000);
+        let after = if after > 0 { format!("retry-after: {after}\r\n") } else { String::new() };
         let head = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+            "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {length}\r\n{after}connection: close\r\n\r\n"
         );
         Bytes::from(head + &body)
     }

@@ -22,7 +22,7 @@ use super::pending::Pending;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
 use super::{Native, login, told};
-use crate::mesh::{Caller, Leaving, Refusal};
+use crate::mesh::{Caller, Leaving, Lost, Refusal};
 
 enum State {
     /// No Hello yet.
@@ -291,6 +291,7 @@ impl Protocol {
         }
         match &self.state {
             State::Login { until } if now >= *until => {
+                self.native.mesh.counts().lost(Lost::LoginTimeout);
                 let text = format!("no Hello within {:?} (option login_timeout)", self.native.config.login_timeout);
                 self.fail(ErrorKind::Timeout, &text);
             }

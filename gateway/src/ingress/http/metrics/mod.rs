@@ -17,7 +17,7 @@ use meshwire_proto::wire::admin::{GroupSummary, ListTopics, Topic};
 use super::admin::carry_out;
 use super::query::Query;
 use super::{Door, Problem};
-use crate::mesh::{Mesh, Spoken};
+use crate::mesh::{Lost, Mesh, Spoken};
 use text::{Kind, family};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -95,6 +95,11 @@ fn work(text: &mut String, mesh: &Mesh) {
         family(text, ("meshwire_connections_opened", Kind::Counter, "Connections whose protocol was known."));
     for spoken in Spoken::ALL {
         begun.sample(&[("protocol", spoken.name())], counts.connections(spoken).1);
+    }
+    let lost = ("meshwire_connections_lost", Kind::Counter, "Connections that ended before they were of use, by why.");
+    let mut lost = family(text, lost);
+    for why in Lost::ALL {
+        lost.sample(&[("why", why.name())], counts.losses(why));
     }
     let ([new, duplicate, refused], bytes) = counts.publishes();
     family(text, ("meshwire_published_events", Kind::Counter, "Events that were published, by what became of them."))

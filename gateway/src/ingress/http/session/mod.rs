@@ -33,13 +33,16 @@ use tokio::time::timeout;
 
 use super::query::Query;
 use super::{Door, Problem, body};
-use crate::ingress::Shutdown;
 use crate::ingress::native::serve_stream;
-use crate::mesh::Caller;
-use link::{Link, Listening, Offer, Piece, WINDOW};
+use crate::ingress::{Place, Shutdown};
+use crate::mesh::{Caller, Spoken};
+use link::{Link, Listening, Offer, Piece, Room, WINDOW};
 use stream::Carried;
 pub(super) use table::Carriers;
 use table::Id;
+
+/// Where a session begins.
+pub(super) const PATH: &str = "/v1/session";
 
 /// The header that names a carrier.
 const SESSION: HeaderName = HeaderName::from_static("meshwire-session");
@@ -52,7 +55,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 pub(super) fn routes() -> Router {
     Router::new()
-        .route("/v1/session", post(begin))
+        .route(PATH, post(begin))
         .route("/v1/session/{id}", get(listen).post(receive))
         .layer(Extension(Arc::new(Carriers::default())))
 }
@@ -70,13 +73,17 @@ async fn begin(
         let text = "the body does not begin with the preface of a Meshwire session";
         return Err(Problem::new(ErrorKind::Invalid, text));
     }
-    let link = Arc::new(Link::new(Arc::clone(&carriers.pool), door.principal.clone(), &first));
+    let said_hello = first.len() > PREFACE.len();
+    // It counts as a connection: the one that it was begun by may carry many, and end.
+    let place = door.native.places.take()?;
+    let link = Arc::new(Link::new(Room::of(&door.native), door.principal.clone(), &first));
+    drop(first);
     let id = carriers.add(&*door.native.random, &link)?;
     let mut listening = link.listen(0).map_err(|_| Problem::new(ErrorKind::Internal, "a new carrier has output"))?;
     let (caller, wait) = (door.caller("http"), door.native.config.login_timeout);
-    tokio::spawn(run((id, Arc::clone(&link)), carriers, door, caller));
+    tokio::spawn(run((id, Arc::clone(&link)), carriers, door, (caller, place)));
     // With a Hello the answer has the Welcome; without one, the preface is all there is to say.
-    let enough = if first.len() > PREFACE.len() { PREFACE.len() + 1 } else { PREFACE.len() };
+    let enough = if said_hello { PREFACE.len() + 1 } else { PREFACE.len() };
     let mut said = BytesMut::new();
     let gather = async {
         while said.len() < enough {
@@ -91,11 +98,13 @@ async fn begin(
 }
 
 /// The session of a carrier, to its end.
-async fn run((id, link): (Id, Arc<Link>), carriers: Arc<Carriers>, door: Door, caller: Caller) {
-    let Door { native, shutdown, open, .. } = door;
+async fn run((id, link): (Id, Arc<Link>), carriers: Arc<Carriers>, door: Door, (caller, place): (Caller, Arc<Place>)) {
+    let Door { native, shutdown, open, place: of_its_request, .. } = door;
+    drop(of_its_request);
+    let _counted = native.mesh().counts().connected(Spoken::HttpSession);
     let (heartbeat, stopping) = (native.config.heartbeat, shutdown.clone());
     let carried = (Box::new(Carried(Arc::clone(&link))) as crate::ingress::BoxIo, BytesMut::new());
-    let mut serving = Box::pin(serve_stream(native, carried, (caller, Duration::ZERO), shutdown));
+    let mut serving = Box::pin(serve_stream(native, carried, (caller, Duration::ZERO, place), shutdown));
     tokio::select! {
         biased;
         () = &mut serving => {}
@@ -109,7 +118,7 @@ async fn run((id, link): (Id, Arc<Link>), carriers: Arc<Carriers>, door: Door, c
     let last = || *stopping.borrow() != Shutdown::Running;
     let _ = timeout(LAST_WORDS, link.told(last)).await;
     carriers.remove(&id);
-    // The connection that began it counts until now.
+    // The gateway waits for it when it stops.
     drop(open);
 }
 
