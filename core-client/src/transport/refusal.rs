@@ -7,9 +7,6 @@ use meshwire_proto::ErrorKind;
 
 use super::failure::TlsNeeded;
 
-/// How its answers are marked.
-pub(super) const PROBLEM_JSON: &str = "application/problem+json";
-
 /// Longest text of a gateway, or of what stands for one, that is shown.
 const SHOWN: usize = 512;
 

@@ -54,10 +54,6 @@ pub(super) struct Way {
     pub(super) address: String,
     pub(super) carrier: Carrier,
     /// What to log in with, as it was when this attempt began.
-    #[cfg_attr(
-        not(any(feature = "grpc", feature = "http", feature = "websocket")),
-        expect(dead_code, reason = "over TCP it is in the login alone")
-    )]
     pub(super) token: Option<Secret>,
 }
 

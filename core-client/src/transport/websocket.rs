@@ -17,12 +17,15 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::Stream;
 use super::failure::TlsNeeded;
-use super::refusal::{PROBLEM_JSON, Refusal, of_problem};
+use super::refusal::{Refusal, of_problem};
 use super::way::Way;
 
 /// The path and the subprotocol of sessions.
 const PATH: &str = "/v1/ws";
 const SUBPROTOCOL: HeaderValue = HeaderValue::from_static("meshwire.v1");
+
+/// How a gateway marks what it refuses.
+const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Largest message that is sent: a gateway takes none much larger. Longer frames go over several.
 const SENT_MESSAGE: usize = 64 * 1024;
