@@ -5,6 +5,10 @@ use std::io;
 
 use meshwire_proto::ErrorKind;
 
+#[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+use super::refusal::Refusal;
+use crate::session::Failure;
+
 /// Why one attempt failed.
 #[derive(Debug)]
 pub(crate) enum Cause {
@@ -20,6 +24,9 @@ pub(crate) enum Cause {
     TlsRequired,
     /// The token cannot be read.
     Token(io::Error),
+    /// The gateway refused this client before a session began.
+    #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+    Refused(Refusal),
     /// A proxy refused: this endpoint, or with `everywhere` whatever it is asked for.
     Proxy { told: String, everywhere: bool },
     /// A certificate, the gateway's or ours, is not taken.
@@ -33,6 +40,8 @@ impl Cause {
         match self {
             Self::Io(cause) => cause.kind() != io::ErrorKind::TimedOut,
             Self::Silent | Self::Ended(_) => false,
+            #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+            Self::Refused(_) => true,
             Self::Stranger { .. } | Self::TlsRequired | Self::Proxy { .. } | Self::Token(_) | Self::Certificate(_) => {
                 true
             }
@@ -41,6 +50,10 @@ impl Cause {
 
     /// Whether no other way may be tried: that would hide it.
     pub(crate) const fn is_final(&self) -> bool {
+        #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+        if matches!(self, Self::Refused(_)) {
+            return true;
+        }
         matches!(self, Self::Certificate(_) | Self::TlsRequired | Self::Token(_))
     }
 
@@ -55,7 +68,7 @@ impl Cause {
 pub(crate) struct TlsNeeded;
 
 impl TlsNeeded {
-    #[cfg(any(feature = "grpc", feature = "websocket"))]
+    #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
     pub(crate) fn error() -> io::Error {
         io::Error::other(Self)
     }
@@ -74,6 +87,10 @@ impl From<io::Error> for Cause {
         use io::ErrorKind as Kind;
         if cause.get_ref().is_some_and(|cause| cause.is::<TlsNeeded>()) {
             return Self::TlsRequired;
+        }
+        #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+        if let Some(refusal) = cause.get_ref().and_then(|cause| cause.downcast_ref::<Refusal>()) {
+            return Self::Refused(refusal.clone());
         }
         match cause.kind() {
             Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => {
@@ -103,6 +120,8 @@ impl fmt::Display for Failed {
             }
             Cause::Io(cause) if cause.kind() == io::ErrorKind::TimedOut => write!(f, "{address} did not answer")?,
             Cause::Io(cause) | Cause::Token(cause) | Cause::Certificate(cause) => write!(f, "{address}: {cause}")?,
+            #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+            Cause::Refused(refusal) => write!(f, "{address}: {refusal}")?,
             Cause::Proxy { told, .. } => write!(f, "{address}: {told}")?,
             Cause::TlsRequired => write!(f, "{address} {TlsNeeded}")?,
             Cause::Silent => write!(f, "{address} was connected to, and did not answer the login")?,
@@ -122,6 +141,17 @@ pub(crate) struct DialError {
 }
 
 impl DialError {
+    /// The gateway's word that it does not let this client in, as a session hears it too.
+    pub(crate) fn refusal(&self) -> Option<Failure> {
+        #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+        return self.attempts.iter().find_map(|failed| match &failed.cause {
+            Cause::Refused(refusal) => Some(Failure::new(refusal.kind, refusal.told.clone())),
+            _ => None,
+        });
+        #[cfg(not(any(feature = "grpc", feature = "http", feature = "websocket")))]
+        None
+    }
+
     /// Whether trying again at once is of no use: nobody listens, or there is no
     /// such host. Silence, on the other hand, may end.
     pub(crate) fn is_plain(&self) -> bool {

@@ -169,7 +169,8 @@ mod tests {
             #[cfg(feature = "tls")]
             tls: None,
         };
-        let way = |(number, e): (usize, &&str)| Way { number, address: (*e).to_owned(), carrier: Carrier::Tcp };
+        let way =
+            |(number, e): (usize, &&str)| Way { number, address: (*e).to_owned(), carrier: Carrier::Tcp, token: None };
         let ways = endpoints.iter().enumerate().map(way).collect();
         race(ways, &Arc::new(means), &Tried::default()).await.map(|(way, _)| way.number)
     }

@@ -14,8 +14,8 @@ fn connect(url: &str, proxy: String) -> JoinHandle<Result<Mesh, Error>> {
     tokio::spawn(Connect::new(url).name("test").proxy(proxy).into_future())
 }
 
-/// The head of the next request to a proxy.
-async fn asked(port: &Port) -> (TcpStream, String) {
+/// The head of the next request.
+pub(crate) async fn asked(port: &Port) -> (TcpStream, String) {
     let mut stream = port.accept().await;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
