@@ -62,7 +62,7 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Cells at once. Most of a cell is waiting.
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 12)]
     jobs: usize,
     /// Milliseconds that a step may take that does not say.
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
