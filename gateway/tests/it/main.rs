@@ -49,6 +49,7 @@ mod rig;
 mod room;
 mod sessions;
 mod since;
+mod slow_sockets;
 mod stopping;
 mod subscribe;
 mod threads;

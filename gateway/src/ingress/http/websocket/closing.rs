@@ -34,6 +34,13 @@ impl End {
         Self::Told(frame(refusal.kind.ws_close().into(), &text))
     }
 
+    /// The error that the peer is told.
+    pub(super) fn kind(&self) -> Option<ErrorKind> {
+        let Self::Told(frame) = self else { return None };
+        let number = u16::from(frame.code).checked_sub(4000)?;
+        Some(ErrorKind::from_number(number.into()))
+    }
+
     pub(super) fn timeout(message: impl Into<String>) -> Self {
         Self::refused(&Refusal::new(ErrorKind::Timeout, message))
     }
@@ -73,6 +80,8 @@ mod tests {
             panic!("not told");
         };
         assert_eq!(u16::from(frame.code), ErrorKind::Busy.ws_close());
+        assert_eq!(End::Told(frame.clone()).kind(), Some(ErrorKind::Busy));
+        assert_eq!(End::stopping().kind(), None);
         assert!(frame.reason.starts_with("BUSY: \u{20ac}") && frame.reason.len() > REASON - 3, "{}", frame.reason);
         assert!(frame.reason.len() <= REASON, "{}", frame.reason.len());
     }

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use super::closing::End;
 use super::wire::Wire;
 use crate::ingress::http::Door;
-use crate::mesh::Refusal;
+use crate::mesh::{Counts, Refusal};
 
 /// What is read at once.
 const READ_BUFFER: usize = 16 * 1024;
@@ -60,6 +61,7 @@ pub(in crate::ingress::http) struct Socket {
     asked: Option<Instant>,
     /// Pings of the peer whose pongs it may not have taken.
     unanswered: u32,
+    counts: Arc<Counts>,
 }
 
 impl Socket {
@@ -77,8 +79,9 @@ impl Socket {
             pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
             pings
         });
+        let counts = Arc::clone(native.mesh().counts());
         let inner = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
-        Self { inner, most: limits.most, patience: every * 5 / 2, pings, asked: None, unanswered: 0 }
+        Self { inner, most: limits.most, patience: every * 5 / 2, pings, asked: None, unanswered: 0, counts }
     }
 
     /// The next message. Nothing is lost when the future is dropped.
@@ -193,6 +196,9 @@ impl Socket {
 
     /// Ends it: says why, as far as the peer takes it.
     pub(in crate::ingress::http) async fn end(mut self, end: End) {
+        if let Some(kind) = end.kind() {
+            self.counts.told(kind);
+        }
         let mut farewell = Farewell::from(end);
         let _ = timeout(LAST_WORDS, poll_fn(|cx| self.poll_end(&mut farewell, cx))).await;
     }
