@@ -56,6 +56,7 @@ mod rig;
 mod room;
 mod sessions;
 mod since;
+mod slow_sockets;
 mod stopping;
 mod subscribe;
 mod threads;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use meshwire_proto::codec::{http, json};
 use meshwire_proto::{ErrorKind, EventError, EventParts};
 
-use super::body::{Received, read};
+use super::body::{Received, read, read_within};
 use super::{Door, Problem};
 
 /// How the events of a request are written.
@@ -94,11 +94,14 @@ pub(super) fn text(body: &[u8]) -> Result<&str, Problem> {
 async fn whole(door: &Door, mode: Mode, body: Body) -> Result<Received, Problem> {
     let limits = door.native.mesh().limits();
     let (event, option) = (u64::from(limits.max_event_bytes), "max_event_bytes");
+    let frame = door.native.max_frame_bytes();
     match mode {
         Mode::Binary => read(&door.share, body, event, option).await,
         // JSON escapes at most six bytes for one; base64 is less.
-        Mode::Structured => read(&door.share, body, door.native.max_frame_bytes().max(event * 2), option).await,
-        Mode::Batch => read(&door.share, body, door.native.max_frame_bytes(), "max_frame_bytes").await,
+        Mode::Structured if event * 2 > frame => {
+            read_within(&door.share, body, event * 2, "(twice option max_event_bytes)").await
+        }
+        Mode::Structured | Mode::Batch => read(&door.share, body, frame, "max_frame_bytes").await,
     }
 }
 

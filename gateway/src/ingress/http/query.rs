@@ -1,7 +1,10 @@
 //! The parameters of a request, of which none is taken that is not known.
 
+use std::borrow::Cow;
+
 use axum::http::Uri;
 use meshwire_proto::ErrorKind;
+use meshwire_proto::codec::percent;
 
 use super::Problem;
 
@@ -74,22 +77,9 @@ impl Query {
     }
 }
 
-/// `%XX` is a byte of UTF-8. A plus is a plus.
 fn decode(text: &str) -> Result<String, Problem> {
     let wrong = || invalid(format!("{text:?} in the address is not percent-encoded UTF-8"));
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.bytes());
-    while let Some(byte) = rest.next() {
-        let byte = match byte {
-            b'%' => {
-                let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-                let (high, low) = (digit(rest.next()), digit(rest.next()));
-                high.zip(low).and_then(|(high, low)| u8::try_from(high << 4 | low).ok()).ok_or_else(wrong)?
-            }
-            byte => byte,
-        };
-        bytes.push(byte);
-    }
-    String::from_utf8(bytes).map_err(|_| wrong())
+    percent::decode_text(text).map(Cow::into_owned).ok_or_else(wrong)
 }
 
 #[cfg(test)]

@@ -296,6 +296,8 @@ impl Protocol {
                 self.fail(ErrorKind::Timeout, &text);
             }
             State::Open(_) if now.since(self.heard) >= heartbeat * 5 / 2 => {
+                let text = "nothing was heard for two and a half heartbeats (option heartbeat)";
+                self.refused = Some(Refusal::new(ErrorKind::Timeout, text));
                 self.closing = true;
                 self.dead = true;
             }

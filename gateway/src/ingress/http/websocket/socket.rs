@@ -53,7 +53,6 @@ type Polling = fn(Pin<&mut Inner>, &mut Context<'_>) -> Poll<Result<(), Error>>;
 
 pub(in crate::ingress::http) struct Socket {
     inner: Inner,
-    counts: Arc<Counts>,
     most: usize,
     /// Silence that ends it, and a peer that takes nothing.
     patience: Duration,
@@ -62,6 +61,7 @@ pub(in crate::ingress::http) struct Socket {
     asked: Option<Instant>,
     /// Pings of the peer whose pongs it may not have taken.
     unanswered: u32,
+    counts: Arc<Counts>,
 }
 
 impl Socket {
@@ -79,9 +79,9 @@ impl Socket {
             pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
             pings
         });
-        let inner = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
         let counts = Arc::clone(native.mesh().counts());
-        Self { inner, counts, most: limits.most, patience: every * 5 / 2, pings, asked: None, unanswered: 0 }
+        let inner = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
+        Self { inner, most: limits.most, patience: every * 5 / 2, pings, asked: None, unanswered: 0, counts }
     }
 
     /// The next message. Nothing is lost when the future is dropped.
