@@ -25,6 +25,7 @@ mod help;
 mod isolation;
 mod kill;
 mod limits;
+mod logs;
 mod names;
 mod offline;
 mod on_time;
