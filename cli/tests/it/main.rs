@@ -26,6 +26,7 @@ mod help;
 mod isolation;
 mod kill;
 mod limits;
+mod logs;
 mod middlebox;
 mod names;
 mod offline;

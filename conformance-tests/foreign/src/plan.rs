@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     #[serde(default)]
     pub(crate) route: Vec<Route>,
     pub(crate) client: Vec<Client>,
+    /// Programs of `needs` that README asks for: where all is promised, no client may be left out for one of them.
+    pub(crate) prerequisites: Vec<String>,
 }
 
 /// A publish that is refused.
@@ -39,19 +41,30 @@ impl Provoked {
     }
 }
 
-/// A program between client and gateway.
+/// Another way to the gateway.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Route {
     pub(crate) name: String,
+    /// Clients speak TLS.
+    #[serde(default)]
+    pub(crate) tls: bool,
+    /// A program between client and gateway.
+    pub(crate) proxy: Option<Proxy>,
+    /// Rows that go this way: clients, and modes of each.
+    pub(crate) rows: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Proxy {
     pub(crate) needs: Vec<String>,
     pub(crate) apt: Vec<String>,
-    /// Its configuration, below the folder of this crate. `{listen}`, `{gateway}` and `{folder}` are filled in.
+    /// Its configuration, below the folder of this crate. `{listen}`, `{gateway}`, `{folder}`,
+    /// `{certificate}` and `{key}` are filled in.
     pub(crate) config: String,
     /// `{config}` is its path and `{folder}` a folder of its own.
     pub(crate) run: Vec<String>,
-    /// Rows that go through it: client and mode.
-    pub(crate) rows: Vec<(String, String)>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -127,10 +140,10 @@ pub(crate) fn read(folder: &Path, set: &[Plain]) -> anyhow::Result<Plan> {
         }
     }
     for route in &plan.route {
-        for (client, mode) in &route.rows {
-            let has = |c: &Client| c.publish.contains(mode) || c.receive.contains(mode);
+        for (client, modes) in &route.rows {
+            let has = |c: &Client| modes.iter().all(|m| c.publish.contains(m) || c.receive.contains(m));
             let there = plan.client.iter().any(|c| c.name == *client && has(c));
-            ensure!(there, "route {}: {client} has no mode {mode}", route.name);
+            ensure!(there, "route {}: {client} has not all of the modes {modes:?}", route.name);
         }
     }
     Ok(plan)
