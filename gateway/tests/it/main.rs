@@ -35,6 +35,7 @@ mod http_websocket;
 mod kept;
 mod lag;
 mod limits;
+mod listeners;
 mod machine;
 mod many_groups;
 mod memory;
