@@ -122,7 +122,10 @@ impl Serve {
         if let Some(report) = gateway.report() {
             tell_recovery(report);
         }
-        let ready = format!("listening {}\n", gateway.address());
+        let mut ready = format!("listening {}\n", gateway.address());
+        for also in gateway.also() {
+            ready += &format!("listening {}://{}\n", also.scheme.name(), also.address);
+        }
         if let Err(cause) = output::write(&ready) {
             tracing::warn!(%cause, "standard output is closed; the address is {}", gateway.address());
         }
@@ -180,7 +183,7 @@ fn raise_open_files() {
 fn failure(error: &RunError) -> Failure {
     let exit = match error {
         RunError::StoreFailed => Exit::StoreFailed,
-        RunError::Open(_) | RunError::MaxDisk { .. } => Exit::Usage,
+        RunError::Open(_) | RunError::MaxDisk { .. } | RunError::NoCertificate { .. } => Exit::Usage,
         _ => Exit::Failed,
     };
     Failure::new(exit, error.to_string())

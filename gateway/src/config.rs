@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use meshwire_proto::{EventLimits, options};
 
+use crate::ingress::Also;
 use crate::ingress::calls::CallsConfig;
 use crate::ingress::http::{Guests, HttpConfig};
 use crate::ingress::native::NativeConfig;
@@ -31,6 +32,7 @@ pub enum OnStoreFailure {
 #[allow(missing_docs, reason = "docs/options.md documents each; names are the same")]
 pub struct Config {
     pub listen: SocketAddr,
+    pub listen_also: Vec<Also>,
     pub allow_anonymous: bool,
     /// Options `tls`, `tls_certificate`, `tls_key`, `tls_client_roots`.
     pub tls: TlsConfig,
@@ -90,6 +92,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            listen_also: Vec::new(),
             allow_anonymous: options::ALLOW_ANONYMOUS.default,
             tls: TlsConfig::default(),
             guests: Guests::default(),

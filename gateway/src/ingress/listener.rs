@@ -45,8 +45,10 @@ pub struct ListenerConfig {
 pub struct Doors {
     /// Protocols, in the order in which they are asked whose a connection is.
     pub ingresses: Vec<Arc<dyn Ingress>>,
-    /// TLS, if there is a certificate.
+    /// TLS, if it is served.
     pub tls: Option<Arc<Tls>>,
+    /// Whether plain connections are served too.
+    pub plain: bool,
     /// Where connections are counted.
     pub counts: Arc<Counts>,
     /// Their places.
@@ -189,7 +191,7 @@ async fn tell(mut stream: BoxIo, doors: &Doors) -> io::Result<Option<Known<'_>>>
         told = sniff(&mut stream, &mut prefix, doors, None).await?;
         true
     } else {
-        doors.tls.as_ref().is_none_or(|tls| tls.allows_plain())
+        doors.plain
     };
     let text = match told {
         Told::Protocol(ingress) if secure => return Ok(Some((ingress, stream, prefix, principal))),

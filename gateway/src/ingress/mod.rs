@@ -10,6 +10,7 @@ pub mod http;
 mod io;
 mod keepalive;
 mod listener;
+mod listening;
 pub mod native;
 mod places;
 mod receiving;
@@ -29,6 +30,7 @@ use crate::mesh::{Refusal, Spoken};
 
 pub use io::{BoxIo, Io};
 pub use listener::{Doors, Listener, ListenerConfig};
+pub use listening::{Also, Scheme, Serves};
 pub use places::{Place, Places};
 
 /// To who speaks in plain where TLS is required.

@@ -152,7 +152,7 @@ impl Tls {
     }
 
     /// Whether plain connections are served too.
-    pub(super) fn allows_plain(&self) -> bool {
+    pub(crate) fn allows_plain(&self) -> bool {
         self.config.mode == Some(TlsMode::Both)
     }
 

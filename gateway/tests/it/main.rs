@@ -40,6 +40,7 @@ mod http_websocket;
 mod kept;
 mod lag;
 mod limits;
+mod listeners;
 mod machine;
 mod many_groups;
 mod memory;

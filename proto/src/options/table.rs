@@ -104,6 +104,9 @@ pub const RECONNECT_MAX: Bounded = Bounded { name: "reconnect_max", default: 500
 /// Address or host name, and port, of the one listener. Of a name the first IPv4 address is taken, else the first. Port 0 takes a free one. Anything but loopback needs the option allow_anonymous.
 pub const LISTEN: Text = Text { name: "listen", default: "127.0.0.1:7400", meaning: "Address or host name, and port, of the one listener. Of a name the first IPv4 address is taken, else the first. Port 0 takes a free one. Anything but loopback needs the option allow_anonymous." };
 
+/// Further listeners, separated by commas: http://HOST:PORT serves HTTP with gRPC, WebSocket and administration, tcp://HOST:PORT sessions over TCP, mesh://HOST:PORT all of it; in plain only, whatever the option tls says. https://, tcps:// and meshs:// serve the same inside TLS only, with the certificate of tls_certificate. Anything but loopback needs the option allow_anonymous.
+pub const LISTEN_ALSO: Text = Text { name: "listen_also", default: "", meaning: "Further listeners, separated by commas: http://HOST:PORT serves HTTP with gRPC, WebSocket and administration, tcp://HOST:PORT sessions over TCP, mesh://HOST:PORT all of it; in plain only, whatever the option tls says. https://, tcps:// and meshs:// serve the same inside TLS only, with the certificate of tls_certificate. Anything but loopback needs the option allow_anonymous." };
+
 /// Serve callers without credentials on addresses that are not loopback.
 pub const ALLOW_ANONYMOUS: Flag = Flag { name: "allow_anonymous", default: false, meaning: "Serve callers without credentials on addresses that are not loopback." };
 

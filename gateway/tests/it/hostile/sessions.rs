@@ -215,7 +215,7 @@ async fn a_login_has_one_deadline_which_counts_from_accept() {
     let (_running, shutdown) = watch::channel(Shutdown::Running);
     let (ingresses, places): (Vec<Arc<dyn Ingress>>, _) =
         (vec![Arc::new(Telling(tell))], Places::new(1, Arc::default()));
-    let doors = Doors { ingresses, tls: None, counts: Arc::default(), places };
+    let doors = Doors { ingresses, tls: None, plain: true, counts: Arc::default(), places };
     tokio::spawn(listener.serve(doors, shutdown));
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     socket.write_all(b"x").await.unwrap();
