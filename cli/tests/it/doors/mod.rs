@@ -4,6 +4,7 @@ mod before_login;
 mod certificate;
 mod fidelity;
 mod floods;
+mod half_messages;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
