@@ -18,7 +18,7 @@ use crate::program::{Gateway, resident};
 const CONNECTIONS: u64 = 200;
 
 /// What one may cost.
-const BOUND: u64 = 256 * 1024;
+pub(super) const BOUND: u64 = 256 * 1024;
 
 const HEAD: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n";
 
@@ -71,7 +71,7 @@ fn beginnings() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Opens connections of a kind, and tells by how much each made the process grow.
-async fn grown(gateway: &Gateway, connector: Option<&TlsConnector>, sent: &[u8]) -> u64 {
+pub(super) async fn grown(gateway: &Gateway, connector: Option<&TlsConnector>, sent: &[u8]) -> u64 {
     let before = resident(&gateway.program);
     let mut held: Vec<Box<dyn Held>> = Vec::new();
     for _ in 0..CONNECTIONS {

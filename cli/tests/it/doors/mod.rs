@@ -3,6 +3,7 @@
 mod before_login;
 mod certificate;
 mod floods;
+mod half_messages;
 mod matrix;
 
 use std::time::Duration;
