@@ -106,6 +106,12 @@ pub struct Report {
     pub damage: Vec<String>,
 }
 
+impl Report {
+    fn of(found: &log::Recovered) -> Self {
+        Self { events: found.events, torn_bytes: found.torn_bytes, millis: 0, damage: found.damage.clone() }
+    }
+}
+
 impl Gateway {
     /// Binds the listener and recovers the log.
     ///
@@ -157,12 +163,7 @@ impl Gateway {
         let memory = config.rings();
         let memory: Arc<dyn Store> = Arc::new(MemoryStore::new(memory));
         let (log, found) = if config.memory { (None, None) } else { open_log(&config, disk, clock.clone(), random)? };
-        let report = found.as_ref().map(|found| Report {
-            events: found.events,
-            torn_bytes: found.torn_bytes,
-            damage: found.damage.clone(),
-            ..Report::default()
-        });
+        let report = found.as_ref().map(Report::of);
         let stores = Stores { memory, log: log.clone().map(|l| l as Arc<dyn Store>) };
         let mesh_config = MeshConfig { gateway_id: gateway_id(random), ..config.mesh(hash_key(random)) };
         let mesh = open_mesh(mesh_config, clock.clone(), authorize, stores.clone(), found);
