@@ -82,7 +82,8 @@ const LONGEST_METHOD: usize = 16;
 /// Limits of HTTP connections.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
-    /// How long a connection may take from accept to the end of its first request's head; each later head has 60 s.
+    /// How long a connection may take from accept to the end of its first request's head; each later head has
+    /// `idle_timeout`.
     pub login_timeout: Duration,
     /// How long a connection may be without a request.
     pub idle_timeout: Duration,
