@@ -12,7 +12,7 @@ use crate::ingress::calls::Calls;
 use crate::ingress::http::{HttpConfig, HttpIngress};
 use crate::ingress::native::{Native, NativeIngress};
 use crate::ingress::tls::{Tls, TlsError};
-use crate::ingress::{Doors, Ingress, Listener, ListenerConfig, Shutdown};
+use crate::ingress::{Doors, Ingress, Listener, ListenerConfig, Shutdown, most_connections};
 use crate::mesh::{AllowAll, Authorize, Mesh, MeshConfig, Stores};
 use crate::random::{Random as _, SystemRandom};
 use crate::recover::open_mesh;
@@ -126,7 +126,8 @@ impl Gateway {
         check_max_disk(&config)?;
         check_memory(&config)?;
         let tls = Tls::open(config.tls.clone())?.map(Arc::new);
-        let limits = ListenerConfig { max_connections: config.max_connections, sniff_timeout: config.login_timeout };
+        let max_connections = most_connections(config.max_connections);
+        let limits = ListenerConfig { max_connections, sniff_timeout: config.login_timeout };
         let refused = |source| RunError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, limits).await.map_err(refused)?;
         let address = listener.address().map_err(refused)?;

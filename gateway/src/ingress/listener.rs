@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::io::Prefixed;
+use super::refused::Refused;
 use super::tls::{self, Tls};
 use super::{Accepted, BoxIo, Ingress, Shutdown, Sniff};
 use crate::mesh::Counts;
@@ -22,6 +23,10 @@ const MAX_PREFIX: usize = 1024;
 
 /// How long connections have to end once the gateway closes. More than the last words of any protocol take.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// Connections that the system keeps until they are accepted: as many as Linux allows by default. When clients come back all at once, those
+/// for which there is no place try again after seconds.
+const BACKLOG: u32 = 4096;
 
 /// Wait after a failed accept, as when file descriptors have run out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
@@ -58,7 +63,11 @@ impl Listener {
     /// # Errors
     /// What the system says, as that the port is in use.
     pub async fn bind(address: SocketAddr, config: ListenerConfig) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await?, config })
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As a listener does that is bound in one step: the port may be taken again right after a stop.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self { socket: socket.listen(BACKLOG)?, config })
     }
 
     /// Where it listens.
@@ -74,6 +83,7 @@ impl Listener {
         let doors = Arc::new(doors);
         let permits = Arc::new(Semaphore::new(self.config.max_connections));
         let mut connections = JoinSet::new();
+        let (mut failed, mut over) = (Refused::default(), Refused::default());
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -84,13 +94,17 @@ impl Listener {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "accept failed");
+                    if let Some(count) = failed.count(Instant::now()) {
+                        tracing::warn!(%error, count, "connections are not accepted; with too many open files, raise the limit (ulimit -n)");
+                    }
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
                     continue;
                 }
             };
             let Ok(permit) = permits.clone().try_acquire_owned() else {
-                tracing::warn!(%peer, limit = self.config.max_connections, "connection refused (option max_connections)");
+                if let Some(count) = over.count(Instant::now()) {
+                    tracing::warn!(%peer, count, limit = self.config.max_connections, "connections refused (option max_connections)");
+                }
                 continue;
             };
             let (doors, shutdown, timeout) = (doors.clone(), shutdown.clone(), self.config.sniff_timeout);

@@ -10,6 +10,7 @@ pub mod http;
 mod io;
 mod listener;
 pub mod native;
+mod refused;
 pub mod tls;
 mod waiting;
 
@@ -26,6 +27,7 @@ use crate::mesh::Spoken;
 
 pub use io::{BoxIo, Io};
 pub use listener::{Doors, Listener, ListenerConfig};
+pub use refused::most_connections;
 
 /// To who speaks in plain where TLS is required.
 const PLAIN_REFUSED: &str =

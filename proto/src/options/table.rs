@@ -200,8 +200,8 @@ pub const STOP_TIMEOUT: Bounded = Bounded { name: "stop_timeout", default: 10000
 /// How long a session outlives its connection. At most the shortest ack wait of its subscriptions.
 pub const RESUME_WINDOW: Bounded = Bounded { name: "resume_window", default: 10000, min: 0, max: 600000, meaning: "How long a session outlives its connection. At most the shortest ack wait of its subscriptions." };
 
-/// Most open connections; further ones are closed at once, with a log line.
-pub const MAX_CONNECTIONS: Bounded = Bounded { name: "max_connections", default: 10000, min: 1, max: 1000000, meaning: "Most open connections; further ones are closed at once, with a log line." };
+/// Most open connections; further ones are closed at once, which is logged once a minute. Never more than the limit of open files leaves beside 96 of the gateway's own, or half of it.
+pub const MAX_CONNECTIONS: Bounded = Bounded { name: "max_connections", default: 10000, min: 1, max: 1000000, meaning: "Most open connections; further ones are closed at once, which is logged once a minute. Never more than the limit of open files leaves beside 96 of the gateway's own, or half of it." };
 
 /// How long source and id of an event are remembered. 0 turns de-duplication by source and id off.
 pub const DEDUP_WINDOW: Bounded = Bounded { name: "dedup_window", default: 120000, min: 0, max: 86400000, meaning: "How long source and id of an event are remembered. 0 turns de-duplication by source and id off." };
