@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
+use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,7 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, watch};
 
 use super::credentials;
-use super::head::MAX_HEADERS;
+use super::head::{self, MAX_HEADERS};
 use super::origin::{self, Judged};
 use super::{Door, Guests, HttpConfig, Refused};
 use crate::ingress::calls::Calls;
@@ -120,8 +121,11 @@ async fn answer(
     if let Some(response) = credentials::refused(&parts.headers) {
         return Ok(counted(&counts, response));
     }
-    let response = TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await?;
-    let mut response = counted(&counts, response);
+    let response = match head::check(&parts.headers, parts.uri.path()) {
+        Ok(()) => TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await?,
+        Err(problem) => problem.into_response(),
+    };
+    let mut response = counted(&counts, head::with_code(response).await);
     if let Some(page) = page {
         origin::allow(response.headers_mut(), &page);
     }

@@ -131,7 +131,7 @@ impl HttpIngress {
             .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
                 Problem::wrong_method(&method, uri.path())
             });
-        Self { native, calls, config, router: head::guarded(router) }
+        Self { native, calls, config, router }
     }
 }
 
