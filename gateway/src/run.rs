@@ -13,7 +13,7 @@ use crate::ingress::calls::Calls;
 use crate::ingress::http::{HttpConfig, HttpIngress};
 use crate::ingress::native::{Native, NativeIngress};
 use crate::ingress::tls::{Tls, TlsError};
-use crate::ingress::{Also, Doors, Ingress, Listener, ListenerConfig, Serves, Shutdown};
+use crate::ingress::{Also, Doors, Ingress, Listener, ListenerConfig, Serves, Shutdown, most_connections};
 use crate::mesh::{AllowAll, Authorize, Mesh, MeshConfig, Stores};
 use crate::random::{Random as _, SystemRandom};
 use crate::recover::open_mesh;
@@ -185,7 +185,9 @@ impl Gateway {
         }
         let millis = u64::try_from(clock.now().mono.since(began.mono).as_millis()).unwrap_or(u64::MAX);
         let report = report.map(|r| Report { millis, ..r });
-        let native = Native::new(mesh.clone(), config.native(gateway_id(random)), Arc::new(SystemRandom));
+        let mut sessions = config.native(gateway_id(random));
+        sessions.max_connections = most_connections(sessions.max_connections);
+        let native = Native::new(mesh.clone(), sessions, Arc::new(SystemRandom));
         let mut secret = [0; 24];
         SystemRandom.fill(&mut secret).map_err(RunError::Random)?;
         let calls = Calls::new(mesh.clone(), config.calls(), secret);

@@ -8,13 +8,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use meshwire_proto::ErrorKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::io::Prefixed;
 use super::keepalive;
+use super::refused::Refused;
 use super::tls::{self, Tls};
 use super::{Accepted, BoxIo, Ingress, PLAIN_REFUSED, Place, Places, Shutdown, Sniff};
 use crate::mesh::{Counts, Lost, Refusal};
@@ -24,6 +25,10 @@ const MAX_PREFIX: usize = 1024;
 
 /// How long connections have to end once the gateway closes. More than the last words of any protocol take.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// Connections that the system keeps until they are accepted: as many as Linux allows by default. When clients come back all at once, those
+/// for which there is no place try again after seconds.
+const BACKLOG: u32 = 4096;
 
 /// Wait after a failed accept, as when file descriptors have run out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
@@ -68,7 +73,11 @@ impl Listener {
     /// # Errors
     /// What the system says, as that the port is in use.
     pub async fn bind(address: SocketAddr, config: ListenerConfig) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await?, config })
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As a listener does that is bound in one step: the port may be taken again right after a stop.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self { socket: socket.listen(BACKLOG)?, config })
     }
 
     /// Where it listens.
@@ -84,6 +93,7 @@ impl Listener {
         let doors = Arc::new(doors);
         let refusing = Arc::new(Semaphore::new(REFUSING));
         let mut connections = JoinSet::new();
+        let (mut failed, mut over) = (Refused::default(), Refused::default());
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -94,7 +104,9 @@ impl Listener {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "accept failed");
+                    if let Some(count) = failed.count(Instant::now()) {
+                        tracing::warn!(%error, count, "connections are not accepted; with too many open files, raise the limit (ulimit -n)");
+                    }
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
                     continue;
                 }
@@ -102,7 +114,9 @@ impl Listener {
             let place = match doors.places.take() {
                 Ok(place) => place,
                 Err(refusal) => {
-                    tracing::warn!(%peer, "connection refused: {}", refusal.message);
+                    if let Some(count) = over.count(Instant::now()) {
+                        tracing::warn!(%peer, count, "connections refused: {}", refusal.message);
+                    }
                     // Beyond so many at once nothing is said.
                     if let Ok(permit) = refusing.clone().try_acquire_owned() {
                         let doors = doors.clone();

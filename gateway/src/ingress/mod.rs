@@ -14,6 +14,7 @@ mod listening;
 pub mod native;
 mod places;
 mod receiving;
+mod refused;
 pub mod tls;
 mod waiting;
 
@@ -32,6 +33,7 @@ pub use io::{BoxIo, Io};
 pub use listener::{Doors, Listener, ListenerConfig};
 pub use listening::{Also, Scheme, Serves};
 pub use places::{Place, Places};
+pub use refused::most_connections;
 
 /// To who speaks in plain where TLS is required.
 const PLAIN_REFUSED: &str =

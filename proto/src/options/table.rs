@@ -218,8 +218,8 @@ pub const STOP_TIMEOUT: Bounded = Bounded { name: "stop_timeout", default: 10000
 /// How long a session outlives its connection. At most the shortest ack wait of its subscriptions.
 pub const RESUME_WINDOW: Bounded = Bounded { name: "resume_window", default: 10000, min: 0, max: 600000, meaning: "How long a session outlives its connection. At most the shortest ack wait of its subscriptions." };
 
-/// Most open connections, sessions in HTTP requests among them. For a further one the oldest that has not logged in is closed; when all have, it is answered BUSY.
-pub const MAX_CONNECTIONS: Bounded = Bounded { name: "max_connections", default: 10000, min: 1, max: 1000000, meaning: "Most open connections, sessions in HTTP requests among them. For a further one the oldest that has not logged in is closed; when all have, it is answered BUSY." };
+/// Most open connections, sessions in HTTP requests among them. For a further one the oldest that has not logged in is closed; when all have, it is answered BUSY, which is logged once a minute. Never more than the limit of open files leaves beside 160 of the gateway's own, or half of it.
+pub const MAX_CONNECTIONS: Bounded = Bounded { name: "max_connections", default: 10000, min: 1, max: 1000000, meaning: "Most open connections, sessions in HTTP requests among them. For a further one the oldest that has not logged in is closed; when all have, it is answered BUSY, which is logged once a minute. Never more than the limit of open files leaves beside 160 of the gateway's own, or half of it." };
 
 /// How long source and id of an event are remembered. 0 turns de-duplication by source and id off.
 pub const DEDUP_WINDOW: Bounded = Bounded { name: "dedup_window", default: 120000, min: 0, max: 86400000, meaning: "How long source and id of an event are remembered. 0 turns de-duplication by source and id off." };

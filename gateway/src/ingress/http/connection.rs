@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::activity::{Activity, Answering};
 use super::credentials;
-use super::head::MAX_HEADERS;
+use super::head::{self, MAX_HEADERS};
 use super::origin::{self, Judged};
 use super::unreadable::Answered;
 use super::window::Window;
@@ -166,8 +166,11 @@ async fn answer(
     if let Some(response) = credentials::refused(&parts.headers) {
         return Ok(counted(&counts, response));
     }
-    let response = TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await?;
-    let mut response = counted(&counts, response);
+    let response = match head::check(&parts.headers, parts.uri.path()) {
+        Ok(()) => TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await?,
+        Err(problem) => problem.answer(&parts.headers),
+    };
+    let mut response = counted(&counts, head::with_code(response).await);
     if let Some(page) = page {
         origin::allow(response.headers_mut(), &page);
     }

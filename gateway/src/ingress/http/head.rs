@@ -1,11 +1,8 @@
 //! What is refused for its head alone, on every path: before a handler sees it, and before a byte of its body is read.
 
-use axum::Router;
 use axum::body::HttpBody as _;
-use axum::extract::Request;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
 use meshwire_proto::ErrorKind;
@@ -23,19 +20,11 @@ const MAX_ATTRIBUTES: usize = 32 * 1024;
 /// Longest refusal of an extractor that is given a code; they are one line.
 const LONGEST_REJECTION: u64 = 4096;
 
-/// The router, and what it need not look after.
-pub(super) fn guarded(router: Router) -> Router {
-    router.layer(from_fn(guard))
-}
-
-async fn guard(request: Request, next: Next) -> Response {
-    match check(request.headers(), request.uri().path()) {
-        Ok(()) => with_code(next.run(request).await).await,
-        Err(problem) => problem.answer(request.headers()),
-    }
-}
-
-fn check(headers: &HeaderMap, path: &str) -> Result<(), Problem> {
+/// What stands before the router, and not as a layer of it: that would cost each request some allocations.
+///
+/// # Errors
+/// What is wrong with the head.
+pub(super) fn check(headers: &HeaderMap, path: &str) -> Result<(), Problem> {
     if headers.len() > MAX_HEADERS {
         let text = format!("the request has {} headers; at most {MAX_HEADERS} are taken", headers.len());
         return Err(Problem::new(ErrorKind::TooLarge, text).with(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
@@ -64,7 +53,7 @@ fn check(headers: &HeaderMap, path: &str) -> Result<(), Problem> {
 }
 
 /// An extractor refuses in plain text, as a path that is not UTF-8: it is made a problem with our code.
-async fn with_code(response: Response) -> Response {
+pub(super) async fn with_code(response: Response) -> Response {
     let is_text = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
     let is_short = response.body().size_hint().upper().is_some_and(|most| most <= LONGEST_REJECTION);
     let status = response.status();

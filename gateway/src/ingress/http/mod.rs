@@ -160,7 +160,7 @@ impl HttpIngress {
                 Problem::wrong_method(&method, uri.path())
             });
         let windows = Windows::new(config.window_bytes);
-        Self { native, calls, config, windows, router: head::guarded(router) }
+        Self { native, calls, config, windows, router }
     }
 }
 

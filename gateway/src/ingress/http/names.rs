@@ -15,10 +15,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let invalid = |e| Problem::new(ErrorKind::Invalid, format!("path {}: {e}", parts.uri.path()));
-        match Path::<T>::from_request_parts(&mut parts.clone(), state).await {
+        match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(names)) => Ok(Self(names)),
-            Err(rejection) => Err(invalid(rejection)),
+            Err(rejection) => Err(Problem::new(ErrorKind::Invalid, format!("path {}: {rejection}", parts.uri.path()))),
         }
     }
 }

@@ -87,6 +87,9 @@ fn work(text: &mut String, mesh: &Mesh) {
     let counts = mesh.counts();
     let build = ("meshwire_build", Kind::Gauge, "1, with the version of the gateway.");
     family(text, build).sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64;
+    family(text, ("meshwire_tasks", Kind::Gauge, "Tasks that run: a few, and one or more a connection."))
+        .sample(&[], tasks);
     let mut open = family(text, ("meshwire_connections", Kind::Gauge, "Connections that are open."));
     for spoken in Spoken::ALL {
         open.sample(&[("protocol", spoken.name())], counts.connections(spoken).0);
