@@ -238,11 +238,8 @@ async fn where_long_answers_are_kept_back_short_ones_are_asked_for() {
 
 #[tokio::test]
 async fn inside_tls_every_carrier_does_the_same() {
-    let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    std::fs::write(&certificate, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let made = meshwire_certificates::SelfSigned::of("localhost");
+    let meshwire_certificates::Files { certificate, key } = (*made).clone();
     let set = |config: &mut Config| (config.tls.certificate, config.tls.key) = (certificate.clone(), key);
     let port = gateway_with(set).await.port();
     for scheme in ["meshs", "tcps", "grpcs", "wss", "https"] {

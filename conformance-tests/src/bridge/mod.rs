@@ -12,15 +12,12 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::{HeaderName, HeaderValue};
+use meshwire_certificates::acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
@@ -45,7 +42,7 @@ impl Bridge {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("the bridge gets no port")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let tls = if transport.is_secure() { Some(acceptor()?) } else { None };
+        let tls = transport.is_secure().then(|| acceptor(certificate()));
         let to = To { transport, peer, carriers: Arc::default() };
         let _inside = runtime.enter();
         let listener = TcpListener::from_std(listener)?;
@@ -74,15 +71,6 @@ fn runtime() -> anyhow::Result<&'static Runtime> {
     let made =
         RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().ok());
     made.as_ref().context("the bridge gets no thread")
-}
-
-fn acceptor() -> anyhow::Result<TlsAcceptor> {
-    let files = certificate()?;
-    let chain = vec![CertificateDer::from_pem_file(&files.certificate)?];
-    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
-    let config = builder.with_single_cert(chain, PrivateKeyDer::from_pem_file(&files.key)?)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// What a connection is to become.

@@ -233,15 +233,14 @@ async fn the_end_of_the_wait_names_ways_that_were_silent() {
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn a_certificate_that_is_not_trusted_ends_the_attempt_on_every_way_also_with_a_wait() {
-    let (port, trusted) = (Port::open().await, tempfile::NamedTempFile::new().unwrap());
-    let made = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    let (theirs, other) = (made("localhost"), made("localhost"));
-    std::fs::write(trusted.path(), other.cert.pem()).unwrap();
+    let made = || meshwire_certificates::SelfSigned::of("localhost");
+    let (port, theirs, other) = (Port::open().await, made(), made());
     let address = format!("localhost:{}", port.address.port());
-    let connect = Connect::new(&format!("meshs://{address}")).tls_roots(trusted.path()).wait(Duration::from_secs(60));
+    let connect =
+        Connect::new(&format!("meshs://{address}")).tls_roots(&other.certificate).wait(Duration::from_secs(60));
     let connecting = tokio::spawn(connect.into_future());
     let stream = port.accept().await;
-    let taken = crate::network::acceptor(&theirs).accept(stream).await;
+    let taken = meshwire_certificates::acceptor(&theirs).accept(stream).await;
     assert!(taken.is_err());
     let error = connecting.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);

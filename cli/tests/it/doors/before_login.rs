@@ -11,9 +11,9 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::certificate::Files;
 use super::{PATIENCE, serving};
 use crate::program::{Gateway, resident};
+use meshwire_certificates::{Files, SelfSigned};
 
 const CONNECTIONS: u64 = 200;
 
@@ -133,7 +133,7 @@ fn connector(files: &Files) -> TlsConnector {
 
 #[tokio::test]
 async fn a_connection_costs_at_most_256_kib_before_login_whatever_it_speaks() {
-    let files = Files::new();
+    let files = SelfSigned::of("localhost");
     let inside = connector(&files);
     // Handshake records that hold one message of nearly 64 KiB.
     let record = [&[0x16, 3, 1, 0x40, 0][..], &[0; 16 << 10]].concat();

@@ -1,7 +1,6 @@
 //! One port, every protocol: what is published by one is consumed by any other, plain and inside TLS.
 
 mod before_login;
-mod certificate;
 mod floods;
 mod half_messages;
 mod matrix;
@@ -12,7 +11,7 @@ use meshwire::{Connect, ErrorKind, Event, Mesh};
 use rustix::process::Signal;
 
 use crate::program::Gateway;
-use certificate::Files;
+use meshwire_certificates::{Files, SelfSigned};
 
 /// Nothing here takes so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,7 +30,7 @@ async fn client(gateway: &Gateway, files: &Files, scheme: &str) -> Mesh {
 
 #[tokio::test]
 async fn a_client_without_tls_is_told_that_it_is_needed_and_one_that_does_not_trust_the_certificate_ends() {
-    let files = Files::new();
+    let files = SelfSigned::of("localhost");
     let gateway = serving(&files, "required", &["--memory"]);
     for scheme in ["mesh", "tcp", "grpc", "ws", "http"] {
         let error = Connect::new(&format!("{scheme}://{}", gateway.address)).await.unwrap_err();
@@ -40,7 +39,7 @@ async fn a_client_without_tls_is_told_that_it_is_needed_and_one_that_does_not_tr
     }
     for scheme in ["tcps", "wss", "grpcs", "https"] {
         let url = format!("{scheme}://{}", gateway.address);
-        let stranger = Files::new();
+        let stranger = SelfSigned::of("localhost");
         for connect in [
             Connect::new(&url).tls_roots(&stranger.certificate).tls_server_name("localhost"),
             Connect::new(&url).tls_roots(&files.certificate).tls_server_name("elsewhere"),
@@ -53,7 +52,7 @@ async fn a_client_without_tls_is_told_that_it_is_needed_and_one_that_does_not_tr
 
 #[tokio::test]
 async fn sighup_reads_the_certificate_again_and_connections_go_on() {
-    let files = Files::new();
+    let files = SelfSigned::of("localhost");
     let mut gateway = serving(&files, "required", &["--memory"]);
     let before = client(&gateway, &files, "tcps").await;
     files.renew();

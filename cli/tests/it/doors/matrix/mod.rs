@@ -12,11 +12,11 @@ mod seen;
 use std::path::PathBuf;
 
 use meshwire::{Event, Mesh, Start};
+use meshwire_certificates::{Files, SelfSigned, connector};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::certificate::{Files, connector};
 use super::{PATIENCE, client, serving};
 use crate::program::Gateway;
 use seen::{Came, Sent};
@@ -44,7 +44,7 @@ impl Way {
         match &self.tls {
             None => Box::new(plain),
             Some(root) => {
-                Box::new(connector(root, alpn).connect("localhost".try_into().unwrap(), plain).await.unwrap())
+                Box::new(connector(root, None, &[alpn]).connect("localhost".try_into().unwrap(), plain).await.unwrap())
             }
         }
     }
@@ -116,7 +116,7 @@ async fn consumed(mesh: &Mesh, topic: &str, count: usize) -> Vec<Came> {
 
 #[tokio::test]
 async fn an_event_of_any_protocol_is_the_same_in_any_other() {
-    let files = Files::new();
+    let files = SelfSigned::of("localhost");
     // More than the rings of topics in memory hold.
     let folder = tempfile::tempdir().unwrap();
     let gateway = serving(&files, "both", &["--data-dir", folder.path().to_str().unwrap()]);
