@@ -29,9 +29,9 @@ use crate::{Delivery, Error, Result, address};
 ///
 /// An empty `url` means the environment variable `MESHWIRE_URL`, else
 /// `mesh://127.0.0.1:7400`. Up to 16 endpoints stand in one URL, separated by commas;
-/// `mesh://` takes whatever gets through to one of them (TCP, then WebSocket, then
-/// HTTP), `tcp://`, `ws://` and `http://` only that. `meshs`, `tcps`, `wss` and `https`
-/// are the same inside TLS.
+/// `mesh://` takes whatever gets through to one of them (TCP, then gRPC, then WebSocket,
+/// then HTTP), `tcp://`, `grpc://`, `ws://` and `http://` only that. `meshs`, `tcps`,
+/// `grpcs`, `wss` and `https` are the same inside TLS.
 ///
 /// ```no_run
 /// # async fn example() -> meshwire::Result<()> {
@@ -208,8 +208,8 @@ impl Connect {
 
     /// The HTTP proxy to go through, as `http://HOST:PORT` or `http://NAME:PASSWORD@HOST:PORT`; by CONNECT, whatever the
     /// URL's scheme is. Default, and for `""`: as the environment says in `HTTPS_PROXY` (TLS schemes), `HTTP_PROXY`
-    /// (others), `ALL_PROXY` and `NO_PROXY`, never for this machine. `none`: no proxy at all. One that refuses ends the
-    /// connect with `PROXY_REFUSED`.
+    /// (others), `ALL_PROXY` and `NO_PROXY`, never for this machine. `none`: no proxy at all. One that refuses
+    /// ends the connect with `PROXY_REFUSED`, unless an endpoint is left that needs none or that it lets through to.
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.proxy = url.into();
         self
@@ -229,21 +229,23 @@ impl Connect {
         self
     }
 
-    /// Trusts the certificates of this PEM file, in place of the system's roots. For TLS schemes only.
+    /// Trusts the certificates of this PEM file, in place of the system's roots (option `client_tls_roots`). It is read
+    /// when connecting, which fails with `INVALID` if it cannot be. For TLS schemes only.
     #[cfg(feature = "tls")]
     pub fn tls_roots(mut self, file: impl Into<PathBuf>) -> Self {
         self.tls.roots = Some(file.into());
         self
     }
 
-    /// Shows this certificate with its private key, both PEM files: the gateway knows this client by it.
+    /// Shows this certificate with its private key, both PEM files: the gateway knows this client by it (options
+    /// `client_tls_certificate`, `client_tls_key`). Default: none.
     #[cfg(feature = "tls")]
     pub fn tls_certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.tls.certificate = Some((certificate.into(), key.into()));
         self
     }
 
-    /// The name that the gateway's certificate must have. Default: the URL's host.
+    /// The name that the gateway's certificate must have (option `client_tls_server_name`). Default: the URL's host.
     #[cfg(feature = "tls")]
     pub fn tls_server_name(mut self, name: impl Into<String>) -> Self {
         self.tls.server_name = Some(name.into());

@@ -36,6 +36,7 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Options `http_origins`, `http_hosts`.
     pub guests: Guests,
+    pub http_idle_timeout: Duration,
     pub data_dir: PathBuf,
     pub memory: bool,
     pub auto_create: bool,
@@ -92,6 +93,7 @@ impl Default for Config {
             allow_anonymous: options::ALLOW_ANONYMOUS.default,
             tls: TlsConfig::default(),
             guests: Guests::default(),
+            http_idle_timeout: options::HTTP_IDLE_TIMEOUT.default_duration(),
             data_dir: options::DATA_DIR.default.into(),
             memory: options::MEMORY.default,
             auto_create: options::AUTO_CREATE.default,
@@ -146,8 +148,10 @@ pub struct MemoryShares {
     pub suspended: u64,
     /// What waits for peers to take it.
     pub sending: u64,
-    /// Large frames that are not whole yet.
+    /// Large frames and bodies of requests that are not whole yet.
     pub receiving: u64,
+    /// What HTTP/2 connections have sent and nobody has read.
+    pub windows: u64,
 }
 
 impl Config {
@@ -164,7 +168,8 @@ impl Config {
         let suspended = or(self.suspended_bytes, budget / 16);
         let left =
             budget.saturating_sub(rings.saturating_add(cache).saturating_add(publishes).saturating_add(suspended));
-        MemoryShares { rings, cache, publishes, suspended, sending: left / 2, receiving: left / 2 }
+        let (sending, windows) = (left / 2, left / 6);
+        MemoryShares { rings, cache, publishes, suspended, sending, receiving: left - sending - windows, windows }
     }
 
     /// What it says of the mesh, with a shard for each core.
@@ -213,7 +218,14 @@ impl Config {
     #[must_use]
     pub fn http(&self) -> HttpConfig {
         let guests = Arc::new(self.guests.clone());
-        HttpConfig { login_timeout: self.login_timeout, head_bytes: self.login_frame_bytes as usize, guests }
+        HttpConfig {
+            login_timeout: self.login_timeout,
+            head_bytes: self.login_frame_bytes as usize,
+            idle_timeout: self.http_idle_timeout,
+            heartbeat: self.heartbeat,
+            guests,
+            window_bytes: self.memory_shares().windows,
+        }
     }
 
     /// What it says of sessions.
@@ -231,6 +243,7 @@ impl Config {
             max_subscriptions: self.max_subscriptions,
             suspended: (self.max_suspended, self.memory_shares().suspended),
             receiving_bytes: self.memory_shares().receiving,
+            max_connections: self.max_connections,
             publish_window: (options::PUBLISH_WINDOW_EVENTS.default as u32, options::PUBLISH_WINDOW_BYTES.default),
         }
     }

@@ -17,7 +17,7 @@ use crate::mesh::{AllowAll, Authorize, Mesh, MeshConfig, Stores};
 use crate::random::{Random as _, SystemRandom};
 use crate::recover::open_mesh;
 use crate::store::Store;
-use crate::store::log::{self, LogClock, LogOptions, LogStore, OpenError};
+use crate::store::log::{self, Disk, LogClock, LogOptions, LogStore, OpenError};
 use crate::store::memory::MemoryStore;
 
 /// Why a gateway did not start, or ended by itself.
@@ -106,6 +106,12 @@ pub struct Report {
     pub damage: Vec<String>,
 }
 
+impl Report {
+    fn of(found: &log::Recovered) -> Self {
+        Self { events: found.events, torn_bytes: found.torn_bytes, millis: 0, damage: found.damage.clone() }
+    }
+}
+
 impl Gateway {
     /// Binds the listener and recovers the log.
     ///
@@ -120,13 +126,29 @@ impl Gateway {
     /// # Errors
     /// [`RunError`].
     pub async fn open_with(config: Config, authorize: Arc<dyn Authorize>) -> Result<Self, RunError> {
+        Self::build(config, authorize, None).await
+    }
+
+    /// [`Gateway::open_with`] with its log on this disk, and not in `data_dir`.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn open_on(config: Config, authorize: Arc<dyn Authorize>, disk: Arc<dyn Disk>) -> Result<Self, RunError> {
+        Self::build(config, authorize, Some(disk)).await
+    }
+
+    async fn build(
+        config: Config,
+        authorize: Arc<dyn Authorize>,
+        disk: Option<Arc<dyn Disk>>,
+    ) -> Result<Self, RunError> {
         if !config.listen.ip().is_loopback() && !config.allow_anonymous {
             return Err(RunError::Open(config.listen));
         }
         check_max_disk(&config)?;
         check_memory(&config)?;
         let tls = Tls::open(config.tls.clone())?.map(Arc::new);
-        let limits = ListenerConfig { max_connections: config.max_connections, sniff_timeout: config.login_timeout };
+        let limits = ListenerConfig { sniff_timeout: config.login_timeout, heartbeat: config.heartbeat };
         let refused = |source| RunError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, limits).await.map_err(refused)?;
         let address = listener.address().map_err(refused)?;
@@ -136,13 +158,8 @@ impl Gateway {
         let began = clock.now();
         let memory = config.rings();
         let memory: Arc<dyn Store> = Arc::new(MemoryStore::new(memory));
-        let (log, found) = if config.memory { (None, None) } else { open_log(&config, clock.clone(), random)? };
-        let report = found.as_ref().map(|found| Report {
-            events: found.events,
-            torn_bytes: found.torn_bytes,
-            damage: found.damage.clone(),
-            ..Report::default()
-        });
+        let (log, found) = if config.memory { (None, None) } else { open_log(&config, disk, clock.clone(), random)? };
+        let report = found.as_ref().map(Report::of);
         let stores = Stores { memory, log: log.clone().map(|l| l as Arc<dyn Store>) };
         let mesh_config = MeshConfig { gateway_id: gateway_id(random), ..config.mesh(hash_key(random)) };
         let mesh = open_mesh(mesh_config, clock.clone(), authorize, stores.clone(), found);
@@ -205,7 +222,10 @@ impl Gateway {
         let http = HttpIngress::new(self.native.clone(), self.calls.clone(), self.http);
         let ingresses: Vec<Arc<dyn Ingress>> = vec![Arc::new(NativeIngress(self.native.clone())), Arc::new(http)];
         let tls = self.tls.clone();
-        let serving = self.listener.serve(Doors { ingresses, tls: self.tls, counts: mesh.counts().clone() }, watched);
+        let serving = self.listener.serve(
+            Doors { ingresses, tls: self.tls, counts: mesh.counts().clone(), places: native.places().clone() },
+            watched,
+        );
         let mut serving = std::pin::pin!(serving);
         let mut stop = std::pin::pin!(stop);
         let certificates = async {
@@ -278,18 +298,26 @@ fn check_max_disk(config: &Config) -> Result<(), RunError> {
 
 fn check_memory(config: &Config) -> Result<(), RunError> {
     let (budget, shares) = (config.memory_budget, config.memory_shares());
-    let left = shares.sending + shares.receiving;
+    let left = shares.sending + shares.receiving + shares.windows;
     if left >= budget / 8 { Ok(()) } else { Err(RunError::MemoryBudget { budget, parts: budget - left }) }
 }
 
-fn open_log(config: &Config, clock: Arc<dyn Clock>, random: [u8; 32]) -> Result<OpenedLog, OpenError> {
+fn open_log(
+    config: &Config,
+    disk: Option<Arc<dyn Disk>>,
+    clock: Arc<dyn Clock>,
+    random: [u8; 32],
+) -> Result<OpenedLog, OpenError> {
     let salt = random.iter().skip(24).fold(0, |salt: u64, byte| salt << 8 | u64::from(*byte));
     let options = LogOptions { salt, ..log_options(config) };
     let time: LogClock = Arc::new(move || {
         let now = clock.now();
         (now.mono, now.wall)
     });
-    let (log, found) = LogStore::open(&config.data_dir, &options, time)?;
+    let (log, found) = match disk {
+        Some(disk) => LogStore::open_on(disk, &options, time)?,
+        None => LogStore::open(&config.data_dir, &options, time)?,
+    };
     Ok((Some(log), Some(found)))
 }
 

@@ -73,6 +73,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting::Bytes(&options::MAX_ATTRIBUTE_BYTES, |s, v| s.gateway.limits.max_attribute_bytes = narrow(v)),
     Setting::Bytes(&options::MAX_FRAME_BYTES, |s, v| s.gateway.max_frame_bytes = narrow(v)),
     Setting::Bytes(&options::LOGIN_FRAME_BYTES, |s, v| s.gateway.login_frame_bytes = narrow(v)),
+    Setting::Duration(&options::HTTP_IDLE_TIMEOUT, |s, v| s.gateway.http_idle_timeout = v),
     Setting::Duration(&options::LOGIN_TIMEOUT, |s, v| s.gateway.login_timeout = v),
     Setting::Duration(&options::HEARTBEAT, |s, v| s.gateway.heartbeat = v),
     Setting::Duration(&options::RESUME_WINDOW, |s, v| s.gateway.resume_window = v),

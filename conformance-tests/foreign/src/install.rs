@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 use sha2::{Digest as _, Sha256};
 
+use crate::certificate::Files;
 use crate::plan::Client;
 
 /// The environment of installing commands: their caches lie with what they install, never at home.
@@ -29,13 +30,24 @@ pub(crate) struct Folders {
     pub(crate) root: PathBuf,
     /// What is installed and built.
     pub(crate) built: PathBuf,
+    /// For those that speak TLS.
+    pub(crate) tls: Files,
+    /// Of clients that choose at random.
+    pub(crate) seed: u32,
 }
 
 impl Folders {
-    /// Words of a command with `{client}`, `{root}` and `{caches}` filled in.
+    /// Words of a command with `{client}`, `{root}`, `{caches}`, `{authority}` and `{seed}` filled in.
     pub(crate) fn filled(&self, words: &[String], client: &Path) -> Vec<String> {
         let caches = self.built.join("caches");
-        let places = [("{client}", client), ("{root}", &self.root), ("{caches}", &caches)];
+        let seed = self.seed.to_string();
+        let places = [
+            ("{client}", client),
+            ("{root}", &self.root),
+            ("{caches}", &caches),
+            ("{authority}", &self.tls.authority),
+            ("{seed}", Path::new(&seed)),
+        ];
         let fill = |word: &String| {
             places.iter().fold(word.clone(), |word, (name, path)| word.replace(name, &path.to_string_lossy()))
         };

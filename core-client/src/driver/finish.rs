@@ -32,6 +32,9 @@ pub(crate) fn unreachable(attempts: &str) -> Error {
 impl Driver {
     /// No connection could be made.
     pub(super) fn dial_failed(&mut self, error: &DialError) {
+        if let Some(failure) = error.refusal() {
+            return self.fail(&failure);
+        }
         self.hindered(error.to_string());
         let hopeless = self.startup.take_if(|s| error.is_hopeless() || (!s.keep_trying && error.is_plain()));
         if let Some(startup) = hopeless {

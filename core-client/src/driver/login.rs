@@ -51,6 +51,7 @@ impl Driver {
     pub(super) fn logged_in(&mut self) {
         (self.peer.until, self.peer.welcomed) = (None, true);
         self.dialer.welcomed();
+        self.outbox.lock().carrier = self.peer.carrier;
     }
 
     /// Gives a connection up whose login is not answered, when there is another way.

@@ -232,6 +232,9 @@ impl Driver {
 
     fn state(&mut self, state: State) {
         self.outbox.set_max_frame_bytes(self.session.max_frame_bytes());
+        if self.session.is_up() {
+            self.logged_in();
+        }
         let stats = self.session.stats();
         if state == State::Connected && stats.reconnects > 0 {
             let (resumes, replays) = (stats.resumes, stats.replays);
@@ -243,9 +246,6 @@ impl Driver {
                 self.outbox.set_clock_ahead(ahead(told, (self.hello_at, identity::now())));
             }
             self.trouble.end();
-        }
-        if self.session.is_up() {
-            self.logged_in();
         }
         if let Some(startup) = self.startup.take_if(|_| state == State::Connected) {
             let _ = startup.reply.send(Ok(()));

@@ -264,10 +264,11 @@ impl Session {
         for admin in admins {
             self.send(&ClientFrame::Admin(admin));
         }
-        self.send_requests(now);
+        // What serves is first: a request may be for this very client.
         if !self.draining {
             self.serve_again();
         }
+        self.send_requests(now);
         self.set_state(if self.draining { State::Draining } else { State::Connected });
     }
 

@@ -8,13 +8,16 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use h2::{RecvStream, SendStream};
-use http::header::{CONTENT_TYPE, TE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use meshwire_proto::ErrorKind;
 use meshwire_proto::codec::grpc::{self, Unframer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Stream;
 use super::failure::TlsNeeded;
+use super::refusal::{Refusal, of_problem};
+use super::way::Way;
 
 /// Most bytes of one message that is sent.
 const SENT_MESSAGE: usize = 64 * 1024;
@@ -22,19 +25,27 @@ const SENT_MESSAGE: usize = 64 * 1024;
 /// What a gateway may send before it is read.
 const WINDOW: u32 = 1 << 20;
 
+/// The status of who is not known.
+const UNAUTHENTICATED: &str = "16";
+
 /// Longest text of a gateway, or of what stands for one, that is shown.
 const SHOWN: usize = 512;
 
-/// Calls for a session on a connection to `host:port`.
-pub(super) async fn call(address: &str, secure: bool, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
-    let scheme = if secure { "https" } else { "http" };
-    let request = Request::builder()
+/// Calls for a session on a connection.
+pub(super) async fn call(way: &Way, secure: bool, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+    let (scheme, address) = (if secure { "https" } else { "http" }, &way.address);
+    let mut request = Request::builder()
         .method(Method::POST)
         .uri(format!("{scheme}://{address}{}", grpc::SESSION_PATH))
         .header(CONTENT_TYPE, grpc::CONTENT_TYPE)
         .header(TE, "trailers")
         .body(())
         .map_err(io::Error::other)?;
+    if let Some(authorization) = way.authorization() {
+        let mut value = HeaderValue::from_str(&authorization).map_err(io::Error::other)?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW).enable_push(false);
     let (client, connection) = builder.handshake::<_, Bytes>(stream).await.map_err(lost)?;
@@ -46,8 +57,14 @@ pub(super) async fn call(address: &str, secure: bool, stream: Box<dyn Stream>) -
     });
     let mut client = client.ready().await.map_err(lost)?;
     let (response, send) = client.send_request(request, false).map_err(lost)?;
-    let (head, body) = response.await.map_err(no_answer)?.into_parts();
+    let (head, mut body) = response.await.map_err(no_answer)?.into_parts();
     if head.status != StatusCode::OK {
+        // What a gateway says fits into one frame.
+        if let Some(Ok(data)) = body.data().await
+            && let Some(error) = of_problem(&data)
+        {
+            return Err(error);
+        }
         return Err(io::Error::other(format!("answered the gRPC call with HTTP status {}", head.status)));
     }
     if let Some(error) = refusal(&head.headers) {
@@ -88,6 +105,9 @@ fn refusal(headers: &HeaderMap) -> Option<io::Error> {
         return None;
     }
     let text = headers.get("grpc-message").map(|text| plain(text.as_bytes())).unwrap_or_default();
+    if status == UNAUTHENTICATED {
+        return Some(Refusal::error(ErrorKind::Unauthenticated, &text));
+    }
     Some(io::Error::other(format!("ended the gRPC call with status {status}: {text}")))
 }
 

@@ -13,6 +13,8 @@ mod memory;
 mod network;
 mod proxy;
 mod race;
+#[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+mod refusal;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;

@@ -74,7 +74,7 @@ impl Network {
             let worked = memory.worked.get(endpoint).copied().flatten().filter(|(_, at)| fresh(*at));
             let mut ways: Vec<Way> = Vec::with_capacity(count);
             for (index, carrier) in self.target.carriers.iter().copied().enumerate() {
-                ways.push(Way { number: endpoint * count + index, address: address.clone(), carrier });
+                ways.push(Way { number: endpoint * count + index, address: address.clone(), carrier, token: None });
             }
             ways.sort_by_key(|way| worked.is_none_or(|(carrier, _)| carrier != way.carrier));
             let last = memory.last == Some(endpoint) && worked.is_some();
@@ -91,10 +91,11 @@ impl Network {
 impl Dial for Network {
     fn dial(&self) -> Dialing {
         let pinned = self.is_pinned();
-        let ways = self.ways(&self.shared.memory(), Instant::now());
+        let mut ways = self.ways(&self.shared.memory(), Instant::now());
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let token = shared.means.token.read().await.map_err(|cause| DialError { attempts: vec![cause] })?;
+            ways.iter_mut().for_each(|way| way.token.clone_from(&token));
             let (way, stream) = match ways.front().filter(|_| pinned) {
                 Some(way) => (way.clone(), alone(way, &shared).await?),
                 None => race(ways, &shared.means, &shared.tried).await?,

@@ -159,14 +159,16 @@ impl Proxy {
         let line = String::from_utf8_lossy(line).into_owned();
         let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|s| s.parse::<u16>().ok());
         let what = line.get(9..).unwrap_or(&line).trim();
+        // Who this client is, is the same for every endpoint; where it may go is not.
+        let refused = |told, everywhere| Err(Cause::Proxy { told, everywhere });
         match status {
             Some(200..300) => Ok(()),
-            Some(407) if self.authorization.is_none() => Err(Cause::Proxy(format!(
-                "the proxy asks for a name and a password, as in http://NAME:PASSWORD@{}",
-                self.address
-            ))),
-            Some(407) => Err(Cause::Proxy("the proxy does not take this name and password".to_owned())),
-            Some(400..500) => Err(Cause::Proxy(format!("the proxy answered CONNECT with {what}"))),
+            Some(407) if self.authorization.is_none() => refused(
+                format!("the proxy asks for a name and a password, as in http://NAME:PASSWORD@{}", self.address),
+                true,
+            ),
+            Some(407) => refused("the proxy does not take this name and password".to_owned(), true),
+            Some(400..500) => refused(format!("the proxy answered CONNECT with {what}"), false),
             Some(_) => Err(Cause::Io(io::Error::other(format!("the proxy answered CONNECT with {what}")))),
             None => Err(Cause::Io(io::Error::other("what was to be a proxy does not answer CONNECT in HTTP/1"))),
         }

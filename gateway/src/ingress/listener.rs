@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use meshwire_proto::ErrorKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -13,9 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::io::Prefixed;
+use super::keepalive;
 use super::tls::{self, Tls};
-use super::{Accepted, BoxIo, Ingress, Shutdown, Sniff};
-use crate::mesh::Counts;
+use super::{Accepted, BoxIo, Ingress, PLAIN_REFUSED, Place, Places, Shutdown, Sniff};
+use crate::mesh::{Counts, Lost, Refusal};
 
 /// More than any protocol needs to be told apart.
 const MAX_PREFIX: usize = 1024;
@@ -26,13 +28,17 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// Wait after a failed accept, as when file descriptors have run out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
+/// How many are told at once that there is no place for them, and for how long at most.
+const REFUSING: usize = 64;
+const REFUSAL: Duration = Duration::from_secs(1);
+
 /// Limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerConfig {
-    /// Most open connections.
-    pub max_connections: usize,
     /// How long a connection may take until its protocol is known.
     pub sniff_timeout: Duration,
+    /// A peer that TCP hears nothing of, or that takes nothing, for six of these is gone.
+    pub heartbeat: Duration,
 }
 
 /// What is served on a listener.
@@ -43,6 +49,8 @@ pub struct Doors {
     pub tls: Option<Arc<Tls>>,
     /// Where connections are counted.
     pub counts: Arc<Counts>,
+    /// Their places.
+    pub places: Arc<Places>,
 }
 
 /// A bound listener.
@@ -72,7 +80,7 @@ impl Listener {
     /// Accepts until shutdown, then waits for every connection to end.
     pub async fn serve(self, doors: Doors, mut shutdown: watch::Receiver<Shutdown>) {
         let doors = Arc::new(doors);
-        let permits = Arc::new(Semaphore::new(self.config.max_connections));
+        let refusing = Arc::new(Semaphore::new(REFUSING));
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -89,15 +97,26 @@ impl Listener {
                     continue;
                 }
             };
-            let Ok(permit) = permits.clone().try_acquire_owned() else {
-                tracing::warn!(%peer, limit = self.config.max_connections, "connection refused (option max_connections)");
-                continue;
+            let place = match doors.places.take() {
+                Ok(place) => place,
+                Err(refusal) => {
+                    tracing::warn!(%peer, "connection refused: {}", refusal.message);
+                    // Beyond so many at once nothing is said.
+                    if let Ok(permit) = refusing.clone().try_acquire_owned() {
+                        let doors = doors.clone();
+                        connections.spawn(async move {
+                            let _ = tokio::time::timeout(REFUSAL, refuse(stream, &doors, refusal)).await;
+                            drop(permit);
+                        });
+                    }
+                    continue;
+                }
             };
+            if let Err(error) = keepalive::watch(&stream, self.config.heartbeat) {
+                tracing::debug!(%peer, %error, "no keepalive");
+            }
             let (doors, shutdown, timeout) = (doors.clone(), shutdown.clone(), self.config.sniff_timeout);
-            connections.spawn(async move {
-                serve_one(stream, peer, &doors, shutdown, timeout).await;
-                drop(permit);
-            });
+            connections.spawn(async move { serve_one(stream, (peer, place), &doors, shutdown, timeout).await });
         }
         drop(self.socket);
         let cut_off = async {
@@ -122,18 +141,26 @@ enum Told<'a> {
 
 async fn serve_one(
     stream: TcpStream,
-    peer: SocketAddr,
+    (peer, place): (SocketAddr, Arc<Place>),
     doors: &Doors,
     shutdown: watch::Receiver<Shutdown>,
     timeout: Duration,
 ) {
     let _ = stream.set_nodelay(true);
     let began = Instant::now();
-    match tokio::time::timeout(timeout, tell(Box::new(stream), doors)).await {
+    let told = tokio::select! {
+        biased;
+        told = tokio::time::timeout(timeout, tell(Box::new(stream), doors)) => told,
+        () = place.shed() => {
+            tracing::info!(%peer, "it said nothing, and others came (option max_connections)");
+            return;
+        }
+    };
+    match told {
         Ok(Ok(Some((ingress, stream, prefix, principal)))) => {
             tracing::debug!(%peer, protocol = ingress.name(), "connected");
             let _counted = ingress.spoken().map(|spoken| doors.counts.connected(spoken));
-            let accepted = Accepted { stream, prefix, peer, principal, waited: began.elapsed() };
+            let accepted = Accepted { stream, prefix, peer, principal, waited: began.elapsed(), place };
             ingress.serve(accepted, shutdown).await;
             tracing::debug!(%peer, "disconnected");
         }
@@ -142,6 +169,7 @@ async fn serve_one(
             tracing::debug!(%peer, %error, "connection ended before its protocol was known")
         }
         Err(_) => {
+            doors.counts.lost(Lost::LoginTimeout);
             tracing::info!(%peer, "no protocol within the login timeout")
         }
     }
@@ -155,7 +183,8 @@ async fn tell(mut stream: BoxIo, doors: &Doors) -> io::Result<Option<Known<'_>>>
     let mut principal = None;
     let mut told = sniff(&mut stream, &mut prefix, doors, doors.tls.as_deref()).await?;
     let secure = if let Told::Tls(tls) = told {
-        let inside = tls.accept(Box::new(Prefixed::new(std::mem::take(&mut prefix), stream))).await?;
+        let accepted = tls.accept(Box::new(Prefixed::new(std::mem::take(&mut prefix), stream))).await;
+        let inside = accepted.inspect_err(|_| doors.counts.lost(Lost::Handshake))?;
         (stream, principal) = (inside.stream, inside.principal);
         told = sniff(&mut stream, &mut prefix, doors, None).await?;
         true
@@ -164,7 +193,7 @@ async fn tell(mut stream: BoxIo, doors: &Doors) -> io::Result<Option<Known<'_>>>
     };
     let text = match told {
         Told::Protocol(ingress) if secure => return Ok(Some((ingress, stream, prefix, principal))),
-        Told::Protocol(ingress) => ingress.refuse_plain(&prefix),
+        Told::Protocol(ingress) => ingress.refuse(&prefix, Refusal::new(ErrorKind::TlsRequired, PLAIN_REFUSED)),
         Told::Tls(_) | Told::Nothing => {
             tracing::info!(first = %printable(&prefix), "first bytes of no protocol served here");
             Bytes::from_static(b"meshwire: these bytes begin no protocol that is served here\n")
@@ -173,6 +202,17 @@ async fn tell(mut stream: BoxIo, doors: &Doors) -> io::Result<Option<Known<'_>>>
     stream.write_all(&text).await?;
     stream.shutdown().await?;
     Ok(None)
+}
+
+/// Tells a peer in its own words that there is no place for it.
+async fn refuse(stream: TcpStream, doors: &Doors, refusal: Refusal) -> io::Result<()> {
+    let Some((ingress, mut stream, prefix, _)) = tell(Box::new(stream), doors).await? else { return Ok(()) };
+    stream.write_all(&ingress.refuse(&prefix, refusal)).await?;
+    stream.shutdown().await?;
+    // What it has sent and nobody has read would turn the end into a reset, which overtakes the words.
+    let mut rest = [0; MAX_PREFIX];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
 }
 
 /// Reads until one says yes or all say no.

@@ -8,8 +8,11 @@ pub mod calls;
 mod grpc;
 pub mod http;
 mod io;
+mod keepalive;
 mod listener;
 pub mod native;
+mod places;
+mod receiving;
 pub mod tls;
 mod waiting;
 
@@ -22,10 +25,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
-use crate::mesh::Spoken;
+use crate::mesh::{Refusal, Spoken};
 
 pub use io::{BoxIo, Io};
 pub use listener::{Doors, Listener, ListenerConfig};
+pub use places::{Place, Places};
 
 /// To who speaks in plain where TLS is required.
 const PLAIN_REFUSED: &str =
@@ -54,6 +58,8 @@ pub struct Accepted {
     pub principal: Option<Arc<str>>,
     /// How long ago it was accepted: a login has no more time than is left.
     pub waited: Duration,
+    /// Its place among all connections. Who serves it says when it has logged in, and ends it when it is shed before that.
+    pub place: Arc<Place>,
 }
 
 impl fmt::Debug for Accepted {
@@ -86,8 +92,8 @@ pub trait Ingress: Send + Sync + 'static {
     /// Whether a connection that begins so is of this protocol.
     fn sniff(&self, prefix: &[u8]) -> Sniff;
 
-    /// What a peer is told that speaks in plain where TLS is required.
-    fn refuse_plain(&self, prefix: &[u8]) -> Bytes;
+    /// What a peer is told that is not served, in the words of the protocol that it begins to speak.
+    fn refuse(&self, prefix: &[u8], refusal: Refusal) -> Bytes;
 
     /// Serves one connection to its end. A login takes place within the
     /// listener's deadline, which counts from accept.

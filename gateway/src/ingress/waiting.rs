@@ -19,6 +19,11 @@ pub(super) async fn kept(mesh: &Mesh, ticket: Ticket) -> Result<(), Refusal> {
     Err(Refusal::new(ErrorKind::StoreFailed, "the log failed before this was kept; nothing is known of it"))
 }
 
+/// Waits until more than `seen` fetches have ended: what was not there then may be now.
+pub(super) async fn fetched(mesh: &Mesh, seen: u64) {
+    poll_fn(|cx| if mesh.wake_when_fetched(seen, cx.waker()) { Poll::Pending } else { Poll::Ready(()) }).await;
+}
+
 /// Waits as long as the gateway's publish rate asks for.
 ///
 /// # Errors

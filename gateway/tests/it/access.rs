@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
+use futures_util::SinkExt as _;
+use meshwire_gateway::mesh::{Action, Authorize, Caller};
+use meshwire_proto::frame::SettleKind;
+use meshwire_proto::wire::mesh;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, earliest, event, memory, run_of};
 
 type Fields = BTreeMap<String, String>;
 
@@ -48,36 +54,127 @@ impl Subscriber for Log {
     fn exit(&self, _: &Id) {}
 }
 
-#[tokio::test]
-async fn calls_over_http_leave_records_with_the_fields_that_are_documented() {
+/// What stands behind `of` in the log, of these fields.
+fn said<const N: usize>(log: &Log, of: [&str; N]) -> Vec<[String; N]> {
+    log.0.lock().unwrap().iter().map(|fields| of.map(|name| fields[name].clone())).collect()
+}
+
+/// The fields that are documented.
+fn documented() -> Vec<String> {
+    let docs = include_str!("../../../docs/metrics.md");
+    let (_, table) = docs.split_once("## Access log").unwrap();
+    let named = table.lines().filter_map(|line| line.strip_prefix("| `")).filter_map(|line| line.split(" | ").next());
+    let mut names: Vec<String> = named.flat_map(|names| names.split(", ")).map(|name| name.replace('`', "")).collect();
+    names.sort_unstable();
+    names
+}
+
+/// A log of this test alone, as long as the guards live.
+fn listen() -> (Log, tracing::Dispatch, tracing::subscriber::DefaultGuard) {
     let log = Log::default();
     // With one subscriber alone, what another test's thread logs first is off everywhere: that thread has none.
-    let _other = tracing::Dispatch::new(Log::default());
-    let _guard = tracing::subscriber::set_default(log.clone());
+    let other = tracing::Dispatch::new(Log::default());
+    let guard = tracing::subscriber::set_default(log.clone());
+    (log, other, guard)
+}
+
+#[tokio::test]
+async fn calls_over_http_leave_records_with_the_fields_that_are_documented() {
+    let (log, _other, _guard) = listen();
     let rig = Rig::start().await;
     rig.ask("PUT", "/v1/topics/orders", "").await;
     rig.ask("PUT", "/v1/topics/orders/groups/billing", "").await;
     rig.ask("GET", "/v1/topics/none/groups/billing", "").await;
-    let records = log.0.lock().unwrap().clone();
-    let told: Vec<[&str; 4]> = records
-        .iter()
-        .map(|fields| ["operation", "topic", "group", "code"].map(|name| fields[name].as_str()))
-        .collect();
+    rig.offer("orders", &["1", "2"]).await;
+    let fetched = rig.post("/v1/topics/orders/groups/billing/fetch", &json!({})).await.json();
+    let settle = async |lease: &Value| {
+        let settlements = json!({"settlements": [{"lease": lease, "kind": "ack"}]});
+        rig.post("/v1/topics/orders/groups/billing/settle", &settlements).await
+    };
+    settle(&fetched["deliveries"][0]["lease"]).await;
+    settle(&json!("AAAA")).await;
+    assert_eq!(
+        rig.post("/v1/topics/orders/groups/billing/fetch?timeout_ms=1", &json!({"wait_ms": 9000})).await.status,
+        504
+    );
     let expected = [
-        ["create_topic", "orders", "", "OK"],
-        ["create_group", "orders", "billing", "OK"],
-        ["get_group", "none", "billing", "TOPIC_NOT_FOUND"],
+        ["create_topic", "orders", "", "0", "OK"],
+        ["create_group", "orders", "billing", "0", "OK"],
+        ["get_group", "none", "billing", "0", "TOPIC_NOT_FOUND"],
+        ["publish", "orders", "", "2", "OK"],
+        ["fetch", "orders", "billing", "2", "OK"],
+        ["settle", "orders", "billing", "1", "OK"],
+        ["settle", "orders", "billing", "1", "INVALID"],
+        ["fetch", "orders", "billing", "0", "CANCELLED"],
     ];
-    assert_eq!(told, expected);
-    let docs = include_str!("../../../docs/metrics.md");
-    let (_, table) = docs.split_once("## Access log").unwrap();
-    let named = table.lines().filter_map(|line| line.strip_prefix("| `")).filter_map(|line| line.split(" | ").next());
-    let documented: Vec<String> = named.flat_map(|names| names.split(", ")).map(|name| name.replace('`', "")).collect();
-    for record in &records {
+    assert_eq!(
+        said(&log, ["operation", "topic", "group", "events", "code"]),
+        expected.map(|row| row.map(str::to_owned))
+    );
+    for record in log.0.lock().unwrap().iter() {
         let mut fields: Vec<&str> = record.keys().map(String::as_str).filter(|name| *name != "message").collect();
-        let mut documented: Vec<&str> = documented.iter().map(String::as_str).collect();
         fields.sort_unstable();
-        documented.sort_unstable();
-        assert_eq!(fields, documented);
+        assert_eq!(fields, documented());
     }
+}
+
+#[tokio::test]
+async fn a_refused_settle_leaves_a_record_too() {
+    let (log, _other, _guard) = listen();
+    let rig = Rig::with(memory(), Arc::new(NoSubscribing)).await;
+    rig.post("/v1/topics/t/groups/g/settle", &json!({"settlements": [{"lease": "x", "kind": "ack"}]})).await;
+    let many = vec![json!({"lease": "x", "kind": "ack"}); 10_001];
+    rig.post("/v1/topics/t/groups/g/settle", &json!({"settlements": many})).await;
+    let expected = [["settle", "t", "g", "1", "DENIED"], ["settle", "t", "g", "10001", "TOO_LARGE"]];
+    assert_eq!(
+        said(&log, ["operation", "topic", "group", "events", "code"]),
+        expected.map(|row| row.map(str::to_owned))
+    );
+}
+
+struct NoSubscribing;
+
+impl Authorize for NoSubscribing {
+    fn allows(&self, _: &Caller, action: Action, _: &str) -> bool {
+        action != Action::Subscribe
+    }
+}
+
+#[tokio::test]
+async fn the_same_operations_over_every_door_leave_the_same_records() {
+    let (log, _other, _guard) = listen();
+    let rig = Rig::start().await;
+    let mut peer = rig.session().await;
+    peer.publish("t", run_of(&[event("1")])).await;
+    peer.subscribe(earliest(1, "t", "g")).await;
+    peer.deliveries(1).await;
+    peer.settle(1, 1, 1, SettleKind::Ack).await;
+    peer.settle(1, 1, 1, SettleKind::Reject).await;
+    rig.offer("t", &["2"]).await;
+    let stub = crate::grpc::Stub::of(&rig).await;
+    let asked = mesh::PublishRequest {
+        topic: "t".into(),
+        event: event("3").encode().unwrap(),
+        ..mesh::PublishRequest::default()
+    };
+    stub.call::<_, mesh::PublishResponse>("/meshwire.v1.Mesh/Publish", asked).await.unwrap();
+    let mut page = crate::http_websocket::ask(&rig, "/v1/ws", "meshwire.v1.json").await.unwrap();
+    let event = json!({"specversion":"1.0","id":"4","source":"/s","type":"t"});
+    let call = json!({"id": 1, "op": "publish", "topic": "t", "event": event});
+    page.send(Message::text(call.to_string())).await.unwrap();
+    crate::http_websocket::next_json(&mut page).await;
+    let expected = [
+        ["native", "login", "", "", "OK"],
+        ["native", "publish", "t", "", "OK"],
+        ["native", "subscribe", "t", "g", "OK"],
+        ["native", "settle", "t", "g", "OK"],
+        ["native", "settle", "t", "g", "LEASE_LOST"],
+        ["http", "publish", "t", "", "OK"],
+        ["grpc", "publish", "t", "", "OK"],
+        ["websocket", "publish", "t", "", "OK"],
+    ];
+    assert_eq!(
+        said(&log, ["protocol", "operation", "topic", "group", "code"]),
+        expected.map(|row| row.map(str::to_owned))
+    );
 }

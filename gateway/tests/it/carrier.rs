@@ -143,11 +143,11 @@ async fn gaps_wrong_numbers_unknown_parameters_and_ids_are_refused_with_a_reason
     let (path, _) = begin(&rig).await;
     for (method, path, body, status, told) in [
         ("POST", format!("{path}?batch=2"), &b"x"[..], 409, "expected"),
-        ("POST", format!("{path}?batch=0"), b"x", 400, "numbered from 1"),
+        ("POST", format!("{path}?batch=0"), b"x", 400, "parameter batch is"),
         ("POST", path.clone(), b"x", 400, "numbered from 1"),
-        ("POST", format!("{path}?batch=x"), b"x", 400, "not a number"),
+        ("POST", format!("{path}?batch=x"), b"x", 400, "parameter batch is"),
         ("POST", format!("{path}?batch=1&batch=1"), b"x", 400, "twice"),
-        ("POST", format!("{path}?batch=1&end=maybe"), b"", 400, "true or false"),
+        ("POST", format!("{path}?batch=1&end=maybe"), b"", 400, "true and false"),
         ("POST", format!("{path}?batch=1&after=9999"), b"", 400, "not in what is kept"),
         ("POST", format!("{path}?batch=1"), &[0; 256 * 1024 + 1], 413, "over"),
         ("GET", format!("{path}?since=1"), b"", 400, "no parameter"),

@@ -2,25 +2,20 @@
 
 mod before_login;
 mod certificate;
-mod fidelity;
 mod floods;
 mod half_messages;
+mod matrix;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use meshwire::{Connect, ErrorKind, Event, Mesh, Start};
+use meshwire::{Connect, ErrorKind, Event, Mesh};
 use rustix::process::Signal;
-use tokio::time::timeout;
 
 use crate::program::Gateway;
 use certificate::Files;
 
 /// Nothing here takes so long.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How a client comes in.
-const SCHEMES: [&str; 8] = ["tcp", "grpc", "ws", "http", "tcps", "grpcs", "wss", "https"];
 
 fn serving(files: &Files, mode: &str, more: &[&str]) -> Gateway {
     let (certificate, key) = (files.certificate.to_str().unwrap(), files.key.to_str().unwrap());
@@ -32,52 +27,6 @@ async fn client(gateway: &Gateway, files: &Files, scheme: &str) -> Mesh {
     let url = format!("{scheme}://{}", gateway.address);
     let connect = Connect::new(&url).tls_roots(&files.certificate).tls_server_name("localhost");
     connect.await.unwrap_or_else(|e| panic!("{scheme}: {e}"))
-}
-
-/// What came, by topic: all events of the set, in order.
-async fn consumed(mesh: &Mesh, topic: &str, count: usize) -> Vec<Event> {
-    let mut subscription = mesh.subscribe(topic).group("g").start(Start::Earliest).await.unwrap();
-    let mut events = Vec::new();
-    while events.len() < count {
-        let next = timeout(PATIENCE, subscription.next()).await;
-        let delivery = next.unwrap_or_else(|_| panic!("only {} of {topic} came", events.len())).unwrap().unwrap();
-        events.push(Event::from_view(&delivery.event()));
-        delivery.ack_confirmed().await.unwrap();
-    }
-    events
-}
-
-#[tokio::test]
-async fn an_event_of_any_protocol_is_the_same_in_any_other() {
-    let files = Files::new();
-    // More than the rings of topics in memory hold.
-    let folder = tempfile::tempdir().unwrap();
-    let gateway = serving(&files, "both", &["--data-dir", folder.path().to_str().unwrap()]);
-    let set = fidelity::set();
-    for publisher in SCHEMES {
-        let mesh = client(&gateway, &files, publisher).await;
-        for consumer in SCHEMES {
-            let topic = format!("{publisher}-{consumer}");
-            for receipt in mesh.publish_batch(&topic, set.clone()).await {
-                receipt.unwrap();
-            }
-        }
-        mesh.close().await.unwrap();
-    }
-    let mut cells = BTreeMap::new();
-    for consumer in SCHEMES {
-        let mesh = client(&gateway, &files, consumer).await;
-        for publisher in SCHEMES {
-            let topic = format!("{publisher}-{consumer}");
-            let came = consumed(&mesh, &topic, set.len()).await;
-            for (sent, came) in set.iter().zip(&came) {
-                assert_eq!(came.encode().unwrap(), sent.encode().unwrap(), "{topic}: {came:?}");
-            }
-            cells.insert(topic, came.len());
-        }
-        mesh.close().await.unwrap();
-    }
-    assert_eq!(cells.len(), SCHEMES.len() * SCHEMES.len());
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::members::{Member, Slot};
 use super::{Calls, Consumer, ConsumerRequest, Delivered, Start};
-use crate::ingress::native::access::{Call, Record};
+use crate::ingress::native::access::{Record, Waiting};
 use crate::mesh::{Caller, Credit, Refusal};
 
 /// Most deliveries of one fetch.
@@ -73,12 +73,11 @@ impl Calls {
     /// # Errors
     /// As [`Calls::consume`]; `INVALID`: a number out of its bounds; `UNSUPPORTED`: a broadcast group; `BUSY`: too many members.
     pub async fn fetch(self: &Arc<Self>, caller: &Caller, request: FetchRequest<'_>) -> Result<Fetched, Refusal> {
-        let call = Call::begin(&self.mesh);
-        let fetched = self.try_fetch(caller, &request).await;
-        let refused = fetched.as_ref().err().map(|refusal| refusal.kind);
-        let events = fetched.as_ref().map_or(0, |fetched| fetched.deliveries.len() as u64);
         let (topic, group) = (request.topic, request.group.group.as_str());
-        call.end(&self.mesh, caller, Record { operation: "fetch", topic, group, events, refused });
+        let call = Waiting::begin(&self.mesh, caller, Record { operation: "fetch", topic, group, ..Record::default() });
+        let fetched = self.try_fetch(caller, &request).await;
+        let events = fetched.as_ref().map_or(0, |fetched| fetched.deliveries.len() as u64);
+        call.end_with(events, fetched.as_ref().err().map(|refusal| refusal.kind));
         fetched
     }
 

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use meshwire_proto::{Defaults, ErrorKind, EventError, EventParts, EventRun, EventRunBuilder, Timing};
 
 use super::Calls;
-use crate::ingress::native::access::{Call, Record};
+use crate::ingress::native::access::{Record, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Action, Answer, Caller, Published, Refusal, TopicRef};
 
@@ -95,10 +95,10 @@ impl Calls {
         offer: Offer,
         timing: Timing,
     ) -> Result<Vec<Taken>, Refusal> {
-        let (call, events) = (Call::begin(&self.mesh), offer.len() as u64);
+        let record = Record { operation: "publish", topic, events: offer.len() as u64, ..Record::default() };
+        let call = Waiting::begin(&self.mesh, caller, record);
         let result = self.offer(caller, topic, offer, timing).await;
-        let refused = result.as_ref().err().map(|refusal| refusal.kind);
-        call.end(&self.mesh, caller, Record { operation: "publish", topic, events, refused, ..Record::default() });
+        call.end(refused(&result));
         result
     }
 
@@ -139,6 +139,14 @@ impl Calls {
         let Published { answers, ticket } = self.mesh.publish_timed(caller, handle, topic, run, (None, timing))?;
         waiting::kept(&self.mesh, ticket).await?;
         Ok(answers)
+    }
+}
+
+/// Why it was refused, or the first of its events that was.
+fn refused(result: &Result<Vec<Taken>, Refusal>) -> Option<ErrorKind> {
+    match result {
+        Ok(taken) => taken.iter().find_map(|taken| taken.as_ref().err()).map(|refusal| refusal.kind),
+        Err(refusal) => Some(refusal.kind),
     }
 }
 

@@ -13,7 +13,7 @@ use meshwire_proto::wire::session as wire;
 
 use super::Calls;
 use crate::delivery::ReplySink;
-use crate::ingress::native::access::{Call, Record};
+use crate::ingress::native::access::{Record, Waiting};
 use crate::mesh::{Caller, Memory, Refusal};
 
 /// Replies that may be on their way or wait at once.
@@ -70,7 +70,14 @@ impl Calls {
     /// # Errors
     /// `INVALID` or `TOO_LARGE` (name, event, timeout), `DENIED`, `NO_RESPONDERS`, `BUSY`.
     pub fn request(self: &Arc<Self>, caller: &Caller, asked: RequestCall<'_>) -> Result<Replies, Refusal> {
-        let call = Call::begin(&self.mesh);
+        let record = Record { operation: "request", topic: asked.topic, events: 1, ..Record::default() };
+        let call = Waiting::begin(&self.mesh, caller, record);
+        let begun = self.begin(caller, asked);
+        call.end(begun.as_ref().err().map(|refusal| refusal.kind));
+        begun
+    }
+
+    fn begin(self: &Arc<Self>, caller: &Caller, asked: RequestCall<'_>) -> Result<Replies, Refusal> {
         let (memory, most) = (self.mesh.answers(), self.config.session_bytes);
         let inbox = Arc::new(Inbox { queue: Mutex::default(), memory, most });
         let timeout_ms = match asked.timeout.map(|timeout| timeout.as_millis()) {
@@ -91,11 +98,7 @@ impl Calls {
         let peer = self.mesh.new_session();
         let replies =
             Replies { calls: Arc::clone(self), peer, inbox: inbox.clone(), stream: asked.stream, over: false };
-        let taken = self.mesh.request(caller, peer, &request, inbox);
-        let refused = taken.as_ref().err().map(|refusal| refusal.kind);
-        let record = Record { operation: "request", topic: asked.topic, events: 1, refused, ..Record::default() };
-        call.end(&self.mesh, caller, record);
-        taken.map(|()| replies)
+        self.mesh.request(caller, peer, &request, inbox).map(|()| replies)
     }
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meshwire_proto::frame::SettleKind;
-use meshwire_proto::{ErrorKind, GroupKey};
+use meshwire_proto::{ErrorKind, GroupKey, GroupName, TopicName};
 
 use super::lease::Lease;
 use super::{Calls, Seat};
-use crate::ingress::native::access::{Call, Record};
+use crate::ingress::native::access::{Record, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Action, Caller, Refusal, SettleAs, SettleRequest, Ticket};
 
@@ -36,6 +36,13 @@ struct Range<'a> {
     settlement: Settlement<'a>,
     /// Places of the results.
     items: Vec<usize>,
+}
+
+/// What a token names.
+enum Found {
+    Standing(Lease, Arc<Seat>),
+    /// Its subscription has gone, after the same was said of it.
+    Settled,
 }
 
 /// What holds once it is kept, and for which items.
@@ -74,12 +81,29 @@ impl Calls {
         settlements: &[Settlement<'_>],
         confirm: bool,
     ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        let (name, events) = (group.group.as_str(), settlements.len() as u64);
+        let record = Record { operation: "settle", topic, group: name, events, ..Record::default() };
+        let call = Waiting::begin(&self.mesh, caller, record);
+        let settled = self.settle_kept(caller, (topic, group), settlements, confirm).await;
+        call.end(match &settled {
+            Ok(results) => results.iter().find_map(|result| result.as_ref().err()).map(|refusal| refusal.kind),
+            Err(refusal) => Some(refusal.kind),
+        });
+        settled
+    }
+
+    async fn settle_kept(
+        &self,
+        caller: &Caller,
+        (topic, group): (&str, &GroupKey),
+        settlements: &[Settlement<'_>],
+        confirm: bool,
+    ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
         if settlements.len() > MAX_SETTLEMENTS {
             let text = format!("{} settlements in one call; at most {MAX_SETTLEMENTS} are taken", settlements.len());
             return Err(Refusal::new(ErrorKind::TooLarge, text));
         }
         self.mesh.authorize(caller, Action::Subscribe, topic)?;
-        let call = Call::begin(&self.mesh);
         let (mut results, tickets) = self.settle_all(caller, (topic, group), settlements, confirm);
         if confirm {
             for (ticket, items) in tickets {
@@ -91,9 +115,6 @@ impl Calls {
                 }
             }
         }
-        let refused = results.iter().find_map(|result| result.as_ref().err()).map(|refusal| refusal.kind);
-        let (group, events) = (group.group.as_str(), settlements.len() as u64);
-        call.end(&self.mesh, caller, Record { operation: "settle", topic, group, events, refused });
         Ok(results)
     }
 
@@ -115,10 +136,13 @@ impl Calls {
             }
         };
         for (item, settlement) in settlements.iter().enumerate() {
-            let found = self.find(caller, of, settlement.lease);
+            let found = self.find(caller, of, settlement);
             match (found, &mut open) {
-                (Ok((lease, _)), Some(range)) if range.takes(lease, settlement) => range.items.push(item),
-                (Ok((lease, seat)), open) => {
+                (Ok(Found::Settled), _) => {}
+                (Ok(Found::Standing(lease, _)), Some(range)) if range.takes(lease, settlement) => {
+                    range.items.push(item);
+                }
+                (Ok(Found::Standing(lease, seat)), open) => {
                     let Lease { session, delivery: first } = lease;
                     let next = Range { seat, session, first, settlement: *settlement, items: vec![item] };
                     if let Some(range) = open.replace(next) {
@@ -143,15 +167,23 @@ impl Calls {
         &self,
         caller: &Caller,
         (topic, group): (&str, &GroupKey),
-        lease: &str,
-    ) -> Result<(Lease, Arc<Seat>), Refusal> {
-        let lease = self.seal.read(caller, lease)?;
-        let seat = self.seats().get(&lease.session).cloned().ok_or_else(lost)?;
-        if seat.name.as_str() != topic || seat.group.group != group.group {
-            let text = format!("this lease is of topic {}, group {}", seat.name, seat.group.group);
-            return Err(Refusal::new(ErrorKind::Invalid, text));
+        settlement: &Settlement<'_>,
+    ) -> Result<Found, Refusal> {
+        let lease = self.seal.read(caller, settlement.lease)?;
+        let check = |name: &TopicName, of: &GroupName| {
+            let text = format!("this lease is of topic {name}, group {of}");
+            let right = name.as_str() == topic && *of == group.group;
+            if right { Ok(()) } else { Err(Refusal::new(ErrorKind::Invalid, text)) }
+        };
+        let seat = self.seats().get(&lease.session).cloned();
+        if let Some(seat) = seat {
+            check(&seat.name, &seat.group.group)?;
+            return Ok(Found::Standing(lease, seat));
         }
-        Ok((lease, seat))
+        let gone = self.gone();
+        let left = gone.find(lease.session).ok_or_else(lost)?;
+        check(&left.topic, &left.group)?;
+        if left.answered.has(lease.delivery, settlement.kind) { Ok(Found::Settled) } else { Err(lost()) }
     }
 
     fn settle_range(
@@ -176,7 +208,12 @@ impl Calls {
                 None
             }
             Ok(settled) => {
-                for answer in settled.answers.iter().filter(|answer| !answer.settled) {
+                for answer in settled.answers {
+                    if answer.settled {
+                        let end = answer.first_delivery.saturating_add(answer.count);
+                        seat.answered().add(answer.first_delivery..end, range.settlement.kind);
+                        continue;
+                    }
                     let first = answer.first_delivery.saturating_sub(range.first);
                     (first..first.saturating_add(answer.count).min(count)).for_each(|n| set(n, &lost()));
                 }

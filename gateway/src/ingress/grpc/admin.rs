@@ -1,8 +1,5 @@
 //! `meshwire.v1.Admin`: each command as a call.
 
-use std::future::poll_fn;
-use std::task::Poll;
-
 use meshwire_proto::ErrorKind;
 use meshwire_proto::wire::admin::answer::Answer;
 use meshwire_proto::wire::admin::command::Command;
@@ -11,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use super::services::admin_server::Admin;
 use super::{caller, status};
-use crate::ingress::native::access::{self, Call};
+use crate::ingress::native::access::{self, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Caller, Mesh, Refusal};
 
@@ -20,10 +17,9 @@ pub(super) struct Commands(pub(super) Mesh);
 
 impl Commands {
     async fn carry_out(&self, caller: &Caller, command: admin::Command) -> Result<Option<Answer>, Refusal> {
-        let call = Call::begin(&self.0);
+        let call = Waiting::begin(&self.0, caller, access::command(&command));
         let answered = self.answer(caller, &command).await;
-        let refused = answered.as_ref().err().map(|refusal| refusal.kind);
-        call.end(&self.0, caller, access::Record { refused, ..access::command(&command) });
+        call.end(answered.as_ref().err().map(|refusal| refusal.kind));
         answered
     }
 
@@ -36,8 +32,7 @@ impl Commands {
                 return Ok(answer.answer);
             }
             // What it needs is being read from the disk.
-            poll_fn(|cx| if self.0.wake_when_fetched(seen, cx.waker()) { Poll::Pending } else { Poll::Ready(()) })
-                .await;
+            waiting::fetched(&self.0, seen).await;
         }
     }
 }

@@ -10,14 +10,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use meshwire_proto::ErrorKind;
 use meshwire_proto::codec::grpc;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::status;
-use crate::ingress::http::{Door, Problem, read_body};
+use crate::ingress::http::{Door, Problem, Received, read_body};
 use crate::mesh::Refusal;
 
 /// Flag and length before a message.
@@ -70,7 +69,7 @@ pub(super) fn refused(method: &Method, path: &str, headers: &HeaderMap) -> Optio
 ///
 /// # Errors
 /// What is wrong with the header.
-fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
+pub(in crate::ingress) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
     let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
     let parsed = value.to_str().ok().and_then(|text| {
         let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -106,10 +105,13 @@ pub(super) async fn run(Extension(door): Extension<Door>, request: Request, next
         Err(refusal) => return status::answer(refusal),
     };
     parts.extensions.insert(deadline);
-    let limit = door.native.max_frame_bytes();
     let carried = async move {
-        match message(body, limit).await {
-            Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        match message(&door, body).await {
+            Ok(message) => {
+                // What is made of the message is as much.
+                let (body, _held) = message.split();
+                next.run(Request::from_parts(parts, Body::from(body))).await
+            }
             Err(refusal) => status::answer(refusal),
         }
     };
@@ -124,8 +126,9 @@ pub(super) async fn run(Extension(door): Extension<Door>, request: Request, next
 }
 
 /// The one message of a call, as it came.
-async fn message(body: Body, limit: u64) -> Result<Bytes, Refusal> {
-    let body = read_body(body, limit.saturating_add(PREFIX), "max_frame_bytes").await?;
+async fn message(door: &Door, body: Body) -> Result<Received, Refusal> {
+    let limit = door.native.max_frame_bytes().saturating_add(PREFIX);
+    let body = read_body(&door.share, body, limit, "max_frame_bytes").await?;
     let invalid = |text| Refusal::new(ErrorKind::Invalid, text);
     let Some((flag, rest)) = body.split_first() else { return Err(invalid("the call has no message")) };
     if *flag != 0 {

@@ -3,7 +3,7 @@
 //! - [`session`]: a native session in one stream;
 //! - [`mesh`]: events for plain stubs; [`subscribe`]: its stream of deliveries;
 //! - [`admin`]: commands; [`health`]: whether the gateway serves;
-//! - [`call`]: what calls have in common; [`status`]: errors.
+//! - [`call`]: what calls have in common; [`status`]: errors; [`told`]: how many.
 
 mod admin;
 mod call;
@@ -15,6 +15,7 @@ mod services;
 mod session;
 mod status;
 mod subscribe;
+mod told;
 
 use std::sync::Arc;
 
@@ -25,8 +26,9 @@ use tonic::{Request, Status};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder;
 
-pub(super) use call::{is_grpc, unknown};
-pub(super) use status::refuse;
+pub(super) use call::{is_grpc, timeout, unknown};
+pub(super) use status::answer;
+pub(super) use told::counted;
 
 use super::calls::Calls;
 use super::http::Door;

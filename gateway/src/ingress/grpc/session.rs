@@ -33,12 +33,12 @@ pub(super) async fn open(Extension(door): Extension<Door>, request: Request) -> 
         return refused;
     }
     let caller = door.caller("grpc");
-    let Door { native, shutdown, open, .. } = door;
+    let Door { native, shutdown, open, place, .. } = door;
     let out = Arc::new(Out::default());
     let stream = Messages { body, unframer: Unframer::default(), chunk: Bytes::new(), piece: Bytes::new(), out };
     let answers = Answers(stream.out.clone());
     tokio::spawn(async move {
-        serve_stream(native, (Box::new(stream), BytesMut::new()), (caller, Duration::ZERO), shutdown).await;
+        serve_stream(native, (Box::new(stream), BytesMut::new()), (caller, Duration::ZERO, place), shutdown).await;
         drop(open);
     });
     let mut response = Response::new(Body::new(answers));

@@ -16,7 +16,7 @@ use super::query::Query;
 use super::websocket::{End, Received, Refused, Socket, agree, of_events};
 use super::{Door, Problem, receive};
 use crate::ingress::calls::{Calls, Consumer, Delivered, Offer, Taken};
-use crate::mesh::{Caller, Refusal};
+use crate::mesh::{Caller, Refusal, Spoken};
 
 /// One event a text message, in JSON.
 const JSON: &str = "cloudevents.json";
@@ -42,7 +42,7 @@ pub(super) async fn upgrade(door: Door, topic: String, parts: &mut Parts) -> Res
     let consumer =
         door.calls.consume(&caller, &topic, receive::broadcast_request(start)).await.map_err(Problem::from)?;
     let limits = of_events(&door);
-    Ok(handshake.begin(door, limits, move |door, socket| async move {
+    Ok(handshake.begin(door, (limits, Spoken::WebSocketCloudEvents), move |door, socket| async move {
         let mut peer = Peer { socket, format, calls: door.calls, caller, topic };
         let end = peer.serve(consumer).await;
         peer.socket.end(end).await;

@@ -40,6 +40,7 @@ fn write_with(calls: &Calls, delivered: &Delivered, out: &mut String, event: Wri
     let written = EventView::parse(&delivered.event, ANY_SIZE).and_then(|view| event(&view, out));
     if let Err(error) = written {
         calls.count_unwritable();
+        calls.mesh().counts().told(error.kind());
         out.truncate(before);
         let problem = Problem::from(Refusal::new(error.kind(), error.to_string()));
         let _ = write!(out, "\"error\":{}", problem.json());

@@ -31,7 +31,7 @@ pub(super) fn guarded(router: Router) -> Router {
 async fn guard(request: Request, next: Next) -> Response {
     match check(request.headers(), request.uri().path()) {
         Ok(()) => with_code(next.run(request).await).await,
-        Err(problem) => problem.into_response(),
+        Err(problem) => problem.answer(request.headers()),
     }
 }
 

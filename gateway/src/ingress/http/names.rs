@@ -2,10 +2,11 @@
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use meshwire_proto::ErrorKind;
+use meshwire_proto::{ErrorKind, GroupKey};
 use serde::de::DeserializeOwned;
 
 use super::Problem;
+use crate::ingress::calls;
 
 /// What the braces of a route stand for, percent-decoded.
 pub(super) struct Named<T>(pub(super) T);
@@ -20,4 +21,12 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
             Err(rejection) => Err(invalid(rejection)),
         }
     }
+}
+
+/// A group by its name.
+///
+/// # Errors
+/// `INVALID`: the name.
+pub(super) fn group_key(name: &str) -> Result<GroupKey, Problem> {
+    Ok(calls::group_key(name, "")?)
 }

@@ -11,7 +11,6 @@ use axum::http::header::{
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
-use axum::response::IntoResponse as _;
 use meshwire_proto::ErrorKind;
 
 use super::Problem;
@@ -145,7 +144,7 @@ impl Guests {
     /// Lets a request in or not. Who has proven a name may have come by any.
     pub(super) fn judge(&self, parts: &Parts, authenticated: bool) -> Judged {
         match judge(self, parts, authenticated) {
-            Err(problem) => Judged::Answered(problem.into_response()),
+            Err(problem) => Judged::Answered(problem.answer(&parts.headers)),
             Ok(Some(origin)) if is_preflight(parts) => Judged::Answered(preflight(&origin, &parts.headers)),
             Ok(origin) => Judged::Passes(origin),
         }

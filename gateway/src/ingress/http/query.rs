@@ -1,12 +1,10 @@
 //! The parameters of a request, of which none is taken that is not known.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use axum::http::Uri;
 use meshwire_proto::ErrorKind;
 use meshwire_proto::codec::percent;
-use meshwire_proto::options::Bounded;
 
 use super::Problem;
 
@@ -40,8 +38,30 @@ impl Query {
         Ok(read)
     }
 
+    /// One parameter alone, whatever else there is: its first value.
+    ///
+    /// # Errors
+    /// `INVALID`: it is not percent-encoded UTF-8.
+    pub(super) fn find(uri: &Uri, name: &'static str) -> Result<Option<Self>, Problem> {
+        let parts = uri.query().unwrap_or_default().split('&').map(|part| part.split_once('=').unwrap_or((part, "")));
+        let mut values = parts.filter(|(found, _)| decode(found).is_ok_and(|found| found == name));
+        values.next().map(|(_, value)| Ok(Self(vec![(name, decode(value)?)]))).transpose()
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// `true` or `false`; `false` when it is not there.
+    ///
+    /// # Errors
+    /// `INVALID`.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.get(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => Err(invalid(format!("parameter {name} is {other:?}; true and false are accepted"))),
+        }
     }
 
     /// A whole number within bounds.
@@ -54,15 +74,6 @@ impl Query {
             number.ok_or_else(|| invalid(format!("parameter {name} is {text:?}; {least} to {most} are accepted")))
         };
         self.get(name).map(number).transpose()
-    }
-
-    /// `timeout_ms`, within the bounds of an option.
-    ///
-    /// # Errors
-    /// `INVALID`, with the bounds.
-    pub(super) fn timeout(&self, option: &Bounded) -> Result<Option<Duration>, Problem> {
-        let millis = self.number("timeout_ms", (option.min, option.max))?;
-        Ok(millis.map(Duration::from_millis))
     }
 }
 

@@ -9,10 +9,10 @@ use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::SettleKind;
 use serde::Deserialize;
 
-use super::fetch::{group_key, read_json};
-use super::names::Named;
+use super::deadline::TIMEOUT;
+use super::names::{Named, group_key};
 use super::query::Query;
-use super::{Door, Problem, answer_json};
+use super::{Door, Problem, answer_json, json_body};
 use crate::ingress::calls::Settlement;
 use crate::mesh::Refusal;
 
@@ -76,11 +76,11 @@ pub(super) async fn settle(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    Query::read(&parts.uri, &[])?;
+    Query::read(&parts.uri, &[TIMEOUT])?;
     let missing = || {
         Problem::new(ErrorKind::Invalid, "the body is missing: {\"settlements\":[{\"lease\":...,\"kind\":\"ack\"}]}")
     };
-    let asked: Asked = read_json(&door, &parts, body).await?.ok_or_else(missing)?;
+    let asked: Asked = json_body::read(&door, &parts.headers, body).await?.ok_or_else(missing)?;
     let group = group_key(&group)?;
     let settlements = asked.settlements.iter().map(Item::settlement).collect::<Result<Vec<_>, _>>()?;
     let settled = door.calls.settle(&door.caller("http"), (&topic, &group), &settlements, asked.confirm).await?;

@@ -22,7 +22,7 @@ pub(in crate::ingress) struct Record<'a> {
     pub(in crate::ingress) operation: &'static str,
     pub(in crate::ingress) topic: &'a str,
     pub(in crate::ingress) group: &'a str,
-    /// Of a publish.
+    /// That it is about.
     pub(in crate::ingress) events: u64,
     /// Why it was refused.
     pub(in crate::ingress) refused: Option<ErrorKind>,
@@ -43,10 +43,50 @@ impl Call {
     pub(in crate::ingress) fn end(self, mesh: &Mesh, caller: &Caller, record: Record<'_>) {
         let Some(began) = self.began else { return };
         let Record { operation, topic, group, events, refused } = record;
-        let (principal, code) = (&*caller.principal, refused.map_or("OK", |kind| kind.code()));
+        let (protocol, principal, code) =
+            (caller.protocol, &*caller.principal, refused.map_or("OK", |kind| kind.code()));
         let micros = mesh.now().mono.0.saturating_sub(began.0);
         let peer = caller.peer.map(tracing::field::display);
-        tracing::debug!(target: TARGET, operation, principal, peer, topic, group, events, code, micros, "call");
+        tracing::debug!(target: TARGET, operation, protocol, principal, peer, topic, group, events, code, micros, "call");
+    }
+}
+
+/// A call that waits for something. One that is dropped, since its deadline has passed or nobody waits for it any more, leaves a record
+/// with `CANCELLED`.
+pub(in crate::ingress) struct Waiting<'a> {
+    mesh: &'a Mesh,
+    caller: &'a Caller,
+    call: Call,
+    record: Record<'a>,
+}
+
+impl<'a> Waiting<'a> {
+    pub(in crate::ingress) fn begin(mesh: &'a Mesh, caller: &'a Caller, record: Record<'a>) -> Self {
+        Self { mesh, caller, call: Call::begin(mesh), record }
+    }
+
+    /// It is answered.
+    pub(in crate::ingress) fn end(mut self, refused: Option<ErrorKind>) {
+        self.record.refused = refused;
+        self.write();
+    }
+
+    /// The same, of a call that knows only now how many events it is about.
+    pub(in crate::ingress) fn end_with(mut self, events: u64, refused: Option<ErrorKind>) {
+        self.record.events = events;
+        self.end(refused);
+    }
+
+    fn write(&mut self) {
+        let call = std::mem::replace(&mut self.call, Call { began: None });
+        call.end(self.mesh, self.caller, self.record);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.record.refused = self.record.refused.or(Some(ErrorKind::Cancelled));
+        self.write();
     }
 }
 

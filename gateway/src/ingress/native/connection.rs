@@ -21,10 +21,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::frames::WriteQueue;
-use super::receiving::Permit;
 use super::{Accepted, Native, Protocol, Shutdown};
-use crate::ingress::BoxIo;
-use crate::mesh::{Caller, Refusal};
+use crate::ingress::receiving::Permit;
+use crate::ingress::{BoxIo, Place};
+use crate::mesh::{Caller, Lost, Refusal};
 
 /// Room made for reading, and the least that is worth a read.
 const READ_BYTES: usize = 64 * 1024;
@@ -59,12 +59,14 @@ struct Connection {
     timer_set: Option<Moment>,
     /// Leave to receive a large frame, and since when.
     permit: Option<(Permit, Moment)>,
+    /// It has no session yet.
+    logging_in: bool,
 }
 
 pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: watch::Receiver<Shutdown>) {
-    let Accepted { stream, prefix, peer, principal, waited } = accepted;
+    let Accepted { stream, prefix, peer, principal, waited, place } = accepted;
     let caller = Caller::known("native", Some(peer), principal);
-    serve_stream(native, (stream, prefix), (caller, waited), shutdown).await;
+    serve_stream(native, (stream, prefix), (caller, waited, place), shutdown).await;
 }
 
 /// How a session's connection ended.
@@ -77,11 +79,11 @@ pub(in crate::ingress) enum Ended {
     Stopped,
 }
 
-/// Serves a session whose bytes come through `stream`, after those that were read already.
+/// Serves a session whose bytes come through `stream`, after those that were read already. It is logged in once it has its Welcome.
 pub(in crate::ingress) async fn serve_stream(
     native: Arc<Native>,
     io: (BoxIo, BytesMut),
-    who: (Caller, Duration),
+    who: (Caller, Duration, Arc<Place>),
     shutdown: watch::Receiver<Shutdown>,
 ) {
     serve_telling(native, io, who, shutdown, |_| {}).await;
@@ -91,22 +93,26 @@ pub(in crate::ingress) async fn serve_stream(
 pub(in crate::ingress) async fn serve_telling(
     native: Arc<Native>,
     (mut stream, mut rest): (BoxIo, BytesMut),
-    (caller, waited): (Caller, Duration),
+    (caller, waited, place): (Caller, Duration, Arc<Place>),
     shutdown: watch::Receiver<Shutdown>,
     tell: impl FnOnce(Ended) + Send,
 ) {
     let (peer, began) = (caller.peer, Instant::now());
     let left = native.config.login_timeout.saturating_sub(waited);
-    let first = timeout(left, preface(&mut stream, &mut rest)).await;
+    let first = tokio::select! {
+        biased;
+        first = timeout(left, preface(&mut stream, &mut rest)) => first.map_err(|_| {
+            native.mesh.counts().lost(Lost::LoginTimeout);
+            Refusal::new(ErrorKind::Timeout, "no session within the time for it (option login_timeout)")
+        }),
+        () = place.shed() => Err(place.refusal()),
+    };
     if !matches!(first, Ok(Ok(true))) {
-        tracing::info!(?peer, "no session within the login timeout: its first bytes are missing");
+        tracing::info!(?peer, "no session began here: its first bytes are missing");
         tell(match first {
             Ok(Ok(_)) => Ended::Refused(Refusal::new(ErrorKind::Invalid, "these are not the first bytes of a session")),
             Ok(Err(_)) => Ended::Over,
-            Err(_) => Ended::Refused(Refusal::new(
-                ErrorKind::Timeout,
-                "no session within the time for it (option login_timeout)",
-            )),
+            Err(refusal) => Ended::Refused(refusal),
         });
         let _ = timeout(LAST_WORDS, stream.shutdown()).await;
         return;
@@ -115,9 +121,10 @@ pub(in crate::ingress) async fn serve_telling(
     let protocol = Protocol::new(native.clone(), caller, waited);
     let mut queue = WriteQueue::default();
     queue.preface();
-    let mut connection = Connection { stream, rest, queue, flushed: true, protocol, timer_set: None, permit: None };
+    let mut connection =
+        Connection { stream, rest, queue, flushed: true, protocol, timer_set: None, permit: None, logging_in: true };
     connection.protocol.received(&mut connection.rest);
-    if let Err(error) = connection.run(&native, &shutdown).await {
+    if let Err(error) = connection.run(&native, &place, &shutdown).await {
         tracing::debug!(?peer, %error, "connection lost");
     }
     native.receiving.forget(connection.protocol.number);
@@ -150,13 +157,21 @@ async fn reached(mut shutdown: watch::Receiver<Shutdown>, stage: Shutdown) {
 }
 
 impl Connection {
-    async fn run(&mut self, native: &Native, shutdown: &watch::Receiver<Shutdown>) -> io::Result<()> {
+    async fn run(&mut self, native: &Native, place: &Place, shutdown: &watch::Receiver<Shutdown>) -> io::Result<()> {
         let mut timer = pin!(sleep(Duration::ZERO));
+        let mut shed = pin!(place.shed());
         for stage in [Shutdown::Draining, Shutdown::Closing] {
             let mut stop = pin!(reached(shutdown.clone(), stage));
-            let ended = poll_fn(|cx| match self.poll(native, timer.as_mut(), cx) {
-                Poll::Ready(ended) => Poll::Ready(Some(ended)),
-                Poll::Pending => stop.as_mut().poll(cx).map(|()| None),
+            let ended = poll_fn(|cx| {
+                if self.logging_in && shed.as_mut().poll(cx).is_ready() {
+                    self.logging_in = false;
+                    let refusal = place.refusal();
+                    self.protocol.fail(refusal.kind, &refusal.message);
+                }
+                match self.poll((native, place), timer.as_mut(), cx) {
+                    Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                    Poll::Pending => stop.as_mut().poll(cx).map(|()| None),
+                }
             });
             match ended.await {
                 Some(ended) => {
@@ -175,8 +190,18 @@ impl Connection {
     ///
     /// One waker for everything, and no future that is made and dropped a turn:
     /// with an event a turn that would cost as much as the event.
-    fn poll(&mut self, native: &Native, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(
+        &mut self,
+        (native, place): (&Native, &Place),
+        mut timer: Pin<&mut Sleep>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
+            // Before the peer can read its Welcome.
+            if self.logging_in && self.protocol.session().is_some() {
+                place.logged_in();
+                self.logging_in = false;
+            }
             self.protocol.take_output(&mut self.queue);
             self.write(cx)?;
             if self.protocol.is_dead() {

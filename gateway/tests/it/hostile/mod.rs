@@ -9,6 +9,7 @@ mod http1;
 mod http2;
 mod meanings;
 mod sessions;
+mod silent;
 mod slow;
 mod table;
 pub(crate) mod websocket;

@@ -125,8 +125,9 @@ const HOW: &str = "\
   flag (`--` and the name with `-` for `_`); the later holds.
 - **of client**: by the program, with methods of its library. In Rust those are `timeout`, `wait`, `publish_window` and
   `reconnect` of `Connect`, `prefetch` and `ack_wait` of `subscribe` and `consume`, `concurrency` of `consume`, and the
-  deadline of `drain`. No variable sets them, except `MESHWIRE_URL`. The command line has `--server` and `--wait` for
-  `url` and `connect_wait`.
+  deadline of `drain`; what leads to the gateway is `proxy`, `token`, `token_file`, `tls_roots`, `tls_certificate` and
+  `tls_server_name` of `Connect`. No variable sets them, except `MESHWIRE_URL` and those of proxies. The command line has
+  `--server` and `--wait` for `url` and `connect_wait`, and the flags and variables of [connect.md](connect.md).
 ";
 
 pub(super) fn option_page(source: &str) -> String {

@@ -12,9 +12,6 @@ pub(super) mod paging;
 pub(super) mod show;
 mod topics;
 
-use std::future::poll_fn;
-use std::task::Poll;
-
 use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -23,9 +20,9 @@ use meshwire_proto::wire::admin::{self, answer, command};
 use serde_json::Value;
 
 use super::{Door, Problem, answer_json as json, written};
-use crate::ingress::native::access::{self, Call, Record};
+use crate::ingress::native::access::{self, Waiting};
 use crate::ingress::waiting;
-use crate::mesh::{Answered, Caller, Mesh};
+use crate::mesh::{Answered, Caller, Mesh, Refusal};
 
 pub(super) fn routes() -> Router {
     Router::new()
@@ -54,7 +51,7 @@ pub(super) async fn answered(mesh: &Mesh, caller: &Caller, command: &admin::Comm
         if let Some(answered) = mesh.admin(caller, command) {
             return answered;
         }
-        poll_fn(|cx| if mesh.wake_when_fetched(seen, cx.waker()) { Poll::Pending } else { Poll::Ready(()) }).await;
+        waiting::fetched(mesh, seen).await;
     }
 }
 
@@ -62,13 +59,16 @@ pub(super) async fn answered(mesh: &Mesh, caller: &Caller, command: &admin::Comm
 pub(super) async fn carry_out(door: &Door, command: command::Command) -> Result<answer::Answer, Problem> {
     let (mesh, caller) = (door.native.mesh(), door.caller("http"));
     let command = admin::Command { command: Some(command) };
-    let call = Call::begin(mesh);
-    let answered = answered(mesh, &caller, &command).await;
-    let refused = answered.as_ref().err().map(|refusal| refusal.kind);
-    call.end(mesh, &caller, Record { refused, ..access::command(&command) });
-    let (answer, ticket) = answered?;
+    let call = Waiting::begin(mesh, &caller, access::command(&command));
+    let kept = kept(mesh, &caller, &command).await;
+    call.end(kept.as_ref().err().map(|refusal| refusal.kind));
+    kept?.answer.ok_or_else(unexpected)
+}
+
+async fn kept(mesh: &Mesh, caller: &Caller, command: &admin::Command) -> Result<admin::Answer, Refusal> {
+    let (answer, ticket) = answered(mesh, caller, command).await?;
     waiting::kept(mesh, ticket).await?;
-    answer.answer.ok_or_else(unexpected)
+    Ok(answer)
 }
 
 /// An answer that does not belong to its command.

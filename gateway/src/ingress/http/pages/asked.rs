@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::ingress::calls::{Calls, Consumer, Offer, RequestCall};
 use crate::ingress::http::delivery::ANY_SIZE;
-use crate::ingress::http::fetch::group_key;
+use crate::ingress::http::names::group_key;
 use crate::ingress::http::settle::{Item, results, yes};
 use crate::ingress::http::{Problem, event, publish as publishing, receive};
 use crate::mesh::Caller;

@@ -18,7 +18,7 @@ use meshwire_proto::ErrorKind;
 use super::websocket::{End, Received, Socket};
 use super::{Door, Problem};
 use crate::ingress::Shutdown;
-use asked::{Answering, Asked, Done, answer, error};
+use asked::{Answering, Asked, Done, answer};
 use subscriptions::Subscriptions;
 
 /// Most calls of a connection without an answer; over it the connection is not read from.
@@ -91,7 +91,7 @@ impl Page {
     fn call(&mut self, text: &str) -> Option<String> {
         let asked = match asked::read(text) {
             Ok(asked) => asked,
-            Err((id, problem)) => return Some(error(&id, &problem)),
+            Err((id, problem)) => return Some(self.error(&id, &problem)),
         };
         let (calls, caller) = (Arc::clone(&self.door.calls), self.door.caller("websocket"));
         let answered = match asked.op.as_str() {
@@ -117,8 +117,13 @@ impl Page {
                 None
             }
             Ok(None) => Some(answer(&asked.id, "{}")),
-            Err(problem) => Some(error(&asked.id, &problem)),
+            Err(problem) => Some(self.error(&asked.id, &problem)),
         }
+    }
+
+    fn error(&self, id: &str, problem: &Problem) -> String {
+        self.door.native.mesh().counts().told(problem.kind());
+        asked::error(id, problem)
     }
 
     fn done(&mut self, (asked, done): (Asked, Result<Done, Problem>)) -> String {
@@ -132,7 +137,7 @@ impl Page {
                 if asked.op == "subscribe" {
                     self.subscriptions.give_back(&asked.id);
                 }
-                error(&asked.id, &problem)
+                self.error(&asked.id, &problem)
             }
         }
     }

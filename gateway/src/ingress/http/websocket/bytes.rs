@@ -21,7 +21,7 @@ const SENT_MESSAGE: usize = 64 * 1024;
 /// Serves a session to its end.
 pub(super) async fn serve(door: Door, socket: Socket) {
     let caller = door.caller("websocket");
-    let Door { native, shutdown, .. } = door;
+    let Door { native, shutdown, place, .. } = door;
     let why = Arc::new(OnceLock::new());
     let messages = Messages { socket, read: Bytes::new(), why: Arc::clone(&why), farewell: None };
     let tell = move |ended| {
@@ -33,7 +33,7 @@ pub(super) async fn serve(door: Door, socket: Socket) {
         // What the peer broke before stands.
         let _ = why.set(end);
     };
-    serve_telling(native, (Box::new(messages), BytesMut::new()), (caller, Duration::ZERO), shutdown, tell).await;
+    serve_telling(native, (Box::new(messages), BytesMut::new()), (caller, Duration::ZERO, place), shutdown, tell).await;
 }
 
 /// The bytes in binary messages.

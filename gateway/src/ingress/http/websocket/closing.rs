@@ -34,11 +34,10 @@ impl End {
         Self::Told(frame(refusal.kind.ws_close().into(), &text))
     }
 
-    /// The error that the peer is told.
+    /// Which of our errors it says.
     pub(super) fn kind(&self) -> Option<ErrorKind> {
         let Self::Told(frame) = self else { return None };
-        let number = u16::from(frame.code).checked_sub(4000)?;
-        Some(ErrorKind::from_number(number.into()))
+        ErrorKind::ALL.iter().find(|kind| u16::from(frame.code) == kind.ws_close()).copied()
     }
 
     pub(super) fn timeout(message: impl Into<String>) -> Self {

@@ -1,5 +1,7 @@
 //! The handshake: RFC 6455, 4.2. One for all subprotocols.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -119,17 +121,17 @@ impl Handshake {
     pub(in crate::ingress::http) fn begin<F: Future<Output = ()> + Send + 'static>(
         self,
         door: Door,
-        limits: Limits,
+        (limits, spoken): (Limits, Spoken),
         serve: impl FnOnce(Door, Socket) -> F + Send + 'static,
     ) -> Response {
         let upgrade = self.upgrade;
         tokio::spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
-            let _counted = door.native.mesh().counts().connected(Spoken::WebSocket);
-            let open = door.open.clone();
+            let _counted = door.native.mesh().counts().connected(spoken);
+            let (open, place) = (door.open.clone(), Arc::clone(&door.place));
             let socket = Socket::over(TokioIo::new(upgraded), &door, limits).await;
             serve(door, socket).await;
-            drop(open);
+            drop((open, place));
         });
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -18,9 +18,13 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 
 use super::{Door, pages};
+use crate::mesh::Spoken;
 pub(super) use closing::End;
 pub(super) use handshake::{Refused, agree, is_asked};
 pub(super) use socket::{Limits, Received, Socket};
+
+/// Where WebSocket is that is not about one topic.
+pub(super) const PATH: &str = "/v1/ws";
 
 /// The native protocol in binary messages.
 const NATIVE: &str = "meshwire.v1";
@@ -32,16 +36,20 @@ const PAGES: &str = "meshwire.v1.json";
 /// came of it, and the part that is coming.
 const SESSION_MESSAGE: usize = 64 * 1024;
 
-/// `GET /v1/ws`.
+/// `GET` of [`PATH`].
 pub(super) async fn upgrade(Extension(door): Extension<Door>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
     match agree(&mut parts, &[NATIVE, PAGES]) {
         Err(refused) => refused.into_response(),
         Ok(handshake) if handshake.subprotocol == PAGES => {
+            door.place.logged_in();
             let limits = of_events(&door);
-            handshake.begin(door, limits, pages::serve)
+            handshake.begin(door, (limits, Spoken::WebSocketJson), pages::serve)
         }
-        Ok(handshake) => handshake.begin(door, Limits { most: SESSION_MESSAGE, pings: false }, bytes::serve),
+        Ok(handshake) => {
+            let limits = Limits { most: SESSION_MESSAGE, pings: false };
+            handshake.begin(door, (limits, Spoken::WebSocket), bytes::serve)
+        }
     }
 }
 

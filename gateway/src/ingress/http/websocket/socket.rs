@@ -72,7 +72,7 @@ impl Socket {
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0);
         let native = &door.native;
-        let wire = Wire::new(io, (native.receiving(), native.mesh().new_session()), limits.most);
+        let wire = Wire::new(io, (Arc::clone(&native.receiving), native.mesh().new_session()), limits.most);
         let every = native.config.heartbeat;
         let pings = limits.pings.then(|| {
             let mut pings = interval_at(Instant::now() + every, every);

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::lengths::Lengths;
-use crate::ingress::native::{Permit, Receiving};
+use crate::ingress::receiving::{Permit, Receiving};
 
 /// A message of more bytes needs leave to be received, as a large frame of a session does. Less, since what was read of it stands
 /// in two buffers for a moment.

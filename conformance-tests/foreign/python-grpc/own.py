@@ -1,37 +1,25 @@
-"""Publishes, subscribes, settles and provokes errors with gRPC's own client and stubs made from the published schemas."""
+"""Every call of gRPC, and the errors, with stubs made of the published schemas: own.py HOST:PORT"""
 
-import importlib
-import pathlib
 import sys
-import tempfile
 import uuid
+from pathlib import Path
 
 import grpc
 from google.rpc import error_details_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
-from grpc_tools import protoc
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-SCHEMAS = ["meshwire/cloudevents/v1.proto", "meshwire/admin/v1.proto", "meshwire/v1.proto"]
+sys.path.insert(0, str(Path(__file__).parent / "stubs"))
+from meshwire import v1_pb2 as pb
+from meshwire import v1_pb2_grpc as pb_grpc
+from meshwire.admin import v1_pb2 as admin_pb
+from meshwire.cloudevents import v1_pb2 as events_pb
+
 PATIENCE = 20
 
 if len(sys.argv) != 2:
-    sys.exit("usage: run.py HOST:PORT")
+    sys.exit("usage: own.py HOST:PORT")
 
-
-def stubs():
-    folder = tempfile.mkdtemp()
-    well_known = pathlib.Path(protoc.__file__).parent / "_proto"
-    args = ["protoc", f"-I{ROOT / 'proto/proto'}", f"-I{well_known}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
-    if protoc.main(args + SCHEMAS) != 0:
-        sys.exit("the schemas do not compile")
-    sys.path.insert(0, folder)
-    names = ["meshwire.cloudevents.v1_pb2", "meshwire.admin.v1_pb2", "meshwire.v1_pb2", "meshwire.v1_pb2_grpc"]
-    return [importlib.import_module(name) for name in names]
-
-
-events_pb, admin_pb, pb, pb_grpc = stubs()
 channel = grpc.insecure_channel(sys.argv[1], options=[("grpc.max_receive_message_length", 64 << 20)])
 mesh, admin = pb_grpc.MeshStub(channel), pb_grpc.AdminStub(channel)
 topic = f"python-{uuid.uuid4().hex}"

@@ -3,8 +3,11 @@
 use meshwire::Event;
 use meshwire_proto::{AttributeValue, UnixMillis};
 
+/// When all of them happened, as others write it.
+pub(super) const TIME: &str = "2023-11-14T22:13:20.123Z";
+
 /// Each is equal at its other end: the same attributes, the same data byte for byte.
-pub(crate) fn set() -> Vec<Event> {
+pub(super) fn set() -> Vec<Event> {
     let event = |id: &str| Event::new("t").id(id).source("/fidelity").time(UnixMillis(1_700_000_000_123));
     let json = |id: &str, text: &str| event(id).data_content_type("application/json").text_data(text);
     let mut large = vec![0; 1 << 20];

@@ -1,4 +1,8 @@
 //! In front of the scripted peer: takes what carries the session off it, so that the script sees its bytes.
+//!
+//! - [`requests`]: sessions that travel in HTTP requests.
+
+mod requests;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +27,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
 use crate::certificate::certificate;
 use crate::transport::Transport;
+use requests::Carriers;
 
 /// What is read of the script at once.
 const READ: usize = 64 << 10;
@@ -41,12 +46,13 @@ impl Bridge {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let tls = if transport.is_secure() { Some(acceptor()?) } else { None };
+        let to = To { transport, peer, carriers: Arc::default() };
         let _inside = runtime.enter();
         let listener = TcpListener::from_std(listener)?;
         let accepting = runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 // Whatever breaks is an end for both sides.
-                tokio::spawn(link(transport, tls.clone(), stream, peer));
+                tokio::spawn(link(to.clone(), tls.clone(), stream));
             }
         });
         Ok(Self { address, accepting: accepting.abort_handle() })
@@ -66,7 +72,7 @@ impl Drop for Bridge {
 fn runtime() -> anyhow::Result<&'static Runtime> {
     static RUNTIME: OnceLock<Option<Runtime>> = OnceLock::new();
     let made =
-        RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_io().build().ok());
+        RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().ok());
     made.as_ref().context("the bridge gets no thread")
 }
 
@@ -79,36 +85,42 @@ fn acceptor() -> anyhow::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn link(transport: Transport, tls: Option<TlsAcceptor>, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+/// What a connection is to become.
+#[derive(Clone)]
+struct To {
+    transport: Transport,
+    peer: SocketAddr,
+    carriers: Arc<Carriers>,
+}
+
+async fn link(to: To, tls: Option<TlsAcceptor>, stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     match tls {
-        Some(tls) => carry(transport, tls.accept(stream).await?, peer).await,
-        None => carry(transport, stream, peer).await,
+        Some(tls) => carry(to, tls.accept(stream).await?).await,
+        None => carry(to, stream).await,
     }
 }
 
-async fn carry<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    transport: Transport,
-    mut stream: S,
-    peer: SocketAddr,
-) -> io::Result<()> {
-    let connect = async {
-        let script = TcpStream::connect(peer).await?;
-        script.set_nodelay(true)?;
-        io::Result::Ok(script)
-    };
-    match transport {
+async fn carry<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(to: To, mut stream: S) -> io::Result<()> {
+    match to.transport {
         Transport::Tcp | Transport::Tcps => {
-            tokio::io::copy_bidirectional(&mut stream, &mut connect.await?).await?;
+            tokio::io::copy_bidirectional(&mut stream, &mut script(to.peer).await?).await?;
             Ok(())
         }
         Transport::Ws | Transport::Wss => {
             let socket = accept_hdr_async(stream, subprotocol).await.map_err(io::Error::other)?;
-            messages(socket, connect.await?).await
+            messages(socket, script(to.peer).await?).await
         }
-        Transport::Grpc | Transport::Grpcs => call(stream, connect.await?).await,
-        Transport::Http | Transport::Https => Err(io::Error::other("requests are not bridged")),
+        Transport::Grpc | Transport::Grpcs => call(stream, script(to.peer).await?).await,
+        Transport::Http | Transport::Https => requests::serve(stream, to.peer, to.carriers).await,
     }
+}
+
+/// A connection to the script.
+async fn script(peer: SocketAddr) -> io::Result<TcpStream> {
+    let script = TcpStream::connect(peer).await?;
+    script.set_nodelay(true)?;
+    Ok(script)
 }
 
 #[expect(clippy::result_large_err, clippy::unnecessary_wraps, reason = "as the library wants it")]
