@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use meshwire_gateway::config::Config;
@@ -14,7 +15,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::{Given, SETTINGS, Setting, Settings, warn_of_unknown_variables};
 use crate::exit::{Exit, Failure};
 use crate::stop::Stop;
-use crate::{logs, output};
+use crate::{allocator, logs, output};
+
+/// How often it is looked whether a flood is over; tasks that are gone by then, twice, when it was one. A connection is a task.
+const LOOK_FOR_GONE: Duration = Duration::from_secs(5);
+const MANY_GONE: usize = 1000;
 
 /// Flags shown by the short help.
 const SHORT_HELP: [&str; 4] = ["listen", "data_dir", "memory", "log_level"];
@@ -132,6 +137,7 @@ impl Serve {
         if let Some(tls) = gateway.tls() {
             tokio::spawn(reload(tls, hear(SignalKind::hangup())?));
         }
+        tokio::spawn(give_back_memory());
         let mut again = Stop::listen()?;
         let stopping = async {
             stop.requested().await;
@@ -177,6 +183,24 @@ fn raise_open_files() {
             let most = limit.current.unwrap_or(u64::MAX);
             tracing::warn!(%cause, "the number of open files stays at {most}");
         }
+    }
+}
+
+/// Gives memory back after a flood of connections, of which the allocator would keep all: once their tasks are gone, and no others come.
+async fn give_back_memory() {
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let (mut most, mut were_gone) = (0, false);
+    loop {
+        tokio::time::sleep(LOOK_FOR_GONE).await;
+        let tasks = metrics.num_alive_tasks();
+        most = most.max(tasks);
+        let are_gone = most - tasks >= MANY_GONE;
+        if are_gone && were_gone {
+            most = tasks;
+            // Nothing depends on it.
+            let _ = tokio::task::spawn_blocking(allocator::trim).await;
+        }
+        were_gone = are_gone;
     }
 }
 

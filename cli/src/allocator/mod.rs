@@ -25,6 +25,18 @@ pub(crate) fn keep_one_arena() {
     debug_assert_eq!(set, 1, "glibc knows M_ARENA_MAX");
 }
 
+/// Gives what is free back to the system. It takes some milliseconds, for which others that ask for memory wait.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code, reason = "no safe interface does it")]
+pub(crate) fn trim() {
+    // SAFETY: it may be called at any time, from any thread.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Other allocators are left as they are.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) const fn trim() {}
+
 /// Other allocators are left as they are.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(crate) const fn keep_one_arena() {}

@@ -34,6 +34,8 @@ const ON_TIME: [&str; 1] = ["on_time::"];
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
 /// How long a row of the guards may take: four times what it takes on two cores.
 const GUARD_LIMIT: Duration = Duration::from_secs(120);
+/// How long the floods may take: three times what they take on two cores.
+const FLOODS_LIMIT: Duration = Duration::from_secs(300);
 /// How long the programs of others may take, with all that they install the first time.
 const FOREIGN_LIMIT: Duration = Duration::from_secs(900);
 const WASM: &str = "wasm32-unknown-unknown";
@@ -88,6 +90,7 @@ pub(crate) fn run(room: &mut Room<'_>, step: Step) -> anyhow::Result<Outcome> {
             let command = demo::command(room.workspace)?;
             room.one(command)
         }
+        Step::Floods => bench(room, &["floods"], FLOODS_LIMIT),
         Step::BenchGuards => bench_guards(room),
     }
 }
@@ -195,17 +198,21 @@ fn alone(room: &mut Room<'_>, modules: &[&str]) -> anyhow::Result<Outcome> {
 fn bench_guards(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
     let mut sum = Outcome::default();
     for row in ["slow-reader", "healthy"] {
-        let mut bench = room.workspace.program(&room.workspace.built(Profile::Release, "meshwire-bench"));
-        bench.args([row, "--guard", "--pairs", "1", "--seconds", "1", "--warm-up", "1"]);
-        bench.env("MESHWIRE_BIN", room.workspace.built(Profile::Release, "meshwire"));
-        let finished = room.log.run(&mut bench, Some(GUARD_LIMIT))?;
-        sum.passed += u32::from(finished.success);
-        sum.failed += u32::from(!finished.success);
-        if !finished.success {
-            sum.excerpt.extend(tail(finished.lines));
-        }
+        let guarded = bench(room, &[row, "--guard", "--pairs", "1", "--seconds", "1", "--warm-up", "1"], GUARD_LIMIT)?;
+        sum.passed += guarded.passed;
+        sum.failed += guarded.failed;
+        sum.excerpt.extend(guarded.excerpt);
     }
     Ok(sum)
+}
+
+/// A row of the bench, with the gateway as users get it.
+fn bench(room: &mut Room<'_>, arguments: &[&str], limit: Duration) -> anyhow::Result<Outcome> {
+    let mut bench = room.workspace.program(&room.workspace.built(Profile::Release, "meshwire-bench"));
+    bench.args(arguments).env("MESHWIRE_BIN", room.workspace.built(Profile::Release, "meshwire"));
+    let finished = room.log.run(&mut bench, Some(limit))?;
+    let excerpt = if finished.success { Vec::new() } else { tail(finished.lines) };
+    Ok(Outcome::one(finished.success, excerpt))
 }
 
 /// The cases, then the same with their expectations spoiled, then every planted defect.
