@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn connections_leave_files_to_the_log() {
-        for (files, most) in [(20_000, 19_904), (256, 160), (100, 50), (1, 1)] {
+        for (files, most) in [(20_000, 19_840), (400, 240), (256, 128), (1, 1)] {
             assert_eq!(beside_own(files), most);
         }
     }
