@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use meshwire::{Event, GroupSettings, Mesh, Request, Start};
+use meshwire_certificates::SelfSigned;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::middlebox::Proxy;
@@ -109,12 +110,8 @@ fn output(environment: &[(&str, &str)]) -> Vec<String> {
 
 #[test]
 fn s14_one_program_says_the_same_over_every_scheme_plain_and_tls_and_without_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    std::fs::write(&certificate, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let files = SelfSigned::of("localhost");
+    let (certificate, key) = (files.certificate.to_str().unwrap(), files.key.to_str().unwrap());
     let mut first = None;
     let schemes =
         ["mesh://", "tcp://", "grpc://", "ws://", "http://", "", "meshs://", "grpcs://", "wss://", "https://"];

@@ -1,19 +1,14 @@
 //! What a connection costs before it has logged in: 200 of each kind, each as far in its login as it can get.
 
-use std::sync::Arc;
-
+use meshwire_certificates::{SelfSigned, connector};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::{PATIENCE, serving};
 use crate::program::{Gateway, resident};
-use meshwire_certificates::{Files, SelfSigned};
 
 const CONNECTIONS: u64 = 200;
 
@@ -123,18 +118,10 @@ trait Held: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Held for T {}
 
-fn connector(files: &Files) -> TlsConnector {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(&files.certificate).unwrap()).unwrap();
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().unwrap();
-    TlsConnector::from(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
-}
-
 #[tokio::test]
 async fn a_connection_costs_at_most_256_kib_before_login_whatever_it_speaks() {
     let files = SelfSigned::of("localhost");
-    let inside = connector(&files);
+    let inside = connector(&files.certificate, None, &[]);
     // Handshake records that hold one message of nearly 64 KiB.
     let record = [&[0x16, 3, 1, 0x40, 0][..], &[0; 16 << 10]].concat();
     let handshake = [&[0x16, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff][..], &[0; (16 << 10) - 4], &record, &record].concat();

@@ -36,7 +36,7 @@ const BEGINNINGS: [&[u8]; 4] = [
 ];
 
 async fn publish(mesh: &Mesh, id: usize) {
-    let event = Event::text("t", "x").id(&id.to_string());
+    let event = Event::text("t", "x").id(id.to_string());
     timeout(PATIENCE, mesh.publish("t", event)).await.expect("a receipt").unwrap();
 }
 
@@ -175,7 +175,7 @@ async fn a_gateway_without_files_for_more_connections_says_so_once_stays_up_and_
     }
     assert_eq!(refused, 200 - 32);
     for id in 1..LARGE {
-        let event = Event::bytes("t", vec![0; 512 << 10]).id(&id.to_string());
+        let event = Event::bytes("t", vec![0; 512 << 10]).id(id.to_string());
         timeout(PATIENCE, mesh.publish("t", event)).await.expect("a receipt").unwrap();
     }
     drop(flood);

@@ -1,8 +1,9 @@
 //! What a connection costs that never ends what it began: messages of WebSocket in every subprotocol, and sessions over HTTP requests. Anybody
 //! can begin those, so they cost no more than a connection before login.
 
+use meshwire_certificates::SelfSigned;
+
 use super::before_login::{BOUND, grown};
-use super::certificate::Files;
 use super::serving;
 
 /// Frames of a client that make one message, of which the last one is cut off before its last byte.
@@ -51,7 +52,7 @@ fn beginnings() -> Vec<(String, Vec<u8>)> {
 
 #[tokio::test]
 async fn a_message_or_a_session_that_is_only_begun_costs_at_most_256_kib() {
-    let files = Files::new();
+    let files = SelfSigned::of("localhost");
     let mut over = Vec::new();
     for (name, sent) in beginnings() {
         // A process of its own for each: one that has grown before would seem to cost nothing.
