@@ -35,6 +35,8 @@ pub(super) async fn open(Extension(door): Extension<Door>, request: Request) -> 
     let caller = door.caller("grpc");
     let Door { native, shutdown, open, place, .. } = door;
     let out = Arc::new(Out::default());
+    // A proxy may keep the head of an answer until bytes follow it, and a client may wait for the head before it says Hello.
+    grpc::pad(&mut out.queue().messages);
     let stream = Messages { body, unframer: Unframer::default(), chunk: Bytes::new(), piece: Bytes::new(), out };
     let answers = Answers(stream.out.clone());
     tokio::spawn(async move {

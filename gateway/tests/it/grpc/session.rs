@@ -82,6 +82,15 @@ async fn a_session_may_come_byte_by_byte_or_whole() {
 }
 
 #[tokio::test]
+async fn a_call_is_answered_with_bytes_before_it_says_anything() {
+    let rig = Rig::start().await;
+    let mut call = Call::open(&Stub::of(&rig).await).await.unwrap();
+    // nginx keeps the head of an answer until bytes follow it.
+    let first = timeout(PATIENCE, call.input.message()).await.expect("a message in time").unwrap();
+    assert!(first.expect("a message").is_empty(), "it says nothing");
+}
+
+#[tokio::test]
 async fn a_call_without_a_session_ends_with_a_code() {
     let mut config = memory();
     config.login_timeout = Duration::from_millis(200);
