@@ -1,17 +1,23 @@
 //! What peers have begun to send and not ended, large frames of sessions and bodies of requests: so many bytes over all connections.
-//! A session that comes later waits, as its peer waits with it; a request is refused at once, as its client can go elsewhere.
+//! A session that comes later waits, as its peer waits with it; a request waits a moment and is refused then, as its client can go elsewhere.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use meshwire_proto::ErrorKind;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::mesh::Refusal;
 
 /// What bodies of one connection may hold together without asking.
 const FREE: u64 = 64 * 1024;
+
+/// How long a body waits for room: others that are whole soon make some. What it has is held meanwhile, so that it must end.
+const WAIT: Duration = Duration::from_secs(1);
 
 /// When who was refused should try again.
 pub(super) const RETRY_MS: u32 = 1000;
@@ -21,6 +27,8 @@ pub(super) const RETRY_MS: u32 = 1000;
 pub(super) struct Receiving {
     limit: u64,
     state: Mutex<State>,
+    /// Bodies that wait are told when something is given back.
+    freed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +49,7 @@ pub(super) struct Permit {
 
 impl Receiving {
     pub(super) fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { limit, state: Mutex::default() })
+        Arc::new(Self { limit, state: Mutex::default(), freed: Notify::new() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -101,6 +109,7 @@ impl Drop for Permit {
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         waiting.into_values().for_each(Waker::wake);
+        self.of.freed.notify_waiters();
     }
 }
 
@@ -135,7 +144,26 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// It holds so many bytes now; never less than before.
+    /// It holds so many bytes now; never less than before. Waits a second for room.
+    ///
+    /// # Errors
+    /// `BUSY`: there is no room for that.
+    pub(super) async fn wait_for(&mut self, bytes: u64) -> Result<(), Refusal> {
+        let Err(refusal) = self.grow_to(bytes) else { return Ok(()) };
+        let receiving = Arc::clone(&self.share.of);
+        let room = async {
+            loop {
+                let freed = receiving.freed.notified();
+                if self.grow_to(bytes).is_ok() {
+                    return;
+                }
+                freed.await;
+            }
+        };
+        timeout(WAIT, room).await.map_err(|_| refusal)
+    }
+
+    /// The same without waiting.
     ///
     /// # Errors
     /// `BUSY`: there is no room for that.
@@ -208,6 +236,24 @@ mod tests {
         assert_eq!(receiving.used().0, 0);
         a.grow_to(FREE + 5000).unwrap();
         assert_eq!(receiving.used().0, 5000, "one passes however large it is, with what another gave back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_waits_a_second_for_room_that_another_gives_back() {
+        let receiving = Receiving::new(100);
+        let share = || Share::new(receiving.clone());
+        let (mut one, mut other) = (share().hold(), share().hold());
+        one.grow_to(FREE + 100).unwrap();
+        let began = tokio::time::Instant::now();
+        let refused = other.wait_for(FREE + 100).await.unwrap_err();
+        assert_eq!((refused.kind, began.elapsed()), (ErrorKind::Busy, WAIT));
+        let ending = async {
+            tokio::time::sleep(WAIT / 2).await;
+            drop(one);
+        };
+        let (waited, ()) = tokio::join!(other.wait_for(FREE + 100), ending);
+        waited.unwrap();
+        assert_eq!((began.elapsed(), receiving.used().0), (WAIT * 3 / 2, 100));
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Reading {
                     if (self.len() + data.len()) as u64 > limit {
                         return Err(too_large());
                     }
-                    self.add(&data, body.size_hint().exact())?;
+                    self.add(&data, body.size_hint().exact()).await?;
                 }
                 Ok(())
             };
@@ -141,9 +141,9 @@ impl Reading {
     }
 
     /// Takes a piece, behind which so much is said to be left.
-    fn add(&mut self, data: &Bytes, left: Option<u64>) -> Result<(), Problem> {
+    async fn add(&mut self, data: &Bytes, left: Option<u64>) -> Result<(), Problem> {
         if self.len() == 0 {
-            self.held.grow_to(data.len() as u64)?;
+            self.held.wait_for(data.len() as u64).await?;
             self.first = data.clone();
             return Ok(());
         }
@@ -152,7 +152,7 @@ impl Reading {
             // What is said to be left may never come: the place grows with what does.
             let left = left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX);
             let capacity = len + left.min((len / 4).max(STEP));
-            self.held.grow_to(capacity as u64)?;
+            self.held.wait_for(capacity as u64).await?;
             self.more.reserve_exact(capacity - self.more.len());
             self.more.extend_from_slice(&std::mem::take(&mut self.first));
         }
