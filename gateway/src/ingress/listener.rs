@@ -20,6 +20,9 @@ use super::tls::{self, Tls};
 use super::{Accepted, BoxIo, Ingress, PLAIN_REFUSED, Place, Places, Shutdown, Sniff};
 use crate::mesh::{Counts, Lost, Refusal};
 
+/// Connections that are accepted before those who are there have a turn: in a storm the others wait in the system's queue.
+const AT_ONCE: usize = 16;
+
 /// More than any protocol needs to be told apart.
 const MAX_PREFIX: usize = 1024;
 
@@ -93,8 +96,13 @@ impl Listener {
         let doors = Arc::new(doors);
         let refusing = Arc::new(Semaphore::new(REFUSING));
         let mut connections = JoinSet::new();
-        let (mut failed, mut over) = (Refused::default(), Refused::default());
+        let (mut failed, mut over, mut shed) = (Refused::default(), Refused::default(), Refused::default());
+        let mut at_once = 0;
         loop {
+            if at_once == AT_ONCE {
+                at_once = 0;
+                tokio::task::yield_now().await;
+            }
             let accepted = tokio::select! {
                 biased;
                 _ = shutdown.wait_for(|s| *s != Shutdown::Running) => break,
@@ -111,8 +119,19 @@ impl Listener {
                     continue;
                 }
             };
+            at_once += 1;
             let place = match doors.places.take() {
-                Ok(place) => place,
+                Ok(place) => {
+                    if place.is_of_another()
+                        && let Some(count) = shed.count(Instant::now())
+                    {
+                        tracing::warn!(
+                            count,
+                            "connections without a login made room for others (option max_connections)"
+                        );
+                    }
+                    place
+                }
                 Err(refusal) => {
                     if let Some(count) = over.count(Instant::now()) {
                         tracing::warn!(%peer, count, "connections refused: {}", refusal.message);
@@ -168,7 +187,7 @@ async fn serve_one(
         biased;
         told = tokio::time::timeout(timeout, tell(Box::new(stream), doors)) => told,
         () = place.shed() => {
-            tracing::info!(%peer, "it said nothing, and others came (option max_connections)");
+            tracing::debug!(%peer, "it said nothing, and others came (option max_connections)");
             return;
         }
     };
@@ -186,7 +205,7 @@ async fn serve_one(
         }
         Err(_) => {
             doors.counts.lost(Lost::LoginTimeout);
-            tracing::info!(%peer, "no protocol within the login timeout")
+            tracing::debug!(%peer, "no protocol within the login timeout")
         }
     }
 }

@@ -43,6 +43,8 @@ struct Shed {
 pub struct Place {
     of: Arc<Places>,
     number: u64,
+    /// Another made room for it.
+    of_another: bool,
     logged_in: AtomicBool,
     shed: Arc<Shed>,
 }
@@ -86,15 +88,21 @@ impl Places {
             oldest.told.store(true, Ordering::Relaxed);
         }
         drop(state);
+        let of_another = makes_room.is_some();
         if let Some((_, oldest)) = makes_room {
             self.counts.lost(Lost::Shed);
             oldest.news.notify_waiters();
         }
-        Ok(Arc::new(Place { of: Arc::clone(self), number, logged_in: AtomicBool::new(false), shed }))
+        Ok(Arc::new(Place { of: Arc::clone(self), number, of_another, logged_in: AtomicBool::new(false), shed }))
     }
 }
 
 impl Place {
+    /// Whether another made room for it.
+    pub(super) const fn is_of_another(&self) -> bool {
+        self.of_another
+    }
+
     /// Nobody takes this place away any more.
     pub fn logged_in(&self) {
         if !self.logged_in.swap(true, Ordering::Relaxed) {

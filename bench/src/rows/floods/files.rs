@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LARGE: usize = 512 << 10;
 const EVENTS: usize = 300;
 /// What the log line holds.
-const SAID: &str = "connections refused";
+const SAID: &str = "made room for others";
 
 pub(super) async fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     report.note(&format!(

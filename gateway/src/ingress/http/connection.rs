@@ -80,7 +80,7 @@ pub(super) async fn serve(
                     break;
                 }
                 why = &mut overdue => {
-                    tracing::info!(%peer, "{why}");
+                    tracing::debug!(%peer, "{why}");
                     break;
                 }
                 () = &mut over, if !told => {

@@ -108,7 +108,7 @@ pub(in crate::ingress) async fn serve_telling(
         () = place.shed() => Err(place.refusal()),
     };
     if !matches!(first, Ok(Ok(true))) {
-        tracing::info!(?peer, "no session began here: its first bytes are missing");
+        tracing::debug!(?peer, "no session began here: its first bytes are missing");
         tell(match first {
             Ok(Ok(_)) => Ended::Refused(Refusal::new(ErrorKind::Invalid, "these are not the first bytes of a session")),
             Ok(Err(_)) => Ended::Over,
