@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::cargo_output::{self, Tests};
@@ -159,7 +160,7 @@ fn release(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
 
 fn tests(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
     let mut command = room.workspace.cargo(&["test", "--workspace", "--all-targets", "--no-fail-fast"]);
-    command.env("MESHWIRE_BIN", room.workspace.built(Profile::Dev, "meshwire"));
+    command.env("MESHWIRE_BIN", room.workspace.built(Profile::Dev, "meshwire")).env("RUST_TEST_THREADS", threads());
     command.args(["--", "--show-output"]).args(&room.options.filters);
     if room.options.filters.is_empty() {
         // They have a step of their own.
@@ -173,6 +174,11 @@ fn tests(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
+/// Most tests wait for processes and clocks: two for each core.
+fn threads() -> String {
+    available_parallelism().map_or(2, |cores| cores.get() * 2).to_string()
+}
+
 /// Tests of real processes, without any others beside them that take their time.
 fn alone(room: &mut Room<'_>, modules: &[&str]) -> anyhow::Result<Outcome> {
     let all = room.options.all;
@@ -182,6 +188,9 @@ fn alone(room: &mut Room<'_>, modules: &[&str]) -> anyhow::Result<Outcome> {
         (room.workspace.cargo(&["test", "--workspace", "--all-targets"]), KILLS, CRASHES)
     };
     command.args(["--no-fail-fast", "--", "--show-output"]).args(modules);
+    if *modules == ON_TIME {
+        command.env("RUST_TEST_THREADS", threads());
+    }
     command.env("MESHWIRE_KILLS", kills.to_string()).env("MESHWIRE_CRASHES", crashes.to_string());
     command.env("MESHWIRE_FULL", if all { "1" } else { "0" });
     let (finished, tests) = room.tests(command)?;
