@@ -10,6 +10,7 @@
 mod access;
 mod admin_http;
 mod authorize;
+mod batches;
 mod bodies;
 mod broadcast;
 mod browsers;
