@@ -156,8 +156,12 @@ impl HttpIngress {
             .merge(grpc::router(&calls))
             .route("/openapi.json", get(openapi::openapi))
             .fallback(nothing_here)
-            .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
-                Problem::wrong_method(&method, uri.path())
+            .method_not_allowed_fallback(|method: Method, uri: Uri, headers: HeaderMap| async move {
+                // To gRPC a path that others ask for is as little a method as one that nobody does.
+                if method == Method::POST && grpc::is_grpc(&headers) {
+                    return grpc::unknown(uri.path());
+                }
+                Problem::wrong_method(&method, uri.path()).into_response()
             });
         let windows = Windows::new(config.window_bytes);
         Self { native, calls, config, windows, router }
