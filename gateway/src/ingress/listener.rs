@@ -241,13 +241,8 @@ async fn tell(mut stream: BoxIo, doors: &Doors) -> io::Result<Option<Known<'_>>>
 
 /// Tells a peer in its own words that there is no place for it.
 async fn refuse(stream: TcpStream, doors: &Doors, refusal: Refusal) -> io::Result<()> {
-    let Some((ingress, mut stream, prefix, _)) = tell(Box::new(stream), doors).await? else { return Ok(()) };
-    stream.write_all(&ingress.refuse(&prefix, refusal)).await?;
-    stream.shutdown().await?;
-    // What it has sent and nobody has read would turn the end into a reset, which overtakes the words.
-    let mut rest = [0; MAX_PREFIX];
-    while stream.read(&mut rest).await? > 0 {}
-    Ok(())
+    let Some((ingress, stream, prefix, _)) = tell(Box::new(stream), doors).await? else { return Ok(()) };
+    ingress.turn_away(stream, prefix, refusal).await
 }
 
 /// Reads until one says yes or all say no.
