@@ -54,6 +54,6 @@ fn the_page_of_errors_says_what_each_door_says_of_each_kind() {
         let (number, code) = (kind.number().to_string(), format!("`{kind}`"));
         assert_eq!((row[1], row[2]), (number.as_str(), code.as_str()));
         let (http, close) = (kind.http_status().to_string(), kind.ws_close().to_string());
-        assert_eq!(row[4..7], [http.as_str(), kind.grpc_status(), close.as_str()], "{kind}");
+        assert_eq!(row[5..8], [http.as_str(), kind.grpc_status(), close.as_str()], "{kind}");
     }
 }
