@@ -101,6 +101,10 @@ async fn when_all_are_logged_in_each_protocol_is_told_busy_in_its_own_words() {
     let said = Said::problem(head.status.as_u16(), head.headers["retry-after"].to_str().ok(), &body);
     assert!(said.is(ErrorKind::Busy), "{said:?}");
     timeout(PATIENCE, connection).await.expect("the end").unwrap().unwrap();
+    // Who asks for nothing is not kept.
+    let mut silent = rig.socket().await;
+    silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    everything(&mut silent).await;
 
     drop(first);
     let served = async { while rig.get("/healthz").await.status != 200 {} };

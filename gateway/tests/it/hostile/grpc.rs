@@ -1,7 +1,13 @@
 //! gRPC: messages against its framing, calls that are none, and events that are none. The next call of the same connection is served.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use h2::client::SendRequest;
+use meshwire_gateway::ingress::BoxIo;
+use meshwire_gateway::ingress::tls::{TlsConfig, TlsMode};
+use meshwire_gateway::mesh::AllowAll;
 use meshwire_proto::ErrorKind;
 use meshwire_proto::wire::mesh as wire;
 use prost::Message as _;
@@ -9,6 +15,7 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use super::frames::{attribute, event, field};
+use crate::certificates::{Authority, handshake};
 use crate::doors::Said;
 use crate::rig::{PATIENCE, Rig, memory};
 
@@ -161,24 +168,36 @@ fn is_told(said: &Said, kind: ErrorKind) -> bool {
     [405, 415].contains(status) && code == kind.code()
 }
 
-#[tokio::test]
-async fn every_bad_call_of_grpc_is_told_its_code_and_the_next_of_its_connection_is_served() {
-    let mut config = memory();
-    config.max_frame_bytes = 1 << 20;
-    let rig = Rig::with(config, std::sync::Arc::new(meshwire_gateway::mesh::AllowAll)).await;
-    let (client, connection) = h2::client::handshake(rig.socket().await).await.unwrap();
+/// Plays all over one connection; what was wrong.
+async fn play_all(stream: BoxIo, at: &str, cases: &[Call]) -> Vec<String> {
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
     let connection = tokio::spawn(connection);
-    let cases: Vec<Call> = [framing(), calls(), events()].into_iter().flatten().collect();
     let (next, mut wrong) = (Call::new("the next", PUBLISH, good(), ErrorKind::Internal), Vec::new());
-    for case in &cases {
+    for case in cases {
         match timeout(PATIENCE, play(&client, case)).await {
             Ok(Some(said)) if is_told(&said, case.kind) => {}
-            other => wrong.push(format!("{}: {other:?}, not {}", case.name, case.kind)),
+            other => wrong.push(format!("{} ({at}): {other:?}, not {}", case.name, case.kind)),
         }
         let served = timeout(PATIENCE, play(&client, &next)).await;
-        assert_eq!(served.ok(), Some(None), "after {}", case.name);
+        assert_eq!(served.ok(), Some(None), "after {} ({at})", case.name);
     }
+    connection.abort();
+    wrong
+}
+
+#[tokio::test]
+async fn every_bad_call_of_grpc_is_told_its_code_and_the_next_of_its_connection_is_served() {
+    let authority = Authority::new();
+    let files = authority.gateway();
+    let mut config = memory();
+    config.max_frame_bytes = 1 << 20;
+    let mode = Some(TlsMode::Both);
+    config.tls = TlsConfig { mode, certificate: files.certificate, key: files.key, client_roots: PathBuf::new() };
+    let rig = Rig::with(config, Arc::new(AllowAll)).await;
+    let cases: Vec<Call> = [framing(), calls(), events()].into_iter().flatten().collect();
+    let mut wrong = play_all(Box::new(rig.socket().await), "plain", &cases).await;
+    let inside = handshake(&rig, &authority.root(), None, &["h2"]).await.unwrap();
+    wrong.extend(play_all(Box::new(inside), "TLS", &cases).await);
     println!("gRPC: {} cases, {} wrong", cases.len(), wrong.len());
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-    connection.abort();
 }
