@@ -96,8 +96,7 @@ impl Listener {
         let doors = Arc::new(doors);
         let refusing = Arc::new(Semaphore::new(REFUSING));
         let mut connections = JoinSet::new();
-        let (mut failed, mut over, mut shed) = (Refused::default(), Refused::default(), Refused::default());
-        let mut at_once = 0;
+        let (mut floods, mut at_once) = (Floods::default(), 0);
         loop {
             if at_once == AT_ONCE {
                 at_once = 0;
@@ -112,30 +111,16 @@ impl Listener {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    if let Some(count) = failed.count(Instant::now()) {
-                        tracing::warn!(%error, count, "connections are not accepted; with too many open files, raise the limit (ulimit -n)");
-                    }
+                    floods.not_accepted(&error);
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
                     continue;
                 }
             };
             at_once += 1;
             let place = match doors.places.take() {
-                Ok(place) => {
-                    if place.is_of_another()
-                        && let Some(count) = shed.count(Instant::now())
-                    {
-                        tracing::warn!(
-                            count,
-                            "connections without a login made room for others (option max_connections)"
-                        );
-                    }
-                    place
-                }
+                Ok(place) => place,
                 Err(refusal) => {
-                    if let Some(count) = over.count(Instant::now()) {
-                        tracing::warn!(%peer, count, "connections refused: {}", refusal.message);
-                    }
+                    floods.refused(peer, &refusal);
                     // Beyond so many at once nothing is said.
                     if let Ok(permit) = refusing.clone().try_acquire_owned() {
                         let doors = doors.clone();
@@ -147,6 +132,7 @@ impl Listener {
                     continue;
                 }
             };
+            floods.placed(&place);
             if let Err(error) = keepalive::watch(&stream, self.config.heartbeat) {
                 tracing::debug!(%peer, %error, "no keepalive");
             }
@@ -164,6 +150,37 @@ impl Listener {
         }
         tracing::warn!(connections = connections.len(), "cut off: their peers did not take the end");
         connections.shutdown().await;
+    }
+}
+
+/// What is said once a minute of connections that are not served, with their count.
+#[derive(Default)]
+struct Floods {
+    not_accepted: Refused,
+    refused: Refused,
+    shed: Refused,
+}
+
+impl Floods {
+    fn not_accepted(&mut self, error: &io::Error) {
+        if let Some(count) = self.not_accepted.count(Instant::now()) {
+            tracing::warn!(%error, count, "connections are not accepted; with too many open files, raise the limit (ulimit -n)");
+        }
+    }
+
+    fn refused(&mut self, peer: SocketAddr, refusal: &Refusal) {
+        if let Some(count) = self.refused.count(Instant::now()) {
+            tracing::warn!(%peer, count, "connections refused: {}", refusal.message);
+        }
+    }
+
+    /// The place may be that of another, who had to go.
+    fn placed(&mut self, place: &Place) {
+        if place.is_of_another()
+            && let Some(count) = self.shed.count(Instant::now())
+        {
+            tracing::warn!(count, "connections without a login made room for others (option max_connections)");
+        }
     }
 }
 
@@ -241,13 +258,8 @@ async fn tell(mut stream: BoxIo, doors: &Doors) -> io::Result<Option<Known<'_>>>
 
 /// Tells a peer in its own words that there is no place for it.
 async fn refuse(stream: TcpStream, doors: &Doors, refusal: Refusal) -> io::Result<()> {
-    let Some((ingress, mut stream, prefix, _)) = tell(Box::new(stream), doors).await? else { return Ok(()) };
-    stream.write_all(&ingress.refuse(&prefix, refusal)).await?;
-    stream.shutdown().await?;
-    // What it has sent and nobody has read would turn the end into a reset, which overtakes the words.
-    let mut rest = [0; MAX_PREFIX];
-    while stream.read(&mut rest).await? > 0 {}
-    Ok(())
+    let Some((ingress, stream, prefix, _)) = tell(Box::new(stream), doors).await? else { return Ok(()) };
+    ingress.turn_away(stream, prefix, refusal).await
 }
 
 /// Reads until one says yes or all say no.

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 
 use crate::mesh::{Refusal, Spoken};
@@ -83,6 +84,19 @@ pub enum Shutdown {
     Closing,
 }
 
+/// A peer is told that it is not served; then its connection is over.
+pub type Turned = Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>>;
+
+/// Says this, and then nothing any more.
+async fn say(mut stream: BoxIo, words: Bytes) -> std::io::Result<()> {
+    stream.write_all(&words).await?;
+    stream.shutdown().await?;
+    // What it has sent and nobody has read would turn the end into a reset, which overtakes the words.
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
 /// One protocol.
 pub trait Ingress: Send + Sync + 'static {
     /// Short stable name for logs and metrics.
@@ -98,6 +112,11 @@ pub trait Ingress: Send + Sync + 'static {
 
     /// What a peer is told that is not served, in the words of the protocol that it begins to speak.
     fn refuse(&self, prefix: &[u8], refusal: Refusal) -> Bytes;
+
+    /// Tells it to a peer for which there is no place, and ends its connection. Nobody waits for it for long.
+    fn turn_away(&self, stream: BoxIo, prefix: BytesMut, refusal: Refusal) -> Turned {
+        Box::pin(say(stream, self.refuse(&prefix, refusal)))
+    }
 
     /// Serves one connection to its end. A login takes place within the
     /// listener's deadline, which counts from accept.

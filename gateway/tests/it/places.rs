@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::doors::{Ask, Door, Said, sent};
 use crate::rig::{PATIENCE, Rig, event, memory, run_of};
 
 async fn with(change: impl FnOnce(&mut Config)) -> Rig {
@@ -85,11 +86,25 @@ async fn when_all_are_logged_in_each_protocol_is_told_busy_in_its_own_words() {
     let answer = rig.get("/healthz").await;
     assert_eq!((answer.status, answer.code().as_str(), answer.header("retry-after")), (429, "BUSY", Some("1")));
 
-    let mut http2 = rig.socket().await;
-    http2.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    let came = everything(&mut http2).await;
-    // GOAWAY, ENHANCE_YOUR_CALM.
-    assert_eq!((came[12], came[25]), (7, 11), "{}", came.escape_ascii());
+    let ask = Ask::Publish { topic: "t", event: sent("1", 1) };
+    for door in Door::ALL {
+        let said = door.ask(&rig, &ask).await.unwrap();
+        assert!(said.is(ErrorKind::Busy) && said.retry() == Some(true), "{door:?}: {said:?}");
+    }
+    // Each request of HTTP/2 is answered, and then the connection ends.
+    let (client, connection) = h2::client::handshake(rig.socket().await).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("http://localhost/healthz").body(()).unwrap();
+    let (answer, _) = client.ready().await.unwrap().send_request(request, true).unwrap();
+    let (head, mut body) = answer.await.unwrap().into_parts();
+    let body = body.data().await.unwrap().unwrap();
+    let said = Said::problem(head.status.as_u16(), head.headers["retry-after"].to_str().ok(), &body);
+    assert!(said.is(ErrorKind::Busy), "{said:?}");
+    timeout(PATIENCE, connection).await.expect("the end").unwrap().unwrap();
+    // Who asks for nothing is not kept.
+    let mut silent = rig.socket().await;
+    silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    everything(&mut silent).await;
 
     drop(first);
     let served = async { while rig.get("/healthz").await.status != 200 {} };

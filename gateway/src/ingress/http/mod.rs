@@ -15,6 +15,7 @@
 //! - [`activity`]: connections without requests end;
 //! - [`window`]: what HTTP/2 may send that is not read;
 //! - [`credentials`]: what cannot be verified is refused;
+//! - [`full`]: HTTP/2 for which there is no place;
 //! - [`problem`]: errors as RFC 9457 problem details; [`unreadable`]: also for heads that cannot be read.
 
 mod accept;
@@ -29,6 +30,7 @@ mod deadline;
 mod delivery;
 mod event;
 mod fetch;
+mod full;
 mod head;
 mod health;
 mod json_body;
@@ -60,15 +62,16 @@ use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use meshwire_proto::ErrorKind;
 use tokio::sync::{mpsc, watch};
 
 use super::calls::Calls;
 use super::grpc;
+use super::io::Prefixed;
 use super::native::Native;
 use super::receiving::Share;
-use super::{Accepted, Ingress, Place, Shutdown, Sniff};
+use super::{Accepted, BoxIo, Ingress, Place, Shutdown, Sniff, Turned, say};
 use crate::mesh::{Caller, Refusal, Spoken};
 pub(super) use body::{Received, read as read_body};
 pub use origin::Guests;
@@ -156,8 +159,12 @@ impl HttpIngress {
             .merge(grpc::router(&calls))
             .route("/openapi.json", get(openapi::openapi))
             .fallback(nothing_here)
-            .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
-                Problem::wrong_method(&method, uri.path())
+            .method_not_allowed_fallback(|method: Method, uri: Uri, headers: HeaderMap| async move {
+                // To gRPC a path that others ask for is as little a method as one that nobody does.
+                if method == Method::POST && grpc::is_grpc(&headers) {
+                    return grpc::unknown(uri.path());
+                }
+                Problem::wrong_method(&method, uri.path()).into_response()
             });
         let windows = Windows::new(config.window_bytes);
         Self { native, calls, config, windows, router }
@@ -187,6 +194,14 @@ impl Ingress for HttpIngress {
         if prefix.starts_with(H2_PREFACE) { goaway(&refusal) } else { Problem::from(refusal).into_bytes() }
     }
 
+    fn turn_away(&self, stream: BoxIo, prefix: BytesMut, refusal: Refusal) -> Turned {
+        if !prefix.starts_with(H2_PREFACE) {
+            return Box::pin(say(stream, self.refuse(&prefix, refusal)));
+        }
+        self.native.mesh().counts().told(refusal.kind);
+        Box::pin(full::answer_each(Prefixed::new(prefix, stream), refusal, self.config.head_bytes))
+    }
+
     fn serve(
         &self,
         accepted: Accepted,
@@ -201,13 +216,14 @@ impl Ingress for HttpIngress {
 /// How HTTP/2 begins, as far as it is read to tell it.
 const H2_PREFACE: &[u8] = b"PRI ";
 
-/// The end of an HTTP/2 connection before any request: empty settings, and GOAWAY with `INADEQUATE_SECURITY` or `ENHANCE_YOUR_CALM` (RFC
-/// 9113 6.8, 7).
+/// The end of an HTTP/2 connection before any request: empty settings, and GOAWAY with `INADEQUATE_SECURITY` or `ENHANCE_YOUR_CALM`, the
+/// code and the reason (RFC 9113 6.8, 7).
 fn goaway(refusal: &Refusal) -> Bytes {
-    let (text, code) = (&refusal.message, if refusal.kind == ErrorKind::TlsRequired { 0xc } else { 0xb });
+    let error = if refusal.kind == ErrorKind::TlsRequired { 0xc } else { 0xb };
+    let text = format!("{}: {}", refusal.kind.code(), refusal.message);
     let length = u8::try_from(8 + text.len()).unwrap_or(u8::MAX);
     let mut bytes = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
-    bytes.extend([0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, code]);
+    bytes.extend([0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, error]);
     bytes.extend(text.bytes().take(usize::from(length) - 8));
     bytes.into()
 }

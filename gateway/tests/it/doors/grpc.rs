@@ -1,5 +1,6 @@
 //! Calls of gRPC.
 
+use bytes::Bytes;
 use meshwire_proto::wire::{admin, mesh as wire};
 use prost::Message;
 use tonic::{Request, Status};
@@ -62,6 +63,19 @@ pub(super) async fn ask(rig: &Rig, headers: &[(&'static str, &str)], ask: &Ask<'
             call::<_, admin::GroupSummary>(stub, "/meshwire.v1.Admin/GetGroup", with(asked, headers)).await
         }
     })
+}
+
+/// What is told of an event in a batch.
+pub(crate) async fn batch(rig: &Rig, topic: &str, event: Bytes) -> Said {
+    let events = vec![event];
+    let asked = wire::PublishBatchRequest { topic: topic.into(), events, ..wire::PublishBatchRequest::default() };
+    let answered = Stub::of(rig).await.call("/meshwire.v1.Mesh/PublishBatch", asked).await;
+    let answer: wire::PublishBatchResponse = match answered {
+        Ok(answer) => answer,
+        Err(status) => return Said::status(&status),
+    };
+    let error = answer.results.into_iter().next().unwrap().error;
+    error.map_or(Said::Fine, |problem| Said::Item { status: None, code: problem.code })
 }
 
 async fn settle_twice(stub: &Stub, topic: &str) -> Said {

@@ -2,7 +2,7 @@
 
 pub(crate) mod carriers;
 pub(crate) mod events;
-mod grpc;
+pub(crate) mod grpc;
 pub(crate) mod http;
 pub(crate) mod page;
 pub(crate) mod said;

@@ -12,7 +12,7 @@ use crate::rig::Rig;
 pub(crate) const SUBPROTOCOL: &str = "meshwire.v1.json";
 
 /// The answer to a call.
-pub(crate) async fn call(page: &mut Socket, call: &Value) -> Value {
+pub(crate) async fn call(page: &mut Socket, call: &impl ToString) -> Value {
     page.send(Message::text(call.to_string())).await.unwrap();
     next_json(page).await
 }
@@ -25,19 +25,22 @@ fn event(json: &str) -> Value {
     serde_json::from_str(json).unwrap()
 }
 
+/// Publishes this text, which a value of JSON would make a better event of: one without members of the same name.
+pub(crate) fn publishing(topic: &str, json: &str) -> String {
+    format!(r#"{{"id":1,"op":"publish","topic":{},"event":{json}}}"#, json!(topic))
+}
+
 pub(super) async fn ask(rig: &Rig, headers: &[(&'static str, &str)], ask: &Ask<'_>) -> Option<Said> {
     let asked = match *ask {
-        Ask::Publish { topic, event: ref sent } => {
-            json!({"id": 1, "op": "publish", "topic": topic, "event": event(&sent.json)})
-        }
+        Ask::Publish { topic, event: ref sent } => publishing(topic, &sent.json),
         Ask::Request { topic, timeout_ms } => {
             let event = event(&sent("1", 1).json);
-            json!({"id": 1, "op": "request", "topic": topic, "event": event, "timeout_ms": timeout_ms})
+            json!({"id": 1, "op": "request", "topic": topic, "event": event, "timeout_ms": timeout_ms}).to_string()
         }
         Ask::Join { topic, group, member } => {
-            json!({"id": 1, "op": "subscribe", "topic": topic, "group": group, "member": member})
+            json!({"id": 1, "op": "subscribe", "topic": topic, "group": group, "member": member}).to_string()
         }
-        Ask::SettleTwice { .. } => Value::Null,
+        Ask::SettleTwice { .. } => String::new(),
         Ask::Create { .. } | Ask::GetGroup { .. } => return None,
     };
     // A browser's token is a subprotocol, since pages cannot set headers.

@@ -5,6 +5,7 @@ pub(crate) mod answers;
 mod events;
 mod first;
 pub(crate) mod frames;
+mod grpc;
 mod http1;
 mod http2;
 mod meanings;
