@@ -145,6 +145,9 @@ impl Calls {
 
 impl std::fmt::Debug for Calls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Calls").field("config", &self.config).finish_non_exhaustive()
+        let (by_name, unnamed) = self.members.count();
+        let mut calls = f.debug_struct("Calls");
+        calls.field("config", &self.config).field("members_by_name", &by_name).field("members_unnamed", &unnamed);
+        calls.finish_non_exhaustive()
     }
 }
