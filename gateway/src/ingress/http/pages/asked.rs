@@ -162,10 +162,8 @@ struct Settle {
 pub(super) fn settle(text: &str, calls: Arc<Calls>, caller: Caller) -> Result<Begun, Problem> {
     let asked: Settle = owned(text)?;
     let group = group_key(&asked.group)?;
-    // What is wrong with one is told before any is settled.
-    asked.settlements.iter().try_for_each(|item| item.settlement().map(drop))?;
     let begun = async move {
-        let settlements = asked.settlements.iter().map(Item::settlement).collect::<Result<Vec<_>, _>>()?;
+        let settlements = asked.settlements.iter().map(Item::settlement).collect::<Vec<_>>();
         let settled = calls.settle(&caller, (&asked.topic, &group), &settlements, asked.confirm).await?;
         Ok(Done::Answer(results(settled).to_string()))
     };
