@@ -130,14 +130,17 @@ pub(super) fn request(text: &str, calls: Arc<Calls>, caller: Caller) -> Result<B
     let begun = async move {
         let timeout = timeout.map(Duration::from_millis);
         let call = RequestCall { topic: &topic, event, timeout, stream: false, retry: false };
-        let Some(reply) = calls.request(&caller, call)?.next().await? else {
+        let mut replies = calls.request(&caller, call)?;
+        let Some(reply) = replies.next().await? else {
             return Ok(Done::Answer("{}".to_owned()));
         };
         let mut ok = String::from("{\"event\":");
         let written = EventView::parse(&reply, ANY_SIZE).and_then(|view| json::write(&view, &mut ok));
         written.map_err(|e| {
             calls.count_unwritable();
-            event::invalid(&e)
+            let problem = event::invalid(&e);
+            replies.refuse(problem.kind());
+            problem
         })?;
         ok.push('}');
         Ok(Done::Answer(ok))
