@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::SinkExt as _;
 use meshwire_gateway::mesh::{Action, Authorize, Caller};
+use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::SettleKind;
-use meshwire_proto::wire::mesh;
+use meshwire_proto::wire::{mesh, session};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
+use crate::doors::{Ask, Door};
 use crate::rig::{Rig, earliest, event, memory, run_of};
 
 type Fields = BTreeMap<String, String>;
@@ -105,7 +107,7 @@ async fn calls_over_http_leave_records_with_the_fields_that_are_documented() {
         ["fetch", "orders", "billing", "2", "OK"],
         ["settle", "orders", "billing", "1", "OK"],
         ["settle", "orders", "billing", "1", "INVALID"],
-        ["fetch", "orders", "billing", "0", "CANCELLED"],
+        ["fetch", "orders", "billing", "0", "TIMEOUT"],
     ];
     assert_eq!(
         said(&log, ["operation", "topic", "group", "events", "code"]),
@@ -177,4 +179,60 @@ async fn the_same_operations_over_every_door_leave_the_same_records() {
         said(&log, ["protocol", "operation", "topic", "group", "code"]),
         expected.map(|row| row.map(str::to_owned))
     );
+}
+
+/// A peer that serves topic `silent` and says nothing.
+async fn silent(rig: &Rig) -> crate::rig::Peer {
+    let mut peer = rig.session().await;
+    let asked = session::Subscribe { subscription: 1, topic: "silent".into(), ..session::Subscribe::default() };
+    peer.subscribe(session::Subscribe { serve: true, max_events: 64, max_bytes: 1 << 20, ..asked }).await;
+    peer
+}
+
+#[tokio::test]
+async fn a_request_leaves_its_record_when_it_is_answered_with_what_it_was_told() {
+    let (log, _other, _guard) = listen();
+    let rig = Rig::start().await;
+    let _silent = silent(&rig).await;
+    let code = ErrorKind::ResponderFailed.number();
+    let event = event("r").encode().unwrap();
+    let failed = session::Reply { code, message: "no".into(), ..session::Reply::default() };
+    let _failing = crate::codes::responder(&rig, "failing", failed).await;
+    let _serving =
+        crate::codes::responder(&rig, "serving", session::Reply { event, ..session::Reply::default() }).await;
+    for door in [Door::Http, Door::Grpc, Door::Page] {
+        log.0.lock().unwrap().clear();
+        for topic in ["silent", "failing", "serving", "nobody"] {
+            let timeout_ms = if topic == "silent" { 20 } else { 10_000 };
+            door.ask(&rig, &Ask::Request { topic, timeout_ms }).await.unwrap();
+        }
+        let codes =
+            [("silent", "TIMEOUT"), ("failing", "RESPONDER_FAILED"), ("serving", "OK"), ("nobody", "NO_RESPONDERS")];
+        let expected = codes.map(|(topic, code)| ["request", topic, "1", code].map(str::to_owned));
+        assert_eq!(said(&log, ["operation", "topic", "events", "code"]), expected, "{door:?}");
+        let micros: u64 = said(&log, ["micros"])[0][0].parse().unwrap();
+        assert!(micros >= 10_000, "{door:?}: {micros} us, and it had 20 ms");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_waits_for_any_more_is_cancelled_and_one_without_time_is_late() {
+    let (log, _other, _guard) = listen();
+    let rig = Rig::start().await;
+    let mut peer = silent(&rig).await;
+    let asked = async |peer: &mut crate::rig::Peer| {
+        peer.find(|f| if let meshwire_proto::frame::ServerFrame::Request(r) = f { Some(r) } else { None }).await
+    };
+    let headers = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")];
+    log.0.lock().unwrap().clear();
+    let mut http = rig.http().await;
+    http.send("POST", "/v1/topics/silent/requests?timeout_ms=600000", &headers, b"?").await;
+    asked(&mut peer).await;
+    drop(http);
+    peer.find(|f| if let meshwire_proto::frame::ServerFrame::Cancel(c) = f { Some(c) } else { None }).await;
+    assert_eq!(said(&log, ["operation", "code"]), [["request", "CANCELLED"].map(str::to_owned)]);
+    log.0.lock().unwrap().clear();
+    let late = [&headers[..], &[("grpc-timeout", "20m")]].concat();
+    assert_eq!(rig.http().await.call("POST", "/v1/topics/silent/requests", &late, b"?").await.status, 504);
+    assert_eq!(said(&log, ["operation", "code"]), [["request", "TIMEOUT"].map(str::to_owned)]);
 }

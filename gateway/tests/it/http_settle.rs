@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use futures_util::SinkExt as _;
 use meshwire_gateway::mesh::AllowAll;
+use meshwire_proto::ErrorKind;
+use meshwire_proto::frame::{ClientFrame, ServerFrame, Settle, SettleKind, SettleRange};
 use meshwire_proto::wire::mesh as wire;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::rig::{Rig, memory};
+use crate::rig::{Rig, earliest, memory};
 
 const FETCH: &str = "/v1/topics/t/groups/g/fetch";
 const SETTLE: &str = "/v1/topics/t/groups/g/settle";
@@ -191,4 +193,56 @@ async fn a_thousand_leases_are_settled_in_one_call() {
     }
     let settlements: Vec<Value> = held.iter().map(|d| with(d, "ack")).collect();
     assert_eq!(rig.settled(settlements.into()).await, ["OK"; 1000]);
+}
+
+type Kind = (&'static str, SettleKind, wire::SettleAs);
+
+const ACK: Kind = ("ack", SettleKind::Ack, wire::SettleAs::Ack);
+const REJECT: Kind = ("reject", SettleKind::Reject, wire::SettleAs::Reject);
+const EXTEND: Kind = ("extend", SettleKind::Extend, wire::SettleAs::Extend);
+const RELEASE: Kind = ("release", SettleKind::Release, wire::SettleAs::Release);
+
+/// What a kind has not: a delay, or a reason.
+const MISFITS: [(Kind, Option<u32>, &str); 8] = [
+    (ACK, Some(0), ""),
+    (REJECT, Some(1), ""),
+    (REJECT, Some(1), "no"),
+    (EXTEND, Some(60_000), ""),
+    (RELEASE, Some(1), ""),
+    (ACK, None, "done"),
+    (EXTEND, None, "slow"),
+    (RELEASE, None, "tired"),
+];
+
+#[tokio::test]
+async fn what_its_kind_has_not_makes_a_settlement_invalid_over_every_door_and_settles_nothing() {
+    let rig = Rig::start().await;
+    rig.offer("t", &["1"]).await;
+    let held = rig.fetched(json!({})).await;
+    let lease = held[0]["lease"].as_str().unwrap();
+    let mut native = rig.session().await;
+    native.subscribe(earliest(1, "t", "n")).await;
+    native.deliveries(1).await;
+    let stub = crate::grpc::Stub::of(&rig).await;
+    let mut page = crate::http_websocket::ask(&rig, "/v1/ws", "meshwire.v1.json").await.unwrap();
+    for (sequence, ((name, kind, r#as), delay_ms, reason)) in (1..).zip(MISFITS) {
+        let misfit = format!("{name} {delay_ms:?} {reason:?}");
+        let settlements = json!([{"lease": lease, "kind": name, "delay_ms": delay_ms, "reason": reason}]);
+        let answer = rig.post(SETTLE, &json!({"settlements": settlements})).await;
+        assert_eq!(answer.problem(), (400, "INVALID".into()), "{misfit}");
+        let call = json!({"id": 1, "op": "settle", "topic": "t", "group": "g", "settlements": settlements});
+        page.send(Message::text(call.to_string())).await.unwrap();
+        let answer = crate::http_websocket::next_json(&mut page).await;
+        assert_eq!(answer["error"]["code"], "INVALID", "{misfit}: {answer}");
+        let settlements =
+            vec![wire::Settlement { lease: lease.into(), r#as: r#as.into(), delay_ms, reason: reason.into() }];
+        let asked = wire::SettleRequest { topic: "t".into(), group: "g".into(), confirm: true, settlements };
+        let answer = stub.call::<_, wire::SettleResponse>("/meshwire.v1.Mesh/Settle", asked).await;
+        assert_eq!(answer.map_err(|status| crate::grpc::reason(&status)), Err("INVALID".to_owned()), "{misfit}");
+        let range = SettleRange { subscription: 1, first_delivery: 1, count: 1, kind, delay_ms, reason: reason.into() };
+        native.send(ClientFrame::Settle(Settle { sequence, ranges: vec![range], confirm: true })).await;
+        let results = native.find(|f| if let ServerFrame::Settled(s) = f { s.results.first().cloned() } else { None });
+        assert_eq!(results.await.code, ErrorKind::Invalid.number(), "{misfit}");
+    }
+    assert_eq!(rig.settled(json!([with(&held[0], "ack")])).await, ["OK"]);
 }

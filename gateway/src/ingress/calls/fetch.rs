@@ -8,7 +8,7 @@ use meshwire_proto::{ErrorKind, GroupKey, MemberName, NameError, TopicName};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout_at};
 
-use super::members::{Member, Slot};
+use super::members::{Member, Name, Slot};
 use super::{Calls, Consumer, ConsumerRequest, Delivered, Start};
 use crate::ingress::native::access::{Record, Waiting};
 use crate::mesh::{Caller, Credit, Refusal};
@@ -46,11 +46,25 @@ pub struct Fetched {
     calls: Arc<Calls>,
     /// The member that fetches.
     member: OwnedMutexGuard<Option<Member>>,
-    named: bool,
+    /// Behind the member: it is said once that is let go of.
+    named: Option<Named>,
     /// Number of the first of the deliveries.
     first: u64,
     deliveries: Vec<Delivered>,
     handed_out: bool,
+}
+
+/// That a member with a name fetches. Dropped, it is done.
+#[derive(Debug)]
+struct Named {
+    calls: Arc<Calls>,
+    name: Name,
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        self.calls.members.release(&self.name);
+    }
 }
 
 fn check(request: &FetchRequest<'_>) -> Result<(TopicName, Option<MemberName>), Refusal> {
@@ -85,10 +99,10 @@ impl Calls {
         let (topic, name) = check(request)?;
         let deadline = Instant::now() + request.wait.max(READ);
         let (slot, named) = match name {
-            None => (Slot::default(), false),
+            None => (Slot::default(), None),
             Some(name) => {
-                let of = (topic, request.group.group.clone(), caller.principal.clone(), name);
-                (self.members.slot(of), true)
+                let name = (topic, request.group.group.clone(), caller.principal.clone(), name);
+                (self.members.slot(name.clone()), Some(Named { calls: Arc::clone(self), name }))
             }
         };
         let (calls, first, deliveries) = (Arc::clone(self), 0, Vec::new());
@@ -182,7 +196,7 @@ impl Drop for Fetched {
             return;
         }
         let held = member.consumer.pause(next);
-        if self.named {
+        if self.named.is_some() {
             return;
         }
         if let Some(member) = self.member.take().filter(|_| held > 0) {

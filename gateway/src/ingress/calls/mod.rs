@@ -4,10 +4,12 @@
 //! - [`consumer`]: a subscription without a session; [`inbox`]: its deliveries;
 //! - [`lease`]: tokens that settle over any connection and protocol; [`settle`]: what is said by them; [`gone`]: what was, of who left;
 //! - [`fetch`]: so many events at once, by members of a group that live from fetch to fetch;
-//! - [`request`]: requests and their replies.
+//! - [`request`]: requests and their replies;
+//! - [`admin`]: commands, each with its answer.
 //!
 //! *Invariant:* sees only the mesh and `proto`; no protocol's words.
 
+mod admin;
 mod consumer;
 mod fetch;
 mod gone;
@@ -145,6 +147,9 @@ impl Calls {
 
 impl std::fmt::Debug for Calls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Calls").field("config", &self.config).finish_non_exhaustive()
+        let (by_name, unnamed) = self.members.count();
+        let mut calls = f.debug_struct("Calls");
+        calls.field("config", &self.config).field("members_by_name", &by_name).field("members_unnamed", &unnamed);
+        calls.finish_non_exhaustive()
     }
 }

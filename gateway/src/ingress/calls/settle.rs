@@ -28,6 +28,12 @@ pub struct Settlement<'a> {
     pub reason: &'a str,
 }
 
+impl<'a> Settlement<'a> {
+    const fn how(&self) -> SettleAs<'a> {
+        SettleAs { kind: self.kind, delay: self.delay, reason: self.reason }
+    }
+}
+
 /// Consecutive deliveries of which the same is said.
 struct Range<'a> {
     seat: Arc<Seat>,
@@ -48,16 +54,12 @@ enum Found {
 /// What holds once it is kept, and for which items.
 type Waits = (Ticket, Vec<usize>);
 
-impl<'a> Range<'a> {
+impl Range<'_> {
     fn takes(&self, lease: Lease, settlement: &Settlement<'_>) -> bool {
         let (mine, end) = (&self.settlement, self.first + self.items.len() as u64);
         self.session == lease.session
             && lease.delivery == end
             && (mine.kind, mine.delay, mine.reason) == (settlement.kind, settlement.delay, settlement.reason)
-    }
-
-    const fn how(&self) -> SettleAs<'a> {
-        SettleAs { kind: self.settlement.kind, delay: self.settlement.delay, reason: self.settlement.reason }
     }
 }
 
@@ -72,7 +74,7 @@ impl Calls {
     /// level.
     ///
     /// # Errors
-    /// Of the whole call: `TOO_LARGE` over [`MAX_SETTLEMENTS`], `DENIED`. Of one: `LEASE_LOST`; `INVALID`: not a token, not the caller's,
+    /// Of the whole call: `TOO_LARGE` over [`MAX_SETTLEMENTS`], `DENIED`; `INVALID`: one has a delay or a reason that its kind has not. Of one: `LEASE_LOST`; `INVALID`: not a token, not the caller's,
     /// or of another topic or group; `DENIED`; `STORE_FAILED`.
     pub async fn settle(
         &self,
@@ -104,6 +106,10 @@ impl Calls {
             return Err(Refusal::new(ErrorKind::TooLarge, text));
         }
         self.mesh.authorize(caller, Action::Subscribe, topic)?;
+        let misfit = settlements.iter().enumerate().find_map(|(n, settlement)| Some((n, settlement.how().misfit()?)));
+        if let Some((n, text)) = misfit {
+            return Err(Refusal::new(ErrorKind::Invalid, format!("settlements[{n}]: {text}")));
+        }
         let (mut results, tickets) = self.settle_all(caller, (topic, group), settlements, confirm);
         if confirm {
             for (ticket, items) in tickets {
@@ -201,7 +207,7 @@ impl Calls {
         };
         let (seat, count) = (&*range.seat, range.items.len() as u64);
         let numbers = range.first..range.first.saturating_add(count);
-        let asked = SettleRequest { numbers, how: range.how(), confirm };
+        let asked = SettleRequest { numbers, how: range.settlement.how(), confirm };
         match self.mesh.settle(caller, (seat.topic, seat.name.as_str()), seat.key, asked) {
             Err(refusal) => {
                 (0..count).for_each(|n| set(n, &refusal));

@@ -17,6 +17,7 @@ use tonic::{Code, Status};
 
 use super::status;
 use crate::ingress::http::{Door, Problem, Received, read_body};
+use crate::ingress::native::access;
 use crate::mesh::Refusal;
 
 /// Flag and length before a message.
@@ -117,7 +118,7 @@ pub(super) async fn run(Extension(door): Extension<Door>, request: Request, next
     };
     let response = match deadline.0 {
         None => carried.await,
-        Some(at) => match tokio::time::timeout_at(at, carried).await {
+        Some(at) => match access::within(at, carried).await {
             Ok(response) => response,
             Err(_) => status::refuse(ErrorKind::Timeout, "the deadline of the call passed before it was answered"),
         },

@@ -43,7 +43,7 @@ const SMALL: usize = 64 * 1024;
 pub(super) fn router(calls: &Arc<Calls>) -> Router {
     // How long a message may be is known before it comes to these.
     let mesh = MeshServer::new(mesh::Service(calls.clone())).max_decoding_message_size(usize::MAX);
-    let admin = AdminServer::new(admin::Commands(calls.mesh().clone())).max_decoding_message_size(usize::MAX);
+    let admin = AdminServer::new(admin::Commands(calls.clone())).max_decoding_message_size(usize::MAX);
     let health = HealthServer::new(health::State(calls.mesh().failed())).max_decoding_message_size(SMALL);
     let calls = Router::new()
         .route_service("/meshwire.v1.Mesh/{method}", mesh)

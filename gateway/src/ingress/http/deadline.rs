@@ -10,11 +10,12 @@ use axum::http::{HeaderMap, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use meshwire_proto::{ErrorKind, options};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::Problem;
 use super::query::Query;
 use crate::ingress::grpc;
+use crate::ingress::native::access;
 use crate::mesh::Refusal;
 
 /// The parameter: milliseconds, within the bounds of option `request_timeout`.
@@ -65,7 +66,7 @@ pub(super) async fn keep(mut request: Request, next: Next) -> Response {
         Ok(None) => next.run(request).await,
         Ok(Some(deadline)) => {
             request.extensions_mut().insert(deadline);
-            let answered = timeout_at(deadline.0, next.run(request)).await;
+            let answered = access::within(deadline.0, next.run(request)).await;
             answered.unwrap_or_else(|_| Problem::from(late()).into_response())
         }
         Err(problem) => problem.into_response(),

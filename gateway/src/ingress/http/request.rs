@@ -48,12 +48,13 @@ pub(super) async fn request(
     // The responder is told of it too.
     let timeout = Deadline::of(&parts).map(Deadline::left);
     let call = RequestCall { topic: &topic, event: asked, timeout, stream: false, retry: false };
-    let reply = door.calls.request(&door.caller("http"), call)?.next().await?;
-    let Some(reply) = reply else {
+    let mut replies = door.calls.request(&door.caller("http"), call)?;
+    let Some(reply) = replies.next().await? else {
         // The responder ended it without an event.
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    answer(&door, &reply, wants_json(&parts.headers))
+    let answered = answer(&door, &reply, wants_json(&parts.headers));
+    answered.inspect_err(|problem| replies.refuse(problem.kind()))
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {

@@ -361,6 +361,9 @@ impl Protocol {
         let end = range.first_delivery.saturating_add(u64::from(range.count));
         let delay = range.delay_ms.map(|ms| Duration::from_millis(ms.into()));
         let how = SettleAs { kind: range.kind, delay, reason: &range.reason };
+        if how.misfit().is_some() {
+            return all(ErrorKind::Invalid);
+        }
         let asked = SettleRequest { numbers: range.first_delivery..end, how, confirm: frame.confirm };
         let key = session.key(range.subscription);
         match self.native.mesh.settle(&session.caller, of, key, asked) {

@@ -16,13 +16,10 @@ use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
 use meshwire_proto::ErrorKind;
-use meshwire_proto::wire::admin::{self, answer, command};
+use meshwire_proto::wire::admin::{answer, command};
 use serde_json::Value;
 
 use super::{Door, Problem, answer_json as json, written};
-use crate::ingress::native::access::{self, Waiting};
-use crate::ingress::waiting;
-use crate::mesh::{Answered, Caller, Mesh, Refusal};
 
 pub(super) fn routes() -> Router {
     Router::new()
@@ -44,31 +41,9 @@ pub(super) fn routes() -> Router {
 /// What an operation answers.
 type Shown = Result<Response, Problem>;
 
-/// Waits for what the disk has to give.
-pub(super) async fn answered(mesh: &Mesh, caller: &Caller, command: &admin::Command) -> Answered {
-    loop {
-        let seen = mesh.fetches();
-        if let Some(answered) = mesh.admin(caller, command) {
-            return answered;
-        }
-        waiting::fetched(mesh, seen).await;
-    }
-}
-
 /// Carries a command out, and waits until it is kept.
 pub(super) async fn carry_out(door: &Door, command: command::Command) -> Result<answer::Answer, Problem> {
-    let (mesh, caller) = (door.native.mesh(), door.caller("http"));
-    let command = admin::Command { command: Some(command) };
-    let call = Waiting::begin(mesh, &caller, access::command(&command));
-    let kept = kept(mesh, &caller, &command).await;
-    call.end(kept.as_ref().err().map(|refusal| refusal.kind));
-    kept?.answer.ok_or_else(unexpected)
-}
-
-async fn kept(mesh: &Mesh, caller: &Caller, command: &admin::Command) -> Result<admin::Answer, Refusal> {
-    let (answer, ticket) = answered(mesh, caller, command).await?;
-    waiting::kept(mesh, ticket).await?;
-    Ok(answer)
+    door.calls.admin(&door.caller("http"), command).await?.ok_or_else(unexpected)
 }
 
 /// An answer that does not belong to its command.

@@ -14,10 +14,13 @@ use std::sync::Arc;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use meshwire_proto::ErrorKind;
+use tokio::time::Instant;
 
+use super::deadline::late;
 use super::websocket::{End, Received, Socket};
 use super::{Door, Problem};
 use crate::ingress::Shutdown;
+use crate::ingress::native::access;
 use asked::{Answering, Asked, Done, answer};
 use subscriptions::Subscriptions;
 
@@ -96,7 +99,7 @@ impl Page {
         let (calls, caller) = (Arc::clone(&self.door.calls), self.door.caller("websocket"));
         let answered = match asked.op.as_str() {
             "publish" => asked::publish(text, calls, caller).map(Some),
-            "request" => asked::request(text, calls, caller).map(Some),
+            "request" => asked::request(text, calls, caller, &asked).map(Some),
             "settle" => asked::settle(text, calls, caller).map(Some),
             "subscribe" => asked::subscribe(text, calls, caller)
                 .and_then(|begun| self.subscriptions.room_for(&asked.id).map(|()| Some(begun))),
@@ -113,7 +116,14 @@ impl Page {
         };
         match answered {
             Ok(Some(answering)) => {
-                self.calls.push(Box::pin(answering.map(|done| (asked, done))));
+                let ends = asked.timeout.map(|time| Instant::now() + time);
+                let done = async move {
+                    match ends {
+                        None => answering.await,
+                        Some(ends) => access::within(ends, answering).await.unwrap_or_else(|_| Err(late().into())),
+                    }
+                };
+                self.calls.push(Box::pin(done.map(|done| (asked, done))));
                 None
             }
             Ok(None) => Some(answer(&asked.id, "{}")),
