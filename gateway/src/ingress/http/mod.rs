@@ -71,7 +71,7 @@ use super::native::Native;
 use super::receiving::Share;
 use super::{Accepted, Ingress, Place, Shutdown, Sniff};
 use crate::mesh::{Caller, Refusal, Spoken};
-pub(super) use body::{Received, read as read_body};
+pub(super) use body::{Received, read_within as read_body};
 pub use origin::Guests;
 pub(super) use problem::Problem;
 use problem::Refused;
