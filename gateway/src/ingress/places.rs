@@ -45,6 +45,8 @@ pub struct Place {
     number: u64,
     /// Another made room for it.
     of_another: bool,
+    /// That of the connection which it is within, if it is not one's own.
+    within: Option<Arc<Self>>,
     logged_in: AtomicBool,
     shed: Arc<Shed>,
 }
@@ -65,6 +67,18 @@ impl Places {
     /// # Errors
     /// `BUSY`: all are logged in.
     pub fn take(self: &Arc<Self>) -> Result<Arc<Place>, Refusal> {
+        self.take_for(None)
+    }
+
+    /// The same for one of several sessions within a connection, which is logged in as soon as one of them is.
+    ///
+    /// # Errors
+    /// `BUSY`: all are logged in.
+    pub(super) fn take_within(self: &Arc<Self>, connection: &Arc<Place>) -> Result<Arc<Place>, Refusal> {
+        self.take_for(Some(Arc::clone(connection)))
+    }
+
+    fn take_for(self: &Arc<Self>, within: Option<Arc<Place>>) -> Result<Arc<Place>, Refusal> {
         let mut state = self.state();
         let mut makes_room = None;
         if state.taken >= self.most {
@@ -93,7 +107,8 @@ impl Places {
             self.counts.lost(Lost::Shed);
             oldest.news.notify_waiters();
         }
-        Ok(Arc::new(Place { of: Arc::clone(self), number, of_another, logged_in: AtomicBool::new(false), shed }))
+        let (of, logged_in) = (Arc::clone(self), AtomicBool::new(false));
+        Ok(Arc::new(Place { of, number, of_another, within, logged_in, shed }))
     }
 }
 
@@ -107,6 +122,9 @@ impl Place {
     pub fn logged_in(&self) {
         if !self.logged_in.swap(true, Ordering::Relaxed) {
             self.of.state().waiting.remove(&self.number);
+            if let Some(connection) = &self.within {
+                connection.logged_in();
+            }
         }
     }
 
@@ -176,6 +194,17 @@ mod tests {
         drop(b);
         assert!(places.take().is_ok(), "a place was given back");
         assert_eq!(counts.losses(Lost::Shed), 2);
+    }
+
+    #[test]
+    fn a_connection_is_logged_in_with_the_first_session_within_it_and_those_beside_it_are_not() {
+        let places = Places::new(3, Arc::default());
+        let connection = places.take().unwrap();
+        let [one, other] = [(); 2].map(|()| places.take_within(&connection).unwrap());
+        one.logged_in();
+        let _new = places.take().unwrap();
+        let shed = |place: &Place| place.shed().now_or_never().is_some();
+        assert!(!shed(&connection) && !shed(&one) && shed(&other));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use meshwire_proto::codec::grpc;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use super::status;
+use super::{SMALL, status};
 use crate::ingress::http::{Door, Problem, Received, read_body};
 use crate::ingress::native::access;
 use crate::mesh::Refusal;
@@ -93,8 +93,18 @@ pub(in crate::ingress) fn timeout(headers: &HeaderMap) -> Result<Option<Duration
     parsed.map(Some).ok_or_else(invalid)
 }
 
-/// Carries a call out.
+/// Carries a call out whose message may hold events.
 pub(super) async fn run(Extension(door): Extension<Door>, request: Request, next: Next) -> Response {
+    let limit = door.native.max_frame_bytes();
+    carry(&door, request, (limit, "(option max_frame_bytes)"), next).await
+}
+
+/// Carries a call out to a service that everybody may ask, and that holds no events.
+pub(super) async fn run_small(Extension(door): Extension<Door>, request: Request, next: Next) -> Response {
+    carry(&door, request, (SMALL as u64, "that this service takes"), next).await
+}
+
+async fn carry(door: &Door, request: Request, limit: (u64, &str), next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     if let Some(refused) = refused(&parts.method, &path, &parts.headers) {
@@ -107,7 +117,7 @@ pub(super) async fn run(Extension(door): Extension<Door>, request: Request, next
     };
     parts.extensions.insert(deadline);
     let carried = async move {
-        match message(&door, body).await {
+        match message(door, body, limit).await {
             Ok(message) => {
                 // What is made of the message is as much.
                 let (body, _held) = message.split();
@@ -127,9 +137,8 @@ pub(super) async fn run(Extension(door): Extension<Door>, request: Request, next
 }
 
 /// The one message of a call, as it came.
-async fn message(door: &Door, body: Body) -> Result<Received, Refusal> {
-    let limit = door.native.max_frame_bytes().saturating_add(PREFIX);
-    let body = read_body(&door.share, body, limit, "max_frame_bytes").await?;
+async fn message(door: &Door, body: Body, (limit, what): (u64, &str)) -> Result<Received, Refusal> {
+    let body = read_body(&door.share, body, limit.saturating_add(PREFIX), what).await?;
     let invalid = |text| Refusal::new(ErrorKind::Invalid, text);
     let Some((flag, rest)) = body.split_first() else { return Err(invalid("the call has no message")) };
     if *flag != 0 {
@@ -145,7 +154,7 @@ async fn message(door: &Door, body: Body) -> Result<Received, Refusal> {
 }
 
 /// Errors of the layers between have a code of ours too.
-fn with_code(response: Response, path: &str) -> Response {
+pub(super) fn with_code(response: Response, path: &str) -> Response {
     let Some(found) = Status::from_header_map(response.headers()) else { return response };
     if found.code() == Code::Ok || !found.details().is_empty() {
         return response;

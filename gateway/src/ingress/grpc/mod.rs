@@ -3,9 +3,11 @@
 //! - [`session`]: a native session in one stream;
 //! - [`mesh`]: events for plain stubs; [`subscribe`]: its stream of deliveries;
 //! - [`admin`]: commands; [`health`]: whether the gateway serves;
+//! - [`asking`]: reflection, whose calls have many messages;
 //! - [`call`]: what calls have in common; [`status`]: errors; [`told`]: how many.
 
 mod admin;
+mod asking;
 mod call;
 mod health;
 mod mesh;
@@ -44,19 +46,23 @@ pub(super) fn router(calls: &Arc<Calls>) -> Router {
     // How long a message may be is known before it comes to these.
     let mesh = MeshServer::new(mesh::Service(calls.clone())).max_decoding_message_size(usize::MAX);
     let admin = AdminServer::new(admin::Commands(calls.clone())).max_decoding_message_size(usize::MAX);
-    let health = HealthServer::new(health::State(calls.mesh().failed())).max_decoding_message_size(SMALL);
+    let health = HealthServer::new(health::State(calls.mesh().failed())).max_decoding_message_size(usize::MAX);
     let calls = Router::new()
         .route_service("/meshwire.v1.Mesh/{method}", mesh)
         .route_service("/meshwire.v1.Admin/{method}", admin)
         .layer(middleware::from_fn(call::run));
-    let router = Router::new()
-        .route(meshwire_proto::codec::grpc::SESSION_PATH, post(session::open))
+    let health = Router::new()
         .route_service("/grpc.health.v1.Health/{method}", health)
-        .merge(calls);
-    with_reflection(router)
+        .layer(middleware::from_fn(call::run_small));
+    Router::new()
+        .route(meshwire_proto::codec::grpc::SESSION_PATH, post(session::open))
+        .merge(health)
+        .merge(reflection())
+        .merge(calls)
 }
 
-fn with_reflection(mut router: Router) -> Router {
+fn reflection() -> Router {
+    let mut router = Router::new();
     let builder = || {
         Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -64,14 +70,12 @@ fn with_reflection(mut router: Router) -> Router {
     };
     // What is built in is read without fault: a test lists the services by it.
     if let Ok(v1) = builder().build_v1() {
-        let v1 = v1.max_decoding_message_size(SMALL);
         router = router.route_service("/grpc.reflection.v1.ServerReflection/{method}", v1);
     }
     if let Ok(v1alpha) = builder().build_v1alpha() {
-        let v1alpha = v1alpha.max_decoding_message_size(SMALL);
         router = router.route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha);
     }
-    router
+    router.layer(middleware::from_fn(asking::run))
 }
 
 /// Who calls.

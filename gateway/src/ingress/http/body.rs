@@ -70,7 +70,7 @@ pub(in crate::ingress) async fn read(
 }
 
 /// The same, of a limit that stands for `what`.
-pub(super) async fn read_within(
+pub(in crate::ingress) async fn read_within(
     share: &Arc<Share>,
     mut body: Body,
     limit: u64,

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::activity::{Activity, Answering};
 use super::credentials;
@@ -46,11 +47,12 @@ pub(super) async fn serve(
     let (open, mut ended) = mpsc::channel(1);
     let (authenticated, guests) = (principal.is_some(), Arc::clone(&config.guests));
     let (counts, answers) = (Arc::clone(native.mesh().counts()), Arc::clone(native.mesh().counts()));
-    let door = Door::of((native, calls), (peer, principal, Arc::clone(&place)), shutdown.clone(), open);
+    let door = Door::of((native, calls), (peer, principal, Arc::clone(&place), waited), shutdown.clone(), open);
     let carries = Arc::clone(&door.carries);
     let activity = Arc::new(Activity::default());
     let (seen, as_grpc, login_timeouts) = (Arc::clone(&activity), OnceLock::new(), Arc::clone(&counts));
     let service = service_fn(move |mut request: Request<Incoming>| {
+        let door = door.at_request(!seen.has_begun());
         let active = seen.begin();
         if !begins_session(&request) {
             door.place.logged_in();
@@ -58,7 +60,7 @@ pub(super) async fn serve(
         if grpc::is_grpc(request.headers()) {
             let _ = as_grpc.get_or_init(|| counts.connected(Spoken::Grpc));
         }
-        request.extensions_mut().insert(door.clone());
+        request.extensions_mut().insert(door);
         let answered = answer(router.clone(), (Arc::clone(&guests), Arc::clone(&counts)), request, authenticated);
         async move { Ok::<_, Infallible>(answered.await?.map(|body| Answering::new(body, active))) }
     });
@@ -129,14 +131,22 @@ impl Door {
     /// What is known of a connection that begins. The one place where HTTP makes a caller.
     fn of(
         (native, calls): (Arc<Native>, Arc<Calls>),
-        (peer, principal, place): (SocketAddr, Option<Arc<str>>, Arc<Place>),
+        (peer, principal, place, waited): (SocketAddr, Option<Arc<str>>, Arc<Place>, Duration),
         shutdown: watch::Receiver<Shutdown>,
         open: mpsc::Sender<()>,
     ) -> Self {
         let caller = Caller::known("http", Some(peer), principal.clone());
         let share = Share::new(Arc::clone(&native.receiving));
-        let carries = Arc::new(AtomicBool::new(false));
-        Self { native, calls, caller, principal, shutdown, open, share, place, carries }
+        let [carries, seated] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let now = Instant::now();
+        let since = now.checked_sub(waited).unwrap_or(now);
+        Self { native, calls, caller, principal, shutdown, open, share, place, seated, since, carries }
+    }
+
+    /// What a request knows of it: the time before the first one counts for the login that this begins.
+    fn at_request(&self, is_first: bool) -> Self {
+        let since = if is_first { self.since } else { Instant::now() };
+        Self { since, ..self.clone() }
     }
 }
 

@@ -53,7 +53,7 @@ mod window;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -65,6 +65,7 @@ use axum::routing::{get, post};
 use bytes::{Bytes, BytesMut};
 use meshwire_proto::ErrorKind;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::calls::Calls;
 use super::grpc;
@@ -73,7 +74,7 @@ use super::native::Native;
 use super::receiving::Share;
 use super::{Accepted, BoxIo, Ingress, Place, Shutdown, Sniff, Turned, say};
 use crate::mesh::{Caller, Refusal, Spoken};
-pub(super) use body::{Received, read as read_body};
+pub(super) use body::{Received, read_within as read_body};
 pub use origin::Guests;
 pub(super) use problem::Problem;
 use problem::Refused;
@@ -125,6 +126,10 @@ pub(super) struct Door {
     pub(super) share: Arc<Share>,
     /// The place of the connection.
     pub(super) place: Arc<Place>,
+    /// Whether a session in a stream of its own has that place.
+    seated: Arc<AtomicBool>,
+    /// From when on a login counts that this request begins: of the first one, since the connection was accepted.
+    since: Instant,
     /// Whether requests of sessions came by it: those go on while the gateway drains.
     carries: Arc<AtomicBool>,
 }
@@ -133,6 +138,22 @@ impl Door {
     /// Who asks, in the words of `protocol`.
     pub(super) fn caller(&self, protocol: &'static str) -> Caller {
         Caller { protocol, ..self.caller.clone() }
+    }
+
+    /// How much of the time for a login has gone by.
+    pub(super) fn waited(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// The place of a session that has a stream of the connection: the first has that of the connection.
+    ///
+    /// # Errors
+    /// `BUSY`: all places are taken, and logged in.
+    pub(super) fn seat(&self) -> Result<Arc<Place>, Refusal> {
+        if self.seated.swap(true, Ordering::Relaxed) {
+            return self.native.places.take_within(&self.place);
+        }
+        Ok(Arc::clone(&self.place))
     }
 }
 

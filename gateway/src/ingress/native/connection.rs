@@ -22,7 +22,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::frames::WriteQueue;
 use super::{Accepted, Native, Protocol, Shutdown};
-use crate::ingress::receiving::Permit;
+use crate::ingress::receiving::{Held, Permit};
 use crate::ingress::{BoxIo, Place};
 use crate::mesh::{Caller, Lost, Refusal};
 
@@ -32,6 +32,9 @@ const READ_ROOM: usize = 16 * 1024;
 
 /// A connection keeps a buffer of its own only for more than this of a frame.
 const REST_BYTES: usize = 4 * 1024;
+
+/// Least room for a read before the login: what is read then is one short frame.
+const LOGIN_ROOM: usize = 1024;
 
 /// Frames of this many bytes need leave to be received.
 const LARGE_FRAME: usize = 256 * 1024;
@@ -61,12 +64,24 @@ struct Connection {
     permit: Option<(Permit, Moment)>,
     /// It has no session yet.
     logging_in: bool,
+    /// What it holds until then counts here, where other sessions come by the same connection.
+    held: Option<Held>,
+}
+
+/// Who comes to begin a session.
+pub(in crate::ingress) struct Coming {
+    pub(in crate::ingress) caller: Caller,
+    /// Of the time for the login, what has gone by.
+    pub(in crate::ingress) waited: Duration,
+    pub(in crate::ingress) place: Arc<Place>,
+    /// What its first frames count as, if others come by the same connection.
+    pub(in crate::ingress) held: Option<Held>,
 }
 
 pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: watch::Receiver<Shutdown>) {
     let Accepted { stream, prefix, peer, principal, waited, place } = accepted;
     let caller = Caller::known("native", Some(peer), principal);
-    serve_stream(native, (stream, prefix), (caller, waited, place), shutdown).await;
+    serve_stream(native, (stream, prefix), Coming { caller, waited, place, held: None }, shutdown).await;
 }
 
 /// How a session's connection ended.
@@ -83,17 +98,17 @@ pub(in crate::ingress) enum Ended {
 pub(in crate::ingress) async fn serve_stream(
     native: Arc<Native>,
     io: (BoxIo, BytesMut),
-    who: (Caller, Duration, Arc<Place>),
+    coming: Coming,
     shutdown: watch::Receiver<Shutdown>,
 ) {
-    serve_telling(native, io, who, shutdown, |_| {}).await;
+    serve_telling(native, io, coming, shutdown, |_| {}).await;
 }
 
 /// [`serve_stream`], for a stream that has a word of its own for how it ends: it is told before it is shut down.
 pub(in crate::ingress) async fn serve_telling(
     native: Arc<Native>,
     (mut stream, mut rest): (BoxIo, BytesMut),
-    (caller, waited, place): (Caller, Duration, Arc<Place>),
+    Coming { caller, waited, place, held }: Coming,
     shutdown: watch::Receiver<Shutdown>,
     tell: impl FnOnce(Ended) + Send,
 ) {
@@ -121,8 +136,9 @@ pub(in crate::ingress) async fn serve_telling(
     let protocol = Protocol::new(native.clone(), caller, waited);
     let mut queue = WriteQueue::default();
     queue.preface();
+    let (timer_set, permit) = (None, None);
     let mut connection =
-        Connection { stream, rest, queue, flushed: true, protocol, timer_set: None, permit: None, logging_in: true };
+        Connection { stream, rest, queue, flushed: true, protocol, timer_set, permit, logging_in: true, held };
     connection.protocol.received(&mut connection.rest);
     if let Err(error) = connection.run(&native, &place, &shutdown).await {
         tracing::debug!(?peer, %error, "connection lost");
@@ -201,6 +217,7 @@ impl Connection {
             if self.logging_in && self.protocol.session().is_some() {
                 place.logged_in();
                 self.logging_in = false;
+                self.held = None;
             }
             self.protocol.take_output(&mut self.queue);
             self.write(cx)?;
@@ -274,6 +291,9 @@ impl Connection {
 
     /// Reads once and processes; `false` at the end of the stream.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.logging_in {
+            return self.read_login(cx);
+        }
         let own = self.rest.len() >= REST_BYTES;
         let mut buffer = if own { std::mem::take(&mut self.rest) } else { BUFFER.take() };
         if !own {
@@ -295,6 +315,26 @@ impl Connection {
             if buffer.capacity() <= 2 * READ_BYTES {
                 BUFFER.set(buffer);
             }
+        }
+        Poll::Ready(Ok(ready!(read)? > 0))
+    }
+
+    /// The same before the login: the room grows with what comes, at most twice as much, and counts.
+    fn read_login(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let rest = &mut self.rest;
+        if rest.capacity() - rest.len() < LOGIN_ROOM {
+            rest.reserve(rest.len().max(REST_BYTES));
+        }
+        let read = pin!(self.stream.read_buf(rest)).poll(cx);
+        if let Poll::Ready(Ok(1..)) = read {
+            let counted = self.held.as_mut().map_or(Ok(()), |held| held.grow_to(rest.capacity() as u64));
+            if let Err(refusal) = counted {
+                self.protocol.fail(refusal.kind, &refusal.message);
+            }
+            self.protocol.received(rest);
+        }
+        if rest.is_empty() {
+            *rest = BytesMut::new();
         }
         Poll::Ready(Ok(ready!(read)? > 0))
     }

@@ -36,7 +36,7 @@ use super::{Accepted, Ingress, Places, Shutdown, Sniff};
 use crate::mesh::{Mesh, Refusal, Spoken};
 use crate::random::Random;
 
-pub(super) use connection::{Ended, serve_stream, serve_telling};
+pub(super) use connection::{Coming, Ended, serve_stream, serve_telling};
 pub use frames::WriteQueue;
 pub use protocol::Protocol;
 pub use sessions::Sessions;

@@ -4,7 +4,6 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -13,14 +12,14 @@ use tokio_tungstenite::tungstenite::Error;
 use super::closing::End;
 use super::socket::{Farewell, Received, Socket};
 use crate::ingress::http::Door;
-use crate::ingress::native::{Ended, serve_telling};
+use crate::ingress::native::{Coming, Ended, serve_telling};
 
 /// Largest message that is sent.
 const SENT_MESSAGE: usize = 64 * 1024;
 
 /// Serves a session to its end.
 pub(super) async fn serve(door: Door, socket: Socket) {
-    let caller = door.caller("websocket");
+    let (caller, waited) = (door.caller("websocket"), door.waited());
     let Door { native, shutdown, place, .. } = door;
     let why = Arc::new(OnceLock::new());
     let messages = Messages { socket, read: Bytes::new(), why: Arc::clone(&why), farewell: None };
@@ -33,7 +32,8 @@ pub(super) async fn serve(door: Door, socket: Socket) {
         // What the peer broke before stands.
         let _ = why.set(end);
     };
-    serve_telling(native, (Box::new(messages), BytesMut::new()), (caller, Duration::ZERO, place), shutdown, tell).await;
+    let coming = Coming { caller, waited, place, held: None };
+    serve_telling(native, (Box::new(messages), BytesMut::new()), coming, shutdown, tell).await;
 }
 
 /// The bytes in binary messages.
