@@ -15,6 +15,8 @@ mod proxy;
 mod race;
 #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
 mod refusal;
+#[cfg(feature = "grpc")]
+mod status;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
