@@ -21,6 +21,10 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    pub(super) const fn is_welcomed(&self) -> bool {
+        self.welcomed
+    }
+
     pub(super) fn failed(&self, cause: Cause) -> Failed {
         Failed { address: self.address.clone(), carrier: self.carrier, cause }
     }

@@ -214,6 +214,9 @@ impl Driver {
     }
 
     fn drop_link(&mut self) {
+        if matches!(self.carrier, Carrier::Link(_)) && self.peer.is_welcomed() {
+            self.dialer.parted();
+        }
         self.carrier = Carrier::None;
         self.read.clear();
         self.write.clear();
