@@ -1,5 +1,7 @@
 //! TLS on the one port: certificates that are read again when they change, and who a client's certificate says it is.
 
+mod common_name;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -225,32 +227,12 @@ fn principal(stream: &TlsStream<BoxIo>) -> Option<Arc<str>> {
     let certificate = stream.get_ref().1.peer_certificates()?.first()?;
     let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
     let name = parsed.valid_uri_names().next().or_else(|| parsed.valid_dns_names().next());
-    name.or_else(|| common_name(parsed.subject())).map(Into::into)
-}
-
-/// The last common name in the DER of a subject.
-fn common_name(subject: &[u8]) -> Option<&str> {
-    /// Of the attribute type, with tag and length.
-    const TYPE: [u8; 5] = [0x06, 0x03, 0x55, 0x04, 0x03];
-    let at = subject.windows(TYPE.len()).rposition(|window| window == TYPE)?;
-    // A string of any kind, shorter than 128 bytes, as a common name is.
-    let (length, rest) = subject.get(at + TYPE.len() + 1..)?.split_first()?;
-    std::str::from_utf8(rest.get(..usize::from(*length))?).ok().filter(|name| !name.is_empty())
+    name.or_else(|| common_name::of(parsed.subject())).map(Into::into)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_common_name_is_found_in_a_subject() {
-        let mut subject = vec![0x31, 0x0b, 0x30, 0x09, 0x06, 0x03, 0x55, 0x04, 0x06, 0x13, 0x02, b'D', b'E'];
-        assert_eq!(common_name(&subject), None);
-        subject.extend([0x31, 0x0e, 0x30, 0x0c, 0x06, 0x03, 0x55, 0x04, 0x03, 0x0c, 0x05]);
-        assert_eq!(common_name(&subject), None, "it is cut off");
-        subject.extend(b"alice");
-        assert_eq!(common_name(&subject), Some("alice"));
-    }
 
     #[test]
     fn a_handshake_is_told_by_its_first_two_bytes() {
