@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::client::Mesh;
-use crate::driver::{Driver, Startup, unreachable};
+use crate::driver::{Driver, Startup, no_room, unreachable};
 use crate::hooks::{Hooks, SettledAs};
 use crate::identity::{self, Identity};
 use crate::offline::{Kept, Offline};
@@ -45,7 +45,8 @@ use crate::{Delivery, Error, Result, address};
 /// when one is silent. `UNAUTHENTICATED`, `DENIED` or `UNSUPPORTED` as the gateway
 /// answers. `UNAVAILABLE` at once, too, when what answers there is not a Meshwire
 /// gateway, or shows a certificate that is not trusted. `PROXY_REFUSED` when a proxy
-/// refuses. `INVALID` for a URL that is none, a token that may not be sent there or
+/// refuses. `BUSY` when the wait is over and the gateway had no room for one more
+/// client; until then it is asked again when it says. `INVALID` for a URL that is none, a token that may not be sent there or
 /// cannot be read, or outside a tokio runtime.
 ///
 /// # Cancel safety
@@ -345,7 +346,8 @@ impl Connect {
             Ok(Err(_)) => Err(Error::closed("connect")),
             Err(_) => {
                 let attempt = dialer.tried().or_else(|| outbox.lock().last_attempt.take());
-                Err(unreachable(&attempt.unwrap_or_else(|| format!("{} did not answer", dialer.address()))))
+                let attempt = attempt.unwrap_or_else(|| format!("{} did not answer", dialer.address()));
+                Err(if outbox.lock().is_busy { no_room(&attempt) } else { unreachable(&attempt) })
             }
         }
     }

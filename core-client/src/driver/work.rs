@@ -169,6 +169,7 @@ impl Driver {
                 Output::Disconnect { reason, refused } => {
                     if refused.is_some() || !self.find_another_way(|| Cause::Ended(reason.clone())) {
                         self.ended_by(&reason, "dropping the connection to the gateway");
+                        self.outbox.lock().is_busy |= refused == Some(meshwire_proto::ErrorKind::Busy);
                     }
                 }
                 Output::State(state) => self.state(state),

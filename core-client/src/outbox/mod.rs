@@ -121,6 +121,8 @@ pub(crate) struct Pending {
     buffered: (u64, u64),
     /// Why the last connection could not be made.
     pub(crate) last_attempt: Option<String>,
+    /// Whether that was for a gateway that is busy.
+    pub(crate) is_busy: bool,
 }
 
 /// What the driver takes in one go. Its buffers are reused.
@@ -249,6 +251,7 @@ impl Outbox {
             carrier: None,
             buffered: (0, 0),
             last_attempt: None,
+            is_busy: false,
         };
         Self {
             pending: Mutex::new(pending),

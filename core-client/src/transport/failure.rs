@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use meshwire_proto::ErrorKind;
 
@@ -41,7 +42,7 @@ impl Cause {
             Self::Io(cause) => cause.kind() != io::ErrorKind::TimedOut,
             Self::Silent | Self::Ended(_) => false,
             #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
-            Self::Refused(_) => true,
+            Self::Refused(refusal) => refusal.is_final(),
             Self::Stranger { .. } | Self::TlsRequired | Self::Proxy { .. } | Self::Token(_) | Self::Certificate(_) => {
                 true
             }
@@ -51,10 +52,27 @@ impl Cause {
     /// Whether no other way may be tried: that would hide it.
     pub(crate) const fn is_final(&self) -> bool {
         #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
-        if matches!(self, Self::Refused(_)) {
-            return true;
+        if let Self::Refused(refusal) = self {
+            return refusal.is_final();
         }
         matches!(self, Self::Certificate(_) | Self::TlsRequired | Self::Token(_))
+    }
+
+    /// Whether a gateway said that it is busy, as it would on every way.
+    pub(super) const fn is_busy(&self) -> bool {
+        self.retry_after().is_some()
+    }
+
+    /// How long a gateway that is busy wants to be left alone.
+    const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+            Self::Refused(Refusal { kind: ErrorKind::Busy, retry_after, .. }) => match retry_after {
+                Some(wait) => Some(*wait),
+                None => Some(Duration::ZERO),
+            },
+            _ => None,
+        }
     }
 
     /// Whether it will not change by itself.
@@ -145,11 +163,17 @@ impl DialError {
     pub(crate) fn refusal(&self) -> Option<Failure> {
         #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
         return self.attempts.iter().find_map(|failed| match &failed.cause {
-            Cause::Refused(refusal) => Some(Failure::new(refusal.kind, refusal.told.clone())),
+            Cause::Refused(refusal) if refusal.is_final() => Some(Failure::new(refusal.kind, refusal.told.clone())),
             _ => None,
         });
         #[cfg(not(any(feature = "grpc", feature = "http", feature = "websocket")))]
         None
+    }
+
+    /// How long to wait at least before the next attempt, where a gateway that is busy asked for it. Of several the
+    /// one that may have room first counts.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.attempts.iter().filter_map(|failed| failed.cause.retry_after()).min()
     }
 
     /// Whether trying again at once is of no use: nobody listens, or there is no

@@ -71,7 +71,8 @@ impl<'a> Progress<'a> {
 
 /// The connection on which a gateway answered first. A way that is refused, ends or is answered by a stranger gives
 /// the next one its turn at once, one that is silent for [`SILENCE`] does so beside it. Other carriers of an address
-/// are tried once it is known to take connections, and no proxy that refuses this client is asked a second time.
+/// are tried once it is known to take connections and unless it is busy, and no proxy that refuses this client is asked
+/// a second time.
 pub(super) async fn race(
     mut waiting: VecDeque<Way>,
     means: &Arc<Means>,
@@ -109,7 +110,11 @@ pub(super) async fn race(
                 });
                 causes
             }
-            Blocked::Here(cause) => vec![cause],
+            Blocked::Here(failed) => {
+                // The same gateway would say the same in every carrier, and has enough to do.
+                waiting.retain(|other| !failed.cause.is_busy() || other.address != way.address);
+                vec![failed]
+            }
         };
         let texts: Vec<String> = causes.iter().map(ToString::to_string).collect();
         tried.note(&way, texts.join("; "));

@@ -3,13 +3,14 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use futures_util::{Sink as _, Stream as _};
 use meshwire_proto::ErrorKind;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, CONTENT_TYPE, SEC_WEBSOCKET_PROTOCOL};
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Response, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -64,6 +65,11 @@ fn refused(response: &Response<Option<Vec<u8>>>) -> io::Error {
     match response.status() {
         StatusCode::UPGRADE_REQUIRED if is_gateway => TlsNeeded::error(),
         StatusCode::UNAUTHORIZED if is_gateway => Refusal::error(ErrorKind::Unauthenticated, ""),
+        StatusCode::TOO_MANY_REQUESTS if is_gateway => {
+            let seconds =
+                response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse::<u32>().ok());
+            Refusal::busy("", Duration::from_secs(seconds.unwrap_or_default().into()))
+        }
         status => io::Error::other(format!("answered the WebSocket upgrade with {status}")),
     }
 }

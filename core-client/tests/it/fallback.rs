@@ -168,6 +168,24 @@ async fn what_worked_is_tried_first_when_the_connection_is_lost() {
 }
 
 #[tokio::test]
+async fn what_worked_is_tried_first_also_after_a_connection_of_eleven_minutes() {
+    let port = Port::open().await;
+    let connecting = connect_to(&port);
+    reset(port.expect(Begun::Tcp).await);
+    let gateway = log_in_by_websocket(&port).await;
+    let mesh = connecting.await.unwrap().unwrap();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_mins(11)).await;
+    tokio::time::resume();
+    // If its silence has not ended the connection yet, this does.
+    drop(gateway);
+    let mut gateway = Gateway::over(upgrade(port.expect(Begun::WebSocket).await).await);
+    gateway.hello().await;
+    gateway.send(&ServerFrame::Welcome(resumed())).await;
+    mesh.state().wait_for(|state| *state == State::Connected).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_session_is_resumed_by_one_login_though_the_way_that_worked_is_silent_now() {
     let port = Port::open().await;
     let connecting = connect_to(&port);

@@ -1,5 +1,7 @@
 //! TLS on the one port: certificates that are read again when they change, and who a client's certificate says it is.
 
+mod common_name;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -225,31 +227,85 @@ fn principal(stream: &TlsStream<BoxIo>) -> Option<Arc<str>> {
     let certificate = stream.get_ref().1.peer_certificates()?.first()?;
     let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
     let name = parsed.valid_uri_names().next().or_else(|| parsed.valid_dns_names().next());
-    name.or_else(|| common_name(parsed.subject())).map(Into::into)
-}
-
-/// The last common name in the DER of a subject.
-fn common_name(subject: &[u8]) -> Option<&str> {
-    /// Of the attribute type, with tag and length.
-    const TYPE: [u8; 5] = [0x06, 0x03, 0x55, 0x04, 0x03];
-    let at = subject.windows(TYPE.len()).rposition(|window| window == TYPE)?;
-    // A string of any kind, shorter than 128 bytes, as a common name is.
-    let (length, rest) = subject.get(at + TYPE.len() + 1..)?.split_first()?;
-    std::str::from_utf8(rest.get(..usize::from(*length))?).ok().filter(|name| !name.is_empty())
+    name.or_else(|| common_name::of(parsed.subject())).map(Into::into)
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use std::fs::File;
+
+    use meshwire_certificates::{Files, SelfSigned, connector};
+    use tokio_rustls::rustls::pki_types::ServerName;
+
     use super::*;
 
-    #[test]
-    fn a_common_name_is_found_in_a_subject() {
-        let mut subject = vec![0x31, 0x0b, 0x30, 0x09, 0x06, 0x03, 0x55, 0x04, 0x06, 0x13, 0x02, b'D', b'E'];
-        assert_eq!(common_name(&subject), None);
-        subject.extend([0x31, 0x0e, 0x30, 0x0c, 0x06, 0x03, 0x55, 0x04, 0x03, 0x0c, 0x05]);
-        assert_eq!(common_name(&subject), None, "it is cut off");
-        subject.extend(b"alice");
-        assert_eq!(common_name(&subject), Some("alice"));
+    /// Whether a client that trusts this certificate and no other can talk to the gateway.
+    async fn shows(tls: &Tls, certificate: &Path) -> bool {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let name = ServerName::try_from("localhost").unwrap();
+        let connecting = connector(certificate, None, &[]).connect(name, near);
+        let (client, _) = tokio::join!(connecting, tls.accept(Box::new(far)));
+        client.is_ok()
+    }
+
+    /// The files look as if they had been written at another time than before, however fast that went.
+    fn written_at(files: &Files, minutes: u64) {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_mins(minutes);
+        for file in [&files.certificate, &files.key] {
+            File::options().write(true).open(file).unwrap().set_modified(at).unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn files_that_change_are_read_within_five_seconds_and_bad_ones_keep_the_certificate_and_are_counted_once() {
+        let (files, copy) = (SelfSigned::of("localhost"), tempfile::tempdir().unwrap());
+        let keep = |name: &str| {
+            let to = copy.path().join(name);
+            std::fs::copy(&files.certificate, &to).unwrap();
+            to
+        };
+        written_at(&files, 1);
+        let first = keep("first");
+        let config =
+            TlsConfig { certificate: files.certificate.clone(), key: files.key.clone(), ..TlsConfig::default() };
+        let tls = Tls::open(config).unwrap().unwrap();
+        let counts = Arc::new(Counts::default());
+        tls.count_failures(counts.clone());
+        let look = || tokio::time::sleep(LOOK_EVERY + Duration::from_millis(1));
+        let changing = async {
+            look().await;
+            assert!(shows(&tls, &first).await);
+
+            files.renew();
+            written_at(&files, 2);
+            let second = keep("second");
+            assert!(shows(&tls, &first).await, "it is not looked at each connection");
+            look().await;
+            assert!(shows(&tls, &second).await && !shows(&tls, &first).await);
+            assert_eq!(counts.tls_failures(), 0);
+
+            std::fs::write(&files.certificate, "no certificate").unwrap();
+            written_at(&files, 3);
+            look().await;
+            look().await;
+            assert!(shows(&tls, &second).await);
+            assert_eq!(counts.tls_failures(), 1, "once for each change");
+
+            files.renew();
+            written_at(&files, 4);
+            look().await;
+            let third = keep("third");
+            assert!(shows(&tls, &third).await && !shows(&tls, &second).await);
+            std::fs::remove_file(&files.key).unwrap();
+            look().await;
+            assert!(shows(&tls, &third).await);
+            assert_eq!(counts.tls_failures(), 2);
+        };
+        tokio::select! {
+            () = tls.watch() => {}
+            () = changing => {}
+        }
     }
 
     #[test]
