@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::certificate::Files;
 use crate::plan::Client;
+use crate::sums;
 
 /// The environment of installing commands: their caches lie with what they install, never at home.
 const CACHES: [(&str, &str); 5] = [
@@ -141,6 +142,7 @@ pub(crate) fn client(folders: &Folders, client: &Client) -> anyhow::Result<Resul
         // It may have been away for a moment only.
         fetch(folders, client, &built).context("its registry answers, but what is locked did not come")?;
     }
+    client.sums.iter().try_for_each(|folder| sums::check(&built, folder))?;
     for command in &client.build {
         folders.run(command, &built)?;
     }
@@ -155,7 +157,7 @@ fn fetch(folders: &Folders, client: &Client, built: &Path) -> anyhow::Result<()>
 /// A digest of all that a client is built from.
 fn stamp(folders: &Folders, client: &Client, source: &Path) -> anyhow::Result<String> {
     let mut digest = Sha256::new();
-    digest.update(format!("{:?}{:?}{:?}", client.prepare, client.fetch, client.build));
+    digest.update(format!("{:?}{:?}{:?}{:?}", client.prepare, client.fetch, client.sums, client.build));
     let inputs = client.inputs.iter().map(|input| folders.root.join(input));
     for folder in std::iter::once(source.to_path_buf()).chain(inputs) {
         for file in files(&folder)? {
@@ -165,11 +167,15 @@ fn stamp(folders: &Folders, client: &Client, source: &Path) -> anyhow::Result<St
             digest.update(content);
         }
     }
-    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&digest.finalize()))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Every file at or below a path, in order.
-fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if path.is_file() {
         return Ok(vec![path.to_path_buf()]);
     }
@@ -261,6 +267,13 @@ mod tests {
     fn a_registry_that_was_away_for_a_moment_is_asked_again() {
         let lines = "fetch = [['test', '-e', 'back']]\nprobe = [['touch', 'back']]";
         assert_eq!(installed(lines).unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn what_came_must_have_the_locked_sums() {
+        let lines = "fetch = [['sh', '-c', 'mkdir jars; echo > jars.sha256']]\nprobe = [['true']]\nsums = ['jars']";
+        assert!(installed(lines).unwrap_err().to_string().contains("is no sum"));
+        assert_eq!(installed(&lines.replace("echo", ":")).unwrap(), Ok(()));
     }
 
     #[test]

@@ -89,6 +89,9 @@ pub(crate) struct Client {
     /// Commands that ask a registry.
     #[serde(default)]
     pub(crate) fetch: Vec<Vec<String>>,
+    /// Folders of what came that must have exactly the files of the list `FOLDER.sha256`.
+    #[serde(default)]
+    pub(crate) sums: Vec<String>,
     /// Commands that need no network.
     #[serde(default)]
     pub(crate) build: Vec<Vec<String>>,
