@@ -121,6 +121,7 @@ async fn an_event_of_any_protocol_is_the_same_in_any_other() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = serving(&files, "both", &["--data-dir", folder.path().to_str().unwrap()]);
     let set: Vec<Sent> = fidelity::set().into_iter().map(Sent::from).collect();
+    assert_eq!(set.len(), 14);
     let doors = Door::all(&gateway, &files).await;
     let names: Vec<(String, bool)> = doors.iter().map(|(name, door)| (name.clone(), door.is_protobuf())).collect();
     for (publisher, door) in &doors {
