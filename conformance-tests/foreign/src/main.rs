@@ -3,7 +3,7 @@
 //! - [`ways`]: each client without anything between, and through the proxies of others and TLS;
 //! - [`plan`]: `clients.toml`: who takes part, and what is known of each;
 //! - [`plain`]: events as JSON: the set, tasks and answers;
-//! - [`install`], [`program`], [`route`]: getting, starting and asking programs; proxies between;
+//! - [`install`], [`program`], [`route`]: getting, starting and asking programs; proxies between; [`sums`]: that what came is locked;
 //! - [`play`], [`seen`]: rows, and what two events are compared by;
 //! - [`certificate`]: the gateway's, for those that speak TLS;
 //! - [`table`], [`verdict`]: how it is told, and whether it is enough.
@@ -21,6 +21,7 @@ mod route;
 mod seen;
 #[cfg(test)]
 mod snippets;
+mod sums;
 mod table;
 mod verdict;
 mod ways;

@@ -72,7 +72,7 @@ pub(crate) struct Proxy {
 pub(crate) struct Client {
     /// Also its folder.
     pub(crate) name: String,
-    /// Programs on the search path.
+    /// Programs on the search path; with arguments, commands that must succeed.
     pub(crate) needs: Vec<String>,
     /// Debian's packages that have them.
     #[serde(default)]
@@ -80,9 +80,18 @@ pub(crate) struct Client {
     /// Files outside its folder that it is built from, below the root.
     #[serde(default)]
     pub(crate) inputs: Vec<String>,
+    /// Commands before `fetch` that need no network.
+    #[serde(default)]
+    pub(crate) prepare: Vec<Vec<String>>,
+    /// Commands that succeed when the registry of `fetch` answers, whatever is locked.
+    #[serde(default)]
+    pub(crate) probe: Vec<Vec<String>>,
     /// Commands that ask a registry.
     #[serde(default)]
     pub(crate) fetch: Vec<Vec<String>>,
+    /// Folders of what came that must have exactly the files of the list `FOLDER.sha256`.
+    #[serde(default)]
+    pub(crate) sums: Vec<String>,
     /// Commands that need no network.
     #[serde(default)]
     pub(crate) build: Vec<Vec<String>>,
@@ -128,6 +137,7 @@ pub(crate) fn read(folder: &Path, set: &[Plain]) -> anyhow::Result<Plan> {
         let modes = client.publish.len() + client.receive.len();
         ensure!(modes > 0 || !client.own.is_empty(), "{} plays no cell", client.name);
         ensure!((modes == 0) == client.run.is_empty(), "{}: a program takes tasks when there are modes", client.name);
+        ensure!(client.fetch.is_empty() == client.probe.is_empty(), "{}: who fetches has a probe", client.name);
         for mode in client.publish.iter().chain(&client.receive) {
             ensure!(plan.mode.contains_key(mode), "{}: there is no mode {mode}", client.name);
         }

@@ -1,5 +1,6 @@
 //! What a run as a whole must have, beside cells that pass.
 
+use crate::install::Missing;
 use crate::table::Counts;
 
 /// A whole run plays so many cells at least, whoever is left out.
@@ -24,10 +25,16 @@ impl Bar<'_> {
         if self.whole && played < LEAST_CELLS {
             missed.push(format!("only {played} cells were played, not {LEAST_CELLS}"));
         }
-        for (who, what) in skipped.iter().filter(|(_, what)| self.ci && self.asked.contains(what)) {
+        for (who, what) in skipped.iter().filter(|(_, what)| self.ci && self.is_promised(what)) {
             missed.push(format!("{who}: README asks for {what}, and with CI set nobody is left out for it"));
         }
         missed
+    }
+
+    /// A program that README asks for, a part of one, or what a registry gives.
+    fn is_promised(&self, what: &str) -> bool {
+        let program = what.split(' ').next().unwrap_or_default();
+        Missing::is_of_a_registry(what) || self.asked.iter().any(|asked| asked == program)
     }
 }
 
@@ -73,5 +80,17 @@ mod tests {
         assert!(bar.missed(&counts, &skipped).iter().all(|missed| missed.starts_with("a: ")));
         assert_eq!(bar.missed(&counts, &skipped).len(), 1);
         assert!(Bar { ci: false, ..bar }.missed(&counts, &skipped).is_empty());
+    }
+
+    #[test]
+    fn on_ci_nobody_is_left_out_for_a_registry_or_for_a_part_of_a_program() {
+        let asked = ["python3".to_owned()];
+        let bar = Bar { whole: true, ci: true, asked: &asked };
+        let counts = Counts { passed: 100, failed: 0 };
+        for what in ["a registry for x", "python3 -m ensurepip --version"] {
+            let skipped = [("x".to_owned(), what.to_owned())];
+            assert_eq!(bar.missed(&counts, &skipped).len(), 1, "{what}");
+            assert!(Bar { ci: false, ..bar }.missed(&counts, &skipped).is_empty());
+        }
     }
 }

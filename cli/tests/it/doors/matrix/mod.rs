@@ -2,10 +2,12 @@
 //! and gRPC, each plain and inside TLS. Every event is the same at its other end.
 //!
 //! - [`fidelity`]: the events; [`seen`]: what two of them are compared by;
-//! - [`requests`]: published with POST, received as lines of JSON; [`calls`]: unary gRPC, and its stream.
+//! - [`requests`]: published with POST, received as lines of JSON, server-sent events and by fetch; [`formats`]: how it writes them;
+//! - [`calls`]: unary gRPC, and its stream.
 
 mod calls;
 mod fidelity;
+mod formats;
 mod requests;
 mod seen;
 
@@ -75,7 +77,8 @@ impl Door {
         doors
     }
 
-    async fn publish(&self, topic: &str, set: &[Sent]) {
+    /// A door with several modes takes the one whose turn it is.
+    async fn publish(&self, topic: &str, set: &[Sent], turn: usize) {
         match self {
             Self::Ours(mesh) => {
                 let events = set.iter().map(|sent| sent.event.clone()).collect();
@@ -83,16 +86,16 @@ impl Door {
                     receipt.unwrap();
                 }
             }
-            Self::Requests(program) => program.publish(topic, set).await,
+            Self::Requests(program) => program.publish(topic, set, turn).await,
             Self::Calls(program) => program.publish(topic, set).await,
         }
     }
 
     /// So many events, settled.
-    async fn consume(&self, topic: &str, count: usize) -> Vec<Came> {
+    async fn consume(&self, topic: &str, count: usize, turn: usize) -> Vec<Came> {
         match self {
             Self::Ours(mesh) => consumed(mesh, topic, count).await,
-            Self::Requests(program) => program.consume(topic, count).await,
+            Self::Requests(program) => program.consume(topic, count, turn).await,
             Self::Calls(program) => program.consume(topic, count).await,
         }
     }
@@ -121,18 +124,19 @@ async fn an_event_of_any_protocol_is_the_same_in_any_other() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = serving(&files, "both", &["--data-dir", folder.path().to_str().unwrap()]);
     let set: Vec<Sent> = fidelity::set().into_iter().map(Sent::from).collect();
+    assert_eq!(set.len(), 14);
     let doors = Door::all(&gateway, &files).await;
     let names: Vec<(String, bool)> = doors.iter().map(|(name, door)| (name.clone(), door.is_protobuf())).collect();
     for (publisher, door) in &doors {
-        for (consumer, _) in &names {
-            door.publish(&format!("{publisher}-{consumer}"), &set).await;
+        for (turn, (consumer, _)) in names.iter().enumerate() {
+            door.publish(&format!("{publisher}-{consumer}"), &set, turn).await;
         }
     }
     let mut cells = 0;
     for (consumer, door) in &doors {
-        for (publisher, exact) in &names {
+        for (turn, (publisher, exact)) in names.iter().enumerate() {
             let topic = format!("{publisher}-{consumer}");
-            let consuming = timeout(PATIENCE, door.consume(&topic, set.len()));
+            let consuming = timeout(PATIENCE, door.consume(&topic, set.len(), turn));
             let came = consuming.await.unwrap_or_else(|_| panic!("not all of {topic} came"));
             assert_eq!(came.len(), set.len(), "{topic}");
             for (sent, came) in set.iter().zip(&came) {

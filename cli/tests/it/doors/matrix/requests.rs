@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand: events published in the binary mode, received as lines of JSON and settled.
+//! HTTP/1.1 by hand: events published in each mode, received in each way and settled.
 
 use std::fmt::Write as _;
 
@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
+use super::formats::{encoded, structured};
 use super::seen::{Came, Sent};
 use super::{Both, Way};
 
@@ -21,53 +22,110 @@ struct Delivery {
     event: Box<RawValue>,
 }
 
+#[derive(Deserialize)]
+struct Fetched {
+    deliveries: Vec<Delivery>,
+}
+
+const JSON: &str = "content-type: application/json\r\n";
+
 impl Program {
-    pub(super) async fn publish(&self, topic: &str, set: &[Sent]) {
+    /// In the mode whose turn it is.
+    pub(super) async fn publish(&self, topic: &str, set: &[Sent], turn: usize) {
         let mut connection = Connection::open(&self.0).await;
-        for event in set {
-            let mut headers = String::new();
-            for (name, value) in &event.seen.attributes {
-                match name.as_str() {
-                    "datacontenttype" => write!(headers, "content-type: {value}\r\n").unwrap(),
-                    _ => write!(headers, "ce-{name}: {}\r\n", encoded(value)).unwrap(),
+        let path = format!("/v1/topics/{topic}/events");
+        match turn % 3 {
+            0 => {
+                for event in set {
+                    connection.ask("POST", &path, &binary(event), &event.seen.data).await;
+                    connection.answer().await;
                 }
             }
-            let path = format!("/v1/topics/{topic}/events");
-            connection.ask("POST", &path, &headers, &event.seen.data).await;
-            connection.answer().await;
+            1 => {
+                for event in set {
+                    let kind = "content-type: application/cloudevents+json\r\n";
+                    connection.ask("POST", &path, kind, structured(event).as_bytes()).await;
+                    connection.answer().await;
+                }
+            }
+            _ => {
+                let events: Vec<String> = set.iter().map(structured).collect();
+                let body = format!("[{}]", events.join(","));
+                connection
+                    .ask("POST", &path, "content-type: application/cloudevents-batch+json\r\n", body.as_bytes())
+                    .await;
+                let answer: Value = serde_json::from_slice(&connection.answer().await).unwrap();
+                let results = answer["results"].as_array().expect("results");
+                let stored = results.iter().filter(|result| result["position"].is_string());
+                assert_eq!(stored.count(), set.len(), "{topic}: {answer}");
+            }
         }
     }
 
-    pub(super) async fn consume(&self, topic: &str, count: usize) -> Vec<Came> {
+    /// In the way whose turn it is.
+    pub(super) async fn consume(&self, topic: &str, count: usize, turn: usize) -> Vec<Came> {
         let group = format!("/v1/topics/{topic}/groups/g");
+        // The end of a stream gives leases back, so it stays open.
+        let (deliveries, _open) = match turn % 3 {
+            0 => self.streamed(&group, "application/x-ndjson", "", count).await,
+            1 => self.streamed(&group, "text/event-stream", "data: ", count).await,
+            _ => self.fetched(&group, count).await,
+        };
+        let settlements: Vec<Value> =
+            deliveries.iter().map(|delivery| json!({"lease": delivery.lease, "kind": "ack"})).collect();
+        let body = json!({ "settlements": settlements }).to_string();
+        let mut connection = Connection::open(&self.0).await;
+        connection.ask("POST", &format!("{group}/settle"), JSON, body.as_bytes()).await;
+        let answer: Value = serde_json::from_slice(&connection.answer().await).unwrap();
+        assert_eq!(answer, json!({ "results": vec![json!({"settled": true}); count] }), "{topic}");
+        deliveries.into_iter().map(|delivery| Came::Json(delivery.event)).collect()
+    }
+
+    /// Of lines, those that begin so, and are not empty behind it.
+    async fn streamed(&self, group: &str, accept: &str, begin: &str, count: usize) -> (Vec<Delivery>, Connection) {
         let mut stream = Connection::open(&self.0).await;
-        stream.ask("GET", &format!("{group}/events"), "accept: application/x-ndjson\r\n", b"").await;
+        stream.ask("GET", &format!("{group}/events"), &format!("accept: {accept}\r\n"), b"").await;
         assert_eq!(stream.head().await, None, "a stream has no length");
-        let (mut came, mut settlements) = (Vec::new(), Vec::new());
-        let mut line = Vec::new();
+        let (mut came, mut line) = (Vec::new(), Vec::new());
         while came.len() < count {
             let piece = stream.chunk().await;
             for part in piece.split_inclusive(|byte| *byte == b'\n') {
                 line.extend_from_slice(part);
-                if let Some(whole) = line.strip_suffix(b"\n")
-                    && !whole.is_empty()
-                {
-                    let delivery: Delivery = serde_json::from_slice(whole).unwrap();
-                    came.push(Came::Json(delivery.event));
-                    settlements.push(json!({"lease": delivery.lease, "kind": "ack"}));
+                let whole = line.strip_suffix(b"\n").and_then(|whole| whole.strip_prefix(begin.as_bytes()));
+                if let Some(whole) = whole.filter(|whole| !whole.is_empty()) {
+                    came.push(serde_json::from_slice(whole).unwrap());
                 }
                 if line.ends_with(b"\n") {
                     line.clear();
                 }
             }
         }
-        let mut other = Connection::open(&self.0).await;
-        let body = json!({ "settlements": settlements }).to_string();
-        other.ask("POST", &format!("{group}/settle"), "content-type: application/json\r\n", body.as_bytes()).await;
-        let answer: Value = serde_json::from_slice(&other.answer().await).unwrap();
-        assert_eq!(answer, json!({ "results": vec![json!({"settled": true}); count] }), "{topic}");
-        came
+        (came, stream)
     }
+
+    async fn fetched(&self, group: &str, count: usize) -> (Vec<Delivery>, Connection) {
+        let mut connection = Connection::open(&self.0).await;
+        let mut came = Vec::new();
+        while came.len() < count {
+            connection.ask("POST", &format!("{group}/fetch"), JSON, br#"{"wait_ms":30000}"#).await;
+            let fetched: Fetched = serde_json::from_slice(&connection.answer().await).unwrap();
+            assert!(!fetched.deliveries.is_empty(), "{group}: no more within 30 s of {count}");
+            came.extend(fetched.deliveries);
+        }
+        (came, connection)
+    }
+}
+
+/// The headers of an event in the binary mode.
+fn binary(event: &Sent) -> String {
+    let mut headers = String::new();
+    for (name, value) in &event.seen.attributes {
+        match name.as_str() {
+            "datacontenttype" => write!(headers, "content-type: {value}\r\n").unwrap(),
+            _ => write!(headers, "ce-{name}: {}\r\n", encoded(value)).unwrap(),
+        }
+    }
+    headers
 }
 
 impl Connection {
@@ -117,8 +175,17 @@ impl Connection {
     }
 
     async fn answer(&mut self) -> Vec<u8> {
-        let length = self.head().await.unwrap_or_default();
-        self.body(length).await
+        if let Some(length) = self.head().await {
+            return self.body(length).await;
+        }
+        let mut body = Vec::new();
+        loop {
+            let chunk = self.chunk().await;
+            if chunk.is_empty() {
+                return body;
+            }
+            body.extend(chunk);
+        }
     }
 
     async fn chunk(&mut self) -> Vec<u8> {
@@ -127,17 +194,4 @@ impl Connection {
         chunk.truncate(size);
         chunk
     }
-}
-
-/// As the HTTP binding of CloudEvents says.
-fn encoded(value: &str) -> String {
-    let mut text = String::new();
-    for byte in value.bytes() {
-        match byte {
-            b'"' | b'%' => write!(text, "%{byte:02X}").unwrap(),
-            0x21..=0x7e => text.push(byte.into()),
-            _ => write!(text, "%{byte:02X}").unwrap(),
-        }
-    }
-    text
 }
