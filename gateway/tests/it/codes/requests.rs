@@ -94,10 +94,9 @@ pub(super) async fn busy() -> Row {
     first.send(ClientFrame::Request(request)).await;
     asked(&mut silent).await;
     let row = Row::asked(ErrorKind::Busy, &rig, &REQUEST).await;
-    // The first comes in on credit, and what comes behind it waits for longer than anybody is made to.
-    rig.ask("PATCH", "/v1/limits", r#"{"publish_rate":1}"#).await;
-    let ids: Vec<String> = (0..50).map(|id| id.to_string()).collect();
-    rig.offer("t", &ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    // The first comes in on credit, and what comes behind it would wait for longer than anybody is made to.
+    rig.ask("PATCH", "/v1/limits", r#"{"publish_bytes_rate":1}"#).await;
+    rig.offer("t", &["first"]).await;
     let ask = Ask::Publish { topic: "t", event: sent("late", 1) };
     for door in [Door::Http, Door::Grpc, Door::Page] {
         let said = door.ask(&rig, &ask).await.unwrap();
