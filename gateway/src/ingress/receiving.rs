@@ -122,7 +122,12 @@ pub(super) struct Share {
 
 impl Share {
     pub(super) fn new(of: Arc<Receiving>) -> Arc<Self> {
-        Arc::new(Self { of, free: AtomicU64::new(FREE) })
+        Self::with(of, FREE)
+    }
+
+    /// With another part that needs no asking.
+    pub(super) fn with(of: Arc<Receiving>, free: u64) -> Arc<Self> {
+        Arc::new(Self { of, free: AtomicU64::new(free) })
     }
 
     /// Of a body that begins.

@@ -34,6 +34,7 @@ use tokio::time::timeout;
 use super::query::Query;
 use super::{Door, Problem, body};
 use crate::ingress::native::{Coming, serve_stream};
+use crate::ingress::receiving::Share;
 use crate::ingress::{Place, Shutdown};
 use crate::mesh::{Lost, Spoken};
 use link::{Link, Listening, Offer, Piece, Room, WINDOW};
@@ -148,7 +149,9 @@ async fn receive(
         link.acknowledge(through).map_err(|range| outside(through, range))?;
     }
     let turn = link.receive();
-    let reading = body::read(&door.share, request.into_body(), WINDOW as u64, "none: send smaller batches");
+    // As of a session over TCP so much needs no leave: the frame that the batch is a part of may have all the leave there is.
+    let share = Share::with(Arc::clone(&door.native.receiving), WINDOW as u64);
+    let reading = body::read(&share, request.into_body(), WINDOW as u64, "none: send smaller batches");
     let batch = tokio::select! {
         batch = reading => batch?,
         () = superseded(&link, turn) => return Err(late()),
