@@ -4,6 +4,7 @@
 //! generator, verifies each event, and is void when the machine changed under it.
 //! Absolute figures are notes; the ratios are what counts.
 
+mod flooder;
 mod flow;
 mod grpc;
 mod http;
@@ -35,6 +36,11 @@ fn main() -> ExitCode {
         Ok(runtime) if arguments.row == Row::Bare => {
             if let Err(problem) = runtime.block_on(peers::bare::serve()) {
                 report.missed("bare server", &format!("{problem:#}"));
+            }
+        }
+        Ok(runtime) if let Row::Flooder(told) = &arguments.row => {
+            if let Err(problem) = runtime.block_on(flooder::run(told)) {
+                report.missed("flooder", &format!("{problem:#}"));
             }
         }
         Ok(runtime) => runtime.block_on(rows::run(&arguments, &mut report)),

@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
+use crate::flooder::Told;
+
 /// Measures Meshwire side by side with NATS, Redis and bare handlers, and prints ratios.
 #[derive(Debug, Parser)]
 #[command(
@@ -21,7 +23,7 @@ pub(crate) struct Arguments {
     pub(crate) options: Options,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum Row {
     /// Every row below.
     Smoke,
@@ -43,6 +45,11 @@ pub(crate) enum Row {
     SlowReader,
     /// A healthy consumer beside a stuck, a slow and a crashing one: its rate, and its latency.
     Healthy,
+    /// Clients beside floods of silent, slow, returning and TLS connections, and a gateway that runs out of files.
+    Floods,
+    /// Is a flood, and measures nothing.
+    #[command(hide = true)]
+    Flooder(Told),
     /// Is the bare server of P5 and P6, and measures nothing.
     #[command(hide = true)]
     Bare,
@@ -68,6 +75,9 @@ pub(crate) struct Options {
     /// Wide bars and less to offer, for slow-reader and healthy: tells whether a bound is broken, and measures nothing.
     #[arg(long, global = true)]
     pub(crate) guard: bool,
+    /// Connections of each flood in floods. This process and the gateway each have as many files open.
+    #[arg(long = "flood", global = true, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=60000))]
+    pub(crate) connections: u32,
     /// Where data directories are made: a folder on the disk to measure. Default: the system's temporary folder.
     #[arg(long, global = true)]
     dir: Option<PathBuf>,

@@ -62,8 +62,32 @@ impl Gateway {
         Self::start(folder, &["--memory".as_ref()])
     }
 
+    /// In memory, with TLS for those who want it.
+    ///
+    /// # Errors
+    /// As [`Server::start_and_wait`].
+    pub(crate) fn with_tls(folder: &Path, certificate: &Path, key: &Path) -> anyhow::Result<Self> {
+        let tls = ["--memory".as_ref(), "--tls".as_ref(), "both".as_ref()];
+        let files = ["--tls-certificate".as_ref(), certificate.as_os_str(), "--tls-key".as_ref(), key.as_os_str()];
+        Self::start(folder, &[&tls[..], &files].concat())
+    }
+
+    /// On disk, with no more than so many files open.
+    ///
+    /// # Errors
+    /// As [`Server::start_and_wait`].
+    pub(crate) fn with_files(folder: &Path, files: u32) -> anyhow::Result<Self> {
+        // The hard limit too: the gateway raises its own as far as it may.
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]).arg(program());
+        Self::launch(command, folder, &["--data-dir".as_ref(), folder.join("data").as_os_str()])
+    }
+
     fn start(folder: &Path, kept: &[&std::ffi::OsStr]) -> anyhow::Result<Self> {
-        let mut command = Command::new(program());
+        Self::launch(Command::new(program()), folder, kept)
+    }
+
+    fn launch(mut command: Command, folder: &Path, kept: &[&std::ffi::OsStr]) -> anyhow::Result<Self> {
         command.args(["serve", "--listen", "127.0.0.1:0"]).args(kept);
         let ready = Server::start_and_wait(command, Says::Stdout, &folder.join("meshwire.log"), |line| {
             line.strip_prefix("listening ").map(|address| format!("tcp://{address}"))
@@ -102,6 +126,14 @@ impl Gateway {
     /// As [`meshwire::connect`].
     pub(crate) async fn connect(&self) -> meshwire::Result<Mesh> {
         meshwire::connect(&self.url).await
+    }
+
+    /// A connection of its own inside HTTP requests.
+    ///
+    /// # Errors
+    /// As [`meshwire::connect`].
+    pub(crate) async fn connect_by_http(&self) -> meshwire::Result<Mesh> {
+        meshwire::connect(&self.url.replacen("tcp://", "http://", 1)).await
     }
 
     /// A connection of its own inside a gRPC stream.

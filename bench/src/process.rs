@@ -19,6 +19,13 @@ pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     resident(&status).with_context(|| format!("/proc/{pid}/status does not tell VmRSS"))
 }
 
+/// Files, sockets among them, that a process has open.
+pub(crate) fn open_files(pid: u32) -> anyhow::Result<u64> {
+    let files =
+        std::fs::read_dir(format!("/proc/{pid}/fd")).with_context(|| format!("/proc/{pid}/fd cannot be read"))?;
+    Ok(files.count() as u64)
+}
+
 fn read(pid: u32, what: &str) -> anyhow::Result<String> {
     let path = format!("/proc/{pid}/{what}");
     std::fs::read_to_string(&path)

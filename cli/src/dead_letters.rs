@@ -339,7 +339,7 @@ fn deliveries(attempts: u32) -> String {
 /// Its event in JSON, if it has a form there.
 fn event(letter: &DeadLetter) -> Option<Box<RawValue>> {
     let mut text = String::new();
-    codec::json::write(&letter.event()?, &mut text).ok()?;
+    codec::json::write_line(&letter.event()?, &mut text).ok()?;
     RawValue::from_string(text).ok()
 }
 

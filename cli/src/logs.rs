@@ -13,10 +13,14 @@ use crate::exit::{Exit, Failure};
 /// The variable that sets the level of every command.
 const VARIABLE: &str = "MESHWIRE_LOG_LEVEL";
 
+/// What the targets of our own records begin with.
+const OURS: &str = "meshwire";
+
 /// The target of the gateway's records of calls.
 const ACCESS: &str = "meshwire::access";
 
-/// Writes lines of this level and above from now on.
+/// Writes lines of this level and above from now on. What we are built of says errors only, but at `trace` everything: a peer makes
+/// some of it warn as often as it likes.
 pub(crate) fn start(level: Level) {
     start_with_access(level, false);
 }
@@ -24,7 +28,8 @@ pub(crate) fn start(level: Level) {
 /// [`start`], with a line for each call of a client whatever the level.
 pub(crate) fn start_with_access(level: Level, access: bool) {
     let calls = if access { level.max(Level::DEBUG) } else { level };
-    let filter = Targets::new().with_default(level).with_target(ACCESS, calls);
+    let others = if level == Level::TRACE { level } else { Level::ERROR };
+    let filter = Targets::new().with_default(others).with_target(OURS, level).with_target(ACCESS, calls);
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).with_target(false);
     // Only the first call counts, and there is one.
     let _ = tracing::subscriber::set_global_default(registry().with(lines).with(filter));

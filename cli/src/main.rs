@@ -74,6 +74,7 @@ fn prints_json(matches: &ArgMatches) -> bool {
 fn run(command: Command) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .on_thread_stop(allocator::give_back)
         .build()
         .map_err(|cause| Failure::new(Exit::Failed, format!("the system gives no threads: {cause}")))?;
     let result = runtime.block_on(async {

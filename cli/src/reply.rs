@@ -118,7 +118,7 @@ impl Reply {
         let cannot = |cause: std::io::Error| format!("the command cannot be run: {cause}");
         let mut asked = String::new();
         let input = if self.json {
-            codec::json::write(&request.event(), &mut asked)
+            codec::json::write_line(&request.event(), &mut asked)
                 .map_err(|e| format!("the request has no form in JSON: {e}"))?;
             asked.push('\n');
             asked.as_bytes()

@@ -108,7 +108,7 @@ impl Request {
         let event = reply.event();
         let written = if self.json {
             let mut text = String::new();
-            codec::json::write(&event, &mut text)
+            codec::json::write_line(&event, &mut text)
                 .map_err(|problem| Failure::new(Exit::Failed, format!("the reply has no form in JSON: {problem}")))?;
             text.push('\n');
             output::write(&text)

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use meshwire_gateway::config::Config;
@@ -14,7 +15,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::{Given, SETTINGS, Setting, Settings, warn_of_unknown_variables};
 use crate::exit::{Exit, Failure};
 use crate::stop::Stop;
-use crate::{logs, output};
+use crate::{allocator, logs, output};
+
+/// How often it is looked whether a flood is over; tasks that are gone by then, twice, when it was one. A connection is a task.
+const LOOK_FOR_GONE: Duration = Duration::from_secs(5);
+const MANY_GONE: usize = 1000;
 
 /// Flags shown by the short help.
 const SHORT_HELP: [&str; 4] = ["listen", "data_dir", "memory", "log_level"];
@@ -122,13 +127,17 @@ impl Serve {
         if let Some(report) = gateway.report() {
             tell_recovery(report);
         }
-        let ready = format!("listening {}\n", gateway.address());
+        let mut ready = format!("listening {}\n", gateway.address());
+        for also in gateway.also() {
+            ready += &format!("listening {}://{}\n", also.scheme.name(), also.address);
+        }
         if let Err(cause) = output::write(&ready) {
             tracing::warn!(%cause, "standard output is closed; the address is {}", gateway.address());
         }
         if let Some(tls) = gateway.tls() {
             tokio::spawn(reload(tls, hear(SignalKind::hangup())?));
         }
+        tokio::spawn(give_back_memory());
         let mut again = Stop::listen()?;
         let stopping = async {
             stop.requested().await;
@@ -177,10 +186,28 @@ fn raise_open_files() {
     }
 }
 
+/// Gives memory back after a flood of connections, of which the allocator would keep all: once their tasks are gone, and no others come.
+async fn give_back_memory() {
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let (mut most, mut were_gone) = (0, false);
+    loop {
+        tokio::time::sleep(LOOK_FOR_GONE).await;
+        let tasks = metrics.num_alive_tasks();
+        most = most.max(tasks);
+        let are_gone = most - tasks >= MANY_GONE;
+        if are_gone && were_gone {
+            most = tasks;
+            // Nothing depends on it.
+            let _ = tokio::task::spawn_blocking(allocator::trim).await;
+        }
+        were_gone = are_gone;
+    }
+}
+
 fn failure(error: &RunError) -> Failure {
     let exit = match error {
         RunError::StoreFailed => Exit::StoreFailed,
-        RunError::Open(_) | RunError::MaxDisk { .. } => Exit::Usage,
+        RunError::Open(_) | RunError::MaxDisk { .. } | RunError::NoCertificate { .. } => Exit::Usage,
         _ => Exit::Failed,
     };
     Failure::new(exit, error.to_string())

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::transport::Transport;
+use crate::transport::{CONNECTION, REQUESTS, Transport};
 
 /// One step: `op` says what, the rest is the op's.
 pub(crate) type Step = Map<String, Value>;
@@ -91,12 +91,19 @@ impl Case {
     /// The cells of a case over a transport.
     pub(crate) fn cells(&self, transport: Transport) -> Vec<Cell<'_>> {
         let named = self.transports.is_empty() || self.transports.iter().any(|name| name == transport.name());
-        // What a peer that lies says in frames is the same in whatever carries them.
-        if !named || (self.peer && !transport.is_bridged()) {
+        if !named {
             return Vec::new();
         }
         let cell = |store| Cell { case: self, store, transport };
         if self.peer { vec![cell(None)] } else { self.stores.iter().map(|s| cell(Some(*s))).collect() }
+    }
+
+    /// The milliseconds that its steps speak of: about how long it may wait.
+    pub(crate) fn waits(&self) -> u64 {
+        let times = |step: &Step| -> u64 {
+            ["for_ms", "not_before_ms", "within_ms"].iter().filter_map(|name| step.get(*name)?.as_u64()).sum()
+        };
+        self.steps.iter().map(times).sum()
     }
 
     fn read(root: &Path, path: &Path) -> anyhow::Result<Self> {
@@ -116,6 +123,8 @@ impl Case {
         }
         for (at, step) in case.steps.iter().enumerate() {
             ensure!(step.get("op").is_some_and(Value::is_string), "step {} has no op", at + 1);
+            let over = step.get("over").is_none_or(|over| over == CONNECTION || over == REQUESTS);
+            ensure!(over, "step {} is over what is neither {CONNECTION} nor {REQUESTS}", at + 1);
         }
         Ok(case)
     }

@@ -2,7 +2,7 @@
 //!
 //! - [`case`]: cases as data;
 //! - [`testee`]: the client under test, a process in any language;
-//! - [`transport`], [`certificate`]: what carries a session;
+//! - [`transport`], [`certificate`]: what carries a session; [`share`]: how many cases each plays;
 //! - [`proxy`], [`peer`], [`bridge`], [`wire`]: faults, and a gateway that lies;
 //! - [`play`]: one case from its first step to its last;
 //! - [`witness`]: what the case shows of the gateway, judged as a history;
@@ -22,6 +22,7 @@ mod planted;
 mod play;
 mod proxy;
 mod run;
+mod share;
 mod spoil;
 mod testee;
 mod trace;
@@ -36,7 +37,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::Parser;
 
-use case::Cell;
+use case::{Case, Cell};
 use grid::{LEGEND, Mark, Row, junit, table, totals};
 use run::{Folders, Run};
 use testee::Program;
@@ -60,8 +61,8 @@ struct Options {
     /// Write the results as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Cells at once.
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    /// Cells at once. Most of a cell is waiting.
+    #[arg(long, value_name = "N", default_value_t = 12)]
     jobs: usize,
     /// Milliseconds that a step may take that does not say.
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
@@ -69,7 +70,10 @@ struct Options {
     /// Plant each defect of planted.toml and see that its case catches it.
     #[arg(long)]
     planted: bool,
-    /// Make one expectation of each case wrong, and see that it fails.
+    /// Each case with one store alone: the log where it has it.
+    #[arg(long)]
+    one_store: bool,
+    /// Make one expectation of each case wrong, and see that it fails, with one store.
     #[arg(long, conflicts_with_all = ["bless", "planted"])]
     spoil: bool,
     /// The folder with cases, traces and lists.
@@ -101,15 +105,17 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     }
     let folders = Folders::below(&options.folder);
     let mut cases = case::read_all(&folders.cases)?;
+    let shares = share::shares(&cases)?;
     if options.spoil {
         for case in &mut cases {
             ensure!(spoil::spoil(case), "case {} expects nothing: it proves nothing", case.id);
         }
     }
     let chosen = |cell: &Cell<'_>| options.filter.is_empty() || options.filter.iter().any(|f| cell.id().contains(f));
+    let one_store = options.one_store || options.spoil;
     let cells: Vec<Cell<'_>> = transports(&options.transport)?
         .into_iter()
-        .flat_map(|transport| cases.iter().flat_map(move |case| case.cells(transport)))
+        .flat_map(|transport| cases.iter().flat_map(move |case| cells(case, transport, one_store)))
         .filter(chosen)
         .collect();
     ensure!(!cells.is_empty(), "no case has such a name");
@@ -137,8 +143,17 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     if let Some(path) = &options.junit {
         std::fs::write(path, junit(&rows)).with_context(|| format!("{} cannot be written", path.display()))?;
     }
+    for line in &shares {
+        println!("{line}");
+    }
     println!("{} cases; {}", cases.len(), totals(&rows));
     Ok(!rows.iter().any(|row| row.mark.is_bad()))
+}
+
+/// The cells of a case; with one store the last of them, which is that of the log.
+fn cells(case: &Case, transport: Transport, one_store: bool) -> Vec<Cell<'_>> {
+    let cells = case.cells(transport);
+    if one_store { cells.into_iter().next_back().into_iter().collect() } else { cells }
 }
 
 fn transports(names: &[String]) -> anyhow::Result<Vec<Transport>> {

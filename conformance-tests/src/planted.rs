@@ -46,7 +46,8 @@ impl Programs {
     /// One case in a runner of its own: the environment names the defect.
     fn play(&self, case: &str, defect: Option<&str>) -> anyhow::Result<Ended> {
         let mut command = Command::new(&self.runner);
-        command.args(["--testee", "planted", "--filter", &format!("{case}/"), "--patience-ms", PATIENCE_MS]);
+        command.args(["--testee", "planted", "--filter", &format!("{case}/"), "--one-store"]);
+        command.args(["--patience-ms", PATIENCE_MS]);
         command.env("MESHWIRE_BIN", &self.gateway).env_remove("MESHWIRE_PLANTED").stdin(Stdio::null());
         if let Some(defect) = defect {
             command.env("MESHWIRE_PLANTED", defect);

@@ -1,5 +1,6 @@
 //! Plays every cell with every testee, some at once, and marks each.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +33,7 @@ impl Folders {
 pub(crate) struct Run<'a> {
     pub(crate) folders: &'a Folders,
     pub(crate) testees: &'a [Program],
-    /// Cells at once. Most of a cell is waiting.
+    /// Cells at once.
     pub(crate) jobs: usize,
     /// What a step may take that does not say.
     pub(crate) patience: Duration,
@@ -45,8 +46,10 @@ impl Run<'_> {
     pub(crate) fn all(&self, cells: &[Cell<'_>]) -> anyhow::Result<Vec<Row>> {
         let known: Vec<_> =
             self.testees.iter().map(|t| read_known(&self.folders.known, &t.name)).collect::<anyhow::Result<_>>()?;
-        let work: Vec<_> =
+        let mut work: Vec<_> =
             cells.iter().flat_map(|cell| self.testees.iter().zip(&known).map(move |(t, k)| (*cell, t, k))).collect();
+        // What waits longest begins first, so that nothing is waited for alone at the end.
+        work.sort_by_key(|(cell, ..)| Reverse(cell.case.waits()));
         let next = AtomicUsize::new(0);
         let rows = Mutex::new(Vec::with_capacity(work.len()));
         thread::scope(|scope| {

@@ -3,6 +3,13 @@
 use std::net::SocketAddr;
 
 use anyhow::bail;
+use serde_json::Value;
+
+use crate::case::Step;
+
+/// `over` of steps that are played where a session lives and dies with a connection, and where it travels in requests.
+pub(crate) const CONNECTION: &str = "connection";
+pub(crate) const REQUESTS: &str = "requests";
 
 /// A way to a gateway: a scheme of its URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +60,14 @@ impl Transport {
         matches!(self, Self::Tcp)
     }
 
-    /// Whether a bridge takes it off in front of the scripted peer.
-    pub(crate) const fn is_bridged(self) -> bool {
-        !matches!(self, Self::Http | Self::Https)
+    /// Whether a step is one of a case over it: what a cut connection means depends on what carries the session.
+    pub(crate) fn plays(self, step: &Step) -> bool {
+        let requests = matches!(self, Self::Http | Self::Https);
+        match step.get("over").and_then(Value::as_str) {
+            Some(CONNECTION) => !requests,
+            Some(REQUESTS) => requests,
+            _ => true,
+        }
     }
 
     pub(crate) fn url(self, address: SocketAddr) -> String {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::client::Mesh;
-use crate::driver::{Driver, Startup, unreachable};
+use crate::driver::{Driver, Startup, no_room, unreachable};
 use crate::hooks::{Hooks, SettledAs};
 use crate::identity::{self, Identity};
 use crate::offline::{Kept, Offline};
@@ -29,9 +29,9 @@ use crate::{Delivery, Error, Result, address};
 ///
 /// An empty `url` means the environment variable `MESHWIRE_URL`, else
 /// `mesh://127.0.0.1:7400`. Up to 16 endpoints stand in one URL, separated by commas;
-/// `mesh://` takes whatever gets through to one of them (TCP, then WebSocket, then
-/// HTTP), `tcp://`, `ws://` and `http://` only that. `meshs`, `tcps`, `wss` and `https`
-/// are the same inside TLS.
+/// `mesh://` takes whatever gets through to one of them (TCP, then gRPC, then WebSocket,
+/// then HTTP), `tcp://`, `grpc://`, `ws://` and `http://` only that. `meshs`, `tcps`,
+/// `grpcs`, `wss` and `https` are the same inside TLS.
 ///
 /// ```no_run
 /// # async fn example() -> meshwire::Result<()> {
@@ -45,7 +45,8 @@ use crate::{Delivery, Error, Result, address};
 /// when one is silent. `UNAUTHENTICATED`, `DENIED` or `UNSUPPORTED` as the gateway
 /// answers. `UNAVAILABLE` at once, too, when what answers there is not a Meshwire
 /// gateway, or shows a certificate that is not trusted. `PROXY_REFUSED` when a proxy
-/// refuses. `INVALID` for a URL that is none, a token that may not be sent there or
+/// refuses. `BUSY` when the wait is over and the gateway had no room for one more
+/// client; until then it is asked again when it says. `INVALID` for a URL that is none, a token that may not be sent there or
 /// cannot be read, or outside a tokio runtime.
 ///
 /// # Cancel safety
@@ -208,8 +209,8 @@ impl Connect {
 
     /// The HTTP proxy to go through, as `http://HOST:PORT` or `http://NAME:PASSWORD@HOST:PORT`; by CONNECT, whatever the
     /// URL's scheme is. Default, and for `""`: as the environment says in `HTTPS_PROXY` (TLS schemes), `HTTP_PROXY`
-    /// (others), `ALL_PROXY` and `NO_PROXY`, never for this machine. `none`: no proxy at all. One that refuses ends the
-    /// connect with `PROXY_REFUSED`.
+    /// (others), `ALL_PROXY` and `NO_PROXY`, never for this machine. `none`: no proxy at all. One that refuses
+    /// ends the connect with `PROXY_REFUSED`, unless an endpoint is left that needs none or that it lets through to.
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.proxy = url.into();
         self
@@ -229,21 +230,23 @@ impl Connect {
         self
     }
 
-    /// Trusts the certificates of this PEM file, in place of the system's roots. For TLS schemes only.
+    /// Trusts the certificates of this PEM file, in place of the system's roots (option `client_tls_roots`). It is read
+    /// when connecting, which fails with `INVALID` if it cannot be. For TLS schemes only.
     #[cfg(feature = "tls")]
     pub fn tls_roots(mut self, file: impl Into<PathBuf>) -> Self {
         self.tls.roots = Some(file.into());
         self
     }
 
-    /// Shows this certificate with its private key, both PEM files: the gateway knows this client by it.
+    /// Shows this certificate with its private key, both PEM files: the gateway knows this client by it (options
+    /// `client_tls_certificate`, `client_tls_key`). Default: none.
     #[cfg(feature = "tls")]
     pub fn tls_certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.tls.certificate = Some((certificate.into(), key.into()));
         self
     }
 
-    /// The name that the gateway's certificate must have. Default: the URL's host.
+    /// The name that the gateway's certificate must have (option `client_tls_server_name`). Default: the URL's host.
     #[cfg(feature = "tls")]
     pub fn tls_server_name(mut self, name: impl Into<String>) -> Self {
         self.tls.server_name = Some(name.into());
@@ -343,7 +346,8 @@ impl Connect {
             Ok(Err(_)) => Err(Error::closed("connect")),
             Err(_) => {
                 let attempt = dialer.tried().or_else(|| outbox.lock().last_attempt.take());
-                Err(unreachable(&attempt.unwrap_or_else(|| format!("{} did not answer", dialer.address()))))
+                let attempt = attempt.unwrap_or_else(|| format!("{} did not answer", dialer.address()));
+                Err(if outbox.lock().is_busy { no_room(&attempt) } else { unreachable(&attempt) })
             }
         }
     }

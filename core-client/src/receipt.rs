@@ -17,7 +17,8 @@ pub struct Receipt {
     /// the event only after a reconnect, and for one that is delivered later.
     pub position: Option<Position>,
     /// The topic had an event of the same `source` and `id`, so this one was not
-    /// kept again; the position is that of the first.
+    /// kept again; the position is that of the first. Without a position it may be
+    /// this very publish that the topic had: it was sent again after a reconnect.
     pub duplicate: bool,
 }
 

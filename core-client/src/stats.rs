@@ -18,6 +18,9 @@ pub struct Stats {
     pub restored: u64,
     /// Publishes admitted.
     pub published: u64,
+    /// What the session travels in, or did last: `tcp`, `grpc`, `websocket` or `http`; `None` before the first login, and
+    /// without a network.
+    pub carrier: Option<&'static str>,
     /// Logins after the first.
     pub reconnects: u64,
     /// Reconnects that went on with the same session, leases and all.
@@ -40,4 +43,7 @@ pub struct Stats {
     pub requests: u64,
     /// Replies to requests that came over a connection that is gone: nobody waited any more.
     pub replies_dropped: u64,
+    /// Replies that crossed with the end of their request here, its deadline or a cancel, and were dropped. Those that come
+    /// later get no farther than the gateway, which counts them as [`late_replies`](crate::TopicRequests::late_replies).
+    pub replies_late: u64,
 }

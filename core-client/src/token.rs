@@ -35,6 +35,12 @@ impl Secret {
         Bytes::copy_from_slice(self.0.as_bytes())
     }
 
+    /// As HTTP and gRPC carry it.
+    #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+    pub(crate) fn authorization(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+
     /// What is wrong with it as a token.
     fn problem(&self) -> Option<String> {
         if self.0.is_empty() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use meshwire_proto::{EventLimits, options};
 
+use crate::ingress::Also;
 use crate::ingress::calls::CallsConfig;
 use crate::ingress::http::{Guests, HttpConfig};
 use crate::ingress::native::NativeConfig;
@@ -31,11 +32,13 @@ pub enum OnStoreFailure {
 #[allow(missing_docs, reason = "docs/options.md documents each; names are the same")]
 pub struct Config {
     pub listen: SocketAddr,
+    pub listen_also: Vec<Also>,
     pub allow_anonymous: bool,
     /// Options `tls`, `tls_certificate`, `tls_key`, `tls_client_roots`.
     pub tls: TlsConfig,
     /// Options `http_origins`, `http_hosts`.
     pub guests: Guests,
+    pub http_idle_timeout: Duration,
     pub data_dir: PathBuf,
     pub memory: bool,
     pub auto_create: bool,
@@ -89,9 +92,11 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            listen_also: Vec::new(),
             allow_anonymous: options::ALLOW_ANONYMOUS.default,
             tls: TlsConfig::default(),
             guests: Guests::default(),
+            http_idle_timeout: options::HTTP_IDLE_TIMEOUT.default_duration(),
             data_dir: options::DATA_DIR.default.into(),
             memory: options::MEMORY.default,
             auto_create: options::AUTO_CREATE.default,
@@ -146,8 +151,10 @@ pub struct MemoryShares {
     pub suspended: u64,
     /// What waits for peers to take it.
     pub sending: u64,
-    /// Large frames that are not whole yet.
+    /// Large frames and bodies of requests that are not whole yet.
     pub receiving: u64,
+    /// What HTTP/2 connections have sent and nobody has read.
+    pub windows: u64,
 }
 
 impl Config {
@@ -164,7 +171,8 @@ impl Config {
         let suspended = or(self.suspended_bytes, budget / 16);
         let left =
             budget.saturating_sub(rings.saturating_add(cache).saturating_add(publishes).saturating_add(suspended));
-        MemoryShares { rings, cache, publishes, suspended, sending: left / 2, receiving: left / 2 }
+        let (sending, windows) = (left / 2, left / 6);
+        MemoryShares { rings, cache, publishes, suspended, sending, receiving: left - sending - windows, windows }
     }
 
     /// What it says of the mesh, with a shard for each core.
@@ -213,7 +221,14 @@ impl Config {
     #[must_use]
     pub fn http(&self) -> HttpConfig {
         let guests = Arc::new(self.guests.clone());
-        HttpConfig { login_timeout: self.login_timeout, head_bytes: self.login_frame_bytes as usize, guests }
+        HttpConfig {
+            login_timeout: self.login_timeout,
+            head_bytes: self.login_frame_bytes as usize,
+            idle_timeout: self.http_idle_timeout,
+            heartbeat: self.heartbeat,
+            guests,
+            window_bytes: self.memory_shares().windows,
+        }
     }
 
     /// What it says of sessions.
@@ -231,6 +246,7 @@ impl Config {
             max_subscriptions: self.max_subscriptions,
             suspended: (self.max_suspended, self.memory_shares().suspended),
             receiving_bytes: self.memory_shares().receiving,
+            max_connections: self.max_connections,
             publish_window: (options::PUBLISH_WINDOW_EVENTS.default as u32, options::PUBLISH_WINDOW_BYTES.default),
         }
     }

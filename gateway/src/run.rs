@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
@@ -12,12 +13,12 @@ use crate::ingress::calls::Calls;
 use crate::ingress::http::{HttpConfig, HttpIngress};
 use crate::ingress::native::{Native, NativeIngress};
 use crate::ingress::tls::{Tls, TlsError};
-use crate::ingress::{Doors, Ingress, Listener, ListenerConfig, Shutdown};
+use crate::ingress::{Also, Doors, Ingress, Listener, ListenerConfig, Serves, Shutdown, most_connections};
 use crate::mesh::{AllowAll, Authorize, Mesh, MeshConfig, Stores};
 use crate::random::{Random as _, SystemRandom};
 use crate::recover::open_mesh;
 use crate::store::Store;
-use crate::store::log::{self, LogClock, LogOptions, LogStore, OpenError};
+use crate::store::log::{self, Disk, LogClock, LogOptions, LogStore, OpenError};
 use crate::store::memory::MemoryStore;
 
 /// Why a gateway did not start, or ended by itself.
@@ -37,6 +38,16 @@ pub enum RunError {
         "{0} is not a loopback address, and callers are not authenticated; listen on 127.0.0.1, or allow it with --allow-anonymous"
     )]
     Open(SocketAddr),
+    /// A further listener is to be inside TLS, and there is none.
+    #[error(
+        "listen_also has {scheme}://{address}, and there is no certificate; set tls_certificate and tls_key, or listen in plain"
+    )]
+    NoCertificate {
+        /// Its scheme.
+        scheme: &'static str,
+        /// Its address.
+        address: SocketAddr,
+    },
     /// TLS cannot be served.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -81,6 +92,7 @@ pub enum RunError {
 pub struct Gateway {
     listener: Listener,
     address: SocketAddr,
+    also: Vec<(Also, Listener)>,
     mesh: Mesh,
     native: Arc<Native>,
     calls: Arc<Calls>,
@@ -106,6 +118,12 @@ pub struct Report {
     pub damage: Vec<String>,
 }
 
+impl Report {
+    fn of(found: &log::Recovered) -> Self {
+        Self { events: found.events, torn_bytes: found.torn_bytes, millis: 0, damage: found.damage.clone() }
+    }
+}
+
 impl Gateway {
     /// Binds the listener and recovers the log.
     ///
@@ -120,29 +138,41 @@ impl Gateway {
     /// # Errors
     /// [`RunError`].
     pub async fn open_with(config: Config, authorize: Arc<dyn Authorize>) -> Result<Self, RunError> {
-        if !config.listen.ip().is_loopback() && !config.allow_anonymous {
-            return Err(RunError::Open(config.listen));
+        Self::build(config, authorize, None).await
+    }
+
+    /// [`Gateway::open_with`] with its log on this disk, and not in `data_dir`.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn open_on(config: Config, authorize: Arc<dyn Authorize>, disk: Arc<dyn Disk>) -> Result<Self, RunError> {
+        Self::build(config, authorize, Some(disk)).await
+    }
+
+    async fn build(
+        config: Config,
+        authorize: Arc<dyn Authorize>,
+        disk: Option<Arc<dyn Disk>>,
+    ) -> Result<Self, RunError> {
+        let also = config.listen_also.iter().map(|also| also.address);
+        let open = |address: &SocketAddr| !address.ip().is_loopback() && !config.allow_anonymous;
+        if let Some(address) = std::iter::once(config.listen).chain(also).find(open) {
+            return Err(RunError::Open(address));
         }
         check_max_disk(&config)?;
         check_memory(&config)?;
         let tls = Tls::open(config.tls.clone())?.map(Arc::new);
-        let limits = ListenerConfig { max_connections: config.max_connections, sniff_timeout: config.login_timeout };
-        let refused = |source| RunError::Listen { address: config.listen, source };
-        let listener = Listener::bind(config.listen, limits).await.map_err(refused)?;
-        let address = listener.address().map_err(refused)?;
+        let limits = ListenerConfig { sniff_timeout: config.login_timeout, heartbeat: config.heartbeat };
+        let (listener, address) = bind(config.listen, limits).await?;
+        let also = bind_also(&config, limits, tls.is_some()).await?;
         let mut random = [0; 32];
         SystemRandom.fill(&mut random).map_err(RunError::Random)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let began = clock.now();
         let memory = config.rings();
         let memory: Arc<dyn Store> = Arc::new(MemoryStore::new(memory));
-        let (log, found) = if config.memory { (None, None) } else { open_log(&config, clock.clone(), random)? };
-        let report = found.as_ref().map(|found| Report {
-            events: found.events,
-            torn_bytes: found.torn_bytes,
-            damage: found.damage.clone(),
-            ..Report::default()
-        });
+        let (log, found) = if config.memory { (None, None) } else { open_log(&config, disk, clock.clone(), random)? };
+        let report = found.as_ref().map(Report::of);
         let stores = Stores { memory, log: log.clone().map(|l| l as Arc<dyn Store>) };
         let mesh_config = MeshConfig { gateway_id: gateway_id(random), ..config.mesh(hash_key(random)) };
         let mesh = open_mesh(mesh_config, clock.clone(), authorize, stores.clone(), found);
@@ -155,13 +185,16 @@ impl Gateway {
         }
         let millis = u64::try_from(clock.now().mono.since(began.mono).as_millis()).unwrap_or(u64::MAX);
         let report = report.map(|r| Report { millis, ..r });
-        let native = Native::new(mesh.clone(), config.native(gateway_id(random)), Arc::new(SystemRandom));
+        let mut sessions = config.native(gateway_id(random));
+        sessions.max_connections = most_connections(sessions.max_connections);
+        let native = Native::new(mesh.clone(), sessions, Arc::new(SystemRandom));
         let mut secret = [0; 24];
         SystemRandom.fill(&mut secret).map_err(RunError::Random)?;
         let calls = Calls::new(mesh.clone(), config.calls(), secret);
         Ok(Self {
             listener,
             address,
+            also,
             mesh,
             native,
             calls,
@@ -180,7 +213,13 @@ impl Gateway {
         self.address
     }
 
-    /// TLS of the listener, to read its files again; `None` without a certificate.
+    /// Where else it listens, and what is served there.
+    #[must_use]
+    pub fn also(&self) -> Vec<Also> {
+        self.also.iter().map(|(also, _)| *also).collect()
+    }
+
+    /// TLS of the listeners, to read its files again; `None` without a certificate.
     #[must_use]
     pub fn tls(&self) -> Option<Arc<Tls>> {
         self.tls.clone()
@@ -203,9 +242,9 @@ impl Gateway {
         let mut failed = mesh.failed();
         let exit = self.on_store_failure == OnStoreFailure::Exit;
         let http = HttpIngress::new(self.native.clone(), self.calls.clone(), self.http);
-        let ingresses: Vec<Arc<dyn Ingress>> = vec![Arc::new(NativeIngress(self.native.clone())), Arc::new(http)];
+        let ingresses: [Arc<dyn Ingress>; 2] = [Arc::new(NativeIngress(self.native.clone())), Arc::new(http)];
         let tls = self.tls.clone();
-        let serving = self.listener.serve(Doors { ingresses, tls: self.tls, counts: mesh.counts().clone() }, watched);
+        let serving = serve_all((self.listener, self.also), &ingresses, (&tls, &native), &watched);
         let mut serving = std::pin::pin!(serving);
         let mut stop = std::pin::pin!(stop);
         let certificates = async {
@@ -221,7 +260,7 @@ impl Gateway {
             () = &mut stop => Ok(()),
             Ok(_) = failed.wait_for(|failed| *failed), if exit => Err(RunError::StoreFailed),
             _ = &mut time => Ok(()),
-            () = &mut serving => Ok(()),
+            _ = &mut serving => Ok(()),
         };
         mesh.stop_delivering();
         shutdown.send_replace(Shutdown::Draining);
@@ -237,7 +276,7 @@ impl Gateway {
                 }
                 _ = failed.wait_for(|failed| *failed) => {}
                 _ = &mut time => {}
-                () = &mut serving => served = true,
+                _ = &mut serving => served = true,
             }
         }
         shutdown.send_replace(Shutdown::Closing);
@@ -251,6 +290,50 @@ impl Gateway {
         }
         result
     }
+}
+
+async fn bind(address: SocketAddr, limits: ListenerConfig) -> Result<(Listener, SocketAddr), RunError> {
+    let refused = |source| RunError::Listen { address, source };
+    let listener = Listener::bind(address, limits).await.map_err(refused)?;
+    let bound = listener.address().map_err(refused)?;
+    Ok((listener, bound))
+}
+
+async fn bind_also(config: &Config, limits: ListenerConfig, tls: bool) -> Result<Vec<(Also, Listener)>, RunError> {
+    let mut bound = Vec::new();
+    for Also { scheme, address } in config.listen_also.iter().copied() {
+        if scheme.secure && !tls {
+            return Err(RunError::NoCertificate { scheme: scheme.name(), address });
+        }
+        let (listener, address) = bind(address, limits).await?;
+        bound.push((Also { scheme, address }, listener));
+    }
+    Ok(bound)
+}
+
+/// Serves on every listener until the gateway stops.
+fn serve_all(
+    (first, also): (Listener, Vec<(Also, Listener)>),
+    [sessions, http]: &[Arc<dyn Ingress>; 2],
+    (tls, native): (&Option<Arc<Tls>>, &Arc<Native>),
+    shutdown: &watch::Receiver<Shutdown>,
+) -> impl Future<Output = Vec<()>> + use<> {
+    let doors = |serves, tls: Option<&Arc<Tls>>, plain| {
+        let ingresses = match serves {
+            Serves::All => vec![sessions.clone(), http.clone()],
+            Serves::Native => vec![sessions.clone()],
+            Serves::Http => vec![http.clone()],
+        };
+        let (counts, places) = (native.mesh().counts().clone(), native.places().clone());
+        Doors { ingresses, tls: tls.cloned(), plain, counts, places }
+    };
+    let plain = tls.as_ref().is_none_or(|tls| tls.allows_plain());
+    let mut serving = vec![first.serve(doors(Serves::All, tls.as_ref(), plain), shutdown.clone())];
+    for (Also { scheme, .. }, listener) in also {
+        let tls = if scheme.secure { tls.as_ref() } else { None };
+        serving.push(listener.serve(doors(scheme.serves, tls, !scheme.secure), shutdown.clone()));
+    }
+    join_all(serving)
 }
 
 type OpenedLog = (Option<Arc<LogStore>>, Option<log::Recovered>);
@@ -278,18 +361,26 @@ fn check_max_disk(config: &Config) -> Result<(), RunError> {
 
 fn check_memory(config: &Config) -> Result<(), RunError> {
     let (budget, shares) = (config.memory_budget, config.memory_shares());
-    let left = shares.sending + shares.receiving;
+    let left = shares.sending + shares.receiving + shares.windows;
     if left >= budget / 8 { Ok(()) } else { Err(RunError::MemoryBudget { budget, parts: budget - left }) }
 }
 
-fn open_log(config: &Config, clock: Arc<dyn Clock>, random: [u8; 32]) -> Result<OpenedLog, OpenError> {
+fn open_log(
+    config: &Config,
+    disk: Option<Arc<dyn Disk>>,
+    clock: Arc<dyn Clock>,
+    random: [u8; 32],
+) -> Result<OpenedLog, OpenError> {
     let salt = random.iter().skip(24).fold(0, |salt: u64, byte| salt << 8 | u64::from(*byte));
     let options = LogOptions { salt, ..log_options(config) };
     let time: LogClock = Arc::new(move || {
         let now = clock.now();
         (now.mono, now.wall)
     });
-    let (log, found) = LogStore::open(&config.data_dir, &options, time)?;
+    let (log, found) = match disk {
+        Some(disk) => LogStore::open_on(disk, &options, time)?,
+        None => LogStore::open(&config.data_dir, &options, time)?,
+    };
     Ok((Some(log), Some(found)))
 }
 

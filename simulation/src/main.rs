@@ -58,7 +58,7 @@ fn report(args: &Args, out: &mut impl Write) -> io::Result<bool> {
         return Ok(outcome.broken.is_empty());
     }
     let seeds = args.first_seed..args.first_seed + args.seeds;
-    let mut failed = run_all(seeds, out)?;
+    let mut failed = false;
     if !args.no_defects {
         for (planted, caught) in on_all_cores(&Planted::ALL, catch) {
             match caught {
@@ -67,7 +67,12 @@ fn report(args: &Args, out: &mut impl Write) -> io::Result<bool> {
             }
             failed |= caught.is_none();
         }
+        if failed {
+            writeln!(out, "some of the planted defects were not caught, see above")?;
+        }
     }
+    // Last: who reads only the end of a failed run is to find its seed there.
+    failed |= run_all(seeds, out)?;
     Ok(!failed)
 }
 

@@ -82,10 +82,13 @@ impl Seen<'_> {
         let begins = std::iter::once(0).chain(self.moves(group, topic).map(|sought| sought.to));
         let names = begins.enumerate().map(|(n, to)| (stretch_name(group, n), to));
         let names = names.chain([(format!("{}?", group_name(group)).into(), u64::MAX)]);
+        let stands: BTreeSet<u64> = log.iter().map(|(id, _)| *id).collect();
         let left_out = |to, id: &u64, position: &u64| *position < to || unknown.contains(id);
         let of = |(name, to): (Name, u64)| {
-            let events = log.iter().filter(move |(id, position)| left_out(to, id, position));
-            events.map(|(id, _)| (name.clone(), *id)).collect::<Vec<_>>()
+            let events = log.iter().filter(move |(id, position)| left_out(to, id, position)).map(|(id, _)| *id);
+            // Nor of those that went with the power, which are not in the log any more.
+            let lost = unknown.difference(&stands).copied();
+            events.chain(lost).map(|id| (name.clone(), id)).collect::<Vec<_>>()
         };
         names.flat_map(of).collect()
     }

@@ -36,6 +36,8 @@ pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<bool> {
         let began = Instant::now();
         step(name, show(&mut command), began)?;
     }
+    let began = Instant::now();
+    step("features", features(workspace), began)?;
     if failed.is_empty() {
         println!("all is well");
     } else {
@@ -47,6 +49,22 @@ pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<bool> {
 /// Writes every generated file anew. Needs only the crate that they are in to compile.
 pub(crate) fn generate(workspace: &Workspace) -> anyhow::Result<bool> {
     show(generated(workspace, &["-p", "meshwire-proto"]).env("MESHWIRE_GEN", "write"))
+}
+
+/// The client with every transport alone, with TLS alone, and with nothing but TCP.
+const FEATURES: [&str; 5] = ["", "grpc", "http", "tls", "websocket"];
+
+/// Lints the client for each of [`FEATURES`]: with all of them it is linted beside everything else.
+fn features(workspace: &Workspace) -> anyhow::Result<bool> {
+    for features in FEATURES {
+        let mut clippy = workspace.cargo(&["clippy", "--quiet", "-p", "meshwire", "--lib", "--no-default-features"]);
+        clippy.args(["--features", features, "--", "-D", "warnings"]);
+        if !show(&mut clippy)? {
+            println!("crate meshwire with the features {features:?} alone");
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The test that makes each generated file and compares it with what is checked in.

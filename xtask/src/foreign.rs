@@ -19,7 +19,13 @@ pub(crate) fn command(workspace: &Workspace) -> anyhow::Result<Command> {
     let mut command = workspace.program(&workspace.built(Profile::Dev, "meshwire-foreign"));
     command.env("MESHWIRE_BIN", workspace.built(Profile::Dev, "meshwire"));
     command.arg("--built").arg(workspace.scratch()?.join("foreign"));
+    command.args(["--seed", &seed(&workspace.commit()).to_string()]);
     Ok(command)
+}
+
+/// Another one for every commit, the same one for the same commit.
+fn seed(commit: &str) -> u32 {
+    commit.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(1)
 }
 
 /// Who did not take part, and what it needs, of one line of the runner.
@@ -29,7 +35,13 @@ pub(crate) fn skip(line: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::skip;
+    use super::{seed, skip};
+
+    #[test]
+    fn a_commit_has_its_seed_and_no_commit_has_one_too() {
+        assert_eq!(seed("0000002a99-dirty"), 42);
+        assert_eq!(seed("none"), 1);
+    }
 
     #[test]
     fn who_is_left_out_and_why_stands_on_a_line() {

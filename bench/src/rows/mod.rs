@@ -3,6 +3,7 @@
 use crate::options::{Arguments, Row};
 use crate::report::Report;
 
+mod floods;
 mod footprint;
 mod healthy;
 mod memory;
@@ -15,7 +16,7 @@ mod slow_reader;
 
 /// Runs one row, or all.
 pub(crate) async fn run(arguments: &Arguments, report: &mut Report) {
-    let (row, options) = (arguments.row, &arguments.options);
+    let (row, options) = (&arguments.row, &arguments.options);
     if matches!(row, Row::Smoke | Row::Footprint) {
         footprint::run(options, report).await;
     }
@@ -42,5 +43,8 @@ pub(crate) async fn run(arguments: &Arguments, report: &mut Report) {
     }
     if matches!(row, Row::Smoke | Row::Healthy) {
         healthy::run(options, report).await;
+    }
+    if matches!(row, Row::Smoke | Row::Floods) {
+        floods::run(options, report).await;
     }
 }

@@ -41,7 +41,7 @@ pub(super) enum Load {
 
 pub(crate) async fn run(options: &Options, report: &mut Report) {
     report.note("P5  not durable, CloudEvents of 256 bytes over HTTP, kept-alive connections, 1 subscriber");
-    report.note("    ours: topic `memory`, de-duplication on, no group, acks in ranges by crate meshwire over TCP");
+    report.note("    ours: topic `memory`, de-duplication on, no group, acks in ranges by crate meshwire over HTTP");
     report.note(
         "    bare: axum on hyper, takes the body, hands it to a stream over the same HTTP version, answers in ranges",
     );
@@ -88,7 +88,7 @@ pub(super) fn verdict(report: &mut Report, what: &str, ratios: anyhow::Result<cr
 async fn slice_of_ours(options: &Options, folder: &Path, version: Version, load: Load) -> anyhow::Result<Slice> {
     let gateway = Gateway::in_memory(folder)?;
     let flow = Arc::new(Flow::default());
-    let events = ours::subscribe(&gateway.connect().await?, options.prefetch).await?;
+    let events = ours::subscribe(&gateway.connect_by_http().await?, options.prefetch).await?;
     let receiving = ours::receive(events, Arrivals::of(Arc::clone(&flow), publishers(version) as usize));
     let publishing = publish(gateway.address()?, version, load, Arc::clone(&flow));
     stream(options, gateway.pid(), flow, publishing, receiving).await

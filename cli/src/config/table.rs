@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use meshwire_gateway::config::OnStoreFailure;
 use meshwire_gateway::ingress::tls::TlsMode;
+use meshwire_gateway::ingress::{Also, Scheme};
 use meshwire_proto::options::{self, Bounded, Flag, Text};
 use tracing::Level;
 
@@ -39,6 +40,7 @@ fn size(value: u64) -> usize {
 #[rustfmt::skip]
 pub(crate) const SETTINGS: &[Setting] = &[
     Setting::Text(&options::LISTEN, "HOST:PORT", set_listen),
+    Setting::Text(&options::LISTEN_ALSO, "URL,...", set_listen_also),
     Setting::Text(&options::DATA_DIR, "DIR", |s, v| { s.gateway.data_dir = v.into(); Ok(()) }),
     Setting::Switch(&options::MEMORY, |s, v| s.gateway.memory = v),
     Setting::Text(&options::LOG_LEVEL, "LEVEL", |s, v| { s.log_level = parse_level(v)?; Ok(()) }),
@@ -73,6 +75,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting::Bytes(&options::MAX_ATTRIBUTE_BYTES, |s, v| s.gateway.limits.max_attribute_bytes = narrow(v)),
     Setting::Bytes(&options::MAX_FRAME_BYTES, |s, v| s.gateway.max_frame_bytes = narrow(v)),
     Setting::Bytes(&options::LOGIN_FRAME_BYTES, |s, v| s.gateway.login_frame_bytes = narrow(v)),
+    Setting::Duration(&options::HTTP_IDLE_TIMEOUT, |s, v| s.gateway.http_idle_timeout = v),
     Setting::Duration(&options::LOGIN_TIMEOUT, |s, v| s.gateway.login_timeout = v),
     Setting::Duration(&options::HEARTBEAT, |s, v| s.gateway.heartbeat = v),
     Setting::Duration(&options::RESUME_WINDOW, |s, v| s.gateway.resume_window = v),
@@ -94,6 +97,22 @@ pub(crate) const SETTINGS: &[Setting] = &[
 
 fn set_listen(settings: &mut Settings, text: &str) -> Result<(), String> {
     settings.gateway.listen = resolve(text)?;
+    Ok(())
+}
+
+fn set_listen_also(settings: &mut Settings, text: &str) -> Result<(), String> {
+    let listener = |text: &str| {
+        let found = text.split_once("://").and_then(|(scheme, address)| Some((Scheme::parse(scheme)?, address)));
+        let Some((scheme, address)) = found else {
+            return Err(format!(
+                "{text:?} is no listener; write http://HOST:PORT, tcp://HOST:PORT or mesh://HOST:PORT, or inside TLS https://, tcps:// or \
+                 meshs://; gRPC and WebSocket are served with HTTP"
+            ));
+        };
+        Ok(Also { scheme, address: resolve(address)? })
+    };
+    let listeners = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+    settings.gateway.listen_also = listeners.map(listener).collect::<Result<_, _>>()?;
     Ok(())
 }
 

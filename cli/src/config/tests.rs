@@ -145,6 +145,19 @@ fn a_problem_names_file_and_line_variable_or_flag_and_what_is_accepted() {
             &[("listen", "localhost:70000")],
             "--listen: \"localhost:70000\" is not an address with a port; write one such as 127.0.0.1:7400, localhost:7400 or [::1]:0",
         ),
+        (
+            "",
+            &[],
+            &[("listen_also", "http://127.0.0.1:1, grpc://127.0.0.1:2")],
+            "--listen-also: \"grpc://127.0.0.1:2\" is no listener; write http://HOST:PORT, tcp://HOST:PORT or mesh://HOST:PORT, or inside \
+             TLS https://, tcps:// or meshs://; gRPC and WebSocket are served with HTTP",
+        ),
+        (
+            "",
+            &[],
+            &[("listen_also", "http://127.0.0.1")],
+            "--listen-also: \"127.0.0.1\" is not an address with a port; write one such as 127.0.0.1:7400, localhost:7400 or [::1]:0",
+        ),
         ("", &[], &[("on_store_failure", "panic")], "--on-store-failure: \"panic\" is neither exit nor stay"),
         (
             "max_event_bytes = '16MiB'",
@@ -156,6 +169,14 @@ fn a_problem_names_file_and_line_variable_or_flag_and_what_is_accepted() {
     for (file, environment, flags, problem) in cases {
         assert_eq!(problems(file, environment, flags), [*problem]);
     }
+}
+
+#[test]
+fn further_listeners_are_urls_in_their_order() {
+    let settings = load("listen_also = 'https://127.0.0.1:1, tcp://[::1]:2'", &[], &[]).unwrap();
+    let also: Vec<_> =
+        settings.gateway.listen_also.iter().map(|a| format!("{}://{}", a.scheme.name(), a.address)).collect();
+    assert_eq!(also, ["https://127.0.0.1:1", "tcp://[::1]:2"]);
 }
 
 #[test]

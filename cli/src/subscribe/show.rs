@@ -16,7 +16,7 @@ const DATA: usize = 100;
 /// The event has no form in JSON; nothing is appended.
 pub(super) fn json(delivery: &Delivery, out: &mut String) -> Result<(), EventError> {
     let start = out.len();
-    let written = codec::json::write(&delivery.event(), out);
+    let written = codec::json::write_line(&delivery.event(), out);
     match &written {
         Ok(()) => out.push('\n'),
         Err(_) => out.truncate(start),

@@ -238,19 +238,16 @@ async fn where_long_answers_are_kept_back_short_ones_are_asked_for() {
 
 #[tokio::test]
 async fn inside_tls_every_carrier_does_the_same() {
-    let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    std::fs::write(&certificate, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let made = meshwire_certificates::SelfSigned::of("localhost");
+    let meshwire_certificates::Files { certificate, key } = (*made).clone();
     let set = |config: &mut Config| (config.tls.certificate, config.tls.key) = (certificate.clone(), key);
     let port = gateway_with(set).await.port();
-    for scheme in ["meshs", "tcps", "wss", "https"] {
+    for scheme in ["meshs", "tcps", "grpcs", "wss", "https"] {
         let mesh = Connect::new(&format!("{scheme}://localhost:{port}")).tls_roots(&certificate).await.unwrap();
         exchange(&mesh, scheme, 5).await;
         mesh.close().await.unwrap();
     }
-    for scheme in ["mesh", "tcp", "ws", "http"] {
+    for scheme in ["mesh", "tcp", "grpc", "ws", "http"] {
         let error = Connect::new(&format!("{scheme}://localhost:{port}")).await.unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::TlsRequired | ErrorKind::Unavailable), "{scheme}: {error}");
     }
@@ -259,7 +256,7 @@ async fn inside_tls_every_carrier_does_the_same() {
 #[tokio::test]
 async fn a_token_that_the_gateway_cannot_verify_is_unauthenticated_on_every_carrier() {
     let address = gateway().await;
-    for scheme in ["mesh", "tcp", "ws", "http"] {
+    for scheme in ["mesh", "tcp", "grpc", "ws", "http"] {
         let error = Connect::new(&format!("{scheme}://{address}")).token("secret-token").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{scheme}: {error}");
         assert!(!format!("{error:?}").contains("secret-token"), "{error:?}");

@@ -57,7 +57,7 @@ const fn provoked(kind: ErrorKind) -> Where {
             "with_a_certificate_sessions_and_http_are_served_inside_tls_and_plain_ones_are_told_so",
         ),
         ErrorKind::ProxyRefused => {
-            There("core-client/tests/it/proxy.rs", "a_proxy_that_refuses_is_asked_once_and_named")
+            There("core-client/tests/it/proxy.rs", "a_proxy_that_does_not_know_this_client_is_asked_once_and_named")
         }
         _ => Here,
     }

@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod anywhere;
 mod bad_input;
 mod broadcast;
 mod carried;
@@ -25,6 +26,8 @@ mod help;
 mod isolation;
 mod kill;
 mod limits;
+mod logs;
+mod middlebox;
 mod names;
 mod offline;
 mod on_time;
@@ -40,3 +43,4 @@ mod subscribe;
 mod terminal;
 mod topics;
 mod watch;
+mod ways;

@@ -17,7 +17,7 @@ function receive(topic, each) {
 // Every event of the topic comes as a message, and a message publishes one. A refusal closes the connection: the code of the close is
 // 4000 + our code's number, and the reason begins with the code.
 function events(topic, each, start = "latest") {
-  const socket = new WebSocket(`ws://${location.host}/v1/topics/${topic}/events?start=${start}`, "cloudevents.json");
+  const socket = new WebSocket(`${location.origin.replace("http", "ws")}/v1/topics/${topic}/events?start=${start}`, "cloudevents.json");
   socket.onmessage = (message) => each(JSON.parse(message.data), socket);
   return socket;
 }
@@ -90,7 +90,7 @@ function received({ mode, topic, count }) {
 
 // The subprotocol for calls: an answer has the id of its call, a delivery that of its subscription.
 function connect() {
-  const socket = new WebSocket(`ws://${location.host}/v1/ws`, "meshwire.v1.json");
+  const socket = new WebSocket(`${location.origin.replace("http", "ws")}/v1/ws`, "meshwire.v1.json");
   const waiting = new Map();
   const subscriptions = new Map();
   let last = 0;

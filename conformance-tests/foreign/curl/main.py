@@ -22,9 +22,13 @@ def header(name, value):
     return f"ce-{name}: {quote(text, safe=PLAIN)}"
 
 
+def trust(task):
+    return ["--cacert", task["ca"]] if task["ca"] else []
+
+
 def run(script, task, *more, body=b""):
     """Gives the status and the answer's body."""
-    command = ["sh", HERE / script, task["address"], task["topic"], *more, "--write-out", "\n%{http_code}"]
+    command = ["sh", HERE / script, task["gateway"], task["topic"], *more, *trust(task), "--write-out", "\n%{http_code}"]
     done = subprocess.run(command, input=body, capture_output=True)
     if done.returncode:
         raise RuntimeError(f"curl ended with {done.returncode}: {done.stderr.decode()}")
@@ -108,8 +112,8 @@ def plain_of(text):
 def receive(task):
     """Everything of a topic, as lines of JSON or as server-sent events."""
     kind = {"ndjson": "application/x-ndjson", "sse": "text/event-stream"}[task["mode"]]
-    more = ["--max-time", "20", "--header", f"accept: {kind}"]
-    command = ["sh", HERE / "receive.sh", task["address"], task["topic"], *more]
+    more = ["--max-time", "20", "--header", f"accept: {kind}", *trust(task)]
+    command = ["sh", HERE / "receive.sh", task["gateway"], task["topic"], *more]
     events = []
     with subprocess.Popen(command, stdout=subprocess.PIPE) as stream:
         for line in stream.stdout:

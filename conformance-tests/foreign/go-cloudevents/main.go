@@ -4,6 +4,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -18,14 +20,30 @@ import (
 )
 
 type task struct {
-	Do, Mode, Address, Topic string
-	Count                    int
-	Events                   []plain
+	Do, Mode, Gateway, CA, Topic string
+	Count                        int
+	Events                       []plain
+}
+
+var client = http.DefaultClient
+
+// Whom to trust inside TLS: a file in PEM.
+func trust(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	authorities := x509.NewCertPool()
+	authorities.AppendCertsFromPEM(text)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authorities}, ForceAttemptHTTP2: true}
+	client = &http.Client{Transport: transport}
+	return nil
 }
 
 type plain struct {
-	Attributes map[string]any `json:"attributes"`
-	Data       *data          `json:"data"`
+	Attributes map[string]any    `json:"attributes"`
+	Types      map[string]string `json:"types,omitempty"`
+	Data       *data             `json:"data"`
 }
 
 type data struct {
@@ -40,7 +58,8 @@ type result struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-func eventOf(p plain) (event.Event, error) {
+// `typed`: the format has types, bytes too.
+func eventOf(p plain, typed bool) (event.Event, error) {
 	e := event.New()
 	for name, value := range p.Attributes {
 		text, _ := value.(string)
@@ -67,6 +86,13 @@ func eventOf(p plain) (event.Event, error) {
 			if number, ok := value.(float64); ok {
 				value = int32(number)
 			}
+			if p.Types[name] == "binary" && typed {
+				bytes, err := base64.StdEncoding.DecodeString(text)
+				if err != nil {
+					return e, err
+				}
+				value = bytes
+			}
 			e.SetExtension(name, value)
 		}
 	}
@@ -89,8 +115,8 @@ func eventOf(p plain) (event.Event, error) {
 }
 
 // snippet: go-cloudevents
-func request(ctx context.Context, mode, address, topic string, events []event.Event) (*http.Request, error) {
-	url := fmt.Sprintf("http://%s/v1/topics/%s/events", address, topic)
+func request(ctx context.Context, mode, gateway, topic string, events []event.Event) (*http.Request, error) {
+	url := fmt.Sprintf("%s/v1/topics/%s/events", gateway, topic)
 	switch mode {
 	case "batch":
 		return cehttp.NewHTTPRequestFromEvents(ctx, url, events)
@@ -130,11 +156,11 @@ type answer struct {
 }
 
 func send(mode string, t task, events []event.Event) ([]result, error) {
-	req, err := request(context.Background(), mode, t.Address, t.Topic, events)
+	req, err := request(context.Background(), mode, t.Gateway, t.Topic, events)
 	if err != nil {
 		return nil, err
 	}
-	response, err := http.DefaultClient.Do(req)
+	response, err := client.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -153,14 +179,25 @@ func send(mode string, t task, events []event.Event) ([]result, error) {
 	return results, nil
 }
 
+// An answer of HTTP in place of a WebSocket.
+func refused(response *http.Response) (result, error) {
+	defer response.Body.Close()
+	var r result
+	err := json.NewDecoder(response.Body).Decode(&r)
+	return r, err
+}
+
 func publish(t task) ([]result, error) {
 	var events []event.Event
 	for _, p := range t.Events {
-		e, err := eventOf(p)
+		e, err := eventOf(p, t.Mode == "ws-proto")
 		if err != nil {
 			return nil, err
 		}
 		events = append(events, e)
+	}
+	if t.Mode == "ws-proto" {
+		return publishOverWebSocket(t, events)
 	}
 	if t.Mode == "batch" {
 		return send(t.Mode, t, events)
@@ -177,14 +214,14 @@ func publish(t task) ([]result, error) {
 }
 
 // snippet: go-cloudevents-receive
-func receive(ctx context.Context, address, topic string, each func(event.Event) bool) error {
-	url := fmt.Sprintf("http://%s/v1/topics/%s/events?start=earliest", address, topic)
+func receive(ctx context.Context, gateway, topic string, each func(event.Event) bool) error {
+	url := fmt.Sprintf("%s/v1/topics/%s/events?start=earliest", gateway, topic)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Accept", "application/x-ndjson")
-	response, err := http.DefaultClient.Do(req)
+	response, err := client.Do(req)
 	if err != nil {
 		return err
 	}
@@ -229,7 +266,7 @@ func received(t task) ([]plain, error) {
 	var events []plain
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	err := receive(ctx, t.Address, t.Topic, func(e event.Event) bool {
+	err := receive(ctx, t.Gateway, t.Topic, func(e event.Event) bool {
 		events = append(events, plainOf(e))
 		return len(events) < t.Count
 	})
@@ -237,6 +274,11 @@ func received(t task) ([]plain, error) {
 }
 
 func carryOut(t task) (any, error) {
+	if t.CA != "" && client == http.DefaultClient {
+		if err := trust(t.CA); err != nil {
+			return nil, err
+		}
+	}
 	if t.Do == "receive" {
 		events, err := received(t)
 		return map[string]any{"events": events}, err

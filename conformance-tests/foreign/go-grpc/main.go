@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -24,9 +25,9 @@ import (
 const patience = 20 * time.Second
 
 type task struct {
-	Do, Mode, Address, Topic string
-	Count                    int
-	Events                   []plain
+	Do, Mode, Address, CA, Topic string
+	Count                        int
+	Events                       []plain
 }
 
 type result struct {
@@ -105,7 +106,15 @@ func receive(ctx context.Context, mesh meshwire.MeshClient, t task) ([]plain, er
 
 func carryOut(t task) (any, error) {
 	limit := grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16 << 20))
-	channel, err := grpc.NewClient(t.Address, grpc.WithTransportCredentials(insecure.NewCredentials()), limit)
+	security := insecure.NewCredentials()
+	if t.CA != "" {
+		trusting, err := credentials.NewClientTLSFromFile(t.CA, "")
+		if err != nil {
+			return nil, err
+		}
+		security = trusting
+	}
+	channel, err := grpc.NewClient(t.Address, grpc.WithTransportCredentials(security), limit)
 	if err != nil {
 		return nil, err
 	}

@@ -9,26 +9,32 @@ import io.cloudevents.http.HttpMessageFactory;
 import io.cloudevents.jackson.JsonCloudEventData;
 import io.cloudevents.jackson.JsonFormat;
 import java.io.BufferedReader;
+import java.io.FileInputStream;
 import java.io.InputStreamReader;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
+import java.security.KeyStore;
+import java.security.cert.CertificateFactory;
 import java.time.OffsetDateTime;
 import java.util.Base64;
 import java.util.HashSet;
 import java.util.function.Predicate;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.TrustManagerFactory;
 
 /** The CloudEvents SDK for Java over HTTP, with the HTTP client of the JDK. */
 public final class Main {
     private static final ObjectMapper JSON = new ObjectMapper();
-    private static final HttpClient CLIENT = HttpClient.newHttpClient();
+    private static HttpClient client = HttpClient.newHttpClient();
+    private static String trusted = "";
 
     // snippet: java-cloudevents
-    static HttpResponse<String> publish(String address, String topic, CloudEvent event, boolean structured)
+    static HttpResponse<String> publish(String gateway, String topic, CloudEvent event, boolean structured)
             throws Exception {
-        var request = HttpRequest.newBuilder(URI.create("http://" + address + "/v1/topics/" + topic + "/events"));
+        var request = HttpRequest.newBuilder(URI.create(gateway + "/v1/topics/" + topic + "/events"));
         // An event without data has a null body.
         var writer = HttpMessageFactory.createWriter(request::header, body -> request.POST(
                 body == null ? HttpRequest.BodyPublishers.noBody() : HttpRequest.BodyPublishers.ofByteArray(body)));
@@ -37,16 +43,16 @@ public final class Main {
         } else {
             writer.writeBinary(event);
         }
-        return CLIENT.send(request.build(), HttpResponse.BodyHandlers.ofString());
+        return client.send(request.build(), HttpResponse.BodyHandlers.ofString());
     }
     // snippet end
 
     // snippet: java-cloudevents-receive
-    static void receive(String address, String topic, Predicate<CloudEvent> each) throws Exception {
-        var url = URI.create("http://" + address + "/v1/topics/" + topic + "/events?start=earliest");
+    static void receive(String gateway, String topic, Predicate<CloudEvent> each) throws Exception {
+        var url = URI.create(gateway + "/v1/topics/" + topic + "/events?start=earliest");
         var request = HttpRequest.newBuilder(url).header("accept", "application/x-ndjson").build();
         var format = new JsonFormat();
-        try (var lines = CLIENT.send(request, HttpResponse.BodyHandlers.ofLines()).body()) {
+        try (var lines = client.send(request, HttpResponse.BodyHandlers.ofLines()).body()) {
             // An empty line only says that the gateway is there.
             for (String line : (Iterable<String>) lines.filter(line -> !line.isEmpty())::iterator) {
                 JsonNode event = JSON.readTree(line).get("event");
@@ -72,8 +78,16 @@ public final class Main {
                 attributes.put(name, value.toString());
             }
         }
+        ObjectNode types = plain.putObject("types");
+        if (event.getDataSchema() != null) {
+            types.put("dataschema", "uri");
+        }
         for (String name : event.getExtensionNames()) {
-            attributes.set(name, JSON.valueToTree(event.getExtension(name)));
+            Object value = event.getExtension(name);
+            attributes.set(name, JSON.valueToTree(value));
+            if (value instanceof byte[]) {
+                types.put(name, "binary");
+            }
         }
         CloudEventData data = event.getData();
         if (data != null) {
@@ -85,19 +99,51 @@ public final class Main {
     static ObjectNode received(JsonNode task) throws Exception {
         ObjectNode answer = JSON.createObjectNode();
         ArrayNode events = answer.putArray("events");
-        receive(task.get("address").asText(), task.get("topic").asText(), event -> {
+        if (task.get("mode").asText().startsWith("ws-")) {
+            try (var socket = new Socket(client, task.get("gateway").asText(), task.get("topic").asText(), "earliest")) {
+                while (events.size() < task.get("count").asInt()) {
+                    var next = socket.next();
+                    if (next.event() == null) {
+                        throw new IllegalStateException("it ended: " + next.end());
+                    }
+                    events.add(plain(next.event()));
+                }
+            }
+            return answer;
+        }
+        receive(task.get("gateway").asText(), task.get("topic").asText(), event -> {
             events.add(plain(event));
             return events.size() < task.get("count").asInt();
         });
         return answer;
     }
 
-    static CloudEvent event(JsonNode plain, boolean structured) throws Exception {
+    /** An event is kept when it comes back. */
+    static ObjectNode publishedOverWebSocket(JsonNode task) throws Exception {
+        ObjectNode answer = JSON.createObjectNode();
+        ArrayNode results = answer.putArray("results");
+        try (var socket = new Socket(client, task.get("gateway").asText(), task.get("topic").asText(), "latest")) {
+            for (JsonNode plain : task.get("events")) {
+                socket.send(event(plain, "proto"));
+                var back = socket.next();
+                if (back.event() == null) {
+                    results.addObject().put("ok", false).put("code", back.end().split(":")[0]).put("detail", back.end());
+                    break;
+                }
+                results.addObject().put("ok", true);
+            }
+        }
+        return answer;
+    }
+
+    static CloudEvent event(JsonNode plain, String mode) throws Exception {
+        boolean structured = mode.equals("structured");
         CloudEventBuilder builder = CloudEventBuilder.v1();
         for (var attribute : plain.get("attributes").properties()) {
             String name = attribute.getKey();
             JsonNode value = attribute.getValue();
-            String text = structured ? value.asText() : encoded(value.asText());
+            String text = mode.equals("binary") ? encoded(value.asText()) : value.asText();
+            boolean bytes = mode.equals("proto") && plain.path("types").path(name).asText().equals("binary");
             switch (name) {
                 case "id" -> builder.withId(text);
                 case "source" -> builder.withSource(URI.create(text));
@@ -109,6 +155,8 @@ public final class Main {
                 default -> {
                     if (value.isBoolean()) {
                         builder.withExtension(name, value.asBoolean());
+                    } else if (bytes) {
+                        builder.withExtension(name, Base64.getDecoder().decode(text));
                     } else if (value.isInt()) {
                         builder.withExtension(name, value.asInt());
                     } else {
@@ -143,16 +191,39 @@ public final class Main {
         return out.toString();
     }
 
+    /** Whom to trust inside TLS: a file in PEM. */
+    static HttpClient trusting(String file) throws Exception {
+        var authorities = KeyStore.getInstance(KeyStore.getDefaultType());
+        authorities.load(null, null);
+        try (var bytes = new FileInputStream(file)) {
+            authorities.setCertificateEntry("gateway", CertificateFactory.getInstance("X.509").generateCertificate(bytes));
+        }
+        var managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+        managers.init(authorities);
+        var context = SSLContext.getInstance("TLS");
+        context.init(null, managers.getTrustManagers(), null);
+        return HttpClient.newBuilder().sslContext(context).build();
+    }
+
     static ObjectNode carryOut(JsonNode task) throws Exception {
+        String authority = task.get("ca").asText("");
+        if (!authority.isEmpty() && !authority.equals(trusted)) {
+            client = trusting(authority);
+            trusted = authority;
+        }
         if (task.get("do").asText().equals("receive")) {
             return received(task);
         }
-        boolean structured = task.get("mode").asText().equals("structured");
+        String mode = task.get("mode").asText();
+        if (mode.startsWith("ws-")) {
+            return publishedOverWebSocket(task);
+        }
         ObjectNode answer = JSON.createObjectNode();
         ArrayNode results = answer.putArray("results");
         for (JsonNode plain : task.get("events")) {
-            var event = event(plain, structured);
-            var response = publish(task.get("address").asText(), task.get("topic").asText(), event, structured);
+            boolean structured = mode.equals("structured");
+            var response =
+                    publish(task.get("gateway").asText(), task.get("topic").asText(), event(plain, mode), structured);
             JsonNode said = JSON.readTree(response.body());
             ObjectNode result = results.addObject().put("ok", response.statusCode() == 200);
             result.set("code", said.get("code"));

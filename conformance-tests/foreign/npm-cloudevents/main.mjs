@@ -17,8 +17,8 @@ function eventOf(plain, mode) {
 }
 
 // snippet: npm-cloudevents
-async function publish(address, topic, { headers, body }) {
-  const url = `http://${address}/v1/topics/${topic}/events`;
+async function publish(gateway, topic, { headers, body }) {
+  const url = `${gateway}/v1/topics/${topic}/events`;
   const response = await fetch(url, { method: "POST", headers, body });
   return { ok: response.ok, answer: await response.json() };
 }
@@ -49,8 +49,8 @@ function result({ ok, answer }) {
 }
 
 // snippet: npm-cloudevents-receive
-async function* receive(address, topic) {
-  const url = `http://${address}/v1/topics/${topic}/events?start=earliest`;
+async function* receive(gateway, topic) {
+  const url = `${gateway}/v1/topics/${topic}/events?start=earliest`;
   const response = await fetch(url, { headers: { accept: "application/x-ndjson" } });
   for await (const line of createInterface({ input: Readable.fromWeb(response.body), crlfDelay: Infinity })) {
     // An empty line only says that the gateway is there.
@@ -67,9 +67,9 @@ function plainOf(event) {
   return { attributes, data: none ? null : base64 !== undefined ? { base64 } : kinds() };
 }
 
-async function received({ address, topic, count }) {
+async function received({ gateway, topic, count }) {
   const events = [];
-  for await (const event of receive(address, topic)) {
+  for await (const event of receive(gateway, topic)) {
     events.push(plainOf(event));
     if (events.length === count) return { events };
   }
@@ -78,16 +78,16 @@ async function received({ address, topic, count }) {
 
 async function carryOut(task) {
   if (task.do === "receive") return received(task);
-  const { mode, address, topic, events } = task;
+  const { mode, gateway, topic, events } = task;
   const written = events.map((plain) => eventOf(plain, mode));
   if (mode === "batch") {
-    const { ok, answer } = await publish(address, topic, batch(written));
+    const { ok, answer } = await publish(gateway, topic, batch(written));
     return { results: (answer.results ?? [answer]).map((item) => result({ ok, answer: item })) };
   }
   const results = [];
   for (const event of written) {
     const message = mode === "binary" ? binary(event) : HTTP.structured(event);
-    results.push(result(await publish(address, topic, message)));
+    results.push(result(await publish(gateway, topic, message)));
   }
   return { results };
 }

@@ -1,18 +1,23 @@
 // The WebSocket library ws: CloudEvents as messages, and calls as JSON.
 
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import WebSocket from "ws";
 
 // snippet: npm-ws-cloudevents
 // The subprotocol of CloudEvents: every event of the topic comes as a message, and a message publishes one. It has no answers: a
 // refusal closes the connection, with 4000 + our code's number and a reason that begins with the code.
-function events(address, topic, each, start = "latest") {
-  const socket = new WebSocket(`ws://${address}/v1/topics/${topic}/events?start=${start}`, "cloudevents.json");
+function events(gateway, topic, each, start = "latest", options = {}) {
+  const url = `${gateway.replace("http", "ws")}/v1/topics/${topic}/events?start=${start}`;
+  const socket = new WebSocket(url, "cloudevents.json", options);
   socket.on("message", (text) => each(String(text)));
   return socket;
 }
 // snippet end
+
+// Whom to trust inside TLS.
+const trust = (ca) => (ca ? { ca: readFileSync(ca) } : {});
 
 // An event's JSON with its data's exact text in it.
 function asJson({ attributes, data }) {
@@ -42,10 +47,10 @@ function ended(socket) {
 }
 
 // An event is kept when it comes back.
-async function publishEvents({ address, topic, events: plain }) {
+async function publishEvents({ gateway, topic, ca, events: plain }) {
   const results = [];
   let came;
-  const socket = events(address, topic, (text) => came?.(JSON.parse(text).id));
+  const socket = events(gateway, topic, (text) => came?.(JSON.parse(text).id), "latest", trust(ca));
   const end = ended(socket);
   try {
     await Promise.race([once(socket, "open"), end]);
@@ -64,12 +69,12 @@ async function publishEvents({ address, topic, events: plain }) {
   return results;
 }
 
-async function receiveEvents({ address, topic, count }) {
+async function receiveEvents({ gateway, topic, ca, count }) {
   const got = [];
   let all;
   const done = new Promise((resolve) => (all = resolve));
   const each = (text) => got.push(plainOf(JSON.parse(text))) === count && all();
-  const socket = events(address, topic, each, "earliest");
+  const socket = events(gateway, topic, each, "earliest", trust(ca));
   const end = ended(socket);
   await Promise.race([done, end]);
   end.catch(() => {});
@@ -79,8 +84,8 @@ async function receiveEvents({ address, topic, count }) {
 
 // snippet: npm-ws-calls
 // The subprotocol for calls: an answer has the id of its call, a delivery that of its subscription.
-function connect(address) {
-  const socket = new WebSocket(`ws://${address}/v1/ws`, "meshwire.v1.json");
+function connect(gateway, options = {}) {
+  const socket = new WebSocket(`${gateway.replace("http", "ws")}/v1/ws`, "meshwire.v1.json", options);
   const waiting = new Map();
   const subscriptions = new Map();
   let last = 0;
@@ -111,8 +116,8 @@ function connect(address) {
 }
 // snippet end
 
-async function publishByCalls({ address, topic, events: plain }) {
-  const mesh = await connect(address);
+async function publishByCalls({ gateway, topic, ca, events: plain }) {
+  const mesh = await connect(gateway, trust(ca));
   const publish = (event) =>
     mesh.call("publish", { topic }, asJson(event)).then(
       () => ({ ok: true }),
@@ -124,8 +129,8 @@ async function publishByCalls({ address, topic, events: plain }) {
 }
 
 // As the member of a group: each delivery is settled, and the gateway confirms it.
-async function receiveByCalls({ address, topic, count }) {
-  const mesh = await connect(address);
+async function receiveByCalls({ gateway, topic, ca, count }) {
+  const mesh = await connect(gateway, trust(ca));
   const got = [];
   let all, failed;
   const done = new Promise((resolve, reject) => ([all, failed] = [resolve, reject]));

@@ -124,11 +124,18 @@ def receive(mesh, task):
 channels = {}
 
 
+def channel(address, authority):
+    if not authority:
+        return grpc.insecure_channel(address, OPTIONS)
+    trusted = grpc.ssl_channel_credentials(Path(authority).read_bytes())
+    return grpc.secure_channel(address, trusted, OPTIONS)
+
+
 def carry_out(task):
-    address = task["address"]
-    if address not in channels:
-        channels[address] = grpc.insecure_channel(address, OPTIONS)
-    mesh = v1_pb2_grpc.MeshStub(channels[address])
+    address, authority = task["address"], task["ca"]
+    if (address, authority) not in channels:
+        channels[address, authority] = channel(address, authority)
+    mesh = v1_pb2_grpc.MeshStub(channels[address, authority])
     if task["do"] == "receive":
         return {"events": receive(mesh, task)}
     return {"results": unary(mesh, task) if task["mode"] == "grpc" else batch(mesh, task)}

@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     #[serde(default)]
     pub(crate) route: Vec<Route>,
     pub(crate) client: Vec<Client>,
+    /// Programs of `needs` that README asks for: where all is promised, no client may be left out for one of them.
+    pub(crate) prerequisites: Vec<String>,
 }
 
 /// A publish that is refused.
@@ -39,19 +41,30 @@ impl Provoked {
     }
 }
 
-/// A program between client and gateway.
+/// Another way to the gateway.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Route {
     pub(crate) name: String,
+    /// Clients speak TLS.
+    #[serde(default)]
+    pub(crate) tls: bool,
+    /// A program between client and gateway.
+    pub(crate) proxy: Option<Proxy>,
+    /// Rows that go this way: clients, and modes of each.
+    pub(crate) rows: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Proxy {
     pub(crate) needs: Vec<String>,
     pub(crate) apt: Vec<String>,
-    /// Its configuration, below the folder of this crate. `{listen}`, `{gateway}` and `{folder}` are filled in.
+    /// Its configuration, below the folder of this crate. `{listen}`, `{gateway}`, `{folder}`,
+    /// `{certificate}` and `{key}` are filled in.
     pub(crate) config: String,
     /// `{config}` is its path and `{folder}` a folder of its own.
     pub(crate) run: Vec<String>,
-    /// Rows that go through it: client and mode.
-    pub(crate) rows: Vec<(String, String)>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -59,7 +72,7 @@ pub(crate) struct Route {
 pub(crate) struct Client {
     /// Also its folder.
     pub(crate) name: String,
-    /// Programs on the search path.
+    /// Programs on the search path; with arguments, commands that must succeed.
     pub(crate) needs: Vec<String>,
     /// Debian's packages that have them.
     #[serde(default)]
@@ -67,16 +80,27 @@ pub(crate) struct Client {
     /// Files outside its folder that it is built from, below the root.
     #[serde(default)]
     pub(crate) inputs: Vec<String>,
+    /// Commands before `fetch` that need no network.
+    #[serde(default)]
+    pub(crate) prepare: Vec<Vec<String>>,
+    /// Commands that succeed when the registry of `fetch` answers, whatever is locked.
+    #[serde(default)]
+    pub(crate) probe: Vec<Vec<String>>,
     /// Commands that ask a registry.
     #[serde(default)]
     pub(crate) fetch: Vec<Vec<String>>,
+    /// Folders of what came that must have exactly the files of the list `FOLDER.sha256`.
+    #[serde(default)]
+    pub(crate) sums: Vec<String>,
     /// Commands that need no network.
     #[serde(default)]
     pub(crate) build: Vec<Vec<String>>,
-    pub(crate) run: Vec<String>,
-    /// It takes no tasks: it plays cells of its own against `{address}`, and prints `ok` or `FAILED` and a name for each.
+    /// The program that takes tasks; not there without modes.
     #[serde(default)]
-    pub(crate) own: bool,
+    pub(crate) run: Vec<String>,
+    /// A program that plays cells of its own against `{address}`, and prints `ok` or `FAILED` and a name for each.
+    #[serde(default)]
+    pub(crate) own: Vec<String>,
     #[serde(default)]
     pub(crate) publish: Vec<String>,
     #[serde(default)]
@@ -110,6 +134,10 @@ pub(crate) fn read(folder: &Path, set: &[Plain]) -> anyhow::Result<Plan> {
     let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
     let plan: Plan = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
     for client in &plan.client {
+        let modes = client.publish.len() + client.receive.len();
+        ensure!(modes > 0 || !client.own.is_empty(), "{} plays no cell", client.name);
+        ensure!((modes == 0) == client.run.is_empty(), "{}: a program takes tasks when there are modes", client.name);
+        ensure!(client.fetch.is_empty() == client.probe.is_empty(), "{}: who fetches has a probe", client.name);
         for mode in client.publish.iter().chain(&client.receive) {
             ensure!(plan.mode.contains_key(mode), "{}: there is no mode {mode}", client.name);
         }
@@ -122,10 +150,10 @@ pub(crate) fn read(folder: &Path, set: &[Plain]) -> anyhow::Result<Plan> {
         }
     }
     for route in &plan.route {
-        for (client, mode) in &route.rows {
-            let has = |c: &Client| c.publish.contains(mode) || c.receive.contains(mode);
+        for (client, modes) in &route.rows {
+            let has = |c: &Client| modes.iter().all(|m| c.publish.contains(m) || c.receive.contains(m));
             let there = plan.client.iter().any(|c| c.name == *client && has(c));
-            ensure!(there, "route {}: {client} has no mode {mode}", route.name);
+            ensure!(there, "route {}: {client} has not all of the modes {modes:?}", route.name);
         }
     }
     Ok(plan)

@@ -1,11 +1,12 @@
 //! Playing rows: a client publishes and the judge receives, or the other way round.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use meshwire::{Mesh, Start};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
@@ -31,6 +32,18 @@ pub(crate) struct Way<'a> {
     pub(crate) name: &'a str,
     /// `host:port`.
     pub(crate) address: &'a str,
+    /// Inside TLS: whom to trust.
+    pub(crate) authority: Option<&'a Path>,
+}
+
+impl Way<'_> {
+    /// A task, with where it goes: `address`, as `host:port`; `gateway`, the same as a URL; `ca`, a file, inside TLS.
+    fn task(self, what: &str, mode: &str, topic: &str, (key, value): (&str, Value)) -> Value {
+        let scheme = if self.authority.is_some() { "https" } else { "http" };
+        let gateway = format!("{scheme}://{}", self.address);
+        let (address, ca) = (self.address, self.authority);
+        json!({ "do": what, "mode": mode, "topic": topic, "address": address, "gateway": gateway, "ca": ca, (key): value })
+    }
 }
 
 impl World<'_> {
@@ -40,8 +53,25 @@ impl World<'_> {
         payloads.chain(self.plan.error.iter().map(|e| format!("{} for {}", e.code, e.name))).collect()
     }
 
+    /// The client's rows in these modes, in the order that it has them.
+    pub(crate) fn rows(
+        &self,
+        client: &Client,
+        program: &mut Program,
+        modes: Option<&[String]>,
+        way: Way<'_>,
+    ) -> Vec<Row> {
+        let chosen = |mode: &&String| modes.is_none_or(|modes| modes.contains(mode));
+        let published = client.publish.iter().filter(chosen).map(|mode| (false, mode));
+        let received = client.receive.iter().filter(chosen).map(|mode| (true, mode));
+        let row = |(receives, mode): (bool, &String)| {
+            if receives { self.receive(client, program, mode, way) } else { self.publish(client, program, mode, way) }
+        };
+        published.chain(received).map(row).collect()
+    }
+
     /// The client publishes the set and what is refused; the judge receives.
-    pub(crate) fn publish(&self, client: &Client, program: &mut Program, mode: &str, way: Way<'_>) -> Row {
+    fn publish(&self, client: &Client, program: &mut Program, mode: &str, way: Way<'_>) -> Row {
         let topic = format!("{}.{mode}.{}", client.name, way.name);
         let mut cells = self
             .publish_set(client, program, mode, (&topic, way))
@@ -70,7 +100,7 @@ impl World<'_> {
     ) -> anyhow::Result<Vec<Cell>> {
         let can = |event: &&Plain| client.difference(mode, event.id()) != Some(Difference::Cannot);
         let events: Vec<&Plain> = self.set.iter().filter(can).collect();
-        let task = json!({ "do": "publish", "address": way.address, "mode": mode, "topic": topic, "events": events });
+        let task = way.task("publish", mode, topic, ("events", json!(events)));
         let answer = program.ask(&task, self.patience)?;
         let results = events.iter().zip(&answer.results).map(|(event, taken)| (event.id(), taken));
         let results: BTreeMap<&str, &Taken> = results.collect();
@@ -87,7 +117,7 @@ impl World<'_> {
     }
 
     /// The judge publishes the set; the client receives.
-    pub(crate) fn receive(&self, client: &Client, program: &mut Program, mode: &str, way: Way<'_>) -> Row {
+    fn receive(&self, client: &Client, program: &mut Program, mode: &str, way: Way<'_>) -> Row {
         let topic = format!("to-{}.{mode}.{}", client.name, way.name);
         let cells = self
             .receive_set(client, program, mode, (&topic, way))
@@ -109,7 +139,7 @@ impl World<'_> {
         for receipt in self.runtime.block_on(self.judge.publish_batch(topic, events)) {
             receipt.context("the judge could not publish")?;
         }
-        let task = json!({ "do": "receive", "address": way.address, "mode": mode, "topic": topic, "count": count });
+        let task = way.task("receive", mode, topic, ("count", count.into()));
         let answer = program.ask(&task, self.patience)?;
         let mut came = BTreeMap::new();
         for event in &answer.events {
@@ -153,8 +183,7 @@ impl World<'_> {
         (topic, way): (&str, Way<'_>),
         provoked: &crate::plan::Provoked,
     ) -> anyhow::Result<Option<String>> {
-        let events = [provoked.event()?];
-        let task = json!({ "do": "publish", "address": way.address, "mode": mode, "topic": topic, "events": events });
+        let task = way.task("publish", mode, topic, ("events", json!([provoked.event()?])));
         let answer = program.ask(&task, self.patience)?;
         let code = answer.results.first().and_then(|taken| taken.code.as_deref());
         Ok((code != Some(&provoked.code)).then(|| format!("it was answered {:?}", answer.results)))

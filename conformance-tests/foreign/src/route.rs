@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use crate::install::Folders;
-use crate::plan::Route;
+use crate::plan::Proxy;
 
 /// How long a proxy may take until it listens.
 const READY: Duration = Duration::from_secs(10);
@@ -22,27 +22,29 @@ pub(crate) struct Running {
     _folder: tempfile::TempDir,
 }
 
-pub(crate) fn start(folders: &Folders, route: &Route, gateway: &str) -> anyhow::Result<Running> {
+pub(crate) fn start(folders: &Folders, proxy: &Proxy, gateway: &str) -> anyhow::Result<Running> {
     for _ in 0..TRIES {
-        if let Some(running) = attempt(folders, route, gateway)? {
+        if let Some(running) = attempt(folders, proxy, gateway)? {
             return Ok(running);
         }
     }
-    bail!("{} did not listen, {TRIES} times", route.name)
+    bail!("{:?} did not listen, {TRIES} times", proxy.run)
 }
 
-fn attempt(folders: &Folders, route: &Route, gateway: &str) -> anyhow::Result<Option<Running>> {
+fn attempt(folders: &Folders, proxy: &Proxy, gateway: &str) -> anyhow::Result<Option<Running>> {
     // These programs do not tell which port they were given, so one that is free is chosen for them.
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let folder = tempfile::tempdir()?;
-    let template = folders.source.join(&route.config);
+    let template = folders.source.join(&proxy.config);
     let text = std::fs::read_to_string(&template).with_context(|| format!("{} cannot be read", template.display()))?;
     let config = folder.path().join("config");
     let place = folder.path().to_string_lossy().into_owned();
     let text = text.replace("{listen}", &address.to_string()).replace("{gateway}", gateway).replace("{folder}", &place);
+    let tls = [("{certificate}", &folders.tls.certificate), ("{key}", &folders.tls.key)];
+    let text = tls.iter().fold(text, |text, (name, path)| text.replace(name, &path.to_string_lossy()));
     std::fs::write(&config, text)?;
     let fill = |word: &String| word.replace("{config}", &config.to_string_lossy()).replace("{folder}", &place);
-    let words: Vec<String> = route.run.iter().map(fill).collect();
+    let words: Vec<String> = proxy.run.iter().map(fill).collect();
     let (name, arguments) = words.split_first().context("an empty command")?;
     let mut command = Command::new(name);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());

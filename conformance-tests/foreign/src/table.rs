@@ -37,6 +37,10 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    pub(crate) fn has_failed(&self) -> bool {
+        self.cells.iter().any(|cell| matches!(cell, Cell::Failed(_)))
+    }
+
     /// Each reason of a failure, and the columns that it holds for.
     pub(crate) fn failures<'a>(&'a self, columns: &'a [String]) -> BTreeMap<&'a str, Vec<&'a str>> {
         let mut failures: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

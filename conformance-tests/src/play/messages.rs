@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Play, fill, millis, text};
 use crate::case::Step;
@@ -39,10 +39,10 @@ impl Play {
                 "not all came on one: {}",
                 line.value
             );
-            let judged: Vec<_> = left.iter().map(|wanted| differs(wanted, &line.value)).collect();
-            let found = judged.iter().position(Option::is_none).filter(|at| !in_order || *at == 0);
-            let Some(at) = found else {
-                let why = judged.into_iter().flatten().next().unwrap_or_default();
+            // In order, only the first can be meant.
+            let able = left.iter().take(if in_order { 1 } else { left.len() });
+            let Some(at) = able.clone().position(|wanted| differs(wanted, &line.value).is_none()) else {
+                let why = able.clone().find_map(|wanted| differs(wanted, &line.value)).unwrap_or_default();
                 bail!("{why} in {}", line.value);
             };
             left.remove(at);
@@ -84,7 +84,7 @@ impl Play {
     /// Something else is told: a state, an end, an error of a subscription.
     pub(super) fn told(&mut self, step: &Step) -> anyhow::Result<()> {
         let on = text(step, "on")?.to_owned();
-        let expected = step.get("expect").cloned().unwrap_or_else(|| json!({}));
+        let expected = step.get("expect").cloned().context("told needs `expect`: anything is told some day")?;
         let within = self.within(step);
         let mut last = String::new();
         let found = self.wait(within, |play| {

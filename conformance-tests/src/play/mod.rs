@@ -102,7 +102,7 @@ impl Play {
         if let Some(lacks) = cell.case.needs.iter().find(|need| !caps.iter().any(|cap| cap == need.as_str())) {
             return Ok(Some(lacks.clone()));
         }
-        for (at, step) in cell.case.steps.iter().enumerate() {
+        for (at, step) in cell.case.steps.iter().enumerate().filter(|(_, step)| cell.transport.plays(step)) {
             let op = step.get("op").and_then(Value::as_str).unwrap_or_default();
             self.step(op, step).with_context(|| format!("step {} ({op})", at + 1))?;
         }

@@ -43,7 +43,7 @@ impl World {
         };
         arguments.extend(cell.case.gateway.iter().cloned());
         if cell.transport.is_secure() {
-            let files = certificate()?;
+            let files = certificate();
             let (certificate, key) = (files.certificate.display(), files.key.display());
             arguments.extend(["--tls-certificate".to_owned(), certificate.to_string()]);
             arguments.extend(["--tls-key".to_owned(), key.to_string()]);

@@ -29,10 +29,20 @@ pub(crate) fn unreachable(attempts: &str) -> Error {
     )
 }
 
+/// The wait for a connection is over, and the last attempt met a gateway that is busy.
+pub(crate) fn no_room(attempts: &str) -> Error {
+    let text = format!("the gateway takes no more clients now: {attempts}; try again later, or let connect wait");
+    Error::new(ErrorKind::Busy, "connect", text)
+}
+
 impl Driver {
     /// No connection could be made.
     pub(super) fn dial_failed(&mut self, error: &DialError) {
+        if let Some(failure) = error.refusal() {
+            return self.fail(&failure);
+        }
         self.hindered(error.to_string());
+        self.outbox.lock().is_busy = error.retry_after().is_some();
         let hopeless = self.startup.take_if(|s| error.is_hopeless() || (!s.keep_trying && error.is_plain()));
         if let Some(startup) = hopeless {
             let text = self.dialer.tried().filter(|_| error.kind() != Some(ErrorKind::Invalid));

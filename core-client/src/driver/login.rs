@@ -21,6 +21,10 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    pub(super) const fn is_welcomed(&self) -> bool {
+        self.welcomed
+    }
+
     pub(super) fn failed(&self, cause: Cause) -> Failed {
         Failed { address: self.address.clone(), carrier: self.carrier, cause }
     }
@@ -44,13 +48,18 @@ impl Driver {
         let until = self.dialer.patience().map(|patience| Instant::now() + patience);
         self.peer = Peer { address, carrier, welcomed: false, until };
         if self.startup.is_some() {
-            self.outbox.lock().last_attempt = Some(self.peer.failed(Cause::Silent).to_string());
+            let mut outbox = self.outbox.lock();
+            // Who was told to come again is told so once more, until it turns out otherwise.
+            if !outbox.is_busy {
+                outbox.last_attempt = Some(self.peer.failed(Cause::Silent).to_string());
+            }
         }
     }
 
     pub(super) fn logged_in(&mut self) {
         (self.peer.until, self.peer.welcomed) = (None, true);
         self.dialer.welcomed();
+        self.outbox.lock().carrier = self.peer.carrier;
     }
 
     /// Gives a connection up whose login is not answered, when there is another way.
@@ -74,7 +83,9 @@ impl Driver {
         if !self.session.redial() {
             return false;
         }
-        self.outbox.lock().last_attempt = Some(failed.to_string());
+        let mut outbox = self.outbox.lock();
+        (outbox.last_attempt, outbox.is_busy) = (Some(failed.to_string()), false);
+        drop(outbox);
         self.carrier = Carrier::Dialing(self.dialer.dial());
         true
     }

@@ -27,7 +27,7 @@ use crate::session::{Answer, Failure, Session, SubscriptionId};
 use crate::transport::{Cause, Dial, HTTP};
 use crate::{Error, Result};
 use carrier::{Carrier, Event};
-pub(crate) use finish::unreachable;
+pub(crate) use finish::{no_room, unreachable};
 use login::Peer;
 use requests::Exchange;
 use trouble::Trouble;
@@ -197,7 +197,7 @@ impl Driver {
             Event::Dialed(Err(error)) => {
                 self.carrier = Carrier::None;
                 self.dial_failed(&error);
-                self.session.disconnected(now);
+                self.session.put_off(now, error.retry_after().unwrap_or_default());
             }
             Event::Wrote => {}
             Event::Read => {
@@ -214,6 +214,9 @@ impl Driver {
     }
 
     fn drop_link(&mut self) {
+        if matches!(self.carrier, Carrier::Link(_)) && self.peer.is_welcomed() {
+            self.dialer.parted();
+        }
         self.carrier = Carrier::None;
         self.read.clear();
         self.write.clear();

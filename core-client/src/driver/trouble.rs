@@ -62,7 +62,8 @@ impl Driver {
             None if news => tracing::warn!(cause, "no gateway can be reached; trying again"),
             _ => tracing::debug!(cause, "no gateway can be reached"),
         }
-        self.outbox.lock().last_attempt = Some(cause);
+        let mut outbox = self.outbox.lock();
+        (outbox.last_attempt, outbox.is_busy) = (Some(cause), false);
     }
 
     /// Says every ten seconds that the client still tries, and what waits for it.

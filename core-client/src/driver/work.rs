@@ -169,6 +169,7 @@ impl Driver {
                 Output::Disconnect { reason, refused } => {
                     if refused.is_some() || !self.find_another_way(|| Cause::Ended(reason.clone())) {
                         self.ended_by(&reason, "dropping the connection to the gateway");
+                        self.outbox.lock().is_busy |= refused == Some(meshwire_proto::ErrorKind::Busy);
                     }
                 }
                 Output::State(state) => self.state(state),
@@ -232,6 +233,9 @@ impl Driver {
 
     fn state(&mut self, state: State) {
         self.outbox.set_max_frame_bytes(self.session.max_frame_bytes());
+        if self.session.is_up() {
+            self.logged_in();
+        }
         let stats = self.session.stats();
         if state == State::Connected && stats.reconnects > 0 {
             let (resumes, replays) = (stats.resumes, stats.replays);
@@ -243,9 +247,6 @@ impl Driver {
                 self.outbox.set_clock_ahead(ahead(told, (self.hello_at, identity::now())));
             }
             self.trouble.end();
-        }
-        if self.session.is_up() {
-            self.logged_in();
         }
         if let Some(startup) = self.startup.take_if(|_| state == State::Connected) {
             let _ = startup.reply.send(Ok(()));

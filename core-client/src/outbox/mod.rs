@@ -116,10 +116,13 @@ pub(crate) struct Pending {
     filing: Option<Filing>,
     closed: Option<Error>,
     pub(crate) stats: Stats,
+    pub(crate) carrier: Option<&'static str>,
     /// Events and bytes that the session has and that are not on their way.
     buffered: (u64, u64),
     /// Why the last connection could not be made.
     pub(crate) last_attempt: Option<String>,
+    /// Whether that was for a gateway that is busy.
+    pub(crate) is_busy: bool,
 }
 
 /// What the driver takes in one go. Its buffers are reused.
@@ -245,8 +248,10 @@ impl Outbox {
             filing: None,
             closed: None,
             stats: Stats::default(),
+            carrier: None,
             buffered: (0, 0),
             last_attempt: None,
+            is_busy: false,
         };
         Self {
             pending: Mutex::new(pending),
@@ -418,6 +423,7 @@ impl Outbox {
             given_up: session.given_up,
             restored: pending.restored,
             published: pending.last_sequence - (pending.first_sequence - 1),
+            carrier: pending.carrier,
             reconnects: session.reconnects,
             resumes: session.resumes,
             replays: session.replays,
@@ -428,6 +434,7 @@ impl Outbox {
             leases_lost: session.leases_lost,
             requests: pending.requests.events,
             replies_dropped: session.replies_dropped,
+            replies_late: session.replies_late,
         }
     }
 

@@ -162,8 +162,13 @@ impl Session {
 
     /// The connection ended, or none could be made.
     pub fn disconnected(&mut self, now: Moment) {
+        self.put_off(now, Duration::ZERO);
+    }
+
+    /// The same, and the next attempt is to wait for so long at least.
+    pub fn put_off(&mut self, now: Moment, at_least: Duration) {
         if !matches!(self.link, Link::Waiting { .. } | Link::Closed) {
-            self.wait(now, Duration::ZERO);
+            self.wait(now, at_least);
         }
     }
 
@@ -264,10 +269,11 @@ impl Session {
         for admin in admins {
             self.send(&ClientFrame::Admin(admin));
         }
-        self.send_requests(now);
+        // What serves is first: a request may be for this very client.
         if !self.draining {
             self.serve_again();
         }
+        self.send_requests(now);
         self.set_state(if self.draining { State::Draining } else { State::Connected });
     }
 

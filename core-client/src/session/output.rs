@@ -194,4 +194,6 @@ pub struct Stats {
     pub leases_lost: u64,
     /// Replies to requests of a connection that is gone.
     pub replies_dropped: u64,
+    /// Replies that came when their request had ended here.
+    pub replies_late: u64,
 }

@@ -180,9 +180,14 @@ impl Session {
         }
     }
 
-    /// A reply. One that nobody waits for any more is dropped, and so is one to an earlier try.
+    /// A reply. One that nobody waits for any more is dropped and counted, and so is one to an earlier try: the gateway
+    /// passed it on before it heard of the end, and does not count it.
     pub(super) fn replied(&mut self, now: Moment, reply: wire::Reply) {
-        let Some(number) = self.requests.of_wire(reply.number) else { return };
+        let Some(number) = self.requests.of_wire(reply.number) else {
+            // Without an event it only ends what is ended.
+            self.stats.replies_late += u64::from(!reply.event.is_empty() && reply.code == 0);
+            return;
+        };
         if reply.code == ErrorKind::NoResponders.number() && self.is_served_later(now, number) {
             return;
         }

@@ -2,8 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use meshwire_proto::ErrorKind;
+
+#[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+use super::refusal::Refusal;
+use crate::session::Failure;
 
 /// Why one attempt failed.
 #[derive(Debug)]
@@ -20,8 +25,11 @@ pub(crate) enum Cause {
     TlsRequired,
     /// The token cannot be read.
     Token(io::Error),
-    /// A proxy refused.
-    Proxy(String),
+    /// The gateway refused this client before a session began.
+    #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+    Refused(Refusal),
+    /// A proxy refused: this endpoint, or with `everywhere` whatever it is asked for.
+    Proxy { told: String, everywhere: bool },
     /// A certificate, the gateway's or ours, is not taken.
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS has certificates"))]
     Certificate(io::Error),
@@ -33,13 +41,43 @@ impl Cause {
         match self {
             Self::Io(cause) => cause.kind() != io::ErrorKind::TimedOut,
             Self::Silent | Self::Ended(_) => false,
-            Self::Stranger { .. } | Self::TlsRequired | Self::Proxy(_) | Self::Token(_) | Self::Certificate(_) => true,
+            #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+            Self::Refused(refusal) => refusal.is_final(),
+            Self::Stranger { .. } | Self::TlsRequired | Self::Proxy { .. } | Self::Token(_) | Self::Certificate(_) => {
+                true
+            }
         }
     }
 
-    /// Whether no other way may be tried: that would hide it, or ask the same proxy the same again.
+    /// Whether no other way may be tried: that would hide it.
     pub(crate) const fn is_final(&self) -> bool {
-        matches!(self, Self::Certificate(_) | Self::Proxy(_) | Self::TlsRequired | Self::Token(_))
+        #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+        if let Self::Refused(refusal) = self {
+            return refusal.is_final();
+        }
+        matches!(self, Self::Certificate(_) | Self::TlsRequired | Self::Token(_))
+    }
+
+    /// Whether a gateway said that it is busy, as it would on every way.
+    pub(super) const fn is_busy(&self) -> bool {
+        self.retry_after().is_some()
+    }
+
+    /// How long a gateway that is busy wants to be left alone.
+    const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+            Self::Refused(Refusal { kind: ErrorKind::Busy, retry_after, .. }) => match retry_after {
+                Some(wait) => Some(*wait),
+                None => Some(Duration::ZERO),
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether it will not change by itself.
+    const fn is_lasting(&self) -> bool {
+        matches!(self, Self::Stranger { .. } | Self::Proxy { .. }) || self.is_final()
     }
 }
 
@@ -48,6 +86,7 @@ impl Cause {
 pub(crate) struct TlsNeeded;
 
 impl TlsNeeded {
+    #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
     pub(crate) fn error() -> io::Error {
         io::Error::other(Self)
     }
@@ -66,6 +105,10 @@ impl From<io::Error> for Cause {
         use io::ErrorKind as Kind;
         if cause.get_ref().is_some_and(|cause| cause.is::<TlsNeeded>()) {
             return Self::TlsRequired;
+        }
+        #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+        if let Some(refusal) = cause.get_ref().and_then(|cause| cause.downcast_ref::<Refusal>()) {
+            return Self::Refused(refusal.clone());
         }
         match cause.kind() {
             Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => {
@@ -95,7 +138,9 @@ impl fmt::Display for Failed {
             }
             Cause::Io(cause) if cause.kind() == io::ErrorKind::TimedOut => write!(f, "{address} did not answer")?,
             Cause::Io(cause) | Cause::Token(cause) | Cause::Certificate(cause) => write!(f, "{address}: {cause}")?,
-            Cause::Proxy(text) => write!(f, "{address}: {text}")?,
+            #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+            Cause::Refused(refusal) => write!(f, "{address}: {refusal}")?,
+            Cause::Proxy { told, .. } => write!(f, "{address}: {told}")?,
             Cause::TlsRequired => write!(f, "{address} {TlsNeeded}")?,
             Cause::Silent => write!(f, "{address} was connected to, and did not answer the login")?,
             Cause::Ended(cause) => write!(f, "{address} was connected to, and did not answer the login: {cause}")?,
@@ -114,6 +159,23 @@ pub(crate) struct DialError {
 }
 
 impl DialError {
+    /// The gateway's word that it does not let this client in, as a session hears it too.
+    pub(crate) fn refusal(&self) -> Option<Failure> {
+        #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+        return self.attempts.iter().find_map(|failed| match &failed.cause {
+            Cause::Refused(refusal) if refusal.is_final() => Some(Failure::new(refusal.kind, refusal.told.clone())),
+            _ => None,
+        });
+        #[cfg(not(any(feature = "grpc", feature = "http", feature = "websocket")))]
+        None
+    }
+
+    /// How long to wait at least before the next attempt, where a gateway that is busy asked for it. Of several the
+    /// one that may have room first counts.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.attempts.iter().filter_map(|failed| failed.cause.retry_after()).min()
+    }
+
     /// Whether trying again at once is of no use: nobody listens, or there is no
     /// such host. Silence, on the other hand, may end.
     pub(crate) fn is_plain(&self) -> bool {
@@ -122,19 +184,22 @@ impl DialError {
 
     /// What it is called where it is not that nobody was there.
     pub(crate) fn kind(&self) -> Option<ErrorKind> {
-        self.attempts.iter().find_map(|failed| match failed.cause {
+        let found = self.attempts.iter().find_map(|failed| match failed.cause {
             Cause::Token(_) => Some(ErrorKind::Invalid),
-            Cause::Proxy(_) => Some(ErrorKind::ProxyRefused),
             Cause::TlsRequired => Some(ErrorKind::TlsRequired),
             Cause::Certificate(_) => Some(ErrorKind::Unavailable),
             _ => None,
-        })
+        });
+        // An endpoint that is only not there may be there later, whatever a proxy says of others.
+        let refused = self.attempts.iter().any(|failed| matches!(failed.cause, Cause::Proxy { .. }));
+        found.or_else(|| (refused && self.is_hopeless()).then_some(ErrorKind::ProxyRefused))
     }
 
-    /// Whether nothing will change by itself: what answers is no gateway, or not the one that is meant.
+    /// Whether nothing will change by itself: what answers is no gateway, or not the one that is meant, or a proxy that
+    /// does not let this client through.
     pub(crate) fn is_hopeless(&self) -> bool {
         let mut causes = self.attempts.iter().map(|failed| &failed.cause);
-        causes.clone().any(Cause::is_final) || causes.all(|cause| matches!(cause, Cause::Stranger { .. }))
+        causes.clone().any(Cause::is_final) || causes.all(Cause::is_lasting)
     }
 }
 

@@ -5,16 +5,20 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use h2::{RecvStream, SendStream};
-use http::header::{CONTENT_TYPE, TE};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, TE};
+use http::{HeaderValue, Method, Request, StatusCode};
 use meshwire_proto::codec::grpc::{self, Unframer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Stream;
 use super::failure::TlsNeeded;
+use super::refusal::{Refusal, of_problem};
+use super::status::refusal;
+use super::way::Way;
 
 /// Most bytes of one message that is sent.
 const SENT_MESSAGE: usize = 64 * 1024;
@@ -22,19 +26,21 @@ const SENT_MESSAGE: usize = 64 * 1024;
 /// What a gateway may send before it is read.
 const WINDOW: u32 = 1 << 20;
 
-/// Longest text of a gateway, or of what stands for one, that is shown.
-const SHOWN: usize = 512;
-
-/// Calls for a session on a connection to `host:port`.
-pub(super) async fn call(address: &str, secure: bool, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
-    let scheme = if secure { "https" } else { "http" };
-    let request = Request::builder()
+/// Calls for a session on a connection.
+pub(super) async fn call(way: &Way, secure: bool, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+    let (scheme, address) = (if secure { "https" } else { "http" }, &way.address);
+    let mut request = Request::builder()
         .method(Method::POST)
         .uri(format!("{scheme}://{address}{}", grpc::SESSION_PATH))
         .header(CONTENT_TYPE, grpc::CONTENT_TYPE)
         .header(TE, "trailers")
         .body(())
         .map_err(io::Error::other)?;
+    if let Some(authorization) = way.authorization() {
+        let mut value = HeaderValue::from_str(&authorization).map_err(io::Error::other)?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW).enable_push(false);
     let (client, connection) = builder.handshake::<_, Bytes>(stream).await.map_err(lost)?;
@@ -46,8 +52,14 @@ pub(super) async fn call(address: &str, secure: bool, stream: Box<dyn Stream>) -
     });
     let mut client = client.ready().await.map_err(lost)?;
     let (response, send) = client.send_request(request, false).map_err(lost)?;
-    let (head, body) = response.await.map_err(no_answer)?.into_parts();
+    let (head, mut body) = response.await.map_err(no_answer)?.into_parts();
     if head.status != StatusCode::OK {
+        // What a gateway says fits into one frame.
+        if let Some(Ok(data)) = body.data().await
+            && let Some(error) = of_problem(&data)
+        {
+            return Err(error);
+        }
         return Err(io::Error::other(format!("answered the gRPC call with HTTP status {}", head.status)));
     }
     if let Some(error) = refusal(&head.headers) {
@@ -65,6 +77,9 @@ fn lost(error: h2::Error) -> io::Error {
     if error.reason() == Some(h2::Reason::INADEQUATE_SECURITY) {
         return TlsNeeded::error();
     }
+    if is_busy(&error) {
+        return Refusal::busy(&format!("HTTP/2: {error}"), Duration::ZERO);
+    }
     if error.is_io()
         && let Some(error) = error.get_io()
     {
@@ -73,38 +88,17 @@ fn lost(error: h2::Error) -> io::Error {
     io::Error::other(format!("HTTP/2: {error}"))
 }
 
+/// Whether the other end has no room for one more connection.
+fn is_busy(error: &h2::Error) -> bool {
+    error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+}
+
 /// What answered the call by something that is no answer.
 fn no_answer(error: h2::Error) -> io::Error {
-    if error.is_io() || error.reason() == Some(h2::Reason::INADEQUATE_SECURITY) {
+    if error.is_io() || is_busy(&error) || error.reason() == Some(h2::Reason::INADEQUATE_SECURITY) {
         return lost(error);
     }
     io::Error::other(format!("did not answer the gRPC call as HTTP/2 does: {error}"))
-}
-
-/// Why a call has failed, if it has.
-fn refusal(headers: &HeaderMap) -> Option<io::Error> {
-    let status = headers.get("grpc-status")?.to_str().unwrap_or("unknown");
-    if status == "0" {
-        return None;
-    }
-    let text = headers.get("grpc-message").map(|text| plain(text.as_bytes())).unwrap_or_default();
-    Some(io::Error::other(format!("ended the gRPC call with status {status}: {text}")))
-}
-
-/// The text of `grpc-message`, which is percent-encoded.
-fn plain(text: &[u8]) -> String {
-    let (mut found, mut rest) = (Vec::new(), text);
-    while let Some((&byte, behind)) = rest.split_first() {
-        let escaped = behind.split_first_chunk::<2>().filter(|_| byte == b'%');
-        let value = escaped.and_then(|(digits, behind)| {
-            Some((u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?, behind))
-        });
-        let (byte, behind) = value.unwrap_or((byte, behind));
-        found.push(byte);
-        rest = behind;
-    }
-    found.truncate(SHOWN);
-    String::from_utf8_lossy(&found).into_owned()
 }
 
 /// The bytes in messages.
@@ -177,28 +171,5 @@ impl AsyncWrite for Messages {
         // Of no use to a call that has ended already.
         let _ = self.send.send_data(Bytes::new(), true);
         Poll::Ready(Ok(()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_is_told_with_its_text_as_it_was_meant() {
-        let headers = |status, message| {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-status", HeaderValue::from_static(status));
-            headers.insert("grpc-message", HeaderValue::from_static(message));
-            headers
-        };
-        assert!(refusal(&HeaderMap::new()).is_none());
-        assert!(refusal(&headers("0", "")).is_none());
-        for (message, shown) in
-            [("no%20way: 5%25", "no way: 5%"), ("100%", "100%"), ("%zz%4", "%zz%4"), ("%C3%A4", "\u{e4}")]
-        {
-            let text = refusal(&headers("7", message)).map(|error| error.to_string());
-            assert_eq!(text, Some(format!("ended the gRPC call with status 7: {shown}")));
-        }
     }
 }

@@ -13,6 +13,10 @@ mod memory;
 mod network;
 mod proxy;
 mod race;
+#[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+mod refusal;
+#[cfg(feature = "grpc")]
+mod status;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
@@ -75,6 +79,9 @@ pub(crate) trait Dial: Send + Sync {
 
     /// The connection that was dialed last is logged in.
     fn welcomed(&self) {}
+
+    /// That connection, which was logged in, is given up or gone.
+    fn parted(&self) {}
 
     /// It opened, and the login was not answered as a gateway does. Whether another way is worth trying at once.
     fn disappointed(&self, _cause: Cause) -> bool {

@@ -11,7 +11,7 @@ use super::way::{Blocked, Means, Way};
 use super::{Cause, Dial, DialError, Dialing, Opened};
 use crate::address::{Carrier, Target};
 
-/// How long what worked is tried first.
+/// How long what worked is tried first, from the end of its connection on.
 const REMEMBERED: Duration = Duration::from_mins(10);
 
 /// How long a gateway that has sent its preface may take to answer the login while other ways have not been tried. A
@@ -37,7 +37,7 @@ struct Shared {
 /// What is known from earlier connections.
 #[derive(Debug)]
 struct Memory {
-    /// Of each endpoint the carrier that worked, and when.
+    /// Of each endpoint the carrier that worked, and until when it did.
     worked: Vec<Option<(Carrier, Instant)>>,
     /// The endpoint that worked last.
     last: Option<usize>,
@@ -74,7 +74,7 @@ impl Network {
             let worked = memory.worked.get(endpoint).copied().flatten().filter(|(_, at)| fresh(*at));
             let mut ways: Vec<Way> = Vec::with_capacity(count);
             for (index, carrier) in self.target.carriers.iter().copied().enumerate() {
-                ways.push(Way { number: endpoint * count + index, address: address.clone(), carrier });
+                ways.push(Way { number: endpoint * count + index, address: address.clone(), carrier, token: None });
             }
             ways.sort_by_key(|way| worked.is_none_or(|(carrier, _)| carrier != way.carrier));
             let last = memory.last == Some(endpoint) && worked.is_some();
@@ -91,10 +91,11 @@ impl Network {
 impl Dial for Network {
     fn dial(&self) -> Dialing {
         let pinned = self.is_pinned();
-        let ways = self.ways(&self.shared.memory(), Instant::now());
+        let mut ways = self.ways(&self.shared.memory(), Instant::now());
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let token = shared.means.token.read().await.map_err(|cause| DialError { attempts: vec![cause] })?;
+            ways.iter_mut().for_each(|way| way.token.clone_from(&token));
             let (way, stream) = match ways.front().filter(|_| pinned) {
                 Some(way) => (way.clone(), alone(way, &shared).await?),
                 None => race(ways, &shared.means, &shared.tried).await?,
@@ -133,6 +134,14 @@ impl Dial for Network {
         self.shared.tried.clear();
     }
 
+    fn parted(&self) {
+        let mut memory = self.shared.memory();
+        let last = memory.last;
+        if let Some(Some((_, at))) = last.and_then(|endpoint| memory.worked.get_mut(endpoint)) {
+            *at = Instant::now();
+        }
+    }
+
     fn disappointed(&self, cause: Cause) -> bool {
         let all = self.target.endpoints.len() * self.target.carriers.len();
         let mut memory = self.shared.memory();
@@ -149,4 +158,78 @@ async fn alone(way: &Way, shared: &Shared) -> Result<Box<dyn super::Stream>, Dia
         Blocked::Unreachable(attempts) => DialError { attempts },
         Blocked::Here(failed) => DialError { attempts: vec![failed] },
     })
+}
+
+#[cfg(all(test, feature = "websocket"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+    use crate::token::Token;
+
+    fn network() -> Network {
+        let target = crate::address::resolve("mesh://127.0.0.1:1,127.0.0.1:2").unwrap();
+        let means = Means {
+            token: Token::None,
+            proxies: std::collections::BTreeMap::new(),
+            secure: false,
+            #[cfg(feature = "tls")]
+            tls: None,
+        };
+        Network::new(target, means)
+    }
+
+    impl Network {
+        /// What is tried first now: endpoint and carrier.
+        fn first(&self) -> (String, Carrier) {
+            let way = self.ways(&self.shared.memory(), Instant::now()).pop_front().unwrap();
+            (way.address, way.carrier)
+        }
+
+        /// A login goes well over WebSocket, at the second endpoint.
+        fn log_in(&self) {
+            let mut ways = self.ways(&self.shared.memory(), Instant::now()).into_iter();
+            let way = ways.find(|way| (way.address.as_str(), way.carrier) == WEBSOCKET);
+            self.shared.memory().current = way;
+            self.welcomed();
+        }
+    }
+
+    const TCP: (&str, Carrier) = ("127.0.0.1:1", Carrier::Tcp);
+    const WEBSOCKET: (&str, Carrier) = ("127.0.0.1:2", Carrier::WebSocket);
+
+    fn assert_first(network: &Network, expected: (&str, Carrier)) {
+        let (address, carrier) = network.first();
+        assert_eq!((address.as_str(), carrier), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_worked_is_remembered_for_ten_minutes_from_the_end_of_its_connection_and_no_longer() {
+        let network = network();
+        assert_first(&network, TCP);
+        network.log_in();
+        tokio::time::advance(Duration::from_mins(60)).await;
+        network.parted();
+        assert_first(&network, WEBSOCKET);
+        tokio::time::advance(Duration::from_mins(10) - Duration::from_millis(1)).await;
+        assert_first(&network, WEBSOCKET);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_first(&network, TCP);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_of_a_connection_says_nothing_of_other_endpoints() {
+        let network = network();
+        network.parted();
+        assert_first(&network, TCP);
+        network.log_in();
+        let ways = network.ways(&network.shared.memory(), Instant::now());
+        network.shared.memory().current = ways.into_iter().find(|way| way.address == TCP.0);
+        network.welcomed();
+        tokio::time::advance(Duration::from_mins(11)).await;
+        network.parted();
+        assert_eq!(network.first().0, TCP.0);
+        let later = network.ways(&network.shared.memory(), Instant::now()).into_iter();
+        let mut later = later.filter(|way| way.address == WEBSOCKET.0);
+        assert_eq!(later.next().unwrap().carrier, Carrier::Tcp, "it worked eleven minutes ago");
+    }
 }

@@ -1,5 +1,6 @@
 //! HTTP proxies: which one stands before an endpoint, and the tunnel through it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -7,6 +8,7 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use meshwire_proto::ErrorKind;
+use meshwire_proto::codec::percent;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -86,22 +88,15 @@ fn parse(name: &'static str, url: &str) -> Result<Proxy> {
     }
     let authorization = user.map(|user| {
         let (name, password) = user.split_once(':').unwrap_or((user, ""));
-        let pair = [&decoded(name), &b":"[..], &decoded(password)].concat();
+        let pair = [&*decoded(name), b":", &*decoded(password)].concat();
         format!("Basic {}", STANDARD.encode(pair))
     });
     Ok(Proxy { address: authority, authorization })
 }
 
-/// What percent-encoding stands for.
-fn decoded(text: &str) -> Vec<u8> {
-    let (mut out, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    while let Some((byte, after)) = rest.split_first() {
-        let code = after.get(..2).filter(|_| *byte == b'%');
-        let code = code.and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        out.push(code.unwrap_or(*byte));
-        rest = after.get(if code.is_some() { 2 } else { 0 }..).unwrap_or_default();
-    }
-    out
+/// What percent-encoding stands for. Text that is none is taken as it is: a password may have a bare `%`.
+fn decoded(text: &str) -> Cow<'_, [u8]> {
+    percent::decode(text.as_bytes()).unwrap_or(Cow::Borrowed(text.as_bytes()))
 }
 
 /// Whether a list such as `example.com,.lan,10.0.0.0/8,[::1]:7400` names this endpoint.
@@ -164,14 +159,16 @@ impl Proxy {
         let line = String::from_utf8_lossy(line).into_owned();
         let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|s| s.parse::<u16>().ok());
         let what = line.get(9..).unwrap_or(&line).trim();
+        // Who this client is, is the same for every endpoint; where it may go is not.
+        let refused = |told, everywhere| Err(Cause::Proxy { told, everywhere });
         match status {
             Some(200..300) => Ok(()),
-            Some(407) if self.authorization.is_none() => Err(Cause::Proxy(format!(
-                "the proxy asks for a name and a password, as in http://NAME:PASSWORD@{}",
-                self.address
-            ))),
-            Some(407) => Err(Cause::Proxy("the proxy does not take this name and password".to_owned())),
-            Some(400..500) => Err(Cause::Proxy(format!("the proxy answered CONNECT with {what}"))),
+            Some(407) if self.authorization.is_none() => refused(
+                format!("the proxy asks for a name and a password, as in http://NAME:PASSWORD@{}", self.address),
+                true,
+            ),
+            Some(407) => refused("the proxy does not take this name and password".to_owned(), true),
+            Some(400..500) => refused(format!("the proxy answered CONNECT with {what}"), false),
             Some(_) => Err(Cause::Io(io::Error::other(format!("the proxy answered CONNECT with {what}")))),
             None => Err(Cause::Io(io::Error::other("what was to be a proxy does not answer CONNECT in HTTP/1"))),
         }

@@ -71,7 +71,8 @@ impl<'a> Progress<'a> {
 
 /// The connection on which a gateway answered first. A way that is refused, ends or is answered by a stranger gives
 /// the next one its turn at once, one that is silent for [`SILENCE`] does so beside it. Other carriers of an address
-/// are tried once it is known to take connections.
+/// are tried once it is known to take connections and unless it is busy, and no proxy that refuses this client is asked
+/// a second time.
 pub(super) async fn race(
     mut waiting: VecDeque<Way>,
     means: &Arc<Means>,
@@ -101,10 +102,19 @@ pub(super) async fn race(
         };
         let causes = match blocked {
             Blocked::Unreachable(causes) => {
-                waiting.retain(|other| other.address != way.address);
+                let refused = causes.iter().any(|f| matches!(f.cause, Cause::Proxy { everywhere: true, .. }));
+                let proxy = means.proxies.get(&way.address).filter(|_| refused);
+                waiting.retain(|other| {
+                    let asks_again = proxy.is_some() && means.proxies.get(&other.address) == proxy;
+                    other.address != way.address && !asks_again
+                });
                 causes
             }
-            Blocked::Here(cause) => vec![cause],
+            Blocked::Here(failed) => {
+                // The same gateway would say the same in every carrier, and has enough to do.
+                waiting.retain(|other| !failed.cause.is_busy() || other.address != way.address);
+                vec![failed]
+            }
         };
         let texts: Vec<String> = causes.iter().map(ToString::to_string).collect();
         tried.note(&way, texts.join("; "));
@@ -118,4 +128,76 @@ pub(super) async fn race(
 async fn attempt(way: Way, means: &Arc<Means>, progress: &Progress<'_>) -> (Way, Result<Box<dyn Stream>, Blocked>) {
     let opened = way.open(means, true, progress).await;
     (way, opened)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use meshwire_proto::frame::PREFACE;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::address::Carrier;
+    use crate::token::Token;
+    use crate::transport::choose_proxy;
+
+    /// Answers each connection so, once it has said something; where, and how many came.
+    async fn answering(answer: &'static [u8]) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, count) = (listener.local_addr().unwrap().to_string(), Arc::new(AtomicUsize::new(0)));
+        let came = Arc::clone(&count);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                came.fetch_add(1, Ordering::Relaxed);
+                let mut head = [0; 256];
+                assert!(stream.read(&mut head).await.unwrap() > 0);
+                stream.write_all(answer).await.unwrap();
+                // Until the other end has had enough of it.
+                let _ = stream.read(&mut head).await;
+            }
+        });
+        (address, count)
+    }
+
+    /// A race over TCP to these endpoints, the ones with a name through the proxy.
+    async fn over(endpoints: &[&str], proxy: &str) -> Result<usize, DialError> {
+        let behind = endpoints.iter().filter(|e| e.contains(".invalid"));
+        let chosen = |e: &&&str| choose_proxy(proxy, |_| None, false, e).unwrap().map(|p| ((**e).to_string(), p));
+        let means = Means {
+            token: Token::None,
+            proxies: behind.filter_map(|e| chosen(&e)).collect(),
+            secure: false,
+            #[cfg(feature = "tls")]
+            tls: None,
+        };
+        let way =
+            |(number, e): (usize, &&str)| Way { number, address: (*e).to_owned(), carrier: Carrier::Tcp, token: None };
+        let ways = endpoints.iter().enumerate().map(way).collect();
+        race(ways, &Arc::new(means), &Tried::default()).await.map(|(way, _)| way.number)
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_without_a_proxy_is_tried_though_the_proxy_refuses_this_client() {
+        let (proxy, asked) = answering(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await;
+        let (gateway, _) = answering(&PREFACE).await;
+        assert_eq!(over(&["a.invalid:1", "b.invalid:1", &gateway], &proxy).await.unwrap(), 2);
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "it is asked once");
+    }
+
+    #[tokio::test]
+    async fn where_one_endpoint_is_only_not_there_a_refusing_proxy_is_not_the_whole_reason() {
+        let (proxy, _) = answering(b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+        let error = over(&["a.invalid:1", &free], &proxy).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_hopeless()), (None, false), "it may come");
+        let told = error.to_string();
+        assert!(told.contains("403 Forbidden") && told.contains("refused the connection"), "{told}");
+        let error = over(&["a.invalid:1", "b.invalid:1"], &proxy).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_hopeless()), (Some(meshwire_proto::ErrorKind::ProxyRefused), true));
+        assert_eq!(error.attempts.len(), 2, "each endpoint is asked for");
+    }
 }

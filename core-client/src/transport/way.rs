@@ -21,7 +21,7 @@ use super::race::Progress;
 use super::websocket;
 use super::{Cause, Failed, Stream, tcp};
 use crate::address::Carrier;
-use crate::token::Token;
+use crate::token::{Secret, Token};
 
 /// Longest that a connection which was taken may need until a session can begin in it: as a login.
 const OPENING: Duration = Duration::from_secs(5);
@@ -33,7 +33,10 @@ pub(crate) const HTTP: &[u8] = b"HTTP/";
 #[derive(Debug)]
 pub(crate) struct Means {
     /// Inside TLS.
-    #[cfg_attr(not(feature = "websocket"), expect(dead_code, reason = "other carriers need not say it"))]
+    #[cfg_attr(
+        not(any(feature = "grpc", feature = "websocket")),
+        expect(dead_code, reason = "other carriers need not say it")
+    )]
     pub(crate) secure: bool,
     /// What to log in with.
     pub(crate) token: Token,
@@ -50,6 +53,8 @@ pub(super) struct Way {
     pub(super) number: usize,
     pub(super) address: String,
     pub(super) carrier: Carrier,
+    /// What to log in with, as it was when this attempt began.
+    pub(super) token: Option<Secret>,
 }
 
 /// Why a way is none.
@@ -63,6 +68,13 @@ pub(super) enum Blocked {
 impl Way {
     pub(super) fn failed(&self, cause: Cause) -> Failed {
         Failed { address: self.address.clone(), carrier: Some(self.carrier.name()), cause }
+    }
+
+    /// The header of requests that begin a session, so that the gateway, or what stands before it, knows who asks before
+    /// the login says so.
+    #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+    pub(super) fn authorization(&self) -> Option<String> {
+        self.token.as_ref().map(Secret::authorization)
     }
 
     /// Makes a connection in which a session can begin; with `greet`, one in which a gateway has sent its preface for
@@ -117,13 +129,13 @@ impl Way {
             Carrier::Tcp => Ok(stream),
             #[cfg(feature = "grpc")]
             Carrier::Grpc => {
-                let stream = grpc::call(&self.address, means.secure, stream).await.map_err(cause_of)?;
+                let stream = grpc::call(self, means.secure, stream).await.map_err(cause_of)?;
                 progress.step();
                 Ok(stream)
             }
             #[cfg(feature = "websocket")]
             Carrier::WebSocket => {
-                let stream = websocket::upgrade(&self.address, means.secure, stream).await.map_err(cause_of)?;
+                let stream = websocket::upgrade(self, means.secure, stream).await.map_err(cause_of)?;
                 progress.step();
                 Ok(stream)
             }

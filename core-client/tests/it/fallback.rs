@@ -168,6 +168,24 @@ async fn what_worked_is_tried_first_when_the_connection_is_lost() {
 }
 
 #[tokio::test]
+async fn what_worked_is_tried_first_also_after_a_connection_of_eleven_minutes() {
+    let port = Port::open().await;
+    let connecting = connect_to(&port);
+    reset(port.expect(Begun::Tcp).await);
+    let gateway = log_in_by_websocket(&port).await;
+    let mesh = connecting.await.unwrap().unwrap();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_mins(11)).await;
+    tokio::time::resume();
+    // If its silence has not ended the connection yet, this does.
+    drop(gateway);
+    let mut gateway = Gateway::over(upgrade(port.expect(Begun::WebSocket).await).await);
+    gateway.hello().await;
+    gateway.send(&ServerFrame::Welcome(resumed())).await;
+    mesh.state().wait_for(|state| *state == State::Connected).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_session_is_resumed_by_one_login_though_the_way_that_worked_is_silent_now() {
     let port = Port::open().await;
     let connecting = connect_to(&port);
@@ -233,15 +251,14 @@ async fn the_end_of_the_wait_names_ways_that_were_silent() {
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn a_certificate_that_is_not_trusted_ends_the_attempt_on_every_way_also_with_a_wait() {
-    let (port, trusted) = (Port::open().await, tempfile::NamedTempFile::new().unwrap());
-    let made = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    let (theirs, other) = (made("localhost"), made("localhost"));
-    std::fs::write(trusted.path(), other.cert.pem()).unwrap();
+    let made = || meshwire_certificates::SelfSigned::of("localhost");
+    let (port, theirs, other) = (Port::open().await, made(), made());
     let address = format!("localhost:{}", port.address.port());
-    let connect = Connect::new(&format!("meshs://{address}")).tls_roots(trusted.path()).wait(Duration::from_secs(60));
+    let connect =
+        Connect::new(&format!("meshs://{address}")).tls_roots(&other.certificate).wait(Duration::from_secs(60));
     let connecting = tokio::spawn(connect.into_future());
     let stream = port.accept().await;
-    let taken = crate::network::acceptor(&theirs).accept(stream).await;
+    let taken = meshwire_certificates::acceptor(&theirs).accept(stream).await;
     assert!(taken.is_err());
     let error = connecting.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);

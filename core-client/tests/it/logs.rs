@@ -12,14 +12,25 @@ thread_local! {
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Keeps each line of INFO and above with its thread.
-struct Logs;
+/// Keeps each line of this level and above with its thread.
+struct Logs(Level);
 
 /// Keeps the lines of this thread from now on.
 pub(crate) fn keep() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| tracing::subscriber::set_global_default(Logs).unwrap());
+    ONCE.call_once(|| tracing::subscriber::set_global_default(Logs(Level::INFO)).unwrap());
     LINES.take();
+}
+
+/// Keeps every line of this thread, libraries' too, until what it gives is dropped.
+pub(crate) fn keep_all() -> tracing::subscriber::DefaultGuard {
+    LINES.take();
+    tracing::subscriber::set_default(Logs(Level::TRACE))
+}
+
+/// All lines of this thread that were not taken yet.
+pub(crate) fn take_all() -> Vec<String> {
+    LINES.take()
 }
 
 /// The lines of this thread of this level that were not taken yet, message first.
@@ -43,7 +54,7 @@ impl Visit for Line {
 
 impl Subscriber for Logs {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::INFO
+        *metadata.level() <= self.0
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod busy;
 mod connect;
 mod consume;
 mod dropped;

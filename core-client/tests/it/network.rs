@@ -131,19 +131,3 @@ pub(crate) async fn upgrade(stream: TcpStream) -> tokio::io::DuplexStream {
     });
     near
 }
-
-/// TLS with this certificate.
-#[cfg(feature = "tls")]
-pub(crate) fn acceptor(made: &rcgen::CertifiedKey<rcgen::KeyPair>) -> tokio_rustls::TlsAcceptor {
-    use std::sync::Arc;
-
-    use tokio_rustls::rustls::ServerConfig;
-    use tokio_rustls::rustls::crypto::ring;
-    use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-    let config = builder.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
-    Arc::new(config).into()
-}

@@ -29,7 +29,7 @@ async fn away_with(offline: Offline, options: impl FnOnce(Connect) -> Connect) -
 }
 
 /// A gateway comes: takes the first connection that was not given up already.
-async fn comes(listener: &mut MemoryListener, welcome: Welcome) -> Gateway {
+pub(crate) async fn comes(listener: &mut MemoryListener, welcome: Welcome) -> Gateway {
     while timeout(Duration::from_millis(1), listener.accept()).await.is_ok() {}
     Gateway::log_in(listener, welcome).await.0
 }

@@ -1,13 +1,16 @@
-//! The offline buffer in a file, over lives of its client. On the real clock: the file has a thread of its own.
+//! The offline buffer in a file, over lives of its client. On the real clock but for one test: the file has a thread of
+//! its own.
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use meshwire::{Connect, ErrorKind, Event, MemoryListener, MemoryTransport, Mesh, Offline, Retry};
 use meshwire_proto::frame::Receipt;
 use meshwire_proto::wire::session::Welcome;
 use tempfile::TempDir;
 
-use crate::offline::{event, keep};
+use crate::offline::{comes, event, keep};
 use crate::script::{Gateway, welcome};
 
 /// What every new life leaves out.
@@ -178,4 +181,46 @@ async fn many_publishes_at_once_are_all_in_the_file_in_the_order_of_their_sequen
     let mut gateway = Gateway::log_in(&mut listener, welcome()).await.0;
     let came = keep(&mut gateway, 500).await;
     assert_eq!(came.iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>(), (1..=500).collect::<Vec<_>>());
+}
+
+/// Lets something that waits for the thread of the file happen while the virtual clock stands: there is always a task
+/// that could go on, so that time does not.
+async fn at_once<T>(what: impl Future<Output = T>) -> T {
+    let busy = async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        done = what => done,
+        () = busy => unreachable!("it has no end"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s52_after_a_link_was_cut_for_ten_minutes_and_the_client_killed_everything_arrives_in_order() {
+    let (_directory, file) = place();
+    let (mut mesh, mut listener) = at_once(life(&file)).await;
+    let mut gateway = comes(&mut listener, welcome()).await;
+    drop(at_once(mesh.publish_start("orders", event(1))).await.unwrap());
+    gateway.publishes(1).await;
+    // The gateway has the first event, and the link is cut before its receipt.
+    drop(gateway);
+    for n in 2..=601 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(at_once(mesh.publish_start("orders", event(n))).await.unwrap());
+        if n == 301 {
+            let file = as_killed(&file, "killed");
+            (mesh, listener) = at_once(life(&file)).await;
+            assert_eq!(mesh.stats().restored, 301);
+        }
+    }
+    assert_eq!(mesh.stats().buffered, 601);
+    let mut gateway = comes(&mut listener, Welcome { kept_through: 1, ..welcome() }).await;
+    let came = keep(&mut gateway, 600).await;
+    let sequences = (2..=301).chain(LEAP..);
+    assert_eq!(came, sequences.zip((2..=601).map(|n: u64| n.to_string())).collect::<Vec<_>>());
+    at_once(mesh.flush()).await.unwrap();
+    assert_eq!((mesh.stats().pending, mesh.stats().given_up), (0, 0));
 }

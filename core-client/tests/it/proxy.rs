@@ -14,8 +14,8 @@ fn connect(url: &str, proxy: String) -> JoinHandle<Result<Mesh, Error>> {
     tokio::spawn(Connect::new(url).name("test").proxy(proxy).into_future())
 }
 
-/// The head of the next request to a proxy.
-async fn asked(port: &Port) -> (TcpStream, String) {
+/// The head of the next request.
+pub(crate) async fn asked(port: &Port) -> (TcpStream, String) {
     let mut stream = port.accept().await;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -55,20 +55,37 @@ async fn every_carrier_goes_through_the_tunnel() {
     connecting.await.unwrap().unwrap();
 }
 
+async fn refuse(stream: &mut TcpStream, answer: &str) {
+    stream.write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await.unwrap();
+}
+
 #[tokio::test]
-async fn a_proxy_that_refuses_is_asked_once_and_named() {
-    for (answer, told) in [
-        ("407 Proxy Authentication Required", "asks for a name and a password"),
-        ("403 Forbidden", "answered CONNECT with 403 Forbidden"),
-    ] {
-        let port = Port::open().await;
-        let connecting = connect("mesh://a.invalid,b.invalid", port.address.to_string());
-        let (mut stream, _) = asked(&port).await;
-        stream.write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await.unwrap();
-        let error = connecting.await.unwrap().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ProxyRefused, "{error}");
-        assert!(error.message().contains(told), "{error}");
-        assert!(error.message().contains(&format!("a.invalid:7400 through proxy {}", port.address)), "{error}");
+async fn a_proxy_that_does_not_know_this_client_is_asked_once_and_named() {
+    let port = Port::open().await;
+    let connecting = connect("mesh://a.invalid,b.invalid", port.address.to_string());
+    refuse(&mut asked(&port).await.0, "407 Proxy Authentication Required").await;
+    let error = connecting.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ProxyRefused, "{error}");
+    assert!(error.message().contains("asks for a name and a password"), "{error}");
+    assert!(error.message().contains(&format!("a.invalid:7400 through proxy {}", port.address)), "{error}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_lets_nobody_through_to_an_endpoint_is_asked_for_the_next_one_also_when_programs_wait() {
+    let port = Port::open().await;
+    let wait = std::time::Duration::from_secs(600);
+    let connect = Connect::new("mesh://a.invalid,b.invalid").proxy(port.address.to_string()).wait(wait);
+    let connecting = tokio::spawn(connect.into_future());
+    for endpoint in ["a.invalid", "b.invalid"] {
+        let (mut stream, head) = asked(&port).await;
+        assert!(head.starts_with(&format!("CONNECT {endpoint}:7400 ")), "{head}");
+        refuse(&mut stream, "403 Forbidden").await;
+    }
+    let error = connecting.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ProxyRefused, "{error}");
+    for endpoint in ["a.invalid", "b.invalid"] {
+        let told = format!("{endpoint}:7400 through proxy {}: the proxy answered CONNECT with 403", port.address);
+        assert!(error.message().contains(&told), "{error}");
     }
 }
 

@@ -35,6 +35,18 @@ pub struct SettleAs<'a> {
     pub reason: &'a str,
 }
 
+impl SettleAs<'_> {
+    /// What is said that this kind has not; `None`: it is well.
+    #[must_use]
+    pub fn misfit(&self) -> Option<&'static str> {
+        if self.delay.is_some() && self.kind != SettleKind::Nack {
+            return Some("only a nack has a delay_ms");
+        }
+        let has_reason = matches!(self.kind, SettleKind::Nack | SettleKind::Reject);
+        (!self.reason.is_empty() && !has_reason).then_some("only a nack and a reject have a reason")
+    }
+}
+
 impl From<SettleKind> for SettleAs<'_> {
     fn from(kind: SettleKind) -> Self {
         Self { kind, delay: None, reason: "" }

@@ -6,16 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use meshwire_proto::ErrorKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::io::Prefixed;
+use super::keepalive;
+use super::refused::Refused;
 use super::tls::{self, Tls};
-use super::{Accepted, BoxIo, Ingress, Shutdown, Sniff};
-use crate::mesh::Counts;
+use super::{Accepted, BoxIo, Ingress, PLAIN_REFUSED, Place, Places, Shutdown, Sniff};
+use crate::mesh::{Counts, Lost, Refusal};
+
+/// Connections that are accepted before those who are there have a turn: in a storm the others wait in the system's queue.
+const AT_ONCE: usize = 16;
 
 /// More than any protocol needs to be told apart.
 const MAX_PREFIX: usize = 1024;
@@ -23,26 +29,38 @@ const MAX_PREFIX: usize = 1024;
 /// How long connections have to end once the gateway closes. More than the last words of any protocol take.
 const CLOSING: Duration = Duration::from_secs(5);
 
+/// Connections that the system keeps until they are accepted: as many as Linux allows by default. When clients come back all at once, those
+/// for which there is no place try again after seconds.
+const BACKLOG: u32 = 4096;
+
 /// Wait after a failed accept, as when file descriptors have run out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// How many are told at once that there is no place for them, and for how long at most.
+const REFUSING: usize = 64;
+const REFUSAL: Duration = Duration::from_secs(1);
 
 /// Limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerConfig {
-    /// Most open connections.
-    pub max_connections: usize,
     /// How long a connection may take until its protocol is known.
     pub sniff_timeout: Duration,
+    /// A peer that TCP hears nothing of, or that takes nothing, for six of these is gone.
+    pub heartbeat: Duration,
 }
 
 /// What is served on a listener.
 pub struct Doors {
     /// Protocols, in the order in which they are asked whose a connection is.
     pub ingresses: Vec<Arc<dyn Ingress>>,
-    /// TLS, if there is a certificate.
+    /// TLS, if it is served.
     pub tls: Option<Arc<Tls>>,
+    /// Whether plain connections are served too.
+    pub plain: bool,
     /// Where connections are counted.
     pub counts: Arc<Counts>,
+    /// Their places.
+    pub places: Arc<Places>,
 }
 
 /// A bound listener.
@@ -58,7 +76,11 @@ impl Listener {
     /// # Errors
     /// What the system says, as that the port is in use.
     pub async fn bind(address: SocketAddr, config: ListenerConfig) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await?, config })
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As a listener does that is bound in one step: the port may be taken again right after a stop.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self { socket: socket.listen(BACKLOG)?, config })
     }
 
     /// Where it listens.
@@ -72,9 +94,14 @@ impl Listener {
     /// Accepts until shutdown, then waits for every connection to end.
     pub async fn serve(self, doors: Doors, mut shutdown: watch::Receiver<Shutdown>) {
         let doors = Arc::new(doors);
-        let permits = Arc::new(Semaphore::new(self.config.max_connections));
+        let refusing = Arc::new(Semaphore::new(REFUSING));
         let mut connections = JoinSet::new();
+        let (mut floods, mut at_once) = (Floods::default(), 0);
         loop {
+            if at_once == AT_ONCE {
+                at_once = 0;
+                tokio::task::yield_now().await;
+            }
             let accepted = tokio::select! {
                 biased;
                 _ = shutdown.wait_for(|s| *s != Shutdown::Running) => break,
@@ -84,20 +111,33 @@ impl Listener {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "accept failed");
+                    floods.not_accepted(&error);
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
                     continue;
                 }
             };
-            let Ok(permit) = permits.clone().try_acquire_owned() else {
-                tracing::warn!(%peer, limit = self.config.max_connections, "connection refused (option max_connections)");
-                continue;
+            at_once += 1;
+            let place = match doors.places.take() {
+                Ok(place) => place,
+                Err(refusal) => {
+                    floods.refused(peer, &refusal);
+                    // Beyond so many at once nothing is said.
+                    if let Ok(permit) = refusing.clone().try_acquire_owned() {
+                        let doors = doors.clone();
+                        connections.spawn(async move {
+                            let _ = tokio::time::timeout(REFUSAL, refuse(stream, &doors, refusal)).await;
+                            drop(permit);
+                        });
+                    }
+                    continue;
+                }
             };
+            floods.placed(&place);
+            if let Err(error) = keepalive::watch(&stream, self.config.heartbeat) {
+                tracing::debug!(%peer, %error, "no keepalive");
+            }
             let (doors, shutdown, timeout) = (doors.clone(), shutdown.clone(), self.config.sniff_timeout);
-            connections.spawn(async move {
-                serve_one(stream, peer, &doors, shutdown, timeout).await;
-                drop(permit);
-            });
+            connections.spawn(async move { serve_one(stream, (peer, place), &doors, shutdown, timeout).await });
         }
         drop(self.socket);
         let cut_off = async {
@@ -113,6 +153,37 @@ impl Listener {
     }
 }
 
+/// What is said once a minute of connections that are not served, with their count.
+#[derive(Default)]
+struct Floods {
+    not_accepted: Refused,
+    refused: Refused,
+    shed: Refused,
+}
+
+impl Floods {
+    fn not_accepted(&mut self, error: &io::Error) {
+        if let Some(count) = self.not_accepted.count(Instant::now()) {
+            tracing::warn!(%error, count, "connections are not accepted; with too many open files, raise the limit (ulimit -n)");
+        }
+    }
+
+    fn refused(&mut self, peer: SocketAddr, refusal: &Refusal) {
+        if let Some(count) = self.refused.count(Instant::now()) {
+            tracing::warn!(%peer, count, "connections refused: {}", refusal.message);
+        }
+    }
+
+    /// The place may be that of another, who had to go.
+    fn placed(&mut self, place: &Place) {
+        if place.is_of_another()
+            && let Some(count) = self.shed.count(Instant::now())
+        {
+            tracing::warn!(count, "connections without a login made room for others (option max_connections)");
+        }
+    }
+}
+
 /// What a connection turned out to be.
 enum Told<'a> {
     Tls(&'a Tls),
@@ -122,18 +193,26 @@ enum Told<'a> {
 
 async fn serve_one(
     stream: TcpStream,
-    peer: SocketAddr,
+    (peer, place): (SocketAddr, Arc<Place>),
     doors: &Doors,
     shutdown: watch::Receiver<Shutdown>,
     timeout: Duration,
 ) {
     let _ = stream.set_nodelay(true);
     let began = Instant::now();
-    match tokio::time::timeout(timeout, tell(Box::new(stream), doors)).await {
+    let told = tokio::select! {
+        biased;
+        told = tokio::time::timeout(timeout, tell(Box::new(stream), doors)) => told,
+        () = place.shed() => {
+            tracing::debug!(%peer, "it said nothing, and others came (option max_connections)");
+            return;
+        }
+    };
+    match told {
         Ok(Ok(Some((ingress, stream, prefix, principal)))) => {
             tracing::debug!(%peer, protocol = ingress.name(), "connected");
             let _counted = ingress.spoken().map(|spoken| doors.counts.connected(spoken));
-            let accepted = Accepted { stream, prefix, peer, principal, waited: began.elapsed() };
+            let accepted = Accepted { stream, prefix, peer, principal, waited: began.elapsed(), place };
             ingress.serve(accepted, shutdown).await;
             tracing::debug!(%peer, "disconnected");
         }
@@ -142,7 +221,8 @@ async fn serve_one(
             tracing::debug!(%peer, %error, "connection ended before its protocol was known")
         }
         Err(_) => {
-            tracing::info!(%peer, "no protocol within the login timeout")
+            doors.counts.lost(Lost::LoginTimeout);
+            tracing::debug!(%peer, "no protocol within the login timeout")
         }
     }
 }
@@ -155,16 +235,17 @@ async fn tell(mut stream: BoxIo, doors: &Doors) -> io::Result<Option<Known<'_>>>
     let mut principal = None;
     let mut told = sniff(&mut stream, &mut prefix, doors, doors.tls.as_deref()).await?;
     let secure = if let Told::Tls(tls) = told {
-        let inside = tls.accept(Box::new(Prefixed::new(std::mem::take(&mut prefix), stream))).await?;
+        let accepted = tls.accept(Box::new(Prefixed::new(std::mem::take(&mut prefix), stream))).await;
+        let inside = accepted.inspect_err(|_| doors.counts.lost(Lost::Handshake))?;
         (stream, principal) = (inside.stream, inside.principal);
         told = sniff(&mut stream, &mut prefix, doors, None).await?;
         true
     } else {
-        doors.tls.as_ref().is_none_or(|tls| tls.allows_plain())
+        doors.plain
     };
     let text = match told {
         Told::Protocol(ingress) if secure => return Ok(Some((ingress, stream, prefix, principal))),
-        Told::Protocol(ingress) => ingress.refuse_plain(&prefix),
+        Told::Protocol(ingress) => ingress.refuse(&prefix, Refusal::new(ErrorKind::TlsRequired, PLAIN_REFUSED)),
         Told::Tls(_) | Told::Nothing => {
             tracing::info!(first = %printable(&prefix), "first bytes of no protocol served here");
             Bytes::from_static(b"meshwire: these bytes begin no protocol that is served here\n")
@@ -173,6 +254,12 @@ async fn tell(mut stream: BoxIo, doors: &Doors) -> io::Result<Option<Known<'_>>>
     stream.write_all(&text).await?;
     stream.shutdown().await?;
     Ok(None)
+}
+
+/// Tells a peer in its own words that there is no place for it.
+async fn refuse(stream: TcpStream, doors: &Doors, refusal: Refusal) -> io::Result<()> {
+    let Some((ingress, stream, prefix, _)) = tell(Box::new(stream), doors).await? else { return Ok(()) };
+    ingress.turn_away(stream, prefix, refusal).await
 }
 
 /// Reads until one says yes or all say no.

@@ -8,8 +8,13 @@ pub mod calls;
 mod grpc;
 pub mod http;
 mod io;
+mod keepalive;
 mod listener;
+mod listening;
 pub mod native;
+mod places;
+mod receiving;
+mod refused;
 pub mod tls;
 mod waiting;
 
@@ -20,12 +25,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 
-use crate::mesh::Spoken;
+use crate::mesh::{Refusal, Spoken};
 
 pub use io::{BoxIo, Io};
 pub use listener::{Doors, Listener, ListenerConfig};
+pub use listening::{Also, Scheme, Serves};
+pub use places::{Place, Places};
+pub use refused::most_connections;
 
 /// To who speaks in plain where TLS is required.
 const PLAIN_REFUSED: &str =
@@ -54,6 +63,8 @@ pub struct Accepted {
     pub principal: Option<Arc<str>>,
     /// How long ago it was accepted: a login has no more time than is left.
     pub waited: Duration,
+    /// Its place among all connections. Who serves it says when it has logged in, and ends it when it is shed before that.
+    pub place: Arc<Place>,
 }
 
 impl fmt::Debug for Accepted {
@@ -73,6 +84,19 @@ pub enum Shutdown {
     Closing,
 }
 
+/// A peer is told that it is not served; then its connection is over.
+pub type Turned = Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>>;
+
+/// Says this, and then nothing any more.
+async fn say(mut stream: BoxIo, words: Bytes) -> std::io::Result<()> {
+    stream.write_all(&words).await?;
+    stream.shutdown().await?;
+    // What it has sent and nobody has read would turn the end into a reset, which overtakes the words.
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
 /// One protocol.
 pub trait Ingress: Send + Sync + 'static {
     /// Short stable name for logs and metrics.
@@ -86,8 +110,13 @@ pub trait Ingress: Send + Sync + 'static {
     /// Whether a connection that begins so is of this protocol.
     fn sniff(&self, prefix: &[u8]) -> Sniff;
 
-    /// What a peer is told that speaks in plain where TLS is required.
-    fn refuse_plain(&self, prefix: &[u8]) -> Bytes;
+    /// What a peer is told that is not served, in the words of the protocol that it begins to speak.
+    fn refuse(&self, prefix: &[u8], refusal: Refusal) -> Bytes;
+
+    /// Tells it to a peer for which there is no place, and ends its connection. Nobody waits for it for long.
+    fn turn_away(&self, stream: BoxIo, prefix: BytesMut, refusal: Refusal) -> Turned {
+        Box::pin(say(stream, self.refuse(&prefix, refusal)))
+    }
 
     /// Serves one connection to its end. A login takes place within the
     /// listener's deadline, which counts from accept.

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use meshwire_proto::ErrorKind;
+use meshwire_proto::{ErrorKind, Moment};
 
 use crate::mesh::{Mesh, Refusal, Ticket};
 
@@ -19,15 +19,20 @@ pub(super) async fn kept(mesh: &Mesh, ticket: Ticket) -> Result<(), Refusal> {
     Err(Refusal::new(ErrorKind::StoreFailed, "the log failed before this was kept; nothing is known of it"))
 }
 
-/// Waits as long as the gateway's publish rate asks for.
+/// Waits until more than `seen` fetches have ended: what was not there then may be now.
+pub(super) async fn fetched(mesh: &Mesh, seen: u64) {
+    poll_fn(|cx| if mesh.wake_when_fetched(seen, cx.waker()) { Poll::Pending } else { Poll::Ready(()) }).await;
+}
+
+/// Waits as long as the gateway's publish rate asks for; the call began at `since`.
 ///
 /// # Errors
 /// `BUSY` with the time to wait, when that is too long.
-pub(super) async fn pace(mesh: &Mesh, events: u64, bytes: u64) -> Result<(), Refusal> {
+pub(super) async fn pace(mesh: &Mesh, since: Moment, events: u64, bytes: u64) -> Result<(), Refusal> {
     if mesh.publishes_freely() {
         return Ok(());
     }
-    let wait = mesh.reserve_publish(mesh.now().mono, events, bytes)?;
+    let wait = mesh.reserve_publish((since, mesh.now().mono), events, bytes)?;
     tokio::time::sleep(wait).await;
     Ok(())
 }

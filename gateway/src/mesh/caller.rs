@@ -19,6 +19,12 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Whether both are the same, by whatever way they came.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        (&self.tenant, &self.principal) == (&other.tenant, &other.principal)
+    }
+
     /// A caller of this name, if it has proven one.
     #[must_use]
     pub fn known(protocol: &'static str, peer: Option<SocketAddr>, principal: Option<Arc<str>>) -> Self {

@@ -19,13 +19,29 @@ pub enum Spoken {
     Native,
     /// HTTP of any version, with what travels inside.
     Http,
-    /// Sessions inside WebSocket, which are HTTP connections too.
+    /// Sessions inside HTTP requests.
+    HttpSession,
+    /// Connections of HTTP by which gRPC came.
+    Grpc,
+    /// Sessions inside WebSocket, which are HTTP connections too, as the next two.
     WebSocket,
+    /// Calls as JSON in WebSocket.
+    WebSocketJson,
+    /// CloudEvents in WebSocket.
+    WebSocketCloudEvents,
 }
 
 impl Spoken {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Native, Self::Http, Self::WebSocket];
+    pub const ALL: [Self; 7] = [
+        Self::Native,
+        Self::Http,
+        Self::HttpSession,
+        Self::Grpc,
+        Self::WebSocket,
+        Self::WebSocketJson,
+        Self::WebSocketCloudEvents,
+    ];
 
     /// A short stable name.
     #[must_use]
@@ -33,7 +49,40 @@ impl Spoken {
         match self {
             Self::Native => "native",
             Self::Http => "http",
+            Self::HttpSession => "http_session",
+            Self::Grpc => "grpc",
             Self::WebSocket => "websocket",
+            Self::WebSocketJson => "websocket_json",
+            Self::WebSocketCloudEvents => "websocket_cloudevents",
+        }
+    }
+}
+
+/// Why a connection ended before it was of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// There was no place for it.
+    Refused,
+    /// It had not logged in, and another needed its place.
+    Shed,
+    /// It had not logged in in time.
+    LoginTimeout,
+    /// Its TLS handshake failed.
+    Handshake,
+}
+
+impl Lost {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Refused, Self::Shed, Self::LoginTimeout, Self::Handshake];
+
+    /// A short stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Shed => "shed",
+            Self::LoginTimeout => "login_timeout",
+            Self::Handshake => "tls_handshake",
         }
     }
 }
@@ -48,9 +97,8 @@ struct Connections {
 /// Counts of a gateway.
 #[derive(Debug)]
 pub struct Counts {
-    native: Connections,
-    http: Connections,
-    websocket: Connections,
+    connections: [Connections; Spoken::ALL.len()],
+    lost: [AtomicU64; Lost::ALL.len()],
     /// New, duplicate, refused.
     published: [AtomicU64; 3],
     published_bytes: AtomicU64,
@@ -71,16 +119,17 @@ pub struct Connected {
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.counts.of(self.spoken).ended.fetch_add(1, Relaxed);
+        if let Some(connections) = self.counts.of(self.spoken) {
+            connections.ended.fetch_add(1, Relaxed);
+        }
     }
 }
 
 impl Default for Counts {
     fn default() -> Self {
         Self {
-            native: Connections::default(),
-            http: Connections::default(),
-            websocket: Connections::default(),
+            connections: Default::default(),
+            lost: Default::default(),
             published: Default::default(),
             published_bytes: AtomicU64::default(),
             delivered: AtomicU64::default(),
@@ -93,25 +142,23 @@ impl Default for Counts {
 }
 
 impl Counts {
-    const fn of(&self, spoken: Spoken) -> &Connections {
-        match spoken {
-            Spoken::Native => &self.native,
-            Spoken::Http => &self.http,
-            Spoken::WebSocket => &self.websocket,
-        }
+    fn of(&self, spoken: Spoken) -> Option<&Connections> {
+        self.connections.get(spoken as usize)
     }
 
     /// A connection begins.
     #[must_use]
     pub fn connected(self: &Arc<Self>, spoken: Spoken) -> Connected {
-        self.of(spoken).begun.fetch_add(1, Relaxed);
+        if let Some(connections) = self.of(spoken) {
+            connections.begun.fetch_add(1, Relaxed);
+        }
         Connected { counts: Arc::clone(self), spoken }
     }
 
     /// Connections that are open, and all there were.
     #[must_use]
     pub fn connections(&self, spoken: Spoken) -> (u64, u64) {
-        let Connections { begun, ended } = self.of(spoken);
+        let Some(Connections { begun, ended }) = self.of(spoken) else { return (0, 0) };
         let ended = ended.load(Relaxed);
         let begun = begun.load(Relaxed);
         (begun.saturating_sub(ended), begun)
@@ -182,6 +229,19 @@ impl Counts {
         self.errors.get(kind.number() as usize).map_or(0, |count| count.load(Relaxed))
     }
 
+    /// A connection ended before it was of use.
+    pub fn lost(&self, why: Lost) {
+        if let Some(count) = self.lost.get(why as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// How many connections ended so.
+    #[must_use]
+    pub fn losses(&self, why: Lost) -> u64 {
+        self.lost.get(why as usize).map_or(0, |count| count.load(Relaxed))
+    }
+
     /// Files of TLS could not be read again.
     pub fn tls_failed(&self) {
         self.tls_failures.fetch_add(1, Relaxed);
@@ -204,6 +264,20 @@ mod tests {
         for kind in ErrorKind::ALL {
             counts.told(*kind);
             assert_eq!(counts.errors(*kind), 1, "{kind}");
+        }
+    }
+
+    #[test]
+    fn every_protocol_and_every_loss_has_a_count_and_a_name_of_its_own() {
+        let counts = Arc::new(Counts::default());
+        let mut names = std::collections::BTreeSet::new();
+        for spoken in Spoken::ALL {
+            let _one = counts.connected(spoken);
+            assert!(counts.connections(spoken) == (1, 1) && names.insert(spoken.name()));
+        }
+        for why in Lost::ALL {
+            counts.lost(why);
+            assert!(counts.losses(why) == 1 && names.insert(why.name()));
         }
     }
 

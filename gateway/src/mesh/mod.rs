@@ -36,7 +36,7 @@ use tokio::sync::{Notify, watch};
 
 pub use admin::Answered;
 pub use caller::{Action, AllowAll, Authorize, Caller, Refusal};
-pub use counts::{Connected, Counts, Spoken};
+pub use counts::{Connected, Counts, Lost, Spoken};
 pub use memory::Memory;
 pub use observe::Used;
 pub use open::{Recovered, RecoveredGroup, RecoveredTopic, Stores};

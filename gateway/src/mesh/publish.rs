@@ -152,12 +152,27 @@ impl Mesh {
         self.inner.publishes.is_off() && self.inner.budget.is_free()
     }
 
-    /// Takes a share of the publish rate; gives how long to wait until it begins.
+    /// Events and bytes that the publish rate allows in a tenth of a second: who has more publishes them in pieces, of which each takes its
+    /// share of the rate when its turn comes.
+    #[must_use]
+    pub fn publish_piece(&self) -> (u64, u64) {
+        let (events, bytes) = self.inner.publishes.rates();
+        let piece = |rate: u64| if rate == 0 { u64::MAX } else { (rate / 10).max(1) };
+        (piece(events), piece(bytes))
+    }
+
+    /// Takes a share of the publish rate, of a call that began at `since`; gives how long to wait until it begins.
     ///
     /// # Errors
-    /// `BUSY` with the time to wait, if that is longer than 5 s.
-    pub fn reserve_publish(&self, now: Moment, events: u64, bytes: u64) -> Result<Duration, Refusal> {
-        self.inner.publishes.reserve(now, (events, bytes), MOST_WAIT).map_err(|wait| {
+    /// `BUSY` with the time to wait, if it would begin later than 5 s after `since`.
+    pub fn reserve_publish(
+        &self,
+        (since, now): (Moment, Moment),
+        events: u64,
+        bytes: u64,
+    ) -> Result<Duration, Refusal> {
+        let most = MOST_WAIT.saturating_sub(now.since(since));
+        self.inner.publishes.reserve(now, (events, bytes), most).map_err(|wait| {
             let (events, bytes) = self.inner.publishes.rates();
             let text = format!(
                 "publishers have used up {} s of the rate of this gateway (max_publish_rate {events}, \

@@ -164,9 +164,9 @@ async fn dead_letters_are_listed_shown_given_back_and_removed() {
     assert!(letter.get("event").is_none() && letter["stored"].as_str().unwrap().ends_with('Z'));
     let rest = ok(&rig, "GET", &format!("{path}?cursor={}&events=true", page["next"].as_str().unwrap()), "").await;
     assert_eq!((&rest["items"][0]["number"], rest.get("next")), (&json!(4), None));
-    let shown = rig.look(&format!("{path}/4")).await;
+    let shown = rig.get(&format!("{path}/4")).await;
     assert_eq!(shown.json()["event"]["id"], "x");
-    assert!(shown.body.contains(exact), "JSON data keeps its text: {}", shown.body);
+    assert!(shown.text().contains(exact), "JSON data keeps its text: {}", shown.text());
 
     assert_eq!(
         ok(&rig, "POST", &format!("{path}/redrive"), r#"{"numbers":[1,2,9]}"#).await,
@@ -206,7 +206,7 @@ async fn what_is_said_wrongly_is_named_with_what_would_do() {
     ok(&rig, "PUT", "/v1/topics/t", "").await;
     for (method, path, body, says) in [
         ("GET", "/v1/topics?page=2", "", "no parameter \"page\" here; there is limit, cursor"),
-        ("GET", "/v1/topics/t?x", "", "no parameter \"x\" here; there is none"),
+        ("GET", "/v1/topics/t?x", "", "no parameter \"x\" here; there is timeout_ms"),
         ("GET", "/v1/topics?limit=0", "", "1 to 1000 are accepted"),
         ("GET", "/v1/topics?limit=1&limit=2", "", "limit occurs twice"),
         ("GET", "/v1/topics?cursor=%zz", "", "percent-encoded"),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use meshwire_gateway::mesh::AllowAll;
 
+use crate::http_client::Answer;
 use crate::rig::{Rig, memory};
-use crate::web::Answer;
 
 async fn rig() -> Rig {
     let mut config = memory();

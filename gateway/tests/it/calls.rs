@@ -14,7 +14,7 @@ use meshwire_gateway::mesh::{AllowAll, Caller, Credit, Mesh, Stores};
 use meshwire_gateway::recover::open_mesh;
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
 use meshwire_proto::frame::SettleKind;
-use meshwire_proto::wire::admin::{GroupSettings, ListTopics};
+use meshwire_proto::wire::admin::{GroupMode, GroupSettings, ListTopics};
 use meshwire_proto::{ErrorKind, GroupKey, Moment, Timing, UnixMillis};
 
 use crate::rig::event;
@@ -137,6 +137,37 @@ async fn a_lease_is_its_callers_alone() {
     assert_eq!(other.ack(&lease).await, Err(ErrorKind::Invalid));
     let same = Bench { caller: Caller::anonymous("another protocol", None), ..other };
     assert_eq!(same.ack(&lease).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_fetch_by_name_of_which_nothing_comes_leaves_nothing_behind() {
+    let bench = Bench::new();
+    let by_name = |calls: &Calls| format!("{calls:?}").split("members_by_name: ").nth(1).unwrap()[..1].to_owned();
+    let broadcast = GroupSettings { mode: Some(GroupMode::Broadcast.into()), ..GroupSettings::default() };
+    let credit = Credit { events: 0, bytes: 0 };
+    let asked = ConsumerRequest { group: Some(bench.group.clone()), start: Start::Latest, settings: broadcast, credit };
+    let _broadcast = bench.calls.consume(&bench.caller, "b", asked).await.unwrap();
+    let fetch = async |topic: &str, member: &str, wait: Duration| {
+        let (group, member) = (&bench.group, Some(member));
+        let asked = FetchRequest { topic, group, member, max_events: 10, max_bytes: 1 << 20, wait };
+        bench.calls.fetch(&bench.caller, asked).await.map(drop).map_err(|refusal| refusal.kind)
+    };
+    for n in 0..5 {
+        assert_eq!(fetch("b", &format!("m{n}"), Duration::ZERO).await, Err(ErrorKind::Unsupported));
+    }
+    assert_eq!(by_name(&bench.calls), "0", "they were refused");
+    assert_eq!(fetch("t", "m", Duration::ZERO).await, Ok(()));
+    assert_eq!(by_name(&bench.calls), "1", "one that got nothing may come again");
+    // One that waits for the same member, and one that has joined when it is dropped, end with it or leave it as it is.
+    let (held, waits) = (bench.fetch(Some("m")).await, fetch("t", "m", Duration::from_secs(9)));
+    assert!(futures_util::FutureExt::now_or_never(waits).is_none());
+    drop(held);
+    assert_eq!(by_name(&bench.calls), "1");
+    for n in 0..20 {
+        let fetched = fetch("t", &format!("full{n}"), Duration::ZERO).await;
+        assert_eq!(fetched, if n < 9 { Ok(()) } else { Err(ErrorKind::Busy) }, "{n}");
+    }
+    assert!(format!("{:?}", bench.calls).contains("members_by_name: 10,"), "{:?}", bench.calls);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use meshwire_gateway::mesh::AllowAll;
-use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{
     ClientFrame, FrameParser, PREFACE, Publish, PublishRun, ServerFrame, begin_frame, end_frame,
 };
 use meshwire_proto::wire::session as wire;
+use meshwire_proto::{ErrorKind, Event};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
@@ -95,6 +95,29 @@ async fn said(rig: &Rig, path: &str, mut after: usize, least: usize) -> Vec<u8> 
 }
 
 #[tokio::test]
+async fn an_event_of_four_mib_is_taken_in_batches_though_it_has_all_the_memory_there_is_for_frames() {
+    let rig = Rig::start().await;
+    let (path, after) = begin(&rig).await;
+    let large = Event::bytes("t", vec![7; 4 << 20]).id("large").source("/rig");
+    let run = PublishRun {
+        alias: 1,
+        topic: "orders".into(),
+        first_sequence: 1,
+        events: run_of(&[large]),
+        ..PublishRun::default()
+    };
+    let frame = encoded(&ClientFrame::Publish(Publish { runs: vec![run], ..Publish::default() }));
+    for (n, batch) in frame.chunks(256 << 10).enumerate() {
+        let batch_path = format!("{path}?batch={}", n + 1);
+        let sent = timeout(PATIENCE, ask(&rig, "POST", &batch_path, batch)).await;
+        assert_eq!(sent.expect("it is taken").status, 204, "{n}");
+    }
+    let answers = frames(&said(&rig, &path, after, 1).await);
+    assert!(matches!(&answers[..], [ServerFrame::Receipts(receipts)] if receipts.receipts[0].code == 0), "{answers:?}");
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn a_batch_that_comes_again_is_answered_again_and_taken_once() {
     let rig = Rig::start().await;
     let (path, after) = begin(&rig).await;
@@ -143,11 +166,11 @@ async fn gaps_wrong_numbers_unknown_parameters_and_ids_are_refused_with_a_reason
     let (path, _) = begin(&rig).await;
     for (method, path, body, status, told) in [
         ("POST", format!("{path}?batch=2"), &b"x"[..], 409, "expected"),
-        ("POST", format!("{path}?batch=0"), b"x", 400, "numbered from 1"),
+        ("POST", format!("{path}?batch=0"), b"x", 400, "parameter batch is"),
         ("POST", path.clone(), b"x", 400, "numbered from 1"),
-        ("POST", format!("{path}?batch=x"), b"x", 400, "not a number"),
+        ("POST", format!("{path}?batch=x"), b"x", 400, "parameter batch is"),
         ("POST", format!("{path}?batch=1&batch=1"), b"x", 400, "twice"),
-        ("POST", format!("{path}?batch=1&end=maybe"), b"", 400, "true or false"),
+        ("POST", format!("{path}?batch=1&end=maybe"), b"", 400, "true and false"),
         ("POST", format!("{path}?batch=1&after=9999"), b"", 400, "not in what is kept"),
         ("POST", format!("{path}?batch=1"), &[0; 256 * 1024 + 1], 413, "over"),
         ("GET", format!("{path}?since=1"), b"", 400, "no parameter"),

@@ -6,9 +6,9 @@ use crate::rig::Rig;
 async fn a_gateway_that_serves_lives_and_is_ready() {
     let rig = Rig::start().await;
     for path in ["/healthz", "/readyz"] {
-        let answer = rig.look(path).await;
-        assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"status":"ok"}"#), "{path}");
+        let answer = rig.get(path).await;
+        assert_eq!((answer.status, answer.text()), (200, r#"{"status":"ok"}"#), "{path}");
         assert_eq!(answer.header("cache-control"), Some("no-store"));
-        assert_eq!(rig.look(&format!("{path}?verbose")).await.code(), "INVALID");
+        assert_eq!(rig.get(&format!("{path}?verbose")).await.code(), "INVALID");
     }
 }

@@ -32,6 +32,17 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 
+    /// What a problem says.
+    pub(crate) fn detail(&self) -> String {
+        self.json()["detail"].as_str().unwrap().to_owned()
+    }
+
+    /// The code of a problem, whose status is that of the answer.
+    pub(crate) fn code(&self) -> String {
+        assert_eq!(self.json()["status"], self.status, "{}", self.text());
+        self.problem().1
+    }
+
     /// Status and code of a problem.
     pub(crate) fn problem(&self) -> (u16, String) {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text());
@@ -54,6 +65,30 @@ impl Rig {
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.http().await.post(path, body).await
+    }
+
+    /// Sends these bytes; gives the first answer.
+    pub(crate) async fn raw(&self, request: &[u8]) -> Answer {
+        let mut http = self.http().await;
+        http.stream.write_all(request).await.unwrap();
+        let head = http.head().await;
+        // It says how long its body would be.
+        if request.starts_with(b"HEAD ") { head } else { http.rest_of(head).await }
+    }
+
+    /// A request with these header lines, each with its line break; `host` and `connection` are added.
+    pub(crate) async fn with_headers(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+        let (address, length) = (self.address, body.len());
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+        );
+        self.raw(request.as_bytes()).await
+    }
+
+    /// A request with a body of JSON, or without one if it is empty.
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
+        let headers = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
+        self.with_headers(method, path, headers, body).await
     }
 
     /// Publishes events of these ids, in order.
@@ -79,6 +114,13 @@ impl Http {
         headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
         head += "\r\n";
         self.stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
+    }
+
+    /// A head alone.
+    pub(crate) async fn send_head(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
+        headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
+        self.stream.write_all((head + "\r\n").as_bytes()).await.unwrap();
     }
 
     async fn read_line(&mut self) -> String {
@@ -110,7 +152,12 @@ impl Http {
     }
 
     pub(crate) async fn answer(&mut self) -> Answer {
-        let mut answer = self.head().await;
+        let head = self.head().await;
+        self.rest_of(head).await
+    }
+
+    /// An answer whose head has come.
+    pub(crate) async fn rest_of(&mut self, mut answer: Answer) -> Answer {
         if answer.header("transfer-encoding") == Some("chunked") {
             while let Some(piece) = self.piece().await {
                 answer.body.extend(piece);
@@ -139,6 +186,13 @@ impl Http {
         let head = self.head().await;
         assert_eq!(head.status, 200, "{head:?}");
         head
+    }
+
+    /// The head of what is asked for; `None`: the connection ends first.
+    pub(crate) async fn try_stream(&mut self, path: &str) -> Option<Answer> {
+        self.send("GET", path, &[], b"").await;
+        let more = patient(self.stream.fill_buf()).await.is_ok_and(|bytes| !bytes.is_empty());
+        if more { Some(self.head().await) } else { None }
     }
 
     /// The next line of a stream that is not empty; `None` at its end.

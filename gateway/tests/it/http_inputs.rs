@@ -1,4 +1,5 @@
-//! Bad input over HTTP: each is answered with its code and says what would be accepted; the gateway goes on.
+//! Bad input over HTTP that is well-formed: each is answered with its code and says what would be accepted; the gateway goes on.
+//! What is broken as HTTP, JSON or a CloudEvent is in `hostile`.
 
 use serde_json::json;
 
@@ -23,14 +24,10 @@ const CASES: &[Case] = &[
     ("POST", "/v1/topics/t/events?timeout_ms=0", STRUCTURED, EVENT, 400, "INVALID", "timeout_ms"),
     ("POST", "/v1/topics/t/events?timeout_ms=1&timeout_ms=2", STRUCTURED, EVENT, 400, "INVALID", "twice"),
     ("POST", "/v1/topics/t/events?timeout_ms=%zz", STRUCTURED, EVENT, 400, "INVALID", "percent"),
-    ("POST", "/v1/topics/a%20b/events", STRUCTURED, EVENT, 400, "INVALID", "a b"),
-    ("POST", "/v1/topics/%ff/events", STRUCTURED, EVENT, 400, "INVALID", "UTF-8"),
     ("POST", "/v1/topics/t/events", STRUCTURED, r#"{"id":"1","source":"/s","type":"t"}"#, 400, "INVALID", "specversion"),
-    ("POST", "/v1/topics/t/events", STRUCTURED, "{", 400, "INVALID", "EOF"),
     ("POST", "/v1/topics/t/events", JSON, EVENT, 400, "INVALID", "application/cloudevents+json"),
     ("POST", "/v1/topics/t/events", ("content-type", "application/cloudevents+avro"), "", 415, "UNSUPPORTED", "application/cloudevents+json"),
     ("POST", "/v1/topics/t/events", ("content-type", "application/cloudevents+json; charset=latin1"), EVENT, 415, "UNSUPPORTED", "UTF-8"),
-    ("PUT", "/v1/topics/t/events", STRUCTURED, EVENT, 405, "INVALID", "PUT"),
     ("POST", "/v1/topics/t/requests?wait=1", STRUCTURED, EVENT, 400, "INVALID", "timeout_ms"),
     ("POST", "/v1/topics/t/requests?timeout_ms=99999999999", STRUCTURED, EVENT, 400, "INVALID", "timeout_ms"),
     ("POST", "/v1/topics/t/requests", ("content-type", "application/cloudevents-batch+json"), "[]", 400, "INVALID", "one event"),
@@ -55,8 +52,8 @@ const CASES: &[Case] = &[
     ("POST", FETCH, JSON, r#"{"member":""}"#, 400, "INVALID", "member"),
     ("POST", FETCH, JSON, r#"{"member":"a b"}"#, 400, "INVALID", "a b"),
     ("POST", FETCH, JSON, "[", 400, "INVALID", "body"),
-    ("POST", FETCH, ("content-type", "text/plain"), "{}", 415, "INVALID", "application/json"),
-    ("POST", "/v1/topics/t/groups/g/fetch?wait_ms=1", JSON, "{}", 400, "INVALID", "none"),
+    ("POST", FETCH, ("content-type", "text/plain"), "{}", 415, "UNSUPPORTED", "application/json"),
+    ("POST", "/v1/topics/t/groups/g/fetch?wait_ms=1", JSON, "{}", 400, "INVALID", "timeout_ms"),
     ("POST", "/v1/topics/t/groups/a%20b/fetch", JSON, "{}", 400, "INVALID", "a b"),
     ("GET", FETCH, JSON, "", 405, "INVALID", "GET"),
     ("POST", SETTLE, JSON, "", 400, "INVALID", "settlements"),
@@ -67,7 +64,7 @@ const CASES: &[Case] = &[
     ("POST", SETTLE, JSON, r#"{"settlements":[{"lease":"x","kind":"ack","reason":"y"}]}"#, 400, "INVALID", "reason"),
     ("POST", SETTLE, JSON, r#"{"settlements":[{"lease":"x","kind":"nack","delay_ms":4294967296}]}"#, 400, "INVALID", "4294967296"),
     ("POST", SETTLE, JSON, r#"{"settlements":[],"wait":true}"#, 400, "INVALID", "confirm"),
-    ("POST", SETTLE, ("content-type", "text/plain"), "{}", 415, "INVALID", "application/json"),
+    ("POST", SETTLE, ("content-type", "text/plain"), "{}", 415, "UNSUPPORTED", "application/json"),
 ];
 
 #[tokio::test]

@@ -173,3 +173,45 @@ async fn a_gateway_that_stops_tells_its_pages() {
     drop(page);
     stopping.await.unwrap();
 }
+
+#[tokio::test]
+async fn every_call_takes_a_deadline_and_refuses_one_that_is_none_under_its_id() {
+    let rig = Rig::start().await;
+    let mut page = page(&rig).await;
+    let calls = [
+        publish(1, "1"),
+        json!({"id": 1, "op": "request", "topic": "t", "event": an_event("1")}),
+        json!({"id": 1, "op": "subscribe", "topic": "t"}),
+        json!({"id": 1, "op": "settle", "topic": "t", "group": "g", "settlements": []}),
+        json!({"id": 1, "op": "credit", "subscription": 1, "max_unsettled": 1}),
+        json!({"id": 1, "op": "unsubscribe", "subscription": 1}),
+    ];
+    for asked in calls {
+        for none in [json!(0), json!(43_200_001), json!("1s"), json!(-1)] {
+            let mut asked = asked.clone();
+            asked["timeout_ms"] = none;
+            let answer = call(&mut page, asked.clone()).await;
+            assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(1), &json!("INVALID")), "{asked}: {answer}");
+        }
+        let mut asked = asked;
+        asked["timeout_ms"] = json!(43_200_000);
+        let answer = call(&mut page, asked.clone()).await;
+        let fine = !answer["ok"].is_null() || answer["error"]["code"] == "NO_RESPONDERS";
+        assert!(fine, "{asked}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_waits_is_answered_at_its_deadline_and_the_connection_goes_on() {
+    let rig = Rig::start().await;
+    rig.ask("PATCH", "/v1/limits", r#"{"publish_rate":1}"#).await;
+    let mut page = page(&rig).await;
+    // The first comes in on credit; what comes behind it waits for its turn.
+    call(&mut page, publish(1, "1")).await;
+    call(&mut page, publish(2, "2")).await;
+    let mut late = publish(3, "3");
+    late["timeout_ms"] = json!(20);
+    let answer = call(&mut page, late).await;
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(3), &json!("TIMEOUT")), "{answer}");
+    assert_eq!(call(&mut page, json!({"id": 4, "op": "subscribe", "topic": "t"})).await["ok"], json!({}));
+}

@@ -1,8 +1,11 @@
 //! `POST /v1/topics/{topic}/events`: positions, times, deadlines.
 
+use std::sync::Arc;
+
+use meshwire_gateway::mesh::AllowAll;
 use serde_json::json;
 
-use crate::rig::Rig;
+use crate::rig::{Rig, memory};
 
 const HEADERS: [(&str, &str); 5] =
     [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"), ("content-type", "text/plain")];
@@ -84,4 +87,44 @@ async fn attributes_over_32_kib_are_refused_in_headers_and_taken_in_structured_m
     assert_eq!(refused.problem(), (431, "TOO_LARGE".into()));
     assert!(refused.text().contains("application/cloudevents+json"));
     rig.offer_events("t", &json!([{"specversion":"1.0","id":"1","source":"/s","type":"t","long":long}])).await;
+}
+
+#[tokio::test]
+async fn a_body_over_a_limit_is_told_the_limit_and_its_option() {
+    for (frame, of_structured) in [
+        (128 << 10, "143360 bytes (twice option max_event_bytes)"),
+        (256 << 10, "262144 bytes (option max_frame_bytes)"),
+    ] {
+        let mut config = memory();
+        config.max_frame_bytes = frame;
+        config.limits.max_event_bytes = 70 << 10;
+        config.limits.max_attribute_bytes = 16 << 10;
+        let rig = Rig::with(config, Arc::new(AllowAll)).await;
+        let of_batch = format!("{frame} bytes (option max_frame_bytes)");
+        for (kind, body, says) in [
+            ("text/plain", " ".repeat(72 << 10), "71680 bytes (option max_event_bytes)"),
+            ("application/cloudevents+json", " ".repeat(300 << 10), of_structured),
+            ("application/cloudevents-batch+json", " ".repeat(300 << 10), &of_batch),
+            (
+                "application/cloudevents+json",
+                structured("data", 72 << 10),
+                "of data, over the limit of 71680 (option max_event_bytes)",
+            ),
+            (
+                "application/cloudevents+json",
+                structured("long", 17 << 10),
+                "of attributes, over the limit of 16384 (option max_attribute_bytes)",
+            ),
+        ] {
+            let headers = if kind == "text/plain" { HEADERS.to_vec() } else { vec![("content-type", kind)] };
+            let answer = rig.http().await.call("POST", "/v1/topics/t/events", &headers, body.as_bytes()).await;
+            assert_eq!(answer.problem(), (413, "TOO_LARGE".into()), "{kind}: {}", answer.text());
+            assert!(answer.text().contains(says), "{kind}: {says}: {}", answer.text());
+        }
+    }
+}
+
+fn structured(member: &str, length: usize) -> String {
+    let text = "x".repeat(length);
+    format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","{member}":"{text}"}}"#)
 }

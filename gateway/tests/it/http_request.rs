@@ -86,6 +86,29 @@ async fn an_end_without_an_event_is_no_content() {
 }
 
 #[tokio::test]
+async fn a_listed_page_may_read_the_attributes_of_a_reply_in_headers() {
+    let mut config = crate::rig::memory();
+    config.guests.set_origins("https://app.example").unwrap();
+    let rig = Rig::with(config, std::sync::Arc::new(meshwire_gateway::mesh::AllowAll)).await;
+    let mut responder = responder(&rig).await;
+    let mut http = rig.http().await;
+    let from = [("origin", "https://app.example")];
+    http.send("POST", REQUESTS, &[&HEADERS[..], &from].concat(), b"?").await;
+    let request = asked(&mut responder).await;
+    reply(&mut responder, &request, wire::Reply { event: answer("s"), ..wire::Reply::default() }).await;
+    let binary = http.answer().await;
+    assert_eq!(binary.header("access-control-allow-origin"), Some("https://app.example"));
+    let mut exposed: Vec<_> = binary.header("access-control-expose-headers").unwrap().split(", ").collect();
+    exposed.sort_unstable();
+    let mut expected: Vec<_> = binary.headers.iter().map(|(name, _)| name.as_str()).collect();
+    expected.retain(|name| name.starts_with("ce-"));
+    expected.push("retry-after");
+    expected.sort_unstable();
+    assert_eq!(exposed, expected);
+    assert!(exposed.contains(&"ce-subject"), "{exposed:?}");
+}
+
+#[tokio::test]
 async fn failures_are_problems_with_their_codes() {
     let rig = Rig::start().await;
     let mut http = rig.http().await;

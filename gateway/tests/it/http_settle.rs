@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use futures_util::SinkExt as _;
 use meshwire_gateway::mesh::AllowAll;
+use meshwire_proto::ErrorKind;
+use meshwire_proto::frame::{ClientFrame, ServerFrame, Settle, SettleKind, SettleRange};
+use meshwire_proto::wire::mesh as wire;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
-use crate::rig::{Rig, memory};
+use crate::rig::{Rig, earliest, memory};
 
 const FETCH: &str = "/v1/topics/t/groups/g/fetch";
 const SETTLE: &str = "/v1/topics/t/groups/g/settle";
@@ -60,6 +65,27 @@ async fn the_first_settlement_wins_and_the_same_again_is_fine() {
 }
 
 #[tokio::test]
+async fn who_heard_no_answer_says_the_same_again_also_when_the_member_or_the_stream_has_gone() {
+    let rig = Rig::start().await;
+    rig.offer("t", &["1", "2"]).await;
+    let held = rig.fetched(json!({"max_events": 1})).await;
+    assert_eq!(rig.settled(json!([with(&held[0], "ack")])).await, ["OK"]);
+    assert_eq!(rig.settled(json!([with(&held[0], "ack"), with(&held[0], "nack")])).await, ["OK", "LEASE_LOST"]);
+    let mut stream = rig.http().await;
+    stream.stream("/v1/topics/t/groups/g/events", &[]).await;
+    let delivery = stream.delivery().await;
+    assert_eq!(rig.settled(json!([with(&delivery, "ack")])).await, ["OK"]);
+    drop(stream);
+    let mut peer = rig.session().await;
+    while crate::http_receive::members(&mut peer, "t", "g").await > 0 {}
+    assert_eq!(rig.settled(json!([with(&delivery, "ack"), with(&delivery, "reject")])).await, ["OK", "LEASE_LOST"]);
+    let settlements = json!({"settlements": [with(&delivery, "ack")]});
+    let other = rig.post("/v1/topics/t/groups/other/settle", &settlements).await.json();
+    assert_eq!(other["results"][0]["code"], "INVALID", "{other}");
+    assert_eq!(rig.fetched(json!({})).await, Vec::<Value>::new());
+}
+
+#[tokio::test]
 async fn results_stand_in_the_order_of_the_settlements_however_mixed_they_are() {
     let rig = Rig::start().await;
     rig.offer("t", &["1", "2", "3", "4"]).await;
@@ -101,6 +127,44 @@ async fn a_forged_cut_or_misplaced_lease_is_invalid() {
 }
 
 #[tokio::test]
+async fn a_lease_of_one_protocol_is_settled_by_another() {
+    let rig = Rig::start().await;
+    rig.offer("t", &["1", "2"]).await;
+    let held = rig.fetched(json!({})).await;
+    let leases = held.iter().map(|delivery| delivery["lease"].as_str().unwrap());
+    let ack =
+        |lease: &str| wire::Settlement { lease: lease.into(), r#as: wire::SettleAs::Ack.into(), ..Default::default() };
+    let settlements = leases.clone().take(1).map(ack).collect();
+    let asked = wire::SettleRequest { topic: "t".into(), group: "g".into(), confirm: true, settlements };
+    let stub = crate::grpc::Stub::of(&rig).await;
+    let answer: wire::SettleResponse = stub.call("/meshwire.v1.Mesh/Settle", asked).await.unwrap();
+    assert_eq!(answer.results, [wire::SettleResult { error: None }]);
+    let mut page = crate::http_websocket::ask(&rig, "/v1/ws", "meshwire.v1.json").await.unwrap();
+    let settlements = json!([with(&held[1], "ack")]);
+    let call = json!({"id": 1, "op": "settle", "topic": "t", "group": "g", "settlements": settlements});
+    page.send(Message::text(call.to_string())).await.unwrap();
+    let answer = crate::http_websocket::next_json(&mut page).await;
+    assert_eq!(answer["ok"]["results"], json!([{"settled": true}]), "{answer}");
+    // Whoever held them has gone with the last of its leases; what was said of them is known.
+    assert_eq!(rig.settled(json!([with(&held[0], "ack"), with(&held[1], "reject")])).await, ["OK", "LEASE_LOST"]);
+}
+
+#[tokio::test]
+async fn a_lease_that_ended_settles_until_somebody_else_has_the_event_and_never_his() {
+    let rig = Rig::start().await;
+    rig.offer("t", &["1"]).await;
+    let settings = r#"{"ack_wait_ms":1000,"start":"earliest"}"#;
+    assert_eq!(rig.ask("PUT", "/v1/topics/t/groups/g", settings).await.status, 200);
+    let first = rig.fetched(json!({"member": "a"})).await;
+    // It comes when the lease of the first one has ended.
+    let second = rig.fetched(json!({"member": "b", "wait_ms": 20000})).await;
+    assert_eq!((&second[0]["event"]["id"], &second[0]["attempt"]), (&json!("1"), &json!(2)));
+    assert_eq!(rig.settled(json!([with(&first[0], "reject")])).await, ["LEASE_LOST"]);
+    assert_eq!(rig.settled(json!([with(&second[0], "ack")])).await, ["OK"]);
+    assert_eq!(rig.settled(json!([with(&first[0], "ack")])).await, ["LEASE_LOST"]);
+}
+
+#[tokio::test]
 async fn after_a_restart_leases_are_lost_acks_stand_and_the_rest_comes_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = memory();
@@ -129,4 +193,56 @@ async fn a_thousand_leases_are_settled_in_one_call() {
     }
     let settlements: Vec<Value> = held.iter().map(|d| with(d, "ack")).collect();
     assert_eq!(rig.settled(settlements.into()).await, ["OK"; 1000]);
+}
+
+type Kind = (&'static str, SettleKind, wire::SettleAs);
+
+const ACK: Kind = ("ack", SettleKind::Ack, wire::SettleAs::Ack);
+const REJECT: Kind = ("reject", SettleKind::Reject, wire::SettleAs::Reject);
+const EXTEND: Kind = ("extend", SettleKind::Extend, wire::SettleAs::Extend);
+const RELEASE: Kind = ("release", SettleKind::Release, wire::SettleAs::Release);
+
+/// What a kind has not: a delay, or a reason.
+const MISFITS: [(Kind, Option<u32>, &str); 8] = [
+    (ACK, Some(0), ""),
+    (REJECT, Some(1), ""),
+    (REJECT, Some(1), "no"),
+    (EXTEND, Some(60_000), ""),
+    (RELEASE, Some(1), ""),
+    (ACK, None, "done"),
+    (EXTEND, None, "slow"),
+    (RELEASE, None, "tired"),
+];
+
+#[tokio::test]
+async fn what_its_kind_has_not_makes_a_settlement_invalid_over_every_door_and_settles_nothing() {
+    let rig = Rig::start().await;
+    rig.offer("t", &["1"]).await;
+    let held = rig.fetched(json!({})).await;
+    let lease = held[0]["lease"].as_str().unwrap();
+    let mut native = rig.session().await;
+    native.subscribe(earliest(1, "t", "n")).await;
+    native.deliveries(1).await;
+    let stub = crate::grpc::Stub::of(&rig).await;
+    let mut page = crate::http_websocket::ask(&rig, "/v1/ws", "meshwire.v1.json").await.unwrap();
+    for (sequence, ((name, kind, r#as), delay_ms, reason)) in (1..).zip(MISFITS) {
+        let misfit = format!("{name} {delay_ms:?} {reason:?}");
+        let settlements = json!([{"lease": lease, "kind": name, "delay_ms": delay_ms, "reason": reason}]);
+        let answer = rig.post(SETTLE, &json!({"settlements": settlements})).await;
+        assert_eq!(answer.problem(), (400, "INVALID".into()), "{misfit}");
+        let call = json!({"id": 1, "op": "settle", "topic": "t", "group": "g", "settlements": settlements});
+        page.send(Message::text(call.to_string())).await.unwrap();
+        let answer = crate::http_websocket::next_json(&mut page).await;
+        assert_eq!(answer["error"]["code"], "INVALID", "{misfit}: {answer}");
+        let settlements =
+            vec![wire::Settlement { lease: lease.into(), r#as: r#as.into(), delay_ms, reason: reason.into() }];
+        let asked = wire::SettleRequest { topic: "t".into(), group: "g".into(), confirm: true, settlements };
+        let answer = stub.call::<_, wire::SettleResponse>("/meshwire.v1.Mesh/Settle", asked).await;
+        assert_eq!(answer.map_err(|status| crate::grpc::reason(&status)), Err("INVALID".to_owned()), "{misfit}");
+        let range = SettleRange { subscription: 1, first_delivery: 1, count: 1, kind, delay_ms, reason: reason.into() };
+        native.send(ClientFrame::Settle(Settle { sequence, ranges: vec![range], confirm: true })).await;
+        let results = native.find(|f| if let ServerFrame::Settled(s) = f { s.results.first().cloned() } else { None });
+        assert_eq!(results.await.code, ErrorKind::Invalid.number(), "{misfit}");
+    }
+    assert_eq!(rig.settled(json!([with(&held[0], "ack")])).await, ["OK"]);
 }

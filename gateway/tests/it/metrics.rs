@@ -16,9 +16,9 @@ async fn logged() -> (Rig, tempfile::TempDir) {
 }
 
 async fn samples(rig: &Rig) -> BTreeMap<String, f64> {
-    let answer = rig.look("/metrics").await;
+    let answer = rig.get("/metrics").await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    let lines = answer.body.lines().filter(|line| !line.starts_with('#'));
+    let lines = answer.text().lines().filter(|line| !line.starts_with('#'));
     lines
         .filter_map(|line| line.rsplit_once(' '))
         .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
@@ -31,7 +31,7 @@ async fn every_metric_is_in_the_documentation_with_its_type_labels_and_help_and_
     let mut peer = rig.session().await;
     peer.publish("t", run_of(&[event("1")])).await;
     peer.subscribe(earliest(1, "t", "g")).await;
-    let text = rig.look("/metrics").await.body;
+    let text = rig.get("/metrics").await.text().to_owned();
     assert!(text.ends_with("# EOF\n"));
     let (mut exported, mut names) = (Vec::new(), BTreeMap::new());
     let mut lines = text.lines().peekable();
@@ -63,8 +63,8 @@ async fn what_was_done_is_counted() {
     peer.deliveries(5).await;
     peer.settle(1, 1, 2, SettleKind::Ack).await;
     peer.settle(1, 3, 1, SettleKind::Reject).await;
-    rig.look("/nothing").await;
-    rig.look("/v1/topics/none").await;
+    rig.get("/nothing").await;
+    rig.get("/v1/topics/none").await;
     let found = samples(&rig).await;
     for (name, value) in [
         (r#"meshwire_published_events_total{result="new"}"#, 5.0),

@@ -63,7 +63,7 @@ async fn a_path_takes_the_methods_that_are_documented_and_no_others() {
 #[tokio::test]
 async fn the_document_is_served_and_knows_every_error() {
     let rig = Rig::start().await;
-    let served = rig.look("/openapi.json").await;
+    let served = rig.get("/openapi.json").await;
     assert_eq!(served.header("content-type"), Some("application/json"));
     let document = served.json();
     assert_eq!(document, self::document());

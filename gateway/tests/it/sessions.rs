@@ -1,14 +1,19 @@
 //! Sessions outlive their connections.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use meshwire_gateway::mesh::AllowAll;
+use meshwire_gateway::config::Config;
+use meshwire_gateway::ingress::tls::{TlsConfig, TlsMode};
+use meshwire_gateway::mesh::{Action, AllowAll, Authorize, Caller};
 use meshwire_proto::frame::{ClientFrame, ServerFrame, Settle, SettleKind, SettleRange};
 use meshwire_proto::wire::{admin, session as wire};
 use prost::Message as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::rig::{Peer, Rig, earliest, event, hello, memory, run_of};
+use crate::certificates::{Authority, Files, Named, handshake};
+use crate::rig::{PATIENCE, Peer, Rig, earliest, event, hello, memory, run_of};
 
 #[tokio::test]
 async fn a_resumed_session_keeps_its_leases_and_gets_what_never_arrived() {
@@ -41,7 +46,7 @@ async fn a_resumed_session_keeps_its_leases_and_gets_what_never_arrived() {
     assert!(third.resumed);
     assert!(peer.error().await.message.contains("another connection"));
     let (_, wrong) = rig.login(wire::Hello { resume_secret: vec![0; 16].into(), ..resume }).await;
-    assert!(!wrong.resumed, "the secret decides");
+    assert!(!wrong.resumed, "whoever has the secret only");
 }
 
 #[tokio::test]
@@ -172,5 +177,112 @@ async fn a_nack_whose_answer_was_lost_is_answered_as_the_first_time_when_the_ses
         let (mut peer, again) = rig.login(resume).await;
         assert!(again.resumed);
         assert_eq!(nack(&mut peer, 2, 0).await, 4, "what goes on was not on its way");
+    }
+}
+
+/// One port for plain connections and for those inside TLS, which may have a certificate of this authority.
+fn both(authority: &Authority) -> Config {
+    let mut config = memory();
+    let Files { certificate, key } = authority.gateway();
+    config.tls = TlsConfig { mode: Some(TlsMode::Both), certificate, key, client_roots: authority.root() };
+    config
+}
+
+fn named(authority: &Authority, common: &str) -> Files {
+    authority.issue(common, &Named { common, ..Named::default() })
+}
+
+async fn inside(rig: &Rig, authority: &Authority, client: Option<&Files>) -> Peer {
+    Peer::over(Box::new(handshake(rig, &authority.root(), client, &["meshwire/1"]).await.unwrap())).await
+}
+
+#[tokio::test]
+async fn a_session_goes_on_for_its_caller_only_and_others_who_know_its_secret_take_nothing_from_it() {
+    let authority = Authority::new();
+    let (billing, other) = (named(&authority, "billing"), named(&authority, "other"));
+    let rig = Rig::with(both(&authority), Arc::new(AllowAll)).await;
+    let hello = hello();
+    let mut mine = inside(&rig, &authority, Some(&billing)).await;
+    let welcome = mine.login(hello.clone()).await;
+    mine.subscribe(earliest(1, "t", "g")).await;
+    mine.publish("t", run_of(&[event("1")])).await;
+    mine.deliveries(1).await;
+    let resume = wire::Hello {
+        resume_session: welcome.session.clone(),
+        resume_secret: welcome.secret,
+        held: vec![wire::HeldSubscription { subscription: 1, next_delivery: 2 }],
+        first_unanswered: 2,
+        ..hello
+    };
+    let strangers = [
+        ("plain", rig.peer().await),
+        ("without a certificate", inside(&rig, &authority, None).await),
+        ("with another certificate", inside(&rig, &authority, Some(&other)).await),
+    ];
+    for (who, mut stranger) in strangers {
+        let theirs = stranger.login(resume.clone()).await;
+        assert!(!theirs.resumed && theirs.session != welcome.session, "{who}");
+    }
+    mine.publish("t", run_of(&[event("2")])).await;
+    assert_eq!(mine.deliveries(1).await[0].first_delivery, 2, "nobody took its connection, nor its subscription");
+    drop(mine);
+    let mut again = inside(&rig, &authority, Some(&billing)).await;
+    let held = vec![wire::HeldSubscription { subscription: 1, next_delivery: 3 }];
+    let welcome = again.login(wire::Hello { held, first_unanswered: 3, ..resume }).await;
+    assert!(welcome.resumed);
+    assert_eq!(again.settle(1, 1, 2, SettleKind::Ack).await, [(1, 2, 0)]);
+}
+
+/// Notes from where was published.
+#[derive(Default)]
+struct From(Mutex<Vec<Option<SocketAddr>>>);
+
+impl Authorize for From {
+    fn allows(&self, caller: &Caller, action: Action, _: &str) -> bool {
+        if action == Action::Publish {
+            self.0.lock().unwrap().push(caller.peer);
+        }
+        true
+    }
+}
+
+#[tokio::test]
+async fn what_a_resumed_session_does_is_done_by_the_connection_that_it_has_now() {
+    let seen = Arc::new(From::default());
+    let rig = Rig::with(memory(), seen.clone()).await;
+    let hello = hello();
+    let (first, welcome) = rig.login(hello.clone()).await;
+    drop(first);
+    let socket = rig.socket().await;
+    let here = socket.local_addr().unwrap();
+    let mut peer = Peer::over(Box::new(socket)).await;
+    let resume = wire::Hello { resume_session: welcome.session, resume_secret: welcome.secret, ..hello };
+    assert!(peer.login(resume).await.resumed);
+    peer.publish("t", run_of(&[event("1")])).await;
+    let mut seen = seen.0.lock().unwrap().clone();
+    seen.dedup();
+    assert_eq!(seen, [Some(here)]);
+}
+
+#[tokio::test]
+async fn a_session_over_http_requests_is_only_found_by_the_caller_that_began_it() {
+    let authority = Authority::new();
+    let billing = named(&authority, "billing");
+    let rig = Rig::with(both(&authority), Arc::new(AllowAll)).await;
+    let ask = async |client: Option<&Files>, request: String, body: &[u8]| {
+        let mut stream = handshake(&rig, &authority.root(), client, &["http/1.1"]).await.unwrap();
+        let length = body.len();
+        let head =
+            format!("{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an answer");
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let begun = ask(Some(&billing), "POST /v1/session".into(), &meshwire_proto::frame::PREFACE).await;
+    let id = begun.lines().find_map(|line| line.strip_prefix("meshwire-session: ")).expect(&begun).to_owned();
+    for request in [format!("POST /v1/session/{id}?batch=1"), format!("GET /v1/session/{id}?after=0&wait_ms=0")] {
+        assert!(ask(None, request.clone(), b"").await.starts_with("HTTP/1.1 404"), "{request}");
+        assert!(ask(Some(&billing), request.clone(), b"").await.starts_with("HTTP/1.1 20"), "{request}");
     }
 }

@@ -1,31 +1,26 @@
 //! Sessions in the binary messages of WebSocket.
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{ClientFrame, FrameParser, PREFACE, ServerFrame, begin_frame, end_frame};
-use tokio::net::TcpStream;
+use meshwire_proto::wire::session as wire;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::rig::{PATIENCE, Rig, hello};
-
-type Socket = WebSocketStream<TcpStream>;
-
-async fn ask(rig: &Rig, path: &str, subprotocol: &str) -> Result<Socket, Error> {
-    let mut request = format!("ws://{}{path}", rig.address).into_client_request().unwrap();
-    if !subprotocol.is_empty() {
-        request.headers_mut().insert("sec-websocket-protocol", subprotocol.parse().unwrap());
-    }
-    client_async(request, rig.socket().await).await.map(|(socket, _)| socket)
-}
+use crate::http_websocket::{Socket, ask};
+use crate::rig::{PATIENCE, Rig, hello, memory};
 
 fn hello_bytes() -> bytes::BytesMut {
+    first_bytes(&ClientFrame::Hello(hello()))
+}
+
+/// The preface, and a frame.
+fn first_bytes(frame: &ClientFrame) -> bytes::BytesMut {
     let mut bytes = bytes::BytesMut::from(&PREFACE[..]);
     let start = begin_frame(&mut bytes);
-    ClientFrame::Hello(hello()).encode(&mut bytes);
+    frame.encode(&mut bytes);
     end_frame(&mut bytes, start, 0);
     bytes
 }
@@ -124,4 +119,71 @@ async fn a_message_over_the_limit_ends_the_connection_and_nothing_else() {
     let mut other = ask(&rig, "/v1/ws", "meshwire.v1").await.unwrap();
     other.send(Message::binary(hello_bytes().to_vec())).await.unwrap();
     is_welcome(&mut other).await;
+}
+
+/// What a session was told in frames, and then in the close frame.
+async fn told(socket: &mut Socket) -> (Vec<u32>, u16, String) {
+    let (mut got, mut errors) = (bytes::BytesMut::new(), Vec::new());
+    let frame = loop {
+        match next(socket).await {
+            Message::Binary(bytes) => got.extend_from_slice(&bytes),
+            Message::Close(frame) => break frame.expect("a code"),
+            _ => {}
+        }
+    };
+    let mut frames = if got.starts_with(&PREFACE) { got.split_off(PREFACE.len()) } else { got };
+    while let Some(frame) = FrameParser::new(1 << 20, "none").next(&mut frames).unwrap() {
+        if let ServerFrame::Error(error) = ServerFrame::decode(frame).unwrap() {
+            errors.push(error.code);
+        }
+    }
+    (errors, frame.code.into(), frame.reason.to_string())
+}
+
+#[tokio::test]
+async fn a_session_that_is_refused_is_told_by_a_frame_and_then_by_the_close() {
+    let mut config = memory();
+    config.login_timeout = std::time::Duration::from_millis(200);
+    let rig = Rig::with(config, std::sync::Arc::new(meshwire_gateway::mesh::AllowAll)).await;
+    let with = |change: fn(&mut wire::Hello)| {
+        let mut hello = hello();
+        change(&mut hello);
+        first_bytes(&ClientFrame::Hello(hello))
+    };
+    let ping = ClientFrame::Ping(wire::Ping { nonce: 1, answer: false });
+    for (name, sent, kind, by_frame) in [
+        ("credentials", with(|hello| hello.auth_scheme = "bearer".into()), ErrorKind::Unauthenticated, true),
+        ("a tenant", with(|hello| hello.tenant = "other".into()), ErrorKind::Denied, true),
+        ("another version", with(|hello| hello.min_version = 9), ErrorKind::Unsupported, true),
+        ("no Hello", first_bytes(&ping), ErrorKind::Invalid, true),
+        (
+            "a frame that is too long",
+            [&PREFACE[..], &u32::MAX.to_le_bytes()].concat()[..].into(),
+            ErrorKind::TooLarge,
+            true,
+        ),
+        ("other first bytes", (&b"GET / HTTP/1.1"[..]).into(), ErrorKind::Invalid, false),
+        ("a preface alone", (&PREFACE[..]).into(), ErrorKind::Timeout, true),
+        ("nothing", bytes::BytesMut::new(), ErrorKind::Timeout, false),
+    ] {
+        let mut socket = ask(&rig, "/v1/ws", "meshwire.v1").await.unwrap();
+        socket.send(Message::binary(sent.freeze())).await.unwrap();
+        let (errors, code, reason) = told(&mut socket).await;
+        assert_eq!(code, kind.ws_close(), "{name}: {reason}");
+        assert!(reason.starts_with(kind.code()), "{name}: {reason}");
+        assert_eq!(errors, if by_frame { vec![kind.number()] } else { vec![] }, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_told_by_the_close_that_the_gateway_stops() {
+    let rig = Rig::start().await;
+    let mut socket = ask(&rig, "/v1/ws", "meshwire.v1").await.unwrap();
+    socket.send(Message::binary(hello_bytes().freeze())).await.unwrap();
+    is_welcome(&mut socket).await;
+    let stopping = tokio::spawn(rig.stop());
+    let (_, code, reason) = told(&mut socket).await;
+    assert_eq!((code, &*reason), (1001, "the gateway is stopping"));
+    drop(socket);
+    stopping.await.unwrap();
 }

@@ -9,6 +9,7 @@ use std::str::FromStr as _;
 use bytes::Bytes;
 use prost_types::Timestamp;
 
+use super::percent;
 use crate::event::PartsData;
 use crate::{AttributeValue, Data, EventError, EventParts, EventView};
 
@@ -95,24 +96,12 @@ fn decode<'a>(name: &str, value: &'a [u8]) -> Result<Cow<'a, str>, EventError> {
         return std::str::from_utf8(value).map(Cow::Borrowed).map_err(no_text);
     }
     let value = match value {
-        [b'"', inner @ .., b'"'] => unescape(inner),
-        value => value.to_vec(),
+        [b'"', inner @ .., b'"'] => Cow::Owned(unescape(inner)),
+        value => Cow::Borrowed(value),
     };
-    let (mut bytes, mut rest) = (Vec::with_capacity(value.len()), value.iter().copied());
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digit = |byte: Option<u8>| byte.and_then(|b| char::from(b).to_digit(16));
-                let (high, low) = (digit(rest.next()), digit(rest.next()));
-                match high.zip(low).and_then(|(high, low)| u8::try_from(high << 4 | low).ok()) {
-                    Some(byte) => byte,
-                    None => return Err(EventError::value(name, "has a % without two hexadecimal digits behind it")),
-                }
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).map(Cow::Owned).map_err(|e| no_text(e.utf8_error()))
+    let bytes = percent::decode(&value)
+        .ok_or_else(|| EventError::value(name, "has a % without two hexadecimal digits behind it"))?;
+    String::from_utf8(bytes.into_owned()).map(Cow::Owned).map_err(|e| no_text(e.utf8_error()))
 }
 
 fn unescape(quoted: &[u8]) -> Vec<u8> {

@@ -238,6 +238,41 @@ impl ErrorKind {
         }
     }
 
+    /// Whether clients alone make it, of what they find out themselves: no gateway says it.
+    #[must_use]
+    pub const fn is_client_made(self) -> bool {
+        match self {
+            Self::Invalid => false,
+            Self::Unauthenticated => false,
+            Self::Denied => false,
+            Self::OriginRefused => false,
+            Self::NotFound => false,
+            Self::TopicNotFound => false,
+            Self::GroupConflict => false,
+            Self::LeaseLost => false,
+            Self::TooLarge => false,
+            Self::Busy => false,
+            Self::DiskFull => false,
+            Self::TopicFull => false,
+            Self::Unavailable => false,
+            Self::StoreFailed => false,
+            Self::NoResponders => false,
+            Self::Timeout => false,
+            Self::Unsupported => false,
+            Self::Closed => false,
+            Self::BufferFull => true,
+            Self::ProducerUnknown => true,
+            Self::ProducerFenced => false,
+            Self::AlreadyExists => false,
+            Self::Cancelled => false,
+            Self::TlsRequired => false,
+            Self::ProxyRefused => true,
+            Self::Internal => false,
+            Self::ResponderLost => false,
+            Self::ResponderFailed => false,
+        }
+    }
+
     /// One line for people.
     #[must_use]
     pub const fn meaning(self) -> &'static str {

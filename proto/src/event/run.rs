@@ -97,6 +97,24 @@ impl EventRun {
         Some(event)
     }
 
+    /// Takes events off its front: at most so many with at most so many bytes, but always one.
+    #[must_use]
+    pub fn split_front(&mut self, most: u64, bytes: u64) -> Self {
+        if u64::from(self.count) <= most && self.bytes.len() as u64 <= bytes {
+            return std::mem::take(self);
+        }
+        let (mut count, mut len) = (0, 0);
+        for (framed, _) in self.framed() {
+            let longer = len + framed.len();
+            if count > 0 && (u64::from(count) >= most || longer as u64 > bytes) {
+                break;
+            }
+            (count, len) = (count + 1, longer);
+        }
+        self.count = self.count.saturating_sub(count);
+        Self { bytes: self.bytes.split_to(len), count }
+    }
+
     /// Each event, a slice of the run's buffer.
     pub fn iter(&self) -> impl Iterator<Item = Bytes> {
         self.framed().map(|(_, event)| self.bytes.slice_ref(event))
@@ -169,5 +187,29 @@ impl FromIterator<Bytes> for EventRun {
             builder.push(&event);
         }
         builder.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_a_run_have_at_most_so_many_events_and_bytes_but_always_one_and_are_all_of_it() {
+        let whole: EventRun = [3, 3, 3, 100, 3].map(|len| Bytes::from(vec![7; len])).into_iter().collect();
+        let pieces = |most, bytes| {
+            let mut left = whole.clone();
+            let mut pieces = Vec::new();
+            while !left.is_empty() {
+                pieces.push(left.split_front(most, bytes));
+            }
+            let joined: Vec<u8> = pieces.iter().flat_map(|piece| piece.as_bytes().to_vec()).collect();
+            assert_eq!(joined, whole.as_bytes().to_vec());
+            pieces.iter().map(EventRun::count).collect::<Vec<_>>()
+        };
+        assert_eq!(pieces(u64::MAX, u64::MAX), [5]);
+        assert_eq!(pieces(2, u64::MAX), [2, 2, 1]);
+        assert_eq!(pieces(u64::MAX, 20), [3, 1, 1]);
+        assert_eq!(pieces(0, 0), [1; 5]);
     }
 }

@@ -14,6 +14,18 @@ pub const TOKEN: Text = Text { name: "token", default: "", meaning: "Bearer toke
 /// File with the bearer token, in place of token. It is read at each connect, so that a new token is taken up.
 pub const TOKEN_FILE: Text = Text { name: "token_file", default: "", meaning: "File with the bearer token, in place of token. It is read at each connect, so that a new token is taken up." };
 
+/// PEM file of roots to trust, in place of the system's; read at connect. For TLS schemes only, as all that begins with client_tls. Commands: --tls-roots.
+pub const CLIENT_TLS_ROOTS: Text = Text { name: "client_tls_roots", default: "", meaning: "PEM file of roots to trust, in place of the system's; read at connect. For TLS schemes only, as all that begins with client_tls. Commands: --tls-roots." };
+
+/// PEM file of the certificate to show, with those between it and a root: the gateway knows the client by it. Needs client_tls_key. Commands: --tls-certificate.
+pub const CLIENT_TLS_CERTIFICATE: Text = Text { name: "client_tls_certificate", default: "", meaning: "PEM file of the certificate to show, with those between it and a root: the gateway knows the client by it. Needs client_tls_key. Commands: --tls-certificate." };
+
+/// PEM file of the private key of client_tls_certificate. Commands: --tls-key.
+pub const CLIENT_TLS_KEY: Text = Text { name: "client_tls_key", default: "", meaning: "PEM file of the private key of client_tls_certificate. Commands: --tls-key." };
+
+/// Name that the gateway's certificate must have. Default: the URL's host. Commands: --tls-server-name.
+pub const CLIENT_TLS_SERVER_NAME: Text = Text { name: "client_tls_server_name", default: "", meaning: "Name that the gateway's certificate must have. Default: the URL's host. Commands: --tls-server-name." };
+
 /// How long connect waits for a gateway that is reachable and silent. When every address is refused it fails at once.
 pub const CONNECT_TIMEOUT: Bounded = Bounded { name: "connect_timeout", default: 5000, min: 10, max: 600000, meaning: "How long connect waits for a gateway that is reachable and silent. When every address is refused it fails at once." };
 
@@ -92,6 +104,9 @@ pub const RECONNECT_MAX: Bounded = Bounded { name: "reconnect_max", default: 500
 /// Address or host name, and port, of the one listener. Of a name the first IPv4 address is taken, else the first. Port 0 takes a free one. Anything but loopback needs the option allow_anonymous.
 pub const LISTEN: Text = Text { name: "listen", default: "127.0.0.1:7400", meaning: "Address or host name, and port, of the one listener. Of a name the first IPv4 address is taken, else the first. Port 0 takes a free one. Anything but loopback needs the option allow_anonymous." };
 
+/// Further listeners, separated by commas: http://HOST:PORT serves HTTP with gRPC, WebSocket and administration, tcp://HOST:PORT sessions over TCP, mesh://HOST:PORT all of it; in plain only, whatever the option tls says. https://, tcps:// and meshs:// serve the same inside TLS only, with the certificate of tls_certificate. Anything but loopback needs the option allow_anonymous.
+pub const LISTEN_ALSO: Text = Text { name: "listen_also", default: "", meaning: "Further listeners, separated by commas: http://HOST:PORT serves HTTP with gRPC, WebSocket and administration, tcp://HOST:PORT sessions over TCP, mesh://HOST:PORT all of it; in plain only, whatever the option tls says. https://, tcps:// and meshs:// serve the same inside TLS only, with the certificate of tls_certificate. Anything but loopback needs the option allow_anonymous." };
+
 /// Serve callers without credentials on addresses that are not loopback.
 pub const ALLOW_ANONYMOUS: Flag = Flag { name: "allow_anonymous", default: false, meaning: "Serve callers without credentials on addresses that are not loopback." };
 
@@ -112,6 +127,9 @@ pub const HTTP_ORIGINS: Text = Text { name: "http_origins", default: "", meaning
 
 /// Names by which HTTP, gRPC and WebSocket clients may come without credentials, separated by commas, as mesh.example.com or mesh.example.com:7400; without a port it is meant with any. Addresses, localhost and names below it always may. It keeps web pages out that had a name of their own point to this machine.
 pub const HTTP_HOSTS: Text = Text { name: "http_hosts", default: "", meaning: "Names by which HTTP, gRPC and WebSocket clients may come without credentials, separated by commas, as mesh.example.com or mesh.example.com:7400; without a port it is meant with any. Addresses, localhost and names below it always may. It keeps web pages out that had a name of their own point to this machine." };
+
+/// How long an HTTP connection may be without a request, half of it more at most; then it is closed.
+pub const HTTP_IDLE_TIMEOUT: Bounded = Bounded { name: "http_idle_timeout", default: 60000, min: 100, max: 3600000, meaning: "How long an HTTP connection may be without a request, half of it more at most; then it is closed." };
 
 /// Directory of the log. One process at a time.
 pub const DATA_DIR: Text = Text { name: "data_dir", default: "./meshwire-data", meaning: "Directory of the log. One process at a time." };
@@ -200,8 +218,8 @@ pub const STOP_TIMEOUT: Bounded = Bounded { name: "stop_timeout", default: 10000
 /// How long a session outlives its connection. At most the shortest ack wait of its subscriptions.
 pub const RESUME_WINDOW: Bounded = Bounded { name: "resume_window", default: 10000, min: 0, max: 600000, meaning: "How long a session outlives its connection. At most the shortest ack wait of its subscriptions." };
 
-/// Most open connections; further ones are closed at once, with a log line.
-pub const MAX_CONNECTIONS: Bounded = Bounded { name: "max_connections", default: 10000, min: 1, max: 1000000, meaning: "Most open connections; further ones are closed at once, with a log line." };
+/// Most open connections, sessions in HTTP requests among them. For a further one the oldest that has not logged in is closed; when all have, it is answered BUSY, which is logged once a minute. Never more than the limit of open files leaves beside 160 of the gateway's own, or half of it.
+pub const MAX_CONNECTIONS: Bounded = Bounded { name: "max_connections", default: 10000, min: 1, max: 1000000, meaning: "Most open connections, sessions in HTTP requests among them. For a further one the oldest that has not logged in is closed; when all have, it is answered BUSY, which is logged once a minute. Never more than the limit of open files leaves beside 160 of the gateway's own, or half of it." };
 
 /// How long source and id of an event are remembered. 0 turns de-duplication by source and id off.
 pub const DEDUP_WINDOW: Bounded = Bounded { name: "dedup_window", default: 120000, min: 0, max: 86400000, meaning: "How long source and id of an event are remembered. 0 turns de-duplication by source and id off." };

@@ -10,3 +10,4 @@
 mod events;
 mod frames;
 mod generated;
+mod vectors;

@@ -172,6 +172,20 @@ fn what_follows_the_place_where_a_group_was_moved_comes_as_if_for_the_first_time
 }
 
 #[test]
+fn an_event_that_went_with_the_power_may_have_come_before_a_move_and_behind_it() {
+    let mut history = two(Topic::Audit);
+    came(&mut history, 501, 2, 1);
+    came(&mut history, 502, 2, 1);
+    history.delivered.iter_mut().for_each(|d| d.group = Some(MOVED));
+    history.log.entry(Topic::Audit).or_default().pop();
+    ended(&mut history, 1000, Disaster::PowerLoss);
+    assert!(broken(&history).iter().any(|b| b.starts_with("leased twice: audit: event 2 came twice as attempt 1")));
+    let kept = Some(ms(505));
+    history.sought.push(Sought { at: ms(500), life: 1, group: MOVED, topic: Topic::Audit, to: 1, kept });
+    passes(&history);
+}
+
+#[test]
 fn nothing_before_the_place_where_a_group_was_moved_comes_unless_the_move_was_lost() {
     passes(&moved(2, true, &[(700, 2, 1)]));
     refused(&moved(2, true, &[(700, 1, 1), (700, 2, 1)]), "and 1 came at Moment(700000), before that");

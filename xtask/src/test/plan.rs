@@ -29,6 +29,8 @@ pub(crate) enum Step {
     Foreign,
     /// What a newcomer runs first.
     Demo,
+    /// Clients beside floods of 5,000 connections.
+    Floods,
     /// The bounds of memory and the rate beside who is stuck, measured briefly.
     BenchGuards,
 }
@@ -66,6 +68,7 @@ impl Step {
         Self::Conformance,
         Self::Foreign,
         Self::Demo,
+        Self::Floods,
         Self::BenchGuards,
     ];
 
@@ -90,6 +93,7 @@ impl Step {
             Self::Conformance => "conformance",
             Self::Foreign => "foreign",
             Self::Demo => "demo",
+            Self::Floods => "floods",
             Self::BenchGuards => "bench-guards",
         }
     }

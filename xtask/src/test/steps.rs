@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::cargo_output::{self, Tests};
@@ -34,6 +35,8 @@ const ON_TIME: [&str; 1] = ["on_time::"];
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
 /// How long a row of the guards may take: four times what it takes on two cores.
 const GUARD_LIMIT: Duration = Duration::from_secs(120);
+/// How long the floods may take: three times what they take on two cores.
+const FLOODS_LIMIT: Duration = Duration::from_secs(300);
 /// How long the programs of others may take, with all that they install the first time.
 const FOREIGN_LIMIT: Duration = Duration::from_secs(900);
 const WASM: &str = "wasm32-unknown-unknown";
@@ -88,6 +91,7 @@ pub(crate) fn run(room: &mut Room<'_>, step: Step) -> anyhow::Result<Outcome> {
             let command = demo::command(room.workspace)?;
             room.one(command)
         }
+        Step::Floods => bench(room, &["floods"], FLOODS_LIMIT),
         Step::BenchGuards => bench_guards(room),
     }
 }
@@ -156,7 +160,7 @@ fn release(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
 
 fn tests(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
     let mut command = room.workspace.cargo(&["test", "--workspace", "--all-targets", "--no-fail-fast"]);
-    command.env("MESHWIRE_BIN", room.workspace.built(Profile::Dev, "meshwire"));
+    command.env("MESHWIRE_BIN", room.workspace.built(Profile::Dev, "meshwire")).env("RUST_TEST_THREADS", threads());
     command.args(["--", "--show-output"]).args(&room.options.filters);
     if room.options.filters.is_empty() {
         // They have a step of their own.
@@ -170,6 +174,11 @@ fn tests(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
+/// Most tests wait for processes and clocks: two for each core.
+fn threads() -> String {
+    available_parallelism().map_or(2, |cores| cores.get() * 2).to_string()
+}
+
 /// Tests of real processes, without any others beside them that take their time.
 fn alone(room: &mut Room<'_>, modules: &[&str]) -> anyhow::Result<Outcome> {
     let all = room.options.all;
@@ -179,6 +188,9 @@ fn alone(room: &mut Room<'_>, modules: &[&str]) -> anyhow::Result<Outcome> {
         (room.workspace.cargo(&["test", "--workspace", "--all-targets"]), KILLS, CRASHES)
     };
     command.args(["--no-fail-fast", "--", "--show-output"]).args(modules);
+    if *modules == ON_TIME {
+        command.env("RUST_TEST_THREADS", threads());
+    }
     command.env("MESHWIRE_KILLS", kills.to_string()).env("MESHWIRE_CRASHES", crashes.to_string());
     command.env("MESHWIRE_FULL", if all { "1" } else { "0" });
     let (finished, tests) = room.tests(command)?;
@@ -195,17 +207,21 @@ fn alone(room: &mut Room<'_>, modules: &[&str]) -> anyhow::Result<Outcome> {
 fn bench_guards(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
     let mut sum = Outcome::default();
     for row in ["slow-reader", "healthy"] {
-        let mut bench = room.workspace.program(&room.workspace.built(Profile::Release, "meshwire-bench"));
-        bench.args([row, "--guard", "--pairs", "1", "--seconds", "1", "--warm-up", "1"]);
-        bench.env("MESHWIRE_BIN", room.workspace.built(Profile::Release, "meshwire"));
-        let finished = room.log.run(&mut bench, Some(GUARD_LIMIT))?;
-        sum.passed += u32::from(finished.success);
-        sum.failed += u32::from(!finished.success);
-        if !finished.success {
-            sum.excerpt.extend(tail(finished.lines));
-        }
+        let guarded = bench(room, &[row, "--guard", "--pairs", "1", "--seconds", "1", "--warm-up", "1"], GUARD_LIMIT)?;
+        sum.passed += guarded.passed;
+        sum.failed += guarded.failed;
+        sum.excerpt.extend(guarded.excerpt);
     }
     Ok(sum)
+}
+
+/// A row of the bench, with the gateway as users get it.
+fn bench(room: &mut Room<'_>, arguments: &[&str], limit: Duration) -> anyhow::Result<Outcome> {
+    let mut bench = room.workspace.program(&room.workspace.built(Profile::Release, "meshwire-bench"));
+    bench.args(arguments).env("MESHWIRE_BIN", room.workspace.built(Profile::Release, "meshwire"));
+    let finished = room.log.run(&mut bench, Some(limit))?;
+    let excerpt = if finished.success { Vec::new() } else { tail(finished.lines) };
+    Ok(Outcome::one(finished.success, excerpt))
 }
 
 /// The cases, then the same with their expectations spoiled, then every planted defect.

@@ -8,15 +8,17 @@ use super::files::Files;
 /// Each crate and those of ours that it may depend on. A new arrow is an edit here.
 const ARROWS: &[(&str, &[&str])] = &[
     ("meshwire-proto", &[]),
-    ("meshwire", &["meshwire-proto"]),
-    ("meshwire-gateway", &["meshwire-proto"]),
-    ("meshwire-cli", &["meshwire-proto", "meshwire", "meshwire-gateway", "meshwire-history"]),
+    ("meshwire", &["meshwire-proto", "meshwire-certificates"]),
+    ("meshwire-gateway", &["meshwire-proto", "meshwire-certificates"]),
+    ("meshwire-cli", &["meshwire-proto", "meshwire", "meshwire-gateway", "meshwire-history", "meshwire-certificates"]),
     ("meshwire-history", &[]),
+    // For tests alone.
+    ("meshwire-certificates", &[]),
     ("meshwire-simulation", &["meshwire-proto", "meshwire", "meshwire-gateway", "meshwire-history"]),
     ("meshwire-examples", &["meshwire"]),
     ("meshwire-bench", &["meshwire-proto", "meshwire"]),
     // A peer that lies is written from the frame table by hand: no proto here.
-    ("meshwire-conformance", &["meshwire", "meshwire-history"]),
+    ("meshwire-conformance", &["meshwire", "meshwire-history", "meshwire-certificates"]),
     ("meshwire-testee", &["meshwire"]),
     ("meshwire-foreign", &["meshwire"]),
     ("meshwire-planted", &["meshwire", "meshwire-gateway", "meshwire-testee"]),

@@ -7,6 +7,7 @@ mod beginner;
 mod cut;
 mod limits;
 mod redelivery;
+mod resets;
 mod surges;
 
 use std::time::{Duration, Instant};

@@ -96,6 +96,22 @@ fn a_request_is_sent_once_and_its_reply_ends_it() {
     // A second one is late.
     scene.receive(&ServerFrame::Reply(reply(number, b"again", true)));
     assert!(scene.outputs().is_empty());
+    assert_eq!(scene.session.stats().replies_late, 1);
+}
+
+#[test]
+fn a_reply_that_crosses_with_the_deadline_is_dropped_and_counted_here_as_the_gateway_does_not() {
+    let mut scene = ready();
+    let number = scene.ask(ask(None, false));
+    scene.pass(TIMEOUT);
+    assert_eq!(scene.failure().kind, ErrorKind::Timeout);
+    scene.receive(&ServerFrame::Reply(reply(number, b"answer", true)));
+    assert!(scene.outputs().is_empty());
+    assert_eq!(scene.session.stats().replies_late, 1);
+    // What the gateway says of its own deadline is no reply.
+    let over = wire::Reply { code: ErrorKind::Timeout.number(), ..reply(number, b"", true) };
+    scene.receive(&ServerFrame::Reply(over));
+    assert_eq!(scene.session.stats().replies_late, 1);
 }
 
 #[test]
@@ -256,6 +272,19 @@ fn who_serves_does_so_again_on_the_next_connection_and_answers_nothing_of_the_la
     // The gateway's numbers begin anew.
     let next = scene.asks(1, asked.subscription);
     assert_ne!(next, task);
+}
+
+#[test]
+fn on_the_next_connection_a_client_serves_before_it_asks_as_it_may_ask_itself() {
+    let mut scene = ready();
+    scene.serves();
+    scene.cut();
+    scene.ask(ask(None, false));
+    scene.connect(resumed());
+    let frames = scene.sent();
+    let serves = frames.iter().position(|f| matches!(f, ClientFrame::Subscribe(s) if s.serve));
+    let asks = frames.iter().position(|f| matches!(f, ClientFrame::Request(_)));
+    assert!(serves.is_some() && serves < asks, "{frames:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
@@ -78,7 +78,7 @@ impl Line {
             let stream = timeout(CONNECTING, self.way.another(&self.means)).await.unwrap_or(Err(Cause::Silent))?;
             self.take(stream).await?;
         }
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, &self.way.address)
@@ -86,6 +86,12 @@ impl Line {
             .header(CONTENT_TYPE, "application/octet-stream")
             .body(Full::new(body))
             .map_err(|e| Cause::Io(io::Error::other(e)))?;
+        if let Some(authorization) = self.way.authorization() {
+            let value = HeaderValue::from_str(&authorization);
+            let mut value = value.map_err(|e| Cause::Io(io::Error::other(e)))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
         let Some(connection) = &mut self.connection else { return Err(Cause::Silent) };
         connection.requests.send_request(request).await.map_err(lost)
     }
@@ -98,14 +104,21 @@ impl Line {
 
 /// Reads an answer that is short to its end, so that its connection can be used again.
 pub(super) async fn finish(answer: Response<Incoming>) -> Result<(), Cause> {
-    let (mut body, mut length) = (answer.into_body(), 0);
+    whole(answer).await.map(drop)
+}
+
+/// The body of an answer that is short.
+pub(super) async fn whole(answer: Response<Incoming>) -> Result<Vec<u8>, Cause> {
+    let (mut body, mut bytes) = (answer.into_body(), Vec::new());
     while let Some(frame) = body.frame().await {
-        length += frame.map_err(lost)?.data_ref().map_or(0, Bytes::len);
-        if length > SHORT_ANSWER {
+        let frame = frame.map_err(lost)?;
+        let data = frame.data_ref().map(AsRef::as_ref).unwrap_or_default();
+        if bytes.len() + data.len() > SHORT_ANSWER {
             return Err(Cause::Io(io::Error::other("an answer is longer than any that a gateway gives")));
         }
+        bytes.extend_from_slice(data);
     }
-    Ok(())
+    Ok(bytes)
 }
 
 /// What became of a connection.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::inbox::{Found, Inbox};
 use super::lease::Lease;
 use super::{Calls, Seat};
-use crate::ingress::native::access::{Call, Record};
+use crate::ingress::native::access::{Record, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Action, Caller, Credit, Refusal, SettleRequest, SubscribeRequest, SubscriptionKey, TopicRef};
 
@@ -97,12 +97,12 @@ impl Calls {
         topic: &str,
         request: ConsumerRequest,
     ) -> Result<Consumer, Refusal> {
-        let call = Call::begin(&self.mesh);
-        let named = call.is_recorded().then(|| request.group.clone()).flatten();
-        let joined = self.join(caller, topic, request).await;
+        let named = request.group.clone();
         let group = named.as_ref().map_or("", |key| key.group.as_str());
-        let refused = joined.as_ref().err().map(|refusal| refusal.kind);
-        call.end(&self.mesh, caller, Record { operation: "subscribe", topic, group, refused, events: 0 });
+        let call =
+            Waiting::begin(&self.mesh, caller, Record { operation: "subscribe", topic, group, ..Record::default() });
+        let joined = self.join(caller, topic, request).await;
+        call.end(joined.as_ref().err().map(|refusal| refusal.kind));
         joined
     }
 
@@ -126,12 +126,12 @@ impl Calls {
             let seen = self.mesh.fetches();
             match self.mesh.subscribe(caller, (topic, name.as_str()), key, asked.clone(), inbox.clone()) {
                 Some(joined) => break joined?,
-                None => self.fetched(seen).await,
+                None => waiting::fetched(&self.mesh, seen).await,
             }
         };
         let leased = !subscribed.ack_wait.is_zero();
         if let Some(group) = group.filter(|_| leased) {
-            let seat = Seat { topic, name: name.clone(), group, key };
+            let seat = Seat { topic, name: name.clone(), group, key, answered: std::sync::Mutex::default() };
             self.seats().insert(key.session, Arc::new(seat));
         }
         let run = DeliverRun::default();
@@ -142,17 +142,6 @@ impl Calls {
         waiting::kept(&self.mesh, ticket).await?;
         self.mesh.start(topic, key);
         Ok(consumer)
-    }
-
-    /// Waits until more was read from the disk.
-    async fn fetched(&self, seen: u64) {
-        let poll = |cx: &mut std::task::Context<'_>| {
-            if self.mesh.wake_when_fetched(seen, cx.waker()) {
-                return std::task::Poll::Pending;
-            }
-            std::task::Poll::Ready(())
-        };
-        poll_fn(poll).await;
     }
 
     /// Credit within the bounds.
@@ -324,7 +313,7 @@ impl Crediting {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.calls.seats().remove(&self.key.session);
+        self.calls.stand_up(self.key.session);
         self.calls.mesh.leave_unseen(self.topic, self.key, self.next);
     }
 }

@@ -8,9 +8,9 @@ use meshwire_proto::{ErrorKind, GroupKey, MemberName, NameError, TopicName};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout_at};
 
-use super::members::{Member, Slot};
+use super::members::{Member, Name, Slot};
 use super::{Calls, Consumer, ConsumerRequest, Delivered, Start};
-use crate::ingress::native::access::{Call, Record};
+use crate::ingress::native::access::{Record, Waiting};
 use crate::mesh::{Caller, Credit, Refusal};
 
 /// Most deliveries of one fetch.
@@ -46,11 +46,25 @@ pub struct Fetched {
     calls: Arc<Calls>,
     /// The member that fetches.
     member: OwnedMutexGuard<Option<Member>>,
-    named: bool,
+    /// Behind the member: it is said once that is let go of.
+    named: Option<Named>,
     /// Number of the first of the deliveries.
     first: u64,
     deliveries: Vec<Delivered>,
     handed_out: bool,
+}
+
+/// That a member with a name fetches. Dropped, it is done.
+#[derive(Debug)]
+struct Named {
+    calls: Arc<Calls>,
+    name: Name,
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        self.calls.members.release(&self.name);
+    }
 }
 
 fn check(request: &FetchRequest<'_>) -> Result<(TopicName, Option<MemberName>), Refusal> {
@@ -73,12 +87,11 @@ impl Calls {
     /// # Errors
     /// As [`Calls::consume`]; `INVALID`: a number out of its bounds; `UNSUPPORTED`: a broadcast group; `BUSY`: too many members.
     pub async fn fetch(self: &Arc<Self>, caller: &Caller, request: FetchRequest<'_>) -> Result<Fetched, Refusal> {
-        let call = Call::begin(&self.mesh);
-        let fetched = self.try_fetch(caller, &request).await;
-        let refused = fetched.as_ref().err().map(|refusal| refusal.kind);
-        let events = fetched.as_ref().map_or(0, |fetched| fetched.deliveries.len() as u64);
         let (topic, group) = (request.topic, request.group.group.as_str());
-        call.end(&self.mesh, caller, Record { operation: "fetch", topic, group, events, refused });
+        let call = Waiting::begin(&self.mesh, caller, Record { operation: "fetch", topic, group, ..Record::default() });
+        let fetched = self.try_fetch(caller, &request).await;
+        let events = fetched.as_ref().map_or(0, |fetched| fetched.deliveries.len() as u64);
+        call.end_with(events, fetched.as_ref().err().map(|refusal| refusal.kind));
         fetched
     }
 
@@ -86,10 +99,10 @@ impl Calls {
         let (topic, name) = check(request)?;
         let deadline = Instant::now() + request.wait.max(READ);
         let (slot, named) = match name {
-            None => (Slot::default(), false),
+            None => (Slot::default(), None),
             Some(name) => {
-                let of = (topic, request.group.group.clone(), caller.principal.clone(), name);
-                (self.members.slot(of), true)
+                let name = (topic, request.group.group.clone(), caller.principal.clone(), name);
+                (self.members.slot(name.clone()), Some(Named { calls: Arc::clone(self), name }))
             }
         };
         let (calls, first, deliveries) = (Arc::clone(self), 0, Vec::new());
@@ -183,7 +196,7 @@ impl Drop for Fetched {
             return;
         }
         let held = member.consumer.pause(next);
-        if self.named {
+        if self.named.is_some() {
             return;
         }
         if let Some(member) = self.member.take().filter(|_| held > 0) {

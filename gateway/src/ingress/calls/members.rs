@@ -83,6 +83,23 @@ impl Members {
         slot
     }
 
+    /// A fetch by the member of this name is over: where none has come of it, nothing stays.
+    pub(super) fn release(&self, name: &Name) {
+        let mut state = self.state();
+        let Some(slot) = state.named.get(name) else { return };
+        // Who else has the slot says so in its turn.
+        let is_free = Arc::strong_count(slot) == 1 && slot.try_lock().is_ok_and(|member| member.is_none());
+        if is_free {
+            state.named.remove(name);
+        }
+    }
+
+    /// How many there are with a name, and without.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.named.len(), state.unnamed.len())
+    }
+
     /// Keeps a member without a name that holds leases.
     pub(super) fn keep(&self, member: Member) {
         let mut state = self.state();

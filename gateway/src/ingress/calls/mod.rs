@@ -2,14 +2,17 @@
 //!
 //! - [`publish`]: events in, one result each, once they are kept;
 //! - [`consumer`]: a subscription without a session; [`inbox`]: its deliveries;
-//! - [`lease`]: tokens that settle over any connection and protocol; [`settle`]: what is said by them;
+//! - [`lease`]: tokens that settle over any connection and protocol; [`settle`]: what is said by them; [`gone`]: what was, of who left;
 //! - [`fetch`]: so many events at once, by members of a group that live from fetch to fetch;
-//! - [`request`]: requests and their replies.
+//! - [`request`]: requests and their replies;
+//! - [`admin`]: commands, each with its answer.
 //!
 //! *Invariant:* sees only the mesh and `proto`; no protocol's words.
 
+mod admin;
 mod consumer;
 mod fetch;
+mod gone;
 mod inbox;
 mod lease;
 mod members;
@@ -21,7 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use meshwire_proto::{GroupKey, TopicName};
+use meshwire_proto::{ErrorKind, GroupKey, GroupName, MemberName, NameError, TopicName};
 use tokio::sync::watch;
 
 pub use consumer::{Consumer, ConsumerRequest, Crediting, Delivered, Start};
@@ -30,7 +33,8 @@ pub use publish::{Offer, Stored, Taken};
 pub use request::{Replies, RequestCall};
 pub use settle::{MAX_SETTLEMENTS, Settlement};
 
-use crate::mesh::{Mesh, SubscriptionKey, TopicRef};
+use crate::mesh::{Mesh, Refusal, SubscriptionKey, TopicRef};
+use gone::{Answered, Gone, Left};
 use lease::Seal;
 use members::Members;
 
@@ -49,6 +53,7 @@ pub struct Calls {
     config: CallsConfig,
     seal: Seal,
     seats: Mutex<BTreeMap<u64, Arc<Seat>>>,
+    gone: Mutex<Gone>,
     members: Members,
     stopping: watch::Sender<bool>,
     unwritable: AtomicU64,
@@ -62,6 +67,24 @@ struct Seat {
     /// With the durable member of a broadcast group.
     group: GroupKey,
     key: SubscriptionKey,
+    /// What was settled by tokens.
+    answered: Mutex<Answered>,
+}
+
+impl Seat {
+    fn answered(&self) -> MutexGuard<'_, Answered> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A group, or a durable member of one: no name of a member is none.
+///
+/// # Errors
+/// `INVALID`: a name breaks a rule.
+pub fn group_key(group: &str, member: &str) -> Result<GroupKey, Refusal> {
+    let invalid = |e: NameError| Refusal::new(ErrorKind::Invalid, e.to_string());
+    let member = (!member.is_empty()).then(|| MemberName::parse(member)).transpose().map_err(invalid)?;
+    Ok(GroupKey { group: GroupName::parse(group).map_err(invalid)?, member })
 }
 
 impl Calls {
@@ -73,6 +96,7 @@ impl Calls {
             config,
             seal: Seal::new(secret),
             seats: Mutex::default(),
+            gone: Mutex::default(),
             members: Members::new(config.max_fetch_members),
             stopping: watch::Sender::new(false),
             unwritable: AtomicU64::new(0),
@@ -102,6 +126,20 @@ impl Calls {
         self.unwritable.load(Ordering::Relaxed)
     }
 
+    /// A subscription has gone.
+    fn stand_up(&self, session: u64) {
+        // It is in one of the two tables whenever somebody looks.
+        let mut seats = self.seats();
+        let Some(seat) = seats.remove(&session) else { return };
+        let answered = std::mem::take(&mut *seat.answered());
+        let left = Left { topic: seat.name.clone(), group: seat.group.group.clone(), answered };
+        self.gone().add(session, left);
+    }
+
+    fn gone(&self) -> MutexGuard<'_, Gone> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn seats(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Seat>>> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,6 +147,9 @@ impl Calls {
 
 impl std::fmt::Debug for Calls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Calls").field("config", &self.config).finish_non_exhaustive()
+        let (by_name, unnamed) = self.members.count();
+        let mut calls = f.debug_struct("Calls");
+        calls.field("config", &self.config).field("members_by_name", &by_name).field("members_unnamed", &unnamed);
+        calls.finish_non_exhaustive()
     }
 }

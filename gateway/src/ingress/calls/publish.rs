@@ -1,10 +1,10 @@
 //! Publishing: events in, one result each.
 
 use bytes::BytesMut;
-use meshwire_proto::{Defaults, ErrorKind, EventError, EventParts, EventRun, EventRunBuilder, Timing};
+use meshwire_proto::{Defaults, ErrorKind, EventError, EventParts, EventRun, EventRunBuilder, Moment, Timing};
 
 use super::Calls;
-use crate::ingress::native::access::{Call, Record};
+use crate::ingress::native::access::{Record, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Action, Answer, Caller, Published, Refusal, TopicRef};
 
@@ -95,10 +95,10 @@ impl Calls {
         offer: Offer,
         timing: Timing,
     ) -> Result<Vec<Taken>, Refusal> {
-        let (call, events) = (Call::begin(&self.mesh), offer.len() as u64);
+        let record = Record { operation: "publish", topic, events: offer.len() as u64, ..Record::default() };
+        let call = Waiting::begin(&self.mesh, caller, record);
         let result = self.offer(caller, topic, offer, timing).await;
-        let refused = result.as_ref().err().map(|refusal| refusal.kind);
-        call.end(&self.mesh, caller, Record { operation: "publish", topic, events, refused, ..Record::default() });
+        call.end(refused(&result));
         result
     }
 
@@ -114,12 +114,27 @@ impl Calls {
             offer.runs.push(offer.builder.take());
         }
         let mut taken = Vec::with_capacity(offer.len());
-        for run in offer.runs {
-            match self.publish_run(caller, (handle, topic), &run, timing).await {
-                Ok(published) => published.into_iter().for_each(|(count, answer)| results(count, &answer, &mut taken)),
+        let (mut runs, since) = (offer.runs.into_iter(), self.mesh.now().mono);
+        while let Some(mut run) = runs.next() {
+            // At a rate each piece waits for its turn: a large batch takes no turns of others in advance.
+            let (most, bytes) = self.mesh.publish_piece();
+            while !run.is_empty() {
+                let piece = run.split_front(most, bytes);
+                let refusal = match self.publish_run(caller, (handle, topic), &piece, (timing, since)).await {
+                    Ok(published) => {
+                        published.into_iter().for_each(|(count, answer)| results(count, &answer, &mut taken));
+                        continue;
+                    }
+                    Err(refusal) => refusal,
+                };
                 // Nothing was taken yet, or nobody knows: the whole call fails.
-                Err(refusal) if taken.is_empty() || refusal.kind == ErrorKind::StoreFailed => return Err(refusal),
-                Err(refusal) => taken.extend((0..run.count()).map(|_| Err(refusal.clone()))),
+                if taken.is_empty() || refusal.kind == ErrorKind::StoreFailed {
+                    return Err(refusal);
+                }
+                // Nor is what follows, which would stand before it when it comes again.
+                let left = runs.by_ref().map(|run| run.count()).sum::<u32>() + run.count() + piece.count();
+                taken.extend((0..left).map(|_| Err(refusal.clone())));
+                break;
             }
         }
         let mut taken = taken.into_iter();
@@ -133,12 +148,20 @@ impl Calls {
         caller: &Caller,
         (handle, topic): (TopicRef, &str),
         run: &EventRun,
-        timing: Timing,
+        (timing, since): (Timing, Moment),
     ) -> Result<Vec<(u32, Answer)>, Refusal> {
-        waiting::pace(&self.mesh, u64::from(run.count()), run.as_bytes().len() as u64).await?;
+        waiting::pace(&self.mesh, since, u64::from(run.count()), run.as_bytes().len() as u64).await?;
         let Published { answers, ticket } = self.mesh.publish_timed(caller, handle, topic, run, (None, timing))?;
         waiting::kept(&self.mesh, ticket).await?;
         Ok(answers)
+    }
+}
+
+/// Why it was refused, or the first of its events that was.
+fn refused(result: &Result<Vec<Taken>, Refusal>) -> Option<ErrorKind> {
+    match result {
+        Ok(taken) => taken.iter().find_map(|taken| taken.as_ref().err()).map(|refusal| refusal.kind),
+        Err(refusal) => Some(refusal.kind),
     }
 }
 

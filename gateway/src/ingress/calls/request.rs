@@ -13,7 +13,7 @@ use meshwire_proto::wire::session as wire;
 
 use super::Calls;
 use crate::delivery::ReplySink;
-use crate::ingress::native::access::{Call, Record};
+use crate::ingress::native::access::{Kept, Record, Waiting};
 use crate::mesh::{Caller, Memory, Refusal};
 
 /// Replies that may be on their way or wait at once.
@@ -45,6 +45,7 @@ pub struct Replies {
     inbox: Arc<Inbox>,
     stream: bool,
     over: bool,
+    record: Kept,
 }
 
 #[derive(Debug)]
@@ -70,7 +71,21 @@ impl Calls {
     /// # Errors
     /// `INVALID` or `TOO_LARGE` (name, event, timeout), `DENIED`, `NO_RESPONDERS`, `BUSY`.
     pub fn request(self: &Arc<Self>, caller: &Caller, asked: RequestCall<'_>) -> Result<Replies, Refusal> {
-        let call = Call::begin(&self.mesh);
+        let record = Record { operation: "request", topic: asked.topic, events: 1, ..Record::default() };
+        let call = Waiting::begin(&self.mesh, caller, record);
+        match self.begin(caller, asked) {
+            Ok(mut replies) => {
+                replies.record = call.keep();
+                Ok(replies)
+            }
+            Err(refusal) => {
+                call.end(Some(refusal.kind));
+                Err(refusal)
+            }
+        }
+    }
+
+    fn begin(self: &Arc<Self>, caller: &Caller, asked: RequestCall<'_>) -> Result<Replies, Refusal> {
         let (memory, most) = (self.mesh.answers(), self.config.session_bytes);
         let inbox = Arc::new(Inbox { queue: Mutex::default(), memory, most });
         let timeout_ms = match asked.timeout.map(|timeout| timeout.as_millis()) {
@@ -89,13 +104,9 @@ impl Calls {
             ..wire::Request::default()
         };
         let peer = self.mesh.new_session();
-        let replies =
-            Replies { calls: Arc::clone(self), peer, inbox: inbox.clone(), stream: asked.stream, over: false };
-        let taken = self.mesh.request(caller, peer, &request, inbox);
-        let refused = taken.as_ref().err().map(|refusal| refusal.kind);
-        let record = Record { operation: "request", topic: asked.topic, events: 1, refused, ..Record::default() };
-        call.end(&self.mesh, caller, record);
-        taken.map(|()| replies)
+        let (calls, stream, record) = (Arc::clone(self), asked.stream, Kept::default());
+        let replies = Replies { calls, peer, inbox: inbox.clone(), stream, over: false, record };
+        self.mesh.request(caller, peer, &request, inbox).map(|()| replies)
     }
 }
 
@@ -114,7 +125,11 @@ impl Replies {
             self.over = reply.end || reply.code != 0;
             if reply.code != 0 {
                 let kind = ErrorKind::from_number(reply.code);
+                self.record.answered(Err(kind));
                 return Err(Refusal::new(kind, reply.message).after(reply.retry_after_ms));
+            }
+            if self.over || !self.stream {
+                self.record.answered(Ok(()));
             }
             if self.stream && !self.over {
                 self.calls.mesh.reply_credit(self.peer, NUMBER, 1);
@@ -124,6 +139,11 @@ impl Replies {
             }
         }
         Ok(None)
+    }
+
+    /// The reply that came was not passed on, and who asked is told why.
+    pub fn refuse(&mut self, kind: ErrorKind) {
+        self.record.answered(Err(kind));
     }
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meshwire_proto::frame::SettleKind;
-use meshwire_proto::{ErrorKind, GroupKey};
+use meshwire_proto::{ErrorKind, GroupKey, GroupName, TopicName};
 
 use super::lease::Lease;
 use super::{Calls, Seat};
-use crate::ingress::native::access::{Call, Record};
+use crate::ingress::native::access::{Record, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Action, Caller, Refusal, SettleAs, SettleRequest, Ticket};
 
@@ -28,6 +28,12 @@ pub struct Settlement<'a> {
     pub reason: &'a str,
 }
 
+impl<'a> Settlement<'a> {
+    const fn how(&self) -> SettleAs<'a> {
+        SettleAs { kind: self.kind, delay: self.delay, reason: self.reason }
+    }
+}
+
 /// Consecutive deliveries of which the same is said.
 struct Range<'a> {
     seat: Arc<Seat>,
@@ -38,19 +44,22 @@ struct Range<'a> {
     items: Vec<usize>,
 }
 
+/// What a token names.
+enum Found {
+    Standing(Lease, Arc<Seat>),
+    /// Its subscription has gone, after the same was said of it.
+    Settled,
+}
+
 /// What holds once it is kept, and for which items.
 type Waits = (Ticket, Vec<usize>);
 
-impl<'a> Range<'a> {
+impl Range<'_> {
     fn takes(&self, lease: Lease, settlement: &Settlement<'_>) -> bool {
         let (mine, end) = (&self.settlement, self.first + self.items.len() as u64);
         self.session == lease.session
             && lease.delivery == end
             && (mine.kind, mine.delay, mine.reason) == (settlement.kind, settlement.delay, settlement.reason)
-    }
-
-    const fn how(&self) -> SettleAs<'a> {
-        SettleAs { kind: self.settlement.kind, delay: self.settlement.delay, reason: self.settlement.reason }
     }
 }
 
@@ -65,9 +74,27 @@ impl Calls {
     /// level.
     ///
     /// # Errors
-    /// Of the whole call: `TOO_LARGE` over [`MAX_SETTLEMENTS`], `DENIED`. Of one: `LEASE_LOST`; `INVALID`: not a token, not the caller's,
+    /// Of the whole call: `TOO_LARGE` over [`MAX_SETTLEMENTS`], `DENIED`; `INVALID`: one has a delay or a reason that its kind has not. Of one: `LEASE_LOST`; `INVALID`: not a token, not the caller's,
     /// or of another topic or group; `DENIED`; `STORE_FAILED`.
     pub async fn settle(
+        &self,
+        caller: &Caller,
+        (topic, group): (&str, &GroupKey),
+        settlements: &[Settlement<'_>],
+        confirm: bool,
+    ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        let (name, events) = (group.group.as_str(), settlements.len() as u64);
+        let record = Record { operation: "settle", topic, group: name, events, ..Record::default() };
+        let call = Waiting::begin(&self.mesh, caller, record);
+        let settled = self.settle_kept(caller, (topic, group), settlements, confirm).await;
+        call.end(match &settled {
+            Ok(results) => results.iter().find_map(|result| result.as_ref().err()).map(|refusal| refusal.kind),
+            Err(refusal) => Some(refusal.kind),
+        });
+        settled
+    }
+
+    async fn settle_kept(
         &self,
         caller: &Caller,
         (topic, group): (&str, &GroupKey),
@@ -79,7 +106,10 @@ impl Calls {
             return Err(Refusal::new(ErrorKind::TooLarge, text));
         }
         self.mesh.authorize(caller, Action::Subscribe, topic)?;
-        let call = Call::begin(&self.mesh);
+        let misfit = settlements.iter().enumerate().find_map(|(n, settlement)| Some((n, settlement.how().misfit()?)));
+        if let Some((n, text)) = misfit {
+            return Err(Refusal::new(ErrorKind::Invalid, format!("settlements[{n}]: {text}")));
+        }
         let (mut results, tickets) = self.settle_all(caller, (topic, group), settlements, confirm);
         if confirm {
             for (ticket, items) in tickets {
@@ -91,9 +121,6 @@ impl Calls {
                 }
             }
         }
-        let refused = results.iter().find_map(|result| result.as_ref().err()).map(|refusal| refusal.kind);
-        let (group, events) = (group.group.as_str(), settlements.len() as u64);
-        call.end(&self.mesh, caller, Record { operation: "settle", topic, group, events, refused });
         Ok(results)
     }
 
@@ -115,10 +142,13 @@ impl Calls {
             }
         };
         for (item, settlement) in settlements.iter().enumerate() {
-            let found = self.find(caller, of, settlement.lease);
+            let found = self.find(caller, of, settlement);
             match (found, &mut open) {
-                (Ok((lease, _)), Some(range)) if range.takes(lease, settlement) => range.items.push(item),
-                (Ok((lease, seat)), open) => {
+                (Ok(Found::Settled), _) => {}
+                (Ok(Found::Standing(lease, _)), Some(range)) if range.takes(lease, settlement) => {
+                    range.items.push(item);
+                }
+                (Ok(Found::Standing(lease, seat)), open) => {
                     let Lease { session, delivery: first } = lease;
                     let next = Range { seat, session, first, settlement: *settlement, items: vec![item] };
                     if let Some(range) = open.replace(next) {
@@ -143,15 +173,23 @@ impl Calls {
         &self,
         caller: &Caller,
         (topic, group): (&str, &GroupKey),
-        lease: &str,
-    ) -> Result<(Lease, Arc<Seat>), Refusal> {
-        let lease = self.seal.read(caller, lease)?;
-        let seat = self.seats().get(&lease.session).cloned().ok_or_else(lost)?;
-        if seat.name.as_str() != topic || seat.group.group != group.group {
-            let text = format!("this lease is of topic {}, group {}", seat.name, seat.group.group);
-            return Err(Refusal::new(ErrorKind::Invalid, text));
+        settlement: &Settlement<'_>,
+    ) -> Result<Found, Refusal> {
+        let lease = self.seal.read(caller, settlement.lease)?;
+        let check = |name: &TopicName, of: &GroupName| {
+            let text = format!("this lease is of topic {name}, group {of}");
+            let right = name.as_str() == topic && *of == group.group;
+            if right { Ok(()) } else { Err(Refusal::new(ErrorKind::Invalid, text)) }
+        };
+        let seat = self.seats().get(&lease.session).cloned();
+        if let Some(seat) = seat {
+            check(&seat.name, &seat.group.group)?;
+            return Ok(Found::Standing(lease, seat));
         }
-        Ok((lease, seat))
+        let gone = self.gone();
+        let left = gone.find(lease.session).ok_or_else(lost)?;
+        check(&left.topic, &left.group)?;
+        if left.answered.has(lease.delivery, settlement.kind) { Ok(Found::Settled) } else { Err(lost()) }
     }
 
     fn settle_range(
@@ -169,14 +207,19 @@ impl Calls {
         };
         let (seat, count) = (&*range.seat, range.items.len() as u64);
         let numbers = range.first..range.first.saturating_add(count);
-        let asked = SettleRequest { numbers, how: range.how(), confirm };
+        let asked = SettleRequest { numbers, how: range.settlement.how(), confirm };
         match self.mesh.settle(caller, (seat.topic, seat.name.as_str()), seat.key, asked) {
             Err(refusal) => {
                 (0..count).for_each(|n| set(n, &refusal));
                 None
             }
             Ok(settled) => {
-                for answer in settled.answers.iter().filter(|answer| !answer.settled) {
+                for answer in settled.answers {
+                    if answer.settled {
+                        let end = answer.first_delivery.saturating_add(answer.count);
+                        seat.answered().add(answer.first_delivery..end, range.settlement.kind);
+                        continue;
+                    }
                     let first = answer.first_delivery.saturating_sub(range.first);
                     (first..first.saturating_add(answer.count).min(count)).for_each(|n| set(n, &lost()));
                 }

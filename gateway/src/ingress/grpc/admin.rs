@@ -1,46 +1,20 @@
 //! `meshwire.v1.Admin`: each command as a call.
 
-use std::future::poll_fn;
-use std::task::Poll;
+use std::sync::Arc;
 
 use meshwire_proto::ErrorKind;
+use meshwire_proto::wire::admin;
 use meshwire_proto::wire::admin::answer::Answer;
 use meshwire_proto::wire::admin::command::Command;
-use meshwire_proto::wire::admin::{self};
 use tonic::{Request, Response, Status};
 
 use super::services::admin_server::Admin;
 use super::{caller, status};
-use crate::ingress::native::access::{self, Call};
-use crate::ingress::waiting;
-use crate::mesh::{Caller, Mesh, Refusal};
+use crate::ingress::calls::Calls;
+use crate::mesh::Refusal;
 
 /// Carries commands out.
-pub(super) struct Commands(pub(super) Mesh);
-
-impl Commands {
-    async fn carry_out(&self, caller: &Caller, command: admin::Command) -> Result<Option<Answer>, Refusal> {
-        let call = Call::begin(&self.0);
-        let answered = self.answer(caller, &command).await;
-        let refused = answered.as_ref().err().map(|refusal| refusal.kind);
-        call.end(&self.0, caller, access::Record { refused, ..access::command(&command) });
-        answered
-    }
-
-    async fn answer(&self, caller: &Caller, command: &admin::Command) -> Result<Option<Answer>, Refusal> {
-        loop {
-            let seen = self.0.fetches();
-            if let Some(answered) = self.0.admin(caller, command) {
-                let (answer, ticket) = answered?;
-                waiting::kept(&self.0, ticket).await?;
-                return Ok(answer.answer);
-            }
-            // What it needs is being read from the disk.
-            poll_fn(|cx| if self.0.wake_when_fetched(seen, cx.waker()) { Poll::Pending } else { Poll::Ready(()) })
-                .await;
-        }
-    }
-}
+pub(super) struct Commands(pub(super) Arc<Calls>);
 
 /// The calls: name, command, which answer it has, and its type.
 macro_rules! calls {
@@ -49,8 +23,7 @@ macro_rules! calls {
         impl Admin for Commands {
             $(async fn $call(&self, request: Request<admin::$command>) -> Result<Response<admin::$kind>, Status> {
                 let caller = caller(&request)?;
-                let command = admin::Command { command: Some(Command::$command(request.into_inner())) };
-                match self.carry_out(&caller, command).await {
+                match self.0.admin(&caller, Command::$command(request.into_inner())).await {
                     Ok(Some(Answer::$answer(answer))) => Ok(Response::new(answer)),
                     Ok(_) => Err(status::status(Refusal::new(ErrorKind::Internal, "the answer of another command"))),
                     Err(refusal) => Err(status::status(refusal)),

@@ -10,14 +10,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use meshwire_proto::ErrorKind;
 use meshwire_proto::codec::grpc;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use super::status;
-use crate::ingress::http::{Door, Problem, read_body};
+use super::{SMALL, status};
+use crate::ingress::http::{Door, Problem, Received, read_body};
+use crate::ingress::native::access;
 use crate::mesh::Refusal;
 
 /// Flag and length before a message.
@@ -70,7 +70,7 @@ pub(super) fn refused(method: &Method, path: &str, headers: &HeaderMap) -> Optio
 ///
 /// # Errors
 /// What is wrong with the header.
-fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
+pub(in crate::ingress) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
     let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
     let parsed = value.to_str().ok().and_then(|text| {
         let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -93,8 +93,18 @@ fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
     parsed.map(Some).ok_or_else(invalid)
 }
 
-/// Carries a call out.
+/// Carries a call out whose message may hold events.
 pub(super) async fn run(Extension(door): Extension<Door>, request: Request, next: Next) -> Response {
+    let limit = door.native.max_frame_bytes();
+    carry(&door, request, (limit, "(option max_frame_bytes)"), next).await
+}
+
+/// Carries a call out to a service that everybody may ask, and that holds no events.
+pub(super) async fn run_small(Extension(door): Extension<Door>, request: Request, next: Next) -> Response {
+    carry(&door, request, (SMALL as u64, "that this service takes"), next).await
+}
+
+async fn carry(door: &Door, request: Request, limit: (u64, &str), next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     if let Some(refused) = refused(&parts.method, &path, &parts.headers) {
@@ -106,16 +116,19 @@ pub(super) async fn run(Extension(door): Extension<Door>, request: Request, next
         Err(refusal) => return status::answer(refusal),
     };
     parts.extensions.insert(deadline);
-    let limit = door.native.max_frame_bytes();
     let carried = async move {
-        match message(body, limit).await {
-            Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        match message(door, body, limit).await {
+            Ok(message) => {
+                // What is made of the message is as much.
+                let (body, _held) = message.split();
+                next.run(Request::from_parts(parts, Body::from(body))).await
+            }
             Err(refusal) => status::answer(refusal),
         }
     };
     let response = match deadline.0 {
         None => carried.await,
-        Some(at) => match tokio::time::timeout_at(at, carried).await {
+        Some(at) => match access::within(at, carried).await {
             Ok(response) => response,
             Err(_) => status::refuse(ErrorKind::Timeout, "the deadline of the call passed before it was answered"),
         },
@@ -124,8 +137,8 @@ pub(super) async fn run(Extension(door): Extension<Door>, request: Request, next
 }
 
 /// The one message of a call, as it came.
-async fn message(body: Body, limit: u64) -> Result<Bytes, Refusal> {
-    let body = read_body(body, limit.saturating_add(PREFIX), "max_frame_bytes").await?;
+async fn message(door: &Door, body: Body, (limit, what): (u64, &str)) -> Result<Received, Refusal> {
+    let body = read_body(&door.share, body, limit.saturating_add(PREFIX), what).await?;
     let invalid = |text| Refusal::new(ErrorKind::Invalid, text);
     let Some((flag, rest)) = body.split_first() else { return Err(invalid("the call has no message")) };
     if *flag != 0 {
@@ -141,7 +154,7 @@ async fn message(body: Body, limit: u64) -> Result<Bytes, Refusal> {
 }
 
 /// Errors of the layers between have a code of ours too.
-fn with_code(response: Response, path: &str) -> Response {
+pub(super) fn with_code(response: Response, path: &str) -> Response {
     let Some(found) = Status::from_header_map(response.headers()) else { return response };
     if found.code() == Code::Ok || !found.details().is_empty() {
         return response;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use meshwire_proto::frame::SettleKind;
 use meshwire_proto::wire::mesh as wire;
-use meshwire_proto::{ErrorKind, GroupKey, GroupName, MemberName, Timing, UnixMillis};
+use meshwire_proto::{ErrorKind, Timing, UnixMillis};
 use tonic::{Request, Response, Status};
 
 use super::call::Deadline;
@@ -14,7 +14,7 @@ use super::caller;
 use super::services::mesh_server::Mesh;
 use super::status::status;
 use super::subscribe::{self, Batches};
-use crate::ingress::calls::{Calls, Offer, RequestCall, Settlement, Taken};
+use crate::ingress::calls::{Calls, Offer, RequestCall, Settlement, Taken, group_key};
 use crate::mesh::{Caller, Refusal};
 
 /// The calls.
@@ -22,16 +22,6 @@ pub(super) struct Service(pub(super) Arc<Calls>);
 
 fn invalid(text: impl Into<String>) -> Refusal {
     Refusal::new(ErrorKind::Invalid, text)
-}
-
-/// A group of a request, or a durable member of one.
-///
-/// # Errors
-/// `INVALID`: a name breaks a rule.
-pub(super) fn group_key(group: &str, member: &str) -> Result<GroupKey, Refusal> {
-    let group = GroupName::parse(group).map_err(|e| invalid(e.to_string()))?;
-    let member = (!member.is_empty()).then(|| MemberName::parse(member)).transpose();
-    Ok(GroupKey { group, member: member.map_err(|e| invalid(e.to_string()))? })
 }
 
 fn problem(refusal: Refusal) -> wire::Problem {

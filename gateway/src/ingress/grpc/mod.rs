@@ -3,9 +3,11 @@
 //! - [`session`]: a native session in one stream;
 //! - [`mesh`]: events for plain stubs; [`subscribe`]: its stream of deliveries;
 //! - [`admin`]: commands; [`health`]: whether the gateway serves;
-//! - [`call`]: what calls have in common; [`status`]: errors.
+//! - [`asking`]: reflection, whose calls have many messages;
+//! - [`call`]: what calls have in common; [`status`]: errors; [`told`]: how many.
 
 mod admin;
+mod asking;
 mod call;
 mod health;
 mod mesh;
@@ -15,6 +17,7 @@ mod services;
 mod session;
 mod status;
 mod subscribe;
+mod told;
 
 use std::sync::Arc;
 
@@ -25,8 +28,9 @@ use tonic::{Request, Status};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder;
 
-pub(super) use call::{is_grpc, unknown};
-pub(super) use status::refuse;
+pub(super) use call::{is_grpc, timeout, unknown};
+pub(super) use status::answer;
+pub(super) use told::counted;
 
 use super::calls::Calls;
 use super::http::Door;
@@ -41,20 +45,24 @@ const SMALL: usize = 64 * 1024;
 pub(super) fn router(calls: &Arc<Calls>) -> Router {
     // How long a message may be is known before it comes to these.
     let mesh = MeshServer::new(mesh::Service(calls.clone())).max_decoding_message_size(usize::MAX);
-    let admin = AdminServer::new(admin::Commands(calls.mesh().clone())).max_decoding_message_size(usize::MAX);
-    let health = HealthServer::new(health::State(calls.mesh().failed())).max_decoding_message_size(SMALL);
+    let admin = AdminServer::new(admin::Commands(calls.clone())).max_decoding_message_size(usize::MAX);
+    let health = HealthServer::new(health::State(calls.mesh().failed())).max_decoding_message_size(usize::MAX);
     let calls = Router::new()
         .route_service("/meshwire.v1.Mesh/{method}", mesh)
         .route_service("/meshwire.v1.Admin/{method}", admin)
         .layer(middleware::from_fn(call::run));
-    let router = Router::new()
-        .route(meshwire_proto::codec::grpc::SESSION_PATH, post(session::open))
+    let health = Router::new()
         .route_service("/grpc.health.v1.Health/{method}", health)
-        .merge(calls);
-    with_reflection(router)
+        .layer(middleware::from_fn(call::run_small));
+    Router::new()
+        .route(meshwire_proto::codec::grpc::SESSION_PATH, post(session::open))
+        .merge(health)
+        .merge(reflection())
+        .merge(calls)
 }
 
-fn with_reflection(mut router: Router) -> Router {
+fn reflection() -> Router {
+    let mut router = Router::new();
     let builder = || {
         Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -62,14 +70,12 @@ fn with_reflection(mut router: Router) -> Router {
     };
     // What is built in is read without fault: a test lists the services by it.
     if let Ok(v1) = builder().build_v1() {
-        let v1 = v1.max_decoding_message_size(SMALL);
         router = router.route_service("/grpc.reflection.v1.ServerReflection/{method}", v1);
     }
     if let Ok(v1alpha) = builder().build_v1alpha() {
-        let v1alpha = v1alpha.max_decoding_message_size(SMALL);
         router = router.route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha);
     }
-    router
+    router.layer(middleware::from_fn(asking::run))
 }
 
 /// Who calls.

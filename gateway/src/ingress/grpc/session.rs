@@ -4,7 +4,6 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body, HttpBody};
@@ -21,7 +20,7 @@ use tonic::Status;
 
 use super::{call, status};
 use crate::ingress::http::Door;
-use crate::ingress::native::serve_stream;
+use crate::ingress::native::{Coming, serve_stream};
 use crate::mesh::Refusal;
 
 /// What waits to be sent; a writer waits while it is more.
@@ -32,13 +31,19 @@ pub(super) async fn open(Extension(door): Extension<Door>, request: Request) -> 
     if let Some(refused) = call::refused(&parts.method, parts.uri.path(), &parts.headers) {
         return refused;
     }
-    let caller = door.caller("grpc");
+    let place = match door.seat() {
+        Ok(place) => place,
+        Err(refusal) => return status::answer(refusal),
+    };
+    let coming = Coming { caller: door.caller("grpc"), waited: door.waited(), place, held: Some(door.share.hold()) };
     let Door { native, shutdown, open, .. } = door;
     let out = Arc::new(Out::default());
+    // A proxy may keep the head of an answer until bytes follow it, and a client may wait for the head before it says Hello.
+    grpc::pad(&mut out.queue().messages);
     let stream = Messages { body, unframer: Unframer::default(), chunk: Bytes::new(), piece: Bytes::new(), out };
     let answers = Answers(stream.out.clone());
     tokio::spawn(async move {
-        serve_stream(native, (Box::new(stream), BytesMut::new()), (caller, Duration::ZERO), shutdown).await;
+        serve_stream(native, (Box::new(stream), BytesMut::new()), coming, shutdown).await;
         drop(open);
     });
     let mut response = Response::new(Body::new(answers));

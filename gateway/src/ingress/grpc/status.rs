@@ -86,13 +86,21 @@ pub(super) fn status(refusal: Refusal) -> Status {
     Status::with_details(code, message, whole.encode_to_vec().into())
 }
 
+/// The kind that a status of ours says.
+pub(super) fn kind(status: &Status) -> Option<ErrorKind> {
+    let details = Details::decode(status.details()).ok()?.details;
+    let info = details.iter().find(|any| any.type_url.ends_with(ErrorInfo::NAME))?;
+    let reason = ErrorInfo::decode(&*info.value).ok()?.reason;
+    ErrorKind::ALL.iter().find(|kind| kind.code() == reason).copied()
+}
+
 /// A whole answer of that refusal.
-pub(super) fn answer(refusal: Refusal) -> Response {
+pub(in crate::ingress) fn answer(refusal: Refusal) -> Response {
     status(refusal).into_http::<Body>()
 }
 
 /// What was refused before it was looked at.
-pub(in crate::ingress) fn refuse(kind: ErrorKind, message: impl Into<String>) -> Response {
+pub(super) fn refuse(kind: ErrorKind, message: impl Into<String>) -> Response {
     answer(Refusal::new(kind, message))
 }
 
@@ -114,6 +122,7 @@ mod tests {
             );
             let info = ErrorInfo::decode(&*details.details[0].value).unwrap();
             assert_eq!((info.reason.as_str(), info.domain.as_str()), (kind.code(), "meshwire"));
+            assert_eq!(super::kind(&status), Some(kind));
         }
     }
 

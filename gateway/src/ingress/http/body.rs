@@ -1,15 +1,19 @@
-//! Reading a request's body: so many bytes at most, and no slower than a floor.
+//! Reading a request's body: so many bytes at most, no slower than a floor, and in memory only what there is room for.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::http::StatusCode;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use meshwire_proto::ErrorKind;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Problem;
+use crate::ingress::receiving::{Held, RETRY_MS, Share};
+use crate::mesh::Refusal;
 
 /// A body comes with at least so many bytes in each period, or it is given up.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -20,69 +24,148 @@ const LEAST: usize = 10 * 1024;
 const DISCARDED: usize = 16 << 20;
 const DISCARD_PERIOD: Duration = Duration::from_secs(5);
 
+/// How long a body may hold memory that others wait for: as long as a session may be silent.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// A client that was refused for want of room, and that sends nothing for so long, waits for the answer.
+const SILENCE: Duration = Duration::from_millis(200);
+
+/// Least by which the place for a body grows.
+const STEP: usize = 16 * 1024;
+
+/// A body, and its leave to be in memory.
+#[derive(Debug)]
+pub(in crate::ingress) struct Received {
+    bytes: Bytes,
+    held: Held,
+}
+
+impl Deref for Received {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl Received {
+    /// The body, and what to keep until nothing is left of it, nor of what was made of it.
+    pub(in crate::ingress) fn split(self) -> (Bytes, Held) {
+        (self.bytes, self.held)
+    }
+}
+
 /// The whole body. Of one that is over the limit some more is read and dropped before the error is given.
 ///
 /// # Errors
-/// `TOO_LARGE`, naming the option that sets the limit; `TIMEOUT` with status 408 when it comes too slowly; `INVALID` when it breaks off.
-pub(in crate::ingress) async fn read(body: Body, limit: u64, option: &str) -> Result<Bytes, Problem> {
-    read_within(body, limit, &format!("(option {option})")).await
+/// `TOO_LARGE`, naming the option that sets the limit; `TIMEOUT` with status 408 when it comes too slowly; `INVALID` when it breaks off;
+/// `BUSY`: there is no room for it now.
+pub(in crate::ingress) async fn read(
+    share: &Arc<Share>,
+    body: Body,
+    limit: u64,
+    option: &str,
+) -> Result<Received, Problem> {
+    read_within(share, body, limit, &format!("(option {option})")).await
 }
 
 /// The same, of a limit that stands for `what`.
-pub(super) async fn read_within(mut body: Body, limit: u64, what: &str) -> Result<Bytes, Problem> {
-    let read = within(&mut body, limit, what).await;
-    if matches!(&read, Err(problem) if problem.kind() == ErrorKind::TooLarge) {
-        discard(body).await;
+pub(in crate::ingress) async fn read_within(
+    share: &Arc<Share>,
+    mut body: Body,
+    limit: u64,
+    what: &str,
+) -> Result<Received, Problem> {
+    let read = Reading::new(share.hold()).read(&mut body, limit, what).await;
+    match read.as_ref().map_err(Problem::kind) {
+        Err(ErrorKind::TooLarge) => discard(body, DISCARD_PERIOD).await,
+        Err(ErrorKind::Busy) => discard(body, SILENCE).await,
+        _ => {}
     }
     read
 }
 
-async fn within(body: &mut Body, limit: u64, what: &str) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(ErrorKind::TooLarge, format!("the body is over {limit} bytes {what}"));
-    if axum::body::HttpBody::size_hint(body).lower() > limit {
-        return Err(too_large());
+/// What has come of a body.
+struct Reading {
+    held: Held,
+    /// Data that comes in one piece is not copied.
+    first: Bytes,
+    more: Vec<u8>,
+}
+
+impl Reading {
+    const fn new(held: Held) -> Self {
+        Self { held, first: Bytes::new(), more: Vec::new() }
     }
-    let (mut first, mut more) = (Bytes::new(), BytesMut::new());
-    loop {
-        let before = first.len() + more.len();
-        // Data that comes in one piece is not copied.
-        let period = async {
-            while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|e| Problem::new(ErrorKind::Invalid, format!("the body broke off: {e}")))?;
-                let Ok(data) = frame.into_data() else { continue };
-                if first.is_empty() && more.is_empty() {
-                    first = data;
-                } else {
-                    if more.is_empty() {
-                        more.extend_from_slice(&first);
-                        first = Bytes::new();
-                    }
-                    more.extend_from_slice(&data);
-                }
-                if (first.len() + more.len()) as u64 > limit {
-                    return Err(too_large());
-                }
-            }
-            Ok(())
-        };
-        match timeout(PERIOD, period).await {
-            Ok(read) => {
-                read?;
-                return Ok(if more.is_empty() { first } else { more.freeze() });
-            }
-            Err(_) if first.len() + more.len() - before < LEAST => {
-                let text = format!("less than {LEAST} bytes of the body came in {} s", PERIOD.as_secs());
-                return Err(Problem::new(ErrorKind::Timeout, text).with(StatusCode::REQUEST_TIMEOUT));
-            }
-            Err(_) => {}
+
+    fn len(&self) -> usize {
+        self.first.len() + self.more.len()
+    }
+
+    async fn read(mut self, body: &mut Body, limit: u64, what: &str) -> Result<Received, Problem> {
+        let too_large = || Problem::new(ErrorKind::TooLarge, format!("the body is over {limit} bytes {what}"));
+        if body.size_hint().lower() > limit {
+            return Err(too_large());
         }
+        let began = Instant::now();
+        loop {
+            let before = self.len();
+            let period = async {
+                while let Some(frame) = body.frame().await {
+                    let broken = |e| Problem::new(ErrorKind::Invalid, format!("the body broke off: {e}"));
+                    let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+                    if (self.len() + data.len()) as u64 > limit {
+                        return Err(too_large());
+                    }
+                    self.add(&data, body.size_hint().exact()).await?;
+                }
+                Ok(())
+            };
+            match timeout(PERIOD, period).await {
+                Ok(read) => {
+                    read?;
+                    let bytes = if self.more.is_empty() { self.first } else { self.more.into() };
+                    return Ok(Received { bytes, held: self.held });
+                }
+                Err(_) if self.len() - before < LEAST => {
+                    let text = format!("less than {LEAST} bytes of the body came in {} s", PERIOD.as_secs());
+                    return Err(Problem::new(ErrorKind::Timeout, text).with(StatusCode::REQUEST_TIMEOUT));
+                }
+                Err(_) if self.held.is_wanted() && began.elapsed() > PATIENCE => {
+                    let text = "the body came too slowly, and others wait for the memory that it takes";
+                    return Err(Refusal::new(ErrorKind::Busy, text).after(RETRY_MS).into());
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Takes a piece, behind which so much is said to be left.
+    async fn add(&mut self, data: &Bytes, left: Option<u64>) -> Result<(), Problem> {
+        if self.len() == 0 {
+            self.held.wait_for(data.len() as u64).await?;
+            self.first = data.clone();
+            return Ok(());
+        }
+        let len = self.len() + data.len();
+        if len > self.more.capacity() {
+            // What is said to be left may never come: the place grows with what does.
+            let left = left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX);
+            let capacity = len + left.min((len / 4).max(STEP));
+            self.held.wait_for(capacity as u64).await?;
+            self.more.reserve_exact(capacity - self.more.len());
+            self.more.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.more.extend_from_slice(data);
+        Ok(())
     }
 }
 
-async fn discard(mut body: Body) {
+/// Reads on and drops what comes, until nothing does for so long.
+async fn discard(mut body: Body, silence: Duration) {
     let mut left = DISCARDED;
     let reading = async {
-        while let Some(Ok(frame)) = body.frame().await {
+        while let Ok(Some(Ok(frame))) = timeout(silence, body.frame()).await {
             let read = frame.data_ref().map_or(0, Bytes::len);
             match left.checked_sub(read) {
                 Some(rest) => left = rest,
@@ -96,13 +179,19 @@ async fn discard(mut body: Body) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use std::convert::Infallible;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::{StreamExt as _, stream};
 
     use super::*;
+    use crate::ingress::receiving::Receiving;
+
+    /// Of a connection that has so much for all its bodies.
+    fn share(bytes: u64) -> Arc<Share> {
+        Share::new(Receiving::new(bytes))
+    }
 
     const CHUNK: &[u8] = &[0; 1 << 16];
 
@@ -120,7 +209,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_within_its_limit_is_whole() {
         let (body, _) = body(3);
-        let bytes = read(body, 3 * CHUNK.len() as u64, "max_event_bytes").await;
+        let bytes = read(&share(1 << 30), body, 3 * CHUNK.len() as u64, "max_event_bytes").await;
         assert_eq!(bytes.map(|bytes| bytes.len()).ok(), Some(3 * CHUNK.len()));
     }
 
@@ -128,7 +217,10 @@ mod tests {
     async fn a_body_over_its_limit_is_read_to_its_end_before_it_is_refused_and_an_endless_one_is_not() {
         for (chunks, expected) in [(40, 40), (usize::MAX, DISCARDED / CHUNK.len() + 3)] {
             let (body, taken) = body(chunks);
-            let refused = read(body, CHUNK.len() as u64, "max_event_bytes").await.map(drop).map_err(|p| p.kind());
+            let refused = read(&share(1 << 30), body, CHUNK.len() as u64, "max_event_bytes")
+                .await
+                .map(drop)
+                .map_err(|p| p.kind());
             assert_eq!((refused, taken.load(Ordering::Relaxed)), (Err(ErrorKind::TooLarge), expected));
         }
     }
@@ -146,10 +238,45 @@ mod tests {
         for body in [dripping(1), dripping(1000), Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>())]
         {
             let began = tokio::time::Instant::now();
-            assert_eq!(read(body, 1 << 30, "x").await.err().map(|e| e.kind()), Some(ErrorKind::Timeout));
+            assert_eq!(
+                read(&share(1 << 30), body, 1 << 30, "x").await.err().map(|e| e.kind()),
+                Some(ErrorKind::Timeout)
+            );
             assert_eq!(began.elapsed().as_secs(), PERIOD.as_secs());
         }
-        let over = read(dripping(2000), 100_000, "x").await.err().map(|e| e.kind());
+        let over = read(&share(1 << 30), dripping(2000), 100_000, "x").await.err().map(|e| e.kind());
         assert_eq!(over, Some(ErrorKind::TooLarge), "it is read until it is over the limit");
+    }
+
+    #[tokio::test]
+    async fn a_body_without_room_is_refused_once_nothing_more_of_it_comes_and_gives_back_what_it_had() {
+        let receiving = Receiving::new(1 << 20);
+        let mut others = Share::new(Arc::clone(&receiving)).hold();
+        others.grow_to(1 << 20).unwrap();
+        let used = receiving.used();
+        let (endless, _) = body(40);
+        let refused = read(&Share::new(Arc::clone(&receiving)), endless, 1 << 30, "x").await.map(drop);
+        let refused: Refusal = refused.unwrap_err().into();
+        assert_eq!((refused.kind, refused.retry_after_ms, receiving.used()), (ErrorKind::Busy, RETRY_MS, used));
+        let (small, _) = body(1);
+        let read = read(&Share::new(Arc::clone(&receiving)), small, 1 << 30, "x").await;
+        assert_eq!(read.unwrap().len(), CHUNK.len(), "what is small needs no room");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_body_ends_when_others_want_its_memory_and_only_then() {
+        let receiving = Receiving::new(100_000);
+        let slow = Share::new(Arc::clone(&receiving));
+        let reading = tokio::spawn(async move { read(&slow, dripping(20_000), 10_000_000, "x").await.map(drop) });
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(!reading.is_finished(), "nobody wants it");
+        let began = Instant::now();
+        while !reading.is_finished() {
+            let mut other = Share::new(Arc::clone(&receiving)).hold();
+            assert!(other.grow_to(1 << 20).is_err());
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(reading.await.unwrap().map_err(|e| e.kind()), Err(ErrorKind::Busy));
+        assert!(began.elapsed() <= PERIOD * 2, "{:?}", began.elapsed());
     }
 }

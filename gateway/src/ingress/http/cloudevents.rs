@@ -5,39 +5,27 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::Uri;
-use axum::response::{IntoResponse as _, Response};
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use axum::http::request::Parts;
+use axum::response::Response;
 use meshwire_proto::codec::json;
-use meshwire_proto::{ErrorKind, EventView, Timing};
-use tokio::time::{MissedTickBehavior, interval};
+use meshwire_proto::{EventView, Timing};
 
 use super::delivery::ANY_SIZE;
 use super::query::Query;
+use super::websocket::{End, Received, Refused, Socket, agree, of_events};
 use super::{Door, Problem, receive};
 use crate::ingress::calls::{Calls, Consumer, Delivered, Offer, Taken};
-use crate::mesh::{Caller, Refusal};
+use crate::mesh::{Caller, Refusal, Spoken};
 
 /// One event a text message, in JSON.
 const JSON: &str = "cloudevents.json";
 /// One event a binary message, in protobuf.
 const PROTO: &str = "cloudevents.proto";
 
-/// A ping is sent so often.
-const PING: Duration = Duration::from_secs(15);
-
 /// Most messages that are published together, and about their bytes.
 const GATHERED: usize = 256;
 const GATHERED_BYTES: usize = 1 << 20;
-
-/// What is read from the socket at once.
-const READ_BUFFER: usize = 16 * 1024;
-
-/// Longest reason of a close frame, in bytes: RFC 6455, 5.5.
-const REASON: usize = 123;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -45,58 +33,28 @@ enum Format {
     Proto,
 }
 
-/// Why it ends; `None`: the peer has gone.
-type End = Option<CloseFrame>;
-
-pub(super) async fn upgrade(
-    door: Door,
-    topic: String,
-    uri: &Uri,
-    upgrade: WebSocketUpgrade,
-) -> Result<Response, Problem> {
-    let query = Query::read(uri, &["start"])?;
+pub(super) async fn upgrade(door: Door, topic: String, parts: &mut Parts) -> Result<Response, Refused> {
+    let handshake = agree(parts, &[JSON, PROTO])?;
+    let query = Query::read(&parts.uri, &["start"])?;
     let start = receive::start(&query)?;
-    let most = usize::try_from(door.native.mesh().limits().max_event_bytes).unwrap_or(usize::MAX).saturating_mul(2);
-    let upgrade = upgrade
-        .protocols([JSON, PROTO])
-        .max_message_size(most)
-        .max_frame_size(most)
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0);
-    let format = match upgrade.selected_protocol().and_then(|name| name.to_str().ok()) {
-        Some(JSON) => Format::Json,
-        Some(PROTO) => Format::Proto,
-        _ => {
-            let text =
-                format!("no WebSocket subprotocol was asked for that is served here; there are {JSON} and {PROTO}");
-            return Err(Problem::new(ErrorKind::Unsupported, text));
-        }
-    };
+    let format = if handshake.subprotocol == JSON { Format::Json } else { Format::Proto };
     let caller = door.caller("websocket");
-    let consumer = door.calls.consume(&caller, &topic, receive::broadcast_request(start)).await?;
-    let response = upgrade.on_upgrade(move |socket| async move {
-        let Door { calls, open, .. } = door;
-        let mut peer = Peer { socket, format, calls, caller, topic };
-        if let Some(frame) = peer.serve(consumer).await {
-            let _ = peer.socket.send(Message::Close(Some(frame))).await;
-        }
-        drop(open);
-    });
-    Ok(response.into_response())
+    let consumer =
+        door.calls.consume(&caller, &topic, receive::broadcast_request(start)).await.map_err(Problem::from)?;
+    let limits = of_events(&door);
+    Ok(handshake.begin(door, (limits, Spoken::WebSocketCloudEvents), move |door, socket| async move {
+        let mut peer = Peer { socket, format, calls: door.calls, caller, topic };
+        let end = peer.serve(consumer).await;
+        peer.socket.end(end).await;
+    }))
 }
 
 struct Peer {
-    socket: WebSocket,
+    socket: Socket,
     format: Format,
     calls: Arc<Calls>,
     caller: Caller,
     topic: String,
-}
-
-fn refused(refusal: &Refusal) -> CloseFrame {
-    let text = format!("{}: {}", refusal.kind.code(), refusal.message);
-    let reason = text.get(..text.floor_char_boundary(REASON)).unwrap_or_default();
-    CloseFrame { code: refusal.kind.ws_close(), reason: reason.into() }
 }
 
 type Publishing = Pin<Box<dyn Future<Output = Result<Vec<Taken>, Refusal>> + Send>>;
@@ -104,8 +62,6 @@ type Publishing = Pin<Box<dyn Future<Output = Result<Vec<Taken>, Refusal>> + Sen
 impl Peer {
     async fn serve(&mut self, mut consumer: Consumer) -> End {
         let mut publishing: Option<Publishing> = None;
-        let mut pings = interval(PING);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -117,10 +73,10 @@ impl Peer {
                         None => None,
                     };
                     if let Some(refusal) = refusal {
-                        return Some(refused(&refusal));
+                        return End::refused(&refusal);
                     }
                 }
-                message = self.socket.recv(), if publishing.is_none() => {
+                message = self.socket.next(), if publishing.is_none() => {
                     let mut offer = Offer::default();
                     if let Err(end) = self.gather(message, &mut offer) {
                         if !offer.is_empty() {
@@ -136,7 +92,6 @@ impl Peer {
                         return end;
                     }
                 }
-                _ = pings.tick() => self.socket.send(Message::Ping(bytes::Bytes::new())).await.ok()?,
             }
         }
     }
@@ -147,29 +102,25 @@ impl Peer {
     }
 
     /// Takes a message, and those behind it that are here already.
-    fn gather(&mut self, mut message: Option<Result<Message, axum::Error>>, offer: &mut Offer) -> Result<(), End> {
+    fn gather(&mut self, mut message: Result<Received, End>, offer: &mut Offer) -> Result<(), End> {
         let mut bytes = 0;
         loop {
-            match (message, self.format) {
-                (None | Some(Err(_) | Ok(Message::Close(_))), _) => return Err(None),
-                (Some(Ok(Message::Ping(_) | Message::Pong(_))), _) => {}
-                (Some(Ok(Message::Text(text))), Format::Json) => {
+            match (message?, self.format) {
+                (Received::Text(text), Format::Json) => {
                     bytes += text.len();
                     offer.event(json::read(&text));
                 }
-                (Some(Ok(Message::Binary(event))), Format::Proto) => {
+                (Received::Binary(event), Format::Proto) => {
                     bytes += event.len();
                     offer.raw(&event);
                 }
-                (Some(Ok(_)), Format::Json) => return Err(Some(wrong("events are text messages in this subprotocol"))),
-                (Some(Ok(_)), Format::Proto) => {
-                    return Err(Some(wrong("events are binary messages in this subprotocol")));
-                }
+                (_, Format::Json) => return Err(End::wrong_kind("events are text messages in this subprotocol")),
+                (_, Format::Proto) => return Err(End::wrong_kind("events are binary messages in this subprotocol")),
             }
             if offer.len() >= GATHERED || bytes >= GATHERED_BYTES {
                 return Ok(());
             }
-            match self.socket.next().now_or_never() {
+            match self.socket.ready() {
                 Some(next) => message = next,
                 None => return Ok(()),
             }
@@ -188,14 +139,11 @@ impl Peer {
                 Ok(Some(next)) => {
                     written += next.event.len();
                     if let Some(message) = self.message(&next) {
-                        self.socket.feed(message).await.map_err(|_| None)?;
+                        self.socket.feed(message).await?;
                     }
                 }
-                Ok(None) => {
-                    let reason = "the gateway is stopping".into();
-                    return Err(Some(CloseFrame { code: close_code::AWAY, reason }));
-                }
-                Err(refusal) => return Err(Some(refused(&refusal))),
+                Ok(None) => return Err(End::stopping()),
+                Err(refusal) => return Err(End::refused(&refusal)),
             }
             if written >= GATHERED_BYTES {
                 break;
@@ -205,13 +153,13 @@ impl Peer {
                 ready => ready,
             };
         }
-        self.socket.flush().await.map_err(|_| None)
+        self.socket.flush().await
     }
 
     /// `None`: the event has no form in this format.
-    fn message(&self, delivered: &Delivered) -> Option<Message> {
+    fn message(&self, delivered: &Delivered) -> Option<Received> {
         if self.format == Format::Proto {
-            return Some(Message::Binary(delivered.event.clone()));
+            return Some(Received::Binary(delivered.event.clone()));
         }
         let mut text = String::new();
         let written = EventView::parse(&delivered.event, ANY_SIZE).and_then(|view| json::write(&view, &mut text));
@@ -219,10 +167,6 @@ impl Peer {
             self.calls.count_unwritable();
             return None;
         }
-        Some(Message::Text(text.into()))
+        Some(Received::Text(text.into()))
     }
-}
-
-fn wrong(reason: &'static str) -> CloseFrame {
-    CloseFrame { code: close_code::UNSUPPORTED, reason: reason.into() }
 }

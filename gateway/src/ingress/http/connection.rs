@@ -1,9 +1,10 @@
 //! One HTTP connection: from its first bytes to the end of all that was begun in it.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,16 +16,20 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
+use super::activity::{Activity, Answering};
 use super::credentials;
-use super::head::MAX_HEADERS;
+use super::head::{self, MAX_HEADERS};
 use super::origin::{self, Judged};
-use super::{Door, Guests, HttpConfig, Refused};
+use super::unreadable::Answered;
+use super::window::Window;
+use super::{Door, Guests, HttpConfig, Refused, session, websocket};
 use crate::ingress::calls::Calls;
-use crate::ingress::io::Prefixed;
 use crate::ingress::native::Native;
-use crate::ingress::{Accepted, Shutdown};
-use crate::mesh::{Caller, Counts};
+use crate::ingress::receiving::Share;
+use crate::ingress::{Accepted, Place, Shutdown, grpc};
+use crate::mesh::{Caller, Counts, Lost, Spoken};
 
 /// Least that the server takes as a bound of a head.
 const LEAST_BUFFER: usize = 8192;
@@ -32,46 +37,41 @@ const LEAST_BUFFER: usize = 8192;
 /// Most requests at once of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
 
-/// What one HTTP/2 connection may have sent and not read by its handlers, in all and of one stream.
-const WINDOW: u32 = 1 << 20;
-
-/// How long the head of a later request may take; a connection that is idle for so long is closed.
-const IDLE: Duration = Duration::from_secs(60);
-
 pub(super) async fn serve(
     (router, (native, calls), config): (Router, (Arc<Native>, Arc<Calls>), HttpConfig),
+    window: Option<Window>,
     accepted: Accepted,
-    mut shutdown: watch::Receiver<Shutdown>,
+    shutdown: watch::Receiver<Shutdown>,
 ) {
-    let Accepted { stream, prefix, peer, principal, waited } = accepted;
+    let Accepted { stream, prefix, peer, principal, waited, place } = accepted;
     let (open, mut ended) = mpsc::channel(1);
-    let carries = Arc::new(AtomicBool::new(false));
     let (authenticated, guests) = (principal.is_some(), Arc::clone(&config.guests));
-    let counts = Arc::clone(native.mesh().counts());
-    // The one place where HTTP makes a caller: once a connection.
-    let caller = Caller::known("http", Some(peer), principal.clone());
-    let shutdown_of = shutdown.clone();
-    let door = Door { native, calls, caller, principal, shutdown: shutdown_of, open, carries: Arc::clone(&carries) };
-    let asked = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&asked);
+    let (counts, answers) = (Arc::clone(native.mesh().counts()), Arc::clone(native.mesh().counts()));
+    let door = Door::of((native, calls), (peer, principal, Arc::clone(&place), waited), shutdown.clone(), open);
+    let carries = Arc::clone(&door.carries);
+    let activity = Arc::new(Activity::default());
+    let (seen, as_grpc, login_timeouts) = (Arc::clone(&activity), OnceLock::new(), Arc::clone(&counts));
     let service = service_fn(move |mut request: Request<Incoming>| {
-        seen.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(door.clone());
-        answer(router.clone(), (Arc::clone(&guests), Arc::clone(&counts)), request, authenticated)
+        let door = door.at_request(!seen.has_begun());
+        let active = seen.begin();
+        if !begins_session(&request) {
+            door.place.logged_in();
+        }
+        if grpc::is_grpc(request.headers()) {
+            let _ = as_grpc.get_or_init(|| counts.connected(Spoken::Grpc));
+        }
+        request.extensions_mut().insert(door);
+        let answered = answer(router.clone(), (Arc::clone(&guests), Arc::clone(&counts)), request, authenticated);
+        async move { Ok::<_, Infallible>(answered.await?.map(|body| Answering::new(body, active))) }
     });
-    let builder = builder(&config);
+    let builder = builder(&config, window.as_ref());
     {
-        let io = TokioIo::new(Prefixed::new(prefix, stream));
+        let io = TokioIo::new(Answered::over(prefix, stream, answers, config.head_bytes));
         let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
-        let mut login = pin!(tokio::time::sleep(config.login_timeout.saturating_sub(waited)));
-        let mut draining = pin!(async move {
-            drop(shutdown.wait_for(|s| *s >= Shutdown::Draining).await);
-            // Sessions may settle until the end.
-            if carries.load(Ordering::Relaxed) {
-                drop(shutdown.wait_for(|s| *s >= Shutdown::Closing).await);
-            }
-        });
-        let (mut logged_in, mut told) = (false, false);
+        let mut overdue =
+            pin!(overdue(&activity, (&place, &login_timeouts), config.login_timeout.saturating_sub(waited)));
+        let mut over = pin!(over((shutdown, &carries), (&activity, config.idle_timeout)));
+        let mut told = false;
         loop {
             tokio::select! {
                 biased;
@@ -81,28 +81,84 @@ pub(super) async fn serve(
                     }
                     break;
                 }
-                () = &mut login, if !logged_in => {
-                    if !asked.load(Ordering::Relaxed) {
-                        tracing::info!(%peer, "no HTTP request within the login timeout");
-                        break;
-                    }
-                    logged_in = true;
+                why = &mut overdue => {
+                    tracing::debug!(%peer, "{why}");
+                    break;
                 }
-                () = &mut draining, if !told => {
+                () = &mut over, if !told => {
                     told = true;
                     serving.as_mut().graceful_shutdown();
                 }
             }
         }
     }
-    // What was upgraded goes on without the connection.
+    // What was upgraded goes on without the connection, and has its place, if it needs one.
+    drop(place);
     let _ = ended.recv().await;
 }
 
-fn counted(counts: &Counts, response: Response<Body>) -> Response<Body> {
-    if let Some(Refused(kind)) = response.extensions().get() {
-        counts.told(*kind);
+/// Ends when a connection has not logged in in time, or when others need its place; gives why.
+async fn overdue(activity: &Activity, (place, counts): (&Place, &Counts), left: Duration) -> &'static str {
+    let shed = "it has not logged in, and others came (option max_connections)";
+    tokio::select! {
+        () = place.shed() => return shed,
+        () = tokio::time::sleep(left) => {}
     }
+    if !activity.has_begun() {
+        counts.lost(Lost::LoginTimeout);
+        return "no HTTP request within the login timeout";
+    }
+    place.shed().await;
+    shed
+}
+
+/// Ends when nothing is expected any more: the gateway stops, or there was no request for long.
+async fn over(
+    (mut shutdown, carries): (watch::Receiver<Shutdown>, &AtomicBool),
+    (activity, idle): (&Activity, Duration),
+) {
+    tokio::select! {
+        _ = async { shutdown.wait_for(|s| *s >= Shutdown::Draining).await.map(drop) } => {}
+        () = activity.over(idle) => return,
+    }
+    // Sessions may settle until the end.
+    if carries.load(Ordering::Relaxed) {
+        drop(shutdown.wait_for(|s| *s >= Shutdown::Closing).await);
+    }
+}
+
+impl Door {
+    /// What is known of a connection that begins. The one place where HTTP makes a caller.
+    fn of(
+        (native, calls): (Arc<Native>, Arc<Calls>),
+        (peer, principal, place, waited): (SocketAddr, Option<Arc<str>>, Arc<Place>, Duration),
+        shutdown: watch::Receiver<Shutdown>,
+        open: mpsc::Sender<()>,
+    ) -> Self {
+        let caller = Caller::known("http", Some(peer), principal.clone());
+        let share = Share::new(Arc::clone(&native.receiving));
+        let [carries, seated] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let now = Instant::now();
+        let since = now.checked_sub(waited).unwrap_or(now);
+        Self { native, calls, caller, principal, shutdown, open, share, place, seated, since, carries }
+    }
+
+    /// What a request knows of it: the time before the first one counts for the login that this begins.
+    fn at_request(&self, is_first: bool) -> Self {
+        let since = if is_first { self.since } else { Instant::now() };
+        Self { since, ..self.clone() }
+    }
+}
+
+/// Whether it is for the beginning of a session: only that logs in.
+fn begins_session(request: &Request<Incoming>) -> bool {
+    matches!(request.uri().path(), websocket::PATH | session::PATH | meshwire_proto::codec::grpc::SESSION_PATH)
+}
+
+/// The one place that counts what HTTP and gRPC answer; streams count what ends them.
+fn counted(counts: &Arc<Counts>, response: Response<Body>) -> Response<Body> {
+    let Some(Refused(kind)) = response.extensions().get() else { return grpc::counted(counts, response) };
+    counts.told(*kind);
     response
 }
 
@@ -120,27 +176,33 @@ async fn answer(
     if let Some(response) = credentials::refused(&parts.headers) {
         return Ok(counted(&counts, response));
     }
-    let response = TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await?;
-    let mut response = counted(&counts, response);
+    let response = match head::check(&parts.headers, parts.uri.path()) {
+        Ok(()) => TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await?,
+        Err(problem) => problem.answer(&parts.headers),
+    };
+    let mut response = counted(&counts, head::with_code(response).await);
     if let Some(page) = page {
         origin::allow(response.headers_mut(), &page);
     }
     Ok(response)
 }
 
-fn builder(config: &HttpConfig) -> auto::Builder<TokioExecutor> {
+fn builder(config: &HttpConfig, window: Option<&Window>) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
+    let window = window.map(Window::bytes);
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
+        .header_read_timeout(config.idle_timeout)
         .max_headers(MAX_HEADERS)
         .max_buf_size(config.head_bytes.max(LEAST_BUFFER))
         .http2()
         .timer(TokioTimer::new())
+        .keep_alive_interval(config.heartbeat)
+        .keep_alive_timeout(config.heartbeat * 3 / 2)
         .max_header_list_size(u32::try_from(config.head_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW);
+        .initial_stream_window_size(window)
+        .initial_connection_window_size(window);
     builder
 }

@@ -2,11 +2,10 @@
 
 use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use axum::http::{HeaderMap, HeaderValue};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use meshwire_proto::ErrorKind;
 
 use super::Problem;
-use crate::ingress::grpc;
 
 /// How a browser says its token, which cannot set a header: as a subprotocol that begins so.
 const BEARER: &str = "bearer.";
@@ -17,11 +16,7 @@ pub(super) fn refused(headers: &HeaderMap) -> Option<Response> {
         return None;
     }
     let text = "this gateway cannot verify credentials: leave out authorization; a client certificate names the caller (option tls_client_roots)";
-    Some(if grpc::is_grpc(headers) {
-        grpc::refuse(ErrorKind::Unauthenticated, text)
-    } else {
-        Problem::new(ErrorKind::Unauthenticated, text).into_response()
-    })
+    Some(Problem::new(ErrorKind::Unauthenticated, text).answer(headers))
 }
 
 fn has_bearer(headers: &HeaderMap) -> bool {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use meshwire_proto::codec::{http, json};
 use meshwire_proto::{ErrorKind, EventError, EventParts};
 
-use super::body::read;
+use super::body::{Received, read, read_within};
 use super::{Door, Problem};
 
 /// How the events of a request are written.
@@ -91,14 +91,17 @@ pub(super) fn text(body: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(body).map_err(|e| Problem::new(ErrorKind::Invalid, format!("the body is not UTF-8: {e}")))
 }
 
-async fn whole(door: &Door, mode: Mode, body: Body) -> Result<Bytes, Problem> {
+async fn whole(door: &Door, mode: Mode, body: Body) -> Result<Received, Problem> {
     let limits = door.native.mesh().limits();
     let (event, option) = (u64::from(limits.max_event_bytes), "max_event_bytes");
+    let frame = door.native.max_frame_bytes();
     match mode {
-        Mode::Binary => read(body, event, option).await,
+        Mode::Binary => read(&door.share, body, event, option).await,
         // JSON escapes at most six bytes for one; base64 is less.
-        Mode::Structured => read(body, door.native.max_frame_bytes().max(event * 2), option).await,
-        Mode::Batch => read(body, door.native.max_frame_bytes(), "max_frame_bytes").await,
+        Mode::Structured if event * 2 > frame => {
+            read_within(&door.share, body, event * 2, "(twice option max_event_bytes)").await
+        }
+        Mode::Structured | Mode::Batch => read(&door.share, body, frame, "max_frame_bytes").await,
     }
 }
 
@@ -106,7 +109,7 @@ async fn whole(door: &Door, mode: Mode, body: Body) -> Result<Bytes, Problem> {
 ///
 /// # Errors
 /// What is wrong with the request.
-pub(super) async fn body(door: &Door, parts: &Parts, body: Body) -> Result<(Mode, Bytes), Problem> {
+pub(super) async fn body(door: &Door, parts: &Parts, body: Body) -> Result<(Mode, Received), Problem> {
     let mode = Mode::of(&parts.headers)?;
     Ok((mode, whole(door, mode, body).await?))
 }

@@ -5,20 +5,16 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
-use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use meshwire_proto::{ErrorKind, GroupKey, GroupName};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
-use super::event::{essence, text};
-use super::names::Named;
+use super::deadline::TIMEOUT;
+use super::names::{Named, group_key};
 use super::query::Query;
-use super::{Door, Problem, body, delivery};
+use super::{Door, Problem, delivery, json_body};
 use crate::ingress::calls::{FetchRequest, Fetched};
 
 #[derive(Deserialize)]
@@ -36,45 +32,14 @@ impl Default for Asked {
     }
 }
 
-/// A JSON body as a type of its own; without a body its default.
-///
-/// # Errors
-/// `INVALID`: not JSON, or other members than it has; 415 without a JSON content type.
-pub(super) async fn read_json<T: DeserializeOwned>(
-    door: &Door,
-    parts: &Parts,
-    body: Body,
-) -> Result<Option<T>, Problem> {
-    let body = body::read(body, door.native.max_frame_bytes(), "max_frame_bytes").await?;
-    if body.is_empty() {
-        return Ok(None);
-    }
-    let essence = essence(&parts.headers)?;
-    if !meshwire_proto::codec::json::is_json(&essence) {
-        let text = format!("the content type is {essence:?}; JSON needs content-type: application/json");
-        return Err(Problem::new(ErrorKind::Invalid, text).with(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-    }
-    let wrong = |e: serde_json::Error| Problem::new(ErrorKind::Invalid, format!("the body: {e}"));
-    serde_json::from_str(text(&body)?).map(Some).map_err(wrong)
-}
-
-/// The group of a path.
-///
-/// # Errors
-/// `INVALID`: its name.
-pub(super) fn group_key(name: &str) -> Result<GroupKey, Problem> {
-    let group = GroupName::parse(name).map_err(|e| Problem::new(ErrorKind::Invalid, e.to_string()))?;
-    Ok(GroupKey { group, member: None })
-}
-
 pub(super) async fn fetch(
     Extension(door): Extension<Door>,
     Named((topic, group)): Named<(String, String)>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    Query::read(&parts.uri, &[])?;
-    let asked: Asked = read_json(&door, &parts, body).await?.unwrap_or_default();
+    Query::read(&parts.uri, &[TIMEOUT])?;
+    let asked: Asked = json_body::read(&door, &parts.headers, body).await?.unwrap_or_default();
     let group = group_key(&group)?;
     let request = FetchRequest {
         topic: &topic,

@@ -1,15 +1,13 @@
 //! What is refused for its head alone, on every path: before a handler sees it, and before a byte of its body is read.
 
-use axum::Router;
 use axum::body::HttpBody as _;
-use axum::extract::Request;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
 use meshwire_proto::ErrorKind;
 use meshwire_proto::codec::http::PREFIX;
+use meshwire_proto::codec::percent;
 
 use super::Problem;
 
@@ -22,19 +20,11 @@ const MAX_ATTRIBUTES: usize = 32 * 1024;
 /// Longest refusal of an extractor that is given a code; they are one line.
 const LONGEST_REJECTION: u64 = 4096;
 
-/// The router, and what it need not look after.
-pub(super) fn guarded(router: Router) -> Router {
-    router.layer(from_fn(guard))
-}
-
-async fn guard(request: Request, next: Next) -> Response {
-    match check(request.headers(), request.uri().path()) {
-        Ok(()) => with_code(next.run(request).await).await,
-        Err(problem) => problem.into_response(),
-    }
-}
-
-fn check(headers: &HeaderMap, path: &str) -> Result<(), Problem> {
+/// What stands before the router, and not as a layer of it: that would cost each request some allocations.
+///
+/// # Errors
+/// What is wrong with the head.
+pub(super) fn check(headers: &HeaderMap, path: &str) -> Result<(), Problem> {
     if headers.len() > MAX_HEADERS {
         let text = format!("the request has {} headers; at most {MAX_HEADERS} are taken", headers.len());
         return Err(Problem::new(ErrorKind::TooLarge, text).with(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
@@ -47,7 +37,7 @@ fn check(headers: &HeaderMap, path: &str) -> Result<(), Problem> {
         let text = "compressed bodies are not taken: send it without content-encoding";
         return Err(Problem::new(ErrorKind::Unsupported, text).with(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    if !is_encoded(path.as_bytes()) {
+    if percent::decode(path.as_bytes()).is_none() {
         return Err(Problem::new(ErrorKind::Invalid, "the path has a % without two hexadecimal digits behind it"));
     }
     let attributes = headers.iter().filter(|(name, _)| name.as_str().starts_with(PREFIX));
@@ -62,14 +52,8 @@ fn check(headers: &HeaderMap, path: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Whether two hexadecimal digits stand behind each `%`.
-fn is_encoded(path: &[u8]) -> bool {
-    let mut parts = path.split(|byte| *byte == b'%').skip(1);
-    parts.all(|part| part.get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
-}
-
 /// An extractor refuses in plain text, as a path that is not UTF-8: it is made a problem with our code.
-async fn with_code(response: Response) -> Response {
+pub(super) async fn with_code(response: Response) -> Response {
     let is_text = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
     let is_short = response.body().size_hint().upper().is_some_and(|most| most <= LONGEST_REJECTION);
     let status = response.status();
@@ -107,14 +91,7 @@ mod tests {
         assert_eq!(refused("ce-a", &[&"x".repeat(MAX_ATTRIBUTES - 3)]), Some(ErrorKind::TooLarge));
         assert_eq!(refused("a", &["x"; MAX_HEADERS]), None);
         assert_eq!(refused("a", &["x"; MAX_HEADERS + 1]), Some(ErrorKind::TooLarge));
-    }
-
-    #[test]
-    fn two_digits_stand_behind_each_percent_sign() {
-        for (path, good) in
-            [("/a", true), ("/%41%fF", true), ("/%", false), ("/%4", false), ("/%4g/a", false), ("/%%41", false)]
-        {
-            assert_eq!(is_encoded(path.as_bytes()), good, "{path}");
-        }
+        let of_path = |path| check(&HeaderMap::new(), path).err().map(|problem| problem.kind());
+        assert_eq!((of_path("/%41"), of_path("/%4g/a")), (None, Some(ErrorKind::Invalid)));
     }
 }

@@ -2,28 +2,38 @@
 //!
 //! - [`connection`]: one connection: limits before its first request is whole, shutdown;
 //! - [`head`]: what is refused for its head alone, on every path;
-//! - [`websocket`]: upgrades: native sessions as binary messages;
+//! - [`websocket`]: upgrades and their connections, whatever is said in them; native sessions as binary messages;
 //! - [`publish`], [`request`], [`receive`], [`fetch`], [`settle`]: events for programs without our client; [`event`], [`delivery`]: how they
 //!   are written;
 //! - [`session`]: sessions inside requests, for where nothing else gets through;
+//! - [`deadline`]: how long a request may take;
+//! - [`accept`]: what an answer is to be;
 //! - [`origin`]: who is let in: no foreign web page;
 //! - [`admin`]: the commands of administration;
 //! - [`health`], [`metrics`], [`page`]: for those who watch a gateway;
 //! - [`cloudevents`], [`pages`]: the same as messages of WebSocket;
+//! - [`activity`]: connections without requests end;
+//! - [`window`]: what HTTP/2 may send that is not read;
 //! - [`credentials`]: what cannot be verified is refused;
-//! - [`problem`]: errors as RFC 9457 problem details.
+//! - [`full`]: HTTP/2 for which there is no place;
+//! - [`problem`]: errors as RFC 9457 problem details; [`unreadable`]: also for heads that cannot be read.
 
+mod accept;
+mod activity;
 mod admin;
 mod authority;
 mod body;
 mod cloudevents;
 mod connection;
 mod credentials;
+mod deadline;
 mod delivery;
 mod event;
 mod fetch;
+mod full;
 mod head;
 mod health;
+mod json_body;
 mod metrics;
 mod names;
 mod openapi;
@@ -37,31 +47,38 @@ mod receive;
 mod request;
 mod session;
 mod settle;
+mod unreadable;
 mod websocket;
+mod window;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, Uri};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use meshwire_proto::ErrorKind;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::calls::Calls;
 use super::grpc;
+use super::io::Prefixed;
 use super::native::Native;
-use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
-use crate::mesh::{Caller, Spoken};
-pub(super) use body::read as read_body;
+use super::receiving::Share;
+use super::{Accepted, BoxIo, Ingress, Place, Shutdown, Sniff, Turned, say};
+use crate::mesh::{Caller, Refusal, Spoken};
+pub(super) use body::{Received, read_within as read_body};
 pub use origin::Guests;
 pub(super) use problem::Problem;
 use problem::Refused;
+use window::Windows;
 
 /// Longest name of a method.
 const LONGEST_METHOD: usize = 16;
@@ -69,12 +86,19 @@ const LONGEST_METHOD: usize = 16;
 /// Limits of HTTP connections.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
-    /// How long a connection may take from accept to the end of its first request's head, and each later head.
+    /// How long a connection may take from accept to the end of its first request's head; each later head has
+    /// `idle_timeout`.
     pub login_timeout: Duration,
+    /// How long a connection may be without a request.
+    pub idle_timeout: Duration,
+    /// Silence after which an HTTP/2 connection is pinged; it is dead after two and a half of them.
+    pub heartbeat: Duration,
     /// Most bytes of a request's head.
     pub head_bytes: usize,
     /// Web pages and names that are let in.
     pub guests: Arc<Guests>,
+    /// Bytes that HTTP/2 connections may have sent and not read, over all of them, beyond 64 KiB of each.
+    pub window_bytes: u64,
 }
 
 /// HTTP behind the listener.
@@ -82,6 +106,7 @@ pub struct HttpIngress {
     native: Arc<Native>,
     calls: Arc<Calls>,
     config: HttpConfig,
+    windows: Arc<Windows>,
     router: Router,
 }
 
@@ -97,6 +122,14 @@ pub(super) struct Door {
     pub(super) shutdown: watch::Receiver<Shutdown>,
     /// The connection ends when the last of these is dropped: what goes on after an upgrade holds one.
     pub(super) open: mpsc::Sender<()>,
+    /// What bodies of its requests may hold in memory.
+    pub(super) share: Arc<Share>,
+    /// The place of the connection.
+    pub(super) place: Arc<Place>,
+    /// Whether a session in a stream of its own has that place.
+    seated: Arc<AtomicBool>,
+    /// From when on a login counts that this request begins: of the first one, since the connection was accepted.
+    since: Instant,
     /// Whether requests of sessions came by it: those go on while the gateway drains.
     carries: Arc<AtomicBool>,
 }
@@ -106,21 +139,40 @@ impl Door {
     pub(super) fn caller(&self, protocol: &'static str) -> Caller {
         Caller { protocol, ..self.caller.clone() }
     }
+
+    /// How much of the time for a login has gone by.
+    pub(super) fn waited(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// The place of a session that has a stream of the connection: the first has that of the connection.
+    ///
+    /// # Errors
+    /// `BUSY`: all places are taken, and logged in.
+    pub(super) fn seat(&self) -> Result<Arc<Place>, Refusal> {
+        if self.seated.swap(true, Ordering::Relaxed) {
+            return self.native.places.take_within(&self.place);
+        }
+        Ok(Arc::clone(&self.place))
+    }
 }
 
 impl HttpIngress {
     /// HTTP over these calls, and the sessions of `native`.
     #[must_use]
     pub fn new(native: Arc<Native>, calls: Arc<Calls>, config: HttpConfig) -> Self {
-        let router = Router::new()
+        let timed = Router::new()
             .route("/v1/topics/{topic}/events", post(publish::publish).get(receive::broadcast))
             .route("/v1/topics/{topic}/requests", post(request::request))
             .route("/v1/topics/{topic}/groups/{group}/events", get(receive::group))
             .route("/v1/topics/{topic}/groups/{group}/fetch", post(fetch::fetch))
             .route("/v1/topics/{topic}/groups/{group}/settle", post(settle::settle))
-            .route("/v1/ws", get(websocket::upgrade))
-            .merge(session::routes())
             .merge(admin::routes())
+            .route_layer(from_fn(deadline::keep));
+        let router = Router::new()
+            .route(websocket::PATH, get(websocket::upgrade))
+            .merge(session::routes())
+            .merge(timed)
             .merge(page::routes())
             .route("/healthz", get(health::lives))
             .route("/readyz", get(health::ready))
@@ -128,10 +180,15 @@ impl HttpIngress {
             .merge(grpc::router(&calls))
             .route("/openapi.json", get(openapi::openapi))
             .fallback(nothing_here)
-            .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
-                Problem::wrong_method(&method, uri.path())
+            .method_not_allowed_fallback(|method: Method, uri: Uri, headers: HeaderMap| async move {
+                // To gRPC a path that others ask for is as little a method as one that nobody does.
+                if method == Method::POST && grpc::is_grpc(&headers) {
+                    return grpc::unknown(uri.path());
+                }
+                Problem::wrong_method(&method, uri.path()).into_response()
             });
-        Self { native, calls, config, router: head::guarded(router) }
+        let windows = Windows::new(config.window_bytes);
+        Self { native, calls, config, windows, router }
     }
 }
 
@@ -153,8 +210,17 @@ impl Ingress for HttpIngress {
         begins(prefix)
     }
 
-    fn refuse_plain(&self, prefix: &[u8]) -> Bytes {
-        if prefix.starts_with(H2_PREFACE) { goaway(PLAIN_REFUSED) } else { Problem::tls_required().into_bytes() }
+    fn refuse(&self, prefix: &[u8], refusal: Refusal) -> Bytes {
+        self.native.mesh().counts().told(refusal.kind);
+        if prefix.starts_with(H2_PREFACE) { goaway(&refusal) } else { Problem::from(refusal).into_bytes() }
+    }
+
+    fn turn_away(&self, stream: BoxIo, prefix: BytesMut, refusal: Refusal) -> Turned {
+        if !prefix.starts_with(H2_PREFACE) {
+            return Box::pin(say(stream, self.refuse(&prefix, refusal)));
+        }
+        self.native.mesh().counts().told(refusal.kind);
+        Box::pin(full::answer_each(Prefixed::new(prefix, stream), refusal, self.config.head_bytes))
     }
 
     fn serve(
@@ -163,18 +229,22 @@ impl Ingress for HttpIngress {
         shutdown: watch::Receiver<Shutdown>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let parts = (self.router.clone(), (self.native.clone(), self.calls.clone()), self.config.clone());
-        Box::pin(connection::serve(parts, accepted, shutdown))
+        let window = accepted.prefix.starts_with(H2_PREFACE).then(|| self.windows.open());
+        Box::pin(connection::serve(parts, window, accepted, shutdown))
     }
 }
 
 /// How HTTP/2 begins, as far as it is read to tell it.
 const H2_PREFACE: &[u8] = b"PRI ";
 
-/// The end of an HTTP/2 connection before any request: empty settings, and GOAWAY with `INADEQUATE_SECURITY` (RFC 9113 6.8, 7).
-fn goaway(text: &str) -> Bytes {
+/// The end of an HTTP/2 connection before any request: empty settings, and GOAWAY with `INADEQUATE_SECURITY` or `ENHANCE_YOUR_CALM`, the
+/// code and the reason (RFC 9113 6.8, 7).
+fn goaway(refusal: &Refusal) -> Bytes {
+    let error = if refusal.kind == ErrorKind::TlsRequired { 0xc } else { 0xb };
+    let text = format!("{}: {}", refusal.kind.code(), refusal.message);
     let length = u8::try_from(8 + text.len()).unwrap_or(u8::MAX);
     let mut bytes = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
-    bytes.extend([0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xc]);
+    bytes.extend([0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, error]);
     bytes.extend(text.bytes().take(usize::from(length) - 8));
     bytes.into()
 }
@@ -187,19 +257,6 @@ fn answer_json(value: &serde_json::Value) -> Response {
 /// An answer of JSON that is written already.
 fn written(json: impl Into<axum::body::Body>) -> Response {
     ([(CONTENT_TYPE, "application/json")], json.into()).into_response()
-}
-
-/// Carries out within a deadline of the request's own.
-///
-/// # Errors
-/// `TIMEOUT`.
-async fn in_time<T>(timeout: Option<Duration>, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
-    let Some(timeout) = timeout else { return work.await };
-    let late = || {
-        let text = format!("no answer within timeout_ms={}; what was asked may have been done", timeout.as_millis());
-        Problem::new(ErrorKind::Timeout, text)
-    };
-    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// A method and a space, or the HTTP/2 preface, which begins like one.

@@ -2,10 +2,11 @@
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use meshwire_proto::ErrorKind;
+use meshwire_proto::{ErrorKind, GroupKey};
 use serde::de::DeserializeOwned;
 
 use super::Problem;
+use crate::ingress::calls;
 
 /// What the braces of a route stand for, percent-decoded.
 pub(super) struct Named<T>(pub(super) T);
@@ -14,10 +15,17 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let invalid = |e| Problem::new(ErrorKind::Invalid, format!("path {}: {e}", parts.uri.path()));
-        match Path::<T>::from_request_parts(&mut parts.clone(), state).await {
+        match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(names)) => Ok(Self(names)),
-            Err(rejection) => Err(invalid(rejection)),
+            Err(rejection) => Err(Problem::new(ErrorKind::Invalid, format!("path {}: {rejection}", parts.uri.path()))),
         }
     }
+}
+
+/// A group by its name.
+///
+/// # Errors
+/// `INVALID`: the name.
+pub(super) fn group_key(name: &str) -> Result<GroupKey, Problem> {
+    Ok(calls::group_key(name, "")?)
 }

@@ -11,7 +11,6 @@ use axum::http::header::{
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
-use axum::response::IntoResponse as _;
 use meshwire_proto::ErrorKind;
 
 use super::Problem;
@@ -20,8 +19,8 @@ use super::authority::{Authority, Origin};
 /// What a listed page may send; headers are as it asks, since attributes of events may have any name.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
 
-/// What a listed page may read beside what every page may.
-const EXPOSED: HeaderValue = HeaderValue::from_static("retry-after");
+/// What a listed page may read beside what every page may; with the attributes of an event.
+const EXPOSED: &str = "retry-after";
 
 /// Seconds for which a browser may remember an answer to a preflight.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("600");
@@ -145,7 +144,7 @@ impl Guests {
     /// Lets a request in or not. Who has proven a name may have come by any.
     pub(super) fn judge(&self, parts: &Parts, authenticated: bool) -> Judged {
         match judge(self, parts, authenticated) {
-            Err(problem) => Judged::Answered(problem.into_response()),
+            Err(problem) => Judged::Answered(problem.answer(&parts.headers)),
             Ok(Some(origin)) if is_preflight(parts) => Judged::Answered(preflight(&origin, &parts.headers)),
             Ok(origin) => Judged::Passes(origin),
         }
@@ -156,10 +155,17 @@ fn is_preflight(parts: &Parts) -> bool {
     parts.method == Method::OPTIONS && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
+/// What it may read of these; attributes may have any name.
+fn exposed(headers: &HeaderMap) -> HeaderValue {
+    let attributes = headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with("ce-"));
+    let names: Vec<&str> = std::iter::once(EXPOSED).chain(attributes).collect();
+    HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(EXPOSED))
+}
+
 /// Lets a listed page read an answer. Without credentials of the browser's own, which it must not send along.
 pub(super) fn allow(headers: &mut HeaderMap, origin: &HeaderValue) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed(headers));
     headers.append(VARY, HeaderValue::from_static("origin"));
 }
 

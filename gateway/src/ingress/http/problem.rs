@@ -2,12 +2,12 @@
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, Method, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use meshwire_proto::ErrorKind;
 
-use crate::ingress::PLAIN_REFUSED;
+use crate::ingress::grpc;
 use crate::mesh::Refusal;
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -45,16 +45,19 @@ impl Problem {
         Self::new(ErrorKind::Invalid, format!("{path} does not take {method}")).with(StatusCode::METHOD_NOT_ALLOWED)
     }
 
-    pub(in crate::ingress) fn tls_required() -> Self {
-        Self::new(ErrorKind::TlsRequired, PLAIN_REFUSED)
+    /// In the words of who asks: a call of gRPC is told a status.
+    pub(super) fn answer(self, headers: &HeaderMap) -> Response<Body> {
+        if grpc::is_grpc(headers) { grpc::answer(self.refusal) } else { self.into_response() }
     }
 
     /// As an answer of HTTP/1.1 that ends the connection.
     pub(in crate::ingress) fn into_bytes(self) -> Bytes {
         let (status, body) = (self.status(), self.json().to_string());
         let length = body.len();
+        let after = self.refusal.retry_after_ms.div_ceil(1000);
+        let after = if after > 0 { format!("retry-after: {after}\r\n") } else { String::new() };
         let head = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+            "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {length}\r\n{after}connection: close\r\n\r\n"
         );
         Bytes::from(head + &body)
     }

@@ -4,12 +4,13 @@ use axum::Extension;
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
-use meshwire_proto::{ErrorKind, Timing, UnixMillis, options};
+use meshwire_proto::{ErrorKind, Timing, UnixMillis};
 
+use super::deadline::TIMEOUT;
 use super::event::{self, Mode};
 use super::names::Named;
 use super::query::Query;
-use super::{Door, Problem, in_time};
+use super::{Door, Problem};
 use crate::ingress::calls::{Offer, Stored, Taken};
 
 pub(super) async fn publish(
@@ -18,24 +19,22 @@ pub(super) async fn publish(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let query = Query::read(&parts.uri, &["deliver_at", "expires_in_ms", "timeout_ms"])?;
+    let query = Query::read(&parts.uri, &["deliver_at", "expires_in_ms", TIMEOUT])?;
     let expires_in_ms = query.number("expires_in_ms", (1, u64::MAX))?;
     let timing = timing(query.get("deliver_at"), expires_in_ms)?;
-    let timeout = query.timeout(&options::REQUEST_TIMEOUT)?;
-    let publishing = async {
-        let (mode, body) = event::body(&door, &parts, body).await?;
-        let mut offer = Offer::about(if mode == Mode::Batch { body.len() } else { 0 });
-        event::parse(mode, &parts, &body)?.into_iter().for_each(|event| offer.event(event));
-        let results = door.calls.publish(&door.caller("http"), &topic, offer, timing).await?;
-        if mode == Mode::Batch {
-            return Ok(answer(batch(results)));
-        }
-        match results.into_iter().next() {
-            Some(result) => Ok(answer(item(Ok(result?)))),
-            None => Err(Problem::new(ErrorKind::Internal, "no answer for the event")),
-        }
-    };
-    in_time(timeout, publishing).await
+    let (mode, body) = event::body(&door, &parts, body).await?;
+    let mut offer = Offer::about(if mode == Mode::Batch { body.len() } else { 0 });
+    event::parse(mode, &parts, &body)?.into_iter().for_each(|event| offer.event(event));
+    // What was made of the body is as much as it was.
+    let (_, _held) = body.split();
+    let results = door.calls.publish(&door.caller("http"), &topic, offer, timing).await?;
+    if mode == Mode::Batch {
+        return Ok(answer(batch(results)));
+    }
+    match results.into_iter().next() {
+        Some(result) => Ok(answer(item(Ok(result?)))),
+        None => Err(Problem::new(ErrorKind::Internal, "no answer for the event")),
+    }
 }
 
 /// When an event is delivered.

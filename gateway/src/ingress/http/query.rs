@@ -1,10 +1,10 @@
 //! The parameters of a request, of which none is taken that is not known.
 
-use std::time::Duration;
+use std::borrow::Cow;
 
 use axum::http::Uri;
 use meshwire_proto::ErrorKind;
-use meshwire_proto::options::Bounded;
+use meshwire_proto::codec::percent;
 
 use super::Problem;
 
@@ -38,8 +38,30 @@ impl Query {
         Ok(read)
     }
 
+    /// One parameter alone, whatever else there is: its first value.
+    ///
+    /// # Errors
+    /// `INVALID`: it is not percent-encoded UTF-8.
+    pub(super) fn find(uri: &Uri, name: &'static str) -> Result<Option<Self>, Problem> {
+        let parts = uri.query().unwrap_or_default().split('&').map(|part| part.split_once('=').unwrap_or((part, "")));
+        let mut values = parts.filter(|(found, _)| decode(found).is_ok_and(|found| found == name));
+        values.next().map(|(_, value)| Ok(Self(vec![(name, decode(value)?)]))).transpose()
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// `true` or `false`; `false` when it is not there.
+    ///
+    /// # Errors
+    /// `INVALID`.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.get(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => Err(invalid(format!("parameter {name} is {other:?}; true and false are accepted"))),
+        }
     }
 
     /// A whole number within bounds.
@@ -53,33 +75,11 @@ impl Query {
         };
         self.get(name).map(number).transpose()
     }
-
-    /// `timeout_ms`, within the bounds of an option.
-    ///
-    /// # Errors
-    /// `INVALID`, with the bounds.
-    pub(super) fn timeout(&self, option: &Bounded) -> Result<Option<Duration>, Problem> {
-        let millis = self.number("timeout_ms", (option.min, option.max))?;
-        Ok(millis.map(Duration::from_millis))
-    }
 }
 
-/// `%XX` is a byte of UTF-8. A plus is a plus.
 fn decode(text: &str) -> Result<String, Problem> {
     let wrong = || invalid(format!("{text:?} in the address is not percent-encoded UTF-8"));
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.bytes());
-    while let Some(byte) = rest.next() {
-        let byte = match byte {
-            b'%' => {
-                let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-                let (high, low) = (digit(rest.next()), digit(rest.next()));
-                high.zip(low).and_then(|(high, low)| u8::try_from(high << 4 | low).ok()).ok_or_else(wrong)?
-            }
-            byte => byte,
-        };
-        bytes.push(byte);
-    }
-    String::from_utf8(bytes).map_err(|_| wrong())
+    percent::decode_text(text).map(Cow::into_owned).ok_or_else(wrong)
 }
 
 #[cfg(test)]

@@ -7,9 +7,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -19,10 +17,11 @@ use meshwire_proto::wire::admin;
 use meshwire_proto::{ErrorKind, GroupKey, MemberName, UnixMillis, options};
 use tokio::time::timeout;
 
-use super::fetch::group_key;
-use super::names::Named;
+use super::accept::wanted;
+use super::deadline::{self, Deadline, TIMEOUT};
+use super::names::{Named, group_key};
 use super::query::Query;
-use super::{Door, Problem, cloudevents, delivery};
+use super::{Door, Problem, cloudevents, delivery, websocket};
 use crate::ingress::calls::{Calls, Consumer, ConsumerRequest, Delivered, Start};
 use crate::mesh::{Credit, Refusal};
 
@@ -43,24 +42,12 @@ const NDJSON: &str = "application/x-ndjson";
 const SSE: &str = "text/event-stream";
 
 impl Format {
-    /// The first in `Accept` that there is.
+    /// What the client wants.
     fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let mut any = false;
-        for value in headers.get_all(ACCEPT) {
-            for part in value.to_str().unwrap_or_default().split(',') {
-                any = true;
-                match part.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-                    NDJSON | "application/*" | "*/*" => return Ok(Self::NdJson),
-                    SSE | "text/*" => return Ok(Self::Sse),
-                    _ => {}
-                }
-            }
-        }
-        if any {
-            let text = format!("a stream is {NDJSON} or {SSE}, of which header accept names none");
-            return Err(Problem::new(ErrorKind::Unsupported, text).with(StatusCode::NOT_ACCEPTABLE));
-        }
-        Ok(Self::NdJson)
+        wanted(headers, &[(NDJSON, Self::NdJson), (SSE, Self::Sse)]).ok_or_else(|| {
+            let text = format!("a stream is {NDJSON} or {SSE}, of which header accept takes none");
+            Problem::new(ErrorKind::Unsupported, text).with(StatusCode::NOT_ACCEPTABLE)
+        })
     }
 
     const fn content_type(self) -> &'static str {
@@ -74,7 +61,7 @@ impl Format {
         if self == Self::Sse {
             let _ = write!(out, "id: {}\ndata: ", delivered.position);
         }
-        delivery::write(calls, delivered, out);
+        delivery::write_line(calls, delivered, out);
         out.push_str(if self == Self::Sse { "\n\n" } else { "\n" });
     }
 
@@ -86,8 +73,9 @@ impl Format {
         }
     }
 
-    /// Why nothing more comes.
-    fn error(self, refusal: Refusal) -> String {
+    /// Why nothing more comes, and counts that it was said.
+    fn error(self, calls: &Calls, refusal: Refusal) -> String {
+        calls.mesh().counts().told(refusal.kind);
         let problem = Problem::from(refusal).json();
         match self {
             Self::NdJson => format!("{{\"error\":{problem}}}\n"),
@@ -131,26 +119,17 @@ fn resumed(parts: &Parts) -> Result<Option<Start>, Problem> {
         .ok_or_else(|| invalid("header last-event-id is no position: send the id of an event of this stream"))
 }
 
-/// Other protocols than WebSocket may be offered, as the JDK's client does HTTP/2; such offers are passed over.
-fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    let offers = headers.get_all(UPGRADE).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
-    offers.map(str::trim).any(|offer| offer.eq_ignore_ascii_case("websocket"))
-}
-
 /// Unnamed: everybody who asks gets everything.
 pub(super) async fn broadcast(
     Extension(door): Extension<Door>,
     Named(topic): Named<String>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, _) = request.into_parts();
-    match upgrade {
-        Ok(upgrade) => return cloudevents::upgrade(door, topic, &parts.uri, upgrade).await,
-        Err(rejection) if asks_for_websocket(&parts.headers) => return Err(invalid(rejection.to_string())),
-        Err(_) => {}
+    let (mut parts, _) = request.into_parts();
+    if websocket::is_asked(&parts.headers) {
+        return Ok(cloudevents::upgrade(door, topic, &mut parts).await.into_response());
     }
-    let query = Query::read(&parts.uri, &["start"])?;
+    let query = Query::read(&parts.uri, &["start", TIMEOUT])?;
     let start = resumed(&parts)?.map_or_else(|| start(&query), Ok)?;
     stream_of(door, &parts, &topic, broadcast_request(start)).await
 }
@@ -167,7 +146,7 @@ pub(super) async fn group(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let query = Query::read(&parts.uri, &["max_unsettled", "member", "start"])?;
+    let query = Query::read(&parts.uri, &["max_unsettled", "member", "start", TIMEOUT])?;
     let most = query.number("max_unsettled", (1, options::PREFETCH_EVENTS.max))?;
     let most = most.unwrap_or(options::PREFETCH_EVENTS.default);
     let member = query.get("member").map(MemberName::parse).transpose().map_err(|e| invalid(e.to_string()))?;
@@ -183,7 +162,7 @@ pub(super) fn asked(group: Option<GroupKey>, start: Start, events: u32) -> Consu
 }
 
 async fn stream_of(door: Door, parts: &Parts, topic: &str, asked: ConsumerRequest) -> Result<Response, Problem> {
-    let format = Format::of(&parts.headers)?;
+    let (format, deadline) = (Format::of(&parts.headers)?, Deadline::of(parts));
     let consumer = door.calls.consume(&door.caller("http"), topic, asked).await?;
     let headers = [
         (CONTENT_TYPE.as_str(), format.content_type()),
@@ -192,16 +171,21 @@ async fn stream_of(door: Door, parts: &Parts, topic: &str, asked: ConsumerReques
     ];
     let pieces = stream::unfold(Some((door.calls, consumer)), move |state| async move {
         let (calls, mut consumer) = state?;
-        let (piece, goes_on) = piece(&calls, &mut consumer, format).await;
+        let (piece, goes_on) = piece(&calls, &mut consumer, format, deadline).await;
         Some((Ok::<_, Infallible>(Bytes::from(piece)), goes_on.then_some((calls, consumer))))
     });
     Ok((headers, Body::from_stream(pieces)).into_response())
 }
 
 /// The next piece, and whether more may come.
-async fn piece(calls: &Calls, consumer: &mut Consumer, format: Format) -> (String, bool) {
+async fn piece(calls: &Calls, consumer: &mut Consumer, format: Format, deadline: Option<Deadline>) -> (String, bool) {
     let mut piece = String::new();
-    let mut next = match timeout(KEEP_ALIVE, consumer.next()).await {
+    let left = deadline.map_or(Duration::MAX, Deadline::left);
+    if left.is_zero() {
+        return (format.error(calls, deadline::late()), false);
+    }
+    let mut next = match timeout(KEEP_ALIVE.min(left), consumer.next()).await {
+        Err(_) if left <= KEEP_ALIVE => return (format.error(calls, deadline::late()), false),
         Err(_) => return (format.comment("still here"), true),
         Ok(next) => match next {
             Ok(None) => return (format.comment("the gateway is stopping"), false),
@@ -212,7 +196,7 @@ async fn piece(calls: &Calls, consumer: &mut Consumer, format: Format) -> (Strin
         match next {
             Ok(Some(delivered)) => format.write(calls, &delivered, &mut piece),
             Ok(None) => return (piece, true),
-            Err(refusal) => return (piece + &format.error(refusal), false),
+            Err(refusal) => return (piece + &format.error(calls, refusal), false),
         }
         if piece.len() >= PIECE {
             return (piece, true);
@@ -259,9 +243,25 @@ mod tests {
         let (calls, began) = (calls(), tokio::time::Instant::now());
         let asked = asked(None, Start::Latest, 1);
         let mut consumer = calls.consume(&Caller::anonymous("test", None), "t", asked).await.unwrap();
-        assert_eq!(piece(&calls, &mut consumer, Format::NdJson).await, ("\n".to_owned(), true));
-        assert_eq!(piece(&calls, &mut consumer, Format::Sse).await, (": still here\n\n".to_owned(), true));
+        assert_eq!(piece(&calls, &mut consumer, Format::NdJson, None).await, ("\n".to_owned(), true));
+        assert_eq!(piece(&calls, &mut consumer, Format::Sse, None).await, (": still here\n\n".to_owned(), true));
         assert_eq!(began.elapsed(), 2 * KEEP_ALIVE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_with_a_deadline_ends_there_with_the_reason_and_is_counted() {
+        let (calls, began) = (calls(), tokio::time::Instant::now());
+        let asked = asked(None, Start::Latest, 1);
+        let mut consumer = calls.consume(&Caller::anonymous("test", None), "t", asked).await.unwrap();
+        let deadline = Some(Deadline::after(KEEP_ALIVE + Duration::from_secs(1)));
+        assert_eq!(piece(&calls, &mut consumer, Format::NdJson, deadline).await, ("\n".to_owned(), true));
+        let (last, goes_on) = piece(&calls, &mut consumer, Format::NdJson, deadline).await;
+        assert!(last.starts_with("{\"error\":{\"code\":\"TIMEOUT\"") && !goes_on, "{last}");
+        assert_eq!(began.elapsed(), KEEP_ALIVE + Duration::from_secs(1));
+        assert_eq!(calls.mesh().counts().errors(ErrorKind::Timeout), 1);
+        publish(&calls, 0..1).await;
+        let (late, goes_on) = piece(&calls, &mut consumer, Format::Sse, deadline).await;
+        assert!(late.starts_with("event: error\n") && !goes_on, "what comes behind it is not sent: {late}");
     }
 
     #[tokio::test]
@@ -275,7 +275,7 @@ mod tests {
         }
         let (mut seen, mut missing) = (0, 0);
         while seen + missing < 40 {
-            let (text, goes_on) = piece(&calls, &mut consumer, Format::NdJson).await;
+            let (text, goes_on) = piece(&calls, &mut consumer, Format::NdJson, None).await;
             assert!(goes_on);
             for line in text.lines() {
                 let object: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -284,30 +284,5 @@ mod tests {
             }
         }
         assert!(missing > 0 && seen + missing == 40, "{seen} {missing}");
-    }
-
-    #[test]
-    fn only_an_offer_of_websocket_asks_for_it() {
-        let asks = |upgrade: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(UPGRADE, axum::http::HeaderValue::from_static(upgrade));
-            asks_for_websocket(&headers)
-        };
-        assert!(asks("websocket") && asks("h2c, WebSocket"));
-        assert!(!asks("h2c") && !asks_for_websocket(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn accept_picks_the_first_that_there_is() {
-        let of = |accept: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT, accept.parse().unwrap());
-            Format::of(&headers).ok()
-        };
-        assert_eq!(of("text/html, text/event-stream;q=0.9"), Some(Format::Sse));
-        assert_eq!(of("application/x-ndjson, text/event-stream"), Some(Format::NdJson));
-        assert_eq!(of("*/*"), Some(Format::NdJson));
-        assert_eq!(of("image/png"), None);
-        assert_eq!(Format::of(&HeaderMap::new()).ok(), Some(Format::NdJson));
     }
 }

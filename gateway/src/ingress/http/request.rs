@@ -3,18 +3,19 @@
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use meshwire_proto::codec::{http, json};
-use meshwire_proto::{Defaults, ErrorKind, EventError, EventView, options};
+use meshwire_proto::{Defaults, ErrorKind, EventError, EventView};
 
+use super::deadline::{Deadline, TIMEOUT};
 use super::delivery::ANY_SIZE;
 use super::event::{self, Mode};
 use super::names::Named;
 use super::query::Query;
-use super::{Door, Problem};
+use super::{Door, Problem, accept};
 use crate::ingress::calls::RequestCall;
 
 /// Most bytes of attributes that go out in headers; an event with more is answered as JSON.
@@ -28,8 +29,7 @@ pub(super) async fn request(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let query = Query::read(&parts.uri, &["timeout_ms"])?;
-    let timeout = query.timeout(&options::REQUEST_TIMEOUT)?;
+    Query::read(&parts.uri, &[TIMEOUT])?;
     let (mode, body) = event::body(&door, &parts, body).await?;
     let mut asked = BytesMut::new();
     match (mode, event::parse(mode, &parts, &body)?.into_iter().next()) {
@@ -45,20 +45,21 @@ pub(super) async fn request(
         }
     }
     let asked = asked.freeze();
+    // The responder is told of it too.
+    let timeout = Deadline::of(&parts).map(Deadline::left);
     let call = RequestCall { topic: &topic, event: asked, timeout, stream: false, retry: false };
-    let reply = door.calls.request(&door.caller("http"), call)?.next().await?;
-    let Some(reply) = reply else {
+    let mut replies = door.calls.request(&door.caller("http"), call)?;
+    let Some(reply) = replies.next().await? else {
         // The responder ended it without an event.
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    answer(&door, &reply, wants_json(&parts.headers))
+    let answered = answer(&door, &reply, wants_json(&parts.headers));
+    answered.inspect_err(|problem| replies.refuse(problem.kind()))
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {
-    let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accept
-        .flat_map(|value| value.split(','))
-        .any(|part| part.split(';').next().unwrap_or_default().trim() == STRUCTURED)
+    // In binary mode the type is the event's own, whatever that is: all other types stand for it.
+    accept::prefers(headers, STRUCTURED)
 }
 
 fn answer(door: &Door, reply: &Bytes, structured: bool) -> Result<Response, Problem> {

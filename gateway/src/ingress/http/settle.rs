@@ -9,10 +9,10 @@ use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::SettleKind;
 use serde::Deserialize;
 
-use super::fetch::{group_key, read_json};
-use super::names::Named;
+use super::deadline::TIMEOUT;
+use super::names::{Named, group_key};
 use super::query::Query;
-use super::{Door, Problem, answer_json};
+use super::{Door, Problem, answer_json, json_body};
 use crate::ingress::calls::Settlement;
 use crate::mesh::Refusal;
 
@@ -38,7 +38,7 @@ pub(super) struct Item {
     reason: String,
 }
 
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
     Ack,
@@ -49,15 +49,7 @@ enum Kind {
 }
 
 impl Item {
-    /// # Errors
-    /// `INVALID`: a member that its kind has not.
-    pub(super) fn settlement(&self) -> Result<Settlement<'_>, Problem> {
-        if self.delay_ms.is_some() && self.kind != Kind::Nack {
-            return Err(Problem::new(ErrorKind::Invalid, "only a nack has a delay_ms"));
-        }
-        if !self.reason.is_empty() && !matches!(self.kind, Kind::Nack | Kind::Reject) {
-            return Err(Problem::new(ErrorKind::Invalid, "only a nack and a reject have a reason"));
-        }
+    pub(super) fn settlement(&self) -> Settlement<'_> {
         let kind = match self.kind {
             Kind::Ack => SettleKind::Ack,
             Kind::Nack => SettleKind::Nack,
@@ -66,7 +58,7 @@ impl Item {
             Kind::Release => SettleKind::Release,
         };
         let delay = self.delay_ms.map(|ms| Duration::from_millis(ms.into()));
-        Ok(Settlement { lease: &self.lease, kind, delay, reason: &self.reason })
+        Settlement { lease: &self.lease, kind, delay, reason: &self.reason }
     }
 }
 
@@ -76,13 +68,13 @@ pub(super) async fn settle(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    Query::read(&parts.uri, &[])?;
+    Query::read(&parts.uri, &[TIMEOUT])?;
     let missing = || {
         Problem::new(ErrorKind::Invalid, "the body is missing: {\"settlements\":[{\"lease\":...,\"kind\":\"ack\"}]}")
     };
-    let asked: Asked = read_json(&door, &parts, body).await?.ok_or_else(missing)?;
+    let asked: Asked = json_body::read(&door, &parts.headers, body).await?.ok_or_else(missing)?;
     let group = group_key(&group)?;
-    let settlements = asked.settlements.iter().map(Item::settlement).collect::<Result<Vec<_>, _>>()?;
+    let settlements = asked.settlements.iter().map(Item::settlement).collect::<Vec<_>>();
     let settled = door.calls.settle(&door.caller("http"), (&topic, &group), &settlements, asked.confirm).await?;
     Ok(answer_json(&results(settled)))
 }

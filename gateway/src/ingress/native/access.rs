@@ -3,6 +3,8 @@
 use meshwire_proto::wire::admin;
 use meshwire_proto::wire::admin::command::Command;
 use meshwire_proto::{ErrorKind, Moment};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 use tracing::Level;
 
 use crate::mesh::{Caller, Mesh};
@@ -22,7 +24,7 @@ pub(in crate::ingress) struct Record<'a> {
     pub(in crate::ingress) operation: &'static str,
     pub(in crate::ingress) topic: &'a str,
     pub(in crate::ingress) group: &'a str,
-    /// Of a publish.
+    /// That it is about.
     pub(in crate::ingress) events: u64,
     /// Why it was refused.
     pub(in crate::ingress) refused: Option<ErrorKind>,
@@ -43,10 +45,129 @@ impl Call {
     pub(in crate::ingress) fn end(self, mesh: &Mesh, caller: &Caller, record: Record<'_>) {
         let Some(began) = self.began else { return };
         let Record { operation, topic, group, events, refused } = record;
-        let (principal, code) = (&*caller.principal, refused.map_or("OK", |kind| kind.code()));
+        let (protocol, principal, code) =
+            (caller.protocol, &*caller.principal, refused.map_or("OK", |kind| kind.code()));
         let micros = mesh.now().mono.0.saturating_sub(began.0);
         let peer = caller.peer.map(tracing::field::display);
-        tracing::debug!(target: TARGET, operation, principal, peer, topic, group, events, code, micros, "call");
+        tracing::debug!(target: TARGET, operation, protocol, principal, peer, topic, group, events, code, micros, "call");
+    }
+}
+
+tokio::task_local! {
+    /// When the call that is carried out ends whatever comes.
+    static ENDS: Instant;
+}
+
+/// Carries a call out within its time: one that is not answered by then leaves a record with `TIMEOUT`.
+///
+/// # Errors
+/// Its time is over.
+pub(in crate::ingress) async fn within<T>(ends: Instant, call: impl Future<Output = T>) -> Result<T, Elapsed> {
+    ENDS.scope(ends, timeout_at(ends, call)).await
+}
+
+/// What a record says of a call that was dropped before it was answered.
+fn dropped(ends: Option<Instant>) -> ErrorKind {
+    if ends.is_some_and(|ends| ends <= Instant::now()) { ErrorKind::Timeout } else { ErrorKind::Cancelled }
+}
+
+/// A call that waits for something. One that is dropped leaves a record with `TIMEOUT`, when its time is over, or with `CANCELLED`, when
+/// nobody waits for it any more.
+pub(in crate::ingress) struct Waiting<'a> {
+    mesh: &'a Mesh,
+    caller: &'a Caller,
+    call: Call,
+    ends: Option<Instant>,
+    record: Record<'a>,
+}
+
+impl<'a> Waiting<'a> {
+    pub(in crate::ingress) fn begin(mesh: &'a Mesh, caller: &'a Caller, record: Record<'a>) -> Self {
+        let call = Call::begin(mesh);
+        let ends = if call.is_recorded() { ENDS.try_with(|ends| *ends).ok() } else { None };
+        Self { mesh, caller, call, ends, record }
+    }
+
+    /// It is answered later, when what it waits in is gone.
+    pub(in crate::ingress) fn keep(mut self) -> Kept {
+        let call = self.take();
+        if !call.is_recorded() {
+            return Kept(None);
+        }
+        let Record { operation, topic, events, .. } = self.record;
+        let (mesh, caller, topic) = (self.mesh.clone(), self.caller.clone(), topic.to_owned());
+        Kept(Some(Box::new(Owned { mesh, caller, call, ends: self.ends, operation, topic, events, answered: None })))
+    }
+
+    /// It is answered.
+    pub(in crate::ingress) fn end(mut self, refused: Option<ErrorKind>) {
+        self.record.refused = refused;
+        self.write();
+    }
+
+    /// The same, of a call that knows only now how many events it is about.
+    pub(in crate::ingress) fn end_with(mut self, events: u64, refused: Option<ErrorKind>) {
+        self.record.events = events;
+        self.end(refused);
+    }
+
+    const fn take(&mut self) -> Call {
+        std::mem::replace(&mut self.call, Call { began: None })
+    }
+
+    fn write(&mut self) {
+        self.take().end(self.mesh, self.caller, self.record);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.call.is_recorded() {
+            self.record.refused = Some(dropped(self.ends));
+            self.write();
+        }
+    }
+}
+
+/// The record of a call without a group whose answer is waited for elsewhere. It is written when it is dropped; while nobody asks for
+/// records it is empty.
+#[derive(Default)]
+pub(in crate::ingress) struct Kept(Option<Box<Owned>>);
+
+struct Owned {
+    mesh: Mesh,
+    caller: Caller,
+    call: Call,
+    ends: Option<Instant>,
+    operation: &'static str,
+    topic: String,
+    events: u64,
+    /// Well, or why not.
+    answered: Option<Result<(), ErrorKind>>,
+}
+
+impl Kept {
+    /// It has its answer.
+    pub(in crate::ingress) fn answered(&mut self, how: Result<(), ErrorKind>) {
+        if let Some(owned) = &mut self.0 {
+            owned.answered = Some(how);
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let Some(owned) = &self.0 else { return };
+        let Owned { operation, topic, events, .. } = &**owned;
+        let refused = owned.answered.unwrap_or_else(|| Err(dropped(owned.ends))).err();
+        let record = Record { operation, topic, events: *events, refused, ..Record::default() };
+        owned.call.end(&owned.mesh, &owned.caller, record);
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Kept").field(&self.0.as_ref().map(|owned| owned.answered)).finish()
     }
 }
 

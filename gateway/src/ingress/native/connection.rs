@@ -21,10 +21,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::frames::WriteQueue;
-use super::receiving::Permit;
 use super::{Accepted, Native, Protocol, Shutdown};
-use crate::ingress::BoxIo;
-use crate::mesh::Caller;
+use crate::ingress::receiving::{Held, Permit};
+use crate::ingress::{BoxIo, Place};
+use crate::mesh::{Caller, Lost, Refusal};
 
 /// Room made for reading, and the least that is worth a read.
 const READ_BYTES: usize = 64 * 1024;
@@ -32,6 +32,9 @@ const READ_ROOM: usize = 16 * 1024;
 
 /// A connection keeps a buffer of its own only for more than this of a frame.
 const REST_BYTES: usize = 4 * 1024;
+
+/// Least room for a read before the login: what is read then is one short frame.
+const LOGIN_ROOM: usize = 1024;
 
 /// Frames of this many bytes need leave to be received.
 const LARGE_FRAME: usize = 256 * 1024;
@@ -59,25 +62,73 @@ struct Connection {
     timer_set: Option<Moment>,
     /// Leave to receive a large frame, and since when.
     permit: Option<(Permit, Moment)>,
+    /// It has no session yet.
+    logging_in: bool,
+    /// What it holds until then counts here, where other sessions come by the same connection.
+    held: Option<Held>,
+}
+
+/// Who comes to begin a session.
+pub(in crate::ingress) struct Coming {
+    pub(in crate::ingress) caller: Caller,
+    /// Of the time for the login, what has gone by.
+    pub(in crate::ingress) waited: Duration,
+    pub(in crate::ingress) place: Arc<Place>,
+    /// What its first frames count as, if others come by the same connection.
+    pub(in crate::ingress) held: Option<Held>,
 }
 
 pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: watch::Receiver<Shutdown>) {
-    let Accepted { stream, prefix, peer, principal, waited } = accepted;
+    let Accepted { stream, prefix, peer, principal, waited, place } = accepted;
     let caller = Caller::known("native", Some(peer), principal);
-    serve_stream(native, (stream, prefix), (caller, waited), shutdown).await;
+    serve_stream(native, (stream, prefix), Coming { caller, waited, place, held: None }, shutdown).await;
 }
 
-/// Serves a session whose bytes come through `stream`, after those that were read already.
+/// How a session's connection ended.
+pub(in crate::ingress) enum Ended {
+    /// The peer went, or was silent for too long.
+    Over,
+    /// It was refused, and told so.
+    Refused(Refusal),
+    /// The gateway stops.
+    Stopped,
+}
+
+/// Serves a session whose bytes come through `stream`, after those that were read already. It is logged in once it has its Welcome.
 pub(in crate::ingress) async fn serve_stream(
     native: Arc<Native>,
-    (mut stream, mut rest): (BoxIo, BytesMut),
-    (caller, waited): (Caller, Duration),
+    io: (BoxIo, BytesMut),
+    coming: Coming,
     shutdown: watch::Receiver<Shutdown>,
+) {
+    serve_telling(native, io, coming, shutdown, |_| {}).await;
+}
+
+/// [`serve_stream`], for a stream that has a word of its own for how it ends: it is told before it is shut down.
+pub(in crate::ingress) async fn serve_telling(
+    native: Arc<Native>,
+    (mut stream, mut rest): (BoxIo, BytesMut),
+    Coming { caller, waited, place, held }: Coming,
+    shutdown: watch::Receiver<Shutdown>,
+    tell: impl FnOnce(Ended) + Send,
 ) {
     let (peer, began) = (caller.peer, Instant::now());
     let left = native.config.login_timeout.saturating_sub(waited);
-    if !matches!(timeout(left, preface(&mut stream, &mut rest)).await, Ok(Ok(true))) {
-        tracing::info!(?peer, "no session within the login timeout: its first bytes are missing");
+    let first = tokio::select! {
+        biased;
+        first = timeout(left, preface(&mut stream, &mut rest)) => first.map_err(|_| {
+            native.mesh.counts().lost(Lost::LoginTimeout);
+            Refusal::new(ErrorKind::Timeout, "no session within the time for it (option login_timeout)")
+        }),
+        () = place.shed() => Err(place.refusal()),
+    };
+    if !matches!(first, Ok(Ok(true))) {
+        tracing::debug!(?peer, "no session began here: its first bytes are missing");
+        tell(match first {
+            Ok(Ok(_)) => Ended::Refused(Refusal::new(ErrorKind::Invalid, "these are not the first bytes of a session")),
+            Ok(Err(_)) => Ended::Over,
+            Err(refusal) => Ended::Refused(refusal),
+        });
         let _ = timeout(LAST_WORDS, stream.shutdown()).await;
         return;
     }
@@ -85,14 +136,21 @@ pub(in crate::ingress) async fn serve_stream(
     let protocol = Protocol::new(native.clone(), caller, waited);
     let mut queue = WriteQueue::default();
     queue.preface();
-    let mut connection = Connection { stream, rest, queue, flushed: true, protocol, timer_set: None, permit: None };
+    let (timer_set, permit) = (None, None);
+    let mut connection =
+        Connection { stream, rest, queue, flushed: true, protocol, timer_set, permit, logging_in: true, held };
     connection.protocol.received(&mut connection.rest);
-    if let Err(error) = connection.run(&native, &shutdown).await {
+    if let Err(error) = connection.run(&native, &place, &shutdown).await {
         tracing::debug!(?peer, %error, "connection lost");
     }
     native.receiving.forget(connection.protocol.number);
     connection.permit = None;
     connection.protocol.disconnected();
+    tell(match connection.protocol.refused.take() {
+        Some(refusal) => Ended::Refused(refusal),
+        None if *shutdown.borrow() >= Shutdown::Closing => Ended::Stopped,
+        None => Ended::Over,
+    });
     // Half of the close is ours; unread input must not turn it into a reset that
     // takes the last frame with it.
     let _ = timeout(LAST_WORDS, connection.stream.shutdown()).await;
@@ -115,13 +173,21 @@ async fn reached(mut shutdown: watch::Receiver<Shutdown>, stage: Shutdown) {
 }
 
 impl Connection {
-    async fn run(&mut self, native: &Native, shutdown: &watch::Receiver<Shutdown>) -> io::Result<()> {
+    async fn run(&mut self, native: &Native, place: &Place, shutdown: &watch::Receiver<Shutdown>) -> io::Result<()> {
         let mut timer = pin!(sleep(Duration::ZERO));
+        let mut shed = pin!(place.shed());
         for stage in [Shutdown::Draining, Shutdown::Closing] {
             let mut stop = pin!(reached(shutdown.clone(), stage));
-            let ended = poll_fn(|cx| match self.poll(native, timer.as_mut(), cx) {
-                Poll::Ready(ended) => Poll::Ready(Some(ended)),
-                Poll::Pending => stop.as_mut().poll(cx).map(|()| None),
+            let ended = poll_fn(|cx| {
+                if self.logging_in && shed.as_mut().poll(cx).is_ready() {
+                    self.logging_in = false;
+                    let refusal = place.refusal();
+                    self.protocol.fail(refusal.kind, &refusal.message);
+                }
+                match self.poll((native, place), timer.as_mut(), cx) {
+                    Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                    Poll::Pending => stop.as_mut().poll(cx).map(|()| None),
+                }
             });
             match ended.await {
                 Some(ended) => {
@@ -140,8 +206,19 @@ impl Connection {
     ///
     /// One waker for everything, and no future that is made and dropped a turn:
     /// with an event a turn that would cost as much as the event.
-    fn poll(&mut self, native: &Native, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(
+        &mut self,
+        (native, place): (&Native, &Place),
+        mut timer: Pin<&mut Sleep>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
+            // Before the peer can read its Welcome.
+            if self.logging_in && self.protocol.session().is_some() {
+                place.logged_in();
+                self.logging_in = false;
+                self.held = None;
+            }
             self.protocol.take_output(&mut self.queue);
             self.write(cx)?;
             if self.protocol.is_dead() {
@@ -214,6 +291,9 @@ impl Connection {
 
     /// Reads once and processes; `false` at the end of the stream.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.logging_in {
+            return self.read_login(cx);
+        }
         let own = self.rest.len() >= REST_BYTES;
         let mut buffer = if own { std::mem::take(&mut self.rest) } else { BUFFER.take() };
         if !own {
@@ -235,6 +315,26 @@ impl Connection {
             if buffer.capacity() <= 2 * READ_BYTES {
                 BUFFER.set(buffer);
             }
+        }
+        Poll::Ready(Ok(ready!(read)? > 0))
+    }
+
+    /// The same before the login: the room grows with what comes, at most twice as much, and counts.
+    fn read_login(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let rest = &mut self.rest;
+        if rest.capacity() - rest.len() < LOGIN_ROOM {
+            rest.reserve(rest.len().max(REST_BYTES));
+        }
+        let read = pin!(self.stream.read_buf(rest)).poll(cx);
+        if let Poll::Ready(Ok(1..)) = read {
+            let counted = self.held.as_mut().map_or(Ok(()), |held| held.grow_to(rest.capacity() as u64));
+            if let Err(refusal) = counted {
+                self.protocol.fail(refusal.kind, &refusal.message);
+            }
+            self.protocol.received(rest);
+        }
+        if rest.is_empty() {
+            *rest = BytesMut::new();
         }
         Poll::Ready(Ok(ready!(read)? > 0))
     }

@@ -115,14 +115,16 @@ fn create(protocol: &Protocol, producer: [u8; 16], epoch: u32) -> Result<Arc<Mut
     Ok(protocol.native.sessions.add(session, protocol.outbox.clone()))
 }
 
-/// Takes the session over if it is there, the secret right and every
+/// Takes the session over if it is there and this caller's, the secret right, and every
 /// subscription that is still there can go on from where the client stands.
 fn resume(protocol: &Protocol, hello: &wire::Hello, producer: &[u8; 16]) -> Option<Arc<Mutex<Session>>> {
     let id: [u8; 16] = hello.resume_session.as_ref().try_into().ok()?;
     let native = &protocol.native;
-    let session = native.sessions.take_over(&id, &hello.resume_secret, protocol.outbox.clone())?;
+    let session = native.sessions.take_over(&id, (&hello.resume_secret, &protocol.caller), protocol.outbox.clone())?;
     let mut state = lock(&session);
     state.owner = protocol.number;
+    // The same caller, by another way.
+    state.caller = protocol.caller.clone();
     let held: BTreeMap<u32, u64> = hello.held.iter().map(|h| (h.subscription, h.next_delivery)).collect();
     let same_producer = state.producer == *producer && state.epoch == hello.producer_epoch;
     let goes_on = same_producer

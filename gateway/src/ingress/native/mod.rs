@@ -15,29 +15,28 @@ mod pace;
 mod pending;
 mod protocol;
 mod publish;
-mod receiving;
 mod request;
 mod session;
 mod sessions;
 mod subscribe;
+mod told;
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::PREFACE;
 use meshwire_proto::frame::ServerFrame;
 use meshwire_proto::wire::session::Error;
 use tokio::sync::watch;
 
-use super::{Accepted, Ingress, PLAIN_REFUSED, Shutdown, Sniff};
-use crate::mesh::{Mesh, Spoken};
+use super::receiving::Receiving;
+use super::{Accepted, Ingress, Places, Shutdown, Sniff};
+use crate::mesh::{Mesh, Refusal, Spoken};
 use crate::random::Random;
-use receiving::Receiving;
 
-pub(super) use connection::serve_stream;
+pub(super) use connection::{Coming, Ended, serve_stream, serve_telling};
 pub use frames::WriteQueue;
 pub use protocol::Protocol;
 pub use sessions::Sessions;
@@ -65,8 +64,10 @@ pub struct NativeConfig {
     pub max_subscriptions: usize,
     /// Most sessions that wait to be resumed, and about their bytes.
     pub suspended: (usize, u64),
-    /// Bytes of large frames that are not whole yet, over all connections; one always passes.
+    /// Bytes of large frames and bodies of requests that are not whole yet, over all connections; one always passes.
     pub receiving_bytes: u64,
+    /// Most connections of any kind.
+    pub max_connections: usize,
     /// Most publishes of one session without a receipt.
     pub publish_window: (u32, u64),
 }
@@ -77,6 +78,7 @@ pub struct Native {
     pub(super) config: NativeConfig,
     pub(super) sessions: Sessions,
     pub(super) receiving: Arc<Receiving>,
+    pub(super) places: Arc<Places>,
     pub(super) random: Arc<dyn Random>,
 }
 
@@ -85,7 +87,8 @@ impl Native {
     #[must_use]
     pub fn new(mesh: Mesh, config: NativeConfig, random: Arc<dyn Random>) -> Arc<Self> {
         let (sessions, receiving) = (Sessions::new(config.suspended), Receiving::new(config.receiving_bytes));
-        Arc::new(Self { mesh, sessions, receiving, config, random })
+        let places = Places::new(config.max_connections, mesh.counts().clone());
+        Arc::new(Self { mesh, sessions, receiving, places, config, random })
     }
 
     /// Ends sessions whose resume window is over. Call it when
@@ -98,6 +101,12 @@ impl Native {
     #[must_use]
     pub const fn mesh(&self) -> &Mesh {
         &self.mesh
+    }
+
+    /// Places of connections, whatever they speak.
+    #[must_use]
+    pub const fn places(&self) -> &Arc<Places> {
+        &self.places
     }
 
     /// Largest frame after login.
@@ -149,11 +158,13 @@ impl Ingress for NativeIngress {
         }
     }
 
-    fn refuse_plain(&self, _: &[u8]) -> Bytes {
-        let (kind, mut queue) = (ErrorKind::TlsRequired, WriteQueue::default());
+    fn refuse(&self, _: &[u8], refusal: Refusal) -> Bytes {
+        let Refusal { kind, message, retry_after_ms } = refusal;
+        let mut queue = WriteQueue::default();
         queue.preface();
-        let message = PLAIN_REFUSED.to_owned();
-        queue.frame(&ServerFrame::Error(Error { code: kind.number(), message, fatal: true, ..Error::default() }));
+        self.0.mesh.counts().told(kind);
+        let error = Error { code: kind.number(), message, retry_after_ms, fatal: true, ..Error::default() };
+        queue.frame(&ServerFrame::Error(error));
         queue.pop().unwrap_or_default()
     }
 

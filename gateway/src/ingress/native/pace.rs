@@ -105,7 +105,7 @@ impl Protocol {
             Some(held) => held,
             None => {
                 let (events, bytes) = weight(publish);
-                match mesh.reserve_publish(now, events, bytes) {
+                match mesh.reserve_publish((now, now), events, bytes) {
                     Ok(wait) => Held { frame: frame.clone(), since: now, until: now + wait },
                     Err(refusal) => return Admission::Refuse(refusal),
                 }

@@ -21,8 +21,8 @@ use super::pace::{Admission, Behind, Held};
 use super::pending::Pending;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
-use super::{Native, login};
-use crate::mesh::{Caller, Leaving};
+use super::{Native, login, told};
+use crate::mesh::{Caller, Leaving, Lost, Refusal};
 
 enum State {
     /// No Hello yet.
@@ -71,6 +71,8 @@ pub struct Protocol {
     left: bool,
     /// Its connection waits for leave to receive a large frame.
     pub(super) paused: bool,
+    /// Why the gateway ends it.
+    pub(super) refused: Option<Refusal>,
 }
 
 impl Protocol {
@@ -105,6 +107,7 @@ impl Protocol {
             behind: Behind::default(),
             left: false,
             paused: false,
+            refused: None,
             native,
         }
     }
@@ -288,10 +291,13 @@ impl Protocol {
         }
         match &self.state {
             State::Login { until } if now >= *until => {
+                self.native.mesh.counts().lost(Lost::LoginTimeout);
                 let text = format!("no Hello within {:?} (option login_timeout)", self.native.config.login_timeout);
                 self.fail(ErrorKind::Timeout, &text);
             }
             State::Open(_) if now.since(self.heard) >= heartbeat * 5 / 2 => {
+                let text = "nothing was heard for two and a half heartbeats (option heartbeat)";
+                self.refused = Some(Refusal::new(ErrorKind::Timeout, text));
                 self.closing = true;
                 self.dead = true;
             }
@@ -341,13 +347,13 @@ impl Protocol {
         if std::mem::take(&mut self.unconfirmed) {
             self.control.push(ServerFrame::Settled(Settled { through: self.settled_through, results: Vec::new() }));
         }
-        for frame in self.control.drain(..) {
-            queue.frame(&frame);
-        }
+        self.write_control(queue);
         while !self.closing {
             queue.seal();
             self.outbox.take(queue.bytes as u64 + self.waiting_bytes(), &mut self.taken);
+            let counts = self.native.mesh.counts();
             for frame in self.taken.frames.drain(..) {
+                told::count(counts, &frame);
                 queue.frame(&frame);
             }
             for delivery in self.taken.deliveries.drain(..) {
@@ -363,11 +369,16 @@ impl Protocol {
         }
         if self.outbox.is_closed() && !self.closing {
             self.lost_session();
-            for frame in self.control.drain(..) {
-                queue.frame(&frame);
-            }
+            self.write_control(queue);
         }
         queue.seal();
+    }
+
+    fn write_control(&mut self, queue: &mut WriteQueue) {
+        for frame in self.control.drain(..) {
+            told::count(self.native.mesh.counts(), &frame);
+            queue.frame(&frame);
+        }
     }
 
     /// Asks for what a subscription had no room for.
@@ -430,15 +441,6 @@ impl Protocol {
     }
 
     pub(super) fn send(&mut self, frame: ServerFrame) {
-        let code = match &frame {
-            ServerFrame::Error(error) => error.code,
-            ServerFrame::Admin(answer) => answer.code,
-            ServerFrame::Reply(reply) => reply.code,
-            _ => 0,
-        };
-        if code != 0 {
-            self.native.mesh.counts().told(ErrorKind::from_number(code));
-        }
         self.control.push(frame);
     }
 
@@ -461,6 +463,7 @@ impl Protocol {
             fatal: true,
             ..wire::Error::default()
         }));
+        self.refused = Some(Refusal::new(kind, message));
         self.closing = true;
     }
 
@@ -474,7 +477,9 @@ impl Protocol {
     }
 
     fn lost_session(&mut self) {
+        let text = "another connection has resumed this session";
         self.closing = true;
-        self.refuse(ErrorKind::Closed, "another connection has resumed this session", "session");
+        self.refused = Some(Refusal::new(ErrorKind::Closed, text));
+        self.refuse(ErrorKind::Closed, text, "session");
     }
 }

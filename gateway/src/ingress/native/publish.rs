@@ -143,7 +143,6 @@ impl Protocol {
                     self.pending.receipt(ticket, Receipt { first_position, duplicate: true, ..receipt });
                 }
                 Answer::Refused(refusal) => {
-                    self.native.mesh.counts().told(refusal.kind);
                     let (code, retry_after_ms) = (refusal.kind.number(), refusal.retry_after_ms);
                     let refused = Receipt { code, message: refusal.message, retry_after_ms, ..receipt };
                     self.pending.receipt(Ticket::KEPT, refused);

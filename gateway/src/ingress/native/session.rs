@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use meshwire_proto::TopicName;
+use meshwire_proto::{GroupName, TopicName};
 
 use crate::mesh::{Caller, Mesh, SubscriptionKey, TopicRef};
 
@@ -22,6 +22,8 @@ pub(super) type Starting = BTreeMap<u32, (TopicRef, SubscriptionKey)>;
 pub(super) struct Subscription {
     pub(super) topic: TopicRef,
     pub(super) name: TopicName,
+    /// Its group's name.
+    pub(super) group: Option<GroupName>,
     /// Zero without a group.
     pub(super) ack_wait: Duration,
     /// Bytes of credit.

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::outbox::Outbox;
 use super::session::Session;
-use crate::mesh::{Leaving, Mesh};
+use crate::mesh::{Caller, Leaving, Mesh};
 
 /// Sessions of one gateway.
 ///
@@ -77,6 +77,8 @@ impl Known {
 struct Entry {
     /// Compared here, so that no session is ever locked under the table.
     secret: [u8; 16],
+    /// Whose it is, wherever it has come from since.
+    caller: Caller,
     session: Arc<Mutex<Session>>,
     /// Of the connection that has it.
     outbox: Arc<Outbox>,
@@ -97,18 +99,24 @@ impl Sessions {
     }
 
     pub(super) fn add(&self, session: Session, outbox: Arc<Outbox>) -> Arc<Mutex<Session>> {
-        let (id, secret) = (session.id, session.secret);
+        let (id, secret, caller) = (session.id, session.secret, session.caller.clone());
         let session = Arc::new(Mutex::new(session));
-        self.known().entries.insert(id, Entry { secret, session: session.clone(), outbox, waits: None });
+        self.known().entries.insert(id, Entry { secret, caller, session: session.clone(), outbox, waits: None });
         session
     }
 
-    /// Gives a session to a new connection if the secret is right. A connection
+    /// Gives a session to a new connection of the same caller if the secret is right. A connection
     /// that still has it loses it.
-    pub(super) fn take_over(&self, id: &[u8; 16], secret: &[u8], outbox: Arc<Outbox>) -> Option<Arc<Mutex<Session>>> {
+    pub(super) fn take_over(
+        &self,
+        id: &[u8; 16],
+        (secret, caller): (&[u8], &Caller),
+        outbox: Arc<Outbox>,
+    ) -> Option<Arc<Mutex<Session>>> {
         let mut known = self.known();
         let entry = known.entries.get_mut(id)?;
-        if !equal(&entry.secret, secret) {
+        // A secret that was overheard is not enough: with the session goes what its caller may do.
+        if !equal(&entry.secret, secret) || !entry.caller.is(caller) {
             return None;
         }
         let session = entry.session.clone();

@@ -189,7 +189,8 @@ impl Protocol {
         };
         let (subscribed, ticket) = joined?;
         let ack_wait = subscribed.ack_wait;
-        session.subscriptions.insert(number, Subscription { topic, name: join.topic, ack_wait, bytes: credit.bytes });
+        let (name, group) = (join.topic, join.request.group.map(|key| key.group));
+        session.subscriptions.insert(number, Subscription { topic, name, group, ack_wait, bytes: credit.bytes });
         self.starting.insert(number, (topic, key));
         let answer = wire::Subscribed {
             subscription: number,
@@ -288,34 +289,51 @@ impl Protocol {
     }
 
     pub(super) fn settle(&mut self, session: &mut Session, frame: &Settle) {
+        let call = Call::begin(&self.native.mesh);
+        let settled = self.settle_all(session, frame);
+        if call.is_recorded() {
+            let of = frame.ranges.first().and_then(|range| session.subscriptions.get(&range.subscription));
+            let (topic, group) =
+                of.map_or(("", ""), |of| (of.name.as_str(), of.group.as_ref().map_or("", |group| group.as_str())));
+            let refused = settled.as_ref().map_or(Some(ErrorKind::Invalid), |refused| *refused);
+            let events = frame.ranges.iter().map(|range| u64::from(range.count)).sum();
+            call.end(&self.native.mesh, &session.caller, Record { operation: "settle", topic, group, events, refused });
+        }
+        if let Err(text) = settled {
+            self.fail(ErrorKind::Invalid, &text);
+        }
+    }
+
+    /// The first refusal; an error ends the connection.
+    fn settle_all(&mut self, session: &mut Session, frame: &Settle) -> Result<Option<ErrorKind>, String> {
         if frame.sequence > session.settled_through + 1 {
-            let text = format!("Settle frame {} came after {}", frame.sequence, session.settled_through);
-            return self.fail(ErrorKind::Invalid, &text);
+            return Err(format!("Settle frame {} came after {}", frame.sequence, session.settled_through));
         }
         // A frame that was processed before its connection was lost comes again
         // only for its answer; settling the same again changes nothing.
         if frame.sequence <= session.settled_through && !frame.confirm {
-            return;
+            return Ok(None);
         }
         let numbers: u64 = frame.ranges.iter().map(|r| u64::from(r.count).min(MOST_OPEN)).sum();
         if frame.ranges.len() > MOST_RANGES || numbers > MOST_NUMBERS {
-            let text = format!(
+            return Err(format!(
                 "a Settle frame has {} ranges of about {numbers} deliveries; {MOST_RANGES} and {MOST_NUMBERS} are accepted",
                 frame.ranges.len()
-            );
-            return self.fail(ErrorKind::Invalid, &text);
+            ));
         }
         session.settled_through = session.settled_through.max(frame.sequence);
         self.settled_through = session.settled_through;
-        let mut answers = 0;
+        let (mut answers, mut refused) = (0, None);
         for range in &frame.ranges {
             let results = self.settle_range(session, frame, range);
+            let first = results.iter().map(|(_, result)| result.code).find(|code| *code != 0);
+            refused = refused.or(first.map(ErrorKind::from_number));
             if frame.confirm {
                 answers += results.len();
                 if answers > MOST_ANSWERS {
-                    let text =
-                        format!("a Settle frame has more than {MOST_ANSWERS} different answers; send smaller ones");
-                    return self.fail(ErrorKind::Invalid, &text);
+                    return Err(format!(
+                        "a Settle frame has more than {MOST_ANSWERS} different answers; send smaller ones"
+                    ));
                 }
                 for (ticket, result) in results {
                     self.pending.settle(ticket, result);
@@ -323,6 +341,7 @@ impl Protocol {
             }
         }
         self.unconfirmed = true;
+        Ok(refused)
     }
 
     fn settle_range(&self, session: &Session, frame: &Settle, range: &SettleRange) -> Vec<(Ticket, SettleResult)> {
@@ -342,6 +361,9 @@ impl Protocol {
         let end = range.first_delivery.saturating_add(u64::from(range.count));
         let delay = range.delay_ms.map(|ms| Duration::from_millis(ms.into()));
         let how = SettleAs { kind: range.kind, delay, reason: &range.reason };
+        if how.misfit().is_some() {
+            return all(ErrorKind::Invalid);
+        }
         let asked = SettleRequest { numbers: range.first_delivery..end, how, confirm: frame.confirm };
         let key = session.key(range.subscription);
         match self.native.mesh.settle(&session.caller, of, key, asked) {

@@ -92,15 +92,17 @@ async fn compression_is_refused_and_no_message_comes_compressed() {
 async fn who_is_over_the_rate_is_told_when_to_try_again() {
     let rig = Rig::start().await;
     let stub = Stub::of(&rig).await;
-    let limits = Some(admin::Limits { publish_rate: Some(1), ..admin::Limits::default() });
+    let limits = Some(admin::Limits { publish_bytes_rate: Some(1), ..admin::Limits::default() });
     let set = admin::SetLimits { limits };
     stub.call::<_, admin::LimitsInForce>("/meshwire.v1.Admin/SetLimits", set).await.unwrap();
     let events: Vec<Bytes> = (0..50).map(|id| event(&id.to_string()).encode().unwrap()).collect();
     let batch =
         |events| wire::PublishBatchRequest { topic: "t".into(), events, ..wire::PublishBatchRequest::default() };
     let path = "/meshwire.v1.Mesh/PublishBatch";
-    // The first comes in on credit, and those behind it wait for longer than anybody is made to.
-    stub.call::<_, wire::PublishBatchResponse>(path, batch(events.clone())).await.unwrap();
+    // The first event comes in on credit, and those behind it would wait for longer than anybody is made to.
+    let first = stub.call::<_, wire::PublishBatchResponse>(path, batch(events.clone())).await.unwrap();
+    let refused = |result: &wire::PublishResult| result.error.as_ref().is_some_and(|error| error.code == "BUSY");
+    assert_eq!(first.results.iter().filter(|result| refused(result)).count(), 49);
     let status = stub.call::<_, wire::PublishBatchResponse>(path, batch(events)).await.unwrap_err();
     is(&status, Code::ResourceExhausted, ErrorKind::Busy);
     let retry: RetryInfo = detail(&status, "RetryInfo").unwrap();

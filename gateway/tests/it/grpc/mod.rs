@@ -1,13 +1,14 @@
 //! gRPC from outside: calls by another implementation, with messages as the published schemas have them.
 
+mod admin;
 mod calls;
 mod errors;
 mod services;
 mod session;
 mod subscribe;
+mod told;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
-use meshwire_gateway::mesh::Authorize;
 use meshwire_proto::ErrorKind;
 use meshwire_proto::wire::mesh as wire;
 use prost::Message;
@@ -37,12 +38,12 @@ struct ErrorInfo {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct RetryInfo {
+pub(crate) struct RetryInfo {
     #[prost(message, optional, tag = "1")]
-    delay: Option<prost_types::Duration>,
+    pub(crate) delay: Option<prost_types::Duration>,
 }
 
-fn detail<T: Message + Default>(status: &Status, name: &str) -> Option<T> {
+pub(crate) fn detail<T: Message + Default>(status: &Status, name: &str) -> Option<T> {
     let details = RpcStatus::decode(status.details()).expect("details").details;
     let url = format!("type.googleapis.com/google.rpc.{name}");
     details.iter().find(|any| any.type_url == url).map(|any| T::decode(&*any.value).unwrap())
@@ -61,7 +62,7 @@ fn is(status: &Status, code: Code, kind: ErrorKind) {
 
 /// Messages as they are.
 #[derive(Clone, Copy, Default)]
-struct Raw;
+pub(crate) struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;
@@ -111,13 +112,13 @@ impl Stub {
         Self(endpoint.connect().await.unwrap())
     }
 
-    async fn grpc(&self) -> tonic::client::Grpc<Channel> {
+    pub(crate) async fn grpc(&self) -> tonic::client::Grpc<Channel> {
         let mut grpc = tonic::client::Grpc::new(self.0.clone()).max_decoding_message_size(usize::MAX);
         grpc.ready().await.unwrap();
         grpc
     }
 
-    async fn ask<A, B>(&self, path: &str, request: Request<A>) -> Result<B, Status>
+    pub(crate) async fn ask<A, B>(&self, path: &str, request: Request<A>) -> Result<B, Status>
     where
         A: Message + Send + Sync + 'static,
         B: Message + Default + Send + Sync + 'static,
@@ -135,11 +136,11 @@ impl Stub {
         self.ask(path, Request::new(message)).await
     }
 
-    async fn publish(&self, request: wire::PublishRequest) -> Result<wire::PublishResponse, Status> {
+    pub(crate) async fn publish(&self, request: wire::PublishRequest) -> Result<wire::PublishResponse, Status> {
         self.call("/meshwire.v1.Mesh/Publish", request).await
     }
 
-    async fn settle(&self, request: wire::SettleRequest) -> Result<wire::SettleResponse, Status> {
+    pub(crate) async fn settle(&self, request: wire::SettleRequest) -> Result<wire::SettleResponse, Status> {
         self.call("/meshwire.v1.Mesh/Settle", request).await
     }
 
@@ -153,7 +154,10 @@ impl Stub {
         answered.map(tonic::Response::into_inner)
     }
 
-    async fn subscribe(&self, request: wire::SubscribeRequest) -> Result<Streaming<wire::Deliveries>, Status> {
+    pub(crate) async fn subscribe(
+        &self,
+        request: wire::SubscribeRequest,
+    ) -> Result<Streaming<wire::Deliveries>, Status> {
         self.stream("/meshwire.v1.Mesh/Subscribe", Request::new(request)).await
     }
 }
@@ -165,44 +169,4 @@ fn publishing(topic: &str, id: &str) -> wire::PublishRequest {
 
 fn subscribing(topic: &str, group: &str) -> wire::SubscribeRequest {
     wire::SubscribeRequest { topic: topic.into(), group: group.into(), ..wire::SubscribeRequest::default() }
-}
-
-/// The codes of every call, to who may do so much.
-pub(crate) async fn codes(judge: std::sync::Arc<dyn Authorize>) -> Vec<(&'static str, String)> {
-    use meshwire_proto::wire::admin;
-    let rig = Rig::with(crate::rig::memory(), judge).await;
-    let stub = Stub::of(&rig).await;
-    let mut codes = Vec::new();
-    macro_rules! calls {
-        ($($service:literal $name:literal $message:expr => $answer:ty;)+) => {
-            $(let path = concat!("/meshwire.v1.", $service, "/", $name);
-            let answered: Result<$answer, Status> = stub.call(path, $message).await;
-            codes.push((path, answered.map_or_else(|status| reason(&status), |_| "OK".to_owned())));)+
-        };
-    }
-    let topic = || "t".to_owned();
-    let group = || "g".to_owned();
-    calls! {
-        "Mesh" "Publish" publishing("t", "1") => wire::PublishResponse;
-        "Mesh" "PublishBatch" wire::PublishBatchRequest { topic: topic(), ..Default::default() } => wire::PublishBatchResponse;
-        "Mesh" "Request" wire::RequestRequest { topic: topic(), event: event("1").encode().unwrap(), timeout_ms: 1 } => wire::RequestResponse;
-        "Admin" "CreateTopic" admin::CreateTopic { name: topic(), ..Default::default() } => admin::Topic;
-        "Admin" "ListTopics" admin::ListTopics::default() => admin::TopicList;
-        "Admin" "UpdateTopic" admin::UpdateTopic { name: topic(), ..Default::default() } => admin::Topic;
-        "Admin" "CreateGroup" admin::CreateGroup { topic: topic(), group: group(), ..Default::default() } => admin::GroupSummary;
-        "Admin" "GetGroup" admin::GetGroup { topic: topic(), group: group() } => admin::GroupSummary;
-        "Admin" "UpdateGroup" admin::UpdateGroup { topic: topic(), group: group(), settings: None } => admin::GroupSummary;
-        "Admin" "SeekGroup" admin::SeekGroup { topic: topic(), group: group(), ..Default::default() } => admin::GroupSummary;
-        "Admin" "DeleteGroup" admin::DeleteGroup { topic: topic(), group: group() } => admin::GroupSummary;
-        "Admin" "ListDeadLetters" admin::ListDeadLetters { topic: topic(), ..Default::default() } => admin::DeadLetterList;
-        "Admin" "RedriveDeadLetters" admin::RedriveDeadLetters { topic: topic(), ..Default::default() } => admin::DeadLettersChanged;
-        "Admin" "PurgeDeadLetters" admin::PurgeDeadLetters { topic: topic(), ..Default::default() } => admin::DeadLettersChanged;
-        "Admin" "GetLimits" admin::GetLimits {} => admin::LimitsInForce;
-        "Admin" "SetLimits" admin::SetLimits::default() => admin::LimitsInForce;
-        "Admin" "DeleteTopic" admin::DeleteTopic { name: topic(), force: true } => admin::Topic;
-    }
-    let subscribed = stub.subscribe(subscribing("t", "g")).await;
-    let code = subscribed.map_or_else(|status| reason(&status), |_| "OK".to_owned());
-    codes.push(("/meshwire.v1.Mesh/Subscribe", code));
-    codes
 }

@@ -1,5 +1,6 @@
 //! Health and reflection.
 
+use bytes::Bytes;
 use tonic::{Code, Request, Streaming};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
@@ -10,7 +11,7 @@ use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse
 
 use meshwire_proto::ErrorKind;
 
-use super::{Stub, is};
+use super::{Raw, Stub, is};
 use crate::rig::Rig;
 
 fn of(service: &str) -> HealthCheckRequest {
@@ -66,5 +67,35 @@ async fn reflection_lists_the_services_and_has_their_schemas() {
             let answer = reflect(&stub, version, asked).await;
             assert!(matches!(answer, MessageResponse::FileDescriptorResponse(_)), "{symbol}: {answer:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_call_of_health_or_reflection_has_a_code_of_ours() {
+    let rig = Rig::start().await;
+    let stub = Stub::of(&rig).await;
+    let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let paths = ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch", reflection];
+    for path in paths {
+        for (message, kind) in [(&b"\xff\xff"[..], ErrorKind::Invalid), (&[0; 65 << 10], ErrorKind::TooLarge)] {
+            let request = Request::new(Bytes::copy_from_slice(message));
+            let status = match stub.grpc().await.server_streaming(request, path.parse().unwrap(), Raw).await {
+                Ok(answers) => answers.into_inner().message().await.unwrap_err(),
+                Err(status) => status,
+            };
+            is(&status, Code::InvalidArgument, kind);
+        }
+    }
+    let compressed = async |path: &str| {
+        let mut request = Request::new(Bytes::new());
+        request.metadata_mut().insert("grpc-encoding", "gzip".parse().unwrap());
+        stub.grpc().await.server_streaming(request, path.parse().unwrap(), Raw).await.map(drop)
+    };
+    for path in paths {
+        is(&compressed(path).await.unwrap_err(), Code::Unimplemented, ErrorKind::Unsupported);
+    }
+    for path in ["/grpc.health.v1.Health/None", "/grpc.reflection.v1.ServerReflection/None"] {
+        let status = stub.call::<_, HealthCheckResponse>(path, of("")).await.unwrap_err();
+        is(&status, Code::Unimplemented, ErrorKind::Unsupported);
     }
 }

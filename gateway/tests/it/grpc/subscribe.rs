@@ -111,7 +111,7 @@ async fn a_subscription_ends_at_its_deadline_with_its_topic_and_with_the_gateway
     let rig = Rig::start().await;
     let stub = Stub::of(&rig).await;
     let mut asked = Request::new(subscribing("t", ""));
-    asked.metadata_mut().insert("grpc-timeout", "30m".parse().unwrap());
+    asked.metadata_mut().insert("grpc-timeout", "1S".parse().unwrap());
     let mut stream: Streaming<wire::Deliveries> = stub.stream("/meshwire.v1.Mesh/Subscribe", asked).await.unwrap();
     is(&stream.message().await.unwrap_err(), Code::DeadlineExceeded, ErrorKind::Timeout);
 

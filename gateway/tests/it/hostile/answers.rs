@@ -12,8 +12,8 @@ pub(crate) enum Got {
     Silence,
     /// An answer of HTTP: its status, and our code in it; empty if it has none.
     Http(u16, String),
-    /// More than one answer on a connection that was to end after the first, or none: their statuses.
-    Answers(Vec<u16>),
+    /// All answers on a connection that was to end after the first: their statuses and codes.
+    Answers(Vec<(u16, String)>),
     /// A close frame of WebSocket; 0 if it has no code.
     Close(u16),
     /// An error frame of a session.
@@ -47,7 +47,7 @@ pub(crate) fn hear(sent: &[u8], came: &[u8], ended: bool, ear: Ear) -> Option<Go
     let got = match came {
         [] => None,
         [b'H', b'T', b'T', b'P', ..] if ear == Ear::ToTheEnd => {
-            return ended.then(|| Got::Answers(statuses(came)));
+            return ended.then(|| Got::Answers(all_answers(came)));
         }
         [b'H', ..] => http1(came),
         [b'm', ..] => ended.then_some(Got::Sentence),
@@ -58,10 +58,14 @@ pub(crate) fn hear(sent: &[u8], came: &[u8], ended: bool, ear: Ear) -> Option<Go
     got.or_else(|| ended.then_some(Got::Closed))
 }
 
-/// The statuses of all answers, as far as their lines begin lines.
-fn statuses(came: &[u8]) -> Vec<u16> {
-    let text = String::from_utf8_lossy(came);
-    text.match_indices("HTTP/1.").map(|(at, _)| text[at + 9..at + 12].parse().unwrap()).collect()
+/// All answers, as far as their lines begin lines.
+fn all_answers(came: &[u8]) -> Vec<(u16, String)> {
+    let begins = (0..came.len()).filter(|at| came[*at..].starts_with(b"HTTP/1."));
+    let answers = begins.filter_map(|at| match http1(&came[at..])? {
+        Got::Http(status, code) => Some((status, code)),
+        _ => None,
+    });
+    answers.collect()
 }
 
 fn http1(came: &[u8]) -> Option<Got> {

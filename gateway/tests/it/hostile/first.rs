@@ -47,7 +47,7 @@ pub(super) fn cases() -> Vec<Case> {
         ("the PROXY protocol, version 1", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n\r\n"),
         ("HTTP/0.9", b"GET /\r\n\r\n"),
     ] {
-        cases.push(Case::new(format!("first bytes: {name}"), bytes, Got::Http(400, String::new())));
+        cases.push(Case::new(format!("first bytes: {name}"), bytes, Got::Http(400, "INVALID".to_owned())));
     }
     for (name, bytes) in [("half a method", &b"GE"[..]), ("half a preface", &PREFACE[..4])] {
         cases.push(Case::new(format!("first bytes: {name}"), bytes, Got::Closed).hangs_up());

@@ -41,7 +41,7 @@ pub(super) fn publish(topic: &str, event: &[u8]) -> Vec<u8> {
 }
 
 /// A field of protobuf that holds bytes.
-pub(super) fn field(number: u8, value: &[u8]) -> Vec<u8> {
+pub(crate) fn field(number: u8, value: &[u8]) -> Vec<u8> {
     assert!(value.len() < 1 << 21);
     let length = value.len();
     let mut bytes = vec![number << 3 | 2];
@@ -57,7 +57,7 @@ pub(super) fn field(number: u8, value: &[u8]) -> Vec<u8> {
 }
 
 /// An event of the four fields that must be, with some replaced.
-pub(super) fn event(replaced: &[(u8, &[u8])], more: &[u8]) -> Vec<u8> {
+pub(crate) fn event(replaced: &[(u8, &[u8])], more: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (number, value) in [(1, &b"1"[..]), (2, b"/s"), (3, b"1.0"), (4, b"t")] {
         let value = replaced.iter().find(|(n, _)| *n == number).map_or(value, |(_, value)| value);

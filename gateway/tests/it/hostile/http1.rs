@@ -35,7 +35,7 @@ pub(super) fn http(status: u16, code: &str) -> Got {
 
 /// What is refused, and then the connection ends: one answer.
 fn refused() -> Got {
-    Got::Answers(vec![400])
+    Got::Answers(vec![(400, "INVALID".to_owned())])
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -56,8 +56,18 @@ fn smuggling() -> Vec<Case> {
         cases.push(Case::new(format!("smuggling: {name}"), framed(headers, rest), want).until_the_end());
     };
     // The length is passed over, as RFC 9112 6.1 says, and what hides behind the body is not answered.
-    add("a length and then chunks", &format!("content-length: 5\r\n{te}"), &chunked, Got::Answers(vec![200]));
-    add("chunks and then a length", &format!("{te}content-length: 5\r\n"), &chunked, Got::Answers(vec![200]));
+    add(
+        "a length and then chunks",
+        &format!("content-length: 5\r\n{te}"),
+        &chunked,
+        Got::Answers(vec![(200, String::new())]),
+    );
+    add(
+        "chunks and then a length",
+        &format!("{te}content-length: 5\r\n"),
+        &chunked,
+        Got::Answers(vec![(200, String::new())]),
+    );
     for (name, headers) in [
         ("two lengths", "content-length: 5\r\ncontent-length: 6\r\n"),
         ("a list of lengths", "content-length: 5, 6\r\n"),
@@ -142,20 +152,20 @@ fn lines() -> Vec<Case> {
     let mut add = |name: &str, line: &str, want: Got| {
         cases.push(Case::new(format!("request line: {name}"), get(line, ""), want));
     };
-    add("version 1.2", "GET / HTTP/1.2", http(400, ""));
-    add("version 9.9", "GET / HTTP/9.9", http(400, ""));
-    add("version 2.0", "GET / HTTP/2.0", http(400, ""));
-    add("a version in small letters", "GET / http/1.1", http(400, ""));
-    add("no version", "GET /", http(400, ""));
-    add("a long version", "GET / HTTP/1.1111", http(400, ""));
-    add("two blanks", "GET  / HTTP/1.1", http(400, ""));
+    add("version 1.2", "GET / HTTP/1.2", http(400, "INVALID"));
+    add("version 9.9", "GET / HTTP/9.9", http(400, "INVALID"));
+    add("version 2.0", "GET / HTTP/2.0", http(400, "INVALID"));
+    add("a version in small letters", "GET / http/1.1", http(400, "INVALID"));
+    add("no version", "GET /", http(400, "INVALID"));
+    add("a long version", "GET / HTTP/1.1111", http(400, "INVALID"));
+    add("two blanks", "GET  / HTTP/1.1", http(400, "INVALID"));
     add("a tab", "GET\t/ HTTP/1.1", Got::Sentence);
-    add("a blank in the path", "GET /a b HTTP/1.1", http(400, ""));
-    add("a NUL in the path", "GET /a\0b HTTP/1.1", http(400, ""));
-    add("a DEL in the path", "GET /a\x7fb HTTP/1.1", http(400, ""));
+    add("a blank in the path", "GET /a b HTTP/1.1", http(400, "INVALID"));
+    add("a NUL in the path", "GET /a\0b HTTP/1.1", http(400, "INVALID"));
+    add("a DEL in the path", "GET /a\x7fb HTTP/1.1", http(400, "INVALID"));
     add("no slash", "GET nowhere HTTP/1.1", http(400, "INVALID"));
     add("another host's path", "GET http://evil.example/nowhere HTTP/1.1", http(400, "INVALID"));
-    add("a scheme without a host", "GET http:// HTTP/1.1", http(400, ""));
+    add("a scheme without a host", "GET http:// HTTP/1.1", http(400, "INVALID"));
     add("a path that climbs", "GET /v1/../../etc/passwd HTTP/1.1", http(404, "NOT_FOUND"));
     add("a path that climbs, encoded", "GET /v1/%2e%2e/%2e%2e/etc/passwd HTTP/1.1", http(404, "NOT_FOUND"));
     add("a tunnel", "CONNECT evil.example:443 HTTP/1.1", http(400, "INVALID"));
@@ -175,12 +185,21 @@ fn floods() -> Vec<Case> {
         ("one header of 8 MiB", header(1, 8 << 20)),
     ] {
         let sent = get("GET / HTTP/1.1", &headers);
-        cases.push(Case::new(format!("flood: {name}"), sent, Got::Answers(vec![431])).until_the_end());
+        cases.push(
+            Case::new(format!("flood: {name}"), sent, Got::Answers(vec![(431, "TOO_LARGE".to_owned())]))
+                .until_the_end(),
+        );
     }
     let sent = get(&format!("GET /{} HTTP/1.1", "a".repeat(70_000)), "");
-    cases.push(Case::new("flood: a path of 70,000 bytes", sent, Got::Answers(vec![431])).until_the_end());
+    cases.push(
+        Case::new("flood: a path of 70,000 bytes", sent, Got::Answers(vec![(431, "TOO_LARGE".to_owned())]))
+            .until_the_end(),
+    );
     let sent = [b"A".repeat(15), b" ".to_vec(), b"/".repeat(1 << 20)].concat();
-    cases.push(Case::new("flood: a path that never ends", sent, Got::Answers(vec![431])).until_the_end());
+    cases.push(
+        Case::new("flood: a path that never ends", sent, Got::Answers(vec![(431, "TOO_LARGE".to_owned())]))
+            .until_the_end(),
+    );
     cases
 }
 

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use meshwire_proto::frame::PREFACE;
+use meshwire_proto::ErrorKind;
 
 use super::answers::Got;
-use super::frames::{attribute, event, field, hello_frame, publish, session};
+use super::frames::{attribute, event, field};
 use super::http1::{EVENT, post};
+use super::http2;
 use super::table::{Case, play};
-use super::{http2, websocket};
+use crate::doors::{Ask, Door, Said, Sent, events, grpc};
 use crate::rig::Rig;
 
 /// A meaning in the words of each format.
 struct Meaning {
     name: &'static str,
-    code: &'static str,
+    kind: ErrorKind,
     topic: String,
     /// Headers in place of those of an event; `None`: headers cannot say it.
     headers: Option<String>,
@@ -28,7 +29,7 @@ fn with(members: &str) -> String {
 
 /// A wrong event for the topic `t`.
 fn wrong(name: &'static str, headers: Option<String>, json: String, protobuf: Vec<u8>) -> Meaning {
-    Meaning { name, code: "INVALID", topic: "t".to_owned(), headers, json, protobuf }
+    Meaning { name, kind: ErrorKind::Invalid, topic: "t".to_owned(), headers, json, protobuf }
 }
 
 /// A good event for a topic that cannot be.
@@ -100,7 +101,7 @@ fn meanings() -> Vec<Meaning> {
         with(&format!(r#","a":"{long}""#)),
         event(&[], &attribute("a", long.as_bytes())),
     );
-    meanings.push(Meaning { code: "TOO_LARGE", ..large });
+    meanings.push(Meaning { kind: ErrorKind::TooLarge, ..large });
     meanings
 }
 
@@ -109,52 +110,60 @@ fn path(topic: &str) -> String {
     format!("/v1/topics/{encoded}/events")
 }
 
-/// What is sent over each door.
-fn doors(meaning: &Meaning) -> Vec<(&'static str, Vec<u8>)> {
+/// What is sent, byte by byte, in the ways that no client of [`Door`] has.
+fn by_hand(meaning: &Meaning) -> Vec<(&'static str, Vec<u8>)> {
     let path = path(&meaning.topic);
-    let json = |kind: &str, body: &str| {
-        post(&path, &format!("content-type: application/{kind}\r\ncontent-length: {}\r\n", body.len()), body)
-    };
-    let frames = publish(&meaning.topic, &meaning.protobuf);
-    // Messages hold at most 64 KiB of a session each.
-    let bytes = [&PREFACE[..], &hello_frame(), &frames].concat();
-    let inside: Vec<u8> = bytes.chunks(64 << 10).flat_map(|part| websocket::frame(0x82, part)).collect();
-    let mut doors = vec![
-        ("structured", json("cloudevents+json", &meaning.json)),
-        ("batch", json("cloudevents-batch+json", &format!("[{}]", meaning.json))),
-        ("session", session(&frames)),
-        ("WebSocket", websocket::upgraded(&inside)),
-    ];
+    let batch = format!("[{}]", meaning.json);
+    let head = format!("content-type: application/cloudevents-batch+json\r\ncontent-length: {}\r\n", batch.len());
+    let mut ways = vec![("batch", post(&path, &head, &batch))];
     // More than the first window of a connection would have to wait for the gateway.
     if meaning.json.len() < 60_000 {
-        doors.push(("HTTP/2", http2::publish(&path, &meaning.json)));
+        ways.push(("HTTP/2", http2::publish(&path, &meaning.json)));
     }
     if let Some(headers) = &meaning.headers {
-        doors.push(("binary", post(&path, &format!("{headers}content-length: 5\r\n"), "hello")));
+        ways.push(("binary", post(&path, &format!("{headers}content-length: 5\r\n"), "hello")));
     }
-    doors
+    ways
+}
+
+/// What clients are told, over every door and in each form of an event that it takes.
+async fn by_clients(rig: &Rig, meaning: &Meaning) -> Vec<(String, Said)> {
+    let (topic, protobuf) = (meaning.topic.as_str(), bytes::Bytes::from(meaning.protobuf.clone()));
+    let event = Sent { json: meaning.json.clone(), protobuf: protobuf.clone() };
+    let mut told = vec![
+        ("gRPC batch".to_owned(), grpc::batch(rig, topic, protobuf.clone()).await),
+        ("CloudEvents in protobuf".to_owned(), events::protobuf(rig, topic, protobuf).await),
+    ];
+    for door in Door::ALL {
+        let ask = Ask::Publish { topic, event: event.clone() };
+        told.push((format!("{door:?}"), door.ask(rig, &ask).await.expect("every door publishes")));
+    }
+    told
 }
 
 #[tokio::test]
 async fn a_mistake_has_the_same_code_over_every_door() {
     let rig = Rig::start().await;
-    let (mut cells, mut wrong, mut by_code) = (0, Vec::new(), BTreeMap::<_, u32>::new());
+    let (mut wrong, mut by_way) = (Vec::new(), BTreeMap::<_, u32>::new());
     for meaning in meanings() {
-        for (door, sent) in doors(&meaning) {
-            let case = Case::new(format!("{} ({door})", meaning.name), sent, Got::Refused(meaning.code));
-            let got = match play(Box::new(rig.socket().await), &case).await {
-                Got::Http(_, code) => code,
-                Got::Refused(code) => code.to_owned(),
-                other => format!("{other:?}"),
-            };
-            cells += 1;
-            if got != meaning.code {
-                wrong.push(format!("{}: {got}, not {}", case.name, meaning.code));
+        let (name, code) = (meaning.name, meaning.kind.code());
+        for (way, sent) in by_hand(&meaning) {
+            let case = Case::new(name, sent, Got::Refused(code));
+            let got = play(Box::new(rig.socket().await), &case).await;
+            if !matches!(&got, Got::Http(_, told) if told == code) {
+                wrong.push(format!("{name} ({way}): {got:?}, not {code}"));
             }
-            *by_code.entry(got).or_default() += 1;
+            *by_way.entry(way.to_owned()).or_default() += 1;
+        }
+        for (way, said) in by_clients(&rig, &meaning).await {
+            if !said.is(meaning.kind) {
+                wrong.push(format!("{name} ({way}): {said:?}, not {code}"));
+            }
+            *by_way.entry(way).or_default() += 1;
         }
     }
-    println!("meaning x door: {cells} cells, {by_code:?}");
-    assert!(cells >= 120, "{cells} cells");
+    let cells: u32 = by_way.values().sum();
+    println!("meaning x door: {cells} cells, {by_way:?}");
+    assert!(cells >= 250, "{cells} cells");
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use meshwire_gateway::ingress::{Accepted, Doors, Ingress, Listener, ListenerConfig, Shutdown, Sniff};
-use meshwire_gateway::mesh::AllowAll;
+use meshwire_gateway::ingress::{Accepted, Doors, Ingress, Listener, ListenerConfig, Places, Shutdown, Sniff};
+use meshwire_gateway::mesh::{AllowAll, Refusal};
 use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{ClientFrame, PREFACE, Publish, PublishRun, ServerFrame};
 use meshwire_proto::wire::session as wire;
@@ -192,7 +192,7 @@ impl Ingress for Telling {
         if prefix.is_empty() { Sniff::NeedMore } else { Sniff::Yes }
     }
 
-    fn refuse_plain(&self, _: &[u8]) -> Bytes {
+    fn refuse(&self, _: &[u8], _: Refusal) -> Bytes {
         Bytes::new()
     }
 
@@ -209,11 +209,13 @@ async fn a_login_has_one_deadline_which_counts_from_accept() {
     assert_eq!((left(0), left(4999), left(6000)), (5000, 1, 0));
 
     let (tell, mut told) = mpsc::channel(1);
-    let config = ListenerConfig { max_connections: 1, sniff_timeout: PATIENCE };
+    let config = ListenerConfig { sniff_timeout: PATIENCE, heartbeat: PATIENCE };
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), config).await.unwrap();
     let address = listener.address().unwrap();
     let (_running, shutdown) = watch::channel(Shutdown::Running);
-    let doors = Doors { ingresses: vec![Arc::new(Telling(tell))], tls: None, counts: Arc::default() };
+    let (ingresses, places): (Vec<Arc<dyn Ingress>>, _) =
+        (vec![Arc::new(Telling(tell))], Places::new(1, Arc::default()));
+    let doors = Doors { ingresses, tls: None, plain: true, counts: Arc::default(), places };
     tokio::spawn(listener.serve(doors, shutdown));
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     socket.write_all(b"x").await.unwrap();

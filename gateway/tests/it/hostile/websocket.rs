@@ -96,7 +96,7 @@ fn inside() -> Vec<Case> {
         cases.push(Case::new(format!("WebSocket: {name}"), upgraded(&sent), want));
     };
     add("cut off in a frame", frame(0x82, b"hello")[..7].to_vec(), Got::Closed);
-    add("a session's first bytes are others", frame(0x82, b"GET / HTTP/1.1\r\n\r\n"), Got::Close(0));
+    add("a session's first bytes are others", frame(0x82, b"GET / HTTP/1.1\r\n\r\n"), Got::Close(4001));
     let preface = |frames: &[u8]| frame(0x82, &[&PREFACE, frames].concat());
     add("a session's frame that is too long", preface(&u32::MAX.to_le_bytes()), Got::Refused("TOO_LARGE"));
     add("a session's frame that is none", preface(&framed(b"\x0a\x7f")), Got::Refused("INVALID"));

@@ -1,29 +1,42 @@
-//! WebSocket by the sections of RFC 6455, sent by hand. Each case is played against the gateway and against another server (ratchet, which
-//! shares no code with ours): a case that only one of both passes is a mistake of the case or of the gateway.
+//! WebSocket by the sections of RFC 6455, sent by hand, in each subprotocol. Each case is played against the gateway and against another
+//! server (ratchet, which shares no code with ours): a case that only one of both passes is a mistake of the case or of the gateway.
 #![allow(clippy::print_stdout, reason = "a table prints its counts")]
 
 mod cases;
 mod other;
+mod spoken;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use futures_util::{StreamExt as _, stream};
+use meshwire_gateway::mesh::AllowAll;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::hostile::answers::{Got, messages, websocket};
-use crate::rig::Rig;
+use crate::hostile::answers::messages;
+use crate::rig::{Rig, memory};
+use spoken::{ALL, Spoken};
 
 /// How long a case may take; it only turns a hang into a failure.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// The least number of cases.
-const LEAST: usize = 60;
+/// The least number of cases of a subprotocol.
+const LEAST: usize = 120;
+
+/// Played at once.
+const AT_ONCE: usize = 32;
+
+/// The last frame of a message, and the opcodes of messages.
+const FIN: u8 = 0x80;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
 
 /// What must come of a case.
 #[derive(Clone, Debug)]
 pub(crate) enum Want {
-    /// These bytes of a session arrive: the gateway answers them, the other server sends them back.
+    /// This message arrives: the gateway answers it, the other server sends it back.
     Carried(Vec<u8>),
     /// A pong that holds this.
     Pong(Vec<u8>),
@@ -31,16 +44,19 @@ pub(crate) enum Want {
     Closes(u16),
     /// The gateway fails the connection with this code; the other server fails it too.
     Fails(u16),
-    /// The gateway takes no text in this subprotocol (code 1003), the other server sends it back.
+    /// Text arrives, which means nothing to the gateway; the other server sends it back.
     Text(Vec<u8>),
     /// No upgrade: the gateway's status; the other server makes none either.
     Refused(u16),
+    /// No upgrade either; the other server does not look so close.
+    RefusedByUs(u16),
 }
 
 /// One case: section and number, and all that is sent.
 pub(crate) struct Case {
     pub(crate) section: &'static str,
     pub(crate) name: String,
+    pub(crate) spoken: Spoken,
     pub(crate) request: String,
     pub(crate) frames: Vec<u8>,
     pub(crate) want: Want,
@@ -69,21 +85,28 @@ impl Said {
     }
 
     /// Whether it fits; `None`: not yet.
-    fn fits(&self, want: &Want, is_ours: bool) -> Option<bool> {
+    fn fits(&self, case: &Case, is_ours: bool) -> Option<bool> {
         let over = self.ended.then_some(false);
         let Some((status, body)) = self.parts() else {
             // Who makes no upgrade may also hang up.
-            return self.ended.then_some(matches!(want, Want::Refused(_)) && !is_ours);
+            return self.ended.then_some(matches!(case.want, Want::Refused(_)) && !is_ours);
         };
-        let has = |kind: u8, bytes: &[u8]| messages(body).contains(&(kind, bytes)).then_some(true).or(over);
-        match want {
-            Want::Refused(expected) => Some(if is_ours { status == *expected } else { status >= 400 }),
+        let messages = messages(body);
+        let has = |kind: u8, bytes: &[u8]| messages.contains(&(kind, bytes)).then_some(true).or(over);
+        match &case.want {
+            Want::RefusedByUs(_) if !is_ours => Some(true),
+            Want::Refused(expected) | Want::RefusedByUs(expected) => {
+                Some(if is_ours { status == *expected } else { status >= 400 })
+            }
             _ if status != 101 => Some(false),
-            Want::Carried(_) if is_ours => websocket(body).map(|got| got == Got::Served).or(over),
-            Want::Carried(bytes) => has(2, bytes),
+            Want::Carried(_) if is_ours => case.spoken.answers(&messages, body).or(over),
+            Want::Carried(bytes) => has(case.spoken.opcode(), bytes),
             Want::Pong(bytes) => has(10, bytes),
-            Want::Text(_) if is_ours => self.close().map(|code| code == 1003).or(over),
-            Want::Text(bytes) => has(1, bytes),
+            Want::Text(_) if is_ours => match case.spoken.code_of_nonsense() {
+                Some(expected) => self.close().map(|code| code == expected).or(over),
+                None => messages.iter().any(|(kind, _)| *kind == TEXT).then_some(true).or(over),
+            },
+            Want::Text(bytes) => has(TEXT, bytes),
             // Both ends agree that it is over, and the server hangs up first (7.1.1).
             Want::Closes(code) => self.ended.then(|| self.close() == Some(*code)),
             Want::Fails(code) if is_ours => self.ended.then(|| self.close() == Some(*code)),
@@ -99,7 +122,7 @@ async fn play(address: SocketAddr, case: &Case, is_ours: bool) -> Option<String>
     let (mut said, mut begun) = (Said::default(), false);
     let hear = async {
         loop {
-            if let Some(fits) = said.fits(&case.want, is_ours) {
+            if let Some(fits) = said.fits(case, is_ours) {
                 return fits;
             }
             if !begun && said.parts().is_some() {
@@ -112,29 +135,39 @@ async fn play(address: SocketAddr, case: &Case, is_ours: bool) -> Option<String>
     };
     let fits = tokio::time::timeout(PATIENCE, hear).await.unwrap_or(false);
     let who = if is_ours { "the gateway" } else { "the other server" };
-    let came = said.came.escape_ascii();
+    let short = |text: String| text.chars().take(300).collect::<String>();
+    let (came, want) = (short(said.came.escape_ascii().to_string()), short(format!("{:?}", case.want)));
     (!fits).then(|| {
-        format!("{} {} ({who}): not {:?} but {came} (ended: {})", case.section, case.name, case.want, said.ended)
+        let (spoken, section, name, ended) = (case.spoken.name(), case.section, &case.name, said.ended);
+        format!("{spoken} {section} {name} ({who}): not {want} but {came} (ended: {ended})")
     })
 }
 
 #[tokio::test]
-async fn each_case_of_rfc_6455_is_passed_by_the_gateway_and_by_another_server() {
-    let (rig, other) = (Rig::start().await, other::start().await);
-    let cases = cases::all();
-    let names: BTreeSet<_> = cases.iter().map(|case| (case.section, &case.name)).collect();
-    assert_eq!(names.len(), cases.len(), "each case has a name of its own");
-    assert!(cases.len() >= LEAST, "{} cases, fewer than {LEAST}", cases.len());
-    let mut wrong = Vec::new();
-    for case in &cases {
-        wrong.extend(play(rig.address, case, true).await);
-        wrong.extend(play(other, case, false).await);
+async fn each_case_of_rfc_6455_is_passed_by_the_gateway_in_every_subprotocol_and_by_another_server() {
+    let mut config = memory();
+    // Twice as much is the largest message of those that hold events.
+    config.limits.max_event_bytes = 70 << 10;
+    let (rig, other) = (Rig::with(config, Arc::new(AllowAll)).await, other::start(ALL.map(Spoken::name)).await);
+    let (mut played, mut wrong) = (0, Vec::new());
+    let mut sections = BTreeSet::new();
+    for spoken in ALL {
+        let cases = cases::all(spoken);
+        let names: BTreeSet<_> = cases.iter().map(|case| (case.section, &case.name)).collect();
+        assert_eq!(names.len(), cases.len(), "each case has a name of its own");
+        assert!(cases.len() >= LEAST, "{}: {} cases, fewer than {LEAST}", spoken.name(), cases.len());
+        let both = cases.iter().flat_map(|case| [play(rig.address, case, true), play(other, case, false)]);
+        let mut plays = stream::iter(both).buffer_unordered(AT_ONCE);
+        while let Some(problem) = plays.next().await {
+            wrong.extend(problem);
+        }
+        played += cases.len();
+        sections.extend(cases.iter().map(|case| case.section));
     }
-    let sections: BTreeSet<_> = cases.iter().map(|case| case.section).collect();
     println!(
-        "RFC 6455: {} cases of {} sections, each against two servers, {} wrong",
-        cases.len(),
+        "RFC 6455: {played} cases of {} sections in {} subprotocols, each against two servers, {} wrong",
         sections.len(),
+        ALL.len(),
         wrong.len()
     );
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));

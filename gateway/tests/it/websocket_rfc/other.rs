@@ -7,20 +7,20 @@ use ratchet_rs::{Message, NoExtProvider, PayloadType, SubprotocolRegistry, WebSo
 use tokio::net::{TcpListener, TcpStream};
 
 /// Starts it on a free port; it ends with the runtime.
-pub(super) async fn start() -> SocketAddr {
+pub(super) async fn start(subprotocols: [&'static str; 4]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream));
+            tokio::spawn(serve(stream, subprotocols));
         }
     });
     address
 }
 
-async fn serve(stream: TcpStream) {
+async fn serve(stream: TcpStream, subprotocols: [&'static str; 4]) {
     let config = WebSocketConfig { max_message_size: 128 * 1024 };
-    let protocols = SubprotocolRegistry::new(["meshwire.v1"]).unwrap();
+    let protocols = SubprotocolRegistry::new(subprotocols).unwrap();
     // What is wrong with the request it has answered itself.
     let Ok(upgrader) = accept_with(stream, config, NoExtProvider, protocols).await else { return };
     let Ok(upgraded) = upgrader.upgrade().await else { return };

@@ -186,12 +186,26 @@ pub fn is_json(content_type: &str) -> bool {
     ending.eq_ignore_ascii_case(b"/json") || ending.eq_ignore_ascii_case(b"+json")
 }
 
-/// Appends one event as an object on one line. JSON data goes out as its exact
-/// text, but for line breaks between tokens, which become blanks.
+/// Appends one event as an object. JSON data goes out as its exact text.
 ///
 /// # Errors
 /// [`EventError::Unsupported`] for `proto_data`: it has no form in JSON.
 pub fn write(event: &EventView<'_>, out: &mut String) -> Result<(), EventError> {
+    write_with(event, out, |data, out| out.push_str(data))
+}
+
+/// [`write()`], on one line, as NDJSON and server-sent events ask: line breaks between tokens of JSON data become blanks.
+///
+/// # Errors
+/// The same.
+pub fn write_line(event: &EventView<'_>, out: &mut String) -> Result<(), EventError> {
+    write_with(event, out, |data, out| {
+        // A line break inside a JSON string is always escaped, so any raw one stands between tokens.
+        out.extend(data.chars().map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }));
+    })
+}
+
+fn write_with(event: &EventView<'_>, out: &mut String, json: fn(&str, &mut String)) -> Result<(), EventError> {
     out.push_str("{\"specversion\":\"1.0\"");
     for (name, value) in [("id", event.id()), ("source", event.source()), ("type", event.kind())] {
         member(out, name, value);
@@ -203,28 +217,23 @@ pub fn write(event: &EventView<'_>, out: &mut String) -> Result<(), EventError> 
             other => member(out, name, &other.to_string()),
         }
     }
+    let is_json = event.data_content_type().is_none_or(|kind| is_json(&kind));
     match event.data() {
         Data::Absent => {}
         Data::Proto(_) => {
             return Err(EventError::Unsupported("proto_data cannot be written as JSON; receive it as protobuf"));
         }
-        data => write_data(out, data, event.data_content_type().is_none_or(|t| is_json(&t))),
+        data => match std::str::from_utf8(data.bytes()) {
+            Ok(text) if is_json && serde_json::from_str::<&RawValue>(text).is_ok() => {
+                out.push_str(",\"data\":");
+                json(text, out);
+            }
+            Ok(text) if !is_json => member(out, "data", text),
+            _ => member(out, "data_base64", &STANDARD.encode(data.bytes())),
+        },
     }
     out.push('}');
     Ok(())
-}
-
-fn write_data(out: &mut String, data: Data<'_>, json: bool) {
-    let text = std::str::from_utf8(data.bytes()).ok();
-    match text {
-        Some(text) if json && serde_json::from_str::<&RawValue>(text).is_ok() => {
-            out.push_str(",\"data\":");
-            // A line break inside a JSON string is always escaped, so any raw one stands between tokens.
-            out.extend(text.trim().chars().map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }));
-        }
-        Some(text) if !json => member(out, "data", text),
-        _ => member(out, "data_base64", &STANDARD.encode(data.bytes())),
-    }
 }
 
 fn member(out: &mut String, name: &str, value: &str) {

@@ -1,7 +1,13 @@
 use super::*;
 use crate::EventLimits;
 
+type Write = fn(&EventView<'_>, &mut String) -> Result<(), EventError>;
+
 fn round(text: &str) -> Result<String, EventError> {
+    written(text, write)
+}
+
+fn written(text: &str, write: Write) -> Result<String, EventError> {
     let bytes = parse(text)?.encode()?;
     let view = EventView::parse(&bytes, EventLimits::default())?;
     let mut out = String::new();
@@ -41,10 +47,36 @@ fn data_keeps_its_exact_text_and_attributes_their_types() {
         (r#","flag":true,"n":-7,"word":"x""#, r#","flag":true,"n":-7,"word":"x""#),
         (r#","time":"2020-01-02T03:04:05.5Z""#, r#","time":"2020-01-02T03:04:05.500Z""#),
         (r#","gone":null"#, ""),
-        (",\"data\":[1,\n2]", r#","datacontenttype":"application/json","data":[1, 2]"#),
+        (",\"data\":[1,\r\n2 ]", ",\"datacontenttype\":\"application/json\",\"data\":[1,\r\n2 ]"),
     ] {
         assert_eq!(round(&format!("{{{HEAD}{given}}}")), Ok(format!("{{{HEAD}{expected}}}")), "{given}");
     }
+}
+
+#[test]
+fn on_a_line_only_line_breaks_between_tokens_are_others() {
+    for (data, line) in [
+        ("[1,\n 2,\r\n\t3\r]", "[1,  2,  \t3 ]"),
+        (r#"{"a\n":"\r\u000a"}"#, r#"{"a\n":"\r\u000a"}"#),
+        (r#""\n""#, r#""\n""#),
+    ] {
+        let text = format!("{{{HEAD},\"data\":{data}}}");
+        let expected = format!("{{{HEAD},\"datacontenttype\":\"application/json\",\"data\":{line}}}");
+        assert_eq!(written(&text, write_line), Ok(expected), "{data}");
+    }
+    let text = format!("{{{HEAD},\"datacontenttype\":\"text/plain\",\"data\":\"a\\nb\"}}");
+    assert_eq!(written(&text, write_line), written(&text, write));
+}
+
+#[test]
+fn json_data_that_came_as_bytes_goes_out_verbatim_with_the_blanks_around_it() {
+    let text = " {\n  \"a\" : 1.0\r\n}\n";
+    let event = Event::new("t").id("1").source("/s").data_content_type("application/json").binary_data(text);
+    let bytes = event.encode().unwrap_or_default();
+    let view = EventView::parse(&bytes, EventLimits::default());
+    let mut out = String::new();
+    assert_eq!(view.and_then(|view| write(&view, &mut out)), Ok(()));
+    assert!(out.contains(text), "{out}");
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod tables;
 
 use std::path::{Path, PathBuf};
 
+use meshwire_proto::ErrorKind;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
@@ -40,4 +42,18 @@ fn checked_in_tables_are_what_the_catalogues_generate() {
     settle(&root().join("src/options/table.rs"), tables::option_table(&options));
     settle(&docs.join("errors.md"), tables::error_page(&errors));
     settle(&docs.join("options.md"), tables::option_page(&options));
+}
+
+#[test]
+fn the_page_of_errors_says_what_each_door_says_of_each_kind() {
+    let page = std::fs::read_to_string(root().join("../docs/errors.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    let found: Vec<Vec<&str>> = rows.map(|row| row.split('|').map(str::trim).collect()).collect();
+    assert_eq!(found.len(), ErrorKind::ALL.len());
+    for (row, kind) in found.iter().zip(ErrorKind::ALL) {
+        let (number, code) = (kind.number().to_string(), format!("`{kind}`"));
+        assert_eq!((row[1], row[2]), (number.as_str(), code.as_str()));
+        let (http, close) = (kind.http_status().to_string(), kind.ws_close().to_string());
+        assert_eq!(row[5..8], [http.as_str(), kind.grpc_status(), close.as_str()], "{kind}");
+    }
 }

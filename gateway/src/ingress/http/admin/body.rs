@@ -2,20 +2,17 @@
 
 use std::fmt;
 
-use axum::body::Body as HttpBody;
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::Request;
 use meshwire_proto::ErrorKind;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::super::{Problem, body};
+use super::super::deadline::TIMEOUT;
+use super::super::query::Query;
+use super::super::{Door, Problem, json_body};
 
 /// Most bytes of a command.
 const MOST: u64 = 64 << 10;
-
-/// Media types that are taken.
-const JSON: [&str; 2] = ["application/json", "application/merge-patch+json"];
 
 /// What a command says. Whatever is not asked for by a `take` is unknown: see [`Fields::parse`].
 #[derive(Debug, Default)]
@@ -63,19 +60,16 @@ impl<'de> Deserialize<'de> for Fields {
 }
 
 impl Fields {
-    /// Reads a body; none is an object without members.
+    /// What a request says that takes no other parameter than its deadline; no body is an object without members.
     ///
     /// # Errors
     /// `UNSUPPORTED` with status 415: it is not said to be JSON; `INVALID`: it is none, or says what is not known, with what is.
-    pub(super) async fn read(headers: &HeaderMap, body: HttpBody, known: &[&str]) -> Result<Self, Problem> {
-        let bytes = body::read_within(body, MOST, "(most of a command)").await?;
-        let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = media.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let nothing = bytes.is_empty() && media.is_none();
-        if !nothing && !JSON.contains(&essence.as_str()) {
-            let text = format!("content type {essence:?} is not taken here; send content-type: application/json");
-            return Err(Problem::new(ErrorKind::Unsupported, text).with(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-        }
+    pub(super) async fn read(request: Request, known: &[&str]) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        Query::read(&parts.uri, &[TIMEOUT])?;
+        let door = parts.extensions.get::<Door>();
+        let door = door.ok_or_else(|| Problem::new(ErrorKind::Internal, "a request without a connection"))?;
+        let bytes = json_body::bytes(door, &parts.headers, body, MOST, "(most of a command)").await?;
         if bytes.is_empty() { Ok(Self::default()) } else { Self::parse(&bytes, known) }
     }
 

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::body::Fields;
 use super::paging;
 use super::{Door, Problem, Shown, carry_out, json, page, show, unexpected, written};
+use crate::ingress::http::deadline::TIMEOUT;
 use crate::ingress::http::names::Named;
 use crate::ingress::http::query::Query;
 
@@ -40,12 +41,14 @@ pub(in crate::ingress::http) async fn list(
     Named((topic, group)): Named<(String, String)>,
     request: Request,
 ) -> Shown {
-    let query = Query::read(request.uri(), &["limit", "cursor", "events"])?;
-    let (after, limit, events) =
-        (cursor(paging::cursor(&query))?, paging::limit(&query)?, paging::flag(&query, "events")?);
+    let query = Query::read(request.uri(), &["limit", "cursor", "events", TIMEOUT])?;
+    let (after, limit, events) = (cursor(paging::cursor(&query))?, paging::limit(&query)?, query.flag("events")?);
     let list = ListDeadLetters { topic, group, after, limit, numbers: Vec::new(), events };
     match carry_out(&door, Command::ListDeadLetters(list)).await? {
-        Answer::DeadLetters(found) => Ok(page(found.letters.iter().map(show::letter), next(found.next))),
+        Answer::DeadLetters(found) => {
+            let letters = found.letters.iter().map(|letter| show::letter(&door.calls, letter));
+            Ok(page(letters, next(found.next)))
+        }
         _ => Err(unexpected()),
     }
 }
@@ -55,7 +58,7 @@ pub(in crate::ingress::http) async fn one(
     Named((topic, group, last)): Named<(String, String, String)>,
     request: Request,
 ) -> Shown {
-    Query::read(request.uri(), &[])?;
+    Query::read(request.uri(), &[TIMEOUT])?;
     let number = number(&last, "the last part of the path")?;
     let absent =
         Problem::new(ErrorKind::NotFound, format!("group {group} of topic {topic} has no dead letter {number}"));
@@ -65,16 +68,16 @@ pub(in crate::ingress::http) async fn one(
     }
     let list = ListDeadLetters { topic, group, numbers: vec![number], events: true, ..ListDeadLetters::default() };
     match carry_out(&door, Command::ListDeadLetters(list)).await? {
-        Answer::DeadLetters(found) => found.letters.first().map(|letter| written(show::letter(letter))).ok_or(absent),
+        Answer::DeadLetters(found) => {
+            found.letters.first().map(|letter| written(show::letter(&door.calls, letter))).ok_or(absent)
+        }
         _ => Err(unexpected()),
     }
 }
 
 /// Which letters a request is about: these, or all behind a number.
 async fn meant(request: Request) -> Result<(Vec<u64>, u64), Problem> {
-    let (parts, body) = request.into_parts();
-    Query::read(&parts.uri, &[])?;
-    let fields = Fields::read(&parts.headers, body, &["numbers", "all", "cursor"]).await?;
+    let fields = Fields::read(request, &["numbers", "all", "cursor"]).await?;
     let after = cursor(fields.text("cursor")?.unwrap_or_default())?;
     match (fields.numbers("numbers")?, fields.bool("all")?.unwrap_or_default()) {
         (Some(numbers), false) if numbers.is_empty() => {

@@ -12,6 +12,7 @@ use meshwire_proto::{ErrorKind, UnixMillis};
 use super::body::Fields;
 use super::paging;
 use super::{Door, Problem, Shown, carry_out, json, page, show, topics, unexpected};
+use crate::ingress::http::deadline::TIMEOUT;
 use crate::ingress::http::names::Named;
 use crate::ingress::http::query::Query;
 
@@ -39,7 +40,7 @@ pub(in crate::ingress::http) async fn list(
     Named(topic): Named<String>,
     request: Request,
 ) -> Shown {
-    let query = Query::read(request.uri(), &["limit", "cursor"])?;
+    let query = Query::read(request.uri(), &["limit", "cursor", TIMEOUT])?;
     let (limit, cursor) = (paging::limit(&query)? as usize, paging::cursor(&query).to_owned());
     if !cursor.is_empty() && cursor.split_once('/').is_none_or(|(of, _)| of != topic) {
         return Err(invalid(format!("cursor {cursor:?} is not of this list; send what next said, or nothing")));
@@ -64,7 +65,7 @@ pub(in crate::ingress::http) async fn one(
     Named((topic, group)): Named<(String, String)>,
     request: Request,
 ) -> Shown {
-    Query::read(request.uri(), &[])?;
+    Query::read(request.uri(), &[TIMEOUT])?;
     shown(&carry_out(&door, Command::GetGroup(GetGroup { topic, group })).await?)
 }
 
@@ -119,10 +120,8 @@ pub(in crate::ingress::http) async fn put(
     Named((topic, group)): Named<(String, String)>,
     request: Request,
 ) -> Shown {
-    let (parts, body) = request.into_parts();
-    Query::read(&parts.uri, &[])?;
     let known = [&SETTINGS[..], &["mode", "start", "start_time"]].concat();
-    let fields = Fields::read(&parts.headers, body, &known).await?;
+    let fields = Fields::read(request, &known).await?;
     let settings = Some(settings(&fields)?);
     let (start, start_time_unix_ms) = place(&fields, "start", "start_time")?.unwrap_or_default();
     let (of, name) = (topic.clone(), group.clone());
@@ -139,9 +138,7 @@ pub(in crate::ingress::http) async fn change(
     Named((topic, group)): Named<(String, String)>,
     request: Request,
 ) -> Shown {
-    let (parts, body) = request.into_parts();
-    Query::read(&parts.uri, &[])?;
-    let fields = Fields::read(&parts.headers, body, &SETTINGS).await?;
+    let fields = Fields::read(request, &SETTINGS).await?;
     let settings = Some(settings(&fields)?);
     shown(&carry_out(&door, Command::UpdateGroup(UpdateGroup { topic, group, settings })).await?)
 }
@@ -151,7 +148,7 @@ pub(in crate::ingress::http) async fn delete(
     Named((topic, group)): Named<(String, String)>,
     request: Request,
 ) -> Shown {
-    Query::read(request.uri(), &[])?;
+    Query::read(request.uri(), &[TIMEOUT])?;
     shown(&carry_out(&door, Command::DeleteGroup(DeleteGroup { topic, group })).await?)
 }
 
@@ -160,9 +157,7 @@ pub(in crate::ingress::http) async fn seek(
     Named((topic, group)): Named<(String, String)>,
     request: Request,
 ) -> Shown {
-    let (parts, body) = request.into_parts();
-    Query::read(&parts.uri, &[])?;
-    let fields = Fields::read(&parts.headers, body, &["to", "time"]).await?;
+    let fields = Fields::read(request, &["to", "time"]).await?;
     let Some((to, time_unix_ms)) = place(&fields, "to", "time")? else {
         return Err(invalid("say where to: field to is earliest, latest or a position, field time an RFC 3339 time"));
     };

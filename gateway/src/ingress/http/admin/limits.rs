@@ -8,6 +8,7 @@ use meshwire_proto::wire::admin::{GetLimits, Limits, SetLimits};
 
 use super::body::Fields;
 use super::{Door, Shown, carry_out, json, show, unexpected};
+use crate::ingress::http::deadline::TIMEOUT;
 use crate::ingress::http::query::Query;
 
 const LIMITS: [&str; 5] =
@@ -21,14 +22,12 @@ fn shown(answer: &Answer) -> Shown {
 }
 
 pub(in crate::ingress::http) async fn show(Extension(door): Extension<Door>, request: Request) -> Shown {
-    Query::read(request.uri(), &[])?;
+    Query::read(request.uri(), &[TIMEOUT])?;
     shown(&carry_out(&door, Command::GetLimits(GetLimits {})).await?)
 }
 
 pub(in crate::ingress::http) async fn change(Extension(door): Extension<Door>, request: Request) -> Shown {
-    let (parts, body) = request.into_parts();
-    Query::read(&parts.uri, &[])?;
-    let fields = Fields::read(&parts.headers, body, &LIMITS).await?;
+    let fields = Fields::read(request, &LIMITS).await?;
     let limits = Limits {
         publish_rate: fields.u64("publish_rate")?,
         publish_bytes_rate: fields.u64("publish_bytes_rate")?,

@@ -12,20 +12,14 @@ pub(super) mod paging;
 pub(super) mod show;
 mod topics;
 
-use std::future::poll_fn;
-use std::task::Poll;
-
 use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
 use meshwire_proto::ErrorKind;
-use meshwire_proto::wire::admin::{self, answer, command};
+use meshwire_proto::wire::admin::{answer, command};
 use serde_json::Value;
 
 use super::{Door, Problem, answer_json as json, written};
-use crate::ingress::native::access::{self, Call, Record};
-use crate::ingress::waiting;
-use crate::mesh::{Answered, Caller, Mesh};
 
 pub(super) fn routes() -> Router {
     Router::new()
@@ -47,28 +41,9 @@ pub(super) fn routes() -> Router {
 /// What an operation answers.
 type Shown = Result<Response, Problem>;
 
-/// Waits for what the disk has to give.
-pub(super) async fn answered(mesh: &Mesh, caller: &Caller, command: &admin::Command) -> Answered {
-    loop {
-        let seen = mesh.fetches();
-        if let Some(answered) = mesh.admin(caller, command) {
-            return answered;
-        }
-        poll_fn(|cx| if mesh.wake_when_fetched(seen, cx.waker()) { Poll::Pending } else { Poll::Ready(()) }).await;
-    }
-}
-
 /// Carries a command out, and waits until it is kept.
 pub(super) async fn carry_out(door: &Door, command: command::Command) -> Result<answer::Answer, Problem> {
-    let (mesh, caller) = (door.native.mesh(), door.caller("http"));
-    let command = admin::Command { command: Some(command) };
-    let call = Call::begin(mesh);
-    let answered = answered(mesh, &caller, &command).await;
-    let refused = answered.as_ref().err().map(|refusal| refusal.kind);
-    call.end(mesh, &caller, Record { refused, ..access::command(&command) });
-    let (answer, ticket) = answered?;
-    waiting::kept(mesh, ticket).await?;
-    answer.answer.ok_or_else(unexpected)
+    door.calls.admin(&door.caller("http"), command).await?.ok_or_else(unexpected)
 }
 
 /// An answer that does not belong to its command.

@@ -1,7 +1,5 @@
 //! Parameters that lists share.
 
-use meshwire_proto::ErrorKind;
-
 use super::super::{Problem, query::Query};
 
 /// Items of a page unless it says, and at most.
@@ -17,15 +15,4 @@ pub(super) fn limit(query: &Query) -> Result<u32, Problem> {
 /// Where a page begins; empty: with the first item.
 pub(in crate::ingress::http) fn cursor(query: &Query) -> &str {
     query.get("cursor").unwrap_or_default()
-}
-
-pub(super) fn flag(query: &Query, name: &str) -> Result<bool, Problem> {
-    match query.get(name) {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(other) => {
-            let text = format!("parameter {name} is {other:?}; true and false are accepted");
-            Err(Problem::new(ErrorKind::Invalid, text))
-        }
-    }
 }

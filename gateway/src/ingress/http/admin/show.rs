@@ -5,8 +5,11 @@ use meshwire_proto::wire::admin::{
     AfterDeadLetter, DeadLetter, DeathReason, Durability, GroupMode, GroupSummary, Lagging, LimitsInForce,
     MemberSummary, Topic,
 };
-use meshwire_proto::{EventLimits, EventView, UnixMillis};
+use meshwire_proto::{EventError, EventLimits, EventView, UnixMillis};
 use serde_json::{Value, json};
+
+use crate::ingress::calls::Calls;
+use crate::ingress::http::Problem;
 
 /// Adds a member if there is a value.
 fn insert(object: &mut Value, name: &str, value: Option<Value>) {
@@ -108,17 +111,20 @@ const fn reason(reason: DeathReason) -> &'static str {
     }
 }
 
-/// An event that was stored, as JSON; `None` where it has no form there.
-pub(in crate::ingress::http) fn event(bytes: &[u8]) -> Option<String> {
+/// An event that was stored, as JSON.
+///
+/// # Errors
+/// It has no form there.
+pub(in crate::ingress::http) fn event(bytes: &[u8]) -> Result<String, EventError> {
     let most = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let limits = EventLimits { max_event_bytes: most, max_attribute_bytes: most };
     let mut text = String::new();
-    cloudevents::write(&EventView::parse(bytes, limits).ok()?, &mut text).ok()?;
-    Some(text)
+    cloudevents::write(&EventView::parse(bytes, limits)?, &mut text)?;
+    Ok(text)
 }
 
-/// Written out: JSON data of the event keeps its exact text.
-pub(super) fn letter(letter: &DeadLetter) -> String {
+/// Written out: JSON data of the event keeps its exact text. An event that has no form in JSON is counted, and `event_error` says so.
+pub(super) fn letter(calls: &Calls, letter: &DeadLetter) -> String {
     let (group, member) = letter.group.split_once('/').map_or((&*letter.group, None), |(g, m)| (g, Some(m)));
     let time = |millis: i64| UnixMillis(millis).to_string();
     let mut shown = json!({
@@ -136,9 +142,17 @@ pub(super) fn letter(letter: &DeadLetter) -> String {
     });
     insert(&mut shown, "member", member.map(Into::into));
     let mut text = shown.to_string();
-    if let Some(event) = Some(&letter.event).filter(|e| !e.is_empty()).and_then(|bytes| event(bytes)) {
-        text.pop();
-        text.push_str(&format!(",\"event\":{event}}}"));
+    if letter.event.is_empty() {
+        return text;
+    }
+    text.pop();
+    match event(&letter.event) {
+        Ok(event) => text.push_str(&format!(",\"event\":{event}}}")),
+        Err(error) => {
+            calls.count_unwritable();
+            let problem = Problem::new(error.kind(), error.to_string());
+            text.push_str(&format!(",\"event_error\":{}}}", problem.json()));
+        }
     }
     text
 }

@@ -10,6 +10,7 @@ use meshwire_proto::wire::admin::{CreateTopic, DeleteTopic, Durability, Lagging,
 use super::body::Fields;
 use super::paging;
 use super::{Door, Problem, Shown, carry_out, json, page, show, unexpected};
+use crate::ingress::http::deadline::TIMEOUT;
 use crate::ingress::http::names::Named;
 use crate::ingress::http::query::Query;
 
@@ -18,7 +19,7 @@ const DURABILITY: [(&str, Durability); 3] =
 const LAGGING: [(&str, Lagging); 2] = [("drop", Lagging::Drop), ("block", Lagging::Block)];
 
 pub(in crate::ingress::http) async fn list(Extension(door): Extension<Door>, request: Request) -> Shown {
-    let query = Query::read(request.uri(), &["limit", "cursor"])?;
+    let query = Query::read(request.uri(), &["limit", "cursor", TIMEOUT])?;
     let list =
         ListTopics { cursor: paging::cursor(&query).to_owned(), limit: paging::limit(&query)?, topic: String::new() };
     match carry_out(&door, Command::ListTopics(list)).await? {
@@ -35,7 +36,7 @@ pub(in crate::ingress::http) async fn one(
     Named(topic): Named<String>,
     request: Request,
 ) -> Shown {
-    Query::read(request.uri(), &[])?;
+    Query::read(request.uri(), &[TIMEOUT])?;
     found(&door, topic, String::new()).await.map(|topic| json(&show::topic(&topic)))
 }
 
@@ -62,10 +63,7 @@ pub(in crate::ingress::http) async fn put(
     Named(name): Named<String>,
     request: Request,
 ) -> Shown {
-    let (parts, body) = request.into_parts();
-    Query::read(&parts.uri, &[])?;
-    let fields =
-        Fields::read(&parts.headers, body, &["durability", "retention_ms", "retention_bytes", "lagging"]).await?;
+    let fields = Fields::read(request, &["durability", "retention_ms", "retention_bytes", "lagging"]).await?;
     let durability = fields.word("durability", &DURABILITY)?.unwrap_or_default();
     let update = update(name, &fields)?;
     let UpdateTopic { name, retention_ms, retention_bytes, lagging } = update.clone();
@@ -98,9 +96,7 @@ pub(in crate::ingress::http) async fn change(
     Named(name): Named<String>,
     request: Request,
 ) -> Shown {
-    let (parts, body) = request.into_parts();
-    Query::read(&parts.uri, &[])?;
-    let fields = Fields::read(&parts.headers, body, &["retention_ms", "retention_bytes", "lagging"]).await?;
+    let fields = Fields::read(request, &["retention_ms", "retention_bytes", "lagging"]).await?;
     shown(&carry_out(&door, Command::UpdateTopic(update(name, &fields)?)).await?)
 }
 
@@ -109,6 +105,6 @@ pub(in crate::ingress::http) async fn delete(
     Named(name): Named<String>,
     request: Request,
 ) -> Shown {
-    let force = paging::flag(&Query::read(request.uri(), &["force"])?, "force")?;
+    let force = Query::read(request.uri(), &["force", TIMEOUT])?.flag("force")?;
     shown(&carry_out(&door, Command::DeleteTopic(DeleteTopic { name, force })).await?)
 }

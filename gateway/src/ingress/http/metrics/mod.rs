@@ -17,7 +17,7 @@ use meshwire_proto::wire::admin::{GroupSummary, ListTopics, Topic};
 use super::admin::carry_out;
 use super::query::Query;
 use super::{Door, Problem};
-use crate::mesh::{Mesh, Spoken};
+use crate::mesh::{Lost, Mesh, Spoken};
 use text::{Kind, family};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -73,7 +73,10 @@ pub(super) async fn metrics(Extension(door): Extension<Door>, request: Request) 
     let listed = Listed::of(&door).await?;
     let mut text = String::new();
     work(&mut text, door.native.mesh());
-    bounds(&mut text, door.native.mesh());
+    let unwritable =
+        ("meshwire_unwritable_events", Kind::Counter, "Events that have no form in the format of who was to get them.");
+    family(&mut text, unwritable).sample(&[], door.calls.unwritable());
+    bounds(&mut text, door.native.mesh(), door.native.receiving.used());
     listed.write(&mut text);
     text.push_str("# EOF\n");
     Ok(([(CONTENT_TYPE, OPEN_METRICS)], text).into_response())
@@ -84,6 +87,9 @@ fn work(text: &mut String, mesh: &Mesh) {
     let counts = mesh.counts();
     let build = ("meshwire_build", Kind::Gauge, "1, with the version of the gateway.");
     family(text, build).sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64;
+    family(text, ("meshwire_tasks", Kind::Gauge, "Tasks that run: a few, and one or more a connection."))
+        .sample(&[], tasks);
     let mut open = family(text, ("meshwire_connections", Kind::Gauge, "Connections that are open."));
     for spoken in Spoken::ALL {
         open.sample(&[("protocol", spoken.name())], counts.connections(spoken).0);
@@ -92,6 +98,11 @@ fn work(text: &mut String, mesh: &Mesh) {
         family(text, ("meshwire_connections_opened", Kind::Counter, "Connections whose protocol was known."));
     for spoken in Spoken::ALL {
         begun.sample(&[("protocol", spoken.name())], counts.connections(spoken).1);
+    }
+    let lost = ("meshwire_connections_lost", Kind::Counter, "Connections that ended before they were of use, by why.");
+    let mut lost = family(text, lost);
+    for why in Lost::ALL {
+        lost.sample(&[("why", why.name())], counts.losses(why));
     }
     let ([new, duplicate, refused], bytes) = counts.publishes();
     family(text, ("meshwire_published_events", Kind::Counter, "Events that were published, by what became of them."))
@@ -140,21 +151,23 @@ fn syncs(text: &mut String, mesh: &Mesh) {
 }
 
 /// What is bounded, and how full it is.
-fn bounds(text: &mut String, mesh: &Mesh) {
+fn bounds(text: &mut String, mesh: &Mesh, receiving: (u64, u64)) {
     let budgets = mesh.budgets();
     let used = (
         "meshwire_memory_used_bytes",
         Kind::Gauge,
-        "Bytes that wait: to be kept, to be taken as deliveries, or as answers.",
+        "Bytes that wait: to be kept, to be taken as deliveries, or as answers, or for the rest of their frame or body.",
     );
     let mut used = family(text, used);
     for budget in &budgets {
         used.sample(&[("of", budget.of)], budget.used);
     }
+    used.sample(&[("of", "receiving")], receiving.0);
     let mut most = family(text, ("meshwire_memory_limit_bytes", Kind::Gauge, "How many bytes may wait so."));
     for budget in &budgets {
         most.sample(&[("of", budget.of)], budget.most);
     }
+    most.sample(&[("of", "receiving")], receiving.1);
     let population = mesh.population();
     let mut there = family(text, ("meshwire_objects", Kind::Gauge, "Topics and groups that there are."));
     for of in &population {

@@ -74,11 +74,27 @@ async fn page(door: &Door, rates: &Rates, uri: &Uri) -> Result<Response, Problem
     topics_table(&mut html, &topics, &rates.look(door.native.mesh().now().mono, &topics));
     groups_table(&mut html, &topics);
     letters_table(&mut html, &letters(door, &topics).await?);
-    if !next.is_empty() {
-        let _ = writeln!(html, "<p><a href=\"/?cursor={}\">More topics</a></p>", segment(&next));
-    }
+    let first = paging::cursor(&query).is_empty();
+    pages(&mut html, first, &next, door);
     html.push_str("</body>\n</html>\n");
     Ok((headers("text/html; charset=utf-8"), html).into_response())
+}
+
+/// The way to the other pages of the list.
+fn pages(html: &mut String, first: bool, next: &str, door: &Door) {
+    if first && next.is_empty() {
+        return;
+    }
+    let of = door.native.mesh().population();
+    let all = of.iter().find(|of| of.of == "topics").map_or(0, |of| of.used);
+    let _ = write!(html, "<p id=\"pages\">A page of a list of {all} topics, with their groups and dead letters.");
+    if !first {
+        html.push_str(" <a href=\"/\">First page</a>");
+    }
+    if !next.is_empty() {
+        let _ = write!(html, " <a href=\"/?cursor={}\">More topics</a>", segment(next));
+    }
+    html.push_str("</p>\n");
 }
 
 /// What this is, its state, and what it has done.

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::ingress::calls::{Calls, Consumer, Offer, RequestCall};
 use crate::ingress::http::delivery::ANY_SIZE;
-use crate::ingress::http::fetch::group_key;
+use crate::ingress::http::names::group_key;
 use crate::ingress::http::settle::{Item, results, yes};
 use crate::ingress::http::{Problem, event, publish as publishing, receive};
 use crate::mesh::Caller;
@@ -38,6 +38,8 @@ pub(super) enum Done {
 pub(super) struct Asked {
     pub(super) id: String,
     pub(super) op: String,
+    /// The time that it has; `None`: as long as it takes.
+    pub(super) timeout: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +47,15 @@ struct Head<'a> {
     #[serde(borrow)]
     id: &'a RawValue,
     op: String,
+    #[serde(borrow)]
+    timeout_ms: Option<&'a RawValue>,
+}
+
+/// # Errors
+/// `INVALID`: it is no number, or out of the bounds of option `request_timeout`.
+fn timeout(said: &RawValue) -> Result<Duration, Problem> {
+    let millis: u64 = serde_json::from_str(said.get()).map_err(|e| invalid(format!("timeout_ms: {e}")))?;
+    options::REQUEST_TIMEOUT.check(millis).map(Duration::from_millis).map_err(invalid)
 }
 
 fn invalid(text: impl Into<String>) -> Problem {
@@ -61,7 +72,8 @@ pub(super) fn read(text: &str) -> Result<Asked, (String, Problem)> {
     if !is_id {
         return Err(none(invalid(format!("id must be a number or a string of at most {LONGEST_ID} bytes"))));
     }
-    Ok(Asked { id: id.to_owned(), op: head.op })
+    let timeout = head.timeout_ms.map(timeout).transpose().map_err(|problem| (id.to_owned(), problem))?;
+    Ok(Asked { id: id.to_owned(), op: head.op, timeout })
 }
 
 pub(super) fn answer(id: &str, ok: &str) -> String {
@@ -87,6 +99,8 @@ struct Publish<'a> {
     _id: IgnoredAny,
     #[serde(rename = "op")]
     _op: IgnoredAny,
+    #[serde(default, rename = "timeout_ms")]
+    _timeout: IgnoredAny,
     topic: String,
     #[serde(borrow)]
     event: &'a RawValue,
@@ -115,29 +129,33 @@ struct Request<'a> {
     _id: IgnoredAny,
     #[serde(rename = "op")]
     _op: IgnoredAny,
+    #[serde(default, rename = "timeout_ms")]
+    _timeout: IgnoredAny,
     topic: String,
     #[serde(borrow)]
     event: &'a RawValue,
-    timeout_ms: Option<u64>,
 }
 
-pub(super) fn request(text: &str, calls: Arc<Calls>, caller: Caller) -> Result<Begun, Problem> {
+pub(super) fn request(text: &str, calls: Arc<Calls>, caller: Caller, asked: &Asked) -> Result<Begun, Problem> {
+    // The responder is told of it too.
+    let timeout = asked.timeout;
     let asked: Request<'_> = body(text)?;
-    let timeout = asked.timeout_ms.map(|ms| options::REQUEST_TIMEOUT.check(ms)).transpose().map_err(invalid)?;
     let event = json::parse_versioned(asked.event.get()).and_then(|event| event.encode());
     let event = event.map_err(|e| event::invalid(&e))?;
     let topic = asked.topic;
     let begun = async move {
-        let timeout = timeout.map(Duration::from_millis);
         let call = RequestCall { topic: &topic, event, timeout, stream: false, retry: false };
-        let Some(reply) = calls.request(&caller, call)?.next().await? else {
+        let mut replies = calls.request(&caller, call)?;
+        let Some(reply) = replies.next().await? else {
             return Ok(Done::Answer("{}".to_owned()));
         };
         let mut ok = String::from("{\"event\":");
         let written = EventView::parse(&reply, ANY_SIZE).and_then(|view| json::write(&view, &mut ok));
         written.map_err(|e| {
             calls.count_unwritable();
-            event::invalid(&e)
+            let problem = event::invalid(&e);
+            replies.refuse(problem.kind());
+            problem
         })?;
         ok.push('}');
         Ok(Done::Answer(ok))
@@ -152,6 +170,8 @@ struct Settle {
     _id: IgnoredAny,
     #[serde(rename = "op")]
     _op: IgnoredAny,
+    #[serde(default, rename = "timeout_ms")]
+    _timeout: IgnoredAny,
     topic: String,
     group: String,
     settlements: Vec<Item>,
@@ -162,10 +182,8 @@ struct Settle {
 pub(super) fn settle(text: &str, calls: Arc<Calls>, caller: Caller) -> Result<Begun, Problem> {
     let asked: Settle = owned(text)?;
     let group = group_key(&asked.group)?;
-    // What is wrong with one is told before any is settled.
-    asked.settlements.iter().try_for_each(|item| item.settlement().map(drop))?;
     let begun = async move {
-        let settlements = asked.settlements.iter().map(Item::settlement).collect::<Result<Vec<_>, _>>()?;
+        let settlements = asked.settlements.iter().map(Item::settlement).collect::<Vec<_>>();
         let settled = calls.settle(&caller, (&asked.topic, &group), &settlements, asked.confirm).await?;
         Ok(Done::Answer(results(settled).to_string()))
     };
@@ -179,6 +197,8 @@ struct Subscribe {
     _id: IgnoredAny,
     #[serde(rename = "op")]
     _op: IgnoredAny,
+    #[serde(default, rename = "timeout_ms")]
+    _timeout: IgnoredAny,
     topic: String,
     group: Option<String>,
     member: Option<String>,
@@ -219,6 +239,8 @@ struct Credit<'a> {
     _id: IgnoredAny,
     #[serde(rename = "op")]
     _op: IgnoredAny,
+    #[serde(default, rename = "timeout_ms")]
+    _timeout: IgnoredAny,
     #[serde(borrow)]
     subscription: &'a RawValue,
     max_unsettled: u64,
@@ -237,6 +259,8 @@ struct Unsubscribe<'a> {
     _id: IgnoredAny,
     #[serde(rename = "op")]
     _op: IgnoredAny,
+    #[serde(default, rename = "timeout_ms")]
+    _timeout: IgnoredAny,
     #[serde(borrow)]
     subscription: &'a RawValue,
 }

@@ -10,21 +10,19 @@ mod asked;
 mod subscriptions;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _};
 use meshwire_proto::ErrorKind;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::Instant;
 
+use super::deadline::late;
+use super::websocket::{End, Received, Socket};
 use super::{Door, Problem};
 use crate::ingress::Shutdown;
-use asked::{Answering, Asked, Done, answer, error};
+use crate::ingress::native::access;
+use asked::{Answering, Asked, Done, answer};
 use subscriptions::Subscriptions;
-
-/// A ping is sent so often.
-const PING: Duration = Duration::from_secs(15);
 
 /// Most calls of a connection without an answer; over it the connection is not read from.
 const MOST_CALLS: usize = 64;
@@ -33,12 +31,15 @@ const MOST_CALLS: usize = 64;
 const MOST_WRITTEN: usize = 64;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(door: Door, mut socket: WebSocket) {
+pub(super) async fn serve(door: Door, mut socket: Socket) {
     let most = door.native.config.max_subscriptions;
     let mut page = Page { calls: FuturesUnordered::new(), subscriptions: Subscriptions::new(most), door };
-    if let Some(frame) = page.run(&mut socket).await {
-        let _ = socket.send(Message::Close(Some(frame))).await;
-    }
+    let end = match page.run(&mut socket).await {
+        Ok(()) => End::stopping(),
+        Err(end) => end,
+    };
+    drop(page);
+    socket.end(end).await;
 }
 
 struct Page {
@@ -48,64 +49,57 @@ struct Page {
 }
 
 impl Page {
-    /// Gives why it ends; `None`: the peer has gone.
-    async fn run(&mut self, socket: &mut WebSocket) -> Option<CloseFrame> {
-        let mut pings = interval(PING);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Runs until the gateway stops.
+    ///
+    /// # Errors
+    /// Why it ends before.
+    async fn run(&mut self, socket: &mut Socket) -> Result<(), End> {
         let mut shutdown = self.door.shutdown.clone();
         loop {
             tokio::select! {
                 biased;
-                () = async { drop(shutdown.wait_for(|shutdown| *shutdown >= Shutdown::Draining).await) } => {
-                    return Some(CloseFrame { code: close_code::AWAY, reason: "the gateway is stopping".into() });
-                }
+                () = async { drop(shutdown.wait_for(|shutdown| *shutdown >= Shutdown::Draining).await) } => return Ok(()),
                 Some(done) = self.calls.next(), if !self.calls.is_empty() => {
                     let text = self.done(done);
-                    socket.send(Message::Text(text.into())).await.ok()?;
+                    socket.send(text).await?;
                 }
-                message = socket.recv(), if self.calls.len() < MOST_CALLS => match message {
-                    None | Some(Err(_) | Ok(Message::Close(_))) => return None,
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                    Some(Ok(Message::Binary(_))) => {
-                        let reason = "calls are text messages in this subprotocol".into();
-                        return Some(CloseFrame { code: close_code::UNSUPPORTED, reason });
-                    }
-                    Some(Ok(Message::Text(text))) => {
+                message = socket.next(), if self.calls.len() < MOST_CALLS => match message? {
+                    Received::Binary(_) => return Err(End::wrong_kind("calls are text messages in this subprotocol")),
+                    Received::Text(text) => {
                         if let Some(text) = self.call(&text) {
-                            socket.send(Message::Text(text.into())).await.ok()?;
+                            socket.send(text).await?;
                         }
                     }
                 },
                 Some(text) = self.subscriptions.next(), if !self.subscriptions.is_empty() => {
                     self.deliver(text, socket).await?;
                 }
-                _ = pings.tick() => socket.send(Message::Ping(bytes::Bytes::new())).await.ok()?,
             }
         }
     }
 
     /// Writes a delivery, and those behind it that are here already.
-    async fn deliver(&mut self, mut text: String, socket: &mut WebSocket) -> Option<()> {
+    async fn deliver(&mut self, mut text: String, socket: &mut Socket) -> Result<(), End> {
         for _ in 0..MOST_WRITTEN {
-            socket.feed(Message::Text(text.into())).await.ok()?;
+            socket.feed(Received::Text(text.into())).await?;
             match self.subscriptions.next().now_or_never().flatten() {
                 Some(next) => text = next,
-                None => return socket.flush().await.ok(),
+                None => return socket.flush().await,
             }
         }
-        socket.send(Message::Text(text.into())).await.ok()
+        socket.send(text).await
     }
 
     /// Begins a call, or gives its answer at once.
     fn call(&mut self, text: &str) -> Option<String> {
         let asked = match asked::read(text) {
             Ok(asked) => asked,
-            Err((id, problem)) => return Some(error(&id, &problem)),
+            Err((id, problem)) => return Some(self.error(&id, &problem)),
         };
         let (calls, caller) = (Arc::clone(&self.door.calls), self.door.caller("websocket"));
         let answered = match asked.op.as_str() {
             "publish" => asked::publish(text, calls, caller).map(Some),
-            "request" => asked::request(text, calls, caller).map(Some),
+            "request" => asked::request(text, calls, caller, &asked).map(Some),
             "settle" => asked::settle(text, calls, caller).map(Some),
             "subscribe" => asked::subscribe(text, calls, caller)
                 .and_then(|begun| self.subscriptions.room_for(&asked.id).map(|()| Some(begun))),
@@ -122,12 +116,24 @@ impl Page {
         };
         match answered {
             Ok(Some(answering)) => {
-                self.calls.push(Box::pin(answering.map(|done| (asked, done))));
+                let ends = asked.timeout.map(|time| Instant::now() + time);
+                let done = async move {
+                    match ends {
+                        None => answering.await,
+                        Some(ends) => access::within(ends, answering).await.unwrap_or_else(|_| Err(late().into())),
+                    }
+                };
+                self.calls.push(Box::pin(done.map(|done| (asked, done))));
                 None
             }
             Ok(None) => Some(answer(&asked.id, "{}")),
-            Err(problem) => Some(error(&asked.id, &problem)),
+            Err(problem) => Some(self.error(&asked.id, &problem)),
         }
+    }
+
+    fn error(&self, id: &str, problem: &Problem) -> String {
+        self.door.native.mesh().counts().told(problem.kind());
+        asked::error(id, problem)
     }
 
     fn done(&mut self, (asked, done): (Asked, Result<Done, Problem>)) -> String {
@@ -141,7 +147,7 @@ impl Page {
                 if asked.op == "subscribe" {
                     self.subscriptions.give_back(&asked.id);
                 }
-                error(&asked.id, &problem)
+                self.error(&asked.id, &problem)
             }
         }
     }

@@ -70,6 +70,7 @@ impl Subscriptions {
                     // The connection is told as well.
                     Ok(None) => None,
                     Err(refusal) => {
+                        calls.mesh().counts().told(refusal.kind);
                         let problem = Problem::from(refusal).json();
                         Some((Some(format!("{{\"subscription\":{id},\"error\":{problem}}}")), None))
                     }

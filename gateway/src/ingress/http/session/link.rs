@@ -1,6 +1,5 @@
 //! The bytes of one carried session: what came in and is not read, what went out and is not acknowledged.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -9,40 +8,43 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::ingress::native::Native;
+use crate::mesh::Memory;
+
 /// What one carrier may hold in each direction while there is room: what a fast peer needs on a long way.
 pub(super) const WINDOW: usize = 256 * 1024;
 
-/// What it may hold while all of them hold much.
+/// What it may hold however little room there is.
 const LEAST_WINDOW: usize = 16 * 1024;
-
-/// Bytes of all carriers over which each has the least window. A guess: a quarter of the default memory budget.
-const MUCH: usize = 16 << 20;
 
 /// Most that one answer or one piece of a stream has.
 pub(super) const PIECE: usize = 64 * 1024;
 
-/// The bytes of all carriers.
-#[derive(Debug, Default)]
-pub(super) struct Pool(AtomicUsize);
+/// What the bytes of a carrier count as: those of a client as what waits for its answer, those for it as deliveries that it has not taken.
+pub(super) struct Room {
+    input: Arc<Memory>,
+    output: Arc<Memory>,
+    /// Most in each direction.
+    most: usize,
+}
 
-impl Pool {
-    fn window(&self) -> usize {
-        if self.0.load(Ordering::Relaxed) < MUCH { WINDOW } else { LEAST_WINDOW }
+impl Room {
+    pub(super) fn of(native: &Native) -> Self {
+        let mesh = native.mesh();
+        let most = usize::try_from(native.config.session_bytes).unwrap_or(usize::MAX).min(WINDOW);
+        Self { input: mesh.answers(), output: mesh.memory(), most }
     }
 
-    fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    /// How many bytes there may be of it now.
+    fn window(&self, of: &Memory) -> usize {
+        usize::try_from(of.allowance()).unwrap_or(usize::MAX).max(LEAST_WINDOW).min(self.most)
     }
 }
 
-/// One of them.
+/// A carrier.
 pub(super) struct Link {
     state: Mutex<State>,
-    pool: Arc<Pool>,
+    of: Room,
     /// Whom the certificate named that it was begun with.
     pub(super) principal: Option<Arc<str>>,
     /// The session has read, or a later batch came.
@@ -104,8 +106,8 @@ pub(super) enum Piece {
 }
 
 impl Link {
-    pub(super) fn new(pool: Arc<Pool>, principal: Option<Arc<str>>, first: &Bytes) -> Self {
-        pool.add(first.len());
+    pub(super) fn new(of: Room, principal: Option<Arc<str>>, first: &Bytes) -> Self {
+        of.input.change(0, first.len() as u64);
         let state = State {
             input: BytesMut::from(first.as_ref()),
             next: 1,
@@ -122,7 +124,7 @@ impl Link {
             handed: false,
             told: false,
         };
-        Self { state: Mutex::new(state), pool, principal, read: Notify::new(), written: Notify::new() }
+        Self { state: Mutex::new(state), of, principal, read: Notify::new(), written: Notify::new() }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -159,13 +161,13 @@ impl Link {
         if state.input_over {
             return Offer::Over;
         }
-        if !state.input.is_empty() && state.input.len() + batch.len() > self.pool.window() {
+        if !state.input.is_empty() && state.input.len() + batch.len() > self.of.window(&self.of.input) {
             return Offer::Full;
         }
         state.next += 1;
         state.input.extend_from_slice(batch);
         state.input_over = end;
-        self.pool.add(batch.len());
+        self.of.input.change(0, batch.len() as u64);
         if let Some(reader) = state.reader.take() {
             reader.wake();
         }
@@ -174,7 +176,7 @@ impl Link {
 
     /// Input that the session has read.
     pub(super) fn consumed(&self, bytes: usize) {
-        self.pool.give_back(bytes);
+        self.of.input.change(bytes as u64, 0);
         self.read.notify_waiters();
     }
 
@@ -189,7 +191,7 @@ impl Link {
         let count = usize::try_from(through.saturating_sub(state.first)).unwrap_or(usize::MAX).min(state.output.len());
         state.output.advance(count);
         state.first += count as u64;
-        self.pool.give_back(count);
+        self.of.output.change(count as u64, 0);
         if count > 0
             && let Some(writer) = state.writer.take()
         {
@@ -215,12 +217,12 @@ impl Link {
 
     /// How much more may be said now.
     pub(super) fn room(&self, state: &State) -> usize {
-        self.pool.window().saturating_sub(state.output.len())
+        self.of.window(&self.of.output).saturating_sub(state.output.len())
     }
 
     pub(super) fn say(&self, state: &mut State, bytes: &[u8]) {
         state.output.extend_from_slice(bytes);
-        self.pool.add(bytes.len());
+        self.of.output.change(0, bytes.len() as u64);
         self.written.notify_waiters();
     }
 
@@ -276,9 +278,8 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         let state = self.state();
-        let held = state.input.len() + state.output.len();
-        drop(state);
-        self.pool.give_back(held);
+        self.of.input.change(state.input.len() as u64, 0);
+        self.of.output.change(state.output.len() as u64, 0);
     }
 }
 

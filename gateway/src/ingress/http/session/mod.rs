@@ -31,14 +31,19 @@ use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::PREFACE;
 use tokio::time::timeout;
 
+use super::query::Query;
 use super::{Door, Problem, body};
-use crate::ingress::Shutdown;
-use crate::ingress::native::serve_stream;
-use crate::mesh::Caller;
-use link::{Link, Listening, Offer, Piece, WINDOW};
+use crate::ingress::native::{Coming, serve_stream};
+use crate::ingress::receiving::Share;
+use crate::ingress::{Place, Shutdown};
+use crate::mesh::{Lost, Spoken};
+use link::{Link, Listening, Offer, Piece, Room, WINDOW};
 use stream::Carried;
 pub(super) use table::Carriers;
 use table::Id;
+
+/// Where a session begins.
+pub(super) const PATH: &str = "/v1/session";
 
 /// The header that names a carrier.
 const SESSION: HeaderName = HeaderName::from_static("meshwire-session");
@@ -51,7 +56,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 pub(super) fn routes() -> Router {
     Router::new()
-        .route("/v1/session", post(begin))
+        .route(PATH, post(begin))
         .route("/v1/session/{id}", get(listen).post(receive))
         .layer(Extension(Arc::new(Carriers::default())))
 }
@@ -61,21 +66,27 @@ async fn begin(
     Extension(carriers): Extension<Arc<Carriers>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let [] = parameters(request.uri(), [])?;
+    Query::read(request.uri(), &[])?;
     door.carries.store(true, Ordering::Relaxed);
     let limit = u64::from(door.native.config.login_frame_bytes);
-    let first = body::read(request.into_body(), limit, "login_frame_bytes").await?;
+    let left = || door.native.config.login_timeout.saturating_sub(door.waited());
+    let reading = body::read(&door.share, request.into_body(), limit, "login_frame_bytes");
+    let first = timeout(left(), reading).await.map_err(|_| overdue(&door))??;
     if !first.starts_with(&PREFACE) {
         let text = "the body does not begin with the preface of a Meshwire session";
         return Err(Problem::new(ErrorKind::Invalid, text));
     }
-    let link = Arc::new(Link::new(Arc::clone(&carriers.pool), door.principal.clone(), &first));
+    let said_hello = first.len() > PREFACE.len();
+    // It counts as a connection: the one that it was begun by may carry many, and end.
+    let place = door.native.places.take()?;
+    let link = Arc::new(Link::new(Room::of(&door.native), door.principal.clone(), &first));
+    drop(first);
     let id = carriers.add(&*door.native.random, &link)?;
     let mut listening = link.listen(0).map_err(|_| Problem::new(ErrorKind::Internal, "a new carrier has output"))?;
-    let (caller, wait) = (door.caller("http"), door.native.config.login_timeout);
-    tokio::spawn(run((id, Arc::clone(&link)), carriers, door, caller));
+    let wait = left();
+    tokio::spawn(run((id, Arc::clone(&link)), carriers, door, place));
     // With a Hello the answer has the Welcome; without one, the preface is all there is to say.
-    let enough = if first.len() > PREFACE.len() { PREFACE.len() + 1 } else { PREFACE.len() };
+    let enough = if said_hello { PREFACE.len() + 1 } else { PREFACE.len() };
     let mut said = BytesMut::new();
     let gather = async {
         while said.len() < enough {
@@ -89,12 +100,22 @@ async fn begin(
     Ok((StatusCode::CREATED, [(SESSION, id)], bytes(Body::from(said.freeze()))).into_response())
 }
 
+/// What a beginning is told that is not whole in its time.
+fn overdue(door: &Door) -> Problem {
+    door.native.mesh().counts().lost(Lost::LoginTimeout);
+    let text = "the first bytes of the session were not whole within the time for them (option login_timeout)";
+    Problem::new(ErrorKind::Timeout, text).with(StatusCode::REQUEST_TIMEOUT)
+}
+
 /// The session of a carrier, to its end.
-async fn run((id, link): (Id, Arc<Link>), carriers: Arc<Carriers>, door: Door, caller: Caller) {
-    let Door { native, shutdown, open, .. } = door;
+async fn run((id, link): (Id, Arc<Link>), carriers: Arc<Carriers>, door: Door, place: Arc<Place>) {
+    let coming = Coming { caller: door.caller("http"), waited: door.waited(), place, held: Some(door.share.hold()) };
+    let Door { native, shutdown, open, place: of_its_request, .. } = door;
+    drop(of_its_request);
+    let _counted = native.mesh().counts().connected(Spoken::HttpSession);
     let (heartbeat, stopping) = (native.config.heartbeat, shutdown.clone());
     let carried = (Box::new(Carried(Arc::clone(&link))) as crate::ingress::BoxIo, BytesMut::new());
-    let mut serving = Box::pin(serve_stream(native, carried, (caller, Duration::ZERO), shutdown));
+    let mut serving = Box::pin(serve_stream(native, carried, coming, shutdown));
     tokio::select! {
         biased;
         () = &mut serving => {}
@@ -108,7 +129,7 @@ async fn run((id, link): (Id, Arc<Link>), carriers: Arc<Carriers>, door: Door, c
     let last = || *stopping.borrow() != Shutdown::Running;
     let _ = timeout(LAST_WORDS, link.told(last)).await;
     carriers.remove(&id);
-    // The connection that began it counts until now.
+    // The gateway waits for it when it stops.
     drop(open);
 }
 
@@ -118,21 +139,19 @@ async fn receive(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let [batch, after, end] = parameters(request.uri(), ["batch", "after", "end"])?;
+    let query = Query::read(request.uri(), &["batch", "after", "end"])?;
     let link = carriers.find(&id, door.principal.as_ref())?;
     door.carries.store(true, Ordering::Relaxed);
-    let number = number("batch", batch)?.filter(|number| *number > 0);
+    let number = query.number("batch", (1, u64::MAX))?;
     let number = number.ok_or_else(|| invalid("batch=N is missing: batches are numbered from 1"))?;
-    let end = match end {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(other) => return Err(invalid(format!("end is true or false, not {other:?}"))),
-    };
-    if let Some(through) = self::number("after", after)? {
+    let end = query.flag("end")?;
+    if let Some(through) = query.number("after", (0, u64::MAX))? {
         link.acknowledge(through).map_err(|range| outside(through, range))?;
     }
     let turn = link.receive();
-    let reading = body::read(request.into_body(), WINDOW as u64, "none: send smaller batches");
+    // As of a session over TCP so much needs no leave: the frame that the batch is a part of may have all the leave there is.
+    let share = Share::with(Arc::clone(&door.native.receiving), WINDOW as u64);
+    let reading = body::read(&share, request.into_body(), WINDOW as u64, "none: send smaller batches");
     let batch = tokio::select! {
         batch = reading => batch?,
         () = superseded(&link, turn) => return Err(late()),
@@ -170,14 +189,11 @@ async fn listen(
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let [after, wait] = parameters(&uri, ["after", "wait_ms"])?;
+    let query = Query::read(&uri, &["after", "wait_ms"])?;
     let link = carriers.find(&id, door.principal.as_ref())?;
     door.carries.store(true, Ordering::Relaxed);
-    let after = number("after", after)?.unwrap_or_default();
-    let wait = number("wait_ms", wait)?;
-    if wait.is_some_and(|wait| wait > MAX_WAIT_MS) {
-        return Err(invalid(format!("wait_ms is at most {MAX_WAIT_MS}")));
-    }
+    let after = query.number("after", (0, u64::MAX))?.unwrap_or_default();
+    let wait = query.number("wait_ms", (0, MAX_WAIT_MS))?;
     link.acknowledge(after).map_err(|range| outside(after, range))?;
     let mut listening = link.listen(after).map_err(|range| outside(after, range))?;
     match listening.piece() {
@@ -232,23 +248,4 @@ fn late() -> Problem {
 
 fn outside(after: u64, (first, last): (u64, u64)) -> Problem {
     invalid(format!("after={after} is not in what is kept of the session's bytes: {first} to {last}"))
-}
-
-fn number(name: &str, value: Option<&str>) -> Result<Option<u64>, Problem> {
-    let parse = |text: &str| text.parse().map_err(|_| invalid(format!("{name} is not a number: {text:?}")));
-    value.map(parse).transpose()
-}
-
-/// The values of these parameters; no others are taken.
-fn parameters<'a, const N: usize>(uri: &'a Uri, names: [&str; N]) -> Result<[Option<&'a str>; N], Problem> {
-    let mut values = [None; N];
-    for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let slot = names.iter().zip(&mut values).find(|(known, _)| **known == name);
-        let Some((_, slot)) = slot else { return Err(invalid(format!("there is no parameter {name:?} here"))) };
-        if slot.replace(value).is_some() {
-            return Err(invalid(format!("parameter {name} comes twice")));
-        }
-    }
-    Ok(values)
 }

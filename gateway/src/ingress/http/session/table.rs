@@ -5,13 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meshwire_proto::ErrorKind;
 
-use super::link::{Link, Pool};
+use super::link::Link;
 use crate::ingress::http::Problem;
-use crate::mesh::Refusal;
 use crate::random::Random;
-
-/// Most carriers at once: with the least window each, 32 MiB.
-const MAX_CARRIERS: usize = 1024;
 
 /// 128 random bits.
 pub(super) type Id = [u8; 16];
@@ -36,7 +32,6 @@ fn parse(text: &str) -> Option<Id> {
 #[derive(Default)]
 pub(in crate::ingress::http) struct Carriers {
     links: Mutex<BTreeMap<Id, Arc<Link>>>,
-    pub(super) pool: Arc<Pool>,
 }
 
 impl Carriers {
@@ -48,12 +43,7 @@ impl Carriers {
         let mut id = [0; 16];
         let failed = |e| Problem::new(ErrorKind::Internal, format!("no random numbers: {e}"));
         random.fill(&mut id).map_err(failed)?;
-        let mut links = self.links();
-        if links.len() >= MAX_CARRIERS {
-            let text = format!("{MAX_CARRIERS} sessions are carried over HTTP already; use another transport");
-            return Err(Refusal { retry_after_ms: 1000, ..Refusal::new(ErrorKind::Busy, text) }.into());
-        }
-        links.insert(id, Arc::clone(link));
+        self.links().insert(id, Arc::clone(link));
         Ok(id)
     }
 

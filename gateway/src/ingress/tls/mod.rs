@@ -1,0 +1,323 @@
+//! TLS on the one port: certificates that are read again when they change, and who a client's certificate says it is.
+
+mod common_name;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use meshwire_proto::options;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+use tokio_rustls::server::TlsStream;
+
+use super::{BoxIo, Sniff};
+use crate::mesh::Counts;
+
+/// What is spoken inside, in the order in which it is preferred.
+const ALPN: [&[u8]; 3] = [b"meshwire/1", b"h2", b"http/1.1"];
+
+/// How often it is looked whether the files have changed.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Whether a connection may be, or must be, inside TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Never.
+    Off,
+    /// Always.
+    Required,
+    /// As each peer likes.
+    Both,
+}
+
+/// Files of a listener's TLS, all PEM; an empty path is none.
+#[derive(Clone, Debug, Default)]
+pub struct TlsConfig {
+    /// `None`: required if there is a certificate, else off.
+    pub mode: Option<TlsMode>,
+    /// The certificate, with those between it and a root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Roots of clients' certificates: who shows one must have it from these. Nobody has to.
+    pub client_roots: PathBuf,
+}
+
+/// TLS that cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be used.
+    #[error("{file}: {problem}")]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// An option is missing beside another.
+    #[error("TLS needs {missing} beside {given}; set it to a PEM file")]
+    Missing {
+        /// The option that is not set.
+        missing: &'static str,
+        /// The one that asks for it.
+        given: &'static str,
+    },
+    /// The parts do not fit.
+    #[error("the certificate cannot be used: {0}")]
+    Rustls(#[from] rustls::Error),
+}
+
+/// What the files looked like when they were read: size and time of each.
+type Stamps = Vec<Option<(u64, SystemTime)>>;
+
+/// TLS of a listener.
+pub struct Tls {
+    config: TlsConfig,
+    acceptor: RwLock<TlsAcceptor>,
+    stamps: Mutex<Stamps>,
+    counts: OnceLock<Arc<Counts>>,
+}
+
+/// A connection inside TLS, and the name that its client has proven.
+pub(super) struct Inside {
+    pub(super) stream: BoxIo,
+    pub(super) principal: Option<Arc<str>>,
+}
+
+fn bad(file: &Path, problem: &impl ToString) -> TlsError {
+    TlsError::File { file: file.to_owned(), problem: problem.to_string() }
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match found {
+        Ok(found) if found.is_empty() => Err(bad(file, &"there is no certificate in it")),
+        Ok(found) => Ok(found),
+        Err(error) => Err(bad(file, &error)),
+    }
+}
+
+fn load(config: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
+    let chain = certificates(&config.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|e| bad(&config.key, &e))?;
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let builder = match config.client_roots.as_path() {
+        none if none.as_os_str().is_empty() => builder.with_no_client_auth(),
+        file => {
+            let mut roots = RootCertStore::empty();
+            for root in certificates(file)? {
+                roots.add(root).map_err(|e| bad(file, &e))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = verifier.allow_unauthenticated().build().map_err(|e| bad(file, &e))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut server = builder.with_single_cert(chain, key)?;
+    server.alpn_protocols = ALPN.iter().map(|name| name.to_vec()).collect();
+    Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+impl Tls {
+    /// Reads the files; `None` if TLS is off.
+    ///
+    /// # Errors
+    /// [`TlsError`]: which file or option, and what is wrong with it.
+    pub fn open(config: TlsConfig) -> Result<Option<Self>, TlsError> {
+        let given = |path: &Path| !path.as_os_str().is_empty();
+        let (certificate, key, tls) = (options::TLS_CERTIFICATE.name, options::TLS_KEY.name, options::TLS.name);
+        let (missing, given) = match (config.mode, given(&config.certificate), given(&config.key)) {
+            (Some(TlsMode::Off), _, _) => return Ok(None),
+            (_, true, true) => {
+                let stamps = Mutex::new(stamps(&config));
+                return Ok(Some(Self {
+                    acceptor: RwLock::new(load(&config)?),
+                    stamps,
+                    counts: OnceLock::new(),
+                    config,
+                }));
+            }
+            (_, true, false) => (key, certificate),
+            (_, false, true) => (certificate, key),
+            (Some(_), false, false) => (certificate, tls),
+            (None, false, false) if given(&config.client_roots) => (certificate, options::TLS_CLIENT_ROOTS.name),
+            (None, false, false) => return Ok(None),
+        };
+        Err(TlsError::Missing { missing, given })
+    }
+
+    /// Whether plain connections are served too.
+    pub(crate) fn allows_plain(&self) -> bool {
+        self.config.mode == Some(TlsMode::Both)
+    }
+
+    /// Failures to read the files again are counted there from now on.
+    pub(crate) fn count_failures(&self, counts: Arc<Counts>) {
+        // Once for a gateway.
+        let _ = self.counts.set(counts);
+    }
+
+    /// Reads the files again; what was is kept if they cannot be used.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let stamps = stamps(&self.config);
+        let loaded = load(&self.config);
+        *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) = stamps;
+        match loaded {
+            Ok(acceptor) => {
+                *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+                tracing::info!(certificate = %self.config.certificate.display(), "the certificate was read again");
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(counts) = self.counts.get() {
+                    counts.tls_failed();
+                }
+                tracing::error!(%error, "the new certificate cannot be used; the one of before is kept");
+                Err(error)
+            }
+        }
+    }
+
+    /// Reloads whenever the files have changed, for ever.
+    pub async fn watch(&self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) != stamps(&self.config) {
+                // Said already.
+                let _ = self.reload();
+            }
+        }
+    }
+
+    /// The server's side of a handshake.
+    pub(super) async fn accept(&self, stream: BoxIo) -> io::Result<Inside> {
+        let acceptor = self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let stream = acceptor.accept(stream).await?;
+        let principal = principal(&stream);
+        Ok(Inside { stream: Box::new(stream), principal })
+    }
+}
+
+/// A handshake record of TLS 1.0 to 1.3.
+pub(super) fn begins(prefix: &[u8]) -> Sniff {
+    match prefix {
+        [] | [0x16] => Sniff::NeedMore,
+        [0x16, 0x03, ..] => Sniff::Yes,
+        _ => Sniff::No,
+    }
+}
+
+fn stamps(config: &TlsConfig) -> Stamps {
+    let stamp = |file: &PathBuf| std::fs::metadata(file).ok().and_then(|m| Some((m.len(), m.modified().ok()?)));
+    [&config.certificate, &config.key, &config.client_roots].into_iter().map(stamp).collect()
+}
+
+/// The first URI, else the first host name, else the common name of a certificate that was verified.
+fn principal(stream: &TlsStream<BoxIo>) -> Option<Arc<str>> {
+    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+    let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
+    let name = parsed.valid_uri_names().next().or_else(|| parsed.valid_dns_names().next());
+    name.or_else(|| common_name::of(parsed.subject())).map(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use std::fs::File;
+
+    use meshwire_certificates::{Files, SelfSigned, connector};
+    use tokio_rustls::rustls::pki_types::ServerName;
+
+    use super::*;
+
+    /// Whether a client that trusts this certificate and no other can talk to the gateway.
+    async fn shows(tls: &Tls, certificate: &Path) -> bool {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let name = ServerName::try_from("localhost").unwrap();
+        let connecting = connector(certificate, None, &[]).connect(name, near);
+        let (client, _) = tokio::join!(connecting, tls.accept(Box::new(far)));
+        client.is_ok()
+    }
+
+    /// The files look as if they had been written at another time than before, however fast that went.
+    fn written_at(files: &Files, minutes: u64) {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_mins(minutes);
+        for file in [&files.certificate, &files.key] {
+            File::options().write(true).open(file).unwrap().set_modified(at).unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn files_that_change_are_read_within_five_seconds_and_bad_ones_keep_the_certificate_and_are_counted_once() {
+        let (files, copy) = (SelfSigned::of("localhost"), tempfile::tempdir().unwrap());
+        let keep = |name: &str| {
+            let to = copy.path().join(name);
+            std::fs::copy(&files.certificate, &to).unwrap();
+            to
+        };
+        written_at(&files, 1);
+        let first = keep("first");
+        let config =
+            TlsConfig { certificate: files.certificate.clone(), key: files.key.clone(), ..TlsConfig::default() };
+        let tls = Tls::open(config).unwrap().unwrap();
+        let counts = Arc::new(Counts::default());
+        tls.count_failures(counts.clone());
+        let look = || tokio::time::sleep(LOOK_EVERY + Duration::from_millis(1));
+        let changing = async {
+            look().await;
+            assert!(shows(&tls, &first).await);
+
+            files.renew();
+            written_at(&files, 2);
+            let second = keep("second");
+            assert!(shows(&tls, &first).await, "it is not looked at each connection");
+            look().await;
+            assert!(shows(&tls, &second).await && !shows(&tls, &first).await);
+            assert_eq!(counts.tls_failures(), 0);
+
+            std::fs::write(&files.certificate, "no certificate").unwrap();
+            written_at(&files, 3);
+            look().await;
+            look().await;
+            assert!(shows(&tls, &second).await);
+            assert_eq!(counts.tls_failures(), 1, "once for each change");
+
+            files.renew();
+            written_at(&files, 4);
+            look().await;
+            let third = keep("third");
+            assert!(shows(&tls, &third).await && !shows(&tls, &second).await);
+            std::fs::remove_file(&files.key).unwrap();
+            look().await;
+            assert!(shows(&tls, &third).await);
+            assert_eq!(counts.tls_failures(), 2);
+        };
+        tokio::select! {
+            () = tls.watch() => {}
+            () = changing => {}
+        }
+    }
+
+    #[test]
+    fn a_handshake_is_told_by_its_first_two_bytes() {
+        for (prefix, expected) in [
+            (&b""[..], Sniff::NeedMore),
+            (&[0x16], Sniff::NeedMore),
+            (&[0x16, 3, 1], Sniff::Yes),
+            (&[0x16, 2], Sniff::No),
+            (b"GET", Sniff::No),
+        ] {
+            assert_eq!(begins(prefix), expected);
+        }
+    }
+}

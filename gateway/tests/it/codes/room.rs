@@ -1,0 +1,76 @@
+//! What there is no room for, and a log that has failed.
+
+use std::sync::Arc;
+
+use meshwire_gateway::config::{Config, OnStoreFailure};
+use meshwire_gateway::mesh::AllowAll;
+use meshwire_gateway::run::Gateway;
+use meshwire_gateway::store::log::{SimDisk, SimFault};
+use meshwire_proto::ErrorKind;
+
+use super::row::Row;
+use crate::doors::{Ask, Door, Said, sent};
+use crate::rig::{Rig, memory};
+
+pub(super) async fn too_large() -> Row {
+    let mut config = memory();
+    config.limits.max_event_bytes = 64 << 10;
+    let rig = Rig::with(config, Arc::new(AllowAll)).await;
+    Row::asked(ErrorKind::TooLarge, &rig, &Ask::Publish { topic: "t", event: sent("1", 65 << 10) }).await
+}
+
+/// Publishes until there is no room for more of them.
+async fn fill(rig: &Rig, kind: ErrorKind, length: usize) {
+    for id in 0..1000 {
+        let event = sent(&format!("fill {id}"), length);
+        let said = Door::Http.ask(rig, &Ask::Publish { topic: "t", event }).await.unwrap();
+        if said.is(kind) {
+            return;
+        }
+        assert_eq!(said, Said::Fine, "{id}");
+    }
+    panic!("it is never full");
+}
+
+pub(super) async fn topic_full() -> Row {
+    let rig = Rig::start().await;
+    rig.ask("PUT", "/v1/topics/t", r#"{"retention_bytes":65536,"lagging":"block"}"#).await;
+    rig.ask("PUT", "/v1/topics/t/groups/g", "{}").await;
+    fill(&rig, ErrorKind::TopicFull, 8192).await;
+    let ask = Ask::Publish { topic: "t", event: sent("more", 8192) };
+    Row::asked(ErrorKind::TopicFull, &rig, &ask).await.with_a_time()
+}
+
+async fn on(disk: &Arc<SimDisk>) -> Rig {
+    let mut config = Config::default();
+    config.listen = memory().listen;
+    // What is written ahead is little.
+    config.max_disk = 64 << 20;
+    config.on_store_failure = OnStoreFailure::Stay;
+    Rig::of(Gateway::open_on(config, Arc::new(AllowAll), disk.clone()).await.unwrap())
+}
+
+pub(super) async fn disk_full() -> Row {
+    const EVENT: usize = 256 << 10;
+    let disk = Arc::new(SimDisk::new());
+    // The first segment fits, and no other.
+    disk.set_capacity(Some(6 << 20));
+    let rig = on(&disk).await;
+    fill(&rig, ErrorKind::DiskFull, EVENT).await;
+    let ask = Ask::Publish { topic: "t", event: sent("more", EVENT) };
+    let row = Row::asked(ErrorKind::DiskFull, &rig, &ask).await.with_a_time();
+    rig.stop().await;
+    row
+}
+
+pub(super) async fn store_failed() -> Row {
+    let disk = Arc::new(SimDisk::new());
+    let rig = on(&disk).await;
+    let publish = |id: &str| Ask::Publish { topic: "t", event: sent(id, 1) };
+    assert_eq!(Door::Http.ask(&rig, &publish("kept")).await, Some(Said::Fine));
+    // What the next publish writes fails, whatever the log does beside it.
+    (1..=8).for_each(|ahead| disk.plan(disk.counts().ops + ahead, SimFault::Error));
+    let row = Row::asked(ErrorKind::StoreFailed, &rig, &publish("lost")).await;
+    rig.stop().await;
+    row
+}
