@@ -33,7 +33,7 @@ pub(super) async fn bytes(
 /// A body as a type of its own; `None`: there is none.
 ///
 /// # Errors
-/// As [`bytes`]; `INVALID`: not JSON, or other members than it has.
+/// As [`bytes()`]; `INVALID`: not JSON, or other members than it has.
 pub(super) async fn read<T: DeserializeOwned>(
     door: &Door,
     headers: &HeaderMap,
