@@ -162,7 +162,7 @@ impl Gateway {
         check_max_disk(&config)?;
         check_memory(&config)?;
         let tls = Tls::open(config.tls.clone())?.map(Arc::new);
-        let limits = ListenerConfig { sniff_timeout: config.login_timeout, heartbeat: config.heartbeat };
+        let limits = config.listener();
         let (listener, address) = bind(config.listen, limits).await?;
         let also = bind_also(&config, limits, tls.is_some()).await?;
         let mut random = [0; 32];
@@ -223,6 +223,12 @@ impl Gateway {
     #[must_use]
     pub fn tls(&self) -> Option<Arc<Tls>> {
         self.tls.clone()
+    }
+
+    /// Tells how many sessions wait without a connection, for as long as the gateway serves.
+    pub fn suspended(&self) -> impl Fn() -> usize + Send + use<> {
+        let native = self.native.clone();
+        move || native.suspended()
     }
 
     /// What recovery found; `None` without a log.

@@ -17,11 +17,9 @@ use super::io::Prefixed;
 use super::keepalive;
 use super::refused::Refused;
 use super::tls::{self, Tls};
+use super::turns::Turns;
 use super::{Accepted, BoxIo, Ingress, PLAIN_REFUSED, Place, Places, Shutdown, Sniff};
 use crate::mesh::{Counts, Lost, Refusal};
-
-/// Connections that are accepted before those who are there have a turn: in a storm the others wait in the system's queue.
-const AT_ONCE: usize = 16;
 
 /// More than any protocol needs to be told apart.
 const MAX_PREFIX: usize = 1024;
@@ -47,6 +45,8 @@ pub struct ListenerConfig {
     pub sniff_timeout: Duration,
     /// A peer that TCP hears nothing of, or that takes nothing, for six of these is gone.
     pub heartbeat: Duration,
+    /// Connections that are accepted in a second.
+    pub accept_rate: u32,
 }
 
 /// What is served on a listener.
@@ -91,22 +91,26 @@ impl Listener {
         self.socket.local_addr()
     }
 
+    /// The next connection, from a time on.
+    async fn accept(&self, from: Option<Instant>) -> io::Result<(TcpStream, SocketAddr)> {
+        if let Some(from) = from {
+            tokio::time::sleep_until(from).await;
+        }
+        self.socket.accept().await
+    }
+
     /// Accepts until shutdown, then waits for every connection to end.
     pub async fn serve(self, doors: Doors, mut shutdown: watch::Receiver<Shutdown>) {
         let doors = Arc::new(doors);
         let refusing = Arc::new(Semaphore::new(REFUSING));
         let mut connections = JoinSet::new();
-        let (mut floods, mut at_once) = (Floods::default(), 0);
+        let (mut floods, arrivals, mut turn) = (Floods::default(), Turns::new(self.config.accept_rate), None);
         loop {
-            if at_once == AT_ONCE {
-                at_once = 0;
-                tokio::task::yield_now().await;
-            }
             let accepted = tokio::select! {
                 biased;
                 _ = shutdown.wait_for(|s| *s != Shutdown::Running) => break,
                 Some(_) = connections.join_next() => continue,
-                accepted = self.socket.accept() => accepted,
+                accepted = self.accept(turn) => accepted,
             };
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
@@ -116,7 +120,7 @@ impl Listener {
                     continue;
                 }
             };
-            at_once += 1;
+            turn = arrivals.take();
             let place = match doors.places.take() {
                 Ok(place) => place,
                 Err(refusal) => {

@@ -16,6 +16,7 @@ mod places;
 mod receiving;
 mod refused;
 pub mod tls;
+mod turns;
 mod waiting;
 
 use std::fmt;
@@ -35,6 +36,7 @@ pub use listener::{Doors, Listener, ListenerConfig};
 pub use listening::{Also, Scheme, Serves};
 pub use places::{Place, Places};
 pub use refused::most_connections;
+pub(crate) use turns::accept_rate;
 
 /// To who speaks in plain where TLS is required.
 const PLAIN_REFUSED: &str =

@@ -221,6 +221,9 @@ pub const RESUME_WINDOW: Bounded = Bounded { name: "resume_window", default: 100
 /// Most open connections, sessions in HTTP requests among them. For a further one the oldest that has not logged in is closed; when all have, it is answered BUSY, which is logged once a minute. Never more than the limit of open files leaves beside 160 of the gateway's own, or half of it.
 pub const MAX_CONNECTIONS: Bounded = Bounded { name: "max_connections", default: 10000, min: 1, max: 1000000, meaning: "Most open connections, sessions in HTTP requests among them. For a further one the oldest that has not logged in is closed; when all have, it is answered BUSY, which is logged once a minute. Never more than the limit of open files leaves beside 160 of the gateway's own, or half of it." };
 
+/// Connections that each listener accepts in a second; those beyond wait in the system's queue, so that those that are there are served when thousands come back at once. Connections with a session that are lost at once end at the same rate. After a pause 64 more need not wait. 0: 2,000 for each processor.
+pub const ACCEPT_RATE: Bounded = Bounded { name: "accept_rate", default: 0, min: 0, max: 1000000, meaning: "Connections that each listener accepts in a second; those beyond wait in the system's queue, so that those that are there are served when thousands come back at once. Connections with a session that are lost at once end at the same rate. After a pause 64 more need not wait. 0: 2,000 for each processor." };
+
 /// How long source and id of an event are remembered. 0 turns de-duplication by source and id off.
 pub const DEDUP_WINDOW: Bounded = Bounded { name: "dedup_window", default: 120000, min: 0, max: 86400000, meaning: "How long source and id of an event are remembered. 0 turns de-duplication by source and id off." };
 

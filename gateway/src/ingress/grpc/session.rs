@@ -36,7 +36,7 @@ pub(super) async fn open(Extension(door): Extension<Door>, request: Request) -> 
         Err(refusal) => return status::answer(refusal),
     };
     let coming = Coming { caller: door.caller("grpc"), waited: door.waited(), place, held: Some(door.share.hold()) };
-    let Door { native, shutdown, open, .. } = door;
+    let (native, shutdown, open) = door.leave();
     let out = Arc::new(Out::default());
     // A proxy may keep the head of an answer until bytes follow it, and a client may wait for the head before it says Hello.
     grpc::pad(&mut out.queue().messages);

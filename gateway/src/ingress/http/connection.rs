@@ -24,7 +24,7 @@ use super::head::{self, MAX_HEADERS};
 use super::origin::{self, Judged};
 use super::unreadable::Answered;
 use super::window::Window;
-use super::{Door, Guests, HttpConfig, Refused, session, websocket};
+use super::{Connection, Door, Guests, HttpConfig, Refused, publish, session, websocket};
 use crate::ingress::calls::Calls;
 use crate::ingress::native::Native;
 use crate::ingress::receiving::Share;
@@ -47,12 +47,12 @@ pub(super) async fn serve(
     let (open, mut ended) = mpsc::channel(1);
     let (authenticated, guests) = (principal.is_some(), Arc::clone(&config.guests));
     let (counts, answers) = (Arc::clone(native.mesh().counts()), Arc::clone(native.mesh().counts()));
-    let door = Door::of((native, calls), (peer, principal, Arc::clone(&place), waited), shutdown.clone(), open);
-    let carries = Arc::clone(&door.carries);
+    let door = Connection::of((native, calls), (peer, principal, Arc::clone(&place), waited), shutdown.clone(), open);
     let activity = Arc::new(Activity::default());
     let (seen, as_grpc, login_timeouts) = (Arc::clone(&activity), OnceLock::new(), Arc::clone(&counts));
+    let connection = Arc::clone(&door);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let door = door.at_request(!seen.has_begun());
+        let door = Door::at_request(&door, !seen.has_begun());
         let active = seen.begin();
         if !begins_session(&request) {
             door.place.logged_in();
@@ -70,7 +70,7 @@ pub(super) async fn serve(
         let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
         let mut overdue =
             pin!(overdue(&activity, (&place, &login_timeouts), config.login_timeout.saturating_sub(waited)));
-        let mut over = pin!(over((shutdown, &carries), (&activity, config.idle_timeout)));
+        let mut over = pin!(over((shutdown, &connection.carries), (&activity, config.idle_timeout)));
         let mut told = false;
         loop {
             tokio::select! {
@@ -93,7 +93,7 @@ pub(super) async fn serve(
         }
     }
     // What was upgraded goes on without the connection, and has its place, if it needs one.
-    drop(place);
+    drop((place, connection));
     let _ = ended.recv().await;
 }
 
@@ -127,26 +127,28 @@ async fn over(
     }
 }
 
-impl Door {
-    /// What is known of a connection that begins. The one place where HTTP makes a caller.
+impl Connection {
+    /// What is known of one that begins. The one place where HTTP makes a caller.
     fn of(
         (native, calls): (Arc<Native>, Arc<Calls>),
         (peer, principal, place, waited): (SocketAddr, Option<Arc<str>>, Arc<Place>, Duration),
         shutdown: watch::Receiver<Shutdown>,
         open: mpsc::Sender<()>,
-    ) -> Self {
+    ) -> Arc<Self> {
         let caller = Caller::known("http", Some(peer), principal.clone());
         let share = Share::new(Arc::clone(&native.receiving));
-        let [carries, seated] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let (carries, seated) = (AtomicBool::new(false), AtomicBool::new(false));
         let now = Instant::now();
-        let since = now.checked_sub(waited).unwrap_or(now);
-        Self { native, calls, caller, principal, shutdown, open, share, place, seated, since, carries }
+        let accepted = now.checked_sub(waited).unwrap_or(now);
+        Arc::new(Self { native, calls, caller, principal, shutdown, open, share, place, seated, accepted, carries })
     }
+}
 
-    /// What a request knows of it: the time before the first one counts for the login that this begins.
-    fn at_request(&self, is_first: bool) -> Self {
-        let since = if is_first { self.since } else { Instant::now() };
-        Self { since, ..self.clone() }
+impl Door {
+    /// Of a request: the time before the first one counts for the login that this begins.
+    fn at_request(connection: &Arc<Connection>, is_first: bool) -> Self {
+        let since = if is_first { connection.accepted } else { Instant::now() };
+        Self { connection: Arc::clone(connection), since }
     }
 }
 
@@ -177,6 +179,7 @@ async fn answer(
         return Ok(counted(&counts, response));
     }
     let response = match head::check(&parts.headers, parts.uri.path()) {
+        Ok(()) if publish::is_plain(&parts) => publish::plainly(Request::from_parts(parts, Body::new(body))).await,
         Ok(()) => TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await?,
         Err(problem) => problem.answer(&parts.headers),
     };

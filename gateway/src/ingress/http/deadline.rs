@@ -61,12 +61,17 @@ fn said(uri: &Uri, headers: &HeaderMap) -> Result<Option<Deadline>, Problem> {
 }
 
 /// Carries a request out within its time.
-pub(super) async fn keep(mut request: Request, next: Next) -> Response {
+pub(super) async fn keep(request: Request, next: Next) -> Response {
+    within(request, |request| next.run(request)).await
+}
+
+/// The same by `answer`.
+pub(super) async fn within(mut request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
     match said(request.uri(), request.headers()) {
-        Ok(None) => next.run(request).await,
+        Ok(None) => answer(request).await,
         Ok(Some(deadline)) => {
             request.extensions_mut().insert(deadline);
-            let answered = access::within(deadline.0, next.run(request)).await;
+            let answered = access::within(deadline.0, answer(request)).await;
             answered.unwrap_or_else(|_| Problem::from(late()).into_response())
         }
         Err(problem) => problem.into_response(),

@@ -51,6 +51,7 @@ mod unreadable;
 mod websocket;
 mod window;
 
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,12 +111,27 @@ pub struct HttpIngress {
     router: Router,
 }
 
-/// What a handler knows of the connection that a request came by.
+/// What a handler knows of the way that a request came by: of its connection, and when it began.
 #[derive(Clone)]
 pub(super) struct Door {
+    connection: Arc<Connection>,
+    /// From when on a login counts that this request begins: of the first one, since the connection was accepted.
+    since: Instant,
+}
+
+impl Deref for Door {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+/// What is known of a connection.
+pub(super) struct Connection {
     pub(super) native: Arc<Native>,
     calls: Arc<Calls>,
-    /// Who asks by this connection, whatever it speaks.
+    /// Who asks by it, in the words of HTTP.
     caller: Caller,
     /// Whom its certificate names, if it has shown one.
     principal: Option<Arc<str>>,
@@ -124,20 +140,23 @@ pub(super) struct Door {
     pub(super) open: mpsc::Sender<()>,
     /// What bodies of its requests may hold in memory.
     pub(super) share: Arc<Share>,
-    /// The place of the connection.
     pub(super) place: Arc<Place>,
     /// Whether a session in a stream of its own has that place.
-    seated: Arc<AtomicBool>,
-    /// From when on a login counts that this request begins: of the first one, since the connection was accepted.
-    since: Instant,
+    seated: AtomicBool,
+    accepted: Instant,
     /// Whether requests of sessions came by it: those go on while the gateway drains.
-    carries: Arc<AtomicBool>,
+    carries: AtomicBool,
 }
 
 impl Door {
     /// Who asks, in the words of `protocol`.
     pub(super) fn caller(&self, protocol: &'static str) -> Caller {
         Caller { protocol, ..self.caller.clone() }
+    }
+
+    /// What a session needs that goes on without the request that began it; its connection ends when the last of these does.
+    pub(super) fn leave(self) -> (Arc<Native>, watch::Receiver<Shutdown>, mpsc::Sender<()>) {
+        (Arc::clone(&self.native), self.shutdown.clone(), self.open.clone())
     }
 
     /// How much of the time for a login has gone by.

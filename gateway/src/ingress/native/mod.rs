@@ -9,6 +9,7 @@ pub(in crate::ingress) mod access;
 mod admin;
 mod connection;
 mod frames;
+mod gathering;
 mod login;
 mod outbox;
 mod pace;
@@ -32,7 +33,8 @@ use meshwire_proto::wire::session::Error;
 use tokio::sync::watch;
 
 use super::receiving::Receiving;
-use super::{Accepted, Ingress, Places, Shutdown, Sniff};
+use super::turns::Turns;
+use super::{Accepted, Ingress, Places, Shutdown, Sniff, accept_rate};
 use crate::mesh::{Mesh, Refusal, Spoken};
 use crate::random::Random;
 
@@ -68,6 +70,8 @@ pub struct NativeConfig {
     pub receiving_bytes: u64,
     /// Most connections of any kind.
     pub max_connections: usize,
+    /// Connections with a session that end in a second, when more are lost at once. 0: as many as are accepted, by the number of processors.
+    pub leave_rate: u32,
     /// Most publishes of one session without a receipt.
     pub publish_window: (u32, u64),
 }
@@ -79,6 +83,7 @@ pub struct Native {
     pub(super) sessions: Sessions,
     pub(super) receiving: Arc<Receiving>,
     pub(super) places: Arc<Places>,
+    pub(super) leaving: Turns,
     pub(super) random: Arc<dyn Random>,
 }
 
@@ -88,13 +93,20 @@ impl Native {
     pub fn new(mesh: Mesh, config: NativeConfig, random: Arc<dyn Random>) -> Arc<Self> {
         let (sessions, receiving) = (Sessions::new(config.suspended), Receiving::new(config.receiving_bytes));
         let places = Places::new(config.max_connections, mesh.counts().clone());
-        Arc::new(Self { mesh, sessions, receiving, places, config, random })
+        let leaving = Turns::new(accept_rate(config.leave_rate));
+        Arc::new(Self { mesh, sessions, receiving, places, leaving, config, random })
     }
 
     /// Ends sessions whose resume window is over. Call it when
     /// [`Sessions::deadline`] says so.
     pub fn tick(&self) {
         self.sessions.expire(&self.mesh, self.mesh.now().mono);
+    }
+
+    /// How many sessions wait without a connection.
+    #[must_use]
+    pub fn suspended(&self) -> usize {
+        self.sessions.suspended()
     }
 
     /// What sessions call.

@@ -110,8 +110,8 @@ fn overdue(door: &Door) -> Problem {
 /// The session of a carrier, to its end.
 async fn run((id, link): (Id, Arc<Link>), carriers: Arc<Carriers>, door: Door, place: Arc<Place>) {
     let coming = Coming { caller: door.caller("http"), waited: door.waited(), place, held: Some(door.share.hold()) };
-    let Door { native, shutdown, open, place: of_its_request, .. } = door;
-    drop(of_its_request);
+    // The place of the request that began it is not its own.
+    let (native, shutdown, open) = door.leave();
     let _counted = native.mesh().counts().connected(Spoken::HttpSession);
     let (heartbeat, stopping) = (native.config.heartbeat, shutdown.clone());
     let carried = (Box::new(Carried(Arc::clone(&link))) as crate::ingress::BoxIo, BytesMut::new());
