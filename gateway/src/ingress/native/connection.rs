@@ -138,18 +138,9 @@ pub(in crate::ingress) async fn serve_telling(
     let protocol = Protocol::new(native.clone(), caller, waited);
     let mut queue = WriteQueue::default();
     queue.preface();
-    let mut connection = Connection {
-        stream,
-        rest,
-        queue,
-        flushed: true,
-        protocol,
-        gathering: Gathering::default(),
-        timer_set: None,
-        permit: None,
-        logging_in: true,
-        held,
-    };
+    let (gathering, timer_set, permit, flushed, logging_in) = (Gathering::default(), None, None, true, true);
+    let mut connection =
+        Connection { stream, rest, queue, flushed, protocol, gathering, timer_set, permit, logging_in, held };
     connection.protocol.received(&mut connection.rest);
     if let Err(error) = connection.run(&native, &place, &shutdown).await {
         tracing::debug!(?peer, %error, "connection lost");
