@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, OnStoreFailure};
 use crate::ingress::calls::Calls;
+use crate::ingress::grpc;
 use crate::ingress::http::{HttpConfig, HttpIngress};
 use crate::ingress::native::{Native, NativeIngress};
 use crate::ingress::tls::{Tls, TlsError};
@@ -247,7 +248,7 @@ impl Gateway {
         tokio::spawn(mesh.clone().announce());
         let mut failed = mesh.failed();
         let exit = self.on_store_failure == OnStoreFailure::Exit;
-        let http = HttpIngress::new(self.native.clone(), self.calls.clone(), self.http);
+        let http = HttpIngress::new(self.native.clone(), self.calls.clone(), self.http, grpc::router(&self.calls));
         let ingresses: [Arc<dyn Ingress>; 2] = [Arc::new(NativeIngress(self.native.clone())), Arc::new(http)];
         let tls = self.tls.clone();
         let serving = serve_all((self.listener, self.also), &ingresses, (&tls, &native), &watched);

@@ -4,8 +4,9 @@
 //! into a prefix, each ingress says whether that is its own, and the one that
 //! says yes gets the connection with the prefix as the head of its stream.
 
+mod access;
 pub mod calls;
-mod grpc;
+pub mod grpc;
 pub mod http;
 mod io;
 mod keepalive;
@@ -18,6 +19,7 @@ mod refused;
 pub mod tls;
 mod turns;
 mod waiting;
+mod web;
 
 use std::fmt;
 use std::net::SocketAddr;

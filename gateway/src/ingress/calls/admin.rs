@@ -5,7 +5,7 @@ use meshwire_proto::wire::admin::answer::Answer;
 use meshwire_proto::wire::admin::command::Command;
 
 use super::Calls;
-use crate::ingress::native::access::{self, Waiting};
+use crate::ingress::access::{self, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Caller, Refusal};
 

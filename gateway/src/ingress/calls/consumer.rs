@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::inbox::{Found, Inbox};
 use super::lease::Lease;
 use super::{Calls, Seat};
-use crate::ingress::native::access::{Record, Waiting};
+use crate::ingress::access::{Record, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Action, Caller, Credit, Refusal, SettleRequest, SubscribeRequest, SubscriptionKey, TopicRef};
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::members::{Member, Name, Slot};
 use super::{Calls, Consumer, ConsumerRequest, Delivered, Start};
-use crate::ingress::native::access::{Record, Waiting};
+use crate::ingress::access::{Record, Waiting};
 use crate::mesh::{Caller, Credit, Refusal};
 
 /// Most deliveries of one fetch.

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use meshwire_proto::{Defaults, ErrorKind, EventError, EventParts, EventRun, EventRunBuilder, Moment, Timing};
 
 use super::Calls;
-use crate::ingress::native::access::{Record, Waiting};
+use crate::ingress::access::{Record, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Action, Answer, Caller, Published, Refusal, TopicRef};
 

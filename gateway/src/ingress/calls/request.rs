@@ -13,7 +13,7 @@ use meshwire_proto::wire::session as wire;
 
 use super::Calls;
 use crate::delivery::ReplySink;
-use crate::ingress::native::access::{Kept, Record, Waiting};
+use crate::ingress::access::{Kept, Record, Waiting};
 use crate::mesh::{Caller, Memory, Refusal};
 
 /// Replies that may be on their way or wait at once.

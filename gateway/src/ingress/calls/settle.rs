@@ -8,7 +8,7 @@ use meshwire_proto::{ErrorKind, GroupKey, GroupName, TopicName};
 
 use super::lease::Lease;
 use super::{Calls, Seat};
-use crate::ingress::native::access::{Record, Waiting};
+use crate::ingress::access::{Record, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Action, Caller, Refusal, SettleAs, SettleRequest, Ticket};
 

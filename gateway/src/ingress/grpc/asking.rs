@@ -23,9 +23,9 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 
-use super::{SMALL, call, status};
-use crate::ingress::http::Door;
+use super::{SMALL, call};
 use crate::ingress::receiving::{Held, Share};
+use crate::ingress::web::{Door, status};
 use crate::mesh::Refusal;
 
 /// Flag and length before a message.

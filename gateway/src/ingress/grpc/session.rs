@@ -18,9 +18,9 @@ use meshwire_proto::codec::grpc::{self, Compressed, Unframer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::Status;
 
-use super::{call, status};
-use crate::ingress::http::Door;
+use super::call;
 use crate::ingress::native::{Coming, serve_stream};
+use crate::ingress::web::{Door, status};
 use crate::mesh::Refusal;
 
 /// What waits to be sent; a writer waits while it is more.

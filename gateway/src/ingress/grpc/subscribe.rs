@@ -9,8 +9,8 @@ use prost::Message as _;
 use tonic::Status;
 
 use super::call::Deadline;
-use super::status::status;
 use crate::ingress::calls::{Consumer, ConsumerRequest, Delivered, Start, group_key};
+use crate::ingress::web::status::status;
 use crate::mesh::{Credit, Refusal};
 
 /// A batch ends with the event that makes it so long.

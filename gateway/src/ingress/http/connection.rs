@@ -1,7 +1,6 @@
 //! One HTTP connection: from its first bytes to the end of all that was begun in it.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -16,7 +15,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 use super::activity::{Activity, Answering};
 use super::credentials;
@@ -24,12 +22,12 @@ use super::head::{self, MAX_HEADERS};
 use super::origin::{self, Judged};
 use super::unreadable::Answered;
 use super::window::Window;
-use super::{Connection, Door, Guests, HttpConfig, Refused, publish, session, websocket};
+use super::{Door, Guests, HttpConfig, Refused, call, publish, session, websocket};
 use crate::ingress::calls::Calls;
 use crate::ingress::native::Native;
-use crate::ingress::receiving::Share;
-use crate::ingress::{Accepted, Place, Shutdown, grpc};
-use crate::mesh::{Caller, Counts, Lost, Spoken};
+use crate::ingress::web::Connection;
+use crate::ingress::{Accepted, Place, Shutdown, web};
+use crate::mesh::{Counts, Lost, Spoken};
 
 /// Least that the server takes as a bound of a head.
 const LEAST_BUFFER: usize = 8192;
@@ -57,7 +55,7 @@ pub(super) async fn serve(
         if !begins_session(&request) {
             door.place.logged_in();
         }
-        if grpc::is_grpc(request.headers()) {
+        if call::is_grpc(request.headers()) {
             let _ = as_grpc.get_or_init(|| counts.connected(Spoken::Grpc));
         }
         request.extensions_mut().insert(door);
@@ -127,31 +125,6 @@ async fn over(
     }
 }
 
-impl Connection {
-    /// What is known of one that begins. The one place where HTTP makes a caller.
-    fn of(
-        (native, calls): (Arc<Native>, Arc<Calls>),
-        (peer, principal, place, waited): (SocketAddr, Option<Arc<str>>, Arc<Place>, Duration),
-        shutdown: watch::Receiver<Shutdown>,
-        open: mpsc::Sender<()>,
-    ) -> Arc<Self> {
-        let caller = Caller::known("http", Some(peer), principal.clone());
-        let share = Share::new(Arc::clone(&native.receiving));
-        let (carries, seated) = (AtomicBool::new(false), AtomicBool::new(false));
-        let now = Instant::now();
-        let accepted = now.checked_sub(waited).unwrap_or(now);
-        Arc::new(Self { native, calls, caller, principal, shutdown, open, share, place, seated, accepted, carries })
-    }
-}
-
-impl Door {
-    /// Of a request: the time before the first one counts for the login that this begins.
-    fn at_request(connection: &Arc<Connection>, is_first: bool) -> Self {
-        let since = if is_first { connection.accepted } else { Instant::now() };
-        Self { connection: Arc::clone(connection), since }
-    }
-}
-
 /// Whether it is for the beginning of a session: only that logs in.
 fn begins_session(request: &Request<Incoming>) -> bool {
     matches!(request.uri().path(), websocket::PATH | session::PATH | meshwire_proto::codec::grpc::SESSION_PATH)
@@ -159,7 +132,7 @@ fn begins_session(request: &Request<Incoming>) -> bool {
 
 /// The one place that counts what HTTP and gRPC answer; streams count what ends them.
 fn counted(counts: &Arc<Counts>, response: Response<Body>) -> Response<Body> {
-    let Some(Refused(kind)) = response.extensions().get() else { return grpc::counted(counts, response) };
+    let Some(Refused(kind)) = response.extensions().get() else { return web::counted(counts, response) };
     counts.told(*kind);
     response
 }

@@ -16,13 +16,12 @@
 //! - [`window`]: what HTTP/2 may send that is not read;
 //! - [`credentials`]: what cannot be verified is refused;
 //! - [`full`]: HTTP/2 for which there is no place;
-//! - [`problem`]: errors as RFC 9457 problem details; [`unreadable`]: also for heads that cannot be read.
+//! - [`unreadable`]: errors as problem details also for heads that cannot be read.
 
 mod accept;
 mod activity;
 mod admin;
 mod authority;
-mod body;
 mod cloudevents;
 mod connection;
 mod credentials;
@@ -40,7 +39,6 @@ mod openapi;
 mod origin;
 mod page;
 mod pages;
-mod problem;
 mod publish;
 mod query;
 mod receive;
@@ -51,10 +49,8 @@ mod unreadable;
 mod websocket;
 mod window;
 
-use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -65,20 +61,15 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use bytes::{Bytes, BytesMut};
 use meshwire_proto::ErrorKind;
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::watch;
 
 use super::calls::Calls;
-use super::grpc;
 use super::io::Prefixed;
 use super::native::Native;
-use super::receiving::Share;
-use super::{Accepted, BoxIo, Ingress, Place, Shutdown, Sniff, Turned, say};
-use crate::mesh::{Caller, Refusal, Spoken};
-pub(super) use body::{Received, read_within as read_body};
+use super::web::{Door, Problem, Refused, body, call};
+use super::{Accepted, BoxIo, Ingress, Shutdown, Sniff, Turned, say};
+use crate::mesh::{Refusal, Spoken};
 pub use origin::Guests;
-pub(super) use problem::Problem;
-use problem::Refused;
 use window::Windows;
 
 /// Longest name of a method.
@@ -111,75 +102,10 @@ pub struct HttpIngress {
     router: Router,
 }
 
-/// What a handler knows of the way that a request came by: of its connection, and when it began.
-#[derive(Clone)]
-pub(super) struct Door {
-    connection: Arc<Connection>,
-    /// From when on a login counts that this request begins: of the first one, since the connection was accepted.
-    since: Instant,
-}
-
-impl Deref for Door {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.connection
-    }
-}
-
-/// What is known of a connection.
-pub(super) struct Connection {
-    pub(super) native: Arc<Native>,
-    calls: Arc<Calls>,
-    /// Who asks by it, in the words of HTTP.
-    caller: Caller,
-    /// Whom its certificate names, if it has shown one.
-    principal: Option<Arc<str>>,
-    pub(super) shutdown: watch::Receiver<Shutdown>,
-    /// The connection ends when the last of these is dropped: what goes on after an upgrade holds one.
-    pub(super) open: mpsc::Sender<()>,
-    /// What bodies of its requests may hold in memory.
-    pub(super) share: Arc<Share>,
-    pub(super) place: Arc<Place>,
-    /// Whether a session in a stream of its own has that place.
-    seated: AtomicBool,
-    accepted: Instant,
-    /// Whether requests of sessions came by it: those go on while the gateway drains.
-    carries: AtomicBool,
-}
-
-impl Door {
-    /// Who asks, in the words of `protocol`.
-    pub(super) fn caller(&self, protocol: &'static str) -> Caller {
-        Caller { protocol, ..self.caller.clone() }
-    }
-
-    /// What a session needs that goes on without the request that began it; its connection ends when the last of these does.
-    pub(super) fn leave(self) -> (Arc<Native>, watch::Receiver<Shutdown>, mpsc::Sender<()>) {
-        (Arc::clone(&self.native), self.shutdown.clone(), self.open.clone())
-    }
-
-    /// How much of the time for a login has gone by.
-    pub(super) fn waited(&self) -> Duration {
-        self.since.elapsed()
-    }
-
-    /// The place of a session that has a stream of the connection: the first has that of the connection.
-    ///
-    /// # Errors
-    /// `BUSY`: all places are taken, and logged in.
-    pub(super) fn seat(&self) -> Result<Arc<Place>, Refusal> {
-        if self.seated.swap(true, Ordering::Relaxed) {
-            return self.native.places.take_within(&self.place);
-        }
-        Ok(Arc::clone(&self.place))
-    }
-}
-
 impl HttpIngress {
-    /// HTTP over these calls, and the sessions of `native`.
+    /// HTTP over these calls, and the sessions of `native`; with the paths of another door that travels in requests too.
     #[must_use]
-    pub fn new(native: Arc<Native>, calls: Arc<Calls>, config: HttpConfig) -> Self {
+    pub fn new(native: Arc<Native>, calls: Arc<Calls>, config: HttpConfig, others: Router) -> Self {
         let timed = Router::new()
             .route("/v1/topics/{topic}/events", post(publish::publish).get(receive::broadcast))
             .route("/v1/topics/{topic}/requests", post(request::request))
@@ -196,13 +122,13 @@ impl HttpIngress {
             .route("/healthz", get(health::lives))
             .route("/readyz", get(health::ready))
             .route("/metrics", get(metrics::metrics))
-            .merge(grpc::router(&calls))
+            .merge(others)
             .route("/openapi.json", get(openapi::openapi))
             .fallback(nothing_here)
             .method_not_allowed_fallback(|method: Method, uri: Uri, headers: HeaderMap| async move {
                 // To gRPC a path that others ask for is as little a method as one that nobody does.
-                if method == Method::POST && grpc::is_grpc(&headers) {
-                    return grpc::unknown(uri.path());
+                if method == Method::POST && call::is_grpc(&headers) {
+                    return call::unknown(uri.path());
                 }
                 Problem::wrong_method(&method, uri.path()).into_response()
             });
@@ -213,7 +139,7 @@ impl HttpIngress {
 
 /// In the words of who asks.
 async fn nothing_here(uri: Uri, headers: HeaderMap) -> Response {
-    if grpc::is_grpc(&headers) { grpc::unknown(uri.path()) } else { Problem::no_path(uri.path()).into_response() }
+    if call::is_grpc(&headers) { call::unknown(uri.path()) } else { Problem::no_path(uri.path()).into_response() }
 }
 
 impl Ingress for HttpIngress {

@@ -5,7 +5,6 @@
 //! - [`Sessions`]: sessions outlive their connections for the resume window;
 //! - [`connection`]: the task that moves bytes and time.
 
-pub(in crate::ingress) mod access;
 mod admin;
 mod connection;
 mod frames;

@@ -13,7 +13,6 @@ use meshwire_proto::frame::{ClientFrame, FrameError, FrameParser, ServerFrame, S
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, Moment, options};
 
-use super::access::{Call, Record};
 use super::admin::Later;
 use super::frames::WriteQueue;
 use super::outbox::{LEAST_ANSWERS, Outbox, Taken};
@@ -22,6 +21,7 @@ use super::pending::Pending;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
 use super::{Native, login, told};
+use crate::ingress::access::{Call, Record};
 use crate::mesh::{Caller, Leaving, Lost, Refusal};
 
 enum State {

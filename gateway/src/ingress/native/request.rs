@@ -6,9 +6,9 @@ use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::ServerFrame;
 use meshwire_proto::wire::session as wire;
 
-use super::access::{Call, Record};
 use super::protocol::Protocol;
 use super::session::Session;
+use crate::ingress::access::{Call, Record};
 use crate::mesh::{Credit, Refusal};
 
 impl Protocol {

@@ -20,7 +20,7 @@ use super::deadline::late;
 use super::websocket::{End, Received, Socket};
 use super::{Door, Problem};
 use crate::ingress::Shutdown;
-use crate::ingress::native::access;
+use crate::ingress::access;
 use asked::{Answering, Asked, Done, answer};
 use subscriptions::Subscriptions;
 

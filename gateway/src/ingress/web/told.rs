@@ -1,4 +1,4 @@
-//! Which errors calls are told: counted where the statuses leave, at the head of an answer or behind its body.
+//! Which errors calls of gRPC are told: counted where the statuses leave, at the head of an answer or behind its body.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use hyper::body::{Frame, SizeHint};
 use meshwire_proto::ErrorKind;
 use tonic::{Code, Status};
 
-use super::{is_grpc, status};
+use super::call::is_grpc;
+use super::status;
 use crate::mesh::Counts;
 
 /// The error of a status among headers or trailers.
