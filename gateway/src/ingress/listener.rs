@@ -34,7 +34,7 @@ const BACKLOG: u32 = 4096;
 /// Wait after a failed accept, as when file descriptors have run out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// How many are told at once that there is no place for them, and for how long at most.
+/// How many are told at once that there is no place for them, and for how long at most anybody is told that he is not served.
 const REFUSING: usize = 64;
 const REFUSAL: Duration = Duration::from_secs(1);
 
@@ -129,7 +129,7 @@ impl Listener {
                     if let Ok(permit) = refusing.clone().try_acquire_owned() {
                         let doors = doors.clone();
                         connections.spawn(async move {
-                            let _ = tokio::time::timeout(REFUSAL, refuse(stream, &doors, refusal)).await;
+                            let _ = tokio::time::timeout(REFUSAL, refuse((stream, peer), &doors, refusal)).await;
                             drop(permit);
                         });
                     }
@@ -206,7 +206,7 @@ async fn serve_one(
     let began = Instant::now();
     let told = tokio::select! {
         biased;
-        told = tokio::time::timeout(timeout, tell(Box::new(stream), doors)) => told,
+        told = tokio::time::timeout(timeout, tell((Box::new(stream), peer), doors)) => told,
         () = place.shed() => {
             tracing::debug!(%peer, "it said nothing, and others came (option max_connections)");
             return;
@@ -234,12 +234,12 @@ async fn serve_one(
 type Known<'a> = (&'a Arc<dyn Ingress>, BoxIo, BytesMut, Option<Arc<str>>);
 
 /// Finds out what a connection is. `None`: it was told that it is nothing.
-async fn tell(mut stream: BoxIo, doors: &Doors) -> io::Result<Option<Known<'_>>> {
+async fn tell((mut stream, peer): (BoxIo, SocketAddr), doors: &Doors) -> io::Result<Option<Known<'_>>> {
     let mut prefix = BytesMut::new();
     let mut principal = None;
     let mut told = sniff(&mut stream, &mut prefix, doors, doors.tls.as_deref()).await?;
     let secure = if let Told::Tls(tls) = told {
-        let accepted = tls.accept(Box::new(Prefixed::new(std::mem::take(&mut prefix), stream))).await;
+        let accepted = tls.accept(peer, Box::new(Prefixed::new(std::mem::take(&mut prefix), stream))).await;
         let inside = accepted.inspect_err(|_| doors.counts.lost(Lost::Handshake))?;
         (stream, principal) = (inside.stream, inside.principal);
         told = sniff(&mut stream, &mut prefix, doors, None).await?;
@@ -249,20 +249,24 @@ async fn tell(mut stream: BoxIo, doors: &Doors) -> io::Result<Option<Known<'_>>>
     };
     let text = match told {
         Told::Protocol(ingress) if secure => return Ok(Some((ingress, stream, prefix, principal))),
-        Told::Protocol(ingress) => ingress.refuse(&prefix, Refusal::new(ErrorKind::TlsRequired, PLAIN_REFUSED)),
+        Told::Protocol(ingress) => {
+            let refusal = Refusal::new(ErrorKind::TlsRequired, PLAIN_REFUSED);
+            // Who takes it no faster is cut off.
+            return tokio::time::timeout(REFUSAL, ingress.turn_away(stream, prefix, refusal)).await?.map(|()| None);
+        }
         Told::Tls(_) | Told::Nothing => {
             tracing::info!(first = %printable(&prefix), "first bytes of no protocol served here");
-            Bytes::from_static(b"meshwire: these bytes begin no protocol that is served here\n")
+            b"meshwire: these bytes begin no protocol that is served here\n"
         }
     };
-    stream.write_all(&text).await?;
+    stream.write_all(text).await?;
     stream.shutdown().await?;
     Ok(None)
 }
 
 /// Tells a peer in its own words that there is no place for it.
-async fn refuse(stream: TcpStream, doors: &Doors, refusal: Refusal) -> io::Result<()> {
-    let Some((ingress, stream, prefix, _)) = tell(Box::new(stream), doors).await? else { return Ok(()) };
+async fn refuse((stream, peer): (TcpStream, SocketAddr), doors: &Doors, refusal: Refusal) -> io::Result<()> {
+    let Some((ingress, stream, prefix, _)) = tell((Box::new(stream), peer), doors).await? else { return Ok(()) };
     ingress.turn_away(stream, prefix, refusal).await
 }
 
