@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -48,7 +48,6 @@ pub(super) async fn serve(
     let (authenticated, guests) = (principal.is_some(), Arc::clone(&config.guests));
     let (counts, answers) = (Arc::clone(native.mesh().counts()), Arc::clone(native.mesh().counts()));
     let door = Door::of((native, calls), (peer, principal, Arc::clone(&place), waited), shutdown.clone(), open);
-    let carries = Arc::clone(&door.carries);
     let activity = Arc::new(Activity::default());
     let (seen, as_grpc, login_timeouts) = (Arc::clone(&activity), OnceLock::new(), Arc::clone(&counts));
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -70,7 +69,7 @@ pub(super) async fn serve(
         let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
         let mut overdue =
             pin!(overdue(&activity, (&place, &login_timeouts), config.login_timeout.saturating_sub(waited)));
-        let mut over = pin!(over((shutdown, &carries), (&activity, config.idle_timeout)));
+        let mut over = pin!(over(shutdown, (&activity, config.idle_timeout)));
         let mut told = false;
         loop {
             tokio::select! {
@@ -112,18 +111,11 @@ async fn overdue(activity: &Activity, (place, counts): (&Place, &Counts), left: 
     shed
 }
 
-/// Ends when nothing is expected any more: the gateway stops, or there was no request for long.
-async fn over(
-    (mut shutdown, carries): (watch::Receiver<Shutdown>, &AtomicBool),
-    (activity, idle): (&Activity, Duration),
-) {
+/// Ends when nothing is expected any more: there was no request for long, or the gateway closes. While it drains, settlements come.
+async fn over(mut shutdown: watch::Receiver<Shutdown>, (activity, idle): (&Activity, Duration)) {
     tokio::select! {
-        _ = async { shutdown.wait_for(|s| *s >= Shutdown::Draining).await.map(drop) } => {}
-        () = activity.over(idle) => return,
-    }
-    // Sessions may settle until the end.
-    if carries.load(Ordering::Relaxed) {
-        drop(shutdown.wait_for(|s| *s >= Shutdown::Closing).await);
+        () = async { drop(shutdown.wait_for(|s| *s >= Shutdown::Closing).await) } => {}
+        () = activity.over(idle) => {}
     }
 }
 
@@ -137,10 +129,10 @@ impl Door {
     ) -> Self {
         let caller = Caller::known("http", Some(peer), principal.clone());
         let share = Share::new(Arc::clone(&native.receiving));
-        let [carries, seated] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let seated = Arc::new(AtomicBool::new(false));
         let now = Instant::now();
         let since = now.checked_sub(waited).unwrap_or(now);
-        Self { native, calls, caller, principal, shutdown, open, share, place, seated, since, carries }
+        Self { native, calls, caller, principal, shutdown, open, share, place, seated, since }
     }
 
     /// What a request knows of it: the time before the first one counts for the login that this begins.

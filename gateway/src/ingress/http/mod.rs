@@ -130,8 +130,6 @@ pub(super) struct Door {
     seated: Arc<AtomicBool>,
     /// From when on a login counts that this request begins: of the first one, since the connection was accepted.
     since: Instant,
-    /// Whether requests of sessions came by it: those go on while the gateway drains.
-    carries: Arc<AtomicBool>,
 }
 
 impl Door {

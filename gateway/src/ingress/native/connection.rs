@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::frames::WriteQueue;
+use super::protocol::STOPPING;
 use super::{Accepted, Native, Protocol, Shutdown};
 use crate::ingress::receiving::{Held, Permit};
 use crate::ingress::{BoxIo, Place};
@@ -194,7 +195,7 @@ impl Connection {
                     ended?;
                     break;
                 }
-                None if stage == Shutdown::Draining => self.protocol.drain("the gateway is stopping"),
+                None if stage == Shutdown::Draining => self.protocol.drain(STOPPING),
                 None => {}
             }
         }

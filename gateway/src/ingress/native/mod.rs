@@ -7,6 +7,7 @@
 
 pub(in crate::ingress) mod access;
 mod admin;
+mod asked;
 mod connection;
 mod frames;
 mod login;
