@@ -274,7 +274,7 @@ impl Gateway {
         self.calls.stop();
         let mut served = false;
         if result.is_ok() {
-            // Settlements are still taken, and time goes on for them.
+            // Settlements are still taken, over new connections too, and time goes on for them.
             tokio::select! {
                 () = mesh.nothing_held() => {}
                 () = tokio::time::sleep(self.stop_timeout) => {
@@ -287,6 +287,7 @@ impl Gateway {
             }
         }
         shutdown.send_replace(Shutdown::Closing);
+        self.calls.close();
         if !served {
             serving.await;
         }

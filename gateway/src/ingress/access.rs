@@ -41,6 +41,20 @@ impl Call {
         self.began.is_some()
     }
 
+    /// The call is answered later: its record is kept until then.
+    pub(super) fn keep(self, mesh: &Mesh, caller: &Caller, record: Record<'_>) -> Kept {
+        self.keep_until(None, mesh, caller, record)
+    }
+
+    fn keep_until(self, ends: Option<Instant>, mesh: &Mesh, caller: &Caller, record: Record<'_>) -> Kept {
+        if !self.is_recorded() {
+            return Kept(None);
+        }
+        let Record { operation, topic, events, .. } = record;
+        let (mesh, caller, topic) = (mesh.clone(), caller.clone(), topic.to_owned());
+        Kept(Some(Box::new(Owned { mesh, caller, call: self, ends, operation, topic, events, answered: None })))
+    }
+
     /// The call is answered, but for what its answer waits for.
     pub(super) fn end(self, mesh: &Mesh, caller: &Caller, record: Record<'_>) {
         let Some(began) = self.began else { return };
@@ -90,13 +104,7 @@ impl<'a> Waiting<'a> {
 
     /// It is answered later, when what it waits in is gone.
     pub(super) fn keep(mut self) -> Kept {
-        let call = self.take();
-        if !call.is_recorded() {
-            return Kept(None);
-        }
-        let Record { operation, topic, events, .. } = self.record;
-        let (mesh, caller, topic) = (self.mesh.clone(), self.caller.clone(), topic.to_owned());
-        Kept(Some(Box::new(Owned { mesh, caller, call, ends: self.ends, operation, topic, events, answered: None })))
+        self.take().keep_until(self.ends, self.mesh, self.caller, self.record)
     }
 
     /// It is answered.
@@ -147,6 +155,11 @@ struct Owned {
 }
 
 impl Kept {
+    /// Whether there is to be none.
+    pub(in crate::ingress) const fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// It has its answer.
     pub(super) fn answered(&mut self, how: Result<(), ErrorKind>) {
         if let Some(owned) = &mut self.0 {

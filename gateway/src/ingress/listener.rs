@@ -99,7 +99,7 @@ impl Listener {
         self.socket.accept().await
     }
 
-    /// Accepts until shutdown, then waits for every connection to end.
+    /// Accepts until the gateway closes, then waits for every connection to end. While it drains they may come as well: settlements do.
     pub async fn serve(self, doors: Doors, mut shutdown: watch::Receiver<Shutdown>) {
         let doors = Arc::new(doors);
         let refusing = Arc::new(Semaphore::new(REFUSING));
@@ -108,7 +108,7 @@ impl Listener {
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = shutdown.wait_for(|s| *s != Shutdown::Running) => break,
+                _ = shutdown.wait_for(|s| *s >= Shutdown::Closing) => break,
                 Some(_) = connections.join_next() => continue,
                 accepted = self.accept(turn) => accepted,
             };
@@ -144,13 +144,9 @@ impl Listener {
             connections.spawn(async move { serve_one(stream, (peer, place), &doors, shutdown, timeout).await });
         }
         drop(self.socket);
-        let cut_off = async {
-            drop(shutdown.wait_for(|s| *s >= Shutdown::Closing).await);
-            tokio::time::sleep(CLOSING).await;
-        };
-        tokio::select! {
-            () = async { while connections.join_next().await.is_some() {} } => return,
-            () = cut_off => {}
+        let all = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(CLOSING, all).await.is_ok() {
+            return;
         }
         tracing::warn!(connections = connections.len(), "cut off: their peers did not take the end");
         connections.shutdown().await;

@@ -166,7 +166,10 @@ async fn refused_certificates_and_failed_handshakes_are_each_logged_once_in_a_wh
     assert_eq!(texts, ["TLS handshakes failed", "certificates of clients refused (option tls_client_roots)"]);
     assert!(lines.iter().all(|[_, count]| count == "1"), "{lines:?}");
     let errors = said(&log, ["error", "peer"]);
-    assert!(errors[1][0].starts_with("invalid peer certificate") && errors[1][1].starts_with("127.0.0.1:"), "{errors:?}");
+    assert!(
+        errors[1][0].starts_with("invalid peer certificate") && errors[1][1].starts_with("127.0.0.1:"),
+        "{errors:?}"
+    );
 }
 
 #[tokio::test]

@@ -212,8 +212,8 @@ pub const LOGIN_TIMEOUT: Bounded = Bounded { name: "login_timeout", default: 500
 /// Silence after which a ping is sent; dead after two and a half of them without a byte.
 pub const HEARTBEAT: Bounded = Bounded { name: "heartbeat", default: 10000, min: 100, max: 600000, meaning: "Silence after which a ping is sent; dead after two and a half of them without a byte." };
 
-/// How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold and for requests without their last reply; a second signal ends the wait.
-pub const STOP_TIMEOUT: Bounded = Bounded { name: "stop_timeout", default: 10000, min: 0, max: 600000, meaning: "How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold and for requests without their last reply; a second signal ends the wait." };
+/// How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold, whatever door they came by, and for requests without their last reply; a second signal ends the wait.
+pub const STOP_TIMEOUT: Bounded = Bounded { name: "stop_timeout", default: 10000, min: 0, max: 600000, meaning: "How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold, whatever door they came by, and for requests without their last reply; a second signal ends the wait." };
 
 /// How long a session outlives its connection. At most the shortest ack wait of its subscriptions.
 pub const RESUME_WINDOW: Bounded = Bounded { name: "resume_window", default: 10000, min: 0, max: 600000, meaning: "How long a session outlives its connection. At most the shortest ack wait of its subscriptions." };
@@ -233,8 +233,8 @@ pub const DEDUP_IDS: Bounded = Bounded { name: "dedup_ids", default: 500000, min
 /// What the gateway holds in memory for its peers, all in all: memory_total_bytes, cache_bytes, publish_budget_bytes and suspended_bytes, and with what they leave (at least an eighth) what connections receive and send. Over it publishers wait or are answered BUSY, and slow readers are sent ahead less. Delayed events of memory topics are beside it (delayed_bytes, delayed_events).
 pub const MEMORY_BUDGET: Bounded = Bounded { name: "memory_budget", default: 67108864, min: 8388608, max: 1099511627776, meaning: "What the gateway holds in memory for its peers, all in all: memory_total_bytes, cache_bytes, publish_budget_bytes and suspended_bytes, and with what they leave (at least an eighth) what connections receive and send. Over it publishers wait or are answered BUSY, and slow readers are sent ahead less. Delayed events of memory topics are beside it (delayed_bytes, delayed_events)." };
 
-/// Ring of one memory topic.
-pub const MEMORY_RING_BYTES: Bounded = Bounded { name: "memory_ring_bytes", default: 16777216, min: 65536, max: 17179869184, meaning: "Ring of one memory topic." };
+/// Most bytes of the events of one memory topic; the newest stay. One event may pass over it, and in a topic that blocks one batch.
+pub const MEMORY_RING_BYTES: Bounded = Bounded { name: "memory_ring_bytes", default: 16777216, min: 65536, max: 17179869184, meaning: "Most bytes of the events of one memory topic; the newest stay. One event may pass over it, and in a topic that blocks one batch." };
 
 /// Rings of all memory topics together. 0: a quarter of memory_budget, three quarters with the option memory.
 pub const MEMORY_TOTAL_BYTES: Bounded = Bounded { name: "memory_total_bytes", default: 0, min: 0, max: 17179869184, meaning: "Rings of all memory topics together. 0: a quarter of memory_budget, three quarters with the option memory." };

@@ -376,7 +376,8 @@ pub struct DeliverRun {
     pub subscription: u32,
     #[prost(uint64, tag = "2")]
     pub first_delivery: u64,
-    /// Failures of before the last start of the gateway, and deliveries since, this one too: 1 for a first one.
+    /// Failures of before the last start of the gateway, and deliveries since, this one too: 1 for a first one. After a restart
+    /// it may begin lower than it was, since deliveries that did not fail are not kept.
     #[prost(uint32, tag = "3")]
     pub attempt: u32,
     #[prost(uint64, tag = "4")]

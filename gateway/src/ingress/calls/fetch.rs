@@ -97,6 +97,7 @@ impl Calls {
 
     async fn try_fetch(self: &Arc<Self>, caller: &Caller, request: &FetchRequest<'_>) -> Result<Fetched, Refusal> {
         let (topic, name) = check(request)?;
+        self.mesh.check_serving()?;
         let deadline = Instant::now() + request.wait.max(READ);
         let (slot, named) = match name {
             None => (Slot::default(), None),

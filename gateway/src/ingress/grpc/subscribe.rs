@@ -76,8 +76,8 @@ pub(super) fn batches(consumer: Consumer, deadline: Deadline) -> Batches {
 /// What is here now, at least one; and why nothing follows, if that shows already.
 async fn batch(consumer: &mut Consumer, deadline: Deadline) -> Result<(wire::Deliveries, Option<Refusal>), Refusal> {
     let first = match deadline.0 {
-        None => consumer.next().await?,
-        Some(at) => tokio::time::timeout_at(at, consumer.next())
+        None => consumer.next_or_over().await?,
+        Some(at) => tokio::time::timeout_at(at, consumer.next_or_over())
             .await
             .map_err(|_| Refusal::new(ErrorKind::Timeout, "the deadline of the call has passed"))??,
     };

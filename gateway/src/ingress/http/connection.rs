@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -45,12 +44,12 @@ pub(super) async fn serve(
     let (open, mut ended) = mpsc::channel(1);
     let (authenticated, guests) = (principal.is_some(), Arc::clone(&config.guests));
     let (counts, answers) = (Arc::clone(native.mesh().counts()), Arc::clone(native.mesh().counts()));
-    let door = Connection::of((native, calls), (peer, principal, Arc::clone(&place), waited), shutdown.clone(), open);
+    let connection =
+        Connection::of((native, calls), (peer, principal, Arc::clone(&place), waited), shutdown.clone(), open);
     let activity = Arc::new(Activity::default());
     let (seen, as_grpc, login_timeouts) = (Arc::clone(&activity), OnceLock::new(), Arc::clone(&counts));
-    let connection = Arc::clone(&door);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let door = Door::at_request(&door, !seen.has_begun());
+        let door = Door::at_request(&connection, !seen.has_begun());
         let active = seen.begin();
         if !begins_session(&request) {
             door.place.logged_in();
@@ -68,7 +67,7 @@ pub(super) async fn serve(
         let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
         let mut overdue =
             pin!(overdue(&activity, (&place, &login_timeouts), config.login_timeout.saturating_sub(waited)));
-        let mut over = pin!(over((shutdown, &connection.carries), (&activity, config.idle_timeout)));
+        let mut over = pin!(over(shutdown, (&activity, config.idle_timeout)));
         let mut told = false;
         loop {
             tokio::select! {
@@ -91,7 +90,7 @@ pub(super) async fn serve(
         }
     }
     // What was upgraded goes on without the connection, and has its place, if it needs one.
-    drop((place, connection));
+    drop(place);
     let _ = ended.recv().await;
 }
 
@@ -110,18 +109,11 @@ async fn overdue(activity: &Activity, (place, counts): (&Place, &Counts), left: 
     shed
 }
 
-/// Ends when nothing is expected any more: the gateway stops, or there was no request for long.
-async fn over(
-    (mut shutdown, carries): (watch::Receiver<Shutdown>, &AtomicBool),
-    (activity, idle): (&Activity, Duration),
-) {
+/// Ends when nothing is expected any more: there was no request for long, or the gateway closes. While it drains, settlements come.
+async fn over(mut shutdown: watch::Receiver<Shutdown>, (activity, idle): (&Activity, Duration)) {
     tokio::select! {
-        _ = async { shutdown.wait_for(|s| *s >= Shutdown::Draining).await.map(drop) } => {}
-        () = activity.over(idle) => return,
-    }
-    // Sessions may settle until the end.
-    if carries.load(Ordering::Relaxed) {
-        drop(shutdown.wait_for(|s| *s >= Shutdown::Closing).await);
+        () = async { drop(shutdown.wait_for(|s| *s >= Shutdown::Closing).await) } => {}
+        () = activity.over(idle) => {}
     }
 }
 

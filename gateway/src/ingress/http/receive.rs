@@ -188,7 +188,8 @@ async fn piece(calls: &Calls, consumer: &mut Consumer, format: Format, deadline:
         Err(_) if left <= KEEP_ALIVE => return (format.error(calls, deadline::late()), false),
         Err(_) => return (format.comment("still here"), true),
         Ok(next) => match next {
-            Ok(None) => return (format.comment("the gateway is stopping"), false),
+            // Said once more when it closes: until then what was delivered may be settled.
+            Ok(None) => return (format.comment("the gateway is stopping"), !consumer.is_over()),
             next => next,
         },
     };

@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::frames::WriteQueue;
 use super::gathering::Gathering;
+use super::protocol::STOPPING;
 use super::{Accepted, Native, Protocol, Shutdown};
 use crate::ingress::receiving::{Held, Permit};
 use crate::ingress::{BoxIo, Place};
@@ -199,7 +200,7 @@ impl Connection {
                     ended?;
                     break;
                 }
-                None if stage == Shutdown::Draining => self.protocol.drain("the gateway is stopping"),
+                None if stage == Shutdown::Draining => self.protocol.drain(STOPPING),
                 None => {}
             }
         }

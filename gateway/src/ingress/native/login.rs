@@ -12,7 +12,7 @@ use super::outbox::End;
 use super::protocol::Protocol;
 use super::session::Session;
 use super::sessions::lock;
-use crate::mesh::{Action, Refusal};
+use crate::mesh::{Action, Refusal, stopping};
 
 fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(ErrorKind::Invalid, message)
@@ -27,6 +27,8 @@ pub(super) fn login(protocol: &Protocol, hello: &wire::Hello) -> Result<(Arc<Mut
 
     let (session, resumed) = match resume(protocol, hello, &producer) {
         Some(session) => (session, true),
+        // Who holds leases may come back and settle; a new session would only wait for the end.
+        None if native.mesh.is_stopping() => return Err(stopping()),
         None => (create(protocol, producer, hello.producer_epoch)?, false),
     };
     let mut welcome = welcome(protocol, &lock(&session));

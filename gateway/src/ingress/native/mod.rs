@@ -6,6 +6,7 @@
 //! - [`connection`]: the task that moves bytes and time.
 
 mod admin;
+mod asked;
 mod connection;
 mod frames;
 mod gathering;

@@ -14,6 +14,7 @@ use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, Moment, options};
 
 use super::admin::Later;
+use super::asked::Asked;
 use super::frames::WriteQueue;
 use super::outbox::{LEAST_ANSWERS, Outbox, Taken};
 use super::pace::{Admission, Behind, Held};
@@ -23,6 +24,9 @@ use super::sessions::{Wait, leave_all, lock};
 use super::{Native, login, told};
 use crate::ingress::access::{Call, Record};
 use crate::mesh::{Caller, Leaving, Lost, Refusal};
+
+/// What a peer is told of a gateway that ends.
+pub(super) const STOPPING: &str = "the gateway is stopping";
 
 enum State {
     /// No Hello yet.
@@ -56,13 +60,15 @@ pub struct Protocol {
     pub(super) unconfirmed: bool,
     heard: Moment,
     next_check: Moment,
-    asked: bool,
+    pinged: bool,
     /// Commands that wait for blocks from the disk.
     pub(super) later: Later,
     /// Serve subscriptions of this connection, with their bytes of credit.
     pub(super) serving: BTreeMap<u32, u64>,
     /// It has sent or served requests.
     pub(super) requesting: bool,
+    /// Its requests that are to leave a record.
+    pub(super) asked: Asked,
     /// A Publish frame that must wait.
     pub(super) held: Option<Held>,
     /// Publish frames behind it.
@@ -99,7 +105,8 @@ impl Protocol {
             unconfirmed: false,
             heard: now,
             next_check: until,
-            asked: false,
+            pinged: false,
+            asked: Asked::default(),
             later: Later::default(),
             serving: BTreeMap::new(),
             requesting: false,
@@ -115,7 +122,7 @@ impl Protocol {
     /// Takes every whole frame off `buffer`, as far as it [reads](Self::reads).
     pub fn received(&mut self, buffer: &mut BytesMut) {
         self.heard = self.native.mesh.now().mono;
-        self.asked = false;
+        self.pinged = false;
         self.go_on(buffer);
     }
 
@@ -217,8 +224,11 @@ impl Protocol {
                 self.settled_through = welcome.settled_through;
                 self.state = State::Open(session);
                 self.send(ServerFrame::Welcome(welcome));
+                if self.native.mesh.is_stopping() {
+                    self.drain(STOPPING);
+                }
             }
-            Err(refusal) => self.fail(refusal.kind, &refusal.message),
+            Err(refusal) => self.end(refusal),
         }
     }
 
@@ -301,8 +311,8 @@ impl Protocol {
                 self.closing = true;
                 self.dead = true;
             }
-            State::Open(_) if now.since(self.heard) >= heartbeat && !self.asked => {
-                self.asked = true;
+            State::Open(_) if now.since(self.heard) >= heartbeat && !self.pinged => {
+                self.pinged = true;
                 self.send(ServerFrame::Ping(wire::Ping { nonce: 1, answer: false }));
             }
             _ => {}
@@ -316,7 +326,7 @@ impl Protocol {
     pub fn wrote(&mut self) {
         if self.outbox.is_crowded() {
             self.heard = self.native.mesh.now().mono;
-            self.asked = false;
+            self.pinged = false;
         }
     }
 
@@ -354,6 +364,7 @@ impl Protocol {
             let counts = self.native.mesh.counts();
             for frame in self.taken.frames.drain(..) {
                 told::count(counts, &frame);
+                self.asked.told(&frame);
                 queue.frame(&frame);
             }
             for delivery in self.taken.deliveries.drain(..) {
@@ -456,14 +467,15 @@ impl Protocol {
 
     /// An error that ends the connection. A session stays to be resumed.
     pub(super) fn fail(&mut self, kind: ErrorKind, message: &str) {
+        self.end(Refusal::new(kind, message));
+    }
+
+    fn end(&mut self, refusal: Refusal) {
+        let Refusal { kind, message, retry_after_ms } = refusal.clone();
         tracing::info!(peer = ?self.caller.peer, code = kind.code(), message, "connection refused");
-        self.send(ServerFrame::Error(wire::Error {
-            code: kind.number(),
-            message: message.to_owned(),
-            fatal: true,
-            ..wire::Error::default()
-        }));
-        self.refused = Some(Refusal::new(kind, message));
+        let code = kind.number();
+        self.send(ServerFrame::Error(wire::Error { code, message, retry_after_ms, fatal: true, ..Default::default() }));
+        self.refused = Some(refusal);
         self.closing = true;
     }
 

@@ -40,8 +40,6 @@ pub(in crate::ingress) struct Connection {
     /// Whether a session in a stream of its own has that place.
     seated: AtomicBool,
     accepted: Instant,
-    /// Whether requests of sessions came by it: those go on while the gateway drains.
-    pub(in crate::ingress) carries: AtomicBool,
 }
 
 impl Connection {
@@ -54,10 +52,10 @@ impl Connection {
     ) -> Arc<Self> {
         let caller = Caller::known("http", Some(peer), principal.clone());
         let share = Share::new(Arc::clone(&native.receiving));
-        let (carries, seated) = (AtomicBool::new(false), AtomicBool::new(false));
+        let seated = AtomicBool::new(false);
         let now = Instant::now();
         let accepted = now.checked_sub(waited).unwrap_or(now);
-        Arc::new(Self { native, calls, caller, principal, shutdown, open, share, place, seated, accepted, carries })
+        Arc::new(Self { native, calls, caller, principal, shutdown, open, share, place, seated, accepted })
     }
 }
 
