@@ -13,7 +13,6 @@
 
 mod certificate;
 mod install;
-mod plain;
 mod plan;
 mod play;
 mod program;
@@ -33,6 +32,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::Parser;
 use meshwire::testing::Gateway;
+use meshwire_foreign::plain;
 
 use install::Folders;
 use plan::Client;

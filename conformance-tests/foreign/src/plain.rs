@@ -10,37 +10,51 @@ use meshwire::{AttributeValue, Event};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// When all events of the set happened that do not say.
+pub const TIME: &str = "2023-11-14T22:13:20.123Z";
+
+/// Where the fidelity set is.
+pub const SET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fidelity.json");
+
 /// An event. `attributes` has all but `specversion`; a boolean and an integer are such, all else is its canonical string.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Plain {
-    pub(crate) attributes: BTreeMap<String, Value>,
+pub struct Plain {
+    /// By name.
+    pub attributes: BTreeMap<String, Value>,
     /// `binary`, `uri`, `uri-reference` or `timestamp` of strings that are one where the format has types.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) types: BTreeMap<String, String>,
+    pub types: BTreeMap<String, String>,
     /// None is no data.
     #[serde(default)]
-    pub(crate) data: Option<PlainData>,
+    pub data: Option<PlainData>,
 }
 
 /// Data, by what a program would hold.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum PlainData {
+pub enum PlainData {
     /// Text that is not JSON.
     Text(String),
     /// JSON, its exact text.
     Json(String),
+    /// Bytes, in base64.
     Base64(String),
     /// Bytes 0, 1, ... `modulo - 1`, again and again. Only in files; programs get base64.
     Counting {
+        /// From this number on it is 0 again.
         modulo: u8,
+        /// How many.
         bytes: usize,
     },
 }
 
 impl PlainData {
-    pub(crate) fn bytes(&self) -> anyhow::Result<Vec<u8>> {
+    /// What it is byte for byte.
+    ///
+    /// # Errors
+    /// Not base64.
+    pub fn bytes(&self) -> anyhow::Result<Vec<u8>> {
         Ok(match self {
             Self::Text(text) | Self::Json(text) => text.clone().into_bytes(),
             Self::Base64(text) => STANDARD.decode(text).with_context(|| format!("{text:.40} is not base64"))?,
@@ -50,13 +64,18 @@ impl PlainData {
 }
 
 impl Plain {
-    pub(crate) fn id(&self) -> &str {
+    /// Its `id`; empty: it has none.
+    #[must_use]
+    pub fn id(&self) -> &str {
         self.attributes.get("id").and_then(Value::as_str).unwrap_or_default()
     }
 
     /// What every event of a set has, and data as programs get it.
-    pub(crate) fn complete(mut self) -> anyhow::Result<Self> {
-        for (name, value) in [("source", "/fidelity"), ("type", "t"), ("time", "2023-11-14T22:13:20.123Z")] {
+    ///
+    /// # Errors
+    /// Data that is not base64.
+    pub fn complete(mut self) -> anyhow::Result<Self> {
+        for (name, value) in [("source", "/fidelity"), ("type", "t"), ("time", TIME)] {
             self.attributes.entry(name.to_owned()).or_insert_with(|| value.into());
         }
         self.types.insert("time".to_owned(), "timestamp".to_owned());
@@ -67,7 +86,10 @@ impl Plain {
     }
 
     /// As the Rust client publishes it.
-    pub(crate) fn event(&self) -> anyhow::Result<Event> {
+    ///
+    /// # Errors
+    /// An attribute that cannot be of its type, or data that is not base64.
+    pub fn event(&self) -> anyhow::Result<Event> {
         // The JSON reader knows times; the rest is laid over it.
         let time = serde_json::json!({ "specversion": "1.0", "time": self.attributes.get("time") });
         let mut event = meshwire::codec::json::parse(&time.to_string())?;
@@ -105,7 +127,10 @@ impl Plain {
 }
 
 /// The fidelity set, complete.
-pub(crate) fn read_set(path: &Path) -> anyhow::Result<Vec<Plain>> {
+///
+/// # Errors
+/// No such file, or events that are not as above.
+pub fn read_set(path: &Path) -> anyhow::Result<Vec<Plain>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let set: Vec<Plain> = serde_json::from_str(&text).with_context(|| format!("in {}", path.display()))?;
     set.into_iter().map(Plain::complete).collect()

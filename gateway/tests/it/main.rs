@@ -47,6 +47,7 @@ mod many_groups;
 mod memory;
 mod metrics;
 mod openapi;
+mod openapi_requests;
 mod page;
 mod places;
 mod proto_data;

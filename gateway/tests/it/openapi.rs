@@ -11,7 +11,7 @@ use crate::rig::Rig;
 /// Only clients of their own speak these, whose frames are no operations.
 const CARRIERS: [&str; 2] = ["/v1/ws", "/v1/session"];
 
-fn document() -> Value {
+pub(crate) fn document() -> Value {
     serde_json::from_str(include_str!("../../src/ingress/http/openapi.json")).unwrap()
 }
 

@@ -1,16 +1,14 @@
 //! The examples of the CloudEvents specification, sent in each content mode of HTTP and over each binding of WebSocket and gRPC: everybody
 //! gets the same event, in whatever form he takes it.
 
-use std::collections::BTreeMap;
+#[path = "../../../proto/tests/vectors/examples.rs"]
+mod examples;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt as _;
+use meshwire_proto::Defaults;
 use meshwire_proto::codec::json;
 use meshwire_proto::wire::mesh as wire;
-use meshwire_proto::{Data, Defaults, EventLimits, EventView};
-use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::doors::carriers::{Socket, upgrade};
@@ -18,38 +16,13 @@ use crate::doors::{events, page};
 use crate::grpc::Stub;
 use crate::http_websocket::next;
 use crate::rig::{Rig, earliest};
-
-/// Attributes in their canonical form, bytes of data, and whether those are a message of protobuf.
-type Meaning = (BTreeMap<String, String>, Vec<u8>, bool);
-
-fn meaning(bytes: &[u8]) -> Meaning {
-    let view = EventView::parse(bytes, EventLimits::default()).unwrap();
-    let mut attributes: BTreeMap<String, String> =
-        view.attributes().map(|(name, value)| (name.to_owned(), value.to_string())).collect();
-    for (name, value) in [("id", view.id()), ("source", view.source()), ("type", view.kind())] {
-        attributes.insert(name.to_owned(), value.to_owned());
-    }
-    // In JSON an absent type means this one: the one attribute that a format may add.
-    if attributes.get("datacontenttype").is_some_and(|kind| kind == "application/json") {
-        attributes.remove("datacontenttype");
-    }
-    let data = if matches!(view.data(), Data::Absent) { Vec::new() } else { view.data().bytes().to_vec() };
-    (attributes, data, matches!(view.data(), Data::Proto(_)))
-}
+use examples::{Meaning, Vector, meaning, vectors};
 
 /// What an event in JSON means to a consumer that keeps the exact text of the data.
 fn meaning_of_json(text: &str) -> Meaning {
     let mut out = BytesMut::new();
     json::read(text).unwrap().encode_with(Defaults::default(), &mut out).unwrap();
     meaning(&out)
-}
-
-fn vectors() -> Vec<Value> {
-    serde_json::from_str(include_str!("../../../proto/tests/vectors/cloudevents.json")).unwrap()
-}
-
-fn bytes(value: &Value) -> Vec<u8> {
-    STANDARD.decode(value.as_str().unwrap()).unwrap()
 }
 
 async fn post(rig: &Rig, topic: &str, headers: &[(&str, &str)], body: &[u8]) {
@@ -116,8 +89,8 @@ async fn lines(rig: &Rig, topic: &str, count: usize) -> Vec<Meaning> {
 }
 
 /// Each content mode of HTTP, to a topic of its own.
-async fn over_http(rig: &Rig, vectors: &[Value]) {
-    let texts: Vec<&str> = vectors.iter().map(|vector| vector["json"].as_str().unwrap()).collect();
+async fn over_http(rig: &Rig, vectors: &[Vector]) {
+    let texts: Vec<&str> = vectors.iter().filter_map(|vector| vector.json.as_deref()).collect();
     for text in &texts {
         let kind = ("content-type", "application/cloudevents+json; charset=UTF-8");
         post(rig, "structured", &[kind], text.as_bytes()).await;
@@ -127,27 +100,23 @@ async fn over_http(rig: &Rig, vectors: &[Value]) {
     // It says that there is nothing.
     post(rig, "batch", &[kind], b"[]").await;
     for vector in vectors {
-        let headers: Vec<(&str, &str)> = vector["headers"]
-            .as_object()
-            .unwrap()
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
-            .collect();
-        post(rig, "binary", &headers, &Bytes::from(bytes(&vector["body_base64"]))).await;
+        let headers: Vec<(&str, &str)> =
+            vector.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        post(rig, "binary", &headers, &vector.body).await;
     }
 }
 
 /// The forms of JSON over WebSocket.
-async fn over_websocket(rig: &Rig, vectors: &[Value]) {
+async fn over_websocket(rig: &Rig, vectors: &[Vector]) {
     let mut text = socket(rig, "cloudevents.json", events::SUBPROTOCOL).await;
     let mut page = upgrade(rig, "/v1/ws", page::SUBPROTOCOL, &[]).await.unwrap();
-    for vector in vectors {
-        let event = vector["json"].as_str().unwrap();
+    for Vector { name, json, .. } in vectors {
+        let event = json.as_deref().unwrap();
         text.send(Message::text(event)).await.unwrap();
         // It comes back to who listens, so that it is there by then.
         next(&mut text).await;
         let answer = page::call(&mut page, &page::publishing("meshwire.v1.json", event)).await;
-        assert!(answer["error"].is_null(), "{answer}");
+        assert!(answer["error"].is_null(), "{name}: {answer}");
     }
 }
 
@@ -168,9 +137,9 @@ async fn over_protobuf(rig: &Rig, all: &[Bytes]) {
 #[tokio::test]
 async fn the_examples_of_the_specification_arrive_whole_over_every_binding_and_in_every_content_mode() {
     let (rig, mut vectors) = (Rig::start().await, vectors());
-    let all: Vec<Bytes> = vectors.iter().map(|vector| bytes(&vector["protobuf_base64"]).into()).collect();
+    let all: Vec<Bytes> = vectors.iter().map(|vector| vector.protobuf.clone()).collect();
     // Those that have a form in JSON and HTTP; the other one is behind them.
-    vectors.retain(|vector| vector["json"].is_string());
+    vectors.retain(|vector| vector.json.is_some());
     let expected: Vec<Meaning> = all.iter().map(|event| meaning(event)).collect();
     assert_eq!((vectors.len(), expected.len()), (10, 11));
     assert_eq!(expected.iter().position(|(_, _, message)| *message), Some(10));

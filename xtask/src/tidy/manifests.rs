@@ -10,7 +10,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("meshwire-proto", &[]),
     ("meshwire", &["meshwire-proto", "meshwire-certificates"]),
     ("meshwire-gateway", &["meshwire-proto", "meshwire-certificates"]),
-    ("meshwire-cli", &["meshwire-proto", "meshwire", "meshwire-gateway", "meshwire-history", "meshwire-certificates"]),
+    (
+        "meshwire-cli",
+        &[
+            "meshwire-proto",
+            "meshwire",
+            "meshwire-gateway",
+            "meshwire-history",
+            "meshwire-certificates",
+            // For the fidelity set, in tests.
+            "meshwire-foreign",
+        ],
+    ),
     ("meshwire-history", &[]),
     // For tests alone.
     ("meshwire-certificates", &[]),

@@ -1,17 +1,18 @@
-//! 500 connections that say nothing, 500 that get on byte by byte and 500 that come and go at once: who was there before loses nothing,
-//! and nothing is left of them. `meshwire-bench floods` measures the same with 5,000, by itself.
+//! 500 connections that say nothing, 500 that get on byte by byte and 500 that come and go at once: who was there before loses nothing
+//! and goes on at its rate, and nothing is left of them. `meshwire-bench floods` measures the same with 5,000, by itself, and how long
+//! answers take.
 
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use meshwire::{Connect, Event, Mesh, Start, Subscription};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use super::PATIENCE;
 use crate::program::{Gateway, meshwire};
@@ -21,7 +22,14 @@ const FLOOD: usize = 500;
 /// How often the storm comes.
 const ROUNDS: usize = 3;
 
-/// From the end of a flood until a client that comes is served, and nothing is left.
+/// How long it is looked at what a publisher can do alone.
+const ALONE: Duration = Duration::from_millis(500);
+
+/// Of what it can, it is to do one of so many parts during the floods; and of these, how much has to be answered.
+const PARTS: u32 = 4;
+const ANSWERED: f64 = 0.8;
+
+/// From the end of a flood until all is as before: what is due is answered, a client that comes is served, nothing is left.
 const BACK: Duration = Duration::from_secs(2);
 
 /// Events of 512 KiB until the log needs a third segment: one has 20 MiB there.
@@ -38,6 +46,68 @@ const BEGINNINGS: [&[u8]; 4] = [
 async fn publish(mesh: &Mesh, id: usize) {
     let event = Event::text("t", "x").id(id.to_string());
     timeout(PATIENCE, mesh.publish("t", event)).await.expect("a receipt").unwrap();
+}
+
+/// One event after the other, for a while; gives how many, from `id` on, and how long one took.
+async fn alone(mesh: &Mesh, id: usize) -> (usize, Duration) {
+    let (began, mut count) = (Instant::now(), 0);
+    while began.elapsed() < ALONE {
+        publish(mesh, id + count).await;
+        count += 1;
+    }
+    (count, began.elapsed() / u32::try_from(count).unwrap())
+}
+
+/// A publisher at a fixed rate: an event that could not be published when it was due follows at once.
+struct Offering {
+    began: Instant,
+    period: Duration,
+    answered: Arc<AtomicUsize>,
+    over: Arc<AtomicBool>,
+    publishing: JoinHandle<usize>,
+}
+
+impl Offering {
+    /// Of events from `id` on.
+    fn begin(mesh: Mesh, id: usize, period: Duration) -> Self {
+        let (began, answered, over) = (Instant::now(), Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let (counted, ends) = (Arc::clone(&answered), Arc::clone(&over));
+        let publishing = tokio::spawn(async move {
+            let mut count = 0;
+            while !ends.load(Ordering::Relaxed) {
+                sleep_until(began + period * u32::try_from(count).unwrap()).await;
+                publish(&mesh, id + count).await;
+                count += 1;
+                counted.store(count, Ordering::Relaxed);
+            }
+            id + count
+        });
+        Self { began, period, answered, over, publishing }
+    }
+
+    /// Events that are answered by now, and those that are due.
+    fn now(&self) -> (usize, usize) {
+        let due = self.began.elapsed().as_nanos() / self.period.as_nanos();
+        (self.answered.load(Ordering::Relaxed), usize::try_from(due).unwrap())
+    }
+
+    /// Waits until nothing is behind.
+    async fn caught_up(&self) {
+        let mut looks = interval(Duration::from_millis(5));
+        loop {
+            let (answered, due) = self.now();
+            if answered >= due {
+                return;
+            }
+            looks.tick().await;
+        }
+    }
+
+    /// Ends it; gives the id behind its last event.
+    async fn stop(self) -> usize {
+        self.over.store(true, Ordering::Relaxed);
+        self.publishing.await.unwrap()
+    }
 }
 
 /// All of them, in order.
@@ -117,37 +187,33 @@ async fn r9_floods_of_connections_lose_nothing_of_others_and_leave_nothing_behin
     let gateway = Gateway::with(&["--memory", "--login-timeout", "3s"]);
     let mesh = Connect::new(&gateway.url).await.unwrap();
     let mut subscription = mesh.subscribe("t").start(Start::Earliest).await.unwrap();
-    publish(&mesh, 0).await;
+    let (first, took) = alone(&mesh, 0).await;
     let before = open(&gateway).await;
 
+    let offering = Offering::begin(mesh.clone(), first, took * PARTS);
     let mut flood = JoinSet::new();
     for n in 0..FLOOD {
         flood.spawn(silent(gateway.address.clone(), n));
         flood.spawn(slow(gateway.address.clone(), n));
         flood.spawn(storm(gateway.address.clone(), n));
     }
-    let over = Arc::new(AtomicBool::new(false));
-    let (publisher, ends) = (mesh.clone(), Arc::clone(&over));
-    let publishing = tokio::spawn(async move {
-        let (mut ticks, mut published) = (interval(Duration::from_millis(10)), 1);
-        while !ends.load(Ordering::Relaxed) {
-            ticks.tick().await;
-            publish(&publisher, published).await;
-            published += 1;
-        }
-        published
-    });
     while let Some(ended) = flood.join_next().await {
         ended.unwrap();
     }
-    timeout(BACK, returned(&gateway, before)).await.expect("files and tasks return to their start");
-    let another = timeout(BACK, Connect::new(&gateway.url).into_future()).await.expect("a client is let in").unwrap();
-    another.close().await.unwrap();
-    over.store(true, Ordering::Relaxed);
-    let published = publishing.await.unwrap();
+    let (answered, due) = offering.now();
+    assert!(answered as f64 >= ANSWERED * due as f64, "of {due} events that were due {answered} are answered");
+    let normal = async {
+        offering.caught_up().await;
+        returned(&gateway, before).await;
+        Connect::new(&gateway.url).await.expect("a client is let in").close().await.unwrap();
+    };
+    timeout(BACK, normal)
+        .await
+        .expect("what is due is answered, files and tasks return to their start, and a client is served");
+    let published = offering.stop().await;
     arrive(&mut subscription, published).await;
     println!(
-        "R9: {FLOOD} silent, {FLOOD} slow, {ROUNDS} x {FLOOD} come and go: {published} events, none lost; {before:?} files and tasks"
+        "R9: {FLOOD} silent, {FLOOD} slow, {ROUNDS} x {FLOOD} come and go: {answered} answered of {due} that were due, one each {took:?} x {PARTS}; {published} events, none lost; {before:?} files and tasks"
     );
     mesh.close().await.unwrap();
 }

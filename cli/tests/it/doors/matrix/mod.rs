@@ -1,20 +1,20 @@
 //! Whoever publishes, whoever consumes: our client over each transport, and programs that know nothing of us over HTTP
 //! and gRPC, each plain and inside TLS. Every event is the same at its other end.
 //!
-//! - [`fidelity`]: the events; [`seen`]: what two of them are compared by;
+//! - [`seen`]: what two events are compared by;
 //! - [`requests`]: published with POST, received as lines of JSON, server-sent events and by fetch; [`formats`]: how it writes them;
 //! - [`calls`]: unary gRPC, and its stream.
 
 mod calls;
-mod fidelity;
 mod formats;
 mod requests;
 mod seen;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use meshwire::{Event, Mesh, Start};
 use meshwire_certificates::{Files, SelfSigned, connector};
+use meshwire_foreign::plain;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -123,7 +123,8 @@ async fn an_event_of_any_protocol_is_the_same_in_any_other() {
     // More than the rings of topics in memory hold.
     let folder = tempfile::tempdir().unwrap();
     let gateway = serving(&files, "both", &["--data-dir", folder.path().to_str().unwrap()]);
-    let set: Vec<Sent> = fidelity::set().into_iter().map(Sent::from).collect();
+    let set = plain::read_set(Path::new(plain::SET)).unwrap();
+    let set: Vec<Sent> = set.iter().map(|event| Sent::from(event.event().unwrap())).collect();
     assert_eq!(set.len(), 14);
     let doors = Door::all(&gateway, &files).await;
     let names: Vec<(String, bool)> = doors.iter().map(|(name, door)| (name.clone(), door.is_protobuf())).collect();

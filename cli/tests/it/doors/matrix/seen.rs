@@ -110,7 +110,7 @@ fn canonical(value: Attr) -> String {
         Attr::CeBytes(bytes) => BASE64_STANDARD.encode(bytes),
         // The one time of the set; any other would differ.
         Attr::CeTimestamp(time) if (time.seconds, time.nanos) == (1_700_000_000, 123_000_000) => {
-            super::fidelity::TIME.to_owned()
+            meshwire_foreign::plain::TIME.to_owned()
         }
         Attr::CeTimestamp(time) => format!("{time:?}"),
     }
