@@ -125,7 +125,7 @@ impl Listener {
                     if let Ok(permit) = refusing.clone().try_acquire_owned() {
                         let doors = doors.clone();
                         connections.spawn(async move {
-                            let _ = tokio::time::timeout(REFUSAL, refuse(stream, &doors, refusal)).await;
+                            let _ = tokio::time::timeout(REFUSAL, refuse((stream, peer), &doors, refusal)).await;
                             drop(permit);
                         });
                     }
@@ -202,7 +202,7 @@ async fn serve_one(
     let began = Instant::now();
     let told = tokio::select! {
         biased;
-        told = tokio::time::timeout(timeout, tell(Box::new(stream), doors)) => told,
+        told = tokio::time::timeout(timeout, tell((Box::new(stream), peer), doors)) => told,
         () = place.shed() => {
             tracing::debug!(%peer, "it said nothing, and others came (option max_connections)");
             return;
@@ -230,12 +230,12 @@ async fn serve_one(
 type Known<'a> = (&'a Arc<dyn Ingress>, BoxIo, BytesMut, Option<Arc<str>>);
 
 /// Finds out what a connection is. `None`: it was told that it is nothing.
-async fn tell(mut stream: BoxIo, doors: &Doors) -> io::Result<Option<Known<'_>>> {
+async fn tell((mut stream, peer): (BoxIo, SocketAddr), doors: &Doors) -> io::Result<Option<Known<'_>>> {
     let mut prefix = BytesMut::new();
     let mut principal = None;
     let mut told = sniff(&mut stream, &mut prefix, doors, doors.tls.as_deref()).await?;
     let secure = if let Told::Tls(tls) = told {
-        let accepted = tls.accept(Box::new(Prefixed::new(std::mem::take(&mut prefix), stream))).await;
+        let accepted = tls.accept(peer, Box::new(Prefixed::new(std::mem::take(&mut prefix), stream))).await;
         let inside = accepted.inspect_err(|_| doors.counts.lost(Lost::Handshake))?;
         (stream, principal) = (inside.stream, inside.principal);
         told = sniff(&mut stream, &mut prefix, doors, None).await?;
@@ -257,8 +257,8 @@ async fn tell(mut stream: BoxIo, doors: &Doors) -> io::Result<Option<Known<'_>>>
 }
 
 /// Tells a peer in its own words that there is no place for it.
-async fn refuse(stream: TcpStream, doors: &Doors, refusal: Refusal) -> io::Result<()> {
-    let Some((ingress, stream, prefix, _)) = tell(Box::new(stream), doors).await? else { return Ok(()) };
+async fn refuse((stream, peer): (TcpStream, SocketAddr), doors: &Doors, refusal: Refusal) -> io::Result<()> {
+    let Some((ingress, stream, prefix, _)) = tell((Box::new(stream), peer), doors).await? else { return Ok(()) };
     ingress.turn_away(stream, prefix, refusal).await
 }
 

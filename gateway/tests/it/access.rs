@@ -20,9 +20,9 @@ use crate::rig::{Rig, earliest, event, memory, run_of};
 
 type Fields = BTreeMap<String, String>;
 
-/// Keeps records and nothing else.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<Fields>>>);
+/// Keeps what goes to one target and nothing else.
+#[derive(Clone)]
+pub(crate) struct Log(Arc<Mutex<Vec<Fields>>>, &'static str);
 
 struct Reading<'a>(&'a mut Fields);
 
@@ -34,7 +34,7 @@ impl Visit for Reading<'_> {
 
 impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "meshwire::access"
+        metadata.target() == self.1
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -57,7 +57,7 @@ impl Subscriber for Log {
 }
 
 /// What stands behind `of` in the log, of these fields.
-fn said<const N: usize>(log: &Log, of: [&str; N]) -> Vec<[String; N]> {
+pub(crate) fn said<const N: usize>(log: &Log, of: [&str; N]) -> Vec<[String; N]> {
     log.0.lock().unwrap().iter().map(|fields| of.map(|name| fields[name].clone())).collect()
 }
 
@@ -71,11 +71,15 @@ fn documented() -> Vec<String> {
     names
 }
 
-/// A log of this test alone, as long as the guards live.
 fn listen() -> (Log, tracing::Dispatch, tracing::subscriber::DefaultGuard) {
-    let log = Log::default();
+    listen_to("meshwire::access")
+}
+
+/// A log of this test alone, as long as the guards live.
+pub(crate) fn listen_to(target: &'static str) -> (Log, tracing::Dispatch, tracing::subscriber::DefaultGuard) {
+    let log = Log(Arc::default(), target);
     // With one subscriber alone, what another test's thread logs first is off everywhere: that thread has none.
-    let other = tracing::Dispatch::new(Log::default());
+    let other = tracing::Dispatch::new(Log(Arc::default(), target));
     let guard = tracing::subscriber::set_default(log.clone());
     (log, other, guard)
 }

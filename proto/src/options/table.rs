@@ -119,8 +119,8 @@ pub const TLS_CERTIFICATE: Text = Text { name: "tls_certificate", default: "", m
 /// PEM file of the certificate's private key.
 pub const TLS_KEY: Text = Text { name: "tls_key", default: "", meaning: "PEM file of the certificate's private key." };
 
-/// PEM file of roots of clients' certificates. Nobody has to show one; who does must have it from these, and is known by its first URI, else its first host name, else its common name.
-pub const TLS_CLIENT_ROOTS: Text = Text { name: "tls_client_roots", default: "", meaning: "PEM file of roots of clients' certificates. Nobody has to show one; who does must have it from these, and is known by its first URI, else its first host name, else its common name." };
+/// PEM file of roots of clients' certificates. Nobody has to show one; who does must have it from these, and is known by its first URI, else its first host name, else its common name. Refused ones are logged once a minute.
+pub const TLS_CLIENT_ROOTS: Text = Text { name: "tls_client_roots", default: "", meaning: "PEM file of roots of clients' certificates. Nobody has to show one; who does must have it from these, and is known by its first URI, else its first host name, else its common name. Refused ones are logged once a minute." };
 
 /// Origins of web pages that may use the gateway, separated by commas, as `https://app.example.com`. Pages that the gateway serves itself may; all others are answered ORIGIN_REFUSED, over HTTP, gRPC and WebSocket.
 pub const HTTP_ORIGINS: Text = Text { name: "http_origins", default: "", meaning: "Origins of web pages that may use the gateway, separated by commas, as `https://app.example.com`. Pages that the gateway serves itself may; all others are answered ORIGIN_REFUSED, over HTTP, gRPC and WebSocket." };
