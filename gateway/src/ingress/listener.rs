@@ -36,7 +36,7 @@ const BACKLOG: u32 = 4096;
 /// Wait after a failed accept, as when file descriptors have run out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// How many are told at once that there is no place for them, and for how long at most.
+/// How many are told at once that there is no place for them, and for how long at most anybody is told that he is not served.
 const REFUSING: usize = 64;
 const REFUSAL: Duration = Duration::from_secs(1);
 
@@ -245,13 +245,17 @@ async fn tell((mut stream, peer): (BoxIo, SocketAddr), doors: &Doors) -> io::Res
     };
     let text = match told {
         Told::Protocol(ingress) if secure => return Ok(Some((ingress, stream, prefix, principal))),
-        Told::Protocol(ingress) => ingress.refuse(&prefix, Refusal::new(ErrorKind::TlsRequired, PLAIN_REFUSED)),
+        Told::Protocol(ingress) => {
+            let refusal = Refusal::new(ErrorKind::TlsRequired, PLAIN_REFUSED);
+            // Who takes it no faster is cut off.
+            return tokio::time::timeout(REFUSAL, ingress.turn_away(stream, prefix, refusal)).await?.map(|()| None);
+        }
         Told::Tls(_) | Told::Nothing => {
             tracing::info!(first = %printable(&prefix), "first bytes of no protocol served here");
-            Bytes::from_static(b"meshwire: these bytes begin no protocol that is served here\n")
+            b"meshwire: these bytes begin no protocol that is served here\n"
         }
     };
-    stream.write_all(&text).await?;
+    stream.write_all(text).await?;
     stream.shutdown().await?;
     Ok(None)
 }

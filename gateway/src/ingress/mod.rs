@@ -112,13 +112,9 @@ pub trait Ingress: Send + Sync + 'static {
     /// Whether a connection that begins so is of this protocol.
     fn sniff(&self, prefix: &[u8]) -> Sniff;
 
-    /// What a peer is told that is not served, in the words of the protocol that it begins to speak.
-    fn refuse(&self, prefix: &[u8], refusal: Refusal) -> Bytes;
-
-    /// Tells it to a peer for which there is no place, and ends its connection. Nobody waits for it for long.
-    fn turn_away(&self, stream: BoxIo, prefix: BytesMut, refusal: Refusal) -> Turned {
-        Box::pin(say(stream, self.refuse(&prefix, refusal)))
-    }
+    /// Tells a peer that it is not served, and why, in the words of the protocol that it begins to speak, and ends its connection. Nobody
+    /// waits for it for long.
+    fn turn_away(&self, stream: BoxIo, prefix: BytesMut, refusal: Refusal) -> Turned;
 
     /// Serves one connection to its end. A login takes place within the
     /// listener's deadline, which counts from accept.

@@ -112,7 +112,7 @@ async fn message(door: &Door, body: Body, (limit, what): (u64, &str)) -> Result<
 }
 
 /// Errors of the layers between have a code of ours too.
-pub(super) fn with_code(response: Response, path: &str) -> Response {
+fn with_code(response: Response, path: &str) -> Response {
     let Some(found) = Status::from_header_map(response.headers()) else { return response };
     if found.code() == Code::Ok || !found.details().is_empty() {
         return response;

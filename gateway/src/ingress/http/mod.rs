@@ -15,7 +15,7 @@
 //! - [`activity`]: connections without requests end;
 //! - [`window`]: what HTTP/2 may send that is not read;
 //! - [`credentials`]: what cannot be verified is refused;
-//! - [`full`]: HTTP/2 for which there is no place;
+//! - [`turned`]: HTTP/2 that is not served;
 //! - [`unreadable`]: errors as problem details also for heads that cannot be read.
 
 mod accept;
@@ -29,7 +29,6 @@ mod deadline;
 mod delivery;
 mod event;
 mod fetch;
-mod full;
 mod head;
 mod health;
 mod json_body;
@@ -45,6 +44,7 @@ mod receive;
 mod request;
 mod session;
 mod settle;
+mod turned;
 mod unreadable;
 mod websocket;
 mod window;
@@ -59,8 +59,7 @@ use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use bytes::{Bytes, BytesMut};
-use meshwire_proto::ErrorKind;
+use bytes::BytesMut;
 use tokio::sync::watch;
 
 use super::calls::Calls;
@@ -155,17 +154,12 @@ impl Ingress for HttpIngress {
         begins(prefix)
     }
 
-    fn refuse(&self, prefix: &[u8], refusal: Refusal) -> Bytes {
-        self.native.mesh().counts().told(refusal.kind);
-        if prefix.starts_with(H2_PREFACE) { goaway(&refusal) } else { Problem::from(refusal).into_bytes() }
-    }
-
     fn turn_away(&self, stream: BoxIo, prefix: BytesMut, refusal: Refusal) -> Turned {
-        if !prefix.starts_with(H2_PREFACE) {
-            return Box::pin(say(stream, self.refuse(&prefix, refusal)));
-        }
         self.native.mesh().counts().told(refusal.kind);
-        Box::pin(full::answer_each(Prefixed::new(prefix, stream), refusal, self.config.head_bytes))
+        if prefix.starts_with(H2_PREFACE) {
+            return Box::pin(turned::answer_each(Prefixed::new(prefix, stream), refusal, self.config.head_bytes));
+        }
+        Box::pin(say(stream, Problem::from(refusal).into_bytes()))
     }
 
     fn serve(
@@ -181,18 +175,6 @@ impl Ingress for HttpIngress {
 
 /// How HTTP/2 begins, as far as it is read to tell it.
 const H2_PREFACE: &[u8] = b"PRI ";
-
-/// The end of an HTTP/2 connection before any request: empty settings, and GOAWAY with `INADEQUATE_SECURITY` or `ENHANCE_YOUR_CALM`, the
-/// code and the reason (RFC 9113 6.8, 7).
-fn goaway(refusal: &Refusal) -> Bytes {
-    let error = if refusal.kind == ErrorKind::TlsRequired { 0xc } else { 0xb };
-    let text = format!("{}: {}", refusal.kind.code(), refusal.message);
-    let length = u8::try_from(8 + text.len()).unwrap_or(u8::MAX);
-    let mut bytes = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
-    bytes.extend([0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, error]);
-    bytes.extend(text.bytes().take(usize::from(length) - 8));
-    bytes.into()
-}
 
 /// An answer of JSON.
 fn answer_json(value: &serde_json::Value) -> Response {

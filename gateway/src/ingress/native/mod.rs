@@ -24,14 +24,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use meshwire_proto::frame::PREFACE;
 use meshwire_proto::frame::ServerFrame;
 use meshwire_proto::wire::session::Error;
 use tokio::sync::watch;
 
 use super::receiving::Receiving;
-use super::{Accepted, Ingress, Places, Shutdown, Sniff};
+use super::{Accepted, BoxIo, Ingress, Places, Shutdown, Sniff, Turned, say};
 use crate::mesh::{Mesh, Refusal, Spoken};
 use crate::random::Random;
 
@@ -157,14 +157,14 @@ impl Ingress for NativeIngress {
         }
     }
 
-    fn refuse(&self, _: &[u8], refusal: Refusal) -> Bytes {
+    fn turn_away(&self, stream: BoxIo, _: BytesMut, refusal: Refusal) -> Turned {
         let Refusal { kind, message, retry_after_ms } = refusal;
         let mut queue = WriteQueue::default();
         queue.preface();
         self.0.mesh.counts().told(kind);
         let error = Error { code: kind.number(), message, retry_after_ms, fatal: true, ..Error::default() };
         queue.frame(&ServerFrame::Error(error));
-        queue.pop().unwrap_or_default()
+        Box::pin(say(stream, queue.pop().unwrap_or_default()))
     }
 
     fn serve(

@@ -18,7 +18,7 @@ use crate::mesh::Counts;
 /// The error of a status among headers or trailers.
 fn error(headers: &HeaderMap) -> Option<ErrorKind> {
     let found = Status::from_header_map(headers).filter(|found| found.code() != Code::Ok)?;
-    // Of a service that is not ours, as reflection, there is no code.
+    // One that a layer between has made has no code.
     let other = match found.code() {
         Code::Unimplemented => ErrorKind::Unsupported,
         Code::InvalidArgument => ErrorKind::Invalid,
