@@ -95,7 +95,7 @@ pub mod server_frame {
 /// First frame of a client.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Hello {
-    /// 16 random bytes, made once per client object.
+    /// 16 random bytes, made once per client object. The same ones of another caller are another producer.
     #[prost(bytes = "bytes", tag = "1")]
     pub producer_id: ::prost::bytes::Bytes,
     /// Rises when the same producer id is opened again; a lower one is refused.
