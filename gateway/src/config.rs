@@ -222,7 +222,6 @@ impl Config {
     pub fn http(&self) -> HttpConfig {
         let guests = Arc::new(self.guests.clone());
         HttpConfig {
-            login_timeout: self.login_timeout,
             head_bytes: self.login_frame_bytes as usize,
             idle_timeout: self.http_idle_timeout,
             heartbeat: self.heartbeat,

@@ -163,7 +163,7 @@ impl Gateway {
         check_max_disk(&config)?;
         check_memory(&config)?;
         let tls = Tls::open(config.tls.clone())?.map(Arc::new);
-        let limits = ListenerConfig { sniff_timeout: config.login_timeout, heartbeat: config.heartbeat };
+        let limits = ListenerConfig { login_timeout: config.login_timeout, heartbeat: config.heartbeat };
         let (listener, address) = bind(config.listen, limits).await?;
         let also = bind_also(&config, limits, tls.is_some()).await?;
         let mut random = [0; 32];

@@ -3,15 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 use crate::ingress::calls::Calls;
 use crate::ingress::native::Native;
 use crate::ingress::receiving::Share;
-use crate::ingress::{Place, Shutdown};
+use crate::ingress::{Login, Shutdown};
 use crate::mesh::{Caller, Refusal};
 
 /// The connection, as one of its requests sees it.
@@ -28,12 +26,10 @@ pub(in crate::ingress) struct Door {
     pub(in crate::ingress) open: mpsc::Sender<()>,
     /// What bodies of its requests may hold in memory.
     pub(in crate::ingress) share: Arc<Share>,
-    /// The place of the connection.
-    pub(in crate::ingress) place: Arc<Place>,
+    /// The login that this request may begin, at the place of the connection: the first one's time counts from when that was accepted.
+    pub(in crate::ingress) login: Login,
     /// Whether a session in a stream of its own has that place.
     seated: Arc<AtomicBool>,
-    /// From when on a login counts that this request begins: of the first one, since the connection was accepted.
-    since: Instant,
     /// Whether requests of sessions came by it: those go on while the gateway drains.
     pub(in crate::ingress) carries: Arc<AtomicBool>,
 }
@@ -42,22 +38,20 @@ impl Door {
     /// What is known of a connection that begins. The one place where HTTP makes a caller.
     pub(in crate::ingress) fn of(
         (native, calls): (Arc<Native>, Arc<Calls>),
-        (peer, principal, place, waited): (SocketAddr, Option<Arc<str>>, Arc<Place>, Duration),
+        (peer, principal, login): (SocketAddr, Option<Arc<str>>, Login),
         shutdown: watch::Receiver<Shutdown>,
         open: mpsc::Sender<()>,
     ) -> Self {
         let caller = Caller::known("http", Some(peer), principal.clone());
         let share = Share::new(Arc::clone(&native.receiving));
         let [carries, seated] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
-        let now = Instant::now();
-        let since = now.checked_sub(waited).unwrap_or(now);
-        Self { native, calls, caller, principal, shutdown, open, share, place, seated, since, carries }
+        Self { native, calls, caller, principal, shutdown, open, share, login, seated, carries }
     }
 
     /// What a request knows of it: the time before the first one counts for the login that this begins.
     pub(in crate::ingress) fn at_request(&self, is_first: bool) -> Self {
-        let since = if is_first { self.since } else { Instant::now() };
-        Self { since, ..self.clone() }
+        let login = if is_first { self.login.clone() } else { self.login.again() };
+        Self { login, ..self.clone() }
     }
 
     /// Who asks, in the words of `protocol`.
@@ -65,19 +59,14 @@ impl Door {
         Caller { protocol, ..self.caller.clone() }
     }
 
-    /// How much of the time for a login has gone by.
-    pub(in crate::ingress) fn waited(&self) -> Duration {
-        self.since.elapsed()
-    }
-
-    /// The place of a session that has a stream of the connection: the first has that of the connection.
+    /// The login of a session that has a stream of the connection: the first has the place of the connection.
     ///
     /// # Errors
     /// `BUSY`: all places are taken, and logged in.
-    pub(in crate::ingress) fn seat(&self) -> Result<Arc<Place>, Refusal> {
+    pub(in crate::ingress) fn seat(&self) -> Result<Login, Refusal> {
         if self.seated.swap(true, Ordering::Relaxed) {
-            return self.native.places.take_within(&self.place);
+            return Ok(self.login.at(self.native.places.take_within(self.login.place())?));
         }
-        Ok(Arc::clone(&self.place))
+        Ok(self.login.clone())
     }
 }

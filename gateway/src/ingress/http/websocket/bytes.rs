@@ -19,8 +19,8 @@ const SENT_MESSAGE: usize = 64 * 1024;
 
 /// Serves a session to its end.
 pub(super) async fn serve(door: Door, socket: Socket) {
-    let (caller, waited) = (door.caller("websocket"), door.waited());
-    let Door { native, shutdown, place, .. } = door;
+    let caller = door.caller("websocket");
+    let Door { native, shutdown, login, .. } = door;
     let why = Arc::new(OnceLock::new());
     let messages = Messages { socket, read: Bytes::new(), why: Arc::clone(&why), farewell: None };
     let tell = move |ended| {
@@ -32,7 +32,7 @@ pub(super) async fn serve(door: Door, socket: Socket) {
         // What the peer broke before stands.
         let _ = why.set(end);
     };
-    let coming = Coming { caller, waited, place, held: None };
+    let coming = Coming { caller, login, held: None };
     serve_telling(native, (Box::new(messages), BytesMut::new()), coming, shutdown, tell).await;
 }
 
