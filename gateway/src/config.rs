@@ -225,7 +225,6 @@ impl Config {
     pub fn http(&self) -> HttpConfig {
         let guests = Arc::new(self.guests.clone());
         HttpConfig {
-            login_timeout: self.login_timeout,
             head_bytes: self.login_frame_bytes as usize,
             idle_timeout: self.http_idle_timeout,
             heartbeat: self.heartbeat,
@@ -238,7 +237,7 @@ impl Config {
     #[must_use]
     pub fn listener(&self) -> ListenerConfig {
         let accept_rate = accept_rate(self.accept_rate);
-        ListenerConfig { sniff_timeout: self.login_timeout, heartbeat: self.heartbeat, accept_rate }
+        ListenerConfig { login_timeout: self.login_timeout, heartbeat: self.heartbeat, accept_rate }
     }
 
     /// What it says of sessions.

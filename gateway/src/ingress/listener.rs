@@ -18,7 +18,7 @@ use super::keepalive;
 use super::refused::Refused;
 use super::tls::{self, Tls};
 use super::turns::Turns;
-use super::{Accepted, BoxIo, Ingress, PLAIN_REFUSED, Place, Places, Shutdown, Sniff};
+use super::{Accepted, BoxIo, Ingress, Login, PLAIN_REFUSED, Place, Places, Shutdown, Sniff};
 use crate::mesh::{Counts, Lost, Refusal};
 
 /// More than any protocol needs to be told apart.
@@ -41,8 +41,8 @@ const REFUSAL: Duration = Duration::from_secs(1);
 /// Limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerConfig {
-    /// How long a connection may take until its protocol is known.
-    pub sniff_timeout: Duration,
+    /// How long a connection may take until it has logged in.
+    pub login_timeout: Duration,
     /// A peer that TCP hears nothing of, or that takes nothing, for six of these is gone.
     pub heartbeat: Duration,
     /// Connections that are accepted in a second.
@@ -140,8 +140,9 @@ impl Listener {
             if let Err(error) = keepalive::watch(&stream, self.config.heartbeat) {
                 tracing::debug!(%peer, %error, "no keepalive");
             }
-            let (doors, shutdown, timeout) = (doors.clone(), shutdown.clone(), self.config.sniff_timeout);
-            connections.spawn(async move { serve_one(stream, (peer, place), &doors, shutdown, timeout).await });
+            let (doors, shutdown) = (doors.clone(), shutdown.clone());
+            let login = Login::begin(self.config.login_timeout, place);
+            connections.spawn(async move { serve_one((stream, peer), login, &doors, shutdown).await });
         }
         drop(self.socket);
         let all = async { while connections.join_next().await.is_some() {} };
@@ -192,27 +193,17 @@ enum Told<'a> {
 }
 
 async fn serve_one(
-    stream: TcpStream,
-    (peer, place): (SocketAddr, Arc<Place>),
+    (stream, peer): (TcpStream, SocketAddr),
+    login: Login,
     doors: &Doors,
     shutdown: watch::Receiver<Shutdown>,
-    timeout: Duration,
 ) {
     let _ = stream.set_nodelay(true);
-    let began = Instant::now();
-    let told = tokio::select! {
-        biased;
-        told = tokio::time::timeout(timeout, tell((Box::new(stream), peer), doors)) => told,
-        () = place.shed() => {
-            tracing::debug!(%peer, "it said nothing, and others came (option max_connections)");
-            return;
-        }
-    };
-    match told {
+    match login.within(tell((Box::new(stream), peer), doors)).await {
         Ok(Ok(Some((ingress, stream, prefix, principal)))) => {
             tracing::debug!(%peer, protocol = ingress.name(), "connected");
             let _counted = ingress.spoken().map(|spoken| doors.counts.connected(spoken));
-            let accepted = Accepted { stream, prefix, peer, principal, waited: began.elapsed(), place };
+            let accepted = Accepted { stream, prefix, peer, principal, login };
             ingress.serve(accepted, shutdown).await;
             tracing::debug!(%peer, "disconnected");
         }
@@ -220,10 +211,7 @@ async fn serve_one(
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "connection ended before its protocol was known")
         }
-        Err(_) => {
-            doors.counts.lost(Lost::LoginTimeout);
-            tracing::debug!(%peer, "no protocol within the login timeout")
-        }
+        Err(refusal) => tracing::debug!(%peer, "it did not say what it speaks: {}", refusal.message),
     }
 }
 

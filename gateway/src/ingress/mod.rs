@@ -12,6 +12,7 @@ mod io;
 mod keepalive;
 mod listener;
 mod listening;
+mod login;
 pub mod native;
 mod places;
 mod receiving;
@@ -25,7 +26,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -36,6 +36,7 @@ use crate::mesh::{Refusal, Spoken};
 pub use io::{BoxIo, Io};
 pub use listener::{Doors, Listener, ListenerConfig};
 pub use listening::{Also, Scheme, Serves};
+pub use login::Login;
 pub use places::{Place, Places};
 pub use refused::most_connections;
 pub(crate) use turns::accept_rate;
@@ -65,15 +66,16 @@ pub struct Accepted {
     pub peer: SocketAddr,
     /// Whom a certificate that it showed names.
     pub principal: Option<Arc<str>>,
-    /// How long ago it was accepted: a login has no more time than is left.
-    pub waited: Duration,
-    /// Its place among all connections. Who serves it says when it has logged in, and ends it when it is shed before that.
-    pub place: Arc<Place>,
+    /// What it has to do in time: who serves it says to its place when it has logged in, and ends it when it must go before that.
+    pub login: Login,
 }
 
 impl fmt::Debug for Accepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accepted").field("peer", &self.peer).field("waited", &self.waited).finish_non_exhaustive()
+        f.debug_struct("Accepted")
+            .field("peer", &self.peer)
+            .field("waited", &self.login.waited())
+            .finish_non_exhaustive()
     }
 }
 

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use meshwire_proto::{ErrorKind, options};
 use tokio::sync::Notify;
@@ -143,7 +144,14 @@ impl Place {
         .await;
     }
 
-    /// What it is told then.
+    /// Counts it as lost, since it has not logged in within `limit`; gives what it is told.
+    pub(super) fn overdue(&self, limit: Duration) -> Refusal {
+        self.of.counts.lost(Lost::LoginTimeout);
+        let text = format!("no login within {limit:?} (option {})", options::LOGIN_TIMEOUT.name);
+        Refusal::new(ErrorKind::Timeout, text)
+    }
+
+    /// What it is told when it was shed.
     pub(super) fn refusal(&self) -> Refusal {
         let text = format!(
             "{} connections are open (option {}), and others came after this one, which has not logged in",

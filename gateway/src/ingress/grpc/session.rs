@@ -31,11 +31,11 @@ pub(super) async fn open(Extension(door): Extension<Door>, request: Request) -> 
     if let Some(refused) = call::refused(&parts.method, parts.uri.path(), &parts.headers) {
         return refused;
     }
-    let place = match door.seat() {
-        Ok(place) => place,
+    let login = match door.seat() {
+        Ok(login) => login,
         Err(refusal) => return status::answer(refusal),
     };
-    let coming = Coming { caller: door.caller("grpc"), waited: door.waited(), place, held: Some(door.share.hold()) };
+    let coming = Coming { caller: door.caller("grpc"), login, held: Some(door.share.hold()) };
     let (native, shutdown, open) = door.leave();
     let out = Arc::new(Out::default());
     // A proxy may keep the head of an answer until bytes follow it, and a client may wait for the head before it says Hello.

@@ -25,8 +25,8 @@ use super::{Door, Guests, HttpConfig, Refused, call, publish, session, websocket
 use crate::ingress::calls::Calls;
 use crate::ingress::native::Native;
 use crate::ingress::web::Connection;
-use crate::ingress::{Accepted, Place, Shutdown, web};
-use crate::mesh::{Counts, Lost, Spoken};
+use crate::ingress::{Accepted, Shutdown, web};
+use crate::mesh::{Counts, Spoken};
 
 /// Least that the server takes as a bound of a head.
 const LEAST_BUFFER: usize = 8192;
@@ -40,19 +40,18 @@ pub(super) async fn serve(
     accepted: Accepted,
     shutdown: watch::Receiver<Shutdown>,
 ) {
-    let Accepted { stream, prefix, peer, principal, waited, place } = accepted;
+    let Accepted { stream, prefix, peer, principal, login } = accepted;
     let (open, mut ended) = mpsc::channel(1);
     let (authenticated, guests) = (principal.is_some(), Arc::clone(&config.guests));
     let (counts, answers) = (Arc::clone(native.mesh().counts()), Arc::clone(native.mesh().counts()));
-    let connection =
-        Connection::of((native, calls), (peer, principal, Arc::clone(&place), waited), shutdown.clone(), open);
+    let connection = Connection::of((native, calls), (peer, principal, login.clone()), shutdown.clone(), open);
     let activity = Arc::new(Activity::default());
-    let (seen, as_grpc, login_timeouts) = (Arc::clone(&activity), OnceLock::new(), Arc::clone(&counts));
+    let (seen, as_grpc) = (Arc::clone(&activity), OnceLock::new());
     let service = service_fn(move |mut request: Request<Incoming>| {
         let door = Door::at_request(&connection, !seen.has_begun());
         let active = seen.begin();
         if !begins_session(&request) {
-            door.place.logged_in();
+            door.login.place().logged_in();
         }
         if call::is_grpc(request.headers()) {
             let _ = as_grpc.get_or_init(|| counts.connected(Spoken::Grpc));
@@ -65,8 +64,7 @@ pub(super) async fn serve(
     {
         let io = TokioIo::new(Answered::over(prefix, stream, answers, config.head_bytes));
         let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
-        let mut overdue =
-            pin!(overdue(&activity, (&place, &login_timeouts), config.login_timeout.saturating_sub(waited)));
+        let mut must_go = pin!(login.over(|| activity.has_begun()));
         let mut over = pin!(over(shutdown, (&activity, config.idle_timeout)));
         let mut told = false;
         loop {
@@ -78,8 +76,8 @@ pub(super) async fn serve(
                     }
                     break;
                 }
-                why = &mut overdue => {
-                    tracing::debug!(%peer, "{why}");
+                why = &mut must_go => {
+                    tracing::debug!(%peer, "{}", why.message);
                     break;
                 }
                 () = &mut over, if !told => {
@@ -90,23 +88,8 @@ pub(super) async fn serve(
         }
     }
     // What was upgraded goes on without the connection, and has its place, if it needs one.
-    drop(place);
+    drop(login);
     let _ = ended.recv().await;
-}
-
-/// Ends when a connection has not logged in in time, or when others need its place; gives why.
-async fn overdue(activity: &Activity, (place, counts): (&Place, &Counts), left: Duration) -> &'static str {
-    let shed = "it has not logged in, and others came (option max_connections)";
-    tokio::select! {
-        () = place.shed() => return shed,
-        () = tokio::time::sleep(left) => {}
-    }
-    if !activity.has_begun() {
-        counts.lost(Lost::LoginTimeout);
-        return "no HTTP request within the login timeout";
-    }
-    place.shed().await;
-    shed
 }
 
 /// Ends when nothing is expected any more: there was no request for long, or the gateway closes. While it drains, settlements come.

@@ -77,10 +77,7 @@ const LONGEST_METHOD: usize = 16;
 /// Limits of HTTP connections.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
-    /// How long a connection may take from accept to the end of its first request's head; each later head has
-    /// `idle_timeout`.
-    pub login_timeout: Duration,
-    /// How long a connection may be without a request.
+    /// How long a connection may be without a request, and how long the head of each but the first may take to come.
     pub idle_timeout: Duration,
     /// Silence after which an HTTP/2 connection is pinged; it is dead after two and a half of them.
     pub heartbeat: Duration,

@@ -25,8 +25,8 @@ use super::gathering::Gathering;
 use super::protocol::STOPPING;
 use super::{Accepted, Native, Protocol, Shutdown};
 use crate::ingress::receiving::{Held, Permit};
-use crate::ingress::{BoxIo, Place};
-use crate::mesh::{Caller, Lost, Refusal};
+use crate::ingress::{BoxIo, Login, Place};
+use crate::mesh::{Caller, Refusal};
 
 /// Room made for reading, and the least that is worth a read.
 const READ_BYTES: usize = 64 * 1024;
@@ -74,17 +74,15 @@ struct Connection {
 /// Who comes to begin a session.
 pub(in crate::ingress) struct Coming {
     pub(in crate::ingress) caller: Caller,
-    /// Of the time for the login, what has gone by.
-    pub(in crate::ingress) waited: Duration,
-    pub(in crate::ingress) place: Arc<Place>,
+    pub(in crate::ingress) login: Login,
     /// What its first frames count as, if others come by the same connection.
     pub(in crate::ingress) held: Option<Held>,
 }
 
 pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: watch::Receiver<Shutdown>) {
-    let Accepted { stream, prefix, peer, principal, waited, place } = accepted;
+    let Accepted { stream, prefix, peer, principal, login } = accepted;
     let caller = Caller::known("native", Some(peer), principal);
-    serve_stream(native, (stream, prefix), Coming { caller, waited, place, held: None }, shutdown).await;
+    serve_stream(native, (stream, prefix), Coming { caller, login, held: None }, shutdown).await;
 }
 
 /// How a session's connection ended.
@@ -111,20 +109,12 @@ pub(in crate::ingress) async fn serve_stream(
 pub(in crate::ingress) async fn serve_telling(
     native: Arc<Native>,
     (mut stream, mut rest): (BoxIo, BytesMut),
-    Coming { caller, waited, place, held }: Coming,
+    Coming { caller, login, held }: Coming,
     shutdown: watch::Receiver<Shutdown>,
     tell: impl FnOnce(Ended) + Send,
 ) {
-    let (peer, began) = (caller.peer, Instant::now());
-    let left = native.config.login_timeout.saturating_sub(waited);
-    let first = tokio::select! {
-        biased;
-        first = timeout(left, preface(&mut stream, &mut rest)) => first.map_err(|_| {
-            native.mesh.counts().lost(Lost::LoginTimeout);
-            Refusal::new(ErrorKind::Timeout, "no session within the time for it (option login_timeout)")
-        }),
-        () = place.shed() => Err(place.refusal()),
-    };
+    let peer = caller.peer;
+    let first = login.within(preface(&mut stream, &mut rest)).await;
     if !matches!(first, Ok(Ok(true))) {
         tracing::debug!(?peer, "no session began here: its first bytes are missing");
         tell(match first {
@@ -135,15 +125,14 @@ pub(in crate::ingress) async fn serve_telling(
         let _ = timeout(LAST_WORDS, stream.shutdown()).await;
         return;
     }
-    let waited = waited + began.elapsed();
-    let protocol = Protocol::new(native.clone(), caller, waited);
+    let protocol = Protocol::new(native.clone(), caller, login.waited());
     let mut queue = WriteQueue::default();
     queue.preface();
     let (gathering, timer_set, permit, flushed, logging_in) = (Gathering::default(), None, None, true, true);
     let mut connection =
         Connection { stream, rest, queue, flushed, protocol, gathering, timer_set, permit, logging_in, held };
     connection.protocol.received(&mut connection.rest);
-    if let Err(error) = connection.run(&native, &place, &shutdown).await {
+    if let Err(error) = connection.run(&native, login.place(), &shutdown).await {
         tracing::debug!(?peer, %error, "connection lost");
     }
     native.receiving.forget(connection.protocol.number);

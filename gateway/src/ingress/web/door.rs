@@ -4,23 +4,21 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 use crate::ingress::calls::Calls;
 use crate::ingress::native::Native;
 use crate::ingress::receiving::Share;
-use crate::ingress::{Place, Shutdown};
+use crate::ingress::{Login, Shutdown};
 use crate::mesh::{Caller, Refusal};
 
-/// The connection of a request, and when it began.
+/// The connection of a request, as that sees it.
 #[derive(Clone)]
 pub(in crate::ingress) struct Door {
     connection: Arc<Connection>,
-    /// From when on a login counts that this request begins: of the first one, since the connection was accepted.
-    since: Instant,
+    /// The login that this request may begin, at the place of the connection: the first one's time counts from when that was accepted.
+    pub(in crate::ingress) login: Login,
 }
 
 /// What is known of a connection.
@@ -36,26 +34,23 @@ pub(in crate::ingress) struct Connection {
     pub(in crate::ingress) open: mpsc::Sender<()>,
     /// What bodies of its requests may hold in memory.
     pub(in crate::ingress) share: Arc<Share>,
-    pub(in crate::ingress) place: Arc<Place>,
-    /// Whether a session in a stream of its own has that place.
+    login: Login,
+    /// Whether a session in a stream of its own has its place.
     seated: AtomicBool,
-    accepted: Instant,
 }
 
 impl Connection {
     /// What is known of one that begins. The one place where HTTP makes a caller.
     pub(in crate::ingress) fn of(
         (native, calls): (Arc<Native>, Arc<Calls>),
-        (peer, principal, place, waited): (SocketAddr, Option<Arc<str>>, Arc<Place>, Duration),
+        (peer, principal, login): (SocketAddr, Option<Arc<str>>, Login),
         shutdown: watch::Receiver<Shutdown>,
         open: mpsc::Sender<()>,
     ) -> Arc<Self> {
         let caller = Caller::known("http", Some(peer), principal.clone());
         let share = Share::new(Arc::clone(&native.receiving));
         let seated = AtomicBool::new(false);
-        let now = Instant::now();
-        let accepted = now.checked_sub(waited).unwrap_or(now);
-        Arc::new(Self { native, calls, caller, principal, shutdown, open, share, place, seated, accepted })
+        Arc::new(Self { native, calls, caller, principal, shutdown, open, share, login, seated })
     }
 }
 
@@ -70,8 +65,8 @@ impl Deref for Door {
 impl Door {
     /// That of a request: the time before the first one counts for the login that this begins.
     pub(in crate::ingress) fn at_request(connection: &Arc<Connection>, is_first: bool) -> Self {
-        let since = if is_first { connection.accepted } else { Instant::now() };
-        Self { connection: Arc::clone(connection), since }
+        let login = if is_first { connection.login.clone() } else { connection.login.again() };
+        Self { connection: Arc::clone(connection), login }
     }
 
     /// Who asks, in the words of `protocol`.
@@ -84,19 +79,14 @@ impl Door {
         (Arc::clone(&self.native), self.shutdown.clone(), self.open.clone())
     }
 
-    /// How much of the time for a login has gone by.
-    pub(in crate::ingress) fn waited(&self) -> Duration {
-        self.since.elapsed()
-    }
-
-    /// The place of a session that has a stream of the connection: the first has that of the connection.
+    /// The login of a session that has a stream of the connection: the first has the place of the connection.
     ///
     /// # Errors
     /// `BUSY`: all places are taken, and logged in.
-    pub(in crate::ingress) fn seat(&self) -> Result<Arc<Place>, Refusal> {
+    pub(in crate::ingress) fn seat(&self) -> Result<Login, Refusal> {
         if self.seated.swap(true, Ordering::Relaxed) {
-            return self.native.places.take_within(&self.place);
+            return Ok(self.login.at(self.native.places.take_within(self.login.place())?));
         }
-        Ok(Arc::clone(&self.place))
+        Ok(self.login.clone())
     }
 }

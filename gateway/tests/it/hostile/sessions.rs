@@ -199,7 +199,7 @@ impl Ingress for Telling {
     }
 
     fn serve(&self, accepted: Accepted, _: watch::Receiver<Shutdown>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        self.0.try_send(accepted.waited).unwrap();
+        self.0.try_send(accepted.login.waited()).unwrap();
         Box::pin(std::future::ready(()))
     }
 }
@@ -211,7 +211,7 @@ async fn a_login_has_one_deadline_which_counts_from_accept() {
     assert_eq!((left(0), left(4999), left(6000)), (5000, 1, 0));
 
     let (tell, mut told) = mpsc::channel(1);
-    let config = ListenerConfig { sniff_timeout: PATIENCE, heartbeat: PATIENCE, accept_rate: 1000 };
+    let config = ListenerConfig { login_timeout: PATIENCE, heartbeat: PATIENCE, accept_rate: 1000 };
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), config).await.unwrap();
     let address = listener.address().unwrap();
     let (_running, shutdown) = watch::channel(Shutdown::Running);

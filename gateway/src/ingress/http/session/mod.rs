@@ -34,8 +34,8 @@ use super::query::Query;
 use super::{Door, Problem, body};
 use crate::ingress::native::{Coming, serve_stream};
 use crate::ingress::receiving::Share;
-use crate::ingress::{Place, Shutdown};
-use crate::mesh::{Lost, Spoken};
+use crate::ingress::{Login, Shutdown};
+use crate::mesh::{Refusal, Spoken};
 use link::{Link, Listening, Offer, Piece, Room, WINDOW};
 use stream::Carried;
 pub(super) use table::Carriers;
@@ -67,9 +67,8 @@ async fn begin(
 ) -> Result<Response, Problem> {
     Query::read(request.uri(), &[])?;
     let limit = u64::from(door.native.config.login_frame_bytes);
-    let left = || door.native.config.login_timeout.saturating_sub(door.waited());
     let reading = body::read(&door.share, request.into_body(), limit, "login_frame_bytes");
-    let first = timeout(left(), reading).await.map_err(|_| overdue(&door))??;
+    let first = door.login.within(reading).await.map_err(overdue)??;
     if !first.starts_with(&PREFACE) {
         let text = "the body does not begin with the preface of a Meshwire session";
         return Err(Problem::new(ErrorKind::Invalid, text));
@@ -81,8 +80,8 @@ async fn begin(
     drop(first);
     let id = carriers.add(&*door.native.random, &link)?;
     let mut listening = link.listen(0).map_err(|_| Problem::new(ErrorKind::Internal, "a new carrier has output"))?;
-    let wait = left();
-    tokio::spawn(run((id, Arc::clone(&link)), carriers, door, place));
+    let (wait, login) = (door.login.left(), door.login.at(place));
+    tokio::spawn(run((id, Arc::clone(&link)), carriers, door, login));
     // With a Hello the answer has the Welcome; without one, the preface is all there is to say.
     let enough = if said_hello { PREFACE.len() + 1 } else { PREFACE.len() };
     let mut said = BytesMut::new();
@@ -99,15 +98,15 @@ async fn begin(
 }
 
 /// What a beginning is told that is not whole in its time.
-fn overdue(door: &Door) -> Problem {
-    door.native.mesh().counts().lost(Lost::LoginTimeout);
-    let text = "the first bytes of the session were not whole within the time for them (option login_timeout)";
-    Problem::new(ErrorKind::Timeout, text).with(StatusCode::REQUEST_TIMEOUT)
+fn overdue(refusal: Refusal) -> Problem {
+    let is_late = refusal.kind == ErrorKind::Timeout;
+    let problem = Problem::from(refusal);
+    if is_late { problem.with(StatusCode::REQUEST_TIMEOUT) } else { problem }
 }
 
 /// The session of a carrier, to its end.
-async fn run((id, link): (Id, Arc<Link>), carriers: Arc<Carriers>, door: Door, place: Arc<Place>) {
-    let coming = Coming { caller: door.caller("http"), waited: door.waited(), place, held: Some(door.share.hold()) };
+async fn run((id, link): (Id, Arc<Link>), carriers: Arc<Carriers>, door: Door, login: Login) {
+    let coming = Coming { caller: door.caller("http"), login, held: Some(door.share.hold()) };
     // The place of the request that began it is not its own.
     let (native, shutdown, open) = door.leave();
     let _counted = native.mesh().counts().connected(Spoken::HttpSession);

@@ -19,8 +19,7 @@ const SENT_MESSAGE: usize = 64 * 1024;
 
 /// Serves a session to its end.
 pub(super) async fn serve(door: Door, socket: Socket) {
-    let (caller, waited) = (door.caller("websocket"), door.waited());
-    let place = Arc::clone(&door.place);
+    let (caller, login) = (door.caller("websocket"), door.login.clone());
     let (native, shutdown, _open) = door.leave();
     let why = Arc::new(OnceLock::new());
     let messages = Messages { socket, read: Bytes::new(), why: Arc::clone(&why), farewell: None };
@@ -33,7 +32,7 @@ pub(super) async fn serve(door: Door, socket: Socket) {
         // What the peer broke before stands.
         let _ = why.set(end);
     };
-    let coming = Coming { caller, waited, place, held: None };
+    let coming = Coming { caller, login, held: None };
     serve_telling(native, (Box::new(messages), BytesMut::new()), coming, shutdown, tell).await;
 }
 

@@ -128,7 +128,7 @@ impl Handshake {
         tokio::spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
             let _counted = door.native.mesh().counts().connected(spoken);
-            let (open, place) = (door.open.clone(), Arc::clone(&door.place));
+            let (open, place) = (door.open.clone(), Arc::clone(door.login.place()));
             let socket = Socket::over(TokioIo::new(upgraded), &door, limits).await;
             serve(door, socket).await;
             drop((open, place));

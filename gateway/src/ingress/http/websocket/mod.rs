@@ -42,7 +42,7 @@ pub(super) async fn upgrade(Extension(door): Extension<Door>, request: Request) 
     match agree(&mut parts, &[NATIVE, PAGES]) {
         Err(refused) => refused.into_response(),
         Ok(handshake) if handshake.subprotocol == PAGES => {
-            door.place.logged_in();
+            door.login.place().logged_in();
             let limits = of_events(&door);
             handshake.begin(door, (limits, Spoken::WebSocketJson), pages::serve)
         }
