@@ -19,6 +19,7 @@ use super::frames::WriteQueue;
 use super::outbox::{LEAST_ANSWERS, Outbox, Taken};
 use super::pace::{Admission, Behind, Held};
 use super::pending::Pending;
+use super::seen::Seen;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
 use super::{Native, login, told};
@@ -42,6 +43,7 @@ pub struct Protocol {
     /// Subscriptions whose answer waits.
     pub(super) starting: Starting,
     pub(super) number: u64,
+    seen: Seen,
     state: State,
     /// Nothing more is read; what is queued is written, then the connection ends.
     closing: bool,
@@ -84,6 +86,7 @@ impl Protocol {
         let parser = FrameParser::new(native.config.login_frame_bytes, options::LOGIN_FRAME_BYTES.name);
         let number = native.mesh.new_session();
         Self {
+            seen: Seen::of(&caller, number),
             caller,
             outbox: Arc::new(Outbox::new(native.config.session_bytes, (native.mesh.memory(), native.mesh.answers()))),
             pending: Pending::default(),
@@ -134,7 +137,10 @@ impl Protocol {
             }
             match self.parser.next(buffer) {
                 Ok(None) => return done,
-                Ok(Some(frame)) => self.frame(&frame, None),
+                Ok(Some(frame)) => {
+                    self.seen.read(&frame);
+                    self.frame(&frame, None);
+                }
                 Err(error) => self.broken(&error),
             }
             done = true;
@@ -354,10 +360,10 @@ impl Protocol {
             let counts = self.native.mesh.counts();
             for frame in self.taken.frames.drain(..) {
                 told::count(counts, &frame);
-                queue.frame(&frame);
+                queue.frame(&frame, self.seen);
             }
             for delivery in self.taken.deliveries.drain(..) {
-                queue.delivery(&delivery);
+                queue.delivery(&delivery, self.seen);
             }
             let Some(subscription) = self.taken.fed.take() else {
                 break;
@@ -377,7 +383,7 @@ impl Protocol {
     fn write_control(&mut self, queue: &mut WriteQueue) {
         for frame in self.control.drain(..) {
             told::count(self.native.mesh.counts(), &frame);
-            queue.frame(&frame);
+            queue.frame(&frame, self.seen);
         }
     }
 
