@@ -41,7 +41,7 @@ use exit::{Exit, Failure};
 use stop::Stop;
 
 fn main() -> ExitCode {
-    allocator::keep_one_arena();
+    allocator::keep_few_arenas();
     let mut json = false;
     let exit = start(&mut json).unwrap_or_else(|failure| {
         failure.tell(json);

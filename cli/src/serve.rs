@@ -137,7 +137,7 @@ impl Serve {
         if let Some(tls) = gateway.tls() {
             tokio::spawn(reload(tls, hear(SignalKind::hangup())?));
         }
-        tokio::spawn(give_back_memory());
+        tokio::spawn(give_back_memory(gateway.suspended()));
         let mut again = Stop::listen()?;
         let stopping = async {
             stop.requested().await;
@@ -186,17 +186,18 @@ fn raise_open_files() {
     }
 }
 
-/// Gives memory back after a flood of connections, of which the allocator would keep all: once their tasks are gone, and no others come.
-async fn give_back_memory() {
+/// Gives memory back after a flood of connections, of which the allocator would keep all: once their tasks and their suspended sessions are
+/// gone, and no others come.
+async fn give_back_memory(suspended: impl Fn() -> usize) {
     let metrics = tokio::runtime::Handle::current().metrics();
     let (mut most, mut were_gone) = (0, false);
     loop {
         tokio::time::sleep(LOOK_FOR_GONE).await;
-        let tasks = metrics.num_alive_tasks();
-        most = most.max(tasks);
-        let are_gone = most - tasks >= MANY_GONE;
+        let there = metrics.num_alive_tasks() + suspended();
+        most = most.max(there);
+        let are_gone = most - there >= MANY_GONE;
         if are_gone && were_gone {
-            most = tasks;
+            most = there;
             // Nothing depends on it.
             let _ = tokio::task::spawn_blocking(allocator::trim).await;
         }

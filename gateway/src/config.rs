@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use meshwire_proto::{EventLimits, options};
 
-use crate::ingress::Also;
 use crate::ingress::calls::CallsConfig;
 use crate::ingress::http::{Guests, HttpConfig};
 use crate::ingress::native::NativeConfig;
 use crate::ingress::tls::TlsConfig;
+use crate::ingress::{Also, ListenerConfig, accept_rate};
 use crate::mesh::{MeshConfig, Rates, RequestLimits};
 use crate::store::memory::MemoryConfig;
 
@@ -73,6 +73,8 @@ pub struct Config {
     pub stop_timeout: Duration,
     pub session_bytes: u64,
     pub max_connections: usize,
+    /// 0: by the number of processors.
+    pub accept_rate: u32,
     pub dedup_window: Duration,
     pub dedup_ids: usize,
     /// Options `max_publish_rate`, `max_publish_bytes_rate`, `max_deliver_rate`, `max_deliver_bytes_rate`.
@@ -126,6 +128,7 @@ impl Default for Config {
             stop_timeout: options::STOP_TIMEOUT.default_duration(),
             session_bytes: options::SESSION_BYTES.default,
             max_connections: size(&options::MAX_CONNECTIONS),
+            accept_rate: options::ACCEPT_RATE.default as u32,
             dedup_window: options::DEDUP_WINDOW.default_duration(),
             dedup_ids: size(&options::DEDUP_IDS),
             rates: Rates::default(),
@@ -231,6 +234,13 @@ impl Config {
         }
     }
 
+    /// What it says of listeners.
+    #[must_use]
+    pub fn listener(&self) -> ListenerConfig {
+        let accept_rate = accept_rate(self.accept_rate);
+        ListenerConfig { sniff_timeout: self.login_timeout, heartbeat: self.heartbeat, accept_rate }
+    }
+
     /// What it says of sessions.
     #[must_use]
     pub const fn native(&self, gateway_id: String) -> NativeConfig {
@@ -247,6 +257,7 @@ impl Config {
             suspended: (self.max_suspended, self.memory_shares().suspended),
             receiving_bytes: self.memory_shares().receiving,
             max_connections: self.max_connections,
+            leave_rate: self.accept_rate,
             publish_window: (options::PUBLISH_WINDOW_EVENTS.default as u32, options::PUBLISH_WINDOW_BYTES.default),
         }
     }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, OnStoreFailure};
 use crate::ingress::calls::Calls;
+use crate::ingress::grpc;
 use crate::ingress::http::{HttpConfig, HttpIngress};
 use crate::ingress::native::{Native, NativeIngress};
 use crate::ingress::tls::{Tls, TlsError};
@@ -162,7 +163,7 @@ impl Gateway {
         check_max_disk(&config)?;
         check_memory(&config)?;
         let tls = Tls::open(config.tls.clone())?.map(Arc::new);
-        let limits = ListenerConfig { sniff_timeout: config.login_timeout, heartbeat: config.heartbeat };
+        let limits = config.listener();
         let (listener, address) = bind(config.listen, limits).await?;
         let also = bind_also(&config, limits, tls.is_some()).await?;
         let mut random = [0; 32];
@@ -225,6 +226,12 @@ impl Gateway {
         self.tls.clone()
     }
 
+    /// Tells how many sessions wait without a connection, for as long as the gateway serves.
+    pub fn suspended(&self) -> impl Fn() -> usize + Send + use<> {
+        let native = self.native.clone();
+        move || native.suspended()
+    }
+
     /// What recovery found; `None` without a log.
     #[must_use]
     pub const fn report(&self) -> Option<&Report> {
@@ -241,7 +248,7 @@ impl Gateway {
         tokio::spawn(mesh.clone().announce());
         let mut failed = mesh.failed();
         let exit = self.on_store_failure == OnStoreFailure::Exit;
-        let http = HttpIngress::new(self.native.clone(), self.calls.clone(), self.http);
+        let http = HttpIngress::new(self.native.clone(), self.calls.clone(), self.http, grpc::router(&self.calls));
         let ingresses: [Arc<dyn Ingress>; 2] = [Arc::new(NativeIngress(self.native.clone())), Arc::new(http)];
         let tls = self.tls.clone();
         let serving = serve_all((self.listener, self.also), &ingresses, (&tls, &native), &watched);
@@ -267,7 +274,7 @@ impl Gateway {
         self.calls.stop();
         let mut served = false;
         if result.is_ok() {
-            // Settlements are still taken, and time goes on for them.
+            // Settlements are still taken, over new connections too, and time goes on for them.
             tokio::select! {
                 () = mesh.nothing_held() => {}
                 () = tokio::time::sleep(self.stop_timeout) => {
@@ -280,6 +287,7 @@ impl Gateway {
             }
         }
         shutdown.send_replace(Shutdown::Closing);
+        self.calls.close();
         if !served {
             serving.await;
         }

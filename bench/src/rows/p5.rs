@@ -29,6 +29,8 @@ const CONNECTIONS: u32 = 32;
 /// Connections of HTTP/2, and the requests in flight of each.
 pub(super) const SHARED: u32 = 8;
 pub(super) const STREAMS: u32 = 32;
+/// The same of batches: as many in all as over HTTP/1.1.
+const BATCH_STREAMS: u32 = CONNECTIONS / SHARED;
 /// How long a publisher waits for the subscriber.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
@@ -48,7 +50,9 @@ pub(crate) async fn run(options: &Options, report: &mut Report) {
     for (version, name) in [(Version::Http1, "HTTP/1.1"), (Version::Http2, "HTTP/2")] {
         let flight = match version {
             Version::Http1 => format!("{CONNECTIONS} connections with one request in flight each"),
-            Version::Http2 => format!("{SHARED} connections with {STREAMS} requests in flight each"),
+            Version::Http2 => {
+                format!("{SHARED} connections with {STREAMS} requests in flight each, or {BATCH_STREAMS} batches")
+            }
         };
         report.note(&format!("    {name}: {flight}"));
         single(options, report, version, name).await;
@@ -122,8 +126,9 @@ async fn publish(address: SocketAddr, version: Version, load: Load, flow: Arc<Fl
             }
         }
         Version::Http2 => {
+            let streams = if load == Load::Batch { BATCH_STREAMS } else { STREAMS };
             for shared in 0..SHARED {
-                for (stream, publisher) in Shared::open(address, STREAMS).await?.into_iter().zip(shared * STREAMS..) {
+                for (stream, publisher) in Shared::open(address, streams).await?.into_iter().zip(shared * streams..) {
                     let shared = (Arc::clone(&flow), Arc::clone(&admitted));
                     publishing.spawn(publish_one_by_one(stream, publisher, load, shared));
                 }

@@ -1,6 +1,6 @@
 //! Blocks of a few KiB that each thread keeps for itself.
 //!
-//! glibc keeps freed blocks of up to 1 KiB by thread; for all larger ones it takes its arena's lock, and there is one arena. The table of
+//! glibc keeps freed blocks of up to 1 KiB by thread; for all larger ones it takes its arena's lock. The table of
 //! headers that the HTTP server makes for each request is larger (200 headers are accepted), so that two threads of requests
 //! waited for one another, and searched that arena for a place each time.
 

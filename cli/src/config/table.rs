@@ -81,6 +81,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting::Duration(&options::STOP_TIMEOUT, |s, v| s.gateway.stop_timeout = v),
     Setting::Bytes(&options::SESSION_BYTES, |s, v| s.gateway.session_bytes = v),
     Setting::Count(&options::MAX_CONNECTIONS, |s, v| s.gateway.max_connections = size(v)),
+    Setting::Count(&options::ACCEPT_RATE, |s, v| s.gateway.accept_rate = narrow(v)),
     Setting::Duration(&options::DEDUP_WINDOW, |s, v| s.gateway.dedup_window = v),
     Setting::Count(&options::DEDUP_IDS, |s, v| s.gateway.dedup_ids = size(v)),
     Setting::Bytes(&options::MEMORY_BUDGET, |s, v| s.gateway.memory_budget = v),

@@ -299,6 +299,8 @@ async fn reply_after_processing(gateway: &Gateway) {
     assert_eq!(was_asked.recv().unwrap(), "1", "it was processed before it was answered");
     let late = ask(&mesh, "2", Duration::from_secs(2)).await.unwrap_err();
     assert_eq!((late.kind(), was_asked.recv().unwrap()), (ErrorKind::Timeout, "2".to_owned()));
+    // The requester's own clock has said so: a reply that overtakes its word to the gateway would not be late there.
+    until("the gateway has ended it too", |served| served.open == 0).await;
     let_go_on.send(()).unwrap();
     until("the late reply is counted", |served| served.late_replies == 1).await;
     let_go_on.send(()).unwrap();

@@ -101,7 +101,7 @@ pub struct SubscriptionKey {
 pub struct Run {
     /// Number of the first.
     pub first_delivery: u64,
-    /// 1 for a first delivery.
+    /// Failures of before the last start of the gateway, and deliveries since, this one too: 1 for a first one.
     pub attempt: u32,
     /// Position of the first.
     pub first_position: Position,

@@ -226,6 +226,12 @@ impl Engine {
         subscriber.map_or((0, 0), |s| (s.deliveries.held(), s.deliveries.held_bytes()))
     }
 
+    /// Whether it is without a group, or an unnamed member of a broadcast group: it has nothing to settle.
+    #[must_use]
+    pub fn is_solo(&self, topic: TopicId, key: SubscriptionKey) -> bool {
+        self.topics.get(&topic).is_some_and(|topic| topic.solos.contains_key(&key))
+    }
+
     /// Its connection is lost: delivers nothing until [`Engine::resume`]; leases go on. Gives how many
     /// deliveries are held.
     pub fn suspend(&mut self, topic: TopicId, key: SubscriptionKey) -> u32 {

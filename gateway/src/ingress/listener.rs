@@ -17,11 +17,9 @@ use super::io::Prefixed;
 use super::keepalive;
 use super::refused::Refused;
 use super::tls::{self, Tls};
+use super::turns::Turns;
 use super::{Accepted, BoxIo, Ingress, PLAIN_REFUSED, Place, Places, Shutdown, Sniff};
 use crate::mesh::{Counts, Lost, Refusal};
-
-/// Connections that are accepted before those who are there have a turn: in a storm the others wait in the system's queue.
-const AT_ONCE: usize = 16;
 
 /// More than any protocol needs to be told apart.
 const MAX_PREFIX: usize = 1024;
@@ -36,7 +34,7 @@ const BACKLOG: u32 = 4096;
 /// Wait after a failed accept, as when file descriptors have run out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// How many are told at once that there is no place for them, and for how long at most.
+/// How many are told at once that there is no place for them, and for how long at most anybody is told that he is not served.
 const REFUSING: usize = 64;
 const REFUSAL: Duration = Duration::from_secs(1);
 
@@ -47,6 +45,8 @@ pub struct ListenerConfig {
     pub sniff_timeout: Duration,
     /// A peer that TCP hears nothing of, or that takes nothing, for six of these is gone.
     pub heartbeat: Duration,
+    /// Connections that are accepted in a second.
+    pub accept_rate: u32,
 }
 
 /// What is served on a listener.
@@ -91,22 +91,26 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Accepts until shutdown, then waits for every connection to end.
+    /// The next connection, from a time on.
+    async fn accept(&self, from: Option<Instant>) -> io::Result<(TcpStream, SocketAddr)> {
+        if let Some(from) = from {
+            tokio::time::sleep_until(from).await;
+        }
+        self.socket.accept().await
+    }
+
+    /// Accepts until the gateway closes, then waits for every connection to end. While it drains they may come as well: settlements do.
     pub async fn serve(self, doors: Doors, mut shutdown: watch::Receiver<Shutdown>) {
         let doors = Arc::new(doors);
         let refusing = Arc::new(Semaphore::new(REFUSING));
         let mut connections = JoinSet::new();
-        let (mut floods, mut at_once) = (Floods::default(), 0);
+        let (mut floods, arrivals, mut turn) = (Floods::default(), Turns::new(self.config.accept_rate), None);
         loop {
-            if at_once == AT_ONCE {
-                at_once = 0;
-                tokio::task::yield_now().await;
-            }
             let accepted = tokio::select! {
                 biased;
-                _ = shutdown.wait_for(|s| *s != Shutdown::Running) => break,
+                _ = shutdown.wait_for(|s| *s >= Shutdown::Closing) => break,
                 Some(_) = connections.join_next() => continue,
-                accepted = self.socket.accept() => accepted,
+                accepted = self.accept(turn) => accepted,
             };
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
@@ -116,7 +120,7 @@ impl Listener {
                     continue;
                 }
             };
-            at_once += 1;
+            turn = arrivals.take();
             let place = match doors.places.take() {
                 Ok(place) => place,
                 Err(refusal) => {
@@ -125,7 +129,7 @@ impl Listener {
                     if let Ok(permit) = refusing.clone().try_acquire_owned() {
                         let doors = doors.clone();
                         connections.spawn(async move {
-                            let _ = tokio::time::timeout(REFUSAL, refuse(stream, &doors, refusal)).await;
+                            let _ = tokio::time::timeout(REFUSAL, refuse((stream, peer), &doors, refusal)).await;
                             drop(permit);
                         });
                     }
@@ -140,13 +144,9 @@ impl Listener {
             connections.spawn(async move { serve_one(stream, (peer, place), &doors, shutdown, timeout).await });
         }
         drop(self.socket);
-        let cut_off = async {
-            drop(shutdown.wait_for(|s| *s >= Shutdown::Closing).await);
-            tokio::time::sleep(CLOSING).await;
-        };
-        tokio::select! {
-            () = async { while connections.join_next().await.is_some() {} } => return,
-            () = cut_off => {}
+        let all = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(CLOSING, all).await.is_ok() {
+            return;
         }
         tracing::warn!(connections = connections.len(), "cut off: their peers did not take the end");
         connections.shutdown().await;
@@ -202,7 +202,7 @@ async fn serve_one(
     let began = Instant::now();
     let told = tokio::select! {
         biased;
-        told = tokio::time::timeout(timeout, tell(Box::new(stream), doors)) => told,
+        told = tokio::time::timeout(timeout, tell((Box::new(stream), peer), doors)) => told,
         () = place.shed() => {
             tracing::debug!(%peer, "it said nothing, and others came (option max_connections)");
             return;
@@ -230,12 +230,12 @@ async fn serve_one(
 type Known<'a> = (&'a Arc<dyn Ingress>, BoxIo, BytesMut, Option<Arc<str>>);
 
 /// Finds out what a connection is. `None`: it was told that it is nothing.
-async fn tell(mut stream: BoxIo, doors: &Doors) -> io::Result<Option<Known<'_>>> {
+async fn tell((mut stream, peer): (BoxIo, SocketAddr), doors: &Doors) -> io::Result<Option<Known<'_>>> {
     let mut prefix = BytesMut::new();
     let mut principal = None;
     let mut told = sniff(&mut stream, &mut prefix, doors, doors.tls.as_deref()).await?;
     let secure = if let Told::Tls(tls) = told {
-        let accepted = tls.accept(Box::new(Prefixed::new(std::mem::take(&mut prefix), stream))).await;
+        let accepted = tls.accept(peer, Box::new(Prefixed::new(std::mem::take(&mut prefix), stream))).await;
         let inside = accepted.inspect_err(|_| doors.counts.lost(Lost::Handshake))?;
         (stream, principal) = (inside.stream, inside.principal);
         told = sniff(&mut stream, &mut prefix, doors, None).await?;
@@ -245,20 +245,24 @@ async fn tell(mut stream: BoxIo, doors: &Doors) -> io::Result<Option<Known<'_>>>
     };
     let text = match told {
         Told::Protocol(ingress) if secure => return Ok(Some((ingress, stream, prefix, principal))),
-        Told::Protocol(ingress) => ingress.refuse(&prefix, Refusal::new(ErrorKind::TlsRequired, PLAIN_REFUSED)),
+        Told::Protocol(ingress) => {
+            let refusal = Refusal::new(ErrorKind::TlsRequired, PLAIN_REFUSED);
+            // Who takes it no faster is cut off.
+            return tokio::time::timeout(REFUSAL, ingress.turn_away(stream, prefix, refusal)).await?.map(|()| None);
+        }
         Told::Tls(_) | Told::Nothing => {
             tracing::info!(first = %printable(&prefix), "first bytes of no protocol served here");
-            Bytes::from_static(b"meshwire: these bytes begin no protocol that is served here\n")
+            b"meshwire: these bytes begin no protocol that is served here\n"
         }
     };
-    stream.write_all(&text).await?;
+    stream.write_all(text).await?;
     stream.shutdown().await?;
     Ok(None)
 }
 
 /// Tells a peer in its own words that there is no place for it.
-async fn refuse(stream: TcpStream, doors: &Doors, refusal: Refusal) -> io::Result<()> {
-    let Some((ingress, stream, prefix, _)) = tell(Box::new(stream), doors).await? else { return Ok(()) };
+async fn refuse((stream, peer): (TcpStream, SocketAddr), doors: &Doors, refusal: Refusal) -> io::Result<()> {
+    let Some((ingress, stream, prefix, _)) = tell((Box::new(stream), peer), doors).await? else { return Ok(()) };
     ingress.turn_away(stream, prefix, refusal).await
 }
 

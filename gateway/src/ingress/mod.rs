@@ -4,8 +4,9 @@
 //! into a prefix, each ingress says whether that is its own, and the one that
 //! says yes gets the connection with the prefix as the head of its stream.
 
+mod access;
 pub mod calls;
-mod grpc;
+pub mod grpc;
 pub mod http;
 mod io;
 mod keepalive;
@@ -16,7 +17,9 @@ mod places;
 mod receiving;
 mod refused;
 pub mod tls;
+mod turns;
 mod waiting;
+mod web;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -35,6 +38,7 @@ pub use listener::{Doors, Listener, ListenerConfig};
 pub use listening::{Also, Scheme, Serves};
 pub use places::{Place, Places};
 pub use refused::most_connections;
+pub(crate) use turns::accept_rate;
 
 /// To who speaks in plain where TLS is required.
 const PLAIN_REFUSED: &str =
@@ -110,13 +114,9 @@ pub trait Ingress: Send + Sync + 'static {
     /// Whether a connection that begins so is of this protocol.
     fn sniff(&self, prefix: &[u8]) -> Sniff;
 
-    /// What a peer is told that is not served, in the words of the protocol that it begins to speak.
-    fn refuse(&self, prefix: &[u8], refusal: Refusal) -> Bytes;
-
-    /// Tells it to a peer for which there is no place, and ends its connection. Nobody waits for it for long.
-    fn turn_away(&self, stream: BoxIo, prefix: BytesMut, refusal: Refusal) -> Turned {
-        Box::pin(say(stream, self.refuse(&prefix, refusal)))
-    }
+    /// Tells a peer that it is not served, and why, in the words of the protocol that it begins to speak, and ends its connection. Nobody
+    /// waits for it for long.
+    fn turn_away(&self, stream: BoxIo, prefix: BytesMut, refusal: Refusal) -> Turned;
 
     /// Serves one connection to its end. A login takes place within the
     /// listener's deadline, which counts from accept.

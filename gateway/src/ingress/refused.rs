@@ -1,4 +1,4 @@
-//! Connections that find no room: how many may be open, and that a flood of them is said once.
+//! Connections and sessions that find no room: how many may be open, and that a flood of them is said once.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn beside_own(files: u64) -> u64 {
     files.saturating_sub(OWN_FILES).max(files / 2).max(1)
 }
 
-/// Connections refused for one reason.
+/// Those refused, or ended, for one reason.
 #[derive(Debug, Default)]
 pub(super) struct Refused {
     said: Option<Instant>,

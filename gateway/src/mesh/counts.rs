@@ -104,7 +104,7 @@ pub struct Counts {
     published_bytes: AtomicU64,
     delivered: AtomicU64,
     delivered_bytes: AtomicU64,
-    /// By kind, and those whose lease was lost.
+    /// By kind, and those that were refused: the lease was lost.
     settled: [AtomicU64; 6],
     errors: [AtomicU64; CODES],
     tls_failures: AtomicU64,
@@ -207,6 +207,12 @@ impl Counts {
         let sum = |settled: bool| answers.iter().filter(|a| a.settled == settled).map(|a| a.count).sum();
         done.fetch_add(sum(true), Relaxed);
         lost.fetch_add(sum(false), Relaxed);
+    }
+
+    /// Settlements that were refused before they came to a delivery, as with a lease of a subscription that has gone.
+    pub fn not_settled(&self, count: u64) {
+        let [.., lost] = &self.settled;
+        lost.fetch_add(count, Relaxed);
     }
 
     /// Deliveries that were settled, with what was done.

@@ -4,15 +4,41 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Mesh, shard};
+use meshwire_proto::ErrorKind;
+
+use super::{Mesh, Refusal, shard};
 
 /// How often it is looked whether members still hold something. A guess.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// When to ask again: another gateway may have taken over by then. A guess.
+const RETRY_STOPPING_MS: u32 = 1000;
+
+/// Why nothing new begins.
+#[must_use]
+pub fn stopping() -> Refusal {
+    let text = "the gateway is stopping: it takes settlements of what was delivered, and nothing new; ask again";
+    Refusal::new(ErrorKind::Unavailable, text).after(RETRY_STOPPING_MS)
+}
 
 impl Mesh {
     /// From here on nothing is delivered; everything else goes on.
     pub fn stop_delivering(&self) {
         self.inner.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was told to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.inner.stopping.load(Ordering::Relaxed)
+    }
+
+    /// What is told to whoever wants anything new of a gateway that stops.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE`: it was told to stop.
+    pub fn check_serving(&self) -> Result<(), Refusal> {
+        if self.is_stopping() { Err(stopping()) } else { Ok(()) }
     }
 
     /// How many deliveries the members of groups hold.

@@ -211,7 +211,10 @@ impl Mesh {
         let mut shard = shard::lock(self.shard(topic)?);
         let now = self.now();
         let mut answers = shard.engine.settle(now, topic.id, key, asked.numbers, asked.how);
-        self.inner.counts.settled(asked.how.kind, &answers);
+        // Without a group a settle only gives credit back.
+        if !shard.engine.is_solo(topic.id, key) {
+            self.inner.counts.settled(asked.how.kind, &answers);
+        }
         if asked.confirm {
             answers = shard.engine.with_boundaries(topic.id, key, answers);
         }

@@ -20,9 +20,9 @@ use crate::rig::{Rig, earliest, event, memory, run_of};
 
 type Fields = BTreeMap<String, String>;
 
-/// Keeps records and nothing else.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<Fields>>>);
+/// Keeps what goes to one target and nothing else.
+#[derive(Clone)]
+pub(crate) struct Log(Arc<Mutex<Vec<Fields>>>, &'static str);
 
 struct Reading<'a>(&'a mut Fields);
 
@@ -34,7 +34,7 @@ impl Visit for Reading<'_> {
 
 impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "meshwire::access"
+        metadata.target() == self.1
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -57,7 +57,7 @@ impl Subscriber for Log {
 }
 
 /// What stands behind `of` in the log, of these fields.
-fn said<const N: usize>(log: &Log, of: [&str; N]) -> Vec<[String; N]> {
+pub(crate) fn said<const N: usize>(log: &Log, of: [&str; N]) -> Vec<[String; N]> {
     log.0.lock().unwrap().iter().map(|fields| of.map(|name| fields[name].clone())).collect()
 }
 
@@ -71,11 +71,15 @@ fn documented() -> Vec<String> {
     names
 }
 
-/// A log of this test alone, as long as the guards live.
 fn listen() -> (Log, tracing::Dispatch, tracing::subscriber::DefaultGuard) {
-    let log = Log::default();
+    listen_to("meshwire::access")
+}
+
+/// A log of this test alone, as long as the guards live.
+pub(crate) fn listen_to(target: &'static str) -> (Log, tracing::Dispatch, tracing::subscriber::DefaultGuard) {
+    let log = Log(Arc::default(), target);
     // With one subscriber alone, what another test's thread logs first is off everywhere: that thread has none.
-    let other = tracing::Dispatch::new(Log::default());
+    let other = tracing::Dispatch::new(Log(Arc::default(), target));
     let guard = tracing::subscriber::set_default(log.clone());
     (log, other, guard)
 }
@@ -200,7 +204,7 @@ async fn a_request_leaves_its_record_when_it_is_answered_with_what_it_was_told()
     let _failing = crate::codes::responder(&rig, "failing", failed).await;
     let _serving =
         crate::codes::responder(&rig, "serving", session::Reply { event, ..session::Reply::default() }).await;
-    for door in [Door::Http, Door::Grpc, Door::Page] {
+    for door in [Door::Http, Door::Grpc, Door::Page, Door::Session] {
         log.0.lock().unwrap().clear();
         for topic in ["silent", "failing", "serving", "nobody"] {
             let timeout_ms = if topic == "silent" { 20 } else { 10_000 };
@@ -209,6 +213,8 @@ async fn a_request_leaves_its_record_when_it_is_answered_with_what_it_was_told()
         let codes =
             [("silent", "TIMEOUT"), ("failing", "RESPONDER_FAILED"), ("serving", "OK"), ("nobody", "NO_RESPONDERS")];
         let expected = codes.map(|(topic, code)| ["request", topic, "1", code].map(str::to_owned));
+        // A session has logged in before each.
+        log.0.lock().unwrap().retain(|fields| fields["operation"] == "request");
         assert_eq!(said(&log, ["operation", "topic", "events", "code"]), expected, "{door:?}");
         let micros: u64 = said(&log, ["micros"])[0][0].parse().unwrap();
         assert!(micros >= 10_000, "{door:?}: {micros} us, and it had 20 ms");
@@ -235,4 +241,31 @@ async fn a_call_that_nobody_waits_for_any_more_is_cancelled_and_one_without_time
     let late = [&headers[..], &[("grpc-timeout", "20m")]].concat();
     assert_eq!(rig.http().await.call("POST", "/v1/topics/silent/requests", &late, b"?").await.status, 504);
     assert_eq!(said(&log, ["operation", "code"]), [["request", "TIMEOUT"].map(str::to_owned)]);
+}
+
+#[tokio::test]
+async fn a_request_of_a_session_leaves_its_record_when_it_is_called_off_or_its_connection_ends() {
+    use meshwire_proto::frame::{ClientFrame, ServerFrame};
+    let (log, _other, _guard) = listen();
+    let rig = Rig::start().await;
+    let mut responder = silent(&rig).await;
+    let mut peer = rig.session().await;
+    log.0.lock().unwrap().clear();
+    for number in [1, 2] {
+        let event = event("r").encode().unwrap();
+        let asked =
+            session::Request { number, topic: "silent".into(), timeout_ms: 600_000, event, ..Default::default() };
+        peer.send(ClientFrame::Request(asked)).await;
+        responder.find(|f| matches!(f, ServerFrame::Request(_)).then_some(())).await;
+    }
+    assert!(log.0.lock().unwrap().is_empty(), "they wait for their replies");
+    peer.send(ClientFrame::Cancel(session::Cancel { number: 1 })).await;
+    responder.find(|f| matches!(f, ServerFrame::Cancel(_)).then_some(())).await;
+    assert_eq!(said(&log, ["operation", "code"]), [["request", "CANCELLED"].map(str::to_owned)]);
+    drop(peer);
+    responder.find(|f| matches!(f, ServerFrame::Cancel(_)).then_some(())).await;
+    assert_eq!(
+        said(&log, ["operation", "topic", "code"])[1..],
+        [["request", "silent", "CANCELLED"].map(str::to_owned)]
+    );
 }

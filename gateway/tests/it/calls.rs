@@ -201,25 +201,65 @@ async fn members_that_hold_nothing_leave_after_half_a_minute_and_those_with_leas
 }
 
 #[tokio::test]
-async fn when_the_gateway_stops_streams_end_fetches_go_back_and_nothing_new_begins() {
+async fn when_the_gateway_stops_what_was_handed_out_stays_leased_until_it_closes_and_nothing_else() {
     let bench = Bench::new();
     bench.publish(&["1", "2"]).await;
     let mut fetched = bench.fetch(None).await;
     fetched.handed_out();
+    let leases: Vec<String> = fetched.deliveries().iter().filter_map(|d| d.lease.clone()).collect();
     drop(fetched);
     let mut consumer = bench.consume().await;
+    bench.publish(&["3", "4", "5"]).await;
+    let third = consumer.next().await.unwrap().unwrap();
+    assert_eq!((third.position, bench.held()), (3, 5));
     bench.mesh().stop_delivering();
     bench.calls.stop();
-    assert_eq!(bench.held(), 0);
-    assert_eq!(consumer.next().await, Ok(None));
-    let asked = ConsumerRequest {
-        group: None,
-        start: Start::Latest,
-        settings: GroupSettings::default(),
-        credit: Credit { events: 1, bytes: 1 },
+    assert_eq!((consumer.ready(), consumer.next().await), (Ok(None), Ok(None)));
+    assert_eq!(bench.held(), 3, "what nobody has seen is not waited for");
+    let next = consumer.next();
+    assert!(futures_util::FutureExt::now_or_never(next).is_none(), "it may be settled still");
+    assert_eq!((bench.ack(&leases[0]).await, bench.ack(&third.lease.unwrap()).await), (Ok(()), Ok(())));
+    assert_eq!(bench.held(), 1);
+    bench.calls.close();
+    assert_eq!((bench.held(), consumer.next().await, consumer.is_over()), (0, Ok(None), true));
+    assert_eq!(bench.ack(&leases[1]).await, Err(ErrorKind::LeaseLost));
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_begins_nothing_new_and_still_shows_what_there_is() {
+    use meshwire_gateway::ingress::calls::RequestCall;
+    use meshwire_proto::wire::admin::{CreateTopic, command::Command};
+    let bench = Bench::new();
+    bench.publish(&["1"]).await;
+    drop(bench.fetch(Some("m")).await);
+    bench.mesh().stop_delivering();
+    bench.calls.stop();
+    let (calls, caller) = (&bench.calls, &bench.caller);
+    let credit = Credit { events: 1, bytes: 1 };
+    let asked = ConsumerRequest { group: None, start: Start::Latest, settings: GroupSettings::default(), credit };
+    let fetch = async |member| {
+        let asked =
+            FetchRequest { topic: "t", group: &bench.group, member, max_events: 1, max_bytes: 1, wait: Duration::ZERO };
+        calls.fetch(caller, asked).await.map(drop)
     };
-    let refused = bench.calls.consume(&bench.caller, "t", asked).await.unwrap_err();
-    assert_eq!(refused.kind, ErrorKind::Unavailable);
+    let mut offer = Offer::default();
+    offer.event(Ok(event("2")));
+    let request =
+        RequestCall { topic: "t", event: event("3").encode().unwrap(), timeout: None, stream: false, retry: false };
+    let create = Command::CreateTopic(CreateTopic { name: "new".into(), ..CreateTopic::default() });
+    let refused = [
+        calls.consume(caller, "t", asked).await.map(drop),
+        fetch(None).await,
+        fetch(Some("m")).await,
+        calls.publish(caller, "t", offer, Timing::default()).await.map(drop),
+        calls.request(caller, request).map(drop),
+        calls.admin(caller, create).await.map(drop),
+    ];
+    for refused in refused {
+        let refusal = refused.unwrap_err();
+        assert_eq!((refusal.kind, refusal.retry_after_ms > 0), (ErrorKind::Unavailable, true), "{refusal:?}");
+    }
+    assert!(calls.admin(caller, Command::ListTopics(ListTopics::default())).await.is_ok());
 }
 
 #[tokio::test]

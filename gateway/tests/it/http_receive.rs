@@ -121,23 +121,26 @@ async fn a_durable_member_of_a_broadcast_group_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn streams_end_with_the_gateway_and_with_their_topic() {
-    let rig = Rig::start().await;
+    let mut rig = Rig::start().await;
     rig.offer("t", &["1"]).await;
     let mut sse = rig.http().await;
     sse.stream("/v1/topics/t/groups/g/events", &[("accept", "text/event-stream")]).await;
     assert_eq!(sse.line().await.unwrap(), "id: 1");
-    sse.line().await.unwrap();
+    let data: Value = serde_json::from_str(sse.line().await.unwrap().trim_start_matches("data: ")).unwrap();
     let mut waiting = rig.http().await;
     let headers = [("content-type", "application/json")];
     waiting.send("POST", "/v1/topics/t/groups/g/fetch", &headers, br#"{"wait_ms":30000}"#).await;
     let mut peer = rig.session().await;
     while members(&mut peer, "t", "g").await < 2 {}
     drop(peer);
-    let stopping = tokio::spawn(rig.stop());
+    rig.begin_stop();
+    assert_eq!(sse.line().await.unwrap(), ": the gateway is stopping");
+    assert_eq!(waiting.answer().await.json(), json!({"deliveries": []}));
+    let settle = json!({"settlements": [{"lease": data["lease"], "kind": "ack"}]});
+    assert_eq!(rig.post("/v1/topics/t/groups/g/settle", &settle).await.json()["results"][0]["settled"], true);
     assert_eq!(sse.line().await.unwrap(), ": the gateway is stopping");
     assert_eq!(sse.line().await, None);
-    assert_eq!(waiting.answer().await.json(), json!({"deliveries": []}));
-    stopping.await.unwrap();
+    rig.ended().await;
 
     let rig = Rig::start().await;
     rig.offer("t", &["1"]).await;

@@ -16,7 +16,7 @@ const FETCH: &str = "/v1/topics/t/groups/g/fetch";
 const SETTLE: &str = "/v1/topics/t/groups/g/settle";
 
 impl Rig {
-    async fn fetched(&self, asked: Value) -> Vec<Value> {
+    pub(crate) async fn fetched(&self, asked: Value) -> Vec<Value> {
         self.post(FETCH, &asked).await.json()["deliveries"].as_array().unwrap().clone()
     }
 
@@ -170,6 +170,8 @@ async fn after_a_restart_leases_are_lost_acks_stand_and_the_rest_comes_again() {
     let mut config = memory();
     config.memory = false;
     config.data_dir = dir.path().into();
+    // One is never settled.
+    config.stop_timeout = std::time::Duration::ZERO;
     let rig = Rig::with(config.clone(), Arc::new(AllowAll)).await;
     rig.offer("t", &["1", "2"]).await;
     let held = rig.fetched(json!({"wait_ms": 5000})).await;

@@ -93,3 +93,33 @@ async fn what_was_done_is_counted() {
     assert!(syncs >= 1.0 && found[r#"meshwire_log_sync_seconds_bucket{le="+Inf"}"#] == syncs, "{found:?}");
     drop(peer);
 }
+
+#[tokio::test]
+async fn reading_without_a_group_settles_nothing_and_refused_settlements_are_lost() {
+    let rig = Rig::start().await;
+    rig.offer("t", &["1", "2", "3"]).await;
+    let mut stream = rig.http().await;
+    stream.stream("/v1/topics/t/events?start=earliest", &[]).await;
+    for _ in 0..3 {
+        stream.delivery().await;
+    }
+    // A session gives credit back in the same way.
+    let mut peer = rig.session().await;
+    peer.subscribe(earliest(1, "t", "")).await;
+    peer.deliveries(3).await;
+    assert_eq!(peer.settle(1, 1, 3, SettleKind::Ack).await, [(1, 3, 0)]);
+    let settled =
+        |found: &BTreeMap<String, f64>, how: &str| found[&format!("meshwire_settled_deliveries_total{{how={how:?}}}")];
+    let found = samples(&rig).await;
+    assert_eq!((settled(&found, "ack"), found["meshwire_deliveries_total"]), (0.0, 6.0));
+    let fetched = rig.post("/v1/topics/t/groups/g/fetch", &serde_json::json!({"max_events": 1})).await.json();
+    let lease = &fetched["deliveries"][0]["lease"];
+    for (lease, kind) in [(lease, "ack"), (lease, "nack"), (&"none".into(), "ack")] {
+        let settlements = serde_json::json!({"settlements": [{"lease": lease, "kind": kind}]});
+        assert_eq!(rig.post("/v1/topics/t/groups/g/settle", &settlements).await.status, 200);
+    }
+    let found = samples(&rig).await;
+    assert_eq!(["ack", "nack", "lost"].map(|how| settled(&found, how)), [1.0, 0.0, 2.0]);
+    let told = |code: &str| found.get(&format!("meshwire_errors_total{{code={code:?}}}")).copied().unwrap_or_default();
+    assert_eq!([told("LEASE_LOST"), told("INVALID")], [0.0, 0.0], "a batch was answered");
+}

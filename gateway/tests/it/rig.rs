@@ -58,8 +58,18 @@ impl Rig {
     }
 
     /// Stops the gateway and waits until it is gone.
-    pub(crate) async fn stop(self) {
-        drop(self.stop);
+    pub(crate) async fn stop(mut self) {
+        self.begin_stop();
+        self.ended().await;
+    }
+
+    /// Tells the gateway to stop.
+    pub(crate) fn begin_stop(&mut self) {
+        self.stop = oneshot::channel().0;
+    }
+
+    /// Waits until the gateway is gone.
+    pub(crate) async fn ended(self) {
         tokio::time::timeout(PATIENCE, self.over).await.unwrap().unwrap();
     }
 

@@ -233,6 +233,33 @@ async fn a_session_goes_on_for_its_caller_only_and_others_who_know_its_secret_ta
     assert_eq!(again.settle(1, 1, 2, SettleKind::Ack).await, [(1, 2, 0)]);
 }
 
+#[tokio::test]
+async fn who_knows_the_producer_id_of_another_caller_neither_fences_it_nor_takes_its_sequences() {
+    let authority = Authority::new();
+    let (billing, other) = (named(&authority, "billing"), named(&authority, "other"));
+    let rig = Rig::with(both(&authority), Arc::new(AllowAll)).await;
+    let hello = hello();
+    let newer = wire::Hello { producer_epoch: 2, ..hello.clone() };
+    let mut mine = inside(&rig, &authority, Some(&billing)).await;
+    mine.login(hello.clone()).await;
+    mine.publish("t", run_of(&[event("mine")])).await;
+    let strangers = [
+        ("without a certificate", rig.peer().await),
+        ("with another certificate", inside(&rig, &authority, Some(&other)).await),
+    ];
+    for (who, mut stranger) in strangers {
+        let welcome = stranger.login(wire::Hello { first_unanswered: 2, ..newer.clone() }).await;
+        assert!(!welcome.producer_known, "{who}");
+        let receipt = stranger.publish("t", run_of(&[event(who)])).await.remove(0);
+        assert_eq!((receipt.code, receipt.duplicate), (0, false), "{who}: the sequence is not taken");
+    }
+    let mut again = inside(&rig, &authority, Some(&billing)).await;
+    let welcome = again.login(wire::Hello { first_unanswered: 2, ..hello.clone() }).await;
+    assert!(welcome.producer_known, "it is neither fenced nor forgotten");
+    let receipt = again.publish("t", run_of(&[event("told apart by its sequence")])).await.remove(0);
+    assert_eq!((receipt.code, receipt.duplicate), (0, true));
+}
+
 /// Notes from where was published.
 #[derive(Default)]
 struct From(Mutex<Vec<Option<SocketAddr>>>);

@@ -1,21 +1,26 @@
-//! A gateway that is told to stop: what was settled before is kept.
+//! A gateway that is told to stop: what was settled before is kept, and what is leased, by whatever door, may be settled until its time
+//! is over.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::SinkExt as _;
 use meshwire_gateway::config::Config;
 use meshwire_gateway::mesh::AllowAll;
+use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{ClientFrame, ServerFrame, Settle, SettleKind, SettleRange};
-use meshwire_proto::wire::session as wire;
+use meshwire_proto::wire::{mesh, session as wire};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
-use crate::rig::{Rig, earliest, event, run_of};
+use crate::http_websocket::{ask, closed, next_json};
+use crate::rig::{PATIENCE, Rig, earliest, event, hello, memory, run_of};
 
 /// Settlements wait for company for 10 ms, and the gateway is told to stop before these are over.
 #[tokio::test]
 async fn what_was_settled_at_the_last_moment_is_kept_though_nobody_was_to_be_told() {
     let folder = tempfile::tempdir().unwrap();
-    let mut config = Config::default();
-    config.listen = "127.0.0.1:0".parse().unwrap();
-    config.data_dir = folder.path().into();
+    let config = logged(folder.path());
     for first in 1..=5 {
         let rig = Rig::with(config.clone(), Arc::new(AllowAll)).await;
         let mut peer = rig.session().await;
@@ -29,4 +34,193 @@ async fn what_was_settled_at_the_last_moment_is_kept_though_nobody_was_to_be_tol
         peer.find(|frame| if let ServerFrame::Ping(_) = frame { Some(()) } else { None }).await;
         rig.stop().await;
     }
+}
+
+fn logged(folder: &std::path::Path) -> Config {
+    let mut config = memory();
+    (config.memory, config.data_dir) = (false, folder.into());
+    config
+}
+
+/// Never over in these tests: who waits for it fails.
+fn patient(mut config: Config) -> Config {
+    config.stop_timeout = 3 * PATIENCE;
+    config
+}
+
+impl Rig {
+    /// Tells the gateway to stop, and waits until it says so.
+    async fn begin_to_stop(&mut self) {
+        self.begin_stop();
+        let told = async { while self.get("/readyz").await.status == 200 {} };
+        tokio::time::timeout(PATIENCE, told).await.expect("it says that it stops");
+    }
+
+    /// What became of one settlement, over a connection of its own.
+    async fn settle_one(&self, delivery: &Value, kind: &str) -> Value {
+        let asked = json!({"settlements": [{"lease": delivery["lease"], "kind": kind}]});
+        let answer = self.post("/v1/topics/t/groups/g/settle", &asked).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["results"][0].clone()
+    }
+}
+
+#[tokio::test]
+async fn what_was_fetched_is_waited_for_and_meanwhile_nothing_but_settlements_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = Rig::with(patient(logged(folder.path())), Arc::new(AllowAll)).await;
+    rig.offer("t", &["1", "2", "3", "4"]).await;
+    let held =
+        [rig.fetched(json!({"max_events": 2})).await, rig.fetched(json!({"max_events": 1, "member": "m"})).await];
+    let held = held.concat();
+    let mut open = rig.http().await;
+    rig.begin_to_stop().await;
+    assert_eq!(rig.settle_one(&held[0], "ack").await, json!({"settled": true}));
+    let event = json!({"specversion":"1.0","id":"5","source":"/s","type":"t"}).to_string();
+    let structured = [("content-type", "application/cloudevents+json")];
+    for (method, path, body) in [
+        ("POST", "/v1/topics/t/events", event.as_str()),
+        ("GET", "/v1/topics/t/events", ""),
+        ("GET", "/v1/topics/t/groups/g/events", ""),
+        ("POST", "/v1/topics/t/groups/g/fetch", ""),
+        ("POST", "/v1/topics/t/requests", event.as_str()),
+        ("PUT", "/v1/topics/other", ""),
+    ] {
+        let headers = if body.is_empty() { &[][..] } else { &structured };
+        let answer = open.call(method, path, headers, body.as_bytes()).await;
+        assert_eq!(answer.problem(), (503, "UNAVAILABLE".into()), "{method} {path}");
+        assert_eq!(answer.header("retry-after"), Some("1"), "{method} {path}");
+    }
+    assert_eq!(rig.get("/v1/topics/t").await.status, 200);
+    assert_eq!(rig.get("/readyz").await.problem(), (503, "UNAVAILABLE".into()));
+    assert_eq!(rig.settle_one(&held[1], "extend").await, json!({"settled": true}));
+    assert_eq!(rig.settle_one(&held[1], "release").await, json!({"settled": true}));
+    assert_eq!(rig.settle_one(&held[2], "reject").await, json!({"settled": true}));
+    rig.ended().await;
+    let rig = Rig::with(logged(folder.path()), Arc::new(AllowAll)).await;
+    let mut again = Vec::new();
+    while again.len() < 2 {
+        again.extend(rig.fetched(json!({"wait_ms": 20000})).await);
+    }
+    let again: Vec<_> = again.iter().map(|d| (d["event"]["id"].clone(), d["attempt"].clone())).collect();
+    assert_eq!(again, ["2", "4"].map(|id| (json!(id), json!(1))));
+}
+
+#[tokio::test]
+async fn a_stream_stays_open_and_silent_until_what_it_gave_is_settled() {
+    for (accept, told) in [("application/x-ndjson", "\n"), ("text/event-stream", ": the gateway is stopping\n\n")] {
+        let mut rig = Rig::with(patient(memory()), Arc::new(AllowAll)).await;
+        rig.offer("t", &["1", "2"]).await;
+        let (mut stream, mut reader) = (rig.http().await, rig.http().await);
+        reader.stream("/v1/topics/t/events?start=earliest", &[("accept", accept)]).await;
+        stream.stream("/v1/topics/t/groups/g/events?max_unsettled=1", &[("accept", accept)]).await;
+        let piece = String::from_utf8(stream.piece().await.unwrap()).unwrap();
+        let delivery: Value = serde_json::from_str(&piece[piece.find('{').unwrap()..]).unwrap();
+        assert_eq!(delivery["event"]["id"], "1");
+        rig.begin_to_stop().await;
+        assert_eq!(stream.piece().await.unwrap(), told.as_bytes());
+        assert_eq!(rig.settle_one(&delivery, "ack").await, json!({"settled": true}));
+        // Said once more when it closes; the second event did not come.
+        assert_eq!(stream.piece().await.unwrap(), told.as_bytes());
+        assert_eq!(stream.piece().await, None);
+        let mut rest = String::new();
+        while let Some(piece) = reader.piece().await {
+            rest += std::str::from_utf8(&piece).unwrap();
+        }
+        assert!(rest.contains("\"id\":\"2\"") && rest.ends_with(told), "{rest}");
+        rig.ended().await;
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_of_grpc_ends_once_what_it_gave_is_settled_over_its_connection() {
+    let mut rig = Rig::with(patient(memory()), Arc::new(AllowAll)).await;
+    rig.offer("t", &["1", "2"]).await;
+    let stub = crate::grpc::Stub::of(&rig).await;
+    let asked = mesh::SubscribeRequest { topic: "t".into(), group: "g".into(), max_unsettled: 1, ..Default::default() };
+    let mut stream = stub.subscribe(asked.clone()).await.unwrap();
+    let held = stream.message().await.unwrap().unwrap().deliveries;
+    rig.begin_to_stop().await;
+    let refused = stub.subscribe(asked).await.unwrap_err();
+    assert_eq!(crate::grpc::reason(&refused), "UNAVAILABLE");
+    let ack = mesh::Settlement { lease: held[0].lease.clone(), r#as: mesh::SettleAs::Ack.into(), ..Default::default() };
+    let settle = mesh::SettleRequest { topic: "t".into(), group: "g".into(), confirm: true, settlements: vec![ack] };
+    let settled: mesh::SettleResponse = stub.call("/meshwire.v1.Mesh/Settle", settle).await.unwrap();
+    assert_eq!(settled.results, [mesh::SettleResult { error: None }]);
+    let end = tokio::time::timeout(PATIENCE, stream.message()).await.unwrap().unwrap_err();
+    assert_eq!(crate::grpc::reason(&end), "UNAVAILABLE", "{end:?}");
+    rig.ended().await;
+}
+
+#[tokio::test]
+async fn a_page_settles_what_it_holds_and_is_answered_before_its_connection_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = Rig::with(patient(logged(folder.path())), Arc::new(AllowAll)).await;
+    rig.offer("t", &["1", "2"]).await;
+    let mut reader = ask(&rig, "/v1/ws", "meshwire.v1.json").await.unwrap();
+    let mut page = ask(&rig, "/v1/ws", "meshwire.v1.json").await.unwrap();
+    let call = async |page: &mut crate::http_websocket::Socket, call: Value| {
+        page.send(Message::text(call.to_string())).await.unwrap();
+        next_json(page).await
+    };
+    assert!(call(&mut reader, json!({"id": 1, "op": "subscribe", "topic": "t"})).await["ok"].is_object());
+    let subscribe = json!({"id": 1, "op": "subscribe", "topic": "t", "group": "g", "max_unsettled": 1});
+    assert!(call(&mut page, subscribe).await["ok"].is_object());
+    let delivery = next_json(&mut page).await;
+    rig.begin_to_stop().await;
+    assert_eq!(closed(&mut reader).await, (1001, "the gateway is stopping".into()), "it has nothing to settle");
+    let event = json!({"specversion":"1.0","id":"3","source":"/s","type":"t"});
+    let publish = json!({"id": 2, "op": "publish", "topic": "t", "event": event});
+    assert_eq!(call(&mut page, publish).await["error"]["code"], "UNAVAILABLE");
+    let settlements = json!([{"lease": delivery["lease"], "kind": "ack"}]);
+    let settle = json!({"id": 3, "op": "settle", "topic": "t", "group": "g", "settlements": settlements});
+    assert_eq!(call(&mut page, settle).await["ok"]["results"], json!([{"settled": true}]));
+    assert_eq!(closed(&mut page).await, (1001, "the gateway is stopping".into()));
+    drop((page, reader));
+    rig.ended().await;
+}
+
+#[tokio::test]
+async fn at_the_deadline_what_was_fetched_comes_again_after_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = logged(folder.path());
+    config.stop_timeout = Duration::from_millis(50);
+    let rig = Rig::with(config.clone(), Arc::new(AllowAll)).await;
+    rig.offer("t", &["1"]).await;
+    let held = rig.fetched(json!({})).await;
+    rig.stop().await;
+    let rig = Rig::with(config, Arc::new(AllowAll)).await;
+    let again = rig.fetched(json!({"wait_ms": 20000})).await;
+    assert_eq!((&again[0]["event"]["id"], &again[0]["attempt"]), (&json!("1"), &json!(1)));
+    assert_eq!(rig.settle_one(&held[0], "ack").await["code"], "LEASE_LOST");
+}
+
+#[tokio::test]
+async fn a_session_that_holds_leases_may_come_back_while_the_gateway_stops_and_a_new_one_is_refused() {
+    let mut rig = Rig::with(patient(memory()), Arc::new(AllowAll)).await;
+    let hello_of_first = hello();
+    let (mut peer, welcome) = rig.login(hello_of_first.clone()).await;
+    peer.subscribe(earliest(1, "t", "g")).await;
+    peer.publish("t", run_of(&[event("1"), event("2")])).await;
+    peer.deliveries(2).await;
+    rig.begin_to_stop().await;
+    drop(peer);
+    let mut new = rig.peer().await;
+    new.send(ClientFrame::Hello(hello())).await;
+    let error = new.error().await;
+    assert_eq!((error.code, error.fatal), (ErrorKind::Unavailable.number(), true), "{error:?}");
+    assert!(error.retry_after_ms > 0, "{error:?}");
+    let resume = wire::Hello {
+        resume_session: welcome.session,
+        resume_secret: welcome.secret,
+        held: vec![wire::HeldSubscription { subscription: 1, next_delivery: 2 }],
+        first_unanswered: 3,
+        ..hello_of_first
+    };
+    let (mut peer, again) = rig.login(resume).await;
+    assert!(again.resumed);
+    peer.find(|frame| if let ServerFrame::Drain(_) = frame { Some(()) } else { None }).await;
+    // The second one had not come, and does not come now.
+    assert_eq!(peer.settle(1, 1, 1, SettleKind::Ack).await, [(1, 1, 0)]);
+    rig.ended().await;
 }

@@ -11,6 +11,7 @@ use meshwire_proto::ErrorKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
+use crate::access::{listen_to, said};
 use crate::certificates::{Authority, Files, Named, handshake};
 use crate::rig::{PATIENCE, Peer, Rig, event, hello, memory, run_of};
 
@@ -70,7 +71,7 @@ async fn with_a_certificate_sessions_and_http_are_served_inside_tls_and_plain_on
     let mut plain = rig.socket().await;
     plain.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     let answer = rest(plain).await;
-    assert!(answer.starts_with("\0\0\0\x04\0\0\0\0\0") && answer.contains("meshs://"), "{answer:?}");
+    assert!(answer.contains("TLS_REQUIRED: ") && answer.contains("meshs://"), "{answer:?}");
 }
 
 #[tokio::test]
@@ -145,6 +146,30 @@ async fn garbage_in_a_handshake_ends_that_connection_only() {
         drop(rest(socket).await);
     }
     publishes(&rig, &authority.root(), None).await;
+}
+
+#[tokio::test]
+async fn refused_certificates_and_failed_handshakes_are_each_logged_once_in_a_while() {
+    let (log, _other, _guard) = listen_to("meshwire_gateway::ingress::tls");
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let rig = Rig::with(secured(&authority.gateway(), None, authority.root()), Arc::new(AllowAll)).await;
+    let stranger = stranger.issue("stranger", &Named { common: "mallory", ..Named::default() });
+    for _ in 0..2 {
+        let mut socket = rig.socket().await;
+        socket.write_all(b"\x16\x03\x01\x00\x05hello").await.unwrap();
+        socket.shutdown().await.unwrap();
+        drop(rest(socket).await);
+        is_refused(&rig, &authority.root(), &stranger).await;
+    }
+    let lines = said(&log, ["message", "count"]);
+    let texts: Vec<&str> = lines.iter().map(|[text, _]| text.as_str()).collect();
+    assert_eq!(texts, ["TLS handshakes failed", "certificates of clients refused (option tls_client_roots)"]);
+    assert!(lines.iter().all(|[_, count]| count == "1"), "{lines:?}");
+    let errors = said(&log, ["error", "peer"]);
+    assert!(
+        errors[1][0].starts_with("invalid peer certificate") && errors[1][1].starts_with("127.0.0.1:"),
+        "{errors:?}"
+    );
 }
 
 #[tokio::test]

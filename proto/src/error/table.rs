@@ -31,7 +31,7 @@ pub enum ErrorKind {
     DiskFull = 11,
     /// A lagging group blocks retention of the topic.
     TopicFull = 12,
-    /// No gateway could be reached, and every attempt is named; or the connection to it was lost while a request waited.
+    /// No gateway could be reached, and every attempt is named; the connection to it was lost while a request waited; or it is stopping and begins nothing new.
     Unavailable = 13,
     /// A write or sync of the gateway's log failed; whether the event was kept is not known. Or the same of a client's offline file; or that file is damaged.
     StoreFailed = 14,
@@ -289,7 +289,7 @@ impl ErrorKind {
             Self::Busy => "The gateway is out of budget or over a rate, nothing was taken; try again after the time that comes with the answer. Publishers are slowed down first: of a burst over the rate those are taken whose turn comes within 5 s, and the others refused.",
             Self::DiskFull => "The data directory is at max_disk or its file system is full, or that of a client's offline file; ends by itself when space returns.",
             Self::TopicFull => "A lagging group blocks retention of the topic.",
-            Self::Unavailable => "No gateway could be reached, and every attempt is named; or the connection to it was lost while a request waited.",
+            Self::Unavailable => "No gateway could be reached, and every attempt is named; the connection to it was lost while a request waited; or it is stopping and begins nothing new.",
             Self::StoreFailed => "A write or sync of the gateway's log failed; whether the event was kept is not known. Or the same of a client's offline file; or that file is damaged.",
             Self::NoResponders => "Nobody serves requests of this topic.",
             Self::Timeout => "The deadline passed without an answer.",

@@ -20,7 +20,7 @@ pub struct DeliverRun {
     pub subscription: u32,
     /// Number of the first delivery.
     pub first_delivery: u64,
-    /// 1 for a first delivery.
+    /// Failures of before the last start of the gateway, and deliveries since, this one too: 1 for a first one.
     pub attempt: u32,
     /// Position of the first event.
     pub first_position: u64,

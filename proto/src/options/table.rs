@@ -119,8 +119,8 @@ pub const TLS_CERTIFICATE: Text = Text { name: "tls_certificate", default: "", m
 /// PEM file of the certificate's private key.
 pub const TLS_KEY: Text = Text { name: "tls_key", default: "", meaning: "PEM file of the certificate's private key." };
 
-/// PEM file of roots of clients' certificates. Nobody has to show one; who does must have it from these, and is known by its first URI, else its first host name, else its common name.
-pub const TLS_CLIENT_ROOTS: Text = Text { name: "tls_client_roots", default: "", meaning: "PEM file of roots of clients' certificates. Nobody has to show one; who does must have it from these, and is known by its first URI, else its first host name, else its common name." };
+/// PEM file of roots of clients' certificates. Nobody has to show one; who does must have it from these, and is known by its first URI, else its first host name, else its common name. Refused ones are logged once a minute.
+pub const TLS_CLIENT_ROOTS: Text = Text { name: "tls_client_roots", default: "", meaning: "PEM file of roots of clients' certificates. Nobody has to show one; who does must have it from these, and is known by its first URI, else its first host name, else its common name. Refused ones are logged once a minute." };
 
 /// Origins of web pages that may use the gateway, separated by commas, as `https://app.example.com`. Pages that the gateway serves itself may; all others are answered ORIGIN_REFUSED, over HTTP, gRPC and WebSocket.
 pub const HTTP_ORIGINS: Text = Text { name: "http_origins", default: "", meaning: "Origins of web pages that may use the gateway, separated by commas, as `https://app.example.com`. Pages that the gateway serves itself may; all others are answered ORIGIN_REFUSED, over HTTP, gRPC and WebSocket." };
@@ -212,14 +212,17 @@ pub const LOGIN_TIMEOUT: Bounded = Bounded { name: "login_timeout", default: 500
 /// Silence after which a ping is sent; dead after two and a half of them without a byte.
 pub const HEARTBEAT: Bounded = Bounded { name: "heartbeat", default: 10000, min: 100, max: 600000, meaning: "Silence after which a ping is sent; dead after two and a half of them without a byte." };
 
-/// How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold and for requests without their last reply; a second signal ends the wait.
-pub const STOP_TIMEOUT: Bounded = Bounded { name: "stop_timeout", default: 10000, min: 0, max: 600000, meaning: "How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold and for requests without their last reply; a second signal ends the wait." };
+/// How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold, whatever door they came by, and for requests without their last reply; a second signal ends the wait.
+pub const STOP_TIMEOUT: Bounded = Bounded { name: "stop_timeout", default: 10000, min: 0, max: 600000, meaning: "How long a gateway that is told to stop (SIGTERM, SIGINT) waits for what the members of groups hold, whatever door they came by, and for requests without their last reply; a second signal ends the wait." };
 
 /// How long a session outlives its connection. At most the shortest ack wait of its subscriptions.
 pub const RESUME_WINDOW: Bounded = Bounded { name: "resume_window", default: 10000, min: 0, max: 600000, meaning: "How long a session outlives its connection. At most the shortest ack wait of its subscriptions." };
 
 /// Most open connections, sessions in HTTP requests among them. For a further one the oldest that has not logged in is closed; when all have, it is answered BUSY, which is logged once a minute. Never more than the limit of open files leaves beside 160 of the gateway's own, or half of it.
 pub const MAX_CONNECTIONS: Bounded = Bounded { name: "max_connections", default: 10000, min: 1, max: 1000000, meaning: "Most open connections, sessions in HTTP requests among them. For a further one the oldest that has not logged in is closed; when all have, it is answered BUSY, which is logged once a minute. Never more than the limit of open files leaves beside 160 of the gateway's own, or half of it." };
+
+/// Connections that each listener accepts in a second; those beyond wait in the system's queue, so that those that are there are served when thousands come back at once. Connections with a session that are lost at once end at the same rate. After a pause 64 more need not wait. 0: 2,000 for each processor.
+pub const ACCEPT_RATE: Bounded = Bounded { name: "accept_rate", default: 0, min: 0, max: 1000000, meaning: "Connections that each listener accepts in a second; those beyond wait in the system's queue, so that those that are there are served when thousands come back at once. Connections with a session that are lost at once end at the same rate. After a pause 64 more need not wait. 0: 2,000 for each processor." };
 
 /// How long source and id of an event are remembered. 0 turns de-duplication by source and id off.
 pub const DEDUP_WINDOW: Bounded = Bounded { name: "dedup_window", default: 120000, min: 0, max: 86400000, meaning: "How long source and id of an event are remembered. 0 turns de-duplication by source and id off." };
@@ -230,8 +233,8 @@ pub const DEDUP_IDS: Bounded = Bounded { name: "dedup_ids", default: 500000, min
 /// What the gateway holds in memory for its peers, all in all: memory_total_bytes, cache_bytes, publish_budget_bytes and suspended_bytes, and with what they leave (at least an eighth) what connections receive and send. Over it publishers wait or are answered BUSY, and slow readers are sent ahead less. Delayed events of memory topics are beside it (delayed_bytes, delayed_events).
 pub const MEMORY_BUDGET: Bounded = Bounded { name: "memory_budget", default: 67108864, min: 8388608, max: 1099511627776, meaning: "What the gateway holds in memory for its peers, all in all: memory_total_bytes, cache_bytes, publish_budget_bytes and suspended_bytes, and with what they leave (at least an eighth) what connections receive and send. Over it publishers wait or are answered BUSY, and slow readers are sent ahead less. Delayed events of memory topics are beside it (delayed_bytes, delayed_events)." };
 
-/// Ring of one memory topic.
-pub const MEMORY_RING_BYTES: Bounded = Bounded { name: "memory_ring_bytes", default: 16777216, min: 65536, max: 17179869184, meaning: "Ring of one memory topic." };
+/// Most bytes of the events of one memory topic; the newest stay. One event may pass over it, and in a topic that blocks one batch.
+pub const MEMORY_RING_BYTES: Bounded = Bounded { name: "memory_ring_bytes", default: 16777216, min: 65536, max: 17179869184, meaning: "Most bytes of the events of one memory topic; the newest stay. One event may pass over it, and in a topic that blocks one batch." };
 
 /// Rings of all memory topics together. 0: a quarter of memory_budget, three quarters with the option memory.
 pub const MEMORY_TOTAL_BYTES: Bounded = Bounded { name: "memory_total_bytes", default: 0, min: 0, max: 17179869184, meaning: "Rings of all memory topics together. 0: a quarter of memory_budget, three quarters with the option memory." };

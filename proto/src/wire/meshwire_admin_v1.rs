@@ -114,6 +114,7 @@ pub struct DeadLetter {
     pub reason: i32,
     #[prost(uint32, tag = "5")]
     pub failures: u32,
+    /// As of a delivery: failures of before the last start of the gateway, and deliveries since.
     #[prost(uint32, tag = "6")]
     pub attempts: u32,
     /// What the consumer said last; if it never said anything, how it failed last, as far as that is known since the start of the

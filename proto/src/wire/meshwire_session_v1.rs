@@ -95,7 +95,7 @@ pub mod server_frame {
 /// First frame of a client.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Hello {
-    /// 16 random bytes, made once per client object.
+    /// 16 random bytes, made once per client object. The same ones of another caller are another producer.
     #[prost(bytes = "bytes", tag = "1")]
     pub producer_id: ::prost::bytes::Bytes,
     /// Rises when the same producer id is opened again; a lower one is refused.
@@ -376,7 +376,8 @@ pub struct DeliverRun {
     pub subscription: u32,
     #[prost(uint64, tag = "2")]
     pub first_delivery: u64,
-    /// Failures of before the last start of the gateway, and deliveries since, this one too: 1 for a first one.
+    /// Failures of before the last start of the gateway, and deliveries since, this one too: 1 for a first one. After a restart
+    /// it may begin lower than it was, since deliveries that did not fail are not kept.
     #[prost(uint32, tag = "3")]
     pub attempt: u32,
     #[prost(uint64, tag = "4")]

@@ -136,7 +136,8 @@ pub struct Delivery {
     /// Settles it. Empty without a group.
     #[prost(string, tag = "1")]
     pub lease: ::prost::alloc::string::String,
-    /// 1 for a first delivery.
+    /// Failures of before the last start of the gateway, and deliveries since, this one too: 1 for a first one. After a restart it may
+    /// begin lower than it was, since deliveries that did not fail are not kept.
     #[prost(uint32, tag = "2")]
     pub attempt: u32,
     #[prost(uint64, tag = "3")]

@@ -138,6 +138,10 @@ fn with(name: &str, attr: Attr) -> CloudEvent {
     event
 }
 
+fn at(name: &str, seconds: i64, nanos: i32) -> Vec<u8> {
+    with(name, Attr::CeTimestamp(prost_types::Timestamp { seconds, nanos })).encode_to_vec()
+}
+
 fn refused(bytes: &[u8]) -> EventError {
     EventView::parse(bytes, EventLimits { max_event_bytes: 1000, max_attribute_bytes: 500 }).unwrap_err()
 }
@@ -167,6 +171,11 @@ fn each_broken_rule_is_named() {
         (with("a-b", string("x")).encode_to_vec(), "not an attribute name"),
         (with("data", string("x")).encode_to_vec(), "not an attribute name"),
         (with("time", string("now")).encode_to_vec(), "time is of type String; it must be Timestamp"),
+        (at("time", 253_402_300_800, 0), "time is outside the years 1 to 9999"),
+        (at("a", 10_000_000_000_000, 0), "a is outside the years 1 to 9999"),
+        (at("a", -62_135_596_801, 0), "a is outside the years 1 to 9999"),
+        (at("a", 0, -1), "a has -1 nanoseconds"),
+        (at("a", 0, 1_000_000_000), "a has 1000000000 nanoseconds"),
         (with("subject", Attr::CeInteger(1)).encode_to_vec(), "subject is of type Integer"),
         (with("partitionkey", Attr::CeBoolean(true)).encode_to_vec(), "partitionkey is of type Boolean"),
         (with("subject", string("")).encode_to_vec(), "subject is empty"),

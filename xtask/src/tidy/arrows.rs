@@ -22,6 +22,17 @@ const ROOMS: &[(&str, May)] = &[
     ("gateway/src/mesh", May::AllBut(&["ingress"])),
 ];
 
+/// Rooms of the ingress, and the neighbours that each must not name: doors know what they share, and never each other. The first that fits
+/// holds; the last is all that every door uses.
+const NEIGHBOURS: [(&str, &[&str]); 6] = [
+    ("gateway/src/ingress/http", &["ingress::grpc"]),
+    ("gateway/src/ingress/grpc", &["ingress::http"]),
+    ("gateway/src/ingress/web", &["ingress::http", "ingress::grpc"]),
+    ("gateway/src/ingress/native", &["ingress::http", "ingress::grpc", "ingress::web", "ingress::calls"]),
+    ("gateway/src/ingress/calls", &["ingress::http", "ingress::grpc", "ingress::web", "ingress::native"]),
+    ("gateway/src/ingress", &["ingress::http", "ingress::grpc", "ingress::web", "ingress::native", "ingress::calls"]),
+];
+
 /// Rooms that see the words of the store and no store.
 const WORDS_ONLY: [&str; 4] = ["gateway/src/engine", "gateway/src/delivery", "gateway/src/ingress", "gateway/src/mesh"];
 const STORES: [&str; 2] = ["store::log", "store::memory"];
@@ -61,6 +72,7 @@ fn imports(source: &Source) -> Vec<Finding> {
     let Some((room, may)) = ROOMS.iter().find(|(room, _)| is_in(source.path(), room)) else {
         return Vec::new();
     };
+    let neighbours = NEIGHBOURS.iter().find(|(room, _)| is_in(source.path(), room));
     let mut findings = Vec::new();
     for path in crate_paths(source.path(), source.product()) {
         let name = path.words.join("::");
@@ -73,6 +85,10 @@ fn imports(source: &Source) -> Vec<Finding> {
         let is_store = WORDS_ONLY.contains(room) && STORES.iter().any(|s| is_module_in(&name, s));
         if is_module && (!allowed || is_store) {
             let text = format!("`{room}` must not import `crate::{name}`");
+            findings.push(Finding { path: source.path().to_owned(), line: path.line, rule: "import-arrow", text });
+        }
+        if let Some((room, _)) = neighbours.filter(|(_, closed)| closed.iter().any(|m| is_module_in(&name, m))) {
+            let text = format!("`{room}` must not import `crate::{name}`: what both need goes beside them");
             findings.push(Finding { path: source.path().to_owned(), line: path.line, rule: "import-arrow", text });
         }
     }
@@ -125,6 +141,21 @@ mod tests {
     fn an_ingress_sees_no_store_and_no_engine() {
         assert!(found("gateway/src/ingress/tcp.rs", "use crate::mesh::Mesh; use crate::delivery::Sink;").is_empty());
         assert_eq!(found("gateway/src/ingress/tcp.rs", "use crate::engine::Engine; use crate::store::Op;").len(), 2);
+    }
+
+    #[test]
+    fn doors_see_what_they_share_and_never_each_other() {
+        assert!(
+            found("gateway/src/ingress/grpc/call.rs", "use crate::ingress::web::Door; use super::super::calls::C;")
+                .is_empty()
+        );
+        assert!(found("gateway/src/ingress/web/door.rs", "use crate::ingress::native::Native;").is_empty());
+        assert_eq!(found("gateway/src/ingress/grpc/call.rs", "use crate::ingress::{http::Door, access};").len(), 1);
+        assert_eq!(found("gateway/src/ingress/http/mod.rs", "use super::grpc;").len(), 1);
+        assert_eq!(found("gateway/src/ingress/web/door.rs", "use crate::ingress::grpc::router;").len(), 1);
+        assert_eq!(found("gateway/src/ingress/calls/mod.rs", "use crate::ingress::native::Native;").len(), 1);
+        assert_eq!(found("gateway/src/ingress/native/mod.rs", "use super::calls::Calls;").len(), 1);
+        assert_eq!(found("gateway/src/ingress/places.rs", "use super::native::Native;").len(), 1);
     }
 
     #[test]

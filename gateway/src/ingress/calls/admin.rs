@@ -5,7 +5,7 @@ use meshwire_proto::wire::admin::answer::Answer;
 use meshwire_proto::wire::admin::command::Command;
 
 use super::Calls;
-use crate::ingress::native::access::{self, Waiting};
+use crate::ingress::access::{self, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Caller, Refusal};
 
@@ -13,7 +13,8 @@ impl Calls {
     /// Carries a command out, and waits until it is kept.
     ///
     /// # Errors
-    /// Why it was not: `DENIED`, `INVALID`, or what the command's own message says.
+    /// Why it was not: `DENIED`, `INVALID`, or what the command's own message says; `UNAVAILABLE`: the gateway stops, and the command
+    /// would change what is kept.
     pub async fn admin(&self, caller: &Caller, command: Command) -> Result<Option<Answer>, Refusal> {
         let command = admin::Command { command: Some(command) };
         let call = Waiting::begin(&self.mesh, caller, access::command(&command));
@@ -23,6 +24,9 @@ impl Calls {
     }
 
     async fn carry_out(&self, caller: &Caller, command: &admin::Command) -> Result<Option<Answer>, Refusal> {
+        if !keeps_nothing(command) {
+            self.mesh.check_serving()?;
+        }
         loop {
             let seen = self.mesh.fetches();
             if let Some(answered) = self.mesh.admin(caller, command) {
@@ -34,4 +38,10 @@ impl Calls {
             waiting::fetched(&self.mesh, seen).await;
         }
     }
+}
+
+/// Whether it keeps nothing: it only looks, or sets limits of this run.
+const fn keeps_nothing(command: &admin::Command) -> bool {
+    use Command::{GetGroup, GetLimits, ListDeadLetters, ListTopics, SetLimits};
+    matches!(&command.command, Some(ListTopics(_) | GetGroup(_) | ListDeadLetters(_) | GetLimits(_) | SetLimits(_)))
 }

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use super::inbox::{Found, Inbox};
 use super::lease::Lease;
 use super::{Calls, Seat};
-use crate::ingress::native::access::{Record, Waiting};
-use crate::ingress::waiting;
+use crate::ingress::access::{Record, Waiting};
+use crate::ingress::{Shutdown, waiting};
 use crate::mesh::{Action, Caller, Credit, Refusal, SettleRequest, SubscribeRequest, SubscriptionKey, TopicRef};
 
 /// A consumer always gets this much byte credit: a single event passes.
@@ -53,7 +53,7 @@ pub struct ConsumerRequest {
 pub struct Delivered {
     /// Settles it, by the same caller over any connection; `None`: there is nothing to settle.
     pub lease: Option<String>,
-    /// 1 for a first delivery.
+    /// Failures of before the last start of the gateway, and deliveries since, this one too: 1 for a first one.
     pub attempt: u32,
     /// Where the event is in its topic.
     pub position: u64,
@@ -77,7 +77,9 @@ pub struct Consumer {
     name: TopicName,
     key: SubscriptionKey,
     inbox: Arc<Inbox>,
-    stopping: watch::Receiver<bool>,
+    stage: watch::Receiver<Shutdown>,
+    /// It was told that the gateway stops.
+    told: bool,
     leased: bool,
     /// What is left of the run in hand.
     run: DeliverRun,
@@ -113,10 +115,7 @@ impl Calls {
         request: ConsumerRequest,
     ) -> Result<Consumer, Refusal> {
         let name = TopicName::parse(topic).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
-        let stopping = self.stopping.subscribe();
-        if *stopping.borrow() {
-            return Err(Refusal::new(ErrorKind::Unavailable, "the gateway is stopping").after(1000));
-        }
+        self.mesh.check_serving()?;
         let topic = self.mesh.open_topic(caller, name.as_str(), Action::Subscribe)?;
         let inbox = Inbox::new(self.mesh.memory());
         let key = SubscriptionKey { session: self.mesh.new_session(), subscription: 1 };
@@ -134,10 +133,10 @@ impl Calls {
             let seat = Seat { topic, name: name.clone(), group, key, answered: std::sync::Mutex::default() };
             self.seats().insert(key.session, Arc::new(seat));
         }
-        let run = DeliverRun::default();
+        let (run, stage, told) = (DeliverRun::default(), self.stage.subscribe(), false);
         let next = subscribed.next_delivery;
         let (calls, caller) = (Arc::clone(self), caller.clone());
-        let consumer = Consumer { calls, caller, topic, name, key, inbox, stopping, leased, run, next };
+        let consumer = Consumer { calls, caller, topic, name, key, inbox, stage, told, leased, run, next };
         // From here on it leaves when this is dropped.
         waiting::kept(&self.mesh, ticket).await?;
         self.mesh.start(topic, key);
@@ -171,22 +170,59 @@ impl Consumer {
         self.leased
     }
 
-    /// The next delivery; `None` when the gateway stops.
+    /// The next delivery; `None` when the gateway stops. What it holds may be settled as long as it is not dropped: called again, it
+    /// gives `None` when the gateway [closes](Consumer::is_over).
     ///
     /// # Errors
     /// `TOPIC_NOT_FOUND`: the topic was deleted. `DENIED`: the caller may no longer subscribe.
     pub async fn next(&mut self) -> Result<Option<Delivered>, Refusal> {
         loop {
+            if self.told {
+                drop(self.stage.wait_for(|stage| *stage >= Shutdown::Closing).await);
+                return Ok(None);
+            }
+            if self.leased && self.calls.mesh.is_stopping() {
+                self.stop();
+                return Ok(None);
+            }
             if let Some(delivered) = self.pop() {
                 return Ok(Some(delivered));
             }
-            let inbox = &self.inbox;
+            let (inbox, stage) = (&self.inbox, &mut self.stage);
             let found = tokio::select! {
                 biased;
-                _ = self.stopping.wait_for(|stopping| *stopping) => return Ok(None),
                 found = poll_fn(|cx| inbox.poll(cx)) => found,
+                () = async { drop(stage.wait_for(|stage| *stage >= Shutdown::Draining).await) } => {
+                    self.stop();
+                    return Ok(None);
+                }
             };
             self.found(found)?;
+        }
+    }
+
+    /// [`Consumer::next`] for who has no words for a gateway that stops: with leases `None` comes only when it closes.
+    ///
+    /// # Errors
+    /// As [`Consumer::next`].
+    pub async fn next_or_over(&mut self) -> Result<Option<Delivered>, Refusal> {
+        match self.next().await? {
+            None if self.leased && !self.is_over() => self.next().await,
+            found => Ok(found),
+        }
+    }
+
+    /// Whether the gateway closes: what it holds cannot be settled any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        *self.stage.borrow() >= Shutdown::Closing
+    }
+
+    /// Nothing more is handed out: what nobody has seen is not waited for.
+    fn stop(&mut self) {
+        self.told = true;
+        if self.leased {
+            self.pause(self.next);
         }
     }
 
@@ -196,6 +232,9 @@ impl Consumer {
     /// As [`Consumer::next`].
     pub fn ready(&mut self) -> Result<Option<Delivered>, Refusal> {
         loop {
+            if self.leased && self.calls.mesh.is_stopping() {
+                return Ok(None);
+            }
             if let Some(delivered) = self.pop() {
                 return Ok(Some(delivered));
             }

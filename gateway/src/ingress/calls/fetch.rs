@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::members::{Member, Name, Slot};
 use super::{Calls, Consumer, ConsumerRequest, Delivered, Start};
-use crate::ingress::native::access::{Record, Waiting};
+use crate::ingress::access::{Record, Waiting};
 use crate::mesh::{Caller, Credit, Refusal};
 
 /// Most deliveries of one fetch.
@@ -97,6 +97,7 @@ impl Calls {
 
     async fn try_fetch(self: &Arc<Self>, caller: &Caller, request: &FetchRequest<'_>) -> Result<Fetched, Refusal> {
         let (topic, name) = check(request)?;
+        self.mesh.check_serving()?;
         let deadline = Instant::now() + request.wait.max(READ);
         let (slot, named) = match name {
             None => (Slot::default(), None),

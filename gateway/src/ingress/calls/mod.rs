@@ -33,6 +33,7 @@ pub use publish::{Offer, Stored, Taken};
 pub use request::{Replies, RequestCall};
 pub use settle::{MAX_SETTLEMENTS, Settlement};
 
+use super::Shutdown;
 use crate::mesh::{Mesh, Refusal, SubscriptionKey, TopicRef};
 use gone::{Answered, Gone, Left};
 use lease::Seal;
@@ -55,7 +56,7 @@ pub struct Calls {
     seats: Mutex<BTreeMap<u64, Arc<Seat>>>,
     gone: Mutex<Gone>,
     members: Members,
-    stopping: watch::Sender<bool>,
+    stage: watch::Sender<Shutdown>,
     unwritable: AtomicU64,
 }
 
@@ -98,7 +99,7 @@ impl Calls {
             seats: Mutex::default(),
             gone: Mutex::default(),
             members: Members::new(config.max_fetch_members),
-            stopping: watch::Sender::new(false),
+            stage: watch::Sender::new(Shutdown::Running),
             unwritable: AtomicU64::new(0),
         })
     }
@@ -109,9 +110,15 @@ impl Calls {
         &self.mesh
     }
 
-    /// The gateway stops: streams end, fetches are answered, and all leases that they hold go back.
+    /// The gateway stops: fetches that wait are answered, and streams take back what nobody has seen. What was handed out stays
+    /// leased until it is settled, or until [`Calls::close`].
     pub fn stop(&self) {
-        self.stopping.send_replace(true);
+        self.stage.send_replace(Shutdown::Draining);
+    }
+
+    /// The gateway ends: streams end too, and what is leased still comes again.
+    pub fn close(&self) {
+        self.stage.send_replace(Shutdown::Closing);
         self.members.clear();
     }
 

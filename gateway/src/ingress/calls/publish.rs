@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use meshwire_proto::{Defaults, ErrorKind, EventError, EventParts, EventRun, EventRunBuilder, Moment, Timing};
 
 use super::Calls;
-use crate::ingress::native::access::{Record, Waiting};
+use crate::ingress::access::{Record, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Action, Answer, Caller, Published, Refusal, TopicRef};
 
@@ -87,7 +87,7 @@ impl Calls {
     ///
     /// # Errors
     /// Of the whole call, before anything was taken: `INVALID` (the topic's name), `DENIED`, `TOPIC_NOT_FOUND`, `TOO_LARGE` (too many
-    /// topics, or a time too far ahead), `BUSY`. And `STORE_FAILED`: nothing is known of what was offered.
+    /// topics, or a time too far ahead), `BUSY`; `UNAVAILABLE`: the gateway stops. And `STORE_FAILED`: nothing is known of what was offered.
     pub async fn publish(
         &self,
         caller: &Caller,
@@ -109,6 +109,7 @@ impl Calls {
         mut offer: Offer,
         timing: Timing,
     ) -> Result<Vec<Taken>, Refusal> {
+        self.mesh.check_serving()?;
         let handle = self.mesh.open_topic(caller, topic, Action::Publish)?;
         if !offer.builder.is_empty() {
             offer.runs.push(offer.builder.take());

@@ -13,7 +13,7 @@ use meshwire_proto::wire::session as wire;
 
 use super::Calls;
 use crate::delivery::ReplySink;
-use crate::ingress::native::access::{Kept, Record, Waiting};
+use crate::ingress::access::{Kept, Record, Waiting};
 use crate::mesh::{Caller, Memory, Refusal};
 
 /// Replies that may be on their way or wait at once.
@@ -69,7 +69,7 @@ impl Calls {
     /// Sends a request to who serves its topic.
     ///
     /// # Errors
-    /// `INVALID` or `TOO_LARGE` (name, event, timeout), `DENIED`, `NO_RESPONDERS`, `BUSY`.
+    /// `INVALID` or `TOO_LARGE` (name, event, timeout), `DENIED`, `NO_RESPONDERS`, `BUSY`; `UNAVAILABLE`: the gateway stops.
     pub fn request(self: &Arc<Self>, caller: &Caller, asked: RequestCall<'_>) -> Result<Replies, Refusal> {
         let record = Record { operation: "request", topic: asked.topic, events: 1, ..Record::default() };
         let call = Waiting::begin(&self.mesh, caller, record);
@@ -86,6 +86,7 @@ impl Calls {
     }
 
     fn begin(self: &Arc<Self>, caller: &Caller, asked: RequestCall<'_>) -> Result<Replies, Refusal> {
+        self.mesh.check_serving()?;
         let (memory, most) = (self.mesh.answers(), self.config.session_bytes);
         let inbox = Arc::new(Inbox { queue: Mutex::default(), memory, most });
         let timeout_ms = match asked.timeout.map(|timeout| timeout.as_millis()) {

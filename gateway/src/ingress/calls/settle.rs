@@ -8,7 +8,7 @@ use meshwire_proto::{ErrorKind, GroupKey, GroupName, TopicName};
 
 use super::lease::Lease;
 use super::{Calls, Seat};
-use crate::ingress::native::access::{Record, Waiting};
+use crate::ingress::access::{Record, Waiting};
 use crate::ingress::waiting;
 use crate::mesh::{Action, Caller, Refusal, SettleAs, SettleRequest, Ticket};
 
@@ -133,6 +133,7 @@ impl Calls {
     ) -> (Vec<Result<(), Refusal>>, Vec<Waits>) {
         let mut results = vec![Ok(()); settlements.len()];
         let (mut tickets, mut sessions, mut open) = (Vec::new(), Vec::new(), None::<Range<'_>>);
+        let mut refused = 0;
         let mut end = |range: Range<'_>, results: &mut Vec<Result<(), Refusal>>| {
             if sessions.last() != Some(&range.session) {
                 sessions.push(range.session);
@@ -156,6 +157,7 @@ impl Calls {
                     }
                 }
                 (Err(refusal), _) => {
+                    refused += 1;
                     if let Some(result) = results.get_mut(item) {
                         *result = Err(refusal);
                     }
@@ -165,6 +167,7 @@ impl Calls {
         if let Some(range) = open {
             end(range, &mut results);
         }
+        self.mesh.counts().not_settled(refused);
         sessions.into_iter().for_each(|session| self.members.settled(session));
         (results, tickets)
     }
@@ -210,6 +213,7 @@ impl Calls {
         let asked = SettleRequest { numbers, how: range.settlement.how(), confirm };
         match self.mesh.settle(caller, (seat.topic, seat.name.as_str()), seat.key, asked) {
             Err(refusal) => {
+                self.mesh.counts().not_settled(count);
                 (0..count).for_each(|n| set(n, &refusal));
                 None
             }

@@ -8,9 +8,10 @@ use meshwire_proto::wire::admin::answer::Answer;
 use meshwire_proto::wire::admin::command::Command;
 use tonic::{Request, Response, Status};
 
+use super::caller;
 use super::services::admin_server::Admin;
-use super::{caller, status};
 use crate::ingress::calls::Calls;
+use crate::ingress::web::status;
 use crate::mesh::Refusal;
 
 /// Carries commands out.

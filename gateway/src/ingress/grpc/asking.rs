@@ -1,32 +1,36 @@
 //! Calls in which a client asks on and on, as it does of reflection: each message is whole before the service sees it, in time, not too
-//! large, and what is not whole yet counts as a body of its connection. Every error says its code, the service's own ones too.
+//! large, and what is not whole yet counts as a body of its connection. What one message asks in vain is answered as such, and does not
+//! end the call.
 
-use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::extract::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::unfold;
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use meshwire_proto::ErrorKind;
 use meshwire_proto::codec::grpc;
 use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
-use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tonic_reflection::pb::v1::{ErrorResponse, ServerReflectionRequest, ServerReflectionResponse};
 
-use super::{SMALL, call, status};
-use crate::ingress::http::Door;
+use super::{SMALL, call};
 use crate::ingress::receiving::{Held, Share};
-use crate::mesh::Refusal;
+use crate::ingress::web::call::unknown;
+use crate::ingress::web::{Door, status};
+use crate::mesh::{Counts, Refusal};
 
 /// Flag and length before a message.
 const PREFIX: usize = 5;
@@ -34,33 +38,85 @@ const PREFIX: usize = 5;
 /// How long a message may take from its first byte to its last. Between two of them a client may be silent.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The one method of the service.
+const METHOD: &str = "/ServerReflectionInfo";
+
 /// Carries a call of reflection out.
 pub(super) async fn run(Extension(door): Extension<Door>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path().to_owned();
-    if let Some(refused) = call::refused(&parts.method, &path, &parts.headers) {
+    let path = parts.uri.path();
+    if let Some(refused) = call::refused(&parts.method, path, &parts.headers) {
         return refused;
     }
-    let wrong = Arc::new(OnceLock::new());
-    let body = asked(Asked::new(body, &door.share), Arc::clone(&wrong));
-    let response = next.run(Request::from_parts(parts, body)).await;
-    call::with_code(response, &path).map(|body| Body::new(Answers { body, wrong }))
+    if !path.ends_with(METHOD) {
+        return unknown(path);
+    }
+    let (asked, counts) = (Asked::new(body, &door.share), Arc::clone(door.native.mesh().counts()));
+    let answers = unfold(Some(Answering { asked, counts, parts, next }), |state| async move {
+        let mut answering = state?;
+        let (frame, state) = match answering.answer().await {
+            Ok(Some(answer)) => (Frame::data(answer), Some(answering)),
+            Ok(None) => (end(&Status::ok("")), None),
+            Err(refusal) => (end(&status::status(refusal)), None),
+        };
+        Some((Ok::<_, Infallible>(frame), state))
+    });
+    let mut response = Response::new(Body::new(StreamBody::new(answers)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(grpc::CONTENT_TYPE));
+    response
 }
 
-/// Whole messages, until one is wrong.
-fn asked(asked: Asked, wrong: Arc<OnceLock<Refusal>>) -> Body {
-    Body::from_stream(unfold(Some((asked, wrong)), |state| async move {
-        let (mut asked, wrong) = state?;
-        match asked.message().await {
-            Ok(message) => message.map(|message| (Ok(message), Some((asked, wrong)))),
-            Err(refusal) => {
-                let error = io::Error::new(io::ErrorKind::InvalidData, refusal.message.clone());
-                // The first that is wrong is what it is told.
-                let _ = wrong.set(refusal);
-                Some((Err(error), None))
-            }
-        }
-    }))
+/// The end of a call.
+fn end(status: &Status) -> Frame<Bytes> {
+    let mut trailers = HeaderMap::new();
+    // A status that cannot be written leaves none, which clients take for a failure.
+    let _ = status.add_header(&mut trailers);
+    Frame::trailers(trailers)
+}
+
+/// A call that is being answered.
+struct Answering {
+    asked: Asked,
+    counts: Arc<Counts>,
+    parts: Parts,
+    next: Next,
+}
+
+impl Answering {
+    /// The answer to the next message; `None` after the last one. The service ends a call with its first error, so each message is a call
+    /// of its own to it.
+    async fn answer(&mut self) -> Result<Option<Bytes>, Refusal> {
+        let Some(message) = self.asked.message().await? else { return Ok(None) };
+        let request = Request::from_parts(self.parts.clone(), Body::from(message.clone()));
+        let (head, body) = self.next.clone().run(request).await.into_parts();
+        let broken = |e| Refusal::new(ErrorKind::Internal, format!("an answer broke off: {e}"));
+        let answer = body.collect().await.map_err(broken)?;
+        let found = Status::from_header_map(answer.trailers().unwrap_or(&head.headers));
+        Ok(Some(match found.filter(|found| found.code() != Code::Ok) {
+            None => answer.to_bytes(),
+            Some(found) => self.in_vain(&message, &found),
+        }))
+    }
+
+    /// What is told of a message that asked for what there is not.
+    fn in_vain(&self, message: &[u8], found: &Status) -> Bytes {
+        self.counts.told(match found.code() {
+            Code::InvalidArgument => ErrorKind::Invalid,
+            Code::NotFound => ErrorKind::NotFound,
+            _ => ErrorKind::Internal,
+        });
+        // It was read before.
+        let asked = ServerReflectionRequest::decode(message.get(PREFIX..).unwrap_or_default()).unwrap_or_default();
+        let error = ErrorResponse { error_code: found.code().into(), error_message: found.message().to_owned() };
+        let answer = ServerReflectionResponse {
+            valid_host: asked.host.clone(),
+            original_request: Some(asked),
+            message_response: Some(MessageResponse::ErrorResponse(error)),
+        };
+        let mut framed = BytesMut::new();
+        grpc::put_message(&[&answer.encode_to_vec()], &mut framed);
+        framed.freeze()
+    }
 }
 
 /// What a client asks.
@@ -135,54 +191,9 @@ fn slow() -> Refusal {
     Refusal::new(ErrorKind::Timeout, format!("a message of the call was not whole within {} s", PATIENCE.as_secs()))
 }
 
-/// What it is answered: at the end what was wrong with what it asked, whatever the service made of it.
-struct Answers {
-    body: Body,
-    wrong: Arc<OnceLock<Refusal>>,
-}
-
-/// The same status with a code of ours, if it has none.
-fn coded(found: &Status) -> Option<Status> {
-    if found.code() == Code::Ok || status::kind(found).is_some() {
-        return None;
-    }
-    let kind = match found.code() {
-        Code::InvalidArgument => ErrorKind::Invalid,
-        Code::NotFound => ErrorKind::NotFound,
-        Code::Unimplemented => ErrorKind::Unsupported,
-        _ => ErrorKind::Internal,
-    };
-    Some(status::status(Refusal::new(kind, found.message())))
-}
-
-impl HttpBody for Answers {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else { return Poll::Ready(None) };
-        let mut frame = frame?;
-        if let Some(trailers) = frame.trailers_mut() {
-            let wrong = self.wrong.get().map(|refusal| status::status(refusal.clone()));
-            let end = wrong.or_else(|| coded(&Status::from_header_map(trailers)?));
-            if let Some(end) = end {
-                trailers.clear();
-                end.add_header(trailers).map_err(axum::Error::new)?;
-            }
-        }
-        Poll::Ready(Some(Ok(frame)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
-    use std::convert::Infallible;
-
     use futures_util::{StreamExt as _, stream};
 
     use super::*;

@@ -10,9 +10,8 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use super::status;
 use crate::ingress::Shutdown;
-use crate::ingress::http::Door;
+use crate::ingress::web::{Door, status};
 use crate::mesh::Refusal;
 
 /// What may be asked for; the first is the whole gateway.

@@ -12,9 +12,9 @@ use tonic::{Request, Response, Status};
 use super::call::Deadline;
 use super::caller;
 use super::services::mesh_server::Mesh;
-use super::status::status;
 use super::subscribe::{self, Batches};
 use crate::ingress::calls::{Calls, Offer, RequestCall, Settlement, Taken, group_key};
+use crate::ingress::web::status::status;
 use crate::mesh::{Caller, Refusal};
 
 /// The calls.

@@ -4,7 +4,7 @@
 //! - [`mesh`]: events for plain stubs; [`subscribe`]: its stream of deliveries;
 //! - [`admin`]: commands; [`health`]: whether the gateway serves;
 //! - [`asking`]: reflection, whose calls have many messages;
-//! - [`call`]: what calls have in common; [`status`]: errors; [`told`]: how many.
+//! - [`call`]: what calls have in common.
 
 mod admin;
 mod asking;
@@ -15,9 +15,7 @@ mod mesh;
 #[allow(clippy::all, clippy::allow_attributes_without_reason, unreachable_pub, elided_lifetimes_in_paths, reason = "generated code")]
 mod services;
 mod session;
-mod status;
 mod subscribe;
-mod told;
 
 use std::sync::Arc;
 
@@ -28,12 +26,8 @@ use tonic::{Request, Status};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder;
 
-pub(super) use call::{is_grpc, timeout, unknown};
-pub(super) use status::answer;
-pub(super) use told::counted;
-
 use super::calls::Calls;
-use super::http::Door;
+use super::web::{Door, status};
 use crate::mesh::{Caller, Refusal};
 use services::admin_server::AdminServer;
 use services::mesh_server::MeshServer;
@@ -41,8 +35,8 @@ use services::mesh_server::MeshServer;
 /// Largest message to services that everybody may ask, and that hold no events.
 const SMALL: usize = 64 * 1024;
 
-/// The paths of gRPC.
-pub(super) fn router(calls: &Arc<Calls>) -> Router {
+/// The paths of gRPC, for whoever serves HTTP.
+pub fn router(calls: &Arc<Calls>) -> Router {
     // How long a message may be is known before it comes to these.
     let mesh = MeshServer::new(mesh::Service(calls.clone())).max_decoding_message_size(usize::MAX);
     let admin = AdminServer::new(admin::Commands(calls.clone())).max_decoding_message_size(usize::MAX);

@@ -18,9 +18,9 @@ use meshwire_proto::codec::grpc::{self, Compressed, Unframer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::Status;
 
-use super::{call, status};
-use crate::ingress::http::Door;
+use super::call;
 use crate::ingress::native::{Coming, serve_stream};
+use crate::ingress::web::{Door, status};
 use crate::mesh::Refusal;
 
 /// What waits to be sent; a writer waits while it is more.
@@ -36,7 +36,7 @@ pub(super) async fn open(Extension(door): Extension<Door>, request: Request) -> 
         Err(refusal) => return status::answer(refusal),
     };
     let coming = Coming { caller: door.caller("grpc"), waited: door.waited(), place, held: Some(door.share.hold()) };
-    let Door { native, shutdown, open, .. } = door;
+    let (native, shutdown, open) = door.leave();
     let out = Arc::new(Out::default());
     // A proxy may keep the head of an answer until bytes follow it, and a client may wait for the head before it says Hello.
     grpc::pad(&mut out.queue().messages);

@@ -9,8 +9,8 @@ use prost::Message as _;
 use tonic::Status;
 
 use super::call::Deadline;
-use super::status::status;
 use crate::ingress::calls::{Consumer, ConsumerRequest, Delivered, Start, group_key};
+use crate::ingress::web::status::status;
 use crate::mesh::{Credit, Refusal};
 
 /// A batch ends with the event that makes it so long.
@@ -76,8 +76,8 @@ pub(super) fn batches(consumer: Consumer, deadline: Deadline) -> Batches {
 /// What is here now, at least one; and why nothing follows, if that shows already.
 async fn batch(consumer: &mut Consumer, deadline: Deadline) -> Result<(wire::Deliveries, Option<Refusal>), Refusal> {
     let first = match deadline.0 {
-        None => consumer.next().await?,
-        Some(at) => tokio::time::timeout_at(at, consumer.next())
+        None => consumer.next_or_over().await?,
+        Some(at) => tokio::time::timeout_at(at, consumer.next_or_over())
             .await
             .map_err(|_| Refusal::new(ErrorKind::Timeout, "the deadline of the call has passed"))??,
     };

@@ -43,7 +43,7 @@ pub(super) async fn upgrade(door: Door, topic: String, parts: &mut Parts) -> Res
         door.calls.consume(&caller, &topic, receive::broadcast_request(start)).await.map_err(Problem::from)?;
     let limits = of_events(&door);
     Ok(handshake.begin(door, (limits, Spoken::WebSocketCloudEvents), move |door, socket| async move {
-        let mut peer = Peer { socket, format, calls: door.calls, caller, topic };
+        let mut peer = Peer { socket, format, calls: Arc::clone(&door.calls), caller, topic };
         let end = peer.serve(consumer).await;
         peer.socket.end(end).await;
     }))

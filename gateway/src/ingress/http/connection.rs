@@ -1,9 +1,7 @@
 //! One HTTP connection: from its first bytes to the end of all that was begun in it.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,7 +14,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 use super::activity::{Activity, Answering};
 use super::credentials;
@@ -24,12 +21,12 @@ use super::head::{self, MAX_HEADERS};
 use super::origin::{self, Judged};
 use super::unreadable::Answered;
 use super::window::Window;
-use super::{Door, Guests, HttpConfig, Refused, session, websocket};
+use super::{Door, Guests, HttpConfig, Refused, call, publish, session, websocket};
 use crate::ingress::calls::Calls;
 use crate::ingress::native::Native;
-use crate::ingress::receiving::Share;
-use crate::ingress::{Accepted, Place, Shutdown, grpc};
-use crate::mesh::{Caller, Counts, Lost, Spoken};
+use crate::ingress::web::Connection;
+use crate::ingress::{Accepted, Place, Shutdown, web};
+use crate::mesh::{Counts, Lost, Spoken};
 
 /// Least that the server takes as a bound of a head.
 const LEAST_BUFFER: usize = 8192;
@@ -47,17 +44,17 @@ pub(super) async fn serve(
     let (open, mut ended) = mpsc::channel(1);
     let (authenticated, guests) = (principal.is_some(), Arc::clone(&config.guests));
     let (counts, answers) = (Arc::clone(native.mesh().counts()), Arc::clone(native.mesh().counts()));
-    let door = Door::of((native, calls), (peer, principal, Arc::clone(&place), waited), shutdown.clone(), open);
-    let carries = Arc::clone(&door.carries);
+    let connection =
+        Connection::of((native, calls), (peer, principal, Arc::clone(&place), waited), shutdown.clone(), open);
     let activity = Arc::new(Activity::default());
     let (seen, as_grpc, login_timeouts) = (Arc::clone(&activity), OnceLock::new(), Arc::clone(&counts));
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let door = door.at_request(!seen.has_begun());
+        let door = Door::at_request(&connection, !seen.has_begun());
         let active = seen.begin();
         if !begins_session(&request) {
             door.place.logged_in();
         }
-        if grpc::is_grpc(request.headers()) {
+        if call::is_grpc(request.headers()) {
             let _ = as_grpc.get_or_init(|| counts.connected(Spoken::Grpc));
         }
         request.extensions_mut().insert(door);
@@ -70,7 +67,7 @@ pub(super) async fn serve(
         let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
         let mut overdue =
             pin!(overdue(&activity, (&place, &login_timeouts), config.login_timeout.saturating_sub(waited)));
-        let mut over = pin!(over((shutdown, &carries), (&activity, config.idle_timeout)));
+        let mut over = pin!(over(shutdown, (&activity, config.idle_timeout)));
         let mut told = false;
         loop {
             tokio::select! {
@@ -112,41 +109,11 @@ async fn overdue(activity: &Activity, (place, counts): (&Place, &Counts), left: 
     shed
 }
 
-/// Ends when nothing is expected any more: the gateway stops, or there was no request for long.
-async fn over(
-    (mut shutdown, carries): (watch::Receiver<Shutdown>, &AtomicBool),
-    (activity, idle): (&Activity, Duration),
-) {
+/// Ends when nothing is expected any more: there was no request for long, or the gateway closes. While it drains, settlements come.
+async fn over(mut shutdown: watch::Receiver<Shutdown>, (activity, idle): (&Activity, Duration)) {
     tokio::select! {
-        _ = async { shutdown.wait_for(|s| *s >= Shutdown::Draining).await.map(drop) } => {}
-        () = activity.over(idle) => return,
-    }
-    // Sessions may settle until the end.
-    if carries.load(Ordering::Relaxed) {
-        drop(shutdown.wait_for(|s| *s >= Shutdown::Closing).await);
-    }
-}
-
-impl Door {
-    /// What is known of a connection that begins. The one place where HTTP makes a caller.
-    fn of(
-        (native, calls): (Arc<Native>, Arc<Calls>),
-        (peer, principal, place, waited): (SocketAddr, Option<Arc<str>>, Arc<Place>, Duration),
-        shutdown: watch::Receiver<Shutdown>,
-        open: mpsc::Sender<()>,
-    ) -> Self {
-        let caller = Caller::known("http", Some(peer), principal.clone());
-        let share = Share::new(Arc::clone(&native.receiving));
-        let [carries, seated] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
-        let now = Instant::now();
-        let since = now.checked_sub(waited).unwrap_or(now);
-        Self { native, calls, caller, principal, shutdown, open, share, place, seated, since, carries }
-    }
-
-    /// What a request knows of it: the time before the first one counts for the login that this begins.
-    fn at_request(&self, is_first: bool) -> Self {
-        let since = if is_first { self.since } else { Instant::now() };
-        Self { since, ..self.clone() }
+        () = async { drop(shutdown.wait_for(|s| *s >= Shutdown::Closing).await) } => {}
+        () = activity.over(idle) => {}
     }
 }
 
@@ -157,7 +124,7 @@ fn begins_session(request: &Request<Incoming>) -> bool {
 
 /// The one place that counts what HTTP and gRPC answer; streams count what ends them.
 fn counted(counts: &Arc<Counts>, response: Response<Body>) -> Response<Body> {
-    let Some(Refused(kind)) = response.extensions().get() else { return grpc::counted(counts, response) };
+    let Some(Refused(kind)) = response.extensions().get() else { return web::counted(counts, response) };
     counts.told(*kind);
     response
 }
@@ -177,6 +144,7 @@ async fn answer(
         return Ok(counted(&counts, response));
     }
     let response = match head::check(&parts.headers, parts.uri.path()) {
+        Ok(()) if publish::is_plain(&parts) => publish::plainly(Request::from_parts(parts, Body::new(body))).await,
         Ok(()) => TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await?,
         Err(problem) => problem.answer(&parts.headers),
     };

@@ -12,10 +12,9 @@ use axum::response::{IntoResponse as _, Response};
 use meshwire_proto::{ErrorKind, options};
 use tokio::time::Instant;
 
-use super::Problem;
 use super::query::Query;
-use crate::ingress::grpc;
-use crate::ingress::native::access;
+use super::{Problem, call};
+use crate::ingress::access;
 use crate::mesh::Refusal;
 
 /// The parameter: milliseconds, within the bounds of option `request_timeout`.
@@ -55,18 +54,23 @@ fn said(uri: &Uri, headers: &HeaderMap) -> Result<Option<Deadline>, Problem> {
     let (least, most) = (options::REQUEST_TIMEOUT.min, options::REQUEST_TIMEOUT.max);
     let own = Query::find(uri, TIMEOUT)?.map(|query| query.number(TIMEOUT, (least, most))).transpose()?.flatten();
     let own = own.map(std::time::Duration::from_millis);
-    let least = own.into_iter().chain(grpc::timeout(headers)?).min();
+    let least = own.into_iter().chain(call::timeout(headers)?).min();
     // A time that cannot be reached is none.
     Ok(least.and_then(|time| Instant::now().checked_add(time)).map(Deadline))
 }
 
 /// Carries a request out within its time.
-pub(super) async fn keep(mut request: Request, next: Next) -> Response {
+pub(super) async fn keep(request: Request, next: Next) -> Response {
+    within(request, |request| next.run(request)).await
+}
+
+/// The same by `answer`.
+pub(super) async fn within(mut request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
     match said(request.uri(), request.headers()) {
-        Ok(None) => next.run(request).await,
+        Ok(None) => answer(request).await,
         Ok(Some(deadline)) => {
             request.extensions_mut().insert(deadline);
-            let answered = access::within(deadline.0, next.run(request)).await;
+            let answered = access::within(deadline.0, answer(request)).await;
             answered.unwrap_or_else(|_| Problem::from(late()).into_response())
         }
         Err(problem) => problem.into_response(),

@@ -31,7 +31,7 @@ pub(super) async fn ready(Extension(door): Extension<Door>, request: Request) ->
 
 /// Why nobody should be sent here.
 pub(super) fn reasons(shutdown: Shutdown, failed: bool) -> Vec<&'static str> {
-    let stops = "the gateway stops: it takes no new connections and settles what its members hold";
+    let stops = "the gateway stops: it takes settlements of what its members hold, and nothing new";
     let lost = "a write or sync of the log failed: nothing can be published until the gateway is started again";
     [(shutdown != Shutdown::Running, stops), (failed, lost)]
         .into_iter()

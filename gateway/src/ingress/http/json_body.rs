@@ -6,8 +6,9 @@ use meshwire_proto::ErrorKind;
 use meshwire_proto::codec::json;
 use serde::de::DeserializeOwned;
 
+use super::body::Received;
 use super::event::{essence, text};
-use super::{Door, Problem, Received, body};
+use super::{Door, Problem, body};
 
 /// The bytes of a body; empty: there is none.
 ///

@@ -15,14 +15,13 @@
 //! - [`activity`]: connections without requests end;
 //! - [`window`]: what HTTP/2 may send that is not read;
 //! - [`credentials`]: what cannot be verified is refused;
-//! - [`full`]: HTTP/2 for which there is no place;
-//! - [`problem`]: errors as RFC 9457 problem details; [`unreadable`]: also for heads that cannot be read.
+//! - [`turned`]: HTTP/2 that is not served;
+//! - [`unreadable`]: errors as problem details also for heads that cannot be read.
 
 mod accept;
 mod activity;
 mod admin;
 mod authority;
-mod body;
 mod cloudevents;
 mod connection;
 mod credentials;
@@ -30,7 +29,6 @@ mod deadline;
 mod delivery;
 mod event;
 mod fetch;
-mod full;
 mod head;
 mod health;
 mod json_body;
@@ -40,20 +38,19 @@ mod openapi;
 mod origin;
 mod page;
 mod pages;
-mod problem;
 mod publish;
 mod query;
 mod receive;
 mod request;
 mod session;
 mod settle;
+mod turned;
 mod unreadable;
 mod websocket;
 mod window;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -62,22 +59,16 @@ use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use bytes::{Bytes, BytesMut};
-use meshwire_proto::ErrorKind;
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use bytes::BytesMut;
+use tokio::sync::watch;
 
 use super::calls::Calls;
-use super::grpc;
 use super::io::Prefixed;
 use super::native::Native;
-use super::receiving::Share;
-use super::{Accepted, BoxIo, Ingress, Place, Shutdown, Sniff, Turned, say};
-use crate::mesh::{Caller, Refusal, Spoken};
-pub(super) use body::{Received, read_within as read_body};
+use super::web::{Door, Problem, Refused, body, call};
+use super::{Accepted, BoxIo, Ingress, Shutdown, Sniff, Turned, say};
+use crate::mesh::{Refusal, Spoken};
 pub use origin::Guests;
-pub(super) use problem::Problem;
-use problem::Refused;
 use window::Windows;
 
 /// Longest name of a method.
@@ -110,57 +101,10 @@ pub struct HttpIngress {
     router: Router,
 }
 
-/// What a handler knows of the connection that a request came by.
-#[derive(Clone)]
-pub(super) struct Door {
-    pub(super) native: Arc<Native>,
-    calls: Arc<Calls>,
-    /// Who asks by this connection, whatever it speaks.
-    caller: Caller,
-    /// Whom its certificate names, if it has shown one.
-    principal: Option<Arc<str>>,
-    pub(super) shutdown: watch::Receiver<Shutdown>,
-    /// The connection ends when the last of these is dropped: what goes on after an upgrade holds one.
-    pub(super) open: mpsc::Sender<()>,
-    /// What bodies of its requests may hold in memory.
-    pub(super) share: Arc<Share>,
-    /// The place of the connection.
-    pub(super) place: Arc<Place>,
-    /// Whether a session in a stream of its own has that place.
-    seated: Arc<AtomicBool>,
-    /// From when on a login counts that this request begins: of the first one, since the connection was accepted.
-    since: Instant,
-    /// Whether requests of sessions came by it: those go on while the gateway drains.
-    carries: Arc<AtomicBool>,
-}
-
-impl Door {
-    /// Who asks, in the words of `protocol`.
-    pub(super) fn caller(&self, protocol: &'static str) -> Caller {
-        Caller { protocol, ..self.caller.clone() }
-    }
-
-    /// How much of the time for a login has gone by.
-    pub(super) fn waited(&self) -> Duration {
-        self.since.elapsed()
-    }
-
-    /// The place of a session that has a stream of the connection: the first has that of the connection.
-    ///
-    /// # Errors
-    /// `BUSY`: all places are taken, and logged in.
-    pub(super) fn seat(&self) -> Result<Arc<Place>, Refusal> {
-        if self.seated.swap(true, Ordering::Relaxed) {
-            return self.native.places.take_within(&self.place);
-        }
-        Ok(Arc::clone(&self.place))
-    }
-}
-
 impl HttpIngress {
-    /// HTTP over these calls, and the sessions of `native`.
+    /// HTTP over these calls, and the sessions of `native`; with the paths of another door that travels in requests too.
     #[must_use]
-    pub fn new(native: Arc<Native>, calls: Arc<Calls>, config: HttpConfig) -> Self {
+    pub fn new(native: Arc<Native>, calls: Arc<Calls>, config: HttpConfig, others: Router) -> Self {
         let timed = Router::new()
             .route("/v1/topics/{topic}/events", post(publish::publish).get(receive::broadcast))
             .route("/v1/topics/{topic}/requests", post(request::request))
@@ -177,13 +121,13 @@ impl HttpIngress {
             .route("/healthz", get(health::lives))
             .route("/readyz", get(health::ready))
             .route("/metrics", get(metrics::metrics))
-            .merge(grpc::router(&calls))
+            .merge(others)
             .route("/openapi.json", get(openapi::openapi))
             .fallback(nothing_here)
             .method_not_allowed_fallback(|method: Method, uri: Uri, headers: HeaderMap| async move {
                 // To gRPC a path that others ask for is as little a method as one that nobody does.
-                if method == Method::POST && grpc::is_grpc(&headers) {
-                    return grpc::unknown(uri.path());
+                if method == Method::POST && call::is_grpc(&headers) {
+                    return call::unknown(uri.path());
                 }
                 Problem::wrong_method(&method, uri.path()).into_response()
             });
@@ -194,7 +138,7 @@ impl HttpIngress {
 
 /// In the words of who asks.
 async fn nothing_here(uri: Uri, headers: HeaderMap) -> Response {
-    if grpc::is_grpc(&headers) { grpc::unknown(uri.path()) } else { Problem::no_path(uri.path()).into_response() }
+    if call::is_grpc(&headers) { call::unknown(uri.path()) } else { Problem::no_path(uri.path()).into_response() }
 }
 
 impl Ingress for HttpIngress {
@@ -210,17 +154,12 @@ impl Ingress for HttpIngress {
         begins(prefix)
     }
 
-    fn refuse(&self, prefix: &[u8], refusal: Refusal) -> Bytes {
-        self.native.mesh().counts().told(refusal.kind);
-        if prefix.starts_with(H2_PREFACE) { goaway(&refusal) } else { Problem::from(refusal).into_bytes() }
-    }
-
     fn turn_away(&self, stream: BoxIo, prefix: BytesMut, refusal: Refusal) -> Turned {
-        if !prefix.starts_with(H2_PREFACE) {
-            return Box::pin(say(stream, self.refuse(&prefix, refusal)));
-        }
         self.native.mesh().counts().told(refusal.kind);
-        Box::pin(full::answer_each(Prefixed::new(prefix, stream), refusal, self.config.head_bytes))
+        if prefix.starts_with(H2_PREFACE) {
+            return Box::pin(turned::answer_each(Prefixed::new(prefix, stream), refusal, self.config.head_bytes));
+        }
+        Box::pin(say(stream, Problem::from(refusal).into_bytes()))
     }
 
     fn serve(
@@ -236,18 +175,6 @@ impl Ingress for HttpIngress {
 
 /// How HTTP/2 begins, as far as it is read to tell it.
 const H2_PREFACE: &[u8] = b"PRI ";
-
-/// The end of an HTTP/2 connection before any request: empty settings, and GOAWAY with `INADEQUATE_SECURITY` or `ENHANCE_YOUR_CALM`, the
-/// code and the reason (RFC 9113 6.8, 7).
-fn goaway(refusal: &Refusal) -> Bytes {
-    let error = if refusal.kind == ErrorKind::TlsRequired { 0xc } else { 0xb };
-    let text = format!("{}: {}", refusal.kind.code(), refusal.message);
-    let length = u8::try_from(8 + text.len()).unwrap_or(u8::MAX);
-    let mut bytes = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
-    bytes.extend([0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, error]);
-    bytes.extend(text.bytes().take(usize::from(length) - 8));
-    bytes.into()
-}
 
 /// An answer of JSON.
 fn answer_json(value: &serde_json::Value) -> Response {

@@ -86,13 +86,13 @@ fn invalid(text: &str) -> Problem {
 }
 
 /// The only value of a header, if it is there.
-fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Problem> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let (first, second) = (values.next(), values.next());
     if second.is_some() {
         return Err(invalid(&format!("header {name} is there more than once")));
     }
-    let text = first.map(|value| value.to_str().map(str::to_owned)).transpose();
+    let text = first.map(HeaderValue::to_str).transpose();
     text.map_err(|_| invalid(&format!("header {name} is not ASCII text")))
 }
 
@@ -102,7 +102,7 @@ fn host(parts: &Parts) -> Result<Option<Authority>, Problem> {
         let problem = || invalid(&format!("{text:?} is not a host; send host: NAME or host: NAME:PORT"));
         Authority::parse(text).ok_or_else(problem)
     };
-    let header = single(&parts.headers, &HOST)?.map(|text| form(&text)).transpose()?;
+    let header = single(&parts.headers, &HOST)?.map(form).transpose()?;
     // Of an absolute target, or of HTTP/2.
     let target = parts.uri.authority().map(|authority| form(authority.as_str())).transpose()?;
     match (target, header) {
@@ -128,7 +128,7 @@ fn judge(guests: &Guests, parts: &Parts, authenticated: bool) -> Result<Option<H
         return Err(Problem::new(ErrorKind::OriginRefused, text));
     }
     let Some(origin) = single(&parts.headers, &ORIGIN)? else { return Ok(None) };
-    let parsed = Origin::parse(&origin);
+    let parsed = Origin::parse(origin);
     if parsed.as_ref().is_some_and(|origin| guests.origins.iter().any(|listed| listed.is(origin))) {
         return Ok(parts.headers.get(ORIGIN).cloned());
     }

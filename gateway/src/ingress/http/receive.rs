@@ -169,7 +169,7 @@ async fn stream_of(door: Door, parts: &Parts, topic: &str, asked: ConsumerReques
         (CACHE_CONTROL.as_str(), "no-store"),
         ("x-accel-buffering", "no"),
     ];
-    let pieces = stream::unfold(Some((door.calls, consumer)), move |state| async move {
+    let pieces = stream::unfold(Some((door.calls.clone(), consumer)), move |state| async move {
         let (calls, mut consumer) = state?;
         let (piece, goes_on) = piece(&calls, &mut consumer, format, deadline).await;
         Some((Ok::<_, Infallible>(Bytes::from(piece)), goes_on.then_some((calls, consumer))))
@@ -188,7 +188,8 @@ async fn piece(calls: &Calls, consumer: &mut Consumer, format: Format, deadline:
         Err(_) if left <= KEEP_ALIVE => return (format.error(calls, deadline::late()), false),
         Err(_) => return (format.comment("still here"), true),
         Ok(next) => match next {
-            Ok(None) => return (format.comment("the gateway is stopping"), false),
+            // Said once more when it closes: until then what was delivered may be settled.
+            Ok(None) => return (format.comment("the gateway is stopping"), !consumer.is_over()),
             next => next,
         },
     };

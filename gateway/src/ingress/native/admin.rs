@@ -8,11 +8,11 @@ use meshwire_proto::wire::admin::Command;
 use meshwire_proto::wire::session as wire;
 use prost::Message as _;
 
-use super::access::{self, Call, Record};
 use super::protocol::Protocol;
 use super::session::Session;
 use super::sessions::lock;
 use super::subscribe::Join;
+use crate::ingress::access::{self, Call, Record};
 use crate::mesh::{Answered, Caller, Credit, Mesh, Refusal};
 
 /// Most commands of a connection that wait for the disk.

@@ -21,6 +21,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::frames::WriteQueue;
+use super::gathering::Gathering;
+use super::protocol::STOPPING;
 use super::{Accepted, Native, Protocol, Shutdown};
 use crate::ingress::receiving::{Held, Permit};
 use crate::ingress::{BoxIo, Place};
@@ -58,6 +60,7 @@ struct Connection {
     /// Nothing of what was written waits inside the stream.
     flushed: bool,
     protocol: Protocol,
+    gathering: Gathering,
     /// What the timer is set to.
     timer_set: Option<Moment>,
     /// Leave to receive a large frame, and since when.
@@ -136,15 +139,18 @@ pub(in crate::ingress) async fn serve_telling(
     let protocol = Protocol::new(native.clone(), caller, waited);
     let mut queue = WriteQueue::default();
     queue.preface();
-    let (timer_set, permit) = (None, None);
+    let (gathering, timer_set, permit, flushed, logging_in) = (Gathering::default(), None, None, true, true);
     let mut connection =
-        Connection { stream, rest, queue, flushed: true, protocol, timer_set, permit, logging_in: true, held };
+        Connection { stream, rest, queue, flushed, protocol, gathering, timer_set, permit, logging_in, held };
     connection.protocol.received(&mut connection.rest);
     if let Err(error) = connection.run(&native, &place, &shutdown).await {
         tracing::debug!(?peer, %error, "connection lost");
     }
     native.receiving.forget(connection.protocol.number);
     connection.permit = None;
+    if *shutdown.borrow() == Shutdown::Running {
+        native.leaving.wait().await;
+    }
     connection.protocol.disconnected();
     tell(match connection.protocol.refused.take() {
         Some(refusal) => Ended::Refused(refusal),
@@ -194,7 +200,7 @@ impl Connection {
                     ended?;
                     break;
                 }
-                None if stage == Shutdown::Draining => self.protocol.drain("the gateway is stopping"),
+                None if stage == Shutdown::Draining => self.protocol.drain(STOPPING),
                 None => {}
             }
         }
@@ -212,6 +218,10 @@ impl Connection {
         mut timer: Pin<&mut Sleep>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.gathering.waits(self.protocol.outbox.delivery_bytes()) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
             // Before the peer can read its Welcome.
             if self.logging_in && self.protocol.session().is_some() {

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::VERSION;
 use meshwire_proto::wire::session as wire;
+use sha2::{Digest as _, Sha256};
 
 use super::outbox::End;
 use super::protocol::Protocol;
 use super::session::Session;
 use super::sessions::lock;
-use crate::mesh::{Action, Refusal};
+use crate::mesh::{Action, Caller, Refusal, stopping};
 
 fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(ErrorKind::Invalid, message)
@@ -27,6 +28,8 @@ pub(super) fn login(protocol: &Protocol, hello: &wire::Hello) -> Result<(Arc<Mut
 
     let (session, resumed) = match resume(protocol, hello, &producer) {
         Some(session) => (session, true),
+        // Who holds leases may come back and settle; a new session would only wait for the end.
+        None if native.mesh.is_stopping() => return Err(stopping()),
         None => (create(protocol, producer, hello.producer_epoch)?, false),
     };
     let mut welcome = welcome(protocol, &lock(&session));
@@ -60,10 +63,23 @@ fn check(protocol: &Protocol, hello: &wire::Hello) -> Result<[u8; 16], Refusal> 
         );
         return Err(Refusal::new(ErrorKind::Invalid, text));
     }
-    let producer =
-        hello.producer_id.as_ref().try_into().map_err(|_| invalid("Hello.producer_id must have 16 bytes"))?;
+    let id = hello.producer_id.as_ref().try_into().map_err(|_| invalid("Hello.producer_id must have 16 bytes"))?;
     protocol.native.mesh.authorize(&protocol.caller, Action::Connect, "")?;
-    Ok(producer)
+    Ok(producer(&protocol.caller, id))
+}
+
+/// The producer that is meant by an id of this caller. Each has ids of its own: who learns another's can neither fence it nor publish under
+/// its sequences. So nobody has to remember whose an id is, not across a restart either.
+fn producer(caller: &Caller, id: [u8; 16]) -> [u8; 16] {
+    let mut digest = Sha256::new();
+    for name in [&caller.tenant, &caller.principal] {
+        digest.update((name.len() as u64).to_le_bytes());
+        digest.update(name.as_bytes());
+    }
+    digest.update(id);
+    let mut producer = [0; 16];
+    producer.iter_mut().zip(digest.finalize()).for_each(|(to, from)| *to = from);
+    producer
 }
 
 /// What does not depend on how the session came about.

@@ -5,10 +5,11 @@
 //! - [`Sessions`]: sessions outlive their connections for the resume window;
 //! - [`connection`]: the task that moves bytes and time.
 
-pub(in crate::ingress) mod access;
 mod admin;
+mod asked;
 mod connection;
 mod frames;
+mod gathering;
 mod login;
 mod outbox;
 mod pace;
@@ -26,14 +27,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use meshwire_proto::frame::PREFACE;
 use meshwire_proto::frame::ServerFrame;
 use meshwire_proto::wire::session::Error;
 use tokio::sync::watch;
 
 use super::receiving::Receiving;
-use super::{Accepted, Ingress, Places, Shutdown, Sniff};
+use super::turns::Turns;
+use super::{Accepted, BoxIo, Ingress, Places, Shutdown, Sniff, Turned, accept_rate, say};
 use crate::mesh::{Mesh, Refusal, Spoken};
 use crate::random::Random;
 
@@ -70,6 +72,8 @@ pub struct NativeConfig {
     pub receiving_bytes: u64,
     /// Most connections of any kind.
     pub max_connections: usize,
+    /// Connections with a session that end in a second, when more are lost at once. 0: as many as are accepted, by the number of processors.
+    pub leave_rate: u32,
     /// Most publishes of one session without a receipt.
     pub publish_window: (u32, u64),
 }
@@ -81,6 +85,7 @@ pub struct Native {
     pub(super) sessions: Sessions,
     pub(super) receiving: Arc<Receiving>,
     pub(super) places: Arc<Places>,
+    pub(super) leaving: Turns,
     pub(super) random: Arc<dyn Random>,
 }
 
@@ -90,13 +95,20 @@ impl Native {
     pub fn new(mesh: Mesh, config: NativeConfig, random: Arc<dyn Random>) -> Arc<Self> {
         let (sessions, receiving) = (Sessions::new(config.suspended), Receiving::new(config.receiving_bytes));
         let places = Places::new(config.max_connections, mesh.counts().clone());
-        Arc::new(Self { mesh, sessions, receiving, places, config, random })
+        let leaving = Turns::new(accept_rate(config.leave_rate));
+        Arc::new(Self { mesh, sessions, receiving, places, leaving, config, random })
     }
 
     /// Ends sessions whose resume window is over. Call it when
     /// [`Sessions::deadline`] says so.
     pub fn tick(&self) {
         self.sessions.expire(&self.mesh, self.mesh.now().mono);
+    }
+
+    /// How many sessions wait without a connection.
+    #[must_use]
+    pub fn suspended(&self) -> usize {
+        self.sessions.suspended()
     }
 
     /// What sessions call.
@@ -160,14 +172,14 @@ impl Ingress for NativeIngress {
         }
     }
 
-    fn refuse(&self, _: &[u8], refusal: Refusal) -> Bytes {
+    fn turn_away(&self, stream: BoxIo, _: BytesMut, refusal: Refusal) -> Turned {
         let Refusal { kind, message, retry_after_ms } = refusal;
         let mut queue = WriteQueue::default();
         queue.preface();
         self.0.mesh.counts().told(kind);
         let error = Error { code: kind.number(), message, retry_after_ms, fatal: true, ..Error::default() };
         queue.frame(&ServerFrame::Error(error), Seen::nobody());
-        queue.pop().unwrap_or_default()
+        Box::pin(say(stream, queue.pop().unwrap_or_default()))
     }
 
     fn serve(

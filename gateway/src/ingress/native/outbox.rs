@@ -86,6 +86,11 @@ impl Outbox {
         Self { queue: Mutex::default(), most, memory, answers }
     }
 
+    /// Bytes of deliveries that wait.
+    pub(super) fn delivery_bytes(&self) -> u64 {
+        self.queue().delivery_bytes
+    }
+
     /// Whether the peer takes its answers too slowly to be asked for more.
     pub(super) fn is_crowded(&self) -> bool {
         self.queue().waiting_answers() > LEAST_ANSWERS.max(self.answers.allowance())

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use meshwire_proto::Moment;
 use meshwire_proto::frame::{ClientFrame, Publish};
 
-use super::access::Call;
 use super::protocol::Protocol;
 use super::publish::{Offered, bind};
 use super::session::Session;
+use crate::ingress::access::Call;
 use crate::mesh::Refusal;
 
 /// How long a frame is held while too much waits to be kept: then it is taken or refused. A disk that is stuck must

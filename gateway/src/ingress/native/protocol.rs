@@ -13,8 +13,8 @@ use meshwire_proto::frame::{ClientFrame, FrameError, FrameParser, ServerFrame, S
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, Moment, options};
 
-use super::access::{Call, Record};
 use super::admin::Later;
+use super::asked::Asked;
 use super::frames::WriteQueue;
 use super::outbox::{LEAST_ANSWERS, Outbox, Taken};
 use super::pace::{Admission, Behind, Held};
@@ -23,7 +23,11 @@ use super::seen::Seen;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
 use super::{Native, login, told};
+use crate::ingress::access::{Call, Record};
 use crate::mesh::{Caller, Leaving, Lost, Refusal};
+
+/// What a peer is told of a gateway that ends.
+pub(super) const STOPPING: &str = "the gateway is stopping";
 
 enum State {
     /// No Hello yet.
@@ -43,7 +47,7 @@ pub struct Protocol {
     /// Subscriptions whose answer waits.
     pub(super) starting: Starting,
     pub(super) number: u64,
-    seen: Seen,
+    pub(super) seen: Seen,
     state: State,
     /// Nothing more is read; what is queued is written, then the connection ends.
     closing: bool,
@@ -58,13 +62,15 @@ pub struct Protocol {
     pub(super) unconfirmed: bool,
     heard: Moment,
     next_check: Moment,
-    asked: bool,
+    pinged: bool,
     /// Commands that wait for blocks from the disk.
     pub(super) later: Later,
     /// Serve subscriptions of this connection, with their bytes of credit.
     pub(super) serving: BTreeMap<u32, u64>,
     /// It has sent or served requests.
     pub(super) requesting: bool,
+    /// Its requests that are to leave a record.
+    pub(super) asked: Asked,
     /// A Publish frame that must wait.
     pub(super) held: Option<Held>,
     /// Publish frames behind it.
@@ -102,7 +108,8 @@ impl Protocol {
             unconfirmed: false,
             heard: now,
             next_check: until,
-            asked: false,
+            pinged: false,
+            asked: Asked::default(),
             later: Later::default(),
             serving: BTreeMap::new(),
             requesting: false,
@@ -118,7 +125,7 @@ impl Protocol {
     /// Takes every whole frame off `buffer`, as far as it [reads](Self::reads).
     pub fn received(&mut self, buffer: &mut BytesMut) {
         self.heard = self.native.mesh.now().mono;
-        self.asked = false;
+        self.pinged = false;
         self.go_on(buffer);
     }
 
@@ -137,10 +144,7 @@ impl Protocol {
             }
             match self.parser.next(buffer) {
                 Ok(None) => return done,
-                Ok(Some(frame)) => {
-                    self.seen.read(&frame);
-                    self.frame(&frame, None);
-                }
+                Ok(Some(frame)) => self.read(&frame),
                 Err(error) => self.broken(&error),
             }
             done = true;
@@ -223,8 +227,11 @@ impl Protocol {
                 self.settled_through = welcome.settled_through;
                 self.state = State::Open(session);
                 self.send(ServerFrame::Welcome(welcome));
+                if self.native.mesh.is_stopping() {
+                    self.drain(STOPPING);
+                }
             }
-            Err(refusal) => self.fail(refusal.kind, &refusal.message),
+            Err(refusal) => self.end(refusal),
         }
     }
 
@@ -307,8 +314,8 @@ impl Protocol {
                 self.closing = true;
                 self.dead = true;
             }
-            State::Open(_) if now.since(self.heard) >= heartbeat && !self.asked => {
-                self.asked = true;
+            State::Open(_) if now.since(self.heard) >= heartbeat && !self.pinged => {
+                self.pinged = true;
                 self.send(ServerFrame::Ping(wire::Ping { nonce: 1, answer: false }));
             }
             _ => {}
@@ -322,7 +329,7 @@ impl Protocol {
     pub fn wrote(&mut self) {
         if self.outbox.is_crowded() {
             self.heard = self.native.mesh.now().mono;
-            self.asked = false;
+            self.pinged = false;
         }
     }
 
@@ -360,6 +367,7 @@ impl Protocol {
             let counts = self.native.mesh.counts();
             for frame in self.taken.frames.drain(..) {
                 told::count(counts, &frame);
+                self.asked.told(&frame);
                 queue.frame(&frame, self.seen);
             }
             for delivery in self.taken.deliveries.drain(..) {
@@ -462,14 +470,15 @@ impl Protocol {
 
     /// An error that ends the connection. A session stays to be resumed.
     pub(super) fn fail(&mut self, kind: ErrorKind, message: &str) {
+        self.end(Refusal::new(kind, message));
+    }
+
+    fn end(&mut self, refusal: Refusal) {
+        let Refusal { kind, message, retry_after_ms } = refusal.clone();
         tracing::info!(peer = ?self.caller.peer, code = kind.code(), message, "connection refused");
-        self.send(ServerFrame::Error(wire::Error {
-            code: kind.number(),
-            message: message.to_owned(),
-            fatal: true,
-            ..wire::Error::default()
-        }));
-        self.refused = Some(Refusal::new(kind, message));
+        let code = kind.number();
+        self.send(ServerFrame::Error(wire::Error { code, message, retry_after_ms, fatal: true, ..Default::default() }));
+        self.refused = Some(refusal);
         self.closing = true;
     }
 

@@ -3,9 +3,9 @@
 use meshwire_proto::frame::{Publish, PublishRun, Receipt};
 use meshwire_proto::{ErrorKind, Timing, TopicName, UnixMillis};
 
-use super::access::{Call, Record};
 use super::protocol::Protocol;
 use super::session::{Alias, Session};
+use crate::ingress::access::{Call, Record};
 use crate::mesh::{Action, Answer, ProducerMark, Published, Refusal, Ticket};
 
 /// Most topics a session may bind: about 2 MB of names. A guess.

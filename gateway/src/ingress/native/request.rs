@@ -6,9 +6,9 @@ use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::ServerFrame;
 use meshwire_proto::wire::session as wire;
 
-use super::access::{Call, Record};
 use super::protocol::Protocol;
 use super::session::Session;
+use crate::ingress::access::{Call, Record};
 use crate::mesh::{Credit, Refusal};
 
 impl Protocol {
@@ -52,9 +52,9 @@ impl Protocol {
             return self.fail(ErrorKind::Invalid, &text);
         }
         let taken = self.native.mesh.request(&session.caller, self.number, request, self.outbox.clone());
-        let refused = taken.as_ref().err().map(|refusal| refusal.kind);
-        call.end(&self.native.mesh, &session.caller, Record { refused, ..record });
+        let mesh = &self.native.mesh;
         if let Err(refusal) = taken {
+            call.end(mesh, &session.caller, Record { refused: Some(refusal.kind), ..record });
             self.send(ServerFrame::Reply(wire::Reply {
                 number: request.number,
                 end: true,
@@ -63,6 +63,8 @@ impl Protocol {
                 retry_after_ms: refusal.retry_after_ms,
                 ..wire::Reply::default()
             }));
+        } else if call.is_recorded() {
+            self.asked.add(mesh.now().mono, request, call.keep(mesh, &session.caller, record));
         }
     }
 
@@ -76,7 +78,8 @@ impl Protocol {
         self.native.mesh.reply_credit(self.number, credit.number, credit.events);
     }
 
-    pub(super) fn cancel_request(&self, cancel: wire::Cancel) {
+    pub(super) fn cancel_request(&mut self, cancel: wire::Cancel) {
+        self.asked.cancelled(|| self.native.mesh.now().mono, cancel.number);
         self.native.mesh.cancel_request(self.number, cancel.number);
     }
 
@@ -85,6 +88,7 @@ impl Protocol {
         if self.requesting {
             self.requesting = false;
             self.serving.clear();
+            self.asked.clear();
             self.native.mesh.hang_up(self.number);
         }
     }

@@ -4,8 +4,10 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use meshwire_proto::frame::{client_frame_name, server_frame_name};
 
+use super::protocol::Protocol;
 use crate::mesh::Caller;
 
 /// The target of the lines; their level is trace.
@@ -59,5 +61,13 @@ impl Seen {
             bytes = LENGTH + head.map_or(0, <[u8]>::len) + events,
             "frame written"
         );
+    }
+}
+
+impl Protocol {
+    /// Processes a frame that came.
+    pub(super) fn read(&mut self, frame: &Bytes) {
+        self.seen.read(frame);
+        self.frame(frame, None);
     }
 }

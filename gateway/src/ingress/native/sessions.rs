@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meshwire_proto::Moment;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::outbox::Outbox;
 use super::session::Session;
+use crate::ingress::refused::Refused;
 use crate::mesh::{Caller, Leaving, Mesh};
 
 /// Sessions of one gateway.
@@ -31,6 +33,8 @@ struct Known {
     sizes: BTreeSet<(u64, [u8; 16])>,
     /// Of all of them.
     bytes: u64,
+    /// That some had to go.
+    early: Refused,
 }
 
 /// A session without a connection.
@@ -138,12 +142,22 @@ impl Sessions {
         known.wait(id, wait);
         let surplus = std::iter::from_fn(|| known.surplus(self.most).and_then(|id| known.remove(id)));
         let ended: Vec<Entry> = surplus.collect();
+        let said = ended.iter().filter_map(|_| known.early.count(Instant::now())).last();
         drop(known);
         self.changed.notify_one();
+        if let Some(count) = said {
+            tracing::warn!(
+                count,
+                "sessions ended before their resume window (options max_suspended and suspended_bytes)"
+            );
+        }
         for entry in ended {
-            tracing::warn!("a session ended before its resume window (options max_suspended and suspended_bytes)");
             leave_all(mesh, &mut lock(&entry.session), Leaving::Lost);
         }
+    }
+
+    pub(super) fn suspended(&self) -> usize {
+        self.known().ends.len()
     }
 
     pub(super) fn remove(&self, id: &[u8; 16]) {

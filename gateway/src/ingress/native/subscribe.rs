@@ -8,11 +8,11 @@ use meshwire_proto::{ErrorKind, GroupKey, GroupName, MemberName, NameError, Topi
 
 use prost::Message as _;
 
-use super::access::{Call, Record};
 use super::outbox::End;
 use super::protocol::Protocol;
 use super::session::{Session, Subscription};
 use super::sessions::lock;
+use crate::ingress::access::{Call, Record};
 use crate::mesh::{Action, Credit, Leaving, Refusal, SettleAs, SettleRequest, SubscribeRequest, Ticket};
 
 /// A subscription always gets this much byte credit: a single event passes.

@@ -3,11 +3,13 @@
 mod common_name;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use meshwire_proto::options;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -16,6 +18,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
+use super::refused::Refused;
 use super::{BoxIo, Sniff};
 use crate::mesh::Counts;
 
@@ -82,6 +85,14 @@ pub struct Tls {
     acceptor: RwLock<TlsAcceptor>,
     stamps: Mutex<Stamps>,
     counts: OnceLock<Arc<Counts>>,
+    failed: Mutex<Failed>,
+}
+
+/// Handshakes that failed: each kind is said once a minute, with its count.
+#[derive(Debug, Default)]
+struct Failed {
+    certificates: Refused,
+    others: Refused,
 }
 
 /// A connection inside TLS, and the name that its client has proven.
@@ -141,6 +152,7 @@ impl Tls {
                     acceptor: RwLock::new(load(&config)?),
                     stamps,
                     counts: OnceLock::new(),
+                    failed: Mutex::default(),
                     config,
                 }));
             }
@@ -199,13 +211,31 @@ impl Tls {
         }
     }
 
-    /// The server's side of a handshake.
-    pub(super) async fn accept(&self, stream: BoxIo) -> io::Result<Inside> {
+    fn failed(&self, peer: SocketAddr, error: &io::Error) {
+        let (mut failed, now) = (self.failed.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        if is_of_certificate(error) {
+            if let Some(count) = failed.certificates.count(now) {
+                let option = options::TLS_CLIENT_ROOTS.name;
+                tracing::warn!(%peer, %error, count, "certificates of clients refused (option {option})");
+            }
+        } else if let Some(count) = failed.others.count(now) {
+            tracing::info!(%peer, %error, count, "TLS handshakes failed");
+        }
+    }
+
+    /// The server's side of a handshake with `peer`.
+    pub(super) async fn accept(&self, peer: SocketAddr, stream: BoxIo) -> io::Result<Inside> {
         let acceptor = self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let stream = acceptor.accept(stream).await?;
+        let stream = acceptor.accept(stream).await.inspect_err(|error| self.failed(peer, error))?;
         let principal = principal(&stream);
         Ok(Inside { stream: Box::new(stream), principal })
     }
+}
+
+/// Whether a handshake failed by the certificate that the client showed.
+fn is_of_certificate(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// A handshake record of TLS 1.0 to 1.3.
@@ -245,7 +275,7 @@ mod tests {
         let (near, far) = tokio::io::duplex(64 * 1024);
         let name = ServerName::try_from("localhost").unwrap();
         let connecting = connector(certificate, None, &[]).connect(name, near);
-        let (client, _) = tokio::join!(connecting, tls.accept(Box::new(far)));
+        let (client, _) = tokio::join!(connecting, tls.accept(([127, 0, 0, 1], 1).into(), Box::new(far)));
         client.is_ok()
     }
 

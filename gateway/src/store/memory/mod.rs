@@ -369,6 +369,48 @@ mod tests {
         assert_eq!((store.expire(UnixMillis(1)), store.next_expiry()), (vec![], None));
     }
 
+    /// So many events of 500 bytes in one batch.
+    fn batch(first: Position, count: u32) -> Op {
+        let Op::Append(append) = append(1, first, 500 * count as usize) else { panic!("it is one") };
+        let entry = |n: u32| Entry { end: 500 * (n + 1), key: u64::from(n) + 1 };
+        let bytes: Vec<u8> = (0..count).flat_map(|n| vec![(first + u64::from(n)) as u8; 500]).collect();
+        Op::Append(Append { bytes: bytes.into(), index: (0..count).map(entry).collect(), ..append })
+    }
+
+    #[test]
+    fn of_a_batch_larger_than_the_ring_its_newest_events_stay() {
+        for total_bytes in [64 << 10, 1 << 20] {
+            let store = MemoryStore::new(MemoryConfig { ring_bytes: 64 << 10, total_bytes });
+            store.commit(vec![batch(1, 400)]);
+            let live = store.topic_bytes(TopicId::memory(1)).live;
+            assert!((48 << 10..=64 << 10).contains(&live), "{live}");
+            let mut next = first_readable(&store, 1);
+            assert!((270..320).contains(&next), "{next}");
+            while next <= 400 {
+                let Lookup::Ready(block) = store.read(TopicId::memory(1), next) else { panic!("{next} is there") };
+                assert_eq!((block.first, block.index.last().unwrap().end as usize), (next, block.bytes.len()));
+                for (n, bytes) in (next..).zip(block.bytes.chunks(500)) {
+                    assert!(bytes.iter().all(|byte| *byte == n as u8), "{n}");
+                    assert_eq!(block.entry(n).unwrap().key, n);
+                }
+                next = block.next();
+            }
+            assert_eq!(next, 401);
+        }
+    }
+
+    #[test]
+    fn however_large_batches_are_a_full_ring_stays_nearly_full() {
+        let store = MemoryStore::new(MemoryConfig { ring_bytes: 64 << 10, total_bytes: 1 << 20 });
+        let mut first = 1;
+        for count in (1..=127).cycle().take(500) {
+            store.commit(vec![batch(first, count)]);
+            first += u64::from(count);
+            let live = store.topic_bytes(TopicId::memory(1)).live;
+            assert!(live <= 64 << 10 && (first < 200 || live >= 48 << 10), "{live} after a batch of {count}");
+        }
+    }
+
     #[test]
     fn one_event_larger_than_the_ring_passes() {
         let store = MemoryStore::new(MemoryConfig { ring_bytes: 1000, total_bytes: 1000 });

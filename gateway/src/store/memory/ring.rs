@@ -5,13 +5,16 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use meshwire_proto::UnixMillis;
 
-use crate::store::{Append, Block, Limits, Lookup, Position};
+use crate::store::{Append, Block, Entry, Limits, Lookup, Position};
 
 /// Appends below this size are copied together; larger ones stay the buffer they came in.
 const COPY_BELOW: usize = 16 * 1024;
 
 /// What a block costs beside its bytes and index.
 const BLOCK_OVERHEAD: usize = 128;
+
+/// A ring is at least so many blocks, but for events that are larger: with one block that goes, little goes.
+const PARTS: usize = 8;
 
 /// Events past their age go once a second.
 const STEP_MS: i64 = 1000;
@@ -75,17 +78,46 @@ impl Ring {
     }
 
     pub(super) fn push(&mut self, append: Append, ring_bytes: usize) {
-        let now = append.stored;
-        let bytes = if append.bytes.len() < COPY_BELOW { self.copy(&append.bytes) } else { append.bytes };
-        let block = Block { first: append.first, stored: append.stored, bytes, index: append.index.into() };
+        let Append { first, stored, bytes, index, .. } = append;
+        if bytes.len() <= self.most(ring_bytes) / PARTS || index.len() <= 1 {
+            let bytes = if bytes.len() < COPY_BELOW { self.copy(&bytes) } else { bytes };
+            self.push_block(Block { first, stored, bytes, index: index.into() }, ring_bytes);
+        } else {
+            self.push_parts((first, stored), &bytes, &index, ring_bytes);
+        }
+        self.expire(stored);
+    }
+
+    /// Of what is large beside the ring each part goes by itself, and has memory of its own.
+    fn push_parts(
+        &mut self,
+        (first, stored): (Position, UnixMillis),
+        bytes: &Bytes,
+        index: &[Entry],
+        ring_bytes: usize,
+    ) {
+        let most = self.most(ring_bytes) / PARTS;
+        let (mut first, mut start, mut left) = (first, 0_u32, index);
+        while !left.is_empty() {
+            let fits = left.partition_point(|entry| entry.end.saturating_sub(start) as usize <= most).max(1);
+            let Some((part, rest)) = left.split_at_checked(fits) else { return };
+            let end = part.last().map_or(start, |last| last.end);
+            let Some(events) = bytes.get(start as usize..end as usize) else { return };
+            let events = if events.len() < COPY_BELOW { self.copy(events) } else { Bytes::copy_from_slice(events) };
+            let index = part.iter().map(|entry| Entry { end: entry.end.saturating_sub(start), ..*entry });
+            self.push_block(Block { first, stored, bytes: events, index: index.collect() }, ring_bytes);
+            (first, start, left) = (first + part.len() as u64, end, rest);
+        }
+    }
+
+    fn push_block(&mut self, block: Block, ring_bytes: usize) {
         self.next = block.next();
         self.bytes += cost(&block);
         self.blocks.push_back(block);
         self.drop_surplus(ring_bytes);
-        self.expire(now);
     }
 
-    fn copy(&mut self, bytes: &Bytes) -> Bytes {
+    fn copy(&mut self, bytes: &[u8]) -> Bytes {
         if self.open.capacity() < bytes.len() {
             self.open = BytesMut::with_capacity(4 * COPY_BELOW);
         }

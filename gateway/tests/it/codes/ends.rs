@@ -48,9 +48,7 @@ pub(super) async fn unavailable() -> Row {
     }
     let mut page = upgrade(&rig, "/v1/ws", "meshwire.v1.json", &[]).await.unwrap();
     let mut events = upgrade(&rig, "/v1/topics/t/events", "cloudevents.json", &[]).await.unwrap();
-    // A connection that carries sessions goes on while the gateway drains.
     let mut http = rig.http().await;
-    assert_eq!(http.call("POST", "/v1/session", &[], &PREFACE).await.status, 201);
     let asked = mesh::SubscribeRequest { topic: "t".into(), ..mesh::SubscribeRequest::default() };
     let mut stream = Stub::of(&rig).await.subscribe(asked).await.unwrap();
     let stopping = tokio::spawn(rig.stop());

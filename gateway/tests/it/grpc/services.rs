@@ -71,6 +71,32 @@ async fn reflection_lists_the_services_and_has_their_schemas() {
 }
 
 #[tokio::test]
+async fn what_reflection_is_asked_in_vain_is_answered_in_the_stream_and_the_call_goes_on() {
+    let rig = Rig::start().await;
+    let stub = Stub::of(&rig).await;
+    let symbol = |name: &str| Some(MessageRequest::FileContainingSymbol(name.to_owned()));
+    let asked = [symbol("no.Such"), None, symbol("meshwire.v1.Mesh")];
+    let asked = asked.map(|message_request| ServerReflectionRequest { host: "h".to_owned(), message_request });
+    for version in ["v1", "v1alpha"] {
+        let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo").parse().unwrap();
+        let codec = ProstCodec::<ServerReflectionRequest, ServerReflectionResponse>::default();
+        let request = Request::new(futures_util::stream::iter(asked.clone()));
+        let mut answers = stub.grpc().await.streaming(request, path, codec).await.unwrap().into_inner();
+        for (asked, code) in asked.iter().zip([Some(Code::NotFound), Some(Code::InvalidArgument), None]) {
+            let answer = answers.message().await.unwrap().unwrap();
+            assert_eq!((answer.valid_host.as_str(), answer.original_request.as_ref()), ("h", Some(asked)));
+            let told = match answer.message_response {
+                Some(MessageResponse::ErrorResponse(error)) => Some(Code::from(error.error_code)),
+                Some(MessageResponse::FileDescriptorResponse(_)) => None,
+                other => panic!("{version}: {other:?}"),
+            };
+            assert_eq!(told, code, "{version}");
+        }
+        assert_eq!(answers.message().await.unwrap(), None, "{version}: a good end");
+    }
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_call_of_health_or_reflection_has_a_code_of_ours() {
     let rig = Rig::start().await;
     let stub = Stub::of(&rig).await;

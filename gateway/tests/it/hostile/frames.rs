@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use meshwire_proto::EventRun;
 use meshwire_proto::frame::{ClientFrame, PREFACE, Publish, PublishRun, begin_frame, end_frame};
 use meshwire_proto::wire::session as wire;
+use prost::Message as _;
 
 use super::answers::Got;
 use super::table::Case;
@@ -72,6 +73,12 @@ pub(crate) fn event(replaced: &[(u8, &[u8])], more: &[u8]) -> Vec<u8> {
 /// An attribute whose value is text.
 pub(super) fn attribute(name: &str, value: &[u8]) -> Vec<u8> {
     field(5, &[field(1, name.as_bytes()), field(2, &field(3, value))].concat())
+}
+
+/// An attribute whose value is a moment.
+pub(super) fn moment(name: &str, seconds: i64, nanos: i32) -> Vec<u8> {
+    let moment = prost_types::Timestamp { seconds, nanos }.encode_to_vec();
+    field(5, &[field(1, name.as_bytes()), field(2, &field(7, &moment))].concat())
 }
 
 pub(super) fn cases() -> Vec<Case> {

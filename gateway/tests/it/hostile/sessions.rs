@@ -4,8 +4,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use meshwire_gateway::ingress::{Accepted, Doors, Ingress, Listener, ListenerConfig, Places, Shutdown, Sniff};
+use bytes::BytesMut;
+use meshwire_gateway::ingress::{
+    Accepted, BoxIo, Doors, Ingress, Listener, ListenerConfig, Places, Shutdown, Sniff, Turned,
+};
 use meshwire_gateway::mesh::{AllowAll, Refusal};
 use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{ClientFrame, PREFACE, Publish, PublishRun, ServerFrame};
@@ -192,8 +194,8 @@ impl Ingress for Telling {
         if prefix.is_empty() { Sniff::NeedMore } else { Sniff::Yes }
     }
 
-    fn refuse(&self, _: &[u8], _: Refusal) -> Bytes {
-        Bytes::new()
+    fn turn_away(&self, _: BoxIo, _: BytesMut, _: Refusal) -> Turned {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn serve(&self, accepted: Accepted, _: watch::Receiver<Shutdown>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -209,7 +211,7 @@ async fn a_login_has_one_deadline_which_counts_from_accept() {
     assert_eq!((left(0), left(4999), left(6000)), (5000, 1, 0));
 
     let (tell, mut told) = mpsc::channel(1);
-    let config = ListenerConfig { sniff_timeout: PATIENCE, heartbeat: PATIENCE };
+    let config = ListenerConfig { sniff_timeout: PATIENCE, heartbeat: PATIENCE, accept_rate: 1000 };
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), config).await.unwrap();
     let address = listener.address().unwrap();
     let (_running, shutdown) = watch::channel(Shutdown::Running);

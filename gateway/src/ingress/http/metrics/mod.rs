@@ -120,7 +120,7 @@ fn work(text: &mut String, mesh: &Mesh) {
     let settles = (
         "meshwire_settled_deliveries",
         Kind::Counter,
-        "Deliveries that consumers settled, by how; lost: the lease was gone.",
+        "Deliveries of groups that consumers settled, by how; lost: refused, as when the lease was gone.",
     );
     let mut settled = family(text, settles);
     for (how, count) in counts.settles() {

@@ -10,17 +10,18 @@ mod asked;
 mod subscriptions;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use meshwire_proto::ErrorKind;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::deadline::late;
 use super::websocket::{End, Received, Socket};
 use super::{Door, Problem};
 use crate::ingress::Shutdown;
-use crate::ingress::native::access;
+use crate::ingress::access;
 use asked::{Answering, Asked, Done, answer};
 use subscriptions::Subscriptions;
 
@@ -30,12 +31,19 @@ const MOST_CALLS: usize = 64;
 /// Most deliveries that are written before anything else is looked at.
 const MOST_WRITTEN: usize = 64;
 
+/// How long calls that were begun are waited for when the gateway closes. More than a sync takes.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
 /// Serves one connection to its end.
 pub(super) async fn serve(door: Door, mut socket: Socket) {
     let most = door.native.config.max_subscriptions;
     let mut page = Page { calls: FuturesUnordered::new(), subscriptions: Subscriptions::new(most), door };
     let end = match page.run(&mut socket).await {
-        Ok(()) => End::stopping(),
+        Ok(()) => {
+            // The last settlement is what the gateway waited for: it is answered.
+            let _ = timeout(LAST_ANSWERS, page.answer_all(&mut socket)).await;
+            End::stopping()
+        }
         Err(end) => end,
     };
     drop(page);
@@ -49,16 +57,24 @@ struct Page {
 }
 
 impl Page {
-    /// Runs until the gateway stops.
+    /// Runs until the gateway stops and nothing of this connection is to be answered or settled any more, or until it closes.
     ///
     /// # Errors
     /// Why it ends before.
     async fn run(&mut self, socket: &mut Socket) -> Result<(), End> {
-        let mut shutdown = self.door.shutdown.clone();
+        let (mut shutdown, mut awaited) = (self.door.shutdown.clone(), Shutdown::Draining);
         loop {
+            if awaited == Shutdown::Closing && self.calls.is_empty() && self.subscriptions.is_empty() {
+                return Ok(());
+            }
             tokio::select! {
                 biased;
-                () = async { drop(shutdown.wait_for(|shutdown| *shutdown >= Shutdown::Draining).await) } => return Ok(()),
+                () = async { drop(shutdown.wait_for(|shutdown| *shutdown >= awaited).await) } => {
+                    if awaited == Shutdown::Closing {
+                        return Ok(());
+                    }
+                    awaited = Shutdown::Closing;
+                }
                 Some(done) = self.calls.next(), if !self.calls.is_empty() => {
                     let text = self.done(done);
                     socket.send(text).await?;
@@ -71,11 +87,20 @@ impl Page {
                         }
                     }
                 },
-                Some(text) = self.subscriptions.next(), if !self.subscriptions.is_empty() => {
+                text = self.subscriptions.next(), if !self.subscriptions.is_empty() => if let Some(text) = text {
                     self.deliver(text, socket).await?;
-                }
+                },
             }
         }
+    }
+
+    /// Answers what was begun.
+    async fn answer_all(&mut self, socket: &mut Socket) -> Result<(), End> {
+        while let Some(done) = self.calls.next().await {
+            let text = self.done(done);
+            socket.send(text).await?;
+        }
+        Ok(())
     }
 
     /// Writes a delivery, and those behind it that are here already.

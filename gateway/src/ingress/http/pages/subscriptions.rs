@@ -60,7 +60,7 @@ impl Subscriptions {
             let (calls, id) = (Arc::clone(&calls), name.clone());
             async move {
                 let mut consumer = consumer?;
-                match consumer.next().await {
+                match consumer.next_or_over().await {
                     Ok(Some(delivered)) => {
                         let mut object = String::new();
                         delivery::write(&calls, &delivered, &mut object);

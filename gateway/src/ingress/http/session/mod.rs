@@ -15,7 +15,6 @@ mod table;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -67,7 +66,6 @@ async fn begin(
     request: Request,
 ) -> Result<Response, Problem> {
     Query::read(request.uri(), &[])?;
-    door.carries.store(true, Ordering::Relaxed);
     let limit = u64::from(door.native.config.login_frame_bytes);
     let left = || door.native.config.login_timeout.saturating_sub(door.waited());
     let reading = body::read(&door.share, request.into_body(), limit, "login_frame_bytes");
@@ -110,8 +108,8 @@ fn overdue(door: &Door) -> Problem {
 /// The session of a carrier, to its end.
 async fn run((id, link): (Id, Arc<Link>), carriers: Arc<Carriers>, door: Door, place: Arc<Place>) {
     let coming = Coming { caller: door.caller("http"), waited: door.waited(), place, held: Some(door.share.hold()) };
-    let Door { native, shutdown, open, place: of_its_request, .. } = door;
-    drop(of_its_request);
+    // The place of the request that began it is not its own.
+    let (native, shutdown, open) = door.leave();
     let _counted = native.mesh().counts().connected(Spoken::HttpSession);
     let (heartbeat, stopping) = (native.config.heartbeat, shutdown.clone());
     let carried = (Box::new(Carried(Arc::clone(&link))) as crate::ingress::BoxIo, BytesMut::new());
@@ -141,7 +139,6 @@ async fn receive(
 ) -> Result<Response, Problem> {
     let query = Query::read(request.uri(), &["batch", "after", "end"])?;
     let link = carriers.find(&id, door.principal.as_ref())?;
-    door.carries.store(true, Ordering::Relaxed);
     let number = query.number("batch", (1, u64::MAX))?;
     let number = number.ok_or_else(|| invalid("batch=N is missing: batches are numbered from 1"))?;
     let end = query.flag("end")?;
@@ -191,7 +188,6 @@ async fn listen(
 ) -> Result<Response, Problem> {
     let query = Query::read(&uri, &["after", "wait_ms"])?;
     let link = carriers.find(&id, door.principal.as_ref())?;
-    door.carries.store(true, Ordering::Relaxed);
     let after = query.number("after", (0, u64::MAX))?.unwrap_or_default();
     let wait = query.number("wait_ms", (0, MAX_WAIT_MS))?;
     link.acknowledge(after).map_err(|range| outside(after, range))?;

@@ -20,7 +20,8 @@ const SENT_MESSAGE: usize = 64 * 1024;
 /// Serves a session to its end.
 pub(super) async fn serve(door: Door, socket: Socket) {
     let (caller, waited) = (door.caller("websocket"), door.waited());
-    let Door { native, shutdown, place, .. } = door;
+    let place = Arc::clone(&door.place);
+    let (native, shutdown, _open) = door.leave();
     let why = Arc::new(OnceLock::new());
     let messages = Messages { socket, read: Bytes::new(), why: Arc::clone(&why), farewell: None };
     let tell = move |ended| {

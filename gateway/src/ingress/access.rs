@@ -14,35 +14,49 @@ const TARGET: &str = "meshwire::access";
 
 /// A call that is being answered. While nobody asks for records it is a look at a flag.
 #[derive(Clone, Copy)]
-pub(in crate::ingress) struct Call {
+pub(super) struct Call {
     began: Option<Moment>,
 }
 
 /// What a record names. What a call has not is empty.
 #[derive(Clone, Copy, Default)]
-pub(in crate::ingress) struct Record<'a> {
-    pub(in crate::ingress) operation: &'static str,
-    pub(in crate::ingress) topic: &'a str,
-    pub(in crate::ingress) group: &'a str,
+pub(super) struct Record<'a> {
+    pub(super) operation: &'static str,
+    pub(super) topic: &'a str,
+    pub(super) group: &'a str,
     /// That it is about.
-    pub(in crate::ingress) events: u64,
+    pub(super) events: u64,
     /// Why it was refused.
-    pub(in crate::ingress) refused: Option<ErrorKind>,
+    pub(super) refused: Option<ErrorKind>,
 }
 
 impl Call {
-    pub(in crate::ingress) fn begin(mesh: &Mesh) -> Self {
+    pub(super) fn begin(mesh: &Mesh) -> Self {
         let on = tracing::enabled!(target: TARGET, Level::DEBUG);
         Self { began: on.then(|| mesh.now().mono) }
     }
 
     /// Whether there is to be a record.
-    pub(in crate::ingress) const fn is_recorded(self) -> bool {
+    pub(super) const fn is_recorded(self) -> bool {
         self.began.is_some()
     }
 
+    /// The call is answered later: its record is kept until then.
+    pub(super) fn keep(self, mesh: &Mesh, caller: &Caller, record: Record<'_>) -> Kept {
+        self.keep_until(None, mesh, caller, record)
+    }
+
+    fn keep_until(self, ends: Option<Instant>, mesh: &Mesh, caller: &Caller, record: Record<'_>) -> Kept {
+        if !self.is_recorded() {
+            return Kept(None);
+        }
+        let Record { operation, topic, events, .. } = record;
+        let (mesh, caller, topic) = (mesh.clone(), caller.clone(), topic.to_owned());
+        Kept(Some(Box::new(Owned { mesh, caller, call: self, ends, operation, topic, events, answered: None })))
+    }
+
     /// The call is answered, but for what its answer waits for.
-    pub(in crate::ingress) fn end(self, mesh: &Mesh, caller: &Caller, record: Record<'_>) {
+    pub(super) fn end(self, mesh: &Mesh, caller: &Caller, record: Record<'_>) {
         let Some(began) = self.began else { return };
         let Record { operation, topic, group, events, refused } = record;
         let (protocol, principal, code) =
@@ -62,7 +76,7 @@ tokio::task_local! {
 ///
 /// # Errors
 /// Its time is over.
-pub(in crate::ingress) async fn within<T>(ends: Instant, call: impl Future<Output = T>) -> Result<T, Elapsed> {
+pub(super) async fn within<T>(ends: Instant, call: impl Future<Output = T>) -> Result<T, Elapsed> {
     ENDS.scope(ends, timeout_at(ends, call)).await
 }
 
@@ -73,7 +87,7 @@ fn dropped(ends: Option<Instant>) -> ErrorKind {
 
 /// A call that waits for something. One that is dropped leaves a record with `TIMEOUT`, when its time is over, or with `CANCELLED`, when
 /// nobody waits for it any more.
-pub(in crate::ingress) struct Waiting<'a> {
+pub(super) struct Waiting<'a> {
     mesh: &'a Mesh,
     caller: &'a Caller,
     call: Call,
@@ -82,31 +96,25 @@ pub(in crate::ingress) struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    pub(in crate::ingress) fn begin(mesh: &'a Mesh, caller: &'a Caller, record: Record<'a>) -> Self {
+    pub(super) fn begin(mesh: &'a Mesh, caller: &'a Caller, record: Record<'a>) -> Self {
         let call = Call::begin(mesh);
         let ends = if call.is_recorded() { ENDS.try_with(|ends| *ends).ok() } else { None };
         Self { mesh, caller, call, ends, record }
     }
 
     /// It is answered later, when what it waits in is gone.
-    pub(in crate::ingress) fn keep(mut self) -> Kept {
-        let call = self.take();
-        if !call.is_recorded() {
-            return Kept(None);
-        }
-        let Record { operation, topic, events, .. } = self.record;
-        let (mesh, caller, topic) = (self.mesh.clone(), self.caller.clone(), topic.to_owned());
-        Kept(Some(Box::new(Owned { mesh, caller, call, ends: self.ends, operation, topic, events, answered: None })))
+    pub(super) fn keep(mut self) -> Kept {
+        self.take().keep_until(self.ends, self.mesh, self.caller, self.record)
     }
 
     /// It is answered.
-    pub(in crate::ingress) fn end(mut self, refused: Option<ErrorKind>) {
+    pub(super) fn end(mut self, refused: Option<ErrorKind>) {
         self.record.refused = refused;
         self.write();
     }
 
     /// The same, of a call that knows only now how many events it is about.
-    pub(in crate::ingress) fn end_with(mut self, events: u64, refused: Option<ErrorKind>) {
+    pub(super) fn end_with(mut self, events: u64, refused: Option<ErrorKind>) {
         self.record.events = events;
         self.end(refused);
     }
@@ -132,7 +140,7 @@ impl Drop for Waiting<'_> {
 /// The record of a call without a group whose answer is waited for elsewhere. It is written when it is dropped; while nobody asks for
 /// records it is empty.
 #[derive(Default)]
-pub(in crate::ingress) struct Kept(Option<Box<Owned>>);
+pub(super) struct Kept(Option<Box<Owned>>);
 
 struct Owned {
     mesh: Mesh,
@@ -147,8 +155,13 @@ struct Owned {
 }
 
 impl Kept {
+    /// Whether there is to be none.
+    pub(in crate::ingress) const fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// It has its answer.
-    pub(in crate::ingress) fn answered(&mut self, how: Result<(), ErrorKind>) {
+    pub(super) fn answered(&mut self, how: Result<(), ErrorKind>) {
         if let Some(owned) = &mut self.0 {
             owned.answered = Some(how);
         }
@@ -172,7 +185,7 @@ impl std::fmt::Debug for Kept {
 }
 
 /// What a command is called in a record, its topic and its group.
-pub(in crate::ingress) fn command(command: &admin::Command) -> Record<'_> {
+pub(super) fn command(command: &admin::Command) -> Record<'_> {
     let (operation, topic, group): (_, &str, &str) = match &command.command {
         Some(Command::CreateTopic(c)) => ("create_topic", &c.name, ""),
         Some(Command::ListTopics(c)) => ("list_topics", &c.topic, ""),

@@ -1,4 +1,4 @@
-//! Which errors calls are told: counted where the statuses leave, at the head of an answer or behind its body.
+//! Which errors calls of gRPC are told: counted where the statuses leave, at the head of an answer or behind its body.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,13 +11,14 @@ use hyper::body::{Frame, SizeHint};
 use meshwire_proto::ErrorKind;
 use tonic::{Code, Status};
 
-use super::{is_grpc, status};
+use super::call::is_grpc;
+use super::status;
 use crate::mesh::Counts;
 
 /// The error of a status among headers or trailers.
 fn error(headers: &HeaderMap) -> Option<ErrorKind> {
     let found = Status::from_header_map(headers).filter(|found| found.code() != Code::Ok)?;
-    // Of a service that is not ours, as reflection, there is no code.
+    // One that a layer between has made has no code.
     let other = match found.code() {
         Code::Unimplemented => ErrorKind::Unsupported,
         Code::InvalidArgument => ErrorKind::Invalid,

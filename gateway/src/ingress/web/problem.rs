@@ -7,14 +7,14 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use meshwire_proto::ErrorKind;
 
-use crate::ingress::grpc;
+use super::{call, status};
 use crate::mesh::Refusal;
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
 /// With an answer: why it is a problem.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Refused(pub(super) ErrorKind);
+pub(in crate::ingress) struct Refused(pub(in crate::ingress) ErrorKind);
 
 /// A request that was not carried out.
 #[derive(Debug)]
@@ -46,8 +46,8 @@ impl Problem {
     }
 
     /// In the words of who asks: a call of gRPC is told a status.
-    pub(super) fn answer(self, headers: &HeaderMap) -> Response<Body> {
-        if grpc::is_grpc(headers) { grpc::answer(self.refusal) } else { self.into_response() }
+    pub(in crate::ingress) fn answer(self, headers: &HeaderMap) -> Response<Body> {
+        if call::is_grpc(headers) { status::answer(self.refusal) } else { self.into_response() }
     }
 
     /// As an answer of HTTP/1.1 that ends the connection.

@@ -74,7 +74,7 @@ fn code(kind: ErrorKind) -> Code {
 }
 
 /// A refusal for a gRPC client.
-pub(super) fn status(refusal: Refusal) -> Status {
+pub(in crate::ingress) fn status(refusal: Refusal) -> Status {
     let Refusal { kind, message, retry_after_ms } = refusal;
     let mut details = vec![any(&ErrorInfo { reason: kind.code().to_owned(), domain: "meshwire".to_owned() })];
     if retry_after_ms > 0 {
@@ -87,7 +87,7 @@ pub(super) fn status(refusal: Refusal) -> Status {
 }
 
 /// The kind that a status of ours says.
-pub(super) fn kind(status: &Status) -> Option<ErrorKind> {
+pub(in crate::ingress) fn kind(status: &Status) -> Option<ErrorKind> {
     let details = Details::decode(status.details()).ok()?.details;
     let info = details.iter().find(|any| any.type_url.ends_with(ErrorInfo::NAME))?;
     let reason = ErrorInfo::decode(&*info.value).ok()?.reason;
@@ -100,7 +100,7 @@ pub(in crate::ingress) fn answer(refusal: Refusal) -> Response {
 }
 
 /// What was refused before it was looked at.
-pub(super) fn refuse(kind: ErrorKind, message: impl Into<String>) -> Response {
+pub(in crate::ingress) fn refuse(kind: ErrorKind, message: impl Into<String>) -> Response {
     answer(Refusal::new(kind, message))
 }
 
