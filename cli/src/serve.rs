@@ -118,7 +118,7 @@ impl Serve {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             Failure::new(Exit::Usage, lines.join("\nerror: "))
         })?;
-        logs::start_with_access(settings.log_level, settings.access_log);
+        logs::start_with_access(&settings.log_levels, settings.access_log);
         warn_of_unknown_variables();
         tell_start(&settings.gateway);
         raise_open_files();

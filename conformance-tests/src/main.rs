@@ -3,7 +3,8 @@
 //! - [`case`]: cases as data;
 //! - [`testee`]: the client under test, a process in any language;
 //! - [`transport`], [`certificate`]: what carries a session; [`share`]: how many cases each plays;
-//! - [`proxy`], [`peer`], [`bridge`], [`wire`]: faults, and a gateway that lies;
+//! - [`proxy`], [`frames`]: faults, and what the gateway says of the frames that came through;
+//! - [`peer`], [`bridge`], [`wire`]: a gateway that lies;
 //! - [`play`]: one case from its first step to its last;
 //! - [`witness`]: what the case shows of the gateway, judged as a history;
 //! - [`trace`], [`expect`], [`grid`]: what is compared, and how it is told;
@@ -16,6 +17,7 @@ mod bridge;
 mod case;
 mod certificate;
 mod expect;
+mod frames;
 mod grid;
 mod peer;
 mod planted;

@@ -1,22 +1,15 @@
-//! The fault proxy between testee and gateway: it knows frames, and does harm to the
-//! connection when a step says so or a frame is seen.
+//! The fault proxy between testee and gateway. It knows bytes alone: it cuts, stalls and resets when it is told, and holds
+//! what one side says from a moment on. Which frames came through, the gateway says ([`crate::frames`]).
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use crate::wire::{CLIENT, Cutter, Message, SERVER, frame_name};
-
-/// Who sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum From {
-    Client,
-    Gateway,
-}
+use crate::frames::From;
 
 /// What happens to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,17 +22,16 @@ pub(crate) enum Fault {
     HalfClose,
 }
 
-/// A fault that waits for a frame.
-#[derive(Clone, Debug)]
-pub(crate) struct Trigger {
-    pub(crate) from: From,
-    /// As the frame table names it.
-    pub(crate) frame: String,
-    /// Which of these frames, from 1.
-    pub(crate) nth: u64,
-    /// Bytes of it that still pass; `None`: all.
-    pub(crate) pass: Option<usize>,
-    pub(crate) fault: Fault,
+/// What one side said since it was held: where to, in the order in which it came.
+struct Held {
+    from: From,
+    said: Vec<(TcpStream, Vec<u8>)>,
+}
+
+impl Held {
+    fn bytes(&self) -> usize {
+        self.said.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
 }
 
 /// How bytes travel.
@@ -69,13 +61,13 @@ struct Shared {
 struct State {
     upstream: Option<SocketAddr>,
     road: Road,
-    trigger: Option<Trigger>,
+    held: Option<Held>,
+    /// When bytes came last, from either side.
+    moved: Option<Instant>,
     links: Vec<[TcpStream; 2]>,
-    /// The trigger's fault was done.
-    struck: bool,
+    /// Our ends of all connections to the gateway that there ever were.
+    ends: Vec<SocketAddr>,
     over: bool,
-    /// Bytes cannot be read as frames: a trigger waits for the next bytes of its side.
-    opaque: bool,
 }
 
 impl Shared {
@@ -100,10 +92,10 @@ impl State {
 }
 
 impl Proxy {
-    pub(crate) fn start(upstream: SocketAddr, shows_frames: bool) -> anyhow::Result<Self> {
+    pub(crate) fn start(upstream: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).context("the proxy gets no port")?;
         let address = listener.local_addr()?;
-        let state = State { upstream: Some(upstream), opaque: !shows_frames, ..State::default() };
+        let state = State { upstream: Some(upstream), ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
@@ -146,17 +138,51 @@ impl Proxy {
         self.shared.changed.notify_all();
     }
 
-    pub(crate) fn arm(&self, trigger: Trigger) {
+    /// Waits until nothing has come from either side for so long; `false`: it was never so quiet.
+    pub(crate) fn is_quiet(&self, span: Duration, within: Duration) -> bool {
+        let until = Instant::now() + within;
         let mut state = self.shared.state();
-        state.trigger = Some(trigger);
-        state.struck = false;
+        loop {
+            let still = state.moved.map_or(span, |at| at.elapsed());
+            if still >= span || Instant::now() >= until {
+                return still >= span;
+            }
+            let waited = self.shared.changed.wait_timeout(state, span.saturating_sub(still));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
-    /// Waits until the armed fault was done; `false` when it was not in time.
-    pub(crate) fn struck(&self, within: Duration) -> bool {
+    /// From now on nothing of what one side says goes on. A connection that begins meanwhile says nothing either.
+    pub(crate) fn hold(&self, from: From) {
+        self.shared.state().held = Some(Held { from, said: Vec::new() });
+    }
+
+    /// Waits until so many bytes are held; gives how many there are.
+    pub(crate) fn holds(&self, least: usize, within: Duration) -> usize {
+        let held = |state: &State| state.held.as_ref().map_or(0, Held::bytes);
         let state = self.shared.state();
-        let waited = self.shared.changed.wait_timeout_while(state, within, |state| !state.struck);
-        waited.is_ok_and(|(state, _)| state.struck)
+        let waited = self.shared.changed.wait_timeout_while(state, within, |state| held(state) < least);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        held(&state)
+    }
+
+    /// Cuts every connection when the first `pass` bytes of what is held have gone on; the rest is lost.
+    pub(crate) fn cut_held(&self, pass: usize) {
+        let mut state = self.shared.state();
+        let mut left = pass;
+        for (mut to, bytes) in state.held.take().into_iter().flat_map(|held| held.said) {
+            let now = bytes.get(..left.min(bytes.len())).unwrap_or_default();
+            left -= now.len();
+            // Its connection may have ended by itself.
+            let _ = to.write_all(now);
+        }
+        state.cut();
+        self.shared.changed.notify_all();
+    }
+
+    /// Whether this is our end of a connection to the gateway.
+    pub(crate) fn is_at(&self, peer: SocketAddr) -> bool {
+        self.shared.state().ends.contains(&peer)
     }
 }
 
@@ -182,7 +208,11 @@ fn link(shared: &Arc<Shared>, client: TcpStream) -> anyhow::Result<()> {
     let gateway = TcpStream::connect(upstream.context("nobody is behind the proxy")?)?;
     client.set_nodelay(true)?;
     gateway.set_nodelay(true)?;
-    shared.state().links.push([client.try_clone()?, gateway.try_clone()?]);
+    {
+        let mut state = shared.state();
+        state.links.push([client.try_clone()?, gateway.try_clone()?]);
+        state.ends.push(gateway.local_addr()?);
+    }
     for (from, to, who) in [(client.try_clone()?, gateway.try_clone()?, From::Client), (gateway, client, From::Gateway)]
     {
         let shared = Arc::clone(shared);
@@ -196,8 +226,6 @@ fn link(shared: &Arc<Shared>, client: TcpStream) -> anyhow::Result<()> {
 }
 
 fn pump(shared: &Shared, mut from: TcpStream, to: &TcpStream, who: From) -> std::io::Result<()> {
-    let table: &Message = if who == From::Client { &CLIENT } else { &SERVER };
-    let mut cutter = Cutter::default();
     let mut buffer = vec![0; 64 << 10];
     loop {
         let count = from.read(&mut buffer)?;
@@ -205,47 +233,22 @@ fn pump(shared: &Shared, mut from: TcpStream, to: &TcpStream, who: From) -> std:
             return Ok(());
         }
         let bytes = buffer.get(..count).unwrap_or_default();
-        if shared.state().opaque {
-            pass(shared, to, bytes, triggered(shared, who, None))?;
-            continue;
-        }
-        cutter.push(bytes);
-        while let Some(piece) = cutter.next() {
-            let name = piece.frame.map(|number| frame_name(table, number));
-            let trigger = name.and_then(|name| triggered(shared, who, Some(&name)));
-            pass(shared, to, &piece.bytes, trigger)?;
+        shared.state().moved = Some(Instant::now());
+        if !is_held(shared, who, to, bytes)? {
+            send(shared, to, bytes)?;
         }
     }
 }
 
-/// Sends on, as far as a fault lets it.
-fn pass(shared: &Shared, to: &TcpStream, bytes: &[u8], trigger: Option<Trigger>) -> std::io::Result<()> {
-    let Some(trigger) = trigger else {
-        return send(shared, to, bytes);
+/// Keeps the bytes back if those of this side are held.
+fn is_held(shared: &Shared, who: From, to: &TcpStream, bytes: &[u8]) -> std::io::Result<bool> {
+    let mut state = shared.state();
+    let Some(held) = state.held.as_mut().filter(|held| held.from == who) else {
+        return Ok(false);
     };
-    let passed = trigger.pass.unwrap_or(bytes.len());
-    send(shared, to, bytes.get(..passed).unwrap_or(bytes))?;
-    struck(shared, trigger.fault);
-    Ok(())
-}
-
-/// The trigger, if this frame is the one it waits for; of bytes in which no frames can be seen, any of its side.
-fn triggered(shared: &Shared, who: From, name: Option<&str>) -> Option<Trigger> {
-    let mut state = shared.state();
-    let trigger = state.trigger.as_mut().filter(|t| t.from == who && name.is_none_or(|name| t.frame == name))?;
-    trigger.nth = trigger.nth.saturating_sub(1);
-    if trigger.nth > 0 { None } else { state.trigger.take() }
-}
-
-fn struck(shared: &Shared, fault: Fault) {
-    let mut state = shared.state();
-    match fault {
-        Fault::Cut => state.cut(),
-        Fault::Stall => state.road.stalled = true,
-        Fault::HalfClose => state.half_close(),
-    }
-    state.struck = true;
+    held.said.push((to.try_clone()?, bytes.to_vec()));
     shared.changed.notify_all();
+    Ok(true)
 }
 
 /// Sends as the road allows.
@@ -281,13 +284,15 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::time::Duration;
 
-    use super::{Fault, From, Proxy, Trigger};
-    use crate::wire::PREFACE;
+    use super::{Fault, Proxy};
+    use crate::frames::From;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
 
     /// A client and a gateway with the proxy between them.
     fn both() -> (Proxy, TcpStream, TcpStream) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let proxy = Proxy::start(listener.local_addr().unwrap(), true).unwrap();
+        let proxy = Proxy::start(listener.local_addr().unwrap()).unwrap();
         let client = TcpStream::connect(proxy.address()).unwrap();
         let gateway = listener.accept().unwrap().0;
         (proxy, client, gateway)
@@ -299,45 +304,53 @@ mod tests {
         bytes
     }
 
-    /// Preface, and a ping.
-    fn stream() -> Vec<u8> {
-        let mut bytes = PREFACE.to_vec();
-        bytes.extend_from_slice(&[2, 0, 0, 0, 0x6A, 0]);
-        bytes
-    }
-
     #[test]
     fn bytes_pass_both_ways_also_one_by_one() {
         let (proxy, mut client, mut gateway) = both();
         proxy.set_road(|road| road.slice = 1);
-        client.write_all(&stream()).unwrap();
-        assert_eq!(read(&mut gateway, 14), stream());
-        gateway.write_all(&PREFACE).unwrap();
-        assert_eq!(read(&mut client, 8), PREFACE);
+        client.write_all(b"up there").unwrap();
+        assert_eq!(read(&mut gateway, 8), b"up there");
+        gateway.write_all(b"down").unwrap();
+        assert_eq!(read(&mut client, 4), b"down");
+        assert!(proxy.is_at(gateway.peer_addr().unwrap()) && !proxy.is_at(client.local_addr().unwrap()));
     }
 
     #[test]
-    fn a_fault_waits_for_its_frame_and_lets_only_so_much_of_it_pass() {
+    fn of_what_is_held_only_so_much_passes_before_the_cut_and_the_other_side_is_not_held() {
         let (proxy, mut client, mut gateway) = both();
-        let fault = Trigger { from: From::Client, frame: "ping".to_owned(), nth: 1, pass: Some(3), fault: Fault::Cut };
-        proxy.arm(fault);
-        assert!(!proxy.struck(Duration::ZERO));
-        client.write_all(&stream()).unwrap();
+        proxy.hold(From::Client);
+        assert_eq!(proxy.holds(1, Duration::ZERO), 0);
+        client.write_all(b"0123").unwrap();
+        assert_eq!(proxy.holds(4, PATIENCE), 4);
+        client.write_all(b"456789").unwrap();
+        assert_eq!(proxy.holds(10, PATIENCE), 10);
+        gateway.write_all(b"x").unwrap();
+        assert_eq!(read(&mut client, 1), b"x");
+        proxy.cut_held(7);
         let mut passed = Vec::new();
         gateway.read_to_end(&mut passed).unwrap();
-        assert_eq!(Some(passed.as_slice()), stream().get(..11));
-        assert!(proxy.struck(Duration::from_secs(10)));
+        assert_eq!(passed, b"0123456");
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_road_is_quiet_when_nothing_came_for_so_long() {
+        let (proxy, mut client, mut gateway) = both();
+        assert!(proxy.is_quiet(PATIENCE, Duration::ZERO), "nothing came yet");
+        client.write_all(b"a").unwrap();
+        assert_eq!(read(&mut gateway, 1), b"a");
+        assert!(!proxy.is_quiet(PATIENCE, Duration::ZERO));
+        assert!(proxy.is_quiet(Duration::from_millis(1), PATIENCE));
     }
 
     #[test]
     fn a_half_closed_connection_still_takes_what_the_client_says() {
         let (proxy, mut client, mut gateway) = both();
-        client.write_all(&PREFACE).unwrap();
-        assert_eq!(read(&mut gateway, 8), PREFACE);
+        client.write_all(b"a").unwrap();
+        assert_eq!(read(&mut gateway, 1), b"a");
         proxy.strike(Fault::HalfClose);
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
-        client.write_all(&[2, 0, 0, 0, 0x6A, 0]).unwrap();
-        assert_eq!(read(&mut gateway, 6), [2, 0, 0, 0, 0x6A, 0]);
+        client.write_all(b"b").unwrap();
+        assert_eq!(read(&mut gateway, 1), b"b");
     }
 }

@@ -55,11 +55,6 @@ impl Transport {
         matches!(self, Self::Tcps | Self::Grpcs | Self::Wss | Self::Https)
     }
 
-    /// Whether frames can be read off its bytes.
-    pub(crate) const fn shows_frames(self) -> bool {
-        matches!(self, Self::Tcp)
-    }
-
     /// Whether a step is one of a case over it: what a cut connection means depends on what carries the session.
     pub(crate) fn plays(self, step: &Step) -> bool {
         let requests = matches!(self, Self::Http | Self::Https);

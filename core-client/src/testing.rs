@@ -13,6 +13,9 @@ use crate::{Error, Result};
 /// How long a gateway may take to say that it listens.
 const READY: Duration = Duration::from_secs(10);
 
+/// About how many bytes of what it logs are kept for the error of one that does not start.
+const QUOTED: usize = 64 << 10;
+
 /// A gateway that runs as long as this value, and never longer than the process
 /// that made it.
 ///
@@ -59,11 +62,20 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::start`].
     pub fn with_args(args: &[&str]) -> Result<Self> {
-        let program = std::env::var("MESHWIRE_BIN").unwrap_or_else(|_| "meshwire".to_owned());
-        Self::launch(&program, args)
+        Self::with_log(args, |_| {})
     }
 
-    fn launch(program: &str, args: &[&str]) -> Result<Self> {
+    /// As [`Gateway::with_args`], and gives each line that it logs to `log`, without its end. A thread of its own calls it, until the
+    /// gateway has ended and its last line was read; while it does not return, the gateway may wait.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub fn with_log(args: &[&str], log: impl FnMut(&str) + Send + 'static) -> Result<Self> {
+        let program = std::env::var("MESHWIRE_BIN").unwrap_or_else(|_| "meshwire".to_owned());
+        Self::launch(&program, args, log)
+    }
+
+    fn launch(program: &str, args: &[&str], log: impl FnMut(&str) + Send + 'static) -> Result<Self> {
         let failed = |kind, message: String| Error::new(kind, "start gateway", message);
         if !exists(program) {
             let message = format!(
@@ -78,7 +90,7 @@ impl Gateway {
             .spawn()
             .map_err(|cause| failed(ErrorKind::Unavailable, format!("{program}: {cause}")).with_source(cause))?;
         let lifeline = process.stdin.take();
-        let said = process.stderr.take().map(collect);
+        let said = process.stderr.take().map(|from| collect(from, log));
         let address = process.stdout.take().and_then(first_address);
         let mut gateway = Self { process, lifeline, address: String::new() };
         let Some(address) = address else {
@@ -145,13 +157,20 @@ fn exists(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// Reads on to the end, so that the gateway never waits for a reader.
-fn collect(mut from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+/// Reads on to the end, so that the gateway never waits for a reader; gives what came first.
+fn collect(from: impl Read + Send + 'static, mut log: impl FnMut(&str) + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::sync_channel(1);
     thread::spawn(move || {
-        let mut said = Vec::new();
-        let _ = from.read_to_end(&mut said);
-        sender.send(String::from_utf8_lossy(&said).into_owned())
+        let (mut from, mut line, mut said) = (BufReader::new(from), Vec::new(), String::new());
+        while from.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+            let text = String::from_utf8_lossy(&line);
+            log(text.trim_end_matches(['\r', '\n']));
+            if said.len() < QUOTED {
+                said.push_str(&text);
+            }
+            line.clear();
+        }
+        sender.send(said)
     });
     receiver
 }
@@ -191,7 +210,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let note = folder.path().join("note");
         let body = format!("echo $$ $* > {}; echo listening 127.0.0.1:7; exec cat /dev/zero", note.display());
-        let gateway = Gateway::launch(&script(folder.path(), &body), &["--memory"]).unwrap();
+        let gateway = Gateway::launch(&script(folder.path(), &body), &["--memory"], |_| {}).unwrap();
         assert_eq!(gateway.url(), "mesh://127.0.0.1:7");
         let note = std::fs::read_to_string(note).unwrap();
         let (process, args) = note.trim().split_once(' ').unwrap();
@@ -207,7 +226,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let body =
             |code| format!("trap 'kill $!; exit {code}' TERM; echo listening 127.0.0.1:7; tail -f /dev/null & wait");
-        let launch = |code| Gateway::launch(&script(folder.path(), &body(code)), &[]).unwrap();
+        let launch = |code| Gateway::launch(&script(folder.path(), &body(code)), &[], |_| {}).unwrap();
         assert!(launch(0).stop().is_ok());
         let error = launch(3).stop().unwrap_err();
         assert!(error.message().contains('3'), "{error}");
@@ -217,14 +236,25 @@ mod tests {
     fn a_gateway_that_ends_at_once_is_quoted() {
         let folder = tempfile::tempdir().unwrap();
         let program = script(folder.path(), "echo the port is in use >&2; exit 1");
-        let error = Gateway::launch(&program, &[]).unwrap_err();
+        let error = Gateway::launch(&program, &[], |_| {}).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.message().contains("the port is in use"), "{error}");
     }
 
     #[test]
+    fn each_line_that_a_gateway_logs_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = script(folder.path(), "printf 'one\\r\\ntwo\\n' >&2; echo listening 127.0.0.1:7; cat");
+        let (told, lines) = mpsc::sync_channel(2);
+        let gateway = Gateway::launch(&program, &[], move |line| told.send(line.to_owned()).unwrap()).unwrap();
+        drop(gateway);
+        // The shell around it may say behind them that it was killed.
+        assert_eq!(lines.iter().take(2).collect::<Vec<_>>(), ["one", "two"]);
+    }
+
+    #[test]
     fn without_a_program_both_places_are_named() {
-        let error = Gateway::launch("no-such-program", &[]).unwrap_err();
+        let error = Gateway::launch("no-such-program", &[], |_| {}).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.message().contains("MESHWIRE_BIN") && error.message().contains("PATH"), "{error}");
     }

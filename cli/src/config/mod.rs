@@ -9,6 +9,8 @@ use meshwire_gateway::config::Config;
 use meshwire_proto::options;
 use tracing::Level;
 
+use crate::logs::Levels;
+
 mod environment;
 mod nearest;
 mod raw;
@@ -17,14 +19,14 @@ mod value;
 
 pub(crate) use environment::warn_of_unknown_variables;
 pub(crate) use nearest::nearest;
-pub(crate) use table::{SETTINGS, Setting, parse_level};
+pub(crate) use table::{SETTINGS, Setting};
 pub(crate) use value::{parse_duration, parse_duration_within, parse_size, show_duration, show_size};
 
 /// A gateway's configuration and what only this program asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) gateway: Config,
-    pub(crate) log_level: Level,
+    pub(crate) log_levels: Levels,
     pub(crate) access_log: bool,
 }
 
@@ -64,7 +66,7 @@ impl Settings {
         environment: impl Fn(&str) -> Option<OsString>,
         flags: Vec<Given>,
     ) -> Result<Self, Vec<Problem>> {
-        let mut settings = Self { gateway: Config::default(), log_level: Level::INFO, access_log: false };
+        let mut settings = Self { gateway: Config::default(), log_levels: Level::INFO.into(), access_log: false };
         let (given, mut problems) = file.map(raw::read).unwrap_or_default();
         let (variables, unreadable) = environment::read(environment);
         settings.apply(given, &mut problems);

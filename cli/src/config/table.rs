@@ -9,7 +9,6 @@ use meshwire_gateway::config::OnStoreFailure;
 use meshwire_gateway::ingress::tls::TlsMode;
 use meshwire_gateway::ingress::{Also, Scheme};
 use meshwire_proto::options::{self, Bounded, Flag, Text};
-use tracing::Level;
 
 use super::Settings;
 use super::environment::PREFIX;
@@ -43,7 +42,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting::Text(&options::LISTEN_ALSO, "URL,...", set_listen_also),
     Setting::Text(&options::DATA_DIR, "DIR", |s, v| { s.gateway.data_dir = v.into(); Ok(()) }),
     Setting::Switch(&options::MEMORY, |s, v| s.gateway.memory = v),
-    Setting::Text(&options::LOG_LEVEL, "LEVEL", |s, v| { s.log_level = parse_level(v)?; Ok(()) }),
+    Setting::Text(&options::LOG_LEVEL, "LEVEL[,TARGET=LEVEL]", |s, v| { s.log_levels = v.parse()?; Ok(()) }),
     Setting::Switch(&options::ACCESS_LOG, |s, v| s.access_log = v),
     Setting::Switch(&options::ALLOW_ANONYMOUS, |s, v| s.gateway.allow_anonymous = v),
     Setting::Text(&options::TLS, "off|required|both", set_tls),
@@ -162,17 +161,6 @@ fn set_tls(settings: &mut Settings, text: &str) -> Result<(), String> {
         _ => return Err(format!("{text:?} is neither off nor required nor both")),
     };
     Ok(())
-}
-
-/// Reads a log level.
-///
-/// # Errors
-/// What is accepted.
-pub(crate) fn parse_level(text: &str) -> Result<Level, String> {
-    [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE]
-        .into_iter()
-        .find(|level| level.as_str().eq_ignore_ascii_case(text))
-        .ok_or_else(|| format!("{text:?} is none of error, warn, info, debug and trace"))
 }
 
 impl Setting {

@@ -77,7 +77,7 @@ impl Watch {
         let live = io::stdout().is_terminal() && !self.once && !self.json;
         if live && io::stderr().is_terminal() {
             // Lines of the log would be written over the table.
-            logs::start(tracing::Level::ERROR);
+            logs::start(&tracing::Level::ERROR.into());
         } else {
             logs::start_from_environment()?;
         }

@@ -11,6 +11,10 @@ use meshwire_gateway::engine::planted as engine;
 use meshwire_gateway::run::Gateway;
 use meshwire_gateway::store::log::planted as log;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 fn main() -> ExitCode {
     match run() {
@@ -50,6 +54,7 @@ fn config(mut words: impl Iterator<Item = String>) -> Result<Config, Box<dyn std
             "serve" => {}
             "--listen" => config.listen = value()?.parse()?,
             "--memory" => config.memory = true,
+            "--log-level" => log_frames(&value()?)?,
             "--data-dir" => config.data_dir = value()?.into(),
             "--auto-create=false" => config.auto_create = false,
             "--resume-window" => config.resume_window = seconds(&value()?)?,
@@ -60,6 +65,13 @@ fn config(mut words: impl Iterator<Item = String>) -> Result<Config, Box<dyn std
         }
     }
     Ok(config)
+}
+
+/// Lines as those of `meshwire serve`, by which the runner strikes.
+fn log_frames(levels: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
+    tracing_subscriber::registry().with(lines).with(levels.parse::<Targets>()?).try_init()?;
+    Ok(())
 }
 
 /// `2s`, or `500ms`.

@@ -1,10 +1,12 @@
 //! Plays one cell: starts what it needs, goes through the steps, ends it all.
 //!
+//! - [`armed`]: a cut that takes one frame with it;
 //! - [`calls`]: commands of the testee and what is expected of their answers;
 //! - [`ending`]: the log as it is at the end, for the history;
 //! - [`messages`]: what came on subscriptions;
 //! - [`world`]: gateway, proxy and scripted peer.
 
+mod armed;
 mod calls;
 mod ending;
 mod messages;
@@ -15,7 +17,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::{Map, Value, json};
 
 use crate::case::{Cell, Step, Store};
@@ -23,6 +25,7 @@ use crate::testee::{Line, Program, Testee};
 use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::witness::Witness;
+use armed::Armed;
 use world::World;
 
 /// How playing a cell ended.
@@ -42,6 +45,7 @@ struct Play {
     transport: Transport,
     testee: Testee,
     world: World,
+    armed: Option<Armed>,
     trace: Trace,
     witness: Witness,
     next_id: u64,
@@ -74,6 +78,7 @@ pub(crate) fn play(cell: Cell<'_>, program: &Program, patience: Duration) -> Pla
         transport: cell.transport,
         testee,
         world,
+        armed: None,
         trace: Trace::default(),
         witness: Witness::new(cell.store == Some(Store::Memory)),
         next_id: 1,
@@ -106,6 +111,7 @@ impl Play {
             let op = step.get("op").and_then(Value::as_str).unwrap_or_default();
             self.step(op, step).with_context(|| format!("step {} ({op})", at + 1))?;
         }
+        ensure!(self.armed.is_none(), "a cut was armed, and no step waits until it was struck");
         if let Some(store) = cell.store {
             self.judge_history(store)?;
         }

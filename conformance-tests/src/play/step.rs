@@ -9,7 +9,7 @@ use super::{Play, text};
 use crate::case::Step;
 use crate::expect::differs;
 use crate::peer::Frame;
-use crate::proxy::{Fault, From, Trigger};
+use crate::proxy::Fault;
 use crate::wire::PREFACE;
 
 /// How long lines of the testee may be on their way. A guess; what is later is
@@ -61,7 +61,11 @@ impl Play {
 
     fn proxy(&mut self, verb: &str, step: &Step) -> anyhow::Result<()> {
         self.witness.road_fails();
-        let within = self.within(step);
+        match verb {
+            "arm" => return self.arm(step),
+            "struck" => return self.struck(self.within(step)),
+            _ => {}
+        }
         let proxy = &self.world.real()?.proxy;
         let number = |name: &str| step.get(name).and_then(Value::as_u64).unwrap_or_default();
         match verb {
@@ -72,10 +76,6 @@ impl Play {
             "up" => proxy.set_road(|road| (road.down, road.stalled) = (false, false)),
             "slow" => proxy.set_road(|road| road.rate = number("bytes_per_second")),
             "split" => proxy.set_road(|road| road.slice = usize::try_from(number("bytes")).unwrap_or(1)),
-            "arm" => proxy.arm(trigger(step)?),
-            "struck" => {
-                ensure!(proxy.struck(within), "the frame that was waited for did not come");
-            }
             _ => bail!("there is no op proxy.{verb}"),
         }
         Ok(())
@@ -155,23 +155,6 @@ impl Play {
         self.trace.add("peer", "sees the end", &json!({}));
         Ok(())
     }
-}
-
-fn trigger(step: &Step) -> anyhow::Result<Trigger> {
-    let from = match text(step, "from")? {
-        "client" => From::Client,
-        "gateway" => From::Gateway,
-        other => bail!("{other:?} is neither client nor gateway"),
-    };
-    let fault = match text(step, "fault")? {
-        "cut" => Fault::Cut,
-        "stall" => Fault::Stall,
-        "half_close" => Fault::HalfClose,
-        other => bail!("{other:?} is neither cut nor stall nor half_close"),
-    };
-    let number = |name: &str| step.get(name).and_then(Value::as_u64);
-    let pass = number("pass_bytes").and_then(|bytes| usize::try_from(bytes).ok());
-    Ok(Trigger { from, frame: text(step, "frame")?.to_owned(), nth: number("nth").unwrap_or(1), pass, fault })
 }
 
 /// The count of a run is that of its events, where a case does not lie about it.

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::bridge::Bridge;
 use crate::case::{Cell, Store};
 use crate::certificate::certificate;
+use crate::frames::{Frames, LOG_LEVEL};
 use crate::peer::Peer;
 use crate::proxy::Proxy;
 use crate::transport::Transport;
@@ -23,6 +24,8 @@ pub(super) enum World {
 pub(super) struct Real {
     gateway: Option<Gateway>,
     pub(super) proxy: Proxy,
+    /// What it tells of frames, if the case asks.
+    pub(super) frames: Frames,
     arguments: Vec<String>,
     /// Removed with the cell.
     _folder: TempDir,
@@ -48,9 +51,13 @@ impl World {
             arguments.extend(["--tls-certificate".to_owned(), certificate.to_string()]);
             arguments.extend(["--tls-key".to_owned(), key.to_string()]);
         }
-        let gateway = start(&arguments)?;
-        let proxy = Proxy::start(address(&gateway)?, cell.transport.shows_frames())?;
-        Ok(Self::Real(Box::new(Real { gateway: Some(gateway), proxy, arguments, _folder: folder })))
+        if cell.case.steps.iter().any(|step| step.get("op").is_some_and(|op| op == "proxy.arm")) {
+            arguments.extend(["--log-level".to_owned(), LOG_LEVEL.to_owned()]);
+        }
+        let frames = Frames::default();
+        let gateway = start(&arguments, &frames)?;
+        let proxy = Proxy::start(address(&gateway)?)?;
+        Ok(Self::Real(Box::new(Real { gateway: Some(gateway), proxy, frames, arguments, _folder: folder })))
     }
 
     /// Where the testee is to connect.
@@ -106,16 +113,17 @@ impl Real {
 
     /// Starts it again, with what it kept, behind the same address.
     pub(super) fn start(&mut self) -> anyhow::Result<()> {
-        let gateway = start(&self.arguments)?;
+        let gateway = start(&self.arguments, &self.frames)?;
         self.proxy.lead_to(Some(address(&gateway)?));
         self.gateway = Some(gateway);
         Ok(())
     }
 }
 
-fn start(arguments: &[String]) -> anyhow::Result<Gateway> {
+fn start(arguments: &[String], frames: &Frames) -> anyhow::Result<Gateway> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    Ok(Gateway::with_args(&arguments)?)
+    let frames = frames.clone();
+    Ok(Gateway::with_log(&arguments, move |line| frames.hear(line))?)
 }
 
 fn address(gateway: &Gateway) -> anyhow::Result<SocketAddr> {

@@ -9,6 +9,7 @@
 
 mod client;
 mod deliver;
+mod names;
 mod parser;
 mod publish;
 mod server;
@@ -17,6 +18,7 @@ mod varint;
 
 pub use client::ClientFrame;
 pub use deliver::{Deliver, DeliverRun};
+pub use names::{client_frame_name, server_frame_name};
 pub use parser::{FrameParser, PREFACE, begin_frame, end_frame};
 pub use publish::{Publish, PublishRun, Receipt, Receipts};
 pub use server::ServerFrame;

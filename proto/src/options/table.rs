@@ -257,8 +257,8 @@ pub const MAX_DELIVER_RATE: Bounded = Bounded { name: "max_deliver_rate", defaul
 /// The same in bytes of events a second. 0: no limit.
 pub const MAX_DELIVER_BYTES_RATE: Bounded = Bounded { name: "max_deliver_bytes_rate", default: 0, min: 0, max: 1099511627776, meaning: "The same in bytes of events a second. 0: no limit." };
 
-/// error, warn, info, debug or trace; logs go to stderr.
-pub const LOG_LEVEL: Text = Text { name: "log_level", default: "info", meaning: "error, warn, info, debug or trace; logs go to stderr." };
+/// error, warn, info, debug or trace; after commas targets with levels of their own: info,meshwire::frames=trace has a line for each frame of a session. Logs go to stderr.
+pub const LOG_LEVEL: Text = Text { name: "log_level", default: "info", meaning: "error, warn, info, debug or trace; after commas targets with levels of their own: info,meshwire::frames=trace has a line for each frame of a session. Logs go to stderr." };
 
 /// Log a line for each call of a client: login, publish frame, subscription, request, command; with its code and microseconds. Level debug has them too.
 pub const ACCESS_LOG: Flag = Flag { name: "access_log", default: false, meaning: "Log a line for each call of a client: login, publish frame, subscription, request, command; with its code and microseconds. Level debug has them too." };

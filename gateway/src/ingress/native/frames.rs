@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use meshwire_proto::frame::{DeliverRun, PREFACE, ServerFrame, begin_frame, end_frame};
 
+use super::seen::Seen;
+
 /// A block slice below this size is copied behind its header; above, it is
 /// written from where it is. A guess: about what one more entry of a gathered
 /// write costs.
@@ -32,17 +34,19 @@ impl WriteQueue {
         self.tail.extend_from_slice(&PREFACE);
     }
 
-    pub(super) fn frame(&mut self, frame: &ServerFrame) {
+    pub(super) fn frame(&mut self, frame: &ServerFrame, seen: Seen) {
         let start = begin_frame(&mut self.tail);
         frame.encode(&mut self.tail);
         end_frame(&mut self.tail, start, 0);
+        seen.written(self.tail.get(start..), 0);
     }
 
-    pub(super) fn delivery(&mut self, run: &DeliverRun) {
+    pub(super) fn delivery(&mut self, run: &DeliverRun, seen: Seen) {
         let events = run.events.as_bytes();
         let start = begin_frame(&mut self.tail);
         run.encode_frame_head(&mut self.tail);
         end_frame(&mut self.tail, start, events.len());
+        seen.written(self.tail.get(start..), events.len());
         if events.len() < COPY_BELOW {
             self.tail.extend_from_slice(events);
         } else {

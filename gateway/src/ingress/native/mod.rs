@@ -17,6 +17,7 @@ mod pending;
 mod protocol;
 mod publish;
 mod request;
+mod seen;
 mod session;
 mod sessions;
 mod subscribe;
@@ -41,6 +42,7 @@ use crate::random::Random;
 pub(super) use connection::{Coming, Ended, serve_stream, serve_telling};
 pub use frames::WriteQueue;
 pub use protocol::Protocol;
+use seen::Seen;
 pub use sessions::Sessions;
 
 /// Limits and times of native sessions.
@@ -176,7 +178,7 @@ impl Ingress for NativeIngress {
         queue.preface();
         self.0.mesh.counts().told(kind);
         let error = Error { code: kind.number(), message, retry_after_ms, fatal: true, ..Error::default() };
-        queue.frame(&ServerFrame::Error(error));
+        queue.frame(&ServerFrame::Error(error), Seen::nobody());
         Box::pin(say(stream, queue.pop().unwrap_or_default()))
     }
 

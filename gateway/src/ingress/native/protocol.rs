@@ -19,6 +19,7 @@ use super::frames::WriteQueue;
 use super::outbox::{LEAST_ANSWERS, Outbox, Taken};
 use super::pace::{Admission, Behind, Held};
 use super::pending::Pending;
+use super::seen::Seen;
 use super::session::{Session, Starting};
 use super::sessions::{Wait, leave_all, lock};
 use super::{Native, login, told};
@@ -46,6 +47,7 @@ pub struct Protocol {
     /// Subscriptions whose answer waits.
     pub(super) starting: Starting,
     pub(super) number: u64,
+    pub(super) seen: Seen,
     state: State,
     /// Nothing more is read; what is queued is written, then the connection ends.
     closing: bool,
@@ -90,6 +92,7 @@ impl Protocol {
         let parser = FrameParser::new(native.config.login_frame_bytes, options::LOGIN_FRAME_BYTES.name);
         let number = native.mesh.new_session();
         Self {
+            seen: Seen::of(&caller, number),
             caller,
             outbox: Arc::new(Outbox::new(native.config.session_bytes, (native.mesh.memory(), native.mesh.answers()))),
             pending: Pending::default(),
@@ -141,7 +144,7 @@ impl Protocol {
             }
             match self.parser.next(buffer) {
                 Ok(None) => return done,
-                Ok(Some(frame)) => self.frame(&frame, None),
+                Ok(Some(frame)) => self.read(&frame),
                 Err(error) => self.broken(&error),
             }
             done = true;
@@ -365,10 +368,10 @@ impl Protocol {
             for frame in self.taken.frames.drain(..) {
                 told::count(counts, &frame);
                 self.asked.told(&frame);
-                queue.frame(&frame);
+                queue.frame(&frame, self.seen);
             }
             for delivery in self.taken.deliveries.drain(..) {
-                queue.delivery(&delivery);
+                queue.delivery(&delivery, self.seen);
             }
             let Some(subscription) = self.taken.fed.take() else {
                 break;
@@ -388,7 +391,7 @@ impl Protocol {
     fn write_control(&mut self, queue: &mut WriteQueue) {
         for frame in self.control.drain(..) {
             told::count(self.native.mesh.counts(), &frame);
-            queue.frame(&frame);
+            queue.frame(&frame, self.seen);
         }
     }
 
