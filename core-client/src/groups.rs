@@ -192,7 +192,7 @@ impl Groups {
     /// durable members only the first.
     ///
     /// # Errors
-    /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the group), `INVALID` while it has members.
+    /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the group), `GROUP_CONFLICT` while it has members.
     ///
     /// # Cancel safety
     /// The group may be removed or not.
@@ -208,7 +208,7 @@ impl Groups {
     /// letters stay, and belong to a member of that name if there is one again.
     ///
     /// # Errors
-    /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the member), `INVALID` while it is connected.
+    /// `TOPIC_NOT_FOUND`, `NOT_FOUND` (the member), `GROUP_CONFLICT` while it is connected.
     ///
     /// # Cancel safety
     /// The member may be removed or not.

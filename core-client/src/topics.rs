@@ -292,7 +292,7 @@ impl Topics {
     /// when everything else in the same part of the log is gone, too.
     ///
     /// # Errors
-    /// `TOPIC_NOT_FOUND`; `INVALID` while it has subscriptions, unless `force`: then they end with `TOPIC_NOT_FOUND`.
+    /// `TOPIC_NOT_FOUND`; `GROUP_CONFLICT` while it has subscriptions, unless `force`: then they end with `TOPIC_NOT_FOUND`.
     ///
     /// # Cancel safety
     /// The topic may be removed or not.

@@ -57,7 +57,7 @@ fn in_an_array_each_bad_item_has_its_index_and_reason_and_the_good_ones_are_kept
     ];
     assert_eq!(receipts, expected);
     for (failure, event, line, code, part) in [
-        (&failures[0], 2, 2, "INVALID", "expected an object"),
+        (&failures[0], 2, 2, "INVALID", "an object is accepted, and this is a number"),
         (&failures[1], 3, 3, "TOO_LARGE", "over the limit of 1024"),
         (&failures[2], 4, 4, "INVALID", "is not an attribute name"),
     ] {
@@ -71,7 +71,7 @@ fn in_an_array_each_bad_item_has_its_index_and_reason_and_the_good_ones_are_kept
     assert_eq!(told.pop(), Some("published 2, failed 3"));
     told.sort_unstable();
     for (note, start, part) in [
-        (told[0], "event 2 (line 2): ", "expected an object"),
+        (told[0], "event 2 (line 2): ", "an object is accepted, and this is a number"),
         (
             told[1],
             "event 3 (line 3): ",

@@ -96,10 +96,12 @@ function connect() {
   let last = 0;
   socket.onmessage = ({ data }) => {
     const { id, ok, error, subscription, ...delivery } = JSON.parse(data);
-    if (subscription !== undefined) return subscriptions.get(subscription)(delivery);
-    const { resolve, reject } = waiting.get(id);
+    if (subscription !== undefined) return subscriptions.get(subscription)?.(delivery);
+    // A message that no id can be read from is answered with null.
+    const call = waiting.get(id);
+    if (!call) return console.error("an answer to no call:", data);
     waiting.delete(id);
-    return error ? reject(error) : resolve(ok);
+    return error ? call.reject(error) : call.resolve(ok);
   };
   // `event` is JSON text.
   const call = (op, members, event, each) =>

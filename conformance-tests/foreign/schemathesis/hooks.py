@@ -1,4 +1,4 @@
-"""Each operation finds what its examples are about, streams end, and a wrong event is refused; which answers an operation gave is
+"""Each operation finds what its examples are about, streams end, and a wrong event or settlement is refused; which answers an operation gave is
 kept, a line each, in the file that REACHED names."""
 
 import os
@@ -54,3 +54,13 @@ def a_wrong_event_is_refused(context, response, case):
         assert any("code" in result for result in response.json()["results"]), "a wrong batch was taken whole"
     else:
         raise AssertionError("a wrong event was taken")
+
+
+@schemathesis.check
+def a_wrong_settlement_is_refused(context, response, case):
+    """With an error in its place."""
+    if of(case) != "settle" or response.status_code != 200:
+        return
+    if case.meta is None or not case.meta.is_negative_at(ParameterLocation.BODY):
+        return
+    assert any("code" in result for result in response.json()["results"]), "a wrong settlement was taken"

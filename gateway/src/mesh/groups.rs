@@ -19,6 +19,15 @@ pub(super) fn no_group(topic: &TopicName, group: &GroupKey) -> Refusal {
     Refusal::new(ErrorKind::NotFound, format!("topic {topic} has no group {group}"))
 }
 
+/// A mode in words; `None`: it is none.
+fn word(mode: i32) -> Option<&'static str> {
+    match admin::GroupMode::try_from(mode).ok()? {
+        admin::GroupMode::Unspecified => None,
+        admin::GroupMode::Cluster => Some("cluster"),
+        admin::GroupMode::Broadcast => Some("broadcast"),
+    }
+}
+
 fn answer(group: admin::GroupSummary) -> admin::Answer {
     admin::Answer { answer: Some(answer::Answer::Group(group)) }
 }
@@ -112,7 +121,7 @@ impl Mesh {
         let was = self.describe_group((topic, &name), &group, &shard.engine).ok_or_else(|| no_group(&name, &group))?;
         let removed = shard.engine.delete_group(topic.id, &group).map_err(|e| match e {
             DeleteError::NotFound(_) => no_group(&name, &group),
-            DeleteError::InUse { .. } => invalid(e.to_string()),
+            DeleteError::InUse { .. } => Refusal::new(ErrorKind::GroupConflict, e.to_string()),
         })?;
         let now = self.now();
         let batch = self.inner.commit(&mut shard, now, false);
@@ -140,9 +149,32 @@ impl Mesh {
     pub(super) fn update_group(&self, caller: &Caller, update: &admin::UpdateGroup) -> Answered {
         let (topic, name, group) = self.group(caller, Action::UpdateGroup, (&update.topic, &update.group))?;
         let asked = update.settings.unwrap_or_default();
+        self.same_mode(topic, (&name, &group), asked.mode)?;
         let updated = self.inner.with(self.shard(topic)?, |engine, _| engine.update_group(topic.id, &group, &asked));
         updated.ok_or_else(|| no_group(&name, &group))?.map_err(invalid)?;
         self.shown(topic, (&name, &group))
+    }
+
+    /// A group keeps its mode: another one is refused as to who subscribes with it.
+    fn same_mode(
+        &self,
+        topic: TopicRef,
+        (name, group): (&TopicName, &GroupKey),
+        asked: Option<i32>,
+    ) -> Result<(), Refusal> {
+        let Some(asked) = asked.and_then(word) else { return Ok(()) };
+        let shard = shard::lock(self.shard(topic)?);
+        let has = self.describe_group((topic, name), group, &shard.engine);
+        drop(shard);
+        match has.and_then(|has| word(has.settings?.mode?)) {
+            Some(has) if has != asked => {
+                let text = format!(
+                    "group {group} has mode {has}, not {asked}; the mode of a group is fixed when it is made: delete the group, or make another one"
+                );
+                Err(Refusal::new(ErrorKind::GroupConflict, text))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn update_topic(&self, caller: &Caller, update: &admin::UpdateTopic) -> Answered {

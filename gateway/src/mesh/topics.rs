@@ -147,8 +147,8 @@ impl Mesh {
         }
         let mut shard = super::shard::lock(mutex);
         let deleted = shard.engine.delete_topic(topic.id, delete.force);
-        let deleted =
-            deleted.map_err(|e| Refusal::new(ErrorKind::Invalid, format!("topic {name} was not deleted: {e}")))?;
+        let in_use = |e| Refusal::new(ErrorKind::GroupConflict, format!("topic {name} was not deleted: {e}"));
+        let deleted = deleted.map_err(in_use)?;
         let ended = deleted.subscriptions.iter().filter_map(|key| Some((*key, shard.sinks.remove(key)?)));
         let ended: Vec<_> = ended.collect();
         let batch = self.inner.commit(&mut shard, self.now(), false);

@@ -133,7 +133,27 @@ async fn a_durable_member_is_named_behind_an_escaped_slash() {
     assert_eq!((&group["mode"], &group["durable_members"][0]["name"]), (&json!("broadcast"), &json!("host1")));
     assert_eq!(ok(&rig, "DELETE", "/v1/topics/t/groups/b%2Fhost1", "").await["name"], "b/host1");
     let (status, code, detail) = refused(&rig, "PUT", "/v1/topics/t/groups/b", r#"{"mode":"cluster"}"#).await;
-    assert_eq!((status, code.as_str()), (400, "INVALID"), "{detail}");
+    assert_eq!((status, code.as_str()), (409, "GROUP_CONFLICT"), "{detail}");
+    assert!(detail.contains("group b has mode broadcast, not cluster"), "{detail}");
+    assert_eq!(
+        ok(&rig, "PUT", "/v1/topics/t/groups/b", r#"{"mode":"broadcast","max_failures":2}"#).await["max_failures"],
+        2
+    );
+}
+
+#[tokio::test]
+async fn what_is_in_use_is_not_deleted_and_the_conflict_says_by_how_many() {
+    let rig = Rig::start().await;
+    let mut peer = rig.session().await;
+    peer.subscribe(earliest(1, "t", "g")).await;
+    for (path, says) in [
+        ("/v1/topics/t", "topic t was not deleted: it has 1 subscription; end them first"),
+        ("/v1/topics/t/groups/g", "group g has 1 member; end their subscriptions first"),
+    ] {
+        let (status, code, detail) = refused(&rig, "DELETE", path, "").await;
+        assert_eq!((status, code.as_str()), (409, "GROUP_CONFLICT"), "{detail}");
+        assert!(detail.contains(says), "{detail}");
+    }
 }
 
 #[tokio::test]
@@ -170,7 +190,15 @@ async fn dead_letters_are_listed_shown_given_back_and_removed() {
 
     assert_eq!(
         ok(&rig, "POST", &format!("{path}/redrive"), r#"{"numbers":[1,2,9]}"#).await,
-        json!({ "redriven": 2, "left": {} })
+        json!({ "redriven": 2, "not_there": 1, "left": {} })
+    );
+    assert_eq!(
+        ok(&rig, "POST", &format!("{path}/redrive"), r#"{"numbers":[9,9]}"#).await,
+        json!({ "redriven": 0, "not_there": 1, "left": {} })
+    );
+    assert_eq!(
+        ok(&rig, "POST", &format!("{path}/purge"), r#"{"numbers":[9]}"#).await,
+        json!({ "purged": 0, "not_there": 1 })
     );
     assert_eq!(ok(&rig, "POST", &format!("{path}/purge"), r#"{"numbers":[3]}"#).await, json!({ "purged": 1 }));
     assert_eq!(ok(&rig, "POST", &format!("{path}/purge"), r#"{"all":true}"#).await, json!({ "purged": 3 }));
@@ -217,15 +245,20 @@ async fn what_is_said_wrongly_is_named_with_what_would_do() {
         ("PUT", "/v1/topics/t", r#"{"retention":1}"#, "no field \"retention\" here; there is durability, retention_ms"),
         ("PUT", "/v1/topics/t", r#"{"retention_ms":1,"retention_ms":2}"#, "\"retention_ms\" is there more than once"),
         ("PUT", "/v1/topics/t", r#"{"retention_ms":"1h"}"#, "field retention_ms is \"1h\"; a whole number"),
-        ("PUT", "/v1/topics/t", r#"{"retention_ms":0}"#, "field retention_ms is 0"),
+        (
+            "PUT",
+            "/v1/topics/t",
+            r#"{"retention_ms":0}"#,
+            "field retention_ms is 0; a whole number from 1000 to 315360000000 is accepted",
+        ),
         ("PUT", "/v1/topics/t", r#"{"durability":"best"}"#, "one of \"memory\", \"written\", \"synced\""),
-        ("PUT", "/v1/topics/t", "[]", "an object"),
-        ("PUT", "/v1/topics/t", "{", "no command"),
+        ("PUT", "/v1/topics/t", "[]", "the body is an array; an object is accepted"),
+        ("PUT", "/v1/topics/t", "{", "the body is no JSON"),
         ("PUT", "/v1/topics/t/groups/g", r#"{"start":"1","start_time":"2001-01-01T00:00:00Z"}"#, "exclude each other"),
         ("PUT", "/v1/topics/t/groups/g", r#"{"start":1}"#, "field start is 1; a string"),
         ("PUT", "/v1/topics/t/groups/g", r#"{"start":"+1"}"#, "earliest, latest or a position"),
         ("PUT", "/v1/topics/t/groups/g", r#"{"start_time":"yesterday"}"#, "2026-11-28T06:30:00Z"),
-        ("PUT", "/v1/topics/t/groups/g", r#"{"ack_wait_ms":1}"#, "ack_wait"),
+        ("PUT", "/v1/topics/t/groups/g", r#"{"ack_wait_ms":1}"#, "field ack_wait_ms is 1; a whole number from 1000"),
         ("POST", "/v1/topics/t/groups/g/seek", "{}", "say where to"),
         ("GET", "/v1/topics/t/groups/g/dead-letters/first", "", "the number of a dead letter"),
     ] {
@@ -257,6 +290,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
         ("/v1/topics", "GET,HEAD"),
         ("/v1/topics/t", "GET,HEAD,PUT,PATCH,DELETE"),
         ("/v1/topics/t/groups/g/seek", "POST"),
+        ("/meshwire.v1.Mesh/Publish", "POST"),
     ] {
         let answer = rig.ask("TRACE", path, "").await;
         assert_eq!((answer.status, answer.code().as_str()), (405, "INVALID"), "{path}");
@@ -265,5 +299,8 @@ async fn a_wrong_method_is_told_the_right_ones() {
         found.sort_unstable();
         allowed.sort_unstable();
         assert_eq!(found, allowed, "{path}");
+        let said =
+            format!("{path} does not take TRACE; it takes {}", answer.header("allow").unwrap().replace(',', ", "));
+        assert_eq!(answer.detail(), said);
     }
 }

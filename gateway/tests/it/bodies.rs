@@ -112,3 +112,29 @@ async fn half_sent_messages_of_grpc_are_busy_once_there_is_no_room_for_them() {
     let busy = |headers: &http::HeaderMap| headers.get("grpc-status").is_some_and(|status| status == "8");
     in_one_connection("grpc", "application/grpc", "/meshwire.v1.Mesh/Publish", busy).await;
 }
+
+#[tokio::test]
+async fn who_asks_for_leave_to_send_a_body_gets_it_unless_the_body_would_be_too_large() {
+    let rig = Rig::start().await;
+    let event = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")];
+    let json = [("content-type", "application/json")];
+    let asks = |more: &[(&'static str, &'static str)], length: &'static str| {
+        [more, &[("expect", "100-Continue"), ("content-length", length)]].concat()
+    };
+    for (path, headers) in [
+        ("/v1/topics/t/events", &event[..]),
+        ("/v1/topics/t/requests", &event[..]),
+        ("/v1/topics/t/groups/g/settle", &json[..]),
+        ("/v1/topics/t/groups/g/seek", &json[..]),
+    ] {
+        let mut http = rig.http().await;
+        http.send_head("POST", path, &asks(headers, "99999999")).await;
+        // The first that comes: nobody was told to go on.
+        assert_eq!(http.answer().await.problem(), (413, "TOO_LARGE".into()), "{path}");
+    }
+    let mut http = rig.http().await;
+    http.send_head("POST", "/v1/topics/t/events", &asks(&event, "5")).await;
+    assert_eq!(http.head().await.status, 100);
+    http.send_body(b"hello").await;
+    assert_eq!(http.answer().await.status, 200);
+}

@@ -107,6 +107,19 @@ async fn names_that_anybody_could_point_here_are_refused_and_listed_ones_and_add
 }
 
 #[tokio::test]
+async fn whether_a_gateway_lives_and_is_ready_is_said_whatever_name_it_has_but_not_to_foreign_pages() {
+    let rig = rig().await;
+    for path in ["/healthz", "/readyz"] {
+        let named = |more: &str| format!("GET {path} HTTP/1.1\r\nhost: gateway.internal:7400\r\n{more}");
+        let answer = head(&rig, &named("")).await;
+        assert_eq!((answer.status, answer.text()), (200, r#"{"status":"ok"}"#), "{path}");
+        assert_eq!(head(&rig, &named("origin: https://evil.example\r\n")).await.code(), "ORIGIN_REFUSED", "{path}");
+        let below = head(&rig, &format!("GET {path}/ HTTP/1.1\r\nhost: gateway.internal\r\n")).await;
+        assert_eq!(below.code(), "ORIGIN_REFUSED", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_does_not_say_for_which_one_host_it_is_is_invalid() {
     let rig = rig().await;
     for request in [

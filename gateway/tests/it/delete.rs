@@ -59,7 +59,7 @@ async fn a_topic_that_is_read_is_deleted_only_by_force_and_its_subscriptions_hea
     peer.subscribe(earliest(2, "t", "")).await;
     peer.subscribe(earliest(3, "kept", "g")).await;
     let (code, text) = deleted(&mut other, "t", false).await;
-    assert_eq!(code, ErrorKind::Invalid.number());
+    assert_eq!(code, ErrorKind::GroupConflict.number());
     assert!(text.contains("topic t was not deleted: it has 2 subscriptions"), "{text}");
     assert_eq!(deleted(&mut other, "t", true).await.0, 0);
     for number in [1, 2] {

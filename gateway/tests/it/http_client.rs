@@ -1,5 +1,6 @@
 //! An HTTP/1.1 client by hand: one connection, answers whole or piece by piece.
 
+use meshwire_proto::ErrorKind;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -43,10 +44,14 @@ impl Answer {
         self.problem().1
     }
 
-    /// Status and code of a problem.
+    /// Status and code of a problem: a pair that docs/errors.md has.
     pub(crate) fn problem(&self) -> (u16, String) {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text());
-        (self.status, self.json()["code"].as_str().unwrap().to_owned())
+        let code = self.json()["code"].as_str().unwrap().to_owned();
+        let kind = ErrorKind::ALL.iter().find(|kind| kind.code() == code).unwrap();
+        let known = self.status == kind.http_status() || kind.other_http().contains(&self.status);
+        assert!(known, "docs/errors.md has no status {} of {code}", self.status);
+        (self.status, code)
     }
 }
 
@@ -121,6 +126,11 @@ impl Http {
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
         headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
         self.stream.write_all((head + "\r\n").as_bytes()).await.unwrap();
+    }
+
+    /// The body behind a head alone.
+    pub(crate) async fn send_body(&mut self, body: &[u8]) {
+        self.stream.write_all(body).await.unwrap();
     }
 
     async fn read_line(&mut self) -> String {

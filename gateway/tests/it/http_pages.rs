@@ -115,11 +115,12 @@ async fn what_is_wrong_is_answered_under_its_id_and_the_connection_goes_on() {
         call
     };
     for (asked, id, code, says) in [
-        (json!([]), Value::Null, "INVALID", "message"),
+        (json!([]), Value::Null, "INVALID", "the message is an array; an object is accepted"),
         (json!({"op": "publish"}), Value::Null, "INVALID", "id"),
         (json!({"id": {}, "op": "publish"}), Value::Null, "INVALID", "id must be"),
         (json!({"id": "x".repeat(200), "op": "publish"}), Value::Null, "INVALID", "128"),
-        (json!({"id": 1}), Value::Null, "INVALID", "op"),
+        (json!({"id": 1}), json!(1), "INVALID", "field op is missing"),
+        (json!({"id": 1, "op": 7}), json!(1), "INVALID", "field op is 7; a string is accepted"),
         (json!({"id": 1, "op": "delete"}), json!(1), "INVALID", "unsubscribe"),
         (topic("publish"), json!(1), "INVALID", "event"),
         (with(publish(1, "1"), "when", json!(1)), json!(1), "INVALID", "deliver_at"),
@@ -131,7 +132,7 @@ async fn what_is_wrong_is_answered_under_its_id_and_the_connection_goes_on() {
             with(with(topic("request"), "event", an_event("1")), "timeout_ms", json!(0)),
             json!(1),
             "INVALID",
-            "request_timeout",
+            "field timeout_ms is 0; a whole number from 1",
         ),
         (with(topic("subscribe"), "start", json!("soon")), json!(1), "INVALID", "earliest"),
         (with(topic("subscribe"), "member", json!("m")), json!(1), "INVALID", "group"),
@@ -149,6 +150,31 @@ async fn what_is_wrong_is_answered_under_its_id_and_the_connection_goes_on() {
     assert_eq!(call(&mut page, topic("subscribe")).await["error"]["code"], "INVALID");
     page.send(Message::binary(&b"x"[..])).await.unwrap();
     assert_eq!(closed(&mut page).await.0, 1003);
+}
+
+#[tokio::test]
+async fn a_message_that_is_broken_is_answered_under_its_id_if_one_can_be_read() {
+    let rig = Rig::start().await;
+    let mut page = page(&rig).await;
+    for (text, id, says) in [
+        (r#"{"id":2,"op":"publish","topic":"a","topic":"b"}"#, json!(2), "field \"topic\" is there more than once"),
+        (r#"{"id":"a","op":"publish","topic":"t","event":{"#, json!("a"), "the message is no JSON"),
+        (r#"{"op":"publish" "id":3}"#, Value::Null, "the message is no JSON"),
+        (r#"{"id":4,"id":5,"op":"publish"}"#, Value::Null, "field \"id\" is there more than once"),
+        (r#"{"id":6,"op":"subscribe","topic":["#, json!(6), "the message is no JSON"),
+        (r#"{"id":7,"op":"settle","topic":"t","group":"g"}"#, json!(7), "field settlements is missing"),
+        (
+            r#"{"id":8,"op":"subscribe","topic":"t","max_unsettled":"1"}"#,
+            json!(8),
+            "field max_unsettled is \"1\"; a whole",
+        ),
+        ("", Value::Null, "the message is no JSON"),
+    ] {
+        page.send(Message::text(text)).await.unwrap();
+        let answer = next_json(&mut page).await;
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&id, &json!("INVALID")), "{text}: {answer}");
+        assert!(answer["error"]["detail"].as_str().unwrap().contains(says), "{text}: {answer}");
+    }
 }
 
 #[tokio::test]

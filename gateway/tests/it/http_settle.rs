@@ -217,7 +217,7 @@ const MISFITS: [(Kind, Option<u32>, &str); 8] = [
 ];
 
 #[tokio::test]
-async fn what_its_kind_has_not_makes_a_settlement_invalid_over_every_door_and_settles_nothing() {
+async fn what_its_kind_has_not_makes_a_settlement_invalid_over_every_door_and_only_that_one() {
     let rig = Rig::start().await;
     rig.offer("t", &["1"]).await;
     let held = rig.fetched(json!({})).await;
@@ -229,22 +229,57 @@ async fn what_its_kind_has_not_makes_a_settlement_invalid_over_every_door_and_se
     let mut page = crate::http_websocket::ask(&rig, "/v1/ws", "meshwire.v1.json").await.unwrap();
     for (sequence, ((name, kind, r#as), delay_ms, reason)) in (1..).zip(MISFITS) {
         let misfit = format!("{name} {delay_ms:?} {reason:?}");
-        let settlements = json!([{"lease": lease, "kind": name, "delay_ms": delay_ms, "reason": reason}]);
-        let answer = rig.post(SETTLE, &json!({"settlements": settlements})).await;
-        assert_eq!(answer.problem(), (400, "INVALID".into()), "{misfit}");
+        let settlements = json!([
+            {"lease": lease, "kind": "extend"},
+            {"lease": lease, "kind": name, "delay_ms": delay_ms, "reason": reason},
+        ]);
+        assert_eq!(rig.settled(settlements.clone()).await, ["OK", "INVALID"], "{misfit}");
         let call = json!({"id": 1, "op": "settle", "topic": "t", "group": "g", "settlements": settlements});
         page.send(Message::text(call.to_string())).await.unwrap();
-        let answer = crate::http_websocket::next_json(&mut page).await;
-        assert_eq!(answer["error"]["code"], "INVALID", "{misfit}: {answer}");
-        let settlements =
-            vec![wire::Settlement { lease: lease.into(), r#as: r#as.into(), delay_ms, reason: reason.into() }];
+        let results = crate::http_websocket::next_json(&mut page).await["ok"]["results"].clone();
+        assert_eq!((&results[0]["settled"], &results[1]["code"]), (&json!(true), &json!("INVALID")), "{misfit}");
+        let extend = wire::Settlement { lease: lease.into(), r#as: EXTEND.2.into(), ..Default::default() };
+        let wrong = wire::Settlement { lease: lease.into(), r#as: r#as.into(), delay_ms, reason: reason.into() };
+        let settlements = vec![extend, wrong];
         let asked = wire::SettleRequest { topic: "t".into(), group: "g".into(), confirm: true, settlements };
-        let answer = stub.call::<_, wire::SettleResponse>("/meshwire.v1.Mesh/Settle", asked).await;
-        assert_eq!(answer.map_err(|status| crate::grpc::reason(&status)), Err("INVALID".to_owned()), "{misfit}");
+        let answer: wire::SettleResponse = stub.call("/meshwire.v1.Mesh/Settle", asked).await.unwrap();
+        let codes = answer.results.into_iter().map(|result| result.error.map(|error| error.code));
+        assert_eq!(codes.collect::<Vec<_>>(), [None, Some("INVALID".to_owned())], "{misfit}");
         let range = SettleRange { subscription: 1, first_delivery: 1, count: 1, kind, delay_ms, reason: reason.into() };
         native.send(ClientFrame::Settle(Settle { sequence, ranges: vec![range], confirm: true })).await;
         let results = native.find(|f| if let ServerFrame::Settled(s) = f { s.results.first().cloned() } else { None });
         assert_eq!(results.await.code, ErrorKind::Invalid.number(), "{misfit}");
     }
     assert_eq!(rig.settled(json!([with(&held[0], "ack")])).await, ["OK"]);
+}
+
+#[tokio::test]
+async fn what_is_no_settlement_is_the_error_of_its_own_place_and_says_what_would_do() {
+    let rig = Rig::start().await;
+    rig.offer("t", &["1", "2"]).await;
+    let held = rig.fetched(json!({})).await;
+    let wrong = [
+        (json!({"lease": "x", "kind": "eat"}), "field kind is \"eat\"; one of \"ack\", \"nack\""),
+        (json!({"lease": "x"}), "field kind is missing"),
+        (json!({"kind": "ack"}), "field lease is missing"),
+        (json!({"lease": 7, "kind": "ack"}), "field lease is 7; a string is accepted"),
+        (json!({"lease": "x", "kind": "ack", "why": 1}), "no field \"why\" here; there is lease, kind"),
+        (json!({"lease": "x", "kind": "nack", "delay_ms": 4_294_967_296_u64}), "field delay_ms is 4294967296; a whole"),
+        (json!({"lease": "x", "kind": "ack", "delay_ms": 1}), "only a nack has a delay_ms"),
+        (json!({"lease": "x", "kind": "ack", "reason": "y"}), "only a nack and a reject have a reason"),
+        (json!(["x", "ack"]), "a settlement is an array; an object is accepted"),
+        (Value::Null, "a settlement is null; an object is accepted"),
+    ];
+    let between = wrong.iter().map(|(settlement, _)| settlement.clone());
+    let settlements: Vec<Value> =
+        [with(&held[0], "ack")].into_iter().chain(between).chain([with(&held[1], "ack")]).collect();
+    let answer = rig.post(SETTLE, &json!({"settlements": settlements})).await;
+    let results = answer.json()["results"].as_array().unwrap().clone();
+    assert_eq!((results.len(), answer.status), (wrong.len() + 2, 200));
+    assert!(results[0]["settled"] == true && results[wrong.len() + 1]["settled"] == true, "{results:?}");
+    for (result, (settlement, says)) in results[1..].iter().zip(wrong) {
+        assert_eq!(result["code"], "INVALID", "{settlement}");
+        assert!(result["detail"].as_str().unwrap().contains(says), "{settlement}: {result}");
+    }
+    assert!(rig.fetched(json!({})).await.is_empty(), "those on both sides are settled");
 }

@@ -4,11 +4,14 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{ClientFrame, FrameParser, PREFACE, ServerFrame, begin_frame, end_frame};
 use meshwire_proto::wire::session as wire;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use crate::hostile::answers::messages;
+use crate::hostile::websocket::{frame, headers};
 use crate::http_websocket::{Socket, ask};
 use crate::rig::{PATIENCE, Rig, hello, memory};
 
@@ -119,6 +122,36 @@ async fn a_message_over_the_limit_ends_the_connection_and_nothing_else() {
     let mut other = ask(&rig, "/v1/ws", "meshwire.v1").await.unwrap();
     other.send(Message::binary(hello_bytes().to_vec())).await.unwrap();
     is_welcome(&mut other).await;
+}
+
+#[tokio::test]
+async fn why_a_connection_was_broken_off_is_told_to_a_peer_that_sends_all_it_has_before_it_reads() {
+    let rig = Rig::start().await;
+    let much = vec![0; 20 << 20];
+    for (path, subprotocol, name, frames, code) in [
+        ("/v1/ws", "meshwire.v1", "a large message", frame(0x82, &much), 1009),
+        ("/v1/ws", "meshwire.v1.json", "a large message", frame(0x81, &much), 1009),
+        ("/v1/topics/t/events", "cloudevents.json", "a large message", frame(0x81, &much), 1009),
+        ("/v1/topics/t/events", "cloudevents.proto", "no mask", [&b"\x82\x05hello"[..], &much].concat(), 1002),
+        ("/v1/ws", "meshwire.v1.json", "no UTF-8", [frame(0x81, b"\xff"), frame(0x81, &much)].concat(), 1007),
+        ("/v1/ws", "meshwire.v1.json", "bytes", [frame(0x82, b"x"), frame(0x81, &much)].concat(), 1003),
+    ] {
+        let mut stream = rig.socket().await;
+        let headers = headers("sec-websocket-protocol");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}sec-websocket-protocol: {subprotocol}\r\n\r\n");
+        let mut came = Vec::new();
+        let told = async {
+            stream.write_all(request.as_bytes()).await?;
+            stream.write_all(&frames).await?;
+            stream.read_to_end(&mut came).await
+        };
+        let told = timeout(PATIENCE, told).await.expect("an end within patience");
+        assert!(told.is_ok(), "{subprotocol}, {name}: {told:?}");
+        let head = came.windows(4).position(|end| end == b"\r\n\r\n").expect("an answer");
+        let close = messages(&came[head + 4..]).into_iter().find(|(opcode, _)| *opcode == 8).expect("a close frame");
+        assert_eq!(close.1[..2], u16::to_be_bytes(code), "{subprotocol}, {name}");
+    }
 }
 
 /// What a session was told in frames, and then in the close frame.

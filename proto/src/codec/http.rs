@@ -62,7 +62,7 @@ pub fn parse<'a>(
 }
 
 fn once(name: &str, again: bool) -> Result<(), EventError> {
-    if again { Err(EventError::value(name, "its header occurs twice")) } else { Ok(()) }
+    if again { Err(EventError::value(name, "is there twice, in two headers")) } else { Ok(()) }
 }
 
 /// The headers of an event, names with [`PREFIX`]; the content type apart; and its data.

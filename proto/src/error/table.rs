@@ -17,9 +17,9 @@ pub enum ErrorKind {
     OriginRefused = 4,
     /// The named object does not exist.
     NotFound = 5,
-    /// The topic does not exist and auto_create is off.
+    /// The topic does not exist: auto_create is off, or what was asked makes no topics, as administration.
     TopicNotFound = 6,
-    /// The group exists with other settings, or its durable member is connected already or was taken over; the message names the field or the member.
+    /// The group exists with other settings, or its durable member is connected already or was taken over, or what is to be deleted, a group or a topic, is in use; the message names the field, the member or how many use it.
     GroupConflict = 7,
     /// The delivery was settled in another way, leased again, or belongs to an older epoch of the gateway.
     LeaseLost = 8,
@@ -203,6 +203,41 @@ impl ErrorKind {
         }
     }
 
+    /// Other HTTP statuses that it has where they say more.
+    #[must_use]
+    pub const fn other_http(self) -> &'static [u16] {
+        match self {
+            Self::Invalid => &[405, 409],
+            Self::Unauthenticated => &[],
+            Self::Denied => &[],
+            Self::OriginRefused => &[],
+            Self::NotFound => &[],
+            Self::TopicNotFound => &[],
+            Self::GroupConflict => &[],
+            Self::LeaseLost => &[],
+            Self::TooLarge => &[414, 431],
+            Self::Busy => &[],
+            Self::DiskFull => &[],
+            Self::TopicFull => &[],
+            Self::Unavailable => &[],
+            Self::StoreFailed => &[],
+            Self::NoResponders => &[],
+            Self::Timeout => &[408],
+            Self::Unsupported => &[406, 415, 426],
+            Self::Closed => &[],
+            Self::BufferFull => &[],
+            Self::ProducerUnknown => &[],
+            Self::ProducerFenced => &[],
+            Self::AlreadyExists => &[],
+            Self::Cancelled => &[409],
+            Self::TlsRequired => &[],
+            Self::ProxyRefused => &[],
+            Self::Internal => &[],
+            Self::ResponderLost => &[],
+            Self::ResponderFailed => &[],
+        }
+    }
+
     /// The gRPC status.
     #[must_use]
     pub const fn grpc_status(self) -> &'static str {
@@ -282,8 +317,8 @@ impl ErrorKind {
             Self::Denied => "The caller is known and may not do this.",
             Self::OriginRefused => "A web page of a foreign origin asked.",
             Self::NotFound => "The named object does not exist.",
-            Self::TopicNotFound => "The topic does not exist and auto_create is off.",
-            Self::GroupConflict => "The group exists with other settings, or its durable member is connected already or was taken over; the message names the field or the member.",
+            Self::TopicNotFound => "The topic does not exist: auto_create is off, or what was asked makes no topics, as administration.",
+            Self::GroupConflict => "The group exists with other settings, or its durable member is connected already or was taken over, or what is to be deleted, a group or a topic, is in use; the message names the field, the member or how many use it.",
             Self::LeaseLost => "The delivery was settled in another way, leased again, or belongs to an older epoch of the gateway.",
             Self::TooLarge => "An event, its attributes, a frame or a number of things is over a limit; the message names the limit and its option.",
             Self::Busy => "The gateway is out of budget or over a rate, nothing was taken; try again after the time that comes with the answer. Publishers are slowed down first: of a burst over the rate those are taken whose turn comes within 5 s, and the others refused.",

@@ -125,8 +125,8 @@ pub const TLS_CLIENT_ROOTS: Text = Text { name: "tls_client_roots", default: "",
 /// Origins of web pages that may use the gateway, separated by commas, as `https://app.example.com`. Pages that the gateway serves itself may; all others are answered ORIGIN_REFUSED, over HTTP, gRPC and WebSocket.
 pub const HTTP_ORIGINS: Text = Text { name: "http_origins", default: "", meaning: "Origins of web pages that may use the gateway, separated by commas, as `https://app.example.com`. Pages that the gateway serves itself may; all others are answered ORIGIN_REFUSED, over HTTP, gRPC and WebSocket." };
 
-/// Names by which HTTP, gRPC and WebSocket clients may come without credentials, separated by commas, as mesh.example.com or mesh.example.com:7400; without a port it is meant with any. Addresses, localhost and names below it always may. It keeps web pages out that had a name of their own point to this machine.
-pub const HTTP_HOSTS: Text = Text { name: "http_hosts", default: "", meaning: "Names by which HTTP, gRPC and WebSocket clients may come without credentials, separated by commas, as mesh.example.com or mesh.example.com:7400; without a port it is meant with any. Addresses, localhost and names below it always may. It keeps web pages out that had a name of their own point to this machine." };
+/// Names by which HTTP, gRPC and WebSocket clients may come without credentials, separated by commas, as mesh.example.com or mesh.example.com:7400; without a port it is meant with any. Addresses, localhost and names below it always may, and /healthz and /readyz are answered to all. It keeps web pages out that had a name of their own point to this machine.
+pub const HTTP_HOSTS: Text = Text { name: "http_hosts", default: "", meaning: "Names by which HTTP, gRPC and WebSocket clients may come without credentials, separated by commas, as mesh.example.com or mesh.example.com:7400; without a port it is meant with any. Addresses, localhost and names below it always may, and /healthz and /readyz are answered to all. It keeps web pages out that had a name of their own point to this machine." };
 
 /// How long an HTTP connection may be without a request, half of it more at most; then it is closed.
 pub const HTTP_IDLE_TIMEOUT: Bounded = Bounded { name: "http_idle_timeout", default: 60000, min: 100, max: 3600000, meaning: "How long an HTTP connection may be without a request, half of it more at most; then it is closed." };
@@ -200,8 +200,8 @@ pub const MAX_EVENT_BYTES: Bounded = Bounded { name: "max_event_bytes", default:
 /// Largest sum of one event's attributes.
 pub const MAX_ATTRIBUTE_BYTES: Bounded = Bounded { name: "max_attribute_bytes", default: 65536, min: 256, max: 1048576, meaning: "Largest sum of one event's attributes." };
 
-/// Largest frame after login.
-pub const MAX_FRAME_BYTES: Bounded = Bounded { name: "max_frame_bytes", default: 8388608, min: 131072, max: 134217728, meaning: "Largest frame after login." };
+/// Largest frame after login, and over HTTP the largest body of a batch, a fetch or a settle. A body of which less than 10 KiB come in 10 s is given up: TIMEOUT, with status 408.
+pub const MAX_FRAME_BYTES: Bounded = Bounded { name: "max_frame_bytes", default: 8388608, min: 131072, max: 134217728, meaning: "Largest frame after login, and over HTTP the largest body of a batch, a fetch or a settle. A body of which less than 10 KiB come in 10 s is given up: TIMEOUT, with status 408." };
 
 /// Most bytes a connection may send before login.
 pub const LOGIN_FRAME_BYTES: Bounded = Bounded { name: "login_frame_bytes", default: 65536, min: 1024, max: 262144, meaning: "Most bytes a connection may send before login." };

@@ -63,6 +63,11 @@ impl Range<'_> {
     }
 }
 
+fn too_many(count: usize) -> Refusal {
+    let text = format!("{count} settlements in one call; at most {MAX_SETTLEMENTS} are taken");
+    Refusal::new(ErrorKind::TooLarge, text)
+}
+
 fn lost() -> Refusal {
     let text =
         "the lease has ended, or its event was settled in another way; it comes again unless somebody settled it";
@@ -74,13 +79,28 @@ impl Calls {
     /// level.
     ///
     /// # Errors
-    /// Of the whole call: `TOO_LARGE` over [`MAX_SETTLEMENTS`], `DENIED`; `INVALID`: one has a delay or a reason that its kind has not. Of one: `LEASE_LOST`; `INVALID`: not a token, not the caller's,
-    /// or of another topic or group; `DENIED`; `STORE_FAILED`.
+    /// Of the whole call: `TOO_LARGE` over [`MAX_SETTLEMENTS`], `DENIED`. Of one: `LEASE_LOST`; `INVALID`: not a token, not the caller's,
+    /// or of another topic or group, or a delay or a reason that its kind has not; `DENIED`; `STORE_FAILED`.
     pub async fn settle(
         &self,
         caller: &Caller,
-        (topic, group): (&str, &GroupKey),
+        of: (&str, &GroupKey),
         settlements: &[Settlement<'_>],
+        confirm: bool,
+    ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        let settlements: Vec<_> = settlements.iter().copied().map(Ok).collect();
+        self.settle_each(caller, of, &settlements, confirm).await
+    }
+
+    /// The same, where a settlement may have been none: then that is its result.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn settle_each(
+        &self,
+        caller: &Caller,
+        (topic, group): (&str, &GroupKey),
+        settlements: &[Result<Settlement<'_>, Refusal>],
         confirm: bool,
     ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
         let (name, events) = (group.group.as_str(), settlements.len() as u64);
@@ -94,22 +114,26 @@ impl Calls {
         settled
     }
 
+    /// What a call of more settlements than are taken is told, where they were only counted.
+    pub fn too_many_settlements(&self, caller: &Caller, (topic, group): (&str, &GroupKey), count: usize) -> Refusal {
+        let (name, events) = (group.group.as_str(), count as u64);
+        let record = Record { operation: "settle", topic, group: name, events, ..Record::default() };
+        let refusal = too_many(count);
+        Waiting::begin(&self.mesh, caller, record).end(Some(refusal.kind));
+        refusal
+    }
+
     async fn settle_kept(
         &self,
         caller: &Caller,
         (topic, group): (&str, &GroupKey),
-        settlements: &[Settlement<'_>],
+        settlements: &[Result<Settlement<'_>, Refusal>],
         confirm: bool,
     ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
         if settlements.len() > MAX_SETTLEMENTS {
-            let text = format!("{} settlements in one call; at most {MAX_SETTLEMENTS} are taken", settlements.len());
-            return Err(Refusal::new(ErrorKind::TooLarge, text));
+            return Err(too_many(settlements.len()));
         }
         self.mesh.authorize(caller, Action::Subscribe, topic)?;
-        let misfit = settlements.iter().enumerate().find_map(|(n, settlement)| Some((n, settlement.how().misfit()?)));
-        if let Some((n, text)) = misfit {
-            return Err(Refusal::new(ErrorKind::Invalid, format!("settlements[{n}]: {text}")));
-        }
         let (mut results, tickets) = self.settle_all(caller, (topic, group), settlements, confirm);
         if confirm {
             for (ticket, items) in tickets {
@@ -128,7 +152,7 @@ impl Calls {
         &self,
         caller: &Caller,
         of: (&str, &GroupKey),
-        settlements: &[Settlement<'_>],
+        settlements: &[Result<Settlement<'_>, Refusal>],
         confirm: bool,
     ) -> (Vec<Result<(), Refusal>>, Vec<Waits>) {
         let mut results = vec![Ok(()); settlements.len()];
@@ -143,13 +167,14 @@ impl Calls {
             }
         };
         for (item, settlement) in settlements.iter().enumerate() {
-            let found = self.find(caller, of, settlement);
+            let settlement = settlement.as_ref().map_err(Refusal::clone);
+            let found = settlement.and_then(|settlement| Ok((self.find(caller, of, settlement)?, settlement)));
             match (found, &mut open) {
-                (Ok(Found::Settled), _) => {}
-                (Ok(Found::Standing(lease, _)), Some(range)) if range.takes(lease, settlement) => {
+                (Ok((Found::Settled, _)), _) => {}
+                (Ok((Found::Standing(lease, _), settlement)), Some(range)) if range.takes(lease, settlement) => {
                     range.items.push(item);
                 }
-                (Ok(Found::Standing(lease, seat)), open) => {
+                (Ok((Found::Standing(lease, seat), settlement)), open) => {
                     let Lease { session, delivery: first } = lease;
                     let next = Range { seat, session, first, settlement: *settlement, items: vec![item] };
                     if let Some(range) = open.replace(next) {
@@ -178,6 +203,9 @@ impl Calls {
         (topic, group): (&str, &GroupKey),
         settlement: &Settlement<'_>,
     ) -> Result<Found, Refusal> {
+        if let Some(text) = settlement.how().misfit() {
+            return Err(Refusal::new(ErrorKind::Invalid, text));
+        }
         let lease = self.seal.read(caller, settlement.lease)?;
         let check = |name: &TopicName, of: &GroupName| {
             let text = format!("this lease is of topic {name}, group {of}");

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use meshwire_proto::codec::{http, json};
 use meshwire_proto::{ErrorKind, EventError, EventParts};
 
-use super::body::{Received, read, read_within};
+use super::body::{Received, Upload, read, read_within};
 use super::{Door, Problem};
 
 /// How the events of a request are written.
@@ -91,7 +91,7 @@ pub(super) fn text(body: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(body).map_err(|e| Problem::new(ErrorKind::Invalid, format!("the body is not UTF-8: {e}")))
 }
 
-async fn whole(door: &Door, mode: Mode, body: Body) -> Result<Received, Problem> {
+async fn whole(door: &Door, mode: Mode, body: Upload) -> Result<Received, Problem> {
     let limits = door.native.mesh().limits();
     let (event, option) = (u64::from(limits.max_event_bytes), "max_event_bytes");
     let frame = door.native.max_frame_bytes();
@@ -111,7 +111,7 @@ async fn whole(door: &Door, mode: Mode, body: Body) -> Result<Received, Problem>
 /// What is wrong with the request.
 pub(super) async fn body(door: &Door, parts: &Parts, body: Body) -> Result<(Mode, Received), Problem> {
     let mode = Mode::of(&parts.headers)?;
-    Ok((mode, whole(door, mode, body).await?))
+    Ok((mode, whole(door, mode, Upload::of(&parts.headers, body)).await?))
 }
 
 /// The events of a request; what is wrong with one is in its place.

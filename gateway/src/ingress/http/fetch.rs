@@ -1,5 +1,6 @@
 //! `POST /v1/topics/{topic}/groups/{group}/fetch`: so many deliveries at once, with leases.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Extension;
@@ -9,16 +10,15 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use serde::Deserialize;
 
 use super::deadline::TIMEOUT;
+use super::event::text;
+use super::fields::Fields;
 use super::names::{Named, group_key};
 use super::query::Query;
 use super::{Door, Problem, delivery, json_body};
 use crate::ingress::calls::{FetchRequest, Fetched};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
 struct Asked {
     max_events: u32,
     max_bytes: u64,
@@ -26,9 +26,18 @@ struct Asked {
     member: Option<String>,
 }
 
-impl Default for Asked {
-    fn default() -> Self {
-        Self { max_events: 64, max_bytes: 1 << 20, wait_ms: 0, member: None }
+impl Asked {
+    /// Of a body; without one all is as it is unless said.
+    fn read(body: &[u8]) -> Result<Self, Problem> {
+        let text = if body.is_empty() { "{}" } else { text(body)? };
+        let fields = Fields::parse(text, "the body", &["max_events", "max_bytes", "wait_ms", "member"])?;
+        let fields = fields.without_nulls(&["member"]);
+        Ok(Self {
+            max_events: fields.u32("max_events")?.unwrap_or(64),
+            max_bytes: fields.u64("max_bytes")?.unwrap_or(1 << 20),
+            wait_ms: fields.u64("wait_ms")?.unwrap_or(0),
+            member: fields.text("member")?.map(Cow::into_owned),
+        })
     }
 }
 
@@ -39,7 +48,7 @@ pub(super) async fn fetch(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     Query::read(&parts.uri, &[TIMEOUT])?;
-    let asked: Asked = json_body::read(&door, &parts.headers, body).await?.unwrap_or_default();
+    let asked = Asked::read(&json_body::read(&door, &parts.headers, body).await?)?;
     let group = group_key(&group)?;
     let request = FetchRequest {
         topic: &topic,

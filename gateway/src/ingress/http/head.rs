@@ -1,8 +1,8 @@
 //! What is refused for its head alone, on every path: before a handler sees it, and before a byte of its body is read.
 
 use axum::body::HttpBody as _;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
 use meshwire_proto::ErrorKind;
@@ -10,6 +10,7 @@ use meshwire_proto::codec::http::PREFIX;
 use meshwire_proto::codec::percent;
 
 use super::Problem;
+use super::problem::WrongMethod;
 
 /// Most headers of a request.
 pub(super) const MAX_HEADERS: usize = 200;
@@ -32,7 +33,7 @@ pub(super) fn check(headers: &HeaderMap, path: &str) -> Result<(), Problem> {
     if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
         return Err(Problem::new(ErrorKind::Invalid, "header content-type occurs twice"));
     }
-    let is_coded = |value: &axum::http::HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
+    let is_coded = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
     if headers.get_all(CONTENT_ENCODING).iter().any(is_coded) {
         let text = "compressed bodies are not taken: send it without content-encoding";
         return Err(Problem::new(ErrorKind::Unsupported, text).with(StatusCode::UNSUPPORTED_MEDIA_TYPE));
@@ -52,8 +53,17 @@ pub(super) fn check(headers: &HeaderMap, path: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// An extractor refuses in plain text, as a path that is not UTF-8: it is made a problem with our code.
+/// Makes a problem with our code of what stands before the handlers: a method is told the others, and an extractor, which refuses in plain
+/// text, as a path that is not UTF-8, has none.
 pub(super) async fn with_code(response: Response) -> Response {
+    if let Some(WrongMethod(text)) = response.extensions().get() {
+        // The router says nothing of calls of gRPC, which have one method.
+        let allow = response.headers().get(ALLOW).cloned().unwrap_or(HeaderValue::from_static("POST"));
+        let methods = allow.to_str().unwrap_or_default().replace(',', ", ");
+        let mut named = Problem::of_method(format!("{text}; it takes {methods}")).into_response();
+        named.headers_mut().insert(ALLOW, allow);
+        return named;
+    }
     let is_text = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
     let is_short = response.body().size_hint().upper().is_some_and(|most| most <= LONGEST_REJECTION);
     let status = response.status();

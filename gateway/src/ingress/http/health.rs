@@ -10,6 +10,9 @@ use super::query::Query;
 use super::{Door, Problem};
 use crate::ingress::Shutdown;
 
+/// Both.
+pub(super) const PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
 fn ok() -> Response {
     ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], r#"{"status":"ok"}"#).into_response()
 }

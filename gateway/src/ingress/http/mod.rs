@@ -9,6 +9,7 @@
 //! - [`deadline`]: how long a request may take;
 //! - [`accept`]: what an answer is to be;
 //! - [`origin`]: who is let in: no foreign web page;
+//! - [`fields`]: what objects of JSON in requests may have;
 //! - [`admin`]: the commands of administration;
 //! - [`health`], [`metrics`], [`page`]: for those who watch a gateway;
 //! - [`cloudevents`], [`pages`]: the same as messages of WebSocket;
@@ -29,6 +30,7 @@ mod deadline;
 mod delivery;
 mod event;
 mod fetch;
+mod fields;
 mod head;
 mod health;
 mod json_body;
@@ -126,7 +128,7 @@ impl HttpIngress {
                 if method == Method::POST && call::is_grpc(&headers) {
                     return call::unknown(uri.path());
                 }
-                Problem::wrong_method(&method, uri.path()).into_response()
+                Problem::wrong_method(&method, uri.path())
             });
         let windows = Windows::new(config.window_bytes);
         Self { native, calls, config, windows, router }

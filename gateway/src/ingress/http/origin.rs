@@ -1,5 +1,6 @@
 //! Who is let in at all: no web page of a foreign origin, and nobody who was sent here by a name that a foreign name service
-//! points to this machine. A page could otherwise drive a gateway on the loopback address of whoever looks at it.
+//! points to this machine. A page could otherwise drive a gateway on the loopback address of whoever looks at it. Whether a gateway lives
+//! and is ready is said whatever name it was reached by: who watches it may use any, and no more is said.
 //!
 //! It stands before every route, upgrades and gRPC among them.
 
@@ -13,8 +14,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use meshwire_proto::ErrorKind;
 
-use super::Problem;
 use super::authority::{Authority, Origin};
+use super::{Problem, health};
 
 /// What a listed page may send; headers are as it asks, since attributes of events may have any name.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
@@ -117,7 +118,8 @@ fn host(parts: &Parts) -> Result<Option<Authority>, Problem> {
 
 fn judge(guests: &Guests, parts: &Parts, authenticated: bool) -> Result<Option<HeaderValue>, Problem> {
     let host = host(parts)?;
-    if let Some(host) = host.as_ref().filter(|_| !authenticated)
+    let any_name = authenticated || health::PATHS.contains(&parts.uri.path());
+    if let Some(host) = host.as_ref().filter(|_| !any_name)
         && !host.is_fixed()
         && !guests.hosts.iter().any(|listed| host.is_of(listed))
     {

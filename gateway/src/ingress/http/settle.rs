@@ -5,60 +5,87 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::Request;
 use axum::response::Response;
-use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::SettleKind;
-use serde::Deserialize;
+use meshwire_proto::{ErrorKind, GroupKey};
+use serde_json::value::RawValue;
 
 use super::deadline::TIMEOUT;
+use super::event::text;
+use super::fields::{Fields, needed};
 use super::names::{Named, group_key};
 use super::query::Query;
 use super::{Door, Problem, answer_json, json_body};
-use crate::ingress::calls::Settlement;
-use crate::mesh::Refusal;
+use crate::ingress::calls::{Calls, MAX_SETTLEMENTS, Settlement};
+use crate::mesh::{Caller, Refusal};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    settlements: Vec<Item>,
-    #[serde(default = "yes")]
-    confirm: bool,
-}
+const KINDS: [(&str, SettleKind); 5] = [
+    ("ack", SettleKind::Ack),
+    ("nack", SettleKind::Nack),
+    ("reject", SettleKind::Reject),
+    ("extend", SettleKind::Extend),
+    ("release", SettleKind::Release),
+];
 
-pub(super) const fn yes() -> bool {
-    true
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Item {
+/// One settlement as it was said.
+struct Item {
     lease: String,
-    kind: Kind,
-    delay_ms: Option<u32>,
-    #[serde(default)]
+    kind: SettleKind,
+    delay: Option<Duration>,
     reason: String,
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    Ack,
-    Nack,
-    Reject,
-    Extend,
-    Release,
+impl Item {
+    fn read(value: &RawValue) -> Result<Self, Problem> {
+        let fields = Fields::parse(value.get(), "a settlement", &["lease", "kind", "delay_ms", "reason"])?;
+        let fields = fields.without_nulls(&["delay_ms"]);
+        Ok(Self {
+            lease: needed("lease", fields.text("lease")?)?.into_owned(),
+            kind: needed("kind", fields.word("kind", &KINDS)?)?,
+            delay: fields.u32("delay_ms")?.map(|ms| Duration::from_millis(ms.into())),
+            reason: fields.text("reason")?.unwrap_or_default().into_owned(),
+        })
+    }
 }
 
-impl Item {
-    pub(super) fn settlement(&self) -> Settlement<'_> {
-        let kind = match self.kind {
-            Kind::Ack => SettleKind::Ack,
-            Kind::Nack => SettleKind::Nack,
-            Kind::Reject => SettleKind::Reject,
-            Kind::Extend => SettleKind::Extend,
-            Kind::Release => SettleKind::Release,
-        };
-        let delay = self.delay_ms.map(|ms| Duration::from_millis(ms.into()));
-        Settlement { lease: &self.lease, kind, delay, reason: &self.reason }
+/// Settlements, and what is wrong with one in its place.
+pub(super) struct Settlements {
+    items: Vec<Result<Item, Refusal>>,
+    /// How many there are: of too many no item is read.
+    count: usize,
+    confirm: bool,
+}
+
+impl Settlements {
+    /// Of `settlements` and `confirm`.
+    ///
+    /// # Errors
+    /// `INVALID`: they are no array.
+    pub(super) fn read(fields: &Fields<'_>) -> Result<Self, Problem> {
+        let (items, count) = needed("settlements", fields.items("settlements", MAX_SETTLEMENTS)?)?;
+        let items = items.into_iter().take_while(|_| count <= MAX_SETTLEMENTS);
+        let items = items.map(|item| Item::read(item).map_err(Refusal::from)).collect();
+        Ok(Self { items, count, confirm: fields.bool("confirm")?.unwrap_or(true) })
+    }
+
+    /// Settles them; gives what became of each, as JSON.
+    ///
+    /// # Errors
+    /// As [`Calls::settle_each`].
+    pub(super) async fn settle(
+        &self,
+        calls: &Calls,
+        caller: &Caller,
+        of: (&str, &GroupKey),
+    ) -> Result<serde_json::Value, Problem> {
+        if self.count > MAX_SETTLEMENTS {
+            return Err(calls.too_many_settlements(caller, of, self.count).into());
+        }
+        let settlements = self.items.iter().map(|item| match item {
+            Ok(Item { lease, kind, delay, reason }) => Ok(Settlement { lease, kind: *kind, delay: *delay, reason }),
+            Err(refusal) => Err(refusal.clone()),
+        });
+        let settlements: Vec<_> = settlements.collect();
+        Ok(results(calls.settle_each(caller, of, &settlements, self.confirm).await?))
     }
 }
 
@@ -69,18 +96,19 @@ pub(super) async fn settle(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     Query::read(&parts.uri, &[TIMEOUT])?;
-    let missing = || {
-        Problem::new(ErrorKind::Invalid, "the body is missing: {\"settlements\":[{\"lease\":...,\"kind\":\"ack\"}]}")
-    };
-    let asked: Asked = json_body::read(&door, &parts.headers, body).await?.ok_or_else(missing)?;
-    let group = group_key(&group)?;
-    let settlements = asked.settlements.iter().map(Item::settlement).collect::<Vec<_>>();
-    let settled = door.calls.settle(&door.caller("http"), (&topic, &group), &settlements, asked.confirm).await?;
-    Ok(answer_json(&results(settled)))
+    let body = json_body::read(&door, &parts.headers, body).await?;
+    if body.is_empty() {
+        let text = "the body is missing: {\"settlements\":[{\"lease\":...,\"kind\":\"ack\"}]}";
+        return Err(Problem::new(ErrorKind::Invalid, text));
+    }
+    let asked = Settlements::read(&Fields::parse(text(&body)?, "the body", &["settlements", "confirm"])?)?;
+    drop(body);
+    let settled = asked.settle(&door.calls, &door.caller("http"), (&topic, &group_key(&group)?)).await?;
+    Ok(answer_json(&settled))
 }
 
 /// What became of each, as JSON.
-pub(super) fn results(settled: Vec<Result<(), Refusal>>) -> serde_json::Value {
+fn results(settled: Vec<Result<(), Refusal>>) -> serde_json::Value {
     let result = |settled: Result<(), Refusal>| match settled {
         Ok(()) => serde_json::json!({ "settled": true }),
         Err(refusal) => Problem::from(refusal).json(),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
-use axum::http::StatusCode;
+use axum::http::header::EXPECT;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use meshwire_proto::ErrorKind;
@@ -29,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(25);
 
 /// A client that was refused for want of room, and that sends nothing for so long, waits for the answer.
 const SILENCE: Duration = Duration::from_millis(200);
+
+/// What is said of a body that nothing more comes of.
+const BROKEN: &str = "the body ended before its length, or its chunks are not as RFC 9112 says";
 
 /// Least by which the place for a body grows.
 const STEP: usize = 16 * 1024;
@@ -55,14 +59,37 @@ impl Received {
     }
 }
 
-/// The whole body. Of one that is over the limit some more is read and dropped before the error is given.
+/// A body that has not been read from.
+#[derive(Debug)]
+pub(in crate::ingress) struct Upload {
+    body: Body,
+    /// Its client waits for leave to send it (`expect: 100-continue`), which the first read gives.
+    waits: bool,
+}
+
+impl From<Body> for Upload {
+    fn from(body: Body) -> Self {
+        Self { body, waits: false }
+    }
+}
+
+impl Upload {
+    /// Of a request with these headers.
+    pub(super) fn of(headers: &HeaderMap, body: Body) -> Self {
+        let expects = headers.get(EXPECT).map(HeaderValue::as_bytes);
+        Self { body, waits: expects.is_some_and(|what| what.eq_ignore_ascii_case(b"100-continue")) }
+    }
+}
+
+/// The whole body. Of one that is over the limit some more is read and dropped before the error is given, unless its client waits for
+/// leave to send it.
 ///
 /// # Errors
 /// `TOO_LARGE`, naming the option that sets the limit; `TIMEOUT` with status 408 when it comes too slowly; `INVALID` when it breaks off;
 /// `BUSY`: there is no room for it now.
 pub(in crate::ingress) async fn read(
     share: &Arc<Share>,
-    body: Body,
+    body: impl Into<Upload>,
     limit: u64,
     option: &str,
 ) -> Result<Received, Problem> {
@@ -72,12 +99,15 @@ pub(in crate::ingress) async fn read(
 /// The same, of a limit that stands for `what`.
 pub(in crate::ingress) async fn read_within(
     share: &Arc<Share>,
-    mut body: Body,
+    body: impl Into<Upload>,
     limit: u64,
     what: &str,
 ) -> Result<Received, Problem> {
+    let Upload { mut body, waits } = body.into();
+    let is_announced = body.size_hint().lower() > limit;
     let read = Reading::new(share.hold()).read(&mut body, limit, what).await;
     match read.as_ref().map_err(Problem::kind) {
+        Err(ErrorKind::TooLarge) if is_announced && waits => {}
         Err(ErrorKind::TooLarge) => discard(body, DISCARD_PERIOD).await,
         Err(ErrorKind::Busy) => discard(body, SILENCE).await,
         _ => {}
@@ -103,6 +133,7 @@ impl Reading {
     }
 
     async fn read(mut self, body: &mut Body, limit: u64, what: &str) -> Result<Received, Problem> {
+        let broken = || Problem::new(ErrorKind::Invalid, BROKEN);
         let too_large = || Problem::new(ErrorKind::TooLarge, format!("the body is over {limit} bytes {what}"));
         if body.size_hint().lower() > limit {
             return Err(too_large());
@@ -112,8 +143,7 @@ impl Reading {
             let before = self.len();
             let period = async {
                 while let Some(frame) = body.frame().await {
-                    let broken = |e| Problem::new(ErrorKind::Invalid, format!("the body broke off: {e}"));
-                    let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+                    let Ok(data) = frame.map_err(|_| broken())?.into_data() else { continue };
                     if (self.len() + data.len()) as u64 > limit {
                         return Err(too_large());
                     }

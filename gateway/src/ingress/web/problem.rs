@@ -16,6 +16,10 @@ const PROBLEM_JSON: &str = "application/problem+json";
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ingress) struct Refused(pub(in crate::ingress) ErrorKind);
 
+/// With an answer to a method that its path does not take: which that is.
+#[derive(Clone, Debug)]
+pub(super) struct WrongMethod(pub(super) String);
+
 /// A request that was not carried out.
 #[derive(Debug)]
 pub(in crate::ingress) struct Problem {
@@ -41,8 +45,16 @@ impl Problem {
         Self::new(ErrorKind::NotFound, format!("there is nothing at {path}; /openapi.json lists what there is"))
     }
 
-    pub(in crate::ingress) fn wrong_method(method: &Method, path: &str) -> Self {
-        Self::new(ErrorKind::Invalid, format!("{path} does not take {method}")).with(StatusCode::METHOD_NOT_ALLOWED)
+    /// Which methods it takes is for [`super::head::with_code`] to say: that is known behind the route alone.
+    pub(in crate::ingress) fn wrong_method(method: &Method, path: &str) -> Response<Body> {
+        let text = format!("{path} does not take {method}");
+        let mut response = Self::of_method(text.clone()).into_response();
+        response.extensions_mut().insert(WrongMethod(text));
+        response
+    }
+
+    pub(super) fn of_method(text: String) -> Self {
+        Self::new(ErrorKind::Invalid, text).with(StatusCode::METHOD_NOT_ALLOWED)
     }
 
     /// In the words of who asks: a call of gRPC is told a status.

@@ -76,7 +76,7 @@ pub fn parse_versioned(text: &str) -> Result<Event, EventError> {
 
 /// An event, and whether it says its version.
 fn parse_members(text: &str) -> Result<(Event, bool), EventError> {
-    let Members(members) = serde_json::from_str(text).map_err(|e| EventError::Json(e.to_string()))?;
+    let Members(members) = serde_json::from_str(text).map_err(|e| wrong(text, ("an object", b'{'), &e))?;
     if !members.is_empty() && !members.iter().any(|(name, _)| KNOWN.contains(&&**name)) {
         return Err(EventError::Json(NO_EVENT.to_owned()));
     }
@@ -139,8 +139,26 @@ pub fn parse_batch(text: &str) -> Result<Vec<Result<EventParts<'_>, EventError>>
     if let Some(events) = fast::parse_batch(text) {
         return Ok(events.into_iter().map(Ok).collect());
     }
-    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|e| EventError::Json(format!("a batch: {e}")))?;
+    let array = ("an array of events", b'[');
+    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|e| wrong(text, array, &e))?;
     Ok(items.into_iter().map(|item| read(item.get())).collect())
+}
+
+/// Why a text is not what was to come, which begins with `opens`.
+fn wrong(text: &str, (what, opens): (&str, u8), error: &serde_json::Error) -> EventError {
+    let first = text.trim_start().bytes().next().unwrap_or_default();
+    if !error.is_data() || first == opens {
+        return EventError::Json(error.to_string());
+    }
+    let is = match first {
+        b'{' => "an object",
+        b'[' => "an array",
+        b'"' => "a string",
+        b't' | b'f' => "a boolean",
+        b'n' => "null",
+        _ => "a number",
+    };
+    EventError::Json(format!("{what} is accepted, and this is {is}"))
 }
 
 /// JSON content keeps its exact text; any other type must be a string.

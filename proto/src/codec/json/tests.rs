@@ -92,7 +92,9 @@ fn what_travels_says_its_version() {
 #[test]
 fn bad_json_says_what_and_where() {
     for (given, problem) in [
-        ("[]".to_owned(), "an object"),
+        ("[]".to_owned(), "an object is accepted, and this is an array"),
+        ("7".to_owned(), "an object is accepted, and this is a number"),
+        ("{".to_owned(), "EOF"),
         (format!("{{{HEAD},\"id\":\"2\"}}"), "occurs twice"),
         (format!("{{{HEAD},\"x\":1.5}}"), "attribute x 1.5 is not an integer"),
         (format!("{{{HEAD},\"x\":{{}}}}"), "attribute x must be"),
@@ -106,6 +108,13 @@ fn bad_json_says_what_and_where() {
     ] {
         let refused = round(&given).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(refused.contains(problem), "{given}: {refused}");
+    }
+}
+
+#[test]
+fn what_is_no_batch_says_what_is() {
+    for (given, problem) in [("{}", "an array of events is accepted, and this is an object"), ("[{}", "EOF")] {
+        assert!(parse_batch(given).is_err_and(|e| e.to_string().contains(problem)), "{given}");
     }
 }
 

@@ -49,11 +49,17 @@ fn the_page_of_errors_says_what_each_door_says_of_each_kind() {
     let page = std::fs::read_to_string(root().join("../docs/errors.md")).unwrap();
     let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
     let found: Vec<Vec<&str>> = rows.map(|row| row.split('|').map(str::trim).collect()).collect();
-    assert_eq!(found.len(), ErrorKind::ALL.len());
+    let (found, others) = found.split_at(ErrorKind::ALL.len());
     for (row, kind) in found.iter().zip(ErrorKind::ALL) {
         let (number, code) = (kind.number().to_string(), format!("`{kind}`"));
         assert_eq!((row[1], row[2]), (number.as_str(), code.as_str()));
-        let (http, close) = (kind.http_status().to_string(), kind.ws_close().to_string());
+        let statuses = std::iter::once(kind.http_status()).chain(kind.other_http().iter().copied());
+        let statuses = statuses.map(|status| status.to_string());
+        let (http, close) = (statuses.collect::<Vec<_>>().join(", "), kind.ws_close().to_string());
         assert_eq!(row[5..8], [http.as_str(), kind.grpc_status(), close.as_str()], "{kind}");
+        for status in kind.other_http() {
+            let when = others.iter().filter(|other| other[1] == status.to_string() && other[2] == code);
+            assert_eq!(when.count(), 1, "{status} of {kind}");
+        }
     }
 }

@@ -29,6 +29,15 @@ fn is_client_made(row: &Table) -> bool {
     }
 }
 
+/// Other statuses of HTTP than its own, and when it has them.
+fn also(row: &Table) -> Vec<(i64, String)> {
+    let Some(also) = row.get("also") else { return Vec::new() };
+    let also = also.as_array().unwrap_or_else(|| panic!("also of {row}")).iter();
+    also.map(|one| one.as_table().expect("a table"))
+        .map(|one| (number(one, "http"), text(one, "when").to_owned()))
+        .collect()
+}
+
 /// `TOPIC_NOT_FOUND` to `TopicNotFound`.
 fn camel(code: &str) -> String {
     code.split('_').map(|w| format!("{}{}", &w[..1], w[1..].to_lowercase())).collect()
@@ -65,6 +74,9 @@ pub(super) fn error_table(source: &str) -> String {
         format!("Retry::{}", camel(&text(r, "retry").to_uppercase()))
     });
     column("The HTTP status.", "http_status", "u16", &|r| number(r, "http").to_string());
+    column("Other HTTP statuses that it has where they say more.", "other_http", "&'static [u16]", &|r| {
+        format!("&{:?}", also(r).into_iter().map(|(status, _)| status).collect::<Vec<_>>())
+    });
     column("The gRPC status.", "grpc_status", "&'static str", &|r| format!("{:?}", text(r, "grpc")));
     let doc = "Whether clients alone make it, of what they find out themselves: no gateway says it.";
     column(doc, "is_client_made", "bool", &|r| is_client_made(r).to_string());
@@ -85,13 +97,25 @@ pub(super) fn error_page(source: &str) -> String {
             text(&r, "code"),
             if is_client_made(&r) { "client" } else { "gateway" },
             text(&r, "retry"),
-            number(&r, "http"),
+            statuses(&r),
             text(&r, "grpc"),
             4000 + number(&r, "number"),
             text(&r, "meaning")
         );
     }
+    out += "\nA second status of HTTP says more than the first, which holds in all other cases:\n\n| HTTP | code | when |\n|---|---|---|\n";
+    for r in rows(source, "error") {
+        for (status, when) in also(&r) {
+            let _ = writeln!(out, "| {status} | `{}` | {when} |", text(&r, "code"));
+        }
+    }
     out
+}
+
+/// All that HTTP has for it, its own first.
+fn statuses(row: &Table) -> String {
+    let all = std::iter::once(number(row, "http")).chain(also(row).into_iter().map(|(status, _)| status));
+    all.map(|status| status.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn bounds(r: &Table) -> Option<(i64, i64)> {

@@ -1,5 +1,7 @@
 //! `/v1/topics/{topic}/groups/{group}/dead-letters`.
 
+use std::collections::BTreeSet;
+
 use axum::Extension;
 use axum::extract::Request;
 use meshwire_proto::ErrorKind;
@@ -8,10 +10,9 @@ use meshwire_proto::wire::admin::command::Command;
 use meshwire_proto::wire::admin::{DeadLettersChanged, ListDeadLetters, PurgeDeadLetters, RedriveDeadLetters};
 use serde_json::{Map, Value};
 
-use super::body::Fields;
-use super::paging;
-use super::{Door, Problem, Shown, carry_out, json, page, show, unexpected, written};
+use super::{Door, Problem, Shown, body, carry_out, json, page, paging, show, unexpected, written};
 use crate::ingress::http::deadline::TIMEOUT;
+use crate::ingress::http::fields::Fields;
 use crate::ingress::http::names::Named;
 use crate::ingress::http::query::Query;
 
@@ -77,8 +78,9 @@ pub(in crate::ingress::http) async fn one(
 
 /// Which letters a request is about: these, or all behind a number.
 async fn meant(request: Request) -> Result<(Vec<u64>, u64), Problem> {
-    let fields = Fields::read(request, &["numbers", "all", "cursor"]).await?;
-    let after = cursor(fields.text("cursor")?.unwrap_or_default())?;
+    let body = body::read(request).await?;
+    let fields = Fields::parse(&body, "the body", &["numbers", "all", "cursor"])?;
+    let after = cursor(&fields.text("cursor")?.unwrap_or_default())?;
     match (fields.numbers("numbers")?, fields.bool("all")?.unwrap_or_default()) {
         (Some(numbers), false) if numbers.is_empty() => {
             Err(invalid("field numbers is empty; name dead letters, or say all"))
@@ -89,12 +91,22 @@ async fn meant(request: Request) -> Result<(Vec<u64>, u64), Problem> {
     }
 }
 
-/// How many, and what was left.
-fn changed(answer: Answer, done: &str) -> Shown {
+/// How many letters these name.
+fn distinct(numbers: &[u64]) -> u32 {
+    let distinct: BTreeSet<u64> = numbers.iter().copied().collect();
+    u32::try_from(distinct.len()).unwrap_or(u32::MAX)
+}
+
+/// How many, what was left, and of `named` ones how many are not there.
+fn changed(answer: Answer, done: &str, named: u32) -> Shown {
     let Answer::DeadLettersChanged(DeadLettersChanged { count, next: after, left }) = answer else {
         return Err(unexpected());
     };
     let mut object = Map::from_iter([(done.to_owned(), Value::from(count))]);
+    let found = left.iter().fold(count, |found, left| found.saturating_add(left.count));
+    if found < named {
+        object.insert("not_there".to_owned(), (named - found).into());
+    }
     if done == "redriven" {
         let left: Map<String, Value> = left.into_iter().map(|left| (left.group, left.count.into())).collect();
         object.insert("left".to_owned(), left.into());
@@ -111,8 +123,9 @@ pub(in crate::ingress::http) async fn redrive(
     request: Request,
 ) -> Shown {
     let (numbers, after) = meant(request).await?;
+    let named = distinct(&numbers);
     let redrive = RedriveDeadLetters { topic, group, after, limit: AT_ONCE, numbers };
-    changed(carry_out(&door, Command::RedriveDeadLetters(redrive)).await?, "redriven")
+    changed(carry_out(&door, Command::RedriveDeadLetters(redrive)).await?, "redriven", named)
 }
 
 pub(in crate::ingress::http) async fn purge(
@@ -121,6 +134,7 @@ pub(in crate::ingress::http) async fn purge(
     request: Request,
 ) -> Shown {
     let (numbers, after) = meant(request).await?;
+    let named = distinct(&numbers);
     let purge = PurgeDeadLetters { topic, group, after, limit: AT_ONCE, numbers };
-    changed(carry_out(&door, Command::PurgeDeadLetters(purge)).await?, "purged")
+    changed(carry_out(&door, Command::PurgeDeadLetters(purge)).await?, "purged", named)
 }

@@ -7,12 +7,11 @@ use meshwire_proto::wire::admin::command::Command;
 use meshwire_proto::wire::admin::{
     AfterDeadLetter, CreateGroup, DeleteGroup, GetGroup, GroupMode, GroupSettings, SeekGroup, UpdateGroup,
 };
-use meshwire_proto::{ErrorKind, UnixMillis};
+use meshwire_proto::{ErrorKind, UnixMillis, options};
 
-use super::body::Fields;
-use super::paging;
-use super::{Door, Problem, Shown, carry_out, json, page, show, topics, unexpected};
+use super::{Door, Problem, Shown, body, carry_out, json, page, paging, show, topics, unexpected};
 use crate::ingress::http::deadline::TIMEOUT;
+use crate::ingress::http::fields::Fields;
 use crate::ingress::http::names::Named;
 use crate::ingress::http::query::Query;
 
@@ -69,15 +68,15 @@ pub(in crate::ingress::http) async fn one(
     shown(&carry_out(&door, Command::GetGroup(GetGroup { topic, group })).await?)
 }
 
-fn settings(fields: &Fields) -> Result<GroupSettings, Problem> {
+fn settings(fields: &Fields<'_>) -> Result<GroupSettings, Problem> {
     let hold = fields.bool("hold_after_dead_letter")?;
     let after = hold.map(|hold| if hold { AfterDeadLetter::Hold } else { AfterDeadLetter::Continue });
     Ok(GroupSettings {
-        ack_wait_ms: fields.u32("ack_wait_ms")?,
-        max_failures: fields.u32("max_failures")?,
-        max_age_ms: fields.u64("max_age_ms")?,
-        backoff_min_ms: fields.u32("backoff_min_ms")?,
-        backoff_max_ms: fields.u32("backoff_max_ms")?,
+        ack_wait_ms: fields.within_u32("ack_wait_ms", &options::ACK_WAIT)?,
+        max_failures: fields.within_u32("max_failures", &options::MAX_FAILURES)?,
+        max_age_ms: fields.within("max_age_ms", &options::MAX_AGE)?,
+        backoff_min_ms: fields.within_u32("backoff_min_ms", &options::BACKOFF_MIN)?,
+        backoff_max_ms: fields.within_u32("backoff_max_ms", &options::BACKOFF_MAX)?,
         after_dead_letter: after.map(Into::into),
         strict_order: fields.bool("strict_order")?,
         max_in_flight: fields.u32("max_in_flight")?,
@@ -87,8 +86,8 @@ fn settings(fields: &Fields) -> Result<GroupSettings, Problem> {
 }
 
 /// A position, or a time unless that is 0. `None`: neither is said.
-fn place(fields: &Fields, position: &str, time: &str) -> Result<Option<(u64, i64)>, Problem> {
-    let number = match fields.text(position)? {
+fn place(fields: &Fields<'_>, position: &str, time: &str) -> Result<Option<(u64, i64)>, Problem> {
+    let number = match fields.text(position)?.as_deref() {
         None => None,
         Some("earliest") => Some(0),
         Some("latest") => Some(u64::MAX),
@@ -121,7 +120,8 @@ pub(in crate::ingress::http) async fn put(
     request: Request,
 ) -> Shown {
     let known = [&SETTINGS[..], &["mode", "start", "start_time"]].concat();
-    let fields = Fields::read(request, &known).await?;
+    let body = body::read(request).await?;
+    let fields = Fields::parse(&body, "the body", &known)?;
     let settings = Some(settings(&fields)?);
     let (start, start_time_unix_ms) = place(&fields, "start", "start_time")?.unwrap_or_default();
     let (of, name) = (topic.clone(), group.clone());
@@ -138,7 +138,8 @@ pub(in crate::ingress::http) async fn change(
     Named((topic, group)): Named<(String, String)>,
     request: Request,
 ) -> Shown {
-    let fields = Fields::read(request, &SETTINGS).await?;
+    let body = body::read(request).await?;
+    let fields = Fields::parse(&body, "the body", &SETTINGS)?;
     let settings = Some(settings(&fields)?);
     shown(&carry_out(&door, Command::UpdateGroup(UpdateGroup { topic, group, settings })).await?)
 }
@@ -157,7 +158,8 @@ pub(in crate::ingress::http) async fn seek(
     Named((topic, group)): Named<(String, String)>,
     request: Request,
 ) -> Shown {
-    let fields = Fields::read(request, &["to", "time"]).await?;
+    let body = body::read(request).await?;
+    let fields = Fields::parse(&body, "the body", &["to", "time"])?;
     let Some((to, time_unix_ms)) = place(&fields, "to", "time")? else {
         return Err(invalid("say where to: field to is earliest, latest or a position, field time an RFC 3339 time"));
     };

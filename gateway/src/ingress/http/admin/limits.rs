@@ -6,9 +6,9 @@ use meshwire_proto::wire::admin::answer::Answer;
 use meshwire_proto::wire::admin::command::Command;
 use meshwire_proto::wire::admin::{GetLimits, Limits, SetLimits};
 
-use super::body::Fields;
-use super::{Door, Shown, carry_out, json, show, unexpected};
+use super::{Door, Shown, body, carry_out, json, show, unexpected};
 use crate::ingress::http::deadline::TIMEOUT;
+use crate::ingress::http::fields::Fields;
 use crate::ingress::http::query::Query;
 
 const LIMITS: [&str; 5] =
@@ -27,7 +27,8 @@ pub(in crate::ingress::http) async fn show(Extension(door): Extension<Door>, req
 }
 
 pub(in crate::ingress::http) async fn change(Extension(door): Extension<Door>, request: Request) -> Shown {
-    let fields = Fields::read(request, &LIMITS).await?;
+    let body = body::read(request).await?;
+    let fields = Fields::parse(&body, "the body", &LIMITS)?;
     let limits = Limits {
         publish_rate: fields.u64("publish_rate")?,
         publish_bytes_rate: fields.u64("publish_bytes_rate")?,

@@ -1,6 +1,6 @@
 //! Administration: each operation makes one command of `meshwire.admin.v1`, and shows its answer as JSON.
 //!
-//! - [`paging`], [`body`]: what a request says; unknown, repeated and ill-typed parts are refused by name;
+//! - [`paging`], [`body`]: what a request says;
 //! - [`topics`], [`groups`], [`dead_letters`], [`limits`]: the operations;
 //! - [`show`]: the answers, with the names that `meshwire --json` has.
 

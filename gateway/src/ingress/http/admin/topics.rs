@@ -2,15 +2,14 @@
 
 use axum::Extension;
 use axum::extract::Request;
-use meshwire_proto::ErrorKind;
 use meshwire_proto::wire::admin::answer::Answer;
 use meshwire_proto::wire::admin::command::Command;
 use meshwire_proto::wire::admin::{CreateTopic, DeleteTopic, Durability, Lagging, ListTopics, Topic, UpdateTopic};
+use meshwire_proto::{ErrorKind, options};
 
-use super::body::Fields;
-use super::paging;
-use super::{Door, Problem, Shown, carry_out, json, page, show, unexpected};
+use super::{Door, Problem, Shown, body, carry_out, json, page, paging, show, unexpected};
 use crate::ingress::http::deadline::TIMEOUT;
+use crate::ingress::http::fields::Fields;
 use crate::ingress::http::names::Named;
 use crate::ingress::http::query::Query;
 
@@ -63,7 +62,8 @@ pub(in crate::ingress::http) async fn put(
     Named(name): Named<String>,
     request: Request,
 ) -> Shown {
-    let fields = Fields::read(request, &["durability", "retention_ms", "retention_bytes", "lagging"]).await?;
+    let body = body::read(request).await?;
+    let fields = Fields::parse(&body, "the body", &["durability", "retention_ms", "retention_bytes", "lagging"])?;
     let durability = fields.word("durability", &DURABILITY)?.unwrap_or_default();
     let update = update(name, &fields)?;
     let UpdateTopic { name, retention_ms, retention_bytes, lagging } = update.clone();
@@ -78,15 +78,12 @@ pub(in crate::ingress::http) async fn put(
     shown(&carry_out(&door, Command::UpdateTopic(update)).await?)
 }
 
-fn update(name: String, fields: &Fields) -> Result<UpdateTopic, Problem> {
-    let some = |field: &str| match fields.u64(field)? {
-        Some(0) => Err(Problem::new(ErrorKind::Invalid, format!("field {field} is 0; leave it out for what there is"))),
-        value => Ok(value.unwrap_or_default()),
-    };
+fn update(name: String, fields: &Fields<'_>) -> Result<UpdateTopic, Problem> {
     Ok(UpdateTopic {
         name,
-        retention_ms: some("retention_ms")?,
-        retention_bytes: some("retention_bytes")?,
+        // In a command 0 stands for what there is; it is out of the bounds of both.
+        retention_ms: fields.within("retention_ms", &options::RETENTION)?.unwrap_or_default(),
+        retention_bytes: fields.within("retention_bytes", &options::RETENTION_BYTES)?.unwrap_or_default(),
         lagging: fields.word("lagging", &LAGGING)?.unwrap_or_default().into(),
     })
 }
@@ -96,7 +93,8 @@ pub(in crate::ingress::http) async fn change(
     Named(name): Named<String>,
     request: Request,
 ) -> Shown {
-    let fields = Fields::read(request, &["retention_ms", "retention_bytes", "lagging"]).await?;
+    let body = body::read(request).await?;
+    let fields = Fields::parse(&body, "the body", &["retention_ms", "retention_bytes", "lagging"])?;
     shown(&carry_out(&door, Command::UpdateTopic(update(name, &fields)?)).await?)
 }
 

@@ -8,16 +8,17 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use meshwire_proto::codec::json;
 use meshwire_proto::{ErrorKind, EventView, MemberName, options};
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::value::RawValue;
 
-use crate::ingress::calls::{Calls, Consumer, Offer, RequestCall};
+use crate::ingress::calls::{Calls, Consumer, Offer, RequestCall, Start};
 use crate::ingress::http::delivery::ANY_SIZE;
+use crate::ingress::http::fields::{Fields, needed};
 use crate::ingress::http::names::group_key;
-use crate::ingress::http::settle::{Item, results, yes};
+use crate::ingress::http::settle::Settlements;
 use crate::ingress::http::{Problem, event, publish as publishing, receive};
 use crate::mesh::Caller;
+
+/// Where `null` says that nothing is said.
+const NULLABLE: [&str; 7] = ["timeout_ms", "deliver_at", "expires_in_ms", "group", "member", "start", "max_unsettled"];
 
 /// Longest id, as JSON.
 const LONGEST_ID: usize = 128;
@@ -42,38 +43,35 @@ pub(super) struct Asked {
     pub(super) timeout: Option<Duration>,
 }
 
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow)]
-    id: &'a RawValue,
-    op: String,
-    #[serde(borrow)]
-    timeout_ms: Option<&'a RawValue>,
-}
-
-/// # Errors
-/// `INVALID`: it is no number, or out of the bounds of option `request_timeout`.
-fn timeout(said: &RawValue) -> Result<Duration, Problem> {
-    let millis: u64 = serde_json::from_str(said.get()).map_err(|e| invalid(format!("timeout_ms: {e}")))?;
-    options::REQUEST_TIMEOUT.check(millis).map(Duration::from_millis).map_err(invalid)
-}
-
 fn invalid(text: impl Into<String>) -> Problem {
     Problem::new(ErrorKind::Invalid, text)
 }
 
-/// # Errors
-/// `INVALID`, with the id that is answered: `null` if it has none.
-pub(super) fn read(text: &str) -> Result<Asked, (String, Problem)> {
-    let none = |problem| ("null".to_owned(), problem);
-    let head: Head<'_> = serde_json::from_str(text).map_err(|e| none(invalid(format!("the message: {e}"))))?;
-    let id = head.id.get();
-    let is_id = id.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) && id.len() <= LONGEST_ID;
-    if !is_id {
-        return Err(none(invalid(format!("id must be a number or a string of at most {LONGEST_ID} bytes"))));
+/// The id of a call, as it was written.
+fn id<'a>(fields: &Fields<'a>) -> Result<&'a str, Problem> {
+    if fields.count("id") > 1 {
+        return Err(invalid("field \"id\" is there more than once"));
     }
-    let timeout = head.timeout_ms.map(timeout).transpose().map_err(|problem| (id.to_owned(), problem))?;
-    Ok(Asked { id: id.to_owned(), op: head.op, timeout })
+    let id = needed("id", fields.raw("id"))?.get();
+    let is_id = id.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) && id.len() <= LONGEST_ID;
+    if is_id { Ok(id) } else { Err(invalid(format!("id must be a number or a string of at most {LONGEST_ID} bytes"))) }
+}
+
+/// # Errors
+/// `INVALID`, with the id that is answered: of whatever has one, and `null` of what has none.
+pub(super) fn read(text: &str) -> Result<(Asked, Fields<'_>), (String, Problem)> {
+    let (fields, scanned) = Fields::scan(text);
+    let (found, fields) = (id(&fields), fields.without_nulls(&NULLABLE));
+    let shown = found.as_ref().map_or("null", |id| *id).to_owned();
+    let asked = scanned.map_err(|why| invalid(format!("the message {why}"))).and(found).and_then(|id| {
+        let op = needed("op", fields.text("op")?)?.into_owned();
+        let timeout = fields.within("timeout_ms", &options::REQUEST_TIMEOUT)?.map(Duration::from_millis);
+        Ok(Asked { id: id.to_owned(), op, timeout })
+    });
+    match asked {
+        Ok(asked) => Ok((asked, fields)),
+        Err(problem) => Err((shown, problem)),
+    }
 }
 
 pub(super) fn answer(id: &str, ok: &str) -> String {
@@ -84,36 +82,15 @@ pub(super) fn error(id: &str, problem: &Problem) -> String {
     format!("{{\"id\":{id},\"error\":{}}}", problem.json())
 }
 
-fn body<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
-    serde_json::from_str(text).map_err(|e| invalid(format!("the message: {e}")))
-}
+const PUBLISH: [&str; 7] = ["id", "op", "timeout_ms", "topic", "event", "deliver_at", "expires_in_ms"];
 
-fn owned<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
-    body(text)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Publish<'a> {
-    #[serde(rename = "id")]
-    _id: IgnoredAny,
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    #[serde(default, rename = "timeout_ms")]
-    _timeout: IgnoredAny,
-    topic: String,
-    #[serde(borrow)]
-    event: &'a RawValue,
-    deliver_at: Option<String>,
-    expires_in_ms: Option<u64>,
-}
-
-pub(super) fn publish(text: &str, calls: Arc<Calls>, caller: Caller) -> Result<Begun, Problem> {
-    let asked: Publish<'_> = body(text)?;
-    let timing = publishing::timing(asked.deliver_at.as_deref(), asked.expires_in_ms)?;
+pub(super) fn publish(fields: &Fields<'_>, calls: Arc<Calls>, caller: Caller) -> Result<Begun, Problem> {
+    fields.check(&PUBLISH)?;
+    let topic = needed("topic", fields.text("topic")?)?.into_owned();
+    let event = needed("event", fields.raw("event"))?;
+    let timing = publishing::timing(fields.text("deliver_at")?.as_deref(), fields.u64("expires_in_ms")?)?;
     let mut offer = Offer::default();
-    offer.event(json::read(asked.event.get()));
-    let topic = asked.topic;
+    offer.event(json::read(event.get()));
     let begun = async move {
         let taken = calls.publish(&caller, &topic, offer, timing).await?.into_iter().next();
         let taken = taken.ok_or_else(|| Problem::new(ErrorKind::Internal, "no answer for the event"))??;
@@ -122,27 +99,20 @@ pub(super) fn publish(text: &str, calls: Arc<Calls>, caller: Caller) -> Result<B
     Ok(begun.boxed())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Request<'a> {
-    #[serde(rename = "id")]
-    _id: IgnoredAny,
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    #[serde(default, rename = "timeout_ms")]
-    _timeout: IgnoredAny,
-    topic: String,
-    #[serde(borrow)]
-    event: &'a RawValue,
-}
+const REQUEST: [&str; 5] = ["id", "op", "timeout_ms", "topic", "event"];
 
-pub(super) fn request(text: &str, calls: Arc<Calls>, caller: Caller, asked: &Asked) -> Result<Begun, Problem> {
-    // The responder is told of it too.
-    let timeout = asked.timeout;
-    let asked: Request<'_> = body(text)?;
-    let event = json::parse_versioned(asked.event.get()).and_then(|event| event.encode());
+/// The responder is told of `timeout` too.
+pub(super) fn request(
+    fields: &Fields<'_>,
+    calls: Arc<Calls>,
+    caller: Caller,
+    timeout: Option<Duration>,
+) -> Result<Begun, Problem> {
+    fields.check(&REQUEST)?;
+    let topic = needed("topic", fields.text("topic")?)?.into_owned();
+    let event = needed("event", fields.raw("event"))?;
+    let event = json::parse_versioned(event.get()).and_then(|event| event.encode());
     let event = event.map_err(|e| event::invalid(&e))?;
-    let topic = asked.topic;
     let begun = async move {
         let call = RequestCall { topic: &topic, event, timeout, stream: false, retry: false };
         let mut replies = calls.request(&caller, call)?;
@@ -163,68 +133,45 @@ pub(super) fn request(text: &str, calls: Arc<Calls>, caller: Caller, asked: &Ask
     Ok(begun.boxed())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settle {
-    #[serde(rename = "id")]
-    _id: IgnoredAny,
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    #[serde(default, rename = "timeout_ms")]
-    _timeout: IgnoredAny,
-    topic: String,
-    group: String,
-    settlements: Vec<Item>,
-    #[serde(default = "yes")]
-    confirm: bool,
-}
+const SETTLE: [&str; 7] = ["id", "op", "timeout_ms", "topic", "group", "settlements", "confirm"];
 
-pub(super) fn settle(text: &str, calls: Arc<Calls>, caller: Caller) -> Result<Begun, Problem> {
-    let asked: Settle = owned(text)?;
-    let group = group_key(&asked.group)?;
+pub(super) fn settle(fields: &Fields<'_>, calls: Arc<Calls>, caller: Caller) -> Result<Begun, Problem> {
+    fields.check(&SETTLE)?;
+    let topic = needed("topic", fields.text("topic")?)?.into_owned();
+    let group = group_key(&needed("group", fields.text("group")?)?)?;
+    let asked = Settlements::read(fields)?;
     let begun = async move {
-        let settlements = asked.settlements.iter().map(Item::settlement).collect::<Vec<_>>();
-        let settled = calls.settle(&caller, (&asked.topic, &group), &settlements, asked.confirm).await?;
-        Ok(Done::Answer(results(settled).to_string()))
+        let settled = asked.settle(&calls, &caller, (&topic, &group)).await?;
+        Ok(Done::Answer(settled.to_string()))
     };
     Ok(begun.boxed())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Subscribe {
-    #[serde(rename = "id")]
-    _id: IgnoredAny,
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    #[serde(default, rename = "timeout_ms")]
-    _timeout: IgnoredAny,
-    topic: String,
-    group: Option<String>,
-    member: Option<String>,
-    start: Option<String>,
-    max_unsettled: Option<u64>,
-}
+const SUBSCRIBE: [&str; 8] = ["id", "op", "timeout_ms", "topic", "group", "member", "start", "max_unsettled"];
 
 /// Credit within its bounds.
-fn credit_of(max_unsettled: u64) -> Result<u32, Problem> {
+fn credit_of(fields: &Fields<'_>) -> Result<Option<u32>, Problem> {
+    let asked = fields.u64("max_unsettled")?;
     let most = options::PREFETCH_EVENTS.max;
-    let fits = u32::try_from(max_unsettled).ok().filter(|events| u64::from(*events) <= most);
-    fits.ok_or_else(|| invalid(format!("max_unsettled is {max_unsettled}; at most {most} are accepted")))
+    let fits = |events: u64| u32::try_from(events).ok().filter(|events| u64::from(*events) <= most);
+    let wrong = |events| invalid(format!("field max_unsettled is {events}; at most {most} are accepted"));
+    asked.map(|events| fits(events).ok_or_else(|| wrong(events))).transpose()
 }
 
-pub(super) fn subscribe(text: &str, calls: Arc<Calls>, caller: Caller) -> Result<Begun, Problem> {
-    let asked: Subscribe = owned(text)?;
-    let member = asked.member.as_deref().map(MemberName::parse).transpose().map_err(|e| invalid(e.to_string()))?;
-    let mut group = asked.group.as_deref().map(group_key).transpose()?;
+pub(super) fn subscribe(fields: &Fields<'_>, calls: Arc<Calls>, caller: Caller) -> Result<Begun, Problem> {
+    fields.check(&SUBSCRIBE)?;
+    let topic = needed("topic", fields.text("topic")?)?.into_owned();
+    let member = fields.text("member")?.as_deref().map(MemberName::parse).transpose();
+    let member = member.map_err(|e| invalid(e.to_string()))?;
+    let mut group = fields.text("group")?.as_deref().map(group_key).transpose()?;
     match (&mut group, member) {
         (Some(group), member) => group.member = member,
         (None, Some(_)) => return Err(invalid("a member has no group: name one, or leave member out")),
         (None, None) => {}
     }
-    let start = asked.start.as_deref().map_or(Ok(crate::ingress::calls::Start::Default), receive::place)?;
-    let events = credit_of(asked.max_unsettled.unwrap_or(options::PREFETCH_EVENTS.default))?;
-    let (request, topic) = (receive::asked(group, start, events), asked.topic);
+    let start = fields.text("start")?.as_deref().map_or(Ok(Start::Default), receive::place)?;
+    let most = u32::try_from(options::PREFETCH_EVENTS.default).unwrap_or(u32::MAX);
+    let request = receive::asked(group, start, credit_of(fields)?.unwrap_or(most));
     let begun = async move {
         let consumer = calls.consume(&caller, &topic, request).await?;
         Ok(Done::Joined(Box::new(consumer)))
@@ -232,39 +179,18 @@ pub(super) fn subscribe(text: &str, calls: Arc<Calls>, caller: Caller) -> Result
     Ok(begun.boxed())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Credit<'a> {
-    #[serde(rename = "id")]
-    _id: IgnoredAny,
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    #[serde(default, rename = "timeout_ms")]
-    _timeout: IgnoredAny,
-    #[serde(borrow)]
-    subscription: &'a RawValue,
-    max_unsettled: u64,
+/// The id of a subscription, as it was written.
+fn subscription(fields: &Fields<'_>) -> Result<String, Problem> {
+    needed("subscription", fields.raw("subscription")).map(|id| id.get().to_owned())
 }
 
 /// A subscription's id, and its credit.
-pub(super) fn credit(text: &str) -> Result<(String, u32), Problem> {
-    let asked: Credit<'_> = body(text)?;
-    Ok((asked.subscription.get().to_owned(), credit_of(asked.max_unsettled)?))
+pub(super) fn credit(fields: &Fields<'_>) -> Result<(String, u32), Problem> {
+    fields.check(&["id", "op", "timeout_ms", "subscription", "max_unsettled"])?;
+    Ok((subscription(fields)?, needed("max_unsettled", credit_of(fields)?)?))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Unsubscribe<'a> {
-    #[serde(rename = "id")]
-    _id: IgnoredAny,
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    #[serde(default, rename = "timeout_ms")]
-    _timeout: IgnoredAny,
-    #[serde(borrow)]
-    subscription: &'a RawValue,
-}
-
-pub(super) fn unsubscribe(text: &str) -> Result<String, Problem> {
-    body(text).map(|asked: Unsubscribe<'_>| asked.subscription.get().to_owned())
+pub(super) fn unsubscribe(fields: &Fields<'_>) -> Result<String, Problem> {
+    fields.check(&["id", "op", "timeout_ms", "subscription"])?;
+    subscription(fields)
 }

@@ -117,21 +117,21 @@ impl Page {
 
     /// Begins a call, or gives its answer at once.
     fn call(&mut self, text: &str) -> Option<String> {
-        let asked = match asked::read(text) {
+        let (asked, fields) = match asked::read(text) {
             Ok(asked) => asked,
             Err((id, problem)) => return Some(self.error(&id, &problem)),
         };
         let (calls, caller) = (Arc::clone(&self.door.calls), self.door.caller("websocket"));
         let answered = match asked.op.as_str() {
-            "publish" => asked::publish(text, calls, caller).map(Some),
-            "request" => asked::request(text, calls, caller, &asked).map(Some),
-            "settle" => asked::settle(text, calls, caller).map(Some),
-            "subscribe" => asked::subscribe(text, calls, caller)
+            "publish" => asked::publish(&fields, calls, caller).map(Some),
+            "request" => asked::request(&fields, calls, caller, asked.timeout).map(Some),
+            "settle" => asked::settle(&fields, calls, caller).map(Some),
+            "subscribe" => asked::subscribe(&fields, calls, caller)
                 .and_then(|begun| self.subscriptions.room_for(&asked.id).map(|()| Some(begun))),
             "credit" => {
-                asked::credit(text).and_then(|(id, events)| self.subscriptions.credit(&id, events)).map(|()| None)
+                asked::credit(&fields).and_then(|(id, events)| self.subscriptions.credit(&id, events)).map(|()| None)
             }
-            "unsubscribe" => asked::unsubscribe(text).and_then(|id| self.subscriptions.end(&id)).map(|()| None),
+            "unsubscribe" => asked::unsubscribe(&fields).and_then(|id| self.subscriptions.end(&id)).map(|()| None),
             op => {
                 let text = format!(
                     "there is no op {op:?}; there are publish, request, subscribe, settle, credit, unsubscribe"

@@ -31,6 +31,10 @@ const MOST_PINGS: u32 = 64;
 /// How long a connection that ends waits for the peer to take the reason, and to answer.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// What is read and dropped of a peer that sends on after its end: with bytes unread the system would end the connection by a reset,
+/// which throws away what the peer has not read, the reason among it. Four of the largest messages there are by default.
+const DROPPED: usize = 32 << 20;
+
 /// What a connection may do.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ingress::http) struct Limits {
@@ -203,19 +207,30 @@ impl Socket {
         let _ = timeout(LAST_WORDS, poll_fn(|cx| self.poll_end(&mut farewell, cx))).await;
     }
 
-    /// Says why it ends. Who is told may still be sending: what comes is dropped until it says that it has heard, so that the
-    /// system throws nothing away with a reset.
+    /// Says why it ends. The peer may still be sending: what comes is dropped until it says that it has heard, or ends as well.
     pub(super) fn poll_end(&mut self, farewell: &mut Farewell, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut inner = Pin::new(&mut self.inner);
         if farewell.frame.is_some() {
             ready!(inner.as_mut().poll_ready(cx))?;
             inner.as_mut().start_send(Message::Close(farewell.frame.take()))?;
         }
-        ready!(inner.as_mut().poll_close(cx))?;
-        while farewell.waits {
-            farewell.waits = matches!(ready!(inner.as_mut().poll_next(cx)), Some(Ok(_)));
+        if !farewell.is_said {
+            ready!(inner.as_mut().poll_close(cx))?;
+            while farewell.waits {
+                match inner.as_mut().poll_next(cx) {
+                    Poll::Ready(Some(Ok(Message::Close(_))) | None) => (farewell.waits, farewell.drops) = (false, 0),
+                    Poll::Ready(Some(Ok(_))) => {}
+                    Poll::Ready(Some(Err(_))) => farewell.waits = false,
+                    // There is no memory for the message that is coming, and it need not be read.
+                    Poll::Pending if inner.get_ref().waits() => farewell.waits = false,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            ready!(Pin::new(inner.as_mut().get_mut().get_mut()).poll_shutdown(cx)).map_err(Error::Io)?;
+            farewell.is_said = true;
         }
-        Pin::new(inner.get_mut().get_mut()).poll_shutdown(cx).map_err(Error::Io)
+        ready!(inner.get_mut().get_mut().poll_drop(cx, &mut farewell.drops));
+        Poll::Ready(Ok(()))
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -243,15 +258,21 @@ impl Socket {
 #[derive(Debug)]
 pub(super) struct Farewell {
     frame: Option<CloseFrame>,
+    /// The peer is to say that it has heard.
     waits: bool,
+    /// Nothing more is written.
+    is_said: bool,
+    /// How many bytes of the peer may be dropped then.
+    drops: usize,
 }
 
 impl From<End> for Farewell {
     fn from(end: End) -> Self {
-        match end {
-            End::Gone => Self { frame: None, waits: false },
-            End::Broken(frame) => Self { frame: Some(frame), waits: false },
-            End::Told(frame) => Self { frame: Some(frame), waits: true },
-        }
+        let (frame, waits, drops) = match end {
+            End::Gone => (None, false, 0),
+            End::Broken(frame) => (Some(frame), false, DROPPED),
+            End::Told(frame) => (Some(frame), true, DROPPED),
+        };
+        Self { frame, waits, is_said: false, drops }
     }
 }

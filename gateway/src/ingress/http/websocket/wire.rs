@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hyper::upgrade::Upgraded;
@@ -17,6 +17,9 @@ use crate::ingress::receiving::{Permit, Receiving};
 /// A message of more bytes needs leave to be received, as a large frame of a session does. Less, since what was read of it stands
 /// in two buffers for a moment.
 const LARGE: u64 = 96 * 1024;
+
+/// What is dropped at once.
+const SPACE: usize = 8 * 1024;
 
 pub(super) struct Wire {
     io: TokioIo<Upgraded>,
@@ -68,6 +71,22 @@ impl Wire {
             self.permits.extend(permit);
         }
         !self.waits
+    }
+
+    /// Reads what comes and drops it, until the peer's end or until nothing is `left` of the bytes that may come.
+    pub(super) fn poll_drop(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<()> {
+        if self.since.is_some() {
+            self.give_up();
+        }
+        let mut space = [0; SPACE];
+        while *left > 0 {
+            let mut buf = ReadBuf::new(&mut space);
+            match ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => *left = left.saturating_sub(buf.filled().len()),
+                _ => break,
+            }
+        }
+        Poll::Ready(())
     }
 
     fn give_up(&mut self) {
