@@ -15,7 +15,7 @@ use crate::ingress::http::{HttpConfig, HttpIngress};
 use crate::ingress::native::{Native, NativeIngress};
 use crate::ingress::tls::{Tls, TlsError};
 use crate::ingress::{Also, Doors, Ingress, Listener, ListenerConfig, Serves, Shutdown, most_connections};
-use crate::mesh::{AllowAll, Authorize, Mesh, MeshConfig, Stores};
+use crate::mesh::{AllowAll, Authorize, LOOK_EVERY, Mesh, MeshConfig, Spoken, Stores};
 use crate::random::{Random as _, SystemRandom};
 use crate::recover::open_mesh;
 use crate::store::Store;
@@ -277,6 +277,7 @@ impl Gateway {
             // Settlements are still taken, over new connections too, and time goes on for them.
             tokio::select! {
                 () = mesh.nothing_held() => {}
+                () = nobody_left(&mesh, &calls) => {}
                 () = tokio::time::sleep(self.stop_timeout) => {
                     let (in_flight, requests) = (mesh.held(), mesh.requests_open());
                     tracing::warn!(in_flight, requests, "at the deadline (option stop_timeout) deliveries are not settled, which come again, or requests not answered, which fail");
@@ -297,6 +298,19 @@ impl Gateway {
             log.close();
         }
         result
+    }
+}
+
+/// Ends once nobody is connected, and nothing is leased that needs no connection: a session that waits to be resumed has little reason
+/// to come just now.
+async fn nobody_left(mesh: &Mesh, calls: &Calls) {
+    let open = || {
+        [Spoken::Native, Spoken::Http, Spoken::HttpSession]
+            .iter()
+            .any(|spoken| mesh.counts().connections(*spoken).0 > 0)
+    };
+    while open() || calls.has_members() {
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

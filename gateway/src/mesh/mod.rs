@@ -41,7 +41,7 @@ pub use memory::Memory;
 pub use observe::Used;
 pub use open::{Recovered, RecoveredGroup, RecoveredTopic, Stores};
 pub use publish::{Answer, Published};
-pub use stop::stopping;
+pub use stop::{LOOK_EVERY, stopping};
 pub use subscribe::{Joined, SettleAnswers, SettleRequest, SubscribeRequest};
 pub use topics::TopicRef;
 

@@ -9,7 +9,7 @@ use meshwire_proto::ErrorKind;
 use super::{Mesh, Refusal, shard};
 
 /// How often it is looked whether members still hold something. A guess.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// When to ask again: another gateway may have taken over by then. A guess.
 const RETRY_STOPPING_MS: u32 = 1000;

@@ -155,7 +155,7 @@ impl Members {
         drop(left);
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         let state = self.state();
         state.unnamed.is_empty() && state.named.is_empty()
     }

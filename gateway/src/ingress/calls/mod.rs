@@ -122,6 +122,12 @@ impl Calls {
         self.members.clear();
     }
 
+    /// Whether there are members that live from fetch to fetch.
+    #[must_use]
+    pub fn has_members(&self) -> bool {
+        !self.members.is_empty()
+    }
+
     /// An event could not be written in the format that its consumer reads.
     pub fn count_unwritable(&self) {
         self.unwritable.fetch_add(1, Ordering::Relaxed);
