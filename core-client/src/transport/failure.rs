@@ -40,7 +40,6 @@ pub(crate) enum Cause {
     /// A proxy refused: this endpoint, or with `everywhere` whatever it is asked for.
     Proxy { told: String, everywhere: bool },
     /// A certificate, the gateway's or ours, is not taken.
-    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS has certificates"))]
     Certificate(Distrust),
 }
 

@@ -5,7 +5,9 @@ use std::io;
 #[cfg(feature = "tls")]
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Context;
+#[cfg(feature = "tls")]
+use std::task::Poll;
 use std::time::Duration;
 
 use meshwire_proto::frame::PREFACE;
@@ -257,10 +259,7 @@ pub(super) fn cause_of(error: io::Error) -> Cause {
 }
 
 /// Where nothing can be written any more: what the other end said of our certificate before it hung up.
-#[cfg_attr(
-    not(feature = "tls"),
-    expect(unused_variables, clippy::missing_const_for_fn, reason = "only TLS has certificates")
-)]
+#[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS has certificates"))]
 pub(crate) fn last_word(stream: &mut dyn Stream, cx: &mut Context<'_>) -> Option<Distrust> {
     #[cfg(feature = "tls")]
     {
