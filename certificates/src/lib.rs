@@ -107,6 +107,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let root = params.self_signed(&key).unwrap();
         std::fs::write(folder.path().join("root.pem"), root.pem()).unwrap();
+        std::fs::write(folder.path().join("root.key"), key.serialize_pem()).unwrap();
         Self { folder, issuer: Issuer::new(params, key) }
     }
 
@@ -114,6 +115,12 @@ impl Authority {
     #[must_use]
     pub fn root(&self) -> PathBuf {
         self.folder.path().join("root.pem")
+    }
+
+    /// The file of its key.
+    #[must_use]
+    pub fn root_key(&self) -> PathBuf {
+        self.folder.path().join("root.key")
     }
 
     /// A certificate in the files `NAME.pem` and `NAME.key`.

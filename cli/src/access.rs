@@ -9,7 +9,8 @@ use meshwire::Connect;
 #[derive(Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Access {
-    /// Trust the certificates of this PEM file, in place of the system's roots.
+    /// Trust the certificates of this PEM file, in place of the system's roots. As all of TLS it
+    /// is refused for a URL without TLS.
     #[arg(long, value_name = "FILE", env = "MESHWIRE_CLIENT_TLS_ROOTS", hide_env_values = true)]
     tls_roots: Option<PathBuf>,
     /// Show the certificate of this PEM file.

@@ -33,8 +33,8 @@ Examples:
   meshwire reply quote --exec ./quote &
   meshwire request quote --data '{\"sku\": 1}'
 
-Exit codes: 0 done, 1 some failed, 2 wrong arguments, or all input is wrong, 3 gateway unreachable,
-4 refused by the gateway; `meshwire pub --help` and `meshwire sub --help` say what counts when failures are mixed.
+Exit codes: 0 done, 1 some failed, 2 wrong arguments, or a file that they name, or all input is wrong,
+3 gateway unreachable, or its certificate not trusted, 4 refused by the gateway; `meshwire pub --help` and `meshwire sub --help` say what counts when failures are mixed.
 An error that ends a command with --json is a JSON object on the error stream: message, and code if it has one";
 
 #[derive(Subcommand)]

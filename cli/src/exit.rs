@@ -15,10 +15,10 @@ pub(crate) enum Exit {
     Done = 0,
     /// Something failed that fits no other code, or a part of many.
     Failed = 1,
-    /// Arguments, environment, configuration or all of the input are wrong: nothing was
-    /// sent. Also clap's own code.
+    /// Arguments, environment, configuration, a file that they name, or all of the input
+    /// are wrong: nothing was sent. Also clap's own code.
     Usage = 2,
-    /// No gateway could be reached.
+    /// No gateway could be reached, or none that is trusted.
     Unreachable = 3,
     /// The gateway said no.
     Refused = 4,
@@ -37,7 +37,7 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// What the gateway or the client calls it, if it comes from them.
-    kind: Option<ErrorKind>,
+    pub(crate) kind: Option<ErrorKind>,
     message: String,
 }
 
@@ -84,10 +84,16 @@ impl fmt::Display for Failure {
 
 impl From<meshwire::Error> for Failure {
     fn from(error: meshwire::Error) -> Self {
-        // Only a URL that cannot be used is refused with itself as context.
-        let exit = if error.context().iter().any(|(key, _)| *key == "url") { Exit::Usage } else { of(error.kind()) };
+        let exit = if is_usage(&error) { Exit::Usage } else { of(error.kind()) };
         Self::of(exit, &error)
     }
+}
+
+/// Whether what was typed for the way to the gateway is wrong, or a file that it names. Of what is not supported, only URLs and
+/// proxies have themselves as context.
+fn is_usage(error: &meshwire::Error) -> bool {
+    let typed = |(key, _): &(&str, String)| matches!(*key, "url" | "proxy");
+    error.operation() == "connect" && (error.kind() == ErrorKind::Invalid || error.context().iter().any(typed))
 }
 
 /// The code of a call that failed as a whole.

@@ -87,7 +87,7 @@ fn flag(setting: &Setting) -> Arg {
         .help(setting.help())
         .hide_short_help(!SHORT_HELP.contains(&setting.name()));
     match setting {
-        Setting::Switch(..) => flag.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        Setting::Switch(..) => flag.num_args(0..=1).default_missing_value("true"),
         _ => flag.allow_hyphen_values(true),
     }
 }
@@ -208,7 +208,11 @@ async fn give_back_memory(suspended: impl Fn() -> usize) {
 fn failure(error: &RunError) -> Failure {
     let exit = match error {
         RunError::StoreFailed => Exit::StoreFailed,
-        RunError::Open(_) | RunError::MaxDisk { .. } | RunError::NoCertificate { .. } => Exit::Usage,
+        RunError::Open(_)
+        | RunError::Tls(_)
+        | RunError::NoCertificate { .. }
+        | RunError::MaxDisk { .. }
+        | RunError::MemoryBudget { .. } => Exit::Usage,
         _ => Exit::Failed,
     };
     Failure::new(exit, error.to_string())

@@ -350,6 +350,10 @@ impl Mesh {
     /// still unsettled is given back and the connection is closed, which the
     /// gateway has a second to notice: the process may end right after.
     ///
+    /// Without a gateway, publishes wait for one until the deadline, with an offline
+    /// buffer in memory as without a buffer: then they are lost. In an offline file they stay
+    /// for the next client, and the drain ends at once. A deadline of 0 waits for nothing.
+    ///
     /// # Errors
     /// `TIMEOUT` when publishes or deliveries were left at the deadline; the client
     /// is closed all the same.
@@ -365,7 +369,8 @@ impl Mesh {
         done.await.unwrap_or(Ok(()))
     }
 
-    /// [`drain`](Self::drain) with the default deadline of 30 s. Closing a closed client is nothing.
+    /// [`drain`](Self::drain) with the default deadline of 30 s (option `drain_timeout`): call that one to wait shorter, or longer.
+    /// Closing a closed client is nothing.
     ///
     /// # Errors
     /// As [`drain`](Self::drain).

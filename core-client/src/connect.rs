@@ -20,7 +20,7 @@ use crate::offline::{Kept, Offline};
 use crate::outbox::{Limits, Outbox};
 use crate::session::{Config, Session};
 use crate::token::{Secret, Token};
-use crate::transport::{Dial, Means, MemoryTransport, Network, choose_proxy};
+use crate::transport::{Account, Dial, Means, MemoryTransport, Network, choose_proxy};
 #[cfg(feature = "tls")]
 use crate::transport::{Tls, TlsOptions};
 use crate::{Delivery, Error, Result, address};
@@ -43,11 +43,14 @@ use crate::{Delivery, Error, Result, address};
 /// # Errors
 /// `UNAVAILABLE` naming every address tried: at once when all refuse, after 5 s
 /// when one is silent. `UNAUTHENTICATED`, `DENIED` or `UNSUPPORTED` as the gateway
-/// answers. `UNAVAILABLE` at once, too, when what answers there is not a Meshwire
-/// gateway, or shows a certificate that is not trusted. `PROXY_REFUSED` when a proxy
+/// answers; `UNAUTHENTICATED`, too, when it does not take this client's certificate.
+/// `TLS_REQUIRED` when it speaks TLS only. `UNAVAILABLE` at once, too, when what answers
+/// there is not a Meshwire gateway, and that for good ([`Retry::Never`](crate::Retry::Never)) when it does
+/// not speak the TLS that the URL asks for, or shows a certificate that is not trusted,
+/// of another name, or out of date. `PROXY_REFUSED` when a proxy
 /// refuses. `BUSY` when the wait is over and the gateway had no room for one more
-/// client; until then it is asked again when it says. `INVALID` for a URL that is none, a token that may not be sent there or
-/// cannot be read, or outside a tokio runtime.
+/// client; until then it is asked again when it says. `INVALID` for a URL that is none, a file or a token that cannot be
+/// used, a token that may not be sent there, an option of TLS for a URL without, or outside a tokio runtime.
 ///
 /// # Cancel safety
 /// Dropping the future abandons the connection.
@@ -127,7 +130,7 @@ impl Connect {
 
     /// Keeps trying for so long, also while every address refuses: for programs
     /// that start before their gateway. It takes the place of the timeout. Default
-    /// 0, not at all; at most 1 h. A gateway that refuses the login, and an
+    /// 0, not at all; at most 1 h. A gateway that refuses the login, a certificate that is not taken, and an
     /// answer of something else than a gateway, end it at once.
     pub const fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
@@ -231,7 +234,8 @@ impl Connect {
     }
 
     /// Trusts the certificates of this PEM file, in place of the system's roots (option `client_tls_roots`). It is read
-    /// when connecting, which fails with `INVALID` if it cannot be. For TLS schemes only.
+    /// when connecting, which fails with `INVALID` if it cannot be. For TLS schemes only, as the other options of TLS: with
+    /// another one connecting fails with `INVALID`.
     #[cfg(feature = "tls")]
     pub fn tls_roots(mut self, file: impl Into<PathBuf>) -> Self {
         self.tls.roots = Some(file.into());
@@ -284,6 +288,10 @@ impl Connect {
                     }
                 }
                 self.token.may_go(&target, &proxies)?;
+                #[cfg(feature = "tls")]
+                if let Some(option) = self.tls.said().filter(|_| !target.secure) {
+                    return Err(unused(option, &target.endpoints.join(",")));
+                }
                 let means = Means {
                     token: self.token.clone(),
                     proxies,
@@ -345,12 +353,26 @@ impl Connect {
             Ok(Ok(Err(error))) => Err(error),
             Ok(Err(_)) => Err(Error::closed("connect")),
             Err(_) => {
-                let attempt = dialer.tried().or_else(|| outbox.lock().last_attempt.take());
-                let attempt = attempt.unwrap_or_else(|| format!("{} did not answer", dialer.address()));
-                Err(if outbox.lock().is_busy { no_room(&attempt) } else { unreachable(&attempt) })
+                let (last, is_busy) = {
+                    let mut outbox = outbox.lock();
+                    (outbox.last_attempt.take(), outbox.is_busy)
+                };
+                // What a gateway that is busy says counts more than what became of the other ways.
+                let attempt = dialer.tried().filter(|_| !is_busy || last.is_none()).or(last);
+                let attempt = attempt.unwrap_or_else(|| Account::said(format!("{} did not answer", dialer.address())));
+                Err(if is_busy { no_room(&attempt) } else { unreachable(&attempt) })
             }
         }
     }
+}
+
+/// An option of TLS where the URL asks for none: whoever says it does not mean to go in plain.
+#[cfg(feature = "tls")]
+fn unused(option: &str, address: &str) -> Error {
+    let text = format!(
+        "{option} (option client_{option}) is for TLS, and the URL's scheme is one without; use the one with s, as meshs://, or leave the option out"
+    );
+    Error::new(ErrorKind::Invalid, "connect", text).with("address", address)
 }
 
 /// Most bytes of requests without their last reply: as of publishes by default.

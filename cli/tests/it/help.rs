@@ -39,7 +39,7 @@ fn the_help_of_serve_lists_every_option_with_its_default_in_human_units() {
         "[default: 7d]",
         "--max-event-bytes <SIZE>",
         "[default: 4MiB]",
-        "--auto-create[=<true|false>]",
+        "--auto-create [<true|false>]",
         "--on-store-failure <exit|stay>",
     ] {
         assert!(help.contains(part), "{part} in {help}");

@@ -42,5 +42,6 @@ mod stopping;
 mod subscribe;
 mod terminal;
 mod topics;
+mod unreached;
 mod watch;
 mod ways;

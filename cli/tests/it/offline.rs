@@ -86,5 +86,6 @@ fn a_file_that_is_in_use_or_something_else_is_an_error_before_anything_is_publis
     publisher.input.as_mut().unwrap().write_all(lines(0..1).as_bytes()).unwrap();
     wait_for(&mut publisher, &file, "e0");
     let ended = run(&args);
-    assert!(ended.code != Some(0) && ended.err.contains("in use by another client"), "{ended:?}");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("in use by another client"), "{ended:?}");
 }

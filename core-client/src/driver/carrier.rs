@@ -9,7 +9,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
 
 use super::WRITE_BYTES;
-use crate::transport::{DialError, Dialing, Opened, Stream};
+use crate::transport::{DialError, Dialing, Distrust, Opened, Stream, distrust_of, last_word};
 
 /// A read buffer below this much room gets a new one. Frames are slices of it,
 /// so it is large enough to be shared by many.
@@ -27,8 +27,14 @@ pub(super) enum Event {
     /// All that waited was written, and there was so much that more may follow.
     Wrote,
     Read,
-    /// The connection is gone, and why.
-    Lost(String),
+    /// The connection is gone, and why; and what was said of a certificate, if that is it.
+    Lost(String, Option<Distrust>),
+}
+
+impl Event {
+    fn lost(error: &io::Error, distrust: Option<Distrust>) -> Self {
+        Self::Lost(distrust.as_ref().map_or_else(|| error.to_string(), |distrust| distrust.told.clone()), distrust)
+    }
 }
 
 impl Carrier {
@@ -45,12 +51,13 @@ impl Carrier {
 fn turn(stream: &mut dyn Stream, read: &mut BytesMut, write: &mut BytesMut, cx: &mut Context<'_>) -> Poll<Event> {
     let full = write.len() >= WRITE_BYTES;
     if let Err(error) = write_some(stream, write, cx) {
-        return Poll::Ready(Event::Lost(error.to_string()));
+        let distrust = last_word(stream, cx);
+        return Poll::Ready(Event::lost(&error, distrust));
     }
     match read_some(stream, read, cx) {
-        Poll::Ready(Ok(0)) => Poll::Ready(Event::Lost("the gateway closed it".to_owned())),
+        Poll::Ready(Ok(0)) => Poll::Ready(Event::Lost("the gateway closed it".to_owned(), None)),
         Poll::Ready(Ok(_)) => Poll::Ready(Event::Read),
-        Poll::Ready(Err(error)) => Poll::Ready(Event::Lost(error.to_string())),
+        Poll::Ready(Err(error)) => Poll::Ready(Event::lost(&error, distrust_of(&error))),
         Poll::Pending if full && write.is_empty() => Poll::Ready(Event::Wrote),
         Poll::Pending => Poll::Pending,
     }

@@ -15,22 +15,19 @@ use crate::inbox::End;
 use crate::outbox::Command;
 use crate::session::{Failure, State};
 use crate::subscription::DROPPED;
-use crate::transport::DialError;
+use crate::transport::{Account, DialError};
 use crate::{Error, Result};
 
 /// How long the last bytes may take to leave, and the gateway to hang up. A guess.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-pub(crate) fn unreachable(attempts: &str) -> Error {
-    Error::new(
-        ErrorKind::Unavailable,
-        "connect",
-        format!("no gateway could be reached: {attempts}; start one with: meshwire serve"),
-    )
+pub(crate) fn unreachable(attempts: &Account) -> Error {
+    let text = format!("no gateway could be reached: {attempts}{}", attempts.advice());
+    Error::new(ErrorKind::Unavailable, "connect", text)
 }
 
 /// The wait for a connection is over, and the last attempt met a gateway that is busy.
-pub(crate) fn no_room(attempts: &str) -> Error {
+pub(crate) fn no_room(attempts: &Account) -> Error {
     let text = format!("the gateway takes no more clients now: {attempts}; try again later, or let connect wait");
     Error::new(ErrorKind::Busy, "connect", text)
 }
@@ -41,19 +38,21 @@ impl Driver {
         if let Some(failure) = error.refusal() {
             return self.fail(&failure);
         }
-        self.hindered(error.to_string());
-        self.outbox.lock().is_busy = error.retry_after().is_some();
         let hopeless = self.startup.take_if(|s| error.is_hopeless() || (!s.keep_trying && error.is_plain()));
-        if let Some(startup) = hopeless {
-            let text = self.dialer.tried().filter(|_| error.kind() != Some(ErrorKind::Invalid));
-            let text = text.unwrap_or_else(|| error.to_string());
-            let told = match error.kind() {
-                Some(kind) => Error::new(kind, "connect", text),
-                None => unreachable(&text),
-            };
-            let _ = startup.reply.send(Err(told));
-            self.over = Some(Error::closed("connect"));
-        }
+        let Some(startup) = hopeless else {
+            self.hindered(error.account());
+            self.outbox.lock().is_busy = error.retry_after().is_some();
+            return;
+        };
+        // Where one attempt says it all, the others are of no interest.
+        let tried = self.dialer.tried().filter(|_| !error.is_final());
+        let account = tried.unwrap_or_else(|| error.account());
+        let told = match error.verdict() {
+            Some((kind, retry)) => Error::new(kind, "connect", account.to_string()).with_retry(retry, None),
+            None => unreachable(&account),
+        };
+        let _ = startup.reply.send(Err(told));
+        self.over = Some(Error::closed("connect"));
     }
 
     /// The gateway refused the session for good.

@@ -51,7 +51,7 @@ impl Driver {
             let mut outbox = self.outbox.lock();
             // Who was told to come again is told so once more, until it turns out otherwise.
             if !outbox.is_busy {
-                outbox.last_attempt = Some(self.peer.failed(Cause::Silent).to_string());
+                outbox.last_attempt = Some(self.peer.failed(Cause::Silent).told().into());
             }
         }
     }
@@ -84,7 +84,7 @@ impl Driver {
             return false;
         }
         let mut outbox = self.outbox.lock();
-        (outbox.last_attempt, outbox.is_busy) = (Some(failed.to_string()), false);
+        (outbox.last_attempt, outbox.is_busy) = (Some(failed.told().into()), false);
         drop(outbox);
         self.carrier = Carrier::Dialing(self.dialer.dial());
         true

@@ -24,7 +24,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::inbox::{self, Confirm, Inbox, Settled};
 use crate::outbox::{Beginning, Outbox, Taken};
 use crate::session::{Answer, Failure, Session, SubscriptionId};
-use crate::transport::{Cause, Dial, HTTP};
+use crate::transport::{Cause, Dial, is_undecided};
 use crate::{Error, Result};
 use carrier::{Carrier, Event};
 pub(crate) use finish::{no_room, unreachable};
@@ -204,7 +204,12 @@ impl Driver {
                 self.session.heard(now);
                 self.parse(now);
             }
-            Event::Lost(cause) => {
+            Event::Lost(_, Some(distrust)) if self.startup.is_some() => {
+                let failed = self.peer.failed(Cause::Certificate(distrust));
+                self.drop_link();
+                self.dial_failed(&failed.into());
+            }
+            Event::Lost(cause, _) => {
                 if !self.find_another_way(|| Cause::Ended(cause.clone())) {
                     self.ended_by(&cause, "the connection to the gateway ended");
                     self.session.disconnected(now);
@@ -228,7 +233,7 @@ impl Driver {
             if head == PREFACE {
                 drop(self.read.split_to(PREFACE.len()));
                 self.prefaced = true;
-            } else if PREFACE.starts_with(head) || HTTP.starts_with(head) {
+            } else if is_undecided(head) {
                 return;
             } else {
                 return self.not_a_gateway(now);

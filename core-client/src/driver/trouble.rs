@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Driver;
 use crate::Error;
 use crate::session::State;
-use crate::transport::{Cause, stranger};
+use crate::transport::{Account, Cause, DialError, stranger};
 
 /// How often a failure that lasts is told again. A guess: soon enough for a person who
 /// waits, far from filling a log.
@@ -52,7 +52,8 @@ impl Trouble {
 impl Driver {
     /// An attempt to reach the gateway failed. Who waits for the first connection is
     /// told at the end of the wait; else each cause is told once.
-    pub(super) fn hindered(&mut self, cause: String) {
+    pub(super) fn hindered(&mut self, attempts: Account) {
+        let cause = attempts.to_string();
         let news = self.trouble.is_news(&cause);
         match &self.startup {
             // Who started the programs in this order knows why it takes so long.
@@ -63,7 +64,7 @@ impl Driver {
             _ => tracing::debug!(cause, "no gateway can be reached"),
         }
         let mut outbox = self.outbox.lock();
-        (outbox.last_attempt, outbox.is_busy) = (Some(cause), false);
+        (outbox.last_attempt, outbox.is_busy) = (Some(attempts), false);
     }
 
     /// Says every ten seconds that the client still tries, and what waits for it.
@@ -92,7 +93,7 @@ impl Driver {
         }
         if self.startup.is_some() {
             let failed = self.peer.failed(Cause::Ended(cause.to_owned()));
-            return self.hindered(failed.to_string());
+            return self.hindered(failed.told().into());
         }
         if self.trouble.is_news(cause) {
             tracing::info!(cause, "{what}");
@@ -104,15 +105,17 @@ impl Driver {
     /// What answers speaks another protocol. The first time that is a wrong address;
     /// later somebody else took the place of the gateway, which may come back.
     pub(super) fn not_a_gateway(&mut self, now: Moment) {
-        let cause = self.peer.failed(stranger(&self.read)).to_string();
+        let error = DialError::from(self.peer.failed(stranger(&self.read)));
+        let account = error.account();
         self.drop_link();
         if let Some(startup) = self.startup.take() {
-            let error = Error::new(ErrorKind::Unavailable, "connect", cause);
-            let _ = startup.reply.send(Err(error));
+            let (kind, retry) = error.verdict().unwrap_or((ErrorKind::Unavailable, ErrorKind::Unavailable.retry()));
+            let text = format!("{account}{}", account.advice());
+            let _ = startup.reply.send(Err(Error::new(kind, "connect", text).with_retry(retry, None)));
             self.over = Some(Error::closed("connect"));
             return;
         }
-        self.hindered(cause);
+        self.hindered(account);
         self.session.disconnected(now);
     }
 }

@@ -169,7 +169,12 @@ impl Driver {
                 Output::Disconnect { reason, refused } => {
                     if refused.is_some() || !self.find_another_way(|| Cause::Ended(reason.clone())) {
                         self.ended_by(&reason, "dropping the connection to the gateway");
-                        self.outbox.lock().is_busy |= refused == Some(meshwire_proto::ErrorKind::Busy);
+                        if refused == Some(meshwire_proto::ErrorKind::Busy) {
+                            // Its own words: it did answer the login.
+                            let failed = self.peer.failed(Cause::Io(std::io::Error::other(reason)));
+                            let mut outbox = self.outbox.lock();
+                            (outbox.last_attempt, outbox.is_busy) = (Some(failed.told().into()), true);
+                        }
                     }
                 }
                 Output::State(state) => self.state(state),

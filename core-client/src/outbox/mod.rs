@@ -25,6 +25,7 @@ use crate::receipts::Receipts;
 use crate::replies::ReplyBox;
 use crate::serve::ServeInbox;
 use crate::session::{Failure, RequestSpec, RunQueue, ServeSpec, State, Stats, SubscribeSpec, TaskId, TaskReply, To};
+use crate::transport::Account;
 use crate::{Error, Result};
 use filing::Filing;
 pub(crate) use filing::Passed;
@@ -120,7 +121,7 @@ pub(crate) struct Pending {
     /// Events and bytes that the session has and that are not on their way.
     buffered: (u64, u64),
     /// Why the last connection could not be made.
-    pub(crate) last_attempt: Option<String>,
+    pub(crate) last_attempt: Option<Account>,
     /// Whether that was for a gateway that is busy.
     pub(crate) is_busy: bool,
 }

@@ -4,8 +4,9 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use meshwire_proto::ErrorKind;
+use meshwire_proto::{ErrorKind, Retry};
 
+use super::account::{Account, Advice, Told};
 #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
 use super::refusal::Refusal;
 use crate::session::Failure;
@@ -19,10 +20,18 @@ pub(crate) enum Cause {
     Silent,
     /// It was connected to and hung up.
     Ended(String),
-    /// Somebody else than a gateway answered; in HTTP, or not.
-    Stranger { http: bool },
+    /// Somebody else than a gateway answered.
+    Stranger(Speaks),
+    /// The same in HTTP, to a request that a gateway answers: what it said.
+    #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+    Odd(String),
+    /// A gateway answered, and there serves something else.
+    NotServed,
     /// It speaks inside TLS only.
     TlsRequired,
+    /// It does not speak TLS.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nobody asks for TLS"))]
+    Plain,
     /// The token cannot be read.
     Token(io::Error),
     /// The gateway refused this client before a session began.
@@ -31,8 +40,25 @@ pub(crate) enum Cause {
     /// A proxy refused: this endpoint, or with `everywhere` whatever it is asked for.
     Proxy { told: String, everywhere: bool },
     /// A certificate, the gateway's or ours, is not taken.
-    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS has certificates"))]
-    Certificate(io::Error),
+    Certificate(Distrust),
+}
+
+/// What somebody speaks who is no gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Http,
+    Tls,
+    /// Nothing that is known here.
+    Unknown,
+}
+
+/// A certificate is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Distrust {
+    /// What that is called: the gateway's own, or this client's.
+    pub(crate) kind: ErrorKind,
+    /// Why, and what to do.
+    pub(crate) told: String,
 }
 
 impl Cause {
@@ -43,9 +69,7 @@ impl Cause {
             Self::Silent | Self::Ended(_) => false,
             #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
             Self::Refused(refusal) => refusal.is_final(),
-            Self::Stranger { .. } | Self::TlsRequired | Self::Proxy { .. } | Self::Token(_) | Self::Certificate(_) => {
-                true
-            }
+            _ => true,
         }
     }
 
@@ -58,9 +82,9 @@ impl Cause {
         matches!(self, Self::Certificate(_) | Self::TlsRequired | Self::Token(_))
     }
 
-    /// Whether a gateway said that it is busy, as it would on every way.
-    pub(super) const fn is_busy(&self) -> bool {
-        self.retry_after().is_some()
+    /// Whether it would be the same in every carrier: a gateway is busy, or does not speak TLS.
+    pub(super) const fn is_of_its_address(&self) -> bool {
+        self.retry_after().is_some() || matches!(self, Self::Plain)
     }
 
     /// How long a gateway that is busy wants to be left alone.
@@ -77,7 +101,18 @@ impl Cause {
 
     /// Whether it will not change by itself.
     const fn is_lasting(&self) -> bool {
-        matches!(self, Self::Stranger { .. } | Self::Proxy { .. }) || self.is_final()
+        matches!(self, Self::Stranger(_) | Self::NotServed | Self::Plain | Self::Proxy { .. }) || self.is_final()
+    }
+
+    /// What may help that its sentence does not say.
+    fn advice(&self) -> Advice {
+        match self {
+            Self::Io(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => Advice::Start,
+            Self::Stranger(Speaks::Http | Speaks::Unknown) => Advice::CheckUrl,
+            #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+            Self::Odd(_) => Advice::CheckUrl,
+            _ => Advice::Nothing,
+        }
     }
 }
 
@@ -100,6 +135,35 @@ impl fmt::Display for TlsNeeded {
 
 impl std::error::Error for TlsNeeded {}
 
+/// What carriers over HTTP give up with when no gateway has answered them.
+#[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+#[derive(Debug)]
+pub(crate) struct OddAnswer(String);
+
+#[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+impl OddAnswer {
+    /// Who answers what was asked for with this status is somebody else, or has nothing behind it just now.
+    pub(crate) fn error(asked: &str, status: impl Into<u16> + fmt::Display) -> io::Error {
+        let text = format!("answered {asked} with {status}");
+        if status.into() < 500 { io::Error::other(Self(text)) } else { io::Error::other(text) }
+    }
+
+    #[cfg(feature = "grpc")]
+    pub(crate) fn said(text: impl Into<String>) -> io::Error {
+        io::Error::other(Self(text.into()))
+    }
+}
+
+#[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+impl fmt::Display for OddAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+impl std::error::Error for OddAnswer {}
+
 impl From<io::Error> for Cause {
     fn from(cause: io::Error) -> Self {
         use io::ErrorKind as Kind;
@@ -109,6 +173,10 @@ impl From<io::Error> for Cause {
         #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
         if let Some(refusal) = cause.get_ref().and_then(|cause| cause.downcast_ref::<Refusal>()) {
             return Self::Refused(refusal.clone());
+        }
+        #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+        if let Some(odd) = cause.get_ref().and_then(|cause| cause.downcast_ref::<OddAnswer>()) {
+            return Self::Odd(odd.to_string());
         }
         match cause.kind() {
             Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => {
@@ -129,26 +197,48 @@ pub(crate) struct Failed {
     pub(crate) cause: Cause,
 }
 
+impl Failed {
+    pub(crate) fn told(&self) -> Told {
+        let address = &self.address;
+        let what = match &self.cause {
+            Cause::Io(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => {
+                format!("{address} refused the connection")
+            }
+            Cause::Io(cause) if cause.kind() == io::ErrorKind::TimedOut => format!("{address} did not answer"),
+            Cause::Io(cause) | Cause::Token(cause) => format!("{address}: {cause}"),
+            #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+            Cause::Refused(refusal) => format!("{address}: {refusal}"),
+            #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+            Cause::Odd(told) => format!("{address}: {told}"),
+            Cause::Certificate(Distrust { told, .. }) | Cause::Proxy { told, .. } => format!("{address}: {told}"),
+            Cause::TlsRequired => format!("{address} {TlsNeeded}"),
+            Cause::Plain => format!(
+                "{address} does not speak TLS; use the scheme without s, as mesh://, tcp://, grpc://, ws:// or http://, or give the \
+                 gateway a certificate (its options tls_certificate and tls_key)"
+            ),
+            Cause::Silent => format!("{address} was connected to, and did not answer the login"),
+            Cause::Ended(cause) => format!("{address} was connected to, and did not answer the login: {cause}"),
+            Cause::NotServed => format!(
+                "{address} is a listener of a Meshwire gateway that serves something else (its options listen, listen_also); use the \
+                 scheme that it serves, as tcp:// or http://, or another of its addresses"
+            ),
+            Cause::Stranger(Speaks::Http) => format!("{address} is not a Meshwire gateway; it answered HTTP"),
+            Cause::Stranger(Speaks::Tls) => {
+                format!(
+                    "{address} answers as TLS does; use the scheme with s, as meshs://, tcps://, grpcs://, wss:// or https://"
+                )
+            }
+            Cause::Stranger(Speaks::Unknown) => format!("{address} is not a Meshwire gateway"),
+        };
+        // These have nothing to do with it.
+        let carrier = self.carrier.filter(|_| !self.cause.is_of_its_address() && !self.cause.is_final());
+        Told { what, carrier, advice: self.cause.advice() }
+    }
+}
+
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = &self.address;
-        match &self.cause {
-            Cause::Io(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => {
-                write!(f, "{address} refused the connection")?;
-            }
-            Cause::Io(cause) if cause.kind() == io::ErrorKind::TimedOut => write!(f, "{address} did not answer")?,
-            Cause::Io(cause) | Cause::Token(cause) | Cause::Certificate(cause) => write!(f, "{address}: {cause}")?,
-            #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
-            Cause::Refused(refusal) => write!(f, "{address}: {refusal}")?,
-            Cause::Proxy { told, .. } => write!(f, "{address}: {told}")?,
-            Cause::TlsRequired => write!(f, "{address} {TlsNeeded}")?,
-            Cause::Silent => write!(f, "{address} was connected to, and did not answer the login")?,
-            Cause::Ended(cause) => write!(f, "{address} was connected to, and did not answer the login: {cause}")?,
-            Cause::Stranger { http } => {
-                write!(f, "{address} is not a Meshwire gateway{}", if *http { "; it answered HTTP" } else { "" })?;
-            }
-        }
-        self.carrier.map_or(Ok(()), |carrier| write!(f, " ({carrier})"))
+        Account::from(self.told()).fmt(f)
     }
 }
 
@@ -182,35 +272,56 @@ impl DialError {
         self.attempts.iter().all(|failed| failed.cause.is_plain())
     }
 
-    /// What it is called where it is not that nobody was there.
-    pub(crate) fn kind(&self) -> Option<ErrorKind> {
-        let found = self.attempts.iter().find_map(|failed| match failed.cause {
+    /// What it is called where it is not that nobody was there, and whether the same may succeed later.
+    pub(crate) fn verdict(&self) -> Option<(ErrorKind, Retry)> {
+        let found = self.attempts.iter().find_map(|failed| match &failed.cause {
             Cause::Token(_) => Some(ErrorKind::Invalid),
             Cause::TlsRequired => Some(ErrorKind::TlsRequired),
-            Cause::Certificate(_) => Some(ErrorKind::Unavailable),
+            Cause::Certificate(distrust) => Some(distrust.kind),
             _ => None,
         });
+        if let Some(kind) = found {
+            return Some((kind, Retry::Never));
+        }
         // An endpoint that is only not there may be there later, whatever a proxy says of others.
-        let refused = self.attempts.iter().any(|failed| matches!(failed.cause, Cause::Proxy { .. }));
-        found.or_else(|| (refused && self.is_hopeless()).then_some(ErrorKind::ProxyRefused))
+        if !self.is_hopeless() {
+            return None;
+        }
+        let mut causes = self.attempts.iter().map(|failed| &failed.cause);
+        if causes.clone().any(|cause| matches!(cause, Cause::Proxy { .. })) {
+            return Some((ErrorKind::ProxyRefused, ErrorKind::ProxyRefused.retry()));
+        }
+        causes
+            .all(|cause| matches!(cause, Cause::Plain | Cause::NotServed))
+            .then_some((ErrorKind::Unavailable, Retry::Never))
     }
 
     /// Whether nothing will change by itself: what answers is no gateway, or not the one that is meant, or a proxy that
     /// does not let this client through.
     pub(crate) fn is_hopeless(&self) -> bool {
-        let mut causes = self.attempts.iter().map(|failed| &failed.cause);
-        causes.clone().any(Cause::is_final) || causes.all(Cause::is_lasting)
+        self.is_final() || self.attempts.iter().all(|failed| failed.cause.is_lasting())
+    }
+
+    /// Whether one attempt says it all.
+    pub(crate) fn is_final(&self) -> bool {
+        self.attempts.iter().any(|failed| failed.cause.is_final())
+    }
+
+    /// What became of the attempts; if one says it all, of that one.
+    pub(crate) fn account(&self) -> Account {
+        let is_final = self.is_final();
+        self.attempts.iter().filter(|failed| !is_final || failed.cause.is_final()).map(Failed::told).collect()
+    }
+}
+
+impl From<Failed> for DialError {
+    fn from(failed: Failed) -> Self {
+        Self { attempts: vec![failed] }
     }
 }
 
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, failed) in self.attempts.iter().enumerate() {
-            if index > 0 {
-                f.write_str("; ")?;
-            }
-            failed.fmt(f)?;
-        }
-        Ok(())
+        self.account().fmt(f)
     }
 }

@@ -15,7 +15,7 @@ use meshwire_proto::codec::grpc::{self, Unframer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Stream;
-use super::failure::TlsNeeded;
+use super::failure::{OddAnswer, TlsNeeded};
 use super::refusal::{Refusal, of_problem};
 use super::status::refusal;
 use super::way::Way;
@@ -60,14 +60,14 @@ pub(super) async fn call(way: &Way, secure: bool, stream: Box<dyn Stream>) -> io
         {
             return Err(error);
         }
-        return Err(io::Error::other(format!("answered the gRPC call with HTTP status {}", head.status)));
+        return Err(OddAnswer::error("the gRPC call", head.status));
     }
     if let Some(error) = refusal(&head.headers) {
         return Err(error);
     }
     let kind = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     if !kind.starts_with(grpc::CONTENT_TYPE.as_bytes()) {
-        return Err(io::Error::other("answered the gRPC call with something else than gRPC"));
+        return Err(OddAnswer::said("answered the gRPC call with something else than gRPC"));
     }
     Ok(Box::new(Messages { send, body, unframer: Unframer::default(), chunk: Bytes::new(), piece: Bytes::new() }))
 }
@@ -98,7 +98,7 @@ fn no_answer(error: h2::Error) -> io::Error {
     if error.is_io() || is_busy(&error) || error.reason() == Some(h2::Reason::INADEQUATE_SECURITY) {
         return lost(error);
     }
-    io::Error::other(format!("did not answer the gRPC call as HTTP/2 does: {error}"))
+    OddAnswer::said(format!("did not answer the gRPC call as HTTP/2 does: {error}"))
 }
 
 /// The bytes in messages.

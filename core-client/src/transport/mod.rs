@@ -2,8 +2,14 @@
 //!
 //! - [`network`]: what is tried, in which order, and what worked;
 //! - [`race`]: several ways at once, until a gateway answers on one;
-//! - [`way`]: one of them: TCP, what TLS makes of it, and what a session travels in.
+//! - [`way`]: one of them: TCP, what TLS makes of it, and what a session travels in;
+//! - [`failure`], [`account`]: why a way is none, and how that is said.
 
+mod account;
+#[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+mod begun;
+#[cfg(feature = "tls")]
+mod distrust;
 mod failure;
 #[cfg(feature = "grpc")]
 mod grpc;
@@ -28,7 +34,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-pub(crate) use failure::{Cause, DialError, Failed};
+pub(crate) use account::Account;
+pub(crate) use failure::{Cause, DialError, Distrust, Failed};
 pub use memory::{MemoryListener, MemoryTransport};
 pub(crate) use network::Network;
 pub(crate) use proxy::{Proxy, choose as choose_proxy};
@@ -37,7 +44,7 @@ pub(crate) use tls::{Tls, TlsOptions};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::token::Secret;
-pub(crate) use way::{HTTP, Means, stranger};
+pub(crate) use way::{Means, distrust_of, is_undecided, last_word, stranger};
 
 /// A connection: bytes both ways, in order.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -67,7 +74,7 @@ pub(crate) trait Dial: Send + Sync {
     fn address(&self) -> &str;
 
     /// What became of each way that was tried since the last login, for messages; `None`: the driver knows it all.
-    fn tried(&self) -> Option<String> {
+    fn tried(&self) -> Option<Account> {
         None
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::account::Account;
 use super::race::{Progress, Tried, race};
 use super::way::{Blocked, Means, Way};
 use super::{Cause, Dial, DialError, Dialing, Opened};
@@ -94,7 +95,7 @@ impl Dial for Network {
         let mut ways = self.ways(&self.shared.memory(), Instant::now());
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let token = shared.means.token.read().await.map_err(|cause| DialError { attempts: vec![cause] })?;
+            let token = shared.means.token.read().await.map_err(DialError::from)?;
             ways.iter_mut().for_each(|way| way.token.clone_from(&token));
             let (way, stream) = match ways.front().filter(|_| pinned) {
                 Some(way) => (way.clone(), alone(way, &shared).await?),
@@ -110,7 +111,7 @@ impl Dial for Network {
         &self.address
     }
 
-    fn tried(&self) -> Option<String> {
+    fn tried(&self) -> Option<Account> {
         // Of one way the driver knows more.
         if self.is_pinned() { None } else { self.shared.tried.told() }
     }
@@ -146,7 +147,7 @@ impl Dial for Network {
         let all = self.target.endpoints.len() * self.target.carriers.len();
         let mut memory = self.shared.memory();
         let Some(way) = memory.current.take() else { return false };
-        self.shared.tried.note(&way, way.failed(cause).to_string());
+        self.shared.tried.note(&way, vec![way.failed(cause).told()]);
         memory.disappointing.insert(way.number) && memory.disappointing.len() < all
     }
 }
@@ -156,7 +157,7 @@ async fn alone(way: &Way, shared: &Shared) -> Result<Box<dyn super::Stream>, Dia
     let opened = way.open(&shared.means, false, &Progress::new(&shared.tried)).await;
     opened.map_err(|blocked| match blocked {
         Blocked::Unreachable(attempts) => DialError { attempts },
-        Blocked::Here(failed) => DialError { attempts: vec![failed] },
+        Blocked::Here(failed) => failed.into(),
     })
 }
 

@@ -13,28 +13,30 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::account::{Account, Told};
 use super::way::{Blocked, Means, Way};
-use super::{Cause, DialError, Stream};
+use super::{Cause, DialError, Failed, Stream};
 
 /// Silence after which the next way is tried beside those that go on.
 const SILENCE: Duration = Duration::from_millis(300);
 
 /// What became of each way since the last login, by its number.
 #[derive(Debug, Default)]
-pub(super) struct Tried(Mutex<BTreeMap<usize, String>>);
+pub(super) struct Tried(Mutex<BTreeMap<usize, Vec<Told>>>);
 
 impl Tried {
-    pub(super) fn note(&self, way: &Way, text: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(way.number, text);
+    pub(super) fn note(&self, way: &Way, told: Vec<Told>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(way.number, told);
     }
 
     pub(super) fn clear(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    pub(super) fn told(&self) -> Option<String> {
-        let texts: Vec<String> = self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        (!texts.is_empty()).then(|| texts.join("; "))
+    pub(super) fn told(&self) -> Option<Account> {
+        let tried = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let account: Account = tried.values().flatten().cloned().collect();
+        (!account.is_empty()).then_some(account)
     }
 }
 
@@ -59,7 +61,7 @@ impl<'a> Progress<'a> {
 
     /// The address takes connections.
     pub(super) fn reached(&self, way: &Way) {
-        self.tried.note(way, way.failed(Cause::Silent).to_string());
+        self.tried.note(way, vec![way.failed(Cause::Silent).told()]);
         self.reached.lock().unwrap_or_else(PoisonError::into_inner).insert(way.address.clone());
         self.step();
     }
@@ -86,7 +88,7 @@ pub(super) async fn race(
     loop {
         let ready = waiting.iter().position(|w| !begun.contains(&w.address) || progress.is_reached(&w.address));
         if let Some(way) = ready.and_then(|index| waiting.remove(index)) {
-            tried.note(&way, way.failed(Cause::Io(io::ErrorKind::TimedOut.into())).to_string());
+            tried.note(&way, vec![way.failed(Cause::Io(io::ErrorKind::TimedOut.into())).told()]);
             begun.insert(way.address.clone());
             running.push(attempt(way, means, &progress));
         }
@@ -111,13 +113,12 @@ pub(super) async fn race(
                 causes
             }
             Blocked::Here(failed) => {
-                // The same gateway would say the same in every carrier, and has enough to do.
-                waiting.retain(|other| !failed.cause.is_busy() || other.address != way.address);
+                // The same gateway would say the same in every carrier, and may have enough to do.
+                waiting.retain(|other| !failed.cause.is_of_its_address() || other.address != way.address);
                 vec![failed]
             }
         };
-        let texts: Vec<String> = causes.iter().map(ToString::to_string).collect();
-        tried.note(&way, texts.join("; "));
+        tried.note(&way, causes.iter().map(Failed::told).collect());
         failed.attempts.extend(causes);
         if failed.attempts.iter().any(|f| f.cause.is_final()) || (running.is_empty() && waiting.is_empty()) {
             return Err(failed);
@@ -193,11 +194,12 @@ mod tests {
         let (proxy, _) = answering(b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
         let error = over(&["a.invalid:1", &free], &proxy).await.unwrap_err();
-        assert_eq!((error.kind(), error.is_hopeless()), (None, false), "it may come");
+        assert_eq!((error.verdict(), error.is_hopeless()), (None, false), "it may come");
         let told = error.to_string();
         assert!(told.contains("403 Forbidden") && told.contains("refused the connection"), "{told}");
         let error = over(&["a.invalid:1", "b.invalid:1"], &proxy).await.unwrap_err();
-        assert_eq!((error.kind(), error.is_hopeless()), (Some(meshwire_proto::ErrorKind::ProxyRefused), true));
+        let kind = error.verdict().map(|(kind, _)| kind);
+        assert_eq!((kind, error.is_hopeless()), (Some(meshwire_proto::ErrorKind::ProxyRefused), true));
         assert_eq!(error.attempts.len(), 2, "each endpoint is asked for");
     }
 }

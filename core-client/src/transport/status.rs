@@ -1,16 +1,15 @@
 //! Why a gRPC call has failed: its status, and the code of the catalogue in its details.
 
 use std::io;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use bytes::Bytes;
 use http::HeaderMap;
 use meshwire_proto::ErrorKind;
-use prost::Message;
+use meshwire_proto::codec::rpc::Status;
+use prost::Message as _;
 
 use super::refusal::{Refusal, of_code};
 
@@ -20,78 +19,16 @@ const UNAUTHENTICATED: &str = "16";
 /// Longest text of a gateway, or of what stands for one, that is shown.
 const SHOWN: usize = 512;
 
-/// In whose words the details say a code.
-const DOMAIN: &str = "meshwire";
-
 /// Of headers that hold bytes: with padding or without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Of `google.rpc.Status` what is read here.
-#[derive(Clone, PartialEq, Message)]
-struct Status {
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Detail>,
-}
-
-/// `google.protobuf.Any`.
-#[derive(Clone, PartialEq, Message)]
-struct Detail {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "bytes", tag = "2")]
-    value: Bytes,
-}
-
-/// Of `google.rpc.ErrorInfo` what is read here.
-#[derive(Clone, PartialEq, Message)]
-struct ErrorInfo {
-    #[prost(string, tag = "1")]
-    reason: String,
-    #[prost(string, tag = "2")]
-    domain: String,
-}
-
-/// `google.rpc.RetryInfo`.
-#[derive(Clone, PartialEq, Message)]
-struct RetryInfo {
-    #[prost(message, optional, tag = "1")]
-    delay: Option<Delay>,
-}
-
-/// `google.protobuf.Duration`.
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Delay {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
-}
-
-impl Status {
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        let bytes = BASE64.decode(headers.get("grpc-status-details-bin")?).ok()?;
-        Self::decode(&*bytes).ok()
-    }
-
-    fn find<T: Message + Default>(&self, name: &str) -> Option<T> {
-        let detail = self.details.iter().find(|detail| detail.type_url.rsplit('/').next() == Some(name))?;
-        T::decode(detail.value.clone()).ok()
-    }
-
-    /// Ours, if it is a gateway's.
-    fn code(&self) -> Option<String> {
-        self.find::<ErrorInfo>("google.rpc.ErrorInfo").filter(|info| info.domain == DOMAIN).map(|info| info.reason)
-    }
-
-    /// Zero if there is none, or none that could be waited for.
-    fn retry_after(&self) -> Duration {
-        let delay = self.find::<RetryInfo>("google.rpc.RetryInfo").and_then(|info| info.delay).unwrap_or_default();
-        let parts = (u32::try_from(delay.seconds), u32::try_from(delay.nanos));
-        parts.0.ok().zip(parts.1.ok()).map_or(Duration::ZERO, |(secs, nanos)| Duration::new(secs.into(), nanos))
-    }
+/// What `grpc-status-details-bin` says.
+fn details(headers: &HeaderMap) -> Option<Status> {
+    let bytes = BASE64.decode(headers.get("grpc-status-details-bin")?).ok()?;
+    Status::decode(&*bytes).ok()
 }
 
 /// Why a call has failed, if it has.
@@ -101,7 +38,7 @@ pub(super) fn refusal(headers: &HeaderMap) -> Option<io::Error> {
         return None;
     }
     let text = headers.get("grpc-message").map(|text| plain(text.as_bytes())).unwrap_or_default();
-    let ours = Status::of(headers).and_then(|said| of_code(&said.code()?, &text, said.retry_after()));
+    let ours = details(headers).and_then(|said| of_code(&said.reason()?, &text, said.retry_after()));
     Some(ours.unwrap_or_else(|| match status {
         UNAUTHENTICATED => Refusal::error(ErrorKind::Unauthenticated, &text),
         // Whoever says so is no gateway, or has lost its words: another carrier may get another answer.
@@ -127,7 +64,9 @@ fn plain(text: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::panic, reason = "tests fail by panicking")]
+    #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+    use std::time::Duration;
+
     use http::HeaderValue;
 
     use super::*;
@@ -152,16 +91,16 @@ mod tests {
         }
     }
 
-    /// Details as a gateway says them, by hand: `google.rpc.Status{7, [ErrorInfo{reason, "meshwire"}, RetryInfo{1.5 s}]}`.
-    fn details(reason: &str, domain: &str) -> String {
-        let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8][..], bytes].concat();
-        let any = |name: &str, value: &[u8]| {
-            let url = format!("type.googleapis.com/google.rpc.{name}");
-            field(3, &[field(1, url.as_bytes()), field(2, value)].concat())
-        };
-        let info = [field(1, reason.as_bytes()), field(2, domain.as_bytes())].concat();
-        let retry = field(1, &[0x08, 1, 0x10, 0x80, 0xCA, 0xB5, 0xEE, 0x01]);
-        BASE64.encode([vec![0x08, 7], any("ErrorInfo", &info), any("RetryInfo", &retry)].concat())
+    /// Details as a gateway says them.
+    fn said(kind: ErrorKind, wait: Duration) -> String {
+        BASE64.encode(Status::of(7, "", kind, wait).encode_to_vec())
+    }
+
+    /// Details that name another domain, or code, of the same length.
+    fn said_otherwise(from: &str, to: &str) -> String {
+        let said = Status::of(7, "", ErrorKind::Denied, Duration::ZERO).encode_to_vec();
+        let at = said.windows(from.len()).position(|part| part == from.as_bytes()).unwrap();
+        BASE64.encode([&said[..at], to.as_bytes(), &said[at + from.len()..]].concat())
     }
 
     fn cause(status: &'static str, details: &str) -> Option<Cause> {
@@ -172,27 +111,26 @@ mod tests {
 
     #[test]
     fn the_code_in_the_details_counts_and_the_time_to_wait() {
-        let found = cause("7", &details("DENIED", DOMAIN));
+        let found = cause("7", &said(ErrorKind::Denied, Duration::ZERO));
         assert!(
             matches!(found, Some(Cause::Refused(r)) if r.kind == ErrorKind::Denied && r.is_final() && r.told == "why")
         );
         for padded in [true, false] {
-            let details = details("BUSY", DOMAIN);
+            let details = said(ErrorKind::Busy, Duration::from_millis(1500));
             let found = cause("8", if padded { &details } else { details.trim_end_matches('=') });
             let Some(Cause::Refused(refusal)) = found else { panic!("{found:?}") };
             assert!(!refusal.is_final());
             assert_eq!((refusal.kind, refusal.retry_after), (ErrorKind::Busy, Some(Duration::from_millis(1500))));
         }
-        assert!(matches!(cause("9", &details("TLS_REQUIRED", DOMAIN)), Some(Cause::TlsRequired)));
-        let found = cause("7", &details("ORIGIN_REFUSED", DOMAIN));
+        assert!(matches!(cause("9", &said(ErrorKind::TlsRequired, Duration::ZERO)), Some(Cause::TlsRequired)));
+        let found = cause("7", &said(ErrorKind::OriginRefused, Duration::ZERO));
         assert!(matches!(found, Some(Cause::Io(e)) if e.to_string() == "ORIGIN_REFUSED: why"));
     }
 
     #[test]
     fn details_that_are_not_a_gateways_leave_the_status_to_count() {
-        for details in
-            [details("DENIED", "other.example"), details("NO_SUCH", DOMAIN), "?".into(), "AAAA".into(), "".into()]
-        {
+        let (domain, code) = (said_otherwise("meshwire", "somebody"), said_otherwise("DENIED", "NO_ONE"));
+        for details in [domain, code, "?".into(), "AAAA".into(), "".into()] {
             let found = cause("7", &details);
             assert!(matches!(&found, Some(Cause::Io(e)) if e.to_string().ends_with("status 7: why")), "{found:?}");
             assert!(matches!(cause("16", &details), Some(Cause::Refused(r)) if r.kind == ErrorKind::Unauthenticated));

@@ -9,9 +9,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{self, AlertDescription, ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::{Cause, Stream};
+use super::way::cause_of;
+use super::{Cause, Stream, distrust};
 use crate::address::{Carrier, host_of};
 use crate::{Error, Result};
 
@@ -24,6 +25,18 @@ pub(crate) struct TlsOptions {
     pub(crate) certificate: Option<(PathBuf, PathBuf)>,
     /// The name to look for in the gateway's certificate, in place of the host.
     pub(crate) server_name: Option<String>,
+}
+
+impl TlsOptions {
+    /// Which of them is said, by its method.
+    pub(crate) fn said(&self) -> Option<&'static str> {
+        let said = [
+            ("tls_roots", self.roots.is_some()),
+            ("tls_certificate", self.certificate.is_some()),
+            ("tls_server_name", self.server_name.is_some()),
+        ];
+        said.into_iter().find_map(|(name, is_said)| is_said.then_some(name))
+    }
 }
 
 /// Everything for handshakes with gateways.
@@ -105,29 +118,8 @@ impl Tls {
         config.alpn_protocols = vec![carrier.alpn().to_vec()];
         match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
             Ok(stream) => Ok(Box::new(stream)),
-            Err(error) if is_about_certificates(&error) => Err(Cause::Certificate(error)),
-            Err(error) => Err(error.into()),
+            Err(error) if distrust::is_no_tls(&error) => Err(Cause::Plain),
+            Err(error) => Err(cause_of(error)),
         }
-    }
-}
-
-/// Whether one side does not take the certificate of the other.
-pub(super) fn is_about_certificates(error: &io::Error) -> bool {
-    use AlertDescription as Alert;
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    match cause {
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => true,
-        Some(rustls::Error::AlertReceived(alert)) => matches!(
-            alert,
-            Alert::BadCertificate
-                | Alert::UnsupportedCertificate
-                | Alert::CertificateRevoked
-                | Alert::CertificateExpired
-                | Alert::CertificateUnknown
-                | Alert::UnknownCA
-                | Alert::AccessDenied
-                | Alert::CertificateRequired
-        ),
-        _ => false,
     }
 }

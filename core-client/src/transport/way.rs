@@ -1,7 +1,13 @@
 //! One way to a gateway: a socket, TLS in it, and what a session travels in.
 
 use std::collections::BTreeMap;
+use std::io;
+#[cfg(feature = "tls")]
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Context;
+#[cfg(feature = "tls")]
+use std::task::Poll;
 use std::time::Duration;
 
 use meshwire_proto::frame::PREFACE;
@@ -11,6 +17,11 @@ use tokio::time::timeout;
 
 #[cfg(feature = "tls")]
 use super::Tls;
+#[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+use super::begun::Begun;
+#[cfg(feature = "tls")]
+use super::distrust;
+use super::failure::{Distrust, Speaks};
 #[cfg(feature = "grpc")]
 use super::grpc;
 #[cfg(feature = "http")]
@@ -27,7 +38,10 @@ use crate::token::{Secret, Token};
 const OPENING: Duration = Duration::from_secs(5);
 
 /// How an answer of HTTP/1 begins.
-pub(crate) const HTTP: &[u8] = b"HTTP/";
+pub(super) const HTTP: &[u8] = b"HTTP/";
+
+/// How a gateway's answer begins to what it does not serve on that listener.
+const WORDS: &[u8] = b"meshwire";
 
 /// What all ways of one client share.
 #[derive(Debug)]
@@ -110,7 +124,7 @@ impl Way {
         };
         let connected = tcp::connect(&proxy.address).await;
         let mut stream = connected.map_err(|causes| -> Vec<Failed> {
-            causes.into_iter().map(|(address, cause)| failed(&address, cause.into())).collect()
+            causes.into_iter().map(|(address, cause)| failed(&address, of_proxy(cause))).collect()
         })?;
         let tunnel = timeout(OPENING, proxy.tunnel(&self.address, &mut stream)).await;
         tunnel.unwrap_or(Err(Cause::Silent)).map_err(|cause| vec![failed(&proxy.address, cause)])?;
@@ -125,26 +139,32 @@ impl Way {
     ) -> Result<Box<dyn Stream>, Cause> {
         let stream = self.secure(means, stream).await?;
         progress.step();
+        if self.carrier == Carrier::Tcp {
+            return Ok(stream);
+        }
+        #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+        {
+            let begun = Begun::default();
+            let carried = self.carry(means, begun.watch(stream)).await;
+            let stream = carried.map_err(|cause| begun.explain(self.carrier, cause))?;
+            progress.step();
+            Ok(stream)
+        }
+        #[cfg(not(any(feature = "grpc", feature = "http", feature = "websocket")))]
+        Ok(stream)
+    }
+
+    /// What a session travels in, on a connection.
+    #[cfg(any(feature = "grpc", feature = "http", feature = "websocket"))]
+    async fn carry(&self, means: &Arc<Means>, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>, Cause> {
         match self.carrier {
             Carrier::Tcp => Ok(stream),
             #[cfg(feature = "grpc")]
-            Carrier::Grpc => {
-                let stream = grpc::call(self, means.secure, stream).await.map_err(cause_of)?;
-                progress.step();
-                Ok(stream)
-            }
+            Carrier::Grpc => grpc::call(self, means.secure, stream).await.map_err(cause_of),
             #[cfg(feature = "websocket")]
-            Carrier::WebSocket => {
-                let stream = websocket::upgrade(self, means.secure, stream).await.map_err(cause_of)?;
-                progress.step();
-                Ok(stream)
-            }
+            Carrier::WebSocket => websocket::upgrade(self, means.secure, stream).await.map_err(cause_of),
             #[cfg(feature = "http")]
-            Carrier::Http => {
-                let stream = http::open(self, means, stream).await?;
-                progress.step();
-                Ok(stream)
-            }
+            Carrier::Http => http::open(self, means, stream).await,
         }
     }
 
@@ -167,10 +187,25 @@ impl Way {
     }
 }
 
+/// That a proxy refuses the connection says nothing of the gateway.
+fn of_proxy(cause: io::Error) -> Cause {
+    match cause.kind() {
+        io::ErrorKind::ConnectionRefused => Cause::Io(io::Error::other("it refused the connection")),
+        _ => cause.into(),
+    }
+}
+
 /// Says our preface and takes the gateway's.
 async fn exchange(stream: &mut dyn Stream) -> Result<(), Cause> {
-    stream.write_all(&PREFACE).await.map_err(cause_of)?;
-    stream.flush().await.map_err(cause_of)?;
+    let said = async {
+        stream.write_all(&PREFACE).await?;
+        stream.flush().await
+    };
+    if let Err(error) = said.await {
+        // What the other end said before it hung up is the reason, if it is about our certificate.
+        let said = stream.read(&mut [0; 64]).await.err().and_then(|error| distrust_of(&error));
+        return Err(said.map_or_else(|| cause_of(error), Cause::Certificate));
+    }
     let (mut head, mut length) = ([0; PREFACE.len()], 0);
     while length < head.len() {
         let rest = head.get_mut(length..).unwrap_or_default();
@@ -179,24 +214,60 @@ async fn exchange(stream: &mut dyn Stream) -> Result<(), Cause> {
             count => length += count,
         }
         let begun = head.get(..length).unwrap_or(&head);
-        if !PREFACE.starts_with(begun) && !HTTP.starts_with(begun) {
+        if !PREFACE.starts_with(begun) && !is_undecided(begun) {
             return Err(stranger(begun));
         }
     }
     Ok(())
 }
 
-/// Who answers so.
-pub(crate) fn stranger(begun: &[u8]) -> Cause {
-    // Some servers answer what is no request of HTTP/1 without a head.
-    Cause::Stranger { http: begun.starts_with(HTTP) || begun.starts_with(b"<") }
+/// Whether these first bytes may yet become something that is known.
+pub(crate) fn is_undecided(begun: &[u8]) -> bool {
+    let known = [&PREFACE[..], HTTP, WORDS];
+    known.into_iter().any(|known| known.len() > begun.len() && known.starts_with(begun))
 }
 
-/// A reading or writing that failed: with TLS, the gateway's word on our certificate comes so.
-pub(super) fn cause_of(error: std::io::Error) -> Cause {
-    #[cfg(feature = "tls")]
-    if super::tls::is_about_certificates(&error) {
-        return Cause::Certificate(error);
+/// Who answers so.
+pub(crate) fn stranger(begun: &[u8]) -> Cause {
+    if begun.starts_with(WORDS) {
+        return Cause::NotServed;
     }
-    Cause::from(error)
+    Cause::Stranger(match begun {
+        // An alert.
+        [0x15, 0x03, ..] => Speaks::Tls,
+        // Some servers answer what is no request of HTTP/1 without a head.
+        _ if begun.starts_with(HTTP) || begun.starts_with(b"<") => Speaks::Http,
+        _ => Speaks::Unknown,
+    })
+}
+
+/// What a reading or writing that failed says of certificates: with TLS, the gateway's word on ours comes so.
+#[cfg_attr(
+    not(feature = "tls"),
+    expect(unused_variables, clippy::missing_const_for_fn, reason = "only TLS has certificates")
+)]
+pub(crate) fn distrust_of(error: &io::Error) -> Option<Distrust> {
+    #[cfg(feature = "tls")]
+    return distrust::of(error);
+    #[cfg(not(feature = "tls"))]
+    None
+}
+
+/// A reading or writing that failed.
+pub(super) fn cause_of(error: io::Error) -> Cause {
+    distrust_of(&error).map_or_else(|| error.into(), Cause::Certificate)
+}
+
+/// Where nothing can be written any more: what the other end said of our certificate before it hung up.
+#[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS has certificates"))]
+pub(crate) fn last_word(stream: &mut dyn Stream, cx: &mut Context<'_>) -> Option<Distrust> {
+    #[cfg(feature = "tls")]
+    {
+        let mut bytes = [0; 64];
+        let mut bytes = tokio::io::ReadBuf::new(&mut bytes);
+        if let Poll::Ready(Err(error)) = Pin::new(stream).poll_read(cx, &mut bytes) {
+            return distrust::of(&error);
+        }
+    }
+    None
 }

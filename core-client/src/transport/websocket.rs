@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::Stream;
-use super::failure::TlsNeeded;
+use super::failure::{OddAnswer, TlsNeeded};
 use super::refusal::{Refusal, of_problem};
 use super::way::Way;
 
@@ -70,7 +70,7 @@ fn refused(response: &Response<Option<Vec<u8>>>) -> io::Error {
                 response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse::<u32>().ok());
             Refusal::busy("", Duration::from_secs(seconds.unwrap_or_default().into()))
         }
-        status => io::Error::other(format!("answered the WebSocket upgrade with {status}")),
+        status => OddAnswer::error("the WebSocket upgrade", status),
     }
 }
 

@@ -143,17 +143,26 @@ async fn answer(listener: &mut MemoryListener, bytes: &[u8]) -> Gateway {
 async fn what_is_not_a_gateway_is_said_at_once_by_its_first_bytes() {
     for wait in [Duration::ZERO, Duration::from_secs(60)] {
         for (bytes, told) in [
-            (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "memory is not a Meshwire gateway; it answered HTTP"),
-            (b"<!DOCTYPE HTML>\n<html>", "memory is not a Meshwire gateway; it answered HTTP"),
-            (b"\x15\x03\x01\0\x02\x02\x46", "memory is not a Meshwire gateway"),
-            (b"220 ready\r\n", "memory is not a Meshwire gateway"),
+            (
+                &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+                "is not a Meshwire gateway; it answered HTTP; look at host, port and scheme of the URL",
+            ),
+            (
+                b"<!DOCTYPE HTML>\n<html>",
+                "is not a Meshwire gateway; it answered HTTP; look at host, port and scheme of the URL",
+            ),
+            (
+                b"\x15\x03\x01\0\x02\x02\x46",
+                "answers as TLS does; use the scheme with s, as meshs://, tcps://, grpcs://, wss:// or https://",
+            ),
+            (b"220 ready\r\n", "is not a Meshwire gateway; look at host, port and scheme of the URL"),
         ] {
             let (transport, mut listener) = MemoryTransport::new();
             let started = Instant::now();
             let connect = Connect::memory(transport).wait(wait);
             let (connected, _stranger) = tokio::join!(connect.into_future(), answer(&mut listener, bytes));
             let error = connected.unwrap_err();
-            assert_eq!((error.kind(), error.message()), (ErrorKind::Unavailable, told));
+            assert_eq!((error.kind(), error.message()), (ErrorKind::Unavailable, &*format!("memory {told}")));
             assert_eq!(started.elapsed(), Duration::ZERO);
         }
     }

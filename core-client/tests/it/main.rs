@@ -26,4 +26,5 @@ mod publish;
 mod request;
 mod script;
 mod subscribe;
+mod tls;
 mod token;

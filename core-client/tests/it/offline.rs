@@ -55,6 +55,23 @@ fn numbered(numbers: impl IntoIterator<Item = u64>) -> Vec<(u64, String)> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_close_gives_events_in_memory_thirty_seconds_for_a_gateway_to_come_and_a_drain_what_it_says() {
+    let within = |seconds| Some(Duration::from_secs(seconds));
+    for (deadline, took) in [(None, 30), (within(3), 3), (within(0), 0)] {
+        let (mesh, listener) = away(Offline::new()).await;
+        drop(listener);
+        let pending = mesh.publish_start("orders", event(1)).await.unwrap();
+        let began = Instant::now();
+        let ended = match deadline {
+            None => mesh.close().await,
+            Some(deadline) => mesh.drain(deadline).await,
+        };
+        assert_eq!((ended.unwrap_err().kind(), began.elapsed().as_secs()), (ErrorKind::Timeout, took));
+        assert_eq!(pending.await.unwrap_err().kind(), ErrorKind::Closed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_is_there_without_a_gateway_and_what_it_published_arrives_in_order_when_one_comes() {
     let (mesh, mut listener) = away(Offline::new()).await;
     let mut pending = Vec::new();

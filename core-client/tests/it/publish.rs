@@ -45,6 +45,17 @@ async fn absent_attributes_are_filled_in_and_given_ones_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_id_that_was_set_to_nothing_is_refused_and_nothing_is_sent() {
+    let (mesh, _gateway, _listener) = connected().await;
+    for event in [Event::text("t", "x").id(""), Event::text("t", "x").source("")] {
+        let error = mesh.publish("orders", event).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.message().contains("is empty; leave it out instead"), "{error}");
+    }
+    assert_eq!(mesh.stats().pending, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_concurrent_publishes_travel_as_few_frames() {
     let (mesh, mut gateway, _listener) = connected().await;
     let tasks: Vec<_> = events(1000)

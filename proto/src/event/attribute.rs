@@ -73,6 +73,9 @@ impl AttributeValue<'_> {
     }
 }
 
+/// What is wrong with text that is none.
+pub(super) const EMPTY: &str = "is empty; leave it out instead";
+
 /// The rule for names: CloudEvents 1.0.2, "Naming Conventions".
 pub(super) fn check_name(name: &str) -> Result<(), EventError> {
     let fits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
@@ -129,7 +132,7 @@ pub(super) fn check(name: &str, value: &AttributeValue<'_>) -> Result<(), EventE
     }
     match value {
         AttributeValue::String(text) | AttributeValue::Uri(text) if text.is_empty() => {
-            Err(EventError::value(name, "is empty; leave it out instead"))
+            Err(EventError::value(name, EMPTY))
         }
         _ => Ok(()),
     }

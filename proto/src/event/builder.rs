@@ -72,17 +72,20 @@ impl Event {
         EventParts::from_view(view).into_event()
     }
 
-    /// Sets `id`. With `source` it identifies the event.
+    /// Sets `id`. With `source` it identifies the event. An empty one is refused when the event is encoded; leave it out, and
+    /// the client makes one.
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.0.id = Cow::Owned(id.into());
+        self.0.emptied.0 = self.0.id.is_empty();
         self
     }
 
-    /// Sets `source`.
+    /// Sets `source`. An empty one is refused when the event is encoded; leave it out, and the client fills it in.
     #[must_use]
     pub fn source(mut self, source: impl Into<String>) -> Self {
         self.0.source = Cow::Owned(source.into());
+        self.0.emptied.1 = self.0.source.is_empty();
         self
     }
 
@@ -138,7 +141,7 @@ impl Event {
         self
     }
 
-    /// Whether there is no `id` yet.
+    /// Whether there is no `id` yet, or an empty one.
     #[must_use]
     pub fn lacks_id(&self) -> bool {
         self.0.id.is_empty()
@@ -220,6 +223,22 @@ mod tests {
         assert!(bad.encode_with(Defaults::default(), &mut out).is_err());
         assert!(Event::new("t").encode_with(Defaults::default(), &mut out).is_err());
         assert_eq!(out, "before");
+    }
+
+    #[test]
+    fn an_id_or_source_set_to_nothing_is_refused_and_not_filled_in() {
+        let defaults = Defaults { id: "d", source: "//d", kind: "dd", time: None };
+        let encoded = |event: Event| {
+            let mut out = BytesMut::new();
+            event.encode_with(defaults, &mut out).map(|()| out).map_err(|error| error.to_string())
+        };
+        for (name, event) in [("id", Event::new("t").id("")), ("source", Event::new("t").source(String::new()))] {
+            assert_eq!(encoded(event.clone()).unwrap_err(), format!("attribute {name} is empty; leave it out instead"));
+            assert!(encoded(event.clone().source("").id("1").id("").kind("k").key("k")).is_err());
+            assert!(encoded(event.source("").id("1").source("//s")).is_ok());
+        }
+        // The type stands for the topic's name: it has no way to be left out.
+        assert!(encoded(Event::new("")).is_ok());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost_types::Timestamp;
 
-use super::attribute::{check, check_text};
+use super::attribute::{EMPTY, check, check_text};
 use super::{AttributeValue, Data, Defaults, Event, EventError, EventView};
 use crate::UnixMillis;
 use crate::frame::{bytes_len, number_len, put_bytes, put_head, put_number, put_varint};
@@ -25,6 +25,8 @@ pub struct EventParts<'a> {
     pub(crate) id: Cow<'a, str>,
     pub(crate) source: Cow<'a, str>,
     pub(crate) kind: Cow<'a, str>,
+    /// Whether a program has set `id`, and `source`, to nothing: that is no way to have it filled in.
+    pub(super) emptied: (bool, bool),
     /// By name, none twice.
     pub(crate) attributes: Vec<(Cow<'a, str>, AttributeValue<'a>)>,
     pub(crate) data: PartsData<'a>,
@@ -42,7 +44,8 @@ impl<'a> EventParts<'a> {
         let mut attributes: Vec<(Cow<'a, str>, _)> =
             view.attributes().map(|(name, value)| (Cow::Borrowed(name), value)).collect();
         attributes.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Self { id: view.id().into(), source: view.source().into(), kind: view.kind().into(), attributes, data }
+        let (id, source, kind) = (view.id().into(), view.source().into(), view.kind().into());
+        Self { id, source, kind, emptied: (false, false), attributes, data }
     }
 
     /// An event of its own.
@@ -54,6 +57,7 @@ impl<'a> EventParts<'a> {
             id: owned(self.id),
             source: owned(self.source),
             kind: owned(self.kind),
+            emptied: self.emptied,
             attributes: self.attributes.into_iter().map(attribute).collect(),
             data: match self.data {
                 PartsData::Absent => PartsData::Absent,
@@ -98,6 +102,10 @@ impl<'a> EventParts<'a> {
     }
 
     fn write(&self, defaults: Defaults<'_>, out: &mut BytesMut) -> Result<(), EventError> {
+        let (id, source) = self.emptied;
+        if id || source {
+            return Err(EventError::value(if id { "id" } else { "source" }, EMPTY));
+        }
         for (number, name, value, default) in [
             (1, "id", &self.id, defaults.id),
             (2, "source", &self.source, defaults.source),

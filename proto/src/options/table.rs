@@ -14,8 +14,8 @@ pub const TOKEN: Text = Text { name: "token", default: "", meaning: "Bearer toke
 /// File with the bearer token, in place of token. It is read at each connect, so that a new token is taken up.
 pub const TOKEN_FILE: Text = Text { name: "token_file", default: "", meaning: "File with the bearer token, in place of token. It is read at each connect, so that a new token is taken up." };
 
-/// PEM file of roots to trust, in place of the system's; read at connect. For TLS schemes only, as all that begins with client_tls. Commands: --tls-roots.
-pub const CLIENT_TLS_ROOTS: Text = Text { name: "client_tls_roots", default: "", meaning: "PEM file of roots to trust, in place of the system's; read at connect. For TLS schemes only, as all that begins with client_tls. Commands: --tls-roots." };
+/// PEM file of roots to trust, in place of the system's; read at connect. For TLS schemes only, as all that begins with client_tls: with another scheme connecting is refused. Commands: --tls-roots.
+pub const CLIENT_TLS_ROOTS: Text = Text { name: "client_tls_roots", default: "", meaning: "PEM file of roots to trust, in place of the system's; read at connect. For TLS schemes only, as all that begins with client_tls: with another scheme connecting is refused. Commands: --tls-roots." };
 
 /// PEM file of the certificate to show, with those between it and a root: the gateway knows the client by it. Needs client_tls_key. Commands: --tls-certificate.
 pub const CLIENT_TLS_CERTIFICATE: Text = Text { name: "client_tls_certificate", default: "", meaning: "PEM file of the certificate to show, with those between it and a root: the gateway knows the client by it. Needs client_tls_key. Commands: --tls-certificate." };
@@ -92,8 +92,8 @@ pub const REQUEST_WINDOW: Bounded = Bounded { name: "request_window", default: 1
 /// Most replies of a stream that are sent ahead of who reads them.
 pub const REPLY_CREDIT: Bounded = Bounded { name: "reply_credit", default: 64, min: 1, max: 65536, meaning: "Most replies of a stream that are sent ahead of who reads them." };
 
-/// How long drain lets what is in flight finish.
-pub const DRAIN_TIMEOUT: Bounded = Bounded { name: "drain_timeout", default: 30000, min: 0, max: 3600000, meaning: "How long drain lets what is in flight finish." };
+/// How long drain, and close with it, lets what is in flight finish: settlements, replies, and publishes that wait for a gateway in memory.
+pub const DRAIN_TIMEOUT: Bounded = Bounded { name: "drain_timeout", default: 30000, min: 0, max: 3600000, meaning: "How long drain, and close with it, lets what is in flight finish: settlements, replies, and publishes that wait for a gateway in memory." };
 
 /// First wait before a reconnect; doubles with full jitter.
 pub const RECONNECT_MIN: Bounded = Bounded { name: "reconnect_min", default: 50, min: 1, max: 60000, meaning: "First wait before a reconnect; doubles with full jitter." };
@@ -218,8 +218,8 @@ pub const STOP_TIMEOUT: Bounded = Bounded { name: "stop_timeout", default: 10000
 /// How long a session outlives its connection. At most the shortest ack wait of its subscriptions.
 pub const RESUME_WINDOW: Bounded = Bounded { name: "resume_window", default: 10000, min: 0, max: 600000, meaning: "How long a session outlives its connection. At most the shortest ack wait of its subscriptions." };
 
-/// Most open connections, sessions in HTTP requests among them. For a further one the oldest that has not logged in is closed; when all have, it is answered BUSY, which is logged once a minute. Never more than the limit of open files leaves beside 160 of the gateway's own, or half of it.
-pub const MAX_CONNECTIONS: Bounded = Bounded { name: "max_connections", default: 10000, min: 1, max: 1000000, meaning: "Most open connections, sessions in HTTP requests among them. For a further one the oldest that has not logged in is closed; when all have, it is answered BUSY, which is logged once a minute. Never more than the limit of open files leaves beside 160 of the gateway's own, or half of it." };
+/// Most open connections and sessions in them: each session in HTTP requests counts beside its connections, and of those in gRPC streams each but the first of its connection. For a further one the oldest that has not logged in is closed; when all have, it is answered BUSY, which is logged once a minute. Never more than the limit of open files leaves beside 160 of the gateway's own, or half of it.
+pub const MAX_CONNECTIONS: Bounded = Bounded { name: "max_connections", default: 10000, min: 1, max: 1000000, meaning: "Most open connections and sessions in them: each session in HTTP requests counts beside its connections, and of those in gRPC streams each but the first of its connection. For a further one the oldest that has not logged in is closed; when all have, it is answered BUSY, which is logged once a minute. Never more than the limit of open files leaves beside 160 of the gateway's own, or half of it." };
 
 /// Connections that each listener accepts in a second; those beyond wait in the system's queue, so that those that are there are served when thousands come back at once. Connections with a session that are lost at once end at the same rate. After a pause 64 more need not wait. 0: 2,000 for each processor.
 pub const ACCEPT_RATE: Bounded = Bounded { name: "accept_rate", default: 0, min: 0, max: 1000000, meaning: "Connections that each listener accepts in a second; those beyond wait in the system's queue, so that those that are there are served when thousands come back at once. Connections with a session that are lost at once end at the same rate. After a pause 64 more need not wait. 0: 2,000 for each processor." };
@@ -257,8 +257,8 @@ pub const MAX_DELIVER_RATE: Bounded = Bounded { name: "max_deliver_rate", defaul
 /// The same in bytes of events a second. 0: no limit.
 pub const MAX_DELIVER_BYTES_RATE: Bounded = Bounded { name: "max_deliver_bytes_rate", default: 0, min: 0, max: 1099511627776, meaning: "The same in bytes of events a second. 0: no limit." };
 
-/// error, warn, info, debug or trace; after commas targets with levels of their own: info,meshwire::frames=trace has a line for each frame of a session. Logs go to stderr.
-pub const LOG_LEVEL: Text = Text { name: "log_level", default: "info", meaning: "error, warn, info, debug or trace; after commas targets with levels of their own: info,meshwire::frames=trace has a line for each frame of a session. Logs go to stderr." };
+/// error, warn, info, debug or trace; after commas targets with levels of their own: info,meshwire::frames=trace has a line for each frame of a session. What the gateway is built of says errors only, but at trace everything. Logs go to stderr.
+pub const LOG_LEVEL: Text = Text { name: "log_level", default: "info", meaning: "error, warn, info, debug or trace; after commas targets with levels of their own: info,meshwire::frames=trace has a line for each frame of a session. What the gateway is built of says errors only, but at trace everything. Logs go to stderr." };
 
 /// Log a line for each call of a client: login, publish frame, subscription, request, command; with its code and microseconds. Level debug has them too.
 pub const ACCESS_LOG: Flag = Flag { name: "access_log", default: false, meaning: "Log a line for each call of a client: login, publish frame, subscription, request, command; with its code and microseconds. Level debug has them too." };

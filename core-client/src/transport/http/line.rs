@@ -14,7 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::transport::way::{Means, Way, cause_of};
+use crate::transport::failure::Speaks;
+use crate::transport::way::{Means, Way, distrust_of};
 use crate::transport::{Cause, Stream};
 
 /// Longest wait for a connection: a guess, as for one address.
@@ -125,12 +126,13 @@ pub(super) async fn whole(answer: Response<Incoming>) -> Result<Vec<u8>, Cause> 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 pub(super) fn lost(error: hyper::Error) -> Cause {
     if error.is_parse() {
-        return Cause::Stranger { http: false };
+        return Cause::Stranger(Speaks::Unknown);
     }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(&error);
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref::<io::Error>() {
-            return cause_of(io::Error::new(io.kind(), io.to_string()));
+            let same = || io::Error::new(io.kind(), io.to_string()).into();
+            return distrust_of(io).map_or_else(same, Cause::Certificate);
         }
         cause = error.source();
     }

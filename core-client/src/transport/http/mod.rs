@@ -21,6 +21,7 @@ use meshwire_proto::frame::PREFACE;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::oneshot;
 
+use super::failure::OddAnswer;
 use super::refusal::of_problem;
 use super::way::{Means, Way};
 use super::{Cause, Stream};
@@ -45,9 +46,9 @@ pub(super) async fn open(way: &Way, means: &Arc<Means>, stream: Box<dyn Stream>)
         return Err(Cause::TlsRequired);
     }
     let (Some(id), StatusCode::CREATED) = (id, answer.status()) else {
-        let text = format!("answered the request for a session with {}", answer.status());
+        let odd = OddAnswer::error("the request for a session", answer.status());
         let told = line::whole(answer).await.ok().and_then(|body| of_problem(&body));
-        return Err(told.unwrap_or_else(|| io::Error::other(text)).into());
+        return Err(told.unwrap_or(odd).into());
     };
     // What it says is asked for from the first byte on: so it is seen whether a long answer gets through.
     line::finish(answer).await?;

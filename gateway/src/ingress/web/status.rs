@@ -5,53 +5,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use meshwire_proto::ErrorKind;
-use prost::{Message, Name};
-use prost_types::Any;
+use meshwire_proto::codec::rpc;
+use prost::Message as _;
 use tonic::{Code, Status};
 
 use crate::mesh::Refusal;
-
-/// `google.rpc.Status`: what `grpc-status-details-bin` holds.
-#[derive(Clone, PartialEq, Message)]
-struct Details {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
-
-/// `google.rpc.ErrorInfo`.
-#[derive(Clone, PartialEq, Message)]
-struct ErrorInfo {
-    #[prost(string, tag = "1")]
-    reason: String,
-    #[prost(string, tag = "2")]
-    domain: String,
-}
-
-impl Name for ErrorInfo {
-    const NAME: &'static str = "ErrorInfo";
-    const PACKAGE: &'static str = "google.rpc";
-}
-
-/// `google.rpc.RetryInfo`.
-#[derive(Clone, PartialEq, Message)]
-struct RetryInfo {
-    #[prost(message, optional, tag = "1")]
-    retry_delay: Option<prost_types::Duration>,
-}
-
-impl Name for RetryInfo {
-    const NAME: &'static str = "RetryInfo";
-    const PACKAGE: &'static str = "google.rpc";
-}
-
-fn any<T: Message + Name>(message: &T) -> Any {
-    let url = format!("type.googleapis.com/{}.{}", T::PACKAGE, T::NAME);
-    Any { type_url: url, value: message.encode_to_vec() }
-}
 
 /// The code that the catalogue names.
 fn code(kind: ErrorKind) -> Code {
@@ -76,21 +34,14 @@ fn code(kind: ErrorKind) -> Code {
 /// A refusal for a gRPC client.
 pub(in crate::ingress) fn status(refusal: Refusal) -> Status {
     let Refusal { kind, message, retry_after_ms } = refusal;
-    let mut details = vec![any(&ErrorInfo { reason: kind.code().to_owned(), domain: "meshwire".to_owned() })];
-    if retry_after_ms > 0 {
-        let delay = Duration::from_millis(retry_after_ms.into());
-        details.push(any(&RetryInfo { retry_delay: prost_types::Duration::try_from(delay).ok() }));
-    }
     let code = code(kind);
-    let whole = Details { code: code as i32, message: message.clone(), details };
-    Status::with_details(code, message, whole.encode_to_vec().into())
+    let details = rpc::Status::of(code as i32, &message, kind, Duration::from_millis(retry_after_ms.into()));
+    Status::with_details(code, message, details.encode_to_vec().into())
 }
 
 /// The kind that a status of ours says.
 pub(in crate::ingress) fn kind(status: &Status) -> Option<ErrorKind> {
-    let details = Details::decode(status.details()).ok()?.details;
-    let info = details.iter().find(|any| any.type_url.ends_with(ErrorInfo::NAME))?;
-    let reason = ErrorInfo::decode(&*info.value).ok()?.reason;
+    let reason = rpc::Status::decode(status.details()).ok()?.reason()?;
     ErrorKind::ALL.iter().find(|kind| kind.code() == reason).copied()
 }
 
@@ -115,13 +66,10 @@ mod tests {
             let status = status(Refusal::new(kind, "why"));
             let name = format!("{:?}", status.code()).to_uppercase();
             assert_eq!(name, kind.grpc_status().replace('_', ""), "{kind}");
-            let details = Details::decode(status.details()).unwrap();
-            assert_eq!(
-                (details.code, details.message.as_str(), details.details.len()),
-                (status.code() as i32, "why", 1)
-            );
-            let info = ErrorInfo::decode(&*details.details[0].value).unwrap();
-            assert_eq!((info.reason.as_str(), info.domain.as_str()), (kind.code(), "meshwire"));
+            let details = rpc::Status::decode(status.details()).unwrap();
+            let said = (details.code, details.message.as_str(), details.details.len());
+            assert_eq!(said, (status.code() as i32, "why", 1));
+            assert_eq!(details.reason().as_deref(), Some(kind.code()));
             assert_eq!(super::kind(&status), Some(kind));
         }
     }
@@ -129,9 +77,8 @@ mod tests {
     #[test]
     fn a_time_to_wait_is_said_beside_the_code() {
         let status = status(Refusal::new(ErrorKind::Busy, "full").after(1500));
-        let details = Details::decode(status.details()).unwrap();
+        let details = rpc::Status::decode(status.details()).unwrap();
         assert_eq!(details.details[1].type_url, "type.googleapis.com/google.rpc.RetryInfo");
-        let info = RetryInfo::decode(&*details.details[1].value).unwrap().retry_delay.unwrap();
-        assert_eq!((info.seconds, info.nanos), (1, 500_000_000));
+        assert_eq!(details.retry_after(), Duration::from_millis(1500));
     }
 }
