@@ -10,7 +10,7 @@ use meshwire_proto::codec::http::PREFIX;
 use meshwire_proto::codec::percent;
 
 use super::Problem;
-use super::problem::WrongMethod;
+use crate::ingress::web::WrongMethod;
 
 /// Most headers of a request.
 pub(super) const MAX_HEADERS: usize = 200;

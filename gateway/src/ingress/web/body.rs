@@ -75,7 +75,7 @@ impl From<Body> for Upload {
 
 impl Upload {
     /// Of a request with these headers.
-    pub(super) fn of(headers: &HeaderMap, body: Body) -> Self {
+    pub(in crate::ingress) fn of(headers: &HeaderMap, body: Body) -> Self {
         let expects = headers.get(EXPECT).map(HeaderValue::as_bytes);
         Self { body, waits: expects.is_some_and(|what| what.eq_ignore_ascii_case(b"100-continue")) }
     }

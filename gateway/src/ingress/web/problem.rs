@@ -18,7 +18,7 @@ pub(in crate::ingress) struct Refused(pub(in crate::ingress) ErrorKind);
 
 /// With an answer to a method that its path does not take: which that is.
 #[derive(Clone, Debug)]
-pub(super) struct WrongMethod(pub(super) String);
+pub(in crate::ingress) struct WrongMethod(pub(in crate::ingress) String);
 
 /// A request that was not carried out.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Problem {
         response
     }
 
-    pub(super) fn of_method(text: String) -> Self {
+    pub(in crate::ingress) fn of_method(text: String) -> Self {
         Self::new(ErrorKind::Invalid, text).with(StatusCode::METHOD_NOT_ALLOWED)
     }
 
