@@ -67,7 +67,8 @@ impl Gateway {
     /// # Errors
     /// As [`Server::start_and_wait`].
     pub(crate) fn with_tls(folder: &Path, certificate: &Path, key: &Path) -> anyhow::Result<Self> {
-        let tls = ["--memory".as_ref(), "--tls".as_ref(), "both".as_ref()];
+        // Few ids: what they take would grow as long as events come, and hide what a flood leaves.
+        let tls = ["--memory", "--dedup-ids", "50000", "--tls", "both"].map(AsRef::as_ref);
         let files = ["--tls-certificate".as_ref(), certificate.as_os_str(), "--tls-key".as_ref(), key.as_os_str()];
         Self::start(folder, &[&tls[..], &files].concat())
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// Turns a second for each processor, if nothing else is asked for. One takes 50 to 100 us: all of them about a seventh of the time.
-const EACH: u32 = 2000;
+const EACH: u32 = 1500;
 
 /// After a pause so many need not wait: no wait is shorter than the two milliseconds of a timer.
 const BURST: u32 = 64;
