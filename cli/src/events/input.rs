@@ -226,7 +226,7 @@ mod tests {
                 "line 2: b",
                 "line 3: not a CloudEvent in JSON: expected ident at column 2",
                 "line 4: d",
-                "line 5: not a CloudEvent in JSON: invalid type: sequence, expected an object at column 0",
+                "line 5: not a CloudEvent in JSON: an object is accepted, and this is an array",
                 "line 6: attribute id must be a string",
             ],
         );
@@ -239,7 +239,7 @@ mod tests {
             "\n[\n  {\n    \"id\": \"a]},{\\\"\"\n  },\n  3,\n  {\"id\": \"c\"}\n]\n",
             &[
                 "event 1 (line 3): a]},{\"",
-                "event 2 (line 6): not a CloudEvent in JSON: invalid type: integer `3`, expected an object at line 1 column 1",
+                "event 2 (line 6): not a CloudEvent in JSON: an object is accepted, and this is a number",
                 "event 3 (line 7): c",
             ],
         );

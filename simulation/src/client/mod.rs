@@ -240,9 +240,10 @@ impl Client {
         }
     }
 
-    /// Whoever keeps to the protocol is only ever told that it was silent for too long.
-    fn hung_up(&self, reason: &str, refused: Option<ErrorKind>, history: &mut History) {
-        if refused.is_some_and(|kind| kind != ErrorKind::Timeout) {
+    /// Whoever keeps to the protocol is only ever told that it was silent for too long, or that the gateway stops.
+    fn hung_up(&self, life: u32, (reason, refused): (&str, Option<ErrorKind>), history: &mut History) {
+        let stops = |kind| kind == ErrorKind::Unavailable && history.stopping.iter().any(|stop| stop.life == life);
+        if refused.is_some_and(|kind| kind != ErrorKind::Timeout && !stops(kind)) {
             history.complaints.push(format!("client {}: its connection was refused: {reason}", self.index));
         }
     }
@@ -261,7 +262,7 @@ impl Client {
         match output {
             Output::Connect => wanted.connect = true,
             Output::Disconnect { reason, refused } => {
-                self.hung_up(&reason, refused, history);
+                self.hung_up(life, (&reason, refused), history);
                 wanted.disconnect = true;
                 wanted.bytes.clear();
             }
