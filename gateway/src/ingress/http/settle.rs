@@ -38,10 +38,12 @@ impl Item {
     fn read(value: &RawValue) -> Result<Self, Problem> {
         let fields = Fields::parse(value.get(), "a settlement", &["lease", "kind", "delay_ms", "reason"])?;
         let fields = fields.without_nulls(&["delay_ms"]);
+        // What is there is judged before what is missing.
+        let (lease, kind) = (fields.text("lease")?, fields.word("kind", &KINDS)?);
         Ok(Self {
-            lease: needed("lease", fields.text("lease")?)?.into_owned(),
-            kind: needed("kind", fields.word("kind", &KINDS)?)?,
             delay: fields.u32("delay_ms")?.map(|ms| Duration::from_millis(ms.into())),
+            lease: needed("lease", lease)?.into_owned(),
+            kind: needed("kind", kind)?,
             reason: fields.text("reason")?.unwrap_or_default().into_owned(),
         })
     }
