@@ -267,11 +267,11 @@ fn send(shared: &Shared, mut to: &TcpStream, bytes: &[u8]) -> std::io::Result<()
             (slice, _) => slice,
         };
         let (now, later) = left.split_at_checked(most).unwrap_or((left, &[]));
-        to.write_all(now)?;
         if let Some(millis) = (now.len() as u64 * 1000).checked_div(road.rate) {
-            // A slow road is what this is for.
+            // A slow road is what this is for: bytes arrive when they have had their time.
             thread::sleep(Duration::from_millis(millis));
         }
+        to.write_all(now)?;
         left = later;
     }
     Ok(())
