@@ -1,6 +1,6 @@
 //! SIGTERM on the gateway's side: what consumers hold is settled first.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use meshwire::{Delivery, Event, Mesh, Request, State, Subscription};
 use rustix::process::Signal;
@@ -11,6 +11,8 @@ use tokio::time::timeout;
 use crate::program::Gateway;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Less than the wait after a refusal, let alone than what a gateway waits that stops.
+const SOON: Duration = Duration::from_millis(900);
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
@@ -47,6 +49,29 @@ fn a_gateway_that_is_stopped_waits_for_what_consumers_hold_and_delivers_nothing_
     });
     let gateway = Gateway::on(directory.path());
     assert_eq!(gateway.group_ids("work", "g"), ["4"], "nothing comes twice");
+}
+
+#[test]
+fn a_client_passes_by_a_gateway_that_waits_for_what_others_hold() {
+    let (stopping, other) = (Gateway::start(), Gateway::start());
+    stopping.publish("work", &["1", "2", "3"]);
+    runtime().block_on(async {
+        let (mesh, _work, held) = holding(&stopping).await;
+        stopping.program.signal(Signal::TERM);
+        timeout(PATIENCE, mesh.state().wait_for(|s| *s == State::Draining)).await.unwrap().unwrap();
+        let (first, second) = (&stopping.address, &other.address);
+        for scheme in ["mesh", "tcp", "grpc", "ws", "http"] {
+            let url = format!("{scheme}://{first},{second}");
+            let began = Instant::now();
+            let elsewhere = meshwire::connect(&url).await.unwrap_or_else(|e| panic!("{scheme}: {e}"));
+            assert!(began.elapsed() < SOON, "{scheme}: {:?}", began.elapsed());
+            elsewhere.publish("work", Event::text("t", "x")).await.unwrap();
+        }
+        let alone = meshwire::connect(&stopping.url).await.unwrap_err();
+        assert!(alone.to_string().contains("the gateway is stopping"), "{alone}");
+        held.into_iter().for_each(Delivery::ack);
+        assert_eq!(stopping.program.end().code, Some(0));
+    });
 }
 
 #[test]

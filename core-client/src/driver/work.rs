@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meshwire_proto::UnixMillis;
+use meshwire_proto::{ErrorKind, UnixMillis};
 use tokio::time::Instant;
 
 use super::carrier::Carrier;
@@ -166,17 +166,7 @@ impl Driver {
                     }
                 }
                 Output::Connect => self.carrier = Carrier::Dialing(self.dialer.dial()),
-                Output::Disconnect { reason, refused } => {
-                    if refused.is_some() || !self.find_another_way(|| Cause::Ended(reason.clone())) {
-                        self.ended_by(&reason, "dropping the connection to the gateway");
-                        if refused == Some(meshwire_proto::ErrorKind::Busy) {
-                            // Its own words: it did answer the login.
-                            let failed = self.peer.failed(Cause::Io(std::io::Error::other(reason)));
-                            let mut outbox = self.outbox.lock();
-                            (outbox.last_attempt, outbox.is_busy) = (Some(failed.told().into()), true);
-                        }
-                    }
-                }
+                Output::Disconnect { reason, refused } => self.parted(&reason, refused),
                 Output::State(state) => self.state(state),
                 other => self.tell(other),
             }
@@ -186,6 +176,26 @@ impl Driver {
             let through = self.session.answered_through();
             let is_over = self.session.state() == State::Closed;
             self.outbox.answered(&mut self.answers, is_over, unanswered, through, &mut self.wakers);
+        }
+    }
+
+    /// The session ends its connection: it is broken, or the gateway refused its login.
+    fn parted(&mut self, reason: &str, refused: Option<ErrorKind>) {
+        let cause = || match refused {
+            // Its own words: it did answer the login.
+            Some(_) => Cause::Io(std::io::Error::other(reason.to_owned())),
+            None => Cause::Ended(reason.to_owned()),
+        };
+        // Another gateway may take whom one refuses that stops.
+        let is_over = refused.is_some_and(|kind| kind != ErrorKind::Unavailable);
+        if !is_over && self.find_another_way(cause) {
+            return;
+        }
+        self.ended_by(reason, "dropping the connection to the gateway");
+        if let Some(kind @ (ErrorKind::Busy | ErrorKind::Unavailable)) = refused {
+            let failed = self.peer.failed(cause());
+            let mut outbox = self.outbox.lock();
+            (outbox.last_attempt, outbox.is_busy) = (Some(failed.told().into()), kind == ErrorKind::Busy);
         }
     }
 

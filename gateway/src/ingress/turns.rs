@@ -6,13 +6,16 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 /// Turns a second for each processor, if nothing else is asked for. One takes 50 to 100 us: all of them about a seventh of the time.
 const EACH: u32 = 1500;
 
 /// After a pause so many need not wait: no wait is shorter than the two milliseconds of a timer.
 const BURST: u32 = 64;
+
+/// Nobody waits for longer: beyond that turns are not waited for. A session that was lost is to be put aside well within its resume window.
+const MOST: Duration = Duration::from_secs(2);
 
 /// Option `accept_rate`: how many a second.
 pub(crate) fn accept_rate(asked: u32) -> u32 {
@@ -38,16 +41,13 @@ impl Turns {
     pub(super) fn take(&self) -> Option<Instant> {
         let now = Instant::now();
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        *due = (*due).max(now) + self.every;
-        let waits = due.saturating_duration_since(now).saturating_sub(self.every * BURST);
-        (!waits.is_zero()).then_some(now + waits)
-    }
-
-    /// Takes one and waits for it. One that is dropped is used up.
-    pub(super) async fn wait(&self) {
-        if let Some(turn) = self.take() {
-            sleep_until(turn).await;
+        let free = self.every * BURST;
+        if due.saturating_duration_since(now) >= free + MOST {
+            return None;
         }
+        *due = (*due).max(now) + self.every;
+        let waits = due.saturating_duration_since(now).saturating_sub(free);
+        (!waits.is_zero()).then_some(now + waits)
     }
 }
 
@@ -62,11 +62,22 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(pause)).await;
             let began = Instant::now();
             for _ in 0..BURST + more {
-                turns.wait().await;
+                if let Some(turn) = turns.take() {
+                    tokio::time::sleep_until(turn).await;
+                }
             }
             let took = began.elapsed().as_millis();
             assert!((u128::from(more)..=u128::from(more) + 2).contains(&took), "{more} beyond a burst took {took} ms");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_told_to_wait_for_long_however_many_come() {
+        let turns = Turns::new(10);
+        let now = Instant::now();
+        let waits: Vec<_> = (0..1000).map(|_| turns.take().map_or(Duration::ZERO, |turn| turn - now)).collect();
+        assert!(waits.iter().all(|wait| *wait <= MOST + turns.every) && waits.contains(&MOST), "{waits:?}");
+        assert_eq!(waits.last(), Some(&Duration::ZERO), "beyond that nobody waits");
     }
 
     #[test]

@@ -124,6 +124,7 @@ async fn what_is_wrong_is_answered_under_its_id_and_the_connection_goes_on() {
         (json!({"id": 1, "op": "delete"}), json!(1), "INVALID", "unsubscribe"),
         (topic("publish"), json!(1), "INVALID", "event"),
         (with(publish(1, "1"), "when", json!(1)), json!(1), "INVALID", "deliver_at"),
+        (with(publish(1, "1"), "start", Value::Null), json!(1), "INVALID", "there is no field \"start\" here"),
         (with(publish(1, "1"), "deliver_at", json!("soon")), json!(1), "INVALID", "deliver_at"),
         (with(publish(1, "1"), "topic", json!("a b")), json!(1), "INVALID", "a b"),
         (with(topic("publish"), "event", json!({"id": "1"})), json!(1), "INVALID", "specversion"),
@@ -161,6 +162,11 @@ async fn a_message_that_is_broken_is_answered_under_its_id_if_one_can_be_read() 
         (r#"{"id":"a","op":"publish","topic":"t","event":{"#, json!("a"), "the message is no JSON"),
         (r#"{"op":"publish" "id":3}"#, Value::Null, "the message is no JSON"),
         (r#"{"id":4,"id":5,"op":"publish"}"#, Value::Null, "field \"id\" is there more than once"),
+        (
+            r#"{"id":5,"op":"publish","timeout_ms":null,"timeout_ms":5}"#,
+            json!(5),
+            "\"timeout_ms\" is there more than once",
+        ),
         (r#"{"id":6,"op":"subscribe","topic":["#, json!(6), "the message is no JSON"),
         (r#"{"id":7,"op":"settle","topic":"t","group":"g"}"#, json!(7), "field settlements is missing"),
         (

@@ -19,7 +19,7 @@ const MOST: usize = 64;
 const SHOWN: usize = 40;
 
 /// The fields of an object in their order, their values not yet looked at.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 #[derive(serde::Deserialize)]

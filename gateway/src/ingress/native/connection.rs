@@ -18,7 +18,7 @@ use meshwire_proto::frame::PREFACE;
 use meshwire_proto::{ErrorKind, Moment};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::frames::WriteQueue;
 use super::gathering::Gathering;
@@ -137,8 +137,10 @@ pub(in crate::ingress) async fn serve_telling(
     }
     native.receiving.forget(connection.protocol.number);
     connection.permit = None;
-    if *shutdown.borrow() == Shutdown::Running {
-        native.leaving.wait().await;
+    // Its place is free while it waits.
+    drop(login);
+    if connection.protocol.session().is_some() {
+        leave_in_turn(&native, shutdown.clone()).await;
     }
     connection.protocol.disconnected();
     tell(match connection.protocol.refused.take() {
@@ -149,6 +151,16 @@ pub(in crate::ingress) async fn serve_telling(
     // Half of the close is ours; unread input must not turn it into a reset that
     // takes the last frame with it.
     let _ = timeout(LAST_WORDS, connection.stream.shutdown()).await;
+}
+
+/// When thousands are lost at once, who had a session ends in its turn, but for a gateway that stops.
+async fn leave_in_turn(native: &Native, mut shutdown: watch::Receiver<Shutdown>) {
+    if let Some(turn) = native.leaving.take() {
+        tokio::select! {
+            () = sleep_until(turn) => {}
+            _ = async { shutdown.wait_for(|s| *s != Shutdown::Running).await.map(drop) } => {}
+        }
+    }
 }
 
 /// Takes the first bytes of a session off; `false` if they are others.

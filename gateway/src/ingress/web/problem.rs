@@ -45,7 +45,7 @@ impl Problem {
         Self::new(ErrorKind::NotFound, format!("there is nothing at {path}; /openapi.json lists what there is"))
     }
 
-    /// Which methods it takes is for [`super::head::with_code`] to say: that is known behind the route alone.
+    /// Which methods it takes is said by who knows the route, which finds [`WrongMethod`] in the answer.
     pub(in crate::ingress) fn wrong_method(method: &Method, path: &str) -> Response<Body> {
         let text = format!("{path} does not take {method}");
         let mut response = Self::of_method(text.clone()).into_response();

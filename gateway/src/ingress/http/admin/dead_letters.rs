@@ -104,7 +104,8 @@ fn changed(answer: Answer, done: &str, named: u32) -> Shown {
     };
     let mut object = Map::from_iter([(done.to_owned(), Value::from(count))]);
     let found = left.iter().fold(count, |found, left| found.saturating_add(left.count));
-    if found < named {
+    // With more to come nobody has looked for all of them.
+    if found < named && next(after).is_none() {
         object.insert("not_there".to_owned(), (named - found).into());
     }
     if done == "redriven" {

@@ -61,17 +61,27 @@ fn id<'a>(fields: &Fields<'a>) -> Result<&'a str, Problem> {
 /// `INVALID`, with the id that is answered: of whatever has one, and `null` of what has none.
 pub(super) fn read(text: &str) -> Result<(Asked, Fields<'_>), (String, Problem)> {
     let (fields, scanned) = Fields::scan(text);
-    let (found, fields) = (id(&fields), fields.without_nulls(&NULLABLE));
+    let found = id(&fields);
     let shown = found.as_ref().map_or("null", |id| *id).to_owned();
     let asked = scanned.map_err(|why| invalid(format!("the message {why}"))).and(found).and_then(|id| {
         let op = needed("op", fields.text("op")?)?.into_owned();
-        let timeout = fields.within("timeout_ms", &options::REQUEST_TIMEOUT)?.map(Duration::from_millis);
+        let timeout = fields
+            .clone()
+            .without_nulls(&NULLABLE)
+            .within("timeout_ms", &options::REQUEST_TIMEOUT)?
+            .map(Duration::from_millis);
         Ok(Asked { id: id.to_owned(), op, timeout })
     });
     match asked {
         Ok(asked) => Ok((asked, fields)),
         Err(problem) => Err((shown, problem)),
     }
+}
+
+/// What a call says, of what it may.
+fn said<'a>(fields: &Fields<'a>, known: &[&str]) -> Result<Fields<'a>, Problem> {
+    fields.check(known)?;
+    Ok(fields.clone().without_nulls(&NULLABLE))
 }
 
 pub(super) fn answer(id: &str, ok: &str) -> String {
@@ -85,7 +95,7 @@ pub(super) fn error(id: &str, problem: &Problem) -> String {
 const PUBLISH: [&str; 7] = ["id", "op", "timeout_ms", "topic", "event", "deliver_at", "expires_in_ms"];
 
 pub(super) fn publish(fields: &Fields<'_>, calls: Arc<Calls>, caller: Caller) -> Result<Begun, Problem> {
-    fields.check(&PUBLISH)?;
+    let fields = &said(fields, &PUBLISH)?;
     let topic = needed("topic", fields.text("topic")?)?.into_owned();
     let event = needed("event", fields.raw("event"))?;
     let timing = publishing::timing(fields.text("deliver_at")?.as_deref(), fields.u64("expires_in_ms")?)?;
@@ -108,7 +118,7 @@ pub(super) fn request(
     caller: Caller,
     timeout: Option<Duration>,
 ) -> Result<Begun, Problem> {
-    fields.check(&REQUEST)?;
+    let fields = &said(fields, &REQUEST)?;
     let topic = needed("topic", fields.text("topic")?)?.into_owned();
     let event = needed("event", fields.raw("event"))?;
     let event = json::parse_versioned(event.get()).and_then(|event| event.encode());
@@ -136,7 +146,7 @@ pub(super) fn request(
 const SETTLE: [&str; 7] = ["id", "op", "timeout_ms", "topic", "group", "settlements", "confirm"];
 
 pub(super) fn settle(fields: &Fields<'_>, calls: Arc<Calls>, caller: Caller) -> Result<Begun, Problem> {
-    fields.check(&SETTLE)?;
+    let fields = &said(fields, &SETTLE)?;
     let topic = needed("topic", fields.text("topic")?)?.into_owned();
     let group = group_key(&needed("group", fields.text("group")?)?)?;
     let asked = Settlements::read(fields)?;
@@ -159,7 +169,7 @@ fn credit_of(fields: &Fields<'_>) -> Result<Option<u32>, Problem> {
 }
 
 pub(super) fn subscribe(fields: &Fields<'_>, calls: Arc<Calls>, caller: Caller) -> Result<Begun, Problem> {
-    fields.check(&SUBSCRIBE)?;
+    let fields = &said(fields, &SUBSCRIBE)?;
     let topic = needed("topic", fields.text("topic")?)?.into_owned();
     let member = fields.text("member")?.as_deref().map(MemberName::parse).transpose();
     let member = member.map_err(|e| invalid(e.to_string()))?;
@@ -186,11 +196,11 @@ fn subscription(fields: &Fields<'_>) -> Result<String, Problem> {
 
 /// A subscription's id, and its credit.
 pub(super) fn credit(fields: &Fields<'_>) -> Result<(String, u32), Problem> {
-    fields.check(&["id", "op", "timeout_ms", "subscription", "max_unsettled"])?;
+    let fields = &said(fields, &["id", "op", "timeout_ms", "subscription", "max_unsettled"])?;
     Ok((subscription(fields)?, needed("max_unsettled", credit_of(fields)?)?))
 }
 
 pub(super) fn unsubscribe(fields: &Fields<'_>) -> Result<String, Problem> {
-    fields.check(&["id", "op", "timeout_ms", "subscription"])?;
+    let fields = &said(fields, &["id", "op", "timeout_ms", "subscription"])?;
     subscription(fields)
 }
