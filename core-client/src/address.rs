@@ -73,6 +73,14 @@ pub(crate) struct Target {
     pub(crate) endpoints: Vec<String>,
 }
 
+#[cfg(feature = "tls")]
+impl Target {
+    /// Whether all of it is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.endpoints.iter().all(|endpoint| is_loopback(host_of(endpoint)))
+    }
+}
+
 /// Most endpoints of one URL: a guess, above any cluster that is listed by hand.
 const MAX_ENDPOINTS: usize = 16;
 

@@ -289,7 +289,7 @@ impl Connect {
                 }
                 self.token.may_go(&target, &proxies)?;
                 #[cfg(feature = "tls")]
-                if let Some(option) = self.tls.said().filter(|_| !target.secure) {
+                if let Some(option) = self.tls.said().filter(|_| !target.secure && !target.is_local()) {
                     return Err(unused(option, &target.endpoints.join(",")));
                 }
                 let means = Means {
@@ -366,7 +366,7 @@ impl Connect {
     }
 }
 
-/// An option of TLS where the URL asks for none: whoever says it does not mean to go in plain.
+/// An option of TLS where the URL asks for none: whoever says it does not mean to go in plain, but for a gateway on the same machine.
 #[cfg(feature = "tls")]
 fn unused(option: &str, address: &str) -> Error {
     let text = format!(

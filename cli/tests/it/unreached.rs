@@ -135,7 +135,7 @@ fn what_was_typed_wrong_for_the_way_to_a_gateway_exits_2_also_when_it_is_a_file(
     let (one, other) = (SelfSigned::of("localhost"), SelfSigned::of("localhost"));
     let (certificate, key, misfit) = (path(&one.certificate), path(&one.key), path(&other.key));
     // Nothing of ours ever listens there.
-    let (secure, plain) = ("meshs://127.0.0.1:1", "mesh://127.0.0.1:1");
+    let (secure, plain, far) = ("meshs://127.0.0.1:1", "mesh://127.0.0.1:1", "mesh://192.0.2.1:1");
     let cases: &[(&str, &[&str], &str)] = &[
         (secure, &["--tls-roots", "no/such.pem"], "no/such.pem"),
         (secure, &["--tls-roots", key], "there is no certificate in it"),
@@ -146,8 +146,8 @@ fn what_was_typed_wrong_for_the_way_to_a_gateway_exits_2_also_when_it_is_a_file(
             "no/such.key",
         ),
         (secure, &["--tls-roots", certificate, "--tls-server-name", "no name"], "no name"),
-        (plain, &["--tls-roots", certificate], "meshs://"),
-        (plain, &["--tls-server-name", "localhost"], "meshs://"),
+        (far, &["--tls-roots", certificate], "meshs://"),
+        (far, &["--tls-server-name", "localhost"], "meshs://"),
         (plain, &["--token-file", "no/such.token"], "no/such.token"),
         (plain, &["--proxy", "socks5://127.0.0.1:1"], "http://HOST:PORT"),
         (plain, &["--proxy", "http://:1"], "http://HOST:PORT"),
@@ -156,7 +156,7 @@ fn what_was_typed_wrong_for_the_way_to_a_gateway_exits_2_also_when_it_is_a_file(
         let ended = list(url, flags);
         assert!(ended.code == Some(2) && line(&ended).contains(part), "{flags:?}: {ended:?}");
     }
-    let mut command = meshwire(&["topics", "list", "--server", plain]);
+    let mut command = meshwire(&["topics", "list", "--server", far]);
     command.env("MESHWIRE_CLIENT_TLS_ROOTS", certificate);
     let ended = Program::spawn(command).end();
     assert!(ended.code == Some(2) && line(&ended).contains("client_tls_roots"), "{ended:?}");

@@ -130,10 +130,10 @@ async fn a_certificate_that_is_not_taken_is_not_asked_for_again_and_the_error_na
 }
 
 #[tokio::test]
-async fn an_option_of_tls_is_refused_where_the_url_asks_for_none() {
+async fn an_option_of_tls_is_refused_where_the_url_asks_for_none_unless_it_names_this_machine() {
     let made = SelfSigned::of("localhost");
     for scheme in ["mesh", "tcp", "grpc", "ws", "http"] {
-        let connect = || Connect::new(&format!("{scheme}://127.0.0.1:1"));
+        let connect = || Connect::new(&format!("{scheme}://192.0.2.1:1,127.0.0.1:1"));
         for (connect, option) in [
             (connect().tls_roots(&made.certificate), "tls_roots"),
             (connect().tls_certificate(&made.certificate, &made.key), "tls_certificate"),
@@ -143,6 +143,8 @@ async fn an_option_of_tls_is_refused_where_the_url_asks_for_none() {
             assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
             assert!(error.message().starts_with(option) && error.message().contains("meshs://"), "{error}");
         }
+        let local = Connect::new(&format!("{scheme}://127.0.0.1:1,localhost:1")).tls_roots(&made.certificate);
+        assert_eq!(local.await.unwrap_err().kind(), ErrorKind::Unavailable, "a sidecar beside a gateway far away");
     }
 }
 
