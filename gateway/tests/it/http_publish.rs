@@ -21,6 +21,32 @@ async fn an_event_is_answered_with_its_position_as_text_and_the_same_again_is_a_
 }
 
 #[tokio::test]
+async fn a_path_with_an_escape_takes_another_way_through_the_gateway_and_is_answered_the_same() {
+    const TEXT: (&str, &str) = ("content-type", "text/plain");
+    let (plain, escaped) = (Rig::start().await, Rig::start().await);
+    let requests: [(&str, &[(&str, &str)]); 9] = [
+        ("", &HEADERS),
+        ("", &HEADERS),
+        ("?timeout_ms=20000", &HEADERS),
+        ("?timeout_ms=x", &HEADERS),
+        ("?zz=1", &HEADERS),
+        ("?deliver_at=2100-01-01T00:00:00Z", &HEADERS),
+        ("", &[TEXT]),
+        ("", &[HEADERS[0], HEADERS[1], TEXT, ("authorization", "Bearer x")]),
+        ("", &[HEADERS[0], HEADERS[1], TEXT, ("origin", "https://elsewhere.example")]),
+    ];
+    for (query, headers) in requests {
+        let mut answers = Vec::new();
+        for (rig, topic) in [(&plain, "orders"), (&escaped, "o%72ders")] {
+            let path = format!("/v1/topics/{topic}/events{query}");
+            let answer = rig.http().await.call("POST", &path, headers, b"hello").await;
+            answers.push((answer.status, answer.header("content-type").map(str::to_owned), answer.json()));
+        }
+        assert_eq!(answers[0], answers[1], "{query} {headers:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_event_for_later_has_no_position_yet_and_one_that_expired_is_delivered_to_nobody() {
     let rig = Rig::start().await;
     let mut http = rig.http().await;
