@@ -280,7 +280,7 @@ impl Gateway {
                 () = nobody_left(&mesh, &calls) => {}
                 () = tokio::time::sleep(self.stop_timeout) => {
                     let (in_flight, requests) = (mesh.held(), mesh.requests_open());
-                    tracing::warn!(in_flight, requests, "at the deadline (option stop_timeout) deliveries are not settled, which come again, or requests not answered, which fail");
+                    tracing::warn!(in_flight, requests, "at the deadline (option stop_timeout) deliveries are not settled, which come again unless their topic is in memory, or requests not answered, which fail");
                 }
                 _ = failed.wait_for(|failed| *failed) => {}
                 _ = &mut time => {}

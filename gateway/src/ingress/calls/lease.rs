@@ -67,7 +67,7 @@ impl Seal {
             return Err(Refusal::new(ErrorKind::Invalid, text));
         };
         if body.get(1..9) != Some(&self.instance[..]) {
-            let text = "this lease is of an earlier run of the gateway; its event comes again";
+            let text = "this lease is of an earlier run of the gateway; its event comes again unless it was settled";
             return Err(Refusal::new(ErrorKind::LeaseLost, text));
         }
         let differs = self.hash(caller, body).iter().zip(seal).fold(0, |differs, (a, b)| differs | (a ^ b));

@@ -62,10 +62,10 @@ impl Service {
                 ))
             });
             let delay = settlement.delay_ms.map(|ms| Duration::from_millis(ms.into()));
-            Ok(Settlement { lease: &settlement.lease, kind: kind?, delay, reason: &settlement.reason })
+            kind.map(|kind| Settlement { lease: &settlement.lease, kind, delay, reason: &settlement.reason })
         });
-        let settlements = settlements.collect::<Result<Vec<_>, Refusal>>()?;
-        let settled = self.0.settle(caller, (&asked.topic, &group), &settlements, asked.confirm).await?;
+        let settlements: Vec<_> = settlements.collect();
+        let settled = self.0.settle_each(caller, (&asked.topic, &group), &settlements, asked.confirm).await?;
         let result = |result: Result<(), Refusal>| wire::SettleResult { error: result.err().map(problem) };
         Ok(wire::SettleResponse { results: settled.into_iter().map(result).collect() })
     }

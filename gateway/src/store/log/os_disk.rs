@@ -1,9 +1,9 @@
 //! The real disk.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -38,7 +38,8 @@ impl OsDisk {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let unusable = |e: io::Error| OpenError::Unusable { path: path.display().to_string(), cause: e.to_string() };
         let is_new = !path.join("log").exists();
-        std::fs::create_dir_all(path.join("log")).map_err(unusable)?;
+        // Events lie there as they are: what is made is for this user alone.
+        DirBuilder::new().recursive(true).mode(0o700).create(path.join("log")).map_err(unusable)?;
         let name = path.join("LOCK");
         let mut lock =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(name).map_err(unusable)?;

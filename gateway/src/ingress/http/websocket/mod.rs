@@ -17,6 +17,7 @@ use axum::Extension;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 
+use super::query::Query;
 use super::{Door, pages};
 use crate::mesh::Spoken;
 pub(super) use closing::End;
@@ -39,6 +40,9 @@ const SESSION_MESSAGE: usize = 64 * 1024;
 /// `GET` of [`PATH`].
 pub(super) async fn upgrade(Extension(door): Extension<Door>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
+    if let Err(problem) = Query::read(&parts.uri, &[]) {
+        return problem.into_response();
+    }
     match agree(&mut parts, &[NATIVE, PAGES]) {
         Err(refused) => refused.into_response(),
         Ok(handshake) if handshake.subprotocol == PAGES => {
