@@ -16,6 +16,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// What begins a picture.
 const HOME: &str = "\x1b[H";
 
+/// What no program says.
+const LAST: &str = "\0the end\0";
+
 /// The program, with a terminal of its own.
 pub(crate) struct Terminal {
     process: Child,
@@ -102,9 +105,13 @@ impl Terminal {
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
-                while let Ok(bytes) = self.said.try_recv() {
+                // Behind its last words on the terminal stands ours: then all of them were read.
+                self.theirs.write_all(LAST.as_bytes()).unwrap();
+                while !self.seen.ends_with(LAST) {
+                    let bytes = self.said.recv_timeout(DEADLINE).unwrap();
                     self.seen.push_str(std::str::from_utf8(&bytes).unwrap());
                 }
+                self.seen.truncate(self.seen.len() - LAST.len());
                 return status.code();
             }
             // What it says must be read, or it never ends.
