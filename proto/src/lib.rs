@@ -19,6 +19,7 @@ mod event;
 pub mod frame;
 mod moment;
 mod names;
+mod time;
 pub mod options;
 pub mod wire;
 

@@ -41,7 +41,7 @@ impl FromStr for UnixMillis {
 
     fn from_str(text: &str) -> Result<Self, NoTime> {
         let no_time = || NoTime(text.to_owned());
-        let time: prost_types::Timestamp = text.parse().map_err(|_| no_time())?;
+        let time = crate::time::read(text).ok_or_else(no_time)?;
         let millis = time.seconds.checked_mul(1000).and_then(|ms| ms.checked_add(i64::from(time.nanos / 1_000_000)));
         millis.map(Self).ok_or_else(no_time)
     }

@@ -4,14 +4,12 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::str::FromStr as _;
 
 use bytes::Bytes;
-use prost_types::Timestamp;
 
 use super::percent;
 use crate::event::PartsData;
-use crate::{AttributeValue, Data, EventError, EventParts, EventView};
+use crate::{AttributeValue, Data, EventError, EventParts, EventView, time};
 
 /// Begins the name of each header that is an attribute.
 pub const PREFIX: &str = "ce-";
@@ -36,8 +34,8 @@ pub fn parse<'a>(
             "source" => once(name, !std::mem::replace(&mut event.source, text).is_empty())?,
             "type" => once(name, !std::mem::replace(&mut event.kind, text).is_empty())?,
             "time" => {
-                let time = Timestamp::from_str(&text)
-                    .map_err(|_| EventError::value("time", format!("{text:?} is not an RFC 3339 time")))?;
+                let time = time::read(&text)
+                    .ok_or_else(|| EventError::value("time", format!("{text:?} is not an RFC 3339 time")))?;
                 once(name, event.set(Cow::Borrowed(name), AttributeValue::Timestamp(time)))?;
             }
             "dataschema" => once(name, event.set(Cow::Borrowed(name), AttributeValue::Uri(text)))?,

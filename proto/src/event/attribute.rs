@@ -88,13 +88,34 @@ pub(super) fn check_name(name: &str) -> Result<(), EventError> {
 
 /// Text that the type system's String can hold.
 pub(super) fn check_text(name: &str, value: &str) -> Result<(), EventError> {
-    let forbidden = |b: u8| b < 0x20 || b == 0x7F;
-    // Without an early end it takes many bytes at once; as a rule all are fine.
-    if !value.bytes().fold(false, |found, b| found | forbidden(b)) {
+    if !has_control(value.as_bytes()) {
         return Ok(());
     }
-    let byte = value.bytes().find(|b| forbidden(*b)).unwrap_or_default();
+    let byte = value.bytes().find(|b| is_control(*b)).unwrap_or_default();
     Err(EventError::value(name, format!("holds the control character {byte:#04x}")))
+}
+
+const fn is_control(byte: u8) -> bool {
+    byte < 0x20 || byte == 0x7F
+}
+
+/// Eight bytes at a time: these texts are short, and every event has several.
+fn has_control(text: &[u8]) -> bool {
+    let (words, rest) = text.as_chunks();
+    words.iter().any(|word| any_control(*word)) || rest.iter().any(|byte| is_control(*byte))
+}
+
+/// Formulas: a byte of `x` is below `n` (at most 0x80) if `(x - n) & !x` has its highest bit, all borrows included; and it is
+/// 0x7F if it is below 1 in `x ^ 0x7F`. Borrows may add bytes, but only behind one that is meant.
+const fn any_control(word: [u8; 8]) -> bool {
+    const fn each(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    let x = u64::from_le_bytes(word);
+    let delete = x ^ each(0x7F);
+    let below = x.wrapping_sub(each(0x20)) & !x;
+    let equal = delete.wrapping_sub(each(1)) & !delete;
+    (below | equal) & each(0x80) != 0
 }
 
 /// A moment that RFC 3339 can write, whatever it is an attribute of.
@@ -143,6 +164,9 @@ const YEARS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 /// One entry of the attribute map: its key and its value's message.
 pub(super) fn entry(body: &[u8]) -> Result<(&str, &[u8]), EventError> {
+    if let Some((name, value)) = usual_entry(body) {
+        return Ok((utf8(name, "name")?, value));
+    }
     let (mut key, mut value) = (None, None);
     let mut scan = Scanner::new(body);
     while let Some(field) = scan.next()? {
@@ -158,10 +182,28 @@ pub(super) fn entry(body: &[u8]) -> Result<(&str, &[u8]), EventError> {
     Ok((key.unwrap_or_default(), value.unwrap_or_default()))
 }
 
+/// Both, as every encoder writes them: one behind the other, each shorter than 128 bytes.
+fn usual_entry(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, rest) = short(1, body)?;
+    let (value, rest) = short(2, rest)?;
+    rest.is_empty().then_some((name, value))
+}
+
+/// A field of bytes at the front whose number and length are one byte each, and what is behind it.
+fn short(number: u8, body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [tag, len @ ..0x80, rest @ ..] = body else {
+        return None;
+    };
+    (*tag == number << 3 | 2).then(|| rest.split_at_checked(usize::from(*len)))?
+}
+
 /// The value of one attribute.
 pub(super) fn value<'a>(name: &str, body: &'a [u8]) -> Result<AttributeValue<'a>, EventError> {
     let text =
         |v: &'a [u8]| std::str::from_utf8(v).map(Cow::Borrowed).map_err(|_| EventError::value(name, "is not UTF-8"));
+    if let Some((string, [])) = short(3, body) {
+        return text(string).map(AttributeValue::String);
+    }
     let mut found = None;
     let mut scan = Scanner::new(body);
     while let Some((number, field)) = scan.next()? {
@@ -184,24 +226,22 @@ pub(super) fn value<'a>(name: &str, body: &'a [u8]) -> Result<AttributeValue<'a>
 }
 
 fn timestamp(body: &[u8]) -> Result<Timestamp, EventError> {
-    let mut time = Timestamp::default();
-    let mut seen = [false; 2];
+    let (mut seconds, mut nanos) = (None, None);
     let mut scan = Scanner::new(body);
     while let Some(field) = scan.next()? {
-        let (slot, write): (usize, &mut dyn FnMut(&mut Timestamp)) = match field {
-            (1, Field::Varint(v)) => (0, &mut move |t| t.seconds = v as i64),
-            (2, Field::Varint(v)) => (1, &mut move |t| t.nanos = v as i32),
+        let again = match field {
+            (1, Field::Varint(v)) => seconds.replace(v as i64).is_some(),
+            (2, Field::Varint(v)) => nanos.replace(v as i32).is_some(),
             (1 | 2, _) => {
                 return Err(EventError::Malformed("a timestamp with a field of a wrong wire type"));
             }
             _ => continue,
         };
-        write(&mut time);
-        if seen.get_mut(slot).is_some_and(|s| std::mem::replace(s, true)) {
+        if again {
             return Err(EventError::Repeated("a part of a timestamp".to_owned()));
         }
     }
-    Ok(time)
+    Ok(Timestamp { seconds: seconds.unwrap_or_default(), nanos: nanos.unwrap_or_default() })
 }
 
 /// The attributes of an event but the four required ones, as stored.
@@ -221,5 +261,42 @@ impl<'a> Iterator for Attributes<'a> {
                 return Some((name, value(name, body).ok()?));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    #[test]
+    fn a_control_character_is_found_at_every_place_and_nothing_else_is_one() {
+        for byte in 0..=u8::MAX {
+            for place in 0..19 {
+                for other in [b' ', b'~', 0x80, 0xFF] {
+                    let mut text = [other; 19];
+                    if let Some(at) = text.get_mut(place) {
+                        *at = byte;
+                    }
+                    assert_eq!(has_control(&text), is_control(byte), "{byte:#04x} at {place} among {other:#04x}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_is_read_the_same_however_its_fields_stand() {
+        let usual = b"\x0A\x01a\x12\x03\x1A\x01b".as_slice();
+        let turned = b"\x12\x03\x1A\x01b\x0A\x01a".as_slice();
+        let stranger = b"\x0A\x01a\x12\x03\x1A\x01b\x18\x00".as_slice();
+        let longer = b"\x0A\x81\x00a\x12\x03\x1A\x01b".as_slice();
+        for body in [usual, turned, stranger, longer] {
+            let (name, body) = entry(body).unwrap();
+            assert_eq!((name, value(name, body).unwrap()), ("a", AttributeValue::String(Cow::Borrowed("b"))), "{body:?}");
+        }
+        assert!(entry(b"\x0A\x01a\x12\x03\x1A\x01").is_err(), "cut short");
+        assert!(entry(b"\x0A\x01a\x12\x01b\x0A\x01a").is_err(), "twice");
+        assert!(entry(b"\x0A\x01\xFF\x12\x00").is_err(), "not UTF-8");
+        assert!(value("a", b"\x1A\x01\xFF").is_err() && value("a", b"\x1A\x01b\x1A\x01c").is_err());
     }
 }

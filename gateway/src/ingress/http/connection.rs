@@ -34,6 +34,9 @@ const LEAST_BUFFER: usize = 8192;
 /// Most requests at once of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
 
+/// Most bytes of an HTTP/2 frame: a batch is one or two then, and not five. What HTTP/2 begins with is 16,384.
+const MAX_FRAME: u32 = 64 * 1024;
+
 pub(super) async fn serve(
     (router, (native, calls), config): (Router, (Arc<Native>, Arc<Calls>), HttpConfig),
     window: Option<Window>,
@@ -153,6 +156,7 @@ fn builder(config: &HttpConfig, window: Option<&Window>) -> auto::Builder<TokioE
         .keep_alive_timeout(config.heartbeat * 3 / 2)
         .max_header_list_size(u32::try_from(config.head_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(MAX_STREAMS)
+        .max_frame_size(MAX_FRAME)
         .initial_stream_window_size(window)
         .initial_connection_window_size(window);
     builder

@@ -1,5 +1,7 @@
 //! `POST /v1/topics/{topic}/events`: publishing.
 
+use std::fmt::Write as _;
+
 use axum::Extension;
 use axum::extract::Request;
 use axum::http::Method;
@@ -60,7 +62,11 @@ pub(super) async fn publish(
         return Ok(answer(batch(results)));
     }
     match results.into_iter().next() {
-        Some(result) => Ok(answer(item(Ok(result?)))),
+        Some(result) => {
+            let mut text = String::with_capacity(ITEM);
+            item(Ok(result?), &mut text);
+            Ok(answer(text))
+        }
         None => Err(Problem::new(ErrorKind::Internal, "no answer for the event")),
     }
 }
@@ -82,15 +88,17 @@ pub(super) fn timing(deliver_at: Option<&str>, expires_in_ms: Option<u64>) -> Re
     Ok(Timing { deliver_at, expires_in_ms: expires_in_ms.unwrap_or(0) })
 }
 
-/// One result as JSON.
-pub(super) fn item(taken: Taken) -> String {
-    match taken {
-        Ok(Stored { position: None, duplicate }) => format!(r#"{{"duplicate":{duplicate}}}"#),
-        Ok(Stored { position: Some(position), duplicate }) => {
-            format!(r#"{{"position":"{position}","duplicate":{duplicate}}}"#)
-        }
-        Err(refusal) => Problem::from(refusal).json().to_string(),
+/// Appends one result as JSON.
+pub(super) fn item(taken: Taken, text: &mut String) {
+    let Stored { position, duplicate } = match taken {
+        Ok(stored) => stored,
+        Err(refusal) => return text.push_str(&Problem::from(refusal).json().to_string()),
+    };
+    text.push('{');
+    if let Some(position) = position {
+        let _ = write!(text, r#""position":"{position}","#);
     }
+    text.push_str(if duplicate { r#""duplicate":true}"# } else { r#""duplicate":false}"# });
 }
 
 /// All results, in the order of the events.
@@ -101,7 +109,7 @@ fn batch(results: Vec<Taken>) -> String {
         if n > 0 {
             text.push(',');
         }
-        text.push_str(&item(taken));
+        item(taken, &mut text);
     }
     text.push_str("]}");
     text

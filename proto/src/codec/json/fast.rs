@@ -5,17 +5,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::str::FromStr as _;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use prost_types::Timestamp;
+use base64_simd::STANDARD;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Name, is_json};
 use crate::event::PartsData;
-use crate::{AttributeValue, EventParts};
+use crate::{AttributeValue, EventParts, time};
 
 /// Room for the events of a batch before it is known how many there are.
 const BATCH: usize = 128;
@@ -124,7 +121,7 @@ fn event<'de, A: MapAccess<'de>>(mut map: A) -> Result<EventParts<'de>, A::Error
             "source" => !std::mem::replace(&mut event.source, required(&mut map)?).is_empty(),
             "type" => !std::mem::replace(&mut event.kind, required(&mut map)?).is_empty(),
             "time" => {
-                let time = Timestamp::from_str(&text(&mut map)?).map_err(|_| odd("no time"))?;
+                let time = time::read(&text(&mut map)?).ok_or_else(|| odd("no time"))?;
                 event.set(name, AttributeValue::Timestamp(time))
             }
             "dataschema" => {
@@ -150,7 +147,7 @@ fn event<'de, A: MapAccess<'de>>(mut map: A) -> Result<EventParts<'de>, A::Error
     event.data = match (data, base64) {
         (Some(_), Some(_)) => return Err(odd("data twice")),
         (Some(raw), None) => json_data(&mut event, raw).ok_or_else(|| odd("data of another type"))?,
-        (None, Some(text)) => PartsData::Binary(STANDARD.decode(&*text).map_err(A::Error::custom)?.into()),
+        (None, Some(text)) => PartsData::Binary(STANDARD.decode_to_vec(&*text).map_err(A::Error::custom)?.into()),
         (None, None) => PartsData::Absent,
     };
     Ok(event)

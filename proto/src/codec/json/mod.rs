@@ -7,15 +7,13 @@ mod fast;
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
-use std::str::FromStr as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use prost_types::Timestamp;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::{AttributeValue, Data, Event, EventError, EventParts, EventView};
+use crate::{AttributeValue, Data, Event, EventError, EventParts, EventView, time};
 
 /// The members of an object in their order, none twice.
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -98,8 +96,8 @@ fn parse_members(text: &str) -> Result<(Event, bool), EventError> {
             "data_base64" => base64 = Some(string(&name, raw)?),
             "time" => {
                 let text = string(&name, raw)?;
-                let time = Timestamp::from_str(&text)
-                    .map_err(|_| EventError::value("time", format!("{text:?} is not an RFC 3339 time")))?;
+                let time = time::read(&text)
+                    .ok_or_else(|| EventError::value("time", format!("{text:?} is not an RFC 3339 time")))?;
                 event = event.attribute("time", AttributeValue::Timestamp(time));
             }
             "dataschema" => event = event.attribute("dataschema", AttributeValue::Uri(string(&name, raw)?.into())),
@@ -247,7 +245,11 @@ fn write_with(event: &EventView<'_>, out: &mut String, json: fn(&str, &mut Strin
                 json(text, out);
             }
             Ok(text) if !is_json => member(out, "data", text),
-            _ => member(out, "data_base64", &STANDARD.encode(data.bytes())),
+            _ => {
+                out.push_str(",\"data_base64\":\"");
+                base64_simd::STANDARD.encode_append(data.bytes(), out);
+                out.push('"');
+            }
         },
     }
     out.push('}');

@@ -104,7 +104,9 @@ pub(super) fn publish(fields: &Fields<'_>, calls: Arc<Calls>, caller: Caller) ->
     let begun = async move {
         let taken = calls.publish(&caller, &topic, offer, timing).await?.into_iter().next();
         let taken = taken.ok_or_else(|| Problem::new(ErrorKind::Internal, "no answer for the event"))??;
-        Ok(Done::Answer(publishing::item(Ok(taken))))
+        let mut text = String::new();
+        publishing::item(Ok(taken), &mut text);
+        Ok(Done::Answer(text))
     };
     Ok(begun.boxed())
 }
