@@ -19,15 +19,15 @@ mod event;
 pub mod frame;
 mod moment;
 mod names;
-mod time;
 pub mod options;
+mod time;
 pub mod wire;
 
 pub use counted::{Counted, counted};
 pub use error::{ErrorKind, Retry};
 pub use event::{
     AttributeValue, Attributes, Data, Defaults, Event, EventError, EventLayout, EventLimits, EventParts, EventRun,
-    EventRunBuilder, EventView, TimedEvent, Timing, event_identity,
+    EventRunBuilder, EventView, Identity, TimedEvent, Timing, event_identity,
 };
 pub use moment::{Moment, NoTime, UnixMillis};
 pub use names::{GroupKey, GroupName, MemberName, NameError, TopicName};

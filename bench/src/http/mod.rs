@@ -53,11 +53,14 @@ pub(crate) fn id(publisher: u32, sequence: u64) -> String {
     for (digits, mut number) in [(of_publisher, u64::from(publisher)), (of_sequence, sequence)] {
         // A formatter with a width would cost a batch more than its base64.
         for digit in digits.iter_mut().rev().take_while(|digit| **digit != b'-') {
+            if number == 0 {
+                break;
+            }
             *digit = b'0' + (number % 10) as u8;
             number /= 10;
         }
     }
-    String::from_utf8_lossy(&id).into_owned()
+    String::from_utf8(id.into()).unwrap_or_default()
 }
 
 /// The next `count` events of a publisher as a JSON batch.

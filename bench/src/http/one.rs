@@ -19,7 +19,6 @@ pub(crate) struct Connection {
     /// What every request begins with.
     begin: String,
     head: String,
-    output: BytesMut,
     input: BytesMut,
 }
 
@@ -32,15 +31,12 @@ impl Connection {
         let stream = TcpStream::connect(address).await.context("the server cannot be reached")?;
         stream.set_nodelay(true)?;
         let begin = format!("POST {} HTTP/1.1\r\nhost: {}\r\n", path(), host(address));
-        Ok(Self { stream, begin, head: String::new(), output: BytesMut::new(), input: BytesMut::with_capacity(4096) })
+        Ok(Self { stream, begin, head: String::new(), input: BytesMut::with_capacity(4096) })
     }
 
     async fn ask(&mut self, body: &[u8]) -> anyhow::Result<()> {
-        self.output.clear();
-        self.output.extend_from_slice(self.begin.as_bytes());
-        self.output.extend_from_slice(self.head.as_bytes());
-        self.output.extend_from_slice(body);
-        self.stream.write_all(&self.output).await?;
+        let mut request = self.begin.as_bytes().chain(self.head.as_bytes()).chain(body);
+        self.stream.write_all_buf(&mut request).await?;
         loop {
             if let Some((head, length)) = answer(&self.input)? {
                 let whole = head + length;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use meshwire_proto::{EventError, EventLimits, EventRun, EventView, Timing, UnixMillis};
+use meshwire_proto::{EventError, EventLimits, EventRun, EventView, Identity, Timing, UnixMillis};
 
 use super::dedup::{IdHash, IdHasher, second_of};
 use super::delayed::delay_of;
@@ -15,11 +15,11 @@ use crate::store::{Append, Delay, Entry, Expiries, Op, Position, ProducerMark, T
 pub struct Scanned {
     /// Offset in the run behind the framed event.
     end: u32,
-    found: Result<Identity, EventError>,
+    found: Result<Hashes, EventError>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Identity {
+struct Hashes {
     key: u64,
     id: IdHash,
 }
@@ -29,10 +29,13 @@ pub fn scan(run: &EventRun, limits: EventLimits, hasher: &IdHasher) -> Vec<Scann
     let mut end = 0;
     let scan = |(framed, event): (&[u8], &[u8])| {
         end += framed.len() as u32;
-        let found = EventView::parse(event, limits).map(|view| {
-            let id = hasher.hash(view.source(), view.id());
-            Identity { key: view.key().map_or(0, key_hash), id }
-        });
+        let identity = if run.is_encoded() {
+            Identity::of_encoded(event, limits)
+        } else {
+            EventView::parse(event, limits).map(Identity::from)
+        };
+        let found = identity
+            .map(|Identity { source, id, key }| Hashes { key: key.map_or(0, key_hash), id: hasher.hash(source, id) });
         Scanned { end, found }
     };
     run.framed().map(scan).collect()

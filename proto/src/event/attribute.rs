@@ -292,7 +292,11 @@ mod tests {
         let longer = b"\x0A\x81\x00a\x12\x03\x1A\x01b".as_slice();
         for body in [usual, turned, stranger, longer] {
             let (name, body) = entry(body).unwrap();
-            assert_eq!((name, value(name, body).unwrap()), ("a", AttributeValue::String(Cow::Borrowed("b"))), "{body:?}");
+            assert_eq!(
+                (name, value(name, body).unwrap()),
+                ("a", AttributeValue::String(Cow::Borrowed("b"))),
+                "{body:?}"
+            );
         }
         assert!(entry(b"\x0A\x01a\x12\x03\x1A\x01").is_err(), "cut short");
         assert!(entry(b"\x0A\x01a\x12\x01b\x0A\x01a").is_err(), "twice");

@@ -18,7 +18,7 @@ pub use parts::EventParts;
 pub(crate) use parts::PartsData;
 pub use run::{EventRun, EventRunBuilder};
 pub use timed::{TimedEvent, Timing};
-pub use view::{Data, EventView, event_identity};
+pub use view::{Data, EventView, Identity, event_identity};
 
 /// Sizes an event must keep to.
 #[derive(Clone, Copy, Debug)]

@@ -3,14 +3,24 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::scan::{Field, Scanner};
+use super::{Defaults, EventError, EventParts};
 use crate::frame::put_head;
 
 /// Consecutive encoded events as protobuf's `repeated bytes events = 15`: what a
 /// publisher sends, the log stores and a consumer receives, the same bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Eq)]
 pub struct EventRun {
     bytes: Bytes,
     count: u32,
+    /// See [`EventRun::is_encoded`].
+    encoded: bool,
+}
+
+/// Where its events were encoded does not matter.
+impl PartialEq for EventRun {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.bytes, self.count) == (&other.bytes, other.count)
+    }
 }
 
 impl EventRun {
@@ -40,14 +50,14 @@ impl EventRun {
             }
         }
         let len = fields.len() - scan.rest().len();
-        Ok(Self { bytes: fields.split_to(len), count })
+        Ok(Self { bytes: fields.split_to(len), count, encoded: false })
     }
 
     /// Takes bytes that are known to hold `count` framed events, as a slice at
     /// event borders does.
     #[must_use]
     pub const fn from_parts(bytes: Bytes, count: u32) -> Self {
-        Self { bytes, count }
+        Self { bytes, count, encoded: false }
     }
 
     /// How many events.
@@ -60,6 +70,12 @@ impl EventRun {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Whether this process encoded all of its events, so that nothing but their size can be wrong with them.
+    #[must_use]
+    pub const fn is_encoded(&self) -> bool {
+        self.encoded
     }
 
     /// The framed events.
@@ -112,7 +128,7 @@ impl EventRun {
             (count, len) = (count + 1, longer);
         }
         self.count = self.count.saturating_sub(count);
-        Self { bytes: self.bytes.split_to(len), count }
+        Self { bytes: self.bytes.split_to(len), count, encoded: self.encoded }
     }
 
     /// Each event, a slice of the run's buffer.
@@ -129,6 +145,10 @@ const HEAD: usize = 6;
 pub struct EventRunBuilder {
     bytes: BytesMut,
     count: u32,
+    /// Some of its events were not encoded here.
+    foreign: bool,
+    /// The event that is being encoded.
+    event: BytesMut,
 }
 
 impl EventRunBuilder {
@@ -142,15 +162,26 @@ impl EventRunBuilder {
 
     /// Appends one encoded event.
     pub fn push(&mut self, event: &[u8]) {
-        // Head and event at once, or a buffer that is new grows twice.
-        self.bytes.reserve(event.len() + HEAD);
-        put_head(&mut self.bytes, EventRun::FIELD, event.len());
-        self.bytes.extend_from_slice(event);
+        self.foreign = true;
+        put_event(&mut self.bytes, event);
         self.count += 1;
+    }
+
+    /// Encodes an event and appends it.
+    ///
+    /// # Errors
+    /// As [`EventParts::encode_with`]: nothing is appended.
+    pub fn encode(&mut self, event: &EventParts<'_>) -> Result<(), EventError> {
+        self.event.clear();
+        event.encode_with(Defaults::default(), &mut self.event)?;
+        put_event(&mut self.bytes, &self.event);
+        self.count += 1;
+        Ok(())
     }
 
     /// Appends an event that already carries its frame.
     pub fn push_framed(&mut self, framed: &[u8]) {
+        self.foreign = true;
         self.bytes.extend_from_slice(framed);
         self.count += 1;
     }
@@ -175,9 +206,16 @@ impl EventRunBuilder {
 
     /// Takes what was built; the builder goes on in the rest of its buffer.
     pub fn take(&mut self) -> EventRun {
-        let count = std::mem::take(&mut self.count);
-        EventRun { bytes: self.bytes.split().freeze(), count }
+        let (count, foreign) = (std::mem::take(&mut self.count), std::mem::take(&mut self.foreign));
+        EventRun { bytes: self.bytes.split().freeze(), count, encoded: !foreign }
     }
+}
+
+fn put_event(out: &mut BytesMut, event: &[u8]) {
+    // Head and event at once, or a buffer that is new grows twice.
+    out.reserve(event.len() + HEAD);
+    put_head(out, EventRun::FIELD, event.len());
+    out.extend_from_slice(event);
 }
 
 impl FromIterator<Bytes> for EventRun {

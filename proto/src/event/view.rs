@@ -85,6 +85,18 @@ fn required<'a>(value: Option<&'a str>, name: &'static str) -> Result<&'a str, E
     Ok(value)
 }
 
+fn check_size(attributes: u64, data: u64, limits: EventLimits) -> Result<(), EventError> {
+    for (what, size, limit, option) in [
+        ("data", data, limits.max_event_bytes, crate::options::MAX_EVENT_BYTES.name),
+        ("attributes", attributes, limits.max_attribute_bytes, crate::options::MAX_ATTRIBUTE_BYTES.name),
+    ] {
+        if size > u64::from(limit) {
+            return Err(EventError::TooLarge { what, size, limit: u64::from(limit), option });
+        }
+    }
+    Ok(())
+}
+
 /// `source` and `id` of an event that was found valid before, without a look at the
 /// rest of it. `None` if it is not one.
 #[must_use]
@@ -102,6 +114,54 @@ pub fn event_identity(bytes: &[u8]) -> Option<(&str, &str)> {
         }
     }
     None
+}
+
+/// What de-duplication and groups ask of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "CloudEvents attributes; the key is `partitionkey`")]
+pub struct Identity<'a> {
+    pub source: &'a str,
+    pub id: &'a str,
+    pub key: Option<&'a str>,
+}
+
+impl<'a> Identity<'a> {
+    /// Of an event that this process encoded: only its size is judged, see [`EventRun::is_encoded`](super::EventRun::is_encoded).
+    ///
+    /// # Errors
+    /// [`EventError`]: it is too large. What is wrong with others may be found or not.
+    pub fn of_encoded(bytes: &'a [u8], limits: EventLimits) -> Result<Self, EventError> {
+        let mut identity = Self { source: "", id: "", key: None };
+        let (mut attributes, mut data) = (0, 0);
+        let mut scan = Scanner::new(bytes);
+        while let Some((number, Field::Bytes(body))) = scan.next()? {
+            match number {
+                1 => identity.id = utf8(body, "id")?,
+                2 => identity.source = utf8(body, "source")?,
+                5 => {
+                    let (name, body) = entry(body)?;
+                    if name == "partitionkey"
+                        && let AttributeValue::String(std::borrow::Cow::Borrowed(text)) = value(name, body)?
+                    {
+                        identity.key = Some(text);
+                    }
+                }
+                6.. => data = body.len() as u64,
+                _ => {}
+            }
+            if number <= 5 {
+                attributes += body.len() as u64;
+            }
+        }
+        check_size(attributes, data, limits)?;
+        Ok(identity)
+    }
+}
+
+impl<'a> From<EventView<'a>> for Identity<'a> {
+    fn from(view: EventView<'a>) -> Self {
+        Self { source: view.source, id: view.id, key: view.key }
+    }
 }
 
 impl<'a> EventView<'a> {
@@ -159,20 +219,8 @@ impl<'a> EventView<'a> {
             key,
             data: data.unwrap_or(Data::Absent),
         };
-        view.check_size(attribute_bytes, limits)
-    }
-
-    fn check_size(self, attributes: u64, limits: EventLimits) -> Result<Self, EventError> {
-        let size = self.data.bytes().len() as u64;
-        for (what, size, limit, option) in [
-            ("data", size, limits.max_event_bytes, crate::options::MAX_EVENT_BYTES.name),
-            ("attributes", attributes, limits.max_attribute_bytes, crate::options::MAX_ATTRIBUTE_BYTES.name),
-        ] {
-            if size > u64::from(limit) {
-                return Err(EventError::TooLarge { what, size, limit: u64::from(limit), option });
-            }
-        }
-        Ok(self)
+        check_size(attribute_bytes, view.data.bytes().len() as u64, limits)?;
+        Ok(view)
     }
 
     /// Where its parts are, so that it can be read again without another scan.

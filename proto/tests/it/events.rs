@@ -7,7 +7,10 @@ use meshwire_proto::wire::cloudevents::CloudEvent;
 use meshwire_proto::wire::cloudevents::cloud_event::{
     CloudEventAttributeValue, Data as WireData, cloud_event_attribute_value::Attr,
 };
-use meshwire_proto::{AttributeValue, Data, Event, EventError, EventLimits, EventRun, EventView, event_identity};
+use meshwire_proto::{
+    AttributeValue, Data, Event, EventError, EventLimits, EventParts, EventRun, EventRunBuilder, EventView, Identity,
+    event_identity,
+};
 use proptest::prelude::*;
 use prost::Message as _;
 
@@ -65,6 +68,7 @@ proptest! {
         };
         prop_assert_eq!(view.data(), data);
         prop_assert_eq!(Event::from_view(&view).encode().unwrap(), bytes.clone());
+        prop_assert_eq!(Identity::of_encoded(&bytes, EventLimits::default()), Ok(Identity::from(view)));
     }
 
     #[test]
@@ -209,6 +213,31 @@ fn proto_data_has_no_form_in_json_and_says_so() {
     let bytes = CloudEvent { data: Some(WireData::ProtoData(any)), ..wire() }.encode_to_vec();
     let view = EventView::parse(&bytes, EventLimits::default()).unwrap();
     assert_eq!(json::write(&view, &mut String::new()).unwrap_err().kind(), meshwire_proto::ErrorKind::Unsupported);
+}
+
+#[test]
+fn only_a_run_whose_events_were_all_encoded_here_says_so_and_its_events_are_held_against_the_limits_too() {
+    let event = Event::text("t", "text").id("7").source("/s").key("k");
+    let bytes = event.clone().encode().unwrap();
+    let mut builder = EventRunBuilder::default();
+    builder.encode(&event.clone().into()).unwrap();
+    assert!(builder.encode(&EventParts::default()).is_err(), "nothing of it stays");
+    builder.encode(&event.into()).unwrap();
+    let mut run = builder.take();
+    assert_eq!((run.count(), run.is_encoded()), (2, true));
+    assert!(run.split_front(1, u64::MAX).is_encoded() && run.is_encoded());
+    builder.push(&bytes);
+    assert!(!builder.take().is_encoded(), "encoded elsewhere");
+    assert!(!EventRun::from_wire(run.as_bytes().clone(), 1).unwrap().is_encoded(), "from a peer");
+    let identity = |max_event_bytes, max_attribute_bytes| {
+        Identity::of_encoded(&bytes, EventLimits { max_event_bytes, max_attribute_bytes })
+    };
+    assert_eq!(identity(4, 100), Ok(Identity { source: "/s", id: "7", key: Some("k") }));
+    for (found, limits) in [(identity(3, 100), (3, 100)), (identity(4, 10), (4, 10))] {
+        let limits = EventLimits { max_event_bytes: limits.0, max_attribute_bytes: limits.1 };
+        assert!(matches!(found, Err(EventError::TooLarge { .. })));
+        assert_eq!(found.map(drop), EventView::parse(&bytes, limits).map(drop));
+    }
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Publishing: events in, one result each.
 
-use bytes::BytesMut;
-use meshwire_proto::{Defaults, ErrorKind, EventError, EventParts, EventRun, EventRunBuilder, Moment, Timing};
+use meshwire_proto::{ErrorKind, EventError, EventParts, EventRun, EventRunBuilder, Moment, Timing};
 
 use super::Calls;
 use crate::ingress::access::{Record, Waiting};
@@ -28,7 +27,6 @@ pub type Taken = Result<Stored, Refusal>;
 pub struct Offer {
     builder: EventRunBuilder,
     runs: Vec<EventRun>,
-    encoded: BytesMut,
     /// Why one of them is none; `None`: it is in a run.
     refused: Vec<Option<Refusal>>,
 }
@@ -44,11 +42,8 @@ impl Offer {
 
     /// Adds an event, or what is wrong with one: that becomes its result.
     pub fn event<'e>(&mut self, event: Result<impl Into<EventParts<'e>>, EventError>) {
-        self.encoded.clear();
-        let encoded = event.and_then(|event| event.into().encode_with(Defaults::default(), &mut self.encoded));
-        match encoded {
+        match event.and_then(|event| self.builder.encode(&event.into())) {
             Ok(()) => {
-                self.builder.push(&self.encoded);
                 self.refused.push(None);
                 self.end_run();
             }
