@@ -1,7 +1,7 @@
 //! One port, every protocol: what is published by one is consumed by any other, plain and inside TLS.
 
 mod before_login;
-mod floods;
+mod files;
 mod half_messages;
 mod matrix;
 

@@ -5,6 +5,7 @@
 
 mod beginner;
 mod cut;
+mod floods;
 mod limits;
 mod redelivery;
 mod resets;

@@ -114,18 +114,20 @@ pub(super) async fn body(door: &Door, parts: &Parts, body: Body) -> Result<(Mode
     Ok((mode, whole(door, mode, Upload::of(&parts.headers, body)).await?))
 }
 
-/// The events of a request; what is wrong with one is in its place.
+/// The events of a request, one by one; what is wrong with one is in its place.
 ///
 /// # Errors
-/// The body is not what its type says.
+/// The body is not what its type says, and the events do not count.
 pub(super) fn parse<'a>(
     mode: Mode,
     parts: &'a Parts,
     body: &'a Bytes,
-) -> Result<Vec<Result<EventParts<'a>, EventError>>, Problem> {
-    Ok(match mode {
-        Mode::Binary => vec![binary(&parts.headers, content_type(&parts.headers)?, body.clone())],
-        Mode::Structured => vec![json::read(text(body)?)],
-        Mode::Batch => json::parse_batch(text(body)?).map_err(|e| invalid(&e))?,
-    })
+    mut each: impl FnMut(Result<EventParts<'a>, EventError>),
+) -> Result<(), Problem> {
+    match mode {
+        Mode::Binary => each(binary(&parts.headers, content_type(&parts.headers)?, body.clone())),
+        Mode::Structured => each(json::read(text(body)?)),
+        Mode::Batch => json::parse_batch(text(body)?, each).map_err(|e| invalid(&e))?,
+    }
+    Ok(())
 }

@@ -54,7 +54,7 @@ pub(super) async fn publish(
     let timing = timing(query.get("deliver_at"), expires_in_ms)?;
     let (mode, body) = event::body(&door, &parts, body).await?;
     let mut offer = Offer::about(if mode == Mode::Batch { body.len() } else { 0 });
-    event::parse(mode, &parts, &body)?.into_iter().for_each(|event| offer.event(event));
+    event::parse(mode, &parts, &body, |event| offer.event(event))?;
     // What was made of the body is as much as it was.
     let (_, _held) = body.split();
     let results = door.calls.publish(&door.caller, &topic, offer, timing).await?;

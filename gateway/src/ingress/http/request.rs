@@ -31,19 +31,15 @@ pub(super) async fn request(
     let (parts, body) = request.into_parts();
     Query::read(&parts.uri, &[TIMEOUT])?;
     let (mode, body) = event::body(&door, &parts, body).await?;
-    let mut asked = BytesMut::new();
-    match (mode, event::parse(mode, &parts, &body)?.into_iter().next()) {
-        (Mode::Batch, _) | (_, None) => {
-            return Err(Problem::new(
-                ErrorKind::Invalid,
-                "a request is one event: send it in binary or structured mode",
-            ));
-        }
-        (_, Some(event)) => {
-            let encoded = event.and_then(|event| event.encode_with(Defaults::default(), &mut asked));
-            encoded.map_err(|e| event::invalid(&e))?;
-        }
+    if mode == Mode::Batch {
+        let text = "a request is one event: send it in binary or structured mode";
+        return Err(Problem::new(ErrorKind::Invalid, text));
     }
+    let (mut asked, mut encoded) = (BytesMut::new(), Ok(()));
+    event::parse(mode, &parts, &body, |event| {
+        encoded = event.and_then(|event| event.encode_with(Defaults::default(), &mut asked));
+    })?;
+    encoded.map_err(|e| event::invalid(&e))?;
     let asked = asked.freeze();
     // The responder is told of it too.
     let timeout = Deadline::of(&parts).map(Deadline::left);

@@ -7,52 +7,53 @@ use std::borrow::Cow;
 use std::fmt;
 
 use base64_simd::STANDARD;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Name, is_json};
 use crate::event::PartsData;
 use crate::{AttributeValue, EventParts, time};
 
-/// Room for the events of a batch before it is known how many there are.
-const BATCH: usize = 128;
-
 /// One event.
 pub(super) fn parse(text: &str) -> Option<EventParts<'_>> {
     serde_json::from_str(text).ok().map(|Plain(event)| event)
 }
 
-/// An array of events, all of them plain.
-pub(super) fn parse_batch(text: &str) -> Option<Vec<EventParts<'_>>> {
-    serde_json::from_str(text).ok().map(|Batch(events)| events)
+/// An array of events, all of them plain, one by one; `None`: what follows is not.
+pub(super) fn parse_batch<'a>(text: &'a str, each: impl FnMut(EventParts<'a>)) -> Option<()> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    Batch(each).deserialize(&mut json).ok()?;
+    json.end().ok()
 }
 
 struct Plain<'a>(EventParts<'a>);
 
-struct Batch<'a>(Vec<EventParts<'a>>);
+/// Reads an array and hands its events over: kept until the end, they would be out of the processor's caches by then.
+struct Batch<F>(F);
 
 /// The value of an attribute that is neither defined by CloudEvents nor data.
 struct Scalar<'a>(AttributeValue<'a>);
 
-impl<'de> Deserialize<'de> for Batch<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Array;
-        impl<'de> Visitor<'de> for Array {
-            type Value = Batch<'de>;
+impl<'de, F: FnMut(EventParts<'de>)> DeserializeSeed<'de> for Batch<F> {
+    type Value = ();
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let mut events = Vec::with_capacity(BATCH);
-                while let Some(Plain(event)) = items.next_element()? {
-                    events.push(event);
-                }
-                Ok(Batch(events))
-            }
+impl<'de, F: FnMut(EventParts<'de>)> Visitor<'de> for Batch<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
+        while let Some(Plain(event)) = items.next_element()? {
+            self.0(event);
         }
-        deserializer.deserialize_seq(Array)
+        Ok(())
     }
 }
 

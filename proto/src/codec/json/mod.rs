@@ -129,17 +129,27 @@ pub fn read(text: &str) -> Result<EventParts<'_>, EventError> {
     fast::parse(text).map_or_else(|| parse_versioned(text).map(EventParts::from), Ok)
 }
 
-/// Reads a batch: an array of events that say their version. What is wrong with one of them is in its place.
+/// Reads a batch: an array of events that say their version, of which each is given to `each` as soon as it is read. What is wrong with
+/// one of them is in its place.
 ///
 /// # Errors
-/// [`EventError::Json`]: it is not an array of JSON values.
-pub fn parse_batch(text: &str) -> Result<Vec<Result<EventParts<'_>, EventError>>, EventError> {
-    if let Some(events) = fast::parse_batch(text) {
-        return Ok(events.into_iter().map(Ok).collect());
+/// [`EventError::Json`]: it is not an array of JSON values, and what was given to `each` does not count.
+pub fn parse_batch<'a>(
+    text: &'a str,
+    mut each: impl FnMut(Result<EventParts<'a>, EventError>),
+) -> Result<(), EventError> {
+    let mut read_already = 0;
+    let quick = fast::parse_batch(text, |event| {
+        read_already += 1;
+        each(Ok(event));
+    });
+    if quick.is_some() {
+        return Ok(());
     }
     let array = ("an array of events", b'[');
     let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|e| wrong(text, array, &e))?;
-    Ok(items.into_iter().map(|item| read(item.get())).collect())
+    items.into_iter().skip(read_already).for_each(|item| each(read(item.get())));
+    Ok(())
 }
 
 /// Why a text is not what was to come, which begins with `opens`.

@@ -79,14 +79,19 @@ fn json_data_that_came_as_bytes_goes_out_verbatim_with_the_blanks_around_it() {
     assert!(out.contains(text), "{out}");
 }
 
+fn batch(text: &str) -> Result<Vec<Result<Event, EventError>>, EventError> {
+    let mut events = Vec::new();
+    parse_batch(text, |event| events.push(event.map(EventParts::into_event)))?;
+    Ok(events)
+}
+
 #[test]
 fn what_travels_says_its_version() {
     assert_eq!(parse_versioned(&format!("{{{HEAD}}}")), parse(&format!("{{{HEAD}}}")));
     let without = r#"{"id":"1","source":"/s","type":"t"}"#;
     assert!(parse_versioned(without).is_err_and(|e| e.to_string().contains("specversion")));
     let text = format!("[{{{HEAD}}},{without}]");
-    let batch = parse_batch(&text).unwrap_or_default();
-    assert_eq!(batch.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(batch(&text).unwrap_or_default().iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
 }
 
 #[test]
@@ -114,7 +119,7 @@ fn bad_json_says_what_and_where() {
 #[test]
 fn what_is_no_batch_says_what_is() {
     for (given, problem) in [("{}", "an array of events is accepted, and this is an object"), ("[{}", "EOF")] {
-        assert!(parse_batch(given).is_err_and(|e| e.to_string().contains(problem)), "{given}");
+        assert!(batch(given).is_err_and(|e| e.to_string().contains(problem)), "{given}");
     }
 }
 
@@ -155,15 +160,16 @@ fn the_quick_way_reads_what_the_careful_one_reads_and_nothing_more() {
     for text in heads.iter().flat_map(|head| ends.iter().map(move |end| format!("{{{head}{end}}}"))) {
         assert_eq!(read(&text).map(EventParts::into_event), parse_versioned(&text), "{text}");
         let both = format!("[{text},{text}]");
-        let batch = parse_batch(&both).unwrap_or_default();
-        let batch: Vec<_> = batch.into_iter().map(|event| event.map(EventParts::into_event)).collect();
-        assert_eq!(batch, [parse_versioned(&text), parse_versioned(&text)], "{text}");
+        assert_eq!(batch(&both), Ok(vec![parse_versioned(&text), parse_versioned(&text)]), "{text}");
+        let between = format!("[{{{HEAD}}},{text},{{{HEAD}}}]");
+        let plain = || parse_versioned(&format!("{{{HEAD}}}"));
+        assert_eq!(batch(&between), Ok(vec![plain(), parse_versioned(&text), plain()]), "{text}");
         (quick, all) = (quick + usize::from(fast::parse(&text).is_some()), all + 1);
     }
     assert_eq!((quick, all), (10, 72));
     for text in ["", "1", "[1]", "[{}]", "[", "[{\"id\":\"1\"}] x"] {
         assert_eq!(read(text).map(EventParts::into_event), parse_versioned(text), "{text}");
     }
-    assert!(parse_batch("{}").is_err() && parse_batch("[1] 2").is_err());
-    assert_eq!(parse_batch("[]"), Ok(Vec::new()));
+    assert!(batch("{}").is_err() && batch("[1] 2").is_err() && batch(&format!("[{{{HEAD}}}")).is_err());
+    assert_eq!(batch("[]"), Ok(Vec::new()));
 }
