@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use anyhow::{Context, bail, ensure};
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -35,7 +35,7 @@ impl Connection {
     }
 
     async fn ask(&mut self, body: &[u8]) -> anyhow::Result<()> {
-        let mut request = self.begin.as_bytes().chain(self.head.as_bytes()).chain(body);
+        let mut request = Buf::chain(self.begin.as_bytes(), self.head.as_bytes()).chain(body);
         self.stream.write_all_buf(&mut request).await?;
         loop {
             if let Some((head, length)) = answer(&self.input)? {
