@@ -45,13 +45,13 @@ pub(crate) fn command(workspace: &Workspace) -> Command {
     command
 }
 
-/// Passed and failed of the runner's last line.
-pub(crate) fn totals(line: &str) -> Option<(u32, u32)> {
+/// Passed, failed and skipped of a runner's last line.
+pub(crate) fn totals(line: &str) -> Option<(u32, u32, u32)> {
     let number = |word: &str| {
         let (before, _) = line.split_once(word)?;
         before.rsplit([' ', ',']).next()?.parse().ok()
     };
-    Some((number(" passed")?, number(" failed")?))
+    Some((number(" passed")?, number(" failed")?, number(" skipped")?))
 }
 
 #[cfg(test)]
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_last_line_of_the_runner_is_counted() {
-        assert_eq!(totals("97 cases; 155 passed, 2 failed, 1 skipped"), Some((155, 2)));
+        assert_eq!(totals("97 cases; 155 passed, 2 failed, 1 skipped"), Some((155, 2, 1)));
         assert_eq!(totals("conformance: no case has such a name"), None);
     }
 }

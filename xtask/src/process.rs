@@ -79,6 +79,12 @@ impl Log {
     ) -> anyhow::Result<bool> {
         let mut ended: Option<Instant> = None;
         loop {
+            // Looked at for a program that never falls silent too.
+            if ended.is_none() && deadline.is_some_and(|at| Instant::now() > at) {
+                child.kill()?;
+                self.line("(out of time)")?;
+                return Ok(false);
+            }
             match lines.recv_timeout(LOOK) {
                 Ok(line) => {
                     self.line(&line)?;
@@ -92,11 +98,6 @@ impl Log {
                     if ended.is_some_and(|at| at.elapsed() > LEFT_OVER) {
                         self.line("(a process it started still holds its output)")?;
                         return Ok(true);
-                    }
-                    if ended.is_none() && deadline.is_some_and(|at| Instant::now() > at) {
-                        child.kill()?;
-                        self.line("(out of time)")?;
-                        return Ok(false);
                     }
                 }
             }
@@ -154,8 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn a_program_over_its_limit_is_ended() {
-        let (finished, log) = run("exec cat /dev/zero >/dev/null", Some(Duration::ZERO));
-        assert!(!finished.success && log.contains("(out of time)"), "{log}");
+    fn a_program_over_its_limit_is_ended_whether_it_is_silent_or_talks() {
+        for script in ["exec cat /dev/zero >/dev/null", "exec yes"] {
+            let (finished, log) = run(script, Some(Duration::from_millis(50)));
+            assert!(!finished.success && log.contains("(out of time)"), "{script}: {}", log.len());
+        }
     }
 }

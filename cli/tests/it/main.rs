@@ -20,6 +20,7 @@ mod doors;
 mod draining;
 mod dropped;
 mod errors;
+mod floods;
 mod full;
 mod groups;
 mod help;

@@ -51,6 +51,13 @@ pub(crate) struct Skip {
 
 impl Outcome {
     /// A step that counts as one test.
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped.extend(other.skipped);
+        self.excerpt.extend(other.excerpt);
+    }
+
     fn one(passed: bool, excerpt: Vec<String>) -> Self {
         Self { passed: passed.into(), failed: (!passed).into(), skipped: Vec::new(), excerpt }
     }

@@ -5,7 +5,6 @@
 
 mod beginner;
 mod cut;
-mod floods;
 mod limits;
 mod redelivery;
 mod resets;

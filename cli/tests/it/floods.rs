@@ -1,22 +1,27 @@
-//! 500 connections that say nothing, 500 that get on byte by byte and 500 that come and go at once: who was there before loses nothing,
-//! goes on at its rate and is answered as soon, and nothing is left of them. `meshwire-bench floods` does the same with 5,000, each kind
-//! by itself.
+//! 500 connections that say nothing, 500 that get on byte by byte and 500 clients that log in and are lost, all at once, again and again:
+//! who was there before loses nothing, goes on at its rate and is answered as soon, and nothing is left of them. `meshwire-bench floods`
+//! does the same with 5,000, each kind by itself. It is timed: the step `on-time` of `cargo xtask test` plays it with nothing beside it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use meshwire::{Connect, Event, Mesh, Start, Subscription};
+use meshwire_proto::frame::{ClientFrame, PREFACE, begin_frame, end_frame};
+use meshwire_proto::wire::session::Hello;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 
-use super::PATIENCE;
 use crate::program::Gateway;
 
 const FLOOD: usize = 500;
+
+/// Nothing here takes so long.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often the storm comes.
 const ROUNDS: usize = 3;
@@ -27,6 +32,9 @@ const ALONE: Duration = Duration::from_millis(500);
 /// Of what it can, it is to do one of so many parts during the floods; and of these, how much has to be answered.
 const PARTS: u32 = 4;
 const ANSWERED: f64 = 0.8;
+
+/// Events before the floods that say how long one takes then.
+const BEFORE: usize = 200;
 
 /// During the floods, 99 of 100 are answered within twice what it took before them, or within this.
 const TIMES: u32 = 2;
@@ -102,6 +110,14 @@ impl Offering {
         let mut times: Vec<_> = took.iter().filter(|(due, _)| *due >= from).map(|(_, took)| *took).collect();
         times.sort_unstable();
         times[times.len() * 99 / 100]
+    }
+
+    /// Waits until so many are answered.
+    async fn answered(&self, count: usize) {
+        let mut looks = interval(Duration::from_millis(5));
+        while self.now().0 < count {
+            looks.tick().await;
+        }
     }
 
     /// Waits until nothing is behind.
@@ -186,11 +202,30 @@ async fn slow(address: String, n: usize) {
     timeout(PATIENCE, dripping).await.expect("it ends at the login timeout");
 }
 
-/// Comes, begins, and goes without a word, again and again.
-async fn storm(address: String, n: usize) {
-    for _ in 0..ROUNDS {
-        let mut stream = TcpStream::connect(&address).await.unwrap();
-        let _ = stream.write_all(BEGINNINGS[n % BEGINNINGS.len()]).await;
+/// Logs in as a client of its own; the gateway's Welcome has come.
+async fn log_in(address: String, n: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut out = BytesMut::from(PREFACE.as_slice());
+    let mut producer_id = vec![0; 16];
+    producer_id[..8].copy_from_slice(&n.to_le_bytes());
+    let hello = Hello { producer_id: producer_id.into(), min_version: 1, max_version: 1, ..Hello::default() };
+    let start = begin_frame(&mut out);
+    ClientFrame::Hello(hello).encode(&mut out);
+    end_frame(&mut out, start, 0);
+    stream.write_all(&out).await.unwrap();
+    let mut welcome = vec![0; PREFACE.len() + 1];
+    stream.read_exact(&mut welcome).await.unwrap();
+    stream
+}
+
+/// All log in, and are lost all at once.
+async fn storm(address: String) {
+    for round in 0..ROUNDS {
+        let mut coming: JoinSet<_> = (0..FLOOD).map(|n| log_in(address.clone(), round * FLOOD + n)).collect();
+        let mut here = Vec::new();
+        while let Some(came) = timeout(PATIENCE, coming.join_next()).await.expect("they are let in") {
+            here.push(came.unwrap());
+        }
     }
 }
 
@@ -204,13 +239,13 @@ async fn r9_floods_of_connections_lose_nothing_of_others_and_leave_nothing_behin
     let before = open(&gateway).await;
 
     let offering = Offering::begin(mesh.clone(), first, took * PARTS);
-    sleep(ALONE).await;
+    offering.answered(BEFORE).await;
     let (quiet, begin) = (offering.p99(offering.began), Instant::now());
     let mut flood = JoinSet::new();
+    flood.spawn(storm(gateway.address.clone()));
     for n in 0..FLOOD {
         flood.spawn(silent(gateway.address.clone(), n));
         flood.spawn(slow(gateway.address.clone(), n));
-        flood.spawn(storm(gateway.address.clone(), n));
     }
     while let Some(ended) = flood.join_next().await {
         ended.unwrap();
@@ -230,7 +265,7 @@ async fn r9_floods_of_connections_lose_nothing_of_others_and_leave_nothing_behin
     let published = offering.stop().await;
     arrive(&mut subscription, published).await;
     println!(
-        "R9: {FLOOD} silent, {FLOOD} slow, {ROUNDS} x {FLOOD} come and go: {answered} answered of {due} that were due, one each {took:?} x {PARTS}; 99 of 100 within {quiet:?} before and {during:?} during them; {published} events, none lost; {before:?} files and tasks"
+        "R9: {FLOOD} silent, {FLOOD} slow, {ROUNDS} x {FLOOD} log in and are lost: {answered} answered of {due} that were due, one each {took:?} x {PARTS}; 99 of 100 within {quiet:?} before and {during:?} during them; {published} events, none lost; {before:?} files and tasks"
     );
     mesh.close().await.unwrap();
 }
