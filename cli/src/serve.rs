@@ -12,7 +12,7 @@ use meshwire_gateway::run::{Gateway, Report, RunError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::{Given, SETTINGS, Setting, Settings, warn_of_unknown_variables};
+use crate::config::{Given, Origins, SETTINGS, Setting, Settings, warn_of_unknown_variables};
 use crate::exit::{Exit, Failure};
 use crate::stop::Stop;
 use crate::{allocator, logs, output};
@@ -123,7 +123,8 @@ impl Serve {
         tell_start(&settings.gateway);
         raise_open_files();
         let _too_large = hear_file_too_large()?;
-        let gateway = Gateway::open(settings.gateway).await.map_err(|e| failure(&e))?;
+        let origins = settings.origins;
+        let gateway = Gateway::open(settings.gateway).await.map_err(|e| failure(&e, &origins))?;
         if let Some(report) = gateway.report() {
             tell_recovery(report);
         }
@@ -144,7 +145,7 @@ impl Serve {
             tracing::info!("stopping; another signal ends it at once");
         };
         tokio::select! {
-            served = gateway.serve(stopping) => served.map_err(|e| failure(&e))?,
+            served = gateway.serve(stopping) => served.map_err(|e| failure(&e, &origins))?,
             // The first is the stop itself.
             () = async { again.requested().await; again.requested().await } => {
                 return Err(Failure::new(Exit::Failed, "ended at once by a second signal"));
@@ -205,15 +206,13 @@ async fn give_back_memory(suspended: impl Fn() -> usize) {
     }
 }
 
-fn failure(error: &RunError) -> Failure {
+/// What is wrong, and where its option was given.
+fn failure(error: &RunError, origins: &Origins) -> Failure {
     let exit = match error {
         RunError::StoreFailed => Exit::StoreFailed,
-        RunError::Open(_)
-        | RunError::Tls(_)
-        | RunError::NoCertificate { .. }
-        | RunError::MaxDisk { .. }
-        | RunError::MemoryBudget { .. } => Exit::Usage,
+        lasting if lasting.is_lasting() => Exit::Usage,
         _ => Exit::Failed,
     };
-    Failure::new(exit, error.to_string())
+    let what = error.to_string();
+    Failure::new(exit, error.option().map_or_else(|| what.clone(), |option| origins.tell(option, &what)))
 }

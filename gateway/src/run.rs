@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use meshwire_proto::options;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
@@ -27,8 +28,10 @@ use crate::store::memory::MemoryStore;
 #[non_exhaustive]
 pub enum RunError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; choose another with --listen, port 0 takes a free one")]
+    #[error("cannot listen on {address}: {source}; choose another one, port 0 takes a free one (option {option})")]
     Listen {
+        /// The option that says it.
+        option: &'static str,
         /// Which.
         address: SocketAddr,
         /// What the system says.
@@ -36,9 +39,14 @@ pub enum RunError {
     },
     /// Anybody could reach a gateway that asks nobody who they are.
     #[error(
-        "{0} is not a loopback address, and callers are not authenticated; listen on 127.0.0.1, or allow it with --allow-anonymous"
+        "{address} is not a loopback address, and callers are not authenticated; listen on 127.0.0.1, or allow it with --allow-anonymous"
     )]
-    Open(SocketAddr),
+    Open {
+        /// The option that says it.
+        option: &'static str,
+        /// Which.
+        address: SocketAddr,
+    },
     /// A further listener is to be inside TLS, and there is none.
     #[error(
         "listen_also has {scheme}://{address}, and there is no certificate; set tls_certificate and tls_key, or listen in plain"
@@ -87,6 +95,42 @@ pub enum RunError {
     /// The log failed while running (option `on_store_failure`).
     #[error("a write or sync of the log failed; nothing unanswered is known to be kept")]
     StoreFailed,
+}
+
+impl RunError {
+    /// The option whose value it is about, if there is one.
+    #[must_use]
+    pub const fn option(&self) -> Option<&'static str> {
+        match self {
+            Self::Listen { option, .. } | Self::Open { option, .. } | Self::Tls(TlsError::File { option, .. }) => {
+                Some(*option)
+            }
+            Self::NoCertificate { .. } => Some(options::LISTEN_ALSO.name),
+            Self::Tls(TlsError::Missing { given, .. }) => Some(*given),
+            Self::MaxDisk { .. } => Some(options::MAX_DISK.name),
+            Self::MemoryBudget { .. } => Some(options::MEMORY_BUDGET.name),
+            Self::Log(OpenError::Unusable { .. } | OpenError::Locked { .. } | OpenError::NewerFormat { .. }) => {
+                Some(options::DATA_DIR.name)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the next start fails in the same way, unless somebody changes options or files. An address or a directory that another
+    /// has may be free a moment later.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Listen { source, .. } => source.kind() == std::io::ErrorKind::PermissionDenied,
+            Self::Open { .. }
+            | Self::NoCertificate { .. }
+            | Self::Tls(_)
+            | Self::MaxDisk { .. }
+            | Self::MemoryBudget { .. }
+            | Self::Log(OpenError::NewerFormat { .. }) => true,
+            _ => false,
+        }
+    }
 }
 
 /// A gateway that is bound and recovered, and serves once [`Gateway::serve`] is called.
@@ -155,16 +199,16 @@ impl Gateway {
         authorize: Arc<dyn Authorize>,
         disk: Option<Arc<dyn Disk>>,
     ) -> Result<Self, RunError> {
-        let also = config.listen_also.iter().map(|also| also.address);
-        let open = |address: &SocketAddr| !address.ip().is_loopback() && !config.allow_anonymous;
-        if let Some(address) = std::iter::once(config.listen).chain(also).find(open) {
-            return Err(RunError::Open(address));
+        let also = config.listen_also.iter().map(|also| (options::LISTEN_ALSO.name, also.address));
+        let open = |(_, address): &(_, SocketAddr)| !address.ip().is_loopback() && !config.allow_anonymous;
+        if let Some((option, address)) = std::iter::once((options::LISTEN.name, config.listen)).chain(also).find(open) {
+            return Err(RunError::Open { option, address });
         }
         check_max_disk(&config)?;
         check_memory(&config)?;
         let tls = Tls::open(config.tls.clone())?.map(Arc::new);
         let limits = config.listener();
-        let (listener, address) = bind(config.listen, limits).await?;
+        let (listener, address) = bind((options::LISTEN.name, config.listen), limits).await?;
         let also = bind_also(&config, limits, tls.is_some()).await?;
         let mut random = [0; 32];
         SystemRandom.fill(&mut random).map_err(RunError::Random)?;
@@ -314,8 +358,11 @@ async fn nobody_left(mesh: &Mesh, calls: &Calls) {
     }
 }
 
-async fn bind(address: SocketAddr, limits: ListenerConfig) -> Result<(Listener, SocketAddr), RunError> {
-    let refused = |source| RunError::Listen { address, source };
+async fn bind(
+    (option, address): (&'static str, SocketAddr),
+    limits: ListenerConfig,
+) -> Result<(Listener, SocketAddr), RunError> {
+    let refused = |source| RunError::Listen { option, address, source };
     let listener = Listener::bind(address, limits).await.map_err(refused)?;
     let bound = listener.address().map_err(refused)?;
     Ok((listener, bound))
@@ -327,7 +374,7 @@ async fn bind_also(config: &Config, limits: ListenerConfig, tls: bool) -> Result
         if scheme.secure && !tls {
             return Err(RunError::NoCertificate { scheme: scheme.name(), address });
         }
-        let (listener, address) = bind(address, limits).await?;
+        let (listener, address) = bind((options::LISTEN_ALSO.name, address), limits).await?;
         bound.push((Also { scheme, address }, listener));
     }
     Ok(bound)

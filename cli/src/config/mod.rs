@@ -1,6 +1,7 @@
 //! What a gateway is told. Three layers, the later over the earlier: a TOML file,
 //! the environment (`MESHWIRE_*`), flags. All share one table of options.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
@@ -28,6 +29,21 @@ pub(crate) struct Settings {
     pub(crate) gateway: Config,
     pub(crate) log_levels: Levels,
     pub(crate) access_log: bool,
+    pub(crate) origins: Origins,
+}
+
+/// Where each option was given that holds, by its name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origins(BTreeMap<&'static str, String>);
+
+impl Origins {
+    /// What is wrong with an option's value that was fine to read, with where it was given.
+    pub(crate) fn tell(&self, option: &str, what: &str) -> String {
+        let Some((origin, setting)) = self.0.get(option).zip(SETTINGS.iter().find(|s| s.name() == option)) else {
+            return what.to_owned();
+        };
+        Problem::of(setting, origin.clone(), what.to_owned()).to_string()
+    }
 }
 
 /// One option's value as it was written, and where.
@@ -48,6 +64,14 @@ impl Problem {
     fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
         Self { place: place.into(), what: what.into() }
     }
+
+    /// With a value. A flag and a variable name the option; a line of the file does not.
+    fn of(setting: &Setting, origin: String, what: String) -> Self {
+        let named = origin == setting.variable() || origin.strip_prefix("--") == Some(&setting.flag());
+        let said = named || what.split_whitespace().next() == Some(setting.name());
+        let what = if said { what } else { format!("{}: {what}", setting.name()) };
+        Self::new(origin, what)
+    }
 }
 
 impl fmt::Display for Problem {
@@ -66,7 +90,12 @@ impl Settings {
         environment: impl Fn(&str) -> Option<OsString>,
         flags: Vec<Given>,
     ) -> Result<Self, Vec<Problem>> {
-        let mut settings = Self { gateway: Config::default(), log_levels: Level::INFO.into(), access_log: false };
+        let mut settings = Self {
+            gateway: Config::default(),
+            log_levels: Level::INFO.into(),
+            access_log: false,
+            origins: Origins::default(),
+        };
         let (given, mut problems) = file.map(raw::read).unwrap_or_default();
         let (variables, unreadable) = environment::read(environment);
         settings.apply(given, &mut problems);
@@ -82,12 +111,10 @@ impl Settings {
         let (mut directory, mut memory) = (None, false);
         for Given { setting, text, origin } in layer {
             if let Err(what) = setting.set(self, &text) {
-                // A flag and a variable name the option; a line of the file does not.
-                let named = origin == setting.variable() || origin.strip_prefix("--") == Some(&setting.flag());
-                let what = if named { what } else { format!("{}: {what}", setting.name()) };
-                problems.push(Problem::new(origin, what));
+                problems.push(Problem::of(setting, origin, what));
                 continue;
             }
+            self.origins.0.insert(setting.name(), origin.clone());
             if setting.name() == options::DATA_DIR.name {
                 directory = Some(origin);
             } else if setting.name() == options::MEMORY.name {

@@ -28,7 +28,7 @@ pub(super) fn parse(file: &str, text: &str) -> (Vec<Given>, Vec<Problem>) {
     };
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let problem = |e: &toml::de::Error| Problem::new(place(e.span().map_or(0, |s| s.start)), e.message());
+        let problem = |e: &toml::de::Error| Problem::new(place(e.span().map_or(0, |s| s.start)), no_toml(e.message()));
         return (Vec::new(), errors.iter().map(problem).collect());
     }
     let (mut given, mut problems) = (Vec::new(), Vec::new());
@@ -49,6 +49,28 @@ pub(super) fn parse(file: &str, text: &str) -> (Vec<Given>, Vec<Problem>) {
     }
     (given, problems)
 }
+
+/// Why a line is not TOML, of what the parser says: what it found, and behind it what it knows and nobody who wrote the line does.
+fn no_toml(said: &str) -> String {
+    let found = said.split(", expected ").next().unwrap_or(said);
+    let words = match found {
+        "string values must be quoted" => "text stands in quotes, as in retention = \"7d\"",
+        number if number.starts_with("invalid ") && NUMBERS.iter().any(|kind| number.contains(kind)) => {
+            "the value begins like a number and is none; text stands in quotes, as in retention = \"7d\""
+        }
+        "key with no value" | "missing value" => "there is no value; write one behind =, as in memory = true",
+        "duplicate key" => "the option is there twice",
+        "unexpected key or value" => "something follows behind the value; each option has a line of its own",
+        "invalid basic string" | "invalid literal string" => {
+            "the quotes around the value are not closed, or it has a wrong escape"
+        }
+        other => other,
+    };
+    format!("not TOML: {words}")
+}
+
+/// Kinds of values whose forms the parser knows.
+const NUMBERS: [&str; 4] = ["number", "float", "date-time", "boolean"];
 
 /// A value as text, for the one reader of all layers; else what it is.
 fn scalar(value: &DeValue<'_>) -> Result<String, &'static str> {

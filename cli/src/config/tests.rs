@@ -189,8 +189,19 @@ fn all_problems_are_told_at_once() {
 fn broken_toml_names_its_line() {
     let all = problems("max_topics = 1\nretention = ", &[], &[]);
     assert!(all[0].starts_with("FILE:2: "), "{all:?}");
-    let all = problems("max_topics = 1\nmax_topics = 2", &[], &[]);
-    assert!(all[0].starts_with("FILE:2: "), "{all:?}");
+    for (text, told) in [
+        ("max_topics = 1\nmax_topics = 2", "FILE:2: not TOML: the option is there twice"),
+        ("\nlisten = localhost", "FILE:2: not TOML: text stands in quotes, as in retention = \"7d\""),
+        ("retention = 7d", "FILE:1: not TOML: text stands in quotes, as in retention = \"7d\""),
+        ("max_topics = 1.2.3", "FILE:1: not TOML: the value begins like a number and is none; text stands in quotes"),
+        ("listen", "FILE:1: not TOML: there is no value; write one behind =, as in memory = true"),
+        ("memory = true max_topics = 1", "FILE:1: not TOML: something follows behind the value"),
+        ("listen = \"localhost", "FILE:1: not TOML: the quotes around the value are not closed"),
+    ] {
+        let all = problems(text, &[], &[]);
+        assert!(all[0].starts_with(told), "{all:?}");
+        assert!(all.iter().all(|problem| !problem.contains("expected")), "{all:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One event of what stands behind `--data`.
 
 use meshwire::Event;
+use meshwire::codec::json;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -20,7 +21,10 @@ pub(crate) fn of_text(kind: &str, data: &str) -> Event {
     let parsed = serde_json::from_str::<&RawValue>(data);
     let begins_like_json = data.trim_start().starts_with(['{', '[']);
     if begins_like_json && let Err(problem) = &parsed {
-        output::note(format_args!("warning: --data begins like JSON and is published as text: {problem}"));
+        output::note(format_args!(
+            "warning: --data begins like JSON and is published as text: {}",
+            json::told(problem)
+        ));
     }
     // An array would be taken for the members of the structure.
     if data.trim_start().starts_with('{') && serde_json::from_str::<Whole>(data).is_ok() {

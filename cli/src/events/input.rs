@@ -222,9 +222,9 @@ mod tests {
         check(
             "{\"id\":\n{\"id\":\"b\"}\nnonsense\n{\"id\":\"d\"}\n[]\n{\"id\":7}\n",
             &[
-                "line 1: not a CloudEvent in JSON: EOF while parsing a value at column 6",
+                "line 1: not a CloudEvent in JSON: it ends where a value must be at column 6",
                 "line 2: b",
-                "line 3: not a CloudEvent in JSON: expected ident at column 2",
+                "line 3: not a CloudEvent in JSON: there is a word other than true, false and null at column 2",
                 "line 4: d",
                 "line 5: not a CloudEvent in JSON: an object is accepted, and this is an array",
                 "line 6: attribute id must be a string",
@@ -248,7 +248,7 @@ mod tests {
             "[{\"id\":\"a\"},{\"id\":",
             &[
                 "event 1 (line 1): a",
-                "event 2 (line 1): not a CloudEvent in JSON: EOF while parsing a value at line 1 column 6",
+                "event 2 (line 1): not a CloudEvent in JSON: it ends where a value must be at line 1 column 6",
             ],
         );
     }
@@ -263,7 +263,7 @@ mod tests {
             "[{\"id\":\"a\"}}, {\"id\":\"b\"}] {\"id\":\"c\"}",
             &[
                 "event 1 (line 1): a",
-                "event 2 (line 1): not a CloudEvent in JSON: expected value at line 1 column 1",
+                "event 2 (line 1): not a CloudEvent in JSON: there is no value where one must be at line 1 column 1",
                 "event 3 (line 1): b",
                 "line 1: c",
             ],

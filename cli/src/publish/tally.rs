@@ -106,7 +106,10 @@ impl Tally {
     /// The command and its topic are known: a place, a sentence and a code say it all.
     fn failed(&mut self, place: Place, kind: ErrorKind, message: &str) {
         self.failed += 1;
-        if self.told < TOLD_FAILURES {
+        if self.json {
+            // It is a line of the output, and no second one for people.
+            self.told += 1;
+        } else if self.told < TOLD_FAILURES {
             self.told += 1;
             self.progress.clear();
             output::note(format_args!("{place}: {message} ({kind})"));

@@ -81,7 +81,7 @@ fn a_directory_of_a_newer_format_is_refused_by_name_and_left_as_it_is() {
     let newer = "meshwire log\nversion 2\nwhatever comes then\n";
     let file = write(directory.path(), "FORMAT", newer);
     let ended = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", directory.path().to_str().unwrap()]);
-    refused(&ended, 1, &["newer than format 1"]);
+    refused(&ended, 2, &["newer than format 1"]);
     assert_eq!(std::fs::read_to_string(file).unwrap(), newer);
 }
 

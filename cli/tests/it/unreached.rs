@@ -182,6 +182,41 @@ fn a_gateway_whose_files_of_tls_cannot_be_used_exits_2_as_for_any_other_option()
 }
 
 #[test]
+fn what_turns_out_wrong_with_a_configuration_is_told_with_its_line_flag_or_variable_as_what_cannot_be_read() {
+    let made = SelfSigned::of("localhost");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    let served = |text: &str, flags: &[&str], variable: (&str, &str)| {
+        std::fs::write(&file, text).unwrap();
+        let mut command = meshwire(&[&["serve", "--memory", "--config", path(&file)], flags].concat());
+        command.env(variable.0, variable.1);
+        let ended = Program::spawn(command).end();
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        ended.notes().join("\n").replace(path(&file), "FILE")
+    };
+    let (certificate, none) = (path(&made.certificate), ("MESHWIRE_URL", ""));
+    let tls = format!("listen = '127.0.0.1:0'\n\ntls_certificate = 'no/such.pem'\ntls_key = '{}'", path(&made.key));
+    let swapped = format!("listen = '127.0.0.1:0'\ntls_certificate = '{certificate}'\ntls_key = '{certificate}'");
+    for (file, flags, variable, told) in [
+        (&*tls, &[][..], none, "FILE:3: tls_certificate: no/such.pem: it cannot be read: No such file"),
+        (&swapped, &[], none, "FILE:3: tls_key: "),
+        (&swapped, &[], none, "there is no private key in it"),
+        ("\nlisten = '0.0.0.0:0'", &[], none, "FILE:2: listen: 0.0.0.0:0 is not a loopback address"),
+        ("", &["--listen", "0.0.0.0:0"], none, "error: --listen: 0.0.0.0:0 is not a loopback address"),
+        ("", &[], ("MESHWIRE_LISTEN", "0.0.0.0:0"), "error: MESHWIRE_LISTEN: 0.0.0.0:0 is not a loopback address"),
+        (
+            "listen = '127.0.0.1:0'\nmax_disk = '2GiB'\ntls = 'both'",
+            &[],
+            none,
+            "FILE:3: tls: TLS needs tls_certificate beside tls",
+        ),
+    ] {
+        let text = served(file, flags, variable);
+        assert!(text.contains(told), "{text}");
+    }
+}
+
+#[test]
 fn a_switch_takes_its_value_behind_a_blank_too() {
     let mut gateway = Gateway::with(&["--memory", "true", "--access-log", "true", "--auto-create", "false"]);
     let ended = gateway.run(&["sub", "orders"]);

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use meshwire_proto::{ErrorKind, UnixMillis};
-use tokio_rustls::rustls::pki_types::UnixTime;
+use meshwire_proto::ErrorKind;
+use meshwire_tls::Flaw;
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
 
 use super::failure::Distrust;
@@ -31,59 +31,19 @@ pub(super) fn is_no_tls(error: &io::Error) -> bool {
     matches!(cause, Some(rustls::Error::InvalidMessage(InvalidContentType | UnknownProtocolVersion)))
 }
 
-/// Of the gateway's certificate.
+/// Of the gateway's certificate: what is wrong, and what to do about it.
 fn theirs(problem: &CertificateError) -> String {
-    use CertificateError as Problem;
-    match problem {
-        Problem::UnknownIssuer | Problem::BadSignature => {
-            "its certificate is not trusted: none of the roots that this client trusts has signed it; name a PEM file of its root with \
-             --tls-roots (Connect::tls_roots)"
-                .to_owned()
+    let flaw = Flaw::of(problem);
+    let what_to_do = match &flaw {
+        Flaw::Untrusted => "name a PEM file of its root with --tls-roots (Connect::tls_roots)",
+        Flaw::Misnamed { .. } => {
+            "connect to a name that it has, or say which one it must have with --tls-server-name (Connect::tls_server_name)"
         }
-        Problem::NotValidForName => misnamed("others", "this host"),
-        Problem::NotValidForNameContext { expected, presented } => {
-            let names: Vec<&str> = presented.iter().map(|name| bare(name)).collect();
-            let names = if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") };
-            misnamed(&names, &expected.to_str())
-        }
-        Problem::Expired => outdated(None),
-        Problem::ExpiredContext { not_after, .. } => outdated(Some(time(*not_after))),
-        Problem::NotValidYet => "its certificate is not valid yet; compare the clocks of both machines".to_owned(),
-        Problem::NotValidYetContext { time: now, not_before } => format!(
-            "its certificate is not valid before {}, and it is {} here; compare the clocks of both machines",
-            time(*not_before),
-            time(*now)
-        ),
-        Problem::Revoked => "its certificate was revoked; the gateway needs a new one".to_owned(),
-        Problem::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            "its certificate is one of an authority (CA:TRUE), and no server may show that; make the gateway one with CA:FALSE, \
-             signed by this one or by itself"
-                .to_owned()
-        }
-        other => format!("its certificate is not taken: {other}"),
-    }
-}
-
-fn misnamed(names: &str, wanted: &str) -> String {
-    format!(
-        "its certificate is one of {names}, not of {wanted}; connect to a name that it has, or say which one it must have with \
-         --tls-server-name (Connect::tls_server_name)"
-    )
-}
-
-fn outdated(at: Option<UnixMillis>) -> String {
-    let at = at.map_or_else(String::new, |at| format!(" at {at}"));
-    format!("its certificate has expired{at}; the gateway needs a new one")
-}
-
-/// `name` of what a verifier shows as `DnsName("name")` or `IpAddress(name)`.
-fn bare(shown: &str) -> &str {
-    let inner = shown.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
-    inner.unwrap_or(shown).trim_matches('"')
-}
-
-fn time(at: UnixTime) -> UnixMillis {
-    UnixMillis(i64::try_from(at.as_secs()).unwrap_or(i64::MAX / 1000).saturating_mul(1000))
+        Flaw::NotYet(_) => "compare the clocks of both machines",
+        Flaw::OfAuthority => "make the gateway one with CA:FALSE, signed by this one or by itself",
+        _ => "the gateway needs a new one",
+    };
+    format!("its certificate {flaw}; {what_to_do}")
 }
 
 /// Of this client's certificate, as the other end says it.
@@ -109,6 +69,8 @@ fn ours(alert: AlertDescription) -> Option<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use tokio_rustls::rustls::pki_types::UnixTime;
+
     use super::*;
 
     fn told(error: rustls::Error) -> Option<(ErrorKind, String)> {
@@ -118,23 +80,29 @@ mod tests {
     #[test]
     fn each_problem_of_a_gateways_certificate_is_told_with_what_to_do() {
         let at = |secs| UnixTime::since_unix_epoch(std::time::Duration::from_secs(secs));
-        let presented = vec!["DnsName(\"a.example\")".to_owned(), "IpAddress(10.0.0.1)".to_owned()];
+        let presented = vec!["DnsName(\"a.example\")".to_owned()];
         let expected = rustls::pki_types::ServerName::try_from("b.example").unwrap();
+        // A root of the same name has a key of another kind.
+        let other_key = CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+            signature_algorithm_id: vec![1],
+            public_key_algorithm_id: vec![2],
+        };
         for (problem, parts) in [
             (CertificateError::UnknownIssuer, &["not trusted", "--tls-roots", "Connect::tls_roots"][..]),
+            (other_key, &["not trusted", "--tls-roots", "Connect::tls_roots"]),
             (
                 CertificateError::NotValidForNameContext { expected, presented },
-                &["one of a.example, 10.0.0.1, not of b.example", "--tls-server-name", "Connect::tls_server_name"],
+                &["one of a.example, not of b.example", "--tls-server-name", "Connect::tls_server_name"],
             ),
             (
                 CertificateError::ExpiredContext { time: at(20), not_after: at(10) },
-                &["expired at 1970-01-01T00:00:10Z", "needs a new one"],
+                &["expired at 1970", "needs a new one"],
             ),
             (
                 CertificateError::NotValidYetContext { time: at(10), not_before: at(20) },
-                &["not valid before 1970-01-01T00:00:20Z", "it is 1970-01-01T00:00:10Z here", "clocks"],
+                &["not valid before 1970", "clocks"],
             ),
-            (CertificateError::BadEncoding, &["is not taken"]),
+            (CertificateError::BadEncoding, &["is damaged", "needs a new one"]),
         ] {
             let (kind, text) = told(rustls::Error::InvalidCertificate(problem)).unwrap();
             assert_eq!(kind, ErrorKind::Unavailable);

@@ -1,17 +1,16 @@
 //! TLS: whom this client trusts, and who it says it is.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use meshwire_proto::ErrorKind;
+use meshwire_tls::FileError;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::way::cause_of;
 use super::{Cause, Stream, distrust};
 use crate::address::{Carrier, host_of};
 use crate::{Error, Result};
@@ -52,37 +51,34 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-fn bad(file: &Path, problem: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Invalid, "connect", format!("{}: {problem}", file.display()))
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>);
-    match found {
-        Ok(found) if found.is_empty() => Err(bad(file, "there is no certificate in it")),
-        Ok(found) => Ok(found),
-        Err(error) => Err(bad(file, error)),
-    }
+/// Of a file, with the method of [`Connect`](crate::Connect) that names it.
+fn bad(option: &'static str) -> impl Fn(FileError) -> Error {
+    move |error| Error::new(ErrorKind::Invalid, "connect", error.to_string()).with("option", option)
 }
 
 fn roots(options: &TlsOptions) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    match &options.roots {
-        Some(file) => {
-            for root in certificates(file)? {
-                roots.add(root).map_err(|e| bad(file, e))?;
-            }
-        }
-        None => {
-            let found = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(found.certs);
-        }
+    if let Some(file) = &options.roots {
+        return meshwire_tls::roots(file).map_err(bad("tls_roots"));
     }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
-        let text = "this system has no root certificates, and none were given; name a file of them";
+        let text = "this system has no root certificates, and none were given; name a PEM file of them with --tls-roots \
+            (Connect::tls_roots)";
         return Err(Error::new(ErrorKind::Invalid, "connect", text));
     }
     Ok(roots)
+}
+
+/// A handshake that came to nothing, in words.
+fn reworded(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return io::Error::new(error.kind(), "it hung up during the TLS handshake");
+    }
+    match meshwire_tls::ended(&error) {
+        Some(text) => io::Error::new(error.kind(), text),
+        None => error,
+    }
 }
 
 impl Tls {
@@ -94,9 +90,8 @@ impl Tls {
         let config = match &options.certificate {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
-                let chain = certificates(certificate)?;
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|e| bad(key, e))?;
-                builder.with_client_auth_cert(chain, key).map_err(|e| bad(certificate, e))?
+                let (chain, key) = meshwire_tls::pair(certificate, key).map_err(bad("tls_certificate"))?;
+                builder.with_client_auth_cert(chain, key).map_err(|e| invalid(e.to_string()))?
             }
         };
         let name = options.server_name.clone().map(|name| {
@@ -119,7 +114,7 @@ impl Tls {
         match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) if distrust::is_no_tls(&error) => Err(Cause::Plain),
-            Err(error) => Err(cause_of(error)),
+            Err(error) => Err(distrust::of(&error).map_or_else(|| reworded(error).into(), Cause::Certificate)),
         }
     }
 }

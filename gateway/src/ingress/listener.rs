@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use meshwire_proto::ErrorKind;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -18,8 +18,11 @@ use super::keepalive;
 use super::refused::Refused;
 use super::tls::{self, Tls};
 use super::turns::Turns;
-use super::{Accepted, BoxIo, Ingress, Login, PLAIN_REFUSED, Place, Places, Shutdown, Sniff};
+use super::{Accepted, BoxIo, Ingress, Login, PLAIN_REFUSED, Place, Places, REFUSAL, Shutdown, Sniff, say};
 use crate::mesh::{Counts, Lost, Refusal};
+
+/// How the answer begins to what nobody here speaks, by which clients know it.
+const NOTHING_HERE: &str = "meshwire: these bytes begin no protocol that is served here";
 
 /// More than any protocol needs to be told apart.
 const MAX_PREFIX: usize = 1024;
@@ -34,9 +37,8 @@ const BACKLOG: u32 = 4096;
 /// Wait after a failed accept, as when file descriptors have run out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// How many are told at once that there is no place for them, and for how long at most anybody is told that he is not served.
+/// How many are told at once that there is no place for them.
 const REFUSING: usize = 64;
-const REFUSAL: Duration = Duration::from_secs(1);
 
 /// Limits of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -222,30 +224,40 @@ async fn tell((mut stream, peer): (BoxIo, SocketAddr), doors: &Doors) -> io::Res
     let mut prefix = BytesMut::new();
     let mut principal = None;
     let mut told = sniff(&mut stream, &mut prefix, doors, doors.tls.as_deref()).await?;
-    let secure = if let Told::Tls(tls) = told {
+    let is_inside = matches!(told, Told::Tls(_));
+    if let Told::Tls(tls) = told {
         let accepted = tls.accept(peer, Box::new(Prefixed::new(std::mem::take(&mut prefix), stream))).await;
         let inside = accepted.inspect_err(|_| doors.counts.lost(Lost::Handshake))?;
         (stream, principal) = (inside.stream, inside.principal);
         told = sniff(&mut stream, &mut prefix, doors, None).await?;
-        true
-    } else {
-        doors.plain
-    };
-    let text = match told {
-        Told::Protocol(ingress) if secure => return Ok(Some((ingress, stream, prefix, principal))),
+    }
+    // Who takes it no faster than that is cut off.
+    match told {
+        Told::Protocol(ingress) if is_inside || doors.plain => return Ok(Some((ingress, stream, prefix, principal))),
         Told::Protocol(ingress) => {
             let refusal = Refusal::new(ErrorKind::TlsRequired, PLAIN_REFUSED);
-            // Who takes it no faster is cut off.
-            return tokio::time::timeout(REFUSAL, ingress.turn_away(stream, prefix, refusal)).await?.map(|()| None);
+            tokio::time::timeout(REFUSAL, ingress.turn_away(stream, prefix, refusal)).await??;
         }
         Told::Tls(_) | Told::Nothing => {
             tracing::info!(first = %printable(&prefix), "first bytes of no protocol served here");
-            b"meshwire: these bytes begin no protocol that is served here\n"
+            let words = format!("{NOTHING_HERE}{}\n", of_tls(doors, is_inside, &prefix));
+            tokio::time::timeout(REFUSAL, say(stream, words.into())).await??;
         }
-    };
-    stream.write_all(text).await?;
-    stream.shutdown().await?;
+    }
     Ok(None)
+}
+
+/// What is said of TLS to who begins with nothing that is served.
+fn of_tls(doors: &Doors, is_inside: bool, prefix: &[u8]) -> &'static str {
+    match &doors.tls {
+        _ if is_inside => ", inside TLS",
+        None if tls::begins(prefix) == Sniff::Yes => {
+            ": they begin TLS, which is off here (options tls_certificate, tls_key)"
+        }
+        None => "; TLS is off here",
+        Some(_) if doors.plain => ", in plain or inside TLS",
+        Some(_) => "; TLS is on here, and required",
+    }
 }
 
 /// Tells a peer in its own words that there is no place for it.

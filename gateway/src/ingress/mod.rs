@@ -26,6 +26,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -93,13 +94,29 @@ pub enum Shutdown {
 /// A peer is told that it is not served; then its connection is over.
 pub type Turned = Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>>;
 
+/// How long at most anybody is told that he is not served.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// Most bytes that are read away behind the last words of this side: more than is on its way as a rule.
+const READ_AWAY: usize = 1 << 20;
+
 /// Says this, and then nothing any more.
 async fn say(mut stream: BoxIo, words: Bytes) -> std::io::Result<()> {
     stream.write_all(&words).await?;
+    part(stream).await
+}
+
+/// Ends a connection behind the last words of this side. What the other has sent and nobody has read would turn the end into a reset,
+/// which overtakes the words.
+async fn part(mut stream: BoxIo) -> std::io::Result<()> {
     stream.shutdown().await?;
-    // What it has sent and nobody has read would turn the end into a reset, which overtakes the words.
-    let mut rest = [0; 1024];
-    while stream.read(&mut rest).await? > 0 {}
+    let (mut rest, mut left) = ([0; 1024], READ_AWAY);
+    while left > 0 {
+        match stream.read(&mut rest).await? {
+            0 => break,
+            count => left = left.saturating_sub(count),
+        }
+    }
     Ok(())
 }
 

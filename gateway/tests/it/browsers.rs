@@ -149,7 +149,7 @@ fn options_that_name_no_origin_or_host_are_refused_and_say_what_is_accepted() {
         let problem = config.guests.set_origins(bad).unwrap_err();
         assert!(problem.contains("is not an origin; write"), "{problem}");
     }
-    for bad in ["*", "https://mesh.example", "a/b"] {
+    for bad in ["*", "https://mesh.example", "a/b", "a b"] {
         assert!(config.guests.set_hosts(bad).unwrap_err().contains("is not a host; write"));
     }
 }

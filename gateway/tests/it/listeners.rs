@@ -95,7 +95,10 @@ async fn a_listener_that_cannot_be_is_refused_by_name_before_anything_is_served(
     let mut config = with(&["http"]);
     config.listen_also[0].address = ([0, 0, 0, 0], 0).into();
     let error = refused(config).await;
-    assert!(matches!(error, RunError::Open(address) if address.ip().is_unspecified()), "{error}");
+    assert!(
+        matches!(error, RunError::Open { option: "listen_also", address } if address.ip().is_unspecified()),
+        "{error}"
+    );
     let (rig, addresses) = started(with(&["http"])).await;
     let mut config = with(&["http"]);
     config.listen_also[0].address = addresses[0];

@@ -52,6 +52,9 @@ async fn with_a_certificate_sessions_and_http_are_served_inside_tls_and_plain_on
     let authority = Authority::new();
     let rig = Rig::with(secured(&authority.gateway(), None, PathBuf::new()), Arc::new(AllowAll)).await;
     publishes(&rig, &authority.root(), None).await;
+    let mut nothing = rig.socket().await;
+    nothing.write_all(b"\x10\x16MQTT").await.unwrap();
+    assert!(rest(nothing).await.ends_with("no protocol that is served here; TLS is on here, and required\n"));
 
     let mut inside = handshake(&rig, &authority.root(), None, &["http/1.1"]).await.unwrap();
     inside.write_all(b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -149,6 +152,20 @@ async fn garbage_in_a_handshake_ends_that_connection_only() {
 }
 
 #[tokio::test]
+async fn the_alert_of_a_failed_handshake_arrives_also_while_more_is_being_sent() {
+    let authority = Authority::new();
+    let rig = Rig::with(secured(&authority.gateway(), None, PathBuf::new()), Arc::new(AllowAll)).await;
+    // A record of 64 KiB, which is longer than any may be.
+    let mut bytes = b"\x16\x03\x01\xff\xff".to_vec();
+    bytes.resize(128 * 1024, b'x');
+    let mut socket = rig.socket().await;
+    socket.write_all(&bytes).await.unwrap();
+    let mut got = Vec::new();
+    let end = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut got)).await.expect("an end");
+    assert!(end.is_ok() && got.starts_with(&[0x15, 3]), "an alert and a clean end: {end:?} {got:?}");
+}
+
+#[tokio::test]
 async fn refused_certificates_and_failed_handshakes_are_each_logged_once_in_a_while() {
     let (log, _other, _guard) = listen_to("meshwire_gateway::ingress::tls");
     let (authority, stranger) = (Authority::new(), Authority::new());
@@ -167,7 +184,7 @@ async fn refused_certificates_and_failed_handshakes_are_each_logged_once_in_a_wh
     assert!(lines.iter().all(|[_, count]| count == "1"), "{lines:?}");
     let errors = said(&log, ["error", "peer"]);
     assert!(
-        errors[1][0].starts_with("invalid peer certificate") && errors[1][1].starts_with("127.0.0.1:"),
+        errors[1][0].starts_with("its certificate is not trusted") && errors[1][1].starts_with("127.0.0.1:"),
         "{errors:?}"
     );
 }

@@ -8,8 +8,9 @@ use super::files::Files;
 /// Each crate and those of ours that it may depend on. A new arrow is an edit here.
 const ARROWS: &[(&str, &[&str])] = &[
     ("meshwire-proto", &[]),
-    ("meshwire", &["meshwire-proto", "meshwire-certificates"]),
-    ("meshwire-gateway", &["meshwire-proto", "meshwire-certificates"]),
+    ("meshwire-tls", &["meshwire-proto", "meshwire-certificates"]),
+    ("meshwire", &["meshwire-proto", "meshwire-tls", "meshwire-certificates"]),
+    ("meshwire-gateway", &["meshwire-proto", "meshwire-tls", "meshwire-certificates"]),
     (
         "meshwire-cli",
         &[

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use meshwire_proto::ErrorKind;
@@ -38,7 +38,7 @@ impl Deadline {
 /// The answer to what no call may have.
 pub(super) fn refused(method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
     if method != Method::POST {
-        return Some(Problem::wrong_method(method, path).into_response());
+        return Some(Problem::wrong_method(method, path, HeaderValue::from_static("POST")));
     }
     if !is_grpc(headers) {
         let text = format!("{path} is called by gRPC: send content-type: application/grpc over HTTP/2");
@@ -120,6 +120,55 @@ fn with_code(response: Response, path: &str) -> Response {
     match found.code() {
         Code::Unimplemented => unknown(path),
         // Of a message that was read whole that is all that can be wrong.
-        _ => status::refuse(ErrorKind::Invalid, format!("the call's message is malformed: {}", found.message())),
+        _ => {
+            let why = undecoded(found.message());
+            let text = format!(
+                "the message is not what {path} takes: {why}; compare it with the proto that this gateway's reflection has"
+            );
+            status::refuse(ErrorKind::Invalid, text)
+        }
+    }
+}
+
+/// Why a message cannot be decoded, of what the decoder says, which has no codes for it: the fields that it was in, the outermost first,
+/// and what it met there.
+fn undecoded(said: &str) -> String {
+    let mut why = said.strip_prefix("failed to decode Protobuf message: ").unwrap_or(said);
+    let mut place = None;
+    while let Some((field, rest)) = why.split_once(": ")
+        && field.contains('.')
+        && !field.contains(' ')
+    {
+        (place, why) = (Some(field), rest);
+    }
+    let why = match why {
+        text if text.contains("UTF-8") => "is text that is not UTF-8",
+        text if text.starts_with("invalid wire type: ") => "has another type",
+        text if text.starts_with("recursion") => "is nested too deep",
+        "buffer underflow" | "delimited length exceeded" => "breaks off",
+        _ => "is no protobuf",
+    };
+    place.map_or_else(|| format!("it {why}"), |field| format!("field {field} {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use meshwire_proto::wire::mesh::PublishRequest;
+    use prost::Message as _;
+
+    use super::undecoded;
+
+    #[test]
+    fn what_cannot_be_decoded_is_told_by_its_field_and_in_words() {
+        for (message, told) in [
+            (&b"\x0a\x01\xff"[..], "field PublishRequest.topic is text that is not UTF-8"),
+            (b"\x08\x01", "field PublishRequest.topic has another type"),
+            (b"\x0a\x7f", "field PublishRequest.topic breaks off"),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "it is no protobuf"),
+        ] {
+            let said = PublishRequest::decode(Bytes::from_static(message)).err().map(|error| error.to_string());
+            assert_eq!(said.map(|said| undecoded(&said)).as_deref(), Some(told), "{message:?}");
+        }
     }
 }

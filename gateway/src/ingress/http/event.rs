@@ -88,7 +88,8 @@ fn binary<'a>(
 }
 
 pub(super) fn text(body: &[u8]) -> Result<&str, Problem> {
-    std::str::from_utf8(body).map_err(|e| Problem::new(ErrorKind::Invalid, format!("the body is not UTF-8: {e}")))
+    std::str::from_utf8(body)
+        .map_err(|e| Problem::new(ErrorKind::Invalid, format!("the body is not UTF-8 behind byte {}", e.valid_up_to())))
 }
 
 async fn whole(door: &Door, mode: Mode, body: Upload) -> Result<Received, Problem> {

@@ -17,7 +17,7 @@ use super::fields::Fields;
 use super::names::{Named, group_key};
 use super::query::Query;
 use super::{Door, Problem, delivery, json_body};
-use crate::ingress::calls::{FetchRequest, Fetched};
+use crate::ingress::calls::{FetchRequest, Fetched, MAX_FETCH, MAX_WAIT};
 
 struct Asked {
     max_events: u32,
@@ -32,10 +32,12 @@ impl Asked {
         let text = if body.is_empty() { "{}" } else { text(body)? };
         let fields = Fields::parse(text, "the body", &["max_events", "max_bytes", "wait_ms", "member"])?;
         let fields = fields.without_nulls(&["member"]);
+        let events = fields.between("max_events", 1..=MAX_FETCH.into())?;
+        let most = u64::try_from(MAX_WAIT.as_millis()).unwrap_or(u64::MAX);
         Ok(Self {
-            max_events: fields.u32("max_events")?.unwrap_or(64),
+            max_events: events.and_then(|events| u32::try_from(events).ok()).unwrap_or(64),
             max_bytes: fields.u64("max_bytes")?.unwrap_or(1 << 20),
-            wait_ms: fields.u64("wait_ms")?.unwrap_or(0),
+            wait_ms: fields.between("wait_ms", 0..=most)?.unwrap_or(0),
             member: fields.text("member")?.map(Cow::into_owned),
         })
     }

@@ -3,8 +3,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use meshwire_proto::ErrorKind;
+use meshwire_proto::codec::json;
 use meshwire_proto::options::Bounded;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -48,7 +50,7 @@ fn whole(number: &Number) -> Option<u64> {
 /// Why a text is no object, behind what it is the text of.
 fn no_object(text: &str, error: &Error) -> String {
     if !error.is_data() {
-        return format!("is no JSON: {error}");
+        return format!("is no JSON: {}", json::told(error));
     }
     let is = match text.trim_start().bytes().next() {
         Some(b'[') => "an array",
@@ -56,7 +58,7 @@ fn no_object(text: &str, error: &Error) -> String {
         Some(b'-' | b'0'..=b'9') => "a number",
         Some(b't' | b'f') => "a boolean",
         Some(b'n') => "null",
-        _ => return format!("is not taken: {error}"),
+        _ => return format!("is not taken: {}", json::told(error)),
     };
     format!("is {is}; an object is accepted")
 }
@@ -152,8 +154,12 @@ impl<'a> Fields<'a> {
 
     /// A number within the bounds of an option, whatever that is called.
     pub(super) fn within(&self, name: &str, option: &Bounded) -> Result<Option<u64>, Problem> {
-        let bounds = option.min..=option.max;
-        let what = || format!("a whole number from {} to {}", option.min, option.max);
+        self.between(name, option.min..=option.max)
+    }
+
+    /// A number within these bounds.
+    pub(super) fn between(&self, name: &str, bounds: RangeInclusive<u64>) -> Result<Option<u64>, Problem> {
+        let what = || format!("a whole number from {} to {}", bounds.start(), bounds.end());
         self.number(name, |number| bounds.contains(&number), what)
     }
 
@@ -279,12 +285,12 @@ mod tests {
             assert_eq!(problem(text), format!("the body is {is}; an object is accepted"));
         }
         for (text, why) in [
-            ("", "EOF"),
-            ("{", "EOF"),
-            ("x", "expected value"),
-            (r#"{"a":1} x"#, "trailing characters"),
+            ("", "it is empty"),
+            ("{", "it ends inside an object at line 1 column 1"),
+            ("x", "there is no value where one must be"),
+            (r#"{"a":1} x"#, "something follows behind the end"),
             ("{\"a\":\"\u{0}\"}", "control character"),
-            ("{1:1}", "key must be a string"),
+            ("{1:1}", "the name of a field is not in double quotes at line 1 column 2"),
         ] {
             let said = problem(text);
             assert!(said.starts_with("the body is no JSON: ") && said.contains(why), "{text}: {said}");

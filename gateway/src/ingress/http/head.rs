@@ -2,7 +2,7 @@
 
 use axum::body::HttpBody as _;
 use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
 use meshwire_proto::ErrorKind;
@@ -10,7 +10,6 @@ use meshwire_proto::codec::http::PREFIX;
 use meshwire_proto::codec::percent;
 
 use super::Problem;
-use crate::ingress::web::WrongMethod;
 
 /// Most headers of a request.
 pub(super) const MAX_HEADERS: usize = 200;
@@ -53,16 +52,23 @@ pub(super) fn check(headers: &HeaderMap, path: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// With an answer to a method that its path does not take: which that is.
+#[derive(Clone, Debug)]
+struct WrongMethod(Method, Uri);
+
+/// An answer to such a method. Which ones the path takes, the router puts into its head afterwards, where [`with_code`] finds it.
+pub(super) fn wrong_method(method: Method, uri: Uri) -> Response {
+    let mut response = StatusCode::METHOD_NOT_ALLOWED.into_response();
+    response.extensions_mut().insert(WrongMethod(method, uri));
+    response
+}
+
 /// Makes a problem with our code of what stands before the handlers: a method is told the others, and an extractor, which refuses in plain
 /// text, as a path that is not UTF-8, has none.
 pub(super) async fn with_code(response: Response) -> Response {
-    if let Some(WrongMethod(text)) = response.extensions().get() {
-        // The router says nothing of calls of gRPC, which have one method.
-        let allow = response.headers().get(ALLOW).cloned().unwrap_or(HeaderValue::from_static("POST"));
-        let methods = allow.to_str().unwrap_or_default().replace(',', ", ");
-        let mut named = Problem::of_method(format!("{text}; it takes {methods}")).into_response();
-        named.headers_mut().insert(ALLOW, allow);
-        return named;
+    if let Some(WrongMethod(method, uri)) = response.extensions().get() {
+        let allow = response.headers().get(ALLOW).cloned().unwrap_or(HeaderValue::from_static(""));
+        return Problem::wrong_method(method, uri.path(), allow);
     }
     let is_text = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
     let is_short = response.body().size_hint().upper().is_some_and(|most| most <= LONGEST_REJECTION);

@@ -128,7 +128,7 @@ impl HttpIngress {
                 if method == Method::POST && call::is_grpc(&headers) {
                     return call::unknown(uri.path());
                 }
-                Problem::wrong_method(&method, uri.path())
+                head::wrong_method(method, uri)
             });
         let windows = Windows::new(config.window_bytes);
         Self { native, calls, config, windows, router }

@@ -37,7 +37,7 @@ pub struct Guests {
 }
 
 fn list(text: &str) -> impl Iterator<Item = &str> {
-    text.split([',', ' ']).filter(|part| !part.is_empty())
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
 impl Guests {

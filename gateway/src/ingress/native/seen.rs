@@ -37,30 +37,24 @@ impl Seen {
 
     /// A frame came whole: `frame` is what stands behind its length. Nothing of it was done yet.
     pub(super) fn read(self, frame: &[u8]) {
-        let Self { connection, peer, carrier } = self;
-        tracing::trace!(
-            target: TARGET,
-            connection,
-            peer = peer.map(tracing::field::display),
-            carrier,
-            frame = client_frame_name(frame),
-            bytes = LENGTH + frame.len(),
-            "frame read"
-        );
+        self.tell("frame read", || (client_frame_name(frame), frame.len()));
     }
 
     /// A frame is to be written, none of its bytes was yet: `head` is what stands behind its length, up to the `events` bytes at its end.
     pub(super) fn written(self, head: Option<&[u8]>, events: usize) {
+        let head = head.unwrap_or_default();
+        self.tell("frame written", || (server_frame_name(head), head.len() + events));
+    }
+
+    /// What became of a frame, with its name and its bytes behind the length.
+    fn tell(self, what: &'static str, frame: impl FnOnce() -> (&'static str, usize)) {
+        if !tracing::enabled!(target: TARGET, tracing::Level::TRACE) {
+            return;
+        }
         let Self { connection, peer, carrier } = self;
-        tracing::trace!(
-            target: TARGET,
-            connection,
-            peer = peer.map(tracing::field::display),
-            carrier,
-            frame = server_frame_name(head.unwrap_or_default()),
-            bytes = LENGTH + head.map_or(0, <[u8]>::len) + events,
-            "frame written"
-        );
+        let (frame, bytes) = frame();
+        let (peer, bytes) = (peer.map(tracing::field::display), LENGTH + bytes);
+        tracing::trace!(target: TARGET, connection, peer, carrier, frame, bytes, "{what}");
     }
 }
 

@@ -9,17 +9,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use meshwire_proto::options;
+use meshwire_tls::FileError;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
 use super::refused::Refused;
-use super::{BoxIo, Sniff};
+use super::{BoxIo, REFUSAL, Sniff, part};
 use crate::mesh::Counts;
 
 /// What is spoken inside, in the order in which it is preferred.
@@ -56,12 +55,12 @@ pub struct TlsConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be used.
-    #[error("{file}: {problem}")]
+    #[error("{source}")]
     File {
-        /// Which.
-        file: PathBuf,
-        /// What is wrong.
-        problem: String,
+        /// The option that names it.
+        option: &'static str,
+        /// Which, and what is wrong.
+        source: FileError,
     },
     /// An option is missing beside another.
     #[error("TLS needs {missing} beside {given}; set it to a PEM file")]
@@ -71,8 +70,8 @@ pub enum TlsError {
         /// The one that asks for it.
         given: &'static str,
     },
-    /// The parts do not fit.
-    #[error("the certificate cannot be used: {0}")]
+    /// What no file is to blame for.
+    #[error("TLS cannot be served: {0}")]
     Rustls(#[from] rustls::Error),
 }
 
@@ -101,34 +100,22 @@ pub(super) struct Inside {
     pub(super) principal: Option<Arc<str>>,
 }
 
-fn bad(file: &Path, problem: &impl ToString) -> TlsError {
-    TlsError::File { file: file.to_owned(), problem: problem.to_string() }
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match found {
-        Ok(found) if found.is_empty() => Err(bad(file, &"there is no certificate in it")),
-        Ok(found) => Ok(found),
-        Err(error) => Err(bad(file, &error)),
-    }
-}
-
 fn load(config: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
-    let chain = certificates(&config.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|e| bad(&config.key, &e))?;
+    let of = |option: &'static str| move |source| TlsError::File { option, source };
+    let (chain, key) = meshwire_tls::pair(&config.certificate, &config.key).map_err(|source| {
+        let option = if source.file == config.key { &options::TLS_KEY } else { &options::TLS_CERTIFICATE };
+        of(option.name)(source)
+    })?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let builder = match config.client_roots.as_path() {
         none if none.as_os_str().is_empty() => builder.with_no_client_auth(),
         file => {
-            let mut roots = RootCertStore::empty();
-            for root in certificates(file)? {
-                roots.add(root).map_err(|e| bad(file, &e))?;
-            }
+            let roots = meshwire_tls::roots(file).map_err(of(options::TLS_CLIENT_ROOTS.name))?;
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            let verifier = verifier.allow_unauthenticated().build().map_err(|e| bad(file, &e))?;
-            builder.with_client_cert_verifier(verifier)
+            // It has roots, and no lists of what was revoked: nothing else is looked at.
+            let verifier = verifier.allow_unauthenticated().build();
+            builder.with_client_cert_verifier(verifier.map_err(|error| rustls::Error::General(error.to_string()))?)
         }
     };
     let mut server = builder.with_single_cert(chain, key)?;
@@ -213,20 +200,29 @@ impl Tls {
 
     fn failed(&self, peer: SocketAddr, error: &io::Error) {
         let (mut failed, now) = (self.failed.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        let told = || meshwire_tls::ended(error).unwrap_or_else(|| error.to_string());
         if is_of_certificate(error) {
             if let Some(count) = failed.certificates.count(now) {
                 let option = options::TLS_CLIENT_ROOTS.name;
-                tracing::warn!(%peer, %error, count, "certificates of clients refused (option {option})");
+                tracing::warn!(%peer, error = %told(), count, "certificates of clients refused (option {option})");
             }
         } else if let Some(count) = failed.others.count(now) {
-            tracing::info!(%peer, %error, count, "TLS handshakes failed");
+            tracing::info!(%peer, error = %told(), count, "TLS handshakes failed");
         }
     }
 
     /// The server's side of a handshake with `peer`.
     pub(super) async fn accept(&self, peer: SocketAddr, stream: BoxIo) -> io::Result<Inside> {
         let acceptor = self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let stream = acceptor.accept(stream).await.inspect_err(|error| self.failed(peer, error))?;
+        let stream = match acceptor.accept(stream).into_fallible().await {
+            Ok(stream) => stream,
+            Err((error, stream)) => {
+                self.failed(peer, &error);
+                // It was written why, as an alert, which must arrive.
+                let _ = tokio::time::timeout(REFUSAL, part(stream)).await;
+                return Err(error);
+            }
+        };
         let principal = principal(&stream);
         Ok(Inside { stream: Box::new(stream), principal })
     }

@@ -15,5 +15,5 @@ pub(super) mod status;
 mod told;
 
 pub(super) use door::{Connection, Door};
-pub(super) use problem::{Problem, Refused, WrongMethod};
+pub(super) use problem::{Problem, Refused};
 pub(super) use told::counted;

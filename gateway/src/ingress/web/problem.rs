@@ -1,7 +1,7 @@
 //! Errors as RFC 9457 problem details, with the code of the catalogue.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use axum::response::IntoResponse;
 use bytes::Bytes;
@@ -12,13 +12,12 @@ use crate::mesh::Refusal;
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
+/// How credentials would be sent.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer");
+
 /// With an answer: why it is a problem.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ingress) struct Refused(pub(in crate::ingress) ErrorKind);
-
-/// With an answer to a method that its path does not take: which that is.
-#[derive(Clone, Debug)]
-pub(in crate::ingress) struct WrongMethod(pub(in crate::ingress) String);
 
 /// A request that was not carried out.
 #[derive(Debug)]
@@ -45,16 +44,13 @@ impl Problem {
         Self::new(ErrorKind::NotFound, format!("there is nothing at {path}; /openapi.json lists what there is"))
     }
 
-    /// Which methods it takes is said by who knows the route, which finds [`WrongMethod`] in the answer.
-    pub(in crate::ingress) fn wrong_method(method: &Method, path: &str) -> Response<Body> {
-        let text = format!("{path} does not take {method}");
-        let mut response = Self::of_method(text.clone()).into_response();
-        response.extensions_mut().insert(WrongMethod(text));
+    /// The answer to a method that a path does not take, with those that it takes.
+    pub(in crate::ingress) fn wrong_method(method: &Method, path: &str, allow: HeaderValue) -> Response<Body> {
+        let takes = allow.to_str().unwrap_or_default().replace(',', ", ");
+        let text = format!("{path} does not take {method}; it takes {takes}");
+        let mut response = Self::new(ErrorKind::Invalid, text).with(StatusCode::METHOD_NOT_ALLOWED).into_response();
+        response.headers_mut().insert(ALLOW, allow);
         response
-    }
-
-    pub(in crate::ingress) fn of_method(text: String) -> Self {
-        Self::new(ErrorKind::Invalid, text).with(StatusCode::METHOD_NOT_ALLOWED)
     }
 
     /// In the words of who asks: a call of gRPC is told a status.
@@ -68,8 +64,9 @@ impl Problem {
         let length = body.len();
         let after = self.refusal.retry_after_ms.div_ceil(1000);
         let after = if after > 0 { format!("retry-after: {after}\r\n") } else { String::new() };
+        let challenge = if status == StatusCode::UNAUTHORIZED { "www-authenticate: Bearer\r\n" } else { "" };
         let head = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {length}\r\n{after}connection: close\r\n\r\n"
+            "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {length}\r\n{after}{challenge}connection: close\r\n\r\n"
         );
         Bytes::from(head + &body)
     }
@@ -119,6 +116,10 @@ impl IntoResponse for Problem {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if retry_after_ms > 0 {
             response.headers_mut().insert(RETRY_AFTER, retry_after_ms.div_ceil(1000).into());
+        }
+        if response.status() == StatusCode::UNAUTHORIZED {
+            // RFC 9110 asks for it; there is no other place for a token.
+            response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
         }
         response
     }

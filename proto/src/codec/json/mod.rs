@@ -4,6 +4,7 @@
 //! text, in `text_data`.
 
 mod fast;
+mod told;
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -12,6 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+pub use told::told;
 
 use crate::{AttributeValue, Data, Event, EventError, EventParts, EventView, time};
 
@@ -115,7 +118,7 @@ fn parse_members(text: &str) -> Result<(Event, bool), EventError> {
         (None, Some(text)) => STANDARD
             .decode(text)
             .map(|bytes| event.binary_data(bytes))
-            .map_err(|e| EventError::Json(format!("data_base64: {e}"))),
+            .map_err(|e| EventError::Json(format!("data_base64 {}", told::no_base64(&e)))),
         (None, None) => Ok(event),
     };
     event.map(|event| (event, versioned))
@@ -156,7 +159,7 @@ pub fn parse_batch<'a>(
 fn wrong(text: &str, (what, opens): (&str, u8), error: &serde_json::Error) -> EventError {
     let first = text.trim_start().bytes().next().unwrap_or_default();
     if !error.is_data() || first == opens {
-        return EventError::Json(error.to_string());
+        return EventError::Json(told(error));
     }
     let is = match first {
         b'{' => "an object",

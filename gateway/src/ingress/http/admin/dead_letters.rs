@@ -87,7 +87,8 @@ async fn meant(request: Request) -> Result<(Vec<u64>, u64), Problem> {
         }
         (Some(numbers), false) if after == 0 => Ok((numbers, 0)),
         (None, true) => Ok((Vec::new(), after)),
-        _ => Err(invalid("say either numbers, or all with the cursor that next said")),
+        (None, false) => Err(invalid("no dead letter is named: say either numbers, or \"all\": true")),
+        _ => Err(invalid("say either numbers, or \"all\": true with the cursor that next said")),
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Request};
+use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -30,6 +30,7 @@ use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::PREFACE;
 use tokio::time::timeout;
 
+use super::names::Named;
 use super::query::Query;
 use super::{Door, Problem, body};
 use crate::ingress::native::{Coming, serve_stream};
@@ -133,7 +134,7 @@ async fn run((id, link): (Id, Arc<Link>), carriers: Arc<Carriers>, door: Door, l
 async fn receive(
     Extension(door): Extension<Door>,
     Extension(carriers): Extension<Arc<Carriers>>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let query = Query::read(request.uri(), &["batch", "after", "end"])?;
@@ -182,7 +183,7 @@ async fn superseded(link: &Link, turn: u64) {
 async fn listen(
     Extension(door): Extension<Door>,
     Extension(carriers): Extension<Arc<Carriers>>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let query = Query::read(&uri, &["after", "wait_ms"])?;

@@ -1,0 +1,14 @@
+//! What client and gateway share of TLS: they read the same files, and whatever is wrong with one of them, or with a handshake, both say it
+//! in the same plain words.
+//!
+//! - [`certificates`], [`roots`], [`pair`]: PEM files, or a [`FileError`] that names the file, what is wrong and what would do;
+//! - [`Flaw`]: what is wrong with a certificate;
+//! - [`ended`]: why a handshake came to nothing.
+
+mod files;
+mod flaw;
+mod handshake;
+
+pub use files::{FileError, certificates, pair, roots};
+pub use flaw::Flaw;
+pub use handshake::ended;
