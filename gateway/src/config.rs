@@ -217,7 +217,8 @@ impl Config {
     /// What it says of calls without a session.
     #[must_use]
     pub const fn calls(&self) -> CallsConfig {
-        CallsConfig { max_fetch_members: self.max_fetch_members, session_bytes: self.session_bytes }
+        let Self { max_fetch_members, session_bytes, stop_timeout, .. } = *self;
+        CallsConfig { max_fetch_members, session_bytes, stop_timeout }
     }
 
     /// What it says of HTTP.

@@ -16,7 +16,7 @@ use crate::ingress::http::{HttpConfig, HttpIngress};
 use crate::ingress::native::{Native, NativeIngress};
 use crate::ingress::tls::{Tls, TlsError};
 use crate::ingress::{Also, Doors, Ingress, Listener, ListenerConfig, Serves, Shutdown, most_connections};
-use crate::mesh::{AllowAll, Authorize, LOOK_EVERY, Mesh, MeshConfig, Spoken, Stores};
+use crate::mesh::{AllowAll, Authorize, LOOK_EVERY, Mesh, MeshConfig, Stores};
 use crate::random::{Random as _, SystemRandom};
 use crate::recover::open_mesh;
 use crate::store::Store;
@@ -313,15 +313,14 @@ impl Gateway {
             _ = &mut time => Ok(()),
             _ = &mut serving => Ok(()),
         };
-        mesh.stop_delivering();
+        mesh.stop();
         shutdown.send_replace(Shutdown::Draining);
         self.calls.stop();
         let mut served = false;
         if result.is_ok() {
             // Settlements are still taken, over new connections too, and time goes on for them.
             tokio::select! {
-                () = mesh.nothing_held() => {}
-                () = nobody_left(&mesh, &calls) => {}
+                () = nothing_held(&mesh, &native) => {}
                 () = tokio::time::sleep(self.stop_timeout) => {
                     let (in_flight, requests) = (mesh.held(), mesh.requests_open());
                     tracing::warn!(in_flight, requests, "at the deadline (option stop_timeout) deliveries are not settled, which come again unless their topic is in memory, or requests not answered, which fail");
@@ -345,15 +344,15 @@ impl Gateway {
     }
 }
 
-/// Ends once nobody is connected, and nothing is leased that needs no connection: a session that waits to be resumed has little reason
-/// to come just now.
-async fn nobody_left(mesh: &Mesh, calls: &Calls) {
-    let open = || {
-        [Spoken::Native, Spoken::Http, Spoken::HttpSession]
-            .iter()
-            .any(|spoken| mesh.counts().connections(*spoken).0 > 0)
-    };
-    while open() || calls.has_members() {
+/// Ends once nothing is leased that can still be settled, and every request has its last reply.
+async fn nothing_held(mesh: &Mesh, native: &Native) {
+    loop {
+        let held = mesh.held();
+        // Only then is it worth to look at each of those who are gone.
+        let waited_for = if held == 0 { 0 } else { held.saturating_sub(native.held_by_gone()) };
+        if waited_for == 0 && mesh.requests_open() == 0 {
+            return;
+        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }

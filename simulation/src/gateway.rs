@@ -232,13 +232,10 @@ impl Gateway {
         pumped
     }
 
-    /// Begins to end as SIGTERM makes it: nothing more is delivered, and peers are told.
+    /// Begins to end as SIGTERM makes it: nothing more is delivered, nothing new begins, and its connections tell their peers.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
-        self.mesh.stop_delivering();
-        for (protocol, ..) in self.connections.values_mut() {
-            protocol.drain("the gateway is stopping");
-        }
+        self.mesh.stop();
     }
 
     /// Whether it was told to stop: it takes no connections.

@@ -8,6 +8,8 @@ use meshwire::session::{Failure, Output, RequestSpec, ServeSpec, Session, TaskId
 use meshwire_proto::{ErrorKind, Event, EventLimits, EventView, Moment, TopicName};
 
 use crate::history::History;
+use crate::seen::HELD_BACK;
+use crate::stops::Stopping;
 
 const TOPIC: &str = "questions";
 
@@ -187,6 +189,12 @@ impl History {
     fn was_cut_off(&self, client: usize, from: Moment, to: Moment) -> bool {
         self.cut_off.get(&client).into_iter().flatten().any(|at| *at >= from && *at <= to)
     }
+
+    /// Whether it was on its way to a gateway that stops when its client had not heard of that: nobody is given it.
+    fn crossed_a_stop(&self, q: &Question, ended: Moment) -> bool {
+        let crossed = |stop: &Stopping| stop.at <= ended && q.asked <= stop.at + HELD_BACK;
+        q.handled == 0 && self.stopping.iter().any(crossed)
+    }
 }
 
 /// Every request ends once, in time, by its own answer or a failure that may be; what was
@@ -209,7 +217,9 @@ pub(crate) fn requests_end_once_and_are_handled_at_most_once(history: &History, 
             [(_, Some(kind @ (ErrorKind::NoResponders | ErrorKind::Busy)))] if q.handled > 0 && !q.retry => {
                 say(format!("was refused with {kind} and handled"));
             }
-            [(at, Some(ErrorKind::Unavailable))] if !history.was_cut_off(q.by.0, q.asked, *at) => {
+            [(at, Some(ErrorKind::Unavailable))]
+                if !history.was_cut_off(q.by.0, q.asked, *at) && !history.crossed_a_stop(q, *at) =>
+            {
                 say(format!(
                     "ended at {at:?} with {}, and nothing was wrong with its connection",
                     ErrorKind::Unavailable

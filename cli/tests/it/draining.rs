@@ -6,9 +6,10 @@ use meshwire::{Delivery, Event, Mesh, Request, State, Subscription};
 use rustix::process::Signal;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::program::Gateway;
+use crate::program::{Gateway, run};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Less than the wait after a refusal, let alone than what a gateway waits that stops.
@@ -53,7 +54,7 @@ fn a_gateway_that_is_stopped_waits_for_what_consumers_hold_and_delivers_nothing_
 
 #[test]
 fn a_client_passes_by_a_gateway_that_waits_for_what_others_hold() {
-    let (stopping, other) = (Gateway::start(), Gateway::start());
+    let (stopping, other) = (Gateway::with(&["--memory", "--stop-timeout", "60s"]), Gateway::start());
     stopping.publish("work", &["1", "2", "3"]);
     runtime().block_on(async {
         let (mesh, _work, held) = holding(&stopping).await;
@@ -67,10 +68,23 @@ fn a_client_passes_by_a_gateway_that_waits_for_what_others_hold() {
             assert!(began.elapsed() < SOON, "{scheme}: {:?}", began.elapsed());
             elsewhere.publish("work", Event::text("t", "x")).await.unwrap();
         }
-        let alone = meshwire::connect(&stopping.url).await.unwrap_err();
-        assert!(alone.to_string().contains("the gateway is stopping"), "{alone}");
+        // Each tries for as long as a connect may take.
+        let mut alone = JoinSet::new();
+        for scheme in ["mesh", "tcp", "grpc", "ws", "http"] {
+            let url = format!("{scheme}://{first}");
+            alone.spawn(async move { (scheme, meshwire::connect(&url).await.unwrap_err().to_string()) });
+        }
+        // A command begins a session, and is told so.
+        let url = stopping.url.clone();
+        alone.spawn_blocking(move || ("topics list", run(&["topics", "list", "--server", &url]).err));
+        while let Some(told) = alone.join_next().await {
+            let (scheme, told) = told.unwrap();
+            assert!(told.contains("the gateway is stopping"), "{scheme}: {told}");
+        }
         held.into_iter().for_each(Delivery::ack);
-        assert_eq!(stopping.program.end().code, Some(0));
+        let ended = stopping.program.end();
+        assert_eq!(ended.code, Some(0));
+        assert!(!ended.err.contains("refused"), "nobody needs to read of each: {}", ended.err);
     });
 }
 

@@ -1,5 +1,5 @@
-//! What the gateway answers `BUSY` is asked again when it says so: subscriptions, what serves,
-//! and commands. Publishes and requests are not: when they are tried again is the caller's.
+//! What the gateway answers `BUSY` is asked again when it says so, and what it refuses because it stops, over the next connection:
+//! subscriptions, what serves, and commands. Publishes and requests are not: when they are tried again is the caller's.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,7 +33,7 @@ struct Wait {
     until: Moment,
 }
 
-/// Everything that was answered `BUSY` and has no other answer yet.
+/// Everything that is asked again and has no other answer yet.
 #[derive(Debug, Default)]
 pub(super) struct Busy(BTreeMap<Ask, Wait>);
 
@@ -60,6 +60,11 @@ impl Busy {
 impl Session {
     /// Takes note of a failure; `false`: it is to be told.
     pub(super) fn is_asked_again(&mut self, now: Moment, ask: Ask, failure: &Failure) -> bool {
+        if self.is_put_off(failure.kind) {
+            // The next login asks for it.
+            self.busy.0.insert(ask, Wait { at: None, until: now + PATIENCE });
+            return true;
+        }
         if failure.kind != ErrorKind::Busy {
             self.busy.forget(ask);
             return false;

@@ -61,6 +61,11 @@ impl Session {
         matches!(&self.link, Link::Up(Up { leaving: Some(_), .. }))
     }
 
+    /// Whether a gateway that stops refused something for that alone: nothing of it was done, and it goes to the next connection.
+    pub(super) fn is_put_off(&self, kind: meshwire_proto::ErrorKind) -> bool {
+        kind == meshwire_proto::ErrorKind::Unavailable && self.is_leaving()
+    }
+
     /// When [`Session::tick`] must be called at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {

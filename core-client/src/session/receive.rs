@@ -81,9 +81,10 @@ impl Session {
         for receipt in receipts.receipts {
             let refused =
                 (receipt.code != 0).then(|| Failure::from_wire(receipt.code, &receipt.message, receipt.retry_after_ms));
+            // What crossed the word that the gateway stops has no answer yet.
             if let Some(failure) = &refused
                 && self.publishes.was_sent(&receipt)
-                && self.is_published_again(now, receipt.first_sequence, failure)
+                && (self.is_put_off(failure.kind) || self.is_published_again(now, receipt.first_sequence, failure))
             {
                 continue;
             }

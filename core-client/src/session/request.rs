@@ -191,7 +191,12 @@ impl Session {
         if reply.code == ErrorKind::NoResponders.number() && self.is_served_later(now, number) {
             return;
         }
+        let put_off = self.is_put_off(ErrorKind::from_number(reply.code));
         let Some(open) = self.requests.open.get_mut(&number) else { return };
+        if put_off && open.spec.retry && !open.answered {
+            // With the connection it is over, and sent again over the next one.
+            return;
+        }
         open.answered = true;
         let over = reply.end || reply.code != 0 || open.spec.stream.is_none();
         if over {

@@ -29,8 +29,14 @@ impl Mesh {
     /// again after [`Mesh::wake_when_fetched`].
     ///
     /// # Errors
-    /// As the command says; `UNSUPPORTED` for one that this version does not know.
+    /// As the command says; `UNSUPPORTED` for one that this version does not know; `UNAVAILABLE`: the gateway stops, and the command
+    /// would change what is kept.
     pub fn admin(&self, caller: &Caller, command: &admin::Command) -> Option<Answered> {
+        if let Err(refusal) = self.check_serving()
+            && !keeps_nothing(command)
+        {
+            return Some(Err(refusal));
+        }
         Some(match &command.command {
             Some(command::Command::CreateTopic(create)) => self.create_topic(caller, create),
             Some(command::Command::ListTopics(list)) => self.list_topics(caller, list),
@@ -98,4 +104,10 @@ impl Mesh {
             }
         }
     }
+}
+
+/// Whether it keeps nothing: it only looks, or sets limits of this run.
+const fn keeps_nothing(command: &admin::Command) -> bool {
+    use command::Command::{GetGroup, GetLimits, ListDeadLetters, ListTopics, SetLimits};
+    matches!(&command.command, Some(ListTopics(_) | GetGroup(_) | ListDeadLetters(_) | GetLimits(_) | SetLimits(_)))
 }

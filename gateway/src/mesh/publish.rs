@@ -62,7 +62,8 @@ impl Mesh {
     /// Publishes a run to a topic. The answers hold once the ticket is kept.
     ///
     /// # Errors
-    /// `DENIED`, `PRODUCER_FENCED`, `TOPIC_NOT_FOUND` (it was deleted). What is wrong with single events is in their answers.
+    /// `DENIED`, `PRODUCER_FENCED`, `TOPIC_NOT_FOUND` (it was deleted); `UNAVAILABLE`: the gateway stops. What is wrong with single
+    /// events is in their answers.
     pub fn publish(
         &self,
         caller: &Caller,
@@ -86,6 +87,7 @@ impl Mesh {
         run: &EventRun,
         (producer, timing): (Option<ProducerMark>, Timing),
     ) -> Result<Published, Refusal> {
+        self.check_serving()?;
         self.authorize(caller, Action::Publish, name)?;
         let inner = &*self.inner;
         let scanned = scan(run, inner.config.limits, &inner.hasher);

@@ -76,7 +76,7 @@ impl Mesh {
     /// Serves requests of a topic. The topic need not exist: nothing is stored.
     ///
     /// # Errors
-    /// `INVALID` (the name), `DENIED`.
+    /// `INVALID` (the name), `DENIED`; `UNAVAILABLE`: the gateway stops.
     pub fn serve(
         &self,
         caller: &Caller,
@@ -86,6 +86,7 @@ impl Mesh {
         sink: Arc<dyn ReplySink>,
     ) -> Result<(), Refusal> {
         let name = topic_name(topic)?;
+        self.check_serving()?;
         self.authorize(caller, Action::Serve, name.as_str())?;
         self.inner.exchanging(|exchange| {
             exchange.sinks.insert(peer, sink);
@@ -109,7 +110,7 @@ impl Mesh {
     /// Hands a request to a member that serves its topic; the reply comes to `sink`.
     ///
     /// # Errors
-    /// `INVALID` or `TOO_LARGE` (name, number, event, deadline), `DENIED`, `NO_RESPONDERS`, `BUSY`.
+    /// `INVALID` or `TOO_LARGE` (name, number, event, deadline), `DENIED`, `NO_RESPONDERS`, `BUSY`; `UNAVAILABLE`: the gateway stops.
     pub fn request(
         &self,
         caller: &Caller,
@@ -118,6 +119,7 @@ impl Mesh {
         sink: Arc<dyn ReplySink>,
     ) -> Result<(), Refusal> {
         let name = topic_name(&request.topic)?;
+        self.check_serving()?;
         self.authorize(caller, Action::Request, name.as_str())?;
         let timeout = timeout(request.timeout_ms)?;
         let event = self.checked(&request.event)?;

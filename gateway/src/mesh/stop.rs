@@ -1,5 +1,5 @@
-//! The end of a gateway: nothing more is delivered, what members hold is settled, and
-//! requests are answered. Clients that were told make no new ones.
+//! The end of a gateway, the same by every door: nothing more is delivered, nothing new begins, what members hold is settled, and
+//! requests are answered.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,8 +22,9 @@ pub fn stopping() -> Refusal {
 }
 
 impl Mesh {
-    /// From here on nothing is delivered; everything else goes on.
-    pub fn stop_delivering(&self) {
+    /// From here on nothing is delivered, and what would begin is refused: publishes, requests, subscriptions, and commands that keep
+    /// something. What was begun goes on, and is settled and answered.
+    pub fn stop(&self) {
         self.inner.stopping.store(true, Ordering::Relaxed);
     }
 
@@ -52,13 +53,6 @@ impl Mesh {
     pub fn commit_settled(&self) {
         for shard in &self.inner.shards {
             self.inner.commit(&mut shard::lock(shard), self.now(), true);
-        }
-    }
-
-    /// Resolves once members hold nothing and every request has its last reply.
-    pub async fn nothing_held(&self) {
-        while self.held() > 0 || self.requests_open() > 0 {
-            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 }

@@ -74,7 +74,7 @@ impl Mesh {
     /// looked up; ask again after [`Mesh::wake_when_fetched`].
     ///
     /// # Errors
-    /// `DENIED`, `GROUP_CONFLICT`, `INVALID`, `TOO_LARGE` (too many groups).
+    /// `DENIED`, `GROUP_CONFLICT`, `INVALID`, `TOO_LARGE` (too many groups); `UNAVAILABLE`: the gateway stops.
     pub fn subscribe(
         &self,
         caller: &Caller,
@@ -83,7 +83,7 @@ impl Mesh {
         request: SubscribeRequest,
         sink: Arc<dyn Sink>,
     ) -> Option<Joined> {
-        if let Err(refusal) = self.authorize(caller, Action::Subscribe, name) {
+        if let Err(refusal) = self.check_serving().and_then(|()| self.authorize(caller, Action::Subscribe, name)) {
             return Some(Err(refusal));
         }
         let room = self.room_for(request.group.as_ref());

@@ -185,9 +185,10 @@ impl Mesh {
     ///
     /// # Errors
     /// `INVALID` (the name), `DENIED`, `TOPIC_NOT_FOUND`, `TOO_LARGE` (too
-    /// many topics), `DISK_FULL`.
+    /// many topics), `DISK_FULL`; `UNAVAILABLE`: the gateway stops.
     pub fn open_topic(&self, caller: &Caller, name: &str, action: Action) -> Result<TopicRef, Refusal> {
         let name = TopicName::parse(name).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
+        self.check_serving()?;
         self.authorize(caller, action, name.as_str())?;
         let mut topics = self.inner.topics();
         if let Some(topic) = topics.names.get(&name) {

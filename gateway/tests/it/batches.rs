@@ -32,7 +32,11 @@ fn calls(publish: (u64, u64)) -> Arc<Calls> {
     (config.memory, config.rates) = (true, Rates { publish, ..Rates::default() });
     let (clock, stores) = (Arc::new(Paused(Instant::now())), Stores { memory, log: None });
     let mesh = open_mesh(config.mesh([7; 16]), clock, Arc::new(AllowAll), stores, None).unwrap();
-    Calls::new(mesh, CallsConfig { max_fetch_members: 10, session_bytes: 1 << 20 }, [1; 24])
+    Calls::new(
+        mesh,
+        CallsConfig { max_fetch_members: 10, session_bytes: 1 << 20, stop_timeout: Duration::from_secs(10) },
+        [1; 24],
+    )
 }
 
 /// Publishes so many; gives how many were taken, and that what was not is all at the end, as BUSY.

@@ -133,6 +133,11 @@ impl Http {
         self.stream.write_all(body).await.unwrap();
     }
 
+    /// Whether the other end closes it; nothing else may come.
+    pub(crate) async fn is_closed(&mut self) -> bool {
+        patient(self.stream.read(&mut [0])).await.is_ok_and(|read| read == 0)
+    }
+
     async fn read_line(&mut self) -> String {
         let mut line = String::new();
         patient(self.stream.read_line(&mut line)).await.unwrap();

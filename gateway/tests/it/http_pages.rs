@@ -201,6 +201,7 @@ async fn a_gateway_that_stops_tells_its_pages() {
     let mut page = page(&rig).await;
     call(&mut page, json!({"id": 1, "op": "subscribe", "topic": "t"})).await;
     let stopping = tokio::spawn(rig.stop());
+    assert_eq!(next_json(&mut page).await, json!({"stopping": {"deadline_ms": 10000}}));
     assert_eq!(closed(&mut page).await, (1001, "the gateway is stopping".into()));
     drop(page);
     stopping.await.unwrap();

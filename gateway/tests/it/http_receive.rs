@@ -134,11 +134,11 @@ async fn streams_end_with_the_gateway_and_with_their_topic() {
     while members(&mut peer, "t", "g").await < 2 {}
     drop(peer);
     rig.begin_stop();
-    assert_eq!(sse.line().await.unwrap(), ": the gateway is stopping");
+    assert_eq!(sse.line().await.unwrap(), "event: stopping");
+    assert_eq!(sse.line().await.unwrap(), "data: {\"stopping\":{\"deadline_ms\":10000}}");
     assert_eq!(waiting.answer().await.json(), json!({"deliveries": []}));
     let settle = json!({"settlements": [{"lease": data["lease"], "kind": "ack"}]});
     assert_eq!(rig.post("/v1/topics/t/groups/g/settle", &settle).await.json()["results"][0]["settled"], true);
-    assert_eq!(sse.line().await.unwrap(), ": the gateway is stopping");
     assert_eq!(sse.line().await, None);
     rig.ended().await;
 

@@ -480,3 +480,14 @@ fn a_request_is_lost_only_with_its_connection() {
         if excused { passes(&history) } else { refused(&history, "nothing was wrong with its connection") }
     }
 }
+
+#[test]
+fn a_request_that_crosses_a_stop_is_handled_by_nobody() {
+    for (stops, handled, excused) in [(20, 0, true), (41, 0, false), (20, 1, false)] {
+        let (mut history, mut question) = asked();
+        (question.ended, question.handled) = (vec![(ms(40), Some(meshwire_proto::ErrorKind::Unavailable))], handled);
+        history.questions.insert(1, question);
+        history.stopping.push(crate::stops::Stopping { at: ms(stops), life: 1 });
+        if excused { passes(&history) } else { refused(&history, "nothing was wrong with its connection") }
+    }
+}

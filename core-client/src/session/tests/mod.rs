@@ -15,6 +15,7 @@ mod publish;
 mod request;
 mod request_again;
 mod settle;
+mod stopping;
 mod subscribe;
 
 use std::time::Duration;

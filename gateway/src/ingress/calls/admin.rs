@@ -24,9 +24,6 @@ impl Calls {
     }
 
     async fn carry_out(&self, caller: &Caller, command: &admin::Command) -> Result<Option<Answer>, Refusal> {
-        if !keeps_nothing(command) {
-            self.mesh.check_serving()?;
-        }
         loop {
             let seen = self.mesh.fetches();
             if let Some(answered) = self.mesh.admin(caller, command) {
@@ -38,10 +35,4 @@ impl Calls {
             waiting::fetched(&self.mesh, seen).await;
         }
     }
-}
-
-/// Whether it keeps nothing: it only looks, or sets limits of this run.
-const fn keeps_nothing(command: &admin::Command) -> bool {
-    use Command::{GetGroup, GetLimits, ListDeadLetters, ListTopics, SetLimits};
-    matches!(&command.command, Some(ListTopics(_) | GetGroup(_) | ListDeadLetters(_) | GetLimits(_) | SetLimits(_)))
 }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::inbox::{Found, Inbox};
 use super::lease::Lease;
+use super::unseen::Unseen;
 use super::{Calls, Seat};
 use crate::ingress::access::{Record, Waiting};
 use crate::ingress::{Shutdown, waiting};
@@ -83,8 +84,8 @@ pub struct Consumer {
     leased: bool,
     /// What is left of the run in hand.
     run: DeliverRun,
-    /// Number of the next delivery: nobody has seen it or a later one.
-    next: u64,
+    /// From where on nobody has seen any delivery.
+    unseen: Arc<Unseen>,
 }
 
 impl Calls {
@@ -115,7 +116,6 @@ impl Calls {
         request: ConsumerRequest,
     ) -> Result<Consumer, Refusal> {
         let name = TopicName::parse(topic).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
-        self.mesh.check_serving()?;
         let topic = self.mesh.open_topic(caller, name.as_str(), Action::Subscribe)?;
         let inbox = Inbox::new(self.mesh.memory());
         let key = SubscriptionKey { session: self.mesh.new_session(), subscription: 1 };
@@ -129,14 +129,15 @@ impl Calls {
             }
         };
         let leased = !subscribed.ack_wait.is_zero();
+        let unseen = Arc::new(Unseen::from(subscribed.next_delivery));
         if let Some(group) = group.filter(|_| leased) {
-            let seat = Seat { topic, name: name.clone(), group, key, answered: std::sync::Mutex::default() };
+            let (name, unseen, answered) = (name.clone(), Arc::clone(&unseen), std::sync::Mutex::default());
+            let seat = Seat { topic, name, group, key, unseen, answered };
             self.seats().insert(key.session, Arc::new(seat));
         }
         let (run, stage, told) = (DeliverRun::default(), self.stage.subscribe(), false);
-        let next = subscribed.next_delivery;
         let (calls, caller) = (Arc::clone(self), caller.clone());
-        let consumer = Consumer { calls, caller, topic, name, key, inbox, stage, told, leased, run, next };
+        let consumer = Consumer { calls, caller, topic, name, key, inbox, stage, told, leased, run, unseen };
         // From here on it leaves when this is dropped.
         waiting::kept(&self.mesh, ticket).await?;
         self.mesh.start(topic, key);
@@ -201,15 +202,31 @@ impl Consumer {
         }
     }
 
-    /// [`Consumer::next`] for who has no words for a gateway that stops: with leases `None` comes only when it closes.
+    /// [`Consumer::next`] for who is told otherwise that the gateway stops: `None` comes when it closes.
+    ///
+    /// # Errors
+    /// As [`Consumer::next`].
+    pub async fn next_to_the_end(&mut self) -> Result<Option<Delivered>, Refusal> {
+        let was_told = self.told;
+        match self.next().await? {
+            None if !was_told => self.next().await,
+            found => Ok(found),
+        }
+    }
+
+    /// [`Consumer::next`] for who has no word for a gateway that stops but its end: that comes at once where nothing is to be settled,
+    /// and else when it closes.
     ///
     /// # Errors
     /// As [`Consumer::next`].
     pub async fn next_or_over(&mut self) -> Result<Option<Delivered>, Refusal> {
-        match self.next().await? {
-            None if self.leased && !self.is_over() => self.next().await,
-            found => Ok(found),
-        }
+        if self.leased { self.next_to_the_end().await } else { self.next().await }
+    }
+
+    /// Whether it has said that the gateway stops.
+    #[must_use]
+    pub const fn is_told(&self) -> bool {
+        self.told
     }
 
     /// Whether the gateway closes: what it holds cannot be settled any more.
@@ -222,7 +239,7 @@ impl Consumer {
     fn stop(&mut self) {
         self.told = true;
         if self.leased {
-            self.pause(self.next);
+            self.pause(self.next_number());
         }
     }
 
@@ -265,9 +282,13 @@ impl Consumer {
     }
 
     fn pop(&mut self) -> Option<Delivered> {
-        let event = self.run.events.pop_front()?;
         let run = &mut self.run;
+        let event = run.events.pop_front()?;
         let number = run.first_delivery;
+        if !self.unseen.hand_out(number + 1) {
+            *run = DeliverRun::default();
+            return None;
+        }
         let lease = Lease { session: self.key.session, delivery: number };
         let delivered = Delivered {
             lease: self.leased.then(|| self.calls.seal.token(&self.caller, lease)),
@@ -280,13 +301,12 @@ impl Consumer {
         };
         run.first_delivery += 1;
         run.first_position += 1;
-        self.next = number + 1;
         Some(delivered)
     }
 
     /// Number of the next delivery.
-    pub(super) const fn next_number(&self) -> u64 {
-        self.next
+    pub(super) fn next_number(&self) -> u64 {
+        self.unseen.next()
     }
 
     pub(super) const fn session(&self) -> u64 {
@@ -319,7 +339,7 @@ impl Consumer {
         let (held, _) = self.calls.mesh.pause(self.topic, self.key, next);
         self.run = DeliverRun::default();
         self.inbox.clear();
-        self.next = next;
+        self.unseen.go_back(next);
         held
     }
 
@@ -353,6 +373,6 @@ impl Crediting {
 impl Drop for Consumer {
     fn drop(&mut self) {
         self.calls.stand_up(self.key.session);
-        self.calls.mesh.leave_unseen(self.topic, self.key, self.next);
+        self.calls.mesh.leave_unseen(self.topic, self.key, self.unseen.next());
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`publish`]: events in, one result each, once they are kept;
 //! - [`consumer`]: a subscription without a session; [`inbox`]: its deliveries;
+//! - [`unseen`]: what nobody has seen of them yet;
 //! - [`lease`]: tokens that settle over any connection and protocol; [`settle`]: what is said by them; [`gone`]: what was, of who left;
 //! - [`fetch`]: so many events at once, by members of a group that live from fetch to fetch;
 //! - [`request`]: requests and their replies;
@@ -19,10 +20,12 @@ mod members;
 mod publish;
 mod request;
 mod settle;
+mod unseen;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use meshwire_proto::{ErrorKind, GroupKey, GroupName, MemberName, NameError, TopicName};
 use tokio::sync::watch;
@@ -38,6 +41,7 @@ use crate::mesh::{Mesh, Refusal, SubscriptionKey, TopicRef};
 use gone::{Answered, Gone, Left};
 use lease::Seal;
 use members::Members;
+use unseen::Unseen;
 
 /// Bounds of calls.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +50,8 @@ pub struct CallsConfig {
     pub max_fetch_members: usize,
     /// Most unsettled bytes of one consumer (option `session_bytes`).
     pub session_bytes: u64,
+    /// How long a gateway that stops waits for what is leased (option `stop_timeout`).
+    pub stop_timeout: Duration,
 }
 
 /// Calls of all protocols without sessions.
@@ -68,6 +74,7 @@ struct Seat {
     /// With the durable member of a broadcast group.
     group: GroupKey,
     key: SubscriptionKey,
+    unseen: Arc<Unseen>,
     /// What was settled by tokens.
     answered: Mutex<Answered>,
 }
@@ -110,9 +117,13 @@ impl Calls {
         &self.mesh
     }
 
-    /// The gateway stops: fetches that wait are answered, and streams take back what nobody has seen. What was handed out stays
-    /// leased until it is settled, or until [`Calls::close`].
+    /// The gateway stops: what nobody has seen goes back at once, also of streams that nobody reads, and fetches that wait are answered.
+    /// What was handed out stays leased until it is settled, or until [`Calls::close`].
     pub fn stop(&self) {
+        let seats: Vec<Arc<Seat>> = self.seats().values().cloned().collect();
+        for seat in seats {
+            self.mesh.pause(seat.topic, seat.key, seat.unseen.stop());
+        }
         self.stage.send_replace(Shutdown::Draining);
     }
 
@@ -122,10 +133,10 @@ impl Calls {
         self.members.clear();
     }
 
-    /// Whether there are members that live from fetch to fetch.
+    /// How long what is leased may be settled once the gateway stops.
     #[must_use]
-    pub fn has_members(&self) -> bool {
-        !self.members.is_empty()
+    pub const fn stop_timeout(&self) -> Duration {
+        self.config.stop_timeout
     }
 
     /// An event could not be written in the format that its consumer reads.

@@ -86,7 +86,6 @@ impl Calls {
     }
 
     fn begin(self: &Arc<Self>, caller: &Caller, asked: RequestCall<'_>) -> Result<Replies, Refusal> {
-        self.mesh.check_serving()?;
         let (memory, most) = (self.mesh.answers(), self.config.session_bytes);
         let inbox = Arc::new(Inbox { queue: Mutex::default(), memory, most });
         let timeout_ms = match asked.timeout.map(|timeout| timeout.as_millis()) {

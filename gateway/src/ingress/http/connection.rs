@@ -19,6 +19,7 @@ use super::activity::{Activity, Answering};
 use super::credentials;
 use super::head::{self, MAX_HEADERS};
 use super::origin::{self, Judged};
+use super::parting::Parting;
 use super::unreadable::Answered;
 use super::window::Window;
 use super::{Door, Guests, HttpConfig, Refused, call, publish, session, websocket};
@@ -47,12 +48,12 @@ pub(super) async fn serve(
     let (open, mut ended) = mpsc::channel(1);
     let (authenticated, guests) = (principal.is_some(), Arc::clone(&config.guests));
     let (counts, answers) = (Arc::clone(native.mesh().counts()), Arc::clone(native.mesh().counts()));
+    let (activity, parting) = (Arc::new(Activity::default()), Parting::of(native.mesh()));
     let connection = Connection::of((native, calls), (peer, principal, login.clone()), shutdown.clone(), open);
-    let activity = Arc::new(Activity::default());
-    let (seen, as_grpc) = (Arc::clone(&activity), OnceLock::new());
+    let (seen, looked_at, as_grpc) = (Arc::clone(&activity), Arc::clone(&parting), OnceLock::new());
     let service = service_fn(move |mut request: Request<Incoming>| {
         let door = Door::at_request(&connection, !seen.has_begun());
-        let active = seen.begin();
+        let (active, parting) = (seen.begin(), looked_at.seen(&request));
         if !begins_session(&request) {
             door.login.place().logged_in();
         }
@@ -61,14 +62,17 @@ pub(super) async fn serve(
         }
         request.extensions_mut().insert(door);
         let answered = answer(router.clone(), (Arc::clone(&guests), Arc::clone(&counts)), request, authenticated);
-        async move { Ok::<_, Infallible>(answered.await?.map(|body| Answering::new(body, active))) }
+        async move {
+            let response = Parting::say(parting, answered.await?);
+            Ok::<_, Infallible>(response.map(|body| Answering::new(body, active)))
+        }
     });
     let builder = builder(&config, window.as_ref());
     {
         let io = TokioIo::new(Answered::over(prefix, stream, answers, config.head_bytes));
         let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
         let mut must_go = pin!(login.over(|| activity.has_begun()));
-        let mut over = pin!(over(shutdown, (&activity, config.idle_timeout)));
+        let mut over = pin!(over(shutdown, (&activity, config.idle_timeout), &parting));
         let mut told = false;
         loop {
             tokio::select! {
@@ -95,11 +99,14 @@ pub(super) async fn serve(
     let _ = ended.recv().await;
 }
 
-/// Ends when nothing is expected any more: there was no request for long, or the gateway closes. While it drains, settlements come.
-async fn over(mut shutdown: watch::Receiver<Shutdown>, (activity, idle): (&Activity, Duration)) {
+/// Ends when nothing is expected any more: there was no request for long, or the gateway closes, or it stops and nobody has anything to
+/// settle by this connection.
+async fn over(mut shutdown: watch::Receiver<Shutdown>, (activity, idle): (&Activity, Duration), parting: &Parting) {
+    let goes = parting.goes(shutdown.clone(), activity);
     tokio::select! {
         () = async { drop(shutdown.wait_for(|s| *s >= Shutdown::Closing).await) } => {}
         () = activity.over(idle) => {}
+        () = goes => {}
     }
 }
 

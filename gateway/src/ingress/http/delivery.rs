@@ -12,6 +12,11 @@ use crate::mesh::Refusal;
 /// What is stored was checked when it was published, by limits that may have been others.
 pub(super) const ANY_SIZE: EventLimits = EventLimits { max_event_bytes: u32::MAX, max_attribute_bytes: u32::MAX };
 
+/// That the gateway stops, where a delivery could stand; and how long what is leased may be settled.
+pub(super) fn stopping(calls: &Calls) -> String {
+    format!("{{\"stopping\":{{\"deadline_ms\":{}}}}}", calls.stop_timeout().as_millis())
+}
+
 /// Appends a delivery as an object. An event that has no form in JSON is counted, and `error` says so in its place: its
 /// lease can be settled all the same.
 pub(super) fn write(calls: &Calls, delivered: &Delivered, out: &mut String) {

@@ -14,6 +14,7 @@
 //! - [`health`], [`metrics`], [`page`]: for those who watch a gateway;
 //! - [`cloudevents`], [`pages`]: the same as messages of WebSocket;
 //! - [`activity`]: connections without requests end;
+//! - [`parting`]: who is sent elsewhere when the gateway stops;
 //! - [`window`]: what HTTP/2 may send that is not read;
 //! - [`credentials`]: what cannot be verified is refused;
 //! - [`turned`]: HTTP/2 that is not served;
@@ -40,6 +41,7 @@ mod openapi;
 mod origin;
 mod page;
 mod pages;
+mod parting;
 mod publish;
 mod query;
 mod receive;

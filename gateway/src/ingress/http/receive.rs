@@ -73,6 +73,15 @@ impl Format {
         }
     }
 
+    /// That the gateway stops.
+    fn stopping(self, calls: &Calls) -> String {
+        let object = delivery::stopping(calls);
+        match self {
+            Self::NdJson => object + "\n",
+            Self::Sse => format!("event: stopping\ndata: {object}\n\n"),
+        }
+    }
+
     /// Why nothing more comes, and counts that it was said.
     fn error(self, calls: &Calls, refusal: Refusal) -> String {
         calls.mesh().counts().told(refusal.kind);
@@ -184,12 +193,14 @@ async fn piece(calls: &Calls, consumer: &mut Consumer, format: Format, deadline:
     if left.is_zero() {
         return (format.error(calls, deadline::late()), false);
     }
+    let was_told = consumer.is_told();
     let mut next = match timeout(KEEP_ALIVE.min(left), consumer.next()).await {
         Err(_) if left <= KEEP_ALIVE => return (format.error(calls, deadline::late()), false),
         Err(_) => return (format.comment("still here"), true),
         Ok(next) => match next {
-            // Said once more when it closes: until then what was delivered may be settled.
-            Ok(None) => return (format.comment("the gateway is stopping"), !consumer.is_over()),
+            // It stays until the gateway closes: what was delivered may be settled.
+            Ok(None) if !was_told => return (format.stopping(calls), true),
+            Ok(None) => return (piece, false),
             next => next,
         },
     };
@@ -227,7 +238,11 @@ mod tests {
         let config = Config { memory: true, ..Config::default() };
         let (clock, judge) = (Arc::new(SystemClock::new()), Arc::new(AllowAll));
         let mesh = crate::recover::open_mesh(config.mesh([7; 16]), clock, judge, stores, None).unwrap();
-        Calls::new(mesh, CallsConfig { max_fetch_members: 1, session_bytes: 1 << 20 }, [1; 24])
+        Calls::new(
+            mesh,
+            CallsConfig { max_fetch_members: 1, session_bytes: 1 << 20, stop_timeout: Duration::from_secs(10) },
+            [1; 24],
+        )
     }
 
     async fn publish(calls: &Calls, ids: std::ops::Range<u32>) {

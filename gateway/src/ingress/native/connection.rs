@@ -22,7 +22,6 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::frames::WriteQueue;
 use super::gathering::Gathering;
-use super::protocol::STOPPING;
 use super::{Accepted, Native, Protocol, Shutdown};
 use crate::ingress::receiving::{Held, Permit};
 use crate::ingress::{BoxIo, Login, Place};
@@ -113,10 +112,10 @@ pub(in crate::ingress) async fn serve_telling(
     shutdown: watch::Receiver<Shutdown>,
     tell: impl FnOnce(Ended) + Send,
 ) {
-    let peer = caller.peer;
+    let peer = caller.peer.map(tracing::field::display);
     let first = login.within(preface(&mut stream, &mut rest)).await;
     if !matches!(first, Ok(Ok(true))) {
-        tracing::debug!(?peer, "no session began here: its first bytes are missing");
+        tracing::debug!(peer, "no session began here: its first bytes are missing");
         tell(match first {
             Ok(Ok(_)) => Ended::Refused(Refusal::new(ErrorKind::Invalid, "these are not the first bytes of a session")),
             Ok(Err(_)) => Ended::Over,
@@ -133,7 +132,7 @@ pub(in crate::ingress) async fn serve_telling(
         Connection { stream, rest, queue, flushed, protocol, gathering, timer_set, permit, logging_in, held };
     connection.protocol.received(&mut connection.rest);
     if let Err(error) = connection.run(&native, login.place(), &shutdown).await {
-        tracing::debug!(?peer, %error, "connection lost");
+        tracing::debug!(peer, %error, "connection lost");
     }
     native.receiving.forget(connection.protocol.number);
     connection.permit = None;
@@ -196,13 +195,10 @@ impl Connection {
                     Poll::Pending => stop.as_mut().poll(cx).map(|()| None),
                 }
             });
-            match ended.await {
-                Some(ended) => {
-                    ended?;
-                    break;
-                }
-                None if stage == Shutdown::Draining => self.protocol.drain(STOPPING),
-                None => {}
+            // At the first stage it is only woken: it tells its peer by itself.
+            if let Some(ended) = ended.await {
+                ended?;
+                break;
             }
         }
         // What is queued or waits is still answered, for as long as the peer takes it.

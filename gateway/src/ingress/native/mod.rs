@@ -8,6 +8,7 @@
 mod admin;
 mod asked;
 mod connection;
+mod ending;
 mod frames;
 mod gathering;
 mod login;
@@ -44,6 +45,7 @@ pub use frames::WriteQueue;
 pub use protocol::Protocol;
 use seen::Seen;
 pub use sessions::Sessions;
+use sessions::lock;
 
 /// Limits and times of native sessions.
 #[derive(Clone, Debug)]
@@ -109,6 +111,13 @@ impl Native {
     #[must_use]
     pub fn suspended(&self) -> usize {
         self.sessions.suspended()
+    }
+
+    /// Deliveries that sessions hold whose connection is gone for longer than clients need to come back.
+    #[must_use]
+    pub fn held_by_gone(&self) -> u64 {
+        let gone = self.sessions.gone(self.mesh.now().mono);
+        gone.iter().map(|session| lock(session).holds(&self.mesh)).sum()
     }
 
     /// What sessions call.

@@ -26,10 +26,7 @@ use super::{Native, login, told};
 use crate::ingress::access::{Call, Record};
 use crate::mesh::{Caller, Leaving, Lost, Refusal};
 
-/// What a peer is told of a gateway that ends.
-pub(super) const STOPPING: &str = "the gateway is stopping";
-
-enum State {
+pub(super) enum State {
     /// No Hello yet.
     Login { until: Moment },
     /// Logged in.
@@ -48,9 +45,11 @@ pub struct Protocol {
     pub(super) starting: Starting,
     pub(super) number: u64,
     pub(super) seen: Seen,
-    state: State,
+    pub(super) state: State,
     /// Nothing more is read; what is queued is written, then the connection ends.
-    closing: bool,
+    pub(super) closing: bool,
+    /// The peer knows that the gateway stops.
+    pub(super) told: bool,
     /// Nothing was heard for too long: nothing more is worth writing.
     dead: bool,
     /// The last Settle frame that was processed.
@@ -100,6 +99,7 @@ impl Protocol {
             number,
             state: State::Login { until },
             closing: false,
+            told: false,
             dead: false,
             settled_through: 0,
             parser,
@@ -179,6 +179,7 @@ impl Protocol {
     }
 
     pub(super) fn frame(&mut self, frame: &Bytes, held: Option<Held>) {
+        self.tell_stop();
         let decoded = match ClientFrame::decode(frame.clone()) {
             Ok(frame) => frame,
             Err(error @ FrameError::Unknown(_)) if matches!(self.state, State::Open(_)) => {
@@ -227,9 +228,6 @@ impl Protocol {
                 self.settled_through = welcome.settled_through;
                 self.state = State::Open(session);
                 self.send(ServerFrame::Welcome(welcome));
-                if self.native.mesh.is_stopping() {
-                    self.drain(STOPPING);
-                }
             }
             Err(refusal) => self.end(refusal),
         }
@@ -333,14 +331,6 @@ impl Protocol {
         }
     }
 
-    /// Tells the peer that the gateway is about to stop.
-    pub fn drain(&mut self, reason: &str) {
-        if matches!(self.state, State::Open(_)) {
-            let deadline_ms = u32::try_from(self.native.config.stop_timeout.as_millis()).unwrap_or(u32::MAX);
-            self.send(ServerFrame::Drain(wire::Drain { deadline_ms, reason: reason.to_owned() }));
-        }
-    }
-
     /// Whether answers still wait for the log, or commands for the disk.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
@@ -354,6 +344,7 @@ impl Protocol {
 
     /// Moves what is to be written by now to `queue`.
     pub fn take_output(&mut self, queue: &mut WriteQueue) {
+        self.tell_stop();
         self.try_again();
         self.kept();
         self.end_subscriptions();
@@ -432,7 +423,8 @@ impl Protocol {
         }
         let held = session.suspend(&self.native.mesh);
         let window = session.resume_window(self.native.config.resume_window);
-        let wait = Wait { until: self.native.mesh.now().mono + window, bytes: session.bytes(held) };
+        let since = self.native.mesh.now().mono;
+        let wait = Wait { since, until: since + window, bytes: session.bytes(held) };
         let id = session.id;
         drop(session);
         // What did not go out comes again with the resume.
@@ -456,45 +448,5 @@ impl Protocol {
 
     pub(super) fn send(&mut self, frame: ServerFrame) {
         self.control.push(frame);
-    }
-
-    /// An error that the connection survives.
-    pub(super) fn refuse(&mut self, kind: ErrorKind, message: &str, operation: &str) {
-        self.send(ServerFrame::Error(wire::Error {
-            code: kind.number(),
-            message: message.to_owned(),
-            operation: operation.to_owned(),
-            ..wire::Error::default()
-        }));
-    }
-
-    /// An error that ends the connection. A session stays to be resumed.
-    pub(super) fn fail(&mut self, kind: ErrorKind, message: &str) {
-        self.end(Refusal::new(kind, message));
-    }
-
-    fn end(&mut self, refusal: Refusal) {
-        let Refusal { kind, message, retry_after_ms } = refusal.clone();
-        tracing::info!(peer = ?self.caller.peer, code = kind.code(), message, "connection refused");
-        let code = kind.number();
-        self.send(ServerFrame::Error(wire::Error { code, message, retry_after_ms, fatal: true, ..Default::default() }));
-        self.refused = Some(refusal);
-        self.closing = true;
-    }
-
-    fn broken(&mut self, error: &FrameError) {
-        let kind = match error {
-            FrameError::TooLong { .. } => ErrorKind::TooLarge,
-            FrameError::Unknown(_) => ErrorKind::Unsupported,
-            _ => ErrorKind::Invalid,
-        };
-        self.fail(kind, &error.to_string());
-    }
-
-    fn lost_session(&mut self) {
-        let text = "another connection has resumed this session";
-        self.closing = true;
-        self.refused = Some(Refusal::new(ErrorKind::Closed, text));
-        self.refuse(ErrorKind::Closed, text, "session");
     }
 }

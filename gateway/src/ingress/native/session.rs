@@ -59,6 +59,12 @@ impl Session {
         self.subscriptions.iter().map(|(number, s)| u64::from(mesh.suspend(s.topic, self.key(*number)))).sum()
     }
 
+    /// Deliveries that it holds leased.
+    pub(super) fn holds(&self, mesh: &Mesh) -> u64 {
+        let leased = self.subscriptions.iter().filter(|(_, s)| !s.ack_wait.is_zero());
+        leased.map(|(number, s)| u64::from(mesh.holds(s.topic, self.key(*number)).0)).sum()
+    }
+
     /// What it costs while it waits to be resumed, about: its maps, and what the
     /// engine keeps of each delivery.
     pub(super) fn bytes(&self, held: u64) -> u64 {

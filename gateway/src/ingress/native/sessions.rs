@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use meshwire_proto::Moment;
 use tokio::sync::Notify;
@@ -11,6 +12,9 @@ use super::outbox::Outbox;
 use super::session::Session;
 use crate::ingress::refused::Refused;
 use crate::mesh::{Caller, Leaving, Mesh};
+
+/// A client whose connection was cut has it again after so long: its back-off begins with much less.
+const COMES_BACK: Duration = Duration::from_secs(1);
 
 /// Sessions of one gateway.
 ///
@@ -40,6 +44,8 @@ struct Known {
 /// A session without a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wait {
+    /// Since when it waits.
+    pub(super) since: Moment,
     /// When its window ends.
     pub(super) until: Moment,
     /// What it costs meanwhile, about.
@@ -158,6 +164,14 @@ impl Sessions {
 
     pub(super) fn suspended(&self) -> usize {
         self.known().ends.len()
+    }
+
+    /// Those that wait for so long that their clients are not expected any more.
+    pub(super) fn gone(&self, now: Moment) -> Vec<Arc<Mutex<Session>>> {
+        let known = self.known();
+        let entries = known.ends.iter().filter_map(|(_, id)| known.entries.get(id));
+        let gone = entries.filter(|entry| entry.waits.is_some_and(|wait| now.since(wait.since) >= COMES_BACK));
+        gone.map(|entry| entry.session.clone()).collect()
     }
 
     pub(super) fn remove(&self, id: &[u8; 16]) {

@@ -1,17 +1,18 @@
 //! Ends: of a gateway, of a session's connection, of a request that another one replaces.
 
-use futures_util::StreamExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{PREFACE, ServerFrame, SettleKind};
 use meshwire_proto::wire::{mesh, session as wire};
 
 use super::row::{CLIENT, NO_SESSION, Row};
 use crate::doors::carriers::{self, upgrade};
-use crate::doors::session::{answer, log_in};
-use crate::doors::{Door, Said, Visit};
+use crate::doors::session::{answer, log_in, publishing};
+use crate::doors::{Door, Said, Visit, sent};
 use crate::grpc::Stub;
-use crate::http_websocket::next;
+use crate::http_websocket::{next, next_json};
 use crate::rig::{Peer, Rig, earliest, event, hello, run_of};
+use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 /// Another connection resumes the session.
@@ -54,17 +55,22 @@ pub(super) async fn unavailable() -> Row {
     let stopping = tokio::spawn(rig.stop());
     let grpc = stream.next().await.unwrap().unwrap_err();
     let refused = http.call("GET", "/v1/topics/t/events", &[], b"").await;
-    for mut peer in sessions {
-        peer.find(|frame| matches!(frame, ServerFrame::Drain(_)).then_some(())).await;
-    }
     let going = Said::Close { code: 1001, reason: "the gateway is stopping".into() };
-    let row = Row::new(ErrorKind::Unavailable)
+    let mut row = Row::new(ErrorKind::Unavailable)
         .told(Door::Grpc, Said::status(&grpc))
         .told(Door::Http, Said::problem(refused.status, refused.header("retry-after"), &refused.body))
-        .told_otherwise(Door::Page, away(next(&mut page).await), going.clone())
-        .told_otherwise(Door::Events, away(next(&mut events).await), going)
-        .cannot(&Door::SESSIONS, "a frame says that the gateway drains")
-        .with_a_time();
+        .told_otherwise(Door::Events, away(next(&mut events).await), going);
+    for (door, mut peer) in Door::SESSIONS.into_iter().zip(sessions) {
+        peer.find(|frame| matches!(frame, ServerFrame::Drain(_)).then_some(())).await;
+        peer.send(publishing("t", &sent("2", 1))).await;
+        row = row.told(door, answer(&mut peer).await);
+    }
+    assert!(next_json(&mut page).await["stopping"].is_object());
+    let event = json!({"specversion":"1.0","id":"3","source":"/s","type":"t"});
+    page.send(Message::text(json!({"id": 1, "op": "publish", "topic": "t", "event": event}).to_string()))
+        .await
+        .unwrap();
+    row = row.told(Door::Page, Said::object(&next_json(&mut page).await["error"])).with_a_time();
     // Nothing is held any more: it need not wait.
     holder.settle(1, 1, 1, SettleKind::Ack).await;
     stopping.await.unwrap();

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use super::deadline::late;
 use super::websocket::{End, Received, Socket};
-use super::{Door, Problem};
+use super::{Door, Problem, delivery};
 use crate::ingress::Shutdown;
 use crate::ingress::access;
 use asked::{Answering, Asked, Done, answer};
@@ -57,16 +57,13 @@ struct Page {
 }
 
 impl Page {
-    /// Runs until the gateway stops and nothing of this connection is to be answered or settled any more, or until it closes.
+    /// Runs until the gateway closes. That it is about to is said once.
     ///
     /// # Errors
     /// Why it ends before.
     async fn run(&mut self, socket: &mut Socket) -> Result<(), End> {
         let (mut shutdown, mut awaited) = (self.door.shutdown.clone(), Shutdown::Draining);
         loop {
-            if awaited == Shutdown::Closing && self.calls.is_empty() && self.subscriptions.is_empty() {
-                return Ok(());
-            }
             tokio::select! {
                 biased;
                 () = async { drop(shutdown.wait_for(|shutdown| *shutdown >= awaited).await) } => {
@@ -74,6 +71,7 @@ impl Page {
                         return Ok(());
                     }
                     awaited = Shutdown::Closing;
+                    socket.send(delivery::stopping(&self.door.calls)).await?;
                 }
                 Some(done) = self.calls.next(), if !self.calls.is_empty() => {
                     let text = self.done(done);

@@ -60,14 +60,14 @@ impl Subscriptions {
             let (calls, id) = (Arc::clone(&calls), name.clone());
             async move {
                 let mut consumer = consumer?;
-                match consumer.next_or_over().await {
+                match consumer.next_to_the_end().await {
                     Ok(Some(delivered)) => {
                         let mut object = String::new();
                         delivery::write(&calls, &delivered, &mut object);
                         let members = object.get(1..).unwrap_or_default();
                         Some((Some(format!("{{\"subscription\":{id},{members}")), Some(consumer)))
                     }
-                    // The connection is told as well.
+                    // The connection is told.
                     Ok(None) => None,
                     Err(refusal) => {
                         calls.mesh().counts().told(refusal.kind);
