@@ -38,6 +38,14 @@ impl Store for Watched {
         claim
     }
 
+    fn reserve_letter(&self, bytes: u64) -> Result<Claim<'_>, StoreError> {
+        let claim = self.log.reserve_letter(bytes);
+        if claim.is_err() {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        claim
+    }
+
     fn commit(&self, ops: Vec<Op>) -> u64 {
         self.log.commit(ops)
     }

@@ -143,6 +143,8 @@ impl Engine {
         }
         if grave.redriven {
             group.give_back(position, grave.key);
+            let id = group.id;
+            self.source_of(letters).into_iter().for_each(|of| self.set_timer(of, id));
         }
     }
 

@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use meshwire_proto::{Moment, Timing, UnixMillis};
 
 use super::carry::{left_of_stay, longest_stay};
+use super::notices::NoticeKind;
 #[cfg(feature = "testing")]
 use super::planted::{Defect, is};
 use super::topic::Topic;
@@ -355,7 +356,7 @@ impl Engine {
         let Topic { delayed: Some(delayed), next, .. } = topic else {
             return false;
         };
-        let (mut due, mut again) = (Due::default(), None);
+        let (mut due, mut again, mut no_room) = (Due::default(), None, false);
         while let Some(first) = delayed.waiting.first_entry() {
             let (at, wall, position) = *first.key();
             if at > now.mono || due.is_long() {
@@ -373,6 +374,7 @@ impl Engine {
                 Found::Event(event) => {
                     if !source.claim(id, event.bytes.len() as u64 + BESIDE) {
                         again = Some(now.mono + NO_ROOM);
+                        no_room = true;
                         break;
                     }
                     let expires_in = first.get().expires_in_ms;
@@ -386,6 +388,9 @@ impl Engine {
             self.delays.budget.give_back(first.remove().len);
         }
         delayed.look = again;
+        let is_due = |((at, ..), _): &(&Slot, &Waiting)| *at <= now.mono;
+        let held_back = if no_room { delayed.waiting.iter().take_while(is_due).count() } else { 0 };
+        self.notices.now((id, None, NoticeKind::EventsWait), held_back as u64);
         self.append_due(now, id, due)
     }
 

@@ -216,8 +216,10 @@ impl Engine {
     pub fn needed(&self, id: TopicId) -> Needed<'_> {
         let groups = self.topics.get(&id).into_iter().flat_map(|topic| topic.groups.values());
         // A broadcast group has no place of its own: its durable members have.
-        let places =
-            groups.filter(|group| !group.is_broadcast()).map(|group| (group.window.floor(), Some(&group.name)));
-        places.min_by_key(|(floor, _)| *floor).unwrap_or((Position::MAX, None))
+        let places = groups.filter(|group| !group.is_broadcast()).map(|group| {
+            let position = group.window.floor();
+            Needed { position, group: Some(&group.name), owed: group.owes_letter_of(position) }
+        });
+        places.min_by_key(|needed| needed.position).unwrap_or(Needed::NOTHING)
     }
 }

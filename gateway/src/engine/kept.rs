@@ -26,9 +26,12 @@ impl From<&Op> for Touched {
             Op::Group { group, .. } => TouchedPart::Group(*group),
             Op::Append(append) => TouchedPart::Events(append.producer.map(|p| p.producer)),
             Op::Seek { group, .. } => TouchedPart::Group(*group),
-            Op::Settle { .. } | Op::Graves { .. } | Op::GroupGone { .. } | Op::TopicGone { .. } | Op::Times(_) => {
-                TouchedPart::Settles
-            }
+            Op::Settle { .. }
+            | Op::Reasons { .. }
+            | Op::Graves { .. }
+            | Op::GroupGone { .. }
+            | Op::TopicGone { .. }
+            | Op::Times(_) => TouchedPart::Settles,
         };
         // What waits for its time is kept when its topic is.
         let what = if op.topic().is_delayed() && what == TouchedPart::Topic { TouchedPart::Settles } else { what };

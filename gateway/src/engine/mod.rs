@@ -31,12 +31,14 @@ mod join;
 mod kept;
 mod keys;
 mod listing;
+mod notices;
 #[cfg(feature = "testing")]
 pub mod planted;
 mod producers;
 mod publish;
 mod readers;
 pub mod requests;
+mod restore;
 mod settle;
 mod solo;
 mod span;
@@ -54,8 +56,7 @@ use std::time::Duration;
 use meshwire_proto::frame::DeliverRun;
 use meshwire_proto::{EventRun, Moment, UnixMillis};
 
-use crate::store::{GroupId, GroupSettings, Lookup, Op, Position, TopicId};
-use group::Group;
+use crate::store::{GroupId, Lookup, Op, Position, TopicId};
 use readers::Reader;
 
 pub use bounds::Bounds;
@@ -71,6 +72,7 @@ pub use groups::DeleteError;
 pub use join::GroupSpec;
 pub use kept::Touched;
 pub use listing::{GroupSummary, GroupsPage};
+pub use notices::{Notice, NoticeKind};
 pub use producers::Producer;
 pub use publish::{How, Judged, Scanned, Verdict, scan};
 pub use settle::{SettleAnswer, SettleAs};
@@ -231,6 +233,7 @@ pub struct Engine {
     settles_due: Option<Moment>,
     /// Events that wait for their time.
     delays: delayed::Delays,
+    notices: notices::Notices,
     settings: Settings,
 }
 
@@ -249,6 +252,7 @@ impl Engine {
             unlogged: BTreeSet::new(),
             settles_due: None,
             delays: delayed::Delays::new(DelayBudget::new((u64::MAX, u64::MAX))),
+            notices: notices::Notices::default(),
             settings,
         }
     }
@@ -264,52 +268,6 @@ impl Engine {
     /// Adds a topic from the log, with its next position.
     pub fn add_topic(&mut self, id: TopicId, settings: TopicSettings, next: Position, stored: UnixMillis) {
         self.topics.insert(id, topic::Topic::new(id, settings, next, stored));
-    }
-
-    /// Adds a group from the log.
-    pub fn restore_group(
-        &mut self,
-        topic: TopicId,
-        name: meshwire_proto::GroupKey,
-        (id, settings): (GroupId, GroupSettings),
-        now: Now,
-        state: GroupState,
-    ) {
-        if let Some(topic) = self.topics.get_mut(&topic) {
-            #[cfg(feature = "testing")]
-            let state = if name.member.is_some() && planted::is(planted::Defect::MemberForgotten) {
-                GroupState { floor: topic.next, ..GroupState::default() }
-            } else {
-                state
-            };
-            topic.add_group(Group::new((id, name), settings, now, state));
-        }
-    }
-
-    /// Remembers identities of one block of the log.
-    pub fn restore_identities(
-        &mut self,
-        topic: TopicId,
-        identities: impl Iterator<Item = (Position, dedup::IdHash)>,
-        stored: UnixMillis,
-    ) {
-        // Unless it was deleted since.
-        let Some(state) = self.topics.get_mut(&topic) else {
-            return;
-        };
-        // What waits for its time may have been stored after the last event that is here: time does not go back behind it.
-        state.stored = state.stored.max(stored);
-        let second = dedup::second_of(stored);
-        let before = self.dedup.len(topic);
-        for (position, id) in identities {
-            self.dedup.insert(topic, id, position, second);
-        }
-        self.dedup.trim(topic, before, second);
-    }
-
-    /// Adds a producer from the log.
-    pub fn restore_producer(&mut self, id: [u8; 16], producer: Producer) {
-        self.producers.restore(id, producer);
     }
 
     /// What this shard knows of a producer.
@@ -354,6 +312,13 @@ impl Engine {
         }
     }
 
+    /// Whether who reads for a subscription waits for a block.
+    #[must_use]
+    pub fn is_being_read(&self, id: TopicId, key: SubscriptionKey) -> bool {
+        let topic = self.topics.get(&id);
+        topic.is_some_and(|topic| topic.reader(key).is_some_and(|reader| topic.readers.is_reading(reader)))
+    }
+
     /// Delivers what credit, leases, room and blocks allow.
     pub fn dispatch(&mut self, now: Now, source: &mut dyn Source, out: &mut Vec<Output>) {
         while self.dispatch_next(now, source, out) {}
@@ -378,6 +343,7 @@ impl Engine {
                 }
                 // What retention took, or is given up, is settled while dispatching.
                 self.touched(now, id, group);
+                self.note_owed(id, group);
             }
         }
         true
@@ -403,9 +369,17 @@ impl Engine {
     fn take_settles(&mut self) {
         self.settles_due = None;
         while let Some((topic, group)) = self.unlogged.pop_first() {
-            let ranges = self.topics.get_mut(&topic).and_then(|t| t.groups.get_mut(&group)).map(Group::take_unlogged);
-            if let Some(ranges) = ranges.filter(|ranges| !ranges.is_empty()) {
+            let Some(of) = self.topics.get_mut(&topic).and_then(|t| t.groups.get_mut(&group)) else {
+                continue;
+            };
+            let ranges = of.take_unlogged();
+            if !ranges.is_empty() {
                 self.ops.push(Op::Settle { topic, group, ranges });
+            }
+            // Behind the failures that they are of.
+            let reasons = of.take_reasons();
+            if !reasons.is_empty() {
+                self.ops.push(Op::Reasons { topic, group, reasons });
             }
         }
     }
@@ -456,7 +430,7 @@ impl Engine {
         let gone = group.take_gone();
         if id.is_memory() {
             // Nothing of a memory topic is logged.
-            group.take_unlogged();
+            drop((group.take_unlogged(), group.take_reasons()));
         } else if group.has_unlogged() {
             self.unlogged.insert((id, group_id));
             self.settles_due.get_or_insert(now.mono + self.settings.settle_delay);

@@ -70,6 +70,11 @@ impl Readers {
         self.woken.append(&mut self.for_block);
     }
 
+    /// Whether a reader waits for a block.
+    pub(super) fn is_reading(&self, reader: Reader) -> bool {
+        self.for_block.contains(&reader)
+    }
+
     /// The next one to look at, in turn.
     pub(super) fn next(&mut self) -> Option<Reader> {
         let next = in_turn(&self.woken, self.last);

@@ -3,7 +3,7 @@
 use meshwire_proto::wire::admin::{self, answer, command};
 use meshwire_proto::{ErrorKind, TopicName};
 
-use super::dead_letters::Asked;
+use super::dead_letters::{Asked, SoFar};
 use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::store::{Durability, Ticket};
@@ -26,12 +26,24 @@ macro_rules! letters {
 
 impl Mesh {
     /// Carries out one command. The answer holds once the ticket is kept. `None`: what it needs is being fetched; ask
-    /// again after [`Mesh::wake_when_fetched`].
+    /// again after [`Mesh::wake_when_fetched`]. A page of a list may have less than its limit: what is there now.
     ///
     /// # Errors
     /// As the command says; `UNSUPPORTED` for one that this version does not know; `UNAVAILABLE`: the gateway stops, and the command
     /// would change what is kept.
     pub fn admin(&self, caller: &Caller, command: &admin::Command) -> Option<Answered> {
+        self.carry_out(caller, command, None)
+    }
+
+    /// The same for who comes again with what there is so far: a page of a list is whole.
+    ///
+    /// # Errors
+    /// As [`Mesh::admin`].
+    pub fn admin_whole(&self, caller: &Caller, command: &admin::Command, so_far: &mut SoFar) -> Option<Answered> {
+        self.carry_out(caller, command, Some(so_far))
+    }
+
+    fn carry_out(&self, caller: &Caller, command: &admin::Command, so_far: Option<&mut SoFar>) -> Option<Answered> {
         if let Err(refusal) = self.check_serving()
             && !keeps_nothing(command)
         {
@@ -47,7 +59,9 @@ impl Mesh {
             Some(command::Command::SeekGroup(seek)) => return self.seek_group(caller, seek),
             Some(command::Command::DeleteGroup(delete)) => self.delete_group(caller, delete),
             Some(command::Command::GetGroup(get)) => self.get_group(caller, get),
-            Some(command::Command::ListDeadLetters(c)) => return self.list_letters(caller, letters!(c), c.events),
+            Some(command::Command::ListDeadLetters(c)) => {
+                return self.list_letters(caller, (letters!(c), c.events), so_far);
+            }
             Some(command::Command::RedriveDeadLetters(c)) => return self.redrive_letters(caller, letters!(c)),
             Some(command::Command::PurgeDeadLetters(c)) => self.purge_letters(caller, letters!(c)),
             Some(command::Command::GetLimits(_)) => self.get_limits(caller),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use meshwire_proto::wire::admin::{self, answer};
 use meshwire_proto::{ErrorKind, GroupKey, TopicName};
 use prost::Message as _;
@@ -15,6 +16,34 @@ use crate::store::{Block, Lookup, Position, Ticket, TopicId};
 /// A page of a list ends with the letter that makes it so large: with that one it has no more bytes than the longest
 /// run of deliveries, which every client takes.
 const PAGE_BYTES: usize = engine::MAX_RUN_BYTES as usize / 2;
+
+/// Most bytes of dead letters that are read from the disk for one page, whatever it says of them.
+const READ_BYTES: usize = 64 << 20;
+
+/// What there is of an answer while the rest of it is fetched: no more than a page.
+#[derive(Debug, Default)]
+pub struct SoFar {
+    letters: Vec<admin::DeadLetter>,
+    /// Bytes of the answer, and those that were read for it.
+    bytes: usize,
+    read: usize,
+    /// The last letter that was looked at.
+    through: Position,
+}
+
+impl SoFar {
+    const fn is_full(&self) -> bool {
+        self.bytes >= PAGE_BYTES || self.read >= READ_BYTES
+    }
+
+    fn add(&mut self, mut letter: admin::DeadLetter, events: bool) {
+        self.read += letter.encoded_len();
+        // A copy: what waits for others must not hold the block that it came in.
+        letter.event = if events { Bytes::copy_from_slice(&letter.event) } else { Bytes::new() };
+        self.bytes += letter.encoded_len();
+        self.letters.push(letter);
+    }
+}
 
 /// Which dead letters a command is about.
 pub(super) struct Asked<'a> {
@@ -118,34 +147,38 @@ impl Mesh {
         }
     }
 
-    pub(super) fn list_letters(&self, caller: &Caller, asked: &Asked<'_>, events: bool) -> Option<Answered> {
+    pub(super) fn list_letters(
+        &self,
+        caller: &Caller,
+        (asked, events): (&Asked<'_>, bool),
+        so_far: Option<&mut SoFar>,
+    ) -> Option<Answered> {
+        let (whole, mut none) = (so_far.is_some(), SoFar::default());
+        let so_far = so_far.unwrap_or(&mut none);
         let page = match self.page(caller, Action::ReadDeadLetters, asked) {
             Ok(page) => page,
             Err(refusal) => return Some(Err(refusal)),
         };
-        let (mut letters, mut bytes, mut last) = (Vec::new(), 0, 0);
-        for (number, redriven) in &page.letters {
+        let through = so_far.through;
+        for (number, redriven) in page.letters.iter().filter(|(number, _)| *number > through) {
+            if so_far.is_full() {
+                break;
+            }
             match self.letter_block(page.topic, *number) {
                 Ok(Some(block)) => {
-                    let Some(mut letter) = engine::letter(&block, *number) else { continue };
-                    (letter.number, letter.redriven) = (*number, *redriven);
-                    if !events {
-                        letter.event = bytes::Bytes::new();
+                    if let Some(letter) = engine::letter(&block, *number) {
+                        so_far.add(admin::DeadLetter { number: *number, redriven: *redriven, ..letter }, events);
                     }
-                    bytes += letter.encoded_len();
-                    letters.push(letter);
                 }
-                // What is there is a page of its own.
-                Ok(None) if !letters.is_empty() => break,
+                // For who does not come again with it, what is there is a page of its own.
+                Ok(None) if !whole && !so_far.letters.is_empty() => break,
                 Ok(None) => return None,
                 Err(_) => {}
             }
-            last = *number;
-            if bytes >= PAGE_BYTES {
-                break;
-            }
+            so_far.through = *number;
         }
-        let list = admin::DeadLetterList { letters, next: page.next(last) };
+        let SoFar { letters, through, .. } = std::mem::take(so_far);
+        let list = admin::DeadLetterList { letters, next: page.next(through) };
         Some(Ok((admin::Answer { answer: Some(answer::Answer::DeadLetters(list)) }, Ticket::KEPT)))
     }
 

@@ -10,6 +10,12 @@ impl Mesh {
         self.shard(topic).map_or((0, 0), |mutex| shard::lock(mutex).engine.held_by(topic.id, key))
     }
 
+    /// Whether a subscription, or another member of its group, waits for something that is being read from the disk.
+    #[must_use]
+    pub fn is_being_read(&self, topic: TopicRef, key: SubscriptionKey) -> bool {
+        self.shard(topic).is_ok_and(|mutex| shard::lock(mutex).engine.is_being_read(topic.id, key))
+    }
+
     /// Takes a subscription's credit away; deliveries from `next` on were seen by nobody and come again as if they had
     /// never been made. Gives what it holds then.
     pub fn pause(&self, topic: TopicRef, key: SubscriptionKey, next: u64) -> (u32, u64) {

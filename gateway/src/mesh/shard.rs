@@ -15,6 +15,7 @@ use super::Inner;
 use super::budget::Bytes;
 use super::limits::Pacer;
 use super::memory::Memory;
+use super::notices::tell;
 use super::open::Stores;
 use crate::delivery::Sink;
 use crate::engine::{Engine, Now, Output, Room, Source, SubscriptionKey, Touched};
@@ -86,7 +87,8 @@ impl Source for Blocks<'_, '_> {
     }
 
     fn claim(&mut self, topic: TopicId, bytes: u64) -> bool {
-        let claim = self.stores.of(topic).reserve(bytes);
+        let store = self.stores.of(topic);
+        let claim = if topic.is_dead_letters() { store.reserve_letter(bytes) } else { store.reserve(bytes) };
         let granted = claim.is_ok();
         self.claims.extend(claim);
         granted
@@ -226,6 +228,7 @@ impl Inner {
         if shard.engine.has_ops() {
             self.commit(shard, now, false);
         }
+        tell(&mut shard.engine, now.mono);
         self.ring(shard.deadline());
     }
 

@@ -34,8 +34,15 @@ pub enum StoreError {
 impl StoreError {
     /// A topic that blocks is full.
     #[must_use]
-    pub(super) fn blocked((position, group): Needed<'_>) -> Self {
+    pub(super) fn blocked(Needed { position, group, owed }: Needed<'_>) -> Self {
         let group = group.map_or_else(|| "a group".to_owned(), |name| format!("group {name}"));
+        if owed {
+            return Self::Blocked(format!(
+                "{group} gave up the event at position {position}, which retention would remove (its setting lagging is \
+                 block), and its dead letter has no room on the disk yet: delete what is not needed, set less retention \
+                 elsewhere or raise max_disk; or seek or delete the group"
+            ));
+        }
         Self::Blocked(format!(
             "{group} has not settled the event at position {position}, which retention would remove (its setting lagging is \
              block); let it catch up, seek or delete it, or set more retention"

@@ -51,8 +51,21 @@ pub struct TopicBytes {
 /// Place of an event in its topic: from 1, without gaps, never reused.
 pub type Position = u64;
 
-/// The first position that a topic must keep, and the group or durable member that has not settled it.
-pub type Needed<'a> = (Position, Option<&'a GroupKey>);
+/// The first position that a topic must keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needed<'a> {
+    /// Where it is.
+    pub position: Position,
+    /// The group or durable member that has not settled it.
+    pub group: Option<&'a GroupKey>,
+    /// It was given up there, and there is no room for its dead letter.
+    pub owed: bool,
+}
+
+impl Needed<'_> {
+    /// Nothing must be kept.
+    pub const NOTHING: Self = Self { position: Position::MAX, group: None, owed: false };
+}
 
 /// In settlements of a group a position with this bit is that of a dead letter, given
 /// back to the group: its place among the dead letters of the topic.
@@ -226,6 +239,15 @@ pub enum Op {
         /// `(first position, count, outcome)`.
         ranges: Vec<(Position, u32, Outcome)>,
     },
+    /// Why events were given up whose dead letters have to wait, behind the failures themselves.
+    Reasons {
+        /// The group's topic.
+        topic: TopicId,
+        /// The group.
+        group: GroupId,
+        /// What its consumers said last of each position.
+        reasons: Vec<(Position, String)>,
+    },
     /// A group that is no more.
     GroupGone {
         /// Its topic.
@@ -275,6 +297,7 @@ impl Op {
             | Self::Limits { topic, .. }
             | Self::Group { topic, .. }
             | Self::Settle { topic, .. }
+            | Self::Reasons { topic, .. }
             | Self::GroupGone { topic, .. }
             | Self::Seek { topic, .. }
             | Self::Graves { topic, .. } => *topic,
@@ -407,6 +430,15 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Full`] naming what holds the space, [`StoreError::Busy`] while
     /// room is being made, or [`StoreError::Failed`].
     fn reserve(&self, bytes: u64) -> Result<Claim<'_>, StoreError>;
+
+    /// The same for dead letters, which find room for a while where events find none: what consumers give up is to be
+    /// kept, so that it can go. A store without such a reserve has none.
+    ///
+    /// # Errors
+    /// As [`Store::reserve`].
+    fn reserve_letter(&self, bytes: u64) -> Result<Claim<'_>, StoreError> {
+        self.reserve(bytes)
+    }
 
     /// Takes a batch, whole, in the order of the calls, without waiting. The
     /// number says when it is kept.

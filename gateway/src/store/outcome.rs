@@ -31,7 +31,7 @@ pub enum Outcome {
 }
 
 /// What is known of an event that has failed and is not settled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failure {
     /// How often.
     pub count: u32,
@@ -45,9 +45,17 @@ pub struct Failure {
     pub delay_ms: u32,
     /// It was rejected.
     pub rejected: bool,
+    /// What its consumer said last. In a log it is only of those that are given up and whose dead letter has to wait.
+    pub said: String,
 }
 
 impl Failure {
+    /// Whether it is given up: rejected, or failed as often as it may. `most` 0: as often as it likes.
+    #[must_use]
+    pub const fn is_final(&self, most: u32) -> bool {
+        self.rejected || most > 0 && self.count >= most
+    }
+
     /// Counts one more. An ack is none.
     pub fn add(&mut self, outcome: Outcome) {
         let (at, delay_ms) = match outcome {

@@ -23,6 +23,7 @@ mod dead_letters;
 mod delayed;
 mod delete;
 mod deny_all;
+mod disk_full;
 mod doors;
 mod grpc;
 mod health;

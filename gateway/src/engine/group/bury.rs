@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 use meshwire_proto::wire::admin::{self, DeathReason};
-use meshwire_proto::{EventLimits, EventRun, EventView};
+use meshwire_proto::{EventLimits, EventRun, EventView, Moment};
 use prost::Message as _;
 
 use super::Group;
@@ -76,8 +76,10 @@ impl Group {
         self.set_free(position);
         let key = self.window.key(position).filter(|_| self.settings.hold_key).unwrap_or(0);
         let reason = self.reason(position);
+        let has_reason = self.window.trouble(position).is_some_and(|trouble| !trouble.failure.said.is_empty());
         if let Entry::Vacant(new) = self.dying.entry(position) {
             new.insert((key, reason));
+            self.owed.give_up(position, has_reason);
             if key != 0 {
                 self.hold(key);
             }
@@ -86,6 +88,7 @@ impl Group {
 
     /// A position is not to become a dead letter after all: no key waits for it.
     fn spare(&mut self, position: Position) {
+        self.owed.forget(position);
         if let Some((key @ 1.., _)) = self.dying.remove(&position) {
             self.release(key);
         }
@@ -95,6 +98,7 @@ impl Group {
     pub(super) fn spare_events(&mut self) {
         let events: Vec<Position> = self.dying.range(..DEAD).map(|(position, _)| *position).collect();
         events.into_iter().for_each(|position| self.spare(position));
+        self.owed.forget_before();
     }
 
     /// A key waits for a dead letter.
@@ -132,6 +136,11 @@ impl Group {
         if let Some(due) = self.window.restored_due(position) {
             self.schedule(due, position);
         }
+        // Before the last start it was given up again, and found no room.
+        if self.is_exhausted(position) {
+            self.give_up(position);
+            self.bury_at = Some(Moment(0));
+        }
     }
 
     /// Takes a dead letter away that was given back, as it is removed.
@@ -158,10 +167,10 @@ impl Group {
         std::mem::take(&mut self.gone)
     }
 
-    /// Makes letters of what was given up, as far as the bytes are there and the store has room.
-    pub(super) fn bury(&mut self, pass: &mut Pass<'_>) {
-        let (mut from, mut fetches) = (0, 0);
-        while fetches < FETCHES
+    /// What was given up since the start; `false` if there is no room.
+    pub(super) fn bury_dying(&mut self, pass: &mut Pass<'_>, fetches: &mut u32) -> bool {
+        let mut from = 0;
+        while *fetches < FETCHES
             && let Some((position, (held, reason))) = self.dying.range(from..).next().map(|(p, why)| (*p, *why))
         {
             from = position + 1;
@@ -172,8 +181,7 @@ impl Group {
                         continue;
                     };
                     if !pass.has_room(framed.len()) {
-                        self.bury_at = Some(pass.now.mono + super::retry::NO_ROOM);
-                        return;
+                        return false;
                     }
                     let key = self.window.key(position).filter(|key| *key != 0);
                     let key = key.or_else(|| block.entry(at).map(|entry| entry.key)).unwrap_or(0);
@@ -183,14 +191,19 @@ impl Group {
                 Found::Gone(_) => {
                     self.spare(position);
                     self.finish(position);
+                    if position & DEAD == 0 {
+                        self.overtaken += 1;
+                        self.owed.lose();
+                    }
                 }
-                Found::Later(until) => (from, fetches) = (until, fetches + 1),
+                Found::Later(until) => (from, *fetches) = (until, *fetches + 1),
             }
         }
+        true
     }
 
     /// Why a position is given up now: by the time of its letter the settings may be others.
-    fn reason(&self, position: Position) -> DeathReason {
+    pub(super) fn reason(&self, position: Position) -> DeathReason {
         if self.window.trouble(position).is_some_and(|trouble| trouble.failure.rejected) {
             DeathReason::Rejected
         } else if self.is_exhausted(position) {
@@ -201,11 +214,16 @@ impl Group {
     }
 
     /// The letter, framed as an event is.
-    fn letter(&self, (position, reason): (Position, DeathReason), block: &Block, at: Position) -> Option<Bytes> {
+    pub(super) fn letter(
+        &self,
+        (position, reason): (Position, DeathReason),
+        block: &Block,
+        at: Position,
+    ) -> Option<Bytes> {
         let framed = block.run(at, 1)?;
         let event = framed.iter().next()?;
         let trouble = self.window.trouble(position)?;
-        let failure = trouble.failure;
+        let failure = &trouble.failure;
         let letter = admin::DeadLetter {
             number: 0,
             group: self.name.to_string(),
@@ -233,6 +251,7 @@ impl Group {
             self.end_in_flight(key, position);
         }
         self.dying.remove(&position);
+        self.owed.forget(position);
         self.set_free(position);
         if position & DEAD == 0 {
             self.log(position, 1, Outcome::Acked);
@@ -241,6 +260,12 @@ impl Group {
             self.window.drop_dead(position);
             self.gone.push(position & !DEAD);
         }
+    }
+
+    /// A position that was not taken up yet is a dead letter.
+    pub(super) fn finish_ahead(&mut self, position: Position) {
+        self.window.settle_ahead(position);
+        self.log(position, 1, Outcome::Acked);
     }
 
     /// A position that was delivered alone is no longer.

@@ -130,7 +130,7 @@ const SAME_END: Duration = Duration::from_millis(50);
 
 impl Group {
     pub(in crate::engine) fn dispatch(&mut self, mut pass: Pass<'_>) -> Waits {
-        if !self.dying.is_empty() {
+        if self.owes_letters() {
             self.bury(&mut pass);
         }
         let dying = self.dying.len();

@@ -17,6 +17,11 @@ impl Group {
             return false;
         };
         let end = self.window.may_jump_to(end);
+        // What was given up before is a dead letter.
+        let end = self.owed.next(position).map_or(end, |owed| end.min(owed));
+        if end <= position {
+            return false;
+        }
         let count = u32::try_from(end - position).unwrap_or(u32::MAX);
         self.log(position, count, Outcome::Acked);
         self.window.skip_to(position + u64::from(count));

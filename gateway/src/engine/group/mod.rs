@@ -10,7 +10,7 @@
 //! - [`dispatch`]: which event goes to which member; [`choose`]: the member;
 //! - [`settle`]: ack, nack, extend, ended leases, lost members; [`extended`]: leases that were;
 //! - [`retry`]: delays, and when an event is given up;
-//! - [`bury`]: dead letters, and their way back;
+//! - [`bury`]: dead letters, and their way back; [`owed`]: those that wait for room;
 //! - [`expired`]: events that nobody gets any more.
 
 mod bury;
@@ -18,6 +18,7 @@ mod choose;
 mod dispatch;
 mod expired;
 mod extended;
+mod owed;
 mod retry;
 mod settle;
 mod slot;
@@ -32,12 +33,13 @@ use meshwire_proto::{GroupKey, Moment};
 use super::keys::Keys;
 use super::subscriber::Subscriber;
 use super::{Credit, Now, SubscriptionKey};
-use crate::store::{Failure, GroupId, GroupSettings, Outcome, Position, Ticket};
+use crate::store::{DEAD, Failure, GroupId, GroupSettings, Outcome, Position, Ticket};
 pub(crate) use bury::letter;
 pub(super) use bury::{Dying, key_of};
 use choose::{Rate, Turn};
 pub(super) use dispatch::Pass;
 use extended::Extended;
+use owed::Owed;
 use retry::Scheduled;
 use waiting::Waiting;
 use window::Window;
@@ -68,6 +70,8 @@ pub(super) struct Group {
     scheduled: Scheduled,
     /// To be dead letters as soon as their bytes are there; with the hash of the key that waits for each, or 0, and why.
     dying: BTreeMap<Position, (u64, DeathReason)>,
+    /// What else is known of dead letters that are not there yet.
+    owed: Owed,
     /// When there may be room for them again.
     bury_at: Option<Moment>,
     /// Keys that wait for dead letters, and for how many.
@@ -103,6 +107,7 @@ struct Lease {
 
 impl Group {
     pub(super) fn new((id, name): (GroupId, GroupKey), settings: GroupSettings, now: Now, state: GroupState) -> Self {
+        let owed = Owed::of(state.failures.range(..DEAD), settings.max_failures);
         Self {
             id,
             name,
@@ -114,7 +119,8 @@ impl Group {
             waiting: Waiting::default(),
             scheduled: Scheduled::default(),
             dying: BTreeMap::new(),
-            bury_at: None,
+            bury_at: (!owed.is_empty()).then_some(Moment(0)),
+            owed,
             held: BTreeMap::new(),
             gone: Vec::new(),
             leases: VecDeque::new(),
@@ -152,7 +158,7 @@ impl Group {
     }
 
     pub(super) fn has_unlogged(&self) -> bool {
-        !self.unlogged.is_empty()
+        !self.unlogged.is_empty() || self.has_reasons()
     }
 
     /// Notes settlements for the log; neighbours become one range.
@@ -195,10 +201,13 @@ impl Group {
         self.lost(first) + self.window.ahead((0, first))
     }
 
-    /// How many positions below `first` were to come again.
+    /// How many positions below `first` were to come again, or to become dead letters.
     fn lost(&self, first: Position) -> u64 {
-        let waiting = if self.window.floor() < first { self.waiting.below(first) } else { 0 };
-        (waiting + self.scheduled_below(first)) as u64
+        if self.window.floor() >= first {
+            return 0;
+        }
+        let given_up = self.dying.range(..first.min(DEAD)).count();
+        (self.waiting.below(first) + self.scheduled_below(first) + given_up) as u64
     }
 
     pub(super) fn in_flight(&self) -> u64 {

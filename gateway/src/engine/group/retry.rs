@@ -171,7 +171,7 @@ impl Group {
     /// Whether it failed so often that it is given up, or was rejected.
     pub(super) fn is_exhausted(&self, position: Position) -> bool {
         let most = self.settings.max_failures;
-        self.window.trouble(position).is_some_and(|t| t.failure.rejected || (most > 0 && t.failure.count >= most))
+        self.window.trouble(position).is_some_and(|t| t.failure.is_final(most))
     }
 
     /// Whether it has failed and is too old to be tried again.

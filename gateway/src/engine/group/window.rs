@@ -36,17 +36,15 @@ pub(super) struct Trouble {
     before: u32,
     /// Until when a restored one waits.
     due: Option<Moment>,
-    /// What was said last.
-    text: String,
     /// What happened at the last one, if it was since the start.
     what: &'static str,
 }
 
 impl Trouble {
-    /// What was said last; where nothing ever was, what happened last. Neither outlives the process, the number of lost
-    /// members does.
+    /// What was said last; where nothing ever was, what happened last. That does not outlive the process, the number of
+    /// lost members does; what was said does of what is given up and has to wait.
     pub(super) fn why(&self) -> &str {
-        match (&*self.text, self.what) {
+        match (&*self.failure.said, self.what) {
             ("", "") if self.failure.lost == self.failure.count => MEMBER_LOST,
             ("", what) => what,
             (said, _) => said,
@@ -59,7 +57,7 @@ pub(in crate::engine) struct Window {
     slots: Span<Slot>,
     /// Dead letters that were given back to the group, by position with [`DEAD`].
     dead: BTreeMap<Position, Slot>,
-    /// Settled before the last start, above the floor.
+    /// Settled before the last start, above the floor; or since as a dead letter that was owed then.
     settled: VecDeque<(Position, Position)>,
     /// Of positions that are not settled.
     troubles: BTreeMap<Position, Trouble>,
@@ -89,12 +87,13 @@ impl Window {
             failure,
             ..Trouble::default()
         };
+        let texts = failures.values().map(|failure| failure.said.len()).sum();
         Self {
             slots: Span::new(state.floor, bounds().places),
             dead: BTreeMap::new(),
             settled: state.settled.into(),
             troubles: failures.into_iter().map(|(position, failure)| (position, trouble(failure))).collect(),
-            texts: 0,
+            texts,
         }
     }
 
@@ -168,6 +167,13 @@ impl Window {
         Some(key)
     }
 
+    /// A position that was not taken up yet is settled.
+    pub(super) fn settle_ahead(&mut self, position: Position) {
+        let at = self.settled.partition_point(|(first, _)| *first < position);
+        self.settled.insert(at, (position, position + 1));
+        self.recover(position);
+    }
+
     /// Dead letters that were given back and are not settled, and the first of them.
     pub(super) fn given_back(&self) -> (u64, Option<Position>) {
         (self.dead.len() as u64, self.dead.keys().next().map(|position| position & !DEAD))
@@ -233,15 +239,15 @@ impl Window {
         let Why { said, what } = why;
         trouble.what = what;
         if !said.is_empty() && self.texts + said.len() <= MAX_TEXTS {
-            self.texts = self.texts + said.len() - trouble.text.len();
-            said.clone_into(&mut trouble.text);
+            self.texts = self.texts + said.len() - trouble.failure.said.len();
+            said.clone_into(&mut trouble.failure.said);
         }
     }
 
     /// Nothing is wrong with a position any more.
     fn recover(&mut self, position: Position) {
         if let Some(trouble) = self.troubles.remove(&position) {
-            self.texts -= trouble.text.len();
+            self.texts -= trouble.failure.said.len();
         }
     }
 

@@ -89,18 +89,19 @@ fn a_group_that_is_overtaken_is_told_how_much_is_missing_and_it_is_counted() {
     rig.engine.create_group(rig.now, TOPIC, &asked, 1).unwrap();
     rig.publish(10, None);
     rig.blocks.gone_before = 5;
-    assert_eq!(rig.engine.needed(TOPIC), (1, Some(&key("g"))));
+    let needed = rig.engine.needed(TOPIC);
+    assert_eq!((needed.position, needed.group, needed.owed), (1, Some(&key("g")), false));
     rig.join(1, Credit { events: 2, bytes: 1 << 30 });
     assert_eq!(rig.gaps, [(sub(1), 4)], "also if nobody was there in between");
     assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [5, 6]);
-    assert_eq!((rig.engine.overtaken(TOPIC, 0), rig.engine.needed(TOPIC).0), (4, 5));
+    assert_eq!((rig.engine.overtaken(TOPIC, 0), rig.engine.needed(TOPIC).position), (4, 5));
     // What it holds may be gone too: it is settled all the same; what comes next is told.
     rig.blocks.gone_before = 9;
     rig.settle(1, 1, 1, Ack);
     rig.settle(1, 2, 1, Nack);
     assert_eq!(rig.take(1).iter().map(|g| g.1).collect::<Vec<_>>(), [9, 10]);
     assert_eq!(rig.gaps, [(sub(1), 4), (sub(1), 2), (sub(1), 1)], "7 and 8, and 6, which was to come again");
-    assert_eq!((rig.engine.overtaken(TOPIC, 0), rig.engine.needed(TOPIC).0), (7, 9));
+    assert_eq!((rig.engine.overtaken(TOPIC, 0), rig.engine.needed(TOPIC).position), (7, 9));
     rig.advance(Duration::from_millis(10));
     let acked: u32 = rig.settled.iter().filter(|s| s.2 == Outcome::Acked).map(|s| s.1).sum();
     assert_eq!(acked, 8, "what is gone is settled for the group");

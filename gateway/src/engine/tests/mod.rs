@@ -8,6 +8,7 @@ mod cold;
 mod dead_letters;
 mod delayed;
 mod delete;
+mod full;
 mod gaps;
 mod groups;
 mod held_keys;
@@ -26,7 +27,9 @@ use meshwire_proto::wire::admin;
 use meshwire_proto::{Event, EventLimits, GroupKey, Timing, TopicName};
 
 use super::*;
-use crate::store::{Append, Block, Change, DelayChange, Durability, Failure, Limits, Outcome, ProducerMark, Times};
+use crate::store::{
+    Append, Block, Change, DelayChange, Durability, Failure, GroupSettings, Limits, Outcome, ProducerMark, Times,
+};
 
 const TOPIC: TopicId = TopicId(1);
 const WAIT: Duration = Duration::from_secs(30);
@@ -427,21 +430,6 @@ fn settles_ride_in_a_commit_or_start_their_own_within_ten_milliseconds() {
     rig.settle(1, 2, 2, Ack);
     rig.advance(Duration::from_millis(10));
     assert_eq!(rig.settled.last(), Some(&(2, 2, crate::store::Outcome::Acked)));
-}
-
-#[test]
-fn a_restored_group_skips_what_was_settled_and_counts_failures_on() {
-    let mut rig = Rig::new();
-    rig.publish(6, None);
-    let settings = GroupSettings::default();
-    let state = GroupState {
-        floor: 2,
-        settled: vec![(3, 5)],
-        failures: BTreeMap::from([(2, Failure { count: 2, ..Failure::default() })]),
-    };
-    rig.engine.restore_group(TOPIC, key("g"), (GroupId(1), settings), rig.now, state);
-    rig.join(1, MANY);
-    assert_eq!(rig.take(1), [(1, 2, 3), (2, 5, 1), (3, 6, 1)]);
 }
 
 #[test]

@@ -55,3 +55,18 @@ fn what_waits_for_its_time_is_known_again_though_the_clock_was_set_back_before_t
     rig.now.wall = UnixMillis(40_000);
     assert!(matches!(rig.publish_run(&run, None)[0].verdict, Verdict::Duplicate(_)));
 }
+
+#[test]
+fn a_restored_group_skips_what_was_settled_and_counts_failures_on() {
+    let mut rig = Rig::new();
+    rig.publish(6, None);
+    let settings = GroupSettings::default();
+    let state = GroupState {
+        floor: 2,
+        settled: vec![(3, 5)],
+        failures: BTreeMap::from([(2, Failure { count: 2, ..Failure::default() })]),
+    };
+    rig.engine.restore_group(TOPIC, key("g"), (GroupId(1), settings), rig.now, state);
+    rig.join(1, MANY);
+    assert_eq!(rig.take(1), [(1, 2, 3), (2, 5, 1), (3, 6, 1)]);
+}

@@ -7,7 +7,7 @@ use meshwire_proto::wire::admin::command::Command;
 use super::Calls;
 use crate::ingress::access::{self, Waiting};
 use crate::ingress::waiting;
-use crate::mesh::{Caller, Refusal};
+use crate::mesh::{Caller, Refusal, SoFar};
 
 impl Calls {
     /// Carries a command out, and waits until it is kept.
@@ -24,9 +24,10 @@ impl Calls {
     }
 
     async fn carry_out(&self, caller: &Caller, command: &admin::Command) -> Result<Option<Answer>, Refusal> {
+        let mut so_far = SoFar::default();
         loop {
             let seen = self.mesh.fetches();
-            if let Some(answered) = self.mesh.admin(caller, command) {
+            if let Some(answered) = self.mesh.admin_whole(caller, command, &mut so_far) {
                 let (answer, ticket) = answered?;
                 waiting::kept(&self.mesh, ticket).await?;
                 return Ok(answer.answer);

@@ -318,6 +318,11 @@ impl Consumer {
         self.calls.mesh.holds(self.topic, self.key)
     }
 
+    /// Whether something that it may get is being read from the disk.
+    pub(super) fn is_being_read(&self) -> bool {
+        self.calls.mesh.is_being_read(self.topic, self.key)
+    }
+
     /// Sets its credit anew.
     ///
     /// # Errors

@@ -22,6 +22,9 @@ pub const MAX_WAIT: Duration = Duration::from_secs(30);
 /// A fetch that does not wait has this long for what must be read from the disk. A guess: a disk's read, and some.
 const READ: Duration = Duration::from_millis(20);
 
+/// A fetch that has something waits so long for each block behind it that is being read. A guess, as the other one.
+const READ_ON: Duration = Duration::from_millis(100);
+
 /// What is fetched.
 #[derive(Clone, Debug)]
 pub struct FetchRequest<'a> {
@@ -184,9 +187,25 @@ async fn take(
             break;
         }
         // What was taken is not to be lost because nothing more comes.
-        next = consumer.ready().unwrap_or_default();
+        next = match consumer.ready().unwrap_or_default() {
+            None => read_on(consumer, deadline).await,
+            ready => ready,
+        };
     }
     Ok(())
+}
+
+/// The next delivery that is there, though it is of another run or must be read from the disk first.
+async fn read_on(consumer: &mut Consumer, deadline: Instant) -> Option<Delivered> {
+    // Behind the look at the group everything is here that comes with what is.
+    let reads = consumer.is_being_read();
+    match consumer.ready().unwrap_or_default() {
+        None if reads => {
+            let until = deadline.min(Instant::now() + READ_ON);
+            timeout_at(until, consumer.next()).await.ok()?.unwrap_or_default()
+        }
+        ready => ready,
+    }
 }
 
 impl Drop for Fetched {

@@ -13,7 +13,7 @@ use super::session::Session;
 use super::sessions::lock;
 use super::subscribe::Join;
 use crate::ingress::access::{self, Call, Record};
-use crate::mesh::{Answered, Caller, Credit, Mesh, Refusal};
+use crate::mesh::{Answered, Caller, Credit, Mesh, Refusal, SoFar};
 
 /// Most commands of a connection that wait for the disk.
 const MOST_LATER: usize = 16;
@@ -21,7 +21,7 @@ const MOST_LATER: usize = 16;
 /// What waits for the disk: commands for blocks, subscriptions for the place of a time.
 #[derive(Default)]
 pub(super) struct Later {
-    commands: Vec<(u64, Command, Call)>,
+    commands: Vec<(u64, Command, Call, SoFar)>,
     /// As many as the session may have subscriptions.
     joins: Vec<Join>,
     /// Fetches that had ended when they were tried last.
@@ -74,7 +74,7 @@ impl Protocol {
     pub(super) fn admin(&mut self, session: &Session, admin: wire::Admin) {
         let call = Call::begin(&self.native.mesh);
         match meshwire_proto::wire::admin::Command::decode(admin.command) {
-            Ok(command) => self.carry_out(session, admin.number, command, call),
+            Ok(command) => self.carry_out(session, (admin.number, command, call, SoFar::default())),
             Err(e) => {
                 let refusal = Refusal::new(ErrorKind::Invalid, format!("the command is malformed: {e}"));
                 self.answer_admin(
@@ -87,13 +87,13 @@ impl Protocol {
         }
     }
 
-    fn carry_out(&mut self, session: &Session, number: u64, command: Command, call: Call) {
+    fn carry_out(&mut self, session: &Session, (number, command, call, mut so_far): (u64, Command, Call, SoFar)) {
         let seen = self.native.mesh.fetches();
-        match self.native.mesh.admin(&session.caller, &command) {
+        match self.native.mesh.admin_whole(&session.caller, &command, &mut so_far) {
             Some(answered) => self.answer_admin(&session.caller, number, answered, (call, access::command(&command))),
             None if self.later.commands.len() < MOST_LATER => {
                 self.later.wait_from(seen);
-                self.later.commands.push((number, command, call));
+                self.later.commands.push((number, command, call, so_far));
             }
             None => {
                 let text = format!("{MOST_LATER} commands of this connection wait for the disk; ask again");
@@ -113,8 +113,8 @@ impl Protocol {
             return;
         };
         let mut session = lock(&session);
-        for (number, command, call) in commands {
-            self.carry_out(&session, number, command, call);
+        for command in commands {
+            self.carry_out(&session, command);
         }
         // Another connection that has the session by now asks again.
         if session.owner == self.number {

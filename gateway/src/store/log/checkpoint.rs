@@ -7,6 +7,7 @@ use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName, UnixMillis};
 
 use super::fold::{Fold, GroupState, TopicState};
 use super::format::{FILE_HEADER, FormatError, seal, unseal};
+use super::ops::{put_text, text};
 use super::producers::{ProducerState, Producers};
 use super::ranges::RangeSet;
 use super::segment::{Sealed, Span};
@@ -20,6 +21,7 @@ const HEADER: usize = FILE_HEADER + 8;
 /// What follows the segments is in sections: u8 what, u32 length, bytes. Checkpoints without them are older.
 const IDS: u8 = 1;
 const LIMITS: u8 = 2;
+const REASONS: u8 = 3;
 
 /// What a checkpoint says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,11 +66,27 @@ pub(super) fn encode(fold: &Fold, epoch: u64, open: (u64, u64), sealed: &BTreeMa
             out.put_u8(topic.limits.block.into());
         }
     });
+    put_reasons(&mut out, fold);
     let payload = out.split_off(HEADER);
     out.truncate(FILE_HEADER);
     out.put_u64_le(payload.len() as u64);
     out.unsplit(payload);
     seal(out, MAGIC)
+}
+
+/// Only if there are some: older programs read a checkpoint without.
+fn put_reasons(out: &mut BytesMut, fold: &Fold) {
+    let failures = fold.groups.iter().flat_map(|(id, group)| group.failures.iter().map(move |failure| (id, failure)));
+    let mut reasons = failures.filter(|(_, (_, failure))| !failure.said.is_empty()).peekable();
+    if reasons.peek().is_some() {
+        put_section(out, REASONS, |out| {
+            for (id, (position, failure)) in reasons {
+                out.put_u32_le(id.0);
+                out.put_u64_le(*position);
+                put_text(out, &failure.said);
+            }
+        });
+    }
 }
 
 fn put_section(out: &mut BytesMut, what: u8, put: impl FnOnce(&mut BytesMut)) {
@@ -256,6 +274,7 @@ impl<'a> Fields<'a> {
             first: self.time()?,
             last: self.time()?,
             rejected: self.u8()? != 0,
+            said: String::new(),
         })
     }
 
@@ -324,6 +343,12 @@ fn sections(fields: &mut Fields<'_>, fold: &mut Fold) -> Result<(), FormatError>
                     if let Some(topic) = fold.topics.get_mut(&id) {
                         topic.limits = Limits { bytes, block };
                     }
+                }
+            }
+            REASONS => {
+                while !section.0.is_empty() {
+                    let (group, position) = (GroupId(section.u32()?), section.u64()?);
+                    fold.give_reasons(group, std::iter::once((position, text(&mut section.0)?)));
                 }
             }
             _ => return Err(FormatError::Newer(format!("section {what} of the checkpoint"))),

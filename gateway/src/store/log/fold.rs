@@ -140,6 +140,7 @@ impl Fold {
             }
             OpView::TopicGone { topic } => self.remove_topic(*topic),
             OpView::GroupGone { group, .. } => self.remove_group(*group),
+            OpView::Reasons { group, reasons, .. } => self.give_reasons(*group, reasons.iter().copied()),
             OpView::Seek { group, to, .. } => {
                 if let Some(group) = self.groups.get_mut(group) {
                     group.seek(*to);
@@ -160,6 +161,16 @@ impl Fold {
                     let letters = self.topics.get(&group.topic.dead_letters(true));
                     group.settle(*ranges, letters.map(|letters| &letters.graves));
                 }
+            }
+        }
+    }
+
+    /// Why events failed that are given up and not settled.
+    pub(super) fn give_reasons<'a>(&mut self, group: GroupId, reasons: impl Iterator<Item = (Position, &'a str)>) {
+        let Some(group) = self.groups.get_mut(&group) else { return };
+        for (position, said) in reasons {
+            if let Some(failure) = group.failures.get_mut(&position) {
+                said.clone_into(&mut failure.said);
             }
         }
     }

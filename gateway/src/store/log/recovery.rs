@@ -15,7 +15,7 @@ use super::format::{
 };
 use super::index::SegmentIndex;
 use super::job;
-use super::machine::{Active, LogMachine, Space, Start};
+use super::machine::{Active, LogMachine, Space, Start, letters_room};
 use super::recent::RecentEvents;
 use super::scan::{Head, Scanner};
 use super::segment::Sealed;
@@ -126,14 +126,13 @@ pub(super) fn open(
     check_indexes(&**disk, &names)?;
     let mut damage = missing_segments(&checkpoint, &files);
     let since = UnixMillis(wall.0.saturating_sub(i64::try_from(options.dedup_window_ms).unwrap_or(i64::MAX)));
-    let to_read = files_to_read(&files, first_to_read(&checkpoint, options, since));
+    let to_read = files_to_read(&files, &checkpoint, first_to_read(&checkpoint, options, since));
     let mut walk = walk(disk, &checkpoint, &to_read, (options, since));
-    let covered = walk.covered;
     let end = walk.run()?;
     check_start(&walk, &checkpoint)?;
     let last_batch = last_batch(&mut walk);
     damage.append(&mut walk.damage);
-    let Walk { mut fold, recent, scanned, scanned_bytes, marked, epoch, .. } = walk;
+    let Walk { mut fold, recent, scanned, scanned_bytes, marked, epoch, covered, .. } = walk;
     fold.close_gaps();
     let epoch = next_epoch(&**disk, epoch.max(checkpoint.epoch), names.contains(&FileName::of(Part::Epoch)))?;
     let mut parts = Parts { sealed: checkpoint.sealed, ..Parts::default() };
@@ -157,6 +156,7 @@ pub(super) fn open(
     let mut space =
         Space::new(active, parts.sealed, (options.segment_len(max_disk), max_disk), (directory.salt, epoch, begun));
     space.dedup_window_ms = options.dedup_window_ms;
+    space.letters_room = letters_room(space.segment_len, options.largest_write);
     let machine = LogMachine::new(Start {
         fold,
         space,
@@ -195,12 +195,25 @@ fn walk<'a>(
         known_synced: covered.max(checkpoint.open_batch - 1),
         marked: 0,
         expected: sealed.map_or(checkpoint.open_batch, |s| s.first_batch),
+        holes: holes(checkpoint),
         epoch: 0,
         recent: RecentEvents::new(disk, if options.dedup_window_ms == 0 { 0 } else { options.dedup_ids }, since),
         scanned: Vec::new(),
         scanned_bytes: 0,
         damage: Vec::new(),
     }
+}
+
+/// Segments behind others that were given back: the batch that the last one before ended with, and the first of theirs.
+fn holes(checkpoint: &Checkpoint) -> BTreeMap<u64, (u64, u64)> {
+    let open = (checkpoint.open_segment, checkpoint.open_batch, u64::MAX);
+    let sealed = checkpoint.sealed.values().map(|s| (s.number, s.first_batch, s.next_batch));
+    let (mut holes, mut ended) = (BTreeMap::new(), None);
+    for (number, first, next) in sealed.chain(std::iter::once(open)) {
+        holes.extend(ended.filter(|ended| *ended < first).map(|ended| (number, (ended, first))));
+        ended = Some(next);
+    }
+    holes
 }
 
 /// Events of topics that are still there.
@@ -214,8 +227,10 @@ fn readable<'a>(fold: &Fold, sealed: impl Iterator<Item = &'a Sealed>, active: &
     events.saturating_sub(gone.sum())
 }
 
-fn files_to_read(files: &[SegmentFile], start: u64) -> Vec<SegmentFile> {
-    files.iter().copied().filter(|f| f.number >= start).collect()
+/// Not those that were given back and whose files are still there.
+fn files_to_read(files: &[SegmentFile], checkpoint: &Checkpoint, start: u64) -> Vec<SegmentFile> {
+    let is_kept = |number: u64| number >= checkpoint.open_segment || checkpoint.sealed.contains_key(&number);
+    files.iter().copied().filter(|f| f.number >= start && is_kept(f.number)).collect()
 }
 
 /// The highest number of a segment that is or was.
@@ -335,15 +350,13 @@ fn missing_segments(checkpoint: &Checkpoint, files: &[SegmentFile]) -> Vec<Strin
 
 /// The first segment to read: what the checkpoint does not cover, and the de-duplication window.
 fn first_to_read(checkpoint: &Checkpoint, options: &LogOptions, since: UnixMillis) -> u64 {
-    let (mut start, mut next_batch) = (checkpoint.open_segment, checkpoint.open_batch);
-    let mut events = 0;
+    let (mut start, mut events) = (checkpoint.open_segment, 0);
     for segment in checkpoint.sealed.values().rev() {
-        // One without events says nothing of the time; and none is read across a segment that was given back.
-        let is_old = !segment.spans.is_empty() && segment.stored() < since || segment.next_batch != next_batch;
+        // One without events says nothing of the time.
+        let is_old = !segment.spans.is_empty() && segment.stored() < since;
         if options.dedup_window_ms == 0 || is_old || events >= options.dedup_ids {
             break;
         }
-        next_batch = segment.first_batch;
         events += segment.events;
         start = start.min(segment.number);
     }

@@ -260,6 +260,13 @@ impl Store for LogStore {
         Ok(Claim::new(claimed, room))
     }
 
+    fn reserve_letter(&self, bytes: u64) -> Result<Claim<'_>, StoreError> {
+        let claimed = &self.shared.claimed;
+        let machine = self.shared.lock();
+        let room = machine.reserve_letter(bytes, claimed.load(Ordering::Relaxed))?;
+        Ok(Claim::new(claimed, room))
+    }
+
     fn commit(&self, ops: Vec<Op>) -> u64 {
         let mut machine = self.shared.lock();
         let batch = machine.commit(ops);

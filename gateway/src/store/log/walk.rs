@@ -1,6 +1,7 @@
 //! Going through the segments at open: what counts, what is cut, what is damage.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use super::disk::{Disk, DiskError, FileName, Part};
 use super::fold::Fold;
@@ -59,6 +60,8 @@ pub(super) struct Walk<'a> {
     pub(super) marked: u64,
     /// The batch that should come next.
     pub(super) expected: u64,
+    /// Segments behind others that were given back: between which batches these were.
+    pub(super) holes: BTreeMap<u64, (u64, u64)>,
     /// The highest epoch of any record.
     pub(super) epoch: u64,
     pub(super) recent: RecentEvents,
@@ -92,7 +95,11 @@ impl Walk<'_> {
         entry: Option<(u64, RecordHeader)>,
     ) -> Result<(End, Option<(usize, Option<(u64, RecordHeader)>)>), OpenError> {
         let mut scanner = Scanner::new(self.disk, file.number, file.len);
-        let (generation, mut offset, can_grow) = match (entry, self.head(&mut scanner, file)?) {
+        let head = self.head(&mut scanner, file)?;
+        if let (None, Some(head)) = (&entry, &head) {
+            self.expected = head.first_batch;
+        }
+        let (generation, mut offset, can_grow) = match (entry, head) {
             (Some((offset, header)), head) => (header.generation, offset, head.is_some()),
             (None, Some(head)) => (head.generation, SEGMENT_HEADER as u64, true),
             // It was too small for the first batch and never used.
@@ -145,7 +152,11 @@ impl Walk<'_> {
             Head::Newer(what) => return Err(OpenError::newer(file.number, 0, &what)),
             _ => return Ok(None),
         };
-        Ok((header.first_batch == self.expected).then_some(header))
+        let first = header.first_batch;
+        // What was given back is not missing.
+        let behind_hole = |hole: &(u64, u64)| *hole == (self.expected, first);
+        let comes_next = first == self.expected || self.holes.get(&file.number).is_some_and(behind_hole);
+        Ok(comes_next.then_some(header))
     }
 
     fn is_unused(&self, scanner: &mut Scanner<'_>) -> Result<bool, OpenError> {

@@ -87,7 +87,7 @@ impl Rings {
         (needed, now): (&dyn Fn() -> Needed<'a>, UnixMillis),
         config: MemoryConfig,
     ) -> bool {
-        let room = self.with(topic, 1, |ring| ring.make_room(&|| needed().0, now, config.ring_bytes));
+        let room = self.with(topic, 1, |ring| ring.make_room(&|| needed().position, now, config.ring_bytes));
         // The others give way first; what does not is all that block.
         room && (self.total < config.total_bytes || self.sizes.last().is_some_and(|(bytes, _)| *bytes > 0))
     }
@@ -200,6 +200,10 @@ mod tests {
         }
     }
 
+    fn at<'a>(position: Position) -> Needed<'a> {
+        Needed { position, ..Needed::NOTHING }
+    }
+
     #[test]
     fn a_ring_keeps_its_newest_bytes_and_names_what_is_gone() {
         let store = MemoryStore::new(MemoryConfig { ring_bytes: 10_000, total_bytes: 1 << 20 });
@@ -298,7 +302,7 @@ mod tests {
         let (of, group) = (TopicId::memory(1), GroupKey::parse("g").unwrap());
         let mut next = 1;
         let mut fill = |needed, now| {
-            while next < 100 && store.admit(of, &|| (needed, None), UnixMillis(now)).is_ok() {
+            while next < 100 && store.admit(of, &|| at(needed), UnixMillis(now)).is_ok() {
                 store.commit(vec![append_at(1, next, now)]);
                 next += 1;
             }
@@ -307,7 +311,7 @@ mod tests {
         let full = fill(1, 0);
         assert!((10..20).contains(&full), "{full}");
         assert_eq!(first_readable(&store, 1), 1);
-        let error = store.admit(of, &|| (1, Some(&group)), UnixMillis(0)).unwrap_err();
+        let error = store.admit(of, &|| Needed { group: Some(&group), ..at(1) }, UnixMillis(0)).unwrap_err();
         assert!(error.to_string().starts_with("group g has not settled the event at position 1, "), "{error}");
         assert_eq!((error.kind(), error.to_string().contains("position 1")), (ErrorKind::TopicFull, true));
         let more = fill(5, 0);
@@ -322,8 +326,8 @@ mod tests {
         // Age counts too, and nothing goes by itself.
         store.expire(UnixMillis(90_000));
         assert_eq!(first_readable(&store, 1), 5);
-        assert!(store.admit(of, &|| (6, None), UnixMillis(60_000)).is_err());
-        assert!(store.admit(of, &|| (more, None), UnixMillis(60_000)).is_ok());
+        assert!(store.admit(of, &|| at(6), UnixMillis(60_000)).is_err());
+        assert!(store.admit(of, &|| at(more), UnixMillis(60_000)).is_ok());
         assert_eq!(store.topic_bytes(of).live, 0);
         topic(&store, 1, 60_000, Limits::default());
         store.commit(vec![append_at(1, more, 70_000)]);
@@ -338,7 +342,7 @@ mod tests {
         let (of, asked) = (TopicId::memory(1), std::cell::Cell::new(0));
         let needed = || {
             asked.set(asked.get() + 1);
-            (3, None)
+            at(3)
         };
         for first in 1..=10 {
             assert!(store.admit(of, &needed, UnixMillis(0)).is_ok());
@@ -349,7 +353,7 @@ mod tests {
         assert!(store.admit(of, &needed, UnixMillis(60_000)).is_err());
         assert_eq!(first_readable(&store, 1), 3);
         topic(&store, 1, 90_000, Limits { bytes: 0, block: true });
-        assert!(store.admit(of, &|| (3, None), UnixMillis(60_000)).is_ok());
+        assert!(store.admit(of, &|| at(3), UnixMillis(60_000)).is_ok());
         store.commit(vec![append_at(1, 11, 90_000)]);
         assert_eq!(first_readable(&store, 1), 3);
     }

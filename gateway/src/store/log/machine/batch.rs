@@ -125,6 +125,7 @@ impl Pending {
             Op::Settle { topic, group, ranges } => {
                 ops::put_settle(&mut out, topic, group, &ranges);
             }
+            Op::Reasons { topic, group, reasons } => ops::put_reasons(&mut out, topic, group, &reasons),
             Op::GroupGone { topic, group } => ops::put_group_gone(&mut out, topic, group),
             Op::TopicGone { topic } => ops::put_topic_gone(&mut out, topic),
             Op::Limits { topic, limits } => ops::put_limits(&mut out, topic, limits),
@@ -331,7 +332,7 @@ fn apply(fold: &mut Fold, mut bytes: &[u8]) -> Result<(Option<TopicId>, Option<C
     let op = OpView::decode(&mut bytes)?;
     fold.apply(&op);
     Ok(match op {
-        OpView::Settle { topic, .. } => (Some(topic), None),
+        OpView::Settle { topic, .. } | OpView::Reasons { topic, .. } => (Some(topic), None),
         OpView::Times(times) => (Some(times.topic()), Some(Change::Delays)),
         OpView::Topic { topic, .. } | OpView::Limits { topic, .. } => (None, Some(Change::Settings(topic))),
         OpView::TopicGone { topic } => (None, Some(Change::Gone(topic))),

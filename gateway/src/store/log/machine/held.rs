@@ -1,5 +1,7 @@
 //! What holds the oldest segment when there is no space for another: for the words of the refusal.
 
+use meshwire_proto::UnixMillis;
+
 use super::Space;
 use crate::store::log::fold::Fold;
 use crate::store::log::segment::Span;
@@ -16,6 +18,17 @@ pub(super) fn is_held(span: &Span, fold: &Fold) -> bool {
 }
 
 impl Space {
+    /// That there will be space by itself: some segments hold nothing but the window of de-duplication.
+    pub(super) fn waits_for_window(&self, wall: UnixMillis) -> Option<String> {
+        let (segments, until) = self.windowed.filter(|(_, until)| *until > wall)?;
+        let seconds = until.0.saturating_sub(wall.0) / 1000 + 1;
+        Some(format!(
+            "{} only events that are gone, by whose ids duplicates are still told: their space comes back in about \
+             {seconds} s (option dedup_window)",
+            if segments == 1 { "a segment holds".to_owned() } else { format!("{segments} segments hold") }
+        ))
+    }
+
     /// The topics that hold the oldest segment, and what to do; `None` if no topic does.
     pub(super) fn held_by(&self, fold: &Fold) -> Option<String> {
         let oldest = self.sealed.values().next()?;

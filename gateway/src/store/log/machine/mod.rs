@@ -59,6 +59,9 @@ const OVERHEAD: usize = 4 << 10;
 /// Room left for settlements when publishes are refused for space.
 const SLACK: u64 = 1 << 20;
 
+/// More of it for dead letters, where segments are long enough: one of the largest event by default, and some small ones.
+const LETTERS: u64 = 6 << 20;
+
 /// Number of an operation or job that a driver carries out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpId(pub u64);
@@ -174,6 +177,17 @@ pub(in crate::store::log) const fn segment_for(bytes: u64) -> u64 {
     (SEGMENT_HEADER as u64 + record_len(bytes + OVERHEAD as u64) + SLACK).next_multiple_of(4096)
 }
 
+/// Room that is left for settlements, with segments of this length.
+const fn settles_room(segment_len: u64) -> u64 {
+    if SLACK < segment_len / 16 { SLACK } else { segment_len / 16 }
+}
+
+/// Room that is left for dead letters beside that. The largest write still finds its room in a fresh segment.
+pub(in crate::store::log) fn letters_room(segment_len: u64, largest_write: u64) -> u64 {
+    let spare = (segment_len + SLACK).saturating_sub(segment_for(largest_write) + settles_room(segment_len));
+    LETTERS.min(segment_len / 8).min(spare)
+}
+
 impl LogMachine {
     pub(super) fn new(start: Start) -> Self {
         let mut places = Places::default();
@@ -256,6 +270,19 @@ impl LogMachine {
     /// # Errors
     /// [`StoreError::Full`] naming what holds the space, [`StoreError::Busy`], [`StoreError::Failed`].
     pub fn reserve(&self, bytes: u64, claimed: u64) -> Result<u64, StoreError> {
+        self.reserve_before(bytes, claimed, settles_room(self.space.segment_len) + self.space.letters_room)
+    }
+
+    /// The same for dead letters, out of what is left for them, and of three quarters of what is for settlements.
+    ///
+    /// # Errors
+    /// As [`LogMachine::reserve`].
+    pub fn reserve_letter(&self, bytes: u64, claimed: u64) -> Result<u64, StoreError> {
+        self.reserve_before(bytes, claimed, settles_room(self.space.segment_len) / 4)
+    }
+
+    /// Behind what is taken so much stays free.
+    fn reserve_before(&self, bytes: u64, claimed: u64, slack: u64) -> Result<u64, StoreError> {
         if let Some(cause) = &self.failed {
             return Err(StoreError::Failed(cause.clone()));
         }
@@ -264,7 +291,6 @@ impl LogMachine {
         }
         let (open, new) = (self.pending.body_len() as u64, bytes + OVERHEAD as u64);
         let records = std::iter::once(self.writing_len()).chain(self.ready.iter().map(Cut::len));
-        let slack = SLACK.min(self.space.segment_len / 16);
         let fits = if claimed > 0 {
             // In which order and in which records they are committed is not known.
             let longest = record_len(new.max(claimed).max(CUT_BYTES as u64));
@@ -294,6 +320,9 @@ impl LogMachine {
         if !limit {
             return format!("no space for the next segment of the log: {cause}");
         }
+        if let Some(waits) = self.space.waits_for_window(self.wall) {
+            return format!("{cause}; {waits}");
+        }
         match self.space.held_by(&self.fold) {
             Some(holders) => format!("{cause}; {holders}"),
             None => format!("{cause}; raise max_disk"),
@@ -307,10 +336,11 @@ impl LogMachine {
             Input::JobDone { id, result } => self.job_done(now, id, result),
             Input::Tick { wall } => {
                 self.wall = self.wall.max(wall);
-                self.space.ask_again(now);
                 self.retain();
                 self.retire();
+                // Before space is asked for again: until that is refused once more, it looks as if there were some.
                 self.save_firsts();
+                self.space.ask_again(now);
             }
             Input::Close => self.closing = true,
         }
@@ -379,6 +409,7 @@ fn op_len(op: &Op) -> usize {
     match op {
         Op::Append(append) => append.bytes.len() + 128,
         Op::Settle { ranges, .. } => 16 + ranges.len() * 25,
+        Op::Reasons { reasons, .. } => 16 + reasons.iter().map(|(_, said)| 10 + said.len()).sum::<usize>(),
         Op::Graves { changes, .. } => 16 + changes.len() * 265,
         Op::Times(Times::Delays { changes, .. }) => 16 + changes.len() * CHANGE,
         Op::Times(Times::Expires { .. }) => 32,

@@ -272,9 +272,14 @@ impl LogMachine {
         // A broadcast group has no place of its own: its durable members have.
         let places = |group: &&GroupState| !group.settings.broadcast || group.name.member.is_some();
         let groups = groups.filter_map(|id| self.fold.groups.get(id)).filter(places);
-        let floors = groups.map(|group| (group.floor, Some(&group.name)));
-        let begins = self.retention.begins.get(&topic).map(|at| (*at, None));
-        floors.chain(begins).min_by_key(|(floor, _)| *floor).unwrap_or((Position::MAX, None))
+        let floors = groups.map(|group| Needed {
+            position: group.floor,
+            group: Some(&group.name),
+            owed: group.failures.get(&group.floor).is_some_and(|f| f.is_final(group.settings.max_failures)),
+        });
+        let begins = self.retention.begins.get(&topic);
+        let begins = begins.map(|at| Needed { position: *at, group: None, owed: false });
+        floors.chain(begins).min_by_key(|needed| needed.position).unwrap_or(Needed::NOTHING)
     }
 
     /// Whether a topic that blocks takes more.
@@ -353,7 +358,7 @@ impl LogMachine {
         Asked {
             keep_ms: i64::try_from(state.retention_ms).unwrap_or(i64::MAX),
             most: if state.limits.bytes == 0 { u64::MAX } else { state.limits.bytes },
-            hold: if blocks { self.needed(topic).0 } else { Position::MAX },
+            hold: if blocks { self.needed(topic).position } else { Position::MAX },
             visible: self.places.visible(topic),
             next: state.next,
             wall: self.wall,

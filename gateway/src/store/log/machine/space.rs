@@ -9,7 +9,7 @@ use super::held::is_held;
 use crate::store::log::fold::Fold;
 use crate::store::log::format::{SEGMENT_HEADER, SegmentHeader, generation};
 use crate::store::log::index::SegmentIndex;
-use crate::store::log::segment::Sealed;
+use crate::store::log::segment::{Sealed, Span};
 
 /// Bytes written with zeros at a time, ahead of the writer.
 const ZERO_STEP: u64 = 1 << 20;
@@ -85,10 +85,14 @@ pub(in crate::store::log) struct Space {
     retirements: u64,
     /// Events so young are read again at opening.
     pub(in crate::store::log) dedup_window_ms: u64,
+    /// Bytes that events leave for dead letters.
+    pub(in crate::store::log) letters_room: u64,
     /// Longest record that waits for a segment that can hold it.
     wanted_len: u64,
     /// Segments whose files may go.
     free: Vec<u64>,
+    /// Segments that nothing holds but the window of de-duplication, and until when, as of the last look.
+    pub(super) windowed: Option<(usize, UnixMillis)>,
     /// The refusal that lasts was logged: it is asked about twice a second.
     refusal_logged: bool,
 }
@@ -114,8 +118,10 @@ impl Space {
             retired: Vec::new(),
             retirements: 0,
             dedup_window_ms: 0,
+            letters_room: 0,
             wanted_len: 0,
             free: Vec::new(),
+            windowed: None,
             refusal_logged: false,
         }
     }
@@ -328,18 +334,29 @@ impl Space {
     }
 
     /// Takes the segments out of whose events none can be read any more, or waits for its time. Those of the window of
-    /// de-duplication only with all before them: it is read again, segment by segment, when the log is opened.
+    /// de-duplication only with all before them, as it is read again when the log is opened; but none is read for topics
+    /// that were deleted.
     pub(super) fn retire(&mut self, wall: UnixMillis, fold: &Fold) -> Vec<Sealed> {
-        let since = wall.0.saturating_sub(i64::try_from(self.dedup_window_ms).unwrap_or(i64::MAX));
+        let window_ms = i64::try_from(self.dedup_window_ms).unwrap_or(i64::MAX);
+        let since = wall.0.saturating_sub(window_ms);
+        let tells = |span: &Span| {
+            let is_there = || fold.topics.contains_key(&span.topic.target());
+            span.stored.0 >= since && !span.topic.is_dead_letters() && is_there()
+        };
         let is_gone = |s: &Sealed| s.spans.iter().all(|span| !is_held(span, fold));
         let is_old = |s: &Sealed| !s.spans.is_empty() && s.stored().0 < since;
         let window = self.sealed.values().rev().find(|s| is_old(s)).map_or(0, |s| s.number);
         let (mut all, mut out) = (true, Vec::new());
+        self.windowed = None;
         for segment in self.sealed.values() {
             let gone = is_gone(segment);
             all &= gone;
-            if gone && (all || segment.number <= window) {
+            if gone && (all || segment.number <= window || !segment.spans.iter().any(tells)) {
                 out.push(segment.clone());
+            } else if gone {
+                let (count, until) = self.windowed.unwrap_or_default();
+                let passes = UnixMillis(segment.stored().0.saturating_add(window_ms));
+                self.windowed = Some((count + 1, until.max(passes)));
             }
         }
         for segment in &out {

@@ -10,8 +10,8 @@ use crate::store::{Change, Durability, Grave, GroupId, GroupSettings, Limits, Ou
 mod write;
 
 pub(super) use write::{
-    append_head_len, put_append, put_graves, put_group, put_group_gone, put_limits, put_seek, put_settle, put_topic,
-    put_topic_gone,
+    append_head_len, put_append, put_graves, put_group, put_group_gone, put_limits, put_reasons, put_seek, put_settle,
+    put_text, put_topic, put_topic_gone,
 };
 
 const TOPIC: u8 = 1;
@@ -24,6 +24,8 @@ const SEEK: u8 = 7;
 const MEMBER: u8 = 8;
 const TOPIC_GONE: u8 = 10;
 const LIMITS: u8 = 11;
+/// 12 and 13 are those of [`times`].
+const REASONS: u8 = 14;
 
 const MARK: usize = 40;
 /// A settled range; one that failed has [`FAILURE`] bytes more.
@@ -58,6 +60,7 @@ pub(super) enum OpView<'a> {
     Group { topic: TopicId, group: GroupId, name: GroupKey, start: Position, settings: GroupSettings },
     Append { head: AppendHead, marks: Marks<'a> },
     Settle { topic: TopicId, group: GroupId, ranges: Ranges<'a> },
+    Reasons { topic: TopicId, group: GroupId, reasons: Vec<(Position, &'a str)> },
     Graves { topic: TopicId, changes: Vec<(Position, Change)> },
     GroupGone { topic: TopicId, group: GroupId },
     Seek { topic: TopicId, group: GroupId, to: Position },
@@ -125,6 +128,13 @@ fn name<'a>(rest: &mut &'a [u8]) -> Result<&'a str, FormatError> {
     std::str::from_utf8(bytes).map_err(|_| FormatError::Damaged("a name is not UTF-8"))
 }
 
+/// What a consumer said.
+pub(super) fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, FormatError> {
+    let len = rest.try_get_u16_le().map_err(|_| CUT)?;
+    let bytes = take(rest, usize::from(len))?;
+    std::str::from_utf8(bytes).map_err(|_| FormatError::Damaged("a reason is not UTF-8"))
+}
+
 /// The name of a group, with that of a member behind it or without.
 fn key(rest: &mut &[u8], of_member: bool) -> Result<GroupKey, FormatError> {
     let group = GroupName::parse(name(rest)?).map_err(|_| FormatError::Damaged("a group name breaks the rule"))?;
@@ -144,6 +154,7 @@ impl<'a> OpView<'a> {
             GROUP | MEMBER => Self::read_group(rest, kind == MEMBER),
             APPEND => Self::read_append(rest),
             SETTLE => Self::read_settle(rest),
+            REASONS => Self::read_reasons(rest),
             GRAVES => Self::read_graves(rest),
             GROUP_GONE => {
                 let mut fixed = take(rest, 8)?;
@@ -233,6 +244,16 @@ impl<'a> OpView<'a> {
         Ok(Self::Settle { topic, group, ranges: Ranges(before.get(..bytes).ok_or(CUT)?) })
     }
 
+    fn read_reasons(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
+        let mut fixed = take(rest, 12)?;
+        let (topic, group) = (TopicId(fixed.get_u32_le()), GroupId(fixed.get_u32_le()));
+        let mut reasons = Vec::new();
+        for _ in 0..fixed.get_u32_le() {
+            reasons.push((rest.try_get_u64_le().map_err(|_| CUT)?, text(rest)?));
+        }
+        Ok(Self::Reasons { topic, group, reasons })
+    }
+
     fn read_graves(rest: &mut &'a [u8]) -> Result<Self, FormatError> {
         let mut fixed = take(rest, 8)?;
         let (topic, count) = (TopicId(fixed.get_u32_le()), fixed.get_u32_le());
@@ -263,6 +284,7 @@ impl<'a> OpView<'a> {
             | Self::Limits { topic, .. }
             | Self::Group { topic, .. }
             | Self::Settle { topic, .. }
+            | Self::Reasons { topic, .. }
             | Self::GroupGone { topic, .. }
             | Self::Seek { topic, .. }
             | Self::Graves { topic, .. } => *topic,
@@ -356,6 +378,10 @@ mod tests {
         ]
     }
 
+    fn reasons() -> [(Position, String); 2] {
+        [(11, "no such customer \u{1f600}".to_owned()), (14, "x".repeat(1024))]
+    }
+
     fn body() -> BytesMut {
         let mut out = BytesMut::new();
         let name = TopicName::parse("orders").unwrap();
@@ -366,6 +392,7 @@ mod tests {
         put_append(&mut out, &head, &[mark, mark]);
         out.put_slice(b"events");
         put_settle(&mut out, TopicId(4), GroupId(2), &OUTCOMES);
+        put_reasons(&mut out, TopicId(4), GroupId(2), &reasons());
         put_graves(&mut out, TopicId(4).dead_letters(true), &graves());
         put_group_gone(&mut out, TopicId(4), GroupId(2));
         put_seek(&mut out, TopicId(4), GroupId(2), 99);
@@ -379,7 +406,7 @@ mod tests {
     fn operations_are_read_as_they_were_written() {
         let body = body();
         let ops: Vec<_> = Ops::of(&body).map(Result::unwrap).collect();
-        assert_eq!(ops.len(), 10);
+        assert_eq!(ops.len(), 11);
         let OpView::Topic { topic, name, durability, retention_ms } = &ops[0].0 else { panic!() };
         assert_eq!((topic.0, name.as_str(), *durability, *retention_ms), (4, "orders", Durability::Written, 60_000));
         let OpView::Group { group, name, start, settings, .. } = &ops[1].0 else { panic!() };
@@ -390,13 +417,15 @@ mod tests {
         assert_eq!(&body[ops[2].1..ops[2].1 + 6], b"events");
         let OpView::Settle { ranges, .. } = &ops[3].0 else { panic!() };
         assert_eq!((*ranges).collect::<Vec<_>>(), OUTCOMES);
-        let OpView::Graves { topic, changes } = &ops[4].0 else { panic!() };
+        let OpView::Reasons { reasons: read, .. } = &ops[4].0 else { panic!() };
+        assert_eq!(read.iter().map(|(at, said)| (*at, (*said).to_owned())).collect::<Vec<_>>(), reasons());
+        let OpView::Graves { topic, changes } = &ops[5].0 else { panic!() };
         assert_eq!((*topic, &changes[..]), (TopicId(4).dead_letters(true), &graves()[..]));
-        assert!(matches!(ops[5].0, OpView::GroupGone { group: GroupId(2), .. }));
-        assert!(matches!(ops[6].0, OpView::Seek { group: GroupId(2), to: 99, .. }));
-        assert!(matches!(&ops[7].0, OpView::Group { name, start: 7, .. } if name.to_string() == "audit/m1"));
-        assert!(matches!(ops[8].0, OpView::TopicGone { topic: TopicId(4) }));
-        assert!(matches!(ops[9].0, OpView::Limits { limits: Limits { bytes: 77, block: true }, .. }));
+        assert!(matches!(ops[6].0, OpView::GroupGone { group: GroupId(2), .. }));
+        assert!(matches!(ops[7].0, OpView::Seek { group: GroupId(2), to: 99, .. }));
+        assert!(matches!(&ops[8].0, OpView::Group { name, start: 7, .. } if name.to_string() == "audit/m1"));
+        assert!(matches!(ops[9].0, OpView::TopicGone { topic: TopicId(4) }));
+        assert!(matches!(ops[10].0, OpView::Limits { limits: Limits { bytes: 77, block: true }, .. }));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use bytes::{BufMut as _, BytesMut};
 use meshwire_proto::{GroupKey, TopicName};
 
 use super::{
-    APPEND, AppendHead, FAILURE, GRAVES, GROUP, GROUP_GONE, LIMITS, MARK, MEMBER, Mark, RANGE, SEEK, SETTLE, TOPIC,
-    TOPIC_GONE,
+    APPEND, AppendHead, FAILURE, GRAVES, GROUP, GROUP_GONE, LIMITS, MARK, MEMBER, Mark, RANGE, REASONS, SEEK, SETTLE,
+    TOPIC, TOPIC_GONE,
 };
 use crate::store::{Change, Durability, GroupId, GroupSettings, Limits, Outcome, Position, TopicId};
 
@@ -131,6 +131,29 @@ pub(in crate::store::log) fn put_graves(out: &mut BytesMut, topic: TopicId, chan
             Change::Gone => out.put_u8(2),
         }
     }
+}
+
+pub(in crate::store::log) fn put_reasons(
+    out: &mut BytesMut,
+    topic: TopicId,
+    group: GroupId,
+    reasons: &[(Position, String)],
+) {
+    out.put_slice(&[REASONS, 0]);
+    out.put_u32_le(topic.0);
+    out.put_u32_le(group.0);
+    out.put_u32_le(reasons.len() as u32);
+    for (position, said) in reasons {
+        out.put_u64_le(*position);
+        put_text(out, said);
+    }
+}
+
+/// As much of a text as its length can say: the engine keeps less.
+pub(in crate::store::log) fn put_text(out: &mut BytesMut, text: &str) {
+    let text = text.get(..text.floor_char_boundary(usize::from(u16::MAX))).unwrap_or_default();
+    out.put_u16_le(text.len() as u16);
+    out.put_slice(text.as_bytes());
 }
 
 pub(in crate::store::log) fn put_group_gone(out: &mut BytesMut, topic: TopicId, group: GroupId) {

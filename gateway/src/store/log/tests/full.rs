@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use super::rig::{Rig, append_at, small};
+use crate::store::log::machine::{letters_room, segment_for};
 use crate::store::log::{LogOptions, SimDisk, SimFault};
-use crate::store::{Delay, DelayChange, Durability, Limits, Lookup, Op, Store, StoreError, Times, TopicId};
+use crate::store::{Delay, DelayChange, Durability, Limits, Lookup, Op, Outcome, Store, StoreError, Times, TopicId};
 use meshwire_proto::UnixMillis;
 
 fn refusal(rig: &Rig, bytes: u64) -> Option<String> {
@@ -87,7 +88,8 @@ fn filled(hold: impl Fn(&mut Rig)) -> (Rig, TopicId, String) {
     rig.topic(TopicId(2).delayed().0, Durability::Synced);
     for n in 0..10_000 {
         if let Some(text) = refusal(&rig, 350) {
-            rig.idle();
+            // While there is no space, what retention takes is saved every ten seconds.
+            (0..3).for_each(|_| rig.idle());
             let text = refusal(&rig, 350).unwrap_or(text);
             return (rig, churn, text);
         }
@@ -175,6 +177,134 @@ fn the_least_max_disk_takes_the_largest_write_again_and_again_as_retention_frees
         assert!(rig.watermark().synced >= batch);
         rig.advance_ms(30_000);
     }
+}
+
+#[test]
+fn dead_letters_find_room_where_events_find_none_and_settlements_still_do_behind_them() {
+    let disk = Arc::new(SimDisk::new());
+    disk.set_capacity(Some(100 << 10));
+    let mut rig = Rig::open(disk, small(), Arc::default()).unwrap();
+    let topic = rig.topic(1, Durability::Synced);
+    let letters = rig.topic(topic.dead_letters(true).0, Durability::Synced);
+    let group = rig.group(topic, 1);
+    fill(&mut rig, topic);
+    let mut kept = 0;
+    while rig.store.reserve_letter(100).is_ok() {
+        let batch = rig.publish(letters, &[100]);
+        rig.settle();
+        assert!(rig.watermark().synced >= batch);
+        kept += 1;
+    }
+    assert!(kept >= 3, "{kept}");
+    assert!(matches!(rig.store.reserve_letter(100), Err(StoreError::Full(_))));
+    let settled = rig.ack(topic, group, 1, 10);
+    rig.idle();
+    assert!(rig.watermark().synced >= settled);
+}
+
+#[test]
+fn the_largest_letter_has_room_where_segments_are_long_and_the_largest_write_has_it_in_any() {
+    const FRAME: u64 = 8 << 20;
+    assert!(letters_room(64 << 20, FRAME) >= (4 << 20) + (128 << 10));
+    for len in [segment_for(FRAME), segment_for(FRAME) + (1 << 20), 64 << 20] {
+        let room = letters_room(len, FRAME);
+        assert!(room >= 400 << 10 && FRAME + room + len.min(16 << 20) / 16 < len, "{len} {room}");
+    }
+}
+
+#[test]
+fn reasons_of_what_is_given_up_are_found_again_after_a_kill_and_in_a_checkpoint() {
+    for closed in [false, true] {
+        let mut rig = Rig::new();
+        let topic = rig.topic(1, Durability::Synced);
+        let group = rig.group(topic, 1);
+        rig.publish(topic, &[10, 10, 10]);
+        let ranges = vec![(1, 2, Outcome::Rejected { at: UnixMillis(5) })];
+        rig.store.commit(vec![Op::Settle { topic, group, ranges }]);
+        let reasons = [(1, "no such customer"), (2, "gone"), (3, "it did not fail")];
+        let reasons = reasons.map(|(position, said)| (position, said.to_owned())).to_vec();
+        rig.store.commit(vec![Op::Reasons { topic, group, reasons }]);
+        rig.settle();
+        rig.ack(topic, group, 2, 1);
+        rig.idle();
+        if closed {
+            rig.store.close();
+        }
+        for _ in 0..2 {
+            rig = rig.restart();
+            let failures = &rig.recovered.fold.groups[&group].failures;
+            let said: Vec<_> = failures.iter().map(|(position, failure)| (*position, &*failure.said)).collect();
+            assert_eq!(said, [(1, "no such customer")], "closed: {closed}");
+            rig.settle();
+        }
+    }
+}
+
+/// Events of a topic by which duplicates are told after this start.
+fn remembered(rig: &Rig, topic: TopicId) -> u32 {
+    let mut events = 0;
+    let recent = rig.recovered.recent.clone();
+    recent.for_each(|block| events += if block.topic == topic { block.count } else { 0 }).unwrap();
+    events
+}
+
+#[test]
+fn a_deleted_topic_gives_its_space_back_at_once_though_others_are_in_the_window_of_de_duplication() {
+    let options = LogOptions { max_disk: 100 << 10, ..small() };
+    let mut rig = Rig::open(Arc::new(SimDisk::new()), options, Arc::default()).unwrap();
+    let (small, large) = (rig.topic(1, Durability::Synced), rig.topic(2, Durability::Synced));
+    let first = rig.publish(small, &[100]);
+    fill(&mut rig, large);
+    rig.store.commit(vec![Op::TopicGone { topic: large }]);
+    let mut steps = 0;
+    for _ in 0..6 {
+        rig.advance_ms(500);
+        rig.store.tick();
+        while rig.begin() {
+            rig.end();
+            // Whatever is done of it at a kill, nothing is missed.
+            let killed = Rig::open(rig.reopen_sim_disk(), super::rig::small(), rig.micros.clone()).unwrap();
+            assert_eq!((&killed.recovered.damage[..], remembered(&killed, small)), (&[][..], 1), "step {steps}");
+            steps += 1;
+        }
+    }
+    assert!(steps > 5, "{steps}");
+    assert_eq!(refusal(&rig, 350), None);
+    let batch = rig.publish(small, &[200]);
+    rig.idle();
+    assert!(first < batch && rig.watermark().synced >= batch);
+    // The window is read across what was given back.
+    for _ in 0..3 {
+        rig = rig.restart();
+        assert_eq!(rig.recovered.damage, [""; 0]);
+        assert_eq!((remembered(&rig, small), rig.recovered.fold.topics[&small].next), (2, 3));
+        rig.idle();
+    }
+    assert_eq!(rig.read_all(small, 1, 3), [1, 2]);
+}
+
+#[test]
+fn a_refusal_says_that_space_comes_back_when_the_window_of_de_duplication_has_passed() {
+    let options = LogOptions { max_disk: 100 << 10, ..small() };
+    let mut rig = Rig::open(Arc::new(SimDisk::new()), options, Arc::default()).unwrap();
+    let (small, large) = (rig.topic(1, Durability::Synced), rig.topic(2, Durability::Synced));
+    rig.publish(small, &[100]);
+    fill(&mut rig, large);
+    rig.store.commit(vec![Op::Limits { topic: large, limits: Limits { bytes: 1000, block: false } }]);
+    for _ in 0..6 {
+        rig.advance_ms(500);
+        rig.store.tick();
+        rig.idle();
+    }
+    let text = refusal(&rig, 350).unwrap();
+    assert!(text.contains("segments hold only events that are gone") && text.contains("dedup_window"), "{text}");
+    rig.advance_ms(130_000);
+    for _ in 0..6 {
+        rig.advance_ms(500);
+        rig.store.tick();
+        rig.idle();
+    }
+    assert_eq!(refusal(&rig, 350), None);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use meshwire_proto::{ErrorKind, UnixMillis};
 
 use super::rig::{Rig, append_at, small};
 use crate::store::log::{LogOptions, Part, SimDisk};
-use crate::store::{Durability, Limits, Lookup, Op, Position, Store, TopicId};
+use crate::store::{Durability, Limits, Lookup, Needed, Op, Outcome, Position, Store, TopicId};
 
 fn limit(rig: &Rig, topic: TopicId, bytes: u64, block: bool) {
     rig.store.commit(vec![Op::Limits { topic, limits: Limits { bytes, block } }]);
@@ -122,20 +122,27 @@ fn a_topic_that_blocks_keeps_what_a_group_needs_and_says_whose_it_is() {
     let group = rig.group(topic, 1);
     rig.settle();
     let mut published = 0;
-    while rig.store.admit(topic, &|| (0, None), UnixMillis(0)).is_ok() {
+    while rig.store.admit(topic, &|| Needed::NOTHING, UnixMillis(0)).is_ok() {
         publish(&mut rig, topic, 1);
         published += 1;
         assert!(published < 50, "it is never full");
     }
     assert!((10..=12).contains(&published), "{published}");
     assert_eq!(first(&mut rig, topic), 1);
-    let error = rig.store.admit(topic, &|| (0, None), UnixMillis(0)).unwrap_err();
+    let error = rig.store.admit(topic, &|| Needed::NOTHING, UnixMillis(0)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TopicFull);
     assert!(error.to_string().contains("group group-1 has not settled the event at position 1"), "{error}");
+    // Given up, it is not the group that is waited for.
+    let ranges = vec![(1, 1, Outcome::Rejected { at: UnixMillis(0) })];
+    rig.store.commit(vec![Op::Settle { topic, group, ranges }]);
+    rig.settle();
+    let error = rig.store.admit(topic, &|| Needed::NOTHING, UnixMillis(0)).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("group-1 gave up the event at position 1") && said.contains("its dead letter"), "{error}");
     rig.ack(topic, group, 1, 5);
     rig.advance_ms(2);
     rig.settle();
-    assert!(rig.store.admit(topic, &|| (0, None), UnixMillis(0)).is_ok(), "at once");
+    assert!(rig.store.admit(topic, &|| Needed::NOTHING, UnixMillis(0)).is_ok(), "at once");
     publish(&mut rig, topic, 5);
     assert_eq!(first(&mut rig, topic), 6, "and no further than the group is");
     // A seek back to the first that is left holds from there on, before it is even written.
@@ -145,7 +152,7 @@ fn a_topic_that_blocks_keeps_what_a_group_needs_and_says_whose_it_is() {
     rig.settle();
     rig.store.commit(vec![Op::Seek { topic, group, to: now }]);
     rig.publish(topic, &[300]);
-    assert!(rig.store.admit(topic, &|| (0, None), UnixMillis(0)).is_err());
+    assert!(rig.store.admit(topic, &|| Needed::NOTHING, UnixMillis(0)).is_err());
     rig.advance_ms(2);
     rig.settle();
     assert_eq!(first(&mut rig, topic), now);
@@ -154,18 +161,18 @@ fn a_topic_that_blocks_keeps_what_a_group_needs_and_says_whose_it_is() {
     age(&rig, topic, 10_000);
     rig.advance_ms(60_000);
     assert_eq!(first(&mut rig, topic), now);
-    assert!(rig.store.admit(topic, &|| (0, None), UnixMillis(0)).is_err());
+    assert!(rig.store.admit(topic, &|| Needed::NOTHING, UnixMillis(0)).is_err());
     let mut rig = {
         rig.store.close();
         rig.restart()
     };
     assert!(rig.recovered.fold.topics[&topic].limits.block);
     assert_eq!(first(&mut rig, topic), now);
-    assert!(rig.store.admit(topic, &|| (0, None), UnixMillis(0)).is_err());
+    assert!(rig.store.admit(topic, &|| Needed::NOTHING, UnixMillis(0)).is_err());
     rig.store.commit(vec![Op::GroupGone { topic, group }]);
     rig.advance_ms(2);
     rig.settle();
-    assert!(rig.store.admit(topic, &|| (0, None), UnixMillis(0)).is_ok());
+    assert!(rig.store.admit(topic, &|| Needed::NOTHING, UnixMillis(0)).is_ok());
     assert_eq!(first(&mut rig, topic), rig.next[&topic]);
 }
 

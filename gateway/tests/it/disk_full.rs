@@ -1,0 +1,124 @@
+//! A disk that is full: dead letters, what is owed meanwhile, and the way out.
+
+use std::sync::Arc;
+
+use meshwire_gateway::config::Config;
+use meshwire_gateway::mesh::AllowAll;
+use meshwire_gateway::run::Gateway;
+use meshwire_gateway::store::log::SimDisk;
+use serde_json::{Value, json};
+
+use crate::rig::{PATIENCE, Rig, memory};
+
+/// Bytes of an event: some dead letters of that size find room on a full disk, and no event does.
+const EVENT: usize = 200 << 10;
+
+const GROUP: &str = "/v1/topics/t/groups/g";
+
+async fn on(disk: &Arc<SimDisk>) -> Rig {
+    let mut config = Config::default();
+    config.listen = memory().listen;
+    // What is written ahead is little.
+    config.max_disk = 64 << 20;
+    Rig::of(Gateway::open_on(config, Arc::new(AllowAll), disk.clone()).await.unwrap())
+}
+
+/// Publishes an event of so many bytes; the status of the answer.
+async fn publish(rig: &Rig, id: usize, bytes: usize) -> u16 {
+    let id = id.to_string();
+    let headers = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", &*id),
+        ("ce-source", "/s"),
+        ("ce-type", "t"),
+        ("content-type", "text/plain"),
+    ];
+    rig.http().await.call("POST", "/v1/topics/t/events", &headers, "x".repeat(bytes).as_bytes()).await.status
+}
+
+/// Publishes until nothing more fits; gives how many did.
+async fn fill(rig: &Rig) -> usize {
+    for id in 0..1000 {
+        match publish(rig, id, EVENT).await {
+            200 => {}
+            507 => return id,
+            status => panic!("event {id}: {status}"),
+        }
+    }
+    panic!("it is never full");
+}
+
+async fn get(rig: &Rig, path: &str) -> Value {
+    rig.get(path).await.json()
+}
+
+/// Reads until it is so: what the gateway does by itself is done soon.
+async fn until(rig: &Rig, path: &str, is: impl Fn(&Value) -> bool) {
+    let asked = async { while !is(&get(rig, path).await) {} };
+    if tokio::time::timeout(PATIENCE, asked).await.is_err() {
+        panic!("{}", get(rig, path).await)
+    }
+}
+
+#[tokio::test]
+async fn what_is_given_up_on_a_full_disk_becomes_a_dead_letter_now_or_with_its_reason_after_a_restart() {
+    let disk = Arc::new(SimDisk::new());
+    // The first segment fits, and no other.
+    disk.set_capacity(Some(6 << 20));
+    let rig = on(&disk).await;
+    rig.ask("PUT", "/v1/topics/t", "{}").await;
+    rig.ask("PUT", GROUP, "{}").await;
+    let kept = fill(&rig).await;
+    assert!(kept >= 10, "{kept}");
+    let fetched = rig.post(&format!("{GROUP}/fetch"), &json!({"max_events": 8, "max_bytes": 4 << 20})).await.json();
+    let settlements: Vec<Value> = fetched["deliveries"].as_array().unwrap().iter().map(|d| {
+        json!({"lease": d["lease"], "kind": "reject", "reason": format!("reason of {}", d["position"].as_str().unwrap())})
+    }).collect();
+    let count = settlements.len();
+    assert!(count >= 6, "{count}");
+    let settled = rig.post(&format!("{GROUP}/settle"), &json!({"settlements": settlements})).await.json();
+    assert!(settled["results"].as_array().unwrap().iter().all(|r| r["settled"] == true), "{settled}");
+    let group = get(&rig, GROUP).await;
+    let (letters, failing) = (group["dead_letters"].as_u64().unwrap(), group["failing"].as_u64().unwrap());
+    assert!(letters >= 1 && failing >= 1 && letters + failing == count as u64, "some find room, others wait: {group}");
+    rig.stop().await;
+
+    disk.set_capacity(None);
+    let rig = on(&disk).await;
+    // Nobody fetches.
+    let all = count as u64;
+    until(&rig, GROUP, |g| g["dead_letters"] == all && g["failing"] == 0).await;
+    let page = get(&rig, &format!("{GROUP}/dead-letters")).await;
+    let errors: Vec<_> = page["items"].as_array().unwrap().iter().map(|l| (&l["position"], &l["error"])).collect();
+    assert_eq!(errors.len(), count, "a page has what its limit allows: {errors:?}");
+    for (position, error) in errors {
+        assert_eq!(error, &json!(format!("reason of {}", position.as_str().unwrap())));
+    }
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_fetch_and_a_page_have_all_that_their_bounds_allow_though_it_must_be_read_from_the_disk() {
+    let disk = Arc::new(SimDisk::new());
+    let rig = on(&disk).await;
+    for id in 0..5 {
+        assert_eq!(publish(&rig, id, 700 << 10).await, 200);
+    }
+    rig.ask("PUT", GROUP, "{}").await;
+    rig.stop().await;
+
+    let rig = on(&disk).await;
+    let asked = json!({"max_events": 50, "max_bytes": 16 << 20, "wait_ms": 20_000});
+    let fetched = rig.post(&format!("{GROUP}/fetch"), &asked).await.json();
+    let deliveries = fetched["deliveries"].as_array().unwrap();
+    assert_eq!(deliveries.len(), 5);
+    let reject = |d: &Value| json!({"lease": d["lease"], "kind": "reject", "reason": "no"});
+    let settlements: Vec<Value> = deliveries.iter().map(reject).collect();
+    rig.post(&format!("{GROUP}/settle"), &json!({"settlements": settlements})).await;
+    rig.stop().await;
+
+    let rig = on(&disk).await;
+    let page = get(&rig, &format!("{GROUP}/dead-letters")).await;
+    assert_eq!((page["items"].as_array().unwrap().len(), page.get("next")), (5, None), "{page}");
+    rig.stop().await;
+}
