@@ -21,10 +21,10 @@ use super::head::{self, MAX_HEADERS};
 use super::origin::{self, Judged};
 use super::unreadable::Answered;
 use super::window::Window;
-use super::{Door, Guests, HttpConfig, Refused, call, publish, session, websocket};
+use super::{Door, Guests, HttpConfig, ProblemKind, call, publish, session, websocket};
 use crate::ingress::calls::Calls;
 use crate::ingress::native::Native;
-use crate::ingress::web::Connection;
+use crate::ingress::web::HttpConnection;
 use crate::ingress::{Accepted, Shutdown, web};
 use crate::mesh::{Counts, Spoken};
 
@@ -44,7 +44,7 @@ pub(super) async fn serve(
     let (open, mut ended) = mpsc::channel(1);
     let (authenticated, guests) = (principal.is_some(), Arc::clone(&config.guests));
     let (counts, answers) = (Arc::clone(native.mesh().counts()), Arc::clone(native.mesh().counts()));
-    let connection = Connection::of((native, calls), (peer, principal, login.clone()), shutdown.clone(), open);
+    let connection = HttpConnection::of((native, calls), (peer, principal, login.clone()), shutdown.clone(), open);
     let activity = Arc::new(Activity::default());
     let (seen, as_grpc) = (Arc::clone(&activity), OnceLock::new());
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -107,7 +107,7 @@ fn begins_session(request: &Request<Incoming>) -> bool {
 
 /// The one place that counts what HTTP and gRPC answer; streams count what ends them.
 fn counted(counts: &Arc<Counts>, response: Response<Body>) -> Response<Body> {
-    let Some(Refused(kind)) = response.extensions().get() else { return web::counted(counts, response) };
+    let Some(ProblemKind(kind)) = response.extensions().get() else { return web::counted(counts, response) };
     counts.told(*kind);
     response
 }

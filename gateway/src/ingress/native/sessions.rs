@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::outbox::Outbox;
 use super::session::Session;
-use crate::ingress::refused::Refused;
+use crate::ingress::refused::FloodCount;
 use crate::mesh::{Caller, Leaving, Mesh};
 
 /// Sessions of one gateway.
@@ -34,7 +34,7 @@ struct Known {
     /// Of all of them.
     bytes: u64,
     /// That some had to go.
-    early: Refused,
+    early: FloodCount,
 }
 
 /// A session without a connection.
