@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::io::Prefixed;
 use super::keepalive;
-use super::refused::Refused;
+use super::refused::FloodCount;
 use super::tls::{self, Tls};
 use super::turns::Turns;
 use super::{Accepted, BoxIo, Ingress, Login, PLAIN_REFUSED, Place, Places, REFUSAL, Shutdown, Sniff, say};
@@ -159,9 +159,9 @@ impl Listener {
 /// What is said once a minute of connections that are not served, with their count.
 #[derive(Default)]
 struct Floods {
-    not_accepted: Refused,
-    refused: Refused,
-    shed: Refused,
+    not_accepted: FloodCount,
+    refused: FloodCount,
+    shed: FloodCount,
 }
 
 impl Floods {

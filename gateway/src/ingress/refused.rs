@@ -35,12 +35,12 @@ fn beside_own(files: u64) -> u64 {
 
 /// Those refused, or ended, for one reason.
 #[derive(Debug, Default)]
-pub(super) struct Refused {
+pub(super) struct FloodCount {
     said: Option<Instant>,
     count: u64,
 }
 
-impl Refused {
+impl FloodCount {
     /// One more. Gives how many there were since it was said last, when it is to be said.
     pub(super) fn count(&mut self, now: Instant) -> Option<u64> {
         self.count += 1;
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_refusals_is_said_once_a_minute_with_its_count() {
-        let (mut refused, began) = (Refused::default(), Instant::now());
+        let (mut refused, began) = (FloodCount::default(), Instant::now());
         assert_eq!(refused.count(began), Some(1));
         for n in 0..1000 {
             assert_eq!(refused.count(began + Duration::from_millis(n)), None);

@@ -3,7 +3,7 @@
 use meshwire_proto::wire::admin::{self, answer, command};
 use meshwire_proto::{ErrorKind, TopicName};
 
-use super::dead_letters::{Asked, SoFar};
+use super::dead_letters::{LetterSelection, SoFar};
 use super::topics::NewTopic;
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::store::{Durability, Ticket};
@@ -14,7 +14,7 @@ pub type Answered = Result<(admin::Answer, Ticket), Refusal>;
 /// The fields that commands about dead letters share.
 macro_rules! letters {
     ($command:expr) => {
-        &Asked {
+        &LetterSelection {
             topic: &$command.topic,
             group: &$command.group,
             after: $command.after,

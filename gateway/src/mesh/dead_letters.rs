@@ -46,7 +46,7 @@ impl SoFar {
 }
 
 /// Which dead letters a command is about.
-pub(super) struct Asked<'a> {
+pub(super) struct LetterSelection<'a> {
     pub(super) topic: &'a str,
     pub(super) group: &'a str,
     pub(super) after: Position,
@@ -86,7 +86,7 @@ impl Inner {
 }
 
 impl Mesh {
-    fn page(&self, caller: &Caller, action: Action, asked: &Asked<'_>) -> Result<Page, Refusal> {
+    fn page(&self, caller: &Caller, action: Action, asked: &LetterSelection<'_>) -> Result<Page, Refusal> {
         let group = match asked.group {
             "" => None,
             group => Some(GroupKey::parse(group).map_err(|e| invalid(e.to_string()))?),
@@ -150,7 +150,7 @@ impl Mesh {
     pub(super) fn list_letters(
         &self,
         caller: &Caller,
-        (asked, events): (&Asked<'_>, bool),
+        (asked, events): (&LetterSelection<'_>, bool),
         so_far: Option<&mut SoFar>,
     ) -> Option<Answered> {
         let (whole, mut none) = (so_far.is_some(), SoFar::default());
@@ -182,7 +182,7 @@ impl Mesh {
         Some(Ok((admin::Answer { answer: Some(answer::Answer::DeadLetters(list)) }, Ticket::KEPT)))
     }
 
-    pub(super) fn redrive_letters(&self, caller: &Caller, asked: &Asked<'_>) -> Option<Answered> {
+    pub(super) fn redrive_letters(&self, caller: &Caller, asked: &LetterSelection<'_>) -> Option<Answered> {
         let page = match self.page(caller, Action::RedriveDeadLetters, asked) {
             Ok(page) => page,
             Err(refusal) => return Some(Err(refusal)),
@@ -216,7 +216,7 @@ impl Mesh {
         Ok(shard.engine.ticket(shard.engine.letters_of(topic.id)))
     }
 
-    pub(super) fn purge_letters(&self, caller: &Caller, asked: &Asked<'_>) -> Answered {
+    pub(super) fn purge_letters(&self, caller: &Caller, asked: &LetterSelection<'_>) -> Answered {
         let page = self.page(caller, Action::PurgeDeadLetters, asked)?;
         let mutex = self.shard(page.topic)?;
         let of = page.topic.id;

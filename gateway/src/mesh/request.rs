@@ -14,7 +14,7 @@ use meshwire_proto::{ErrorKind, EventView, TopicName, options};
 use super::{Action, Caller, Inner, Mesh, Refusal};
 use crate::delivery::ReplySink;
 use crate::engine::Credit;
-use crate::engine::requests::{Asked, Counts, Most, Peer, Requests, Trouble};
+use crate::engine::requests::{Counts, Most, NewRequest, Peer, Requests, Trouble};
 
 /// As much of what a responder says of a failure as is passed on: as of a reason to reject.
 const MESSAGE_BYTES: usize = 1024;
@@ -124,7 +124,7 @@ impl Mesh {
         let timeout = timeout(request.timeout_ms)?;
         let event = self.checked(&request.event)?;
         let stream = request.stream.then_some(request.credit);
-        let asked = Asked { topic: name.as_str().into(), timeout, stream, retry: request.retry, event };
+        let asked = NewRequest { topic: name.as_str().into(), timeout, stream, retry: request.retry, event };
         let now = self.now().mono;
         self.inner.exchanging(|exchange| {
             exchange.sinks.insert(peer, sink);

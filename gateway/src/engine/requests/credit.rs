@@ -5,7 +5,7 @@
 use meshwire_proto::frame::ServerFrame;
 use meshwire_proto::wire::session as wire;
 
-use super::{Address, Asked, Peer, Request, Requests, Told};
+use super::{Address, NewRequest, Peer, Request, Requests, Told};
 
 /// Most replies that a stream begins with, before it is known how large they are. A guess.
 const FIRST: u32 = 8;
@@ -18,7 +18,7 @@ const LEAST_REPLY: u64 = 4096;
 
 impl Requests {
     /// Of what a request asks for, what its responder may send at once.
-    pub(super) fn first_credit(&self, asked: &Asked) -> u32 {
+    pub(super) fn first_credit(&self, asked: &NewRequest) -> u32 {
         let Some(credit) = asked.stream else { return 1 };
         let largest = self.topics.get(&asked.topic).map_or(0, |topic| topic.largest);
         let fits = FIRST_BYTES / largest.max(LEAST_REPLY);

@@ -53,7 +53,7 @@ const RETRY_FULL_MS: u32 = 50;
 
 /// What a request asks for, checked.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct NewRequest {
     /// Which serve members it is for.
     pub topic: Arc<str>,
     /// Until the last reply.
@@ -66,7 +66,7 @@ pub struct Asked {
     pub event: Bytes,
 }
 
-impl Asked {
+impl NewRequest {
     fn may_be_given_again(&self) -> bool {
         #[cfg(feature = "testing")]
         if super::planted::is(super::planted::Defect::RequestGivenTwice) {
@@ -155,7 +155,7 @@ pub struct Served {
 
 #[derive(Debug)]
 struct Request {
-    asked: Asked,
+    asked: NewRequest,
     deadline: Moment,
     member: Member,
     /// Its number at the member's peer.
@@ -302,7 +302,7 @@ impl Requests {
     ///
     /// # Errors
     /// `BUSY` when the peer has too many, or all members have; `NO_RESPONDERS`.
-    pub fn request(&mut self, now: Moment, address: Address, asked: Asked) -> Result<(), Trouble> {
+    pub fn request(&mut self, now: Moment, address: Address, asked: NewRequest) -> Result<(), Trouble> {
         let kept = if asked.retry { asked.event.len() as u64 } else { 0 };
         self.check_room(address.0, kept)?;
         let member = self.choose(&asked)?;
@@ -340,7 +340,7 @@ impl Requests {
     }
 
     /// The member with room that has the fewest requests.
-    fn choose(&self, asked: &Asked) -> Result<Member, Trouble> {
+    fn choose(&self, asked: &NewRequest) -> Result<Member, Trouble> {
         let topic = &asked.topic;
         let Some(served) = self.topics.get(topic).filter(|topic| topic.served.members > 0) else {
             let kind = ErrorKind::NoResponders;

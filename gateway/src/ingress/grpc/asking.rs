@@ -51,7 +51,7 @@ pub(super) async fn run(Extension(door): Extension<Door>, request: Request, next
     if !path.ends_with(METHOD) {
         return unknown(path);
     }
-    let (asked, counts) = (Asked::new(body, &door.share), Arc::clone(door.native.mesh().counts()));
+    let (asked, counts) = (Questions::new(body, &door.share), Arc::clone(door.native.mesh().counts()));
     let answers = unfold(Some(Answering { asked, counts, parts, next }), |state| async move {
         let mut answering = state?;
         let (frame, state) = match answering.answer().await {
@@ -76,7 +76,7 @@ fn end(status: &Status) -> Frame<Bytes> {
 
 /// A call that is being answered.
 struct Answering {
-    asked: Asked,
+    asked: Questions,
     counts: Arc<Counts>,
     parts: Parts,
     next: Next,
@@ -120,7 +120,7 @@ impl Answering {
 }
 
 /// What a client asks.
-struct Asked {
+struct Questions {
     body: Body,
     share: Arc<Share>,
     /// Of the message that comes now.
@@ -129,7 +129,7 @@ struct Asked {
     until: Instant,
 }
 
-impl Asked {
+impl Questions {
     fn new(body: Body, share: &Arc<Share>) -> Self {
         Self { body, share: Arc::clone(share), came: BytesMut::new(), held: share.hold(), until: Instant::now() }
     }
@@ -224,13 +224,13 @@ mod tests {
     async fn a_message_that_drips_ends_the_call_and_a_client_that_is_silent_between_two_does_not() {
         let share = Share::new(Receiving::new(1 << 20));
         let two = [message(1000), message(2000)].concat();
-        let mut asked = Asked::new(sends(&two, 400), &share);
+        let mut asked = Questions::new(sends(&two, 400), &share);
         assert_eq!(asked.message().await.unwrap().map(|m| m.len()), Some(1005));
         assert_eq!(asked.message().await.unwrap().map(|m| m.len()), Some(2005));
         let silent = tokio::time::timeout(Duration::from_secs(3600), asked.message()).await;
         assert!(silent.is_err(), "it goes on");
         let began = Instant::now();
-        let slow = Asked::new(sends(&message(1000), 50), &share).message().await.map_err(|refusal| refusal.kind);
+        let slow = Questions::new(sends(&message(1000), 50), &share).message().await.map_err(|refusal| refusal.kind);
         assert_eq!((slow, began.elapsed().as_secs()), (Err(ErrorKind::Timeout), 1 + PATIENCE.as_secs()));
     }
 
@@ -240,7 +240,7 @@ mod tests {
         let share = Share::new(receiving.clone());
         let mut half = message(60_000);
         half.truncate(50_000);
-        let mut calls: Vec<Asked> = (0..3).map(|_| Asked::new(sends(&half, 50_000), &share)).collect();
+        let mut calls: Vec<Questions> = (0..3).map(|_| Questions::new(sends(&half, 50_000), &share)).collect();
         let told = futures_util::future::join_all(
             calls.iter_mut().map(|call| async { call.message().await.map_err(|refusal| refusal.kind) }),
         );
@@ -260,7 +260,7 @@ mod tests {
             (b"\0\0\0\0\x02\xff\xff", ErrorKind::Invalid),
             (b"\0\0\0", ErrorKind::Invalid),
         ] {
-            let refused = Asked::new(Body::from(sent), &share).message().await.map_err(|refusal| refusal.kind);
+            let refused = Questions::new(Body::from(sent), &share).message().await.map_err(|refusal| refusal.kind);
             assert_eq!(refused, Err(kind), "{sent:?}");
         }
     }

@@ -13,7 +13,7 @@ use meshwire_proto::{EventView, Timing};
 
 use super::delivery::ANY_SIZE;
 use super::query::Query;
-use super::websocket::{End, Received, Refused, Socket, agree, of_events};
+use super::websocket::{End, NoUpgrade, Received, Socket, agree, of_events};
 use super::{Door, Problem, receive};
 use crate::ingress::calls::{Calls, Consumer, Delivered, Offer, Taken};
 use crate::mesh::{Caller, Refusal, Spoken};
@@ -33,7 +33,7 @@ enum Format {
     Proto,
 }
 
-pub(super) async fn upgrade(door: Door, topic: String, parts: &mut Parts) -> Result<Response, Refused> {
+pub(super) async fn upgrade(door: Door, topic: String, parts: &mut Parts) -> Result<Response, NoUpgrade> {
     let handshake = agree(parts, &[JSON, PROTO])?;
     let query = Query::read(&parts.uri, &["start"])?;
     let start = receive::start(&query)?;

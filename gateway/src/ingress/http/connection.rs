@@ -22,10 +22,10 @@ use super::origin::{self, Judged};
 use super::parting::Parting;
 use super::unreadable::Answered;
 use super::window::Window;
-use super::{Door, Guests, HttpConfig, Refused, call, publish, session, websocket};
+use super::{Door, Guests, HttpConfig, ProblemKind, call, publish, session, websocket};
 use crate::ingress::calls::Calls;
 use crate::ingress::native::Native;
-use crate::ingress::web::Connection;
+use crate::ingress::web::HttpConnection;
 use crate::ingress::{Accepted, Shutdown, web};
 use crate::mesh::{Counts, Spoken};
 
@@ -49,7 +49,7 @@ pub(super) async fn serve(
     let (authenticated, guests) = (principal.is_some(), Arc::clone(&config.guests));
     let (counts, answers) = (Arc::clone(native.mesh().counts()), Arc::clone(native.mesh().counts()));
     let (activity, parting) = (Arc::new(Activity::default()), Parting::of(native.mesh()));
-    let connection = Connection::of((native, calls), (peer, principal, login.clone()), shutdown.clone(), open);
+    let connection = HttpConnection::of((native, calls), (peer, principal, login.clone()), shutdown.clone(), open);
     let (seen, looked_at, as_grpc) = (Arc::clone(&activity), Arc::clone(&parting), OnceLock::new());
     let service = service_fn(move |mut request: Request<Incoming>| {
         let door = Door::at_request(&connection, !seen.has_begun());
@@ -117,7 +117,7 @@ fn begins_session(request: &Request<Incoming>) -> bool {
 
 /// The one place that counts what HTTP and gRPC answer; streams count what ends them.
 fn counted(counts: &Arc<Counts>, response: Response<Body>) -> Response<Body> {
-    let Some(Refused(kind)) = response.extensions().get() else { return web::counted(counts, response) };
+    let Some(ProblemKind(kind)) = response.extensions().get() else { return web::counted(counts, response) };
     counts.told(*kind);
     response
 }

@@ -19,14 +19,14 @@ use super::query::Query;
 use super::{Door, Problem, delivery, json_body};
 use crate::ingress::calls::{FetchRequest, Fetched, MAX_FETCH, MAX_WAIT};
 
-struct Asked {
+struct FetchBody {
     max_events: u32,
     max_bytes: u64,
     wait_ms: u64,
     member: Option<String>,
 }
 
-impl Asked {
+impl FetchBody {
     /// Of a body; without one all is as it is unless said.
     fn read(body: &[u8]) -> Result<Self, Problem> {
         let text = if body.is_empty() { "{}" } else { text(body)? };
@@ -50,7 +50,7 @@ pub(super) async fn fetch(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     Query::read(&parts.uri, &[TIMEOUT])?;
-    let asked = Asked::read(&json_body::read(&door, &parts.headers, body).await?)?;
+    let asked = FetchBody::read(&json_body::read(&door, &parts.headers, body).await?)?;
     let group = group_key(&group)?;
     let request = FetchRequest {
         topic: &topic,

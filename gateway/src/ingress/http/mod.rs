@@ -69,7 +69,7 @@ use tokio::sync::watch;
 use super::calls::Calls;
 use super::io::Prefixed;
 use super::native::Native;
-use super::web::{Door, Problem, Refused, body, call};
+use super::web::{Door, Problem, ProblemKind, body, call};
 use super::{Accepted, BoxIo, Ingress, Shutdown, Sniff, Turned, say};
 use crate::mesh::{Refusal, Spoken};
 pub use origin::Guests;

@@ -23,9 +23,9 @@ struct Open {
 
 /// By their numbers on the connection; as many as it may have open.
 #[derive(Debug, Default)]
-pub(super) struct Asked(BTreeMap<u64, Open>);
+pub(super) struct RecordedRequests(BTreeMap<u64, Open>);
 
-impl Asked {
+impl RecordedRequests {
     /// One was sent on.
     pub(super) fn add(&mut self, now: Moment, request: &wire::Request, record: Kept) {
         if record.is_none() {

@@ -14,7 +14,7 @@ use meshwire_proto::wire::session as wire;
 use meshwire_proto::{ErrorKind, Moment, options};
 
 use super::admin::Later;
-use super::asked::Asked;
+use super::asked::RecordedRequests;
 use super::frames::WriteQueue;
 use super::outbox::{LEAST_ANSWERS, Outbox, Taken};
 use super::pace::{Admission, Behind, Held};
@@ -69,7 +69,7 @@ pub struct Protocol {
     /// It has sent or served requests.
     pub(super) requesting: bool,
     /// Its requests that are to leave a record.
-    pub(super) asked: Asked,
+    pub(super) asked: RecordedRequests,
     /// A Publish frame that must wait.
     pub(super) held: Option<Held>,
     /// Publish frames behind it.
@@ -109,7 +109,7 @@ impl Protocol {
             heard: now,
             next_check: until,
             pinged: false,
-            asked: Asked::default(),
+            asked: RecordedRequests::default(),
             later: Later::default(),
             serving: BTreeMap::new(),
             requesting: false,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::outbox::Outbox;
 use super::session::Session;
-use crate::ingress::refused::Refused;
+use crate::ingress::refused::FloodCount;
 use crate::mesh::{Caller, Leaving, Mesh};
 
 /// A client whose connection was cut has it again after so long: its back-off begins with much less.
@@ -38,7 +38,7 @@ struct Known {
     /// Of all of them.
     bytes: u64,
     /// That some had to go.
-    early: Refused,
+    early: FloodCount,
 }
 
 /// A session without a connection.

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
-use super::refused::Refused;
+use super::refused::FloodCount;
 use super::{BoxIo, REFUSAL, Sniff, part};
 use crate::mesh::Counts;
 
@@ -90,8 +90,8 @@ pub struct Tls {
 /// Handshakes that failed: each kind is said once a minute, with its count.
 #[derive(Debug, Default)]
 struct Failed {
-    certificates: Refused,
-    others: Refused,
+    certificates: FloodCount,
+    others: FloodCount,
 }
 
 /// A connection inside TLS, and the name that its client has proven.

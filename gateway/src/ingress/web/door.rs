@@ -16,13 +16,13 @@ use crate::mesh::{Caller, Refusal};
 /// The connection of a request, as that sees it.
 #[derive(Clone)]
 pub(in crate::ingress) struct Door {
-    connection: Arc<Connection>,
+    connection: Arc<HttpConnection>,
     /// The login that this request may begin, at the place of the connection: the first one's time counts from when that was accepted.
     pub(in crate::ingress) login: Login,
 }
 
 /// What is known of a connection.
-pub(in crate::ingress) struct Connection {
+pub(in crate::ingress) struct HttpConnection {
     pub(in crate::ingress) native: Arc<Native>,
     pub(in crate::ingress) calls: Arc<Calls>,
     /// Who asks by it, in the words of HTTP.
@@ -39,7 +39,7 @@ pub(in crate::ingress) struct Connection {
     seated: AtomicBool,
 }
 
-impl Connection {
+impl HttpConnection {
     /// What is known of one that begins. The one place where HTTP makes a caller.
     pub(in crate::ingress) fn of(
         (native, calls): (Arc<Native>, Arc<Calls>),
@@ -55,16 +55,16 @@ impl Connection {
 }
 
 impl Deref for Door {
-    type Target = Connection;
+    type Target = HttpConnection;
 
-    fn deref(&self) -> &Connection {
+    fn deref(&self) -> &HttpConnection {
         &self.connection
     }
 }
 
 impl Door {
     /// That of a request: the time before the first one counts for the login that this begins.
-    pub(in crate::ingress) fn at_request(connection: &Arc<Connection>, is_first: bool) -> Self {
+    pub(in crate::ingress) fn at_request(connection: &Arc<HttpConnection>, is_first: bool) -> Self {
         let login = if is_first { connection.login.clone() } else { connection.login.again() };
         Self { connection: Arc::clone(connection), login }
     }

@@ -14,6 +14,6 @@ mod problem;
 pub(super) mod status;
 mod told;
 
-pub(super) use door::{Connection, Door};
-pub(super) use problem::{Problem, Refused};
+pub(super) use door::{Door, HttpConnection};
+pub(super) use problem::{Problem, ProblemKind};
 pub(super) use told::counted;

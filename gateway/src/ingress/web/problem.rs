@@ -17,7 +17,7 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer");
 
 /// With an answer: why it is a problem.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::ingress) struct Refused(pub(in crate::ingress) ErrorKind);
+pub(in crate::ingress) struct ProblemKind(pub(in crate::ingress) ErrorKind);
 
 /// A request that was not carried out.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.json().to_string()));
         *response.status_mut() = self.status();
-        response.extensions_mut().insert(Refused(self.refusal.kind));
+        response.extensions_mut().insert(ProblemKind(self.refusal.kind));
         let retry_after_ms = self.refusal.retry_after_ms;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if retry_after_ms > 0 {

@@ -19,9 +19,9 @@ fn credit(events: u32) -> Credit {
     Credit { events, bytes: 1000 }
 }
 
-fn asked(stream: Option<u32>, retry: bool) -> Asked {
+fn asked(stream: Option<u32>, retry: bool) -> NewRequest {
     let event = Bytes::from_static(b"question");
-    Asked { topic: "quote".into(), timeout: Duration::from_secs(5), stream, retry, event }
+    NewRequest { topic: "quote".into(), timeout: Duration::from_secs(5), stream, retry, event }
 }
 
 fn code(reply: &wire::Reply) -> Option<ErrorKind> {
@@ -43,7 +43,7 @@ impl Scene {
         scene
     }
 
-    fn ask(&mut self, number: u64, asked: Asked) -> Result<(), ErrorKind> {
+    fn ask(&mut self, number: u64, asked: NewRequest) -> Result<(), ErrorKind> {
         assert!(self.requests.number(ASKER, number));
         self.requests.request(self.now, (ASKER, number), asked).map_err(|trouble| trouble.kind)
     }

@@ -24,7 +24,7 @@ const NULLABLE: [&str; 7] = ["timeout_ms", "deliver_at", "expires_in_ms", "group
 const LONGEST_ID: usize = 128;
 
 /// An answer that is waited for.
-pub(super) type Answering = Pin<Box<dyn Future<Output = (Asked, Result<Done, Problem>)> + Send>>;
+pub(super) type Answering = Pin<Box<dyn Future<Output = (PageCall, Result<Done, Problem>)> + Send>>;
 
 type Begun = BoxFuture<'static, Result<Done, Problem>>;
 
@@ -36,7 +36,7 @@ pub(super) enum Done {
 }
 
 /// Which call it is; its id as it was written.
-pub(super) struct Asked {
+pub(super) struct PageCall {
     pub(super) id: String,
     pub(super) op: String,
     /// The time that it has; `None`: as long as it takes.
@@ -59,7 +59,7 @@ fn id<'a>(fields: &Fields<'a>) -> Result<&'a str, Problem> {
 
 /// # Errors
 /// `INVALID`, with the id that is answered: of whatever has one, and `null` of what has none.
-pub(super) fn read(text: &str) -> Result<(Asked, Fields<'_>), (String, Problem)> {
+pub(super) fn read(text: &str) -> Result<(PageCall, Fields<'_>), (String, Problem)> {
     let (fields, scanned) = Fields::scan(text);
     let found = id(&fields);
     let shown = found.as_ref().map_or("null", |id| *id).to_owned();
@@ -70,7 +70,7 @@ pub(super) fn read(text: &str) -> Result<(Asked, Fields<'_>), (String, Problem)>
             .without_nulls(&NULLABLE)
             .within("timeout_ms", &options::REQUEST_TIMEOUT)?
             .map(Duration::from_millis);
-        Ok(Asked { id: id.to_owned(), op, timeout })
+        Ok(PageCall { id: id.to_owned(), op, timeout })
     });
     match asked {
         Ok(asked) => Ok((asked, fields)),

@@ -22,7 +22,7 @@ use super::websocket::{End, Received, Socket};
 use super::{Door, Problem, delivery};
 use crate::ingress::Shutdown;
 use crate::ingress::access;
-use asked::{Answering, Asked, Done, answer};
+use asked::{Answering, Done, PageCall, answer};
 use subscriptions::Subscriptions;
 
 /// Most calls of a connection without an answer; over it the connection is not read from.
@@ -159,7 +159,7 @@ impl Page {
         asked::error(id, problem)
     }
 
-    fn done(&mut self, (asked, done): (Asked, Result<Done, Problem>)) -> String {
+    fn done(&mut self, (asked, done): (PageCall, Result<Done, Problem>)) -> String {
         match done {
             Ok(Done::Answer(ok)) => answer(&asked.id, &ok),
             Ok(Done::Joined(consumer)) => {

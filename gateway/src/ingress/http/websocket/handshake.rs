@@ -48,13 +48,13 @@ fn is_key(key: &[u8]) -> bool {
 
 /// Why there is no upgrade.
 #[derive(Debug)]
-pub(in crate::ingress::http) struct Refused {
+pub(in crate::ingress::http) struct NoUpgrade {
     problem: Problem,
     /// It asks for a version that there is not.
     by_version: bool,
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for NoUpgrade {
     fn into_response(self) -> Response {
         let mut response = self.problem.into_response();
         if self.by_version {
@@ -64,24 +64,24 @@ impl IntoResponse for Refused {
     }
 }
 
-impl From<Problem> for Refused {
+impl From<Problem> for NoUpgrade {
     fn from(problem: Problem) -> Self {
         Self { problem, by_version: false }
     }
 }
 
-fn invalid(text: &str) -> Refused {
+fn invalid(text: &str) -> NoUpgrade {
     Problem::new(ErrorKind::Invalid, text).into()
 }
 
-fn other_version() -> Refused {
+fn other_version() -> NoUpgrade {
     let text = "WebSocket has version 13 here: send sec-websocket-version: 13";
     let problem = Problem::new(ErrorKind::Unsupported, text).with(StatusCode::UPGRADE_REQUIRED);
-    Refused { problem, by_version: true }
+    NoUpgrade { problem, by_version: true }
 }
 
 /// The key of a request that asks for WebSocket as it must.
-fn key(parts: &Parts) -> Result<&HeaderValue, Refused> {
+fn key(parts: &Parts) -> Result<&HeaderValue, NoUpgrade> {
     let headers = &parts.headers;
     if parts.version != Version::HTTP_11 {
         return Err(invalid("WebSocket begins with a request of HTTP/1.1"));
@@ -102,7 +102,7 @@ fn key(parts: &Parts) -> Result<&HeaderValue, Refused> {
 ///
 /// # Errors
 /// `INVALID`; `UNSUPPORTED` of another version (426, with the header that says which there is) or without a subprotocol.
-pub(in crate::ingress::http) fn agree(parts: &mut Parts, served: &[&'static str]) -> Result<Handshake, Refused> {
+pub(in crate::ingress::http) fn agree(parts: &mut Parts, served: &[&'static str]) -> Result<Handshake, NoUpgrade> {
     let accept = derive_accept_key(key(parts)?.as_bytes());
     let accept = HeaderValue::try_from(accept).map_err(|_| invalid("sec-websocket-key has no answer"))?;
     let mut asked = words(&parts.headers, SEC_WEBSOCKET_PROTOCOL);

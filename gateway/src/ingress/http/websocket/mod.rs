@@ -21,7 +21,7 @@ use super::query::Query;
 use super::{Door, pages};
 use crate::mesh::Spoken;
 pub(super) use closing::End;
-pub(super) use handshake::{Refused, agree, is_asked};
+pub(super) use handshake::{NoUpgrade, agree, is_asked};
 pub(super) use socket::{Limits, Received, Socket};
 
 /// Where WebSocket is that is not about one topic.

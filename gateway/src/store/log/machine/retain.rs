@@ -80,7 +80,7 @@ pub(super) enum Change {
 
 /// What retention asks of a topic.
 #[derive(Clone, Copy)]
-struct Asked {
+struct RetainRules {
     keep_ms: i64,
     most: u64,
     /// Nothing at this position or behind it goes.
@@ -101,7 +101,7 @@ enum Step {
     Index,
 }
 
-impl Asked {
+impl RetainRules {
     fn is_past(&self, stored: UnixMillis) -> bool {
         stored.0.saturating_add(self.keep_ms) <= self.wall.0
     }
@@ -351,11 +351,11 @@ impl LogMachine {
         moved.into_iter().map(|topic| (topic, self.first(topic))).collect()
     }
 
-    fn asked(&self, topic: TopicId, state: &TopicState) -> Asked {
+    fn asked(&self, topic: TopicId, state: &TopicState) -> RetainRules {
         let blocks = state.limits.block;
         #[cfg(feature = "testing")]
         let blocks = blocks && !crate::store::log::planted::is(crate::store::log::planted::Defect::HoldIgnored);
-        Asked {
+        RetainRules {
             keep_ms: i64::try_from(state.retention_ms).unwrap_or(i64::MAX),
             most: if state.limits.bytes == 0 { u64::MAX } else { state.limits.bytes },
             hold: if blocks { self.needed(topic).position } else { Position::MAX },
@@ -366,7 +366,7 @@ impl LogMachine {
     }
 
     /// When a topic is to be looked at again though nothing is published. Wants the index that is missing, if it is worth it.
-    fn next_due(&mut self, topic: TopicId, kept: &Kept, asked: Asked, front_known: bool) -> Option<UnixMillis> {
+    fn next_due(&mut self, topic: TopicId, kept: &Kept, asked: RetainRules, front_known: bool) -> Option<UnixMillis> {
         if kept.blocked {
             return Some(UnixMillis(asked.wall.0.saturating_add(BLOCKED_MS)));
         }
@@ -387,7 +387,7 @@ impl LogMachine {
         Some(UnixMillis(due))
     }
 
-    fn step(&self, topic: TopicId, segment: u64, (kept, first): (&mut Kept, Position), asked: Asked) -> Step {
+    fn step(&self, topic: TopicId, segment: u64, (kept, first): (&mut Kept, Position), asked: RetainRules) -> Step {
         if let Some(index) = self.index_of(segment) {
             let sealed = self.space.sealed.contains_key(&segment);
             return take_blocks(index.blocks(topic), sealed, (kept, first), asked);
@@ -413,7 +413,7 @@ impl LogMachine {
 }
 
 /// Goes through the blocks of a segment that a topic has left in it.
-fn take_blocks(blocks: &[BlockEntry], sealed: bool, (kept, first): (&mut Kept, Position), asked: Asked) -> Step {
+fn take_blocks(blocks: &[BlockEntry], sealed: bool, (kept, first): (&mut Kept, Position), asked: RetainRules) -> Step {
     let gone = blocks.partition_point(|b| b.next() <= first);
     if std::mem::take(&mut kept.rough) {
         kept.cut = blocks.iter().take(gone).map(|b| u64::from(b.len)).sum();
