@@ -6,11 +6,11 @@
 //! A store knows nothing above it.
 
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use meshwire_proto::{EventRun, GroupKey, TopicName, UnixMillis};
+use meshwire_proto::{GroupKey, TopicName, UnixMillis};
 
+mod block;
 mod claim;
 mod error;
 mod ids;
@@ -21,6 +21,7 @@ mod settings;
 mod syncs;
 mod times;
 
+pub use block::{Block, Entry, Index, key_hash};
 pub use claim::Claim;
 pub use error::StoreError;
 pub use ids::{GroupId, TopicId};
@@ -90,73 +91,6 @@ impl fmt::Display for Durability {
             Self::Written => "written",
             Self::Synced => "synced",
         })
-    }
-}
-
-/// Consecutive stored events of one topic: the bytes that the log wrote are the
-/// bytes that a delivery sends. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Block {
-    /// Position of the first event.
-    pub first: Position,
-    /// When the block was stored; never goes back within a topic.
-    pub stored: UnixMillis,
-    /// The events, each framed as `repeated bytes events = 15`.
-    pub bytes: Bytes,
-    /// One entry an event. Formula: entry `n` ends where entry `n + 1` begins,
-    /// the last ends at `bytes.len()`.
-    pub index: Arc<[Entry]>,
-}
-
-/// Where an event ends in its block, and its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Offset behind the event.
-    pub end: u32,
-    /// [`key_hash`] of the event's `partitionkey`; 0 when it has none.
-    pub key: u64,
-}
-
-/// The hash by which a group keeps the order of a key: 64-bit FNV-1a, never 0.
-/// Two keys with one hash share an order, which is harmless.
-#[must_use]
-pub fn key_hash(key: &str) -> u64 {
-    key.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)).max(1)
-}
-
-impl Block {
-    /// How many events.
-    #[must_use]
-    pub fn count(&self) -> u32 {
-        self.index.len() as u32
-    }
-
-    /// Position behind the last event.
-    #[must_use]
-    pub fn next(&self) -> Position {
-        self.first + self.index.len() as u64
-    }
-
-    /// The index entry of a position, `None` outside the block.
-    #[must_use]
-    pub fn entry(&self, position: Position) -> Option<Entry> {
-        self.index.get(usize::try_from(position.checked_sub(self.first)?).ok()?).copied()
-    }
-
-    /// Offset of a position's first byte; of the position behind the last, the length.
-    #[must_use]
-    pub fn start_of(&self, position: Position) -> Option<usize> {
-        match position.checked_sub(self.first)? {
-            0 => Some(0),
-            n => self.index.get(usize::try_from(n).ok()? - 1).map(|e| e.end as usize),
-        }
-    }
-
-    /// `count` events from `position` on as a run that shares this block's bytes.
-    #[must_use]
-    pub fn run(&self, position: Position, count: u32) -> Option<EventRun> {
-        let (from, to) = (self.start_of(position)?, self.start_of(position + u64::from(count))?);
-        (from <= to).then(|| EventRun::from_parts(self.bytes.slice(from..to), count))
     }
 }
 

@@ -34,9 +34,9 @@ fn event_of(block: &Block, position: Position) -> Option<Block> {
     let letter = letter(block, position)?;
     let framed: EventRun = std::iter::once(letter.event).collect();
     let bytes = framed.as_bytes().clone();
-    let index = [store::Entry { end: bytes.len() as u32, key: 0 }];
+    let index = store::Index::One(store::Entry { end: bytes.len() as u32, key: 0 });
     let stored = meshwire_proto::UnixMillis(letter.stored_unix_ms);
-    Some(Block { first: letter.position, stored, bytes, index: index.into() })
+    Some(Block { first: letter.position, stored, bytes, index })
 }
 
 /// The hash of the key of the event in a letter.

@@ -105,7 +105,8 @@ impl Ring {
             let Some(events) = bytes.get(start as usize..end as usize) else { return };
             let events = if events.len() < COPY_BELOW { self.copy(events) } else { Bytes::copy_from_slice(events) };
             let index = part.iter().map(|entry| Entry { end: entry.end.saturating_sub(start), ..*entry });
-            self.push_block(Block { first, stored, bytes: events, index: index.collect() }, ring_bytes);
+            let index = index.collect::<Vec<_>>().into();
+            self.push_block(Block { first, stored, bytes: events, index }, ring_bytes);
             (first, start, left) = (first + part.len() as u64, end, rest);
         }
     }
