@@ -40,7 +40,7 @@ impl FromStr for UnixMillis {
     type Err = NoTime;
 
     fn from_str(text: &str) -> Result<Self, NoTime> {
-        let no_time = || NoTime(text.to_owned());
+        let no_time = || NoTime(crate::event::shown(text).into_owned());
         let time = crate::time::read(text).ok_or_else(no_time)?;
         let millis = time.seconds.checked_mul(1000).and_then(|ms| ms.checked_add(i64::from(time.nanos / 1_000_000)));
         millis.map(Self).ok_or_else(no_time)
@@ -65,7 +65,7 @@ mod tests {
             assert_eq!(UnixMillis(time).to_string().parse(), Ok(UnixMillis(time)));
         }
         assert_eq!("2026-11-28T07:30:00.0019+01:00".parse(), Ok(UnixMillis(1_795_847_400_001)));
-        for text in ["", "soon", "2026-13-01T00:00:00Z", "10m"] {
+        for text in ["", "soon", "2026-13-01T00:00:00Z", "2026-11-28", "2026-11-28T06:30:00", "10m"] {
             assert!(text.parse::<UnixMillis>().is_err(), "{text}");
         }
     }

@@ -4,7 +4,23 @@ use prost_types::Timestamp;
 
 /// Reads a time; `None`: it is none.
 pub(crate) fn read(text: &str) -> Option<Timestamp> {
-    usual(text.as_bytes()).or_else(|| text.parse().ok())
+    usual(text.as_bytes()).or_else(|| has_form(text.as_bytes()).then(|| text.parse().ok())?)
+}
+
+/// Whether it looks as RFC 3339 writes a time. The general parser takes more: a date alone, a blank for the T, no offset.
+fn has_form(text: &[u8]) -> bool {
+    let Some((date, rest)) = text.split_first_chunk::<19>() else { return false };
+    let [_, _, _, _, b'-', _, _, b'-', _, _, b'T' | b't', _, _, b':', _, _, b':', _, _] = date else { return false };
+    let fraction = match rest {
+        [fraction @ .., b'Z' | b'z'] => fraction,
+        [fraction @ .., b'+' | b'-', a, b, b':', c, d] if [a, b, c, d].iter().all(|b| b.is_ascii_digit()) => fraction,
+        _ => return false,
+    };
+    match fraction {
+        [] => true,
+        [b'.', digits @ ..] => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
 }
 
 /// `2026-11-28T06:30:00Z`, with a fraction or none. Whatever else there is goes to the general parser.
@@ -93,6 +109,23 @@ mod tests {
             ("2024-02-29T23:59:59.000000001Z", time(1_709_251_199, 1)),
             ("2026-11-28T13:00:00+01:00", time(1_795_867_200, 0)),
             ("0001-01-01T00:00:00Z", time(-62_135_596_800, 0)),
+            ("2026-11-28t12:00:00z", time(1_795_867_200, 0)),
+            ("2026-11-28T05:00:00.5-07:00", time(1_795_867_200, 500_000_000)),
+            ("2026-11-28T12:00:00.1234567899Z", time(1_795_867_200, 123_456_789)),
+            ("2026-11-28", None),
+            ("2026-11-28Z", None),
+            ("2026-11-28T12:00:00", None),
+            ("2026-11-28T12:00:00.5", None),
+            ("2026-11-28 12:00:00Z", None),
+            ("2026-11-28T12:00:00 Z", None),
+            ("2026-11-28T12:00:00+07", None),
+            ("2026-11-28T12:00:00+0700", None),
+            ("2026-11-28T12:00:00+07:0", None),
+            ("2026-11-28T12:00:00.Z", None),
+            ("+2026-11-28T12:00:00Z", None),
+            ("-2026-11-28T12:00:00Z", None),
+            ("2026-11-28T12:00Z", None),
+            ("2026-11-28T12:00:0\u{e9}Z", None),
             ("2023-02-29T00:00:00Z", None),
             ("2026-13-01T00:00:00Z", None),
             ("", None),

@@ -105,6 +105,52 @@ async fn a_large_batch_is_taken_in_parts_and_answered_in_order() {
 }
 
 #[tokio::test]
+async fn what_stands_behind_an_event_that_is_refused_for_now_is_not_taken_before_it() {
+    let mut config = memory();
+    config.delayed = (100, 64 << 10);
+    let rig = Rig::with(config, Arc::new(AllowAll)).await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let at = meshwire_proto::UnixMillis(i64::try_from(now).unwrap() + 3_600_000);
+    let path = format!("/v1/topics/t/events?deliver_at={at}");
+    let event = |id: &str, length: usize| json!({"specversion":"1.0","id":id,"source":"/s","type":"t","data":"x".repeat(length)});
+    // A part of a batch ends behind the event with which it is a MiB. For that one there is no room, for the others there is.
+    for (batch, codes) in [
+        (vec![event("1", 1), event("2", 1 << 20), event("3", 1), event("4", 1)], vec!["", "BUSY", "BUSY", "BUSY"]),
+        (vec![event("3", 1), event("4", 1)], vec!["", ""]),
+    ] {
+        let headers = [("content-type", "application/cloudevents-batch+json")];
+        let body = serde_json::Value::from(batch).to_string();
+        let answer = rig.http().await.call("POST", &path, &headers, body.as_bytes()).await.json();
+        let told = answer["results"].as_array().unwrap().iter().map(|r| r["code"].as_str().unwrap_or_default());
+        assert_eq!(told.collect::<Vec<_>>(), codes);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_has_at_most_10_000_events_whatever_they_are() {
+    let rig = Rig::start().await;
+    let headers = [("content-type", "application/cloudevents-batch+json")];
+    for (item, count) in
+        [("1", 10_000), ("1", 10_001), (r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#, 10_001)]
+    {
+        let body = format!("[{}]", vec![item; count].join(","));
+        let path = format!("/v1/topics/of-{count}/events");
+        let answer = rig.http().await.call("POST", &path, &headers, body.as_bytes()).await;
+        if count == 10_000 {
+            assert_eq!((answer.status, answer.json()["results"].as_array().unwrap().len()), (200, count));
+            continue;
+        }
+        assert_eq!(answer.problem(), (413, "TOO_LARGE".into()));
+        assert_eq!(answer.detail(), "10001 events in one call; at most 10000 are taken: publish them in several calls");
+    }
+    assert_eq!(
+        rig.get("/v1/topics/of-10001").await.problem(),
+        (404, "TOPIC_NOT_FOUND".into()),
+        "nothing of them was taken"
+    );
+}
+
+#[tokio::test]
 async fn attributes_over_32_kib_are_refused_in_headers_and_taken_in_structured_mode() {
     let rig = Rig::start().await;
     let long = "x".repeat(33 * 1024);

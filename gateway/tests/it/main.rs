@@ -43,6 +43,7 @@ mod kept;
 mod lag;
 mod limits;
 mod listeners;
+mod long_texts;
 mod machine;
 mod many_groups;
 mod memory;

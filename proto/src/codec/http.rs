@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 
 use super::percent;
-use crate::event::PartsData;
+use crate::event::{PartsData, shown};
 use crate::{AttributeValue, Data, EventError, EventParts, EventView, time};
 
 /// Begins the name of each header that is an attribute.
@@ -35,7 +35,7 @@ pub fn parse<'a>(
             "type" => once(name, !std::mem::replace(&mut event.kind, text).is_empty())?,
             "time" => {
                 let time = time::read(&text)
-                    .ok_or_else(|| EventError::value("time", format!("{text:?} is not an RFC 3339 time")))?;
+                    .ok_or_else(|| EventError::value("time", format!("{:?} is not an RFC 3339 time", shown(&text))))?;
                 once(name, event.set(Cow::Borrowed(name), AttributeValue::Timestamp(time)))?;
             }
             "dataschema" => once(name, event.set(Cow::Borrowed(name), AttributeValue::Uri(text)))?,

@@ -5,8 +5,8 @@ use std::fmt;
 
 use prost_types::Timestamp;
 
-use super::EventError;
 use super::scan::{Field, Scanner, utf8};
+use super::{EventError, shown};
 
 /// A value of the CloudEvents type system.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,28 +86,31 @@ pub(super) fn check_name(name: &str) -> Result<(), EventError> {
     }
 }
 
-/// Text that the type system's String can hold.
+/// Text that the type system's String can hold: CloudEvents 1.0.2, "Type System".
 pub(super) fn check_text(name: &str, value: &str) -> Result<(), EventError> {
-    if !has_control(value.as_bytes()) {
+    if is_printable(value.as_bytes()) {
         return Ok(());
     }
-    let byte = value.bytes().find(|b| is_control(*b)).unwrap_or_default();
-    Err(EventError::value(name, format!("holds the control character {byte:#04x}")))
+    let Some(wrong) = value.chars().find(|c| c.is_control() || is_noncharacter(*c)) else { return Ok(()) };
+    let what = if wrong.is_control() { "control character" } else { "noncharacter" };
+    Err(EventError::value(name, format!("holds the {what} {:#04x}", u32::from(wrong))))
 }
 
-const fn is_control(byte: u8) -> bool {
-    byte < 0x20 || byte == 0x7F
+/// The 66 code points that Unicode keeps from being characters.
+fn is_noncharacter(c: char) -> bool {
+    matches!(c, '\u{FDD0}'..='\u{FDEF}') || u32::from(c) & 0xFFFE == 0xFFFE
 }
 
-/// Eight bytes at a time: these texts are short, and every event has several.
-fn has_control(text: &[u8]) -> bool {
+/// Whether text is all printable ASCII, eight bytes at a time: these texts are short, and every event has several. Others are looked at
+/// by character.
+fn is_printable(text: &[u8]) -> bool {
     let (words, rest) = text.as_chunks();
-    words.iter().any(|word| any_control(*word)) || rest.iter().any(|byte| is_control(*byte))
+    !words.iter().any(|word| any_other(*word)) && rest.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// Formulas: a byte of `x` is below `n` (at most 0x80) if `(x - n) & !x` has its highest bit, all borrows included; and it is
-/// 0x7F if it is below 1 in `x ^ 0x7F`. Borrows may add bytes, but only behind one that is meant.
-const fn any_control(word: [u8; 8]) -> bool {
+/// 0x7F if it is below 1 in `x ^ 0x7F`. Borrows may add bytes, but only behind one that is meant. Above, its highest bit is its own.
+const fn any_other(word: [u8; 8]) -> bool {
     const fn each(byte: u8) -> u64 {
         u64::from_ne_bytes([byte; 8])
     }
@@ -115,7 +118,7 @@ const fn any_control(word: [u8; 8]) -> bool {
     let delete = x ^ each(0x7F);
     let below = x.wrapping_sub(each(0x20)) & !x;
     let equal = delete.wrapping_sub(each(1)) & !delete;
-    (below | equal) & each(0x80) != 0
+    (below | equal | x) & each(0x80) != 0
 }
 
 /// A moment that RFC 3339 can write, whatever it is an attribute of.
@@ -132,6 +135,11 @@ fn check_time(name: &str, time: &Timestamp) -> Result<(), EventError> {
 /// The rules for one attribute.
 pub(super) fn check(name: &str, value: &AttributeValue<'_>) -> Result<(), EventError> {
     check_name(name)?;
+    check_value(name, value)
+}
+
+/// The rules for the value of an attribute whose name is good.
+pub(super) fn check_value(name: &str, value: &AttributeValue<'_>) -> Result<(), EventError> {
     match value {
         AttributeValue::String(text) | AttributeValue::Uri(text) | AttributeValue::UriReference(text) => {
             check_text(name, text)?;
@@ -219,7 +227,7 @@ pub(super) fn value<'a>(name: &str, body: &'a [u8]) -> Result<AttributeValue<'a>
             _ => continue,
         };
         if found.replace(value).is_some() {
-            return Err(EventError::Repeated(format!("the value of {name}")));
+            return Err(EventError::Repeated(format!("the value of {}", shown(name))));
         }
     }
     found.ok_or_else(|| EventError::value(name, "has no value"))
@@ -270,18 +278,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_control_character_is_found_at_every_place_and_nothing_else_is_one() {
+    fn a_byte_that_is_not_printable_is_found_at_every_place_and_nothing_else_is_one() {
         for byte in 0..=u8::MAX {
             for place in 0..19 {
-                for other in [b' ', b'~', 0x80, 0xFF] {
+                for other in [b' ', b'@', b'~'] {
                     let mut text = [other; 19];
                     if let Some(at) = text.get_mut(place) {
                         *at = byte;
                     }
-                    assert_eq!(has_control(&text), is_control(byte), "{byte:#04x} at {place} among {other:#04x}");
+                    let printable = (0x20..0x7F).contains(&byte);
+                    assert_eq!(is_printable(&text), printable, "{byte:#04x} at {place} among {other:#04x}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn text_holds_every_character_but_those_of_control_and_those_that_are_none() {
+        let wrong = |c: &char| check_text("a", &format!("text {c} and more of it")).is_err();
+        let found: Vec<u32> = ('\0'..=char::MAX).filter(wrong).map(u32::from).collect();
+        let ends = (0..=0x10).flat_map(|plane| [plane << 16 | 0xFFFE, plane << 16 | 0xFFFF]);
+        let mut expected: Vec<u32> = (0..0x20).chain(0x7F..0xA0).chain(0xFDD0..0xFDF0).chain(ends).collect();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+        let told = |c: char| check_text("a", &c.to_string()).unwrap_err().to_string();
+        assert_eq!(told('\u{1}'), "attribute a holds the control character 0x01");
+        assert_eq!(told('\u{85}'), "attribute a holds the control character 0x85");
+        assert_eq!(told('\u{FFFE}'), "attribute a holds the noncharacter 0xfffe");
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod scan;
 mod timed;
 mod view;
 
+use std::borrow::Cow;
+
 pub use attribute::{AttributeValue, Attributes};
 pub use builder::{Defaults, Event};
 pub use layout::EventLayout;
@@ -76,6 +78,12 @@ pub enum EventError {
         /// The option that sets it.
         option: &'static str,
     },
+    /// More attributes than fit into any limit for their bytes.
+    #[error(
+        "the event has {0} attributes; over {most} are more than option {option} can allow",
+        most = MOST_ATTRIBUTES, option = crate::options::MAX_ATTRIBUTE_BYTES.name
+    )]
+    TooMany(usize),
     /// Not the message `io.cloudevents.v1.CloudEvent`.
     #[error("not a CloudEvent in protobuf: {0}")]
     Malformed(&'static str),
@@ -92,13 +100,32 @@ impl EventError {
     #[must_use]
     pub const fn kind(&self) -> crate::ErrorKind {
         match self {
-            Self::TooLarge { .. } => crate::ErrorKind::TooLarge,
+            Self::TooLarge { .. } | Self::TooMany(_) => crate::ErrorKind::TooLarge,
             Self::Unsupported(_) => crate::ErrorKind::Unsupported,
             _ => crate::ErrorKind::Invalid,
         }
     }
 
     pub(crate) fn value(name: &str, problem: impl Into<String>) -> Self {
-        Self::Value { name: name.to_owned(), problem: problem.into() }
+        Self::Value { name: shown(name).into_owned(), problem: problem.into() }
+    }
+
+    pub(crate) fn repeated(name: &str) -> Self {
+        Self::Repeated(shown(name).into_owned())
+    }
+}
+
+/// So many attributes have more bytes than `max_attribute_bytes` can allow: with names of their own they take over 8 bytes each. Readers
+/// of other formats stop there, as what they make of an attribute is larger than its text.
+pub(crate) const MOST_ATTRIBUTES: usize = (crate::options::MAX_ATTRIBUTE_BYTES.max / 8) as usize;
+
+/// How much of a text from outside an error repeats, in characters.
+const SHOWN: usize = 40;
+
+/// A text from outside as an error repeats it: of one that is long its beginning.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN) {
+        Some((at, _)) => Cow::Owned(format!("{}…", text.get(..at).unwrap_or_default())),
+        None => Cow::Borrowed(text),
     }
 }

@@ -82,6 +82,17 @@ impl<'a> EventParts<'a> {
         found.is_ok()
     }
 
+    /// Adds an attribute without a look at those that are there. [`EventParts::sort`] comes before anything else is done with it.
+    pub(crate) fn push(&mut self, name: Cow<'a, str>, value: AttributeValue<'a>) {
+        self.attributes.push((name, value));
+    }
+
+    /// Brings what was pushed into its order, all at once; `false`: a name is there twice.
+    pub(crate) fn sort(&mut self) -> bool {
+        self.attributes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        self.attributes.is_sorted_by(|(a, _), (b, _)| a < b)
+    }
+
     /// About how many bytes it takes when encoded.
     pub(super) fn about(&self) -> usize {
         160 + self.attributes.len() * 48 + self.data.field().1.len()

@@ -1,6 +1,9 @@
 //! Reading an event in place.
 
-use super::attribute::{check, check_text, entry, value};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use super::attribute::{check_name, check_text, check_value, entry, value};
 use super::scan::{Field, Scanner, utf8};
 use super::{AttributeValue, Attributes, EventError, EventLayout, EventLimits};
 
@@ -40,16 +43,16 @@ impl<'a> Data<'a> {
     }
 }
 
-/// Attribute names seen so far; a short event needs no allocation.
+/// Attribute names seen so far; a short event needs no allocation, and in a long one each is found in few steps.
 struct Names<'a> {
     few: [&'a str; 12],
     count: usize,
-    many: Vec<&'a str>,
+    many: BTreeSet<&'a str>,
 }
 
 impl<'a> Names<'a> {
     const fn new() -> Self {
-        Self { few: [""; 12], count: 0, many: Vec::new() }
+        Self { few: [""; 12], count: 0, many: BTreeSet::new() }
     }
 
     fn insert(&mut self, name: &'a str) -> bool {
@@ -62,13 +65,7 @@ impl<'a> Names<'a> {
             self.count += 1;
             return true;
         }
-        match self.many.binary_search(&name) {
-            Ok(_) => false,
-            Err(at) => {
-                self.many.insert(at, name);
-                true
-            }
-        }
+        self.many.insert(name)
     }
 }
 
@@ -79,10 +76,41 @@ fn once<T>(slot: &mut Option<T>, value: T, what: &str) -> Result<(), EventError>
     }
 }
 
+/// Reads and judges one attribute; gives the key, if it is that one.
+#[inline]
+fn attribute<'a>(body: &'a [u8], names: &mut Names<'a>) -> Result<Option<&'a str>, EventError> {
+    let (name, body) = entry(body)?;
+    check_name(name)?;
+    let value = value(name, body)?;
+    check_value(name, &value)?;
+    if !names.insert(name) {
+        return Err(EventError::repeated(name));
+    }
+    match (name, value) {
+        ("partitionkey", AttributeValue::String(Cow::Borrowed(key))) => Ok(Some(key)),
+        _ => Ok(None),
+    }
+}
+
 fn required<'a>(value: Option<&'a str>, name: &'static str) -> Result<&'a str, EventError> {
     let value = value.filter(|v| !v.is_empty()).ok_or(EventError::Missing(name))?;
     check_text(name, value)?;
     Ok(value)
+}
+
+/// Bytes of attributes and of data, by a look at the heads of its fields alone.
+#[cold]
+fn sizes(bytes: &[u8]) -> Result<(u64, u64), EventError> {
+    let (mut attributes, mut data) = (0, 0);
+    let mut scan = Scanner::new(bytes);
+    while let Some(field) = scan.next()? {
+        match field {
+            (..=5, Field::Bytes(body)) => attributes += body.len() as u64,
+            (6..=8, Field::Bytes(body)) => data = body.len() as u64,
+            _ => {}
+        }
+    }
+    Ok((attributes, data))
 }
 
 fn check_size(attributes: u64, data: u64, limits: EventLimits) -> Result<(), EventError> {
@@ -126,7 +154,7 @@ pub struct Identity<'a> {
 }
 
 impl<'a> Identity<'a> {
-    /// Of an event that this process encoded: only its size is judged, see [`EventRun::is_encoded`](super::EventRun::is_encoded).
+    /// Of an event that this process encoded, or that was found valid before: only its size is judged, see [`EventRun::is_encoded`](super::EventRun::is_encoded).
     ///
     /// # Errors
     /// [`EventError`]: it is too large. What is wrong with others may be found or not.
@@ -141,7 +169,7 @@ impl<'a> Identity<'a> {
                 5 => {
                     let (name, body) = entry(body)?;
                     if name == "partitionkey"
-                        && let AttributeValue::String(std::borrow::Cow::Borrowed(text)) = value(name, body)?
+                        && let AttributeValue::String(Cow::Borrowed(text)) = value(name, body)?
                     {
                         identity.key = Some(text);
                     }
@@ -182,29 +210,24 @@ impl<'a> EventView<'a> {
                 }
                 _ => continue,
             };
+            if number <= 5 {
+                attribute_bytes += body.len() as u64;
+                // At once: what a peer may send as one event is far more, and each attribute costs a place among the names.
+                if attribute_bytes > u64::from(limits.max_attribute_bytes) {
+                    let (attributes, data) = sizes(bytes)?;
+                    check_size(attributes, data, limits)?;
+                }
+            }
             match number {
                 1 => once(&mut id, utf8(body, "id")?, "id")?,
                 2 => once(&mut source, utf8(body, "source")?, "source")?,
                 3 => once(&mut version, utf8(body, "specversion")?, "specversion")?,
                 4 => once(&mut kind, utf8(body, "type")?, "type")?,
-                5 => {
-                    let (name, body) = entry(body)?;
-                    let value = value(name, body)?;
-                    check(name, &value)?;
-                    if !names.insert(name) {
-                        return Err(EventError::Repeated(name.to_owned()));
-                    }
-                    if let ("partitionkey", AttributeValue::String(std::borrow::Cow::Borrowed(text))) = (name, &value) {
-                        key = Some(*text);
-                    }
-                }
+                5 => key = attribute(body, &mut names)?.or(key),
                 6 => once(&mut data, Data::Binary(body), "data")?,
                 7 => once(&mut data, Data::Text(utf8(body, "text_data")?), "data")?,
                 8 => once(&mut data, Data::Proto(body), "data")?,
-                _ => continue,
-            }
-            if number <= 5 {
-                attribute_bytes += body.len() as u64;
+                _ => {}
             }
         }
         let version = required(version, "specversion")?;

@@ -26,6 +26,7 @@ pub struct PublishResponse {
 pub struct PublishBatchRequest {
     #[prost(string, tag = "1")]
     pub topic: ::prost::alloc::string::String,
+    /// At most 10000.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub events: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     /// Of all of them, as in PublishRequest.

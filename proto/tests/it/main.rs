@@ -7,6 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod encoded;
 mod events;
 mod frames;
 mod generated;

@@ -32,7 +32,7 @@ use tokio::sync::watch;
 
 pub use consumer::{Consumer, ConsumerRequest, Crediting, Delivered, Start};
 pub use fetch::{FetchRequest, Fetched, MAX_FETCH, MAX_WAIT};
-pub use publish::{Offer, Stored, Taken};
+pub use publish::{MAX_BATCH, Offer, Stored, Taken};
 pub use request::{Replies, RequestCall};
 pub use settle::{MAX_SETTLEMENTS, Settlement};
 

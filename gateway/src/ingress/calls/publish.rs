@@ -1,6 +1,6 @@
 //! Publishing: events in, one result each.
 
-use meshwire_proto::{ErrorKind, EventError, EventParts, EventRun, EventRunBuilder, Moment, Timing};
+use meshwire_proto::{ErrorKind, EventError, EventParts, EventRun, EventRunBuilder, Moment, Retry, Timing};
 
 use super::Calls;
 use crate::ingress::access::{Record, Waiting};
@@ -9,6 +9,11 @@ use crate::mesh::{Action, Answer, Caller, Published, Refusal, TopicRef};
 
 /// A run ends with the event that reaches this size: what is claimed of the log at once.
 const RUN_BYTES: usize = 1 << 20;
+
+/// Most events of one call. What becomes of an event is told in some hundred bytes, and one that is none can be said in two: without a
+/// bound the answer would be many times as large as what was sent. As [`MAX_SETTLEMENTS`](super::MAX_SETTLEMENTS); of events as they
+/// are used, a body of 8 MiB (option `max_frame_bytes`) is full before.
+pub const MAX_BATCH: usize = 10_000;
 
 /// An event that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +69,14 @@ impl Offer {
         }
     }
 
+    /// The events in runs, and why which of them are in none. What they were made with is gone.
+    fn end(mut self) -> (Vec<EventRun>, Vec<Option<Refusal>>) {
+        if !self.builder.is_empty() {
+            self.runs.push(self.builder.take());
+        }
+        (self.runs, self.refused)
+    }
+
     /// How many events.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -77,12 +90,25 @@ impl Offer {
     }
 }
 
+fn too_many(count: usize) -> Refusal {
+    let text = format!("{count} events in one call; at most {MAX_BATCH} are taken: publish them in several calls");
+    Refusal::new(ErrorKind::TooLarge, text)
+}
+
 impl Calls {
+    /// What a call of more events than are taken is told, where they were only counted.
+    pub fn too_many_events(&self, caller: &Caller, topic: &str, count: usize) -> Refusal {
+        let record = Record { operation: "publish", topic, events: count as u64, ..Record::default() };
+        let refusal = too_many(count);
+        Waiting::begin(&self.mesh, caller, record).end(Some(refusal.kind));
+        refusal
+    }
+
     /// Publishes what is offered and waits until it is kept to its topic's level. The results are in order of the events.
     ///
     /// # Errors
-    /// Of the whole call, before anything was taken: `INVALID` (the topic's name), `DENIED`, `TOPIC_NOT_FOUND`, `TOO_LARGE` (too many
-    /// topics, or a time too far ahead), `BUSY`; `UNAVAILABLE`: the gateway stops. And `STORE_FAILED`: nothing is known of what was offered.
+    /// Of the whole call, before anything was taken: `INVALID` (the topic's name), `DENIED`, `TOPIC_NOT_FOUND`, `TOO_LARGE` (over
+    /// [`MAX_BATCH`], too many topics, or a time too far ahead), `BUSY`; `UNAVAILABLE`: the gateway stops. And `STORE_FAILED`: nothing is known of what was offered.
     pub async fn publish(
         &self,
         caller: &Caller,
@@ -97,37 +123,33 @@ impl Calls {
         result
     }
 
-    async fn offer(
-        &self,
-        caller: &Caller,
-        topic: &str,
-        mut offer: Offer,
-        timing: Timing,
-    ) -> Result<Vec<Taken>, Refusal> {
-        let handle = self.mesh.open_topic(caller, topic, Action::Publish)?;
-        if !offer.builder.is_empty() {
-            offer.runs.push(offer.builder.take());
+    async fn offer(&self, caller: &Caller, topic: &str, offer: Offer, timing: Timing) -> Result<Vec<Taken>, Refusal> {
+        if offer.len() > MAX_BATCH {
+            return Err(too_many(offer.len()));
         }
-        let mut taken = Vec::with_capacity(offer.len());
-        let (mut runs, since) = (offer.runs.into_iter(), self.mesh.now().mono);
+        let handle = self.mesh.open_topic(caller, topic, Action::Publish)?;
+        let (runs, refused) = offer.end();
+        let mut taken = Vec::with_capacity(refused.len());
+        let (mut runs, since) = (runs.into_iter(), self.mesh.now().mono);
         while let Some(mut run) = runs.next() {
             // At a rate each piece waits for its turn: a large batch takes no turns of others in advance.
             let (most, bytes) = self.mesh.publish_piece();
             while !run.is_empty() {
                 let piece = run.split_front(most, bytes);
-                let refusal = match self.publish_run(caller, (handle, topic), &piece, (timing, since)).await {
+                let (refusal, untold) = match self.publish_run(caller, (handle, topic), &piece, (timing, since)).await {
                     Ok(published) => {
-                        published.into_iter().for_each(|(count, answer)| results(count, &answer, &mut taken));
-                        continue;
+                        published.iter().for_each(|(count, answer)| results(*count, answer, &mut taken));
+                        let Some(refusal) = published.into_iter().find_map(|(_, answer)| again(answer)) else {
+                            continue;
+                        };
+                        (refusal, 0)
                     }
-                    Err(refusal) => refusal,
+                    // Nothing was taken yet, or nobody knows: the whole call fails.
+                    Err(refusal) if taken.is_empty() || refusal.kind == ErrorKind::StoreFailed => return Err(refusal),
+                    Err(refusal) => (refusal, piece.count()),
                 };
-                // Nothing was taken yet, or nobody knows: the whole call fails.
-                if taken.is_empty() || refusal.kind == ErrorKind::StoreFailed {
-                    return Err(refusal);
-                }
-                // Nor is what follows, which would stand before it when it comes again.
-                let left = runs.by_ref().map(|run| run.count()).sum::<u32>() + run.count() + piece.count();
+                // Nor is what follows taken, which would stand before it when it comes again.
+                let left = runs.by_ref().map(|run| run.count()).sum::<u32>() + run.count() + untold;
                 taken.extend((0..left).map(|_| Err(refusal.clone())));
                 break;
             }
@@ -135,7 +157,7 @@ impl Calls {
         let mut taken = taken.into_iter();
         let lost = || Err(Refusal::new(ErrorKind::Internal, "no answer for the event"));
         let result = |refused: Option<Refusal>| refused.map_or_else(|| taken.next().unwrap_or_else(lost), Err);
-        Ok(offer.refused.into_iter().map(result).collect())
+        Ok(refused.into_iter().map(result).collect())
     }
 
     async fn publish_run(
@@ -150,6 +172,12 @@ impl Calls {
         waiting::kept(&self.mesh, ticket).await?;
         Ok(answers)
     }
+}
+
+/// Why an event was refused that may be taken when it comes again.
+fn again(answer: Answer) -> Option<Refusal> {
+    let Answer::Refused(refusal) = answer else { return None };
+    matches!(refusal.kind.retry(), Retry::Now | Retry::After).then_some(refusal)
 }
 
 /// Why it was refused, or the first of its events that was.

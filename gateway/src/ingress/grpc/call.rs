@@ -14,7 +14,7 @@ use meshwire_proto::codec::grpc;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use super::SMALL;
+use super::{SMALL, fields};
 use crate::ingress::access;
 use crate::ingress::web::body::{Received, read_within};
 use crate::ingress::web::call::{is_grpc, timeout, unknown};
@@ -57,7 +57,7 @@ pub(super) async fn run(Extension(door): Extension<Door>, request: Request, next
     carry(&door, request, (limit, "(option max_frame_bytes)"), next).await
 }
 
-/// Carries a call out to a service that everybody may ask, and that holds no events.
+/// Carries a call out to a service whose messages hold no events.
 pub(super) async fn run_small(Extension(door): Extension<Door>, request: Request, next: Next) -> Response {
     carry(&door, request, (SMALL as u64, "that this service takes"), next).await
 }
@@ -108,6 +108,7 @@ async fn message(door: &Door, body: Body, (limit, what): (u64, &str)) -> Result<
     if u64::from(u32::from_be_bytes(*length)) != message.len() as u64 {
         return Err(invalid("the call has more than one message, or less"));
     }
+    fields::check(message)?;
     Ok(body)
 }
 

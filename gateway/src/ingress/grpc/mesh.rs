@@ -13,7 +13,7 @@ use super::call::Deadline;
 use super::caller;
 use super::services::mesh_server::Mesh;
 use super::subscribe::{self, Batches};
-use crate::ingress::calls::{Calls, Offer, RequestCall, Settlement, Taken, group_key};
+use crate::ingress::calls::{Calls, MAX_BATCH, MAX_SETTLEMENTS, Offer, RequestCall, Settlement, Taken, group_key};
 use crate::ingress::web::status::status;
 use crate::mesh::{Caller, Refusal};
 
@@ -45,16 +45,24 @@ impl Service {
         &self,
         caller: &Caller,
         topic: &str,
-        events: &[Bytes],
+        events: Vec<Bytes>,
         timing: Timing,
     ) -> Result<Vec<Taken>, Refusal> {
+        if events.len() > MAX_BATCH {
+            return Err(self.0.too_many_events(caller, topic, events.len()));
+        }
         let mut offer = Offer::default();
         events.iter().for_each(|event| offer.raw(event));
+        // The message that they are part of goes with them: the offer is as much again.
+        drop(events);
         self.0.publish(caller, topic, offer, timing).await
     }
 
     async fn settle_all(&self, caller: &Caller, asked: &wire::SettleRequest) -> Result<wire::SettleResponse, Refusal> {
         let group = group_key(&asked.group, "")?;
+        if asked.settlements.len() > MAX_SETTLEMENTS {
+            return Err(self.0.too_many_settlements(caller, (&asked.topic, &group), asked.settlements.len()));
+        }
         let settlements = asked.settlements.iter().enumerate().map(|(n, settlement)| {
             let kind = kind(settlement.r#as()).ok_or_else(|| {
                 invalid(format!(
@@ -110,7 +118,7 @@ impl Mesh for Service {
         let caller = caller(&request)?;
         let asked = request.into_inner();
         let timing = timing(asked.deliver_at_unix_ms, asked.expires_in_ms);
-        let taken = self.offer(&caller, &asked.topic, &[asked.event], timing).await;
+        let taken = self.offer(&caller, &asked.topic, vec![asked.event], timing).await;
         let lost = || Err(Refusal::new(ErrorKind::Internal, "no answer for the event"));
         let stored = taken.and_then(|taken| taken.into_iter().next().unwrap_or_else(lost)).map_err(status)?;
         let position = stored.position.unwrap_or_default();
@@ -124,7 +132,7 @@ impl Mesh for Service {
         let caller = caller(&request)?;
         let asked = request.into_inner();
         let timing = timing(asked.deliver_at_unix_ms, asked.expires_in_ms);
-        let taken = self.offer(&caller, &asked.topic, &asked.events, timing).await.map_err(status)?;
+        let taken = self.offer(&caller, &asked.topic, asked.events, timing).await.map_err(status)?;
         let results = taken.into_iter().map(result).collect();
         Ok(Response::new(wire::PublishBatchResponse { results }))
     }

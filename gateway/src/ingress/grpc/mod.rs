@@ -4,11 +4,12 @@
 //! - [`mesh`]: events for plain stubs; [`subscribe`]: its stream of deliveries;
 //! - [`admin`]: commands; [`health`]: whether the gateway serves;
 //! - [`asking`]: reflection, whose calls have many messages;
-//! - [`call`]: what calls have in common.
+//! - [`call`]: what calls have in common; [`fields`]: how many fields a message may have.
 
 mod admin;
 mod asking;
 mod call;
+mod fields;
 mod health;
 mod mesh;
 #[rustfmt::skip]
@@ -32,7 +33,7 @@ use crate::mesh::{Caller, Refusal};
 use services::admin_server::AdminServer;
 use services::mesh_server::MeshServer;
 
-/// Largest message to services that everybody may ask, and that hold no events.
+/// Largest message to services whose messages hold no events.
 const SMALL: usize = 64 * 1024;
 
 /// The paths of gRPC, for whoever serves HTTP.
@@ -41,16 +42,14 @@ pub fn router(calls: &Arc<Calls>) -> Router {
     let mesh = MeshServer::new(mesh::Service(calls.clone())).max_decoding_message_size(usize::MAX);
     let admin = AdminServer::new(admin::Commands(calls.clone())).max_decoding_message_size(usize::MAX);
     let health = HealthServer::new(health::State(calls.mesh().failed())).max_decoding_message_size(usize::MAX);
-    let calls = Router::new()
-        .route_service("/meshwire.v1.Mesh/{method}", mesh)
+    let calls = Router::new().route_service("/meshwire.v1.Mesh/{method}", mesh).layer(middleware::from_fn(call::run));
+    let small = Router::new()
         .route_service("/meshwire.v1.Admin/{method}", admin)
-        .layer(middleware::from_fn(call::run));
-    let health = Router::new()
         .route_service("/grpc.health.v1.Health/{method}", health)
         .layer(middleware::from_fn(call::run_small));
     Router::new()
         .route(meshwire_proto::codec::grpc::SESSION_PATH, post(session::open))
-        .merge(health)
+        .merge(small)
         .merge(reflection())
         .merge(calls)
 }

@@ -9,7 +9,9 @@ use meshwire_proto::codec::{http, json};
 use meshwire_proto::{ErrorKind, EventError, EventParts};
 
 use super::body::{Received, Upload, read, read_within};
+use super::fields::shown;
 use super::{Door, Problem};
+use crate::ingress::calls::MAX_BATCH;
 
 /// How the events of a request are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +59,8 @@ impl Mode {
             "application/cloudevents-batch+json" => Ok(Self::Batch),
             other if other.starts_with("application/cloudevents") => {
                 let text = format!(
-                    "content type {other} is not supported; application/cloudevents+json and application/cloudevents-batch+json are"
+                    "content type {} is not supported; application/cloudevents+json and application/cloudevents-batch+json are",
+                    shown(other)
                 );
                 Err(Problem::new(ErrorKind::Unsupported, text).with(StatusCode::UNSUPPORTED_MEDIA_TYPE))
             }
@@ -115,7 +118,8 @@ pub(super) async fn body(door: &Door, parts: &Parts, body: Body) -> Result<(Mode
     Ok((mode, whole(door, mode, Upload::of(&parts.headers, body)).await?))
 }
 
-/// The events of a request, one by one; what is wrong with one is in its place.
+/// The events of a request, one by one; what is wrong with one is in its place. Of a batch over [`MAX_BATCH`] those beyond it are only
+/// counted. Gives how many there are.
 ///
 /// # Errors
 /// The body is not what its type says, and the events do not count.
@@ -124,11 +128,11 @@ pub(super) fn parse<'a>(
     parts: &'a Parts,
     body: &'a Bytes,
     mut each: impl FnMut(Result<EventParts<'a>, EventError>),
-) -> Result<(), Problem> {
+) -> Result<usize, Problem> {
     match mode {
+        Mode::Batch => return json::parse_batch(text(body)?, MAX_BATCH, each).map_err(|e| invalid(&e)),
         Mode::Binary => each(binary(&parts.headers, content_type(&parts.headers)?, body.clone())),
         Mode::Structured => each(json::read(text(body)?)),
-        Mode::Batch => json::parse_batch(text(body)?, each).map_err(|e| invalid(&e))?,
     }
-    Ok(())
+    Ok(1)
 }

@@ -63,7 +63,7 @@ fn no_object(text: &str, error: &Error) -> String {
     format!("is {is}; an object is accepted")
 }
 
-fn shown(value: &str) -> String {
+pub(super) fn shown(value: &str) -> String {
     let mut shown: String = value.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if value.chars().nth(SHOWN).is_some() {
         shown.push_str("...");

@@ -15,7 +15,7 @@ use super::event::{self, Mode};
 use super::names::Named;
 use super::query::Query;
 use super::{Door, Problem};
-use crate::ingress::calls::{Offer, Stored, Taken};
+use crate::ingress::calls::{MAX_BATCH, Offer, Stored, Taken};
 
 /// What stands before and behind the topic in the path.
 const PATH: (&str, &str) = ("/v1/topics/", "/events");
@@ -54,7 +54,10 @@ pub(super) async fn publish(
     let timing = timing(query.get("deliver_at"), expires_in_ms)?;
     let (mode, body) = event::body(&door, &parts, body).await?;
     let mut offer = Offer::about(if mode == Mode::Batch { body.len() } else { 0 });
-    event::parse(mode, &parts, &body, |event| offer.event(event))?;
+    let count = event::parse(mode, &parts, &body, |event| offer.event(event))?;
+    if count > MAX_BATCH {
+        return Err(door.calls.too_many_events(&door.caller, &topic, count).into());
+    }
     // What was made of the body is as much as it was.
     let (_, _held) = body.split();
     let results = door.calls.publish(&door.caller, &topic, offer, timing).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use meshwire_proto::{EventLimits, EventRun, EventView};
+use meshwire_proto::{EventLimits, EventRun, Identity};
 
 use super::disk::{Disk, DiskError, DiskFault, DiskOp, FileName, Part, read_whole, replace};
 use super::index::{BlockEntry, SegmentIndex};
@@ -236,7 +236,7 @@ pub(super) fn open_block(topic: TopicId, entry: &BlockEntry, bytes: Bytes) -> Op
     if crc32c::crc32c(&bytes) != entry.crc {
         return None;
     }
-    // What was stored once passed the limits of then.
+    // What was stored once passed the rules and limits of then.
     let limits = EventLimits { max_event_bytes: u32::MAX, max_attribute_bytes: u32::MAX };
     let mut index = Vec::with_capacity(entry.count as usize);
     let mut end = 0;
@@ -244,7 +244,7 @@ pub(super) fn open_block(topic: TopicId, entry: &BlockEntry, bytes: Bytes) -> Op
         end += framed.len() as u32;
         // A dead letter holds its event in a wrapper.
         let keyed = !topic.is_dead_letters();
-        let key = if keyed { EventView::parse(event, limits).ok()?.key().map_or(0, key_hash) } else { 0 };
+        let key = if keyed { Identity::of_encoded(event, limits).ok()?.key.map_or(0, key_hash) } else { 0 };
         index.push(Entry { end, key });
     }
     let whole = index.len() == entry.count as usize && end as usize == bytes.len();

@@ -190,6 +190,16 @@ fn large() -> Vec<Case> {
     add("attributes over the limit", STRUCTURED, &with(&format!(r#","a":"{}""#, long(65 << 10))), too_large());
     let many: String = (0..20_000).map(|n| format!(r#","a{n}":"1""#)).collect();
     add("20,000 attributes", STRUCTURED, &with(&many), too_large());
+    // Each looked for among those before it, or put before them, these would take minutes.
+    let falling = |count: usize| (0..count).rev().map(|n| format!(r#","a{n:06}":1"#)).collect::<String>();
+    add("100,000 attributes in falling order", STRUCTURED, &with(&falling(100_000)), too_large());
+    add("600,000 attributes in falling order", STRUCTURED, &with(&falling(600_000)), too_large());
+    let crowded = format!("[1,{}]", with(&falling(100_000)));
+    add("100,000 attributes in falling order in a batch", BATCH, &crowded, http(200, "INVALID"));
+    let items = |item: &str, count: usize| format!("[{}]", vec![item; count].join(","));
+    add("a batch of 10,001 events", BATCH, &items(&with(""), 10_001), too_large());
+    add("a batch of 4,000,000 numbers", BATCH, &items("1", 4_000_000), too_large());
+    add("a batch of 100,000 batches", BATCH, &items("[]", 100_000), too_large());
     add(
         "one of a batch over the limit",
         BATCH,

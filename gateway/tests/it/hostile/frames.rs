@@ -75,6 +75,11 @@ pub(super) fn attribute(name: &str, value: &[u8]) -> Vec<u8> {
     field(5, &[field(1, name.as_bytes()), field(2, &field(3, value))].concat())
 }
 
+/// So many attributes, each before those that came before it.
+pub(super) fn falling(count: usize) -> Vec<u8> {
+    (0..count).rev().flat_map(|n| attribute(&format!("a{n:06}"), b"")).collect()
+}
+
 /// An attribute whose value is a moment.
 pub(super) fn moment(name: &str, seconds: i64, nanos: i32) -> Vec<u8> {
     let moment = prost_types::Timestamp { seconds, nanos }.encode_to_vec();
@@ -184,6 +189,7 @@ fn events() -> Vec<Case> {
         add(name, &event, "INVALID");
     }
     add("attributes over the limit", &event(&[], &attribute("a", &vec![b'x'; 66 << 10])), "TOO_LARGE");
+    add("100,000 attributes in falling order", &event(&[], &falling(100_000)), "TOO_LARGE");
     cases
 }
 

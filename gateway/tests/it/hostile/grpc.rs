@@ -14,7 +14,7 @@ use prost::Message as _;
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::frames::{attribute, event, field};
+use super::frames::{attribute, event, falling, field};
 use crate::certificates::{Authority, handshake};
 use crate::doors::Said;
 use crate::rig::{PATIENCE, Rig, memory};
@@ -129,10 +129,30 @@ fn events() -> Vec<Call> {
         add("an attribute twice", "t", &event(&[], &attribute("a", b"1").repeat(2)), invalid),
         add("a NUL in an attribute", "t", &event(&[], &attribute("a", b"\0")), invalid),
         add("attributes over the limit", "t", &event(&[], &attribute("a", &long)), ErrorKind::TooLarge),
+        add("40,000 attributes in falling order", "t", &event(&[], &falling(40_000)), ErrorKind::TooLarge),
         add("a slash in the topic", "a/b", &good, invalid),
         add("no topic", "", &good, invalid),
         add("the gateway's topic", "$x", &good, invalid),
         add("a topic of 121 bytes", &"t".repeat(121), &good, invalid),
+    ]
+}
+
+/// More events and settlements than are taken, of which the smallest cost two bytes.
+fn many() -> Vec<Call> {
+    let message = |before: &[u8], number: u8, item: &[u8], count: usize| {
+        framed(0, &[before, &field(number, item).repeat(count)].concat())
+    };
+    let (batch, settle) = ("/meshwire.v1.Mesh/PublishBatch", "/meshwire.v1.Mesh/Settle");
+    let (topic, group) = (field(1, b"t"), [field(1, b"t"), field(2, b"g")].concat());
+    let add = |name: &str, path: &'static str, body: Vec<u8>| Call::new(name, path, body, ErrorKind::TooLarge);
+    let event = event(&[], b"");
+    vec![
+        add("a batch of 10,001 events", batch, message(&topic, 2, &event, 10_001)),
+        add("a batch of 10,001 events of nothing", batch, message(&topic, 2, b"", 10_001)),
+        add("a batch of 500,000 events of nothing", batch, message(&topic, 2, b"", 500_000)),
+        add("10,001 settlements of nothing", settle, message(&group, 3, b"", 10_001)),
+        add("500,000 settlements of nothing", settle, message(&group, 3, b"", 500_000)),
+        add("a publish of 500,000 numbers", PUBLISH, framed(0, &b"\x18\x01".repeat(500_000))),
     ]
 }
 
@@ -194,7 +214,7 @@ async fn every_bad_call_of_grpc_is_told_its_code_and_the_next_of_its_connection_
     let mode = Some(TlsMode::Both);
     config.tls = TlsConfig { mode, certificate: files.certificate, key: files.key, client_roots: PathBuf::new() };
     let rig = Rig::with(config, Arc::new(AllowAll)).await;
-    let cases: Vec<Call> = [framing(), calls(), events()].into_iter().flatten().collect();
+    let cases: Vec<Call> = [framing(), calls(), events(), many()].into_iter().flatten().collect();
     let mut wrong = play_all(Box::new(rig.socket().await), "plain", &cases).await;
     let inside = handshake(&rig, &authority.root(), None, &["h2"]).await.unwrap();
     wrong.extend(play_all(Box::new(inside), "TLS", &cases).await);

@@ -11,7 +11,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 use serde_json::value::RawValue;
 
 use super::{Name, is_json};
-use crate::event::PartsData;
+use crate::event::{MOST_ATTRIBUTES, PartsData};
 use crate::{AttributeValue, EventParts, time};
 
 /// One event.
@@ -19,17 +19,21 @@ pub(super) fn parse(text: &str) -> Option<EventParts<'_>> {
     serde_json::from_str(text).ok().map(|Plain(event)| event)
 }
 
-/// An array of events, all of them plain, one by one; `None`: what follows is not.
-pub(super) fn parse_batch<'a>(text: &'a str, each: impl FnMut(EventParts<'a>)) -> Option<()> {
+/// An array of at most so many events, all of them plain, one by one; `None`: what follows is not.
+pub(super) fn parse_batch<'a>(text: &'a str, most: usize, each: impl FnMut(EventParts<'a>)) -> Option<()> {
     let mut json = serde_json::Deserializer::from_str(text);
-    Batch(each).deserialize(&mut json).ok()?;
+    Batch { left: most, each }.deserialize(&mut json).ok()?;
     json.end().ok()
 }
 
 struct Plain<'a>(EventParts<'a>);
 
 /// Reads an array and hands its events over: kept until the end, they would be out of the processor's caches by then.
-struct Batch<F>(F);
+struct Batch<F> {
+    /// How many more there may be.
+    left: usize,
+    each: F,
+}
 
 /// The value of an attribute that is neither defined by CloudEvents nor data.
 struct Scalar<'a>(AttributeValue<'a>);
@@ -51,7 +55,8 @@ impl<'de, F: FnMut(EventParts<'de>)> Visitor<'de> for Batch<F> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
         while let Some(Plain(event)) = items.next_element()? {
-            self.0(event);
+            self.left = self.left.checked_sub(1).ok_or_else(|| A::Error::custom("too many"))?;
+            (self.each)(event);
         }
         Ok(())
     }
@@ -113,33 +118,24 @@ fn event<'de, A: MapAccess<'de>>(mut map: A) -> Result<EventParts<'de>, A::Error
     let odd = A::Error::custom;
     let mut event = EventParts::default();
     let (mut version, mut data, mut base64) = (None, None, None);
+    let mut count = 0;
     while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
-        let again = match &*name {
+        count += 1;
+        let twice = match &*name {
             "data" => data.replace(map.next_value::<&'de RawValue>()?.get()).is_some(),
             "specversion" => version.replace(text(&mut map)?).is_some(),
             "data_base64" => base64.replace(text(&mut map)?).is_some(),
             "id" => !std::mem::replace(&mut event.id, required(&mut map)?).is_empty(),
             "source" => !std::mem::replace(&mut event.source, required(&mut map)?).is_empty(),
             "type" => !std::mem::replace(&mut event.kind, required(&mut map)?).is_empty(),
-            "time" => {
-                let time = time::read(&text(&mut map)?).ok_or_else(|| odd("no time"))?;
-                event.set(name, AttributeValue::Timestamp(time))
-            }
-            "dataschema" => {
-                let uri = text(&mut map)?;
-                event.set(name, AttributeValue::Uri(uri))
-            }
-            "datacontenttype" => {
-                let kind = text(&mut map)?;
-                event.set(name, AttributeValue::String(kind))
-            }
             _ => {
-                let Scalar(value) = map.next_value()?;
-                event.set(name, value)
+                let value = attribute(&name, &mut map)?;
+                event.push(name, value);
+                false
             }
         };
-        if again {
-            return Err(odd("a member occurs twice"));
+        if twice || count > MOST_ATTRIBUTES {
+            return Err(odd("a member occurs twice, or there are too many"));
         }
     }
     if version.as_deref() != Some("1.0") || event.id.is_empty() || event.source.is_empty() || event.kind.is_empty() {
@@ -151,7 +147,19 @@ fn event<'de, A: MapAccess<'de>>(mut map: A) -> Result<EventParts<'de>, A::Error
         (None, Some(text)) => PartsData::Binary(STANDARD.decode_to_vec(&*text).map_err(A::Error::custom)?.into()),
         (None, None) => PartsData::Absent,
     };
-    Ok(event)
+    if event.sort() { Ok(event) } else { Err(odd("a member occurs twice")) }
+}
+
+fn attribute<'de, A: MapAccess<'de>>(name: &str, map: &mut A) -> Result<AttributeValue<'de>, A::Error> {
+    Ok(match name {
+        "time" => {
+            let time = time::read(&text(map)?).ok_or_else(|| A::Error::custom("no time"))?;
+            AttributeValue::Timestamp(time)
+        }
+        "dataschema" => AttributeValue::Uri(text(map)?),
+        "datacontenttype" => AttributeValue::String(text(map)?),
+        _ => map.next_value().map(|Scalar(value)| value)?,
+    })
 }
 
 fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Cow<'de, str>, A::Error> {
@@ -168,7 +176,7 @@ fn json_data<'a>(event: &mut EventParts<'a>, raw: &'a str) -> Option<PartsData<'
     let kind = event.attributes.iter().find(|(n, _)| n == name).map(|(_, value)| value);
     let text = match kind {
         None => {
-            event.set(Cow::Borrowed(name), AttributeValue::String(Cow::Borrowed("application/json")));
+            event.push(Cow::Borrowed(name), AttributeValue::String(Cow::Borrowed("application/json")));
             Cow::Borrowed(raw)
         }
         Some(AttributeValue::String(kind)) if is_json(kind) => Cow::Borrowed(raw),

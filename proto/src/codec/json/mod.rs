@@ -3,48 +3,23 @@
 //! Source: CloudEvents 1.0.2, JSON Event Format. JSON data is kept as its exact
 //! text, in `text_data`.
 
+mod batch;
 mod fast;
+mod members;
 mod told;
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+pub use batch::parse_batch;
 pub use told::told;
 
+use crate::event::shown;
 use crate::{AttributeValue, Data, Event, EventError, EventParts, EventView, time};
-
-/// The members of an object in their order, none twice.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
-                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-                    if members.iter().any(|(n, _)| *n == name) {
-                        return Err(serde::de::Error::custom(format!("member {name:?} occurs twice")));
-                    }
-                    members.push((name, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
-}
 
 #[derive(serde::Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -77,10 +52,11 @@ pub fn parse_versioned(text: &str) -> Result<Event, EventError> {
 
 /// An event, and whether it says its version.
 fn parse_members(text: &str) -> Result<(Event, bool), EventError> {
-    let Members(members) = serde_json::from_str(text).map_err(|e| wrong(text, ("an object", b'{'), &e))?;
+    let members = members::read(text)?;
     if !members.is_empty() && !members.iter().any(|(name, _)| KNOWN.contains(&&**name)) {
         return Err(EventError::Json(NO_EVENT.to_owned()));
     }
+    // They come by name: each attribute goes behind those before it.
     let (mut event, mut versioned) = (Event::default(), false);
     let (mut data, mut base64, mut content_type) = (None, None, None);
     for (name, raw) in members {
@@ -100,7 +76,7 @@ fn parse_members(text: &str) -> Result<(Event, bool), EventError> {
             "time" => {
                 let text = string(&name, raw)?;
                 let time = time::read(&text)
-                    .ok_or_else(|| EventError::value("time", format!("{text:?} is not an RFC 3339 time")))?;
+                    .ok_or_else(|| EventError::value("time", format!("{:?} is not an RFC 3339 time", shown(&text))))?;
                 event = event.attribute("time", AttributeValue::Timestamp(time));
             }
             "dataschema" => event = event.attribute("dataschema", AttributeValue::Uri(string(&name, raw)?.into())),
@@ -132,29 +108,6 @@ pub fn read(text: &str) -> Result<EventParts<'_>, EventError> {
     fast::parse(text).map_or_else(|| parse_versioned(text).map(EventParts::from), Ok)
 }
 
-/// Reads a batch: an array of events that say their version, of which each is given to `each` as soon as it is read. What is wrong with
-/// one of them is in its place.
-///
-/// # Errors
-/// [`EventError::Json`]: it is not an array of JSON values, and what was given to `each` does not count.
-pub fn parse_batch<'a>(
-    text: &'a str,
-    mut each: impl FnMut(Result<EventParts<'a>, EventError>),
-) -> Result<(), EventError> {
-    let mut read_already = 0;
-    let quick = fast::parse_batch(text, |event| {
-        read_already += 1;
-        each(Ok(event));
-    });
-    if quick.is_some() {
-        return Ok(());
-    }
-    let array = ("an array of events", b'[');
-    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|e| wrong(text, array, &e))?;
-    items.into_iter().skip(read_already).for_each(|item| each(read(item.get())));
-    Ok(())
-}
-
 /// Why a text is not what was to come, which begins with `opens`.
 fn wrong(text: &str, (what, opens): (&str, u8), error: &serde_json::Error) -> EventError {
     let first = text.trim_start().bytes().next().unwrap_or_default();
@@ -179,7 +132,7 @@ fn with_data(event: Event, raw: &str, content_type: Option<&str>) -> Result<Even
         Some(kind) if is_json(kind) => Ok(event.text_data(raw)),
         Some(kind) => serde_json::from_str::<String>(raw)
             .map(|text| event.text_data(text))
-            .map_err(|_| EventError::Json(format!("data of type {kind:?} must be a string, or data_base64"))),
+            .map_err(|_| EventError::Json(format!("data of type {:?} must be a string, or data_base64", shown(kind)))),
     }
 }
 
@@ -199,7 +152,8 @@ fn extension(name: &str, raw: &RawValue) -> Result<AttributeValue<'static>, Even
         Some(b'"') => AttributeValue::String(string(name, raw)?.into()),
         Some(b't' | b'f') => AttributeValue::Boolean(text == "true"),
         Some(b'-' | b'0'..=b'9') => AttributeValue::Integer(
-            text.parse().map_err(|_| EventError::value(name, format!("{text} is not an integer of 32 bits")))?,
+            text.parse()
+                .map_err(|_| EventError::value(name, format!("{} is not an integer of 32 bits", shown(text))))?,
         ),
         _ => {
             return Err(EventError::value(name, "must be a string, an integer or a boolean"));

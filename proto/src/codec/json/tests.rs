@@ -1,5 +1,6 @@
 use super::*;
 use crate::EventLimits;
+use crate::event::MOST_ATTRIBUTES;
 
 type Write = fn(&EventView<'_>, &mut String) -> Result<(), EventError>;
 
@@ -81,8 +82,46 @@ fn json_data_that_came_as_bytes_goes_out_verbatim_with_the_blanks_around_it() {
 
 fn batch(text: &str) -> Result<Vec<Result<Event, EventError>>, EventError> {
     let mut events = Vec::new();
-    parse_batch(text, |event| events.push(event.map(EventParts::into_event)))?;
+    let count = parse_batch(text, usize::MAX, |event| events.push(event.map(EventParts::into_event)))?;
+    assert_eq!(count, events.len());
     Ok(events)
+}
+
+#[test]
+fn of_a_batch_so_many_are_given_and_all_are_counted_whatever_they_are() {
+    let good = format!("{{{HEAD}}}");
+    let of = |item: &str, count| format!("[{}]", vec![item; count].join(","));
+    for item in [&*good, "1", "{}", "[[]]"] {
+        for (count, most) in [(0, 0), (1, 0), (3, 3), (4, 3), (5, 1)] {
+            let mut given = 0;
+            let found = parse_batch(&of(item, count), most, |event| {
+                assert_eq!(event.is_ok(), item == good);
+                given += 1;
+            });
+            assert_eq!((found, given), (Ok(count), count.min(most)), "{count} times {item}, at most {most}");
+        }
+    }
+    let mixed = format!("[{good},1,{good},{good}]");
+    for most in 0..5 {
+        let mut given = Vec::new();
+        assert_eq!(parse_batch(&mixed, most, |event| given.push(event.is_ok())), Ok(4));
+        assert!(given.iter().eq([true, false, true, true].iter().take(most)), "{given:?}");
+    }
+    assert!(parse_batch(&mixed.replace("]", "x"), 1, |_| ()).is_err(), "what is beyond is read all the same");
+}
+
+#[test]
+fn names_may_come_in_any_order_and_more_than_fit_into_any_limit_are_told_by_their_number() {
+    let members = |count: usize| (0..count).rev().map(|n| format!(r#","a{n:06}":true"#)).collect::<String>();
+    let of = |count, more: &str| format!("{{{HEAD}{}{more}}}", members(count));
+    let attributes = |text: &str| parse_versioned(text).map(|event| EventParts::from(event).attributes.len());
+    let most = MOST_ATTRIBUTES - 4;
+    let read = read(&of(most, "")).map(EventParts::into_event);
+    assert_eq!((read, attributes(&of(most, ""))), (parse_versioned(&of(most, "")), Ok(most)));
+    assert!(fast::parse(&of(most, "")).is_some() && fast::parse(&of(most + 1, "")).is_none());
+    assert_eq!(attributes(&of(most + 1, "")), Err(EventError::TooMany(MOST_ATTRIBUTES + 1)));
+    let twice = attributes(&of(1000, r#","a000500":1"#)).map_err(|e| e.to_string());
+    assert_eq!(twice, Err("not a CloudEvent in JSON: member \"a000500\" occurs twice".to_owned()));
 }
 
 #[test]
