@@ -50,7 +50,8 @@ use crate::{Delivery, Error, Result, address};
 /// of another name, or out of date. `PROXY_REFUSED` when a proxy
 /// refuses. `BUSY` when the wait is over and the gateway had no room for one more
 /// client; until then it is asked again when it says. `INVALID` for a URL that is none, a file or a token that cannot be
-/// used, a token that may not be sent there, an option of TLS for a URL without, or outside a tokio runtime.
+/// used, a token that may not be sent there, an option of TLS for another host without TLS (to this machine it goes in
+/// plain, and the option is not used), or outside a tokio runtime.
 ///
 /// # Cancel safety
 /// Dropping the future abandons the connection.
@@ -130,8 +131,9 @@ impl Connect {
 
     /// Keeps trying for so long, also while every address refuses: for programs
     /// that start before their gateway. It takes the place of the timeout. Default
-    /// 0, not at all; at most 1 h. A gateway that refuses the login, a certificate that is not taken, and an
-    /// answer of something else than a gateway, end it at once.
+    /// 0, not at all; at most 1 h. A gateway that refuses the login, a certificate that is not taken, and over
+    /// `tcp://` an answer of something else than a gateway, end it at once. Who answers in HTTP that there is no such thing is
+    /// asked again: a proxy may have no gateway behind it yet.
     pub const fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self
@@ -234,8 +236,8 @@ impl Connect {
     }
 
     /// Trusts the certificates of this PEM file, in place of the system's roots (option `client_tls_roots`). It is read
-    /// when connecting, which fails with `INVALID` if it cannot be. For TLS schemes only, as the other options of TLS: with
-    /// another one connecting fails with `INVALID`.
+    /// when connecting, which fails with `INVALID` if it cannot be. For TLS schemes, as the other options of TLS: without
+    /// TLS connecting to another host fails with `INVALID`; to this machine it goes in plain, and they are not used.
     #[cfg(feature = "tls")]
     pub fn tls_roots(mut self, file: impl Into<PathBuf>) -> Self {
         self.tls.roots = Some(file.into());
@@ -355,7 +357,7 @@ impl Connect {
             Err(_) => {
                 let (last, is_busy) = {
                     let mut outbox = outbox.lock();
-                    (outbox.last_attempt.take(), outbox.is_busy)
+                    (outbox.last_attempt.take(), outbox.refused == Some(ErrorKind::Busy))
                 };
                 // What a gateway that is busy says counts more than what became of the other ways.
                 let attempt = dialer.tried().filter(|_| !is_busy || last.is_none()).or(last);

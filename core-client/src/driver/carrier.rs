@@ -9,7 +9,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
 
 use super::WRITE_BYTES;
-use crate::transport::{DialError, Dialing, Distrust, Opened, Stream, distrust_of, last_word};
+use crate::transport::{DialError, Dialing, Distrust, Opened, Stream, distrust_of};
 
 /// A read buffer below this much room gets a new one. Frames are slices of it,
 /// so it is large enough to be shared by many.
@@ -19,7 +19,20 @@ const READ_BYTES: usize = 128 * 1024;
 pub(super) enum Carrier {
     None,
     Dialing(Dialing),
-    Link(Box<dyn Stream>),
+    Link(Link),
+}
+
+/// A connection in use.
+pub(super) struct Link {
+    pub(super) stream: Box<dyn Stream>,
+    /// Nothing can be written any more, for this reason. What came before is read first: it may say why.
+    broken: Option<io::Error>,
+}
+
+impl Link {
+    pub(super) const fn new(stream: Box<dyn Stream>) -> Self {
+        Self { stream, broken: None }
+    }
 }
 
 pub(super) enum Event {
@@ -43,20 +56,25 @@ impl Carrier {
         match self {
             Self::None => Poll::Pending,
             Self::Dialing(dialing) => dialing.as_mut().poll(cx).map(Event::Dialed),
-            Self::Link(stream) => turn(&mut **stream, read, write, cx),
+            Self::Link(link) => turn(link, read, write, cx),
         }
     }
 }
 
-fn turn(stream: &mut dyn Stream, read: &mut BytesMut, write: &mut BytesMut, cx: &mut Context<'_>) -> Poll<Event> {
+fn turn(link: &mut Link, read: &mut BytesMut, write: &mut BytesMut, cx: &mut Context<'_>) -> Poll<Event> {
     let full = write.len() >= WRITE_BYTES;
-    if let Err(error) = write_some(stream, write, cx) {
-        let distrust = last_word(stream, cx);
-        return Poll::Ready(Event::lost(&error, distrust));
+    let stream = &mut *link.stream;
+    if link.broken.is_none() {
+        link.broken = write_some(stream, write, cx).err();
     }
-    match read_some(stream, read, cx) {
-        Poll::Ready(Ok(0)) => Poll::Ready(Event::Lost("the gateway closed it".to_owned(), None)),
-        Poll::Ready(Ok(_)) => Poll::Ready(Event::Read),
+    let came = match (read_some(stream, read, cx), &link.broken) {
+        (Poll::Ready(Ok(1..)), _) => return Poll::Ready(Event::Read),
+        (Poll::Ready(Err(said)), Some(error)) => return Poll::Ready(Event::lost(error, distrust_of(&said))),
+        (_, Some(error)) => return Poll::Ready(Event::lost(error, None)),
+        (came, None) => came,
+    };
+    match came {
+        Poll::Ready(Ok(_)) => Poll::Ready(Event::Lost("the gateway closed it".to_owned(), None)),
         Poll::Ready(Err(error)) => Poll::Ready(Event::lost(&error, distrust_of(&error))),
         Poll::Pending if full && write.is_empty() => Poll::Ready(Event::Wrote),
         Poll::Pending => Poll::Pending,
@@ -99,4 +117,63 @@ fn read_some(stream: &mut dyn Stream, read: &mut BytesMut, cx: &mut Context<'_>)
     }
     // This future keeps nothing between polls, so it may be made anew each time.
     pin!(stream.read_buf(read)).poll(cx)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    /// What becomes of a connection that has ended, with something left to write: what is read, and the loss.
+    fn end_of(stream: impl Stream + 'static) -> (Vec<u8>, String) {
+        let mut carrier = Carrier::Link(Link::new(Box::new(stream)));
+        let (mut read, mut write) = (BytesMut::new(), BytesMut::from(&b"a publish"[..]));
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            match carrier.poll(&mut read, &mut write, &mut cx) {
+                Poll::Ready(Event::Read) => {}
+                Poll::Ready(Event::Lost(cause, None)) => return (read.to_vec(), cause),
+                _ => return (read.to_vec(), String::from("nothing")),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_before_nothing_can_be_written_any_more_is_read_first_and_then_the_loss_is_told() {
+        let (near, mut far) = tokio::io::duplex(64);
+        far.write_all(b"the last words").await.unwrap();
+        drop(far);
+        let (said, cause) = end_of(near);
+        assert_eq!(said, b"the last words");
+        assert_eq!(cause, io::Error::from(io::ErrorKind::BrokenPipe).to_string());
+    }
+
+    #[tokio::test]
+    async fn where_nothing_comes_any_more_the_loss_is_told_at_once() {
+        struct Silent;
+        impl tokio::io::AsyncRead for Silent {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+                _: &mut tokio::io::ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                Poll::Pending
+            }
+        }
+        impl tokio::io::AsyncWrite for Silent {
+            fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            }
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+            fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+        }
+        let expected = io::Error::from(io::ErrorKind::ConnectionReset).to_string();
+        assert_eq!(end_of(Silent), (Vec::new(), expected));
+    }
 }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use super::Driver;
-use super::carrier::{self, Carrier};
+use super::carrier::{self, Carrier, Link};
 use super::requests;
 use crate::inbox::End;
 use crate::outbox::Command;
@@ -41,7 +41,7 @@ impl Driver {
         let hopeless = self.startup.take_if(|s| error.is_hopeless() || (!s.keep_trying && error.is_plain()));
         let Some(startup) = hopeless else {
             self.hindered(error.account());
-            self.outbox.lock().is_busy = error.retry_after().is_some();
+            self.outbox.lock().refused = error.retry_after().map(|_| ErrorKind::Busy);
             return;
         };
         // Where one attempt says it all, the others are of no interest.
@@ -133,7 +133,7 @@ impl Driver {
     /// reset overtakes it.
     async fn say_goodbye(&mut self) {
         while self.session.transmit(&mut self.write) {}
-        let Carrier::Link(stream) = &mut self.carrier else {
+        let Carrier::Link(Link { stream, .. }) = &mut self.carrier else {
             return;
         };
         let (write, mut rest) = (&mut self.write, BytesMut::new());
@@ -170,8 +170,8 @@ impl Driver {
         self.session.close();
         while self.session.poll().is_some() {}
         while self.session.transmit(&mut self.write) {}
-        if let Carrier::Link(stream) = &mut self.carrier {
-            carrier::part_at_once(&mut **stream, &mut self.write);
+        if let Carrier::Link(link) = &mut self.carrier {
+            carrier::part_at_once(&mut *link.stream, &mut self.write);
         }
     }
 }

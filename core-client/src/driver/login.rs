@@ -1,10 +1,10 @@
 //! From a connection to a login, or to another way.
 
-use meshwire_proto::Moment;
 use meshwire_proto::frame::PREFACE;
+use meshwire_proto::{ErrorKind, Moment};
 use tokio::time::Instant;
 
-use super::carrier::Carrier;
+use super::carrier::{Carrier, Link};
 use super::{Driver, parser};
 use crate::identity;
 use crate::transport::{Cause, Failed, Opened};
@@ -34,7 +34,7 @@ impl Driver {
     /// There is a connection: the login begins.
     pub(super) fn opened(&mut self, now: Moment, opened: Opened) {
         let Opened { stream, address, carrier, greeted, token } = opened;
-        self.carrier = Carrier::Link(stream);
+        self.carrier = Carrier::Link(Link::new(stream));
         self.parser = parser();
         self.prefaced = greeted;
         self.read.clear();
@@ -50,7 +50,7 @@ impl Driver {
         if self.startup.is_some() {
             let mut outbox = self.outbox.lock();
             // Who was told to come again is told so once more, until it turns out otherwise.
-            if !outbox.is_busy {
+            if outbox.refused.is_none() {
                 outbox.last_attempt = Some(self.peer.failed(Cause::Silent).told().into());
             }
         }
@@ -65,16 +65,17 @@ impl Driver {
     /// Gives a connection up whose login is not answered, when there is another way.
     pub(super) fn lose_patience(&mut self) {
         if self.peer.until.take_if(|until| *until <= Instant::now()).is_some() {
-            self.find_another_way(|| Cause::Silent);
+            self.find_another_way(|| Cause::Silent, None);
         }
     }
 
-    /// The login came to nothing for this cause. If there is another way, it is tried at once.
-    pub(super) fn find_another_way(&mut self, cause: impl Fn() -> Cause) -> bool {
+    /// The login came to nothing for this cause, or a gateway refused it for now. If there is another way, it is tried at
+    /// once.
+    pub(super) fn find_another_way(&mut self, cause: impl Fn() -> Cause, refused: Option<ErrorKind>) -> bool {
         if !matches!(self.carrier, Carrier::Link(_)) || self.peer.welcomed {
             return false;
         }
-        if !self.dialer.disappointed(cause()) {
+        if !self.dialer.disappointed(cause(), refused.is_some()) {
             return false;
         }
         let failed = self.peer.failed(cause());
@@ -84,7 +85,7 @@ impl Driver {
             return false;
         }
         let mut outbox = self.outbox.lock();
-        (outbox.last_attempt, outbox.is_busy) = (Some(failed.told().into()), false);
+        (outbox.last_attempt, outbox.refused) = (Some(failed.told().into()), refused);
         drop(outbox);
         self.carrier = Carrier::Dialing(self.dialer.dial());
         true

@@ -210,7 +210,7 @@ impl Driver {
                 self.dial_failed(&failed.into());
             }
             Event::Lost(cause, _) => {
-                if !self.find_another_way(|| Cause::Ended(cause.clone())) {
+                if !self.find_another_way(|| Cause::Ended(cause.clone()), None) {
                     self.ended_by(&cause, "the connection to the gateway ended");
                     self.session.disconnected(now);
                 }

@@ -64,7 +64,7 @@ impl Driver {
             _ => tracing::debug!(cause, "no gateway can be reached"),
         }
         let mut outbox = self.outbox.lock();
-        (outbox.last_attempt, outbox.is_busy) = (Some(attempts), false);
+        (outbox.last_attempt, outbox.refused) = (Some(attempts), None);
     }
 
     /// Says every ten seconds that the client still tries, and what waits for it.

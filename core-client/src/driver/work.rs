@@ -186,16 +186,16 @@ impl Driver {
             Some(_) => Cause::Io(std::io::Error::other(reason.to_owned())),
             None => Cause::Ended(reason.to_owned()),
         };
-        // Another gateway may take whom one refuses that stops.
-        let is_over = refused.is_some_and(|kind| kind != ErrorKind::Unavailable);
-        if !is_over && self.find_another_way(cause) {
+        // Another gateway may take whom one refuses that stops, or is busy.
+        let for_now = refused.filter(|kind| matches!(kind, ErrorKind::Busy | ErrorKind::Unavailable));
+        if (refused.is_none() || for_now.is_some()) && self.find_another_way(cause, for_now) {
             return;
         }
         self.ended_by(reason, "dropping the connection to the gateway");
-        if let Some(kind @ (ErrorKind::Busy | ErrorKind::Unavailable)) = refused {
+        if for_now.is_some() {
             let failed = self.peer.failed(cause());
             let mut outbox = self.outbox.lock();
-            (outbox.last_attempt, outbox.is_busy) = (Some(failed.told().into()), kind == ErrorKind::Busy);
+            (outbox.last_attempt, outbox.refused) = (Some(failed.told().into()), for_now);
         }
     }
 

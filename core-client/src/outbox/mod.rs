@@ -122,8 +122,8 @@ pub(crate) struct Pending {
     buffered: (u64, u64),
     /// Why the last connection could not be made.
     pub(crate) last_attempt: Option<Account>,
-    /// Whether that was for a gateway that is busy.
-    pub(crate) is_busy: bool,
+    /// What a gateway refused it for that is busy or stops, if that was it.
+    pub(crate) refused: Option<ErrorKind>,
 }
 
 /// What the driver takes in one go. Its buffers are reused.
@@ -252,7 +252,7 @@ impl Outbox {
             carrier: None,
             buffered: (0, 0),
             last_attempt: None,
-            is_busy: false,
+            refused: None,
         };
         Self {
             pending: Mutex::new(pending),

@@ -44,7 +44,7 @@ pub(crate) use tls::{Tls, TlsOptions};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::token::Secret;
-pub(crate) use way::{Means, distrust_of, is_undecided, last_word, stranger};
+pub(crate) use way::{Means, distrust_of, is_undecided, stranger};
 
 /// A connection: bytes both ways, in order.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -90,8 +90,9 @@ pub(crate) trait Dial: Send + Sync {
     /// That connection, which was logged in, is given up or gone.
     fn parted(&self) {}
 
-    /// It opened, and the login was not answered as a gateway does. Whether another way is worth trying at once.
-    fn disappointed(&self, _cause: Cause) -> bool {
+    /// It opened, and the login was not answered as a gateway does; or a gateway `refused` it that is busy or stops, and
+    /// would say the same on every way to its address. Whether another way is worth trying at once.
+    fn disappointed(&self, _cause: Cause, _refused: bool) -> bool {
         false
     }
 }

@@ -44,7 +44,7 @@ struct Memory {
     last: Option<usize>,
     /// The way that was dialed last.
     current: Option<Way>,
-    /// Ways that opened and did not lead to a login, since the last one.
+    /// Ways that opened and did not lead to a login, in this round: it begins with a login, and when all were tried.
     disappointing: BTreeSet<usize>,
 }
 
@@ -143,12 +143,33 @@ impl Dial for Network {
         }
     }
 
-    fn disappointed(&self, cause: Cause) -> bool {
-        let all = self.target.endpoints.len() * self.target.carriers.len();
+    fn disappointed(&self, cause: Cause, refused: bool) -> bool {
+        let count = self.target.carriers.len();
+        let all = self.target.endpoints.len() * count;
         let mut memory = self.shared.memory();
         let Some(way) = memory.current.take() else { return false };
-        self.shared.tried.note(&way, vec![way.failed(cause).told()]);
-        memory.disappointing.insert(way.number) && memory.disappointing.len() < all
+        if refused {
+            self.shared.tried.refused(&way, cause);
+        } else {
+            self.shared.tried.note(&way, vec![way.failed(cause).told()]);
+        }
+        let disappointing = &mut memory.disappointing;
+        // It came again because no other one opened: those that disappointed before have their turn again.
+        let is_over = disappointing.contains(&way.number);
+        if is_over {
+            disappointing.clear();
+        }
+        if refused {
+            let first = way.number - way.number % count.max(1);
+            disappointing.extend(first..first + count);
+        } else {
+            disappointing.insert(way.number);
+        }
+        if disappointing.len() >= all {
+            disappointing.clear();
+            return false;
+        }
+        !is_over
     }
 }
 
@@ -232,5 +253,47 @@ mod tests {
         let later = network.ways(&network.shared.memory(), Instant::now()).into_iter();
         let mut later = later.filter(|way| way.address == WEBSOCKET.0);
         assert_eq!(later.next().unwrap().carrier, Carrier::Tcp, "it worked eleven minutes ago");
+    }
+
+    /// The way that comes first is dialed and does not lead to a login; whether another one is tried at once.
+    fn disappoint(network: &Network, refused: bool) -> bool {
+        let way = network.ways(&network.shared.memory(), Instant::now()).pop_front();
+        network.shared.memory().current = way;
+        network.disappointed(Cause::Silent, refused)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_that_refuses_for_now_is_passed_by_in_every_carrier_until_all_were_asked() {
+        let network = network();
+        for _ in 0..3 {
+            assert_first(&network, TCP);
+            assert!(disappoint(&network, true));
+            assert_eq!(network.first(), (WEBSOCKET.0.to_owned(), Carrier::Tcp));
+            assert!(!disappoint(&network, true), "nobody is left");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_every_way_has_disappointed_all_have_their_turn_again() {
+        let network = network();
+        let all = 2 * network.target.carriers.len();
+        for _ in 0..3 {
+            for left in (1..all).rev() {
+                assert!(disappoint(&network, false), "{left} are left");
+            }
+            assert!(!disappoint(&network, false));
+            assert_first(&network, TCP);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_one_comes_again_since_no_other_one_opened_the_others_have_their_turn_again() {
+        let network = network();
+        let first = network.ways(&network.shared.memory(), Instant::now()).pop_front();
+        assert!(disappoint(&network, false) && disappoint(&network, false));
+        network.shared.memory().current = first;
+        assert!(!network.disappointed(Cause::Silent, false));
+        let second = network.first().1;
+        assert_eq!(network.target.carriers.get(1), Some(&second), "it disappointed before");
     }
 }

@@ -20,13 +20,29 @@ use super::{Cause, DialError, Failed, Stream};
 /// Silence after which the next way is tried beside those that go on.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// What became of each way since the last login, by its number.
+/// What became of each way since the last login, by its number, and whether it was refused for now.
 #[derive(Debug, Default)]
-pub(super) struct Tried(Mutex<BTreeMap<usize, Vec<Told>>>);
+pub(super) struct Tried(Mutex<BTreeMap<usize, (Vec<Told>, bool)>>);
 
 impl Tried {
     pub(super) fn note(&self, way: &Way, told: Vec<Told>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(way.number, told);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(way.number, (told, false));
+    }
+
+    /// A gateway refused it for now.
+    pub(super) fn refused(&self, way: &Way, cause: Cause) {
+        let told = vec![way.failed(cause).told()];
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(way.number, (told, true));
+    }
+
+    /// It is being tried, and has come so far. What a gateway said stands until it turns out otherwise.
+    fn goes_on(&self, way: &Way, cause: Cause) {
+        let told = vec![way.failed(cause).told()];
+        let mut tried = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = tried.entry(way.number).or_default();
+        if !known.1 {
+            known.0 = told;
+        }
     }
 
     pub(super) fn clear(&self) {
@@ -35,7 +51,7 @@ impl Tried {
 
     pub(super) fn told(&self) -> Option<Account> {
         let tried = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let account: Account = tried.values().flatten().cloned().collect();
+        let account: Account = tried.values().flat_map(|(told, _)| told).cloned().collect();
         (!account.is_empty()).then_some(account)
     }
 }
@@ -61,7 +77,7 @@ impl<'a> Progress<'a> {
 
     /// The address takes connections.
     pub(super) fn reached(&self, way: &Way) {
-        self.tried.note(way, vec![way.failed(Cause::Silent).told()]);
+        self.tried.goes_on(way, Cause::Silent);
         self.reached.lock().unwrap_or_else(PoisonError::into_inner).insert(way.address.clone());
         self.step();
     }
@@ -88,7 +104,7 @@ pub(super) async fn race(
     loop {
         let ready = waiting.iter().position(|w| !begun.contains(&w.address) || progress.is_reached(&w.address));
         if let Some(way) = ready.and_then(|index| waiting.remove(index)) {
-            tried.note(&way, vec![way.failed(Cause::Io(io::ErrorKind::TimedOut.into())).told()]);
+            tried.goes_on(&way, Cause::Io(io::ErrorKind::TimedOut.into()));
             begun.insert(way.address.clone());
             running.push(attempt(way, means, &progress));
         }

@@ -2,12 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-#[cfg(feature = "tls")]
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
-#[cfg(feature = "tls")]
-use std::task::Poll;
 use std::time::Duration;
 
 use meshwire_proto::frame::PREFACE;
@@ -256,18 +251,4 @@ pub(crate) fn distrust_of(error: &io::Error) -> Option<Distrust> {
 /// A reading or writing that failed.
 pub(super) fn cause_of(error: io::Error) -> Cause {
     distrust_of(&error).map_or_else(|| error.into(), Cause::Certificate)
-}
-
-/// Where nothing can be written any more: what the other end said of our certificate before it hung up.
-#[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS has certificates"))]
-pub(crate) fn last_word(stream: &mut dyn Stream, cx: &mut Context<'_>) -> Option<Distrust> {
-    #[cfg(feature = "tls")]
-    {
-        let mut bytes = [0; 64];
-        let mut bytes = tokio::io::ReadBuf::new(&mut bytes);
-        if let Poll::Ready(Err(error)) = Pin::new(stream).poll_read(cx, &mut bytes) {
-            return distrust::of(&error);
-        }
-    }
-    None
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::network::{Begun, Port, rest};
+use crate::network::{Begun, Port, log_in, rest};
 use crate::proxy::asked;
 use crate::script::Gateway;
 
@@ -144,4 +144,56 @@ async fn no_other_carrier_of_a_gateway_that_is_busy_is_tried() {
     assert!(began.elapsed() >= WAIT, "{:?}", began.elapsed());
     refuse("grpc", &port, ErrorKind::Denied).await;
     assert_eq!(connecting.await.unwrap().unwrap_err().kind(), ErrorKind::Denied);
+}
+
+/// Connects to both, which listen for their turns.
+fn connect_to_one_of(scheme: &str, ports: &[Port; 2]) -> JoinHandle<Result<Mesh, Error>> {
+    let url = format!("{scheme}://{},{}", ports[0].address, ports[1].address);
+    tokio::spawn(Connect::new(&url).timeout(Duration::from_secs(10)).into_future())
+}
+
+async fn take(port: &Port) -> Gateway {
+    log_in(Gateway::over(port.expect(Begun::Tcp).await)).await
+}
+
+#[tokio::test]
+async fn where_one_gateway_is_busy_the_next_one_is_asked_at_once() {
+    for scheme in ["tcp", "mesh"] {
+        let ports = [Port::open().await, Port::open().await];
+        let (connecting, began) = (connect_to_one_of(scheme, &ports), Instant::now());
+        refuse("tcp", &ports[0], ErrorKind::Busy).await;
+        let _gateway = take(&ports[1]).await;
+        connecting.await.unwrap().unwrap();
+        assert!(began.elapsed() < WAIT, "{scheme}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn where_all_gateways_are_busy_or_stop_all_are_asked_again_after_the_wait() {
+    for (scheme, kind) in [("tcp", ErrorKind::Busy), ("mesh", ErrorKind::Busy), ("mesh", ErrorKind::Unavailable)] {
+        let ports = [Port::open().await, Port::open().await];
+        let connecting = connect_to_one_of(scheme, &ports);
+        refuse("tcp", &ports[0], kind).await;
+        refuse("tcp", &ports[1], kind).await;
+        let began = Instant::now();
+        refuse("tcp", &ports[0], kind).await;
+        assert!(began.elapsed() >= WAIT, "{scheme}: {:?}", began.elapsed());
+        // It is back meanwhile, and the first one is not.
+        let _gateway = take(&ports[1]).await;
+        connecting.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn only_a_gateways_own_words_say_that_it_wants_tls() {
+    let port = Port::open().await;
+    let connecting = connect("http", &port, Duration::from_secs(10));
+    refuse("http", &port, ErrorKind::TlsRequired).await;
+    assert_eq!(connecting.await.unwrap().unwrap_err().kind(), ErrorKind::TlsRequired);
+    let connecting = connect("http", &port, Duration::from_secs(10));
+    let (mut stream, _) = asked(&port).await;
+    stream.write_all(b"HTTP/1.1 426 Upgrade Required\r\nupgrade: h2c\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    let error = connecting.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.message().contains("426"), "{error}");
 }

@@ -2,7 +2,8 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use meshwire::{ErrorKind, Event, Retry, State};
-use meshwire_proto::frame::{ClientFrame, SettleKind};
+use meshwire_proto::frame::{ClientFrame, ServerFrame, SettleKind};
+use meshwire_proto::wire::session as wire;
 use tokio::time::{Instant, timeout};
 use tracing::Level;
 
@@ -229,4 +230,17 @@ fn a_runtime_that_goes_away_gives_back_what_was_held_at_once() {
             panic!("{last:?}");
         };
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_a_gateway_ends_a_client_is_heard_though_something_was_to_be_written() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let kind = ErrorKind::ProducerFenced;
+    let (code, message) = (kind.number(), "another one".to_owned());
+    gateway.send(&ServerFrame::Error(wire::Error { code, message, fatal: true, ..wire::Error::default() })).await;
+    drop(gateway);
+    // The client has not run since.
+    let pending = mesh.publish_start("orders", Event::default()).await.unwrap();
+    let error = timeout(Duration::from_secs(60), pending).await.expect("it does not connect again").unwrap_err();
+    assert_eq!(error.kind(), kind, "{error}");
 }

@@ -42,9 +42,6 @@ pub(super) async fn open(way: &Way, means: &Arc<Means>, stream: Box<dyn Stream>)
     line.take(stream).await?;
     let answer = line.request(Method::POST, PATH, Bytes::from_static(&PREFACE)).await?;
     let id = answer.headers().get(SESSION).and_then(|id| id.to_str().ok()).filter(|id| is_id(id)).map(str::to_owned);
-    if answer.status() == StatusCode::UPGRADE_REQUIRED {
-        return Err(Cause::TlsRequired);
-    }
     let (Some(id), StatusCode::CREATED) = (id, answer.status()) else {
         let odd = OddAnswer::error("the request for a session", answer.status());
         let told = line::whole(answer).await.ok().and_then(|body| of_problem(&body));
