@@ -23,6 +23,9 @@ use super::way::Way;
 /// Most bytes of one message that is sent.
 const SENT_MESSAGE: usize = 64 * 1024;
 
+/// Most bytes of an HTTP/2 frame that may come: a message is one or two then.
+const MAX_FRAME: u32 = 64 * 1024;
+
 /// What a gateway may send before it is read.
 const WINDOW: u32 = 1 << 20;
 
@@ -43,6 +46,7 @@ pub(super) async fn call(way: &Way, secure: bool, stream: Box<dyn Stream>) -> io
     }
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW).enable_push(false);
+    builder.max_frame_size(MAX_FRAME);
     let (client, connection) = builder.handshake::<_, Bytes>(stream).await.map_err(lost)?;
     // It ends with the call, or with the socket.
     tokio::spawn(async move {

@@ -76,8 +76,14 @@ impl AttributeValue<'_> {
 /// What is wrong with text that is none.
 pub(super) const EMPTY: &str = "is empty; leave it out instead";
 
+/// Names that most events have: neither their letters nor their bytes need a look.
+const KNOWN: [&str; 5] = ["time", "datacontenttype", "subject", "partitionkey", "dataschema"];
+
 /// The rule for names: CloudEvents 1.0.2, "Naming Conventions".
 pub(super) fn check_name(name: &str) -> Result<(), EventError> {
+    if KNOWN.contains(&name) {
+        return Ok(());
+    }
     let fits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     if fits && !matches!(name, "id" | "source" | "type" | "specversion" | "data") {
         Ok(())
@@ -173,7 +179,8 @@ const YEARS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 /// One entry of the attribute map: its key and its value's message.
 pub(super) fn entry(body: &[u8]) -> Result<(&str, &[u8]), EventError> {
     if let Some((name, value)) = usual_entry(body) {
-        return Ok((utf8(name, "name")?, value));
+        let name = KNOWN.into_iter().find(|known| known.as_bytes() == name).map_or_else(|| utf8(name, "name"), Ok);
+        return Ok((name?, value));
     }
     let (mut key, mut value) = (None, None);
     let mut scan = Scanner::new(body);

@@ -43,6 +43,9 @@ impl<'a> Data<'a> {
     }
 }
 
+/// What `specversion` is.
+const VERSION: &str = "1.0";
+
 /// Attribute names seen so far; a short event needs no allocation, and in a long one each is found in few steps.
 struct Names<'a> {
     few: [&'a str; 12],
@@ -221,6 +224,7 @@ impl<'a> EventView<'a> {
             match number {
                 1 => once(&mut id, utf8(body, "id")?, "id")?,
                 2 => once(&mut source, utf8(body, "source")?, "source")?,
+                3 if body == VERSION.as_bytes() => once(&mut version, VERSION, "specversion")?,
                 3 => once(&mut version, utf8(body, "specversion")?, "specversion")?,
                 4 => once(&mut kind, utf8(body, "type")?, "type")?,
                 5 => key = attribute(body, &mut names)?.or(key),
@@ -230,9 +234,9 @@ impl<'a> EventView<'a> {
                 _ => {}
             }
         }
-        let version = required(version, "specversion")?;
-        if version != "1.0" {
-            return Err(EventError::Version(version.chars().take(20).collect()));
+        if version != Some(VERSION) {
+            let other = required(version, "specversion")?;
+            return Err(EventError::Version(other.chars().take(20).collect()));
         }
         let view = Self {
             bytes,
