@@ -4,6 +4,7 @@ mod before_login;
 mod files;
 mod half_messages;
 mod matrix;
+mod short_items;
 
 use std::time::Duration;
 

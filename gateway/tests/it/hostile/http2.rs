@@ -140,8 +140,8 @@ fn sizes() -> Vec<Case> {
     }
     add(
         &mut cases,
-        "a frame of 16,385 bytes",
-        begun(&frame(HEADERS, END, 1, &[0; 16_385])),
+        "a frame of 65,537 bytes",
+        begun(&frame(HEADERS, END, 1, &[0; 65_537])),
         Got::GoAway(FRAME_SIZE_ERROR),
     );
     add(&mut cases, "a frame of 16 MiB", begun(&[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1]), Got::GoAway(FRAME_SIZE_ERROR));
