@@ -4,7 +4,7 @@
 //!   place or built once at the edge;
 //! - [`TopicName`], [`GroupName`], [`GroupKey`]: names that are valid once parsed;
 //! - [`frame`]: the native session protocol, version 1;
-//! - [`codec`]: CloudEvents JSON;
+//! - [`codec`]: the other formats of an event, JSON and HTTP, and what gRPC puts around messages and errors;
 //! - [`ErrorKind`], [`options`]: the tables every language shares;
 //! - [`wire`]: generated protobuf types, for control frames and for other
 //!   people's stubs.

@@ -10,7 +10,7 @@ use super::delayed::delay_of;
 use super::{Engine, Now};
 use crate::store::{Append, Delay, Entry, Expiries, Op, Position, ProducerMark, TopicId, key_hash};
 
-/// One event of a run after its validating scan.
+/// One event of a run after its scan, which validates it unless this process encoded it ([`EventRun::is_encoded`]).
 #[derive(Clone, Debug)]
 pub struct Scanned {
     /// Offset in the run behind the framed event.

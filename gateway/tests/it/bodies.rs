@@ -2,6 +2,10 @@
 
 use bytes::Bytes;
 use http::Request;
+use meshwire_proto::Event;
+use meshwire_proto::frame::ServerFrame;
+use meshwire_proto::wire::mesh::{RequestRequest, RequestResponse};
+use meshwire_proto::wire::session::Subscribe;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -137,4 +141,29 @@ async fn who_asks_for_leave_to_send_a_body_gets_it_unless_the_body_would_be_too_
     assert_eq!(http.head().await.status, 100);
     http.send_body(b"hello").await;
     assert_eq!(http.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_its_reply_holds_nothing_of_what_there_is_for_bodies() {
+    const LENGTH: usize = 512 << 10;
+    let rig = Rig::start().await;
+    let mut responder = rig.session().await;
+    let (topic, max_bytes) = ("quote".to_owned(), 1 << 30);
+    let serve = Subscribe { subscription: 1, topic, serve: true, max_events: 16, max_bytes, ..Subscribe::default() };
+    responder.subscribe(serve).await;
+    let mut http = rig.http().await;
+    let event = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")];
+    http.send("POST", "/v1/topics/quote/requests?timeout_ms=600000", &event, &vec![0; LENGTH]).await;
+    let stub = crate::grpc::Stub::of(&rig).await;
+    let grpc = tokio::spawn(async move {
+        let event = Event::new("t").id("2").source("/s").binary_data(vec![0; LENGTH]).encode().unwrap();
+        let asked = RequestRequest { topic: "quote".into(), event, timeout_ms: 600_000 };
+        stub.call::<_, RequestResponse>("/meshwire.v1.Mesh/Request", asked).await.map(drop)
+    });
+    for _ in 0..2 {
+        responder.find(|frame| if let ServerFrame::Request(r) = frame { Some(r) } else { None }).await;
+    }
+    let nothing = async { while receiving(&rig).await.0 > 0 {} };
+    timeout(PATIENCE, nothing).await.expect("it is given back before the reply");
+    assert!(!grpc.is_finished());
 }

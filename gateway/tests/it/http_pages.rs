@@ -1,13 +1,14 @@
 //! Calls as JSON over WebSocket: subprotocol `meshwire.v1.json` on `/v1/ws`.
 
-use futures_util::SinkExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use meshwire_proto::frame::{ClientFrame, ServerFrame};
 use meshwire_proto::wire::session as wire;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::http_websocket::{Socket, ask, closed, next_json};
-use crate::rig::{Rig, event};
+use crate::rig::{PATIENCE, Rig, event};
 
 async fn page(rig: &Rig) -> Socket {
     ask(rig, "/v1/ws", "meshwire.v1.json").await.unwrap()
@@ -247,4 +248,97 @@ async fn a_call_that_waits_is_answered_at_its_deadline_and_the_connection_goes_o
     let answer = call(&mut page, late).await;
     assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(3), &json!("TIMEOUT")), "{answer}");
     assert_eq!(call(&mut page, json!({"id": 4, "op": "subscribe", "topic": "t"})).await["ok"], json!({}));
+}
+
+#[tokio::test]
+async fn a_page_whose_requests_have_no_reply_is_still_read_and_one_more_is_busy() {
+    const MOST: usize = 64;
+    let rig = Rig::start().await;
+    let mut responder = rig.session().await;
+    let serve = wire::Subscribe {
+        subscription: 1,
+        topic: "quote".into(),
+        serve: true,
+        max_events: 1024,
+        max_bytes: 1 << 20,
+        ..wire::Subscribe::default()
+    };
+    responder.subscribe(serve).await;
+    let mut page = page(&rig).await;
+    for n in 0..=MOST {
+        let request =
+            json!({"id": n, "op": "request", "topic": "quote", "event": an_event("q"), "timeout_ms": 600_000});
+        page.feed(Message::text(request.to_string())).await.unwrap();
+    }
+    page.flush().await.unwrap();
+    let busy = next_json(&mut page).await;
+    assert_eq!((&busy["id"], &busy["error"]["code"]), (&json!(MOST), &json!("BUSY")), "{busy}");
+    rig.offer("t", &["1"]).await;
+    let subscribe = json!({"id": "s", "op": "subscribe", "topic": "t", "group": "g"});
+    assert_eq!(call(&mut page, subscribe).await["ok"], json!({}));
+    let lease = next_json(&mut page).await["lease"].clone();
+    let settlements = json!([{"lease": lease, "kind": "ack"}]);
+    let settle = json!({"id": "a", "op": "settle", "topic": "t", "group": "g", "settlements": settlements});
+    assert_eq!(call(&mut page, settle).await["ok"]["results"], json!([{"settled": true}]));
+    page.send(Message::Ping("x".into())).await.unwrap();
+    let pong = timeout(PATIENCE, page.next()).await.expect("a pong").unwrap().unwrap();
+    assert_eq!(pong, Message::Pong("x".into()));
+    // What is answered makes room.
+    let asked = responder.find(|f| if let ServerFrame::Request(r) = f { Some(r) } else { None }).await;
+    let (number, reply_to, event) = (asked.number, asked.reply_to, event("r").encode().unwrap());
+    responder
+        .send(ClientFrame::Reply(wire::Reply { number, reply_to, end: true, event, ..wire::Reply::default() }))
+        .await;
+    assert_eq!(next_json(&mut page).await["ok"]["event"]["id"], "r");
+    let asked = json!({"id": "q", "op": "request", "topic": "quote", "event": an_event("q"), "timeout_ms": 1});
+    assert_eq!(call(&mut page, asked).await["error"]["code"], "TIMEOUT", "it was begun");
+}
+
+#[tokio::test]
+async fn the_id_of_a_subscription_is_free_once_its_end_is_answered_and_the_next_one_keeps_it() {
+    let rig = Rig::start().await;
+    let mut page = page(&rig).await;
+    let subscribe = json!({"id": 1, "op": "subscribe", "topic": "t"});
+    let unsubscribe = json!({"id": 2, "op": "unsubscribe", "subscription": 1});
+    assert_eq!(call(&mut page, subscribe.clone()).await["ok"], json!({}));
+    for _ in 0..50 {
+        page.feed(Message::text(unsubscribe.to_string())).await.unwrap();
+        page.feed(Message::text(subscribe.to_string())).await.unwrap();
+        page.flush().await.unwrap();
+        for id in [2, 1] {
+            assert_eq!(next_json(&mut page).await, json!({"id": id, "ok": {}}));
+        }
+    }
+    rig.offer("t", &["1"]).await;
+    let delivery = next_json(&mut page).await;
+    assert_eq!((&delivery["subscription"], &delivery["event"]["id"]), (&json!(1), &json!("1")));
+    assert_eq!(call(&mut page, unsubscribe.clone()).await["ok"], json!({}), "it stands, and nothing came twice");
+    assert_eq!(call(&mut page, unsubscribe).await["error"]["code"], "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn what_a_page_publishes_counts_as_a_body_until_it_is_answered_and_one_large_event_passes() {
+    let mut config = crate::rig::memory();
+    config.memory_budget = 8 << 20;
+    let rig = Rig::with(config, std::sync::Arc::new(meshwire_gateway::mesh::AllowAll)).await;
+    let mut page = page(&rig).await;
+    let large = |id: u32, bytes: usize| {
+        let mut asked = publish(id, &id.to_string());
+        asked["event"]["data"] = json!("x".repeat(bytes));
+        asked
+    };
+    assert_eq!(call(&mut page, large(0, 900_000)).await["ok"]["position"], "1");
+    // All but the first ones wait for their turn.
+    rig.ask("PATCH", "/v1/limits", r#"{"publish_rate":10}"#).await;
+    for id in 1..=40 {
+        page.feed(Message::text(large(id, 60_000).to_string())).await.unwrap();
+    }
+    page.flush().await.unwrap();
+    let refused = loop {
+        let answer = next_json(&mut page).await;
+        if answer["error"]["code"] == "BUSY" {
+            break answer;
+        }
+    };
+    assert!(refused["error"]["detail"].as_str().unwrap().contains("memory_budget"), "{refused}");
 }

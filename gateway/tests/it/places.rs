@@ -116,6 +116,42 @@ async fn when_all_are_logged_in_each_protocol_is_told_busy_in_its_own_words() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_refused_holds_no_place_against_others() {
+    let rig = with(|c| c.max_connections = 4).await;
+    let mut session = rig.session().await;
+    let mut refused = Vec::new();
+    for (headers, status) in [
+        (&[("authorization", "Bearer x")][..], 401),
+        (&[("origin", "https://elsewhere.example")], 403),
+        (&[("sec-websocket-protocol", "bearer.eA")], 401),
+    ] {
+        let mut http = rig.http().await;
+        assert_eq!(http.call("GET", "/v1/topics", headers, b"").await.status, status, "{headers:?}");
+        refused.push(http);
+    }
+    // All places are taken, three of them by who was told no: those make room, and who was served does not.
+    let mut served = Vec::new();
+    for n in 0..3 {
+        let mut http = rig.http().await;
+        assert_eq!(http.call("GET", "/v1/topics", &[], b"").await.status, 200, "{n}");
+        served.push(http);
+    }
+    assert_eq!(rig.get("/healthz").await.status, 429, "who was served stays");
+    drop(served);
+    assert_eq!(session.publish("t", run_of(&[event("1")])).await[0].code, 0);
+    let served = async {
+        loop {
+            let answer = rig.get("/metrics").await;
+            if answer.status == 200 {
+                return answer.text().contains("meshwire_connections_lost_total{why=\"shed\"} 3");
+            }
+        }
+    };
+    assert!(timeout(PATIENCE, served).await.expect("a place is given back"), "each that was refused made room");
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn a_flood_of_carriers_without_a_login_shuts_no_session_out_and_one_that_found_no_place_is_busy() {
     let rig = with(|c| c.max_connections = 20).await;
     let mut carriers = Vec::new();

@@ -20,6 +20,8 @@ mod members;
 mod publish;
 mod request;
 mod settle;
+#[cfg(test)]
+pub(super) mod testing;
 mod unseen;
 
 use std::collections::BTreeMap;

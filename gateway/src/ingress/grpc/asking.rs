@@ -51,10 +51,14 @@ pub(super) async fn run(Extension(door): Extension<Door>, request: Request, next
     if !path.ends_with(METHOD) {
         return unknown(path);
     }
+    let deadline = match call::Deadline::of(&parts.headers) {
+        Ok(deadline) => deadline,
+        Err(refusal) => return status::answer(refusal),
+    };
     let (asked, counts) = (Questions::new(body, &door.share), Arc::clone(door.native.mesh().counts()));
-    let answers = unfold(Some(Answering { asked, counts, parts, next }), |state| async move {
+    let answers = unfold(Some(Answering { asked, counts, parts, next }), move |state| async move {
         let mut answering = state?;
-        let (frame, state) = match answering.answer().await {
+        let (frame, state) = match deadline.within(answering.answer()).await.flatten() {
             Ok(Some(answer)) => (Frame::data(answer), Some(answering)),
             Ok(None) => (end(&Status::ok("")), None),
             Err(refusal) => (end(&status::status(refusal)), None),

@@ -1,6 +1,7 @@
 //! What all calls with one message from the client have in common: the message is whole, in time and not too large; every error
 //! says its code.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -11,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use meshwire_proto::ErrorKind;
 use meshwire_proto::codec::grpc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
 
 use super::{SMALL, fields};
@@ -24,15 +25,44 @@ use crate::mesh::Refusal;
 /// Flag and length before a message.
 const PREFIX: u64 = 5;
 
+/// The call that may wait for hours, and holds nothing of its message meanwhile.
+const WAITS: &str = "/meshwire.v1.Mesh/Request";
+
 /// When a call ends whatever comes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline(pub(super) Option<Instant>);
 
 impl Deadline {
+    /// Of a call with these headers.
+    ///
+    /// # Errors
+    /// `INVALID`: what is wrong with the header.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        // A time that cannot be reached is no deadline.
+        Ok(Self(timeout(headers)?.and_then(|timeout| Instant::now().checked_add(timeout))))
+    }
+
     /// What is left until then; `None`: there is none.
     pub(super) fn left(self) -> Option<Duration> {
         self.0.map(|at| at.saturating_duration_since(Instant::now()))
     }
+
+    /// Carries out a step of a call that has many. None is begun behind its time, however much there is to say.
+    ///
+    /// # Errors
+    /// `TIMEOUT`: the time is over.
+    pub(super) async fn within<T>(self, step: impl Future<Output = T>) -> Result<T, Refusal> {
+        match self.0 {
+            None => Ok(step.await),
+            Some(at) if at <= Instant::now() => Err(late()),
+            Some(at) => timeout_at(at, step).await.map_err(|_| late()),
+        }
+    }
+}
+
+/// What a call is told that goes on behind its time.
+pub(super) fn late() -> Refusal {
+    Refusal::new(ErrorKind::Timeout, "the deadline of the call has passed")
 }
 
 /// The answer to what no call may have.
@@ -68,17 +98,22 @@ async fn carry(door: &Door, request: Request, limit: (u64, &str), next: Next) ->
     if let Some(refused) = refused(&parts.method, &path, &parts.headers) {
         return refused;
     }
-    let deadline = match timeout(&parts.headers) {
-        // A time that cannot be reached is no deadline.
-        Ok(timeout) => Deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout))),
+    let deadline = match Deadline::of(&parts.headers) {
+        Ok(deadline) => deadline,
         Err(refusal) => return status::answer(refusal),
     };
     parts.extensions.insert(deadline);
-    let carried = async move {
+    let carried = async {
         match message(door, body, limit).await {
             Ok(message) => {
-                // What is made of the message is as much.
-                let (body, _held) = message.split();
+                // What is made of the message is as much, until the call is over; who waits for a reply lets go of it before.
+                let (body, held) = message.split();
+                let _held = if path == WAITS {
+                    parts.extensions.insert(Arc::new(held));
+                    None
+                } else {
+                    Some(held)
+                };
                 next.run(Request::from_parts(parts, Body::from(body))).await
             }
             Err(refusal) => status::answer(refusal),

@@ -10,6 +10,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+use super::deadline;
 use crate::ingress::Shutdown;
 use crate::ingress::web::{Door, status};
 use crate::mesh::Refusal;
@@ -85,7 +86,13 @@ impl Health for State {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let watched = self.watched(&request)?;
-        Ok(Response::new(Box::pin(stream::unfold(watched, Watched::next))))
+        let (watched, deadline) = (self.watched(&request)?, deadline(&request));
+        let told = stream::unfold(Some(watched), move |watched| async move {
+            match deadline.within(watched?.next()).await {
+                Ok(told) => told.map(|(told, watched)| (told, Some(watched))),
+                Err(late) => Some((Err(status::status(late)), None)),
+            }
+        });
+        Ok(Response::new(Box::pin(told)))
     }
 }

@@ -9,11 +9,11 @@ use meshwire_proto::wire::mesh as wire;
 use meshwire_proto::{ErrorKind, Timing, UnixMillis};
 use tonic::{Request, Response, Status};
 
-use super::call::Deadline;
-use super::caller;
 use super::services::mesh_server::Mesh;
 use super::subscribe::{self, Batches};
+use super::{caller, deadline};
 use crate::ingress::calls::{Calls, MAX_BATCH, MAX_SETTLEMENTS, Offer, RequestCall, Settlement, Taken, group_key};
+use crate::ingress::receiving::Held;
 use crate::ingress::web::status::status;
 use crate::mesh::{Caller, Refusal};
 
@@ -45,16 +45,16 @@ impl Service {
         &self,
         caller: &Caller,
         topic: &str,
-        events: Vec<Bytes>,
+        events: impl IntoIterator<Item = Bytes, IntoIter: ExactSizeIterator>,
         timing: Timing,
     ) -> Result<Vec<Taken>, Refusal> {
+        let events = events.into_iter();
         if events.len() > MAX_BATCH {
             return Err(self.0.too_many_events(caller, topic, events.len()));
         }
         let mut offer = Offer::default();
-        events.iter().for_each(|event| offer.raw(event));
-        // The message that they are part of goes with them: the offer is as much again.
-        drop(events);
+        // They are copied, and nothing is left of the message while they are being kept.
+        events.for_each(|event| offer.raw(&event));
         self.0.publish(caller, topic, offer, timing).await
     }
 
@@ -82,12 +82,14 @@ impl Service {
         &self,
         caller: &Caller,
         asked: wire::RequestRequest,
-        deadline: Option<Duration>,
+        (deadline, held): (Option<Duration>, Option<Arc<Held>>),
     ) -> Result<Bytes, Refusal> {
         let own = (asked.timeout_ms != 0).then(|| Duration::from_millis(asked.timeout_ms.into()));
         let timeout = [own, deadline].into_iter().flatten().min();
         let call = RequestCall { topic: &asked.topic, event: asked.event, timeout, stream: false, retry: false };
         let mut replies = self.0.request(caller, call)?;
+        // The mesh has a copy of its own, which it counts.
+        drop(held);
         Ok(replies.next().await?.unwrap_or_default())
     }
 }
@@ -107,18 +109,13 @@ fn timing(deliver_at: i64, expires_in_ms: u64) -> Timing {
     Timing { deliver_at: UnixMillis(deliver_at), expires_in_ms }
 }
 
-/// When the call ends.
-fn deadline<T>(request: &Request<T>) -> Deadline {
-    request.extensions().get::<Deadline>().copied().unwrap_or(Deadline(None))
-}
-
 #[tonic::async_trait]
 impl Mesh for Service {
     async fn publish(&self, request: Request<wire::PublishRequest>) -> Result<Response<wire::PublishResponse>, Status> {
         let caller = caller(&request)?;
         let asked = request.into_inner();
         let timing = timing(asked.deliver_at_unix_ms, asked.expires_in_ms);
-        let taken = self.offer(&caller, &asked.topic, vec![asked.event], timing).await;
+        let taken = self.offer(&caller, &asked.topic, [asked.event], timing).await;
         let lost = || Err(Refusal::new(ErrorKind::Internal, "no answer for the event"));
         let stored = taken.and_then(|taken| taken.into_iter().next().unwrap_or_else(lost)).map_err(status)?;
         let position = stored.position.unwrap_or_default();
@@ -139,7 +136,8 @@ impl Mesh for Service {
 
     async fn request(&self, request: Request<wire::RequestRequest>) -> Result<Response<wire::RequestResponse>, Status> {
         let (caller, left) = (caller(&request)?, deadline(&request).left());
-        let event = self.ask(&caller, request.into_inner(), left).await.map_err(status)?;
+        let held = request.extensions().get::<Arc<Held>>().cloned();
+        let event = self.ask(&caller, request.into_inner(), (left, held)).await.map_err(status)?;
         Ok(Response::new(wire::RequestResponse { event }))
     }
 

@@ -30,6 +30,7 @@ use tonic_reflection::server::Builder;
 use super::calls::Calls;
 use super::web::{Door, status};
 use crate::mesh::{Caller, Refusal};
+use call::Deadline;
 use services::admin_server::AdminServer;
 use services::mesh_server::MeshServer;
 
@@ -69,6 +70,11 @@ fn reflection() -> Router {
         router = router.route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha);
     }
     router.layer(middleware::from_fn(asking::run))
+}
+
+/// When a call ends.
+fn deadline<T>(request: &Request<T>) -> Deadline {
+    request.extensions().get::<Deadline>().copied().unwrap_or(Deadline(None))
 }
 
 /// Who calls.

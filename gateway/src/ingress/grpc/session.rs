@@ -16,6 +16,7 @@ use hyper::body::Frame;
 use meshwire_proto::ErrorKind;
 use meshwire_proto::codec::grpc::{self, Compressed, Unframer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 
 use super::call;
@@ -31,6 +32,10 @@ pub(super) async fn open(Extension(door): Extension<Door>, request: Request) -> 
     if let Some(refused) = call::refused(&parts.method, parts.uri.path(), &parts.headers) {
         return refused;
     }
+    let deadline = match call::Deadline::of(&parts.headers) {
+        Ok(deadline) => deadline,
+        Err(refusal) => return status::answer(refusal),
+    };
     let login = match door.seat() {
         Ok(login) => login,
         Err(refusal) => return status::answer(refusal),
@@ -40,7 +45,8 @@ pub(super) async fn open(Extension(door): Extension<Door>, request: Request) -> 
     let out = Arc::new(Out::default());
     // A proxy may keep the head of an answer until bytes follow it, and a client may wait for the head before it says Hello.
     grpc::pad(&mut out.queue().messages);
-    let stream = Messages { body, unframer: Unframer::default(), chunk: Bytes::new(), piece: Bytes::new(), out };
+    let over = deadline.0.map(|at| Box::pin(sleep_until(at)));
+    let stream = Messages { body, unframer: Unframer::default(), chunk: Bytes::new(), piece: Bytes::new(), out, over };
     let answers = Answers(stream.out.clone());
     tokio::spawn(async move {
         serve_stream(native, (Box::new(stream), BytesMut::new()), coming, shutdown).await;
@@ -136,11 +142,17 @@ struct Messages {
     chunk: Bytes,
     piece: Bytes,
     out: Arc<Out>,
+    /// The deadline of the call, which ends the stream, and not the session: that may go on in another.
+    over: Option<Pin<Box<Sleep>>>,
 }
 
 impl AsyncRead for Messages {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.over.as_mut().is_some_and(|over| over.as_mut().poll(cx).is_ready()) {
+            this.out.end(Some(call::late()));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         while this.piece.is_empty() {
             match this.unframer.next(&mut this.chunk) {
                 Ok(Some(piece)) => {

@@ -75,12 +75,7 @@ pub(super) fn batches(consumer: Consumer, deadline: Deadline) -> Batches {
 
 /// What is here now, at least one; and why nothing follows, if that shows already.
 async fn batch(consumer: &mut Consumer, deadline: Deadline) -> Result<(wire::Deliveries, Option<Refusal>), Refusal> {
-    let first = match deadline.0 {
-        None => consumer.next_or_over().await?,
-        Some(at) => tokio::time::timeout_at(at, consumer.next_or_over())
-            .await
-            .map_err(|_| Refusal::new(ErrorKind::Timeout, "the deadline of the call has passed"))??,
-    };
+    let first = deadline.within(consumer.next_or_over()).await??;
     let stopping = || Refusal::new(ErrorKind::Unavailable, "the gateway is stopping").after(1000);
     let mut batch = wire::Deliveries::default();
     let (mut bytes, mut next) = (0, Some(first.ok_or_else(stopping)?));
@@ -109,5 +104,33 @@ fn delivery(delivered: Delivered) -> wire::Delivery {
         stored_unix_ms: delivered.stored.0,
         expires_unix_ms: delivered.expires.map_or(0, |time| time.0),
         event: delivered.event,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use std::time::Duration;
+
+    use futures_util::StreamExt as _;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::ingress::calls::testing::{calls, publish};
+    use crate::mesh::Caller;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_at_its_deadline_however_much_there_is_to_deliver() {
+        let (calls, time) = (calls(), Duration::from_secs(16));
+        let asked = asked(&wire::SubscribeRequest::default()).unwrap();
+        let consumer = calls.consume(&Caller::anonymous("test", None), "t", asked).await.unwrap();
+        let mut batches = batches(consumer, Deadline(Some(Instant::now() + time)));
+        publish(&calls, 0..1).await;
+        assert_eq!(batches.next().await.unwrap().unwrap().deliveries.len(), 1);
+        publish(&calls, 1..2).await;
+        tokio::time::sleep(time).await;
+        let late = batches.next().await.unwrap().unwrap_err();
+        assert_eq!(crate::ingress::web::status::kind(&late), Some(ErrorKind::Timeout), "{late:?}");
+        assert!(batches.next().await.is_none());
     }
 }

@@ -51,17 +51,14 @@ pub(super) async fn serve(
     let (activity, parting) = (Arc::new(Activity::default()), Parting::of(native.mesh()));
     let connection = HttpConnection::of((native, calls), (peer, principal, login.clone()), shutdown.clone(), open);
     let (seen, looked_at, as_grpc) = (Arc::clone(&activity), Arc::clone(&parting), OnceLock::new());
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let door = Door::at_request(&connection, !seen.has_begun());
         let (active, parting) = (seen.begin(), looked_at.seen(&request));
-        if !begins_session(&request) {
-            door.login.place().logged_in();
-        }
         if call::is_grpc(request.headers()) {
             let _ = as_grpc.get_or_init(|| counts.connected(Spoken::Grpc));
         }
-        request.extensions_mut().insert(door);
-        let answered = answer(router.clone(), (Arc::clone(&guests), Arc::clone(&counts)), request, authenticated);
+        let judges = (Arc::clone(&guests), Arc::clone(&counts));
+        let answered = answer(router.clone(), judges, request, (door, authenticated));
         async move {
             let response = Parting::say(parting, answered.await?);
             Ok::<_, Infallible>(response.map(|body| Answering::new(body, active)))
@@ -111,8 +108,8 @@ async fn over(mut shutdown: watch::Receiver<Shutdown>, (activity, idle): (&Activ
 }
 
 /// Whether it is for the beginning of a session: only that logs in.
-fn begins_session(request: &Request<Incoming>) -> bool {
-    matches!(request.uri().path(), websocket::PATH | session::PATH | meshwire_proto::codec::grpc::SESSION_PATH)
+fn begins_session(path: &str) -> bool {
+    matches!(path, websocket::PATH | session::PATH | meshwire_proto::codec::grpc::SESSION_PATH)
 }
 
 /// The one place that counts what HTTP and gRPC answer; streams count what ends them.
@@ -126,9 +123,9 @@ async fn answer(
     router: Router,
     (guests, counts): (Arc<Guests>, Arc<Counts>),
     request: Request<Incoming>,
-    authenticated: bool,
+    (door, authenticated): (Door, bool),
 ) -> Result<Response<Body>, Infallible> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let page = match guests.judge(&parts, authenticated) {
         Judged::Answered(response) => return Ok(counted(&counts, response)),
         Judged::Passes(page) => page,
@@ -136,7 +133,13 @@ async fn answer(
     if let Some(response) = credentials::refused(&parts.headers) {
         return Ok(counted(&counts, response));
     }
-    let response = match head::check(&parts.headers, parts.uri.path()) {
+    let checked = head::check(&parts.headers, parts.uri.path());
+    if checked.is_ok() && !begins_session(parts.uri.path()) {
+        // Only now is there somebody who asks: who was refused has no place for good.
+        door.login.place().logged_in();
+    }
+    parts.extensions.insert(door);
+    let response = match checked {
         Ok(()) if publish::is_plain(&parts) => publish::plainly(Request::from_parts(parts, Body::new(body))).await,
         Ok(()) => TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await?,
         Err(problem) => problem.answer(&parts.headers),

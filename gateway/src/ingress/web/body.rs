@@ -1,6 +1,7 @@
 //! Reading a request's body: so many bytes at most, no slower than a floor, and in memory only what there is room for.
 
 use std::ops::Deref;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use meshwire_proto::ErrorKind;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Problem;
 use crate::ingress::receiving::{Held, RETRY_MS, Share};
@@ -138,36 +139,43 @@ impl Reading {
         if body.size_hint().lower() > limit {
             return Err(too_large());
         }
-        let began = Instant::now();
+        let (began, mut before) = (Instant::now(), 0);
+        let mut over = pin!(sleep(PERIOD));
         loop {
-            let before = self.len();
-            let period = async {
-                while let Some(frame) = body.frame().await {
-                    let Ok(data) = frame.map_err(|_| broken())?.into_data() else { continue };
-                    if (self.len() + data.len()) as u64 > limit {
-                        return Err(too_large());
-                    }
-                    self.add(&data, body.size_hint().exact()).await?;
+            // Only the peer is waited for here: what was taken off the body is kept before anything else may end a period.
+            let frame = tokio::select! {
+                biased;
+                frame = body.frame() => frame,
+                () = &mut over => {
+                    self.judge(before, began)?;
+                    before = self.len();
+                    over.as_mut().reset(Instant::now() + PERIOD);
+                    continue;
                 }
-                Ok(())
             };
-            match timeout(PERIOD, period).await {
-                Ok(read) => {
-                    read?;
-                    let bytes = if self.more.is_empty() { self.first } else { self.more.into() };
-                    return Ok(Received { bytes, held: self.held });
-                }
-                Err(_) if self.len() - before < LEAST => {
-                    let text = format!("less than {LEAST} bytes of the body came in {} s", PERIOD.as_secs());
-                    return Err(Problem::new(ErrorKind::Timeout, text).with(StatusCode::REQUEST_TIMEOUT));
-                }
-                Err(_) if self.held.is_wanted() && began.elapsed() > PATIENCE => {
-                    let text = "the body came too slowly, and others wait for the memory that it takes";
-                    return Err(Refusal::new(ErrorKind::Busy, text).after(RETRY_MS).into());
-                }
-                Err(_) => {}
+            let Some(frame) = frame else {
+                let bytes = if self.more.is_empty() { self.first } else { self.more.into() };
+                return Ok(Received { bytes, held: self.held });
+            };
+            let Ok(data) = frame.map_err(|_| broken())?.into_data() else { continue };
+            if (self.len() + data.len()) as u64 > limit {
+                return Err(too_large());
             }
+            self.add(&data, body.size_hint().exact()).await?;
         }
+    }
+
+    /// Whether it may go on behind a period that began with so many bytes.
+    fn judge(&mut self, before: usize, began: Instant) -> Result<(), Problem> {
+        if self.len() - before < LEAST {
+            let text = format!("less than {LEAST} bytes of the body came in {} s", PERIOD.as_secs());
+            return Err(Problem::new(ErrorKind::Timeout, text).with(StatusCode::REQUEST_TIMEOUT));
+        }
+        if self.held.is_wanted() && began.elapsed() > PATIENCE {
+            let text = "the body came too slowly, and others wait for the memory that it takes";
+            return Err(Refusal::new(ErrorKind::Busy, text).after(RETRY_MS).into());
+        }
+        Ok(())
     }
 
     /// Takes a piece, behind which so much is said to be left.
@@ -308,5 +316,32 @@ mod tests {
         }
         assert_eq!(reading.await.unwrap().map_err(|e| e.kind()), Err(ErrorKind::Busy));
         assert!(began.elapsed() <= PERIOD * 2, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_piece_that_waits_for_memory_over_the_end_of_a_period_is_not_lost() {
+        let receiving = Receiving::new(1 << 20);
+        let mut other = Share::new(Arc::clone(&receiving)).hold();
+        // With what needs no asking.
+        other.grow_to((1 << 20) + (64 << 10)).unwrap();
+        let pieces: Vec<Bytes> = (0..4).map(|n| Bytes::from(vec![n; 40_000])).collect();
+        let whole = pieces.concat();
+        // The second piece comes just before the period ends, and finds room just behind that.
+        let at = [0, PERIOD.as_millis() as u64 - 100, 0, 0];
+        let sent = stream::iter(pieces.into_iter().zip(at)).then(|(piece, wait)| async move {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            Ok::<_, Infallible>(piece)
+        });
+        let share = Share::new(Arc::clone(&receiving));
+        let began = Instant::now();
+        let ending = async {
+            tokio::time::sleep(PERIOD + Duration::from_millis(100)).await;
+            drop(other);
+        };
+        let (read, ()) = tokio::join!(read(&share, Body::from_stream(sent), 1 << 20, "x"), ending);
+        let read = read.unwrap();
+        assert!(began.elapsed() > PERIOD, "it waited: {:?}", began.elapsed());
+        assert_eq!(read.len(), whole.len());
+        assert!(read[..] == whole[..], "every piece is in its place");
     }
 }

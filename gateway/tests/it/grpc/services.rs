@@ -1,6 +1,7 @@
 //! Health and reflection.
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use tonic::{Code, Request, Streaming};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
@@ -12,7 +13,7 @@ use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse
 use meshwire_proto::ErrorKind;
 
 use super::{Raw, Stub, is};
-use crate::rig::Rig;
+use crate::rig::{PATIENCE, Rig};
 
 fn of(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.into() }
@@ -123,5 +124,34 @@ async fn what_is_wrong_with_a_call_of_health_or_reflection_has_a_code_of_ours() 
     for path in ["/grpc.health.v1.Health/None", "/grpc.reflection.v1.ServerReflection/None"] {
         let status = stub.call::<_, HealthCheckResponse>(path, of("")).await.unwrap_err();
         is(&status, Code::Unimplemented, ErrorKind::Unsupported);
+    }
+}
+
+#[tokio::test]
+async fn health_reflection_and_sessions_end_at_the_deadline_of_their_call_and_take_none_that_is_malformed() {
+    let rig = Rig::start().await;
+    let stub = Stub::of(&rig).await;
+    let paths = [
+        ("/grpc.health.v1.Health/Watch", false),
+        ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", true),
+        ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", true),
+        ("/meshwire.session.v1.Session/Open", true),
+    ];
+    for (path, goes_on) in paths {
+        for (time, code, kind) in
+            [("100m", Code::DeadlineExceeded, ErrorKind::Timeout), ("soon", Code::InvalidArgument, ErrorKind::Invalid)]
+        {
+            let once = stream::iter([Bytes::new()]);
+            let asked = if goes_on { once.chain(stream::pending()).boxed() } else { once.boxed() };
+            let mut request = Request::new(asked);
+            request.metadata_mut().insert("grpc-timeout", time.parse().unwrap());
+            let ended = async {
+                let mut answers = stub.grpc().await.streaming(request, path.parse().unwrap(), Raw).await?.into_inner();
+                while answers.message().await?.is_some() {}
+                Ok::<_, tonic::Status>(())
+            };
+            let ended = tokio::time::timeout(PATIENCE, ended).await.expect("an end in time");
+            is(&ended.unwrap_err(), code, kind);
+        }
     }
 }

@@ -3,30 +3,31 @@
 //! `{"id", "op", ...}` is answered `{"id", "ok"}` or `{"id", "error"}`; a subscription's deliveries are the objects of the NDJSON stream with
 //! `subscription`, the id that it was made with. Calls run beside each other; publishes begin in the order in which they came.
 //!
-//! - [`asked`]: what is asked, and how it is answered;
+//! - [`asked`]: what is asked, and how it is answered; [`room`]: how many calls may be open;
 //! - [`subscriptions`]: the streams of one connection.
 
 mod asked;
+mod room;
 mod subscriptions;
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use meshwire_proto::ErrorKind;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::deadline::late;
 use super::websocket::{End, Received, Socket};
 use super::{Door, Problem, delivery};
-use crate::ingress::Shutdown;
-use crate::ingress::access;
+use crate::ingress::receiving::Held;
+use crate::ingress::{Shutdown, access};
+use crate::mesh::Refusal;
 use asked::{Answering, Done, PageCall, answer};
+use room::Room;
 use subscriptions::Subscriptions;
-
-/// Most calls of a connection without an answer; over it the connection is not read from.
-const MOST_CALLS: usize = 64;
 
 /// Most deliveries that are written before anything else is looked at.
 const MOST_WRITTEN: usize = 64;
@@ -37,7 +38,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// Serves one connection to its end.
 pub(super) async fn serve(door: Door, mut socket: Socket) {
     let most = door.native.config.max_subscriptions;
-    let mut page = Page { calls: FuturesUnordered::new(), subscriptions: Subscriptions::new(most), door };
+    let (calls, room) = (FuturesUnordered::new(), Room::default());
+    let mut page = Page { calls, room, subscriptions: Subscriptions::new(most), door };
     let end = match page.run(&mut socket).await {
         Ok(()) => {
             // The last settlement is what the gateway waited for: it is answered.
@@ -53,6 +55,7 @@ pub(super) async fn serve(door: Door, mut socket: Socket) {
 struct Page {
     door: Door,
     calls: FuturesUnordered<Answering>,
+    room: Room,
     subscriptions: Subscriptions,
 }
 
@@ -64,6 +67,7 @@ impl Page {
     async fn run(&mut self, socket: &mut Socket) -> Result<(), End> {
         let (mut shutdown, mut awaited) = (self.door.shutdown.clone(), Shutdown::Draining);
         loop {
+            let full = self.room.full_until(Instant::now());
             tokio::select! {
                 biased;
                 () = async { drop(shutdown.wait_for(|shutdown| *shutdown >= awaited).await) } => {
@@ -77,14 +81,20 @@ impl Page {
                     let text = self.done(done);
                     socket.send(text).await?;
                 }
-                message = socket.next(), if self.calls.len() < MOST_CALLS => match message? {
+                message = socket.next(), if full.is_none() => match message? {
                     Received::Binary(_) => return Err(End::wrong_kind("calls are text messages in this subprotocol")),
                     Received::Text(text) => {
+                        socket.let_go();
                         if let Some(text) = self.call(&text) {
                             socket.send(text).await?;
                         }
+                        // However fast calls come, what is delivered has its turn, and what has ended gives back what it held.
+                        if let Some(text) = self.subscriptions.next().now_or_never().flatten() {
+                            self.deliver(text, socket).await?;
+                        }
                     }
                 },
+                () = async { match full { Some(until) => sleep_until(until).await, None => pending().await } } => {}
                 text = self.subscriptions.next(), if !self.subscriptions.is_empty() => if let Some(text) = text {
                     self.deliver(text, socket).await?;
                 },
@@ -119,6 +129,10 @@ impl Page {
             Ok(asked) => asked,
             Err((id, problem)) => return Some(self.error(&id, &problem)),
         };
+        let held = match self.room.check(&asked.op).and_then(|()| self.hold(&asked.op, text)) {
+            Ok(held) => held,
+            Err(refusal) => return Some(self.error(&asked.id, &refusal.into())),
+        };
         let (calls, caller) = (Arc::clone(&self.door.calls), self.door.caller("websocket"));
         let answered = match asked.op.as_str() {
             "publish" => asked::publish(&fields, calls, caller).map(Some),
@@ -141,11 +155,13 @@ impl Page {
             Ok(Some(answering)) => {
                 let ends = asked.timeout.map(|time| Instant::now() + time);
                 let done = async move {
+                    let _held = held;
                     match ends {
                         None => answering.await,
                         Some(ends) => access::within(ends, answering).await.unwrap_or_else(|_| Err(late().into())),
                     }
                 };
+                self.room.begun(&asked.op);
                 self.calls.push(Box::pin(done.map(|done| (asked, done))));
                 None
             }
@@ -154,12 +170,22 @@ impl Page {
         }
     }
 
+    /// What a call holds until it is answered: what is made of its text is as much. Of a request the mesh has a copy, which it counts.
+    fn hold(&self, op: &str, text: &str) -> Result<Held, Refusal> {
+        let mut held = self.door.share.hold();
+        if op != "request" {
+            held.grow_to(text.len() as u64)?;
+        }
+        Ok(held)
+    }
+
     fn error(&self, id: &str, problem: &Problem) -> String {
         self.door.native.mesh().counts().told(problem.kind());
         asked::error(id, problem)
     }
 
     fn done(&mut self, (asked, done): (PageCall, Result<Done, Problem>)) -> String {
+        self.room.answered(&asked.op);
         match done {
             Ok(Done::Answer(ok)) => answer(&asked.id, &ok),
             Ok(Done::Joined(consumer)) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::stream::{AbortHandle, SelectAll, abortable, unfold};
+use futures_util::stream::{AbortHandle, SelectAll, abortable, once, unfold};
 use futures_util::{Stream, StreamExt as _};
 use meshwire_proto::{ErrorKind, options};
 
@@ -12,19 +12,33 @@ use crate::ingress::calls::{Calls, Consumer, Crediting};
 use crate::ingress::http::{Problem, delivery};
 use crate::mesh::Credit;
 
-/// A message, or `None`: this subscription has ended.
-type Item = (String, Option<String>);
+/// A message.
+enum Item {
+    Text(String),
+    /// This subscription has ended.
+    Ended(String, u64),
+}
+
+/// A subscription that stands.
+struct Standing {
+    /// Which one of those that had its id.
+    number: u64,
+    abort: AbortHandle,
+    crediting: Crediting,
+}
 
 pub(super) struct Subscriptions {
     most: usize,
-    /// Those that are asked for among them.
-    known: BTreeMap<String, Option<(AbortHandle, Crediting)>>,
+    /// Of the next one.
+    number: u64,
+    /// By id; those that are asked for among them.
+    known: BTreeMap<String, Option<Standing>>,
     streams: SelectAll<Pin<Box<dyn Stream<Item = Item> + Send>>>,
 }
 
 impl Subscriptions {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, known: BTreeMap::new(), streams: SelectAll::new() }
+        Self { most, number: 0, known: BTreeMap::new(), streams: SelectAll::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -65,36 +79,43 @@ impl Subscriptions {
                         let mut object = String::new();
                         delivery::write(&calls, &delivered, &mut object);
                         let members = object.get(1..).unwrap_or_default();
-                        Some((Some(format!("{{\"subscription\":{id},{members}")), Some(consumer)))
+                        Some((format!("{{\"subscription\":{id},{members}"), Some(consumer)))
                     }
                     // The connection is told.
                     Ok(None) => None,
                     Err(refusal) => {
                         calls.mesh().counts().told(refusal.kind);
                         let problem = Problem::from(refusal).json();
-                        Some((Some(format!("{{\"subscription\":{id},\"error\":{problem}}}")), None))
+                        Some((format!("{{\"subscription\":{id},\"error\":{problem}}}"), None))
                     }
                 }
             }
         });
         let (stream, abort) = abortable(stream);
-        let (of, end) = (id.to_owned(), id.to_owned());
-        let ended = futures_util::stream::once(async move { (end, None) });
-        self.known.insert(id.to_owned(), Some((abort, crediting)));
-        self.streams.push(Box::pin(stream.map(move |text| (of.clone(), text)).chain(ended)));
+        let (id, number) = (id.to_owned(), self.number);
+        self.number += 1;
+        self.known.insert(id.clone(), Some(Standing { number, abort, crediting }));
+        let ended = once(async move { Item::Ended(id, number) });
+        self.streams.push(Box::pin(stream.map(Item::Text).chain(ended)));
     }
 
     /// The next message; `None`: there is no subscription.
     pub(super) async fn next(&mut self) -> Option<String> {
         loop {
             match self.streams.next().await? {
-                (_, Some(text)) => return Some(text),
-                (id, None) => drop(self.known.remove(&id)),
+                Item::Text(text) => return Some(text),
+                // Another may have its id by now.
+                Item::Ended(id, number) => {
+                    let is_this = |known: &Option<Standing>| known.as_ref().is_some_and(|known| known.number == number);
+                    if self.known.get(&id).is_some_and(is_this) {
+                        self.known.remove(&id);
+                    }
+                }
             }
         }
     }
 
-    fn find(&self, id: &str) -> Result<&(AbortHandle, Crediting), Problem> {
+    fn find(&self, id: &str) -> Result<&Standing, Problem> {
         let found = self.known.get(id).and_then(Option::as_ref);
         found.ok_or_else(|| Problem::new(ErrorKind::NotFound, format!("there is no subscription {id}")))
     }
@@ -104,15 +125,16 @@ impl Subscriptions {
     /// # Errors
     /// `NOT_FOUND`, `DENIED`.
     pub(super) fn credit(&self, id: &str, events: u32) -> Result<(), Problem> {
-        let (_, crediting) = self.find(id)?;
-        crediting.set(Credit { events, bytes: options::PREFETCH_BYTES.default }).map_err(Problem::from)
+        self.find(id)?.crediting.set(Credit { events, bytes: options::PREFETCH_BYTES.default }).map_err(Problem::from)
     }
 
-    /// Ends a subscription: what it held goes back.
+    /// Ends a subscription: its id is free, and what it held goes back with the next look at the streams.
     ///
     /// # Errors
     /// `NOT_FOUND`.
-    pub(super) fn end(&self, id: &str) -> Result<(), Problem> {
-        self.find(id).map(|(abort, _)| abort.abort())
+    pub(super) fn end(&mut self, id: &str) -> Result<(), Problem> {
+        self.find(id)?.abort.abort();
+        self.known.remove(id);
+        Ok(())
     }
 }

@@ -96,6 +96,11 @@ impl Socket {
         poll_fn(|cx| self.poll_message(cx)).await
     }
 
+    /// The memory of the last message is counted elsewhere from here on.
+    pub(in crate::ingress::http) fn let_go(&mut self) {
+        self.inner.get_mut().let_go();
+    }
+
     /// The next message if it is here already.
     pub(in crate::ingress::http) fn ready(&mut self) -> Option<Result<Received, End>> {
         self.next().now_or_never()

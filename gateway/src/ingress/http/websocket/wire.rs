@@ -73,6 +73,13 @@ impl Wire {
         !self.waits
     }
 
+    /// Lets go of the leave for a message that is whole: whoever has it counts it from here on.
+    pub(super) fn let_go(&mut self) {
+        if self.since.is_some() && self.lengths.announced() <= LARGE {
+            self.give_up();
+        }
+    }
+
     /// Reads what comes and drops it, until the peer's end or until nothing is `left` of the bytes that may come.
     pub(super) fn poll_drop(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<()> {
         if self.since.is_some() {
