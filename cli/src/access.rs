@@ -10,7 +10,7 @@ use meshwire::Connect;
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Access {
     /// Trust the certificates of this PEM file, in place of the system's roots. As all of TLS it
-    /// is refused for a URL without TLS.
+    /// is refused for another host's URL without TLS; for this machine's it is not used.
     #[arg(long, value_name = "FILE", env = "MESHWIRE_CLIENT_TLS_ROOTS", hide_env_values = true)]
     tls_roots: Option<PathBuf>,
     /// Show the certificate of this PEM file.

@@ -131,6 +131,21 @@ fn a_gateway_at_its_limit_of_connections_is_busy_over_every_carrier() {
 }
 
 #[test]
+fn a_gateway_at_its_limit_of_connections_is_passed_by_for_another_one_by_every_carrier() {
+    let (mut full, other) = (Gateway::with(&["--memory", "--max-connections", "1", "--access-log"]), Gateway::start());
+    let _holder = full.begin(&["sub", "orders"]);
+    full.program.wait_for_log("operation=\"subscribe\"");
+    let asking = PLAIN.map(|scheme| {
+        let url = format!("{scheme}://{},{}", full.address, other.address);
+        (scheme, Program::start(&["topics", "list", "--server", &url]))
+    });
+    for (scheme, asking) in asking {
+        let ended = asking.end();
+        assert_eq!(ended.code, Some(0), "{scheme}: {ended:?}");
+    }
+}
+
+#[test]
 fn what_was_typed_wrong_for_the_way_to_a_gateway_exits_2_also_when_it_is_a_file() {
     let (one, other) = (SelfSigned::of("localhost"), SelfSigned::of("localhost"));
     let (certificate, key, misfit) = (path(&one.certificate), path(&one.key), path(&other.key));

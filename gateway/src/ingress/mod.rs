@@ -103,14 +103,14 @@ const READ_AWAY: usize = 1 << 20;
 /// Says this, and then nothing any more.
 async fn say(mut stream: BoxIo, words: Bytes) -> std::io::Result<()> {
     stream.write_all(&words).await?;
-    part(stream).await
+    part(stream, READ_AWAY).await
 }
 
 /// Ends a connection behind the last words of this side. What the other has sent and nobody has read would turn the end into a reset,
-/// which overtakes the words.
-async fn part(mut stream: BoxIo) -> std::io::Result<()> {
+/// which overtakes the words: so many bytes of it are read away.
+async fn part(mut stream: BoxIo, most: usize) -> std::io::Result<()> {
     stream.shutdown().await?;
-    let (mut rest, mut left) = ([0; 1024], READ_AWAY);
+    let (mut rest, mut left) = ([0; 1024], most);
     while left > 0 {
         match stream.read(&mut rest).await? {
             0 => break,

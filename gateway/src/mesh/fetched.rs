@@ -17,6 +17,7 @@ pub(super) struct Fetched(Mutex<State>);
 #[derive(Default)]
 struct State {
     count: u64,
+    /// One of each task that waits, however often it looks.
     wakers: Vec<Waker>,
     blocks: VecDeque<(TopicId, Block)>,
 }
@@ -35,7 +36,9 @@ impl Fetched {
         if state.count != seen {
             return false;
         }
-        state.wakers.push(waker.clone());
+        if !state.wakers.iter().any(|known| known.will_wake(waker)) {
+            state.wakers.push(waker.clone());
+        }
         true
     }
 
@@ -69,5 +72,40 @@ impl Fetched {
         let state = self.state();
         let mut found = state.blocks.iter().filter(|(of, block)| *of == topic && block.entry(position).is_some());
         found.next().map(|(_, block)| block.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_looks_often_waits_once_and_everybody_who_waits_is_woken() {
+        let (fetched, often, other) = (Fetched::default(), Arc::new(Count::default()), Arc::new(Count::default()));
+        let waker = Waker::from(Arc::clone(&often));
+        for _ in 0..100 {
+            assert!(fetched.wake_when(0, &waker.clone()));
+        }
+        assert!(fetched.wake_when(0, &Waker::from(Arc::clone(&other))));
+        assert_eq!(fetched.state().wakers.len(), 2);
+        fetched.looked_up();
+        assert!(!fetched.wake_when(0, &waker), "there is something to look at");
+        fetched.looked_up();
+        let woken = [&often, &other].map(|count| count.0.load(Ordering::Relaxed));
+        assert_eq!(woken, [1, 1], "nobody waits again by itself");
     }
 }

@@ -154,6 +154,11 @@ impl Machine {
         self.run_disk();
     }
 
+    /// What sessions call.
+    pub(crate) fn native(&self) -> Arc<Native> {
+        self.native.clone()
+    }
+
     /// When a connection that was accepted so long ago must have logged in, from now on.
     pub(crate) fn login_left(&self, waited: Duration) -> Duration {
         let protocol = Protocol::new(self.native.clone(), Caller::anonymous("native", None), waited);
@@ -210,6 +215,11 @@ impl Line {
     /// What is due happens.
     pub(crate) fn tick(&self) {
         self.0.lock().unwrap().0.tick();
+    }
+
+    /// The connection is lost, and its session waits for its turn to end.
+    pub(crate) fn leave(&self) {
+        self.0.lock().unwrap().0.leave();
     }
 
     /// The connection is lost.

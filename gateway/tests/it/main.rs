@@ -41,6 +41,7 @@ mod http_verbatim;
 mod http_websocket;
 mod kept;
 mod lag;
+mod leaving;
 mod limits;
 mod listeners;
 mod long_texts;

@@ -12,7 +12,7 @@ use prost::Message as _;
 
 use crate::rig::{Peer, Rig, earliest, event, hello, memory, run_of};
 
-fn serve(subscription: u32, topic: &str) -> wire::Subscribe {
+pub(crate) fn serve(subscription: u32, topic: &str) -> wire::Subscribe {
     wire::Subscribe {
         subscription,
         topic: topic.into(),
@@ -27,21 +27,21 @@ fn body(id: &str) -> Bytes {
     event(id).encode().unwrap()
 }
 
-fn request(number: u64, topic: &str) -> wire::Request {
+pub(crate) fn request(number: u64, topic: &str) -> wire::Request {
     let event = body(&number.to_string());
     wire::Request { number, topic: topic.into(), timeout_ms: 20_000, event, ..wire::Request::default() }
 }
 
 impl Peer {
-    async fn ask(&mut self, request: wire::Request) {
+    pub(crate) async fn ask(&mut self, request: wire::Request) {
         self.send(ClientFrame::Request(request)).await;
     }
 
-    async fn asked(&mut self) -> wire::Request {
+    pub(crate) async fn asked(&mut self) -> wire::Request {
         self.find(|f| if let ServerFrame::Request(r) = f { Some(r) } else { None }).await
     }
 
-    async fn replied(&mut self) -> wire::Reply {
+    pub(crate) async fn replied(&mut self) -> wire::Reply {
         self.find(|f| if let ServerFrame::Reply(r) = f { Some(r) } else { None }).await
     }
 

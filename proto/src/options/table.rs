@@ -14,8 +14,8 @@ pub const TOKEN: Text = Text { name: "token", default: "", meaning: "Bearer toke
 /// File with the bearer token, in place of token. It is read at each connect, so that a new token is taken up.
 pub const TOKEN_FILE: Text = Text { name: "token_file", default: "", meaning: "File with the bearer token, in place of token. It is read at each connect, so that a new token is taken up." };
 
-/// PEM file of roots to trust, in place of the system's; read at connect. For TLS schemes only, as all that begins with client_tls: with another scheme connecting is refused. Commands: --tls-roots.
-pub const CLIENT_TLS_ROOTS: Text = Text { name: "client_tls_roots", default: "", meaning: "PEM file of roots to trust, in place of the system's; read at connect. For TLS schemes only, as all that begins with client_tls: with another scheme connecting is refused. Commands: --tls-roots." };
+/// PEM file of roots to trust, in place of the system's; read at connect. For TLS schemes, as all that begins with client_tls: without TLS connecting to another host is refused with INVALID; to this machine it goes in plain, and they are not used. Commands: --tls-roots.
+pub const CLIENT_TLS_ROOTS: Text = Text { name: "client_tls_roots", default: "", meaning: "PEM file of roots to trust, in place of the system's; read at connect. For TLS schemes, as all that begins with client_tls: without TLS connecting to another host is refused with INVALID; to this machine it goes in plain, and they are not used. Commands: --tls-roots." };
 
 /// PEM file of the certificate to show, with those between it and a root: the gateway knows the client by it. Needs client_tls_key. Commands: --tls-certificate.
 pub const CLIENT_TLS_CERTIFICATE: Text = Text { name: "client_tls_certificate", default: "", meaning: "PEM file of the certificate to show, with those between it and a root: the gateway knows the client by it. Needs client_tls_key. Commands: --tls-certificate." };

@@ -6,7 +6,7 @@
 //! asked for more: nothing is read while too many wait for it.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::frames::WriteQueue;
 use super::gathering::Gathering;
 use super::{Accepted, Native, Protocol, Shutdown};
 use crate::ingress::receiving::{Held, Permit};
-use crate::ingress::{BoxIo, Login, Place};
+use crate::ingress::{BoxIo, Login, Place, READ_AWAY, part};
 use crate::mesh::{Caller, Refusal};
 
 /// Room made for reading, and the least that is worth a read.
@@ -81,7 +81,10 @@ pub(in crate::ingress) struct Coming {
 pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: watch::Receiver<Shutdown>) {
     let Accepted { stream, prefix, peer, principal, login } = accepted;
     let caller = Caller::known("native", Some(peer), principal);
-    serve_stream(native, (stream, prefix), Coming { caller, login, held: None }, shutdown).await;
+    let coming = Coming { caller, login, held: None };
+    if let Some(told) = carry(&native, (stream, prefix), coming, shutdown, |_| {}).await {
+        told.hear_out().await;
+    }
 }
 
 /// How a session's connection ended.
@@ -107,22 +110,61 @@ pub(in crate::ingress) async fn serve_stream(
 /// [`serve_stream`], for a stream that has a word of its own for how it ends: it is told before it is shut down.
 pub(in crate::ingress) async fn serve_telling(
     native: Arc<Native>,
+    io: (BoxIo, BytesMut),
+    coming: Coming,
+    shutdown: watch::Receiver<Shutdown>,
+    tell: impl FnOnce(Ended) + Send,
+) {
+    if let Some(mut told) = carry(&native, io, coming, shutdown, tell).await {
+        let _ = timeout(LAST_WORDS, told.stream.shutdown()).await;
+    }
+}
+
+/// A peer that was told why it is refused, and may still be sending.
+struct Told {
+    stream: BoxIo,
+    /// Most bytes of it that are read away.
+    most: u64,
+    /// Its place, unless it had a session and has given it back.
+    login: Option<Login>,
+    shutdown: watch::Receiver<Shutdown>,
+}
+
+impl Told {
+    /// Ends the connection when the peer has heard, makes room for another, or the gateway stops. Unread input would make the end a reset,
+    /// which takes the last frame with it.
+    async fn hear_out(self) {
+        let Self { stream, most, login, shutdown } = self;
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let shed = async {
+            match &login {
+                Some(login) => login.place().shed().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = timeout(LAST_WORDS, part(stream, most)) => {}
+            () = shed => {}
+            () = reached(shutdown, Shutdown::Closing) => {}
+        }
+    }
+}
+
+/// Serves a session; gives what is left of the connection if its peer was told why it ends, else it is shut down.
+async fn carry(
+    native: &Arc<Native>,
     (mut stream, mut rest): (BoxIo, BytesMut),
     Coming { caller, login, held }: Coming,
     shutdown: watch::Receiver<Shutdown>,
     tell: impl FnOnce(Ended) + Send,
-) {
+) -> Option<Told> {
     let peer = caller.peer.map(tracing::field::display);
-    let first = login.within(preface(&mut stream, &mut rest)).await;
-    if !matches!(first, Ok(Ok(true))) {
+    if let Err(ended) = first_bytes(&mut stream, &mut rest, &login).await {
         tracing::debug!(peer, "no session began here: its first bytes are missing");
-        tell(match first {
-            Ok(Ok(_)) => Ended::Refused(Refusal::new(ErrorKind::Invalid, "these are not the first bytes of a session")),
-            Ok(Err(_)) => Ended::Over,
-            Err(refusal) => Ended::Refused(refusal),
-        });
+        tell(ended);
         let _ = timeout(LAST_WORDS, stream.shutdown()).await;
-        return;
+        return None;
     }
     let protocol = Protocol::new(native.clone(), caller, login.waited());
     let mut queue = WriteQueue::default();
@@ -131,25 +173,32 @@ pub(in crate::ingress) async fn serve_telling(
     let mut connection =
         Connection { stream, rest, queue, flushed, protocol, gathering, timer_set, permit, logging_in, held };
     connection.protocol.received(&mut connection.rest);
-    if let Err(error) = connection.run(&native, login.place(), &shutdown).await {
+    let run = connection.run(native, login.place(), &shutdown).await;
+    if let Err(error) = &run {
         tracing::debug!(peer, %error, "connection lost");
     }
-    native.receiving.forget(connection.protocol.number);
-    connection.permit = None;
-    // Its place is free while it waits.
-    drop(login);
-    if connection.protocol.session().is_some() {
-        leave_in_turn(&native, shutdown.clone()).await;
+    let had_session = connection.leave(native);
+    // Who had one gives its place to others at once.
+    let login = Some(login).filter(|_| !had_session && connection.protocol.refused.is_some());
+    if connection.protocol.has_its_session() {
+        leave_in_turn(native, shutdown.clone()).await;
     }
     connection.protocol.disconnected();
-    tell(match connection.protocol.refused.take() {
+    let Connection { mut stream, mut protocol, .. } = connection;
+    let refused = protocol.refused.take();
+    let was_told = refused.is_some() && run.is_ok();
+    tell(match refused {
         Some(refusal) => Ended::Refused(refusal),
         None if *shutdown.borrow() >= Shutdown::Closing => Ended::Stopped,
         None => Ended::Over,
     });
-    // Half of the close is ours; unread input must not turn it into a reset that
-    // takes the last frame with it.
-    let _ = timeout(LAST_WORDS, connection.stream.shutdown()).await;
+    if !was_told {
+        let _ = timeout(LAST_WORDS, stream.shutdown()).await;
+        return None;
+    }
+    // Of a frame that is too long as much may follow as one may have, and more.
+    let most = if had_session { 2 * native.max_frame_bytes() } else { READ_AWAY as u64 };
+    Some(Told { stream, most, login, shutdown })
 }
 
 /// When thousands are lost at once, who had a session ends in its turn, but for a gateway that stops.
@@ -159,6 +208,19 @@ async fn leave_in_turn(native: &Native, mut shutdown: watch::Receiver<Shutdown>)
             () = sleep_until(turn) => {}
             _ = async { shutdown.wait_for(|s| *s != Shutdown::Running).await.map(drop) } => {}
         }
+    }
+}
+
+/// Takes the first bytes of a session off, within the time of its login.
+async fn first_bytes(stream: &mut BoxIo, rest: &mut BytesMut, login: &Login) -> Result<(), Ended> {
+    match login.within(preface(stream, rest)).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => {
+            let text = "these are not the first bytes of a session";
+            Err(Ended::Refused(Refusal::new(ErrorKind::Invalid, text)))
+        }
+        Ok(Err(_)) => Err(Ended::Over),
+        Err(refusal) => Err(Ended::Refused(refusal)),
     }
 }
 
@@ -179,6 +241,14 @@ async fn reached(mut shutdown: watch::Receiver<Shutdown>, stage: Shutdown) {
 }
 
 impl Connection {
+    /// Nothing more is read or written: its memory is given back, and nobody waits for who is gone. Whether it had a session.
+    fn leave(&mut self, native: &Native) -> bool {
+        native.receiving.forget(self.protocol.number);
+        (self.rest, self.queue, self.permit) = (BytesMut::new(), WriteQueue::default(), None);
+        self.protocol.leave();
+        self.protocol.session().is_some()
+    }
+
     async fn run(&mut self, native: &Native, place: &Place, shutdown: &watch::Receiver<Shutdown>) -> io::Result<()> {
         let mut timer = pin!(sleep(Duration::ZERO));
         let mut shed = pin!(place.shed());

@@ -68,6 +68,8 @@ struct Queue {
     waker: Option<Waker>,
     /// Another connection has taken the session over.
     closed: bool,
+    /// Its connection writes nothing more.
+    over: bool,
 }
 
 /// What a connection takes at once.
@@ -137,12 +139,14 @@ impl Outbox {
         }
     }
 
-    /// Nothing of it will be written any more.
-    pub(super) fn clear(&self) {
+    /// Nothing of it will be written any more, and no deliveries are taken.
+    pub(super) fn end_taking(&self) {
         let mut queue = self.queue();
-        queue.deliveries = Vec::new();
+        queue.over = true;
+        (queue.deliveries, queue.frames) = (Vec::new(), Vec::new());
         queue.starved.clear();
-        queue.delivery_bytes = 0;
+        queue.credit.clear();
+        (queue.delivery_bytes, queue.bytes) = (0, 0);
         queue.wrote(0);
         self.count(&mut queue);
     }
@@ -191,6 +195,9 @@ impl Outbox {
 impl Sink for Outbox {
     fn deliver(&self, run: DeliverRun) {
         let mut queue = self.queue();
+        if queue.over {
+            return;
+        }
         queue.delivery_bytes += run.events.as_bytes().len() as u64;
         self.count(&mut queue);
         queue.deliveries.push(run);
@@ -202,7 +209,12 @@ impl Sink for Outbox {
     }
 
     fn room(&self) -> u64 {
-        let waiting = self.queue().waiting();
+        let queue = self.queue();
+        if queue.over {
+            return 0;
+        }
+        let waiting = queue.waiting();
+        drop(queue);
         let room = self.memory.allowance().saturating_sub(waiting);
         // One event always passes.
         if waiting == 0 { room.max(1) } else { room }
@@ -210,6 +222,9 @@ impl Sink for Outbox {
 
     fn starved(&self, subscription: u32) {
         let mut queue = self.queue();
+        if queue.over {
+            return;
+        }
         if !queue.starved.contains(&subscription) {
             queue.starved.push_back(subscription);
         }

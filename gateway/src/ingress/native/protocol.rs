@@ -411,9 +411,18 @@ impl Protocol {
         self.closing
     }
 
+    /// Nothing more is read or written: nobody is asked here, and nothing more is leased to it, also while its session is still its own.
+    /// [`Protocol::disconnected`] follows.
+    pub fn leave(&mut self) {
+        self.hang_up();
+        // What did not go out comes again with the resume.
+        self.outbox.end_taking();
+        (self.held, self.behind) = (None, Behind::default());
+    }
+
     /// The connection is gone: its session waits to be resumed.
     pub fn disconnected(&mut self) {
-        self.hang_up();
+        self.leave();
         let State::Open(session) = std::mem::replace(&mut self.state, State::Ended) else {
             return;
         };
@@ -427,8 +436,6 @@ impl Protocol {
         let wait = Wait { since, until: since + window, bytes: session.bytes(held) };
         let id = session.id;
         drop(session);
-        // What did not go out comes again with the resume.
-        self.outbox.clear();
         self.native.sessions.suspend(&self.native.mesh, id, &self.outbox, wait);
     }
 

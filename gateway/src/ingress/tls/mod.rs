@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
 use super::refused::FloodCount;
-use super::{BoxIo, REFUSAL, Sniff, part};
+use super::{BoxIo, READ_AWAY, REFUSAL, Sniff, part};
 use crate::mesh::Counts;
 
 /// What is spoken inside, in the order in which it is preferred.
@@ -219,7 +219,7 @@ impl Tls {
             Err((error, stream)) => {
                 self.failed(peer, &error);
                 // It was written why, as an alert, which must arrive.
-                let _ = tokio::time::timeout(REFUSAL, part(stream)).await;
+                let _ = tokio::time::timeout(REFUSAL, part(stream, READ_AWAY)).await;
                 return Err(error);
             }
         };
