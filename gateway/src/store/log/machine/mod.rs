@@ -270,7 +270,7 @@ impl LogMachine {
     /// # Errors
     /// [`StoreError::Full`] naming what holds the space, [`StoreError::Busy`], [`StoreError::Failed`].
     pub fn reserve(&self, bytes: u64, claimed: u64) -> Result<u64, StoreError> {
-        self.reserve_before(bytes, claimed, settles_room(self.space.segment_len) + self.space.letters_room)
+        self.reserve_before(bytes, claimed, settles_room(self.space.segment_len) + self.space.letters_room())
     }
 
     /// The same for dead letters, out of what is left for them, and of three quarters of what is for settlements.

@@ -126,6 +126,13 @@ impl Space {
         }
     }
 
+    /// Bytes that events leave for dead letters now: an eighth of the last segment at most. The first one is short, and on a full disk there
+    /// may never be another.
+    pub(super) fn letters_room(&self) -> u64 {
+        let last = self.ahead.back().map_or(self.active.len, |ahead| ahead.len);
+        self.letters_room.min(last / 8)
+    }
+
     /// Bytes of all segment files.
     pub(super) fn total(&self) -> u64 {
         let ahead: u64 = self.ahead.iter().map(|a| a.len).sum();
