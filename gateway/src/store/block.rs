@@ -33,8 +33,7 @@ pub struct Entry {
     pub key: u64,
 }
 
-/// Where the events of a block end. A ring keeps tens of thousands of blocks of one event: with an allocation for each, what else was
-/// allocated beside them could never be given back.
+/// Where the events of a block end. A ring may have tens of thousands of blocks of one event: these need no allocation for it.
 #[derive(Clone, Debug)]
 pub enum Index {
     /// Of one event.
