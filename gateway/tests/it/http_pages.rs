@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::http_websocket::{Socket, ask, closed, next_json};
+use crate::requests::serve;
 use crate::rig::{PATIENCE, Rig, event};
 
 async fn page(rig: &Rig) -> Socket {
@@ -66,15 +67,7 @@ async fn a_page_publishes_subscribes_settles_and_gets_no_more_than_its_credit() 
 async fn an_unnamed_subscription_and_a_request_share_the_connection() {
     let rig = Rig::start().await;
     let mut responder = rig.session().await;
-    let serve = wire::Subscribe {
-        subscription: 1,
-        topic: "quote".into(),
-        serve: true,
-        max_events: 16,
-        max_bytes: 1 << 20,
-        ..wire::Subscribe::default()
-    };
-    responder.subscribe(serve).await;
+    responder.subscribe(serve(1, "quote")).await;
     let mut page = page(&rig).await;
     call(&mut page, json!({"id": 1, "op": "subscribe", "topic": "t"})).await;
     say(&mut page, json!({"id": 2, "op": "request", "topic": "quote", "event": an_event("q")})).await;
@@ -255,15 +248,7 @@ async fn a_page_whose_requests_have_no_reply_is_still_read_and_one_more_is_busy(
     const MOST: usize = 64;
     let rig = Rig::start().await;
     let mut responder = rig.session().await;
-    let serve = wire::Subscribe {
-        subscription: 1,
-        topic: "quote".into(),
-        serve: true,
-        max_events: 1024,
-        max_bytes: 1 << 20,
-        ..wire::Subscribe::default()
-    };
-    responder.subscribe(serve).await;
+    responder.subscribe(wire::Subscribe { max_events: 1024, ..serve(1, "quote") }).await;
     let mut page = page(&rig).await;
     for n in 0..=MOST {
         let request =

@@ -7,6 +7,7 @@ use meshwire_proto::{ErrorKind, Event};
 use serde_json::json;
 
 use crate::http_client::Http;
+use crate::requests::serve;
 use crate::rig::{Peer, Rig};
 
 const REQUESTS: &str = "/v1/topics/quote/requests";
@@ -14,15 +15,7 @@ const HEADERS: [(&str, &str); 4] = [("ce-specversion", "1.0"), ("ce-id", "1"), (
 
 async fn responder(rig: &Rig) -> Peer {
     let mut peer = rig.session().await;
-    let serve = wire::Subscribe {
-        subscription: 1,
-        topic: "quote".into(),
-        serve: true,
-        max_events: 16,
-        max_bytes: 1 << 20,
-        ..wire::Subscribe::default()
-    };
-    peer.subscribe(serve).await;
+    peer.subscribe(serve(1, "quote")).await;
     peer
 }
 

@@ -7,6 +7,7 @@ use meshwire_proto::wire::session as wire;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::http_websocket::{Socket, ask, next};
+use crate::requests::serve;
 use crate::rig::{Rig, run_of};
 
 /// Numbers and escapes that a parser would write in another way, and every kind of line break between tokens.
@@ -84,15 +85,7 @@ async fn json_data_goes_out_verbatim_and_on_a_line_without_its_line_breaks() {
 async fn a_request_and_its_reply_keep_the_text_of_their_json() {
     let rig = Rig::start().await;
     let mut responder = rig.session().await;
-    let serve = wire::Subscribe {
-        subscription: 1,
-        topic: "t".into(),
-        serve: true,
-        max_events: 16,
-        max_bytes: 1 << 20,
-        ..wire::Subscribe::default()
-    };
-    responder.subscribe(serve).await;
+    responder.subscribe(serve(1, "t")).await;
     let mut http = rig.http().await;
     let headers = [("content-type", "application/cloudevents+json"), ("accept", "application/cloudevents+json")];
     http.send("POST", "/v1/topics/t/requests", &headers, structured("1").as_bytes()).await;
