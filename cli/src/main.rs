@@ -14,6 +14,7 @@ mod config;
 mod dead_letters;
 mod events;
 mod exit;
+mod floods;
 mod groups;
 mod limits;
 mod logs;

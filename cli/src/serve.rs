@@ -15,11 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::{Given, Origins, SETTINGS, Setting, Settings, warn_of_unknown_variables};
 use crate::exit::{Exit, Failure};
 use crate::stop::Stop;
-use crate::{allocator, logs, output};
-
-/// How often it is looked whether a flood is over; tasks that are gone by then, twice, when it was one. A connection is a task.
-const LOOK_FOR_GONE: Duration = Duration::from_secs(5);
-const MANY_GONE: usize = 1000;
+use crate::{floods, logs, output};
 
 /// Flags shown by the short help.
 const SHORT_HELP: [&str; 4] = ["listen", "data_dir", "memory", "log_level"];
@@ -138,7 +134,7 @@ impl Serve {
         if let Some(tls) = gateway.tls() {
             tokio::spawn(reload(tls, hear(SignalKind::hangup())?));
         }
-        tokio::spawn(give_back_memory(gateway.suspended()));
+        tokio::spawn(floods::give_back_memory(gateway.crowd()));
         let mut again = Stop::listen()?;
         let stopping = async {
             stop.requested().await;
@@ -184,25 +180,6 @@ fn raise_open_files() {
             let most = limit.current.unwrap_or(u64::MAX);
             tracing::warn!(%cause, "the number of open files stays at {most}");
         }
-    }
-}
-
-/// Gives memory back after a flood of connections, of which the allocator would keep all: once their tasks and their suspended sessions are
-/// gone, and no others come.
-async fn give_back_memory(suspended: impl Fn() -> usize) {
-    let metrics = tokio::runtime::Handle::current().metrics();
-    let (mut most, mut were_gone) = (0, false);
-    loop {
-        tokio::time::sleep(LOOK_FOR_GONE).await;
-        let there = metrics.num_alive_tasks() + suspended();
-        most = most.max(there);
-        let are_gone = most - there >= MANY_GONE;
-        if are_gone && were_gone {
-            most = there;
-            // Nothing depends on it.
-            let _ = tokio::task::spawn_blocking(allocator::trim).await;
-        }
-        were_gone = are_gone;
     }
 }
 

@@ -270,10 +270,11 @@ impl Gateway {
         self.tls.clone()
     }
 
-    /// Tells how many sessions wait without a connection, for as long as the gateway serves.
-    pub fn suspended(&self) -> impl Fn() -> usize + Send + use<> {
+    /// Tells how many sessions wait without a connection, and the most connections at once since it was asked before; for as long as the
+    /// gateway serves.
+    pub fn crowd(&self) -> impl Fn() -> (usize, usize) + Send + use<> {
         let native = self.native.clone();
-        move || native.suspended()
+        move || (native.suspended(), native.places().peak())
     }
 
     /// What recovery found; `None` without a log.

@@ -27,6 +27,8 @@ pub struct Places {
 #[derive(Debug, Default)]
 struct State {
     taken: usize,
+    /// Most at once since somebody asked.
+    peak: usize,
     next: u64,
     /// Those without a login, the oldest first.
     waiting: BTreeMap<u64, Arc<Shed>>,
@@ -63,6 +65,14 @@ impl Places {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Most that were taken at once since this was asked before.
+    #[must_use]
+    pub fn peak(&self) -> usize {
+        let mut state = self.state();
+        let taken = state.taken;
+        std::mem::replace(&mut state.peak, taken)
+    }
+
     /// A place, if need be of one that has not logged in.
     ///
     /// # Errors
@@ -93,6 +103,7 @@ impl Places {
             }
         } else {
             state.taken += 1;
+            state.peak = state.peak.max(state.taken);
         }
         let number = state.next;
         state.next += 1;
@@ -213,6 +224,18 @@ mod tests {
         let _new = places.take().unwrap();
         let shed = |place: &Place| place.shed().now_or_never().is_some();
         assert!(!shed(&connection) && !shed(&one) && shed(&other));
+    }
+
+    #[test]
+    fn the_peak_is_the_most_at_once_since_it_was_asked_before_and_who_makes_room_is_counted_once() {
+        let places = Places::new(3, Arc::default());
+        assert_eq!(places.peak(), 0);
+        let came: Vec<_> = (0..5).map(|_| places.take().unwrap()).collect();
+        drop(came);
+        assert_eq!((places.peak(), places.peak()), (3, 0));
+        let one = places.take().unwrap();
+        assert_eq!((places.peak(), places.peak()), (1, 1));
+        drop(one);
     }
 
     #[test]

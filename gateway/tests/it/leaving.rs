@@ -43,9 +43,11 @@ fn subscribe(machine: &Machine, line: &Line, max_events: u32) {
 }
 
 #[test]
-fn while_a_lost_session_waits_to_end_others_get_what_comes() {
+fn while_a_lost_session_waits_to_end_others_get_what_comes_and_what_it_did_not_send_comes_with_its_resume() {
     let machine = Machine::start();
-    let (publisher, other, lost) = (machine.session(), machine.session(), machine.session());
+    let (publisher, other) = (machine.session(), machine.session());
+    let hello = hello();
+    let (lost, welcome) = machine.login(hello.clone());
     subscribe(&machine, &lost, 100);
     for sequence in 1..=2 {
         publisher.publish(sequence, "t");
@@ -60,6 +62,15 @@ fn while_a_lost_session_waits_to_end_others_get_what_comes() {
         machine.run_disk();
     }
     assert_eq!(positions(other.frames()), [3, 4, 5, 6]);
+    lost.cut();
+    let resume = wire::Hello { resume_session: welcome.session, resume_secret: welcome.secret, ..hello };
+    let (resumed, again) = machine.login(resume);
+    assert!(again.resumed);
+    machine.run_disk();
+    let mut come = positions(resumed.frames());
+    come.extend(positions(other.frames()));
+    come.sort_unstable();
+    assert_eq!(come, [1, 2], "what never went out is anyone's of the group, once");
 }
 
 /// Serves native sessions of this machine, until the sender is dropped.
