@@ -27,13 +27,13 @@ impl Mesh {
         })
     }
 
-    /// Ends a subscription on purpose, as [`Mesh::leave`]; deliveries from `next` on were seen by nobody.
-    pub fn leave_unseen(&self, topic: TopicRef, key: SubscriptionKey, next: u64) {
+    /// Ends a subscription, as [`Mesh::leave`]; deliveries from `next` on were seen by nobody.
+    pub fn leave_unseen(&self, topic: TopicRef, key: SubscriptionKey, next: u64, how: Leaving) {
         let Ok(mutex) = self.shard(topic) else { return };
         shard::lock(mutex).sinks.remove(&key);
         self.inner.with(mutex, |engine, now| {
             engine.resume(topic.id, key, next);
-            engine.leave(now, topic.id, key, Leaving::Clean);
+            engine.leave(now, topic.id, key, how);
         });
     }
 }

@@ -225,7 +225,11 @@ async fn limits_are_shown_and_changed() {
     assert_eq!(ok(&rig, "GET", "/v1/limits", "").await["publish_rate"], 0);
     assert_eq!(ok(&rig, "PATCH", "/v1/limits", r#"{"publish_rate":77}"#).await["publish_rate"], 77);
     assert_eq!(ok(&rig, "GET", "/v1/limits", "").await["publish_rate"], 77);
-    assert_eq!(refused(&rig, "PATCH", "/v1/limits", r#"{"publish_rate":99999999999}"#).await.1, "INVALID");
+    for wrong in ["99999999999", "-5"] {
+        let told = refused(&rig, "PATCH", "/v1/limits", &format!(r#"{{"publish_rate":{wrong}}}"#)).await;
+        let says = format!("field publish_rate is {wrong}; a whole number from 0 to 1000000000 is accepted");
+        assert_eq!(told, (400, "INVALID".into(), says));
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,21 @@ async fn an_event_is_answered_with_its_position_as_text_and_the_same_again_is_a_
 }
 
 #[tokio::test]
+async fn an_event_in_headers_without_one_that_it_must_have_is_told_as_one_in_json_is() {
+    let rig = Rig::start().await;
+    for missing in ["specversion", "id", "source", "type"] {
+        let left: Vec<_> = HEADERS.into_iter().filter(|(name, _)| name.strip_prefix("ce-") != Some(missing)).collect();
+        let told = rig.http().await.call("POST", "/v1/topics/t/events", &left, b"hello").await;
+        let mut event = json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "t"});
+        event.as_object_mut().unwrap().remove(missing);
+        let headers = [("content-type", "application/cloudevents+json")];
+        let json = rig.http().await.call("POST", "/v1/topics/t/events", &headers, event.to_string().as_bytes()).await;
+        assert_eq!(told.detail(), json.detail());
+        assert!(told.detail().contains(&format!("has no {missing}")), "{}", told.detail());
+    }
+}
+
+#[tokio::test]
 async fn a_path_with_an_escape_takes_another_way_through_the_gateway_and_is_answered_the_same() {
     const TEXT: (&str, &str) = ("content-type", "text/plain");
     let (plain, escaped) = (Rig::start().await, Rig::start().await);

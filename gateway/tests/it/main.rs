@@ -45,6 +45,7 @@ mod leaving;
 mod limits;
 mod listeners;
 mod long_texts;
+mod lost_streams;
 mod machine;
 mod many_groups;
 mod memory;

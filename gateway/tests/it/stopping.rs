@@ -107,7 +107,8 @@ async fn what_was_fetched_is_waited_for_and_meanwhile_nothing_but_settlements_is
         assert_eq!(answer.header("connection"), goes, "{method} {path}");
     }
     assert_eq!(rig.get("/v1/topics/t").await.status, 200);
-    assert_eq!(rig.get("/readyz").await.problem(), (503, "UNAVAILABLE".into()));
+    let ready = rig.get("/readyz").await;
+    assert_eq!((ready.problem(), ready.header("retry-after")), ((503, "UNAVAILABLE".into()), Some("1")));
     assert_eq!(rig.settle_one(&held[1], "extend").await, json!({"settled": true}));
     assert_eq!(rig.settle_one(&held[1], "release").await, json!({"settled": true}));
     assert_eq!(rig.settle_one(&held[2], "reject").await, json!({"settled": true}));

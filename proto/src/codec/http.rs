@@ -48,7 +48,7 @@ pub fn parse<'a>(
     match version.as_deref() {
         Some("1.0") => {}
         Some(other) => return Err(EventError::Version(other.chars().take(20).collect())),
-        None => return Err(EventError::value("specversion", "is missing: header ce-specversion must be 1.0")),
+        None => return Err(EventError::Missing("specversion")),
     }
     if let Some(content_type) = content_type {
         event.set(Cow::Borrowed("datacontenttype"), AttributeValue::String(Cow::Borrowed(content_type)));
@@ -194,6 +194,6 @@ mod tests {
             assert!(error.contains("twice") && error.contains(name), "{error}");
         }
         let none = parse(std::iter::empty(), None, Bytes::new()).unwrap_err().to_string();
-        assert!(none.contains("ce-specversion"), "{none}");
+        assert!(none.contains("has no specversion"), "{none}");
     }
 }

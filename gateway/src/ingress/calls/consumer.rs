@@ -1,13 +1,15 @@
-//! A subscription without a session: it ends when it is dropped.
+//! A subscription without a session: it ends when it is dropped, and unless that is in order it was lost with what it held.
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use meshwire_proto::frame::{DeliverRun, SettleKind};
 use meshwire_proto::wire::admin;
 use meshwire_proto::{ErrorKind, GroupKey, TopicName, UnixMillis, options};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::inbox::{Found, Inbox};
 use super::lease::Lease;
@@ -15,10 +17,16 @@ use super::unseen::Unseen;
 use super::{Calls, Seat};
 use crate::ingress::access::{Record, Waiting};
 use crate::ingress::{Shutdown, waiting};
-use crate::mesh::{Action, Caller, Credit, Refusal, SettleRequest, SubscribeRequest, SubscriptionKey, TopicRef};
+use crate::mesh::{
+    Action, Caller, Credit, Leaving, Refusal, SettleRequest, SubscribeRequest, SubscriptionKey, TopicRef,
+};
 
 /// A consumer always gets this much byte credit: a single event passes.
 const LEAST_BYTES: u64 = 64 * 1024;
+
+/// So much earlier than we, and by a sixty-fourth of the time it has, a peer may end its call because its time is over: it began to
+/// count first, and libraries round what they tell us up by as much as a hundredth. A guess.
+const EARLY: Duration = Duration::from_millis(100);
 
 /// Where a subscription begins: of a group only when it is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,8 +76,9 @@ pub struct Delivered {
     pub event: Bytes,
 }
 
-/// A subscription and its deliveries. Dropped, it leaves: what it held comes again at once, and what nobody has seen as if it
-/// had never been delivered.
+/// A subscription and its deliveries. Dropped, it was lost: what it handed out and nobody has settled has failed, and what nobody has
+/// seen comes as if it had never been delivered. In order, without a failure, it ends by [`Consumer::leave`], at the end of its
+/// call's time, and with a gateway that stops.
 #[derive(Debug)]
 pub struct Consumer {
     calls: Arc<Calls>,
@@ -86,6 +95,8 @@ pub struct Consumer {
     run: DeliverRun,
     /// From where on nobody has seen any delivery.
     unseen: Arc<Unseen>,
+    /// From when on its end is in order.
+    over: Option<Instant>,
 }
 
 impl Calls {
@@ -135,9 +146,9 @@ impl Calls {
             let seat = Seat { topic, name, group, key, unseen, answered };
             self.seats().insert(key.session, Arc::new(seat));
         }
-        let (run, stage, told) = (DeliverRun::default(), self.stage.subscribe(), false);
+        let (run, stage, told, over) = (DeliverRun::default(), self.stage.subscribe(), false, None);
         let (calls, caller) = (Arc::clone(self), caller.clone());
-        let consumer = Consumer { calls, caller, topic, name, key, inbox, stage, told, leased, run, unseen };
+        let consumer = Consumer { calls, caller, topic, name, key, inbox, stage, told, leased, run, unseen, over };
         // From here on it leaves when this is dropped.
         waiting::kept(&self.mesh, ticket).await?;
         self.mesh.start(topic, key);
@@ -165,6 +176,17 @@ fn subscribe_request(request: ConsumerRequest) -> SubscribeRequest {
 }
 
 impl Consumer {
+    /// Ends it in order: what it held comes again at once, without a failure.
+    pub fn leave(mut self) {
+        self.over = Some(Instant::now());
+    }
+
+    /// Its call has time until then, as the peer knows.
+    pub fn ends_at(&mut self, end: Instant) {
+        let early = EARLY + end.saturating_duration_since(Instant::now()) / 64;
+        self.over = Some(end.checked_sub(early).unwrap_or(end));
+    }
+
     /// Whether its deliveries are to be settled: not those of unnamed broadcast subscriptions.
     #[must_use]
     pub const fn is_leased(&self) -> bool {
@@ -326,11 +348,11 @@ impl Consumer {
         self.calls.mesh.credit(&self.caller, (self.topic, self.name.as_str()), self.key, credit)
     }
 
-    /// What sets its credit while somebody waits for its deliveries.
+    /// What sets its credit, and ends it, while somebody waits for its deliveries.
     #[must_use]
-    pub fn crediting(&self) -> Crediting {
-        let (calls, caller) = (Arc::clone(&self.calls), self.caller.clone());
-        Crediting { calls, caller, topic: self.topic, name: self.name.clone(), key: self.key }
+    pub fn handle(&self) -> ConsumerHandle {
+        let (calls, caller, unseen) = (Arc::clone(&self.calls), self.caller.clone(), Arc::clone(&self.unseen));
+        ConsumerHandle { calls, caller, topic: self.topic, name: self.name.clone(), key: self.key, unseen }
     }
 
     /// Takes its credit away; deliveries from `next` on come again as if they had never been made. Gives how many it still holds.
@@ -348,22 +370,29 @@ impl Consumer {
     }
 }
 
-/// Sets a consumer's credit from elsewhere.
+/// Sets a consumer's credit, and ends it, from elsewhere.
 #[derive(Debug)]
-pub struct Crediting {
+pub struct ConsumerHandle {
     calls: Arc<Calls>,
     caller: Caller,
     topic: TopicRef,
     name: TopicName,
     key: SubscriptionKey,
+    unseen: Arc<Unseen>,
 }
 
-impl Crediting {
+impl ConsumerHandle {
+    /// As [`Consumer::leave`]: the consumer hands out nothing any more.
+    pub fn leave(&self) {
+        self.calls.stand_up(self.key.session);
+        self.calls.mesh.leave_unseen(self.topic, self.key, self.unseen.stop(), Leaving::Clean);
+    }
+
     /// As [`Consumer::set_credit`].
     ///
     /// # Errors
     /// `DENIED`; `NOT_FOUND`: the consumer was dropped, or its topic deleted.
-    pub fn set(&self, credit: Credit) -> Result<(), Refusal> {
+    pub fn set_credit(&self, credit: Credit) -> Result<(), Refusal> {
         let credit = self.calls.grant(credit);
         self.calls.mesh.credit(&self.caller, (self.topic, self.name.as_str()), self.key, credit)
     }
@@ -371,7 +400,9 @@ impl Crediting {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
+        let in_order = self.calls.mesh.is_stopping() || self.over.is_some_and(|over| over <= Instant::now());
+        let how = if in_order { Leaving::Clean } else { Leaving::Lost };
         self.calls.stand_up(self.key.session);
-        self.calls.mesh.leave_unseen(self.topic, self.key, self.unseen.next());
+        self.calls.mesh.leave_unseen(self.topic, self.key, self.unseen.next(), how);
     }
 }

@@ -32,7 +32,7 @@ use std::time::Duration;
 use meshwire_proto::{ErrorKind, GroupKey, GroupName, MemberName, NameError, TopicName};
 use tokio::sync::watch;
 
-pub use consumer::{Consumer, ConsumerRequest, Crediting, Delivered, Start};
+pub use consumer::{Consumer, ConsumerHandle, ConsumerRequest, Delivered, Start};
 pub use fetch::{FetchRequest, Fetched, MAX_FETCH, MAX_WAIT};
 pub use publish::{MAX_BATCH, Offer, Stored, Taken};
 pub use request::{Replies, RequestCall};

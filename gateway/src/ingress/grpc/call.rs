@@ -131,7 +131,8 @@ async fn carry(door: &Door, request: Request, limit: (u64, &str), next: Next) ->
 
 /// The one message of a call, as it came.
 async fn message(door: &Door, body: Body, (limit, what): (u64, &str)) -> Result<Received, Refusal> {
-    let body = read_within(&door.share, body, limit.saturating_add(PREFIX), what).await?;
+    let over = || format!("the message is over {limit} bytes {what}");
+    let body = read_within(&door.share, body, limit.saturating_add(PREFIX), over).await?;
     let invalid = |text| Refusal::new(ErrorKind::Invalid, text);
     let Some((flag, rest)) = body.split_first() else { return Err(invalid("the call has no message")) };
     if *flag != 0 {

@@ -47,7 +47,7 @@ pub mod mesh_server {
             + std::marker::Send
             + 'static;
         /// Delivers events as they come. With a group each has a lease, to be settled by Settle before its time ends. The end
-        /// of the call gives back what is not settled.
+        /// of the call gives back what is not settled; where the client ended it, that has failed.
         async fn subscribe(
             &self,
             request: tonic::Request<::meshwire_proto::wire::mesh::SubscribeRequest>,

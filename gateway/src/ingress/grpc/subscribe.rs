@@ -58,8 +58,12 @@ pub(super) fn asked(request: &wire::SubscribeRequest) -> Result<ConsumerRequest,
     Ok(ConsumerRequest { group, start, settings: request.settings.unwrap_or_default(), credit })
 }
 
-/// The stream of a subscription; dropped, it gives back what is not settled.
-pub(super) fn batches(consumer: Consumer, deadline: Deadline) -> Batches {
+/// The stream of a subscription. Dropped, its consumer was lost: a call that is cancelled cannot be told from one whose peer is gone, as
+/// both a program that falls and a proxy before it cancel.
+pub(super) fn batches(mut consumer: Consumer, deadline: Deadline) -> Batches {
+    if let Some(end) = deadline.0 {
+        consumer.ends_at(end);
+    }
     Box::pin(stream::unfold(Some((consumer, deadline, None)), |state| async {
         let (mut consumer, deadline, failed) = state?;
         let found = match failed {
@@ -68,7 +72,10 @@ pub(super) fn batches(consumer: Consumer, deadline: Deadline) -> Batches {
         };
         match found {
             Ok((batch, failed)) => Some((Ok(batch), Some((consumer, deadline, failed)))),
-            Err(refusal) => Some((Err(status(refusal)), None)),
+            Err(refusal) => {
+                consumer.leave();
+                Some((Err(status(refusal)), None))
+            }
         }
     }))
 }
@@ -112,9 +119,13 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::StreamExt as _;
+    use meshwire_proto::wire::admin;
+    use meshwire_proto::wire::admin::answer::Answer;
+    use meshwire_proto::wire::admin::command::Command;
     use tokio::time::Instant;
 
     use super::*;
+    use crate::ingress::calls::Calls;
     use crate::ingress::calls::testing::{calls, publish};
     use crate::mesh::Caller;
 
@@ -131,5 +142,29 @@ mod tests {
         let late = batches.next().await.unwrap().unwrap_err();
         assert_eq!(crate::ingress::web::status::kind(&late), Some(ErrorKind::Timeout), "{late:?}");
         assert!(batches.next().await.is_none());
+    }
+
+    /// Events that a group has failed with.
+    async fn failing(calls: &Calls) -> u64 {
+        let get = admin::GetGroup { topic: "t".into(), group: "g".into() };
+        match calls.admin(&Caller::anonymous("test", None), Command::GetGroup(get)).await.unwrap() {
+            Some(Answer::Group(group)) => group.failing,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_goes_as_its_deadline_comes_is_not_lost_and_one_that_goes_before_is() {
+        let (calls, time) = (calls(), Duration::from_secs(64));
+        publish(&calls, 0..1).await;
+        for (goes_after, fails) in [(time - Duration::from_secs(1), 0), (time - Duration::from_secs(2), 1)] {
+            let asked = asked(&wire::SubscribeRequest { group: "g".into(), ..Default::default() }).unwrap();
+            let consumer = calls.consume(&Caller::anonymous("test", None), "t", asked).await.unwrap();
+            let mut batches = batches(consumer, Deadline(Some(Instant::now() + time)));
+            assert_eq!(batches.next().await.unwrap().unwrap().deliveries.len(), 1);
+            tokio::time::sleep(goes_after).await;
+            drop(batches);
+            assert_eq!(failing(&calls).await, fails, "after {goes_after:?}");
+        }
     }
 }

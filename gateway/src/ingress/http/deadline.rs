@@ -36,6 +36,10 @@ impl Deadline {
         Self(Instant::now() + time)
     }
 
+    pub(super) const fn end(self) -> Instant {
+        self.0
+    }
+
     /// What is left of it.
     pub(super) fn left(self) -> std::time::Duration {
         self.0.saturating_duration_since(Instant::now())

@@ -64,7 +64,7 @@ impl Mode {
                 );
                 Err(Problem::new(ErrorKind::Unsupported, text).with(StatusCode::UNSUPPORTED_MEDIA_TYPE))
             }
-            _ if headers.contains_key("ce-specversion") => Ok(Self::Binary),
+            _ if headers.keys().any(|name| name.as_str().starts_with(http::PREFIX)) => Ok(Self::Binary),
             _ => {
                 let text = "this is no CloudEvent: send attributes as headers (ce-specversion: 1.0, ce-id, ce-source, ce-type) with the \
                     data as the body, or an event as JSON with content-type: application/cloudevents+json";
@@ -103,7 +103,8 @@ async fn whole(door: &Door, mode: Mode, body: Upload) -> Result<Received, Proble
         Mode::Binary => read(&door.share, body, event, option).await,
         // JSON escapes at most six bytes for one; base64 is less.
         Mode::Structured if event * 2 > frame => {
-            read_within(&door.share, body, event * 2, "(twice option max_event_bytes)").await
+            let over = || format!("the body is over {} bytes (twice option max_event_bytes)", event * 2);
+            read_within(&door.share, body, event * 2, over).await
         }
         Mode::Structured | Mode::Batch => read(&door.share, body, frame, "max_frame_bytes").await,
     }

@@ -135,7 +135,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn u64(&self, name: &str) -> Result<Option<u64>, Problem> {
-        self.number(name, |_| true, || "a whole number".to_owned())
+        self.number(name, |_| true, || "a whole number from 0".to_owned())
     }
 
     pub(super) fn u32(&self, name: &str) -> Result<Option<u32>, Problem> {
@@ -303,7 +303,7 @@ mod tests {
         let fields = Fields::parse("{\"a\":\"x\",\"b\":-1}", "the body", &["a", "b"]).unwrap();
         let refused = [
             (fields.u32("a").map(drop), "field a is \"x\"; a whole number up to 4294967295 is accepted"),
-            (fields.u64("b").map(drop), "field b is -1; a whole number is accepted"),
+            (fields.u64("b").map(drop), "field b is -1; a whole number from 0 is accepted"),
             (fields.bool("b").map(drop), "field b is -1; true or false is accepted"),
             (fields.text("b").map(drop), "field b is -1; a string is accepted"),
             (fields.numbers("a").map(drop), "field a is \"x\"; an array of whole numbers is accepted"),
@@ -318,7 +318,7 @@ mod tests {
         assert!(fields.bool("c").unwrap().is_none());
         let long = format!("{{\"a\":[\n{}]}}", "[".repeat(10_000) + &"]".repeat(10_000));
         let long = Fields::parse(&long, "the body", &["a"]).unwrap();
-        let said = format!("field a is [ {}…; a whole number is accepted", "[".repeat(38));
+        let said = format!("field a is [ {}…; a whole number from 0 is accepted", "[".repeat(38));
         assert_eq!(detail(&long.u64("a").unwrap_err()), said);
     }
 
@@ -349,6 +349,6 @@ mod tests {
     fn a_null_stands_for_nothing_only_where_it_may() {
         let fields = Fields::parse(r#"{"a":null,"b":null}"#, "the body", &["a", "b"]).unwrap().without_nulls(&["a"]);
         assert_eq!(fields.u64("a").unwrap(), None);
-        assert_eq!(detail(&fields.u64("b").unwrap_err()), "field b is null; a whole number is accepted");
+        assert_eq!(detail(&fields.u64("b").unwrap_err()), "field b is null; a whole number from 0 is accepted");
     }
 }

@@ -9,6 +9,7 @@ use meshwire_proto::ErrorKind;
 use super::query::Query;
 use super::{Door, Problem};
 use crate::ingress::Shutdown;
+use crate::mesh::{Refusal, stopping};
 
 /// Both.
 pub(super) const PATHS: [&str; 2] = ["/healthz", "/readyz"];
@@ -29,7 +30,12 @@ pub(super) async fn ready(Extension(door): Extension<Door>, request: Request) ->
     if reasons.is_empty() {
         return Ok(ok());
     }
-    Err(Problem::new(if failed { ErrorKind::StoreFailed } else { ErrorKind::Unavailable }, reasons.join("; ")))
+    let text = reasons.join("; ");
+    Err(if failed {
+        Problem::new(ErrorKind::StoreFailed, text)
+    } else {
+        Refusal { message: text, ..stopping() }.into()
+    })
 }
 
 /// Why nobody should be sent here.

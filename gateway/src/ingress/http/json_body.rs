@@ -20,7 +20,8 @@ pub(super) async fn bytes(
     limit: u64,
     what: &str,
 ) -> Result<Received, Problem> {
-    let bytes = body::read_within(&door.share, Upload::of(headers, body), limit, what).await?;
+    let over = || format!("the body is over {limit} bytes {what}");
+    let bytes = body::read_within(&door.share, Upload::of(headers, body), limit, over).await?;
     let essence = essence(headers)?;
     let nothing = bytes.is_empty() && essence.is_empty();
     if !nothing && !json::is_json(&essence) {

@@ -148,7 +148,7 @@ pub(super) fn broadcast_request(start: Start) -> ConsumerRequest {
     asked(None, start, u32::try_from(options::PREFETCH_EVENTS.default).unwrap_or(u32::MAX))
 }
 
-/// As a member of a group, with leases. The end of the stream gives them back.
+/// As a member of a group, with leases. Who hangs up was lost with them: HTTP has no word for leaving.
 pub(super) async fn group(
     Extension(door): Extension<Door>,
     Named((topic, group)): Named<(String, String)>,
@@ -172,7 +172,10 @@ pub(super) fn asked(group: Option<GroupKey>, start: Start, events: u32) -> Consu
 
 async fn stream_of(door: Door, parts: &Parts, topic: &str, asked: ConsumerRequest) -> Result<Response, Problem> {
     let (format, deadline) = (Format::of(&parts.headers)?, Deadline::of(parts));
-    let consumer = door.calls.consume(&door.caller("http"), topic, asked).await?;
+    let mut consumer = door.calls.consume(&door.caller("http"), topic, asked).await?;
+    if let Some(deadline) = deadline {
+        consumer.ends_at(deadline.end());
+    }
     let headers = [
         (CONTENT_TYPE.as_str(), format.content_type()),
         (CACHE_CONTROL.as_str(), "no-store"),
@@ -181,7 +184,13 @@ async fn stream_of(door: Door, parts: &Parts, topic: &str, asked: ConsumerReques
     let pieces = stream::unfold(Some((door.calls.clone(), consumer)), move |state| async move {
         let (calls, mut consumer) = state?;
         let (piece, goes_on) = piece(&calls, &mut consumer, format, deadline).await;
-        Some((Ok::<_, Infallible>(Bytes::from(piece)), goes_on.then_some((calls, consumer))))
+        let rest = if goes_on {
+            Some((calls, consumer))
+        } else {
+            consumer.leave();
+            None
+        };
+        Some((Ok::<_, Infallible>(Bytes::from(piece)), rest))
     });
     Ok((headers, Body::from_stream(pieces)).into_response())
 }

@@ -94,19 +94,19 @@ pub(in crate::ingress) async fn read(
     limit: u64,
     option: &str,
 ) -> Result<Received, Problem> {
-    read_within(share, body, limit, &format!("(option {option})")).await
+    read_within(share, body, limit, || format!("the body is over {limit} bytes (option {option})")).await
 }
 
-/// The same, of a limit that stands for `what`.
+/// The same; `over` says what is over which limit.
 pub(in crate::ingress) async fn read_within(
     share: &Arc<Share>,
     body: impl Into<Upload>,
     limit: u64,
-    what: &str,
+    over: impl Fn() -> String,
 ) -> Result<Received, Problem> {
     let Upload { mut body, waits } = body.into();
     let is_announced = body.size_hint().lower() > limit;
-    let read = Reading::new(share.hold()).read(&mut body, limit, what).await;
+    let read = Reading::new(share.hold()).read(&mut body, limit, over).await;
     match read.as_ref().map_err(Problem::kind) {
         Err(ErrorKind::TooLarge) if is_announced && waits => {}
         Err(ErrorKind::TooLarge) => discard(body, DISCARD_PERIOD).await,
@@ -133,23 +133,23 @@ impl Reading {
         self.first.len() + self.more.len()
     }
 
-    async fn read(mut self, body: &mut Body, limit: u64, what: &str) -> Result<Received, Problem> {
+    async fn read(mut self, body: &mut Body, limit: u64, over: impl Fn() -> String) -> Result<Received, Problem> {
         let broken = || Problem::new(ErrorKind::Invalid, BROKEN);
-        let too_large = || Problem::new(ErrorKind::TooLarge, format!("the body is over {limit} bytes {what}"));
+        let too_large = || Problem::new(ErrorKind::TooLarge, over());
         if body.size_hint().lower() > limit {
             return Err(too_large());
         }
         let (began, mut before) = (Instant::now(), 0);
-        let mut over = pin!(sleep(PERIOD));
+        let mut period = pin!(sleep(PERIOD));
         loop {
             // Only the peer is waited for here: what was taken off the body is kept before anything else may end a period.
             let frame = tokio::select! {
                 biased;
                 frame = body.frame() => frame,
-                () = &mut over => {
+                () = &mut period => {
                     self.judge(before, began)?;
                     before = self.len();
-                    over.as_mut().reset(Instant::now() + PERIOD);
+                    period.as_mut().reset(Instant::now() + PERIOD);
                     continue;
                 }
             };

@@ -71,6 +71,8 @@ async fn every_bad_call_is_told_its_code_and_the_next_one_is_served() {
         is(&status, code, kind);
     }
     stub.publish(publishing("t", "1")).await.unwrap();
+    let long = answer(&stub, publish, vec![0; 2 << 20], &[]).await.unwrap_err();
+    assert_eq!(long.message(), "the message is over 1048576 bytes (option max_frame_bytes)");
 }
 
 #[tokio::test]

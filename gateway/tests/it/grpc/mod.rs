@@ -144,7 +144,7 @@ impl Stub {
         self.call("/meshwire.v1.Mesh/Settle", request).await
     }
 
-    async fn stream<A, B>(&self, path: &str, request: Request<A>) -> Result<Streaming<B>, Status>
+    pub(crate) async fn stream<A, B>(&self, path: &str, request: Request<A>) -> Result<Streaming<B>, Status>
     where
         A: Message + Send + Sync + 'static,
         B: Message + Default + Send + Sync + 'static,

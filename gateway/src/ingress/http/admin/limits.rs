@@ -2,6 +2,7 @@
 
 use axum::Extension;
 use axum::extract::Request;
+use meshwire_proto::options;
 use meshwire_proto::wire::admin::answer::Answer;
 use meshwire_proto::wire::admin::command::Command;
 use meshwire_proto::wire::admin::{GetLimits, Limits, SetLimits};
@@ -30,11 +31,11 @@ pub(in crate::ingress::http) async fn change(Extension(door): Extension<Door>, r
     let body = body::read(request).await?;
     let fields = Fields::parse(&body, "the body", &LIMITS)?;
     let limits = Limits {
-        publish_rate: fields.u64("publish_rate")?,
-        publish_bytes_rate: fields.u64("publish_bytes_rate")?,
+        publish_rate: fields.within("publish_rate", &options::MAX_PUBLISH_RATE)?,
+        publish_bytes_rate: fields.within("publish_bytes_rate", &options::MAX_PUBLISH_BYTES_RATE)?,
         publish_budget_bytes: fields.u64("publish_budget_bytes")?,
-        deliver_rate: fields.u64("deliver_rate")?,
-        deliver_bytes_rate: fields.u64("deliver_bytes_rate")?,
+        deliver_rate: fields.within("deliver_rate", &options::MAX_DELIVER_RATE)?,
+        deliver_bytes_rate: fields.within("deliver_bytes_rate", &options::MAX_DELIVER_BYTES_RATE)?,
     };
     shown(&carry_out(&door, Command::SetLimits(SetLimits { limits: Some(limits) })).await?)
 }

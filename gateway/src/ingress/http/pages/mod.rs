@@ -48,6 +48,9 @@ pub(super) async fn serve(door: Door, mut socket: Socket) {
         }
         Err(end) => end,
     };
+    if end.is_in_order() {
+        page.subscriptions.leave();
+    }
     drop(page);
     socket.end(end).await;
 }

@@ -8,7 +8,7 @@ use futures_util::stream::{AbortHandle, SelectAll, abortable, once, unfold};
 use futures_util::{Stream, StreamExt as _};
 use meshwire_proto::{ErrorKind, options};
 
-use crate::ingress::calls::{Calls, Consumer, Crediting};
+use crate::ingress::calls::{Calls, Consumer, ConsumerHandle};
 use crate::ingress::http::{Problem, delivery};
 use crate::mesh::Credit;
 
@@ -24,7 +24,7 @@ struct Standing {
     /// Which one of those that had its id.
     number: u64,
     abort: AbortHandle,
-    crediting: Crediting,
+    handle: ConsumerHandle,
 }
 
 pub(super) struct Subscriptions {
@@ -69,7 +69,7 @@ impl Subscriptions {
     }
 
     pub(super) fn add(&mut self, id: &str, calls: Arc<Calls>, consumer: Consumer) {
-        let (crediting, name) = (consumer.crediting(), id.to_owned());
+        let (handle, name) = (consumer.handle(), id.to_owned());
         let stream = unfold(Some(consumer), move |consumer| {
             let (calls, id) = (Arc::clone(&calls), name.clone());
             async move {
@@ -94,7 +94,7 @@ impl Subscriptions {
         let (stream, abort) = abortable(stream);
         let (id, number) = (id.to_owned(), self.number);
         self.number += 1;
-        self.known.insert(id.clone(), Some(Standing { number, abort, crediting }));
+        self.known.insert(id.clone(), Some(Standing { number, abort, handle }));
         let ended = once(async move { Item::Ended(id, number) });
         self.streams.push(Box::pin(stream.map(Item::Text).chain(ended)));
     }
@@ -125,16 +125,26 @@ impl Subscriptions {
     /// # Errors
     /// `NOT_FOUND`, `DENIED`.
     pub(super) fn credit(&self, id: &str, events: u32) -> Result<(), Problem> {
-        self.find(id)?.crediting.set(Credit { events, bytes: options::PREFETCH_BYTES.default }).map_err(Problem::from)
+        self.find(id)?
+            .handle
+            .set_credit(Credit { events, bytes: options::PREFETCH_BYTES.default })
+            .map_err(Problem::from)
     }
 
-    /// Ends a subscription: its id is free, and what it held goes back with the next look at the streams.
+    /// Ends a subscription in order: its id is free, and what it held has gone back.
     ///
     /// # Errors
     /// `NOT_FOUND`.
     pub(super) fn end(&mut self, id: &str) -> Result<(), Problem> {
-        self.find(id)?.abort.abort();
+        let standing = self.find(id)?;
+        standing.handle.leave();
+        standing.abort.abort();
         self.known.remove(id);
         Ok(())
+    }
+
+    /// Ends all of them in order. Dropped, they were lost.
+    pub(super) fn leave(&self) {
+        self.known.values().flatten().for_each(|standing| standing.handle.leave());
     }
 }

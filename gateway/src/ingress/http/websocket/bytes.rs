@@ -56,7 +56,7 @@ fn lost(error: Error) -> io::Error {
 
 impl Messages {
     fn ends(&self, end: End) -> io::Result<()> {
-        let is_over = end == End::Gone;
+        let is_over = matches!(end, End::Gone | End::Goodbye);
         let _ = self.why.set(end);
         if is_over { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
     }

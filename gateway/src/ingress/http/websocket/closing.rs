@@ -14,8 +14,10 @@ const REASON: usize = 123;
 /// Why it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::ingress::http) enum End {
-    /// The peer said goodbye, or is gone.
+    /// The peer is gone, or said that it cannot go on.
     Gone,
+    /// The peer said goodbye.
+    Goodbye,
     /// It broke a rule of RFC 6455: what else it sends has no meaning.
     Broken(CloseFrame),
     /// It is told why, and may answer that it has heard.
@@ -32,6 +34,25 @@ impl End {
     pub(in crate::ingress::http) fn refused(refusal: &Refusal) -> Self {
         let text = format!("{}: {}", refusal.kind.code(), refusal.message);
         Self::Told(frame(refusal.kind.ws_close().into(), &text))
+    }
+
+    /// What the peer said when it closed it.
+    pub(super) const fn by_peer(frame: Option<&CloseFrame>) -> Self {
+        match frame {
+            None | Some(CloseFrame { code: CloseCode::Normal | CloseCode::Away | CloseCode::Status, .. }) => {
+                Self::Goodbye
+            }
+            Some(_) => Self::Gone,
+        }
+    }
+
+    /// Whether who was there left, or is sent away for what is not its fault: not one that is lost, breaks a rule or falls silent.
+    pub(in crate::ingress::http) fn is_in_order(&self) -> bool {
+        match self {
+            Self::Goodbye => true,
+            Self::Gone | Self::Broken(_) => false,
+            Self::Told(frame) => frame.code == CloseCode::Away || self.kind() == Some(ErrorKind::Busy),
+        }
     }
 
     /// Which of our errors it says.
@@ -72,6 +93,21 @@ impl End {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_says_goodbye_or_is_sent_away_for_no_fault_of_its_own_leaves_in_order_and_nobody_else() {
+        let by_peer = |code: u16| End::by_peer(Some(&frame(code.into(), "")));
+        for end in [End::by_peer(None), by_peer(1000), by_peer(1001), End::stopping()] {
+            assert!(end.is_in_order(), "{end:?}");
+        }
+        assert!(End::refused(&Refusal::new(ErrorKind::Busy, "x")).is_in_order());
+        for code in [1002, 1006, 1009, 1011, 4000] {
+            assert!(!by_peer(code).is_in_order(), "{code}");
+        }
+        for end in [End::Gone, End::timeout("x"), End::wrong_kind("x"), End::Broken(frame(CloseCode::Size, "x"))] {
+            assert!(!end.is_in_order(), "{end:?}");
+        }
+    }
 
     #[test]
     fn a_reason_is_cut_between_characters_and_names_its_code_first() {

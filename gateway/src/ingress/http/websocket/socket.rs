@@ -120,7 +120,8 @@ impl Socket {
             let Poll::Ready(message) = Pin::new(&mut self.inner).poll_next(cx) else { return self.poll_silence(cx) };
             self.asked = None;
             return Poll::Ready(match message {
-                None | Some(Ok(Message::Close(_))) => Err(End::Gone),
+                None => Err(End::Gone),
+                Some(Ok(Message::Close(frame))) => Err(End::by_peer(frame.as_ref())),
                 Some(Ok(Message::Text(text))) => Ok(Received::Text(text)),
                 Some(Ok(Message::Binary(bytes))) => Ok(Received::Binary(bytes)),
                 Some(Ok(Message::Ping(_))) => {
@@ -274,7 +275,7 @@ pub(super) struct Farewell {
 impl From<End> for Farewell {
     fn from(end: End) -> Self {
         let (frame, waits, drops) = match end {
-            End::Gone => (None, false, 0),
+            End::Gone | End::Goodbye => (None, false, 0),
             End::Broken(frame) => (Some(frame), false, DROPPED),
             End::Told(frame) => (Some(frame), true, DROPPED),
         };
