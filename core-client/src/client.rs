@@ -161,7 +161,7 @@ impl Mesh {
     async fn start(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<PendingReceipt> {
         // A loop of publishes must let the driver have its turn on this thread.
         tokio::task::coop::consume_budget().await;
-        match self.admit(topic, event, |encoded| Bytes::copy_from_slice(encoded))? {
+        match self.admit(topic, event, Bytes::copy_from_slice)? {
             Admitted::Now(pending) => Ok(pending),
             Admitted::Full(encoded, timing) => {
                 let (alias, sequence) = self.0.outbox.admit_when_room(topic, &encoded, timing).await?;
