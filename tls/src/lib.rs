@@ -3,12 +3,12 @@
 //!
 //! - [`certificates`], [`roots`], [`pair`]: PEM files, or a [`FileError`] that names the file, what is wrong and what would do;
 //! - [`Flaw`]: what is wrong with a certificate;
-//! - [`ended`]: why a handshake came to nothing.
+//! - [`ended`]: why a handshake came to nothing; [`Objection`]: what the other side has against a certificate.
 
 mod files;
 mod flaw;
 mod handshake;
 
-pub use files::{FileError, certificates, pair, roots};
+pub use files::{FileError, PairError, certificates, pair, roots};
 pub use flaw::Flaw;
-pub use handshake::ended;
+pub use handshake::{Objection, ended};
