@@ -70,7 +70,7 @@ impl SoFar {
             answers.change(0, bytes);
             self.waits = Some(Waits { answers, bytes });
         }
-        fits || self.letters.is_empty()
+        fits
     }
 
     const fn is_full(&self) -> bool {
