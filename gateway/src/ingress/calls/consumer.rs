@@ -25,7 +25,7 @@ use crate::mesh::{
 const LEAST_BYTES: u64 = 64 * 1024;
 
 /// So much earlier than we, and by a sixty-fourth of the time it has, a peer may end its call because its time is over: it began to
-/// count first, and libraries round what they tell us up by as much as a hundredth. A guess.
+/// count first, and libraries round what they tell us up by as much as a hundredth. Never by more than half of it. A guess.
 const EARLY: Duration = Duration::from_millis(100);
 
 /// Where a subscription begins: of a group only when it is made.
@@ -183,8 +183,8 @@ impl Consumer {
 
     /// Its call has time until then, as the peer knows.
     pub fn ends_at(&mut self, end: Instant) {
-        let early = EARLY + end.saturating_duration_since(Instant::now()) / 64;
-        self.over = Some(end.checked_sub(early).unwrap_or(end));
+        let left = end.saturating_duration_since(Instant::now());
+        self.over = end.checked_sub((EARLY + left / 64).min(left / 2));
     }
 
     /// Whether its deliveries are to be settled: not those of unnamed broadcast subscriptions.

@@ -155,9 +155,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_goes_as_its_deadline_comes_is_not_lost_and_one_that_goes_before_is() {
-        let (calls, time) = (calls(), Duration::from_secs(64));
+        let calls = calls();
         publish(&calls, 0..1).await;
-        for (goes_after, fails) in [(time - Duration::from_secs(1), 0), (time - Duration::from_secs(2), 1)] {
+        for (millis, goes_after, fails) in [(64_000, 63_000, 0), (100, 60, 0), (64_000, 62_000, 1)] {
+            let (time, goes_after) = (Duration::from_millis(millis), Duration::from_millis(goes_after));
             let asked = asked(&wire::SubscribeRequest { group: "g".into(), ..Default::default() }).unwrap();
             let consumer = calls.consume(&Caller::anonymous("test", None), "t", asked).await.unwrap();
             let mut batches = batches(consumer, Deadline(Some(Instant::now() + time)));
