@@ -59,7 +59,10 @@ mod tests {
             assert_eq!(ebb.look(there, peak), over, "{there} {peak}");
         }
         assert!(!ebb.look(10, 4000) && ebb.look(10, 10), "nobody saw it but for its peak");
-        assert!(!ebb.look(10, 4000) && !ebb.look(4000, 4000) && !ebb.look(10, 4000) && ebb.look(20, 20), "it came again");
+        assert!(
+            !ebb.look(10, 4000) && !ebb.look(4000, 4000) && !ebb.look(10, 4000) && ebb.look(20, 20),
+            "it came again"
+        );
         assert!(!ebb.look(900, 900) && !ebb.look(10, 900) && !ebb.look(10, 10), "these were not many");
     }
 }

@@ -13,14 +13,13 @@ use meshwire_tls::{FileError, Flaw};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
 use super::refused::FloodCount;
 use super::{BoxIo, READ_AWAY, REFUSAL, Sniff, part};
-use crate::clock::{Clock as _, SystemClock};
 use crate::mesh::Counts;
 
 /// What is spoken inside, in the order in which it is preferred.
@@ -147,8 +146,9 @@ fn load(config: &TlsConfig) -> Result<Served, TlsError> {
     Ok(Served { acceptor: TlsAcceptor::from(Arc::new(server)), certificate })
 }
 
+/// The time by which TLS judges certificates.
 fn now() -> UnixMillis {
-    SystemClock::new().now().wall
+    UnixMillis(i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX / 1000).saturating_mul(1000))
 }
 
 impl Tls {

@@ -57,6 +57,8 @@ pub enum OpenError {
         path: String,
         /// The system's words.
         cause: String,
+        /// It cannot be used later either, unless somebody changes something.
+        lasting: bool,
     },
     /// A new directory on a file system that has less than the log needs to go on when a segment is full.
     #[error(
@@ -168,8 +170,7 @@ pub(super) fn open(
         new_segment(&**disk, len, (highest + 1, generation, last_batch + 1))?
     };
     let events = readable(&fold, parts.sealed.values(), &active.index);
-    let mut space =
-        Space::new(active, parts.sealed, (segment_len, max_disk), (directory.salt, epoch, begun));
+    let mut space = Space::new(active, parts.sealed, (segment_len, max_disk), (directory.salt, epoch, begun));
     space.dedup_window_ms = options.dedup_window_ms;
     space.letters_room = letters_room(space.segment_len, options.largest_write);
     let machine = LogMachine::new(Start {
@@ -430,11 +431,7 @@ fn next_epoch(disk: &dyn Disk, seen: u64, exists: bool) -> Result<u64, OpenError
 }
 
 /// An empty segment to go on with.
-fn new_segment(
-    disk: &dyn Disk,
-    len: u64,
-    (number, generation, batch): (u64, u64, u64),
-) -> Result<Active, OpenError> {
+fn new_segment(disk: &dyn Disk, len: u64, (number, generation, batch): (u64, u64, u64)) -> Result<Active, OpenError> {
     job::allocate(disk, number, len)?;
     Ok(Active {
         number,

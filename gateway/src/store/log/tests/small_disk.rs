@@ -79,7 +79,10 @@ fn a_new_directory_is_refused_where_the_log_could_not_go_on_and_one_that_is_ther
         let refused = Rig::open(disk.clone(), options.clone(), Arc::default()).err().unwrap();
         assert!(matches!(refused, OpenError::NoRoom { .. }), "{refused}");
         let text = refused.to_string();
-        assert!(text.contains("has 18 MiB free, and 20 MiB are needed: two segments that hold the largest frame"), "{text}");
+        assert!(
+            text.contains("has 18 MiB free, and 20 MiB are needed: two segments that hold the largest frame"),
+            "{text}"
+        );
         assert_eq!(disk.list().unwrap(), [], "nothing was begun");
         disk.set_capacity(None);
         drop(Rig::open(disk.clone(), options.clone(), Arc::default()).unwrap());
