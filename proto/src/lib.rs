@@ -16,6 +16,7 @@ pub mod codec;
 mod counted;
 mod error;
 mod event;
+mod excerpt;
 pub mod frame;
 mod moment;
 mod names;
@@ -29,5 +30,6 @@ pub use event::{
     AttributeValue, Attributes, Data, Defaults, Event, EventError, EventLayout, EventLimits, EventParts, EventRun,
     EventRunBuilder, EventView, Identity, TimedEvent, Timing, event_identity,
 };
+pub use excerpt::excerpt;
 pub use moment::{Moment, NoTime, UnixMillis};
 pub use names::{GroupKey, GroupName, MemberName, NameError, TopicName};

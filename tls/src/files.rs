@@ -27,6 +27,24 @@ pub struct FileError {
     pub problem: String,
 }
 
+/// One of the two files of a pair cannot be used; they may be the same file.
+#[derive(Debug, thiserror::Error)]
+pub enum PairError {
+    /// As that of the certificate.
+    #[error(transparent)]
+    Certificate(FileError),
+    /// As that of the key.
+    #[error(transparent)]
+    Key(FileError),
+}
+
+impl From<PairError> for FileError {
+    fn from(error: PairError) -> Self {
+        let (PairError::Certificate(error) | PairError::Key(error)) = error;
+        error
+    }
+}
+
 fn bad(file: &Path, problem: impl Into<String>) -> FileError {
     FileError { file: file.to_owned(), problem: problem.into() }
 }
@@ -82,22 +100,24 @@ pub fn roots(file: &Path) -> Result<RootCertStore, FileError> {
 /// A certificate to show, with those behind it, and its key.
 ///
 /// # Errors
-/// [`FileError`] of either: as [`certificates`], the first is no certificate, the key is of a kind that is not taken, or of another
+/// [`PairError`] of either: as [`certificates`], the first is no certificate, the key is of a kind that is not taken, or of another
 /// certificate.
 pub fn pair(
     certificate: &Path,
     key_file: &Path,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), FileError> {
-    let (chain, key) = (certificates(certificate)?, key(key_file)?);
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), PairError> {
+    let chain = certificates(certificate).map_err(PairError::Certificate)?;
+    let bad_key = |problem: &str| PairError::Key(bad(key_file, problem));
+    let key = key(key_file).map_err(PairError::Key)?;
     let signing = ring::default_provider().key_provider.load_private_key(key.clone_key());
-    let signing = signing.map_err(|_| bad(key_file, KEYS))?;
+    let signing = signing.map_err(|_| bad_key(KEYS))?;
     match CertifiedKey::new(chain.clone(), signing).keys_match() {
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok((chain, key)),
         Err(Error::InconsistentKeys(_)) => {
             let problem = format!("its key is that of another certificate than the one in {}", certificate.display());
-            Err(bad(key_file, problem))
+            Err(bad_key(&problem))
         }
-        Err(error) => Err(bad(certificate, flawed(&error, 0))),
+        Err(error) => Err(PairError::Certificate(bad(certificate, flawed(&error, 0)))),
     }
 }
 
@@ -205,12 +225,14 @@ mod tests {
             (written("locked", locked), "a key under a password"),
             (written("unknown", unknown), "its key is damaged, or of a kind that is not taken"),
         ] {
-            let error = pair(&made.certificate, &key).unwrap_err();
+            let error = FileError::from(pair(&made.certificate, &key).unwrap_err());
             assert_eq!(error.file, key);
             assert!(error.problem.contains(told), "{error}");
         }
         let none = file(&folder, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-        let error = pair(&none, &made.key).unwrap_err();
+        let error = FileError::from(pair(&none, &made.key).unwrap_err());
         assert_eq!((error.file, &*error.problem), (none, "its certificate 1 is damaged, or no certificate of X.509"));
+        assert!(matches!(pair(&made.key, &made.key), Err(PairError::Certificate(_))), "one file for both");
+        assert!(matches!(pair(&made.certificate, &made.certificate), Err(PairError::Key(_))));
     }
 }

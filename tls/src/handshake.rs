@@ -1,5 +1,6 @@
 //! Why a handshake came to nothing.
 
+use std::fmt;
 use std::io;
 
 use tokio_rustls::rustls::{AlertDescription, Error, PeerIncompatible};
@@ -42,17 +43,64 @@ const fn is_of_version(reason: &PeerIncompatible) -> bool {
     )
 }
 
+/// What the other side has against the certificate that it was shown. As text it goes on behind a sentence that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Objection {
+    /// It was shown none.
+    Missing,
+    /// Its root is none that the other side trusts.
+    Untrusted,
+    /// Its root may only have the name of one that the other side trusts, or its key is another one.
+    Forged,
+    /// It has expired.
+    Expired,
+    /// It was revoked.
+    Revoked,
+    /// The other side keeps that to itself.
+    Unsaid,
+}
+
+impl Objection {
+    /// What this alert says of a certificate; `None`: it is about something else.
+    #[must_use]
+    pub const fn of(alert: AlertDescription) -> Option<Self> {
+        use AlertDescription as Alert;
+        Some(match alert {
+            Alert::CertificateRequired => Self::Missing,
+            Alert::UnknownCA => Self::Untrusted,
+            Alert::DecryptError => Self::Forged,
+            Alert::CertificateExpired => Self::Expired,
+            Alert::CertificateRevoked => Self::Revoked,
+            Alert::BadCertificate | Alert::UnsupportedCertificate | Alert::CertificateUnknown | Alert::AccessDenied => {
+                Self::Unsaid
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Objection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "it was not shown",
+            Self::Untrusted => "no root that it trusts has signed it",
+            Self::Forged => "no root that it trusts has signed it, or its key is another one",
+            Self::Expired => "it has expired",
+            Self::Revoked => "it was revoked",
+            Self::Unsaid => "it says no more",
+        })
+    }
+}
+
 /// What the other side gives as its reason.
 fn said(alert: AlertDescription) -> String {
     use AlertDescription as Alert;
+    match Objection::of(alert) {
+        Some(Objection::Missing) => return "it asks for a certificate, and was shown none".to_owned(),
+        Some(objection) => return format!("it does not take the certificate that it was shown: {objection}"),
+        None => {}
+    }
     let text = match alert {
-        Alert::UnknownCA => "it does not trust the certificate that it was shown: it needs the root that has signed it",
-        Alert::CertificateExpired => "it says that the certificate that it was shown has expired",
-        Alert::CertificateRevoked => "it says that the certificate that it was shown was revoked",
-        Alert::BadCertificate | Alert::UnsupportedCertificate | Alert::CertificateUnknown | Alert::AccessDenied => {
-            "it does not take the certificate that it was shown, and says no more"
-        }
-        Alert::CertificateRequired => "it asks for a certificate, and was shown none",
         Alert::ProtocolVersion => NO_VERSION,
         Alert::HandshakeFailure | Alert::InsufficientSecurity => NOTHING_IN_COMMON,
         Alert::NoApplicationProtocol => "of the protocols that it was offered (ALPN) it speaks none",
@@ -75,7 +123,11 @@ mod tests {
     fn what_a_library_calls_a_failed_handshake_is_said_in_words() {
         for (error, told) in [
             (Error::InvalidCertificate(CertificateError::UnknownIssuer), "its certificate is not trusted"),
-            (Error::AlertReceived(AlertDescription::UnknownCA), "does not trust the certificate that it was shown"),
+            (
+                Error::AlertReceived(AlertDescription::UnknownCA),
+                "the certificate that it was shown: no root that it trusts",
+            ),
+            (Error::AlertReceived(AlertDescription::CertificateRequired), "was shown none"),
             (Error::AlertReceived(AlertDescription::ProtocolVersion), "1.2 and 1.3"),
             (Error::AlertReceived(AlertDescription::DecodeError), "RFC 8446"),
             (Error::InvalidMessage(InvalidMessage::InvalidContentType), "not TLS"),

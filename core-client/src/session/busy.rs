@@ -60,14 +60,10 @@ impl Busy {
 impl Session {
     /// Takes note of a failure; `false`: it is to be told.
     pub(super) fn is_asked_again(&mut self, now: Moment, ask: Ask, failure: &Failure) -> bool {
-        if self.is_put_off(failure.kind) {
-            // The next login asks for it.
-            self.busy.0.insert(ask, Wait { at: None, until: now + PATIENCE });
-            return true;
-        }
         if failure.kind != ErrorKind::Busy {
             self.busy.forget(ask);
-            return false;
+            // What is put off the next login asks for, with a patience that begins then.
+            return self.is_put_off(failure.kind);
         }
         let wait = self.backoff.beyond(failure.retry_after.unwrap_or(PAUSE));
         let until = self.busy.0.get(&ask).map_or(now + PATIENCE, |wait| wait.until);

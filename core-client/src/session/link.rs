@@ -97,6 +97,7 @@ impl Session {
         match &mut self.link {
             Link::Waiting { .. } => {
                 self.link = Link::Dialing;
+                self.asked_to_wait = None;
                 let again = self.resume.is_some() || self.state == State::Reconnecting;
                 self.set_state(if again { State::Reconnecting } else { State::Connecting });
                 self.output.push_back(Output::Connect);
@@ -236,7 +237,9 @@ impl Session {
             self.finish(&failure);
             self.output.push_back(Output::Failed(failure));
         } else {
-            self.wait(now, failure.retry_after.unwrap_or_default());
+            // Of several that were asked one after the other, the one that may have room first counts.
+            self.asked_to_wait = self.asked_to_wait.into_iter().chain(failure.retry_after).min();
+            self.wait(now, self.asked_to_wait.unwrap_or_default());
         }
     }
 
@@ -260,6 +263,7 @@ impl Session {
         self.stats.reconnects += u64::from(!first);
         self.stats.resumes += u64::from(welcome.resumed);
         self.link = Link::Up(Up { since: now, heard: now, pinged: false, leaving: None });
+        self.asked_to_wait = None;
         self.adopt(&welcome);
         self.replay(&welcome);
         self.refuse_too_large();

@@ -116,6 +116,8 @@ pub struct Session {
     token: Option<Secret>,
     /// Connections in a row that ended by a protocol error soon after login.
     strikes: u32,
+    /// The least wait that a gateway named which refused this round of logins for now.
+    asked_to_wait: Option<Duration>,
     draining: bool,
     window: Window,
     heartbeat: Duration,
@@ -171,6 +173,7 @@ impl Session {
             resume: None,
             token: None,
             strikes: 0,
+            asked_to_wait: None,
             draining: false,
             window: Window { events: config.window_events, bytes: config.window_bytes },
             heartbeat: options::HEARTBEAT.default_duration(),

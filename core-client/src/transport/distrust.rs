@@ -3,8 +3,8 @@
 use std::io;
 
 use meshwire_proto::ErrorKind;
-use meshwire_tls::Flaw;
-use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
+use meshwire_tls::{Flaw, Objection};
+use tokio_rustls::rustls::{self, CertificateError};
 
 use super::failure::Distrust;
 
@@ -17,7 +17,8 @@ pub(super) fn of(error: &io::Error) -> Option<Distrust> {
         rustls::Error::InvalidCertificate(problem) => theirs(problem),
         rustls::Error::NoCertificatesPresented => "it shows no certificate; the gateway needs one".to_owned(),
         rustls::Error::AlertReceived(alert) => {
-            return ours(*alert).map(|told| Distrust { kind: ErrorKind::Unauthenticated, told });
+            let told = ours(Objection::of(*alert)?);
+            return Some(Distrust { kind: ErrorKind::Unauthenticated, told });
         }
         _ => return None,
     };
@@ -46,29 +47,19 @@ fn theirs(problem: &CertificateError) -> String {
     format!("its certificate {flaw}; {what_to_do}")
 }
 
-/// Of this client's certificate, as the other end says it.
-fn ours(alert: AlertDescription) -> Option<String> {
-    use AlertDescription as Alert;
-    let problem = match alert {
-        Alert::CertificateRequired => {
-            return Some(format!("it asks for a certificate of this client; show one with {SHOW}"));
-        }
-        Alert::CertificateExpired => "it has expired",
-        Alert::CertificateRevoked => "it was revoked",
-        Alert::UnknownCA => "no root that it trusts has signed it (a gateway's option tls_client_roots)",
-        // Also where the root that it trusts only has the name of the one that has.
-        Alert::DecryptError => "no root that it trusts has signed it, or its key is another one",
-        Alert::BadCertificate | Alert::UnsupportedCertificate | Alert::CertificateUnknown | Alert::AccessDenied => {
-            "it says no more"
-        }
-        _ => return None,
-    };
-    Some(format!("it does not take the certificate of this client: {problem}; show another one with {SHOW}"))
+/// Of this client's certificate, as the other end says it, with what to do about it.
+fn ours(objection: Objection) -> String {
+    if objection == Objection::Missing {
+        return format!("it asks for a certificate of this client; show one with {SHOW}");
+    }
+    let option = if objection == Objection::Untrusted { " (a gateway's option tls_client_roots)" } else { "" };
+    format!("it does not take the certificate of this client: {objection}{option}; show another one with {SHOW}")
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use tokio_rustls::rustls::AlertDescription;
     use tokio_rustls::rustls::pki_types::UnixTime;
 
     use super::*;

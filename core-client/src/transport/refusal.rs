@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use meshwire_proto::ErrorKind;
+use meshwire_proto::{ErrorKind, excerpt};
 
 use super::failure::TlsNeeded;
 
@@ -49,7 +49,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
+    excerpt(text, SHOWN).into_owned()
 }
 
 #[derive(serde::Deserialize)]
@@ -94,14 +94,14 @@ mod tests {
         for kind in [ErrorKind::Unauthenticated, ErrorKind::Denied] {
             let found = cause(kind.code());
             assert!(found.is_final());
-            assert!(matches!(found, Cause::Refused(r) if r.kind == kind && r.told == "whatto do"), "{kind}");
+            assert!(matches!(found, Cause::Refused(r) if r.kind == kind && r.told == "what to do"), "{kind}");
         }
         assert!(matches!(cause("TLS_REQUIRED"), Cause::TlsRequired));
         let found = cause("BUSY");
         assert!(!found.is_final() && matches!(found, Cause::Refused(r) if r.kind == ErrorKind::Busy));
         let found = cause("ORIGIN_REFUSED");
         assert!(!found.is_final());
-        assert!(matches!(found, Cause::Io(e) if e.to_string() == "ORIGIN_REFUSED: whatto do"));
+        assert!(matches!(found, Cause::Io(e) if e.to_string() == "ORIGIN_REFUSED: what to do"));
     }
 
     #[test]

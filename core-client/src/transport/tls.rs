@@ -90,7 +90,8 @@ impl Tls {
         let config = match &options.certificate {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
-                let (chain, key) = meshwire_tls::pair(certificate, key).map_err(bad("tls_certificate"))?;
+                let (chain, key) =
+                    meshwire_tls::pair(certificate, key).map_err(|e| bad("tls_certificate")(e.into()))?;
                 builder.with_client_auth_cert(chain, key).map_err(|e| invalid(e.to_string()))?
             }
         };

@@ -1,4 +1,5 @@
-//! Places of connections: so many at once. When all are taken, whoever has waited longest without a login makes room.
+//! Places of connections: so many at once. When all are taken, one that ends makes room, or else whoever has waited longest without a
+//! login.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -30,8 +31,19 @@ struct State {
     /// Most at once since somebody asked.
     peak: usize,
     next: u64,
-    /// Those without a login, the oldest first.
-    waiting: BTreeMap<u64, Arc<Shed>>,
+    /// Those that make room, in this order.
+    waiting: BTreeMap<Turn, Arc<Shed>>,
+}
+
+/// When a connection makes room, and its number: the oldest first.
+type Turn = (Stage, u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// It is over, but for its last words.
+    Leaving,
+    /// It has not logged in.
+    Coming,
 }
 
 /// Whether a connection must make room.
@@ -46,7 +58,7 @@ struct Shed {
 pub struct Place {
     of: Arc<Places>,
     number: u64,
-    /// Another made room for it.
+    /// Another that had not logged in made room for it.
     of_another: bool,
     /// That of the connection which it is within, if it is not one's own.
     within: Option<Arc<Self>>,
@@ -73,7 +85,7 @@ impl Places {
         std::mem::replace(&mut state.peak, taken)
     }
 
-    /// A place, if need be of one that has not logged in.
+    /// A place, if need be of one that ends or has not logged in.
     ///
     /// # Errors
     /// `BUSY`: all are logged in.
@@ -108,15 +120,17 @@ impl Places {
         let number = state.next;
         state.next += 1;
         let shed = Arc::new(Shed::default());
-        state.waiting.insert(number, Arc::clone(&shed));
+        state.waiting.insert((Stage::Coming, number), Arc::clone(&shed));
         if let Some((_, oldest)) = &makes_room {
             // While nobody else looks: its place is not its own to give back.
             oldest.told.store(true, Ordering::Relaxed);
         }
         drop(state);
-        let of_another = makes_room.is_some();
-        if let Some((_, oldest)) = makes_room {
+        let of_another = matches!(&makes_room, Some(((Stage::Coming, _), _)));
+        if of_another {
             self.counts.lost(Lost::Shed);
+        }
+        if let Some((_, oldest)) = makes_room {
             oldest.news.notify_waiters();
         }
         let (of, logged_in) = (Arc::clone(self), AtomicBool::new(false));
@@ -125,7 +139,7 @@ impl Places {
 }
 
 impl Place {
-    /// Whether another made room for it.
+    /// Whether another that had not logged in made room for it.
     pub(super) const fn is_of_another(&self) -> bool {
         self.of_another
     }
@@ -133,14 +147,25 @@ impl Place {
     /// Nobody takes this place away any more.
     pub fn logged_in(&self) {
         if !self.logged_in.swap(true, Ordering::Relaxed) {
-            self.of.state().waiting.remove(&self.number);
+            self.of.state().waiting.remove(&(Stage::Coming, self.number));
             if let Some(connection) = &self.within {
                 connection.logged_in();
             }
         }
     }
 
-    /// Ends when the connection must make room for another; never once it has logged in.
+    /// The connection is over, but for its last words: it makes room before all others, and is not counted as lost then.
+    pub(super) fn leaves(&self) {
+        let mut state = self.of.state();
+        state.waiting.remove(&(Stage::Coming, self.number));
+        self.logged_in.store(false, Ordering::Relaxed);
+        // Unless another has it by now.
+        if !self.shed.told.load(Ordering::Relaxed) {
+            state.waiting.insert((Stage::Leaving, self.number), Arc::clone(&self.shed));
+        }
+    }
+
+    /// Ends when the connection must make room for another; never while it is logged in.
     pub async fn shed(&self) {
         let mut news = pin!(self.shed.news.notified());
         // From here on nothing is missed.
@@ -176,7 +201,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.of.state();
-        state.waiting.remove(&self.number);
+        for stage in [Stage::Leaving, Stage::Coming] {
+            state.waiting.remove(&(stage, self.number));
+        }
         // Another has the place of one that was shed.
         if !self.shed.told.load(Ordering::Relaxed) {
             state.taken -= 1;
@@ -213,6 +240,28 @@ mod tests {
         drop(b);
         assert!(places.take().is_ok(), "a place was given back");
         assert_eq!(counts.losses(Lost::Shed), 2);
+    }
+
+    #[test]
+    fn one_that_ends_has_its_place_until_it_is_gone_or_a_newcomer_needs_it_and_goes_before_all_others() {
+        let counts = Arc::new(Counts::default());
+        let places = Places::new(3, counts.clone());
+        let [coming, told, lost] = [(); 3].map(|()| places.take().unwrap());
+        lost.logged_in();
+        lost.leaves();
+        told.leaves();
+        let shed = |place: &Place| place.shed().now_or_never().is_some();
+        assert!(!shed(&coming) && !shed(&told) && !shed(&lost), "nobody needs a place");
+        let first = places.take().unwrap();
+        assert!(!shed(&coming) && shed(&told) && !shed(&lost));
+        told.leaves();
+        let second = places.take().unwrap();
+        assert!(!shed(&coming) && shed(&lost) && !first.is_of_another() && !second.is_of_another());
+        assert_eq!(counts.losses(Lost::Shed), 0, "they were over");
+        drop((told, lost));
+        assert!(places.take().is_ok_and(|third| third.is_of_another()) && shed(&coming));
+        drop((coming, first, second));
+        assert_eq!(places.state().taken, 0);
     }
 
     #[test]

@@ -29,7 +29,7 @@ mod subscribe;
 mod topics;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Waker;
 
 use meshwire_proto::{ErrorKind, EventLimits, Moment};
@@ -139,6 +139,8 @@ struct Inner {
     counts: Arc<Counts>,
     /// Nothing is delivered any more.
     stopping: AtomicBool,
+    /// Since when.
+    stopped: OnceLock<Moment>,
     exchange: Mutex<request::Exchange>,
     /// The moment the timer task sleeps to, and its alarm for an earlier one.
     alarm: AtomicU64,

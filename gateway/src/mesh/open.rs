@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use meshwire_proto::{EventRun, GroupKey, TopicName, UnixMillis, event_identity};
@@ -132,6 +132,7 @@ impl Mesh {
             failed: watch::Sender::new(false),
             counts: Arc::default(),
             stopping: AtomicBool::new(false),
+            stopped: OnceLock::new(),
             exchange,
             alarm: AtomicU64::new(u64::MAX),
             alarm_set: Notify::new(),

@@ -145,6 +145,10 @@ impl Mesh {
     pub fn reply(&self, peer: Peer, mut reply: wire::Reply) -> Result<(), Refusal> {
         reply.message.truncate(reply.message.floor_char_boundary(MESSAGE_BYTES));
         reply.message.shrink_to_fit();
+        if reply.code == ErrorKind::Unavailable.number() {
+            // A gateway's word that it stops: the requester's client would ask the next one, though there is an answer.
+            reply.code = ErrorKind::ResponderFailed.number();
+        }
         if reply.code == 0 {
             // There is nothing to say of what did not fail.
             reply.message = String::new();

@@ -25,6 +25,7 @@ impl Mesh {
     /// From here on nothing is delivered, and what would begin is refused: publishes, requests, subscriptions, and commands that keep
     /// something. What was begun goes on, and is settled and answered.
     pub fn stop(&self) {
+        let _ = self.inner.stopped.set(self.now().mono);
         self.inner.stopping.store(true, Ordering::Relaxed);
     }
 
@@ -32,6 +33,13 @@ impl Mesh {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.inner.stopping.load(Ordering::Relaxed)
+    }
+
+    /// What is left of this time, which begins when it is told to stop.
+    #[must_use]
+    pub fn left_to_stop(&self, time: Duration) -> Duration {
+        let since = self.inner.stopped.get();
+        since.map_or(time, |since| time.saturating_sub(self.now().mono.since(*since)))
     }
 
     /// What is told to whoever wants anything new of a gateway that stops.

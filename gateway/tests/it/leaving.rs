@@ -94,6 +94,27 @@ async fn session(address: SocketAddr) -> Peer {
 }
 
 #[tokio::test]
+async fn a_session_that_was_told_why_it_ends_has_its_place_until_it_hangs_up_or_a_newcomer_needs_it() {
+    let machine = Machine::with(|config| config.max_connections = 2);
+    let places = machine.native().places().clone();
+    let (address, _running) = listening(&machine).await;
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let mut peer = session(address).await;
+        peer.stream.write_all(&[2, 0, 0, 0, 0x0a, 0x7f]).await.unwrap();
+        assert_eq!(peer.error().await.code, ErrorKind::Invalid.number());
+        assert_eq!(peer.next().await, None);
+        told.push(peer);
+    }
+    let _ = places.peak();
+    assert_eq!(places.peak(), 2, "each is an open file");
+    let _others = (session(address).await, session(address).await);
+    assert_eq!(places.peak(), 2);
+    let most = Peer::over(Box::new(TcpStream::connect(address).await.unwrap())).await.error().await;
+    assert_eq!(most.code, ErrorKind::Busy.number());
+}
+
+#[tokio::test]
 async fn a_responder_that_is_lost_among_many_is_asked_nothing_while_its_session_waits_to_end() {
     // So many need not wait for their turn. The next one waits for a second, the one behind it for two.
     let burst = 64;
@@ -121,4 +142,8 @@ async fn a_responder_that_is_lost_among_many_is_asked_nothing_while_its_session_
     requester.ask(request(2, "quote")).await;
     assert_eq!(requester.replied().await.code, ErrorKind::NoResponders.number());
     assert!(native.suspended() < burst + 2, "nor now");
+    // Each that waits is an open file.
+    let _ = native.places().peak();
+    let taken = native.places().peak();
+    assert!(taken + native.suspended() >= burst + 3, "{taken} places are taken");
 }

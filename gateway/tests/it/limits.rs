@@ -85,7 +85,7 @@ async fn refusals_for_one_reason_are_one_receipt_and_a_frame_is_no_longer_than_t
     let runs = vec![run(20_000, junk(16_000)), run(40_000, junk(385))];
     peer.send(ClientFrame::Publish(Publish { runs, answered_through: 0 })).await;
     let error = peer.error().await;
-    assert!(error.fatal && error.code == ErrorKind::Invalid.number());
+    assert!(error.fatal && error.code == ErrorKind::TooLarge.number());
     assert!(error.message.contains("16385 events") && error.message.contains("publish_window_events"));
 }
 
@@ -107,6 +107,7 @@ async fn a_settle_frame_has_a_bounded_number_of_ranges_and_deliveries() {
         if fatal {
             let error = peer.error().await;
             assert!(error.fatal && error.message.contains("Settle frame"), "{}", error.message);
+            assert_eq!(error.code, ErrorKind::TooLarge.number());
         } else {
             peer.find(|f| matches!(f, ServerFrame::Settled(_)).then_some(())).await;
         }

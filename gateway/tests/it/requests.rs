@@ -156,6 +156,25 @@ async fn a_stream_goes_on_as_credit_is_given() {
 }
 
 #[tokio::test]
+async fn a_responder_that_calls_itself_unavailable_has_failed_since_only_a_gateway_says_that_it_stops() {
+    let rig = Rig::start().await;
+    let (mut requester, mut responder) = pair(&rig).await;
+    requester.ask(wire::Request { retry: true, ..request(1, "quote") }).await;
+    let asked = responder.asked().await;
+    let reply = wire::Reply {
+        number: asked.number,
+        reply_to: asked.reply_to,
+        end: true,
+        code: code(ErrorKind::Unavailable),
+        message: "closed today".into(),
+        ..wire::Reply::default()
+    };
+    responder.send(ClientFrame::Reply(reply)).await;
+    let reply = requester.replied().await;
+    assert_eq!((reply.code, &*reply.message), (code(ErrorKind::ResponderFailed), "closed today"));
+}
+
+#[tokio::test]
 async fn a_responder_that_dies_is_told_and_with_leave_another_one_is_asked() {
     let rig = Rig::start().await;
     let (mut requester, mut responder) = pair(&rig).await;

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::http_websocket::{ask, closed, next_json};
+use crate::machine::Machine;
 use crate::rig::{PATIENCE, Rig, earliest, event, hello, memory, run_of};
 
 /// Settlements wait for company for 10 ms, and the gateway is told to stop before these are over.
@@ -49,6 +50,15 @@ fn logged(folder: &std::path::Path) -> Config {
 fn patient(mut config: Config) -> Config {
     config.stop_timeout = 3 * PATIENCE;
     config
+}
+
+/// A text with N for the time that a stop takes at most, of which some is over when it is said.
+pub(crate) fn timeless(text: &str) -> String {
+    let (before, rest) = text.split_once("deadline_ms\":").unwrap();
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap();
+    let left: u64 = rest[..digits].parse().unwrap();
+    assert!((1..=60_000).contains(&left), "{text}");
+    format!("{before}deadline_ms\":N{}", &rest[digits..])
 }
 
 impl Rig {
@@ -114,8 +124,8 @@ async fn what_was_fetched_is_waited_for_and_meanwhile_nothing_but_settlements_is
 #[tokio::test]
 async fn a_stream_stays_open_and_silent_until_what_it_gave_is_settled() {
     for (accept, told) in [
-        ("application/x-ndjson", "{\"stopping\":{\"deadline_ms\":60000}}\n"),
-        ("text/event-stream", "event: stopping\ndata: {\"stopping\":{\"deadline_ms\":60000}}\n\n"),
+        ("application/x-ndjson", "{\"stopping\":{\"deadline_ms\":N}}\n"),
+        ("text/event-stream", "event: stopping\ndata: {\"stopping\":{\"deadline_ms\":N}}\n\n"),
     ] {
         let mut rig = Rig::with(patient(memory()), Arc::new(AllowAll)).await;
         rig.offer("t", &["1", "2"]).await;
@@ -126,7 +136,7 @@ async fn a_stream_stays_open_and_silent_until_what_it_gave_is_settled() {
         let delivery: Value = serde_json::from_str(&piece[piece.find('{').unwrap()..]).unwrap();
         assert_eq!(delivery["event"]["id"], "1");
         rig.begin_to_stop().await;
-        assert_eq!(stream.piece().await.unwrap(), told.as_bytes());
+        assert_eq!(timeless(std::str::from_utf8(&stream.piece().await.unwrap()).unwrap()), told);
         assert_eq!(rig.settle_one(&delivery, "ack").await, json!({"settled": true}));
         // The second event did not come.
         assert_eq!(stream.piece().await, None);
@@ -134,10 +144,20 @@ async fn a_stream_stays_open_and_silent_until_what_it_gave_is_settled() {
         while let Some(piece) = reader.piece().await {
             rest += std::str::from_utf8(&piece).unwrap();
         }
-        assert!(rest.contains("\"id\":\"2\"") && rest.ends_with(told), "{rest}");
+        assert!(rest.contains("\"id\":\"2\"") && timeless(&rest).ends_with(told), "{rest}");
         assert_eq!(rest.matches("stopping\":").count(), 1, "{rest}");
         rig.ended().await;
     }
+}
+
+#[test]
+fn a_session_that_hears_late_of_a_stop_is_told_what_is_left_of_it() {
+    let machine = Machine::start();
+    let line = machine.session();
+    machine.native().mesh().stop();
+    machine.pass(9_000);
+    let drain = |frame| if let ServerFrame::Drain(drain) = frame { Some(drain.deadline_ms) } else { None };
+    assert_eq!(line.frames().into_iter().find_map(drain), Some(1000));
 }
 
 #[tokio::test]
@@ -178,7 +198,7 @@ async fn a_page_settles_what_it_holds_and_is_answered_before_its_connection_ends
     let mut idle = ask(&rig, "/v1/ws", "meshwire.v1.json").await.unwrap();
     rig.begin_to_stop().await;
     for page in [&mut reader, &mut page, &mut idle] {
-        assert_eq!(next_json(page).await, json!({"stopping": {"deadline_ms": 60000}}));
+        assert_eq!(timeless(&next_json(page).await.to_string()), r#"{"stopping":{"deadline_ms":N}}"#);
     }
     let event = json!({"specversion":"1.0","id":"3","source":"/s","type":"t"});
     let publish = json!({"id": 2, "op": "publish", "topic": "t", "event": event});

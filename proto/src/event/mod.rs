@@ -124,8 +124,5 @@ const SHOWN: usize = 40;
 
 /// A text from outside as an error repeats it: of one that is long its beginning.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(SHOWN) {
-        Some((at, _)) => Cow::Owned(format!("{}…", text.get(..at).unwrap_or_default())),
-        None => Cow::Borrowed(text),
-    }
+    crate::excerpt(text, SHOWN)
 }

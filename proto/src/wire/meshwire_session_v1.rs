@@ -514,7 +514,8 @@ pub struct Reply {
     #[prost(bool, tag = "3")]
     pub end: bool,
     /// Not 0: the request failed, a number of the error table; always the last one, and
-    /// without an event.
+    /// without an event. UNAVAILABLE is the gateway's own: a responder's is passed on as
+    /// RESPONDER_FAILED.
     #[prost(uint32, tag = "4")]
     pub code: u32,
     #[prost(string, tag = "5")]
@@ -588,6 +589,7 @@ pub struct Ping {
 /// The gateway is about to stop: finish, then come back.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Drain {
+    /// What is left until then.
     #[prost(uint32, tag = "1")]
     pub deadline_ms: u32,
     #[prost(string, tag = "2")]

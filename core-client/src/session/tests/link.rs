@@ -131,6 +131,27 @@ fn error(kind: ErrorKind, fatal: bool) -> ServerFrame {
 }
 
 #[test]
+fn of_gateways_that_are_asked_one_after_the_other_and_are_busy_the_least_wait_counts_in_that_round() {
+    let mut scene = Scene::new();
+    let busy = |retry_after_ms| {
+        let code = ErrorKind::Busy.number();
+        ServerFrame::Error(wire::Error { code, retry_after_ms, fatal: true, ..wire::Error::default() })
+    };
+    for (first, waits) in [(3000, 3000), (30_000, 20_000)] {
+        scene.hello();
+        scene.receive(&busy(first));
+        for next in [0, 20_000] {
+            assert!(scene.session.redial());
+            scene.session.connected(scene.now);
+            assert_eq!(scene.sent().len(), 1);
+            scene.receive(&busy(next));
+        }
+        let waited = scene.session.deadline().unwrap().since(scene.now);
+        assert_eq!(waited.as_millis(), waits, "and not what the round before was told");
+    }
+}
+
+#[test]
 fn a_refusal_that_cannot_change_ends_the_session_with_its_reason() {
     for kind in [ErrorKind::Unauthenticated, ErrorKind::Denied, ErrorKind::Unsupported, ErrorKind::Invalid] {
         let mut scene = Scene::new();

@@ -69,6 +69,28 @@ fn subscriptions_and_commands_that_a_stopping_gateway_refuses_wait_for_the_next_
 }
 
 #[test]
+fn the_patience_with_a_gateway_that_is_busy_begins_anew_behind_one_that_stopped() {
+    let mut scene = Scene::up();
+    scene.session.subscribe(spec(Some("g"), None));
+    let error = |subscription, kind: ErrorKind| {
+        let (code, retry_after_ms) = (kind.number(), 1000);
+        ServerFrame::Error(wire::Error { code, subscription, retry_after_ms, ..wire::Error::default() })
+    };
+    let number = scene.asked()[0].subscription;
+    stops(&mut scene);
+    scene.receive(&error(number, ErrorKind::Unavailable));
+    scene.cut();
+    scene.pass(Duration::from_secs(40));
+    scene.settle_down();
+    scene.connect(welcome());
+    let number = scene.asked()[0].subscription;
+    scene.receive(&error(number, ErrorKind::Busy));
+    assert!(!scene.outputs().iter().any(|output| matches!(output, Output::Ended { .. })));
+    scene.pass(Duration::from_secs(2));
+    assert_eq!(scene.asked().len(), 1, "it is asked again");
+}
+
+#[test]
 fn a_request_that_may_be_sent_twice_goes_to_the_next_connection_and_another_is_told_that_nothing_was_done() {
     let mut scene = ready();
     let (again, once) = (scene.ask(ask(None, true)), scene.ask(ask(None, false)));

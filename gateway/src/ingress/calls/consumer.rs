@@ -172,7 +172,7 @@ impl Consumer {
     }
 
     /// The next delivery; `None` when the gateway stops. What it holds may be settled as long as it is not dropped: called again, it
-    /// gives `None` when the gateway [closes](Consumer::is_over).
+    /// gives `None` when the gateway closes.
     ///
     /// # Errors
     /// `TOPIC_NOT_FOUND`: the topic was deleted. `DENIED`: the caller may no longer subscribe.
@@ -227,12 +227,6 @@ impl Consumer {
     #[must_use]
     pub const fn is_told(&self) -> bool {
         self.told
-    }
-
-    /// Whether the gateway closes: what it holds cannot be settled any more.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        *self.stage.borrow() >= Shutdown::Closing
     }
 
     /// Nothing more is handed out: what nobody has seen is not waited for.

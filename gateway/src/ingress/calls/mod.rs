@@ -135,10 +135,10 @@ impl Calls {
         self.members.clear();
     }
 
-    /// How long what is leased may be settled once the gateway stops.
+    /// How long what is leased may still be settled now that the gateway stops.
     #[must_use]
-    pub const fn stop_timeout(&self) -> Duration {
-        self.config.stop_timeout
+    pub fn left_to_stop(&self) -> Duration {
+        self.mesh.left_to_stop(self.config.stop_timeout)
     }
 
     /// An event could not be written in the format that its consumer reads.

@@ -61,7 +61,7 @@ impl Deadline {
 }
 
 /// What a call is told that goes on behind its time.
-pub(super) fn late() -> Refusal {
+fn late() -> Refusal {
     Refusal::new(ErrorKind::Timeout, "the deadline of the call has passed")
 }
 

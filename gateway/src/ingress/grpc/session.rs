@@ -1,7 +1,7 @@
 //! A native session whose bytes travel in the messages of one gRPC stream.
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -16,11 +16,12 @@ use hyper::body::Frame;
 use meshwire_proto::ErrorKind;
 use meshwire_proto::codec::grpc::{self, Compressed, Unframer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep_until};
+use tokio::sync::watch;
 use tonic::Status;
 
-use super::call;
-use crate::ingress::native::{Coming, serve_stream};
+use super::call::{self, Deadline};
+use crate::ingress::Shutdown;
+use crate::ingress::native::{Coming, Native, serve_stream};
 use crate::ingress::web::{Door, status};
 use crate::mesh::Refusal;
 
@@ -32,7 +33,7 @@ pub(super) async fn open(Extension(door): Extension<Door>, request: Request) -> 
     if let Some(refused) = call::refused(&parts.method, parts.uri.path(), &parts.headers) {
         return refused;
     }
-    let deadline = match call::Deadline::of(&parts.headers) {
+    let deadline = match Deadline::of(&parts.headers) {
         Ok(deadline) => deadline,
         Err(refusal) => return status::answer(refusal),
     };
@@ -45,16 +46,30 @@ pub(super) async fn open(Extension(door): Extension<Door>, request: Request) -> 
     let out = Arc::new(Out::default());
     // A proxy may keep the head of an answer until bytes follow it, and a client may wait for the head before it says Hello.
     grpc::pad(&mut out.queue().messages);
-    let over = deadline.0.map(|at| Box::pin(sleep_until(at)));
-    let stream = Messages { body, unframer: Unframer::default(), chunk: Bytes::new(), piece: Bytes::new(), out, over };
-    let answers = Answers(stream.out.clone());
+    let answers = Answers(Arc::clone(&out));
     tokio::spawn(async move {
-        serve_stream(native, (Box::new(stream), BytesMut::new()), coming, shutdown).await;
+        serve(native, Messages::new(body, out), coming, (shutdown, deadline)).await;
         drop(open);
     });
     let mut response = Response::new(Body::new(answers));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(grpc::CONTENT_TYPE));
     response
+}
+
+/// Serves a session in a call. The deadline of that ends the stream, also while nothing is read or taken, and not the session, which may
+/// go on in another.
+async fn serve(
+    native: Arc<Native>,
+    stream: Messages,
+    coming: Coming,
+    (shutdown, deadline): (watch::Receiver<Shutdown>, Deadline),
+) {
+    let out = Arc::clone(&stream.out);
+    let mut serving = pin!(serve_stream(native, (Box::new(stream), BytesMut::new()), coming, shutdown));
+    if let Err(late) = deadline.within(serving.as_mut()).await {
+        out.end(Some(late));
+        serving.await;
+    }
 }
 
 /// Messages that wait to be sent.
@@ -142,15 +157,18 @@ struct Messages {
     chunk: Bytes,
     piece: Bytes,
     out: Arc<Out>,
-    /// The deadline of the call, which ends the stream, and not the session: that may go on in another.
-    over: Option<Pin<Box<Sleep>>>,
+}
+
+impl Messages {
+    fn new(body: Body, out: Arc<Out>) -> Self {
+        Self { body, unframer: Unframer::default(), chunk: Bytes::new(), piece: Bytes::new(), out }
+    }
 }
 
 impl AsyncRead for Messages {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.over.as_mut().is_some_and(|over| over.as_mut().poll(cx).is_ready()) {
-            this.out.end(Some(call::late()));
+        if this.out.queue().end.is_some() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         while this.piece.is_empty() {
@@ -228,5 +246,56 @@ impl AsyncWrite for Messages {
 impl Drop for Messages {
     fn drop(&mut self) {
         self.out.end(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use std::time::Duration;
+
+    use futures_util::{StreamExt as _, stream};
+    use meshwire_proto::frame::{ClientFrame, PREFACE, begin_frame, end_frame};
+    use meshwire_proto::wire::session as wire;
+    use tokio::time::{Instant, timeout};
+    use tonic::Code;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::ingress::Login;
+    use crate::ingress::calls::testing::calls;
+    use crate::mesh::Caller;
+    use crate::random::SystemRandom;
+
+    fn framed(frame: &ClientFrame) -> BytesMut {
+        let mut bytes = BytesMut::new();
+        let start = begin_frame(&mut bytes);
+        frame.encode(&mut bytes);
+        end_frame(&mut bytes, start, 0);
+        bytes
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_whose_peer_takes_no_answers_ends_at_its_deadline() {
+        let native =
+            Native::new(calls().mesh().clone(), Config::default().native("one".to_owned()), Arc::new(SystemRandom));
+        let (producer_id, min_version, max_version) = (vec![1; 16].into(), 1, 1);
+        let hello = wire::Hello { producer_id, producer_epoch: 1, min_version, max_version, ..wire::Hello::default() };
+        let pings = framed(&ClientFrame::Ping(wire::Ping { nonce: u64::MAX, answer: false })).repeat(1000);
+        let mut messages = BytesMut::new();
+        grpc::put_message(&[&PREFACE[..], &framed(&ClientFrame::Hello(hello))[..]], &mut messages);
+        for _ in 0..200 {
+            grpc::put_message(&[&pings[..]], &mut messages);
+        }
+        let sent = stream::iter([Ok::<_, io::Error>(messages.freeze())]).chain(stream::pending());
+        let (out, time) = (Arc::new(Out::default()), Duration::from_secs(1));
+        let login = Login::begin(Duration::from_secs(5), native.places().take().unwrap());
+        let coming = Coming { caller: Caller::anonymous("grpc", None), login, held: None };
+        let messages = Messages::new(Body::from_stream(sent), Arc::clone(&out));
+        let (_running, shutdown) = watch::channel(Shutdown::Running);
+        let ends = (shutdown, Deadline(Some(Instant::now() + time)));
+        timeout(2 * time, serve(Arc::clone(&native), messages, coming, ends)).await.unwrap();
+        assert_eq!(out.queue().end.as_ref().map(Status::code), Some(Code::DeadlineExceeded));
+        assert_eq!(native.suspended(), 1, "the session may go on in another");
     }
 }

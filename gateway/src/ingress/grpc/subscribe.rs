@@ -11,7 +11,7 @@ use tonic::Status;
 use super::call::Deadline;
 use crate::ingress::calls::{Consumer, ConsumerRequest, Delivered, Start, group_key};
 use crate::ingress::web::status::status;
-use crate::mesh::{Credit, Refusal};
+use crate::mesh::{self, Credit, Refusal};
 
 /// A batch ends with the event that makes it so long.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -76,9 +76,8 @@ pub(super) fn batches(consumer: Consumer, deadline: Deadline) -> Batches {
 /// What is here now, at least one; and why nothing follows, if that shows already.
 async fn batch(consumer: &mut Consumer, deadline: Deadline) -> Result<(wire::Deliveries, Option<Refusal>), Refusal> {
     let first = deadline.within(consumer.next_or_over()).await??;
-    let stopping = || Refusal::new(ErrorKind::Unavailable, "the gateway is stopping").after(1000);
     let mut batch = wire::Deliveries::default();
-    let (mut bytes, mut next) = (0, Some(first.ok_or_else(stopping)?));
+    let (mut bytes, mut next) = (0, Some(first.ok_or_else(mesh::stopping)?));
     let mut failed = None;
     while let Some(delivered) = next.take() {
         bytes += delivered.event.len();

@@ -14,7 +14,7 @@ pub(super) const ANY_SIZE: EventLimits = EventLimits { max_event_bytes: u32::MAX
 
 /// That the gateway stops, where a delivery could stand; and how long what is leased may be settled.
 pub(super) fn stopping(calls: &Calls) -> String {
-    format!("{{\"stopping\":{{\"deadline_ms\":{}}}}}", calls.stop_timeout().as_millis())
+    format!("{{\"stopping\":{{\"deadline_ms\":{}}}}}", calls.left_to_stop().as_millis())
 }
 
 /// Appends a delivery as an object. An event that has no form in JSON is counted, and `error` says so in its place: its

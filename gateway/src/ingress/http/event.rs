@@ -6,10 +6,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use meshwire_proto::codec::{http, json};
-use meshwire_proto::{ErrorKind, EventError, EventParts};
+use meshwire_proto::{ErrorKind, EventError, EventParts, excerpt};
 
 use super::body::{Received, Upload, read, read_within};
-use super::fields::shown;
+use super::fields::SHOWN;
 use super::{Door, Problem};
 use crate::ingress::calls::MAX_BATCH;
 
@@ -60,7 +60,7 @@ impl Mode {
             other if other.starts_with("application/cloudevents") => {
                 let text = format!(
                     "content type {} is not supported; application/cloudevents+json and application/cloudevents-batch+json are",
-                    shown(other)
+                    excerpt(other, SHOWN)
                 );
                 Err(Problem::new(ErrorKind::Unsupported, text).with(StatusCode::UNSUPPORTED_MEDIA_TYPE))
             }

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use meshwire_proto::ErrorKind;
 use meshwire_proto::codec::json;
 use meshwire_proto::options::Bounded;
+use meshwire_proto::{ErrorKind, excerpt};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Error, Number};
@@ -18,7 +18,7 @@ use super::Problem;
 const MOST: usize = 64;
 
 /// How much of a wrong value is shown, in characters.
-const SHOWN: usize = 40;
+pub(super) const SHOWN: usize = 40;
 
 /// The fields of an object in their order, their values not yet looked at.
 #[derive(Clone, Debug, Default)]
@@ -63,14 +63,6 @@ fn no_object(text: &str, error: &Error) -> String {
     format!("is {is}; an object is accepted")
 }
 
-pub(super) fn shown(value: &str) -> String {
-    let mut shown: String = value.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if value.chars().nth(SHOWN).is_some() {
-        shown.push_str("...");
-    }
-    shown
-}
-
 impl<'a> Fields<'a> {
     /// All that there are, whatever they are. If the text is no object: what came before that shows, and behind it why.
     pub(super) fn scan(text: &'a str) -> (Self, Result<(), String>) {
@@ -99,7 +91,7 @@ impl<'a> Fields<'a> {
             }
             if !known.contains(&&**name) {
                 let there = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                return Err(invalid(format!("there is no field {:?} here; there is {there}", shown(name))));
+                return Err(invalid(format!("there is no field {:?} here; there is {there}", excerpt(name, SHOWN))));
             }
         }
         Ok(())
@@ -128,7 +120,7 @@ impl<'a> Fields<'a> {
         what: impl FnOnce() -> String,
     ) -> Result<Option<T>, Problem> {
         let Some(value) = self.raw(name).map(RawValue::get) else { return Ok(None) };
-        let wrong = || invalid(format!("field {name} is {}; {} is accepted", shown(value), what()));
+        let wrong = || invalid(format!("field {name} is {}; {} is accepted", excerpt(value, SHOWN), what()));
         read(value).map(Some).ok_or_else(wrong)
     }
 
@@ -326,7 +318,7 @@ mod tests {
         assert!(fields.bool("c").unwrap().is_none());
         let long = format!("{{\"a\":[\n{}]}}", "[".repeat(10_000) + &"]".repeat(10_000));
         let long = Fields::parse(&long, "the body", &["a"]).unwrap();
-        let said = format!("field a is [ {}...; a whole number is accepted", "[".repeat(38));
+        let said = format!("field a is [ {}…; a whole number is accepted", "[".repeat(38));
         assert_eq!(detail(&long.u64("a").unwrap_err()), said);
     }
 

@@ -6,7 +6,7 @@
 //! asked for more: nothing is read while too many wait for it.
 
 use std::cell::RefCell;
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -16,15 +16,16 @@ use std::time::Duration;
 use bytes::BytesMut;
 use meshwire_proto::frame::PREFACE;
 use meshwire_proto::{ErrorKind, Moment};
-use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::frames::WriteQueue;
 use super::gathering::Gathering;
+use super::parting::{Ended, Parting};
 use super::{Accepted, Native, Protocol, Shutdown};
 use crate::ingress::receiving::{Held, Permit};
-use crate::ingress::{BoxIo, Login, Place, READ_AWAY, part};
+use crate::ingress::{BoxIo, Login, Place, READ_AWAY};
 use crate::mesh::{Caller, Refusal};
 
 /// Room made for reading, and the least that is worth a read.
@@ -44,7 +45,7 @@ const LARGE_FRAME: usize = 256 * 1024;
 const GATHER: usize = 64;
 
 /// How long a connection that ends waits for the peer to take its last frames.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 thread_local! {
     /// What the connections of this thread read into, one after the other.
@@ -81,20 +82,9 @@ pub(in crate::ingress) struct Coming {
 pub(super) async fn serve(native: Arc<Native>, accepted: Accepted, shutdown: watch::Receiver<Shutdown>) {
     let Accepted { stream, prefix, peer, principal, login } = accepted;
     let caller = Caller::known("native", Some(peer), principal);
-    let coming = Coming { caller, login, held: None };
-    if let Some(told) = carry(&native, (stream, prefix), coming, shutdown, |_| {}).await {
-        told.hear_out().await;
-    }
-}
-
-/// How a session's connection ended.
-pub(in crate::ingress) enum Ended {
-    /// The peer went, or was silent for too long.
-    Over,
-    /// It was refused, and told so.
-    Refused(Refusal),
-    /// The gateway stops.
-    Stopped,
+    let coming = Coming { caller, login: login.clone(), held: None };
+    let parting = carry(&native, (stream, prefix), coming, &shutdown).await;
+    parting.at(login.place(), &native, shutdown).await;
 }
 
 /// Serves a session whose bytes come through `stream`, after those that were read already. It is logged in once it has its Welcome.
@@ -115,56 +105,20 @@ pub(in crate::ingress) async fn serve_telling(
     shutdown: watch::Receiver<Shutdown>,
     tell: impl FnOnce(Ended) + Send,
 ) {
-    if let Some(mut told) = carry(&native, io, coming, shutdown, tell).await {
-        let _ = timeout(LAST_WORDS, told.stream.shutdown()).await;
-    }
+    carry(&native, io, coming, &shutdown).await.telling(tell, &native, shutdown).await;
 }
 
-/// A peer that was told why it is refused, and may still be sending.
-struct Told {
-    stream: BoxIo,
-    /// Most bytes of it that are read away.
-    most: u64,
-    /// Its place, unless it had a session and has given it back.
-    login: Option<Login>,
-    shutdown: watch::Receiver<Shutdown>,
-}
-
-impl Told {
-    /// Ends the connection when the peer has heard, makes room for another, or the gateway stops. Unread input would make the end a reset,
-    /// which takes the last frame with it.
-    async fn hear_out(self) {
-        let Self { stream, most, login, shutdown } = self;
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let shed = async {
-            match &login {
-                Some(login) => login.place().shed().await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            _ = timeout(LAST_WORDS, part(stream, most)) => {}
-            () = shed => {}
-            () = reached(shutdown, Shutdown::Closing) => {}
-        }
-    }
-}
-
-/// Serves a session; gives what is left of the connection if its peer was told why it ends, else it is shut down.
+/// Serves a session until nothing more of it is read or written.
 async fn carry(
     native: &Arc<Native>,
     (mut stream, mut rest): (BoxIo, BytesMut),
     Coming { caller, login, held }: Coming,
-    shutdown: watch::Receiver<Shutdown>,
-    tell: impl FnOnce(Ended) + Send,
-) -> Option<Told> {
+    shutdown: &watch::Receiver<Shutdown>,
+) -> Parting {
     let peer = caller.peer.map(tracing::field::display);
     if let Err(ended) = first_bytes(&mut stream, &mut rest, &login).await {
         tracing::debug!(peer, "no session began here: its first bytes are missing");
-        tell(ended);
-        let _ = timeout(LAST_WORDS, stream.shutdown()).await;
-        return None;
+        return Parting { stream, protocol: None, ended, read_away: None };
     }
     let protocol = Protocol::new(native.clone(), caller, login.waited());
     let mut queue = WriteQueue::default();
@@ -173,42 +127,22 @@ async fn carry(
     let mut connection =
         Connection { stream, rest, queue, flushed, protocol, gathering, timer_set, permit, logging_in, held };
     connection.protocol.received(&mut connection.rest);
-    let run = connection.run(native, login.place(), &shutdown).await;
+    let run = connection.run(native, login.place(), shutdown).await;
     if let Err(error) = &run {
         tracing::debug!(peer, %error, "connection lost");
     }
     let had_session = connection.leave(native);
-    // Who had one gives its place to others at once.
-    let login = Some(login).filter(|_| !had_session && connection.protocol.refused.is_some());
-    if connection.protocol.has_its_session() {
-        leave_in_turn(native, shutdown.clone()).await;
-    }
-    connection.protocol.disconnected();
-    let Connection { mut stream, mut protocol, .. } = connection;
+    let Connection { stream, mut protocol, .. } = connection;
     let refused = protocol.refused.take();
-    let was_told = refused.is_some() && run.is_ok();
-    tell(match refused {
+    // Of a frame that is too long as much may follow as one may have, and more.
+    let most = if had_session { 2 * native.max_frame_bytes() } else { READ_AWAY as u64 };
+    let read_away = (refused.is_some() && run.is_ok()).then_some(most);
+    let ended = match refused {
         Some(refusal) => Ended::Refused(refusal),
         None if *shutdown.borrow() >= Shutdown::Closing => Ended::Stopped,
         None => Ended::Over,
-    });
-    if !was_told {
-        let _ = timeout(LAST_WORDS, stream.shutdown()).await;
-        return None;
-    }
-    // Of a frame that is too long as much may follow as one may have, and more.
-    let most = if had_session { 2 * native.max_frame_bytes() } else { READ_AWAY as u64 };
-    Some(Told { stream, most, login, shutdown })
-}
-
-/// When thousands are lost at once, who had a session ends in its turn, but for a gateway that stops.
-async fn leave_in_turn(native: &Native, mut shutdown: watch::Receiver<Shutdown>) {
-    if let Some(turn) = native.leaving.take() {
-        tokio::select! {
-            () = sleep_until(turn) => {}
-            _ = async { shutdown.wait_for(|s| *s != Shutdown::Running).await.map(drop) } => {}
-        }
-    }
+    };
+    Parting { stream, protocol: Some(Box::new(protocol)), ended, read_away }
 }
 
 /// Takes the first bytes of a session off, within the time of its login.
@@ -235,7 +169,7 @@ async fn preface(stream: &mut BoxIo, rest: &mut BytesMut) -> io::Result<bool> {
 }
 
 /// Ends when shutdown is so far.
-async fn reached(mut shutdown: watch::Receiver<Shutdown>, stage: Shutdown) {
+pub(super) async fn reached(mut shutdown: watch::Receiver<Shutdown>, stage: Shutdown) {
     // An error means that the sender is gone: that is shutdown too.
     drop(shutdown.wait_for(|s| *s >= stage).await);
 }

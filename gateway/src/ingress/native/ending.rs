@@ -15,7 +15,8 @@ impl Protocol {
             return;
         }
         self.told = true;
-        let deadline_ms = u32::try_from(self.native.config.stop_timeout.as_millis()).unwrap_or(u32::MAX);
+        let left = self.native.mesh.left_to_stop(self.native.config.stop_timeout);
+        let deadline_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
         self.send(ServerFrame::Drain(wire::Drain { deadline_ms, reason: "the gateway is stopping".to_owned() }));
     }
 

@@ -3,7 +3,7 @@
 //! - [`Protocol`]: one connection as a state machine: frames in, calls to the
 //!   mesh, frames out; no socket and no clock of its own;
 //! - [`Sessions`]: sessions outlive their connections for the resume window;
-//! - [`connection`]: the task that moves bytes and time.
+//! - [`connection`]: the task that moves bytes and time; [`parting`]: how it ends.
 
 mod admin;
 mod asked;
@@ -14,6 +14,7 @@ mod gathering;
 mod login;
 mod outbox;
 mod pace;
+mod parting;
 mod pending;
 mod protocol;
 mod publish;
@@ -40,8 +41,9 @@ use super::{Accepted, BoxIo, Ingress, Places, Shutdown, Sniff, Turned, accept_ra
 use crate::mesh::{Mesh, Refusal, Spoken};
 use crate::random::Random;
 
-pub(super) use connection::{Coming, Ended, serve_stream, serve_telling};
+pub(super) use connection::{Coming, serve_stream, serve_telling};
 pub use frames::WriteQueue;
+pub(super) use parting::Ended;
 pub use protocol::Protocol;
 use seen::Seen;
 pub use sessions::Sessions;

@@ -33,7 +33,7 @@ pub(super) fn bind(session: &mut Session, run: &PublishRun) -> Result<(), Refusa
     TopicName::parse(&run.topic).map_err(|e| Refusal::new(ErrorKind::Invalid, e.to_string()))?;
     if session.aliases.len() >= MAX_ALIASES && !session.aliases.contains_key(&run.alias) {
         let text = format!("this session has bound {MAX_ALIASES} topics; open another for more");
-        return Err(Refusal::new(ErrorKind::Invalid, text));
+        return Err(Refusal::new(ErrorKind::TooLarge, text));
     }
     session.aliases.insert(run.alias, Alias { name: run.topic.clone(), topic: None });
     Ok(())
@@ -54,9 +54,10 @@ impl Protocol {
         let offered = Offered::of(&publish);
         let refused = match self.publish_all(session, publish, offered.events) {
             Ok(refused) => refused,
-            Err(text) => {
-                self.fail(ErrorKind::Invalid, &text);
-                Some(ErrorKind::Invalid)
+            Err(refusal) => {
+                let kind = refusal.kind;
+                self.end(refusal);
+                Some(kind)
             }
         };
         if call.is_recorded() {
@@ -70,10 +71,11 @@ impl Protocol {
         session: &mut Session,
         publish: Publish,
         events: u64,
-    ) -> Result<Option<ErrorKind>, String> {
+    ) -> Result<Option<ErrorKind>, Refusal> {
         let window = self.native.config.publish_window.0;
         if events > u64::from(window) {
-            return Err(format!("a Publish frame has {events} events; Welcome.publish_window_events allows {window}"));
+            let text = format!("a Publish frame has {events} events; Welcome.publish_window_events allows {window}");
+            return Err(Refusal::new(ErrorKind::TooLarge, text));
         }
         let mut refused = None;
         for run in publish.runs {
@@ -82,7 +84,7 @@ impl Protocol {
             let right = run.first_sequence > publish.answered_through && end.is_some() && !run.events.is_empty();
             if !right {
                 let text = "a publish run needs events, and sequences from 1 on above answered_through";
-                return Err(text.to_owned());
+                return Err(Refusal::new(ErrorKind::Invalid, text));
             }
             let mark = ProducerMark {
                 producer: session.producer,

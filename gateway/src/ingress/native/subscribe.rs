@@ -295,19 +295,20 @@ impl Protocol {
             let of = frame.ranges.first().and_then(|range| session.subscriptions.get(&range.subscription));
             let (topic, group) =
                 of.map_or(("", ""), |of| (of.name.as_str(), of.group.as_ref().map_or("", |group| group.as_str())));
-            let refused = settled.as_ref().map_or(Some(ErrorKind::Invalid), |refused| *refused);
+            let refused = settled.as_ref().map_or_else(|refusal| Some(refusal.kind), |refused| *refused);
             let events = frame.ranges.iter().map(|range| u64::from(range.count)).sum();
             call.end(&self.native.mesh, &session.caller, Record { operation: "settle", topic, group, events, refused });
         }
-        if let Err(text) = settled {
-            self.fail(ErrorKind::Invalid, &text);
+        if let Err(refusal) = settled {
+            self.end(refusal);
         }
     }
 
     /// The first refusal; an error ends the connection.
-    fn settle_all(&mut self, session: &mut Session, frame: &Settle) -> Result<Option<ErrorKind>, String> {
+    fn settle_all(&mut self, session: &mut Session, frame: &Settle) -> Result<Option<ErrorKind>, Refusal> {
         if frame.sequence > session.settled_through + 1 {
-            return Err(format!("Settle frame {} came after {}", frame.sequence, session.settled_through));
+            let text = format!("Settle frame {} came after {}", frame.sequence, session.settled_through);
+            return Err(Refusal::new(ErrorKind::Invalid, text));
         }
         // A frame that was processed before its connection was lost comes again
         // only for its answer; settling the same again changes nothing.
@@ -316,10 +317,11 @@ impl Protocol {
         }
         let numbers: u64 = frame.ranges.iter().map(|r| u64::from(r.count).min(MOST_OPEN)).sum();
         if frame.ranges.len() > MOST_RANGES || numbers > MOST_NUMBERS {
-            return Err(format!(
-                "a Settle frame has {} ranges of about {numbers} deliveries; {MOST_RANGES} and {MOST_NUMBERS} are accepted",
-                frame.ranges.len()
-            ));
+            let ranges = frame.ranges.len();
+            let text = format!(
+                "a Settle frame has {ranges} ranges of about {numbers} deliveries; {MOST_RANGES} and {MOST_NUMBERS} are accepted"
+            );
+            return Err(Refusal::new(ErrorKind::TooLarge, text));
         }
         session.settled_through = session.settled_through.max(frame.sequence);
         self.settled_through = session.settled_through;
@@ -331,9 +333,9 @@ impl Protocol {
             if frame.confirm {
                 answers += results.len();
                 if answers > MOST_ANSWERS {
-                    return Err(format!(
-                        "a Settle frame has more than {MOST_ANSWERS} different answers; send smaller ones"
-                    ));
+                    let text =
+                        format!("a Settle frame has more than {MOST_ANSWERS} different answers; send smaller ones");
+                    return Err(Refusal::new(ErrorKind::TooLarge, text));
                 }
                 for (ticket, result) in results {
                     self.pending.settle(ticket, result);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use meshwire_proto::{UnixMillis, options};
-use meshwire_tls::{FileError, Flaw};
+use meshwire_tls::{FileError, Flaw, PairError};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
@@ -124,9 +124,10 @@ pub(super) struct Inside {
 
 fn load(config: &TlsConfig) -> Result<Served, TlsError> {
     let of = |option: &'static str| move |source| TlsError::File { option, source };
-    let (chain, key) = meshwire_tls::pair(&config.certificate, &config.key).map_err(|source| {
-        let option = if source.file == config.key { &options::TLS_KEY } else { &options::TLS_CERTIFICATE };
-        of(option.name)(source)
+    let pair = meshwire_tls::pair(&config.certificate, &config.key);
+    let (chain, key) = pair.map_err(|error| match error {
+        PairError::Certificate(source) => of(options::TLS_CERTIFICATE.name)(source),
+        PairError::Key(source) => of(options::TLS_KEY.name)(source),
     })?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
@@ -435,6 +436,16 @@ mod tests {
         issue(false, false);
         tls.reload().unwrap();
         assert!(shows(&tls, &authority.root()).await);
+    }
+
+    #[test]
+    fn of_one_file_for_both_the_option_is_named_whose_part_is_missing() {
+        let files = SelfSigned::of("localhost");
+        for (both, named) in [(&files.key, "tls_certificate"), (&files.certificate, "tls_key")] {
+            let config = TlsConfig { certificate: both.clone(), key: both.clone(), ..TlsConfig::default() };
+            let error = Tls::open(config).err().unwrap();
+            assert!(matches!(&error, TlsError::File { option, .. } if *option == named), "{error}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::path::Path;
 use meshwire_proto::ErrorKind;
 
 use crate::doors::Door;
+use crate::rig::Rig;
 pub(crate) use requests::responder;
 use row::{Cell, Row};
 
@@ -92,6 +93,16 @@ async fn every_code_is_the_same_over_every_door() {
     println!("code x door: {provoked} provoked, {cannot} cannot be");
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     assert_eq!((provoked, provoked + cannot), (PROVOKED, of_gateways().count() * Door::ALL.len()));
+}
+
+#[tokio::test]
+async fn more_at_once_than_is_taken_is_too_large_over_every_door() {
+    let rig = Rig::start().await;
+    for door in Door::ALL {
+        for said in room::too_many(door, &rig).await.into_iter().flatten() {
+            assert!(said.is(ErrorKind::TooLarge), "{door:?}: {said:?}");
+        }
+    }
 }
 
 /// All text of a folder's sources.

@@ -14,10 +14,10 @@ use axum::http::{HeaderName, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use meshwire_proto::ErrorKind;
 use meshwire_proto::wire::admin::answer::Answer;
 use meshwire_proto::wire::admin::command::Command;
 use meshwire_proto::wire::admin::{DeadLetter, Durability, ListDeadLetters, ListTopics, Topic, TopicList};
+use meshwire_proto::{ErrorKind, excerpt};
 
 use super::admin::{carry_out, paging, show};
 use super::query::Query;
@@ -221,14 +221,6 @@ async fn letters(door: &Door, topics: &[Topic]) -> Result<Vec<(String, DeadLette
     Ok(found)
 }
 
-fn excerpt(text: &str) -> String {
-    let mut shown: String = text.chars().take(EXCERPT).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    shown
-}
-
 fn letters_table(html: &mut String, letters: &[(String, DeadLetter)]) {
     let columns = ["Topic", "Group", "#Number", "#Failures", "Error", "Event"];
     if !table(html, ("dead-letters", "Dead letters", letters.is_empty()), &columns) {
@@ -243,8 +235,8 @@ fn letters_table(html: &mut String, letters: &[(String, DeadLetter)]) {
         let _ = writeln!(
             html,
             "<td>{}</td><td><code>{}</code></td></tr>",
-            escape(excerpt(&letter.error)),
-            escape(excerpt(&event))
+            escape(excerpt(&letter.error, EXCERPT)),
+            escape(excerpt(&event, EXCERPT))
         );
     }
     end(html);
