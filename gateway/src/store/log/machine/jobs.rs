@@ -215,7 +215,7 @@ impl LogMachine {
                 self.find_failed(now);
             }
             (kind, Outcome::Ended(Ok(()))) => self.job_succeeded(kind),
-            (kind, Outcome::Ended(Err(error)) | Outcome::Unread(error)) => self.job_failed(now, kind, error),
+            (kind, Outcome::Ended(Err(error)) | Outcome::Unread(error)) => self.job_failed(now, kind, &error),
             (_, Outcome::Read(_) | Outcome::Found(_)) => {}
         }
     }
@@ -239,7 +239,7 @@ impl LogMachine {
         }
     }
 
-    fn job_failed(&mut self, now: Moment, kind: Kind, error: DiskError) {
+    fn job_failed(&mut self, now: Moment, kind: Kind, error: &DiskError) {
         match kind {
             Kind::Allocate(_) => {
                 let cause = format!("no space for the next segment of the log: {}", error.message);
