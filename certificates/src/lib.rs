@@ -93,6 +93,8 @@ pub struct Named<'a> {
     pub common: &'a str,
     /// It ended years ago.
     pub expired: bool,
+    /// It begins in centuries.
+    pub early: bool,
 }
 
 impl Authority {
@@ -137,6 +139,9 @@ impl Authority {
         }
         if named.expired {
             (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2020, 2, 1));
+        }
+        if named.early {
+            (params.not_before, params.not_after) = (date_time_ymd(2999, 1, 1), date_time_ymd(2999, 2, 1));
         }
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();

@@ -94,10 +94,13 @@ Examples:
     },
     /// Give them back to the groups that gave them up. Each is gone once it is acked. Those of a group that does not
     /// exist any more are left: exit code 4.
-    #[command(after_help = "\
+    #[command(
+        override_usage = "meshwire dead-letters redrive [OPTIONS] <TOPIC> <NUMBERS|--all>",
+        after_help = "\
 Examples:
   meshwire dead-letters redrive orders 3 4
-  meshwire dead-letters redrive orders --group billing --all")]
+  meshwire dead-letters redrive orders --group billing --all"
+    )]
     Redrive {
         #[command(flatten)]
         of: Of,
@@ -110,10 +113,13 @@ Examples:
         server: Server,
     },
     /// Remove them for good.
-    #[command(after_help = "\
+    #[command(
+        override_usage = "meshwire dead-letters purge [OPTIONS] <TOPIC> <NUMBERS|--all>",
+        after_help = "\
 Examples:
   meshwire dead-letters purge orders 3 4
-  meshwire dead-letters purge orders --all")]
+  meshwire dead-letters purge orders --all"
+    )]
     Purge {
         #[command(flatten)]
         of: Of,

@@ -91,7 +91,8 @@ Examples:
     },
     /// Move a group: every event from there on is delivered as if for the first time. A
     /// broadcast group moves all its durable members.
-    #[command(group = ArgGroup::new("place").required(true).args(["position", "to"]), after_help = "\
+    #[command(group = ArgGroup::new("place").required(true).args(["position", "to"]),
+        override_usage = "meshwire groups seek [OPTIONS] <TOPIC> <GROUP> <POSITION|--to <PLACE>>", after_help = "\
 Examples:
   meshwire groups seek orders billing 1
   meshwire groups seek orders billing --to -10m")]
@@ -132,7 +133,10 @@ Examples:
     },
     /// Change settings. Members go on; a lease that has begun keeps its length. A shorter ack wait is for members that
     /// join or come back in a new session afterwards: others rely on the one that they were told.
-    #[command(after_help = "Example:\n  meshwire groups update orders billing --max-failures 10 --max-rate 50")]
+    #[command(
+        visible_alias = "set",
+        after_help = "Example:\n  meshwire groups update orders billing --max-failures 10 --max-rate 50"
+    )]
     Update {
         #[command(flatten)]
         which: Which,

@@ -115,6 +115,7 @@ impl Serve {
         })?;
         logs::start_with_access(&settings.log_levels, settings.access_log);
         warn_of_unknown_variables();
+        settings.warn_of_what_has_no_effect();
         tell_start(&settings.gateway);
         raise_open_files();
         let _too_large = hear_file_too_large()?;

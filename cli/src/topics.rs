@@ -48,10 +48,13 @@ on disk  those of events that are gone too, as far as their segments of the log 
         server: Server,
     },
     /// Change how long and how much of a topic is kept.
-    #[command(after_help = "\
+    #[command(
+        visible_alias = "update",
+        after_help = "\
 Examples:
   meshwire topics set orders --retention 30d
-  meshwire topics set orders --retention-bytes 10GiB --lagging block")]
+  meshwire topics set orders --retention-bytes 10GiB --lagging block"
+    )]
     Set {
         /// Its name.
         #[arg(value_parser = args::topic)]

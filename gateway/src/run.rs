@@ -109,9 +109,12 @@ impl RunError {
             Self::Tls(TlsError::Missing { given, .. }) => Some(*given),
             Self::MaxDisk { .. } => Some(options::MAX_DISK.name),
             Self::MemoryBudget { .. } => Some(options::MEMORY_BUDGET.name),
-            Self::Log(OpenError::Unusable { .. } | OpenError::Locked { .. } | OpenError::NewerFormat { .. }) => {
-                Some(options::DATA_DIR.name)
-            }
+            Self::Log(
+                OpenError::Unusable { .. }
+                | OpenError::NoRoom { .. }
+                | OpenError::Locked { .. }
+                | OpenError::NewerFormat { .. },
+            ) => Some(options::DATA_DIR.name),
             _ => None,
         }
     }
@@ -127,7 +130,8 @@ impl RunError {
             | Self::Tls(_)
             | Self::MaxDisk { .. }
             | Self::MemoryBudget { .. }
-            | Self::Log(OpenError::NewerFormat { .. }) => true,
+            | Self::Log(OpenError::NewerFormat { .. } | OpenError::NoRoom { .. }) => true,
+            Self::Log(OpenError::Unusable { lasting, .. }) => *lasting,
             _ => false,
         }
     }

@@ -133,7 +133,7 @@ fn bare(shown: &str) -> &str {
     inner.unwrap_or(shown).trim_matches('"')
 }
 
-fn time(at: UnixTime) -> UnixMillis {
+pub(super) fn time(at: UnixTime) -> UnixMillis {
     UnixMillis(i64::try_from(at.as_secs()).unwrap_or(i64::MAX / 1000).saturating_mul(1000))
 }
 

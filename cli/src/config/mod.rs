@@ -32,6 +32,14 @@ pub(crate) struct Settings {
     pub(crate) origins: Origins,
 }
 
+/// Options that say something of the log, and are nothing to a gateway in memory.
+const OF_THE_LOG: [&str; 4] = [
+    options::MAX_DISK.name,
+    options::CACHE_BYTES.name,
+    options::PUBLISH_BUDGET_BYTES.name,
+    options::ON_STORE_FAILURE.name,
+];
+
 /// Where each option was given that holds, by its name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origins(BTreeMap<&'static str, String>);
@@ -129,6 +137,24 @@ impl Settings {
             Some(_) => {}
             None if !memory => self.gateway.memory = below,
             None => {}
+        }
+    }
+
+    /// A sentence for each option of the log that was given where there is none.
+    fn without_effect(&self) -> Vec<String> {
+        if !self.gateway.memory {
+            return Vec::new();
+        }
+        let given = OF_THE_LOG.iter().filter_map(|option| self.origins.0.get(option).map(|origin| (option, origin)));
+        given
+            .map(|(option, origin)| format!("{origin}: {option} has no effect with memory, as nothing is kept on disk"))
+            .collect()
+    }
+
+    /// Warns of each option that has no effect.
+    pub(crate) fn warn_of_what_has_no_effect(&self) {
+        for sentence in self.without_effect() {
+            tracing::warn!("{sentence}");
         }
     }
 

@@ -56,6 +56,19 @@ fn every_option_accepts_its_own_default_and_that_changes_nothing() {
 }
 
 #[test]
+fn what_says_something_of_the_log_is_told_to_have_no_effect_in_memory() {
+    let told = |settings: Settings| settings.without_effect().join("\n");
+    let asked = [("memory", "true"), ("max_disk", "5MiB"), ("retention", "1h")];
+    let text = told(load("", &[("MESHWIRE_CACHE_BYTES", "1GiB")], &asked).unwrap());
+    assert!(text.starts_with("--max-disk: max_disk has no effect with memory"), "{text}");
+    assert!(
+        text.contains("\nMESHWIRE_CACHE_BYTES: cache_bytes has no effect") && !text.contains("retention"),
+        "{text}"
+    );
+    assert_eq!(told(load("", &[], &[("max_disk", "50MiB")]).unwrap()), "");
+}
+
+#[test]
 fn flags_are_over_environment_and_that_over_the_file() {
     let file = "max_topics = 1\nretention = \"1h\"\ncache_bytes = \"8MiB\"\nmax_connections = 0x10\n";
     let environment = [("MESHWIRE_RETENTION", "2h"), ("MESHWIRE_CACHE_BYTES", "16MiB"), ("MESHWIRE_HEARTBEAT", "")];

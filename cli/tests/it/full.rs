@@ -26,7 +26,7 @@ fn lift_limit(gateway: &Gateway) {
 #[tokio::test]
 async fn a_full_disk_is_answered_by_name_and_ends_by_itself_when_space_returns() {
     let directory = tempfile::tempdir().unwrap();
-    let gateway = limited(directory.path());
+    let mut gateway = limited(directory.path());
     let mesh = meshwire::connect(&gateway.url).await.unwrap();
     let event = |n: u32| Event::bytes("big", vec![7; 100_000]).id(n.to_string()).source("/full");
     let (mut kept, mut refused) = (0, None);
@@ -43,6 +43,8 @@ async fn a_full_disk_is_answered_by_name_and_ends_by_itself_when_space_returns()
     assert_eq!(refused.kind(), ErrorKind::DiskFull, "{refused}");
     assert!(refused.to_string().contains("big"), "it names the topic that holds the oldest segment: {refused}");
     assert!(kept >= 10, "{kept}");
+    let said = gateway.program.wait_for_log(" WARN ");
+    assert!(said.contains("publishes are refused until there is space") && said.contains("make room"), "{said}");
 
     // It serves on: what was kept can be read, and memory topics can be written.
     assert_eq!(gateway.all_ids("big").len(), kept);
@@ -57,5 +59,6 @@ async fn a_full_disk_is_answered_by_name_and_ends_by_itself_when_space_returns()
         assert!(std::time::Instant::now() < deadline, "space has returned");
         tries.tick().await;
     }
+    gateway.program.wait_for_log("the disk has space again");
     assert_eq!(gateway.all_ids("big").len(), kept + 1);
 }

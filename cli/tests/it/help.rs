@@ -152,3 +152,30 @@ fn with_json_an_error_that_ends_a_command_is_one_object_on_the_error_stream() {
         "{unreachable:?}"
     );
 }
+
+#[test]
+fn usage_lines_have_the_arguments_in_the_order_in_which_they_are_given() {
+    for (args, usage) in [
+        (["dead-letters", "purge"], "dead-letters purge [OPTIONS] <TOPIC> <NUMBERS|--all>"),
+        (["dead-letters", "redrive"], "dead-letters redrive [OPTIONS] <TOPIC> <NUMBERS|--all>"),
+        (["groups", "seek"], "groups seek [OPTIONS] <TOPIC> <GROUP> <POSITION|--to <PLACE>>"),
+    ] {
+        let usage = format!("Usage: meshwire {usage}\n");
+        assert!(run(&[&args[..], &["--help"]].concat()).out.contains(&usage), "{args:?}");
+        assert!(run(&args).err.contains(&usage), "{args:?}");
+    }
+}
+
+#[test]
+fn what_changes_a_topic_and_what_changes_a_group_have_either_name() {
+    let gateway = Gateway::with(&["--memory"]);
+    for args in [
+        &["topics", "create", "t"][..],
+        &["topics", "update", "t", "--retention", "1h"],
+        &["groups", "create", "t", "g"],
+        &["groups", "set", "t", "g", "--max-failures", "3"],
+    ] {
+        let ended = gateway.run(args);
+        assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.err);
+    }
+}

@@ -71,7 +71,7 @@ fn a_directory_that_cannot_be_used_is_one_line_that_names_it() {
     let file = write(directory.path(), "file", "");
     for path in [file.clone(), format!("{file}/below")] {
         let ended = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &path]);
-        refused(&ended, 1, &[&path, "cannot be used", "--data-dir"]);
+        refused(&ended, 2, &[&path, "cannot be used", "--data-dir"]);
     }
 }
 

@@ -62,9 +62,7 @@ async fn until(rig: &Rig, path: &str, is: impl Fn(&Value) -> bool) {
 
 #[tokio::test]
 async fn what_is_given_up_on_a_full_disk_becomes_a_dead_letter_now_or_with_its_reason_after_a_restart() {
-    let disk = Arc::new(SimDisk::new());
-    // The first segment fits, and no other.
-    disk.set_capacity(Some(6 << 20));
+    let disk = crate::room::small_disk();
     let rig = on(&disk).await;
     rig.ask("PUT", "/v1/topics/t", "{}").await;
     rig.ask("PUT", GROUP, "{}").await;
@@ -131,8 +129,7 @@ async fn a_fetch_and_a_page_have_all_that_their_bounds_allow_though_it_must_be_r
 #[tokio::test]
 async fn reasons_of_dead_letters_that_wait_take_no_room_that_settlements_need() {
     const SMALL: usize = 300;
-    let disk = Arc::new(SimDisk::new());
-    disk.set_capacity(Some(6 << 20));
+    let disk = crate::room::small_disk();
     let rig = on(&disk).await;
     rig.ask("PUT", "/v1/topics/t", "{}").await;
     let batch: Vec<Value> = (0..SMALL)

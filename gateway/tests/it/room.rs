@@ -17,6 +17,15 @@ use meshwire_proto::{Moment, UnixMillis};
 
 use crate::rig::{event, run_of};
 
+/// A disk on which the first segment fits and no other, as others have filled it since its directory was made.
+pub(crate) fn small_disk() -> Arc<SimDisk> {
+    let disk = Arc::new(SimDisk::new());
+    let clock = Arc::new(|| (Moment(0), UnixMillis(0)));
+    drop(LogStore::open_on(disk.clone(), &LogOptions::default(), clock).unwrap());
+    disk.set_capacity(Some(6 << 20));
+    disk
+}
+
 /// A store in memory that looks at the mesh while it is asked for a topic's bytes.
 struct Watching {
     inner: MemoryStore,

@@ -188,8 +188,8 @@ pub const DEAD_LETTER_RETENTION: Bounded = Bounded { name: "dead_letter_retentio
 /// Most bytes of the dead letters of one topic; over it the oldest are removed, and keys that waited for them go on. Those of a gateway with memory are in a ring, at most memory_ring_bytes.
 pub const DEAD_LETTER_BYTES: Bounded = Bounded { name: "dead_letter_bytes", default: 268435456, min: 65536, max: 1125899906842624, meaning: "Most bytes of the dead letters of one topic; over it the oldest are removed, and keys that waited for them go on. Those of a gateway with memory are in a ring, at most memory_ring_bytes." };
 
-/// Most bytes of the data directory. 0: 80 % of the space that was free at first start; else at least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes.
-pub const MAX_DISK: Bounded = Bounded { name: "max_disk", default: 0, min: 0, max: 1152921504606846976, meaning: "Most bytes of the data directory. 0: 80 % of the space that was free at first start; else at least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes." };
+/// Most bytes of the data directory. 0: 80 % of the space that was free at first start. At least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes.
+pub const MAX_DISK: Bounded = Bounded { name: "max_disk", default: 0, min: 0, max: 1152921504606846976, meaning: "Most bytes of the data directory. 0: 80 % of the space that was free at first start. At least two segments that hold the largest frame, 19 MiB with the default max_frame_bytes." };
 
 /// exit: drain sessions and exit with code 74. stay: keep serving reads.
 pub const ON_STORE_FAILURE: Text = Text { name: "on_store_failure", default: "exit", meaning: "exit: drain sessions and exit with code 74. stay: keep serving reads." };

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use meshwire_proto::options;
-use meshwire_tls::{FileError, PairError};
+use meshwire_proto::{UnixMillis, options};
+use meshwire_tls::{FileError, Flaw, PairError};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::server::TlsStream;
@@ -81,10 +82,31 @@ type Stamps = Vec<Option<(u64, SystemTime)>>;
 /// TLS of a listener.
 pub struct Tls {
     config: TlsConfig,
-    acceptor: RwLock<TlsAcceptor>,
+    served: RwLock<Served>,
+    /// When a certificate that was not valid yet is looked at again.
+    valid_from: Mutex<Option<UnixMillis>>,
     stamps: Mutex<Stamps>,
     counts: OnceLock<Arc<Counts>>,
     failed: Mutex<Failed>,
+}
+
+/// What the files had when they could be used.
+struct Served {
+    acceptor: TlsAcceptor,
+    certificate: CertificateDer<'static>,
+}
+
+impl Served {
+    /// That its certificate is of no use now: clients refuse it.
+    fn flaw(&self, now: UnixMillis) -> Option<Flaw> {
+        meshwire_tls::out_of_date(&self.certificate, now)
+    }
+
+    /// What is wrong, with the name of the certificate that has the flaw.
+    fn problem(&self, flaw: &Flaw) -> String {
+        let name = name_of(&self.certificate);
+        format!("its certificate 1, {}, {flaw}", name.as_deref().unwrap_or("without a name"))
+    }
 }
 
 /// Handshakes that failed: each kind is said once a minute, with its count.
@@ -100,7 +122,7 @@ pub(super) struct Inside {
     pub(super) principal: Option<Arc<str>>,
 }
 
-fn load(config: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
+fn load(config: &TlsConfig) -> Result<Served, TlsError> {
     let of = |option: &'static str| move |source| TlsError::File { option, source };
     let pair = meshwire_tls::pair(&config.certificate, &config.key);
     let (chain, key) = pair.map_err(|error| match error {
@@ -119,9 +141,15 @@ fn load(config: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
             builder.with_client_cert_verifier(verifier.map_err(|error| rustls::Error::General(error.to_string()))?)
         }
     };
+    let certificate = chain.first().cloned().ok_or(rustls::Error::NoCertificatesPresented)?;
     let mut server = builder.with_single_cert(chain, key)?;
     server.alpn_protocols = ALPN.iter().map(|name| name.to_vec()).collect();
-    Ok(TlsAcceptor::from(Arc::new(server)))
+    Ok(Served { acceptor: TlsAcceptor::from(Arc::new(server)), certificate })
+}
+
+/// The time by which TLS judges certificates.
+fn now() -> UnixMillis {
+    UnixMillis(i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX / 1000).saturating_mul(1000))
 }
 
 impl Tls {
@@ -136,8 +164,14 @@ impl Tls {
             (Some(TlsMode::Off), _, _) => return Ok(None),
             (_, true, true) => {
                 let stamps = Mutex::new(stamps(&config));
+                let served = load(&config)?;
+                // It may be renewed while the gateway runs.
+                if let Some(flaw) = served.flaw(now()) {
+                    tell_flaw(&config, &served.problem(&flaw));
+                }
                 return Ok(Some(Self {
-                    acceptor: RwLock::new(load(&config)?),
+                    served: RwLock::new(served),
+                    valid_from: Mutex::default(),
                     stamps,
                     counts: OnceLock::new(),
                     failed: Mutex::default(),
@@ -164,17 +198,18 @@ impl Tls {
         let _ = self.counts.set(counts);
     }
 
-    /// Reads the files again; what was is kept if they cannot be used.
+    /// Reads the files again; what was is kept if they cannot be used, or if clients would refuse what they have now and not
+    /// what was.
     ///
     /// # Errors
     /// [`TlsError`].
     pub fn reload(&self) -> Result<(), TlsError> {
         let stamps = stamps(&self.config);
-        let loaded = load(&self.config);
+        let loaded = load(&self.config).and_then(|new| self.compared(new));
         *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) = stamps;
         match loaded {
-            Ok(acceptor) => {
-                *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+            Ok(served) => {
+                *self.served.write().unwrap_or_else(PoisonError::into_inner) = served;
                 tracing::info!(certificate = %self.config.certificate.display(), "the certificate was read again");
                 Ok(())
             }
@@ -188,11 +223,38 @@ impl Tls {
         }
     }
 
+    /// What was read, if it is no worse than what is served.
+    fn compared(&self, new: Served) -> Result<Served, TlsError> {
+        let now = now();
+        let mut valid_from = self.valid_from.lock().unwrap_or_else(PoisonError::into_inner);
+        *valid_from = None;
+        let Some(flaw) = new.flaw(now) else {
+            return Ok(new);
+        };
+        let problem = new.problem(&flaw);
+        if self.served.read().unwrap_or_else(PoisonError::into_inner).flaw(now).is_some() {
+            tell_flaw(&self.config, &problem);
+            return Ok(new);
+        }
+        if let Flaw::NotYet(Some((from, _))) = flaw {
+            *valid_from = Some(from);
+        }
+        let source = FileError { file: self.config.certificate.clone(), problem };
+        Err(TlsError::File { option: options::TLS_CERTIFICATE.name, source })
+    }
+
+    /// Whether there is something else to be had of the files than when they were read.
+    fn has_news(&self) -> bool {
+        let valid_from = *self.valid_from.lock().unwrap_or_else(PoisonError::into_inner);
+        valid_from.is_some_and(|from| from <= now())
+            || *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) != stamps(&self.config)
+    }
+
     /// Reloads whenever the files have changed, for ever.
     pub async fn watch(&self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            if *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) != stamps(&self.config) {
+            if self.has_news() {
                 // Said already.
                 let _ = self.reload();
             }
@@ -214,7 +276,7 @@ impl Tls {
 
     /// The server's side of a handshake with `peer`.
     pub(super) async fn accept(&self, peer: SocketAddr, stream: BoxIo) -> io::Result<Inside> {
-        let acceptor = self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let acceptor = self.served.read().unwrap_or_else(PoisonError::into_inner).acceptor.clone();
         let stream = match acceptor.accept(stream).into_fallible().await {
             Ok(stream) => stream,
             Err((error, stream)) => {
@@ -227,6 +289,11 @@ impl Tls {
         let principal = principal(&stream);
         Ok(Inside { stream: Box::new(stream), principal })
     }
+}
+
+/// Clients refuse what is served.
+fn tell_flaw(config: &TlsConfig, problem: &str) {
+    tracing::warn!("{}: {problem}; clients refuse it until it is renewed", config.certificate.display());
 }
 
 /// Whether a handshake failed by the certificate that the client showed.
@@ -251,7 +318,10 @@ fn stamps(config: &TlsConfig) -> Stamps {
 
 /// The first URI, else the first host name, else the common name of a certificate that was verified.
 fn principal(stream: &TlsStream<BoxIo>) -> Option<Arc<str>> {
-    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+    name_of(stream.get_ref().1.peer_certificates()?.first()?)
+}
+
+fn name_of(certificate: &CertificateDer<'_>) -> Option<Arc<str>> {
     let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
     let name = parsed.valid_uri_names().next().or_else(|| parsed.valid_dns_names().next());
     name.or_else(|| common_name::of(parsed.subject())).map(Into::into)
@@ -262,7 +332,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use std::fs::File;
 
-    use meshwire_certificates::{Files, SelfSigned, connector};
+    use meshwire_certificates::{Authority, Files, Named, SelfSigned, connector};
     use tokio_rustls::rustls::pki_types::ServerName;
 
     use super::*;
@@ -333,6 +403,39 @@ mod tests {
             () = tls.watch() => {}
             () = changing => {}
         }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_is_out_of_date_is_taken_in_place_of_one_that_is_too_and_of_no_other() {
+        let authority = Authority::new();
+        let issue = |expired, early| {
+            authority.issue("gateway", &Named { dns: "localhost", expired, early, ..Named::default() })
+        };
+        let files = issue(false, false);
+        let config =
+            TlsConfig { certificate: files.certificate.clone(), key: files.key.clone(), ..TlsConfig::default() };
+        let tls = Tls::open(config.clone()).unwrap().unwrap();
+        let counts = Arc::new(Counts::default());
+        tls.count_failures(counts.clone());
+        assert!(shows(&tls, &authority.root()).await);
+        for (failures, expired, told) in
+            [(1, true, "localhost, has expired at 2020-02-01"), (2, false, "localhost, is not valid before 2999-01-01")]
+        {
+            issue(expired, !expired);
+            let error = tls.reload().unwrap_err().to_string();
+            assert!(error.contains("gateway.pem: its certificate 1, ") && error.contains(told), "{error}");
+            assert_eq!(counts.tls_failures(), failures);
+            assert!(shows(&tls, &authority.root()).await, "the one of before is served");
+        }
+        // Whoever starts with such a one may renew it, once by one that is no better.
+        issue(true, false);
+        let tls = Tls::open(config).unwrap().unwrap();
+        assert!(!shows(&tls, &authority.root()).await);
+        issue(true, false);
+        tls.reload().unwrap();
+        issue(false, false);
+        tls.reload().unwrap();
+        assert!(shows(&tls, &authority.root()).await);
     }
 
     #[test]

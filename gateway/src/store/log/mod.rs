@@ -61,12 +61,13 @@ pub type LogClock = Arc<dyn Fn() -> (Moment, UnixMillis) + Send + Sync>;
 pub struct LogOptions {
     /// Bytes of the first segment. Default 4 MiB.
     pub first_segment_bytes: u64,
-    /// Bytes of every later one. Default 64 MiB, at most 1 GiB; an eighth of `max_disk` if that is less, but never
-    /// less than the largest write needs.
+    /// Bytes of every later one. Default 64 MiB, at most 1 GiB; an eighth of `max_disk`, or of what the file system has
+    /// for the log, if that is less, but never less than the largest write needs.
     pub segment_bytes: u64,
     /// Most bytes that are written at once: every segment but the first can hold them. Default 0: not known.
     pub largest_write: u64,
-    /// Most bytes of all segments. 0, the default: 80 % of what was free at first start.
+    /// Most bytes of all segments. 0, the default: 80 % of what was free at first start, at least
+    /// [`LogOptions::least_max_disk`].
     pub max_disk: u64,
     /// Block cache, shared by all topics. Default 16 MiB.
     pub cache_bytes: usize,
@@ -94,10 +95,10 @@ impl Default for LogOptions {
 }
 
 impl LogOptions {
-    /// Bytes of the next segment: a small disk holds several.
-    fn segment_len(&self, max_disk: u64) -> u64 {
+    /// Bytes of the next segment, with room for so many bytes of segments: a small disk holds several.
+    fn segment_len(&self, room: u64) -> u64 {
         let most = self.segment_bytes.clamp(recovery::LEAST_SEGMENT, 1 << 30);
-        let len = most.min((max_disk / 8).max(self.first_segment_bytes.max(recovery::LEAST_SEGMENT)));
+        let len = most.min((room / 8).max(self.first_segment_bytes.max(recovery::LEAST_SEGMENT)));
         len.max(machine::segment_for(self.largest_write))
     }
 
@@ -106,5 +107,12 @@ impl LogOptions {
     #[must_use]
     pub fn least_max_disk(&self) -> u64 {
         (2 * self.segment_len(0)).next_multiple_of(1 << 20)
+    }
+
+    /// What must be free for a new directory: those two segments, and a little for checkpoints and indexes, without
+    /// which no segment is given back.
+    fn least_free(&self) -> u64 {
+        let segment = self.segment_len(0);
+        2 * segment + segment / 8
     }
 }

@@ -36,7 +36,11 @@ impl OsDisk {
     /// # Errors
     /// [`OpenError::Unusable`], [`OpenError::Locked`] with the process that has it.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let unusable = |e: io::Error| OpenError::Unusable { path: path.display().to_string(), cause: e.to_string() };
+        let unusable = |e: io::Error| OpenError::Unusable {
+            path: path.display().to_string(),
+            cause: e.to_string(),
+            lasting: is_lasting(e.kind()),
+        };
         let is_new = !path.join("log").exists();
         // Events lie there as they are: what is made is for this user alone.
         DirBuilder::new().recursive(true).mode(0o700).create(path.join("log")).map_err(unusable)?;
@@ -150,6 +154,24 @@ impl OsDisk {
             DiskOp::SyncDirectory { of } => self.sync_directory(*of),
         }
     }
+}
+
+/// Whether a directory that cannot be used by this cause cannot be a moment later: its path leads nowhere, or its user may
+/// not write there. A disk may get room again, or answer again.
+const fn is_lasting(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::NotFound
+            | Kind::NotADirectory
+            | Kind::AlreadyExists
+            | Kind::IsADirectory
+            | Kind::PermissionDenied
+            | Kind::ReadOnlyFilesystem
+            | Kind::InvalidInput
+            | Kind::InvalidFilename
+            | Kind::Unsupported
+    )
 }
 
 /// Refuses what the process may not write: the kernel would answer with a signal that ends it.

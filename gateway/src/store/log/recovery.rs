@@ -57,6 +57,21 @@ pub enum OpenError {
         path: String,
         /// The system's words.
         cause: String,
+        /// It cannot be used later either, unless somebody changes something.
+        lasting: bool,
+    },
+    /// A new directory on a file system that has less than the log needs to go on when a segment is full.
+    #[error(
+        "the file system of the data directory has {} MiB free, and {} MiB are needed: two segments that hold the largest frame \
+         (option max_frame_bytes), and what is written beside them; make room, or name another directory with --data-dir",
+        free >> 20,
+        least.div_ceil(1 << 20)
+    )]
+    NoRoom {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that would do.
+        least: u64,
     },
     /// Another process has it open.
     #[error(
@@ -141,6 +156,7 @@ pub(super) fn open(
     let torn_bytes = parts.cut(&**disk, end, &to_read)?;
     parts.remove_strays(&**disk, &names)?;
     let max_disk = if options.max_disk == 0 { directory.max_disk } else { options.max_disk };
+    let segment_len = options.segment_len(room(&**disk, max_disk, &files)?);
     let highest = highest_segment(&names, &parts);
     let mut begun = 0;
     let active = if let Some(active) = parts.active.take() {
@@ -150,11 +166,11 @@ pub(super) fn open(
     } else {
         begun = 1;
         let generation = generation(directory.salt, epoch, begun);
-        new_segment(&**disk, options, (highest + 1, generation, last_batch + 1), parts.sealed.is_empty())?
+        let len = if parts.sealed.is_empty() { options.first_segment_bytes } else { segment_len };
+        new_segment(&**disk, len, (highest + 1, generation, last_batch + 1))?
     };
     let events = readable(&fold, parts.sealed.values(), &active.index);
-    let mut space =
-        Space::new(active, parts.sealed, (options.segment_len(max_disk), max_disk), (directory.salt, epoch, begun));
+    let mut space = Space::new(active, parts.sealed, (segment_len, max_disk), (directory.salt, epoch, begun));
     space.dedup_window_ms = options.dedup_window_ms;
     space.letters_room = letters_room(space.segment_len, options.largest_write);
     let machine = LogMachine::new(Start {
@@ -283,9 +299,24 @@ fn list(disk: &dyn Disk) -> Result<(BTreeSet<FileName>, Vec<SegmentFile>), OpenE
     Ok((listing.into_iter().map(|(name, _)| name).collect(), files))
 }
 
+/// Bytes that segments can have: not more than the file system has, with what those hold that are there. Larger ones
+/// would leave a small disk with room that none of them fits.
+fn room(disk: &dyn Disk, max_disk: u64, files: &[SegmentFile]) -> Result<u64, OpenError> {
+    let held: u64 = files.iter().map(|file| file.len).sum();
+    let there = disk.free_space()?.saturating_add(held);
+    if there < max_disk {
+        tracing::warn!(
+            "max_disk is {max_disk} bytes, and the file system of the data directory has {there} for the log; publishes \
+             are refused when those are used up"
+        );
+    }
+    Ok(max_disk.min(there))
+}
+
 /// Reads FORMAT, or writes it in a new directory.
 fn open_directory(disk: &dyn Disk, options: &LogOptions, files: &[SegmentFile]) -> Result<Directory, OpenError> {
-    match read_whole(disk, FileName::of(Part::Format), 64 << 10)? {
+    let least = options.least_max_disk();
+    let found = match read_whole(disk, FileName::of(Part::Format), 64 << 10)? {
         Some(bytes) => Directory::decode(&bytes).map_err(|e| match e {
             FormatError::Newer(what) => OpenError::NewerFormat { what: format!("FORMAT: {what}") },
             FormatError::Damaged(what) => OpenError::Damaged(format!(
@@ -296,11 +327,17 @@ fn open_directory(disk: &dyn Disk, options: &LogOptions, files: &[SegmentFile]) 
             "the directory has segments in log/ but no FORMAT file; put it back (see docs/log-format.md)".to_owned(),
         )),
         None => {
-            let directory = Directory { max_disk: disk.free_space()? / 5 * 4, salt: options.salt };
+            let (free, needed) = (disk.free_space()?, options.least_free());
+            if free < needed {
+                return Err(OpenError::NoRoom { free, least: needed });
+            }
+            let directory = Directory { max_disk: (free / 5 * 4).max(least), salt: options.salt };
             replace(disk, Part::Format, Bytes::from(directory.encode()))?;
             Ok(directory)
         }
-    }
+    };
+    // Also where frames were smaller when it was made.
+    found.map(|directory| Directory { max_disk: directory.max_disk.max(least), ..directory })
 }
 
 /// The valid checkpoint with the higher batch, and the slot for the next one.
@@ -394,13 +431,7 @@ fn next_epoch(disk: &dyn Disk, seen: u64, exists: bool) -> Result<u64, OpenError
 }
 
 /// An empty segment to go on with.
-fn new_segment(
-    disk: &dyn Disk,
-    options: &LogOptions,
-    (number, generation, batch): (u64, u64, u64),
-    is_first: bool,
-) -> Result<Active, OpenError> {
-    let len = if is_first { options.first_segment_bytes } else { options.segment_bytes };
+fn new_segment(disk: &dyn Disk, len: u64, (number, generation, batch): (u64, u64, u64)) -> Result<Active, OpenError> {
     job::allocate(disk, number, len)?;
     Ok(Active {
         number,

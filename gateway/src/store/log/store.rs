@@ -254,7 +254,7 @@ impl Store for LogStore {
 
     fn reserve(&self, bytes: u64) -> Result<Claim<'_>, StoreError> {
         let claimed = &self.shared.claimed;
-        let machine = self.shared.lock();
+        let mut machine = self.shared.lock();
         let room = machine.reserve(bytes, claimed.load(Ordering::Relaxed))?;
         // Still under the lock: nobody is promised the same bytes.
         Ok(Claim::new(claimed, room))

@@ -98,9 +98,7 @@ async fn on(disk: &Arc<SimDisk>) -> Rig {
 
 pub(super) async fn disk_full() -> Row {
     const EVENT: usize = 256 << 10;
-    let disk = Arc::new(SimDisk::new());
-    // The first segment fits, and no other.
-    disk.set_capacity(Some(6 << 20));
+    let disk = crate::room::small_disk();
     let rig = on(&disk).await;
     fill(&rig, ErrorKind::DiskFull, EVENT).await;
     let ask = Ask::Publish { topic: "t", event: sent("more", EVENT) };

@@ -29,7 +29,7 @@ impl Space {
         ))
     }
 
-    /// The topics that hold the oldest segment, and what to do; `None` if no topic does.
+    /// The topics that hold the oldest segment; `None` if no topic does.
     pub(super) fn held_by(&self, fold: &Fold) -> Option<String> {
         let oldest = self.sealed.values().next()?;
         let mut spans: Vec<_> = oldest.spans.iter().filter(|span| is_held(span, fold)).collect();
@@ -42,8 +42,7 @@ impl Space {
             named.push(format!("{more} more topics"));
         }
         Some(format!(
-            "its oldest segment is given back when nothing in it is needed, and is held by {}; delete what is not needed, \
-             set less retention, or raise max_disk",
+            "the oldest segment of the log is given back when nothing in it is needed, and is held by {}",
             named.join(", ")
         ))
     }

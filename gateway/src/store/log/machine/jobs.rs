@@ -83,6 +83,11 @@ impl Jobs {
         self.under_way.is_none()
     }
 
+    /// Whether files are being removed.
+    pub(super) const fn is_freeing(&self) -> bool {
+        matches!(self.under_way, Some((_, Kind::Free)))
+    }
+
     pub(super) const fn want_checkpoint(&mut self) {
         self.checkpoint_wanted = true;
     }
@@ -210,28 +215,35 @@ impl LogMachine {
                 self.find_failed(now);
             }
             (kind, Outcome::Ended(Ok(()))) => self.job_succeeded(kind),
-            (kind, Outcome::Ended(Err(error)) | Outcome::Unread(error)) => self.job_failed(now, kind, error),
+            (kind, Outcome::Ended(Err(error)) | Outcome::Unread(error)) => self.job_failed(now, kind, &error),
             (_, Outcome::Read(_) | Outcome::Found(_)) => {}
         }
     }
 
     fn job_succeeded(&mut self, kind: Kind) {
         match kind {
-            Kind::Allocate(len) => self.space.allocated(len),
+            Kind::Allocate(len) => {
+                self.space.allocated(len);
+                if self.full.is_none() {
+                    self.refusals.ended();
+                }
+            }
+            Kind::Free => self.space.freed(),
             Kind::Zero => self.space.zeroed(),
             Kind::Checkpoint { batch, retired } => {
                 self.jobs.checkpointed = batch;
                 self.jobs.slot ^= 1;
                 self.space.checkpointed(retired);
             }
-            Kind::Index | Kind::Free | Kind::Read(..) | Kind::Find(_) => {}
+            Kind::Index | Kind::Read(..) | Kind::Find(_) => {}
         }
     }
 
-    fn job_failed(&mut self, now: Moment, kind: Kind, error: DiskError) {
+    fn job_failed(&mut self, now: Moment, kind: Kind, error: &DiskError) {
         match kind {
             Kind::Allocate(_) => {
-                self.space.refused(false, error.message, now + FULL_RETRY);
+                let cause = format!("no space for the next segment of the log: {}", error.message);
+                self.space.refused(false, cause, now + FULL_RETRY);
                 return;
             }
             // Zeros are only for speed, but a sync of this file has failed: what it says later cannot be trusted.

@@ -8,7 +8,7 @@
 //! - [`gather`]: when it may be written; [`write`](mod@write): writing and syncing, where
 //!   an event becomes kept;
 //! - [`retain`]: how far retention goes; [`space`]: segments, and the promise that what is accepted fits;
-//! - [`held`]: what holds the oldest segment; [`find`]: places by time; [`read`]: cache, index, fetches; [`jobs`]: everything in the background.
+//! - [`held`]: what holds the oldest segment; [`refusals`]: what is said of a full disk; [`find`]: places by time; [`read`]: cache, index, fetches; [`jobs`]: everything in the background.
 
 mod batch;
 #[cfg(test)]
@@ -19,6 +19,7 @@ mod held;
 mod jobs;
 mod places;
 mod read;
+mod refusals;
 mod retain;
 mod space;
 #[cfg(test)]
@@ -46,6 +47,7 @@ use gather::Gather;
 use jobs::Jobs;
 use places::Places;
 use read::Reads;
+use refusals::Refusals;
 use retain::Retention;
 use space::More;
 pub(super) use space::{Active, Space};
@@ -146,6 +148,7 @@ pub struct LogMachine {
     writing: Option<(OpId, write::Writing)>,
     /// The disk was full: when to try again, and its words.
     full: Option<(Moment, String)>,
+    refusals: Refusals,
     /// A written batch waits for a sync.
     sync_wanted: bool,
     /// Since when some written batch is not synced, and bytes of such.
@@ -215,6 +218,7 @@ impl LogMachine {
             gather: Gather::default(),
             writing: None,
             full: None,
+            refusals: Refusals::default(),
             sync_wanted: false,
             unsynced: None,
             dirty: false,
@@ -273,8 +277,13 @@ impl LogMachine {
     ///
     /// # Errors
     /// [`StoreError::Full`] naming what holds the space, [`StoreError::Busy`], [`StoreError::Failed`].
-    pub fn reserve(&self, bytes: u64, claimed: u64) -> Result<u64, StoreError> {
-        self.reserve_before(bytes, claimed, settles_room(self.space.segment_len) + self.space.letters_room())
+    pub fn reserve(&mut self, bytes: u64, claimed: u64) -> Result<u64, StoreError> {
+        let slack = settles_room(self.space.segment_len) + self.space.letters_room();
+        let reserved = self.reserve_before(bytes, claimed, slack);
+        if let Err(full @ StoreError::Full(_)) = &reserved {
+            self.refusals.refused(self.wall, full);
+        }
+        reserved
     }
 
     /// The same for dead letters, out of what is left for them, and of three quarters of what is for settlements.
@@ -310,7 +319,7 @@ impl LogMachine {
             return Err(StoreError::Failed(cause.clone()));
         }
         if let Some((_, cause)) = &self.full {
-            return Err(StoreError::Full(cause.clone()));
+            return Err(StoreError::Full(self.full_cause(false, cause)));
         }
         let (open, new) = (self.pending.body_len() as u64, bytes + OVERHEAD as u64);
         let records = std::iter::once(self.writing_len()).chain(self.ready.iter().map(Cut::len));
@@ -339,16 +348,21 @@ impl LogMachine {
         }
     }
 
+    /// What is full, what holds it, and what to do; `limit`: it is no more than is allowed.
     fn full_cause(&self, limit: bool, cause: &str) -> String {
-        if !limit {
-            return format!("no space for the next segment of the log: {cause}");
+        let soon = || format!("{cause}; space is being given back: publish again in a few seconds");
+        if self.jobs.is_freeing() || self.space.gives_back() {
+            return soon();
         }
         if let Some(waits) = self.space.waits_for_window(self.wall) {
             return format!("{cause}; {waits}");
         }
+        let more = if limit { "raise max_disk" } else { "make room on the file system of the data directory" };
         match self.space.held_by(&self.fold) {
-            Some(holders) => format!("{cause}; {holders}"),
-            None => format!("{cause}; raise max_disk"),
+            Some(holders) => format!("{cause}; {holders}; delete what is not needed, set less retention, or {more}"),
+            // With the next look at retention the oldest of them goes.
+            None if !self.space.sealed.is_empty() => soon(),
+            None => format!("{cause}; {more}"),
         }
     }
 

@@ -93,8 +93,6 @@ pub(in crate::store::log) struct Space {
     free: Vec<u64>,
     /// Segments that nothing holds but the window of de-duplication, and until when, as of the last look.
     pub(super) windowed: Option<(usize, UnixMillis)>,
-    /// The refusal that lasts was logged: it is asked about twice a second.
-    refusal_logged: bool,
 }
 
 impl Space {
@@ -122,7 +120,6 @@ impl Space {
             wanted_len: 0,
             free: Vec::new(),
             windowed: None,
-            refusal_logged: false,
         }
     }
 
@@ -289,19 +286,20 @@ impl Space {
 
     /// There is no space for the next segment until it is asked for again.
     pub(super) fn refused(&mut self, limit: bool, cause: String, again: Moment) {
-        if !std::mem::replace(&mut self.refusal_logged, true) {
-            tracing::warn!(%cause, "no space for another segment; publishes are refused when those that are there are full");
-        }
         self.more = More::Refused { limit, cause, again };
     }
 
     pub(super) fn allocated(&mut self, len: u64) {
-        if std::mem::take(&mut self.refusal_logged) {
-            tracing::info!("there is space for another segment again");
-        }
         self.wanted_len = 0;
         self.more = More::Open;
         self.ahead.push_back(Ahead { len, zeroed: 0 });
+    }
+
+    /// Files are gone: what was refused may be asked for at once.
+    pub(super) fn freed(&mut self) {
+        if self.is_refused() {
+            self.more = More::Open;
+        }
     }
 
     /// Asks again for what was refused.
@@ -372,6 +370,11 @@ impl Space {
             self.retired.push(Retired { segment: segment.clone(), turn: self.retirements, checkpoints: 0 });
         }
         out
+    }
+
+    /// Whether segments that nothing needs are on their way to be given back.
+    pub(super) fn gives_back(&self) -> bool {
+        !self.retired.is_empty() || !self.free.is_empty()
     }
 
     /// Whether a segment can only go after another checkpoint.

@@ -175,11 +175,10 @@ impl LogMachine {
             (Writing::Batch { cut, offset, mark }, Ok(())) => self.written(now, cut, offset, mark),
             // What was written of it is written again at the same place: a torn tail if the process ends before.
             (Writing::Batch { cut, .. }, Err(error)) if error.fault == DiskFault::NoSpace => {
-                if self.full.is_none() {
-                    tracing::warn!(%error, "the disk is full; publishes are refused until there is space");
-                }
                 self.ready.push_front(cut);
-                self.full = Some((now + FULL_RETRY, format!("no space for the log: {error}")));
+                let cause = format!("no space for the log: {error}");
+                self.refusals.begun(self.wall, &cause);
+                self.full = Some((now + FULL_RETRY, cause));
             }
             (Writing::Sync { covers, began }, Ok(())) => self.synced(now, covers, began),
             // Never tried again: pages of a failed sync count as clean, so a second one would lie.
@@ -189,7 +188,7 @@ impl LogMachine {
 
     fn written(&mut self, now: Moment, cut: Cut, offset: u64, mark: u64) {
         if self.full.take().is_some() {
-            tracing::info!("the disk has space again");
+            self.refusals.ended();
         }
         let active = &mut self.space.active;
         if active.used == 0 {

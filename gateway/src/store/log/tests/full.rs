@@ -37,6 +37,8 @@ fn a_full_disk_refuses_publishes_keeps_what_it_took_and_goes_on_when_space_retur
     let group = rig.group(topic, 1);
     let (last, text) = fill(&mut rig, topic);
     assert!(text.contains("no space for the next segment") && text.contains("log/"), "{text}");
+    assert!(text.contains("events of topic topic-1") && text.contains("delete what is not needed"), "{text}");
+    assert!(text.ends_with("make room on the file system of the data directory"), "{text}");
     rig.idle();
     assert!(rig.watermark().synced >= last && !rig.watermark().failed);
     // Consumers go on: settlements still fit.
@@ -350,10 +352,9 @@ fn a_kill_while_the_disk_is_full_leaves_a_torn_tail_and_no_damage() {
 
 #[test]
 fn two_callers_are_not_both_promised_the_last_bytes() {
-    let disk = Arc::new(SimDisk::new());
-    disk.set_capacity(Some(300 << 10));
     let options = LogOptions { segment_bytes: 64 << 10, ..small() };
-    let mut rig = Rig::open(disk, options, Arc::default()).unwrap();
+    let mut rig = Rig::open(Arc::new(SimDisk::new()), options, Arc::default()).unwrap();
+    rig.disk.set_capacity(Some(300 << 10));
     let topics = [rig.topic(1, Durability::Synced), rig.topic(2, Durability::Synced)];
     rig.settle();
     // As much as is left for one of two.
@@ -387,9 +388,8 @@ fn two_callers_are_not_both_promised_the_last_bytes() {
 
 #[test]
 fn what_fits_the_segment_ahead_is_kept_at_the_end_though_there_is_no_space_for_another() {
-    let disk = Arc::new(SimDisk::new());
-    disk.set_capacity(Some(34 << 10));
-    let mut rig = Rig::open(disk, small(), Arc::default()).unwrap();
+    let mut rig = Rig::new();
+    rig.disk.set_capacity(Some(34 << 10));
     let topic = rig.topic(1, Durability::Written);
     rig.settle();
     rig.publish(topic, &[6000]);

@@ -11,5 +11,6 @@ mod recover;
 mod retain;
 mod rig;
 mod since;
+mod small_disk;
 mod threaded;
 mod times;

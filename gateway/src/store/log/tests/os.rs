@@ -47,7 +47,7 @@ fn a_directory_that_cannot_be_made_or_written_says_which_and_why() {
     let file = folder.path().join("file");
     std::fs::write(&file, "x").unwrap();
     let error = LogStore::open(&file.join("data"), &LogOptions::default(), clock()).err().unwrap();
-    assert!(matches!(error, OpenError::Unusable { .. }));
+    assert!(matches!(error, OpenError::Unusable { lasting: true, .. }));
     assert!(error.to_string().contains("file/data") && error.to_string().contains("Not a directory"), "{error}");
 }
 
