@@ -162,7 +162,6 @@ fn usage_lines_have_the_arguments_in_the_order_in_which_they_are_given() {
     ] {
         let usage = format!("Usage: meshwire {usage}\n");
         assert!(run(&[&args[..], &["--help"]].concat()).out.contains(&usage), "{args:?}");
-        assert!(run(&args).err.contains(&usage), "{args:?}");
     }
 }
 
