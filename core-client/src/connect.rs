@@ -361,7 +361,7 @@ impl Connect {
                 };
                 // What a gateway that is busy says counts more than what became of the other ways.
                 let attempt = dialer.tried().filter(|_| !is_busy || last.is_none()).or(last);
-                let attempt = attempt.unwrap_or_else(|| Account::said(format!("{} did not answer", dialer.address())));
+                let attempt = attempt.unwrap_or_else(|| dialer.unanswered());
                 Err(if is_busy { no_room(&attempt) } else { unreachable(&attempt) })
             }
         }
