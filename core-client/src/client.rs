@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use meshwire_proto::{Defaults, ErrorKind, Event, TimedEvent, options};
+use meshwire_proto::{Defaults, ErrorKind, Event, TimedEvent, Timing, options};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -42,6 +42,13 @@ struct Handle {
     identity: Identity,
     /// How long a plain publish waits for its receipt.
     patience: Option<Duration>,
+}
+
+/// What became of an event that was handed to the outbox.
+enum Admitted<T> {
+    Now(PendingReceipt),
+    /// There is no room for it yet.
+    Full(T, Timing),
 }
 
 /// How long publishes without a receipt live on after the last handle is gone.
@@ -147,25 +154,39 @@ impl Mesh {
     /// # Cancel safety
     /// Dropped before it resolves, nothing was published; with an offline file it may be.
     pub async fn publish_start(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<PendingReceipt> {
-        let pending = self.start(topic, event.into()).await?;
+        let pending = self.start(topic, event).await?;
         self.admitted(topic, pending).await
     }
 
-    async fn start(&self, topic: &str, event: TimedEvent) -> Result<PendingReceipt> {
+    async fn start(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<PendingReceipt> {
         // A loop of publishes must let the driver have its turn on this thread.
         tokio::task::coop::consume_budget().await;
+        match self.admit(topic, event, Bytes::copy_from_slice)? {
+            Admitted::Now(pending) => Ok(pending),
+            Admitted::Full(encoded, timing) => {
+                let (alias, sequence) = self.0.outbox.admit_when_room(topic, &encoded, timing).await?;
+                Ok(self.pending(alias, sequence))
+            }
+        }
+    }
+
+    /// Hands an event to the outbox; if that is full, gives what `keep` makes of it. No future holds the event, which is large.
+    fn admit<T>(
+        &self,
+        topic: &str,
+        event: impl Into<TimedEvent>,
+        keep: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Admitted<T>> {
         let outbox = &self.0.outbox;
-        let event = outbox.hooks.publish(topic, event)?;
+        let mut event = event.into();
+        if outbox.hooks.publish.is_some() {
+            event = outbox.hooks.publish(topic, event)?;
+        }
         let timing = event.timing(outbox.gateway_now());
-        let admitted = self.encoded(topic, event.event(), |encoded| match outbox.admit(topic, encoded, timing)? {
-            Admission::Admitted { alias, sequence } => Ok(Ok((alias, sequence))),
-            Admission::Full => Ok(Err(Bytes::copy_from_slice(encoded))),
-        })?;
-        let (alias, sequence) = match admitted {
-            Ok(admitted) => admitted,
-            Err(encoded) => outbox.admit_when_room(topic, &encoded, timing).await?,
-        };
-        Ok(self.pending(alias, sequence))
+        self.encoded(topic, event.event(), |encoded| match outbox.admit(topic, encoded, timing)? {
+            Admission::Admitted { alias, sequence } => Ok(Admitted::Now(self.pending(alias, sequence))),
+            Admission::Full => Ok(Admitted::Full(keep(encoded), timing)),
+        })
     }
 
     /// Waits until what was started is in the offline file, if there is one.
@@ -189,7 +210,7 @@ impl Mesh {
     ) -> Vec<Result<PendingReceipt>> {
         let mut results = Vec::with_capacity(events.len());
         for event in events {
-            results.push(self.start(topic, event.into()).await);
+            results.push(self.start(topic, event).await);
         }
         if !self.0.outbox.has_file() {
             return results;
@@ -215,11 +236,9 @@ impl Mesh {
                 "with an offline file an event is admitted when it is there, which takes time: use publish_start";
             return Err(Error::new(ErrorKind::Unsupported, "publish", message).with("topic", topic));
         }
-        let event = self.0.outbox.hooks.publish(topic, event.into())?;
-        let timing = event.timing(self.0.outbox.gateway_now());
-        match self.encoded(topic, event.event(), |encoded| self.0.outbox.admit(topic, encoded, timing))? {
-            Admission::Admitted { alias, sequence } => Ok(self.pending(alias, sequence)),
-            Admission::Full => Err(self.0.outbox.buffer_full(topic)),
+        match self.admit(topic, event, |_| ())? {
+            Admitted::Now(pending) => Ok(pending),
+            Admitted::Full((), _) => Err(self.0.outbox.buffer_full(topic)),
         }
     }
 

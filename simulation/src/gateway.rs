@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use meshwire_gateway::clock::Clock as _;
 use meshwire_gateway::config::Config;
 use meshwire_gateway::ingress::native::{Native, NativeConfig, Protocol, WriteQueue};
-use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Stores};
+use meshwire_gateway::mesh::{AllowAll, Answered, Caller, Mesh, MeshConfig, SoFar, Stores};
 use meshwire_gateway::random::Random;
 use meshwire_gateway::recover::open_mesh;
 use meshwire_gateway::store::log::{Disk, LogClock, LogOptions, LogStore, Recovered, SimDisk, SimFault, Task};
@@ -268,9 +268,13 @@ impl Gateway {
         (self.mesh.requests_open(), listed.map(|requests| requests.open).sum())
     }
 
+    fn admin(&self, command: command::Command) -> Option<Answered> {
+        carry_out(&self.mesh, command, &mut SoFar::default())
+    }
+
     fn topics(&self) -> Vec<admin::Topic> {
-        let command = admin::Command { command: Some(command::Command::ListTopics(admin::ListTopics::default())) };
-        match self.mesh.admin(&Caller::anonymous("simulation", None), &command) {
+        let command = command::Command::ListTopics(admin::ListTopics::default());
+        match self.admin(command) {
             Some(Ok((admin::Answer { answer: Some(answer::Answer::Topics(list)) }, _))) => list.topics,
             _ => Vec::new(),
         }
@@ -300,8 +304,9 @@ impl Gateway {
         self.topics().iter().flat_map(|t| &t.groups).map(|g| g.expired).sum()
     }
 
-    /// Dead letters of a topic behind a number, and the number to go on behind; `None` while they are fetched.
-    pub(crate) fn letters(&self, topic: Topic, after: u64) -> Option<(Vec<Letter>, u64)> {
+    /// Dead letters of a topic behind a number, and the number to go on behind; `None` while they are fetched: again with
+    /// what there is so far, or from the start.
+    pub(crate) fn letters(&self, (topic, after): (Topic, u64), so_far: &mut SoFar) -> Option<(Vec<Letter>, u64)> {
         let list = admin::ListDeadLetters {
             topic: topic.name().into(),
             after,
@@ -309,8 +314,7 @@ impl Gateway {
             events: true,
             ..admin::ListDeadLetters::default()
         };
-        let command = admin::Command { command: Some(command::Command::ListDeadLetters(list)) };
-        let answered = self.mesh.admin(&Caller::anonymous("simulation", None), &command)?;
+        let answered = carry_out(&self.mesh, command::Command::ListDeadLetters(list), so_far)?;
         let Ok((admin::Answer { answer: Some(answer::Answer::DeadLetters(page)) }, _)) = answered else {
             return Some((Vec::new(), 0));
         };
@@ -326,15 +330,14 @@ impl Gateway {
         Some((page.letters.into_iter().map(read).collect(), page.next))
     }
 
-    /// Gives the dead letters of a topic back, as many as can be read now; `false` while some are fetched.
-    pub(crate) fn redrive(&self, topic: Topic) -> Option<u32> {
+    /// Gives the dead letters of a topic back; `None` while some are fetched: again with what was done so far.
+    pub(crate) fn redrive(&self, topic: Topic, so_far: &mut SoFar) -> Option<u32> {
         let redrive = admin::RedriveDeadLetters {
             topic: topic.name().into(),
             limit: 1000,
             ..admin::RedriveDeadLetters::default()
         };
-        let command = admin::Command { command: Some(command::Command::RedriveDeadLetters(redrive)) };
-        match self.mesh.admin(&Caller::anonymous("simulation", None), &command)? {
+        match carry_out(&self.mesh, command::Command::RedriveDeadLetters(redrive), so_far)? {
             Ok((admin::Answer { answer: Some(answer::Answer::DeadLettersChanged(changed)) }, _)) => Some(changed.count),
             _ => Some(0),
         }
@@ -343,8 +346,8 @@ impl Gateway {
     /// Removes dead letters of a topic; gives how many that were, and when it is kept.
     pub(crate) fn purge(&self, topic: Topic, numbers: Vec<u64>) -> Option<(u32, Ticket)> {
         let purge = admin::PurgeDeadLetters { topic: topic.name().into(), numbers, ..Default::default() };
-        let command = admin::Command { command: Some(command::Command::PurgeDeadLetters(purge)) };
-        match self.mesh.admin(&Caller::anonymous("simulation", None), &command)? {
+        let command = command::Command::PurgeDeadLetters(purge);
+        match self.admin(command)? {
             Ok((admin::Answer { answer: Some(answer::Answer::DeadLettersChanged(changed)) }, ticket)) => {
                 Some((changed.count, ticket))
             }
@@ -355,8 +358,8 @@ impl Gateway {
     /// Moves the group that is moved; gives where it goes on, and when that is kept. `None`: it is not there yet.
     pub(crate) fn seek(&self, topic: Topic, to: u64) -> Option<(u64, Ticket)> {
         let seek = admin::SeekGroup { topic: topic.name().into(), group: format!("g{MOVED}"), to, time_unix_ms: 0 };
-        let command = admin::Command { command: Some(command::Command::SeekGroup(seek)) };
-        match self.mesh.admin(&Caller::anonymous("simulation", None), &command)? {
+        let command = command::Command::SeekGroup(seek);
+        match self.admin(command)? {
             Ok((admin::Answer { answer: Some(answer::Answer::Group(group)) }, ticket)) => {
                 Some((group.settled_through + 1, ticket))
             }
@@ -373,8 +376,8 @@ impl Gateway {
     /// Deletes the group that is made anew; gives when that is kept. `None`: it was refused.
     pub(crate) fn delete_group(&self, topic: Topic) -> Option<Ticket> {
         let delete = admin::DeleteGroup { topic: topic.name().into(), group: format!("g{REMADE}") };
-        let command = admin::Command { command: Some(command::Command::DeleteGroup(delete)) };
-        let answered = self.mesh.admin(&Caller::anonymous("simulation", None), &command)?;
+        let command = command::Command::DeleteGroup(delete);
+        let answered = self.admin(command)?;
         answered.ok().map(|(_, ticket)| ticket)
     }
 
@@ -384,8 +387,8 @@ impl Gateway {
             admin::GroupSettings { mode: Some(admin::GroupMode::Cluster.into()), ..group_settings(Some(REMADE)) };
         let (topic, group) = (topic.name().into(), format!("g{REMADE}"));
         let create = admin::CreateGroup { topic, group, settings: Some(settings), start, start_time_unix_ms: 0 };
-        let command = admin::Command { command: Some(command::Command::CreateGroup(create)) };
-        match self.mesh.admin(&Caller::anonymous("simulation", None), &command)? {
+        let command = command::Command::CreateGroup(create);
+        match self.admin(command)? {
             Ok((admin::Answer { answer: Some(answer::Answer::Group(group)) }, ticket)) => {
                 Some((group.settled_through + 1, ticket))
             }
@@ -397,8 +400,8 @@ impl Gateway {
     /// its name are listed then. `None`: it was refused.
     pub(crate) fn delete_topic(&self, force: bool) -> Option<(Ticket, usize)> {
         let delete = admin::DeleteTopic { name: Topic::Fleeting.name().into(), force };
-        let command = admin::Command { command: Some(command::Command::DeleteTopic(delete)) };
-        let (_, ticket) = self.mesh.admin(&Caller::anonymous("simulation", None), &command)?.ok()?;
+        let command = command::Command::DeleteTopic(delete);
+        let (_, ticket) = self.admin(command)?.ok()?;
         let left = self.topics().into_iter().filter(|topic| topic.name == Topic::Fleeting.name());
         Some((ticket, left.count()))
     }
@@ -407,15 +410,15 @@ impl Gateway {
     pub(crate) fn tune(&self, topic: Topic, settings: Settings) -> Option<Ticket> {
         let (topic, group) = (topic.name().into(), format!("g{TUNED}"));
         let update = admin::UpdateGroup { topic, group, settings: Some(settings.asked()) };
-        let command = admin::Command { command: Some(command::Command::UpdateGroup(update)) };
-        let answered = self.mesh.admin(&Caller::anonymous("simulation", None), &command)?;
+        let command = command::Command::UpdateGroup(update);
+        let answered = self.admin(command)?;
         answered.ok().map(|(_, ticket)| ticket)
     }
 
     /// Sets the rates of the gateway.
     pub(crate) fn limit(&self, limits: Limited) {
-        let command = admin::Command { command: Some(command::Command::SetLimits(limits.asked())) };
-        let _ = self.mesh.admin(&Caller::anonymous("simulation", None), &command);
+        let command = command::Command::SetLimits(limits.asked());
+        let _ = self.admin(command);
     }
 
     pub(crate) fn is_kept(&self, ticket: Ticket) -> bool {
@@ -434,6 +437,10 @@ impl Gateway {
     }
 }
 
+fn carry_out(mesh: &Mesh, command: command::Command, so_far: &mut SoFar) -> Option<Answered> {
+    mesh.admin(&Caller::anonymous("simulation", None), &admin::Command { command: Some(command) }, so_far)
+}
+
 fn create(mesh: &Mesh, topic: Topic, level: admin::Durability, room: Option<u64>) -> Result<(), String> {
     let create = admin::CreateTopic {
         name: topic.name().into(),
@@ -442,8 +449,8 @@ fn create(mesh: &Mesh, topic: Topic, level: admin::Durability, room: Option<u64>
         lagging: if topic == Topic::Tight { admin::Lagging::Block } else { admin::Lagging::Drop }.into(),
         ..Default::default()
     };
-    let command = admin::Command { command: Some(command::Command::CreateTopic(create)) };
-    let created = mesh.admin(&Caller::anonymous("simulation", None), &command);
+    let command = command::Command::CreateTopic(create);
+    let created = carry_out(mesh, command, &mut SoFar::default());
     created.ok_or("a topic waits for the disk")?.map_err(|e| e.to_string())?;
     Ok(())
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use meshwire_proto::{Moment, UnixMillis};
 
-use super::delayed::{BESIDE, Delayed, Due, Found, NO_ROOM, Slot, Waiting, find};
+use super::delayed::{BESIDE, Delayed, Due, Found, Slot, Waiting, find};
+use super::no_room::NO_ROOM;
 use super::{Engine, Now, Source};
 use crate::store::{Delay, DelayChange, Op, Times, TopicId};
 
@@ -56,7 +57,7 @@ impl Engine {
             };
             let (due, wall, position) = slot;
             match find(source, id.delayed(), position) {
-                Found::Event(event) if source.claim(id.delayed(), event.bytes.len() as u64 + BESIDE) => {
+                Found::Event(event) if source.claim(id.delayed(), event.bytes.len() as u64 + BESIDE).is_ok() => {
                     let Waiting { expires_in_ms, len, .. } = *waiting;
                     let delay_ms = due.since(now.mono).as_micros().div_ceil(1000);
                     let delay_ms = u64::try_from(delay_ms).unwrap_or(u64::MAX);

@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use meshwire_proto::{Moment, Timing, UnixMillis};
 
 use super::carry::{left_of_stay, longest_stay};
+use super::no_room::{ask_again, is_full};
 use super::notices::NoticeKind;
 #[cfg(feature = "testing")]
 use super::planted::{Defect, is};
@@ -28,9 +29,6 @@ const LARGE: usize = 16 << 10;
 
 /// What the log needs for an event beside its bytes, at most.
 pub(super) const BESIDE: u64 = 128;
-
-/// When it is looked again whether the store has room.
-pub(super) const NO_ROOM: Duration = Duration::from_secs(1);
 
 /// How long events of this timing wait, if they do.
 #[must_use]
@@ -356,7 +354,7 @@ impl Engine {
         let Topic { delayed: Some(delayed), next, .. } = topic else {
             return false;
         };
-        let (mut due, mut again, mut no_room) = (Due::default(), None, false);
+        let (mut due, mut again, mut full) = (Due::default(), None, false);
         while let Some(first) = delayed.waiting.first_entry() {
             let (at, wall, position) = *first.key();
             if at > now.mono || due.is_long() {
@@ -372,9 +370,9 @@ impl Engine {
                 Found::Later => break,
                 Found::Gone => {}
                 Found::Event(event) => {
-                    if !source.claim(id, event.bytes.len() as u64 + BESIDE) {
-                        again = Some(now.mono + NO_ROOM);
-                        no_room = true;
+                    if let Err(refused) = source.claim(id, event.bytes.len() as u64 + BESIDE) {
+                        again = Some(now.mono + ask_again(&refused));
+                        full = is_full(&refused);
                         break;
                     }
                     let expires_in = first.get().expires_in_ms;
@@ -388,9 +386,15 @@ impl Engine {
             self.delays.budget.give_back(first.remove().len);
         }
         delayed.look = again;
-        let is_due = |((at, ..), _): &(&Slot, &Waiting)| *at <= now.mono;
-        let held_back = if no_room { delayed.waiting.iter().take_while(is_due).count() } else { 0 };
-        self.notices.now((id, None, NoticeKind::EventsWait), held_back as u64);
+        let notice = (id, None, NoticeKind::EventsWait);
+        if !full {
+            self.notices.now(notice, 0);
+        } else if self.notices.may_tell(notice, now.mono) {
+            // There may be very many, and it is asked again every second.
+            let is_due = |((at, ..), _): &(&Slot, &Waiting)| *at <= now.mono;
+            let held_back = delayed.waiting.iter().take_while(is_due).count();
+            self.notices.now(notice, held_back as u64);
+        }
         self.append_due(now, id, due)
     }
 

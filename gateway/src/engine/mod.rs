@@ -31,6 +31,7 @@ mod join;
 mod kept;
 mod keys;
 mod listing;
+mod no_room;
 mod notices;
 #[cfg(feature = "testing")]
 pub mod planted;
@@ -56,7 +57,7 @@ use std::time::Duration;
 use meshwire_proto::frame::DeliverRun;
 use meshwire_proto::{EventRun, Moment, UnixMillis};
 
-use crate::store::{GroupId, Lookup, Op, Position, TopicId};
+use crate::store::{GroupId, Lookup, Op, Position, StoreError, TopicId};
 use readers::Reader;
 
 pub use bounds::Bounds;
@@ -155,8 +156,11 @@ pub trait Source {
     /// The first position of a topic that retention has not taken.
     fn first(&mut self, topic: TopicId) -> Position;
 
-    /// Whether the store takes so many bytes more for a topic, in the next commit.
-    fn claim(&mut self, topic: TopicId, bytes: u64) -> bool;
+    /// Claims room for so many bytes more of a topic, in the next commit.
+    ///
+    /// # Errors
+    /// Why the store does not take them.
+    fn claim(&mut self, topic: TopicId, bytes: u64) -> Result<(), StoreError>;
 
     /// What may be handed now to all members of a group together, before others have had their turn: what sinks
     /// say is about what they were handed already.

@@ -54,6 +54,11 @@ impl Notices {
         }
     }
 
+    /// Whether it would be told now.
+    pub(super) fn may_tell(&self, of: Key, now: Moment) -> bool {
+        self.told.get(&of).is_none_or(|at| now.since(*at) >= EVERY)
+    }
+
     /// So many more.
     pub(super) fn more(&mut self, of: Key, count: u64) {
         if count > 0 {

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Turns a second for each processor, if nothing else is asked for. One takes 50 to 100 us: all of them about a seventh of the time.
-const EACH: u32 = 1500;
+/// Turns a second for each processor, if nothing else is asked for. One takes 50 to 100 us: all of them a tenth of the time at most.
+const EACH: u32 = 1000;
 
 /// After a pause so many need not wait: no wait is shorter than the two milliseconds of a timer.
 const BURST: u32 = 64;
 
 /// Nobody waits for longer: beyond that turns are not waited for. A session that was lost is to be put aside well within its resume window.
-const MOST: Duration = Duration::from_secs(2);
+const MOST: Duration = Duration::from_secs(3);
 
 /// Option `accept_rate`: how many a second.
 pub(crate) fn accept_rate(asked: u32) -> u32 {

@@ -26,24 +26,12 @@ macro_rules! letters {
 
 impl Mesh {
     /// Carries out one command. The answer holds once the ticket is kept. `None`: what it needs is being fetched; ask
-    /// again after [`Mesh::wake_when_fetched`]. A page of a list may have less than its limit: what is there now.
+    /// again after [`Mesh::wake_when_fetched`], with what was done so far. A page of a list may have less than its limit.
     ///
     /// # Errors
     /// As the command says; `UNSUPPORTED` for one that this version does not know; `UNAVAILABLE`: the gateway stops, and the command
     /// would change what is kept.
-    pub fn admin(&self, caller: &Caller, command: &admin::Command) -> Option<Answered> {
-        self.carry_out(caller, command, None)
-    }
-
-    /// The same for who comes again with what there is so far: a page of a list is whole.
-    ///
-    /// # Errors
-    /// As [`Mesh::admin`].
-    pub fn admin_whole(&self, caller: &Caller, command: &admin::Command, so_far: &mut SoFar) -> Option<Answered> {
-        self.carry_out(caller, command, Some(so_far))
-    }
-
-    fn carry_out(&self, caller: &Caller, command: &admin::Command, so_far: Option<&mut SoFar>) -> Option<Answered> {
+    pub fn admin(&self, caller: &Caller, command: &admin::Command, so_far: &mut SoFar) -> Option<Answered> {
         if let Err(refusal) = self.check_serving()
             && !keeps_nothing(command)
         {
@@ -62,7 +50,7 @@ impl Mesh {
             Some(command::Command::ListDeadLetters(c)) => {
                 return self.list_letters(caller, (letters!(c), c.events), so_far);
             }
-            Some(command::Command::RedriveDeadLetters(c)) => return self.redrive_letters(caller, letters!(c)),
+            Some(command::Command::RedriveDeadLetters(c)) => return self.redrive_letters(caller, letters!(c), so_far),
             Some(command::Command::PurgeDeadLetters(c)) => self.purge_letters(caller, letters!(c)),
             Some(command::Command::GetLimits(_)) => self.get_limits(caller),
             Some(command::Command::SetLimits(set)) => self.set_limits(caller, set),

@@ -1,6 +1,7 @@
 //! Dead letters through the waist: list, give back, remove.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use meshwire_proto::wire::admin::{self, answer};
@@ -9,7 +10,7 @@ use prost::Message as _;
 
 use super::admin::Answered;
 use super::groups::no_group;
-use super::{Action, Caller, Inner, Mesh, Refusal, TopicRef, shard};
+use super::{Action, Caller, Inner, Memory, Mesh, Refusal, TopicRef, shard};
 use crate::engine::{self, LetterError};
 use crate::store::{Block, Lookup, Position, Ticket, TopicId};
 
@@ -20,18 +21,58 @@ const PAGE_BYTES: usize = engine::MAX_RUN_BYTES as usize / 2;
 /// Most bytes of dead letters that are read from the disk for one page, whatever it says of them.
 const READ_BYTES: usize = 64 << 20;
 
-/// What there is of an answer while the rest of it is fetched: no more than a page.
+/// What was done of a command while what the rest of it needs is fetched: no more than a page.
 #[derive(Debug, Default)]
 pub struct SoFar {
     letters: Vec<admin::DeadLetter>,
     /// Bytes of the answer, and those that were read for it.
     bytes: usize,
     read: usize,
+    waits: Option<Waits>,
+    redriven: Redriven,
     /// The last letter that was looked at.
     through: Position,
 }
 
+/// Bytes of a page that waits: they count with the answers that do.
+#[derive(Debug)]
+struct Waits {
+    answers: Arc<Memory>,
+    bytes: u64,
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.answers.change(self.bytes, 0);
+    }
+}
+
+/// Letters that were given back.
+#[derive(Debug, Default)]
+struct Redriven {
+    count: u32,
+    /// Those that stay where they are, by group.
+    left: BTreeMap<GroupKey, u32>,
+    /// When that is kept.
+    ticket: Option<Ticket>,
+    /// How many were looked at.
+    looked: usize,
+}
+
 impl SoFar {
+    /// Whether it may wait for the rest: one that has something only while there is room for it.
+    fn may_wait(&mut self, answers: Arc<Memory>) -> bool {
+        // What it had is in its bytes of now.
+        self.waits = None;
+        let bytes = self.bytes as u64;
+        let fits = bytes <= answers.allowance();
+        if fits {
+            answers.change(0, bytes);
+            self.waits = Some(Waits { answers, bytes });
+        }
+        fits
+    }
+
     const fn is_full(&self) -> bool {
         self.bytes >= PAGE_BYTES || self.read >= READ_BYTES
     }
@@ -60,6 +101,8 @@ struct Page {
     /// Number, and whether it was given back.
     letters: Vec<(Position, bool)>,
     more: bool,
+    /// How many were asked for at most.
+    most: usize,
 }
 
 impl Page {
@@ -107,6 +150,7 @@ impl Mesh {
             }
             found => found?,
         };
+        let most = if asked.numbers.is_empty() { limit } else { asked.numbers.len() };
         let shard = shard::lock(self.shard(topic)?);
         let engine::LettersPage { letters, more } = if asked.numbers.is_empty() {
             shard.engine.letters(topic.id, group.as_ref(), asked.after, limit)
@@ -126,7 +170,7 @@ impl Mesh {
             return Err(no_group(&name, &group));
         }
         drop(shard);
-        Ok(Page { topic, letters, more })
+        Ok(Page { topic, letters, more, most })
     }
 
     /// The block of a letter; `None` while it is fetched. One that retention took is forgotten.
@@ -151,10 +195,8 @@ impl Mesh {
         &self,
         caller: &Caller,
         (asked, events): (&LetterSelection<'_>, bool),
-        so_far: Option<&mut SoFar>,
+        so_far: &mut SoFar,
     ) -> Option<Answered> {
-        let (whole, mut none) = (so_far.is_some(), SoFar::default());
-        let so_far = so_far.unwrap_or(&mut none);
         let page = match self.page(caller, Action::ReadDeadLetters, asked) {
             Ok(page) => page,
             Err(refusal) => return Some(Err(refusal)),
@@ -170,9 +212,9 @@ impl Mesh {
                         so_far.add(admin::DeadLetter { number: *number, redriven: *redriven, ..letter }, events);
                     }
                 }
-                // For who does not come again with it, what is there is a page of its own.
-                Ok(None) if !whole && !so_far.letters.is_empty() => break,
-                Ok(None) => return None,
+                Ok(None) if so_far.may_wait(self.answers()) => return None,
+                // What is there is a page of its own.
+                Ok(None) => break,
                 Err(_) => {}
             }
             so_far.through = *number;
@@ -182,29 +224,42 @@ impl Mesh {
         Some(Ok((admin::Answer { answer: Some(answer::Answer::DeadLetters(list)) }, Ticket::KEPT)))
     }
 
-    pub(super) fn redrive_letters(&self, caller: &Caller, asked: &LetterSelection<'_>) -> Option<Answered> {
+    pub(super) fn redrive_letters(
+        &self,
+        caller: &Caller,
+        asked: &LetterSelection<'_>,
+        so_far: &mut SoFar,
+    ) -> Option<Answered> {
         let page = match self.page(caller, Action::RedriveDeadLetters, asked) {
             Ok(page) => page,
             Err(refusal) => return Some(Err(refusal)),
         };
-        let (mut count, mut last, mut ticket) = (0, 0, Ticket::KEPT);
-        let mut left: BTreeMap<GroupKey, u32> = BTreeMap::new();
-        for (number, _) in &page.letters {
+        let SoFar { redriven, through, .. } = so_far;
+        let behind = *through;
+        for (number, _) in page.letters.iter().filter(|(number, _)| *number > behind) {
+            // Those that came back meanwhile, or take the places of others, are for the next page.
+            if redriven.looked == page.most {
+                break;
+            }
             match self.letter_block(page.topic, *number) {
                 Ok(Some(block)) => match self.redrive(page.topic, *number, &block) {
-                    Ok(kept) => (count, ticket) = (count + 1, ticket.later(kept)),
+                    Ok(kept) => {
+                        redriven.count += 1;
+                        redriven.ticket = Some(redriven.ticket.map_or(kept, |before| before.later(kept)));
+                    }
                     Err(LetterError::NotFound(_)) => {}
                     // Those of other groups need not wait for somebody to make it again.
-                    Err(LetterError::NoGroup(group)) => *left.entry(group).or_default() += 1,
+                    Err(LetterError::NoGroup(group)) => *redriven.left.entry(group).or_default() += 1,
                 },
-                Ok(None) if last > 0 => break,
                 Ok(None) => return None,
                 Err(_) => {}
             }
-            last = *number;
+            redriven.looked += 1;
+            *through = *number;
         }
+        let SoFar { redriven: Redriven { count, left, ticket, .. }, through, .. } = std::mem::take(so_far);
         let left = left.into_iter().map(|(group, count)| admin::LettersLeft { group: group.to_string(), count });
-        Some(Ok((changed(count, page.next(last), left.collect()), ticket)))
+        Some(Ok((changed(count, page.next(through), left.collect()), ticket.unwrap_or(Ticket::KEPT))))
     }
 
     fn redrive(&self, topic: TopicRef, number: Position, block: &Block) -> Result<Ticket, LetterError> {
@@ -232,4 +287,31 @@ impl Mesh {
 
 fn changed(count: u32, next: Position, left: Vec<admin::LettersLeft>) -> admin::Answer {
     admin::Answer { answer: Some(answer::Answer::DeadLettersChanged(admin::DeadLettersChanged { count, next, left })) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_that_wait_count_as_answers_and_no_more_of_them_wait_than_there_is_room_for() {
+        let (answers, mut waiting) = (Arc::new(Memory::new(1 << 20)), Vec::new());
+        loop {
+            let mut page = SoFar::default();
+            for bytes in [100, 60_000, 60_000] {
+                page.add(admin::DeadLetter { event: vec![0; bytes].into(), ..admin::DeadLetter::default() }, true);
+            }
+            if !page.may_wait(answers.clone()) {
+                break;
+            }
+            assert!(page.may_wait(answers.clone()), "again is nothing more");
+            waiting.push(page);
+        }
+        let bytes = waiting.iter().map(|page| page.bytes as u64).sum::<u64>();
+        assert!(waiting.len() >= 4 && bytes <= 1 << 20, "{}", waiting.len());
+        assert_eq!(answers.used(), bytes);
+        assert!(SoFar::default().may_wait(answers.clone()), "what has nothing waits in any case");
+        drop(waiting);
+        assert_eq!(answers.used(), 0);
+    }
 }

@@ -19,7 +19,7 @@ use super::notices::tell;
 use super::open::Stores;
 use crate::delivery::Sink;
 use crate::engine::{Engine, Now, Output, Room, Source, SubscriptionKey, Touched};
-use crate::store::{Block, Claim, Durability, Lookup, Op, Position, TopicId};
+use crate::store::{Block, Claim, Durability, Lookup, Op, Position, StoreError, TopicId};
 
 pub(super) struct Shard {
     pub(super) engine: Engine,
@@ -86,12 +86,11 @@ impl Source for Blocks<'_, '_> {
         self.stores.of(topic).first(topic)
     }
 
-    fn claim(&mut self, topic: TopicId, bytes: u64) -> bool {
+    fn claim(&mut self, topic: TopicId, bytes: u64) -> Result<(), StoreError> {
         let store = self.stores.of(topic);
         let claim = if topic.is_dead_letters() { store.reserve_letter(bytes) } else { store.reserve(bytes) };
-        let granted = claim.is_ok();
-        self.claims.extend(claim);
-        granted
+        self.claims.push(claim?);
+        Ok(())
     }
 
     fn at_once(&mut self) -> Room {

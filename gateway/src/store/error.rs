@@ -39,8 +39,8 @@ impl StoreError {
         if owed {
             return Self::Blocked(format!(
                 "{group} gave up the event at position {position}, which retention would remove (its setting lagging is \
-                 block), and its dead letter has no room on the disk yet: delete what is not needed, set less retention \
-                 elsewhere or raise max_disk; or seek or delete the group"
+                 block), and its dead letter is not there yet; where the disk is full, delete what is not needed, set less \
+                 retention elsewhere or raise max_disk; or seek or delete the group"
             ));
         }
         Self::Blocked(format!(

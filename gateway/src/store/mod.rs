@@ -59,7 +59,7 @@ pub struct Needed<'a> {
     pub position: Position,
     /// The group or durable member that has not settled it.
     pub group: Option<&'a GroupKey>,
-    /// It was given up there, and there is no room for its dead letter.
+    /// It was given up there, and its dead letter is not there yet.
     pub owed: bool,
 }
 
@@ -173,7 +173,8 @@ pub enum Op {
         /// `(first position, count, outcome)`.
         ranges: Vec<(Position, u32, Outcome)>,
     },
-    /// Why events were given up whose dead letters have to wait, behind the failures themselves.
+    /// Why events were given up whose dead letters have to wait, behind the failures themselves. A store that is full may
+    /// leave them out.
     Reasons {
         /// The group's topic.
         topic: TopicId,

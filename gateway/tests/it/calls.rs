@@ -10,7 +10,7 @@ use meshwire_gateway::engine::Now;
 use meshwire_gateway::ingress::calls::{
     Calls, CallsConfig, Consumer, ConsumerRequest, FetchRequest, Fetched, Offer, Settlement, Start,
 };
-use meshwire_gateway::mesh::{AllowAll, Caller, Credit, Mesh, Stores};
+use meshwire_gateway::mesh::{AllowAll, Caller, Credit, Mesh, SoFar, Stores};
 use meshwire_gateway::recover::open_mesh;
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
 use meshwire_proto::frame::SettleKind;
@@ -287,7 +287,7 @@ async fn a_consumer_that_takes_nothing_lets_no_more_wait_than_its_part_of_the_me
 fn members(bench: &Bench) -> u32 {
     use meshwire_proto::wire::admin::{Command, answer, command};
     let command = Command { command: Some(command::Command::ListTopics(ListTopics::default())) };
-    let (answer, _) = bench.mesh().admin(&bench.caller, &command).unwrap().unwrap();
+    let (answer, _) = bench.mesh().admin(&bench.caller, &command, &mut SoFar::default()).unwrap().unwrap();
     let Some(answer::Answer::Topics(topics)) = answer.answer else { panic!("{answer:?}") };
     topics.topics[0].groups.iter().map(|group| group.members).sum()
 }

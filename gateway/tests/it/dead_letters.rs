@@ -14,8 +14,9 @@ use meshwire_proto::wire::admin::{
 };
 use meshwire_proto::wire::session as wire;
 use prost::Message as _;
+use serde_json::json;
 
-use crate::rig::{Peer, Rig, earliest, event, memory, run_of};
+use crate::rig::{PATIENCE, Peer, Rig, earliest, event, memory, run_of};
 
 async fn admin(peer: &mut Peer, command: command::Command) -> Bytes {
     let command = Command { command: Some(command) }.encode_to_vec().into();
@@ -72,6 +73,37 @@ async fn over_their_bytes_the_oldest_dead_letters_go() {
         config.dead_letter_bytes = 65_536;
         reject_and_wait(config, 20).await;
     }
+}
+
+#[tokio::test]
+async fn what_is_rejected_while_the_gateway_stops_is_a_dead_letter_with_its_reason_after_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let [mut config, _] = configs(&folder);
+    // Never over.
+    config.stop_timeout = 3 * PATIENCE;
+    let mut rig = Rig::with(config.clone(), Arc::new(AllowAll)).await;
+    rig.offer("t", &["1"]).await;
+    let group = "/v1/topics/t/groups/g";
+    let fetched = rig.post(&format!("{group}/fetch"), &json!({})).await.json();
+    rig.begin_stop();
+    let told = async { while rig.get("/readyz").await.status == 200 {} };
+    tokio::time::timeout(PATIENCE, told).await.expect("it says that it stops");
+    let reject = json!({"lease": fetched["deliveries"][0]["lease"], "kind": "reject", "reason": "too late"});
+    let settled = rig.post(&format!("{group}/settle"), &json!({"settlements": [reject]})).await.json();
+    assert_eq!(settled["results"][0]["settled"], true, "{settled}");
+    rig.ended().await;
+
+    let rig = Rig::with(config, Arc::new(AllowAll)).await;
+    let made = async {
+        loop {
+            let page = rig.get(&format!("{group}/dead-letters")).await.json();
+            if let [letter] = &page["items"].as_array().unwrap()[..] {
+                break letter["error"].clone();
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, made).await.expect("a letter"), "too late");
+    rig.stop().await;
 }
 
 #[tokio::test]

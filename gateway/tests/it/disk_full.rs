@@ -121,4 +121,56 @@ async fn a_fetch_and_a_page_have_all_that_their_bounds_allow_though_it_must_be_r
     let page = get(&rig, &format!("{GROUP}/dead-letters")).await;
     assert_eq!((page["items"].as_array().unwrap().len(), page.get("next")), (5, None), "{page}");
     rig.stop().await;
+
+    let rig = on(&disk).await;
+    let redriven = rig.post(&format!("{GROUP}/dead-letters/redrive"), &json!({"all": true})).await.json();
+    assert_eq!(redriven, json!({"left": {}, "redriven": 5}), "all of them");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn reasons_of_dead_letters_that_wait_take_no_room_that_settlements_need() {
+    const SMALL: usize = 300;
+    let disk = Arc::new(SimDisk::new());
+    disk.set_capacity(Some(6 << 20));
+    let rig = on(&disk).await;
+    rig.ask("PUT", "/v1/topics/t", "{}").await;
+    let batch: Vec<Value> = (0..SMALL)
+        .map(|n| {
+            json!({
+                "specversion": "1.0", "id": format!("small-{n}"), "source": "/s", "type": "t", "data": "x".repeat(2000)
+            })
+        })
+        .collect();
+    rig.offer_events("t", &json!(batch)).await;
+    let groups = ["g1", "g2", "g3", "h"].map(|group| format!("/v1/topics/t/groups/{group}"));
+    let settle = async |rig: &Rig, group: &str, how: Value| {
+        let asked = json!({"max_events": SMALL, "max_bytes": 4 << 20});
+        let fetched = rig.post(&format!("{group}/fetch"), &asked).await.json();
+        let deliveries = fetched["deliveries"].as_array().unwrap();
+        assert_eq!(deliveries.len(), SMALL);
+        let one = |delivery: &Value| {
+            let mut one = how.clone();
+            one["lease"] = delivery["lease"].clone();
+            one
+        };
+        let settlements: Vec<Value> = deliveries.iter().map(one).collect();
+        let (path, asked) = (format!("{group}/settle"), json!({"settlements": settlements}));
+        let settled = tokio::time::timeout(PATIENCE, rig.post(&path, &asked)).await.expect("an answer").json();
+        assert!(settled["results"].as_array().unwrap().iter().all(|r| r["settled"] == true), "{settled}");
+    };
+    for group in &groups {
+        rig.ask("PUT", group, "{}").await;
+    }
+    fill(&rig).await;
+    for group in &groups[..3] {
+        settle(&rig, group, json!({"kind": "reject", "reason": "y".repeat(1024)})).await;
+    }
+    settle(&rig, &groups[3], json!({"kind": "ack"})).await;
+    rig.stop().await;
+
+    let rig = on(&disk).await;
+    let group = get(&rig, &groups[3]).await;
+    assert_eq!(group["settled_through"], SMALL.to_string(), "{group}");
+    rig.stop().await;
 }

@@ -10,7 +10,7 @@ use meshwire_gateway::clock::Clock;
 use meshwire_gateway::config::Config;
 use meshwire_gateway::engine::Now;
 use meshwire_gateway::ingress::native::{Native, NativeConfig, Protocol, WriteQueue};
-use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Refusal, Stores};
+use meshwire_gateway::mesh::{AllowAll, Caller, Mesh, MeshConfig, Refusal, SoFar, Stores};
 use meshwire_gateway::random::SystemRandom;
 use meshwire_gateway::recover::open_mesh;
 use meshwire_gateway::store::log::{Disk, LogOptions, LogStore, SimDisk};
@@ -136,7 +136,7 @@ impl Machine {
     /// Carries out a command.
     pub(crate) fn admin(&self, command: command::Command) -> Result<answer::Answer, Refusal> {
         let command = Command { command: Some(command) };
-        let answered = self.mesh.admin(&Caller::anonymous("test", None), &command).unwrap();
+        let answered = self.mesh.admin(&Caller::anonymous("test", None), &command, &mut SoFar::default()).unwrap();
         answered.map(|(answer, _)| answer.answer.unwrap())
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use meshwire_gateway::clock::SystemClock;
 use meshwire_gateway::config::Config;
-use meshwire_gateway::mesh::{Action, AllowAll, Caller, Mesh, MeshConfig, Recovered, Stores};
+use meshwire_gateway::mesh::{Action, AllowAll, Caller, Mesh, MeshConfig, Recovered, SoFar, Stores};
 use meshwire_gateway::store::log::{Disk, LogOptions, LogStore, SimDisk};
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
 use meshwire_gateway::store::{
@@ -143,7 +143,7 @@ fn publishers_do_not_wait_while_the_bytes_of_topics_are_counted() {
         mesh.open_topic(&caller, name, Action::Publish).unwrap();
     }
     let list = Command { command: Some(command::Command::ListTopics(ListTopics::default())) };
-    mesh.admin(&caller, &list).unwrap().unwrap();
+    mesh.admin(&caller, &list, &mut SoFar::default()).unwrap().unwrap();
     assert_eq!(store.asked.load(Ordering::Relaxed), 2);
     assert!(!store.held.load(Ordering::Relaxed), "a shard was held");
 }

@@ -12,8 +12,8 @@ use meshwire_gateway::clock::{Clock, SystemClock};
 use meshwire_gateway::config::Config;
 use meshwire_gateway::delivery::Sink;
 use meshwire_gateway::mesh::{
-    Action, AllowAll, Answer, Caller, Credit, Leaving, Mesh, MeshConfig, ProducerMark, SettleAs, SettleRequest, Stores,
-    SubscribeRequest, SubscriptionKey, TopicRef,
+    Action, AllowAll, Answer, Caller, Credit, Leaving, Mesh, MeshConfig, ProducerMark, SettleAs, SettleRequest, SoFar,
+    Stores, SubscribeRequest, SubscriptionKey, TopicRef,
 };
 use meshwire_gateway::recover::open_mesh;
 use meshwire_gateway::store::Store;
@@ -219,8 +219,9 @@ impl Room {
 
     fn admin(&self, command: command::Command) -> answer::Answer {
         let command = admin::Command { command: Some(command) };
+        let mut so_far = SoFar::default();
         loop {
-            if let Some(answered) = self.mesh.admin(&self.caller, &command) {
+            if let Some(answered) = self.mesh.admin(&self.caller, &command, &mut so_far) {
                 return answered.unwrap().0.answer.unwrap();
             }
             self.moment();
@@ -258,7 +259,7 @@ impl Room {
             let update = admin::UpdateGroup { topic: TOPIC.into(), group: "g".into(), settings };
             let command = admin::Command { command: Some(command::Command::UpdateGroup(update)) };
             // Before the first member there is no group.
-            drop(self.mesh.admin(&self.caller, &command));
+            drop(self.mesh.admin(&self.caller, &command, &mut SoFar::default()));
             assert!(self.letters().len() as u64 <= ALL);
             self.moment();
         }

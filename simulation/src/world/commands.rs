@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use meshwire_gateway::mesh::SoFar;
 use meshwire_gateway::store::Ticket;
 
 use super::{Event, World};
@@ -18,7 +19,9 @@ impl World {
         let Some(gateway) = &self.gateway else {
             return;
         };
-        let counts: Vec<Option<u32>> = Topic::ALL.iter().map(|topic| gateway.redrive(*topic)).collect();
+        let redriving = &mut self.redriving;
+        let mut redrive = |topic: &Topic| gateway.redrive(*topic, redriving.entry(*topic).or_default());
+        let counts: Vec<Option<u32>> = Topic::ALL.iter().map(&mut redrive).collect();
         self.history.totals.redriven += u64::from(counts.iter().flatten().sum::<u32>());
         self.pump_gateway();
         if counts.contains(&None) && !self.is_calm() {
@@ -95,7 +98,9 @@ impl World {
     /// Its dead letters, if they are there to be read.
     pub(super) fn look_at_fleeting(&mut self) {
         let gateway = self.gateway.as_ref().filter(|_| self.history.has_fleeting());
-        if let Some((letters, _)) = gateway.and_then(|gateway| gateway.letters(Topic::Fleeting, 0)) {
+        if let Some((letters, _)) =
+            gateway.and_then(|gateway| gateway.letters((Topic::Fleeting, 0), &mut SoFar::default()))
+        {
             self.history.fleeting_listed(self.now, self.life, &letters);
         }
     }
@@ -105,7 +110,7 @@ impl World {
         let Some(gateway) = self.gateway.as_ref().filter(|_| self.history.has_holding()) else {
             return;
         };
-        let Some((letters, _)) = gateway.letters(Topic::Held, 0) else {
+        let Some((letters, _)) = gateway.letters((Topic::Held, 0), &mut SoFar::default()) else {
             // The disk is at work. Whoever looks at rest asks again by itself.
             self.pump_gateway();
             if !self.is_calm() {
@@ -115,7 +120,7 @@ impl World {
         };
         self.history.letters_listed(self.now, self.life, &letters);
         if !self.is_calm() && self.rng.u32(0..4) == 0 {
-            self.history.totals.redriven += u64::from(gateway.redrive(Topic::Held).unwrap_or(0));
+            self.history.totals.redriven += u64::from(gateway.redrive(Topic::Held, &mut SoFar::default()).unwrap_or(0));
             self.history.holding.redriven.push(self.now);
             return self.pump_gateway();
         }
@@ -134,7 +139,7 @@ impl World {
             self.purges.push((self.history.holding.purged.len(), ticket));
             self.history.holding.purged.push(Purged { at: self.now, life: self.life, ids, kept: None });
         }
-        if let Some((letters, _)) = gateway.letters(Topic::Held, 0) {
+        if let Some((letters, _)) = gateway.letters((Topic::Held, 0), &mut SoFar::default()) {
             self.history.letters_listed(self.now, self.life, &letters);
         }
         self.pump_gateway();

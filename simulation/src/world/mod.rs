@@ -19,6 +19,7 @@ use bytes::Bytes;
 use meshwire::session::TaskId;
 use meshwire_gateway::clock::Clock as _;
 use meshwire_gateway::engine::Bounds;
+use meshwire_gateway::mesh::SoFar;
 use meshwire_gateway::store::Ticket;
 use meshwire_proto::Moment;
 use siphasher::sip::SipHasher13;
@@ -118,6 +119,10 @@ struct World {
     over: bool,
     /// Dead letters of this topic behind this number are to be read.
     letters_from: Option<(Topic, u64)>,
+    /// What there is of that page.
+    letters_so_far: SoFar,
+    /// What of these topics was given back so far, by this gateway.
+    redriving: BTreeMap<Topic, SoFar>,
     /// Moves that are not kept yet.
     seeks: Vec<(usize, Ticket)>,
     /// Changes of settings that are not.
@@ -180,6 +185,8 @@ impl World {
             reader: None,
             over: false,
             letters_from: Some((Topic::Orders, 0)),
+            letters_so_far: SoFar::default(),
+            redriving: BTreeMap::new(),
             seeks: Vec::new(),
             tunings: Vec::new(),
             purges: Vec::new(),
@@ -304,6 +311,7 @@ impl World {
         match Gateway::start(self.life, &self.machine, self.clock.clone(), seed) {
             Ok(gateway) => {
                 self.gateway = Some(gateway);
+                (self.letters_so_far, self.redriving) = (SoFar::default(), BTreeMap::new());
                 self.pump_gateway();
             }
             // The disk is full or fails: whoever runs the gateway tries again.
@@ -380,7 +388,8 @@ impl World {
     /// Whether every dead letter was read; else the disk is at work.
     fn read_letters(&mut self) -> bool {
         while let Some((topic, after)) = self.letters_from {
-            let Some((letters, next)) = self.gateway.as_ref().and_then(|g| g.letters(topic, after)) else {
+            let so_far = &mut self.letters_so_far;
+            let Some((letters, next)) = self.gateway.as_ref().and_then(|g| g.letters((topic, after), so_far)) else {
                 self.pump_gateway();
                 return false;
             };

@@ -11,7 +11,7 @@ use prost::Message as _;
 use super::Group;
 use super::dispatch::{FETCHES, Found, Pass};
 use super::slot::State;
-use crate::store::{self, Block, DEAD, Outcome, Position, key_hash};
+use crate::store::{self, Block, DEAD, Outcome, Position, StoreError, key_hash};
 
 /// A dead letter on its way into the store.
 pub(in crate::engine) struct Dying {
@@ -133,13 +133,13 @@ impl Group {
         let position = place | DEAD;
         self.window.push_dead(position, key);
         self.wait(position, key);
-        if let Some(due) = self.window.restored_due(position) {
-            self.schedule(due, position);
-        }
-        // Before the last start it was given up again, and found no room.
         if self.is_exhausted(position) {
+            // Before the last start it was given up again, and is no new letter yet. What its last failure says of a delay
+            // is void.
             self.give_up(position);
             self.bury_at = Some(Moment(0));
+        } else if let Some(due) = self.window.restored_due(position) {
+            self.schedule(due, position);
         }
     }
 
@@ -167,8 +167,18 @@ impl Group {
         std::mem::take(&mut self.gone)
     }
 
-    /// What was given up since the start; `false` if there is no room.
-    pub(super) fn bury_dying(&mut self, pass: &mut Pass<'_>, fetches: &mut u32) -> bool {
+    /// Makes letters of what was given up, as far as the bytes are there and the store has room.
+    pub(super) fn bury(&mut self, pass: &mut Pass<'_>) {
+        let mut fetches = 0;
+        let tried = self.bury_dying(pass, &mut fetches).and_then(|()| self.bury_before(pass, &mut fetches));
+        self.tried_to_bury(pass.now.mono, &tried);
+    }
+
+    /// What was given up since the start.
+    ///
+    /// # Errors
+    /// Why the store does not take it.
+    fn bury_dying(&mut self, pass: &mut Pass<'_>, fetches: &mut u32) -> Result<(), StoreError> {
         let mut from = 0;
         while *fetches < FETCHES
             && let Some((position, (held, reason))) = self.dying.range(from..).next().map(|(p, why)| (*p, *why))
@@ -180,9 +190,7 @@ impl Group {
                     let Some(framed) = self.letter((position, reason), &block, at) else {
                         continue;
                     };
-                    if !pass.has_room(framed.len()) {
-                        return false;
-                    }
+                    pass.claim(framed.len())?;
                     let key = self.window.key(position).filter(|key| *key != 0);
                     let key = key.or_else(|| block.entry(at).map(|entry| entry.key)).unwrap_or(0);
                     pass.dying.push(Dying { framed, key, holds: held != 0 });
@@ -199,7 +207,7 @@ impl Group {
                 Found::Later(until) => (from, *fetches) = (until, *fetches + 1),
             }
         }
-        true
+        Ok(())
     }
 
     /// Why a position is given up now: by the time of its letter the settings may be others.

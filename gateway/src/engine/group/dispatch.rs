@@ -14,7 +14,7 @@ use super::{Dying, Group, Lease};
 use crate::engine::readers::Waits;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::{Now, Output, Room, Source, SubscriptionKey};
-use crate::store::{Block, Expiries, Lookup, Outcome, Position, TopicId};
+use crate::store::{Block, Expiries, Lookup, Outcome, Position, StoreError, TopicId};
 
 /// What one pass has found out.
 pub(in crate::engine) struct Pass<'a> {
@@ -85,8 +85,11 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Whether the store takes so many bytes of dead letters.
-    pub(super) fn has_room(&mut self, bytes: usize) -> bool {
+    /// Claims room for so many bytes of dead letters.
+    ///
+    /// # Errors
+    /// Why the store does not take them.
+    pub(super) fn claim(&mut self, bytes: usize) -> Result<(), StoreError> {
         self.source.claim(self.letters, bytes as u64)
     }
 
@@ -290,7 +293,8 @@ impl Group {
         } else {
             first
         };
-        self.tell_gap(member, first - position, pass);
+        // Not what is settled already, as a dead letter or before the last start.
+        self.tell_gap(member, self.window.ahead((position, first)), pass);
         self.log(position, u32::try_from(first - position).unwrap_or(u32::MAX), Outcome::Acked);
         self.window.skip_to(first);
     }

@@ -3,22 +3,23 @@
 
 use std::collections::BTreeSet;
 
+use meshwire_proto::Moment;
+
 use super::dispatch::{FETCHES, Found, Pass};
-use super::retry::NO_ROOM;
 use super::{Dying, Group};
-use crate::store::{Failure, Position};
+use crate::engine::no_room::{ask_again, is_full};
+use crate::store::{Failure, Position, StoreError};
 
 /// What is known of them beside the events themselves.
 #[derive(Default)]
 pub(super) struct Owed {
     /// Given up before the last start, and not taken up since. They become letters whether somebody is there or not.
     before: BTreeSet<Position>,
-    /// Given up with a reason that is in no commit yet.
+    /// Given up with a reason that is in no commit yet. The next settlements carry it, unless the letter is made before:
+    /// it may wait for longer than this process lives.
     unsaid: BTreeSet<Position>,
-    /// The same of letters that have to wait: the next settlements carry it.
-    to_say: BTreeSet<Position>,
-    /// At the last try there was no room.
-    no_room: bool,
+    /// At the last try the disk was full.
+    disk_full: bool,
     /// Retention took so many, and nobody was told yet.
     lost: u64,
 }
@@ -50,7 +51,6 @@ impl Owed {
     /// There is nothing to say of it any more.
     pub(super) fn forget(&mut self, position: Position) {
         self.unsaid.remove(&position);
-        self.to_say.remove(&position);
     }
 
     /// The group goes on elsewhere.
@@ -75,28 +75,25 @@ impl Group {
         self.dying.contains_key(&position) || self.owed.before.contains(&position)
     }
 
-    /// Dead letters that found no room, and events that retention took since the last time before theirs did.
+    /// Dead letters that wait for room on the disk, and events that retention took since the last time before theirs did.
     pub(in crate::engine) fn take_owed(&mut self) -> (u64, u64) {
-        let wait = if self.owed.no_room { self.dying.len() + self.owed.before.len() } else { 0 };
+        let wait = if self.owed.disk_full { self.dying.len() + self.owed.before.len() } else { 0 };
         (wait as u64, std::mem::take(&mut self.owed.lost))
     }
 
-    /// Makes letters of what was given up, as far as the bytes are there and the store has room.
-    pub(super) fn bury(&mut self, pass: &mut Pass<'_>) {
-        let mut fetches = 0;
-        let has_room = self.bury_dying(pass, &mut fetches) && self.bury_before(pass, &mut fetches);
-        self.owed.no_room = !has_room;
-        if !has_room {
-            self.bury_at = Some(pass.now.mono + NO_ROOM);
+    /// It was tried to make letters of all that is owed.
+    pub(super) fn tried_to_bury(&mut self, now: Moment, tried: &Result<(), StoreError>) {
+        self.owed.disk_full = tried.as_ref().is_err_and(is_full);
+        if let Err(refused) = tried {
+            self.bury_at = Some(now + ask_again(refused));
         }
-        // Those that wait may do so for longer than this process lives.
-        let unsaid = std::mem::take(&mut self.owed.unsaid);
-        self.owed.to_say.extend(unsaid);
     }
 
-    /// What was given up before the last start; `false` if there is no room. Nobody waits for it: members get what is in
-    /// front of it as ever.
-    fn bury_before(&mut self, pass: &mut Pass<'_>, fetches: &mut u32) -> bool {
+    /// What was given up before the last start. Nobody waits for it: members get what is in front of it as ever.
+    ///
+    /// # Errors
+    /// Why the store does not take it.
+    pub(super) fn bury_before(&mut self, pass: &mut Pass<'_>, fetches: &mut u32) -> Result<(), StoreError> {
         let mut from = 0;
         while *fetches < FETCHES
             && let Some(position) = self.owed.next(from)
@@ -113,9 +110,7 @@ impl Group {
                     let Some(framed) = self.letter((position, self.reason(position)), &block, position) else {
                         continue;
                     };
-                    if !pass.has_room(framed.len()) {
-                        return false;
-                    }
+                    pass.claim(framed.len())?;
                     if holds {
                         self.hold(key);
                     }
@@ -132,17 +127,17 @@ impl Group {
             }
         }
         while self.window.skip_settled() {}
-        true
+        Ok(())
     }
 
     /// Whether there are reasons that no commit carries.
     pub(super) fn has_reasons(&self) -> bool {
-        !self.owed.to_say.is_empty()
+        !self.owed.unsaid.is_empty()
     }
 
-    /// The reasons of what was given up and has to wait, for the log: they go with a restart otherwise.
+    /// The reasons of what was given up and is no letter yet, for the log: they go with a restart otherwise.
     pub(in crate::engine) fn take_reasons(&mut self) -> Vec<(Position, String)> {
-        let positions = std::mem::take(&mut self.owed.to_say);
+        let positions = std::mem::take(&mut self.owed.unsaid);
         let reason = |position| Some((position, self.window.trouble(position)?.failure.said.clone()));
         positions.into_iter().filter_map(reason).filter(|(_, said)| !said.is_empty()).collect()
     }

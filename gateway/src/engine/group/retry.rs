@@ -14,9 +14,6 @@ use crate::store::{DEAD, GroupSettings, Outcome, Position};
 /// How often a member may be lost with an event until it is delivered alone.
 const LOST_TOGETHER: u32 = 2;
 
-/// When it is looked again whether the store has room for a dead letter.
-pub(super) const NO_ROOM: Duration = Duration::from_secs(1);
-
 /// Positions that wait for their time.
 #[derive(Default)]
 pub(super) struct Scheduled {

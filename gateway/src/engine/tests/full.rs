@@ -87,9 +87,17 @@ fn events_that_are_due_and_find_no_room_are_told_and_come_when_there_is_some() {
     assert_eq!(told(&mut rig), []);
     rig.advance(Duration::from_secs(1));
     assert_eq!((told(&mut rig), rig.take(1)), (vec![(NoticeKind::EventsWait, 2)], vec![]));
+    rig.timing.deliver_at.0 += 30_000;
+    rig.publish(1, None);
+    for _ in 0..59 {
+        rig.advance(Duration::from_secs(1));
+        assert_eq!(told(&mut rig), []);
+    }
+    rig.advance(Duration::from_secs(1));
+    assert_eq!(told(&mut rig), [(NoticeKind::EventsWait, 3)], "as many as there are then");
     rig.blocks.full = 0;
     rig.advance(Duration::from_secs(1));
-    assert_eq!(positions(&rig.take(1)), [1, 2]);
+    assert_eq!(positions(&rig.take(1)), [1, 2, 3]);
     rig.advance(Duration::from_secs(60));
     assert_eq!(told(&mut rig), []);
 }
@@ -115,6 +123,42 @@ fn the_reason_of_a_dead_letter_that_waits_is_in_the_log_behind_its_failure_and_o
     rig.engine.dispatch(rig.now, &mut rig.blocks, &mut out);
     let again = rig.engine.take_ops(rig.now, true);
     assert!(!again.iter().any(|op| matches!(op, Op::Reasons { .. })), "it is said once: {again:?}");
+}
+
+#[test]
+fn the_reason_of_what_is_given_up_is_in_the_log_though_no_letter_is_made_any_more() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(1, None);
+    rig.take(1);
+    rig.engine.settle(rig.now, TOPIC, sub(1), 1..2, reject("at the end"));
+    // A gateway that stops looks at no reader.
+    rig.now.mono = rig.now.mono + Duration::from_millis(10);
+    let ops = rig.engine.take_ops(rig.now, false);
+    let [Op::Settle { .. }, Op::Reasons { reasons, .. }] = &ops[..] else { panic!("{ops:?}") };
+    assert_eq!(reasons[..], [(1, "at the end".to_owned())]);
+}
+
+#[test]
+fn a_store_that_is_making_room_is_asked_again_soon_and_nobody_is_told() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(1, None);
+    rig.take(1);
+    rig.blocks.busy = 1;
+    rig.settle_as(1, 1, 1, reject("bad"));
+    assert_eq!((told(&mut rig), letters(&rig).len()), (vec![], 0));
+    rig.advance(Duration::from_millis(50));
+    assert_eq!((told(&mut rig), letters(&rig).len()), (vec![], 1));
+
+    let at = rig.now.wall.0 + 5000;
+    rig.timing = Timing { deliver_at: UnixMillis(at), expires_in_ms: 0 };
+    rig.publish(1, None);
+    rig.blocks.busy = 1;
+    rig.advance(Duration::from_secs(5));
+    assert_eq!((told(&mut rig), rig.take(1)), (vec![], vec![]));
+    rig.advance(Duration::from_millis(50));
+    assert_eq!((told(&mut rig), positions(&rig.take(1))), (vec![], vec![2]));
 }
 
 #[test]
@@ -182,7 +226,23 @@ fn what_was_given_up_before_a_restart_and_is_gone_since_is_told_as_missing_once(
 }
 
 #[test]
-fn a_letter_that_was_given_up_again_before_a_restart_is_a_new_one_and_comes_to_nobody() {
+fn a_dead_letter_is_not_told_as_missing_when_what_is_around_it_is() {
+    let mut rig = Rig::new();
+    rig.publish(4, None);
+    let state = GroupState { floor: 1, failures: BTreeMap::from([(2, given_up("two"))]), ..GroupState::default() };
+    rig.engine.restore_group(TOPIC, key("g"), (GroupId(1), GroupSettings::default()), rig.now, state);
+    rig.advance(Duration::from_secs(1));
+    assert_eq!(letters(&rig), [(2, "two".to_owned())]);
+    rig.blocks.gone_before = 4;
+    assert_eq!(rig.engine.overtaken(TOPIC, 4), 2);
+    rig.settings = admin::GroupSettings::default();
+    rig.join(1, MANY);
+    assert_eq!((positions(&rig.take(1)), rig.gaps.clone()), (vec![4], vec![(sub(1), 2)]));
+    assert_eq!(rig.engine.overtaken(TOPIC, 4), 2);
+}
+
+/// A start after which a dead letter that had been given back has failed again.
+fn failed_again(failure: Failure, full: u32) -> Rig {
     let mut rig = Rig::new();
     rig.join(1, MANY);
     rig.publish(1, None);
@@ -191,16 +251,35 @@ fn a_letter_that_was_given_up_again_before_a_restart_is_a_new_one_and_comes_to_n
     rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Clean);
     assert_eq!(rig.engine.delete_group(TOPIC, &key("g")), Ok(1));
     rig.commit();
-    let failures = BTreeMap::from([(DEAD | 1, given_up("again"))]);
-    let state = GroupState { floor: 2, failures, ..GroupState::default() };
+    rig.blocks.full = full;
+    let state = GroupState { floor: 2, failures: BTreeMap::from([(DEAD | 1, failure)]), ..GroupState::default() };
     rig.engine.restore_group(TOPIC, key("g"), (GroupId(2), GroupSettings::default()), rig.now, state);
     let logged = rig.engine.topic(LETTERS).unwrap().0.clone();
     let grave = Grave { group: key("g"), key: 0, holds: false, redriven: true };
     rig.engine.restore_letters(LETTERS, &logged, (2, UnixMillis(0)), BTreeMap::from([(1, grave)]));
+    rig.settings = admin::GroupSettings::default();
+    rig
+}
+
+#[test]
+fn a_letter_that_was_given_up_again_before_a_restart_is_a_new_one_and_comes_to_nobody() {
+    let mut rig = failed_again(given_up("again"), 0);
     rig.advance(Duration::from_secs(1));
     assert_eq!(letters(&rig), [(1, "again".to_owned())]);
     assert_eq!(rig.engine.letters(TOPIC, None, 0, 9).letters, [(2, false)], "and the old one is no more");
-    rig.settings = admin::GroupSettings::default();
     rig.join(2, MANY);
     assert_eq!(rig.take(2), []);
+}
+
+#[test]
+fn a_letter_that_was_given_up_again_comes_to_nobody_while_its_new_one_waits_for_room_and_its_delay_ends() {
+    let failure = Failure { count: GroupSettings::default().max_failures, delay_ms: 60_000, ..Failure::default() };
+    let mut rig = failed_again(failure, u32::MAX);
+    rig.join(2, MANY);
+    rig.advance(Duration::from_secs(60));
+    assert_eq!(rig.take(2), []);
+    rig.blocks.full = 0;
+    rig.advance(Duration::from_secs(1));
+    assert_eq!(rig.take(2), []);
+    assert_eq!(rig.engine.letters(TOPIC, None, 0, 9).letters, [(2, false)]);
 }

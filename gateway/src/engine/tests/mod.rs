@@ -54,6 +54,8 @@ struct Blocks {
     gone_before: Position,
     /// Claims that are still refused.
     full: u32,
+    /// Claims before them that find the store making room.
+    busy: u32,
     /// Blocks of the topic that hold these events must be fetched.
     cold: std::ops::Range<Position>,
     /// What was to be fetched.
@@ -61,10 +63,16 @@ struct Blocks {
 }
 
 impl Source for Blocks {
-    fn claim(&mut self, _: TopicId, _: u64) -> bool {
-        let granted = self.full == 0;
-        self.full = self.full.saturating_sub(1);
-        granted
+    fn claim(&mut self, _: TopicId, _: u64) -> Result<(), StoreError> {
+        if let Some(left) = self.busy.checked_sub(1) {
+            self.busy = left;
+            return Err(StoreError::Busy("in a moment".to_owned()));
+        }
+        let Some(left) = self.full.checked_sub(1) else {
+            return Ok(());
+        };
+        self.full = left;
+        Err(StoreError::Full("there is none".to_owned()))
     }
 
     fn first(&mut self, _: TopicId) -> Position {

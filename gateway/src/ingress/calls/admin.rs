@@ -27,7 +27,7 @@ impl Calls {
         let mut so_far = SoFar::default();
         loop {
             let seen = self.mesh.fetches();
-            if let Some(answered) = self.mesh.admin_whole(caller, command, &mut so_far) {
+            if let Some(answered) = self.mesh.admin(caller, command, &mut so_far) {
                 let (answer, ticket) = answered?;
                 waiting::kept(&self.mesh, ticket).await?;
                 return Ok(answer.answer);

@@ -89,7 +89,7 @@ impl Protocol {
 
     fn carry_out(&mut self, session: &Session, (number, command, call, mut so_far): (u64, Command, Call, SoFar)) {
         let seen = self.native.mesh.fetches();
-        match self.native.mesh.admin_whole(&session.caller, &command, &mut so_far) {
+        match self.native.mesh.admin(&session.caller, &command, &mut so_far) {
             Some(answered) => self.answer_admin(&session.caller, number, answered, (call, access::command(&command))),
             None if self.later.commands.len() < MOST_LATER => {
                 self.later.wait_from(seen);

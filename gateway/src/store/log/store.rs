@@ -269,6 +269,7 @@ impl Store for LogStore {
 
     fn commit(&self, ops: Vec<Op>) -> u64 {
         let mut machine = self.shared.lock();
+        let ops = machine.without_surplus(ops, self.shared.claimed.load(Ordering::Relaxed));
         let batch = machine.commit(ops);
         let (write, work) = (machine.wants_writer(), machine.wants_worker());
         drop(machine);

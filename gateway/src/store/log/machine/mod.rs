@@ -245,6 +245,10 @@ impl LogMachine {
 
     /// Takes a batch of operations; the number says when it is kept. Nothing is kept after a failure.
     pub fn commit(&mut self, ops: Vec<Op>) -> u64 {
+        // All that there was may have been left out.
+        if ops.is_empty() && self.pending.is_empty() && self.failed.is_none() {
+            return self.last_cut;
+        }
         let len: usize = ops.iter().map(op_len).sum();
         if !self.pending.is_empty() && self.pending.body_len() + len > CUT_BYTES {
             self.cut();
@@ -279,6 +283,25 @@ impl LogMachine {
     /// As [`LogMachine::reserve`].
     pub fn reserve_letter(&self, bytes: u64, claimed: u64) -> Result<u64, StoreError> {
         self.reserve_before(bytes, claimed, settles_room(self.space.segment_len) / 4)
+    }
+
+    /// A commit without the reasons that find no room, while `claimed` bytes are promised, its own among them: settlements
+    /// have an eighth of their room for themselves.
+    pub(super) fn without_surplus(&self, mut ops: Vec<Op>, claimed: u64) -> Vec<Op> {
+        let slack = settles_room(self.space.segment_len) / 8;
+        let mut taken = 0;
+        for op in &mut ops {
+            if let Op::Reasons { reasons, .. } = op {
+                reasons.retain(|reason| {
+                    let with = taken + reason_len(reason);
+                    let fits = self.reserve_before(with as u64, claimed, slack).is_ok();
+                    taken = if fits { with } else { taken };
+                    fits
+                });
+            }
+        }
+        ops.retain(|op| !matches!(op, Op::Reasons { reasons, .. } if reasons.is_empty()));
+        ops
     }
 
     /// Behind what is taken so much stays free.
@@ -409,13 +432,17 @@ fn op_len(op: &Op) -> usize {
     match op {
         Op::Append(append) => append.bytes.len() + 128,
         Op::Settle { ranges, .. } => 16 + ranges.len() * 25,
-        Op::Reasons { reasons, .. } => 16 + reasons.iter().map(|(_, said)| 10 + said.len()).sum::<usize>(),
+        Op::Reasons { reasons, .. } => 16 + reasons.iter().map(reason_len).sum::<usize>(),
         Op::Graves { changes, .. } => 16 + changes.len() * 265,
         Op::Times(Times::Delays { changes, .. }) => 16 + changes.len() * CHANGE,
         Op::Times(Times::Expires { .. }) => 32,
         Op::Group { .. } => 400,
         Op::Topic { .. } | Op::GroupGone { .. } | Op::Seek { .. } | Op::TopicGone { .. } | Op::Limits { .. } => 240,
     }
+}
+
+const fn reason_len((_, said): &(Position, String)) -> usize {
+    10 + said.len()
 }
 
 /// A batch that only needs `written` is synced at the latest so long after it was written.

@@ -197,6 +197,11 @@ fn dead_letters_find_room_where_events_find_none_and_settlements_still_do_behind
     }
     assert!(kept >= 3, "{kept}");
     assert!(matches!(rig.store.reserve_letter(100), Err(StoreError::Full(_))));
+    // Reasons of those that have to wait are left out rather than that settlements find no room behind them.
+    let reasons = (1..=20).map(|position| (position, "x".repeat(1024))).collect();
+    let said = rig.store.commit(vec![Op::Reasons { topic, group, reasons }]);
+    rig.idle();
+    assert!(rig.watermark().synced >= said, "nobody waits for them");
     let settled = rig.ack(topic, group, 1, 10);
     rig.idle();
     assert!(rig.watermark().synced >= settled);
