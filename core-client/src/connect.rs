@@ -20,7 +20,7 @@ use crate::offline::{Kept, Offline};
 use crate::outbox::{Limits, Outbox};
 use crate::session::{Config, Session};
 use crate::token::{Secret, Token};
-use crate::transport::{Account, Dial, Means, MemoryTransport, Network, choose_proxy};
+use crate::transport::{Dial, Means, MemoryTransport, Network, choose_proxy};
 #[cfg(feature = "tls")]
 use crate::transport::{Tls, TlsOptions};
 use crate::{Delivery, Error, Result, address};

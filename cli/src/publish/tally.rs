@@ -35,7 +35,7 @@ impl Failures {
 }
 
 /// What of the offline file is of earlier commands.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Earlier {
     pub(super) published: u64,
     pub(super) failed: u64,
