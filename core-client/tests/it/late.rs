@@ -1,11 +1,10 @@
 //! Acks that come to nothing, as their session was lost: the log says so.
 
 use std::future::IntoFuture;
-use std::sync::Arc;
 use std::time::Duration;
 
 use meshwire::{Delivery, Error, ErrorKind, MemoryListener, Mesh, Subscription};
-use meshwire_proto::frame::ServerFrame;
+use meshwire_proto::frame::{ServerFrame, SettleKind};
 use meshwire_proto::wire::session as wire;
 use tokio::sync::Notify;
 use tracing::Level;
@@ -76,28 +75,29 @@ async fn acks_that_a_lost_session_had_not_confirmed_are_warned_of_with_the_last_
 async fn a_handler_that_ends_behind_a_lost_session_is_warned_of() {
     logs::keep();
     let (mesh, mut gateway, mut listener) = connected().await;
-    let go_on = Arc::new(Notify::new());
-    let waits = Arc::clone(&go_on);
-    let handling = tokio::spawn(async move {
-        let handler = async |_: &Delivery| {
-            waits.notified().await;
-            Ok::<_, Error>(())
-        };
-        mesh.consume("orders").group("g").concurrency(1).run(handler).await
-    });
-    let frame = gateway.subscribe().await;
-    gateway.deliver_at(frame.subscription, 1, 11, [event("1", None, "x")]).await;
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    drop(gateway);
-    let mut gateway = begin_anew(&mut listener).await;
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    go_on.notify_one();
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    let told = logs::take(Level::WARN);
-    assert!(matches!(&*told, [one] if one.contains("acked too late") && one.contains("position=11")), "{told:?}");
-    go_on.notify_one();
-    gateway.ranges().await;
-    handling.abort();
+    let go_on = Notify::new();
+    let handler = async |_: &Delivery| {
+        go_on.notified().await;
+        Ok::<_, Error>(())
+    };
+    let script = async {
+        let frame = gateway.subscribe().await;
+        gateway.deliver_at(frame.subscription, 1, 11, [event("1", None, "x")]).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        drop(gateway);
+        let mut gateway = begin_anew(&mut listener).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        go_on.notify_one();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let told = logs::take(Level::WARN);
+        assert!(matches!(&*told, [one] if one.contains("acked too late") && one.contains("position=11")), "{told:?}");
+        go_on.notify_one();
+        gateway.ranges().await
+    };
+    tokio::select! {
+        ended = mesh.consume("orders").group("g").run(handler) => panic!("{ended:?}"),
+        ranges = script => assert_eq!(ranges, [(1, 1, SettleKind::Ack)]),
+    }
 }
 
 #[tokio::test(start_paused = true)]
