@@ -20,7 +20,7 @@ use crate::offline::{Kept, Offline};
 use crate::outbox::{Limits, Outbox};
 use crate::session::{Config, Session};
 use crate::token::{Secret, Token};
-use crate::transport::{Account, Dial, Means, MemoryTransport, Network, choose_proxy};
+use crate::transport::{Dial, Means, MemoryTransport, Network, choose_proxy};
 #[cfg(feature = "tls")]
 use crate::transport::{Tls, TlsOptions};
 use crate::{Delivery, Error, Result, address};
@@ -361,7 +361,7 @@ impl Connect {
                 };
                 // What a gateway that is busy says counts more than what became of the other ways.
                 let attempt = dialer.tried().filter(|_| !is_busy || last.is_none()).or(last);
-                let attempt = attempt.unwrap_or_else(|| Account::said(format!("{} did not answer", dialer.address())));
+                let attempt = attempt.unwrap_or_else(|| dialer.unanswered());
                 Err(if is_busy { no_room(&attempt) } else { unreachable(&attempt) })
             }
         }

@@ -188,7 +188,7 @@ impl Delivery {
     }
 
     /// Done: the event does not come again. Handed to the session, which sends it
-    /// within 5 ms and never fails; a lost one shows as a redelivery.
+    /// within 5 ms and never fails; a lost one shows as a redelivery, and as a warning in the log.
     pub fn ack(self) {
         self.settle(SettleKind::Ack);
     }
@@ -287,7 +287,7 @@ impl Delivery {
     fn settle(mut self, how: impl Into<How>) {
         let how = how.into();
         self.decided(&how);
-        self.inbox.settle(self.range(how), self.event.len());
+        self.inbox.settle(self.range(how), self.event.len(), self.place.position);
     }
 
     /// Settles at once; the future only waits for the answer.
@@ -357,7 +357,7 @@ impl Drop for Delivery {
         self.inbox.outbox.hooks.settle(self, SettledAs::Dropped);
         if std::thread::panicking() {
             let how = because(SettleKind::Nack, &"the program panicked");
-            return self.inbox.settle(self.range(how), self.event.len());
+            return self.inbox.settle(self.range(how), self.event.len(), self.place.position);
         }
         self.inbox.dropped(self.place.generation, self.place.number);
         if !self.inbox.warned.swap(true, Ordering::Relaxed) {

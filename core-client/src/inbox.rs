@@ -89,6 +89,15 @@ struct Contents {
     resumed: bool,
     /// Those that the program was handed and dropped: they fail when the subscription ends.
     dropped: VecDeque<(u32, u64)>,
+    /// Position of what was acked or rejected last.
+    decided: u64,
+    /// It was said of the last session that was lost that something was acked too late for it.
+    late_told: bool,
+}
+
+/// Whether it is for ever: the program takes the event for done with.
+const fn is_final(how: &How) -> bool {
+    matches!(how.kind, SettleKind::Ack | SettleKind::Reject)
 }
 
 #[derive(Debug)]
@@ -199,12 +208,26 @@ impl Inbox {
         self.lock().dropped.clear();
     }
 
-    /// Leases of earlier generations are gone and their events come again.
-    pub(crate) fn reset(&self, generation: u32) {
-        self.valid_from.store(generation, Ordering::Relaxed);
+    /// Leases of earlier generations are gone and their events come again. Of what was acked or rejected so many were on their way
+    /// to the gateway.
+    pub(crate) fn reset(&self, generation: u32, unheard: u64) {
         let mut contents = self.lock();
+        self.valid_from.store(generation, Ordering::Relaxed);
         contents.runs.retain(|batch| batch.generation >= generation);
         contents.prefetched.reset(generation);
+        let here = contents.settles.iter().filter(|settled| is_final(&settled.how));
+        let count = unheard + here.map(|settled| u64::from(settled.count)).sum::<u64>();
+        contents.late_told = count > 0;
+        let position = contents.decided;
+        drop(contents);
+        if count > 0 {
+            tracing::warn!(
+                topic = self.topic.as_str(),
+                position,
+                count,
+                "the session was lost before the gateway had confirmed what was acked last, up to this position: those events may come again"
+            );
+        }
     }
 
     /// No more events come. The first end counts.
@@ -251,9 +274,14 @@ impl Inbox {
         Poll::Pending
     }
 
-    /// The consumer settles one delivery, of so many bytes.
-    pub(crate) fn settle(self: &Arc<Self>, settled: Settled, bytes: usize) {
+    /// The consumer settles one delivery, of so many bytes, with its position.
+    pub(crate) fn settle(self: &Arc<Self>, settled: Settled, bytes: usize, position: u64) {
         let mut contents = self.lock();
+        let mut is_late = false;
+        if is_final(&settled.how) {
+            contents.decided = position;
+            is_late = self.is_stale(settled.generation) && !std::mem::replace(&mut contents.late_told, true);
+        }
         contents.held = contents.held.saturating_sub(1);
         contents.done += 1;
         contents.settled_events += 1;
@@ -276,6 +304,14 @@ impl Inbox {
         drop(contents);
         if first || half {
             self.outbox.settling(first.then_some(self), half);
+        }
+        if is_late {
+            tracing::warn!(
+                topic = self.topic.as_str(),
+                position,
+                "acked too late: its lease was lost with the session, so the event comes again, or did already (logged once for each \
+                 session that is lost)"
+            );
         }
     }
 

@@ -16,6 +16,10 @@ pub struct Stats {
     pub given_up: u64,
     /// Publishes that an earlier client left in the offline file.
     pub restored: u64,
+    /// Of those, what the gateway has.
+    pub restored_published: u64,
+    /// Of those, what it refused for good, and what waited too long.
+    pub restored_failed: u64,
     /// Publishes admitted.
     pub published: u64,
     /// What the session travels in, or did last: `tcp`, `grpc`, `websocket` or `http`; `None` before the first login, and

@@ -40,6 +40,17 @@ impl fmt::Display for Place {
     }
 }
 
+impl Place {
+    /// This one and those behind it up to `last`, in words.
+    pub(crate) fn through(&self, last: &Self) -> String {
+        match (self.line, last.line) {
+            _ if self.number == last.number => self.to_string(),
+            (Some(first), Some(last)) if self.by_line => format!("lines {first} to {last}"),
+            _ => format!("events {} to {}", self.number, last.number),
+        }
+    }
+}
+
 /// One event, or why it is none.
 pub(crate) struct Item {
     pub(crate) place: Place,

@@ -50,6 +50,17 @@ impl Busy {
         waits
     }
 
+    /// Why what failed so is not published again, if that is for the time it would take.
+    pub(super) fn why_not(&self, error: &Error) -> Option<String> {
+        let since = self.since.filter(|_| error.kind() == ErrorKind::Busy)?;
+        let (wait, most) = (error.retry_after().unwrap_or(PAUSE), self.patience.as_secs());
+        Some(if wait > self.patience {
+            format!("it would have to wait {:.0} s, over the {most} s that pub waits (--wait)", wait.as_secs_f64())
+        } else {
+            format!("nothing was taken for {} s, of the {most} s that pub waits (--wait)", since.elapsed().as_secs())
+        })
+    }
+
     /// Whether it is the first time, which is to be told.
     pub(super) const fn is_new(&mut self) -> bool {
         !std::mem::replace(&mut self.told, true)

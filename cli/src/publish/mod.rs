@@ -27,7 +27,7 @@ mod tally;
 
 use busy::Busy;
 use offline::OfflineFile;
-use tally::Tally;
+use tally::{Earlier, Tally};
 
 /// Publish events to a topic and wait for their receipts.
 #[derive(Args)]
@@ -48,8 +48,9 @@ What is there stays as it is.
 
 A gateway that is too busy, or over its publish rate, slows publishers down and refuses what
 would wait for more than 5 s (BUSY): nothing of that is kept, and it is published again when the
-gateway says. After 30 s in which nothing was taken, or after --wait if that is said, it counts as
-failed. Behind an event that is published again others of its file may be kept already.
+gateway says. It counts as failed after 30 s in which nothing was taken, or after --wait if that is
+said; at once if the gateway names a wait that is longer. Behind an event that is published again
+others of its file may be kept already.
 
 Interrupted, it says how many are acknowledged.
 
@@ -115,7 +116,6 @@ impl Publish {
         let name = self.file.as_deref().map_or_else(String::new, source_name);
         let mut tally = Tally::new(self.json, Progress::new(self.quiet, part));
         tally.file = self.offline.name();
-        tally.restored(mesh.stats().restored);
         let (pending, busy) = (VecDeque::new(), Busy::new(self.server.patience()));
         let mut publisher = Publisher { mesh: &mesh, topic, when: self.when, source: name, pending, busy, tally };
         let interrupted = publisher.feed(&mut source, &mut stop).await;
@@ -137,6 +137,7 @@ impl Publish {
         for (item, error) in busy.into_waiting() {
             tally.refused(item.place, &error);
         }
+        tally.earlier(Earlier::of(&mesh.stats()));
         if tally.no_topic
             && let Some(hint) = meant::hint(&mesh, ErrorKind::TopicNotFound, topic, None).await
         {
@@ -339,7 +340,10 @@ impl Publisher<'_> {
                 }
                 self.busy.push(Item { place, event: Ok(event) }, error);
             }
-            Err(error) => self.tally.refused(place, &error),
+            Err(error) => match self.busy.why_not(&error) {
+                Some(why) => self.tally.refused_as(place, &error, &format!("{}; {why}", error.message())),
+                None => self.tally.refused(place, &error),
+            },
         }
     }
 

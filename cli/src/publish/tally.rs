@@ -1,6 +1,6 @@
 //! What became of published events: receipts, failures, the last line and the exit code.
 
-use meshwire::{ErrorKind, Receipt};
+use meshwire::{ErrorKind, Receipt, Stats};
 use serde::Serialize;
 
 use crate::events::Place;
@@ -8,8 +8,46 @@ use crate::exit::{self, Exit};
 use crate::output;
 use crate::progress::Progress;
 
-/// Most failures told one by one.
-const TOLD_FAILURES: u64 = 20;
+/// Most lines about failures.
+const TOLD_LINES: u64 = 20;
+
+/// Consecutive events that failed alike.
+struct Failures {
+    first: Place,
+    last: Place,
+    kind: ErrorKind,
+    message: String,
+}
+
+impl Failures {
+    /// Whether this one goes on where they end.
+    fn take(&mut self, place: Place, kind: ErrorKind, message: &str) -> bool {
+        let alike = place.number == self.last.number + 1 && kind == self.kind && message == self.message;
+        if alike {
+            self.last = place;
+        }
+        alike
+    }
+
+    const fn count(&self) -> u64 {
+        self.last.number + 1 - self.first.number
+    }
+}
+
+/// What of the offline file is of earlier commands.
+#[derive(Clone, Copy)]
+pub(super) struct Earlier {
+    pub(super) published: u64,
+    pub(super) failed: u64,
+    pub(super) waiting: u64,
+}
+
+impl Earlier {
+    pub(super) const fn of(stats: &Stats) -> Self {
+        let (published, failed) = (stats.restored_published, stats.restored_failed);
+        Self { published, failed, waiting: stats.restored.saturating_sub(published).saturating_sub(failed) }
+    }
+}
 
 /// A receipt as it is printed with `--json`. Positions are strings: they are
 /// opaque, and numbers of JSON end at 2^53.
@@ -48,8 +86,12 @@ pub(super) struct Tally {
     published: u64,
     duplicates: u64,
     failed: u64,
-    /// Of the failed: those told one by one.
+    /// Of the failed: those that a line has told.
     told: u64,
+    /// Lines that told them.
+    told_lines: u64,
+    /// Of the failed: the last ones, which are not told yet.
+    untold: Option<Failures>,
     /// Of the failed: those that the gateway said no to.
     refused: u64,
     /// Of the failed: those that were never sent, since the input is wrong.
@@ -57,6 +99,8 @@ pub(super) struct Tally {
     unanswered: u64,
     /// Of this command, those that stay in the offline file.
     waiting: u64,
+    /// What was in the file before.
+    earlier: Earlier,
     /// The offline file.
     pub(super) file: Option<String>,
     pub(super) interrupted: bool,
@@ -75,10 +119,13 @@ impl Tally {
             duplicates: 0,
             failed: 0,
             told: 0,
+            told_lines: 0,
+            untold: None,
             refused: 0,
             bad: 0,
             unanswered: 0,
             waiting: 0,
+            earlier: Earlier { published: 0, failed: 0, waiting: 0 },
             file: None,
             interrupted: false,
             no_topic: false,
@@ -109,12 +156,23 @@ impl Tally {
         if self.json {
             // It is a line of the output, and no second one for people.
             self.told += 1;
-        } else if self.told < TOLD_FAILURES {
-            self.told += 1;
-            self.progress.clear();
-            output::note(format_args!("{place}: {message} ({kind})"));
+        } else if !self.untold.as_mut().is_some_and(|failures| failures.take(place, kind, message)) {
+            self.tell_failures();
+            self.untold = Some(Failures { first: place, last: place, kind, message: message.to_owned() });
         }
         self.print_failure(place, kind, message);
+    }
+
+    /// Tells of the last failures, unless there were too many lines already.
+    fn tell_failures(&mut self) {
+        let Some(failures) = self.untold.take().filter(|_| self.told_lines < TOLD_LINES) else {
+            return;
+        };
+        self.told += failures.count();
+        self.told_lines += 1;
+        self.progress.clear();
+        let Failures { first, last, kind, message } = failures;
+        output::note(format_args!("{}: {message} ({kind})", first.through(&last)));
     }
 
     fn print_failure(&mut self, place: Place, kind: ErrorKind, message: &str) {
@@ -130,13 +188,18 @@ impl Tally {
     }
 
     pub(super) fn refused(&mut self, place: Place, error: &meshwire::Error) {
+        self.refused_as(place, error, error.message());
+    }
+
+    pub(super) fn refused_as(&mut self, place: Place, error: &meshwire::Error, message: &str) {
         self.no_topic |= error.kind() == ErrorKind::TopicNotFound;
         self.refused += u64::from(exit::of(error.kind()) == Exit::Refused);
-        self.failed(place, error.kind(), error.message());
+        self.failed(place, error.kind(), message);
     }
 
     /// The source broke off: how many events it had left is not known.
     pub(super) fn unreadable(&mut self, source: &str, cause: &std::io::Error) {
+        self.tell_failures();
         (self.failed, self.bad, self.told) = (self.failed + 1, self.bad + 1, self.told + 1);
         self.progress.clear();
         output::note(format_args!("{source}: cannot be read further: {cause}"));
@@ -158,15 +221,20 @@ impl Tally {
         }
     }
 
-    /// Earlier commands left so many.
-    pub(super) fn restored(&self, events: u64) {
-        if let (Some(file), 1..) = (&self.file, events) {
-            output::note(format_args!("{events} events that wait in {file} are published first"));
+    /// What became of what earlier commands left in the file.
+    pub(super) fn earlier(&mut self, earlier: Earlier) {
+        self.earlier = earlier;
+        if earlier.failed > 0 {
+            self.tell_failures();
+            self.progress.clear();
+            output::note(format_args!("of earlier commands failed {}: refused, or too old", earlier.failed));
+            (self.failed, self.told) = (self.failed + earlier.failed, self.told + earlier.failed);
         }
     }
 
     /// Prints the receipts so far. A reader that is gone does not stop the publishing.
     pub(super) fn flush(&mut self) {
+        self.tell_failures();
         if !self.lines.is_empty() {
             self.progress.clear();
         }
@@ -181,17 +249,26 @@ impl Tally {
         self.flush();
         self.progress.clear();
         if self.failed > self.told {
-            output::note(format_args!("and {} more failures", self.failed - self.told));
+            let more = self.failed - self.told;
+            output::note(format_args!("and {more} more failure{}", if more == 1 { "" } else { "s" }));
         }
-        let mut line = format!("published {}", self.published);
-        if self.duplicates > 0 {
-            line += &format!(" ({} were there already)", self.duplicates);
+        let Earlier { published, waiting, .. } = self.earlier;
+        let mut line = format!("published {}", self.published + published);
+        if published > 0 {
+            line += &format!(" ({published} of earlier commands)");
+        }
+        match self.duplicates {
+            0 => {}
+            1 => line += " (1 was there already)",
+            many => line += &format!(" ({many} were there already)"),
         }
         if self.failed > 0 {
             line += &format!(", failed {}", self.failed);
         }
-        if let (Some(file), 1..) = (&self.file, self.waiting) {
-            line += &format!(", {} wait in {file}", self.waiting);
+        match (&self.file, self.waiting + waiting) {
+            (Some(file), 1) => line += &format!(", 1 waits in {file}"),
+            (Some(file), many @ 2..) => line += &format!(", {many} wait in {file}"),
+            _ => {}
         }
         if self.interrupted {
             line += ", interrupted";
@@ -209,7 +286,7 @@ impl Tally {
     }
 
     const fn exit(&self) -> Exit {
-        match (self.failed, self.published, self.interrupted) {
+        match (self.failed, self.published + self.earlier.published, self.interrupted) {
             (0, _, false) => Exit::Done,
             (failed, 0, false) if failed == self.bad => Exit::Usage,
             (failed, 0, false) if failed == self.refused => Exit::Refused,

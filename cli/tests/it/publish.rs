@@ -93,7 +93,7 @@ fn an_event_of_an_id_that_is_there_already_is_told_to_be_a_duplicate() {
     gateway.run_with(&["pub", "orders", "--file", "-"], event);
     let ended = gateway.run_with(&["pub", "orders", "--file", "-", "--json"], event);
     assert_eq!(ended.out, "{\"event\":1,\"line\":1,\"position\":\"1\",\"duplicate\":true}\n");
-    assert_eq!((ended.code, ended.notes()), (Some(0), vec!["published 1 (1 were there already)"]));
+    assert_eq!((ended.code, ended.notes()), (Some(0), vec!["published 1 (1 was there already)"]));
     assert_eq!(gateway.all_ids("orders"), ["a"]);
 }
 
@@ -175,13 +175,15 @@ fn what_is_absent_is_filled_in_with_a_new_id_each() {
 }
 
 #[test]
-fn after_twenty_failures_the_others_are_counted() {
+fn failures_that_are_alike_are_one_line_and_after_twenty_lines_the_others_are_counted() {
     let gateway = Gateway::start();
-    let text = format!("{}{{\"id\":\"good\"}}\n", "bad\n".repeat(30));
+    let good = "{\"id\":\"good\"}\n";
+    let text = format!("{}{good}{good}{}", "bad\n".repeat(30), "bad\n{\"Upper\":1}\n".repeat(15));
     let ended = gateway.run_with(&["pub", "orders", "--file", "-"], &text);
-    assert_eq!((ended.code, &*ended.out), (Some(1), "published 1, failed 30\n"));
+    assert_eq!((ended.code, &*ended.out), (Some(1), "published 2 (1 was there already), failed 60\n"));
     let told = ended.notes();
-    assert_eq!((told.len(), told.last()), (21, Some(&"and 10 more failures")));
+    assert!(told[0].starts_with("lines 1 to 30: ") && told[1].starts_with("line 33: "), "{told:?}");
+    assert_eq!((told.len(), told.last()), (21, Some(&"and 11 more failures")));
 }
 
 #[test]
@@ -234,12 +236,15 @@ fn what_is_over_the_publish_rate_is_told_when_to_come_again_and_published_then()
     assert_eq!(gateway.run(&["pub", "orders", "--data", &large]).code, Some(0));
     let mut patient = gateway.begin(&["pub", "orders", "--file", "-"]);
     patient.input.take().unwrap().write_all(b"{\"id\":\"1\"}\n{\"id\":\"2\"}\n").unwrap();
-    patient.wait_for_log("it is published again when the gateway says: publishers have used up ");
+    patient.wait_for_log("it is published again when the gateway says: the publish rate of this gateway is used up ");
     let impatient = gateway.run(&["pub", "orders", "--data", "late", "--wait", "1s"]);
     assert_eq!((impatient.code, impatient.out.as_str()), (Some(4), "published 0, failed 1\n"), "{impatient:?}");
     let said = impatient.notes()[0].to_owned();
     assert!(said.contains("max_publish_bytes_rate 1000") && said.contains("; publish again in "), "{said}");
-    assert!(said.ends_with(" s (BUSY)"), "{said}");
+    assert!(
+        said.contains("; it would have to wait ") && said.ends_with(", over the 1 s that pub waits (--wait) (BUSY)"),
+        "{said}"
+    );
     let patient = patient.end();
     assert_eq!(
         (patient.code, patient.out.as_str(), patient.notes().len()),

@@ -15,7 +15,7 @@ use crate::inbox::End;
 use crate::outbox::Command;
 use crate::session::{Failure, State};
 use crate::subscription::DROPPED;
-use crate::transport::{Account, DialError};
+use crate::transport::{Account, Cause, DialError};
 use crate::{Error, Result};
 
 /// How long the last bytes may take to leave, and the gateway to hang up. A guess.
@@ -57,7 +57,12 @@ impl Driver {
 
     /// The gateway refused the session for good.
     pub(super) fn fail(&mut self, failure: &Failure) {
-        let error = Error::from_failure("connect", failure);
+        let mut error = Error::from_failure("connect", failure);
+        if failure.kind == ErrorKind::TlsRequired {
+            // As in the other carriers, with the address.
+            let told = self.peer.failed(Cause::TlsRequired).to_string();
+            error = Error::new(failure.kind, "connect", told).with_retry(failure.retry, failure.retry_after);
+        }
         if let Some(startup) = self.startup.take() {
             let _ = startup.reply.send(Err(error.clone()));
         } else {
@@ -90,7 +95,7 @@ impl Driver {
         let requests = self.session.unfinished_requests() as u64;
         let reply = self.draining.take().and_then(|d| d.reply);
         if events > 0 && self.outbox.has_file() {
-            tracing::info!(unanswered = events, "publishes without a receipt stay in the offline file");
+            tracing::debug!(unanswered = events, "publishes without a receipt stay in the offline file");
         } else if events > 0 {
             tracing::warn!(
                 unanswered = events,

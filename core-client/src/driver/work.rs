@@ -210,11 +210,11 @@ impl Driver {
                     }
                 }
             }
-            Output::Reset { subscription, generation, again } => {
+            Output::Reset { subscription, generation, again, unheard } => {
                 if let Some(inlet) = self.inlets.get(&subscription) {
                     inlet.inbox.forget_dropped();
                     if again {
-                        inlet.inbox.reset(generation);
+                        inlet.inbox.reset(generation, unheard);
                     }
                 }
             }
@@ -255,6 +255,10 @@ impl Driver {
         if state == State::Connected && stats.reconnects > 0 {
             let (resumes, replays) = (stats.resumes, stats.replays);
             tracing::info!(reconnects = stats.reconnects, resumes, replays, "connected to the gateway again");
+        }
+        if let Some(within) = self.session.leaves_within(self.now()) {
+            let seconds = within.as_secs_f64();
+            tracing::info!(seconds, "the gateway stops, and waits so long at most for what is in hand to be settled");
         }
         self.outbox.state_is(state);
         if state == State::Connected {

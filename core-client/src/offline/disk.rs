@@ -69,6 +69,15 @@ pub(crate) fn unusable(path: &Path, cause: io::Error) -> Error {
     Error::new(kind, "connect", message).with_retry(retry, None).with_source(cause)
 }
 
+/// The system does not open it, or the file beside it: another one is to be named.
+fn unopened(path: &Path, cause: io::Error) -> Error {
+    if is_full(&cause) {
+        return unusable(path, cause);
+    }
+    let message = format!("the offline file {} cannot be opened: {cause}", path.display());
+    Error::new(ErrorKind::Invalid, "connect", message).with_source(cause)
+}
+
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
@@ -86,9 +95,9 @@ impl OsDisk {
     /// Makes the file if need be, and locks it.
     ///
     /// # Errors
-    /// `BUSY` while another process, or client, has it; `STORE_FAILED` when the system refuses it.
+    /// `BUSY` while another process, or client, has it; `INVALID` when the system does not open it.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let fails = |cause| unusable(path, cause);
+        let fails = |cause| unopened(path, cause);
         let name = beside(path, ".lock");
         let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(name).map_err(fails)?;
         match lock.try_lock() {

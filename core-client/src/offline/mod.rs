@@ -81,7 +81,7 @@ impl Offline {
     /// Keeps the buffer in this file; beside it there is one with `.lock` behind its name. Every publish goes through it,
     /// and [`Mesh::publish_start`](crate::Mesh::publish_start) waits until its event is in it; a disk that is full is
     /// `DISK_FULL` there. Connecting fails with `BUSY` while another client has the file, `STORE_FAILED` when it is damaged,
-    /// `UNSUPPORTED` when a newer version wrote it, `INVALID` when it is something else. Default: none.
+    /// `UNSUPPORTED` when a newer version wrote it, `INVALID` when it cannot be opened or is something else. Default: none.
     #[must_use]
     pub fn file(mut self, file: impl Into<PathBuf>) -> Self {
         self.file = Some(file.into());

@@ -21,6 +21,12 @@ impl Outbox {
         let mut pending = self.lock();
         let is_filed = pending.filing.is_some();
         for mut answer in answers.drain(..) {
+            let restored = answer.sequences.end.min(pending.first_sequence).saturating_sub(answer.sequences.start);
+            match &answer.result {
+                Ok(_) => pending.restored_answered.0 += restored,
+                Err(_) if !is_over => pending.restored_answered.1 += restored,
+                Err(_) => {}
+            }
             match &mut answer.result {
                 Err(failure) if is_over && is_filed => *failure = failure.stays_in_file(),
                 _ if !is_over => pending.strike_out(&answer.sequences),

@@ -113,6 +113,8 @@ pub(crate) struct Pending {
     last_sequence: u64,
     /// How many an earlier life left.
     restored: u64,
+    /// Of those, kept by the gateway, and failed.
+    restored_answered: (u64, u64),
     /// What is on its way into the offline file, if there is one.
     filing: Option<Filing>,
     closed: Option<Error>,
@@ -246,6 +248,7 @@ impl Outbox {
             first_sequence: 1,
             last_sequence: 0,
             restored: 0,
+            restored_answered: (0, 0),
             filing: None,
             closed: None,
             stats: Stats::default(),
@@ -423,6 +426,8 @@ impl Outbox {
             buffered_bytes: pending.queued.bytes + pending.buffered.1,
             given_up: session.given_up,
             restored: pending.restored,
+            restored_published: pending.restored_answered.0,
+            restored_failed: pending.restored_answered.1,
             published: pending.last_sequence - (pending.first_sequence - 1),
             carrier: pending.carrier,
             reconnects: session.reconnects,

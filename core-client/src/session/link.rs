@@ -1,5 +1,6 @@
 //! Connecting, login, resume, heartbeats, back-off, and the end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use meshwire_proto::{Moment, Retry, UnixMillis, options};
 #[cfg(feature = "testing")]
 use super::defect::{Defect, is_set};
 use super::publish::Window;
+use super::subscribe::LostLeases;
 use super::{Answer, Failure, Kept, Output, Session, State};
 use crate::token::Secret;
 
@@ -59,6 +61,12 @@ impl Session {
     /// Whether the gateway asked to finish: new publishes wait for the next connection.
     pub(super) const fn is_leaving(&self) -> bool {
         matches!(&self.link, Link::Up(Up { leaving: Some(_), .. }))
+    }
+
+    /// How long the gateway gives this connection, if it has said that it stops.
+    pub(crate) fn leaves_within(&self, now: Moment) -> Option<Duration> {
+        let Link::Up(Up { leaving: Some(leaving), .. }) = &self.link else { return None };
+        Some(leaving.since(now).saturating_sub(LEAVING_GRACE))
     }
 
     /// Whether a gateway that stops refused something for that alone: nothing of it was done, and it goes to the next connection.
@@ -267,8 +275,8 @@ impl Session {
         self.adopt(&welcome);
         self.replay(&welcome);
         self.refuse_too_large();
-        self.resume_settles(&welcome);
-        self.resume_subscriptions(welcome.resumed);
+        let unheard = self.resume_settles(&welcome);
+        self.resume_subscriptions(welcome.resumed, &unheard);
         self.resume = Some(Resume { session: welcome.session, secret: welcome.secret });
         let admins: Vec<wire::Admin> = self
             .admins
@@ -316,21 +324,24 @@ impl Session {
         }
     }
 
-    fn resume_settles(&mut self, welcome: &wire::Welcome) {
+    /// Gives what of a lost session the gateway may not have heard: see [`Output::Reset`].
+    fn resume_settles(&mut self, welcome: &wire::Welcome) -> BTreeMap<u32, u64> {
         if welcome.resumed {
+            let through = welcome.settled_through;
             #[cfg(feature = "testing")]
-            if is_set(Defect::SettlesForgotten) {
-                return self.settles.resumed(u64::MAX - 1);
-            }
-            return self.settles.resumed(welcome.settled_through);
+            let through = if is_set(Defect::SettlesForgotten) { u64::MAX - 1 } else { through };
+            self.settles.resumed(through);
+            return BTreeMap::new();
         }
+        let unheard = self.settles.unheard();
         let (tokens, dropped) = self.settles.lost();
         self.stats.settles_dropped += dropped;
         self.stats.leases_lost += tokens.len() as u64;
         self.unanswered_settles(tokens, &Failure::lease_lost());
+        unheard
     }
 
-    fn resume_subscriptions(&mut self, resumed: bool) {
+    fn resume_subscriptions(&mut self, resumed: bool, unheard: &BTreeMap<u32, u64>) {
         // Deliveries of a lost session cannot be settled: who drains asks for no others.
         let draining = self.draining;
         let ask = if resumed {
@@ -344,8 +355,9 @@ impl Session {
             ask
         } else {
             let (ask, lost) = self.subscriptions.lost();
-            for (subscription, generation, again) in lost {
-                self.output.push_back(Output::Reset { subscription, generation, again });
+            for LostLeases { subscription, wire, generation, again } in lost {
+                let unheard = unheard.get(&wire).copied().unwrap_or_default();
+                self.output.push_back(Output::Reset { subscription, generation, again, unheard });
             }
             ask
         };

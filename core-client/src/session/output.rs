@@ -94,6 +94,8 @@ pub enum Output {
         generation: u32,
         /// Whether they come again, so that what was not handled yet must be dropped.
         again: bool,
+        /// Plain acks and rejects of the session that is gone which the gateway may not have heard.
+        unheard: u64,
     },
     /// The gateway ended a subscription, or refused it.
     Ended {

@@ -246,6 +246,17 @@ impl Settles {
         }
     }
 
+    /// Plain acks and rejects of each subscription that the gateway may not have processed.
+    pub(super) fn unheard(&self) -> BTreeMap<u32, u64> {
+        let given = self.earlier.iter().chain([&self.last_given]).flat_map(|waiting| &waiting.plain);
+        let sent = self.sent.iter().filter(|frame| !frame.confirm).flat_map(|frame| &frame.ranges);
+        let mut unheard = BTreeMap::new();
+        for range in sent.chain(given).filter(|range| matches!(range.kind, SettleKind::Ack | SettleKind::Reject)) {
+            *unheard.entry(range.subscription).or_default() += u64::from(range.count);
+        }
+        unheard
+    }
+
     /// The session is gone: gives the tokens nobody will answer and how many
     /// plain settles were dropped.
     pub(super) fn lost(&mut self) -> (Vec<u64>, u64) {

@@ -122,6 +122,17 @@ pub(super) struct Subscriptions {
     last_wire: u32,
 }
 
+/// A subscription whose session is gone.
+pub(super) struct LostLeases {
+    pub(super) subscription: SubscriptionId,
+    /// Its number in that session.
+    pub(super) wire: u32,
+    /// The new generation.
+    pub(super) generation: u32,
+    /// Whether what it held comes again.
+    pub(super) again: bool,
+}
+
 impl SubscribeSpec {
     fn is_broadcast(&self) -> bool {
         self.group.is_none() || self.settings.mode() == admin::GroupMode::Broadcast
@@ -341,8 +352,8 @@ impl Subscriptions {
     }
 
     /// The session is gone: every subscription begins a new generation. Gives the
-    /// frames to send and who lost leases.
-    pub(super) fn lost(&mut self) -> (Vec<wire::Subscribe>, Vec<(SubscriptionId, u32, bool)>) {
+    /// frames to send and who lost leases, each with its number of that session.
+    pub(super) fn lost(&mut self) -> (Vec<wire::Subscribe>, Vec<LostLeases>) {
         self.by_wire.clear();
         self.all.retain(|_, s| s.phase != Phase::Leaving);
         let (mut ask, mut reset) = (Vec::new(), Vec::new());
@@ -352,7 +363,8 @@ impl Subscriptions {
                 s.next_delivery = 0;
                 // It is asked for with all its credit.
                 s.flowing = None;
-                reset.push((id, s.generation, s.spec.has_place()));
+                let (wire, generation, again) = (s.wire, s.generation, s.spec.has_place());
+                reset.push(LostLeases { subscription: id, wire, generation, again });
             }
             ask.extend(self.ask(id));
         }

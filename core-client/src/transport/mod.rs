@@ -73,6 +73,11 @@ pub(crate) trait Dial: Send + Sync {
     /// Where to, for messages.
     fn address(&self) -> &str;
 
+    /// That there was no answer at all, for messages.
+    fn unanswered(&self) -> Account {
+        Account::said(format!("{} did not answer", self.address()))
+    }
+
     /// What became of each way that was tried since the last login, for messages; `None`: the driver knows it all.
     fn tried(&self) -> Option<Account> {
         None

@@ -111,6 +111,11 @@ impl Dial for Network {
         &self.address
     }
 
+    fn unanswered(&self) -> Account {
+        let asked: Vec<String> = self.target.endpoints.iter().map(|e| self.shared.means.reached_by(e)).collect();
+        Account::said(format!("{} did not answer", asked.join(", ")))
+    }
+
     fn tried(&self) -> Option<Account> {
         // Of one way the driver knows more.
         if self.is_pinned() { None } else { self.shared.tried.told() }

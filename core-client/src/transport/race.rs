@@ -36,8 +36,8 @@ impl Tried {
     }
 
     /// It is being tried, and has come so far. What a gateway said stands until it turns out otherwise.
-    fn goes_on(&self, way: &Way, cause: Cause) {
-        let told = vec![way.failed(cause).told()];
+    fn goes_on(&self, way: &Way, so_far: &Failed) {
+        let told = vec![so_far.told()];
         let mut tried = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = tried.entry(way.number).or_default();
         if !known.1 {
@@ -77,7 +77,7 @@ impl<'a> Progress<'a> {
 
     /// The address takes connections.
     pub(super) fn reached(&self, way: &Way) {
-        self.tried.goes_on(way, Cause::Silent);
+        self.tried.goes_on(way, &way.failed(Cause::Silent));
         self.reached.lock().unwrap_or_else(PoisonError::into_inner).insert(way.address.clone());
         self.step();
     }
@@ -104,7 +104,8 @@ pub(super) async fn race(
     loop {
         let ready = waiting.iter().position(|w| !begun.contains(&w.address) || progress.is_reached(&w.address));
         if let Some(way) = ready.and_then(|index| waiting.remove(index)) {
-            tried.goes_on(&way, Cause::Io(io::ErrorKind::TimedOut.into()));
+            let silent = way.failed(Cause::Io(io::ErrorKind::TimedOut.into()));
+            tried.goes_on(&way, &Failed { address: means.reached_by(&way.address), ..silent });
             begun.insert(way.address.clone());
             running.push(attempt(way, means, &progress));
         }

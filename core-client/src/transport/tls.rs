@@ -96,7 +96,9 @@ impl Tls {
             }
         };
         let name = options.server_name.clone().map(|name| {
-            ServerName::try_from(name.clone()).map_err(|_| invalid(format!("{name:?} is no name of a server")))
+            let told =
+                format!("--tls-server-name (Connect::tls_server_name) is {name:?}, which is no name of a server");
+            ServerName::try_from(name).map_err(|_| invalid(told))
         });
         Ok(Self { config, name: name.transpose()? })
     }

@@ -55,6 +55,16 @@ pub(crate) struct Means {
     pub(crate) tls: Option<Tls>,
 }
 
+impl Means {
+    /// An endpoint, and the proxy that stands before it.
+    pub(super) fn reached_by(&self, address: &str) -> String {
+        match self.proxies.get(address) {
+            Some(proxy) => format!("{address} through proxy {}", proxy.address),
+            None => address.to_owned(),
+        }
+    }
+}
+
 /// Where to, and in what.
 #[derive(Clone, Debug)]
 pub(super) struct Way {
@@ -122,7 +132,9 @@ impl Way {
             causes.into_iter().map(|(address, cause)| failed(&address, of_proxy(cause))).collect()
         })?;
         let tunnel = timeout(OPENING, proxy.tunnel(&self.address, &mut stream)).await;
-        tunnel.unwrap_or(Err(Cause::Silent)).map_err(|cause| vec![failed(&proxy.address, cause)])?;
+        // Nothing is known of the gateway: it is the proxy that is silent.
+        let silent = || Err(Cause::Io(io::ErrorKind::TimedOut.into()));
+        tunnel.unwrap_or_else(|_| silent()).map_err(|cause| vec![failed(&proxy.address, cause)])?;
         Ok(stream)
     }
 

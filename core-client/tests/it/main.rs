@@ -15,6 +15,7 @@ mod dropped;
 mod end;
 mod fallback;
 mod hooks;
+mod late;
 mod logs;
 mod network;
 mod offline;

@@ -150,7 +150,7 @@ async fn a_file_that_cannot_be_used_is_an_error_with_its_name() {
         assert_eq!(std::fs::read(&other).unwrap(), bytes, "nothing was changed");
     }
     let error = refused(&directory.path().join("no/such/folder")).await;
-    assert_eq!(error.kind(), ErrorKind::StoreFailed);
+    assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
 #[tokio::test]

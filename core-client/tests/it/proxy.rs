@@ -1,6 +1,7 @@
 //! Going through an HTTP proxy.
 
 use std::future::IntoFuture as _;
+use std::time::Duration;
 
 use meshwire::{Connect, Error, ErrorKind, Mesh};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -73,7 +74,7 @@ async fn a_proxy_that_does_not_know_this_client_is_asked_once_and_named() {
 #[tokio::test]
 async fn a_proxy_that_lets_nobody_through_to_an_endpoint_is_asked_for_the_next_one_also_when_programs_wait() {
     let port = Port::open().await;
-    let wait = std::time::Duration::from_secs(600);
+    let wait = Duration::from_secs(600);
     let connect = Connect::new("mesh://a.invalid,b.invalid").proxy(port.address.to_string()).wait(wait);
     let connecting = tokio::spawn(connect.into_future());
     for endpoint in ["a.invalid", "b.invalid"] {
@@ -101,6 +102,19 @@ async fn a_proxy_that_does_not_reach_the_gateway_gives_the_next_endpoint_its_tur
     stream.write_all(b"HTTP/1.0 200\r\n\r\n").await.unwrap();
     let _gateway = log_in(Gateway::over(stream)).await;
     connecting.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_proxy_that_says_nothing_is_named_and_not_the_gateway_alone() {
+    for scheme in ["mesh", "tcp"] {
+        let port = Port::open().await;
+        let connect = Connect::new(&format!("{scheme}://a.invalid:7411")).proxy(port.address.to_string());
+        let connecting = tokio::spawn(connect.timeout(Duration::from_millis(300)).into_future());
+        let _silent = asked(&port).await;
+        let error = connecting.await.unwrap().unwrap_err();
+        let told = format!("a.invalid:7411 through proxy {} did not answer", port.address);
+        assert!(error.message().contains(&told), "{scheme}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -103,6 +103,15 @@ async fn shown(files: &Files, root: &std::path::Path, name: Option<&str>, scheme
 }
 
 #[tokio::test]
+async fn a_server_name_that_is_none_is_told_with_its_option() {
+    let error = Connect::new("tcps://localhost:1").tls_server_name("foo bar").tls_roots(&Authority::new().root()).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    let told = "--tls-server-name (Connect::tls_server_name) is \"foo bar\"";
+    assert!(error.message().contains(told), "{error}");
+}
+
+#[tokio::test]
 async fn a_certificate_that_is_not_taken_is_not_asked_for_again_and_the_error_names_what_to_do() {
     logs::keep();
     let (authority, stranger) = (Authority::new(), Authority::new());

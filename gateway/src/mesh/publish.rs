@@ -33,6 +33,9 @@ pub struct Published {
 const RETRY_FULL_MS: u32 = 1000;
 const RETRY_BUSY_MS: u32 = 50;
 
+/// Shortest wait that is named to who is over the rate.
+const LEAST_WAIT: Duration = Duration::from_millis(RETRY_BUSY_MS as u64);
+
 /// Longest that a publisher is slowed down; who would wait longer is refused. Less than a peer waits for a sign of life.
 const MOST_WAIT: Duration = Duration::from_secs(5);
 
@@ -158,9 +161,7 @@ impl Mesh {
     /// share of the rate when its turn comes.
     #[must_use]
     pub fn publish_piece(&self) -> (u64, u64) {
-        let (events, bytes) = self.inner.publishes.rates();
-        let piece = |rate: u64| if rate == 0 { u64::MAX } else { (rate / 10).max(1) };
-        (piece(events), piece(bytes))
+        self.inner.publishes.at_once()
     }
 
     /// Takes a share of the publish rate, of a call that began at `since`; gives how long to wait until it begins.
@@ -175,11 +176,10 @@ impl Mesh {
     ) -> Result<Duration, Refusal> {
         let most = MOST_WAIT.saturating_sub(now.since(since));
         self.inner.publishes.reserve(now, (events, bytes), most).map_err(|wait| {
-            let (events, bytes) = self.inner.publishes.rates();
+            let ((events, bytes), wait) = (self.inner.publishes.rates(), wait.max(LEAST_WAIT));
             let text = format!(
-                "publishers have used up {} s of the rate of this gateway (max_publish_rate {events}, \
-                 max_publish_bytes_rate {bytes}; 0 is no limit); publish again in {:.1} s",
-                wait.as_secs(),
+                "the publish rate of this gateway is used up (max_publish_rate {events}, max_publish_bytes_rate {bytes}; \
+                 0 is no limit); publish again in {:.1} s",
                 wait.as_secs_f64()
             );
             Refusal::new(ErrorKind::Busy, text).after(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX))
@@ -190,7 +190,7 @@ impl Mesh {
     #[must_use]
     pub fn refuse_behind(&self, waiting: (u64, u64)) -> Refusal {
         let wait = self.inner.publishes.wait_behind(self.now().mono, waiting);
-        let wait = wait.max(Duration::from_millis(RETRY_BUSY_MS.into()));
+        let wait = wait.max(LEAST_WAIT);
         let text = format!(
             "{} events of this connection wait for their turn already, as max_publish_rate, max_publish_bytes_rate or \
              publish_budget_bytes of this gateway allow no more; publish again when they are answered, in about {:.1} s",

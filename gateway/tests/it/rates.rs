@@ -4,13 +4,15 @@ use std::sync::atomic::Ordering;
 
 use meshwire_gateway::mesh::Rates;
 use meshwire_proto::ErrorKind;
-use meshwire_proto::frame::{ClientFrame, DeliverRun, Receipt, ServerFrame, Settle, SettleKind, SettleRange};
+use meshwire_proto::frame::{
+    ClientFrame, DeliverRun, Publish, PublishRun, Receipt, ServerFrame, Settle, SettleKind, SettleRange,
+};
 use meshwire_proto::wire::admin::{GetLimits, Limits, LimitsInForce, SetLimits, answer, command};
 use meshwire_proto::wire::session as wire;
 
 use crate::machine::{Line, Machine};
 use crate::memory::receipts;
-use crate::rig::earliest;
+use crate::rig::{earliest, event, run_of};
 
 fn set(machine: &Machine, limits: Limits) -> LimitsInForce {
     match machine.admin(command::Command::SetLimits(SetLimits { limits: Some(limits) })).unwrap() {
@@ -58,6 +60,80 @@ fn a_publisher_that_is_too_fast_is_slowed_down_and_refused_nothing() {
     set(&machine, Limits { publish_rate: Some(0), ..Limits::default() });
     let rest = kept_within(&machine, &publisher, 20);
     assert_eq!((first + second + rest, publisher.is_held()), (400, false), "from now on there is no limit");
+}
+
+/// Publishes that many events as one frame, of two topics in turn.
+fn publish_many(line: &Line, first: u64, count: u64) {
+    let run = |first_sequence: u64, events: u64| PublishRun {
+        alias: 1 + u32::from(first_sequence % 2 == 0),
+        topic: ["u", "t"][(first_sequence % 2) as usize].into(),
+        first_sequence,
+        events: run_of(&(0..events).map(|n| event(&(first_sequence + n).to_string())).collect::<Vec<_>>()),
+        ..PublishRun::default()
+    };
+    // The first has half of them, the others one each.
+    let half = count / 2;
+    let others = (first + half..first + count).map(|sequence| run(sequence, 1));
+    let runs = std::iter::once(run(first, half)).chain(others).collect();
+    line.send(&ClientFrame::Publish(Publish { runs, answered_through: 0 }));
+}
+
+#[test]
+fn a_frame_of_more_than_the_rate_takes_its_turns_one_by_one_and_what_has_none_within_5_s_is_busy() {
+    let machine = Machine::limited(|c| c.rates = Rates { publish: (5, 0), ..Rates::default() });
+    let (line, other) = (machine.session(), machine.session());
+    publish_many(&line, 1, 200);
+    line.send(&ClientFrame::Ping(wire::Ping { nonce: 7, answer: false }));
+    let (mut answers, mut others) = (Vec::new(), Vec::new());
+    for millis in (0..6000).step_by(2) {
+        if millis == 1000 {
+            other.publish(1, "t");
+        }
+        machine.pass(1);
+        machine.run_disk();
+        let frames = line.frames();
+        let pong = frames.iter().any(|f| matches!(f, ServerFrame::Ping(_)));
+        assert_eq!(pong, millis == 0, "what is behind the frame and is no publish is heard at once");
+        let told = frames.into_iter().flat_map(|f| if let ServerFrame::Receipts(r) = f { r.receipts } else { vec![] });
+        answers.extend(told.map(|receipt| (millis, receipt)));
+        others.extend(receipts(&other).into_iter().map(|receipt| (millis, receipt.code)));
+    }
+    let kept: u32 = answers.iter().filter(|(_, r)| r.code == 0).map(|(_, r)| r.count).sum();
+    assert!((24..=26).contains(&kept), "{kept}");
+    assert!(answers.iter().all(|(at, r)| r.code == 0 || (4700..=5000).contains(at)), "{answers:?}");
+    let mut sequences: Vec<u64> = Vec::new();
+    for (_, r) in &answers {
+        sequences.extend(r.first_sequence..r.first_sequence + u64::from(r.count));
+        let busy = r.code == ErrorKind::Busy.number() && (1..=1000).contains(&r.retry_after_ms);
+        assert!(r.code == 0 || busy, "{r:?}");
+    }
+    sequences.sort_unstable();
+    assert!(sequences.iter().copied().eq(1..=200), "each once: {sequences:?}");
+    assert!(matches!(*others, [(1000..=1500, 0)]), "another has its turn between: {others:?}");
+}
+
+#[test]
+fn a_frame_that_takes_less_than_5_s_is_refused_nothing_and_what_is_behind_it_comes_after() {
+    let machine = Machine::limited(|c| c.rates = Rates { publish: (50, 0), ..Rates::default() });
+    let line = machine.session();
+    publish_many(&line, 1, 200);
+    publish_many(&line, 201, 20);
+    let first = kept_within(&machine, &line, 2000);
+    assert!((100..=110).contains(&first), "{first}");
+    assert_eq!(first + kept_within(&machine, &line, 3000), 220);
+    assert!(!line.is_held());
+}
+
+#[test]
+fn who_is_cut_off_while_a_frame_takes_its_turns_publishes_the_rest_anew() {
+    let machine = Machine::limited(|c| c.rates = Rates { publish: (50, 0), ..Rates::default() });
+    let line = machine.session();
+    publish_many(&line, 1, 100);
+    let first = kept_within(&machine, &line, 1000);
+    assert!((50..=60).contains(&first), "{first}");
+    line.cut();
+    machine.pass(3000);
+    assert_eq!(kept(&line), 0, "nothing goes on without its connection");
 }
 
 #[test]

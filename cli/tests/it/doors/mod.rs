@@ -40,6 +40,7 @@ async fn a_client_without_tls_is_told_that_it_is_needed_and_one_that_does_not_tr
         let error = Connect::new(&format!("{scheme}://{}", gateway.address)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TlsRequired, "{scheme}: {error}");
         assert!(error.to_string().contains("meshs://"), "{scheme}: {error}");
+        assert!(error.to_string().contains(&format!("{} speaks TLS only", gateway.address)), "{scheme}: {error}");
     }
     for scheme in ["tcps", "wss", "grpcs", "https"] {
         let url = format!("{scheme}://{}", gateway.address);

@@ -154,7 +154,7 @@ fn what_comes_again_is_not_handled_under_its_old_lease_whether_it_was_ready_or_w
     for (n, key) in [(1, "a"), (2, "a"), (3, "b")] {
         keys.arrive(delivery(&inbox, (0, n), n, key));
     }
-    inbox.reset(1);
+    inbox.reset(1, 0);
     keys.arrive(delivery(&inbox, (1, 1), 1, "a"));
     keys.arrive(delivery(&inbox, (1, 2), 2, "a"));
     let again = ready(&mut keys);

@@ -132,8 +132,8 @@ fn a_lost_session_subscribes_again_in_a_new_generation() {
     assert_eq!(asked.len(), 2);
     assert_eq!(at(&asked[0]), wire::start::At::Earliest(true), "counts only when the group is new");
     let outputs = scene.outputs();
-    assert!(outputs.contains(&Output::Reset { subscription: group, generation: 1, again: true }));
-    assert!(outputs.contains(&Output::Reset { subscription: own, generation: 1, again: false }));
+    assert!(outputs.contains(&Output::Reset { subscription: group, generation: 1, again: true, unheard: 0 }));
+    assert!(outputs.contains(&Output::Reset { subscription: own, generation: 1, again: false, unheard: 0 }));
     scene.confirm_subscribe(asked[0].subscription);
     let again = run(asked[0].subscription, 1, 1, &["a"]);
     scene.deliver(vec![again.clone()]);

@@ -1,6 +1,7 @@
 //! Publishers that must be slower: what they publish waits here up to a bound, then their connection is not read from, so
 //! that they wait in their clients' windows. Only who would wait for too long is refused.
 //!
+//! A frame takes its share of the rate piece by piece, each when its turn comes: a large one takes no turns of others in advance.
 //! Publishes of a connection keep their order. Its settlements, credit and all else are processed meanwhile: limits of
 //! publishers hold up no subscription.
 
@@ -10,15 +11,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use meshwire_proto::Moment;
-use meshwire_proto::frame::{ClientFrame, Publish};
+use meshwire_proto::frame::{ClientFrame, Publish, PublishRun};
 
 use super::protocol::Protocol;
 use super::publish::{Offered, bind};
 use super::session::Session;
+use super::sessions::lock;
 use crate::ingress::access::Call;
 use crate::mesh::Refusal;
 
-/// How long a frame is held while too much waits to be kept: then it is taken or refused. A disk that is stuck must
+/// How long a piece of a frame is held while too much waits to be kept: then it is taken or refused. A disk that is stuck must
 /// not keep settlements behind the frame from being heard.
 const MOST_CROWDED: Duration = Duration::from_secs(1);
 
@@ -36,9 +38,12 @@ const FRAME_BYTES: u64 = size_of::<(Bytes, (u64, u64))>() as u64;
 /// A Publish frame that waits.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) frame: Bytes,
+    /// Has taken its share of the rate, which begins at `until`.
+    piece: Publish,
+    /// Asks for its share when the piece has gone.
+    rest: Publish,
+    /// Since when the frame waits.
     since: Moment,
-    /// Its share of the rate begins here.
     until: Moment,
 }
 
@@ -86,42 +91,79 @@ fn weight(publish: &Publish) -> (u64, u64) {
     (events, publish.runs.iter().map(|run| run.events.as_bytes().len() as u64).sum())
 }
 
-/// What becomes of a Publish frame.
-pub(super) enum Admission {
-    Go,
-    Hold(Held),
-    Refuse(Refusal),
+/// Takes runs off the front: at most so many events with at most so many bytes, but always one.
+fn split_front(publish: &mut Publish, (most, bytes): (u64, u64)) -> Publish {
+    let (mut left, mut bytes_left) = (most, bytes);
+    let mut piece = Publish { runs: Vec::new(), answered_through: publish.answered_through };
+    let mut whole = 0;
+    for run in &mut publish.runs {
+        let fits = |run: &PublishRun| run.events.as_bytes().len() as u64 <= bytes_left;
+        if !piece.runs.is_empty() && (left == 0 || !fits(run)) {
+            break;
+        }
+        let events = run.events.split_front(left, bytes_left);
+        let (count, len) = (u64::from(events.count()), events.as_bytes().len() as u64);
+        // Its topic stays with the rest, which is bound, or refused, like it.
+        piece.runs.push(PublishRun { events, topic: run.topic.clone(), ..*run });
+        if !run.events.is_empty() {
+            run.first_sequence += count;
+            break;
+        }
+        whole += 1;
+        (left, bytes_left) = (left.saturating_sub(count), bytes_left.saturating_sub(len));
+    }
+    publish.runs.drain(..whole);
+    piece
 }
 
 impl Protocol {
-    /// Whether a Publish frame may be processed now. One that is held is asked for again.
-    pub(super) fn admit(&self, frame: &Bytes, publish: &Publish, held: Option<Held>) -> Admission {
-        let mesh = &self.native.mesh;
-        if held.is_none() && mesh.publishes_freely() {
-            return Admission::Go;
-        }
-        let now = mesh.now().mono;
-        let held = match held {
-            Some(held) => held,
-            None => {
-                let (events, bytes) = weight(publish);
-                match mesh.reserve_publish((now, now), events, bytes) {
-                    Ok(wait) => Held { frame: frame.clone(), since: now, until: now + wait },
-                    Err(refusal) => return Admission::Refuse(refusal),
+    /// Publishes what is left of a frame that waits since then, as far as its turn has come. What would have to wait for too long is
+    /// refused.
+    pub(super) fn publish_in_turn(&mut self, session: &mut Session, mut rest: Publish, since: Moment) {
+        while !rest.runs.is_empty() {
+            let mesh = &self.native.mesh;
+            let now = mesh.now().mono;
+            let mut piece = split_front(&mut rest, mesh.publish_piece());
+            let (events, bytes) = weight(&piece);
+            let wait = match mesh.reserve_publish((since, now), events, bytes) {
+                Ok(wait) => wait,
+                Err(refusal) => {
+                    piece.runs.append(&mut rest.runs);
+                    return self.refuse_publish(session, &piece, &refusal);
                 }
+            };
+            let held = Held { piece, rest, since, until: now + wait };
+            if self.is_not_due(&held) {
+                self.held = Some(held);
+                return;
             }
-        };
-        if self.is_not_due(&held) { Admission::Hold(held) } else { Admission::Go }
+            self.publish_now(session, held.piece);
+            rest = held.rest;
+        }
     }
 
-    /// Whether a Publish frame waits on: its share of the rate is not there yet, or too much waits to be kept.
+    /// Goes on with the frame that was held.
+    fn publish_further(&mut self, held: Held) {
+        self.tell_stop();
+        let Some(session) = self.session() else {
+            return;
+        };
+        let mut session = lock(&session);
+        if session.owner != self.number {
+            return self.lost_session();
+        }
+        self.publish_now(&mut session, held.piece);
+        self.publish_in_turn(&mut session, held.rest, held.since);
+    }
+
+    /// Whether a piece waits on: its share of the rate is not there yet, or too much waits to be kept.
     fn is_not_due(&self, held: &Held) -> bool {
         let mesh = &self.native.mesh;
         let now = mesh.now().mono;
-        now < held.until || (!mesh.has_publish_room() && now < held.since.max(held.until) + MOST_CROWDED)
+        now < held.until || (!mesh.has_publish_room() && now < held.until + MOST_CROWDED)
     }
 
-    /// The same of the one that is held, without decoding it: it is asked for whenever anything happens.
+    /// The same of the one that is held: it is asked for whenever anything happens.
     fn holds_on(&self) -> bool {
         self.held.as_ref().is_some_and(|held| self.is_not_due(held)) && self.has_its_session()
     }
@@ -144,16 +186,13 @@ impl Protocol {
             return false;
         }
         let mut done = false;
-        loop {
+        while self.held.is_none() || !done {
             match self.held.take() {
-                Some(held) => self.frame(&held.frame.clone(), Some(held)),
+                Some(held) => self.publish_further(held),
                 None => {
                     let Some(frame) = self.behind.pop() else { break };
-                    self.frame(&frame, None);
+                    self.frame(&frame);
                 }
-            }
-            if self.held.is_some() {
-                break;
             }
             done = true;
         }
@@ -202,7 +241,7 @@ impl Protocol {
     pub(super) fn held_until(&self) -> Option<Moment> {
         let held = self.held.as_ref()?;
         let now = self.native.mesh.now().mono;
-        let until = if now < held.until { held.until } else { held.until.max(held.since) + MOST_CROWDED };
+        let until = if now < held.until { held.until } else { held.until + MOST_CROWDED };
         let reads = self.behind.stalled.filter(|at| *at > now);
         Some(reads.map_or(until, |at| at.min(until)))
     }

@@ -17,7 +17,7 @@ use super::admin::Later;
 use super::asked::RecordedRequests;
 use super::frames::WriteQueue;
 use super::outbox::{LEAST_ANSWERS, Outbox, Taken};
-use super::pace::{Admission, Behind, Held};
+use super::pace::{Behind, Held};
 use super::pending::Pending;
 use super::seen::Seen;
 use super::session::{Session, Starting};
@@ -70,7 +70,7 @@ pub struct Protocol {
     pub(super) requesting: bool,
     /// Its requests that are to leave a record.
     pub(super) asked: RecordedRequests,
-    /// A Publish frame that must wait.
+    /// A Publish frame that must wait, or what is left of one.
     pub(super) held: Option<Held>,
     /// Publish frames behind it.
     pub(super) behind: Behind,
@@ -178,7 +178,7 @@ impl Protocol {
         matches!(&self.state, State::Open(session) if lock(session).owner == self.number)
     }
 
-    pub(super) fn frame(&mut self, frame: &Bytes, held: Option<Held>) {
+    pub(super) fn frame(&mut self, frame: &Bytes) {
         self.tell_stop();
         let decoded = match ClientFrame::decode(frame.clone()) {
             Ok(frame) => frame,
@@ -198,16 +198,6 @@ impl Protocol {
                 }
                 if self.waits_behind(&mut session, frame, &decoded) {
                     return;
-                }
-                if let ClientFrame::Publish(publish) = &decoded {
-                    match self.admit(frame, publish, held) {
-                        Admission::Go => {}
-                        Admission::Hold(held) => {
-                            self.held = Some(held);
-                            return;
-                        }
-                        Admission::Refuse(refusal) => return self.refuse_publish(&mut session, publish, &refusal),
-                    }
                 }
                 self.open_frame(&mut session, decoded);
             }

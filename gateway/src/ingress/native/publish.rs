@@ -49,43 +49,46 @@ fn refusal_of(result: &Result<Published, Refusal>) -> Option<ErrorKind> {
 }
 
 impl Protocol {
+    /// Takes a Publish frame; one that is wrong as a whole ends the connection.
     pub(super) fn publish(&mut self, session: &mut Session, publish: Publish) {
         let call = Call::begin(&self.native.mesh);
-        let offered = Offered::of(&publish);
-        let refused = match self.publish_all(session, publish, offered.events) {
-            Ok(refused) => refused,
+        match self.check(&publish) {
+            Ok(()) if self.native.mesh.publishes_freely() => self.publish_now(session, publish),
+            Ok(()) => self.publish_in_turn(session, publish, self.native.mesh.now().mono),
             Err(refusal) => {
-                let kind = refusal.kind;
+                if call.is_recorded() {
+                    self.record_publish(session, call, Offered::of(&publish), Some(refusal.kind));
+                }
                 self.end(refusal);
-                Some(kind)
             }
-        };
-        if call.is_recorded() {
-            self.record_publish(session, call, offered, refused);
         }
     }
 
-    /// The first refusal; an error ends the connection.
-    fn publish_all(
-        &mut self,
-        session: &mut Session,
-        publish: Publish,
-        events: u64,
-    ) -> Result<Option<ErrorKind>, Refusal> {
+    fn check(&self, publish: &Publish) -> Result<(), Refusal> {
         let window = self.native.config.publish_window.0;
+        let events = Offered::of(publish).events;
         if events > u64::from(window) {
             let text = format!("a Publish frame has {events} events; Welcome.publish_window_events allows {window}");
             return Err(Refusal::new(ErrorKind::TooLarge, text));
         }
-        let mut refused = None;
-        for run in publish.runs {
+        let right = |run: &PublishRun| {
             // The last sequences of the range are never used, so that none runs over.
             let end = run.first_sequence.checked_add(u64::from(run.events.count()));
-            let right = run.first_sequence > publish.answered_through && end.is_some() && !run.events.is_empty();
-            if !right {
-                let text = "a publish run needs events, and sequences from 1 on above answered_through";
-                return Err(Refusal::new(ErrorKind::Invalid, text));
-            }
+            run.first_sequence > publish.answered_through && end.is_some() && !run.events.is_empty()
+        };
+        if !publish.runs.iter().all(right) {
+            let text = "a publish run needs events, and sequences from 1 on above answered_through";
+            return Err(Refusal::new(ErrorKind::Invalid, text));
+        }
+        Ok(())
+    }
+
+    /// Publishes a frame, or a piece of one, whose turn it is.
+    pub(super) fn publish_now(&mut self, session: &mut Session, publish: Publish) {
+        let call = Call::begin(&self.native.mesh);
+        let offered = Offered::of(&publish);
+        let mut refused = None;
+        for run in publish.runs {
             let mark = ProducerMark {
                 producer: session.producer,
                 epoch: session.epoch,
@@ -96,10 +99,12 @@ impl Protocol {
             refused = refused.or_else(|| refusal_of(&result));
             self.answer(&run, result);
         }
-        Ok(refused)
+        if call.is_recorded() {
+            self.record_publish(session, call, offered, refused);
+        }
     }
 
-    /// The record of a frame, by the topic of its first run.
+    /// The record of a frame, or of a piece of one, by the topic of its first run.
     pub(super) fn record_publish(&self, session: &Session, call: Call, offered: Offered, refused: Option<ErrorKind>) {
         let topic = offered.alias.and_then(|alias| session.aliases.get(&alias)).map_or("", |alias| &alias.name);
         let record = Record { operation: "publish", topic, events: offered.events, refused, ..Record::default() };

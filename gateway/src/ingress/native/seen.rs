@@ -62,6 +62,6 @@ impl Protocol {
     /// Processes a frame that came.
     pub(super) fn read(&mut self, frame: &Bytes) {
         self.seen.read(frame);
-        self.frame(frame, None);
+        self.frame(frame);
     }
 }
