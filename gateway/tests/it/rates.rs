@@ -65,7 +65,7 @@ fn a_publisher_that_is_too_fast_is_slowed_down_and_refused_nothing() {
 /// Publishes that many events as one frame, of two topics in turn.
 fn publish_many(line: &Line, first: u64, count: u64) {
     let run = |first_sequence: u64, events: u64| PublishRun {
-        alias: 1 + u32::from(first_sequence % 2 == 0),
+        alias: 1 + u32::from(first_sequence.is_multiple_of(2)),
         topic: ["u", "t"][(first_sequence % 2) as usize].into(),
         first_sequence,
         events: run_of(&(0..events).map(|n| event(&(first_sequence + n).to_string())).collect::<Vec<_>>()),

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use super::disk::{Disk, DiskError, DiskFault, DiskOp, FileName, Part};
-use super::recovery::OpenError;
+use super::open_error::OpenError;
 
 /// Open files kept; the writer's are among the newest.
 const HANDLES: usize = 64;

@@ -10,8 +10,9 @@ use meshwire_proto::{Moment, UnixMillis};
 use super::disk::{Disk, DiskError, DiskOp};
 use super::job::{Job, JobResult};
 use super::machine::{Input, LogMachine, OpId};
+use super::open_error::OpenError;
 use super::os_disk::OsDisk;
-use super::recovery::{self, OpenError, Recovered};
+use super::recovery::{self, Recovered};
 use super::{LogClock, LogOptions, threads};
 use crate::store::syncs::Syncs;
 use crate::store::{

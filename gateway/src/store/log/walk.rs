@@ -7,9 +7,9 @@ use super::disk::{Disk, DiskError, FileName, Part};
 use super::fold::Fold;
 use super::format::{FormatError, RECORD_HEADER, RecordHeader, SEGMENT_HEADER, SegmentHeader};
 use super::index::{BlockEntry, SegmentIndex};
+use super::open_error::OpenError;
 use super::ops::{OpView, Ops};
 use super::recent::RecentEvents;
-use super::recovery::OpenError;
 use super::scan::{Found, Head, Scanner, Sought};
 
 /// A segment file as it was listed.
