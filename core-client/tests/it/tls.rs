@@ -104,7 +104,7 @@ async fn shown(files: &Files, root: &std::path::Path, name: Option<&str>, scheme
 
 #[tokio::test]
 async fn a_server_name_that_is_none_is_told_with_its_option() {
-    let error = Connect::new("tcps://localhost:1").tls_server_name("foo bar").tls_roots(&Authority::new().root()).await;
+    let error = Connect::new("tcps://localhost:1").tls_server_name("foo bar").tls_roots(Authority::new().root()).await;
     let error = error.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     let told = "--tls-server-name (Connect::tls_server_name) is \"foo bar\"";
