@@ -205,6 +205,8 @@ impl Tls {
     /// [`TlsError`].
     pub fn reload(&self) -> Result<(), TlsError> {
         let stamps = stamps(&self.config);
+        // What it waited for is for other files.
+        *self.valid_from.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let loaded = load(&self.config).and_then(|new| self.compared(new));
         *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) = stamps;
         match loaded {
@@ -226,8 +228,6 @@ impl Tls {
     /// What was read, if it is no worse than what is served.
     fn compared(&self, new: Served) -> Result<Served, TlsError> {
         let now = now();
-        let mut valid_from = self.valid_from.lock().unwrap_or_else(PoisonError::into_inner);
-        *valid_from = None;
         let Some(flaw) = new.flaw(now) else {
             return Ok(new);
         };
@@ -237,7 +237,7 @@ impl Tls {
             return Ok(new);
         }
         if let Flaw::NotYet(Some((from, _))) = flaw {
-            *valid_from = Some(from);
+            *self.valid_from.lock().unwrap_or_else(PoisonError::into_inner) = Some(from);
         }
         let source = FileError { file: self.config.certificate.clone(), problem };
         Err(TlsError::File { option: options::TLS_CERTIFICATE.name, source })
@@ -436,6 +436,20 @@ mod tests {
         issue(false, false);
         tls.reload().unwrap();
         assert!(shows(&tls, &authority.root()).await);
+    }
+
+    #[test]
+    fn files_that_were_waited_for_and_are_replaced_by_broken_ones_are_read_once_and_not_again_and_again() {
+        let authority = Authority::new();
+        let files = authority.issue("gateway", &Named { dns: "localhost", ..Named::default() });
+        let config =
+            TlsConfig { certificate: files.certificate.clone(), key: files.key.clone(), ..TlsConfig::default() };
+        let tls = Tls::open(config).unwrap().unwrap();
+        assert!(!tls.has_news());
+        *tls.valid_from.lock().unwrap() = Some(UnixMillis(0));
+        assert!(tls.has_news(), "its time has come");
+        std::fs::write(&files.certificate, "broken").unwrap();
+        assert!(tls.reload().is_err() && !tls.has_news());
     }
 
     #[test]
