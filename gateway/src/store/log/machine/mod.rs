@@ -295,15 +295,15 @@ impl LogMachine {
     }
 
     /// A commit without the reasons that find no room, while `claimed` bytes are promised, its own among them: settlements
-    /// have an eighth of their room for themselves.
+    /// have an eighth of their room for themselves. Behind the first that finds none no other is asked for: each refusal costs its words.
     pub(super) fn without_surplus(&self, mut ops: Vec<Op>, claimed: u64) -> Vec<Op> {
         let slack = settles_room(self.space.segment_len) / 8;
-        let mut taken = 0;
+        let (mut taken, mut fits) = (0, true);
         for op in &mut ops {
             if let Op::Reasons { reasons, .. } = op {
                 reasons.retain(|reason| {
                     let with = taken + reason_len(reason);
-                    let fits = self.reserve_before(with as u64, claimed, slack).is_ok();
+                    fits = fits && self.reserve_before(with as u64, claimed, slack).is_ok();
                     taken = if fits { with } else { taken };
                     fits
                 });
