@@ -25,7 +25,7 @@ pub enum ErrorKind {
     LeaseLost = 8,
     /// An event, its attributes, a frame or a number of things is over a limit; the message names the limit and its option.
     TooLarge = 9,
-    /// The gateway is out of budget or over a rate, nothing was taken; try again after the time that comes with the answer. Publishers are slowed down first: of a burst over the rate those are taken whose turn comes within 5 s, and the others refused.
+    /// The gateway is out of budget or over a rate, nothing was taken; try again after the time that comes with the answer. Publishers are slowed down first: of a call the events are taken whose turn comes within 5 s, of a session also those that there is memory for, and the others are refused.
     Busy = 10,
     /// The data directory is at max_disk or its file system is full, or that of a client's offline file; ends by itself when space returns.
     DiskFull = 11,
@@ -321,7 +321,7 @@ impl ErrorKind {
             Self::GroupConflict => "The group exists with other settings, or its durable member is connected already or was taken over, or what is to be deleted, a group or a topic, is in use; the message names the field, the member or how many use it.",
             Self::LeaseLost => "The delivery was settled in another way, leased again, or belongs to an older epoch of the gateway.",
             Self::TooLarge => "An event, its attributes, a frame or a number of things is over a limit; the message names the limit and its option.",
-            Self::Busy => "The gateway is out of budget or over a rate, nothing was taken; try again after the time that comes with the answer. Publishers are slowed down first: of a burst over the rate those are taken whose turn comes within 5 s, and the others refused.",
+            Self::Busy => "The gateway is out of budget or over a rate, nothing was taken; try again after the time that comes with the answer. Publishers are slowed down first: of a call the events are taken whose turn comes within 5 s, of a session also those that there is memory for, and the others are refused.",
             Self::DiskFull => "The data directory is at max_disk or its file system is full, or that of a client's offline file; ends by itself when space returns.",
             Self::TopicFull => "A lagging group blocks retention of the topic.",
             Self::Unavailable => "No gateway could be reached, and every attempt is named; the connection to it was lost while a request waited; or it is stopping and begins nothing new.",

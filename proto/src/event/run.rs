@@ -131,6 +131,12 @@ impl EventRun {
         Self { bytes: self.bytes.split_to(len), count, encoded: self.encoded }
     }
 
+    /// The same in memory of its own: a run keeps all that it was received with.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        Self { bytes: Bytes::copy_from_slice(&self.bytes), ..*self }
+    }
+
     /// Each event, a slice of the run's buffer.
     pub fn iter(&self) -> impl Iterator<Item = Bytes> {
         self.framed().map(|(_, event)| self.bytes.slice_ref(event))

@@ -245,8 +245,8 @@ pub const CACHE_BYTES: Bounded = Bounded { name: "cache_bytes", default: 0, min:
 /// Bytes accepted and not yet kept, over all connections. From half of it on, connections that publish are read more slowly; above it, and when that has lasted for a second, publishes are answered BUSY. 0: a quarter of memory_budget.
 pub const PUBLISH_BUDGET_BYTES: Bounded = Bounded { name: "publish_budget_bytes", default: 0, min: 0, max: 17179869184, meaning: "Bytes accepted and not yet kept, over all connections. From half of it on, connections that publish are read more slowly; above it, and when that has lasted for a second, publishes are answered BUSY. 0: a quarter of memory_budget." };
 
-/// Events a second that all publishers together may publish; who is faster is read from more slowly, and over 5 s of waiting answered BUSY. 0: no limit. May be changed while it runs.
-pub const MAX_PUBLISH_RATE: Bounded = Bounded { name: "max_publish_rate", default: 0, min: 0, max: 1000000000, meaning: "Events a second that all publishers together may publish; who is faster is read from more slowly, and over 5 s of waiting answered BUSY. 0: no limit. May be changed while it runs." };
+/// Events a second that all publishers together may publish; who is faster is slowed down. BUSY is what a call would wait over 5 s for, what a session has waiting for 5 s over the memory for it, and whom others leave no turn within 5 s. 0: no limit. May be changed while it runs.
+pub const MAX_PUBLISH_RATE: Bounded = Bounded { name: "max_publish_rate", default: 0, min: 0, max: 1000000000, meaning: "Events a second that all publishers together may publish; who is faster is slowed down. BUSY is what a call would wait over 5 s for, what a session has waiting for 5 s over the memory for it, and whom others leave no turn within 5 s. 0: no limit. May be changed while it runs." };
 
 /// The same in bytes of events a second. 0: no limit.
 pub const MAX_PUBLISH_BYTES_RATE: Bounded = Bounded { name: "max_publish_bytes_rate", default: 0, min: 0, max: 1099511627776, meaning: "The same in bytes of events a second. 0: no limit." };

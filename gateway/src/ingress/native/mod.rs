@@ -16,6 +16,7 @@ mod outbox;
 mod pace;
 mod parting;
 mod pending;
+mod pieces;
 mod protocol;
 mod publish;
 mod request;

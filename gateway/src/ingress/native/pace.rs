@@ -1,7 +1,8 @@
 //! Publishers that must be slower: what they publish waits here up to a bound, then their connection is not read from, so
-//! that they wait in their clients' windows. Only who would wait for too long is refused.
+//! that they wait in their clients' windows. Only what finds no place is refused, and who others leave no turn.
 //!
-//! A frame takes its share of the rate piece by piece, each when its turn comes: a large one takes no turns of others in advance.
+//! A frame takes its share of the rate piece by piece, each when its turn comes: a large one takes no turns of others in advance,
+//! and waits no longer than the same events in small ones.
 //! Publishes of a connection keep their order. Its settlements, credit and all else are processed meanwhile: limits of
 //! publishers hold up no subscription.
 
@@ -10,18 +11,17 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
-use meshwire_proto::Moment;
-use meshwire_proto::frame::{ClientFrame, Publish, PublishRun};
+use meshwire_proto::frame::{ClientFrame, Publish};
+use meshwire_proto::{ErrorKind, Moment};
 
+use super::pieces::{keep_front, memory, split_front, weight};
 use super::protocol::Protocol;
-use super::publish::{Offered, bind};
 use super::session::Session;
 use super::sessions::lock;
-use crate::ingress::access::Call;
-use crate::mesh::Refusal;
+use crate::ingress::access::{Call, Kept};
 
-/// How long a piece of a frame is held while too much waits to be kept: then it is taken or refused. A disk that is stuck must
-/// not keep settlements behind the frame from being heard.
+/// How long a frame is held without a break while too much waits to be kept: then it is taken or refused. A disk that is stuck must
+/// not keep its publisher without an answer.
 const MOST_CROWDED: Duration = Duration::from_secs(1);
 
 /// How long a connection is not read from, in all, because more publishes wait than may: what comes later and finds no
@@ -40,11 +40,46 @@ const FRAME_BYTES: u64 = size_of::<(Bytes, (u64, u64))>() as u64;
 pub(super) struct Held {
     /// Has taken its share of the rate, which begins at `until`.
     piece: Publish,
+    until: Moment,
+    turns: Turns,
+}
+
+/// What is left of a Publish frame.
+#[derive(Debug)]
+struct Turns {
     /// Asks for its share when the piece has gone.
     rest: Publish,
+    /// Memory of the rest, from when it has its own.
+    own: Option<u64>,
     /// Since when the frame waits.
     since: Moment,
-    until: Moment,
+    /// Since when too much waits to be kept.
+    crowded: Option<Moment>,
+    record: Kept,
+    /// Why the first of its events that was not taken was refused.
+    refused: Option<ErrorKind>,
+}
+
+impl Turns {
+    fn end(mut self) {
+        self.record.answered(self.refused.map_or(Ok(()), Err));
+    }
+
+    /// Whether there is no room, and has been none for less than the frame waits for some.
+    fn waits_for_room(&mut self, now: Moment, has_room: bool) -> bool {
+        if has_room {
+            self.crowded = None;
+            return false;
+        }
+        now < *self.crowded.get_or_insert(now) + MOST_CROWDED
+    }
+}
+
+impl Held {
+    /// Memory that it has for itself.
+    pub(super) fn bytes(&self) -> u64 {
+        self.turns.own.unwrap_or_default()
+    }
 }
 
 /// Publish frames behind the one that is held.
@@ -86,60 +121,60 @@ impl Behind {
     }
 }
 
-fn weight(publish: &Publish) -> (u64, u64) {
-    let events = publish.runs.iter().map(|run| u64::from(run.events.count())).sum();
-    (events, publish.runs.iter().map(|run| run.events.as_bytes().len() as u64).sum())
-}
-
-/// Takes runs off the front: at most so many events with at most so many bytes, but always one.
-fn split_front(publish: &mut Publish, (most, bytes): (u64, u64)) -> Publish {
-    let (mut left, mut bytes_left) = (most, bytes);
-    let mut piece = Publish { runs: Vec::new(), answered_through: publish.answered_through };
-    let mut whole = 0;
-    for run in &mut publish.runs {
-        let fits = |run: &PublishRun| run.events.as_bytes().len() as u64 <= bytes_left;
-        if !piece.runs.is_empty() && (left == 0 || !fits(run)) {
-            break;
-        }
-        let events = run.events.split_front(left, bytes_left);
-        let (count, len) = (u64::from(events.count()), events.as_bytes().len() as u64);
-        // Its topic stays with the rest, which is bound, or refused, like it.
-        piece.runs.push(PublishRun { events, topic: run.topic.clone(), ..*run });
-        if !run.events.is_empty() {
-            run.first_sequence += count;
-            break;
-        }
-        whole += 1;
-        (left, bytes_left) = (left.saturating_sub(count), bytes_left.saturating_sub(len));
-    }
-    publish.runs.drain(..whole);
-    piece
-}
-
 impl Protocol {
-    /// Publishes what is left of a frame that waits since then, as far as its turn has come. What would have to wait for too long is
-    /// refused.
-    pub(super) fn publish_in_turn(&mut self, session: &mut Session, mut rest: Publish, since: Moment) {
-        while !rest.runs.is_empty() {
+    /// Publishes a frame as far as its turn has come.
+    pub(super) fn publish_in_turn(&mut self, session: &mut Session, frame: Publish, call: Call) {
+        let record = self.keep_publish(session, call, &frame);
+        let since = self.native.mesh.now().mono;
+        let turns = Turns { rest: frame, own: None, since, crowded: None, record, refused: None };
+        self.take_turns(session, turns);
+    }
+
+    /// Each piece waits for its own turn only: a publisher is slowed down, not refused for how much it has at once. What others leave no turn
+    /// for too long is refused.
+    fn take_turns(&mut self, session: &mut Session, mut turns: Turns) {
+        self.bound_rest(session, &mut turns);
+        while !turns.rest.runs.is_empty() {
             let mesh = &self.native.mesh;
             let now = mesh.now().mono;
-            let mut piece = split_front(&mut rest, mesh.publish_piece());
+            let mut piece = split_front(&mut turns.rest, mesh.publish_piece());
+            turns.own = turns.own.map(|_| memory(&turns.rest));
             let (events, bytes) = weight(&piece);
-            let wait = match mesh.reserve_publish((since, now), events, bytes) {
+            let wait = match mesh.reserve_publish((now, now), events, bytes) {
                 Ok(wait) => wait,
                 Err(refusal) => {
-                    piece.runs.append(&mut rest.runs);
-                    return self.refuse_publish(session, &piece, &refusal);
+                    piece.runs.append(&mut turns.rest.runs);
+                    self.refuse_runs(session, &piece, &refusal);
+                    turns.refused = turns.refused.or(Some(refusal.kind));
+                    break;
                 }
             };
-            let held = Held { piece, rest, since, until: now + wait };
-            if self.is_not_due(&held) {
+            let mut held = Held { piece, until: now + wait, turns };
+            if self.is_not_due(&mut held) {
                 self.held = Some(held);
                 return;
             }
-            self.publish_now(session, held.piece);
-            rest = held.rest;
+            turns = held.turns;
+            let refused = self.publish_runs(session, held.piece);
+            turns.refused = turns.refused.or(refused);
         }
+        turns.end();
+    }
+
+    /// What has waited for a while stays as far as there is memory for it, like what is behind it.
+    fn bound_rest(&mut self, session: &mut Session, turns: &mut Turns) {
+        let now = self.native.mesh.now().mono;
+        if turns.own.is_some() || now < turns.since + MOST_STALLED {
+            return;
+        }
+        let others = keep_front(&mut turns.rest, self.most_behind());
+        turns.own = Some(memory(&turns.rest));
+        if others.runs.is_empty() {
+            return;
+        }
+        let refusal = self.native.mesh.refuse_behind(weight(&turns.rest));
+        self.refuse_runs(session, &others, &refusal);
+        turns.refused = turns.refused.or(Some(refusal.kind));
     }
 
     /// Goes on with the frame that was held.
@@ -152,32 +187,26 @@ impl Protocol {
         if session.owner != self.number {
             return self.lost_session();
         }
-        self.publish_now(&mut session, held.piece);
-        self.publish_in_turn(&mut session, held.rest, held.since);
+        let Held { piece, mut turns, .. } = held;
+        let refused = self.publish_runs(&mut session, piece);
+        turns.refused = turns.refused.or(refused);
+        self.take_turns(&mut session, turns);
     }
 
     /// Whether a piece waits on: its share of the rate is not there yet, or too much waits to be kept.
-    fn is_not_due(&self, held: &Held) -> bool {
+    fn is_not_due(&self, held: &mut Held) -> bool {
         let mesh = &self.native.mesh;
         let now = mesh.now().mono;
-        now < held.until || (!mesh.has_publish_room() && now < held.until + MOST_CROWDED)
+        let waits_for_room = held.turns.waits_for_room(now, mesh.has_publish_room());
+        now < held.until || waits_for_room
     }
 
     /// The same of the one that is held: it is asked for whenever anything happens.
-    fn holds_on(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| self.is_not_due(held)) && self.has_its_session()
-    }
-
-    /// Answers every event of a frame alike, but for a run whose topic cannot be bound.
-    pub(super) fn refuse_publish(&mut self, session: &mut Session, publish: &Publish, refusal: &Refusal) {
-        let call = Call::begin(&self.native.mesh);
-        for run in &publish.runs {
-            let bound = bind(session, run);
-            self.answer(run, Err(bound.err().unwrap_or_else(|| refusal.clone())));
-        }
-        if call.is_recorded() {
-            self.record_publish(session, call, Offered::of(publish), Some(refusal.kind));
-        }
+    fn holds_on(&mut self) -> bool {
+        let Some(mut held) = self.held.take() else { return false };
+        let not_due = self.is_not_due(&mut held);
+        self.held = Some(held);
+        not_due && self.has_its_session()
     }
 
     /// Goes on with publishes that wait; `false` when nothing could be done.
@@ -206,9 +235,9 @@ impl Protocol {
         }
         match decoded {
             ClientFrame::Publish(publish) if self.has_stalled() && self.is_full_behind() => {
-                let (events, bytes) = (self.behind.events, self.behind.bytes);
-                let refusal = self.native.mesh.refuse_behind((events, bytes));
-                self.refuse_publish(session, publish, &refusal);
+                let call = Call::begin(&self.native.mesh);
+                let refusal = self.native.mesh.refuse_behind((self.behind.events, self.behind.bytes));
+                self.refuse_publish(session, call, publish, &refusal);
             }
             ClientFrame::Publish(publish) => {
                 self.behind.push(frame, publish);
@@ -230,7 +259,11 @@ impl Protocol {
     }
 
     fn is_full_behind(&self) -> bool {
-        self.behind.bytes > LEAST_BEHIND.max(self.native.mesh.answers().allowance())
+        self.behind.bytes > self.most_behind()
+    }
+
+    fn most_behind(&self) -> u64 {
+        LEAST_BEHIND.max(self.native.mesh.answers().allowance())
     }
 
     fn has_stalled(&self) -> bool {
@@ -241,7 +274,8 @@ impl Protocol {
     pub(super) fn held_until(&self) -> Option<Moment> {
         let held = self.held.as_ref()?;
         let now = self.native.mesh.now().mono;
-        let until = if now < held.until { held.until } else { held.until + MOST_CROWDED };
+        let crowded = held.turns.crowded.map_or(now, |since| since + MOST_CROWDED);
+        let until = if now < held.until { held.until } else { crowded };
         let reads = self.behind.stalled.filter(|at| *at > now);
         Some(reads.map_or(until, |at| at.min(until)))
     }

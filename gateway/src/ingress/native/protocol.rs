@@ -170,7 +170,7 @@ impl Protocol {
 
     /// Bytes of answers and publishes that wait here.
     fn waiting_bytes(&self) -> u64 {
-        self.pending.bytes() + self.behind.bytes()
+        self.pending.bytes() + self.behind.bytes() + self.held.as_ref().map_or(0, Held::bytes)
     }
 
     /// Whether its session is open, and no other connection's.

@@ -5,7 +5,7 @@ use meshwire_proto::{ErrorKind, Timing, TopicName, UnixMillis};
 
 use super::protocol::Protocol;
 use super::session::{Alias, Session};
-use crate::ingress::access::{Call, Record};
+use crate::ingress::access::{Call, Kept, Record};
 use crate::mesh::{Action, Answer, ProducerMark, Published, Refusal, Ticket};
 
 /// Most topics a session may bind: about 2 MB of names. A guess.
@@ -13,20 +13,20 @@ const MAX_ALIASES: usize = 16_384;
 
 /// What a record says of a Publish frame.
 #[derive(Clone, Copy)]
-pub(super) struct Offered {
+struct Offered {
     events: u64,
     alias: Option<u32>,
 }
 
 impl Offered {
-    pub(super) fn of(publish: &Publish) -> Self {
+    fn of(publish: &Publish) -> Self {
         let events = publish.runs.iter().map(|r| u64::from(r.events.count())).sum();
         Self { events, alias: publish.runs.first().map(|run| run.alias) }
     }
 }
 
 /// Binds the topic that a run names: for all that come after it, whatever becomes of its own events.
-pub(super) fn bind(session: &mut Session, run: &PublishRun) -> Result<(), Refusal> {
+fn bind(session: &mut Session, run: &PublishRun) -> Result<(), Refusal> {
     if run.topic.is_empty() {
         return Ok(());
     }
@@ -53,8 +53,8 @@ impl Protocol {
     pub(super) fn publish(&mut self, session: &mut Session, publish: Publish) {
         let call = Call::begin(&self.native.mesh);
         match self.check(&publish) {
-            Ok(()) if self.native.mesh.publishes_freely() => self.publish_now(session, publish),
-            Ok(()) => self.publish_in_turn(session, publish, self.native.mesh.now().mono),
+            Ok(()) if self.native.mesh.publishes_freely() => self.publish_now(session, call, publish),
+            Ok(()) => self.publish_in_turn(session, publish, call),
             Err(refusal) => {
                 if call.is_recorded() {
                     self.record_publish(session, call, Offered::of(&publish), Some(refusal.kind));
@@ -83,10 +83,16 @@ impl Protocol {
         Ok(())
     }
 
-    /// Publishes a frame, or a piece of one, whose turn it is.
-    pub(super) fn publish_now(&mut self, session: &mut Session, publish: Publish) {
-        let call = Call::begin(&self.native.mesh);
+    fn publish_now(&mut self, session: &mut Session, call: Call, publish: Publish) {
         let offered = Offered::of(&publish);
+        let refused = self.publish_runs(session, publish);
+        if call.is_recorded() {
+            self.record_publish(session, call, offered, refused);
+        }
+    }
+
+    /// Publishes what has its turn; gives why the first of it that was not taken was refused.
+    pub(super) fn publish_runs(&mut self, session: &mut Session, publish: Publish) -> Option<ErrorKind> {
         let mut refused = None;
         for run in publish.runs {
             let mark = ProducerMark {
@@ -99,16 +105,50 @@ impl Protocol {
             refused = refused.or_else(|| refusal_of(&result));
             self.answer(&run, result);
         }
-        if call.is_recorded() {
-            self.record_publish(session, call, offered, refused);
+        refused
+    }
+
+    /// Answers all events alike, but for a run whose topic cannot be bound.
+    pub(super) fn refuse_runs(&mut self, session: &mut Session, publish: &Publish, refusal: &Refusal) {
+        for run in &publish.runs {
+            let bound = bind(session, run);
+            self.answer(run, Err(bound.err().unwrap_or_else(|| refusal.clone())));
         }
     }
 
-    /// The record of a frame, or of a piece of one, by the topic of its first run.
-    pub(super) fn record_publish(&self, session: &Session, call: Call, offered: Offered, refused: Option<ErrorKind>) {
-        let topic = offered.alias.and_then(|alias| session.aliases.get(&alias)).map_or("", |alias| &alias.name);
-        let record = Record { operation: "publish", topic, events: offered.events, refused, ..Record::default() };
+    /// The same, of a whole frame.
+    pub(super) fn refuse_publish(&mut self, session: &mut Session, call: Call, publish: &Publish, refusal: &Refusal) {
+        self.refuse_runs(session, publish, refusal);
+        if call.is_recorded() {
+            self.record_publish(session, call, Offered::of(publish), Some(refusal.kind));
+        }
+    }
+
+    /// The record of a frame that is answered later.
+    pub(super) fn keep_publish(&self, session: &Session, call: Call, publish: &Publish) -> Kept {
+        if !call.is_recorded() {
+            return Kept::default();
+        }
+        let named = publish.runs.first().map(|run| &run.topic).filter(|topic| !topic.is_empty());
+        let Offered { events, alias } = Offered::of(publish);
+        let topic = named.map_or_else(|| Self::topic_of(session, alias), String::as_str);
+        call.keep(
+            &self.native.mesh,
+            &session.caller,
+            Record { operation: "publish", topic, events, ..Record::default() },
+        )
+    }
+
+    /// The record of a frame, by the topic of its first run.
+    fn record_publish(&self, session: &Session, call: Call, offered: Offered, refused: Option<ErrorKind>) {
+        let Offered { events, alias } = offered;
+        let topic = Self::topic_of(session, alias);
+        let record = Record { operation: "publish", topic, events, refused, ..Record::default() };
         call.end(&self.native.mesh, &session.caller, record);
+    }
+
+    fn topic_of(session: &Session, alias: Option<u32>) -> &str {
+        alias.and_then(|alias| session.aliases.get(&alias)).map_or("", |alias| &alias.name)
     }
 
     fn publish_run(&self, session: &mut Session, run: &PublishRun, mark: ProducerMark) -> Result<Published, Refusal> {
@@ -135,7 +175,7 @@ impl Protocol {
         published
     }
 
-    pub(super) fn answer(&mut self, run: &PublishRun, result: Result<Published, Refusal>) {
+    fn answer(&mut self, run: &PublishRun, result: Result<Published, Refusal>) {
         let (answers, ticket) = match result {
             Ok(published) => (published.answers, published.ticket),
             Err(refusal) => (vec![(run.events.count(), Answer::Refused(refusal))], Ticket::KEPT),
