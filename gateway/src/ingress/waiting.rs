@@ -1,11 +1,15 @@
 //! What calls of protocols with one answer a request wait for.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::task::Poll;
 
 use meshwire_proto::{ErrorKind, Moment};
 
 use crate::mesh::{Mesh, Refusal, Ticket};
+
+/// When it is asked again whether there is space.
+const RETRY_MS: u32 = 5000;
 
 /// Waits until a ticket is kept.
 ///
@@ -17,6 +21,26 @@ pub(super) async fn kept(mesh: &Mesh, ticket: Ticket) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::new(ErrorKind::StoreFailed, "the log failed before this was kept; nothing is known of it"))
+}
+
+/// The same of settlements, which are taken for good, whether there is space for them or not.
+///
+/// # Errors
+/// `STORE_FAILED`; `DISK_FULL`: it will not be before there is.
+pub(super) async fn settled(mesh: &Mesh, ticket: Ticket) -> Result<(), Refusal> {
+    let mut kept = pin!(kept(mesh, ticket));
+    poll_fn(|cx| match kept.as_mut().poll(cx) {
+        Poll::Pending if mesh.watermark().stuck => Poll::Ready(Err(unkept())),
+        polled => polled,
+    })
+    .await
+}
+
+/// What became of a settlement that there is no space for.
+pub(super) fn unkept() -> Refusal {
+    let text = "the disk is full: this settlement holds, and is kept as soon as there is space; the event comes again only if the \
+                gateway is killed before";
+    Refusal::new(ErrorKind::DiskFull, text).after(RETRY_MS)
 }
 
 /// Waits until more than `seen` fetches have ended: what was not there then may be now.

@@ -129,10 +129,10 @@ mod tests {
         assert!(!budget.is_free() && budget.has_room());
         budget.take(2, Bytes { written: 0, synced: 50 });
         assert!(!budget.has_room());
-        budget.kept(Watermark { written: 2, synced: 0, failed: false });
+        budget.kept(Watermark { written: 2, synced: 0, failed: false, stuck: false });
         assert_eq!(budget.used(), 80);
         assert!(budget.wake_when_free(1, Waker::noop()));
-        budget.kept(Watermark { written: 2, synced: 2, failed: false });
+        budget.kept(Watermark { written: 2, synced: 2, failed: false, stuck: false });
         assert_eq!(budget.used(), 0);
         assert!(!budget.wake_when_free(1, Waker::noop()));
         budget.take(2, Bytes { written: 10, synced: 10 });

@@ -56,13 +56,17 @@ impl Kept {
 
     pub(super) fn advance(&self, watermark: Watermark) {
         let mut state = self.state();
-        let State { written, synced, due, .. } = &mut *state;
-        for (waiting, through) in [(written, watermark.written), (synced, watermark.synced)] {
+        let State { watermark: before, written, synced, due } = &mut *state;
+        for (waiting, through) in [(&mut *written, watermark.written), (&mut *synced, watermark.synced)] {
             while let Some(batch) = waiting.first_entry().filter(|b| watermark.failed || *b.key() <= through) {
                 due.append(&mut batch.remove());
             }
         }
-        state.watermark = watermark;
+        if watermark.stuck && !before.stuck {
+            // Who waits for as long as it takes does so, and stays where it is.
+            due.extend(written.values().chain(synced.values()).flatten().cloned());
+        }
+        *before = watermark;
         let ring = !state.due.is_empty();
         drop(state);
         if ring {
@@ -117,22 +121,36 @@ mod tests {
         assert!(kept.wake_when(ticket(1, Durability::Synced), &waker));
         assert!(kept.wake_when(ticket(2, Durability::Written), &waker));
         assert!(kept.wake_when(ticket(3, Durability::Synced), &waker));
-        kept.advance(Watermark { written: 1, synced: 0, failed: false });
+        kept.advance(Watermark { written: 1, synced: 0, failed: false, stuck: false });
         assert_eq!(woken(&kept), 0);
-        kept.advance(Watermark { written: 3, synced: 2, failed: false });
+        kept.advance(Watermark { written: 3, synced: 2, failed: false, stuck: false });
         assert_eq!(woken(&kept), 2);
-        kept.advance(Watermark { written: 3, synced: 3, failed: false });
+        kept.advance(Watermark { written: 3, synced: 3, failed: false, stuck: false });
         assert_eq!(woken(&kept), 1);
     }
 
     #[test]
+    fn all_who_wait_are_told_once_that_the_disk_is_full_and_again_when_theirs_is_kept() {
+        let kept = Kept::new(Watermark::default());
+        let waker = Waker::from(Arc::<Count>::default());
+        assert!(kept.wake_when(ticket(2, Durability::Synced), &waker));
+        assert!(kept.wake_when(ticket(3, Durability::Written), &waker));
+        kept.advance(Watermark { written: 1, synced: 1, failed: false, stuck: true });
+        assert_eq!(woken(&kept), 2);
+        kept.advance(Watermark { written: 1, synced: 1, failed: false, stuck: true });
+        assert_eq!(woken(&kept), 0);
+        kept.advance(Watermark { written: 3, synced: 3, failed: false, stuck: false });
+        assert_eq!(woken(&kept), 2);
+    }
+
+    #[test]
     fn nobody_waits_for_what_is_kept_or_for_a_log_that_failed() {
-        let kept = Kept::new(Watermark { written: 5, synced: 4, failed: false });
+        let kept = Kept::new(Watermark { written: 5, synced: 4, failed: false, stuck: false });
         let waker = Waker::noop();
         assert!(!kept.wake_when(Ticket::KEPT, waker));
         assert!(!kept.wake_when(ticket(5, Durability::Written), waker));
         assert!(kept.wake_when(ticket(5, Durability::Synced), waker));
-        kept.advance(Watermark { written: 5, synced: 4, failed: true });
+        kept.advance(Watermark { written: 5, synced: 4, failed: true, stuck: false });
         assert_eq!(woken(&kept), 1);
         assert!(!kept.wake_when(ticket(9, Durability::Synced), waker));
     }
@@ -146,7 +164,7 @@ mod tests {
         });
         let waited = std::future::poll_fn(|cx| {
             if kept.wake_when(ticket(1, Durability::Synced), cx.waker()) {
-                kept.advance(Watermark { written: 1, synced: 1, failed: false });
+                kept.advance(Watermark { written: 1, synced: 1, failed: false, stuck: false });
                 return std::task::Poll::Pending;
             }
             std::task::Poll::Ready(())

@@ -193,8 +193,8 @@ impl Mesh {
         self.inner.kept.watermark()
     }
 
-    /// Wakes `waker` once the ticket is kept or the log has failed; `false` when
-    /// that is so already.
+    /// Wakes `waker` once the ticket is kept or the log has failed, and whenever the disk gets [full](Watermark::stuck); `false` when
+    /// it is kept already, or never will be.
     #[must_use]
     pub fn wake_when_kept(&self, ticket: Ticket, waker: &Waker) -> bool {
         self.inner.kept.wake_when(ticket, waker)

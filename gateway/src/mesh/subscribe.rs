@@ -221,9 +221,17 @@ impl Mesh {
         // What is given up by it becomes a dead letter in the same commit.
         self.inner.deliver(&mut shard, now, None);
         self.inner.commit(&mut shard, now, asked.confirm);
-        // What is said of a dead letter that was given back is kept with the dead letters.
-        let ticket = shard.engine.ticket(topic.id).later(shard.engine.ticket(shard.engine.letters_of(topic.id)));
+        let ticket = shard.engine.settled_through(topic.id);
         Ok(SettleAnswers { answers, ticket })
+    }
+
+    /// When all is kept that was settled of a topic until now.
+    #[must_use]
+    pub fn settled_through(&self, topic: TopicRef) -> Ticket {
+        let Ok(mutex) = self.shard(topic) else { return Ticket::KEPT };
+        let mut shard = shard::lock(mutex);
+        self.inner.commit(&mut shard, self.now(), true);
+        shard.engine.settled_through(topic.id)
     }
 
     /// Sets a subscription's credit anew.

@@ -14,13 +14,19 @@ use crate::engine::TopicSettings;
 use crate::store::{Durability, Limits, Ticket, TopicId};
 
 /// A topic that exists. Kept by those who use it, so that no name is looked up twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TopicRef {
     /// Its id.
     pub id: TopicId,
     /// What an acknowledgement of it says.
     pub durability: Durability,
     pub(super) shard: usize,
+}
+
+#[cfg(test)]
+impl TopicRef {
+    /// Some topic.
+    pub const ANY: Self = Self { id: TopicId(1), durability: Durability::Memory, shard: 0 };
 }
 
 #[derive(Debug, Default)]

@@ -251,7 +251,7 @@ impl Op {
     }
 }
 
-/// How far a store has kept what it took. Both numbers only rise.
+/// How far a store has kept what it took. Both numbers only rise, and a failure is for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Watermark {
     /// Batches up to this number survive the process.
@@ -260,6 +260,8 @@ pub struct Watermark {
     pub synced: u64,
     /// Nothing beyond these numbers will be kept any more.
     pub failed: bool,
+    /// Nothing beyond these numbers will be kept until there is space on the disk.
+    pub stuck: bool,
 }
 
 /// When a batch counts as kept.

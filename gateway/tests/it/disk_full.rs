@@ -171,3 +171,62 @@ async fn reasons_of_dead_letters_that_wait_take_no_room_that_settlements_need() 
     assert_eq!(group["settled_through"], SMALL.to_string(), "{group}");
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn a_settlement_that_there_is_no_room_for_holds_and_is_never_said_to_be_kept_before_it_is() {
+    const SMALL: usize = 300;
+    let disk = crate::room::small_disk();
+    let rig = on(&disk).await;
+    rig.ask("PUT", "/v1/topics/t", "{}").await;
+    rig.ask("PUT", GROUP, &json!({"max_failures": 0}).to_string()).await;
+    let event =
+        |n: usize| json!({"specversion": "1.0", "id": format!("small-{n}"), "source": "/s", "type": "t", "data": n});
+    rig.offer_events("t", &json!((0..SMALL).map(event).collect::<Vec<_>>())).await;
+    fill(&rig).await;
+    let fetch = async |rig: &Rig, count: usize| {
+        let asked = json!({"max_events": count, "max_bytes": 4 << 20, "wait_ms": 10_000});
+        rig.post(&format!("{GROUP}/fetch"), &asked).await.json()["deliveries"].as_array().unwrap().clone()
+    };
+    // Neighbours that are settled alike take little room: each has a delay of its own.
+    let settle = async |rig: &Rig, deliveries: &[Value], kind: &str| {
+        let one = |(n, delivery): (usize, &Value)| match kind {
+            "nack" => json!({"lease": delivery["lease"], "kind": kind, "delay_ms": n % 60}),
+            _ => json!({"lease": delivery["lease"], "kind": kind}),
+        };
+        let asked = json!({"settlements": deliveries.iter().enumerate().map(one).collect::<Vec<_>>()});
+        let settled = tokio::time::timeout(PATIENCE, rig.post(&format!("{GROUP}/settle"), &asked)).await;
+        settled.expect("an answer").json()["results"].as_array().unwrap().clone()
+    };
+    let is_full = |result: &Value| result["code"] == "DISK_FULL";
+    let mut rounds = 0;
+    let (deliveries, results) = loop {
+        let deliveries = fetch(&rig, SMALL).await;
+        let results = settle(&rig, &deliveries, "nack").await;
+        rounds += 1;
+        assert!(rounds < 1000, "{results:?}");
+        if results.iter().any(is_full) {
+            break (deliveries, results);
+        }
+    };
+    assert!(results.iter().all(is_full), "{results:?}");
+    let detail = results[0]["detail"].as_str().unwrap();
+    assert!(detail.contains("this settlement holds"), "{detail}");
+    // The subscription of the fetch has gone by now.
+    let again = settle(&rig, &deliveries, "nack").await;
+    assert!(again.iter().all(is_full), "said again it is not kept either: {again:?}");
+    let leased = fetch(&rig, 1).await;
+    let extended = settle(&rig, &leased, "extend").await;
+    assert_eq!(extended[0]["settled"], true, "a lease needs no room");
+    let acked = settle(&rig, &leased, "ack").await;
+    assert!(is_full(&acked[0]), "{acked:?}");
+    assert!(fetch(&rig, 1).await[0]["event"]["id"] != leased[0]["event"]["id"], "it holds all the same");
+    // As after a kill: what is not on the disk is lost.
+    drop(rig);
+
+    disk.set_capacity(None);
+    let rig = on(&disk).await;
+    let come = fetch(&rig, SMALL).await;
+    assert!(come.iter().any(|d| d["event"]["id"] == leased[0]["event"]["id"]), "it was not kept, as was said");
+    assert!(settle(&rig, &come, "ack").await.iter().all(|r| r["settled"] == true));
+    rig.stop().await;
+}

@@ -6,6 +6,8 @@ use std::ops::Range;
 use meshwire_proto::frame::SettleKind;
 use meshwire_proto::{GroupName, TopicName};
 
+use crate::mesh::TopicRef;
+
 /// Most ranges that are remembered of one subscription; the oldest go first. Settled in order, it has one.
 const MOST_RANGES: usize = 256;
 
@@ -46,6 +48,7 @@ impl Answered {
 /// A subscription that has gone.
 #[derive(Debug)]
 pub(super) struct Left {
+    pub(super) topic_ref: TopicRef,
     pub(super) topic: TopicName,
     pub(super) group: GroupName,
     pub(super) answered: Answered,
@@ -88,7 +91,8 @@ mod tests {
     fn left(ranges: usize) -> Option<Left> {
         let mut answered = Answered::default();
         (0..ranges as u64).for_each(|n| answered.add(2 * n..2 * n + 1, SettleKind::Ack));
-        Some(Left { topic: TopicName::parse("t").ok()?, group: GroupName::parse("g").ok()?, answered })
+        let (topic, group) = (TopicName::parse("t").ok()?, GroupName::parse("g").ok()?);
+        Some(Left { topic_ref: TopicRef::ANY, topic, group, answered })
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Calls {
         let mut seats = self.seats();
         let Some(seat) = seats.remove(&session) else { return };
         let answered = std::mem::take(&mut *seat.answered());
-        let left = Left { topic: seat.name.clone(), group: seat.group.group.clone(), answered };
+        let left = Left { topic_ref: seat.topic, topic: seat.name.clone(), group: seat.group.group.clone(), answered };
         self.gone().add(session, left);
     }
 

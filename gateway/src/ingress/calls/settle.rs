@@ -1,5 +1,6 @@
 //! Settling by tokens.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::lease::Lease;
 use super::{Calls, Seat};
 use crate::ingress::access::{Record, Waiting};
 use crate::ingress::waiting;
-use crate::mesh::{Action, Caller, Refusal, SettleAs, SettleRequest, Ticket};
+use crate::mesh::{Action, Caller, Refusal, SettleAs, SettleRequest, Ticket, TopicRef};
 
 /// Most settlements of one call.
 pub const MAX_SETTLEMENTS: usize = 10_000;
@@ -47,8 +48,8 @@ struct Range<'a> {
 /// What a token names.
 enum Found {
     Standing(Lease, Arc<Seat>),
-    /// Its subscription has gone, after the same was said of it.
-    Settled,
+    /// Its subscription has gone, after the same was said of it. That is kept, or will be, with its topic.
+    Settled(TopicRef),
 }
 
 /// What holds once it is kept, and for which items.
@@ -80,7 +81,8 @@ impl Calls {
     ///
     /// # Errors
     /// Of the whole call: `TOO_LARGE` over [`MAX_SETTLEMENTS`], `DENIED`. Of one: `LEASE_LOST`; `INVALID`: not a token, not the caller's,
-    /// or of another topic or group, or a delay or a reason that its kind has not; `DENIED`; `STORE_FAILED`.
+    /// or of another topic or group, or a delay or a reason that its kind has not; `DENIED`; `STORE_FAILED`; `DISK_FULL`: it holds, and is
+    /// not kept yet.
     pub async fn settle(
         &self,
         caller: &Caller,
@@ -137,7 +139,7 @@ impl Calls {
         let (mut results, tickets) = self.settle_all(caller, (topic, group), settlements, confirm);
         if confirm {
             for (ticket, items) in tickets {
-                let Err(failed) = waiting::kept(&self.mesh, ticket).await else { continue };
+                let Err(failed) = waiting::settled(&self.mesh, ticket).await else { continue };
                 for item in items {
                     if let Some(result) = results.get_mut(item).filter(|result| result.is_ok()) {
                         *result = Err(failed.clone());
@@ -157,6 +159,7 @@ impl Calls {
     ) -> (Vec<Result<(), Refusal>>, Vec<Waits>) {
         let mut results = vec![Ok(()); settlements.len()];
         let (mut tickets, mut sessions, mut open) = (Vec::new(), Vec::new(), None::<Range<'_>>);
+        let mut again = BTreeMap::<TopicRef, Vec<usize>>::new();
         let mut refused = 0;
         let mut end = |range: Range<'_>, results: &mut Vec<Result<(), Refusal>>| {
             if sessions.last() != Some(&range.session) {
@@ -170,7 +173,7 @@ impl Calls {
             let settlement = settlement.as_ref().map_err(Refusal::clone);
             let found = settlement.and_then(|settlement| Ok((self.find(caller, of, settlement)?, settlement)));
             match (found, &mut open) {
-                (Ok((Found::Settled, _)), _) => {}
+                (Ok((Found::Settled(topic), _)), _) => again.entry(topic).or_default().push(item),
                 (Ok((Found::Standing(lease, _), settlement)), Some(range)) if range.takes(lease, settlement) => {
                     range.items.push(item);
                 }
@@ -191,6 +194,9 @@ impl Calls {
         }
         if let Some(range) = open {
             end(range, &mut results);
+        }
+        if confirm {
+            tickets.extend(again.into_iter().map(|(topic, items)| (self.mesh.settled_through(topic), items)));
         }
         self.mesh.counts().not_settled(refused);
         sessions.into_iter().for_each(|session| self.members.settled(session));
@@ -220,7 +226,11 @@ impl Calls {
         let gone = self.gone();
         let left = gone.find(lease.session).ok_or_else(lost)?;
         check(&left.topic, &left.group)?;
-        if left.answered.has(lease.delivery, settlement.kind) { Ok(Found::Settled) } else { Err(lost()) }
+        if left.answered.has(lease.delivery, settlement.kind) {
+            Ok(Found::Settled(left.topic_ref))
+        } else {
+            Err(lost())
+        }
     }
 
     fn settle_range(
@@ -255,7 +265,8 @@ impl Calls {
                     let first = answer.first_delivery.saturating_sub(range.first);
                     (first..first.saturating_add(answer.count).min(count)).for_each(|n| set(n, &lost()));
                 }
-                Some(settled.ticket)
+                // A lease is in memory alone.
+                (range.settlement.kind != SettleKind::Extend).then_some(settled.ticket)
             }
         }
     }

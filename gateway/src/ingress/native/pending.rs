@@ -1,5 +1,6 @@
 //! Answers that wait until what they answer is kept.
 
+use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::{Receipt, Receipts, ServerFrame, SettleResult, Settled};
 use meshwire_proto::wire::session::{AdminAnswer, Error};
 
@@ -75,14 +76,20 @@ impl Pending {
         self.answers.is_empty()
     }
 
-    /// Takes out what is kept. `settled_through` goes with settle results.
+    /// Takes out what is kept, and settlements that there is no space for: they hold all the same. `settled_through` goes with settle
+    /// results.
     pub(super) fn kept(&mut self, watermark: Watermark, settled_through: u64) -> Vec<ServerFrame> {
         let (mut receipts, mut settled, mut frames) = (Vec::new(), Vec::new(), Vec::new());
         self.fresh.retain(|ticket| !watermark.covers(*ticket));
-        let kept = self.answers.extract_if(.., |(ticket, _)| watermark.covers(*ticket));
-        for (_, answer) in kept {
+        let is_told = |(ticket, answer): &mut (Ticket, Answer)| {
+            watermark.covers(*ticket) || (watermark.stuck && matches!(answer, Answer::Settle(_)))
+        };
+        for (ticket, answer) in self.answers.extract_if(.., is_told) {
             self.bytes -= weight(&answer);
             match answer {
+                Answer::Settle(result) if result.code == 0 && !watermark.covers(ticket) => {
+                    settled.push(SettleResult { code: ErrorKind::DiskFull.number(), ..result });
+                }
                 Answer::Receipt(receipt) => match receipts.last_mut() {
                     Some(last) if follows(last, &receipt) => last.count += receipt.count,
                     _ => receipts.push(receipt),

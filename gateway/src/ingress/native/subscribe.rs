@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meshwire_proto::frame::{ServerFrame, Settle, SettleRange, SettleResult};
+use meshwire_proto::frame::{ServerFrame, Settle, SettleKind, SettleRange, SettleResult};
 use meshwire_proto::wire::{admin, session as wire};
 use meshwire_proto::{ErrorKind, GroupKey, GroupName, MemberName, NameError, TopicName, UnixMillis, options};
 
@@ -372,9 +372,11 @@ impl Protocol {
             Err(refusal) => all(refusal.kind),
             Ok(settled) => {
                 let code = |ok: bool| if ok { 0 } else { ErrorKind::LeaseLost.number() };
+                // A lease is in memory alone.
+                let ticket = if range.kind == SettleKind::Extend { Ticket::KEPT } else { settled.ticket };
                 let one = |a: crate::mesh::SettleAnswer| {
                     let count = u32::try_from(a.count).unwrap_or(u32::MAX);
-                    (settled.ticket, result(a.first_delivery, count, (code(a.settled), a.boundary)))
+                    (ticket, result(a.first_delivery, count, (code(a.settled), a.boundary)))
                 };
                 settled.answers.into_iter().map(one).collect()
             }

@@ -214,7 +214,7 @@ impl LogMachine {
             ready: VecDeque::new(),
             last_cut: start.last_batch,
             marked: start.marked,
-            watermark: Watermark { written: start.last_batch, synced: start.last_batch, failed: false },
+            watermark: Watermark { written: start.last_batch, synced: start.last_batch, failed: false, stuck: false },
             gather: Gather::default(),
             writing: None,
             full: None,
@@ -385,9 +385,11 @@ impl LogMachine {
 
     /// News about what is kept, if there is any.
     pub fn poll_kept(&mut self) -> Option<Kept> {
-        if !std::mem::take(&mut self.kept_changed) {
+        let stuck = self.is_stuck();
+        if !std::mem::take(&mut self.kept_changed) && stuck == self.watermark.stuck {
             return None;
         }
+        self.watermark.stuck = stuck;
         let heads = std::mem::take(&mut self.heads).into_iter().collect();
         Some(Kept { watermark: self.watermark, heads })
     }
@@ -401,10 +403,15 @@ impl LogMachine {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         let idle = self.writing.is_none() && self.jobs.is_idle();
-        let stuck = self.full.is_some() || self.ready.front().is_some_and(|cut| self.space.is_stuck(cut.len()));
+        let stuck = self.is_stuck();
         let kept = self.pending.is_empty() && self.ready.is_empty() && !self.dirty && !self.mark_due(None);
         let finished = stuck && !self.ready.is_empty() || kept && !self.checkpoint_due();
         self.closing && idle && (self.failed.is_some() || finished)
+    }
+
+    /// There is no space for what is to be written next.
+    fn is_stuck(&self) -> bool {
+        self.full.is_some() || self.ready.front().is_some_and(|cut| self.space.is_stuck(cut.len()))
     }
 
     /// Bytes of one topic.
