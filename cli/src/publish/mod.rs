@@ -61,8 +61,8 @@ command with the same file publishes them. There it waits out a gateway that is 
 Exit codes:
   0  every event is published, or was there already; or waits in the --offline-file
   1  anything else: some failed and others did not, they failed in different ways, what
-     became of one is not known, the --offline-file is in use or its disk full, or it was
-     interrupted
+     became of one is not known, the --offline-file is in use, its disk full, or it cannot be
+     opened just now, or it was interrupted
   2  wrong arguments, or a file that they name; or no event was published, and all of them
      are wrong in themselves
   3  no gateway could be reached, or none that is trusted: nothing was sent
@@ -155,9 +155,8 @@ impl Publish {
         }
         // No gateway was asked: it is the file.
         connected.map_err(|mut failure| {
-            // That another command has it, or its disk is full, is no mistake in what was typed.
-            let passes = matches!(failure.kind, Some(ErrorKind::Busy | ErrorKind::DiskFull));
-            failure.exit = if passes { Exit::Failed } else { Exit::Usage };
+            // What passes, such as that another command has it or its disk is full, is no mistake in what was typed.
+            failure.exit = if failure.passes { Exit::Failed } else { Exit::Usage };
             failure
         })
     }
