@@ -22,6 +22,7 @@ use crate::timing::When;
 use crate::{logs, meant, output};
 
 mod busy;
+mod failures;
 mod offline;
 mod tally;
 
@@ -138,6 +139,7 @@ impl Publish {
             tally.refused(item.place, &error);
         }
         tally.earlier(Earlier::of(&mesh.stats()));
+        tally.tell_failures();
         if tally.no_topic
             && let Some(hint) = meant::hint(&mesh, ErrorKind::TopicNotFound, topic, None).await
         {
@@ -217,11 +219,12 @@ impl Publisher<'_> {
             self.take_ready();
             self.tally.flush();
             self.tally.progress(self.pending.len() + self.busy.len());
-            let due = self.due();
+            let (due, tells) = (self.due(), self.tally.due());
             let batch = tokio::select! {
                 biased;
                 () = stop.requested() => return true,
                 _ = again.tick(), if self.tally.progress.is_on() => continue,
+                () = sleep_until(tells.unwrap_or_else(Instant::now)), if tells.is_some() => continue,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => None,
                 () = self.take_next(), if !self.pending.is_empty() => continue,
                 // What waits goes before what is new.
@@ -351,9 +354,10 @@ impl Publisher<'_> {
         let mut again = interval(progress::EVERY);
         while !self.pending.is_empty() || !self.busy.is_empty() {
             self.tally.progress(self.pending.len() + self.busy.len());
-            let due = self.due();
+            let (due, tells) = (self.due(), self.tally.due());
             let is_due = tokio::select! {
                 _ = again.tick(), if self.tally.progress.is_on() => continue,
+                () = sleep_until(tells.unwrap_or_else(Instant::now)), if tells.is_some() => false,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => true,
                 () = self.take_next(), if !self.pending.is_empty() => false,
             };
