@@ -38,6 +38,8 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// What the gateway or the client calls it, if it comes from them.
     pub(crate) kind: Option<ErrorKind>,
+    /// Whether the same may go well later.
+    pub(crate) passes: bool,
     message: String,
 }
 
@@ -50,12 +52,12 @@ struct Line<'a> {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, kind: None, message: message.into() }
+        Self { exit, kind: None, passes: false, message: message.into() }
     }
 
     /// The failure that an error is, with an exit code of its own.
     pub(crate) fn of(exit: Exit, error: &meshwire::Error) -> Self {
-        Self { kind: Some(error.kind()), ..Self::new(exit, error.to_string()) }
+        Self { kind: Some(error.kind()), passes: error.retryable(), ..Self::new(exit, error.to_string()) }
     }
 
     /// Its last words, for people or for a program that asked for JSON.

@@ -18,7 +18,7 @@ pub(crate) struct When {
     /// Deliver the events so long after they were published, such as 10m.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     deliver_after: Option<Duration>,
-    /// Deliver the events no more so long after they were stored, or after they were due.
+    /// Deliver the events no more once so much time has passed since they were stored, or were due, such as 1h.
     #[arg(long, value_name = "DURATION", value_parser = expiry)]
     expires_in: Option<Duration>,
 }

@@ -89,7 +89,7 @@ struct Contents {
     resumed: bool,
     /// Those that the program was handed and dropped: they fail when the subscription ends.
     dropped: VecDeque<(u32, u64)>,
-    /// Position of what was acked or rejected last.
+    /// The highest position that was acked or rejected since a session was lost, in time for the next one.
     decided: u64,
     /// It was said of the last session that was lost that something was acked too late for it.
     late_told: bool,
@@ -218,7 +218,7 @@ impl Inbox {
         let here = contents.settles.iter().filter(|settled| is_final(&settled.how));
         let count = unheard + here.map(|settled| u64::from(settled.count)).sum::<u64>();
         contents.late_told = count > 0;
-        let position = contents.decided;
+        let position = std::mem::take(&mut contents.decided);
         drop(contents);
         if count > 0 {
             tracing::warn!(
@@ -278,9 +278,10 @@ impl Inbox {
     pub(crate) fn settle(self: &Arc<Self>, settled: Settled, bytes: usize, position: u64) {
         let mut contents = self.lock();
         let mut is_late = false;
-        if is_final(&settled.how) {
-            contents.decided = position;
-            is_late = self.is_stale(settled.generation) && !std::mem::replace(&mut contents.late_told, true);
+        if is_final(&settled.how) && self.is_stale(settled.generation) {
+            is_late = !std::mem::replace(&mut contents.late_told, true);
+        } else if is_final(&settled.how) {
+            contents.decided = contents.decided.max(position);
         }
         contents.held = contents.held.saturating_sub(1);
         contents.done += 1;

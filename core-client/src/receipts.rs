@@ -87,13 +87,14 @@ impl Receipts {
             // Whoever published it is gone with its process.
             self.unwatched.get_or_insert(Unwatched { count: 0, first: Arc::clone(failure) }).count += below;
         }
-        let count = usize::try_from(answer.sequences.end - first - below).unwrap_or(usize::MAX);
-        let from = usize::try_from((first + below).saturating_sub(self.base)).unwrap_or(usize::MAX);
-        for (nth, slot) in self.slots.iter_mut().skip(from).take(count).enumerate() {
+        // Those before the ring were answered, and that was taken.
+        let start = (first + below).max(self.base);
+        let count = usize::try_from(answer.sequences.end.saturating_sub(start)).unwrap_or(usize::MAX);
+        let from = usize::try_from(start - self.base).unwrap_or(usize::MAX);
+        for (nth, slot) in (start - first..).zip(self.slots.iter_mut().skip(from).take(count)) {
             let outcome = match &outcome {
                 Ok(kept) => {
-                    let position =
-                        if kept.first_position == 0 { 0 } else { kept.first_position.saturating_add(nth as u64) };
+                    let position = if kept.first_position == 0 { 0 } else { kept.first_position.saturating_add(nth) };
                     Outcome::Kept { position, duplicate: kept.duplicate }
                 }
                 Err(failure) => Outcome::Failed(Arc::clone(failure)),
@@ -225,5 +226,22 @@ mod tests {
         receipts.complete(Answer { sequences: 1..3, result: Err(failure) }, &mut Vec::new());
         assert_eq!(receipts.take_unwatched().unwrap().count, 1);
         assert!(receipts.take_unwatched().is_none());
+    }
+
+    #[test]
+    fn a_failure_that_is_told_again_after_it_was_taken_fails_none_of_those_behind_it() {
+        let mut receipts = Receipts::new(16);
+        let full = || {
+            let failure = Failure::new(meshwire_proto::ErrorKind::DiskFull, "full");
+            Answer { sequences: 1..4, result: Err(failure) }
+        };
+        assert_eq!([(); 3].map(|()| receipts.push()), [1, 2, 3]);
+        receipts.complete(full(), &mut Vec::new());
+        assert!((1..=3).all(|sequence| receipts.take_failure(sequence).is_some()));
+        assert_eq!((receipts.push(), receipts.push()), (4, 5));
+        receipts.complete(full(), &mut Vec::new());
+        assert_eq!((position(&mut receipts, 4), position(&mut receipts, 5)), (None, None));
+        receipts.complete(kept(2..6, 70), &mut Vec::new());
+        assert_eq!((position(&mut receipts, 4), position(&mut receipts, 5)), (Some(72), Some(73)));
     }
 }

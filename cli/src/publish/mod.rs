@@ -22,6 +22,7 @@ use crate::timing::When;
 use crate::{logs, meant, output};
 
 mod busy;
+mod failures;
 mod offline;
 mod tally;
 
@@ -61,8 +62,8 @@ command with the same file publishes them. There it waits out a gateway that is 
 Exit codes:
   0  every event is published, or was there already; or waits in the --offline-file
   1  anything else: some failed and others did not, they failed in different ways, what
-     became of one is not known, the --offline-file is in use or its disk full, or it was
-     interrupted
+     became of one is not known, the --offline-file is in use, its disk full, or it cannot be
+     opened just now, or it was interrupted
   2  wrong arguments, or a file that they name; or no event was published, and all of them
      are wrong in themselves
   3  no gateway could be reached, or none that is trusted: nothing was sent
@@ -138,6 +139,7 @@ impl Publish {
             tally.refused(item.place, &error);
         }
         tally.earlier(Earlier::of(&mesh.stats()));
+        tally.tell_failures();
         if tally.no_topic
             && let Some(hint) = meant::hint(&mesh, ErrorKind::TopicNotFound, topic, None).await
         {
@@ -155,9 +157,8 @@ impl Publish {
         }
         // No gateway was asked: it is the file.
         connected.map_err(|mut failure| {
-            // That another command has it, or its disk is full, is no mistake in what was typed.
-            let passes = matches!(failure.kind, Some(ErrorKind::Busy | ErrorKind::DiskFull));
-            failure.exit = if passes { Exit::Failed } else { Exit::Usage };
+            // What passes, such as that another command has it or its disk is full, is no mistake in what was typed.
+            failure.exit = if failure.passes { Exit::Failed } else { Exit::Usage };
             failure
         })
     }
@@ -218,11 +219,12 @@ impl Publisher<'_> {
             self.take_ready();
             self.tally.flush();
             self.tally.progress(self.pending.len() + self.busy.len());
-            let due = self.due();
+            let (due, tells) = (self.due(), self.tally.due());
             let batch = tokio::select! {
                 biased;
                 () = stop.requested() => return true,
                 _ = again.tick(), if self.tally.progress.is_on() => continue,
+                () = sleep_until(tells.unwrap_or_else(Instant::now)), if tells.is_some() => continue,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => None,
                 () = self.take_next(), if !self.pending.is_empty() => continue,
                 // What waits goes before what is new.
@@ -352,9 +354,10 @@ impl Publisher<'_> {
         let mut again = interval(progress::EVERY);
         while !self.pending.is_empty() || !self.busy.is_empty() {
             self.tally.progress(self.pending.len() + self.busy.len());
-            let due = self.due();
+            let (due, tells) = (self.due(), self.tally.due());
             let is_due = tokio::select! {
                 _ = again.tick(), if self.tally.progress.is_on() => continue,
+                () = sleep_until(tells.unwrap_or_else(Instant::now)), if tells.is_some() => false,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => true,
                 () = self.take_next(), if !self.pending.is_empty() => false,
             };

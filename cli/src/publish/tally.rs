@@ -2,7 +2,9 @@
 
 use meshwire::{ErrorKind, Receipt, Stats};
 use serde::Serialize;
+use tokio::time::Instant;
 
+use super::failures::{Alike, Failures};
 use crate::events::Place;
 use crate::exit::{self, Exit};
 use crate::output;
@@ -10,29 +12,6 @@ use crate::progress::Progress;
 
 /// Most lines about failures.
 const TOLD_LINES: u64 = 20;
-
-/// Consecutive events that failed alike.
-struct Failures {
-    first: Place,
-    last: Place,
-    kind: ErrorKind,
-    message: String,
-}
-
-impl Failures {
-    /// Whether this one goes on where they end.
-    fn take(&mut self, place: Place, kind: ErrorKind, message: &str) -> bool {
-        let alike = place.number == self.last.number + 1 && kind == self.kind && message == self.message;
-        if alike {
-            self.last = place;
-        }
-        alike
-    }
-
-    const fn count(&self) -> u64 {
-        self.last.number + 1 - self.first.number
-    }
-}
 
 /// What of the offline file is of earlier commands.
 #[derive(Clone, Copy)]
@@ -91,7 +70,7 @@ pub(super) struct Tally {
     /// Lines that told them.
     told_lines: u64,
     /// Of the failed: the last ones, which are not told yet.
-    untold: Option<Failures>,
+    untold: Failures,
     /// Of the failed: those that the gateway said no to.
     refused: u64,
     /// Of the failed: those that were never sent, since the input is wrong.
@@ -109,7 +88,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) const fn new(json: bool, progress: Progress) -> Self {
+    pub(super) fn new(json: bool, progress: Progress) -> Self {
         let lines = String::new();
         Self {
             json,
@@ -120,7 +99,7 @@ impl Tally {
             failed: 0,
             told: 0,
             told_lines: 0,
-            untold: None,
+            untold: Failures::default(),
             refused: 0,
             bad: 0,
             unanswered: 0,
@@ -156,23 +135,28 @@ impl Tally {
         if self.json {
             // It is a line of the output, and no second one for people.
             self.told += 1;
-        } else if !self.untold.as_mut().is_some_and(|failures| failures.take(place, kind, message)) {
-            self.tell_failures();
-            self.untold = Some(Failures { first: place, last: place, kind, message: message.to_owned() });
+        } else if let Some(before) = self.untold.add(place, kind, message) {
+            self.tell_of(&before);
         }
         self.print_failure(place, kind, message);
     }
 
-    /// Tells of the last failures, unless there were too many lines already.
-    fn tell_failures(&mut self) {
-        let Some(failures) = self.untold.take().filter(|_| self.told_lines < TOLD_LINES) else {
+    /// Tells of the last failures, though more that are alike may come.
+    pub(super) fn tell_failures(&mut self) {
+        if let Some(failures) = self.untold.take() {
+            self.tell_of(&failures);
+        }
+    }
+
+    /// Tells of failures, unless there were too many lines already.
+    fn tell_of(&mut self, failures: &Alike) {
+        if self.told_lines == TOLD_LINES {
             return;
-        };
+        }
         self.told += failures.count();
         self.told_lines += 1;
         self.progress.clear();
-        let Failures { first, last, kind, message } = failures;
-        output::note(format_args!("{}: {message} ({kind})", first.through(&last)));
+        output::note(format_args!("{}: {} ({})", failures.places(), failures.message, failures.kind));
     }
 
     fn print_failure(&mut self, place: Place, kind: ErrorKind, message: &str) {
@@ -232,9 +216,17 @@ impl Tally {
         }
     }
 
-    /// Prints the receipts so far. A reader that is gone does not stop the publishing.
+    /// When [`Tally::flush`] has something to tell, whatever else happens.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.untold.due()
+    }
+
+    /// Prints the receipts so far, and failures that have waited for others long enough. A reader that is gone does not stop
+    /// the publishing.
     pub(super) fn flush(&mut self) {
-        self.tell_failures();
+        if let Some(failures) = self.untold.take_due() {
+            self.tell_of(&failures);
+        }
         if !self.lines.is_empty() {
             self.progress.clear();
         }
@@ -246,6 +238,7 @@ impl Tally {
 
     /// Prints the last lines; the exit code.
     pub(super) fn tell(mut self) -> Exit {
+        self.tell_failures();
         self.flush();
         self.progress.clear();
         if self.failed > self.told {

@@ -187,6 +187,17 @@ fn failures_that_are_alike_are_one_line_and_after_twenty_lines_the_others_are_co
 }
 
 #[test]
+fn a_thousand_failures_of_one_cause_are_one_line() {
+    let gateway = Gateway::with(&["--memory", "--auto-create=false"]);
+    for (line, code) in [("bad\n", "(INVALID)"), ("{}\n", "(TOPIC_NOT_FOUND)")] {
+        let ended = gateway.run_with(&["pub", "orders", "--file", "-"], &line.repeat(1000));
+        assert_eq!(ended.out, "published 0, failed 1000\n");
+        let told: Vec<_> = ended.notes().into_iter().filter(|note| note.contains(code)).collect();
+        assert!(matches!(&*told, [one] if one.starts_with("lines 1 to 1000: ")), "{told:?}");
+    }
+}
+
+#[test]
 fn when_the_gateway_refuses_every_event_the_exit_code_is_4() {
     let gateway = Gateway::with(&["--memory", "--auto-create=false"]);
     let ended = gateway.run(&["pub", "orders", "--data", "x"]);

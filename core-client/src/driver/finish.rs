@@ -125,7 +125,7 @@ impl Driver {
     pub(super) async fn part(&mut self) {
         self.say_goodbye().await;
         // The file is closed before the program is told, which may open it again.
-        self.outbox.stop_filing();
+        self.outbox.stop_filing(self.over.as_ref().unwrap_or(&Error::closed("run")));
         if let Some(filed) = self.filed.take() {
             let _ = filed.await;
         }
@@ -207,7 +207,7 @@ impl Drop for Driver {
                 other => requests::refuse(other, &error, &failure),
             }
         }
-        self.outbox.stop_filing();
+        self.outbox.stop_filing(&error);
         self.outbox.abandon(&failure);
         self.exchange.end(&error, &failure);
         for inlet in std::mem::take(&mut self.inlets).into_values() {

@@ -61,21 +61,34 @@ fn beside(path: &Path, more: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-pub(crate) fn unusable(path: &Path, cause: io::Error) -> Error {
-    let kind = if is_full(&cause) { ErrorKind::DiskFull } else { ErrorKind::StoreFailed };
-    let message = format!("the offline file {} cannot be used: {cause}", path.display());
-    // Nothing was published yet: no outcome is unknown.
-    let retry = if kind == ErrorKind::DiskFull { Retry::After } else { Retry::Never };
+/// Why the file cannot be opened. Nothing was published yet: no outcome is unknown.
+pub(crate) fn unopened(path: &Path, cause: io::Error) -> Error {
+    let (kind, retry) = if is_full(&cause) {
+        (ErrorKind::DiskFull, Retry::After)
+    } else if is_lasting(cause.kind()) {
+        (ErrorKind::Invalid, Retry::Never)
+    } else {
+        (ErrorKind::StoreFailed, Retry::After)
+    };
+    let message = format!("the offline file {} cannot be opened: {cause}", path.display());
     Error::new(kind, "connect", message).with_retry(retry, None).with_source(cause)
 }
 
-/// The system does not open it, or the file beside it: another one is to be named.
-fn unopened(path: &Path, cause: io::Error) -> Error {
-    if is_full(&cause) {
-        return unusable(path, cause);
-    }
-    let message = format!("the offline file {} cannot be opened: {cause}", path.display());
-    Error::new(ErrorKind::Invalid, "connect", message).with_source(cause)
+/// Whether a file that is not opened for this cause is not a moment later either, so that another one is to be named: its path
+/// leads nowhere, or its user may not write there. A system may have files again to open, a disk may answer again.
+const fn is_lasting(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::NotFound
+            | Kind::NotADirectory
+            | Kind::IsADirectory
+            | Kind::PermissionDenied
+            | Kind::ReadOnlyFilesystem
+            | Kind::InvalidInput
+            | Kind::InvalidFilename
+            | Kind::Unsupported
+    )
 }
 
 pub(crate) fn is_full(error: &io::Error) -> bool {
@@ -95,7 +108,7 @@ impl OsDisk {
     /// Makes the file if need be, and locks it.
     ///
     /// # Errors
-    /// `BUSY` while another process, or client, has it; `INVALID` when the system does not open it.
+    /// `BUSY` while another process, or client, has it; those of [`unopened`].
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let fails = |cause| unopened(path, cause);
         let name = beside(path, ".lock");
@@ -169,6 +182,36 @@ impl Disk for OsDisk {
                 let _ = std::fs::remove_file(&new);
                 Replaced::No(error)
             }
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_may_be_tried_again_and_another_file_is_asked_for_only_where_this_one_never_opens() {
+        const ENOENT: i32 = 2;
+        const EINTR: i32 = 4;
+        const EIO: i32 = 5;
+        const EACCES: i32 = 13;
+        const ENOTDIR: i32 = 20;
+        const EISDIR: i32 = 21;
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        const ENOSPC: i32 = 28;
+        const EROFS: i32 = 30;
+        let told = |code| {
+            let error = unopened(Path::new("buffer"), io::Error::from_raw_os_error(code));
+            (error.kind(), error.retry())
+        };
+        for passing in [EMFILE, ENFILE, EIO, EINTR] {
+            assert_eq!(told(passing), (ErrorKind::StoreFailed, Retry::After), "{passing}");
+        }
+        assert_eq!(told(ENOSPC), (ErrorKind::DiskFull, Retry::After));
+        for lasting in [ENOENT, ENOTDIR, EISDIR, EACCES, EROFS] {
+            assert_eq!(told(lasting), (ErrorKind::Invalid, Retry::Never), "{lasting}");
         }
     }
 }

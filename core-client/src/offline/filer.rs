@@ -36,7 +36,8 @@ pub(crate) fn spawn(mut file: File, outbox: Arc<Outbox>) -> Result<oneshot::Rece
     });
     thread.map(drop).map_err(|cause| {
         let message = format!("no thread could be started for the offline file: {cause}");
-        Error::new(ErrorKind::Internal, "connect", message).with_source(cause)
+        // Nothing was published yet.
+        Error::new(ErrorKind::Internal, "connect", message).with_retry(Retry::After, None).with_source(cause)
     })?;
     Ok(ended)
 }

@@ -80,8 +80,9 @@ impl Offline {
 
     /// Keeps the buffer in this file; beside it there is one with `.lock` behind its name. Every publish goes through it,
     /// and [`Mesh::publish_start`](crate::Mesh::publish_start) waits until its event is in it; a disk that is full is
-    /// `DISK_FULL` there. Connecting fails with `BUSY` while another client has the file, `STORE_FAILED` when it is damaged,
-    /// `UNSUPPORTED` when a newer version wrote it, `INVALID` when it cannot be opened or is something else. Default: none.
+    /// `DISK_FULL` there. Connecting fails with `BUSY` while another client has the file, `STORE_FAILED` when it is damaged, or
+    /// for now cannot be opened (then [`retryable`](Error::retryable)), `UNSUPPORTED` when a newer version wrote it, `INVALID`
+    /// when its path or its permissions do not let it be opened, or it is something else. Default: none.
     #[must_use]
     pub fn file(mut self, file: impl Into<PathBuf>) -> Self {
         self.file = Some(file.into());
@@ -133,7 +134,7 @@ fn refused(path: &Path, problem: OpenProblem) -> Error {
                 "the offline file {file} is damaged at byte {offset}, and events follow that were kept; move it away to go on without them"
             ),
         ),
-        OpenProblem::Io(cause) => return disk::unusable(path, cause),
+        OpenProblem::Io(cause) => return disk::unopened(path, cause),
     };
     Error::new(kind, "connect", message).with_retry(Retry::Never, None)
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use meshwire_proto::{ErrorKind, EventRun, TopicName};
 
 use super::{Limits, Outbox, Pending, fill};
+use crate::Error;
 use crate::identity;
 use crate::offline::Filed;
 use crate::session::{Answer, Failure, RunQueue, To};
@@ -184,17 +185,21 @@ impl Outbox {
         self.lock().receipts.take_failure(sequence).map_or(Ok(()), |failure| Err((*failure).clone()))
     }
 
-    /// The thread ends once what it has been given is kept.
-    pub(crate) fn stop_filing(&self) {
-        if let Some(filing) = &mut self.lock().filing {
+    /// The thread ends once what it has been given is kept. Whoever publishes from here on is refused with this error.
+    pub(crate) fn stop_filing(&self, error: &Error) {
+        let mut pending = self.lock();
+        if let Some(filing) = &mut pending.filing {
             filing.stop = true;
+            pending.closed.get_or_insert_with(|| error.clone());
         }
+        drop(pending);
         self.filer.notify_all();
     }
 
-    /// The thread has ended: what is staged and comes never gets into the file.
+    /// The thread has ended: what is staged never gets into the file, and nothing more comes.
     pub(crate) fn files_no_more(&self) {
         let mut pending = self.lock();
+        pending.closed.get_or_insert_with(|| Error::closed("run"));
         let sequences = pending.filing.as_ref().map_or(0..0, |filing| filing.first..pending.last_sequence + 1);
         let mut wakers = Vec::new();
         if !sequences.is_empty() {
@@ -211,4 +216,28 @@ impl Outbox {
 /// Bytes of the events without their framing: as they were counted when they came.
 fn plain_bytes(events: &EventRun) -> u64 {
     events.framed().map(|(_, event)| event.len() as u64).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use meshwire_proto::Timing;
+
+    use super::*;
+    use crate::hooks::Hooks;
+
+    #[test]
+    fn what_comes_when_the_thread_of_the_file_ends_is_refused_and_not_taken_for_filed() {
+        let limits = Limits { events: 10, bytes: 1000 };
+        let stopped = |stop: fn(&Outbox)| {
+            let outbox = Outbox::new(limits, true, limits, Hooks::default());
+            outbox.file_from(1, 0, 0, (0, 0));
+            stop(&outbox);
+            outbox.admit("orders", b"event", Timing::default()).err().map(|error| error.message().to_owned())
+        };
+        let refused = |outbox: &Outbox| outbox.stop_filing(&Error::new(ErrorKind::Denied, "connect", "not you"));
+        assert_eq!(stopped(refused).as_deref(), Some("not you"));
+        // As after a panic.
+        assert!(stopped(Outbox::files_no_more).is_some_and(|told| told.contains("closed")));
+    }
 }

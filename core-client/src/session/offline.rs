@@ -127,15 +127,14 @@ impl Session {
         true
     }
 
-    /// What no frame of this gateway can hold is answered: it would end every connection.
+    /// What no frame of this gateway can hold is answered: it would end every connection. It may have had room in a frame
+    /// of an earlier one.
     pub(super) fn refuse_too_large(&mut self) {
-        if self.config.offline.is_none() {
-            return;
-        }
         let limit = self.max_frame_bytes;
         let message = format!("the event does not fit a frame of {limit} bytes, the gateway's option max_frame_bytes");
-        for sequences in self.publishes.larger_than(u64::from(limit)) {
+        for (sequences, sent) in self.publishes.larger_than(u64::from(limit)) {
             let failure = Failure::new(ErrorKind::TooLarge, message.clone());
+            let failure = if sent { failure.unknown_outcome() } else { failure };
             self.output.push_back(Output::Answered(Answer { sequences, result: Err(failure) }));
         }
     }

@@ -4,8 +4,20 @@ use std::collections::{BTreeMap, VecDeque};
 
 use meshwire_proto::frame::{Settle, SettleKind, SettleRange, SettleResult, Settled};
 
-/// Most ranges of one frame: about 64 KiB.
-const FRAME_RANGES: usize = 4096;
+/// Most bytes of one frame, about: every gateway takes twice that.
+const FRAME_BYTES: usize = 64 * 1024;
+
+/// Of a range without its reason. A guess: large numbers take some more.
+const RANGE_BYTES: usize = 16;
+
+/// How many of these fit a frame, one at least.
+fn fitting<'a>(ranges: impl Iterator<Item = &'a SettleRange>) -> usize {
+    let ends = ranges.scan(0, |bytes, range| {
+        *bytes += RANGE_BYTES + range.reason.len();
+        Some(*bytes)
+    });
+    ends.take_while(|bytes| *bytes <= FRAME_BYTES).count().max(1)
+}
 
 /// A settle whose answer is waited for; without a token only the wait counts.
 #[derive(Clone, Debug)]
@@ -150,7 +162,7 @@ impl Settles {
         }
         let next = self.earlier.front_mut().unwrap_or(&mut self.last_given);
         let (ranges, confirm) = if next.plain.is_empty() {
-            let count = next.confirms.len().min(FRAME_RANGES);
+            let count = fitting(next.confirms.iter().map(|c| &c.range)).min(next.confirms.len());
             let mut confirms: Vec<Confirm> = next.confirms.drain(..count).collect();
             let mut ranges = Vec::with_capacity(confirms.len());
             confirms.iter().for_each(|c| merge_into(&mut ranges, c.range.clone()));
@@ -161,8 +173,9 @@ impl Settles {
             (ranges, true)
         } else {
             let mut ranges = merge(std::mem::take(&mut next.plain));
-            if ranges.len() > FRAME_RANGES {
-                next.plain = ranges.split_off(FRAME_RANGES);
+            let count = fitting(ranges.iter());
+            if ranges.len() > count {
+                next.plain = ranges.split_off(count);
             }
             (ranges, false)
         };

@@ -72,6 +72,26 @@ async fn acks_that_a_lost_session_had_not_confirmed_are_warned_of_with_the_last_
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_acks_in_any_order_that_a_lost_session_had_not_confirmed_the_highest_place_of_that_session_is_named() {
+    let (_mesh, mut orders, in_hand, gateway, mut listener) = handed(3).await;
+    let [first, second, third] = in_hand.try_into().unwrap();
+    third.ack();
+    first.ack();
+    second.ack();
+    drop(gateway);
+    let gateway = begin_anew(&mut listener).await;
+    let again = orders.try_next().await.unwrap().unwrap();
+    let told = logs::take(Level::WARN);
+    assert!(matches!(&*told, [one] if one.contains("position=13 count=3")), "{told:?}");
+    again.ack();
+    drop(gateway);
+    let _gateway = begin_anew(&mut listener).await;
+    orders.try_next().await.unwrap().unwrap().ack();
+    let told = logs::take(Level::WARN);
+    assert!(matches!(&*told, [one] if one.contains("position=11 count=1")), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handler_that_ends_behind_a_lost_session_is_warned_of() {
     logs::keep();
     let (mesh, mut gateway, mut listener) = connected().await;

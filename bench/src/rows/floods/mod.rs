@@ -16,9 +16,11 @@ mod files;
 mod good;
 mod left;
 mod seen;
+mod struck;
 
 use good::Good;
 use left::Open;
+use struck::{Struck, judge};
 
 /// Of their capacity, what is offered.
 const OFFERED: f64 = 0.25;
@@ -98,16 +100,6 @@ fn certificate(folder: &Path) -> anyhow::Result<std::path::PathBuf> {
     Ok(path)
 }
 
-/// What was seen of a flood.
-struct Struck {
-    /// Of what was offered, the part that was answered.
-    part: f64,
-    p99: Duration,
-    /// What it may be.
-    bar: Duration,
-    normal: Duration,
-}
-
 struct Flood<'a> {
     kind: Kind,
     name: &'a str,
@@ -116,7 +108,7 @@ struct Flood<'a> {
 }
 
 impl Flood<'_> {
-    /// Strikes, again if what the machine did just then made the p99 too large, and tells what was seen the last time.
+    /// Strikes, again if what the machine did just then made the p99 too large, and tells what was seen each time.
     async fn play(
         &self,
         options: &Options,
@@ -124,27 +116,20 @@ impl Flood<'_> {
         (good, rate): (&mut Good, f64),
         report: &mut Report,
     ) -> anyhow::Result<()> {
-        let mut p99s = Vec::new();
-        let struck = loop {
-            let struck = self.strike(options, gateway, (good, rate), report).await?;
-            p99s.push(format!("{:.2?}", struck.p99));
-            if self.kind == Kind::Tls || struck.p99 <= struck.bar || p99s.len() == TRIES {
-                break struck;
-            }
-        };
-        let (name, Struck { part, normal, p99, bar }, p99s) = (self.name, struck, p99s.join(", "));
+        let tries = if self.kind == Kind::Tls { 1 } else { TRIES };
+        let mut all: Vec<Struck> = Vec::new();
+        while all.len() < tries && !all.last().is_some_and(Struck::is_in_time) {
+            all.push(self.strike(options, gateway, (good, rate), report).await?);
+        }
+        let (name, verdicts) = (self.name, judge(&all));
         if self.kind == Kind::Tls {
-            report.note(&format!("    {name}: {part:.2} of the offered, p99 {p99s}, normal after {normal:?}; no bar"));
+            let told = verdicts.map(|(what, value, ..)| format!("{what} {value}"));
+            report.note(&format!("    {name}: {}; no bar", told.join(", ")));
             return Ok(());
         }
-        report.bar(
-            &format!("{name}: of the offered"),
-            &format!("{part:.2}"),
-            &format!(">= {PART_BAR}"),
-            part >= PART_BAR,
-        );
-        report.bar(&format!("{name}: p99"), &p99s, &format!("<= {bar:.1?}"), p99 <= bar);
-        report.bar(&format!("{name}: normal after"), &format!("{normal:?}"), "<= 2 s", normal <= NORMAL_BAR);
+        for (what, value, bar, met) in verdicts {
+            report.bar(&format!("{name}: {what}"), &value, &bar, met);
+        }
         Ok(())
     }
 

@@ -56,17 +56,18 @@ impl Publishes {
 
     /// Gives up what has waited until `now`; says of each range whether it was ever sent.
     pub(in crate::session) fn give_up(&mut self, now: Moment, is_up: bool) -> Vec<(Range<u64>, bool)> {
-        let sent = self.sent_before;
         let late = self.waiting(is_up).take_while(|run| run.until.is_some_and(|until| until <= now));
         let open: Vec<Range<u64>> = late.flat_map(|run| run.open.iter().cloned()).collect();
-        let mut given_up = Vec::new();
-        for range in open {
-            for range in self.answer(range) {
-                let parts = [(range.start..range.end.min(sent), true), (range.start.max(sent)..range.end, false)];
-                given_up.extend(parts.into_iter().filter(|(part, _)| !part.is_empty()));
-            }
-        }
-        given_up
+        self.answer_all(open)
+    }
+
+    /// Answers what is open of these; says of each range whether it was ever sent.
+    fn answer_all(&mut self, ranges: Vec<Range<u64>>) -> Vec<(Range<u64>, bool)> {
+        let sent = self.sent_before;
+        let answered = ranges.into_iter().flat_map(|range| self.answer(range));
+        let parts = answered
+            .flat_map(|range| [(range.start..range.end.min(sent), true), (range.start.max(sent)..range.end, false)]);
+        parts.filter(|(part, _)| !part.is_empty()).collect()
     }
 
     /// Everything from `first` on that has no answer is sent once more over this connection.
@@ -86,12 +87,12 @@ impl Publishes {
         receipt.first_sequence > 0 && receipt.count > 0 && end <= self.sent_before
     }
 
-    /// Answers what has no answer and is larger than a frame may be; gives it.
-    pub(in crate::session) fn larger_than(&mut self, limit: u64) -> Vec<Range<u64>> {
+    /// Answers what has no answer and is larger than a frame may be; says of each range whether it was ever sent.
+    pub(in crate::session) fn larger_than(&mut self, limit: u64) -> Vec<(Range<u64>, bool)> {
         self.settle_tail();
         // Only an event of its own makes a run larger than this, and a frame's head has room in the difference.
         let large = self.runs.iter().filter(|run| run.len() + 512 > limit && run.len() > RUN_BYTES as u64);
         let open: Vec<Range<u64>> = large.flat_map(|run| run.open.iter().cloned()).collect();
-        open.into_iter().flat_map(|range| self.answer(range)).collect()
+        self.answer_all(open)
     }
 }

@@ -1,3 +1,5 @@
+use meshwire_proto::Retry;
+
 use super::*;
 
 #[test]
@@ -288,4 +290,28 @@ fn events_of_one_time_share_a_run_and_a_replay_says_the_same_time() {
     scene.now = scene.now + Duration::from_secs(60);
     scene.connect(welcome());
     assert_eq!(times(&scene.published()), expected);
+}
+
+#[test]
+fn an_event_that_no_frame_of_the_next_gateway_holds_is_answered_and_the_others_are_sent_again() {
+    let mut scene = Scene::up();
+    scene.publish(&["small"]);
+    scene.session.publish(&topic("orders"), &vec![b'x'; 300_000]);
+    assert_eq!(scene.sequences(), [1, 2]);
+    scene.session.disconnected(scene.now);
+    scene.session.publish(&topic("orders"), &vec![b'x'; 300_000]);
+    scene.reconnect(wire::Welcome { max_frame_bytes: 262_144, ..resumed() });
+    let outputs = scene.outputs();
+    let told: Vec<_> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Answered(Answer { sequences, result: Err(failure) }) => {
+                Some((sequences.start, failure.kind, failure.retry))
+            }
+            _ => None,
+        })
+        .collect();
+    let (sent, new) = (Retry::UnknownOutcome, Retry::Never);
+    assert_eq!(told, [(2, ErrorKind::TooLarge, sent), (3, ErrorKind::TooLarge, new)]);
+    assert_eq!(scene.sequences(), [1]);
 }

@@ -292,3 +292,21 @@ fn goodbye_follows_the_settles_given_before_it() {
     let sent = scene.sent();
     assert!(matches!(sent.as_slice(), [ClientFrame::Settle(_), ClientFrame::Goodbye(_)]), "{sent:?}");
 }
+
+#[test]
+fn long_reasons_are_spread_over_frames_that_every_gateway_takes() {
+    let size = |settle: &Settle| {
+        let mut bytes = BytesMut::new();
+        ClientFrame::Settle(settle.clone()).encode(&mut bytes);
+        bytes.len()
+    };
+    let (mut scene, id, _) = scene();
+    for first in 1..=200 {
+        let reason = Some(format!("{first}{}", "x".repeat(1000)).into());
+        let confirm = (first > 100).then_some(first);
+        scene.session.settle(SettleInput { reason, confirm, ..settle_input(id, first, SettleKind::Reject) });
+    }
+    let sizes: Vec<(usize, usize)> = scene.settles().iter().map(|s| (s.ranges.len(), size(s))).collect();
+    assert_eq!(sizes.iter().map(|(ranges, _)| ranges).sum::<usize>(), 200);
+    assert!(sizes.len() == 4 && sizes.iter().all(|(_, bytes)| *bytes <= 66_000), "{sizes:?}");
+}
