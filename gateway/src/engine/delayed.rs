@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use meshwire_proto::{Moment, Timing, UnixMillis};
 
 use super::carry::{left_of_stay, longest_stay};
-use super::no_room::{ask_again, is_full};
+use super::no_room::{ask_again, is_for_want_of_disk};
 use super::notices::NoticeKind;
 #[cfg(feature = "testing")]
 use super::planted::{Defect, is};
@@ -372,7 +372,7 @@ impl Engine {
                 Found::Event(event) => {
                     if let Err(refused) = source.claim(id, event.bytes.len() as u64 + BESIDE) {
                         again = Some(now.mono + ask_again(&refused));
-                        full = is_full(&refused);
+                        full = is_for_want_of_disk(&refused);
                         break;
                     }
                     let expires_in = first.get().expires_in_ms;

@@ -16,6 +16,6 @@ pub(super) const fn ask_again(refused: &StoreError) -> Duration {
 }
 
 /// Whether only somebody who makes room on the disk can help.
-pub(super) const fn is_full(refused: &StoreError) -> bool {
+pub(super) const fn is_for_want_of_disk(refused: &StoreError) -> bool {
     matches!(refused, StoreError::Full(_))
 }

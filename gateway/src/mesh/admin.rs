@@ -32,6 +32,11 @@ impl Mesh {
     /// As the command says; `UNSUPPORTED` for one that this version does not know; `UNAVAILABLE`: the gateway stops, and the command
     /// would change what is kept.
     pub fn admin(&self, caller: &Caller, command: &admin::Command, so_far: &mut SoFar) -> Option<Answered> {
+        let answered = self.carry_out(caller, command, so_far)?;
+        Some(answered.map_err(|refusal| so_far.refuse(refusal)))
+    }
+
+    fn carry_out(&self, caller: &Caller, command: &admin::Command, so_far: &mut SoFar) -> Option<Answered> {
         if let Err(refusal) = self.check_serving()
             && !keeps_nothing(command)
         {

@@ -1,6 +1,7 @@
 //! Dead letters through the waist: list, give back, remove.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,15 +22,21 @@ const PAGE_BYTES: usize = engine::MAX_RUN_BYTES as usize / 2;
 /// Most bytes of dead letters that are read from the disk for one page, whatever it says of them.
 const READ_BYTES: usize = 64 << 20;
 
-/// What was done of a command while what the rest of it needs is fetched: no more than a page.
+/// What was done of a command while what the rest of it needs is fetched.
 #[derive(Debug, Default)]
 pub struct SoFar {
+    listed: Listed,
+    redriven: Redriven,
+}
+
+/// Letters of a list: no more than a page.
+#[derive(Debug, Default)]
+struct Listed {
     letters: Vec<admin::DeadLetter>,
     /// Bytes of the answer, and those that were read for it.
     bytes: usize,
     read: usize,
     waits: Option<Waits>,
-    redriven: Redriven,
     /// The last letter that was looked at.
     through: Position,
 }
@@ -55,11 +62,26 @@ struct Redriven {
     left: BTreeMap<GroupKey, u32>,
     /// When that is kept.
     ticket: Option<Ticket>,
-    /// How many were looked at.
+    /// How many were looked at, and the last of them.
     looked: usize,
+    through: Position,
 }
 
 impl SoFar {
+    /// Why a command ends: what it did before that stays done.
+    pub(super) fn refuse(&self, mut refusal: Refusal) -> Refusal {
+        match self.redriven.count {
+            0 => {}
+            1 => refusal.message.push_str("; before that 1 dead letter was redriven, and no more"),
+            count => {
+                let _ = write!(refusal.message, "; before that {count} dead letters were redriven, and no more");
+            }
+        }
+        refusal
+    }
+}
+
+impl Listed {
     /// Whether it may wait for the rest: one that has something only while there is room for it.
     fn may_wait(&mut self, answers: Arc<Memory>) -> bool {
         // What it had is in its bytes of now.
@@ -73,7 +95,8 @@ impl SoFar {
         fits
     }
 
-    const fn is_full(&self) -> bool {
+    /// Whether nothing more goes into its page.
+    const fn ends_page(&self) -> bool {
         self.bytes >= PAGE_BYTES || self.read >= READ_BYTES
     }
 
@@ -195,31 +218,31 @@ impl Mesh {
         &self,
         caller: &Caller,
         (asked, events): (&LetterSelection<'_>, bool),
-        so_far: &mut SoFar,
+        SoFar { listed, .. }: &mut SoFar,
     ) -> Option<Answered> {
         let page = match self.page(caller, Action::ReadDeadLetters, asked) {
             Ok(page) => page,
             Err(refusal) => return Some(Err(refusal)),
         };
-        let through = so_far.through;
+        let through = listed.through;
         for (number, redriven) in page.letters.iter().filter(|(number, _)| *number > through) {
-            if so_far.is_full() {
+            if listed.ends_page() {
                 break;
             }
             match self.letter_block(page.topic, *number) {
                 Ok(Some(block)) => {
                     if let Some(letter) = engine::letter(&block, *number) {
-                        so_far.add(admin::DeadLetter { number: *number, redriven: *redriven, ..letter }, events);
+                        listed.add(admin::DeadLetter { number: *number, redriven: *redriven, ..letter }, events);
                     }
                 }
-                Ok(None) if so_far.may_wait(self.answers()) => return None,
+                Ok(None) if listed.may_wait(self.answers()) => return None,
                 // What is there is a page of its own.
                 Ok(None) => break,
                 Err(_) => {}
             }
-            so_far.through = *number;
+            listed.through = *number;
         }
-        let SoFar { letters, through, .. } = std::mem::take(so_far);
+        let Listed { letters, through, .. } = std::mem::take(listed);
         let list = admin::DeadLetterList { letters, next: page.next(through) };
         Some(Ok((admin::Answer { answer: Some(answer::Answer::DeadLetters(list)) }, Ticket::KEPT)))
     }
@@ -228,14 +251,13 @@ impl Mesh {
         &self,
         caller: &Caller,
         asked: &LetterSelection<'_>,
-        so_far: &mut SoFar,
+        SoFar { redriven, .. }: &mut SoFar,
     ) -> Option<Answered> {
         let page = match self.page(caller, Action::RedriveDeadLetters, asked) {
             Ok(page) => page,
             Err(refusal) => return Some(Err(refusal)),
         };
-        let SoFar { redriven, through, .. } = so_far;
-        let behind = *through;
+        let behind = redriven.through;
         for (number, _) in page.letters.iter().filter(|(number, _)| *number > behind) {
             // Those that came back meanwhile, or take the places of others, are for the next page.
             if redriven.looked == page.most {
@@ -255,9 +277,9 @@ impl Mesh {
                 Err(_) => {}
             }
             redriven.looked += 1;
-            *through = *number;
+            redriven.through = *number;
         }
-        let SoFar { redriven: Redriven { count, left, ticket, .. }, through, .. } = std::mem::take(so_far);
+        let Redriven { count, left, ticket, through, .. } = std::mem::take(redriven);
         let left = left.into_iter().map(|(group, count)| admin::LettersLeft { group: group.to_string(), count });
         Some(Ok((changed(count, page.next(through), left.collect()), ticket.unwrap_or(Ticket::KEPT))))
     }
@@ -291,13 +313,19 @@ fn changed(count: u32, next: Position, left: Vec<admin::LettersLeft>) -> admin::
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use meshwire_proto::wire::admin::command::Command;
+
     use super::*;
+    use crate::clock::SystemClock;
+    use crate::mesh::{AllowAll, Recovered, Stores};
+    use crate::store::memory::{MemoryConfig, MemoryStore};
 
     #[test]
     fn pages_that_wait_count_as_answers_and_no_more_of_them_wait_than_there_is_room_for() {
         let (answers, mut waiting) = (Arc::new(Memory::new(1 << 20)), Vec::new());
         loop {
-            let mut page = SoFar::default();
+            let mut page = Listed::default();
             for bytes in [100, 60_000, 60_000] {
                 page.add(admin::DeadLetter { event: vec![0; bytes].into(), ..admin::DeadLetter::default() }, true);
             }
@@ -310,8 +338,25 @@ mod tests {
         let bytes = waiting.iter().map(|page| page.bytes as u64).sum::<u64>();
         assert!(waiting.len() >= 4 && bytes <= 1 << 20, "{}", waiting.len());
         assert_eq!(answers.used(), bytes);
-        assert!(SoFar::default().may_wait(answers.clone()), "what has nothing waits in any case");
+        assert!(Listed::default().may_wait(answers.clone()), "what has nothing waits in any case");
         drop(waiting);
         assert_eq!(answers.used(), 0);
+    }
+
+    #[test]
+    fn a_redrive_whose_later_part_is_refused_says_what_was_redriven_before() {
+        let config = crate::config::Config::default().mesh([7; 16]);
+        let ring = MemoryConfig { ring_bytes: 64 << 10, total_bytes: 1 << 20 };
+        let stores = Stores { memory: Arc::new(MemoryStore::new(ring)), log: None };
+        let mesh = Mesh::open(config, Arc::new(SystemClock::new()), Arc::new(AllowAll), stores, &Recovered::default());
+        let redrive = admin::RedriveDeadLetters { topic: "gone".to_owned(), ..admin::RedriveDeadLetters::default() };
+        let command = admin::Command { command: Some(Command::RedriveDeadLetters(redrive)) };
+        for (count, told) in [(0, false), (1, true), (3, true)] {
+            let mut so_far = SoFar { redriven: Redriven { count, ..Redriven::default() }, ..SoFar::default() };
+            let refused = mesh.admin(&Caller::anonymous("test", None), &command, &mut so_far).unwrap().unwrap_err();
+            assert_eq!(refused.kind, ErrorKind::TopicNotFound);
+            let text = refused.message;
+            assert_eq!(text.contains(&format!("before that {count} dead letter")), told, "{text}");
+        }
     }
 }

@@ -88,7 +88,7 @@ impl Source for Blocks<'_, '_> {
 
     fn claim(&mut self, topic: TopicId, bytes: u64) -> Result<(), StoreError> {
         let store = self.stores.of(topic);
-        let claim = if topic.is_dead_letters() { store.reserve_letter(bytes) } else { store.reserve(bytes) };
+        let claim = if topic.is_dead_letters() { store.reserve_letter(bytes) } else { store.reserve_quietly(bytes) };
         self.claims.push(claim?);
         Ok(())
     }

@@ -106,7 +106,7 @@ impl Inner {
             && let Some(log) = &self.stores.log
         {
             // Not claimed: its few bytes are in what is always left for settlements.
-            drop(log.reserve(0).map_err(|e| Refusal::new(e.kind(), e.to_string()).after(1000))?);
+            drop(log.reserve_quietly(0).map_err(|e| Refusal::new(e.kind(), e.to_string()).after(1000))?);
         }
         Ok(durability)
     }

@@ -368,6 +368,15 @@ pub trait Store: Send + Sync + 'static {
     /// room is being made, or [`StoreError::Failed`].
     fn reserve(&self, bytes: u64) -> Result<Claim<'_>, StoreError>;
 
+    /// The same of what no publisher waits for, such as events whose time has come: it is not counted among the publishes that a
+    /// store says it refused.
+    ///
+    /// # Errors
+    /// As [`Store::reserve`].
+    fn reserve_quietly(&self, bytes: u64) -> Result<Claim<'_>, StoreError> {
+        self.reserve(bytes)
+    }
+
     /// The same for dead letters, which find room for a while where events find none: what consumers give up is to be
     /// kept, so that it can go. A store without such a reserve has none.
     ///

@@ -7,7 +7,7 @@ use meshwire_proto::Moment;
 
 use super::dispatch::{FETCHES, Found, Pass};
 use super::{Dying, Group};
-use crate::engine::no_room::{ask_again, is_full};
+use crate::engine::no_room::{ask_again, is_for_want_of_disk};
 use crate::store::{Failure, Position, StoreError};
 
 /// What is known of them beside the events themselves.
@@ -83,7 +83,7 @@ impl Group {
 
     /// It was tried to make letters of all that is owed.
     pub(super) fn tried_to_bury(&mut self, now: Moment, tried: &Result<(), StoreError>) {
-        self.owed.disk_full = tried.as_ref().is_err_and(is_full);
+        self.owed.disk_full = tried.as_ref().is_err_and(is_for_want_of_disk);
         if let Err(refused) = tried {
             self.bury_at = Some(now + ask_again(refused));
         }

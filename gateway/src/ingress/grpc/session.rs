@@ -1,5 +1,6 @@
 //! A native session whose bytes travel in the messages of one gRPC stream.
 
+use std::future::pending;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,18 +57,36 @@ pub(super) async fn open(Extension(door): Extension<Door>, request: Request) -> 
     response
 }
 
-/// Serves a session in a call. The deadline of that ends the stream, also while nothing is read or taken, and not the session, which may
+/// Serves a session in a call. The deadline of that ends the stream, also while nothing is read or written, and not the session, which may
 /// go on in another.
 async fn serve(
     native: Arc<Native>,
     stream: Messages,
     coming: Coming,
-    (shutdown, deadline): (watch::Receiver<Shutdown>, Deadline),
+    (mut shutdown, deadline): (watch::Receiver<Shutdown>, Deadline),
 ) {
     let out = Arc::clone(&stream.out);
-    let mut serving = pin!(serve_stream(native, (Box::new(stream), BytesMut::new()), coming, shutdown));
-    if let Err(late) = deadline.within(serving.as_mut()).await {
+    // The session's own: its end comes with the deadline, too. Else a connection that is not read from would notice nothing.
+    let (ending, ends) = watch::channel(*shutdown.borrow_and_update());
+    let mut serving = pin!(serve_stream(native, (Box::new(stream), BytesMut::new()), coming, ends));
+    let follow = async {
+        while shutdown.changed().await.is_ok() {
+            ending.send_replace(*shutdown.borrow_and_update());
+        }
+        // Nobody is left to say so.
+        ending.send_replace(Shutdown::Closing);
+        pending().await
+    };
+    let served = async {
+        tokio::select! {
+            biased;
+            () = follow => {}
+            () = serving.as_mut() => {}
+        }
+    };
+    if let Err(late) = deadline.within(served).await {
         out.end(Some(late));
+        ending.send_replace(Shutdown::Closing);
         serving.await;
     }
 }
@@ -255,8 +274,11 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::{StreamExt as _, stream};
-    use meshwire_proto::frame::{ClientFrame, PREFACE, begin_frame, end_frame};
+    use meshwire_proto::frame::{ClientFrame, PREFACE, Publish, PublishRun, begin_frame, end_frame};
+    use meshwire_proto::wire::admin::command::Command;
+    use meshwire_proto::wire::admin::{Limits, SetLimits};
     use meshwire_proto::wire::session as wire;
+    use meshwire_proto::{Event, EventRunBuilder};
     use tokio::time::{Instant, timeout};
     use tonic::Code;
 
@@ -275,26 +297,69 @@ mod tests {
         bytes
     }
 
+    fn hello() -> BytesMut {
+        let (producer_id, min_version, max_version) = (vec![1; 16].into(), 1, 1);
+        let hello = wire::Hello { producer_id, producer_epoch: 1, min_version, max_version, ..wire::Hello::default() };
+        framed(&ClientFrame::Hello(hello))
+    }
+
+    /// A call that has so much time, whose peer sends this and takes no answers; and its end.
+    fn call(native: &Arc<Native>, messages: BytesMut, time: Duration) -> (Arc<Out>, impl Future<Output = ()> + use<>) {
+        let sent = stream::iter([Ok::<_, io::Error>(messages.freeze())]).chain(stream::pending());
+        let out = Arc::new(Out::default());
+        let login = Login::begin(Duration::from_secs(5), native.places().take().unwrap());
+        let coming = Coming { caller: Caller::anonymous("grpc", None), login, held: None };
+        let messages = Messages::new(Body::from_stream(sent), Arc::clone(&out));
+        let (running, shutdown) = watch::channel(Shutdown::Running);
+        let ends = (shutdown, Deadline(Some(Instant::now() + time)));
+        let native = Arc::clone(native);
+        let ended = async move {
+            let _running = running;
+            serve(native, messages, coming, ends).await;
+        };
+        (out, ended)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_call_whose_peer_takes_no_answers_ends_at_its_deadline() {
         let native =
             Native::new(calls().mesh().clone(), Config::default().native("one".to_owned()), Arc::new(SystemRandom));
-        let (producer_id, min_version, max_version) = (vec![1; 16].into(), 1, 1);
-        let hello = wire::Hello { producer_id, producer_epoch: 1, min_version, max_version, ..wire::Hello::default() };
         let pings = framed(&ClientFrame::Ping(wire::Ping { nonce: u64::MAX, answer: false })).repeat(1000);
         let mut messages = BytesMut::new();
-        grpc::put_message(&[&PREFACE[..], &framed(&ClientFrame::Hello(hello))[..]], &mut messages);
+        grpc::put_message(&[&PREFACE[..], &hello()[..]], &mut messages);
         for _ in 0..200 {
             grpc::put_message(&[&pings[..]], &mut messages);
         }
-        let sent = stream::iter([Ok::<_, io::Error>(messages.freeze())]).chain(stream::pending());
-        let (out, time) = (Arc::new(Out::default()), Duration::from_secs(1));
-        let login = Login::begin(Duration::from_secs(5), native.places().take().unwrap());
-        let coming = Coming { caller: Caller::anonymous("grpc", None), login, held: None };
-        let messages = Messages::new(Body::from_stream(sent), Arc::clone(&out));
-        let (_running, shutdown) = watch::channel(Shutdown::Running);
-        let ends = (shutdown, Deadline(Some(Instant::now() + time)));
-        timeout(2 * time, serve(Arc::clone(&native), messages, coming, ends)).await.unwrap();
+        let time = Duration::from_secs(1);
+        let (out, ended) = call(&native, messages, time);
+        timeout(2 * time, ended).await.unwrap();
+        assert_eq!(out.queue().end.as_ref().map(Status::code), Some(Code::DeadlineExceeded));
+        assert_eq!(native.suspended(), 1, "the session may go on in another");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_neither_reads_nor_writes_ends_at_its_deadline() {
+        let calls = calls();
+        let limits = Some(Limits { publish_bytes_rate: Some(1000), ..Limits::default() });
+        calls.admin(&Caller::anonymous("test", None), Command::SetLimits(SetLimits { limits })).await.unwrap();
+        let native =
+            Native::new(calls.mesh().clone(), Config::default().native("one".to_owned()), Arc::new(SystemRandom));
+        // The second event has to wait 4 s for its share of the rate, and the Goodbye behind it: nothing more is read.
+        let publish = |first_sequence: u64| {
+            let mut events = EventRunBuilder::default();
+            events.push(&Event::bytes("t", vec![7; 4000]).id("1").source("/s").encode().unwrap());
+            let (topic, events) = ("t".to_owned(), events.take());
+            let run = PublishRun { alias: 1, topic, first_sequence, events, ..PublishRun::default() };
+            framed(&ClientFrame::Publish(Publish { runs: vec![run], answered_through: 0 }))
+        };
+        let goodbye = framed(&ClientFrame::Goodbye(wire::Goodbye::default()));
+        let mut messages = BytesMut::new();
+        for bytes in [&PREFACE[..], &hello(), &publish(1), &publish(2), &goodbye] {
+            grpc::put_message(&[bytes], &mut messages);
+        }
+        let time = Duration::from_secs(1);
+        let (out, ended) = call(&native, messages, time);
+        timeout(time + Duration::from_millis(1), ended).await.unwrap();
         assert_eq!(out.queue().end.as_ref().map(Status::code), Some(Code::DeadlineExceeded));
         assert_eq!(native.suspended(), 1, "the session may go on in another");
     }

@@ -72,7 +72,7 @@ pub(super) fn open(
     let torn_bytes = parts.cut(&**disk, end, &to_read)?;
     parts.remove_strays(&**disk, &names)?;
     let max_disk = if options.max_disk == 0 { directory.max_disk } else { options.max_disk };
-    let segment_len = options.segment_len(room(&**disk, max_disk, &files)?);
+    let segment_len = options.segment_len(room(&**disk, max_disk, &parts)?);
     let mut begun = 0;
     let active = if let Some(active) = parts.active.take() {
         // After a killed process it may be in the kernel only.
@@ -214,10 +214,11 @@ fn list(disk: &dyn Disk) -> Result<(BTreeSet<FileName>, Vec<SegmentFile>), OpenE
     Ok((listing.into_iter().map(|(name, _)| name).collect(), files))
 }
 
-/// Bytes that segments can have: not more than the file system has, with what those hold that are there. Larger ones
+/// Bytes that segments can have: not more than the file system has, with what those hold that stay. Larger ones
 /// would leave a small disk with room that none of them fits.
-fn room(disk: &dyn Disk, max_disk: u64, files: &[SegmentFile]) -> Result<u64, OpenError> {
-    let held: u64 = files.iter().map(|file| file.len).sum();
+fn room(disk: &dyn Disk, max_disk: u64, parts: &Parts) -> Result<u64, OpenError> {
+    let sealed: u64 = parts.sealed.values().map(|sealed| sealed.len).sum();
+    let held = sealed + parts.active.as_ref().map_or(0, |active| active.len);
     let there = disk.free_space()?.saturating_add(held);
     if there < max_disk {
         tracing::warn!(

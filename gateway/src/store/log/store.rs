@@ -261,9 +261,16 @@ impl Store for LogStore {
         Ok(Claim::new(claimed, room))
     }
 
+    fn reserve_quietly(&self, bytes: u64) -> Result<Claim<'_>, StoreError> {
+        let claimed = &self.shared.claimed;
+        let mut machine = self.shared.lock();
+        let room = machine.reserve_quietly(bytes, claimed.load(Ordering::Relaxed))?;
+        Ok(Claim::new(claimed, room))
+    }
+
     fn reserve_letter(&self, bytes: u64) -> Result<Claim<'_>, StoreError> {
         let claimed = &self.shared.claimed;
-        let machine = self.shared.lock();
+        let mut machine = self.shared.lock();
         let room = machine.reserve_letter(bytes, claimed.load(Ordering::Relaxed))?;
         Ok(Claim::new(claimed, room))
     }

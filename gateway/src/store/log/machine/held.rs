@@ -1,13 +1,63 @@
-//! What holds the oldest segment when there is no space for another: for the words of the refusal.
+//! Why there is no room, in the words of the refusal: what is full, and what holds the oldest segment when there is no space for another.
 
 use meshwire_proto::UnixMillis;
 
-use super::Space;
+use super::space::More;
+use super::{LogMachine, Space};
+use crate::store::StoreError;
+use crate::store::log::disk::DiskFault;
 use crate::store::log::fold::Fold;
 use crate::store::log::segment::Span;
 
 /// So many topics are named: those with the most bytes in the segment.
 const MOST_NAMED: usize = 3;
+
+const MAKE_ROOM: &str = "make room on the file system of the data directory";
+
+impl LogMachine {
+    /// Why there is no room. Thousands a second may ask: as long as nothing changes it is put into words once.
+    pub(super) fn no_room(&mut self) -> StoreError {
+        if let Some(cause) = &self.failed {
+            return StoreError::Failed(cause.clone());
+        }
+        let words = self.full_words.take().or_else(|| match (&self.full, &self.space.more) {
+            (Some((_, cause)), _) => Some(self.full_cause(false, cause)),
+            (None, More::Refused { limit, cause, .. }) => Some(self.full_cause(*limit, cause)),
+            _ => None,
+        });
+        let Some(words) = words else {
+            return StoreError::Busy("the log is allocating its next segment; try again".to_owned());
+        };
+        self.full_words = Some(words.clone());
+        StoreError::Full(words)
+    }
+
+    /// What is full, what holds it, and what to do; `limit`: it is no more than is allowed.
+    fn full_cause(&self, limit: bool, cause: &str) -> String {
+        let soon = || format!("{cause}; space is being given back: publish again in a few seconds");
+        match self.jobs.checkpoint_failed() {
+            _ if self.jobs.is_freeing() => return soon(),
+            Some(error) if self.space.wants_checkpoint() => {
+                let more = if error.fault == DiskFault::NoSpace { MAKE_ROOM } else { "it is tried again" };
+                return format!(
+                    "{cause}; space is given back once a checkpoint is written, and that failed ({error}); {more}"
+                );
+            }
+            _ if self.space.gives_back() => return soon(),
+            _ => {}
+        }
+        if let Some(waits) = self.space.waits_for_window(self.wall) {
+            return format!("{cause}; {waits}");
+        }
+        let more = if limit { "raise max_disk" } else { MAKE_ROOM };
+        match self.space.held_by(&self.fold) {
+            Some(holders) => format!("{cause}; {holders}; delete what is not needed, set less retention, or {more}"),
+            // With the next look at retention the oldest of them goes.
+            None if !self.space.sealed.is_empty() => soon(),
+            None => format!("{cause}; {more}"),
+        }
+    }
+}
 
 /// Whether an event of a span can still be read, or waits for its time.
 pub(super) fn is_held(span: &Span, fold: &Fold) -> bool {

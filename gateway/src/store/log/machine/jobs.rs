@@ -48,6 +48,8 @@ pub(super) struct Jobs {
     /// The slot the next checkpoint goes to, and the batch of the last.
     slot: u8,
     checkpointed: u64,
+    /// Why the last one that was tried was not written.
+    checkpoint_failed: Option<DiskError>,
     /// Nothing is tried before, after a failure.
     not_before: Moment,
     /// Indexes of retired segments.
@@ -63,6 +65,7 @@ impl Jobs {
             snapshot: None,
             slot,
             checkpointed,
+            checkpoint_failed: None,
             not_before: Moment(0),
             stale: Vec::new(),
         }
@@ -88,6 +91,11 @@ impl Jobs {
         matches!(self.under_way, Some((_, Kind::Free)))
     }
 
+    /// Why no checkpoint can be written, since the last one that was.
+    pub(super) const fn checkpoint_failed(&self) -> Option<&DiskError> {
+        self.checkpoint_failed.as_ref()
+    }
+
     pub(super) const fn want_checkpoint(&mut self) {
         self.checkpoint_wanted = true;
     }
@@ -104,6 +112,8 @@ impl LogMachine {
         if self.jobs.under_way.is_some() {
             return None;
         }
+        // Also what is not done changes: there may be no space to allocate.
+        self.full_words = None;
         let (kind, work) = self.next_job(now)?;
         let id = self.id();
         self.jobs.under_way = Some((id, kind));
@@ -232,6 +242,7 @@ impl LogMachine {
             Kind::Zero => self.space.zeroed(),
             Kind::Checkpoint { batch, retired } => {
                 self.jobs.checkpointed = batch;
+                self.jobs.checkpoint_failed = None;
                 self.jobs.slot ^= 1;
                 self.space.checkpointed(retired);
             }
@@ -251,6 +262,7 @@ impl LogMachine {
             Kind::Zero => self.space.zeroed(),
             Kind::Checkpoint { .. } => {
                 self.jobs.checkpoint_wanted = true;
+                self.jobs.checkpoint_failed = Some(error.clone());
                 // At the end there is no later: what it would have saved is only time.
                 if self.closing {
                     self.jobs.checkpointed = self.fold.batch;

@@ -8,7 +8,7 @@
 //! - [`gather`]: when it may be written; [`write`](mod@write): writing and syncing, where
 //!   an event becomes kept;
 //! - [`retain`]: how far retention goes; [`space`]: segments, and the promise that what is accepted fits;
-//! - [`held`]: what holds the oldest segment; [`refusals`]: what is said of a full disk; [`find`]: places by time; [`read`]: cache, index, fetches; [`jobs`]: everything in the background.
+//! - [`held`]: why there is no room, in words; [`refusals`]: what the log of the gateway says of it; [`find`]: places by time; [`read`]: cache, index, fetches; [`jobs`]: everything in the background.
 
 mod batch;
 #[cfg(test)]
@@ -49,7 +49,6 @@ use places::Places;
 use read::Reads;
 use refusals::Refusals;
 use retain::Retention;
-use space::More;
 pub(super) use space::{Active, Space};
 
 /// A batch is closed before its body is longer than this.
@@ -149,6 +148,8 @@ pub struct LogMachine {
     /// The disk was full: when to try again, and its words.
     full: Option<(Moment, String)>,
     refusals: Refusals,
+    /// What [`StoreError::Full`] says, since something changed last.
+    full_words: Option<String>,
     /// A written batch waits for a sync.
     sync_wanted: bool,
     /// Since when some written batch is not synced, and bytes of such.
@@ -219,6 +220,7 @@ impl LogMachine {
             writing: None,
             full: None,
             refusals: Refusals::default(),
+            full_words: None,
             sync_wanted: false,
             unsynced: None,
             dirty: false,
@@ -272,30 +274,39 @@ impl LogMachine {
         self.last_cut + 1
     }
 
-    /// Whether `bytes` more can be taken, while `claimed` bytes are promised and not committed. Gives what is to be
-    /// promised: bytes of events and of what is written with them.
+    /// Whether `bytes` more can be taken of a publisher, while `claimed` bytes are promised and not committed. Gives what is to
+    /// be promised: bytes of events and of what is written with them.
     ///
     /// # Errors
     /// [`StoreError::Full`] naming what holds the space, [`StoreError::Busy`], [`StoreError::Failed`].
     pub fn reserve(&mut self, bytes: u64, claimed: u64) -> Result<u64, StoreError> {
-        let slack = settles_room(self.space.segment_len) + self.space.letters_room();
-        let reserved = self.reserve_before(bytes, claimed, slack);
+        let reserved = self.reserve_quietly(bytes, claimed);
         if let Err(full @ StoreError::Full(_)) = &reserved {
             self.refusals.refused(self.wall, full);
         }
         reserved
     }
 
+    /// The same of what no publisher waits for: nobody is told that it was refused.
+    ///
+    /// # Errors
+    /// As [`LogMachine::reserve`].
+    pub fn reserve_quietly(&mut self, bytes: u64, claimed: u64) -> Result<u64, StoreError> {
+        let slack = settles_room(self.space.segment_len) + self.space.letters_room();
+        self.reserve_before(bytes, claimed, slack)
+    }
+
     /// The same for dead letters, out of what is left for them, and of three quarters of what is for settlements.
     ///
     /// # Errors
     /// As [`LogMachine::reserve`].
-    pub fn reserve_letter(&self, bytes: u64, claimed: u64) -> Result<u64, StoreError> {
+    pub fn reserve_letter(&mut self, bytes: u64, claimed: u64) -> Result<u64, StoreError> {
         self.reserve_before(bytes, claimed, settles_room(self.space.segment_len) / 4)
     }
 
     /// A commit without the reasons that find no room, while `claimed` bytes are promised, its own among them: settlements
-    /// have an eighth of their room for themselves. Behind the first that finds none no other is asked for: each refusal costs its words.
+    /// have an eighth of their room for themselves. Also while the next segment is being made: should there be none after all, a commit
+    /// that does not fit would keep the settlements in it, and all commits behind it, from being written.
     pub(super) fn without_surplus(&self, mut ops: Vec<Op>, claimed: u64) -> Vec<Op> {
         let slack = settles_room(self.space.segment_len) / 8;
         let (mut taken, mut fits) = (0, true);
@@ -303,7 +314,8 @@ impl LogMachine {
             if let Op::Reasons { reasons, .. } = op {
                 reasons.retain(|reason| {
                     let with = taken + reason_len(reason);
-                    fits = fits && self.reserve_before(with as u64, claimed, slack).is_ok();
+                    // Behind the first that does not, none does.
+                    fits = fits && self.room_before(with as u64, claimed, slack).is_some();
                     taken = if fits { with } else { taken };
                     fits
                 });
@@ -313,13 +325,14 @@ impl LogMachine {
         ops
     }
 
-    /// Behind what is taken so much stays free.
-    fn reserve_before(&self, bytes: u64, claimed: u64, slack: u64) -> Result<u64, StoreError> {
-        if let Some(cause) = &self.failed {
-            return Err(StoreError::Failed(cause.clone()));
-        }
-        if let Some((_, cause)) = &self.full {
-            return Err(StoreError::Full(self.full_cause(false, cause)));
+    fn reserve_before(&mut self, bytes: u64, claimed: u64, slack: u64) -> Result<u64, StoreError> {
+        self.room_before(bytes, claimed, slack).ok_or_else(|| self.no_room())
+    }
+
+    /// Behind what is taken so much stays free. Gives what is to be promised; `None`: there is no room.
+    fn room_before(&self, bytes: u64, claimed: u64, slack: u64) -> Option<u64> {
+        if self.failed.is_some() || self.full.is_some() {
+            return None;
         }
         let (open, new) = (self.pending.body_len() as u64, bytes + OVERHEAD as u64);
         let records = std::iter::once(self.writing_len()).chain(self.ready.iter().map(Cut::len));
@@ -332,7 +345,7 @@ impl LogMachine {
         } else {
             self.space.fits(records.chain([record_len(open + new), slack]))
         };
-        if fits { Ok(new) } else { Err(self.no_room()) }
+        fits.then_some(new)
     }
 
     /// Bytes of the records that are not written yet, the one that is being gathered included.
@@ -341,33 +354,9 @@ impl LogMachine {
         self.writing_len() + ready + record_len(self.pending.body_len() as u64)
     }
 
-    fn no_room(&self) -> StoreError {
-        match &self.space.more {
-            More::Refused { limit, cause, .. } => StoreError::Full(self.full_cause(*limit, cause)),
-            _ => StoreError::Busy("the log is allocating its next segment; try again".to_owned()),
-        }
-    }
-
-    /// What is full, what holds it, and what to do; `limit`: it is no more than is allowed.
-    fn full_cause(&self, limit: bool, cause: &str) -> String {
-        let soon = || format!("{cause}; space is being given back: publish again in a few seconds");
-        if self.jobs.is_freeing() || self.space.gives_back() {
-            return soon();
-        }
-        if let Some(waits) = self.space.waits_for_window(self.wall) {
-            return format!("{cause}; {waits}");
-        }
-        let more = if limit { "raise max_disk" } else { "make room on the file system of the data directory" };
-        match self.space.held_by(&self.fold) {
-            Some(holders) => format!("{cause}; {holders}; delete what is not needed, set less retention, or {more}"),
-            // With the next look at retention the oldest of them goes.
-            None if !self.space.sealed.is_empty() => soon(),
-            None => format!("{cause}; {more}"),
-        }
-    }
-
     /// Takes in what has happened.
     pub fn handle(&mut self, now: Moment, input: Input) {
+        self.full_words = None;
         match input {
             Input::Done { id, result } => self.write_done(now, id, result),
             Input::JobDone { id, result } => self.job_done(now, id, result),

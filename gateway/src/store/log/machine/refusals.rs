@@ -1,4 +1,4 @@
-//! Events that are refused for want of space, as the log of the gateway tells it: once when that begins, once when it ends.
+//! Publishes that are refused for want of space, as the log of the gateway tells it: once when that begins, once when it ends.
 
 use std::fmt::Display;
 

@@ -185,3 +185,34 @@ fn an_idle_machine_sleeps_for_good() {
     }
     assert!(stage.waiting.is_empty());
 }
+
+/// A log at its `max_disk`, before anything is written to it.
+fn full() -> LogMachine {
+    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+    let (first_segment_bytes, segment_bytes, max_disk) = (8 << 10, 16 << 10, 8 << 10);
+    let options = LogOptions { first_segment_bytes, segment_bytes, max_disk, ..LogOptions::default() };
+    let (mut machine, _) = recovery::open(&disk, &options, (Moment(0), UnixMillis(0))).unwrap();
+    assert!(machine.poll_job(Moment(0)).is_none());
+    machine
+}
+
+#[test]
+fn a_refusal_is_put_into_words_once_as_long_as_nothing_changes() {
+    let mut machine = full();
+    let refusal = |machine: &mut LogMachine| machine.reserve(100_000, 0).unwrap_err().to_string();
+    let first = refusal(&mut machine);
+    assert!(first.contains("max_disk (8192 bytes)"), "{first}");
+    machine.space.refused(true, "something else".to_owned(), Moment(u64::MAX));
+    assert_eq!(refusal(&mut machine), first, "nothing was done and no time has passed");
+    machine.handle(Moment(0), Input::Tick { wall: UnixMillis(1) });
+    assert!(refusal(&mut machine).starts_with("something else"));
+}
+
+#[test]
+fn only_what_publishers_are_refused_is_counted() {
+    let mut machine = full();
+    assert!(machine.reserve_quietly(100_000, 0).is_err() && machine.reserve_letter(100_000, 0).is_err());
+    assert_eq!(machine.refusals.ended(), None, "no publisher was refused");
+    assert!(machine.reserve(100_000, 0).is_err() && machine.reserve_quietly(100_000, 0).is_err());
+    assert_eq!(machine.refusals.ended(), Some(1));
+}

@@ -46,6 +46,7 @@ impl LogMachine {
                     // A segment is left only when all of it is synced.
                     Place::Roll if self.dirty => return Some(self.sync(now)),
                     Place::Roll => {
+                        self.full_words = None;
                         if let Some(sealed) = self.space.roll() {
                             self.jobs.sealed(sealed);
                             self.retention.sealed();
@@ -118,6 +119,7 @@ impl LogMachine {
 
     /// Closes the batch that is being gathered.
     pub(super) fn cut(&mut self) {
+        self.full_words = None;
         self.last_cut += 1;
         match self.pending.cut(self.last_cut, &mut self.fold) {
             Ok(cut) => {

@@ -122,3 +122,43 @@ fn while_space_is_given_back_a_refusal_says_so_and_nothing_else() {
     assert!(said > 0);
     assert_eq!(refusal(&rig, 350), None);
 }
+
+#[test]
+fn a_refusal_promises_no_space_that_waits_for_a_checkpoint_for_which_there_is_none() {
+    let options = LogOptions { max_disk: 100 << 10, dedup_window_ms: 0, ..small() };
+    let mut rig = Rig::open(Arc::new(SimDisk::new()), options, Arc::default()).unwrap();
+    let topic = rig.topic(1, Durability::Synced);
+    fill(&mut rig, topic, 200);
+    rig.store.commit(vec![Op::TopicGone { topic }]);
+    for _ in 0..6 {
+        rig.advance_ms(500);
+        rig.store.tick();
+        // Others take whatever is given back.
+        while rig.begin() {
+            rig.end();
+            let used = rig.disk.list().unwrap().iter().map(|(_, len)| len).sum();
+            rig.disk.set_capacity(Some(used));
+        }
+    }
+    let text = refusal(&rig, 350).unwrap();
+    assert!(text.contains("checkpoint") && !text.contains("in a few seconds"), "{text}");
+    assert!(text.ends_with("make room on the file system of the data directory"), "{text}");
+    rig.disk.set_capacity(None);
+    pass(&mut rig);
+    assert_eq!(refusal(&rig, 350), None);
+}
+
+#[test]
+fn segments_that_were_prepared_and_not_used_make_a_disk_no_larger_after_a_kill() {
+    let options = LogOptions { first_segment_bytes: 64 << 10, segment_bytes: 1 << 20, ..small() };
+    let disk = Arc::new(SimDisk::new());
+    disk.set_capacity(Some(1 << 20));
+    let longest = |rig: &Rig| rig.disk.list().unwrap().iter().map(|(_, len)| *len).max().unwrap();
+    let mut rig = Rig::open(disk, options.clone(), Arc::default()).unwrap();
+    rig.settle();
+    let before = longest(&rig);
+    assert!(before > 64 << 10, "some are prepared: {before}");
+    let mut rig = Rig::open(rig.reopen_sim_disk(), options, rig.micros.clone()).unwrap();
+    rig.settle();
+    assert_eq!(longest(&rig), before);
+}
