@@ -46,11 +46,6 @@ impl Engine {
         self.topics.get(&id).map_or(Ticket::KEPT, |t| t.ticket)
     }
 
-    /// The same of what was settled: what is said of a dead letter that was given back is kept with the dead letters.
-    pub fn settled_through(&self, id: TopicId) -> Ticket {
-        self.ticket(id).later(self.ticket(self.letters_of(id)))
-    }
-
     /// Positions of a topic below `head` are kept and may be shown.
     pub fn kept(&mut self, id: TopicId, head: Position) {
         if id.is_delayed() {

@@ -58,6 +58,8 @@ use meshwire_proto::frame::DeliverRun;
 use meshwire_proto::{EventRun, Moment, UnixMillis};
 
 use crate::store::{GroupId, Lookup, Op, Position, StoreError, TopicId};
+use group::Group;
+use no_room::NO_ROOM;
 use readers::Reader;
 
 pub use bounds::Bounds;
@@ -368,6 +370,30 @@ impl Engine {
             self.take_settles();
         }
         std::mem::take(&mut self.ops)
+    }
+
+    /// The same while the store has no room for settlements: they wait until it is asked again. But none of what goes with
+    /// new events, such as dead letters of what they settle.
+    pub fn take_ops_but_settles(&mut self, now: Now) -> Vec<Op> {
+        if self.ops.iter().any(|op| matches!(op, Op::Append(_))) {
+            return self.take_ops(now, true);
+        }
+        if !self.unlogged.is_empty() {
+            self.settles_due = Some(now.mono + NO_ROOM);
+        }
+        std::mem::take(&mut self.ops)
+    }
+
+    /// What it takes to commit the settlements that wait, about; their reasons are left out if there is no room for those.
+    pub fn unlogged_bytes(&self) -> u64 {
+        let groups = self.unlogged.iter().filter_map(|(topic, group)| self.topics.get(topic)?.groups.get(group));
+        groups.map(Group::unlogged_bytes).sum()
+    }
+
+    /// Whether settlements of a topic or of its dead letters wait.
+    pub fn has_unlogged(&self, id: TopicId) -> bool {
+        let of = |id| self.unlogged.range((id, GroupId(0))..=(id, GroupId(u32::MAX))).next().is_some();
+        of(id) || of(self.letters_of(id))
     }
 
     fn take_settles(&mut self) {

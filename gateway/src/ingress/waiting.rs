@@ -27,7 +27,8 @@ pub(super) async fn kept(mesh: &Mesh, ticket: Ticket) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// `STORE_FAILED`; `DISK_FULL`: it will not be before there is.
-pub(super) async fn settled(mesh: &Mesh, ticket: Ticket) -> Result<(), Refusal> {
+pub(super) async fn settled(mesh: &Mesh, ticket: Option<Ticket>) -> Result<(), Refusal> {
+    let ticket = ticket.ok_or_else(unkept)?;
     let mut kept = pin!(kept(mesh, ticket));
     poll_fn(|cx| match kept.as_mut().poll(cx) {
         Poll::Pending if mesh.watermark().stuck => Poll::Ready(Err(unkept())),
@@ -37,7 +38,7 @@ pub(super) async fn settled(mesh: &Mesh, ticket: Ticket) -> Result<(), Refusal> 
 }
 
 /// What became of a settlement that there is no space for.
-pub(super) fn unkept() -> Refusal {
+fn unkept() -> Refusal {
     let text = "the disk is full: this settlement holds, and is kept as soon as there is space; the event comes again only if the \
                 gateway is killed before";
     Refusal::new(ErrorKind::DiskFull, text).after(RETRY_MS)

@@ -19,7 +19,7 @@ use super::notices::tell;
 use super::open::Stores;
 use crate::delivery::Sink;
 use crate::engine::{Engine, Now, Output, Room, Source, SubscriptionKey, Touched};
-use crate::store::{Block, Claim, Durability, Lookup, Op, Position, StoreError, TopicId};
+use crate::store::{Block, Claim, Durability, Lookup, Op, Position, Store, StoreError, TopicId};
 
 pub(super) struct Shard {
     pub(super) engine: Engine,
@@ -143,7 +143,13 @@ impl Inner {
     /// Commits what the engine wants kept. Gives the number of the batch, 0 if
     /// there was nothing for the log.
     pub(super) fn commit(&self, shard: &mut Shard, now: Now, settle_now: bool) -> u64 {
-        let ops = shard.engine.take_ops(now, settle_now);
+        let unlogged = shard.engine.unlogged_bytes();
+        let takes = |log: &Arc<dyn Store>| unlogged == 0 || log.takes_settlements(unlogged);
+        let ops = if self.stores.log.as_ref().is_none_or(takes) {
+            shard.engine.take_ops(now, settle_now)
+        } else {
+            shard.engine.take_ops_but_settles(now)
+        };
         if ops.is_empty() {
             return 0;
         }

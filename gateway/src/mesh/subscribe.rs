@@ -9,7 +9,8 @@ use meshwire_proto::{ErrorKind, GroupKey, TopicName, UnixMillis};
 use super::{Action, Caller, Mesh, Refusal, TopicRef, shard};
 use crate::delivery::Sink;
 use crate::engine::{
-    Credit, GroupSpec, Leaving, SettleAnswer, SettleAs, SubscribeError, SubscribeSpec, Subscribed, SubscriptionKey,
+    Credit, Engine, GroupSpec, Leaving, SettleAnswer, SettleAs, SubscribeError, SubscribeSpec, Subscribed,
+    SubscriptionKey,
 };
 use crate::store::{GroupId, Position, Since, Ticket};
 
@@ -48,8 +49,8 @@ pub struct SettleRequest<'a> {
 pub struct SettleAnswers {
     /// In order of the numbers.
     pub answers: Vec<SettleAnswer>,
-    /// Only of meaning for a confirmed settle.
-    pub ticket: Ticket,
+    /// Only of meaning for a confirmed settle. `None`: there is no room on the disk to keep it now.
+    pub ticket: Option<Ticket>,
 }
 
 /// Groups that the gateway may make for somebody.
@@ -65,6 +66,13 @@ fn full(has: &str, group: &GroupKey, option: &str) -> Refusal {
         "{has} already, durable members included; group {group} was not created: join one of them or raise {option}"
     );
     Refusal::new(ErrorKind::TooLarge, text)
+}
+
+/// Behind a commit of all that is settled: what waits in the engine all the same found no room. What is said of a dead letter that was given
+/// back is kept with the dead letters.
+fn settled_through(engine: &Engine, topic: TopicRef) -> Option<Ticket> {
+    let ticket = engine.ticket(topic.id).later(engine.ticket(engine.letters_of(topic.id)));
+    (!engine.has_unlogged(topic.id)).then_some(ticket)
 }
 
 impl Mesh {
@@ -221,17 +229,17 @@ impl Mesh {
         // What is given up by it becomes a dead letter in the same commit.
         self.inner.deliver(&mut shard, now, None);
         self.inner.commit(&mut shard, now, asked.confirm);
-        let ticket = shard.engine.settled_through(topic.id);
+        let ticket = settled_through(&shard.engine, topic);
         Ok(SettleAnswers { answers, ticket })
     }
 
-    /// When all is kept that was settled of a topic until now.
+    /// When all is kept that was settled of a topic until now; `None`: there is no room on the disk to keep it now.
     #[must_use]
-    pub fn settled_through(&self, topic: TopicRef) -> Ticket {
-        let Ok(mutex) = self.shard(topic) else { return Ticket::KEPT };
+    pub fn settled_through(&self, topic: TopicRef) -> Option<Ticket> {
+        let Ok(mutex) = self.shard(topic) else { return Some(Ticket::KEPT) };
         let mut shard = shard::lock(mutex);
         self.inner.commit(&mut shard, self.now(), true);
-        shard.engine.settled_through(topic.id)
+        settled_through(&shard.engine, topic)
     }
 
     /// Sets a subscription's credit anew.

@@ -386,6 +386,13 @@ pub trait Store: Send + Sync + 'static {
         self.reserve(bytes)
     }
 
+    /// Whether there is room for settlements of so many bytes. A store leaves some to what gives space back: settlements wait in
+    /// their engine rather than in its way.
+    fn takes_settlements(&self, bytes: u64) -> bool {
+        let _ = bytes;
+        true
+    }
+
     /// Takes a batch, whole, in the order of the calls, without waiting. The
     /// number says when it is kept.
     fn commit(&self, ops: Vec<Op>) -> u64;

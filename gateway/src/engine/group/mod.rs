@@ -44,6 +44,9 @@ use retry::Scheduled;
 use waiting::Waiting;
 use window::Window;
 
+/// What a range of settlements takes in the log, at most.
+const RANGE_BYTES: u64 = 32;
+
 /// What a group starts from after a restart.
 #[derive(Clone, Debug, Default)]
 pub struct GroupState {
@@ -155,6 +158,11 @@ impl Group {
     /// Settlements for the log.
     pub(super) fn take_unlogged(&mut self) -> Vec<(Position, u32, Outcome)> {
         std::mem::take(&mut self.unlogged)
+    }
+
+    /// Bytes of these in a commit, about.
+    pub(super) fn unlogged_bytes(&self) -> u64 {
+        RANGE_BYTES * self.unlogged.len() as u64
     }
 
     pub(super) fn has_unlogged(&self) -> bool {

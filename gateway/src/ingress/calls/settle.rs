@@ -52,8 +52,8 @@ enum Found {
     Settled(TopicRef),
 }
 
-/// What holds once it is kept, and for which items.
-type Waits = (Ticket, Vec<usize>);
+/// When it is kept what was said of which items; `None`: there is no room for it now.
+type Waits = (Option<Ticket>, Vec<usize>);
 
 impl Range<'_> {
     fn takes(&self, lease: Lease, settlement: &Settlement<'_>) -> bool {
@@ -239,7 +239,7 @@ impl Calls {
         range: &Range<'_>,
         confirm: bool,
         results: &mut [Result<(), Refusal>],
-    ) -> Option<Ticket> {
+    ) -> Option<Option<Ticket>> {
         let mut set = |n: u64, refusal: &Refusal| {
             let item = usize::try_from(n).ok().and_then(|n| range.items.get(n));
             if let Some(result) = item.and_then(|item| results.get_mut(*item)) {

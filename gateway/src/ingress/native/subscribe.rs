@@ -371,12 +371,17 @@ impl Protocol {
         match self.native.mesh.settle(&session.caller, of, key, asked) {
             Err(refusal) => all(refusal.kind),
             Ok(settled) => {
-                let code = |ok: bool| if ok { 0 } else { ErrorKind::LeaseLost.number() };
                 // A lease is in memory alone.
-                let ticket = if range.kind == SettleKind::Extend { Ticket::KEPT } else { settled.ticket };
+                let ticket = if range.kind == SettleKind::Extend { Some(Ticket::KEPT) } else { settled.ticket };
+                let code = |ok: bool| match ticket {
+                    _ if !ok => ErrorKind::LeaseLost.number(),
+                    Some(_) => 0,
+                    // It holds all the same.
+                    None => ErrorKind::DiskFull.number(),
+                };
                 let one = |a: crate::mesh::SettleAnswer| {
                     let count = u32::try_from(a.count).unwrap_or(u32::MAX);
-                    (ticket, result(a.first_delivery, count, (code(a.settled), a.boundary)))
+                    (ticket.unwrap_or(Ticket::KEPT), result(a.first_delivery, count, (code(a.settled), a.boundary)))
                 };
                 settled.answers.into_iter().map(one).collect()
             }

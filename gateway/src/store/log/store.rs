@@ -275,6 +275,12 @@ impl Store for LogStore {
         Ok(Claim::new(claimed, room))
     }
 
+    fn takes_settlements(&self, bytes: u64) -> bool {
+        let claimed = &self.shared.claimed;
+        let machine = self.shared.lock();
+        machine.takes_settlements(bytes, claimed.load(Ordering::Relaxed))
+    }
+
     fn commit(&self, ops: Vec<Op>) -> u64 {
         let mut machine = self.shared.lock();
         let ops = machine.without_surplus(ops, self.shared.claimed.load(Ordering::Relaxed));

@@ -304,6 +304,14 @@ impl LogMachine {
         self.reserve_before(bytes, claimed, settles_room(self.space.segment_len) / 4)
     }
 
+    /// Whether settlements of so many bytes may be committed. When there is no other segment to be had, a sixteenth of their room is for
+    /// what gives space back, such as less retention or the end of a topic: behind a commit that does not fit it would wait for ever.
+    pub(super) fn takes_settlements(&self, bytes: u64, claimed: u64) -> bool {
+        let slack = settles_room(self.space.segment_len) / 16;
+        let is_full = self.full.is_some() || self.space.is_refused();
+        !is_full || self.room_before(bytes, claimed, slack).is_some()
+    }
+
     /// A commit without the reasons that find no room, while `claimed` bytes are promised, its own among them: settlements
     /// have an eighth of their room for themselves. Also while the next segment is being made: should there be none after all, a commit
     /// that does not fit would keep the settlements in it, and all commits behind it, from being written.
