@@ -179,14 +179,25 @@ async fn a_settlement_that_there_is_no_room_for_holds_and_is_never_said_to_be_ke
     let rig = on(&disk).await;
     rig.ask("PUT", "/v1/topics/t", "{}").await;
     rig.ask("PUT", GROUP, &json!({"max_failures": 0}).to_string()).await;
-    let event =
-        |n: usize| json!({"specversion": "1.0", "id": format!("small-{n}"), "source": "/s", "type": "t", "data": n});
+    let event = |n: usize| json!({"specversion": "1.0", "id": format!("small-{n}"), "source": "/s", "type": "t", "data": "x".repeat(2000)});
     rig.offer_events("t", &json!((0..SMALL).map(event).collect::<Vec<_>>())).await;
+    let others = [1, 2, 3].map(|n| format!("/v1/topics/t/groups/other{n}"));
+    for other in &others {
+        rig.ask("PUT", other, "{}").await;
+    }
     fill(&rig).await;
-    let fetch = async |rig: &Rig, count: usize| {
+    let fetch_of = async |rig: &Rig, group: &str, count: usize| {
         let asked = json!({"max_events": count, "max_bytes": 4 << 20, "wait_ms": 10_000});
-        rig.post(&format!("{GROUP}/fetch"), &asked).await.json()["deliveries"].as_array().unwrap().clone()
+        rig.post(&format!("{group}/fetch"), &asked).await.json()["deliveries"].as_array().unwrap().clone()
     };
+    let fetch = async |rig: &Rig, count: usize| fetch_of(rig, GROUP, count).await;
+    // Most of the room is for dead letters.
+    for other in &others {
+        let reject =
+            |delivery: &Value| json!({"lease": delivery["lease"], "kind": "reject", "reason": "y".repeat(1024)});
+        let settlements: Vec<Value> = fetch_of(&rig, other, SMALL).await.iter().map(reject).collect();
+        rig.post(&format!("{other}/settle"), &json!({"settlements": settlements})).await;
+    }
     // Neighbours that are settled alike take little room: each has a delay of its own.
     let settle = async |rig: &Rig, deliveries: &[Value], kind: &str| {
         let one = |(n, delivery): (usize, &Value)| match kind {
@@ -222,10 +233,10 @@ async fn a_settlement_that_there_is_no_room_for_holds_and_is_never_said_to_be_ke
     let acked = settle(&rig, &leased, "ack").await;
     assert!(is_full(&acked[0]), "{acked:?}");
     let id = |delivery: &Value| delivery["event"]["id"].clone();
-    let others = fetch(&rig, SMALL).await;
-    assert!(others.iter().all(|d| id(d) != id(&leased[0])), "it holds all the same");
+    let come = fetch(&rig, SMALL).await;
+    assert!(come.iter().all(|d| id(d) != id(&leased[0])), "it holds all the same");
     for _ in 0..3 {
-        settle(&rig, &others, "nack").await;
+        settle(&rig, &come, "nack").await;
     }
 
     // What gives space back finds room all the same.
