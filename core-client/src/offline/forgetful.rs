@@ -49,7 +49,7 @@ impl Forgetful {
         state.bytes = bytes;
     }
 
-    /// The disk has room for a file of so many bytes.
+    /// The disk has room for so many bytes: the file's, and while it is replaced those of the new one beside it.
     pub fn set_room(&self, room: Option<usize>) {
         self.state().room = room;
     }
@@ -103,7 +103,7 @@ impl Disk for Forgetful {
             bytes.extend_from_slice(part);
         }
         bytes.extend_from_slice(tail);
-        if state.room.is_some_and(|room| bytes.len() > room) {
+        if state.room.is_some_and(|room| state.bytes.len() + bytes.len() > room) {
             return Replaced::No(io::ErrorKind::StorageFull.into());
         }
         state.synced.clone_from(&bytes);

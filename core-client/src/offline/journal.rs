@@ -47,6 +47,8 @@ pub struct Journal<D> {
     unmarked: Vec<Range<u64>>,
     /// No sequence up to this one will be asked about after a crash.
     forgettable: u64,
+    /// Whether no later life can know yet which sequences this one gives: nothing is admitted then.
+    is_unnoted: bool,
     /// Why nothing can be written any more.
     broken: Option<String>,
     out: BytesMut,
@@ -106,10 +108,11 @@ impl From<HeadProblem> for OpenProblem {
 }
 
 impl<D: Disk> Journal<D> {
-    /// Opens a file, new or old. `producer_id` is for a new one; with `is_synced` what is admitted is on disk.
+    /// Opens a file, new or old. `producer_id` is for a new one; with `is_synced` what is admitted is on disk. An old one
+    /// needs no room.
     ///
     /// # Errors
-    /// See [`OpenProblem`]; the file is as it was.
+    /// See [`OpenProblem`]; what waits in the file is as it was.
     pub fn open(disk: D, producer_id: [u8; 16], is_synced: bool) -> Result<(Self, Found), OpenProblem> {
         let mut journal = Self {
             disk,
@@ -121,6 +124,7 @@ impl<D: Disk> Journal<D> {
             live: 0,
             unmarked: Vec::new(),
             forgettable: 0,
+            is_unnoted: false,
             broken: None,
             out: BytesMut::new(),
         };
@@ -132,8 +136,9 @@ impl<D: Disk> Journal<D> {
             let next = journal.entries.back().map_or(0, |entry| entry.sequences.end).max(journal.head.next_sequence);
             journal.head.next_sequence = (next / LEAP + 1).saturating_mul(LEAP);
         }
-        match journal.rewrite() {
+        match journal.renew() {
             Replaced::Yes => {}
+            Replaced::No(error) if is_full(&error) && journal.len > 0 => journal.stay()?,
             Replaced::No(error) | Replaced::Unknown(error) => return Err(error.into()),
         }
         let Head { producer_id, epoch, next_sequence } = journal.head;
@@ -167,7 +172,12 @@ impl<D: Disk> Journal<D> {
                     self.add(&events, place);
                     filed.push(events);
                 }
-                Record::Answered(ranges) => ranges.into_iter().for_each(|range| self.take_out(&range)),
+                Record::Answered(ranges) => {
+                    for range in ranges {
+                        self.take_out(&range);
+                        self.head.next_sequence = self.head.next_sequence.max(range.end);
+                    }
+                }
             }
             at += len;
         }
@@ -207,6 +217,10 @@ impl<D: Disk> Journal<D> {
     /// # Errors
     /// See [`Refused`].
     pub fn admit(&mut self, batch: &[Filed]) -> Result<(), Refused> {
+        self.have_head()?;
+        if self.is_unnoted {
+            self.note()?;
+        }
         let start = self.len;
         let mut ends = Vec::with_capacity(batch.len());
         self.write(|out, synced| {
@@ -216,11 +230,7 @@ impl<D: Disk> Journal<D> {
             }
         })?;
         if self.is_synced {
-            if let Err(error) = self.disk.sync() {
-                // What is on disk of it is not known, and asking again proves nothing.
-                return Err(self.fail(&error));
-            }
-            self.synced = self.len;
+            self.sync()?;
         }
         let starts = std::iter::once(start).chain(ends.iter().copied());
         for (filed, (from, to)) in batch.iter().zip(starts.zip(ends.iter().copied())) {
@@ -246,12 +256,14 @@ impl<D: Disk> Journal<D> {
             }
         }
         let unmarked = std::mem::take(&mut self.unmarked);
-        let written = self.write(|out, synced| record::put_answered(out, synced, &unmarked));
+        let written =
+            self.have_head().and_then(|()| self.write(|out, synced| record::put_answered(out, synced, &unmarked)));
         if written.is_err() {
             self.unmarked = unmarked;
         }
         self.shrink()?;
-        written
+        // A file that was written anew needs no note.
+        if self.unmarked.is_empty() { Ok(()) } else { written }
     }
 
     /// No sequence up to this one comes back after a crash: the gateway may forget them.
@@ -292,6 +304,15 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
+    fn sync(&mut self) -> Result<(), Refused> {
+        if let Err(error) = self.disk.sync() {
+            // What is on disk is not known, and asking again proves nothing.
+            return Err(self.fail(&error));
+        }
+        self.synced = self.len;
+        Ok(())
+    }
+
     fn fail(&mut self, error: &io::Error) -> Refused {
         let why = error.to_string();
         self.broken = Some(why.clone());
@@ -305,10 +326,62 @@ impl<D: Disk> Journal<D> {
         if !is_due || self.broken.is_some() {
             return Ok(());
         }
-        match self.rewrite() {
+        match self.renew() {
             // It is tried again when more is answered, or there is room.
             Replaced::Yes | Replaced::No(_) => Ok(()),
             Replaced::Unknown(error) => Err(self.fail(&error)),
+        }
+    }
+
+    /// There is no room for a copy: goes on with the file as it is, less an end that is no record.
+    fn stay(&mut self) -> io::Result<()> {
+        self.disk.truncate(self.len)?;
+        self.is_unnoted = true;
+        match self.note() {
+            Ok(()) => {}
+            Err(Refused::Full(_)) => {
+                self.disk.sync()?;
+                self.synced = self.len;
+            }
+            Err(Refused::Broken(why)) => return Err(io::Error::other(why)),
+        }
+        self.forget();
+        Ok(())
+    }
+
+    /// Notes where the sequences of this life begin, on disk: as answered, with none in it.
+    fn note(&mut self) -> Result<(), Refused> {
+        let next = self.head.next_sequence;
+        self.write(|out, synced| record::put_answered(out, synced, &[Range { start: next, end: next }]))?;
+        self.sync()?;
+        self.is_unnoted = false;
+        Ok(())
+    }
+
+    /// Gives a file its head that was emptied and whose room somebody else took.
+    fn have_head(&mut self) -> Result<(), Refused> {
+        if self.len > 0 || self.broken.is_some() {
+            return Ok(());
+        }
+        match self.rewrite() {
+            Replaced::Yes => Ok(()),
+            Replaced::No(error) if is_full(&error) => Err(Refused::Full(error)),
+            Replaced::No(error) | Replaced::Unknown(error) => Err(self.fail(&error)),
+        }
+    }
+
+    /// Writes the file anew: where nothing waits in it and there is no room beside it, in its own. Between the two it is
+    /// as a new one; who opens it then gets an id of its own, which has no sequence yet.
+    fn renew(&mut self) -> Replaced {
+        match self.rewrite() {
+            Replaced::No(error) if is_full(&error) && self.live == 0 && self.len > 0 => {
+                if self.disk.truncate(0).is_err() {
+                    return Replaced::No(error);
+                }
+                self.len = 0;
+                self.rewrite()
+            }
+            replaced => replaced,
         }
     }
 
@@ -333,6 +406,7 @@ impl<D: Disk> Journal<D> {
             }
             self.len = len + tail.len() as u64;
             self.synced = self.len;
+            self.is_unnoted = false;
             self.unmarked.clear();
             self.forget();
         }

@@ -12,7 +12,7 @@ use meshwire_proto::wire::session as wire;
 use meshwire_proto::{EventRunBuilder, Moment, Timing, TopicName, UnixMillis};
 
 use super::forgetful::Forgetful;
-use super::{Filed, Journal};
+use super::{Filed, Journal, Refused};
 use crate::session::{Config, OfflinePolicy, Output, Session};
 
 /// Events of a story.
@@ -143,8 +143,13 @@ impl Story {
         self.disk.set_fails(is_lost && self.is_synced);
         let admitted = self.journal.admit(&[filed]);
         self.disk.set_fails(false);
-        if admitted.is_err() {
-            return self.crash();
+        match admitted {
+            Ok(()) => {}
+            Err(Refused::Full(_)) => {
+                self.published -= count;
+                return;
+            }
+            Err(Refused::Broken(_)) => return self.crash(),
         }
         self.next_sequence += count;
         self.admitted.extend(self.published + 1 - count..=self.published);
@@ -161,7 +166,8 @@ impl Story {
             }
         }
         if self.dice.below(3) > 0 && self.mistake != Mistake::StrikesNothingOut {
-            self.journal.answered(&std::mem::take(&mut self.unmarked)).unwrap();
+            let noted = self.journal.answered(&std::mem::take(&mut self.unmarked));
+            assert!(!matches!(noted, Err(Refused::Broken(_))), "{noted:?}");
         }
         if !matches!(self.mistake, Mistake::ForgetsTooSoon | Mistake::StrikesNothingOut) {
             self.session.set_forgettable(self.journal.forgettable());
@@ -229,6 +235,9 @@ impl Story {
         // A kill leaves what was written, a loss of power what was synced, and some.
         let survive = if self.dice.below(2) == 0 { usize::MAX } else { self.dice.below(300) as usize };
         self.disk.lose_power(survive);
+        // Every other life begins without room for a copy of the file.
+        let room = self.disk.bytes().len() + self.dice.below(400) as usize;
+        self.disk.set_room((self.dice.below(2) == 0).then_some(room));
         let is_synced = self.is_synced && self.mistake != Mistake::SyncsNothing;
         let (journal, found) = Journal::open(self.disk.clone(), [1; 16], is_synced).unwrap();
         assert_eq!(found.producer_id, [9; 16]);
@@ -271,6 +280,7 @@ impl Story {
                     self.receive(&ServerFrame::Receipts(Receipts { receipts: vec![receipt] }));
                 }
                 17 => self.connect(),
+                19 => self.disk.set_room(None),
                 18 if lives < LIVES => {
                     lives += 1;
                     self.crash();

@@ -82,7 +82,8 @@ impl Offline {
     /// and [`Mesh::publish_start`](crate::Mesh::publish_start) waits until its event is in it; a disk that is full is
     /// `DISK_FULL` there. Connecting fails with `BUSY` while another client has the file, `STORE_FAILED` when it is damaged, or
     /// for now cannot be opened (then [`retryable`](Error::retryable)), `UNSUPPORTED` when a newer version wrote it, `INVALID`
-    /// when its path or its permissions do not let it be opened, or it is something else. Default: none.
+    /// when its path or its permissions do not let it be opened, or it is something else, `DISK_FULL` when there is no room to
+    /// make it; one that is there needs none. Default: none.
     #[must_use]
     pub fn file(mut self, file: impl Into<PathBuf>) -> Self {
         self.file = Some(file.into());

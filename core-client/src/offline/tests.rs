@@ -140,6 +140,88 @@ fn a_full_disk_refuses_events_and_takes_them_when_there_is_room() {
     assert_eq!(after_crash(&disk, 0), [1, 2, 3, 9]);
 }
 
+/// A file of events so large that hardly anything fits beside it, as they were admitted.
+fn filled(disk: &Forgetful) -> Vec<u64> {
+    let mut journal = open(disk, true).0;
+    let mut run = EventRunBuilder::default();
+    run.push(&vec![b'x'; 100 << 10]);
+    let large = Filed { events: run.take(), ..filed(4..5) };
+    journal.admit(&[filed(1..4), large, filed(5..8)]).unwrap();
+    journal.answered(&[2..3]).unwrap();
+    vec![1, 3, 4, 5, 6, 7]
+}
+
+#[test]
+fn a_file_without_room_for_a_copy_opens_and_takes_what_there_is_room_for() {
+    let disk = Forgetful::default();
+    let kept = filled(&disk);
+    disk.set_room(Some(disk.bytes().len() + 1000));
+    let (mut journal, found) = open(&disk, false);
+    assert_eq!((waiting(&found), found.producer_id), (kept.clone(), [9; 16]));
+    assert_eq!(journal.forgettable(), 0, "the first waits");
+    // Only written, and lost with the power: yet no later life gives its sequences again.
+    let first = found.next_sequence;
+    journal.admit(&[filed(first..first + 3)]).unwrap();
+    disk.lose_power(0);
+    let (mut journal, found) = open(&disk, true);
+    assert!(waiting(&found) == kept && found.next_sequence > first + 3, "{first}: {found:?}");
+    let first = found.next_sequence;
+    journal.admit(&[filed(first..first + 1)]).unwrap();
+    assert_eq!(after_crash(&disk, 0), [kept, vec![first]].concat());
+}
+
+#[test]
+fn a_file_that_fills_its_disk_opens_admits_nothing_and_gets_its_room_back_when_all_is_published() {
+    let disk = Forgetful::default();
+    let kept = filled(&disk);
+    // Torn where the disk was full.
+    let whole = disk.bytes().len();
+    disk.set_bytes([disk.bytes(), vec![1; 20]].concat());
+    disk.set_room(Some(whole + 20));
+    let (mut journal, found) = open(&disk, true);
+    assert_eq!((waiting(&found), found.cut, disk.bytes().len()), (kept.clone(), 20, whole));
+    let first = found.next_sequence;
+    assert!(matches!(journal.admit(&[filed(first..first + 1)]), Err(Refused::Full(_))));
+    assert_eq!(after_crash(&disk, usize::MAX), kept, "a life that could note nothing leaves the file as it was");
+    let (mut journal, _) = open(&disk, true);
+    // There is no room for the note of the first answers; the last ones make it needless.
+    assert!(journal.answered(&[1..5]).is_err());
+    journal.answered(&[5..8]).unwrap();
+    assert_eq!((journal.bytes(), disk.bytes().len()), (HEAD_BYTES as u64, HEAD_BYTES));
+    journal.admit(&[filed(first..first + 1)]).unwrap();
+    disk.lose_power(0);
+    let found = open(&disk, true).1;
+    assert_eq!((waiting(&found), found.producer_id), (vec![first], [9; 16]));
+}
+
+#[test]
+fn a_file_that_fills_its_disk_with_what_is_answered_is_emptied_when_it_is_opened() {
+    let disk = Forgetful::default();
+    let mut journal = open(&disk, true).0;
+    journal.admit(&[filed(1..900)]).unwrap();
+    journal.answered(&[1..900]).unwrap();
+    disk.set_room(Some(disk.bytes().len()));
+    let (mut journal, found) = open(&disk, true);
+    assert_eq!((waiting(&found), journal.bytes(), found.producer_id), (Vec::new(), HEAD_BYTES as u64, [9; 16]));
+    journal.admit(&[filed(found.next_sequence..found.next_sequence + 3)]).unwrap();
+}
+
+#[test]
+fn a_file_that_was_emptied_and_whose_room_somebody_took_is_written_when_there_is_room() {
+    let disk = Forgetful::default();
+    let kept = filled(&disk);
+    disk.set_room(Some(0));
+    let (mut journal, found) = open(&disk, true);
+    assert_eq!(waiting(&found), kept);
+    assert!(journal.answered(&[1..8]).is_err());
+    assert!(disk.bytes().is_empty(), "as a new one: whoever opens it now has an id of its own");
+    let first = found.next_sequence;
+    assert!(matches!(journal.admit(&[filed(first..first + 1)]), Err(Refused::Full(_))));
+    disk.set_room(None);
+    journal.admit(&[filed(first..first + 1)]).unwrap();
+    assert_eq!(after_crash(&disk, 0), [first]);
+}
+
 #[test]
 fn after_a_sync_that_failed_nothing_is_admitted_any_more() {
     let disk = Forgetful::default();

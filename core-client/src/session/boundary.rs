@@ -11,6 +11,10 @@ use super::{Failure, Output, Session};
 /// All of the session that the delivery was of: it is lost.
 pub(super) const ALL: u64 = u64::MAX;
 
+/// What became of a settlement that the gateway has no space for: as its answer over HTTP says (`ingress/waiting.rs`).
+const UNKEPT: &str = "the disk is full: this settlement holds, and is kept as soon as there is space; the event comes again only if the \
+                      gateway is killed before";
+
 impl Session {
     pub(super) fn confirmed(&mut self, done: Confirmed) {
         self.stats.leases_lost += u64::from(done.code == ErrorKind::LeaseLost.number());
@@ -52,7 +56,8 @@ impl Session {
     fn tell(&mut self, done: Confirmed, come: Option<u64>) {
         let come = come.unwrap_or(ALL);
         let boundary = if done.boundary == 0 { come } else { done.boundary.min(come) };
-        let result = if done.code == 0 { Ok(()) } else { Err(Failure::from_wire(done.code, "", 0)) };
+        let message = if done.code == ErrorKind::DiskFull.number() { UNKEPT } else { "" };
+        let result = if done.code == 0 { Ok(()) } else { Err(Failure::from_wire(done.code, message, 0)) };
         self.output.push_back(Output::Settled { token: done.token, result, boundary });
     }
 

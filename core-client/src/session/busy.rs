@@ -27,7 +27,7 @@ pub(super) enum Ask {
 
 #[derive(Clone, Copy, Debug)]
 struct Wait {
-    /// When it is asked again; `None`: it was, or will be at the next login.
+    /// When it is asked again; `None`: it was.
     at: Option<Moment>,
     /// When no more.
     until: Moment,
@@ -42,9 +42,9 @@ impl Busy {
         self.0.remove(&ask);
     }
 
-    /// The next login asks for everything.
+    /// The next login asks for everything, with a patience that begins then: who is away tells nobody that it is busy.
     pub(super) fn disconnected(&mut self) {
-        self.0.values_mut().for_each(|wait| wait.at = None);
+        self.0.clear();
     }
 
     pub(super) fn deadline(&self) -> Option<Moment> {

@@ -241,7 +241,11 @@ impl Session {
         if is_set(Defect::RefusalRetried) {
             return self.wait(now, Duration::ZERO);
         }
-        if hopeless || (!self.is_up() && failure.retry == Retry::Never && failure.kind != Kind::Closed) {
+        // What a Hello is full of is what it resumes: a new session names none of it.
+        let is_resume_too_large = !self.is_up() && failure.kind == Kind::TooLarge && self.resume.take().is_some();
+        if is_resume_too_large {
+            self.wait(now, Duration::ZERO);
+        } else if hopeless || (!self.is_up() && failure.retry == Retry::Never && failure.kind != Kind::Closed) {
             self.finish(&failure);
             self.output.push_back(Output::Failed(failure));
         } else {

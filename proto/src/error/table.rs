@@ -27,13 +27,13 @@ pub enum ErrorKind {
     TooLarge = 9,
     /// The gateway is out of budget or over a rate, nothing was taken; try again after the time that comes with the answer. Publishers are slowed down first: of a call the events are taken whose turn comes within 5 s, of a session also those that there is memory for, and the others are refused.
     Busy = 10,
-    /// The data directory is at max_disk or its file system is full, or that of a client's offline file; ends by itself when space returns.
+    /// The data directory is at max_disk or its file system is full, or that of a client's offline file; ends by itself when space returns. A settlement answered so holds, and is kept then.
     DiskFull = 11,
     /// A lagging group blocks retention of the topic.
     TopicFull = 12,
     /// No gateway could be reached, and every attempt is named; the connection to it was lost while a request waited; or it is stopping and begins nothing new.
     Unavailable = 13,
-    /// A write or sync of the gateway's log failed; whether the event was kept is not known. Or the same of a client's offline file; or that file is damaged.
+    /// A write or sync of the gateway's log failed; whether the event was kept is not known. Or the same of a client's offline file; or that file is damaged, or could not be opened just now.
     StoreFailed = 14,
     /// Nobody serves requests of this topic.
     NoResponders = 15,
@@ -322,10 +322,10 @@ impl ErrorKind {
             Self::LeaseLost => "The delivery was settled in another way, leased again, or belongs to an older epoch of the gateway.",
             Self::TooLarge => "An event, its attributes, a frame or a number of things is over a limit; the message names the limit and its option.",
             Self::Busy => "The gateway is out of budget or over a rate, nothing was taken; try again after the time that comes with the answer. Publishers are slowed down first: of a call the events are taken whose turn comes within 5 s, of a session also those that there is memory for, and the others are refused.",
-            Self::DiskFull => "The data directory is at max_disk or its file system is full, or that of a client's offline file; ends by itself when space returns.",
+            Self::DiskFull => "The data directory is at max_disk or its file system is full, or that of a client's offline file; ends by itself when space returns. A settlement answered so holds, and is kept then.",
             Self::TopicFull => "A lagging group blocks retention of the topic.",
             Self::Unavailable => "No gateway could be reached, and every attempt is named; the connection to it was lost while a request waited; or it is stopping and begins nothing new.",
-            Self::StoreFailed => "A write or sync of the gateway's log failed; whether the event was kept is not known. Or the same of a client's offline file; or that file is damaged.",
+            Self::StoreFailed => "A write or sync of the gateway's log failed; whether the event was kept is not known. Or the same of a client's offline file; or that file is damaged, or could not be opened just now.",
             Self::NoResponders => "Nobody serves requests of this topic.",
             Self::Timeout => "The deadline passed without an answer.",
             Self::Unsupported => "This version, store or connection cannot do that.",

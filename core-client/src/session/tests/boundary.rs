@@ -37,6 +37,16 @@ fn a_nack_that_came_too_late_says_too_what_was_taken_back_with_it() {
 }
 
 #[test]
+fn a_settlement_that_the_disk_has_no_room_for_holds_and_its_answer_says_so() {
+    let (mut scene, number) = nacked();
+    answer(&mut scene, number, ErrorKind::DiskFull.number(), 4);
+    let outputs = scene.outputs();
+    let [Output::Settled { result: Err(failure), boundary: 4, .. }] = &outputs[..] else { panic!("{outputs:?}") };
+    assert!(failure.kind == ErrorKind::DiskFull && failure.message.contains("this settlement holds"), "{failure:?}");
+    assert_eq!(scene.session.stats().leases_lost, 0);
+}
+
+#[test]
 fn the_answer_to_a_nack_follows_what_was_on_its_way() {
     let (mut scene, number) = nacked();
     answer(&mut scene, number, 0, 6);

@@ -96,6 +96,22 @@ fn after_half_a_minute_busy_is_told_and_what_has_other_causes_at_once() {
 }
 
 #[test]
+fn time_without_a_gateway_is_no_time_that_it_was_busy() {
+    let mut scene = Scene::up();
+    scene.session.subscribe(spec(Some("g"), None));
+    let number = scene.asked()[0].subscription;
+    scene.receive(&busy(number, 200));
+    scene.cut();
+    scene.now = scene.now + Duration::from_secs(60);
+    scene.connect(welcome());
+    let number = scene.asked()[0].subscription;
+    scene.receive(&busy(number, 200));
+    assert!(failures(&scene.outputs()).is_empty());
+    until_due(&mut scene);
+    assert_eq!(scene.asked().len(), 1);
+}
+
+#[test]
 fn a_subscription_that_ran_before_is_asked_for_as_long_as_it_lasts() {
     let mut scene = Scene::up();
     let (id, _) = scene.subscribe(spec(Some("g"), None));

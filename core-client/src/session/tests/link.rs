@@ -175,6 +175,24 @@ fn a_refusal_that_may_pass_is_tried_again_after_the_wait_it_names() {
 }
 
 #[test]
+fn a_login_too_large_for_what_it_resumes_is_followed_by_one_that_resumes_nothing() {
+    let mut scene = Scene::up();
+    let (_, _) = scene.subscribe(spec(Some("g"), None));
+    scene.cut();
+    assert!(!scene.hello().resume_session.is_empty());
+    scene.receive(&error(ErrorKind::TooLarge, true));
+    assert!(!scene.outputs().iter().any(|o| matches!(o, Output::Failed(_))));
+    let hello = scene.connect(welcome());
+    assert!(hello.resume_session.is_empty() && hello.held.is_empty());
+    assert_eq!(scene.asked().len(), 1, "it subscribes again");
+    // One that is too large with nothing to resume is so for good.
+    let mut scene = Scene::new();
+    scene.hello();
+    scene.receive(&error(ErrorKind::TooLarge, true));
+    assert!(matches!(scene.outputs().last(), Some(Output::Failed(_))));
+}
+
+#[test]
 fn a_gateway_of_another_protocol_version_is_refused() {
     let mut scene = Scene::new();
     scene.connect(wire::Welcome { version: 2, ..welcome() });
