@@ -210,6 +210,7 @@ impl Engine {
             return false;
         };
         subscriber.deliveries.set_credit(credit);
+        subscriber.deaf = false;
         self.wake_subscription(topic, key);
         true
     }
@@ -239,6 +240,13 @@ impl Engine {
             (subscriber.suspended, subscriber.away) = (true, true);
             subscriber.deliveries.held()
         })
+    }
+
+    /// A lease of it that ends was lost with it: it has no client that extends what it has not begun with.
+    pub fn set_plain(&mut self, topic: TopicId, key: SubscriptionKey) {
+        if let Some(subscriber) = self.subscriber(topic, key) {
+            subscriber.plain = true;
+        }
     }
 
     /// Delivers nothing until [`Engine::start`].

@@ -35,6 +35,10 @@ pub(super) struct Subscriber {
     pub(super) ack_wait: Duration,
     /// When the last lease ends that it was given, unless that was extended.
     pub(super) lease_ends: Moment,
+    /// A lease of it that ends was lost with it.
+    pub(super) plain: bool,
+    /// Such a lease has ended, and it has said nothing since: it may hang.
+    pub(super) deaf: bool,
     /// Nothing is delivered: it has not begun yet, or it is away.
     pub(super) suspended: bool,
     /// Its connection is gone and may come back.
@@ -55,6 +59,8 @@ impl Subscriber {
             deliveries: Deliveries::new(credit),
             ack_wait,
             lease_ends: Moment(0),
+            plain: false,
+            deaf: false,
             suspended: false,
             away: false,
             gap: 0,
@@ -69,9 +75,14 @@ impl Subscriber {
         self.ack_wait.max(ack_wait)
     }
 
-    /// Whether its credit allows more.
+    /// Whether its credit allows more. Who may hang has one at a time.
     pub(super) fn wants_more(&self) -> bool {
-        !self.suspended && self.deliveries.has_room()
+        !self.suspended && self.deliveries.has_room() && !(self.deaf && self.deliveries.held() > 0)
+    }
+
+    /// Whether it takes events, now or once it has settled some, and does not hang as far as is known.
+    pub(super) const fn listens(&self) -> bool {
+        !self.suspended && !self.deaf && self.deliveries.has_credit()
     }
 
     /// Asks what it may be handed in this pass.

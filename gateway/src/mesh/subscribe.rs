@@ -28,6 +28,8 @@ pub struct SubscribeRequest {
     pub settings: admin::GroupSettings,
     /// Most unsettled.
     pub credit: Credit,
+    /// It has no session, whose client extends its leases and notices when it hangs: a lease that ends was lost with it.
+    pub plain: bool,
 }
 
 /// A subscription that stands once the ticket is kept, or why there is none.
@@ -162,6 +164,9 @@ impl Mesh {
                 }));
             }
         };
+        if request.plain {
+            shard.engine.set_plain(topic.id, key);
+        }
         shard.sinks.insert(key, sink);
         self.inner.commit(&mut shard, now, false);
         let ticket = shard.engine.created(topic.id, Some(key));

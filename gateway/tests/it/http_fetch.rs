@@ -195,3 +195,28 @@ async fn a_member_whose_topic_was_deleted_fetches_from_the_new_one() {
     let settlements = json!({"settlements": [{"lease": held[0]["lease"], "kind": "ack"}]});
     assert_eq!(http.post(SETTLE, &settlements).await.json()["results"][0]["code"], "LEASE_LOST");
 }
+
+#[tokio::test]
+async fn what_kills_whoever_fetches_it_is_a_dead_letter_and_what_was_fetched_beside_it_is_handled_once() {
+    let rig = Rig::start().await;
+    rig.offer("t", &["1", "poison", "2", "3"]).await;
+    let settings = r#"{"ack_wait_ms":1000,"max_failures":3,"start":"earliest"}"#;
+    assert_eq!(rig.ask("PUT", "/v1/topics/t/groups/g", settings).await.status, 200);
+    let (mut http, mut handled) = (rig.http().await, Vec::new());
+    for _ in 0..20 {
+        let fetched = fetch(&mut http, json!({"wait_ms": 5000})).await;
+        // There the program falls, and begins anew.
+        for delivery in fetched.iter().take_while(|d| d["event"]["id"] != "poison") {
+            ack(&mut http, std::slice::from_ref(delivery)).await;
+            handled.push(delivery["event"]["id"].as_str().unwrap().to_owned());
+        }
+        if handled.len() == 3 {
+            break;
+        }
+    }
+    assert_eq!(handled, ["1", "2", "3"]);
+    let letters = rig.get("/v1/topics/t/groups/g/dead-letters").await.json()["items"].as_array().unwrap().clone();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!((&letters[0]["position"], &letters[0]["failures"]), (&json!("2"), &json!(3)));
+    assert_eq!(letters[0]["error"], "the ack wait ended");
+}

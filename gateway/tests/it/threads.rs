@@ -175,6 +175,7 @@ impl Room {
             since: None,
             settings,
             credit: Credit { events: credit as u32, bytes: 1 << 20 },
+            plain: false,
         };
         let joined = self.mesh.subscribe(&self.caller, (self.topic, TOPIC), key, request, inbox);
         // Only a start at a time may have to wait for a block.

@@ -116,6 +116,11 @@ impl Deliveries {
         self.credit = credit;
     }
 
+    /// Whether it may hold any.
+    pub(super) const fn has_credit(&self) -> bool {
+        self.credit.events > 0
+    }
+
     /// Whether one more event may be delivered.
     pub(super) fn has_room(&self) -> bool {
         self.held_events < self.credit.events && self.held_bytes < self.credit.bytes && !self.entries.is_full()

@@ -141,7 +141,7 @@ impl Group {
         weigh: impl Fn(&Self, &Subscriber) -> W,
     ) -> Option<SubscriptionKey> {
         loop {
-            let key = self.free().min_by_key(|m| weigh(self, m)).map(|m| m.key)?;
+            let key = self.free().min_by_key(|m| (m.deaf, weigh(self, m))).map(|m| m.key)?;
             if self.has_room(key, pass) {
                 return Some(key);
             }
@@ -200,9 +200,10 @@ impl Group {
                 group.members.get(member).is_some_and(|m| m.is_available() && m.deliveries.held() == 0)
             };
             let apart = self.isolated.map(|(member, _)| member).filter(|m| bound.is_none_or(|b| b == *m));
+            let apart = apart.filter(|m| !self.is_passed_over(*m));
             let mut member = bound.or(apart);
             if bound.is_none() && !apart.is_some_and(|m| is_idle(self, &m)) {
-                let free = self.first_free(pass, |_, m| m.deliveries.held());
+                let free = self.first_free(pass, |_, m| m.deliveries.held()).filter(|m| !self.is_passed_over(*m));
                 member = free.filter(|m| apart.is_none() || is_idle(self, m)).or(apart);
             }
             self.isolated = member.map(|member| (member, position));
@@ -213,6 +214,12 @@ impl Group {
             }
         }
         None
+    }
+
+    /// Whether a member may hang while another one does not: it gets new events alone, so that none fails again and again
+    /// with it.
+    pub(super) fn is_passed_over(&self, member: SubscriptionKey) -> bool {
+        self.members.get(&member).is_some_and(|m| m.deaf) && self.members.values().any(Subscriber::listens)
     }
 
     pub(super) fn is_free(&self, member: SubscriptionKey) -> bool {

@@ -65,6 +65,7 @@ impl Group {
     ) {
         if let Some(member) = self.members.get_mut(&member) {
             member.arrived(numbers.end.saturating_sub(1));
+            member.deaf = false;
         }
         if how.kind == SettleKind::Extend {
             return self.extend(now.mono, member, numbers, answer);
@@ -262,9 +263,16 @@ impl Group {
 
     /// A lease ended: a failure. Without a key it may be settled until somebody
     /// else has the event; with one all later ones of the key wait too, and what is
-    /// still sent for them is lost.
+    /// still sent for them is lost. Of a plain member nothing else is ever seen when it falls between two calls: it
+    /// counts as lost, and may hang.
     fn end_lease(&mut self, now: Now, member: SubscriptionKey, number: u64, position: Position) {
-        self.fail(now, position, Outcome::Failed { at: now.wall, delay_ms: 0 }, Why { said: "", what: LEASE_ENDED });
+        let mut outcome = Outcome::Failed { at: now.wall, delay_ms: 0 };
+        if let Some(subscriber) = self.members.get_mut(&member).filter(|m| m.plain) {
+            subscriber.deaf = true;
+            self.turn.take_if(|turn| turn.member == member);
+            outcome = Outcome::Lost { at: now.wall };
+        }
+        self.fail(now, position, outcome, Why { said: "", what: LEASE_ENDED });
         let key = self.window.key(position).unwrap_or(0);
         if key != 0 || !self.waiting.contains(position, key) {
             return;

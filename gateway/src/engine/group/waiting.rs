@@ -210,7 +210,7 @@ impl Group {
 
     /// The next position behind `from` that may go to somebody.
     pub(super) fn next_ready(&mut self, from: Position, pass: &mut Pass<'_>) -> Option<Position> {
-        let free = self.free_member(pass).is_some();
+        let free = self.free_member(pass).is_some_and(|member| !self.is_passed_over(member));
         self.waiting.next(from, free, self.isolated.map(|(_, alone)| alone))
     }
 

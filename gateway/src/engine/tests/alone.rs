@@ -141,3 +141,98 @@ fn however_many_are_delivered_alone_new_events_come_to_other_members() {
     rig.publish(10, None);
     assert_eq!(rig.take(4).len(), 10);
 }
+
+const NOTHING: Credit = Credit { events: 0, bytes: 0 };
+
+/// A member without a session.
+fn join_plain(rig: &mut Rig, n: u64, credit: Credit) {
+    rig.join(n, NOTHING);
+    rig.engine.set_plain(TOPIC, sub(n));
+    rig.engine.credit(TOPIC, sub(n), credit);
+    rig.commit();
+}
+
+#[test]
+fn what_a_plain_member_held_when_its_leases_ended_twice_is_delivered_alone() {
+    let mut rig = Rig::new();
+    rig.publish(10, None);
+    let (mut member, mut done) = (0, Vec::new());
+    while done.len() < 9 {
+        member += 1;
+        assert!(member < 20, "{done:?}");
+        join_plain(&mut rig, member, MANY);
+        // As a fetch: what is there, and no more.
+        rig.engine.credit(TOPIC, sub(member), NOTHING);
+        for (number, position, _) in rig.take(member) {
+            if position == 3 {
+                break;
+            }
+            assert_eq!(rig.settle(member, number, 1, Ack), [true]);
+            done.push(position);
+        }
+        // It fell, or is done: the next one is another member.
+        rig.advance(WAIT);
+    }
+    assert_eq!(done, [1, 2, 4, 5, 6, 7, 8, 9, 10], "each once");
+    assert_eq!(rig.graves.len(), 1, "and 3 is a dead letter");
+}
+
+#[test]
+fn of_a_key_the_first_one_alone_has_failed_with_a_plain_member() {
+    let mut rig = Rig::new();
+    rig.publish(3, Some("k"));
+    for n in 1..=2 {
+        join_plain(&mut rig, n, MANY);
+        assert_eq!(positions(&rig.take(n)), [1, 2, 3]);
+        rig.engine.credit(TOPIC, sub(n), NOTHING);
+        rig.advance(WAIT);
+    }
+    join_plain(&mut rig, 3, MANY);
+    assert_eq!(positions(&rig.take(3)), [1], "alone");
+    assert_eq!(rig.settle(3, 1, 1, Ack), [true]);
+    assert_eq!(positions(&rig.take(3)), [2, 3], "they were not lost with anybody");
+}
+
+#[test]
+fn a_lease_that_ends_is_no_lost_member_where_there_is_a_session() {
+    let mut rig = Rig::new();
+    rig.publish(2, None);
+    rig.join(1, MANY);
+    for _ in 0..4 {
+        assert_eq!(positions(&rig.take(1)), [1, 2], "together, however often");
+        rig.advance(WAIT);
+    }
+}
+
+#[test]
+fn a_plain_member_whose_lease_has_ended_holds_one_until_it_says_something() {
+    for word in [Ack, SettleKind::Extend] {
+        let mut rig = Rig::new();
+        rig.publish(10, None);
+        join_plain(&mut rig, 1, MANY);
+        assert_eq!(rig.take(1).len(), 10);
+        rig.advance(WAIT);
+        assert_eq!(rig.take(1), [(11, 1, 2)], "one at a time");
+        assert_eq!(rig.settle(1, 11, 1, word), [true]);
+        assert_eq!(rig.take(1).len(), 9, "it is there");
+    }
+}
+
+#[test]
+fn who_may_hang_gets_nothing_that_has_failed_while_another_member_does_not() {
+    let mut rig = Rig::new();
+    rig.publish(4, None);
+    join_plain(&mut rig, 1, MANY);
+    assert_eq!(positions(&rig.take(1)), [1, 2, 3, 4]);
+    join_plain(&mut rig, 2, TWO);
+    rig.advance(WAIT);
+    assert_eq!((rig.take(1), positions(&rig.take(2))), (vec![], vec![1, 2]));
+    rig.publish(2, None);
+    assert_eq!((positions(&rig.take(1)), rig.take(2)), (vec![5], vec![]), "a new one, as the other is full");
+    for (first, count, next) in [(1, 2, vec![3, 4]), (3, 2, vec![6]), (5, 1, vec![])] {
+        assert_eq!(rig.settle(2, first, count, Ack), vec![true; count as usize]);
+        assert_eq!(positions(&rig.take(2)), next);
+    }
+    rig.advance(WAIT);
+    assert_eq!((rig.take(1), positions(&rig.take(2))), (vec![], vec![5]));
+}

@@ -172,7 +172,7 @@ fn subscribe_request(request: ConsumerRequest) -> SubscribeRequest {
         Start::Time(time) => (None, Some(time)),
     };
     let ConsumerRequest { group, settings, credit, .. } = request;
-    SubscribeRequest { group, start, since, settings, credit }
+    SubscribeRequest { group, start, since, settings, credit, plain: true }
 }
 
 impl Consumer {

@@ -82,7 +82,7 @@ fn request(frame: &wire::Subscribe, credit: Credit) -> Result<SubscribeRequest, 
     if frame.ack_wait_ms != 0 {
         settings.ack_wait_ms = Some(frame.ack_wait_ms);
     }
-    Ok(SubscribeRequest { group, start, since, settings, credit })
+    Ok(SubscribeRequest { group, start, since, settings, credit, plain: false })
 }
 
 /// A subscription that is asked for.
