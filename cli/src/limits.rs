@@ -42,7 +42,8 @@ Examples:
   meshwire limits set --publish-rate 5000
   meshwire limits set --publish-rate 0 --deliver-bytes-rate 10MiB
 
-Who publishes faster than its rate is slowed down, and refused with BUSY if it would wait for more than 5 s.
+Who publishes faster than its rate is slowed down; refused with BUSY is what a call would wait for more than 5 s
+for, and what a session has waiting after 5 s without memory for it.
 What is over the delivery rate waits in its topic. A group has a rate of its own: meshwire groups update --help")]
     Set {
         #[command(flatten)]

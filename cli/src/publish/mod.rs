@@ -47,8 +47,8 @@ What is absent is filled in: specversion 1.0; id, a new one (UUIDv7); source,
 for data in a file, and text/plain for --data that is no JSON object or array.
 What is there stays as it is.
 
-A gateway that is too busy, or over its publish rate, slows publishers down and refuses what
-would wait for more than 5 s (BUSY): nothing of that is kept, and it is published again when the
+A gateway that is too busy, or over its publish rate, slows publishers down and refuses what it
+has no memory for after 5 s (BUSY): nothing of that is kept, and it is published again when the
 gateway says. It counts as failed after 30 s in which nothing was taken, or after --wait if that is
 said; at once if the gateway names a wait that is longer. Behind an event that is published again
 others of its file may be kept already.

@@ -248,8 +248,8 @@ pub const PUBLISH_BUDGET_BYTES: Bounded = Bounded { name: "publish_budget_bytes"
 /// Events a second that all publishers together may publish; who is faster is slowed down. BUSY is what a call would wait over 5 s for, what a session has waiting for 5 s over the memory for it, and whom others leave no turn within 5 s. 0: no limit. May be changed while it runs.
 pub const MAX_PUBLISH_RATE: Bounded = Bounded { name: "max_publish_rate", default: 0, min: 0, max: 1000000000, meaning: "Events a second that all publishers together may publish; who is faster is slowed down. BUSY is what a call would wait over 5 s for, what a session has waiting for 5 s over the memory for it, and whom others leave no turn within 5 s. 0: no limit. May be changed while it runs." };
 
-/// The same in bytes of events a second. 0: no limit.
-pub const MAX_PUBLISH_BYTES_RATE: Bounded = Bounded { name: "max_publish_bytes_rate", default: 0, min: 0, max: 1099511627776, meaning: "The same in bytes of events a second. 0: no limit." };
+/// The same in bytes of events a second. An event larger than that is taken, and nobody else for as long as it costs. 0: no limit.
+pub const MAX_PUBLISH_BYTES_RATE: Bounded = Bounded { name: "max_publish_bytes_rate", default: 0, min: 0, max: 1099511627776, meaning: "The same in bytes of events a second. An event larger than that is taken, and nobody else for as long as it costs. 0: no limit." };
 
 /// Deliveries a second to all subscriptions together; what is over it waits in its topic. 0: no limit. May be changed while it runs.
 pub const MAX_DELIVER_RATE: Bounded = Bounded { name: "max_deliver_rate", default: 0, min: 0, max: 1000000000, meaning: "Deliveries a second to all subscriptions together; what is over it waits in its topic. 0: no limit. May be changed while it runs." };
