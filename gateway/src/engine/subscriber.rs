@@ -80,9 +80,10 @@ impl Subscriber {
         !self.suspended && self.deliveries.has_room() && !(self.deaf && self.deliveries.held() > 0)
     }
 
-    /// Whether it takes events, now or once it has settled some, and does not hang as far as is known.
+    /// Whether it takes events, now or once it has settled some, and does not hang as far as is known. Between two fetches
+    /// there is no credit, but what was fetched is held.
     pub(super) const fn listens(&self) -> bool {
-        !self.suspended && !self.deaf && self.deliveries.has_credit()
+        !self.suspended && !self.deaf && (self.deliveries.has_credit() || self.deliveries.held() > 0)
     }
 
     /// Asks what it may be handed in this pass.

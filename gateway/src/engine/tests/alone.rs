@@ -236,3 +236,18 @@ fn who_may_hang_gets_nothing_that_has_failed_while_another_member_does_not() {
     rig.advance(WAIT);
     assert_eq!((rig.take(1), positions(&rig.take(2))), (vec![], vec![5]));
 }
+
+#[test]
+fn who_fetches_is_no_less_there_while_it_handles_what_it_fetched() {
+    let mut rig = Rig::new();
+    rig.publish(3, None);
+    join_plain(&mut rig, 1, MANY);
+    assert_eq!(rig.take(1).len(), 3);
+    join_plain(&mut rig, 2, ONE);
+    rig.advance(WAIT);
+    rig.engine.credit(TOPIC, sub(2), NOTHING);
+    rig.commit();
+    assert_eq!((rig.take(1), positions(&rig.take(2))), (vec![], vec![1]));
+    assert_eq!(rig.settle(2, 1, 1, Ack), [true]);
+    assert_eq!(positions(&rig.take(1)), [2], "nobody else is there");
+}
