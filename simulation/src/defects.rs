@@ -106,13 +106,13 @@ impl Planted {
             Self::BoundaryForgotten => 10,
             Self::OpenMiscounted => 11,
             Self::SeekLeavesLeases => 15,
-            Self::RateIgnored => 25,
-            Self::InFlightIgnored => 29,
-            Self::SettlesForgotten => 41,
-            Self::AckBeforeSync => 48,
+            Self::RateIgnored => 32,
+            Self::SettlesForgotten => 42,
             Self::LeavingFails => 62,
             Self::TopicGoneUnlogged => 74,
-            Self::PurgeLeavesGiven => 491,
+            Self::AckBeforeSync => 84,
+            Self::InFlightIgnored => 86,
+            Self::PurgeLeavesGiven => 573,
             _ => 1,
         }
     }

@@ -11,14 +11,14 @@ use super::Position;
 pub enum Outcome {
     /// Done: never delivered to the group again.
     Acked,
-    /// One more failure: nacked, or the lease ended.
+    /// One more failure: nacked, or the lease of a session ended.
     Failed {
         /// When, in stored time.
         at: UnixMillis,
         /// How long it waits from then on.
         delay_ms: u32,
     },
-    /// One more failure: its member was lost with it.
+    /// One more failure: its member was lost with it; of one without a session the lease ended.
     Lost {
         /// When, in stored time.
         at: UnixMillis,
