@@ -239,7 +239,7 @@ impl Delivery {
     /// # Errors
     /// `LEASE_LOST` when the event was leased again or settled otherwise, or the
     /// session was lost: it may come again. `DISK_FULL` when the gateway's disk has no room for it: it holds, and is kept as
-    /// soon as there is; the event comes again only if the gateway is killed before.
+    /// soon as there is; the event comes again only if the gateway ends before.
     ///
     /// # Cancel safety
     /// The ack is sent whether the answer is awaited or not.

@@ -261,7 +261,8 @@ impl<D: Disk> Journal<D> {
         if written.is_err() {
             self.unmarked = unmarked;
         }
-        self.shrink()?;
+        let is_full = matches!(written, Err(Refused::Full(_)));
+        self.shrink(is_full)?;
         // A file that was written anew needs no note.
         if self.unmarked.is_empty() { Ok(()) } else { written }
     }
@@ -319,10 +320,11 @@ impl<D: Disk> Journal<D> {
         Refused::Broken(why)
     }
 
-    /// Writes the file anew when most of it is answered.
-    fn shrink(&mut self) -> Result<(), Refused> {
+    /// Writes the file anew when most of it is answered; when all is and the disk `is_full` for a note of that, also a small one.
+    fn shrink(&mut self, is_full: bool) -> Result<(), Refused> {
         let dead = self.len.saturating_sub(self.live);
-        let is_due = dead >= DEAD_BYTES && dead >= self.live || self.live == 0 && dead >= IDLE_BYTES;
+        let is_idle = self.live == 0 && (dead >= IDLE_BYTES || is_full);
+        let is_due = dead >= DEAD_BYTES && dead >= self.live || is_idle;
         if !is_due || self.broken.is_some() {
             return Ok(());
         }

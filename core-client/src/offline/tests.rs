@@ -195,6 +195,19 @@ fn a_file_that_fills_its_disk_opens_admits_nothing_and_gets_its_room_back_when_a
 }
 
 #[test]
+fn a_small_file_on_a_full_disk_remembers_that_all_is_published_too() {
+    let disk = Forgetful::default();
+    let mut journal = open(&disk, true).0;
+    journal.admit(&[filed(1..4)]).unwrap();
+    disk.set_room(Some(disk.bytes().len()));
+    let (mut journal, found) = open(&disk, true);
+    assert_eq!(waiting(&found), [1, 2, 3]);
+    assert!(journal.answered(&[1..3]).is_err());
+    journal.answered(&[3..4]).unwrap();
+    assert_eq!(after_crash(&disk, 0), [] as [u64; 0]);
+}
+
+#[test]
 fn a_file_that_fills_its_disk_with_what_is_answered_is_emptied_when_it_is_opened() {
     let disk = Forgetful::default();
     let mut journal = open(&disk, true).0;

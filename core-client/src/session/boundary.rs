@@ -13,7 +13,7 @@ pub(super) const ALL: u64 = u64::MAX;
 
 /// What became of a settlement that the gateway has no space for: as its answer over HTTP says (`ingress/waiting.rs`).
 const UNKEPT: &str = "the disk is full: this settlement holds, and is kept as soon as there is space; the event comes again only if the \
-                      gateway is killed before";
+                      gateway ends before";
 
 impl Session {
     pub(super) fn confirmed(&mut self, done: Confirmed) {

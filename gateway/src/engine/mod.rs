@@ -83,6 +83,9 @@ pub use subscribe::{Leaving, SubscribeError, SubscribeSpec, Subscribed};
 pub use subscriber::MAX_RUN_BYTES;
 pub use topic::TopicSettings;
 
+/// Of at most so many groups it is summed up what settlements wait. A guess.
+const MOST_SUMMED: usize = 256;
+
 /// Both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
@@ -365,27 +368,26 @@ impl Engine {
     /// about them. Settlements that wait ride along when anything is committed,
     /// when they are due, or when `settle_now` asks.
     pub fn take_ops(&mut self, now: Now, settle_now: bool) -> Vec<Op> {
+        self.take_ops_within(now, settle_now, u64::MAX)
+    }
+
+    /// The same with settlements of at most so many bytes, about: the store has room for no more. But with all of them where new events go
+    /// to the log, such as dead letters of what they settle.
+    pub fn take_ops_within(&mut self, now: Now, settle_now: bool, most: u64) -> Vec<Op> {
         let due = self.settles_due.is_some_and(|d| d <= now.mono);
         if settle_now || due || !self.ops.is_empty() {
-            self.take_settles();
+            let logs_events = self.ops.iter().any(|op| matches!(op, Op::Append(_)) && !op.topic().is_memory());
+            self.take_settles(now, if logs_events { u64::MAX } else { most });
         }
         std::mem::take(&mut self.ops)
     }
 
-    /// The same while the store has no room for settlements: they wait until it is asked again. But none of what goes with
-    /// new events, such as dead letters of what they settle.
-    pub fn take_ops_but_settles(&mut self, now: Now) -> Vec<Op> {
-        if self.ops.iter().any(|op| matches!(op, Op::Append(_))) {
-            return self.take_ops(now, true);
-        }
-        if !self.unlogged.is_empty() {
-            self.settles_due = Some(now.mono + NO_ROOM);
-        }
-        std::mem::take(&mut self.ops)
-    }
-
-    /// What it takes to commit the settlements that wait, about; their reasons are left out if there is no room for those.
+    /// What it takes to commit the settlements that wait, about; their reasons are left out if there is no room for those. Of very many groups
+    /// it is not summed up.
     pub fn unlogged_bytes(&self) -> u64 {
+        if self.unlogged.len() > MOST_SUMMED {
+            return u64::MAX;
+        }
         let groups = self.unlogged.iter().filter_map(|(topic, group)| self.topics.get(topic)?.groups.get(group));
         groups.map(Group::unlogged_bytes).sum()
     }
@@ -396,21 +398,31 @@ impl Engine {
         of(id) || of(self.letters_of(id))
     }
 
-    fn take_settles(&mut self) {
+    fn take_settles(&mut self, now: Now, most: u64) {
+        let mut left = most;
         self.settles_due = None;
-        while let Some((topic, group)) = self.unlogged.pop_first() {
+        while let Some((topic, group)) = self.unlogged.first().copied() {
             let Some(of) = self.topics.get_mut(&topic).and_then(|t| t.groups.get_mut(&group)) else {
+                self.unlogged.pop_first();
                 continue;
             };
-            let ranges = of.take_unlogged();
+            let unlogged = of.unlogged_bytes();
+            let ranges = of.take_unlogged(left);
+            left -= unlogged - of.unlogged_bytes();
             if !ranges.is_empty() {
                 self.ops.push(Op::Settle { topic, group, ranges });
+            }
+            if of.unlogged_bytes() > 0 {
+                // The store is asked again at once, or has no room at all.
+                self.settles_due = Some(if most == 0 { now.mono + NO_ROOM } else { now.mono });
+                return;
             }
             // Behind the failures that they are of.
             let reasons = of.take_reasons();
             if !reasons.is_empty() {
                 self.ops.push(Op::Reasons { topic, group, reasons });
             }
+            self.unlogged.pop_first();
         }
     }
 
@@ -460,7 +472,7 @@ impl Engine {
         let gone = group.take_gone();
         if id.is_memory() {
             // Nothing of a memory topic is logged.
-            drop((group.take_unlogged(), group.take_reasons()));
+            drop((group.take_unlogged(u64::MAX), group.take_reasons()));
         } else if group.has_unlogged() {
             self.unlogged.insert((id, group_id));
             self.settles_due.get_or_insert(now.mono + self.settings.settle_delay);

@@ -236,10 +236,13 @@ impl Engine {
     /// Its connection is lost: delivers nothing until [`Engine::resume`]; leases go on. Gives how many
     /// deliveries are held.
     pub fn suspend(&mut self, topic: TopicId, key: SubscriptionKey) -> u32 {
-        self.subscriber(topic, key).map_or(0, |subscriber| {
+        let held = self.subscriber(topic, key).map_or(0, |subscriber| {
             (subscriber.suspended, subscriber.away) = (true, true);
             subscriber.deliveries.held()
-        })
+        });
+        // Others may be due now what was kept for it.
+        self.wake_subscription(topic, key);
+        held
     }
 
     /// A lease of it that ends was lost with it: it has no client that extends what it has not begun with.

@@ -40,7 +40,7 @@ pub(super) async fn settled(mesh: &Mesh, ticket: Option<Ticket>) -> Result<(), R
 /// What became of a settlement that there is no space for.
 fn unkept() -> Refusal {
     let text = "the disk is full: this settlement holds, and is kept as soon as there is space; the event comes again only if the \
-                gateway is killed before";
+                gateway ends before";
     Refusal::new(ErrorKind::DiskFull, text).after(RETRY_MS)
 }
 

@@ -19,7 +19,11 @@ use super::notices::tell;
 use super::open::Stores;
 use crate::delivery::Sink;
 use crate::engine::{Engine, Now, Output, Room, Source, SubscriptionKey, Touched};
-use crate::store::{Block, Claim, Durability, Lookup, Op, Position, Store, StoreError, TopicId};
+use crate::store::{Block, Claim, Durability, Lookup, Op, Position, StoreError, TopicId};
+
+/// Most bytes of settlements of a commit, and what is tried where the disk has no room for so many. A record finds room in the shortest
+/// segment. Guesses.
+const SETTLED_AT_ONCE: [u64; 2] = [512 << 10, 16 << 10];
 
 pub(super) struct Shard {
     pub(super) engine: Engine,
@@ -140,19 +144,31 @@ impl Inner {
         }
     }
 
-    /// Commits what the engine wants kept. Gives the number of the batch, 0 if
+    /// Commits what the engine wants kept. Gives the number of the last batch, 0 if
     /// there was nothing for the log.
     pub(super) fn commit(&self, shard: &mut Shard, now: Now, settle_now: bool) -> u64 {
-        let unlogged = shard.engine.unlogged_bytes();
-        let takes = |log: &Arc<dyn Store>| unlogged == 0 || log.takes_settlements(unlogged);
-        let ops = if self.stores.log.as_ref().is_none_or(takes) {
-            shard.engine.take_ops(now, settle_now)
-        } else {
-            shard.engine.take_ops_but_settles(now)
-        };
-        if ops.is_empty() {
-            return 0;
+        let mut last = 0;
+        loop {
+            let (most, claim) = self.reserve_settlements(shard);
+            let ops = shard.engine.take_ops_within(now, settle_now, most);
+            if ops.is_empty() {
+                return last;
+            }
+            last = self.commit_ops(shard, now, ops).max(last);
+            drop(claim);
         }
+    }
+
+    /// Bytes of settlements that there is room for, and the promise of it.
+    fn reserve_settlements(&self, shard: &Shard) -> (u64, Option<Claim<'_>>) {
+        let unlogged = shard.engine.unlogged_bytes();
+        let Some(log) = self.stores.log.as_ref().filter(|_| unlogged > 0) else { return (u64::MAX, None) };
+        let promised = |most| Some((most, log.reserve_settlements(unlogged.min(most))?));
+        let some = SETTLED_AT_ONCE.into_iter().find_map(promised);
+        some.map_or((0, None), |(most, claim)| (most, Some(claim)))
+    }
+
+    fn commit_ops(&self, shard: &mut Shard, now: Now, ops: Vec<Op>) -> u64 {
         let (memory, logged): (Vec<Op>, Vec<Op>) = ops.into_iter().partition(|op| op.topic().is_memory());
         if !memory.is_empty() {
             let heads: Vec<(TopicId, Position)> = memory.iter().filter_map(head).collect();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use meshwire_proto::frame::SettleKind;
 use meshwire_proto::wire::admin;
 use meshwire_proto::{ErrorKind, GroupKey, TopicName, UnixMillis};
 
@@ -225,7 +226,8 @@ impl Mesh {
         let now = self.now();
         let mut answers = shard.engine.settle(now, topic.id, key, asked.numbers, asked.how);
         // Without a group a settle only gives credit back.
-        if !shard.engine.is_solo(topic.id, key) {
+        let is_solo = shard.engine.is_solo(topic.id, key);
+        if !is_solo {
             self.inner.counts.settled(asked.how.kind, &answers);
         }
         if asked.confirm {
@@ -234,7 +236,10 @@ impl Mesh {
         // What is given up by it becomes a dead letter in the same commit.
         self.inner.deliver(&mut shard, now, None);
         self.inner.commit(&mut shard, now, asked.confirm);
-        let ticket = settled_through(&shard.engine, topic);
+        // Of these nothing is kept: a lease is in memory alone.
+        let keeps_nothing = is_solo || matches!(asked.how.kind, SettleKind::Extend | SettleKind::Release);
+        let waits = asked.confirm && !keeps_nothing;
+        let ticket = if waits { settled_through(&shard.engine, topic) } else { Some(Ticket::KEPT) };
         Ok(SettleAnswers { answers, ticket })
     }
 

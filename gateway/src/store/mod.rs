@@ -386,11 +386,11 @@ pub trait Store: Send + Sync + 'static {
         self.reserve(bytes)
     }
 
-    /// Whether there is room for settlements of so many bytes. A store leaves some to what gives space back: settlements wait in
-    /// their engine rather than in its way.
-    fn takes_settlements(&self, bytes: u64) -> bool {
+    /// Promises room for settlements of so many bytes; `None`: there is none. A store leaves some to what gives space back: settlements
+    /// wait in their engine rather than in its way.
+    fn reserve_settlements(&self, bytes: u64) -> Option<Claim<'_>> {
         let _ = bytes;
-        true
+        Some(Claim::unbounded())
     }
 
     /// Takes a batch, whole, in the order of the calls, without waiting. The

@@ -118,7 +118,7 @@ impl Deliveries {
 
     /// Whether it may hold any.
     pub(super) const fn has_credit(&self) -> bool {
-        self.credit.events > 0
+        self.credit.events > 0 && self.credit.bytes > 0
     }
 
     /// Whether one more event may be delivered.

@@ -190,7 +190,7 @@ impl Group {
                     let Some(framed) = self.letter((position, reason), &block, at) else {
                         continue;
                     };
-                    pass.claim(framed.len())?;
+                    pass.claim(framed.len() + self.goes_along(pass))?;
                     let key = self.window.key(position).filter(|key| *key != 0);
                     let key = key.or_else(|| block.entry(at).map(|entry| entry.key)).unwrap_or(0);
                     pass.dying.push(Dying { framed, key, holds: held != 0 });

@@ -230,9 +230,12 @@ impl Group {
         self.members.values().filter(|m| m.is_available() && !self.is_set_apart(m.key))
     }
 
-    /// The member that had the last event, if it may have more in a row.
+    /// The member that had the last event, if it may have more in a row. Who may hang has none.
     fn in_turn(&mut self, pass: &mut Pass<'_>) -> Option<Turn> {
-        self.turn.filter(|t| t.count < TURN && self.is_free(t.member) && self.has_room(t.member, pass))
+        let hears = |group: &Self, member| group.members.get(&member).is_some_and(|m| !m.deaf);
+        self.turn.filter(|t| {
+            t.count < TURN && self.is_free(t.member) && hears(self, t.member) && self.has_room(t.member, pass)
+        })
     }
 
     /// The member whose turn it is: the last one for a while, then the least loaded.

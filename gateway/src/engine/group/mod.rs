@@ -155,9 +155,11 @@ impl Group {
         [lease, self.scheduled.first(), self.rate.waits_until(), self.bury_at].into_iter().flatten().min()
     }
 
-    /// Settlements for the log.
-    pub(super) fn take_unlogged(&mut self) -> Vec<(Position, u32, Outcome)> {
-        std::mem::take(&mut self.unlogged)
+    /// Settlements for the log, of at most so many bytes, about.
+    pub(super) fn take_unlogged(&mut self, most: u64) -> Vec<(Position, u32, Outcome)> {
+        let most = usize::try_from(most / RANGE_BYTES).unwrap_or(usize::MAX);
+        let rest = self.unlogged.split_off(most.min(self.unlogged.len()));
+        std::mem::replace(&mut self.unlogged, rest)
     }
 
     /// Bytes of these in a commit, about.

@@ -70,6 +70,12 @@ impl Group {
         !self.dying.is_empty() || !self.owed.is_empty()
     }
 
+    /// Bytes of settlements that are committed with the first dead letter of a pass.
+    pub(super) fn goes_along(&self, pass: &Pass<'_>) -> usize {
+        let bytes = if pass.dying.is_empty() { self.unlogged_bytes() } else { 0 };
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
     /// Whether that of this position is not.
     pub(in crate::engine) fn owes_letter_of(&self, position: Position) -> bool {
         self.dying.contains_key(&position) || self.owed.before.contains(&position)
@@ -110,7 +116,7 @@ impl Group {
                     let Some(framed) = self.letter((position, self.reason(position)), &block, position) else {
                         continue;
                     };
-                    pass.claim(framed.len())?;
+                    pass.claim(framed.len() + self.goes_along(pass))?;
                     if holds {
                         self.hold(key);
                     }

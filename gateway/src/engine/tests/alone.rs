@@ -238,6 +238,36 @@ fn who_may_hang_gets_nothing_that_has_failed_while_another_member_does_not() {
 }
 
 #[test]
+fn what_has_failed_comes_to_another_member_as_soon_as_that_has_room() {
+    let mut rig = Rig::new();
+    rig.publish(4, None);
+    join_plain(&mut rig, 1, MANY);
+    assert_eq!(rig.take(1).len(), 4);
+    join_plain(&mut rig, 2, TWO);
+    rig.advance(WAIT);
+    assert_eq!((rig.take(1), positions(&rig.take(2))), (vec![], vec![1, 2]));
+    assert_eq!(rig.settle(2, 1, 2, Ack), [true; 2]);
+    assert_eq!((rig.take(1), positions(&rig.take(2))), (vec![], vec![3, 4]), "it was nobody's turn");
+    assert_eq!(rig.settle(2, 3, 2, Ack), [true; 2]);
+    rig.publish(1, None);
+    assert_eq!((rig.take(1), positions(&rig.take(2))), (vec![], vec![5]), "nor is it for new ones");
+}
+
+#[test]
+fn who_may_hang_is_asked_again_when_the_others_are_away() {
+    let mut rig = Rig::new();
+    rig.publish(3, None);
+    join_plain(&mut rig, 1, MANY);
+    assert_eq!(rig.take(1).len(), 3);
+    rig.join(2, ONE);
+    rig.advance(WAIT);
+    assert_eq!((rig.take(1), positions(&rig.take(2))), (vec![], vec![1]));
+    rig.engine.suspend(TOPIC, sub(2));
+    rig.commit();
+    assert_eq!(positions(&rig.take(1)), [2]);
+}
+
+#[test]
 fn who_fetches_is_no_less_there_while_it_handles_what_it_fetched() {
     let mut rig = Rig::new();
     rig.publish(3, None);

@@ -265,8 +265,7 @@ impl Calls {
                     let first = answer.first_delivery.saturating_sub(range.first);
                     (first..first.saturating_add(answer.count).min(count)).for_each(|n| set(n, &lost()));
                 }
-                // A lease is in memory alone.
-                (range.settlement.kind != SettleKind::Extend).then_some(settled.ticket)
+                Some(settled.ticket)
             }
         }
     }

@@ -72,6 +72,11 @@ impl Pending {
         self.bytes
     }
 
+    /// Whether settlements wait, which are told when the disk is full.
+    pub(super) fn has_settles(&self) -> bool {
+        self.answers.iter().any(|(_, answer)| matches!(answer, Answer::Settle(_)))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.answers.is_empty()
     }

@@ -432,10 +432,13 @@ impl Protocol {
     /// Wakes `waker` when there may be more output than is in `queue` though nothing is received and
     /// no time passes; `false` when there is already.
     pub(super) fn wake_for_output(&mut self, waker: &Waker, queue: &WriteQueue) -> bool {
-        let mut news = false;
+        let (mut news, mut any) = (false, false);
         for ticket in self.pending.fresh() {
+            any = true;
             news |= !self.native.mesh.wake_when_kept(ticket, waker);
         }
+        // The disk may have got full before the waker was there.
+        news |= any && self.native.mesh.watermark().stuck && self.pending.has_settles();
         // Nothing more is delivered to a connection that ends.
         news |= !self.closing && !self.outbox.wake_when_filled(waker, queue.bytes as u64 + self.waiting_bytes());
         news |= !self.wake_when_free(waker);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meshwire_proto::frame::{ServerFrame, Settle, SettleKind, SettleRange, SettleResult};
+use meshwire_proto::frame::{ServerFrame, Settle, SettleRange, SettleResult};
 use meshwire_proto::wire::{admin, session as wire};
 use meshwire_proto::{ErrorKind, GroupKey, GroupName, MemberName, NameError, TopicName, UnixMillis, options};
 
@@ -371,9 +371,7 @@ impl Protocol {
         match self.native.mesh.settle(&session.caller, of, key, asked) {
             Err(refusal) => all(refusal.kind),
             Ok(settled) => {
-                // A lease is in memory alone.
-                let ticket = if range.kind == SettleKind::Extend { Some(Ticket::KEPT) } else { settled.ticket };
-                let code = |ok: bool| match ticket {
+                let code = |ok: bool| match settled.ticket {
                     _ if !ok => ErrorKind::LeaseLost.number(),
                     Some(_) => 0,
                     // It holds all the same.
@@ -381,7 +379,10 @@ impl Protocol {
                 };
                 let one = |a: crate::mesh::SettleAnswer| {
                     let count = u32::try_from(a.count).unwrap_or(u32::MAX);
-                    (ticket.unwrap_or(Ticket::KEPT), result(a.first_delivery, count, (code(a.settled), a.boundary)))
+                    (
+                        settled.ticket.unwrap_or(Ticket::KEPT),
+                        result(a.first_delivery, count, (code(a.settled), a.boundary)),
+                    )
                 };
                 settled.answers.into_iter().map(one).collect()
             }

@@ -275,10 +275,11 @@ impl Store for LogStore {
         Ok(Claim::new(claimed, room))
     }
 
-    fn takes_settlements(&self, bytes: u64) -> bool {
+    fn reserve_settlements(&self, bytes: u64) -> Option<Claim<'_>> {
         let claimed = &self.shared.claimed;
         let machine = self.shared.lock();
-        machine.takes_settlements(bytes, claimed.load(Ordering::Relaxed))
+        let room = machine.reserve_settlements(bytes, claimed.load(Ordering::Relaxed))?;
+        Some(Claim::new(claimed, room))
     }
 
     fn commit(&self, ops: Vec<Op>) -> u64 {

@@ -304,12 +304,15 @@ impl LogMachine {
         self.reserve_before(bytes, claimed, settles_room(self.space.segment_len) / 4)
     }
 
-    /// Whether settlements of so many bytes may be committed. When there is no other segment to be had, a sixteenth of their room is for
-    /// what gives space back, such as less retention or the end of a topic: behind a commit that does not fit it would wait for ever.
-    pub(super) fn takes_settlements(&self, bytes: u64, claimed: u64) -> bool {
-        let slack = settles_room(self.space.segment_len) / 16;
-        let is_full = self.full.is_some() || self.space.is_refused();
-        !is_full || self.room_before(bytes, claimed, slack).is_some()
+    /// The same for settlements; nothing is promised while there is no want of space. Since a segment was refused, until there is one
+    /// again, a sixteenth of their room is for what gives space back, such as less retention or the end of a topic: behind a commit that does
+    /// not fit it would wait for ever.
+    pub(super) fn reserve_settlements(&self, bytes: u64, claimed: u64) -> Option<u64> {
+        // A log that has failed keeps none, and says that.
+        if self.failed.is_some() || (self.full.is_none() && !self.space.is_scarce()) {
+            return Some(0);
+        }
+        self.room_before(bytes, claimed, settles_room(self.space.segment_len) / 16)
     }
 
     /// A commit without the reasons that find no room, while `claimed` bytes are promised, its own among them: settlements
@@ -408,7 +411,8 @@ impl LogMachine {
 
     /// There is no space for what is to be written next.
     fn is_stuck(&self) -> bool {
-        self.full.is_some() || self.ready.front().is_some_and(|cut| self.space.is_stuck(cut.len()))
+        let is_stuck = self.full.is_some() || self.ready.front().is_some_and(|cut| self.space.is_stuck(cut.len()));
+        is_stuck && self.failed.is_none()
     }
 
     /// Bytes of one topic.

@@ -72,6 +72,8 @@ pub(in crate::store::log) struct Space {
     /// Formula: number `n` of them is segment `active.number + 1 + n`.
     ahead: VecDeque<Ahead>,
     pub(in crate::store::log) more: More,
+    /// There was no space for a segment, and none was allocated since.
+    scarce: bool,
     /// The segment that zeros are being written to.
     zeroing: Option<u64>,
     pub(in crate::store::log) sealed: BTreeMap<u64, Sealed>,
@@ -106,6 +108,7 @@ impl Space {
             active,
             ahead: VecDeque::new(),
             more: More::Open,
+            scarce: false,
             zeroing: None,
             sealed,
             segment_len,
@@ -165,6 +168,11 @@ impl Space {
     /// There was no space for another segment.
     pub(super) const fn is_refused(&self) -> bool {
         matches!(self.more, More::Refused { .. })
+    }
+
+    /// The same, also while it is asked for again.
+    pub(super) const fn is_scarce(&self) -> bool {
+        self.scarce
     }
 
     /// Nothing more can be written: there is no room for this record, and there was no space for another segment.
@@ -287,11 +295,13 @@ impl Space {
     /// There is no space for the next segment until it is asked for again.
     pub(super) fn refused(&mut self, limit: bool, cause: String, again: Moment) {
         self.more = More::Refused { limit, cause, again };
+        self.scarce = true;
     }
 
     pub(super) fn allocated(&mut self, len: u64) {
         self.wanted_len = 0;
         self.more = More::Open;
+        self.scarce = false;
         self.ahead.push_back(Ahead { len, zeroed: 0 });
     }
 
