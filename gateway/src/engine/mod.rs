@@ -19,6 +19,7 @@
 
 mod bounds;
 mod carry;
+mod commit;
 mod dead_letters;
 mod dedup;
 mod delayed;
@@ -58,8 +59,6 @@ use meshwire_proto::frame::DeliverRun;
 use meshwire_proto::{EventRun, Moment, UnixMillis};
 
 use crate::store::{GroupId, Lookup, Op, Position, StoreError, TopicId};
-use group::Group;
-use no_room::NO_ROOM;
 use readers::Reader;
 
 pub use bounds::Bounds;
@@ -82,9 +81,6 @@ pub use settle::{SettleAnswer, SettleAs};
 pub use subscribe::{Leaving, SubscribeError, SubscribeSpec, Subscribed};
 pub use subscriber::MAX_RUN_BYTES;
 pub use topic::TopicSettings;
-
-/// Of at most so many groups it is summed up what settlements wait. A guess.
-const MOST_SUMMED: usize = 256;
 
 /// Both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -239,6 +235,8 @@ pub struct Engine {
     timers: BTreeSet<(Moment, TopicId, GroupId)>,
     /// Groups with settlements that no commit carries yet, and since when they wait.
     unlogged: BTreeSet<(TopicId, GroupId)>,
+    /// The one of which settlements were taken last.
+    taken: (TopicId, GroupId),
     settles_due: Option<Moment>,
     /// Events that wait for their time.
     delays: delayed::Delays,
@@ -259,6 +257,7 @@ impl Engine {
             last: None,
             timers: BTreeSet::new(),
             unlogged: BTreeSet::new(),
+            taken: (TopicId(0), GroupId(0)),
             settles_due: None,
             delays: delayed::Delays::new(DelayBudget::new((u64::MAX, u64::MAX))),
             notices: notices::Notices::default(),
@@ -364,74 +363,6 @@ impl Engine {
         !self.woken.is_empty()
     }
 
-    /// Operations for the store, appends before the settlements that may be
-    /// about them. Settlements that wait ride along when anything is committed,
-    /// when they are due, or when `settle_now` asks.
-    pub fn take_ops(&mut self, now: Now, settle_now: bool) -> Vec<Op> {
-        self.take_ops_within(now, settle_now, u64::MAX)
-    }
-
-    /// The same with settlements of at most so many bytes, about: the store has room for no more. But with all of them where new events go
-    /// to the log, such as dead letters of what they settle.
-    pub fn take_ops_within(&mut self, now: Now, settle_now: bool, most: u64) -> Vec<Op> {
-        let due = self.settles_due.is_some_and(|d| d <= now.mono);
-        if settle_now || due || !self.ops.is_empty() {
-            let logs_events = self.ops.iter().any(|op| matches!(op, Op::Append(_)) && !op.topic().is_memory());
-            self.take_settles(now, if logs_events { u64::MAX } else { most });
-        }
-        std::mem::take(&mut self.ops)
-    }
-
-    /// What it takes to commit the settlements that wait, about; their reasons are left out if there is no room for those. Of very many groups
-    /// it is not summed up.
-    pub fn unlogged_bytes(&self) -> u64 {
-        if self.unlogged.len() > MOST_SUMMED {
-            return u64::MAX;
-        }
-        let groups = self.unlogged.iter().filter_map(|(topic, group)| self.topics.get(topic)?.groups.get(group));
-        groups.map(Group::unlogged_bytes).sum()
-    }
-
-    /// Whether settlements of a topic or of its dead letters wait.
-    pub fn has_unlogged(&self, id: TopicId) -> bool {
-        let of = |id| self.unlogged.range((id, GroupId(0))..=(id, GroupId(u32::MAX))).next().is_some();
-        of(id) || of(self.letters_of(id))
-    }
-
-    fn take_settles(&mut self, now: Now, most: u64) {
-        let mut left = most;
-        self.settles_due = None;
-        while let Some((topic, group)) = self.unlogged.first().copied() {
-            let Some(of) = self.topics.get_mut(&topic).and_then(|t| t.groups.get_mut(&group)) else {
-                self.unlogged.pop_first();
-                continue;
-            };
-            let unlogged = of.unlogged_bytes();
-            let ranges = of.take_unlogged(left);
-            left -= unlogged - of.unlogged_bytes();
-            if !ranges.is_empty() {
-                self.ops.push(Op::Settle { topic, group, ranges });
-            }
-            if of.unlogged_bytes() > 0 {
-                // The store is asked again at once, or has no room at all.
-                self.settles_due = Some(if most == 0 { now.mono + NO_ROOM } else { now.mono });
-                return;
-            }
-            // Behind the failures that they are of.
-            let reasons = of.take_reasons();
-            if !reasons.is_empty() {
-                self.ops.push(Op::Reasons { topic, group, reasons });
-            }
-            self.unlogged.pop_first();
-        }
-    }
-
-    /// Whether something waits to be committed that is not only settlements.
-    #[must_use]
-    pub const fn has_ops(&self) -> bool {
-        !self.ops.is_empty()
-    }
-
     /// When [`Engine::tick`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
@@ -463,23 +394,6 @@ impl Engine {
     fn touched(&mut self, now: Now, id: TopicId, group: GroupId) {
         self.note_unlogged(now, id, group);
         self.set_timer(id, group);
-    }
-
-    fn note_unlogged(&mut self, now: Now, id: TopicId, group_id: GroupId) {
-        let Some(group) = self.topics.get_mut(&id).and_then(|t| t.groups.get_mut(&group_id)) else {
-            return;
-        };
-        let gone = group.take_gone();
-        if id.is_memory() {
-            // Nothing of a memory topic is logged.
-            drop((group.take_unlogged(u64::MAX), group.take_reasons()));
-        } else if group.has_unlogged() {
-            self.unlogged.insert((id, group_id));
-            self.settles_due.get_or_insert(now.mono + self.settings.settle_delay);
-        }
-        if !gone.is_empty() {
-            self.end_graves(id, gone);
-        }
     }
 
     fn set_timer(&mut self, id: TopicId, group_id: GroupId) {

@@ -19,10 +19,9 @@ use super::notices::tell;
 use super::open::Stores;
 use crate::delivery::Sink;
 use crate::engine::{Engine, Now, Output, Room, Source, SubscriptionKey, Touched};
-use crate::store::{Block, Claim, Durability, Lookup, Op, Position, StoreError, TopicId};
+use crate::store::{Block, Claim, Durability, Lookup, Op, Position, Settlements, StoreError, TopicId};
 
-/// Most bytes of settlements of a commit, and what is tried where the disk has no room for so many. A record finds room in the shortest
-/// segment. Guesses.
+/// Most bytes of settlements of a commit, and what is tried where the disk has no room for so many. Guesses.
 const SETTLED_AT_ONCE: [u64; 2] = [512 << 10, 16 << 10];
 
 pub(super) struct Shard {
@@ -147,25 +146,28 @@ impl Inner {
     /// Commits what the engine wants kept. Gives the number of the last batch, 0 if
     /// there was nothing for the log.
     pub(super) fn commit(&self, shard: &mut Shard, now: Now, settle_now: bool) -> u64 {
-        let mut last = 0;
-        loop {
+        let mut batch = 0;
+        while shard.engine.wants_commit(now, settle_now) {
             let (most, claim) = self.reserve_settlements(shard);
             let ops = shard.engine.take_ops_within(now, settle_now, most);
             if ops.is_empty() {
-                return last;
+                break;
             }
-            last = self.commit_ops(shard, now, ops).max(last);
+            batch = self.commit_ops(shard, now, ops).max(batch);
             drop(claim);
         }
+        batch
     }
 
     /// Bytes of settlements that there is room for, and the promise of it.
     fn reserve_settlements(&self, shard: &Shard) -> (u64, Option<Claim<'_>>) {
-        let unlogged = shard.engine.unlogged_bytes();
-        let Some(log) = self.stores.log.as_ref().filter(|_| unlogged > 0) else { return (u64::MAX, None) };
-        let promised = |most| Some((most, log.reserve_settlements(unlogged.min(most))?));
-        let some = SETTLED_AT_ONCE.into_iter().find_map(promised);
-        some.map_or((0, None), |(most, claim)| (most, Some(claim)))
+        let waiting = shard.engine.unlogged_bytes();
+        let Some(log) = self.stores.log.as_ref().filter(|_| waiting > 0) else { return (u64::MAX, None) };
+        let promised = |most| {
+            let settlements = Settlements { bytes: waiting.min(most), waiting };
+            log.reserve_settlements(settlements).map(|claim| (most, Some(claim)))
+        };
+        SETTLED_AT_ONCE.into_iter().find_map(promised).unwrap_or((0, None))
     }
 
     fn commit_ops(&self, shard: &mut Shard, now: Now, ops: Vec<Op>) -> u64 {

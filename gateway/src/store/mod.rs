@@ -251,6 +251,15 @@ impl Op {
     }
 }
 
+/// What settlements are to be committed.
+#[derive(Clone, Copy, Debug)]
+pub struct Settlements {
+    /// What these take.
+    pub bytes: u64,
+    /// What all that wait take.
+    pub waiting: u64,
+}
+
 /// How far a store has kept what it took. Both numbers only rise, and a failure is for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Watermark {
@@ -386,10 +395,10 @@ pub trait Store: Send + Sync + 'static {
         self.reserve(bytes)
     }
 
-    /// Promises room for settlements of so many bytes; `None`: there is none. A store leaves some to what gives space back: settlements
+    /// Promises room for settlements; `None`: there is none. A store leaves some to what gives space back: settlements
     /// wait in their engine rather than in its way.
-    fn reserve_settlements(&self, bytes: u64) -> Option<Claim<'_>> {
-        let _ = bytes;
+    fn reserve_settlements(&self, settlements: Settlements) -> Option<Claim<'_>> {
+        let _ = settlements;
         Some(Claim::unbounded())
     }
 

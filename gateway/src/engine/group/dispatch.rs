@@ -11,6 +11,7 @@ use super::extended::Extension;
 use super::settle::LONGEST_LEASE;
 use super::slot::State;
 use super::{Dying, Group, Lease};
+use crate::engine::no_room::NO_ROOM;
 use crate::engine::readers::Waits;
 use crate::engine::subscriber::Subscriber;
 use crate::engine::{Now, Output, Room, Source, SubscriptionKey};
@@ -138,7 +139,10 @@ impl Group {
         }
         let dying = self.dying.len();
         self.expire_waiting(&mut pass);
-        if self.members.values().any(Subscriber::is_available) {
+        let available = self.members.values().any(Subscriber::is_available);
+        if available && self.is_clogged() {
+            self.bury_at.get_or_insert(pass.now.mono + NO_ROOM);
+        } else if available {
             if self.dispatch_waiting(&mut pass) {
                 self.dispatch_new(&mut pass);
             }

@@ -44,8 +44,12 @@ use retry::Scheduled;
 use waiting::Waiting;
 use window::Window;
 
-/// What a range of settlements takes in the log, at most.
+/// What a range of settlements takes in the log, at most, and in memory.
 const RANGE_BYTES: u64 = 32;
+
+/// Memory of settlements that wait: with so many a group is delivered nothing, as each delivery may be settled. Only where the disk has no
+/// room for them.
+const MOST_UNLOGGED: u64 = 4 << 20;
 
 /// What a group starts from after a restart.
 #[derive(Clone, Debug, Default)]
@@ -158,8 +162,15 @@ impl Group {
     /// Settlements for the log, of at most so many bytes, about.
     pub(super) fn take_unlogged(&mut self, most: u64) -> Vec<(Position, u32, Outcome)> {
         let most = usize::try_from(most / RANGE_BYTES).unwrap_or(usize::MAX);
-        let rest = self.unlogged.split_off(most.min(self.unlogged.len()));
-        std::mem::replace(&mut self.unlogged, rest)
+        if most >= self.unlogged.len() {
+            return std::mem::take(&mut self.unlogged);
+        }
+        self.unlogged.drain(..most).collect()
+    }
+
+    /// Whether so many settlements wait for room in the log that there are to be no more.
+    pub(super) fn is_clogged(&self) -> bool {
+        self.unlogged_bytes() >= MOST_UNLOGGED
     }
 
     /// Bytes of these in a commit, about.

@@ -283,3 +283,52 @@ fn a_letter_that_was_given_up_again_comes_to_nobody_while_its_new_one_waits_for_
     assert_eq!(rig.take(2), []);
     assert_eq!(rig.engine.letters(TOPIC, None, 0, 9).letters, [(2, false)]);
 }
+
+#[test]
+fn settlements_are_taken_as_far_as_there_is_room_for_them() {
+    let mut rig = Rig::new();
+    rig.join(1, MANY);
+    rig.publish(100, None);
+    assert_eq!(rig.take(1).len(), 100);
+    // No two of them are neighbours.
+    for number in (1..100).step_by(2) {
+        rig.engine.settle(rig.now, TOPIC, sub(1), number..number + 1, SettleKind::Ack.into());
+    }
+    assert_eq!(rig.engine.unlogged_bytes(), 50 * 32);
+    let taken = |rig: &mut Rig, most| {
+        let ops = rig.engine.take_ops_within(rig.now, true, most);
+        ops.iter().map(|op| if let Op::Settle { ranges, .. } = op { ranges.len() } else { 1000 }).collect::<Vec<_>>()
+    };
+    assert_eq!(taken(&mut rig, 0), [0_usize; 0]);
+    assert_eq!(rig.engine.deadline(), Some(rig.now.mono + Duration::from_secs(1)), "the store is asked again");
+    assert_eq!((taken(&mut rig, 330), rig.engine.has_unlogged(TOPIC)), (vec![10], true));
+    assert!(rig.engine.wants_commit(rig.now, false), "there may be room for more");
+    assert_eq!((taken(&mut rig, u64::MAX), rig.engine.has_unlogged(TOPIC)), (vec![40], false));
+    assert!(!rig.engine.wants_commit(rig.now, true));
+}
+
+#[test]
+fn a_group_whose_settlements_find_no_room_for_long_is_delivered_nothing_until_they_do() {
+    let mut rig = Rig::new();
+    rig.settings.max_failures = Some(0);
+    rig.join(1, MANY);
+    rig.publish(1000, None);
+    let (mut next, mut out) = (1, Vec::new());
+    assert_eq!(rig.take(1).len(), 1000);
+    // No two failures of a round are neighbours; none is committed.
+    let mut count = 1000;
+    while count > 0 {
+        let nack = SettleAs { delay: Some(Duration::ZERO), ..SettleKind::Nack.into() };
+        for number in next..next + count {
+            let how = if number % 2 == 0 { nack } else { SettleKind::Release.into() };
+            rig.engine.settle(rig.now, TOPIC, sub(1), number..number + 1, how);
+        }
+        next += count;
+        rig.engine.dispatch(rig.now, &mut rig.blocks, &mut out);
+        count = out.drain(..).map(|Output::Deliver { run, .. }| u64::from(run.events.count())).sum();
+    }
+    let waits = rig.engine.unlogged_bytes();
+    assert!((4 << 20..5 << 20).contains(&waits), "{waits}");
+    rig.advance(Duration::from_secs(1));
+    assert_eq!((rig.take(1).len(), rig.engine.unlogged_bytes()), (1000, 0));
+}

@@ -16,8 +16,8 @@ use super::recovery::{self, Recovered};
 use super::{LogClock, LogOptions, threads};
 use crate::store::syncs::Syncs;
 use crate::store::{
-    Capability, Claim, Completions, Durability, Lookup, Needed, Op, Position, Since, Store, StoreError, SyncTimes,
-    TopicBytes, TopicId, Watermark,
+    Capability, Claim, Completions, Durability, Lookup, Needed, Op, Position, Settlements, Since, Store, StoreError,
+    SyncTimes, TopicBytes, TopicId, Watermark,
 };
 
 /// What callers and threads share.
@@ -275,10 +275,10 @@ impl Store for LogStore {
         Ok(Claim::new(claimed, room))
     }
 
-    fn reserve_settlements(&self, bytes: u64) -> Option<Claim<'_>> {
+    fn reserve_settlements(&self, settlements: Settlements) -> Option<Claim<'_>> {
         let claimed = &self.shared.claimed;
         let machine = self.shared.lock();
-        let room = machine.reserve_settlements(bytes, claimed.load(Ordering::Relaxed))?;
+        let room = machine.reserve_settlements(settlements, claimed.load(Ordering::Relaxed))?;
         Some(Claim::new(claimed, room))
     }
 

@@ -40,7 +40,7 @@ use super::index::SegmentIndex;
 use super::job::JobResult;
 use super::segment::Span;
 use crate::store::log::times::CHANGE;
-use crate::store::{Block, Op, Position, StoreError, Times, TopicBytes, TopicId, Watermark};
+use crate::store::{Block, Op, Position, Settlements, StoreError, Times, TopicBytes, TopicId, Watermark};
 use batch::{Cut, NewBlock, Pending};
 use find::Finds;
 use gather::Gather;
@@ -181,6 +181,9 @@ pub(in crate::store::log) const fn segment_for(bytes: u64) -> u64 {
     (SEGMENT_HEADER as u64 + record_len(bytes + OVERHEAD as u64) + SLACK).next_multiple_of(4096)
 }
 
+/// Bytes of settlements that are always less than what is left for them where there is no want of space. A guess.
+const FEW_SETTLEMENTS: u64 = 32 << 10;
+
 /// Room that is left for settlements, with segments of this length.
 const fn settles_room(segment_len: u64) -> u64 {
     if SLACK < segment_len / 16 { SLACK } else { segment_len / 16 }
@@ -304,15 +307,16 @@ impl LogMachine {
         self.reserve_before(bytes, claimed, settles_room(self.space.segment_len) / 4)
     }
 
-    /// The same for settlements; nothing is promised while there is no want of space. Since a segment was refused, until there is one
+    /// The same for settlements; nothing is promised of few while there is no want of space. Since a segment was refused, until there is one
     /// again, a sixteenth of their room is for what gives space back, such as less retention or the end of a topic: behind a commit that does
     /// not fit it would wait for ever.
-    pub(super) fn reserve_settlements(&self, bytes: u64, claimed: u64) -> Option<u64> {
+    pub(super) fn reserve_settlements(&self, settlements: Settlements, claimed: u64) -> Option<u64> {
+        let is_free = self.full.is_none() && !self.space.is_scarce() && settlements.waiting <= FEW_SETTLEMENTS;
         // A log that has failed keeps none, and says that.
-        if self.failed.is_some() || (self.full.is_none() && !self.space.is_scarce()) {
+        if self.failed.is_some() || is_free {
             return Some(0);
         }
-        self.room_before(bytes, claimed, settles_room(self.space.segment_len) / 16)
+        self.room_before(settlements.bytes, claimed, settles_room(self.space.segment_len) / 16)
     }
 
     /// A commit without the reasons that find no room, while `claimed` bytes are promised, its own among them: settlements
