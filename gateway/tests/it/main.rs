@@ -41,6 +41,7 @@ mod http_verbatim;
 mod http_websocket;
 mod kept;
 mod lag;
+mod large_frames;
 mod leaving;
 mod limits;
 mod listeners;
