@@ -295,6 +295,7 @@ impl Gateway {
         let (shutdown, watched) = watch::channel(Shutdown::Running);
         let (mesh, native, calls) = (self.mesh.clone(), self.native.clone(), self.calls.clone());
         tokio::spawn(mesh.clone().announce());
+        mesh.deliver_late().into_iter().for_each(|task| drop(tokio::spawn(task)));
         let mut failed = mesh.failed();
         let exit = self.on_store_failure == OnStoreFailure::Exit;
         let http = HttpIngress::new(self.native.clone(), self.calls.clone(), self.http, grpc::router(&self.calls));

@@ -66,23 +66,14 @@ pub(crate) fn id(publisher: u32, sequence: u64) -> String {
 /// The next `count` events of a publisher as a JSON batch.
 fn batch(publisher: u32, payloads: &mut Payloads, count: u64) -> Bytes {
     let mut body = String::with_capacity(640 * count as usize);
+    let behind_id = format!(
+        r#"","source":"{SOURCE}","type":"{TOPIC}","time":"{TIME}","datacontenttype":"application/octet-stream","data_base64":""#
+    );
     for _ in 0..count {
-        let id = id(publisher, payloads.made());
-        let separator = if body.is_empty() { '[' } else { ',' };
-        body.push(separator);
-        for part in [
-            r#"{"specversion":"1.0","id":""#,
-            &id,
-            r#"","source":""#,
-            SOURCE,
-            r#"","type":""#,
-            TOPIC,
-            r#"","time":""#,
-            TIME,
-        ] {
-            body.push_str(part);
-        }
-        body.push_str(r#"","datacontenttype":"application/octet-stream","data_base64":""#);
+        body.push(if body.is_empty() { '[' } else { ',' });
+        body.push_str(r#"{"specversion":"1.0","id":""#);
+        body.push_str(&id(publisher, payloads.made()));
+        body.push_str(&behind_id);
         STANDARD.encode_append(payloads.next(), &mut body);
         body.push_str("\"}");
     }

@@ -41,6 +41,12 @@ pub fn scan(run: &EventRun, limits: EventLimits, hasher: &IdHasher) -> Vec<Scann
     run.framed().map(scan).collect()
 }
 
+/// The ids of several events; of one there is nothing to gain by looking ahead.
+fn several_ids(scanned: &[Scanned]) -> impl Iterator<Item = IdHash> {
+    let several = if scanned.len() > 1 { scanned } else { &[] };
+    several.iter().filter_map(|event| Some(event.found.as_ref().ok()?.id))
+}
+
 /// What became of consecutive events of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -206,11 +212,11 @@ impl Engine {
             return taking.judged;
         };
         state.stored = state.stored.max(now.wall);
-        let stored = state.stored;
+        let (stored, second) = (state.stored, second_of(state.stored));
         let crowded = timing.expires_in_ms > 0 && state.has_most_expiries();
-        let second = second_of(stored);
         let remembered = self.dedup.len(topic);
         let replay = producer.filter(|p| self.producers.may_have(p));
+        self.dedup.look_ahead(topic, several_ids(&scanned));
         let mut next = waits.unwrap_or(state.next);
         // Where an event will be is not known while it waits.
         let known = |position| if waits.is_some() { 0 } else { position };

@@ -124,7 +124,9 @@ impl Engine {
                 match part {
                     Part::All(numbers, settled) => answer(numbers, settled),
                     Part::Each(numbers) => {
-                        numbers.for_each(|n| answer(n..n + 1, deliveries.settle(n, kind) != Settled::Lost))
+                        let next = deliveries.settle_first(numbers.clone(), kind);
+                        answer(numbers.start..next, true);
+                        (next..numbers.end).for_each(|n| answer(n..n + 1, deliveries.settle(n, kind) != Settled::Lost))
                     }
                 }
             }

@@ -104,6 +104,17 @@ impl<T: Step> Span<T> {
         self.near.push_back(value);
     }
 
+    /// Takes away the first ones, as long as `take` says so; none where some are left behind.
+    pub(super) fn take_first(&mut self, mut take: impl FnMut(u64, &T) -> bool) {
+        while self.far.is_empty()
+            && let Some(value) = self.near.front().filter(|value| take(self.start, value))
+        {
+            self.near_done -= usize::from(value.is_done());
+            self.near.pop_front();
+            self.start += 1;
+        }
+    }
+
     /// Lets go of what is done, as far as that is due; `dropped` gets each.
     pub(super) fn trim(&mut self, mut dropped: impl FnMut(u64, T)) {
         self.trim_front(&mut dropped);

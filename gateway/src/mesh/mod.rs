@@ -15,6 +15,7 @@ mod fetched;
 mod groups;
 mod hold;
 mod kept;
+mod late;
 mod limits;
 mod listing;
 mod memory;
@@ -57,6 +58,7 @@ use crate::engine::{IdHasher, MAX_RUN_BYTES, Now};
 use budget::Budget;
 use fetched::Fetched;
 use kept::Kept;
+use late::Late;
 use limits::Pacer;
 pub use limits::Rates;
 use shard::{Shard, Turns};
@@ -131,6 +133,7 @@ struct Inner {
     publishes: Pacer,
     deliveries: Pacer,
     turns: Turns,
+    late: Late,
     memory: Arc<Memory>,
     answers: Arc<Memory>,
     kept: Kept,

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use super::request::Exchange;
 use super::shard::{Shard, Turns, lock};
 use super::topics::{TopicRef, Topics};
-use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Memory, Mesh, MeshConfig, Pacer};
+use super::{Authorize, Budget, Fetched, IdHasher, Inner, Kept, Late, Memory, Mesh, MeshConfig, Pacer};
 use crate::clock::Clock;
 use crate::engine::{DelayBudget, Engine, GroupState, IdBudget, Now, Producer, Settings, TopicSettings};
 use crate::store::{
@@ -115,6 +115,7 @@ impl Mesh {
             publishes: Pacer::new(config.rates.publish),
             deliveries: Pacer::new(config.rates.deliver),
             turns: Turns::default(),
+            late: Late::new(count),
             memory: Arc::new(Memory::new(config.connection_bytes - config.connection_bytes / 3)),
             answers: Arc::new(Memory::new(config.connection_bytes / 3)),
             hasher,

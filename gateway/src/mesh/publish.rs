@@ -39,6 +39,9 @@ const LEAST_WAIT: Duration = Duration::from_millis(RETRY_BUSY_MS as u64);
 /// Longest that a publisher is slowed down; who would wait longer is refused. Less than a peer waits for a sign of life.
 const MOST_WAIT: Duration = Duration::from_secs(5);
 
+/// Larger runs are delivered at once: for them a look at the readers costs little, and they are still in the processor's cache.
+const LATE_BELOW: usize = 8 * 1024;
+
 /// What the log needs beside an event that waits, at most.
 const DELAY_BYTES: u64 = 64;
 
@@ -78,6 +81,21 @@ impl Mesh {
         self.publish_timed(caller, topic, name, run, (producer, Timing::default()))
     }
 
+    /// [`Mesh::publish_timed`] of calls: what goes to a topic in memory may be delivered a little later, with what others publish.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn publish_call(
+        &self,
+        caller: &Caller,
+        topic: TopicRef,
+        name: &str,
+        run: &EventRun,
+        timing: Timing,
+    ) -> Result<Published, Refusal> {
+        self.publish_by(caller, (topic, name), run, (None, timing), true)
+    }
+
     /// [`Mesh::publish`], of events that are delivered from or until some time.
     ///
     /// # Errors
@@ -88,7 +106,18 @@ impl Mesh {
         topic: TopicRef,
         name: &str,
         run: &EventRun,
+        by: (Option<ProducerMark>, Timing),
+    ) -> Result<Published, Refusal> {
+        self.publish_by(caller, (topic, name), run, by, false)
+    }
+
+    fn publish_by(
+        &self,
+        caller: &Caller,
+        (topic, name): (TopicRef, &str),
+        run: &EventRun,
         (producer, timing): (Option<ProducerMark>, Timing),
+        may_be_late: bool,
     ) -> Result<Published, Refusal> {
         self.check_serving()?;
         self.authorize(caller, Action::Publish, name)?;
@@ -117,7 +146,10 @@ impl Mesh {
         // The log has what was claimed.
         let no_room = claim.err();
         let ticket = shard.engine.ticket(topic.id);
-        inner.deliver(&mut shard, now, None);
+        let may_be_late = may_be_late && topic.id.is_memory() && !delayed && run.as_bytes().len() < LATE_BELOW;
+        if !(may_be_late && inner.late.leave(topic.shard)) {
+            inner.deliver(&mut shard, now, None);
+        }
         let swept = shard.engine.producers_swept();
         let early = shard.engine.dedup_ended_early(topic.id);
         drop(shard);
@@ -127,7 +159,15 @@ impl Mesh {
         if let Some(stored) = swept {
             inner.shards.iter().for_each(|s| shard::lock(s).engine.forget_idle_producers(stored));
         }
-        let answer = |verdict| match verdict {
+        let answers: Vec<(u32, Answer)> =
+            judged.into_iter().map(|j| (j.count, self.answer(j.verdict, &no_room, most_expire))).collect();
+        inner.counts.published(&answers, run.as_bytes().len() as u64);
+        Ok(Published { answers, ticket })
+    }
+
+    /// What is told of a verdict; `most_expire`: no more is taken that expires.
+    fn answer(&self, verdict: Verdict, no_room: &Option<Refusal>, most_expire: bool) -> Answer {
+        match verdict {
             Verdict::New(position) => Answer::New(position),
             Verdict::Duplicate(position) => Answer::Duplicate(position),
             Verdict::Refused(error) => Answer::Refused(Refusal::new(error.kind(), error.to_string())),
@@ -136,10 +176,7 @@ impl Mesh {
                 Answer::Refused(no_room.clone().unwrap_or_else(full))
             }
             Verdict::TooManyTimes => Answer::Refused(self.too_many_times(!most_expire)),
-        };
-        let answers: Vec<(u32, Answer)> = judged.into_iter().map(|j| (j.count, answer(j.verdict))).collect();
-        inner.counts.published(&answers, run.as_bytes().len() as u64);
-        Ok(Published { answers, ticket })
+        }
     }
 
     /// Refuses a topic that blocks and whose groups need what would have to go.

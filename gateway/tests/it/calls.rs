@@ -108,6 +108,26 @@ async fn what_a_consumer_had_not_handed_out_when_it_was_dropped_counts_as_never_
 }
 
 #[tokio::test]
+async fn single_events_in_memory_are_delivered_together_by_a_task_if_there_is_one_and_large_runs_at_once() {
+    let bench = Bench::new();
+    let mut consumer = bench.consume().await;
+    bench.publish(&["1"]).await;
+    assert_eq!(bench.held(), 1, "nobody else would");
+    let late = bench.mesh().deliver_late();
+    bench.publish(&["2"]).await;
+    bench.publish(&["3"]).await;
+    assert_eq!(bench.held(), 1);
+    let tasks: Vec<_> = late.into_iter().map(tokio::spawn).collect();
+    for position in 1..=3 {
+        assert_eq!(consumer.next().await.unwrap().unwrap().position, position);
+    }
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    let many: Vec<String> = (10..2000).map(|id| id.to_string()).collect();
+    bench.publish(&many.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert!(bench.held() > 3, "{}", bench.held());
+}
+
+#[tokio::test]
 async fn a_fetch_that_was_never_handed_out_comes_to_the_next_as_if_never_delivered() {
     for member in [None, Some("m")] {
         let bench = Bench::new();

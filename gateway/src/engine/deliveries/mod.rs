@@ -208,6 +208,26 @@ impl Deliveries {
         parts.extend((at < numbers.end).then_some(Part::All(at..numbers.end, false)));
     }
 
+    /// Settles as many of a range as are the first ones held, which is what most subscribers do; gives the first of the others.
+    pub(super) fn settle_first(&mut self, numbers: Range<u64>, kind: SettleKind) -> u64 {
+        let mut next = numbers.start;
+        if kind == SettleKind::Nack || !self.ended.is_empty() || self.entries.near() != next {
+            return next;
+        }
+        let Self { entries, history, held_events, held_bytes, .. } = self;
+        entries.take_first(|number, entry| {
+            let is_one = number < numbers.end && entry.state == State::Held;
+            if is_one {
+                next = number + 1;
+                *held_events -= 1;
+                *held_bytes -= u64::from(entry.size);
+                history.remember(number, State::Settled(kind));
+            }
+            is_one
+        });
+        next
+    }
+
     pub(super) fn settle(&mut self, number: u64, kind: SettleKind) -> Settled {
         if let Some(position) = self.ended.remove(&number) {
             if self.entries.update(number, |entry| entry.state = State::Settled(kind)).is_none() {

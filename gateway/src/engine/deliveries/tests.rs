@@ -167,3 +167,27 @@ fn a_rewind_uses_unseen_numbers_again() {
     d.take_back(2);
     assert_eq!((d.rewind(2), d.next()), (Some(vec![]), 2), "taken back before it was seen");
 }
+
+#[test]
+fn the_first_ones_are_settled_at_once_as_they_are_one_by_one_up_to_the_first_that_is_not_held() {
+    for (settled, from, to, next) in
+        [(0, 1, 4, 4), (0, 1, 20, 11), (0, 2, 4, 2), (3, 1, 9, 3), (1, 2, 9, 9), (1, 1, 9, 1)]
+    {
+        let mut both = [(); 2].map(|()| Deliveries::new(Credit { events: 100, bytes: 1000 }));
+        for deliveries in &mut both {
+            (1..=10).for_each(|position| assert_eq!(deliveries.hold(position, 7), position));
+            deliveries.settle(settled, SettleKind::Ack);
+        }
+        let [at_once, one_by_one] = &mut both;
+        assert_eq!(at_once.settle_first(from..to, SettleKind::Ack), next, "{settled} {from} {to}");
+        (from..next).for_each(|number| assert_eq!(one_by_one.settle(number, SettleKind::Ack), Settled::Now(number)));
+        let said = |deliveries: &mut Deliveries| {
+            let known: Vec<_> = (0..12).map(|number| deliveries.settle(number, SettleKind::Reject)).collect();
+            (deliveries.held(), deliveries.held_bytes(), deliveries.next(), known)
+        };
+        assert_eq!(said(at_once), said(one_by_one), "{settled} {from} {to}");
+    }
+    let mut deliveries = Deliveries::new(Credit { events: 100, bytes: 1000 });
+    deliveries.hold(1, 7);
+    assert_eq!(deliveries.settle_first(1..2, SettleKind::Nack), 1, "what is taken back is remembered");
+}

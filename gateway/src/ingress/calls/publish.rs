@@ -32,8 +32,9 @@ pub type Taken = Result<Stored, Refusal>;
 pub struct Offer {
     builder: EventRunBuilder,
     runs: Vec<EventRun>,
-    /// Why one of them is none; `None`: it is in a run.
-    refused: Vec<Option<Refusal>>,
+    count: usize,
+    /// Those that are none, by their place, and why. The others are in the runs.
+    refused: Vec<(usize, Refusal)>,
 }
 
 impl Offer {
@@ -48,18 +49,16 @@ impl Offer {
     /// Adds an event, or what is wrong with one: that becomes its result.
     pub fn event<'e>(&mut self, event: Result<impl Into<EventParts<'e>>, EventError>) {
         match event.and_then(|event| self.builder.encode(&event.into())) {
-            Ok(()) => {
-                self.refused.push(None);
-                self.end_run();
-            }
-            Err(error) => self.refused.push(Some(Refusal::new(error.kind(), error.to_string()))),
+            Ok(()) => self.end_run(),
+            Err(error) => self.refused.push((self.count, Refusal::new(error.kind(), error.to_string()))),
         }
+        self.count += 1;
     }
 
     /// Adds the protobuf bytes of an event; what is wrong with them becomes its result.
     pub fn raw(&mut self, event: &[u8]) {
         self.builder.push(event);
-        self.refused.push(None);
+        self.count += 1;
         self.end_run();
     }
 
@@ -70,7 +69,7 @@ impl Offer {
     }
 
     /// The events in runs, and why which of them are in none. What they were made with is gone.
-    fn end(mut self) -> (Vec<EventRun>, Vec<Option<Refusal>>) {
+    fn end(mut self) -> (Vec<EventRun>, Vec<(usize, Refusal)>) {
         if !self.builder.is_empty() {
             self.runs.push(self.builder.take());
         }
@@ -79,14 +78,14 @@ impl Offer {
 
     /// How many events.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.refused.len()
+    pub const fn len(&self) -> usize {
+        self.count
     }
 
     /// Whether there are none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.refused.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
     }
 }
 
@@ -128,8 +127,9 @@ impl Calls {
             return Err(too_many(offer.len()));
         }
         let handle = self.mesh.open_topic(caller, topic, Action::Publish)?;
+        let count = offer.len();
         let (runs, refused) = offer.end();
-        let mut taken = Vec::with_capacity(refused.len());
+        let mut taken = Vec::with_capacity(count);
         let (mut runs, since) = (runs.into_iter(), self.mesh.now().mono);
         while let Some(mut run) = runs.next() {
             // At a rate each piece waits for its turn: a large batch takes no turns of others in advance.
@@ -154,10 +154,17 @@ impl Calls {
                 break;
             }
         }
-        let mut taken = taken.into_iter();
         let lost = || Err(Refusal::new(ErrorKind::Internal, "no answer for the event"));
-        let result = |refused: Option<Refusal>| refused.map_or_else(|| taken.next().unwrap_or_else(lost), Err);
-        Ok(refused.into_iter().map(result).collect())
+        taken.resize_with(count - refused.len(), lost);
+        if refused.is_empty() {
+            return Ok(taken);
+        }
+        let (mut taken, mut refused) = (taken.into_iter(), refused.into_iter().peekable());
+        let result = |place| match refused.next_if(|(refused, _)| *refused == place) {
+            Some((_, refusal)) => Err(refusal),
+            None => taken.next().unwrap_or_else(lost),
+        };
+        Ok((0..count).map(result).collect())
     }
 
     async fn publish_run(
@@ -168,7 +175,7 @@ impl Calls {
         (timing, since): (Timing, Moment),
     ) -> Result<Vec<(u32, Answer)>, Refusal> {
         waiting::pace(&self.mesh, since, u64::from(run.count()), run.as_bytes().len() as u64).await?;
-        let Published { answers, ticket } = self.mesh.publish_timed(caller, handle, topic, run, (None, timing))?;
+        let Published { answers, ticket } = self.mesh.publish_call(caller, handle, topic, run, timing)?;
         waiting::kept(&self.mesh, ticket).await?;
         Ok(answers)
     }

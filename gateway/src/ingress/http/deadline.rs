@@ -74,7 +74,8 @@ pub(super) async fn within(mut request: Request, answer: impl AsyncFnOnce(Reques
         Ok(None) => answer(request).await,
         Ok(Some(deadline)) => {
             request.extensions_mut().insert(deadline);
-            let answered = access::within(deadline.0, answer(request)).await;
+            // Of its own, as few have one: the others move with what is here for it.
+            let answered = Box::pin(access::within(deadline.0, answer(request))).await;
             answered.unwrap_or_else(|_| Problem::from(late()).into_response())
         }
         Err(problem) => problem.into_response(),

@@ -4,18 +4,13 @@
 //! HTTP/1.1 has `connection: close` with an answer, and a connection that waits ends at once; HTTP/2 has GOAWAY. What was begun is
 //! still answered.
 
-use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 
 use axum::http::header::{CONNECTION, UPGRADE};
 use axum::http::{HeaderValue, Request, Response, Version};
-use tokio::sync::watch;
 
 use super::activity::Activity;
 use super::session;
-use crate::ingress::Shutdown;
 use crate::mesh::Mesh;
 
 /// Calls of gRPC that lease and settle.
@@ -38,36 +33,32 @@ pub(super) struct Parting {
 }
 
 impl Parting {
-    pub(super) fn of(mesh: &Mesh) -> Arc<Self> {
-        Arc::new(Self { mesh: mesh.clone(), tied: AtomicBool::new(false) })
+    pub(super) fn of(mesh: &Mesh) -> Self {
+        Self { mesh: mesh.clone(), tied: AtomicBool::new(false) }
     }
 
-    /// Looks at a request that comes. Its answer can say that the connection ends where this is given.
-    pub(super) fn seen<B>(self: &Arc<Self>, request: &Request<B>) -> Option<Arc<Self>> {
+    /// Looks at a request that comes; whether its answer can say that the connection ends.
+    pub(super) fn sees<B>(&self, request: &Request<B>) -> bool {
         if ties(request) {
             self.tied.store(true, Ordering::Relaxed);
         }
-        (request.version() <= Version::HTTP_11).then(|| Arc::clone(self))
+        request.version() <= Version::HTTP_11
     }
 
     /// Says it if the gateway stops and the connection may go.
-    pub(super) fn say<B>(parting: Option<Arc<Self>>, mut response: Response<B>) -> Response<B> {
-        if parting.is_some_and(|parting| parting.mesh.is_stopping() && !parting.is_tied()) {
+    pub(super) fn say<B>(&self, response: &mut Response<B>) {
+        if self.mesh.is_stopping() && !self.is_tied() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
     }
 
     fn is_tied(&self) -> bool {
         self.tied.load(Ordering::Relaxed)
     }
 
-    /// Ends when the gateway stops and the connection may go: not before its first request, which may be about a lease.
-    pub(super) async fn goes(&self, mut shutdown: watch::Receiver<Shutdown>, activity: &Activity) {
-        drop(shutdown.wait_for(|stage| *stage != Shutdown::Running).await);
-        // A request that begins wakes the task of the connection, which this is a part of.
-        let may_go = || activity.has_begun() && !self.is_tied();
-        poll_fn(|_| if may_go() { Poll::Ready(()) } else { Poll::Pending }).await;
+    /// Whether the connection may go, once the gateway stops: not before its first request, which may be about a lease.
+    pub(super) fn may_go(&self, activity: &Activity) -> bool {
+        activity.has_begun() && !self.is_tied()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
@@ -32,12 +33,9 @@ pub(super) fn is_plain(parts: &Parts) -> bool {
 }
 
 /// Answers such a request.
-pub(super) async fn plainly(request: Request) -> Response {
-    deadline::within(request, async |request| {
+pub(super) async fn plainly(door: Door, parts: Parts, body: Body) -> Response {
+    deadline::within(Request::from_parts(parts, body), async |request| {
         let topic = topic(request.uri().path()).unwrap_or_default().to_owned();
-        let Some(door) = request.extensions().get::<Door>().cloned() else {
-            return Problem::new(ErrorKind::Internal, "a request without a connection").into_response();
-        };
         publish(Extension(door), Named(topic), request).await.into_response()
     })
     .await

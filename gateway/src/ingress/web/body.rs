@@ -1,8 +1,10 @@
 //! Reading a request's body: so many bytes at most, no slower than a floor, and in memory only what there is room for.
 
+use std::future::poll_fn;
 use std::ops::Deref;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
@@ -10,8 +12,9 @@ use axum::http::header::EXPECT;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use hyper::body::Frame;
 use meshwire_proto::ErrorKind;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::Problem;
 use crate::ingress::receiving::{Held, RETRY_MS, Share};
@@ -116,6 +119,43 @@ pub(in crate::ingress) async fn read_within(
     read
 }
 
+type Piece = Option<Result<Frame<Bytes>, axum::Error>>;
+
+/// The next piece of a body, if it comes as soon as it is asked for: most bodies do, with their heads. These need no timer.
+async fn soon(body: &mut Body) -> Option<Piece> {
+    let mut asked = false;
+    poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+        Poll::Ready(piece) => Poll::Ready(Some(piece)),
+        Poll::Pending if asked => Poll::Ready(None),
+        Poll::Pending => {
+            asked = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// How long a body is waited for that does not come at once.
+struct Patience {
+    began: Instant,
+    /// What was there when the period began.
+    before: usize,
+    period: Pin<Box<Sleep>>,
+}
+
+impl Patience {
+    fn begin() -> Self {
+        Self { began: Instant::now(), before: 0, period: Box::pin(sleep(PERIOD)) }
+    }
+
+    /// Another period, behind so many bytes.
+    fn go_on(&mut self, before: usize) {
+        self.before = before;
+        self.period.as_mut().reset(Instant::now() + PERIOD);
+    }
+}
+
 /// What has come of a body.
 struct Reading {
     held: Held,
@@ -139,18 +179,23 @@ impl Reading {
         if body.size_hint().lower() > limit {
             return Err(too_large());
         }
-        let (began, mut before) = (Instant::now(), 0);
-        let mut period = pin!(sleep(PERIOD));
+        let mut patience: Option<Patience> = None;
         loop {
-            // Only the peer is waited for here: what was taken off the body is kept before anything else may end a period.
-            let frame = tokio::select! {
-                biased;
-                frame = body.frame() => frame,
-                () = &mut period => {
-                    self.judge(before, began)?;
-                    before = self.len();
-                    period.as_mut().reset(Instant::now() + PERIOD);
-                    continue;
+            let at_once = if patience.is_none() { soon(body).await } else { None };
+            let frame = match at_once {
+                Some(frame) => frame,
+                None => {
+                    let waiting = patience.get_or_insert_with(Patience::begin);
+                    // Only the peer is waited for here: what was taken off the body is kept before anything else may end a period.
+                    tokio::select! {
+                        biased;
+                        frame = body.frame() => frame,
+                        () = &mut waiting.period => {
+                            self.judge(waiting.before, waiting.began)?;
+                            waiting.go_on(self.len());
+                            continue;
+                        }
+                    }
                 }
             };
             let Some(frame) = frame else {

@@ -129,7 +129,7 @@ impl Store for MemoryStore {
     }
 
     fn read(&self, topic: TopicId, from: Position) -> Lookup {
-        self.rings().topics.get(&topic).map_or(Lookup::Ahead, |ring| ring.read(from))
+        self.rings().topics.get_mut(&topic).map_or(Lookup::Ahead, |ring| ring.read(from))
     }
 
     fn first(&self, topic: TopicId) -> Position {
@@ -137,8 +137,8 @@ impl Store for MemoryStore {
     }
 
     fn since(&self, topic: TopicId, at: UnixMillis) -> Since {
-        let rings = self.rings();
-        let found = rings.topics.get(&topic).and_then(|ring| ring.since(at));
+        let mut rings = self.rings();
+        let found = rings.topics.get_mut(&topic).and_then(|ring| ring.since(at));
         found.map_or(Since::Behind, Since::At)
     }
 
@@ -214,9 +214,35 @@ mod tests {
         assert!((60..90).contains(&first), "{first}");
         assert!(store.topic_bytes(TopicId::memory(1)).live <= 10_000);
         let Lookup::Ready(block) = store.read(TopicId::memory(1), 100) else { panic!("the newest is there") };
-        assert_eq!(block.bytes[0], 100);
+        assert_eq!((block.next(), block.bytes.last()), (101, Some(&100)));
         assert!(matches!(store.read(TopicId::memory(1), 101), Lookup::Ahead));
         assert!(matches!(store.read(TopicId::memory(7), 1), Lookup::Ahead));
+    }
+
+    #[test]
+    fn small_events_of_one_time_are_one_block_until_they_are_asked_for() {
+        let store = MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 });
+        let block = |from| match store.read(TopicId::memory(1), from) {
+            Lookup::Ready(block) => (block.first, block.next(), block.bytes.to_vec()),
+            other => panic!("{other:?}"),
+        };
+        for first in 1..=3 {
+            store.commit(vec![append(1, first, first as usize)]);
+        }
+        assert_eq!(store.first(TopicId::memory(1)), 1);
+        assert_eq!(block(2), (1, 4, vec![1, 2, 2, 3, 3, 3]));
+        let Lookup::Ready(found) = store.read(TopicId::memory(1), 3) else { panic!("it is there") };
+        assert_eq!((found.start_of(2), found.start_of(3), found.entry(3).unwrap().end), (Some(1), Some(3), 6));
+        // Another time, and one that is large, stand by themselves.
+        let Op::Append(large) = append(1, 7, 20_000) else { panic!("it is one") };
+        let large = Op::Append(Append { stored: UnixMillis(7), ..large });
+        store.commit(vec![append(1, 4, 1), append_at(1, 5, 7), append_at(1, 6, 7), large, append_at(1, 8, 7)]);
+        assert_eq!([4, 5, 6, 7, 8].map(|from| block(from).0), [4, 5, 5, 7, 8]);
+        let since = |at| store.since(TopicId::memory(1), UnixMillis(at));
+        assert_eq!([since(0), since(1), since(7), since(8)], [Since::At(1), Since::At(5), Since::At(5), Since::Behind]);
+        let (bytes, blocks, events) = (6 + 1 + 600 + 20_000 + 300, 5, 8);
+        let live = store.topic_bytes(TopicId::memory(1)).live as usize;
+        assert_eq!(live, bytes + blocks * 128 + events * size_of::<Entry>());
     }
 
     #[test]

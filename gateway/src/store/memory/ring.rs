@@ -30,7 +30,9 @@ pub(super) struct Ring {
     /// Position behind the last event.
     next: Position,
     bytes: usize,
-    /// Small appends are copied here; blocks are split off it.
+    /// The newest events while nobody has asked for them, if they are small: they become one block.
+    tail: Option<Tail>,
+    /// Their bytes; blocks are split off it.
     open: BytesMut,
     /// How long events stay.
     keep_ms: i64,
@@ -39,12 +41,21 @@ pub(super) struct Ring {
     needed: Position,
 }
 
+/// What is known of them beside their bytes.
+#[derive(Debug)]
+struct Tail {
+    first: Position,
+    stored: UnixMillis,
+    index: Vec<Entry>,
+}
+
 impl Ring {
     pub(super) fn new(next: Position) -> Self {
         Self {
             blocks: VecDeque::new(),
             next,
             bytes: 0,
+            tail: None,
             open: BytesMut::new(),
             keep_ms: i64::MAX,
             limits: Limits::default(),
@@ -79,13 +90,45 @@ impl Ring {
 
     pub(super) fn push(&mut self, append: Append, ring_bytes: usize) {
         let Append { first, stored, bytes, index, .. } = append;
-        if bytes.len() <= self.most(ring_bytes) / PARTS || index.len() <= 1 {
-            let bytes = if bytes.len() < COPY_BELOW { self.copy(&bytes) } else { bytes };
-            self.push_block(Block { first, stored, bytes, index: index.into() }, ring_bytes);
-        } else {
+        let part = self.most(ring_bytes) / PARTS;
+        if bytes.len() > part && index.len() > 1 {
             self.push_parts((first, stored), &bytes, &index, ring_bytes);
+        } else if bytes.len() < COPY_BELOW {
+            self.push_small((first, stored), &bytes, index, part.min(COPY_BELOW));
+            self.drop_surplus(ring_bytes);
+        } else {
+            self.push_block(Block { first, stored, bytes, index: index.into() }, ring_bytes);
         }
         self.expire(stored);
+    }
+
+    /// Small appends of one time stand in one block, of at most so many bytes, for as long as nobody has asked for them; but not where a
+    /// publisher waits for each event to go.
+    fn push_small(&mut self, (first, stored): (Position, UnixMillis), bytes: &[u8], index: Vec<Entry>, most: usize) {
+        if self.open.len() + bytes.len() > most || self.tail.as_ref().is_some_and(|tail| tail.stored != stored) {
+            self.seal();
+        }
+        self.next = first + index.len() as u64;
+        self.bytes += bytes.len() + std::mem::size_of_val(&*index);
+        let start = self.open.len() as u32;
+        match &mut self.tail {
+            Some(tail) => tail.index.extend(index.iter().map(|entry| Entry { end: start + entry.end, ..*entry })),
+            None => {
+                self.bytes += BLOCK_OVERHEAD;
+                self.tail = Some(Tail { first, stored, index });
+            }
+        }
+        self.write(bytes);
+        if self.limits.block {
+            self.seal();
+        }
+    }
+
+    /// Ends the block that is being written.
+    pub(super) fn seal(&mut self) {
+        let Some(Tail { first, stored, index }) = self.tail.take() else { return };
+        let bytes = self.open.split().freeze();
+        self.blocks.push_back(Block { first, stored, bytes, index: index.into() });
     }
 
     /// Of what is large beside the ring each part goes by itself, and has memory of its own.
@@ -112,6 +155,7 @@ impl Ring {
     }
 
     fn push_block(&mut self, block: Block, ring_bytes: usize) {
+        self.seal();
         self.next = block.next();
         self.bytes += cost(&block);
         self.blocks.push_back(block);
@@ -119,18 +163,34 @@ impl Ring {
     }
 
     fn copy(&mut self, bytes: &[u8]) -> Bytes {
-        if self.open.capacity() < bytes.len() {
-            self.open = BytesMut::with_capacity(4 * COPY_BELOW);
-        }
-        self.open.extend_from_slice(bytes);
+        self.seal();
+        self.write(bytes);
         self.open.split().freeze()
     }
 
-    fn may_drop(&self) -> bool {
-        !self.limits.block || self.blocks.front().is_some_and(|oldest| oldest.next() <= self.needed)
+    fn write(&mut self, bytes: &[u8]) {
+        if self.open.capacity() - self.open.len() < bytes.len() {
+            let written = std::mem::replace(&mut self.open, BytesMut::with_capacity(4 * COPY_BELOW));
+            self.open.extend_from_slice(&written);
+        }
+        self.open.extend_from_slice(bytes);
+    }
+
+    /// The oldest block, if need be the one that is being written.
+    fn oldest(&mut self) -> Option<&Block> {
+        if self.blocks.is_empty() {
+            self.seal();
+        }
+        self.blocks.front()
+    }
+
+    fn may_drop(&mut self) -> bool {
+        let needed = self.needed;
+        !self.limits.block || self.oldest().is_some_and(|oldest| oldest.next() <= needed)
     }
 
     fn pop(&mut self) {
+        self.oldest();
         if let Some(block) = self.blocks.pop_front() {
             self.bytes -= cost(&block);
         }
@@ -143,7 +203,7 @@ impl Ring {
 
     /// Lets the oldest block go, whoever needs it. The newest one stays: one event larger than the ring still passes.
     pub(super) fn drop_oldest(&mut self) -> bool {
-        let any = self.blocks.len() > 1;
+        let any = self.blocks.len() + usize::from(self.tail.is_some()) > 1;
         if any {
             self.pop();
         }
@@ -151,12 +211,18 @@ impl Ring {
     }
 
     pub(super) fn clear(&mut self) {
+        self.seal();
         self.blocks.clear();
         self.bytes = 0;
     }
 
+    /// When its oldest events were stored.
+    fn since_when(&self) -> Option<UnixMillis> {
+        self.blocks.front().map(|block| block.stored).or(self.tail.as_ref().map(|tail| tail.stored))
+    }
+
     fn is_past(&self, now: UnixMillis) -> bool {
-        self.blocks.front().is_some_and(|oldest| oldest.stored.0.saturating_add(self.keep_ms) <= now.0)
+        self.since_when().is_some_and(|stored| stored.0.saturating_add(self.keep_ms) <= now.0)
     }
 
     /// Lets go of what is past its age, the newest block too.
@@ -168,8 +234,8 @@ impl Ring {
 
     /// When [`Ring::expire`] has something to do; not of a topic that blocks, of which nothing goes but for a publish.
     pub(super) fn due(&self) -> Option<UnixMillis> {
-        let oldest = self.blocks.front().filter(|_| self.gives_way() && self.keep_ms < i64::MAX)?;
-        let due = oldest.stored.0.saturating_add(self.keep_ms);
+        let oldest = self.since_when().filter(|_| self.gives_way() && self.keep_ms < i64::MAX)?;
+        let due = oldest.0.saturating_add(self.keep_ms);
         Some(UnixMillis((due.saturating_add(STEP_MS - 1) / STEP_MS).saturating_mul(STEP_MS)))
     }
 
@@ -189,24 +255,34 @@ impl Ring {
         self.bytes < most && !self.is_past(now)
     }
 
-    pub(super) fn read(&self, from: Position) -> Lookup {
+    pub(super) fn read(&mut self, from: Position) -> Lookup {
         if from >= self.next {
             return Lookup::Ahead;
         }
-        match self.blocks.get(self.blocks.partition_point(|b| b.next() <= from)) {
+        if self.tail.as_ref().is_some_and(|tail| tail.first <= from) {
+            self.seal();
+        }
+        // Most want the newest.
+        let at = match self.blocks.back() {
+            Some(newest) if newest.first <= from => self.blocks.len() - 1,
+            _ => self.blocks.partition_point(|block| block.next() <= from),
+        };
+        match self.blocks.get(at) {
             Some(block) if block.first <= from => Lookup::Ready(block.clone()),
             Some(block) => Lookup::Gone(block.first),
-            None => Lookup::Gone(self.next),
+            None => Lookup::Gone(self.tail.as_ref().map_or(self.next, |tail| tail.first)),
         }
     }
 
     /// The first position that is left, or that comes next.
     pub(super) fn first(&self) -> Position {
-        self.blocks.front().map_or(self.next, |block| block.first)
+        let tail = self.tail.as_ref().map_or(self.next, |tail| tail.first);
+        self.blocks.front().map_or(tail, |block| block.first)
     }
 
     /// The first event stored at a time or later.
-    pub(super) fn since(&self, at: UnixMillis) -> Option<Position> {
+    pub(super) fn since(&mut self, at: UnixMillis) -> Option<Position> {
+        self.seal();
         self.blocks.get(self.blocks.partition_point(|b| b.stored < at)).map(|block| block.first)
     }
 }

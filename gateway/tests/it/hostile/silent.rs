@@ -100,11 +100,14 @@ async fn who_answers_pings_is_served_on_however_little_it_says() {
 }
 
 #[tokio::test]
-async fn an_http_connection_without_a_request_is_closed_after_its_idle_timeout() {
+async fn an_http_connection_without_a_request_or_with_one_that_is_never_whole_is_closed_after_its_idle_timeout() {
     let rig = with(|c| c.http_idle_timeout = Duration::from_millis(300)).await;
-    let mut socket = rig.socket().await;
-    socket.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
-    assert!(listen(&mut socket).await.starts_with(b"HTTP/1.1 200 "));
+    for begun in ["", "G", "GET /healthz HTTP/1.1\r\nhost: "] {
+        let mut socket = rig.socket().await;
+        let request = format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n{begun}");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        assert!(listen(&mut socket).await.starts_with(b"HTTP/1.1 200 "), "{begun}");
+    }
     let (client, connection) = h2::client::handshake(rig.socket().await).await.unwrap();
     let connection = tokio::spawn(connection);
     let request = http::Request::get("http://localhost/healthz").body(()).unwrap();

@@ -4,171 +4,240 @@
 //! caller reads again with the parser that says what is wrong.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use base64_simd::STANDARD;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use base64_simd::{Out, STANDARD};
+use bytes::{Bytes, BytesMut};
+use memchr::memchr2;
 use serde_json::value::RawValue;
 
 use super::{Name, is_json};
 use crate::event::{MOST_ATTRIBUTES, PartsData};
 use crate::{AttributeValue, EventParts, time};
 
+/// Bytes that are looked at between two questions whether that is enough.
+const LOOKED_AT: usize = 1024;
+
+/// A buffer for data. Guess: some hundred small ones, and the memory of few where only one of them is kept.
+const DATA_BYTES: usize = 16 * 1024;
+
 /// One event.
 pub(super) fn parse(text: &str) -> Option<EventParts<'_>> {
-    serde_json::from_str(text).ok().map(|Plain(event)| event)
+    let mut reader = Reader::new(text);
+    let event = reader.event()?;
+    reader.end(event)
 }
 
-/// An array of at most so many events, all of them plain, one by one; `None`: what follows is not.
-pub(super) fn parse_batch<'a>(text: &'a str, most: usize, each: impl FnMut(EventParts<'a>)) -> Option<()> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    Batch { left: most, each }.deserialize(&mut json).ok()?;
-    json.end().ok()
-}
-
-struct Plain<'a>(EventParts<'a>);
-
-/// Reads an array and hands its events over: kept until the end, they would be out of the processor's caches by then.
-struct Batch<F> {
-    /// How many more there may be.
-    left: usize,
-    each: F,
-}
-
-/// The value of an attribute that is neither defined by CloudEvents nor data.
-struct Scalar<'a>(AttributeValue<'a>);
-
-impl<'de, F: FnMut(EventParts<'de>)> DeserializeSeed<'de> for Batch<F> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
+/// An array of at most so many events, all of them plain, one by one: kept until the end, they would be out of the processor's caches by
+/// then. `None`: what follows is not.
+pub(super) fn parse_batch<'a>(text: &'a str, most: usize, mut each: impl FnMut(EventParts<'a>)) -> Option<()> {
+    let mut reader = Reader::new(text);
+    reader.pass(b'[')?;
+    let (mut left, mut more) = (most, reader.pass(b']').is_none());
+    while more {
+        let event = reader.event()?;
+        left = left.checked_sub(1)?;
+        each(event);
+        more = reader.goes_on(b']')?;
     }
+    reader.end(())
 }
 
-impl<'de, F: FnMut(EventParts<'de>)> Visitor<'de> for Batch<F> {
-    type Value = ();
+/// Text, and how far it is read.
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    /// It has control characters somewhere, line breaks as a rule: none may be in a string.
+    controls: bool,
+    /// Room for data of the events to come.
+    data: BytesMut,
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
+/// Looks at all there is, not only up to the first: several at once.
+fn has_control(text: &[u8]) -> bool {
+    text.iter().fold(false, |found, byte| found | (*byte < b' '))
+}
 
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
-        while let Some(Plain(event)) = items.next_element()? {
-            self.left = self.left.checked_sub(1).ok_or_else(|| A::Error::custom("too many"))?;
-            (self.each)(event);
+/// Where a string has its quotation mark or its first escape. Most are short: a search for long ones would take longer to begin.
+fn string_end(text: &[u8]) -> Option<usize> {
+    const FIRST: usize = 5;
+    let (words, _) = text.as_chunks::<8>();
+    for (n, word) in words.iter().take(FIRST).enumerate() {
+        let found = ends(*word);
+        if found != 0 {
+            return Some(n * 8 + found.trailing_zeros() as usize / 8);
         }
-        Ok(())
     }
+    let looked_at = 8 * words.len().min(FIRST);
+    memchr2(b'"', b'\\', text.get(looked_at..)?).map(|at| looked_at + at)
 }
 
-impl<'de> Deserialize<'de> for Plain<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Plain<'de>;
+/// Formula: a byte of `x` is 0 if it has its highest bit in `(x - 1) & !x`, the lowest such byte at least, as borrows go upwards.
+const fn ends(word: [u8; 8]) -> u64 {
+    const fn each(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    let x = u64::from_le_bytes(word);
+    let (quotation, escape) = (x ^ each(b'"'), x ^ each(b'\\'));
+    let quotations = quotation.wrapping_sub(each(1)) & !quotation;
+    let escapes = escape.wrapping_sub(each(1)) & !escape;
+    (quotations | escapes) & each(0x80)
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
+impl<'a> Reader<'a> {
+    fn new(text: &'a str) -> Self {
+        let controls = text.as_bytes().chunks(LOOKED_AT).any(has_control);
+        Self { text, at: 0, controls, data: BytesMut::new() }
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                event(map).map(Plain)
-            }
+    /// The bytes that a text in base64 stands for. Those of neighbours stand in one buffer.
+    fn decoded(&mut self, text: &str) -> Option<Bytes> {
+        let len = STANDARD.decoded_length(text.as_bytes()).ok()?;
+        if self.data.capacity() < len {
+            self.data.reserve(len.max(DATA_BYTES.min(self.text.len())));
         }
-        deserializer.deserialize_map(Object)
+        self.data.resize(len, 0);
+        let bytes = STANDARD.decode(text.as_bytes(), Out::from_slice(&mut self.data)).ok()?.len();
+        Some(self.data.split_to(bytes).freeze())
     }
-}
 
-impl<'de> Deserialize<'de> for Scalar<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Value;
-        impl<'de> Visitor<'de> for Value {
-            type Value = Scalar<'de>;
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string, an integer of 32 bits or a boolean")
-            }
+    /// The next byte that is no blank.
+    fn peek(&mut self) -> Option<u8> {
+        let rest = self.rest().as_bytes();
+        let blanks = rest.iter().position(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))?;
+        self.at += blanks;
+        rest.get(blanks).copied()
+    }
 
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Scalar(AttributeValue::String(Cow::Borrowed(text))))
-            }
+    /// Goes behind that byte, if it comes next.
+    fn pass(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Scalar(AttributeValue::String(Cow::Owned(text.to_owned()))))
-            }
+    /// Goes behind a comma, or behind what ends the list: then nothing more comes.
+    fn goes_on(&mut self, end: u8) -> Option<bool> {
+        let next = self.peek()?;
+        self.at += 1;
+        if next == b',' { Some(true) } else { (next == end).then_some(false) }
+    }
 
-            fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
-                Ok(Scalar(AttributeValue::Boolean(value)))
-            }
+    /// What was read, if nothing is behind it.
+    fn end<T>(mut self, read: T) -> Option<T> {
+        self.peek().is_none().then_some(read)
+    }
 
-            fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
-                i32::try_from(value).map(|value| Scalar(AttributeValue::Integer(value))).map_err(E::custom)
-            }
-
-            fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-                i32::try_from(value).map(|value| Scalar(AttributeValue::Integer(value))).map_err(E::custom)
-            }
+    fn string(&mut self) -> Option<Cow<'a, str>> {
+        self.pass(b'"')?;
+        let rest = self.rest();
+        let end = string_end(rest.as_bytes())?;
+        let (text, behind) = rest.split_at_checked(end)?;
+        if behind.starts_with('\\') {
+            return self.escaped(rest, end);
         }
-        deserializer.deserialize_any(Value)
+        self.at += end + 1;
+        (!self.controls || !has_control(text.as_bytes())).then_some(Cow::Borrowed(text))
     }
-}
 
-fn event<'de, A: MapAccess<'de>>(mut map: A) -> Result<EventParts<'de>, A::Error> {
-    let odd = A::Error::custom;
-    let mut event = EventParts::default();
-    let (mut version, mut data, mut base64) = (None, None, None);
-    let mut count = 0;
-    while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
-        count += 1;
-        let twice = match &*name {
-            "data" => data.replace(map.next_value::<&'de RawValue>()?.get()).is_some(),
-            "specversion" => version.replace(text(&mut map)?).is_some(),
-            "data_base64" => base64.replace(text(&mut map)?).is_some(),
-            "id" => !std::mem::replace(&mut event.id, required(&mut map)?).is_empty(),
-            "source" => !std::mem::replace(&mut event.source, required(&mut map)?).is_empty(),
-            "type" => !std::mem::replace(&mut event.kind, required(&mut map)?).is_empty(),
+    /// A string that has an escape, the first one there; `rest` is behind its quotation mark.
+    fn escaped(&mut self, rest: &'a str, first: usize) -> Option<Cow<'a, str>> {
+        let mut end = first;
+        while rest.as_bytes().get(end)? == &b'\\' {
+            end += 2;
+            end += memchr2(b'"', b'\\', rest.as_bytes().get(end..)?)?;
+        }
+        let quoted = self.text.get(self.at - 1..=self.at + end)?;
+        self.at += end + 1;
+        serde_json::from_str::<Name<'a>>(quoted).ok().map(|Name(text)| Cow::Owned(text.into_owned()))
+    }
+
+    /// Any value, as its text.
+    fn raw(&mut self) -> Option<&'a str> {
+        let mut values = serde_json::Deserializer::from_str(self.rest()).into_iter::<&'a RawValue>();
+        let raw = values.next()?.ok()?;
+        self.at += values.byte_offset();
+        Some(raw.get())
+    }
+
+    /// The value of an attribute that is neither defined by CloudEvents nor data.
+    fn scalar(&mut self) -> Option<AttributeValue<'a>> {
+        let next = self.peek()?;
+        let rest = self.rest();
+        let (value, len) = match next {
+            b'"' => return self.string().map(AttributeValue::String),
+            b't' => (AttributeValue::Boolean(true), rest.starts_with("true").then_some(4)?),
+            b'f' => (AttributeValue::Boolean(false), rest.starts_with("false").then_some(5)?),
             _ => {
-                let value = attribute(&name, &mut map)?;
-                event.push(name, value);
-                false
+                let digits = rest.strip_prefix('-').unwrap_or(rest);
+                let digits = digits.bytes().take_while(u8::is_ascii_digit).count();
+                let (number, behind) = rest.split_at_checked(usize::from(next == b'-') + digits)?;
+                let first = number.bytes().find(u8::is_ascii_digit)?;
+                // A fraction, an exponent, or a form that JSON does not have.
+                if behind.starts_with(['.', 'e', 'E']) || first == b'0' && number.len() > 1 {
+                    return None;
+                }
+                (AttributeValue::Integer(number.parse().ok()?), number.len())
             }
         };
-        if twice || count > MOST_ATTRIBUTES {
-            return Err(odd("a member occurs twice, or there are too many"));
+        self.at += len;
+        Some(value)
+    }
+
+    fn required(&mut self) -> Option<Cow<'a, str>> {
+        self.string().filter(|text| !text.is_empty())
+    }
+
+    fn attribute(&mut self, name: &str) -> Option<AttributeValue<'a>> {
+        match name {
+            "time" => self.string().and_then(|text| time::read(&text)).map(AttributeValue::Timestamp),
+            "dataschema" => self.string().map(AttributeValue::Uri),
+            "datacontenttype" => self.string().map(AttributeValue::String),
+            _ => self.scalar(),
         }
     }
-    if version.as_deref() != Some("1.0") || event.id.is_empty() || event.source.is_empty() || event.kind.is_empty() {
-        return Err(odd("a required member is absent, or another version"));
-    }
-    event.data = match (data, base64) {
-        (Some(_), Some(_)) => return Err(odd("data twice")),
-        (Some(raw), None) => json_data(&mut event, raw).ok_or_else(|| odd("data of another type"))?,
-        (None, Some(text)) => PartsData::Binary(STANDARD.decode_to_vec(&*text).map_err(A::Error::custom)?.into()),
-        (None, None) => PartsData::Absent,
-    };
-    if event.sort() { Ok(event) } else { Err(odd("a member occurs twice")) }
-}
 
-fn attribute<'de, A: MapAccess<'de>>(name: &str, map: &mut A) -> Result<AttributeValue<'de>, A::Error> {
-    Ok(match name {
-        "time" => {
-            let time = time::read(&text(map)?).ok_or_else(|| A::Error::custom("no time"))?;
-            AttributeValue::Timestamp(time)
+    fn event(&mut self) -> Option<EventParts<'a>> {
+        let mut event = EventParts::default();
+        let (mut version, mut data, mut base64) = (None, None, None);
+        let mut count = 0;
+        self.pass(b'{')?;
+        let mut more = true;
+        while more {
+            let name = self.string()?;
+            self.pass(b':')?;
+            count += 1;
+            let twice = match &*name {
+                "data" => data.replace(self.raw()?).is_some(),
+                "specversion" => version.replace(self.string()?).is_some(),
+                "data_base64" => base64.replace(self.string()?).is_some(),
+                "id" => !std::mem::replace(&mut event.id, self.required()?).is_empty(),
+                "source" => !std::mem::replace(&mut event.source, self.required()?).is_empty(),
+                "type" => !std::mem::replace(&mut event.kind, self.required()?).is_empty(),
+                _ => {
+                    let value = self.attribute(&name)?;
+                    event.push(name, value);
+                    false
+                }
+            };
+            if twice || count > MOST_ATTRIBUTES {
+                return None;
+            }
+            more = self.goes_on(b'}')?;
         }
-        "dataschema" => AttributeValue::Uri(text(map)?),
-        "datacontenttype" => AttributeValue::String(text(map)?),
-        _ => map.next_value().map(|Scalar(value)| value)?,
-    })
-}
-
-fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Cow<'de, str>, A::Error> {
-    map.next_value::<Name<'de>>().map(|Name(text)| text)
-}
-
-fn required<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Cow<'de, str>, A::Error> {
-    let text = text(map)?;
-    if text.is_empty() { Err(A::Error::custom("empty")) } else { Ok(text) }
+        let versioned = version.as_deref() == Some("1.0");
+        if !versioned || event.id.is_empty() || event.source.is_empty() || event.kind.is_empty() {
+            return None;
+        }
+        event.data = match (data, base64) {
+            (Some(_), Some(_)) => return None,
+            (Some(raw), None) => json_data(&mut event, raw)?,
+            (None, Some(text)) => PartsData::Binary(self.decoded(&text)?),
+            (None, None) => PartsData::Absent,
+        };
+        event.sort().then_some(event)
+    }
 }
 
 fn json_data<'a>(event: &mut EventParts<'a>, raw: &'a str) -> Option<PartsData<'a>> {

@@ -214,3 +214,40 @@ fn the_quick_way_reads_what_the_careful_one_reads_and_nothing_more() {
     assert!(batch("{}").is_err() && batch("[1] 2").is_err() && batch(&format!("[{{{HEAD}}}")).is_err());
     assert_eq!(batch("[]"), Ok(Vec::new()));
 }
+
+/// Events with everything that the quick way knows, and some that it does not.
+const WHOLE: [&str; 4] = [
+    r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","datacontenttype":"text/plain","data":"a\n\u00e9"}"#,
+    r#"{ "specversion" : "1.0" , "type":"t","id":"\u0031","source":"/s" ,"n":-12,"flag":true , "data_base64":"AP8="}"#,
+    r#"{"data":{"a":[1.50,"\\\""],"b":null},"id":"1","specversion":"1.0","source":"/s","type":"t","off":false,"m":0}"#,
+    r#"{"time":"2020-01-02T03:04:05.5Z","subject":"é","specversion":"1.0","id":"1","source":"/s","type":"t"}"#,
+];
+
+/// What is put between, or in the place of others.
+const PIECES: [&str; 24] = [
+    "\"", "\\", "{", "}", "[", "]", ":", ",", " ", "\n", "\u{1}", "0", "7", "-", ".", "e1", "true", "fals", "null",
+    "\\u", "\\\"", "\"id\"", "é", "",
+];
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+    #[test]
+    fn whatever_is_changed_in_an_event_both_ways_read_the_same(
+        whole in proptest::sample::select(&WHOLE[..]),
+        changes in proptest::collection::vec(
+            (0..120_usize, 0..3_usize, proptest::sample::select(&PIECES[..])), 1..4
+        ),
+    ) {
+        let mut text: Vec<char> = whole.chars().collect();
+        for (at, removed, piece) in changes {
+            let at = at.min(text.len());
+            text.splice(at..(at + removed).min(text.len()), piece.chars());
+        }
+        let text: String = text.into_iter().collect();
+        proptest::prop_assert_eq!(read(&text).map(EventParts::into_event), parse_versioned(&text), "{}", text);
+        if parse_versioned(&text).is_ok() {
+            let both = batch(&format!("[{text} , {whole}]"));
+            proptest::prop_assert_eq!(both, Ok(vec![parse_versioned(&text), parse_versioned(whole)]));
+        }
+    }
+}

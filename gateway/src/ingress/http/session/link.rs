@@ -11,8 +11,11 @@ use tokio::time::Instant;
 use crate::ingress::native::Native;
 use crate::mesh::Memory;
 
-/// What one carrier may hold in each direction while there is room: what a fast peer needs on a long way.
+/// What one carrier may hold of its client's bytes while there is room, and what a batch may have.
 pub(super) const WINDOW: usize = 256 * 1024;
+
+/// What it may hold for its client while there is room: what is not acknowledged yet, so that this is a round trip of a fast one.
+const OUTPUT_WINDOW: usize = 1024 * 1024;
 
 /// What it may hold however little room there is.
 const LEAST_WINDOW: usize = 16 * 1024;
@@ -24,20 +27,29 @@ pub(super) const PIECE: usize = 64 * 1024;
 pub(super) struct Room {
     input: Arc<Memory>,
     output: Arc<Memory>,
-    /// Most in each direction.
+    /// Most that a session may have.
     most: usize,
 }
 
 impl Room {
     pub(super) fn of(native: &Native) -> Self {
         let mesh = native.mesh();
-        let most = usize::try_from(native.config.session_bytes).unwrap_or(usize::MAX).min(WINDOW);
+        let most = usize::try_from(native.config.session_bytes).unwrap_or(usize::MAX);
         Self { input: mesh.answers(), output: mesh.memory(), most }
     }
 
-    /// How many bytes there may be of it now.
-    fn window(&self, of: &Memory) -> usize {
-        usize::try_from(of.allowance()).unwrap_or(usize::MAX).max(LEAST_WINDOW).min(self.most)
+    /// How many bytes there may be of the client's now.
+    fn input(&self) -> usize {
+        self.window(&self.input, WINDOW)
+    }
+
+    /// The same of those for it.
+    fn output(&self) -> usize {
+        self.window(&self.output, OUTPUT_WINDOW)
+    }
+
+    fn window(&self, of: &Memory, most: usize) -> usize {
+        usize::try_from(of.allowance()).unwrap_or(usize::MAX).max(LEAST_WINDOW).min(self.most).min(most)
     }
 }
 
@@ -161,7 +173,7 @@ impl Link {
         if state.input_over {
             return Offer::Over;
         }
-        if !state.input.is_empty() && state.input.len() + batch.len() > self.of.window(&self.of.input) {
+        if !state.input.is_empty() && state.input.len() + batch.len() > self.of.input() {
             return Offer::Full;
         }
         state.next += 1;
@@ -190,6 +202,10 @@ impl Link {
         // What was acknowledged before is no news: requests may overtake one another.
         let count = usize::try_from(through.saturating_sub(state.first)).unwrap_or(usize::MAX).min(state.output.len());
         state.output.advance(count);
+        if state.output.is_empty() {
+            // Who has all keeps no buffer.
+            state.output = BytesMut::new();
+        }
         state.first += count as u64;
         self.of.output.change(count as u64, 0);
         if count > 0
@@ -217,7 +233,7 @@ impl Link {
 
     /// How much more may be said now.
     pub(super) fn room(&self, state: &State) -> usize {
-        self.of.window(&self.of.output).saturating_sub(state.output.len())
+        self.of.output().saturating_sub(state.output.len())
     }
 
     pub(super) fn say(&self, state: &mut State, bytes: &[u8]) {
