@@ -287,6 +287,7 @@ mod tests {
                 *done = true;
             }
             let mut gone = Vec::new();
+            let first = if random(100) == 0 { random(4) } else { 0 };
             match random(8000) {
                 0 => span.jump(number + 1 + random(100), |n, done| gone.extend(done.then_some(n))),
                 1 => {
@@ -296,6 +297,12 @@ mod tests {
                 }
                 _ => span.trim(|n, done| gone.extend(done.then_some(n))),
             }
+            let mut left = first;
+            span.take_first(|n, _| {
+                let takes = left > 0;
+                left = left.saturating_sub(1);
+                takes.then(|| all.insert(n, true)).is_some()
+            });
             assert!(gone.iter().all(|n| all.get(n) == Some(&true)), "round {round}");
             if random(500) == 0 {
                 let open: Vec<u64> = all.iter().filter(|(_, done)| !**done).map(|(n, _)| *n).collect();

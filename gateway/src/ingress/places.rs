@@ -165,7 +165,8 @@ impl Place {
         }
     }
 
-    /// Ends when the connection must make room for another; never while it is logged in.
+    /// Ends when the connection must make room for another; never while it is logged in. One that [leaves](Place::leaves) later looks again by
+    /// itself, as nothing wakes it for that.
     pub async fn shed(&self) {
         let mut news = pin!(self.shed.news.notified());
         // From here on nothing is missed.

@@ -39,8 +39,13 @@ const LEAST_WAIT: Duration = Duration::from_millis(RETRY_BUSY_MS as u64);
 /// Longest that a publisher is slowed down; who would wait longer is refused. Less than a peer waits for a sign of life.
 const MOST_WAIT: Duration = Duration::from_secs(5);
 
-/// Larger runs are delivered at once: for them a look at the readers costs little, and they are still in the processor's cache.
-const LATE_BELOW: usize = 8 * 1024;
+/// When events are delivered that need not wait for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deliver {
+    AtOnce,
+    /// With what others publish just now.
+    SoonEnough,
+}
 
 /// What the log needs beside an event that waits, at most.
 const DELAY_BYTES: u64 = 64;
@@ -93,7 +98,7 @@ impl Mesh {
         run: &EventRun,
         timing: Timing,
     ) -> Result<Published, Refusal> {
-        self.publish_by(caller, (topic, name), run, (None, timing), true)
+        self.publish_by(caller, (topic, name), run, (None, timing), Deliver::SoonEnough)
     }
 
     /// [`Mesh::publish`], of events that are delivered from or until some time.
@@ -108,7 +113,7 @@ impl Mesh {
         run: &EventRun,
         by: (Option<ProducerMark>, Timing),
     ) -> Result<Published, Refusal> {
-        self.publish_by(caller, (topic, name), run, by, false)
+        self.publish_by(caller, (topic, name), run, by, Deliver::AtOnce)
     }
 
     fn publish_by(
@@ -117,7 +122,7 @@ impl Mesh {
         (topic, name): (TopicRef, &str),
         run: &EventRun,
         (producer, timing): (Option<ProducerMark>, Timing),
-        may_be_late: bool,
+        deliver: Deliver,
     ) -> Result<Published, Refusal> {
         self.check_serving()?;
         self.authorize(caller, Action::Publish, name)?;
@@ -146,8 +151,8 @@ impl Mesh {
         // The log has what was claimed.
         let no_room = claim.err();
         let ticket = shard.engine.ticket(topic.id);
-        let may_be_late = may_be_late && topic.id.is_memory() && !delayed && run.as_bytes().len() < LATE_BELOW;
-        if !(may_be_late && inner.late.leave(topic.shard)) {
+        let may_be_left = deliver == Deliver::SoonEnough && topic.id.is_memory() && !delayed;
+        if !(may_be_left && inner.late.leave(&mut shard, run.as_bytes().len() as u64)) {
             inner.deliver(&mut shard, now, None);
         }
         let swept = shard.engine.producers_swept();

@@ -2,7 +2,8 @@
 //!
 //! The lock is taken once per batch and never held across an await. Under it:
 //! change the engine, commit its operations (the order of locks is the order of
-//! the log), deliver.
+//! the log), deliver; what single calls publish in memory is delivered a little
+//! later ([`late`](super::late)).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +30,9 @@ pub(super) struct Shard {
     pub(super) sinks: BTreeMap<SubscriptionKey, Arc<dyn Sink>>,
     out: Vec<Output>,
     /// Its place among the shards.
-    place: usize,
+    pub(super) place: usize,
+    /// Bytes that were published and left to be delivered late.
+    pub(super) left: u64,
     /// Who has just had its part of the delivery rate and could have more.
     paced: Vec<(TopicId, SubscriptionKey)>,
     /// Nothing is delivered until then: the rate is used up, or it is the turn of others.
@@ -47,7 +50,7 @@ pub(super) struct Turns {
 
 impl Shard {
     pub(super) const fn new(place: usize, engine: Engine) -> Self {
-        Self { engine, sinks: BTreeMap::new(), out: Vec::new(), place, paced: Vec::new(), resumes: None }
+        Self { engine, sinks: BTreeMap::new(), out: Vec::new(), place, left: 0, paced: Vec::new(), resumes: None }
     }
 
     /// When time changes something.
@@ -208,6 +211,7 @@ impl Inner {
     /// Hands out what can be delivered. While there is a rate and other shards wait for it, this one waits as well: who
     /// is acked often would else always come before them.
     pub(super) fn deliver(&self, shard: &mut Shard, now: Now, fetched: Option<(TopicId, &[Block])>) {
+        shard.left = 0;
         let others = self.turns.waiting.load(Ordering::Relaxed) > usize::from(shard.resumes.is_some());
         if others && !self.deliveries.is_off() && !self.stopping.load(Ordering::Relaxed) {
             self.release(shard, now, fetched);

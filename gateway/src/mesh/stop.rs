@@ -25,6 +25,8 @@ impl Mesh {
     /// From here on nothing is delivered, and what would begin is refused: publishes, requests, subscriptions, and commands that keep
     /// something. What was begun goes on, and is settled and answered.
     pub fn stop(&self) {
+        // What was taken before it was told to stop is still shown.
+        self.inner.shards.iter().for_each(|shard| self.inner.deliver_left(&mut shard::lock(shard)));
         let _ = self.inner.stopped.set(self.now().mono);
         self.inner.stopping.store(true, Ordering::Relaxed);
     }

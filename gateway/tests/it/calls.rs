@@ -1,19 +1,22 @@
 //! What protocols without a session call, without a protocol, by a clock of the test's own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use meshwire_gateway::clock::Clock;
 use meshwire_gateway::config::Config;
+use meshwire_gateway::delivery::Sink;
 use meshwire_gateway::engine::Now;
 use meshwire_gateway::ingress::calls::{
     Calls, CallsConfig, Consumer, ConsumerRequest, FetchRequest, Fetched, Offer, Settlement, Start,
 };
-use meshwire_gateway::mesh::{AllowAll, Caller, Credit, Mesh, SoFar, Stores};
+use meshwire_gateway::mesh::{
+    Action, AllowAll, Caller, Credit, Mesh, SoFar, Stores, SubscribeRequest, SubscriptionKey,
+};
 use meshwire_gateway::recover::open_mesh;
 use meshwire_gateway::store::memory::{MemoryConfig, MemoryStore};
-use meshwire_proto::frame::SettleKind;
+use meshwire_proto::frame::{DeliverRun, SettleKind};
 use meshwire_proto::wire::admin::{GroupMode, GroupSettings, ListTopics};
 use meshwire_proto::{ErrorKind, GroupKey, Moment, Timing, UnixMillis};
 
@@ -39,8 +42,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with_rings(1 << 20)
+    }
+
+    fn with_rings(ring_bytes: usize) -> Self {
         let clock = Arc::new(ByHand::default());
-        let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes: 1 << 20, total_bytes: 1 << 22 }));
+        let memory = Arc::new(MemoryStore::new(MemoryConfig { ring_bytes, total_bytes: 1 << 22 }));
         let (stores, mut config) = (Stores { memory, log: None }, Config::default());
         config.memory = true;
         let mesh = open_mesh(config.mesh([7; 16]), clock.clone(), Arc::new(AllowAll), stores, None).unwrap();
@@ -107,24 +114,94 @@ async fn what_a_consumer_had_not_handed_out_when_it_was_dropped_counts_as_never_
     assert_eq!(attempts(&bench.fetch(None).await), [(1, 2), (2, 1), (3, 1)]);
 }
 
-#[tokio::test]
-async fn single_events_in_memory_are_delivered_together_by_a_task_if_there_is_one_and_large_runs_at_once() {
-    let bench = Bench::new();
-    let mut consumer = bench.consume().await;
-    bench.publish(&["1"]).await;
-    assert_eq!(bench.held(), 1, "nobody else would");
-    let late = bench.mesh().deliver_late();
-    bench.publish(&["2"]).await;
-    bench.publish(&["3"]).await;
-    assert_eq!(bench.held(), 1);
-    let tasks: Vec<_> = late.into_iter().map(tokio::spawn).collect();
-    for position in 1..=3 {
-        assert_eq!(consumer.next().await.unwrap().unwrap().position, position);
+/// What one subscriber was handed.
+#[derive(Default)]
+struct Handed(Mutex<Vec<(u64, u32, u64)>>);
+
+impl Sink for Handed {
+    fn deliver(&self, run: DeliverRun) {
+        self.0.lock().unwrap().push((run.first_position, run.events.count(), run.gap));
     }
-    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+
+    fn ended(&self, _: u32) {}
+}
+
+impl Handed {
+    /// First positions, counts and gaps of the runs since it was asked before.
+    fn take(&self) -> Vec<(u64, u32, u64)> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Bench {
+    /// A subscription without a group that waits with all credit.
+    fn hand(&self) -> Arc<Handed> {
+        let handed = Arc::new(Handed::default());
+        let topic = self.mesh().open_topic(&self.caller, "t", Action::Subscribe).unwrap();
+        let key = SubscriptionKey { session: self.mesh().new_session(), subscription: 1 };
+        let asked = SubscribeRequest {
+            group: None,
+            start: Some(1),
+            since: None,
+            settings: GroupSettings::default(),
+            credit: Credit { events: 100_000, bytes: 1 << 30 },
+            plain: false,
+        };
+        let joined = self.mesh().subscribe(&self.caller, (topic, "t"), key, asked, handed.clone()).unwrap();
+        assert!(joined.is_ok());
+        self.mesh().start(topic, key);
+        handed
+    }
+}
+
+#[tokio::test]
+async fn single_events_in_memory_are_delivered_in_one_run_by_a_task_if_there_is_one_and_large_runs_at_once() {
+    let bench = Bench::new();
+    let handed = bench.hand();
+    bench.publish(&["1"]).await;
+    assert_eq!(handed.take(), [(1, 1, 0)], "nobody else would");
+    let tasks: Vec<_> = bench.mesh().deliver_late().into_iter().map(tokio::spawn).collect();
+    bench.publish(&["2"]).await;
+    assert_eq!(handed.take(), [(2, 1, 0)], "they have not begun");
+    tokio::task::yield_now().await;
+    bench.publish(&["3"]).await;
+    bench.publish(&["4"]).await;
+    assert_eq!(handed.take(), []);
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
+    assert_eq!(handed.take(), [(3, 2, 0)], "together");
     let many: Vec<String> = (10..2000).map(|id| id.to_string()).collect();
     bench.publish(&many.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    assert!(bench.held() > 3, "{}", bench.held());
+    assert!(!handed.take().is_empty(), "at once");
+    bench.publish(&["5"]).await;
+    bench.mesh().stop();
+    assert_eq!(handed.take().len(), 1, "it was taken before the stop");
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn what_is_left_to_a_task_is_less_than_any_ring_and_a_task_that_ends_is_left_nothing() {
+    let bench = Bench::with_rings(64 << 10);
+    let handed = bench.hand();
+    let tasks: Vec<_> = bench.mesh().deliver_late().into_iter().map(tokio::spawn).collect();
+    tokio::task::yield_now().await;
+    // Nobody else runs meanwhile, and three times as much comes as the ring holds.
+    for id in 0..200 {
+        let mut offer = Offer::default();
+        offer.event(Ok(event(&id.to_string()).text_data("x".repeat(1000))));
+        assert!(bench.calls.publish(&bench.caller, "t", offer, Timing::default()).await.unwrap()[0].is_ok());
+    }
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
+    let runs = handed.take();
+    assert_eq!(runs.iter().map(|(_, count, _)| count).sum::<u32>(), 200);
+    assert!(runs.iter().all(|(.., gap)| *gap == 0) && runs.len() < 50, "{runs:?}");
+    for task in tasks {
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+    }
+    bench.publish(&["a"]).await;
+    assert_eq!(handed.take().len(), 1);
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ pub(crate) enum PartsData<'a> {
     #[default]
     Absent,
     Binary(Bytes),
+    /// The same, in memory that is used again for the next event.
+    Decoded(Vec<u8>),
     Text(Cow<'a, str>),
     Proto(Bytes),
 }
@@ -62,6 +64,7 @@ impl<'a> EventParts<'a> {
             data: match self.data {
                 PartsData::Absent => PartsData::Absent,
                 PartsData::Binary(bytes) => PartsData::Binary(bytes),
+                PartsData::Decoded(bytes) => PartsData::Binary(bytes.into()),
                 PartsData::Text(text) => PartsData::Text(owned(text)),
                 PartsData::Proto(bytes) => PartsData::Proto(bytes),
             },
@@ -80,6 +83,19 @@ impl<'a> EventParts<'a> {
             Err(at) => self.attributes.insert(at, (name, value)),
         }
         found.is_ok()
+    }
+
+    /// An event without anything, in the memory of this one.
+    pub(crate) fn clear(&mut self) {
+        self.attributes.clear();
+        let data = match std::mem::take(&mut self.data) {
+            PartsData::Decoded(mut bytes) => {
+                bytes.clear();
+                PartsData::Decoded(bytes)
+            }
+            _ => PartsData::Absent,
+        };
+        *self = Self { attributes: std::mem::take(&mut self.attributes), data, ..Self::default() };
     }
 
     /// Adds an attribute without a look at those that are there. [`EventParts::sort`] comes before anything else is done with it.
@@ -166,6 +182,7 @@ impl PartsData<'_> {
         match self {
             Self::Absent => (0, &[]),
             Self::Binary(v) => (6, v),
+            Self::Decoded(v) => (6, v),
             Self::Text(v) => (7, v.as_bytes()),
             Self::Proto(v) => (8, v),
         }

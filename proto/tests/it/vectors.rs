@@ -70,7 +70,7 @@ fn a_batch_of_all_examples_is_read_in_order_and_an_empty_one_is_none() {
     let texts: Vec<String> = vectors().into_iter().filter_map(|vector| vector.json).collect();
     let batch = format!("[{}]", texts.join(","));
     let mut meanings = Vec::new();
-    json::parse_batch(&batch, usize::MAX, |event| meanings.push(meaning(&encoded(&event.unwrap())))).unwrap();
+    json::parse_batch(&batch, usize::MAX, |event| meanings.push(meaning(&encoded(event.unwrap())))).unwrap();
     let alone = texts.iter().map(|text| meaning(&encoded(&json::read(text).unwrap())));
     assert!(meanings.into_iter().eq(alone));
     json::parse_batch("[]", usize::MAX, |event| panic!("{event:?}")).unwrap();

@@ -48,7 +48,15 @@ impl Offer {
 
     /// Adds an event, or what is wrong with one: that becomes its result.
     pub fn event<'e>(&mut self, event: Result<impl Into<EventParts<'e>>, EventError>) {
-        match event.and_then(|event| self.builder.encode(&event.into())) {
+        match event {
+            Ok(event) => self.parts(Ok(&event.into())),
+            Err(error) => self.parts(Err(error)),
+        }
+    }
+
+    /// The same, of an event that its reader keeps.
+    pub fn parts(&mut self, event: Result<&EventParts<'_>, EventError>) {
+        match event.and_then(|event| self.builder.encode(event)) {
             Ok(()) => self.end_run(),
             Err(error) => self.refused.push((self.count, Refusal::new(error.kind(), error.to_string()))),
         }

@@ -105,7 +105,6 @@ async fn carry(
                     serving.as_mut().graceful_shutdown();
                 }
             },
-            // A request that begins wakes this task.
             () = served.may_go(), if stops && !told => {
                 told = true;
                 serving.as_mut().graceful_shutdown();
@@ -186,7 +185,7 @@ impl Served {
         }
     }
 
-    /// Ends once the connection may be sent elsewhere, when it is looked at.
+    /// Ends once the connection may be sent elsewhere. Nothing wakes it: a request that begins wakes the task which this is a part of.
     async fn may_go(&self) {
         poll_fn(|_| if self.parting.may_go(&self.activity) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
@@ -226,7 +225,8 @@ fn builder(config: &HttpConfig, window: Option<&Window>) -> auto::Builder<TokioE
     let window = window.map(Window::bytes);
     builder
         .http1()
-        // A head that does not come to its end is no request: the connection is idle, which costs no timer for each.
+        // No timer for each head: the first one has the time of the login, and behind a later one that does not come to its end the
+        // connection is idle.
         .header_read_timeout(None)
         .max_headers(MAX_HEADERS)
         .max_buf_size(config.head_bytes.max(LEAST_BUFFER))

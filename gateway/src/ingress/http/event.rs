@@ -128,12 +128,19 @@ pub(super) fn parse<'a>(
     mode: Mode,
     parts: &'a Parts,
     body: &'a Bytes,
-    mut each: impl FnMut(Result<EventParts<'a>, EventError>),
+    each: impl FnMut(Result<&EventParts<'a>, EventError>),
 ) -> Result<usize, Problem> {
     match mode {
         Mode::Batch => return json::parse_batch(text(body)?, MAX_BATCH, each).map_err(|e| invalid(&e)),
-        Mode::Binary => each(binary(&parts.headers, content_type(&parts.headers)?, body.clone())),
-        Mode::Structured => each(json::read(text(body)?)),
+        Mode::Binary => one(binary(&parts.headers, content_type(&parts.headers)?, body.clone()), each),
+        Mode::Structured => one(json::read(text(body)?), each),
     }
     Ok(1)
+}
+
+fn one<'a>(event: Result<EventParts<'a>, EventError>, mut each: impl FnMut(Result<&EventParts<'a>, EventError>)) {
+    match event {
+        Ok(event) => each(Ok(&event)),
+        Err(error) => each(Err(error)),
+    }
 }

@@ -52,7 +52,7 @@ pub(super) async fn publish(
     let timing = timing(query.get("deliver_at"), expires_in_ms)?;
     let (mode, body) = event::body(&door, &parts, body).await?;
     let mut offer = Offer::about(if mode == Mode::Batch { body.len() } else { 0 });
-    let count = event::parse(mode, &parts, &body, |event| offer.event(event))?;
+    let count = event::parse(mode, &parts, &body, |event| offer.parts(event))?;
     if count > MAX_BATCH {
         return Err(door.calls.too_many_events(&door.caller, &topic, count).into());
     }

@@ -38,6 +38,9 @@ const SILENCE: Duration = Duration::from_millis(200);
 /// What is said of a body that nothing more comes of.
 const BROKEN: &str = "the body ended before its length, or its chunks are not as RFC 9112 says";
 
+/// So many pieces may come without a timer: one that comes in more may be slow.
+const QUICK_PIECES: u8 = 8;
+
 /// Least by which the place for a body grows.
 const STEP: usize = 16 * 1024;
 
@@ -121,7 +124,8 @@ pub(in crate::ingress) async fn read_within(
 
 type Piece = Option<Result<Frame<Bytes>, axum::Error>>;
 
-/// The next piece of a body, if it comes as soon as it is asked for: most bodies do, with their heads. These need no timer.
+/// The next piece of a body, if it is there at the first look, which asks for it, or at a second one a turn later: most bodies come with
+/// their heads. These need no timer.
 async fn soon(body: &mut Body) -> Option<Piece> {
     let mut asked = false;
     poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
@@ -139,7 +143,7 @@ async fn soon(body: &mut Body) -> Option<Piece> {
 /// How long a body is waited for that does not come at once.
 struct Patience {
     began: Instant,
-    /// What was there when the period began.
+    /// What was there when the period began; of the first one all counts.
     before: usize,
     period: Pin<Box<Sleep>>,
 }
@@ -179,9 +183,10 @@ impl Reading {
         if body.size_hint().lower() > limit {
             return Err(too_large());
         }
-        let mut patience: Option<Patience> = None;
+        let (mut patience, mut quick): (Option<Patience>, _) = (None, QUICK_PIECES);
         loop {
-            let at_once = if patience.is_none() { soon(body).await } else { None };
+            let at_once = if quick > 0 { soon(body).await } else { None };
+            quick = if at_once.is_some() { quick - 1 } else { 0 };
             let frame = match at_once {
                 Some(frame) => frame,
                 None => {

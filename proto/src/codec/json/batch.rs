@@ -8,15 +8,15 @@ use serde_json::value::RawValue;
 use super::{fast, read, wrong};
 use crate::{EventError, EventParts};
 
-/// Reads a batch: an array of events that say their version, of which each is given to `each` as soon as it is read. What is wrong with
-/// one of them is in its place. Of more than `most` those beyond are only counted. Gives how many there are.
+/// Reads a batch: an array of events that say their version, of which each is given to `each` as soon as it is read, and not kept. What is
+/// wrong with one of them is in its place. Of more than `most` those beyond are only counted. Gives how many there are.
 ///
 /// # Errors
 /// [`EventError::Json`]: it is not an array of JSON values, and what was given to `each` does not count.
 pub fn parse_batch<'a>(
     text: &'a str,
     most: usize,
-    mut each: impl FnMut(Result<EventParts<'a>, EventError>),
+    mut each: impl FnMut(Result<&EventParts<'a>, EventError>),
 ) -> Result<usize, EventError> {
     let mut given = 0;
     let quick = fast::parse_batch(text, most, |event| {
@@ -40,7 +40,7 @@ struct Items<F> {
     each: F,
 }
 
-impl<'de, F: FnMut(Result<EventParts<'de>, EventError>)> DeserializeSeed<'de> for Items<F> {
+impl<'de, F: FnMut(Result<&EventParts<'de>, EventError>)> DeserializeSeed<'de> for Items<F> {
     type Value = usize;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
@@ -48,7 +48,7 @@ impl<'de, F: FnMut(Result<EventParts<'de>, EventError>)> DeserializeSeed<'de> fo
     }
 }
 
-impl<'de, F: FnMut(Result<EventParts<'de>, EventError>)> Visitor<'de> for Items<F> {
+impl<'de, F: FnMut(Result<&EventParts<'de>, EventError>)> Visitor<'de> for Items<F> {
     type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,7 +60,7 @@ impl<'de, F: FnMut(Result<EventParts<'de>, EventError>)> Visitor<'de> for Items<
         loop {
             if (self.given..self.most).contains(&count) {
                 let Some(item) = items.next_element::<&RawValue>()? else { return Ok(count) };
-                (self.each)(read(item.get()));
+                (self.each)(read(item.get()).as_ref().map_err(Clone::clone));
             } else if items.next_element::<IgnoredAny>()?.is_none() {
                 return Ok(count);
             }

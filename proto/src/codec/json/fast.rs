@@ -5,8 +5,7 @@
 
 use std::borrow::Cow;
 
-use base64_simd::{Out, STANDARD};
-use bytes::{Bytes, BytesMut};
+use base64_simd::STANDARD;
 use memchr::memchr2;
 use serde_json::value::RawValue;
 
@@ -17,26 +16,23 @@ use crate::{AttributeValue, EventParts, time};
 /// Bytes that are looked at between two questions whether that is enough.
 const LOOKED_AT: usize = 1024;
 
-/// A buffer for data. Guess: some hundred small ones, and the memory of few where only one of them is kept.
-const DATA_BYTES: usize = 16 * 1024;
-
 /// One event.
 pub(super) fn parse(text: &str) -> Option<EventParts<'_>> {
-    let mut reader = Reader::new(text);
-    let event = reader.event()?;
+    let (mut reader, mut event) = (Reader::new(text), EventParts::default());
+    reader.event(&mut event)?;
     reader.end(event)
 }
 
-/// An array of at most so many events, all of them plain, one by one: kept until the end, they would be out of the processor's caches by
-/// then. `None`: what follows is not.
-pub(super) fn parse_batch<'a>(text: &'a str, most: usize, mut each: impl FnMut(EventParts<'a>)) -> Option<()> {
-    let mut reader = Reader::new(text);
+/// An array of at most so many events, all of them plain, one by one and all in the same memory: kept until the end, they would be out of
+/// the processor's caches by then. `None`: what follows is not.
+pub(super) fn parse_batch<'a>(text: &'a str, most: usize, mut each: impl FnMut(&EventParts<'a>)) -> Option<()> {
+    let (mut reader, mut event) = (Reader::new(text), EventParts::default());
     reader.pass(b'[')?;
     let (mut left, mut more) = (most, reader.pass(b']').is_none());
     while more {
-        let event = reader.event()?;
+        reader.event(&mut event)?;
         left = left.checked_sub(1)?;
-        each(event);
+        each(&event);
         more = reader.goes_on(b']')?;
     }
     reader.end(())
@@ -48,8 +44,6 @@ struct Reader<'a> {
     at: usize,
     /// It has control characters somewhere, line breaks as a rule: none may be in a string.
     controls: bool,
-    /// Room for data of the events to come.
-    data: BytesMut,
 }
 
 /// Looks at all there is, not only up to the first: several at once.
@@ -86,18 +80,7 @@ const fn ends(word: [u8; 8]) -> u64 {
 impl<'a> Reader<'a> {
     fn new(text: &'a str) -> Self {
         let controls = text.as_bytes().chunks(LOOKED_AT).any(has_control);
-        Self { text, at: 0, controls, data: BytesMut::new() }
-    }
-
-    /// The bytes that a text in base64 stands for. Those of neighbours stand in one buffer.
-    fn decoded(&mut self, text: &str) -> Option<Bytes> {
-        let len = STANDARD.decoded_length(text.as_bytes()).ok()?;
-        if self.data.capacity() < len {
-            self.data.reserve(len.max(DATA_BYTES.min(self.text.len())));
-        }
-        self.data.resize(len, 0);
-        let bytes = STANDARD.decode(text.as_bytes(), Out::from_slice(&mut self.data)).ok()?.len();
-        Some(self.data.split_to(bytes).freeze())
+        Self { text, at: 0, controls }
     }
 
     fn rest(&self) -> &'a str {
@@ -198,8 +181,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn event(&mut self) -> Option<EventParts<'a>> {
-        let mut event = EventParts::default();
+    /// The next event, in the place of another.
+    fn event(&mut self, event: &mut EventParts<'a>) -> Option<()> {
+        event.clear();
         let (mut version, mut data, mut base64) = (None, None, None);
         let mut count = 0;
         self.pass(b'{')?;
@@ -230,14 +214,24 @@ impl<'a> Reader<'a> {
         if !versioned || event.id.is_empty() || event.source.is_empty() || event.kind.is_empty() {
             return None;
         }
+        let decoded = match std::mem::take(&mut event.data) {
+            PartsData::Decoded(room) => room,
+            _ => Vec::new(),
+        };
         event.data = match (data, base64) {
             (Some(_), Some(_)) => return None,
-            (Some(raw), None) => json_data(&mut event, raw)?,
-            (None, Some(text)) => PartsData::Binary(self.decoded(&text)?),
+            (Some(raw), None) => json_data(event, raw)?,
+            (None, Some(text)) => PartsData::Decoded(decode(&text, decoded)?),
             (None, None) => PartsData::Absent,
         };
-        event.sort().then_some(event)
+        event.sort().then_some(())
     }
+}
+
+/// What a text in base64 stands for, in this memory.
+fn decode(text: &str, mut room: Vec<u8>) -> Option<Vec<u8>> {
+    STANDARD.decode_append(text, &mut room).ok()?;
+    Some(room)
 }
 
 fn json_data<'a>(event: &mut EventParts<'a>, raw: &'a str) -> Option<PartsData<'a>> {

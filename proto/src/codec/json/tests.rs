@@ -82,7 +82,7 @@ fn json_data_that_came_as_bytes_goes_out_verbatim_with_the_blanks_around_it() {
 
 fn batch(text: &str) -> Result<Vec<Result<Event, EventError>>, EventError> {
     let mut events = Vec::new();
-    let count = parse_batch(text, usize::MAX, |event| events.push(event.map(EventParts::into_event)))?;
+    let count = parse_batch(text, usize::MAX, |event| events.push(event.cloned().map(EventParts::into_event)))?;
     assert_eq!(count, events.len());
     Ok(events)
 }

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::output::Output;
 use crate::ingress::native::Native;
 use crate::mesh::Memory;
 
@@ -19,9 +20,6 @@ const OUTPUT_WINDOW: usize = 1024 * 1024;
 
 /// What it may hold however little room there is.
 const LEAST_WINDOW: usize = 16 * 1024;
-
-/// Most that one answer or one piece of a stream has.
-pub(super) const PIECE: usize = 64 * 1024;
 
 /// What the bytes of a carrier count as: those of a client as what waits for its answer, those for it as deliveries that it has not taken.
 pub(super) struct Room {
@@ -75,7 +73,7 @@ pub(super) struct State {
     pub(super) input_over: bool,
     pub(super) reader: Option<Waker>,
     /// To the client, not acknowledged yet.
-    output: BytesMut,
+    output: Output,
     /// How many bytes were before those.
     first: u64,
     pub(super) output_over: bool,
@@ -126,7 +124,7 @@ impl Link {
             receiving: 0,
             input_over: false,
             reader: None,
-            output: BytesMut::new(),
+            output: Output::default(),
             first: 0,
             output_over: false,
             writer: None,
@@ -202,10 +200,6 @@ impl Link {
         // What was acknowledged before is no news: requests may overtake one another.
         let count = usize::try_from(through.saturating_sub(state.first)).unwrap_or(usize::MAX).min(state.output.len());
         state.output.advance(count);
-        if state.output.is_empty() {
-            // Who has all keeps no buffer.
-            state.output = BytesMut::new();
-        }
         state.first += count as u64;
         self.of.output.change(count as u64, 0);
         if count > 0
@@ -237,7 +231,7 @@ impl Link {
     }
 
     pub(super) fn say(&self, state: &mut State, bytes: &[u8]) {
-        state.output.extend_from_slice(bytes);
+        state.output.push(bytes);
         self.of.output.change(0, bytes.len() as u64);
         self.written.notify_waiters();
     }
@@ -316,9 +310,7 @@ impl Listening {
         // An acknowledgement of what this one has not sent yet was a lie; it goes on behind it.
         self.next = self.next.max(state.first);
         let from = usize::try_from(self.next - state.first).unwrap_or(usize::MAX);
-        let rest = state.output.get(from..).unwrap_or_default();
-        if !rest.is_empty() {
-            let piece = Bytes::copy_from_slice(rest.get(..PIECE).unwrap_or(rest));
+        if let Some(piece) = state.output.piece(from) {
             self.next += piece.len() as u64;
             return Piece::Bytes(piece);
         }

@@ -10,6 +10,7 @@
 //!   204: there are no more, and will be none.
 
 mod link;
+mod output;
 mod stream;
 mod table;
 
