@@ -45,19 +45,27 @@ impl Payloads {
         if self.chunk.capacity() < BYTES {
             self.chunk.reserve(CHUNK);
         }
+        let payload = self.make();
+        self.chunk.put_slice(&payload);
+        self.chunk.split().freeze()
+    }
+
+    /// The next payload, for who copies it.
+    pub(crate) fn make(&mut self) -> [u8; BYTES] {
         // Steps of a prime number: neighbours share no aligned bytes.
         let at = (self.next.wrapping_mul(7919) % (self.pool.len() - RANDOM) as u64) as usize;
         let random = self.pool.get(at..at + RANDOM).unwrap_or_default();
-        let mut head = [0; 12];
-        let mut fields = head.as_mut_slice();
-        fields.put_u32_le(self.publisher);
-        fields.put_u64_le(self.next);
-        let checksum = crc32c::crc32c_append(crc32c::crc32c(&head), random);
-        self.chunk.put_u32_le(checksum);
-        self.chunk.put_slice(&head);
-        self.chunk.put_slice(random);
+        let mut payload = [0; BYTES];
+        let (_, mut rest) = payload.split_at_mut(4);
+        rest.put_u32_le(self.publisher);
+        rest.put_u64_le(self.next);
+        rest.put_slice(random);
         self.next += 1;
-        self.chunk.split().freeze()
+        let of = crc32c::crc32c(payload.get(4..).unwrap_or_default());
+        if let Some(checksum) = payload.first_chunk_mut() {
+            *checksum = of.to_le_bytes();
+        }
+        payload
     }
 }
 

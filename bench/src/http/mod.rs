@@ -74,7 +74,7 @@ fn batch(publisher: u32, payloads: &mut Payloads, count: u64) -> Bytes {
         body.push_str(r#"{"specversion":"1.0","id":""#);
         body.push_str(&id(publisher, payloads.made()));
         body.push_str(&behind_id);
-        STANDARD.encode_append(payloads.next(), &mut body);
+        STANDARD.encode_append(payloads.make(), &mut body);
         body.push_str("\"}");
     }
     body.push(']');
