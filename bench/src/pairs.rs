@@ -42,10 +42,12 @@ impl Ratios {
     }
 }
 
+/// The median; of an even number the mean of the two in the middle: the upper one would flatter.
 fn middle(values: &[f64]) -> Option<f64> {
     let mut values = values.to_vec();
     values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+    let lower = values.get(values.len().checked_sub(1)? / 2)?;
+    Some(lower.midpoint(*values.get(values.len() / 2)?))
 }
 
 /// How a row's slices are run.
@@ -136,6 +138,8 @@ mod tests {
         let ratios = Ratios::of(&[0.9, 0.5, 1.4, 0.7, 0.8]).unwrap();
         assert_eq!(ratios.to_string(), "0.80 (smallest 0.50, largest 1.40)");
         assert_eq!(Ratios::of(&[]), None);
+        let even = |ratios: &[f64]| Ratios::of(ratios).unwrap().median;
+        assert_eq!((even(&[1.0, 2.0]), even(&[9.0, 1.0, 3.0, 2.0])), (1.5, 2.5), "neither of the two in the middle");
     }
 
     #[test]
