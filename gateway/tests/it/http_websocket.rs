@@ -25,13 +25,15 @@ pub(crate) async fn ask(rig: &Rig, path: &str, subprotocol: &str) -> Result<Sock
 
 /// The next message that is not a ping.
 pub(crate) async fn next(socket: &mut Socket) -> Message {
-    loop {
-        let message = tokio::time::timeout(PATIENCE, socket.next()).await.expect("a message within patience");
-        match message.expect("a message").expect("no error") {
-            Message::Ping(_) | Message::Pong(_) => {}
-            message => return message,
+    let other = async {
+        loop {
+            match socket.next().await.expect("a message").expect("no error") {
+                Message::Ping(_) | Message::Pong(_) => {}
+                message => return message,
+            }
         }
-    }
+    };
+    tokio::time::timeout(PATIENCE, other).await.expect("a message within patience")
 }
 
 pub(crate) async fn next_json(socket: &mut Socket) -> Value {

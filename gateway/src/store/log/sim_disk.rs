@@ -126,6 +126,11 @@ impl SimDisk {
         self.lock().faults.insert(op, fault);
     }
 
+    /// The power is off from now on: every operation fails, and every read.
+    pub fn turn_off(&self) {
+        self.lock().off = true;
+    }
+
     /// Plans that a read fails, by its number, as [`SimCounts::reads`] counts them.
     pub fn plan_read(&self, read: u64) {
         self.lock().bad_reads.insert(read);

@@ -109,7 +109,7 @@ impl LogMachine {
 
     /// The next job, one at a time. Its end is told by [`super::Input::JobDone`].
     pub fn poll_job(&mut self, now: Moment) -> Option<(OpId, Job)> {
-        if self.jobs.under_way.is_some() {
+        if self.jobs.under_way.is_some() || self.closed {
             return None;
         }
         // Also what is not done changes: there may be no space to allocate.

@@ -170,6 +170,8 @@ pub struct LogMachine {
     wall: UnixMillis,
     failed: Option<String>,
     closing: bool,
+    /// Nothing is begun any more.
+    closed: bool,
     next_id: u64,
 }
 
@@ -241,6 +243,7 @@ impl LogMachine {
             wall: start.wall,
             failed: None,
             closing: false,
+            closed: false,
             next_id: 0,
         }
         .retained()
@@ -403,9 +406,14 @@ impl LogMachine {
         self.fetched.pop_front()
     }
 
-    /// After [`Input::Close`]: everything that can be kept is, and nothing is under way.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
+    /// After [`Input::Close`]: everything that can be kept is, and nothing is under way. It stays so, though there may be space
+    /// again: each of the log's threads asks for itself, and what one began after the other has ended would wait for it for ever.
+    pub fn is_closed(&mut self) -> bool {
+        self.closed = self.closed || self.has_ended();
+        self.closed
+    }
+
+    fn has_ended(&self) -> bool {
         let idle = self.writing.is_none() && self.jobs.is_idle();
         let stuck = self.is_stuck();
         let kept = self.pending.is_empty() && self.ready.is_empty() && !self.dirty && !self.mark_due(None);

@@ -34,7 +34,7 @@ impl LogMachine {
     /// The next operation for the writer, one at a time. Its end is told by [`super::Input::Done`].
     pub fn poll_write(&mut self, now: Moment) -> Option<(OpId, DiskOp)> {
         loop {
-            if self.writing.is_some() || self.failed.is_some() {
+            if self.writing.is_some() || self.failed.is_some() || self.closed {
                 return None;
             }
             self.gather.let_pass(now);
