@@ -155,7 +155,7 @@ impl Mesh {
         let known = |position| if topic.is_delayed() { 0 } else { position };
         let identities = (first..).zip(EventRun::framed_in(bytes)).filter_map(|(position, (_, event))| {
             let (source, id) = event_identity(event)?;
-            Some((known(position), self.inner.hasher.hash(source, id)))
+            Some((known(position), self.inner.hasher.hash(source.as_bytes(), id.as_bytes())))
         });
         shard.engine.restore_identities(topic.target(), identities, stored);
     }

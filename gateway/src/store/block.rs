@@ -65,8 +65,8 @@ impl From<Vec<Entry>> for Index {
 /// The hash by which a group keeps the order of a key: 64-bit FNV-1a, never 0.
 /// Two keys with one hash share an order, which is harmless.
 #[must_use]
-pub fn key_hash(key: &str) -> u64 {
-    key.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)).max(1)
+pub fn key_hash(key: &[u8]) -> u64 {
+    key.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)).max(1)
 }
 
 impl Block {

@@ -109,7 +109,7 @@ fn is_noncharacter(c: char) -> bool {
 
 /// Whether text is all printable ASCII, eight bytes at a time: these texts are short, and every event has several. Others are looked at
 /// by character.
-fn is_printable(text: &[u8]) -> bool {
+pub(super) fn is_printable(text: &[u8]) -> bool {
     let (words, rest) = text.as_chunks();
     !words.iter().any(|word| any_other(*word)) && rest.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
@@ -210,6 +210,12 @@ fn short(number: u8, body: &[u8]) -> Option<(&[u8], &[u8])> {
         return None;
     };
     (*tag == number << 3 | 2).then(|| rest.split_at_checked(usize::from(*len)))?
+}
+
+/// A value that is a string of printable ASCII, and not empty: good for every attribute that may be a string.
+pub(super) fn plain_string(body: &[u8]) -> Option<&[u8]> {
+    let (string, rest) = short(3, body)?;
+    (rest.is_empty() && !string.is_empty() && is_printable(string)).then_some(string)
 }
 
 /// The value of one attribute.

@@ -48,10 +48,10 @@ impl EventLayout {
     pub(super) fn of(view: &EventView<'_>) -> Self {
         let part = |part: &[u8]| Part::of(part, view.bytes);
         Self {
-            id: part(view.id.as_bytes()),
-            source: part(view.source.as_bytes()),
-            kind: part(view.kind.as_bytes()),
-            key: view.key.map(|key| part(key.as_bytes())),
+            id: part(view.id),
+            source: part(view.source),
+            kind: part(view.kind),
+            key: view.key.map(part),
             data: match view.data {
                 Data::Absent => Form::Absent,
                 Data::Binary(bytes) => Form::Binary(part(bytes)),
@@ -67,11 +67,11 @@ impl EventLayout {
     pub fn view<'a>(&self, bytes: &'a [u8]) -> Option<EventView<'a>> {
         Some(EventView {
             bytes,
-            id: self.id.text(bytes)?,
-            source: self.source.text(bytes)?,
-            kind: self.kind.text(bytes)?,
+            id: self.id.bytes(bytes)?,
+            source: self.source.bytes(bytes)?,
+            kind: self.kind.bytes(bytes)?,
             key: match self.key {
-                Some(key) => Some(key.text(bytes)?),
+                Some(key) => Some(key.bytes(bytes)?),
                 None => None,
             },
             data: match self.data {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::attribute::{check_name, check_text, check_value, entry, value};
+use super::attribute::{check_name, check_text, check_value, entry, is_printable, plain_string, value};
 use super::scan::{Field, Scanner, utf8};
 use super::{AttributeValue, Attributes, EventError, EventLayout, EventLimits};
 
@@ -11,10 +11,11 @@ use super::{AttributeValue, Attributes, EventError, EventLayout, EventLimits};
 #[derive(Clone, Copy)]
 pub struct EventView<'a> {
     pub(super) bytes: &'a [u8],
-    pub(super) id: &'a str,
-    pub(super) source: &'a str,
-    pub(super) kind: &'a str,
-    pub(super) key: Option<&'a str>,
+    /// Text, as the scan found: made text again where it is asked for, which who only wants the data does not pay.
+    pub(super) id: &'a [u8],
+    pub(super) source: &'a [u8],
+    pub(super) kind: &'a [u8],
+    pub(super) key: Option<&'a [u8]>,
     pub(super) data: Data<'a>,
 }
 
@@ -44,7 +45,7 @@ impl<'a> Data<'a> {
 }
 
 /// What `specversion` is.
-const VERSION: &str = "1.0";
+const VERSION: &[u8] = b"1.0";
 
 /// Attribute names seen so far; a short event needs no allocation, and in a long one each is found in few steps.
 struct Names<'a> {
@@ -81,24 +82,55 @@ fn once<T>(slot: &mut Option<T>, value: T, what: &str) -> Result<(), EventError>
 
 /// Reads and judges one attribute; gives the key, if it is that one.
 #[inline]
-fn attribute<'a>(body: &'a [u8], names: &mut Names<'a>) -> Result<Option<&'a str>, EventError> {
+fn attribute<'a>(body: &'a [u8], names: &mut Names<'a>) -> Result<Option<&'a [u8]>, EventError> {
     let (name, body) = entry(body)?;
     check_name(name)?;
-    let value = value(name, body)?;
-    check_value(name, &value)?;
+    let text = match plain_string(body).filter(|_| name != "time") {
+        Some(text) => Some(text),
+        None => {
+            let value = value(name, body)?;
+            check_value(name, &value)?;
+            if let AttributeValue::String(Cow::Borrowed(text)) = value { Some(text.as_bytes()) } else { None }
+        }
+    };
     if !names.insert(name) {
         return Err(EventError::repeated(name));
     }
-    match (name, value) {
-        ("partitionkey", AttributeValue::String(Cow::Borrowed(key))) => Ok(Some(key)),
-        _ => Ok(None),
+    Ok(text.filter(|_| name == "partitionkey"))
+}
+
+/// Required attributes on their way through the scan.
+#[derive(Default)]
+struct Texts {
+    /// One of them is not all printable ASCII, and is to be looked at by character.
+    other: bool,
+}
+
+impl Texts {
+    #[inline]
+    fn read<'a>(&mut self, text: &'a [u8], what: &'static str) -> Result<&'a [u8], EventError> {
+        if is_printable(text) {
+            return Ok(text);
+        }
+        self.other = true;
+        utf8(text, what).map(str::as_bytes)
+    }
+
+    fn required<'a>(&self, value: Option<&'a [u8]>, name: &'static str) -> Result<&'a [u8], EventError> {
+        let value = value.filter(|v| !v.is_empty()).ok_or(EventError::Missing(name))?;
+        if self.other {
+            check_text(name, text(value))?;
+        }
+        Ok(value)
     }
 }
 
-fn required<'a>(value: Option<&'a str>, name: &'static str) -> Result<&'a str, EventError> {
-    let value = value.filter(|v| !v.is_empty()).ok_or(EventError::Missing(name))?;
-    check_text(name, value)?;
-    Ok(value)
+/// What was found to be text.
+const fn text(bytes: &[u8]) -> &str {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(_) => "",
+    }
 }
 
 /// Bytes of attributes and of data, by a look at the heads of its fields alone.
@@ -147,13 +179,18 @@ pub fn event_identity(bytes: &[u8]) -> Option<(&str, &str)> {
     None
 }
 
+/// Whether an attribute can be the key, by how long its name is, where that comes first.
+fn may_be_key(body: &[u8]) -> bool {
+    !matches!(body, [0x0A, len @ ..0x80, ..] if usize::from(*len) != "partitionkey".len())
+}
+
 /// What de-duplication and groups ask of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "CloudEvents attributes; the key is `partitionkey`")]
 pub struct Identity<'a> {
-    pub source: &'a str,
-    pub id: &'a str,
-    pub key: Option<&'a str>,
+    pub source: &'a [u8],
+    pub id: &'a [u8],
+    pub key: Option<&'a [u8]>,
 }
 
 impl<'a> Identity<'a> {
@@ -162,19 +199,19 @@ impl<'a> Identity<'a> {
     /// # Errors
     /// [`EventError`]: it is too large. What is wrong with others may be found or not.
     pub fn of_encoded(bytes: &'a [u8], limits: EventLimits) -> Result<Self, EventError> {
-        let mut identity = Self { source: "", id: "", key: None };
+        let mut identity = Self { source: b"", id: b"", key: None };
         let (mut attributes, mut data) = (0, 0);
         let mut scan = Scanner::new(bytes);
         while let Some((number, Field::Bytes(body))) = scan.next()? {
             match number {
-                1 => identity.id = utf8(body, "id")?,
-                2 => identity.source = utf8(body, "source")?,
-                5 => {
+                1 => identity.id = body,
+                2 => identity.source = body,
+                5 if may_be_key(body) => {
                     let (name, body) = entry(body)?;
                     if name == "partitionkey"
                         && let AttributeValue::String(Cow::Borrowed(text)) = value(name, body)?
                     {
-                        identity.key = Some(text);
+                        identity.key = Some(text.as_bytes());
                     }
                 }
                 6.. => data = body.len() as u64,
@@ -202,7 +239,7 @@ impl<'a> EventView<'a> {
     /// [`EventError`]: what is wrong and where. Unknown protobuf fields are kept.
     pub fn parse(bytes: &'a [u8], limits: EventLimits) -> Result<Self, EventError> {
         let (mut id, mut source, mut version, mut kind, mut key, mut data) = (None, None, None, None, None, None);
-        let mut names = Names::new();
+        let (mut names, mut texts) = (Names::new(), Texts::default());
         let mut attribute_bytes = 0;
         let mut scan = Scanner::new(bytes);
         while let Some((number, field)) = scan.next()? {
@@ -222,11 +259,10 @@ impl<'a> EventView<'a> {
                 }
             }
             match number {
-                1 => once(&mut id, utf8(body, "id")?, "id")?,
-                2 => once(&mut source, utf8(body, "source")?, "source")?,
-                3 if body == VERSION.as_bytes() => once(&mut version, VERSION, "specversion")?,
-                3 => once(&mut version, utf8(body, "specversion")?, "specversion")?,
-                4 => once(&mut kind, utf8(body, "type")?, "type")?,
+                1 => once(&mut id, texts.read(body, "id")?, "id")?,
+                2 => once(&mut source, texts.read(body, "source")?, "source")?,
+                3 => once(&mut version, texts.read(body, "specversion")?, "specversion")?,
+                4 => once(&mut kind, texts.read(body, "type")?, "type")?,
                 5 => key = attribute(body, &mut names)?.or(key),
                 6 => once(&mut data, Data::Binary(body), "data")?,
                 7 => once(&mut data, Data::Text(utf8(body, "text_data")?), "data")?,
@@ -235,14 +271,14 @@ impl<'a> EventView<'a> {
             }
         }
         if version != Some(VERSION) {
-            let other = required(version, "specversion")?;
-            return Err(EventError::Version(other.chars().take(20).collect()));
+            let other = texts.required(version, "specversion")?;
+            return Err(EventError::Version(text(other).chars().take(20).collect()));
         }
         let view = Self {
             bytes,
-            id: required(id, "id")?,
-            source: required(source, "source")?,
-            kind: required(kind, "type")?,
+            id: texts.required(id, "id")?,
+            source: texts.required(source, "source")?,
+            kind: texts.required(kind, "type")?,
             key,
             data: data.unwrap_or(Data::Absent),
         };
@@ -265,25 +301,28 @@ impl<'a> EventView<'a> {
     /// CloudEvents attribute `id`.
     #[must_use]
     pub const fn id(&self) -> &'a str {
-        self.id
+        text(self.id)
     }
 
     /// CloudEvents attribute `source`.
     #[must_use]
     pub const fn source(&self) -> &'a str {
-        self.source
+        text(self.source)
     }
 
     /// CloudEvents attribute `type`.
     #[must_use]
     pub const fn kind(&self) -> &'a str {
-        self.kind
+        text(self.kind)
     }
 
     /// Extension attribute `partitionkey`: events of one key keep their order.
     #[must_use]
     pub const fn key(&self) -> Option<&'a str> {
-        self.key
+        match self.key {
+            Some(key) => Some(text(key)),
+            None => None,
+        }
     }
 
     /// The data.
@@ -314,9 +353,9 @@ impl<'a> EventView<'a> {
 impl std::fmt::Debug for EventView<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EventView")
-            .field("id", &self.id)
-            .field("source", &self.source)
-            .field("type", &self.kind)
+            .field("id", &self.id())
+            .field("source", &self.source())
+            .field("type", &self.kind())
             .field("data_bytes", &self.data.bytes().len())
             .finish_non_exhaustive()
     }

@@ -232,7 +232,7 @@ fn only_a_run_whose_events_were_all_encoded_here_says_so_and_its_events_are_held
     let identity = |max_event_bytes, max_attribute_bytes| {
         Identity::of_encoded(&bytes, EventLimits { max_event_bytes, max_attribute_bytes })
     };
-    assert_eq!(identity(4, 100), Ok(Identity { source: "/s", id: "7", key: Some("k") }));
+    assert_eq!(identity(4, 100), Ok(Identity { source: b"/s", id: b"7", key: Some(b"k") }));
     for (found, limits) in [(identity(3, 100), (3, 100)), (identity(4, 10), (4, 10))] {
         let limits = EventLimits { max_event_bytes: limits.0, max_attribute_bytes: limits.1 };
         assert!(matches!(found, Err(EventError::TooLarge { .. })));

@@ -42,7 +42,10 @@ fn event_of(block: &Block, position: Position) -> Option<Block> {
 /// The hash of the key of the event in a letter.
 pub(in crate::engine) fn key_of(letter: &admin::DeadLetter) -> u64 {
     let limits = EventLimits { max_event_bytes: u32::MAX, max_attribute_bytes: u32::MAX };
-    EventView::parse(&letter.event, limits).ok().and_then(|view| view.key().map(key_hash)).unwrap_or(0)
+    EventView::parse(&letter.event, limits)
+        .ok()
+        .and_then(|view| view.key().map(|key| key_hash(key.as_bytes())))
+        .unwrap_or(0)
 }
 
 impl Pass<'_> {

@@ -12,7 +12,7 @@ fn logged(durability: Durability) -> TopicSettings {
 
 /// A letter that holds its key.
 fn graves() -> BTreeMap<Position, Grave> {
-    BTreeMap::from([(1, Grave { group: key("g"), key: key_hash("k"), holds: true, redriven: false })])
+    BTreeMap::from([(1, Grave { group: key("g"), key: key_hash(b"k"), holds: true, redriven: false })])
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn letters_that_a_memory_topic_left_are_kept_as_well_as_the_topic_that_has_them_
 fn what_waits_for_its_time_is_known_again_though_the_clock_was_set_back_before_the_restart() {
     let mut rig = Rig::new();
     let run = Rig::run(&["1".to_owned()], None);
-    let identity = IdHasher::new([0; 16]).hash("/s", "1");
+    let identity = IdHasher::new([0; 16]).hash(b"/s", b"1");
     // It was stored when the clock was ahead, and not in the topic itself.
     rig.engine.restore_identities(TOPIC, std::iter::once((1, identity)), UnixMillis(60_000));
     rig.now.wall = UnixMillis(40_000);

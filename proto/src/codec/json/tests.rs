@@ -249,5 +249,13 @@ proptest::proptest! {
             let both = batch(&format!("[{text} , {whole}]"));
             proptest::prop_assert_eq!(both, Ok(vec![parse_versioned(&text), parse_versioned(whole)]));
         }
+        // Behind an event that is nearly the same, and before it.
+        let three = format!("[{whole},{text},{whole}]");
+        let expected = serde_json::from_str::<Vec<&serde_json::value::RawValue>>(&three)
+            .map(|items| items.into_iter().map(|item| parse_versioned(item.get())).collect());
+        match expected {
+            Ok(expected) => proptest::prop_assert_eq!(batch(&three), Ok(expected)),
+            Err(_) => proptest::prop_assert!(batch(&three).is_err(), "{}", three),
+        }
     }
 }

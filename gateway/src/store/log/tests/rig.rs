@@ -245,7 +245,7 @@ pub(super) fn append_at(topic: TopicId, first: Position, sizes: &[usize], stored
     let mut index = Vec::new();
     for (position, size) in (first..).zip(sizes) {
         run.push(&event(topic, position, *size));
-        index.push(Entry { end: run.len() as u32, key: key_hash(&format!("key-{}", position % 3)) });
+        index.push(Entry { end: run.len() as u32, key: key_hash(format!("key-{}", position % 3).as_bytes()) });
     }
     // One producer a topic, whose sequences are the positions.
     let mark = ProducerMark { producer: [topic.0 as u8; 16], epoch: 1, first_sequence: first, answered_through: 0 };
@@ -264,7 +264,7 @@ pub(super) fn check_block(topic: TopicId, block: &Block) -> Vec<usize> {
         sizes.push(view.data().bytes().len());
         assert_eq!(bytes, event(topic, position, view.data().bytes().len()), "position {position}");
         end += framed.len() as u32;
-        let key = key_hash(&format!("key-{}", position % 3));
+        let key = key_hash(format!("key-{}", position % 3).as_bytes());
         assert_eq!(block.index[n], Entry { end, key }, "position {position}");
     }
     assert_eq!(end as usize, block.bytes.len());

@@ -3,6 +3,8 @@
 //! It knows no errors. Whatever is not plain (a required member absent, a name twice, a value of an unusual form) is `None`, and the
 //! caller reads again with the parser that says what is wrong.
 
+mod shape;
+
 use std::borrow::Cow;
 
 use base64_simd::STANDARD;
@@ -12,6 +14,7 @@ use serde_json::value::RawValue;
 use super::{Name, is_json};
 use crate::event::{MOST_ATTRIBUTES, PartsData};
 use crate::{AttributeValue, EventParts, time};
+use shape::{Shape, Slot};
 
 /// Bytes that are looked at between two questions whether that is enough.
 const LOOKED_AT: usize = 1024;
@@ -19,18 +22,18 @@ const LOOKED_AT: usize = 1024;
 /// One event.
 pub(super) fn parse(text: &str) -> Option<EventParts<'_>> {
     let (mut reader, mut event) = (Reader::new(text), EventParts::default());
-    reader.event(&mut event)?;
+    reader.event(&mut event, None)?;
     reader.end(event)
 }
 
 /// An array of at most so many events, all of them plain, one by one and all in the same memory: kept until the end, they would be out of
 /// the processor's caches by then. `None`: what follows is not.
 pub(super) fn parse_batch<'a>(text: &'a str, most: usize, mut each: impl FnMut(&EventParts<'a>)) -> Option<()> {
-    let (mut reader, mut event) = (Reader::new(text), EventParts::default());
+    let (mut reader, mut event, mut shape) = (Reader::new(text), EventParts::default(), Shape::default());
     reader.pass(b'[')?;
     let (mut left, mut more) = (most, reader.pass(b']').is_none());
     while more {
-        reader.event(&mut event)?;
+        reader.next(&mut event, &mut shape)?;
         left = left.checked_sub(1)?;
         each(&event);
         more = reader.goes_on(b']')?;
@@ -181,32 +184,39 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next event, in the place of another.
-    fn event(&mut self, event: &mut EventParts<'a>) -> Option<()> {
+    /// The next event, in the place of another. Where its members are goes to `shape`.
+    fn event(&mut self, event: &mut EventParts<'a>, mut shape: Option<&mut Shape<'a>>) -> Option<()> {
         event.clear();
         let (mut version, mut data, mut base64) = (None, None, None);
         let mut count = 0;
         self.pass(b'{')?;
         let mut more = true;
         while more {
+            self.peek()?;
+            let begins = self.at;
             let name = self.string()?;
             self.pass(b':')?;
+            self.peek()?;
+            let value = self.at;
             count += 1;
-            let twice = match &*name {
-                "data" => data.replace(self.raw()?).is_some(),
-                "specversion" => version.replace(self.string()?).is_some(),
-                "data_base64" => base64.replace(self.string()?).is_some(),
-                "id" => !std::mem::replace(&mut event.id, self.required()?).is_empty(),
-                "source" => !std::mem::replace(&mut event.source, self.required()?).is_empty(),
-                "type" => !std::mem::replace(&mut event.kind, self.required()?).is_empty(),
+            let (slot, twice) = match &*name {
+                "data" => (Slot::Data, data.replace(self.raw()?).is_some()),
+                "specversion" => (Slot::Version, version.replace(self.string()?).is_some()),
+                "data_base64" => (Slot::Base64, base64.replace(self.string()?).is_some()),
+                "id" => (Slot::Id, !std::mem::replace(&mut event.id, self.required()?).is_empty()),
+                "source" => (Slot::Source, !std::mem::replace(&mut event.source, self.required()?).is_empty()),
+                "type" => (Slot::Kind, !std::mem::replace(&mut event.kind, self.required()?).is_empty()),
                 _ => {
                     let value = self.attribute(&name)?;
-                    event.push(name, value);
-                    false
+                    event.push(name.clone(), value);
+                    (Slot::Attribute(name, 0), false)
                 }
             };
             if twice || count > MOST_ATTRIBUTES {
                 return None;
+            }
+            if let Some(shape) = &mut shape {
+                shape.add(self.text.get(begins..self.at)?, value - begins, slot);
             }
             more = self.goes_on(b'}')?;
         }
@@ -214,18 +224,29 @@ impl<'a> Reader<'a> {
         if !versioned || event.id.is_empty() || event.source.is_empty() || event.kind.is_empty() {
             return None;
         }
-        let decoded = match std::mem::take(&mut event.data) {
-            PartsData::Decoded(room) => room,
-            _ => Vec::new(),
-        };
-        event.data = match (data, base64) {
-            (Some(_), Some(_)) => return None,
-            (Some(raw), None) => json_data(event, raw)?,
-            (None, Some(text)) => PartsData::Decoded(decode(&text, decoded)?),
-            (None, None) => PartsData::Absent,
-        };
-        event.sort().then_some(())
+        set_data(event, data, base64)?;
+        event.sort().then_some(())?;
+        if let Some(shape) = shape {
+            shape.settle(event);
+        }
+        Some(())
     }
+}
+
+/// Data in the place of other data, whose memory may be of use.
+fn set_data<'a>(event: &mut EventParts<'a>, data: Option<&'a str>, base64: Option<Cow<'a, str>>) -> Option<()> {
+    let mut room = match std::mem::take(&mut event.data) {
+        PartsData::Decoded(room) => room,
+        _ => Vec::new(),
+    };
+    room.clear();
+    event.data = match (data, base64) {
+        (Some(_), Some(_)) => return None,
+        (Some(raw), None) => json_data(event, raw)?,
+        (None, Some(text)) => PartsData::Decoded(decode(&text, room)?),
+        (None, None) => PartsData::Absent,
+    };
+    Some(())
 }
 
 /// What a text in base64 stands for, in this memory.
