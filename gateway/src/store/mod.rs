@@ -437,6 +437,6 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
-    /// Ends: what was taken is kept, then files are closed. Waits.
+    /// Ends: what was taken is kept, then files are closed. Waits. Nobody reads any more: a read that is pending stays so.
     fn close(&self);
 }

@@ -157,7 +157,7 @@ async fn what_was_sent_before_a_close_is_published() {
     }
     socket.close(None).await.unwrap();
     // It ends once the gateway has done with it.
-    while let Some(Ok(_)) = tokio::time::timeout(PATIENCE, socket.next()).await.expect("the end") {}
+    tokio::time::timeout(PATIENCE, async { while let Some(Ok(_)) = socket.next().await {} }).await.expect("the end");
     let topic = rig.get("/v1/topics/t").await.json();
     assert_eq!(topic["next"], "4", "{topic}");
 }

@@ -62,7 +62,7 @@ impl EventLayout {
     }
 
     /// The event again. `None` when `bytes` are not those the layout is of, as
-    /// far as that can be seen.
+    /// far as that can be seen by their length: of others the attributes are any bytes, or "" where they are no text.
     #[must_use]
     pub fn view<'a>(&self, bytes: &'a [u8]) -> Option<EventView<'a>> {
         Some(EventView {

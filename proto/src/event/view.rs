@@ -11,7 +11,7 @@ use super::{AttributeValue, Attributes, EventError, EventLayout, EventLimits};
 #[derive(Clone, Copy)]
 pub struct EventView<'a> {
     pub(super) bytes: &'a [u8],
-    /// Text, as the scan found: made text again where it is asked for, which who only wants the data does not pay.
+    /// Known to be text since the scan, and made a `str` only where it is asked for: who wants the data alone does not pay for it.
     pub(super) id: &'a [u8],
     pub(super) source: &'a [u8],
     pub(super) kind: &'a [u8],
@@ -202,7 +202,9 @@ impl<'a> Identity<'a> {
         let mut identity = Self { source: b"", id: b"", key: None };
         let (mut attributes, mut data) = (0, 0);
         let mut scan = Scanner::new(bytes);
-        while let Some((number, Field::Bytes(body))) = scan.next()? {
+        while let Some((number, field)) = scan.next()? {
+            // Of another encoder, with what it knows and we do not.
+            let Field::Bytes(body) = field else { continue };
             match number {
                 1 => identity.id = body,
                 2 => identity.source = body,
@@ -214,7 +216,7 @@ impl<'a> Identity<'a> {
                         identity.key = Some(text.as_bytes());
                     }
                 }
-                6.. => data = body.len() as u64,
+                6..=8 => data = body.len() as u64,
                 _ => {}
             }
             if number <= 5 {

@@ -82,6 +82,19 @@ proptest! {
     }
 
     #[test]
+    fn what_another_encoder_adds_hides_nothing_of_an_event((event, _) in event(), wire in 0..4_usize, number in 9..300_u32, front in any::<bool>()) {
+        let ours = event.encode().unwrap();
+        let mut field = Vec::new();
+        let (kind, body): (u32, &[u8]) = [(0, &b"\x81\x01"[..]), (1, b"12345678"), (2, b"\x03abc"), (5, b"1234")][wire];
+        prost::encoding::encode_varint(u64::from(number << 3 | kind), &mut field);
+        field.extend_from_slice(body);
+        let theirs = if front { [&field[..], &ours[..]].concat() } else { [&ours[..], &field[..]].concat() };
+        let limits = EventLimits::default();
+        prop_assert_eq!(Identity::of_encoded(&theirs, limits), EventView::parse(&theirs, limits).map(Identity::from));
+        prop_assert_eq!(Identity::of_encoded(&theirs, limits), Identity::of_encoded(&ours, limits));
+    }
+
+    #[test]
     fn json_and_back_keeps_every_canonical_string_and_the_data((event, _) in event()) {
         let bytes = event.encode().unwrap();
         let view = EventView::parse(&bytes, EventLimits::default()).unwrap();

@@ -40,7 +40,32 @@ fn wait<'a>(
     condition.wait_timeout(machine, timeout).unwrap_or_else(PoisonError::into_inner).0
 }
 
+/// A thread that panics takes the other one and [`super::LogStore::close`] out of their waits: the log has failed.
+struct Watch<'a> {
+    shared: &'a Shared,
+    completions: &'a dyn Completions,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let mut machine = self.shared.lock();
+        machine.broken();
+        let kept = machine.poll_kept();
+        drop(machine);
+        self.shared.writer.notify_one();
+        self.shared.worker.notify_one();
+        if let Some(kept) = kept {
+            self.completions.kept(kept.watermark, &kept.heads);
+        }
+    }
+}
+
 fn write(shared: &Shared, completions: &dyn Completions) {
+    // Before the lock, so that it is dropped behind it.
+    let _watch = Watch { shared, completions };
     let mut machine = shared.lock();
     loop {
         let (now, _) = shared.now();
@@ -88,6 +113,7 @@ fn timed(shared: &Shared, op: &DiskOp) -> Result<(), DiskError> {
 }
 
 fn work(shared: &Shared, completions: &dyn Completions) {
+    let _watch = Watch { shared, completions };
     let (mut next_tick, _) = shared.now();
     let mut machine = shared.lock();
     loop {

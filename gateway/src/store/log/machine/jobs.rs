@@ -86,6 +86,11 @@ impl Jobs {
         self.under_way.is_none()
     }
 
+    /// What is under way never ends.
+    pub(super) const fn forget(&mut self) {
+        self.under_way = None;
+    }
+
     /// Whether files are being removed.
     pub(super) const fn is_freeing(&self) -> bool {
         matches!(self.under_way, Some((_, Kind::Free)))
@@ -123,7 +128,7 @@ impl LogMachine {
     /// When [`LogMachine::poll_job`] should be asked again though nothing happens.
     #[must_use]
     pub fn worker_deadline(&self) -> Option<Moment> {
-        if self.jobs.under_way.is_some() {
+        if self.jobs.under_way.is_some() || self.closed {
             return None;
         }
         self.retry_at().into_iter().chain(self.find_again_at()).min()

@@ -8,11 +8,12 @@
 //! - [`gather`]: when it may be written; [`write`](mod@write): writing and syncing, where
 //!   an event becomes kept;
 //! - [`retain`]: how far retention goes; [`space`]: segments, and the promise that what is accepted fits;
-//! - [`held`]: why there is no room, in words; [`refusals`]: what the log of the gateway says of it; [`find`]: places by time; [`read`]: cache, index, fetches; [`jobs`]: everything in the background.
+//! - [`held`]: why there is no room, in words; [`refusals`]: what the log of the gateway says of it; [`find`]: places by time; [`read`]: cache, index, fetches; [`jobs`]: everything in the background; [`ending`]: closed, stuck, failed.
 
 mod batch;
 #[cfg(test)]
 mod bursts;
+mod ending;
 mod find;
 mod gather;
 mod held;
@@ -380,10 +381,13 @@ impl LogMachine {
             Input::JobDone { id, result } => self.job_done(now, id, result),
             Input::Tick { wall } => {
                 self.wall = self.wall.max(wall);
-                self.retain();
-                self.retire();
-                // Before space is asked for again: until that is refused once more, it looks as if there were some.
-                self.save_firsts();
+                // What goes at the end goes at the next opening: each first position that moves would ask for one more checkpoint.
+                if !self.closing {
+                    self.retain();
+                    self.retire();
+                    // Before space is asked for again: until that is refused once more, it looks as if there were some.
+                    self.save_firsts();
+                }
                 self.space.ask_again(now);
             }
             Input::Close => self.closing = true,
@@ -404,27 +408,6 @@ impl LogMachine {
     /// A fetch that has ended, if there is one.
     pub fn poll_fetched(&mut self) -> Option<Fetched> {
         self.fetched.pop_front()
-    }
-
-    /// After [`Input::Close`]: everything that can be kept is, and nothing is under way. It stays so, though there may be space
-    /// again: each of the log's threads asks for itself, and what one began after the other has ended would wait for it for ever.
-    pub fn is_closed(&mut self) -> bool {
-        self.closed = self.closed || self.has_ended();
-        self.closed
-    }
-
-    fn has_ended(&self) -> bool {
-        let idle = self.writing.is_none() && self.jobs.is_idle();
-        let stuck = self.is_stuck();
-        let kept = self.pending.is_empty() && self.ready.is_empty() && !self.dirty && !self.mark_due(None);
-        let finished = stuck && !self.ready.is_empty() || kept && !self.checkpoint_due();
-        self.closing && idle && (self.failed.is_some() || finished)
-    }
-
-    /// There is no space for what is to be written next.
-    fn is_stuck(&self) -> bool {
-        let is_stuck = self.full.is_some() || self.ready.front().is_some_and(|cut| self.space.is_stuck(cut.len()));
-        is_stuck && self.failed.is_none()
     }
 
     /// Bytes of one topic.
@@ -448,16 +431,6 @@ impl LogMachine {
     fn id(&mut self) -> OpId {
         self.next_id += 1;
         OpId(self.next_id)
-    }
-
-    fn fail(&mut self, cause: String) {
-        tracing::error!(%cause, "the log failed; nothing more is kept");
-        self.failed = Some(cause);
-        self.watermark.failed = true;
-        self.kept_changed = true;
-        self.pending = Pending::default();
-        self.ready.clear();
-        self.unshown.clear();
     }
 }
 

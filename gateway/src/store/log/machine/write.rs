@@ -82,7 +82,7 @@ impl LogMachine {
     /// When [`LogMachine::poll_write`] should be asked again though nothing happens.
     #[must_use]
     pub fn writer_deadline(&self) -> Option<Moment> {
-        if self.writing.is_some() || self.failed.is_some() {
+        if self.writing.is_some() || self.failed.is_some() || self.closed {
             return None;
         }
         let nothing_ready = self.ready.is_empty();
@@ -100,7 +100,8 @@ impl LogMachine {
 
     fn sync_due(&self, now: Moment) -> bool {
         let late = self.unsynced.is_some_and(|(since, _)| since + LAZY_SYNC <= now);
-        late || self.closing && self.dirty && self.ready.is_empty()
+        // At the end, also what is written before something that there is no space for.
+        late || self.closing && self.dirty && (self.ready.is_empty() || self.is_stuck())
     }
 
     /// Bytes of the record that is being written.

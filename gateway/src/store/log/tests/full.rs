@@ -351,22 +351,6 @@ fn a_kill_while_the_disk_is_full_leaves_a_torn_tail_and_no_damage() {
 }
 
 #[test]
-fn a_log_that_was_closed_without_space_begins_nothing_when_there_is_some_again() {
-    let mut rig = Rig::new();
-    let topic = rig.topic(1, Durability::Synced);
-    rig.publish(topic, &[300]);
-    rig.idle();
-    rig.publish(topic, &[300]);
-    rig.disk.plan(rig.disk.counts().ops, SimFault::NoSpace);
-    rig.settle();
-    rig.store.close();
-    // The disk would be tried again, and the next segment asked for.
-    rig.advance_ms(1000);
-    rig.store.tick();
-    assert!(rig.store.next_write().is_none() && rig.store.next_job().is_none());
-}
-
-#[test]
 fn two_callers_are_not_both_promised_the_last_bytes() {
     let options = LogOptions { segment_bytes: 64 << 10, ..small() };
     let mut rig = Rig::open(Arc::new(SimDisk::new()), options, Arc::default()).unwrap();

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 //! The log on simulated and real disks.
 
+mod closing;
 mod crash;
 mod damage;
 mod delete;
