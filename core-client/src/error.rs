@@ -43,6 +43,20 @@ impl Error {
         }))
     }
 
+    /// For bindings: what goes wrong between a host and this crate.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_host(kind: ErrorKind, operation: &'static str, message: impl Into<String>) -> Self {
+        Self::new(kind, operation, message)
+    }
+
+    /// For bindings, likewise: what may be done about it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_retry_class(self, retry: Retry) -> Self {
+        self.with_retry(retry, None)
+    }
+
     pub(crate) fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.0).context.push((key, value.into()));
         self

@@ -16,12 +16,11 @@ mod environment;
 mod nearest;
 mod raw;
 mod table;
-mod value;
 
 pub(crate) use environment::warn_of_unknown_variables;
+pub(crate) use meshwire_proto::options::{parse_duration, parse_duration_within, parse_size, show_duration, show_size};
 pub(crate) use nearest::nearest;
 pub(crate) use table::{SETTINGS, Setting};
-pub(crate) use value::{parse_duration, parse_duration_within, parse_size, show_duration, show_size};
 
 /// A gateway's configuration and what only this program asks for.
 #[derive(Clone, Debug)]

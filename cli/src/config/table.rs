@@ -12,7 +12,7 @@ use meshwire_proto::options::{self, Bounded, Flag, Text};
 
 use super::Settings;
 use super::environment::PREFIX;
-use super::value::{parse_count, parse_duration, parse_size, show_duration, show_size};
+use meshwire_proto::options::{parse_count, parse_duration, parse_size, show_duration, show_size};
 
 /// What an option's value is, and where it goes.
 pub(crate) enum Setting {

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 #[rustfmt::skip]
 mod table;
+mod value;
 
 pub use table::*;
+pub use value::{parse_count, parse_duration, parse_duration_within, parse_size, show_duration, show_size};
 
 /// An option that is a number: milliseconds, bytes or a count.
 #[derive(Clone, Copy, Debug)]

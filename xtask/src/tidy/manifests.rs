@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("meshwire-proto", &[]),
     ("meshwire-tls", &["meshwire-proto", "meshwire-certificates"]),
     ("meshwire", &["meshwire-proto", "meshwire-tls", "meshwire-certificates"]),
+    ("meshwire-embed", &["meshwire-proto", "meshwire"]),
     ("meshwire-gateway", &["meshwire-proto", "meshwire-tls", "meshwire-certificates"]),
     (
         "meshwire-cli",

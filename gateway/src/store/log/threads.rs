@@ -44,6 +44,8 @@ fn wait<'a>(
 struct Watch<'a> {
     shared: &'a Shared,
     completions: &'a dyn Completions,
+    /// Of the writer, or of the worker.
+    writer: bool,
 }
 
 impl Drop for Watch<'_> {
@@ -52,7 +54,7 @@ impl Drop for Watch<'_> {
             return;
         }
         let mut machine = self.shared.lock();
-        machine.broken();
+        machine.broken(self.writer);
         let kept = machine.poll_kept();
         drop(machine);
         self.shared.writer.notify_one();
@@ -65,7 +67,7 @@ impl Drop for Watch<'_> {
 
 fn write(shared: &Shared, completions: &dyn Completions) {
     // Before the lock, so that it is dropped behind it.
-    let _watch = Watch { shared, completions };
+    let _watch = Watch { shared, completions, writer: true };
     let mut machine = shared.lock();
     loop {
         let (now, _) = shared.now();
@@ -113,7 +115,7 @@ fn timed(shared: &Shared, op: &DiskOp) -> Result<(), DiskError> {
 }
 
 fn work(shared: &Shared, completions: &dyn Completions) {
-    let _watch = Watch { shared, completions };
+    let _watch = Watch { shared, completions, writer: false };
     let (mut next_tick, _) = shared.now();
     let mut machine = shared.lock();
     loop {

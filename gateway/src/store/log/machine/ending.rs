@@ -25,10 +25,13 @@ impl LogMachine {
         is_stuck && self.failed.is_none()
     }
 
-    /// A thread of the log is gone, with what it was at.
-    pub(in crate::store::log) fn broken(&mut self) {
-        self.writing = None;
-        self.jobs.forget();
+    /// The writer's thread is gone, or the worker's, with what it was at; what the other is at it still ends.
+    pub(in crate::store::log) fn broken(&mut self, writer: bool) {
+        if writer {
+            self.writing = None;
+        } else {
+            self.jobs.forget();
+        }
         if self.failed.is_none() {
             self.fail("a thread of the log panicked, which is a defect of ours".to_owned());
         }

@@ -1,8 +1,8 @@
-//! Durations and sizes as people write them, both ways.
+//! Durations, sizes and counts as people write them, both ways.
 
 use std::time::Duration;
 
-use meshwire_proto::options::Bounded;
+use super::Bounded;
 
 /// Units of a duration in milliseconds, longest first.
 const TIMES: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -26,7 +26,7 @@ fn split(text: &str) -> (Option<u64>, &str) {
 ///
 /// # Errors
 /// What is accepted.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let accepted = || format!("{text:?} is not a duration; write a whole number and ms, s, m, h or d, such as 30s");
     let (Some(number), unit) = split(text) else {
         return Err(accepted());
@@ -43,7 +43,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// What is accepted.
-pub(crate) fn parse_duration_within(option: &Bounded, text: &str) -> Result<Duration, String> {
+pub fn parse_duration_within(option: &Bounded, text: &str) -> Result<Duration, String> {
     option
         .check_duration(parse_duration(text)?)
         .map_err(|_| format!("from {} to {} is accepted", show_duration(option.min), show_duration(option.max)))
@@ -53,7 +53,7 @@ pub(crate) fn parse_duration_within(option: &Bounded, text: &str) -> Result<Dura
 ///
 /// # Errors
 /// What is accepted.
-pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+pub fn parse_size(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);
     SIZES
         .iter()
@@ -69,7 +69,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 /// What is accepted.
-pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
+pub fn parse_count(text: &str) -> Result<u64, String> {
     match split(text) {
         (Some(number), "") => Ok(number),
         _ => Err(format!("{text:?} is not a whole number")),
@@ -83,12 +83,14 @@ fn with_unit(number: u64, units: &[(&str, u64)]) -> Option<String> {
 }
 
 /// Writes milliseconds as [`parse_duration`] reads them.
-pub(crate) fn show_duration(millis: u64) -> String {
+#[must_use]
+pub fn show_duration(millis: u64) -> String {
     with_unit(millis, &TIMES).unwrap_or_else(|| "0s".to_owned())
 }
 
 /// Writes bytes as [`parse_size`] reads them.
-pub(crate) fn show_size(bytes: u64) -> String {
+#[must_use]
+pub fn show_size(bytes: u64) -> String {
     with_unit(bytes, &SIZES).unwrap_or_else(|| bytes.to_string())
 }
 

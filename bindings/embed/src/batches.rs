@@ -1,0 +1,103 @@
+//! A stream that a host asks for batches of.
+
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use meshwire::{Error, ErrorKind, Result};
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
+
+/// Most of a batch: more than are sent ahead by default.
+const MOST: usize = 4096;
+
+#[derive(Debug)]
+pub(crate) struct Batches<S> {
+    /// One asks at a time. `None`: it is over.
+    open: Mutex<Option<Open<S>>>,
+    closed: watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+struct Open<S> {
+    stream: S,
+    /// What came behind the last batch.
+    failed: Option<Error>,
+}
+
+impl<T, S: Stream<Item = Result<T>> + Unpin> Batches<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { open: Mutex::new(Some(Open { stream, failed: None })), closed: watch::Sender::new(false) }
+    }
+
+    /// As many as are here, up to `most`; else the first that comes, for which it waits so long (`None`: as long as it takes). None came
+    /// in time if it is empty; `None`: it is over.
+    ///
+    /// # Errors
+    /// What the stream says; `INVALID`: not so many at once.
+    ///
+    /// # Cancel safety
+    /// Nothing was taken.
+    pub(crate) async fn next(
+        &self,
+        operation: &'static str,
+        most: usize,
+        wait: Option<Duration>,
+    ) -> Result<Option<Vec<T>>> {
+        if !(1..=MOST).contains(&most) {
+            let text = format!("{most} at once; from 1 to {MOST} is accepted");
+            return Err(Error::of_host(ErrorKind::Invalid, operation, text));
+        }
+        let mut closed = self.closed.subscribe();
+        let mut place = self.open.lock().await;
+        let Some(open) = place.as_mut() else { return Ok(None) };
+        if let Some(error) = open.failed.take() {
+            return Err(error);
+        }
+        let first = async {
+            let next = open.stream.next();
+            match wait {
+                Some(wait) => timeout(wait, next).await.ok(),
+                None => Some(next.await),
+            }
+        };
+        let ended = async {
+            // An error means that nobody can close it any more.
+            let _ = closed.wait_for(|closed| *closed).await;
+        };
+        let first = tokio::select! {
+            biased;
+            () = ended => Some(None),
+            first = first => first,
+        };
+        let mut batch = match first {
+            None => return Ok(Some(Vec::new())),
+            Some(Some(item)) => vec![item?],
+            Some(None) => {
+                place.take();
+                return Ok(None);
+            }
+        };
+        // From here on nothing waits: what is taken is handed over.
+        while batch.len() < most {
+            match open.stream.next().now_or_never() {
+                Some(Some(Ok(item))) => batch.push(item),
+                Some(Some(Err(error))) => {
+                    open.failed = Some(error);
+                    break;
+                }
+                // An end says so again.
+                Some(None) | None => break,
+            }
+        }
+        Ok(Some(batch))
+    }
+
+    /// Ends it; whoever asks is told. Again is nothing.
+    pub(crate) fn close(&self) {
+        self.closed.send_replace(true);
+        // Else whoever is asking just now drops it.
+        if let Ok(mut open) = self.open.try_lock() {
+            open.take();
+        }
+    }
+}

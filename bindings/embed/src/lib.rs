@@ -1,0 +1,39 @@
+//! What every binding of Meshwire's client stands on.
+//!
+//! A thread of the host begins a call ([`Client::begin`]) and goes on; what it comes to is a [`Completion`] in the [`Queue`] that was
+//! named, exactly one for each call, which whoever pumps that queue takes in batches ([`Queue::take`]). Or the thread waits for it
+//! ([`Client::wait`]). No thread of ours ever runs code of the host.
+//!
+//! - [`Client`]: one connection's worth of verbs, each an [`Ask`] that comes to an [`Outcome`];
+//! - [`Subscription`]: deliveries, asked for in batches; [`Delivery`]: one of them, settled without waiting; [`Replies`]: those to a
+//!   request, likewise;
+//! - [`Queue`]: completions, bounded; [`Operation`]: a call on its way, to be cancelled;
+//! - [`Options`]: what is said as text, and read here alone, so that every language says the same of a wrong one.
+//!
+//! One tokio runtime serves all open clients of a process, and ends with the last of them. In a child of `fork` it does not exist: what
+//! the parent made answers `CLOSED` there, and is left alone when it is dropped.
+//!
+//! A panic in a call becomes `INTERNAL` with the name of the call.
+
+mod ask;
+mod batches;
+mod client;
+mod delivery;
+mod local;
+mod operation;
+mod options;
+mod process;
+mod queue;
+mod replies;
+mod runtime;
+mod subscription;
+
+pub use ask::{Ask, Outcome};
+pub use client::Client;
+pub use delivery::{Delivery, Settle};
+pub use meshwire::{Error, ErrorKind, Event, EventView, Receipt, Reply, Result, Retry, Stats, TimedEvent};
+pub use operation::Operation;
+pub use options::Options;
+pub use queue::{Completion, Queue};
+pub use replies::Replies;
+pub use subscription::Subscription;

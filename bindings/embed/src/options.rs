@@ -1,0 +1,312 @@
+//! Options as text: the same names, forms and words in every language.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use meshwire::{
+    Connect, Error, ErrorKind, GroupSettings, Mesh, Offline, Result, SendRequest, StreamRequest, Subscribe,
+};
+use meshwire_proto::options::{self, parse_count, parse_duration, parse_size};
+
+/// Names of a client's options, as docs/options.md has them; `name` is that of the program.
+const CLIENT: &[&str] = &[
+    "client_tls_certificate",
+    "client_tls_key",
+    "client_tls_roots",
+    "client_tls_server_name",
+    "connect_timeout",
+    "connect_wait",
+    "name",
+    "offline_file",
+    "offline_max_age",
+    "offline_max_bytes",
+    "offline_sync",
+    "proxy",
+    "publish_offline",
+    "publish_timeout",
+    "publish_window_bytes",
+    "publish_window_events",
+    "reconnect_max",
+    "reconnect_min",
+    "request_window",
+    "token",
+    "token_file",
+    "url",
+];
+
+/// Those of a subscription.
+const SUBSCRIPTION: &[&str] = &[
+    "ack_wait",
+    "backoff_max",
+    "backoff_min",
+    "broadcast",
+    "group",
+    "hold_after_dead_letter",
+    "max_age",
+    "max_failures",
+    "max_in_flight",
+    "max_rate",
+    "member",
+    "prefetch_bytes",
+    "prefetch_events",
+    "start",
+    "strict_order",
+];
+
+/// Those of a request; `reply_credit` is of one for many replies.
+const REQUEST: &[&str] = &["request_timeout", "retry"];
+const REQUEST_STREAM: &[&str] = &["reply_credit", "request_timeout", "retry"];
+
+/// Names with their values, read where they are used.
+///
+/// Durations are as `30s`, `500ms`, `10m`; sizes as `64MiB`; flags `true` or `false`. A start is `earliest`, `latest`, `position N`, or a
+/// time as `2026-11-22T10:00:00Z`. A name that is none is `INVALID`, with those that are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options(BTreeMap<String, String>);
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Options {
+    /// The last of a name holds.
+    fn from_iter<T: IntoIterator<Item = (N, V)>>(pairs: T) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+/// The options of one call while they are read.
+struct Reader<'a> {
+    said: &'a BTreeMap<String, String>,
+    operation: &'static str,
+}
+
+impl<'a> Reader<'a> {
+    /// # Errors
+    /// `INVALID`: a name is none of those.
+    fn new(said: &'a BTreeMap<String, String>, operation: &'static str, names: &[&str]) -> Result<Self> {
+        match said.keys().find(|name| names.binary_search(&name.as_str()).is_err()) {
+            None => Ok(Self { said, operation }),
+            Some(name) => {
+                let text = format!("{name} is no option of {operation}; those are {}", names.join(", "));
+                Err(Error::of_host(ErrorKind::Invalid, operation, text))
+            }
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.said.get(name).map(String::as_str)
+    }
+
+    fn read<T>(&self, name: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>> {
+        let invalid = |problem| Error::of_host(ErrorKind::Invalid, self.operation, format!("option {name}: {problem}"));
+        self.text(name).map(|text| read(text).map_err(invalid)).transpose()
+    }
+
+    fn duration(&self, name: &str) -> Result<Option<Duration>> {
+        self.read(name, parse_duration)
+    }
+
+    fn count(&self, name: &str) -> Result<Option<u64>> {
+        self.read(name, parse_count)
+    }
+
+    /// A count that a group's setting has room for; larger ones are beyond its bounds anyhow.
+    fn small(&self, name: &str) -> Result<Option<u32>> {
+        Ok(self.count(name)?.map(|count| u32::try_from(count).unwrap_or(u32::MAX)))
+    }
+
+    fn size(&self, name: &str) -> Result<Option<u64>> {
+        self.read(name, parse_size)
+    }
+
+    fn flag(&self, name: &str) -> Result<Option<bool>> {
+        self.read(name, |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            other => Err(format!("{other:?} is neither true nor false")),
+        })
+    }
+
+    /// One of two words.
+    fn choice(&self, name: &str, no: &'static str, yes: &'static str) -> Result<bool> {
+        let choice = self.read(name, |text| match text {
+            _ if text == yes => Ok(true),
+            _ if text == no => Ok(false),
+            other => Err(format!("{other:?} is neither {no} nor {yes}")),
+        });
+        Ok(choice?.unwrap_or(false))
+    }
+}
+
+impl Options {
+    /// A client's connection.
+    ///
+    /// # Errors
+    /// `INVALID`: a name, or a value's form. Bounds are checked where it connects.
+    pub(crate) fn connect(&self) -> Result<Connect> {
+        let said = Reader::new(&self.0, "connect", CLIENT)?;
+        let mut connect = Connect::new(said.text("url").unwrap_or(""));
+        if let Some(name) = said.text("name") {
+            connect = connect.name(name);
+        }
+        if let Some(timeout) = said.duration("connect_timeout")? {
+            connect = connect.timeout(timeout);
+        }
+        if let Some(wait) = said.duration("connect_wait")? {
+            connect = connect.wait(wait);
+        }
+        let window = (said.count("publish_window_events")?, said.size("publish_window_bytes")?);
+        if window != (None, None) {
+            let (events, bytes) = (&options::PUBLISH_WINDOW_EVENTS, &options::PUBLISH_WINDOW_BYTES);
+            connect = connect.publish_window(window.0.unwrap_or(events.default), window.1.unwrap_or(bytes.default));
+        }
+        if let Some(requests) = said.count("request_window")? {
+            connect = connect.request_window(requests);
+        }
+        let reconnect = (said.duration("reconnect_min")?, said.duration("reconnect_max")?);
+        if reconnect != (None, None) {
+            let min = reconnect.0.unwrap_or(options::RECONNECT_MIN.default_duration());
+            connect = connect.reconnect(min, reconnect.1.unwrap_or(options::RECONNECT_MAX.default_duration()));
+        }
+        if let Some(timeout) = said.duration("publish_timeout")? {
+            connect = connect.publish_timeout(timeout);
+        }
+        if let Some(offline) = offline(&said)? {
+            connect = connect.offline(offline);
+        }
+        if let Some(proxy) = said.text("proxy") {
+            connect = connect.proxy(proxy);
+        }
+        if let Some(token) = said.text("token") {
+            connect = connect.token(token);
+        }
+        if let Some(file) = said.text("token_file") {
+            connect = connect.token_file(file);
+        }
+        tls(connect, &said)
+    }
+
+    /// A subscription to a topic.
+    ///
+    /// # Errors
+    /// As [`Options::connect`].
+    pub(crate) fn subscribe(&self, mesh: &Mesh, topic: &str) -> Result<Subscribe> {
+        let said = Reader::new(&self.0, "subscribe", SUBSCRIPTION)?;
+        let mut subscribe = mesh.subscribe(topic).settings(group(&said)?);
+        if let Some(group) = said.text("group") {
+            subscribe = subscribe.group(group);
+        }
+        if said.flag("broadcast")?.unwrap_or(false) {
+            subscribe = subscribe.broadcast();
+        }
+        if let Some(member) = said.text("member") {
+            subscribe = subscribe.member(member);
+        }
+        if let Some(start) =
+            said.read("start", |text| text.parse::<meshwire::Start>().map_err(|error| error.message().to_owned()))?
+        {
+            subscribe = subscribe.start(start);
+        }
+        let prefetch = (said.count("prefetch_events")?, said.size("prefetch_bytes")?);
+        if prefetch != (None, None) {
+            let (events, bytes) = (&options::PREFETCH_EVENTS, &options::PREFETCH_BYTES);
+            subscribe = subscribe.prefetch(prefetch.0.unwrap_or(events.default), prefetch.1.unwrap_or(bytes.default));
+        }
+        Ok(subscribe)
+    }
+}
+
+impl Options {
+    /// A request for one reply.
+    ///
+    /// # Errors
+    /// As [`Options::connect`].
+    pub(crate) fn request(&self, mut request: SendRequest) -> Result<SendRequest> {
+        let said = Reader::new(&self.0, "request", REQUEST)?;
+        if let Some(timeout) = said.duration("request_timeout")? {
+            request = request.timeout(timeout);
+        }
+        Ok(request.retry(said.flag("retry")?.unwrap_or(false)))
+    }
+
+    /// A request for many replies.
+    ///
+    /// # Errors
+    /// As [`Options::connect`].
+    pub(crate) fn request_stream(&self, mut request: StreamRequest) -> Result<StreamRequest> {
+        let said = Reader::new(&self.0, "request_stream", REQUEST_STREAM)?;
+        if let Some(timeout) = said.duration("request_timeout")? {
+            request = request.timeout(timeout);
+        }
+        if let Some(replies) = said.count("reply_credit")? {
+            request = request.credit(replies);
+        }
+        Ok(request.retry(said.flag("retry")?.unwrap_or(false)))
+    }
+}
+
+fn offline(said: &Reader<'_>) -> Result<Option<Offline>> {
+    let mut offline = Offline::new();
+    if let Some(bytes) = said.size("offline_max_bytes")? {
+        offline = offline.max_bytes(bytes);
+    }
+    if let Some(age) = said.duration("offline_max_age")? {
+        offline = offline.max_age(age);
+    }
+    if let Some(file) = said.text("offline_file") {
+        offline = offline.file(file);
+    }
+    if said.choice("offline_sync", "synced", "written")? {
+        offline = offline.synced(false);
+    }
+    let on = said.choice("publish_offline", "off", "buffer")?;
+    let meant = ["offline_max_bytes", "offline_max_age", "offline_file", "offline_sync"];
+    if let (false, Some(name)) = (on, meant.into_iter().find(|name| said.text(name).is_some())) {
+        let text = format!("option {name} is of the offline buffer: say publish_offline=buffer too");
+        return Err(Error::of_host(ErrorKind::Invalid, "connect", text));
+    }
+    Ok(on.then_some(offline))
+}
+
+fn group(said: &Reader<'_>) -> Result<GroupSettings> {
+    let mut settings = GroupSettings::new();
+    settings.ack_wait = said.duration("ack_wait")?;
+    settings.max_failures = said.small("max_failures")?;
+    settings.max_age = said.duration("max_age")?;
+    settings.backoff_min = said.duration("backoff_min")?;
+    settings.backoff_max = said.duration("backoff_max")?;
+    settings.hold_after_dead_letter = said.flag("hold_after_dead_letter")?;
+    settings.strict_order = said.flag("strict_order")?;
+    settings.max_in_flight = said.small("max_in_flight")?;
+    settings.max_rate = said.small("max_rate")?;
+    Ok(settings)
+}
+
+#[cfg(feature = "tls")]
+fn tls(mut connect: Connect, said: &Reader<'_>) -> Result<Connect> {
+    if let Some(roots) = said.text("client_tls_roots") {
+        connect = connect.tls_roots(roots);
+    }
+    if let Some(name) = said.text("client_tls_server_name") {
+        connect = connect.tls_server_name(name);
+    }
+    match (said.text("client_tls_certificate"), said.text("client_tls_key")) {
+        (None, None) => Ok(connect),
+        (Some(certificate), Some(key)) => Ok(connect.tls_certificate(certificate, key)),
+        (Some(_), None) => Err(alone("client_tls_certificate", "client_tls_key")),
+        (None, Some(_)) => Err(alone("client_tls_key", "client_tls_certificate")),
+    }
+}
+
+#[cfg(feature = "tls")]
+fn alone(one: &str, other: &str) -> Error {
+    Error::of_host(ErrorKind::Invalid, "connect", format!("option {one} needs {other} too"))
+}
+
+#[cfg(not(feature = "tls"))]
+fn tls(connect: Connect, said: &Reader<'_>) -> Result<Connect> {
+    match said.said.keys().find(|name| name.starts_with("client_tls")) {
+        None => Ok(connect),
+        Some(name) => {
+            let text = format!("option {name} is for TLS, which this library was built without");
+            Err(Error::of_host(ErrorKind::Unsupported, "connect", text))
+        }
+    }
+}

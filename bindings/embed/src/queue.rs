@@ -1,0 +1,286 @@
+//! Completions on their way to a host: bounded, taken in batches.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use meshwire::{Error, ErrorKind, Result};
+
+use crate::ask::Outcome;
+use crate::process::Stamp;
+
+/// Most calls that a queue may be made for.
+const MOST: usize = 1 << 20;
+
+/// What a call came to.
+#[derive(Debug)]
+pub struct Completion {
+    /// As it was begun with.
+    pub tag: u64,
+    /// What it came to.
+    pub result: Result<Outcome>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    done: VecDeque<Completion>,
+    /// Calls that were begun and whose completion was not taken.
+    begun: usize,
+    woken: bool,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Inner {
+    stamp: Stamp,
+    most: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A queue of completions. Clones are the same queue.
+///
+/// A call takes its place in it when it begins, so that there is one for what it comes to: at most so many calls may be begun and not
+/// taken, one more is `BUFFER_FULL`.
+#[derive(Clone, Debug)]
+pub struct Queue(Arc<Inner>);
+
+impl Queue {
+    /// A queue for so many calls at once, from 1 to 1,048,576.
+    ///
+    /// # Errors
+    /// `INVALID`: out of these bounds.
+    pub fn new(most: usize) -> Result<Self> {
+        if !(1..=MOST).contains(&most) {
+            let text = format!("a queue for {most} calls; from 1 to {MOST} is accepted");
+            return Err(Error::of_host(ErrorKind::Invalid, "queue", text));
+        }
+        let (stamp, state, changed) = (Stamp::here(), Mutex::default(), Condvar::new());
+        Ok(Self(Arc::new(Inner { stamp, most, state, changed })))
+    }
+
+    /// Waits until there are completions, for at most so long (`None`: as long as it takes), and moves up to `most` of them behind those
+    /// in `into`. It also ends, with none, when it is woken. `false`: the queue is closed, and no more come.
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn take(&self, most: usize, wait: Option<Duration>, into: &mut Vec<Completion>) -> Result<bool> {
+        self.0.stamp.check("queue")?;
+        // Too far away to be a moment is for ever.
+        let until = wait.and_then(|wait| Instant::now().checked_add(wait));
+        let mut state = self.0.state();
+        while state.done.is_empty() && !state.woken && !state.closed {
+            state = match (wait, until) {
+                (Some(_), Some(until)) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Ok(true);
+                    }
+                    self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                _ => self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        state.woken = false;
+        let count = most.min(state.done.len());
+        into.extend(state.done.drain(..count));
+        state.begun -= count;
+        Ok(!state.closed)
+    }
+
+    /// Ends a [`Queue::take`] that waits, or the next one.
+    pub fn wake(&self) {
+        if self.0.stamp.is_here() {
+            self.0.state().woken = true;
+            self.0.changed.notify_all();
+        }
+    }
+
+    /// No more is taken: what is there and what comes is dropped, and no call begins with it. Again is nothing.
+    pub fn close(&self) {
+        if !self.0.stamp.is_here() {
+            return;
+        }
+        let mut state = self.0.state();
+        state.closed = true;
+        let done = std::mem::take(&mut state.done);
+        drop(state);
+        self.0.changed.notify_all();
+        // Deliveries among them have much to do when they are dropped.
+        drop(done);
+    }
+
+    /// How many calls were begun and not taken.
+    #[must_use]
+    pub fn begun(&self) -> usize {
+        if self.0.stamp.is_here() { self.0.state().begun } else { 0 }
+    }
+
+    /// Takes the place of a call.
+    ///
+    /// # Errors
+    /// `BUFFER_FULL`; `CLOSED`.
+    pub(crate) fn begin(&self, tag: u64, operation: &'static str) -> Result<Ticket> {
+        self.0.stamp.check(operation)?;
+        let mut state = self.0.state();
+        if state.closed {
+            return Err(Error::of_host(ErrorKind::Closed, operation, "the queue was closed; make a new one"));
+        }
+        if state.begun == self.0.most {
+            let most = self.0.most;
+            let text = format!(
+                "{most} calls, as many as the queue was made for, were begun and not taken: take completions first"
+            );
+            return Err(Error::of_host(ErrorKind::BufferFull, operation, text));
+        }
+        state.begun += 1;
+        Ok(Ticket { queue: self.clone(), tag, operation, ended: false })
+    }
+}
+
+/// A place in a queue. It gets exactly one completion, whatever becomes of the call.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    queue: Queue,
+    tag: u64,
+    operation: &'static str,
+    ended: bool,
+}
+
+impl Ticket {
+    pub(crate) const fn operation(&self) -> &'static str {
+        self.operation
+    }
+
+    pub(crate) fn end(mut self, result: Result<Outcome>) {
+        self.complete(result);
+    }
+
+    /// The call was not begun after all.
+    pub(crate) fn withdraw(mut self) {
+        self.ended = true;
+        self.queue.0.state().begun -= 1;
+    }
+
+    fn complete(&mut self, result: Result<Outcome>) {
+        self.ended = true;
+        let Inner { stamp, state: _, changed, .. } = &*self.queue.0;
+        if !stamp.is_here() {
+            return;
+        }
+        let mut state = self.queue.0.state();
+        if state.closed {
+            state.begun -= 1;
+            drop(state);
+            // Not under the lock: it may be deliveries.
+            drop(result);
+            return;
+        }
+        state.done.push_back(Completion { tag: self.tag, result });
+        drop(state);
+        changed.notify_one();
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.ended {
+            let text = "the last client was closed before the call came to anything";
+            self.complete(Err(Error::of_host(ErrorKind::Closed, self.operation, text)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    const NOW: Option<Duration> = Some(Duration::ZERO);
+
+    fn taken(queue: &Queue, most: usize) -> Vec<(u64, Option<ErrorKind>)> {
+        let mut taken = Vec::new();
+        queue.take(most, NOW, &mut taken).unwrap();
+        taken.into_iter().map(|c| (c.tag, c.result.err().map(|error| error.kind()))).collect()
+    }
+
+    #[test]
+    fn each_call_has_one_completion_in_the_order_in_which_they_end() {
+        let queue = Queue::new(3).unwrap();
+        let [one, two, three] = [1, 2, 3].map(|tag| queue.begin(tag, "publish").unwrap());
+        two.end(Ok(Outcome::Done));
+        drop(one);
+        assert_eq!(taken(&queue, 1), [(2, None)]);
+        assert_eq!(taken(&queue, 9), [(1, Some(ErrorKind::Closed))]);
+        three.end(Ok(Outcome::Done));
+        assert_eq!((taken(&queue, 9), taken(&queue, 9)), (vec![(3, None)], vec![]));
+    }
+
+    #[test]
+    fn a_call_has_a_place_before_it_begins_or_does_not_begin() {
+        let queue = Queue::new(2).unwrap();
+        let first = queue.begin(1, "publish").unwrap();
+        let second = queue.begin(2, "publish").unwrap();
+        let full = queue.begin(3, "publish").unwrap_err();
+        assert_eq!((full.kind(), full.operation()), (ErrorKind::BufferFull, "publish"));
+        // What has ended has its place until it is taken.
+        first.end(Ok(Outcome::Done));
+        assert!(queue.begin(3, "publish").is_err());
+        assert_eq!(taken(&queue, 9), [(1, None)]);
+        queue.begin(3, "publish").unwrap().withdraw();
+        assert_eq!((queue.begun(), taken(&queue, 9)), (1, vec![]));
+        drop(second);
+        assert_eq!(queue.begun(), 1);
+    }
+
+    #[test]
+    fn who_waits_is_ended_by_a_completion_a_wake_or_the_end() {
+        let queue = Queue::new(8).unwrap();
+        let ticket = queue.begin(7, "flush").unwrap();
+        let waiter = queue.clone();
+        let pump = std::thread::spawn(move || {
+            let (mut taken, mut woken) = (Vec::new(), 0);
+            while waiter.take(8, None, &mut taken).unwrap() {
+                woken += usize::from(taken.is_empty());
+            }
+            (taken.len(), woken)
+        });
+        queue.wake();
+        while queue.0.state().woken {
+            std::thread::yield_now();
+        }
+        ticket.end(Ok(Outcome::Done));
+        while queue.begun() > 0 {
+            std::thread::yield_now();
+        }
+        queue.close();
+        queue.close();
+        assert_eq!(pump.join().unwrap(), (1, 1));
+    }
+
+    #[test]
+    fn what_ends_behind_the_end_is_dropped_and_nothing_begins() {
+        let queue = Queue::new(2).unwrap();
+        let (one, two) = (queue.begin(1, "flush").unwrap(), queue.begin(2, "flush").unwrap());
+        one.end(Ok(Outcome::Done));
+        queue.close();
+        two.end(Ok(Outcome::Done));
+        let mut none = Vec::new();
+        assert!(!queue.take(9, None, &mut none).unwrap() && none.is_empty());
+        assert_eq!(queue.begin(3, "flush").unwrap_err().kind(), ErrorKind::Closed);
+    }
+
+    #[test]
+    fn a_queue_has_bounds() {
+        for most in [0, MOST + 1, usize::MAX] {
+            assert_eq!(Queue::new(most).unwrap_err().kind(), ErrorKind::Invalid, "{most}");
+        }
+        assert!(Queue::new(MOST).is_ok());
+    }
+}

@@ -1,0 +1,78 @@
+//! A subscription as hosts hold it: deliveries by the batch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meshwire::Result;
+
+use crate::ask::Outcome;
+use crate::batches::Batches;
+use crate::client::Client;
+use crate::delivery::Delivery;
+use crate::local::Local;
+use crate::operation::{self, Operation, guarded};
+use crate::queue::Queue;
+
+/// A stream of deliveries. Clones are the same one. It ends when it is closed, or the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Subscription(Arc<Local<Held>>);
+
+#[derive(Debug)]
+struct Held {
+    batches: Batches<meshwire::Subscription>,
+    topic: String,
+    /// Dropped behind the stream: it takes back what the stream gives.
+    client: Client,
+}
+
+impl Subscription {
+    pub(crate) fn new(client: Client, stream: meshwire::Subscription) -> Self {
+        let topic = stream.topic().to_owned();
+        Self(Arc::new(Local::new(Held { batches: Batches::new(stream), topic, client })))
+    }
+
+    /// The topic.
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn topic(&self) -> Result<&str> {
+        Ok(&self.0.get("receive")?.topic)
+    }
+
+    /// Begins to ask for up to `most` deliveries (4,096 at most): as many as are here, else the first that comes, for which it waits so
+    /// long (`None`: as long as it takes). Comes to [`Outcome::Deliveries`], or to [`Outcome::Ended`]. Cancelled, it has taken none.
+    ///
+    /// # Errors
+    /// `BUFFER_FULL` and `CLOSED` of the queue, `CLOSED` in a child of `fork`; then there is no completion.
+    pub fn begin_next(&self, most: usize, wait: Option<Duration>, queue: &Queue, tag: u64) -> Result<Operation> {
+        let running = self.0.get("receive")?.client.running("receive")?;
+        let ticket = queue.begin(tag, "receive")?;
+        let this = self.clone();
+        Ok(operation::begin(running.handle(), ticket, false, async move { this.next(most, wait).await }))
+    }
+
+    /// The same, and waits for it.
+    ///
+    /// # Errors
+    /// Why the subscription ended; `CLOSED` in a child of `fork`, `INVALID` on a thread of an asynchronous runtime.
+    pub fn next_batch(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
+        let running = self.0.get("receive")?.client.running("receive")?;
+        running.wait("receive", guarded("receive", self.next(most, wait)))
+    }
+
+    /// Ends it: what the host was not handed comes again at once, and has not failed. Whoever waits for deliveries is told the end.
+    /// Again is nothing.
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn close(&self) -> Result<()> {
+        self.0.get("unsubscribe")?.batches.close();
+        Ok(())
+    }
+
+    async fn next(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
+        let batch = self.0.get("receive")?.batches.next("receive", most, wait).await?;
+        let handed = |batch: Vec<_>| Outcome::Deliveries(batch.into_iter().map(Delivery::new).collect());
+        Ok(batch.map_or(Outcome::Ended, handed))
+    }
+}

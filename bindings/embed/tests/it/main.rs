@@ -1,0 +1,15 @@
+//! What bindings stand on, against a real gateway process.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod calls;
+mod cancel;
+mod forked;
+mod options;
+mod requests;
+mod rig;
