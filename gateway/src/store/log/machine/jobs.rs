@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use meshwire_proto::Moment;
+use meshwire_proto::{Moment, UnixMillis};
 
 use super::{FULL_RETRY, LogMachine, OpId};
 use crate::store::log::checkpoint;
@@ -16,6 +16,9 @@ use crate::store::{Position, TopicId};
 
 /// How long to wait before trying again what failed and nobody waits for.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// Least time between two lines about that, in milliseconds.
+const TELL_MS: i64 = 60_000;
 
 /// A checkpoint that waits for its batch to be synced.
 #[derive(Debug)]
@@ -54,6 +57,8 @@ pub(super) struct Jobs {
     not_before: Moment,
     /// Indexes of retired segments.
     stale: Vec<u64>,
+    /// When a failure was told last.
+    told: Option<UnixMillis>,
 }
 
 impl Jobs {
@@ -68,7 +73,17 @@ impl Jobs {
             checkpoint_failed: None,
             not_before: Moment(0),
             stale: Vec::new(),
+            told: None,
         }
+    }
+
+    /// Whether another failure is to be told: they come each second as long as their cause lasts.
+    fn tells(&mut self, wall: UnixMillis) -> bool {
+        let tells = self.told.is_none_or(|told| wall.0 - told.0 >= TELL_MS);
+        if tells {
+            self.told = Some(wall);
+        }
+        tells
     }
 
     /// A segment was sealed: its index is written and a checkpoint made.
@@ -276,7 +291,9 @@ impl LogMachine {
             }
             Kind::Index | Kind::Free | Kind::Read(..) | Kind::Find(_) => {}
         }
-        tracing::warn!(%error, "a background job of the log failed");
+        if self.jobs.tells(self.wall) {
+            tracing::warn!(%error, "a background job of the log failed; it is tried again, and told at most once a minute");
+        }
         self.jobs.not_before = now + AGAIN;
     }
 
@@ -294,5 +311,17 @@ impl LogMachine {
             self.places.remove(&segment);
             self.jobs.stale.push(segment.number);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_lasts_is_told_once_a_minute() {
+        let mut jobs = Jobs::new(Vec::new(), (0, 0));
+        let told = (0..181).filter(|second| jobs.tells(UnixMillis(second * 1000))).collect::<Vec<_>>();
+        assert_eq!(told, [0, 60, 120, 180]);
     }
 }
