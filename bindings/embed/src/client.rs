@@ -76,12 +76,9 @@ impl Client {
     /// # Errors
     /// `BUFFER_FULL` and `CLOSED` of the queue, `CLOSED` in a child of `fork`; then there is no completion.
     pub fn begin(&self, ask: Ask, queue: &Queue, tag: u64) -> Result<Operation> {
-        let operation = ask.operation();
-        let open = self.0.get(operation)?;
-        let ticket = queue.begin(tag, operation)?;
-        let leaves = ask.leaves();
-        let call = ask.carry_out(self.clone(), open.mesh.clone());
-        Ok(operation::begin(open.running.handle(), ticket, leaves, call))
+        let (operation, leaves) = (ask.operation(), ask.leaves());
+        let mesh = self.0.get(operation)?.mesh.clone();
+        self.begin_call((operation, leaves), ask.carry_out(self.clone(), mesh), queue, tag)
     }
 
     /// Does a call, and waits for it.
@@ -90,8 +87,8 @@ impl Client {
     /// Those of the call; `CLOSED` in a child of `fork`, `INVALID` on a thread of an asynchronous runtime.
     pub fn wait(&self, ask: Ask) -> Result<Outcome> {
         let operation = ask.operation();
-        let open = self.0.get(operation)?;
-        open.running.wait(operation, guarded(operation, ask.carry_out(self.clone(), open.mesh.clone())))
+        let mesh = self.0.get(operation)?.mesh.clone();
+        self.wait_call(operation, ask.carry_out(self.clone(), mesh))
     }
 
     /// Counts, as of now.
@@ -102,7 +99,25 @@ impl Client {
         Ok(self.0.get("stats")?.mesh.stats())
     }
 
-    pub(crate) fn running(&self, operation: &'static str) -> Result<&Running> {
-        Ok(&self.0.get(operation)?.running)
+    /// Begins a call of that name; whether bytes may have left when it is cancelled.
+    pub(crate) fn begin_call(
+        &self,
+        (operation, leaves): (&'static str, bool),
+        call: impl Future<Output = Result<Outcome>> + Send + 'static,
+        queue: &Queue,
+        tag: u64,
+    ) -> Result<Operation> {
+        let open = self.0.get(operation)?;
+        let ticket = queue.begin(tag, operation)?;
+        Ok(operation::begin(open.running.handle(), ticket, leaves, call))
+    }
+
+    /// Does a call of that name on this thread.
+    pub(crate) fn wait_call(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<Outcome>>,
+    ) -> Result<Outcome> {
+        self.0.get(operation)?.running.wait(operation, guarded(operation, call))
     }
 }

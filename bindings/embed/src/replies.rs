@@ -9,7 +9,7 @@ use crate::ask::Outcome;
 use crate::batches::Batches;
 use crate::client::Client;
 use crate::local::Local;
-use crate::operation::{self, Operation, guarded};
+use crate::operation::Operation;
 use crate::queue::Queue;
 
 /// A stream of replies. Clones are the same one. Closed, or dropped with its last clone, it cancels the request.
@@ -33,10 +33,9 @@ impl Replies {
     /// # Errors
     /// As there.
     pub fn begin_next(&self, most: usize, wait: Option<Duration>, queue: &Queue, tag: u64) -> Result<Operation> {
-        let running = self.0.get("request_stream")?.client.running("request_stream")?;
-        let ticket = queue.begin(tag, "request_stream")?;
         let this = self.clone();
-        Ok(operation::begin(running.handle(), ticket, false, async move { this.next(most, wait).await }))
+        let call = async move { this.next(most, wait).await };
+        self.0.get("request_stream")?.client.begin_call(("request_stream", false), call, queue, tag)
     }
 
     /// The same, and waits for it.
@@ -44,8 +43,7 @@ impl Replies {
     /// # Errors
     /// Why there is no reply; `CLOSED` in a child of `fork`, `INVALID` on a thread of an asynchronous runtime.
     pub fn next_batch(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
-        let running = self.0.get("request_stream")?.client.running("request_stream")?;
-        running.wait("request_stream", guarded("request_stream", self.next(most, wait)))
+        self.0.get("request_stream")?.client.wait_call("request_stream", self.next(most, wait))
     }
 
     /// Wants no more of them. Again is nothing.

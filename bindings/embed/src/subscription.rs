@@ -10,7 +10,7 @@ use crate::batches::Batches;
 use crate::client::Client;
 use crate::delivery::Delivery;
 use crate::local::Local;
-use crate::operation::{self, Operation, guarded};
+use crate::operation::Operation;
 use crate::queue::Queue;
 
 /// A stream of deliveries. Clones are the same one. It ends when it is closed, or the last clone is dropped.
@@ -45,10 +45,9 @@ impl Subscription {
     /// # Errors
     /// `BUFFER_FULL` and `CLOSED` of the queue, `CLOSED` in a child of `fork`; then there is no completion.
     pub fn begin_next(&self, most: usize, wait: Option<Duration>, queue: &Queue, tag: u64) -> Result<Operation> {
-        let running = self.0.get("receive")?.client.running("receive")?;
-        let ticket = queue.begin(tag, "receive")?;
         let this = self.clone();
-        Ok(operation::begin(running.handle(), ticket, false, async move { this.next(most, wait).await }))
+        let call = async move { this.next(most, wait).await };
+        self.0.get("receive")?.client.begin_call(("receive", false), call, queue, tag)
     }
 
     /// The same, and waits for it.
@@ -56,8 +55,7 @@ impl Subscription {
     /// # Errors
     /// Why the subscription ended; `CLOSED` in a child of `fork`, `INVALID` on a thread of an asynchronous runtime.
     pub fn next_batch(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
-        let running = self.0.get("receive")?.client.running("receive")?;
-        running.wait("receive", guarded("receive", self.next(most, wait)))
+        self.0.get("receive")?.client.wait_call("receive", self.next(most, wait))
     }
 
     /// Ends it: what the host was not handed comes again at once, and has not failed. Whoever waits for deliveries is told the end.
