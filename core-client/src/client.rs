@@ -45,7 +45,10 @@ struct Handle {
 }
 
 /// What became of an event that was handed to the outbox.
-enum Admitted<T> {
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Admitted<T> {
+    /// It is on its way.
     Now(PendingReceipt),
     /// There is no room for it yet.
     Full(T, Timing),
@@ -53,6 +56,9 @@ enum Admitted<T> {
 
 /// How long publishes without a receipt live on after the last handle is gone.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// A deadline that is no deadline: later moments cannot be reckoned everywhere.
+const LONGEST_DRAIN: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// Largest buffer that a thread keeps for encoding.
 const ENCODED_BYTES: usize = 64 * 1024;
@@ -133,12 +139,17 @@ impl Mesh {
         let Some(patience) = self.0.patience else {
             return publish.await;
         };
-        tokio::time::timeout(patience, publish).await.unwrap_or_else(|_| {
-            let message = format!(
-                "no receipt came within {patience:?} (option publish_timeout); outcome unknown: the event is published still if it was admitted"
-            );
-            Err(Error::new(ErrorKind::Timeout, "publish", message).with("topic", topic))
-        })
+        tokio::time::timeout(patience, publish).await.unwrap_or_else(|_| Err(Self::no_receipt(topic, patience)))
+    }
+
+    /// The error of a plain publish at the end of its time.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn no_receipt(topic: &str, patience: Duration) -> Error {
+        let message = format!(
+            "no receipt came within {patience:?} (option publish_timeout); outcome unknown: the event is published still if it was admitted"
+        );
+        Error::new(ErrorKind::Timeout, "publish", message).with("topic", topic)
     }
 
     /// Publishes an event, waiting only for room in the window of unanswered
@@ -163,11 +174,34 @@ impl Mesh {
         tokio::task::coop::consume_budget().await;
         match self.admit(topic, event, Bytes::copy_from_slice)? {
             Admitted::Now(pending) => Ok(pending),
-            Admitted::Full(encoded, timing) => {
-                let (alias, sequence) = self.0.outbox.admit_when_room(topic, &encoded, timing).await?;
-                Ok(self.pending(alias, sequence))
-            }
+            Admitted::Full(encoded, timing) => self.wait_for_room(topic, &encoded, timing).await,
         }
+    }
+
+    async fn wait_for_room(&self, topic: &str, encoded: &[u8], timing: Timing) -> Result<PendingReceipt> {
+        let (alias, sequence) = self.0.outbox.admit_when_room(topic, encoded, timing).await?;
+        Ok(self.pending(alias, sequence))
+    }
+
+    /// For bindings, which have no future to wait in: publishes an event if there is room for it, else gives it back as it is sent, for
+    /// [`publish_encoded`](Self::publish_encoded). With an [offline file](crate::Offline::file) that must be waited for too.
+    #[doc(hidden)]
+    pub fn publish_now(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<Admitted<Bytes>> {
+        self.admit(topic, event, Bytes::copy_from_slice)
+    }
+
+    /// Publishes what had no room, when it has.
+    #[doc(hidden)]
+    pub async fn publish_encoded(&self, topic: &str, encoded: &[u8], timing: Timing) -> Result<PendingReceipt> {
+        let pending = self.wait_for_room(topic, encoded, timing).await?;
+        self.admitted(topic, pending).await
+    }
+
+    /// How long a plain publish waits for its receipt, and whether publishes go through a file.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn publish_waits(&self) -> (Option<Duration>, bool) {
+        (self.0.patience, self.0.outbox.has_file())
     }
 
     /// Hands an event to the outbox; if that is full, gives what `keep` makes of it. No future holds the event, which is large.
@@ -381,7 +415,7 @@ impl Mesh {
     /// The drain goes on.
     pub async fn drain(&self, deadline: Duration) -> Result<()> {
         let (reply, done) = oneshot::channel();
-        let until = Instant::now() + deadline;
+        let until = Instant::now() + deadline.min(LONGEST_DRAIN);
         if self.0.outbox.drain(Command::Drain { until, reply: Some(reply) }).is_err() {
             return Ok(());
         }

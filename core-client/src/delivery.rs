@@ -258,6 +258,18 @@ impl Delivery {
         self.settle_confirmed(SettleKind::Nack.into(), "nack_confirmed").await
     }
 
+    /// As [`nack_after`](Self::nack_after), and waits for the gateway's word.
+    ///
+    /// # Errors
+    /// As [`ack_confirmed`](Self::ack_confirmed).
+    ///
+    /// # Cancel safety
+    /// The nack is sent whether the answer is awaited or not.
+    pub async fn nack_after_confirmed(self, delay: Duration) -> Result<()> {
+        let how = How { delay_ms: Some(in_millis(delay)), ..SettleKind::Nack.into() };
+        self.settle_confirmed(how, "nack_after_confirmed").await
+    }
+
     /// As [`reject`](Self::reject), and waits for the gateway's word.
     ///
     /// # Errors

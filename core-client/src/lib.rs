@@ -91,6 +91,8 @@ mod topics;
 mod transport;
 
 pub use bytes::Bytes;
+#[doc(hidden)]
+pub use client::Admitted;
 pub use client::Mesh;
 pub use connect::{Connect, connect};
 pub use consume::{Consume, Handled, Settlement};
@@ -106,6 +108,8 @@ pub use meshwire_proto::{
 };
 pub use offline::Offline;
 pub use receipt::{PendingReceipt, Receipt};
+#[doc(hidden)]
+pub use receipts::ReceiptSink;
 pub use request::{Replies, Reply, SendRequest, StreamRequest};
 pub use serve::{ReplySender, Request, Serve};
 pub use session::{Position, Start, State};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::outbox::Outbox;
-use crate::receipts::Outcome;
+use crate::receipts::{Outcome, ReceiptSink, Told};
 use crate::{Error, Position, Result};
 
 /// The gateway's word that an event is kept to its topic's level.
@@ -47,6 +47,31 @@ impl PendingReceipt {
     pub(crate) const fn sequence(&self) -> u64 {
         self.sequence
     }
+
+    /// Has somebody told of the receipt under this tag, once, in place of awaiting it.
+    #[doc(hidden)]
+    pub fn tell(mut self, sink: Arc<dyn ReceiptSink>, tag: u64) {
+        self.done = true;
+        let told = Told { sink, tag, alias: self.alias };
+        let known = self.outbox.lock().receipts.tell(self.sequence, told);
+        if let Some((told, outcome)) = known {
+            let receipt = self.outbox.receipt(told.alias, outcome);
+            told.sink.receipts(&mut vec![(told.tag, receipt)]);
+        }
+    }
+}
+
+impl Outbox {
+    /// What an answer is to whoever published.
+    pub(crate) fn receipt(&self, alias: u32, outcome: Outcome) -> Result<Receipt> {
+        match outcome {
+            Outcome::Kept { position, duplicate } => {
+                let position = (position > 0).then(|| Position::from_number(position));
+                Ok(Receipt { position, duplicate })
+            }
+            Outcome::Failed(failure) => Err(Error::from_failure("publish", &failure).with("topic", self.topic(alias))),
+        }
+    }
 }
 
 impl Future for PendingReceipt {
@@ -60,16 +85,7 @@ impl Future for PendingReceipt {
             return Poll::Pending;
         };
         self.done = true;
-        Poll::Ready(match outcome {
-            Outcome::Kept { position, duplicate } => {
-                let position = (position > 0).then(|| Position::from_number(position));
-                Ok(Receipt { position, duplicate })
-            }
-            Outcome::Failed(failure) => {
-                let topic = self.outbox.topic(self.alias);
-                Err(Error::from_failure("publish", &failure).with("topic", topic))
-            }
-        })
+        Poll::Ready(self.outbox.receipt(self.alias, outcome))
     }
 }
 

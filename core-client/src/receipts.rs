@@ -1,15 +1,34 @@
-//! Who waits for which receipt: a ring of slots by sequence, so that a range of
+//! Who waits for which receipt, or is told of it: a ring of slots by sequence, so that a range of
 //! receipts is handed out under one lock and an event costs no allocation.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use crate::receipt::Receipt;
 use crate::session::{Answer, Failure};
+
+/// Where receipts go that nobody awaits one by one: for bindings, which take them by the batch.
+#[doc(hidden)]
+pub trait ReceiptSink: fmt::Debug + Send + Sync {
+    /// Takes receipts that came together, each with its tag, and leaves none. The client's own task calls it: it must not wait.
+    fn receipts(&self, batch: &mut Vec<(u64, crate::Result<Receipt>)>);
+}
+
+/// Whom to tell of one receipt.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) sink: Arc<dyn ReceiptSink>,
+    pub(crate) tag: u64,
+    /// Of its topic, for what an error says.
+    pub(crate) alias: u32,
+}
 
 #[derive(Debug)]
 enum Slot {
     Waiting(Option<Waker>),
+    Told(Told),
     Answered(Outcome),
     /// Its [`PendingReceipt`](crate::PendingReceipt) was dropped before the answer.
     Unwatched,
@@ -44,11 +63,14 @@ pub(crate) struct Receipts {
     /// Slots kept in the ring; answers over it that nobody takes move to `late`.
     room: usize,
     unwatched: Option<Unwatched>,
+    /// Answers for sinks, to be told when the lock is free.
+    tell: Vec<(Told, Outcome)>,
 }
 
 impl Receipts {
     pub(crate) const fn new(room: usize) -> Self {
-        Self { first: 1, base: 1, slots: VecDeque::new(), late: BTreeMap::new(), room, unwatched: None }
+        let late = BTreeMap::new();
+        Self { first: 1, base: 1, slots: VecDeque::new(), late, room, unwatched: None, tell: Vec::new() }
     }
 
     /// The first sequence is this one. Before any is given.
@@ -104,6 +126,11 @@ impl Receipts {
                     wakers.extend(waker.take());
                     *slot = Slot::Answered(outcome);
                 }
+                Slot::Told(_) => {
+                    if let Slot::Told(told) = std::mem::replace(slot, Slot::Taken) {
+                        self.tell.push((told, outcome));
+                    }
+                }
                 Slot::Unwatched => {
                     *slot = Slot::Taken;
                     if let Outcome::Failed(failure) = outcome {
@@ -137,8 +164,24 @@ impl Receipts {
                 self.shrink();
                 Poll::Ready(if let Slot::Answered(outcome) = taken { outcome } else { gone() })
             }
-            Slot::Unwatched | Slot::Taken => Poll::Ready(gone()),
+            Slot::Told(_) | Slot::Unwatched | Slot::Taken => Poll::Ready(gone()),
         }
+    }
+
+    /// From now on somebody is told of the answer to a sequence that is waited for; the answer, if it is there already.
+    pub(crate) fn tell(&mut self, sequence: u64, told: Told) -> Option<(Told, Outcome)> {
+        if let Poll::Ready(outcome) = self.poll(sequence, &Context::from_waker(Waker::noop())) {
+            return Some((told, outcome));
+        }
+        if let Some(slot) = self.slot(sequence) {
+            *slot = Slot::Told(told);
+        }
+        None
+    }
+
+    /// Answers that are to be told.
+    pub(crate) fn take_told(&mut self) -> Vec<(Told, Outcome)> {
+        std::mem::take(&mut self.tell)
     }
 
     /// Nobody will ask for this sequence any more.
@@ -200,6 +243,25 @@ mod tests {
         }
         receipts.complete(kept(2..4, 70), &mut Vec::new());
         assert_eq!((1..=4).map(|s| position(&mut receipts, s)).collect::<Vec<_>>(), [None, Some(70), Some(71), None]);
+    }
+
+    #[test]
+    fn who_is_to_be_told_is_told_once_of_what_comes_and_at_once_of_what_came() {
+        #[derive(Debug)]
+        struct Nobody;
+        impl ReceiptSink for Nobody {
+            fn receipts(&self, _: &mut Vec<(u64, crate::Result<Receipt>)>) {}
+        }
+        let sink: Arc<dyn ReceiptSink> = Arc::new(Nobody);
+        let told = |tag| Told { sink: Arc::clone(&sink), tag, alias: 1 };
+        let mut receipts = Receipts::new(16);
+        assert_eq!([(); 3].map(|()| receipts.push()), [1, 2, 3]);
+        assert!(receipts.tell(1, told(10)).is_none() && receipts.tell(3, told(30)).is_none());
+        receipts.complete(kept(1..4, 70), &mut Vec::new());
+        let tags = |told: Vec<(Told, Outcome)>| told.into_iter().map(|(told, _)| told.tag).collect::<Vec<_>>();
+        assert_eq!((tags(receipts.take_told()), tags(receipts.take_told())), (vec![10, 30], vec![]));
+        assert!(matches!(receipts.tell(2, told(20)), Some((Told { tag: 20, .. }, Outcome::Kept { position: 71, .. }))));
+        assert_eq!((receipts.slots.len(), receipts.base), (0, 4));
     }
 
     #[test]

@@ -1,20 +1,28 @@
 //! What a client can be asked, and what it comes to: one list for all languages.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use meshwire::{Event, Mesh, Receipt, Reply, Result, TimedEvent};
+use meshwire_proto::options::DRAIN_TIMEOUT;
+use tokio::time::{Instant, timeout};
 
 use crate::client::Client;
+use crate::consumer::Job;
 use crate::delivery::Delivery;
 use crate::options::Options;
+use crate::publisher::Publisher;
 use crate::replies::Replies;
+use crate::responder::Inquiry;
+use crate::started::Started;
 use crate::subscription::Subscription;
+use crate::work::Work;
 
 /// A call of a client.
 #[derive(Debug)]
 pub enum Ask {
-    /// [`Mesh::publish`]: comes to a [`Outcome::Receipt`].
-    Publish {
+    /// [`Mesh::publish_start`], for when it matters that an event is in the offline file: comes to [`Outcome::Started`].
+    PublishStart {
         /// To where.
         topic: String,
         /// What.
@@ -56,7 +64,7 @@ pub enum Ask {
         /// As [`Options`] has them of a request for many replies.
         options: Options,
     },
-    /// [`Mesh::drain`]; without a deadline [`Mesh::close`].
+    /// [`Mesh::drain`], behind the publishes that wait for room; without a deadline as [`Mesh::close`].
     Drain {
         /// How long what is in flight may take.
         deadline: Option<Duration>,
@@ -73,12 +81,18 @@ pub enum Outcome {
     Client(Client),
     /// Of a publish.
     Receipt(Receipt),
+    /// Of a publish whose receipt is yet to come.
+    Started(Started),
     /// Of a batch, one for each event, in order.
     Receipts(Vec<Result<Receipt>>),
     /// Of a subscribe.
     Subscription(Subscription),
     /// Of a request for deliveries; none came in time if it is empty.
     Deliveries(Vec<Delivery>),
+    /// Of a consumer.
+    Jobs(Vec<Work<Job>>),
+    /// Of a responder.
+    Inquiries(Vec<Work<Inquiry>>),
     /// Of a request.
     Reply(Reply),
     /// Of a request for many replies.
@@ -94,7 +108,7 @@ impl Ask {
     #[must_use]
     pub const fn operation(&self) -> &'static str {
         match self {
-            Self::Publish { .. } | Self::PublishBatch { .. } => "publish",
+            Self::PublishStart { .. } | Self::PublishBatch { .. } => "publish",
             Self::Flush => "flush",
             Self::Connected => "connect",
             Self::Subscribe { .. } => "subscribe",
@@ -106,14 +120,19 @@ impl Ask {
 
     /// Whether bytes may have left when it is cancelled.
     pub(crate) const fn leaves(&self) -> bool {
-        matches!(self, Self::Publish { .. } | Self::PublishBatch { .. } | Self::Request { .. })
+        matches!(self, Self::PublishStart { .. } | Self::PublishBatch { .. } | Self::Request { .. })
     }
 
-    pub(crate) async fn carry_out(self, client: Client, mesh: Mesh) -> Result<Outcome> {
+    pub(crate) async fn carry_out(self, client: Client, mesh: Mesh, publisher: Arc<Publisher>) -> Result<Outcome> {
         match self {
-            Self::Publish { topic, event } => mesh.publish(&topic, *event).await.map(Outcome::Receipt),
+            Self::PublishStart { topic, event } => {
+                mesh.publish_start(&topic, *event).await.map(|pending| Outcome::Started(Started::new(client, pending)))
+            }
             Self::PublishBatch { topic, events } => Ok(Outcome::Receipts(mesh.publish_batch(&topic, events).await)),
-            Self::Flush => mesh.flush().await.map(|()| Outcome::Done),
+            Self::Flush => {
+                publisher.admitted().await;
+                mesh.flush().await.map(|()| Outcome::Done)
+            }
             Self::Connected => mesh.connected().await.map(|()| Outcome::Done),
             Self::Subscribe { topic, options } => {
                 let stream = options.subscribe(&mesh, &topic)?.await?;
@@ -126,8 +145,13 @@ impl Ask {
                 let replies = options.request_stream(mesh.request_stream(&topic, *event))?.await?;
                 Ok(Outcome::Answers(Replies::new(client, replies)))
             }
-            Self::Drain { deadline: Some(deadline) } => mesh.drain(deadline).await.map(|()| Outcome::Done),
-            Self::Drain { deadline: None } => mesh.close().await.map(|()| Outcome::Done),
+            Self::Drain { deadline } => {
+                let deadline = deadline.unwrap_or(DRAIN_TIMEOUT.default_duration());
+                let begun = Instant::now();
+                // What waits for room was begun before.
+                let _ = timeout(deadline, publisher.admitted()).await;
+                mesh.drain(deadline.saturating_sub(begun.elapsed())).await.map(|()| Outcome::Done)
+            }
         }
     }
 }

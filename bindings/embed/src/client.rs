@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meshwire::{Mesh, Result, Stats};
+use meshwire::{Mesh, Receipt, Result, Stats, TimedEvent};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::ask::{Ask, Outcome};
+use crate::consumer::Consumer;
 use crate::local::Local;
 use crate::operation::{self, Operation, guarded};
 use crate::options::Options;
+use crate::publisher::{Publisher, Room};
 use crate::queue::Queue;
+use crate::responder::Responder;
 use crate::runtime::Running;
 
 /// How long publishes without a receipt have when the last handle goes without a drain: as in Rust.
@@ -25,22 +28,34 @@ pub struct Client(Arc<Local<Open>>);
 #[derive(Debug)]
 struct Open {
     mesh: Mesh,
+    publisher: Arc<Publisher>,
     running: Running,
+}
+
+impl Open {
+    fn new(mesh: Mesh, running: Running) -> Self {
+        Self { mesh, publisher: Arc::default(), running }
+    }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         // Without it the runtime would end under them, if this is the last client.
-        if self.mesh.stats().pending > 0 && Handle::try_current().is_err() {
+        let pending = self.mesh.stats().pending > 0 || !self.publisher.is_idle();
+        if pending && Handle::try_current().is_err() {
+            let flush = async {
+                self.publisher.admitted().await;
+                self.mesh.drain(LINGER).await
+            };
             // A timer is made inside the runtime.
-            let _ = self.running.handle().block_on(async { timeout(LINGER, self.mesh.drain(LINGER)).await });
+            let _ = self.running.handle().block_on(async { timeout(LINGER, flush).await });
         }
     }
 }
 
 async fn connect(running: Running, options: Options) -> Result<Outcome> {
     let mesh = options.connect()?.await?;
-    Ok(Outcome::Client(Client(Arc::new(Local::new(Open { mesh, running })))))
+    Ok(Outcome::Client(Client(Arc::new(Local::new(Open::new(mesh, running))))))
 }
 
 impl Client {
@@ -68,7 +83,7 @@ impl Client {
     pub fn connect(options: &Options) -> Result<Self> {
         let running = Running::begin("connect")?;
         let mesh = running.wait("connect", guarded("connect", async { options.connect()?.await }))?;
-        Ok(Self(Arc::new(Local::new(Open { mesh, running }))))
+        Ok(Self(Arc::new(Local::new(Open::new(mesh, running)))))
     }
 
     /// Begins a call.
@@ -77,8 +92,7 @@ impl Client {
     /// `BUFFER_FULL` and `CLOSED` of the queue, `CLOSED` in a child of `fork`; then there is no completion.
     pub fn begin(&self, ask: Ask, queue: &Queue, tag: u64) -> Result<Operation> {
         let (operation, leaves) = (ask.operation(), ask.leaves());
-        let mesh = self.0.get(operation)?.mesh.clone();
-        self.begin_call((operation, leaves), ask.carry_out(self.clone(), mesh), queue, tag)
+        self.begin_call((operation, leaves), self.carry_out(ask)?, queue, tag)
     }
 
     /// Does a call, and waits for it.
@@ -87,8 +101,67 @@ impl Client {
     /// Those of the call; `CLOSED` in a child of `fork`, `INVALID` on a thread of an asynchronous runtime.
     pub fn wait(&self, ask: Ask) -> Result<Outcome> {
         let operation = ask.operation();
-        let mesh = self.0.get(operation)?.mesh.clone();
-        self.wait_call(operation, ask.carry_out(self.clone(), mesh))
+        self.wait_call(operation, self.carry_out(ask)?)
+    }
+
+    fn carry_out(&self, ask: Ask) -> Result<impl Future<Output = Result<Outcome>> + Send + use<>> {
+        let open = self.0.get(ask.operation())?;
+        Ok(ask.carry_out(self.clone(), open.mesh.clone(), Arc::clone(&open.publisher)))
+    }
+
+    /// Begins to publish an event, on this thread if there is room for it: comes to an [`Outcome::Receipt`]. Those of one thread are
+    /// published in order. It cannot be called back once it has left; see [`Client::cancel_publish`].
+    ///
+    /// # Errors
+    /// What is wrong with topic or event; `BUFFER_FULL` with [`Room::Now`], and of the queue; `UNSUPPORTED` for [`Room::Now`] with an
+    /// offline file; `CLOSED` of client or queue, and in a child of `fork`. Then there is no completion.
+    pub fn begin_publish(
+        &self,
+        topic: &str,
+        event: impl Into<TimedEvent>,
+        room: Room,
+        queue: &Queue,
+        tag: u64,
+    ) -> Result<()> {
+        let open = self.0.get("publish")?;
+        let ticket = queue.begin(tag, "publish")?;
+        open.publisher.begin((&open.mesh, open.running.handle()), (topic, event.into()), room, ticket)
+    }
+
+    /// Calls back a publish that still waits for room: it ends with `CANCELLED`, and nothing was published. `false`: it has left, and
+    /// comes to what it comes to.
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn cancel_publish(&self, queue: &Queue, tag: u64) -> Result<bool> {
+        Ok(self.0.get("publish")?.publisher.cancel(queue, tag))
+    }
+
+    /// Publishes an event, and waits for its receipt.
+    ///
+    /// # Errors
+    /// As [`Mesh::publish`]; `CLOSED` in a child of `fork`, `INVALID` on a thread of an asynchronous runtime.
+    pub fn publish(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<Receipt> {
+        let open = self.0.get("publish")?;
+        open.running.wait("publish", guarded("publish", open.mesh.publish(topic, event)))
+    }
+
+    /// Begins to consume a topic with handlers of the host. How that went, the gateway's refusal too, is told where work is asked for.
+    ///
+    /// # Errors
+    /// `INVALID`: the options; `CLOSED` in a child of `fork`.
+    pub fn consume(&self, topic: &str, options: &Options) -> Result<Consumer> {
+        let open = self.0.get("consume")?;
+        Consumer::begin(self.clone(), (&open.mesh, open.running.handle()), topic, options)
+    }
+
+    /// Begins to serve a topic with handlers of the host. How that went, the gateway's refusal too, is told where work is asked for.
+    ///
+    /// # Errors
+    /// As [`Client::consume`].
+    pub fn serve(&self, topic: &str, options: &Options) -> Result<Responder> {
+        let open = self.0.get("serve")?;
+        Responder::begin(self.clone(), (&open.mesh, open.running.handle()), topic, options)
     }
 
     /// Counts, as of now.
@@ -118,6 +191,11 @@ impl Client {
         operation: &'static str,
         call: impl Future<Output = Result<Outcome>>,
     ) -> Result<Outcome> {
+        self.wait_for(operation, call)
+    }
+
+    /// Waits for something on this thread.
+    pub(crate) fn wait_for<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
         self.0.get(operation)?.running.wait(operation, guarded(operation, call))
     }
 }

@@ -1,16 +1,24 @@
 //! A delivery in the hands of a host.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use meshwire::{EventView, Result};
 
+use crate::ask::Outcome;
+use crate::client::Client;
 use crate::local::Local;
+use crate::operation::Operation;
+use crate::queue::Queue;
 
 /// One event, which the host settles.
 ///
 /// Dropped unsettled it stays leased until its ack wait ends, as in Rust ([`meshwire::Delivery`]).
 #[derive(Debug)]
-pub struct Delivery(Local<meshwire::Delivery>);
+pub struct Delivery {
+    delivery: Local<meshwire::Delivery>,
+    client: Client,
+}
 
 /// What becomes of a delivery. None of these waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +32,8 @@ pub enum Settle {
 }
 
 impl Delivery {
-    pub(crate) fn new(delivery: meshwire::Delivery) -> Self {
-        Self(Local::new(delivery))
+    pub(crate) fn new(delivery: meshwire::Delivery, client: Client) -> Self {
+        Self { delivery: Local::new(delivery), client }
     }
 
     /// The delivery to read: event, topic, position, attempt.
@@ -33,7 +41,7 @@ impl Delivery {
     /// # Errors
     /// `CLOSED` in a child of `fork`.
     pub fn get(&self) -> Result<&meshwire::Delivery> {
-        self.0.get("receive")
+        self.delivery.get("receive")
     }
 
     /// Its event.
@@ -49,7 +57,7 @@ impl Delivery {
     /// # Errors
     /// As [`Delivery::get`].
     pub fn settle(self, how: Settle) -> Result<()> {
-        let delivery = self.0.into_value("settle")?;
+        let delivery = self.delivery.into_value("settle")?;
         match how {
             Settle::Ack => delivery.ack(),
             Settle::Nack(None) => delivery.nack(),
@@ -57,6 +65,46 @@ impl Delivery {
             Settle::Reject(reason) => delivery.reject(reason),
         }
         Ok(())
+    }
+
+    /// Settles it at once, and begins to wait for the gateway's word: comes to [`Outcome::Done`], or to `LEASE_LOST`.
+    ///
+    /// # Errors
+    /// `BUFFER_FULL` and `CLOSED` of the queue, `CLOSED` in a child of `fork`; then there is no completion, and it is dropped.
+    pub fn begin_settle_confirmed(self, how: Settle, queue: &Queue, tag: u64) -> Result<Operation> {
+        let operation = how.confirmed();
+        let delivery = self.delivery.into_value(operation)?;
+        self.client.begin_call((operation, true), confirmed(delivery, how), queue, tag)
+    }
+
+    /// The same, and waits for it.
+    ///
+    /// # Errors
+    /// `LEASE_LOST`; `CLOSED` in a child of `fork`, `INVALID` on a thread of an asynchronous runtime.
+    pub fn settle_confirmed(self, how: Settle) -> Result<()> {
+        let operation = how.confirmed();
+        let delivery = self.delivery.into_value(operation)?;
+        self.client.wait_call(operation, confirmed(delivery, how)).map(|_| ())
+    }
+
+    /// Begins its lease anew, and begins to wait for the gateway's word: comes to [`Outcome::Done`], or to `LEASE_LOST`.
+    ///
+    /// # Errors
+    /// As [`Delivery::begin_settle_confirmed`].
+    pub fn begin_extend_confirmed(this: Arc<Self>, queue: &Queue, tag: u64) -> Result<Operation> {
+        this.get()?;
+        let client = this.client.clone();
+        let call = async move { this.get()?.extend_confirmed().await.map(|()| Outcome::Done) };
+        client.begin_call(("extend_confirmed", true), call, queue, tag)
+    }
+
+    /// The same, and waits for it.
+    ///
+    /// # Errors
+    /// As [`Delivery::settle_confirmed`].
+    pub fn extend_confirmed(&self) -> Result<()> {
+        let delivery = self.get()?;
+        self.client.wait_for("extend_confirmed", delivery.extend_confirmed())
     }
 
     /// Begins its lease anew.
@@ -67,4 +115,26 @@ impl Delivery {
         self.get()?.extend();
         Ok(())
     }
+}
+
+impl Settle {
+    /// The name of the call that waits for the gateway's word.
+    const fn confirmed(&self) -> &'static str {
+        match self {
+            Self::Ack => "ack_confirmed",
+            Self::Nack(None) => "nack_confirmed",
+            Self::Nack(Some(_)) => "nack_after_confirmed",
+            Self::Reject(_) => "reject_confirmed",
+        }
+    }
+}
+
+async fn confirmed(delivery: meshwire::Delivery, how: Settle) -> Result<Outcome> {
+    let settled = match how {
+        Settle::Ack => delivery.ack_confirmed().await,
+        Settle::Nack(None) => delivery.nack_confirmed().await,
+        Settle::Nack(Some(delay)) => delivery.nack_after_confirmed(delay).await,
+        Settle::Reject(reason) => delivery.reject_confirmed(reason).await,
+    };
+    settled.map(|()| Outcome::Done)
 }

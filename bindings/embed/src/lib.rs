@@ -17,23 +17,37 @@
 
 mod ask;
 mod batches;
+#[cfg(unix)]
+mod bell;
 mod client;
+mod consumer;
 mod delivery;
 mod local;
+mod logs;
 mod operation;
 mod options;
 mod process;
+mod publisher;
 mod queue;
 mod replies;
+mod responder;
 mod runtime;
+mod started;
 mod subscription;
+mod work;
 
 pub use ask::{Ask, Outcome};
 pub use client::Client;
+pub use consumer::{Consumer, Handled, Job};
 pub use delivery::{Delivery, Settle};
+pub use logs::{Level, Record, close_logs, keep_logs, take_logs};
 pub use meshwire::{Error, ErrorKind, Event, EventView, Receipt, Reply, Result, Retry, Stats, TimedEvent};
 pub use operation::Operation;
 pub use options::Options;
+pub use publisher::Room;
 pub use queue::{Completion, Queue};
 pub use replies::Replies;
+pub use responder::{Inquiry, Responder};
+pub use started::Started;
 pub use subscription::Subscription;
+pub use work::Work;

@@ -54,7 +54,7 @@ fn by_host(operation: &'static str, leaves: bool) -> Error {
         let text = "the call was cancelled; outcome unknown: what the session had taken goes on";
         return Error::of_host(ErrorKind::Cancelled, operation, text).with_retry_class(Retry::UnknownOutcome);
     }
-    Error::of_host(ErrorKind::Cancelled, operation, "the call was cancelled")
+    Error::of_host(ErrorKind::Cancelled, operation, "the call was cancelled").with_retry_class(Retry::Now)
 }
 
 /// A call whose panic is an error.

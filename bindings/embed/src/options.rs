@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use meshwire::{
-    Connect, Error, ErrorKind, GroupSettings, Mesh, Offline, Result, SendRequest, StreamRequest, Subscribe,
+    Connect, Consume, Error, ErrorKind, GroupSettings, Mesh, Offline, Result, SendRequest, Serve, Start, StreamRequest,
+    Subscribe,
 };
 use meshwire_proto::options::{self, parse_count, parse_duration, parse_size};
 
@@ -53,9 +54,15 @@ const SUBSCRIPTION: &[&str] = &[
     "strict_order",
 ];
 
+/// What a consumer has beside those of its subscription.
+const CONSUMER: &[&str] = &["handler_concurrency"];
+
+/// Those of a responder.
+const RESPONDER: &[&str] = &["group", "handler_concurrency", "prefetch_bytes", "prefetch_events"];
+
 /// Those of a request; `reply_credit` is of one for many replies.
 const REQUEST: &[&str] = &["request_timeout", "retry"];
-const REQUEST_STREAM: &[&str] = &["reply_credit", "request_timeout", "retry"];
+const REQUEST_STREAM: &[&str] = &["reply_credit"];
 
 /// Names with their values, read where they are used.
 ///
@@ -80,10 +87,13 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// # Errors
     /// `INVALID`: a name is none of those.
-    fn new(said: &'a BTreeMap<String, String>, operation: &'static str, names: &[&str]) -> Result<Self> {
-        match said.keys().find(|name| names.binary_search(&name.as_str()).is_err()) {
+    fn new(said: &'a BTreeMap<String, String>, operation: &'static str, names: &[&[&str]]) -> Result<Self> {
+        let is_known = |name: &str| names.iter().any(|names| names.contains(&name));
+        match said.keys().find(|name| !is_known(name)) {
             None => Ok(Self { said, operation }),
             Some(name) => {
+                let mut names = names.concat();
+                names.sort_unstable();
                 let text = format!("{name} is no option of {operation}; those are {}", names.join(", "));
                 Err(Error::of_host(ErrorKind::Invalid, operation, text))
             }
@@ -124,6 +134,18 @@ impl<'a> Reader<'a> {
         })
     }
 
+    fn start(&self) -> Result<Option<Start>> {
+        self.read("start", |text| text.parse().map_err(|error: Error| error.message().to_owned()))
+    }
+
+    /// Events and bytes, where one of them is said.
+    fn prefetch(&self) -> Result<Option<(u64, u64)>> {
+        let (events, bytes) = (self.count("prefetch_events")?, self.size("prefetch_bytes")?);
+        let (most, largest) = (&options::PREFETCH_EVENTS, &options::PREFETCH_BYTES);
+        Ok((events.is_some() || bytes.is_some())
+            .then(|| (events.unwrap_or(most.default), bytes.unwrap_or(largest.default))))
+    }
+
     /// One of two words.
     fn choice(&self, name: &str, no: &'static str, yes: &'static str) -> Result<bool> {
         let choice = self.read(name, |text| match text {
@@ -141,7 +163,7 @@ impl Options {
     /// # Errors
     /// `INVALID`: a name, or a value's form. Bounds are checked where it connects.
     pub(crate) fn connect(&self) -> Result<Connect> {
-        let said = Reader::new(&self.0, "connect", CLIENT)?;
+        let said = Reader::new(&self.0, "connect", &[CLIENT])?;
         let mut connect = Connect::new(said.text("url").unwrap_or(""));
         if let Some(name) = said.text("name") {
             connect = connect.name(name);
@@ -188,7 +210,7 @@ impl Options {
     /// # Errors
     /// As [`Options::connect`].
     pub(crate) fn subscribe(&self, mesh: &Mesh, topic: &str) -> Result<Subscribe> {
-        let said = Reader::new(&self.0, "subscribe", SUBSCRIPTION)?;
+        let said = Reader::new(&self.0, "subscribe", &[SUBSCRIPTION])?;
         let mut subscribe = mesh.subscribe(topic).settings(group(&said)?);
         if let Some(group) = said.text("group") {
             subscribe = subscribe.group(group);
@@ -199,17 +221,56 @@ impl Options {
         if let Some(member) = said.text("member") {
             subscribe = subscribe.member(member);
         }
-        if let Some(start) =
-            said.read("start", |text| text.parse::<meshwire::Start>().map_err(|error| error.message().to_owned()))?
-        {
+        if let Some(start) = said.start()? {
             subscribe = subscribe.start(start);
         }
-        let prefetch = (said.count("prefetch_events")?, said.size("prefetch_bytes")?);
-        if prefetch != (None, None) {
-            let (events, bytes) = (&options::PREFETCH_EVENTS, &options::PREFETCH_BYTES);
-            subscribe = subscribe.prefetch(prefetch.0.unwrap_or(events.default), prefetch.1.unwrap_or(bytes.default));
+        if let Some((events, bytes)) = said.prefetch()? {
+            subscribe = subscribe.prefetch(events, bytes);
         }
         Ok(subscribe)
+    }
+
+    /// A consumer of a topic, and how many handlers it may run.
+    ///
+    /// # Errors
+    /// As [`Options::connect`].
+    pub(crate) fn consume(&self, mesh: &Mesh, topic: &str) -> Result<(Consume, u64)> {
+        let said = Reader::new(&self.0, "consume", &[SUBSCRIPTION, CONSUMER])?;
+        let mut consume = mesh.consume(topic).settings(group(&said)?);
+        if let Some(group) = said.text("group") {
+            consume = consume.group(group);
+        }
+        if said.flag("broadcast")?.unwrap_or(false) {
+            consume = consume.broadcast();
+        }
+        if let Some(member) = said.text("member") {
+            consume = consume.member(member);
+        }
+        if let Some(start) = said.start()? {
+            consume = consume.start(start);
+        }
+        if let Some((events, bytes)) = said.prefetch()? {
+            consume = consume.prefetch(events, bytes);
+        }
+        let handlers = said.count("handler_concurrency")?.unwrap_or(options::HANDLER_CONCURRENCY.default);
+        Ok((consume.concurrency(handlers), handlers))
+    }
+
+    /// Who serves a topic, and how many handlers it may run.
+    ///
+    /// # Errors
+    /// As [`Options::connect`].
+    pub(crate) fn serve(&self, mesh: &Mesh, topic: &str) -> Result<(Serve, u64)> {
+        let said = Reader::new(&self.0, "serve", &[RESPONDER])?;
+        let mut serve = mesh.serve(topic);
+        if let Some(group) = said.text("group") {
+            serve = serve.group(group);
+        }
+        if let Some((events, bytes)) = said.prefetch()? {
+            serve = serve.prefetch(events, bytes);
+        }
+        let handlers = said.count("handler_concurrency")?.unwrap_or(options::HANDLER_CONCURRENCY.default);
+        Ok((serve.concurrency(handlers), handlers))
     }
 }
 
@@ -219,7 +280,7 @@ impl Options {
     /// # Errors
     /// As [`Options::connect`].
     pub(crate) fn request(&self, mut request: SendRequest) -> Result<SendRequest> {
-        let said = Reader::new(&self.0, "request", REQUEST)?;
+        let said = Reader::new(&self.0, "request", &[REQUEST])?;
         if let Some(timeout) = said.duration("request_timeout")? {
             request = request.timeout(timeout);
         }
@@ -231,7 +292,7 @@ impl Options {
     /// # Errors
     /// As [`Options::connect`].
     pub(crate) fn request_stream(&self, mut request: StreamRequest) -> Result<StreamRequest> {
-        let said = Reader::new(&self.0, "request_stream", REQUEST_STREAM)?;
+        let said = Reader::new(&self.0, "request_stream", &[REQUEST, REQUEST_STREAM])?;
         if let Some(timeout) = said.duration("request_timeout")? {
             request = request.timeout(timeout);
         }

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use meshwire::{Error, ErrorKind, Result};
+use meshwire::{Error, ErrorKind, PendingReceipt, Receipt, ReceiptSink, Result};
 
 use crate::ask::Outcome;
+#[cfg(unix)]
+use crate::bell::Bell;
 use crate::process::Stamp;
 
 /// Most calls that a queue may be made for.
@@ -28,6 +30,18 @@ struct State {
     begun: usize,
     woken: bool,
     closed: bool,
+    #[cfg(unix)]
+    bell: Option<Bell>,
+}
+
+impl State {
+    /// What an event loop sees of it.
+    fn ring(&mut self) {
+        #[cfg(unix)]
+        if let Some(bell) = &mut self.bell {
+            bell.set(!self.done.is_empty() || self.woken || self.closed);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -91,13 +105,17 @@ impl Queue {
         let count = most.min(state.done.len());
         into.extend(state.done.drain(..count));
         state.begun -= count;
+        state.ring();
         Ok(!state.closed)
     }
 
     /// Ends a [`Queue::take`] that waits, or the next one.
     pub fn wake(&self) {
         if self.0.stamp.is_here() {
-            self.0.state().woken = true;
+            let mut state = self.0.state();
+            state.woken = true;
+            state.ring();
+            drop(state);
             self.0.changed.notify_all();
         }
     }
@@ -110,10 +128,30 @@ impl Queue {
         let mut state = self.0.state();
         state.closed = true;
         let done = std::mem::take(&mut state.done);
+        state.ring();
         drop(state);
         self.0.changed.notify_all();
         // Deliveries among them have much to do when they are dropped.
         drop(done);
+    }
+
+    /// A descriptor that is readable while there is something to take, or the queue was woken or closed: for epoll and its like. It lives
+    /// as long as the queue; do not read from it, and do not close it.
+    ///
+    /// # Errors
+    /// `INTERNAL`: the system gives none; `CLOSED` in a child of `fork`.
+    #[cfg(unix)]
+    pub fn descriptor(&self) -> Result<std::os::fd::RawFd> {
+        self.0.stamp.check("queue")?;
+        let mut state = self.0.state();
+        let bell = match state.bell.take() {
+            Some(bell) => bell,
+            None => Bell::new()?,
+        };
+        let descriptor = bell.descriptor();
+        state.bell = Some(bell);
+        state.ring();
+        Ok(descriptor)
     }
 
     /// How many calls were begun and not taken.
@@ -162,6 +200,18 @@ impl Ticket {
         self.complete(result);
     }
 
+    /// Whether it is this one.
+    pub(crate) fn is(&self, queue: &Queue, tag: u64) -> bool {
+        self.tag == tag && Arc::ptr_eq(&self.queue.0, &queue.0)
+    }
+
+    /// The client itself tells the queue of the receipt.
+    pub(crate) fn told(mut self, pending: PendingReceipt) {
+        self.ended = true;
+        let queue: Arc<Inner> = Arc::clone(&self.queue.0);
+        pending.tell(queue, self.tag);
+    }
+
     /// The call was not begun after all.
     pub(crate) fn withdraw(mut self) {
         self.ended = true;
@@ -183,8 +233,28 @@ impl Ticket {
             return;
         }
         state.done.push_back(Completion { tag: self.tag, result });
+        state.ring();
         drop(state);
         changed.notify_one();
+    }
+}
+
+/// Receipts come by the batch: one lock and one wake for all of them.
+impl ReceiptSink for Inner {
+    fn receipts(&self, batch: &mut Vec<(u64, Result<Receipt>)>) {
+        if !self.stamp.is_here() {
+            return;
+        }
+        let mut state = self.state();
+        if state.closed {
+            state.begun -= batch.len();
+            return;
+        }
+        let done = batch.drain(..).map(|(tag, receipt)| Completion { tag, result: receipt.map(Outcome::Receipt) });
+        state.done.extend(done);
+        state.ring();
+        drop(state);
+        self.changed.notify_one();
     }
 }
 

@@ -69,8 +69,10 @@ impl Subscription {
     }
 
     async fn next(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
-        let batch = self.0.get("receive")?.batches.next("receive", most, wait).await?;
-        let handed = |batch: Vec<_>| Outcome::Deliveries(batch.into_iter().map(Delivery::new).collect());
-        Ok(batch.map_or(Outcome::Ended, handed))
+        let held = self.0.get("receive")?;
+        let handed = |delivery| Delivery::new(delivery, held.client.clone());
+        let batch = held.batches.next("receive", most, wait).await?;
+        let batch = batch.map(|batch| batch.into_iter().map(handed).collect());
+        Ok(batch.map_or(Outcome::Ended, Outcome::Deliveries))
     }
 }

@@ -1,10 +1,12 @@
 //! Receipts on their way out, and who waits for all of them.
 
+use std::sync::Arc;
 use std::task::Waker;
 
 use tokio::sync::oneshot;
 
 use super::{Limits, Outbox};
+use crate::receipts::{Outcome, Told};
 use crate::session::{Answer, Failure};
 
 impl Outbox {
@@ -43,11 +45,13 @@ impl Outbox {
             std::mem::take(&mut pending.flushes).into_iter().partition(|(sequence, _)| *sequence <= through);
         pending.flushes = waiting;
         let room = pending.waiting.min(usize::try_from(freed).unwrap_or(usize::MAX));
+        let told = pending.receipts.take_told();
         drop(pending);
         for _ in 0..room {
             self.room.notify_one();
         }
         wakers.drain(..).for_each(Waker::wake);
+        self.tell(told);
         for (_, reply) in done {
             let _ = reply.send(());
         }
@@ -79,9 +83,24 @@ impl Outbox {
         let nothing = Limits { events: 0, bytes: 0 };
         (pending.queued, pending.in_session) = (nothing, nothing);
         let flushes = std::mem::take(&mut pending.flushes);
+        let told = pending.receipts.take_told();
         drop(pending);
         self.room.notify_waiters();
         wakers.into_iter().for_each(Waker::wake);
+        self.tell(told);
         drop(flushes);
+    }
+
+    /// Tells sinks of their receipts, what comes behind one another for the same one together.
+    fn tell(&self, told: Vec<(Told, Outcome)>) {
+        let mut batch = Vec::with_capacity(told.len());
+        let mut told = told.into_iter().peekable();
+        while let Some((Told { sink, tag, alias }, outcome)) = told.next() {
+            batch.push((tag, self.receipt(alias, outcome)));
+            if !told.peek().is_some_and(|(next, _)| Arc::ptr_eq(&next.sink, &sink)) {
+                sink.receipts(&mut batch);
+                batch.clear();
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use meshwire::testing::Gateway;
 use meshwire_embed::{Ask, Client, ErrorKind, Event, Outcome, Queue, Settle};
 
-use crate::rig::{connected, deliveries, one, options, publish, subscribe, subscribed, taken, texts};
+use crate::rig::{begin_publish, connected, deliveries, one, options, publish, subscribe, subscribed, taken, texts};
 
 #[test]
 fn what_is_published_by_one_thread_comes_to_another_in_batches_and_is_settled_without_waiting() {
@@ -14,7 +14,7 @@ fn what_is_published_by_one_thread_comes_to_another_in_batches_and_is_settled_wi
     drop(Client::begin_connect(options(&[("url", &gateway.url()), ("name", "embed")]), &queue, 1).unwrap());
     let Ok(Outcome::Client(client)) = one(&queue) else { panic!("no client") };
     for tag in 0..100 {
-        drop(client.begin(publish("orders", &tag.to_string()), &queue, tag).unwrap());
+        begin_publish(&client, "orders", &tag.to_string(), &queue, tag).unwrap();
     }
     let mut tags: Vec<u64> = taken(&queue, 100)
         .into_iter()
@@ -65,7 +65,7 @@ fn what_fails_comes_again_or_never_as_the_host_says() {
     let client = connected(&gateway);
     let orders = subscribed(&client, "orders", &[("group", "g"), ("backoff_min", "0"), ("max_failures", "5")]);
     for text in ["again", "never"] {
-        client.wait(publish("orders", text)).unwrap();
+        publish(&client, "orders", text).unwrap();
     }
     let mut seen = Vec::new();
     while seen.len() < 3 {
@@ -98,7 +98,7 @@ fn the_end_of_a_subscription_reaches_who_waits_for_it_and_gives_back_what_nobody
     assert!(matches!(one(&queue), Ok(Outcome::Ended)));
     assert!(matches!(orders.next_batch(1, None), Ok(Outcome::Ended)));
     orders.close().unwrap();
-    client.wait(publish("orders", "x")).unwrap();
+    publish(&client, "orders", "x").unwrap();
     let orders = subscribed(&client, "orders", &[("group", "g")]);
     assert_eq!(texts(&deliveries(orders.next_batch(1, None).unwrap())), ["x"]);
 }
@@ -119,7 +119,7 @@ fn a_client_that_is_dropped_with_publishes_on_their_way_sends_them_first() {
     let queue = Queue::new(1000).unwrap();
     let client = connected(&gateway);
     for tag in 0..500 {
-        drop(client.begin(publish("orders", "x"), &queue, tag).unwrap());
+        begin_publish(&client, "orders", "x", &queue, tag).unwrap();
     }
     drop(client);
     let again = connected(&gateway);

@@ -10,6 +10,9 @@
 mod calls;
 mod cancel;
 mod forked;
+mod handlers;
+mod logs;
 mod options;
+mod publishes;
 mod requests;
 mod rig;

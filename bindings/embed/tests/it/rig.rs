@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use meshwire::testing::Gateway;
-use meshwire_embed::{Ask, Client, Completion, Delivery, Event, Options, Outcome, Queue, Result, Subscription};
+use meshwire_embed::{
+    Ask, Client, Completion, Delivery, Event, Options, Outcome, Queue, Receipt, Result, Room, Subscription,
+};
 
 /// Nothing here takes so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -16,8 +18,14 @@ pub(crate) fn connected(gateway: &Gateway) -> Client {
     Client::connect(&options(&[("url", &gateway.url())])).unwrap()
 }
 
-pub(crate) fn publish(topic: &str, text: &str) -> Ask {
-    Ask::Publish { topic: topic.to_owned(), event: Box::new(Event::text("t", text).into()) }
+/// Publishes a text, and waits for the receipt.
+pub(crate) fn publish(client: &Client, topic: &str, text: &str) -> Result<Receipt> {
+    client.publish(topic, Event::text("t", text))
+}
+
+/// Begins to publish a text, waiting for room if there is none.
+pub(crate) fn begin_publish(client: &Client, topic: &str, text: &str, queue: &Queue, tag: u64) -> Result<()> {
+    client.begin_publish(topic, Event::text("t", text), Room::Wait, queue, tag)
 }
 
 pub(crate) fn subscribe(topic: &str, pairs: &[(&str, &str)]) -> Ask {

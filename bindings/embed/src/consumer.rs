@@ -1,0 +1,204 @@
+//! Events for a handler of the host.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use meshwire::{EventView, Mesh, Position, Result, Settlement, UnixMillis};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::ask::Outcome;
+use crate::batches::Batches;
+use crate::client::Client;
+use crate::local::Local;
+use crate::operation::Operation;
+use crate::options::Options;
+use crate::queue::Queue;
+use crate::work::{Readable, Works, Workshop};
+
+/// A [`meshwire::Consume`] that runs, and asks the host to handle its events. Clones are the same one.
+///
+/// [`Consumer::stop`] ends it in good order; when the last clone is dropped before, what handlers have begun has failed.
+#[derive(Clone, Debug)]
+pub struct Consumer(Arc<Local<Held>>);
+
+#[derive(Debug)]
+struct Held {
+    jobs: Batches<Works<Job>>,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    client: Client,
+}
+
+/// One event for a handler: read it, and say how the handler ended. Dropped, the handler has failed.
+#[derive(Debug)]
+pub struct Job {
+    number: u64,
+    event: Readable,
+    topic: String,
+    position: Position,
+    attempt: u32,
+    gap: u64,
+    stored: UnixMillis,
+    expires_at: Option<UnixMillis>,
+    end: Local<oneshot::Sender<Handled>>,
+}
+
+/// How a handler ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handled {
+    /// The event is done.
+    Done,
+    /// The handler failed, and why: the event comes again as the group's settings say.
+    Failed(String),
+    /// The event is to come again after this time.
+    NackAfter(Duration),
+    /// It is never to come again, for this reason: a dead letter.
+    Reject(String),
+}
+
+impl From<Handled> for Result<Settlement, String> {
+    fn from(handled: Handled) -> Self {
+        match handled {
+            Handled::Done => Ok(Settlement::Ack),
+            Handled::Failed(problem) => Err(problem),
+            Handled::NackAfter(delay) => Ok(Settlement::NackAfter(delay)),
+            Handled::Reject(reason) => Ok(Settlement::Reject(reason)),
+        }
+    }
+}
+
+impl Consumer {
+    /// # Errors
+    /// `INVALID`: the options.
+    pub(crate) fn begin(client: Client, (mesh, on): (&Mesh, &Handle), topic: &str, options: &Options) -> Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async {
+            // An error means that the host has closed it.
+            let _ = stopped.await;
+        };
+        let (consume, concurrency) = options.consume(mesh, topic)?;
+        let consume = consume.until(stopped);
+        let works = Works::begin(on, concurrency, |shop| async move {
+            // Written here: of a closure from elsewhere the compiler does not see that it may go to another thread.
+            consume.run(async move |delivery: &meshwire::Delivery| handle(&shop, delivery).await).await
+        });
+        let held = Held { jobs: Batches::new(works), stop: Mutex::new(Some(stop)), client };
+        Ok(Self(Arc::new(Local::new(held))))
+    }
+
+    /// Begins to ask for up to `most` pieces of work, as [`Subscription::begin_next`](crate::Subscription::begin_next) does: comes to
+    /// [`Outcome::Jobs`], or to [`Outcome::Ended`] when it was stopped and all handlers have ended.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn begin_next(&self, most: usize, wait: Option<Duration>, queue: &Queue, tag: u64) -> Result<Operation> {
+        let this = self.clone();
+        let call = async move { this.next(most, wait).await };
+        self.0.get("consume")?.client.begin_call(("consume", false), call, queue, tag)
+    }
+
+    /// The same, and waits for it.
+    ///
+    /// # Errors
+    /// Why it ended; `CLOSED` in a child of `fork`, `INVALID` on a thread of an asynchronous runtime.
+    pub fn next_batch(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
+        self.0.get("consume")?.client.wait_call("consume", self.next(most, wait))
+    }
+
+    /// Takes no more events; handlers that have begun may end, and the rest is given back. Again is nothing.
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn stop(&self) -> Result<()> {
+        drop(self.0.get("consume")?.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
+        Ok(())
+    }
+
+    async fn next(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
+        let batch = self.0.get("consume")?.jobs.next("consume", most, wait).await?;
+        Ok(batch.map_or(Outcome::Ended, Outcome::Jobs))
+    }
+}
+
+/// What [`meshwire::Consume::run`] calls: it waits for the host's handler.
+async fn handle(shop: &Workshop<Job>, delivery: &meshwire::Delivery) -> Result<Settlement, String> {
+    let (end, ended) = oneshot::channel();
+    let bench = shop.begin(|number| Job::new(number, delivery, end)).await;
+    let handled = ended.await.unwrap_or_else(|_| Handled::Failed("its handler was given up".to_owned()));
+    bench.end();
+    handled.into()
+}
+
+impl Job {
+    fn new(number: u64, delivery: &meshwire::Delivery, end: oneshot::Sender<Handled>) -> Self {
+        Self {
+            number,
+            event: Readable::new(delivery.raw().clone(), delivery.event()),
+            topic: delivery.topic().to_owned(),
+            position: delivery.position(),
+            attempt: delivery.attempt(),
+            gap: delivery.gap(),
+            stored: delivery.stored(),
+            expires_at: delivery.expires_at(),
+            end: Local::new(end),
+        }
+    }
+
+    /// Its number, for [`Work::Lost`](crate::Work::Lost).
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The event.
+    #[must_use]
+    pub fn event(&self) -> EventView<'_> {
+        self.event.event()
+    }
+
+    /// As [`meshwire::Delivery::topic`].
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// As [`meshwire::Delivery::position`].
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        self.position
+    }
+
+    /// As [`meshwire::Delivery::attempt`].
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// As [`meshwire::Delivery::gap`].
+    #[must_use]
+    pub const fn gap(&self) -> u64 {
+        self.gap
+    }
+
+    /// As [`meshwire::Delivery::stored`].
+    #[must_use]
+    pub const fn stored(&self) -> UnixMillis {
+        self.stored
+    }
+
+    /// As [`meshwire::Delivery::expires_at`].
+    #[must_use]
+    pub const fn expires_at(&self) -> Option<UnixMillis> {
+        self.expires_at
+    }
+
+    /// The handler has ended. Not heard if the work was [lost](crate::Work::Lost).
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn end(self, handled: Handled) -> Result<()> {
+        // An error means that it was lost.
+        let _ = self.end.into_value("consume")?.send(handled);
+        Ok(())
+    }
+}

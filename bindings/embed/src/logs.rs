@@ -1,0 +1,204 @@
+//! What the client logs, kept for a host that fetches it: no thread of ours calls a logger of the host.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Write as _};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use meshwire::{Error, ErrorKind, Result};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record as SpanRecord};
+use tracing::{Event, Metadata, Subscriber, subscriber};
+
+use crate::process::Stamp;
+
+/// Most records that wait to be fetched; more push out the oldest.
+const MOST: usize = 1024;
+
+/// Most bytes of a record's text.
+const TEXT_BYTES: usize = 4096;
+
+/// How grave something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Level {
+    /// Of use to whoever works on the library.
+    Trace = 0,
+    /// Of use when something is looked for.
+    Debug = 1,
+    /// As it should be.
+    Info = 2,
+    /// Something went wrong, and goes on.
+    Warn = 3,
+    /// Something went wrong for good.
+    Error = 4,
+}
+
+/// One thing that was logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// How grave it is.
+    pub level: Level,
+    /// When, by the system's clock.
+    pub time: SystemTime,
+    /// The part of the client, as `meshwire::driver`.
+    pub target: String,
+    /// The sentence, with ` name=value` behind it for each field. At most 4 KiB.
+    pub text: String,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    records: VecDeque<Record>,
+    dropped: u64,
+    closed: bool,
+}
+
+/// Records that wait.
+#[derive(Debug)]
+struct Logs {
+    stamp: Stamp,
+    least: Level,
+    kept: Mutex<Kept>,
+    changed: Condvar,
+}
+
+static LOGS: std::sync::OnceLock<Logs> = std::sync::OnceLock::new();
+
+impl Logs {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, record: Record) {
+        let mut kept = self.kept();
+        if kept.closed {
+            return;
+        }
+        if kept.records.len() == MOST {
+            kept.records.pop_front();
+            kept.dropped += 1;
+        }
+        kept.records.push_back(record);
+        drop(kept);
+        self.changed.notify_one();
+    }
+}
+
+/// Keeps from now on what the client logs at this level and above, for [`take_logs`]; for the whole process, and once.
+///
+/// # Errors
+/// `ALREADY_EXISTS`: logs are kept already, or a Rust program around this library has a subscriber of its own.
+pub fn keep_logs(least: Level) -> Result<()> {
+    let again = || {
+        let text = "the logs of this process go somewhere already: they can be directed once";
+        Error::of_host(ErrorKind::AlreadyExists, "logs", text)
+    };
+    let logs = Logs { stamp: Stamp::here(), least, kept: Mutex::default(), changed: Condvar::new() };
+    LOGS.set(logs).map_err(|_| again())?;
+    subscriber::set_global_default(Keeper).map_err(|_| again())
+}
+
+/// Waits for records, for at most so long (`None`: as long as it takes), and gives those that wait, and how many were pushed out since the
+/// last time since nobody fetched them. `None`: they are kept no more, or are not kept at all, or this is a child of `fork`.
+#[must_use]
+pub fn take_logs(wait: Option<Duration>) -> Option<(Vec<Record>, u64)> {
+    let logs = LOGS.get().filter(|logs| logs.stamp.is_here())?;
+    let until = wait.and_then(|wait| Instant::now().checked_add(wait));
+    let mut kept = logs.kept();
+    while kept.records.is_empty() && !kept.closed {
+        kept = match until {
+            None if wait.is_none() => logs.changed.wait(kept).unwrap_or_else(PoisonError::into_inner),
+            None => return Some((Vec::new(), 0)),
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Some((Vec::new(), 0));
+                }
+                logs.changed.wait_timeout(kept, left).unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+    }
+    if kept.closed && kept.records.is_empty() {
+        return None;
+    }
+    Some((kept.records.drain(..).collect(), std::mem::take(&mut kept.dropped)))
+}
+
+/// Keeps no more records; whoever waits gets those that are there, and then the end. For the end of the process.
+pub fn close_logs() {
+    if let Some(logs) = LOGS.get().filter(|logs| logs.stamp.is_here()) {
+        logs.kept().closed = true;
+        logs.changed.notify_all();
+    }
+}
+
+/// What `tracing` tells.
+struct Keeper;
+
+impl From<&tracing::Level> for Level {
+    fn from(level: &tracing::Level) -> Self {
+        match *level {
+            tracing::Level::ERROR => Self::Error,
+            tracing::Level::WARN => Self::Warn,
+            tracing::Level::INFO => Self::Info,
+            tracing::Level::DEBUG => Self::Debug,
+            tracing::Level::TRACE => Self::Trace,
+        }
+    }
+}
+
+impl Subscriber for Keeper {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let ours = metadata.target().starts_with("meshwire");
+        metadata.is_event() && ours && LOGS.get().is_some_and(|logs| Level::from(metadata.level()) >= logs.least)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let Some(logs) = LOGS.get().filter(|logs| logs.stamp.is_here()) else { return };
+        let mut line = Line::default();
+        event.record(&mut line);
+        let Line { mut text, fields } = line;
+        text.push_str(&fields);
+        text.truncate(text.floor_char_boundary(TEXT_BYTES));
+        let metadata = event.metadata();
+        let (level, target) = (metadata.level().into(), metadata.target().to_owned());
+        logs.push(Record { level, time: SystemTime::now(), target, text });
+    }
+
+    // There are no spans.
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &SpanRecord<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// A record's text while it is put together.
+#[derive(Default)]
+struct Line {
+    text: String,
+    fields: String,
+}
+
+impl Line {
+    fn field(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        // Writing to a string does not fail.
+        let _ = match field.name() {
+            "message" => self.text.write_fmt(value),
+            name => write!(self.fields, " {name}={value}"),
+        };
+    }
+}
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.field(field, format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.field(field, format_args!("{value:?}"));
+    }
+}

@@ -1,0 +1,250 @@
+//! Requests for a handler of the host.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use meshwire::{Error, ErrorKind, Event, EventView, Mesh, ReplySender, Request, Result};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::ask::Outcome;
+use crate::batches::Batches;
+use crate::client::Client;
+use crate::local::Local;
+use crate::operation::Operation;
+use crate::options::Options;
+use crate::queue::Queue;
+use crate::work::{Readable, Works, Workshop};
+
+/// A [`meshwire::Serve`] that runs, and asks the host to answer its requests. Clones are the same one.
+///
+/// [`Responder::stop`] ends it in good order; when the last clone is dropped before, requests that handlers have begun are answered
+/// `RESPONDER_LOST`.
+#[derive(Clone, Debug)]
+pub struct Responder(Arc<Local<Held>>);
+
+#[derive(Debug)]
+struct Held {
+    inquiries: Batches<Works<Inquiry>>,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    client: Client,
+}
+
+/// One request for a handler: read it, and reply. Dropped, its handler has failed.
+#[derive(Debug)]
+pub struct Inquiry {
+    number: u64,
+    event: Readable,
+    topic: String,
+    deadline: Instant,
+    wants_stream: bool,
+    say: Local<mpsc::Sender<Said>>,
+    /// The place for the last that is said.
+    end: Local<mpsc::OwnedPermit<Said>>,
+    client: Client,
+}
+
+/// Replies on their way from one handler, and its end.
+const REPLIES: usize = 16;
+
+/// What a handler says to its request.
+#[derive(Debug)]
+enum Said {
+    Reply(Box<Event>, oneshot::Sender<Result<()>>),
+    /// The one reply, and the end.
+    Answer(Box<Event>),
+    End(Result<(), String>),
+}
+
+impl Responder {
+    /// # Errors
+    /// `INVALID`: the options.
+    pub(crate) fn begin(client: Client, (mesh, on): (&Mesh, &Handle), topic: &str, options: &Options) -> Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async {
+            // An error means that the host has closed it.
+            let _ = stopped.await;
+        };
+        let (serve, concurrency) = options.serve(mesh, topic)?;
+        let serve = serve.until(stopped);
+        let of = client.clone();
+        let works = Works::begin(on, concurrency, |shop| async move {
+            // Written here: of a closure from elsewhere the compiler does not see that it may go to another thread.
+            let handler =
+                async move |request: &Request, replies: &ReplySender| handle((&shop, &of), request, replies).await;
+            serve.run_stream(handler).await
+        });
+        let held = Held { inquiries: Batches::new(works), stop: Mutex::new(Some(stop)), client };
+        Ok(Self(Arc::new(Local::new(held))))
+    }
+
+    /// Begins to ask for up to `most` pieces of work, as [`Subscription::begin_next`](crate::Subscription::begin_next) does: comes to
+    /// [`Outcome::Inquiries`], or to [`Outcome::Ended`] when it was stopped and all handlers have ended.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn begin_next(&self, most: usize, wait: Option<Duration>, queue: &Queue, tag: u64) -> Result<Operation> {
+        let this = self.clone();
+        let call = async move { this.next(most, wait).await };
+        self.0.get("serve")?.client.begin_call(("serve", false), call, queue, tag)
+    }
+
+    /// The same, and waits for it.
+    ///
+    /// # Errors
+    /// Why it ended; `CLOSED` in a child of `fork`, `INVALID` on a thread of an asynchronous runtime.
+    pub fn next_batch(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
+        self.0.get("serve")?.client.wait_call("serve", self.next(most, wait))
+    }
+
+    /// Takes no more requests; handlers that have begun may end. Again is nothing.
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn stop(&self) -> Result<()> {
+        drop(self.0.get("serve")?.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
+        Ok(())
+    }
+
+    async fn next(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
+        let batch = self.0.get("serve")?.inquiries.next("serve", most, wait).await?;
+        Ok(batch.map_or(Outcome::Ended, Outcome::Inquiries))
+    }
+}
+
+/// What [`meshwire::Serve::run_stream`] calls: it says what the host's handler does.
+async fn handle(
+    (shop, client): (&Workshop<Inquiry>, &Client),
+    request: &Request,
+    replies: &ReplySender,
+) -> Result<(), String> {
+    let (say, mut said) = mpsc::channel(REPLIES);
+    let Ok(end) = say.clone().try_reserve_owned() else { return Err("there is no place to end in".to_owned()) };
+    let bench = shop.begin(|number| Inquiry::new(number, request, (say, end), client.clone())).await;
+    let outcome = loop {
+        match said.recv().await {
+            Some(Said::Reply(event, told)) => {
+                let sent = replies.send(*event).await;
+                // An error means that the host waits no more.
+                let _ = told.send(sent);
+            }
+            Some(Said::Answer(event)) => break replies.send(*event).await.map_err(|error| error.to_string()),
+            Some(Said::End(outcome)) => break outcome,
+            None => break Err("its handler was given up".to_owned()),
+        }
+    };
+    bench.end();
+    outcome
+}
+
+impl Inquiry {
+    fn new(
+        number: u64,
+        request: &Request,
+        (say, end): (mpsc::Sender<Said>, mpsc::OwnedPermit<Said>),
+        client: Client,
+    ) -> Self {
+        Self {
+            number,
+            event: Readable::new(request.raw().clone(), request.event()),
+            topic: request.topic().to_owned(),
+            deadline: Instant::now() + request.remaining(),
+            wants_stream: request.wants_stream(),
+            say: Local::new(say),
+            end: Local::new(end),
+            client,
+        }
+    }
+
+    /// Its number, for [`Work::Lost`](crate::Work::Lost).
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The event.
+    #[must_use]
+    pub fn event(&self) -> EventView<'_> {
+        self.event.event()
+    }
+
+    /// As [`Request::topic`].
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// As [`Request::remaining`].
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// As [`Request::wants_stream`].
+    #[must_use]
+    pub const fn wants_stream(&self) -> bool {
+        self.wants_stream
+    }
+
+    /// Begins to send a reply: comes to [`Outcome::Done`] when the requester has taken it.
+    ///
+    /// # Errors
+    /// `BUFFER_FULL` and `CLOSED` of the queue, `CLOSED` in a child of `fork`; then there is no completion. In the completion as
+    /// [`ReplySender::send`].
+    pub fn begin_reply(&self, event: Event, queue: &Queue, tag: u64) -> Result<Operation> {
+        self.client.begin_call(("reply", true), self.reply(event)?, queue, tag)
+    }
+
+    /// Sends a reply, and waits until the requester has taken it.
+    ///
+    /// # Errors
+    /// As [`ReplySender::send`]; `CLOSED` in a child of `fork`, `INVALID` on a thread of an asynchronous runtime.
+    pub fn reply_now(&self, event: Event) -> Result<()> {
+        self.client.wait_call("reply", self.reply(event)?).map(|_| ())
+    }
+
+    fn reply(&self, event: Event) -> Result<impl Future<Output = Result<Outcome>> + Send + use<>> {
+        let say = self.say.get("reply")?.clone();
+        let topic = self.topic.clone();
+        Ok(async move {
+            let (tell, told) = oneshot::channel();
+            let said = say.send(Said::Reply(Box::new(event), tell)).await.is_ok();
+            let sent = if said { told.await.ok() } else { None };
+            sent.unwrap_or_else(|| {
+                let text = format!("the requester waits no more (topic {topic})");
+                Err(Error::of_host(ErrorKind::Cancelled, "reply", text))
+            })
+            .map(|()| Outcome::Done)
+        })
+    }
+
+    /// Sends the one reply, which ends it. Not heard if the work was [lost](crate::Work::Lost).
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn answer(self, event: Event) -> Result<()> {
+        self.say(Said::Answer(Box::new(event)))
+    }
+
+    /// There are no more replies. Not heard if the work was [lost](crate::Work::Lost).
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn end(self) -> Result<()> {
+        self.say(Said::End(Ok(())))
+    }
+
+    /// The handler failed, and why: the requester is told `RESPONDER_FAILED`. Not heard if the work was [lost](crate::Work::Lost).
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn fail(self, problem: String) -> Result<()> {
+        self.say(Said::End(Err(problem)))
+    }
+
+    fn say(self, said: Said) -> Result<()> {
+        self.end.into_value("reply")?.send(said);
+        Ok(())
+    }
+}

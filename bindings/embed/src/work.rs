@@ -1,0 +1,144 @@
+//! Work for handlers of the host: what [`meshwire::Consume::run`] and [`meshwire::Serve::run_stream`] give to a function, asked for in
+//! batches. Everything else of them, one key at a time, leases, deadlines, stays where it is.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use futures_util::Stream;
+use meshwire::{Bytes, EventView, Result};
+use meshwire_proto::EventLayout;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+/// For the highest concurrency there is; a higher one is refused where it begins.
+const MOST_PLACES: usize = 2 * 65_536;
+
+/// Something for the host's handlers.
+#[derive(Debug)]
+pub enum Work<T> {
+    /// A handler is to begin with it.
+    Begin(T),
+    /// What was begun under this number is wanted no more: its lease or its requester is gone. Its handler should stop; what it still says
+    /// of it is not heard.
+    Lost(u64),
+}
+
+/// Where work comes from.
+#[derive(Debug)]
+pub(crate) struct Workshop<T> {
+    out: mpsc::Sender<Work<T>>,
+    number: AtomicU64,
+}
+
+/// One piece of work that a handler has; dropped before its end, the host is told.
+#[derive(Debug)]
+pub(crate) struct Bench<T> {
+    number: u64,
+    /// The place for that word. `None`: it ended, or the host has closed it.
+    lost: Option<mpsc::OwnedPermit<Work<T>>>,
+}
+
+impl<T> Workshop<T> {
+    /// Hands out a piece of work, made with its number.
+    pub(crate) async fn begin(&self, make: impl FnOnce(u64) -> T) -> Bench<T> {
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        // An error means that the host has closed it: then what is waited for is dropped here.
+        let lost = self.out.clone().reserve_owned().await.ok();
+        if let Ok(place) = self.out.reserve().await {
+            place.send(Work::Begin(make(number)));
+        }
+        Bench { number, lost }
+    }
+}
+
+impl<T> Bench<T> {
+    /// The handler has said what there is to say.
+    pub(crate) fn end(mut self) {
+        self.lost = None;
+    }
+}
+
+impl<T> Drop for Bench<T> {
+    fn drop(&mut self) {
+        if let Some(place) = self.lost.take() {
+            place.send(Work::Lost(self.number));
+        }
+    }
+}
+
+/// The work of one consume or serve, and what that came to.
+#[derive(Debug)]
+pub(crate) struct Works<T> {
+    work: mpsc::Receiver<Work<T>>,
+    outcome: oneshot::Receiver<Result<()>>,
+    over: bool,
+    run: AbortHandle,
+}
+
+impl<T: Send + 'static> Works<T> {
+    /// Runs, in a task, what calls the workshop, at most so often at once.
+    pub(crate) fn begin<F>(on: &Handle, concurrency: u64, run: impl FnOnce(Workshop<T>) -> F) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        // A piece of work begins, and may be lost.
+        let places = usize::try_from(concurrency.saturating_mul(2)).unwrap_or(usize::MAX);
+        let (out, work) = mpsc::channel(places.clamp(2, MOST_PLACES));
+        let (say, outcome) = oneshot::channel();
+        let run = run(Workshop { out, number: AtomicU64::new(1) });
+        // An error means that the host has closed it.
+        let task = on.spawn(async move { drop(say.send(run.await)) });
+        Self { work, outcome, over: false, run: task.abort_handle() }
+    }
+}
+
+impl<T> Stream for Works<T> {
+    type Item = Result<Work<T>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(work) = ready!(self.work.poll_recv(cx)) {
+            return Poll::Ready(Some(Ok(work)));
+        }
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let outcome = ready!(Pin::new(&mut self.outcome).poll(cx));
+        self.over = true;
+        Poll::Ready(match outcome {
+            Ok(Err(error)) => Some(Err(error)),
+            // An error means that the runtime ends.
+            Ok(Ok(())) | Err(_) => None,
+        })
+    }
+}
+
+impl<T> Drop for Works<T> {
+    fn drop(&mut self) {
+        self.run.abort();
+    }
+}
+
+/// An event that lives on without what it came in.
+#[derive(Debug)]
+pub(crate) struct Readable {
+    bytes: Bytes,
+    layout: EventLayout,
+}
+
+impl Readable {
+    /// Of an event that was read before.
+    pub(crate) fn new(bytes: Bytes, view: EventView<'_>) -> Self {
+        let layout = view.layout();
+        Self { bytes, layout }
+    }
+
+    #[expect(clippy::unreachable, reason = "the layout is that of these bytes")]
+    pub(crate) fn event(&self) -> EventView<'_> {
+        match self.layout.view(&self.bytes) {
+            Some(view) => view,
+            None => unreachable!("the layout of an event is not that of its bytes"),
+        }
+    }
+}
