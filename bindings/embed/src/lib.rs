@@ -5,8 +5,12 @@
 //! ([`Client::wait`]). No thread of ours ever runs code of the host.
 //!
 //! - [`Client`]: one connection's worth of verbs, each an [`Ask`] that comes to an [`Outcome`];
+//! - [`Draft`]: an event put together attribute by attribute; [`Client::begin_publish`] publishes it on the host's own thread;
 //! - [`Subscription`]: deliveries, asked for in batches; [`Delivery`]: one of them, settled without waiting; [`Replies`]: those to a
 //!   request, likewise;
+//! - [`Consumer`] and [`Responder`]: [`Work`] for handlers of the host, likewise;
+//! - [`keep_logs`] and [`take_logs`]: what the client logs;
+//! - [`Handles`]: numbers that stand for values, for hosts that cannot hold these;
 //! - [`Queue`]: completions, bounded; [`Operation`]: a call on its way, to be cancelled;
 //! - [`Options`]: what is said as text, and read here alone, so that every language says the same of a wrong one.
 //!
@@ -22,6 +26,8 @@ mod bell;
 mod client;
 mod consumer;
 mod delivery;
+mod draft;
+mod handles;
 mod local;
 mod logs;
 mod operation;
@@ -40,10 +46,15 @@ pub use ask::{Ask, Outcome};
 pub use client::Client;
 pub use consumer::{Consumer, Handled, Job};
 pub use delivery::{Delivery, Settle};
+pub use draft::Draft;
+pub use handles::Handles;
 pub use logs::{Level, Record, close_logs, keep_logs, take_logs};
-pub use meshwire::{Error, ErrorKind, Event, EventView, Receipt, Reply, Result, Retry, Stats, TimedEvent};
+pub use meshwire::{
+    AttributeValue, Bytes, Data, Error, ErrorKind, Event, EventView, Receipt, Reply, Result, Retry, Stats, TimedEvent,
+};
 pub use operation::Operation;
 pub use options::Options;
+pub use process::PerProcess;
 pub use publisher::Room;
 pub use queue::{Completion, Queue};
 pub use replies::Replies;

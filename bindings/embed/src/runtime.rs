@@ -1,12 +1,12 @@
 //! The one tokio runtime of a process: there while clients are open.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meshwire::{Error, ErrorKind, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::process::{Process, Stamp};
+use crate::process::{PerProcess, Stamp};
 
 /// A client needs no more: its session is one task.
 const MOST_THREADS: usize = 2;
@@ -16,7 +16,7 @@ const PARTING: Duration = Duration::from_secs(1);
 
 /// The runtime, and how many clients are open.
 #[derive(Debug, Default)]
-pub(crate) struct Counted {
+struct Counted {
     runtime: Option<Runtime>,
     clients: usize,
 }
@@ -29,7 +29,8 @@ pub(crate) struct Running {
 }
 
 fn counted() -> MutexGuard<'static, Counted> {
-    Process::here().runtime.lock().unwrap_or_else(PoisonError::into_inner)
+    static COUNTED: PerProcess<Mutex<Counted>> = PerProcess::new();
+    COUNTED.here(|_| Mutex::default()).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn threads() -> usize {

@@ -7,6 +7,7 @@ use prost_types::Timestamp;
 
 use super::scan::{Field, Scanner, utf8};
 use super::{EventError, shown};
+use crate::UnixMillis;
 
 /// A value of the CloudEvents type system.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +57,20 @@ impl From<bool> for AttributeValue<'static> {
 impl From<i32> for AttributeValue<'static> {
     fn from(value: i32) -> Self {
         Self::Integer(value)
+    }
+}
+
+impl From<UnixMillis> for AttributeValue<'static> {
+    fn from(time: UnixMillis) -> Self {
+        super::parts::timestamp(time)
+    }
+}
+
+impl AttributeValue<'static> {
+    /// A time as RFC 3339 writes it; `None`: it is none.
+    #[must_use]
+    pub fn time(text: &str) -> Option<Self> {
+        crate::time::read(text).map(Self::Timestamp)
     }
 }
 
