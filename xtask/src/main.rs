@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program talks on its standard streams")]
 
 mod bench;
+mod bindings;
 mod check;
 mod conformance;
 mod demo;
@@ -27,6 +28,9 @@ Usage: cargo xtask COMMAND
   test [FILTER...]           what CI runs; with a filter only the cargo tests it names
        [--all]               release builds and full counts too; ends with a receipt
        [--from STEP]         go on where an earlier run of this commit stopped
+  test bindings [NAME...]    C, Python, Node and Go: packed, installed where nothing is, tested there
+  package [NAME...]          the same packages for users, in dist/
+          [--profile dev]    quickly built ones, in target/dist-dev
   test sim [ARGS...]         the simulation alone, 1,000 seeds; ARGS go to it (try --help)
   conformance [ARGS...]      every case with every client; ARGS go to the runner (try --help)
   foreign [ARGS...]          programs of other projects publish and receive; ARGS go to the runner
@@ -58,6 +62,8 @@ fn run(words: &[&str]) -> anyhow::Result<bool> {
             Ok(true)
         }
         ["check"] => check::check(&workspace),
+        ["package", arguments @ ..] => bindings::package(&workspace, arguments),
+        ["test", "bindings", names @ ..] => bindings::test(&workspace, names),
         ["test", "sim", arguments @ ..] => test::simulation(&workspace, arguments),
         ["test", arguments @ ..] => test::test(&workspace, &test::Options::parse(arguments)?),
         ["conformance", arguments @ ..] => conformance::conformance(&workspace, arguments),

@@ -32,33 +32,34 @@ pub(crate) struct Options {
 /// How a step ended.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    passed: u32,
-    failed: u32,
+    pub(crate) passed: u32,
+    pub(crate) failed: u32,
     /// What each skipped test needed.
-    skipped: Vec<Skip>,
+    pub(crate) skipped: Vec<Skip>,
     /// What a person wants to see when it failed.
-    excerpt: Vec<String>,
+    pub(crate) excerpt: Vec<String>,
 }
 
 /// A test that could not run here.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub(crate) struct Skip {
     /// What it needs, as it said.
-    needs: String,
+    pub(crate) needs: String,
     /// The test or step.
-    test: String,
+    pub(crate) test: String,
 }
 
 impl Outcome {
-    /// A step that counts as one test.
-    fn add(&mut self, other: Self) {
+    /// Both.
+    pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped.extend(other.skipped);
         self.excerpt.extend(other.excerpt);
     }
 
-    fn one(passed: bool, excerpt: Vec<String>) -> Self {
+    /// A step that counts as one test.
+    pub(crate) fn one(passed: bool, excerpt: Vec<String>) -> Self {
         Self { passed: passed.into(), failed: (!passed).into(), skipped: Vec::new(), excerpt }
     }
 

@@ -1,0 +1,219 @@
+//! `package` and `test bindings`: what users of other languages install, and its tests where they install it.
+//!
+//! A binding is packed into a folder, as a registry would have it, and installed from there into an environment that is empty but for what
+//! a user of the language has. Nothing of the checkout is on its path; its suite is copied there.
+
+mod c;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::process::Log;
+use crate::test::{Outcome, Skip};
+use crate::workspace::Workspace;
+
+/// How the native parts are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quality {
+    /// For `test`: quick to build, and with the features that users get.
+    Dev,
+    /// For users: link-time optimised and stripped.
+    Dist,
+}
+
+impl Quality {
+    /// Cargo's profile.
+    pub(crate) const fn profile(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Dist => "dist",
+        }
+    }
+
+    /// The folder below the target directory.
+    pub(crate) const fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Dist => "dist",
+        }
+    }
+}
+
+/// Where a binding is packed, installed and tested.
+pub(crate) struct Shop<'a> {
+    pub(crate) workspace: &'a Workspace,
+    pub(crate) log: &'a mut Log,
+    pub(crate) quality: Quality,
+    /// What was packed; a folder a language.
+    pub(crate) dist: PathBuf,
+}
+
+impl Shop<'_> {
+    /// An empty folder below the dist folder, for the package of this language.
+    pub(crate) fn shelf(&self, language: &str) -> anyhow::Result<PathBuf> {
+        empty(&self.dist.join(language))
+    }
+
+    /// An empty folder outside the checkout's sources, for an environment to install into.
+    pub(crate) fn room(&self, language: &str) -> anyhow::Result<PathBuf> {
+        empty(&self.workspace.scratch()?.join("bindings").join(language))
+    }
+
+    /// Something that cargo built.
+    pub(crate) fn built(&self, name: &str) -> PathBuf {
+        self.workspace.target.join(self.quality.folder()).join(name)
+    }
+
+    /// Runs a program, which must end with 0.
+    pub(crate) fn must(&mut self, command: &mut std::process::Command) -> anyhow::Result<Vec<String>> {
+        let finished = self.log.run(command, None)?;
+        let shown = finished.lines.iter().rev().take(40).rev().cloned().collect::<Vec<_>>().join("\n");
+        anyhow::ensure!(finished.success, "{} failed:\n{shown}", command.get_program().to_string_lossy());
+        Ok(finished.lines)
+    }
+}
+
+fn empty(folder: &Path) -> anyhow::Result<PathBuf> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| format!("{} cannot be emptied", folder.display()))?;
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    Ok(folder.to_owned())
+}
+
+/// One language.
+pub(crate) trait Binding {
+    /// Its name, on the screen and behind `test bindings`.
+    fn name(&self) -> &'static str;
+
+    /// The cargo packages whose build it packs, all built by one command.
+    fn crates(&self) -> &'static [&'static str];
+
+    /// Programs that a user of the language has. Without one of them it is skipped.
+    fn needs(&self) -> &'static [&'static str];
+
+    /// Packs what cargo built into its shelf.
+    ///
+    /// # Errors
+    /// Whatever failed, in the words of the tool.
+    fn package(&self, shop: &mut Shop<'_>) -> anyhow::Result<()>;
+
+    /// Installs the package into an empty environment and runs the suite there.
+    ///
+    /// # Errors
+    /// What failed before a test ran.
+    fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome>;
+}
+
+const ALL: [&dyn Binding; 1] = [&c::C];
+
+/// The bindings of these names; all without a name.
+fn named(names: &[&str]) -> anyhow::Result<Vec<&'static dyn Binding>> {
+    let known = || ALL.iter().map(|binding| binding.name()).collect::<Vec<_>>().join(", ");
+    let find = |name: &&str| {
+        let found = ALL.iter().find(|binding| binding.name() == *name);
+        found.copied().with_context(|| format!("no binding `{name}`; there are {}", known()))
+    };
+    if names.is_empty() { Ok(ALL.to_vec()) } else { names.iter().map(find).collect() }
+}
+
+/// What it needs and is not there.
+fn missing(binding: &dyn Binding) -> Option<&'static str> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    binding.needs().iter().copied().find(|program| !is_there(program))
+}
+
+/// Builds what these bindings pack, in one go, so that they share one set of features.
+fn build(shop: &mut Shop<'_>, bindings: &[&dyn Binding]) -> anyhow::Result<()> {
+    let mut command = shop.workspace.cargo(&["build", "--profile", shop.quality.profile()]);
+    for name in bindings.iter().flat_map(|binding| binding.crates()) {
+        command.args(["-p", name]);
+    }
+    shop.must(&mut command).map(|_| ())
+}
+
+/// `package`: packs these bindings, all without a name.
+pub(crate) fn package(workspace: &Workspace, arguments: &[&str]) -> anyhow::Result<bool> {
+    let (mut quality, mut names) = (Quality::Dist, Vec::new());
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match (*word, words.as_slice().first()) {
+            ("--profile", Some(&"dev")) => quality = Quality::Dev,
+            ("--profile", Some(&"dist")) => quality = Quality::Dist,
+            ("--profile", _) => anyhow::bail!("--profile is dev or dist"),
+            (flag, _) if flag.starts_with('-') => anyhow::bail!("`cargo xtask package` has no option `{flag}`"),
+            (name, _) => {
+                names.push(name);
+                continue;
+            }
+        }
+        words.next();
+    }
+    let mut log = Log::open(workspace.scratch()?.join("package.log"), false)?;
+    let bindings = named(&names)?;
+    let mut shop = Shop { workspace, log: &mut log, quality, dist: dist(workspace, quality) };
+    build(&mut shop, &bindings)?;
+    for binding in bindings {
+        if let Some(needs) = missing(binding) {
+            println!("{} skipped: needs {needs}", binding.name());
+            continue;
+        }
+        binding.package(&mut shop)?;
+        println!("{} is in {}", binding.name(), workspace.shown(&shop.dist.join(binding.name())));
+    }
+    Ok(true)
+}
+
+/// Users' packages are in `dist/`; those for tests stay with what cargo builds.
+fn dist(workspace: &Workspace, quality: Quality) -> PathBuf {
+    match quality {
+        Quality::Dist => workspace.root.join("dist"),
+        Quality::Dev => workspace.target.join("dist-dev"),
+    }
+}
+
+/// `test bindings`: builds, packs, installs and tests them with their output shown by line; `false`: a test failed.
+pub(crate) fn test(workspace: &Workspace, names: &[&str]) -> anyhow::Result<bool> {
+    let mut log = Log::open(workspace.scratch()?.join("bindings.log"), false)?;
+    let outcome = run(workspace, &mut log, names, |line| println!("{line}"))?;
+    for line in &outcome.excerpt {
+        println!("    {line}");
+    }
+    println!("log: {}", workspace.shown(log.path()));
+    let Outcome { passed, failed, skipped, .. } = outcome;
+    println!("{passed} passed, {failed} failed, {} skipped", skipped.len());
+    Ok(failed == 0)
+}
+
+/// The same as a part of a run; `tell` gets a line for each.
+pub(crate) fn run(
+    workspace: &Workspace,
+    log: &mut Log,
+    names: &[&str],
+    tell: impl Fn(String),
+) -> anyhow::Result<Outcome> {
+    let bindings = named(names)?;
+    let quality = Quality::Dev;
+    let mut shop = Shop { workspace, log, quality, dist: dist(workspace, quality) };
+    let mut gateway = workspace.cargo(&["build", "-p", "meshwire-cli"]);
+    shop.must(&mut gateway)?;
+    build(&mut shop, &bindings)?;
+    let mut sum = Outcome::default();
+    for binding in bindings {
+        let name = binding.name();
+        if let Some(needs) = missing(binding) {
+            tell(format!("{name} skipped: needs {needs}"));
+            sum.skipped.push(Skip { needs: needs.to_owned(), test: name.to_owned() });
+            continue;
+        }
+        let began = std::time::Instant::now();
+        let outcome = binding.package(&mut shop).and_then(|()| binding.test(&mut shop));
+        let outcome = outcome.unwrap_or_else(|error| Outcome::one(false, vec![format!("{name}: {error:#}")]));
+        let seconds = began.elapsed().as_secs_f64();
+        tell(format!("{name:<8} {} good, {} bad, {seconds:.1} s", outcome.passed, outcome.failed));
+        sum.add(outcome);
+    }
+    Ok(sum)
+}
