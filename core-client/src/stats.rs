@@ -1,7 +1,7 @@
 //! Counts, for a look from outside.
 
 /// What a client did since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Stats {
     /// Publishes without a receipt, now.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meshwire::{Event, Mesh, Receipt, Reply, Result, TimedEvent};
+use meshwire::{Event, Mesh, Receipt, Reply, Result, State, TimedEvent};
 use meshwire_proto::options::DRAIN_TIMEOUT;
 use tokio::time::{Instant, timeout};
 
@@ -39,6 +39,8 @@ pub enum Ask {
     Flush,
     /// [`Mesh::connected`].
     Connected,
+    /// Waits until the client's state is another than this one: comes to an [`Outcome::State`]. What it was between two looks is not told.
+    StateAfter(State),
     /// [`Mesh::subscribe`]: comes to an [`Outcome::Subscription`].
     Subscribe {
         /// To what.
@@ -79,6 +81,8 @@ pub enum Outcome {
     Done,
     /// Of a connect.
     Client(Client),
+    /// The state that a client has come to.
+    State(State),
     /// Of a publish.
     Receipt(Receipt),
     /// Of a publish whose receipt is yet to come.
@@ -111,6 +115,7 @@ impl Ask {
             Self::PublishStart { .. } | Self::PublishBatch { .. } => "publish",
             Self::Flush => "flush",
             Self::Connected => "connect",
+            Self::StateAfter(_) => "state",
             Self::Subscribe { .. } => "subscribe",
             Self::Request { .. } => "request",
             Self::RequestStream { .. } => "request_stream",
@@ -134,6 +139,13 @@ impl Ask {
                 mesh.flush().await.map(|()| Outcome::Done)
             }
             Self::Connected => mesh.connected().await.map(|()| Outcome::Done),
+            Self::StateAfter(before) => {
+                let mut state = mesh.state();
+                drop((mesh, client));
+                // An error means that nobody drives the client any more.
+                let after = state.wait_for(|state| *state != before).await.map_or(State::Closed, |state| *state);
+                Ok(Outcome::State(after))
+            }
             Self::Subscribe { topic, options } => {
                 let stream = options.subscribe(&mesh, &topic)?.await?;
                 Ok(Outcome::Subscription(Subscription::new(client, stream)))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meshwire::{Mesh, Receipt, Result, Stats, TimedEvent};
+use meshwire::{Error, ErrorKind, Mesh, Receipt, Result, State, Stats, TimedEvent};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -170,6 +170,23 @@ impl Client {
     /// `CLOSED` in a child of `fork`.
     pub fn stats(&self) -> Result<Stats> {
         Ok(self.0.get("stats")?.mesh.stats())
+    }
+
+    /// The same as one JSON object, with the names of [`Stats`].
+    ///
+    /// # Errors
+    /// As [`Client::stats`].
+    pub fn stats_json(&self) -> Result<String> {
+        let json = serde_json::to_string(&self.stats()?);
+        json.map_err(|error| Error::of_host(ErrorKind::Internal, "stats", error.to_string()))
+    }
+
+    /// The client's state, as of now.
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn state(&self) -> Result<State> {
+        Ok(*self.0.get("state")?.mesh.state().borrow())
     }
 
     /// Begins a call of that name; whether bytes may have left when it is cancelled.

@@ -50,7 +50,8 @@ pub use draft::Draft;
 pub use handles::Handles;
 pub use logs::{Level, Record, close_logs, keep_logs, take_logs};
 pub use meshwire::{
-    AttributeValue, Bytes, Data, Error, ErrorKind, Event, EventView, Receipt, Reply, Result, Retry, Stats, TimedEvent,
+    AttributeValue, Bytes, Data, Error, ErrorKind, Event, EventView, Receipt, Reply, Result, Retry, State, Stats,
+    TimedEvent,
 };
 pub use operation::Operation;
 pub use options::Options;

@@ -28,6 +28,21 @@ pub enum State {
     Closed,
 }
 
+impl State {
+    /// In one word, as `reconnecting`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Reconnecting => "reconnecting",
+            Self::Draining => "draining",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 /// What became of consecutive publishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meshwire::testing::Gateway;
-use meshwire_embed::{Ask, Client, ErrorKind, Event, Outcome, Queue, Settle};
+use meshwire_embed::{Ask, Client, ErrorKind, Event, Outcome, Queue, Settle, State};
 
 use crate::rig::{begin_publish, connected, deliveries, one, options, publish, subscribe, subscribed, taken, texts};
 
@@ -129,4 +129,23 @@ fn a_client_that_is_dropped_with_publishes_on_their_way_sends_them_first() {
         count += deliveries(orders.next_batch(1000, None).unwrap()).len();
     }
     assert!(taken(&queue, 500).into_iter().all(|completion| completion.result.is_ok()));
+}
+
+#[test]
+fn the_state_of_a_client_is_told_as_it_changes() {
+    let gateway = Gateway::start().unwrap();
+    let client = connected(&gateway);
+    let queue = Queue::new(2).unwrap();
+    assert_eq!(client.state().unwrap(), State::Connected);
+    drop(client.begin(Ask::StateAfter(State::Connected), &queue, 1).unwrap());
+    gateway.kill();
+    let mut state = one(&queue).unwrap();
+    while let Outcome::State(between @ State::Disconnected) = state {
+        state = client.wait(Ask::StateAfter(between)).unwrap();
+    }
+    assert!(matches!(state, Outcome::State(State::Reconnecting)), "{state:?}");
+    drop(client.begin(Ask::StateAfter(State::Reconnecting), &queue, 2).unwrap());
+    assert!(client.stats_json().unwrap().starts_with(r#"{"pending":0,"#));
+    drop(client);
+    assert!(matches!(one(&queue), Ok(Outcome::State(State::Draining | State::Closed)) | Err(_)));
 }
