@@ -83,7 +83,9 @@ fn group(name: &str, settled_through: &str, lag: u64) -> Value {
 fn groups_are_made_shown_changed_moved_listed_and_deleted() {
     let gateway = Gateway::start().unwrap();
     let client = connected(&gateway);
-    (0..3).for_each(|_| drop(publish(&client, "orders", "x").unwrap()));
+    for event in ["a", "b", "c"] {
+        publish(&client, "orders", event).unwrap();
+    }
     let of = |more: Value| {
         let mut arguments = json!({ "topic": "orders", "group": "g" });
         arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -123,7 +125,9 @@ fn groups_are_made_shown_changed_moved_listed_and_deleted() {
 fn durable_members_are_made_shown_moved_and_deleted() {
     let gateway = Gateway::start().unwrap();
     let client = connected(&gateway);
-    (0..3).for_each(|_| drop(publish(&client, "orders", "x").unwrap()));
+    for event in ["a", "b", "c"] {
+        publish(&client, "orders", event).unwrap();
+    }
     let of = json!({ "topic": "orders", "group": "caches", "member": "a" });
     let with = |name: &str, value: &str| {
         let mut arguments = of.clone();
