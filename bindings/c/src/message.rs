@@ -6,7 +6,7 @@ use std::ffi::{c_char, c_int};
 use meshwire_embed::{AttributeValue, Data, Delivery, EventView, Inquiry, Job, Reply, Result};
 
 use crate::border::{mw_string, text};
-use crate::publish::{mw_data, mw_data_kind};
+use crate::event::{mw_data, mw_data_kind};
 
 /// Of a time: there is none.
 pub(crate) const MW_NO_TIME: i64 = i64::MIN;
@@ -97,7 +97,7 @@ fn data_of(event: &EventView<'_>) -> mw_data {
 }
 
 impl mw_message {
-    pub(crate) fn of(message: Message<'_>) -> Result<Self> {
+    pub(crate) fn of(message: &Message<'_>) -> Result<Self> {
         let event = message.event()?;
         let mut this = Self {
             size: size_of::<Self>(),
@@ -136,7 +136,7 @@ impl mw_message {
             };
             *place = slice(&value).map_or(mw_string::NONE, mw_string::of);
         }
-        this.come(&message)?;
+        this.come(message)?;
         Ok(this)
     }
 
