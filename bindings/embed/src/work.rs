@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use futures_util::Stream;
 use meshwire::{Bytes, EventView, Result};
@@ -89,7 +89,17 @@ impl<T: Send + 'static> Works<T> {
         let (say, outcome) = oneshot::channel();
         let run = run(Workshop { out, number: AtomicU64::new(1) });
         // An error means that the host has closed it.
-        let task = on.spawn(async move { drop(say.send(run.await)) });
+        let mut run = Box::pin(async move { drop(say.send(run.await)) });
+        // It says here what it says first, that it consumes or serves: what one client says arrives in its order.
+        let begun = {
+            let _inside = on.enter();
+            run.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        };
+        let task = on.spawn(async move {
+            if begun.is_pending() {
+                run.await;
+            }
+        });
         Self { work, outcome, over: false, run: task.abort_handle() }
     }
 }
