@@ -10,6 +10,7 @@ use crate::client::Client;
 use crate::local::Local;
 use crate::operation::Operation;
 use crate::queue::Queue;
+use crate::work::Readable;
 
 /// One event, which the host settles.
 ///
@@ -50,6 +51,15 @@ impl Delivery {
     /// As [`Delivery::get`].
     pub fn event(&self) -> Result<EventView<'_>> {
         Ok(self.get()?.event())
+    }
+
+    /// Its event, to be read when it is settled too.
+    ///
+    /// # Errors
+    /// As [`Delivery::get`].
+    pub fn readable(&self) -> Result<Readable> {
+        let delivery = self.get()?;
+        Ok(Readable::new(delivery.raw().clone(), delivery.event()))
     }
 
     /// Settles it: handed to the session, never waits.

@@ -1,0 +1,24 @@
+"""What a program wants to see of every publish and every delivery of a client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Union
+
+from ._event import Event
+from ._native import Delivery, Job, SyncDelivery
+
+SettledAs = Literal["ack", "nack", "reject"]
+OnPublish = Callable[[str, Event], Event]
+OnDelivery = Callable[[Union[Delivery, SyncDelivery, Job]], object]
+OnSettle = Callable[[Union[Delivery, SyncDelivery, Job], SettledAs], object]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """The hooks of a client. Without one a call costs a look."""
+
+    on_publish: OnPublish | None = None
+    on_delivery: OnDelivery | None = None
+    on_settle: OnSettle | None = None
