@@ -237,6 +237,11 @@ impl Client {
         Stream::make(py, Source::Responder(responder), self.home.clone())
     }
 
+    /// Administration: comes to the answer as JSON.
+    fn administer(slf: &Bound<'_, Self>, command: String, arguments: String) -> PyResult<Py<PyAny>> {
+        Self::ask(slf, Ask::Administer { command, arguments })
+    }
+
     #[pyo3(signature = (deadline=None))]
     fn drain(slf: &Bound<'_, Self>, deadline: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
         let deadline = deadline.map(|deadline| duration(slf.py(), "deadline", deadline)).transpose()?;

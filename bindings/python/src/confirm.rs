@@ -6,30 +6,9 @@ use meshwire_embed::{Delivery, Error, ErrorKind, Operation, Queue, Result, Settl
 use pyo3::prelude::*;
 
 use crate::delivery::{Held, taken};
-use crate::errors::raised;
-use crate::message::{Body, Message};
+use crate::message::Body;
 use crate::pending::Pending;
 use crate::wait::{self, Cancel};
-
-pub(crate) enum How {
-    Settle(Settle),
-    Extend,
-}
-
-/// What is to be begun.
-enum Begun {
-    Settle(Delivery, Settle),
-    Extend(Arc<Delivery>),
-}
-
-impl Begun {
-    fn begin(self, queue: &Queue, tag: u64) -> Result<Operation> {
-        match self {
-            Self::Settle(delivery, how) => delivery.begin_settle_confirmed(how, queue, tag),
-            Self::Extend(delivery) => Delivery::begin_extend_confirmed(delivery, queue, tag),
-        }
-    }
-}
 
 /// What became of a delivery, in the hook's word.
 pub(crate) const fn word(how: &Settle) -> &'static str {
@@ -51,54 +30,53 @@ pub(crate) fn tell(held: &Bound<'_, Held>, word: &'static str) {
     }
 }
 
-fn shared(py: Python<'_>, message: &mut Message) -> PyResult<Arc<Delivery>> {
-    let delivery = match std::mem::replace(&mut message.body, Body::Gone) {
-        Body::Delivery(delivery) => Arc::new(delivery),
-        Body::Shared(delivery) => delivery,
-        other => {
-            message.body = other;
-            let text = "it was settled before: there is no lease any more";
-            return Err(raised(py, &Error::of_host(ErrorKind::Invalid, "extend_confirmed", text)));
-        }
+fn prepared(held: &Bound<'_, Held>, how: &Settle) -> PyResult<Delivery> {
+    let operation = match how {
+        Settle::Ack => "ack_confirmed",
+        Settle::Nack(_) => "nack_confirmed",
+        Settle::Reject(_) => "reject_confirmed",
     };
-    message.body = Body::Shared(Arc::clone(&delivery));
-    Ok(delivery)
+    taken(held.py(), &mut held.as_super().borrow_mut(), operation)
 }
 
-fn prepare(held: &Bound<'_, Held>, how: How) -> PyResult<(Begun, Option<&'static str>)> {
-    let py = held.py();
-    let mut message = held.as_super().borrow_mut();
-    Ok(match how {
-        How::Extend => (Begun::Extend(shared(py, &mut message)?), None),
-        How::Settle(how) => {
-            let word = word(&how);
-            let operation = match how {
-                Settle::Ack => "ack_confirmed",
-                Settle::Nack(_) => "nack_confirmed",
-                Settle::Reject(_) => "reject_confirmed",
-            };
-            (Begun::Settle(taken(py, &mut message, operation)?, how), Some(word))
-        }
-    })
-}
-
-pub(crate) fn begin(held: &Bound<'_, Held>, how: How) -> PyResult<Py<Pending>> {
-    let (begun, word) = prepare(held, how)?;
+pub(crate) fn begin(held: &Bound<'_, Held>, how: Settle) -> PyResult<Py<Pending>> {
+    let word = word(&how);
+    let delivery = prepared(held, &how)?;
     let pump = Arc::clone(&held.borrow().home.0.pump);
     let pending = pump.begin(held.py(), None, |queue, tag, pending| {
-        pending.cancelled_by(begun.begin(queue, tag)?);
+        pending.cancelled_by(delivery.begin_settle_confirmed(how, queue, tag)?);
         Ok(())
     })?;
-    if let Some(word) = word {
-        tell(held, word);
-    }
+    tell(held, word);
     Ok(pending)
 }
 
-pub(crate) fn wait(held: &Bound<'_, Held>, how: How) -> PyResult<()> {
-    let (begun, word) = prepare(held, how)?;
-    if let Some(word) = word {
-        tell(held, word);
+pub(crate) fn wait(held: &Bound<'_, Held>, how: Settle) -> PyResult<()> {
+    let word = word(&how);
+    let delivery = prepared(held, &how)?;
+    tell(held, word);
+    let begin = |queue: &Queue| delivery.begin_settle_confirmed(how, queue, 0).map(Cancel::By);
+    wait::call(held.py(), begin, |_, _| {}).map(drop)
+}
+
+fn extend(held: &Bound<'_, Held>, queue: &Queue, tag: u64) -> Result<Operation> {
+    match &held.as_super().borrow().body {
+        Body::Delivery(delivery) => delivery.begin_extend_confirmed(queue, tag),
+        _ => {
+            let text = "it was settled before: there is no lease any more";
+            Err(Error::of_host(ErrorKind::Invalid, "extend_confirmed", text))
+        }
     }
-    wait::call(held.py(), |queue| begun.begin(queue, 0).map(Cancel::By), |_, _| {}).map(drop)
+}
+
+pub(crate) fn begin_extend(held: &Bound<'_, Held>) -> PyResult<Py<Pending>> {
+    let pump = Arc::clone(&held.borrow().home.0.pump);
+    pump.begin(held.py(), None, |queue, tag, pending| {
+        pending.cancelled_by(extend(held, queue, tag)?);
+        Ok(())
+    })
+}
+
+pub(crate) fn wait_extend(held: &Bound<'_, Held>) -> PyResult<()> {
+    wait::call(held.py(), |queue| extend(held, queue, 0).map(Cancel::By), |_, _| {}).map(drop)
 }

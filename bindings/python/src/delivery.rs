@@ -1,12 +1,10 @@
 //! Deliveries: read, and settled without waiting.
 
-use std::sync::Arc;
-
 use meshwire_embed::{Error, ErrorKind, Settle};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::confirm::{self, How};
+use crate::confirm;
 use crate::draft::duration;
 use crate::errors::{Raise as _, raised};
 use crate::message::{Body, Message, moment_of};
@@ -78,13 +76,6 @@ pub(crate) fn taken(
                 (Body::Kept(readable), None)
             }
             Err(error) => (Body::Delivery(whole), Some(error)),
-        },
-        Body::Shared(shared) => match Arc::try_unwrap(shared) {
-            Ok(whole) => {
-                message.body = Body::Delivery(whole);
-                return taken(py, message, operation);
-            }
-            Err(shared) => refused(Body::Shared(shared), "its lease is being made longer: await that first"),
         },
         other => refused(other, "it was settled before: a delivery is settled once"),
     };
@@ -177,7 +168,6 @@ impl Held {
         let py = slf.py();
         match &slf.as_super().borrow().body {
             Body::Delivery(delivery) => delivery.extend().raise(py),
-            Body::Shared(delivery) => delivery.extend().raise(py),
             _ => Err(raised(py, &Error::of_host(ErrorKind::Invalid, "extend", "it was settled before"))),
         }
     }
@@ -187,25 +177,25 @@ impl Held {
 impl Delivery {
     /// As `ack`, and waits for the gateway's word.
     fn ack_confirmed(slf: &Bound<'_, Self>) -> PyResult<Py<Pending>> {
-        confirm::begin(slf.as_super(), How::Settle(Settle::Ack))
+        confirm::begin(slf.as_super(), Settle::Ack)
     }
 
     /// As `nack`, likewise.
     #[pyo3(signature = (delay=None))]
     fn nack_confirmed(slf: &Bound<'_, Self>, delay: Option<&Bound<'_, PyAny>>) -> PyResult<Py<Pending>> {
         let delay = delay.map(|delay| duration(slf.py(), "delay", delay)).transpose()?;
-        confirm::begin(slf.as_super(), How::Settle(Settle::Nack(delay)))
+        confirm::begin(slf.as_super(), Settle::Nack(delay))
     }
 
     /// As `reject`, likewise.
     #[pyo3(signature = (reason=String::new()))]
     fn reject_confirmed(slf: &Bound<'_, Self>, reason: String) -> PyResult<Py<Pending>> {
-        confirm::begin(slf.as_super(), How::Settle(Settle::Reject(reason)))
+        confirm::begin(slf.as_super(), Settle::Reject(reason))
     }
 
     /// As `extend`, likewise.
     fn extend_confirmed(slf: &Bound<'_, Self>) -> PyResult<Py<Pending>> {
-        confirm::begin(slf.as_super(), How::Extend)
+        confirm::begin_extend(slf.as_super())
     }
 }
 
@@ -213,24 +203,24 @@ impl Delivery {
 impl SyncDelivery {
     /// As `ack`, and waits for the gateway's word.
     fn ack_confirmed(slf: &Bound<'_, Self>) -> PyResult<()> {
-        confirm::wait(slf.as_super(), How::Settle(Settle::Ack))
+        confirm::wait(slf.as_super(), Settle::Ack)
     }
 
     /// As `nack`, likewise.
     #[pyo3(signature = (delay=None))]
     fn nack_confirmed(slf: &Bound<'_, Self>, delay: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let delay = delay.map(|delay| duration(slf.py(), "delay", delay)).transpose()?;
-        confirm::wait(slf.as_super(), How::Settle(Settle::Nack(delay)))
+        confirm::wait(slf.as_super(), Settle::Nack(delay))
     }
 
     /// As `reject`, likewise.
     #[pyo3(signature = (reason=String::new()))]
     fn reject_confirmed(slf: &Bound<'_, Self>, reason: String) -> PyResult<()> {
-        confirm::wait(slf.as_super(), How::Settle(Settle::Reject(reason)))
+        confirm::wait(slf.as_super(), Settle::Reject(reason))
     }
 
     /// As `extend`, likewise.
     fn extend_confirmed(slf: &Bound<'_, Self>) -> PyResult<()> {
-        confirm::wait(slf.as_super(), How::Extend)
+        confirm::wait_extend(slf.as_super())
     }
 }

@@ -16,8 +16,6 @@ static EVENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 pub(crate) enum Body {
     /// In a delivery that is not settled.
     Delivery(meshwire_embed::Delivery),
-    /// In one whose lease is being made longer.
-    Shared(std::sync::Arc<meshwire_embed::Delivery>),
     /// In one that was settled.
     Kept(Readable),
     Job(meshwire_embed::Job),
@@ -45,7 +43,6 @@ impl Message {
     pub(crate) fn view(&self, py: Python<'_>) -> PyResult<EventView<'_>> {
         match &self.body {
             Body::Delivery(delivery) => delivery.event().raise(py),
-            Body::Shared(delivery) => delivery.event().raise(py),
             Body::Kept(readable) => Ok(readable.event()),
             Body::Job(job) => Ok(job.event()),
             Body::Request(inquiry) => Ok(inquiry.event()),

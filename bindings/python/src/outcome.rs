@@ -102,6 +102,7 @@ pub(crate) fn object(py: Python<'_>, outcome: Outcome, home: &Home) -> PyResult<
         Outcome::Subscription(subscription) => Stream::make(py, Source::Subscription(subscription), home.clone()),
         Outcome::Answers(replies) => Stream::make(py, Source::Replies(replies), home.clone()),
         Outcome::Reply(reply) => Reply::make(py, reply),
+        Outcome::Text(text) => text.into_py_any(py),
         _ => Err(pump::lost("call")).raise(py),
     }
 }

@@ -23,24 +23,30 @@ from ._event import Event
 from ._handlers import Nack, Reject
 from ._mesh import Connecting, Mesh, connect
 from ._native import Delivery, Job, Message, Pending, Receipt, Reply, Request, __version__
+from ._records import DeadLetter, Group, LimitsInForce, Member, Redriven, Topic, TopicGroup
 from ._stats import State, Stats
 from ._subscription import Replies, Subscription
 from .errors import *  # noqa: F403
 
 __all__ = [
     "Connecting",
+    "DeadLetter",
     "DeadLetters",
     "Delivery",
     "Event",
+    "Group",
     "Groups",
     "Job",
     "Limits",
+    "LimitsInForce",
+    "Member",
     "Mesh",
     "MeshwireError",
     "Message",
     "Nack",
     "Pending",
     "Receipt",
+    "Redriven",
     "Reject",
     "Replies",
     "Reply",
@@ -48,6 +54,8 @@ __all__ = [
     "State",
     "Stats",
     "Subscription",
+    "Topic",
+    "TopicGroup",
     "Topics",
     "__version__",
     "connect",

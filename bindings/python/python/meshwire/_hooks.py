@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Union
+from typing import Any, Literal, Union
 
 from ._event import Event
 from ._native import Delivery, Job, SyncDelivery
@@ -22,3 +22,13 @@ class Hooks:
     on_publish: OnPublish | None = None
     on_delivery: OnDelivery | None = None
     on_settle: OnSettle | None = None
+
+
+def hooked(hook: Callable[[Any], object], delivery: Any) -> None:
+    """Shows a delivery to the hook. If that fails it is nacked."""
+    try:
+        hook(delivery)
+    except Exception:
+        if not delivery.settled:
+            delivery.nack()
+        raise

@@ -314,20 +314,20 @@ class Mesh:
     @property
     def topics(self) -> Topics:
         """Topics of the gateway."""
-        return Topics(self._client, self._native)
+        return Topics(self._native)
 
     def groups(self, topic: str, /) -> Groups:
         """Groups of a topic."""
-        return Groups(self._client, self._native, topic)
+        return Groups(self._native, topic)
 
-    def dead_letters(self, topic: str, /, *, group: str | None = None) -> DeadLetters:
-        """Events of a topic that its groups have given up."""
-        return DeadLetters(self._client, self._native, topic, group)
+    def dead_letters(self, topic: str, /, *, group: str | None = None, member: str | None = None) -> DeadLetters:
+        """Events of a topic that its groups, or one of them, have given up."""
+        return DeadLetters(self._native, topic, group, member)
 
     @property
     def limits(self) -> Limits:
         """Limits of the whole gateway."""
-        return Limits(self._client, self._native)
+        return Limits(self._native)
 
     def __repr__(self) -> str:
         return f"<Mesh {self._client.state}>"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping
 from types import TracebackType
 from typing import Any
 
-from ._base import MeshwireError
-from ._hooks import Hooks
+from ._hooks import Hooks, hooked
 from ._native import Delivery, Reply, Stream
 from ._waiting import call
 
@@ -48,14 +47,16 @@ class Subscription:
         """The topic."""
         return self._topic
 
-    def __aiter__(self) -> Any:
+    def __aiter__(self) -> AsyncIterator[Delivery]:
         # The native stream gives what is here without a call into Python.
         return self if self._stream is None or self._hook is not None else self._stream
 
     async def __anext__(self) -> Delivery:
         stream = self._stream or await self._started()
         delivery: Delivery = await stream.__anext__()
-        return delivery if self._hook is None or _hooked(self._hook, delivery) else await self.__anext__()
+        if self._hook is not None:
+            hooked(self._hook, delivery)
+        return delivery
 
     async def next_batch(self, most: int = 256, wait: float | None = None) -> list[Delivery]:
         """Those that are here, up to ``most``; else waits for the first that comes, for ``wait`` seconds (as long as it takes). An empty
@@ -70,7 +71,8 @@ class Subscription:
                 raise
         batch: list[Delivery] = stream.batch(most)
         if self._hook is not None:
-            return [delivery for delivery in batch if _hooked(self._hook, delivery)]
+            for delivery in batch:
+                hooked(self._hook, delivery)
         return batch
 
     @property
@@ -82,17 +84,6 @@ class Subscription:
         """Ends it: what is unsettled comes again at once, and has not failed. Again is nothing."""
         if self._stream is not None:
             self._stream.close()
-
-
-def _hooked(hook: Callable[[Any], object], delivery: Any) -> bool:
-    """Shows a delivery to the hook. If that fails it is nacked."""
-    try:
-        hook(delivery)
-    except Exception:
-        if not delivery.settled:
-            delivery.nack()
-        raise
-    return True
 
 
 class Replies:
@@ -126,7 +117,7 @@ class Replies:
     ) -> None:
         self.close()
 
-    def __aiter__(self) -> Any:
+    def __aiter__(self) -> AsyncIterator[Reply]:
         return self if self._stream is None else self._stream
 
     async def __anext__(self) -> Reply:
@@ -139,5 +130,3 @@ class Replies:
         if self._stream is not None:
             self._stream.close()
 
-
-__all__ = ["MeshwireError", "Replies", "Subscription"]
