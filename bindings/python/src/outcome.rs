@@ -29,6 +29,8 @@ pub(crate) enum Value {
     Nothing,
     Receipt(meshwire_embed::Receipt),
     Object(Py<PyAny>),
+    /// Of asking for more: whether the question was taken back.
+    TakenBack(bool),
 }
 
 impl Value {
@@ -37,6 +39,7 @@ impl Value {
             Self::Nothing => Ok(py.None()),
             Self::Receipt(receipt) => Ok(Py::new(py, Receipt::new(receipt))?.into_any()),
             Self::Object(object) => Ok(object.clone_ref(py)),
+            Self::TakenBack(is_taken_back) => is_taken_back.into_py_any(py),
         }
     }
 }

@@ -4,6 +4,7 @@ use meshwire_embed::{Operation, Result};
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
 
 use crate::errors::{Raise as _, exception};
 use crate::outcome::Value;
@@ -115,6 +116,11 @@ impl Pending {
         if let Some(operation) = self.operation.take() {
             operation.cancel();
         }
+    }
+
+    #[classmethod]
+    fn __class_getitem__(cls: &Bound<'_, PyType>, _of: &Bound<'_, PyAny>) -> Py<PyType> {
+        cls.clone().unbind()
     }
 
     fn __await__(slf: Bound<'_, Self>) -> PyResult<Py<PyAny>> {

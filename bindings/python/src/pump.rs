@@ -119,7 +119,7 @@ impl Core {
         let Waiting { pending, of } = waiting;
         let result = match (result, of) {
             (Ok(Outcome::Receipt(receipt)), _) => Ok(Value::Receipt(receipt)),
-            (result, Some(Of::Stream(stream))) => stream.borrow_mut(py).filled(result).map(|()| Value::Nothing),
+            (result, Some(Of::Stream(stream))) => stream.borrow_mut(py).filled(result).map(Value::TakenBack),
             (Ok(outcome), Some(Of::Home(home))) => Ok(value(py, outcome, &home)?),
             (Ok(_), None | Some(Of::Failures(_))) => Ok(Value::Nothing),
             (Err(error), Some(Of::Failures(failures))) => {

@@ -101,11 +101,18 @@ impl Stream {
         Ok(Py::new(py, stream)?.into_any())
     }
 
-    /// Takes in what came of asking.
-    pub(crate) fn filled(&mut self, result: Result<Outcome>) -> Result<()> {
+    /// Takes in what came of asking; whether the question was taken back.
+    pub(crate) fn filled(&mut self, result: Result<Outcome>) -> Result<bool> {
         self.asked = None;
+        let is_taken_back = matches!(&result, Err(error) if error.kind() == ErrorKind::Cancelled);
+        if !is_taken_back {
+            self.take_in(result)?;
+        }
+        Ok(is_taken_back)
+    }
+
+    fn take_in(&mut self, result: Result<Outcome>) -> Result<()> {
         match result {
-            Err(error) if error.kind() == ErrorKind::Cancelled => Ok(()),
             Err(error) => {
                 self.ended = true;
                 self.failed = Some(error);
@@ -179,7 +186,7 @@ impl Stream {
         let Some(source) = slf.borrow().source.clone() else { return Ok(()) };
         let late = |py: Python<'_>, outcome| drop(slf.borrow_mut().filled(Ok(outcome)).raise(py));
         match wait::call(py, |queue| source.begin(most, wait, queue, 0).map(Cancel::By), late) {
-            Ok(outcome) => slf.borrow_mut().filled(Ok(outcome)).raise(py),
+            Ok(outcome) => slf.borrow_mut().filled(Ok(outcome)).map(drop).raise(py),
             Err(raised) => Err(raised),
         }
     }
@@ -196,6 +203,12 @@ impl Stream {
     #[getter]
     fn ended(&self) -> bool {
         self.ended && self.items.is_empty()
+    }
+
+    /// Whether somebody waits for more.
+    #[getter]
+    fn asking(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// How many are here.

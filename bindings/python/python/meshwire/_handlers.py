@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import aclosing, closing
 from typing import Any
 
 from ._hooks import Hooks
 from ._native import Job, Pending, Request, Stream
+from .errors import CancelledError
 
 _log = logging.getLogger("meshwire")
 
@@ -75,31 +78,38 @@ async def _answer(request: Request, handler: Callable[[Request], object]) -> Non
     try:
         result = handler(request)
         if inspect.isasyncgen(result):
-            async for reply in result:
-                await request.begin_reply(reply)
+            async with aclosing(result):
+                async for reply in result:
+                    await request.begin_reply(reply)
             request.end_done()
         elif inspect.isgenerator(result):
-            for reply in result:
-                await request.begin_reply(reply)
+            with closing(result):
+                for reply in result:
+                    await request.begin_reply(reply)
             request.end_done()
         else:
             request.answer(await result if inspect.isawaitable(result) else result)
+    except CancelledError:
+        # The requester waits no more.
+        request.end_done()
     except Exception as problem:
         _log.warning("a handler of %s failed: %s", request.topic, problem_of(problem), exc_info=problem)
         request.end_failed(problem_of(problem))
 
 
-async def _run(stream: Stream, begin: Callable[[Any], Awaitable[None]], until: Awaitable[object] | None) -> None:
+def _ended(tasks: dict[int, asyncio.Task[None]], number: int, _: asyncio.Task[None]) -> None:
+    tasks.pop(number, None)
+
+
+async def _run(stream: Stream, begin: Callable[[Any], Coroutine[Any, Any, None]], until: Awaitable[object] | None) -> None:
     """Begins a task for each piece of work, and cancels those whose work was lost."""
+    loop = asyncio.get_running_loop()
     tasks: dict[int, asyncio.Task[None]] = {}
     stop = None if until is None else asyncio.ensure_future(until)
     if stop is not None:
         stop.add_done_callback(lambda _: stream.close())
 
-    def ended(number: int) -> Callable[[asyncio.Task[None]], None]:
-        return lambda task: tasks.pop(number, None) and None
-
-    pending: Pending[None] | None = None
+    pending: Pending[bool] | None = None
     try:
         while True:
             for work in stream.batch():
@@ -107,9 +117,9 @@ async def _run(stream: Stream, begin: Callable[[Any], Awaitable[None]], until: A
                     if work in tasks:
                         tasks[work].cancel()
                     continue
-                task: asyncio.Task[None] = asyncio.ensure_future(begin(work))  # type: ignore[assignment]
-                tasks[work.number] = task
-                task.add_done_callback(ended(work.number))
+                number = work.number
+                tasks[number] = task = loop.create_task(begin(work))
+                task.add_done_callback(functools.partial(_ended, tasks, number))
             if stream.ended:
                 return
             pending = stream.ask()

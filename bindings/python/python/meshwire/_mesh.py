@@ -17,7 +17,7 @@ from ._base import MeshwireError
 from ._event import Event, of_parts
 from ._handlers import consume, serve
 from ._hooks import Hooks, OnDelivery, OnPublish, OnSettle
-from ._native import Pending, Receipt, Reply, Request
+from ._native import Job, Pending, Receipt, Reply, Request
 from ._options import Duration, texts
 from ._stats import State, Stats
 from ._subscription import Replies, Subscription
@@ -110,7 +110,7 @@ class Mesh:
             text = f"this client belongs to {self._loop!r}, and {here!r} runs: connect a client in each event loop"
         return InvalidError(text, operation=operation)
 
-    def _native(self, operation: str) -> _native.Client:
+    def _asked(self, operation: str) -> _native.Client:
         """The client, in the loop that it belongs to."""
         if running_loop() is not self._loop:
             raise self._elsewhere(operation)
@@ -152,24 +152,26 @@ class Mesh:
         self, topic: str, event: object = None, /, **said: Unpack[PublishAttributes]
     ) -> Pending[Receipt]:
         """As ``publish_nowait``, and waits for room, and until the event is in the offline file if there is one."""
-        client = self._native("publish")
+        client = self._asked("publish")
         if self._hooks.on_publish is not None:
             event, said = self._hooked(topic, event, said), {}
-        return await call(client.publish_start(topic, event, said), outcome_unknown=True)
+        pending: Pending[Receipt] = await call(client.publish_start(topic, event, said), outcome_unknown=True)
+        return pending
 
     async def publish_batch(self, topic: str, events: Iterable[object], /) -> list[Receipt | MeshwireError]:
         """Publishes events together: a receipt or an error for each, in their order. One bad event fails alone."""
-        client = self._native("publish")
+        client = self._asked("publish")
         if self._hooks.on_publish is not None:
             events = [self._hooked(topic, event, {}) for event in events]
-        return await call(client.publish_batch(topic, events), outcome_unknown=True)
+        receipts: list[Receipt | MeshwireError] = await call(client.publish_batch(topic, events), outcome_unknown=True)
+        return receipts
 
     async def flush(self) -> None:
         """Waits until every event published so far has its answer.
 
         Raises ``PublishError`` with each failure that nobody awaited since the last flush.
         """
-        client = self._native("flush")
+        client = self._asked("flush")
         await call(client.flush())
         raise_failures(client)
 
@@ -190,7 +192,9 @@ class Mesh:
         ``retry``: another responder may be asked when one is lost, so that the work may be done twice.
         """
         options = texts({"timeout": timeout, "retry": retry or None})
-        return await call(self._native("request").request(topic, event, options, said), outcome_unknown=True)
+        pending = self._asked("request").request(topic, event, options, said)
+        reply: Reply = await call(pending, outcome_unknown=True)
+        return reply
 
     def request_stream(
         self,
@@ -205,7 +209,7 @@ class Mesh:
     ) -> Replies:
         """As ``request``, for many replies: ``async for`` gives them. Leaving cancels the request; ``async with`` does so at once."""
         options = texts({"timeout": timeout, "retry": retry or None, "credit": credit})
-        return Replies(self._native("request_stream").request_stream, topic, event, options, said)
+        return Replies(self._asked("request_stream").request_stream, topic, event, options, said)
 
     async def serve(
         self,
@@ -220,7 +224,7 @@ class Mesh:
 
         What the function returns, or what it awaits, is the reply; a generator gives many. What it raises is told to the requester.
         """
-        stream = self._native("serve").serve(topic, texts(options))
+        stream = self._asked("serve").serve(topic, texts(options))
         await serve(stream, handler, until)
 
     # Receiving
@@ -231,12 +235,12 @@ class Mesh:
         ``async with mesh.subscribe(...) as orders`` returns what is unsettled at its end, at once. A new group starts at the earliest
         event; without a group it is a broadcast of one's own from now on.
         """
-        return Subscription(self._native("subscribe").subscribe, topic, texts(options), self._hooks)
+        return Subscription(self._asked("subscribe").subscribe, topic, texts(options), self._hooks)
 
     async def consume(
         self,
         topic: str,
-        handler: Callable[[_native.Job], object],
+        handler: Callable[[Job], object],
         /,
         *,
         until: Awaitable[object] | None = None,
@@ -247,14 +251,14 @@ class Mesh:
         It returns: ack. It raises: nack, or what ``Nack`` and ``Reject`` say. One key at a time, whatever ``concurrency`` is. A function
         that is not async runs in the event loop, and holds it up.
         """
-        stream = self._native("consume").consume(topic, texts(options))
+        stream = self._asked("consume").consume(topic, texts(options))
         await consume(stream, handler, until, self._hooks)
 
     # The client itself
 
     async def connected(self) -> None:
         """Waits until the client is logged in at a gateway."""
-        await call(self._native("connect").connected())
+        await call(self._asked("connect").connected())
 
     @property
     def state(self) -> State:
@@ -263,7 +267,7 @@ class Mesh:
 
     async def states(self) -> AsyncIterator[State]:
         """The state now and whenever it changes, until it is ``closed``."""
-        client = self._native("state")
+        client = self._asked("state")
         state: State = client.state
         while True:
             yield state
@@ -281,7 +285,7 @@ class Mesh:
 
     async def drain(self, deadline: float | None = None) -> None:
         """Ends the client: streams end, new publishes are refused, what is in flight has ``deadline`` seconds (30) to finish."""
-        client = self._native("drain")
+        client = self._asked("drain")
         try:
             await call(client.drain(deadline))
         finally:
@@ -289,7 +293,7 @@ class Mesh:
 
     async def close(self) -> None:
         """Drains with the default deadline. Again is nothing."""
-        client = self._native("close")
+        client = self._asked("close")
         if client.state == "closed":
             client.release()
             return
@@ -314,20 +318,20 @@ class Mesh:
     @property
     def topics(self) -> Topics:
         """Topics of the gateway."""
-        return Topics(self._native)
+        return Topics(self._asked)
 
     def groups(self, topic: str, /) -> Groups:
         """Groups of a topic."""
-        return Groups(self._native, topic)
+        return Groups(self._asked, topic)
 
     def dead_letters(self, topic: str, /, *, group: str | None = None, member: str | None = None) -> DeadLetters:
         """Events of a topic that its groups, or one of them, have given up."""
-        return DeadLetters(self._native, topic, group, member)
+        return DeadLetters(self._asked, topic, group, member)
 
     @property
     def limits(self) -> Limits:
         """Limits of the whole gateway."""
-        return Limits(self._native)
+        return Limits(self._asked)
 
     def __repr__(self) -> str:
         return f"<Mesh {self._client.state}>"

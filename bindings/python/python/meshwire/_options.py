@@ -102,7 +102,7 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
+        return os.fsdecode(value)
     raise TypeError(f"option {name} cannot be {type(value).__name__}")
 
 

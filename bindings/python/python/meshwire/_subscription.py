@@ -8,7 +8,7 @@ from typing import Any
 
 from ._hooks import Hooks, hooked
 from ._native import Delivery, Reply, Stream
-from ._waiting import call
+from ._waiting import call, some
 
 
 class Subscription:
@@ -62,13 +62,7 @@ class Subscription:
         """Those that are here, up to ``most``; else waits for the first that comes, for ``wait`` seconds (as long as it takes). An empty
         list: none came in time, or ``ended``."""
         stream = self._stream or await self._started()
-        if not len(stream) and not stream.ended:
-            pending = stream.ask(most, wait)
-            try:
-                await pending
-            except BaseException:
-                pending.cancel()
-                raise
+        await some(stream, most, wait)
         batch: list[Delivery] = stream.batch(most)
         if self._hook is not None:
             for delivery in batch:

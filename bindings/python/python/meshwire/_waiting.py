@@ -43,6 +43,35 @@ def fill(stream: Stream) -> Generator[Any, None, Any]:
                 raise
 
 
+async def some(stream: Stream, most: int, wait: float | None) -> None:
+    """Waits until there are some of a stream, for ``wait`` seconds."""
+    while not len(stream) and not stream.ended:
+        others = stream.asking
+        pending = stream.ask(most, wait)
+        try:
+            if others and wait is not None:
+                # Whoever asked waits as long as they like.
+                await asyncio.wait_for(_watched(pending), wait)
+            elif not await _watched(pending) and wait is not None:
+                return
+        except asyncio.TimeoutError:
+            return
+
+
+async def _watched(pending: Pending[bool]) -> bool:
+    """Waits with others for what was asked; whoever waits last takes the question back."""
+    loop = get_running_loop()
+    future = loop.create_future()
+    if pending.watch(loop, future):
+        try:
+            await future
+        except BaseException:
+            if not pending.forget(future):
+                pending.cancel()
+            raise
+    return pending.result()
+
+
 def tell(futures: list[asyncio.Future[None]]) -> None:
     """Tells futures of this loop that what they wait for is there."""
     for future in futures:

@@ -31,13 +31,14 @@ exit $code"""
 class Gateway:
     """A gateway that runs until it is stopped or killed, and never longer than this process.
 
-    It is the program that ``MESHWIRE_BIN`` names, else ``meshwire`` on the search path. ``args`` take the place of ``--memory``.
+    It is the program that ``MESHWIRE_BIN`` names, else ``meshwire`` on the search path. ``args`` take the place of ``--memory``,
+    ``listen`` is where it listens.
 
         with Gateway() as gateway:
             mesh = meshwire.sync.connect(gateway.url)
     """
 
-    def __init__(self, args: Sequence[str] = ("--memory",)) -> None:
+    def __init__(self, args: Sequence[str] = ("--memory",), *, listen: str = "127.0.0.1:0") -> None:
         program = os.environ.get("MESHWIRE_BIN", "meshwire")
         found = shutil.which(program)
         if found is None:
@@ -45,7 +46,7 @@ class Gateway:
                 f"there is no program {program!r}; set MESHWIRE_BIN to the meshwire binary, or put meshwire on the PATH",
                 operation="start gateway",
             )
-        command = ["sh", "-c", _WATCHER, "sh", found, "serve", "--listen", "127.0.0.1:0", *args]
+        command = ["sh", "-c", _WATCHER, "sh", found, "serve", "--listen", listen, *args]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
         assert self._process.stdout is not None and self._process.stderr is not None

@@ -8,11 +8,13 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 from .._handlers import problem_of, settled
 from .._hooks import Hooks
 from .._native import Job, Request, Stream
+from ..errors import CancelledError
 
 _log = logging.getLogger("meshwire")
 
@@ -37,11 +39,15 @@ def answer(request: Request, handler: Callable[[Request], object]) -> None:
     try:
         result = handler(request)
         if inspect.isgenerator(result):
-            for reply in result:
-                request.reply(reply)
+            with closing(result):
+                for reply in result:
+                    request.reply(reply)
             request.end_done()
         else:
             request.answer(result)
+    except CancelledError:
+        # The requester waits no more.
+        request.end_done()
     except Exception as problem:
         _log.warning("a handler of %s failed: %s", request.topic, problem_of(problem), exc_info=problem)
         request.end_failed(problem_of(problem))
