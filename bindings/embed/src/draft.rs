@@ -60,6 +60,12 @@ impl Draft {
         Ok(self)
     }
 
+    /// An attribute so far, as its canonical text.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.event.get(name).map(Cow::into_owned)
+    }
+
     /// An extension attribute that is a whole number.
     ///
     /// # Errors
