@@ -269,15 +269,12 @@ impl Client {
         self.client.as_ref().and_then(|client| client.stats().ok()).map_or(0, |stats| stats.pending)
     }
 
-    /// Ends it on this thread, for the end of the process; how many publishes have no receipt.
-    fn finish(&mut self, py: Python<'_>, seconds: f64) -> u64 {
-        let Some(client) = self.client.take() else { return 0 };
+    /// Ends it on this thread, for the end of the process.
+    fn finish(&mut self, py: Python<'_>, seconds: f64) {
+        let Some(client) = self.client.take() else { return };
         let deadline = Some(Duration::from_secs_f64(seconds.clamp(0.0, 60.0)));
-        py.detach(move || {
-            // What is left is counted, and that is told.
-            let _ = client.wait(Ask::Drain { deadline });
-            client.stats().map_or(0, |stats| stats.pending)
-        })
+        // What is left then is logged.
+        py.detach(move || drop(client.wait(Ask::Drain { deadline })));
     }
 
     /// Lets go of it, which may wait for publishes that are on their way.

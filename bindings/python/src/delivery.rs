@@ -158,9 +158,9 @@ impl Held {
     }
 
     /// Never again: a dead letter.
-    #[pyo3(signature = (reason=String::new()))]
-    fn reject(slf: &Bound<'_, Self>, reason: String) -> PyResult<()> {
-        Self::settle(slf, "reject", Settle::Reject(reason))
+    #[pyo3(signature = (reason=""))]
+    fn reject(slf: &Bound<'_, Self>, reason: &str) -> PyResult<()> {
+        Self::settle(slf, "reject", Settle::Reject(reason.to_owned()))
     }
 
     /// Still working: its lease begins anew.
@@ -188,9 +188,9 @@ impl Delivery {
     }
 
     /// As `reject`, likewise.
-    #[pyo3(signature = (reason=String::new()))]
-    fn reject_confirmed(slf: &Bound<'_, Self>, reason: String) -> PyResult<Py<Pending>> {
-        confirm::begin(slf.as_super(), Settle::Reject(reason))
+    #[pyo3(signature = (reason=""))]
+    fn reject_confirmed(slf: &Bound<'_, Self>, reason: &str) -> PyResult<Py<Pending>> {
+        confirm::begin(slf.as_super(), Settle::Reject(reason.to_owned()))
     }
 
     /// As `extend`, likewise.
@@ -214,9 +214,9 @@ impl SyncDelivery {
     }
 
     /// As `reject`, likewise.
-    #[pyo3(signature = (reason=String::new()))]
-    fn reject_confirmed(slf: &Bound<'_, Self>, reason: String) -> PyResult<()> {
-        confirm::wait(slf.as_super(), Settle::Reject(reason))
+    #[pyo3(signature = (reason=""))]
+    fn reject_confirmed(slf: &Bound<'_, Self>, reason: &str) -> PyResult<()> {
+        confirm::wait(slf.as_super(), Settle::Reject(reason.to_owned()))
     }
 
     /// As `extend`, likewise.

@@ -30,6 +30,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<client::Client>()?;
     module.add_class::<message::Message>()?;
+    module.add_class::<delivery::Held>()?;
     module.add_class::<delivery::Delivery>()?;
     module.add_class::<delivery::SyncDelivery>()?;
     module.add_class::<message::Reply>()?;

@@ -83,7 +83,7 @@ async def test_wrong_values_are_typed_errors(gateway, topic):
                 continue
             for publish in (mesh.publish, mesh.publish_start, mesh.publish_batch):
                 with pytest.raises(kind):
-                    if publish is mesh.publish_batch:
+                    if publish == mesh.publish_batch:
                         result = await publish(topic, [event])
                         raise result[0] if isinstance(result[0], Exception) else AssertionError(event)
                     await publish(topic, event)
@@ -123,6 +123,8 @@ async def test_calls_behind_the_end_are_closed(gateway, topic):
     await mesh.publish(topic, "x")
     deliveries = await mesh.subscribe(topic, group="g")
     held = await deliveries.__anext__()
+    with pytest.raises(meshwire.TimeoutError, match="unsettled deliveries of 1"):
+        await mesh.drain(0.05)
     await mesh.close()
     await mesh.close()
     for call in (

@@ -6,9 +6,9 @@ import asyncio
 import builtins
 import queue
 import sys
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
-Retry = Literal["never", "now", "after", "unknown_outcome"]
+Retry: TypeAlias = Literal["never", "now", "after", "unknown_outcome"]
 
 
 class MeshwireError(Exception):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Union
+from typing import Any, Literal, TypeAlias, Union
 
 from ._event import Event
 from ._native import Delivery, Job, SyncDelivery
 
-SettledAs = Literal["ack", "nack", "reject"]
+SettledAs: TypeAlias = Literal["ack", "nack", "reject"]
 OnPublish = Callable[[str, Event], Event]
 OnDelivery = Callable[[Union[Delivery, SyncDelivery, Job]], object]
 OnSettle = Callable[[Union[Delivery, SyncDelivery, Job], SettledAs], object]

@@ -4,6 +4,8 @@ from collections.abc import Generator, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, TypeVar, final
 
+from typing_extensions import disjoint_base
+
 from ._base import MeshwireError
 from ._event import AttributeValue, Event
 from ._stats import State
@@ -12,6 +14,7 @@ _Result = TypeVar("_Result", covariant=True)
 
 __version__: str
 
+@disjoint_base
 class Message:
     """An event that came. Its attributes are read in place, where they are asked for."""
 
@@ -57,6 +60,7 @@ class Message:
     def event(self) -> Event:
         """The event, as it can be published again."""
 
+@disjoint_base
 class Held(Message):
     """One event in the hands of a consumer, which says what becomes of it."""
 
@@ -266,7 +270,7 @@ class Client:
     def drain(self, deadline: float | timedelta | None = None) -> Any: ...
     def stats(self) -> str: ...
     def unanswered(self) -> int: ...
-    def finish(self, seconds: float) -> int: ...
+    def finish(self, seconds: float) -> None: ...
     def release(self) -> None: ...
 
 def connect(pump: Pump, options: Mapping[str, str], on_settle: Any) -> Pending[Client]: ...

@@ -39,6 +39,8 @@ class Topic:
     bytes: int = 0
     physical_bytes: int = 0
     groups: tuple[TopicGroup, ...] = ()
+    #: Who serves its requests and how many are open, while somebody does.
+    requests: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,8 @@ class DeadLetter:
 
     number: int
     group: str = ""
+    #: The durable member of a broadcast group that has given it up.
+    member: str | None = None
     position: int = 0
     reason: str = ""
     error: str | None = None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, TypeAlias, TypedDict
 
-State = Literal["disconnected", "connecting", "connected", "reconnecting", "draining", "closed"]
+State: TypeAlias = Literal["disconnected", "connecting", "connected", "reconnecting", "draining", "closed"]
 
 
 class Stats(TypedDict):
