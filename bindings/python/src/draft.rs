@@ -60,7 +60,10 @@ fn said_one(py: Python<'_>, draft: Draft, name: &str, value: &Bound<'_, PyAny>) 
             let mut draft = draft;
             for pair in value.call_method0("items")?.try_iter()? {
                 let (name, value) = pair?.extract::<(Bound<'_, PyString>, Bound<'_, PyAny>)>()?;
-                draft = attribute(py, draft, name.to_str()?, &value)?;
+                draft = match value.cast::<PyString>() {
+                    Ok(text) => draft.extension_text(name.to_str()?, text.to_str()?).raise(py)?,
+                    Err(_) => attribute(py, draft, name.to_str()?, &value)?,
+                };
             }
             Ok(draft)
         }

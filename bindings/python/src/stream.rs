@@ -113,8 +113,8 @@ impl Stream {
 
     fn take_in(&mut self, result: Result<Outcome>) -> Result<()> {
         match result {
+            // It goes on behind an error, if it is not the last one.
             Err(error) => {
-                self.ended = true;
                 self.failed = Some(error);
                 Ok(())
             }
@@ -166,10 +166,14 @@ impl Stream {
     }
 
     fn next(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        match self.items.pop_front() {
-            Some(item) => self.item(py, item).map(Some),
-            None => Ok(None),
+        while let Some(item) = self.items.pop_front() {
+            match item {
+                // It comes again: handling this one would be once too often.
+                Item::Delivery(delivery) if delivery.is_stale().raise(py)? => delivery.forget().raise(py)?,
+                item => return self.item(py, item).map(Some),
+            }
         }
+        Ok(None)
     }
 
     /// The end, if this is it: its error once.
@@ -202,7 +206,7 @@ impl Stream {
     /// Whether nothing comes any more.
     #[getter]
     fn ended(&self) -> bool {
-        self.ended && self.items.is_empty()
+        self.ended && self.items.is_empty() && self.failed.is_none()
     }
 
     /// Whether somebody waits for more.
@@ -211,9 +215,9 @@ impl Stream {
         self.asked.is_some()
     }
 
-    /// How many are here.
+    /// How many are here, an error counted as one.
     fn __len__(&self) -> usize {
-        self.items.len()
+        self.items.len() + usize::from(self.failed.is_some())
     }
 
     fn __bool__(&self) -> bool {
@@ -274,7 +278,7 @@ impl Stream {
         let wait = wait.map(|wait| duration(slf.py(), "wait", wait)).transpose()?;
         let is_here = {
             let this = slf.borrow();
-            !this.items.is_empty() || this.ended
+            !this.items.is_empty() || this.ended || this.failed.is_some()
         };
         if is_here { Ok(()) } else { Self::ask_now(slf, most, wait) }
     }

@@ -56,6 +56,8 @@ class Deliveries:
                 n = next(self.numbers)
                 say(words.message_told(self.name, n, delivery))
                 self.held[n] = delivery
+                # Nobody but the table is to hold it.
+                del delivery
 
     async def handle(self, job: meshwire.Job) -> None:
         n, verdict = next(self.numbers), asyncio.get_running_loop().create_future()
@@ -327,7 +329,8 @@ class Room:
         asked.cancel() if isinstance(asked, asyncio.Future) else asked.close()
 
     def letters(self, c: dict[str, Any]) -> meshwire.DeadLetters:
-        return self.client(c).dead_letters(c["topic"], group=c.get("group"))
+        group, _, member = (c.get("group") or "").partition("/")
+        return self.client(c).dead_letters(c["topic"], group=group or None, member=member or None)
 
     async def do_dead_letters(self, c: dict[str, Any]) -> Any:
         return {"letters": [words.letter_told(letter) async for letter in self.letters(c).list(events=True)]}

@@ -8,7 +8,7 @@ from ._base import MeshwireError, Retry
 _BY_CODE: dict[str, type[MeshwireError]] = {
     kind.code: kind
     for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, MeshwireError) and kind is not MeshwireError
+    if isinstance(kind, type) and issubclass(kind, MeshwireError) and "code" in vars(kind) and kind is not MeshwireError
 }
 
 

@@ -68,7 +68,12 @@ class PublishAttributes(EventAttributes, total=False):
 
 _SAID = [each.name for each in fields(Event) if each.name != "data"]
 #: What has a word of its own in Python.
-_WORDS = {"partitionkey": "key", "datacontenttype": "content_type", "dataschema": "schema", "subject": "subject", "time": "time"}
+_WORDS = {
+    **{name: name for name in ("id", "source", "type", "subject", "time")},
+    "partitionkey": "key",
+    "datacontenttype": "content_type",
+    "dataschema": "schema",
+}
 
 
 def parts(value: Any) -> tuple[Any, dict[str, Any]] | None:
@@ -79,29 +84,31 @@ def parts(value: Any) -> tuple[Any, dict[str, Any]] | None:
         return parts(of_message(value))
     attributes, data = getattr(value, "get_attributes", None), getattr(value, "get_data", None)
     if callable(attributes) and callable(data):
-        return data(), {"attributes": _present(attributes())}
+        return data(), _apart(attributes())
     attributes = getattr(value, "_attributes", None)
     if isinstance(attributes, Mapping) and hasattr(value, "data") and "specversion" in attributes:
-        return value.data, {"attributes": _present(attributes)}
+        return value.data, _apart(attributes)
     return None
 
 
-def _present(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in attributes.items() if value is not None}
+def _apart(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes by their names in CloudEvents, as we say them: extensions apart."""
+    said: dict[str, Any] = {}
+    extensions: dict[str, Any] = {}
+    for name, value in attributes.items():
+        if name in _WORDS:
+            said[_WORDS[name]] = value
+        elif value is not None and (name != "specversion" or value != "1.0"):
+            extensions[name] = value
+    return {**said, "attributes": extensions}
 
 
 def of_message(message: Message) -> Event:
     """An event that came, as it can be published again."""
-    said: dict[str, Any] = {"id": message.id, "source": message.source, "type": message.type}
-    extensions: dict[str, Any] = {}
-    for name, value in message.attributes.items():
-        if name in _WORDS:
-            said[_WORDS[name]] = value
-        else:
-            extensions[name] = value
+    said = _apart({"id": message.id, "source": message.source, "type": message.type, **message.attributes})
     kind = message.data_kind
     data: Any = None if kind == "absent" else message.text() if kind == "text" else message.data
-    return Event(data, attributes=extensions, **said)
+    return Event(data, **said)
 
 
 def of_parts(value: Any, said: Mapping[str, Any]) -> Event:
