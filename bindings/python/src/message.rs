@@ -26,7 +26,7 @@ pub(crate) enum Body {
 }
 
 /// An event that came.
-#[pyclass(subclass, module = "meshwire._native")]
+#[pyclass(subclass, weakref, module = "meshwire._native")]
 pub(crate) struct Message {
     pub(crate) body: Body,
 }

@@ -25,6 +25,9 @@ pub(crate) struct Job {
     gap: u64,
     #[pyo3(get)]
     number: u64,
+    /// Its lease is gone: it comes again, and what its handler still says is not heard.
+    #[pyo3(get)]
+    lost: bool,
     stored: i64,
     expires: Option<i64>,
 }
@@ -38,6 +41,9 @@ pub(crate) struct Request {
     wants_stream: bool,
     #[pyo3(get)]
     number: u64,
+    /// Its requester waits no more, and what its handler still says is not heard.
+    #[pyo3(get)]
+    lost: bool,
     home: Home,
 }
 
@@ -53,6 +59,7 @@ impl Job {
             attempt: job.attempt(),
             gap: job.gap(),
             number: job.number(),
+            lost: false,
             stored: job.stored().0,
             expires: job.expires_at().map(|at| at.0),
         };
@@ -89,6 +96,11 @@ impl Job {
         self.expires.map(|at| moment_of(py, at)).transpose()
     }
 
+    /// Its lease is gone.
+    const fn lose(&mut self) {
+        self.lost = true;
+    }
+
     fn end_done(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::end(slf, Handled::Done)
     }
@@ -112,6 +124,7 @@ impl Request {
             topic: inquiry.topic().to_owned(),
             wants_stream: inquiry.wants_stream(),
             number: inquiry.number(),
+            lost: false,
             home: home.clone(),
         };
         let message = PyClassInitializer::from(Message::new(Body::Request(inquiry)));
@@ -143,6 +156,11 @@ impl Request {
             Body::Request(inquiry) => inquiry.remaining().as_secs_f64(),
             _ => 0.0,
         }
+    }
+
+    /// Its requester waits no more.
+    const fn lose(&mut self) {
+        self.lost = true;
     }
 
     /// Begins to send one of several replies.

@@ -60,7 +60,6 @@ async def test_wrong_values_are_typed_errors(gateway, topic):
     async with meshwire.connect(gateway.url) as mesh:
         for event, kind in [
             (meshwire.Event("x", id="a\0b"), meshwire.InvalidError),
-            (meshwire.Event("x", type=""), meshwire.InvalidError),
             (meshwire.Event("x", attributes={"Bad": "x"}), meshwire.InvalidError),
             (meshwire.Event("x", attributes={"n": 1 << 31}), meshwire.InvalidError),
             (meshwire.Event("x", attributes={"n": 1 << 100}), meshwire.InvalidError),

@@ -112,7 +112,12 @@ class Serving:
         ended = False
         try:
             while True:
-                reply, answer = said.get()
+                try:
+                    reply, answer = said.get(timeout=0.02)
+                except queue.Empty:
+                    if request.lost:
+                        return
+                    continue
                 if isinstance(reply, meshwire.Event):
                     try:
                         yield reply

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import logging
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, closing
 from typing import Any
@@ -105,6 +106,7 @@ async def _run(stream: Stream, begin: Callable[[Any], Coroutine[Any, Any, None]]
     """Begins a task for each piece of work, and cancels those whose work was lost."""
     loop = asyncio.get_running_loop()
     tasks: dict[int, asyncio.Task[None]] = {}
+    works: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
     stop = None if until is None else asyncio.ensure_future(until)
     if stop is not None:
         stop.add_done_callback(lambda _: stream.close())
@@ -115,9 +117,12 @@ async def _run(stream: Stream, begin: Callable[[Any], Coroutine[Any, Any, None]]
             for work in stream.batch():
                 if isinstance(work, int):
                     if work in tasks:
+                        if work in works:
+                            works[work].lose()
                         tasks[work].cancel()
                     continue
                 number = work.number
+                works[number] = work
                 tasks[number] = task = loop.create_task(begin(work))
                 task.add_done_callback(functools.partial(_ended, tasks, number))
             if stream.ended:

@@ -6,6 +6,7 @@ import contextvars
 import inspect
 import logging
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -54,14 +55,18 @@ def answer(request: Request, handler: Callable[[Request], object]) -> None:
 
 
 def run(stream: Stream, begin: Callable[[Any], None], concurrency: int, until: threading.Event | None) -> None:
-    """Handles what comes, on this thread if it is one at a time. Nobody can end a handler here whose work was lost: what it says is not
-    heard."""
+    """Handles what comes, on this thread if it is one at a time. Nobody can end a handler here whose work was lost: it looks itself, at
+    ``lost``."""
+    begun: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
     pool = ThreadPoolExecutor(concurrency, "meshwire-handler") if concurrency > 1 else None
     try:
         while True:
             for work in stream.batch():
                 if isinstance(work, int):
+                    if work in begun:
+                        begun[work].lose()
                     continue
+                begun[work.number] = work
                 if pool is None:
                     begin(work)
                 else:
