@@ -130,9 +130,10 @@ impl<T> Drop for Works<T> {
     }
 }
 
-/// An event that lives on without what it came in.
-#[derive(Debug)]
-pub(crate) struct Readable {
+/// An event that lives on without what it came in, as a delivery that was settled. It keeps the buffer that it was received in, about
+/// 128 KiB.
+#[derive(Clone, Debug)]
+pub struct Readable {
     bytes: Bytes,
     layout: EventLayout,
 }
@@ -144,8 +145,10 @@ impl Readable {
         Self { bytes, layout }
     }
 
+    /// The event.
+    #[must_use]
     #[expect(clippy::unreachable, reason = "the layout is that of these bytes")]
-    pub(crate) fn event(&self) -> EventView<'_> {
+    pub fn event(&self) -> EventView<'_> {
         match self.layout.view(&self.bytes) {
             Some(view) => view,
             None => unreachable!("the layout of an event is not that of its bytes"),
