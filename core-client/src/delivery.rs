@@ -228,9 +228,10 @@ impl Delivery {
     ///
     /// # Cancel safety
     /// It is sent whether the answer is awaited or not.
-    pub async fn extend_confirmed(&self) -> Result<()> {
+    pub fn extend_confirmed(&self) -> impl Future<Output = Result<()>> + Send + use<> {
         let answer = self.inbox.settle_confirmed(self.range(SettleKind::Extend.into()));
-        self.answered(answer, "extend_confirmed").await
+        let (inbox, position) = (Arc::clone(&self.inbox), self.position());
+        async move { answered(answer, "extend_confirmed", &inbox, position).await }
     }
 
     /// As [`ack`](Self::ack), and waits for the gateway's word, given at the
@@ -311,16 +312,7 @@ impl Delivery {
     ) -> impl Future<Output = Result<()>> + Send + use<> {
         self.decided(&how);
         let answer = self.inbox.settle_confirmed(self.range(how));
-        async move { self.answered(answer, operation).await }
-    }
-
-    async fn answered(&self, answer: oneshot::Receiver<Answer>, operation: &'static str) -> Result<()> {
-        let error = match answer.await {
-            Ok((Ok(()), _)) => return Ok(()),
-            Ok((Err(failure), _)) => Error::from_failure(operation, &failure),
-            Err(_) => Error::closed(operation),
-        };
-        Err(error.with("topic", self.topic()).with("position", self.position().to_string()))
+        async move { answered(answer, operation, &self.inbox, self.position()).await }
     }
 
     /// A nack of a handler that failed, and why.
@@ -360,6 +352,21 @@ impl Delivery {
         self.settled = true;
         self.inbox.give_up(1);
     }
+}
+
+/// The gateway's word on a settle.
+async fn answered(
+    answer: oneshot::Receiver<Answer>,
+    operation: &'static str,
+    inbox: &Inbox,
+    position: Position,
+) -> Result<()> {
+    let error = match answer.await {
+        Ok((Ok(()), _)) => return Ok(()),
+        Ok((Err(failure), _)) => Error::from_failure(operation, &failure),
+        Err(_) => Error::closed(operation),
+    };
+    Err(error.with("topic", inbox.topic.as_str()).with("position", position.to_string()))
 }
 
 impl Drop for Delivery {

@@ -1,6 +1,5 @@
 //! A delivery in the hands of a host.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use meshwire::{EventView, Result};
@@ -91,11 +90,10 @@ impl Delivery {
     ///
     /// # Errors
     /// As [`Delivery::begin_settle_confirmed`].
-    pub fn begin_extend_confirmed(this: Arc<Self>, queue: &Queue, tag: u64) -> Result<Operation> {
-        this.get()?;
-        let client = this.client.clone();
-        let call = async move { this.get()?.extend_confirmed().await.map(|()| Outcome::Done) };
-        client.begin_call(("extend_confirmed", true), call, queue, tag)
+    pub fn begin_extend_confirmed(&self, queue: &Queue, tag: u64) -> Result<Operation> {
+        let extended = self.get()?.extend_confirmed();
+        let call = async { extended.await.map(|()| Outcome::Done) };
+        self.client.begin_call(("extend_confirmed", true), call, queue, tag)
     }
 
     /// The same, and waits for it.

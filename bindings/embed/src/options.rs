@@ -1,6 +1,7 @@
 //! Options as text: the same names, forms and words in every language.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::time::Duration;
 
 use meshwire::{
@@ -75,6 +76,26 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Options {
     /// The last of a name holds.
     fn from_iter<T: IntoIterator<Item = (N, V)>>(pairs: T) -> Self {
         Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+impl FromStr for Options {
+    type Err = Error;
+
+    /// Pairs `name=value`, a line each, or with `;` between them where there is one line: `group=billing; max_failures=3`. Blanks around
+    /// names and values, and empty lines, mean nothing.
+    fn from_str(text: &str) -> Result<Self> {
+        let between = if text.contains('\n') { '\n' } else { ';' };
+        let pairs = text.split(between).map(str::trim).filter(|pair| !pair.is_empty());
+        let read = |pair: &str| match pair.split_once('=') {
+            Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
+            None => {
+                let shown: String = pair.chars().take(60).collect();
+                let text = format!("{shown:?} is no option: write name=value, with ; or a new line between them");
+                Err(Error::of_host(ErrorKind::Invalid, "options", text))
+            }
+        };
+        Ok(Self(pairs.map(read).collect::<Result<_>>()?))
     }
 }
 
@@ -369,5 +390,23 @@ fn tls(connect: Connect, said: &Reader<'_>) -> Result<Connect> {
             let text = format!("option {name} is for TLS, which this library was built without");
             Err(Error::of_host(ErrorKind::Unsupported, "connect", text))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    #[test]
+    fn options_are_written_on_one_line_or_on_many() {
+        let pairs = |pairs: &[(&str, &str)]| pairs.iter().copied().collect::<Options>();
+        let parse = |text: &str| text.parse::<Options>().unwrap();
+        assert_eq!(parse("group=billing"), pairs(&[("group", "billing")]));
+        assert_eq!(parse(" group = billing ;; max_failures=3;"), pairs(&[("group", "billing"), ("max_failures", "3")]));
+        assert_eq!(parse("token=a;b=c\nname=x"), pairs(&[("token", "a;b=c"), ("name", "x")]));
+        assert_eq!(parse(""), Options::default());
+        let error = "group".parse::<Options>().unwrap_err();
+        assert!(error.kind() == ErrorKind::Invalid && error.message().contains("name=value"), "{error}");
     }
 }

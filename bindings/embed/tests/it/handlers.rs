@@ -1,11 +1,10 @@
 //! Handlers of the host: events of a consumer, requests of a responder, and settles that wait for the gateway's word.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use meshwire::testing::Gateway;
 use meshwire_embed::{
-    Ask, Client, Consumer, Delivery, ErrorKind, Event, Handled, Inquiry, Job, Options, Outcome, Queue, Settle, Work,
+    Ask, Client, Consumer, ErrorKind, Event, Handled, Inquiry, Job, Options, Outcome, Queue, Settle, Work,
 };
 
 use crate::rig::{PATIENCE, connected, deliveries, one, options, publish, subscribed};
@@ -254,15 +253,15 @@ fn a_settle_can_wait_for_the_gateways_word_and_a_lost_lease_is_told() {
     publish(&client, "orders", "x").unwrap();
     next().settle_confirmed(Settle::Nack(None)).unwrap();
     next().settle_confirmed(Settle::Nack(Some(Duration::ZERO))).unwrap();
-    let third = Arc::new(next());
+    let third = next();
     assert_eq!(third.get().unwrap().attempt(), 3);
     third.extend_confirmed().unwrap();
-    drop(Delivery::begin_extend_confirmed(Arc::clone(&third), &queue, 1).unwrap());
+    drop(third.begin_extend_confirmed(&queue, 1).unwrap());
     assert!(matches!(one(&queue), Ok(Outcome::Done)));
     // Its lease ends.
     let fourth = next();
     assert_eq!(fourth.get().unwrap().attempt(), 4);
-    let lost = Arc::into_inner(third).unwrap().settle_confirmed(Settle::Ack).unwrap_err();
+    let lost = third.settle_confirmed(Settle::Ack).unwrap_err();
     assert_eq!((lost.kind(), lost.operation()), (ErrorKind::LeaseLost, "ack_confirmed"));
     drop(fourth.begin_settle_confirmed(Settle::Reject("no".to_owned()), &queue, 2).unwrap());
     assert!(matches!(one(&queue), Ok(Outcome::Done)));
