@@ -5,6 +5,9 @@ const { MeshwireError, invalid, native: call, told } = require("./errors.cjs");
 const { alone, outgoing, Writer, event: write, shown } = require("./pack.cjs");
 const { pairs } = require("./said.cjs");
 const { Subscription } = require("./subscription.cjs");
+const { Batch, Event } = require("./received.cjs");
+const { Replies } = require("./replies.cjs");
+const { consume, serve, isHandler } = require("./handlers.cjs");
 
 const STATES = ["disconnected", "connecting", "connected", "reconnecting", "draining", "closed"];
 
@@ -125,6 +128,39 @@ class Mesh {
     return new Subscription(this, this.#loop, number, topic, this.#hooks, options?.ackWaitMs);
   }
 
+  consume(topic, options, handler) {
+    if (typeof options === "function") [options, handler] = [undefined, options];
+    return promised(() => {
+      const said = pairs("consume", options, { concurrency: "handlerConcurrency" });
+      isHandler(handler, "consume");
+      return consume(this.#loop, this.#number, named(topic, "consume"), said, options?.signal, handler, this.#hooks);
+    });
+  }
+
+  serve(topic, options, handler) {
+    if (typeof options === "function") [options, handler] = [undefined, options];
+    return promised(() => {
+      const said = pairs("serve", options, { concurrency: "handlerConcurrency" });
+      isHandler(handler, "serve");
+      return serve(this.#loop, this.#number, named(topic, "serve"), said, options?.signal, handler);
+    });
+  }
+
+  async request(topic, value, options) {
+    named(topic, "request");
+    const { said, event } = asked("request", value, options);
+    const came = await this.#call("request", { topic, options: said }, event, { signal: options?.signal });
+    return new Event(new Batch(came, topic, this.#loop), 0);
+  }
+
+  async requestStream(topic, value, options) {
+    named(topic, "request_stream");
+    const { said, event } = asked("request_stream", value, options);
+    const more = { signal: options?.signal, release: REPLIES };
+    const number = await this.#call("request_stream", { topic, options: said }, event, more);
+    return new Replies(this.#loop, number, topic, options?.signal);
+  }
+
   get state() {
     return STATES[call(() => this.#loop.bridge.state(this.#number))];
   }
@@ -157,6 +193,13 @@ class Mesh {
 }
 
 const KEY = Symbol("connect");
+
+/** What is said of a request, and what of its event. */
+function asked(operation, value, options) {
+  const { timeoutMs, retry, credit, signal, ...event } = options ?? {};
+  const said = pairs(operation, { timeoutMs, retry, credit, signal }, { timeoutMs: "requestTimeoutMs", credit: "replyCredit" });
+  return { said, event: alone(value, event) };
+}
 
 /** Tells of states as they change, for as long as somebody has the client; it does not hold the process. */
 async function watch(mesh, loop, number, tell) {

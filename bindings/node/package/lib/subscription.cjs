@@ -2,7 +2,7 @@
 
 const { Batch, Delivery } = require("./received.cjs");
 const { SUBSCRIPTION } = require("./loop.cjs");
-const { made, invalid } = require("./errors.cjs");
+const { invalid } = require("./errors.cjs");
 
 /** Most deliveries that are taken ahead of the program, and as how long it may need for them. */
 const MOST = 1024, SHORT_MS = 8, LONG_MS = 60;
@@ -202,4 +202,4 @@ if (Symbol.asyncDispose) {
   Object.defineProperty(Subscription.prototype, Symbol.asyncDispose, { value: Subscription.prototype.close, configurable: true, writable: true });
 }
 
-module.exports = { Subscription, made };
+module.exports = { Subscription };
