@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use meshwire::{Group, GroupMode, GroupSettings, Mesh, Position, Start};
 use meshwire_proto::{GroupKey, GroupName, MemberName, TopicName, counted, options};
-use serde::Serialize;
 
 use crate::args;
 use crate::config::{parse_duration_within as within, show_duration};
@@ -318,7 +317,7 @@ impl Command {
         };
         let mut text = String::new();
         for group in &groups {
-            if json { object(group, &mut text) } else { line(group, &mut text) }
+            if json { output::object(group, &mut text) } else { line(group, &mut text) }
         }
         Ok(text)
     }
@@ -365,85 +364,4 @@ fn line(group: &Group, out: &mut String) {
             counted(*dead_letters, "dead letter")
         );
     }
-}
-
-/// A group as it is printed with `--json`; positions are strings, as in `topics`.
-#[derive(Serialize)]
-struct Line<'a> {
-    name: &'a str,
-    settled_through: String,
-    members: u32,
-    in_flight: u64,
-    lag: u64,
-    delayed: u64,
-    failing: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    oldest_ms: Option<u64>,
-    dead_letters: u64,
-    expired: u64,
-    ack_wait_ms: u64,
-    max_failures: Option<u32>,
-    max_age_ms: u64,
-    backoff_min_ms: u64,
-    backoff_max_ms: u64,
-    hold_after_dead_letter: Option<bool>,
-    strict_order: Option<bool>,
-    max_in_flight: Option<u32>,
-    max_rate: Option<u32>,
-    mode: Option<&'static str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    durable_members: Vec<MemberLine<'a>>,
-}
-
-#[derive(Serialize)]
-struct MemberLine<'a> {
-    name: &'a str,
-    connected: bool,
-    settled_through: String,
-    in_flight: u64,
-    lag: u64,
-    delayed: u64,
-    dead_letters: u64,
-}
-
-impl<'a> From<&'a meshwire::Member> for MemberLine<'a> {
-    fn from(member: &'a meshwire::Member) -> Self {
-        Self {
-            name: &member.name,
-            connected: member.connected,
-            settled_through: member.settled_through.to_string(),
-            in_flight: member.in_flight,
-            lag: member.lag,
-            delayed: member.delayed,
-            dead_letters: member.dead_letters,
-        }
-    }
-}
-
-fn object(group: &Group, out: &mut String) {
-    let settings = &group.settings;
-    let line = Line {
-        name: &group.name,
-        settled_through: group.settled_through.to_string(),
-        members: group.members,
-        in_flight: group.in_flight,
-        lag: group.lag,
-        delayed: group.delayed,
-        failing: group.failing,
-        oldest_ms: group.oldest.map(|age| millis(Some(age))),
-        dead_letters: group.dead_letters,
-        expired: group.expired,
-        ack_wait_ms: millis(settings.ack_wait),
-        max_failures: settings.max_failures,
-        max_age_ms: millis(settings.max_age),
-        backoff_min_ms: millis(settings.backoff_min),
-        backoff_max_ms: millis(settings.backoff_max),
-        hold_after_dead_letter: settings.hold_after_dead_letter,
-        strict_order: settings.strict_order,
-        max_in_flight: settings.max_in_flight,
-        max_rate: settings.max_rate,
-        mode: settings.mode.map(GroupMode::name),
-        durable_members: group.durable_members.iter().map(Into::into).collect(),
-    };
-    output::object(&line, out);
 }

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use clap::{Args, Subcommand};
 use meshwire::{GatewayLimits, LimitsInForce, Mesh};
 use meshwire_proto::options::{self, Bounded};
-use serde::Serialize;
 
 use crate::config::{parse_size, show_size};
 use crate::exit::{Exit, Failure};
@@ -132,61 +131,37 @@ impl Command {
             return Ok(table(&in_force));
         }
         let mut text = String::new();
-        output::object(&Line::of(&in_force), &mut text);
+        output::object(&in_force, &mut text);
         Ok(text)
     }
 }
 
-#[derive(Serialize)]
-struct Line {
-    publish_rate: u64,
-    publish_bytes_rate: u64,
-    publish_budget_bytes: u64,
-    deliver_rate: u64,
-    deliver_bytes_rate: u64,
-    unkept_bytes: u64,
-    sending_bytes: u64,
-    sending_most: u64,
-}
-
-impl Line {
-    fn of(in_force: &LimitsInForce) -> Self {
-        let limits = in_force.limits;
-        Self {
-            publish_rate: limits.publish_rate.unwrap_or_default(),
-            publish_bytes_rate: limits.publish_bytes_rate.unwrap_or_default(),
-            publish_budget_bytes: limits.publish_budget_bytes.unwrap_or_default(),
-            deliver_rate: limits.deliver_rate.unwrap_or_default(),
-            deliver_bytes_rate: limits.deliver_bytes_rate.unwrap_or_default(),
-            unkept_bytes: in_force.unkept_bytes,
-            sending_bytes: in_force.sending_bytes,
-            sending_most: in_force.sending_most,
-        }
-    }
-}
-
 fn table(in_force: &LimitsInForce) -> String {
-    let line = Line::of(in_force);
-    let rate = |rate: u64, text: String| if rate == 0 { "no limit".to_owned() } else { format!("{text}/s") };
+    let limits = &in_force.limits;
+    let rate = |rate: Option<u64>, shown: fn(u64) -> String| match rate {
+        None | Some(0) => "no limit".to_owned(),
+        Some(rate) => format!("{}/s", shown(rate)),
+    };
+    let events = |rate| format!("{rate} events");
     let rows = [
-        ("publish rate", rate(line.publish_rate, format!("{} events", line.publish_rate))),
-        ("publish bytes rate", rate(line.publish_bytes_rate, show_size(line.publish_bytes_rate))),
+        ("publish rate", rate(limits.publish_rate, events)),
+        ("publish bytes rate", rate(limits.publish_bytes_rate, show_size)),
         (
             "publish budget",
             format!(
                 "{}, of which {} wait to be kept",
-                show_size(line.publish_budget_bytes),
-                show_size(line.unkept_bytes)
+                show_size(limits.publish_budget_bytes.unwrap_or_default()),
+                show_size(in_force.unkept_bytes)
             ),
         ),
-        ("deliver rate", rate(line.deliver_rate, format!("{} events", line.deliver_rate))),
-        ("deliver bytes rate", rate(line.deliver_bytes_rate, show_size(line.deliver_bytes_rate))),
+        ("deliver rate", rate(limits.deliver_rate, events)),
+        ("deliver bytes rate", rate(limits.deliver_bytes_rate, show_size)),
         (
             "sent ahead",
             format!(
                 "at most {}, of which {} wait for clients",
-                show_size(line.sending_most),
-                show_size(line.sending_bytes)
+                show_size(in_force.sending_most),
+                show_size(in_force.sending_bytes)
             ),
         ),
     ];

@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use meshwire::{Durability, Group, Lagging, Mesh, Topic, TopicRequests, TopicSettings};
+use meshwire::{Durability, Lagging, Mesh, Topic, TopicSettings};
 use meshwire_proto::{TopicName, counted, options};
-use serde::Serialize;
 
 use crate::args;
 use crate::config::{parse_duration_within, parse_size, show_duration, show_size};
@@ -220,21 +219,21 @@ impl Command {
                 if !json {
                     return Ok(table(&topics));
                 }
-                topics.iter().for_each(|topic| object(topic, &mut text));
+                topics.iter().for_each(|topic| output::object(topic, &mut text));
             }
             Self::Set { topic, retention, json, .. } => {
                 let topic = mesh.topics().update(topic.as_str(), retention.settings()).await?;
                 if !json {
                     return Ok(format!("topic {}: {}\n", topic.name, settings(&topic)));
                 }
-                object(&topic, &mut text);
+                output::object(&topic, &mut text);
             }
             Self::Delete { topic, force, json, .. } => {
                 let topic = mesh.topics().delete(topic.as_str(), *force).await?;
                 if !json {
                     return Ok(deleted(&topic));
                 }
-                object(&topic, &mut text);
+                output::object(&topic, &mut text);
             }
             Self::Create { topic, durability, retention, json, .. } => {
                 let mut asked = retention.settings();
@@ -243,20 +242,10 @@ impl Command {
                 if !json {
                     return Ok(format!("topic {}: {}\n", topic.name, settings(&topic)));
                 }
-                object(&topic, &mut text);
+                output::object(&topic, &mut text);
             }
         }
         Ok(text)
-    }
-}
-
-const fn level(durability: Durability) -> &'static str {
-    match durability {
-        Durability::Memory => "memory",
-        Durability::Written => "written",
-        Durability::Synced => "synced",
-        Durability::NotStored => "none",
-        _ => "other",
     }
 }
 
@@ -266,7 +255,7 @@ fn millis(duration: Duration) -> u64 {
 
 fn settings(topic: &Topic) -> String {
     let lagging = if topic.lagging == Lagging::Block { ", lagging block" } else { "" };
-    format!("durability {}, retention {}{lagging}", level(topic.durability), kept(topic))
+    format!("durability {}, retention {}{lagging}", topic.durability.name(), kept(topic))
 }
 
 /// How long and how much of a topic is kept.
@@ -288,78 +277,6 @@ const fn events(topic: &Topic) -> u64 {
     topic.next.number().saturating_sub(topic.first.number())
 }
 
-/// A topic as it is printed with `--json`. Positions are strings: they are
-/// opaque, and numbers of JSON end at 2^53.
-#[derive(Serialize)]
-struct TopicLine<'a> {
-    name: &'a str,
-    durability: &'static str,
-    retention_ms: u64,
-    retention_bytes: u64,
-    lagging: &'static str,
-    first: String,
-    next: String,
-    events: u64,
-    bytes: u64,
-    physical_bytes: u64,
-    overtaken: u64,
-    delayed: u64,
-    groups: Vec<GroupLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    requests: Option<RequestsLine>,
-}
-
-#[derive(Serialize)]
-struct RequestsLine {
-    members: u32,
-    open: u64,
-    requests: u64,
-    late_replies: u64,
-}
-
-impl From<TopicRequests> for RequestsLine {
-    fn from(requests: TopicRequests) -> Self {
-        let TopicRequests { members, open, requests, late_replies, .. } = requests;
-        Self { members, open, requests, late_replies }
-    }
-}
-
-#[derive(Serialize)]
-struct GroupLine<'a> {
-    name: &'a str,
-    settled_through: String,
-    members: u32,
-    in_flight: u64,
-    lag: u64,
-}
-
-fn object<'a>(topic: &'a Topic, out: &mut String) {
-    let group = |g: &'a Group| GroupLine {
-        name: &g.name,
-        settled_through: g.settled_through.to_string(),
-        members: g.members,
-        in_flight: g.in_flight,
-        lag: g.lag,
-    };
-    let line = TopicLine {
-        name: &topic.name,
-        durability: level(topic.durability),
-        retention_ms: millis(topic.retention),
-        retention_bytes: topic.retention_bytes,
-        lagging: if topic.lagging == Lagging::Block { "block" } else { "drop" },
-        first: topic.first.to_string(),
-        next: topic.next.to_string(),
-        events: events(topic),
-        bytes: topic.bytes,
-        physical_bytes: topic.physical_bytes,
-        overtaken: topic.overtaken,
-        delayed: topic.delayed,
-        groups: topic.groups.iter().map(group).collect(),
-        requests: topic.requests.map(RequestsLine::from),
-    };
-    output::object(&line, out);
-}
-
 fn table(topics: &[Topic]) -> String {
     if topics.is_empty() {
         return "no topics\n".to_owned();
@@ -373,7 +290,7 @@ fn table(topics: &[Topic]) -> String {
     for t in topics {
         // Of a topic that is only served nothing is kept.
         let served = t.durability == Durability::NotStored;
-        let (durability, kept) = if served { ("-", "-".to_owned()) } else { (level(t.durability), kept(t)) };
+        let (durability, kept) = if served { ("-", "-".to_owned()) } else { (t.durability.name(), kept(t)) };
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
@@ -384,9 +301,8 @@ fn table(topics: &[Topic]) -> String {
             show_size(t.physical_bytes)
         );
         if t.lagging == Lagging::Block || t.overtaken > 0 {
-            let lagging = if t.lagging == Lagging::Block { "block" } else { "drop" };
-            let _ =
-                writeln!(text, "  lagging {lagging}, {} gone before a group had them", counted(t.overtaken, "event"));
+            let (lagging, gone) = (t.lagging.name(), counted(t.overtaken, "event"));
+            let _ = writeln!(text, "  lagging {lagging}, {gone} gone before a group had them");
         }
         if t.delayed > 0 {
             let wait = if t.delayed == 1 { "waits for its" } else { "wait for their" };

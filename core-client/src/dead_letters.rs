@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use meshwire_proto::wire::admin::{self as wire, DeathReason};
-use meshwire_proto::{ErrorKind, EventLimits, EventView, UnixMillis};
+use meshwire_proto::{ErrorKind, EventError, EventLimits, EventView, UnixMillis};
+use serde::Serialize;
 
 use crate::admin::{ask, unexpected};
 use crate::client::Mesh;
@@ -52,11 +53,12 @@ pub struct DeadLetter {
 }
 
 /// What became of dead letters that were to be given back.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[must_use = "what was left says so only here"]
 #[non_exhaustive]
 pub struct Redriven {
     /// How many were given back; those that had been before are counted too.
+    #[serde(rename = "redriven")]
     pub count: u64,
     /// How many were left, since their group does not exist any more: by the group, or by the durable member as
     /// `group/member`. Once somebody creates it again, or subscribes with it, they can be given back.
@@ -91,8 +93,12 @@ impl DeadLetter {
     /// The event, read in place; `None` in a list that was asked for without events.
     #[must_use]
     pub fn event(&self) -> Option<EventView<'_>> {
+        self.parsed().ok()
+    }
+
+    pub(crate) fn parsed(&self) -> std::result::Result<EventView<'_>, EventError> {
         let any = EventLimits { max_event_bytes: u32::MAX, max_attribute_bytes: u32::MAX };
-        EventView::parse(&self.event, any).ok()
+        EventView::parse(&self.event, any)
     }
 
     /// The event as its CNCF protobuf bytes; empty in a list without events.
@@ -101,7 +107,7 @@ impl DeadLetter {
         &self.event
     }
 
-    fn read(letter: wire::DeadLetter) -> Result<Self> {
+    pub(crate) fn read(letter: wire::DeadLetter) -> Result<Self> {
         let reason = match letter.reason() {
             DeathReason::Failures => GivenUp::Failures,
             DeathReason::Rejected => GivenUp::Rejected,
@@ -150,7 +156,7 @@ impl DeadLetterPages {
         let Some(after) = self.after else {
             return Ok(None);
         };
-        let (letters, next) = self.of.list(after, Vec::new(), self.events).await?;
+        let (letters, next) = self.of.page(after, 0, self.events).await?;
         self.after = Some(next).filter(|next| *next > 0);
         Ok(Some(letters))
     }
@@ -174,6 +180,13 @@ impl DeadLetters {
         DeadLetterPages { of: self, events, after: Some(0) }
     }
 
+    /// For bindings, which hold no [`DeadLetterPages`] between calls: up to `limit` of those behind a number (1 to 1000; 0: 100), and
+    /// behind which number it goes on; 0: they were the last.
+    #[doc(hidden)]
+    pub async fn page(&self, after: u64, limit: u32, events: bool) -> Result<(Vec<DeadLetter>, u64)> {
+        self.list((after, limit), Vec::new(), events).await
+    }
+
     /// One, with its event.
     ///
     /// # Errors
@@ -182,7 +195,7 @@ impl DeadLetters {
     /// # Cancel safety
     /// It may be called again.
     pub async fn get(&self, number: u64) -> Result<DeadLetter> {
-        let (letters, _) = self.list(number.saturating_sub(1), vec![number], true).await?;
+        let (letters, _) = self.list((number.saturating_sub(1), 0), vec![number], true).await?;
         letters.into_iter().next().ok_or_else(|| {
             let text = format!("there is no dead letter {number}");
             self.context(Error::new(ErrorKind::NotFound, "get dead letter", text))
@@ -245,13 +258,18 @@ impl DeadLetters {
         if self.group.is_empty() { error } else { error.with("group", self.group.as_str()) }
     }
 
-    async fn list(&self, after: u64, numbers: Vec<u64>, events: bool) -> Result<(Vec<DeadLetter>, u64)> {
+    async fn list(
+        &self,
+        (after, limit): (u64, u32),
+        numbers: Vec<u64>,
+        events: bool,
+    ) -> Result<(Vec<DeadLetter>, u64)> {
         const OPERATION: &str = "list dead letters";
         let command = wire::command::Command::ListDeadLetters(wire::ListDeadLetters {
             topic: self.topic.clone(),
             group: self.group.clone(),
             after,
-            limit: 0,
+            limit,
             numbers,
             events,
         });

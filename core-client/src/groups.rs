@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use meshwire_proto::ErrorKind;
 use meshwire_proto::wire::admin as wire;
+use serde::Serialize;
 
 use crate::admin::{ask, unexpected};
 use crate::client::Mesh;
@@ -53,7 +54,7 @@ pub struct Group {
 }
 
 /// A durable member of a broadcast group as the gateway lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Member {
     /// Its name.

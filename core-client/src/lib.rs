@@ -82,6 +82,7 @@ mod replies;
 mod request;
 mod serve;
 pub mod session;
+mod shown;
 mod start;
 mod stats;
 mod subscription;

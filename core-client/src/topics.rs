@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use meshwire_proto::wire::admin as wire;
 use meshwire_proto::{ErrorKind, TopicName, options};
+use serde::Serialize;
 
 use crate::admin::{ask, unexpected};
 use crate::client::Mesh;
@@ -34,7 +35,7 @@ pub enum Durability {
 
 /// Requests to a topic, as the gateway lists them. Counts are since somebody began to
 /// serve it; they end with the last who does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TopicRequests {
     /// Subscriptions that serve it.
@@ -169,6 +170,17 @@ impl Topic {
 }
 
 impl Durability {
+    /// In one word; [`Durability::NotStored`] is `none`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Written => "written",
+            Self::Synced => "synced",
+            Self::NotStored => "none",
+        }
+    }
+
     const fn to_wire(self) -> wire::Durability {
         match self {
             Self::Memory => wire::Durability::Memory,
@@ -185,6 +197,17 @@ impl Durability {
             wire::Durability::Synced => Ok(Self::Synced),
             wire::Durability::Unspecified if topic.requests.is_some() => Ok(Self::NotStored),
             wire::Durability::Unspecified => Err(unexpected("topics", "a topic without durability")),
+        }
+    }
+}
+
+impl Lagging {
+    /// In one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Block => "block",
         }
     }
 }

@@ -7,6 +7,7 @@ use meshwire::{Event, Mesh, Receipt, Reply, Result, State, TimedEvent};
 use meshwire_proto::options::DRAIN_TIMEOUT;
 use tokio::time::{Instant, timeout};
 
+use crate::administration;
 use crate::client::Client;
 use crate::consumer::Job;
 use crate::delivery::Delivery;
@@ -66,6 +67,18 @@ pub enum Ask {
         /// As [`Options`] has them of a request for many replies.
         options: Options,
     },
+    /// Administration: comes to a [`Outcome::Text`], the answer as JSON.
+    ///
+    /// Commands are those of `meshwire topics`, `groups`, `dead-letters` and `limits`: `topics.list`, `.get`, `.create`, `.update`,
+    /// `.delete`; `groups.list`, `.get`, `.create`, `.update`, `.seek`, `.delete`, `.delete_member`; `dead_letters.list`, `.get`,
+    /// `.redrive`, `.purge`; `limits.get`, `.set`. Names and units are those of docs/http-admin.md. A list is `{"items":[...]}`, with
+    /// `next` where there is more, the `cursor` of the next page.
+    Administer {
+        /// Which.
+        command: String,
+        /// A JSON object; empty is `{}`. Numbers and positions may be strings of their digits.
+        arguments: String,
+    },
     /// [`Mesh::drain`], behind the publishes that wait for room; without a deadline as [`Mesh::close`].
     Drain {
         /// How long what is in flight may take.
@@ -103,6 +116,8 @@ pub enum Outcome {
     Answers(Replies),
     /// Some of those; none came in time if it is empty.
     Replies(Vec<Reply>),
+    /// Of administration: JSON.
+    Text(String),
     /// The stream is over.
     Ended,
 }
@@ -110,7 +125,7 @@ pub enum Outcome {
 impl Ask {
     /// The name of the call, as errors have it.
     #[must_use]
-    pub const fn operation(&self) -> &'static str {
+    pub fn operation(&self) -> &'static str {
         match self {
             Self::PublishStart { .. } | Self::PublishBatch { .. } => "publish",
             Self::Flush => "flush",
@@ -119,13 +134,17 @@ impl Ask {
             Self::Subscribe { .. } => "subscribe",
             Self::Request { .. } => "request",
             Self::RequestStream { .. } => "request_stream",
+            Self::Administer { command, .. } => administration::operation(command),
             Self::Drain { .. } => "drain",
         }
     }
 
     /// Whether bytes may have left when it is cancelled.
-    pub(crate) const fn leaves(&self) -> bool {
-        matches!(self, Self::PublishStart { .. } | Self::PublishBatch { .. } | Self::Request { .. })
+    pub(crate) fn leaves(&self) -> bool {
+        match self {
+            Self::Administer { command, .. } => administration::leaves(command),
+            _ => matches!(self, Self::PublishStart { .. } | Self::PublishBatch { .. } | Self::Request { .. }),
+        }
     }
 
     pub(crate) async fn carry_out(self, client: Client, mesh: Mesh, publisher: Arc<Publisher>) -> Result<Outcome> {
@@ -156,6 +175,9 @@ impl Ask {
             Self::RequestStream { topic, event, options } => {
                 let replies = options.request_stream(mesh.request_stream(&topic, *event))?.await?;
                 Ok(Outcome::Answers(Replies::new(client, replies)))
+            }
+            Self::Administer { command, arguments } => {
+                administration::carry_out(mesh, &command, arguments).await.map(Outcome::Text)
             }
             Self::Drain { deadline } => {
                 let deadline = deadline.unwrap_or(DRAIN_TIMEOUT.default_duration());

@@ -19,6 +19,7 @@
 //!
 //! A panic in a call becomes `INTERNAL` with the name of the call.
 
+mod administration;
 mod ask;
 mod batches;
 #[cfg(unix)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use meshwire::{Group, Topic};
+use meshwire::{Group, Topic, TopicRequests};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -138,16 +138,8 @@ struct TopicLine<'a> {
     /// `null` at the first look.
     published_per_second: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    requests: Option<RequestsLine>,
+    requests: Option<TopicRequests>,
     groups: Vec<GroupLine<'a>>,
-}
-
-#[derive(Serialize)]
-struct RequestsLine {
-    members: u32,
-    open: u64,
-    requests: u64,
-    late_replies: u64,
 }
 
 #[derive(Serialize)]
@@ -181,12 +173,7 @@ pub(super) fn json<'a>(before: Option<&Look>, now: &'a Look) -> LookLine<'a> {
         name: &topic.name,
         events: topic.next.number().saturating_sub(topic.first.number()),
         published_per_second: rising.rate(&topic.name, None, published(topic)),
-        requests: topic.requests.map(|r| RequestsLine {
-            members: r.members,
-            open: r.open,
-            requests: r.requests,
-            late_replies: r.late_replies,
-        }),
+        requests: topic.requests,
         groups: topic.groups.iter().map(|g| group(topic, g)).collect(),
     };
     LookLine { topics: now.topics.iter().map(topic).collect() }

@@ -7,6 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod administration;
 mod calls;
 mod cancel;
 mod forked;
