@@ -1,6 +1,7 @@
 //! What one environment of Node has: its queue, and what it holds by numbers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use meshwire_embed::{
     Ask, Client, Completion, Consumer, Error, Operation, Queue, Replies, Responder, Started, Subscription,
@@ -13,6 +14,7 @@ use crate::event::duration;
 use crate::guard::guarded;
 use crate::held::Batches;
 use crate::incoming::{Large, state_number};
+use crate::logs::Ear;
 use crate::outgoing::closed;
 
 /// Most calls at once, publishes without a receipt among them: as many as a queue may have.
@@ -64,6 +66,8 @@ pub struct Bridge {
     pub(crate) failed: Vec<(u32, Error)>,
     /// Room for what is taken.
     pub(crate) taken: Vec<Completion>,
+    /// What the client logs, for this environment.
+    pub(crate) ear: Option<Arc<Ear>>,
 }
 
 #[napi]
@@ -95,6 +99,7 @@ impl Bridge {
                 operations: HashMap::new(),
                 failed: Vec::new(),
                 taken: Vec::new(),
+                ear: None,
             })
         })
     }

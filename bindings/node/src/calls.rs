@@ -204,6 +204,10 @@ fn ask(call: Call, event: &[u8]) -> Result<Ask> {
         "subscribe" => Ask::Subscribe { topic, options },
         "request" => Ask::Request { topic, event: Box::new(event()?.finish_now()?), options },
         "request_stream" => Ask::RequestStream { topic, event: Box::new(event()?.finish_now()?), options },
+        "administer" => {
+            let (command, arguments) = (call.command.unwrap_or_default(), call.arguments.unwrap_or_default());
+            Ask::Administer { command, arguments }
+        }
         "drain" => Ask::Drain { deadline: call.number.map(duration) },
         other => return Err(invalid("call", format!("{other} is no call"))),
     })

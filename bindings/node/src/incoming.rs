@@ -187,6 +187,7 @@ impl Bridge {
             }
             Outcome::Reply(reply) => (BATCH, records.large(replies(&[reply])), 0),
             Outcome::Replies(all) => (BATCH, records.large(replies(&all)), 0),
+            Outcome::Text(text) => (TEXT, records.large(Large::Text(text)), 0),
             Outcome::Ended => (ENDED, 0, 0),
             _ => (DONE, 0, 0),
         })

@@ -6,6 +6,7 @@ const { alone, outgoing, Writer, event: write, shown } = require("./pack.cjs");
 const { pairs } = require("./said.cjs");
 const { Subscription } = require("./subscription.cjs");
 const { Batch, Event } = require("./received.cjs");
+const { rooms, named: camel } = require("./admin.cjs");
 const { Replies } = require("./replies.cjs");
 const { consume, serve, isHandler } = require("./handlers.cjs");
 
@@ -41,6 +42,8 @@ class Mesh {
     this.#number = number;
     this.#hooks = Object.values(hooks).some(Boolean) ? hooks : undefined;
     abandoned.register(this, { loop, number }, this);
+    const administer = (command, args, signal) => this.#call("administer", { command, arguments: args }, NOTHING, { signal });
+    [this.topics, this.groups, this.deadLetters, this.limits] = rooms(administer);
     if (onState) watch(new WeakRef(this), loop, number, onState);
   }
 
@@ -166,7 +169,7 @@ class Mesh {
   }
 
   stats() {
-    return JSON.parse(call(() => this.#loop.bridge.stats(this.#number)), (_, value) => camel(value));
+    return camel(JSON.parse(call(() => this.#loop.bridge.stats(this.#number))));
   }
 
   drain(options) {
@@ -224,13 +227,6 @@ async function watch(mesh, loop, number, tell) {
       return say(5);
     }
   }
-}
-
-/** Keys as JavaScript has them. */
-function camel(value) {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
-  const named = ([name, one]) => [name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase()), one ?? undefined];
-  return Object.fromEntries(Object.entries(value).map(named));
 }
 
 function refused(error) {
