@@ -150,10 +150,10 @@ function consume(loop, client, topic, pairs, signal, handler, hooks) {
     const message = new Handled(batch, index);
     const ended = (how) => {
       if (running.delete(of)) settle(batch, index, message, how);
-      else loop.letGo(batch.number);
+      else loop.drop(batch.number, index);
     };
     const failed = (error) => {
-      if (!running.delete(of)) return;
+      if (!running.delete(of)) return loop.drop(batch.number, index);
       loop.fail(batch.number, index, problem(error));
       hooks?.onSettle?.(message, "nack");
     };
@@ -181,7 +181,7 @@ function serve(loop, client, topic, pairs, signal, handler) {
     };
     answer(request, handler, send).then(
       (last) => {
-        if (!running.delete(of)) return;
+        if (!running.delete(of)) return loop.drop(batch.number, index);
         try {
           if (last === ENDED) loop.ack(batch.number, index);
           else loop.answer(batch.number, index, last);
@@ -191,6 +191,7 @@ function serve(loop, client, topic, pairs, signal, handler) {
       },
       (error) => {
         if (running.delete(of)) loop.fail(batch.number, index, problem(error));
+        else loop.drop(batch.number, index);
       },
     );
   };

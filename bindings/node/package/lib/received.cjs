@@ -284,6 +284,13 @@ class Delivery extends Message {
     loop.extend(number, this.#index);
   }
 
+  /** Lets go of it without a word: it comes again when its ack wait ends, or has failed when its subscription ends before. */
+  forget() {
+    const batch = this.#end("forget");
+    batch.loop.drop(batch.number, this.#index);
+    this.#settle?.(this, "dropped");
+  }
+
   #confirmed(how, operation, { signal, delayMs = -1, reason = "" } = {}) {
     if (signal?.aborted) return Promise.reject(signal.reason);
     let batch;
@@ -318,12 +325,9 @@ class Delivery extends Message {
     return this.#confirmed("extend", "extend_confirmed", { signal: options?.signal });
   }
 
-  /** @internal Lets go of it unsettled. */
+  /** @internal Lets go of it, if it is unsettled. */
   static drop(delivery) {
-    if (delivery.#settled) return;
-    const batch = delivery.#end("receive");
-    batch.loop.drop(batch.number, delivery.#index);
-    delivery.#settle?.(delivery, "dropped");
+    if (!delivery.#settled) delivery.forget();
   }
 }
 

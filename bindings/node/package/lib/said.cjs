@@ -23,7 +23,7 @@ function value(operation, name, given, unit) {
 function start(operation, given) {
   if (typeof given === "string") return given;
   if (given instanceof Date && !Number.isNaN(given.getTime())) return given.toISOString();
-  if (typeof given === "object" && given !== null && "position" in given) return `position ${value(operation, "position", given.position, "")}`;
+  if (typeof given === "object" && given !== null && "position" in given) return value(operation, "position", given.position, "");
   throw invalid(operation, `option start: say "earliest", "latest", a Date, or { position }`);
 }
 
@@ -38,7 +38,7 @@ function pairs(operation, options, aliases = {}) {
     const known = OPTIONS[aliases[name] ?? name];
     if (name === "start") out.push("start", start(operation, given));
     else if (known) out.push(known[0], value(operation, name, given, known[1]));
-    else out.push(name, value(operation, name, given, ""));
+    else out.push(name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), value(operation, name, given, ""));
   }
   return out;
 }
