@@ -69,7 +69,8 @@ const fn whole(number: f64) -> i64 {
 }
 
 /// Attributes that are named by a byte.
-const NAMES: [&str; 8] = ["id", "source", "type", "partitionkey", "subject", "datacontenttype", "dataschema", "time"];
+const NAMES: [&str; 9] =
+    ["id", "source", "type", "partitionkey", "subject", "datacontenttype", "dataschema", "time", "specversion"];
 
 /// Reads an event.
 pub(crate) fn draft(bytes: &[u8]) -> Result<Draft> {
@@ -78,13 +79,13 @@ pub(crate) fn draft(bytes: &[u8]) -> Result<Draft> {
     while !reader.is_empty() {
         let kind = reader.byte()?;
         draft = match kind {
-            0..8 => match NAMES.get(usize::from(kind)) {
+            0..9 => match NAMES.get(usize::from(kind)) {
                 Some(name) => draft.text(name, reader.text()?)?,
                 None => draft,
             },
             16 => {
                 let name = reader.text()?;
-                draft.text(name, reader.text()?)?
+                draft.extension_text(name, reader.text()?)?
             }
             17 => {
                 let name = reader.text()?;

@@ -3,7 +3,7 @@
 
 const { invalid } = require("./errors.cjs");
 
-const CODE = { id: 0, source: 1, type: 2, partitionkey: 3, subject: 4, datacontenttype: 5, dataschema: 6, time: 7 };
+const CODE = { id: 0, source: 1, type: 2, partitionkey: 3, subject: 4, datacontenttype: 5, dataschema: 6, time: 7, specversion: 8 };
 const NAMED = 16, INTEGER = 17, BOOLEAN = 18, BINARY = 19, TIME = 20;
 const BYTES = 32, WORDS = 33, JSON_TEXT = 34;
 const DELIVER_AT = 48, DELIVER_AFTER = 49, EXPIRES_IN = 50;
@@ -286,7 +286,7 @@ function event(writer, value, said) {
       const given = said[name];
       if (given === undefined || given === null) continue;
       switch (name) {
-        case "type": case "id": case "source": case "subject": case "datacontenttype": case "dataschema": case "time":
+        case "type": case "id": case "specversion": case "source": case "subject": case "datacontenttype": case "dataschema": case "time":
           textOption(writer, name, given);
           break;
         case "key":
@@ -294,9 +294,6 @@ function event(writer, value, said) {
           break;
         case "attributes":
           for (const one of Object.keys(given)) attribute(writer, one, given[one]);
-          break;
-        case "specversion":
-          attribute(writer, name, given);
           break;
         case "deliverAt":
           span(writer, DELIVER_AT, name, given);
