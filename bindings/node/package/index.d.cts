@@ -19,6 +19,8 @@ export type Retry = "never" | "now" | "after" | "unknown_outcome";
 export declare class MeshwireError extends Error {
   private constructor();
   readonly name: "MeshwireError";
+  /** What happened, without the call, the code and what it was about, which the message has as well. */
+  readonly reason: string;
   /** What went wrong, as a stable name. */
   readonly code: ErrorCode;
   /** The same as a number. */
@@ -36,6 +38,7 @@ export declare class MeshwireError extends Error {
   toJSON(): {
     name: string;
     message: string;
+    reason: string;
     code: ErrorCode;
     number: number;
     retry: Retry;

@@ -145,21 +145,28 @@ impl Batches {
         matches!(self.get(batch, index, "receive"), Ok(Held::Delivery(delivery)) if delivery.is_stale().unwrap_or(true))
     }
 
-    /// Lets go of deliveries that come again, as if they had not been taken.
-    pub(crate) fn forget(&mut self, batch: u32) {
-        let Some(of) = self.batches.get_mut(&batch) else { return };
-        for place in &mut of.held {
-            if let Some(Held::Delivery(delivery)) =
-                place.take_if(|held| matches!(held, Held::Delivery(d) if d.is_stale().unwrap_or(true)))
-            {
+    /// Lets go of a delivery that comes again, as if it had not been taken.
+    pub(crate) fn forget(&mut self, batch: u32, index: u32) -> Result<()> {
+        match self.take(batch, index, "receive")? {
+            Held::Delivery(delivery) => delivery.forget(),
+            Held::Job(_) | Held::Inquiry(_) => Ok(()),
+        }
+    }
+
+    /// Gives back what the program was not handed of a batch, from an index on.
+    pub(crate) fn give_back_from(&mut self, batch: u32, first: u32) -> Result<()> {
+        let Some(of) = self.batches.get_mut(&batch) else { return Ok(()) };
+        let mut done = Ok(());
+        for held in of.held.iter_mut().skip(first as usize) {
+            if let Some(Held::Delivery(delivery)) = held.take() {
                 of.left -= 1;
-                // An error means that this is another process, which has none.
-                let _ = delivery.forget();
+                done = done.and(delivery.give_back());
             }
         }
         if of.left == 0 {
             self.batches.remove(&batch);
         }
+        done
     }
 
     /// Begins the leases of a batch anew, from an index on.

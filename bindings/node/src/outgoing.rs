@@ -20,6 +20,7 @@ const ANSWER: u32 = 9;
 const RELEASE: u32 = 10;
 const FORGET: u32 = 11;
 const EXTEND_FROM: u32 = 12;
+const GIVE_BACK_FROM: u32 = 13;
 
 pub(crate) fn closed(operation: &'static str) -> Error {
     Error::of_host(ErrorKind::Closed, operation, "the client was closed; connect a new one")
@@ -65,10 +66,8 @@ impl Bridge {
                 self.batches.release(first);
                 return Ok(());
             }
-            FORGET => {
-                self.batches.forget(first);
-                return Ok(());
-            }
+            FORGET => return self.batches.forget(first, second),
+            GIVE_BACK_FROM => return self.batches.give_back_from(first, second),
             EXTEND_FROM => {
                 self.batches.extend_from(first, second);
                 return Ok(());

@@ -6,6 +6,7 @@ const { CODES } = require("./codes.cjs");
 class MeshwireError extends Error {
   constructor(told) {
     super(told.text ?? told.message, told.cause === undefined || told.cause === null ? undefined : { cause: told.cause });
+    this.reason = told.message;
     this.code = told.code;
     this.number = told.number;
     this.retry = told.retry;
@@ -16,9 +17,9 @@ class MeshwireError extends Error {
   }
 
   toJSON() {
-    const { name, message, code, number, retry, retryable, retryAfterMs, operation, context } = this;
+    const { name, message, reason, code, number, retry, retryable, retryAfterMs, operation, context } = this;
     const cause = this.cause instanceof Error ? this.cause.message : this.cause;
-    return { name, message, code, number, retry, retryable, retryAfterMs, operation, context, cause };
+    return { name, message, reason, code, number, retry, retryable, retryAfterMs, operation, context, cause };
   }
 }
 Object.defineProperty(MeshwireError.prototype, "name", { value: "MeshwireError", configurable: true, writable: true });
@@ -48,6 +49,7 @@ function native(call) {
   try {
     return call();
   } catch (error) {
+    if (error instanceof MeshwireError) throw error;
     if (typeof error?.message === "string" && error.message.startsWith("{")) {
       const mine = told(error.message);
       Error.captureStackTrace?.(mine, native);

@@ -7,7 +7,7 @@ const { Writer, event } = require("./pack.cjs");
 const { told, at, native: call, made } = require("./errors.cjs");
 
 const PUBLISH = 1, ACK = 2, NACK = 3, NACK_AFTER = 4, REJECT = 5, EXTEND = 6, DROP = 7, FAIL = 8, ANSWER = 9, RELEASE = 10, FORGET = 11,
-  EXTEND_FROM = 12;
+  EXTEND_FROM = 12, GIVE_BACK_FROM = 13;
 const RECEIPT = 1, FAILED = 2, HANDLE = 3, BATCH = 4, ENDED = 5, TEXT = 6, STATE = 7;
 const DUPLICATE = 1 << 8, NO_POSITION = 1 << 9;
 
@@ -52,6 +52,7 @@ class Loop {
     this.free = [];
     this.open = 0;
     this.publishes = 0;
+    this.unsent = 0;
     this.scheduled = false;
     this.settles = 0;
     this.settledAt = 0;
@@ -89,8 +90,9 @@ class Loop {
   /** Begins a call of the native half, `start(tag)`, and gives a promise of what it comes to. */
   ask(start, { signal, idle = false, release = -1, caller = this.ask, cancel, holds } = {}) {
     if (signal?.aborted) return Promise.reject(signal.reason);
-    const stack = {};
-    Error.captureStackTrace(stack, caller);
+    // It holds whoever is on it, so what waits idly has none.
+    const stack = idle ? undefined : {};
+    if (stack) Error.captureStackTrace(stack, caller);
     this.send();
     return new Promise((resolve, reject) => {
       const operation = new Operation(resolve, reject, stack);
@@ -102,7 +104,7 @@ class Loop {
         call(() => start(tag));
       } catch (error) {
         this.end(tag);
-        return reject(at(error, stack));
+        return reject(stack ? at(error, stack) : error);
       }
       if (signal) this.abortable(operation, tag, signal, cancel ?? (() => this.bridge.cancel(tag)));
     });
@@ -147,6 +149,7 @@ class Loop {
         return operation.resolve({ position, duplicate: (what & DUPLICATE) !== 0 });
       }
       case FAILED:
+        if (operation.publishes) this.unsent++;
         return operation.reject(told(large[low], operation.stack));
       case HANDLE:
         if (operation.gone && operation.release >= 0) return this.release(operation.release, low);
@@ -297,8 +300,8 @@ class Loop {
     this.say(RELEASE, batch, 0);
   }
 
-  forget(batch) {
-    this.say(FORGET, batch, 0);
+  forget(batch, index) {
+    this.say(FORGET, batch, index);
   }
 
   // Time.
@@ -335,16 +338,22 @@ class Loop {
     this.say(EXTEND_FROM, batch, index);
   }
 
+  giveBackFrom(batch, index) {
+    this.say(GIVE_BACK_FROM, batch, index);
+  }
+
   /** The process or the worker ends: what was begun is sent, for a short time. */
   exit() {
     try {
       this.send();
+      this.unsent = 0;
       if (this.publishes === 0) return;
       this.bridge.linger(LINGER_MS);
       this.drain();
     } finally {
-      if (this.publishes > 0) {
-        process.stderr.write(`meshwire: the process ends with ${this.publishes} publishes whose receipt has not come; await them, flush() or close()\n`);
+      const lost = this.publishes + this.unsent;
+      if (lost > 0) {
+        process.stderr.write(`meshwire: the process ends with ${lost} publishes whose receipt has not come; await them, flush() or close()\n`);
       }
     }
   }

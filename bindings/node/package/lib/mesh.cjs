@@ -34,7 +34,7 @@ class Mesh {
   #number;
   #hooks;
   #closing;
-  #states;
+  #open = new Set();
 
   constructor(key, loop, number, { onState, ...hooks }) {
     if (key !== KEY) throw invalid("connect", "connect() makes clients");
@@ -128,7 +128,8 @@ class Mesh {
     named(topic, "subscribe");
     const said = pairs("subscribe", options);
     const number = await this.#call("subscribe", { topic, options: said }, NOTHING, { signal: options?.signal, release: SUBSCRIPTION });
-    return new Subscription(this, this.#loop, number, topic, this.#hooks, options?.ackWaitMs);
+    const of = { mesh: this, open: this.#open };
+    return new Subscription(of, this.#loop, number, topic, this.#hooks, options?.ackWaitMs);
   }
 
   consume(topic, options, handler) {
@@ -177,6 +178,8 @@ class Mesh {
     if (number !== undefined && (typeof number !== "number" || !(number >= 0))) {
       return Promise.reject(invalid("drain", `timeoutMs: ${shown(number)} is not a number of milliseconds`));
     }
+    // What programs were not handed goes back first: it is not waited for.
+    for (const one of this.#open) one.deref()?.giveBack();
     return this.#call("drain", { number }, NOTHING, { signal: options?.signal, holds: this });
   }
 

@@ -11,6 +11,11 @@ const ACK_WAIT_MS = 30_000;
 
 const forgotten = new FinalizationRegistry(({ loop, number }) => loop.letGo(number));
 
+const abandoned = new FinalizationRegistry(({ loop, number, open, weak }) => {
+  open.delete(weak);
+  loop.release(SUBSCRIPTION, number);
+});
+
 /** A stream of deliveries. */
 class Subscription {
   #mesh;
@@ -27,6 +32,7 @@ class Subscription {
   #active = 0;
   #asking;
   #last;
+  #weak;
   #over = false;
 
   constructor(mesh, loop, number, topic, hooks, ackWait) {
@@ -36,6 +42,9 @@ class Subscription {
     this.#topic = topic;
     this.#hooks = hooks;
     this.#ackWait = ackWait ?? ACK_WAIT_MS;
+    this.#weak = new WeakRef(this);
+    mesh.open.add(this.#weak);
+    abandoned.register(this, { loop, number, open: mesh.open, weak: this.#weak }, this);
   }
 
   get topic() {
@@ -78,6 +87,7 @@ class Subscription {
   async batch(most, { timeoutMs = -1, signal } = {}) {
     if (!Number.isInteger(most) || most < 1 || most > 4096) throw invalid("receive", `${String(most)} at once; from 1 to 4096 is accepted`);
     const taken = [];
+    let waited = false;
     const until = timeoutMs < 0 ? Infinity : Date.now() + timeoutMs;
     for (;;) {
       if (signal?.aborted) throw signal.reason;
@@ -85,10 +95,10 @@ class Subscription {
         const delivery = this.#hand(Date.now());
         if (delivery !== undefined) taken.push(delivery);
       }
-      if (taken.length > 0 || this.#over || (taken.waited && Date.now() >= until)) return taken;
+      if (taken.length > 0 || this.#over || (waited && Date.now() >= until)) return taken;
       const left = until === Infinity ? -1 : Math.max(0, until - Date.now());
       await this.#fetch(most, left, signal);
-      taken.waited = true;
+      waited = true;
     }
   }
 
@@ -129,14 +139,17 @@ class Subscription {
     if (now !== this.#checked && index > 0) {
       this.#checked = now;
       if (this.#loop.bridge.isStale(batch.number, index)) {
-        this.#loop.forget(batch.number);
-        this.#used(now, true);
+        this.#loop.forget(batch.number, index);
+        // Others may be as well.
+        this.#checked = -1;
+        this.#at = index + 1;
+        if (this.#at === batch.count) this.#used(now);
         return undefined;
       }
     }
     this.#active = now;
     this.#at = index + 1;
-    if (this.#at === batch.count) this.#used(now, false);
+    if (this.#at === batch.count) this.#used(now);
     const delivery = new Delivery(batch, index, this.#hooks?.onSettle);
     this.#last = delivery;
     this.#hooks?.onDelivery?.(delivery);
@@ -144,20 +157,30 @@ class Subscription {
   }
 
   /** A batch was handed on: the next is larger or smaller, so that nothing waits long here. */
-  #used(now, stale) {
+  #used(now) {
     const { count } = this.#batch;
     this.#batch = undefined;
     this.#loop.waiting.delete(this);
-    if (stale) return;
     const took = now - this.#arrived;
     if (took > LONG_MS) this.#most = 1;
     else if (took < SHORT_MS && count === this.#most) this.#most = Math.min(MOST, this.#most * 4);
     else if (took >= SHORT_MS) this.#most = Math.max(1, this.#most >>> 1);
   }
 
-  /** Begins leases anew of what waits, as long as the program does something. */
+  /** Begins leases anew of what waits, as long as the program does something; else others are to get it. */
   keep(now) {
-    if (this.#batch !== undefined && now - this.#active < this.#ackWait) this.#loop.keepFrom(this.#batch.number, this.#at);
+    if (this.#batch === undefined) return;
+    if (now - this.#active < this.#ackWait) this.#loop.keepFrom(this.#batch.number, this.#at);
+    else this.giveBack();
+  }
+
+  /** Gives back what the program was not handed. */
+  giveBack() {
+    const batch = this.#batch;
+    if (batch === undefined) return;
+    this.#batch = undefined;
+    this.#loop.waiting.delete(this);
+    this.#loop.giveBackFrom(batch.number, this.#at);
   }
 
   #end() {
@@ -171,6 +194,8 @@ class Subscription {
       for (let index = this.#at; index < batch.count; index++) this.#loop.drop(batch.number, index);
     }
     this.#loop.waiting.delete(this);
+    this.#mesh.open.delete(this.#weak);
+    abandoned.unregister(this);
     this.#mesh = undefined;
   }
 
