@@ -46,9 +46,14 @@ pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<bool> {
     Ok(failed.is_empty())
 }
 
-/// Writes every generated file anew. Needs only the crate that they are in to compile.
+/// Writes every generated file anew: the tables first, of which the header of C is made.
 pub(crate) fn generate(workspace: &Workspace) -> anyhow::Result<bool> {
-    show(generated(workspace, &["-p", "meshwire-proto"]).env("MESHWIRE_GEN", "write"))
+    for package in ["meshwire-proto", "meshwire-c"] {
+        if !show(generated(workspace, &["-p", package]).env("MESHWIRE_GEN", "write"))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The client with every transport alone, with TLS alone, and with nothing but TCP.

@@ -1,6 +1,7 @@
 //! A client as hosts hold it.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use meshwire::{Error, ErrorKind, Mesh, Receipt, Result, State, Stats, TimedEvent};
@@ -29,12 +30,13 @@ pub struct Client(Arc<Local<Open>>);
 struct Open {
     mesh: Mesh,
     publisher: Arc<Publisher>,
+    attached: OnceLock<Arc<dyn Any + Send + Sync>>,
     running: Running,
 }
 
 impl Open {
     fn new(mesh: Mesh, running: Running) -> Self {
-        Self { mesh, publisher: Arc::default(), running }
+        Self { mesh, publisher: Arc::default(), attached: OnceLock::new(), running }
     }
 }
 
@@ -162,6 +164,23 @@ impl Client {
     pub fn serve(&self, topic: &str, options: &Options) -> Result<Responder> {
         let open = self.0.get("serve")?;
         Responder::begin(self.clone(), (&open.mesh, open.running.handle()), topic, options)
+    }
+
+    /// Has something of the host's go with the client, such as its hooks, once.
+    ///
+    /// # Errors
+    /// `ALREADY_EXISTS`: something does; `CLOSED` in a child of `fork`.
+    pub fn attach(&self, value: Arc<dyn Any + Send + Sync>) -> Result<()> {
+        let text = "something was attached to the client before: say it once";
+        let again = |_| Error::of_host(ErrorKind::AlreadyExists, "connect", text);
+        self.0.get("connect")?.attached.set(value).map_err(again)
+    }
+
+    /// What goes with the client, if it is of this type.
+    #[must_use]
+    pub fn attached<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let attached = self.0.get("connect").ok()?.attached.get()?;
+        Arc::clone(attached).downcast().ok()
     }
 
     /// Counts, as of now.

@@ -43,6 +43,12 @@ impl Delivery {
         self.delivery.get("receive")
     }
 
+    /// The client that it came to.
+    #[must_use]
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Its event.
     ///
     /// # Errors

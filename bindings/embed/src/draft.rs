@@ -74,6 +74,12 @@ impl Draft {
         self.text(name, value)
     }
 
+    /// An attribute so far, as its canonical text.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.event.get(name).map(Cow::into_owned)
+    }
+
     /// An extension attribute that is a whole number.
     ///
     /// # Errors

@@ -50,6 +50,7 @@ pub use delivery::{Delivery, Settle};
 pub use draft::Draft;
 pub use handles::Handles;
 pub use logs::{Level, Record, close_logs, keep_logs, take_logs};
+pub use meshwire::testing;
 pub use meshwire::{
     AttributeValue, Bytes, Data, Error, ErrorKind, Event, EventView, Receipt, Reply, Result, Retry, State, Stats,
     TimedEvent,

@@ -79,6 +79,15 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Options {
     }
 }
 
+impl Options {
+    /// One more, in place of one of that name.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.insert(name.into(), value.into());
+        self
+    }
+}
+
 impl FromStr for Options {
     type Err = Error;
 

@@ -1,9 +1,27 @@
-//! C: headers, libraries, pkg-config and CMake files in a tree as `make install` leaves it.
+//! C: header, libraries, pkg-config and CMake files in a tree as `make install` leaves it.
 
-use super::{Binding, Shop};
-use crate::test::Outcome;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context;
+
+use super::{Binding, Quality, Shop};
+use crate::test::{Outcome, Skip};
+use crate::workspace::{Profile, Workspace};
 
 pub(super) struct C;
+
+/// What a shared library is found by.
+const SONAME: &str = "libmeshwire.so.0";
+
+/// What programs that link the archive link too; `rustc --print native-static-libs` says so.
+const NATIVE: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
+
+/// Programs of the suite, without their ending.
+const PROGRAMS: [&str; 1] = ["suite"];
+
+/// Only functions of the header are seen from outside.
+const SYMBOLS: &str = "MESHWIRE_0 { global: mw_*; local: *; };\n";
 
 impl Binding for C {
     fn name(&self) -> &'static str {
@@ -15,14 +33,236 @@ impl Binding for C {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        &["cc", "c++", "cmake", "pkg-config"]
+        &["cc", "c++", "ld", "objcopy", "ar", "nm", "cmake", "pkg-config"]
     }
 
-    fn package(&self, _shop: &mut Shop<'_>) -> anyhow::Result<()> {
-        anyhow::bail!("not there yet")
+    fn package(&self, shop: &mut Shop<'_>) -> anyhow::Result<()> {
+        let shelf = shop.shelf("c")?;
+        let source = shop.workspace.root.join("bindings/c");
+        for folder in ["include", "lib/pkgconfig", "lib/cmake/meshwire"] {
+            std::fs::create_dir_all(shelf.join(folder))?;
+        }
+        copy(&source.join("include/meshwire.h"), &shelf.join("include/meshwire.h"))?;
+        copy(&shop.workspace.root.join("LICENSE"), &shelf.join("LICENSE"))?;
+        libraries(shop, "meshwire", &shelf.join("lib"))?;
+        let version = version(shop.workspace)?;
+        for (template, place) in [
+            ("meshwire.pc.in", "lib/pkgconfig/meshwire.pc"),
+            ("meshwireConfig.cmake.in", "lib/cmake/meshwire/meshwireConfig.cmake"),
+            ("meshwireConfigVersion.cmake.in", "lib/cmake/meshwire/meshwireConfigVersion.cmake"),
+        ] {
+            let text = std::fs::read_to_string(source.join("install").join(template))?;
+            let text = text.replace("@VERSION@", &version).replace("@NATIVE@", NATIVE);
+            std::fs::write(shelf.join(place), text)?;
+        }
+        Ok(())
     }
 
-    fn test(&self, _shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
-        anyhow::bail!("not there yet")
+    fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
+        let room = shop.room("c")?;
+        let (installed, suite) = (room.join("usr"), room.join("suite"));
+        tree(&shop.dist.join("c"), &installed)?;
+        tree(&shop.workspace.root.join("bindings/c/tests/c"), &suite)?;
+        let mut sum =
+            Outcome::one(exports(shop, &installed)?, vec!["the library shows other symbols than mw_*".into()]);
+        sum.excerpt.clear();
+        for way in Way::ALL {
+            for program in PROGRAMS {
+                let built = way.build(shop, (&installed, &suite), program)?;
+                sum.add(play(shop, &built, &format!("{program} {}", way.name()))?);
+            }
+        }
+        Ok(sum)
     }
+}
+
+/// How a program finds the library.
+#[derive(Clone, Copy)]
+enum Way {
+    /// C99 against the shared one, by pkg-config.
+    Shared,
+    /// C++17 against the archive, by pkg-config.
+    Static,
+    /// By CMake, against the shared one.
+    Cmake,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Shared, Self::Static, Self::Cmake];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Static => "static",
+            Self::Cmake => "cmake",
+        }
+    }
+
+    fn build(
+        self,
+        shop: &mut Shop<'_>,
+        (installed, suite): (&Path, &Path),
+        program: &str,
+    ) -> anyhow::Result<std::path::PathBuf> {
+        let built = suite.join(format!("{program}-{}", self.name()));
+        let source = suite.join(format!("{program}.c"));
+        match self {
+            Self::Shared => {
+                let mut cc = Command::new("cc");
+                cc.args(["-std=c99", "-pedantic-errors", "-Wall", "-Wextra", "-Werror", "-g", "-o"]).arg(&built);
+                cc.arg(&source).args(flags(shop, installed, &[])?).arg("-pthread");
+                cc.arg(format!("-Wl,-rpath,{}", installed.join("lib").display()));
+                shop.must(&mut cc)?;
+            }
+            Self::Static => {
+                let mut cxx = Command::new("c++");
+                cxx.args(["-std=c++17", "-Wall", "-Wextra", "-Werror", "-x", "c++", "-g", "-o"]).arg(&built);
+                cxx.arg(&source).args(["-x", "none"]);
+                let all = flags(shop, installed, &["--static"])?;
+                // The shared one stands beside it: the archive is named.
+                let archive = installed.join("lib/libmeshwire.a");
+                cxx.args(all.iter().map(|flag| match flag.as_str() {
+                    "-lmeshwire" => archive.as_os_str(),
+                    other => other.as_ref(),
+                }));
+                shop.must(&mut cxx)?;
+            }
+            Self::Cmake => {
+                let folder = suite.join("build");
+                let mut configure = Command::new("cmake");
+                configure.arg("-S").arg(suite).arg("-B").arg(&folder);
+                configure.arg(format!("-DCMAKE_PREFIX_PATH={}", installed.display()));
+                shop.must(&mut configure)?;
+                shop.must(Command::new("cmake").arg("--build").arg(&folder))?;
+                return Ok(folder.join(program));
+            }
+        }
+        Ok(built)
+    }
+}
+
+/// What pkg-config says of the installed package.
+fn flags(shop: &mut Shop<'_>, installed: &Path, more: &[&str]) -> anyhow::Result<Vec<String>> {
+    let mut ask = Command::new("pkg-config");
+    ask.env("PKG_CONFIG_PATH", installed.join("lib/pkgconfig")).args(["--cflags", "--libs"]).args(more).arg("meshwire");
+    let lines = shop.must(&mut ask)?;
+    Ok(lines.join(" ").split_whitespace().map(str::to_owned).collect())
+}
+
+/// Runs a program of the suite, which prints a line for each test.
+fn play(shop: &mut Shop<'_>, program: &Path, name: &str) -> anyhow::Result<Outcome> {
+    let mut command = Command::new(program);
+    command.env("MESHWIRE_BIN", shop.workspace.built(Profile::Dev, "meshwire"));
+    let finished = shop.log.run(&mut command, Some(std::time::Duration::from_secs(180)))?;
+    let mut outcome = Outcome::default();
+    for line in &finished.lines {
+        match line.split_once(' ') {
+            Some(("ok", _)) => outcome.passed += 1,
+            Some(("FAILED", _)) => outcome.failed += 1,
+            _ if line.starts_with("skipped: needs ") => {
+                let needs = line.trim_start_matches("skipped: needs ").to_owned();
+                outcome.skipped.push(Skip { needs, test: name.to_owned() });
+            }
+            _ => {}
+        }
+    }
+    if !finished.success || outcome.passed == 0 {
+        outcome.failed = outcome.failed.max(1);
+        outcome.excerpt = finished.lines;
+        outcome.excerpt.push(format!("({name} of C)"));
+    }
+    Ok(outcome)
+}
+
+/// Whether the shared library shows the header's functions and nothing else, and its name is as it should be.
+fn exports(shop: &mut Shop<'_>, installed: &Path) -> anyhow::Result<bool> {
+    let library = installed.join("lib/libmeshwire.so");
+    let lines = shop.must(Command::new("nm").args(["-D", "--defined-only"]).arg(&library))?;
+    let names = lines.iter().filter_map(|line| line.rsplit(' ').next());
+    let ours = |name: &str| name.starts_with("mw_") || name.starts_with("MESHWIRE_");
+    let soname = shop.must(Command::new("objdump").arg("-p").arg(&library))?;
+    let is_named = soname.iter().any(|line| line.trim().starts_with("SONAME") && line.contains(SONAME));
+    Ok(names.clone().count() > 50 && names.into_iter().all(ours) && is_named)
+}
+
+/// Makes the archive and the shared library of what cargo built, with nothing but the header's functions seen from outside: two archives
+/// of Rust's can then be in one program.
+fn libraries(shop: &mut Shop<'_>, name: &str, to: &Path) -> anyhow::Result<()> {
+    let object = archive(shop, &to.join(format!("lib{name}.a")))?;
+    let map = shop.workspace.scratch()?.join("symbols.map");
+    std::fs::write(&map, SYMBOLS)?;
+    let version = version(shop.workspace)?;
+    let shared = to.join(format!("lib{name}.so.{version}"));
+    let soname = SONAME.replacen("meshwire", name, 1);
+    let mut link = Command::new("cc");
+    link.args(["-shared", "-Wl,--gc-sections", "-Wl,-z,now", "-Wl,-z,relro", "-o"]).arg(&shared).arg(&object);
+    link.arg(format!("-Wl,-soname,{soname}")).arg(format!("-Wl,--version-script={}", map.display()));
+    link.args(NATIVE.split(' '));
+    if shop.quality == Quality::Dist {
+        link.arg("-Wl,--strip-all");
+    }
+    shop.must(&mut link)?;
+    for (link, target) in [(soname.clone(), format!("lib{name}.so.{version}")), (format!("lib{name}.so"), soname)] {
+        symlink(&target, &to.join(link))?;
+    }
+    std::fs::remove_file(&object).with_context(|| format!("{} cannot be removed", object.display()))
+}
+
+/// Makes an archive of what cargo built, in which only the header's functions are global; gives its one object.
+pub(super) fn archive(shop: &mut Shop<'_>, to: &Path) -> anyhow::Result<std::path::PathBuf> {
+    let object = shop.workspace.scratch()?.join("meshwire.o");
+    let mut join = Command::new("ld");
+    join.args(["-r", "--whole-archive", "-o"]).arg(&object).arg(shop.built("libmeshwire_c.a"));
+    shop.must(&mut join)?;
+    let mut localise = Command::new("objcopy");
+    localise.args(["--wildcard", "--keep-global-symbol=mw_*", "-R", ".llvmbc", "-R", ".llvmcmd"]);
+    if shop.quality == Quality::Dist {
+        localise.arg("--strip-unneeded");
+    }
+    shop.must(localise.arg(&object))?;
+    if to.exists() {
+        std::fs::remove_file(to)?;
+    }
+    shop.must(Command::new("ar").arg("rcsD").arg(to).arg(&object))?;
+    Ok(object)
+}
+
+/// The version of the workspace.
+pub(super) fn version(workspace: &Workspace) -> anyhow::Result<String> {
+    let manifest = std::fs::read_to_string(workspace.root.join("Cargo.toml"))?;
+    let manifest: toml::Table = manifest.parse().context("Cargo.toml cannot be read")?;
+    let version = manifest.get("workspace").and_then(|w| w.get("package")).and_then(|p| p.get("version"));
+    version.and_then(|version| version.as_str()).map(str::to_owned).context("Cargo.toml says no version")
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::copy(from, to).with_context(|| format!("{} cannot be copied to {}", from.display(), to.display()))?;
+    Ok(())
+}
+
+/// Copies a folder with all that is in it.
+pub(super) fn tree(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to).with_context(|| format!("{} cannot be made", to.display()))?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("{} cannot be read", from.display()))? {
+        let entry = entry?;
+        let (path, place) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_symlink() {
+            symlink(&std::fs::read_link(&path)?.display().to_string(), &place)?;
+        } else if path.is_dir() {
+            tree(&path, &place)?;
+        } else {
+            copy(&path, &place)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn symlink(target: &str, link: &Path) -> anyhow::Result<()> {
+    std::os::unix::fs::symlink(target, link).with_context(|| format!("{} cannot be made", link.display()))
+}
+
+#[cfg(not(unix))]
+fn symlink(target: &str, link: &Path) -> anyhow::Result<()> {
+    anyhow::bail!("{} to {target}: this system has no such links", link.display())
 }

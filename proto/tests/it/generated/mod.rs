@@ -40,6 +40,7 @@ fn checked_in_tables_are_what_the_catalogues_generate() {
     let docs = root().join("../docs");
     settle(&root().join("src/error/table.rs"), tables::error_table(&errors));
     settle(&root().join("src/options/table.rs"), tables::option_table(&options));
+    settle(&root().join("../bindings/c/src/code.rs"), tables::c_codes(&errors));
     settle(&docs.join("errors.md"), tables::error_page(&errors));
     settle(&docs.join("options.md"), tables::option_page(&options));
     let node = root().join("../bindings/node/package/lib");

@@ -1,0 +1,290 @@
+//! Deliveries: read, and settled once.
+
+use std::ffi::{c_char, c_int};
+
+use meshwire_embed::{Delivery, Result, Settle};
+
+use crate::border::{c_text, check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet};
+use crate::event::mw_data;
+use crate::hooks;
+use crate::message::{Message, attribute, mw_message, nth};
+use crate::queue::{begin, mw_operation, mw_queue};
+use crate::values::{Value, deliveries, give};
+
+/// One event, which the program settles once, with mw_ack, mw_nack or mw_reject: that frees it.
+pub struct mw_delivery {
+    _private: (),
+}
+
+/// Hands deliveries to the program.
+///
+/// # Safety
+/// `place` has room for them.
+pub(crate) unsafe fn hand(all: Vec<Delivery>, place: *mut *mut mw_delivery) -> Result<usize> {
+    all.iter().for_each(hooks::delivered);
+    let mut count = 0;
+    deliveries().insert(all, |number| {
+        // SAFETY: as this function's.
+        unsafe { place.add(count).write(std::ptr::without_provenance_mut(number)) };
+        count += 1;
+    })?;
+    Ok(count)
+}
+
+fn look<R>(
+    delivery: *const mw_delivery,
+    operation: &'static str,
+    then: impl FnOnce(&Delivery) -> Result<R>,
+) -> Result<R> {
+    deliveries().with(delivery.addr(), operation, |delivery| then(delivery))?
+}
+
+fn take(delivery: *mut mw_delivery, operation: &'static str) -> Result<Delivery> {
+    deliveries().remove_one(delivery.addr(), operation)
+}
+
+/// # Safety
+/// `reason` is a text of the program's.
+unsafe fn how(kind: c_int, delay_ms: i64, reason: *const c_char) -> Result<Settle> {
+    Ok(match kind {
+        0 => Settle::Ack,
+        1 => Settle::Nack(millis(delay_ms)),
+        2 => {
+            // SAFETY: as this function's.
+            Settle::Reject(unsafe { optional("settle", "reason", reason) }?.unwrap_or_default().to_owned())
+        }
+        other => return Err(invalid("settle", format!("{other} is no mw_settle_kind to settle with"))),
+    })
+}
+
+fn settle(delivery: Delivery, how: Settle) -> Result<()> {
+    hooks::settled(&delivery, Some(&how));
+    delivery.settle(how)
+}
+
+/// Reads deliveries: `messages`, whose first has its size set, gets one for each. Those that stand for nothing fail the call, and none is
+/// read.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_read(
+    batch: *const *mut mw_delivery,
+    count: usize,
+    messages: *mut mw_message,
+    err: *mut *mut mw_error,
+) -> c_int {
+    done("read", err, || {
+        if count == 0 {
+            return Ok(());
+        }
+        if batch.is_null() || messages.is_null() {
+            return Err(invalid("read", "batch or messages is NULL"));
+        }
+        // SAFETY: its first field is its size.
+        let size = unsafe { messages.cast::<usize>().read() };
+        check_size::<mw_message>("read", size)?;
+        for at in 0..count {
+            // SAFETY: the program says that there are so many.
+            let delivery = unsafe { batch.add(at).read() };
+            let message = look(delivery, "read", |delivery| mw_message::of(&Message::Delivery(delivery)))?;
+            // SAFETY: the program has places for so many, of this size.
+            unsafe { message.put(messages.byte_add(at * size), size) };
+        }
+        Ok(())
+    })
+}
+
+/// The data of a delivery; none of what is no delivery. It lives until the delivery is settled or freed.
+#[unsafe(no_mangle)]
+pub extern "C" fn mw_delivery_data(delivery: *const mw_delivery) -> mw_data {
+    let none = mw_data { ptr: std::ptr::null(), len: 0, kind: 0 };
+    quiet(none, || look(delivery, "read", |delivery| Ok(mw_message::of(&Message::Delivery(delivery))?.data)))
+}
+
+/// An attribute of a delivery as its canonical text, such as "time", into a buffer of so many bytes, ended by a zero: gives its length, which
+/// may be more than fits, or -1: it has none, or is no delivery.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_delivery_attribute(
+    delivery: *const mw_delivery,
+    name: *const c_char,
+    buffer: *mut c_char,
+    size: usize,
+) -> i64 {
+    quiet(-1, || {
+        look(delivery, "read", |delivery| {
+            // SAFETY: the program's text and buffer.
+            unsafe { attribute(&delivery.event()?, name, buffer, size) }
+        })
+    })
+}
+
+/// Name and canonical text of one attribute but id, source and type, by number from 0; false: there are no more. Free both with
+/// mw_text_free.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_delivery_attribute_at(
+    delivery: *const mw_delivery,
+    index: usize,
+    name: *mut *mut mw_text,
+    value: *mut *mut mw_text,
+) -> bool {
+    quiet(false, || {
+        let found = look(delivery, "read", |delivery| Ok(nth(&delivery.event()?, index)))?;
+        // SAFETY: the program's places for them.
+        unsafe { give_attribute(found, name, value) }
+    })
+}
+
+/// # Safety
+/// Pointers may be put there.
+pub(crate) unsafe fn give_attribute(
+    found: Option<(String, String)>,
+    name: *mut *mut mw_text,
+    value: *mut *mut mw_text,
+) -> Result<bool> {
+    place("read", "name", name)?;
+    place("read", "value", value)?;
+    let Some((of, is)) = found else { return Ok(false) };
+    // SAFETY: as this function's.
+    unsafe {
+        put("read", "name", name, give(Value::Text(c_text(of)))?)?;
+        put("read", "value", value, give(Value::Text(c_text(is)))?)?;
+    }
+    Ok(true)
+}
+
+/// Done: the event does not come again. Handed to the session and never waits; frees the delivery. MW_INVALID: it was settled before.
+#[unsafe(no_mangle)]
+pub extern "C" fn mw_ack(delivery: *mut mw_delivery) -> c_int {
+    done("settle", std::ptr::null_mut(), || settle(take(delivery, "settle")?, Settle::Ack))
+}
+
+/// Not done: the event comes again after so many milliseconds, or, if that is negative, as the group's settings say. As mw_ack.
+#[unsafe(no_mangle)]
+pub extern "C" fn mw_nack(delivery: *mut mw_delivery, delay_ms: i64) -> c_int {
+    done("settle", std::ptr::null_mut(), || settle(take(delivery, "settle")?, Settle::Nack(millis(delay_ms))))
+}
+
+/// Never again: the event becomes a dead letter of the group, with the reason (may be NULL). As mw_ack.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_reject(delivery: *mut mw_delivery, reason: *const c_char) -> c_int {
+    done("settle", std::ptr::null_mut(), || {
+        // SAFETY: a text of the program's.
+        let how = unsafe { how(2, -1, reason) }?;
+        settle(take(delivery, "settle")?, how)
+    })
+}
+
+/// Settles many alike, with one of mw_settle_kind, and frees them. Those that were settled before fail the call with MW_INVALID; the others
+/// are settled all the same.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_settle_many(
+    batch: *const *mut mw_delivery,
+    count: usize,
+    kind: c_int,
+    delay_ms: i64,
+    reason: *const c_char,
+    err: *mut *mut mw_error,
+) -> c_int {
+    done("settle", err, || {
+        if count > 0 && batch.is_null() {
+            return Err(invalid("settle", "batch is NULL"));
+        }
+        // SAFETY: a text of the program's.
+        let how = unsafe { how(kind, delay_ms, reason) }?;
+        // SAFETY: the program says that there are so many.
+        let numbers = (0..count).map(|at| unsafe { batch.add(at).read() }.addr());
+        let mut taken = Vec::with_capacity(count);
+        deliveries().remove(numbers, "settle", |delivery| delivery, |delivery| taken.push(delivery));
+        let mut first = Ok(());
+        for delivery in taken {
+            first = first.and(delivery.and_then(|delivery| settle(delivery, how.clone())));
+        }
+        first
+    })
+}
+
+/// Still working: the lease of the delivery begins anew. Never waits, and does not free it.
+#[unsafe(no_mangle)]
+pub extern "C" fn mw_extend(delivery: *mut mw_delivery) -> c_int {
+    done("extend", std::ptr::null_mut(), || look(delivery, "extend", Delivery::extend))
+}
+
+/// Settles with one of mw_settle_kind, frees the delivery, and waits for the gateway's word. MW_LEASE_LOST: it comes again, or came to
+/// somebody else.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_settle_confirmed(
+    delivery: *mut mw_delivery,
+    kind: c_int,
+    delay_ms: i64,
+    reason: *const c_char,
+    err: *mut *mut mw_error,
+) -> c_int {
+    done("settle", err, || {
+        // SAFETY: a text of the program's.
+        let how = unsafe { how(kind, delay_ms, reason) }?;
+        let delivery = take(delivery, "settle")?;
+        hooks::settled(&delivery, Some(&how));
+        delivery.settle_confirmed(how)
+    })
+}
+
+/// Begins the same: its completion is MW_DONE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_settle_start(
+    delivery: *mut mw_delivery,
+    kind: c_int,
+    delay_ms: i64,
+    reason: *const c_char,
+    queue: *mut mw_queue,
+    tag: u64,
+    operation: *mut *mut mw_operation,
+    err: *mut *mut mw_error,
+) -> c_int {
+    done("settle", err, || {
+        // SAFETY: a text of the program's.
+        let how = unsafe { how(kind, delay_ms, reason) }?;
+        let delivery = take(delivery, "settle")?;
+        hooks::settled(&delivery, Some(&how));
+        let call = |queue: &_| delivery.begin_settle_confirmed(how, queue, tag);
+        // SAFETY: the program's place for it.
+        unsafe { begin("settle", queue, tag, operation, call) }
+    })
+}
+
+/// Extends, and waits for the gateway's word. MW_LEASE_LOST: it comes again, or came to somebody else.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_extend_confirmed(delivery: *mut mw_delivery, err: *mut *mut mw_error) -> c_int {
+    done("extend", err, || {
+        let queue = meshwire_embed::Queue::new(1)?;
+        drop(look(delivery, "extend", |delivery| delivery.begin_extend_confirmed(&queue, 0))?);
+        let mut ended = Vec::new();
+        while ended.is_empty() && queue.take(1, None, &mut ended)? {}
+        ended.pop().map_or(Ok(()), |completion| completion.result.map(|_| ()))
+    })
+}
+
+/// Begins the same: its completion is MW_DONE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_extend_start(
+    delivery: *mut mw_delivery,
+    queue: *mut mw_queue,
+    tag: u64,
+    operation: *mut *mut mw_operation,
+    err: *mut *mut mw_error,
+) -> c_int {
+    done("extend", err, || {
+        let call = |queue: &_| look(delivery, "extend", |delivery| delivery.begin_extend_confirmed(queue, tag));
+        // SAFETY: the program's place for it.
+        unsafe { begin("extend", queue, tag, operation, call) }
+    })
+}
+
+/// Lets go of a delivery without a word: it comes again when its ack wait has passed, and has failed if its subscription ends before. NULL
+/// is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn mw_delivery_free(delivery: *mut mw_delivery) {
+    quiet((), || {
+        let delivery = take(delivery, "settle")?;
+        hooks::settled(&delivery, None);
+        drop(delivery);
+        Ok(())
+    });
+}

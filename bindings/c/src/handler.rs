@@ -1,0 +1,123 @@
+//! Handlers that the library calls on the thread that calls it.
+
+use std::ffi::{c_char, c_int, c_void};
+
+use meshwire_embed::{Handled, Result};
+
+use crate::border::{done, invalid, mw_error, run};
+use crate::client::mw_client;
+use crate::values::{Value, give, values};
+use crate::work::{Piece, consumer, mw_job, mw_request, pieces_of, responder};
+
+/// A function that handles events of mw_consume.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct mw_handler {
+    /// What the functions get first.
+    pub ctx: *mut c_void,
+    /// Handles an event, which it reads with mw_job_read. 0 acks it, something else nacks it; it may say more with mw_job_end instead.
+    pub call: Option<unsafe extern "C" fn(ctx: *mut c_void, job: *mut mw_job) -> c_int>,
+    /// Is called exactly once, when the handler is not needed any more; may be NULL.
+    pub drop: Option<unsafe extern "C" fn(ctx: *mut c_void)>,
+}
+
+/// A function that answers requests of mw_serve.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct mw_request_handler {
+    /// What the functions get first.
+    pub ctx: *mut c_void,
+    /// Answers a request, which it reads with mw_request_read: with mw_request_answer, or with mw_reply_send for each of many. 0 ends it,
+    /// something else tells the requester that the responder failed; it may say more with mw_request_fail instead.
+    pub call: Option<unsafe extern "C" fn(ctx: *mut c_void, request: *mut mw_request) -> c_int>,
+    /// Is called exactly once, when the handler is not needed any more; may be NULL.
+    pub drop: Option<unsafe extern "C" fn(ctx: *mut c_void)>,
+}
+
+/// Calls `drop` of a handler, at its end.
+struct Context(*mut c_void, Option<unsafe extern "C" fn(*mut c_void)>);
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if let Some(drop) = self.1 {
+            // SAFETY: the program's function for it, once.
+            unsafe { drop(self.0) };
+        }
+    }
+}
+
+/// Handles a topic's events with a function, on this thread, until mw_stop, or the client closes. One event at a time; for several
+/// at once run several, or ask for the work yourself (mw_consumer_new). `options` as for mw_consumer_new, may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_consume(
+    mesh: *mut mw_client,
+    topic: *const c_char,
+    options: *const c_char,
+    handler: mw_handler,
+    err: *mut *mut mw_error,
+) -> c_int {
+    let _context = Context(handler.ctx, handler.drop);
+    run("consume", err, || {
+        let Some(call) = handler.call else { return Err(invalid("consume", "the handler has no function")) };
+        // SAFETY: texts of the program's.
+        let consumer = unsafe { consumer(mesh, topic, options) }?;
+        while let Some(all) = pieces_of(consumer.next_batch(1, None)?) {
+            for piece in all {
+                if let Piece::Job(job) = piece {
+                    let pointer = give::<mw_job>(Value::Job(job))?;
+                    // SAFETY: the program's function for it; no lock is held.
+                    let said = unsafe { call(handler.ctx, pointer) };
+                    end_job(pointer, said)?;
+                }
+            }
+        }
+        Ok(0)
+    })
+}
+
+/// Ends a job that its handler has not ended itself.
+fn end_job(pointer: *mut mw_job, said: c_int) -> Result<()> {
+    match values().remove_one(pointer.addr(), "consume") {
+        Ok(Value::Job(job)) if said == 0 => job.end(Handled::Done),
+        Ok(Value::Job(job)) => job.end(Handled::Failed(format!("the handler gave {said}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Answers a topic's requests with a function, on this thread, until mw_stop, or the client closes. One request at a time; for several at
+/// once run several, or ask for the work yourself (mw_responder_new). `options` as for mw_responder_new, may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_serve(
+    mesh: *mut mw_client,
+    topic: *const c_char,
+    options: *const c_char,
+    handler: mw_request_handler,
+    err: *mut *mut mw_error,
+) -> c_int {
+    let _context = Context(handler.ctx, handler.drop);
+    done("serve", err, || {
+        let Some(call) = handler.call else { return Err(invalid("serve", "the handler has no function")) };
+        // SAFETY: texts of the program's.
+        let responder = unsafe { responder(mesh, topic, options) }?;
+        while let Some(all) = pieces_of(responder.next_batch(1, None)?) {
+            for piece in all {
+                if let Piece::Inquiry(inquiry) = piece {
+                    let pointer = give::<mw_request>(Value::Inquiry(inquiry))?;
+                    // SAFETY: the program's function for it; no lock is held.
+                    let said = unsafe { call(handler.ctx, pointer) };
+                    end_request(pointer, said)?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Ends a request that its handler has not ended itself.
+fn end_request(pointer: *mut mw_request, said: c_int) -> Result<()> {
+    match values().remove_one(pointer.addr(), "serve") {
+        Ok(Value::Inquiry(inquiry)) if said == 0 => inquiry.end(),
+        Ok(Value::Inquiry(inquiry)) => inquiry.fail(format!("the handler gave {said}")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,217 @@
+//! What was received, to read.
+
+use std::borrow::Cow;
+use std::ffi::{c_char, c_int};
+
+use meshwire_embed::{AttributeValue, Data, Delivery, EventView, Inquiry, Job, Reply, Result};
+
+use crate::border::{mw_string, text};
+use crate::event::{mw_data, mw_data_kind};
+
+/// Of a time: there is none.
+pub(crate) const MW_NO_TIME: i64 = i64::MIN;
+
+/// An event that was received, and how it came. Texts and data are slices of what was received: they live until it is settled or freed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct mw_message {
+    /// Of this struct: set it to sizeof before it is filled.
+    pub size: usize,
+    /// With `source` it identifies the event.
+    pub id: mw_string,
+    /// Who published it.
+    pub source: mw_string,
+    /// What happened.
+    pub r#type: mw_string,
+    /// What in the source it is about.
+    pub subject: mw_string,
+    /// Events of one key come in order (attribute partitionkey).
+    pub key: mw_string,
+    /// What the data is.
+    pub datacontenttype: mw_string,
+    /// Where the data's schema is.
+    pub dataschema: mw_string,
+    /// When it happened, in milliseconds since 1970; MW_NO_TIME: it does not say. mw_*_attribute of "time" has all its digits.
+    pub time_ms: i64,
+    /// The data.
+    pub data: mw_data,
+    /// The topic that it came from.
+    pub topic: mw_string,
+    /// Where it is in its topic; 0 of requests and replies.
+    pub position: u64,
+    /// How often it was delivered to the group and failed there, this time included; 0 of requests and replies.
+    pub attempt: u32,
+    /// Of a request: many replies are wanted.
+    pub wants_stream: bool,
+    /// Events that retention removed just before this one.
+    pub gap: u64,
+    /// When the gateway stored it, in milliseconds since 1970; 0 of requests and replies.
+    pub stored_ms: i64,
+    /// From when on nobody gets it any more, likewise; MW_NO_TIME: never.
+    pub expires_at_ms: i64,
+    /// Of a request: how long its requester still waits, in milliseconds.
+    pub remaining_ms: i64,
+    /// Of work for a handler: its number, for mw_work_lost.
+    pub number: u64,
+}
+
+/// Whatever has an event.
+pub(crate) enum Message<'a> {
+    Delivery(&'a Delivery),
+    Job(&'a Job),
+    Request(&'a Inquiry),
+    Reply(&'a Reply),
+}
+
+impl<'a> Message<'a> {
+    pub(crate) fn event(&self) -> Result<EventView<'a>> {
+        match *self {
+            Self::Delivery(delivery) => delivery.event(),
+            Self::Job(job) => Ok(job.event()),
+            Self::Request(request) => Ok(request.event()),
+            Self::Reply(reply) => Ok(reply.event()),
+        }
+    }
+}
+
+/// Text of an attribute that is a slice of the event.
+fn slice<'a>(value: &AttributeValue<'a>) -> Option<&'a str> {
+    match value {
+        AttributeValue::String(Cow::Borrowed(text))
+        | AttributeValue::Uri(Cow::Borrowed(text))
+        | AttributeValue::UriReference(Cow::Borrowed(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn data_of(event: &EventView<'_>) -> mw_data {
+    let data = event.data();
+    let kind = match data {
+        Data::Absent => mw_data_kind::MW_NO_DATA,
+        Data::Binary(_) => mw_data_kind::MW_BYTES,
+        Data::Text(_) => mw_data_kind::MW_TEXT_DATA,
+        Data::Proto(_) => mw_data_kind::MW_PROTO,
+    };
+    let bytes = data.bytes();
+    mw_data { ptr: bytes.as_ptr(), len: bytes.len(), kind: kind as c_int }
+}
+
+impl mw_message {
+    pub(crate) fn of(message: &Message<'_>) -> Result<Self> {
+        let event = message.event()?;
+        let mut this = Self {
+            size: size_of::<Self>(),
+            id: mw_string::of(event.id()),
+            source: mw_string::of(event.source()),
+            r#type: mw_string::of(event.kind()),
+            subject: mw_string::NONE,
+            key: event.key().map_or(mw_string::NONE, mw_string::of),
+            datacontenttype: mw_string::NONE,
+            dataschema: mw_string::NONE,
+            time_ms: MW_NO_TIME,
+            data: data_of(&event),
+            topic: mw_string::NONE,
+            position: 0,
+            attempt: 0,
+            wants_stream: false,
+            gap: 0,
+            stored_ms: 0,
+            expires_at_ms: MW_NO_TIME,
+            remaining_ms: 0,
+            number: 0,
+        };
+        for (name, value) in event.attributes() {
+            let place = match name {
+                "subject" => &mut this.subject,
+                "datacontenttype" => &mut this.datacontenttype,
+                "dataschema" => &mut this.dataschema,
+                "time" => {
+                    if let AttributeValue::Timestamp(time) = &value {
+                        this.time_ms =
+                            time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos / 1_000_000));
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
+            *place = slice(&value).map_or(mw_string::NONE, mw_string::of);
+        }
+        this.come(message)?;
+        Ok(this)
+    }
+
+    /// How it came.
+    fn come(&mut self, message: &Message<'_>) -> Result<()> {
+        match message {
+            Message::Delivery(delivery) => {
+                let delivery = delivery.get()?;
+                self.topic = mw_string::of(delivery.topic());
+                (self.position, self.attempt, self.gap) =
+                    (delivery.position().number(), delivery.attempt(), delivery.gap());
+                self.stored_ms = delivery.stored().0;
+                self.expires_at_ms = delivery.expires_at().map_or(MW_NO_TIME, |at| at.0);
+            }
+            Message::Job(job) => {
+                self.topic = mw_string::of(job.topic());
+                (self.position, self.attempt, self.gap) = (job.position().number(), job.attempt(), job.gap());
+                (self.stored_ms, self.number) = (job.stored().0, job.number());
+                self.expires_at_ms = job.expires_at().map_or(MW_NO_TIME, |at| at.0);
+            }
+            Message::Request(request) => {
+                self.topic = mw_string::of(request.topic());
+                (self.number, self.wants_stream) = (request.number(), request.wants_stream());
+                self.remaining_ms = i64::try_from(request.remaining().as_millis()).unwrap_or(i64::MAX);
+            }
+            Message::Reply(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Copies as much as the program's header has.
+    ///
+    /// # Safety
+    /// `place` has `size` bytes.
+    pub(crate) unsafe fn put(self, place: *mut Self, size: usize) {
+        // SAFETY: as this function's; `size` was checked, and is at most that of this struct.
+        unsafe { std::ptr::copy_nonoverlapping((&raw const self).cast::<u8>(), place.cast::<u8>(), size) };
+        // SAFETY: its first field is its size, which stays as the program said it.
+        unsafe { place.cast::<usize>().write(size) };
+    }
+}
+
+/// An attribute as its canonical text into a buffer of the program's, ended by a zero if there is room: gives how many bytes it has without
+/// that, at most `size - 1` of which are in `buffer`; -1: the event has no such attribute.
+///
+/// # Safety
+/// `name` ends with a zero, `buffer` has `size` bytes.
+pub(crate) unsafe fn attribute(
+    event: &EventView<'_>,
+    name: *const c_char,
+    buffer: *mut c_char,
+    size: usize,
+) -> Result<i64> {
+    // SAFETY: as this function's.
+    let name = unsafe { text("read", "name", name) }?;
+    let found = match name {
+        "id" => Some(event.id().to_owned()),
+        "source" => Some(event.source().to_owned()),
+        "type" => Some(event.kind().to_owned()),
+        "specversion" => Some("1.0".to_owned()),
+        _ => event.attribute(name).map(|value| value.to_string()),
+    };
+    let Some(found) = found else { return Ok(-1) };
+    if size > 0 && !buffer.is_null() {
+        let count = found.floor_char_boundary(found.len().min(size - 1));
+        // SAFETY: as this function's.
+        unsafe {
+            std::ptr::copy_nonoverlapping(found.as_ptr().cast(), buffer, count);
+            buffer.add(count).write(0);
+        }
+    }
+    Ok(i64::try_from(found.len()).unwrap_or(i64::MAX))
+}
+
+/// The name and canonical text of one attribute but id, source, type and specversion, by number from 0.
+pub(crate) fn nth(event: &EventView<'_>, index: usize) -> Option<(String, String)> {
+    event.attributes().nth(index).map(|(name, value)| (name.to_owned(), value.to_string()))
+}
