@@ -85,6 +85,15 @@ impl Delivery {
         Ok(())
     }
 
+    /// Gives one back that the program was not handed: it comes again at once, and has not failed.
+    ///
+    /// # Errors
+    /// As [`Delivery::get`].
+    pub fn give_back(self) -> Result<()> {
+        self.delivery.into_value("receive")?.give_back();
+        Ok(())
+    }
+
     /// Settles it: handed to the session, never waits.
     ///
     /// # Errors

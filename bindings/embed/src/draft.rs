@@ -63,6 +63,17 @@ impl Draft {
         Ok(self)
     }
 
+    /// An extension attribute that is text, for hosts that keep extensions apart from the attributes that every event may have.
+    ///
+    /// # Errors
+    /// `INVALID`: it is one of those, and has a place of its own.
+    pub fn extension_text(self, name: &str, value: &str) -> Result<Self> {
+        if EVERY.contains(&name) {
+            return Err(invalid(name, "is no extension: say it in its own place"));
+        }
+        self.text(name, value)
+    }
+
     /// An attribute so far, as its canonical text.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<String> {
