@@ -125,6 +125,10 @@ impl Queue {
         into.extend(state.done.drain(..count));
         state.begun -= count;
         state.ring();
+        if !state.done.is_empty() {
+            // For another who takes: what came together has woken one.
+            self.0.changed.notify_one();
+        }
         Ok(!state.closed)
     }
 
@@ -185,6 +189,14 @@ impl Queue {
         if self.0.stamp.is_here() { self.0.state().begun } else { 0 }
     }
 
+    /// Takes a place for a call of that name, for one that must not be lost where there is none.
+    ///
+    /// # Errors
+    /// `BUFFER_FULL`; `CLOSED`, also in a child of `fork`.
+    pub fn place(&self, tag: u64, operation: &'static str) -> Result<Place> {
+        self.begin(tag, operation).map(|ticket| Place(Some(ticket)))
+    }
+
     /// Takes the place of a call.
     ///
     /// # Errors
@@ -207,7 +219,30 @@ impl Queue {
     }
 }
 
-/// A place in a queue. It gets exactly one completion, whatever becomes of the call.
+/// A place in a queue for a call that is about to begin. Dropped, it is free again, and there is no completion.
+#[derive(Debug)]
+pub struct Place(Option<Ticket>);
+
+impl Place {
+    pub(crate) fn operation(&self) -> &'static str {
+        self.0.as_ref().map_or("queue", Ticket::operation)
+    }
+
+    pub(crate) fn into_ticket(mut self) -> Ticket {
+        // It is there until here: nothing else takes it.
+        self.0.take().unwrap_or_else(|| unreachable!("a place without its ticket"))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.0.take() {
+            ticket.withdraw();
+        }
+    }
+}
+
+/// A call that has its place in a queue. It gets exactly one completion, whatever becomes of the call.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     queue: Queue,
@@ -377,7 +412,9 @@ mod tests {
         let queue = Queue::new(8).unwrap();
         let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
-        let count = move || drop(counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let count = move || {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        };
         assert!(queue.call_when_ready(count) && !queue.call_when_ready(|| {}));
         for tag in 0..3 {
             queue.begin(tag, "flush").unwrap().end(Ok(Outcome::Done));

@@ -185,7 +185,15 @@ mod tests {
 
     #[test]
     fn tests_are_counted_and_a_skip_says_what_it_needs() {
-        let lines = ["TAP version 13", "ok 1 - a", "not ok 2 - b", "  ---", "  error: 'x'", "  ...", "ok 3 - c # SKIP needs typescript"];
+        let lines = [
+            "TAP version 13",
+            "ok 1 - a",
+            "not ok 2 - b",
+            "  ---",
+            "  error: 'x'",
+            "  ...",
+            "ok 3 - c # SKIP needs typescript",
+        ];
         let outcome = counted(&lines.map(str::to_owned), false);
         assert_eq!((outcome.passed, outcome.failed), (1, 1));
         assert_eq!(outcome.skipped, [Skip { needs: "typescript".to_owned(), test: "c".to_owned() }]);
