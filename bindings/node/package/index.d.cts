@@ -114,7 +114,7 @@ export interface Receipt {
   duplicate: boolean;
 }
 
-export type BatchResult = { ok: true; receipt: Receipt } | { ok: false; error: MeshwireError };
+export type BatchResult = { ok: true; receipt: Receipt; error?: undefined } | { ok: false; error: MeshwireError; receipt?: undefined };
 
 /** A publish on its way. */
 export declare class PendingReceipt {
@@ -143,8 +143,8 @@ export declare class Event {
   readonly data: Uint8Array;
   /** The data as text; `INVALID` if it is not UTF-8. */
   text(): string;
-  /** The data as JSON; `INVALID` if it is not. */
-  json<T = unknown>(): T;
+  /** The data as JSON; `INVALID` if it is not. It is not compared with `T`. */
+  json<T = any>(): T;
   /** It as a plain object of CloudEvents, as JSON has it. */
   toCloudEvent(): CloudEventLike & Record<string, unknown>;
   toJSON(): CloudEventLike & Record<string, unknown>;
@@ -475,8 +475,11 @@ export interface OfGroup extends OfMember {
   group?: string | undefined;
 }
 
-/** These, or all of them. */
-export type Which = OfGroup & ({ numbers: readonly (number | string)[]; all?: undefined } | { all: true; numbers?: undefined });
+/** These, or all of them: one of both is said. */
+export interface Which extends OfGroup {
+  numbers?: readonly (number | string)[] | undefined;
+  all?: boolean | undefined;
+}
 
 export interface DeadLetters {
   list(topic: string, options?: OfGroup & { events?: boolean | undefined; limit?: number | undefined }): Listing<DeadLetter>;
