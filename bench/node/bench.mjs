@@ -5,7 +5,7 @@
 //     node bench.mjs latency mesh://127.0.0.1:7400 [COUNT]
 //     node bench.mjs memory mesh://127.0.0.1:7400 [COUNT]
 //
-// Level memory; publishes with receipts, events in batches with acks. It needs the package `meshwire`, and for the peer
+// The gateway needs room for all of them: serve --memory --memory-ring-bytes 1GiB --memory-budget 4GiB. Level memory; publishes with receipts, events in batches with acks. It needs the package `meshwire`, and for the peer
 // `@nats-io/transport-node` and `@nats-io/jetstream`, beside it or above it. Clients are warm when they are measured.
 
 const [what, url, said] = process.argv.slice(2);
@@ -41,12 +41,11 @@ async function meshwire() {
   const mesh = await connect(url);
   const topic = `bench-${process.pid}`;
   await mesh.topics.create(topic, { durability: "memory", retentionBytes: 1 << 30 });
+  // A group that begins behind what is there.
   const subscription = await mesh.subscribe(topic, { group: "g", prefetchEvents: FLIGHT });
-  await subscription.close();
-  const again = await mesh.subscribe(topic, { group: "g", prefetchEvents: FLIGHT });
   const receive = async (count) => {
     for (let left = count; left > 0; left--) {
-      const { value } = await again.next();
+      const { value } = await subscription.next();
       if (value.data.length !== payload.length) throw new Error("not what was published");
       value.ack();
     }
@@ -62,16 +61,17 @@ async function nats() {
   const manager = await jetstreamManager(connection);
   const name = `bench-${process.pid}`;
   await manager.streams.add({ name, subjects: [name], storage: "memory", num_replicas: 1 });
-  await manager.consumers.add(name, { durable_name: "g", ack_policy: "explicit", max_ack_pending: FLIGHT });
+  await manager.consumers.add(name, { durable_name: "g", ack_policy: "explicit", max_ack_pending: 4 * FLIGHT });
   const js = jetstream(connection);
   const consumer = await js.consumers.get(name, "g");
   const receive = async (count) => {
-    const messages = await consumer.consume({ max_messages: FLIGHT });
     let left = count;
-    for await (const message of messages) {
-      if (message.data.length !== payload.length) throw new Error("not what was published");
-      message.ack();
-      if (--left === 0) break;
+    while (left > 0) {
+      for await (const message of await consumer.fetch({ max_messages: Math.min(FLIGHT, left), expires: 5000 })) {
+        if (message.data.length !== payload.length) throw new Error("not what was published");
+        message.ack();
+        left--;
+      }
     }
   };
   await measured(() => js.publish(name, payload), receive);
