@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" />
 // Types of the public API. They are written by hand, as the documentation is.
 
 import type { ErrorCode } from "./lib/codes.d.cts";
@@ -284,6 +285,7 @@ export declare class Subscription implements AsyncIterableIterator<Delivery> {
   return(value?: unknown): Promise<IteratorResult<Delivery, undefined>>;
   /** Ends it: what is unsettled comes again at once. */
   close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
   [Symbol.asyncIterator](): this;
 }
 
@@ -293,6 +295,7 @@ export declare class Replies implements AsyncIterableIterator<Event> {
   next(): Promise<IteratorResult<Event, undefined>>;
   return(value?: unknown): Promise<IteratorResult<Event, undefined>>;
   close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
   [Symbol.asyncIterator](): this;
 }
 
@@ -533,6 +536,8 @@ export declare class Mesh {
   drain(options?: { timeoutMs?: number | undefined } & Cancellable): Promise<void>;
   /** Drains, and lets go of the client. Again is nothing. */
   close(options?: { timeoutMs?: number | undefined } & Cancellable): Promise<void>;
+  /** As {@link close}, where Node has it. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 export type ConsumeHandler = (message: Handled) => Settlement | void | unknown | Promise<Settlement | void | unknown>;

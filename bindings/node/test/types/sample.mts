@@ -75,3 +75,7 @@ await other.drain({ timeoutMs: 5_000 });
 await other.close();
 await gateway.stop();
 await mesh.close();
+{
+  await using brief = await connect();
+  console.log(brief.state);
+}
