@@ -9,6 +9,7 @@ use crate::client::Client;
 use crate::local::Local;
 use crate::operation::Operation;
 use crate::queue::Queue;
+use crate::work::Readable;
 
 /// One event, which the host settles.
 ///
@@ -55,6 +56,15 @@ impl Delivery {
     /// As [`Delivery::get`].
     pub fn event(&self) -> Result<EventView<'_>> {
         Ok(self.get()?.event())
+    }
+
+    /// Its event, to be read when it is settled too.
+    ///
+    /// # Errors
+    /// As [`Delivery::get`].
+    pub fn readable(&self) -> Result<Readable> {
+        let delivery = self.get()?;
+        Ok(Readable::new(delivery.raw().clone(), delivery.event()))
     }
 
     /// Whether its lease is known to be gone, so that it comes again: a host that has taken more than its program was handed yet

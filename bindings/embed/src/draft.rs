@@ -80,6 +80,17 @@ impl Draft {
         self.event.get(name).map(Cow::into_owned)
     }
 
+    /// An extension attribute that is text, for hosts that keep extensions apart from the attributes that every event may have.
+    ///
+    /// # Errors
+    /// `INVALID`: it is one of those, and has a place of its own.
+    pub fn extension_text(self, name: &str, value: &str) -> Result<Self> {
+        if EVERY.contains(&name) {
+            return Err(invalid(name, "is no extension: say it in its own place"));
+        }
+        self.text(name, value)
+    }
+
     /// An extension attribute that is a whole number.
     ///
     /// # Errors

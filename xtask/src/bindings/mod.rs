@@ -5,6 +5,7 @@
 
 mod c;
 mod node;
+mod python;
 
 use std::path::{Path, PathBuf};
 
@@ -107,7 +108,7 @@ pub(crate) trait Binding {
     fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome>;
 }
 
-const ALL: [&dyn Binding; 2] = [&c::C, &node::Node];
+const ALL: [&dyn Binding; 3] = [&c::C, &python::Python, &node::Node];
 
 /// The bindings of these names; all without a name.
 fn named(names: &[&str]) -> anyhow::Result<Vec<&'static dyn Binding>> {
