@@ -353,8 +353,16 @@ impl Inbox {
         contents.confirms.push((settled, sender));
         let first = !std::mem::replace(&mut contents.announced, true);
         drop(contents);
-        self.outbox.settling(first.then_some(self), true);
+        if !self.outbox.settling(first.then_some(self), true) {
+            self.leave_unconfirmed();
+        }
         receiver
+    }
+
+    /// The client has ended: nobody is told what the gateway says any more.
+    pub(crate) fn leave_unconfirmed(&self) {
+        let confirms = std::mem::take(&mut self.lock().confirms);
+        drop(confirms);
     }
 
     /// Deliveries will not be settled: their stream or handle is gone.

@@ -35,10 +35,21 @@ static void encode(const uint8_t *bytes, size_t length, char *to) {
   *to = 0;
 }
 
+/* cJSON prints whole numbers beyond 15 digits rounded. */
+static void exact(cJSON *value) {
+  cJSON *member;
+  cJSON_ArrayForEach(member, value) exact(member);
+  if (!cJSON_IsNumber(value) || value->valuedouble != (double)(int64_t)value->valuedouble) return;
+  value->valuestring = (char *)malloc(24);
+  sprintf(value->valuestring, "%.0f", value->valuedouble);
+  value->type = cJSON_Raw;
+}
+
 /* What is absent is left to the client. */
 void make(const cJSON *event, made *to) {
   const mw_publish_opts nothing = MW_PUBLISH_OPTS_INIT;
-  const cJSON *value, *json = cJSON_GetObjectItem(event, "json");
+  const cJSON *value;
+  cJSON *json = cJSON_GetObjectItem(event, "json");
   to->opts = nothing;
   to->owned = NULL;
   to->data = mw_no_data();
@@ -58,6 +69,7 @@ void make(const cJSON *event, made *to) {
   if (word(event, "data") != NULL) {
     to->data = mw_text_data(word(event, "data"));
   } else if (json != NULL) {
+    exact(json);
     to->owned = cJSON_PrintUnformatted(json);
     to->data = mw_json((char *)to->owned);
   } else if (word(event, "data_b64") != NULL) {
