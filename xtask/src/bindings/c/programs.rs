@@ -67,12 +67,14 @@ impl Way {
                 let mut cxx = Command::new("c++");
                 cxx.args(["-std=c++17", "-Wall", "-Wextra", "-Werror", "-x", "c++", "-g", "-o"]).arg(&built);
                 cxx.arg(&source).args(["-x", "none"]);
-                shop.must(cxx.args(installed.archived(shop)?))?;
+                cxx.args(installed.archived(shop)?);
+                shop.must(&mut cxx)?;
             }
             Self::Sanitized => {
                 let mut cc = Command::new("cc");
                 cc.args(STRICT).args(["-fsanitize=address", "-fno-omit-frame-pointer", "-o"]).arg(&built).arg(&source);
-                shop.must(cc.args(installed.archived(shop)?).arg("-pthread"))?;
+                cc.args(installed.archived(shop)?).arg("-pthread");
+                shop.must(&mut cc)?;
             }
             Self::Cmake => {
                 // Configured for each program; nothing is built twice.
