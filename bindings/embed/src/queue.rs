@@ -305,6 +305,9 @@ mod tests {
             (taken.len(), woken)
         });
         queue.wake();
+        while queue.0.waiting.is_woken() {
+            std::thread::yield_now();
+        }
         ticket.end(Ok(Outcome::Done));
         while queue.begun() > 0 {
             std::thread::yield_now();

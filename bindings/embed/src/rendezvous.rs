@@ -154,6 +154,12 @@ impl<T> Rendezvous<T> {
         left
     }
 
+    /// Whether a wake was not heard yet.
+    #[cfg(test)]
+    pub(crate) fn is_woken(&self) -> bool {
+        self.state().woken
+    }
+
     pub(crate) fn begun(&self) -> usize {
         self.state().begun
     }
