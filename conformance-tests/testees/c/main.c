@@ -108,8 +108,7 @@ static void begun(call *of, int code, mw_error **err) {
 
 static int64_t now_ms(void) {
   struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+  return clock_gettime(CLOCK_REALTIME, &now), (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* Where to start, as options and administration have it; NULL: the command does not say. */
