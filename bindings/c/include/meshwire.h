@@ -808,7 +808,8 @@ int mw_publish_batch(struct mw_client *mesh,
                      struct mw_result *results,
                      struct mw_error **err);
 
-// Begins to publish many events: its completion is MW_RECEIPTS. What is wrong with one of them beforehand fails the call.
+// Begins to publish many events: its completion is MW_RECEIPTS, with one for each, in order. What is wrong with one is in its
+// result alone.
 int mw_publish_batch_start(struct mw_client *mesh,
                            const char *topic,
                            const struct mw_event *events,

@@ -39,6 +39,7 @@ mod queue;
 mod replies;
 mod responder;
 mod runtime;
+mod signals;
 mod started;
 mod subscription;
 mod work;

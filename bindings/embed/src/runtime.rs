@@ -49,6 +49,7 @@ impl Running {
             None => Builder::new_multi_thread()
                 .worker_threads(threads())
                 .thread_name("meshwire")
+                .on_thread_start(crate::signals::leave_to_the_host)
                 .enable_all()
                 .build()
                 .map_err(|error| {

@@ -6,12 +6,14 @@
 #include <cjson/cJSON.h>
 #include <meshwire.h>
 
-/* Something received; one of them is not NULL. */
+/* Something received; one of the pointers is not NULL. */
 typedef struct {
   mw_delivery *delivery;
   mw_job *job;
   mw_request *request;
   mw_reply *reply;
+  /* The library's number of a job or request. */
+  uint64_t number;
 } thing;
 
 /* An event of a command, to publish. */
