@@ -191,17 +191,6 @@ struct TesteeEntry {
     /// Played only when it is asked for by name.
     #[serde(default)]
     on_request: bool,
-    /// What it was built with, for the languages that are not built with cargo: without it there is no program.
-    needs: Option<String>,
-}
-
-impl TesteeEntry {
-    /// Tells what it lacks, where it was not built for that.
-    fn is_left_out(&self, programs: &Path) -> bool {
-        let Some(needs) = self.needs.as_ref().filter(|_| !programs.join(&self.program).exists()) else { return false };
-        println!("{} skipped: needs {needs}", self.name);
-        true
-    }
 }
 
 /// The testees of `testees.toml`.
@@ -214,7 +203,6 @@ fn read_testees(folder: &Path, programs: &Path, names: &[String]) -> anyhow::Res
         .testee
         .iter()
         .filter(wanted)
-        .filter(|entry| !names.is_empty() || !entry.is_left_out(programs))
         .map(|entry| Program { name: entry.name.clone(), path: programs.join(&entry.program) })
         .collect();
     ensure!(!found.is_empty() && found.len() >= names.len(), "not every testee is in {}", path.display());

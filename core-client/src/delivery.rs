@@ -244,8 +244,8 @@ impl Delivery {
     ///
     /// # Cancel safety
     /// The ack is sent whether the answer is awaited or not.
-    pub async fn ack_confirmed(self) -> Result<()> {
-        self.settle_confirmed(SettleKind::Ack.into(), "ack_confirmed").await
+    pub fn ack_confirmed(self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.settle_confirmed(SettleKind::Ack.into(), "ack_confirmed")
     }
 
     /// As [`nack`](Self::nack), and waits for the gateway's word.
@@ -255,8 +255,8 @@ impl Delivery {
     ///
     /// # Cancel safety
     /// The nack is sent whether the answer is awaited or not.
-    pub async fn nack_confirmed(self) -> Result<()> {
-        self.settle_confirmed(SettleKind::Nack.into(), "nack_confirmed").await
+    pub fn nack_confirmed(self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.settle_confirmed(SettleKind::Nack.into(), "nack_confirmed")
     }
 
     /// As [`nack_after`](Self::nack_after), and waits for the gateway's word.
@@ -266,9 +266,9 @@ impl Delivery {
     ///
     /// # Cancel safety
     /// The nack is sent whether the answer is awaited or not.
-    pub async fn nack_after_confirmed(self, delay: Duration) -> Result<()> {
+    pub fn nack_after_confirmed(self, delay: Duration) -> impl Future<Output = Result<()>> + Send + use<> {
         let how = How { delay_ms: Some(in_millis(delay)), ..SettleKind::Nack.into() };
-        self.settle_confirmed(how, "nack_after_confirmed").await
+        self.settle_confirmed(how, "nack_after_confirmed")
     }
 
     /// As [`reject`](Self::reject), and waits for the gateway's word.
@@ -278,9 +278,9 @@ impl Delivery {
     ///
     /// # Cancel safety
     /// It is sent whether the answer is awaited or not.
-    pub async fn reject_confirmed(self, reason: impl Display) -> Result<()> {
+    pub fn reject_confirmed<D: Display>(self, reason: D) -> impl Future<Output = Result<()>> + Send + use<D> {
         let how = because(SettleKind::Reject, &reason);
-        self.settle_confirmed(how, "reject_confirmed").await
+        self.settle_confirmed(how, "reject_confirmed")
     }
 
     const fn range(&self, how: How) -> Settled {
@@ -335,7 +335,9 @@ impl Delivery {
     }
 
     /// Whether its lease is gone and it comes again: handling it now would be once too often.
-    pub(crate) fn is_stale(&self) -> bool {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
         self.inbox.is_stale(self.place.generation)
     }
 
@@ -347,8 +349,16 @@ impl Delivery {
         self.place.number
     }
 
+    /// Gives it back unbegun: it comes again at once, and has not failed. For bindings, which take ahead of their programs.
+    #[doc(hidden)]
+    pub fn give_back(mut self) {
+        self.settled = true;
+        self.inbox.settle(self.range(SettleKind::Release.into()), self.event.len(), self.place.position);
+    }
+
     /// Lets go without a word, because the event is known to come again.
-    pub(crate) fn forget(mut self) {
+    #[doc(hidden)]
+    pub fn forget(mut self) {
         self.settled = true;
         self.inbox.give_up(1);
     }

@@ -6,7 +6,7 @@ use std::ffi::{c_char, c_int};
 use meshwire_embed::{AttributeValue, Data, Delivery, EventView, Inquiry, Job, Reply, Result};
 
 use crate::border::{mw_string, text};
-use crate::publish::{mw_data, mw_data_kind};
+use crate::event::{mw_data, mw_data_kind};
 
 /// Of a time: there is none.
 pub(crate) const MW_NO_TIME: i64 = i64::MIN;
@@ -56,6 +56,7 @@ pub struct mw_message {
 }
 
 /// Whatever has an event.
+#[derive(Clone, Copy)]
 pub(crate) enum Message<'a> {
     Delivery(&'a Delivery),
     Job(&'a Job),
@@ -136,12 +137,12 @@ impl mw_message {
             };
             *place = slice(&value).map_or(mw_string::NONE, mw_string::of);
         }
-        this.come(&message)?;
+        this.come(message)?;
         Ok(this)
     }
 
     /// How it came.
-    fn come(&mut self, message: &Message<'_>) -> Result<()> {
+    fn come(&mut self, message: Message<'_>) -> Result<()> {
         match message {
             Message::Delivery(delivery) => {
                 let delivery = delivery.get()?;

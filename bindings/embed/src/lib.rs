@@ -28,11 +28,13 @@ mod client;
 mod consumer;
 mod delivery;
 mod draft;
+mod fetched;
 mod handles;
 mod local;
 mod logs;
 mod operation;
 mod options;
+mod parting;
 mod process;
 mod publisher;
 mod queue;
@@ -41,6 +43,7 @@ mod responder;
 mod runtime;
 mod signals;
 mod started;
+mod stopper;
 mod subscription;
 mod work;
 
@@ -49,20 +52,24 @@ pub use client::Client;
 pub use consumer::{Consumer, Handled, Job};
 pub use delivery::{Delivery, Settle};
 pub use draft::Draft;
+pub use fetched::Fetched;
 pub use handles::Handles;
+#[cfg(unix)]
+pub use logs::logs_descriptor;
 pub use logs::{Level, Record, close_logs, keep_logs, take_logs};
 pub use meshwire::testing;
 pub use meshwire::{
-    AttributeValue, Bytes, Data, Error, ErrorKind, Event, EventView, Receipt, Reply, Result, Retry, State, Stats,
-    TimedEvent,
+    AttributeValue, Bytes, Data, Error, ErrorKind, Event, EventView, Position, Receipt, Reply, Result, Retry, State,
+    Stats, TimedEvent, UnixMillis,
 };
 pub use operation::Operation;
 pub use options::Options;
 pub use process::PerProcess;
 pub use publisher::Room;
-pub use queue::{Completion, Queue};
+pub use queue::{Completion, Place, Queue};
 pub use replies::Replies;
 pub use responder::{Inquiry, Responder};
 pub use started::Started;
+pub use stopper::Stopper;
 pub use subscription::Subscription;
-pub use work::Work;
+pub use work::{Readable, Work};

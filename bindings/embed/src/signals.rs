@@ -1,26 +1,22 @@
-//! Signals are the host's: none of its handlers is to run on a thread of ours, and none of our writes is to end it.
+//! Signals, which are the host's.
 
-/// On a thread of ours: leaves signals to threads of the host. A write to a connection that is gone would else end a program that does not
-/// ignore `SIGPIPE`, as those in C do not.
+/// Has no signal come to this thread of ours, whose handlers are code of the host: also not SIGPIPE, which ends a program that does not
+/// expect it, for a connection whose gateway is gone. What is written there fails instead.
 #[cfg(unix)]
-#[allow(unsafe_code, reason = "there is no safe way to block signals")]
-pub(crate) fn leave_to_the_host() {
-    use std::mem::MaybeUninit;
-
-    /// What a thread does to itself cannot wait.
-    const OWN: [libc::c_int; 6] =
-        [libc::SIGABRT, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGSEGV, libc::SIGTRAP];
-
-    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: the set is filled before it is used, and is this function's own.
+#[allow(unsafe_code, reason = "there is no safe way to mask signals of a thread")]
+pub(crate) fn leave_alone() {
+    // SAFETY: the set is filled before it is used, and the mask is this thread's alone.
     unsafe {
-        libc::sigfillset(set.as_mut_ptr());
-        for signal in OWN {
-            libc::sigdelset(set.as_mut_ptr(), signal);
+        let mut all = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        for fault in
+            [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGTRAP, libc::SIGSYS]
+        {
+            libc::sigdelset(&raw mut all, fault);
         }
-        libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
     }
 }
 
 #[cfg(not(unix))]
-pub(crate) fn leave_to_the_host() {}
+pub(crate) fn leave_alone() {}

@@ -5,6 +5,8 @@
 
 mod c;
 mod gateway;
+mod node;
+mod python;
 mod snippets;
 mod stories;
 
@@ -111,7 +113,7 @@ pub(crate) trait Binding {
     fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome>;
 }
 
-const ALL: [&dyn Binding; 1] = [&c::C];
+const ALL: [&dyn Binding; 3] = [&c::C, &python::Python, &node::Node];
 
 /// The bindings of these names; all without a name.
 fn named(names: &[&str]) -> anyhow::Result<Vec<&'static dyn Binding>> {

@@ -45,9 +45,11 @@ mod tests {
 
     #[test]
     fn blocks_of_a_language_are_found_with_the_text_right_behind_them() {
-        let page = "a\n```c\none;\n```\n\n```text\n1\n```\nwords\n```sh\nls\n```\n```c\ntwo;\n```\nwords\n```text\n2\n```\n";
+        let page =
+            "a\n```c\none;\n```\n\n```text\n1\n```\nwords\n```sh\nls\n```\n```c\ntwo;\n```\nwords\n```text\n2\n```\n";
         let all = [(3, "one;\n", Some("1\n")), (14, "two;\n", None)];
-        let all = all.map(|(line, code, prints)| Snippet { line, code: code.into(), prints: prints.map(str::to_owned) });
+        let all =
+            all.map(|(line, code, prints)| Snippet { line, code: code.into(), prints: prints.map(str::to_owned) });
         assert_eq!(snippets(page, "c"), all);
     }
 }

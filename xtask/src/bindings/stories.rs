@@ -39,7 +39,10 @@ pub(super) fn compare(
             let rust = Command::new(shop.workspace.built(Profile::Dev, name));
             let wanted = printed(shop, rust, &ours)?;
             let found = printed(shop, command(name), &theirs)?;
-            let mut shown = vec![format!("example {name} of {language} prints other lines than that of rust, which are"), String::new()];
+            let mut shown = vec![
+                format!("example {name} of {language} prints other lines than that of rust, which are"),
+                String::new(),
+            ];
             shown.extend(wanted.clone().unwrap_or_default());
             shown.extend(["but".to_owned(), String::new()]);
             shown.extend(found.clone().unwrap_or_default());

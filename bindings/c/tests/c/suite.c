@@ -463,7 +463,7 @@ static void on_settle(void *ctx, const mw_message *message, int settled) {
 
 static void hooks_see_every_publish_and_delivery(void) {
   tally t = {NULL, 0, 0, 0, 0};
-  mw_hooks hooks;
+  mw_hooks hooks = MW_HOOKS_INIT;
   mw_subscription *sub = NULL;
   mw_delivery *d;
   mw_error *err = NULL;
@@ -474,7 +474,7 @@ static void hooks_see_every_publish_and_delivery(void) {
   hooks.on_settle = on_settle;
   hooks.drop = on_drop;
   t.mesh = connected();
-  FINE(mw_set_hooks(t.mesh, hooks, &err));
+  FINE(mw_set_hooks(t.mesh, &hooks, &err));
   FINE(mw_publish(t.mesh, "hooked", mw_text_data("x"), NULL, NULL, &err));
   CHECK(mw_publish(t.mesh, "refused", mw_text_data("x"), NULL, NULL, &err) == MW_INVALID);
   CHECK(strstr(mw_error_text(err), "refused the event: 3") != NULL);
@@ -484,7 +484,7 @@ static void hooks_see_every_publish_and_delivery(void) {
   CHECK(d != NULL && mw_delivery_attribute(d, "traceparent", text, sizeof text) > 0 && strcmp(text, "00-1-2-01") == 0);
   CHECK(mw_reject(d, NULL) == MW_OK);
   mw_unsubscribe(sub);
-  CHECK(mw_set_hooks(t.mesh, hooks, NULL) == MW_ALREADY_EXISTS && t.dropped == 1);
+  CHECK(mw_set_hooks(t.mesh, &hooks, NULL) == MW_ALREADY_EXISTS && t.dropped == 1);
   mw_close(t.mesh, -1);
   CHECK(t.number == 1 && t.handled == 1 && t.failed == 1 && t.dropped == 2);
 }

@@ -18,7 +18,8 @@ pub(super) fn small(shop: &mut Shop<'_>, shelf: &Path) -> anyhow::Result<()> {
     // Cargo builds both to the same place, and other bindings pack the whole one.
     std::fs::rename(&built, &kept).with_context(|| format!("{} cannot be moved", built.display()))?;
     let profile = shop.quality.profile();
-    let mut build = shop.workspace.cargo(&["build", "--profile", profile, "--no-default-features", "--features", "tls"]);
+    let mut build =
+        shop.workspace.cargo(&["build", "--profile", profile, "--no-default-features", "--features", "tls"]);
     for name in super::C.crates() {
         build.args(["-p", name]);
     }

@@ -150,7 +150,9 @@ fn libraries(shop: &mut Shop<'_>, name: &str, to: &Path) -> anyhow::Result<()> {
     let shared = to.join(format!("lib{name}.so.{version}"));
     let soname = SONAME.replacen("meshwire", name, 1);
     let mut link = Command::new("cc");
-    link.args(["-shared", "-Wl,--gc-sections", "-Wl,-z,now", "-Wl,-z,relro", "-o"]).arg(&shared).arg(&object);
+    link.args(["-shared", "-Wl,--gc-sections", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,nodelete", "-o"])
+        .arg(&shared)
+        .arg(&object);
     link.arg(format!("-Wl,-soname,{soname}")).arg(format!("-Wl,--version-script={}", map.display()));
     link.args(NATIVE.split(' '));
     if shop.quality == Quality::Dist {

@@ -149,7 +149,10 @@ pub(super) fn page(shop: &mut Shop<'_>, installed: &Installed, folder: &Path) ->
 /// Compiles the conformance testee, and puts it beside those in Rust.
 pub(super) fn testee(shop: &mut Shop<'_>, installed: &Installed, room: &Path) -> anyhow::Result<Outcome> {
     if !has_cjson(shop)? {
-        return Ok(Outcome { skipped: vec![Skip { needs: "libcjson-dev".into(), test: "the testee in C".into() }], ..Outcome::default() });
+        return Ok(Outcome {
+            skipped: vec![Skip { needs: "libcjson-dev".into(), test: "the testee in C".into() }],
+            ..Outcome::default()
+        });
     }
     let (folder, built) = (room.join("testee"), shop.workspace.built(Profile::Dev, "meshwire-testee-c"));
     super::tree(&shop.workspace.root.join("conformance-tests/testees/c"), &folder)?;
@@ -168,7 +171,9 @@ pub(super) fn testee(shop: &mut Shop<'_>, installed: &Installed, room: &Path) ->
 
 /// Whether there is cJSON, which Debian has; only root may install it.
 fn has_cjson(shop: &mut Shop<'_>) -> anyhow::Result<bool> {
-    let mut found = || Ok::<_, anyhow::Error>(shop.log.run(Command::new("pkg-config").args(["--exists", "libcjson"]), None)?.success);
+    let mut found = || {
+        Ok::<_, anyhow::Error>(shop.log.run(Command::new("pkg-config").args(["--exists", "libcjson"]), None)?.success)
+    };
     if found()? {
         return Ok(true);
     }
