@@ -38,6 +38,7 @@ mod parting;
 mod process;
 mod publisher;
 mod queue;
+mod rendezvous;
 mod replies;
 mod responder;
 mod runtime;
