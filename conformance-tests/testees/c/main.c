@@ -1,9 +1,6 @@
-#define _GNU_SOURCE
 #include "testee.h"
 
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
