@@ -115,7 +115,11 @@ impl Client {
     /// As [`meshwire::connect`]; `INVALID` on a thread of an asynchronous runtime.
     pub fn connect(options: &Options) -> Result<Self> {
         let running = Running::begin("connect")?;
-        let mesh = running.wait("connect", guarded("connect", async { options.connect()?.await }))?;
+        let options = options.clone();
+        // On a thread of ours: whoever waits here writes to no socket, which might end it by a signal.
+        let connecting = guarded("connect", async move { options.connect()?.await });
+        let ended = |_| Error::of_host(ErrorKind::Closed, "connect", "the runtime ended while the client connected");
+        let mesh = running.wait("connect", async { running.handle().spawn(connecting).await.map_err(ended)? })?;
         Ok(Self::new(mesh, running))
     }
 

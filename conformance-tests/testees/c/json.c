@@ -1,9 +1,4 @@
-#define _DEFAULT_SOURCE
 #include "testee.h"
-
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 /* Data above this is told by its length alone. */
 enum { SHOWN = 1024 };
@@ -85,12 +80,8 @@ void make(const cJSON *event, made *to) {
   to->opts = nothing;
   to->owned = NULL;
   to->data = mw_no_data();
-  to->opts.id = word(event, "id");
-  to->opts.source = word(event, "source");
-  to->opts.type = word(event, "type");
-  to->opts.key = word(event, "key");
-  to->opts.subject = word(event, "subject");
-  to->opts.attributes = to->attributes;
+  to->opts.id = word(event, "id"), to->opts.source = word(event, "source"), to->opts.type = word(event, "type");
+  to->opts.key = word(event, "key"), to->opts.subject = word(event, "subject"), to->opts.attributes = to->attributes;
   cJSON_ArrayForEach(value, cJSON_GetObjectItem(event, "attributes")) {
     mw_attribute *next = &to->attributes[to->opts.attribute_count++];
     next->name = value->string;
@@ -109,7 +100,7 @@ void make(const cJSON *event, made *to) {
   to->data = mw_bytes(to->owned, (size_t)number(event, "zeros", 0));
 }
 
-static cJSON *text_of(const void *text, size_t length) {
+cJSON *text_of(const void *text, size_t length) {
   char *copy = strndup((const char *)text, length);
   cJSON *made = cJSON_CreateString(copy);
   free(copy);

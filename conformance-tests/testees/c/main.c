@@ -1,9 +1,6 @@
-#define _GNU_SOURCE
 #include "testee.h"
 
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,19 +11,18 @@ enum { MANY = 64 };
 typedef struct place {
   struct place *next;
   char *name;
+  int64_t mark_ms;
   mw_client *mesh;
   mw_subscription *stream;
   mw_consumer *handler;
   mw_responder *server;
   mw_operation *request;
   mw_replies *replies;
-  int64_t mark_ms;
   /* How many more may be taken; negative: all. */
   double gate;
   bool asking, stopped;
-  /* What came and was not settled, by its number, and the library's number of it. */
+  /* What came and was not settled, by its number. */
   thing *held;
-  uint64_t *numbers;
   size_t last;
 } place;
 
@@ -43,6 +39,7 @@ typedef struct {
 } call;
 
 static const char *states[] = {"disconnected", "connecting", "connected", "reconnecting", "draining", "closed"};
+static const thing none;
 static mw_queue *queue;
 static place *places;
 
@@ -54,13 +51,6 @@ static void say(cJSON *line) {
   cJSON_Delete(line);
 }
 
-static void answer(double id, cJSON *ok) { say(put(cJSON_CreateObject(), "id=n ok=j", id, ok != NULL ? ok : cJSON_CreateObject())); }
-
-static void refuse(double id, mw_error *err) {
-  say(put(cJSON_CreateObject(), "id=n err=j", id, shown_error(err)));
-  mw_error_free(err);
-}
-
 /* The case is wrong, not the client. */
 static void absent(double id) {
   cJSON *err = put(cJSON_CreateObject(), "code=s retry=s message=s", "INVALID", "never", "the testee knows nothing of that name");
@@ -68,11 +58,10 @@ static void absent(double id) {
 }
 
 /* An answer, or why there is none. */
-static void answer_or(double id, mw_error *err, cJSON *ok) {
-  if (err == NULL)
-    answer(id, ok);
-  else
-    refuse(id, err);
+static void answer(double id, mw_error *err, cJSON *ok) {
+  if (err != NULL) say(put(cJSON_CreateObject(), "id=n err=j", id, shown_error(err)));
+  if (err == NULL) say(put(cJSON_CreateObject(), "id=n ok=j", id, ok != NULL ? ok : cJSON_CreateObject()));
+  mw_error_free(err);
 }
 
 static place *find(const char *name, bool mark) {
@@ -102,14 +91,13 @@ static uint64_t tag(call *of) { return (uint64_t)(uintptr_t)of; }
 /* Whether a call was begun; else it is answered here. */
 static void begun(call *of, int code, mw_error **err) {
   if (code == MW_OK) return;
-  refuse(of->id, *err);
+  answer(of->id, *err, NULL);
   free(of);
 }
 
 static int64_t now_ms(void) {
   struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+  return clock_gettime(CLOCK_REALTIME, &now), (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* Where to start, as options and administration have it; NULL: the command does not say. */
@@ -165,12 +153,9 @@ static void options(char *to, const cJSON *command) {
 static void came(place *of, thing what) {
   mw_message m;
   cJSON *line = put(shown(&what, &m), "ev=s on=s n=n", what.request != NULL ? "asked" : "msg", of->name, (double)of->last + 1);
-  if (of->last % MANY == 0) {
-    of->held = (thing *)realloc(of->held, (of->last + MANY + 1) * sizeof *of->held);
-    of->numbers = (uint64_t *)realloc(of->numbers, (of->last + MANY + 1) * sizeof *of->numbers);
-  }
+  if (of->last % MANY == 0) of->held = (thing *)realloc(of->held, (of->last + MANY + 1) * sizeof *of->held);
+  what.number = m.number;
   of->held[++of->last] = what;
-  of->numbers[of->last] = m.number;
   if (of->gate > 0) of->gate--;
   if (what.request != NULL)
     put(line, "stream=b", m.wants_stream);
@@ -184,7 +169,7 @@ static void came(place *of, thing what) {
 static void lost(place *of, uint64_t number) {
   size_t n;
   for (n = 1; n <= of->last; n++) {
-    if (of->numbers[n] != number || of->held[n].request == NULL) continue;
+    if (of->held[n].number != number || of->held[n].request == NULL) continue;
     mw_request_end(of->held[n].request, NULL);
     of->held[n].request = NULL;
     say(put(cJSON_CreateObject(), "ev=s on=s n=n", "cancelled", of->name, (double)n));
@@ -205,7 +190,6 @@ static void ask(place *of) {
 
 /* What was asked for has come, or will not. */
 static void asked(place *of, mw_completion *told) {
-  const thing none = {NULL, NULL, NULL, NULL};
   mw_delivery *batch[MANY];
   mw_work works[MANY];
   thing what = none;
@@ -235,12 +219,10 @@ static void asked(place *of, mw_completion *told) {
 
 /* One of those that settle has ended. */
 static void settled(call *of, mw_error *err) {
-  if (of->error == NULL)
-    of->error = err;
-  else
-    mw_error_free(err);
+  if (of->error != NULL) mw_error_free(err);
+  if (of->error == NULL) of->error = err;
   if (--of->left > 0) return;
-  answer_or(of->id, of->error, NULL);
+  answer(of->id, of->error, NULL);
   free(of);
 }
 
@@ -279,11 +261,13 @@ static void settle(call *of, thing *what, const cJSON *command, const char *op) 
 
 /* A command of what came, by its numbers. */
 static void of_numbers(place *of, const cJSON *command, const char *op, double id) {
-  const thing none = {NULL, NULL, NULL, NULL};
   const cJSON *n, *all = cJSON_GetObjectItem(command, "n");
   call *next;
   cJSON_ArrayForEach(n, all) {
-    if ((size_t)n->valueint > of->last || memcmp(&of->held[n->valueint], &none, sizeof none) == 0) { absent(id); return; }
+    if ((size_t)n->valueint > of->last || memcmp(&of->held[n->valueint], &none, sizeof none) == 0) {
+      absent(id);
+      return;
+    }
   }
   next = begin(id, of);
   /* It must not end before all of it was begun. */
@@ -312,7 +296,7 @@ static cJSON *receipts_json(mw_completion *told) {
 }
 
 static cJSON *reply_json(mw_completion *told) {
-  thing what = {NULL, NULL, NULL, NULL};
+  thing what = none;
   mw_message message;
   cJSON *line;
   size_t n = 0;
@@ -335,7 +319,7 @@ static bool administered(call *of, mw_completion *told) {
   cJSON *found = cJSON_Parse(mw_text_chars((mw_text *)told->value)), *items = cJSON_GetObjectItem(found, "items"), *item, *next;
   const char *list = strcmp(of->op, "dead_letters") == 0 ? "letters" : of->op;
   mw_text_free((mw_text *)told->value);
-  if (items == NULL) return answer(of->id, admin_answer(of->op, found)), true;
+  if (items == NULL) return answer(of->id, NULL, admin_answer(of->op, found)), true;
   if (of->found == NULL) of->found = cJSON_CreateArray();
   cJSON_ArrayForEach(item, items) cJSON_AddItemToArray(of->found, admin_answer(of->op, item));
   if ((next = cJSON_DetachItemFromObject(found, "next")) != NULL) {
@@ -345,7 +329,7 @@ static bool administered(call *of, mw_completion *told) {
   }
   item = cJSON_CreateObject();
   cJSON_AddItemToObject(item, list, of->found);
-  return answer(of->id, item), true;
+  return answer(of->id, NULL, item), true;
 }
 
 static void state_is(call *of, int state) {
@@ -375,7 +359,7 @@ static void told_of(call *of, mw_completion *told) {
     told->error = NULL;
     ok = put(cJSON_CreateObject(), "cancelled=b", true);
   }
-  if (told->kind != MW_TEXT) answer_or(of->id, told->error, ok);
+  if (told->kind != MW_TEXT) answer(of->id, told->error, ok);
   if (told->kind == MW_SUBSCRIPTION) ask(of->of);
   free(of);
 }
@@ -416,13 +400,12 @@ static void publish_batch(mw_client *mesh, const cJSON *command, call *next) {
 }
 
 static void request(mw_client *mesh, const cJSON *command, call *next, bool many) {
-  const cJSON *timeout = cJSON_GetObjectItem(command, "timeout_ms");
   const char *topic = word(command, "topic");
   char said[512] = "";
   mw_error *err = NULL;
   made event;
   make(cJSON_GetObjectItem(command, "event"), &event);
-  option(said, "request_timeout", timeout, "ms");
+  option(said, "request_timeout", cJSON_GetObjectItem(command, "timeout_ms"), "ms");
   option(said, "retry", cJSON_GetObjectItem(command, "retry"), "");
   option(said, "reply_credit", cJSON_GetObjectItem(command, "credit"), "");
   begun(next, many ? mw_request_stream_start(mesh, topic, event.data, &event.opts, said, queue, tag(next), NULL, &err)
@@ -449,7 +432,7 @@ static void open_place(mw_client *mesh, const cJSON *command, const char *op, do
   if (strcmp(op, "consume") == 0) mw_consumer_new(mesh, topic, said, &made->handler, &err);
   if (strcmp(op, "serve") == 0) mw_responder_new(mesh, topic, said, &made->server, &err);
   free(next);
-  answer_or(id, err, NULL);
+  answer(id, err, NULL);
   if (made->handler != NULL || made->server != NULL) ask(made);
 }
 
@@ -479,7 +462,7 @@ static void at_once(place *on, const cJSON *command, const char *op, double id) 
     mw_responder_stop(on->server);
     on->replies = NULL;
   }
-  answer_or(id, err, ok);
+  answer(id, err, ok);
 }
 
 static void obey(const char *line) {
@@ -491,11 +474,11 @@ static void obey(const char *line) {
   mw_error *err = NULL;
   call *next;
   if (strcmp(op, "exit") == 0) {
-    answer(id, NULL);
+    answer(id, NULL, NULL);
     exit(0);
   }
   if (strcmp(op, "hello") == 0) {
-    answer(id, put(cJSON_CreateObject(), "lang=s api=s sdk=s caps=j", "c", "queue", mw_version(), cJSON_CreateStringArray(caps, 10)));
+    answer(id, NULL, put(cJSON_CreateObject(), "lang=s api=s sdk=s caps=j", "c", "queue", mw_version(), cJSON_CreateStringArray(caps, 10)));
   } else if (among("connect mark subscribe consume serve request request_stream", op)) {
     open_place(on != NULL ? on->mesh : NULL, command, op, id);
   } else if (on == NULL) {
@@ -513,17 +496,13 @@ static void obey(const char *line) {
     publish(on->mesh, command, begin(id, on));
   } else if (strcmp(op, "publish_batch") == 0) {
     publish_batch(on->mesh, command, begin(id, on));
-  } else if (strcmp(op, "flush") == 0) {
+  } else if (among("flush drain close next_reply", op)) {
     next = begin(id, on);
-    begun(next, mw_flush_start(on->mesh, queue, tag(next), NULL, &err), &err);
-  } else if (strcmp(op, "next_reply") == 0 && on->replies != NULL) {
-    next = begin(id, on);
-    begun(next, mw_replies_next_start(on->replies, 1, MW_FOREVER, queue, tag(next), NULL, &err), &err);
-  } else if (among("drain close", op)) {
-    next = begin(id, on);
-    begun(next, mw_drain_start(on->mesh, (int64_t)number(command, "deadline_ms", -1), queue, tag(next), NULL, &err), &err);
-  } else {
-    absent(id);
+    begun(next,
+          *op == 'f'   ? mw_flush_start(on->mesh, queue, tag(next), NULL, &err)
+          : *op == 'n' ? mw_replies_next_start(on->replies, 1, MW_FOREVER, queue, tag(next), NULL, &err)
+                       : mw_drain_start(on->mesh, (int64_t)number(command, "deadline_ms", -1), queue, tag(next), NULL, &err),
+          &err);
   }
   cJSON_Delete(command);
 }

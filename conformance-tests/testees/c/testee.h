@@ -3,15 +3,21 @@
 #ifndef TESTEE_H
 #define TESTEE_H
 
+#define _GNU_SOURCE
 #include <cjson/cJSON.h>
 #include <meshwire.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 
-/* Something received; one of them is not NULL. */
+/* Something received; one of the pointers is not NULL. */
 typedef struct {
   mw_delivery *delivery;
   mw_job *job;
   mw_request *request;
   mw_reply *reply;
+  /* The library's number of a job or request. */
+  uint64_t number;
 } thing;
 
 /* An event of a command, to publish. */
@@ -28,12 +34,13 @@ const char *word(const cJSON *of, const char *name);
 double number(const cJSON *of, const char *name, double otherwise);
 bool among(const char *names, const char *name);
 bool yes(const cJSON *of, const char *name);
+cJSON *text_of(const void *text, size_t length);
 void make(const cJSON *event, made *to);
 cJSON *shown(const thing *of, mw_message *message);
 cJSON *shown_error(const mw_error *err);
 /* admin.c: commands of administration, as the runner and as the library have them */
 const char *admin_command(const char *op);
 cJSON *admin_arguments(const char *op, const cJSON *command, const char *place);
-cJSON *admin_answer(const char *op, cJSON *found);
+cJSON *admin_answer(const char *op, const cJSON *answer);
 
 #endif

@@ -115,18 +115,21 @@ static uint32_t come(mw_queue *queue, uint32_t wanted) {
 }
 
 static void a_gateway_that_dies_under_every_call_leaves_one_completion_for_each(void) {
+  const char *carriers[] = {"tcp", "grpc", "ws", "http"};
   int round;
-  for (round = 0; round < 3; round++) {
+  for (round = 0; round < 12; round++) {
     mw_gateway *mortal = NULL;
+    char url[64];
     uint32_t begun;
     all of;
     FINE(mw_gateway_start(&mortal, NULL, 0, &err));
-    CHECK(everything(&of, mw_gateway_url(mortal)));
-    if (round == 0) mw_gateway_kill(mortal);
+    snprintf(url, sizeof url, "%s%s", carriers[round / 3], strstr(mw_gateway_url(mortal), "://"));
+    CHECK(everything(&of, url));
+    if (round % 3 == 0) mw_gateway_kill(mortal);
     begun = begin_all(of.mesh, of.sub, of.d[0], of.d[1], of.consumer, of.responder, of.replies, of.queue);
     CHECK(begun == 0x3ffff);
-    if (round == 1) mw_gateway_kill(mortal);
-    if (round == 2) mw_gateway_stop(mortal, NULL);
+    if (round % 3 == 1) mw_gateway_kill(mortal);
+    if (round % 3 == 2) mw_gateway_stop(mortal, NULL);
     mw_close(of.mesh, 300);
     mw_unsubscribe(of.sub);
     mw_consumer_free(of.consumer);
@@ -383,7 +386,8 @@ static void *waiting(void *ctx) {
   mw_reply *reply = NULL;
   size_t n;
   int which = count(s, &s->started, 1) - 1, code = MW_OK;
-  if (which == 0) code = mw_next(s->of.sub, &d, 1, MW_FOREVER, &n, NULL);
+  /* What other tests let go of comes again here. */
+  while (which == 0 && (code = mw_next(s->of.sub, &d, 1, MW_FOREVER, &n, NULL)) == MW_OK) mw_delivery_free(d);
   if (which == 1) code = mw_queue_take(s->of.queue, &told, 1, MW_FOREVER, &n, NULL);
   if (which == 2) code = mw_consume(s->of.mesh, "waiting", "group=g", handler, NULL);
   if (which == 3) code = mw_serve(s->of.mesh, "waiting", NULL, server, NULL);
@@ -393,7 +397,6 @@ static void *waiting(void *ctx) {
   if (which == 7) code = mw_dispatch(s->of.queue, 1, MW_FOREVER, NULL, NULL);
   if (which == 5 && code == MW_OK && n == 1) mw_request_end(work.request, NULL);
   mw_reply_free(reply);
-  mw_delivery_free(d);
   s->codes[which] = code;
   return NULL;
 }
@@ -418,8 +421,9 @@ static void whoever_waits_is_told_when_what_it_waits_in_is_closed(void) {
 
 static int closing(void *ctx, mw_job *job) {
   shared *s = (shared *)ctx;
-  s->codes[0] = mw_close(s->of.mesh, 100);
+  s->codes[0] = mw_close(s->of.mesh, -1);
   s->codes[1] = mw_job_end(job, 99, 0, NULL, NULL);
+  mw_stop(s->of.mesh, NULL);
   return 0;
 }
 
@@ -444,19 +448,19 @@ static int on_publish(void *ctx, const char *topic, mw_draft *draft) {
 static void a_function_that_closes_the_client_that_calls_it_ends_in_time(void) {
   mw_handler handler;
   mw_callback callback;
-  mw_hooks hooks;
+  mw_hooks hooks = MW_HOOKS_INIT;
   shared s;
   size_t n = 0;
   memset(&s, 0, sizeof s);
-  memset(&hooks, 0, sizeof hooks);
   s.of.mesh = connected();
   handler.ctx = callback.ctx = hooks.ctx = &s;
   handler.call = closing;
   handler.drop = callback.drop = dropped;
   callback.call = closing_from_callback;
   FINE(mw_publish(s.of.mesh, "closing", mw_text_data("x"), NULL, NULL, &err));
-  mw_consume(s.of.mesh, "closing", "group=g", handler, NULL);
-  CHECK((s.codes[0] == MW_TIMEOUT || s.codes[0] == MW_OK) && s.codes[1] == MW_INVALID && s.settled == 1);
+  FINE(mw_consume(s.of.mesh, "closing", "group=g", handler, &err));
+  /* It would wait for itself, and is told so. */
+  CHECK(s.codes[0] == MW_INVALID && s.codes[1] == MW_INVALID && s.settled == 1 && mw_close(s.of.mesh, -1) == MW_OK);
   s.of.mesh = connected();
   s.of.queue = mw_queue_new(4);
   FINE(mw_publish_start(s.of.mesh, "closing", mw_text_data("x"), NULL, s.of.queue, mw_callback_tag(s.of.queue, callback), &err));
@@ -465,7 +469,7 @@ static void a_function_that_closes_the_client_that_calls_it_ends_in_time(void) {
   s.of.mesh = connected();
   hooks.on_publish = on_publish;
   hooks.drop = dropped;
-  FINE(mw_set_hooks(s.of.mesh, hooks, &err));
+  FINE(mw_set_hooks(s.of.mesh, &hooks, &err));
   CHECK(mw_publish(s.of.mesh, "closing", mw_text_data("x"), NULL, NULL, NULL) == MW_CLOSED && s.settled == 3);
 }
 
@@ -538,8 +542,13 @@ static void in_a_child_of_fork_everything_of_the_parent_is_closed_and_nothing_ha
     good = good && mw_stop(of.mesh, NULL) == MW_CLOSED && mw_stats_json(of.mesh, &text, NULL) == MW_CLOSED;
     good = good && mw_drain(of.mesh, -1, NULL) == MW_CLOSED && mw_cancel((mw_operation *)(void *)of.mesh, NULL) != MW_OK;
     let_all_go(&of);
+#ifdef __SANITIZE_ADDRESS__
+    /* What the parent made is left alone here, which a leak detector does not know. */
+    _exit(good ? 0 : 1);
+#else
     /* What is registered for exit runs too. */
     exit(good ? 0 : 1);
+#endif
   }
   CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
   CHECK(mw_settle_confirmed(of.d[0], MW_ACK, 0, NULL, NULL) == MW_OK);
@@ -583,6 +592,8 @@ static void a_process_may_end_at_any_moment(void) {
     child = fork();
     if (child == 0) {
       snprintf(text, sizeof text, "%d", number);
+      /* Nothing is freed there. */
+      setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
       execl(own_name, own_name, "child", text, url, (char *)NULL);
       _exit(1);
     }

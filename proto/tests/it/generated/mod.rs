@@ -1,6 +1,7 @@
 //! Makes every generated file anew and compares it with what is checked in.
 //! `MESHWIRE_GEN=write` (set by `cargo xtask gen`) writes instead of comparing.
 
+mod c;
 mod protobuf;
 mod python;
 mod tables;
@@ -58,6 +59,21 @@ fn checked_in_tables_of_python_are_what_the_catalogues_generate() {
     settle(&package.join("errors.py"), python::errors(&errors));
     settle(&package.join("_kinds.py"), python::options(&options));
     settle_part(&root().join("../docs/python.md"), "errors", &python::error_page(&errors));
+}
+
+/// The same for what stands in a page between two marks.
+fn settle_part(path: &Path, name: &str, content: &str) {
+    let page = std::fs::read_to_string(path).unwrap();
+    let (begin, end) = (format!("<!-- begin generated {name} -->\n"), format!("<!-- end generated {name} -->\n"));
+    let Some((before, rest)) = page.split_once(&begin) else { panic!("{} has no {begin}", path.display()) };
+    let Some((_, after)) = rest.split_once(&end) else { panic!("{} has no {end}", path.display()) };
+    settle(path, format!("{before}{begin}{content}{end}{after}"));
+}
+
+#[test]
+fn the_checked_in_page_on_c_has_the_errors_that_the_catalogue_generates() {
+    let errors = std::fs::read_to_string(root().join("errors.toml")).unwrap();
+    settle_part(&root().join("../docs/c.md"), "errors", &c::error_page(&errors));
 }
 
 /// The same for what stands in a page between two marks.
