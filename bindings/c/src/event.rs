@@ -198,6 +198,9 @@ unsafe fn with_data(draft: Draft, data: mw_data) -> Result<Draft> {
 unsafe fn with_attribute(draft: Draft, attribute: mw_attribute) -> Result<Draft> {
     // SAFETY: as this function's.
     let name = unsafe { text("publish", "the name of an attribute", attribute.name) }?;
+    if ["id", "source", "type", "specversion"].contains(&name) {
+        return Err(invalid("publish", format!("{name} is no extension attribute: say it in mw_publish_opts")));
+    }
     match attribute.kind {
         // SAFETY: as this function's.
         0 => draft.text(name, unsafe { text("publish", name, attribute.text) }?),

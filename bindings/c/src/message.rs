@@ -56,6 +56,7 @@ pub struct mw_message {
 }
 
 /// Whatever has an event.
+#[derive(Clone, Copy)]
 pub(crate) enum Message<'a> {
     Delivery(&'a Delivery),
     Job(&'a Job),
@@ -97,7 +98,7 @@ fn data_of(event: &EventView<'_>) -> mw_data {
 }
 
 impl mw_message {
-    pub(crate) fn of(message: &Message<'_>) -> Result<Self> {
+    pub(crate) fn of(message: Message<'_>) -> Result<Self> {
         let event = message.event()?;
         let mut this = Self {
             size: size_of::<Self>(),
@@ -141,7 +142,7 @@ impl mw_message {
     }
 
     /// How it came.
-    fn come(&mut self, message: &Message<'_>) -> Result<()> {
+    fn come(&mut self, message: Message<'_>) -> Result<()> {
         match message {
             Message::Delivery(delivery) => {
                 let delivery = delivery.get()?;

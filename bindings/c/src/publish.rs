@@ -217,8 +217,9 @@ pub unsafe extern "C" fn mw_started_receipt(
     err: *mut *mut mw_error,
 ) -> c_int {
     done("publish", err, || {
-        let started = take!(started, "publish", "mw_started", Value::Started(started) => started);
-        with_queue("publish", queue, |queue| started.begin_receipt(queue, tag))
+        // First, so that the receipt is not lost where there is none.
+        let place = with_queue("publish", queue, |queue| queue.place(tag, "publish"))?;
+        take!(started, "publish", "mw_started", Value::Started(started) => started).begin_receipt_in(place)
     })
 }
 
@@ -270,25 +271,20 @@ pub unsafe extern "C" fn mw_publish_batch(
         let topic = unsafe { text("publish", "topic", topic) }?;
         // SAFETY: events of the program's.
         let events = unsafe { batch(&client, topic, events, count) }?;
-        // What cannot be read is not sent, and has its place among the results all the same.
-        let (good, bad): (Vec<_>, Vec<_>) = events.into_iter().enumerate().partition(|(_, event)| event.is_ok());
-        let (places, events): (Vec<usize>, Vec<_>) =
-            good.into_iter().filter_map(|(at, event)| Some((at, event.ok()?))).unzip();
         let ask = Ask::PublishBatch { topic: topic.to_owned(), events };
         let Outcome::Receipts(receipts) = client.wait(ask)? else {
             return Err(invalid("publish", "the client answered with something else"));
         };
-        let bad = bad.into_iter().filter_map(|(at, event)| Some((at, mw_result::from(Err(event.err()?)))));
-        let good = places.into_iter().zip(receipts).map(|(at, receipt)| (at, mw_result::from(receipt)));
-        for (at, result) in good.chain(bad) {
+        for (at, receipt) in receipts.into_iter().enumerate() {
             // SAFETY: the program has places for `count`.
-            unsafe { results.add(at).write(result) };
+            unsafe { results.add(at).write(receipt.into()) };
         }
         Ok(())
     })
 }
 
-/// Begins to publish many events: its completion is MW_RECEIPTS. What is wrong with one of them beforehand fails the call.
+/// Begins to publish many events: its completion is MW_RECEIPTS, with one for each, in order. What is wrong with one is in its
+/// result alone.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_publish_batch_start(
     mesh: *mut mw_client,
@@ -306,7 +302,6 @@ pub unsafe extern "C" fn mw_publish_batch_start(
         let topic = unsafe { text("publish", "topic", topic) }?;
         // SAFETY: events of the program's.
         let events = unsafe { batch(&client, topic, events, count) }?;
-        let events = events.into_iter().collect::<Result<_>>()?;
         let ask = Ask::PublishBatch { topic: topic.to_owned(), events };
         // SAFETY: the program's place for it.
         unsafe { begin("publish", queue, tag, operation, |queue| client.begin(ask, queue, tag)) }

@@ -63,12 +63,6 @@ impl Draft {
         Ok(self)
     }
 
-    /// An attribute so far, as its canonical text.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<String> {
-        self.event.get(name).map(Cow::into_owned)
-    }
-
     /// An extension attribute that is text, for hosts that keep extensions apart from the attributes that every event may have.
     ///
     /// # Errors
@@ -78,6 +72,12 @@ impl Draft {
             return Err(invalid(name, "is no extension: say it in its own place"));
         }
         self.text(name, value)
+    }
+
+    /// An attribute so far, as its canonical text.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.event.get(name).map(Cow::into_owned)
     }
 
     /// An extension attribute that is a whole number.

@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use futures_util::Stream;
 use meshwire::{Bytes, EventView, Result};
@@ -11,6 +11,8 @@ use meshwire_proto::EventLayout;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
+
+use crate::operation::guarded;
 
 /// For the highest concurrency there is; a higher one is refused where it begins.
 const MOST_PLACES: usize = 2 * 65_536;
@@ -79,7 +81,12 @@ pub(crate) struct Works<T> {
 
 impl<T: Send + 'static> Works<T> {
     /// Runs, in a task, what calls the workshop, at most so often at once.
-    pub(crate) fn begin<F>(on: &Handle, concurrency: u64, run: impl FnOnce(Workshop<T>) -> F) -> Self
+    pub(crate) fn begin<F>(
+        operation: &'static str,
+        on: &Handle,
+        concurrency: u64,
+        run: impl FnOnce(Workshop<T>) -> F,
+    ) -> Self
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
@@ -87,9 +94,19 @@ impl<T: Send + 'static> Works<T> {
         let places = usize::try_from(concurrency.saturating_mul(2)).unwrap_or(usize::MAX);
         let (out, work) = mpsc::channel(places.clamp(2, MOST_PLACES));
         let (say, outcome) = oneshot::channel();
-        let run = run(Workshop { out, number: AtomicU64::new(1) });
+        let run = guarded(operation, run(Workshop { out, number: AtomicU64::new(1) }));
         // An error means that the host has closed it.
-        let task = on.spawn(async move { drop(say.send(run.await)) });
+        let mut run = Box::pin(async move { drop(say.send(run.await)) });
+        // It says here what it says first, that it consumes or serves: what one client says arrives in its order.
+        let begun = {
+            let _inside = on.enter();
+            run.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        };
+        let task = on.spawn(async move {
+            if begun.is_pending() {
+                run.await;
+            }
+        });
         Self { work, outcome, over: false, run: task.abort_handle() }
     }
 }

@@ -44,6 +44,10 @@ fn checked_in_tables_are_what_the_catalogues_generate() {
     settle(&root().join("../bindings/c/src/code.rs"), tables::c_codes(&errors));
     settle(&docs.join("errors.md"), tables::error_page(&errors));
     settle(&docs.join("options.md"), tables::option_page(&options));
+    let node = root().join("../bindings/node/package/lib");
+    settle(&node.join("codes.cjs"), tables::node_codes(&errors));
+    settle(&node.join("codes.d.cts"), tables::node_code_types(&errors));
+    settle(&node.join("options.cjs"), tables::node_options(&options));
 }
 
 #[test]
