@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meshwire_embed::{Ask, Options, Queue, Result, Room, State};
+use meshwire_embed::{Ask, Draft, Options, Queue, Result, Room, State};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::draft::{draft, duration};
+use crate::draft::{at_once, draft, duration, timed};
 use crate::errors::{Raise as _, closed};
 use crate::outcome::{Home, Inner, object};
 use crate::pending::Pending;
@@ -103,7 +103,7 @@ impl Client {
         said: &Bound<'_, PyDict>,
     ) -> PyResult<Py<Pending>> {
         let py = slf.py();
-        let event = draft(py, value, Some(said))?.finish().raise(py)?;
+        let event = timed(py, value, said)?;
         let this = slf.borrow();
         let Some(client) = &this.client else { return Err(closed("publish")).raise(py) };
         let room = if wait { Room::Wait } else { Room::Now };
@@ -119,7 +119,7 @@ impl Client {
         said: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let event = draft(py, value, Some(said))?.finish().raise(py)?;
+        let event = timed(py, value, said)?;
         let (client, home) = {
             let this = slf.borrow();
             (this.open("publish").raise(py)?, this.home.clone())
@@ -152,7 +152,7 @@ impl Client {
         said: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let event = Box::new(draft(py, value, Some(said))?.finish().raise(py)?);
+        let event = Box::new(timed(py, value, said)?);
         Self::ask(slf, Ask::PublishStart { topic, event })
     }
 
@@ -161,7 +161,8 @@ impl Client {
         let py = slf.py();
         let mut events = Vec::new();
         for value in values.try_iter()? {
-            events.push(draft(py, &value?, None)?.finish());
+            let event = draft(py, &value?, None).map_err(|fault| fault.of_one(py));
+            events.push(event.and_then(Draft::finish));
         }
         Self::ask(slf, Ask::PublishBatch { topic, events })
     }
@@ -209,7 +210,7 @@ impl Client {
         said: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let event = Box::new(draft(py, value, Some(said))?.finish_now().raise(py)?);
+        let event = Box::new(at_once(py, value, said)?);
         Self::ask(slf, Ask::Request { topic, event, options: words(options) })
     }
 
@@ -221,7 +222,7 @@ impl Client {
         said: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let event = Box::new(draft(py, value, Some(said))?.finish_now().raise(py)?);
+        let event = Box::new(at_once(py, value, said)?);
         Self::ask(slf, Ask::RequestStream { topic, event, options: words(options) })
     }
 

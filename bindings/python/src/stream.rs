@@ -155,6 +155,16 @@ impl Stream {
         matches!(self.source, None | Some(Source::Subscription(_) | Source::Replies(_)))
     }
 
+    /// What was not handed to the program comes again at once, and has not failed.
+    fn give_back(&mut self) {
+        for item in self.items.drain(..) {
+            if let Item::Delivery(delivery) = item {
+                // In a child of fork there is nothing to give back.
+                drop(delivery.give_back());
+            }
+        }
+    }
+
     fn item(&self, py: Python<'_>, item: Item) -> PyResult<Py<PyAny>> {
         match item {
             Item::Delivery(delivery) => delivery::make(py, delivery, &self.topic, &self.home),
@@ -193,6 +203,12 @@ impl Stream {
             Ok(outcome) => slf.borrow_mut().filled(Ok(outcome)).map(drop).raise(py),
             Err(raised) => Err(raised),
         }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 
@@ -290,7 +306,7 @@ impl Stream {
             source.close().raise(py)?;
         }
         if self.gives_back() {
-            self.items.clear();
+            self.give_back();
             self.ended = true;
             self.source = None;
         }
