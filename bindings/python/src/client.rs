@@ -42,9 +42,8 @@ fn words(options: Words) -> Options {
 pub(crate) fn connect(pump: &Bound<'_, Pump>, options: Words, on_settle: Option<Py<PyAny>>) -> PyResult<Py<Pending>> {
     let home = home(pump, false, on_settle);
     let core = Arc::clone(&home.0.pump);
-    core.begin(pump.py(), Some(Of::Home(home)), |queue, tag, pending| {
-        pending.cancelled_by(meshwire_embed::Client::begin_connect(words(options), queue, tag)?);
-        Ok(())
+    core.begin(pump.py(), Some(Of::Home(home)), |queue, tag| {
+        meshwire_embed::Client::begin_connect(words(options), queue, tag).map(Some)
     })
 }
 
@@ -82,10 +81,7 @@ impl Client {
             return object(py, outcome, &home);
         }
         let core = Arc::clone(&home.0.pump);
-        let pending = core.begin(py, Some(Of::Home(home)), |queue, tag, pending| {
-            pending.cancelled_by(client.begin(ask, queue, tag)?);
-            Ok(())
-        })?;
+        let pending = core.begin(py, Some(Of::Home(home)), |queue, tag| client.begin(ask, queue, tag).map(Some))?;
         Ok(pending.into_any())
     }
 }
@@ -104,11 +100,14 @@ impl Client {
     ) -> PyResult<Py<Pending>> {
         let py = slf.py();
         let event = timed(py, value, said)?;
-        let this = slf.borrow();
-        let Some(client) = &this.client else { return Err(closed("publish")).raise(py) };
+        let (client, pump, of) = {
+            let this = slf.borrow();
+            let of = kept.then(|| Of::Failures(Arc::clone(&this.failures)));
+            (this.open("publish"), Arc::clone(&this.home.0.pump), of)
+        };
+        let client = client.raise(py)?;
         let room = if wait { Room::Wait } else { Room::Now };
-        let of = kept.then(|| Of::Failures(Arc::clone(&this.failures)));
-        this.home.0.pump.begin(py, of, |queue, tag, _| client.begin_publish(topic, event, room, queue, tag))
+        pump.begin(py, of, |queue, tag| client.begin_publish(topic, event, room, queue, tag).map(|()| None))
     }
 
     /// Publishes an event, and waits for its receipt on this thread.

@@ -42,16 +42,17 @@ const fn operation(how: &Settle) -> &'static str {
 fn settle(held: &Bound<'_, Held>, how: Settle, queue: &Queue, tag: u64) -> Result<Operation> {
     let operation = operation(&how);
     let place = queue.place(tag, operation)?;
-    taken(&mut held.as_super().borrow_mut(), operation)?.begin_settle_confirmed_in(how, place)
+    let Ok(mut message) = held.as_super().try_borrow_mut() else {
+        let text = "another thread reads the delivery just now";
+        return Err(Error::of_host(ErrorKind::Invalid, operation, text));
+    };
+    taken(&mut message, operation)?.begin_settle_confirmed_in(how, place)
 }
 
 pub(crate) fn begin(held: &Bound<'_, Held>, how: Settle) -> PyResult<Py<Pending>> {
     let word = word(&how);
     let pump = Arc::clone(&held.borrow().home.0.pump);
-    let pending = pump.begin(held.py(), None, |queue, tag, pending| {
-        pending.cancelled_by(settle(held, how, queue, tag)?);
-        Ok(())
-    })?;
+    let pending = pump.begin(held.py(), None, |queue, tag| settle(held, how, queue, tag).map(Some))?;
     tell(held, word);
     Ok(pending)
 }
@@ -78,10 +79,7 @@ fn extend(held: &Bound<'_, Held>, queue: &Queue, tag: u64) -> Result<Operation> 
 
 pub(crate) fn begin_extend(held: &Bound<'_, Held>) -> PyResult<Py<Pending>> {
     let pump = Arc::clone(&held.borrow().home.0.pump);
-    pump.begin(held.py(), None, |queue, tag, pending| {
-        pending.cancelled_by(extend(held, queue, tag)?);
-        Ok(())
-    })
+    pump.begin(held.py(), None, |queue, tag| extend(held, queue, tag).map(Some))
 }
 
 pub(crate) fn wait_extend(held: &Bound<'_, Held>) -> PyResult<()> {

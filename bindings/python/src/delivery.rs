@@ -90,8 +90,8 @@ impl Held {
     fn settle(slf: &Bound<'_, Self>, operation: &'static str, how: Settle) -> PyResult<()> {
         let py = slf.py();
         let delivery = {
-            let mut message = slf.as_super().borrow_mut();
-            taken(&mut message, operation).raise(py)?
+            let taken = taken(&mut *slf.as_super().try_borrow_mut()?, operation);
+            taken.raise(py)?
         };
         let word = confirm::word(&how);
         delivery.settle(how).raise(py)?;
