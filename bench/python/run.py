@@ -17,6 +17,9 @@ import time
 
 from meshwire.testing import Gateway
 
+#: Room for all that is published before it is received.
+MEMORY = ("--memory", "--memory-ring-bytes", "1GiB", "--memory-budget", "4GiB")
+
 HERE = pathlib.Path(__file__).parent
 
 
@@ -49,7 +52,7 @@ def main() -> None:
     theirs: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(pairs):
-            with Gateway() as gateway:
+            with Gateway(MEMORY) as gateway:
                 for name, value in measured("ours.py", gateway.url).items():
                     ours.setdefault(name, []).append(value)
             peer = nats(folder)
@@ -69,7 +72,7 @@ def main() -> None:
             other = statistics.median(theirs[name])
             line += f"   nats-py {other:>8.0f}   {median / other:.2f} times"
         print(line)
-    with Gateway() as gateway:
+    with Gateway(MEMORY) as gateway:
         print(f"round trip of an awaited publish {measured('ours.py', gateway.url, 'round-trip', '5000')['round-trip']:.0f} us")
         print(f"resident slope {measured('ours.py', gateway.url, 'slope', '1000000')['slope']:.3f} bytes a publish")
 

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meshwire_embed::{Ask, Options, Queue, Result, Room, State};
+use meshwire_embed::{Ask, Draft, Options, Queue, Result, Room, State};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::draft::{draft, duration};
+use crate::draft::{at_once, draft, duration, timed};
 use crate::errors::{Raise as _, closed};
 use crate::outcome::{Home, Inner, object};
 use crate::pending::Pending;
@@ -42,9 +42,8 @@ fn words(options: Words) -> Options {
 pub(crate) fn connect(pump: &Bound<'_, Pump>, options: Words, on_settle: Option<Py<PyAny>>) -> PyResult<Py<Pending>> {
     let home = home(pump, false, on_settle);
     let core = Arc::clone(&home.0.pump);
-    core.begin(pump.py(), Some(Of::Home(home)), |queue, tag, pending| {
-        pending.cancelled_by(meshwire_embed::Client::begin_connect(words(options), queue, tag)?);
-        Ok(())
+    core.begin(pump.py(), Some(Of::Home(home)), |queue, tag| {
+        meshwire_embed::Client::begin_connect(words(options), queue, tag).map(Some)
     })
 }
 
@@ -82,10 +81,7 @@ impl Client {
             return object(py, outcome, &home);
         }
         let core = Arc::clone(&home.0.pump);
-        let pending = core.begin(py, Some(Of::Home(home)), |queue, tag, pending| {
-            pending.cancelled_by(client.begin(ask, queue, tag)?);
-            Ok(())
-        })?;
+        let pending = core.begin(py, Some(Of::Home(home)), |queue, tag| client.begin(ask, queue, tag).map(Some))?;
         Ok(pending.into_any())
     }
 }
@@ -103,12 +99,15 @@ impl Client {
         said: &Bound<'_, PyDict>,
     ) -> PyResult<Py<Pending>> {
         let py = slf.py();
-        let event = draft(py, value, Some(said))?.finish().raise(py)?;
-        let this = slf.borrow();
-        let Some(client) = &this.client else { return Err(closed("publish")).raise(py) };
+        let event = timed(py, value, said)?;
+        let (client, pump, of) = {
+            let this = slf.borrow();
+            let of = kept.then(|| Of::Failures(Arc::clone(&this.failures)));
+            (this.open("publish"), Arc::clone(&this.home.0.pump), of)
+        };
+        let client = client.raise(py)?;
         let room = if wait { Room::Wait } else { Room::Now };
-        let of = kept.then(|| Of::Failures(Arc::clone(&this.failures)));
-        this.home.0.pump.begin(py, of, |queue, tag, _| client.begin_publish(topic, event, room, queue, tag))
+        pump.begin(py, of, |queue, tag| client.begin_publish(topic, event, room, queue, tag).map(|()| None))
     }
 
     /// Publishes an event, and waits for its receipt on this thread.
@@ -119,7 +118,7 @@ impl Client {
         said: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let event = draft(py, value, Some(said))?.finish().raise(py)?;
+        let event = timed(py, value, said)?;
         let (client, home) = {
             let this = slf.borrow();
             (this.open("publish").raise(py)?, this.home.clone())
@@ -152,7 +151,7 @@ impl Client {
         said: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let event = Box::new(draft(py, value, Some(said))?.finish().raise(py)?);
+        let event = Box::new(timed(py, value, said)?);
         Self::ask(slf, Ask::PublishStart { topic, event })
     }
 
@@ -161,7 +160,8 @@ impl Client {
         let py = slf.py();
         let mut events = Vec::new();
         for value in values.try_iter()? {
-            events.push(draft(py, &value?, None)?.finish());
+            let event = draft(py, &value?, None).map_err(|fault| fault.of_one(py));
+            events.push(event.and_then(Draft::finish));
         }
         Self::ask(slf, Ask::PublishBatch { topic, events })
     }
@@ -209,7 +209,7 @@ impl Client {
         said: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let event = Box::new(draft(py, value, Some(said))?.finish_now().raise(py)?);
+        let event = Box::new(at_once(py, value, said)?);
         Self::ask(slf, Ask::Request { topic, event, options: words(options) })
     }
 
@@ -221,7 +221,7 @@ impl Client {
         said: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let event = Box::new(draft(py, value, Some(said))?.finish_now().raise(py)?);
+        let event = Box::new(at_once(py, value, said)?);
         Self::ask(slf, Ask::RequestStream { topic, event, options: words(options) })
     }
 

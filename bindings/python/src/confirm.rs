@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use meshwire_embed::{Delivery, Error, ErrorKind, Operation, Queue, Result, Settle};
+use meshwire_embed::{Error, ErrorKind, Operation, Queue, Result, Settle};
 use pyo3::prelude::*;
 
 use crate::delivery::{Held, taken};
@@ -30,32 +30,40 @@ pub(crate) fn tell(held: &Bound<'_, Held>, word: &'static str) {
     }
 }
 
-fn prepared(held: &Bound<'_, Held>, how: &Settle) -> PyResult<Delivery> {
-    let operation = match how {
+const fn operation(how: &Settle) -> &'static str {
+    match how {
         Settle::Ack => "ack_confirmed",
         Settle::Nack(_) => "nack_confirmed",
         Settle::Reject(_) => "reject_confirmed",
+    }
+}
+
+/// Takes its place first: a delivery is not to be lost where there is none.
+fn settle(held: &Bound<'_, Held>, how: Settle, queue: &Queue, tag: u64) -> Result<Operation> {
+    let operation = operation(&how);
+    let place = queue.place(tag, operation)?;
+    let Ok(mut message) = held.as_super().try_borrow_mut() else {
+        let text = "another thread reads the delivery just now";
+        return Err(Error::of_host(ErrorKind::Invalid, operation, text));
     };
-    taken(held.py(), &mut held.as_super().borrow_mut(), operation)
+    taken(&mut message, operation)?.begin_settle_confirmed_in(how, place)
 }
 
 pub(crate) fn begin(held: &Bound<'_, Held>, how: Settle) -> PyResult<Py<Pending>> {
     let word = word(&how);
-    let delivery = prepared(held, &how)?;
     let pump = Arc::clone(&held.borrow().home.0.pump);
-    let pending = pump.begin(held.py(), None, |queue, tag, pending| {
-        pending.cancelled_by(delivery.begin_settle_confirmed(how, queue, tag)?);
-        Ok(())
-    })?;
+    let pending = pump.begin(held.py(), None, |queue, tag| settle(held, how, queue, tag).map(Some))?;
     tell(held, word);
     Ok(pending)
 }
 
 pub(crate) fn wait(held: &Bound<'_, Held>, how: Settle) -> PyResult<()> {
     let word = word(&how);
-    let delivery = prepared(held, &how)?;
-    tell(held, word);
-    let begin = |queue: &Queue| delivery.begin_settle_confirmed(how, queue, 0).map(Cancel::By);
+    let begin = |queue: &Queue| {
+        let operation = settle(held, how, queue, 0)?;
+        tell(held, word);
+        Ok(Cancel::By(operation))
+    };
     wait::call(held.py(), begin, |_, _| {}).map(drop)
 }
 
@@ -71,10 +79,7 @@ fn extend(held: &Bound<'_, Held>, queue: &Queue, tag: u64) -> Result<Operation> 
 
 pub(crate) fn begin_extend(held: &Bound<'_, Held>) -> PyResult<Py<Pending>> {
     let pump = Arc::clone(&held.borrow().home.0.pump);
-    pump.begin(held.py(), None, |queue, tag, pending| {
-        pending.cancelled_by(extend(held, queue, tag)?);
-        Ok(())
-    })
+    pump.begin(held.py(), None, |queue, tag| extend(held, queue, tag).map(Some))
 }
 
 pub(crate) fn wait_extend(held: &Bound<'_, Held>) -> PyResult<()> {

@@ -63,10 +63,9 @@ pub(crate) fn make(
 
 /// Takes what is to be settled; its event can still be read.
 pub(crate) fn taken(
-    py: Python<'_>,
     message: &mut Message,
     operation: &'static str,
-) -> PyResult<meshwire_embed::Delivery> {
+) -> meshwire_embed::Result<meshwire_embed::Delivery> {
     let refused = |body, text: &str| (body, Some(Error::of_host(ErrorKind::Invalid, operation, text)));
     let mut delivery = None;
     let (body, problem) = match std::mem::replace(&mut message.body, Body::Gone) {
@@ -82,7 +81,7 @@ pub(crate) fn taken(
     message.body = body;
     match (delivery, problem) {
         (Some(delivery), None) => Ok(delivery),
-        (_, problem) => Err(raised(py, &problem.unwrap_or_else(|| crate::pump::lost(operation)))),
+        (_, problem) => Err(problem.unwrap_or_else(|| crate::pump::lost(operation))),
     }
 }
 
@@ -91,8 +90,8 @@ impl Held {
     fn settle(slf: &Bound<'_, Self>, operation: &'static str, how: Settle) -> PyResult<()> {
         let py = slf.py();
         let delivery = {
-            let mut message = slf.as_super().borrow_mut();
-            taken(py, &mut message, operation)?
+            let taken = taken(&mut *slf.as_super().try_borrow_mut()?, operation);
+            taken.raise(py)?
         };
         let word = confirm::word(&how);
         delivery.settle(how).raise(py)?;

@@ -2,20 +2,70 @@
 
 use std::time::Duration;
 
-use meshwire_embed::{Bytes, Draft, Error, ErrorKind, Event};
+use meshwire_embed::{Bytes, Draft, Error, ErrorKind, Event, TimedEvent};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple};
 
-use crate::errors::{Raise as _, raised};
+use crate::errors::raised;
 
 /// `meshwire._event.to_json` and `meshwire._event.parts`.
 static TO_JSON: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static PARTS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-fn invalid(py: Python<'_>, name: &str, problem: &str) -> PyErr {
-    raised(py, &Error::of_host(ErrorKind::Invalid, "event", format!("{name}: {problem}")))
+/// Why there is no event.
+pub(crate) enum Fault {
+    /// The client says so.
+    Ours(Error),
+    /// Python does.
+    Python(PyErr),
+}
+
+pub(crate) type Drafted<T> = Result<T, Fault>;
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Ours(error)
+    }
+}
+
+impl From<PyErr> for Fault {
+    fn from(error: PyErr) -> Self {
+        Self::Python(error)
+    }
+}
+
+impl From<pyo3::CastError<'_, '_>> for Fault {
+    fn from(error: pyo3::CastError<'_, '_>) -> Self {
+        Self::Python(error.into())
+    }
+}
+
+impl Fault {
+    /// It, raised.
+    pub(crate) fn raised(self, py: Python<'_>) -> PyErr {
+        match self {
+            Self::Ours(error) => raised(py, &error),
+            Self::Python(error) => error,
+        }
+    }
+
+    /// It as an error of one event among others.
+    pub(crate) fn of_one(self, py: Python<'_>) -> Error {
+        match self {
+            Self::Ours(error) => error,
+            Self::Python(error) => {
+                let kind =
+                    error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
+                Error::of_host(ErrorKind::Invalid, "event", format!("{kind}: {}", error.value(py)))
+            }
+        }
+    }
+}
+
+fn invalid(name: &str, problem: &str) -> Fault {
+    Error::of_host(ErrorKind::Invalid, "event", format!("{name}: {problem}")).into()
 }
 
 fn function<'py>(py: Python<'py>, place: &'py PyOnceLock<Py<PyAny>>, name: &str) -> PyResult<&'py Bound<'py, PyAny>> {
@@ -24,22 +74,22 @@ fn function<'py>(py: Python<'py>, place: &'py PyOnceLock<Py<PyAny>>, name: &str)
 }
 
 /// An event of data, or of an object that is an event, and of what is said beside it, which counts more.
-pub(crate) fn draft(py: Python<'_>, value: &Bound<'_, PyAny>, said: Option<&Bound<'_, PyDict>>) -> PyResult<Draft> {
+pub(crate) fn draft(py: Python<'_>, value: &Bound<'_, PyAny>, said: Option<&Bound<'_, PyDict>>) -> Drafted<Draft> {
     let draft = of_value(py, value)?;
     match said {
-        Some(said) => said_all(py, draft, said),
+        Some(said) => said_all(draft, said),
         None => Ok(draft),
     }
 }
 
-fn said_all(py: Python<'_>, mut draft: Draft, said: &Bound<'_, PyDict>) -> PyResult<Draft> {
+fn said_all(mut draft: Draft, said: &Bound<'_, PyDict>) -> Drafted<Draft> {
     for (name, value) in said.iter() {
-        draft = said_one(py, draft, name.cast::<PyString>()?.to_str()?, &value)?;
+        draft = said_one(draft, name.cast::<PyString>()?.to_str()?, &value)?;
     }
     Ok(draft)
 }
 
-fn of_value(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Draft> {
+fn of_value(py: Python<'_>, value: &Bound<'_, PyAny>) -> Drafted<Draft> {
     if is_plain(value) {
         return data(py, Draft::new(), value);
     }
@@ -48,10 +98,10 @@ fn of_value(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Draft> {
         return data(py, Draft::new(), value);
     }
     let (inside, said) = parts.extract::<(Bound<'_, PyAny>, Bound<'_, PyDict>)>()?;
-    said_all(py, data(py, Draft::new(), &inside)?, &said)
+    said_all(data(py, Draft::new(), &inside)?, &said)
 }
 
-fn said_one(py: Python<'_>, draft: Draft, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Draft> {
+fn said_one(draft: Draft, name: &str, value: &Bound<'_, PyAny>) -> Drafted<Draft> {
     if value.is_none() {
         return Ok(draft);
     }
@@ -61,26 +111,41 @@ fn said_one(py: Python<'_>, draft: Draft, name: &str, value: &Bound<'_, PyAny>) 
             for pair in value.call_method0("items")?.try_iter()? {
                 let (name, value) = pair?.extract::<(Bound<'_, PyString>, Bound<'_, PyAny>)>()?;
                 draft = match value.cast::<PyString>() {
-                    Ok(text) => draft.extension_text(name.to_str()?, text.to_str()?).raise(py)?,
-                    Err(_) => attribute(py, draft, name.to_str()?, &value)?,
+                    Ok(text) => draft.extension_text(name.to_str()?, text.to_str()?)?,
+                    Err(_) => attribute(draft, name.to_str()?, &value)?,
                 };
             }
             Ok(draft)
         }
-        "deliver_after" => Ok(draft.deliver_after(duration(py, name, value)?)),
-        "expires_in" => Ok(draft.expires_in(duration(py, name, value)?)),
-        "deliver_at" => draft.deliver_at(millis(py, name, value)?).raise(py),
-        "key" => attribute(py, draft, "partitionkey", value),
-        "content_type" => attribute(py, draft, "datacontenttype", value),
-        "schema" => attribute(py, draft, "dataschema", value),
-        "id" | "source" | "type" | "subject" | "time" => attribute(py, draft, name, value),
-        other => Err(PyTypeError::new_err(format!("an event has no {other:?}; extensions are said by attributes="))),
+        "deliver_after" => Ok(draft.deliver_after(length(name, value)?)),
+        "expires_in" => Ok(draft.expires_in(length(name, value)?)),
+        "deliver_at" => Ok(draft.deliver_at(millis(name, value)?)?),
+        "key" => attribute(draft, "partitionkey", value),
+        "content_type" => attribute(draft, "datacontenttype", value),
+        "schema" => attribute(draft, "dataschema", value),
+        "id" | "source" | "type" | "subject" | "time" => attribute(draft, name, value),
+        other => {
+            Err(PyTypeError::new_err(format!("an event has no {other:?}; extensions are said by attributes=")).into())
+        }
     }
 }
 
-/// The event to send at once.
+/// The event to publish.
+pub(crate) fn timed(py: Python<'_>, value: &Bound<'_, PyAny>, said: &Bound<'_, PyDict>) -> PyResult<TimedEvent> {
+    let event = draft(py, value, Some(said)).and_then(|draft| Ok(draft.finish()?));
+    event.map_err(|fault| fault.raised(py))
+}
+
+/// The event to ask with.
+pub(crate) fn at_once(py: Python<'_>, value: &Bound<'_, PyAny>, said: &Bound<'_, PyDict>) -> PyResult<Event> {
+    let event = draft(py, value, Some(said)).and_then(|draft| Ok(draft.finish_now()?));
+    event.map_err(|fault| fault.raised(py))
+}
+
+/// The event to reply with.
 pub(crate) fn event(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Event> {
-    draft(py, value, None)?.finish_now().raise(py)
+    let event = draft(py, value, None).and_then(|draft| Ok(draft.finish_now()?));
+    event.map_err(|fault| fault.raised(py))
 }
 
 /// Data of types that are never events.
@@ -96,7 +161,7 @@ fn is_plain(value: &Bound<'_, PyAny>) -> bool {
         || value.is_exact_instance_of::<PyTuple>()
 }
 
-fn data(py: Python<'_>, draft: Draft, value: &Bound<'_, PyAny>) -> PyResult<Draft> {
+fn data(py: Python<'_>, draft: Draft, value: &Bound<'_, PyAny>) -> Drafted<Draft> {
     if let Ok(bytes) = value.cast::<PyBytes>() {
         return Ok(draft.bytes(Bytes::copy_from_slice(bytes.as_bytes())));
     }
@@ -114,36 +179,35 @@ fn data(py: Python<'_>, draft: Draft, value: &Bound<'_, PyAny>) -> PyResult<Draf
     Ok(draft.json(json.cast::<PyString>()?.to_str()?))
 }
 
-fn attribute(py: Python<'_>, draft: Draft, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Draft> {
+fn attribute(draft: Draft, name: &str, value: &Bound<'_, PyAny>) -> Drafted<Draft> {
     if let Ok(text) = value.cast::<PyString>() {
-        return draft.text(name, text.to_str()?).raise(py);
+        return Ok(draft.text(name, text.to_str()?)?);
     }
     // True is an int to Python.
     if let Ok(flag) = value.cast::<PyBool>() {
-        return draft.boolean(name, flag.is_true()).raise(py);
+        return Ok(draft.boolean(name, flag.is_true())?);
     }
     if value.is_instance_of::<PyInt>() {
         // Beyond 64 bits it is as far out of bounds as at their end.
         let number = value.extract::<i64>().unwrap_or(i64::MAX);
-        return draft.integer(name, number).raise(py);
+        return Ok(draft.integer(name, number)?);
     }
     if let Ok(bytes) = value.cast::<PyBytes>() {
-        return draft.binary(name, bytes.as_bytes()).raise(py);
+        return Ok(draft.binary(name, bytes.as_bytes())?);
     }
     if value.hasattr("timestamp")? {
-        return draft.time(name, millis(py, name, value)?).raise(py);
+        return Ok(draft.time(name, millis(name, value)?)?);
     }
     let kind = value.get_type().name()?;
-    Err(PyTypeError::new_err(format!(
-        "attribute {name} is text, a number, true or false, bytes or a time, and not {kind}"
-    )))
+    let text = format!("attribute {name} is text, a number, true or false, bytes or a time, and not {kind}");
+    Err(PyTypeError::new_err(text).into())
 }
 
 /// Milliseconds since 1970 of a `datetime`.
-fn millis(py: Python<'_>, name: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
+fn millis(name: &str, value: &Bound<'_, PyAny>) -> Drafted<i64> {
     if !value.hasattr("timestamp")? {
         let kind = value.get_type().name()?;
-        return Err(PyTypeError::new_err(format!("{name} is a datetime, and not {kind}")));
+        return Err(PyTypeError::new_err(format!("{name} is a datetime, and not {kind}")).into());
     }
     let seconds: f64 = value.call_method0("timestamp")?.extract()?;
     let millis = (seconds * 1000.0).round();
@@ -151,19 +215,23 @@ fn millis(py: Python<'_>, name: &str, value: &Bound<'_, PyAny>) -> PyResult<i64>
         #[expect(clippy::cast_possible_truncation, reason = "it fits, and is whole")]
         return Ok(millis as i64);
     }
-    Err(invalid(py, name, "is no time"))
+    Err(invalid(name, "is no time"))
 }
 
 /// Seconds, or a `timedelta`.
 pub(crate) fn duration(py: Python<'_>, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    length(name, value).map_err(|fault| fault.raised(py))
+}
+
+fn length(name: &str, value: &Bound<'_, PyAny>) -> Drafted<Duration> {
     let seconds: f64 = match value.extract() {
         Ok(seconds) => seconds,
         Err(_) if value.hasattr("total_seconds")? => value.call_method0("total_seconds")?.extract()?,
         Err(_) => {
             let kind = value.get_type().name()?;
             let text = format!("{name} is a number of seconds or a timedelta, and not {kind}");
-            return Err(PyTypeError::new_err(text));
+            return Err(PyTypeError::new_err(text).into());
         }
     };
-    Duration::try_from_secs_f64(seconds).map_err(|_| invalid(py, name, &format!("{seconds} s is no length of time")))
+    Duration::try_from_secs_f64(seconds).map_err(|_| invalid(name, &format!("{seconds} s is no length of time")))
 }

@@ -34,6 +34,15 @@ pub(crate) enum Value {
 }
 
 impl Value {
+    pub(crate) fn copy(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Nothing => Self::Nothing,
+            Self::Receipt(receipt) => Self::Receipt(receipt.clone()),
+            Self::Object(object) => Self::Object(object.clone_ref(py)),
+            Self::TakenBack(is_taken_back) => Self::TakenBack(*is_taken_back),
+        }
+    }
+
     pub(crate) fn get(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self {
             Self::Nothing => Ok(py.None()),
@@ -98,7 +107,7 @@ pub(crate) fn object(py: Python<'_>, outcome: Outcome, home: &Home) -> PyResult<
         Outcome::State(state) => state.name().into_py_any(py),
         Outcome::Receipt(receipt) => Ok(Py::new(py, Receipt::new(&receipt))?.into_any()),
         Outcome::Started(started) => {
-            let pending = home.0.pump.begin(py, None, |queue, tag, _| started.begin_receipt(queue, tag))?;
+            let pending = home.0.pump.begin(py, None, |queue, tag| started.begin_receipt(queue, tag).map(|()| None))?;
             Ok(pending.into_any())
         }
         Outcome::Receipts(receipts) => results(py, receipts),

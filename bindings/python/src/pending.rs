@@ -34,13 +34,23 @@ impl Pending {
 
     /// By what it is cancelled.
     pub(crate) fn cancelled_by(&mut self, operation: Operation) {
-        self.operation = Some(operation);
+        if self.result.is_none() {
+            self.operation = Some(operation);
+        }
     }
 
     pub(crate) fn resolve(&mut self, result: Result<Value>) -> Vec<Waiter> {
         self.result = Some(result);
         self.operation = None;
         std::mem::take(&mut self.waiters)
+    }
+
+    /// A copy of what it came to: nothing of Python's is made under a borrow, for other threads run meanwhile.
+    fn known(&self, py: Python<'_>) -> Option<Result<Value>> {
+        self.result.as_ref().map(|result| match result {
+            Ok(value) => Ok(value.copy(py)),
+            Err(error) => Err(error.clone()),
+        })
     }
 
     pub(crate) const fn tag(&self) -> u64 {
@@ -77,21 +87,25 @@ impl Pending {
     }
 
     /// What it came to.
-    fn result(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let Some(result) = &self.result else {
-            return Err(PyRuntimeError::new_err("it has not come to anything yet: await it"));
+    pub(crate) fn result(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let result = {
+            let mut this = slf.borrow_mut();
+            this.seen |= this.result.is_some();
+            this.known(py)
         };
-        self.seen = true;
         match result {
-            Ok(value) => value.get(py),
-            Err(error) => Err(error.clone()).raise(py),
+            Some(Ok(value)) => value.get(py),
+            Some(Err(error)) => Err(error).raise(py),
+            None => Err(PyRuntimeError::new_err("it has not come to anything yet: await it")),
         }
     }
 
     /// The error it came to, if it did, as an exception that is not raised. Looking is not seeing.
-    fn error(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        match &self.result {
-            Some(Err(error)) => exception(py, error).map(Some),
+    fn error(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        let result = slf.borrow().known(slf.py());
+        match result {
+            Some(Err(error)) => exception(slf.py(), &error).map(Some),
             _ => Ok(None),
         }
     }
@@ -145,7 +159,7 @@ impl Ready {
 
     fn __next__(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let Some(pending) = self.0.take() else { return Err(PyStopIteration::new_err(())) };
-        let value = pending.borrow_mut(py).result(py)?;
+        let value = Pending::result(pending.bind(py))?;
         Err(PyStopIteration::new_err((value,)))
     }
 }

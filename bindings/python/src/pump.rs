@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use meshwire_embed::{Error, Outcome, Queue, Result};
+use meshwire_embed::{Error, Operation, Outcome, Queue, Result};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -77,7 +77,7 @@ impl Core {
         &self,
         py: Python<'_>,
         of: Option<Of>,
-        call: impl FnOnce(&Queue, u64, &mut Pending) -> Result<()>,
+        call: impl FnOnce(&Queue, u64) -> Result<Option<Operation>>,
     ) -> PyResult<Py<Pending>> {
         let at = {
             let mut slots = self.slots();
@@ -87,16 +87,25 @@ impl Core {
             })
         };
         let tag = at as u64;
-        let mut pending = Pending::new(tag);
-        let begun = call(&self.queue, tag, &mut pending);
-        if let Err(error) = begun {
-            self.slots().free.push(at);
-            return Err(error).raise(py);
-        }
-        // The pump cannot be here before: it needs the interpreter's lock, which this thread holds.
-        let pending = Py::new(py, pending)?;
+        // Who waits is there before the call begins: whenever something of Python's is made, the pump may run.
+        let pending = match Py::new(py, Pending::new(tag)) {
+            Ok(pending) => pending,
+            Err(problem) => {
+                self.slots().free.push(at);
+                return Err(problem);
+            }
+        };
+        let waiting = Waiting { pending: pending.clone_ref(py), of };
         if let Some(slot) = self.slots().slots.get_mut(at) {
-            *slot = Some(Waiting { pending: pending.clone_ref(py), of });
+            *slot = Some(waiting);
+        }
+        match call(&self.queue, tag) {
+            Ok(Some(operation)) => pending.borrow_mut(py).cancelled_by(operation),
+            Ok(None) => {}
+            Err(error) => {
+                drop(self.take_slot(tag));
+                return Err(error).raise(py);
+            }
         }
         Ok(pending)
     }
@@ -119,8 +128,15 @@ impl Core {
         let Waiting { pending, of } = waiting;
         let result = match (result, of) {
             (Ok(Outcome::Receipt(receipt)), _) => Ok(Value::Receipt(receipt)),
-            (result, Some(Of::Stream(stream))) => stream.borrow_mut(py).filled(result).map(Value::TakenBack),
-            (Ok(outcome), Some(Of::Home(home))) => Ok(value(py, outcome, &home)?),
+            (result, Some(Of::Stream(stream))) => {
+                let filled = stream.borrow_mut(py).filled(result);
+                filled.map(Value::TakenBack)
+            }
+            (Ok(outcome), Some(Of::Home(home))) => value(py, outcome, &home).map_err(|problem| {
+                // Whoever waits is told so, whatever it is.
+                problem.write_unraisable(py, None);
+                lost("call")
+            }),
             (Ok(_), None | Some(Of::Failures(_))) => Ok(Value::Nothing),
             (Err(error), Some(Of::Failures(failures))) => {
                 failures.add(pending.clone_ref(py));

@@ -65,6 +65,18 @@ enum Item {
     Lost(u64),
 }
 
+impl Item {
+    fn made(self, py: Python<'_>, topic: &Py<PyString>, home: &Home) -> PyResult<Py<PyAny>> {
+        match self {
+            Self::Delivery(delivery) => delivery::make(py, delivery, topic, home),
+            Self::Reply(reply) => Reply::make(py, reply),
+            Self::Job(job) => work::Job::make(py, job),
+            Self::Request(inquiry) => work::Request::make(py, inquiry, home),
+            Self::Lost(number) => Ok(number.into_pyobject(py)?.into_any().unbind()),
+        }
+    }
+}
+
 /// A stream of them.
 #[pyclass(module = "meshwire._native", weakref)]
 pub(crate) struct Stream {
@@ -155,44 +167,77 @@ impl Stream {
         matches!(self.source, None | Some(Source::Subscription(_) | Source::Replies(_)))
     }
 
-    fn item(&self, py: Python<'_>, item: Item) -> PyResult<Py<PyAny>> {
-        match item {
-            Item::Delivery(delivery) => delivery::make(py, delivery, &self.topic, &self.home),
-            Item::Reply(reply) => Reply::make(py, reply),
-            Item::Job(job) => work::Job::make(py, job),
-            Item::Request(inquiry) => work::Request::make(py, inquiry, &self.home),
-            Item::Lost(number) => Ok(number.into_pyobject(py)?.into_any().unbind()),
+    fn end_now(&mut self) -> Result<()> {
+        self.closed = true;
+        if let Some(source) = &self.source {
+            source.close()?;
+        }
+        if self.gives_back() {
+            self.give_back();
+            self.ended = true;
+            self.source = None;
+        }
+        Ok(())
+    }
+
+    /// What was not handed to the program comes again at once, and has not failed.
+    fn give_back(&mut self) {
+        for item in self.items.drain(..) {
+            if let Item::Delivery(delivery) = item {
+                // In a child of fork there is nothing to give back.
+                drop(delivery.give_back());
+            }
         }
     }
 
-    fn next(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    /// The next that is here. Nothing of Python's is made under the borrow: other threads run meanwhile, the pump too.
+    fn take(&mut self) -> Result<Option<Item>> {
         while let Some(item) = self.items.pop_front() {
             match item {
                 // It comes again: handling this one would be once too often.
-                Item::Delivery(delivery) if delivery.is_stale().raise(py)? => delivery.forget().raise(py)?,
-                item => return self.item(py, item).map(Some),
+                Item::Delivery(delivery) if delivery.is_stale()? => delivery.forget()?,
+                item => return Ok(Some(item)),
             }
         }
         Ok(None)
     }
 
     /// The end, if this is it: its error once.
-    fn end(&mut self, py: Python<'_>) -> PyResult<bool> {
+    fn end(&mut self) -> Result<bool> {
         match self.failed.take() {
-            Some(error) => Err(error).raise(py),
+            Some(error) => Err(error),
             None => Ok(self.ended),
         }
+    }
+
+    fn next(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        let py = slf.py();
+        let (item, topic, home) = {
+            let mut this = slf.borrow_mut();
+            (this.take(), this.topic.clone_ref(py), this.home.clone())
+        };
+        item.raise(py)?.map(|item| item.made(py, &topic, &home)).transpose()
     }
 
     /// Asks, and waits for what comes.
     fn ask_now(slf: &Bound<'_, Self>, most: usize, wait: Option<Duration>) -> PyResult<()> {
         let py = slf.py();
         let Some(source) = slf.borrow().source.clone() else { return Ok(()) };
-        let late = |py: Python<'_>, outcome| drop(slf.borrow_mut().filled(Ok(outcome)).raise(py));
+        // An outcome that it cannot have is dropped.
+        let late = |_: Python<'_>, outcome| drop(slf.borrow_mut().filled(Ok(outcome)));
         match wait::call(py, |queue| source.begin(most, wait, queue, 0).map(Cancel::By), late) {
-            Ok(outcome) => slf.borrow_mut().filled(Ok(outcome)).map(drop).raise(py),
+            Ok(outcome) => {
+                let filled = slf.borrow_mut().filled(Ok(outcome));
+                filled.map(drop).raise(py)
+            }
             Err(raised) => Err(raised),
         }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 
@@ -240,34 +285,46 @@ impl Stream {
             (source, std::sync::Arc::clone(&this.home.0.pump))
         };
         let of = Of::Stream(slf.clone().unbind());
-        let pending = pump.begin(py, Some(of), |queue, tag, pending| {
-            pending.cancelled_by(source.begin(most, wait, queue, tag)?);
-            Ok(())
-        })?;
-        slf.borrow_mut().asked = Some(pending.clone_ref(py));
+        let pending = pump.begin(py, Some(of), |queue, tag| source.begin(most, wait, queue, tag).map(Some))?;
+        // It may have come to something by now.
+        if !pending.borrow(py).is_done() {
+            slf.borrow_mut().asked = Some(pending.clone_ref(py));
+        }
         Ok(pending)
     }
 
     /// The next that is here; `None`: none is. Behind the last one its error, once, and then `StopAsyncIteration`.
-    fn pop(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        if let Some(item) = self.next(py)? {
+    fn pop(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        if let Some(item) = Self::next(slf)? {
             return Ok(Some(item));
         }
-        if self.end(py)? { Err(PyStopAsyncIteration::new_err(())) } else { Ok(None) }
+        let ended = slf.borrow_mut().end();
+        if ended.raise(slf.py())? { Err(PyStopAsyncIteration::new_err(())) } else { Ok(None) }
     }
 
     /// Those that are here, up to so many. Behind the last one its error, once.
     #[pyo3(signature = (most=MOST))]
-    fn batch<'py>(&mut self, py: Python<'py>, most: usize) -> PyResult<Bound<'py, PyList>> {
-        if self.items.is_empty() {
-            self.end(py)?;
-        }
-        let count = most.min(self.items.len());
-        let batch = PyList::empty(py);
-        for _ in 0..count {
-            if let Some(item) = self.next(py)? {
-                batch.append(item)?;
+    fn batch<'py>(slf: &Bound<'py, Self>, most: usize) -> PyResult<Bound<'py, PyList>> {
+        let py = slf.py();
+        let (taken, topic, home) = {
+            let mut this = slf.borrow_mut();
+            let mut taken = Vec::with_capacity(most.min(this.items.len()));
+            let mut end = Ok(false);
+            if this.items.is_empty() {
+                end = this.end();
             }
+            while end.is_ok() && taken.len() < most {
+                match this.take() {
+                    Ok(Some(item)) => taken.push(item),
+                    Ok(None) => break,
+                    Err(error) => end = Err(error),
+                }
+            }
+            (end.map(|_| taken), this.topic.clone_ref(py), this.home.clone())
+        };
+        let batch = PyList::empty(py);
+        for item in taken.raise(py)? {
+            batch.append(item.made(py, &topic, &home)?)?;
         }
         Ok(batch)
     }
@@ -284,17 +341,9 @@ impl Stream {
     }
 
     /// Ends it: what is here is given back, without a failure.
-    fn close(&mut self, py: Python<'_>) -> PyResult<()> {
-        self.closed = true;
-        if let Some(source) = &self.source {
-            source.close().raise(py)?;
-        }
-        if self.gives_back() {
-            self.items.clear();
-            self.ended = true;
-            self.source = None;
-        }
-        Ok(())
+    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let closed = slf.borrow_mut().end_now();
+        closed.raise(slf.py())
     }
 
     fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -304,14 +353,12 @@ impl Stream {
     fn __next__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         loop {
-            {
-                let mut this = slf.borrow_mut();
-                if let Some(item) = this.next(py)? {
-                    return Ok(item);
-                }
-                if this.end(py)? {
-                    return Err(PyStopIteration::new_err(()));
-                }
+            if let Some(item) = Self::next(slf)? {
+                return Ok(item);
+            }
+            let ended = slf.borrow_mut().end();
+            if ended.raise(py)? {
+                return Err(PyStopIteration::new_err(()));
             }
             Self::ask_now(slf, ASKED, None)?;
         }
@@ -348,7 +395,7 @@ impl Next {
         if let Some(inner) = &self.inner {
             return inner.call_method0(py, "__next__");
         }
-        let item = self.stream.borrow_mut(py).pop(py)?;
+        let item = Stream::pop(self.stream.bind(py))?;
         if let Some(item) = item {
             return Err(PyStopIteration::new_err((item,)));
         }

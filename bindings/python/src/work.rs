@@ -70,7 +70,7 @@ impl Job {
     /// The handler has ended; the event can still be read.
     fn end(slf: &Bound<'_, Self>, handled: Handled) -> PyResult<()> {
         let py = slf.py();
-        let mut message = slf.as_super().borrow_mut();
+        let mut message = slf.as_super().try_borrow_mut()?;
         match std::mem::replace(&mut message.body, Body::Gone) {
             Body::Job(job) => {
                 message.body = Body::Kept(job.readable());
@@ -133,7 +133,7 @@ impl Request {
 
     /// Takes it for its last word; the event can still be read.
     fn taken(slf: &Bound<'_, Self>) -> PyResult<meshwire_embed::Inquiry> {
-        let mut message = slf.as_super().borrow_mut();
+        let mut message = slf.as_super().try_borrow_mut()?;
         match std::mem::replace(&mut message.body, Body::Gone) {
             Body::Request(inquiry) => {
                 message.body = Body::Kept(inquiry.readable());
@@ -170,10 +170,7 @@ impl Request {
         let pump = Arc::clone(&slf.borrow().home.0.pump);
         let message = slf.as_super().borrow();
         let Body::Request(inquiry) = &message.body else { return Err(over(py, "reply")) };
-        pump.begin(py, None, |queue, tag, pending| {
-            pending.cancelled_by(inquiry.begin_reply(event, queue, tag)?);
-            Ok(())
-        })
+        pump.begin(py, None, |queue, tag| inquiry.begin_reply(event, queue, tag).map(Some))
     }
 
     /// Sends one of several replies, and waits until the requester has taken it.

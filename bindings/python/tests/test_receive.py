@@ -44,8 +44,12 @@ async def test_a_confirmed_settle_is_the_gateways_word_and_a_lost_lease_is_an_er
                 await one.ack_confirmed()
                 await two.nack_confirmed(delay=60)
                 deliveries.close()
-                with pytest.raises(meshwire.LeaseLostError) as lost:
-                    await three.reject_confirmed("no")
+                async with mesh.subscribe(topic, group="g") as others:
+                    again = await others.__anext__()
+                    assert again.position == three.position
+                    with pytest.raises(meshwire.LeaseLostError) as lost:
+                        await three.reject_confirmed("no")
+                    await again.ack_confirmed()
                 assert lost.value.operation == "reject_confirmed" and lost.value.number == 8
 
 

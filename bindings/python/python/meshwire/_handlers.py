@@ -72,6 +72,10 @@ async def _handle(job: Job, handler: Callable[[Job], object], hooks: Hooks) -> N
             await result
     except Exception as problem:
         error = problem
+    except asyncio.CancelledError:
+        # Said here, and not left to when the last of it is let go.
+        job.end_failed("its handler was cancelled")
+        raise
     settled(job, error, hooks)
 
 
@@ -93,6 +97,9 @@ async def _answer(request: Request, handler: Callable[[Request], object]) -> Non
     except CancelledError:
         # The requester waits no more.
         request.end_done()
+    except asyncio.CancelledError:
+        request.end_failed("its handler was cancelled")
+        raise
     except Exception as problem:
         _log.warning("a handler of %s failed: %s", request.topic, problem_of(problem), exc_info=problem)
         request.end_failed(problem_of(problem))

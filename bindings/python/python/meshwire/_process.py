@@ -32,6 +32,7 @@ _pump: Pump | None = None
 _threads: list[threading.Thread] = []
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 _watched = False
+_logged = False
 
 
 def pump() -> Pump:
@@ -57,12 +58,14 @@ def _start(name: str, run: Any, *args: Any) -> None:
 
 
 def _begin_once() -> None:
-    global _watched
-    if _watched:
+    global _logged, _watched
+    if not _watched:
+        _watched = True
+        atexit.register(_end)
+        os.register_at_fork(after_in_child=_forked)
+    if _logged:
         return
-    _watched = True
-    atexit.register(_end)
-    os.register_at_fork(after_in_child=_forked)
+    _logged = True
     try:
         _native.keep_logs(min(logging.INFO, _log.getEffectiveLevel()))
     except Exception:
@@ -101,7 +104,8 @@ def _run_log() -> None:
 
 def _forked() -> None:
     """Nothing of the parent's works in its child: threads are not there, and locks may be held for ever."""
-    global _pump, _lock, _clients
+    global _pump, _lock, _clients, _logged
+    _logged = False
     _lock = threading.Lock()
     _pump = None
     _threads.clear()
