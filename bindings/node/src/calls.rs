@@ -155,15 +155,18 @@ impl Bridge {
                 self.operations.insert(tag, delivery.begin_extend_confirmed(&self.queue, of)?);
                 return Ok(());
             }
-            let how = match (how.as_str(), wait(millis)) {
-                ("ack", _) => Settle::Ack,
-                ("nack", delay) => Settle::Nack(delay),
-                _ => Settle::Reject(reason),
+            let (how, operation) = match (how.as_str(), wait(millis)) {
+                ("ack", _) => (Settle::Ack, "ack_confirmed"),
+                ("nack", None) => (Settle::Nack(None), "nack_confirmed"),
+                ("nack", delay) => (Settle::Nack(delay), "nack_after_confirmed"),
+                _ => (Settle::Reject(reason), "reject_confirmed"),
             };
-            let Held::Delivery(delivery) = self.batches.take(batch, index, "settle")? else {
-                return Err(invalid("settle", "that is no delivery"));
+            // Before the delivery is taken: without a place it stays with the program.
+            let place = self.queue.place(of, operation)?;
+            let Held::Delivery(delivery) = self.batches.take(batch, index, operation)? else {
+                return Err(invalid(operation, "that is no delivery"));
             };
-            self.operations.insert(tag, delivery.begin_settle_confirmed(how, &self.queue, of)?);
+            self.operations.insert(tag, delivery.begin_settle_confirmed_in(how, place)?);
             Ok(())
         })
     }

@@ -60,6 +60,11 @@ test("an abort rejects with the signal's own reason, and the call is called off"
   await mesh.publish("orders", "a");
   assert.equal((await take(orders, 1))[0].text(), "a");
   await assert.rejects(orders.batch(5, { signal: AbortSignal.timeout(20) }), { name: "TimeoutError" });
+  // One that gives up takes nothing from another one that waits.
+  const others = orders.next();
+  await assert.rejects(orders.next({ signal: later() }), (error) => error === reason);
+  await mesh.publish("orders", "b");
+  assert.equal((await others).value.text(), "b");
   const stop = new AbortController();
   const serving = mesh.serve("slow", { signal: stop.signal }, (request) => new Promise((resolve) => request.signal.addEventListener("abort", () => resolve("late"))));
   await after(20);
@@ -121,6 +126,10 @@ test("hooks see every publish, delivery and settle, and may change or refuse an 
   b.nack({ delayMs: 0 });
   c.reject();
   assert.deepEqual(seen, ["came a", "came b", "came c", "ack a", "nack b", "reject c"]);
+  const mistake = new Error("the hook's");
+  const strict = await client({ onDelivery() { throw mistake; } });
+  await mesh.publish("others", "x");
+  await assert.rejects((await strict.subscribe("others", { group: "g" })).next(), mistake);
 });
 
 test("what the client logs is told to who listens, until it does not", async (t) => {

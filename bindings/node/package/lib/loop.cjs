@@ -155,7 +155,7 @@ class Loop {
         if (operation.gone && operation.release >= 0) return this.release(operation.release, low);
         return operation.resolve(low);
       case BATCH:
-        if (operation.gone) return high && this.letGo(high);
+        if (operation.gone) return high && this.giveBackFrom(high, 0);
         return operation.resolve({ buffer: large[low], number: high });
       case ENDED:
         return operation.resolve(undefined);

@@ -302,9 +302,17 @@ class Delivery extends Message {
     } catch (error) {
       return Promise.reject(error);
     }
-    if (how !== "extend") this.#settle?.(this, how);
     const { loop, number } = batch;
-    const start = (tag) => loop.bridge.confirm(tag, number, this.#index, how, delayMs, reason);
+    if (how !== "extend") this.#settle?.(this, how);
+    const start = (tag) => {
+      try {
+        loop.bridge.confirm(tag, number, this.#index, how, delayMs, reason);
+      } catch (error) {
+        // It did not even begin: the delivery is still the program's.
+        this.#settled = false;
+        throw error;
+      }
+    };
     return loop.ask(start, { signal, caller: this.#confirmed });
   }
 

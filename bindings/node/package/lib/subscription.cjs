@@ -62,9 +62,13 @@ class Subscription {
   /** The next delivery. */
   next(options) {
     const now = Date.now();
-    if (this.#batch !== undefined && this.#loop.mayGoOn(now)) {
-      const delivery = this.#hand(now);
-      if (delivery !== undefined) return Promise.resolve({ value: delivery, done: false });
+    if (this.#batch !== undefined && options === undefined && this.#loop.mayGoOn(now)) {
+      try {
+        const delivery = this.#hand(now);
+        if (delivery !== undefined) return Promise.resolve({ value: delivery, done: false });
+      } catch (error) {
+        return Promise.reject(error);
+      }
     }
     return this.#wait(options?.signal);
   }
@@ -102,30 +106,50 @@ class Subscription {
     }
   }
 
-  /** Takes what is here into the batch. */
+  /** Takes what comes into the batch. Several may wait for it; when none does any more, nothing is asked for. */
   async #fetch(most, wait, signal) {
-    if (this.#asking) {
-      // Another loop asks already; what comes is for whoever is first.
-      return raced(this.#asking, signal);
-    }
-    const start = (tag) => this.#loop.bridge.next(tag, SUBSCRIPTION, this.#number, most, wait);
-    const asking = this.#loop.ask(start, { signal, caller: this.next });
-    this.#asking = asking.then(
-      (came) => this.#came(came),
-      (error) => {
+    const asking = (this.#asking ??= this.#ask(most, wait));
+    asking.waiters++;
+    try {
+      await raced(asking.done, signal);
+    } finally {
+      if (--asking.waiters === 0 && this.#asking === asking) {
         this.#asking = undefined;
-        throw error;
-      },
-    );
-    return this.#asking;
+        asking.operation.gone = true;
+        this.#loop.bridge.cancel(asking.tag);
+      }
+    }
+  }
+
+  #ask(most, wait) {
+    const asking = { waiters: 0, tag: undefined, operation: undefined, done: undefined };
+    const start = (tag) => {
+      this.#loop.bridge.next(tag, SUBSCRIPTION, this.#number, most, wait);
+      asking.tag = tag;
+      asking.operation = this.#loop.pending[tag];
+    };
+    const over = () => {
+      if (this.#asking === asking) this.#asking = undefined;
+    };
+    const came = (batch) => {
+      over();
+      this.#came(batch);
+    };
+    const failed = (error) => {
+      over();
+      throw error;
+    };
+    asking.done = this.#loop.ask(start, { caller: this.next }).then(came, failed);
+    // Whoever waits is told; perhaps nobody does.
+    asking.done.catch(() => {});
+    return asking;
   }
 
   #came(came) {
-    this.#asking = undefined;
     if (came === undefined) return this.#end();
     const batch = new Batch(came, this.#topic, this.#loop);
     if (batch.count === 0) return;
-    if (this.#over) return this.#loop.letGo(batch.number);
+    if (this.#over) return this.#loop.giveBackFrom(batch.number, 0);
     forgotten.register(batch, { loop: this.#loop, number: batch.number }, batch);
     this.#batch = batch;
     this.#at = 0;
@@ -152,7 +176,14 @@ class Subscription {
     if (this.#at === batch.count) this.#used(now);
     const delivery = new Delivery(batch, index, this.#hooks?.onSettle);
     this.#last = delivery;
-    this.#hooks?.onDelivery?.(delivery);
+    if (this.#hooks?.onDelivery) {
+      try {
+        this.#hooks.onDelivery(delivery);
+      } catch (error) {
+        delivery.nack();
+        throw error;
+      }
+    }
     return delivery;
   }
 
@@ -186,14 +217,8 @@ class Subscription {
   #end() {
     if (this.#over) return;
     this.#over = true;
+    this.giveBack();
     this.#loop.release(SUBSCRIPTION, this.#number);
-    const batch = this.#batch;
-    if (batch !== undefined) {
-      // Behind the end of the subscription: what the program was not handed has not failed.
-      this.#batch = undefined;
-      for (let index = this.#at; index < batch.count; index++) this.#loop.drop(batch.number, index);
-    }
-    this.#loop.waiting.delete(this);
     this.#mesh.open.delete(this.#weak);
     abandoned.unregister(this);
     this.#mesh = undefined;
