@@ -1,0 +1,242 @@
+package meshwire
+
+import (
+	"context"
+	"iter"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/meshwire/meshwire-go/internal/native"
+)
+
+// Subscription is a stream of deliveries, which the program settles.
+type Subscription struct {
+	*stream
+	topic string
+}
+
+// stream is a subscription without its safety net.
+type stream struct {
+	core   *core
+	handle native.Handle
+	over   sync.Once
+	closed chan struct{}
+
+	// mu: one goroutine takes at a time.
+	mu   sync.Mutex
+	here []Delivery
+	next int
+	// size is how many bytes an event takes.
+	size    int
+	looked  time.Time
+	most    int
+	handles []native.Handle
+}
+
+// mostAtOnce is more than are sent ahead by default, so that a batch is what is there.
+const mostAtOnce = 256
+
+// patience is how long what was taken of the library in one batch should take to be worked on: meanwhile nobody extends its leases. The
+// slower a program is, the fewer it takes at once.
+const patience = 20 * time.Millisecond
+
+// Subscribe subscribes to a topic. With Group it takes its share of the group's events; without, it gets all that is published from now
+// on. When Subscribe returns the gateway knows of it.
+func (c *Client) Subscribe(ctx context.Context, topic string, options ...SubscribeOption) (*Subscription, error) {
+	if err := c.check(ctx, "subscribe"); err != nil {
+		return nil, err
+	}
+	var said said
+	for _, option := range options {
+		if option != nil {
+			option.subscribe(&said)
+		}
+	}
+	if said.err != nil {
+		return nil, said.err
+	}
+	completion, err := c.wait(ctx, native.Subscribe(c.mesh, topic, said.text()))
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{core: c.core, handle: completion.Value, closed: make(chan struct{}), most: 1}
+	sub := &Subscription{s, topic}
+	// Only a net.
+	runtime.AddCleanup(sub, func(s *stream) { s.end() }, s)
+	return sub, nil
+}
+
+// Topic is what was subscribed to.
+func (s *Subscription) Topic() string { return s.topic }
+
+// Close ends the subscription. What the program was not handed comes again at once, and has not failed; what it was handed can still be
+// settled. Again is nothing.
+func (s *Subscription) Close() error {
+	s.end()
+	runtime.KeepAlive(s)
+	return nil
+}
+
+func (s *stream) end() {
+	s.over.Do(func() {
+		s.core.settles.flush()
+		// The library is told before what the program was not handed is let go of: so it has not failed.
+		native.Unsubscribe(s.handle)
+		close(s.closed)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.drop()
+	})
+}
+
+// drop lets go of what the program was not handed. The lock is held.
+func (s *stream) drop() {
+	for at := range s.here[min(s.next, len(s.here)):] {
+		if handle := s.here[s.next+at].held.Swap(0); handle != 0 {
+			native.FreeDelivery(handle)
+		}
+	}
+	s.here, s.next = nil, 0
+}
+
+// All are the deliveries as they come, until the subscription or the client is closed, or the context ends, which is the last error. The
+// program settles them. Leaving the loop closes the subscription, so that what is unsettled comes again at once.
+func (s *Subscription) All(ctx context.Context) iter.Seq2[*Delivery, error] {
+	return func(yield func(*Delivery, error) bool) {
+		defer s.Close()
+		for {
+			d, err := s.take(ctx)
+			if d == nil && err == nil {
+				return
+			}
+			if !yield(d, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Next waits for the next delivery. CLOSED says that the subscription is over.
+func (s *Subscription) Next(ctx context.Context) (*Delivery, error) {
+	d, err := s.take(ctx)
+	if d == nil && err == nil {
+		err = &Error{Code: CodeClosed, Number: numberOf(ErrClosed), Retry: RetryNever, Operation: "receive",
+			Message: "the subscription is over"}
+	}
+	return d, err
+}
+
+// NextBatch waits for deliveries, and gives those that are here, at least one and at most so many. CLOSED says that the subscription is
+// over.
+func (s *Subscription) NextBatch(ctx context.Context, most int) ([]*Delivery, error) {
+	if most < 1 {
+		return nil, invalid("receive", "at least one delivery is to be asked for", nil)
+	}
+	first, err := s.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	batch := append(make([]*Delivery, 0, min(most, mostAtOnce)), first)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(batch) < most {
+		if s.next >= len(s.here) && !s.more(min(most-len(batch), mostAtOnce)) {
+			break
+		}
+		batch = append(batch, s.hand())
+	}
+	return batch, nil
+}
+
+// hand hands out the next one that is here. The lock is held.
+func (s *stream) hand() *Delivery {
+	d := &s.here[s.next]
+	s.next++
+	s.core.hooks.delivered(d)
+	return d
+}
+
+// more takes what the library has, without waiting. The lock is held.
+func (s *stream) more(most int) bool {
+	if len(s.handles) < most {
+		s.handles = make([]native.Handle, max(most, 16))
+	}
+	n, open, failure := native.NextNow(s.handle, s.handles[:most])
+	if n == 0 || !open || failure != nil {
+		return false
+	}
+	return s.read(s.handles[:n]) == nil
+}
+
+// read has deliveries at hand. The lock is held.
+func (s *stream) read(handles []native.Handle) error {
+	here, size, err := s.core.deliveries(handles, make([]byte, s.size*len(handles)))
+	if err != nil {
+		return err
+	}
+	s.here, s.next = here, 0
+	// A little more than these took, so that the next ones fit at once.
+	s.size = size/len(handles)*9/8 + 16
+	return nil
+}
+
+// pace says how many to take: as many as the program worked off lately in the time that they may wait here. The lock is held.
+func (s *stream) pace() int {
+	now := time.Now()
+	if taken := len(s.here); taken > 0 {
+		switch spent := now.Sub(s.looked); {
+		case spent > patience:
+			s.most = max(1, min(s.most, int(int64(taken)*int64(patience)/int64(spent))))
+		case spent < patience/4:
+			s.most = min(s.most*4, mostAtOnce)
+		}
+	}
+	s.looked = now
+	return s.most
+}
+
+// take waits for the next delivery; nil without an error: it is over.
+func (s *stream) take(ctx context.Context) (*Delivery, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		if s.next < len(s.here) {
+			return s.hand(), nil
+		}
+		if err := early(ctx, "receive"); err != nil {
+			return nil, err
+		}
+		select {
+		case <-s.closed:
+			return nil, nil
+		default:
+		}
+		most := s.pace()
+		if s.more(most) {
+			continue
+		}
+		s.here, s.next = nil, 0
+		// Whoever publishes more may wait for the acks of what is done.
+		s.core.settles.flush()
+		completion, err := s.core.wait(ctx, native.Next(s.handle, most))
+		if err != nil {
+			select {
+			case <-s.closed:
+				return nil, nil
+			default:
+				return nil, err
+			}
+		}
+		s.looked = time.Now()
+		switch {
+		case completion.Kind == native.Over:
+			return nil, nil
+		case completion.Count > 0:
+			handles := make([]native.Handle, completion.Count)
+			if err := s.read(handles[:native.TakeDeliveries(completion.Value, handles)]); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
