@@ -4,6 +4,7 @@
 //! a user of the language has. Nothing of the checkout is on its path; its suite is copied there.
 
 mod c;
+mod go;
 
 use std::path::{Path, PathBuf};
 
@@ -106,7 +107,7 @@ pub(crate) trait Binding {
     fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome>;
 }
 
-const ALL: [&dyn Binding; 1] = [&c::C];
+const ALL: [&dyn Binding; 2] = [&c::C, &go::Go];
 
 /// The bindings of these names; all without a name.
 fn named(names: &[&str]) -> anyhow::Result<Vec<&'static dyn Binding>> {
