@@ -34,6 +34,9 @@ type core struct {
 	free  []uint32
 	out   outbox
 
+	// streams are open subscriptions, whose deliveries nobody was handed are given back when the client drains.
+	streams map[*stream]struct{}
+
 	settles settles
 	// hasFile: publishes are admitted when they are in the offline file.
 	hasFile atomic.Bool
@@ -46,7 +49,7 @@ type slot struct {
 }
 
 func newCore() *core {
-	c := &core{queue: native.NewQueue(callsAtOnce), pumped: make(chan struct{}), done: make(chan struct{})}
+	c := &core{queue: native.NewQueue(callsAtOnce), pumped: make(chan struct{}), done: make(chan struct{}), streams: make(map[*stream]struct{})}
 	c.settles.core = c
 	go c.pump()
 	return c
@@ -127,6 +130,10 @@ func (c *core) begin(begin native.Begin) (*call, native.Handle, error) {
 	operation, failure := begin(c.queue, tag)
 	if failure != nil {
 		c.untag(tag)
+		if c.ending.Load() {
+			// Its numbers stand for nothing any more.
+			return nil, 0, closed(failure.Operation)
+		}
 		return nil, 0, failed(failure)
 	}
 	return w, operation, nil
@@ -175,6 +182,15 @@ func (c *core) check(ctx context.Context, operation string) error {
 // drain ends the client in good order, once; negative: with the default deadline.
 func (c *core) drain(ctx context.Context, deadline time.Duration) error {
 	c.settles.flush()
+	c.mu.Lock()
+	open := make([]*stream, 0, len(c.streams))
+	for s := range c.streams {
+		open = append(open, s)
+	}
+	c.mu.Unlock()
+	for _, s := range open {
+		s.leave()
+	}
 	milliseconds := int64(-1)
 	if deadline >= 0 {
 		milliseconds = millis(deadline)

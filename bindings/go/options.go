@@ -191,7 +191,7 @@ func StartLatest() SubscribeOption { return subscriptionPair{"start", "latest"} 
 
 // StartAt has it start at a position.
 func StartAt(position uint64) SubscribeOption {
-	return subscriptionPair{"start", "position " + strconv.FormatUint(position, 10)}
+	return subscriptionPair{"start", strconv.FormatUint(position, 10)}
 }
 
 // StartTime has it start with the first event that was stored at a time or later.

@@ -30,6 +30,7 @@ type stream struct {
 	// size is how many bytes an event takes.
 	size    int
 	looked  time.Time
+	taken   time.Time
 	most    int
 	handles []native.Handle
 }
@@ -61,6 +62,9 @@ func (c *Client) Subscribe(ctx context.Context, topic string, options ...Subscri
 		return nil, err
 	}
 	s := &stream{core: c.core, handle: completion.Value, closed: make(chan struct{}), most: 1}
+	c.mu.Lock()
+	c.streams[s] = struct{}{}
+	c.mu.Unlock()
 	sub := &Subscription{s, topic}
 	// Only a net.
 	runtime.AddCleanup(sub, func(s *stream) { s.end() }, s)
@@ -81,23 +85,36 @@ func (s *Subscription) Close() error {
 func (s *stream) end() {
 	s.over.Do(func() {
 		s.core.settles.flush()
-		// The library is told before what the program was not handed is let go of: so it has not failed.
 		native.Unsubscribe(s.handle)
 		close(s.closed)
+		s.core.mu.Lock()
+		delete(s.core.streams, s)
+		s.core.mu.Unlock()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.drop()
 	})
 }
 
-// drop lets go of what the program was not handed. The lock is held.
+// drop gives back what the program was not handed: it has not failed. The lock is held.
 func (s *stream) drop() {
-	for at := range s.here[min(s.next, len(s.here)):] {
-		if handle := s.here[s.next+at].held.Swap(0); handle != 0 {
-			native.FreeDelivery(handle)
+	var rest []native.Handle
+	for at := min(s.next, len(s.here)); at < len(s.here); at++ {
+		if handle := s.here[at].held.Swap(0); handle != 0 {
+			rest = append(rest, handle)
 		}
 	}
+	native.GiveBack(rest)
 	s.here, s.next = nil, 0
+}
+
+// leave is for a client that drains: nothing more is handed out.
+func (s *stream) leave() {
+	// Whoever holds the lock waits for more, and is told the end.
+	if s.mu.TryLock() {
+		s.drop()
+		s.mu.Unlock()
+	}
 }
 
 // All are the deliveries as they come, until the subscription or the client is closed, or the context ends, which is the last error. The
@@ -144,18 +161,31 @@ func (s *Subscription) NextBatch(ctx context.Context, most int) ([]*Delivery, er
 		if s.next >= len(s.here) && !s.more(min(most-len(batch), mostAtOnce)) {
 			break
 		}
-		batch = append(batch, s.hand())
+		if d := s.hand(); d != nil {
+			batch = append(batch, d)
+		}
 	}
 	return batch, nil
 }
 
-// hand hands out the next one that is here. The lock is held.
+// hand hands out the next one that is here; nil: none is. The lock is held.
 func (s *stream) hand() *Delivery {
-	d := &s.here[s.next]
-	s.next++
-	s.core.hooks.delivered(d)
-	return d
+	for s.next < len(s.here) {
+		d := &s.here[s.next]
+		s.next++
+		// After a reconnect what was taken before comes again: handling it now would be once too often.
+		if time.Since(s.taken) > staleAfter && native.IsStale(d.held.Load()) {
+			native.GiveBack([]native.Handle{d.held.Swap(0)})
+			continue
+		}
+		s.core.hooks.delivered(d)
+		return d
+	}
+	return nil
 }
+
+// staleAfter is below what a reconnect takes.
+const staleAfter = 20 * time.Millisecond
 
 // more takes what the library has, without waiting. The lock is held.
 func (s *stream) more(most int) bool {
@@ -175,7 +205,7 @@ func (s *stream) read(handles []native.Handle) error {
 	if err != nil {
 		return err
 	}
-	s.here, s.next = here, 0
+	s.here, s.next, s.taken = here, 0, time.Now()
 	// A little more than these took, so that the next ones fit at once.
 	s.size = size/len(handles)*9/8 + 16
 	return nil
@@ -201,14 +231,16 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		if s.next < len(s.here) {
-			return s.hand(), nil
+		if d := s.hand(); d != nil {
+			return d, nil
 		}
 		if err := early(ctx, "receive"); err != nil {
 			return nil, err
 		}
 		select {
 		case <-s.closed:
+			return nil, nil
+		case <-s.core.done:
 			return nil, nil
 		default:
 		}
@@ -223,6 +255,8 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 		if err != nil {
 			select {
 			case <-s.closed:
+				return nil, nil
+			case <-s.core.done:
 				return nil, nil
 			default:
 				return nil, err

@@ -335,7 +335,9 @@ impl Delivery {
     }
 
     /// Whether its lease is gone and it comes again: handling it now would be once too often.
-    pub(crate) fn is_stale(&self) -> bool {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
         self.inbox.is_stale(self.place.generation)
     }
 
@@ -348,7 +350,8 @@ impl Delivery {
     }
 
     /// Lets go without a word, because the event is known to come again.
-    pub(crate) fn forget(mut self) {
+    #[doc(hidden)]
+    pub fn forget(mut self) {
         self.settled = true;
         self.inbox.give_up(1);
     }

@@ -725,6 +725,16 @@ int mw_extend_start(struct mw_delivery *delivery,
 // is fine.
 void mw_delivery_free(struct mw_delivery *delivery);
 
+// Whether the lease of a delivery is known to be gone, as after a reconnect: it comes again, and is of no use here. For programs that take
+// more than they work on yet.
+bool mw_delivery_is_stale(const struct mw_delivery *delivery);
+
+// Lets go of deliveries as if they had not been taken: they come again, at the latest when the subscription ends, and have not failed. For
+// what a program took ahead and does not work on.
+int mw_give_back(struct mw_delivery *const *batch,
+                 size_t count,
+                 struct mw_error **err);
+
 // Handles a topic's events with a function, on this thread, until mw_stop, or the client closes. One event at a time; for several
 // at once run several, or ask for the work yourself (mw_consumer_new). `options` as for mw_consumer_new, may be NULL.
 int mw_consume(struct mw_client *mesh,

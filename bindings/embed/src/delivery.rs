@@ -57,6 +57,24 @@ impl Delivery {
         Ok(self.get()?.event())
     }
 
+    /// Whether its lease is known to be gone, so that it comes again: a host that has taken more than its program was handed yet
+    /// [forgets](Delivery::forget) such ones.
+    ///
+    /// # Errors
+    /// As [`Delivery::get`].
+    pub fn is_stale(&self) -> Result<bool> {
+        Ok(self.get()?.is_stale())
+    }
+
+    /// Lets go of one that [comes again](Delivery::is_stale), as if it had not been taken.
+    ///
+    /// # Errors
+    /// As [`Delivery::get`].
+    pub fn forget(self) -> Result<()> {
+        self.delivery.into_value("receive")?.forget();
+        Ok(())
+    }
+
     /// Settles it: handed to the session, never waits.
     ///
     /// # Errors

@@ -40,7 +40,11 @@ func connect(t testing.TB, options ...meshwire.ConnectOption) *meshwire.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { mesh.Close() })
+	t.Cleanup(func() {
+		soon, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		mesh.Drain(soon)
+	})
 	return mesh
 }
 

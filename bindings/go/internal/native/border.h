@@ -177,6 +177,8 @@ static int gw_extend(handle delivery) { return mw_extend((mw_delivery *)delivery
 static int gw_extend_start(handle delivery, handle queue, uint64_t tag, handle *op, handle *err) {
   return mw_extend_start((mw_delivery *)delivery, QUEUE, tag, OP, ERR);
 }
+static bool gw_is_stale(handle delivery) { return mw_delivery_is_stale((mw_delivery *)delivery); }
+static void gw_give_back(const handle *batch, size_t count) { mw_give_back((mw_delivery *const *)batch, count, NULL); }
 static void gw_delivery_free(handle delivery) { mw_delivery_free((mw_delivery *)delivery); }
 
 static int gw_consumer_new(handle mesh, const char *topic, const char *options, handle *made, handle *err) {

@@ -120,6 +120,16 @@ func ExtendConfirmed(delivery Handle) Begin {
 // FreeDelivery lets go of a delivery without a word.
 func FreeDelivery(delivery Handle) { C.gw_delivery_free(C.handle(delivery)) }
 
+// IsStale says that a delivery comes again, and is of no use here.
+func IsStale(delivery Handle) bool { return bool(C.gw_is_stale(C.handle(delivery))) }
+
+// GiveBack lets go of deliveries as if they had not been taken.
+func GiveBack(deliveries []Handle) {
+	if len(deliveries) > 0 {
+		C.gw_give_back((*C.handle)(unsafe.Pointer(unsafe.SliceData(deliveries))), C.size_t(len(deliveries)))
+	}
+}
+
 // Work is something for a handler: a job, a request, or the number of one that is wanted no more.
 type Work struct {
 	Job, Request Handle
