@@ -421,3 +421,16 @@ func (l *Limits) Set(ctx context.Context, said GatewayLimits) (limits LimitsInFo
 	err = l.client.administer(ctx, "limits.set", said, &limits)
 	return limits, err
 }
+
+// Attribute is an attribute of the event, as text; "": it has none of that name.
+func (l DeadLetter) Attribute(name string) string {
+	var event map[string]json.RawMessage
+	if json.Unmarshal(l.Event, &event) != nil {
+		return ""
+	}
+	var text string
+	if json.Unmarshal(event[name], &text) != nil {
+		return string(event[name])
+	}
+	return text
+}

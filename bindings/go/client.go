@@ -39,13 +39,13 @@ func Connect(ctx context.Context, url string, options ...ConnectOption) (*Client
 	if said.logger != nil {
 		var err error
 		if c.logger, err = log(said.logger); err != nil {
-			c.close()
+			c.close(0)
 			return nil, err
 		}
 	}
 	completion, err := c.wait(ctx, native.Connect(url, said.text()))
 	if err != nil {
-		c.close()
+		c.close(0)
 		return nil, err
 	}
 	c.mesh = completion.Value
@@ -54,11 +54,14 @@ func Connect(ctx context.Context, url string, options ...ConnectOption) (*Client
 	runtime.AddCleanup(client, func(c *core) {
 		if c.ending.CompareAndSwap(false, true) {
 			close(c.done)
-			go c.close()
+			go c.close(linger)
 		}
 	}, c)
 	return client, nil
 }
+
+// linger is how long a client that was forgotten has for what it published, as in Rust.
+const linger = 2 * time.Second
 
 // Connected waits until the client is logged in at a gateway; at once when it is.
 func (c *Client) Connected(ctx context.Context) error {
@@ -189,7 +192,7 @@ func (c *Client) end(ctx context.Context, deadline time.Duration) error {
 		c.closed = c.drain(stop, deadline)
 		if c.ending.CompareAndSwap(false, true) {
 			close(c.done)
-			c.close()
+			c.close(0)
 		}
 	})
 	return c.closed

@@ -200,9 +200,9 @@ func (c *core) drain(ctx context.Context, deadline time.Duration) error {
 }
 
 // close frees the client and waits for its pump.
-func (c *core) close() {
+func (c *core) close(deadline time.Duration) {
 	if c.mesh != 0 {
-		native.Close(c.mesh)
+		native.Close(c.mesh, millis(deadline))
 	}
 	c.queue.Free()
 	<-c.pumped

@@ -253,6 +253,8 @@ const (
 	booleanAttribute
 	timeAttribute
 	binaryAttribute
+	// extensionText is none of the attributes that every event may have.
+	extensionText
 )
 
 func appendAttribute(to []byte, kind uint32, name string) []byte {
@@ -265,7 +267,7 @@ func (e *Event) appendExtension(to []byte, name string, value any) ([]byte, erro
 	}
 	switch value := value.(type) {
 	case string:
-		return appendText(appendAttribute(to, textAttribute, name), value), nil
+		return appendText(appendAttribute(to, extensionText, name), value), nil
 	case bool:
 		if value {
 			return long(booleanAttribute, 1), nil
@@ -280,9 +282,9 @@ func (e *Event) appendExtension(to []byte, name string, value any) ([]byte, erro
 	case []byte:
 		return appendBytes(appendAttribute(to, binaryAttribute, name), value), nil
 	case time.Time:
-		return appendText(appendAttribute(to, textAttribute, name), value.UTC().Format(time.RFC3339Nano)), nil
+		return appendText(appendAttribute(to, extensionText, name), value.UTC().Format(time.RFC3339Nano)), nil
 	case fmt.Stringer:
-		return appendText(appendAttribute(to, textAttribute, name), value.String()), nil
+		return appendText(appendAttribute(to, extensionText, name), value.String()), nil
 	default:
 		return to, invalid("publish", fmt.Sprintf("attribute %s: a %T is none; string, bool, int, int32, int64, []byte and time.Time are", name, value), nil)
 	}

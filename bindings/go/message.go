@@ -19,6 +19,8 @@ type Message struct {
 	ContentType, DataSchema string
 	// Data is what it carries. It shares memory with its neighbours: copy what is kept for long.
 	Data []byte
+	// HasData: it carries data, which may be empty.
+	HasData bool
 	// IsText: the data is text, and was checked to be UTF-8.
 	IsText bool
 	// Topic is where it came from.
@@ -151,7 +153,7 @@ func (m *Message) take(r *reader) come {
 	}
 	m.attributes = begin[: len(begin)-len(r.bytes) : len(begin)-len(r.bytes)]
 	kind := r.small()
-	m.IsText = kind == textData
+	m.HasData, m.IsText = kind != noData, kind == textData
 	if m.Data = r.run(); len(m.Data) > largeData {
 		// What is large does not keep its neighbours in memory.
 		m.Data = append([]byte(nil), m.Data...)

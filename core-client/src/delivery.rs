@@ -349,6 +349,13 @@ impl Delivery {
         self.place.number
     }
 
+    /// Gives it back unbegun: it comes again at once, and has not failed. For bindings, which take ahead of their programs.
+    #[doc(hidden)]
+    pub fn give_back(mut self) {
+        self.settled = true;
+        self.inbox.settle(self.range(SettleKind::Release.into()), self.event.len(), self.place.position);
+    }
+
     /// Lets go without a word, because the event is known to come again.
     #[doc(hidden)]
     pub fn forget(mut self) {

@@ -353,8 +353,16 @@ impl Inbox {
         contents.confirms.push((settled, sender));
         let first = !std::mem::replace(&mut contents.announced, true);
         drop(contents);
-        self.outbox.settling(first.then_some(self), true);
+        if !self.outbox.settling(first.then_some(self), true) {
+            self.answer_nobody();
+        }
         receiver
+    }
+
+    /// Those who wait for the gateway's word wait in vain: the client has ended.
+    pub(crate) fn answer_nobody(&self) {
+        let confirms = std::mem::take(&mut self.lock().confirms);
+        drop(confirms);
     }
 
     /// Deliveries will not be settled: their stream or handle is gone.

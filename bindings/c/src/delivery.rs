@@ -5,9 +5,9 @@ use std::ffi::{c_char, c_int};
 use meshwire_embed::{Delivery, Result, Settle};
 
 use crate::border::{c_text, check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet};
+use crate::event::mw_data;
 use crate::hooks;
 use crate::message::{Message, attribute, mw_message, nth};
-use crate::publish::mw_data;
 use crate::queue::{begin, mw_operation, mw_queue};
 use crate::values::{Value, deliveries, give};
 
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn mw_read(
         for at in 0..count {
             // SAFETY: the program says that there are so many.
             let delivery = unsafe { batch.add(at).read() };
-            let message = look(delivery, "read", |delivery| mw_message::of(Message::Delivery(delivery)))?;
+            let message = look(delivery, "read", |delivery| mw_message::of(&Message::Delivery(delivery)))?;
             // SAFETY: the program has places for so many, of this size.
             unsafe { message.put(messages.byte_add(at * size), size) };
         }
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn mw_read(
 #[unsafe(no_mangle)]
 pub extern "C" fn mw_delivery_data(delivery: *const mw_delivery) -> mw_data {
     let none = mw_data { ptr: std::ptr::null(), len: 0, kind: 0 };
-    quiet(none, || look(delivery, "read", |delivery| Ok(mw_message::of(Message::Delivery(delivery))?.data)))
+    quiet(none, || look(delivery, "read", |delivery| Ok(mw_message::of(&Message::Delivery(delivery))?.data)))
 }
 
 /// An attribute of a delivery as its canonical text, such as "time", into a buffer of so many bytes, ended by a zero: gives its length, which
@@ -296,8 +296,8 @@ pub extern "C" fn mw_delivery_is_stale(delivery: *const mw_delivery) -> bool {
     quiet(true, || look(delivery, "read", Delivery::is_stale))
 }
 
-/// Lets go of deliveries as if they had not been taken: they come again, at the latest when the subscription ends, and have not failed. For
-/// what a program took ahead and does not work on.
+/// Gives deliveries back as if they had not been taken, and frees them: they come again at once, and have not failed. For what a program
+/// took ahead and does not work on; those that are stale come again anyhow.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_give_back(
     batch: *const *mut mw_delivery,
@@ -312,7 +312,7 @@ pub unsafe extern "C" fn mw_give_back(
             // SAFETY: the program says that there are so many.
             let delivery = take(unsafe { batch.add(at).read() }, "settle")?;
             hooks::settled(&delivery, None);
-            delivery.forget()?;
+            if delivery.is_stale()? { delivery.forget() } else { delivery.give_back() }?;
         }
         Ok(())
     })

@@ -7,8 +7,8 @@ use meshwire_embed::{Client, Delivery, Draft, Result, Settle};
 
 use crate::border::{c_text, done, invalid, mw_error};
 use crate::client::{held, mw_client};
+use crate::event::{Drafting, mw_draft};
 use crate::message::{Message, mw_message};
-use crate::publish::{Drafting, mw_draft};
 use crate::values::{Value, give, take};
 
 /// Functions that see what a client does, on the thread that makes the call. All but `ctx` may be NULL.
@@ -84,7 +84,7 @@ pub(crate) fn published(client: &Client, topic: &str, draft: Draft) -> Result<Dr
 
 pub(crate) fn delivered(delivery: &Delivery) {
     let Some(hooks) = delivery.client().attached::<Hooks>() else { return };
-    if let (Some(hook), Ok(message)) = (hooks.0.on_delivery, mw_message::of(Message::Delivery(delivery))) {
+    if let (Some(hook), Ok(message)) = (hooks.0.on_delivery, mw_message::of(&Message::Delivery(delivery))) {
         // SAFETY: the program's function for it, and the delivery stays meanwhile.
         unsafe { hook(hooks.0.ctx, &raw const message) };
     }
@@ -98,7 +98,7 @@ pub(crate) fn settled(delivery: &Delivery, how: Option<&Settle>) {
         Some(Settle::Reject(_)) => mw_settle_kind::MW_REJECT,
         None => mw_settle_kind::MW_DROPPED,
     };
-    if let (Some(hook), Ok(message)) = (hooks.0.on_settle, mw_message::of(Message::Delivery(delivery))) {
+    if let (Some(hook), Ok(message)) = (hooks.0.on_settle, mw_message::of(&Message::Delivery(delivery))) {
         // SAFETY: as above.
         unsafe { hook(hooks.0.ctx, &raw const message, kind as c_int) };
     }

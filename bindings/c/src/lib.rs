@@ -4,8 +4,8 @@
 //! when it is used again. Every function ends in [`border::run`], which makes its errors an `mw_error`, and a panic `MW_INTERNAL`.
 //!
 //! - [`border`]: errors, texts and buffers across the border; [`code`]: the numbers of errors, generated;
-//! - [`client`], [`publish`], [`request`], [`admin`]: what a client is asked;
-//! - [`subscription`], [`delivery`], [`message`]: what is received; [`handler`], [`work`]: the same for handlers;
+//! - [`client`], [`event`], [`publish`], [`request`], [`admin`]: what a client is asked;
+//! - [`subscription`], [`delivery`], [`message`]: what is received; [`handler`], [`work`], [`answer`]: the same for handlers;
 //! - [`queue`], [`completion`]: calls that are begun, and what they come to;
 //! - [`packed`]: events as one run of bytes, for languages to which a call costs much;
 //! - [`hooks`], [`logs`], [`testing`].
@@ -17,11 +17,13 @@
 #![allow(clippy::missing_safety_doc, reason = "the documentation is the header's, whose readers write C")]
 
 pub mod admin;
+pub mod answer;
 pub mod border;
 pub mod client;
 pub mod code;
 pub mod completion;
 pub mod delivery;
+pub mod event;
 pub mod handler;
 pub mod hooks;
 pub mod logs;

@@ -6,8 +6,8 @@ use std::ffi::{c_char, c_int};
 use meshwire_embed::{AttributeValue, Data, Delivery, EventView, Inquiry, Job, Reply, Result};
 
 use crate::border::{mw_string, text};
+use crate::event::{mw_data, mw_data_kind};
 use crate::packed::Come;
-use crate::publish::{mw_data, mw_data_kind};
 
 /// Of a time: there is none.
 pub(crate) const MW_NO_TIME: i64 = i64::MIN;
@@ -135,7 +135,7 @@ pub(crate) fn data_of(event: &EventView<'_>) -> mw_data {
 }
 
 impl mw_message {
-    pub(crate) fn of(message: Message<'_>) -> Result<Self> {
+    pub(crate) fn of(message: &Message<'_>) -> Result<Self> {
         let event = message.event()?;
         let mut this = Self {
             size: size_of::<Self>(),

@@ -73,6 +73,7 @@ impl<'a> Unpack<'a> {
             2 => draft.boolean(name, self.long()? != 0),
             3 => draft.time(name, self.long()?),
             4 => draft.binary(name, self.bytes()?),
+            5 => draft.extension_text(name, self.text(name)?),
             other => Err(invalid("publish", format!("{other} is no mw_attribute_kind, of {name}"))),
         }
     }
@@ -92,15 +93,15 @@ impl<'a> Unpack<'a> {
         if at != 0 {
             draft = draft.deliver_at(at)?;
         }
-        if let Some(delay) = crate::publish::span("deliver_after_ms", after)? {
+        if let Some(delay) = crate::event::span("deliver_after_ms", after)? {
             draft = draft.deliver_after(delay);
         }
-        if let Some(time) = crate::publish::span("expires_in_ms", expires)? {
+        if let Some(time) = crate::event::span("expires_in_ms", expires)? {
             draft = draft.expires_in(time);
         }
         let kind = c_int::try_from(self.small()?).unwrap_or(-1);
         let data = self.bytes()?;
-        crate::publish::with_bytes(draft, kind, data)
+        crate::event::with_bytes(draft, kind, data)
     }
 }
 

@@ -7,8 +7,8 @@ use meshwire_embed::{Ask, Outcome, Replies, Reply, Result};
 use crate::border::{check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet, run, text};
 use crate::client::{held, mw_client};
 use crate::delivery::give_attribute;
+use crate::event::{draft, mw_data, mw_publish_opts};
 use crate::message::{Message, attribute, mw_message, nth};
-use crate::publish::{draft, mw_data, mw_publish_opts};
 use crate::queue::{begin, mw_operation, mw_queue};
 use crate::subscription::MW_ENDED;
 use crate::values::{Value, give, look, take, values};
@@ -255,7 +255,7 @@ pub unsafe extern "C" fn mw_reply_read(
         // SAFETY: its first field is its size.
         let size = unsafe { message.cast::<usize>().read() };
         check_size::<mw_message>("read", size)?;
-        let read = look_at(reply, |reply| mw_message::of(Message::Reply(reply)))?;
+        let read = look_at(reply, |reply| mw_message::of(&Message::Reply(reply)))?;
         // SAFETY: the program's place, of this size.
         unsafe { read.put(message, size) };
         Ok(())

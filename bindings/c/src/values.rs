@@ -8,7 +8,7 @@ use meshwire_embed::{
 };
 
 use crate::border::{Failure, Text};
-use crate::publish::Drafting;
+use crate::event::Drafting;
 use crate::queue::Pump;
 use crate::testing::Running;
 

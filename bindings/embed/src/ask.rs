@@ -36,6 +36,13 @@ pub enum Ask {
         /// What, in order.
         events: Vec<TimedEvent>,
     },
+    /// The same of events some of which could not even be made: those are not sent, and their errors are in their places.
+    PublishDrafts {
+        /// To where.
+        topic: String,
+        /// What, in order.
+        events: Vec<Result<TimedEvent>>,
+    },
     /// [`Mesh::flush`].
     Flush,
     /// [`Mesh::connected`].
@@ -127,7 +134,7 @@ impl Ask {
     #[must_use]
     pub fn operation(&self) -> &'static str {
         match self {
-            Self::PublishStart { .. } | Self::PublishBatch { .. } => "publish",
+            Self::PublishStart { .. } | Self::PublishBatch { .. } | Self::PublishDrafts { .. } => "publish",
             Self::Flush => "flush",
             Self::Connected => "connect",
             Self::StateAfter(_) => "state",
@@ -143,7 +150,8 @@ impl Ask {
     pub(crate) fn leaves(&self) -> bool {
         match self {
             Self::Administer { command, .. } => administration::leaves(command),
-            _ => matches!(self, Self::PublishStart { .. } | Self::PublishBatch { .. } | Self::Request { .. }),
+            Self::PublishStart { .. } | Self::PublishBatch { .. } | Self::PublishDrafts { .. } | Self::Request { .. } => true,
+            _ => false,
         }
     }
 
@@ -153,6 +161,7 @@ impl Ask {
                 mesh.publish_start(&topic, *event).await.map(|pending| Outcome::Started(Started::new(client, pending)))
             }
             Self::PublishBatch { topic, events } => Ok(Outcome::Receipts(mesh.publish_batch(&topic, events).await)),
+            Self::PublishDrafts { topic, events } => Ok(Outcome::Receipts(publish_drafts(&mesh, &topic, events).await)),
             Self::Flush => {
                 publisher.admitted().await;
                 mesh.flush().await.map(|()| Outcome::Done)
@@ -188,4 +197,19 @@ impl Ask {
             }
         }
     }
+}
+
+async fn publish_drafts(mesh: &Mesh, topic: &str, drafts: Vec<Result<TimedEvent>>) -> Vec<Result<Receipt>> {
+    let (mut events, mut failed) = (Vec::with_capacity(drafts.len()), Vec::with_capacity(drafts.len()));
+    for draft in drafts {
+        match draft {
+            Ok(event) => {
+                events.push(event);
+                failed.push(None);
+            }
+            Err(error) => failed.push(Some(Err(error))),
+        }
+    }
+    let mut receipts = mesh.publish_batch(topic, events).await.into_iter();
+    failed.into_iter().filter_map(|failed| failed.or_else(|| receipts.next())).collect()
 }

@@ -156,6 +156,12 @@ impl Job {
         self.event.event()
     }
 
+    /// The same, to be read when its handler has ended too.
+    #[must_use]
+    pub fn readable(&self) -> Readable {
+        self.event.clone()
+    }
+
     /// As [`meshwire::Delivery::topic`].
     #[must_use]
     pub fn topic(&self) -> &str {

@@ -9,6 +9,7 @@ use crate::client::Client;
 use crate::local::Local;
 use crate::operation::Operation;
 use crate::queue::Queue;
+use crate::work::Readable;
 
 /// One event, which the host settles.
 ///
@@ -57,6 +58,15 @@ impl Delivery {
         Ok(self.get()?.event())
     }
 
+    /// Its event, to be read when it is settled too.
+    ///
+    /// # Errors
+    /// As [`Delivery::get`].
+    pub fn readable(&self) -> Result<Readable> {
+        let delivery = self.get()?;
+        Ok(Readable::new(delivery.raw().clone(), delivery.event()))
+    }
+
     /// Whether its lease is known to be gone, so that it comes again: a host that has taken more than its program was handed yet
     /// [forgets](Delivery::forget) such ones.
     ///
@@ -72,6 +82,15 @@ impl Delivery {
     /// As [`Delivery::get`].
     pub fn forget(self) -> Result<()> {
         self.delivery.into_value("receive")?.forget();
+        Ok(())
+    }
+
+    /// Gives one back that the program was not handed: it comes again at once, and has not failed.
+    ///
+    /// # Errors
+    /// As [`Delivery::get`].
+    pub fn give_back(self) -> Result<()> {
+        self.delivery.into_value("receive")?.give_back();
         Ok(())
     }
 

@@ -18,6 +18,9 @@ pub struct Draft {
     expires_in: Option<Duration>,
 }
 
+/// Attributes that every event has or may have.
+const EVERY: [&str; 8] = ["id", "source", "type", "specversion", "subject", "datacontenttype", "dataschema", "time"];
+
 fn invalid(name: &str, problem: impl std::fmt::Display) -> Error {
     let name: String = name.chars().take(60).collect();
     Error::of_host(ErrorKind::Invalid, "event", format!("attribute {name}: {problem}"))
@@ -58,6 +61,17 @@ impl Draft {
             _ => self.event.attribute(name.to_owned(), value),
         };
         Ok(self)
+    }
+
+    /// An extension attribute that is text, for hosts that keep extensions apart from the attributes that every event may have.
+    ///
+    /// # Errors
+    /// `INVALID`: it is one of those, and has a place of its own.
+    pub fn extension_text(self, name: &str, value: &str) -> Result<Self> {
+        if EVERY.contains(&name) {
+            return Err(invalid(name, "is no extension: say it in its own place"));
+        }
+        self.text(name, value)
     }
 
     /// An attribute so far, as its canonical text.
@@ -105,9 +119,7 @@ impl Draft {
     }
 
     fn extension(mut self, name: &str, value: AttributeValue<'static>) -> Result<Self> {
-        let text_only =
-            ["id", "source", "type", "specversion", "subject", "datacontenttype", "dataschema", "partitionkey", "time"];
-        if text_only.contains(&name) {
+        if name == "partitionkey" || EVERY.contains(&name) {
             return Err(invalid(name, "is text"));
         }
         self.event = self.event.attribute(name.to_owned(), value);
@@ -252,6 +264,11 @@ mod tests {
         };
         assert!(refused(Draft::new().integer("count", i64::MAX)).contains("count"));
         assert!(refused(Draft::new().boolean("id", true)).contains("is text"));
+        assert!(refused(Draft::new().boolean("partitionkey", true)).contains("is text"));
+        for name in EVERY {
+            assert!(refused(Draft::new().extension_text(name, "x")).contains("own place"), "{name}");
+        }
+        assert!(Draft::new().extension_text("partitionkey", "x").is_ok());
         assert!(refused(Draft::new().text("time", "yesterday")).contains("RFC 3339"));
         assert!(refused(Draft::new().text("specversion", "0.3")).contains("1.0"));
         let both = Draft::new().deliver_at(1).unwrap().deliver_after(Duration::ZERO);

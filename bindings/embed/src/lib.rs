@@ -52,8 +52,8 @@ pub use handles::Handles;
 pub use logs::{Level, Record, close_logs, keep_logs, take_logs};
 pub use meshwire::testing;
 pub use meshwire::{
-    AttributeValue, Bytes, Data, Error, ErrorKind, Event, EventView, Receipt, Reply, Result, Retry, State, Stats,
-    TimedEvent,
+    AttributeValue, Bytes, Data, Error, ErrorKind, Event, EventView, Position, Receipt, Reply, Result, Retry, State,
+    Stats, TimedEvent, UnixMillis,
 };
 pub use operation::Operation;
 pub use options::Options;
@@ -64,4 +64,4 @@ pub use replies::Replies;
 pub use responder::{Inquiry, Responder};
 pub use started::Started;
 pub use subscription::Subscription;
-pub use work::Work;
+pub use work::{Readable, Work};

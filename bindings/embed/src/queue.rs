@@ -1,7 +1,8 @@
 //! Completions on their way to a host: bounded, taken in batches.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use meshwire::{Error, ErrorKind, PendingReceipt, Receipt, ReceiptSink, Result};
@@ -44,17 +45,35 @@ impl State {
     }
 }
 
+/// What tells an event loop that there is something to take.
+struct Call(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Call")
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     stamp: Stamp,
     most: usize,
     state: Mutex<State>,
     changed: Condvar,
+    call: OnceLock<Call>,
 }
 
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a wait. `first`: there was nothing to take before.
+    fn tell(&self, first: bool) {
+        self.changed.notify_one();
+        if let (true, Some(call)) = (first, self.call.get()) {
+            (call.0)();
+        }
     }
 }
 
@@ -75,8 +94,8 @@ impl Queue {
             let text = format!("a queue for {most} calls; from 1 to {MOST} is accepted");
             return Err(Error::of_host(ErrorKind::Invalid, "queue", text));
         }
-        let (stamp, state, changed) = (Stamp::here(), Mutex::default(), Condvar::new());
-        Ok(Self(Arc::new(Inner { stamp, most, state, changed })))
+        let (stamp, state, changed, call) = (Stamp::here(), Mutex::default(), Condvar::new(), OnceLock::new());
+        Ok(Self(Arc::new(Inner { stamp, most, state, changed, call })))
     }
 
     /// Waits until there are completions, for at most so long (`None`: as long as it takes), and moves up to `most` of them behind those
@@ -154,6 +173,12 @@ impl Queue {
         Ok(descriptor)
     }
 
+    /// Has a function called whenever there is something to take and was nothing before: to wake an event loop that has a way of its own
+    /// to be woken. It is called by threads of ours, so it must not run code of the host, nor wait. `false`: there is one already.
+    pub fn call_when_ready(&self, call: impl Fn() + Send + Sync + 'static) -> bool {
+        self.0.stamp.is_here() && self.0.call.set(Call(Box::new(call))).is_ok()
+    }
+
     /// How many calls were begun and not taken.
     #[must_use]
     pub fn begun(&self) -> usize {
@@ -220,8 +245,7 @@ impl Ticket {
 
     fn complete(&mut self, result: Result<Outcome>) {
         self.ended = true;
-        let Inner { stamp, state: _, changed, .. } = &*self.queue.0;
-        if !stamp.is_here() {
+        if !self.queue.0.stamp.is_here() {
             return;
         }
         let mut state = self.queue.0.state();
@@ -232,10 +256,11 @@ impl Ticket {
             drop(result);
             return;
         }
+        let first = state.done.is_empty();
         state.done.push_back(Completion { tag: self.tag, result });
         state.ring();
         drop(state);
-        changed.notify_one();
+        self.queue.0.tell(first);
     }
 }
 
@@ -250,11 +275,12 @@ impl ReceiptSink for Inner {
             state.begun -= batch.len();
             return;
         }
+        let first = state.done.is_empty() && !batch.is_empty();
         let done = batch.drain(..).map(|(tag, receipt)| Completion { tag, result: receipt.map(Outcome::Receipt) });
         state.done.extend(done);
         state.ring();
         drop(state);
-        self.changed.notify_one();
+        self.tell(first);
     }
 }
 
@@ -344,6 +370,25 @@ mod tests {
         let mut none = Vec::new();
         assert!(!queue.take(9, None, &mut none).unwrap() && none.is_empty());
         assert_eq!(queue.begin(3, "flush").unwrap_err().kind(), ErrorKind::Closed);
+    }
+
+    #[test]
+    fn an_event_loop_is_called_once_for_all_that_comes_before_it_takes() {
+        let queue = Queue::new(8).unwrap();
+        let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let count = move || drop(counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        assert!(queue.call_when_ready(count) && !queue.call_when_ready(|| {}));
+        for tag in 0..3 {
+            queue.begin(tag, "flush").unwrap().end(Ok(Outcome::Done));
+        }
+        queue.0.receipts(&mut Vec::new());
+        assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert_eq!(taken(&queue, 2).len(), 2);
+        assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 1, "who leaves some takes again");
+        assert_eq!(taken(&queue, 2).len(), 1);
+        queue.begin(9, "flush").unwrap().end(Ok(Outcome::Done));
+        assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 2);
     }
 
     #[test]

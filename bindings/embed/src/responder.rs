@@ -169,6 +169,12 @@ impl Inquiry {
         self.event.event()
     }
 
+    /// The same, to be read when its handler has ended too.
+    #[must_use]
+    pub fn readable(&self) -> Readable {
+        self.event.clone()
+    }
+
     /// As [`Request::topic`].
     #[must_use]
     pub fn topic(&self) -> &str {

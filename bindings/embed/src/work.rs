@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use futures_util::Stream;
 use meshwire::{Bytes, EventView, Result};
@@ -89,7 +89,17 @@ impl<T: Send + 'static> Works<T> {
         let (say, outcome) = oneshot::channel();
         let run = run(Workshop { out, number: AtomicU64::new(1) });
         // An error means that the host has closed it.
-        let task = on.spawn(async move { drop(say.send(run.await)) });
+        let mut run = Box::pin(async move { drop(say.send(run.await)) });
+        // It says here what it says first, that it consumes or serves: what one client says arrives in its order.
+        let begun = {
+            let _inside = on.enter();
+            run.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        };
+        let task = on.spawn(async move {
+            if begun.is_pending() {
+                run.await;
+            }
+        });
         Self { work, outcome, over: false, run: task.abort_handle() }
     }
 }
@@ -120,9 +130,10 @@ impl<T> Drop for Works<T> {
     }
 }
 
-/// An event that lives on without what it came in.
-#[derive(Debug)]
-pub(crate) struct Readable {
+/// An event that lives on without what it came in, as a delivery that was settled. It keeps the buffer that it was received in, about
+/// 128 KiB.
+#[derive(Clone, Debug)]
+pub struct Readable {
     bytes: Bytes,
     layout: EventLayout,
 }
@@ -134,8 +145,10 @@ impl Readable {
         Self { bytes, layout }
     }
 
+    /// The event.
+    #[must_use]
     #[expect(clippy::unreachable, reason = "the layout is that of these bytes")]
-    pub(crate) fn event(&self) -> EventView<'_> {
+    pub fn event(&self) -> EventView<'_> {
         match self.layout.view(&self.bytes) {
             Some(view) => view,
             None => unreachable!("the layout of an event is not that of its bytes"),

@@ -357,12 +357,16 @@ impl Outbox {
         Ok(())
     }
 
-    /// A subscription has settles to send: soon, or at once.
-    pub(crate) fn settling(&self, inbox: Option<&Arc<Inbox>>, now: bool) {
+    /// A subscription has settles to send: soon, or at once. `false`: nobody sends them any more.
+    pub(crate) fn settling(&self, inbox: Option<&Arc<Inbox>>, now: bool) -> bool {
         let mut pending = self.lock();
+        if pending.gone {
+            return false;
+        }
         pending.settling.extend(inbox.cloned());
         pending.settle_now |= now;
         fill(pending);
+        true
     }
 
     /// The driver's turn: takes everything.
@@ -393,7 +397,9 @@ impl Outbox {
         pending.closed.get_or_insert(error);
         pending.gone = true;
         let commands = std::mem::take(&mut pending.commands);
+        let settling = std::mem::take(&mut pending.settling);
         drop(pending);
+        settling.iter().for_each(|inbox| inbox.answer_nobody());
         self.room.notify_waiters();
         commands
     }

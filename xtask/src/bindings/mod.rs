@@ -5,6 +5,8 @@
 
 mod c;
 mod go;
+mod node;
+mod python;
 
 use std::path::{Path, PathBuf};
 
@@ -107,7 +109,7 @@ pub(crate) trait Binding {
     fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome>;
 }
 
-const ALL: [&dyn Binding; 2] = [&c::C, &go::Go];
+const ALL: [&dyn Binding; 4] = [&c::C, &python::Python, &node::Node, &go::Go];
 
 /// The bindings of these names; all without a name.
 fn named(names: &[&str]) -> anyhow::Result<Vec<&'static dyn Binding>> {

@@ -266,3 +266,15 @@ fn a_settle_can_wait_for_the_gateways_word_and_a_lost_lease_is_told() {
     drop(fourth.begin_settle_confirmed(Settle::Reject("no".to_owned()), &queue, 2).unwrap());
     assert!(matches!(one(&queue), Ok(Outcome::Done)));
 }
+
+#[test]
+fn a_settle_that_waits_for_the_gateways_word_behind_the_end_of_its_client_is_told_so() {
+    let gateway = Gateway::start().unwrap();
+    let client = connected(&gateway);
+    publish(&client, "orders", "x").unwrap();
+    let orders = subscribed(&client, "orders", &[("group", "g")]);
+    let held = deliveries(orders.next_batch(1, None).unwrap()).remove(0);
+    client.wait(Ask::Drain { deadline: Some(Duration::from_millis(20)) }).unwrap_err();
+    assert_eq!(held.extend_confirmed().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(held.settle_confirmed(Settle::Ack).unwrap_err().kind(), ErrorKind::Closed);
+}

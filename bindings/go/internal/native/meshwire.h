@@ -183,8 +183,8 @@ typedef enum mw_data_kind {
   // A protobuf message, of events that are received.
   MW_PROTO = 4,
   // A whole event, to publish without mw_publish_opts: its length (4 bytes, lowest first, as all numbers); how many attributes it has
-  // (4), and of each one of mw_attribute_kind (4), its name, and its value: 8 bytes, or bytes behind their length, as names and all
-  // texts; deliver_at_ms, deliver_after_ms, expires_in_ms (8 each); the kind of its data (4), and that.
+  // (4), and of each one of mw_attribute_kind (4; 5 is text of an extension), its name, and its value: 8 bytes, or bytes behind their
+  // length, as names and all texts; deliver_at_ms, deliver_after_ms, expires_in_ms (8 each); the kind of its data (4), and that.
   MW_PACKED = 5,
 } mw_data_kind;
 
@@ -288,14 +288,6 @@ typedef struct mw_text mw_text;
 // Work in a completion. Take it with mw_works_take, or free it: then its handlers have failed.
 typedef struct mw_works mw_works;
 
-// Characters that something else owns, not ended by a zero: for printf as `"%.*s"` with MW_STR(s).
-typedef struct mw_string {
-  // The first; NULL: there is no such text.
-  const char *ptr;
-  // How many bytes of UTF-8.
-  size_t len;
-} mw_string;
-
 // Data of an event: made by mw_bytes, mw_text_data or mw_json. It is read before the call returns.
 typedef struct mw_data {
   // The first byte; NULL with 0.
@@ -305,6 +297,58 @@ typedef struct mw_data {
   // One of mw_data_kind.
   int kind;
 } mw_data;
+
+// An extension attribute of an event.
+typedef struct mw_attribute {
+  // Lower case letters and digits.
+  const char *name;
+  // One of mw_attribute_kind.
+  int kind;
+  // As `kind` says.
+  const char *text;
+  // As `kind` says.
+  int64_t number;
+} mw_attribute;
+
+// Attributes of an event that is published: begin with MW_PUBLISH_OPTS_INIT. Texts are NULL where nothing is said.
+typedef struct mw_publish_opts {
+  // Of this struct.
+  size_t size;
+  // By default a UUID of version 7. With `source` it identifies the event.
+  const char *id;
+  // By default "//HOST/CLIENT NAME".
+  const char *source;
+  // By default the name of the topic.
+  const char *type;
+  // What in the source it is about.
+  const char *subject;
+  // Events of one key are delivered in order (attribute partitionkey).
+  const char *key;
+  // RFC 3339. By default now.
+  const char *time;
+  // By default what the data is.
+  const char *datacontenttype;
+  // Where the data's schema is.
+  const char *dataschema;
+  // Extension attributes.
+  const struct mw_attribute *attributes;
+  // How many there are.
+  size_t attribute_count;
+  // Deliver it at this time, in milliseconds since 1970; 0: at once. Not for requests and replies.
+  int64_t deliver_at_ms;
+  // Deliver it when so many milliseconds have passed; 0: at once. Not for requests and replies.
+  int64_t deliver_after_ms;
+  // Deliver it no more when so many milliseconds have passed; 0: always. Not for requests and replies.
+  int64_t expires_in_ms;
+} mw_publish_opts;
+
+// Characters that something else owns, not ended by a zero: for printf as `"%.*s"` with MW_STR(s).
+typedef struct mw_string {
+  // The first; NULL: there is no such text.
+  const char *ptr;
+  // How many bytes of UTF-8.
+  size_t len;
+} mw_string;
 
 // An event that was received, and how it came. Texts and data are slices of what was received: they live until it is settled or freed.
 typedef struct mw_message {
@@ -405,50 +449,6 @@ typedef struct mw_refusal {
   struct mw_error *error;
 } mw_refusal;
 
-// An extension attribute of an event.
-typedef struct mw_attribute {
-  // Lower case letters and digits.
-  const char *name;
-  // One of mw_attribute_kind.
-  int kind;
-  // As `kind` says.
-  const char *text;
-  // As `kind` says.
-  int64_t number;
-} mw_attribute;
-
-// Attributes of an event that is published: begin with MW_PUBLISH_OPTS_INIT. Texts are NULL where nothing is said.
-typedef struct mw_publish_opts {
-  // Of this struct.
-  size_t size;
-  // By default a UUID of version 7. With `source` it identifies the event.
-  const char *id;
-  // By default "//HOST/CLIENT NAME".
-  const char *source;
-  // By default the name of the topic.
-  const char *type;
-  // What in the source it is about.
-  const char *subject;
-  // Events of one key are delivered in order (attribute partitionkey).
-  const char *key;
-  // RFC 3339. By default now.
-  const char *time;
-  // By default what the data is.
-  const char *datacontenttype;
-  // Where the data's schema is.
-  const char *dataschema;
-  // Extension attributes.
-  const struct mw_attribute *attributes;
-  // How many there are.
-  size_t attribute_count;
-  // Deliver it at this time, in milliseconds since 1970; 0: at once. Not for requests and replies.
-  int64_t deliver_at_ms;
-  // Deliver it when so many milliseconds have passed; 0: at once. Not for requests and replies.
-  int64_t deliver_after_ms;
-  // Deliver it no more when so many milliseconds have passed; 0: always. Not for requests and replies.
-  int64_t expires_in_ms;
-} mw_publish_opts;
-
 // The gateway's word that an event is kept.
 typedef struct mw_receipt {
   // Where it is in its topic; 0: not told, as of an event that is delivered later.
@@ -534,6 +534,33 @@ int mw_admin_start(struct mw_client *mesh,
                    uint64_t tag,
                    struct mw_operation **operation,
                    struct mw_error **err);
+
+// Sends a reply to a request for many, and waits until the requester has taken it. MW_CANCELLED: nobody waits any more.
+int mw_reply_send(struct mw_request *of,
+                  struct mw_data data,
+                  const struct mw_publish_opts *opts,
+                  struct mw_error **err);
+
+// Begins the same: its completion is MW_DONE.
+int mw_reply_send_start(struct mw_request *of,
+                        struct mw_data data,
+                        const struct mw_publish_opts *opts,
+                        struct mw_queue *queue,
+                        uint64_t tag,
+                        struct mw_operation **operation,
+                        struct mw_error **err);
+
+// Answers a request with its one reply, and frees it. Never waits; not heard if the request was lost.
+int mw_request_answer(struct mw_request *of,
+                      struct mw_data data,
+                      const struct mw_publish_opts *opts,
+                      struct mw_error **err);
+
+// There are no more replies: frees the request.
+int mw_request_end(struct mw_request *of, struct mw_error **err);
+
+// The handler failed: the requester is told MW_RESPONDER_FAILED with the text, which may be NULL. Frees the request.
+int mw_request_fail(struct mw_request *of, const char *why, struct mw_error **err);
 
 // The number of an error, one of mw_code; MW_INVALID of what is no mw_error.
 int mw_error_code(const struct mw_error *err);
@@ -725,6 +752,22 @@ int mw_extend_start(struct mw_delivery *delivery,
 // is fine.
 void mw_delivery_free(struct mw_delivery *delivery);
 
+// Whether the lease of a delivery is known to be gone, as after a reconnect: it comes again, and is of no use here. For programs that take
+// more than they work on yet.
+bool mw_delivery_is_stale(const struct mw_delivery *delivery);
+
+// Gives deliveries back as if they had not been taken, and frees them: they come again at once, and have not failed. For what a program
+// took ahead and does not work on; those that are stale come again anyhow.
+int mw_give_back(struct mw_delivery *const *batch,
+                 size_t count,
+                 struct mw_error **err);
+
+// An attribute of an event in the hands of a hook, as text; NULL: it has none so far. Free it with mw_text_free.
+struct mw_text *mw_draft_get(const struct mw_draft *draft, const char *name);
+
+// Sets an attribute of an event in the hands of a hook, as text.
+int mw_draft_set(struct mw_draft *draft, const char *name, const char *value, struct mw_error **err);
+
 // Handles a topic's events with a function, on this thread, until mw_stop, or the client closes. One event at a time; for several
 // at once run several, or ask for the work yourself (mw_consumer_new). `options` as for mw_consumer_new, may be NULL.
 int mw_consume(struct mw_client *mesh,
@@ -863,7 +906,8 @@ int mw_publish_batch(struct mw_client *mesh,
                      struct mw_result *results,
                      struct mw_error **err);
 
-// Begins to publish many events: its completion is MW_RECEIPTS. What is wrong with one of them beforehand fails the call.
+// Begins to publish many events: its completion is MW_RECEIPTS, with one for each, in order. What is wrong with one is in its
+// result alone.
 int mw_publish_batch_start(struct mw_client *mesh,
                            const char *topic,
                            const struct mw_event *events,
@@ -882,12 +926,6 @@ int mw_receipts_take(struct mw_receipts *receipts,
 
 // Frees the results of a batch. NULL is fine.
 void mw_receipts_free(struct mw_receipts *receipts);
-
-// An attribute of an event in the hands of a hook, as text; NULL: it has none so far. Free it with mw_text_free.
-struct mw_text *mw_draft_get(const struct mw_draft *draft, const char *name);
-
-// Sets an attribute of an event in the hands of a hook, as text.
-int mw_draft_set(struct mw_draft *draft, const char *name, const char *value, struct mw_error **err);
 
 // A queue for so many calls at once, from 1 to 1,048,576: those that were begun and whose completion was not taken. Free it with
 // mw_queue_free. NULL: not so many.
@@ -1179,33 +1217,6 @@ bool mw_request_attribute_at(const struct mw_request *of, size_t index, struct m
 
 // The handler of a job has ended, with one of mw_handled: frees the job. `why` may be NULL.
 int mw_job_end(struct mw_job *of, int how, int64_t delay_ms, const char *why, struct mw_error **err);
-
-// Sends a reply to a request for many, and waits until the requester has taken it. MW_CANCELLED: nobody waits any more.
-int mw_reply_send(struct mw_request *of,
-                  struct mw_data data,
-                  const struct mw_publish_opts *opts,
-                  struct mw_error **err);
-
-// Begins the same: its completion is MW_DONE.
-int mw_reply_send_start(struct mw_request *of,
-                        struct mw_data data,
-                        const struct mw_publish_opts *opts,
-                        struct mw_queue *queue,
-                        uint64_t tag,
-                        struct mw_operation **operation,
-                        struct mw_error **err);
-
-// Answers a request with its one reply, and frees it. Never waits; not heard if the request was lost.
-int mw_request_answer(struct mw_request *of,
-                      struct mw_data data,
-                      const struct mw_publish_opts *opts,
-                      struct mw_error **err);
-
-// There are no more replies: frees the request.
-int mw_request_end(struct mw_request *of, struct mw_error **err);
-
-// The handler failed: the requester is told MW_RESPONDER_FAILED with the text, which may be NULL. Frees the request.
-int mw_request_fail(struct mw_request *of, const char *why, struct mw_error **err);
 
 // Stops all that the client consumes and serves, from any thread, also from a handler: mw_consume and mw_serve return when the handlers
 // that run have ended.

@@ -247,8 +247,8 @@ func Drain(mesh Handle, deadlineMs int64) Begin {
 	}
 }
 
-// Close frees a client that was drained.
-func Close(mesh Handle) { C.gw_close(C.handle(mesh), 0) }
+// Close drains a client that was not, and frees it.
+func Close(mesh Handle, deadlineMs int64) { C.gw_close(C.handle(mesh), C.int64_t(deadlineMs)) }
 
 // Admin begins an administrative command.
 func Admin(mesh Handle, command, arguments string) Begin {

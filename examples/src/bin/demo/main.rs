@@ -8,6 +8,7 @@
 mod consumers;
 mod doors;
 mod gateway;
+mod languages;
 mod report;
 mod story;
 mod webhooks;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-const USAGE: &str = "usage: meshwire-demo --payloads FILE [--sample-because REASON] [--keep]";
+const USAGE: &str = "usage: meshwire-demo --payloads FILE [--sample-because REASON] [--player NAME=PROGRAM]... [--absent WHO]... [--keep]";
 
 /// What was asked for.
 struct Arguments {
@@ -25,6 +26,10 @@ struct Arguments {
     payloads: PathBuf,
     /// Why the payloads are our own sample and not the real ones.
     sample_because: Option<String>,
+    /// Programs in other languages.
+    players: Vec<languages::Player>,
+    /// Languages that there is no program in here, and why.
+    absent: Vec<String>,
     /// Leave the gateway up.
     keep: bool,
 }
@@ -32,15 +37,18 @@ struct Arguments {
 impl Arguments {
     fn parse(mut words: impl Iterator<Item = String>) -> anyhow::Result<Self> {
         let (mut payloads, mut sample_because, mut keep) = (None, None, false);
+        let (mut players, mut absent) = (Vec::new(), Vec::new());
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--payloads" => payloads = words.next().map(PathBuf::from),
                 "--sample-because" => sample_because = words.next(),
+                "--player" => players.push(languages::Player::parse(&words.next().unwrap_or_default())?),
+                "--absent" => absent.extend(words.next()),
                 "--keep" => keep = true,
                 other => anyhow::bail!("unknown argument `{other}`; {USAGE}"),
             }
         }
-        Ok(Self { payloads: payloads.context(USAGE)?, sample_because, keep })
+        Ok(Self { payloads: payloads.context(USAGE)?, sample_because, players, absent, keep })
     }
 }
 
@@ -69,5 +77,5 @@ async fn run() -> anyhow::Result<bool> {
             events.len()
         ),
     }
-    story::tell(events, arguments.keep).await
+    story::tell(events, &arguments.players, &arguments.absent, arguments.keep).await
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::consumers::{self, GroupReport, Progress};
 use crate::doors::{self, Table};
 use crate::gateway::Gateway;
+use crate::languages::{self, Player};
 use crate::report::{AtKill, Report};
 use crate::webhooks::Sent;
 
@@ -31,12 +32,17 @@ const OPEN: usize = 10;
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// Tells the story and prints the table. `true`: it ended as promised.
-pub(crate) async fn tell(events: Vec<Sent>, keep: bool) -> anyhow::Result<bool> {
+pub(crate) async fn tell(events: Vec<Sent>, players: &[Player], absent: &[String], keep: bool) -> anyhow::Result<bool> {
     let folder = tempfile::Builder::new().prefix("meshwire-demo-").tempdir()?;
     let told = tokio::time::timeout(LIMIT, acts(folder.path(), &events)).await;
     let (gateway, report, table) = told.with_context(|| format!("not at its end after {} s", LIMIT.as_secs()))??;
-    println!("\n{report}\n{table}");
-    let faults = [report.faults(), table.faults()].concat();
+    let played = tokio::time::timeout(LIMIT, languages::play(&gateway, players, absent)).await;
+    let spoken = played.with_context(|| format!("the players were not done after {} s", LIMIT.as_secs()))??;
+    if !players.is_empty() {
+        say("languages", "a publisher and consumer in each, at once");
+    }
+    println!("\n{report}\n{table}\n{spoken}");
+    let faults = [report.faults(), table.faults(), spoken.faults()].concat();
     for fault in &faults {
         println!("  FAILED: {fault}");
     }

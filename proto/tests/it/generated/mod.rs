@@ -3,6 +3,7 @@
 
 mod go;
 mod protobuf;
+mod python;
 mod tables;
 
 use std::path::{Path, PathBuf};
@@ -45,6 +46,29 @@ fn checked_in_tables_are_what_the_catalogues_generate() {
     settle(&root().join("../bindings/go/codes.go"), go::codes(&errors));
     settle(&docs.join("errors.md"), tables::error_page(&errors));
     settle(&docs.join("options.md"), tables::option_page(&options));
+    let node = root().join("../bindings/node/package/lib");
+    settle(&node.join("codes.cjs"), tables::node_codes(&errors));
+    settle(&node.join("codes.d.cts"), tables::node_code_types(&errors));
+    settle(&node.join("options.cjs"), tables::node_options(&options));
+}
+
+#[test]
+fn checked_in_tables_of_python_are_what_the_catalogues_generate() {
+    let errors = std::fs::read_to_string(root().join("errors.toml")).unwrap();
+    let options = std::fs::read_to_string(root().join("options.toml")).unwrap();
+    let package = root().join("../bindings/python/python/meshwire");
+    settle(&package.join("errors.py"), python::errors(&errors));
+    settle(&package.join("_kinds.py"), python::options(&options));
+    settle_part(&root().join("../docs/python.md"), "errors", &python::error_page(&errors));
+}
+
+/// The same for what stands in a page between two marks.
+fn settle_part(path: &Path, name: &str, content: &str) {
+    let page = std::fs::read_to_string(path).unwrap();
+    let (begin, end) = (format!("<!-- begin generated {name} -->\n"), format!("<!-- end generated {name} -->\n"));
+    let Some((before, rest)) = page.split_once(&begin) else { panic!("{} has no {begin}", path.display()) };
+    let Some((_, after)) = rest.split_once(&end) else { panic!("{} has no {end}", path.display()) };
+    settle(path, format!("{before}{begin}{content}{end}{after}"));
 }
 
 #[test]

@@ -206,3 +206,42 @@ pub(super) fn option_page(source: &str) -> String {
     }
     out
 }
+
+/// `publish_window_events` to `publishWindowEvents`.
+fn lower_camel(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |all, word| all + &word[..1].to_uppercase() + &word[1..])
+}
+
+/// What Node knows of errors.
+pub(super) fn node_codes(source: &str) -> String {
+    let mut out = format!("\"use strict\";\n{HEAD}\n/** Number and retry class of each code. */\nexports.CODES = {{\n");
+    for r in rows(source, "error") {
+        let _ = writeln!(out, "  {}: [{}, {:?}],", text(&r, "code"), number(&r, "number"), text(&r, "retry"));
+    }
+    out + "};\n"
+}
+
+/// Its types of them.
+pub(super) fn node_code_types(source: &str) -> String {
+    let mut out = format!("{HEAD}\n/** What went wrong, as a stable name. */\nexport type ErrorCode =\n");
+    for r in rows(source, "error") {
+        let _ = writeln!(out, "  /** {} */\n  | {:?}", text(&r, "meaning"), text(&r, "code"));
+    }
+    out.truncate(out.trim_end().len());
+    out + ";\n"
+}
+
+/// The names of options in Node, those of the core, and whether they are milliseconds.
+pub(super) fn node_options(source: &str) -> String {
+    let mut out = format!("\"use strict\";\n{HEAD}\n/** Names of the core, and the unit of what is a duration. */\nexports.OPTIONS = {{\n");
+    for r in rows(source, "option").iter().filter(|r| text(r, "where") == "client") {
+        let name = text(r, "name");
+        let short = name.strip_prefix("client_").unwrap_or(name);
+        let unit = if text(r, "kind") == "duration" { "ms" } else { "" };
+        let suffix = if unit.is_empty() { "" } else { "Ms" };
+        let _ = writeln!(out, "  {}{suffix}: [{name:?}, {unit:?}],", lower_camel(short));
+    }
+    out + "};\n"
+}

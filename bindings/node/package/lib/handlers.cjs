@@ -1,0 +1,220 @@
+"use strict";
+// Handlers of a program: events of a consumer, requests of a responder. They run in the context of who called consume() or serve().
+
+const { Batch, Event, Message, duration } = require("./received.cjs");
+const { CONSUMER, RESPONDER } = require("./loop.cjs");
+const { invalid, native: call } = require("./errors.cjs");
+const { alone, shown } = require("./pack.cjs");
+
+/** How a handler may end other than by returning or throwing. */
+class Settlement {
+  constructor(how, delayMs, reason) {
+    this.how = how;
+    this.delayMs = delayMs;
+    this.reason = reason;
+  }
+}
+
+/** The event comes again after this time. */
+function nackAfter(delayMs) {
+  duration("nack", delayMs);
+  return new Settlement("nack", delayMs);
+}
+
+/** The event never comes again: a dead letter, with the reason. */
+function reject(reason = "") {
+  return new Settlement("reject", undefined, String(reason instanceof Error ? reason.message : reason));
+}
+
+/** An event for a handler. */
+class Handled extends Message {
+  #abort;
+  #lost = false;
+
+  /** Aborted when the event was lost: it comes again, and what the handler still says is not heard. */
+  get signal() {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#lost) this.#abort.abort(lost("consume", this.topic));
+    }
+    return this.#abort.signal;
+  }
+
+  get lost() {
+    return this.#lost;
+  }
+
+  /** @internal */
+  static lose(message) {
+    message.#lost = true;
+    message.#abort?.abort(lost("consume", message.topic));
+  }
+}
+
+/** A request for a handler. */
+class Request extends Event {
+  #abort;
+  #lost = false;
+  #deadline;
+  #wantsStream;
+
+  constructor(batch, index) {
+    super(batch, index);
+    this.#deadline = Date.now() + batch.big(batch.at(index) + 7);
+    this.#wantsStream = batch.wantsStream(index);
+  }
+
+  /** Until when the requester waits. */
+  get deadline() {
+    return new Date(this.#deadline);
+  }
+
+  get remainingMs() {
+    return Math.max(0, this.#deadline - Date.now());
+  }
+
+  get wantsStream() {
+    return this.#wantsStream;
+  }
+
+  /** Aborted when the requester waits no more. */
+  get signal() {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#lost) this.#abort.abort(lost("serve", this.topic));
+    }
+    return this.#abort.signal;
+  }
+
+  get lost() {
+    return this.#lost;
+  }
+
+  /** @internal */
+  static lose(request) {
+    request.#lost = true;
+    request.#abort?.abort(lost("serve", request.topic));
+  }
+}
+
+function lost(operation, topic) {
+  const text = operation === "consume" ? "the lease of the event is gone: it comes again" : "the requester waits no more";
+  return new DOMException(`${text} (topic ${topic})`, "AbortError");
+}
+
+const problem = (error) => String(error instanceof Error ? error.message : error);
+
+/** Runs handlers until they are stopped, and the last of them has ended. */
+async function run(kind, loop, client, topic, pairs, { signal, begin, lose }) {
+  if (signal?.aborted) return;
+  loop.send();
+  const number = call(() => loop.bridge.handle(kind, client, topic, pairs));
+  const stop = () => {
+    loop.send();
+    call(() => loop.bridge.stop(kind, number));
+  };
+  signal?.addEventListener("abort", stop, { once: true });
+  const running = new Map();
+  try {
+    for (;;) {
+      const came = await loop.ask((tag) => loop.bridge.next(tag, kind, number, 1024, -1), { caller: run });
+      if (came === undefined) return;
+      const batch = new Batch(came, topic, loop);
+      for (let index = 0; index < batch.count; index++) {
+        const of = batch.numberOf(index);
+        if (batch.isLost(index)) {
+          const one = running.get(of);
+          if (one) lose(one);
+          running.delete(of);
+        } else {
+          begin(batch, index, of, running);
+        }
+      }
+    }
+  } finally {
+    signal?.removeEventListener("abort", stop);
+    for (const one of running.values()) lose(one);
+    loop.release(kind, number);
+  }
+}
+
+/** Consumes a topic; resolves when it was stopped. */
+function consume(loop, client, topic, pairs, signal, handler, hooks) {
+  const settle = (batch, index, message, how) => {
+    if (how instanceof Settlement && how.how === "nack") loop.nack(batch.number, index, how.delayMs);
+    else if (how instanceof Settlement) loop.reject(batch.number, index, how.reason);
+    else loop.ack(batch.number, index);
+    hooks?.onSettle?.(message, how instanceof Settlement ? how.how : "ack");
+  };
+  const begin = (batch, index, of, running) => {
+    const message = new Handled(batch, index);
+    const ended = (how) => {
+      if (running.delete(of)) settle(batch, index, message, how);
+      else loop.drop(batch.number, index);
+    };
+    const failed = (error) => {
+      if (!running.delete(of)) return loop.drop(batch.number, index);
+      loop.fail(batch.number, index, problem(error));
+      hooks?.onSettle?.(message, "nack");
+    };
+    running.set(of, message);
+    try {
+      hooks?.onDelivery?.(message);
+      const ends = handler(message);
+      if (typeof ends?.then === "function") Promise.resolve(ends).then(ended, failed);
+      else ended(ends);
+    } catch (error) {
+      failed(error);
+    }
+  };
+  return run(CONSUMER, loop, client, topic, pairs, { signal, begin, lose: Handled.lose });
+}
+
+/** Serves a topic; resolves when it was stopped. */
+function serve(loop, client, topic, pairs, signal, handler) {
+  const begin = (batch, index, of, running) => {
+    const request = new Request(batch, index);
+    running.set(of, request);
+    const send = (value) => {
+      const packed = alone(value);
+      return loop.ask((tag) => loop.bridge.reply(tag, batch.number, index, packed), { caller: send });
+    };
+    answer(request, handler, send).then(
+      (last) => {
+        if (!running.delete(of)) return loop.drop(batch.number, index);
+        try {
+          if (last === ENDED) loop.ack(batch.number, index);
+          else loop.answer(batch.number, index, last);
+        } catch (error) {
+          loop.fail(batch.number, index, problem(error));
+        }
+      },
+      (error) => {
+        if (running.delete(of)) loop.fail(batch.number, index, problem(error));
+        else loop.drop(batch.number, index);
+      },
+    );
+  };
+  return run(RESPONDER, loop, client, topic, pairs, { signal, begin, lose: Request.lose });
+}
+
+const ENDED = Symbol("ended");
+
+/** What a handler replies last, when all before has been taken. */
+async function answer(request, handler, send) {
+  const replies = await handler(request, { send });
+  if (typeof replies?.[Symbol.asyncIterator] !== "function") return replies === undefined ? ENDED : replies;
+  // An iterator whose requester is gone is ended, as by a break.
+  for await (const reply of replies) {
+    if (request.lost) break;
+    await send(reply);
+  }
+  return ENDED;
+}
+
+function isHandler(handler, operation) {
+  if (typeof handler !== "function") throw invalid(operation, `the handler is ${shown(handler)}, which is no function`);
+  return handler;
+}
+
+module.exports = { consume, serve, isHandler, nackAfter, reject, Settlement, Handled, Request };

@@ -1,0 +1,230 @@
+"use strict";
+
+const { Batch, Delivery } = require("./received.cjs");
+const { SUBSCRIPTION } = require("./loop.cjs");
+const { invalid } = require("./errors.cjs");
+
+/** Most deliveries that are taken ahead of the program, and as how long it may need for them. */
+const MOST = 1024, SHORT_MS = 8, LONG_MS = 60;
+/** How long leases are kept for a program that does nothing, where it said nothing of its ack wait. */
+const ACK_WAIT_MS = 30_000;
+
+const forgotten = new FinalizationRegistry(({ loop, number }) => loop.letGo(number));
+
+const abandoned = new FinalizationRegistry(({ loop, number, open, weak }) => {
+  open.delete(weak);
+  loop.release(SUBSCRIPTION, number);
+});
+
+/** A stream of deliveries. */
+class Subscription {
+  #mesh;
+  #loop;
+  #number;
+  #topic;
+  #hooks;
+  #ackWait;
+  #batch;
+  #at = 0;
+  #most = 1;
+  #arrived = 0;
+  #checked = 0;
+  #active = 0;
+  #asking;
+  #last;
+  #weak;
+  #over = false;
+
+  constructor(mesh, loop, number, topic, hooks, ackWait) {
+    this.#mesh = mesh;
+    this.#loop = loop;
+    this.#number = number;
+    this.#topic = topic;
+    this.#hooks = hooks;
+    this.#ackWait = ackWait ?? ACK_WAIT_MS;
+    this.#weak = new WeakRef(this);
+    mesh.open.add(this.#weak);
+    abandoned.register(this, { loop, number, open: mesh.open, weak: this.#weak }, this);
+  }
+
+  get topic() {
+    return this.#topic;
+  }
+
+  get closed() {
+    return this.#over;
+  }
+
+  [Symbol.asyncIterator]() {
+    return this;
+  }
+
+  /** The next delivery. */
+  next(options) {
+    const now = Date.now();
+    if (this.#batch !== undefined && this.#loop.mayGoOn(now)) {
+      const delivery = this.#hand(now);
+      if (delivery !== undefined) return Promise.resolve({ value: delivery, done: false });
+    }
+    return this.#wait(options?.signal);
+  }
+
+  async #wait(signal) {
+    for (;;) {
+      if (signal?.aborted) throw signal.reason;
+      if (this.#batch !== undefined) {
+        if (!this.#loop.mayGoOn(Date.now())) await this.#loop.turn();
+        const delivery = this.#hand(Date.now());
+        if (delivery !== undefined) return { value: delivery, done: false };
+        if (this.#batch !== undefined) continue;
+      }
+      if (this.#over) return { value: undefined, done: true };
+      await this.#fetch(this.#most, -1, signal);
+    }
+  }
+
+  /** Several deliveries: as many as are at hand, else the first that comes. None came in time if it is empty. */
+  async batch(most, { timeoutMs = -1, signal } = {}) {
+    if (!Number.isInteger(most) || most < 1 || most > 4096) throw invalid("receive", `${String(most)} at once; from 1 to 4096 is accepted`);
+    const taken = [];
+    let waited = false;
+    const until = timeoutMs < 0 ? Infinity : Date.now() + timeoutMs;
+    for (;;) {
+      if (signal?.aborted) throw signal.reason;
+      while (taken.length < most && this.#batch !== undefined) {
+        const delivery = this.#hand(Date.now());
+        if (delivery !== undefined) taken.push(delivery);
+      }
+      if (taken.length > 0 || this.#over || (waited && Date.now() >= until)) return taken;
+      const left = until === Infinity ? -1 : Math.max(0, until - Date.now());
+      await this.#fetch(most, left, signal);
+      waited = true;
+    }
+  }
+
+  /** Takes what is here into the batch. */
+  async #fetch(most, wait, signal) {
+    if (this.#asking) {
+      // Another loop asks already; what comes is for whoever is first.
+      return raced(this.#asking, signal);
+    }
+    const start = (tag) => this.#loop.bridge.next(tag, SUBSCRIPTION, this.#number, most, wait);
+    const asking = this.#loop.ask(start, { signal, caller: this.next });
+    this.#asking = asking.then(
+      (came) => this.#came(came),
+      (error) => {
+        this.#asking = undefined;
+        throw error;
+      },
+    );
+    return this.#asking;
+  }
+
+  #came(came) {
+    this.#asking = undefined;
+    if (came === undefined) return this.#end();
+    const batch = new Batch(came, this.#topic, this.#loop);
+    if (batch.count === 0) return;
+    if (this.#over) return this.#loop.letGo(batch.number);
+    forgotten.register(batch, { loop: this.#loop, number: batch.number }, batch);
+    this.#batch = batch;
+    this.#at = 0;
+    this.#arrived = this.#checked = this.#active = Date.now();
+    if (batch.count > 1) this.#loop.mind(this);
+  }
+
+  #hand(now) {
+    const batch = this.#batch;
+    const index = this.#at;
+    if (now !== this.#checked && index > 0) {
+      this.#checked = now;
+      if (this.#loop.bridge.isStale(batch.number, index)) {
+        this.#loop.forget(batch.number, index);
+        // Others may be as well.
+        this.#checked = -1;
+        this.#at = index + 1;
+        if (this.#at === batch.count) this.#used(now);
+        return undefined;
+      }
+    }
+    this.#active = now;
+    this.#at = index + 1;
+    if (this.#at === batch.count) this.#used(now);
+    const delivery = new Delivery(batch, index, this.#hooks?.onSettle);
+    this.#last = delivery;
+    this.#hooks?.onDelivery?.(delivery);
+    return delivery;
+  }
+
+  /** A batch was handed on: the next is larger or smaller, so that nothing waits long here. */
+  #used(now) {
+    const { count } = this.#batch;
+    this.#batch = undefined;
+    this.#loop.waiting.delete(this);
+    const took = now - this.#arrived;
+    if (took > LONG_MS) this.#most = 1;
+    else if (took < SHORT_MS && count === this.#most) this.#most = Math.min(MOST, this.#most * 4);
+    else if (took >= SHORT_MS) this.#most = Math.max(1, this.#most >>> 1);
+  }
+
+  /** Begins leases anew of what waits, as long as the program does something; else others are to get it. */
+  keep(now) {
+    if (this.#batch === undefined) return;
+    if (now - this.#active < this.#ackWait) this.#loop.keepFrom(this.#batch.number, this.#at);
+    else this.giveBack();
+  }
+
+  /** Gives back what the program was not handed. */
+  giveBack() {
+    const batch = this.#batch;
+    if (batch === undefined) return;
+    this.#batch = undefined;
+    this.#loop.waiting.delete(this);
+    this.#loop.giveBackFrom(batch.number, this.#at);
+  }
+
+  #end() {
+    if (this.#over) return;
+    this.#over = true;
+    this.#loop.release(SUBSCRIPTION, this.#number);
+    const batch = this.#batch;
+    if (batch !== undefined) {
+      // Behind the end of the subscription: what the program was not handed has not failed.
+      this.#batch = undefined;
+      for (let index = this.#at; index < batch.count; index++) this.#loop.drop(batch.number, index);
+    }
+    this.#loop.waiting.delete(this);
+    this.#mesh.open.delete(this.#weak);
+    abandoned.unregister(this);
+    this.#mesh = undefined;
+  }
+
+  /** Ends it: what is unsettled comes again at once. */
+  close() {
+    this.#end();
+    return Promise.resolve();
+  }
+
+  /** A loop was left: what it had in hand, unsettled, has failed. */
+  return(value) {
+    if (!this.#over && this.#last !== undefined) Delivery.drop(this.#last);
+    this.#end();
+    return Promise.resolve({ value, done: true });
+  }
+}
+
+/** What comes first: it, or the signal. */
+function raced(promise, signal) {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const aborted = () => reject(signal.reason);
+    signal.addEventListener("abort", aborted, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", aborted));
+  });
+}
+
+if (Symbol.asyncDispose) {
+  Object.defineProperty(Subscription.prototype, Symbol.asyncDispose, { value: Subscription.prototype.close, configurable: true, writable: true });
+}
+
+module.exports = { Subscription };

@@ -1,0 +1,176 @@
+import assert from "node:assert/strict";
+import { AsyncLocalStorage } from "node:async_hooks";
+import { test } from "node:test";
+import { setTimeout as after } from "node:timers/promises";
+import { event, nackAfter, reject } from "meshwire";
+import { coded, room } from "./rig.mjs";
+
+/** Asks until somebody serves. */
+async function served(mesh, topic, ...more) {
+  for (;;) {
+    try {
+      return await mesh.request(topic, ...more);
+    } catch (error) {
+      if (error.code !== "NO_RESPONDERS") throw error;
+    }
+  }
+}
+
+test("a handler that returns has acked, one that throws has nacked, and it may say otherwise", async (t) => {
+  const { mesh } = await room(t);
+  await mesh.publishBatch("orders", ["fine", "fails", "later", "never"]);
+  const stop = new AbortController();
+  const seen = [];
+  await mesh.consume("orders", { group: "g", concurrency: 4, backoffMinMs: 0, signal: stop.signal }, async (message) => {
+    const text = message.text();
+    seen.push(`${text} ${message.attempt}`);
+    if (seen.length === 6) stop.abort();
+    if (message.attempt > 1) return undefined;
+    if (text === "fails") throw new Error("not today");
+    if (text === "later") return nackAfter(10);
+    if (text === "never") return reject("bad");
+  });
+  assert.deepEqual(seen.sort(), ["fails 1", "fails 2", "fine 1", "later 1", "later 2", "never 1"]);
+  assert.deepEqual((await mesh.deadLetters.list("orders", { group: "g" }).all()).map((letter) => letter.error), ["bad"]);
+  assert.equal((await mesh.groups.get("orders", "g")).settledThrough, "4");
+});
+
+test("handlers of one key run one at a time, in order, those of others beside them", async (t) => {
+  const { mesh } = await room(t);
+  const events = ["a1", "b1", "a2", "b2", "a3"].map((text) => event(text, { key: text[0] }));
+  await mesh.publishBatch("orders", events);
+  const stop = new AbortController();
+  const [running, order] = [new Map(), []];
+  await mesh.consume("orders", { group: "g", concurrency: 8, signal: stop.signal }, async (message) => {
+    assert.ok(!running.get(message.key));
+    running.set(message.key, true);
+    await after(5);
+    running.set(message.key, false);
+    order.push(message.text());
+    if (order.length === 5) stop.abort();
+  });
+  assert.deepEqual(order.filter((text) => text[0] === "a"), ["a1", "a2", "a3"]);
+  assert.deepEqual(order.filter((text) => text[0] === "b"), ["b1", "b2"]);
+});
+
+test("handlers run in the context of who called consume", async (t) => {
+  const { mesh } = await room(t);
+  const storage = new AsyncLocalStorage();
+  const stop = new AbortController();
+  const seen = [];
+  const consuming = storage.run("mine", () =>
+    mesh.consume("orders", { group: "g", signal: stop.signal }, async () => {
+      seen.push(storage.getStore());
+      await after(1);
+      seen.push(storage.getStore());
+      if (seen.length === 4) stop.abort();
+    }),
+  );
+  await storage.run("theirs", () => mesh.publishBatch("orders", ["a", "b"]));
+  await consuming;
+  assert.deepEqual(seen, Array(4).fill("mine"));
+});
+
+test("a handler whose lease is lost is told by its signal, and what it says is not heard", async (t) => {
+  const { mesh } = await room(t);
+  await mesh.publish("orders", "a");
+  const stop = new AbortController();
+  let lost;
+  await mesh.consume("orders", { group: "g", ackWaitMs: 1000, backoffMinMs: 0, concurrency: 2, signal: stop.signal }, async (message) => {
+    if (message.attempt > 1) return stop.abort();
+    await new Promise((resolve) => message.signal.addEventListener("abort", resolve));
+    lost = [message.lost, message.signal.reason.name];
+  });
+  assert.deepEqual(lost, [true, "AbortError"]);
+});
+
+test("consume ends with why the gateway refused it, and with its client", async (t) => {
+  const { mesh, client } = await room(t);
+  await assert.rejects(mesh.consume("orders", { group: "no group!" }, () => {}), coded("INVALID", { operation: "consume" }));
+  await assert.rejects(mesh.consume("orders", { nothing: 1 }, () => {}), coded("INVALID"));
+  await assert.rejects(mesh.consume("orders", { group: "g" }), coded("INVALID"));
+  await assert.rejects(mesh.serve("orders", {}, 7), coded("INVALID"));
+  const other = await client();
+  await other.publish("orders", "x");
+  let closing;
+  await other.consume("orders", { group: "g" }, () => {
+    closing = other.close();
+  });
+  await closing;
+});
+
+test("a request is answered by what its handler returns, in every form", async (t) => {
+  const { mesh } = await room(t);
+  const stop = new AbortController();
+  const serving = mesh.serve("quote", { concurrency: 8, signal: stop.signal }, async (request) => {
+    assert.ok(request.remainingMs > 0 && request.deadline > new Date() && !request.wantsStream && !request.lost);
+    switch (request.text()) {
+      case "text": return "TEXT";
+      case "json": return { a: 1 };
+      case "bytes": return Uint8Array.of(0, 255);
+      case "event": return event("x", { type: "quote.given", attributes: { n: 1 } });
+      case "nothing": return undefined;
+      case "wrong": return { n: 1n };
+      default: throw new Error("no such thing");
+    }
+  });
+  assert.equal((await served(mesh, "quote", "text")).text(), "TEXT");
+  assert.deepEqual((await mesh.request("quote", "json")).json(), { a: 1 });
+  assert.deepEqual([...(await mesh.request("quote", "bytes", { type: "quote.asked" })).data], [0, 255]);
+  const reply = await mesh.request("quote", "event", { timeoutMs: 2000, retry: true });
+  assert.deepEqual([reply.type, reply.attributes.n], ["quote.given", 1]);
+  await assert.rejects(mesh.request("quote", "nothing"), coded("RESPONDER_FAILED"));
+  await assert.rejects(mesh.request("quote", "wrong"), (error) => coded("RESPONDER_FAILED")(error) && /BigInt/.test(error.message));
+  await assert.rejects(mesh.request("quote", "else"), (error) => coded("RESPONDER_FAILED", { operation: "request" })(error) && /no such thing/.test(error.message));
+  stop.abort();
+  await serving;
+  await assert.rejects(mesh.request("quote", "text"), coded("NO_RESPONDERS", { retryable: true }));
+});
+
+test("many replies are yielded, taken one by one, and left in the middle", async (t) => {
+  const { mesh } = await room(t);
+  const stop = new AbortController();
+  const ended = [];
+  const serving = mesh.serve("report", { concurrency: 4, signal: stop.signal }, async function* (request) {
+    const lines = request.json();
+    try {
+      for (let line = 1; line <= lines; line++) {
+        if (line === 666) throw new Error("halfway");
+        yield `line ${line}`;
+      }
+    } finally {
+      ended.push(lines);
+    }
+  });
+  await served(mesh, "report", 1);
+  const all = [];
+  for await (const reply of await mesh.requestStream("report", 50, { credit: 4 })) all.push(reply.text());
+  assert.deepEqual(all, Array.from({ length: 50 }, (_, n) => `line ${n + 1}`));
+  for await (const reply of await mesh.requestStream("report", 600)) if (reply.text() === "line 2") break;
+  while (!ended.includes(600)) await after(1);
+  await assert.rejects(async () => {
+    for await (const reply of await mesh.requestStream("report", 700)) assert.ok(reply.type);
+  }, (error) => coded("RESPONDER_FAILED", { operation: "request_stream" })(error) && /halfway/.test(error.message));
+  stop.abort();
+  await serving;
+});
+
+test("a handler that sends replies itself is told when nobody waits any more", async (t) => {
+  const { mesh, client } = await room(t);
+  const asking = await client();
+  let told;
+  const gone = new Promise((resolve) => (told = resolve));
+  const serving = mesh.serve("report", async (request, replies) => {
+    if (request.text() === "there?") return "yes";
+    await replies.send("one");
+    await new Promise((resolve) => request.signal.addEventListener("abort", resolve));
+    told(await replies.send("two").catch((error) => error.code));
+  });
+  await served(asking, "report", "there?");
+  const replies = await asking.requestStream("report", "go");
+  assert.equal((await replies.next()).value.text(), "one");
+  await replies.close();
+  assert.equal(await gone, "CANCELLED");
+  await mesh.close();
+  await serving;
+});

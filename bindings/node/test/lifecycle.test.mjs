@@ -1,0 +1,170 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as after } from "node:timers/promises";
+import { connect, MeshwireError, onLog } from "meshwire";
+import { Gateway } from "meshwire/testing";
+import { coded, room, take } from "./rig.mjs";
+
+test("without a gateway the error names the attempts and how to start one, at once", async () => {
+  const began = Date.now();
+  const error = await connect("mesh://127.0.0.1:1").catch((error) => error);
+  assert.ok(error instanceof MeshwireError && error instanceof Error);
+  assert.deepEqual([error.code, error.number, error.retry, error.retryable, error.operation, error.name], ["UNAVAILABLE", 13, "after", true, "connect", "MeshwireError"]);
+  assert.match(error.message, /127\.0\.0\.1:1/);
+  assert.match(error.message, /meshwire serve/);
+  assert.match(error.stack, /lifecycle\.test\.mjs/);
+  assert.ok(Date.now() - began < 3000);
+  const { message, ...json } = JSON.parse(JSON.stringify(error));
+  assert.equal(message, error.message);
+  assert.equal(json.code, "UNAVAILABLE");
+  await assert.rejects(connect({ url: "nonsense://x" }), coded("INVALID"));
+  await assert.rejects(connect({ nothing: 1 }), coded("INVALID"));
+  await assert.rejects(connect(7), coded("INVALID"));
+  await assert.rejects(connect({ url: 7 }), coded("INVALID"));
+});
+
+test("after close every call is CLOSED, and a second close is fine", async (t) => {
+  const { mesh } = await room(t);
+  const orders = await mesh.subscribe("orders", { group: "g" });
+  await mesh.publish("orders", "a");
+  const [delivery] = await take(orders, 1);
+  await assert.rejects(mesh.drain({ timeoutMs: 20 }), coded("TIMEOUT"));
+  await Promise.all([mesh.close({ timeoutMs: 20 }), mesh.close()].map((closing) => assert.rejects(closing, coded("TIMEOUT"))));
+  assert.equal(mesh.state, "closed");
+  assert.deepEqual(await orders.next(), { value: undefined, done: true });
+  delivery.ack();
+  const calls = [
+    () => mesh.publish("t", "x"), () => mesh.publishStart("t", "x"), () => mesh.publishBatch("t", ["x"]), () => mesh.flush(), () => mesh.connected(),
+    () => mesh.subscribe("t"), () => mesh.consume("t", () => {}), () => mesh.serve("t", () => {}), () => mesh.request("t"), () => mesh.requestStream("t"),
+    () => mesh.topics.list().all(), () => mesh.drain(), async () => mesh.stats(),
+  ];
+  for (const call of calls) await assert.rejects(call(), coded("CLOSED"), String(call));
+});
+
+test("an abort rejects with the signal's own reason, and the call is called off", async (t) => {
+  const { mesh, gateway } = await room(t);
+  const reason = new Error("enough");
+  const aborted = () => AbortSignal.abort(reason);
+  const orders = await mesh.subscribe("orders", { group: "g" });
+  const calls = [
+    (signal) => connect({ url: gateway.url, signal }), (signal) => mesh.publish("t", "x", { signal }), (signal) => mesh.publishStart("t", "x", { signal }),
+    (signal) => mesh.flush({ signal }), (signal) => mesh.subscribe("t", { signal }), (signal) => mesh.request("t", "x", { signal }),
+    (signal) => orders.next({ signal }), (signal) => orders.batch(1, { signal }), (signal) => mesh.topics.get("orders", { signal }),
+  ];
+  for (const call of calls) await assert.rejects(call(aborted()), (error) => error === reason, String(call));
+  const later = () => {
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(reason), 20);
+    return abort.signal;
+  };
+  await assert.rejects(orders.next({ signal: later() }), (error) => error === reason);
+  await mesh.publish("orders", "a");
+  assert.equal((await take(orders, 1))[0].text(), "a");
+  await assert.rejects(orders.batch(5, { signal: AbortSignal.timeout(20) }), { name: "TimeoutError" });
+  const stop = new AbortController();
+  const serving = mesh.serve("slow", { signal: stop.signal }, (request) => new Promise((resolve) => request.signal.addEventListener("abort", () => resolve("late"))));
+  await after(20);
+  await assert.rejects(mesh.request("slow", "x", { signal: later() }), (error) => error === reason);
+  stop.abort();
+  await serving;
+});
+
+test("a publish that waits for room can be called off, and nothing of it is published", async (t) => {
+  const { gateway } = await room(t);
+  const mesh = await connect({ url: gateway.url, publishWindowEvents: 1 });
+  await mesh.publish("orders", "0");
+  await gateway.kill();
+  const first = mesh.publish("orders", "1");
+  const abort = new AbortController();
+  const second = mesh.publish("orders", "2", { signal: abort.signal });
+  await after(10);
+  abort.abort();
+  await assert.rejects(second, { name: "AbortError" });
+  await mesh.close({ timeoutMs: 50 }).catch(() => {});
+  await assert.rejects(first, MeshwireError);
+});
+
+test("states are told as they change, and counts are there", async (t) => {
+  const gateway = await Gateway.start();
+  t.after(() => gateway.kill());
+  const states = [];
+  const mesh = await connect({ url: gateway.url, name: "test", onState: (state) => states.push(state) });
+  await mesh.connected();
+  await mesh.publish("orders", "x");
+  assert.deepEqual([mesh.state, mesh.stats().published, mesh.stats().carrier], ["connected", 1, "tcp"]);
+  await gateway.kill();
+  while (!states.includes("reconnecting")) await after(1);
+  await mesh.close({ timeoutMs: 100 }).catch(() => {});
+  while (!states.includes("closed")) await after(1);
+  assert.equal(states[0], "connected");
+});
+
+test("hooks see every publish, delivery and settle, and may change or refuse an event", async (t) => {
+  const { client } = await room(t);
+  const seen = [];
+  const mesh = await client({
+    onPublish(topic, event) {
+      if (event.data === "no") throw new Error("not this one");
+      event.attributes.traceparent = `00-${topic}`;
+    },
+    onDelivery: (delivery) => seen.push(`came ${delivery.text()}`),
+    onSettle: (delivery, how) => seen.push(`${how} ${delivery.text()}`),
+  });
+  await mesh.publish("orders", "a");
+  await mesh.publishStart("orders", "b");
+  const [one, no] = await mesh.publishBatch("orders", ["c", "no"]);
+  assert.ok(one.ok && no.error.code === "INVALID");
+  await assert.rejects(mesh.publish("orders", "no"), (error) => coded("INVALID")(error) && error.cause.message === "not this one");
+  const orders = await mesh.subscribe("orders", { group: "g" });
+  const [a, b, c] = await take(orders, 3);
+  assert.deepEqual([a, b, c].map((d) => d.attributes.traceparent), Array(3).fill("00-orders"));
+  a.ack();
+  b.nack({ delayMs: 0 });
+  c.reject();
+  assert.deepEqual(seen, ["came a", "came b", "came c", "ack a", "nack b", "reject c"]);
+});
+
+test("what the client logs is told to who listens, until it does not", async (t) => {
+  const records = [];
+  const stop = onLog((record) => records.push(record), { level: "info" });
+  const { mesh } = await room(t);
+  await mesh.subscribe("orders");
+  while (!records.some((record) => /without a group/.test(record.text))) await after(1);
+  const [record] = records;
+  assert.ok(record.time instanceof Date && record.target.startsWith("meshwire") && record.level === "info");
+  stop();
+  assert.throws(() => onLog(7), coded("INVALID"));
+  assert.throws(() => onLog(() => {}, { level: "loud" }), coded("INVALID"));
+});
+
+test("a gateway that dies in the middle of every call leaves typed errors or answers, never a hang", async (t) => {
+  const gateway = await Gateway.start();
+  const mesh = await connect({ url: gateway.url, reconnectMaxMs: 50 });
+  await mesh.publish("orders", "x");
+  const orders = await mesh.subscribe("orders", { group: "g" });
+  const [delivery] = await take(orders, 1);
+  const all = Promise.allSettled([
+    mesh.publish("orders", "y"), mesh.publishBatch("orders", ["z"]), mesh.flush(), mesh.subscribe("other"), mesh.request("quote", "x", { timeoutMs: 500 }),
+    delivery.ackConfirmed(), mesh.topics.list().all(), orders.next(), mesh.consume("orders", { group: "h" }, () => {}),
+    (async () => {
+      for await (const _ of await mesh.requestStream("report", "x", { timeoutMs: 500 }));
+    })(),
+  ]);
+  await gateway.kill();
+  await after(100);
+  await mesh.close({ timeoutMs: 200 }).catch(() => {});
+  for (const { status, reason } of await all) {
+    if (status === "rejected") assert.ok(reason instanceof MeshwireError, String(reason?.stack));
+  }
+});
+
+test("with an offline buffer a client begins without a gateway", async (t) => {
+  const mesh = await connect({ url: "tcp://127.0.0.1:1", publishOffline: "buffer" });
+  const published = mesh.publish("orders", "x");
+  await after(10);
+  assert.equal(mesh.stats().buffered, 1);
+  const gone = assert.rejects(published, MeshwireError);
+  await mesh.close({ timeoutMs: 10 }).catch(() => {});
+  await gone;
+  t.diagnostic("closed");
+});

@@ -1,0 +1,156 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { test } from "node:test";
+import { Worker } from "node:worker_threads";
+import { program, room } from "./rig.mjs";
+
+const head = `import { connect } from "meshwire"; const mesh = await connect(process.argv[2]);`;
+
+test("an idle client lets the process end, at once and with 0", async (t) => {
+  const { gateway } = await room(t);
+  const began = Date.now();
+  const idle = `${head}
+    const orders = await mesh.subscribe("orders", { group: "g" });
+    await mesh.publish("orders", "x");
+    console.log((await orders.next()).value.text());`;
+  const { code, out, err } = await program(idle, { args: [gateway.url] });
+  assert.deepEqual([code, out, err], [0, "x\n", ""]);
+  assert.ok(Date.now() - began < 10_000);
+});
+
+test("what is open keeps the process: a publish, a request, a loop", async (t) => {
+  const { gateway, mesh } = await room(t);
+  const publishing = await program(`${head} mesh.publish("t", "x").then((receipt) => console.log(receipt.position));`, { args: [gateway.url] });
+  assert.deepEqual([publishing.code, publishing.out], [0, "1\n"]);
+  const loop = program(`${head} console.log("there"); for await (const d of await mesh.subscribe("orders", { group: "g" })) { console.log(d.text()); d.ack(); if (d.text() === "end") break; }`, { args: [gateway.url] });
+  const asked = mesh.consume("nothing", () => {});
+  await mesh.publish("orders", "one");
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await mesh.publish("orders", "end");
+  const { code, out } = await loop;
+  assert.deepEqual([code, out], [0, "there\none\nend\n"]);
+  await mesh.close();
+  await asked;
+});
+
+test("publishes that nobody awaits are sent before the process ends", async (t) => {
+  const { gateway, mesh } = await room(t);
+  for (const [topic, end] of [["natural", ""], ["exit", "process.exit(3);"], ["inner", "setImmediate(() => process.exit(3));"]]) {
+    const { code, err } = await program(`${head} for (let n = 0; n < 1000; n++) mesh.publish("${topic}", String(n)); ${end}`, { args: [gateway.url] });
+    assert.deepEqual([code, err], [end ? 3 : 0, ""]);
+    assert.equal((await mesh.topics.get(topic)).events, 1000, topic);
+  }
+});
+
+test("a process that ends while the gateway is away says how many publishes were not sent", async () => {
+  const source = `import { connect } from "meshwire"; import { Gateway } from "meshwire/testing";
+    const gateway = await Gateway.start(); const mesh = await connect(gateway.url); await gateway.kill();
+    for (let n = 0; n < 7; n++) mesh.publish("t", "x").catch(() => {}); setImmediate(() => process.exit(0));`;
+  const { code, err } = await program(source);
+  assert.equal(code, 0);
+  assert.match(err, /7 publishes whose receipt has not come/);
+});
+
+test("a process may exit in the middle of anything", async (t) => {
+  const { gateway } = await room(t);
+  const middle = [
+    `mesh.consume("t", { group: "g" }, () => new Promise(() => {})); await mesh.publish("t", "x");`,
+    `mesh.serve("t", () => new Promise(() => {})); mesh.request("t", "x").catch(() => {});`,
+    `const s = await mesh.subscribe("t", { group: "h" }); s.next(); mesh.publish("t", "x");`,
+    `mesh.subscribe("t").catch(() => {}); mesh.close(); mesh.flush().catch(() => {});`,
+    `connect("tcp://10.255.255.1:1").catch(() => {});`,
+    `mesh.close();`,
+  ];
+  const runs = middle.flatMap((body) => ["", "await new Promise((r) => setTimeout(r, 20));"].map((wait) => program(`${head} ${body} ${wait} process.exit(5);`, { args: [gateway.url] })));
+  for (const { code, signal, err } of await Promise.all(runs)) assert.deepEqual([code, signal], [5, null], err);
+});
+
+test("a rejected publish that nobody awaits is an ordinary unhandled rejection with our code", async (t) => {
+  const { gateway } = await room(t);
+  const { code, err } = await program(`${head} mesh.publish("no topic!", "x");`, { args: [gateway.url] });
+  assert.equal(code, 1);
+  assert.match(err, /MeshwireError/);
+  assert.match(err, /code: 'INVALID'/);
+});
+
+test("it is there for require too, and is the same", async (t) => {
+  const { gateway } = await room(t);
+  const source = `const { connect, MeshwireError } = require("meshwire");
+    (async () => {
+      const other = await import("meshwire");
+      console.log(other.MeshwireError === MeshwireError, typeof require("meshwire/testing").Gateway.start);
+      const mesh = await connect(process.argv[2]);
+      console.log((await mesh.publish("t", "x")).position);
+      await mesh.close();
+    })();`;
+  const { code, out, err } = await program(source, { commonjs: true, args: [gateway.url] });
+  assert.deepEqual([code, out, err], [0, "true function\n1\n", ""]);
+});
+
+test("workers have clients of their own, and may be ended at any moment", async (t) => {
+  const { gateway, mesh } = await room(t);
+  const source = `
+    const { parentPort, workerData } = require("node:worker_threads");
+    const { connect } = require("meshwire");
+    (async () => {
+      const mesh = await connect(workerData.url);
+      await Promise.all(Array.from({ length: 100 }, (_, n) => mesh.publish(workerData.topic, String(n))));
+      if (workerData.stay) {
+        mesh.consume(workerData.topic, { group: "g" }, () => new Promise(() => {}));
+        for (const loop = await mesh.subscribe(workerData.topic, { group: "h" }); ; ) { await loop.next(); parentPort.postMessage("up"); }
+      }
+      parentPort.postMessage("done");
+    })();`;
+  const worker = (workerData) => new Worker(source, { eval: true, workerData: { url: gateway.url, ...workerData } });
+  for (let round = 0; round < 3; round++) {
+    const workers = [0, 1].map((n) => worker({ topic: `w${round}${n}` }));
+    const codes = await Promise.all(workers.map((one) => once(one, "exit")));
+    assert.deepEqual(codes.flat(), [0, 0]);
+    const staying = worker({ topic: `s${round}`, stay: true });
+    await once(staying, "message");
+    await staying.terminate();
+  }
+  assert.equal((await mesh.topics.get("w21")).events, 100);
+  await mesh.publish("still", "here");
+});
+
+test("a worker alone may load it, and end, and another one after it", async (t) => {
+  const { gateway } = await room(t);
+  const source = `
+    import { Worker } from "node:worker_threads"; import { once } from "node:events";
+    for (let n = 0; n < 3; n++) {
+      const worker = new Worker('const { connect } = require("meshwire"); connect(' + JSON.stringify(process.argv[2]) + ').then((m) => m.publish("t", "x"))', { eval: true, execArgv: [] });
+      await once(worker, "exit");
+    }
+    console.log("ended");`;
+  const { code, out, err } = await program(source, { args: [gateway.url] });
+  assert.deepEqual([code, out, err], [0, "ended\n", ""]);
+});
+
+test("a native half that is not there is named with what to do", async () => {
+  const { code, err } = await program(`import "meshwire";`, { env: { MESHWIRE_NATIVE_PATH: "/nowhere/meshwire.node" } });
+  assert.equal(code, 1);
+  assert.match(err, /MESHWIRE_NATIVE_PATH is \/nowhere\/meshwire\.node/);
+});
+
+test("browsers and workers at the edge are told of the subprotocol", async () => {
+  for (const condition of ["browser", "workerd"]) {
+    const { code, err } = await program(`import { spawnSync } from "node:child_process";
+      const { status, stderr } = spawnSync(process.execPath, ["-C", "${condition}", "--input-type=module", "-e", 'import "meshwire"'], { encoding: "utf8" });
+      console.error(stderr); process.exit(status);`);
+    assert.equal(code, 1);
+    assert.match(err, /meshwire\.v1\.json/);
+  }
+});
+
+test("a client that is let go of is collected", async (t) => {
+  const { gateway } = await room(t);
+  const source = `import { connect } from "meshwire"; import v8 from "node:v8"; import vm from "node:vm";
+    v8.setFlagsFromString("--expose-gc"); const gc = vm.runInNewContext("gc");
+    const refs = [];
+    for (let n = 0; n < 5; n++) refs.push(new WeakRef(await connect({ url: process.argv[2], onState() {} })));
+    while (refs.some((ref) => ref.deref())) { gc(); await new Promise((r) => setTimeout(r, 5)); }
+    console.log("collected");`;
+  const { code, out, err } = await program(source, { args: [gateway.url] });
+  assert.deepEqual([code, out, err], [0, "collected\n", ""]);
+});

@@ -1,0 +1,162 @@
+"""Handlers of a program, run by the event loop that their caller runs in and with its context."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import aclosing, closing
+from typing import Any
+
+from ._hooks import Hooks
+from ._native import Job, Pending, Request, Stream
+from .errors import CancelledError
+
+_log = logging.getLogger("meshwire")
+
+
+class Nack(Exception):
+    """Raised by a handler: the event is to come again, after ``delay`` seconds."""
+
+    def __init__(self, delay: float | None = None, reason: str = "") -> None:
+        super().__init__(reason or "nack")
+        self.delay = delay
+
+
+class Reject(Exception):
+    """Raised by a handler: the event is never to come again, for this reason. It becomes a dead letter."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def problem_of(error: BaseException) -> str:
+    """What an error says, and what it is if it says nothing."""
+    return str(error) or type(error).__name__
+
+
+def settled(job: Job, error: BaseException | None, hooks: Hooks) -> None:
+    """Says how the handler of an event ended."""
+    if error is None:
+        job.end_done()
+        word = "ack"
+    elif isinstance(error, Reject):
+        job.end_reject(error.reason)
+        word = "reject"
+    elif isinstance(error, Nack) and error.delay is not None:
+        job.end_nack(error.delay)
+        word = "nack"
+    else:
+        if not isinstance(error, Nack):
+            _log.warning("a handler of %s failed: %s", job.topic, problem_of(error), exc_info=error)
+        job.end_failed(problem_of(error))
+        word = "nack"
+    if hooks.on_settle is not None:
+        try:
+            hooks.on_settle(job, word)  # type: ignore[arg-type]
+        except Exception as problem:
+            _log.error("a hook failed", exc_info=problem)
+
+
+async def _handle(job: Job, handler: Callable[[Job], object], hooks: Hooks) -> None:
+    error: BaseException | None = None
+    try:
+        if hooks.on_delivery is not None:
+            hooks.on_delivery(job)
+        result = handler(job)
+        if inspect.isawaitable(result):
+            await result
+    except Exception as problem:
+        error = problem
+    settled(job, error, hooks)
+
+
+async def _answer(request: Request, handler: Callable[[Request], object]) -> None:
+    try:
+        result = handler(request)
+        if inspect.isasyncgen(result):
+            async with aclosing(result):
+                async for reply in result:
+                    await request.begin_reply(reply)
+            request.end_done()
+        elif inspect.isgenerator(result):
+            with closing(result):
+                for reply in result:
+                    await request.begin_reply(reply)
+            request.end_done()
+        else:
+            request.answer(await result if inspect.isawaitable(result) else result)
+    except CancelledError:
+        # The requester waits no more.
+        request.end_done()
+    except Exception as problem:
+        _log.warning("a handler of %s failed: %s", request.topic, problem_of(problem), exc_info=problem)
+        request.end_failed(problem_of(problem))
+
+
+def _ended(tasks: dict[int, asyncio.Task[None]], number: int, _: asyncio.Task[None]) -> None:
+    tasks.pop(number, None)
+
+
+async def _run(stream: Stream, begin: Callable[[Any], Coroutine[Any, Any, None]], until: Awaitable[object] | None) -> None:
+    """Begins a task for each piece of work, and cancels those whose work was lost."""
+    loop = asyncio.get_running_loop()
+    tasks: dict[int, asyncio.Task[None]] = {}
+    works: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+    stop = None if until is None else asyncio.ensure_future(until)
+    if stop is not None:
+        stop.add_done_callback(lambda _: stream.close())
+
+    pending: Pending[bool] | None = None
+    try:
+        while True:
+            for work in stream.batch():
+                if isinstance(work, int):
+                    if work in tasks:
+                        if work in works:
+                            works[work].lose()
+                        tasks[work].cancel()
+                    continue
+                number = work.number
+                works[number] = work
+                tasks[number] = task = loop.create_task(begin(work))
+                task.add_done_callback(functools.partial(_ended, tasks, number))
+            if stream.ended:
+                return
+            pending = stream.ask()
+            await pending
+    finally:
+        stream.close()
+        if pending is not None:
+            pending.cancel()
+        if stop is not None:
+            stop.cancel()
+        left = list(tasks.values())
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.gather(*left, return_exceptions=True)
+
+
+async def consume(
+    stream: Stream, handler: Callable[[Job], object], until: Awaitable[object] | None, hooks: Hooks
+) -> None:
+    """Handles events."""
+
+    async def begin(job: Job) -> None:
+        await _handle(job, handler, hooks)
+
+    await _run(stream, begin, until)
+
+
+async def serve(stream: Stream, handler: Callable[[Request], object], until: Awaitable[object] | None) -> None:
+    """Answers requests."""
+
+    async def begin(request: Request) -> None:
+        await _answer(request, handler)
+
+    await _run(stream, begin, until)

@@ -1,0 +1,126 @@
+"""Streams of deliveries and of replies, for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator, Mapping
+from types import TracebackType
+from typing import Any
+
+from ._hooks import Hooks, hooked
+from ._native import Delivery, Reply, Stream
+from ._waiting import call, some
+
+
+class Subscription:
+    """Deliveries of a topic: begun by ``async with``, ``await`` or the first delivery that is asked for."""
+
+    def __init__(self, begin: Any, topic: str, options: dict[str, str], hooks: Hooks) -> None:
+        self._begin = begin
+        self._topic = topic
+        self._options = options
+        self._hook = hooks.on_delivery
+        self._stream: Stream | None = None
+
+    async def _started(self) -> Stream:
+        if self._stream is None:
+            self._stream = await call(self._begin(self._topic, self._options))
+        return self._stream
+
+    async def _start(self) -> Subscription:
+        await self._started()
+        return self
+
+    def __await__(self) -> Generator[Any, None, Subscription]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Subscription:
+        await self._started()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def topic(self) -> str:
+        """The topic."""
+        return self._topic
+
+    def __aiter__(self) -> AsyncIterator[Delivery]:
+        # The native stream gives what is here without a call into Python.
+        return self if self._stream is None or self._hook is not None else self._stream
+
+    async def __anext__(self) -> Delivery:
+        stream = self._stream or await self._started()
+        delivery: Delivery = await stream.__anext__()
+        if self._hook is not None:
+            hooked(self._hook, delivery)
+        return delivery
+
+    async def next_batch(self, most: int = 256, wait: float | None = None) -> list[Delivery]:
+        """Those that are here, up to ``most``; else waits for the first that comes, for ``wait`` seconds (as long as it takes). An empty
+        list: none came in time, or ``ended``."""
+        stream = self._stream or await self._started()
+        await some(stream, most, wait)
+        batch: list[Delivery] = stream.batch(most)
+        if self._hook is not None:
+            for delivery in batch:
+                hooked(self._hook, delivery)
+        return batch
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing comes any more: it was closed, or its client was."""
+        return self._stream is not None and self._stream.ended
+
+    def close(self) -> None:
+        """Ends it: what is unsettled comes again at once, and has not failed. Again is nothing."""
+        if self._stream is not None:
+            self._stream.close()
+
+
+class Replies:
+    """Replies to a request: begun by ``async with``, ``await`` or the first reply that is asked for."""
+
+    def __init__(
+        self, begin: Any, topic: str, event: object, options: dict[str, str], said: Mapping[str, Any]
+    ) -> None:
+        self._begin = begin
+        self._asked = (topic, event, options, dict(said))
+        self._stream: Stream | None = None
+
+    async def _started(self) -> Stream:
+        if self._stream is None:
+            self._stream = await call(self._begin(*self._asked))
+        return self._stream
+
+    async def _start(self) -> Replies:
+        await self._started()
+        return self
+
+    def __await__(self) -> Generator[Any, None, Replies]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Replies:
+        await self._started()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __aiter__(self) -> AsyncIterator[Reply]:
+        return self if self._stream is None else self._stream
+
+    async def __anext__(self) -> Reply:
+        stream = self._stream or await self._started()
+        reply: Reply = await stream.__anext__()
+        return reply
+
+    def close(self) -> None:
+        """Cancels what is left of the request. Again is nothing."""
+        if self._stream is not None:
+            self._stream.close()
+

@@ -1,0 +1,286 @@
+"""A client without asyncio: the same names, and each call waits."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from .. import _native, _process
+from .._base import MeshwireError
+from .._event import Event, of_parts
+from .._hooks import Hooks, OnDelivery, OnPublish, OnSettle
+from .._mesh import raise_failures
+from .._native import Job, Receipt, Reply, Request
+from .._options import Duration, texts
+from .._stats import State, Stats
+from .._waiting import block
+from ..errors import ClosedError, TimeoutError
+from ._admin import DeadLetters, Groups, Limits, Topics
+from ._handlers import answer, handle, run
+from ._subscription import Replies, Subscription
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .._event import EventAttributes, PublishAttributes
+    from .._options import ConnectOptions, ConsumeOptions, ServeOptions, SubscribeOptions
+
+_log = logging.getLogger("meshwire")
+_Result = TypeVar("_Result")
+
+
+class Pending(Generic[_Result]):
+    """A call on its way."""
+
+    __slots__ = ("_native",)
+
+    def __init__(self, native: _native.Pending[_Result]) -> None:
+        self._native = native
+
+    @property
+    def done(self) -> bool:
+        """Whether it has come to something."""
+        return self._native.done
+
+    @property
+    def failed(self) -> bool:
+        """Whether it failed."""
+        return self._native.failed
+
+    def result(self, timeout: float | None = None) -> _Result:
+        """Waits for what it comes to, for at most ``timeout`` seconds."""
+        if not self._native.done and not block(self._native, timeout):
+            raise TimeoutError(f"it did not come to anything within {timeout} s; it goes on", operation="publish")
+        return self._native.result()
+
+    def error(self) -> MeshwireError | None:
+        """The error it came to, if it did."""
+        return self._native.error()
+
+
+def connect(
+    url: str | None = None,
+    *,
+    on_publish: OnPublish | None = None,
+    on_delivery: OnDelivery | None = None,
+    on_settle: OnSettle | None = None,
+    **options: Unpack[ConnectOptions],
+) -> Mesh:
+    """Connects to a gateway: at ``url``, else ``MESHWIRE_URL``, else ``mesh://127.0.0.1:7400``.
+
+    As ``meshwire.connect``; hooks are called by the thread that publishes or receives.
+    """
+    hooks = Hooks(on_publish, on_delivery, on_settle)
+    client = _native.connect_sync(_process.pump(), texts({"url": url, **options}), on_settle)
+    _process.opened(client)
+    return Mesh(client, hooks)
+
+
+class Mesh:
+    """A client of a gateway, for any thread of the process that made it."""
+
+    __slots__ = ("__weakref__", "_client", "_hooks")
+
+    def __init__(self, client: _native.Client, hooks: Hooks) -> None:
+        self._client = client
+        self._hooks = hooks
+
+    def _hooked(self, topic: str, event: object, said: Any) -> Event:
+        hook = self._hooks.on_publish
+        assert hook is not None
+        return hook(topic, of_parts(event, said))
+
+    def publish(self, topic: str, event: object = None, /, **said: Unpack[PublishAttributes]) -> Receipt:
+        """Publishes an event, and waits for its receipt."""
+        if self._hooks.on_publish is not None:
+            event, said = self._hooked(topic, event, said), {}
+        return self._client.publish_sync(topic, event, said)
+
+    def publish_nowait(
+        self, topic: str, event: object = None, /, **said: Unpack[PublishAttributes]
+    ) -> Pending[Receipt]:
+        """Publishes an event if there is room for it, and raises ``BufferFullError`` if there is none. ``result()`` of what it gives is
+        the receipt; if nobody asks for that, ``flush`` tells of a failure."""
+        if self._hooks.on_publish is not None:
+            event, said = self._hooked(topic, event, said), {}
+        return Pending(self._client.publish(topic, event, False, True, said))
+
+    def publish_start(
+        self, topic: str, event: object = None, /, **said: Unpack[PublishAttributes]
+    ) -> Pending[Receipt]:
+        """As ``publish_nowait``, and waits for room, and until the event is in the offline file if there is one."""
+        if self._hooks.on_publish is not None:
+            event, said = self._hooked(topic, event, said), {}
+        return Pending(self._client.publish_start(topic, event, said))
+
+    def publish_batch(self, topic: str, events: Iterable[object], /) -> list[Receipt | MeshwireError]:
+        """Publishes events together: a receipt or an error for each, in their order. One bad event fails alone."""
+        if self._hooks.on_publish is not None:
+            events = [self._hooked(topic, event, {}) for event in events]
+        receipts: list[Receipt | MeshwireError] = self._client.publish_batch(topic, events)
+        return receipts
+
+    def flush(self) -> None:
+        """Waits until every event published so far has its answer.
+
+        Raises ``PublishError`` with each failure that nobody asked for since the last flush.
+        """
+        self._client.flush()
+        raise_failures(self._client)
+
+    def request(
+        self,
+        topic: str,
+        event: object = None,
+        /,
+        *,
+        timeout: Duration | None = None,
+        retry: bool = False,
+        **said: Unpack[EventAttributes],
+    ) -> Reply:
+        """Asks one of those who serve a topic, and waits for its reply: 5 s unless ``timeout`` says otherwise.
+
+        ``retry``: another responder may be asked when one is lost, so that the work may be done twice.
+        """
+        options = texts({"timeout": timeout, "retry": retry or None})
+        reply: Reply = self._client.request(topic, event, options, said)
+        return reply
+
+    def request_stream(
+        self,
+        topic: str,
+        event: object = None,
+        /,
+        *,
+        timeout: Duration | None = None,
+        retry: bool = False,
+        credit: int | None = None,
+        **said: Unpack[EventAttributes],
+    ) -> Replies:
+        """As ``request``, for many replies: ``for`` gives them. Leaving ``with`` cancels the request."""
+        options = texts({"timeout": timeout, "retry": retry or None, "credit": credit})
+        return Replies(self._client.request_stream(topic, event, options, said))
+
+    def serve(
+        self,
+        topic: str,
+        handler: Callable[[Request], object],
+        /,
+        *,
+        until: threading.Event | None = None,
+        **options: Unpack[ServeOptions],
+    ) -> None:
+        """Answers a topic's requests with a function, until ``until`` is set or the client is closed.
+
+        What the function returns is the reply; a generator gives many. What it raises is told to the requester. With ``concurrency`` it
+        is called by so many threads.
+        """
+        stream = self._client.serve(topic, texts(options))
+        run(stream, lambda request: answer(request, handler), options.get("concurrency", 1), until)
+
+    def subscribe(self, topic: str, /, **options: Unpack[SubscribeOptions]) -> Subscription:
+        """Deliveries of a topic, which the program settles.
+
+        ``with mesh.subscribe(...) as orders`` returns what is unsettled at its end, at once. A new group starts at the earliest event;
+        without a group it is a broadcast of one's own from now on.
+        """
+        return Subscription(self._client.subscribe(topic, texts(options)), topic, self._hooks)
+
+    def consume(
+        self,
+        topic: str,
+        handler: Callable[[Job], object],
+        /,
+        *,
+        until: threading.Event | None = None,
+        **options: Unpack[ConsumeOptions],
+    ) -> None:
+        """Calls a function with each event of a topic, until ``until`` is set or the client is closed.
+
+        It returns: ack. It raises: nack, or what ``Nack`` and ``Reject`` say. One key at a time. With ``concurrency`` it is called by so
+        many threads, with 1 by this one.
+        """
+        stream = self._client.consume(topic, texts(options))
+        run(stream, lambda job: handle(job, handler, self._hooks), options.get("concurrency", 1), until)
+
+    def connected(self) -> None:
+        """Waits until the client is logged in at a gateway."""
+        self._client.connected()
+
+    @property
+    def state(self) -> State:
+        """Where the client stands."""
+        return self._client.state
+
+    def states(self) -> Iterator[State]:
+        """The state now and whenever it changes, until it is ``closed``."""
+        state: State = self._client.state
+        while True:
+            yield state
+            if state == "closed":
+                return
+            try:
+                state = self._client.state_after(state)
+            except ClosedError:
+                state = "closed"
+
+    def stats(self) -> Stats:
+        """Counts, as of now."""
+        counts: Stats = json.loads(self._client.stats())
+        return counts
+
+    def drain(self, deadline: float | None = None) -> None:
+        """Ends the client: streams end, new publishes are refused, what is in flight has ``deadline`` seconds (30) to finish."""
+        try:
+            self._client.drain(deadline)
+        finally:
+            self._client.release()
+
+    def close(self) -> None:
+        """Drains with the default deadline. Again is nothing."""
+        if self._client.state == "closed":
+            self._client.release()
+            return
+        self.drain()
+
+    def __enter__(self) -> Mesh:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except MeshwireError as problem:
+            if kind is None:
+                raise
+            # What the program raised says more.
+            _log.warning("closing the client failed: %s", problem)
+
+    def _asked(self, _: str) -> _native.Client:
+        return self._client
+
+    @property
+    def topics(self) -> Topics:
+        """Topics of the gateway."""
+        return Topics(self._asked)
+
+    def groups(self, topic: str, /) -> Groups:
+        """Groups of a topic."""
+        return Groups(self._asked, topic)
+
+    def dead_letters(self, topic: str, /, *, group: str | None = None, member: str | None = None) -> DeadLetters:
+        """Events of a topic that its groups, or one of them, have given up."""
+        return DeadLetters(self._asked, topic, group, member)
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of the whole gateway."""
+        return Limits(self._asked)
+
+    def __repr__(self) -> str:
+        return f"<Mesh {self._client.state}>"

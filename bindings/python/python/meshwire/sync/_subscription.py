@@ -1,0 +1,86 @@
+"""Streams of deliveries and of replies, without asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+
+from .._hooks import Hooks, hooked
+from .._native import Reply, Stream
+from .._native import SyncDelivery as Delivery
+
+
+class Subscription:
+    """Deliveries of a topic: an iterator, and a context that ends it."""
+
+    def __init__(self, stream: Stream, topic: str, hooks: Hooks) -> None:
+        self._stream = stream
+        self._topic = topic
+        self._hook = hooks.on_delivery
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def topic(self) -> str:
+        """The topic."""
+        return self._topic
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return self if self._hook is not None else self._stream
+
+    def __next__(self) -> Delivery:
+        delivery: Delivery = next(self._stream)
+        if self._hook is not None:
+            hooked(self._hook, delivery)
+        return delivery
+
+    def next_batch(self, most: int = 256, wait: float | None = None) -> list[Delivery]:
+        """Those that are here, up to ``most``; else waits for the first that comes, for ``wait`` seconds (as long as it takes). An empty
+        list: none came in time, or ``ended``."""
+        self._stream.wait(most, wait)
+        batch: list[Delivery] = self._stream.batch(most)
+        if self._hook is not None:
+            for delivery in batch:
+                hooked(self._hook, delivery)
+        return batch
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing comes any more: it was closed, or its client was."""
+        return self._stream.ended
+
+    def close(self) -> None:
+        """Ends it: what is unsettled comes again at once, and has not failed. Again is nothing."""
+        self._stream.close()
+
+
+class Replies:
+    """Replies to a request: an iterator, and a context that cancels what is left of the request."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> Replies:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Reply]:
+        return self._stream
+
+    def __next__(self) -> Reply:
+        reply: Reply = next(self._stream)
+        return reply
+
+    def close(self) -> None:
+        """Cancels what is left of the request. Again is nothing."""
+        self._stream.close()

@@ -1,0 +1,160 @@
+"""Handlers of events."""
+
+import asyncio
+import contextvars
+
+import pytest
+from conftest import looped
+
+import meshwire
+
+
+@looped
+async def test_a_handler_that_returns_has_acked_and_one_that_raises_has_not(gateway, topic):
+    seen = []
+    done = asyncio.Event()
+    where = contextvars.ContextVar("where")
+
+    async def handle(job):
+        seen.append((job.text(), job.attempt, where.get()))
+        if job.text() == "bad":
+            raise meshwire.Reject("it is bad")
+        if job.attempt == 1:
+            raise meshwire.Nack(delay=0) if job.text() == "nack" else OSError("not today")
+        if len(seen) >= 5:
+            done.set()
+
+    async with meshwire.connect(gateway.url) as mesh:
+        where.set("here")
+        for text in ("bad", "fails", "nack"):
+            await mesh.publish(topic, text)
+        options = {"group": "g", "backoff_min": 0, "concurrency": 8}
+        await mesh.consume(topic, handle, until=done.wait(), **options)
+        again = [("bad", 1), ("fails", 1), ("fails", 2), ("nack", 1), ("nack", 2)]
+        assert sorted(seen) == [(*each, "here") for each in again]
+        [letter] = [letter async for letter in mesh.dead_letters(topic, group="g").list(events=True)]
+        assert (letter.reason, letter.error, letter.event["data"]) == ("rejected", "it is bad", "bad")
+
+
+@looped
+async def test_events_of_a_key_are_handled_one_at_a_time_whatever_the_concurrency(gateway, topic):
+    running, most, seen = {}, {}, []
+    done = asyncio.Event()
+
+    async def handle(job):
+        running[job.key] = running.get(job.key, 0) + 1
+        most[job.key] = max(most.get(job.key, 0), running[job.key])
+        await asyncio.sleep(0.001)
+        seen.append((job.key, job.json()))
+        running[job.key] -= 1
+        if len(seen) == 40:
+            done.set()
+
+    async with meshwire.connect(gateway.url) as mesh:
+        for n in range(40):
+            await mesh.publish(topic, n, key="ab"[n % 2])
+        await mesh.consume(topic, handle, group="g", concurrency=16, until=done.wait())
+    assert most == {"a": 1, "b": 1}
+    assert [n for key, n in seen if key == "a"] == list(range(0, 40, 2))
+
+
+@looped
+async def test_a_plain_function_is_a_handler_too(gateway, topic):
+    seen = []
+    done = asyncio.Event()
+
+    def handle(job):
+        seen.append(job.json())
+        if len(seen) == 20:
+            done.set()
+
+    async with meshwire.connect(gateway.url) as mesh:
+        for n in range(20):
+            await mesh.publish(topic, n)
+        await mesh.consume(topic, handle, group="g", until=done.wait())
+        assert seen == list(range(20))
+        assert (await mesh.groups(topic).get("g")).lag == 0
+
+
+@looped
+async def test_a_cancelled_consume_ends_its_handlers_and_what_they_had_comes_again(gateway, topic):
+    began = asyncio.Event()
+    ended = []
+
+    async def handle(job):
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(job.text())
+
+    async with meshwire.connect(gateway.url) as mesh:
+        await mesh.publish(topic, "x")
+        consuming = asyncio.ensure_future(mesh.consume(topic, handle, group="g", backoff_min=0))
+        await began.wait()
+        consuming.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await consuming
+        assert ended == ["x"]
+        async with mesh.subscribe(topic, group="g") as deliveries:
+            delivery = await deliveries.__anext__()
+            assert delivery.text() == "x"
+            delivery.ack()
+
+
+@looped
+async def test_a_client_that_is_closed_by_a_handler_ends_its_consumer(gateway, topic):
+    mesh = await meshwire.connect(gateway.url)
+    await mesh.publish(topic, "x")
+    closing = []
+
+    async def handle(job):
+        closing.append(asyncio.ensure_future(mesh.drain(5)))
+
+    await mesh.consume(topic, handle, group="g")
+    await closing[0]
+    assert mesh.state == "closed"
+
+
+@looped
+async def test_what_the_gateway_refuses_is_raised(gateway, topic):
+    async with meshwire.connect(gateway.url) as mesh:
+        await mesh.groups(topic).create("g", mode="broadcast") if False else await mesh.topics.create(topic)
+        await mesh.groups(topic).create("g", max_failures=3)
+        with pytest.raises(meshwire.GroupConflictError):
+            await mesh.consume(topic, print, group="g", max_failures=4)
+        with pytest.raises(meshwire.InvalidError):
+            await mesh.consume(topic, print, group="g", concurrency=0)
+
+
+@looped
+async def test_hooks_see_every_publish_delivery_and_settlement(gateway, topic):
+    told = []
+
+    def on_publish(to, event):
+        told.append(("publish", to))
+        if event.data == "refused":
+            raise PermissionError("not that")
+        return meshwire.Event(event.data, type=event.type, attributes={**event.attributes, "traceparent": "00-1"})
+
+    hooks = {
+        "on_publish": on_publish,
+        "on_delivery": lambda delivery: told.append(("delivery", delivery.text())),
+        "on_settle": lambda delivery, word: told.append((word, delivery.text())),
+    }
+    async with meshwire.connect(gateway.url, **hooks) as mesh:
+        await mesh.publish(topic, "a", type="t")
+        mesh.publish_nowait(topic, "b")
+        assert len(await mesh.publish_batch(topic, ["c"])) == 1
+        with pytest.raises(PermissionError):
+            await mesh.publish(topic, "refused")
+        async with mesh.subscribe(topic, group="g") as deliveries:
+            one = await deliveries.__anext__()
+            assert (one.attributes["traceparent"], one.type) == ("00-1", "t")
+            one.ack()
+            for delivery in await deliveries.next_batch(1):
+                await delivery.nack_confirmed()
+            done = asyncio.Event()
+        await mesh.consume(topic, lambda job: done.set(), group="h", until=done.wait())
+    assert [word for word, _ in told].count("publish") == 4
+    assert ("delivery", "a") in told and ("ack", "a") in told and ("nack", "b") in told

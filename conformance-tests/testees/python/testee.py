@@ -1,0 +1,376 @@
+"""The asyncio client behind the testee protocol (`conformance-tests/README.md`): one JSON object a line in, one a line out."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import sys
+from datetime import datetime, timezone
+from typing import Any
+
+import words
+from words import Absent
+
+import meshwire
+
+
+ended = False
+
+
+def say(line: dict[str, Any]) -> None:
+    if ended:
+        return
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+class Deliveries:
+    """A subscription's loop, and what was not settled yet."""
+
+    def __init__(self, name: str, gate: int | None) -> None:
+        self.name = name
+        self.gate = asyncio.Semaphore(1 << 20 if gate is None else gate)
+        self.stop = asyncio.Event()
+        self.held: dict[int, Any] = {}
+        self.numbers = itertools.count(1)
+        self.task: asyncio.Task[None] | None = None
+
+    def take(self, n: int) -> Any:
+        if n not in self.held:
+            raise Absent(f"delivery {n}")
+        return self.held.pop(n)
+
+    async def stream(self, subscription: meshwire.Subscription) -> None:
+        async with subscription:
+            while True:
+                await self.gate.acquire()
+                try:
+                    delivery = await subscription.__anext__()
+                except StopAsyncIteration:
+                    return self.ended(None)
+                except meshwire.MeshwireError as error:
+                    say({"ev": "error", "on": self.name, "err": words.error_told(error)})
+                    continue
+                n = next(self.numbers)
+                say(words.message_told(self.name, n, delivery))
+                self.held[n] = delivery
+                # Nobody but the table is to hold it.
+                del delivery
+
+    async def handle(self, job: meshwire.Job) -> None:
+        n, verdict = next(self.numbers), asyncio.get_running_loop().create_future()
+        self.held[n] = verdict
+        say(words.message_told(self.name, n, job))
+        await verdict
+
+    async def consume(self, mesh: meshwire.Mesh, topic: str, options: dict[str, Any]) -> None:
+        try:
+            await mesh.consume(topic, self.handle, until=self.stop.wait(), **options)
+            self.ended(None)
+        except meshwire.MeshwireError as error:
+            self.ended(error)
+
+    def ended(self, error: meshwire.MeshwireError | None) -> None:
+        say({"ev": "end", "on": self.name, "err": error and words.error_told(error)})
+
+
+class Serving:
+    """Requests that came to one who serves."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.stop = asyncio.Event()
+        self.open: dict[int, asyncio.Queue[Any]] = {}
+        self.numbers = itertools.count(1)
+
+    async def handle(self, request: meshwire.Request) -> Any:
+        n, said = next(self.numbers), asyncio.Queue[Any]()
+        self.open[n] = said
+        told = words.event_told(request)
+        say({"ev": "asked", "on": self.name, "n": n, "stream": request.wants_stream, **told})
+        ended = False
+        try:
+            while True:
+                reply, answer = await said.get()
+                if isinstance(reply, meshwire.Event):
+                    try:
+                        yield reply
+                        answer.set_result(None)
+                    except GeneratorExit:
+                        # The requester did not take it.
+                        text = "the requester waits no more"
+                        answer.set_exception(meshwire.CancelledError(text, operation="reply", retry="unknown_outcome"))
+                        raise
+                    continue
+                ended = True
+                if reply is not None:
+                    raise RuntimeError(reply)
+                return
+        finally:
+            del self.open[n]
+            if not ended:
+                say({"ev": "cancelled", "on": self.name, "n": n})
+
+    async def serve(self, mesh: meshwire.Mesh, topic: str, options: dict[str, Any]) -> None:
+        err = None
+        try:
+            await mesh.serve(topic, self.handle, until=self.stop.wait(), **options)
+        except meshwire.MeshwireError as error:
+            err = words.error_told(error)
+        say({"ev": "end", "on": self.name, "err": err})
+
+    def handler(self, n: int) -> asyncio.Queue[Any]:
+        if n not in self.open:
+            raise Absent(f"request {n} is over")
+        return self.open[n]
+
+
+class Room:
+    """Clients and subscriptions by the names that the runner gave them, and a method for each command."""
+
+    def __init__(self) -> None:
+        self.clients: dict[str, meshwire.Mesh] = {}
+        self.subscriptions: dict[str, Deliveries] = {}
+        self.servings: dict[str, Serving] = {}
+        self.asked: dict[str, Any] = {}
+        self.marks: dict[str, datetime] = {}
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.watches: dict[str, asyncio.Task[None]] = {}
+
+    def begin(self, work: Any) -> asyncio.Task[Any]:
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    async def obey(self, line: dict[str, Any]) -> None:
+        try:
+            method = getattr(self, f"do_{line['op']}", None)
+            if method is None:
+                say({"id": line["id"], "err": {"code": "UNKNOWN_COMMAND", "message": line["op"]}})
+                return
+            say({"id": line["id"], "ok": await method(line) or {}})
+        except Exception as error:
+            say({"id": line["id"], "err": words.error_told(error)})
+
+    def find(self, table: dict[str, Any], name: str) -> Any:
+        if name not in table:
+            raise Absent(f"no {name!r}")
+        return table[name]
+
+    def client(self, c: dict[str, Any]) -> meshwire.Mesh:
+        found: meshwire.Mesh = self.find(self.clients, c["on"])
+        return found
+
+    async def do_hello(self, c: dict[str, Any]) -> Any:
+        return words.hello("async")
+
+    async def do_connect(self, c: dict[str, Any]) -> Any:
+        mesh = await meshwire.connect(c["url"], **words.connect_options(c))
+
+        async def watch() -> None:
+            async for state in mesh.states():
+                say({"ev": "state", "on": c["as"], "state": state})
+
+        self.clients[c["as"]] = mesh
+        self.watches[c["as"]] = self.begin(watch())
+
+    async def do_publish(self, c: dict[str, Any]) -> Any:
+        return words.receipt_told(await self.client(c).publish(c["topic"], words.event_of(c["event"], c)))
+
+    async def do_publish_batch(self, c: dict[str, Any]) -> Any:
+        events = [words.event_of(spec) for spec in c["events"]]
+        receipts = await self.client(c).publish_batch(c["topic"], events)
+        return {"receipts": [words.receipt_told(each) for each in receipts]}
+
+    async def do_flush(self, c: dict[str, Any]) -> Any:
+        await self.client(c).flush()
+
+    async def do_subscribe(self, c: dict[str, Any]) -> Any:
+        subscription = await self.client(c).subscribe(c["topic"], **words.subscribe_options(c, self.marks))
+        deliveries = self.subscriptions[c["as"]] = Deliveries(c["as"], c.get("gate"))
+        deliveries.task = self.begin(deliveries.stream(subscription))
+
+    async def do_consume(self, c: dict[str, Any]) -> Any:
+        deliveries = self.subscriptions[c["as"]] = Deliveries(c["as"], None)
+        self.begin(deliveries.consume(self.client(c), c["topic"], words.subscribe_options(c, self.marks)))
+
+    async def do_gate(self, c: dict[str, Any]) -> Any:
+        for _ in range(c["open"]):
+            self.find(self.subscriptions, c["on"]).gate.release()
+
+    async def do_unsubscribe(self, c: dict[str, Any]) -> Any:
+        deliveries: Deliveries = self.find(self.subscriptions, c["on"])
+        del self.subscriptions[c["on"]]
+        deliveries.stop.set()
+        if deliveries.task is not None:
+            deliveries.task.cancel()
+            await asyncio.wait([deliveries.task])
+
+    async def settle(self, c: dict[str, Any], how: Any) -> None:
+        deliveries: Deliveries = self.find(self.subscriptions, c["on"])
+        for n, held in [(n, deliveries.take(n)) for n in c["n"]]:
+            if isinstance(held, asyncio.Future):
+                if not held.done():
+                    how(held)
+            else:
+                await (how(held, "_confirmed" if c.get("confirmed") else "") or asyncio.sleep(0))
+
+    async def do_ack(self, c: dict[str, Any]) -> Any:
+        def how(held: Any, form: str | None = None) -> Any:
+            return held.set_result(None) if form is None else getattr(held, f"ack{form}")()
+
+        await self.settle(c, how)
+
+    async def do_nack(self, c: dict[str, Any]) -> Any:
+        def how(held: Any, form: str | None = None) -> Any:
+            if form is None:
+                return held.set_exception(RuntimeError(c.get("reason", "")))
+            return getattr(held, f"nack{form}")(words.seconds(c.get("delay_ms")))
+
+        await self.settle(c, how)
+
+    async def do_reject(self, c: dict[str, Any]) -> Any:
+        await self.settle(c, lambda held, form: getattr(held, f"reject{form}")(c.get("reason", "")))
+
+    async def do_extend(self, c: dict[str, Any]) -> Any:
+        deliveries: Deliveries = self.find(self.subscriptions, c["on"])
+        for n in c["n"]:
+            held = self.find(deliveries.held, n)
+            await (held.extend_confirmed() if c.get("confirmed") else held.extend() or asyncio.sleep(0))
+
+    async def do_forget(self, c: dict[str, Any]) -> Any:
+        for n in c["n"]:
+            self.find(self.subscriptions, c["on"]).take(n)
+
+    async def do_stats(self, c: dict[str, Any]) -> Any:
+        return words.stats_told(self.client(c).stats())
+
+    async def do_state(self, c: dict[str, Any]) -> Any:
+        return {"state": self.client(c).state}
+
+    async def do_create_topic(self, c: dict[str, Any]) -> Any:
+        return {"name": (await self.client(c).topics.create(c["topic"], **words.topic_settings(c))).name}
+
+    async def do_update_topic(self, c: dict[str, Any]) -> Any:
+        return words.updated_told(await self.client(c).topics.update(c["topic"], **words.topic_settings(c)))
+
+    async def do_delete_topic(self, c: dict[str, Any]) -> Any:
+        return {"name": (await self.client(c).topics.delete(c["topic"], force=c.get("force", False))).name}
+
+    async def do_topics(self, c: dict[str, Any]) -> Any:
+        return {"topics": [words.topic_told(topic) async for topic in self.client(c).topics.list()]}
+
+    async def do_groups(self, c: dict[str, Any]) -> Any:
+        return {"groups": [words.group_told(group) async for group in self.client(c).groups(c["topic"]).list()]}
+
+    async def do_create_group(self, c: dict[str, Any]) -> Any:
+        said = {"start": words.start_of(c.get("start"), self.marks), **words.settings_of(c.get("settings", {}))}
+        return words.group_told(await self.client(c).groups(c["topic"]).create(c["group"], **said))
+
+    async def do_update_group(self, c: dict[str, Any]) -> Any:
+        said = words.settings_of(c["settings"])
+        return words.group_told(await self.client(c).groups(c["topic"]).update(c["group"], **said))
+
+    async def do_seek_group(self, c: dict[str, Any]) -> Any:
+        to = words.start_of(c["to"], self.marks)
+        return words.group_told(await self.client(c).groups(c["topic"]).seek(c["group"], to))
+
+    async def do_delete_group(self, c: dict[str, Any]) -> Any:
+        return words.group_told(await self.client(c).groups(c["topic"]).delete(c["group"]))
+
+    async def do_mark(self, c: dict[str, Any]) -> Any:
+        self.marks[c["as"]] = datetime.now(timezone.utc)
+
+    async def do_serve(self, c: dict[str, Any]) -> Any:
+        serving = self.servings[c["as"]] = Serving(c["as"])
+        options = {"group": c.get("group"), "concurrency": c.get("concurrency", 16)}
+        self.begin(serving.serve(self.client(c), c["topic"], options))
+
+    async def do_stop_serving(self, c: dict[str, Any]) -> Any:
+        self.find(self.servings, c["on"]).stop.set()
+
+    async def do_reply(self, c: dict[str, Any]) -> Any:
+        for handler in [self.find(self.servings, c["on"]).handler(n) for n in c["n"]]:
+            answer = asyncio.get_running_loop().create_future()
+            handler.put_nowait((words.event_of(c["event"]), answer))
+            await answer
+
+    async def do_end(self, c: dict[str, Any]) -> Any:
+        for n in c["n"]:
+            self.find(self.servings, c["on"]).handler(n).put_nowait((c.get("reason"), None))
+
+    async def do_request(self, c: dict[str, Any]) -> Any:
+        options = words.request_options(c)
+        asked = self.begin(self.client(c).request(c["topic"], words.event_of(c["event"]), **options))
+        if c.get("as"):
+            self.asked[c["as"]] = asked
+        try:
+            return words.event_told(await asked)
+        except asyncio.CancelledError:
+            return {"cancelled": True}
+
+    async def do_request_stream(self, c: dict[str, Any]) -> Any:
+        options = {**words.request_options(c), "credit": c.get("credit")}
+        event = words.event_of(c["event"])
+        self.asked[c.get("as", "")] = await self.client(c).request_stream(c["topic"], event, **options)
+
+    async def do_next_reply(self, c: dict[str, Any]) -> Any:
+        try:
+            return words.event_told(await self.find(self.asked, c["on"]).__anext__())
+        except StopAsyncIteration:
+            return {"end": True}
+
+    async def do_cancel(self, c: dict[str, Any]) -> Any:
+        asked = self.find(self.asked, c["on"])
+        del self.asked[c["on"]]
+        asked.cancel() if isinstance(asked, asyncio.Future) else asked.close()
+
+    def letters(self, c: dict[str, Any]) -> meshwire.DeadLetters:
+        group, _, member = (c.get("group") or "").partition("/")
+        return self.client(c).dead_letters(c["topic"], group=group or None, member=member or None)
+
+    async def do_dead_letters(self, c: dict[str, Any]) -> Any:
+        return {"letters": [words.letter_told(letter) async for letter in self.letters(c).list(events=True)]}
+
+    async def do_dead_letter(self, c: dict[str, Any]) -> Any:
+        return words.letter_told(await self.letters(c).get((c.get("numbers") or [0])[0]))
+
+    async def do_redrive(self, c: dict[str, Any]) -> Any:
+        letters, numbers = self.letters(c), c.get("numbers")
+        return words.redriven_told(await (letters.redrive(numbers) if numbers else letters.redrive_all()))
+
+    async def do_purge(self, c: dict[str, Any]) -> Any:
+        letters, numbers = self.letters(c), c.get("numbers")
+        return {"count": await (letters.purge(numbers) if numbers else letters.purge_all())}
+
+    async def do_drain(self, c: dict[str, Any]) -> Any:
+        await self.client(c).drain(c["deadline_ms"] / 1000)
+
+    async def do_close(self, c: dict[str, Any]) -> Any:
+        await self.client(c).close()
+
+    async def do_abandon(self, c: dict[str, Any]) -> Any:
+        self.watches.pop(c["on"]).cancel()
+        del self.clients[c["on"]]
+
+
+async def main() -> None:
+    global ended
+    reader = asyncio.StreamReader(1 << 26)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    room = Room()
+    while line := await reader.readline():
+        command = json.loads(line)
+        if command["op"] == "exit":
+            say({"id": command["id"], "ok": {}})
+            break
+        room.begin(room.obey(command))
+    # Calls that are not done end with the loop.
+    ended = True
+
+
+logging.basicConfig(level=logging.INFO)
+asyncio.run(main())

@@ -1,0 +1,196 @@
+//! Node: npm tarballs, one for all and one with the native half of this platform.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::{Binding, Shop};
+use crate::test::{Outcome, Skip};
+
+/// The package with the native half; the root package asks for it, and its loader makes the same name of platform, architecture and libc.
+const PLATFORM: &str = "@meshwire/linux-x64-gnu";
+
+/// What the tests of types and of the package need, beside what a user has.
+const TOOLS: [&str; 5] =
+    ["typescript@5.9", "@types/node@20", "publint@0.3", "@arethetypeswrong/cli@0.18", "cloudevents@10"];
+
+pub(super) struct Node;
+
+impl Binding for Node {
+    fn name(&self) -> &'static str {
+        "node"
+    }
+
+    fn crates(&self) -> &'static [&'static str] {
+        &["meshwire-node"]
+    }
+
+    fn needs(&self) -> &'static [&'static str] {
+        &["node", "npm"]
+    }
+
+    fn package(&self, shop: &mut Shop<'_>) -> anyhow::Result<()> {
+        let shelf = shop.shelf("node")?;
+        let (root, platform) = (shelf.join("meshwire"), shelf.join("platform"));
+        let sources = shop.workspace.root.join("bindings/node/package");
+        copy(&sources, &root)?;
+        let mut package: Value = read(&root.join("package.json"))?;
+        package["optionalDependencies"] = json!({ PLATFORM: package["version"] });
+        let native = json!({
+            "name": PLATFORM,
+            "version": package["version"],
+            "description": "The native half of meshwire for Linux on x64 with glibc.",
+            "license": package["license"],
+            "repository": package["repository"],
+            "main": "meshwire.node",
+            "files": ["meshwire.node"],
+            "os": ["linux"],
+            "cpu": ["x64"],
+            "libc": ["glibc"],
+        });
+        std::fs::create_dir_all(&platform)?;
+        std::fs::copy(shop.built("libmeshwire_node.so"), platform.join("meshwire.node"))?;
+        for (folder, package) in [(&root, package), (&platform, native)] {
+            std::fs::write(folder.join("package.json"), format!("{package:#}\n"))?;
+            std::fs::copy(shop.workspace.root.join("LICENSE"), folder.join("LICENSE"))?;
+            let mut pack = npm(&shelf);
+            shop.must(pack.arg("pack").arg(folder))?;
+            std::fs::remove_dir_all(folder)?;
+        }
+        Ok(())
+    }
+
+    fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
+        let room = install(shop)?;
+        let tools = tools(shop)?;
+        let of = |folder: &str| shop.workspace.root.join(folder);
+        copy(&of("bindings/node/test"), &room.join("test"))?;
+        copy(&of("examples/node"), &room.join("examples"))?;
+        std::fs::copy(of("docs/node.md"), room.join("node.md"))?;
+        let mut run = Command::new("node");
+        run.args(["--test", "--test-reporter=tap", "test/"]).current_dir(&room);
+        run.env("MESHWIRE_BIN", shop.built("meshwire"));
+        match &tools {
+            Some(tools) => run.env("MESHWIRE_NODE_TOOLS", tools),
+            None => run.env_remove("MESHWIRE_NODE_TOOLS"),
+        };
+        let finished = shop.log.run(&mut run, None)?;
+        Ok(counted(&finished.lines, finished.success))
+    }
+}
+
+fn npm(folder: &Path) -> Command {
+    let mut npm = Command::new("npm");
+    npm.current_dir(folder).args(["--no-audit", "--no-fund", "--no-update-notifier"]);
+    npm
+}
+
+/// An environment with the packed tarballs alone, from nowhere else; and a program that is the testee of the conformance cases there.
+fn install(shop: &mut Shop<'_>) -> anyhow::Result<PathBuf> {
+    let room = shop.room("node")?;
+    std::fs::write(room.join("package.json"), "{\"private\": true}\n")?;
+    let mut tarballs = Vec::new();
+    for entry in std::fs::read_dir(shop.dist.join("node"))? {
+        tarballs.push(entry?.path());
+    }
+    let mut install = npm(&room);
+    shop.must(install.args(["install", "--offline"]).args(&tarballs))?;
+    let testee = room.join("testee.mjs");
+    std::fs::copy(shop.workspace.root.join("conformance-tests/testees/node/testee.mjs"), &testee)?;
+    let program = shop.built("meshwire-testee-node");
+    std::fs::write(&program, format!("#!/bin/sh\nexec node '{}'\n", testee.display()))?;
+    executable(&program)?;
+    Ok(room)
+}
+
+#[cfg(unix)]
+fn executable(program: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Ok(std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755))?)
+}
+
+#[cfg(not(unix))]
+fn executable(_program: &Path) -> anyhow::Result<()> {
+    anyhow::bail!("the testee is started by a script, which this system does not run")
+}
+
+/// The folder with them; `None`: the registry does not give them.
+fn tools(shop: &mut Shop<'_>) -> anyhow::Result<Option<PathBuf>> {
+    let tools = shop.workspace.scratch()?.join("node-tools");
+    let list = tools.join("list");
+    if std::fs::read_to_string(&list).is_ok_and(|have| have == TOOLS.join("\n")) {
+        return Ok(Some(tools));
+    }
+    std::fs::create_dir_all(&tools)?;
+    std::fs::write(tools.join("package.json"), "{\"private\": true}\n")?;
+    let limit = std::time::Duration::from_secs(180);
+    let mut command = npm(&tools);
+    if !shop.log.run(command.arg("install").args(TOOLS), Some(limit))?.success {
+        return Ok(None);
+    }
+    std::fs::write(&list, TOOLS.join("\n"))?;
+    Ok(Some(tools))
+}
+
+fn read(path: &Path) -> anyhow::Result<Value> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("{} cannot be read", from.display()))? {
+        let (entry, to) = (entry?, to);
+        let place = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &place)?;
+        } else {
+            std::fs::copy(entry.path(), place)?;
+        }
+    }
+    Ok(())
+}
+
+/// Counts lines of the Test Anything Protocol: tests in their file's block, or beside each other.
+fn counted(lines: &[String], success: bool) -> Outcome {
+    let mut outcome = Outcome::default();
+    for (at, line) in lines.iter().enumerate() {
+        let line = line.trim_start();
+        let name = |rest: &str| rest.split_once(" - ").map_or(rest, |(_, name)| name).to_owned();
+        if let Some(rest) = line.strip_prefix("not ok ") {
+            outcome.failed += 1;
+            outcome.excerpt.push(name(rest));
+            outcome.excerpt.extend(lines.iter().skip(at + 1).take(30).take_while(|l| l.trim() != "...").cloned());
+        } else if let Some(rest) = line.strip_prefix("ok ") {
+            match rest.split_once("# SKIP needs ") {
+                Some((test, needs)) => {
+                    outcome.skipped.push(Skip { needs: needs.trim().to_owned(), test: name(test.trim()) });
+                }
+                None => outcome.passed += 1,
+            }
+        }
+    }
+    if outcome.passed == 0 || (!success && outcome.failed == 0) {
+        outcome.failed += 1;
+        outcome.excerpt.extend(lines.iter().rev().take(40).rev().cloned());
+    }
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_counted_and_a_skip_says_what_it_needs() {
+        let lines = ["TAP version 13", "ok 1 - a", "not ok 2 - b", "  ---", "  error: 'x'", "  ...", "ok 3 - c # SKIP needs typescript"];
+        let outcome = counted(&lines.map(str::to_owned), false);
+        assert_eq!((outcome.passed, outcome.failed), (1, 1));
+        assert_eq!(outcome.skipped, [Skip { needs: "typescript".to_owned(), test: "c".to_owned() }]);
+        assert_eq!(outcome.excerpt, ["b", "  ---", "  error: 'x'"]);
+        assert_eq!(counted(&["ok 1 - a".to_owned()], false).failed, 1);
+        assert_eq!(counted(&[], true).failed, 1);
+    }
+}
