@@ -206,7 +206,27 @@ func (c *core) close(deadline time.Duration) {
 	}
 	c.queue.Free()
 	<-c.pumped
+	c.endCalls()
 	if c.logger != nil {
 		c.logger.leave()
+	}
+}
+
+// endCalls tells those whose completion went with the queue.
+func (c *core) endCalls() {
+	c.mu.Lock()
+	var left []waiter
+	for at := range c.slots {
+		if w := c.slots[at].waiter; w != nil {
+			c.slots[at].waiter = nil
+			left = append(left, w)
+		}
+	}
+	c.mu.Unlock()
+	for _, w := range left {
+		w.complete(&native.Completion{Failure: &native.Failure{
+			Code: numberOf(ErrClosed), Name: string(CodeClosed), Operation: "close",
+			Text: "the client was closed before the call came to anything",
+		}})
 	}
 }

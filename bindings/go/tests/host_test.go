@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -171,19 +172,18 @@ func TestStateAndCountsAreThoseOfTheClient(t *testing.T) {
 
 func TestWithAnOfflineFileAPublishIsAdmittedWithoutAGatewayAndArrivesLater(t *testing.T) {
 	ctx, to := patience(t), topic(t)
-	first := meshwiretest.Start(t)
+	free := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+	address := "tcp://" + free.Addr().String()
+	fine(t, free.Close())
+	first := meshwiretest.Start(t, "--memory", "--listen-also", address)
 	file := t.TempDir() + "/offline"
-	mesh := must[*meshwire.Client](t)(meshwire.Connect(ctx, first.URL, meshwire.Offline(file)))
-	address := strings.TrimPrefix(first.URL, "mesh://")
+	mesh := must[*meshwire.Client](t)(meshwire.Connect(ctx, address, meshwire.Offline(file)))
 	first.Kill()
 	pending := must[*meshwire.Pending](t)(mesh.PublishAsync(ctx, to, "kept"))
-	if _, err := os.Stat(file); err != nil {
+	if _, err := os.Stat(file); err != nil || pending.Done() {
 		t.Fatal(err)
 	}
-	second := meshwiretest.Start(t, "--memory", "--listen", address)
-	if second.URL != first.URL {
-		t.Fatal(second.URL)
-	}
+	meshwiretest.Start(t, "--memory", "--listen-also", address)
 	if receipt := must[meshwire.Receipt](t)(pending.Receipt(ctx)); receipt.Position != 1 {
 		t.Errorf("%+v", receipt)
 	}
