@@ -300,7 +300,7 @@ func (g *Groups) DeleteMember(ctx context.Context, group, member string) error {
 	return g.client.administer(ctx, "groups.delete_member", arguments, nil)
 }
 
-// DeadLetters administers the dead letters of a topic, of one group where it is named.
+// DeadLetters administers the dead letters of a topic, of one group where it is named, or of a durable member of it as "group/member".
 func (c *Client) DeadLetters(topic string, group ...string) *DeadLetters {
 	of := &DeadLetters{client: c, topic: topic}
 	if len(group) > 0 {
@@ -337,6 +337,7 @@ type DeadLetter struct {
 type letterArguments struct {
 	Topic   string   `json:"topic"`
 	Group   string   `json:"group,omitempty"`
+	Member  string   `json:"member,omitempty"`
 	Events  bool     `json:"events,omitempty"`
 	Cursor  string   `json:"cursor,omitempty"`
 	Number  *uint64  `json:"number,omitempty"`
@@ -344,14 +345,23 @@ type letterArguments struct {
 	All     bool     `json:"all,omitempty"`
 }
 
-func (d *DeadLetters) of(numbers []uint64) letterArguments {
-	return letterArguments{Topic: d.topic, Group: d.group, Numbers: numbers, All: len(numbers) == 0}
+func (d *DeadLetters) of() letterArguments {
+	group, member, _ := strings.Cut(d.group, "/")
+	return letterArguments{Topic: d.topic, Group: group, Member: member}
+}
+
+// which are meant: these, or all.
+func (d *DeadLetters) which(numbers []uint64) letterArguments {
+	arguments := d.of()
+	arguments.Numbers, arguments.All = numbers, len(numbers) == 0
+	return arguments
 }
 
 // List are the dead letters with their events.
 func (d *DeadLetters) List(ctx context.Context) iter.Seq2[DeadLetter, error] {
 	return pages(func(cursor string) (page items[DeadLetter], err error) {
-		arguments := letterArguments{Topic: d.topic, Group: d.group, Events: true, Cursor: cursor}
+		arguments := d.of()
+		arguments.Events, arguments.Cursor = true, cursor
 		err = d.client.administer(ctx, "dead_letters.list", arguments, &page)
 		return page, err
 	})
@@ -359,7 +369,8 @@ func (d *DeadLetters) List(ctx context.Context) iter.Seq2[DeadLetter, error] {
 
 // Get is one of them.
 func (d *DeadLetters) Get(ctx context.Context, number uint64) (letter DeadLetter, err error) {
-	arguments := letterArguments{Topic: d.topic, Group: d.group, Number: &number}
+	arguments := d.of()
+	arguments.Number = &number
 	err = d.client.administer(ctx, "dead_letters.get", arguments, &letter)
 	return letter, err
 }
@@ -374,7 +385,7 @@ type Redriven struct {
 
 // Redrive gives these back to their groups, or all where no number is given.
 func (d *DeadLetters) Redrive(ctx context.Context, numbers ...uint64) (redriven Redriven, err error) {
-	err = d.client.administer(ctx, "dead_letters.redrive", d.of(numbers), &redriven)
+	err = d.client.administer(ctx, "dead_letters.redrive", d.which(numbers), &redriven)
 	return redriven, err
 }
 
@@ -383,7 +394,7 @@ func (d *DeadLetters) Purge(ctx context.Context, numbers ...uint64) (uint64, err
 	var purged struct {
 		Purged uint64 `json:"purged"`
 	}
-	err := d.client.administer(ctx, "dead_letters.purge", d.of(numbers), &purged)
+	err := d.client.administer(ctx, "dead_letters.purge", d.which(numbers), &purged)
 	return purged.Purged, err
 }
 

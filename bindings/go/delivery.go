@@ -14,7 +14,7 @@ import (
 // a lost one shows as a redelivery. Their error is one of the program: the delivery was settled before, or the client is closed. The forms
 // named Confirmed wait for the gateway's word: LEASE_LOST says that it comes again, or came to somebody else.
 //
-// Forgotten without a word it stays with the program until its ack wait ends, and then comes again.
+// Forgotten without a word it stays with the program until its ack wait ends, and then comes again; so it is with Forget, which says so.
 //
 // In a handler of Consume its return settles it, unless one of these did before.
 type Delivery struct {
@@ -120,6 +120,19 @@ func (d *Delivery) NackAfter(delay time.Duration) error {
 
 // Reject says that it is never to come again: it becomes a dead letter, with the reason.
 func (d *Delivery) Reject(reason string) error { return d.settle("reject", native.Reject, -1, reason) }
+
+// Forget lets go of it without a word: it comes again when its ack wait has passed, and has failed if its subscription ends before.
+func (d *Delivery) Forget() error {
+	if d.job != nil {
+		return inHandler("forget")
+	}
+	handle, err := d.let("forget")
+	if err == nil {
+		d.core.hooks.settled(d, "forget")
+		native.FreeDelivery(handle)
+	}
+	return err
+}
 
 func (d *Delivery) confirm(ctx context.Context, operation string, kind int, delay time.Duration, reason string) error {
 	if d.job != nil {

@@ -8,7 +8,7 @@ type Hooks struct {
 	OnPublish func(ctx context.Context, topic string, event *Event) error
 	// OnDelivery sees a delivery before the program does.
 	OnDelivery func(d *Delivery)
-	// OnSettle sees what became of a delivery: "ack", "nack", "nack_after", "reject", and these with "_confirmed".
+	// OnSettle sees what became of a delivery: "ack", "nack", "nack_after", "reject", and these with "_confirmed"; "forget".
 	OnSettle func(d *Delivery, how string)
 }
 

@@ -3,6 +3,9 @@ package meshwire
 import (
 	"context"
 	"iter"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"github.com/meshwire/meshwire-go/internal/native"
 )
@@ -62,44 +65,76 @@ func (c *Client) Request(ctx context.Context, topic string, data any, options ..
 	return all[0], nil
 }
 
+// Replies are replies to a request for many, as they come. One goroutine takes them at a time.
+type Replies struct {
+	core   *core
+	handle native.Handle
+	over   sync.Once
+	closed atomic.Bool
+}
+
+// RequestMany asks for many replies, which are sent as they are read: RequestStream in two steps.
+func (c *Client) RequestMany(ctx context.Context, topic string, data any, options ...RequestOption) (*Replies, error) {
+	if err := c.check(ctx, "request_stream"); err != nil {
+		return nil, err
+	}
+	packed, said, err := c.asked(data, options)
+	if err != nil {
+		return nil, err
+	}
+	completion, err := c.wait(ctx, native.RequestStream(c.mesh, topic, packed, said))
+	if err != nil {
+		return nil, err
+	}
+	stream := &Replies{core: c.core, handle: completion.Value}
+	// Only a net.
+	runtime.AddCleanup(stream, func(handle native.Handle) { native.CloseReplies(handle) }, stream.handle)
+	return stream, nil
+}
+
+// Next waits for the next reply; nil without an error: there are no more.
+func (r *Replies) Next(ctx context.Context) (*Reply, error) {
+	if r.closed.Load() {
+		return nil, nil
+	}
+	if err := r.core.check(ctx, "request_stream"); err != nil {
+		return nil, err
+	}
+	// One at a time: what is taken here is read, and lets its responder send more.
+	completion, err := r.core.wait(ctx, native.RepliesNext(r.handle, 1))
+	if err != nil || completion.Count == 0 {
+		return nil, err
+	}
+	all, err := replies(native.TakeReplies(completion.Value, completion.Count))
+	if err != nil {
+		return nil, err
+	}
+	return all[0], nil
+}
+
+// Close wants no more replies: the handler is told. Again is nothing.
+func (r *Replies) Close() error {
+	r.over.Do(func() {
+		r.closed.Store(true)
+		native.CloseReplies(r.handle)
+	})
+	return nil
+}
+
 // RequestStream asks for many replies, which come as they are sent; an error is the last. Leaving the loop cancels the rest: the handler
 // is told.
 func (c *Client) RequestStream(ctx context.Context, topic string, data any, options ...RequestOption) iter.Seq2[*Reply, error] {
 	return func(yield func(*Reply, error) bool) {
-		if err := c.check(ctx, "request_stream"); err != nil {
-			yield(nil, err)
-			return
-		}
-		packed, said, err := c.asked(data, options)
+		stream, err := c.RequestMany(ctx, topic, data, options...)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		completion, err := c.wait(ctx, native.RequestStream(c.mesh, topic, packed, said))
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		stream := completion.Value
-		defer native.CloseReplies(stream)
+		defer stream.Close()
 		for {
-			completion, err := c.wait(ctx, native.RepliesNext(stream, mostAtOnce))
-			if err != nil {
-				yield(nil, err)
+			reply, err := stream.Next(ctx)
+			if reply == nil && err == nil || !yield(reply, err) || err != nil {
 				return
-			}
-			if completion.Kind == native.Over {
-				return
-			}
-			all, err := replies(native.TakeReplies(completion.Value, completion.Count))
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			for _, reply := range all {
-				if !yield(reply, nil) {
-					return
-				}
 			}
 		}
 	}

@@ -27,6 +27,8 @@ type stream struct {
 	mu   sync.Mutex
 	here []Delivery
 	next int
+	// failed came behind the last batch.
+	failed error
 	// size is how many bytes an event takes.
 	size    int
 	looked  time.Time
@@ -117,8 +119,8 @@ func (s *stream) leave() {
 	}
 }
 
-// All are the deliveries as they come, until the subscription or the client is closed, or the context ends, which is the last error. The
-// program settles them. Leaving the loop closes the subscription, so that what is unsettled comes again at once.
+// All are the deliveries as they come, until the subscription or the client is closed, or the context ends, which is the last error; after
+// other errors more may come. The program settles them. Leaving the loop closes the subscription, so that what is unsettled comes again at once.
 func (s *Subscription) All(ctx context.Context) iter.Seq2[*Delivery, error] {
 	return func(yield func(*Delivery, error) bool) {
 		defer s.Close()
@@ -127,7 +129,7 @@ func (s *Subscription) All(ctx context.Context) iter.Seq2[*Delivery, error] {
 			if d == nil && err == nil {
 				return
 			}
-			if !yield(d, err) || err != nil {
+			if !yield(d, err) || ctx.Err() != nil && err != nil {
 				return
 			}
 		}
@@ -158,8 +160,11 @@ func (s *Subscription) NextBatch(ctx context.Context, most int) ([]*Delivery, er
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(batch) < most {
-		if s.next >= len(s.here) && !s.more(min(most-len(batch), mostAtOnce)) {
-			break
+		if s.next >= len(s.here) {
+			// An error waits for who asks next.
+			if s.failed = s.more(min(most-len(batch), mostAtOnce)); s.failed != nil || s.next >= len(s.here) {
+				break
+			}
 		}
 		if d := s.hand(); d != nil {
 			batch = append(batch, d)
@@ -188,15 +193,15 @@ func (s *stream) hand() *Delivery {
 const staleAfter = 20 * time.Millisecond
 
 // more takes what the library has, without waiting. The lock is held.
-func (s *stream) more(most int) bool {
+func (s *stream) more(most int) error {
 	if len(s.handles) < most {
 		s.handles = make([]native.Handle, max(most, 16))
 	}
 	n, open, failure := native.NextNow(s.handle, s.handles[:most])
 	if n == 0 || !open || failure != nil {
-		return false
+		return failed(failure)
 	}
-	return s.read(s.handles[:n]) == nil
+	return s.read(s.handles[:n])
 }
 
 // read has deliveries at hand. The lock is held.
@@ -234,6 +239,10 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 		if d := s.hand(); d != nil {
 			return d, nil
 		}
+		if err := s.failed; err != nil {
+			s.failed = nil
+			return nil, err
+		}
 		if err := early(ctx, "receive"); err != nil {
 			return nil, err
 		}
@@ -245,10 +254,13 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 		default:
 		}
 		most := s.pace()
-		if s.more(most) {
+		s.here, s.next = nil, 0
+		if err := s.more(most); err != nil {
+			return nil, err
+		}
+		if len(s.here) > 0 {
 			continue
 		}
-		s.here, s.next = nil, 0
 		// Whoever publishes more may wait for the acks of what is done.
 		s.core.settles.flush()
 		completion, err := s.core.wait(ctx, native.Next(s.handle, most))

@@ -10,12 +10,6 @@ import (
 	meshwire "github.com/meshwire/meshwire-go"
 )
 
-// answer is a reply of a stream, or why there are no more.
-type answer struct {
-	reply object
-	err   error
-}
-
 func receipt(r meshwire.Receipt) object {
 	var position any
 	if r.Position != 0 {
@@ -130,24 +124,11 @@ func request(mesh *meshwire.Client, c command) (any, error) {
 }
 
 func stream(mesh *meshwire.Client, c command) (any, error) {
-	asking, cancel := context.WithCancel(ctx)
-	replies := make(chan answer)
+	replies, err := mesh.RequestMany(ctx, c.Topic, c.Event.event(), c.request()...)
+	if err != nil {
+		return nil, err
+	}
 	streams.put(c.As, replies)
-	asked.put(c.As, cancel)
-	go func() {
-		defer close(replies)
-		for reply, err := range mesh.RequestStream(asking, c.Topic, c.Event.event(), c.request()...) {
-			next := answer{err: err}
-			if err == nil {
-				next.reply = message(&reply.Message)
-			}
-			select {
-			case replies <- next:
-			case <-asking.Done():
-				return
-			}
-		}
-	}()
 	return object{}, nil
 }
 

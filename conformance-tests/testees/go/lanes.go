@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 
 	meshwire "github.com/meshwire/meshwire-go"
@@ -183,10 +182,7 @@ func one(l *lane, n int, d *meshwire.Delivery, c command) error {
 		}
 		return d.Extend()
 	}
-	// forget: nobody holds it any more.
-	d = nil
-	runtime.GC()
-	return nil
+	return d.Forget()
 }
 
 // serving is one who serves, and the requests that are not ended.

@@ -73,7 +73,7 @@ var (
 	clients  named[watched]
 	lanes    named[*lane]
 	servings named[*serving]
-	streams  named[chan answer]
+	streams  named[*meshwire.Replies]
 	asked    named[context.CancelFunc]
 	marks    named[time.Time]
 )
@@ -157,11 +157,15 @@ func obey(c command) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if next, ok := <-stream; ok {
-			return next.reply, next.err
+		reply, err := stream.Next(ctx)
+		if err != nil || reply == nil {
+			return object{"end": true}, err
 		}
-		return object{"end": true}, nil
+		return message(&reply.Message), nil
 	case "cancel":
+		if stream, err := streams.get(c.On, true); err == nil {
+			return object{}, stream.Close()
+		}
 		cancel, err := asked.get(c.On, true)
 		if err == nil {
 			cancel()

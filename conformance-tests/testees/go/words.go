@@ -172,8 +172,12 @@ func (s spec) event() meshwire.Event {
 		case float64:
 			e.Extensions[name] = int64(value)
 		case string:
-			// Those that every event may have are set by their name too.
-			e.Set(name, value)
+			switch name {
+			case "subject", "time", "datacontenttype", "dataschema":
+				e.Set(name, value)
+			default:
+				e.Extensions[name] = value
+			}
 		default:
 			e.Extensions[name] = value
 		}
