@@ -156,14 +156,15 @@ func (c *Client) Stats() (Stats, error) {
 	return stats, err
 }
 
-// Flush waits until all that was published so far has its answer, and sends settlements that wait for company.
+// Flush waits until all that was published so far has its answer, and sends settlements that wait for company. Its error joins those of
+// PublishAsync whose receipt nobody has asked for.
 func (c *Client) Flush(ctx context.Context) error {
 	if err := c.check(ctx, "flush"); err != nil {
 		return err
 	}
 	c.settles.flush()
 	_, err := c.wait(ctx, native.Flush(c.mesh))
-	return err
+	return errors.Join(err, c.unseen.take())
 }
 
 // Drain finishes what is in flight, at the latest when the context ends, and ends the client: publishes get their answers, handlers end,

@@ -38,6 +38,7 @@ type core struct {
 	streams map[*stream]struct{}
 
 	settles settles
+	unseen  unseen
 	// hasFile: publishes are admitted when they are in the offline file.
 	hasFile atomic.Bool
 }

@@ -3,6 +3,8 @@ package meshwire
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -29,6 +31,9 @@ type Pending struct {
 	failure *native.Failure
 	// admits is of a publish that is to be admitted first.
 	admits chan struct{}
+	// async: Flush tells of its failure, unless somebody asked for its receipt.
+	async bool
+	seen  atomic.Bool
 }
 
 // complete is called once, by the pump or by who could not begin.
@@ -43,6 +48,9 @@ func (p *Pending) complete(completion *native.Completion) {
 
 func (p *Pending) end(failure *native.Failure) {
 	p.failure = failure
+	if failure != nil && p.async {
+		p.core.unseen.note(p)
+	}
 	p.ended.Store(true)
 	if p.admits != nil {
 		close(p.admits)
@@ -107,9 +115,47 @@ func (p *Pending) Receipt(ctx context.Context) (Receipt, error) {
 		}, ctx)
 	}
 	if p.failure != nil {
+		p.seen.Store(true)
 		return Receipt{}, failed(p.failure)
 	}
 	return p.receipt, nil
+}
+
+// unseen are publishes that failed and whose receipt nobody has asked for.
+type unseen struct {
+	mu   sync.Mutex
+	all  []*Pending
+	more int
+}
+
+// unseenMost are kept whole; of more it is said how many.
+const unseenMost = 100
+
+func (u *unseen) note(p *Pending) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.all) < unseenMost {
+		u.all = append(u.all, p)
+	} else {
+		u.more++
+	}
+}
+
+// take gives what failed since the last time.
+func (u *unseen) take() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var all []error
+	for _, p := range u.all {
+		if !p.seen.Swap(true) {
+			all = append(all, failed(p.failure))
+		}
+	}
+	if u.more > 0 {
+		all = append(all, fmt.Errorf("meshwire: %d more publishes failed", u.more))
+	}
+	u.all, u.more = nil, 0
+	return errors.Join(all...)
 }
 
 // outbox is what publishes leave in while one of them crosses to the library: it takes along those that came meanwhile.
@@ -263,7 +309,7 @@ func (c *Client) PublishAsync(ctx context.Context, topic string, data any, optio
 	if err != nil {
 		return nil, err
 	}
-	p := &Pending{core: c.core}
+	p := &Pending{core: c.core, async: true}
 	if c.hasFile.Load() {
 		return c.admit(ctx, p, topic, e)
 	}
@@ -341,6 +387,7 @@ func (c *core) admit(ctx context.Context, p *Pending, topic string, e *Event) (*
 		<-admits
 	}
 	if p.ended.Load() && p.failure != nil {
+		p.seen.Store(true)
 		return nil, withCause(failed(p.failure), ctx)
 	}
 	return p, nil

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
 	meshwire "github.com/meshwire/meshwire-go"
+	"github.com/meshwire/meshwire-go/meshwiretest"
 )
 
 func TestABatchHasAResultForEachEventAndWhatIsWrongWithOneIsItsOwn(t *testing.T) {
@@ -49,6 +51,31 @@ func TestManyPublishesAreOnTheirWayAtOnceAndEachHasItsReceipt(t *testing.T) {
 			t.Fatal("it is done")
 		}
 	}
+}
+
+func TestFlushTellsOfPublishesThatFailedAndThatNobodyAskedFor(t *testing.T) {
+	dying := meshwiretest.Start(t)
+	ctx, to := patience(t), topic(t)
+	mesh := must[*meshwire.Client](t)(meshwire.Connect(ctx, dying.URL, meshwire.Offline(""), meshwire.Option("offline_max_age", "1s")))
+	dying.Kill()
+	for state := range mesh.States(ctx) {
+		if state != meshwire.StateConnected {
+			break
+		}
+	}
+	for range 3 {
+		must[*meshwire.Pending](t)(mesh.PublishAsync(ctx, to, "x"))
+	}
+	asked := must[*meshwire.Pending](t)(mesh.PublishAsync(ctx, to, "x"))
+	if _, err := asked.Receipt(ctx); !errors.Is(err, meshwire.ErrTimeout) {
+		t.Error(err)
+	}
+	err := mesh.Flush(ctx)
+	if !errors.Is(err, meshwire.ErrTimeout) || strings.Count(err.Error(), "TIMEOUT") != 3 {
+		t.Error(err)
+	}
+	fine(t, mesh.Flush(ctx))
+	mesh.Drain(instantly(t))
 }
 
 func TestASmallWindowHoldsPublishersBackAndLosesNothing(t *testing.T) {

@@ -65,15 +65,25 @@ impl Binding for Go {
 
     fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
         let room = shop.room("go")?;
-        let suite = room.join("suite");
-        c::tree(&shop.workspace.root.join("bindings/go/tests"), &suite)?;
-        std::fs::write(suite.join("go.mod"), "module suite\n\ngo 1.24\n")?;
-        let version = format!("v{}", c::version(shop.workspace)?);
-        shop.must(go(shop, &room).arg("get").arg(format!("{MODULE}@{version}")))?;
-        shop.must(go(shop, &room).args(["vet", "./..."]))?;
+        let root = shop.workspace.root.clone();
+        c::tree(&root.join("bindings/go/tests"), &room.join("suite"))?;
+        std::fs::write(room.join("suite/go.mod"), "module suite\n\ngo 1.24\n")?;
+        c::tree(&root.join("examples/go"), &room.join("examples"))?;
+        c::tree(&root.join("conformance-tests/testees/go"), &room.join("testee"))?;
+        std::fs::copy(root.join("docs/go.md"), room.join("go.md")).context("docs/go.md cannot be copied")?;
+        let version = format!("{MODULE}@v{}", c::version(shop.workspace)?);
+        for folder in ["suite", "examples", "testee"] {
+            let inside = room.join(folder);
+            shop.must(go(shop, &room).args(["get", &version]).current_dir(&inside))?;
+            shop.must(go(shop, &room).args(["vet", "./..."]).current_dir(&inside))?;
+        }
+        // The conformance runner finds it there.
+        let testee = shop.workspace.built(Profile::Dev, "meshwire-testee-go");
+        let mut build = go(shop, &room);
+        shop.must(build.arg("build").arg("-o").arg(testee).arg(".").current_dir(room.join("testee")))?;
         let mut sum = Outcome::default();
         sum.add(play(shop, &room, &[], "suite")?);
-        sum.add(play(shop, &room, &["-race"], "suite with the race detector")?);
+        sum.add(play(shop, &room, &["-race", "-skip=Examples|Page"], "suite with the race detector")?);
         sum.add(vendored(shop, &room)?);
         sum.add(without_cgo(shop, &room)?);
         sum.add(dynamic(shop, &room)?);
@@ -87,6 +97,7 @@ fn go(shop: &Shop<'_>, room: &Path) -> Command {
     go.current_dir(room.join("suite")).env("GOPROXY", format!("file://{}", shop.dist.join("go").display()));
     go.env("GONOSUMDB", MODULE.to_owned() + "," + MODULE + "/*").env("GOMODCACHE", room.join("cache"));
     go.env("GOFLAGS", "-mod=mod -modcacherw").env("GOWORK", "off").env("GOTOOLCHAIN", "local").env_remove("GOPRIVATE");
+    go.env("MESHWIRE_EXAMPLES", room.join("examples")).env("MESHWIRE_PAGE", room.join("go.md"));
     go.env("MESHWIRE_BIN", shop.workspace.built(Profile::Dev, "meshwire")).env_remove("MESHWIRE_URL");
     go
 }
