@@ -97,10 +97,16 @@ func (p *Pending) until(ctx context.Context) bool {
 			return true
 		}
 	}
+	ended := ctx.Done()
+	if ended == nil {
+		// Cheaper than a choice of one.
+		<-*waits
+		return true
+	}
 	select {
 	case <-*waits:
 		return true
-	case <-ctx.Done():
+	case <-ended:
 		return p.ended.Load()
 	}
 }
@@ -165,8 +171,8 @@ type outbox struct {
 	pending  []*Pending
 	away     []*Pending
 	crossing bool
-	// plain publishes that wait for their receipt.
-	waiting int
+	// waiting are the plain publishes that have no receipt yet.
+	waiting atomic.Int64
 }
 
 // rooms, as the library has them: fail when the window is full, or wait.
@@ -175,9 +181,20 @@ const (
 	roomWait
 )
 
+// events are used again where nobody else has seen them.
+var events = sync.Pool{New: func() any { return new(Event) }}
+
+// spent gives an event back that was packed.
+func (c *core) spent(e *Event) {
+	if c.hooks.OnPublish == nil {
+		*e = Event{}
+		events.Put(e)
+	}
+}
+
 // event makes an event of what the caller said, and has the hook see it.
 func (c *core) event(ctx context.Context, topic string, data any, options []EventOption) (*Event, error) {
-	e := &Event{}
+	e, _ := events.Get().(*Event)
 	e.take(data)
 	for _, option := range options {
 		if option != nil {
@@ -212,7 +229,11 @@ func (c *Client) Publish(ctx context.Context, topic string, data any, options ..
 		return Receipt{}, err
 	}
 	p := &Pending{core: c.core}
-	if err := c.join(p, topic, e); err != nil {
+	c.out.waiting.Add(1)
+	defer c.out.waiting.Add(-1)
+	err = c.join(p, topic, e)
+	c.spent(e)
+	if err != nil {
 		return Receipt{}, err
 	}
 	if !p.until(ctx) {
@@ -239,15 +260,13 @@ func (c *core) join(p *Pending, topic string, e *Event) error {
 		return err
 	}
 	c.out.pending = append(c.out.pending, p)
-	c.out.waiting++
-	company := c.out.waiting > 1
 	if c.out.crossing {
 		c.mu.Unlock()
 		return nil
 	}
 	c.out.crossing = true
-	if company {
-		// Others that are about to publish come along.
+	if c.out.waiting.Load() > 1 {
+		// Those whose receipts came together are about to publish again: they come along.
 		c.mu.Unlock()
 		runtime.Gosched()
 		c.mu.Lock()
@@ -260,7 +279,6 @@ func (c *core) join(p *Pending, topic string, e *Event) error {
 		c.cross(packed, away)
 		clear(away)
 		c.mu.Lock()
-		c.out.waiting -= len(away)
 		if cap(packed) <= keptBytes {
 			c.out.spare = packed
 		}
@@ -319,6 +337,7 @@ func (c *Client) PublishAsync(ctx context.Context, topic string, data any, optio
 	}
 	switch {
 	case failure == nil:
+		c.spent(e)
 		return p, nil
 	case Code(failure.Name) == CodeUnsupported:
 		// With an offline file an event is admitted when it is in there.
@@ -421,6 +440,7 @@ func (c *Client) PublishBatch(ctx context.Context, topic string, items ...any) [
 		e, err := c.event(ctx, topic, item, nil)
 		if err == nil {
 			packed, err = e.appendTo(packed)
+			c.spent(e)
 		}
 		if err != nil {
 			results[at].Err = err
